@@ -1,0 +1,10 @@
+"""What this distribution contributes."""
+
+from vertebra import Runtime, hookimpl
+
+from vertebra_jax.runtime import JaxRuntime
+
+
+@hookimpl
+def vertebra_runtimes() -> list[Runtime]:
+    return [JaxRuntime()]

@@ -1,0 +1,36 @@
+"""The JAX runtime; each verb is in the module of its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from vertebra import Device, Runtime
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class JaxRuntime(Runtime):
+    """Runs Keras on JAX."""
+
+    name = "jax"
+
+    def unavailable_reason(self) -> str | None:
+        return None if find_spec("jax") else "JAX is not installed; install it with: pip install jax"
+
+    def devices(self) -> list[Device]:
+        from vertebra_jax.devices import list_devices
+
+        return list_devices()
+
+    def tensor(self, array: np.ndarray[Any, Any], dtype: str) -> Any:
+        from vertebra_jax.tensors import to_tensor
+
+        return to_tensor(array, dtype)
+
+    def compile(self, backbone: Any) -> Callable[..., Any]:
+        from vertebra_jax.compiling import compile_backbone
+
+        return compile_backbone(backbone)

@@ -1,0 +1,10 @@
+"""What this distribution contributes."""
+
+from vertebra import Runtime, hookimpl
+
+from vertebra_torch.runtime import TorchRuntime
+
+
+@hookimpl
+def vertebra_runtimes() -> list[Runtime]:
+    return [TorchRuntime()]

@@ -1,0 +1,36 @@
+"""The PyTorch runtime; each verb is in the module of its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from vertebra import Device, Runtime
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class TorchRuntime(Runtime):
+    """Runs Keras on PyTorch."""
+
+    name = "torch"
+
+    def unavailable_reason(self) -> str | None:
+        return None if find_spec("torch") else "PyTorch is not installed; install it with: pip install torch"
+
+    def devices(self) -> list[Device]:
+        from vertebra_torch.devices import list_devices
+
+        return list_devices()
+
+    def tensor(self, array: np.ndarray[Any, Any], dtype: str) -> Any:
+        from vertebra_torch.tensors import to_tensor
+
+        return to_tensor(array, dtype)
+
+    def compile(self, backbone: Any) -> Callable[..., Any]:
+        from vertebra_torch.compiling import compile_backbone
+
+        return compile_backbone(backbone)

@@ -1,0 +1,26 @@
+"""Tensors that view the memory of arrays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from keras.src.backend.torch.core import get_device, to_torch_dtype
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# numpy has no arrays of these dtypes that torch would take: the bits travel as integers of the same size.
+_BITS = {"bfloat16": ("uint16", torch.bfloat16)}
+_BITS |= {name: ("uint8", getattr(torch, name)) for name in ("float8_e4m3fn", "float8_e5m2")}
+
+
+def to_tensor(array: np.ndarray[Any, Any], dtype: str) -> Any:
+    """Returns a tensor on Keras's current device: on the CPU and in the stored dtype it views the array's memory."""
+    stored = array.dtype.name
+    if stored in _BITS:
+        bits, real = _BITS[stored]
+        tensor = torch.from_numpy(array.view(bits)).view(real)
+    else:
+        tensor = torch.from_numpy(array)
+    return tensor.to(device=get_device(), dtype=to_torch_dtype(dtype))

@@ -1,0 +1,20 @@
+"""What this distribution contributes."""
+
+from vertebra import BackboneSpec, FormatSpec, hookimpl
+
+from vertebra_bert.presets import PRESETS
+
+
+@hookimpl
+def vertebra_backbones() -> list[BackboneSpec]:
+    return [
+        BackboneSpec(
+            name="BertBackbone",
+            backbone="vertebra_bert.backbone:BertBackbone",
+            presets=PRESETS,
+            formats={
+                "transformers": FormatSpec(("bert",), "vertebra_bert.transformers:BertTransformers"),
+            },
+            demo="vertebra_bert.demo:run",
+        )
+    ]

@@ -1,0 +1,122 @@
+"""BERT in the transformers format: what its config and tensors are called there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vertebra import TensorRule, Translation
+from vertebra.errors import PresetConfigError
+
+_ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_python": "gelu",
+    "gelu_fast": "gelu_approximate",
+    "gelu_new": "gelu_approximate",
+    "gelu_pytorch_tanh": "gelu_approximate",
+    "relu": "relu",
+    "silu": "silu",
+    "swish": "silu",
+    "tanh": "tanh",
+}
+"""transformers' names of activations, for those that compute the same."""
+
+_DEFAULTS: dict[str, Any] = {
+    "vocab_size": 30522,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "hidden_dropout_prob": 0.1,
+    "attention_probs_dropout_prob": 0.1,
+    "max_position_embeddings": 512,
+    "type_vocab_size": 2,
+    "hidden_act": "gelu",
+    "layer_norm_eps": 1e-12,
+    "initializer_range": 0.02,
+}
+"""What transformers' BertConfig assumes for a field that a config leaves out."""
+
+_OTHER_ARCHITECTURE = {
+    "is_decoder": (False, None),
+    "add_cross_attention": (False, None),
+    "position_embedding_type": ("absolute", None),
+    "embedding_size": (None,),
+    "chunk_size_feed_forward": (0, None),
+    "pruned_heads": ({}, None),
+    "quantization_config": (None,),
+}
+"""Fields that make another architecture of it, with the values that do not."""
+
+
+class BertTransformers(Translation):
+    """Reads checkpoints of `BertModel`, and of any model with a head on top of one."""
+
+    prefixes = ("", "bert.")
+    ignored = ("embeddings.position_ids",)
+    optional = ("pooled_dense/*",)
+
+    def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        for field, harmless in _OTHER_ARCHITECTURE.items():
+            if field in config and config[field] not in harmless:
+                raise _refusal(field, config[field], "which makes another architecture of it, not BertBackbone")
+        fields = _DEFAULTS | {name: config[name] for name in _DEFAULTS if config.get(name) is not None}
+        if fields["hidden_act"] not in _ACTIVATIONS:
+            raise _refusal("hidden_act", fields["hidden_act"], f"expected one of {', '.join(sorted(_ACTIVATIONS))}")
+        return {
+            "vocabulary_size": fields["vocab_size"],
+            "num_layers": fields["num_hidden_layers"],
+            "num_heads": fields["num_attention_heads"],
+            "hidden_dim": fields["hidden_size"],
+            "intermediate_dim": fields["intermediate_size"],
+            "dropout": fields["hidden_dropout_prob"],
+            "attention_dropout": fields["attention_probs_dropout_prob"],
+            "max_sequence_length": fields["max_position_embeddings"],
+            "num_segments": fields["type_vocab_size"],
+            "activation": _ACTIVATIONS[fields["hidden_act"]],
+            "layer_norm_epsilon": fields["layer_norm_eps"],
+            "initializer_range": fields["initializer_range"],
+        }
+
+    def rules(self, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
+        rules = {
+            "token_embedding/embeddings": TensorRule("embeddings.word_embeddings.weight"),
+            "position_embedding/embeddings": TensorRule("embeddings.position_embeddings.weight"),
+            "segment_embedding/embeddings": TensorRule("embeddings.token_type_embeddings.weight"),
+            **_norm("embeddings_layer_norm", "embeddings.LayerNorm"),
+            **_dense("pooled_dense", "pooler.dense"),
+        }
+        for i in range(arguments["num_layers"]):
+            ours, theirs = f"transformer_layer_{i}", f"encoder.layer.{i}"
+            rules |= {
+                **_dense(f"{ours}/self_attention/query", f"{theirs}.attention.self.query"),
+                **_dense(f"{ours}/self_attention/key", f"{theirs}.attention.self.key"),
+                **_dense(f"{ours}/self_attention/value", f"{theirs}.attention.self.value"),
+                **_dense(f"{ours}/self_attention/attention_output", f"{theirs}.attention.output.dense"),
+                **_norm(f"{ours}/self_attention_layer_norm", f"{theirs}.attention.output.LayerNorm"),
+                **_dense(f"{ours}/feedforward_intermediate_dense", f"{theirs}.intermediate.dense"),
+                **_dense(f"{ours}/feedforward_output_dense", f"{theirs}.output.dense"),
+                **_norm(f"{ours}/feedforward_layer_norm", f"{theirs}.output.LayerNorm"),
+            }
+        return rules
+
+    def current_name(self, tensor: str) -> str:
+        # Checkpoints that were converted from TensorFlow keep its names for the parts of layer normalisation.
+        return tensor.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+
+
+def _dense(ours: str, theirs: str) -> dict[str, TensorRule]:
+    return {
+        f"{ours}/kernel": TensorRule(f"{theirs}.weight", transpose=True),
+        f"{ours}/bias": TensorRule(f"{theirs}.bias"),
+    }
+
+
+def _norm(ours: str, theirs: str) -> dict[str, TensorRule]:
+    return {f"{ours}/gamma": TensorRule(f"{theirs}.weight"), f"{ours}/beta": TensorRule(f"{theirs}.bias")}
+
+
+def _refusal(field: str, value: object, problem: str) -> PresetConfigError:
+    return PresetConfigError(
+        "config.json of a transformers BERT", f"{field} is {value!r}, {problem}", "Use a checkpoint without it"
+    )

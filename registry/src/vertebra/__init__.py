@@ -1,0 +1,102 @@
+"""Vertebra: a plugin-based, multi-framework registry of model backbones."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__all__ = [
+    "API_VERSION",
+    "Backbone",
+    "BackboneSpec",
+    "DemoContext",
+    "Device",
+    "FormatSpec",
+    "LoadedPreset",
+    "LoraConfig",
+    "LoraReceipt",
+    "LoraSite",
+    "LoraStrategy",
+    "PresetFile",
+    "PresetHandle",
+    "PresetSource",
+    "PresetSpec",
+    "Runtime",
+    "TensorRule",
+    "Translation",
+    "add_plugin",
+    "compile",
+    "errors",
+    "hookimpl",
+    "load_model",
+    "models",
+    "use",
+]
+
+_HOMES = {
+    "API_VERSION": "hookspecs",
+    "BackboneSpec": "specs",
+    "DemoContext": "specs",
+    "Device": "specs",
+    "FormatSpec": "specs",
+    "LoadedPreset": "specs",
+    "LoraConfig": "specs",
+    "LoraReceipt": "specs",
+    "LoraSite": "interfaces",
+    "LoraStrategy": "interfaces",
+    "PresetFile": "specs",
+    "PresetHandle": "handles",
+    "PresetSource": "interfaces",
+    "PresetSpec": "specs",
+    "Runtime": "interfaces",
+    "TensorRule": "specs",
+    "Translation": "interfaces",
+    "add_plugin": "_entry",
+    "compile": "_entry",
+    "hookimpl": "hookspecs",
+    "load_model": "_entry",
+    "use": "_entry",
+}
+
+if TYPE_CHECKING:
+    from vertebra import errors as errors
+    from vertebra import models as models
+    from vertebra._entry import add_plugin as add_plugin
+    from vertebra._entry import compile as compile
+    from vertebra._entry import load_model as load_model
+    from vertebra._entry import use as use
+    from vertebra.backbone import Backbone as Backbone
+    from vertebra.handles import PresetHandle as PresetHandle
+    from vertebra.hookspecs import API_VERSION as API_VERSION
+    from vertebra.hookspecs import hookimpl as hookimpl
+    from vertebra.interfaces import LoraSite as LoraSite
+    from vertebra.interfaces import LoraStrategy as LoraStrategy
+    from vertebra.interfaces import PresetSource as PresetSource
+    from vertebra.interfaces import Runtime as Runtime
+    from vertebra.interfaces import Translation as Translation
+    from vertebra.specs import BackboneSpec as BackboneSpec
+    from vertebra.specs import DemoContext as DemoContext
+    from vertebra.specs import Device as Device
+    from vertebra.specs import FormatSpec as FormatSpec
+    from vertebra.specs import LoadedPreset as LoadedPreset
+    from vertebra.specs import LoraConfig as LoraConfig
+    from vertebra.specs import LoraReceipt as LoraReceipt
+    from vertebra.specs import PresetFile as PresetFile
+    from vertebra.specs import PresetSpec as PresetSpec
+    from vertebra.specs import TensorRule as TensorRule
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Backbone":
+        return importlib.import_module("vertebra._doors").open_door(name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"vertebra.{_HOMES[name]}"), name)
+    if name in __all__:
+        return importlib.import_module(f"vertebra.{name}")
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("vertebra")
+    raise AttributeError(f"module 'vertebra' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

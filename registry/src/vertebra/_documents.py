@@ -1,0 +1,75 @@
+"""Strict JSON: what the standard parser lets through silently is refused here."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vertebra.errors import PresetConfigError, VertebraError
+
+MOST_BYTES = 8 * 2**20
+_MOST_DIGITS = 30
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object from a file.
+
+    Raises:
+        PresetConfigError: the file is too large, is not one JSON object in UTF-8, repeats a key, holds a number that
+            JSON does not have, or is nested too deeply.
+    """
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise PresetConfigError(path, f"it has {size} bytes; a configuration has at most {MOST_BYTES}")
+    return parse_json(path.read_bytes(), lambda problem: PresetConfigError(path, problem))
+
+
+def parse_json(data: bytes, failure: Callable[[str], VertebraError]) -> dict[str, Any]:
+    """Parses a JSON object; whatever is wrong with it is raised as `failure(problem)`."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise failure(f"it is not UTF-8 text ({error.reason} at byte {error.start})") from error
+    try:
+        value = json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_int, parse_float=_float
+        )
+    except (ValueError, RecursionError) as error:
+        raise failure(f"it is not valid JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise failure(f"it holds a {type(value).__name__}, expected an object")
+    return value
+
+
+def dump_json(value: object) -> bytes:
+    """Writes JSON as a person would read it."""
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return value
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _int(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"an integer of {len(digits)} digits")
+    return int(digits)
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {digits[:40]} is out of range")
+    return value

@@ -1,0 +1,81 @@
+"""Doors: stand for a backbone class until it is used, so that the runtime can still be chosen.
+
+`vertebra.Backbone` cannot be the class at once: the class derives from `keras.Model`, and importing Keras fixes the
+backend, while `from_preset(..., runtime="jax")` may be about to choose it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from vertebra import _runtimes
+from vertebra._catalog import BACKBONES, catalog
+from vertebra.specs import PresetSpec, resolve_reference
+
+
+def open_door(name: str) -> Any:
+    """Returns a backbone class by name, or the door to it while no runtime is bound; `Backbone` is the base class."""
+    load = _load_base if name == "Backbone" else lambda: resolve_reference(catalog(BACKBONES).lookup(name).value.backbone)
+    if _runtimes.bound_backend() is not None:
+        _runtimes.bind()
+        return load()
+    return BackboneDoor(name, load)
+
+
+def _load_base() -> type:
+    from vertebra.backbone import Backbone
+
+    return Backbone
+
+
+class BackboneDoor:
+    """Behaves as the backbone class behind it: call it, subclass it, ask its attributes, use it in `isinstance`."""
+
+    def __init__(self, name: str, load: Callable[[], type]) -> None:
+        self.__name__ = self.__qualname__ = name
+        self._load = load
+
+    @property
+    def presets(self) -> Mapping[str, PresetSpec]:
+        """The built-in presets of the class, known without importing a framework."""
+        entries = [entry for entry in catalog(BACKBONES) if entry.name == self.__name__]
+        return {preset.name: preset for entry in entries for preset in entry.value.presets}
+
+    def from_preset(self, *args: Any, runtime: str | None = None, **kwargs: Any) -> Any:
+        """Binds the runtime, then calls `from_preset` of the class."""
+        _runtimes.bind(runtime)
+        return self._resolve().from_preset(*args, **kwargs)  # type: ignore[attr-defined]
+
+    def __call__(self, *args: Any, runtime: str | None = None, **kwargs: Any) -> Any:
+        _runtimes.bind(runtime)
+        return self._resolve()(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # protocols that ask whether this is something else must not import Keras
+            raise AttributeError(name)
+        return getattr(self._resolve(), name)
+
+    def __mro_entries__(self, bases: tuple[object, ...]) -> tuple[type, ...]:
+        return (self._resolve(),)
+
+    def __instancecheck__(self, instance: object) -> bool:
+        return self.__subclasscheck__(type(instance))
+
+    def __subclasscheck__(self, subclass: type) -> bool:
+        # Without Keras no backbone class exists yet, so nothing can be one.
+        return "vertebra.backbone" in sys.modules and issubclass(subclass, self._resolve())
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, type) and other is self._resolve())
+
+    def __hash__(self) -> int:
+        return hash(self.__name__)
+
+    def __repr__(self) -> str:
+        return f"<vertebra door to {self.__name__}>"
+
+    def _resolve(self) -> type:
+        _runtimes.bind()
+        return self._load()

@@ -1,0 +1,74 @@
+"""The public functions that are not methods of a backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vertebra import _catalog, _plugins, _runtimes
+from vertebra.interfaces import Runtime
+from vertebra.specs import resolve_reference
+
+
+def use(runtime: str) -> Runtime:
+    """Makes Keras run on a runtime for the rest of the process; call it before Keras is imported.
+
+    Raises:
+        RuntimeBoundError: Keras already runs on another backend.
+        RuntimeUnavailableError: the backend is not installed.
+        UnknownNameError: no plugin provides the runtime.
+    """
+    return _runtimes.bind(runtime)
+
+
+def compile(backbone: Any) -> Callable[..., Any]:
+    """Returns a function of a backbone's inputs, for inference, without Python overhead at each layer.
+
+    Args:
+        backbone: A backbone, or any functional Keras model.
+
+    Returns:
+        A function that takes what the backbone takes and returns what it returns, as tensors of the backend. It
+        follows later changes of the weights, and is traced anew for each new shape of the inputs.
+    """
+    return _runtimes.bind().compile(backbone)
+
+
+def load_model(filepath: str | Path, *, runtime: str | None = None, **kwargs: Any) -> Any:
+    """Loads a `.keras` file that holds backbones, or layers of them, of any installed plugin.
+
+    Keras finds the classes in a file only once they are imported; this imports them and calls
+    `keras.saving.load_model`. Load only files that you trust: Keras rebuilds whatever objects a file names.
+
+    Args:
+        filepath: The file.
+        runtime: Name of the runtime, as in `Backbone.from_preset`.
+        **kwargs: Passed on.
+    """
+    _runtimes.bind(runtime)
+    import keras
+
+    for entry in _catalog.catalog(_catalog.BACKBONES):
+        resolve_reference(entry.value.backbone)
+    return keras.saving.load_model(filepath, **kwargs)
+
+
+def add_plugin(module: object, name: str) -> None:
+    """Adds a plugin that is not installed, such as one in a notebook, for the rest of the process.
+
+    Args:
+        module: A module or other object with hook implementations.
+        name: Name to report it by.
+
+    Raises:
+        PluginError: it has no hooks, or they are wrong.
+    """
+    owner = _plugins.Owner(name, "", getattr(module, "__name__", type(module).__name__))
+    plugin = _plugins.registry().add(module, name, owner)
+    _catalog.forget()
+    _catalog.catalog(_catalog.BACKBONES)
+    if plugin.status != "loaded":
+        from vertebra.errors import PluginError
+
+        raise PluginError(name, plugin.reason, "Correct it and add it again in a new process")

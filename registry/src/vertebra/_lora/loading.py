@@ -1,0 +1,90 @@
+"""Loading adapters: everything is checked first; then all of it is applied, or none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from vertebra._lora.attach import Attached
+from vertebra._lora.files import AdapterFile
+from vertebra._weights.naming import weight_names
+from vertebra.errors import AdapterBaseError, AdapterMismatchError, LoraConfigError, LoraStateError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def check_base(file: AdapterFile, found: str) -> None:
+    """Compares the base that an adapter was trained on with a backbone's.
+
+    Raises:
+        AdapterBaseError: they differ. An adapter that knows no base, such as PEFT's, passes.
+    """
+    if file.base is not None and file.base != found:
+        raise AdapterBaseError(file.path, file.base, found)
+
+
+def check_same(file: AdapterFile, attached: Attached) -> None:
+    """Checks that an adapter fits the one that is attached already.
+
+    Raises:
+        LoraStateError: rank, strategy or layers differ.
+    """
+    have, want = (attached.config.rank, attached.config.strategy), (file.config.rank, file.config.strategy)
+    if have != want or attached.adapters.keys() != file.adapters.keys():
+        raise LoraStateError(
+            f"The backbone has a {have[1]} adapter of rank {have[0]} on {len(attached.adapters)} layers, and "
+            f"{str(file.path)!r} holds {want[1]} of rank {want[0]} on {len(file.adapters)} layers",
+            "Load it into a backbone without an adapter",
+        )
+
+
+def check_tensors(file: AdapterFile, backbone: Any, layers: dict[str, Any], strategy: Any) -> None:
+    """Checks names, shapes and dtypes of all tensors against the layers, before anything is changed.
+
+    Raises:
+        AdapterMismatchError: something is missing, left over or of another shape.
+        LoraConfigError: the tensors contradict the settings.
+    """
+    from vertebra._lora.sites import site_of
+
+    missing, unused = [], []
+    for path, tensors in file.adapters.items():
+        needed = strategy.tensors(site_of(layers[path])).keys()
+        missing += [f"{path}: {tensor}" for tensor in needed - tensors.keys()]
+        unused += [f"{path}: {tensor}" for tensor in tensors.keys() - needed]
+        first = next(iter(tensors.values()))
+        if not missing and file.config.rank not in first.shape:
+            raise LoraConfigError(file.path, "rank", file.config.rank, f"the rank of the tensors, shape {first.shape}")
+    if missing or unused:
+        raise AdapterMismatchError(file.path, "lacks tensors, or holds unknown ones", missing + unused)
+    weights = weight_names(backbone)
+    wrong = [name for name, array in file.others.items() if array.shape != tuple(weights[name].shape)]
+    if wrong:
+        raise AdapterMismatchError(file.path, "holds values of another shape for", wrong)
+
+
+def pair_values(file: AdapterFile, attached: Attached, backbone: Any) -> list[tuple[Any, np.ndarray[Any, Any]]]:
+    """Returns each variable with the value it takes.
+
+    Raises:
+        AdapterMismatchError: a tensor is not of the shape that the adapter has, or is not of floats.
+    """
+    pairs, wrong = [], []
+    for path, adapter in attached.adapters.items():
+        for tensor, variable in adapter.strategy.tensors(adapter.site).items():
+            target, value = getattr(adapter, variable), file.adapters[path][tensor].T
+            if tuple(target.shape) != value.shape or "float" not in value.dtype.name:
+                wrong.append(f"{path}: {tensor} is {value.dtype} {value.shape}, needed {tuple(target.shape)}")
+            pairs.append((target, value))
+    if wrong:
+        raise AdapterMismatchError(file.path, "holds tensors of another shape", wrong)
+    weights = weight_names(backbone)
+    return pairs + [(weights[name], value) for name, value in file.others.items()]
+
+
+def assign(pairs: list[tuple[Any, np.ndarray[Any, Any]]]) -> None:
+    """Gives each variable its value."""
+    for variable, value in pairs:
+        variable.assign(keras.ops.convert_to_tensor(value, dtype=variable.dtype))

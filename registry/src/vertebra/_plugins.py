@@ -1,0 +1,179 @@
+"""Discovery: loads entry points one at a time, knows who owns what, and keeps a plugin that fails from hurting the rest."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from importlib import metadata
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from vertebra import hookspecs
+from vertebra._settings import Settings, settings
+from vertebra.errors import MissingPluginError, PluginError, VertebraError
+
+GROUP = "vertebra"
+API_GROUP = "vertebra.api"
+BUILTIN = "vertebra.builtin.plugin"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who contributed something."""
+
+    distribution: str
+    version: str
+    module: str
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version} ({self.module})".replace("  ", " ")
+
+
+@dataclass(slots=True)
+class Plugin:
+    """A plugin that is installed, and what became of it."""
+
+    name: str
+    owner: Owner
+    status: str = "loaded"
+    """`loaded`, `failed`, `blocked` or `incompatible`."""
+    reason: str = ""
+    hooks: list[str] = field(default_factory=list)
+    implementations: dict[str, Callable[..., Any]] = field(default_factory=dict, repr=False)
+
+    def matches(self, pattern: str) -> bool:
+        """Says whether a name or glob of the settings means this plugin."""
+        return fnmatchcase(self.name, pattern) or fnmatchcase(self.owner.distribution, pattern)
+
+    def quarantine(self, reason: str) -> None:
+        """Takes everything that this plugin contributed out of use."""
+        self.status, self.reason = "failed", reason
+        self.hooks, self.implementations = [], {}
+
+
+class PluginRegistry:
+    """All installed plugins, loaded in order of name."""
+
+    def __init__(self, chosen: Settings) -> None:
+        self._settings = chosen
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        self.plugins: list[Plugin] = []
+        self._load_builtin()
+        self._load_installed()
+
+    def implementations(self, hook: str) -> Iterator[tuple[Plugin, Callable[..., Any]]]:
+        """Yields each plugin that implements a hook, with its function."""
+        for plugin in self.plugins:
+            if hook in plugin.implementations:
+                yield plugin, plugin.implementations[hook]
+
+    def add(self, module: object, name: str, owner: Owner) -> Plugin:
+        """Adds a plugin that is already imported."""
+        plugin = Plugin(name, owner)
+        self.plugins.append(plugin)
+        with quarantining(plugin):
+            self._register(plugin, module)
+        return plugin
+
+    def _load_builtin(self) -> None:
+        from vertebra.builtin import plugin
+
+        self.add(plugin, "builtin", Owner("vertebra", metadata.version("vertebra"), BUILTIN))
+
+    def _load_installed(self) -> None:
+        entries = sorted(metadata.entry_points(group=GROUP), key=lambda entry: (entry.name, _distribution(entry)))
+        apis = _declared_apis()
+        candidates = [(entry, Plugin(entry.name, _owner(entry))) for entry in entries]
+        self._check_wanted([plugin for _, plugin in candidates])
+        for entry, plugin in candidates:
+            self.plugins.append(plugin)
+            if self._admit(plugin, apis.get((plugin.owner.distribution, plugin.owner.module), {"1"})):
+                with quarantining(plugin):
+                    self._register(plugin, entry.load())
+
+    def _check_wanted(self, installed: list[Plugin]) -> None:
+        for wanted in self._settings.plugins or ():
+            if not any(plugin.matches(wanted) for plugin in installed):
+                names = [plugin.name for plugin in installed]
+                raise MissingPluginError(wanted, self._settings.origin("plugins"), names)
+
+    def _admit(self, plugin: Plugin, apis: set[str]) -> bool:
+        allowed = self._settings.plugins
+        if allowed is not None and not any(plugin.matches(pattern) for pattern in allowed):
+            plugin.status, plugin.reason = "blocked", f"not named in {self._settings.origin('plugins')}"
+        elif any(plugin.matches(pattern) for pattern in self._settings.block):
+            plugin.status, plugin.reason = "blocked", f"named in {self._settings.origin('block')}"
+        elif str(hookspecs.API_VERSION) not in apis:
+            versions = ", ".join(sorted(apis))
+            plugin.status = "incompatible"
+            plugin.reason = f"written for plugin API {versions}; this is API {hookspecs.API_VERSION}"
+        return plugin.status == "loaded"
+
+    def _register(self, plugin: Plugin, module: object) -> None:
+        _check_spelling(plugin, module)
+        key = f"{plugin.owner.distribution}:{plugin.name}"
+        try:
+            self._manager.register(module, key)
+            self._manager.check_pending()
+        except Exception:
+            if self._manager.has_plugin(key):
+                self._manager.unregister(name=key)
+            raise
+        for caller in self._manager.get_hookcallers(module) or ():
+            for implementation in caller.get_hookimpls():
+                if implementation.plugin is module:
+                    plugin.implementations[caller.name] = implementation.function
+        plugin.hooks = sorted(plugin.implementations)
+        if not plugin.hooks:
+            raise PluginError(plugin.name, "it implements no hook", "Mark its functions with vertebra.hookimpl")
+
+
+@functools.cache
+def registry() -> PluginRegistry:
+    """Returns the plugins of this process, loaded on the first call."""
+    return PluginRegistry(settings())
+
+
+@contextlib.contextmanager
+def quarantining(plugin: Plugin) -> Iterator[None]:
+    """Runs a plugin's own code: what it prints goes to stderr, and whatever it raises takes it, alone, out of use."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except KeyboardInterrupt:
+        raise
+    except VertebraError as error:
+        plugin.quarantine(str(error))
+    except BaseException as error:  # SystemExit, too: a plugin must not end the process
+        plugin.quarantine(f"{type(error).__name__}: {error}".removesuffix(": "))
+
+
+def _check_spelling(plugin: Plugin, module: object) -> None:
+    """Finds functions that look like hooks and are not: without the marker they would never be called."""
+    for name in dir(module) if isinstance(module, ModuleType) else ():
+        value = getattr(module, name)
+        if name.startswith("vertebra_") and callable(value) and not hasattr(value, "vertebra_impl"):
+            raise PluginError(plugin.name, f"{name}() lacks the hookimpl marker", "Decorate it with vertebra.hookimpl")
+
+
+def _declared_apis() -> dict[tuple[str, str], set[str]]:
+    declared: dict[tuple[str, str], set[str]] = {}
+    for entry in metadata.entry_points(group=API_GROUP):
+        declared.setdefault((_distribution(entry), entry.module), set()).add(entry.name)
+    return declared
+
+
+def _owner(entry: metadata.EntryPoint) -> Owner:
+    version = entry.dist.version if entry.dist else ""
+    return Owner(_distribution(entry), version, entry.module)
+
+
+def _distribution(entry: metadata.EntryPoint) -> str:
+    return entry.dist.name if entry.dist else "unknown"

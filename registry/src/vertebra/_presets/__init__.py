@@ -1,0 +1,1 @@
+"""The preset directory: one module per format, reading and writing."""

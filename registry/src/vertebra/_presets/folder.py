@@ -1,0 +1,110 @@
+"""A preset folder, wherever it is: from what the user wrote to files with local paths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from vertebra._catalog import SOURCES, Entry, catalog, presets
+from vertebra._documents import read_json
+from vertebra._plugins import registry
+from vertebra.errors import (
+    HandleError,
+    PluginError,
+    PresetConfigError,
+    PresetNotFoundError,
+    PresetRefusedError,
+    close_names,
+)
+from vertebra.handles import PresetHandle
+from vertebra.interfaces import PresetSource
+
+CONFIG = "config.json"
+
+
+class PresetFolder:
+    """The files of one preset, at one revision."""
+
+    def __init__(self, requested: str, handle: PresetHandle, source: PresetSource) -> None:
+        self.requested = requested
+        self.handle = source.resolve(handle)
+        self._source = source
+        self.names = {file.name for file in source.files(self.handle)}
+
+    def fetch(self, name: str) -> Path:
+        """Returns the local path of a file of the preset."""
+        return self._source.fetch(self.handle, name)
+
+    def config(self) -> dict[str, Any]:
+        """Reads the preset's `config.json`.
+
+        Raises:
+            PresetNotFoundError: there is none.
+            PresetConfigError: it is not a sound JSON object.
+        """
+        if CONFIG not in self.names:
+            raise PresetNotFoundError(self.handle, f"there is no {CONFIG} in it")
+        return read_json(self.fetch(CONFIG))
+
+
+def open_folder(preset: str | Path) -> PresetFolder:
+    """Finds the preset that an id, a handle or a path means, as the policy plugins allow.
+
+    Raises:
+        HandleError: the text cannot be a preset.
+        UnknownNameError: no source reads the handle's scheme.
+        PresetNotFoundError: nothing is there.
+        PresetRefusedError: a policy plugin refused it.
+    """
+    requested = str(preset)
+    handle = _rewrite(_locate(requested))
+    _ask_policies(handle)
+    source = _source(handle)
+    if handle.revision is not None and not source.supports_revisions:
+        raise HandleError(str(handle), f"the source of {handle.scheme}:// has no revisions")
+    return PresetFolder(requested, handle, source)
+
+
+def _locate(text: str) -> PresetHandle:
+    if "://" in text:
+        return PresetHandle.parse(text)
+    if text in presets():
+        return PresetHandle.parse(presets().lookup(text).value[1].handle)
+    for entry in catalog(SOURCES):
+        handle = entry.value.handle_for(text)
+        if handle is not None:
+            return handle
+    known = [entry.name for entry in presets()]
+    raise PresetNotFoundError(text, "it is no built-in preset id, no folder and no handle", close_names(text, known))
+
+
+def _source(handle: PresetHandle) -> PresetSource:
+    hint = f"Install a plugin that reads {handle.scheme}:// handles; those installed are listed by: vertebra sources"
+    entry: Entry[PresetSource] = catalog(SOURCES).lookup(handle.scheme, hint)
+    return entry.value
+
+
+def _rewrite(handle: PresetHandle) -> PresetHandle:
+    for plugin, rewrite in registry().implementations("vertebra_rewrite_handle"):
+        try:
+            handle = rewrite(handle=handle) or handle
+        except Exception as error:
+            raise PluginError(plugin.name, f"vertebra_rewrite_handle failed on {handle} ({error})") from error
+        if not isinstance(handle, PresetHandle):
+            raise PluginError(plugin.name, f"vertebra_rewrite_handle returned {handle!r}, expected a PresetHandle")
+    return handle
+
+
+def _ask_policies(handle: PresetHandle) -> None:
+    for plugin, refuse in registry().implementations("vertebra_refuse_preset"):
+        try:
+            reason = refuse(handle=handle)
+        except Exception as error:  # a policy that is broken must not let everything through
+            reason = f"the policy failed ({type(error).__name__}: {error})"
+        if reason is not None:
+            raise PresetRefusedError(handle, plugin.owner, str(reason))
+
+
+def config_error(folder: PresetFolder, problem: str, remedy: str = "") -> PresetConfigError:
+    """Builds the error for something that is wrong in a preset's `config.json`."""
+    return PresetConfigError(f"{CONFIG} of {str(folder.handle)!r}", problem, remedy)

@@ -1,0 +1,150 @@
+"""Loading: from what the user wrote to a backbone, without initialising what will be overwritten."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import types
+import typing
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from vertebra import _runtimes
+from vertebra._catalog import BACKBONES, catalog
+from vertebra._plugins import registry
+from vertebra._presets import native, transformers
+from vertebra._presets.contents import PresetContents
+from vertebra._presets.folder import PresetFolder, config_error, open_folder
+from vertebra.errors import PresetClassError, PresetConfigError, UnknownNameError, VertebraError, close_names
+from vertebra.specs import LoadedPreset, resolve_reference
+
+FORMATS: dict[str, ModuleType] = {module.NAME: module for module in (native, transformers)}
+_BASE_ARGUMENTS = {"name": str, "trainable": bool, "dtype": object, "lora": dict | None}
+log = logging.getLogger("vertebra")
+
+
+def load_backbone(asked: type, preset: str | Path, load_weights: bool, overrides: dict[str, Any]) -> Any:
+    """Builds the backbone of a preset; `Backbone.from_preset` documents it."""
+    contents = read_contents(open_folder(preset))
+    backbone_class = _resolve_class(contents, asked)
+    _check_arguments(backbone_class, contents.arguments, f"config.json of {str(contents.folder.handle)!r}")
+    _check_arguments(backbone_class, overrides, f"from_preset of {backbone_class.__name__}")
+    arguments = {**contents.arguments, **overrides}
+    if load_weights:
+        backbone = _build_with_weights(backbone_class, contents, arguments)
+    else:
+        backbone = _build(backbone_class, contents, arguments)
+    backbone._preset = str(contents.folder.handle)
+    _tell_observers(contents, load_weights)
+    return backbone
+
+
+def read_contents(folder: PresetFolder) -> PresetContents:
+    """Reads a preset's config in whichever format it is.
+
+    Raises:
+        PresetConfigError: it is of no known format, or unsound.
+    """
+    config = folder.config()
+    for module in FORMATS.values():
+        if module.recognises(config):
+            contents: PresetContents = module.read(folder, config)
+            return contents
+    raise config_error(folder, f"it is of no known preset format ({', '.join(FORMATS)})")
+
+
+def _resolve_class(contents: PresetContents, asked: type) -> type:
+    """A class that was asked for by name may be one that no plugin registered; else the name is looked up."""
+    if contents.backbone == asked.__name__:
+        return asked
+    try:
+        spec = catalog(BACKBONES).lookup(contents.backbone).value
+    except UnknownNameError as error:
+        remedy = f"Install the plugin that provides it.{_hint(error)}"
+        raise config_error(contents.folder, f"no installed backbone is named {contents.backbone!r}", remedy) from error
+    found: type = resolve_reference(spec.backbone)
+    if not issubclass(found, asked):
+        raise PresetClassError(contents.folder.handle, found.__name__, asked.__name__)
+    return found
+
+
+def _hint(error: UnknownNameError) -> str:
+    return f" Installed with a similar name: {', '.join(error.suggestions)}" if error.suggestions else ""
+
+
+def _build(backbone_class: type, contents: PresetContents, arguments: dict[str, Any]) -> Any:
+    try:
+        return backbone_class.from_config(arguments)  # type: ignore[attr-defined]
+    except VertebraError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise config_error(contents.folder, f"{backbone_class.__name__} cannot be built from it ({error})") from error
+
+
+def _build_with_weights(backbone_class: type, contents: PresetContents, arguments: dict[str, Any]) -> Any:
+    from vertebra._weights.abstract import abstract_build, finish, initialize
+    from vertebra._weights.naming import weight_names
+    from vertebra._weights.placing import place
+
+    checkpoint = contents.open()
+    with abstract_build() as created:
+        backbone = _build(backbone_class, contents, arguments)
+    weights = weight_names(backbone)
+    found = contents.match(checkpoint, weights)
+    place(_runtimes.bind(), weights, checkpoint, found.sources)
+    initialize(created)
+    finish(backbone)
+    _report(contents, found.fresh, len(checkpoint.entries) - len(found.sources))
+    return backbone
+
+
+def _report(contents: PresetContents, fresh: list[str], unused: int) -> None:
+    if fresh:
+        names = ", ".join(fresh)
+        warnings.warn(f"{contents.folder.handle} has no values for {names}: newly initialised, train them", stacklevel=5)
+    if unused:
+        log.info("%s: %d tensors outside the backbone were left unread", contents.folder.handle, unused)
+
+
+def _tell_observers(contents: PresetContents, load_weights: bool) -> None:
+    folder = contents.folder
+    loaded = LoadedPreset(folder.requested, folder.handle, contents.format, contents.backbone, load_weights)
+    for plugin, observe in registry().implementations("vertebra_preset_loaded"):
+        try:
+            observe(loaded=loaded)
+        except Exception as error:  # an observer's failure must not cost the user the model
+            warnings.warn(f"Plugin {plugin.name}: vertebra_preset_loaded failed ({error})", stacklevel=4)
+
+
+def _check_arguments(backbone_class: type, arguments: Mapping[str, Any], place: str) -> None:
+    """Compares names and types with the constructor's signature, before anything is built from them."""
+    known = {**_BASE_ARGUMENTS, **_annotations(backbone_class)}
+    for name, value in arguments.items():
+        if name not in known:
+            similar = close_names(name, known)
+            hint = f", did you mean {similar[0]!r}?" if similar else ""
+            raise PresetConfigError(place, f"{backbone_class.__name__} has no argument {name!r}{hint}")
+        if not _fits(value, known[name]):
+            wanted = getattr(known[name], "__name__", str(known[name]))
+            raise PresetConfigError(place, f"{name} is {value!r}, expected a value of type {wanted}")
+
+
+def _annotations(backbone_class: type) -> dict[str, Any]:
+    constructor = backbone_class.__init__  # type: ignore[misc]
+    hints = typing.get_type_hints(constructor)
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = list(inspect.signature(constructor).parameters.values())[1:]
+    return {p.name: hints.get(p.name, object) for p in parameters if p.kind in named}
+
+
+def _fits(value: object, hint: Any) -> bool:
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return any(_fits(value, choice) for choice in typing.get_args(hint))
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return type(value) is int
+    return not isinstance(hint, type) or isinstance(value, hint)

@@ -1,0 +1,85 @@
+"""Runtime selection: Keras fixes its backend when it is first imported, so the choice comes before that."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+
+from vertebra._catalog import RUNTIMES, catalog
+from vertebra._settings import settings
+from vertebra.errors import RuntimeBoundError, RuntimeChoiceError, RuntimeUnavailableError
+from vertebra.interfaces import Runtime
+
+
+def bind(requested: str | None = None) -> Runtime:
+    """Makes Keras run on the requested runtime, or on the one that was chosen, and returns it.
+
+    Raises:
+        RuntimeBoundError: Keras already runs on another backend.
+        RuntimeUnavailableError: the backend cannot be used on this machine.
+        RuntimeChoiceError: nothing was requested or chosen, and there is not exactly one runtime to take.
+        UnknownNameError: no plugin provides the runtime.
+    """
+    bound = bound_backend()
+    if bound is not None:
+        return _accept_bound(bound, requested)
+    runtime = _lookup(requested or _chosen())
+    os.environ["KERAS_BACKEND"] = runtime.name
+    importlib.import_module("keras")
+    return runtime
+
+
+def bound_backend() -> str | None:
+    """Returns the backend that Keras runs on in this process, or None while Keras is not imported."""
+    keras = sys.modules.get("keras")
+    config = getattr(keras, "config", None)
+    return str(config.backend()) if config is not None else None
+
+
+def available() -> list[Runtime]:
+    """Returns the runtimes whose backend can be used on this machine, in order of name."""
+    return [entry.value for entry in catalog(RUNTIMES) if entry.value.unavailable_reason() is None]
+
+
+def _accept_bound(bound: str, requested: str | None) -> Runtime:
+    if requested is not None and requested != bound:
+        catalog(RUNTIMES).lookup(requested)  # a misspelled name is that error, not this one
+        raise RuntimeBoundError(requested, bound)
+    if bound not in catalog(RUNTIMES):
+        names = [runtime.name for runtime in available()]
+        raise RuntimeBoundError(names[0], bound) if names else RuntimeChoiceError(names)
+    return _lookup(bound)
+
+
+def _lookup(name: str) -> Runtime:
+    runtime: Runtime = catalog(RUNTIMES).lookup(name).value
+    reason = runtime.unavailable_reason()
+    if reason is not None:
+        raise RuntimeUnavailableError(name, reason)
+    return runtime
+
+
+def _chosen() -> str:
+    """The order: VERTEBRA_RUNTIME or settings, KERAS_BACKEND, the user's keras.json, the only runtime installed."""
+    names = [runtime.name for runtime in available()]
+    explicit = settings().runtime or os.environ.get("KERAS_BACKEND", "").strip()
+    if explicit:
+        return explicit
+    saved = _saved_backend()
+    if saved in names:
+        return saved
+    if len(names) == 1:
+        return names[0]
+    raise RuntimeChoiceError(names)
+
+
+def _saved_backend() -> str:
+    home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
+    try:
+        saved = json.loads(Path(home, "keras.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return str(saved.get("backend", "")) if isinstance(saved, dict) else ""

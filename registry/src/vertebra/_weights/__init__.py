@@ -1,0 +1,1 @@
+"""From files to variables without a copy: abstract build, reading, matching, placing."""

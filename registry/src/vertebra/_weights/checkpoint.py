@@ -1,0 +1,88 @@
+"""A checkpoint: the tensors of one safetensors file, or of the shards that an index names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vertebra._documents import read_json
+from vertebra._weights.safetensors import Header, MappedTensors, TensorEntry, open_header
+from vertebra.errors import WeightsFileError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+_SHARD = re.compile(r"[A-Za-z0-9][\w.-]*\.safetensors")
+_MOST_SHARDS = 10_000
+
+
+class Checkpoint:
+    """All tensors of a preset, by name, each viewed in the file that holds it."""
+
+    def __init__(self, path: Path, files: Mapping[str, MappedTensors]) -> None:
+        self.path = path
+        """The file, or the index."""
+        self._files = {name: mapped for mapped in files.values() for name in mapped.header.entries}
+        self.entries: dict[str, TensorEntry] = {
+            name: entry for mapped in files.values() for name, entry in mapped.header.entries.items()
+        }
+
+    def view(self, name: str) -> np.ndarray[Any, Any]:
+        """Returns a writable array over a tensor's bytes; writing to it never reaches the file."""
+        return self._files[name].view(name)
+
+
+def open_checkpoint(names: set[str], fetch: Callable[[str], Path]) -> Checkpoint:
+    """Maps the weights of a preset folder.
+
+    Args:
+        names: Files that the preset has.
+        fetch: Returns the local path of one of them.
+
+    Raises:
+        WeightsFileError: the weights are missing or unsound.
+    """
+    path, shards = find_shards(names, fetch)
+    return Checkpoint(path, {name: MappedTensors(fetch(name)) for name in shards})
+
+
+def read_headers(names: set[str], fetch: Callable[[str], Path]) -> dict[str, Header]:
+    """Reads the headers of a preset's weights files, by file name, and nothing else of them."""
+    _, shards = find_shards(names, fetch)
+    return {name: open_header(fetch(name)) for name in shards}
+
+
+def find_shards(names: set[str], fetch: Callable[[str], Path]) -> tuple[Path, list[str]]:
+    """Returns the path to name in messages, and the weights files, after checking the index against them."""
+    if WEIGHTS in names:
+        return fetch(WEIGHTS), [WEIGHTS]
+    if INDEX not in names:
+        raise WeightsFileError(WEIGHTS, f"it is missing, and so is {INDEX}", "Save the preset again with its weights")
+    path = fetch(INDEX)
+    weight_map = _read_index(path)
+    shards = sorted(set(weight_map.values()))
+    for shard in shards:
+        if shard not in names:
+            raise WeightsFileError(path, f"it names the shard {shard!r}, which is missing")
+        held = open_header(fetch(shard)).entries.keys()
+        expected = {tensor for tensor, file in weight_map.items() if file == shard}
+        if held != expected:
+            differ = ", ".join(sorted(held ^ expected)[:5])
+            raise WeightsFileError(path, f"it and the shard {shard!r} disagree about {differ}")
+    return path, shards
+
+
+def _read_index(path: Path) -> dict[str, str]:
+    weight_map = read_json(path).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise WeightsFileError(path, "its weight_map is not a table of tensor names and files")
+    for tensor, shard in weight_map.items():
+        if not isinstance(shard, str) or not _SHARD.fullmatch(shard):
+            raise WeightsFileError(path, f"tensor {tensor!r} is in {shard!r}, expected a plain name *.safetensors")
+    if len(set(weight_map.values())) > _MOST_SHARDS:
+        raise WeightsFileError(path, f"it names more than {_MOST_SHARDS} shards")
+    return weight_map

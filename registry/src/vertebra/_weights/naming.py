@@ -1,0 +1,56 @@
+"""Names of a model's variables: the names of the layers that hold them, from the outside in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vertebra.errors import PresetConfigError
+
+
+def layer_paths(model: Any) -> dict[str, Any]:
+    """Returns every layer below a model, by path.
+
+    Keras's own `variable.path` depends on the name scope that the model happened to be built in; this does not.
+
+    Raises:
+        PresetConfigError: two layers in the same place share a name, so that a file could not tell them apart.
+    """
+    found: dict[str, Any] = {}
+    _walk(model, "", found, set())
+    return found
+
+
+def weight_names(model: Any) -> dict[str, Any]:
+    """Returns every weight below a model by name; state such as random seeds is left out."""
+    named: dict[str, Any] = {}
+    for path, layer in layer_paths(model).items():
+        for variable in own_weights(layer):
+            _add(named, f"{path}/{variable.name}", variable)
+    return named
+
+
+def own_weights(layer: Any) -> list[Any]:
+    """Returns the weights that a layer holds itself, not through another layer."""
+    inner = {id(variable) for child in children(layer) for variable in child.weights}
+    return [variable for variable in layer.weights if id(variable) not in inner]
+
+
+def children(layer: Any) -> list[Any]:
+    """Returns the layers that a layer holds itself."""
+    return list(layer._flatten_layers(recursive=False, include_self=False))
+
+
+def _walk(layer: Any, prefix: str, found: dict[str, Any], seen: set[int]) -> None:
+    for child in children(layer):
+        if id(child) not in seen:  # a shared layer has the name of the first place that holds it
+            seen.add(id(child))
+            path = f"{prefix}{child.name}"
+            if child.weights:
+                _add(found, path, child)
+            _walk(child, f"{path}/", found, seen)
+
+
+def _add(named: dict[str, Any], name: str, value: Any) -> None:
+    if name in named:
+        raise PresetConfigError(f"Layer {name!r}", "two layers or weights have this name", "Give each its own name")
+    named[name] = value

@@ -1,0 +1,254 @@
+"""`Backbone(keras.Model)`: the base class of every architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import keras
+
+from vertebra import _runtimes
+from vertebra._catalog import BACKBONES, STRATEGIES, catalog
+from vertebra.errors import LoraStateError
+from vertebra.specs import LoraConfig, LoraReceipt, PresetSpec
+
+
+class _Presets:
+    """Gives each backbone class its own built-in presets."""
+
+    def __get__(self, instance: object, owner: type) -> Mapping[str, PresetSpec]:
+        name = owner.__name__
+        spec = catalog(BACKBONES).lookup(name).value if name in catalog(BACKBONES) else None
+        own = spec.presets if spec else ()
+        return {preset.name: preset for preset in own}
+
+
+class Backbone(keras.Model):  # type: ignore[misc]
+    """A model without a task: token ids and masks in, hidden states out.
+
+    A backbone is a functional model, built when it is constructed: extend it from `inputs` and `output`, compile and
+    fit it, save it as `.keras`, or call it as a layer of another model. A subclass builds its layers in `__init__`,
+    passes `inputs` and `outputs` to `super().__init__`, and then sets its attributes; `get_config` returns the
+    constructor's arguments.
+
+    Args:
+        dtype: Dtype or dtype policy of the whole model, or None for Keras's dtype policy.
+        trainable: Whether the weights train.
+        name: Name of the model, or None for one made from the class's name.
+    """
+
+    presets = _Presets()
+    """The built-in presets of the class, by id."""
+    lora_roles: ClassVar[Mapping[str, Sequence[str]]] = {}
+    """Globs of layer paths for each role that LoRA targets may name, such as `attention.query`."""
+    lora_targets: ClassVar[Sequence[str]] = ("query", "value")
+    """What `enable_lora` adapts unless it is told: the query and value projections."""
+
+    token_embedding: keras.layers.Embedding
+    """The layer that embeds token ids."""
+
+    def __init__(
+        self,
+        *args: Any,
+        dtype: Any = None,
+        trainable: bool = True,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, name=name, **kwargs)
+        if dtype is not None:
+            self.dtype_policy = keras.dtype_policies.get(dtype)
+        if not trainable:
+            self.trainable = False
+        self._attached: Any = None
+        self._preset: str | None = None
+
+    # === Presets ===
+
+    @classmethod
+    def from_preset(
+        cls, preset: str | Path, load_weights: bool = True, *, runtime: str | None = None, **kwargs: Any
+    ) -> Any:
+        """Builds the backbone that a preset describes.
+
+        From `Backbone` itself the class is inferred from the preset; from a subclass the preset must be of it.
+        Weights are viewed in the preset's own file wherever their dtype allows, copied on the first write, and
+        never written back.
+
+        Args:
+            preset: A built-in preset id, a handle such as `file:///data/bert`, or the path of a preset folder.
+            load_weights: Whether to load the weights; without them the backbone starts from random values.
+            runtime: Name of the runtime; it must be the one that Keras runs on, if Keras is imported already.
+            **kwargs: Arguments of the class's constructor, such as `dtype`, `trainable`, `name` or `dropout`,
+                that override what the preset says. Without `dtype`, floats follow Keras's dtype policy.
+
+        Raises:
+            PresetNotFoundError: there is no such preset.
+            PresetClassError: the preset is of another class.
+            PresetConfigError: the config or an override cannot be used.
+            WeightsFileError: a weights file is missing or unsound.
+            WeightsMismatchError: the weights are not those of the architecture.
+            RuntimeBoundError: Keras already runs on another backend.
+        """
+        _runtimes.bind(runtime)
+        from vertebra._presets.loading import load_backbone
+
+        return load_backbone(cls, preset, load_weights, kwargs)
+
+    def save_to_preset(
+        self, preset_dir: str | Path, *, format: str = "native", max_shard_size: float | None = 10
+    ) -> None:
+        """Saves config and weights as a preset folder, which appears complete or not at all.
+
+        An existing preset is replaced in one step; files in it that are not the preset's own, such as a tokenizer,
+        are kept. An attached LoRA adapter is saved with it.
+
+        Args:
+            preset_dir: The folder.
+            format: The preset format.
+            max_shard_size: Most gigabytes (10⁹ bytes) in one weights file, or None for a single file.
+
+        Raises:
+            PresetSaveError: the folder cannot be written; what stood there is unchanged.
+            PresetFormatError: the format is not known.
+        """
+        from vertebra._presets.saving import save_backbone
+
+        save_backbone(self, preset_dir, format, max_shard_size)
+
+    # === Configuration ===
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments; subclasses add their own to these."""
+        # Not what functional models return: that is a config of layers, which no constructor of a backbone takes.
+        config = {
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+        }
+        if self._attached is not None:
+            config["lora"] = self._attached.plan()
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        """Builds a backbone from what `get_config` returned."""
+        arguments = dict(config)
+        plan = arguments.pop("lora", None)
+        if isinstance(arguments.get("dtype"), dict):
+            arguments["dtype"] = keras.dtype_policies.get(arguments["dtype"])
+        backbone = cls(**arguments)
+        if plan is not None:
+            backbone._enable_planned_lora(plan)
+        return backbone
+
+    # === LoRA ===
+
+    def enable_lora(
+        self,
+        rank: int,
+        target_names: Sequence[str] | None = None,
+        *,
+        alpha: float | None = None,
+        dropout: float = 0.0,
+        strategy: str = "lora",
+        seed: int | None = None,
+        target_layer_names: Sequence[str] | None = None,
+    ) -> LoraReceipt:
+        """Freezes the backbone and adds a trainable low-rank path to some of its layers.
+
+        Args:
+            rank: Inner dimension of the low-rank product.
+            target_names: Names, paths or globs of layers, roles such as `attention.query`, or `all-linear`. None
+                means the query and value projections. Each must match at least one layer.
+            alpha: The path is scaled by `alpha / rank`; None means a scale of 1.
+            dropout: Share of the path's inputs that is dropped while training, in [0, 1).
+            strategy: Name of an installed LoRA strategy.
+            seed: Seed of the initial values; None draws one.
+            target_layer_names: KerasHub's name for `target_names`.
+
+        Returns:
+            What was adapted, added, trained and frozen.
+
+        Raises:
+            LoraTargetError: a target matches no layer that can be adapted.
+            LoraStateError: the backbone has an adapter already.
+            LoraConfigError: a value is out of range.
+        """
+        from vertebra._lora.targets import find_targets
+
+        config = LoraConfig(rank, alpha, dropout, strategy, seed)
+        self._require_no_adapter()
+        chosen = target_names if target_names is not None else target_layer_names
+        targets = find_targets(self, self.lora_targets if chosen is None else chosen, self.lora_roles)
+        return self._attach(targets, config)
+
+    def save_lora_weights(self, filepath: str | Path) -> None:
+        """Saves the adapter, and every base weight that is trainable beside it.
+
+        Args:
+            filepath: A `.safetensors` file, or a folder in PEFT's layout.
+
+        Raises:
+            LoraStateError: the backbone has no adapter.
+            PresetSaveError: the target cannot be written; what stood there is unchanged.
+        """
+        from vertebra._lora.files import save_adapter
+        from vertebra._lora.fingerprint import fingerprint
+
+        if self._attached is None:
+            raise LoraStateError("The backbone has no LoRA adapter to save", "Call enable_lora(rank) first")
+        sites = {path: adapter.site for path, adapter in self._attached.adapters.items()}
+        save_adapter(self, self._attached, filepath, fingerprint(self, sites))
+
+    def load_lora_weights(self, filepath: str | Path, *, check_base: bool = True) -> LoraReceipt:
+        """Loads an adapter, attaching it first if the backbone has none; on an error the backbone is unchanged.
+
+        Args:
+            filepath: What `save_lora_weights` wrote, or a folder that PEFT wrote.
+            check_base: Whether to refuse an adapter that was trained on other base weights. Adapters that PEFT wrote
+                do not say what they were trained on, and pass.
+
+        Returns:
+            What was adapted, added, trained and frozen.
+
+        Raises:
+            AdapterMismatchError: the adapter's tensors do not fit the backbone.
+            AdapterBaseError: it was trained on other base weights.
+            LoraConfigError: its settings are unknown or out of range.
+            LoraStateError: the backbone has another adapter.
+        """
+        from vertebra._lora import attach, fingerprint, loading
+        from vertebra._lora.files import read_adapter
+        from vertebra._lora.sites import site_of
+        from vertebra._lora.targets import adaptable_layers
+
+        file = read_adapter(self, filepath)
+        strategy = catalog(STRATEGIES).lookup(file.config.strategy).value
+        layers = adaptable_layers(self)
+        loading.check_tensors(file, self, layers, strategy)
+        if check_base:
+            sites = {path: site_of(layers[path]) for path in file.adapters}
+            loading.check_base(file, fingerprint.fingerprint(self, sites))
+        if self._attached is not None:
+            loading.check_same(file, self._attached)
+        else:
+            self._attach({path: layers[path] for path in sorted(file.adapters)}, file.config)
+        loading.assign(loading.pair_values(file, self._attached, self))
+        return attach.receipt(self, self._attached)
+
+    def _attach(self, targets: Mapping[str, Any], config: LoraConfig) -> LoraReceipt:
+        from vertebra._lora import attach
+
+        self._attached = attach.attach(self, targets, config)
+        return attach.freeze(self, self._attached)
+
+    def _enable_planned_lora(self, plan: Mapping[str, Any]) -> None:
+        from vertebra._lora.targets import find_targets
+
+        self._attach(find_targets(self, plan["layers"], {}), LoraConfig(**plan["config"]))
+
+    def _require_no_adapter(self) -> None:
+        if self._attached is not None:
+            raise LoraStateError("The backbone has a LoRA adapter already", "Load the preset anew for another one")

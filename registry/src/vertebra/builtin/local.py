@@ -1,0 +1,38 @@
+"""The local source: presets that are folders of this machine, by path or as file:// handles."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from vertebra.builtin.folders import list_files, open_file
+from vertebra.errors import HandleError
+from vertebra.handles import PresetHandle
+from vertebra.interfaces import PresetSource
+from vertebra.specs import PresetFile
+
+
+class LocalSource(PresetSource):
+    """Reads `./x`, `~/x`, any other path, and `file:///absolute/path`."""
+
+    scheme = "file"
+
+    def handle_for(self, text: str) -> PresetHandle | None:
+        looks_like_path = text.startswith((".", "~")) or "/" in text or os.sep in text
+        if not text or not (looks_like_path or Path(text).is_dir()):
+            return None
+        path = os.path.abspath(os.path.expanduser(text))
+        return PresetHandle(self.scheme, Path(path).as_posix())
+
+    def files(self, handle: PresetHandle) -> list[PresetFile]:
+        return list_files(handle, _folder(handle))
+
+    def fetch(self, handle: PresetHandle, name: str) -> Path:
+        return open_file(handle, _folder(handle), name)
+
+
+def _folder(handle: PresetHandle) -> Path:
+    path = Path(handle.path)
+    if not path.is_absolute():
+        raise HandleError(str(handle), "a file:// handle holds an absolute path, as in file:///data/my_preset")
+    return path

@@ -1,0 +1,17 @@
+"""The plugin module of the built-in contributions."""
+
+from vertebra.builtin.local import LocalSource
+from vertebra.builtin.lora import Lora
+from vertebra.builtin.package import PackageSource
+from vertebra.hookspecs import hookimpl
+from vertebra.interfaces import LoraStrategy, PresetSource
+
+
+@hookimpl
+def vertebra_preset_sources() -> list[PresetSource]:
+    return [LocalSource(), PackageSource()]
+
+
+@hookimpl
+def vertebra_lora_strategies() -> list[LoraStrategy]:
+    return [Lora()]

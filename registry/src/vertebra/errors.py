@@ -1,0 +1,308 @@
+"""Every exception and its wording: one root, typed, with the parts kept as attributes."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class VertebraError(Exception):
+    """Root of every error that Vertebra raises on purpose."""
+
+
+# === Handles and names ===
+
+
+class HandleError(VertebraError, ValueError):
+    """A preset handle that cannot be parsed."""
+
+    def __init__(self, text: str, problem: str) -> None:
+        self.text, self.problem = text, problem
+        super().__init__(
+            f"{text!r} is not a preset handle: {problem}. Write scheme://path or scheme://path@revision, "
+            "a path such as ./my_preset, or a preset id (list them with: vertebra presets)."
+        )
+
+
+class UnknownNameError(VertebraError, LookupError):
+    """A name that nothing installed provides."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        self.kind, self.name, self.known = kind, name, sorted(known)
+        self.suggestions = close_names(name, self.known)
+        self.hint = hint or f"List what is installed with: vertebra {kind.split()[-1]}s"
+        super().__init__(f"No {kind} is named {name!r}.{_did_you_mean(self.suggestions)} {self.hint}.")
+
+
+class NameClashError(VertebraError, LookupError):
+    """A name that several plugins claim, so that none of them may have it."""
+
+    def __init__(self, kind: str, name: str, owners: Sequence[object]) -> None:
+        self.kind, self.name, self.owners = kind, name, list(owners)
+        claims = " and ".join(str(owner) for owner in owners)
+        super().__init__(
+            f"The {kind} name {name!r} is claimed by {claims}, so neither is used. "
+            "Choose one with VERTEBRA_PREFER=<distribution>, or leave one out with VERTEBRA_BLOCK=<distribution>."
+        )
+
+
+# === Plugins ===
+
+
+class PluginError(VertebraError):
+    """What a plugin contributed cannot be used."""
+
+    def __init__(self, plugin: str, problem: str, remedy: str = "") -> None:
+        self.plugin, self.problem = plugin, problem
+        remedy = remedy or f"Update or uninstall it, or leave it out with VERTEBRA_BLOCK={plugin}"
+        super().__init__(f"Plugin {plugin}: {problem}. {remedy}.")
+
+
+class MissingPluginError(VertebraError):
+    """A plugin was asked for by name and is not there."""
+
+    def __init__(self, wanted: str, setting: str, known: Iterable[str]) -> None:
+        self.wanted, self.setting, self.known = wanted, setting, sorted(known)
+        installed = ", ".join(self.known) or "none"
+        super().__init__(
+            f"{setting} asks for plugin {wanted!r}, which is not installed (installed: {installed})."
+            f"{_did_you_mean(close_names(wanted, self.known))} Install it, or correct {setting}."
+        )
+
+
+class SettingsError(VertebraError, ValueError):
+    """The configuration file or an environment variable cannot be used."""
+
+    def __init__(self, place: str, problem: str) -> None:
+        self.place, self.problem = place, problem
+        super().__init__(f"Settings in {place}: {problem}. Correct it, or remove it to use the defaults.")
+
+
+# === Runtimes ===
+
+
+class RuntimeUnavailableError(VertebraError, ImportError):
+    """A runtime is known, and its backend cannot be used on this machine."""
+
+    def __init__(self, runtime: str, reason: str) -> None:
+        self.runtime, self.reason = runtime, reason
+        super().__init__(f"Runtime {runtime!r} is not available: {reason}.")
+
+
+class RuntimeChoiceError(VertebraError):
+    """No runtime was chosen, and there is not exactly one to take."""
+
+    def __init__(self, available: Sequence[str]) -> None:
+        self.available = list(available)
+        if available:
+            problem = f"{len(available)} runtimes are installed ({', '.join(available)}) and none was chosen"
+            remedy = f'Choose with vertebra.use("{available[0]}"), runtime="{available[0]}" or VERTEBRA_RUNTIME'
+        else:
+            problem = "No runtime is installed"
+            remedy = "Install a runtime plugin together with its backend; vertebra doctor says what is missing"
+        super().__init__(f"{problem}. {remedy}.")
+
+
+class RuntimeBoundError(VertebraError):
+    """Keras is already bound to another backend in this process."""
+
+    def __init__(self, wanted: str, bound: str) -> None:
+        self.wanted, self.bound = wanted, bound
+        super().__init__(
+            f"Runtime {wanted!r} was asked for, but Keras already runs on {bound!r}, and it cannot change in a "
+            f"running process. Start a new process, and choose before Keras is imported: VERTEBRA_RUNTIME={wanted}, "
+            f'or vertebra.use("{wanted}") as the first line.'
+        )
+
+
+# === Presets ===
+
+
+class PresetError(VertebraError):
+    """Root of what can be wrong with a preset."""
+
+
+class PresetNotFoundError(PresetError, FileNotFoundError):
+    """No preset, or no such file in it, stands where the handle points."""
+
+    def __init__(self, handle: object, problem: str, suggestions: Sequence[str] = ()) -> None:
+        self.handle, self.problem, self.suggestions = handle, problem, list(suggestions)
+        super().__init__(
+            f"No preset at {str(handle)!r}: {problem}.{_did_you_mean(self.suggestions)} "
+            "Check the path or handle; vertebra presets lists the built-in ids."
+        )
+
+    def __str__(self) -> str:  # FileNotFoundError would print errno style
+        return str(self.args[0])
+
+
+class PresetRefusedError(PresetError, PermissionError):
+    """A policy plugin refused the preset before anything was loaded."""
+
+    def __init__(self, handle: object, owner: object, reason: str) -> None:
+        self.handle, self.owner, self.reason = handle, owner, reason
+        super().__init__(
+            f"Preset {str(handle)!r} was refused by the policy of {owner}: {reason}. "
+            "Choose a preset that the policy allows, or ask whoever keeps that policy."
+        )
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class PresetConfigError(PresetError, ValueError):
+    """A preset's configuration cannot be used."""
+
+    def __init__(self, place: object, problem: str, remedy: str = "") -> None:
+        self.place, self.problem = place, problem
+        remedy = remedy or "Correct the file, or fetch the preset again"
+        super().__init__(f"{place}: {problem}. {remedy}.")
+
+
+class PresetFormatError(PresetError, ValueError):
+    """A preset format that is unknown here, or that cannot hold this backbone."""
+
+    def __init__(self, place: object, problem: str, known: Sequence[str]) -> None:
+        self.place, self.problem, self.known = place, problem, list(known)
+        super().__init__(f"{place}: {problem}. Formats that can be used here: {', '.join(known) or 'none'}.")
+
+
+class PresetClassError(PresetError, TypeError):
+    """A preset was loaded from a class that it does not belong to."""
+
+    def __init__(self, handle: object, found: str, wanted: str) -> None:
+        self.handle, self.found, self.wanted = handle, found, wanted
+        super().__init__(
+            f"Preset {str(handle)!r} holds a {found}, which is not a {wanted}. "
+            f"Call vertebra.models.{found}.from_preset(...), or vertebra.Backbone.from_preset(...) for any class."
+        )
+
+
+class PresetSaveError(PresetError, OSError):
+    """A preset or adapter could not be written; what stood there before is unchanged."""
+
+    def __init__(self, target: object, problem: str, remedy: str) -> None:
+        self.target, self.problem = target, problem
+        super().__init__(f"Could not save to {str(target)!r}: {problem}. Nothing there was changed. {remedy}.")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+# === Weights ===
+
+
+class WeightsFileError(PresetError, ValueError):
+    """A weights file is missing, cut short, too long or not what it says it is."""
+
+    def __init__(self, path: object, problem: str, remedy: str = "") -> None:
+        self.path, self.problem = path, problem
+        super().__init__(f"Weights file {str(path)!r}: {problem}. {remedy or 'Fetch or save the preset again'}.")
+
+
+class WeightsMismatchError(PresetError, ValueError):
+    """The tensors in the files are not those that the architecture needs."""
+
+    def __init__(
+        self,
+        place: object,
+        missing: Sequence[str] = (),
+        unused: Sequence[str] = (),
+        reshaped: Sequence[tuple[str, tuple[int, ...], tuple[int, ...]]] = (),
+        retyped: Sequence[str] = (),
+    ) -> None:
+        self.place = place
+        self.missing, self.unused = list(missing), list(unused)
+        self.reshaped, self.retyped = list(reshaped), list(retyped)
+        shapes = [f"{name} (needed {want}, found {have})" for name, want, have in reshaped]
+        parts = [
+            _listing("missing", self.missing),
+            _listing("not used by the architecture", self.unused),
+            _listing("of another shape", shapes),
+            _listing("of another kind of number", self.retyped),
+        ]
+        super().__init__(
+            f"The weights in {str(place)!r} do not fit the backbone: {'; '.join(filter(None, parts))}. "
+            "Check that config and weights belong together, and constructor arguments given to from_preset."
+        )
+
+
+# === LoRA ===
+
+
+class LoraError(VertebraError):
+    """Root of what can be wrong with a LoRA adapter."""
+
+
+class LoraTargetError(LoraError, ValueError):
+    """A LoRA target that names no layer, or a layer that cannot take an adapter."""
+
+    def __init__(self, target: object, problem: str, candidates: Iterable[str]) -> None:
+        self.target, self.problem, self.candidates = target, problem, sorted(candidates)
+        hints = close_names(str(target), self.candidates)
+        super().__init__(
+            f"LoRA target {target!r}: {problem}.{_did_you_mean(hints)} "
+            f"Layers that can be adapted, by name: {_shorten(self.candidates)}."
+        )
+
+
+class LoraStateError(LoraError):
+    """The backbone has an adapter where it should have none, or none where it needs one."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        self.problem = problem
+        super().__init__(f"{problem}. {remedy}.")
+
+
+class LoraConfigError(LoraError, ValueError):
+    """A LoRA setting out of range, or one that is not known here."""
+
+    def __init__(self, place: object, field: str, value: object, expected: str) -> None:
+        self.place, self.field, self.value, self.expected = place, field, value, expected
+        super().__init__(f"{place}: {field}={value!r}, expected {expected}. Correct the value and try again.")
+
+
+class AdapterMismatchError(LoraError, ValueError):
+    """An adapter's tensors are not those that the backbone can take."""
+
+    def __init__(self, place: object, problem: str, names: Sequence[str] = ()) -> None:
+        self.place, self.problem, self.names = place, problem, list(names)
+        listed = f": {_shorten(self.names)}" if names else ""
+        super().__init__(
+            f"Adapter {str(place)!r} {problem}{listed}. Load it on the architecture it was trained on; "
+            "the backbone is unchanged."
+        )
+
+
+class AdapterBaseError(LoraError, ValueError):
+    """An adapter was trained on other base weights."""
+
+    def __init__(self, place: object, trained_on: str, found: str) -> None:
+        self.place, self.trained_on, self.found = place, trained_on, found
+        super().__init__(
+            f"Adapter {str(place)!r} was trained on other base weights (fingerprint {trained_on[:12]}) than this "
+            f"backbone has (fingerprint {found[:12]}). Load the preset it was trained on, or pass check_base=False "
+            "if the difference is intended; the backbone is unchanged."
+        )
+
+
+# === Wording that several errors share ===
+
+
+def close_names(name: str, known: Iterable[str]) -> list[str]:
+    """Returns up to three known names that look like `name`, best first."""
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    return [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)]
+
+
+def _did_you_mean(names: Sequence[str]) -> str:
+    return f" Did you mean {', '.join(repr(name) for name in names)}?" if names else ""
+
+
+def _listing(label: str, names: Sequence[str]) -> str:
+    return f"{len(names)} {label}: {_shorten(names)}" if names else ""
+
+
+def _shorten(names: Sequence[str], most: int = 20) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest

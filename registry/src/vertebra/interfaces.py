@@ -1,0 +1,154 @@
+"""The classes that a plugin author subclasses: `PresetSource`, `Translation`, `LoraStrategy` and `Runtime`.
+
+Each is abstract, and each subclass is final: to vary one, write another that holds it. Importing a subclass must not
+import a framework or a client library; its methods do that when they are called.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vertebra.handles import PresetHandle
+    from vertebra.specs import Device, LoraConfig, PresetFile, TensorRule
+
+
+class PresetSource(ABC):
+    """A place that presets are read from."""
+
+    scheme: ClassVar[str]
+    """The scheme of the handles that it reads."""
+    supports_revisions: ClassVar[bool] = False
+    """Whether handles may name a revision."""
+
+    def handle_for(self, text: str) -> PresetHandle | None:
+        """Returns a handle for a text without a scheme that can only mean this source, or None.
+
+        This is how a plain path reaches the source of local folders; most sources leave it.
+        """
+        return None
+
+    def resolve(self, handle: PresetHandle) -> PresetHandle:
+        """Returns the handle of one immutable revision, so that all files of a load come from the same one."""
+        return handle
+
+    @abstractmethod
+    def files(self, handle: PresetHandle) -> list[PresetFile]:
+        """Lists the files of a preset.
+
+        Raises:
+            PresetNotFoundError: there is no preset at the handle.
+        """
+
+    @abstractmethod
+    def fetch(self, handle: PresetHandle, name: str) -> Path:
+        """Returns a local path at which one file of a preset stands, complete, and stays while this process runs.
+
+        Raises:
+            PresetNotFoundError: there is no such file.
+        """
+
+
+class Translation(ABC):
+    """How one architecture's config and tensors are written in a format that others defined."""
+
+    prefixes: ClassVar[tuple[str, ...]] = ("",)
+    """What tensor names may begin with; a checkpoint with a head puts the backbone under a prefix of its own."""
+    ignored: ClassVar[tuple[str, ...]] = ()
+    """Globs of tensors, without prefix, that checkpoints may have and that are not weights."""
+    optional: ClassVar[tuple[str, ...]] = ()
+    """Globs of weights that checkpoints may lack; they are newly initialised, and reported."""
+
+    @abstractmethod
+    def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the constructor arguments that the config means.
+
+        Raises:
+            PresetConfigError: the config describes what the class cannot compute; the field is named.
+        """
+
+    @abstractmethod
+    def rules(self, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
+        """Returns, for each weight of a backbone with these arguments, the tensor that holds it, without prefix."""
+
+    def current_name(self, tensor: str) -> str:
+        """Returns the present name of a tensor that older files call otherwise."""
+        return tensor
+
+
+class LoraSite(ABC):
+    """A layer seen as one linear map, `outputs = inputs · kernel`, with the kernel flattened to two dimensions.
+
+    The core gives strategies a site for each layer that is adapted; plugins do not subclass it.
+    """
+
+    in_features: int
+    """Rows of the flattened kernel."""
+    out_features: int
+    """Columns of the flattened kernel."""
+    is_lookup: bool = False
+    """Whether the inputs are row numbers of the kernel, as in an embedding."""
+
+    @abstractmethod
+    def down(self, inputs: Any, matrix: Any) -> Any:
+        """Applies a matrix of shape `(in_features, rank)` to the layer's inputs."""
+
+    @abstractmethod
+    def up(self, hidden: Any, matrix: Any) -> Any:
+        """Applies a matrix of shape `(rank, out_features)`; the result has the shape of the layer's outputs."""
+
+
+class LoraStrategy(ABC):
+    """A way of adapting a layer: which variables are added, how they start, and what they add to the output."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def build(self, adapter: Any, site: LoraSite, config: LoraConfig) -> None:
+        """Creates the variables, with `adapter.add_weight(...)`, so that the layer's output does not change yet."""
+
+    @abstractmethod
+    def delta(self, adapter: Any, site: LoraSite, config: LoraConfig, inputs: Any, training: bool) -> Any:
+        """Returns what is added to the layer's output before its activation."""
+
+    @abstractmethod
+    def tensors(self, site: LoraSite) -> Mapping[str, str]:
+        """Maps each tensor's name in an adapter file to the name of the variable whose transpose it holds.
+
+        File names follow PEFT: what comes after the module's name, such as `lora_A.weight`.
+        """
+
+
+class Runtime(ABC):
+    """An adapter to one Keras backend."""
+
+    name: ClassVar[str]
+    """The backend's name in Keras."""
+
+    @abstractmethod
+    def unavailable_reason(self) -> str | None:
+        """Returns why the backend cannot be used here and what to do about it, or None if it can. Imports nothing."""
+
+    @abstractmethod
+    def devices(self) -> list[Device]:
+        """Lists the devices that the backend sees."""
+
+    @abstractmethod
+    def tensor(self, array: np.ndarray[Any, Any], dtype: str) -> Any:
+        """Returns a tensor of the given Keras dtype that views the array's memory, or a copy where it cannot.
+
+        The array may view a private mapping of a file: writing to the tensor must never reach the file.
+        """
+
+    @abstractmethod
+    def compile(self, backbone: Any) -> Callable[..., Any]:
+        """Returns a function of the backbone's inputs, for inference, without Python overhead at each layer.
+
+        It reads the backbone's weights at each call, so that it follows later training; it is traced anew for each
+        new shape or dtype of the inputs.
+        """

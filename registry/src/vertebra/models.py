@@ -1,0 +1,23 @@
+"""A lazy door to every installed backbone class: `vertebra.models.BertBackbone`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vertebra import _doors
+from vertebra._catalog import BACKBONES, catalog
+from vertebra.errors import UnknownNameError
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_"):
+        raise AttributeError(f"module 'vertebra.models' has no attribute {name!r}")
+    try:
+        catalog(BACKBONES).lookup(name)
+    except UnknownNameError as error:
+        raise AttributeError(str(error)) from error
+    return _doors.open_door(name)
+
+
+def __dir__() -> list[str]:
+    return [entry.name for entry in catalog(BACKBONES)]

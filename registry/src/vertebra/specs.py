@@ -1,0 +1,195 @@
+"""Frozen data that plugins contribute and that the core hands to them; nothing here imports a framework."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from vertebra.errors import LoraConfigError
+
+if TYPE_CHECKING:
+    from vertebra.handles import PresetHandle
+
+_REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class PresetSpec:
+    """A built-in preset of an architecture."""
+
+    name: str
+    """The id that `from_preset` takes, unique among everything installed."""
+    handle: str
+    """Where it is, as the text of a handle."""
+    parameters: int
+    """How many parameters it has."""
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FormatSpec:
+    """How an architecture appears in a preset format that others defined."""
+
+    identifiers: tuple[str, ...]
+    """What the format's config calls this architecture, such as `("bert",)` for a `model_type`."""
+    translation: str
+    """Reference to the `Translation` between that format's config and tensors and this architecture's."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRule:
+    """Where the value of a weight stands in a checkpoint."""
+
+    tensor: str
+    """Name of the tensor."""
+    transpose: bool = False
+    """Whether its axes are in reverse order there."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneSpec:
+    """An architecture: its class, its built-in presets and the foreign formats it can be read from."""
+
+    name: str
+    """Name of the class, which is also its name in `vertebra.models` and in a native preset."""
+    backbone: str
+    """Reference to the class."""
+    presets: tuple[PresetSpec, ...] = ()
+    formats: Mapping[str, FormatSpec] = field(default_factory=lambda: _NOTHING)
+    """Foreign formats, by the name of the format."""
+    demo: str | None = None
+    """Reference to a function `(DemoContext) -> None` that shows the architecture at work; `vertebra demo` runs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device that a runtime can compute on."""
+
+    name: str
+    """As the backend writes it, such as `cuda:0`."""
+    kind: str
+    """`cpu`, `gpu` or `tpu`."""
+    memory_bytes: int | None = None
+    """All of its memory, or None if the backend cannot tell."""
+    free_bytes: int | None = None
+    """What is free now, or None if the backend cannot tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class PresetFile:
+    """A file of a preset."""
+
+    name: str
+    """Path below the preset's folder, with `/` between segments."""
+    size: int
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPreset:
+    """What the observing policy hook is told."""
+
+    requested: str
+    """What the caller passed to `from_preset`."""
+    handle: PresetHandle
+    """Where it was read from, after rewriting."""
+    format: str
+    backbone: str
+    """Name of the class."""
+    weights: bool
+    """Whether weights were loaded, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoContext:
+    """What `vertebra demo` gives the demo of an architecture."""
+
+    runtimes: tuple[str, ...]
+    """Runtimes that can be used here, the one to start with first."""
+    folder: Path
+    """An existing folder for what the demo writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoraConfig:
+    """Settings of a LoRA adapter.
+
+    Raises:
+        LoraConfigError: a value is out of range.
+    """
+
+    rank: int
+    """Inner dimension of the low-rank product, at least 1."""
+    alpha: float | None = None
+    """The low-rank path is scaled by `alpha / rank`. None means `rank`: a scale of 1, as in KerasHub."""
+    dropout: float = 0.0
+    """Share of the inputs of the low-rank path that is dropped while training, in [0, 1)."""
+    strategy: str = "lora"
+    """Name of an installed LoRA strategy."""
+    seed: int | None = None
+    """Seed of the initial values, for runs that must repeat; None draws one."""
+
+    def __post_init__(self) -> None:
+        _require(self, "rank", isinstance(self.rank, int) and 1 <= self.rank <= 65_536, "an int from 1 to 65536")
+        if self.alpha is not None:
+            finite = _is_number(self.alpha) and math.isfinite(self.alpha) and 0 < self.alpha <= 1e6
+            _require(self, "alpha", finite, "a finite number above 0 and up to 1e6")
+        _require(self, "dropout", _is_number(self.dropout) and 0 <= self.dropout < 1, "a number in [0, 1)")
+        _require(self, "strategy", isinstance(self.strategy, str), "the name of a strategy")
+        _require(self, "seed", self.seed is None or type(self.seed) is int, "an int or None")
+
+    @property
+    def scale(self) -> float:
+        """Factor of the low-rank path, `alpha / rank` (Hu et al. 2021, arXiv:2106.09685, section 4.1)."""
+        return 1.0 if self.alpha is None else self.alpha / self.rank
+
+
+@dataclass(frozen=True, slots=True)
+class LoraReceipt:
+    """What attaching an adapter did."""
+
+    config: LoraConfig
+    layers: tuple[str, ...]
+    """Paths of the layers that were adapted."""
+    parameters_added: int
+    parameters_trained: int
+    """All that is trainable now."""
+    parameters_frozen: int
+
+    def __str__(self) -> str:
+        total = self.parameters_trained + self.parameters_frozen
+        share = 100 * self.parameters_trained / max(total, 1)
+        return (
+            f"{self.config.strategy} of rank {self.config.rank}, scale {self.config.scale:g}, "
+            f"on {len(self.layers)} layers: {self.parameters_added:,} parameters added, "
+            f"{self.parameters_trained:,} trained ({share:.2f} %), {self.parameters_frozen:,} frozen"
+        )
+
+
+def resolve_reference(reference: str) -> Any:
+    """Imports what `"package.module:attribute"` refers to.
+
+    Raises:
+        ValueError: the reference is not of that form.
+    """
+    if not _REFERENCE.fullmatch(reference):
+        raise ValueError(f"{reference!r} is not a reference of the form package.module:attribute")
+    module, _, attribute = reference.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _require(config: LoraConfig, name: str, valid: bool, expected: str) -> None:
+    value = getattr(config, name)
+    if not valid or isinstance(value, bool):
+        raise LoraConfigError("LoRA settings", name, value, expected)
