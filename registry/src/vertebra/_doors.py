@@ -17,7 +17,9 @@ from vertebra.specs import PresetSpec, resolve_reference
 
 def open_door(name: str) -> Any:
     """Returns a backbone class by name, or the door to it while no runtime is bound; `Backbone` is the base class."""
-    load = _load_base if name == "Backbone" else lambda: resolve_reference(catalog(BACKBONES).lookup(name).value.backbone)
+    load = (
+        _load_base if name == "Backbone" else lambda: resolve_reference(catalog(BACKBONES).lookup(name).value.backbone)
+    )
     if _runtimes.bound_backend() is not None:
         _runtimes.bind()
         return load()

@@ -1,4 +1,4 @@
-"""Discovery: loads entry points one at a time, knows who owns what, and keeps a plugin that fails from hurting the rest."""
+"""Discovery: loads entry points one at a time, knows who owns what, and isolates a plugin that fails."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ class Backbone(keras.Model):  # type: ignore[misc]
         return config
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+    def from_config(cls, config: dict[str, Any]) -> Any:
         """Builds a backbone from what `get_config` returned."""
         arguments = dict(config)
         plan = arguments.pop("lora", None)

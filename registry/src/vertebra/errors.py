@@ -12,6 +12,15 @@ class VertebraError(Exception):
 
 # === Handles and names ===
 
+_COMMANDS = {
+    "backbone": "backbones",
+    "preset": "presets",
+    "preset source": "sources",
+    "LoRA strategy": "strategies",
+    "runtime": "runtimes",
+}
+"""The command that lists each kind of name."""
+
 
 class HandleError(VertebraError, ValueError):
     """A preset handle that cannot be parsed."""
@@ -30,7 +39,7 @@ class UnknownNameError(VertebraError, LookupError):
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         self.kind, self.name, self.known = kind, name, sorted(known)
         self.suggestions = close_names(name, self.known)
-        self.hint = hint or f"List what is installed with: vertebra {kind.split()[-1]}s"
+        self.hint = hint or f"List what is installed with: vertebra {_COMMANDS.get(kind, 'plugins')}"
         super().__init__(f"No {kind} is named {name!r}.{_did_you_mean(self.suggestions)} {self.hint}.")
 
 

@@ -1,7 +1,6 @@
 """What this distribution contributes."""
 
 from vertebra import Runtime, hookimpl
-
 from vertebra_jax.runtime import JaxRuntime
 
 

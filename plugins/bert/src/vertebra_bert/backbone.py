@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
+
 from vertebra import Backbone
 
 ACTIVATIONS = {
@@ -48,7 +50,7 @@ class BertBackbone(Backbone):
         ValueError: a size is not positive, a rate is out of range, or `num_heads` does not divide `hidden_dim`.
     """
 
-    lora_roles = {
+    lora_roles: ClassVar[Mapping[str, Sequence[str]]] = {
         "attention.query": ("transformer_layer_*/self_attention/query",),
         "attention.key": ("transformer_layer_*/self_attention/key",),
         "attention.value": ("transformer_layer_*/self_attention/value",),
@@ -104,9 +106,7 @@ class BertBackbone(Backbone):
         x = keras.layers.Add(dtype=dtype, name="embeddings_add")(
             [tokens, position_embedding(tokens), segment_embedding(segment_ids)]
         )
-        x = keras.layers.LayerNormalization(
-            epsilon=layer_norm_epsilon, dtype=dtype, name="embeddings_layer_norm"
-        )(x)
+        x = keras.layers.LayerNormalization(epsilon=layer_norm_epsilon, dtype=dtype, name="embeddings_layer_norm")(x)
         x = keras.layers.Dropout(dropout, dtype=dtype, name="embeddings_dropout")(x)
 
         # === Encoder ===

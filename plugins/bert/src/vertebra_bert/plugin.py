@@ -1,7 +1,6 @@
 """What this distribution contributes."""
 
 from vertebra import BackboneSpec, FormatSpec, hookimpl
-
 from vertebra_bert.presets import PRESETS
 
 

@@ -59,7 +59,9 @@ def save_adapter(backbone: Any, attached: Attached, filepath: str | Path, base: 
         with replacing_file(target) as stage:
             _write(stage, arrays, metadata)
     elif target.suffix in (".h5", ".bin", ".pt"):
-        raise PresetSaveError(target, f"{target.suffix} adapters are not written", "Name a .safetensors file or a folder")
+        raise PresetSaveError(
+            target, f"{target.suffix} adapters are not written", "Name a .safetensors file or a folder"
+        )
     else:
         _check_folder(target)
         with replacing_folder(target) as stage:
@@ -131,7 +133,9 @@ def _settings(path: Path, metadata: Mapping[str, str]) -> LoraConfig:
     expected = "settings that save_lora_weights wrote; for PEFT's adapter_model.safetensors, pass its folder"
     if _SETTINGS not in metadata:
         raise LoraConfigError(path, _SETTINGS, None, expected)
-    fields = parse_json(metadata[_SETTINGS].encode(), lambda problem: LoraConfigError(path, _SETTINGS, problem, expected))
+    fields = parse_json(
+        metadata[_SETTINGS].encode(), lambda problem: LoraConfigError(path, _SETTINGS, problem, expected)
+    )
     if fields.keys() != set(LoraConfig.__slots__):
         raise LoraConfigError(path, _SETTINGS, sorted(fields), f"the fields {', '.join(LoraConfig.__slots__)}")
     return LoraConfig(**fields)

@@ -78,7 +78,8 @@ SITES: dict[type, type[Any]] = {
 
 def is_adaptable(layer: Any) -> bool:
     """Says whether adapters can be attached to a layer."""
-    return isinstance(layer, tuple(SITES)) and layer.built and layer.quantization_mode is None
+    kinds: Any = tuple(SITES)
+    return bool(isinstance(layer, kinds) and layer.built and layer.quantization_mode is None)
 
 
 def site_of(layer: Any) -> Any:

@@ -48,10 +48,7 @@ def _match(target: str, candidates: Mapping[str, Any], roles: Mapping[str, Seque
     if target == ALL_LINEAR:
         return {path for path, layer in candidates.items() if hasattr(layer, "kernel")}
     patterns = [
-        pattern
-        for role, globs in roles.items()
-        if role == target or role.startswith(f"{target}.")
-        for pattern in globs
+        pattern for role, globs in roles.items() if role == target or role.startswith(f"{target}.") for pattern in globs
     ]
     return {
         path

@@ -71,7 +71,7 @@ def _locate(text: str) -> PresetHandle:
     if text in presets():
         return PresetHandle.parse(presets().lookup(text).value[1].handle)
     for entry in catalog(SOURCES):
-        handle = entry.value.handle_for(text)
+        handle: PresetHandle | None = entry.value.handle_for(text)
         if handle is not None:
             return handle
     known = [entry.name for entry in presets()]

@@ -9,19 +9,17 @@ import typing
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from vertebra import _runtimes
 from vertebra._catalog import BACKBONES, catalog
 from vertebra._plugins import registry
-from vertebra._presets import native, transformers
 from vertebra._presets.contents import PresetContents
-from vertebra._presets.folder import PresetFolder, config_error, open_folder
+from vertebra._presets.folder import config_error, open_folder
+from vertebra._presets.formats import read_contents
 from vertebra.errors import PresetClassError, PresetConfigError, UnknownNameError, VertebraError, close_names
 from vertebra.specs import LoadedPreset, resolve_reference
 
-FORMATS: dict[str, ModuleType] = {module.NAME: module for module in (native, transformers)}
 _BASE_ARGUMENTS = {"name": str, "trainable": bool, "dtype": object, "lora": dict | None}
 log = logging.getLogger("vertebra")
 
@@ -40,20 +38,6 @@ def load_backbone(asked: type, preset: str | Path, load_weights: bool, overrides
     backbone._preset = str(contents.folder.handle)
     _tell_observers(contents, load_weights)
     return backbone
-
-
-def read_contents(folder: PresetFolder) -> PresetContents:
-    """Reads a preset's config in whichever format it is.
-
-    Raises:
-        PresetConfigError: it is of no known format, or unsound.
-    """
-    config = folder.config()
-    for module in FORMATS.values():
-        if module.recognises(config):
-            contents: PresetContents = module.read(folder, config)
-            return contents
-    raise config_error(folder, f"it is of no known preset format ({', '.join(FORMATS)})")
 
 
 def _resolve_class(contents: PresetContents, asked: type) -> type:
@@ -106,7 +90,9 @@ def _build_with_weights(backbone_class: type, contents: PresetContents, argument
 def _report(contents: PresetContents, fresh: list[str], unused: int) -> None:
     if fresh:
         names = ", ".join(fresh)
-        warnings.warn(f"{contents.folder.handle} has no values for {names}: newly initialised, train them", stacklevel=5)
+        warnings.warn(
+            f"{contents.folder.handle} has no values for {names}: newly initialised, train them", stacklevel=5
+        )
     if unused:
         log.info("%s: %d tensors outside the backbone were left unread", contents.folder.handle, unused)
 

@@ -12,11 +12,11 @@ from typing import Any
 from vertebra._atomic import replacing_folder
 from vertebra._presets import native
 from vertebra._presets.folder import CONFIG
+from vertebra._presets.formats import WRITERS
 from vertebra._weights.checkpoint import INDEX, WEIGHTS
 from vertebra._weights.naming import weight_names
 from vertebra.errors import PresetFormatError, PresetSaveError
 
-WRITERS = {native.NAME: native.write}
 _OWNED = re.compile(rf"{CONFIG}|{native.METADATA}|{WEIGHTS}|{INDEX}|model-\d{{5}}-of-\d{{5}}\.safetensors")
 
 

@@ -14,7 +14,9 @@ from vertebra.interfaces import Runtime
 from vertebra.specs import TensorRule
 
 
-def place(runtime: Runtime, weights: Mapping[str, Any], checkpoint: Checkpoint, sources: Mapping[str, TensorRule]) -> None:
+def place(
+    runtime: Runtime, weights: Mapping[str, Any], checkpoint: Checkpoint, sources: Mapping[str, TensorRule]
+) -> None:
     """Fills each weight once, viewing the file wherever dtype and layout allow."""
     for name, rule in sources.items():
         array = checkpoint.view(rule.tensor)

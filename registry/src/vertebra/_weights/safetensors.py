@@ -128,7 +128,10 @@ def read_header(path: Path, file: BinaryIO) -> Header:
 
 
 def write_tensors(
-    path: Path, tensors: Mapping[str, Callable[[], np.ndarray[Any, Any]]], layout: Mapping[str, TensorEntry], metadata: Mapping[str, str]
+    path: Path,
+    tensors: Mapping[str, Callable[[], np.ndarray[Any, Any]]],
+    layout: Mapping[str, TensorEntry],
+    metadata: Mapping[str, str],
 ) -> None:
     """Writes a file tensor by tensor: each array is asked for when its turn comes, and not kept.
 
@@ -141,7 +144,7 @@ def write_tensors(
     import numpy as np
 
     order = write_order(layout.values())
-    with open(path, "wb") as file:
+    with path.open("wb") as file:
         file.write(_encode_header(order, metadata))
         for entry in order:
             array = np.ascontiguousarray(tensors[entry.name]())
@@ -157,7 +160,7 @@ def layout_of(name: str, dtype: str, shape: tuple[int, ...]) -> TensorEntry:
 
 def write_order(entries: Any) -> list[TensorEntry]:
     """Puts tensors whose size keeps the next one aligned first: the format allows no gaps between tensors."""
-    return sorted(entries, key=lambda entry: (entry.size % ALIGNMENT != 0, entry.name))
+    return sorted(entries, key=lambda entry: entry.size % ALIGNMENT != 0)
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
@@ -177,7 +180,7 @@ def itemsize(dtype: str) -> int:
 
 def _open(path: Path) -> BinaryIO:
     try:
-        return open(path, "rb")
+        return path.open("rb")
     except FileNotFoundError as error:
         raise WeightsFileError(path, "it is missing") from error
     except OSError as error:

@@ -21,7 +21,7 @@ class LocalSource(PresetSource):
         looks_like_path = text.startswith((".", "~")) or "/" in text or os.sep in text
         if not text or not (looks_like_path or Path(text).is_dir()):
             return None
-        path = os.path.abspath(os.path.expanduser(text))
+        path = os.path.abspath(Path(text).expanduser())
         return PresetHandle(self.scheme, Path(path).as_posix())
 
     def files(self, handle: PresetHandle) -> list[PresetFile]:

@@ -1,0 +1,127 @@
+"""`vertebra doctor`: tries every plugin and runtime in a child process with a time limit, and says what is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Any
+
+from vertebra import _catalog
+from vertebra._catalog import RUNTIMES, catalog
+from vertebra._plugins import GROUP, registry
+from vertebra._settings import config_path
+from vertebra.cli.output import print_json
+from vertebra.errors import VertebraError
+
+_PLUGIN_SECONDS = 10
+_RUNTIME_SECONDS = 120
+_IMPORT = "import importlib, sys; importlib.import_module(sys.argv[1])"
+_BIND = (
+    "import sys, vertebra; runtime = vertebra.use(sys.argv[1]); "
+    "print(', '.join(f'{d.name} ({d.kind})' for d in runtime.devices()))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was checked."""
+
+    subject: str
+    ok: bool
+    detail: str
+
+
+def add_commands(commands: Any) -> None:
+    """Adds the command."""
+    text = "check plugins, runtimes and settings"
+    parser = commands.add_parser("doctor", help=text, description=text)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_run)
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    findings = []
+    for finding in examine():
+        findings.append(finding)
+        if not chosen.json:
+            print(f"{'ok  ' if finding.ok else 'FAIL'} {finding.subject}: {finding.detail}", flush=True)
+    if chosen.json:
+        print_json([asdict(finding) for finding in findings])
+    return 0 if all(finding.ok for finding in findings) else 1
+
+
+def examine() -> Iterator[Finding]:
+    """Yields findings as they are made."""
+    yield Finding("python", True, f"{platform.python_version()}, vertebra {metadata.version('vertebra')}")
+    path = config_path(os.environ)
+    yield Finding("settings", True, f"{path} {'is used' if path.is_file() else 'is not there: defaults'}")
+    hung = False
+    for finding, in_time in _probe_plugins():
+        hung |= not in_time
+        yield finding
+    if hung:
+        yield Finding("contributions", False, "not examined: leave the plugin that hangs out first")
+        return
+    try:
+        yield from _examine_contributions()
+    except VertebraError as error:
+        yield Finding("contributions", False, str(error))
+        return
+    for entry in catalog(RUNTIMES):
+        yield _examine_runtime(entry.value)
+
+
+def _probe_plugins() -> Iterator[tuple[Finding, bool]]:
+    """Imports each plugin alone, before this process does: one that hangs must not take the doctor with it."""
+    entries = sorted(metadata.entry_points(group=GROUP), key=lambda entry: entry.name)
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for entry, (ok, detail) in zip(entries, pool.map(_probe_plugin, entries), strict=True):
+            distribution = entry.dist.name if entry.dist else "unknown"
+            yield Finding(f"plugin {entry.name} of {distribution}", ok, detail), "seconds" not in detail
+
+
+def _probe_plugin(entry: metadata.EntryPoint) -> tuple[bool, str]:
+    ok, detail = _probe(_IMPORT, entry.module, _PLUGIN_SECONDS)
+    if ok:
+        return True, f"{entry.module} can be imported"
+    name = entry.dist.name if entry.dist else entry.name
+    return False, f"{detail}; uninstall or update it, or leave it out with VERTEBRA_BLOCK={name}"
+
+
+def _probe(code: str, argument: str, seconds: int) -> tuple[bool, str]:
+    command = [sys.executable, "-c", code, argument]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        return False, f"did not finish in {seconds} seconds"
+    lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
+    return done.returncode == 0, lines[-1] if lines else f"ended with status {done.returncode}"
+
+
+def _examine_contributions() -> Iterator[Finding]:
+    catalogs = {kind.title: catalog(kind) for kind in _catalog.KINDS} | {"preset": _catalog.presets()}
+    for plugin in registry().plugins:
+        if plugin.status in ("failed", "incompatible"):
+            yield Finding(f"plugin {plugin.name}", False, plugin.reason)
+    for title, found in catalogs.items():
+        clashes = {name: " and ".join(map(str, owners)) for name, owners in found.clashes().items()}
+        for name, claims in clashes.items():
+            yield Finding(f"{title} {name}", False, f"claimed by {claims}; set VERTEBRA_PREFER or VERTEBRA_BLOCK")
+        names = [entry.name for entry in found]
+        yield Finding(f"{title}s", True, ", ".join(names) if len(names) < 10 else f"{len(names)} installed")
+
+
+def _examine_runtime(runtime: Any) -> Finding:
+    subject = f"runtime {runtime.name}"
+    reason = runtime.unavailable_reason()
+    if reason is not None:
+        return Finding(subject, False, reason)
+    ok, detail = _probe(_BIND, runtime.name, _RUNTIME_SECONDS)
+    return Finding(subject, ok, detail)

@@ -1,0 +1,100 @@
+"""`vertebra inspect PRESET`: what a preset holds, from its config and the headers of its files alone."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from vertebra._catalog import BACKBONES, catalog
+from vertebra._presets.contents import PresetContents, translated_rules
+from vertebra._presets.folder import open_folder
+from vertebra._presets.formats import read_contents
+from vertebra._weights.checkpoint import read_headers
+from vertebra._weights.safetensors import TensorEntry
+from vertebra.cli.output import bytes_text, print_json
+from vertebra.cli.tree import draw_tree
+
+
+def add_commands(commands: Any) -> None:
+    """Adds the command."""
+    text = "show a preset's architecture, parameters and bytes, without loading it"
+    parser = commands.add_parser("inspect", help=text, description=text)
+    parser.add_argument("preset", help="a preset id, a handle or a path")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_run)
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    facts = inspect_preset(chosen.preset)
+    if chosen.json:
+        print_json(facts)
+    else:
+        _print_facts(facts)
+    return 0
+
+
+def inspect_preset(preset: str) -> dict[str, Any]:
+    """Returns what a preset holds, as plain data."""
+    contents = read_contents(open_folder(preset))
+    headers = read_headers(contents.folder.names, contents.folder.fetch)
+    entries = {name: entry for header in headers.values() for name, entry in header.entries.items()}
+    tensors = [_describe(name, entry) for name, entry in _named(contents, entries).items()]
+    by_dtype: dict[str, int] = {}
+    for tensor in tensors:
+        by_dtype[tensor["dtype"]] = by_dtype.get(tensor["dtype"], 0) + tensor["bytes"]
+    return {
+        "handle": str(contents.folder.handle),
+        "format": contents.format,
+        "backbone": contents.backbone,
+        "owner": _owner(contents.backbone),
+        "config": contents.arguments,
+        "files": sorted(headers),
+        "parameters": sum(tensor["parameters"] for tensor in tensors),
+        "bytes": sum(by_dtype.values()),
+        "bytes_by_dtype": by_dtype,
+        "tensors": tensors,
+    }
+
+
+def _named(contents: PresetContents, entries: Mapping[str, TensorEntry]) -> dict[str, TensorEntry]:
+    """Names tensors by the weights they fill, in the architecture's order; others keep their names, as `(unused)`."""
+    if contents.translation is None:
+        return dict(entries)
+    rules, _ = translated_rules(contents.translation, contents.arguments, entries)
+    used = {rule.tensor for rule in rules.values()}
+    named = {weight: entries[rule.tensor] for weight, rule in rules.items() if rule.tensor in entries}
+    return named | {f"(unused)/{tensor}": entry for tensor, entry in entries.items() if tensor not in used}
+
+
+def _describe(name: str, entry: TensorEntry) -> dict[str, Any]:
+    return {
+        "name": name,
+        "shape": list(entry.shape),
+        "dtype": entry.dtype,
+        "parameters": math.prod(entry.shape),
+        "bytes": entry.size,
+    }
+
+
+def _owner(backbone: str) -> str | None:
+    found = catalog(BACKBONES)
+    return str(found.lookup(backbone).owner) if backbone in found else None
+
+
+def _print_facts(facts: Mapping[str, Any]) -> None:
+    dtypes = ", ".join(f"{bytes_text(size)} {dtype}" for dtype, size in sorted(facts["bytes_by_dtype"].items()))
+    config = ", ".join(f"{name}={value!r}" for name, value in facts["config"].items())
+    lines = {
+        "preset": facts["handle"],
+        "format": f"{facts['format']} ({', '.join(facts['files'])})",
+        "backbone": f"{facts['backbone']}, of {facts['owner'] or 'no installed plugin'}",
+        "config": config,
+        "parameters": f"{facts['parameters']:,}",
+        "bytes": f"{facts['bytes']:,} ({dtypes})",
+    }
+    for name, value in lines.items():
+        print(f"{name:<11} {value}")
+    print()
+    print(draw_tree(facts["backbone"], facts["tensors"]))

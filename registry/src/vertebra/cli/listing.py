@@ -1,0 +1,127 @@
+"""`vertebra plugins | backbones | presets | sources | strategies | runtimes`: what is installed, and whose it is."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from vertebra import _catalog
+from vertebra._catalog import BACKBONES, RUNTIMES, SOURCES, STRATEGIES, Catalog, Entry, Kind, catalog
+from vertebra._plugins import registry
+from vertebra.cli.output import Row, print_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A command that lists one kind of thing."""
+
+    help: str
+    columns: tuple[str, ...]
+    """Fields to show in the table; JSON has all of them."""
+    rows: Callable[[], list[Row]]
+
+
+def add_commands(commands: Any) -> None:
+    """Adds the listing commands."""
+    for name, listing in LISTINGS.items():
+        parser = commands.add_parser(name, help=listing.help, description=listing.help)
+        parser.add_argument("--json", action="store_true", help="print JSON")
+        parser.set_defaults(run=_run, listing=listing)
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    print_rows(chosen.listing.rows(), chosen.listing.columns, chosen.json)
+    for line in _complaints():
+        print(line, file=sys.stderr)
+    return 0
+
+
+def _plugins() -> list[Row]:
+    catalog(BACKBONES)  # hooks are called when something is first looked up, and may fail then
+    return [
+        {
+            "name": plugin.name,
+            "distribution": plugin.owner.distribution,
+            "version": plugin.owner.version,
+            "module": plugin.owner.module,
+            "status": plugin.status,
+            "hooks": plugin.hooks,
+            "reason": plugin.reason,
+        }
+        for plugin in registry().plugins
+    ]
+
+
+def _entries(kind: Kind, describe: Callable[[Any], Row]) -> Callable[[], list[Row]]:
+    return lambda: [describe(entry.value) | _owner(entry) for entry in catalog(kind)]
+
+
+def _owner(entry: Entry[Any]) -> Row:
+    return {"distribution": entry.owner.distribution, "version": entry.owner.version, "module": entry.owner.module}
+
+
+def _backbone(spec: Any) -> Row:
+    formats = ["native", *spec.formats]
+    return {"name": spec.name, "presets": len(spec.presets), "formats": formats, "class": spec.backbone}
+
+
+def _presets() -> list[Row]:
+    return [
+        {
+            "name": entry.name,
+            "backbone": entry.value[0].name,
+            "parameters": entry.value[1].parameters,
+            "handle": entry.value[1].handle,
+            "description": entry.value[1].description,
+        }
+        | _owner(entry)
+        for entry in _catalog.presets()
+    ]
+
+
+def _runtime(runtime: Any) -> Row:
+    reason = runtime.unavailable_reason()
+    return {"name": runtime.name, "available": reason is None, "reason": reason}
+
+
+def _complaints() -> list[str]:
+    """What the user should know about that is not in the list."""
+    unused = [plugin for plugin in registry().plugins if plugin.status in ("failed", "incompatible")]
+    lines = [f"warning: plugin {p.name} of {p.owner.distribution} is not in use: {p.reason}" for p in unused]
+    catalogs: list[Catalog[Any]] = [*(catalog(kind) for kind in _catalog.KINDS), _catalog.presets()]
+    for found in catalogs:
+        for name, owners in found.clashes().items():
+            claims = " and ".join(map(str, owners))
+            lines.append(f"warning: the {found.kind} name {name} is claimed by {claims}, so neither is used")
+    return lines
+
+
+LISTINGS = {
+    "plugins": Listing(
+        "list plugins and what became of them",
+        ("name", "distribution", "version", "status", "hooks", "reason"),
+        _plugins,
+    ),
+    "backbones": Listing(
+        "list architectures", ("name", "presets", "formats", "distribution", "version"), _entries(BACKBONES, _backbone)
+    ),
+    "presets": Listing("list built-in presets", ("name", "backbone", "parameters", "handle"), _presets),
+    "sources": Listing(
+        "list places that presets are read from",
+        ("scheme", "revisions", "distribution", "version"),
+        _entries(SOURCES, lambda source: {"scheme": source.scheme, "revisions": source.supports_revisions}),
+    ),
+    "strategies": Listing(
+        "list LoRA strategies",
+        ("name", "distribution", "version"),
+        _entries(STRATEGIES, lambda strategy: {"name": strategy.name}),
+    ),
+    "runtimes": Listing(
+        "list runtimes and whether they can be used here",
+        ("name", "available", "distribution", "version", "reason"),
+        _entries(RUNTIMES, _runtime),
+    ),
+}

@@ -1,0 +1,45 @@
+"""How commands print: aligned columns for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def print_rows(rows: Sequence[Row], columns: Sequence[str], as_json: bool) -> None:
+    """Prints rows as JSON, or as a table of some of their fields under upper-case headings."""
+    if as_json:
+        print_json(rows)
+        return
+    table = [[name.upper() for name in columns], *([_cell(row[name]) for name in columns] for row in rows)]
+    widths = [max(len(line[index]) for line in table) for index in range(len(columns))]
+    for line in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def print_json(value: object) -> None:
+    """Prints a value as indented JSON."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def bytes_text(size: int) -> str:
+    """Returns a size as a person reads it, in decimal units."""
+    amount = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "-"
+    return str(value) if value not in (None, "") else "-"
