@@ -67,15 +67,18 @@ class Kind:
     """A kind of contribution: its hook, what the hook must return, and the name of each item."""
 
     title: str
+    plural: str
     hook: str
     contribution: type
     name: Callable[[Any], str]
 
 
-BACKBONES = Kind("backbone", "vertebra_backbones", BackboneSpec, lambda spec: spec.name)
-SOURCES = Kind("preset source", "vertebra_preset_sources", PresetSource, lambda source: source.scheme)
-STRATEGIES = Kind("LoRA strategy", "vertebra_lora_strategies", LoraStrategy, lambda strategy: strategy.name)
-RUNTIMES = Kind("runtime", "vertebra_runtimes", Runtime, lambda runtime: runtime.name)
+BACKBONES = Kind("backbone", "backbones", "vertebra_backbones", BackboneSpec, lambda spec: spec.name)
+SOURCES = Kind("preset source", "preset sources", "vertebra_preset_sources", PresetSource, lambda source: source.scheme)
+STRATEGIES = Kind(
+    "LoRA strategy", "LoRA strategies", "vertebra_lora_strategies", LoraStrategy, lambda strategy: strategy.name
+)
+RUNTIMES = Kind("runtime", "runtimes", "vertebra_runtimes", Runtime, lambda runtime: runtime.name)
 KINDS = (BACKBONES, SOURCES, STRATEGIES, RUNTIMES)
 
 

@@ -106,16 +106,16 @@ def _probe(code: str, argument: str, seconds: int) -> tuple[bool, str]:
 
 
 def _examine_contributions() -> Iterator[Finding]:
-    catalogs = {kind.title: catalog(kind) for kind in _catalog.KINDS} | {"preset": _catalog.presets()}
+    catalogs = {kind.plural: catalog(kind) for kind in _catalog.KINDS} | {"presets": _catalog.presets()}
     for plugin in registry().plugins:
         if plugin.status in ("failed", "incompatible"):
             yield Finding(f"plugin {plugin.name}", False, plugin.reason)
     for title, found in catalogs.items():
         clashes = {name: " and ".join(map(str, owners)) for name, owners in found.clashes().items()}
         for name, claims in clashes.items():
-            yield Finding(f"{title} {name}", False, f"claimed by {claims}; set VERTEBRA_PREFER or VERTEBRA_BLOCK")
+            yield Finding(f"{found.kind} {name}", False, f"claimed by {claims}; set VERTEBRA_PREFER or VERTEBRA_BLOCK")
         names = [entry.name for entry in found]
-        yield Finding(f"{title}s", True, ", ".join(names) if len(names) < 10 else f"{len(names)} installed")
+        yield Finding(title, True, ", ".join(names) if len(names) < 10 else f"{len(names)} installed")
 
 
 def _examine_runtime(runtime: Any) -> Finding:

@@ -1,0 +1,36 @@
+"""Runs child processes in turn and reports medians: machines are noisy, so what is compared is interleaved."""
+
+import json
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Sequence
+
+
+def wall_seconds(command: Sequence[str]) -> float:
+    """Returns how long a command takes, as a whole process."""
+    start = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+def figures(command: Sequence[str], **environment: str) -> dict[str, float]:
+    """Runs a command and returns the JSON object that it prints last."""
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | environment)
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def interleaved(runs: int, **measures):
+    """Calls each measure in turn, `runs` times, and returns the medians by name."""
+    results = {name: [] for name in measures}
+    for _ in range(runs):
+        for name, measure in measures.items():
+            results[name].append(measure())
+    return {name: _median(values) for name, values in results.items()}
+
+
+def _median(values):
+    if isinstance(values[0], dict):
+        return {key: statistics.median(value[key] for value in values) for key in values[0]}
+    return statistics.median(values)
