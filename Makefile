@@ -12,6 +12,10 @@ ifneq ($(wildcard $(PIP_FIND_LINKS)),)
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 endif
 
+# Without compiled bytecode, importing a framework takes three times as long.
+export PYTHONDONTWRITEBYTECODE :=
+export UV_COMPILE_BYTECODE := 1
+
 .PHONY: setup demo test check format bench faults clean
 
 setup: $(VENV)/ready

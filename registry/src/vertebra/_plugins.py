@@ -88,13 +88,11 @@ class PluginRegistry:
         self.add(plugin, "builtin", Owner("vertebra", metadata.version("vertebra"), BUILTIN))
 
     def _load_installed(self) -> None:
-        entries = sorted(metadata.entry_points(group=GROUP), key=lambda entry: (entry.name, _distribution(entry)))
-        apis = _declared_apis()
-        candidates = [(entry, Plugin(entry.name, _owner(entry))) for entry in entries]
+        candidates, apis = _find_installed()
         self._check_wanted([plugin for _, plugin in candidates])
         for entry, plugin in candidates:
             self.plugins.append(plugin)
-            if self._admit(plugin, apis.get((plugin.owner.distribution, plugin.owner.module), {"1"})):
+            if self._admit(plugin, apis.get(plugin.owner, {"1"})):
                 with quarantining(plugin):
                     self._register(plugin, entry.load())
 
@@ -163,17 +161,22 @@ def _check_spelling(plugin: Plugin, module: object) -> None:
             raise PluginError(plugin.name, f"{name}() lacks the hookimpl marker", "Decorate it with vertebra.hookimpl")
 
 
-def _declared_apis() -> dict[tuple[str, str], set[str]]:
-    declared: dict[tuple[str, str], set[str]] = {}
-    for entry in metadata.entry_points(group=API_GROUP):
-        declared.setdefault((_distribution(entry), entry.module), set()).add(entry.name)
-    return declared
+def _find_installed() -> tuple[list[tuple[metadata.EntryPoint, Plugin]], dict[Owner, set[str]]]:
+    """Returns the plugins that entry points name, and the API versions that each declares, importing none of them."""
+    entries = metadata.entry_points()
+    read = functools.cache(_name_and_version)
+    apis: dict[Owner, set[str]] = {}
+    for entry in entries.select(group=API_GROUP):
+        apis.setdefault(Owner(*read(entry.dist), entry.module), set()).add(entry.name)
+    found = [
+        (entry, Plugin(entry.name, Owner(*read(entry.dist), entry.module))) for entry in entries.select(group=GROUP)
+    ]
+    return sorted(found, key=lambda pair: (pair[1].name, pair[1].owner.distribution)), apis
 
 
-def _owner(entry: metadata.EntryPoint) -> Owner:
-    version = entry.dist.version if entry.dist else ""
-    return Owner(_distribution(entry), version, entry.module)
-
-
-def _distribution(entry: metadata.EntryPoint) -> str:
-    return entry.dist.name if entry.dist else "unknown"
+def _name_and_version(distribution: metadata.Distribution | None) -> tuple[str, str]:
+    """Reads both at once: each access to a distribution's metadata parses the file again."""
+    if distribution is None:
+        return "unknown", ""
+    fields = distribution.metadata
+    return fields["Name"], fields["Version"]

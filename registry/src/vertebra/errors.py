@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 
 
@@ -300,6 +299,8 @@ class AdapterBaseError(LoraError, ValueError):
 
 def close_names(name: str, known: Iterable[str]) -> list[str]:
     """Returns up to three known names that look like `name`, best first."""
+    import difflib  # only who needs a hint pays for it
+
     by_lower = {candidate.lower(): candidate for candidate in known}
     return [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)]
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Sequence
 
-from vertebra.cli import demo, doctor, inspect, listing
 from vertebra.errors import VertebraError
+
+_LISTINGS = ("plugins", "backbones", "presets", "sources", "strategies", "runtimes")
+COMMANDS = dict.fromkeys(_LISTINGS, "listing") | {"inspect": "inspect", "doctor": "doctor", "demo": "demo"}
+"""The module of each command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C."""
-    chosen = build_parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    chosen = build_parser(words[:1]).parse_args(words)
     try:
         status: int = chosen.run(chosen)
         sys.stdout.flush()
@@ -30,14 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Returns the parser of the whole command."""
+def build_parser(wanted: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Returns the parser of the one wanted command, or of all: a command's module is imported only if it is needed."""
     parser = argparse.ArgumentParser(prog="vertebra", description="Registry of model backbones.")
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     parser.set_defaults(run=_print_version_or_help(parser))
     commands = parser.add_subparsers(metavar="COMMAND")
-    for group in (listing, inspect, doctor, demo):
-        group.add_commands(commands)
+    modules = [COMMANDS[name] for name in wanted if name in COMMANDS] or dict.fromkeys(COMMANDS.values())
+    for module in modules:
+        importlib.import_module(f"vertebra.cli.{module}").add_commands(commands)
     return parser
 
 
