@@ -36,8 +36,10 @@ def replacing_folder(target: Path) -> Iterator[Path]:
     the caller's to carry over; a process that is killed leaves at most a hidden `.NAME.*.tmp` folder beside it.
 
     Raises:
-        PresetSaveError: something could not be written; the target is as it was.
+        PresetSaveError: something could not be written, or the target is a link; the target is as it was.
     """
+    if target.is_symlink():
+        raise PresetSaveError(target, "it is a symbolic link", f"Save to {os.path.realpath(target)} itself")
     with _explained(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
@@ -118,14 +120,19 @@ def _exchange(one: Path, other: Path) -> None:
         raise OSError(code, os.strerror(code), str(other))
     aside = one.with_name(one.name + ".old")
     other.replace(aside)
-    one.replace(other)
+    try:
+        one.replace(other)
+    except OSError:
+        aside.replace(other)
+        raise
     aside.replace(one)
 
 
 def _sync_tree(folder: Path) -> None:
     for parent, _, names in os.walk(folder):
-        for name in names:
-            sync(Path(parent, name))
+        for path in (Path(parent, name) for name in names):
+            if path.is_file() and not path.is_symlink():  # opening a pipe would wait for whoever writes to it
+                sync(path)
         sync(Path(parent))
 
 

@@ -38,8 +38,6 @@ def save_backbone(backbone: Any, preset_dir: str | Path, format: str, max_shard_
 def _check_target(target: Path) -> None:
     if target.exists() and not target.is_dir():
         raise PresetSaveError(target, "a file stands there, and a preset is a folder", "Choose another path")
-    if target.is_symlink():
-        raise PresetSaveError(target, "it is a symbolic link", f"Save to {target.resolve()} itself")
     if target == Path.cwd() or target in Path.cwd().parents:
         raise PresetSaveError(target, "it holds the current directory", "Save to a folder of its own")
     if target.is_dir() and any(target.iterdir()) and not (target / CONFIG).is_file():
