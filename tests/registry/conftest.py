@@ -1,0 +1,65 @@
+"""What the tests of the core share: distributions that look installed, and a process that reads plugins anew."""
+
+import importlib
+import sys
+
+import pytest
+from hypothesis import settings
+
+from vertebra import _catalog, _plugins, _settings
+from vertebra._plugins import PluginRegistry
+from vertebra._settings import Settings
+
+settings.register_profile("vertebra", deadline=None, derandomize=True, database=None)
+settings.load_profile("vertebra")
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Returns a function that puts a distribution on the path, as pip would: its metadata and one module."""
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(site)
+    before = set(sys.modules)
+
+    def install_distribution(name, source="", *, version="1.0", entry_points=None, api=()):
+        module = name.replace("-", "_")
+        (site / f"{module}.py").write_text(source)
+        folder = site / f"{module}-{version}.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        lines = ["[vertebra]", *(entry_points or [f"{name} = {module}"])]
+        lines += ["[vertebra.api]", *(f"{number} = {module}" for number in api)]
+        (folder / "entry_points.txt").write_text("\n".join(lines) + "\n")
+        (folder / "RECORD").write_text("")
+        importlib.invalidate_caches()
+        return folder
+
+    yield install_distribution
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(site)):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def discover():
+    """Returns a function that discovers plugins, with the given settings, and maps them by distribution."""
+
+    def discover_plugins(**chosen):
+        return {plugin.owner.distribution: plugin for plugin in PluginRegistry(Settings(**chosen)).plugins}
+
+    return discover_plugins
+
+
+@pytest.fixture
+def anew(install, monkeypatch):
+    """Makes this process read its settings and plugins anew, first now and again after the test."""
+
+    def forget():
+        _settings.settings.cache_clear()
+        _plugins.registry.cache_clear()
+        _catalog.forget()
+
+    forget()
+    yield forget
+    forget()
