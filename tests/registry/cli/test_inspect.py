@@ -1,0 +1,52 @@
+"""`vertebra inspect`: what a preset holds, from headers alone."""
+
+import json
+import struct
+
+import pytest
+
+from vertebra.cli import main
+from vertebra.cli.inspect import inspect_preset
+
+
+def test_counts_parameters_and_bytes_by_dtype(sample_preset):
+    facts = inspect_preset(str(sample_preset))
+    assert facts["parameters"] == 8 * 4 + 3 * (16 + 4) + 8
+    assert facts["bytes_by_dtype"] == {"float32": 4 * (32 + 60), "float16": 16}
+    assert facts["bytes"] == sum(tensor["bytes"] for tensor in facts["tensors"])
+    assert facts["format"] == "native"
+    assert facts["owner"] is None  # no installed plugin has this class, and that is no obstacle
+
+
+def test_json_is_the_same(sample_preset, capsys):
+    main(["inspect", str(sample_preset), "--json"])
+    assert json.loads(capsys.readouterr().out) == inspect_preset(str(sample_preset))
+
+
+def test_tree_draws_equal_layers_once(sample_preset, capsys):
+    main(["inspect", str(sample_preset)])
+    shown = capsys.readouterr().out
+    assert "layer_{0…2} ×3  20 each" in shown
+    assert shown.count("query") == 1
+    assert "4 × 4  float32" in shown
+
+
+def test_names_a_foreign_checkpoint_by_its_weights(request):
+    folder = request.path.parents[2] / "golden" / "bert" / "transformers_head"
+    facts = inspect_preset(str(folder))
+    names = [tensor["name"] for tensor in facts["tensors"]]
+    assert names[0] == "token_embedding/embeddings"
+    assert "transformer_layer_1/self_attention/query/kernel" in names
+    assert "(unused)/cls.predictions.bias" in names
+    assert facts["owner"].startswith("vertebra-bert ")
+
+
+@pytest.mark.parametrize("gigabytes", [100])
+def test_a_huge_preset_is_read_by_its_header(sample_preset, gigabytes):
+    size = gigabytes * 10**9
+    header = {"big/kernel": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}
+    encoded = json.dumps(header).encode()
+    with (sample_preset / "model.safetensors").open("wb") as file:
+        file.write(struct.pack("<Q", len(encoded)) + encoded)
+        file.truncate(8 + len(encoded) + size)  # sparse: takes no room on disk
+    assert inspect_preset(str(sample_preset))["bytes"] == size

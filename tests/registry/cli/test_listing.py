@@ -1,0 +1,51 @@
+"""`vertebra plugins`, `presets` and the other listings."""
+
+import json
+
+import pytest
+
+from vertebra.cli import main
+from vertebra.cli.listing import LISTINGS
+
+
+@pytest.fixture
+def listed(capsys):
+    def run(command):
+        assert main([command, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+@pytest.mark.parametrize("command", LISTINGS)
+def test_table_and_json_agree(command, listed, capsys):
+    rows = listed(command)
+    main([command])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(rows)
+    assert lines[0].split()[0] == LISTINGS[command].columns[0].upper()
+    assert all(str(row[LISTINGS[command].columns[0]]) in line for row, line in zip(rows, lines[1:], strict=True))
+
+
+def test_plugins_tell_owner_and_state(listed):
+    by_name = {row["name"]: row for row in listed("plugins")}
+    assert by_name["builtin"]["distribution"] == "vertebra"
+    assert by_name["bert"]["hooks"] == ["vertebra_backbones"]
+    assert {row["status"] for row in by_name.values()} == {"loaded"}
+
+
+def test_presets_tell_class_size_and_place(listed):
+    by_name = {row["name"]: row for row in listed("presets")}
+    assert by_name["bert_tiny_en_uncased"]["parameters"] == 4_385_920
+    assert by_name["bert_tiny_en_uncased"]["backbone"] == "BertBackbone"
+    assert by_name["bert_tiny_en_uncased"]["handle"] == "kaggle://keras/bert/keras/bert_tiny_en_uncased/3"
+
+
+def test_builtin_contributions_are_listed_like_any(listed):
+    assert {row["scheme"] for row in listed("sources")} >= {"file", "package"}
+    assert "lora" in {row["name"] for row in listed("strategies")}
+
+
+def test_runtimes_say_why_one_cannot_be_used(listed):
+    for row in listed("runtimes"):
+        assert row["available"] == (row["reason"] is None)

@@ -1,0 +1,70 @@
+"""The command as a whole: exit statuses, errors, and what it must not import."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from vertebra.cli import COMMANDS, build_parser, main
+
+LISTINGS = ["plugins", "backbones", "presets", "sources", "strategies", "runtimes"]
+FRAMEWORKS = {"keras", "torch", "jax", "tensorflow"}
+
+
+def test_every_command_is_in_the_help(capsys):
+    build_parser().print_help()
+    shown = capsys.readouterr().out
+    assert all(command in shown for command in COMMANDS)
+
+
+def test_without_a_command_prints_help_and_says_wrong_usage(capsys):
+    assert main([]) == 2
+    assert "usage: vertebra" in capsys.readouterr().out
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("vertebra 0.")
+
+
+def test_an_error_goes_to_stderr_with_status_1(capsys):
+    assert main(["inspect", "no_such_preset"]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("error: ")
+
+
+def test_ctrl_c_ends_without_a_traceback(monkeypatch, capsys):
+    def interrupt(chosen):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vertebra.cli.inspect._run", interrupt)
+    assert main(["inspect", "x"]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    code = "import sys; from vertebra.cli import main; sys.exit(main(['presets']))"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        child.stdout.close()
+        assert child.stderr.read() == b""
+        assert child.wait() == 141
+
+
+@pytest.mark.parametrize("command", [*LISTINGS, "inspect"])
+def test_imports_no_framework(command, sample_preset):
+    arguments = [command, str(sample_preset)] if command == "inspect" else [command]
+    code = (
+        "import sys; from vertebra.cli import main; status = main(sys.argv[1:]); "
+        "print(sorted(name for name in sys.modules if '.' not in name), file=sys.stderr); sys.exit(status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    imported = set(json.loads(done.stderr.splitlines()[-1].replace("'", '"')))
+    assert not imported & FRAMEWORKS
+
+
+def test_wrong_usage_is_status_2():
+    with pytest.raises(SystemExit) as stop:
+        main(["no-such-command"])
+    assert stop.value.code == 2

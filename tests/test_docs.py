@@ -1,0 +1,71 @@
+"""The documentation cannot drift: hooks, names, commands, settings and the example in it are checked."""
+
+import inspect
+import re
+import sys
+import types
+from pathlib import Path
+
+import vertebra
+from vertebra import _settings, hookspecs
+from vertebra._plugins import Owner, PluginRegistry
+from vertebra._settings import Settings
+from vertebra.cli import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+DOCS = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_hook_has_a_heading_with_its_arguments():
+    headings = re.findall(r"^### `(.+)`$", DOCS["hooks.md"], flags=re.MULTILINE)
+    specs = {name: value for name, value in vars(hookspecs).items() if name.startswith("vertebra_")}
+    assert headings == [f"{name}({', '.join(inspect.signature(spec).parameters)})" for name, spec in specs.items()]
+
+
+def test_every_public_name_is_documented():
+    text = "\n".join([README, *DOCS.values()])
+    missing = [name for name in vertebra.__all__ if not re.search(rf"\b{name}\b", text)]
+    assert not missing
+
+
+def test_every_command_is_documented():
+    assert all(f"`vertebra {command}" in DOCS["command.md"] for command in COMMANDS)
+
+
+def test_every_setting_is_documented():
+    names = [*_settings._LISTS, *_settings._TEXTS]
+    assert all(f"`VERTEBRA_{name.upper()}`" in DOCS["hooks.md"] for name in names)
+
+
+def test_every_link_leads_somewhere():
+    pages = {"README.md": README, "CONTRIBUTING.md": (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")}
+    pages |= {f"docs/{name}": text for name, text in DOCS.items()}
+    for page, text in pages.items():
+        for target in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert (ROOT / page).parent.joinpath(target).exists(), f"{page} links to {target}"
+
+
+def test_the_example_plugin_works(tmp_path, monkeypatch):
+    source = re.search(r"`vertebra_team.py`\n\n```python\n(.+?)```", DOCS["plugins.md"], flags=re.DOTALL).group(1)
+    module = types.ModuleType("vertebra_team")
+    monkeypatch.setitem(sys.modules, "vertebra_team", module)
+    exec(compile(source, "vertebra_team.py", "exec"), module.__dict__)
+    plugin = PluginRegistry(Settings(block=("*",))).add(module, "team", Owner("vertebra-team", "1.0", "vertebra_team"))
+    assert plugin.status == "loaded"
+    (tmp_path / "nlp" / "bert").mkdir(parents=True)
+    (tmp_path / "nlp" / "bert" / "config.json").write_text("{}")
+    module.ROOT = tmp_path
+    (team,) = plugin.implementations["vertebra_preset_sources"]()
+    handle = vertebra.PresetHandle.parse("team://nlp/bert")
+    assert [file.name for file in team.files(handle)] == ["config.json"]
+    assert team.fetch(handle, "config.json").read_text() == "{}"
+
+
+def test_the_example_declares_an_entry_point_that_the_core_reads():
+    import tomllib
+
+    text = re.search(r"`pyproject.toml`\n\n```toml\n(.+?)```", DOCS["plugins.md"], flags=re.DOTALL).group(1)
+    points = tomllib.loads(text)["project"]["entry-points"]
+    assert points["vertebra"] == {"team": "vertebra_team"}
+    assert points["vertebra.api"] == {str(vertebra.API_VERSION): "vertebra_team"}
