@@ -7,63 +7,67 @@ from pathlib import Path
 
 import pytest
 
+from vertebra.cli import doctor, main
+
 CODE = """
 import sys
-sys.path.insert(0, sys.argv[1])
 from vertebra.cli import doctor, main
-doctor._PLUGIN_SECONDS = 2
+doctor._PLUGIN_SECONDS = 1.5
 doctor._examine_runtime = lambda runtime: doctor.Finding(f"runtime {runtime.name}", True, "not tried here")
 sys.exit(main(["doctor", "--json"]))
+"""
+RAISES = "raise ImportError('a library is missing')"
+HANGS = "import time; time.sleep(3600)"
+CLAIMS = """
+from vertebra import BackboneSpec, hookimpl
+
+@hookimpl
+def vertebra_backbones():
+    return [BackboneSpec("BertBackbone", "claimant:Other")]
 """
 
 
 @pytest.fixture
 def diagnose(tmp_path: Path):
-    """Runs the doctor beside an installed plugin with the given source."""
+    """Runs the doctor in a process of its own, beside installed plugins with the given sources."""
 
-    def run(source: str):
-        (tmp_path / "patient.py").write_text(source)
-        info = tmp_path / "patient-1.0.dist-info"
-        info.mkdir(exist_ok=True)
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: patient\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text("[vertebra]\npatient = patient\n")
-        environment = {"PYTHONPATH": str(tmp_path), "PATH": "", "HOME": str(tmp_path)}
-        command = [sys.executable, "-c", CODE, str(tmp_path)]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    def run(**sources: str):
+        for name, source in sources.items():
+            (tmp_path / f"{name}.py").write_text(source)
+            info = tmp_path / f"{name}-1.0.dist-info"
+            info.mkdir()
+            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+            (info / "entry_points.txt").write_text(f"[vertebra]\n{name} = {name}\n")
+        environment = {"PYTHONPATH": str(tmp_path), "HOME": str(tmp_path)}
+        done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, env=environment, timeout=60)
         return done.returncode, {row["subject"]: row for row in json.loads(done.stdout)}
 
     return run
 
 
-def test_a_healthy_installation_passes(diagnose):
-    status, findings = diagnose(
-        "from vertebra import hookimpl\n\n\n@hookimpl\ndef vertebra_runtimes():\n    return []\n"
-    )
-    assert status == 0
-    assert findings["plugin patient of patient"]["ok"]
-    assert "BertBackbone" in findings["backbones"]["detail"]
-
-
-def test_a_plugin_that_raises_is_named_with_its_cause(diagnose):
-    status, findings = diagnose("raise ImportError('a library is missing')\n")
+def test_what_is_broken_is_named_with_its_cause_and_the_rest_is_fine(diagnose):
+    status, findings = diagnose(broken=RAISES, claimant=CLAIMS)
     assert status == 1
-    assert "a library is missing" in findings["plugin patient of patient"]["detail"]
-    assert findings["plugin bert of vertebra-bert"]["ok"]
+    assert {subject for subject, row in findings.items() if not row["ok"]} == {
+        "plugin broken of broken",
+        "plugin broken",
+        "backbone BertBackbone",
+    }
+    assert "a library is missing" in findings["plugin broken of broken"]["detail"]
+    assert "claimant" in findings["backbone BertBackbone"]["detail"]
+    assert "vertebra-bert" in findings["backbone BertBackbone"]["detail"]
 
 
 def test_a_plugin_that_hangs_is_found_and_does_not_hang_the_doctor(diagnose):
-    status, findings = diagnose("import time\ntime.sleep(3600)\n")
+    status, findings = diagnose(sleeper=HANGS)
     assert status == 1
-    assert not findings["plugin patient of patient"]["ok"]
-    assert "VERTEBRA_BLOCK=patient" in findings["plugin patient of patient"]["detail"]
+    assert "VERTEBRA_BLOCK=sleeper" in findings["plugin sleeper of sleeper"]["detail"]
     assert not findings["contributions"]["ok"]
 
 
-def test_a_clash_names_both_owners(diagnose):
-    status, findings = diagnose(
-        "from vertebra import BackboneSpec, hookimpl\n\n\n@hookimpl\ndef vertebra_backbones():\n"
-        "    return [BackboneSpec('BertBackbone', 'patient:Other')]\n"
-    )
-    assert status == 1
-    assert "patient" in findings["backbone BertBackbone"]["detail"]
-    assert "vertebra-bert" in findings["backbone BertBackbone"]["detail"]
+def test_a_healthy_installation_passes(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "_probe", lambda code, argument, seconds: (True, "tried"))
+    assert main(["doctor"]) == 0
+    shown = capsys.readouterr().out
+    assert "BertBackbone" in shown
+    assert "FAIL" not in shown
