@@ -77,7 +77,7 @@ def _chosen() -> str:
 
 
 def _saved_backend() -> str:
-    home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
+    home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")  # noqa: PTH111 (users without one)
     try:
         saved = json.loads(Path(home, "keras.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

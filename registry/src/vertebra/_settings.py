@@ -62,14 +62,15 @@ def config_path(environment: Mapping[str, str]) -> Path:
     """Returns where the configuration file is: `VERTEBRA_CONFIG`, or the XDG folder of the user's settings."""
     if environment.get("VERTEBRA_CONFIG"):
         return Path(environment["VERTEBRA_CONFIG"])
-    base = environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME") or Path.home(), ".config")
+    home = environment.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 (users without one)
+    base = environment.get("XDG_CONFIG_HOME") or Path(home, ".config")
     return Path(base, "vertebra", "config.toml")
 
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # the home of a service may be /dev/null
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(str(path), f"the file cannot be read ({error})") from error
