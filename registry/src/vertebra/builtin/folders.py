@@ -17,12 +17,12 @@ def list_files(handle: PresetHandle, folder: Path) -> list[PresetFile]:
         PresetNotFoundError: there is no such folder, or it cannot be read.
     """
     try:
-        items = sorted(folder.iterdir())
+        items = [item for item in sorted(folder.iterdir()) if _is_inside(folder, item)]
+        return [PresetFile(item.name, item.stat().st_size) for item in items]
     except NotADirectoryError as error:
         raise PresetNotFoundError(handle, f"{folder} is a file, and a preset is a folder") from error
     except OSError as error:
         raise PresetNotFoundError(handle, f"{folder} cannot be read ({error.strerror})") from error
-    return [PresetFile(item.name, item.stat().st_size) for item in items if _is_inside(folder, item)]
 
 
 def open_file(handle: PresetHandle, folder: Path, name: str) -> Path:

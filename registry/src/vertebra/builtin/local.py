@@ -19,9 +19,9 @@ class LocalSource(PresetSource):
 
     def handle_for(self, text: str) -> PresetHandle | None:
         looks_like_path = text.startswith((".", "~")) or "/" in text or os.sep in text
-        if not text or not (looks_like_path or Path(text).is_dir()):
+        if not text or not (looks_like_path or os.path.isdir(text)):  # noqa: PTH112 (Path's raises for long names)
             return None
-        path = os.path.abspath(Path(text).expanduser())
+        path = os.path.abspath(os.path.expanduser(text))  # noqa: PTH111 (Path's raises for unknown users)
         return PresetHandle(self.scheme, Path(path).as_posix())
 
     def files(self, handle: PresetHandle) -> list[PresetFile]:

@@ -28,7 +28,10 @@ def _folder(handle: PresetHandle) -> Path:
     package, _, inside = handle.path.partition("/")
     if not package.isidentifier():
         raise PresetNotFoundError(handle, f"{package!r} is not the import name of a package")
-    spec = importlib.util.find_spec(package)
+    try:
+        spec = importlib.util.find_spec(package)
+    except ValueError:  # __main__, and modules that were made by hand
+        spec = None
     places = list(spec.submodule_search_locations or ()) if spec else []
     if not places:
         raise PresetNotFoundError(handle, f"no package {package!r} is installed")
