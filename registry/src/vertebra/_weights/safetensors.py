@@ -89,7 +89,7 @@ class MappedTensors:
     def __init__(self, path: Path) -> None:
         with _open(path) as file:
             self.header = read_header(path, file)
-            self._memory = _map_privately(file)
+            self._memory = _map_privately(path, file)
 
     def view(self, name: str) -> np.ndarray[Any, Any]:
         """Returns a writable array over a tensor's bytes in the mapping."""
@@ -187,12 +187,15 @@ def _open(path: Path) -> BinaryIO:
         raise WeightsFileError(path, f"it cannot be opened ({error.strerror})") from error
 
 
-def _map_privately(file: BinaryIO) -> mmap.mmap:
-    if not hasattr(mmap, "MAP_PRIVATE"):
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    # Without a reservation, a file larger than memory can be mapped: only pages that are written to cost any.
-    no_reserve = getattr(mmap, "MAP_NORESERVE", 0)
-    return mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE | no_reserve, mmap.PROT_READ | mmap.PROT_WRITE)
+def _map_privately(path: Path, file: BinaryIO) -> mmap.mmap:
+    try:
+        if not hasattr(mmap, "MAP_PRIVATE"):
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        # Without a reservation, a file larger than memory can be mapped: only pages that are written to cost any.
+        no_reserve = getattr(mmap, "MAP_NORESERVE", 0)
+        return mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE | no_reserve, mmap.PROT_READ | mmap.PROT_WRITE)
+    except (OSError, ValueError) as error:
+        raise WeightsFileError(path, f"it cannot be mapped ({error})", "Free some memory or its limit") from error
 
 
 def _misfit(start: bytes, size: int, length: int) -> str:
@@ -214,7 +217,7 @@ def _entry(path: Path, name: str, value: Any, data_start: int) -> TensorEntry:
     if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
         raise WeightsFileError(path, f"tensor {name!r} is described by {value!r}, expected dtype, shape, data_offsets")
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
-    if dtype not in DTYPES:
+    if not isinstance(dtype, str) or dtype not in DTYPES:
         raise WeightsFileError(path, f"tensor {name!r} has dtype {dtype!r}, expected one of {', '.join(DTYPES)}")
     if not _are_sizes(shape) or len(shape) > _MOST_DIMENSIONS:
         raise WeightsFileError(path, f"tensor {name!r} has shape {shape!r}, expected a short list of sizes")
