@@ -1,0 +1,92 @@
+"""Settings: the environment wins over the file, and what is misspelled is an error."""
+
+import os
+
+import pytest
+
+from vertebra._settings import config_path, read_settings
+from vertebra.errors import SettingsError
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Returns a function that reads settings from a text in the configuration file and from variables."""
+    path = tmp_path / "config.toml"
+
+    def read_from(text="", **variables):
+        path.write_text(text, encoding="utf-8")
+        return read_settings({"VERTEBRA_CONFIG": str(path), **variables})
+
+    return read_from
+
+
+def test_defaults(read):
+    chosen = read()
+    assert (chosen.plugins, chosen.block, chosen.prefer, chosen.runtime) == (None, (), (), None)
+
+
+def test_reads_the_file(read, tmp_path):
+    chosen = read('plugins = ["a"]\nblock = ["b", "c*"]\nprefer = []\nruntime = "somewhere"')
+    assert (chosen.plugins, chosen.block, chosen.prefer, chosen.runtime) == (("a",), ("b", "c*"), (), "somewhere")
+    assert chosen.origin("block") == str(tmp_path / "config.toml")
+
+
+def test_a_variable_wins_over_the_file(read):
+    chosen = read('block = ["b"]\nruntime = "file"', VERTEBRA_BLOCK=" x , y,,", VERTEBRA_RUNTIME=" variable ")
+    assert (chosen.block, chosen.runtime) == (("x", "y"), "variable")
+    assert chosen.origin("block") == "VERTEBRA_BLOCK"
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t"])
+def test_a_blank_variable_is_none(read, blank):
+    chosen = read('plugins = ["a"]', VERTEBRA_PLUGINS=blank, VERTEBRA_RUNTIME=blank)
+    assert (chosen.plugins, chosen.runtime) == (("a",), None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'blocked = ["a"]',
+        'block = "a"',
+        "block = [1]",
+        "runtime = 1",
+        'runtime = ["a"]',
+        "[plugins]\nx = 1",
+        "block = [",
+        "block = ['a']\nblock = ['b']",
+    ],
+)
+def test_refuses_what_is_no_setting(read, text, tmp_path):
+    with pytest.raises(SettingsError) as caught:
+        read(text)
+    assert caught.value.place == str(tmp_path / "config.toml")
+
+
+@pytest.mark.parametrize("make", [lambda path: path.mkdir(), lambda path: path.write_bytes(b"\xff = 1")])
+def test_refuses_a_file_that_cannot_be_read(make, tmp_path):
+    make(tmp_path / "config.toml")
+    with pytest.raises(SettingsError):
+        read_settings({"XDG_CONFIG_HOME": "", "VERTEBRA_CONFIG": str(tmp_path / "config.toml")})
+
+
+@pytest.mark.parametrize("home", ["/dev/null", "/nowhere at all"])
+def test_a_user_without_a_home_has_no_file(home):
+    assert read_settings({"HOME": home}).origins == {}
+
+
+def test_a_user_unknown_to_the_system_has_no_file(monkeypatch):
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 2)
+    assert read_settings({}).origins == {}
+
+
+@pytest.mark.parametrize(
+    ("environment", "path"),
+    [
+        ({"VERTEBRA_CONFIG": "/c.toml", "XDG_CONFIG_HOME": "/x", "HOME": "/h"}, "/c.toml"),
+        ({"XDG_CONFIG_HOME": "/x", "HOME": "/h"}, "/x/vertebra/config.toml"),
+        ({"HOME": "/h"}, "/h/.config/vertebra/config.toml"),
+    ],
+)
+def test_where_the_file_is(environment, path):
+    assert str(config_path(environment)) == path
