@@ -21,6 +21,8 @@ from vertebra.errors import PresetClassError, PresetConfigError, UnknownNameErro
 from vertebra.specs import LoadedPreset, resolve_reference
 
 _BASE_ARGUMENTS = {"name": str, "trainable": bool, "dtype": object, "lora": dict | None}
+# Keras would import whatever the config of a dtype policy names; a preset may only name a policy.
+_AS_DATA = {"dtype": str}
 log = logging.getLogger("vertebra")
 
 
@@ -28,8 +30,11 @@ def load_backbone(asked: type, preset: str | Path, load_weights: bool, overrides
     """Builds the backbone of a preset; `Backbone.from_preset` documents it."""
     contents = read_contents(open_folder(preset))
     backbone_class = _resolve_class(contents, asked)
-    _check_arguments(backbone_class, contents.arguments, f"config.json of {str(contents.folder.handle)!r}")
-    _check_arguments(backbone_class, overrides, f"from_preset of {backbone_class.__name__}")
+    known = {**_BASE_ARGUMENTS, **_annotations(backbone_class)}
+    place = f"config.json of {str(contents.folder.handle)!r}"
+    _check_arguments(backbone_class, contents.arguments, known | _AS_DATA, place)
+    place = f"from_preset of {backbone_class.__name__}"
+    _check_arguments(backbone_class, overrides, known, place, "Correct the argument")
     arguments = {**contents.arguments, **overrides}
     if load_weights:
         backbone = _build_with_weights(backbone_class, contents, arguments)
@@ -64,8 +69,9 @@ def _build(backbone_class: type, contents: PresetContents, arguments: dict[str, 
         return backbone_class.from_config(arguments)  # type: ignore[attr-defined]
     except VertebraError:
         raise
-    except (TypeError, ValueError) as error:
-        raise config_error(contents.folder, f"{backbone_class.__name__} cannot be built from it ({error})") from error
+    except Exception as error:  # whatever a constructor makes of values that it did not expect
+        reason = f"{type(error).__name__}: {error}"
+        raise config_error(contents.folder, f"{backbone_class.__name__} cannot be built from it ({reason})") from error
 
 
 def _build_with_weights(backbone_class: type, contents: PresetContents, arguments: dict[str, Any]) -> Any:
@@ -107,17 +113,18 @@ def _tell_observers(contents: PresetContents, load_weights: bool) -> None:
             warnings.warn(f"Plugin {plugin.name}: vertebra_preset_loaded failed ({error})", stacklevel=4)
 
 
-def _check_arguments(backbone_class: type, arguments: Mapping[str, Any], place: str) -> None:
-    """Compares names and types with the constructor's signature, before anything is built from them."""
-    known = {**_BASE_ARGUMENTS, **_annotations(backbone_class)}
+def _check_arguments(
+    backbone_class: type, arguments: Mapping[str, Any], known: Mapping[str, Any], place: str, remedy: str = ""
+) -> None:
+    """Compares names and types with those that the constructor takes, before anything is built from them."""
     for name, value in arguments.items():
         if name not in known:
             similar = close_names(name, known)
             hint = f", did you mean {similar[0]!r}?" if similar else ""
-            raise PresetConfigError(place, f"{backbone_class.__name__} has no argument {name!r}{hint}")
+            raise PresetConfigError(place, f"{backbone_class.__name__} has no argument {name!r}{hint}", remedy)
         if not _fits(value, known[name]):
             wanted = getattr(known[name], "__name__", str(known[name]))
-            raise PresetConfigError(place, f"{name} is {value!r}, expected a value of type {wanted}")
+            raise PresetConfigError(place, f"{name} is {value!r}, expected a value of type {wanted}", remedy)
 
 
 def _annotations(backbone_class: type) -> dict[str, Any]:
@@ -135,4 +142,4 @@ def _fits(value: object, hint: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint is int:
         return type(value) is int
-    return not isinstance(hint, type) or isinstance(value, hint)
+    return hint is Any or not isinstance(hint, type) or isinstance(value, hint)
