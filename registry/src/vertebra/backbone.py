@@ -141,6 +141,8 @@ class Backbone(keras.Model):  # type: ignore[misc]
         backbone = cls(**arguments)
         if plan is not None:
             backbone._enable_planned_lora(plan)
+            if not arguments.get("trainable", True):
+                backbone.trainable = False  # the adapter, too
         return backbone
 
     # === LoRA ===
@@ -217,7 +219,7 @@ class Backbone(keras.Model):  # type: ignore[misc]
             AdapterMismatchError: the adapter's tensors do not fit the backbone.
             AdapterBaseError: it was trained on other base weights.
             LoraConfigError: its settings are unknown or out of range.
-            LoraStateError: the backbone has another adapter.
+            LoraStateError: the backbone has another adapter, or trained weights that this one does not replace.
         """
         from vertebra._lora import attach, fingerprint, loading
         from vertebra._lora.files import read_adapter
@@ -231,18 +233,28 @@ class Backbone(keras.Model):  # type: ignore[misc]
         if check_base:
             sites = {path: site_of(layers[path]) for path in file.adapters}
             loading.check_base(file, fingerprint.fingerprint(self, sites))
+        targets = {path: layers[path] for path in sorted(file.adapters)}
         if self._attached is not None:
-            loading.check_same(file, self._attached)
-        else:
-            self._attach({path: layers[path] for path in sorted(file.adapters)}, file.config)
-        loading.assign(loading.pair_values(file, self._attached, self))
-        return attach.receipt(self, self._attached)
+            loading.check_same(file, self._attached, self)
+        attached = self._attached or attach.prepare(targets, file.config)
+        values = loading.pair_values(file, attached, self)
+        if self._attached is None:
+            self._hold(targets, attached)
+        loading.assign(values)
+        attach.unfreeze(self, loading.base_weights(file, self))  # they are part of what was trained
+        return attach.receipt(self, attached)
 
     def _attach(self, targets: Mapping[str, Any], config: LoraConfig) -> LoraReceipt:
         from vertebra._lora import attach
 
-        self._attached = attach.attach(self, targets, config)
-        return attach.freeze(self, self._attached)
+        return self._hold(targets, attach.prepare(targets, config))
+
+    def _hold(self, targets: Mapping[str, Any], attached: Any) -> LoraReceipt:
+        from vertebra._lora import attach
+
+        attach.attach(self, targets, attached)
+        self._attached = attached
+        return attach.freeze(self, attached)
 
     def _enable_planned_lora(self, plan: Mapping[str, Any]) -> None:
         from vertebra._lora.targets import find_targets

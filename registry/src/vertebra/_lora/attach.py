@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,8 @@ import keras
 
 from vertebra._catalog import STRATEGIES, catalog
 from vertebra._lora.sites import site_of
+from vertebra._weights.abstract import finish
+from vertebra._weights.naming import own_weights
 from vertebra.errors import LoraStateError, LoraTargetError
 from vertebra.interfaces import LoraSite, LoraStrategy
 from vertebra.specs import LoraConfig, LoraReceipt
@@ -41,13 +43,13 @@ class Attached:
     adapters: dict[str, LoraAdapter]
 
     def plan(self) -> dict[str, Any]:
-        """Returns plain data from which `attach_plan` builds the same adapters, without their values."""
+        """Returns plain data from which `Backbone.from_config` builds the same adapters, without their values."""
         config = {name: getattr(self.config, name) for name in self.config.__slots__}
         return {"config": config, "layers": list(self.adapters)}
 
 
-def attach(model: Any, targets: Mapping[str, Any], config: LoraConfig) -> Attached:
-    """Adds an adapter to each target layer; all of them, or none.
+def prepare(targets: Mapping[str, Any], config: LoraConfig) -> Attached:
+    """Builds an adapter for each target layer, and leaves the layers as they are.
 
     Raises:
         UnknownNameError: no plugin provides the strategy.
@@ -55,16 +57,23 @@ def attach(model: Any, targets: Mapping[str, Any], config: LoraConfig) -> Attach
         LoraStateError: a layer already has an adapter.
     """
     strategy = catalog(STRATEGIES).lookup(config.strategy).value
-    adapters = {path: _adapter(path, layer, strategy, config) for path, layer in targets.items()}
+    return Attached(config, {path: _adapter(path, layer, strategy, config) for path, layer in targets.items()})
+
+
+def attach(model: Any, targets: Mapping[str, Any], attached: Attached) -> None:
+    """Gives each target layer its adapter."""
     for path, layer in targets.items():
-        _hold(layer, adapters[path])
+        _hold(layer, attached.adapters[path])
     for layer in model._flatten_layers():
         layer.train_function = layer.test_function = layer.predict_function = None  # compiled without the adapters
-    return Attached(config, adapters)
+        if layer is not model and _holds_adapter(layer):
+            layer.get_config = _refuse_config
+    finish(model)
 
 
 def freeze(model: Any, attached: Attached) -> LoraReceipt:
     """Makes the adapters the only thing that trains."""
+    model.trainable = True  # a layer that is frozen as a whole would hide its adapter
     trained = {id(variable) for adapter in attached.adapters.values() for variable in adapter.trainable_weights}
     for layer in model._flatten_layers(include_self=False):
         if not list(layer._flatten_layers(include_self=False)) and not isinstance(layer, LoraAdapter):
@@ -73,6 +82,19 @@ def freeze(model: Any, attached: Attached) -> LoraReceipt:
         if variable.trainable != (id(variable) in trained):
             variable.trainable = id(variable) in trained
     return receipt(model, attached)
+
+
+def unfreeze(model: Any, variables: Iterable[Any]) -> None:
+    """Makes some base weights train, too, and no others of the layers that hold them."""
+    wanted = {id(variable) for variable in variables}
+    for layer in model._flatten_layers(include_self=False):
+        own = own_weights(layer)
+        trained = {id(variable) for variable in own if id(variable) in wanted or variable.trainable}
+        if trained & wanted:
+            if not layer.trainable:
+                layer.trainable = True  # of all its weights, at first
+            for variable in own:
+                variable.trainable = id(variable) in trained
 
 
 def receipt(model: Any, attached: Attached) -> LoraReceipt:
@@ -121,7 +143,10 @@ def _hold(layer: Any, adapter: LoraAdapter) -> None:
         return outputs if activation is None else activation(outputs)
 
     layer.call = call
-    layer.get_config = _refuse_config
+
+
+def _holds_adapter(layer: Any) -> bool:
+    return any(isinstance(inner, LoraAdapter) for inner in layer._flatten_layers(include_self=False))
 
 
 def _refuse_config() -> dict[str, Any]:

@@ -25,19 +25,33 @@ def check_base(file: AdapterFile, found: str) -> None:
         raise AdapterBaseError(file.path, file.base, found)
 
 
-def check_same(file: AdapterFile, attached: Attached) -> None:
-    """Checks that an adapter fits the one that is attached already.
+def check_same(file: AdapterFile, attached: Attached, backbone: Any) -> None:
+    """Checks that an adapter can take the place of the one that is attached already.
 
     Raises:
-        LoraStateError: rank, strategy or layers differ.
+        LoraStateError: rank, scale, strategy or layers differ, or base weights were trained beside the attached one
+            that this one would leave as they are.
     """
-    have, want = (attached.config.rank, attached.config.strategy), (file.config.rank, file.config.strategy)
+    have, want = _describe(attached), _describe(file)
     if have != want or attached.adapters.keys() != file.adapters.keys():
         raise LoraStateError(
-            f"The backbone has a {have[1]} adapter of rank {have[0]} on {len(attached.adapters)} layers, and "
-            f"{str(file.path)!r} holds {want[1]} of rank {want[0]} on {len(file.adapters)} layers",
+            f"The backbone has {have}, and {str(file.path)!r} holds {want}; the layers, too, must be the same",
             "Load it into a backbone without an adapter",
         )
+    held = {id(variable) for adapter in attached.adapters.values() for variable in adapter.weights}
+    trained = {name for name, weight in weight_names(backbone).items() if weight.trainable and id(weight) not in held}
+    kept = sorted(trained - file.others.keys())
+    if kept:
+        raise LoraStateError(
+            f"The backbone has weights that train beside its adapter ({', '.join(kept)}), and {str(file.path)!r} "
+            "holds no values for them",
+            "Load it into a backbone without an adapter",
+        )
+
+
+def _describe(adapter: AdapterFile | Attached) -> str:
+    config = adapter.config
+    return f"{config.strategy} of rank {config.rank} and scale {config.scale:g} on {len(adapter.adapters)} layers"
 
 
 def check_tensors(file: AdapterFile, backbone: Any, layers: dict[str, Any], strategy: Any) -> None:
@@ -80,8 +94,13 @@ def pair_values(file: AdapterFile, attached: Attached, backbone: Any) -> list[tu
             pairs.append((target, value))
     if wrong:
         raise AdapterMismatchError(file.path, "holds tensors of another shape", wrong)
+    return pairs + list(zip(base_weights(file, backbone), file.others.values(), strict=True))
+
+
+def base_weights(file: AdapterFile, backbone: Any) -> list[Any]:
+    """Returns the base weights that were trained beside the adapter."""
     weights = weight_names(backbone)
-    return pairs + [(weights[name], value) for name, value in file.others.items()]
+    return [weights[name] for name in file.others]
 
 
 def assign(pairs: list[tuple[Any, np.ndarray[Any, Any]]]) -> None:
