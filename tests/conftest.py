@@ -1,6 +1,10 @@
 """One process, one runtime: `--runtime none` collects the tests that need no framework, torch or jax the others."""
 
+import hashlib
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +23,8 @@ def pytest_configure(config):
     os.environ["VERTEBRA_CONFIG"] = os.devnull  # the user's own settings must not change what is tested
     if runtime != "none":
         os.environ["VERTEBRA_RUNTIME"] = runtime
+        os.environ["KERAS_BACKEND"] = runtime  # test modules may import Keras before anything of Vertebra
+        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # most of the time would go into optimising what runs once
 
 
 def pytest_ignore_collect(collection_path, config):
@@ -32,3 +38,123 @@ def pytest_ignore_collect(collection_path, config):
 def runtime(pytestconfig):
     """Name of the runtime that this process tests."""
     return pytestconfig.getoption("--runtime")
+
+
+# === For the tests that need Keras ===
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """Folder of the BERT presets, adapters and outputs that transformers and PEFT wrote."""
+    return Path(__file__).parent / "golden" / "bert"
+
+
+@pytest.fixture(scope="session")
+def io(golden):
+    """Inputs of the reference model, and its float32 outputs, by name of the preset or adapter."""
+    import numpy as np
+
+    return dict(np.load(golden / "io.npz"))
+
+
+@pytest.fixture(scope="session")
+def inputs(io):
+    """Token ids, segment ids and padding mask, each of shape (3, 9) and dtype int32."""
+    return {name: io[name] for name in ("token_ids", "segment_ids", "padding_mask")}
+
+
+@pytest.fixture(scope="session")
+def arguments():
+    """Constructor arguments of a tiny BERT: 2 layers, 16 wide, 6,656 parameters, without dropout."""
+    return {
+        "vocabulary_size": 101,
+        "num_layers": 2,
+        "num_heads": 2,
+        "hidden_dim": 16,
+        "intermediate_dim": 32,
+        "max_sequence_length": 16,
+        "dropout": 0.0,
+    }
+
+
+@pytest.fixture
+def backbone(golden):
+    """The tiny BERT that transformers wrote, with dropout as its config says."""
+    import vertebra
+
+    return vertebra.Backbone.from_preset(golden / "transformers")
+
+
+@pytest.fixture(scope="session")
+def run(inputs):
+    """Calls a model for inference and returns its outputs as arrays, by name."""
+    import keras
+
+    def call(model, inputs=inputs):
+        outputs = model(inputs, training=False)
+        return keras.tree.map_structure(keras.ops.convert_to_numpy, outputs)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def values():
+    """Returns copies of a model's weights as arrays, by name."""
+    from vertebra._weights.naming import weight_names
+
+    return lambda model: {name: variable.numpy().copy() for name, variable in weight_names(model).items()}
+
+
+@pytest.fixture(scope="session")
+def train(inputs):
+    """Trains a backbone's pooled output towards 0 for some steps; returns the loss at each."""
+    import keras
+    import numpy as np
+
+    def fit(backbone, steps=1, rate=0.1, extra=None):
+        pooled = backbone.output["pooled_output"]
+        model = keras.Model(backbone.input, pooled if extra is None else extra(pooled))
+        model.compile(keras.optimizers.SGD(rate), "mse")
+        history = model.fit(inputs, np.zeros((3, *model.output_shape[1:])), epochs=steps, verbose=0)
+        return history.history["loss"]
+
+    return fit
+
+
+@pytest.fixture(scope="session")
+def digest():
+    """Returns the SHA-256 of every file below a folder, by relative path."""
+
+    def digests(folder):
+        files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+        return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+    return digests
+
+
+@pytest.fixture(scope="session")
+def child(runtime):
+    """Runs code in a process of its own, on this or another runtime; returns what it printed.
+
+    The code finds its arguments in `sys.argv[1:]`. `under` is a command that starts it.
+    """
+
+    def start(code, *arguments, on=runtime, under=()):
+        environment = os.environ | {"VERTEBRA_RUNTIME": on, "KERAS_BACKEND": on}
+        command = [*under, sys.executable, "-c", code, *map(str, arguments)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def other_runtime(runtime):
+    """The runtime that this process does not test; the test is skipped where its backend is not installed."""
+    from vertebra._runtimes import available
+
+    names = [other.name for other in available() if other.name != runtime]
+    if not names:
+        pytest.skip(f"only the backend of {runtime} is installed")
+    return names[0]
