@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -31,6 +32,10 @@ class Owner:
     version: str
     module: str
 
+    def matches(self, pattern: str) -> bool:
+        """Says whether a name or glob means this distribution; `Acme_Tools` and `acme-tools` are one."""
+        return fnmatchcase(_canonical(self.distribution), _canonical(pattern))
+
     def __str__(self) -> str:
         return f"{self.distribution} {self.version} ({self.module})".replace("  ", " ")
 
@@ -49,7 +54,7 @@ class Plugin:
 
     def matches(self, pattern: str) -> bool:
         """Says whether a name or glob of the settings means this plugin."""
-        return fnmatchcase(self.name, pattern) or fnmatchcase(self.owner.distribution, pattern)
+        return fnmatchcase(self.name, pattern) or self.owner.matches(pattern)
 
     def quarantine(self, reason: str) -> None:
         """Takes everything that this plugin contributed out of use."""
@@ -94,7 +99,7 @@ class PluginRegistry:
             self.plugins.append(plugin)
             if self._admit(plugin, apis.get(plugin.owner, {"1"})):
                 with quarantining(plugin):
-                    self._register(plugin, entry.load())
+                    self._register(plugin, _load(entry))
 
     def _check_wanted(self, installed: list[Plugin]) -> None:
         for wanted in self._settings.plugins or ():
@@ -117,6 +122,8 @@ class PluginRegistry:
     def _register(self, plugin: Plugin, module: object) -> None:
         _check_spelling(plugin, module)
         key = f"{plugin.owner.distribution}:{plugin.name}"
+        if self._manager.has_plugin(key):
+            raise PluginError(plugin.name, "a plugin of this name is there already", "Choose another name")
         try:
             self._manager.register(module, key)
             self._manager.check_pending()
@@ -167,9 +174,9 @@ def _find_installed() -> tuple[list[tuple[metadata.EntryPoint, Plugin]], dict[Ow
     read = functools.cache(_name_and_version)
     apis: dict[Owner, set[str]] = {}
     for entry in entries.select(group=API_GROUP):
-        apis.setdefault(Owner(*read(entry.dist), entry.module), set()).add(entry.name)
+        apis.setdefault(Owner(*read(entry.dist), _module(entry)), set()).add(entry.name)
     found = [
-        (entry, Plugin(entry.name, Owner(*read(entry.dist), entry.module))) for entry in entries.select(group=GROUP)
+        (entry, Plugin(entry.name, Owner(*read(entry.dist), _module(entry)))) for entry in entries.select(group=GROUP)
     ]
     return sorted(found, key=lambda pair: (pair[1].name, pair[1].owner.distribution)), apis
 
@@ -178,5 +185,22 @@ def _name_and_version(distribution: metadata.Distribution | None) -> tuple[str, 
     """Reads both at once: each access to a distribution's metadata parses the file again."""
     if distribution is None:
         return "unknown", ""
-    fields = distribution.metadata
-    return fields["Name"], fields["Version"]
+    fields = distribution.metadata  # an installation that was interrupted may have none
+    name, version = (fields[key] if key in fields else "" for key in ("Name", "Version"))  # noqa: SIM401 (it has no get)
+    return name or "unknown", version
+
+
+def _module(entry: metadata.EntryPoint) -> str:
+    """Unlike `entry.module`, this does not fail on what cannot be a module: that is found when it is loaded."""
+    return entry.value.partition(":")[0].strip()
+
+
+def _load(entry: metadata.EntryPoint) -> object:
+    if not entry.pattern.match(entry.value):
+        raise PluginError(entry.name, f"its entry point refers to {entry.value!r}, which cannot be a module")
+    return entry.load()
+
+
+def _canonical(name: str) -> str:
+    """Returns a distribution's name as packaging tools compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
