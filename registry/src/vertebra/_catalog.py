@@ -43,6 +43,10 @@ class Catalog(Generic[T]):
         """Yields the entries that can be used, in order of name."""
         return (claims[0] for _, claims in sorted(self._claims.items()) if len(claims) == 1)
 
+    def claims(self) -> Iterator[Entry[T]]:
+        """Yields all entries in order of name, those of names that several plugins claim, too."""
+        return (claim for _, claims in sorted(self._claims.items()) for claim in claims)
+
     def clashes(self) -> dict[str, list[Owner]]:
         """Returns the names that several plugins claim, with the claimants."""
         return {n: [c.owner for c in claims] for n, claims in sorted(self._claims.items()) if len(claims) > 1}
@@ -90,10 +94,13 @@ def catalog(kind: Kind) -> Catalog[Any]:
 
 @functools.cache
 def presets() -> Catalog[tuple[BackboneSpec, PresetSpec]]:
-    """Returns the built-in presets of all installed backbones."""
+    """Returns the built-in presets of all installed backbones.
+
+    A backbone whose name is claimed twice keeps its presets here, so that loading one names both claimants.
+    """
     entries = [
         Entry(preset.name, (backbone.value, preset), backbone.owner)
-        for backbone in catalog(BACKBONES)
+        for backbone in catalog(BACKBONES).claims()
         for preset in backbone.value.presets
     ]
     return Catalog("preset", entries, settings().prefer)
@@ -124,12 +131,14 @@ def _check(plugin: Plugin, kind: Kind, items: Any) -> list[Entry[Any]]:
     for item in items:
         if not isinstance(item, kind.contribution):
             raise PluginError(plugin.name, f"returned {item!r}, expected {kind.contribution.__name__} instances")
+        if not isinstance(kind.name(item), str):
+            raise PluginError(plugin.name, f"returned a {kind.title} named {kind.name(item)!r}, expected a text")
     return [Entry(kind.name(item), item, plugin.owner) for item in items]
 
 
 def _preferred(claims: list[Entry[T]], prefer: tuple[str, ...]) -> list[Entry[T]]:
     for wanted in prefer if len(claims) > 1 else ():
-        chosen = [claim for claim in claims if wanted in (claim.owner.distribution, claim.owner.module)]
+        chosen = [claim for claim in claims if claim.owner.matches(wanted) or claim.owner.module == wanted]
         if len(chosen) == 1:
             return chosen
     return claims

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -32,6 +32,9 @@ class PresetSpec:
     """How many parameters it has."""
     description: str = ""
 
+    def __post_init__(self) -> None:
+        _check_kinds("PresetSpec", str, (self.name, self.handle))
+
 
 @dataclass(frozen=True, slots=True)
 class FormatSpec:
@@ -41,6 +44,10 @@ class FormatSpec:
     """What the format's config calls this architecture, such as `("bert",)` for a `model_type`."""
     translation: str
     """Reference to the `Translation` between that format's config and tensors and this architecture's."""
+
+    def __post_init__(self) -> None:
+        _check_kinds("FormatSpec", tuple, (self.identifiers,))  # a text would match every part of itself
+        _check_kinds("FormatSpec", str, (*self.identifiers, self.translation))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,12 @@ class BackboneSpec:
     """Foreign formats, by the name of the format."""
     demo: str | None = None
     """Reference to a function `(DemoContext) -> None` that shows the architecture at work; `vertebra demo` runs it."""
+
+    def __post_init__(self) -> None:
+        _check_kinds("BackboneSpec", str, (self.name, self.backbone))
+        _check_kinds("BackboneSpec", tuple, (self.presets,))
+        _check_kinds("BackboneSpec", PresetSpec, self.presets)
+        _check_kinds("BackboneSpec", FormatSpec, self.formats.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +196,12 @@ def resolve_reference(reference: str) -> Any:
         raise ValueError(f"{reference!r} is not a reference of the form package.module:attribute")
     module, _, attribute = reference.partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def _check_kinds(owner: str, kind: type, values: Iterable[object]) -> None:
+    for value in values:
+        if not isinstance(value, kind):
+            raise TypeError(f"{owner}: {value!r} stands where a {kind.__name__} is expected")
 
 
 def _is_number(value: object) -> bool:

@@ -26,7 +26,7 @@ def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetContents:
         PresetConfigError: no installed backbone reads the model type, or a field cannot be honoured.
     """
     model_type = config["model_type"]
-    claims = [entry for entry in catalog(BACKBONES) if model_type in _identifiers(entry)]
+    claims = [entry for entry in catalog(BACKBONES).claims() if model_type in _identifiers(entry)]
     if len(claims) != 1:
         known = sorted(name for entry in catalog(BACKBONES) for name in _identifiers(entry))
         owners = " and ".join(str(entry.owner) for entry in claims) or "no installed backbone"
