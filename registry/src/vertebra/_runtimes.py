@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from vertebra._catalog import RUNTIMES, catalog
+from vertebra._catalog import RUNTIMES, Entry, catalog
 from vertebra._settings import settings
 from vertebra.errors import RuntimeBoundError, RuntimeChoiceError, RuntimeUnavailableError
 from vertebra.interfaces import Runtime
@@ -41,7 +41,7 @@ def bound_backend() -> str | None:
 
 def available() -> list[Runtime]:
     """Returns the runtimes whose backend can be used on this machine, in order of name."""
-    return [entry.value for entry in catalog(RUNTIMES) if entry.value.unavailable_reason() is None]
+    return [entry.value for entry in catalog(RUNTIMES) if _unavailable_reason(entry) is None]
 
 
 def _accept_bound(bound: str, requested: str | None) -> Runtime:
@@ -55,11 +55,19 @@ def _accept_bound(bound: str, requested: str | None) -> Runtime:
 
 
 def _lookup(name: str) -> Runtime:
-    runtime: Runtime = catalog(RUNTIMES).lookup(name).value
-    reason = runtime.unavailable_reason()
+    entry: Entry[Runtime] = catalog(RUNTIMES).lookup(name)
+    reason = _unavailable_reason(entry)
     if reason is not None:
         raise RuntimeUnavailableError(name, reason)
-    return runtime
+    return entry.value
+
+
+def _unavailable_reason(entry: Entry[Runtime]) -> str | None:
+    """Asks a runtime whether it can be used; one that fails to answer cannot, and does not hinder the others."""
+    try:
+        return entry.value.unavailable_reason()
+    except Exception as error:
+        return f"{entry.owner} failed to examine it ({type(error).__name__}: {error}); update or block that plugin"
 
 
 def _chosen() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from vertebra.errors import (
     PresetConfigError,
     PresetNotFoundError,
     PresetRefusedError,
+    VertebraError,
     close_names,
 )
 from vertebra.handles import PresetHandle
@@ -71,11 +73,23 @@ def _locate(text: str) -> PresetHandle:
     if text in presets():
         return PresetHandle.parse(presets().lookup(text).value[1].handle)
     for entry in catalog(SOURCES):
-        handle: PresetHandle | None = entry.value.handle_for(text)
+        handle = _ask_source(entry, text)
         if handle is not None:
             return handle
     known = [entry.name for entry in presets()]
     raise PresetNotFoundError(text, "it is no built-in preset id, no folder and no handle", close_names(text, known))
+
+
+def _ask_source(entry: Entry[PresetSource], text: str) -> PresetHandle | None:
+    try:
+        return entry.value.handle_for(text)
+    except VertebraError:
+        raise
+    except Exception as error:  # what one source makes of the text must not keep the others from it
+        warnings.warn(
+            f"{entry.owner}: handle_for({text!r}) failed ({error}), so this source was left out", stacklevel=5
+        )
+        return None
 
 
 def _source(handle: PresetHandle) -> PresetSource:
