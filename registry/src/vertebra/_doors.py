@@ -55,7 +55,7 @@ class BackboneDoor:
         return self._resolve()(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # protocols that ask whether this is something else must not import Keras
+        if name.startswith("_"):  # Python and notebooks ask what this is by such names; that must not import Keras
             raise AttributeError(name)
         return getattr(self._resolve(), name)
 
