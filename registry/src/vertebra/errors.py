@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 class VertebraError(Exception):
     """Root of every error that Vertebra raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Python's own way would call the class with the message alone; errors of worker processes are copied so, too.
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(kind: type[VertebraError], arguments: tuple[Any, ...], parts: dict[str, Any]) -> VertebraError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    error.__dict__.update(parts)
+    return error
 
 
 # === Handles and names ===
