@@ -1,0 +1,128 @@
+"""Errors: one root, parts kept as attributes, and a message that names the value and what to do next."""
+
+import copy
+import inspect
+import pickle
+import re
+
+import pytest
+
+from vertebra import errors
+from vertebra.errors import VertebraError, close_names
+
+# For each class: arguments, all of their texts to be found in the message.
+SAMPLES = {
+    "HandleError": ("hf:/x", "it has no scheme"),
+    "UnknownNameError": ("preset source", "hff", ["hf"]),
+    "NameClashError": ("backbone", "Shared", ["acme-one 1.0", "acme-two 2.0"]),
+    "PluginError": ("acme", "it fell over"),
+    "MissingPluginError": ("acme", "VERTEBRA_PLUGINS", ["acne"]),
+    "SettingsError": ("config.toml", "it is not TOML"),
+    "RuntimeUnavailableError": ("toy", "Toy is not installed; install it with: pip install toy"),
+    "RuntimeChoiceError": (["one", "two"],),
+    "RuntimeBoundError": ("wanted", "bound"),
+    "PresetNotFoundError": ("hf://x", "no such repository", ["hf://y"]),
+    "PresetRefusedError": ("hf://x", "acme-policy 1.0", "it is not signed"),
+    "PresetConfigError": ("config.json", "rank is 0"),
+    "PresetFormatError": ("save_to_preset", "format='x' cannot be written", ["native"]),
+    "PresetClassError": ("hf://x", "FoundBackbone", "WantedBackbone"),
+    "PresetSaveError": ("/nowhere", "the disk is full", "Free some space"),
+    "WeightsFileError": ("model.safetensors", "it is cut short"),
+    "WeightsMismatchError": ("model.safetensors", ["lost"], ["extra"], [("w", (1, 2), (2, 1))], ["k (needs float32)"]),
+    "LoraTargetError": ("qery", "it names no layer", ["query", "value"]),
+    "LoraStateError": ("The backbone has an adapter already", "Call disable_lora() first"),
+    "LoraConfigError": ("adapter_config.json", "r", 0, "an int from 1"),
+    "AdapterMismatchError": ("adapter", "has tensors for layers that are not there", ["layer_9"]),
+    "AdapterBaseError": ("adapter", "abcdef012345", "543210fedcba"),
+}
+ROOTS = {"VertebraError", "PresetError", "LoraError"}
+CLASSES = {name: value for name, value in vars(errors).items() if name.endswith("Error")}
+NEXT_STEP = re.compile(
+    r"\b(Call|Check|Choose|Correct|Fetch|Free|Install|List|Load|Start|Update|Use|Write|call|install)\b|can be \w+"
+)
+
+
+def texts(value):
+    """Yields the texts and numbers in nested arguments."""
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from texts(item)
+    else:
+        yield str(value)
+
+
+def test_every_class_has_a_sample():
+    assert SAMPLES.keys() | ROOTS == CLASSES.keys()
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_there_is_one_root(name):
+    assert issubclass(CLASSES[name], VertebraError)
+
+
+@pytest.mark.parametrize(("name", "arguments"), SAMPLES.items())
+def test_the_message_names_the_values_and_a_next_step(name, arguments):
+    message = str(CLASSES[name](*arguments))
+    assert [text for text in texts(arguments) if text not in message] == []
+    assert NEXT_STEP.search(message)
+    assert re.search(r"[^.]\.$", message)
+    assert not re.search(r"[^.]\.\.(?!\.)", message)
+
+
+@pytest.mark.parametrize(("name", "arguments"), SAMPLES.items())
+def test_the_parts_are_attributes(name, arguments):
+    error = CLASSES[name](*arguments)
+    parameters = list(inspect.signature(CLASSES[name]).parameters)
+    kept = {part: value for part, value in zip(parameters, arguments, strict=False) if part not in ("remedy", "hint")}
+    assert {part: getattr(error, part) for part in kept} == kept
+
+
+@pytest.mark.parametrize(
+    ("name", "standard"),
+    [
+        ("HandleError", ValueError),
+        ("UnknownNameError", LookupError),
+        ("RuntimeUnavailableError", ImportError),
+        ("PresetNotFoundError", FileNotFoundError),
+        ("PresetRefusedError", PermissionError),
+        ("PresetSaveError", OSError),
+        ("PresetClassError", TypeError),
+        ("WeightsMismatchError", ValueError),
+    ],
+)
+def test_who_catches_what_python_would_raise_catches_ours(name, standard):
+    with pytest.raises(standard):
+        raise CLASSES[name](*SAMPLES[name])
+
+
+@pytest.mark.parametrize(("name", "arguments"), SAMPLES.items())
+def test_can_be_sent_between_processes(name, arguments):
+    error = CLASSES[name](*arguments)
+    for other in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(other) is type(error)
+        assert str(other) == str(error)
+        assert vars(other) == vars(error)
+
+
+def test_long_lists_are_cut_short_in_the_message_only():
+    missing = [f"weight_{number}" for number in range(1000)]
+    error = CLASSES["WeightsMismatchError"]("x", missing)
+    assert error.missing == missing
+    assert "weight_19 " in str(error)
+    assert "weight_20" not in str(error)
+    assert "980 more" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "found"),
+    [
+        ("bert_bas_en", ["bert_base_en", "gpt2"], ["bert_base_en"]),
+        ("BERT_BASE_EN", ["bert_base_en"], ["bert_base_en"]),
+        ("bertbackbone", ["BertBackbone"], ["BertBackbone"]),
+        ("xyz", ["bert_base_en"], []),
+        ("", ["bert_base_en"], []),
+        ("base_1", ["base_2", "base_3", "base_4", "base_5"], ["base_5", "base_4", "base_3"]),
+    ],
+)
+def test_similar_names(name, known, found):
+    assert close_names(name, known) == found
