@@ -28,6 +28,20 @@ _PROBLEMS = {
 }
 
 
+def destination(path: str | Path) -> Path:
+    """Returns the absolute path that a caller's path means; links in it are left as they are.
+
+    Raises:
+        PresetSaveError: nothing can stand there.
+    """
+    target = Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH111 (Path's raises for unknown users)
+    if "\0" in str(target):
+        raise PresetSaveError(target, "the path holds a NUL character", "Choose another path")
+    with _explained(target), contextlib.suppress(FileNotFoundError):
+        os.lstat(target)
+    return target
+
+
 @contextlib.contextmanager
 def replacing_folder(target: Path) -> Iterator[Path]:
     """Yields an empty folder beside `target` that takes its place when the block ends without an error.

@@ -7,6 +7,7 @@ under the name of its tensor in a transformers checkpoint, or of its layer where
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from vertebra._atomic import replacing_file, replacing_folder
+from vertebra._atomic import destination, replacing_file, replacing_folder
 from vertebra._documents import dump_json, parse_json, read_json
 from vertebra._lora.attach import Attached
 from vertebra._lora.naming import AdapterNames
@@ -50,7 +51,7 @@ class AdapterFile:
 
 def save_adapter(backbone: Any, attached: Attached, filepath: str | Path, base: str) -> None:
     """Writes an adapter; `Backbone.save_lora_weights` documents it."""
-    target = Path(filepath).expanduser()
+    target = destination(filepath)
     names = AdapterNames(backbone)
     arrays = _collect(backbone, attached, names)
     settings = json.dumps({name: getattr(attached.config, name) for name in LoraConfig.__slots__})
@@ -78,11 +79,11 @@ def read_adapter(backbone: Any, filepath: str | Path) -> AdapterFile:
         LoraConfigError: a setting is out of range or unknown.
         AdapterMismatchError: a tensor belongs to no layer of the backbone.
     """
-    path = Path(filepath).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(filepath))  # noqa: PTH111 (Path's raises for unknown users)
+    if os.path.isdir(path):  # noqa: PTH112 (Path's raises for names that are too long)
         tensors = MappedTensors(path / TENSORS)
         config = config_from_peft(path / CONFIG, read_json(path / CONFIG) if (path / CONFIG).is_file() else None)
-    elif path.is_file():
+    elif os.path.isfile(path):  # noqa: PTH113 (as above)
         tensors = MappedTensors(path)
         config = _settings(path, tensors.header.metadata)
     else:

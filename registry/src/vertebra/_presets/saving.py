@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from vertebra._atomic import replacing_folder
+from vertebra._atomic import destination, replacing_folder
 from vertebra._presets import native
 from vertebra._presets.folder import CONFIG
 from vertebra._presets.formats import WRITERS
@@ -27,7 +27,7 @@ def save_backbone(backbone: Any, preset_dir: str | Path, format: str, max_shard_
     if max_shard_size is not None and not max_shard_size > 0:
         problem = f"max_shard_size={max_shard_size!r} is not a size above 0"
         raise PresetSaveError(preset_dir, problem, "Give gigabytes, or None for one file")
-    target = Path(os.path.abspath(Path(preset_dir).expanduser()))
+    target = destination(preset_dir)
     _check_target(target)
     weights = weight_names(backbone)
     with replacing_folder(target) as stage:
