@@ -87,7 +87,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Backbone":
+    if name == "Backbone":  # a class once Keras is bound to a backend, and a door to it until then
         return importlib.import_module("vertebra._doors").open_door(name)
     if name in _HOMES:
         return getattr(importlib.import_module(f"vertebra.{_HOMES[name]}"), name)

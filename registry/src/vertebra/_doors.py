@@ -6,38 +6,45 @@ backend, while `from_preset(..., runtime="jax")` may be about to choose it.
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from vertebra import _runtimes
 from vertebra._catalog import BACKBONES, catalog
 from vertebra.specs import PresetSpec, resolve_reference
 
+BASE = "Backbone"
+
 
 def open_door(name: str) -> Any:
-    """Returns a backbone class by name, or the door to it while no runtime is bound; `Backbone` is the base class."""
-    load = (
-        _load_base if name == "Backbone" else lambda: resolve_reference(catalog(BACKBONES).lookup(name).value.backbone)
-    )
-    if _runtimes.bound_backend() is not None:
-        _runtimes.bind()
-        return load()
-    return BackboneDoor(name, load)
+    """Returns a backbone class by name, or the door to it while no runtime is bound."""
+    if _runtimes.bound_backend() is None:
+        return _door(name)
+    _runtimes.bind()
+    return _load_class(name)
 
 
-def _load_base() -> type:
-    from vertebra.backbone import Backbone
+@functools.cache
+def _door(name: str) -> BackboneDoor:
+    return BackboneDoor(name)
 
-    return Backbone
+
+def _load_class(name: str) -> type:
+    if name == BASE:
+        from vertebra.backbone import Backbone
+
+        return Backbone
+    found: type = resolve_reference(catalog(BACKBONES).lookup(name).value.backbone)
+    return found
 
 
 class BackboneDoor:
     """Behaves as the backbone class behind it: call it, subclass it, ask its attributes, use it in `isinstance`."""
 
-    def __init__(self, name: str, load: Callable[[], type]) -> None:
+    def __init__(self, name: str) -> None:
         self.__name__ = self.__qualname__ = name
-        self._load = load
 
     @property
     def presets(self) -> Mapping[str, PresetSpec]:
@@ -69,15 +76,9 @@ class BackboneDoor:
         # Without Keras no backbone class exists yet, so nothing can be one.
         return "vertebra.backbone" in sys.modules and issubclass(subclass, self._resolve())
 
-    def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, type) and other is self._resolve())
-
-    def __hash__(self) -> int:
-        return hash(self.__name__)
-
     def __repr__(self) -> str:
         return f"<vertebra door to {self.__name__}>"
 
     def _resolve(self) -> type:
         _runtimes.bind()
-        return self._load()
+        return _load_class(self.__name__)
