@@ -141,16 +141,11 @@ def write_tensors(
         layout: For each name, its dtype and shape, from `layout_of`.
         metadata: Text to store with the tensors.
     """
-    import numpy as np
-
     order = write_order(layout.values())
     with path.open("wb") as file:
         file.write(_encode_header(order, metadata))
         for entry in order:
-            array = np.ascontiguousarray(tensors[entry.name]())
-            if array.nbytes != entry.size:
-                raise ValueError(f"{entry.name} has {array.nbytes} bytes, expected {entry.size}")
-            file.write(array.reshape(-1).view(np.uint8).data)
+            _write_tensor(file, entry, tensors[entry.name])
 
 
 def layout_of(name: str, dtype: str, shape: tuple[int, ...]) -> TensorEntry:
@@ -196,6 +191,15 @@ def _map_privately(path: Path, file: BinaryIO) -> mmap.mmap:
         return mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE | no_reserve, mmap.PROT_READ | mmap.PROT_WRITE)
     except (OSError, ValueError) as error:
         raise WeightsFileError(path, f"it cannot be mapped ({error})", "Free some memory or its limit") from error
+
+
+def _write_tensor(file: BinaryIO, entry: TensorEntry, read: Callable[[], np.ndarray[Any, Any]]) -> None:
+    import numpy as np
+
+    array = np.ascontiguousarray(read())
+    if array.nbytes != entry.size:
+        raise ValueError(f"{entry.name} has {array.nbytes} bytes, expected {entry.size}")
+    file.write(array.reshape(-1).view(np.uint8).data)
 
 
 def _misfit(start: bytes, size: int, length: int) -> str:
