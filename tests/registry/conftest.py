@@ -1,6 +1,7 @@
 """What the tests of the core share: distributions that look installed, and a process that reads plugins anew."""
 
 import importlib
+import os
 import sys
 
 import pytest
@@ -10,7 +11,8 @@ from vertebra import _catalog, _plugins, _settings
 from vertebra._plugins import PluginRegistry
 from vertebra._settings import Settings
 
-settings.register_profile("vertebra", deadline=None, derandomize=True, database=None)
+examples = 4 * int(os.environ.get("VERTEBRA_FAULT_RUNS", "15"))
+settings.register_profile("vertebra", max_examples=examples, deadline=None, derandomize=True, database=None)
 settings.load_profile("vertebra")
 
 
