@@ -1,0 +1,135 @@
+"""The local source: paths and file:// handles, and nothing outside the folder that they name."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from vertebra import PresetHandle
+from vertebra.builtin.local import LocalSource
+from vertebra.errors import HandleError, PresetNotFoundError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with one file of its own, and what must not be taken for one."""
+    folder = tmp_path / "preset"
+    (folder / "inside").mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "inside" / "deep.json").write_text("{}")
+    (tmp_path / "secret").write_text("secret")
+    (folder / "leads_out").symlink_to(tmp_path / "secret")
+    (folder / "leads_out_by_two").symlink_to("leads_out")
+    (folder / "dangling").symlink_to("nowhere")
+    (folder / "loop").symlink_to("loop")
+    os.mkfifo(folder / "pipe")
+    return folder
+
+
+def handle(folder):
+    return PresetHandle("file", str(folder))
+
+
+def test_lists_the_files_of_the_folder_itself(folder):
+    assert [(file.name, file.size) for file in LocalSource().files(handle(folder))] == [("config.json", 2)]
+
+
+def test_a_link_that_stays_inside_is_a_file(folder):
+    (folder / "link").symlink_to(folder / "inside" / "deep.json")
+    assert [file.name for file in LocalSource().files(handle(folder))] == ["config.json", "link"]
+    assert LocalSource().fetch(handle(folder), "link").read_text() == "{}"
+
+
+def test_the_folder_may_be_a_link_itself(folder, tmp_path):
+    (tmp_path / "link").symlink_to(folder)
+    assert [file.name for file in LocalSource().files(handle(tmp_path / "link"))] == ["config.json"]
+
+
+def test_fetches_without_a_copy(folder):
+    assert LocalSource().fetch(handle(folder), "config.json") == folder / "config.json"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", ".", "..", "../secret", "inside", "inside/deep.json", "./config.json", "/etc/passwd"),
+        *("leads_out", "leads_out_by_two", "dangling", "loop", "pipe"),
+        *("nothing", "config.json/", "config.json\0", "CONFIG.JSON"),
+    ],
+)
+def test_fetches_nothing_else(name, folder):
+    with pytest.raises(PresetNotFoundError):
+        LocalSource().fetch(handle(folder), name)
+
+
+@pytest.mark.parametrize("path", ["nothing", "preset/config.json", "preset/loop", "preset/config.json/below"])
+def test_a_preset_is_a_folder(path, folder):
+    with pytest.raises(PresetNotFoundError) as caught:
+        LocalSource().files(handle(folder.parent / path))
+    assert caught.value.handle == handle(folder.parent / path)
+
+
+def test_a_handle_holds_an_absolute_path():
+    with pytest.raises(HandleError):
+        LocalSource().files(PresetHandle("file", "data/preset"))
+
+
+UNPRIVILEGED = """
+import os, sys
+from vertebra import PresetHandle
+from vertebra.builtin.local import LocalSource
+from vertebra.errors import PresetNotFoundError
+if os.geteuid() == 0:
+    os.setuid(65534)
+try:
+    LocalSource().files(PresetHandle("file", sys.argv[1]))
+except PresetNotFoundError as error:
+    print(type(error.__cause__).__name__)
+"""
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o444])  # without the x bit, files are listed and cannot be examined
+def test_a_folder_that_may_not_be_read_says_so(mode):
+    with tempfile.TemporaryDirectory() as parent:  # all folders above tmp_path are the user's alone
+        Path(parent).chmod(0o755)
+        folder = Path(parent, "preset")
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        folder.chmod(mode)
+        done = subprocess.run([sys.executable, "-c", UNPRIVILEGED, folder], capture_output=True, text=True, timeout=60)
+        folder.chmod(0o755)
+    assert done.stdout == "PermissionError\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("./x", "{cwd}/x"),
+        (".", "{cwd}"),
+        ("..", "{parent}"),
+        ("../x", "{parent}/x"),
+        ("a/b", "{cwd}/a/b"),
+        ("a//b/./c/../d/", "{cwd}/a/b/d"),
+        ("/a/b", "/a/b"),
+        ("~/x", "{cwd}/x"),
+        ("~nobody_of_that_name/x", "{cwd}/~nobody_of_that_name/x"),
+        ("here", "{cwd}/here"),
+        ("./a@b#c", "{cwd}/a@b#c"),
+    ],
+)
+def test_what_is_a_path(text, path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "here").mkdir()
+    expected = PresetHandle("file", path.format(cwd=tmp_path, parent=tmp_path.parent))
+    assert LocalSource().handle_for(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "bert_base_en", "file", "x" * 5000, "a\0b"])
+def test_what_is_no_path(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    assert LocalSource().handle_for(text) is None

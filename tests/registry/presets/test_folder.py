@@ -1,0 +1,227 @@
+"""From what the user wrote to a folder of files: ids, handles, paths, and the policies that have a say in it."""
+
+import types
+from pathlib import Path
+
+import pytest
+
+import vertebra
+from vertebra import BackboneSpec, PresetFile, PresetHandle, PresetSource, PresetSpec, hookimpl
+from vertebra._presets.folder import open_folder
+from vertebra.errors import (
+    HandleError,
+    PluginError,
+    PresetConfigError,
+    PresetNotFoundError,
+    PresetRefusedError,
+    UnknownNameError,
+)
+
+
+class ToySource(PresetSource):
+    """Has one preset, at `toy://here`, whose files it takes from a local folder."""
+
+    scheme = "toy"
+    supports_revisions = True
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.asked = []
+
+    def resolve(self, handle):
+        return PresetHandle(handle.scheme, handle.path, handle.revision or "newest")
+
+    def files(self, handle):
+        self.asked.append(str(handle))
+        return [PresetFile(path.name, path.stat().st_size) for path in self.folder.iterdir()]
+
+    def fetch(self, handle, name):
+        self.asked.append(f"{handle}/{name}")
+        return self.folder / name
+
+
+@pytest.fixture
+def add(anew, monkeypatch):
+    """Returns a function that adds a plugin with the given hooks, to no others than the built-in ones."""
+    monkeypatch.setenv("VERTEBRA_BLOCK", "*")
+
+    def add_hooks(name="acme", **hooks):
+        module = types.ModuleType(name)
+        for hook, function in hooks.items():
+            setattr(module, hook, hookimpl(function, specname=hook))
+        vertebra.add_plugin(module, name)
+
+    return add_hooks
+
+
+@pytest.fixture
+def preset(tmp_path):
+    folder = tmp_path / "preset"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"a": 1}')
+    (folder / "weights").write_bytes(b"123")
+    return folder
+
+
+@pytest.fixture
+def source(add, preset):
+    """The toy source, and the built-in preset id `toy_en` that lies there."""
+    toy = ToySource(preset)
+    spec = BackboneSpec("Toy", "nowhere:Toy", presets=(PresetSpec("toy_en", "toy://here@1", 1),))
+    add("toys", vertebra_preset_sources=lambda: [toy], vertebra_backbones=lambda: [spec])
+    return toy
+
+
+# === What the user may write ===
+
+
+@pytest.mark.parametrize(
+    ("written", "handle"),
+    [("toy_en", "toy://here@1"), ("toy://here@v2", "toy://here@v2"), ("toy://here", "toy://here@newest")],
+)
+def test_an_id_or_handle_is_resolved_once(written, handle, source, preset):
+    folder = open_folder(written)
+    assert (folder.requested, str(folder.handle)) == (written, handle)
+    assert folder.names == {"config.json", "weights"}
+    assert folder.fetch("weights") == preset / "weights"
+    assert folder.config() == {"a": 1}
+    assert source.asked == [handle, f"{handle}/weights", f"{handle}/config.json"]
+
+
+def test_a_path_is_a_local_folder(add, preset, monkeypatch):
+    monkeypatch.chdir(preset.parent)
+    monkeypatch.setenv("HOME", str(preset.parent))
+    expected = f"file://{preset}"
+    for written in (preset, str(preset), "./preset", "preset", "preset/", "~/preset", "x/../preset", expected):
+        assert str(open_folder(written).handle) == expected
+
+
+def test_an_id_wins_over_a_folder_of_that_name(source, preset, monkeypatch):
+    monkeypatch.chdir(preset.parent)
+    preset.rename(preset.parent / "toy_en")
+    source.folder = preset.parent / "toy_en"
+    assert open_folder("toy_en").handle.scheme == "toy"
+    assert open_folder("./toy_en").handle.scheme == "file"
+
+
+@pytest.mark.parametrize(
+    ("written", "error"),
+    [
+        ("", PresetNotFoundError),
+        ("toy_eng", PresetNotFoundError),
+        ("./nothing", PresetNotFoundError),
+        ("~nobody_of_that_name/x", PresetNotFoundError),
+        ("x" * 5000, PresetNotFoundError),
+        ("/x" * 5000, PresetNotFoundError),
+        ("/" + "x" * 300, PresetNotFoundError),
+        ("a\0b", PresetNotFoundError),
+        ("./a\0b", HandleError),
+        ("./\ud800", HandleError),
+        ("/", HandleError),
+        ("file://relative", HandleError),
+        ("file:///nothing@v1", HandleError),
+        ("toy://", HandleError),
+        ("TOY://here", HandleError),
+        ("tоy://here", HandleError),  # the o is Cyrillic
+        ("tow://here", UnknownNameError),
+    ],
+)
+def test_anything_else_is_a_typed_error(written, error, source):
+    with pytest.raises(error):
+        open_folder(written)
+    assert source.asked == []
+
+
+def test_what_is_not_there_comes_with_similar_names(source):
+    with pytest.raises(PresetNotFoundError) as caught:
+        open_folder("toy_eng")
+    assert (caught.value.handle, caught.value.suggestions) == ("toy_eng", ["toy_en"])
+    with pytest.raises(UnknownNameError) as unknown:
+        open_folder("tow://here")
+    assert unknown.value.suggestions == ["toy"]
+
+
+def test_a_source_that_fails_does_not_keep_the_others_from_a_path(add, preset):
+    class Broken(ToySource):
+        scheme = "broken"  # asked before the local one
+
+        def handle_for(self, text):
+            raise OSError("no network")
+
+    add(vertebra_preset_sources=lambda: [Broken(preset)])
+    with pytest.warns(UserWarning, match="broken|acme"):
+        assert open_folder(preset).handle.scheme == "file"
+
+
+@pytest.mark.parametrize("config", [None, "", "[]", '{"a": 1, "a": 2}'])
+def test_a_config_must_be_there_and_sound(config, add, preset):
+    (preset / "config.json").unlink()
+    if config is not None:
+        (preset / "config.json").write_text(config)
+    with pytest.raises(PresetNotFoundError if config is None else PresetConfigError):
+        open_folder(preset).config()
+
+
+# === Policies ===
+
+
+def test_a_policy_sends_a_handle_elsewhere(source, add, preset):
+    add("mirror", vertebra_rewrite_handle=lambda handle: PresetHandle("file", str(preset)))
+    folder = open_folder("toy_en")
+    assert (folder.requested, str(folder.handle)) == ("toy_en", f"file://{preset}")
+    assert source.asked == []
+
+
+def test_rewriting_goes_through_all_policies_in_turn(source, add):
+    def append(letter):
+        return lambda handle: PresetHandle(handle.scheme, handle.path + letter)
+
+    add("first", vertebra_rewrite_handle=append("1"))
+    add("indifferent", vertebra_rewrite_handle=lambda handle: None)
+    add("last", vertebra_rewrite_handle=append("2"))
+    assert str(open_folder("toy://here").handle) == "toy://here12@newest"
+
+
+def fail(handle):
+    raise ConnectionError("the policy server is down")
+
+
+@pytest.mark.parametrize("rewrite", [fail, lambda handle: "toy://elsewhere", lambda: None])
+def test_a_rewriting_policy_that_fails_stops_the_load(rewrite, source, add):
+    add("mirror", vertebra_rewrite_handle=rewrite)
+    with pytest.raises(PluginError) as caught:
+        open_folder("toy_en")
+    assert caught.value.plugin == "mirror"
+    assert source.asked == []
+
+
+@pytest.mark.parametrize("refuse", [lambda handle: "not signed", fail, lambda handle: False, lambda handle: ""])
+def test_a_policy_refuses_before_anything_is_read(refuse, source, add):
+    add("guard", vertebra_refuse_preset=refuse)
+    with pytest.raises(PresetRefusedError) as caught:
+        open_folder("toy_en")
+    assert caught.value.owner.distribution == "guard"
+    assert caught.value.handle == PresetHandle.parse("toy://here@1")
+    assert source.asked == []
+
+
+def test_one_refusal_is_enough(source, add):
+    add("a-friend", vertebra_refuse_preset=lambda handle: None)
+    assert open_folder("toy_en").names
+    add("guard", vertebra_refuse_preset=lambda handle: "no" if handle.scheme == "toy" else None)
+    with pytest.raises(PresetRefusedError):
+        open_folder("toy_en")
+
+
+def test_refusing_sees_where_rewriting_led(source, add, preset):
+    seen = []
+    add("guard", vertebra_refuse_preset=lambda handle: seen.append(str(handle)))
+    add("mirror", vertebra_rewrite_handle=lambda handle: PresetHandle("file", str(preset)))
+    open_folder("toy_en")
+    assert seen == [f"file://{preset}"]
+
+
+def test_paths_pass_by_the_policies_too(add, preset):
+    add("guard", vertebra_refuse_preset=lambda handle: "no local files" if handle.scheme == "file" else None)
+    with pytest.raises(PresetRefusedError):
+        open_folder(Path(preset))

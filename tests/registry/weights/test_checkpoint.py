@@ -1,0 +1,112 @@
+"""Checkpoints: one file, or shards that agree with their index about every tensor."""
+
+import json
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from vertebra._weights.checkpoint import INDEX, WEIGHTS, find_shards, open_checkpoint, read_headers
+from vertebra.errors import PresetError, WeightsFileError
+
+ARRAYS = {"a": np.arange(3.0), "b": np.arange(4, dtype=np.int8), "c": np.zeros((2, 0))}
+SHARDS = {"model-00001-of-00002.safetensors": ["a"], "model-00002-of-00002.safetensors": ["b", "c"]}
+WEIGHT_MAP = {name: shard for shard, names in SHARDS.items() for name in names}
+
+
+@pytest.fixture
+def preset(tmp_path):
+    """A folder with two shards and their index."""
+    for shard, names in SHARDS.items():
+        safetensors.numpy.save_file({name: ARRAYS[name] for name in names}, tmp_path / shard)
+    write_index(tmp_path, WEIGHT_MAP)
+    return tmp_path
+
+
+def write_index(folder, weight_map):
+    (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+
+
+def opened(folder):
+    return open_checkpoint({path.name for path in folder.iterdir()}, folder.joinpath)
+
+
+def test_views_all_shards(preset):
+    checkpoint = opened(preset)
+    assert checkpoint.path == preset / INDEX
+    assert checkpoint.entries.keys() == ARRAYS.keys()
+    for name, array in ARRAYS.items():
+        assert checkpoint.entries[name].shape == array.shape
+        np.testing.assert_array_equal(checkpoint.view(name), array, strict=True)
+
+
+def test_one_file_wins_over_shards(preset):
+    safetensors.numpy.save_file({"a": ARRAYS["b"]}, preset / WEIGHTS)
+    checkpoint = opened(preset)
+    assert checkpoint.path == preset / WEIGHTS
+    np.testing.assert_array_equal(checkpoint.view("a"), ARRAYS["b"])
+
+
+def test_reads_headers_alone(preset):
+    headers = read_headers({path.name for path in preset.iterdir()}, preset.joinpath)
+    assert {shard: sorted(header.entries) for shard, header in headers.items()} == SHARDS
+
+
+def test_fetches_each_shard_that_the_index_names_and_no_other(preset):
+    (preset / "model-00003-of-00003.safetensors").write_bytes(b"")
+    fetched = set()
+    find_shards({path.name for path in preset.iterdir()}, lambda name: fetched.add(name) or preset / name)
+    assert fetched == {INDEX, *SHARDS}
+
+
+def test_a_preset_without_weights_is_refused(tmp_path):
+    (tmp_path / "model.weights.h5").write_bytes(b"")
+    with pytest.raises(WeightsFileError):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "weight_map",
+    [
+        {},
+        [],
+        None,
+        {"a": 1},
+        {"a": None},
+        {"a": ["model-00001-of-00002.safetensors"]},
+        {"a": "../model-00001-of-00002.safetensors"},
+        {"a": "/model-00001-of-00002.safetensors"},
+        {"a": "shards/model-00001-of-00002.safetensors"},
+        {"a": "c:\\model-00001-of-00002.safetensors"},
+        {"a": "model-00001-of-00002.safetensors\n"},
+        {"a": "model-00001-of-00002.safetensors\0"},
+        {"a": "model-00001-of-00002.bin"},
+        {"a": ".safetensors"},
+        {"a": ""},
+        {"a": INDEX},
+        WEIGHT_MAP | {"d": "model-00003-of-00003.safetensors"},
+        WEIGHT_MAP | {"a": "model-00002-of-00002.safetensors"},
+        WEIGHT_MAP | {"d": "model-00001-of-00002.safetensors"},
+        {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"},
+        {f"t{number}": f"m{number}.safetensors" for number in range(10_001)},
+    ],
+)
+def test_refuses_an_index_that_names_what_is_not_there(weight_map, preset):
+    write_index(preset, weight_map)
+    with pytest.raises(WeightsFileError) as caught:
+        opened(preset)
+    assert caught.value.path == preset / INDEX
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"weight_map": {"a": "x", "a": "y"}}', '{"weight_map": {"a": NaN}}'])
+def test_refuses_an_index_that_is_unsound(text, preset):
+    (preset / INDEX).write_text(text)
+    with pytest.raises(PresetError):
+        opened(preset)
+
+
+def test_refuses_a_shard_that_is_unsound(preset):
+    (preset / "model-00002-of-00002.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(WeightsFileError) as caught:
+        opened(preset)
+    assert caught.value.path == preset / "model-00002-of-00002.safetensors"
