@@ -61,7 +61,7 @@ class BertTransformers(Translation):
             if field in config and config[field] not in harmless:
                 raise _refusal(field, config[field], "which makes another architecture of it, not BertBackbone")
         fields = _DEFAULTS | {name: config[name] for name in _DEFAULTS if config.get(name) is not None}
-        if fields["hidden_act"] not in _ACTIVATIONS:
+        if fields["hidden_act"] not in list(_ACTIVATIONS):  # a list, because a config may hold what cannot be a key
             raise _refusal("hidden_act", fields["hidden_act"], f"expected one of {', '.join(sorted(_ACTIVATIONS))}")
         return {
             "vocabulary_size": fields["vocab_size"],
