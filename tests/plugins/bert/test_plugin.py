@@ -1,0 +1,51 @@
+"""What the BERT plugin contributes: its presets are KerasHub's, to the id, the address and the parameter."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vertebra import PresetHandle, Translation
+from vertebra.specs import resolve_reference
+from vertebra_bert import plugin
+from vertebra_bert.presets import PRESETS
+
+# Ids, addresses and parameter counts as KerasHub's registry states them.
+FACTS = json.loads(Path(__file__).with_name("presets.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def spec():
+    (only,) = plugin.vertebra_backbones()
+    return only
+
+
+def test_the_presets_are_kerashubs():
+    assert {preset.name: {"params": preset.parameters, "handle": preset.handle} for preset in PRESETS} == FACTS
+
+
+def test_no_preset_stands_twice():
+    assert len({preset.name for preset in PRESETS}) == len({preset.handle for preset in PRESETS}) == len(PRESETS)
+
+
+def test_every_address_is_a_handle():
+    assert [str(PresetHandle.parse(preset.handle)) for preset in PRESETS] == [preset.handle for preset in PRESETS]
+
+
+def test_the_spec_names_the_class_and_its_presets(spec):
+    assert spec.name == "BertBackbone"
+    assert spec.backbone.endswith(":BertBackbone")
+    assert spec.presets == PRESETS
+
+
+def test_the_transformers_format_is_translated(spec):
+    assert spec.formats["transformers"].identifiers == ("bert",)
+    assert issubclass(resolve_reference(spec.formats["transformers"].translation), Translation)
+
+
+@pytest.mark.parametrize("module", ["vertebra_bert.plugin", "vertebra_bert.transformers"])
+def test_contributes_without_a_framework(module):
+    code = f"import sys, {module}; print(sorted({{'numpy', 'keras', 'torch', 'jax'}} & set(sys.modules)))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True, timeout=60) == "[]\n"
