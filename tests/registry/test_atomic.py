@@ -61,6 +61,25 @@ def test_replaces_what_was_there(replacing, write, tmp_path):
     assert names(tmp_path) == ["target"]
 
 
+@pytest.mark.parametrize(
+    ("write", "forced"),
+    [(write_file, ["stage", "parent"]), (write_folder, ["one", "two", "stage", "parent"])],
+)
+def test_everything_is_on_disk_before_it_is_in_place(write, forced, monkeypatch, tmp_path):
+    target = tmp_path / "target"
+    write(target, "old")
+    seen = []
+
+    def sync(path):
+        name = {tmp_path: "parent"}.get(path, "stage" if path.suffix == ".tmp" else path.name)
+        seen.append((name, contents(target)))
+
+    monkeypatch.setattr(_atomic, "sync", sync)
+    write(target, "new")
+    assert sorted(name for name, _ in seen[:-2]) + [name for name, _ in seen[-2:]] == forced
+    assert [texts for _, texts in seen] == [{"old"}] * (len(forced) - 1) + [{"new"}]
+
+
 @both
 @pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt()])
 def test_an_error_of_the_block_passes_and_changes_nothing(replacing, write, error, tmp_path):
