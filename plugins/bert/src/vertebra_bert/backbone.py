@@ -18,6 +18,8 @@ ACTIVATIONS = {
     "tanh": keras.activations.tanh,
 }
 """Activations of the feed-forward layers, by the name that the constructor takes."""
+_MOST_LAYERS = 1_000  # each costs milliseconds to build, before its weights are compared with any file
+_MOST_ROWS = 2**31 - 1  # token ids are int32
 
 
 @keras.saving.register_keras_serializable("vertebra_bert")
@@ -47,7 +49,8 @@ class BertBackbone(Backbone):
         **kwargs: `dtype`, `trainable` and `name`, as in `vertebra.Backbone`.
 
     Raises:
-        ValueError: a size is not positive, a rate is out of range, or `num_heads` does not divide `hidden_dim`.
+        ValueError: a size is below 1 or absurdly large, a rate is out of range, or `num_heads` does not divide
+            `hidden_dim`.
     """
 
     lora_roles: ClassVar[Mapping[str, Sequence[str]]] = {
@@ -320,8 +323,9 @@ class PositionEmbedding(keras.layers.Layer):
 
 def _check(sizes: dict[str, int], dropout: float, attention_dropout: float | None, activation: str) -> None:
     for name, value in sizes.items():
-        if value < 1:
-            raise ValueError(f"{name}={value!r}, expected an int of at least 1.")
+        most = _MOST_LAYERS if name == "num_layers" else _MOST_ROWS
+        if not 1 <= value <= most:
+            raise ValueError(f"{name}={value!r}, expected an int from 1 to {most}.")
     if sizes["hidden_dim"] % sizes["num_heads"]:
         raise ValueError(
             f"num_heads={sizes['num_heads']} does not divide hidden_dim={sizes['hidden_dim']}; choose one that does."
