@@ -106,6 +106,12 @@ def values():
 
 
 @pytest.fixture(scope="session")
+def address(runtime):
+    """Returns where in memory a tensor's values start."""
+    return {"torch": lambda tensor: tensor.data_ptr(), "jax": lambda tensor: tensor.unsafe_buffer_pointer()}[runtime]
+
+
+@pytest.fixture(scope="session")
 def train(inputs):
     """Trains a backbone's pooled output towards 0 for some steps; returns the loss at each."""
     import keras
