@@ -93,7 +93,7 @@ class BertBackbone(Backbone):
         _check(sizes, dropout, attention_dropout, activation)
 
         def embedding(kind: Any, rows: int, name: str) -> Any:
-            start = keras.initializers.TruncatedNormal(stddev=initializer_range)
+            start = _start(initializer_range)
             return kind(rows, hidden_dim, embeddings_initializer=start, dtype=dtype, name=name)
 
         # === Inputs ===
@@ -135,7 +135,7 @@ class BertBackbone(Backbone):
         pooled_dense = keras.layers.Dense(
             hidden_dim,
             activation="tanh",
-            kernel_initializer=keras.initializers.TruncatedNormal(stddev=initializer_range),
+            kernel_initializer=_start(initializer_range),
             dtype=dtype,
             name="pooled_dense",
         )
@@ -206,25 +206,24 @@ class TransformerLayer(keras.layers.Layer):
             "initializer_range": initializer_range,
         }
         dtype = self.dtype_policy
-        start = keras.initializers.TruncatedNormal(stddev=initializer_range)
 
         def norm(name: str) -> Any:
             return keras.layers.LayerNormalization(epsilon=layer_norm_epsilon, dtype=dtype, name=name)
 
         self.attention = SelfAttention(
-            num_heads, hidden_dim, attention_dropout, start, dtype=dtype, name="self_attention"
+            num_heads, hidden_dim, attention_dropout, initializer_range, dtype=dtype, name="self_attention"
         )
         self.attention_dropout = keras.layers.Dropout(dropout, dtype=dtype, name="self_attention_dropout")
         self.attention_norm = norm("self_attention_layer_norm")
         self.up = keras.layers.Dense(
             intermediate_dim,
             activation=ACTIVATIONS[activation],
-            kernel_initializer=start,
+            kernel_initializer=_start(initializer_range),
             dtype=dtype,
             name="feedforward_intermediate_dense",
         )
         self.down = keras.layers.Dense(
-            hidden_dim, kernel_initializer=start, dtype=dtype, name="feedforward_output_dense"
+            hidden_dim, kernel_initializer=_start(initializer_range), dtype=dtype, name="feedforward_output_dense"
         )
         self.feedforward_dropout = keras.layers.Dropout(dropout, dtype=dtype, name="feedforward_dropout")
         self.feedforward_norm = norm("feedforward_layer_norm")
@@ -251,11 +250,14 @@ class TransformerLayer(keras.layers.Layer):
 class SelfAttention(keras.layers.Layer):
     """Multi-head attention of a sequence on itself (Vaswani et al. 2017, arXiv:1706.03762, section 3.2)."""
 
-    def __init__(self, num_heads: int, hidden_dim: int, dropout: float, start: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, num_heads: int, hidden_dim: int, dropout: float, initializer_range: float, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.num_heads, self.hidden_dim, self.rate = num_heads, hidden_dim, dropout
 
         def projection(name: str) -> Any:
+            start = _start(initializer_range)
             return keras.layers.Dense(hidden_dim, kernel_initializer=start, dtype=self.dtype_policy, name=name)
 
         self.query, self.key, self.value = projection("query"), projection("key"), projection("value")
@@ -319,6 +321,11 @@ class PositionEmbedding(keras.layers.Layer):
             "width": self.width,
             "embeddings_initializer": keras.initializers.serialize(self.embeddings_initializer),
         }
+
+
+def _start(initializer_range: float) -> Any:
+    """Returns a new initialiser; one that several weights share would draw the same numbers for each of them."""
+    return keras.initializers.TruncatedNormal(stddev=initializer_range)
 
 
 def _check(sizes: dict[str, int], dropout: float, attention_dropout: float | None, activation: str) -> None:
