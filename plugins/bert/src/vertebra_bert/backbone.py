@@ -18,6 +18,15 @@ ACTIVATIONS = {
     "tanh": keras.activations.tanh,
 }
 """Activations of the feed-forward layers, by the name that the constructor takes."""
+_INPUTS = ("token_ids", "segment_ids", "padding_mask")
+_SIZES = (
+    *("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim"),
+    *("max_sequence_length", "num_segments"),
+)
+_LAYER_ARGUMENTS = (
+    *("num_heads", "hidden_dim", "intermediate_dim", "activation"),
+    *("dropout", "attention_dropout", "layer_norm_epsilon", "initializer_range"),
+)
 _MOST_LAYERS = 1_000  # each costs milliseconds to build, before its weights are compared with any file
 _MOST_ROWS = 2**31 - 1  # token ids are int32
 
@@ -81,100 +90,55 @@ class BertBackbone(Backbone):
         initializer_range: float = 0.02,
         **kwargs: Any,
     ) -> None:
-        sizes = {
+        arguments = {
             "vocabulary_size": vocabulary_size,
             "num_layers": num_layers,
             "num_heads": num_heads,
             "hidden_dim": hidden_dim,
             "intermediate_dim": intermediate_dim,
+            "dropout": dropout,
             "max_sequence_length": max_sequence_length,
             "num_segments": num_segments,
+            "activation": activation,
+            "layer_norm_epsilon": layer_norm_epsilon,
+            "attention_dropout": attention_dropout,
+            "initializer_range": initializer_range,
         }
-        _check(sizes, dropout, attention_dropout, activation)
+        _check(arguments)
+        inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in _INPUTS}
 
+        # === Embeddings ===
         def embedding(kind: Any, rows: int, name: str) -> Any:
             start = _start(initializer_range)
             return kind(rows, hidden_dim, embeddings_initializer=start, dtype=dtype, name=name)
 
-        # === Inputs ===
-        token_ids = keras.Input((None,), dtype="int32", name="token_ids")
-        segment_ids = keras.Input((None,), dtype="int32", name="segment_ids")
-        padding_mask = keras.Input((None,), dtype="int32", name="padding_mask")
-
-        # === Embeddings ===
         token_embedding = embedding(keras.layers.ReversibleEmbedding, vocabulary_size, "token_embedding")
-        position_embedding = embedding(PositionEmbedding, max_sequence_length, "position_embedding")
-        segment_embedding = embedding(keras.layers.Embedding, num_segments, "segment_embedding")
-        tokens = token_embedding(token_ids)
-        x = keras.layers.Add(dtype=dtype, name="embeddings_add")(
-            [tokens, position_embedding(tokens), segment_embedding(segment_ids)]
-        )
+        tokens = token_embedding(inputs["token_ids"])
+        positions = embedding(PositionEmbedding, max_sequence_length, "position_embedding")(tokens)
+        segments = embedding(keras.layers.Embedding, num_segments, "segment_embedding")(inputs["segment_ids"])
+        x = keras.layers.Add(dtype=dtype, name="embeddings_add")([tokens, positions, segments])
         x = keras.layers.LayerNormalization(epsilon=layer_norm_epsilon, dtype=dtype, name="embeddings_layer_norm")(x)
         x = keras.layers.Dropout(dropout, dtype=dtype, name="embeddings_dropout")(x)
 
         # === Encoder ===
-        transformer_layers = [
-            TransformerLayer(
-                num_heads=num_heads,
-                hidden_dim=hidden_dim,
-                intermediate_dim=intermediate_dim,
-                activation=activation,
-                dropout=dropout,
-                attention_dropout=dropout if attention_dropout is None else attention_dropout,
-                layer_norm_epsilon=layer_norm_epsilon,
-                initializer_range=initializer_range,
-                dtype=dtype,
-                name=f"transformer_layer_{i}",
-            )
-            for i in range(num_layers)
-        ]
-        for layer in transformer_layers:
-            x = layer(x, padding_mask=padding_mask)
+        shared = {name: arguments[name] for name in _LAYER_ARGUMENTS}
+        for i in range(num_layers):
+            layer = TransformerLayer(**shared, dtype=dtype, name=f"transformer_layer_{i}")
+            x = layer(x, padding_mask=inputs["padding_mask"])
 
         # === Pooler ===
-        pooled_dense = keras.layers.Dense(
-            hidden_dim,
-            activation="tanh",
-            kernel_initializer=_start(initializer_range),
-            dtype=dtype,
-            name="pooled_dense",
-        )
-        super().__init__(
-            inputs={"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": padding_mask},
-            outputs={"sequence_output": x, "pooled_output": pooled_dense(x[:, 0, :])},
-            dtype=dtype,
-            **kwargs,
-        )
+        start = _start(initializer_range)
+        pooled = keras.layers.Dense(hidden_dim, "tanh", kernel_initializer=start, dtype=dtype, name="pooled_dense")
+        outputs = {"sequence_output": x, "pooled_output": pooled(x[:, 0, :])}
+        super().__init__(inputs=inputs, outputs=outputs, dtype=dtype, **kwargs)
         self.token_embedding = token_embedding
-        self.vocabulary_size = vocabulary_size
-        self.num_layers = num_layers
-        self.num_heads = num_heads
-        self.hidden_dim = hidden_dim
-        self.intermediate_dim = intermediate_dim
-        self.dropout = dropout
-        self.max_sequence_length = max_sequence_length
-        self.num_segments = num_segments
-        self.activation = activation
-        self.layer_norm_epsilon = layer_norm_epsilon
-        self.attention_dropout = attention_dropout
-        self.initializer_range = initializer_range
         self.cls_token_index = 0
+        self._arguments = arguments
+        for name, value in arguments.items():
+            setattr(self, name, value)
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {
-            "vocabulary_size": self.vocabulary_size,
-            "num_layers": self.num_layers,
-            "num_heads": self.num_heads,
-            "hidden_dim": self.hidden_dim,
-            "intermediate_dim": self.intermediate_dim,
-            "dropout": self.dropout,
-            "max_sequence_length": self.max_sequence_length,
-            "num_segments": self.num_segments,
-            "activation": self.activation,
-            "layer_norm_epsilon": self.layer_norm_epsilon,
-            "attention_dropout": self.attention_dropout,
-            "initializer_range": self.initializer_range,
-        }
+        return super().get_config() | self._arguments
 
 
 @keras.saving.register_keras_serializable("vertebra_bert")
@@ -189,7 +153,7 @@ class TransformerLayer(keras.layers.Layer):
         intermediate_dim: int,
         activation: str,
         dropout: float,
-        attention_dropout: float,
+        attention_dropout: float | None,
         layer_norm_epsilon: float,
         initializer_range: float,
         **kwargs: Any,
@@ -210,8 +174,9 @@ class TransformerLayer(keras.layers.Layer):
         def norm(name: str) -> Any:
             return keras.layers.LayerNormalization(epsilon=layer_norm_epsilon, dtype=dtype, name=name)
 
+        rate = dropout if attention_dropout is None else attention_dropout
         self.attention = SelfAttention(
-            num_heads, hidden_dim, attention_dropout, initializer_range, dtype=dtype, name="self_attention"
+            num_heads, hidden_dim, rate, initializer_range, dtype=dtype, name="self_attention"
         )
         self.attention_dropout = keras.layers.Dropout(dropout, dtype=dtype, name="self_attention_dropout")
         self.attention_norm = norm("self_attention_layer_norm")
@@ -328,17 +293,16 @@ def _start(initializer_range: float) -> Any:
     return keras.initializers.TruncatedNormal(stddev=initializer_range)
 
 
-def _check(sizes: dict[str, int], dropout: float, attention_dropout: float | None, activation: str) -> None:
-    for name, value in sizes.items():
+def _check(arguments: Mapping[str, Any]) -> None:
+    for name in _SIZES:
         most = _MOST_LAYERS if name == "num_layers" else _MOST_ROWS
-        if not 1 <= value <= most:
-            raise ValueError(f"{name}={value!r}, expected an int from 1 to {most}.")
-    if sizes["hidden_dim"] % sizes["num_heads"]:
-        raise ValueError(
-            f"num_heads={sizes['num_heads']} does not divide hidden_dim={sizes['hidden_dim']}; choose one that does."
-        )
-    for name, rate in (("dropout", dropout), ("attention_dropout", attention_dropout or 0.0)):
-        if not 0 <= rate < 1:
-            raise ValueError(f"{name}={rate!r}, expected a rate in [0, 1).")
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation={activation!r}, expected one of {', '.join(ACTIVATIONS)}.")
+        if not 1 <= arguments[name] <= most:
+            raise ValueError(f"{name}={arguments[name]!r}, expected an int from 1 to {most}.")
+    width, heads = arguments["hidden_dim"], arguments["num_heads"]
+    if width % heads:
+        raise ValueError(f"num_heads={heads} does not divide hidden_dim={width}; choose one that does.")
+    for name in ("dropout", "attention_dropout"):
+        if not 0 <= (arguments[name] or 0) < 1:
+            raise ValueError(f"{name}={arguments[name]!r}, expected a rate in [0, 1).")
+    if arguments["activation"] not in ACTIVATIONS:
+        raise ValueError(f"activation={arguments['activation']!r}, expected one of {', '.join(ACTIVATIONS)}.")
