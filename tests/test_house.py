@@ -1,0 +1,323 @@
+"""The rules of the house (docs/design.md), as far as a machine can check them."""
+
+import ast
+import functools
+import graphlib
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import vertebra
+from vertebra import _catalog, errors
+
+ROOT = Path(__file__).parents[1]
+FRAMEWORKS = {"keras", "torch", "jax", "jaxlib", "tensorflow", "flax", "transformers", "keras_hub", "peft"}
+HEAVY = FRAMEWORKS | {"numpy", "ml_dtypes", "h5py", "safetensors", "rich", "PIL", "tokenizers"}
+CLOUD_CLIENTS = {"huggingface_hub", "kagglehub", "boto3", "botocore", "s3fs", "fsspec", "requests", "httpx", "aiohttp"}
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A member of the workspace."""
+
+    folder: Path
+
+    def __str__(self) -> str:
+        return self.folder.name
+
+    @property
+    def name(self) -> str:
+        return "vertebra" if self.folder.name == "registry" else f"vertebra-{self.folder.name}"
+
+    @property
+    def package(self) -> str:
+        return self.name.replace("-", "_")
+
+    @functools.cached_property
+    def project(self):
+        return tomllib.loads((self.folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+    @functools.cached_property
+    def modules(self) -> dict[str, ast.Module]:
+        """Every module, by its dotted name."""
+        source = self.folder / "src"
+        paths = {path: path.relative_to(source).with_suffix("").parts for path in sorted(source.rglob("*.py"))}
+        return {".".join(parts).removesuffix(".__init__"): parse(path) for path, parts in paths.items()}
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_bytes(), str(path))
+
+
+CORE = Distribution(ROOT / "registry")
+PLUGINS = [Distribution(path.parent) for path in sorted(ROOT.glob("plugins/*/pyproject.toml"))]
+ADAPTERS = [Distribution(path.parent) for path in sorted(ROOT.glob("adapters/*/pyproject.toml"))]
+MEMBERS = [*PLUGINS, *ADAPTERS]
+ENTRIES = {name: module for member in MEMBERS for name, module in member.project["entry-points"]["vertebra"].items()}
+
+each_distribution = pytest.mark.parametrize("distribution", [CORE, *MEMBERS], ids=str)
+each_member = pytest.mark.parametrize("member", MEMBERS, ids=str)
+
+
+def nodes(distribution: Distribution, kind: type) -> Iterator[tuple[str, ast.AST]]:
+    """Yields all nodes of a kind, each with the name of its module."""
+    for module, tree in distribution.modules.items():
+        for node in ast.walk(tree):
+            if isinstance(node, kind):
+                yield module, node
+
+
+# === 1. Importing and listing is fast: contributions are data ===
+
+
+def heavy_modules_after(code: str) -> set[str]:
+    probe = f"import sys\n{code}\nprint(' '.join(name.partition('.')[0] for name in sys.modules))"
+    loaded = subprocess.check_output([sys.executable, "-c", probe], text=True, timeout=60)
+    return (HEAVY | CLOUD_CLIENTS) & set(loaded.split())
+
+
+COLLECT = "from vertebra import _catalog; [list(_catalog.catalog(k)) for k in _catalog.KINDS]; list(_catalog.presets())"
+
+
+@pytest.mark.parametrize("code", ["import vertebra", *(f"import {name}" for name in ENTRIES.values()), COLLECT])
+def test_importing_and_listing_imports_no_framework_and_no_client(code):
+    assert heavy_modules_after(code) == set()
+
+
+# === 2. The core names nobody ===
+
+
+def owned_names() -> set[str]:
+    """Names that belong to plugins: theirs, their schemes', architectures' and runtimes'."""
+    presets = [entry.value for entry in _catalog.presets()]
+    return (
+        {member.name for member in MEMBERS}
+        | {member.package for member in MEMBERS}
+        | ENTRIES.keys()
+        | {entry.name for kind in (_catalog.BACKBONES, _catalog.RUNTIMES) for entry in _catalog.catalog(kind)}
+        | {preset.handle.partition(":")[0] for _, preset in presets}
+        | {preset.name for _, preset in presets}
+        | {"gpt2", "gemma", "llama", "hf", "huggingface", "s3", "gs", "gcs", "az", "azure", "abfs", "http", "https"}
+        | (FRAMEWORKS - {"keras", "transformers", "peft"})  # the last two are also names of formats
+    )
+
+
+def test_the_core_names_no_plugin_scheme_architecture_or_framework():
+    forbidden = {name.lower() for name in owned_names()}
+    found = {
+        f"{module}:{node.lineno}: {node.value!r}"
+        for module, node in nodes(CORE, ast.Constant)
+        if isinstance(node.value, str) and node.value.lower().removesuffix("://") in forbidden
+    }
+    assert found == set()
+
+
+def test_the_core_imports_what_it_declares_and_no_framework_but_keras():
+    allowed = {"keras", "ml_dtypes", "numpy", "pluggy", "rich", "vertebra", *sys.stdlib_module_names}
+    found = {
+        f"{module}: {name}"
+        for module, tree in CORE.modules.items()
+        for name in imported_names(tree)
+        if name.partition(".")[0] not in allowed
+    }
+    assert found == set()
+
+
+def test_the_core_never_asks_which_scheme_it_has():
+    def is_scheme(node: ast.AST) -> bool:
+        return getattr(node, "attr", getattr(node, "id", None)) == "scheme"
+
+    compared = [(module, [node.left, *node.comparators]) for module, node in nodes(CORE, ast.Compare)]
+    matched = [(module, [node.subject]) for module, node in nodes(CORE, ast.Match)]
+    assert [module for module, sides in compared + matched if any(map(is_scheme, sides))] == []
+
+
+# === 3. Layers ===
+
+
+def imported_names(node: ast.AST, at_import: bool = False) -> Iterator[str]:
+    """Yields the dotted name of everything that is imported below a node, or of what is imported with the module."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        assert not node.level, "relative imports hide what they import"
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    elif at_import and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return
+    for_types = isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    for child in node.orelse if at_import and for_types else ast.iter_child_nodes(node):
+        yield from imported_names(child, at_import)
+
+
+@functools.cache
+def import_graph(distribution: Distribution) -> dict[str, set[str]]:
+    """Maps each module to those of its distribution that it imports when it is imported, their packages included."""
+    graph: dict[str, set[str]] = {module: set() for module in distribution.modules}
+    for module, tree in distribution.modules.items():
+        for name in imported_names(tree, at_import=True):
+            found = name if name in graph else name.rpartition(".")[0]
+            while found in graph:
+                graph[module].add(found)
+                found = found.rpartition(".")[0]
+                if f"{module}.".startswith(f"{found}."):  # whoever is inside a package does not import it
+                    break
+    return graph
+
+
+@each_distribution
+def test_modules_import_each_other_in_one_direction(distribution):
+    graphlib.TopologicalSorter(import_graph(distribution)).prepare()
+
+
+@each_distribution
+def test_packages_import_each_other_in_one_direction(distribution):
+    packages: dict[str, set[str]] = {}
+    for module, imports in import_graph(distribution).items():
+        one, *others = (name.split(".")[1:2] for name in (module, *sorted(imports)))
+        packages.setdefault("".join(one), set()).update("".join(other) for other in others if other != one)
+    graphlib.TopologicalSorter(packages).prepare()
+
+
+def test_the_graph_of_imports_is_seen():
+    graph = import_graph(CORE)
+    assert {"vertebra.errors", "vertebra._plugins"} <= graph["vertebra._catalog"]
+    assert graph["vertebra"] == graph["vertebra.errors"] == set()
+
+
+@each_member
+def test_plugins_import_only_public_names_and_no_other_plugin(member):
+    public = {f"vertebra.{name}" for name in vertebra.__all__} | {"vertebra"}
+    public |= {f"vertebra.errors.{name}" for name in vars(errors) if not name.startswith("_")}
+    found = set()
+    for module, tree in member.modules.items():
+        for name in imported_names(tree):
+            owner = name.partition(".")[0]
+            of_core = owner == "vertebra" and name not in public and not name.startswith("vertebra.testing")
+            of_other = owner.startswith("vertebra_") and owner != member.package
+            if of_core or of_other:
+                found.add(f"{module}: {name}")
+    assert found == set()
+
+
+@each_member
+def test_plugins_touch_no_private_name_of_the_core(member):
+    found = {
+        f"{module}: vertebra.{node.attr}"
+        for module, node in nodes(member, ast.Attribute)
+        if isinstance(node.value, ast.Name) and node.value.id == "vertebra" and node.attr not in vertebra.__all__
+    }
+    assert found == set()
+
+
+# === 4. Shape ===
+
+
+LEFT_BY_TOOLS = {"__pycache__", "build", "dist", "demo_output"}
+
+
+def visible(folder: Path) -> set[str]:
+    """Names in a folder, without what tools leave there."""
+    names = {path.name for path in folder.iterdir()}
+    return {name for name in names if not name.startswith(".") and name not in LEFT_BY_TOOLS}
+
+
+def test_there_are_no_other_folders_at_the_top():
+    folders = {name for name in visible(ROOT) if (ROOT / name).is_dir()}
+    assert folders == {"registry", "plugins", "adapters", "tests", "docs"}
+
+
+@each_distribution
+def test_each_distribution_has_the_same_shape(distribution):
+    assert visible(distribution.folder) == {"pyproject.toml", "README.md", "src"}
+    packages = {name for name in visible(distribution.folder / "src") if not name.endswith(".egg-info")}
+    assert packages == {distribution.package}
+    assert distribution.project["name"] == distribution.name
+    shared = ("version", "license", "readme", "requires-python")
+    assert {field: distribution.project[field] for field in shared} == {field: CORE.project[field] for field in shared}
+
+
+@each_member
+def test_each_plugin_is_declared_in_the_same_way(member):
+    module = f"{member.package}.plugin"
+    assert member.project["entry-points"] == {
+        "vertebra": {member.folder.name: module},
+        "vertebra.api": {str(vertebra.API_VERSION): module},
+    }
+    assert module in member.modules
+    assert any(need.startswith("vertebra>=") for need in member.project["dependencies"])
+
+
+def test_all_adapters_have_the_same_files():
+    files = [{module.removeprefix(adapter.package) for module in adapter.modules} for adapter in ADAPTERS]
+    assert len(files) > 1
+    assert all(names == files[0] for names in files)
+
+
+def test_tests_mirror_the_source():
+    for group, members in (("plugins", PLUGINS), ("adapters", ADAPTERS)):
+        folder = ROOT / "tests" / group
+        assert visible(folder) <= {member.folder.name for member in members} | {"conftest.py"}
+
+
+# === 5. Small, documented modules behind one door ===
+
+
+def files() -> Iterator[Path]:
+    """Yields the files of the repository, without what tools leave there."""
+    for folder, inner, names in os.walk(ROOT):
+        inner[:] = visible(Path(folder)) & set(inner) | {".ci"} & set(inner)
+        yield from (Path(folder, name) for name in sorted(names))
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Counts the lines of a function without its signature and docstring."""
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return function.end_lineno - body[0].lineno + 1 if body else 0
+
+
+@pytest.mark.parametrize("path", sorted(path for path in files() if path.suffix == ".py"), ids=relative)
+def test_each_module_says_what_it_holds_in_small_functions(path):
+    tree = parse(path)
+    docstring = ast.get_docstring(tree)
+    assert docstring
+    assert docstring.splitlines()[0].rstrip().endswith((".", ":", "?"))
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert {function.name: body_lines(function) for function in functions if body_lines(function) > 50} == {}
+
+
+def test_the_public_names_are_sorted_and_have_a_home():
+    assert vertebra.__all__ == sorted(set(vertebra.__all__))
+    modules = {name for name in vertebra.__all__ if f"vertebra.{name}" in CORE.modules}
+    assert set(vertebra.__all__) == vertebra._HOMES.keys() | modules | {"Backbone"}
+    assert all(f"vertebra.{home}" in CORE.modules for home in vertebra._HOMES.values())
+
+
+# === 6. Nothing of the machine that it was written on ===
+
+MACHINE_PATH = re.compile(rb"(?<![\w.~$)}/-])/(?:home/\w|Users/\w|root\b|work\b|opt\b|tmp/envs\b|mnt/)[^\s\"'`)]*")
+REGISTRY = re.compile(rb"https?://[^\s\"'`)]*(?:pypi|pythonhosted|anaconda|artifactory|pytorch\.org/whl|/simple\b)")
+
+
+TEXT = {".py", ".md", ".toml", ".json", ".txt", ".yml", ".yaml", ".cfg", ".svg", ".html", ".sh", ""}
+
+
+def test_no_file_speaks_of_a_machine_or_a_package_registry():
+    found = {
+        f"{relative(path)}: {match.group().decode(errors='replace')}"
+        for path in files()
+        if path.suffix in TEXT and path != Path(__file__)
+        for pattern in (MACHINE_PATH, REGISTRY)
+        for match in pattern.finditer(path.read_bytes())
+    }
+    assert found == set()
