@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -119,7 +120,14 @@ def _adapter(path: str, layer: Any, strategy: LoraStrategy, config: LoraConfig) 
     smallest = min(site.in_features, site.out_features)
     if config.rank > smallest:
         raise LoraTargetError(path, f"rank {config.rank} exceeds its smaller dimension, {smallest}", [])
-    return LoraAdapter(strategy, site, config, _policy(layer))
+    parent, _, name = path.rpartition("/")
+    with keras.name_scope(name, override_parent=parent):  # optimisers and torch tell variables apart by path
+        return LoraAdapter(strategy, site, replace(config, seed=_seed(path, config)), _policy(layer))
+
+
+def _seed(path: str, config: LoraConfig) -> int | None:
+    """Layers must not start from the same values, whatever the seed."""
+    return None if config.seed is None else zlib.crc32(f"{config.seed} {path}".encode())
 
 
 def _policy(layer: Any) -> str:

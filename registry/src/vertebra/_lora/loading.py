@@ -8,6 +8,7 @@ import keras
 
 from vertebra._lora.attach import Attached
 from vertebra._lora.files import AdapterFile
+from vertebra._lora.sites import site_of
 from vertebra._weights.naming import weight_names
 from vertebra.errors import AdapterBaseError, AdapterMismatchError, LoraConfigError, LoraStateError
 
@@ -58,14 +59,15 @@ def check_tensors(file: AdapterFile, backbone: Any, layers: dict[str, Any], stra
     """Checks names, shapes and dtypes of all tensors against the layers, before anything is changed.
 
     Raises:
-        AdapterMismatchError: something is missing, left over or of another shape.
+        AdapterMismatchError: something is missing, left over, of another shape, or of a layer that takes no adapter.
         LoraConfigError: the tensors contradict the settings.
     """
-    from vertebra._lora.sites import site_of
-
+    strangers = sorted(file.adapters.keys() - layers.keys())
+    if strangers:
+        raise AdapterMismatchError(file.path, "holds LoRA tensors of layers that cannot be adapted", strangers)
     missing, unused = [], []
     for path, tensors in file.adapters.items():
-        needed = strategy.tensors(site_of(layers[path])).keys()
+        needed = strategy.tensors(_site(file, path, layers[path])).keys()
         missing += [f"{path}: {tensor}" for tensor in needed - tensors.keys()]
         unused += [f"{path}: {tensor}" for tensor in tensors.keys() - needed]
         first = next(iter(tensors.values()))
@@ -77,6 +79,13 @@ def check_tensors(file: AdapterFile, backbone: Any, layers: dict[str, Any], stra
     wrong = [name for name, array in file.others.items() if array.shape != tuple(weights[name].shape)]
     if wrong:
         raise AdapterMismatchError(file.path, "holds values of another shape for", wrong)
+
+
+def _site(file: AdapterFile, path: str, layer: Any) -> Any:
+    try:
+        return site_of(layer)
+    except ValueError as error:
+        raise AdapterMismatchError(file.path, f"adapts the layer {path!r}: {error}") from error
 
 
 def pair_values(file: AdapterFile, attached: Attached, backbone: Any) -> list[tuple[Any, np.ndarray[Any, Any]]]:

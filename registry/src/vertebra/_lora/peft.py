@@ -15,6 +15,8 @@ from vertebra.specs import LoraConfig
 CONFIG = "adapter_config.json"
 TENSORS = "adapter_model.safetensors"
 
+# Other ways to start change the base weights, too, so that the adapter alone is not what was trained.
+_STARTS = (None, True, False, "gaussian", "eva", "orthogonal")
 # What decides the mathematics and is honoured.
 _HONOURED = {"peft_type", "r", "lora_alpha", "lora_dropout", "use_dora", "use_rslora"}
 # What only describes, or only matters to whoever trains further with PEFT. `auto_mapping` and `megatron_core` name
@@ -48,6 +50,9 @@ def config_from_peft(path: Path, config: Mapping[str, Any] | None) -> LoraConfig
             raise LoraConfigError(path, field, value, "it to be off: this variant is not computed here")
         if field not in _HONOURED | _DESCRIPTIVE | _MUST_BE_OFF:
             raise LoraConfigError(path, field, value, "a field of PEFT's LoRA configuration")
+    start = config.get("init_lora_weights")
+    if start not in _STARTS:
+        raise LoraConfigError(path, "init_lora_weights", start, "a start that leaves the base weights as they are")
     _check_targets(path, config.get("target_modules"))
     strategy = "dora" if config.get("use_dora") else "rslora" if config.get("use_rslora") else "lora"
     return LoraConfig(

@@ -36,6 +36,8 @@ def find_targets(model: Any, targets: Sequence[str], roles: Mapping[str, Sequenc
         raise LoraTargetError(targets, "expected a list of at least one target", names)
     found: set[str] = set()
     for target in targets:
+        if not isinstance(target, str):
+            raise LoraTargetError(target, "expected the name of a layer", names)
         matched = _match(target, candidates, roles)
         if not matched:
             problem = "it matches a layer that cannot be adapted" if _exists(model, target) else "it matches no layer"
