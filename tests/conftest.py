@@ -113,14 +113,17 @@ def address(runtime):
 
 @pytest.fixture(scope="session")
 def train(inputs):
-    """Trains a backbone's pooled output towards 0 for some steps; returns the loss at each."""
+    """Trains a backbone's pooled output towards 0 for some steps; returns the loss at each.
+
+    Without `jit`, jax compiles each operation once in a process and not each model, which would take seconds.
+    """
     import keras
     import numpy as np
 
-    def fit(backbone, steps=1, rate=0.1, extra=None):
+    def fit(backbone, steps=1, rate=0.1, extra=None, jit=False):
         pooled = backbone.output["pooled_output"]
         model = keras.Model(backbone.input, pooled if extra is None else extra(pooled))
-        model.compile(keras.optimizers.SGD(rate), "mse")
+        model.compile(keras.optimizers.SGD(rate), "mse", run_eagerly=not jit)
         history = model.fit(inputs, np.zeros((3, *model.output_shape[1:])), epochs=steps, verbose=0)
         return history.history["loss"]
 
