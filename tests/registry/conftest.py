@@ -11,7 +11,7 @@ from vertebra import _catalog, _plugins, _settings
 from vertebra._plugins import PluginRegistry
 from vertebra._settings import Settings
 
-examples = 4 * int(os.environ.get("VERTEBRA_FAULT_RUNS", "15"))
+examples = 2 * int(os.environ.get("VERTEBRA_FAULT_RUNS", "15"))
 settings.register_profile("vertebra", max_examples=examples, deadline=None, derandomize=True, database=None)
 settings.load_profile("vertebra")
 

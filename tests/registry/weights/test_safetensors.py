@@ -297,7 +297,7 @@ def test_holds_every_dtype(dtype, path):
 # === Damage ===
 
 
-@settings(max_examples=10 * int(os.environ.get("VERTEBRA_FAULT_RUNS", "15")))
+@settings(max_examples=6 * int(os.environ.get("VERTEBRA_FAULT_RUNS", "15")))
 @given(st.lists(st.tuples(st.integers(0), st.binary(max_size=3)), min_size=1, max_size=3), st.integers(0, 3))
 def test_damage_is_refused_or_harmless(path, changes, cut):
     data = bytearray(SOUND)

@@ -1,0 +1,56 @@
+"""Frozen data: what is out of range is refused when it is made."""
+
+import dataclasses
+
+import pytest
+
+from vertebra import LoraConfig, LoraReceipt
+from vertebra.errors import LoraConfigError
+from vertebra.specs import resolve_reference
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("rank", value) for value in (0, -1, 65_537, 10**9, 1.0, "8", None, True)),
+        *(("alpha", value) for value in (0, -1.0, float("nan"), float("inf"), 1e308, "16", True)),
+        *(("dropout", value) for value in (1, 2, -0.1, float("nan"), "0.1", None, True)),
+        *(("strategy", value) for value in (None, 1, ["lora"])),
+        *(("seed", value) for value in (1.5, "1", True)),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_by_name(field, value):
+    with pytest.raises(LoraConfigError) as caught:
+        LoraConfig(**{"rank": 8, field: value})
+    assert (caught.value.field, caught.value.value) == (field, value) or value != value
+
+
+@pytest.mark.parametrize(
+    ("rank", "alpha", "scale"), [(8, None, 1.0), (8, 16, 2.0), (16, 8.0, 0.5), (65_536, 1e6, 1e6 / 65_536)]
+)
+def test_the_scale_is_alpha_over_rank(rank, alpha, scale):
+    assert LoraConfig(rank, alpha).scale == scale
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        LoraConfig(8).rank = 4
+
+
+def test_a_receipt_says_what_was_done():
+    text = str(LoraReceipt(LoraConfig(8, 16), ("a/query", "a/value"), 1000, 2000, 98_000))
+    for part in ("lora", "rank 8", "scale 2", "2 layers", "1,000", "2,000", "2.00 %", "98,000"):
+        assert part in text
+    assert str(LoraReceipt(LoraConfig(8), (), 0, 0, 0))
+
+
+def test_a_reference_leads_to_an_attribute():
+    assert resolve_reference("vertebra.specs:LoraConfig") is LoraConfig
+
+
+@pytest.mark.parametrize(
+    "reference", ["", "os", "os.system", "os:", ":system", "os:path.join", "os:a b", "os;x:y", "os:system()", "os:x\n"]
+)
+def test_what_is_no_reference_is_not_imported(reference):
+    with pytest.raises(ValueError):
+        resolve_reference(reference)
