@@ -52,6 +52,7 @@ class Distribution:
         return {".".join(parts).removesuffix(".__init__"): parse(path) for path, parts in paths.items()}
 
 
+@functools.cache
 def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_bytes(), str(path))
 
