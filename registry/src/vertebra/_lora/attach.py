@@ -126,8 +126,8 @@ def _adapter(path: str, layer: Any, strategy: LoraStrategy, config: LoraConfig) 
 
 
 def _seed(path: str, config: LoraConfig) -> int | None:
-    """Layers must not start from the same values, whatever the seed."""
-    return None if config.seed is None else zlib.crc32(f"{config.seed} {path}".encode())
+    """Layers must not start from the same values, whatever the seed. Keras keeps seeds as int32."""
+    return None if config.seed is None else zlib.crc32(f"{config.seed} {path}".encode()) % 2**31
 
 
 def _policy(layer: Any) -> str:

@@ -76,9 +76,13 @@ def check_tensors(file: AdapterFile, backbone: Any, layers: dict[str, Any], stra
     if missing or unused:
         raise AdapterMismatchError(file.path, "lacks tensors, or holds unknown ones", missing + unused)
     weights = weight_names(backbone)
-    wrong = [name for name, array in file.others.items() if array.shape != tuple(weights[name].shape)]
+    wrong = [
+        f"{name} is {array.dtype} {array.shape}, needed {tuple(weights[name].shape)}"
+        for name, array in file.others.items()
+        if array.shape != tuple(weights[name].shape) or "float" not in array.dtype.name
+    ]
     if wrong:
-        raise AdapterMismatchError(file.path, "holds values of another shape for", wrong)
+        raise AdapterMismatchError(file.path, "holds base weights of another shape", wrong)
 
 
 def _site(file: AdapterFile, path: str, layer: Any) -> Any:
