@@ -83,9 +83,9 @@ def fill(adapters):
 def state(values, run):
     """Returns all that an adapter could change in a backbone: values, what trains, and the configuration."""
 
-    def snapshot(backbone, inputs):
+    def snapshot(backbone, inputs=None):
         trained = [variable.path for variable in backbone.trainable_weights]
-        outputs = run(backbone, inputs)
+        outputs = {} if inputs is None else run(backbone, inputs)
         arrays = values(backbone) | (outputs if isinstance(outputs, dict) else {"output": outputs})
         bits = {name: array.tobytes() for name, array in arrays.items()}
         return bits, trained, backbone.trainable, backbone.get_config()
