@@ -56,6 +56,7 @@ bench: setup
 
 # The long version of the fault tests; `make test` runs a short one.
 faults: setup
+	VERTEBRA_FAULT_RUNS=200 $(BIN)/python -m pytest --runtime none tests/faults
 	VERTEBRA_FAULT_RUNS=200 $(BIN)/python -m pytest --runtime torch tests/faults
 
 clean:

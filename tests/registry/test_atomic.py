@@ -126,6 +126,15 @@ def test_permissions_follow_the_umask(replacing, write, umask, folder_mode, file
     assert mode == (folder_mode if replacing is replacing_folder else file_mode)
 
 
+@both
+def test_permissions_of_what_is_replaced_are_kept(replacing, write, tmp_path):
+    target = tmp_path / "target"
+    write(target, "old")
+    target.chmod(0o700)
+    write(target, "new")
+    assert stat.S_IMODE(target.stat().st_mode) == 0o700
+
+
 @pytest.mark.parametrize(("first", "second"), [(write_file, write_folder), (write_folder, write_file)])
 def test_a_file_is_no_folder(first, second, tmp_path):
     target = tmp_path / "target"

@@ -17,6 +17,7 @@ SAMPLES = {
     "NameClashError": ("backbone", "Shared", ["acme-one 1.0", "acme-two 2.0"]),
     "PluginError": ("acme", "it fell over"),
     "MissingPluginError": ("acme", "VERTEBRA_PLUGINS", ["acne"]),
+    "FailedPluginError": ("acme", "VERTEBRA_PLUGINS", "ImportError: it needs what is not there."),
     "SettingsError": ("config.toml", "it is not TOML"),
     "RuntimeUnavailableError": ("toy", "Toy is not installed; install it with: pip install toy"),
     "RuntimeChoiceError": (["one", "two"],),
@@ -38,7 +39,7 @@ SAMPLES = {
 ROOTS = {"VertebraError", "PresetError", "LoraError"}
 CLASSES = {name: value for name, value in vars(errors).items() if name.endswith("Error")}
 NEXT_STEP = re.compile(
-    r"\b(Call|Check|Choose|Correct|Fetch|Free|Install|List|Load|Start|Update|Use|Write|call|install)\b|can be \w+"
+    r"\b(Call|Check|Choose|Correct|Fetch|Free|Install|List|Load|Mend|Start|Update|Use|Write|call|install)\b|can be \w+"
 )
 
 
@@ -126,3 +127,9 @@ def test_long_lists_are_cut_short_in_the_message_only():
 )
 def test_similar_names(name, known, found):
     assert close_names(name, known) == found
+
+
+def test_a_message_does_not_repeat_a_huge_value():
+    error = errors.PresetConfigError("config.json", "x" * 10**6)
+    assert len(str(error)) < 5_000
+    assert len(error.problem) == 10**6

@@ -8,7 +8,7 @@ import pytest
 import vertebra
 from vertebra import _catalog, _plugins
 from vertebra._plugins import Owner
-from vertebra.errors import MissingPluginError, PluginError
+from vertebra.errors import FailedPluginError, MissingPluginError, PluginError
 
 BACKBONE = """
 from vertebra import BackboneSpec, hookimpl
@@ -56,6 +56,25 @@ def test_what_a_plugin_prints_stays_out_of_the_output(install, discover, capfd):
     captured = capfd.readouterr()
     assert captured.out == ""
     assert captured.err == "hello\nhello\n"
+
+
+def test_one_that_was_asked_for_must_work(install, discover):
+    install("acme", "raise ImportError('out of order')")
+    with pytest.raises(FailedPluginError) as caught:
+        discover(plugins=["acme"])
+    assert caught.value.plugin == "acme"
+    assert "out of order" in caught.value.reason
+
+
+def test_a_policy_does_not_fall_with_a_contribution(install, discover):
+    install(
+        "acme",
+        "from vertebra import hookimpl\n@hookimpl\ndef vertebra_backbones(): return []\n"
+        "@hookimpl\ndef vertebra_refuse_preset(handle): return 'no'\n",
+    )
+    plugin = discover()["acme"]
+    plugin.quarantine("its backbones cannot be used")
+    assert plugin.hooks == ["vertebra_refuse_preset"]
 
 
 def test_a_plugin_has_an_owner(install, discover):

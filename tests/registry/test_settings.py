@@ -25,6 +25,11 @@ def test_defaults(read):
     assert (chosen.plugins, chosen.block, chosen.prefer, chosen.runtime) == (None, (), (), None)
 
 
+def test_a_file_that_was_asked_for_must_be_there(tmp_path):
+    with pytest.raises(SettingsError):
+        read_settings({"VERTEBRA_CONFIG": str(tmp_path / "config.toml")})
+
+
 def test_reads_the_file(read, tmp_path):
     chosen = read('plugins = ["a"]\nblock = ["b", "c*"]\nprefer = []\nruntime = "somewhere"')
     assert (chosen.plugins, chosen.block, chosen.prefer, chosen.runtime) == (("a",), ("b", "c*"), (), "somewhere")

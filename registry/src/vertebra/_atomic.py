@@ -7,6 +7,7 @@ import ctypes
 import errno
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -59,12 +60,12 @@ def replacing_folder(target: Path) -> Iterator[Path]:
         stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
         try:
             yield stage
-            stage.chmod(0o777 & ~_umask())
+            stage.chmod(_mode(target, 0o777))
             _sync_tree(stage)
             _put_in_place(stage, target)
         finally:
             shutil.rmtree(stage, ignore_errors=True)
-        sync(target.parent)
+    _sync_parent(target)
 
 
 @contextlib.contextmanager
@@ -81,12 +82,12 @@ def replacing_file(target: Path) -> Iterator[Path]:
         stage = Path(name)
         try:
             yield stage
-            stage.chmod(0o666 & ~_umask())
+            stage.chmod(_mode(target, 0o666))
             sync(stage)
             stage.replace(target)
         finally:
             stage.unlink(missing_ok=True)
-        sync(target.parent)
+    _sync_parent(target)
 
 
 def sync(path: Path) -> None:
@@ -150,7 +151,16 @@ def _sync_tree(folder: Path) -> None:
         sync(Path(parent))
 
 
-def _umask() -> int:
+def _sync_parent(target: Path) -> None:
+    """What was saved is in place by now; that some file systems cannot force a folder to disk is no failure."""
+    with contextlib.suppress(OSError):
+        sync(target.parent)
+
+
+def _mode(target: Path, usual: int) -> int:
+    """Returns the permissions to give: those of what is replaced, so that what was private stays so."""
+    if target.exists():
+        return stat.S_IMODE(target.stat().st_mode)
     mask = os.umask(0)
     os.umask(mask)
-    return mask
+    return usual & ~mask

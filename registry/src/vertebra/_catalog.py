@@ -11,7 +11,7 @@ from vertebra._plugins import Owner, Plugin, quarantining, registry
 from vertebra._settings import settings
 from vertebra.errors import NameClashError, PluginError, UnknownNameError
 from vertebra.interfaces import LoraStrategy, PresetSource, Runtime
-from vertebra.specs import BackboneSpec, PresetSpec
+from vertebra.specs import BackboneSpec, PresetSpec, resolve_reference
 
 T = TypeVar("T")
 
@@ -104,6 +104,23 @@ def presets() -> Catalog[tuple[BackboneSpec, PresetSpec]]:
         for preset in backbone.value.presets
     ]
     return Catalog("preset", entries, settings().prefer)
+
+
+def backbone_class(name: str) -> type:
+    """Imports an installed backbone class by name.
+
+    Raises:
+        UnknownNameError: no plugin provides it.
+        NameClashError: several plugins do.
+        PluginError: the plugin that provides it names what cannot be imported.
+    """
+    entry: Entry[BackboneSpec] = catalog(BACKBONES).lookup(name)
+    try:
+        found: type = resolve_reference(entry.value.backbone)
+    except Exception as error:
+        problem = f"{entry.value.backbone} cannot be imported ({type(error).__name__}: {error})"
+        raise PluginError(entry.owner.distribution, problem) from error
+    return found
 
 
 def forget() -> None:

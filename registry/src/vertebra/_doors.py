@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from vertebra import _runtimes
-from vertebra._catalog import BACKBONES, catalog
-from vertebra.specs import PresetSpec, resolve_reference
+from vertebra._catalog import BACKBONES, backbone_class, catalog
+from vertebra.specs import PresetSpec
 
 BASE = "Backbone"
 
@@ -36,8 +36,7 @@ def _load_class(name: str) -> type:
         from vertebra.backbone import Backbone
 
         return Backbone
-    found: type = resolve_reference(catalog(BACKBONES).lookup(name).value.backbone)
-    return found
+    return backbone_class(name)
 
 
 class BackboneDoor:

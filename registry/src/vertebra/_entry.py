@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from vertebra import _catalog, _plugins, _runtimes
+from vertebra.errors import PluginError
 from vertebra.interfaces import Runtime
-from vertebra.specs import resolve_reference
 
 
 def use(runtime: str) -> Runtime:
@@ -50,7 +51,10 @@ def load_model(filepath: str | Path, *, runtime: str | None = None, **kwargs: An
     import keras
 
     for entry in _catalog.catalog(_catalog.BACKBONES):
-        resolve_reference(entry.value.backbone)
+        try:
+            _catalog.backbone_class(entry.name)
+        except PluginError as error:  # the file may well hold none of that plugin's
+            warnings.warn(str(error), stacklevel=2)
     return keras.saving.load_model(filepath, **kwargs)
 
 
@@ -69,6 +73,4 @@ def add_plugin(module: object, name: str) -> None:
     _catalog.forget()
     _catalog.catalog(_catalog.BACKBONES)
     if plugin.status != "loaded":
-        from vertebra.errors import PluginError
-
         raise PluginError(name, plugin.reason, "Correct it and add it again in a new process")

@@ -17,7 +17,7 @@ import pluggy
 
 from vertebra import hookspecs
 from vertebra._settings import Settings, settings
-from vertebra.errors import MissingPluginError, PluginError, VertebraError
+from vertebra.errors import FailedPluginError, MissingPluginError, PluginError, VertebraError
 
 GROUP = "vertebra"
 API_GROUP = "vertebra.api"
@@ -57,9 +57,10 @@ class Plugin:
         return fnmatchcase(self.name, pattern) or self.owner.matches(pattern)
 
     def quarantine(self, reason: str) -> None:
-        """Takes everything that this plugin contributed out of use."""
+        """Takes everything that this plugin contributes out of use; its policies stay."""
         self.status, self.reason = "failed", reason
-        self.hooks, self.implementations = [], {}
+        self.implementations = {n: hook for n, hook in self.implementations.items() if n in hookspecs.POLICY_HOOKS}
+        self.hooks = sorted(self.implementations)
 
 
 class PluginRegistry:
@@ -100,12 +101,18 @@ class PluginRegistry:
             if self._admit(plugin, apis.get(plugin.owner, {"1"})):
                 with quarantining(plugin):
                     self._register(plugin, _load(entry))
+                self._check_asked_for(plugin)
 
     def _check_wanted(self, installed: list[Plugin]) -> None:
         for wanted in self._settings.plugins or ():
             if not any(plugin.matches(wanted) for plugin in installed):
                 names = [plugin.name for plugin in installed]
                 raise MissingPluginError(wanted, self._settings.origin("plugins"), names)
+
+    def _check_asked_for(self, plugin: Plugin) -> None:
+        named = self._settings.plugins or ()
+        if plugin.status == "failed" and (plugin.name in named or plugin.owner.distribution in named):
+            raise FailedPluginError(plugin.name, self._settings.origin("plugins"), plugin.reason)
 
     def _admit(self, plugin: Plugin, apis: set[str]) -> bool:
         allowed = self._settings.plugins

@@ -39,7 +39,8 @@ def settings() -> Settings:
     """Returns the settings of this process, read once.
 
     Raises:
-        SettingsError: the configuration file cannot be read, or holds something unknown.
+        SettingsError: the configuration file cannot be read, or holds something unknown, or `VERTEBRA_CONFIG` names
+            one that is not there.
     """
     return read_settings(os.environ)
 
@@ -47,7 +48,7 @@ def settings() -> Settings:
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Reads settings from an environment and the configuration file that it names."""
     path = config_path(environment)
-    values = _read_file(path)
+    values = _read_file(path, required=bool(environment.get("VERTEBRA_CONFIG")))
     origins = dict.fromkeys(values, str(path))
     for name in (*_LISTS, *_TEXTS):
         variable = f"VERTEBRA_{name.upper()}"
@@ -67,12 +68,13 @@ def config_path(environment: Mapping[str, str]) -> Path:
     return Path(base, "vertebra", "config.toml")
 
 
-def _read_file(path: Path) -> dict[str, Any]:
+def _read_file(path: Path, required: bool) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):  # the home of a service may be /dev/null
-        return {}
     except (OSError, UnicodeDecodeError) as error:
+        # The home of a service may be /dev/null; a file that was asked for may hold a list of what to block.
+        if isinstance(error, FileNotFoundError | NotADirectoryError) and not required:
+            return {}
         raise SettingsError(str(path), f"the file cannot be read ({error})") from error
     import tomllib  # only who has a file pays for it
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+_MOST_CHARACTERS = 4_000
+
 
 class VertebraError(Exception):
     """Root of every error that Vertebra raises on purpose."""
+
+    def __init__(self, message: str) -> None:
+        rest = len(message) - _MOST_CHARACTERS  # a value from a hostile file may be megabytes long
+        super().__init__(message if rest <= 0 else f"{message[:_MOST_CHARACTERS]} … ({rest:,} characters more)")
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Python's own way would call the class with the message alone; errors of worker processes are copied so, too.
@@ -96,6 +102,17 @@ class SettingsError(VertebraError, ValueError):
     def __init__(self, place: str, problem: str) -> None:
         self.place, self.problem = place, problem
         super().__init__(f"Settings in {place}: {problem}. Correct it, or remove it to use the defaults.")
+
+
+class FailedPluginError(VertebraError):
+    """A plugin was asked for by name and cannot be used: without it, policies might be missing."""
+
+    def __init__(self, plugin: str, setting: str, reason: str) -> None:
+        self.plugin, self.setting, self.reason = plugin, setting, reason
+        super().__init__(
+            f"{setting} asks for plugin {plugin!r}, which cannot be used: {reason} "
+            f"Mend or update it, or take it out of {setting}."
+        )
 
 
 # === Runtimes ===

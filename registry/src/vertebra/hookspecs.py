@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from vertebra.specs import BackboneSpec, LoadedPreset
 
 PROJECT = "vertebra"
+POLICY_HOOKS = ("vertebra_rewrite_handle", "vertebra_refuse_preset", "vertebra_preset_loaded")
+"""Hooks that stay in use when another hook of their plugin fails: a policy must not fall with a contribution."""
 API_VERSION = 1
 """Version of these hooks and of the interfaces. A plugin names the ones it supports as entry points of the group
 `vertebra.api`; a plugin that names none was written for version 1."""

@@ -11,14 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vertebra import _runtimes
-from vertebra._catalog import BACKBONES, catalog
+from vertebra import _catalog, _runtimes
 from vertebra._plugins import registry
 from vertebra._presets.contents import PresetContents
 from vertebra._presets.folder import config_error, open_folder
 from vertebra._presets.formats import read_contents
 from vertebra.errors import PresetClassError, PresetConfigError, UnknownNameError, VertebraError, close_names
-from vertebra.specs import LoadedPreset, resolve_reference
+from vertebra.specs import LoadedPreset
 
 _BASE_ARGUMENTS = {"name": str, "trainable": bool, "dtype": object, "lora": dict | None}
 # Keras would import whatever the config of a dtype policy names; a preset may only name a policy.
@@ -50,11 +49,10 @@ def _resolve_class(contents: PresetContents, asked: type) -> type:
     if contents.backbone == asked.__name__:
         return asked
     try:
-        spec = catalog(BACKBONES).lookup(contents.backbone).value
+        found = _catalog.backbone_class(contents.backbone)
     except UnknownNameError as error:
         remedy = f"Install the plugin that provides it.{_hint(error)}"
         raise config_error(contents.folder, f"no installed backbone is named {contents.backbone!r}", remedy) from error
-    found: type = resolve_reference(spec.backbone)
     if not issubclass(found, asked):
         raise PresetClassError(contents.folder.handle, found.__name__, asked.__name__)
     return found

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vertebra._documents import read_json
+from vertebra._documents import parse_json
 from vertebra._weights.safetensors import Header, MappedTensors, TensorEntry, open_header
 from vertebra.errors import WeightsFileError
 
@@ -18,6 +18,7 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 _SHARD = re.compile(r"[A-Za-z0-9][\w.-]*\.safetensors")
 _MOST_SHARDS = 10_000
+_MOST_INDEX_BYTES = 16 * 2**20
 
 
 class Checkpoint:
@@ -77,7 +78,11 @@ def find_shards(names: set[str], fetch: Callable[[str], Path]) -> tuple[Path, li
 
 
 def _read_index(path: Path) -> dict[str, str]:
-    weight_map = read_json(path).get("weight_map")
+    size = path.stat().st_size
+    if size > _MOST_INDEX_BYTES:
+        raise WeightsFileError(path, f"it has {size} bytes; an index has at most {_MOST_INDEX_BYTES}")
+    index = parse_json(path.read_bytes(), lambda problem: WeightsFileError(path, f"it is unsound: {problem}"))
+    weight_map = index.get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise WeightsFileError(path, "its weight_map is not a table of tensor names and files")
     for tensor, shard in weight_map.items():
