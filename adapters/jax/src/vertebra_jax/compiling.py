@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
+import keras
 
 
 def compile_backbone(backbone: Any) -> Callable[..., Any]:
-    """Returns the forward pass as one jitted function; the weights are its arguments, read at each call."""
+    """Returns the forward pass as one jitted function; the weights are its arguments, read at each call.
 
-    @jax.jit
-    def forward(trainable: Any, frozen: Any, inputs: Any) -> Any:
-        return backbone.stateless_call(trainable, frozen, inputs, training=False)[0]
+    It is traced for each shape of the inputs, and anew when variables were added, as by `enable_lora`.
+    """
+
+    @partial(jax.jit, static_argnums=0)
+    def forward(_identities: tuple[int, ...], values: Any, inputs: Any) -> Any:
+        with keras.StatelessScope(zip(backbone.variables, values, strict=True)):
+            return backbone(inputs, training=False)
 
     def compiled(inputs: Any) -> Any:
-        trainable = [variable.value for variable in backbone.trainable_variables]
-        frozen = [variable.value for variable in backbone.non_trainable_variables]
-        return forward(trainable, frozen, inputs)
+        # Identities, because other variables may have the same shapes, and would find the old trace.
+        variables = backbone.variables
+        return forward(tuple(map(id, variables)), [variable.value for variable in variables], inputs)
 
     return compiled
