@@ -1,0 +1,222 @@
+"""What every runtime must do; run once for each, in a process of its own."""
+
+import hashlib
+import mmap
+import sys
+from pathlib import Path
+
+import keras
+import ml_dtypes
+import numpy as np
+import pytest
+
+import vertebra
+from vertebra import Device
+
+pytestmark = pytest.mark.keras
+
+
+@pytest.fixture
+def adapter(runtime):
+    """The runtime under test."""
+    return vertebra.use(runtime)
+
+
+def aligned(array):
+    """Returns a copy of an array whose values start at a multiple of 64 bytes."""
+    space = np.zeros(array.nbytes + 64, "uint8")
+    start = -space.ctypes.data % 64
+    copy = space[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+def array_of(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+
+
+# === Availability and devices ===
+
+
+def test_the_runtime_is_available_and_bound(adapter, runtime):
+    assert adapter.name == runtime == keras.config.backend()
+    assert adapter.unavailable_reason() is None
+
+
+def test_devices_begin_with_one_that_can_be_used(adapter):
+    devices = adapter.devices()
+    assert devices
+    assert all(isinstance(device, Device) for device in devices)
+    assert {device.kind for device in devices} <= {"cpu", "gpu", "tpu"}
+    assert len({device.name for device in devices}) == len(devices)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc/meminfo tells how much there is")
+def test_a_processors_memory_is_that_of_the_machine(adapter):
+    total = int(Path("/proc/meminfo").read_text().split()[1]) * 1024
+    processors = [device for device in adapter.devices() if device.kind == "cpu"]
+    for device in processors:
+        assert device.memory_bytes == total
+        assert 0 < device.free_bytes <= total
+
+
+# === Tensors ===
+
+
+DTYPES = ["float32", "float16", "bfloat16", "int32", "int8", "uint8", "float8_e4m3fn", "float8_e5m2"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_an_aligned_array_is_viewed_and_keeps_its_values(adapter, address, dtype):
+    array = aligned(np.arange(-6, 6).astype(getattr(ml_dtypes, dtype, None) or dtype).reshape(3, 4))
+    tensor = adapter.tensor(array, dtype)
+    assert keras.backend.standardize_dtype(tensor.dtype) == dtype
+    assert tuple(tensor.shape) == (3, 4)
+    wide = array_of(keras.ops.cast(tensor, "float32"))
+    assert np.array_equal(wide, array.astype("float32"))
+    assert address(tensor) == array.ctypes.data
+
+
+@pytest.mark.parametrize(
+    ("stored", "wanted"),
+    [
+        ("float32", "bfloat16"),
+        ("bfloat16", "float32"),
+        ("float16", "float32"),
+        ("float64", "float32"),
+        ("float32", "float16"),
+        ("float8_e4m3fn", "float32"),
+    ],
+)
+def test_another_dtype_is_converted_as_numpy_does(adapter, stored, wanted):
+    values = np.linspace(-3, 3, 12).reshape(3, 4)
+    array = aligned(values.astype(getattr(ml_dtypes, stored, None) or stored))
+    tensor = adapter.tensor(array, wanted)
+    assert keras.backend.standardize_dtype(tensor.dtype) == wanted
+    expected = array.astype(getattr(ml_dtypes, wanted, None) or wanted).astype("float32")
+    assert np.array_equal(array_of(keras.ops.cast(tensor, "float32")), expected)
+
+
+@pytest.mark.parametrize("change", [lambda a: a.T, lambda a: a[:, ::2], lambda a: a[1:]], ids=["T", "steps", "offset"])
+def test_other_layouts_keep_their_values(adapter, change):
+    array = change(aligned(np.arange(24, dtype="float32").reshape(4, 6)))
+    assert np.array_equal(array_of(adapter.tensor(array, "float32")), array)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (2, 0, 3), (1, 1, 1)])
+def test_scalars_and_empty_arrays_keep_their_shape(adapter, shape):
+    tensor = adapter.tensor(np.ones(shape, "float32"), "float32")
+    assert tuple(tensor.shape) == shape
+    assert array_of(tensor).sum() == np.ones(shape).sum()
+
+
+def test_writing_to_a_tensor_never_reaches_the_file(adapter, tmp_path, runtime):
+    path = tmp_path / "values"
+    np.ones(4096, "float32").tofile(path)
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        memory = mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
+    variable = keras.Variable(adapter.tensor(np.frombuffer(memory, "float32"), "float32"))
+    if runtime == "torch":  # whose tensors can be written in place
+        adapter.tensor(np.frombuffer(memory, "float32"), "float32").add_(1)
+    variable.assign_add(np.ones(4096))
+    assert variable.numpy()[0] > 1
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == before
+
+
+# === Compiling ===
+
+
+@pytest.fixture
+def still(golden):
+    """The reference BERT without dropout: its layers are alike, and hold weights alone."""
+    return vertebra.Backbone.from_preset(golden / "transformers", dropout=0.0, attention_dropout=0.0)
+
+
+@pytest.fixture
+def agrees(run):
+    """Says whether a compiled function computes what its backbone computes, to a part in a million."""
+
+    def compare(compiled, backbone, inputs):
+        expected, found = run(backbone, inputs), keras.tree.map_structure(array_of, compiled(inputs))
+        assert found.keys() == expected.keys()
+        return all(np.abs(found[name] - expected[name]).max() <= 1e-5 for name in expected)
+
+    return compare
+
+
+def test_compiled_equals_the_forward_pass(backbone, inputs, agrees):
+    compiled = vertebra.compile(backbone)
+    assert agrees(compiled, backbone, inputs)
+    assert agrees(compiled, backbone, {name: array[::-1].copy() for name, array in inputs.items()})
+
+
+def test_compiled_takes_tensors_and_returns_tensors(backbone, inputs, agrees):
+    compiled = vertebra.compile(backbone)
+    tensors = {name: keras.ops.convert_to_tensor(array) for name, array in inputs.items()}
+    assert all(keras.ops.is_tensor(value) for value in compiled(tensors).values())
+    assert agrees(compiled, backbone, tensors)
+
+
+def test_compiled_never_drops_out(golden, inputs, agrees):
+    backbone = vertebra.Backbone.from_preset(golden / "transformers", dropout=0.5)
+    assert agrees(vertebra.compile(backbone), backbone, inputs)
+
+
+def test_compiled_follows_later_changes_of_the_weights(still, inputs, agrees, train, run):
+    compiled = vertebra.compile(still)
+    before = array_of(compiled(inputs)["pooled_output"])
+    train(still)
+    assert agrees(compiled, still, inputs)
+    assert not np.array_equal(run(still)["pooled_output"], before)
+    still.get_layer("pooled_dense").bias.assign(np.full(16, 3.0))
+    assert agrees(compiled, still, inputs)
+
+
+def test_compiled_follows_what_trains(still, inputs, agrees):
+    first, second = still.get_layer("transformer_layer_0"), still.get_layer("transformer_layer_1")
+    first.trainable = False
+    compiled = vertebra.compile(still)
+    assert agrees(compiled, still, inputs)
+    first.trainable, second.trainable = True, False  # as many variables of the same shapes as before
+    assert agrees(compiled, still, inputs)
+
+
+def test_compiled_is_traced_anew_for_other_shapes(still, inputs, agrees):
+    compiled = vertebra.compile(still)
+    assert agrees(compiled, still, inputs)
+    assert agrees(compiled, still, {name: array[:1, :4] for name, array in inputs.items()})
+    assert agrees(compiled, still, inputs)
+
+
+def test_compiled_is_traced_anew_when_an_adapter_is_attached(still, inputs, agrees, run):
+    compiled = vertebra.compile(still)
+    before = array_of(compiled(inputs)["pooled_output"])
+    still.enable_lora(2)
+    for variable in still.trainable_weights:
+        variable.assign(np.full(variable.shape, 0.3))
+    assert agrees(compiled, still, inputs)
+    assert np.abs(run(still)["pooled_output"] - before).max() > 1e-3
+
+
+def test_compiled_keeps_the_dtype(golden, inputs):
+    backbone = vertebra.Backbone.from_preset(golden / "transformers", dtype="bfloat16")
+    outputs = vertebra.compile(backbone)(inputs)
+    assert {keras.backend.standardize_dtype(value.dtype) for value in outputs.values()} == {"bfloat16"}
+
+
+def test_any_functional_model_can_be_compiled():
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    data = np.ones((3, 4), "float32")
+    assert np.allclose(array_of(vertebra.compile(model)(data)), array_of(model(data)), atol=1e-6)
+
+
+def test_compiled_does_not_change_the_backbone(still, inputs, values, agrees):
+    before = values(still)
+    compiled = vertebra.compile(still)
+    compiled(inputs)
+    after = values(still)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    assert still.trainable_weights
+    assert all(getattr(variable.value, "requires_grad", True) for variable in still.trainable_weights)
