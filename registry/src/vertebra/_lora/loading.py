@@ -10,7 +10,7 @@ from vertebra._lora.attach import Attached
 from vertebra._lora.files import AdapterFile
 from vertebra._lora.sites import site_of
 from vertebra._weights.naming import weight_names
-from vertebra.errors import AdapterBaseError, AdapterMismatchError, LoraConfigError, LoraStateError
+from vertebra.errors import AdapterBaseError, AdapterMismatchError, LoraStateError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,11 +56,11 @@ def _describe(adapter: AdapterFile | Attached) -> str:
 
 
 def check_tensors(file: AdapterFile, backbone: Any, layers: dict[str, Any], strategy: Any) -> None:
-    """Checks names, shapes and dtypes of all tensors against the layers, before anything is changed.
+    """Checks the names of an adapter's tensors against the layers, before anything is built or changed.
 
     Raises:
-        AdapterMismatchError: something is missing, left over, of another shape, or of a layer that takes no adapter.
-        LoraConfigError: the tensors contradict the settings.
+        AdapterMismatchError: a tensor is missing, left over, or of a layer that takes no adapter; or a base weight is
+            of another shape, or not of floats.
     """
     strangers = sorted(file.adapters.keys() - layers.keys())
     if strangers:
@@ -70,9 +70,6 @@ def check_tensors(file: AdapterFile, backbone: Any, layers: dict[str, Any], stra
         needed = strategy.tensors(_site(file, path, layers[path])).keys()
         missing += [f"{path}: {tensor}" for tensor in needed - tensors.keys()]
         unused += [f"{path}: {tensor}" for tensor in tensors.keys() - needed]
-        first = next(iter(tensors.values()))
-        if not missing and file.config.rank not in first.shape:
-            raise LoraConfigError(file.path, "rank", file.config.rank, f"the rank of the tensors, shape {first.shape}")
     if missing or unused:
         raise AdapterMismatchError(file.path, "lacks tensors, or holds unknown ones", missing + unused)
     weights = weight_names(backbone)
