@@ -1,0 +1,48 @@
+"""Going on in a second process, on another runtime: Keras keeps the runtime that a process started with."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from vertebra_bert.demo.problems import DemoError
+from vertebra_bert.demo.second_process import Report
+
+TOLERANCE = 1e-4
+"""Largest difference between two runtimes that rounding explains."""
+
+_SECONDS = 300
+
+
+def continue_on(runtime: str, preset: str, adapter: Path, reference: Path) -> Report:
+    """Runs the second process and returns its report.
+
+    Raises:
+        DemoError: it failed, or what it computed is not what this process computed.
+    """
+    report = _run(runtime, [preset, str(adapter), str(reference)])
+    if not (report.without_adapter <= TOLERANCE and report.with_adapter <= TOLERANCE):
+        raise DemoError(
+            f"The outputs on {report.runtime} differ by {report.without_adapter:.1e}, and with the adapter by "
+            f"{report.with_adapter:.1e}, where {TOLERANCE:.0e} is allowed",
+            "Check the runtimes with: vertebra doctor",
+        )
+    return report
+
+
+def _run(runtime: str, arguments: list[str]) -> Report:
+    command = [sys.executable, "-m", "vertebra_bert.demo.second_process", *arguments]
+    environment = os.environ | {"VERTEBRA_RUNTIME": runtime}
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        problem = f"The second process, on {runtime}, was not done after {_SECONDS} s"
+        raise DemoError(problem, "Try again when the machine is less busy") from error
+    if done.returncode != 0:
+        last = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        problem = f"The second process, on {runtime}, failed: {last[0].rstrip('.')}"
+        raise DemoError(problem, f"Run it again to see all of it: VERTEBRA_RUNTIME={runtime} {' '.join(command)}")
+    return Report(**json.loads(done.stdout.splitlines()[-1]))
