@@ -7,7 +7,6 @@ import subprocess
 import time
 from collections.abc import Sequence
 
-
 # As on a user's machine: modules are compiled once, and not anew by each process.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
