@@ -19,7 +19,7 @@ from vertebra_bert.demo.problems import DemoError
 from vertebra_bert.demo.progress import TrainingProgress
 from vertebra_bert.demo.reference import Reference
 from vertebra_bert.demo.screen import Screen, number, percent
-from vertebra_bert.demo.sentences import COMPARED, HELD_OUT_PAIRS, TRAINING_PAIRS, labelled
+from vertebra_bert.demo.sentences import COMPARED, HELD_OUT_PAIRS, PUBLISHED, TRAINING_PAIRS, labelled
 from vertebra_bert.demo.tokens import Tokenize, open_tokenizer
 from vertebra_bert.demo.weights import Weights
 
@@ -33,9 +33,9 @@ def tell(screen: Screen, weights: Weights, first: str, second: str, folder: Path
     backbone = _load(screen, weights, first)
     tokenize = _tokenizer(weights)
     sentences = sentence_model(backbone)
-    reference_inputs = tokenize([*COMPARED, *labelled(HELD_OUT_PAIRS)[0]])
+    reference_inputs = tokenize([*PUBLISHED, *COMPARED, *labelled(HELD_OUT_PAIRS)[0]])
     plain = compiled(sentences)(reference_inputs)
-    _compare(screen, plain[EMBEDDING][: len(COMPARED)], folder)
+    _compare(screen, plain[EMBEDDING][len(PUBLISHED) :][: len(COMPARED)], folder)
     _adapt(screen, backbone, sentences, Task.tokenized(tokenize), weights)
     adapted = compiled(sentences)(reference_inputs)
     _hand_over(screen, backbone, weights, second, folder, Reference(reference_inputs, plain, adapted))
@@ -139,7 +139,7 @@ def _hand_over(
     screen.fact("difference", f"at most {differences} (allowed: {TOLERANCE:.0e})")
     first, second = reference.plain[EMBEDDING][:2]
     cosines = f"{number(first @ second, 4)} on {here}, {number(report.cosine, 4)} on {report.runtime}"
-    screen.fact("similarity", f'of "{COMPARED[0]}" and "{COMPARED[1]}": {cosines}')
+    screen.fact("similarity", f'of "{PUBLISHED[0]}" and "{PUBLISHED[1]}": {cosines}')
 
 
 # === End ===
