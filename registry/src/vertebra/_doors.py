@@ -47,8 +47,8 @@ class BackboneDoor:
 
     @property
     def presets(self) -> Mapping[str, PresetSpec]:
-        """The built-in presets of the class, known without importing a framework."""
-        entries = [entry for entry in catalog(BACKBONES) if entry.name == self.__name__]
+        """The built-in presets of the class, or of all for `Backbone`, known without importing a framework."""
+        entries = [entry for entry in catalog(BACKBONES) if self.__name__ in (BASE, entry.name)]
         return {preset.name: preset for entry in entries for preset in entry.value.presets}
 
     def from_preset(self, *args: Any, runtime: str | None = None, **kwargs: Any) -> Any:

@@ -94,7 +94,7 @@ class PluginRegistry:
         self.add(plugin, "builtin", Owner("vertebra", metadata.version("vertebra"), BUILTIN))
 
     def _load_installed(self) -> None:
-        candidates, apis = _find_installed()
+        candidates, apis = find_installed()
         self._check_wanted([plugin for _, plugin in candidates])
         for entry, plugin in candidates:
             self.plugins.append(plugin)
@@ -175,7 +175,7 @@ def _check_spelling(plugin: Plugin, module: object) -> None:
             raise PluginError(plugin.name, f"{name}() lacks the hookimpl marker", "Decorate it with vertebra.hookimpl")
 
 
-def _find_installed() -> tuple[list[tuple[metadata.EntryPoint, Plugin]], dict[Owner, set[str]]]:
+def find_installed() -> tuple[list[tuple[metadata.EntryPoint, Plugin]], dict[Owner, set[str]]]:
     """Returns the plugins that entry points name, and the API versions that each declares, importing none of them."""
     entries = metadata.entry_points()
     read = functools.cache(_name_and_version)

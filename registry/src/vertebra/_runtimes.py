@@ -6,12 +6,15 @@ import importlib
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 
 from vertebra._catalog import RUNTIMES, Entry, catalog
 from vertebra._settings import settings
 from vertebra.errors import RuntimeBoundError, RuntimeChoiceError, RuntimeUnavailableError
 from vertebra.interfaces import Runtime
+
+_BINDING = threading.RLock()  # two threads may each ask for another runtime
 
 
 def bind(requested: str | None = None) -> Runtime:
@@ -23,13 +26,11 @@ def bind(requested: str | None = None) -> Runtime:
         RuntimeChoiceError: nothing was requested or chosen, and there is not exactly one runtime to take.
         UnknownNameError: no plugin provides the runtime.
     """
-    bound = bound_backend()
-    if bound is not None:
-        return _accept_bound(bound, requested)
-    runtime = _lookup(requested or _chosen())
-    os.environ["KERAS_BACKEND"] = runtime.name
-    importlib.import_module("keras")
-    return runtime
+    with _BINDING:
+        if bound_backend() is None:
+            os.environ["KERAS_BACKEND"] = _lookup(requested or _chosen()).name
+            importlib.import_module("keras")
+        return _accept_bound(str(bound_backend()), requested)
 
 
 def bound_backend() -> str | None:
@@ -41,7 +42,7 @@ def bound_backend() -> str | None:
 
 def available() -> list[Runtime]:
     """Returns the runtimes whose backend can be used on this machine, in order of name."""
-    return [entry.value for entry in catalog(RUNTIMES) if _unavailable_reason(entry) is None]
+    return [entry.value for entry in catalog(RUNTIMES) if unavailable_reason(entry) is None]
 
 
 def _accept_bound(bound: str, requested: str | None) -> Runtime:
@@ -56,13 +57,13 @@ def _accept_bound(bound: str, requested: str | None) -> Runtime:
 
 def _lookup(name: str) -> Runtime:
     entry: Entry[Runtime] = catalog(RUNTIMES).lookup(name)
-    reason = _unavailable_reason(entry)
+    reason = unavailable_reason(entry)
     if reason is not None:
         raise RuntimeUnavailableError(name, reason)
     return entry.value
 
 
-def _unavailable_reason(entry: Entry[Runtime]) -> str | None:
+def unavailable_reason(entry: Entry[Runtime]) -> str | None:
     """Asks a runtime whether it can be used; one that fails to answer cannot, and does not hinder the others."""
     try:
         return entry.value.unavailable_reason()

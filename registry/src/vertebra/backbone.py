@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,13 +16,12 @@ from vertebra.specs import LoraConfig, LoraReceipt, PresetSpec
 
 
 class _Presets:
-    """Gives each backbone class its own built-in presets."""
+    """Gives each backbone class its own built-in presets, and the base class those of all."""
 
     def __get__(self, instance: object, owner: type) -> Mapping[str, PresetSpec]:
-        name = owner.__name__
-        spec = catalog(BACKBONES).lookup(name).value if name in catalog(BACKBONES) else None
-        own = spec.presets if spec else ()
-        return {preset.name: preset for preset in own}
+        everybody = owner.__name__ == "Backbone"
+        specs = [entry.value for entry in catalog(BACKBONES) if everybody or entry.name == owner.__name__]
+        return {preset.name: preset for spec in specs for preset in spec.presets}
 
 
 class Backbone(keras.Model):  # type: ignore[misc]
@@ -97,7 +97,7 @@ class Backbone(keras.Model):  # type: ignore[misc]
         return load_backbone(cls, preset, load_weights, kwargs)
 
     def save_to_preset(
-        self, preset_dir: str | Path, *, format: str = "native", max_shard_size: float | None = 10
+        self, preset_dir: str | Path, max_shard_size: float | None = 10, *, format: str = "native"
     ) -> None:
         """Saves config and weights as a preset folder, which appears complete or not at all.
 
@@ -106,8 +106,8 @@ class Backbone(keras.Model):  # type: ignore[misc]
 
         Args:
             preset_dir: The folder.
-            format: The preset format.
             max_shard_size: Most gigabytes (10⁹ bytes) in one weights file, or None for a single file.
+            format: The preset format.
 
         Raises:
             PresetSaveError: the folder cannot be written; what stood there is unchanged.
@@ -128,7 +128,7 @@ class Backbone(keras.Model):  # type: ignore[misc]
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
         }
         if self._attached is not None:
-            config["lora"] = self._attached.plan()
+            config["lora"] = self._attached.plan(self)
         return config
 
     @classmethod
@@ -146,6 +146,10 @@ class Backbone(keras.Model):  # type: ignore[misc]
         return backbone
 
     # === LoRA ===
+
+    def default_lora_layer_names(self) -> list[str]:
+        """Returns the targets that `enable_lora` adapts unless it is told others."""
+        return list(self.lora_targets)
 
     def enable_lora(
         self,
@@ -183,7 +187,8 @@ class Backbone(keras.Model):  # type: ignore[misc]
         config = LoraConfig(rank, alpha, dropout, strategy, seed)
         self._require_no_adapter()
         chosen = target_names if target_names is not None else target_layer_names
-        targets = find_targets(self, self.lora_targets if chosen is None else chosen, self.lora_roles)
+        chosen = self.default_lora_layer_names() if chosen is None else chosen
+        targets = find_targets(self, chosen, self.lora_roles)
         return self._attach(targets, config)
 
     def save_lora_weights(self, filepath: str | Path) -> None:
@@ -197,12 +202,10 @@ class Backbone(keras.Model):  # type: ignore[misc]
             PresetSaveError: the target cannot be written; what stood there is unchanged.
         """
         from vertebra._lora.files import save_adapter
-        from vertebra._lora.fingerprint import fingerprint
 
         if self._attached is None:
             raise LoraStateError("The backbone has no LoRA adapter to save", "Call enable_lora(rank) first")
-        sites = {path: adapter.site for path, adapter in self._attached.adapters.items()}
-        save_adapter(self, self._attached, filepath, fingerprint(self, sites))
+        save_adapter(self, self._attached, filepath)
 
     def load_lora_weights(self, filepath: str | Path, *, check_base: bool = True) -> LoraReceipt:
         """Loads an adapter, attaching it first if the backbone has none; on an error the backbone is unchanged.
@@ -221,22 +224,20 @@ class Backbone(keras.Model):  # type: ignore[misc]
             LoraConfigError: its settings are unknown or out of range.
             LoraStateError: the backbone has another adapter, or trained weights that this one does not replace.
         """
-        from vertebra._lora import attach, fingerprint, loading
+        from vertebra._lora import attach, loading
         from vertebra._lora.files import read_adapter
-        from vertebra._lora.sites import site_of
         from vertebra._lora.targets import adaptable_layers
 
         file = read_adapter(self, filepath)
         strategy = catalog(STRATEGIES).lookup(file.config.strategy).value
         layers = adaptable_layers(self)
         loading.check_tensors(file, self, layers, strategy)
-        if check_base:
-            sites = {path: site_of(layers[path]) for path in file.adapters}
-            loading.check_base(file, fingerprint.fingerprint(self, sites))
         targets = {path: layers[path] for path in sorted(file.adapters)}
+        attached = self._attached or self._prepare(targets, file.config)
+        if check_base:
+            loading.check_base(file, attached.base)
         if self._attached is not None:
             loading.check_same(file, self._attached, self)
-        attached = self._attached or attach.prepare(targets, file.config)
         values = loading.pair_values(file, attached, self)
         if self._attached is None:
             self._hold(targets, attached)
@@ -245,9 +246,15 @@ class Backbone(keras.Model):  # type: ignore[misc]
         return attach.receipt(self, attached)
 
     def _attach(self, targets: Mapping[str, Any], config: LoraConfig) -> LoraReceipt:
-        from vertebra._lora import attach
+        return self._hold(targets, self._prepare(targets, config))
 
-        return self._hold(targets, attach.prepare(targets, config))
+    def _prepare(self, targets: Mapping[str, Any], config: LoraConfig) -> Any:
+        from vertebra._lora import attach
+        from vertebra._lora.fingerprint import fingerprint
+
+        attached = attach.prepare(targets, config)
+        sites = {path: adapter.site for path, adapter in attached.adapters.items()}
+        return replace(attached, base=fingerprint(self, sites))
 
     def _hold(self, targets: Mapping[str, Any], attached: Any) -> LoraReceipt:
         from vertebra._lora import attach
@@ -257,9 +264,15 @@ class Backbone(keras.Model):  # type: ignore[misc]
         return attach.freeze(self, attached)
 
     def _enable_planned_lora(self, plan: Mapping[str, Any]) -> None:
-        from vertebra._lora.targets import find_targets
+        from vertebra._lora import attach
+        from vertebra._lora.targets import adaptable_layers
+        from vertebra._weights.naming import weight_names
 
-        self._attach(find_targets(self, plan["layers"], {}), LoraConfig(**plan["config"]))
+        layers, weights = adaptable_layers(self), weight_names(self)
+        targets = {path: layers[path] for path in plan["layers"]}
+        attached = attach.prepare(targets, LoraConfig(**plan["config"]))  # the base may have no values yet
+        self._hold(targets, replace(attached, base=plan["base"]))
+        attach.unfreeze(self, [weights[name] for name in plan["trained"]])
 
     def _require_no_adapter(self) -> None:
         if self._attached is not None:

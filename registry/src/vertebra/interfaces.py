@@ -25,6 +25,8 @@ class PresetSource(ABC):
     """The scheme of the handles that it reads."""
     supports_revisions: ClassVar[bool] = False
     """Whether handles may name a revision."""
+    supports_absolute_paths: ClassVar[bool] = False
+    """Whether the path of a handle may begin with `/`; a source that joins it to a root of its own must not."""
 
     def handle_for(self, text: str) -> PresetHandle | None:
         """Returns a handle for a text without a scheme that can only mean this source, or None.
@@ -60,7 +62,7 @@ class Translation(ABC):
     prefixes: ClassVar[tuple[str, ...]] = ("",)
     """What tensor names may begin with; a checkpoint with a head puts the backbone under a prefix of its own."""
     ignored: ClassVar[tuple[str, ...]] = ()
-    """Globs of tensors, without prefix, that checkpoints may have and that are not weights."""
+    """Names of tensors, without prefix, that checkpoints may have and that are not weights."""
     optional: ClassVar[tuple[str, ...]] = ()
     """Globs of weights that checkpoints may lack; they are newly initialised, and reported."""
 
@@ -107,6 +109,8 @@ class LoraStrategy(ABC):
     """A way of adapting a layer: which variables are added, how they start, and what they add to the output."""
 
     name: ClassVar[str]
+    peft_fields: ClassVar[Mapping[str, bool] | None] = None
+    """Switches of PEFT's LoRA configuration that mean this strategy, or None if PEFT does not have it."""
 
     @abstractmethod
     def build(self, adapter: Any, site: LoraSite, config: LoraConfig) -> None:

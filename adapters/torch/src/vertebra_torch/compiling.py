@@ -20,7 +20,8 @@ def compile_backbone(backbone: Any) -> Callable[..., Any]:
 
     def compiled(inputs: Any) -> Any:
         tensors = [keras.ops.convert_to_tensor(value) for value in keras.tree.flatten(inputs)]
-        key = (*((tuple(t.shape), t.dtype, t.device) for t in tensors), *map(id, backbone.variables))
+        structure = repr(keras.tree.map_structure(lambda _: 0, inputs))  # names of inputs, or their order
+        key = (structure, *((tuple(t.shape), t.dtype, t.device) for t in tensors), *map(id, backbone.variables))
         with torch.no_grad():
             if key not in graphs:
                 graphs[key] = _trace(backbone, inputs, tensors)

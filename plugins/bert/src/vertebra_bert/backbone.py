@@ -113,17 +113,19 @@ class BertBackbone(Backbone):
             return kind(rows, hidden_dim, embeddings_initializer=start, dtype=dtype, name=name)
 
         token_embedding = embedding(keras.layers.ReversibleEmbedding, vocabulary_size, "token_embedding")
+        position_embedding = embedding(PositionEmbedding, max_sequence_length, "position_embedding")
+        segment_embedding = embedding(keras.layers.Embedding, num_segments, "segment_embedding")
+        norm = keras.layers.LayerNormalization(epsilon=layer_norm_epsilon, dtype=dtype, name="embeddings_layer_norm")
         tokens = token_embedding(inputs["token_ids"])
-        positions = embedding(PositionEmbedding, max_sequence_length, "position_embedding")(tokens)
-        segments = embedding(keras.layers.Embedding, num_segments, "segment_embedding")(inputs["segment_ids"])
-        x = keras.layers.Add(dtype=dtype, name="embeddings_add")([tokens, positions, segments])
-        x = keras.layers.LayerNormalization(epsilon=layer_norm_epsilon, dtype=dtype, name="embeddings_layer_norm")(x)
+        parts = [tokens, position_embedding(tokens), segment_embedding(inputs["segment_ids"])]
+        x = norm(keras.layers.Add(dtype=dtype, name="embeddings_add")(parts))
         x = keras.layers.Dropout(dropout, dtype=dtype, name="embeddings_dropout")(x)
 
         # === Encoder ===
         shared = {name: arguments[name] for name in _LAYER_ARGUMENTS}
-        for i in range(num_layers):
-            layer = TransformerLayer(**shared, dtype=dtype, name=f"transformer_layer_{i}")
+        names = [f"transformer_layer_{i}" for i in range(num_layers)]
+        transformer_layers = [TransformerLayer(**shared, dtype=dtype, name=name) for name in names]
+        for layer in transformer_layers:
             x = layer(x, padding_mask=inputs["padding_mask"])
 
         # === Pooler ===
@@ -132,6 +134,11 @@ class BertBackbone(Backbone):
         outputs = {"sequence_output": x, "pooled_output": pooled(x[:, 0, :])}
         super().__init__(inputs=inputs, outputs=outputs, dtype=dtype, **kwargs)
         self.token_embedding = token_embedding
+        self.position_embedding = position_embedding
+        self.segment_embedding = segment_embedding
+        self.embeddings_layer_norm = norm
+        self.transformer_layers = transformer_layers
+        self.pooled_dense = pooled
         self.cls_token_index = 0
         self._arguments = arguments
         for name, value in arguments.items():
@@ -243,10 +250,11 @@ class SelfAttention(keras.layers.Layer):
 
     def _attend_with_dropout(self, query: Any, key: Any, value: Any, mask: Any) -> Any:
         """What the fused kernel computes, with dropout on the probabilities, which it cannot do."""
-        scores = ops.einsum("bqhd,bkhd->bhqk", query, key) / (self.hidden_dim // self.num_heads) ** 0.5
+        scores = ops.cast(ops.einsum("bqhd,bkhd->bhqk", query, key), "float32")
+        scores = scores / (self.hidden_dim // self.num_heads) ** 0.5
         if mask is not None:
-            scores = ops.where(mask, scores, ops.cast(-1e9 if scores.dtype != "float16" else -6e4, scores.dtype))
-        probabilities = ops.cast(ops.softmax(ops.cast(scores, "float32"), axis=-1), scores.dtype)
+            scores = ops.where(mask, scores, -1e9)
+        probabilities = ops.cast(ops.softmax(scores, axis=-1), value.dtype)
         return ops.einsum("bhqk,bkhd->bqhd", self.dropout(probabilities, training=True), value)
 
     def compute_output_spec(self, x: Any, padding_mask: Any = None, training: bool | None = None) -> Any:

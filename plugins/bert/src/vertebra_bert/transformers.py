@@ -42,11 +42,22 @@ _OTHER_ARCHITECTURE = {
     "add_cross_attention": (False, None),
     "position_embedding_type": ("absolute", None),
     "embedding_size": (None,),
-    "chunk_size_feed_forward": (0, None),
     "pruned_heads": ({}, None),
     "quantization_config": (None,),
 }
 """Fields that make another architecture of it, with the values that do not."""
+
+
+_COUNTS = (
+    "vocab_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "hidden_size",
+    "intermediate_size",
+    "max_position_embeddings",
+    "type_vocab_size",
+)
+_MOST, _MOST_LAYERS = 2**24, 1_000
 
 
 class BertTransformers(Translation):
@@ -63,6 +74,9 @@ class BertTransformers(Translation):
         fields = _DEFAULTS | {name: config[name] for name in _DEFAULTS if config.get(name) is not None}
         if fields["hidden_act"] not in list(_ACTIVATIONS):  # a list, because a config may hold what cannot be a key
             raise _refusal("hidden_act", fields["hidden_act"], f"expected one of {', '.join(sorted(_ACTIVATIONS))}")
+        _check_counts(fields)
+        # Left to follow `dropout`, it does so when from_preset(dropout=...) overrides that.
+        same_rates = fields["attention_probs_dropout_prob"] == fields["hidden_dropout_prob"]
         return {
             "vocabulary_size": fields["vocab_size"],
             "num_layers": fields["num_hidden_layers"],
@@ -70,7 +84,7 @@ class BertTransformers(Translation):
             "hidden_dim": fields["hidden_size"],
             "intermediate_dim": fields["intermediate_size"],
             "dropout": fields["hidden_dropout_prob"],
-            "attention_dropout": fields["attention_probs_dropout_prob"],
+            "attention_dropout": None if same_rates else fields["attention_probs_dropout_prob"],
             "max_sequence_length": fields["max_position_embeddings"],
             "num_segments": fields["type_vocab_size"],
             "activation": _ACTIVATIONS[fields["hidden_act"]],
@@ -103,6 +117,15 @@ class BertTransformers(Translation):
     def current_name(self, tensor: str) -> str:
         # Checkpoints that were converted from TensorFlow keep its names for the parts of layer normalisation.
         return tensor.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+
+
+def _check_counts(fields: Mapping[str, Any]) -> None:
+    """Refuses sizes that are none before anything is counted or built by them."""
+    for field in _COUNTS:
+        if type(fields[field]) is not int or not 0 < fields[field] <= _MOST:
+            raise _refusal(field, fields[field], f"expected an int from 1 to {_MOST}")
+    if fields["num_hidden_layers"] > _MOST_LAYERS:
+        raise _refusal("num_hidden_layers", fields["num_hidden_layers"], f"expected at most {_MOST_LAYERS}")
 
 
 def _dense(ours: str, theirs: str) -> dict[str, TensorRule]:

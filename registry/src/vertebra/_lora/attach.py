@@ -12,7 +12,7 @@ import keras
 from vertebra._catalog import STRATEGIES, catalog
 from vertebra._lora.sites import site_of
 from vertebra._weights.abstract import finish
-from vertebra._weights.naming import own_weights
+from vertebra._weights.naming import own_weights, weight_names
 from vertebra.errors import LoraStateError, LoraTargetError
 from vertebra.interfaces import LoraSite, LoraStrategy
 from vertebra.specs import LoraConfig, LoraReceipt
@@ -42,11 +42,18 @@ class Attached:
 
     config: LoraConfig
     adapters: dict[str, LoraAdapter]
+    base: str | None = None
+    """Fingerprint of the base weights as they were when the adapters were attached."""
 
-    def plan(self) -> dict[str, Any]:
+    def plan(self, model: Any) -> dict[str, Any]:
         """Returns plain data from which `Backbone.from_config` builds the same adapters, without their values."""
         config = {name: getattr(self.config, name) for name in self.config.__slots__}
-        return {"config": config, "layers": list(self.adapters)}
+        trained = [name for name, weight in weight_names(model).items() if weight.trainable and not self.holds(weight)]
+        return {"config": config, "layers": list(self.adapters), "base": self.base, "trained": trained}
+
+    def holds(self, weight: Any) -> bool:
+        """Says whether a weight is one of the adapters'."""
+        return any(weight is own for adapter in self.adapters.values() for own in adapter.weights)
 
 
 def prepare(targets: Mapping[str, Any], config: LoraConfig) -> Attached:
@@ -66,7 +73,8 @@ def attach(model: Any, targets: Mapping[str, Any], attached: Attached) -> None:
     for path, layer in targets.items():
         _hold(layer, attached.adapters[path])
     for layer in model._flatten_layers():
-        layer.train_function = layer.test_function = layer.predict_function = None  # compiled without the adapters
+        if isinstance(layer, keras.Model):  # what was compiled knows nothing of the adapters
+            layer.train_function = layer.test_function = layer.predict_function = None
         if layer is not model and _holds_adapter(layer):
             layer.get_config = _refuse_config
     finish(model)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 PREFIX = "base_model.model."
 _SETTINGS = "vertebra.adapter"
 _BASE = "vertebra.base"
-_ADAPTER_TENSOR = re.compile(r"(?P<module>.+)\.(?P<tensor>lora_[\w.]+)")
+_ADAPTER = ".lora_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +48,13 @@ class AdapterFile:
     """Values of base weights that were trained, by weight."""
 
 
-def save_adapter(backbone: Any, attached: Attached, filepath: str | Path, base: str) -> None:
+def save_adapter(backbone: Any, attached: Attached, filepath: str | Path) -> None:
     """Writes an adapter; `Backbone.save_lora_weights` documents it."""
     target = destination(filepath)
     names = AdapterNames(backbone)
     arrays = _collect(backbone, attached, names)
     settings = json.dumps({name: getattr(attached.config, name) for name in LoraConfig.__slots__})
-    metadata = {"format": "pt", _SETTINGS: settings, _BASE: base}
+    metadata = {"format": "pt", _SETTINGS: settings, _BASE: attached.base or ""}
     if target.suffix == ".safetensors":
         with replacing_file(target) as stage:
             _write(stage, arrays, metadata)
@@ -147,11 +146,12 @@ def _sort(path: Path, tensors: MappedTensors, names: AdapterNames) -> tuple[dict
     others: dict[str, Any] = {}
     unknown = []
     for name in tensors.header.entries:
-        found = _ADAPTER_TENSOR.fullmatch(name.removeprefix(PREFIX))
-        layer = names.layer(found["module"]) if found else None
-        weight = None if found else names.weight(name.removeprefix(PREFIX))
-        if found and layer is not None:
-            adapters.setdefault(layer, {})[found["tensor"]] = tensors.view(name)
+        plain = name.removeprefix(PREFIX)
+        module, found, tensor = plain.partition(_ADAPTER)
+        layer = names.layer(module) if found else None
+        weight = None if found else names.weight(plain)
+        if layer is not None:
+            adapters.setdefault(layer, {})[f"lora_{tensor}"] = tensors.view(name)
         elif weight is not None:
             others[weight] = tensors.view(name).T if names.rule(weight).transpose else tensors.view(name)
         else:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
+import numpy as np
 
 from vertebra._lora.attach import Attached
 from vertebra._lora.files import AdapterFile
 from vertebra._lora.sites import site_of
 from vertebra._weights.naming import weight_names
 from vertebra.errors import AdapterBaseError, AdapterMismatchError, LoraStateError
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 def check_base(file: AdapterFile, found: str) -> None:
@@ -104,6 +102,8 @@ def pair_values(file: AdapterFile, attached: Attached, backbone: Any) -> list[tu
             pairs.append((target, value))
     if wrong:
         raise AdapterMismatchError(file.path, "holds tensors of another shape", wrong)
+    if not all(np.isfinite(value.astype("float32")).all() for _, value in pairs):
+        raise AdapterMismatchError(file.path, "holds values that are no finite numbers")
     return pairs + list(zip(base_weights(file, backbone), file.others.values(), strict=True))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vertebra._catalog import STRATEGIES, catalog
 from vertebra._lora.attach import Attached
 from vertebra._lora.naming import AdapterNames
 from vertebra._weights.naming import layer_paths, own_weights
@@ -18,7 +19,8 @@ TENSORS = "adapter_model.safetensors"
 # Other ways to start change the base weights, too, so that the adapter alone is not what was trained.
 _STARTS = (None, True, False, "gaussian", "eva", "orthogonal")
 # What decides the mathematics and is honoured.
-_HONOURED = {"peft_type", "r", "lora_alpha", "lora_dropout", "use_dora", "use_rslora"}
+_SWITCHES = ("use_dora", "use_rslora")
+_HONOURED = {"peft_type", "r", "lora_alpha", "lora_dropout", *_SWITCHES}
 # What only describes, or only matters to whoever trains further with PEFT. `auto_mapping` and `megatron_core` name
 # modules that PEFT would import: here they are text.
 _DESCRIPTIVE = {
@@ -54,12 +56,11 @@ def config_from_peft(path: Path, config: Mapping[str, Any] | None) -> LoraConfig
     if start not in _STARTS:
         raise LoraConfigError(path, "init_lora_weights", start, "a start that leaves the base weights as they are")
     _check_targets(path, config.get("target_modules"))
-    strategy = "dora" if config.get("use_dora") else "rslora" if config.get("use_rslora") else "lora"
     return LoraConfig(
         rank=config.get("r", 8),
         alpha=config.get("lora_alpha", 8),
         dropout=config.get("lora_dropout", 0.0),
-        strategy=strategy,
+        strategy=_strategy_of(path, {field: True for field in _SWITCHES if config.get(field)}),
     )
 
 
@@ -76,10 +77,26 @@ def config_to_peft(backbone: Any, attached: Attached, names: AdapterNames) -> di
         "modules_to_save": _fully_trained(backbone, names) or None,
         "bias": "none",
         "fan_in_fan_out": False,
-        "use_dora": config.strategy == "dora",
-        "use_rslora": config.strategy == "rslora",
         "task_type": None,
+        **dict.fromkeys(_SWITCHES, False),
+        **_fields_of(config.strategy),
     }
+
+
+def _strategy_of(path: Path, switches: Mapping[str, bool]) -> str:
+    for entry in catalog(STRATEGIES):
+        if entry.value.peft_fields == switches:
+            return entry.name
+    names = " and ".join(switches) or "plain LoRA"
+    raise LoraConfigError(path, names, True, "a variant that an installed LoRA strategy computes: install its plugin")
+
+
+def _fields_of(strategy: str) -> Mapping[str, bool]:
+    fields: Mapping[str, bool] | None = catalog(STRATEGIES).lookup(strategy).value.peft_fields
+    if fields is None:
+        expected = "one that PEFT has; name a .safetensors file to save this one"
+        raise LoraConfigError("PEFT folder", "strategy", strategy, expected)
+    return fields
 
 
 def _check_targets(path: Path, targets: Any) -> None:

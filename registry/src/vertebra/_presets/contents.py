@@ -9,6 +9,7 @@ from typing import Any
 from vertebra._presets.folder import PresetFolder
 from vertebra._weights.checkpoint import Checkpoint, open_checkpoint
 from vertebra._weights.matching import Match, match
+from vertebra._weights.safetensors import TensorEntry
 from vertebra.interfaces import Translation
 from vertebra.specs import TensorRule
 
@@ -38,31 +39,25 @@ class PresetContents:
         place, entries = checkpoint.path, checkpoint.entries
         if self.translation is None:
             return match(place, weights, entries, {name: TensorRule(name) for name in weights})
-        rules, ignored = translated_rules(self.translation, self.arguments, entries)
-        return match(place, weights, entries, rules, optional=self.translation.optional, ignored=ignored)
+        rules, own = translated_rules(self.translation, self.arguments, entries)
+        return match(place, weights, own, rules, optional=self.translation.optional)
 
 
 def translated_rules(
-    translation: Translation, arguments: Mapping[str, Any], tensors: Mapping[str, Any]
-) -> tuple[dict[str, TensorRule], list[str]]:
+    translation: Translation, arguments: Mapping[str, Any], entries: Mapping[str, TensorEntry]
+) -> tuple[dict[str, TensorRule], dict[str, TensorEntry]]:
     """Rewrites a translation's rules with the names that the tensors have in one checkpoint.
 
     Returns:
-        The rules, and globs of tensors that are not the backbone's: what the translation ignores and, if the
-        checkpoint puts the backbone under a prefix, everything outside it (a head).
+        The rules, and the tensors that are the backbone's: if the checkpoint puts it under a prefix, those outside it
+        are of a head.
     """
-    prefix = next((p for p in translation.prefixes if p and any(name.startswith(p) for name in tensors)), "")
-    present = {translation.current_name(name.removeprefix(prefix)): name for name in tensors if name.startswith(prefix)}
+    prefix = next((p for p in translation.prefixes if p and any(name.startswith(p) for name in entries)), "")
+    own = {name: entry for name, entry in entries.items() if name.startswith(prefix)}
+    present = {translation.current_name(name.removeprefix(prefix)): name for name in own}
     rules = {
         weight: TensorRule(present.get(rule.tensor, prefix + rule.tensor), rule.transpose)
         for weight, rule in translation.rules(arguments).items()
     }
-    ignored = [prefix + pattern for pattern in translation.ignored]
-    if prefix:
-        ignored += [_literal(name) for name in tensors if not name.startswith(prefix)]
-    return rules, ignored
-
-
-def _literal(name: str) -> str:
-    """Escapes a name so that, as a glob, it matches itself alone."""
-    return "".join(f"[{character}]" if character in "*?[" else character for character in name)
+    ignored = {prefix + name for name in translation.ignored}
+    return rules, {name: entry for name, entry in own.items() if name not in ignored}

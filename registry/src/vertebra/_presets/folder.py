@@ -59,18 +59,20 @@ def open_folder(preset: str | Path) -> PresetFolder:
         PresetRefusedError: a policy plugin refused it.
     """
     requested = str(preset)
-    handle = _rewrite(_locate(requested))
+    handle = _rewrite(_locate(requested, may_be_id=not isinstance(preset, Path)))
     _ask_policies(handle)
     source = _source(handle)
     if handle.revision is not None and not source.supports_revisions:
         raise HandleError(str(handle), f"the source of {handle.scheme}:// has no revisions")
+    if handle.path.startswith("/") and not source.supports_absolute_paths:
+        raise HandleError(str(handle), f"the path of a {handle.scheme}:// handle must not begin with '/'")
     return PresetFolder(requested, handle, source)
 
 
-def _locate(text: str) -> PresetHandle:
-    if "://" in text:
+def _locate(text: str, may_be_id: bool) -> PresetHandle:
+    if "://" in text and may_be_id:
         return PresetHandle.parse(text)
-    if text in presets():
+    if text in presets() and may_be_id:
         return PresetHandle.parse(presets().lookup(text).value[1].handle)
     for entry in catalog(SOURCES):
         handle = _ask_source(entry, text)

@@ -22,6 +22,7 @@ from vertebra.specs import LoadedPreset
 _BASE_ARGUMENTS = {"name": str, "trainable": bool, "dtype": object, "lora": dict | None}
 # Keras would import whatever the config of a dtype policy names; a preset may only name a policy.
 _AS_DATA = {"dtype": str}
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 log = logging.getLogger("vertebra")
 
 
@@ -34,11 +35,8 @@ def load_backbone(asked: type, preset: str | Path, load_weights: bool, overrides
     _check_arguments(backbone_class, contents.arguments, known | _AS_DATA, place)
     place = f"from_preset of {backbone_class.__name__}"
     _check_arguments(backbone_class, overrides, known, place, "Correct the argument")
-    arguments = {**contents.arguments, **overrides}
-    if load_weights:
-        backbone = _build_with_weights(backbone_class, contents, arguments)
-    else:
-        backbone = _build(backbone_class, contents, arguments)
+    build = _build_with_weights if load_weights else _build
+    backbone = build(backbone_class, contents, overrides)
     backbone._preset = str(contents.folder.handle)
     _tell_observers(contents, load_weights)
     return backbone
@@ -62,24 +60,28 @@ def _hint(error: UnknownNameError) -> str:
     return f" Installed with a similar name: {', '.join(error.suggestions)}" if error.suggestions else ""
 
 
-def _build(backbone_class: type, contents: PresetContents, arguments: dict[str, Any]) -> Any:
+def _build(backbone_class: type, contents: PresetContents, overrides: dict[str, Any]) -> Any:
     try:
-        return backbone_class.from_config(arguments)  # type: ignore[attr-defined]
+        return backbone_class.from_config(contents.arguments | overrides)  # type: ignore[attr-defined]
     except VertebraError:
         raise
     except Exception as error:  # whatever a constructor makes of values that it did not expect
-        reason = f"{type(error).__name__}: {error}"
-        raise config_error(contents.folder, f"{backbone_class.__name__} cannot be built from it ({reason})") from error
+        problem = f"{backbone_class.__name__} cannot be built from it ({type(error).__name__}: {error})"
+        if overrides:
+            given = ", ".join(f"{name}={value!r}" for name, value in overrides.items())
+            remedy = f"Check the arguments given to from_preset ({given}), and then the file"
+            raise config_error(contents.folder, problem, remedy) from error
+        raise config_error(contents.folder, problem) from error
 
 
-def _build_with_weights(backbone_class: type, contents: PresetContents, arguments: dict[str, Any]) -> Any:
+def _build_with_weights(backbone_class: type, contents: PresetContents, overrides: dict[str, Any]) -> Any:
     from vertebra._weights.abstract import abstract_build, finish, initialize
     from vertebra._weights.naming import weight_names
     from vertebra._weights.placing import place, place_seeds
 
     checkpoint = contents.open()
     with abstract_build() as created:
-        backbone = _build(backbone_class, contents, arguments)
+        backbone = _build(backbone_class, contents, overrides)
     weights = weight_names(backbone)
     found = contents.match(checkpoint, weights)
     runtime = _runtimes.bind()
@@ -126,11 +128,25 @@ def _check_arguments(
 
 
 def _annotations(backbone_class: type) -> dict[str, Any]:
-    constructor = backbone_class.__init__  # type: ignore[misc]
-    hints = typing.get_type_hints(constructor)
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    parameters = list(inspect.signature(constructor).parameters.values())[1:]
-    return {p.name: hints.get(p.name, object) for p in parameters if p.kind in named}
+    """Returns what a class's constructor takes, and what its bases' take as long as it passes `**kwargs` on."""
+    from vertebra.backbone import Backbone
+
+    found: dict[str, Any] = {}
+    for base in backbone_class.__mro__[: backbone_class.__mro__.index(Backbone)]:
+        constructor = vars(base).get("__init__")
+        parameters = list(inspect.signature(constructor).parameters.values())[1:] if constructor else []
+        hints = _hints(constructor)
+        found = {p.name: hints.get(p.name, object) for p in parameters if p.kind in _NAMED} | found
+        if constructor and all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            break
+    return found
+
+
+def _hints(constructor: Any) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(constructor) if constructor else {}
+    except NameError:  # annotated with what only a type checker imports
+        return {}
 
 
 def _fits(value: object, hint: Any) -> bool:

@@ -56,7 +56,7 @@ def write(backbone: Any, weights: Mapping[str, Any], stage: Path, max_shard_size
         stage: The folder.
         max_shard_size: Most gigabytes (10⁹ bytes) in a weights file, or None for no limit.
     """
-    config = {"vertebra_format": _VERSION, "backbone": type(backbone).__name__, "config": _plain_config(backbone)}
+    config = {"vertebra_format": _VERSION, "backbone": type(backbone).__name__, "config": plain_config(backbone)}
     (stage / CONFIG).write_bytes(dump_json(config))
     (stage / METADATA).write_bytes(dump_json(_metadata(weights)))
     layouts = {name: layout_of(name, str(variable.dtype), tuple(variable.shape)) for name, variable in weights.items()}
@@ -99,7 +99,7 @@ def _shard_name(number: int, count: int) -> str:
     return f"model-{number + 1:05}-of-{count:05}.safetensors"
 
 
-def _plain_config(backbone: Any) -> dict[str, Any]:
+def plain_config(backbone: Any) -> dict[str, Any]:
     """The constructor's arguments, without the dtype: floats follow the dtype policy of whoever loads them."""
     return {name: value for name, value in backbone.get_config().items() if name != "dtype"}
 

@@ -6,16 +6,19 @@ import contextlib
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from vertebra._atomic import destination, replacing_folder
+from vertebra._documents import read_json
 from vertebra._presets import native
 from vertebra._presets.folder import CONFIG
-from vertebra._presets.formats import WRITERS
+from vertebra._presets.formats import FORMATS, WRITERS
+from vertebra._weights.abstract import abstract_build
 from vertebra._weights.checkpoint import INDEX, WEIGHTS
 from vertebra._weights.naming import weight_names
-from vertebra.errors import PresetFormatError, PresetSaveError
+from vertebra.errors import PresetConfigError, PresetFormatError, PresetSaveError
 
 _OWNED = re.compile(rf"{CONFIG}|{native.METADATA}|{WEIGHTS}|{INDEX}|model-\d{{5}}-of-\d{{5}}\.safetensors")
 
@@ -30,6 +33,7 @@ def save_backbone(backbone: Any, preset_dir: str | Path, format: str, max_shard_
     target = destination(preset_dir)
     _check_target(target)
     weights = weight_names(backbone)
+    _check_rebuilds(target, backbone, weights)
     with replacing_folder(target) as stage:
         WRITERS[format](backbone, weights, stage, max_shard_size)
         _carry_over(target, stage)
@@ -40,8 +44,41 @@ def _check_target(target: Path) -> None:
         raise PresetSaveError(target, "a file stands there, and a preset is a folder", "Choose another path")
     if target == Path.cwd() or target in Path.cwd().parents:
         raise PresetSaveError(target, "it holds the current directory", "Save to a folder of its own")
-    if target.is_dir() and any(target.iterdir()) and not (target / CONFIG).is_file():
+    if target.is_dir() and any(target.iterdir()) and not _is_preset(target):
         raise PresetSaveError(target, "the folder holds other things and no preset", "Choose a new or empty folder")
+
+
+def _is_preset(folder: Path) -> bool:
+    try:
+        config = read_json(folder / CONFIG)
+    except (OSError, PresetConfigError):
+        return False
+    return any(module.recognises(config) for module in FORMATS.values())
+
+
+def _check_rebuilds(target: Path, backbone: Any, weights: Mapping[str, Any]) -> None:
+    """Builds, without values, what from_preset would build: nothing is replaced by a preset that cannot be read."""
+    try:
+        with abstract_build():
+            again = weight_names(type(backbone).from_config(native.plain_config(backbone)))
+    except Exception as error:
+        raise _not_rebuilt(target, f"its config does not build it again ({type(error).__name__}: {error})") from error
+    differ = {name for name in again.keys() | weights.keys() if _shape(again, name) != _shape(weights, name)}
+    if differ:
+        raise _not_rebuilt(target, f"its config builds other weights than it has: {', '.join(sorted(differ)[:5])}")
+
+
+def _shape(weights: Mapping[str, Any], name: str) -> tuple[int, ...] | None:
+    return tuple(weights[name].shape) if name in weights else None
+
+
+def _not_rebuilt(target: Path, problem: str) -> PresetSaveError:
+    return PresetSaveError(
+        target,
+        problem,
+        "Give every layer a name, and return all arguments of the constructor from get_config; quantised layers cannot "
+        "be saved in this format yet",
+    )
 
 
 def _carry_over(target: Path, stage: Path) -> None:

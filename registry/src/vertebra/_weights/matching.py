@@ -29,7 +29,6 @@ def match(
     rules: Mapping[str, TensorRule],
     *,
     optional: Iterable[str] = (),
-    ignored: Iterable[str] = (),
 ) -> Match:
     """Finds a tensor for every weight.
 
@@ -39,7 +38,6 @@ def match(
         entries: The checkpoint's tensors by name.
         rules: For each weight, where its value stands.
         optional: Globs of weights that a checkpoint may lack.
-        ignored: Globs of tensors that a checkpoint may have and that are not weights.
 
     Raises:
         WeightsMismatchError: a weight has no tensor, a tensor fills no weight, or a shape or kind of number differs.
@@ -48,7 +46,7 @@ def match(
     fresh = [name for name in missing if _any_match(name, optional)]
     sources = {name: rules[name] for name in weights if name not in missing}
     used = {rule.tensor for rule in sources.values()}
-    unused = [name for name in entries if name not in used and not _any_match(name, ignored)]
+    unused = [name for name in entries if name not in used]
     reshaped = [
         (name, want, have)
         for name, rule in sources.items()

@@ -16,6 +16,7 @@ class LocalSource(PresetSource):
     """Reads `./x`, `~/x`, any other path, and `file:///absolute/path`."""
 
     scheme = "file"
+    supports_absolute_paths = True
 
     def handle_for(self, text: str) -> PresetHandle | None:
         looks_like_path = text.startswith((".", "~")) or "/" in text or os.sep in text

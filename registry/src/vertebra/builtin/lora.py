@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from vertebra.interfaces import LoraSite, LoraStrategy
 from vertebra.specs import LoraConfig
@@ -17,6 +17,7 @@ class Lora(LoraStrategy):
     """
 
     name = "lora"
+    peft_fields: ClassVar[Mapping[str, bool] | None] = {}
 
     def build(self, adapter: Any, site: LoraSite, config: LoraConfig) -> None:
         import keras

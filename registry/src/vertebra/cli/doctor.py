@@ -14,11 +14,13 @@ from importlib import metadata
 from typing import Any
 
 from vertebra import _catalog
-from vertebra._catalog import RUNTIMES, catalog
-from vertebra._plugins import GROUP, registry
-from vertebra._settings import config_path
+from vertebra._catalog import RUNTIMES, Entry, catalog
+from vertebra._plugins import Plugin, find_installed, registry
+from vertebra._runtimes import unavailable_reason
+from vertebra._settings import config_path, settings
 from vertebra.cli.output import print_json
 from vertebra.errors import VertebraError
+from vertebra.interfaces import Runtime
 
 _PLUGIN_SECONDS = 10
 _RUNTIME_SECONDS = 120
@@ -34,7 +36,8 @@ class Finding:
     """One thing that was checked."""
 
     subject: str
-    ok: bool
+    ok: bool | None
+    """None if it did not end in time."""
     detail: str
 
 
@@ -75,32 +78,36 @@ def examine() -> Iterator[Finding]:
         yield Finding("contributions", False, str(error))
         return
     for entry in catalog(RUNTIMES):
-        yield _examine_runtime(entry.value)
+        yield _examine_runtime(entry)
 
 
 def _probe_plugins() -> Iterator[tuple[Finding, bool]]:
     """Imports each plugin alone, before this process does: one that hangs must not take the doctor with it."""
-    entries = sorted(metadata.entry_points(group=GROUP), key=lambda entry: entry.name)
+    admitted = [pair for pair in find_installed()[0] if not _is_blocked(pair[1])]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for entry, (ok, detail) in zip(entries, pool.map(_probe_plugin, entries), strict=True):
-            distribution = entry.dist.name if entry.dist else "unknown"
-            yield Finding(f"plugin {entry.name} of {distribution}", ok, detail), "seconds" not in detail
+        for (_, plugin), (ok, detail) in zip(admitted, pool.map(_probe_plugin, admitted), strict=True):
+            yield Finding(f"plugin {plugin.name} of {plugin.owner.distribution}", ok, detail), ok is not None
 
 
-def _probe_plugin(entry: metadata.EntryPoint) -> tuple[bool, str]:
-    ok, detail = _probe(_IMPORT, entry.module, _PLUGIN_SECONDS)
+def _is_blocked(plugin: Plugin) -> bool:
+    return any(plugin.matches(pattern) for pattern in settings().block)
+
+
+def _probe_plugin(pair: tuple[metadata.EntryPoint, Plugin]) -> tuple[bool | None, str]:
+    owner = pair[1].owner
+    ok, detail = _probe(_IMPORT, owner.module, _PLUGIN_SECONDS)
     if ok:
-        return True, f"{entry.module} can be imported"
-    name = entry.dist.name if entry.dist else entry.name
-    return False, f"{detail}; uninstall or update it, or leave it out with VERTEBRA_BLOCK={name}"
+        return True, f"{owner.module} can be imported"
+    return ok, f"{detail}; uninstall or update it, or leave it out with VERTEBRA_BLOCK={owner.distribution}"
 
 
-def _probe(code: str, argument: str, seconds: int) -> tuple[bool, str]:
+def _probe(code: str, argument: str, seconds: float) -> tuple[bool | None, str]:
+    """Returns whether the code ended well, None if it did not end in time, and the last line that it printed."""
     command = [sys.executable, "-c", code, argument]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
-        return False, f"did not finish in {seconds} seconds"
+        return None, f"did not finish in {seconds} seconds"
     lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
     return done.returncode == 0, lines[-1] if lines else f"ended with status {done.returncode}"
 
@@ -118,10 +125,10 @@ def _examine_contributions() -> Iterator[Finding]:
         yield Finding(title, True, ", ".join(names) if len(names) < 10 else f"{len(names)} installed")
 
 
-def _examine_runtime(runtime: Any) -> Finding:
-    subject = f"runtime {runtime.name}"
-    reason = runtime.unavailable_reason()
+def _examine_runtime(entry: Entry[Runtime]) -> Finding:
+    subject = f"runtime {entry.name}"
+    reason = unavailable_reason(entry)
     if reason is not None:
         return Finding(subject, False, reason)
-    ok, detail = _probe(_BIND, runtime.name, _RUNTIME_SECONDS)
+    ok, detail = _probe(_BIND, entry.name, _RUNTIME_SECONDS)
     return Finding(subject, ok, detail)

@@ -11,6 +11,7 @@ from typing import Any
 from vertebra import _catalog
 from vertebra._catalog import BACKBONES, RUNTIMES, SOURCES, STRATEGIES, Catalog, Entry, Kind, catalog
 from vertebra._plugins import registry
+from vertebra._runtimes import unavailable_reason
 from vertebra.cli.output import Row, print_rows
 
 
@@ -82,9 +83,9 @@ def _presets() -> list[Row]:
     ]
 
 
-def _runtime(runtime: Any) -> Row:
-    reason = runtime.unavailable_reason()
-    return {"name": runtime.name, "available": reason is None, "reason": reason}
+def _runtimes() -> list[Row]:
+    rows = [(entry, unavailable_reason(entry)) for entry in catalog(RUNTIMES)]
+    return [{"name": entry.name, "available": why is None, "reason": why} | _owner(entry) for entry, why in rows]
 
 
 def _complaints() -> list[str]:
@@ -122,6 +123,6 @@ LISTINGS = {
     "runtimes": Listing(
         "list runtimes and whether they can be used here",
         ("name", "available", "distribution", "version", "reason"),
-        _entries(RUNTIMES, _runtime),
+        _runtimes,
     ),
 }
