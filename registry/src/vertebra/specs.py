@@ -125,7 +125,7 @@ class DemoContext:
     """What `vertebra demo` gives the demo of an architecture."""
 
     runtimes: tuple[str, ...]
-    """Runtimes that can be used here, the one to start with first."""
+    """Runtimes that can be used here, in order of name; a demo may have its preference."""
     folder: Path
     """An existing folder for what the demo writes."""
 

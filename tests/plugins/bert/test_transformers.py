@@ -20,7 +20,7 @@ DEFAULTS = {
     "hidden_dim": 768,
     "intermediate_dim": 3072,
     "dropout": 0.1,
-    "attention_dropout": 0.1,
+    "attention_dropout": None,
     "max_sequence_length": 512,
     "num_segments": 2,
     "activation": "gelu",
@@ -50,7 +50,6 @@ def test_what_a_config_leaves_out_is_as_in_transformers(translation):
         ("num_attention_heads", 4, "num_heads"),
         ("hidden_size", 32, "hidden_dim"),
         ("intermediate_size", 64, "intermediate_dim"),
-        ("hidden_dropout_prob", 0.0, "dropout"),
         ("attention_probs_dropout_prob", 0.3, "attention_dropout"),
         ("max_position_embeddings", 16, "max_sequence_length"),
         ("type_vocab_size", 1, "num_segments"),
@@ -62,6 +61,21 @@ def test_what_a_config_leaves_out_is_as_in_transformers(translation):
 def test_a_field_is_honoured(field, value, argument, translation):
     assert translation.arguments({field: value}) == DEFAULTS | {argument: value}
     assert translation.arguments({field: None}) == DEFAULTS
+
+
+def test_attention_dropout_follows_dropout_only_where_the_two_are_the_same(translation):
+    same = translation.arguments({"hidden_dropout_prob": 0.3, "attention_probs_dropout_prob": 0.3})
+    assert (same["dropout"], same["attention_dropout"]) == (0.3, None)
+    other = translation.arguments({"hidden_dropout_prob": 0.0})
+    assert (other["dropout"], other["attention_dropout"]) == (0.0, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("num_hidden_layers", "3"), ("num_hidden_layers", 10**9), ("vocab_size", 0)]
+)
+def test_a_size_that_is_none_is_refused_by_name(field, value, translation):
+    with pytest.raises(PresetConfigError, match=field):
+        translation.arguments({field: value})
 
 
 @pytest.mark.parametrize(
@@ -89,7 +103,6 @@ def test_activations_that_compute_the_same_are_known(theirs, ours, translation):
         ("position_embedding_type", "relative_key"),
         ("position_embedding_type", "relative_key_query"),
         ("embedding_size", 128),
-        ("chunk_size_feed_forward", 2),
         ("pruned_heads", {"0": [1]}),
         ("quantization_config", {"bits": 4}),
         ("hidden_act", "quick_gelu"),
@@ -108,7 +121,7 @@ def test_a_field_that_makes_another_architecture_is_refused_by_name(field, value
     "harmless",
     [
         {"is_decoder": False, "add_cross_attention": False, "position_embedding_type": "absolute"},
-        {"chunk_size_feed_forward": 0, "pruned_heads": {}, "quantization_config": None},
+        {"chunk_size_feed_forward": 2, "pruned_heads": {}, "quantization_config": None},
         {"use_cache": True, "architectures": ["BertForMaskedLM"], "transformers_version": "4.0", "unheard_of": 1},
     ],
 )

@@ -76,14 +76,6 @@ def test_an_optional_weight_that_is_there_must_fit():
     assert caught.value.reshaped == [("kernel", (2, 3), (9, 9))]
 
 
-def test_ignored_tensors_may_be_there():
-    held = TENSORS | tensors(**{"head.weight": (1,), "position_ids": (512,)})
-    assert match("place", WEIGHTS, held, RULES, ignored=("head.*", "position_ids")).sources == RULES
-    with pytest.raises(WeightsMismatchError) as caught:
-        match("place", WEIGHTS, held, RULES, ignored=("HEAD.*", "position"))
-    assert caught.value.unused == ["head.weight", "position_ids"]
-
-
 @pytest.mark.parametrize(
     ("stored", "wanted", "fits"),
     [

@@ -133,12 +133,9 @@ class BertBackbone(Backbone):
         pooled = keras.layers.Dense(hidden_dim, "tanh", kernel_initializer=start, dtype=dtype, name="pooled_dense")
         outputs = {"sequence_output": x, "pooled_output": pooled(x[:, 0, :])}
         super().__init__(inputs=inputs, outputs=outputs, dtype=dtype, **kwargs)
-        self.token_embedding = token_embedding
-        self.position_embedding = position_embedding
-        self.segment_embedding = segment_embedding
-        self.embeddings_layer_norm = norm
-        self.transformer_layers = transformer_layers
-        self.pooled_dense = pooled
+        self.token_embedding, self.segment_embedding = token_embedding, segment_embedding
+        self.position_embedding, self.embeddings_layer_norm = position_embedding, norm
+        self.transformer_layers, self.pooled_dense = transformer_layers, pooled
         self.cls_token_index = 0
         self._arguments = arguments
         for name, value in arguments.items():

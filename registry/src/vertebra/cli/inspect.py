@@ -16,6 +16,8 @@ from vertebra._weights.safetensors import TensorEntry
 from vertebra.cli.output import bytes_text, print_json
 from vertebra.cli.tree import draw_tree
 
+_UNUSED = "(unused)/"
+
 
 def add_commands(commands: Any) -> None:
     """Adds the command."""
@@ -51,7 +53,7 @@ def inspect_preset(preset: str) -> dict[str, Any]:
         "owner": _owner(contents.backbone),
         "config": contents.arguments,
         "files": sorted(headers),
-        "parameters": sum(tensor["parameters"] for tensor in tensors),
+        "parameters": sum(tensor["parameters"] for tensor in tensors if not tensor["name"].startswith(_UNUSED)),
         "bytes": sum(by_dtype.values()),
         "bytes_by_dtype": by_dtype,
         "tensors": tensors,
@@ -65,7 +67,7 @@ def _named(contents: PresetContents, entries: Mapping[str, TensorEntry]) -> dict
     rules, _ = translated_rules(contents.translation, contents.arguments, entries)
     used = {rule.tensor for rule in rules.values()}
     named = {weight: entries[rule.tensor] for weight, rule in rules.items() if rule.tensor in entries}
-    return named | {f"(unused)/{tensor}": entry for tensor, entry in entries.items() if tensor not in used}
+    return named | {f"{_UNUSED}{tensor}": entry for tensor, entry in entries.items() if tensor not in used}
 
 
 def _describe(name: str, entry: TensorEntry) -> dict[str, Any]:
