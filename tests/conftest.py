@@ -24,6 +24,7 @@ def pytest_configure(config):
     if runtime != "none":
         os.environ["VERTEBRA_RUNTIME"] = runtime
         os.environ["KERAS_BACKEND"] = runtime  # test modules may import Keras before anything of Vertebra
+        os.environ["OMP_NUM_THREADS"] = "1"  # the models are so small that threads would mostly wait for each other
         os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # most of the time would go into optimising what runs once
 
 
