@@ -220,3 +220,13 @@ def test_compiled_does_not_change_the_backbone(still, inputs, values, agrees):
     assert all(np.array_equal(before[name], after[name]) for name in before)
     assert still.trainable_weights
     assert all(getattr(variable.value, "requires_grad", True) for variable in still.trainable_weights)
+
+
+def test_a_compiled_backbone_takes_inputs_by_their_names_however_they_come(backbone, inputs, run):
+    compiled = vertebra.compile(backbone)
+    expected = run(backbone)["sequence_output"]
+    turned = dict(reversed(inputs.items()))
+    for given in (inputs, turned, inputs):
+        assert np.allclose(keras.ops.convert_to_numpy(compiled(given)["sequence_output"]), expected, atol=1e-5)
+    with pytest.raises(ValueError):  # as without compiling
+        compiled({f"wrong_{name}": array for name, array in inputs.items()})

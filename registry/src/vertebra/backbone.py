@@ -234,10 +234,10 @@ class Backbone(keras.Model):  # type: ignore[misc]
         loading.check_tensors(file, self, layers, strategy)
         targets = {path: layers[path] for path in sorted(file.adapters)}
         attached = self._attached or self._prepare(targets, file.config)
-        if check_base:
-            loading.check_base(file, attached.base)
         if self._attached is not None:
             loading.check_same(file, self._attached, self)
+        if check_base:
+            loading.check_base(file, attached.base)
         values = loading.pair_values(file, attached, self)
         if self._attached is None:
             self._hold(targets, attached)

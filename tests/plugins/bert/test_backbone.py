@@ -128,9 +128,9 @@ def test_a_row_of_padding_alone_gives_numbers(arguments, run, inputs, dtype):
 
 
 @pytest.mark.parametrize("length", [1, 16])
-def test_lengths_up_to_the_number_of_positions(make, run, length):
+def test_lengths_up_to_the_number_of_positions(make, length):
     ids = np.ones((3, length), "int32")
-    outputs = run(make(), {"token_ids": ids, "segment_ids": ids - 1, "padding_mask": ids})
+    outputs = vertebra.compile(make())({"token_ids": ids, "segment_ids": ids - 1, "padding_mask": ids})
     assert outputs["sequence_output"].shape == (3, length, 16)
 
 
@@ -168,3 +168,10 @@ def test_the_constructor_takes_kerashubs_arguments_in_kerashubs_order():
     names = ["vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim", "dropout"]
     assert [config[name] for name in (*names, "max_sequence_length", "num_segments")] == [11, 1, 2, 4, 8, 0.2, 7, 3]
     assert backbone.cls_token_index == 0
+
+
+def test_a_row_of_padding_alone_gives_numbers_while_training_in_float16(arguments, inputs):
+    model = vertebra.models.BertBackbone(**arguments | {"dropout": 0.1}, dtype="float16")
+    padded = inputs | {"padding_mask": inputs["padding_mask"] * np.array([[1], [1], [0]], "int32")}
+    outputs = model(padded, training=True)["sequence_output"]
+    assert np.isfinite(keras.ops.convert_to_numpy(keras.ops.cast(outputs, "float32"))).all()

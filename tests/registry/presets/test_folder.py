@@ -225,3 +225,19 @@ def test_paths_pass_by_the_policies_too(add, preset):
     add("guard", vertebra_refuse_preset=lambda handle: "no local files" if handle.scheme == "file" else None)
     with pytest.raises(PresetRefusedError):
         open_folder(Path(preset))
+
+
+def test_a_source_with_a_root_of_its_own_is_not_given_absolute_paths(add, tmp_path):
+    source = ToySource(tmp_path)
+    add(vertebra_preset_sources=lambda: [source])
+    with pytest.raises(HandleError):
+        open_folder("toy:///etc")
+    assert source.asked == []
+
+
+def test_a_path_is_never_taken_for_an_id(add, tmp_path, monkeypatch):
+    presets = (PresetSpec("same", "toy://here", 1),)
+    add(vertebra_backbones=lambda: [BackboneSpec("ToyBackbone", "toy:ToyBackbone", presets)])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "same").mkdir()
+    assert open_folder(Path("same")).handle.scheme == "file"

@@ -145,7 +145,6 @@ def test_a_config_field_that_changes_the_mathematics_changes_the_outputs(copy, i
         {"embedding_size": 8},
         {"pruned_heads": {"0": [1]}},
         {"quantization_config": {"bits": 4}},
-        {"chunk_size_feed_forward": 4},
         {"hidden_size": "16"},
         {"hidden_dropout_prob": 1.5},
         {"num_attention_heads": 3},

@@ -1,0 +1,82 @@
+"""Nothing that was trained is lost, whichever way a backbone with an adapter is kept."""
+
+import numpy as np
+import pytest
+
+import vertebra
+from vertebra import LoraConfig
+from vertebra.builtin.lora import Lora
+from vertebra.errors import LoraConfigError
+
+pytestmark = pytest.mark.keras
+
+
+@pytest.fixture
+def trained(backbone, train):
+    """A backbone whose adapter, pooler and one adapted kernel were trained."""
+    backbone.enable_lora(2, seed=1)
+    backbone.get_layer("pooled_dense").trainable = True
+    backbone.transformer_layers[0].attention.query.trainable = True
+    train(backbone, steps=2)
+    return backbone
+
+
+def through_keras_file(backbone, folder):
+    backbone.save(folder / "model.keras")
+    return vertebra.load_model(folder / "model.keras")
+
+
+def through_preset(backbone, folder):
+    backbone.save_to_preset(folder / "preset")
+    return vertebra.Backbone.from_preset(folder / "preset")
+
+
+@pytest.mark.parametrize("keep", [through_keras_file, through_preset])
+def test_what_trained_beside_the_adapter_goes_on_training_and_is_saved(trained, keep, run, golden, tmp_path):
+    again = keep(trained, tmp_path)
+    names = {variable.path for variable in trained.trainable_variables}
+    assert len(again.trainable_variables) == len(trained.trainable_variables) == len(names)
+    again.save_lora_weights(tmp_path / "adapter.safetensors")
+    fresh = vertebra.Backbone.from_preset(golden / "transformers")
+    fresh.load_lora_weights(tmp_path / "adapter.safetensors")  # the base is the one it was attached to
+    for name, array in run(trained).items():
+        assert np.array_equal(run(fresh)[name], array)
+
+
+class Other(Lora):
+    name = "other"
+    peft_fields = None
+
+
+def test_a_strategy_that_peft_does_not_have_is_not_written_as_if_it_were_lora(backbone, monkeypatch, tmp_path):
+    from vertebra._lora import peft
+
+    backbone.enable_lora(2)
+    lookup = {"lora": Other()}
+    monkeypatch.setattr(
+        peft, "catalog", lambda kind: type("Found", (), {"lookup": lambda self, name: Entry(lookup[name])})()
+    )
+    with pytest.raises(LoraConfigError):
+        backbone.save_lora_weights(tmp_path / "folder")
+    assert not (tmp_path / "folder").exists()
+
+
+class Entry:
+    def __init__(self, value):
+        self.value = value
+
+
+def test_an_adapter_that_is_not_finite_is_refused(backbone, golden, tmp_path, values):
+    backbone.enable_lora(2)
+    backbone.trainable_variables[0].assign(np.full(backbone.trainable_variables[0].shape, np.nan, "float32"))
+    backbone.save_lora_weights(tmp_path / "adapter.safetensors")
+    fresh = vertebra.Backbone.from_preset(golden / "transformers")
+    before = values(fresh)
+    with pytest.raises(vertebra.errors.AdapterMismatchError):
+        fresh.load_lora_weights(tmp_path / "adapter.safetensors")
+    assert values(fresh).keys() == before.keys()
+
+
+def test_default_targets_have_kerashubs_name(backbone):
+    assert backbone.default_lora_layer_names() == ["query", "value"]
+    assert LoraConfig(2).scale == 1
