@@ -1,4 +1,4 @@
-"""Every exception and its wording: one root, typed, with the parts kept as attributes."""
+"""Every exception, and the frame of its message: one root, typed, with the parts kept as attributes."""
 
 from __future__ import annotations
 
