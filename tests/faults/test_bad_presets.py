@@ -523,7 +523,9 @@ def test_a_save_that_is_killed_leaves_the_old_preset_or_the_new_one(tmp_path, ar
         for _ in range(RUNS):
             print("next", file=parent.stdin, flush=True)
             saver = int(parent.stdout.readline())
+            deadline = time.monotonic() + 30
             while len(list(tmp_path.iterdir())) == 1 + interrupted:  # until it has begun to write
+                assert time.monotonic() < deadline
                 time.sleep(0.001)
             time.sleep(random.uniform(0, 0.02))
             os.kill(saver, signal.SIGKILL)
