@@ -35,9 +35,8 @@ demo: setup
 test: setup
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest --runtime none --cov --cov-report=
-	$(BIN)/python -m pytest --runtime torch --cov --cov-report=
-	$(BIN)/python -m pytest --runtime jax --cov --cov-report=
-	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m pytest --runtime torch --cov --cov-append --cov-report=
+	$(BIN)/python -m pytest --runtime jax --cov --cov-append --cov-report=
 	$(BIN)/python -m coverage report
 
 check: setup
