@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 import threading
@@ -86,6 +85,8 @@ def _chosen() -> str:
 
 
 def _saved_backend() -> str:
+    import json  # only who has chosen nothing else pays for it
+
     home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")  # noqa: PTH111 (users without one)
     try:
         saved = json.loads(Path(home, "keras.json").read_text(encoding="utf-8"))

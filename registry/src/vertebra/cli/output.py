@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +21,8 @@ def print_rows(rows: Sequence[Row], columns: Sequence[str], as_json: bool) -> No
 
 def print_json(value: object) -> None:
     """Prints a value as indented JSON."""
+    import json  # tables do without
+
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
