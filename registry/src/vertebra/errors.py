@@ -204,6 +204,17 @@ class PresetFormatError(PresetError, ValueError):
         super().__init__(f"{place}: {problem}. Formats that can be used here: {', '.join(known) or 'none'}.")
 
 
+class FormatLimitError(PresetError, ValueError):
+    """A preset format has no way to say what a backbone computes."""
+
+    def __init__(self, format: str, argument: str, value: object, problem: str) -> None:
+        self.format, self.argument, self.value, self.problem = format, argument, value, problem
+        super().__init__(
+            f"The {format} format cannot hold {argument}={value!r}: {problem}. "
+            "Nothing was written. Save in the native format, which holds every backbone."
+        )
+
+
 class PresetClassError(PresetError, TypeError):
     """A preset was loaded from a class that it does not belong to."""
 

@@ -62,7 +62,7 @@ class Translation(ABC):
     prefixes: ClassVar[tuple[str, ...]] = ("",)
     """What tensor names may begin with; a checkpoint with a head puts the backbone under a prefix of its own."""
     ignored: ClassVar[tuple[str, ...]] = ()
-    """Names of tensors, without prefix, that checkpoints may have and that are not weights."""
+    """Globs of tensors, without prefix, that checkpoints may have and that are not weights."""
     optional: ClassVar[tuple[str, ...]] = ()
     """Globs of weights that checkpoints may lack; they are newly initialised, and reported."""
 
@@ -72,6 +72,14 @@ class Translation(ABC):
 
         Raises:
             PresetConfigError: the config describes what the class cannot compute; the field is named.
+        """
+
+    @abstractmethod
+    def config(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the config that means these constructor arguments, which are all but the base class's.
+
+        Raises:
+            FormatLimitError: the format has no way to say an argument's value; the argument is named.
         """
 
     @abstractmethod

@@ -52,12 +52,31 @@ class FormatSpec:
 
 @dataclass(frozen=True, slots=True)
 class TensorRule:
-    """Where the value of a weight stands in a checkpoint."""
+    """Where the value of a weight stands in a checkpoint.
+
+    The tensor's axes are put in order first (`transpose` or `axes`); what results is given the weight's shape; if the
+    tensor holds several weights side by side, one `part` of the last axis is the weight's.
+
+    Examples:
+        >>> TensorRule("dense.weight", transpose=True)  # torch's Linear: outputs, inputs
+        >>> TensorRule("query/vars/0", shape=(8, 512, 64), axes=(1, 0, 2))  # heads first; the weight is 512 × 512
+        >>> TensorRule("c_attn.weight", part=(0, 3))  # query, key and value in one
+    """
 
     tensor: str
     """Name of the tensor."""
     transpose: bool = False
     """Whether its axes are in reverse order there."""
+    shape: tuple[int, ...] | None = None
+    """Its shape there, or None if that is the weight's but for the reversed axes and the other parts."""
+    axes: tuple[int, ...] | None = None
+    """The order in which the axes of `shape` are taken before they are joined or split into the weight's."""
+    part: tuple[int, int] | None = None
+    """Which of how many equal parts along the last axis, such as `(0, 3)` for the first of three."""
+
+    def __post_init__(self) -> None:
+        if self.axes is not None and (self.transpose or self.shape is None):
+            raise TypeError(f"TensorRule: axes={self.axes!r} needs shape, and excludes transpose")
 
 
 @dataclass(frozen=True, slots=True)

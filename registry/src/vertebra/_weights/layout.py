@@ -1,0 +1,80 @@
+"""Layout: how a weight lies in the tensor of a file, and the way there and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from vertebra.specs import TensorRule
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Shape = tuple[int, ...]
+
+
+def stored_shape(rule: TensorRule, weight: Shape) -> Shape:
+    """Returns the shape of the tensor that holds a weight of the given shape."""
+    if rule.shape is not None:
+        return rule.shape
+    whole = _whole(rule, weight)
+    return whole[::-1] if rule.transpose else whole
+
+
+def weight_shape(rule: TensorRule, stored: Shape) -> Shape | None:
+    """Returns the shape of the weight in a tensor of the given shape, or None if the rule alone does not tell."""
+    if rule.shape is not None:
+        return None
+    whole = stored[::-1] if rule.transpose else stored
+    if rule.part is None:
+        return whole
+    return (*whole[:-1], whole[-1] // rule.part[1]) if whole else None
+
+
+def fits(rule: TensorRule, weight: Shape, stored: Shape) -> bool:
+    """Says whether a tensor of a shape can hold a weight of another as the rule says."""
+    return stored_shape(rule, weight) == stored and math.prod(_whole(rule, weight)) == math.prod(stored)
+
+
+def take(rule: TensorRule, array: np.ndarray[Any, Any], weight: Shape) -> np.ndarray[Any, Any]:
+    """Returns a weight's value out of its tensor, as a view wherever the layout allows one."""
+    ordered = array.transpose(_axes(rule, array.ndim)).reshape(_whole(rule, weight))
+    if rule.part is None:
+        return ordered
+    index, width = rule.part[0], weight[-1]
+    return ordered[..., index * width : (index + 1) * width]
+
+
+def put(rules: Sequence[TensorRule], weights: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    """Returns the tensor that holds some weights, in the order of their parts; the inverse of `take`."""
+    import numpy as np
+
+    rule = rules[0]
+    whole = weights[0] if rule.part is None else np.concatenate(weights, axis=-1)
+    axes = _axes(rule, len(rule.shape or whole.shape))
+    shape = whole.shape if rule.shape is None else tuple(rule.shape[axis] for axis in axes)
+    if rule.shape is None and rule.transpose:
+        return whole.T
+    return whole.reshape(shape).transpose(np.argsort(axes))
+
+
+def holders(rules: Mapping[str, TensorRule]) -> dict[str, list[str]]:
+    """Returns, for each tensor, the weights that it holds, in the order of their parts."""
+    found: dict[str, list[str]] = {}
+    for weight, rule in rules.items():
+        found.setdefault(rule.tensor, []).append(weight)
+    return {tensor: sorted(weights, key=lambda name: rules[name].part or (0, 1)) for tensor, weights in found.items()}
+
+
+def _whole(rule: TensorRule, weight: Shape) -> Shape:
+    """The weight's shape, with all parts of its tensor side by side."""
+    if rule.part is None or not weight:
+        return weight
+    return (*weight[:-1], weight[-1] * rule.part[1])
+
+
+def _axes(rule: TensorRule, count: int) -> tuple[int, ...]:
+    if rule.axes is not None:
+        return rule.axes
+    return tuple(reversed(range(count))) if rule.transpose else tuple(range(count))
