@@ -11,6 +11,7 @@ import keras
 
 from vertebra import _runtimes
 from vertebra._catalog import BACKBONES, STRATEGIES, catalog
+from vertebra._weights.quantized import quantization_plan, quantize_as_planned
 from vertebra.errors import LoraStateError
 from vertebra.specs import LoraConfig, LoraReceipt, PresetSpec
 
@@ -127,6 +128,9 @@ class Backbone(keras.Model):  # type: ignore[misc]
             "trainable": self.trainable,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
         }
+        quantized = quantization_plan(self)
+        if quantized:
+            config["quantized"] = quantized
         if self._attached is not None:
             config["lora"] = self._attached.plan(self)
         return config
@@ -135,10 +139,11 @@ class Backbone(keras.Model):  # type: ignore[misc]
     def from_config(cls, config: dict[str, Any]) -> Any:
         """Builds a backbone from what `get_config` returned."""
         arguments = dict(config)
-        plan = arguments.pop("lora", None)
+        plan, quantized = arguments.pop("lora", None), arguments.pop("quantized", {})
         if isinstance(arguments.get("dtype"), dict):
             arguments["dtype"] = keras.dtype_policies.get(arguments["dtype"])
         backbone = cls(**arguments)
+        quantize_as_planned(backbone, quantized)
         if plan is not None:
             backbone._enable_planned_lora(plan)
             if not arguments.get("trainable", True):

@@ -13,6 +13,9 @@ def vertebra_backbones() -> list[BackboneSpec]:
             presets=PRESETS,
             formats={
                 "transformers": FormatSpec(("bert",), "vertebra_bert.transformers:BertTransformers"),
+                "kerashub": FormatSpec(
+                    ("keras_hub>BertBackbone", "keras_nlp>BertBackbone"), "vertebra_bert.kerashub:BertKerasHub"
+                ),
             },
             demo="vertebra_bert.demo:run",
         )

@@ -20,6 +20,21 @@ _ACTIVATIONS = {
     "tanh": "tanh",
 }
 """transformers' names of activations, for those that compute the same."""
+_WRITTEN_ACTIVATIONS = {name: name for name in ("gelu", "relu", "silu", "tanh")} | {"gelu_approximate": "gelu_new"}
+"""The name that is written for each of ours; releases of transformers that are years old know it, too."""
+_FIELDS = {
+    "vocabulary_size": "vocab_size",
+    "num_layers": "num_hidden_layers",
+    "num_heads": "num_attention_heads",
+    "hidden_dim": "hidden_size",
+    "intermediate_dim": "intermediate_size",
+    "dropout": "hidden_dropout_prob",
+    "max_sequence_length": "max_position_embeddings",
+    "num_segments": "type_vocab_size",
+    "layer_norm_epsilon": "layer_norm_eps",
+    "initializer_range": "initializer_range",
+}
+"""transformers' name of each argument that it has under another name and with the same meaning."""
 
 _DEFAULTS: dict[str, Any] = {
     "vocab_size": 30522,
@@ -77,19 +92,21 @@ class BertTransformers(Translation):
         _check_counts(fields)
         # Left to follow `dropout`, it does so when from_preset(dropout=...) overrides that.
         same_rates = fields["attention_probs_dropout_prob"] == fields["hidden_dropout_prob"]
-        return {
-            "vocabulary_size": fields["vocab_size"],
-            "num_layers": fields["num_hidden_layers"],
-            "num_heads": fields["num_attention_heads"],
-            "hidden_dim": fields["hidden_size"],
-            "intermediate_dim": fields["intermediate_size"],
-            "dropout": fields["hidden_dropout_prob"],
+        return {ours: fields[theirs] for ours, theirs in _FIELDS.items()} | {
             "attention_dropout": None if same_rates else fields["attention_probs_dropout_prob"],
-            "max_sequence_length": fields["max_position_embeddings"],
-            "num_segments": fields["type_vocab_size"],
             "activation": _ACTIVATIONS[fields["hidden_act"]],
-            "layer_norm_epsilon": fields["layer_norm_eps"],
-            "initializer_range": fields["initializer_range"],
+        }
+
+    def config(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        attention = arguments["attention_dropout"]
+        return {
+            "architectures": ["BertModel"],
+            "model_type": "bert",
+            **{theirs: arguments[ours] for ours, theirs in _FIELDS.items()},
+            "attention_probs_dropout_prob": arguments["dropout"] if attention is None else attention,
+            "hidden_act": _WRITTEN_ACTIVATIONS[arguments["activation"]],
+            "position_embedding_type": "absolute",
+            "pad_token_id": 0,
         }
 
     def rules(self, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:

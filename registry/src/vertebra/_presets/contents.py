@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 from vertebra._presets.folder import PresetFolder
-from vertebra._weights.checkpoint import Checkpoint, open_checkpoint
+from vertebra._weights.checkpoint import SAFETENSORS, Checkpoint, FileKind, open_checkpoint
 from vertebra._weights.matching import Match, match
 from vertebra._weights.safetensors import TensorEntry
 from vertebra.interfaces import Translation
@@ -25,10 +26,12 @@ class PresetContents:
     arguments: dict[str, Any]
     translation: Translation | None = None
     """None if tensors have the names of the weights themselves."""
+    files: FileKind = SAFETENSORS
+    """The kind of weights file."""
 
     def open(self) -> Checkpoint:
         """Maps the weights."""
-        return open_checkpoint(self.folder.names, self.folder.fetch)
+        return open_checkpoint(self.files, self.folder.names, self.folder.fetch)
 
     def match(self, checkpoint: Checkpoint, weights: Mapping[str, Any]) -> Match:
         """Finds the tensor that fills each weight.
@@ -56,8 +59,12 @@ def translated_rules(
     own = {name: entry for name, entry in entries.items() if name.startswith(prefix)}
     present = {translation.current_name(name.removeprefix(prefix)): name for name in own}
     rules = {
-        weight: TensorRule(present.get(rule.tensor, prefix + rule.tensor), rule.transpose)
+        weight: replace(rule, tensor=present.get(rule.tensor, prefix + rule.tensor))
         for weight, rule in translation.rules(arguments).items()
     }
-    ignored = {prefix + name for name in translation.ignored}
-    return rules, {name: entry for name, entry in own.items() if name not in ignored}
+    wanted = {rule.tensor for rule in rules.values()}
+    return rules, {name: own[name] for name in own if name in wanted or not _is_ignored(name, prefix, translation)}
+
+
+def _is_ignored(name: str, prefix: str, translation: Translation) -> bool:
+    return any(fnmatchcase(name.removeprefix(prefix), pattern) for pattern in translation.ignored)

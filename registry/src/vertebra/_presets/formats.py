@@ -9,7 +9,6 @@ from vertebra._presets.contents import PresetContents
 from vertebra._presets.folder import PresetFolder, config_error
 
 FORMATS: dict[str, ModuleType] = {module.NAME: module for module in (native, transformers)}
-WRITERS = {native.NAME: native.write}
 
 
 def read_contents(folder: PresetFolder) -> PresetContents:

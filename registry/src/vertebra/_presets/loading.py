@@ -19,7 +19,7 @@ from vertebra._presets.formats import read_contents
 from vertebra.errors import PresetClassError, PresetConfigError, UnknownNameError, VertebraError, close_names
 from vertebra.specs import LoadedPreset
 
-_BASE_ARGUMENTS = {"name": str, "trainable": bool, "dtype": object, "lora": dict | None}
+_BASE_ARGUMENTS = {"name": str, "trainable": bool, "dtype": object, "lora": dict | None, "quantized": dict}
 # Keras would import whatever the config of a dtype policy names; a preset may only name a policy.
 _AS_DATA = {"dtype": str}
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

@@ -13,8 +13,9 @@ from typing import Any
 from vertebra._atomic import destination, replacing_folder
 from vertebra._documents import read_json
 from vertebra._presets import native
+from vertebra._presets.draft import draft_of, plain_config
 from vertebra._presets.folder import CONFIG
-from vertebra._presets.formats import FORMATS, WRITERS
+from vertebra._presets.formats import FORMATS
 from vertebra._weights.abstract import abstract_build
 from vertebra._weights.checkpoint import INDEX, WEIGHTS
 from vertebra._weights.naming import weight_names
@@ -25,8 +26,8 @@ _OWNED = re.compile(rf"{CONFIG}|{native.METADATA}|{WEIGHTS}|{INDEX}|model-\d{{5}
 
 def save_backbone(backbone: Any, preset_dir: str | Path, format: str, max_shard_size: float | None) -> None:
     """Writes a preset folder; `Backbone.save_to_preset` documents it."""
-    if format not in WRITERS:
-        raise PresetFormatError("save_to_preset", f"format={format!r} cannot be written", list(WRITERS))
+    if format not in FORMATS:
+        raise PresetFormatError("save_to_preset", f"format={format!r} is not known", list(FORMATS))
     if max_shard_size is not None and not max_shard_size > 0:
         problem = f"max_shard_size={max_shard_size!r} is not a size above 0"
         raise PresetSaveError(preset_dir, problem, "Give gigabytes, or None for one file")
@@ -35,7 +36,7 @@ def save_backbone(backbone: Any, preset_dir: str | Path, format: str, max_shard_
     weights = weight_names(backbone)
     _check_rebuilds(target, backbone, weights)
     with replacing_folder(target) as stage:
-        WRITERS[format](backbone, weights, stage, max_shard_size)
+        FORMATS[format].write(draft_of(backbone, weights), stage, max_shard_size)
         _carry_over(target, stage)
 
 
@@ -60,7 +61,7 @@ def _check_rebuilds(target: Path, backbone: Any, weights: Mapping[str, Any]) -> 
     """Builds, without values, what from_preset would build: nothing is replaced by a preset that cannot be read."""
     try:
         with abstract_build():
-            again = weight_names(type(backbone).from_config(native.plain_config(backbone)))
+            again = weight_names(type(backbone).from_config(plain_config(backbone)))
     except Exception as error:
         raise _not_rebuilt(target, f"its config does not build it again ({type(error).__name__}: {error})") from error
     differ = {name for name in again.keys() | weights.keys() if _shape(again, name) != _shape(weights, name)}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from vertebra._catalog import BACKBONES, Entry, catalog
+from vertebra._documents import dump_json
 from vertebra._presets.contents import PresetContents
-from vertebra._presets.folder import PresetFolder, config_error
-from vertebra.interfaces import Translation
-from vertebra.specs import BackboneSpec, resolve_reference
+from vertebra._presets.draft import PresetDraft
+from vertebra._presets.folder import CONFIG, PresetFolder
+from vertebra._presets.foreign import express, find_owner, load_translation, translation_for
+from vertebra._weights.writing import Tensors, write_safetensors
 
 NAME = "transformers"
 
@@ -25,25 +27,25 @@ def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetContents:
     Raises:
         PresetConfigError: no installed backbone reads the model type, or a field cannot be honoured.
     """
-    model_type = config["model_type"]
-    claims = [entry for entry in catalog(BACKBONES).claims() if model_type in _identifiers(entry)]
-    if len(claims) != 1:
-        known = sorted(name for entry in catalog(BACKBONES) for name in _identifiers(entry))
-        owners = " and ".join(str(entry.owner) for entry in claims) or "no installed backbone"
-        raise config_error(
-            folder,
-            f"model_type {model_type!r} is read by {owners}; those that can be read: {', '.join(known)}",
-            "Install a plugin for this architecture, or block one of its owners",
-        )
-    translation = load_translation(claims[0].value)
-    return PresetContents(NAME, folder, claims[0].name, translation.arguments(config), translation)
+    owner = find_owner(folder, NAME, "model_type", config["model_type"])
+    translation = load_translation(owner.value, NAME)
+    return PresetContents(NAME, folder, owner.name, translation.arguments(config), translation)
 
 
-def load_translation(spec: BackboneSpec) -> Translation:
-    """Imports the translation between this format and an architecture."""
-    translation: Translation = resolve_reference(spec.formats[NAME].translation)()
-    return translation
+def write(draft: PresetDraft, stage: Path, max_shard_size: float | None) -> None:
+    """Writes config and weights as transformers does.
+
+    Raises:
+        PresetFormatError: no plugin says how the class is written in this format.
+        FormatLimitError: the format cannot hold something that the draft has.
+    """
+    _, translation = translation_for(draft.backbone, NAME)
+    config, tensors = express(draft, NAME, translation)
+    (stage / CONFIG).write_bytes(dump_json(config | {"dtype": _widest(tensors)}))
+    write_safetensors(tensors, stage, max_shard_size)
 
 
-def _identifiers(entry: Entry[BackboneSpec]) -> tuple[str, ...]:
-    return entry.value.formats[NAME].identifiers if NAME in entry.value.formats else ()
+def _widest(tensors: Tensors) -> str:
+    """The dtype that transformers loads all tensors in."""
+    sizes = {entry.dtype: len(entry.dtype) for entry in tensors.layouts.values()}
+    return "float32" if "float32" in sizes or len(sizes) > 1 else next(iter(sizes))

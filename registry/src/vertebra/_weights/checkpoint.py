@@ -1,11 +1,12 @@
-"""A checkpoint: the tensors of one safetensors file, or of the shards that an index names."""
+"""A checkpoint: the tensors of one weights file, or of the shards that an index names."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from vertebra._documents import parse_json
 from vertebra._weights.safetensors import Header, MappedTensors, TensorEntry, open_header
@@ -21,10 +22,33 @@ _MOST_SHARDS = 10_000
 _MOST_INDEX_BYTES = 16 * 2**20
 
 
+class MappedFile(Protocol):
+    """A weights file whose tensors are viewed in place."""
+
+    header: Header
+
+    def view(self, name: str) -> np.ndarray[Any, Any]:
+        """Returns a writable array over a tensor's bytes; writing to it never reaches the file."""
+
+    def release(self) -> None:
+        """Gives back the memory of what was viewed and not written to."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileKind:
+    """A kind of weights file: how its files are found, indexed and mapped."""
+
+    find: Callable[[set[str], Callable[[str], Path]], tuple[Path, list[str]]]
+    """From the names in a preset, and a function that returns a file's path, to the path to name in messages and the
+    names of the weights files."""
+    header: Callable[[Path], Header]
+    map: Callable[[Path], MappedFile]
+
+
 class Checkpoint:
     """All tensors of a preset, by name, each viewed in the file that holds it."""
 
-    def __init__(self, path: Path, files: Mapping[str, MappedTensors]) -> None:
+    def __init__(self, path: Path, files: Mapping[str, MappedFile]) -> None:
         self.path = path
         """The file, or the index."""
         self._files = {name: mapped for mapped in files.values() for name in mapped.header.entries}
@@ -36,25 +60,30 @@ class Checkpoint:
         """Returns a writable array over a tensor's bytes; writing to it never reaches the file."""
         return self._files[name].view(name)
 
+    def release(self, name: str) -> None:
+        """Gives back the memory of what was viewed, and not written to, in the file that holds a tensor."""
+        self._files[name].release()
 
-def open_checkpoint(names: set[str], fetch: Callable[[str], Path]) -> Checkpoint:
+
+def open_checkpoint(kind: FileKind, names: set[str], fetch: Callable[[str], Path]) -> Checkpoint:
     """Maps the weights of a preset folder.
 
     Args:
+        kind: The kind of weights file.
         names: Files that the preset has.
         fetch: Returns the local path of one of them.
 
     Raises:
         WeightsFileError: the weights are missing or unsound.
     """
-    path, shards = find_shards(names, fetch)
-    return Checkpoint(path, {name: MappedTensors(fetch(name)) for name in shards})
+    path, shards = kind.find(names, fetch)
+    return Checkpoint(path, {name: kind.map(fetch(name)) for name in shards})
 
 
-def read_headers(names: set[str], fetch: Callable[[str], Path]) -> dict[str, Header]:
+def read_headers(kind: FileKind, names: set[str], fetch: Callable[[str], Path]) -> dict[str, Header]:
     """Reads the headers of a preset's weights files, by file name, and nothing else of them."""
-    _, shards = find_shards(names, fetch)
-    return {name: open_header(fetch(name)) for name in shards}
+    _, shards = kind.find(names, fetch)
+    return {name: kind.header(fetch(name)) for name in shards}
 
 
 def find_shards(names: set[str], fetch: Callable[[str], Path]) -> tuple[Path, list[str]]:
@@ -91,3 +120,6 @@ def _read_index(path: Path) -> dict[str, str]:
     if len(set(weight_map.values())) > _MOST_SHARDS:
         raise WeightsFileError(path, f"it names more than {_MOST_SHARDS} shards")
     return weight_map
+
+
+SAFETENSORS = FileKind(find_shards, open_header, MappedTensors)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from vertebra._weights.layout import fits, stored_shape
 from vertebra._weights.safetensors import TensorEntry
 from vertebra.errors import WeightsMismatchError
 from vertebra.specs import TensorRule
@@ -48,9 +49,9 @@ def match(
     used = {rule.tensor for rule in sources.values()}
     unused = [name for name in entries if name not in used]
     reshaped = [
-        (name, want, have)
+        (name, stored_shape(rule, want), have)
         for name, rule in sources.items()
-        if (want := tuple(weights[name].shape)) != (have := _shape(entries[rule.tensor], rule))
+        if not fits(rule, want := tuple(weights[name].shape), have := entries[rule.tensor].shape)
     ]
     retyped = [
         f"{name} (needs {weights[name].dtype}, found {entries[rule.tensor].dtype})"
@@ -65,10 +66,6 @@ def match(
 
 def _any_match(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _shape(entry: TensorEntry, rule: TensorRule) -> tuple[int, ...]:
-    return tuple(reversed(entry.shape)) if rule.transpose else entry.shape
 
 
 def _convertible(stored: str, wanted: str) -> bool:

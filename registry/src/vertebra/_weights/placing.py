@@ -10,6 +10,7 @@ from keras.src.random.seed_generator import make_default_seed
 
 from vertebra._weights.abstract import give_value
 from vertebra._weights.checkpoint import Checkpoint
+from vertebra._weights.layout import take
 from vertebra.interfaces import Runtime
 from vertebra.specs import TensorRule
 
@@ -19,8 +20,9 @@ def place(
 ) -> None:
     """Fills each weight once, viewing the file wherever dtype and layout allow."""
     for name, rule in sources.items():
-        array = checkpoint.view(rule.tensor)
-        give_value(weights[name], runtime.tensor(array.T if rule.transpose else array, str(weights[name].dtype)))
+        variable = weights[name]
+        array = take(rule, checkpoint.view(rule.tensor), tuple(variable.shape))
+        give_value(variable, runtime.tensor(array, str(variable.dtype)))
 
 
 def place_seeds(runtime: Runtime, model: Any) -> None:

@@ -98,6 +98,10 @@ class MappedTensors:
         entry = self.header.entries[name]
         return np.ndarray(entry.shape, numpy_dtype(entry.dtype), buffer=self._memory, offset=entry.start)
 
+    def release(self) -> None:
+        """Gives back the memory of pages that were read and not written to; reading them again is always possible."""
+        release(self._memory)
+
 
 def open_header(path: Path) -> Header:
     """Reads a file's header, and nothing else of it.
@@ -171,6 +175,12 @@ def itemsize(dtype: str) -> int:
     if dtype == "bool" or dtype.startswith("float8"):
         return 1
     return 2 if dtype == "bfloat16" else int(dtype.lstrip("uintfloa")) // 8
+
+
+def release(memory: mmap.mmap) -> None:
+    """Gives back the memory of a read-only use of a mapping; what was written to its pages would be lost."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        memory.madvise(mmap.MADV_DONTNEED)
 
 
 def _open(path: Path) -> BinaryIO:

@@ -40,7 +40,7 @@ def _run(chosen: argparse.Namespace) -> int:
 def inspect_preset(preset: str) -> dict[str, Any]:
     """Returns what a preset holds, as plain data."""
     contents = read_contents(open_folder(preset))
-    headers = read_headers(contents.folder.names, contents.folder.fetch)
+    headers = read_headers(contents.files, contents.folder.names, contents.folder.fetch)
     entries = {name: entry for header in headers.values() for name, entry in header.entries.items()}
     tensors = [_describe(name, entry) for name, entry in _named(contents, entries).items()]
     by_dtype: dict[str, int] = {}

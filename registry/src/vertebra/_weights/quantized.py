@@ -1,0 +1,82 @@
+"""Quantised layers: how each was quantised by Keras, and giving a newly built layer the same variables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from vertebra._weights.naming import layer_paths
+from vertebra.errors import PresetConfigError
+
+_MODES = ("int8", "int4")
+_KERNELS = ("_kernel", "_embeddings")
+
+
+def quantization_plan(model: Any) -> dict[str, dict[str, Any]]:
+    """Returns how each quantised layer was quantised, by path.
+
+    Raises:
+        PresetConfigError: one was quantised in a way that cannot be done again from data alone.
+    """
+    if not any(_mode(layer) for layer in model._flatten_layers()):
+        return {}
+    return {path: _describe(path, layer) for path, layer in layer_paths(model).items() if _mode(layer)}
+
+
+def quantize_as_planned(model: Any, plan: Mapping[str, Mapping[str, Any]]) -> None:
+    """Gives layers the variables of quantised ones; what their values are is for the caller to fill in.
+
+    Each keeps the dtype policy that it was built with for what stays a float.
+
+    Raises:
+        PresetConfigError: the plan names a layer that cannot be quantised so.
+    """
+    layers = layer_paths(model)
+    for path, facts in plan.items():
+        if path not in layers or _kernel_of(layers[path]) is None:
+            raise PresetConfigError(f"Quantised layer {path!r}", "there is no such layer that can be quantised")
+        _quantize(path, layers[path], facts)
+
+
+def _mode(layer: Any) -> str | None:
+    mode: str | None = getattr(layer, "quantization_mode", None)
+    return mode if _kernel_of(layer) or mode not in _MODES else None
+
+
+def _kernel_of(layer: Any) -> str | None:
+    return next((name for name in _KERNELS if hasattr(layer, name)), None)
+
+
+def _describe(path: str, layer: Any) -> dict[str, Any]:
+    mode = _mode(layer)
+    if mode not in _MODES:
+        known = " and ".join(_MODES)
+        raise PresetConfigError(f"Layer {path!r}", f"it is quantised as {mode!r}; {known} can be saved", "Use one")
+    return {
+        "mode": mode,
+        "block_size": getattr(layer, "_int4_block_size", None) if mode == "int4" else None,
+        "quantize_inputs": getattr(layer, "inputs_quantizer", None) is not None,
+    }
+
+
+def _quantize(path: str, layer: Any, facts: Mapping[str, Any]) -> None:
+    mode, block, inputs = (facts.get(name) for name in ("mode", "block_size", "quantize_inputs"))
+    sound = mode in _MODES and isinstance(inputs, bool) and (block is None or (type(block) is int and block >= -1))
+    if not sound or len(facts) != 3:
+        raise PresetConfigError(f"Quantised layer {path!r}", f"it is described by {dict(facts)!r}")
+    quantizer = keras.quantizers.AbsMaxQuantizer(axis=-1) if inputs else None
+    kernel = str(_kernel_of(layer))
+    shape = tuple(getattr(layer, kernel).shape)
+    if mode == "int4":
+        config = keras.quantizers.Int4QuantizationConfig(block_size=block, activation_quantizer=quantizer)
+    else:
+        config = keras.quantizers.Int8QuantizationConfig(activation_quantizer=quantizer)
+    layer.quantization_config = config
+    layer._tracker.unlock()  # a built layer takes no variables until then
+    delattr(layer, kernel)
+    layer.quantized_build(shape, mode, config)
+    layer._tracker.lock()
+    name = f"int4/{-1 if block is None else block}" if mode == "int4" else mode
+    layer.dtype_policy = f"{name}_from_{layer.dtype_policy.name}"
