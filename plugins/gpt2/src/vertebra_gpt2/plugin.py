@@ -1,0 +1,21 @@
+"""What this distribution contributes."""
+
+from vertebra import BackboneSpec, FormatSpec, hookimpl
+from vertebra_gpt2.presets import PRESETS
+
+_KERASHUB_NAMES = ("keras_hub>GPT2Backbone", "keras_nlp>GPT2Backbone")  # the second from before the library's renaming
+
+
+@hookimpl
+def vertebra_backbones() -> list[BackboneSpec]:
+    return [
+        BackboneSpec(
+            name="GPT2Backbone",
+            backbone="vertebra_gpt2.backbone:GPT2Backbone",
+            presets=PRESETS,
+            formats={
+                "kerashub": FormatSpec(_KERASHUB_NAMES, "vertebra_gpt2.kerashub:GPT2KerasHub"),
+                "transformers": FormatSpec(("gpt2",), "vertebra_gpt2.transformers:GPT2Transformers"),
+            },
+        )
+    ]
