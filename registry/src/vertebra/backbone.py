@@ -69,7 +69,13 @@ class Backbone(keras.Model):  # type: ignore[misc]
 
     @classmethod
     def from_preset(
-        cls, preset: str | Path, load_weights: bool = True, *, runtime: str | None = None, **kwargs: Any
+        cls,
+        preset: str | Path,
+        load_weights: bool = True,
+        *,
+        runtime: str | None = None,
+        verify: bool = False,
+        **kwargs: Any,
     ) -> Any:
         """Builds the backbone that a preset describes.
 
@@ -81,6 +87,8 @@ class Backbone(keras.Model):  # type: ignore[misc]
             preset: A built-in preset id, a handle such as `file:///data/bert`, or the path of a preset folder.
             load_weights: Whether to load the weights; without them the backbone starts from random values.
             runtime: Name of the runtime; it must be the one that Keras runs on, if Keras is imported already.
+            verify: Whether to replay the preset's parity certificate: the small input and output that were stored
+                when it was saved. The output must be the same, within the rounding of the dtype.
             **kwargs: Arguments of the class's constructor, such as `dtype`, `trainable`, `name` or `dropout`,
                 that override what the preset says. Without `dtype`, floats follow Keras's dtype policy.
 
@@ -90,33 +98,51 @@ class Backbone(keras.Model):  # type: ignore[misc]
             PresetConfigError: the config or an override cannot be used.
             WeightsFileError: a weights file is missing or unsound.
             WeightsMismatchError: the weights are not those of the architecture.
+            CertificateError: `verify` was asked for, and there is no certificate or its output is another.
             RuntimeBoundError: Keras already runs on another backend.
         """
         _runtimes.bind(runtime)
         from vertebra._presets.loading import load_backbone
 
-        return load_backbone(cls, preset, load_weights, kwargs)
+        return load_backbone(cls, preset, load_weights, verify, kwargs)
 
     def save_to_preset(
-        self, preset_dir: str | Path, max_shard_size: float | None = 10, *, format: str = "native"
+        self,
+        preset_dir: str | Path,
+        max_shard_size: float | None = 10,
+        *,
+        format: str = "native",
+        certificate: bool = True,
     ) -> None:
         """Saves config and weights as a preset folder, which appears complete or not at all.
 
         An existing preset is replaced in one step; files in it that are not the preset's own, such as a tokenizer,
-        are kept. An attached LoRA adapter is saved with it.
+        are kept. In the native format, an attached LoRA adapter is saved with it, and so is how layers are quantised.
 
         Args:
             preset_dir: The folder.
             max_shard_size: Most gigabytes (10⁹ bytes) in one weights file, or None for a single file.
-            format: The preset format.
+            format: `native`; `kerashub`, which KerasHub loads; or `transformers`, which transformers loads.
+            certificate: Whether to store a small input and the output for it, which `from_preset(verify=True)` and
+                `vertebra verify` replay. It costs a forward pass of a few tokens.
 
         Raises:
             PresetSaveError: the folder cannot be written; what stood there is unchanged.
-            PresetFormatError: the format is not known.
+            PresetFormatError: the format is not known, or no plugin says how the class is written in it.
+            FormatLimitError: the format has no way to say something that the backbone computes.
         """
         from vertebra._presets.saving import save_backbone
 
-        save_backbone(self, preset_dir, format, max_shard_size)
+        save_backbone(self, preset_dir, format, max_shard_size, certificate)
+
+    def sample_inputs(self) -> Any:
+        """Returns a small input, always the same, in the structure of `inputs`: two short rows, the second padded.
+
+        A subclass whose inputs must satisfy more than their shapes and dtypes say returns its own.
+        """
+        from vertebra._presets.sample import sample_of
+
+        return sample_of(self)
 
     # === Configuration ===
 

@@ -237,6 +237,14 @@ class PresetSaveError(PresetError, OSError):
         return str(self.args[0])
 
 
+class CertificateError(PresetError):
+    """A preset's parity certificate is missing, or does not hold."""
+
+    def __init__(self, handle: object, problem: str, remedy: str) -> None:
+        self.handle, self.problem = handle, problem
+        super().__init__(f"Preset {str(handle)!r} cannot be vouched for: {problem}. {remedy}.")
+
+
 # === Weights ===
 
 

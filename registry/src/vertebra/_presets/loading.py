@@ -26,7 +26,9 @@ _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONL
 log = logging.getLogger("vertebra")
 
 
-def load_backbone(asked: type, preset: str | Path, load_weights: bool, overrides: dict[str, Any]) -> Any:
+def load_backbone(
+    asked: type, preset: str | Path, load_weights: bool, verify: bool, overrides: dict[str, Any]
+) -> Any:
     """Builds the backbone of a preset; `Backbone.from_preset` documents it."""
     contents = read_contents(open_folder(preset))
     backbone_class = _resolve_class(contents, asked)
@@ -37,6 +39,10 @@ def load_backbone(asked: type, preset: str | Path, load_weights: bool, overrides
     _check_arguments(backbone_class, overrides, known, place, "Correct the argument")
     build = _build_with_weights if load_weights else _build
     backbone = build(backbone_class, contents, overrides)
+    if verify:
+        from vertebra._presets.certificate import check
+
+        check(backbone, contents.folder)
     backbone._preset = str(contents.folder.handle)
     _tell_observers(contents, load_weights)
     return backbone

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,34 @@ from vertebra._weights.checkpoint import INDEX, WEIGHTS
 from vertebra._weights.naming import weight_names
 from vertebra.errors import PresetConfigError, PresetFormatError, PresetSaveError
 
-_OWNED = re.compile(rf"{CONFIG}|{native.METADATA}|{WEIGHTS}|{INDEX}|model-\d{{5}}-of-\d{{5}}\.safetensors")
+_OWNED = re.compile(
+    rf"{CONFIG}|{native.METADATA}|certificate\.safetensors|{WEIGHTS}|{INDEX}|model-\d{{5}}-of-\d{{5}}\.safetensors"
+    r"|model\.weights\.(h5|json)|model_\d{5}\.weights\.h5"
+)
 
 
-def save_backbone(backbone: Any, preset_dir: str | Path, format: str, max_shard_size: float | None) -> None:
+def save_backbone(
+    backbone: Any, preset_dir: str | Path, format: str, max_shard_size: float | None, certificate: bool
+) -> None:
     """Writes a preset folder; `Backbone.save_to_preset` documents it."""
+    target = check_request(preset_dir, format, max_shard_size)
+    weights = weight_names(backbone)
+    _check_rebuilds(target, backbone, weights)
+    with replacing_preset(target) as stage:
+        FORMATS[format].write(draft_of(backbone, weights), stage, max_shard_size)
+        if certificate:
+            from vertebra._presets.certificate import write_certificate
+
+            write_certificate(backbone, stage)
+
+
+def check_request(preset_dir: str | Path, format: str, max_shard_size: float | None) -> Path:
+    """Returns the absolute path to write to, after checking all that can be checked before.
+
+    Raises:
+        PresetFormatError: the format is not known.
+        PresetSaveError: a preset cannot be written there.
+    """
     if format not in FORMATS:
         raise PresetFormatError("save_to_preset", f"format={format!r} is not known", list(FORMATS))
     if max_shard_size is not None and not max_shard_size > 0:
@@ -33,10 +56,14 @@ def save_backbone(backbone: Any, preset_dir: str | Path, format: str, max_shard_
         raise PresetSaveError(preset_dir, problem, "Give gigabytes, or None for one file")
     target = destination(preset_dir)
     _check_target(target)
-    weights = weight_names(backbone)
-    _check_rebuilds(target, backbone, weights)
+    return target
+
+
+@contextlib.contextmanager
+def replacing_preset(target: Path) -> Iterator[Path]:
+    """Yields an empty folder that takes the target's place, with what others put into the preset that stood there."""
     with replacing_folder(target) as stage:
-        FORMATS[format].write(draft_of(backbone, weights), stage, max_shard_size)
+        yield stage
         _carry_over(target, stage)
 
 
@@ -77,8 +104,7 @@ def _not_rebuilt(target: Path, problem: str) -> PresetSaveError:
     return PresetSaveError(
         target,
         problem,
-        "Give every layer a name, and return all arguments of the constructor from get_config; quantised layers cannot "
-        "be saved in this format yet",
+        "Give every layer a name, and return all arguments of the constructor from get_config",
     )
 
 

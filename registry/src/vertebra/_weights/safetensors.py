@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from vertebra._documents import parse_json
+from vertebra._weights.files import lookalike, map_privately, open_file
 from vertebra.errors import WeightsFileError
 
 if TYPE_CHECKING:
@@ -47,14 +48,6 @@ DTYPES = {
 }
 """Names of dtypes in the file, and in Keras."""
 _CODES = {keras: code for code, keras in DTYPES.items()}
-_LOOKALIKES = {
-    b"version https://git-lfs": "a git-lfs pointer, not the file itself",
-    b"PK\x03\x04": "a zip archive or a torch checkpoint",
-    b"\x89HDF": "an HDF5 file",
-    b"\x80": "a pickle, which can run code and is never opened",
-    b"<": "a web page",
-    b"{": "a JSON file",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +80,9 @@ class MappedTensors:
     """
 
     def __init__(self, path: Path) -> None:
-        with _open(path) as file:
+        with open_file(path) as file:
             self.header = read_header(path, file)
-            self._memory = _map_privately(path, file)
+            self._memory = map_privately(path, file)
 
     def view(self, name: str) -> np.ndarray[Any, Any]:
         """Returns a writable array over a tensor's bytes in the mapping."""
@@ -109,7 +102,7 @@ def open_header(path: Path) -> Header:
     Raises:
         WeightsFileError: the file is missing or is not a sound safetensors file.
     """
-    with _open(path) as file:
+    with open_file(path) as file:
         return read_header(path, file)
 
 
@@ -183,26 +176,6 @@ def release(memory: mmap.mmap) -> None:
         memory.madvise(mmap.MADV_DONTNEED)
 
 
-def _open(path: Path) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except FileNotFoundError as error:
-        raise WeightsFileError(path, "it is missing") from error
-    except OSError as error:
-        raise WeightsFileError(path, f"it cannot be opened ({error.strerror})") from error
-
-
-def _map_privately(path: Path, file: BinaryIO) -> mmap.mmap:
-    try:
-        if not hasattr(mmap, "MAP_PRIVATE"):
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        # Without a reservation, a file larger than memory can be mapped: only pages that are written to cost any.
-        no_reserve = getattr(mmap, "MAP_NORESERVE", 0)
-        return mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE | no_reserve, mmap.PROT_READ | mmap.PROT_WRITE)
-    except (OSError, ValueError) as error:
-        raise WeightsFileError(path, f"it cannot be mapped ({error})", "Free some memory or its limit") from error
-
-
 def _write_tensor(file: BinaryIO, entry: TensorEntry, read: Callable[[], np.ndarray[Any, Any]]) -> None:
     import numpy as np
 
@@ -213,9 +186,8 @@ def _write_tensor(file: BinaryIO, entry: TensorEntry, read: Callable[[], np.ndar
 
 
 def _misfit(start: bytes, size: int, length: int) -> str:
-    for magic, meaning in _LOOKALIKES.items():
-        if start.startswith(magic):
-            return f"it is not a safetensors file; it looks like {meaning}"
+    if other := lookalike(start):
+        return f"it is not a safetensors file; it looks like {other}"
     if length > size - 8:
         return f"it is cut short or damaged: the header is said to have {length} bytes, and the file has {size}"
     return f"its header of {length} bytes is larger than the {_MOST_HEADER_BYTES} that are read"
