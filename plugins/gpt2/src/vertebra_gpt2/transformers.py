@@ -26,6 +26,23 @@ _ACTIVATIONS = {
 }
 """transformers' names of activations, for those that compute the same; the first of each is the one to write."""
 
+_FIELDS = {
+    "vocabulary_size": "vocab_size",
+    "num_layers": "n_layer",
+    "num_heads": "n_head",
+    "hidden_dim": "n_embd",
+    "intermediate_dim": "n_inner",
+    "dropout": "resid_pdrop",
+    "max_sequence_length": "n_positions",
+    "layer_norm_epsilon": "layer_norm_epsilon",
+    "initializer_range": "initializer_range",
+    "scale_attention": "scale_attn_weights",
+    "scale_attention_by_inverse_layer_index": "scale_attn_by_inverse_layer_idx",
+}
+"""transformers' name of each argument that means the same there."""
+_RATES = {"attention_dropout": "attn_pdrop", "embedding_dropout": "embd_pdrop"}
+"""The same for those that follow `dropout` where they are None."""
+
 _DEFAULTS: dict[str, Any] = {
     "vocab_size": 50257,
     "n_layer": 12,
@@ -84,43 +101,24 @@ class GPT2Transformers(Translation):
             known = ", ".join(sorted(_ACTIVATIONS))
             raise _refusal("activation_function", fields["activation_function"], f"expected one of {known}")
         _check_counts(fields)
-        return {
-            "vocabulary_size": fields["vocab_size"],
-            "num_layers": fields["n_layer"],
-            "num_heads": fields["n_head"],
-            "hidden_dim": fields["n_embd"],
-            "intermediate_dim": fields["n_inner"],
-            "dropout": fields["resid_pdrop"],
-            "attention_dropout": _unless_same(fields["attn_pdrop"], fields["resid_pdrop"]),
-            "embedding_dropout": _unless_same(fields["embd_pdrop"], fields["resid_pdrop"]),
-            "max_sequence_length": fields["n_positions"],
-            "activation": _ACTIVATIONS[fields["activation_function"]],
-            "layer_norm_epsilon": fields["layer_norm_epsilon"],
-            "initializer_range": fields["initializer_range"],
-            "scale_attention": fields["scale_attn_weights"],
-            "scale_attention_by_inverse_layer_index": fields["scale_attn_by_inverse_layer_idx"],
-        }
+        dropout = fields["resid_pdrop"]
+        # Left to follow `dropout`, a rate does so when from_preset(dropout=...) overrides that.
+        rates = {ours: None if fields[theirs] == dropout else fields[theirs] for ours, theirs in _RATES.items()}
+        activation = _ACTIVATIONS[fields["activation_function"]]
+        return {ours: fields[theirs] for ours, theirs in _FIELDS.items()} | rates | {"activation": activation}
 
     def config(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        dropout = arguments["dropout"]
-        # Where a float is meant, transformers refuses an int, such as a rate of 0.
+        fields = {theirs: arguments[ours] for ours, theirs in (_FIELDS | _RATES).items()}
+        for rate in _RATES.values():
+            if fields[rate] is None:
+                fields[rate] = arguments["dropout"]
+        # Where transformers expects a float, it refuses an int.
+        typed = {name: float(value) if type(_DEFAULTS[name]) is float else value for name, value in fields.items()}
         return {
-            "model_type": "gpt2",
             "architectures": ["GPT2Model"],
-            "vocab_size": arguments["vocabulary_size"],
-            "n_layer": arguments["num_layers"],
-            "n_head": arguments["num_heads"],
-            "n_embd": arguments["hidden_dim"],
-            "n_inner": arguments["intermediate_dim"],
-            "n_positions": arguments["max_sequence_length"],
-            "resid_pdrop": float(dropout),
-            "attn_pdrop": float(_else(arguments["attention_dropout"], dropout)),
-            "embd_pdrop": float(_else(arguments["embedding_dropout"], dropout)),
+            "model_type": "gpt2",
+            **typed,
             "activation_function": _activation_name(arguments["activation"]),
-            "layer_norm_epsilon": float(arguments["layer_norm_epsilon"]),
-            "initializer_range": float(arguments["initializer_range"]),
-            "scale_attn_weights": arguments["scale_attention"],
-            "scale_attn_by_inverse_layer_idx": arguments["scale_attention_by_inverse_layer_index"],
         }
 
     def rules(self, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
@@ -152,15 +150,6 @@ def _fields(config: Mapping[str, Any]) -> dict[str, Any]:
     if fields["n_inner"] is None and isinstance(fields["n_embd"], int):
         fields["n_inner"] = 4 * fields["n_embd"]
     return fields
-
-
-def _unless_same(rate: float, dropout: float) -> float | None:
-    # Left to follow `dropout`, it does so when from_preset(dropout=...) overrides that.
-    return None if rate == dropout else rate
-
-
-def _else(rate: float | None, dropout: float) -> float:
-    return dropout if rate is None else rate
 
 
 def _activation_name(activation: str) -> str:
