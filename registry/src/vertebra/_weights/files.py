@@ -1,0 +1,53 @@
+"""Files of weights: opening them, mapping them, and saying what a file is that should be one and is not."""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from vertebra.errors import WeightsFileError
+
+_LOOKALIKES = {
+    b"version https://git-lfs": "a git-lfs pointer, not the file itself",
+    b"PK\x03\x04": "a zip archive, such as a .keras file or a torch checkpoint",
+    b"\x89HDF": "an HDF5 file",
+    b"\x80": "a pickle, which can run code and is never opened",
+    b"<": "a web page",
+    b"{": "a JSON file",
+}
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Opens a file to be read.
+
+    Raises:
+        WeightsFileError: it is missing or cannot be opened.
+    """
+    try:
+        return path.open("rb")
+    except FileNotFoundError as error:
+        raise WeightsFileError(path, "it is missing") from error
+    except OSError as error:
+        raise WeightsFileError(path, f"it cannot be opened ({error.strerror})") from error
+
+
+def map_privately(path: Path, file: IO[bytes]) -> mmap.mmap:
+    """Maps an open file so that writing to the memory never reaches the file.
+
+    Raises:
+        WeightsFileError: it cannot be mapped.
+    """
+    try:
+        if not hasattr(mmap, "MAP_PRIVATE"):
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        # Without a reservation, a file larger than memory can be mapped: only pages that are written to cost any.
+        no_reserve = getattr(mmap, "MAP_NORESERVE", 0)
+        return mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE | no_reserve, mmap.PROT_READ | mmap.PROT_WRITE)
+    except (OSError, ValueError) as error:
+        raise WeightsFileError(path, f"it cannot be mapped ({error})", "Free some memory or its limit") from error
+
+
+def lookalike(start: bytes) -> str | None:
+    """Returns what a file looks like that starts with these bytes, if that is another kind of file."""
+    return next((meaning for magic, meaning in _LOOKALIKES.items() if start.startswith(magic)), None)

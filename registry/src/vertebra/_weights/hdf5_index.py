@@ -1,0 +1,181 @@
+"""The program that opens an HDF5 file, in a process of its own: the library is not safe on a hostile one.
+
+It reads the file from standard input, and a job from its only argument, a JSON object that `hdf5_process.py` writes.
+To standard output it writes the index, a JSON object with the dtype, shape and place of each dataset by its path, or
+the contents of the packed datasets. What is wrong with the file goes to standard error, with exit status 1.
+
+A dataset is packed if its bytes do not lie in the file as one piece: it is chunked, perhaps compressed, or compact.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+JOB = json.loads(sys.argv[1])
+sys.path += JOB["search"]  # the interpreter is isolated, and finds nothing but the standard library by itself
+
+import h5py  # type: ignore[import-untyped, unused-ignore]  # noqa: E402
+import numpy as np  # noqa: E402
+from h5py import h5d, h5g, h5l, h5o, h5s, h5t  # type: ignore[import-untyped, unused-ignore]  # noqa: E402
+
+_DTYPES = (
+    (h5t.IEEE_F16LE, "float16"),
+    (h5t.IEEE_F32LE, "float32"),
+    (h5t.IEEE_F64LE, "float64"),
+    (h5t.STD_I8LE, "int8"),
+    (h5t.STD_I16LE, "int16"),
+    (h5t.STD_I32LE, "int32"),
+    (h5t.STD_I64LE, "int64"),
+    (h5t.STD_U8LE, "uint8"),
+    (h5t.STD_U16LE, "uint16"),
+    (h5t.STD_U32LE, "uint32"),
+    (h5t.STD_U64LE, "uint64"),
+)
+_OTHER_TYPES = {
+    h5t.INTEGER: "integers of an unusual size or byte order",
+    h5t.FLOAT: "floats of an unusual size or byte order",
+    h5t.STRING: "text",
+    h5t.OPAQUE: "opaque bytes",
+    h5t.COMPOUND: "records or complex numbers",
+    h5t.REFERENCE: "references",
+    h5t.ENUM: "bools or another enumeration",
+    h5t.VLEN: "sequences of varying length",
+    h5t.ARRAY: "arrays",
+}
+
+
+def main() -> None:
+    """Does the job, and ends the process without tidying up, which on a damaged file would be one more danger."""
+    status = 0
+    try:
+        _limit_resources()
+        write = _write_contents if JOB["unpack"] else _write_index
+        write(h5py.File(open(0, "rb", buffering=0, closefd=False), "r"))  # noqa: SIM115
+        sys.stdout.flush()
+    except Exception as error:
+        sys.stderr.write(str(error) or type(error).__name__)
+        sys.stderr.flush()
+        status = 1
+    os._exit(status)
+
+
+def _limit_resources() -> None:
+    try:
+        import resource
+    except ImportError:  # Windows; the parent's time limit holds everywhere
+        return
+    limits = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_CPU: JOB["seconds"],
+        resource.RLIMIT_FSIZE: JOB["output"],
+        resource.RLIMIT_NOFILE: 3,  # nothing but the standard streams: no other file, no plugin, no network
+    }
+    if sys.platform == "linux":
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        limits[resource.RLIMIT_AS] = pages * resource.getpagesize() + JOB["memory"]
+    for kind, limit in limits.items():
+        hard = resource.getrlimit(kind)[1]
+        most = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(kind, (most, most))
+
+
+def _write_index(file: Any) -> None:
+    index = {path: _describe(path, dataset) for path, dataset in _datasets(file.id)}
+    sys.stdout.write(json.dumps(index, separators=(",", ":")))
+
+
+def _write_contents(file: Any) -> None:
+    for path, dataset in _datasets(file.id):
+        if _describe(path, dataset)["start"] is None:
+            contents = np.empty(_size(dataset), np.uint8)
+            dataset.read(h5s.ALL, h5s.ALL, contents, dataset.get_type())
+            sys.stdout.buffer.write(contents.data)
+            sys.stdout.buffer.write(bytes(-len(contents) % JOB["alignment"]))
+
+
+def _datasets(root: Any) -> Iterator[tuple[str, Any]]:
+    """Yields each dataset with its path; refuses links that are not plain, and objects that have two names."""
+    seen = {h5o.get_info(root).addr}
+    groups = [("", root)]
+    left = JOB["datasets"]
+    while groups:
+        parent, group = groups.pop()
+        for name in _names(parent, group):
+            path = parent + name
+            item = h5o.open(group, name.encode())
+            address = h5o.get_info(item).addr
+            _require(address not in seen, path, "is another name of an object that was met before")
+            seen.add(address)
+            if isinstance(item, h5g.GroupID):
+                _require(path.count("/") + 1 < JOB["depth"], path, f"is nested more than {JOB['depth']} deep")
+                groups.append((f"{path}/", item))
+            elif isinstance(item, h5d.DatasetID):
+                left -= 1
+                _require(left >= 0, path, f"comes after {JOB['datasets']} other datasets, the most that are read")
+                yield path, item
+
+
+def _names(parent: str, group: Any) -> list[str]:
+    found: list[tuple[bytes, int]] = []
+    group.links.iterate(lambda name, link: found.append((name, link.type)), info=True)
+    kinds = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "a link to another file"}
+    for name, kind in found:
+        path = parent + name.decode(errors="backslashreplace")
+        _require(kind == h5l.TYPE_HARD, path, f"is {kinds.get(kind, 'a link of an unknown kind')}")
+    return [name.decode() for name, _ in found]
+
+
+def _describe(path: str, dataset: Any) -> dict[str, Any]:
+    """Returns what the index says of a dataset; its start is None if it is packed."""
+    settings = dataset.get_create_plist()
+    layout, space = settings.get_layout(), dataset.get_space().get_simple_extent_type()
+    _require(layout != h5d.VIRTUAL, path, "is virtual: its data is in other datasets")
+    _require(not settings.get_external_count(), path, "has its data in other files")
+    _require(space in (h5s.SCALAR, h5s.SIMPLE), path, "is empty, without even a shape")
+    dtype, size = _dtype(path, dataset), _size(dataset)
+    if size and layout == h5d.CHUNKED:
+        _require_all_chunks(path, dataset, settings.get_chunk())
+    elif size:
+        stored = dataset.get_storage_size()
+        _require(stored == size, path, f"declares {size} bytes and stores {stored}")
+    start = dataset.get_offset() if layout == h5d.CONTIGUOUS else None
+    return {"dtype": dtype, "shape": dataset.shape, "start": start if size else 0}
+
+
+def _dtype(path: str, dataset: Any) -> str:
+    stored = dataset.get_type()
+    for plain, name in _DTYPES:
+        if stored == plain:
+            return name
+    # Keras stores bfloat16 as bytes without meaning, and says in an attribute what they are.
+    is_marked = stored.get_class() == h5t.OPAQUE and h5py.Dataset(dataset).attrs.get("dtype") == "bfloat16"
+    found = _OTHER_TYPES.get(stored.get_class(), "something unknown")
+    _require(is_marked and stored.get_size() == 2, path, f"holds {found}, expected little-endian floats or integers")
+    return "bfloat16"
+
+
+def _size(dataset: Any) -> int:
+    size: int = math.prod(dataset.shape) * dataset.get_type().get_size()
+    return size
+
+
+def _require_all_chunks(path: str, dataset: Any, chunk: tuple[int, ...]) -> None:
+    """Refuses a dataset of which parts were never written: the library would make them up, however large."""
+    needed = math.prod(-(-length // step) for length, step in zip(dataset.shape, chunk, strict=True))
+    written = dataset.get_num_chunks()
+    _require(written == needed, path, f"has {written} of its {needed} chunks")
+
+
+def _require(condition: bool, path: str, problem: str) -> None:
+    if not condition:
+        raise ValueError(f"dataset or group {path!r} {problem}")
+
+
+if __name__ == "__main__":
+    main()
