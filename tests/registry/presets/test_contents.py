@@ -29,17 +29,17 @@ def entries(*names):
 @pytest.mark.parametrize("module", ["dense", "old"])
 def test_names_are_found_with_and_without_prefix(prefix, module):
     name = f"{prefix}{module}.weight"
-    rules, own = translated_rules(Toy(), {}, entries(name, f"{prefix}position_ids"))
+    rules, own, _ = translated_rules(Toy(), {}, entries(name, f"{prefix}position_ids"))
     assert rules == {"dense/kernel": TensorRule(name, transpose=True)}
     assert own.keys() == {name}
 
 
 def test_a_head_is_outside_and_a_stranger_is_not():
-    _, own = translated_rules(Toy(), {}, entries("toy.dense.weight", "toy.stranger", "head.weight"))
+    _, own, _ = translated_rules(Toy(), {}, entries("toy.dense.weight", "toy.stranger", "head.weight"))
     assert own.keys() == {"toy.dense.weight", "toy.stranger"}
 
 
 def test_a_large_head_is_outside_as_a_whole():
     names = [f"toy.x{number}" for number in range(20_000)] + [f"y{number}" for number in range(20_000)]
-    _, own = translated_rules(Toy(), {}, entries(*names))
+    _, own, _ = translated_rules(Toy(), {}, entries(*names))
     assert len(own) == 20_000

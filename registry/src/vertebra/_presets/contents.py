@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import Any
 
 from vertebra._presets.folder import PresetFolder
 from vertebra._weights.checkpoint import SAFETENSORS, Checkpoint, FileKind, open_checkpoint
-from vertebra._weights.matching import Match, match
+from vertebra._weights.matching import Match, any_match, match
 from vertebra._weights.safetensors import TensorEntry
 from vertebra.interfaces import Translation
 from vertebra.specs import TensorRule
@@ -42,18 +41,19 @@ class PresetContents:
         place, entries = checkpoint.path, checkpoint.entries
         if self.translation is None:
             return match(place, weights, entries, {name: TensorRule(name) for name in weights})
-        rules, own = translated_rules(self.translation, self.arguments, entries)
-        return match(place, weights, own, rules, optional=self.translation.optional)
+        rules, own, outside = translated_rules(self.translation, self.arguments, entries)
+        found = match(place, weights, own, rules, optional=self.translation.optional)
+        return replace(found, outside=outside)
 
 
 def translated_rules(
     translation: Translation, arguments: Mapping[str, Any], entries: Mapping[str, TensorEntry]
-) -> tuple[dict[str, TensorRule], dict[str, TensorEntry]]:
+) -> tuple[dict[str, TensorRule], dict[str, TensorEntry], list[str]]:
     """Rewrites a translation's rules with the names that the tensors have in one checkpoint.
 
     Returns:
-        The rules, and the tensors that are the backbone's: if the checkpoint puts it under a prefix, those outside it
-        are of a head.
+        The rules; the tensors that are the backbone's; and the names of those that are not: if the checkpoint puts
+        the backbone under a prefix, what is outside is of a head.
     """
     prefix = next((p for p in translation.prefixes if p and any(name.startswith(p) for name in entries)), "")
     own = {name: entry for name, entry in entries.items() if name.startswith(prefix)}
@@ -63,8 +63,6 @@ def translated_rules(
         for weight, rule in translation.rules(arguments).items()
     }
     wanted = {rule.tensor for rule in rules.values()}
-    return rules, {name: own[name] for name in own if name in wanted or not _is_ignored(name, prefix, translation)}
-
-
-def _is_ignored(name: str, prefix: str, translation: Translation) -> bool:
-    return any(fnmatchcase(name.removeprefix(prefix), pattern) for pattern in translation.ignored)
+    ignored = [prefix + pattern for pattern in translation.ignored]
+    kept = {name: own[name] for name in own if name in wanted or not any_match(name, ignored)}
+    return rules, kept, [name for name in entries if name not in own]

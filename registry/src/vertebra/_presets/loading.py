@@ -16,6 +16,8 @@ from vertebra._plugins import registry
 from vertebra._presets.contents import PresetContents
 from vertebra._presets.folder import config_error, open_folder
 from vertebra._presets.formats import read_contents
+from vertebra._weights.checkpoint import Checkpoint
+from vertebra._weights.matching import Match
 from vertebra.errors import PresetClassError, PresetConfigError, UnknownNameError, VertebraError, close_names
 from vertebra.specs import LoadedPreset
 
@@ -23,6 +25,7 @@ _BASE_ARGUMENTS = {"name": str, "trainable": bool, "dtype": object, "lora": dict
 # Keras would import whatever the config of a dtype policy names; a preset may only name a policy.
 _AS_DATA = {"dtype": str}
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+_MOST_NAMES = 20
 log = logging.getLogger("vertebra")
 
 
@@ -31,10 +34,8 @@ def load_backbone(
 ) -> Any:
     """Builds the backbone of a preset; `Backbone.from_preset` documents it."""
     contents = read_contents(open_folder(preset))
-    backbone_class = _resolve_class(contents, asked)
+    backbone_class = class_of(contents, asked)
     known = {**_BASE_ARGUMENTS, **_annotations(backbone_class)}
-    place = f"config.json of {str(contents.folder.handle)!r}"
-    _check_arguments(backbone_class, contents.arguments, known | _AS_DATA, place)
     place = f"from_preset of {backbone_class.__name__}"
     _check_arguments(backbone_class, overrides, known, place, "Correct the argument")
     build = _build_with_weights if load_weights else _build
@@ -46,6 +47,19 @@ def load_backbone(
     backbone._preset = str(contents.folder.handle)
     _tell_observers(contents, load_weights)
     return backbone
+
+
+def class_of(contents: PresetContents, asked: type) -> type:
+    """Returns the class of a preset, after comparing what the config gives it with what it takes.
+
+    Raises:
+        PresetClassError: it is not the class that was asked for, or one derived from it.
+        PresetConfigError: no such class is installed, or an argument is unknown or of another type.
+    """
+    backbone_class = _resolve_class(contents, asked)
+    known = {**_BASE_ARGUMENTS, **_annotations(backbone_class)} | _AS_DATA
+    _check_arguments(backbone_class, contents.arguments, known, f"config.json of {str(contents.folder.handle)!r}")
+    return backbone_class
 
 
 def _resolve_class(contents: PresetContents, asked: type) -> type:
@@ -81,32 +95,51 @@ def _build(backbone_class: type, contents: PresetContents, overrides: dict[str, 
 
 
 def _build_with_weights(backbone_class: type, contents: PresetContents, overrides: dict[str, Any]) -> Any:
-    from vertebra._weights.abstract import abstract_build, finish, initialize
-    from vertebra._weights.naming import weight_names
+    from vertebra._weights.abstract import finish, initialize
     from vertebra._weights.placing import place, place_seeds
 
     checkpoint = contents.open()
-    with abstract_build() as created:
-        backbone = _build(backbone_class, contents, overrides)
-    weights = weight_names(backbone)
-    found = contents.match(checkpoint, weights)
     runtime = _runtimes.bind()
+    backbone, weights, found, created = build_abstract(backbone_class, contents, checkpoint, overrides)
     place(runtime, weights, checkpoint, found.sources)
     place_seeds(runtime, backbone)
     initialize(created)
     finish(backbone)
-    _report(contents, found.fresh, len(checkpoint.entries) - len(found.sources))
     return backbone
 
 
-def _report(contents: PresetContents, fresh: list[str], unused: int) -> None:
-    if fresh:
-        names = ", ".join(fresh)
+def build_abstract(
+    backbone_class: type, contents: PresetContents, checkpoint: Checkpoint, overrides: dict[str, Any]
+) -> tuple[Any, dict[str, Any], Match, list[Any]]:
+    """Builds a preset's backbone without values, and finds the tensor that fills each weight.
+
+    Returns:
+        The backbone, its weights by name, what fills them, and every variable that was created.
+
+    Raises:
+        PresetConfigError: the config does not build the class.
+        WeightsMismatchError: some weight or tensor has no counterpart.
+    """
+    from vertebra._weights.abstract import abstract_build
+    from vertebra._weights.naming import weight_names
+
+    with abstract_build() as created:
+        backbone = _build(backbone_class, contents, overrides)
+    weights = weight_names(backbone)
+    found = contents.match(checkpoint, weights)
+    _report(contents, found)
+    return backbone, weights, found, created
+
+
+def _report(contents: PresetContents, found: Match) -> None:
+    if found.fresh:
+        names = ", ".join(found.fresh)
         warnings.warn(
-            f"{contents.folder.handle} has no values for {names}: newly initialised, train them", stacklevel=5
+            f"{contents.folder.handle} has no values for {names}: newly initialised, train them", stacklevel=6
         )
-    if unused:
-        log.info("%s: %d tensors outside the backbone were left unread", contents.folder.handle, unused)
+    if found.outside:
+        names = ", ".join(found.outside[:_MOST_NAMES]) + (", …" if len(found.outside) > _MOST_NAMES else "")
+        log.warning("%s: %d tensors of its head were not used: %s", contents.folder.handle, len(found.outside), names)
 
 
 def _tell_observers(contents: PresetContents, load_weights: bool) -> None:

@@ -21,6 +21,8 @@ class Match:
     """For each weight, the tensor that fills it."""
     fresh: list[str] = field(default_factory=list)
     """Optional weights that the checkpoint does not have."""
+    outside: list[str] = field(default_factory=list)
+    """Tensors that are not the backbone's, such as those of a head."""
 
 
 def match(
@@ -44,7 +46,7 @@ def match(
         WeightsMismatchError: a weight has no tensor, a tensor fills no weight, or a shape or kind of number differs.
     """
     missing = [name for name in weights if name not in rules or rules[name].tensor not in entries]
-    fresh = [name for name in missing if _any_match(name, optional)]
+    fresh = [name for name in missing if any_match(name, optional)]
     sources = {name: rules[name] for name in weights if name not in missing}
     used = {rule.tensor for rule in sources.values()}
     unused = [name for name in entries if name not in used]
@@ -64,7 +66,8 @@ def match(
     return Match(sources, fresh)
 
 
-def _any_match(name: str, patterns: Iterable[str]) -> bool:
+def any_match(name: str, patterns: Iterable[str]) -> bool:
+    """Says whether a name matches one of some globs."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 

@@ -64,7 +64,7 @@ def _named(contents: PresetContents, entries: Mapping[str, TensorEntry]) -> dict
     """Names tensors by the weights they fill, in the architecture's order; others keep their names, as `(unused)`."""
     if contents.translation is None:
         return dict(entries)
-    rules, _ = translated_rules(contents.translation, contents.arguments, entries)
+    rules, _, _ = translated_rules(contents.translation, contents.arguments, entries)
     used = {rule.tensor for rule in rules.values()}
     named = {weight: entries[rule.tensor] for weight, rule in rules.items() if rule.tensor in entries}
     return named | {f"{_UNUSED}{tensor}": entry for tensor, entry in entries.items() if tensor not in used}

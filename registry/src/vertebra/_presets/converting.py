@@ -1,0 +1,136 @@
+"""Converting: from one preset folder to another, tensor by tensor; no model with values is ever built."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from vertebra import _runtimes
+from vertebra._presets.certificate import CERTIFICATE
+from vertebra._presets.contents import PresetContents
+from vertebra._presets.draft import PresetDraft, plain_config
+from vertebra._presets.folder import open_folder
+from vertebra._presets.formats import FORMATS, read_contents
+from vertebra._presets.loading import build_abstract, class_of
+from vertebra._presets.saving import check_request, replacing_preset
+from vertebra._weights.abstract import initialize
+from vertebra._weights.checkpoint import Checkpoint
+from vertebra._weights.layout import take
+from vertebra._weights.safetensors import layout_of, numpy_dtype
+from vertebra._weights.writing import Tensors
+from vertebra.backbone import Backbone
+from vertebra.errors import PresetFormatError
+from vertebra.specs import TensorRule
+
+DTYPES = ("float32", "float16", "bfloat16", "float64")
+_ASSETS = ("token", "vocab", "merges", "special_tokens", "preprocessor", "assets/", "README", "LICENSE")
+"""How the names of files begin that belong to a preset and hold no weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What was converted."""
+
+    source: str
+    target: Path
+    format: str
+    tensors: int
+    """Weights that were written."""
+    size: int
+    """Their bytes."""
+    certificate: bool
+    """Whether the source's parity certificate holds for the target, too, and went with it."""
+
+
+def convert_preset(
+    preset: str | Path,
+    target_dir: str | Path,
+    format: str = "native",
+    dtype: str | None = None,
+    max_shard_size: float | None = 10,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> Conversion:
+    """Writes a preset again, in another format or dtype; memory holds about one tensor at a time.
+
+    Args:
+        preset: What `from_preset` takes.
+        target_dir: The folder, which appears complete or not at all.
+        format: The format to write.
+        dtype: Dtype of the floats, or None to keep each as it is stored.
+        max_shard_size: Most gigabytes (10⁹ bytes) in one weights file, or None for a single file.
+        advance: Told the bytes that were written so far, and all there are.
+
+    Raises:
+        PresetError: as `from_preset` and `save_to_preset` do.
+    """
+    target = check_request(target_dir, format, max_shard_size)
+    if dtype not in (None, *DTYPES):
+        raise PresetFormatError("convert", f"dtype={dtype!r} is not a dtype of floats", list(DTYPES))
+    contents = read_contents(open_folder(preset))
+    _runtimes.bind()
+    draft = _draft(contents, dtype)
+    sizes = [entry.size for entry in draft.tensors.layouts.values()]
+    certified = dtype is None and CERTIFICATE in contents.folder.names
+    with replacing_preset(target) as stage:
+        FORMATS[format].write(replace(draft, tensors=_counted(draft.tensors, advance)), stage, max_shard_size)
+        _copy_assets(contents, stage, format, certified)
+    return Conversion(str(contents.folder.handle), target, format, len(sizes), sum(sizes), certified)
+
+
+def _draft(contents: PresetContents, dtype: str | None) -> PresetDraft:
+    checkpoint = contents.open()
+    backbone, weights, found, _ = build_abstract(class_of(contents, Backbone), contents, checkpoint, {})
+    initialize([weights[name] for name in found.fresh])
+    layouts, arrays = {}, {}
+    for name, variable in weights.items():
+        rule = found.sources.get(name)
+        stored = checkpoint.entries[rule.tensor].dtype if rule else str(variable.dtype)
+        wanted = dtype if dtype and "float" in stored else stored
+        layouts[name] = layout_of(name, wanted, tuple(variable.shape))
+        arrays[name] = _reader(checkpoint, rule, variable, wanted)
+    return PresetDraft(contents.backbone, plain_config(backbone), Tensors(layouts, arrays))
+
+
+def _reader(
+    checkpoint: Checkpoint, rule: TensorRule | None, variable: Any, dtype: str
+) -> Callable[[], np.ndarray[Any, Any]]:
+    def read() -> np.ndarray[Any, Any]:
+        if rule is None:
+            return np.asarray(keras.ops.convert_to_numpy(variable.value)).astype(numpy_dtype(dtype))
+        checkpoint.release(rule.tensor)  # what was read before this tensor
+        return take(rule, checkpoint.view(rule.tensor), tuple(variable.shape)).astype(numpy_dtype(dtype), copy=False)
+
+    return read
+
+
+def _counted(tensors: Tensors, advance: Callable[[int, int], None]) -> Tensors:
+    total = sum(entry.size for entry in tensors.layouts.values())
+    done = 0
+
+    def counting(name: str, read: Callable[[], np.ndarray[Any, Any]]) -> Callable[[], np.ndarray[Any, Any]]:
+        def counted() -> np.ndarray[Any, Any]:
+            nonlocal done
+            array = read()
+            done += tensors.layouts[name].size
+            advance(done, total)
+            return array
+
+        return counted
+
+    return replace(tensors, arrays={name: counting(name, read) for name, read in tensors.arrays.items()})
+
+
+def _copy_assets(contents: PresetContents, stage: Path, format: str, certified: bool) -> None:
+    """Copies what belongs to the preset beside its weights, where the other format understands the same files."""
+    names = [CERTIFICATE] if certified else []
+    if format in ("native", contents.format):
+        names += [name for name in contents.folder.names if name.startswith(_ASSETS)]
+    for name in sorted(names):
+        (stage / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(contents.folder.fetch(name), stage / name)
