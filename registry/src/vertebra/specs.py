@@ -122,6 +122,8 @@ class PresetFile:
     """Path below the preset's folder, with `/` between segments."""
     size: int
     """Bytes."""
+    path: Path | None = None
+    """Where it stands on this machine already, or None if it must be fetched."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,8 @@ class PresetFolder:
         self.requested = requested
         self.handle = source.resolve(handle)
         self._source = source
-        self.names = {file.name for file in source.files(self.handle)}
+        self.files = source.files(self.handle)
+        self.names = {file.name for file in self.files}
 
     def fetch(self, name: str) -> Path:
         """Returns the local path of a file of the preset."""

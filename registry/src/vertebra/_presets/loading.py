@@ -38,8 +38,8 @@ def load_backbone(
     known = {**_BASE_ARGUMENTS, **_annotations(backbone_class)}
     place = f"from_preset of {backbone_class.__name__}"
     _check_arguments(backbone_class, overrides, known, place, "Correct the argument")
-    build = _build_with_weights if load_weights else _build
-    backbone = build(backbone_class, contents, overrides)
+    make = _build_with_weights if load_weights else build
+    backbone = make(backbone_class, contents, overrides)
     if verify:
         from vertebra._presets.certificate import check
 
@@ -80,7 +80,12 @@ def _hint(error: UnknownNameError) -> str:
     return f" Installed with a similar name: {', '.join(error.suggestions)}" if error.suggestions else ""
 
 
-def _build(backbone_class: type, contents: PresetContents, overrides: dict[str, Any]) -> Any:
+def build(backbone_class: type, contents: PresetContents, overrides: dict[str, Any]) -> Any:
+    """Calls a class's constructor with what the config says, and overrides.
+
+    Raises:
+        PresetConfigError: the constructor refuses it.
+    """
     try:
         return backbone_class.from_config(contents.arguments | overrides)  # type: ignore[attr-defined]
     except VertebraError:
@@ -124,7 +129,7 @@ def build_abstract(
     from vertebra._weights.naming import weight_names
 
     with abstract_build() as created:
-        backbone = _build(backbone_class, contents, overrides)
+        backbone = build(backbone_class, contents, overrides)
     weights = weight_names(backbone)
     found = contents.match(checkpoint, weights)
     _report(contents, found)

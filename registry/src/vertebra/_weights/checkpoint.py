@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 _SHARD = re.compile(r"[A-Za-z0-9][\w.-]*\.safetensors")
+_USUAL_SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 _MOST_SHARDS = 10_000
 _MOST_INDEX_BYTES = 16 * 2**20
 
@@ -41,6 +42,8 @@ class FileKind:
     find: Callable[[set[str], Callable[[str], Path]], tuple[Path, list[str]]]
     """From the names in a preset, and a function that returns a file's path, to the path to name in messages and the
     names of the weights files."""
+    used: Callable[[set[str]], set[str]]
+    """From the names in a preset to those of its weights files and their index, without reading any."""
     header: Callable[[Path], Header]
     map: Callable[[Path], MappedFile]
 
@@ -122,4 +125,10 @@ def _read_index(path: Path) -> dict[str, str]:
     return weight_map
 
 
-SAFETENSORS = FileKind(find_shards, open_header, MappedTensors)
+def _used(names: set[str]) -> set[str]:
+    if WEIGHTS in names:
+        return {WEIGHTS}
+    return {name for name in names if name == INDEX or _USUAL_SHARD.fullmatch(name)}
+
+
+SAFETENSORS = FileKind(find_shards, _used, open_header, MappedTensors)

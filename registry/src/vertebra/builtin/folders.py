@@ -18,7 +18,7 @@ def list_files(handle: PresetHandle, folder: Path) -> list[PresetFile]:
     """
     try:
         items = [item for item in sorted(folder.iterdir()) if item.is_file()]
-        return [PresetFile(item.name, item.stat().st_size) for item in items]
+        return [PresetFile(item.name, item.stat().st_size, item) for item in items]
     except NotADirectoryError as error:
         raise PresetNotFoundError(handle, f"{folder} is a file, and a preset is a folder") from error
     except OSError as error:

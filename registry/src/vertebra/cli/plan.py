@@ -1,0 +1,52 @@
+"""`vertebra plan PRESET`: what a preset will cost, before anything is downloaded or allocated."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from typing import Any
+
+from vertebra._presets.planning import Plan, plan_preset
+from vertebra.cli.output import bytes_text, print_json
+
+
+def add_commands(commands: Any) -> None:
+    """Adds the command."""
+    text = "say what a preset takes to fetch, load and train, and whether it fits, without loading it"
+    parser = commands.add_parser("plan", help=text, description=text)
+    parser.add_argument("preset", help="a preset id, a handle or a path")
+    parser.add_argument("--dtype", help="dtype or dtype policy of the weights (default: float32)")
+    parser.add_argument("--runtime", help="ask whether it fits this runtime's first device (default: the memory)")
+    parser.add_argument("--lora-rank", type=int, metavar="RANK", help="a LoRA adapter on the architecture's targets")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_run)
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    plan = plan_preset(chosen.preset, chosen.dtype, chosen.runtime, chosen.lora_rank)
+    uses = _uses(plan)
+    if chosen.json:
+        print_json(asdict(plan) | {"fits": {name: plan.fits(needed) for name, needed in uses.items()}})
+        return 0
+    print(f"{plan.backbone} of {plan.handle} ({plan.format}), {plan.parameters:,} parameters")
+    print(f"  to fetch        {bytes_text(plan.to_fetch)} of {bytes_text(plan.files)}")
+    print(f"  weights         {bytes_text(plan.weights)}, of which {bytes_text(plan.converted)} is converted memory")
+    if plan.lora_parameters is not None:
+        print(f"  LoRA            {plan.lora_parameters:,} parameters")
+    for name, needed in uses.items():
+        print(f"  {name:<15} {bytes_text(needed)}: {_verdict(plan, needed)}")
+    print("Activations come on top: they depend on the batch.")
+    return 0
+
+
+def _uses(plan: Plan) -> dict[str, int]:
+    uses = {"run": plan.weights, "train all": plan.weights + plan.train_all}
+    if plan.train_lora is not None:
+        uses["train LoRA"] = plan.weights + plan.train_lora
+    return uses
+
+
+def _verdict(plan: Plan, needed: int) -> str:
+    if plan.free is None:
+        return f"how much is free on {plan.place} cannot be told"
+    return f"{'fits' if plan.fits(needed) else 'does not fit'} {plan.place}, {bytes_text(plan.free)} free"
