@@ -14,7 +14,9 @@ from vertebra.errors import WeightsFileError
 
 HDF5_WEIGHTS = "model.weights.h5"
 HDF5_INDEX = "model.weights.json"
+_USUAL_SHARD = re.compile(r"model_\d{5}\.weights\.h5")
 _SHARD = re.compile(r"[A-Za-z0-9][\w.-]*\.weights\.h5")
+_USUAL_SHARD = re.compile(r"model_\d{5}\.weights\.h5")
 _MOST_GROUPS = 100_000
 _MOST_SHARDS = 10_000
 _MOST_INDEX_BYTES = 16 * 2**20
@@ -88,4 +90,10 @@ def _check_shards(path: Path, groups: dict[str, set[str]], fetch: Callable[[str]
             homes[name] = shard
 
 
-HDF5 = FileKind(find_hdf5_shards, open_hdf5_header, MappedHdf5)
+def _used(names: set[str]) -> set[str]:
+    if HDF5_WEIGHTS in names:
+        return {HDF5_WEIGHTS}
+    return {name for name in names if name == HDF5_INDEX or _USUAL_SHARD.fullmatch(name)}
+
+
+HDF5 = FileKind(find_hdf5_shards, _used, open_hdf5_header, MappedHdf5)
