@@ -1,0 +1,567 @@
+"""Gemma 1 (arXiv:2403.08295) and Gemma 2 (arXiv:2408.00118): token embeddings, then a transformer decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import keras
+from keras import ops
+
+from vertebra import Backbone
+
+ACTIVATIONS = {
+    "gelu": lambda x: keras.activations.gelu(x, approximate=False),
+    "gelu_approximate": lambda x: keras.activations.gelu(x, approximate=True),
+    "relu": keras.activations.relu,
+    "silu": keras.activations.silu,
+    "tanh": keras.activations.tanh,
+}
+"""Activations of the gate of the feed-forward network, by the name that the constructor takes."""
+SLIDING, FULL = "sliding_attention", "full_attention"
+"""The two types of layers."""
+_SIZES = (
+    *("vocabulary_size", "num_layers", "num_query_heads", "num_key_value_heads"),
+    *("hidden_dim", "intermediate_dim", "head_dim", "sliding_window_size"),
+)
+_POSITIVE = ("layer_norm_epsilon", "rope_max_wavelength", "rope_scaling_factor")
+_POSITIVE_OR_NONE = (
+    *("attention_logit_soft_cap", "final_logit_soft_cap"),
+    *("query_pre_attention_scalar", "initializer_range"),
+)
+_BLOCK_ARGUMENTS = (
+    *("num_query_heads", "num_key_value_heads", "hidden_dim", "intermediate_dim", "head_dim"),
+    *("use_post_ffw_norm", "use_post_attention_norm", "attention_logit_soft_cap", "layer_norm_epsilon"),
+    *("dropout", "attention_dropout", "activation", "attention_bias", "initializer_range"),
+)
+_MOST_LAYERS = 1_000  # each costs milliseconds to build, before its weights are compared with any file
+_MOST = 2**31 - 1  # token ids and positions are int32
+
+
+@keras.saving.register_keras_serializable("vertebra_gemma")
+class GemmaBackbone(Backbone):
+    """A Gemma decoder.
+
+    Inputs, each of shape `(batch, length)` and dtype int32: `token_ids`; `padding_mask`, 1 for a token and 0 for
+    padding, which may stand at either end.
+
+    Output: the hidden states, of shape `(batch, length, hidden_dim)`. `token_embedding(states, reverse=True)` makes
+    logits of them, capped by `final_logit_soft_cap`.
+
+    KerasHub 0.32 takes `query_head_dim_normalize=False` and computes as if it were True, uses `layer_norm_epsilon` in
+    the last normalisation alone, and leaves `dropout` out after the feed-forward network; here they do what they say.
+
+    Args:
+        vocabulary_size: Number of tokens.
+        num_layers: Number of transformer layers.
+        num_query_heads: Number of heads of the queries.
+        num_key_value_heads: Number of heads of keys and values, each shared by as many query heads; it divides
+            `num_query_heads`.
+        hidden_dim: Width of the hidden states.
+        intermediate_dim: Width of the feed-forward network's gate and of what it gates, together: an even number.
+        head_dim: Width of a head: an even number.
+        query_head_dim_normalize: Whether attention scores are divided by the square root of `head_dim`, or else of
+            `hidden_dim // num_query_heads`, as in Gemma 2 27B.
+        use_post_ffw_norm: Whether the output of the feed-forward network is normalised, as in Gemma 2.
+        use_post_attention_norm: Whether the output of attention is normalised, as in Gemma 2.
+        attention_logit_soft_cap: Attention scores become `cap * tanh(scores / cap)`; None leaves them.
+        final_logit_soft_cap: The same for logits that `token_embedding` makes of hidden states.
+        use_sliding_window_attention: Whether some layers see a window only, as in Gemma 2.
+        sliding_window_size: How many tokens a sliding layer sees, counted back from each and including it.
+        layer_norm_epsilon: Added to the mean square in normalisation.
+        dropout: Dropout rate of attention probabilities and of the output of both parts of a layer, in [0, 1).
+        query_pre_attention_scalar: Number whose square root attention scores are divided by, or None for the one
+            that `query_head_dim_normalize` chooses.
+        rope_max_wavelength: Base of the wavelengths of rotary position embeddings (arXiv:2104.09864).
+        rope_scaling_factor: Positions are divided by it (arXiv:2306.15595).
+        activation: Activation of the feed-forward network's gate, a key of `ACTIVATIONS`.
+        attention_bias: Whether the projections of attention have biases.
+        attention_dropout: Dropout rate of the attention probabilities, or None for `dropout`.
+        layer_types: `"sliding_attention"` or `"full_attention"` for each layer; None lets the layers 0, 2, 4, … slide
+            if `use_sliding_window_attention`.
+        initializer_range: Standard deviation of newly initialised kernels and embeddings, or None for KerasHub's
+            choice: Glorot's for kernels, and `vocabulary_size ** -0.5` for embeddings.
+        **kwargs: `dtype`, `trainable` and `name`, as in `vertebra.Backbone`.
+
+    Raises:
+        ValueError: a number is out of range, does not divide another that it must, or arguments contradict each other.
+    """
+
+    lora_roles: ClassVar[Mapping[str, Sequence[str]]] = {
+        "attention.query": ("decoder_block_*/attention/query",),
+        "attention.key": ("decoder_block_*/attention/key",),
+        "attention.value": ("decoder_block_*/attention/value",),
+        "attention.output": ("decoder_block_*/attention/attention_output",),
+        "mlp.gate": ("decoder_block_*/ffw_gating",),
+        "mlp.up": ("decoder_block_*/ffw_gating_2",),
+        "mlp.down": ("decoder_block_*/ffw_linear",),
+        "embedding.token": ("token_embedding",),
+    }
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        num_layers: int,
+        num_query_heads: int,
+        num_key_value_heads: int,
+        hidden_dim: int,
+        intermediate_dim: int,
+        head_dim: int,
+        query_head_dim_normalize: bool = True,
+        use_post_ffw_norm: bool = False,
+        use_post_attention_norm: bool = False,
+        attention_logit_soft_cap: float | None = None,
+        final_logit_soft_cap: float | None = None,
+        use_sliding_window_attention: bool = False,
+        sliding_window_size: int = 4096,
+        layer_norm_epsilon: float = 1e-6,
+        dropout: float = 0,
+        dtype: Any = None,
+        *,
+        query_pre_attention_scalar: float | None = None,
+        rope_max_wavelength: float = 10_000.0,
+        rope_scaling_factor: float = 1.0,
+        activation: str = "gelu_approximate",
+        attention_bias: bool = False,
+        attention_dropout: float | None = None,
+        layer_types: Sequence[str] | None = None,
+        initializer_range: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        arguments = {
+            "vocabulary_size": vocabulary_size,
+            "num_layers": num_layers,
+            "num_query_heads": num_query_heads,
+            "num_key_value_heads": num_key_value_heads,
+            "hidden_dim": hidden_dim,
+            "intermediate_dim": intermediate_dim,
+            "head_dim": head_dim,
+            "query_head_dim_normalize": query_head_dim_normalize,
+            "use_post_ffw_norm": use_post_ffw_norm,
+            "use_post_attention_norm": use_post_attention_norm,
+            "attention_logit_soft_cap": attention_logit_soft_cap,
+            "final_logit_soft_cap": final_logit_soft_cap,
+            "use_sliding_window_attention": use_sliding_window_attention,
+            "sliding_window_size": sliding_window_size,
+            "layer_norm_epsilon": layer_norm_epsilon,
+            "dropout": dropout,
+            "query_pre_attention_scalar": query_pre_attention_scalar,
+            "rope_max_wavelength": rope_max_wavelength,
+            "rope_scaling_factor": rope_scaling_factor,
+            "activation": activation,
+            "attention_bias": attention_bias,
+            "attention_dropout": attention_dropout,
+            "layer_types": None if layer_types is None else list(layer_types),
+            "initializer_range": initializer_range,
+        }
+        _check(arguments)
+        inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "padding_mask")}
+        layers = _Layers(arguments, dtype)
+        super().__init__(inputs=inputs, outputs=layers.connect(**inputs), dtype=dtype, **kwargs)
+        self.token_embedding, self.layer_norm = layers.token_embedding, layers.final_normalization
+        self.transformer_layers = layers.decoder_blocks
+        self._arguments = arguments
+        for name, value in arguments.items():
+            setattr(self, name, value)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | self._arguments
+
+    @staticmethod
+    def get_layout_map(
+        device_mesh: keras.distribution.DeviceMesh,
+        model_parallel_dim_name: str = "model",
+        data_parallel_dim_name: str = "batch",
+    ) -> keras.distribution.LayoutMap:
+        """Returns how the weights are laid out over devices, for `keras.distribution.ModelParallel`.
+
+        Heads and the feed-forward network's width go along one axis of the mesh, `hidden_dim` along the other.
+
+        Raises:
+            ValueError: the mesh has no axis of a given name.
+        """
+        model, data = model_parallel_dim_name, data_parallel_dim_name
+        for name in (model, data):
+            if name not in device_mesh.axis_names:
+                raise ValueError(f"The mesh has no axis {name!r}; its axes are {', '.join(device_mesh.axis_names)}.")
+        layout = keras.distribution.LayoutMap(device_mesh)
+        layout["token_embedding/embeddings"] = (model, data)
+        layout["decoder_block.*/attention/(query|key|value)/kernel"] = (data, model)
+        layout["decoder_block.*/attention/attention_output/kernel"] = (model, data)
+        layout["decoder_block.*/ffw_gating(_2)?/kernel"] = (data, model)
+        layout["decoder_block.*/ffw_linear/kernel"] = (model, data)
+        return layout
+
+
+class _Layers:
+    """The layers of a backbone, and how they are connected."""
+
+    def __init__(self, arguments: Mapping[str, Any], dtype: Any) -> None:
+        self.types = _layer_types(arguments)
+        self.token_embedding = keras.layers.ReversibleEmbedding(
+            arguments["vocabulary_size"],
+            arguments["hidden_dim"],
+            embeddings_initializer=_embedding_start(arguments["initializer_range"]),
+            logit_soft_cap=arguments["final_logit_soft_cap"],
+            dtype=dtype,
+            name="token_embedding",
+        )
+        scale = arguments["hidden_dim"] ** 0.5
+        self.embedding_scale = keras.layers.Rescaling(scale, dtype=dtype, name="embedding_scale")
+        self.rotary_embedding = RotaryEmbedding(
+            arguments["head_dim"],
+            arguments["rope_max_wavelength"],
+            arguments["rope_scaling_factor"],
+            dtype=dtype,
+            name="rotary_embedding",
+        )
+        windows = {SLIDING: arguments["sliding_window_size"], FULL: None}
+        self.masks = {kind: AttentionMask(windows[kind], name=f"{kind}_mask") for kind in sorted(set(self.types))}
+        shared = {name: arguments[name] for name in _BLOCK_ARGUMENTS} | {"query_scalar": _query_scalar(arguments)}
+        names = [f"decoder_block_{i}" for i in range(arguments["num_layers"])]
+        self.decoder_blocks = [DecoderBlock(**shared, dtype=dtype, name=name) for name in names]
+        self.final_normalization = RMSNormalization(
+            arguments["layer_norm_epsilon"], dtype=dtype, name="final_normalization"
+        )
+
+    def connect(self, token_ids: Any, padding_mask: Any) -> Any:
+        # Rotations and masks are the same for many layers: they are computed once.
+        rotation = self.rotary_embedding(token_ids)
+        masks = {kind: layer(padding_mask) for kind, layer in self.masks.items()}
+        x = self.embedding_scale(self.token_embedding(token_ids))
+        for block, kind in zip(self.decoder_blocks, self.types, strict=True):
+            x = block(x, rotation=rotation, attention_mask=masks[kind])
+        return self.final_normalization(x)
+
+
+@keras.saving.register_keras_serializable("vertebra_gemma")
+class DecoderBlock(keras.layers.Layer):
+    """Self-attention, then a gated feed-forward network (arXiv:2002.05202), each on a residual path of its own."""
+
+    def __init__(
+        self,
+        *,
+        num_query_heads: int,
+        num_key_value_heads: int,
+        hidden_dim: int,
+        intermediate_dim: int,
+        head_dim: int,
+        query_scalar: float,
+        use_post_ffw_norm: bool,
+        use_post_attention_norm: bool,
+        attention_logit_soft_cap: float | None,
+        layer_norm_epsilon: float,
+        dropout: float,
+        attention_dropout: float | None,
+        activation: str,
+        attention_bias: bool,
+        initializer_range: float | None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self._arguments = {
+            "num_query_heads": num_query_heads,
+            "num_key_value_heads": num_key_value_heads,
+            "hidden_dim": hidden_dim,
+            "intermediate_dim": intermediate_dim,
+            "head_dim": head_dim,
+            "query_scalar": query_scalar,
+            "use_post_ffw_norm": use_post_ffw_norm,
+            "use_post_attention_norm": use_post_attention_norm,
+            "attention_logit_soft_cap": attention_logit_soft_cap,
+            "layer_norm_epsilon": layer_norm_epsilon,
+            "dropout": dropout,
+            "attention_dropout": attention_dropout,
+            "activation": activation,
+            "attention_bias": attention_bias,
+            "initializer_range": initializer_range,
+        }
+        self.attention = Attention(
+            num_query_heads,
+            num_key_value_heads,
+            hidden_dim,
+            head_dim,
+            query_scalar,
+            attention_logit_soft_cap,
+            dropout if attention_dropout is None else attention_dropout,
+            attention_bias,
+            initializer_range,
+            dtype=self.dtype_policy,
+            name="attention",
+        )
+        self.pre_attention_norm, self.pre_ffw_norm = self._norm("pre_attention_norm"), self._norm("pre_ffw_norm")
+        self.post_attention_norm = self._norm("post_attention_norm") if use_post_attention_norm else None
+        self.post_ffw_norm = self._norm("post_ffw_norm") if use_post_ffw_norm else None
+        self.ffw_gating = self._dense(intermediate_dim // 2, "ffw_gating", ACTIVATIONS[activation])
+        self.ffw_gating_2 = self._dense(intermediate_dim // 2, "ffw_gating_2")
+        self.ffw_linear = self._dense(hidden_dim, "ffw_linear")
+        self.attention_dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="attention_dropout")
+        self.ffw_dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="ffw_dropout")
+
+    def _norm(self, name: str) -> RMSNormalization:
+        return RMSNormalization(self._arguments["layer_norm_epsilon"], dtype=self.dtype_policy, name=name)
+
+    def _dense(self, width: int, name: str, activation: Any = None) -> Any:
+        return keras.layers.Dense(
+            width,
+            activation=activation,
+            use_bias=False,
+            kernel_initializer=_kernel_start(self._arguments["initializer_range"]),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def build(self, shape: Any) -> None:
+        norms = (self.pre_attention_norm, self.pre_ffw_norm, self.post_attention_norm, self.post_ffw_norm)
+        for layer in (self.attention, self.ffw_gating, self.ffw_gating_2, *filter(None, norms)):
+            layer.build(shape)
+        self.ffw_linear.build((*shape[:-1], self._arguments["intermediate_dim"] // 2))
+
+    def call(self, x: Any, rotation: Any, attention_mask: Any, training: bool | None = None) -> Any:
+        attended = self.attention(
+            self.pre_attention_norm(x), rotation=rotation, attention_mask=attention_mask, training=training
+        )
+        if self.post_attention_norm is not None:
+            attended = self.post_attention_norm(attended)
+        x = x + self.attention_dropout(attended, training=training)
+        normed = self.pre_ffw_norm(x)
+        transformed = self.ffw_linear(self.ffw_gating(normed) * self.ffw_gating_2(normed))
+        if self.post_ffw_norm is not None:
+            transformed = self.post_ffw_norm(transformed)
+        return x + self.ffw_dropout(transformed, training=training)
+
+    def compute_output_spec(self, x: Any, rotation: Any, attention_mask: Any, training: bool | None = None) -> Any:
+        return keras.KerasTensor(x.shape, dtype=self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | self._arguments
+
+
+class Attention(keras.layers.Layer):
+    """Attention of a sequence on itself, with rotated queries and keys (arXiv:2104.09864).
+
+    Each head of keys and values is shared by a group of query heads (arXiv:2305.13245).
+    """
+
+    def __init__(
+        self,
+        num_query_heads: int,
+        num_key_value_heads: int,
+        hidden_dim: int,
+        head_dim: int,
+        query_scalar: float,
+        logit_soft_cap: float | None,
+        dropout: float,
+        use_bias: bool,
+        initializer_range: float | None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.groups, self.head_dim = num_query_heads // num_key_value_heads, head_dim
+        self.scale, self.logit_soft_cap, self.rate = query_scalar**-0.5, logit_soft_cap, dropout
+
+        def projection(width: int, name: str) -> Any:
+            start = _kernel_start(initializer_range)
+            return keras.layers.Dense(
+                width, use_bias=use_bias, kernel_initializer=start, dtype=self.dtype_policy, name=name
+            )
+
+        self.query = projection(num_query_heads * head_dim, "query")
+        self.key = projection(num_key_value_heads * head_dim, "key")
+        self.value = projection(num_key_value_heads * head_dim, "value")
+        self.attention_output = projection(hidden_dim, "attention_output")
+        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="probabilities_dropout")
+
+    def build(self, shape: Any) -> None:
+        for layer in (self.query, self.key, self.value):
+            layer.build(shape)
+        self.attention_output.build((*shape[:-1], self.query.units))
+
+    def call(self, x: Any, rotation: Any, attention_mask: Any, training: bool | None = None) -> Any:
+        query = _rotate(self._heads(self.query(x)), rotation)
+        key = self._repeat(_rotate(self._heads(self.key(x)), rotation))
+        value = self._repeat(self._heads(self.value(x)))
+        if self.logit_soft_cap is None and not (training and self.rate):
+            mixed = ops.dot_product_attention(query, key, value, mask=attention_mask, scale=self.scale)
+        else:
+            mixed = self._attend(query, key, value, attention_mask, training)
+        return self.attention_output(ops.reshape(mixed, (*ops.shape(x)[:2], self.query.units)))
+
+    def _heads(self, x: Any) -> Any:
+        return ops.reshape(x, (*ops.shape(x)[:2], -1, self.head_dim))
+
+    def _repeat(self, x: Any) -> Any:
+        # Fused kernels for shared heads exist, but torch has none for the CPU: there it is several times slower.
+        return x if self.groups == 1 else ops.repeat(x, self.groups, axis=2)
+
+    def _attend(self, query: Any, key: Any, value: Any, mask: Any, training: bool | None) -> Any:
+        """What the fused kernel computes, with a cap on the scores and dropout on the probabilities."""
+        # The query is scaled before the product, which could overflow float16 otherwise.
+        scores = ops.einsum("bqhd,bkhd->bhqk", query * ops.cast(self.scale, query.dtype), key)
+        scores = ops.cast(scores, "float32")
+        if self.logit_soft_cap is not None:
+            scores = self.logit_soft_cap * ops.tanh(scores / self.logit_soft_cap)
+        probabilities = ops.cast(ops.softmax(ops.where(mask, scores, -1e9), axis=-1), value.dtype)
+        return ops.einsum("bhqk,bkhd->bqhd", self.dropout(probabilities, training=training), value)
+
+    def compute_output_spec(self, x: Any, rotation: Any, attention_mask: Any, training: bool | None = None) -> Any:
+        return keras.KerasTensor(x.shape, dtype=self.compute_dtype)
+
+
+@keras.saving.register_keras_serializable("vertebra_gemma")
+class RMSNormalization(keras.layers.Layer):
+    """Divides by the root mean square and multiplies by `1 + scale`, in float32 (arXiv:1910.07467)."""
+
+    def __init__(self, epsilon: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+
+    def build(self, shape: Any) -> None:
+        # Not cast to the compute dtype: 1 + scale would lose what is small in scale.
+        self.scale = self.add_weight(name="scale", shape=(shape[-1],), initializer="zeros", autocast=False)
+
+    def call(self, x: Any) -> Any:
+        return ops.rms_normalization(x, 1 + ops.cast(self.scale, "float32"), epsilon=self.epsilon)
+
+    def compute_output_spec(self, x: Any) -> Any:
+        return keras.KerasTensor(x.shape, dtype=self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"epsilon": self.epsilon}
+
+
+@keras.saving.register_keras_serializable("vertebra_gemma")
+class AttentionMask(keras.layers.Layer):
+    """Says which tokens each token sees: itself, and those before it that are no padding and not outside a window.
+
+    The input is a padding mask of shape `(batch, length)`, the output boolean and of shape
+    `(batch, 1, length, length)`. Padding sees itself, too: a row without any token to see would have no softmax.
+    """
+
+    def __init__(self, window: int | None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.window = window
+
+    def call(self, padding_mask: Any) -> Any:
+        positions = ops.arange(ops.shape(padding_mask)[1], dtype="int32")
+        distance = positions[:, None] - positions[None, :]
+        near = distance >= 0
+        if self.window is not None:
+            near = ops.logical_and(near, distance < self.window)
+        tokens = ops.cast(padding_mask, "bool")[:, None, None, :]
+        return ops.logical_and(near, ops.logical_or(tokens, distance == 0))
+
+    def compute_output_spec(self, padding_mask: Any) -> Any:
+        batch, length = padding_mask.shape
+        return keras.KerasTensor((batch, 1, length, length), dtype="bool")
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"window": self.window}
+
+
+@keras.saving.register_keras_serializable("vertebra_gemma")
+class RotaryEmbedding(keras.layers.Layer):
+    """Cosines and sines of the angles by which the pairs of a head are rotated at each position (arXiv:2104.09864).
+
+    The input is anything of shape `(batch, length, …)`. Both outputs have shape `(length, 1, head_dim / 2)`; they
+    are computed in float32.
+    """
+
+    def __init__(self, head_dim: int, max_wavelength: float, scaling_factor: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.head_dim, self.max_wavelength, self.scaling_factor = head_dim, max_wavelength, scaling_factor
+
+    def call(self, x: Any) -> tuple[Any, Any]:
+        exponents = ops.arange(0, self.head_dim, 2, dtype="float32") / self.head_dim
+        frequencies = 1 / (self.scaling_factor * self.max_wavelength**exponents)
+        angles = ops.arange(ops.shape(x)[1], dtype="float32")[:, None, None] * frequencies
+        return ops.cast(ops.cos(angles), self.compute_dtype), ops.cast(ops.sin(angles), self.compute_dtype)
+
+    def compute_output_spec(self, x: Any) -> tuple[Any, Any]:
+        shape = (x.shape[1], 1, self.head_dim // 2)
+        return keras.KerasTensor(shape, dtype=self.compute_dtype), keras.KerasTensor(shape, dtype=self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "head_dim": self.head_dim,
+            "max_wavelength": self.max_wavelength,
+            "scaling_factor": self.scaling_factor,
+        }
+
+
+def _rotate(x: Any, rotation: tuple[Any, Any]) -> Any:
+    """Rotates the pairs of each head; the first halves of all pairs come before the second halves."""
+    cos, sin = rotation
+    first, second = ops.split(x, 2, axis=-1)
+    return ops.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+
+
+def _layer_types(arguments: Mapping[str, Any]) -> list[str]:
+    if arguments["layer_types"] is not None:
+        return arguments["layer_types"]
+    even = SLIDING if arguments["use_sliding_window_attention"] else FULL
+    return [FULL if i % 2 else even for i in range(arguments["num_layers"])]
+
+
+def _query_scalar(arguments: Mapping[str, Any]) -> float:
+    """Returns the number whose square root attention scores are divided by."""
+    if arguments["query_pre_attention_scalar"] is not None:
+        return arguments["query_pre_attention_scalar"]
+    by_head_dim = arguments["query_head_dim_normalize"]
+    return arguments["head_dim"] if by_head_dim else arguments["hidden_dim"] // arguments["num_query_heads"]
+
+
+def _kernel_start(initializer_range: float | None) -> Any:
+    """Returns a new initialiser; one that several weights share would draw the same numbers for each of them."""
+    if initializer_range is None:
+        return keras.initializers.GlorotUniform()
+    return keras.initializers.RandomNormal(stddev=initializer_range)
+
+
+def _embedding_start(initializer_range: float | None) -> Any:
+    if initializer_range is None:
+        return keras.initializers.VarianceScaling(1.0, "fan_in", "untruncated_normal")
+    return keras.initializers.RandomNormal(stddev=initializer_range)
+
+
+def _check(arguments: Mapping[str, Any]) -> None:
+    for name in _SIZES:
+        most = _MOST_LAYERS if name == "num_layers" else _MOST
+        if not 1 <= arguments[name] <= most:
+            raise _out_of_range(arguments, name, f"an int from 1 to {most}")
+    for name in (*_POSITIVE, *_POSITIVE_OR_NONE):
+        if not (arguments[name] is None and name in _POSITIVE_OR_NONE) and not arguments[name] > 0:
+            raise _out_of_range(arguments, name, "a number above 0")
+    for name in ("dropout", "attention_dropout"):
+        if not 0 <= (arguments[name] or 0) < 1:
+            raise _out_of_range(arguments, name, "a rate in [0, 1)")
+    if arguments["activation"] not in ACTIVATIONS:
+        raise _out_of_range(arguments, "activation", f"one of {', '.join(ACTIVATIONS)}")
+    _check_widths(arguments)
+    _check_layer_types(arguments)
+
+
+def _check_widths(arguments: Mapping[str, Any]) -> None:
+    for name in ("intermediate_dim", "head_dim"):
+        if arguments[name] % 2:
+            raise _out_of_range(arguments, name, "an even number, because it is split into halves")
+    heads = arguments["num_query_heads"]
+    if heads % arguments["num_key_value_heads"]:
+        raise _out_of_range(arguments, "num_key_value_heads", f"a divisor of num_query_heads={heads}")
+    if arguments["hidden_dim"] < heads and not arguments["query_head_dim_normalize"]:
+        raise _out_of_range(arguments, "query_head_dim_normalize", "True where hidden_dim is below num_query_heads")
+
+
+def _check_layer_types(arguments: Mapping[str, Any]) -> None:
+    types, slides = arguments["layer_types"], arguments["use_sliding_window_attention"]
+    if types is None:
+        return
+    if len(types) != arguments["num_layers"] or not {*types} <= {SLIDING, FULL}:
+        expected = f"{SLIDING!r} or {FULL!r} for each of num_layers={arguments['num_layers']}"
+        raise _out_of_range(arguments, "layer_types", expected)
+    if (SLIDING in types) != slides:
+        raise _out_of_range(arguments, "layer_types", f"what use_sliding_window_attention={slides} says")
+
+
+def _out_of_range(arguments: Mapping[str, Any], name: str, expected: str) -> ValueError:
+    return ValueError(f"{name}={arguments[name]!r}, expected {expected}.")

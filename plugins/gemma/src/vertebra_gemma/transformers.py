@@ -1,0 +1,337 @@
+"""Gemma in the transformers format: what its config and tensors are called there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vertebra import TensorRule, Translation
+from vertebra.errors import FormatLimitError, PresetConfigError
+
+_ACTIVATIONS = {
+    "gelu_pytorch_tanh": "gelu_approximate",
+    "gelu_python": "gelu",
+    "gelu": "gelu",
+    "gelu_accurate": "gelu_approximate",
+    "gelu_fast": "gelu_approximate",
+    "gelu_new": "gelu_approximate",
+    "gelu_python_tanh": "gelu_approximate",
+    "relu": "relu",
+    "silu": "silu",
+    "swish": "silu",
+    "tanh": "tanh",
+}
+"""transformers' names of activations, for those that compute the same; the first of each is the one to write.
+
+Plain `gelu` is never written, because of Gemma 1.
+"""
+_GEMMA1_ACTIVATIONS = _ACTIVATIONS | {"gelu": "gelu_approximate"}
+"""The same for Gemma 1, whose first configs meant the approximation by `gelu`."""
+
+_COUNTS = {
+    "vocabulary_size": "vocab_size",
+    "num_layers": "num_hidden_layers",
+    "num_query_heads": "num_attention_heads",
+    "num_key_value_heads": "num_key_value_heads",
+    "hidden_dim": "hidden_size",
+    "head_dim": "head_dim",
+}
+"""transformers' name of each size that it counts as we do."""
+
+_DEFAULTS: dict[str, Any] = {
+    "vocab_size": 256000,
+    "head_dim": 256,
+    "rms_norm_eps": 1e-6,
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "rope_theta": 10_000.0,
+}
+_GEMMA1_DEFAULTS = _DEFAULTS | {
+    "num_hidden_layers": 28,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 16,
+    "hidden_size": 3072,
+    "intermediate_size": 24576,
+}
+_GEMMA2_DEFAULTS = _DEFAULTS | {
+    "num_hidden_layers": 26,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "hidden_size": 2304,
+    "intermediate_size": 9216,
+    "query_pre_attn_scalar": 256,
+}
+"""What transformers assumes for a field that a config leaves out.
+
+Of its other fields, `max_position_embeddings` limits nothing with the rotations that are read here, and those of
+tokens and of tied weights are for heads.
+"""
+_GEMMA2_OPTIONS: dict[str, Any] = {
+    "attn_logit_softcapping": 50.0,
+    "final_logit_softcapping": 30.0,
+    "sliding_window": 4096,
+}
+"""The same for fields where null has a meaning of its own: without it."""
+
+_OTHER_ARCHITECTURE = {
+    # Depending on the kernel that transformers chooses, and on padding, this one makes it an encoder or does nothing.
+    "use_bidirectional_attention": (False, None),
+    "is_causal": (True, None),
+    "add_cross_attention": (False, None),
+    "partial_rotary_factor": (1, None),
+    "quantization_config": (None,),
+}
+"""Fields that make another architecture of it, with the values that do not."""
+
+_SLIDING, _FULL = "sliding_attention", "full_attention"
+_GEMMA1_ARGUMENTS: dict[str, Any] = {
+    "query_head_dim_normalize": True,
+    "query_pre_attention_scalar": None,
+    "attention_logit_soft_cap": None,
+    "final_logit_soft_cap": None,
+    "use_sliding_window_attention": False,
+    "sliding_window_size": 4096,
+    "layer_types": None,
+}
+"""Arguments that a Gemma 1 config has no fields for."""
+
+_KERNELS = {
+    "attention/query": "self_attn.q_proj",
+    "attention/key": "self_attn.k_proj",
+    "attention/value": "self_attn.v_proj",
+    "attention/attention_output": "self_attn.o_proj",
+    "ffw_gating": "mlp.gate_proj",
+    "ffw_gating_2": "mlp.up_proj",
+    "ffw_linear": "mlp.down_proj",
+}
+_NORMS = {
+    True: {"pre_attention_norm": "input_layernorm", "pre_ffw_norm": "post_attention_layernorm"},
+    False: {
+        "pre_attention_norm": "input_layernorm",
+        "post_attention_norm": "post_attention_layernorm",
+        "pre_ffw_norm": "pre_feedforward_layernorm",
+        "post_ffw_norm": "post_feedforward_layernorm",
+    },
+}
+"""Normalisations of a layer: in Gemma 1, and in the others, where one name means something else."""
+
+_MOST, _MOST_LAYERS = 2**24, 1_000
+
+
+class GemmaTransformers(Translation):
+    """Reads and writes checkpoints of `GemmaModel`, `Gemma2Model` and `VaultGemmaModel`, and reads those with a head.
+
+    VaultGemma is Gemma 2 without normalisation after attention and feed-forward network (arXiv:2510.15001).
+    `initializer_range` is written if it is set: what is loaded is not initialised.
+    """
+
+    prefixes = ("", "model.")
+    # Old checkpoints keep the frequencies of the rotations beside the weights.
+    ignored = ("*rotary_emb.inv_freq",)
+
+    def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        _refuse_other_architectures(config, _OTHER_ARCHITECTURE)
+        is_gemma1 = config["model_type"] == "gemma"
+        defaults = _GEMMA1_DEFAULTS if is_gemma1 else _GEMMA2_DEFAULTS
+        fields = defaults | {name: config[name] for name in defaults if config.get(name) is not None}
+        _check_counts(fields)
+        post_norms = config["model_type"] == "gemma2"
+        arguments = {ours: fields[theirs] for ours, theirs in _COUNTS.items()} | {
+            "intermediate_dim": 2 * fields["intermediate_size"],
+            "use_post_ffw_norm": post_norms,
+            "use_post_attention_norm": post_norms,
+            "layer_norm_epsilon": fields["rms_norm_eps"],
+            "dropout": 0.0,
+            "attention_dropout": fields["attention_dropout"] or None,
+            "activation": _activation(config, is_gemma1),
+            "attention_bias": fields["attention_bias"],
+            "initializer_range": config.get("initializer_range"),
+            **_rotation(config, fields["rope_theta"]),
+        }
+        return arguments | (_GEMMA1_ARGUMENTS if is_gemma1 else _gemma2_arguments(config, fields))
+
+    def config(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        if arguments["dropout"]:
+            raise _limit(arguments, "dropout", "its Gemma drops attention probabilities only; set attention_dropout")
+        if arguments["use_post_ffw_norm"] != arguments["use_post_attention_norm"]:
+            raise _limit(arguments, "use_post_ffw_norm", "its Gemmas normalise after both parts of a layer or none")
+        is_gemma1 = _is_gemma1(arguments)
+        name = "Gemma" if is_gemma1 else "Gemma2" if arguments["use_post_ffw_norm"] else "VaultGemma"
+        config = {
+            "architectures": [f"{name}Model"],
+            "model_type": name.lower(),
+            **{theirs: arguments[ours] for ours, theirs in _COUNTS.items()},
+            "intermediate_size": arguments["intermediate_dim"] // 2,
+            # Where a float is meant, transformers refuses an int, such as a rate of 0.
+            "rms_norm_eps": float(arguments["layer_norm_epsilon"]),
+            "attention_bias": arguments["attention_bias"],
+            "attention_dropout": float(arguments["attention_dropout"] or 0),
+            "hidden_act" if is_gemma1 else "hidden_activation": _activation_name(arguments["activation"]),
+            "rope_parameters": _rope_parameters(arguments),
+            "max_position_embeddings": 8192,
+            "tie_word_embeddings": True,
+            **({} if is_gemma1 else _gemma2_fields(arguments)),
+        }
+        if arguments["initializer_range"] is not None:
+            config["initializer_range"] = float(arguments["initializer_range"])
+        return config
+
+    def rules(self, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
+        rules = {
+            "token_embedding/embeddings": TensorRule("embed_tokens.weight"),
+            "final_normalization/scale": TensorRule("norm.weight"),
+        }
+        for i in range(arguments["num_layers"]):
+            ours, theirs = f"decoder_block_{i}", f"layers.{i}"
+            for name, part in _NORMS[_is_gemma1(arguments)].items():
+                if arguments.get(f"use_{name}", True):
+                    rules[f"{ours}/{name}/scale"] = TensorRule(f"{theirs}.{part}.weight")
+            for name, part in _KERNELS.items():
+                rules[f"{ours}/{name}/kernel"] = TensorRule(f"{theirs}.{part}.weight", transpose=True)
+                if arguments["attention_bias"] and name.startswith("attention/"):
+                    rules[f"{ours}/{name}/bias"] = TensorRule(f"{theirs}.{part}.bias")
+        return rules
+
+
+# === What only some of the model types have ===
+
+
+def _is_gemma1(arguments: Mapping[str, Any]) -> bool:
+    needed = ("attention_logit_soft_cap", "final_logit_soft_cap", "use_sliding_window_attention")
+    needed += ("use_post_ffw_norm", "use_post_attention_norm")
+    return not any(arguments[name] for name in needed) and _query_scalar(arguments) == arguments["head_dim"]
+
+
+def _gemma2_arguments(config: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    options = {name: config.get(name, value) for name, value in _GEMMA2_OPTIONS.items()}
+    types = _layer_types(config, fields["num_hidden_layers"], options["sliding_window"])
+    scalar, heads = fields["query_pre_attn_scalar"], fields["num_attention_heads"]
+    by_head_dim, by_width = scalar == fields["head_dim"], scalar == fields["hidden_size"] // heads
+    return {
+        "query_head_dim_normalize": by_head_dim or not by_width,
+        "query_pre_attention_scalar": None if by_head_dim or by_width else scalar,
+        "attention_logit_soft_cap": options["attn_logit_softcapping"],
+        "final_logit_soft_cap": options["final_logit_softcapping"],
+        "use_sliding_window_attention": _SLIDING in types,
+        "sliding_window_size": _else(options["sliding_window"], _GEMMA2_OPTIONS["sliding_window"]),
+        "layer_types": types if _SLIDING in types and types != _alternating(len(types)) else None,
+    }
+
+
+def _gemma2_fields(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    scalar, heads = _query_scalar(arguments), arguments["num_query_heads"]
+    if scalar != int(scalar):
+        raise _limit(arguments, "query_pre_attention_scalar", "it must be an int there")
+    if arguments["hidden_dim"] % heads:
+        raise _limit(arguments, "num_query_heads", f"it must divide hidden_dim={arguments['hidden_dim']} there")
+    count, slides = arguments["num_layers"], arguments["use_sliding_window_attention"]
+    return {
+        "query_pre_attn_scalar": int(scalar),
+        "attn_logit_softcapping": _float(arguments["attention_logit_soft_cap"]),
+        "final_logit_softcapping": _float(arguments["final_logit_soft_cap"]),
+        "sliding_window": arguments["sliding_window_size"],
+        "layer_types": list(arguments["layer_types"] or (_alternating(count) if slides else [_FULL] * count)),
+    }
+
+
+def _query_scalar(arguments: Mapping[str, Any]) -> float:
+    """Returns the number whose square root attention scores are divided by."""
+    scalar: float | None = arguments["query_pre_attention_scalar"]
+    if scalar is not None:
+        return scalar
+    by_head_dim = arguments["query_head_dim_normalize"]
+    return arguments["head_dim"] if by_head_dim else arguments["hidden_dim"] // arguments["num_query_heads"]
+
+
+# === Fields ===
+
+
+def _activation(config: Mapping[str, Any], is_gemma1: bool) -> str:
+    if not is_gemma1:
+        return _meaning(config, "hidden_activation", _ACTIVATIONS)
+    # Configs of 2024 have both fields, and releases of transformers differ in which of them they follow.
+    found = _meaning(config, "hidden_act", _GEMMA1_ACTIVATIONS)
+    other = config.get("hidden_activation")
+    if other is not None and _meaning(config, "hidden_activation", _GEMMA1_ACTIVATIONS) != found:
+        raise _refusal("hidden_activation", other, f"but hidden_act means {found}")
+    return found
+
+
+def _meaning(config: Mapping[str, Any], field: str, table: Mapping[str, str]) -> str:
+    name = _else(config.get(field), "gelu_pytorch_tanh")
+    if name not in list(table):  # a list, because a config may hold what cannot be a key
+        raise _refusal(field, name, f"expected one of {', '.join(sorted(table))}")
+    return table[name]
+
+
+def _activation_name(activation: str) -> str:
+    return next(theirs for theirs, ours in _ACTIVATIONS.items() if ours == activation)
+
+
+def _rotation(config: Mapping[str, Any], base: float) -> dict[str, Any]:
+    """Reads rotary embeddings as transformers 5 writes them, in `rope_parameters`, or as older releases did."""
+    field = "rope_scaling" if config.get("rope_scaling") else "rope_parameters"
+    rope = config.get(field) or {}
+    kind = rope.get("rope_type", rope.get("type", "default")) if isinstance(rope, Mapping) else None
+    if kind not in ("default", "linear") or not {_SLIDING, _FULL}.isdisjoint(rope):
+        raise _refusal(field, rope, "expected rope_type 'default' or 'linear', the same for all layers")
+    _refuse_other_architectures(rope, {"partial_rotary_factor": (1, None)})
+    if kind == "linear" and "factor" not in rope:
+        raise _refusal(field, rope, "expected a factor with rope_type 'linear'")
+    return {
+        "rope_max_wavelength": _else(rope.get("rope_theta"), base),
+        "rope_scaling_factor": rope["factor"] if kind == "linear" else 1.0,
+    }
+
+
+def _rope_parameters(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    base, factor = float(arguments["rope_max_wavelength"]), float(arguments["rope_scaling_factor"])
+    if factor == 1:
+        return {"rope_type": "default", "rope_theta": base}
+    return {"rope_type": "linear", "rope_theta": base, "factor": factor}
+
+
+def _layer_types(config: Mapping[str, Any], count: int, window: int | None) -> list[str]:
+    types = config.get("layer_types")
+    if types is None:
+        types = _alternating(count)
+    if not isinstance(types, list) or len(types) != count or not all(name in (_SLIDING, _FULL) for name in types):
+        raise _refusal("layer_types", types, f"expected {_SLIDING!r} or {_FULL!r} for each of {count} layers")
+    return [_FULL] * count if window is None else types
+
+
+def _alternating(count: int) -> list[str]:
+    return [_FULL if i % 2 else _SLIDING for i in range(count)]
+
+
+def _float(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _else(value: Any, default: Any) -> Any:
+    return default if value is None else value
+
+
+def _check_counts(fields: Mapping[str, Any]) -> None:
+    """Refuses sizes that are none before anything is counted or built by them."""
+    for field in (*_COUNTS.values(), "intermediate_size"):
+        if type(fields[field]) is not int or not 0 < fields[field] <= _MOST:
+            raise _refusal(field, fields[field], f"expected an int from 1 to {_MOST}")
+    if fields["num_hidden_layers"] > _MOST_LAYERS:
+        raise _refusal("num_hidden_layers", fields["num_hidden_layers"], f"expected at most {_MOST_LAYERS}")
+
+
+def _refuse_other_architectures(fields: Mapping[str, Any], harmless: Mapping[str, tuple[Any, ...]]) -> None:
+    for field, values in harmless.items():
+        if field in fields and fields[field] not in values:
+            raise _refusal(field, fields[field], "which makes another architecture of it, not GemmaBackbone")
+
+
+def _refusal(field: str, value: object, problem: str) -> PresetConfigError:
+    return PresetConfigError(
+        "config.json of a transformers Gemma", f"{field} is {value!r}, {problem}", "Use a checkpoint without it"
+    )
+
+
+def _limit(arguments: Mapping[str, Any], name: str, problem: str) -> FormatLimitError:
+    return FormatLimitError("transformers", name, arguments[name], problem)

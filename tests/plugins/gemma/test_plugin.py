@@ -1,0 +1,60 @@
+"""What the Gemma plugin contributes: its presets are KerasHub's, to the id, the address and the parameter."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vertebra import PresetHandle, Translation
+from vertebra.specs import resolve_reference
+from vertebra_gemma import plugin
+from vertebra_gemma.presets import PRESETS
+
+# Ids, addresses and parameter counts as KerasHub's registry states them.
+FACTS = json.loads(Path(__file__).with_name("presets.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def spec():
+    (only,) = plugin.vertebra_backbones()
+    return only
+
+
+def test_the_presets_are_kerashubs():
+    assert {preset.name: {"params": preset.parameters, "handle": preset.handle} for preset in PRESETS} == FACTS
+
+
+def test_no_preset_stands_twice():
+    assert len({preset.name for preset in PRESETS}) == len({preset.handle for preset in PRESETS}) == len(PRESETS)
+
+
+def test_every_address_is_a_handle():
+    assert [str(PresetHandle.parse(preset.handle)) for preset in PRESETS] == [preset.handle for preset in PRESETS]
+
+
+def test_the_spec_names_the_class_and_its_presets(spec):
+    assert spec.name == "GemmaBackbone"
+    assert spec.backbone.endswith(":GemmaBackbone")
+    assert spec.presets == PRESETS
+
+
+@pytest.mark.parametrize(
+    ("format", "identifiers"),
+    [
+        ("transformers", ("gemma", "gemma2", "vaultgemma")),
+        ("kerashub", ("keras_hub>GemmaBackbone", "keras_nlp>GemmaBackbone")),
+    ],
+)
+def test_formats_are_translated(spec, format, identifiers):
+    assert spec.formats[format].identifiers == identifiers
+    assert issubclass(resolve_reference(spec.formats[format].translation), Translation)
+
+
+@pytest.mark.parametrize("module", ["plugin", "presets", "transformers", "kerashub"])
+def test_contributes_without_a_framework(module):
+    code = (
+        f"import sys, vertebra_gemma.{module}; print(sorted({{'numpy', 'keras', 'torch', 'jax'}} & set(sys.modules)))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True, timeout=60) == "[]\n"
