@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from vertebra._presets import native, transformers
+from vertebra._presets import kerashub, native, transformers
 from vertebra._presets.contents import PresetContents
 from vertebra._presets.folder import PresetFolder, config_error
 
-FORMATS: dict[str, ModuleType] = {module.NAME: module for module in (native, transformers)}
+FORMATS: dict[str, ModuleType] = {module.NAME: module for module in (native, transformers, kerashub)}
 
 
 def read_contents(folder: PresetFolder) -> PresetContents:

@@ -1,0 +1,95 @@
+"""KerasHub's format: a `config.json` with a `registered_name`, and HDF5 weights named by the attributes of layers."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vertebra._documents import dump_json
+from vertebra._presets.contents import PresetContents
+from vertebra._presets.draft import PresetDraft
+from vertebra._presets.folder import CONFIG, PresetFolder, config_error
+from vertebra._presets.foreign import express, find_owner, load_translation, translation_for
+from vertebra._weights.hdf5 import HDF5
+from vertebra._weights.hdf5_writing import write_hdf5
+from vertebra._weights.writing import Tensors
+from vertebra.specs import BackboneSpec
+
+NAME = "kerashub"
+_METADATA = "metadata.json"
+_OF_THE_BASE = ("name", "trainable")
+
+
+def recognises(config: Mapping[str, Any]) -> bool:
+    """Says whether a preset's config is of this format."""
+    return "registered_name" in config
+
+
+def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetContents:
+    """Reads what KerasHub's config says, as data: what it names is looked up among the installed backbones.
+
+    Raises:
+        PresetConfigError: no installed backbone has the registered name, or a field cannot be honoured.
+    """
+    owner = find_owner(folder, NAME, "registered_name", config["registered_name"])
+    inner = config.get("config")
+    if not isinstance(inner, dict):
+        raise config_error(folder, f"config is {inner!r}, expected a table of the constructor's arguments")
+    _check_dtype(folder, inner.get("dtype"))
+    base = {name: inner[name] for name in _OF_THE_BASE if name in inner}
+    translation = load_translation(owner.value, NAME)
+    own = {name: value for name, value in inner.items() if name not in (*_OF_THE_BASE, "dtype")}
+    return PresetContents(NAME, folder, owner.name, base | translation.arguments(own), translation, HDF5)
+
+
+def write(draft: PresetDraft, stage: Path, max_shard_size: float | None) -> None:
+    """Writes config, metadata and weights as KerasHub does.
+
+    Raises:
+        PresetFormatError: no plugin says how the class is written in this format.
+        FormatLimitError: the format cannot hold something that the draft has.
+    """
+    spec, translation = translation_for(draft.backbone, NAME)
+    config, tensors = express(draft, NAME, translation)
+    base = {name: draft.config[name] for name in _OF_THE_BASE if name in draft.config}
+    inner = base | {"dtype": _policy(tensors)} | config
+    (stage / CONFIG).write_bytes(dump_json(_envelope(spec, inner)))
+    (stage / _METADATA).write_bytes(dump_json(_metadata(tensors)))
+    write_hdf5(tensors, stage, max_shard_size)
+
+
+def _check_dtype(folder: PresetFolder, dtype: Any) -> None:
+    """Floats follow the policy of whoever loads them; anything else would be another way to store the weights."""
+    if "int8" in (text := json.dumps(dtype)) or "int4" in text or "float8" in text:
+        remedy = "Load it in KerasHub and save it in floats; quantise here after loading"
+        raise config_error(folder, f"dtype is {dtype!r}, and quantised KerasHub presets are not read", remedy)
+
+
+def _envelope(spec: BackboneSpec, inner: dict[str, Any]) -> dict[str, Any]:
+    registered = spec.formats[NAME].identifiers[0]
+    return {
+        "module": "keras_hub.models",
+        "class_name": registered.rpartition(">")[2],
+        "config": inner,
+        "registered_name": registered,
+    }
+
+
+def _policy(tensors: Tensors) -> dict[str, Any]:
+    dtypes = sorted({entry.dtype for entry in tensors.layouts.values()})
+    name = dtypes[0] if len(dtypes) == 1 else "float32"
+    return {"module": "keras", "class_name": "DTypePolicy", "config": {"name": name}, "registered_name": None}
+
+
+def _metadata(tensors: Tensors) -> dict[str, Any]:
+    import keras
+
+    return {
+        "keras_version": keras.version(),
+        "parameter_count": sum(math.prod(entry.shape) for entry in tensors.layouts.values()),
+        "date_saved": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d@%H:%M:%S"),
+    }
