@@ -525,7 +525,7 @@ def test_a_save_that_is_killed_leaves_the_old_preset_or_the_new_one(tmp_path, ar
             print("next", file=parent.stdin, flush=True)
             saver = int(parent.stdout.readline())
             deadline = time.monotonic() + 30
-            while len(os.listdir(tmp_path)) == 1 + interrupted:  # until it has begun to write
+            while len(list(tmp_path.iterdir())) == 1 + interrupted:  # until it has begun to write
                 assert time.monotonic() < deadline
             if run % 2:  # else at once, in the middle of writing
                 time.sleep(random.uniform(0, 0.02))

@@ -6,6 +6,7 @@ from typing import Any
 
 from vertebra._catalog import BACKBONES, catalog
 from vertebra._presets import transformers
+from vertebra._presets.foreign import load_translation
 from vertebra._weights.naming import weight_names
 from vertebra.specs import TensorRule
 
@@ -59,5 +60,5 @@ def _translation_of(backbone: Any) -> tuple[tuple[str, ...], dict[str, TensorRul
     spec = catalog(BACKBONES).lookup(name).value if name in catalog(BACKBONES) else None
     if spec is None or transformers.NAME not in spec.formats:
         return ("",), {}
-    translation = transformers.load_translation(spec)
+    translation = load_translation(spec, transformers.NAME)
     return ("", *translation.prefixes), translation.rules(backbone.get_config())

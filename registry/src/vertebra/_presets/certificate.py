@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,9 @@ def write_certificate(backbone: Any, stage: Path) -> None:
         log.warning("The preset has no parity certificate: its sample could not be computed (%s)", error)
         return
     layouts = {name: layout_of(name, array.dtype.name, array.shape) for name, array in tensors.items()}
+    arrays = {name: partial(np.asarray, array) for name, array in tensors.items()}
     facts = {"runtime": keras.config.backend(), "dtype": str(backbone.compute_dtype)}
-    write_tensors(stage / CERTIFICATE, {name: lambda a=array: a for name, array in tensors.items()}, layouts, facts)
+    write_tensors(stage / CERTIFICATE, arrays, layouts, facts)
 
 
 def replay(backbone: Any, folder: PresetFolder) -> Verdict:
@@ -69,7 +71,9 @@ def replay(backbone: Any, folder: PresetFolder) -> Verdict:
     sample = backbone.sample_inputs()
     inputs = {name: stored.get(name) for name in _named("inputs", sample)}
     if any(array is None for array in inputs.values()):
-        raise CertificateError(folder.handle, "its certificate has other inputs than the backbone takes", "Save it anew")
+        raise CertificateError(
+            folder.handle, "its certificate has other inputs than the backbone takes", "Save it anew"
+        )
     outputs = _named("outputs", _run(backbone, keras.tree.pack_sequence_as(sample, list(inputs.values()))))
     expected = {name: array for name, array in stored.items() if name.startswith("outputs/")}
     if {name: a.shape for name, a in outputs.items()} != {name: a.shape for name, a in expected.items()}:

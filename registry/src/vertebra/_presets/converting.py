@@ -54,7 +54,7 @@ def convert_preset(
     format: str = "native",
     dtype: str | None = None,
     max_shard_size: float | None = 10,
-    advance: Callable[[int, int], None] = lambda done, total: None,
+    advance: Callable[[int, int], None] | None = None,
 ) -> Conversion:
     """Writes a preset again, in another format or dtype; memory holds about one tensor at a time.
 
@@ -64,7 +64,7 @@ def convert_preset(
         format: The format to write.
         dtype: Dtype of the floats, or None to keep each as it is stored.
         max_shard_size: Most gigabytes (10⁹ bytes) in one weights file, or None for a single file.
-        advance: Told the bytes that were written so far, and all there are.
+        advance: Told the bytes that were written so far, and all there are; None if nobody asks.
 
     Raises:
         PresetError: as `from_preset` and `save_to_preset` do.
@@ -75,10 +75,11 @@ def convert_preset(
     contents = read_contents(open_folder(preset))
     _runtimes.bind()
     draft = _draft(contents, dtype)
+    tensors = draft.tensors if advance is None else _counted(draft.tensors, advance)
     sizes = [entry.size for entry in draft.tensors.layouts.values()]
     certified = dtype is None and CERTIFICATE in contents.folder.names
     with replacing_preset(target) as stage:
-        FORMATS[format].write(replace(draft, tensors=_counted(draft.tensors, advance)), stage, max_shard_size)
+        FORMATS[format].write(replace(draft, tensors=tensors), stage, max_shard_size)
         _copy_assets(contents, stage, format, certified)
     return Conversion(str(contents.folder.handle), target, format, len(sizes), sum(sizes), certified)
 

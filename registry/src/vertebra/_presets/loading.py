@@ -29,9 +29,7 @@ _MOST_NAMES = 20
 log = logging.getLogger("vertebra")
 
 
-def load_backbone(
-    asked: type, preset: str | Path, load_weights: bool, verify: bool, overrides: dict[str, Any]
-) -> Any:
+def load_backbone(asked: type, preset: str | Path, load_weights: bool, verify: bool, overrides: dict[str, Any]) -> Any:
     """Builds the backbone of a preset; `Backbone.from_preset` documents it."""
     contents = read_contents(open_folder(preset))
     backbone_class = class_of(contents, asked)

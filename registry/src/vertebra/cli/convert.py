@@ -31,9 +31,7 @@ def _run(chosen: argparse.Namespace) -> int:
     from vertebra._presets.converting import convert_preset
 
     with progress_bar("converting") as advance:
-        done = convert_preset(
-            chosen.source, chosen.target, chosen.format, chosen.dtype, chosen.max_shard_size, advance
-        )
+        done = convert_preset(chosen.source, chosen.target, chosen.format, chosen.dtype, chosen.max_shard_size, advance)
     if chosen.json:
         print_json(asdict(done) | {"target": str(done.target)})
     else:

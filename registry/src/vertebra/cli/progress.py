@@ -10,10 +10,10 @@ Advance = Callable[[int, int], None]
 
 
 @contextlib.contextmanager
-def progress_bar(title: str) -> Iterator[Advance]:
-    """Yields a function that is told the bytes done and the bytes there are."""
+def progress_bar(title: str) -> Iterator[Advance | None]:
+    """Yields a function that is told the bytes done and the bytes there are, or None where nobody watches."""
     if not sys.stderr.isatty():
-        yield lambda done, total: None
+        yield None
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn

@@ -42,7 +42,8 @@ def verify_preset(preset: str, runtime: str | None, dtype: str | None) -> dict[s
     from vertebra.backbone import Backbone
 
     folder = open_folder(preset)
-    backbone = Backbone.from_preset(preset, **({} if dtype is None else {"dtype": dtype}))
+    overrides: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
+    backbone = Backbone.from_preset(preset, **overrides)
     verdict = replay(backbone, folder)
     return {
         "handle": str(folder.handle),
@@ -57,9 +58,8 @@ def verify_preset(preset: str, runtime: str | None, dtype: str | None) -> dict[s
 
 
 def _print_facts(facts: Mapping[str, Any]) -> None:
-    saved, replayed = facts["saved_with"], facts["replayed_with"]
-    print(facts["handle"])
-    print(f"saved with {saved['runtime']} in {saved['dtype']}, replayed with {replayed['runtime']} in {replayed['dtype']}")
+    saved, replayed = (f"{way['runtime']} in {way['dtype']}" for way in (facts["saved_with"], facts["replayed_with"]))
+    print(f"{facts['handle']}: saved with {saved}, replayed with {replayed}")
     for name, output in facts["outputs"].items():
         print(f"  {name:<16} largest difference {output['difference']:.1e} (limit {output['limit']:.0e})")
     print("holds" if facts["holds"] else "DOES NOT HOLD: weights, code or runtime changed since the preset was saved")
