@@ -14,6 +14,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ _DTYPES = (
     (h5t.STD_U32LE, "uint32"),
     (h5t.STD_U64LE, "uint64"),
 )
+_OTHER_LINKS = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "a link to another file"}
 _OTHER_TYPES = {
     h5t.INTEGER: "integers of an unusual size or byte order",
     h5t.FLOAT: "floats of an unusual size or byte order",
@@ -86,17 +88,21 @@ def _limit_resources() -> None:
 
 
 def _write_index(file: Any) -> None:
-    index = {path: _describe(path, dataset) for path, dataset in _datasets(file.id)}
+    index = {}
+    for path, dataset in _datasets(file.id):
+        with _named(path):
+            index[path] = _describe(dataset)
     sys.stdout.write(json.dumps(index, separators=(",", ":")))
 
 
 def _write_contents(file: Any) -> None:
     for path, dataset in _datasets(file.id):
-        if _describe(path, dataset)["start"] is None:
-            contents = np.empty(_size(dataset), np.uint8)
-            dataset.read(h5s.ALL, h5s.ALL, contents, dataset.get_type())
-            sys.stdout.buffer.write(contents.data)
-            sys.stdout.buffer.write(bytes(-len(contents) % JOB["alignment"]))
+        with _named(path):
+            if _describe(dataset)["start"] is None:
+                contents = np.empty(_size(dataset), np.uint8)
+                dataset.read(h5s.ALL, h5s.ALL, contents, dataset.get_type())
+                sys.stdout.buffer.write(contents.data)
+                sys.stdout.buffer.write(bytes(-len(contents) % JOB["alignment"]))
 
 
 def _datasets(root: Any) -> Iterator[tuple[str, Any]]:
@@ -106,57 +112,65 @@ def _datasets(root: Any) -> Iterator[tuple[str, Any]]:
     left = JOB["datasets"]
     while groups:
         parent, group = groups.pop()
-        for name in _names(parent, group):
-            path = parent + name
-            item = h5o.open(group, name.encode())
-            address = h5o.get_info(item).addr
-            _require(address not in seen, path, "is another name of an object that was met before")
-            seen.add(address)
+        for path, name in _names(parent, group):
+            with _named(path):
+                item = _open(group, name, seen)
+                left -= isinstance(item, h5d.DatasetID)
+                _require(left >= 0, f"it comes after the {JOB['datasets']} datasets that are read at most")
+                _require(path.count("/") < JOB["depth"], f"it is nested more than {JOB['depth']} deep")
             if isinstance(item, h5g.GroupID):
-                _require(path.count("/") + 1 < JOB["depth"], path, f"is nested more than {JOB['depth']} deep")
                 groups.append((f"{path}/", item))
             elif isinstance(item, h5d.DatasetID):
-                left -= 1
-                _require(left >= 0, path, f"comes after {JOB['datasets']} other datasets, the most that are read")
                 yield path, item
 
 
-def _names(parent: str, group: Any) -> list[str]:
-    found: list[tuple[bytes, int]] = []
-    group.links.iterate(lambda name, link: found.append((name, link.type)), info=True)
-    kinds = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "a link to another file"}
-    for name, kind in found:
+def _names(parent: str, group: Any) -> Iterator[tuple[str, bytes]]:
+    """Yields what a group links to, by path and by name."""
+    links: list[tuple[bytes, int]] = []
+    group.links.iterate(lambda name, link: links.append((name, link.type)), info=True)
+    for name, kind in links:
         path = parent + name.decode(errors="backslashreplace")
-        _require(kind == h5l.TYPE_HARD, path, f"is {kinds.get(kind, 'a link of an unknown kind')}")
-    return [name.decode() for name, _ in found]
+        with _named(path):
+            _require(kind == h5l.TYPE_HARD, _OTHER_LINKS.get(kind, "a link of an unknown kind"))
+            name.decode()
+        yield path, name
 
 
-def _describe(path: str, dataset: Any) -> dict[str, Any]:
+def _open(group: Any, name: bytes, seen: set[int]) -> Any:
+    item = h5o.open(group, name)
+    address = h5o.get_info(item).addr
+    _require(address not in seen, "another name of an object that was met before")
+    seen.add(address)
+    return item
+
+
+def _describe(dataset: Any) -> dict[str, Any]:
     """Returns what the index says of a dataset; its start is None if it is packed."""
     settings = dataset.get_create_plist()
     layout, space = settings.get_layout(), dataset.get_space().get_simple_extent_type()
-    _require(layout != h5d.VIRTUAL, path, "is virtual: its data is in other datasets")
-    _require(not settings.get_external_count(), path, "has its data in other files")
-    _require(space in (h5s.SCALAR, h5s.SIMPLE), path, "is empty, without even a shape")
-    dtype, size = _dtype(path, dataset), _size(dataset)
+    _require(layout != h5d.VIRTUAL, "it is virtual: its data is in other datasets")
+    _require(not settings.get_external_count(), "its data is in other files")
+    _require(space in (h5s.SCALAR, h5s.SIMPLE), "it is empty, without even a shape")
+    dtype, size = _dtype(dataset), _size(dataset)
     if size and layout == h5d.CHUNKED:
-        _require_all_chunks(path, dataset, settings.get_chunk())
+        _require_all_chunks(dataset, settings.get_chunk())
     elif size:
         stored = dataset.get_storage_size()
-        _require(stored == size, path, f"declares {size} bytes and stores {stored}")
+        _require(stored == size, f"it declares {size} bytes and stores {stored}")
     start = dataset.get_offset() if layout == h5d.CONTIGUOUS else None
     return {"dtype": dtype, "shape": dataset.shape, "start": start if size else 0}
 
 
-def _dtype(path: str, dataset: Any) -> str:
+def _dtype(dataset: Any) -> str:
     stored = dataset.get_type()
     for plain, name in _DTYPES:
         if stored == plain:
             return name
     # Keras stores bfloat16 as bytes without meaning, and says in an attribute what they are.
-    is_marked = stored.get_class() == h5t.OPAQUE and h5py.Dataset(dataset).attrs.get("dtype") == "bfloat16"
+    is_pair = stored.get_class() == h5t.OPAQUE and stored.get_size() == 2
+    is_bfloat16 = is_pair and str(h5py.Dataset(dataset).attrs.get("dtype")) == "bfloat16"
     found = _OTHER_TYPES.get(stored.get_class(), "something unknown")
-    _require(is_marked and stored.get_size() == 2, path, f"holds {found}, expected little-endian floats or integers")
+    _require(is_bfloat16, f"it holds {found}, expected little-endian floats or integers")
     return "bfloat16"
 
 
@@ -165,16 +179,25 @@ def _size(dataset: Any) -> int:
     return size
 
 
-def _require_all_chunks(path: str, dataset: Any, chunk: tuple[int, ...]) -> None:
+def _require_all_chunks(dataset: Any, chunk: tuple[int, ...]) -> None:
     """Refuses a dataset of which parts were never written: the library would make them up, however large."""
     needed = math.prod(-(-length // step) for length, step in zip(dataset.shape, chunk, strict=True))
     written = dataset.get_num_chunks()
-    _require(written == needed, path, f"has {written} of its {needed} chunks")
+    _require(written == needed, f"it has {written} of its {needed} chunks")
 
 
-def _require(condition: bool, path: str, problem: str) -> None:
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Puts the path before whatever is wrong with it."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{path!r}: {error}") from error
+
+
+def _require(condition: bool, problem: str) -> None:
     if not condition:
-        raise ValueError(f"dataset or group {path!r} {problem}")
+        raise ValueError(problem)
 
 
 if __name__ == "__main__":
