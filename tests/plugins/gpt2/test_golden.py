@@ -1,6 +1,6 @@
 """Presets that KerasHub and transformers wrote, with the outputs that they compute with them."""
 
-import json
+import shutil
 import warnings
 
 import h5py
@@ -10,9 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import vertebra
-from vertebra._weights.layout import put, take
-from vertebra._weights.naming import weight_names
-from vertebra_gpt2.kerashub import GPT2KerasHub
+from vertebra.errors import FormatLimitError
 
 pytestmark = pytest.mark.keras
 
@@ -81,40 +79,54 @@ def test_transformers_computes_the_same_with_what_is_written_for_it(make, run, i
 
 @pytest.fixture
 def kerashub(golden):
-    """Reads a KerasHub preset by nothing but the rules of its translation; returns the backbone and the datasets."""
-
-    def read(preset):
-        config = json.loads((golden / preset / "config.json").read_text(encoding="utf-8"))["config"]
-        own = {name: value for name, value in config.items() if name not in ("name", "trainable", "dtype")}
-        arguments = GPT2KerasHub().arguments(own)
-        backbone = vertebra.models.GPT2Backbone(**arguments)
-        datasets = {}
-        for path in (golden / preset).glob("*.h5"):
-            with h5py.File(path) as file:
-                file.visititems(lambda name, item: datasets.update({name: item[()]} if hasattr(item, "shape") else {}))
-        for name, rule in GPT2KerasHub().rules(arguments).items():
-            variable = weight_names(backbone)[name]
-            variable.assign(take(rule, datasets[rule.tensor], tuple(variable.shape)))
-        return backbone, datasets
-
-    return read
+    """The tiny GPT-2 that KerasHub wrote."""
+    return vertebra.Backbone.from_preset(golden / "kerashub")
 
 
 @pytest.mark.parametrize("preset", ["kerashub", "kerashub_sharded"])
-def test_outputs_are_those_of_kerashub(kerashub, gap, preset):
-    backbone, _ = kerashub(preset)
-    assert gap(backbone, "kerashub") <= 1e-5
+def test_outputs_are_those_of_kerashub(golden, gap, preset):
+    assert gap(vertebra.models.GPT2Backbone.from_preset(golden / preset), "kerashub") <= 1e-5
 
 
-def test_weights_are_laid_out_as_kerashub_has_them(kerashub, values):
-    backbone, datasets = kerashub("kerashub")
-    found = values(backbone)
-    for name, rule in GPT2KerasHub().rules(backbone.get_config()).items():
-        assert np.array_equal(put([rule], [found[name]]), datasets[rule.tensor])
+def test_a_preset_of_kerasnlp_is_one_of_kerashub(golden, gap, tmp_path):
+    shutil.copytree(golden / "kerashub", tmp_path / "preset")
+    config = (tmp_path / "preset" / "config.json").read_text(encoding="utf-8")
+    (tmp_path / "preset" / "config.json").write_text(config.replace("keras_hub>", "keras_nlp>"), encoding="utf-8")
+    assert gap(vertebra.Backbone.from_preset(tmp_path / "preset"), "kerashub") <= 1e-5
+
+
+def test_what_is_written_for_kerashub_is_what_kerashub_wrote(kerashub, golden, run, tmp_path):
+    kerashub.save_to_preset(tmp_path / "preset", format="kerashub")
+    before, after = (datasets(folder / "model.weights.h5") for folder in (golden / "kerashub", tmp_path / "preset"))
+    assert before.keys() == after.keys()
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    assert np.array_equal(run(vertebra.Backbone.from_preset(tmp_path / "preset")), run(kerashub))
+
+
+def datasets(path):
+    """Returns all datasets of an HDF5 file by path."""
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.update({name: item[()]} if isinstance(item, h5py.Dataset) else {}))
+    return found
+
+
+@pytest.mark.parametrize("format", ["native", "transformers", "kerashub"])
+def test_a_preset_goes_from_one_format_to_another(kerashub, run, tmp_path, format):
+    kerashub.save_to_preset(tmp_path / "preset", format=format)
+    again = vertebra.models.GPT2Backbone.from_preset(tmp_path / "preset")
+    assert {**again.get_config(), "name": ""} == {**kerashub.get_config(), "name": ""}
+    assert np.array_equal(run(again), run(kerashub))
+
+
+def test_what_kerashub_cannot_compute_is_not_written_for_it(make, tmp_path):
+    with pytest.raises(FormatLimitError) as caught:
+        make(scale_attention=False).save_to_preset(tmp_path / "preset", format="kerashub")
+    assert caught.value.argument == "scale_attention"
+    assert not (tmp_path / "preset").exists()
 
 
 def test_the_token_embedding_gives_logits(kerashub, run):
-    backbone, _ = kerashub("kerashub")
-    logits = backbone.token_embedding(keras.ops.convert_to_tensor(run(backbone)), reverse=True)
-    expected = run(backbone) @ backbone.token_embedding.embeddings.numpy().T
+    logits = kerashub.token_embedding(keras.ops.convert_to_tensor(run(kerashub)), reverse=True)
+    expected = run(kerashub) @ kerashub.token_embedding.embeddings.numpy().T
     assert np.abs(keras.ops.convert_to_numpy(logits) - expected).max() <= 1e-4
