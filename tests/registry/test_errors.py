@@ -26,6 +26,8 @@ SAMPLES = {
     "PresetRefusedError": ("hf://x", "acme-policy 1.0", "it is not signed"),
     "PresetConfigError": ("config.json", "rank is 0"),
     "PresetFormatError": ("save_to_preset", "format='x' cannot be written", ["native"]),
+    "FormatLimitError": ("transformers", "activation", "swoosh", "it has no name for it"),
+    "CertificateError": ("hf://x", "it has no certificate", "Save it again"),
     "PresetClassError": ("hf://x", "FoundBackbone", "WantedBackbone"),
     "PresetSaveError": ("/nowhere", "the disk is full", "Free some space"),
     "WeightsFileError": ("model.safetensors", "it is cut short"),
@@ -39,7 +41,8 @@ SAMPLES = {
 ROOTS = {"VertebraError", "PresetError", "LoraError"}
 CLASSES = {name: value for name, value in vars(errors).items() if name.endswith("Error")}
 NEXT_STEP = re.compile(
-    r"\b(Call|Check|Choose|Correct|Fetch|Free|Install|List|Load|Mend|Start|Update|Use|Write|call|install)\b|can be \w+"
+    r"\b(Call|Check|Choose|Correct|Fetch|Free|Install|List|Load|Mend|Save|Start|Update|Use|Write|call|install)\b"
+    r"|can be \w+"
 )
 
 

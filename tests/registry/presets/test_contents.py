@@ -14,6 +14,9 @@ class Toy(Translation):
     def arguments(self, config):
         return {}
 
+    def config(self, arguments):
+        return {}
+
     def rules(self, arguments):
         return {"dense/kernel": TensorRule("dense.weight", transpose=True)}
 
@@ -35,11 +38,26 @@ def test_names_are_found_with_and_without_prefix(prefix, module):
 
 
 def test_a_head_is_outside_and_a_stranger_is_not():
-    _, own, _ = translated_rules(Toy(), {}, entries("toy.dense.weight", "toy.stranger", "head.weight"))
+    _, own, outside = translated_rules(Toy(), {}, entries("toy.dense.weight", "toy.stranger", "head.weight"))
     assert own.keys() == {"toy.dense.weight", "toy.stranger"}
+    assert outside == ["head.weight"]
+
+
+def test_without_a_prefix_everything_is_the_backbones():
+    _, own, outside = translated_rules(Toy(), {}, entries("dense.weight", "head.weight"))
+    assert own.keys() == {"dense.weight", "head.weight"}
+    assert outside == []
+
+
+def test_what_only_looks_like_a_weight_is_kept_where_a_weight_is_there():
+    class Odd(Toy):
+        ignored = ("dense.*",)
+
+    _, own, _ = translated_rules(Odd(), {}, entries("dense.weight", "dense.mask"))
+    assert own.keys() == {"dense.weight"}
 
 
 def test_a_large_head_is_outside_as_a_whole():
-    names = [f"toy.x{number}" for number in range(20_000)] + [f"y{number}" for number in range(20_000)]
-    _, own, _ = translated_rules(Toy(), {}, entries(*names))
-    assert len(own) == 20_000
+    names = [f"toy.x{number}" for number in range(2_000)] + [f"y{number}" for number in range(2_000)]
+    _, own, outside = translated_rules(Toy(), {}, entries(*names))
+    assert len(own) == len(outside) == 2_000

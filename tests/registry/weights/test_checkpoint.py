@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from vertebra._weights.checkpoint import INDEX, WEIGHTS, find_shards, open_checkpoint, read_headers
+from vertebra._weights.checkpoint import INDEX, SAFETENSORS, WEIGHTS, find_shards, open_checkpoint, read_headers
 from vertebra.errors import PresetError, WeightsFileError
 
 ARRAYS = {"a": np.arange(3.0), "b": np.arange(4, dtype=np.int8), "c": np.zeros((2, 0))}
@@ -28,7 +28,7 @@ def write_index(folder, weight_map):
 
 
 def opened(folder):
-    return open_checkpoint({path.name for path in folder.iterdir()}, folder.joinpath)
+    return open_checkpoint(SAFETENSORS, {path.name for path in folder.iterdir()}, folder.joinpath)
 
 
 def test_views_all_shards(preset):
@@ -48,7 +48,7 @@ def test_one_file_wins_over_shards(preset):
 
 
 def test_reads_headers_alone(preset):
-    headers = read_headers({path.name for path in preset.iterdir()}, preset.joinpath)
+    headers = read_headers(SAFETENSORS, {path.name for path in preset.iterdir()}, preset.joinpath)
     assert {shard: sorted(header.entries) for shard, header in headers.items()} == SHARDS
 
 
@@ -57,6 +57,27 @@ def test_fetches_each_shard_that_the_index_names_and_no_other(preset):
     fetched = set()
     find_shards({path.name for path in preset.iterdir()}, lambda name: fetched.add(name) or preset / name)
     assert fetched == {INDEX, *SHARDS}
+
+
+def test_releasing_leaves_what_was_read_to_be_read_again_and_what_was_written_out(preset):
+    checkpoint = opened(preset)
+    array = checkpoint.view("a")
+    kept = array.copy()
+    checkpoint.release("a")
+    np.testing.assert_array_equal(array, kept)
+
+
+@pytest.mark.parametrize(
+    ("names", "used"),
+    [
+        ({"config.json", WEIGHTS, "tokenizer.json"}, {WEIGHTS}),
+        ({WEIGHTS, INDEX, *SHARDS}, {WEIGHTS}),
+        ({"config.json", INDEX, *SHARDS, "model-1.safetensors", "certificate.safetensors"}, {INDEX, *SHARDS}),
+        ({"config.json"}, set()),
+    ],
+)
+def test_the_files_of_a_load_are_told_by_their_names_alone(names, used):
+    assert SAFETENSORS.used(names) == used
 
 
 def test_a_preset_without_weights_is_refused(tmp_path):

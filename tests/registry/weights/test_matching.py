@@ -45,9 +45,9 @@ def test_one_tensor_may_fill_two_weights():
         ({}, {"missing": ["kernel", "bias"]}),
         (TENSORS | tensors(extra=(1,)), {"unused": ["extra"]}),
         (tensors(weigth=(3, 2), bias=(3,)), {"missing": ["kernel"], "unused": ["weigth"]}),
-        (tensors(weight=(2, 3), bias=(3,)), {"reshaped": [("kernel", (2, 3), (3, 2))]}),
+        (tensors(weight=(2, 3), bias=(3,)), {"reshaped": [("kernel", (3, 2), (2, 3))]}),
         (tensors(weight=(3, 2), bias=(3, 1)), {"reshaped": [("bias", (3,), (3, 1))]}),
-        (tensors(weight=(6,), bias=()), {"reshaped": [("kernel", (2, 3), (6,)), ("bias", (3,), ())]}),
+        (tensors(weight=(6,), bias=()), {"reshaped": [("kernel", (3, 2), (6,)), ("bias", (3,), ())]}),
     ],
 )
 def test_anything_else_is_an_error_that_lists_it(held, parts):
@@ -73,7 +73,7 @@ def test_optional_weights_may_be_missing_and_are_reported():
 def test_an_optional_weight_that_is_there_must_fit():
     with pytest.raises(WeightsMismatchError) as caught:
         match("place", WEIGHTS, tensors(weight=(9, 9), bias=(3,)), RULES, optional=("kernel",))
-    assert caught.value.reshaped == [("kernel", (2, 3), (9, 9))]
+    assert caught.value.reshaped == [("kernel", (3, 2), (9, 9))]
 
 
 @pytest.mark.parametrize(
