@@ -26,10 +26,9 @@ def step(inputs):
     return train
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.1])
-@pytest.mark.parametrize("padding", ["right", "left"])
-def test_every_weight_trains(make, step, rate, padding):
-    changes = step(make(attention_dropout=rate), **({"mask": LEFT} if padding == "left" else {}))
+@pytest.mark.parametrize("rate", [0.0, 0.1], ids=["fused attention", "attention with dropout"])
+def test_every_weight_trains_whatever_the_padding(make, step, rate):
+    changes = step(make(attention_dropout=rate), mask=LEFT)
     assert np.isfinite(list(changes.values())).all()
     # A bias of the keys adds the same to all scores of a query, which softmax does not see: its gradient is zero.
     assert not [path for path, change in changes.items() if not change and "key/bias" not in path]
