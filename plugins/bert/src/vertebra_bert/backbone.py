@@ -260,7 +260,7 @@ class SelfAttention(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("vertebra_bert")
 class PositionEmbedding(keras.layers.Layer):
-    """Learned embeddings of the positions 0, 1, … of a sequence, of shape `(1, length, width)`.
+    """Learned embeddings of the positions 0, 1, … of a sequence, of its shape `(batch, length, width)`.
 
     Raises:
         ValueError: the sequence is longer than there are positions.
@@ -280,10 +280,12 @@ class PositionEmbedding(keras.layers.Layer):
         length = x.shape[1]
         if isinstance(length, int) and length > self.positions:
             raise ValueError(f"The sequence has {length} tokens; this backbone has {self.positions} positions.")
-        return ops.expand_dims(ops.convert_to_tensor(self.embeddings)[:length], 0)
+        # One for each sequence, though all are the same: Keras takes the sum of a batch of one and a batch of unknown
+        # size for a batch of one.
+        return ops.broadcast_to(ops.convert_to_tensor(self.embeddings)[:length], ops.shape(x))
 
     def compute_output_spec(self, x: Any) -> Any:
-        return keras.KerasTensor((1, *x.shape[1:]), dtype=self.compute_dtype)
+        return keras.KerasTensor(x.shape, dtype=self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {

@@ -6,27 +6,45 @@ from collections.abc import Mapping
 from typing import Any
 
 from vertebra import TensorRule, Translation
-from vertebra.errors import FormatLimitError
+from vertebra.errors import FormatLimitError, PresetConfigError
+
+_COUNTS = (
+    *("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim"),
+    *("max_sequence_length", "num_segments"),
+)
+_DEFAULTS = {"dropout": 0.1, "max_sequence_length": 512, "num_segments": 2}
+"""What KerasHub's constructor assumes for an argument that a config leaves out."""
+_FIELDS = (*_COUNTS, "dropout")
 
 _FIXED = {"activation": "gelu_approximate", "layer_norm_epsilon": 1e-12}
-"""Arguments that KerasHub's class does not have, with the values that it always computes with."""
-_ABSENT = (*_FIXED, "attention_dropout", "initializer_range")
+"""Arguments that KerasHub's class does not take, with what it always computes."""
+
+_MOST, _MOST_LAYERS = 2**24, 1_000
 
 
 class BertKerasHub(Translation):
-    """Reads and writes presets of `keras_hub.models.BertBackbone`, whose arguments have the same names."""
+    """Reads and writes presets of KerasHub's `BertBackbone`.
+
+    `initializer_range` is not written: nothing is initialised where weights are loaded.
+    """
 
     def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        return dict(config)
+        for name, value in config.items():
+            if name not in _FIELDS:
+                raise _refusal(name, value, f"expected none but {', '.join(_FIELDS)}")
+        arguments = {**_DEFAULTS, **config}
+        _check_counts(arguments)
+        return arguments
 
     def config(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in _FIXED.items():
             if arguments[name] != value:
                 raise FormatLimitError("kerashub", name, arguments[name], f"KerasHub's BERT always has {value!r}")
+        # This changes training alone, but a preset is there to be trained on, too.
         if arguments["attention_dropout"] not in (None, arguments["dropout"]):
-            problem = f"KerasHub's BERT has one rate, dropout={arguments['dropout']}, for both"
+            problem = f"KerasHub's BERT has one rate for all, dropout={arguments['dropout']!r}"
             raise FormatLimitError("kerashub", "attention_dropout", arguments["attention_dropout"], problem)
-        return {name: value for name, value in arguments.items() if name not in _ABSENT}
+        return {name: arguments[name] for name in _FIELDS}
 
     def rules(self, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
         rules = {
@@ -45,6 +63,18 @@ class BertKerasHub(Translation):
                 rules |= _pair(f"{ours}/{name}", f"{theirs}/_{name}", "gamma", "beta")
         return rules
 
+    def current_name(self, tensor: str) -> str:
+        # Up to Keras 2.13, the layers of a model were kept under another name.
+        return tensor.replace("_layer_checkpoint_dependencies", "layers")
+
+
+def _check_counts(arguments: Mapping[str, Any]) -> None:
+    """Refuses sizes that are none before anything is counted or built by them."""
+    for name in _COUNTS:
+        value, most = arguments.get(name), _MOST_LAYERS if name == "num_layers" else _MOST
+        if type(value) is not int or not 0 < value <= most:
+            raise _refusal(name, value, f"expected an int from 1 to {most}")
+
 
 def _attention(ours: str, theirs: str, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
     """KerasHub's projections keep the heads as an axis of their own."""
@@ -62,3 +92,9 @@ def _attention(ours: str, theirs: str, arguments: Mapping[str, Any]) -> dict[str
 
 def _pair(ours: str, theirs: str, first: str, second: str) -> dict[str, TensorRule]:
     return {f"{ours}/{first}": TensorRule(f"{theirs}/vars/0"), f"{ours}/{second}": TensorRule(f"{theirs}/vars/1")}
+
+
+def _refusal(name: str, value: object, problem: str) -> PresetConfigError:
+    return PresetConfigError(
+        "config.json of a KerasHub BERT", f"{name} is {value!r}, {problem}", "Use a preset of KerasHub's BertBackbone"
+    )

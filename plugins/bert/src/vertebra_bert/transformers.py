@@ -99,11 +99,14 @@ class BertTransformers(Translation):
 
     def config(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         attention = arguments["attention_dropout"]
+        fields = {theirs: arguments[ours] for ours, theirs in _FIELDS.items()}
+        # Where transformers expects a float, it refuses an int.
+        typed = {name: float(value) if type(_DEFAULTS[name]) is float else value for name, value in fields.items()}
         return {
             "architectures": ["BertModel"],
             "model_type": "bert",
-            **{theirs: arguments[ours] for ours, theirs in _FIELDS.items()},
-            "attention_probs_dropout_prob": arguments["dropout"] if attention is None else attention,
+            **typed,
+            "attention_probs_dropout_prob": float(arguments["dropout"] if attention is None else attention),
             "hidden_act": _WRITTEN_ACTIVATIONS[arguments["activation"]],
             "position_embedding_type": "absolute",
             "pad_token_id": 0,

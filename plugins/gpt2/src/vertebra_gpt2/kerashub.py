@@ -71,6 +71,10 @@ class GPT2KerasHub(Translation):
             }
         return rules
 
+    def current_name(self, tensor: str) -> str:
+        # Up to Keras 2.13, the layers of a model were kept under another name.
+        return tensor.replace("_layer_checkpoint_dependencies", "layers")
+
 
 def _check_counts(arguments: Mapping[str, Any]) -> None:
     """Refuses sizes that are none before anything is counted or built by them."""

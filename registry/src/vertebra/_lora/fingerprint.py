@@ -28,9 +28,9 @@ def fingerprint(backbone: Any, sites: Mapping[str, Any]) -> str:
 
     names = AdapterNames(backbone)
     digest = hashlib.sha256()
-    for module, site in sorted((names.module(path), site) for path, site in sites.items()):
+    for path, site in sorted(sites.items(), key=lambda item: (names.module(item[0]), item[0])):
         kernel = keras.ops.convert_to_numpy(site.kernel.value)
         sample = np.asarray(kernel.flat[:: max(1, kernel.size // _SAMPLES)])
-        digest.update(f"{module} {site.in_features} {site.out_features}\n".encode())
+        digest.update(f"{names.module(path)} {site.in_features} {site.out_features}\n".encode())
         digest.update(sample.astype(ml_dtypes.bfloat16).tobytes())
     return digest.hexdigest()

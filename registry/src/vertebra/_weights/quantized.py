@@ -63,20 +63,27 @@ def _describe(path: str, layer: Any) -> dict[str, Any]:
 
 def _quantize(path: str, layer: Any, facts: Mapping[str, Any]) -> None:
     mode, block, inputs = (facts.get(name) for name in ("mode", "block_size", "quantize_inputs"))
+    inputs = mode == "int8" if inputs is None else inputs  # as Keras does where it is not told
     sound = mode in _MODES and isinstance(inputs, bool) and (block is None or (type(block) is int and block >= -1))
     if not sound or len(facts) != 3:
         raise PresetConfigError(f"Quantised layer {path!r}", f"it is described by {dict(facts)!r}")
     quantizer = keras.quantizers.AbsMaxQuantizer(axis=-1) if inputs else None
-    kernel = str(_kernel_of(layer))
-    shape = tuple(getattr(layer, kernel).shape)
     if mode == "int4":
-        config = keras.quantizers.Int4QuantizationConfig(block_size=block, activation_quantizer=quantizer)
+        config = keras.quantizers.Int4QuantizationConfig(block_size=block)
     else:
         config = keras.quantizers.Int8QuantizationConfig(activation_quantizer=quantizer)
+    _rebuild(layer, str(mode), config)
+    if hasattr(layer, "inputs_quantizer"):
+        layer.inputs_quantizer = quantizer
+    name = f"int4/{-1 if block is None else block}" if mode == "int4" else mode
+    layer.dtype_policy = f"{name}_from_{layer.dtype_policy.name}"
+
+
+def _rebuild(layer: Any, mode: str, config: Any) -> None:
+    kernel = str(_kernel_of(layer))
+    shape = tuple(getattr(layer, kernel).shape)
     layer.quantization_config = config
     layer._tracker.unlock()  # a built layer takes no variables until then
     delattr(layer, kernel)
     layer.quantized_build(shape, mode, config)
     layer._tracker.lock()
-    name = f"int4/{-1 if block is None else block}" if mode == "int4" else mode
-    layer.dtype_policy = f"{name}_from_{layer.dtype_policy.name}"
