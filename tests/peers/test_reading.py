@@ -1,0 +1,165 @@
+"""What transformers and KerasHub write is loaded by Vertebra and computes the same here, or is refused by name."""
+
+import pytest
+
+import vertebra
+from vertebra.errors import PresetConfigError
+
+pytestmark = pytest.mark.keras
+
+SIZES = {"vocab_size": 61, "num_hidden_layers": 3, "hidden_size": 16, "max_position_embeddings": 12}
+GEMMA = SIZES | {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 4, "intermediate_size": 24}
+CAPS = {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 1.5, "attn_implementation": "eager"}
+GEMMA2 = GEMMA | CAPS | {"sliding_window": 3, "query_pre_attn_scalar": 4}
+CONFIGS = {
+    "bert": SIZES | {"num_attention_heads": 2, "intermediate_size": 24},
+    "gpt2": SIZES | {"num_attention_heads": 2, "bos_token_id": 1, "eos_token_id": 2},
+    "gemma": GEMMA,
+    "gemma2": GEMMA2,
+    "vaultgemma": GEMMA2,
+}
+"""Configs of tiny models, by model type."""
+
+ROPE = {"rope_type": "linear", "rope_theta": 100.0, "factor": 4.0}
+PATTERN = ["full_attention", "full_attention", "sliding_attention"]
+TRANSFORMERS = [
+    ("bert", "BertModel", {}),
+    ("bert", "BertModel", {"layer_norm_eps": 0.1, "type_vocab_size": 3, "num_attention_heads": 4}),
+    ("bert", "BertForPreTraining", {}),
+    ("bert", "BertForSequenceClassification", {"num_labels": 3}),
+    ("gpt2", "GPT2Model", {}),
+    ("gpt2", "GPT2Model", {"n_inner": 24, "layer_norm_epsilon": 0.1}),
+    ("gpt2", "GPT2Model", {"scale_attn_weights": False}),
+    ("gpt2", "GPT2Model", {"scale_attn_by_inverse_layer_idx": True}),
+    ("gpt2", "GPT2Model", {"reorder_and_upcast_attn": True, "attn_implementation": "eager"}),
+    ("gpt2", "GPT2LMHeadModel", {}),
+    ("gpt2", "GPT2LMHeadModel", {"tie_word_embeddings": False}),
+    ("gpt2", "GPT2DoubleHeadsModel", {}),
+    ("gpt2", "GPT2ForTokenClassification", {}),
+    ("gpt2", "GPT2ForQuestionAnswering", {}),
+    ("gemma", "GemmaModel", {}),
+    ("gemma", "GemmaModel", {"rms_norm_eps": 0.1, "num_key_value_heads": 1, "head_dim": 6}),
+    ("gemma", "GemmaModel", {"attention_bias": True}),
+    ("gemma", "GemmaModel", {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}}),
+    ("gemma", "GemmaModel", {"rope_parameters": ROPE}),
+    ("gemma", "GemmaForCausalLM", {}),
+    ("gemma", "GemmaForSequenceClassification", {}),
+    ("gemma", "GemmaForTokenClassification", {}),
+    ("gemma2", "Gemma2Model", {}),
+    ("gemma2", "Gemma2Model", {"query_pre_attn_scalar": 9, "head_dim": 6, "num_key_value_heads": 4}),
+    ("gemma2", "Gemma2Model", {"attention_bias": True, "rms_norm_eps": 0.1, "rope_parameters": ROPE}),
+    ("gemma2", "Gemma2Model", {"attn_logit_softcapping": None, "final_logit_softcapping": None}),
+    ("gemma2", "Gemma2Model", {"layer_types": PATTERN}),
+    ("gemma2", "Gemma2Model", {"layer_types": ["full_attention"] * 3}),
+    ("gemma2", "Gemma2Model", {"sliding_window": 1}),
+    ("gemma2", "Gemma2ForCausalLM", {}),
+    ("gemma2", "Gemma2ForSequenceClassification", {}),
+    ("vaultgemma", "VaultGemmaModel", {}),
+    ("vaultgemma", "VaultGemmaForCausalLM", {"layer_types": PATTERN}),
+]
+"""Model type, class, and changes to the tiny model's config, of what transformers makes."""
+
+KERASHUB = [
+    ("bert", {}),
+    ("bert", {"num_segments": 3, "num_heads": 4, "dropout": 0}),
+    ("gpt2", {}),
+    ("gpt2", {"num_heads": 4, "intermediate_dim": 24, "dropout": 0}),
+    ("gemma", {}),
+    ("gemma", {"num_key_value_heads": 1, "head_dim": 6, "use_post_attention_norm": True}),
+    ("gemma2", {}),
+    ("gemma2", {"num_key_value_heads": 4, "sliding_window_size": 1}),
+]
+"""Architecture, and changes to the arguments of its tiny backbone, of what KerasHub makes."""
+
+
+@pytest.fixture
+def created(ask, transformers_peer, folder):
+    """Lets transformers make a model with random weights in a folder; returns its outputs."""
+
+    def create(model_type, model, changes, into=folder, **options):
+        config = CONFIGS[model_type] | changes | {"model_type": model_type}
+        return ask(transformers_peer, "create", into, model_type, model=model, config=config, **options)["outputs"]
+
+    return create
+
+
+@pytest.mark.parametrize(("model_type", "model", "changes"), TRANSFORMERS, ids=str)
+def test_models_of_transformers(model_type, model, changes, created, compute, agree, folder):
+    theirs = created(model_type, model, changes)
+    agree(compute(vertebra.Backbone.from_preset(folder), model_type), theirs, model_type)
+
+
+@pytest.mark.parametrize("model", ["BertForMaskedLM", "BertForTokenClassification", "BertForQuestionAnswering"])
+def test_a_pooler_that_transformers_leaves_out_is_reported(model, created, compute, agree, folder):
+    theirs = created("bert", model, {})
+    with pytest.warns(UserWarning, match="no values for pooled_dense/kernel, pooled_dense/bias: newly initialised"):
+        backbone = vertebra.Backbone.from_preset(folder)
+    agree(compute(backbone, "bert"), theirs, "bert")
+
+
+@pytest.mark.parametrize(
+    ("model_type", "model"),
+    [
+        ("bert", "BertForPreTraining"),
+        ("gpt2", "GPT2LMHeadModel"),
+        ("gemma", "GemmaForCausalLM"),
+        ("gemma2", "Gemma2Model"),
+        ("vaultgemma", "VaultGemmaModel"),
+    ],
+)
+@pytest.mark.parametrize("max_shard_size", ["1GB", "4KB"])
+def test_models_of_transformers_in_bfloat16(model_type, model, max_shard_size, created, compute, agree, folder):
+    theirs = created(model_type, model, {}, dtype="bfloat16", max_shard_size=max_shard_size)
+    assert (len(list(folder.glob("*.safetensors"))) > 1) == (max_shard_size == "4KB")
+    ours = compute(vertebra.Backbone.from_preset(folder, dtype="float32"), model_type)
+    agree(ours, theirs, model_type)
+
+
+@pytest.mark.parametrize(("architecture", "changes"), KERASHUB, ids=str)
+def test_backbones_of_kerashub(architecture, changes, tiny, compute, ask, agree, kerashub_peer, folder):
+    model, arguments = tiny(architecture)
+    there = ask(kerashub_peer, "create", folder, architecture, model=model, config=arguments | changes)
+    agree(compute(vertebra.Backbone.from_preset(folder), architecture), there["outputs"], architecture)
+
+
+@pytest.mark.parametrize("architecture", ["bert", "gpt2", "gemma", "gemma2"])
+@pytest.mark.parametrize("max_shard_size", [None, 4e-6])
+def test_backbones_of_kerashub_in_bfloat16(
+    architecture, max_shard_size, tiny, compute, ask, agree, kerashub_peer, folder
+):
+    model, arguments = tiny(architecture)
+    request = {"dtype": "bfloat16", "max_shard_size": max_shard_size}
+    there = ask(kerashub_peer, "create", folder, architecture, model=model, config=arguments, **request)
+    assert (len(list(folder.glob("*.h5"))) > 1) == (max_shard_size is not None)
+    ours = vertebra.Backbone.from_preset(folder, dtype="float32")
+    agree(compute(ours, architecture), there["outputs"], architecture)
+
+
+# === All activations of transformers ===
+
+
+@pytest.mark.parametrize(
+    ("model_type", "model", "field", "known"),
+    [
+        ("bert", "BertModel", "hidden_act", 9),
+        ("gpt2", "GPT2Model", "activation_function", 14),
+        ("gemma", "GemmaModel", "hidden_act", 11),
+        ("gemma2", "Gemma2Model", "hidden_activation", 11),
+        ("vaultgemma", "VaultGemmaModel", "hidden_activation", 11),
+    ],
+)
+def test_each_activation_is_honoured_or_refused_by_name(
+    model_type, model, field, known, created, compute, agree, transformers_peer, folder
+):
+    honoured, refused = [], {}
+    for name in transformers_peer("activations"):
+        theirs = created(model_type, model, {field: name}, into=folder / name)
+        try:
+            backbone = vertebra.Backbone.from_preset(folder / name)
+        except PresetConfigError as error:
+            refused[name] = error.problem
+            continue
+        agree(compute(backbone, model_type), theirs, model_type)
+        honoured.append(name)
+    assert len(honoured) == known
+    assert all(problem.startswith(f"{field} is {name!r}") for name, problem in refused.items())

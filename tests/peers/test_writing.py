@@ -1,0 +1,159 @@
+"""What Vertebra writes is loaded by transformers and KerasHub, completely, and computes the same there."""
+
+import pytest
+
+pytestmark = pytest.mark.keras
+
+SMALL = 4e-6
+"""Gigabytes: 4 kB, so that each of these models has several shards."""
+CAPPED = "gemma2"
+
+TRANSFORMERS = [
+    *(("bert", {"activation": name}) for name in ("gelu", "gelu_approximate", "relu", "silu", "tanh")),
+    ("bert", {"layer_norm_epsilon": 0.1}),
+    ("bert", {"num_segments": 3, "num_heads": 4, "intermediate_dim": 40}),
+    ("bert", {"dropout": 0, "attention_dropout": 0.5, "initializer_range": 1}),
+    *(("gpt2", {"activation": name}) for name in ("gelu", "gelu_approximate", "mish", "quick_gelu", "relu")),
+    *(("gpt2", {"activation": name}) for name in ("relu_squared", "silu", "tanh")),
+    ("gpt2", {"layer_norm_epsilon": 0.1}),
+    ("gpt2", {"intermediate_dim": 24, "num_heads": 4}),
+    ("gpt2", {"dropout": 0, "attention_dropout": 0.5, "embedding_dropout": 0.25, "initializer_range": 1}),
+    ("gpt2", {"scale_attention": False}),
+    ("gpt2", {"scale_attention_by_inverse_layer_index": True}),
+    ("gpt2", {"scale_attention": False, "scale_attention_by_inverse_layer_index": True}),
+    *(("gemma", {"activation": name}) for name in ("gelu", "gelu_approximate", "relu", "silu", "tanh")),
+    *(("gemma2", {"activation": name}) for name in ("gelu", "gelu_approximate", "relu", "silu", "tanh")),
+    ("gemma", {"layer_norm_epsilon": 0.1}),
+    ("gemma2", {"layer_norm_epsilon": 0.1}),
+    ("gemma", {"head_dim": 6}),
+    ("gemma2", {"head_dim": 6}),
+    ("gemma", {"num_key_value_heads": 1}),
+    ("gemma", {"num_key_value_heads": 4}),
+    ("gemma2", {"num_key_value_heads": 1}),
+    ("gemma", {"attention_bias": True}),
+    ("gemma2", {"attention_bias": True}),
+    ("gemma", {"rope_max_wavelength": 100}),
+    ("gemma", {"rope_max_wavelength": 100, "rope_scaling_factor": 4}),
+    ("gemma2", {"rope_max_wavelength": 100, "rope_scaling_factor": 0.5}),
+    ("gemma", {"attention_dropout": 0.5, "initializer_range": 1}),
+    ("gemma", {"query_pre_attention_scalar": 9}),
+    ("gemma", {"head_dim": 6, "query_head_dim_normalize": False}),
+    ("gemma2", {"head_dim": 6, "query_head_dim_normalize": False}),
+    ("gemma2", {"query_pre_attention_scalar": 50}),
+    ("gemma2", {"attention_logit_soft_cap": None}),
+    ("gemma2", {"final_logit_soft_cap": None}),
+    ("gemma2", {"attention_logit_soft_cap": 1}),
+    ("gemma2", {"use_sliding_window_attention": False}),
+    ("gemma2", {"sliding_window_size": 1}),
+    ("gemma2", {"sliding_window_size": 9}),
+    ("gemma2", {"layer_types": ["full_attention", "sliding_attention", "sliding_attention"]}),
+    ("gemma", {"final_logit_soft_cap": 1.5}),
+    ("gemma", {"use_sliding_window_attention": True, "sliding_window_size": 3}),
+]
+"""Arguments that the transformers format can say."""
+
+KERASHUB = [
+    ("bert", {}),
+    ("bert", {"num_segments": 3, "num_heads": 4, "intermediate_dim": 40}),
+    ("bert", {"dropout": 0}),
+    ("gpt2", {}),
+    ("gpt2", {"intermediate_dim": 24, "num_heads": 4}),
+    ("gpt2", {"dropout": 0}),
+    ("gemma", {}),
+    ("gemma", {"num_key_value_heads": 1}),
+    ("gemma", {"num_key_value_heads": 4, "head_dim": 6}),
+    ("gemma", {"final_logit_soft_cap": 1.5}),
+    ("gemma", {"use_post_ffw_norm": True, "dropout": 0.5}),
+    ("gemma2", {}),
+    ("gemma2", {"attention_logit_soft_cap": None, "use_post_attention_norm": False}),
+    ("gemma2", {"head_dim": 6, "query_pre_attention_scalar": 6}),
+    ("gemma2", {"sliding_window_size": 1}),
+]
+"""Arguments that KerasHub's format can say."""
+
+
+def attention_for(architecture):
+    """transformers' fused attention knows no cap."""
+    return "eager" if architecture == CAPPED else None
+
+
+def assert_complete(report):
+    assert not any(report.values()), report
+
+
+@pytest.mark.parametrize(("architecture", "changes"), TRANSFORMERS, ids=str)
+def test_transformers_computes_the_same(architecture, changes, build, compute, ask, agree, transformers_peer, folder):
+    backbone = build(architecture, **changes)
+    backbone.save_to_preset(folder, format="transformers")
+    there = ask(transformers_peer, "load", folder, architecture, attention=attention_for(architecture))
+    assert_complete(there["report"])
+    assert there["dtype"] == "float32"
+    agree(compute(backbone, architecture), there["outputs"], architecture)
+
+
+@pytest.mark.parametrize(("architecture", "changes"), KERASHUB, ids=str)
+def test_kerashub_computes_the_same(architecture, changes, build, compute, ask, agree, kerashub_peer, folder):
+    backbone = build(architecture, **changes)
+    backbone.save_to_preset(folder, format="kerashub")
+    there = ask(kerashub_peer, "load", folder, architecture)
+    agree(compute(backbone, architecture), there["outputs"], architecture)
+    assert there["config"] | backbone.get_config() == backbone.get_config() | {"dtype": there["config"]["dtype"]}
+
+
+@pytest.mark.parametrize("architecture", ["bert", "gpt2", "gemma", "gemma2"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_transformers_loads_shards(architecture, dtype, build, compute, ask, agree, transformers_peer, folder):
+    build(architecture, dtype).save_to_preset(folder, SMALL, format="transformers")
+    assert len(list(folder.glob("model-*.safetensors"))) > 1
+    there = ask(transformers_peer, "load", folder, architecture, attention=attention_for(architecture))
+    assert_complete(there["report"])
+    assert there["dtype"] == dtype
+    agree(compute(build(architecture), architecture), there["outputs"], architecture)
+
+
+@pytest.mark.parametrize("architecture", ["bert", "gpt2", "gemma", "gemma2"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_kerashub_loads_shards(architecture, dtype, build, compute, ask, agree, kerashub_peer, folder):
+    build(architecture, dtype).save_to_preset(folder, SMALL, format="kerashub")
+    assert len(list(folder.glob("model_*.weights.h5"))) > 1
+    there = ask(kerashub_peer, "load", folder, architecture)
+    agree(compute(build(architecture), architecture), there["outputs"], architecture)
+
+
+@pytest.mark.parametrize("architecture", ["bert", "gpt2", "gemma", "gemma2"])
+def test_one_file_in_bfloat16_is_loaded_by_both(
+    architecture, build, compute, ask, agree, transformers_peer, kerashub_peer, folder
+):
+    expected = compute(build(architecture), architecture)
+    backbone = build(architecture, "bfloat16")
+    backbone.save_to_preset(folder / "t", None, format="transformers")
+    backbone.save_to_preset(folder / "k", None, format="kerashub")
+    there = ask(transformers_peer, "load", folder / "t", architecture, attention=attention_for(architecture))
+    assert there["dtype"] == "bfloat16"
+    agree(expected, there["outputs"], architecture)
+    agree(expected, ask(kerashub_peer, "load", folder / "k", architecture)["outputs"], architecture)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "model"),
+    [("gpt2", "AutoModelForCausalLM"), ("gemma", "AutoModelForCausalLM"), ("gemma2", "AutoModelForCausalLM")],
+)
+def test_a_head_on_top_has_the_same_logits(architecture, model, build, compute, ask, agree, transformers_peer, folder):
+    backbone = build(architecture)
+    backbone.save_to_preset(folder, format="transformers")
+    there = ask(transformers_peer, "load", folder, architecture, model=model, attention=attention_for(architecture))
+    ours = compute(backbone, architecture)
+    agree({"sequence_output": ours["logits"]}, {"sequence_output": there["outputs"]["logits"]}, architecture)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"layer_norm_epsilon": 0.1}, {"head_dim": 6, "query_head_dim_normalize": False}], ids=str
+)
+def test_what_kerashub_ignores_is_said_and_is_its_own(changes, build, compute, ask, agree, kerashub_peer, folder):
+    backbone = build("gemma", **changes)
+    with pytest.warns(UserWarning, match=f"KerasHub 0.32 computes with {list(changes)[-1]}="):
+        backbone.save_to_preset(folder, format="kerashub")
+    there = ask(kerashub_peer, "load", folder, "gemma")
+    assert {name: there["config"][name] for name in changes} == changes
+    with pytest.raises(AssertionError, match=r"<= 0\.001"):
+        agree(compute(backbone, "gemma"), there["outputs"], "gemma", tolerance=1e-3)
