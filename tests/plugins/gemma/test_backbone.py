@@ -184,16 +184,16 @@ def test_a_batch_of_one_gives_what_the_whole_batch_gives(reference, run, io):
         assert np.abs(gap)[valid].max() <= 1e-5
 
 
-@pytest.mark.parametrize("length", [1, 2, 8])
+@pytest.mark.parametrize("length", [1, 5])
 def test_a_token_does_not_see_what_comes_after_it(reference, run, io, length):
     inputs = {name: io[name][:1, :length] for name in ("token_ids", "padding_mask")}
     assert np.abs(run(reference, inputs) - io["transformers/sequence_output"][:1, :length]).max() <= 1e-5
 
 
 def test_padding_at_the_left_only_moves_the_tokens(reference, run, io):
-    padded = {name: np.pad(io[name][:1], ((0, 0), (5, 0))) for name in ("token_ids", "padding_mask")}
-    # Rotary embeddings know distances only, so that all positions may be five later.
-    assert np.abs(run(reference, padded)[:, 5:] - io["transformers/sequence_output"][:1]).max() <= 1e-5
+    padded = {name: np.pad(io[name][:1, :6], ((0, 0), (3, 0))) for name in ("token_ids", "padding_mask")}
+    # Rotary embeddings know distances only, so that all positions may be three later.
+    assert np.abs(run(reference, padded)[:, 3:] - io["transformers/sequence_output"][:1, :6]).max() <= 1e-5
 
 
 def test_a_long_sequence_is_that_of_numpy(gemma2, make, run, values):

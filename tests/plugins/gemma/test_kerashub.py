@@ -74,6 +74,14 @@ def test_outputs_are_those_of_kerashub(backbone, run, io):
     assert np.abs(run(backbone, inputs) - io["kerashub/sequence_output"])[valid].max() <= 1e-5
 
 
+@pytest.mark.parametrize("preset", ["kerashub", "kerashub_sharded"])
+def test_presets_of_kerashub_are_loaded(golden, backbone, preset):
+    loaded = vertebra.Backbone.from_preset(golden / preset)
+    assert type(loaded) is type(backbone)
+    for found, expected in zip(loaded.weights, backbone.weights, strict=True):
+        assert np.array_equal(found.numpy(), expected.numpy())
+
+
 def test_weights_are_written_as_they_were_read(translation, config, datasets, backbone):
     weights = weight_names(backbone)
     for name, rule in translation.rules(config | OURS).items():
