@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from vertebra._weights.checkpoint import INDEX, SAFETENSORS, WEIGHTS, find_shards, open_checkpoint, read_headers
+from vertebra._weights.checkpoint import INDEX, SAFETENSORS, WEIGHTS, open_checkpoint, read_headers
 from vertebra.errors import PresetError, WeightsFileError
 
 ARRAYS = {"a": np.arange(3.0), "b": np.arange(4, dtype=np.int8), "c": np.zeros((2, 0))}
@@ -55,7 +55,8 @@ def test_reads_headers_alone(preset):
 def test_fetches_each_shard_that_the_index_names_and_no_other(preset):
     (preset / "model-00003-of-00003.safetensors").write_bytes(b"")
     fetched = set()
-    find_shards({path.name for path in preset.iterdir()}, lambda name: fetched.add(name) or preset / name)
+    names = {path.name for path in preset.iterdir()}
+    read_headers(SAFETENSORS, names, lambda name: fetched.add(name) or preset / name)
     assert fetched == {INDEX, *SHARDS}
 
 

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vertebra._weights import hdf5_mapping, hdf5_process
-from vertebra._weights.hdf5 import HDF5, HDF5_INDEX, HDF5_WEIGHTS, find_hdf5_shards
+from vertebra._weights.checkpoint import read_headers
+from vertebra._weights.hdf5 import HDF5, HDF5_INDEX, HDF5_WEIGHTS
 from vertebra._weights.hdf5_mapping import DTYPES, MappedHdf5, open_hdf5_header
 from vertebra._weights.safetensors import ALIGNMENT, numpy_dtype
 from vertebra.errors import PresetError, WeightsFileError
@@ -574,7 +575,10 @@ def find(folder, weight_map=None):
     if weight_map is not None:
         text = weight_map if isinstance(weight_map, str) else json.dumps({"metadata": {}, "weight_map": weight_map})
         (folder / HDF5_INDEX).write_text(text)
-    return find_hdf5_shards({path.name for path in folder.iterdir()}, folder.joinpath)
+    names = {path.name for path in folder.iterdir()}
+    path, shards = HDF5.find(names, folder.joinpath)
+    read_headers(HDF5, names, folder.joinpath)
+    return path, list(shards)
 
 
 def test_finds_the_shards_that_the_index_names(shards):
@@ -594,7 +598,8 @@ def test_finds_the_shards_that_kerashub_wrote(folder):
 
 
 def test_one_file_wins_over_shards(shards, tmp_path):
-    (tmp_path / HDF5_WEIGHTS).write_bytes(b"")
+    with h5py.File(tmp_path / HDF5_WEIGHTS, "w") as file:
+        put(file, "layers/a/vars/0", np.zeros(2))
     (tmp_path / HDF5_INDEX).write_bytes(b"")
     assert find(tmp_path) == (tmp_path / HDF5_WEIGHTS, [HDF5_WEIGHTS])
 

@@ -251,7 +251,8 @@ class SelfAttention(keras.layers.Layer):
         scores = scores / (self.hidden_dim // self.num_heads) ** 0.5
         if mask is not None:
             scores = ops.where(mask, scores, -1e9)
-        probabilities = ops.cast(ops.softmax(scores, axis=-1), value.dtype)
+        # A tuple of axes, because Keras warns of a softmax over the one token of a sequence of length 1.
+        probabilities = ops.cast(ops.softmax(scores, axis=(3,)), value.dtype)
         return ops.einsum("bhqk,bkhd->bqhd", self.dropout(probabilities, training=True), value)
 
     def compute_output_spec(self, x: Any, padding_mask: Any = None, training: bool | None = None) -> Any:

@@ -35,15 +35,22 @@ class MappedFile(Protocol):
         """Gives back the memory of what was viewed and not written to."""
 
 
+Fetch = Callable[[str], Path]
+"""Returns the local path of a file of a preset."""
+Shards = dict[str, "set[str] | None"]
+"""Weights files by name, each with what an index says that it holds, or None without an index."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileKind:
     """A kind of weights file: how its files are found, indexed and mapped."""
 
-    find: Callable[[set[str], Callable[[str], Path]], tuple[Path, list[str]]]
-    """From the names in a preset, and a function that returns a file's path, to the path to name in messages and the
-    names of the weights files."""
+    find: Callable[[set[str], Fetch], tuple[Path, Shards]]
+    """From the names in a preset to the path to name in messages, and the weights files; reads the index alone."""
+    indexed_as: Callable[[str], str]
+    """From the name of a tensor to what an index calls it."""
     used: Callable[[set[str]], set[str]]
-    """From the names in a preset to those of its weights files and their index, without reading any."""
+    """From the names in a preset to those of its weights files and their index; reads nothing."""
     header: Callable[[Path], Header]
     map: Callable[[Path], MappedFile]
 
@@ -68,7 +75,7 @@ class Checkpoint:
         self._files[name].release()
 
 
-def open_checkpoint(kind: FileKind, names: set[str], fetch: Callable[[str], Path]) -> Checkpoint:
+def open_checkpoint(kind: FileKind, names: set[str], fetch: Fetch) -> Checkpoint:
     """Maps the weights of a preset folder.
 
     Args:
@@ -77,36 +84,57 @@ def open_checkpoint(kind: FileKind, names: set[str], fetch: Callable[[str], Path
         fetch: Returns the local path of one of them.
 
     Raises:
-        WeightsFileError: the weights are missing or unsound.
+        WeightsFileError: the weights are missing or unsound, or index and files disagree.
     """
     path, shards = kind.find(names, fetch)
-    return Checkpoint(path, {name: kind.map(fetch(name)) for name in shards})
+    files = {name: kind.map(fetch(name)) for name in shards}
+    _check_shards(kind, path, shards, {name: mapped.header for name, mapped in files.items()})
+    return Checkpoint(path, files)
 
 
-def read_headers(kind: FileKind, names: set[str], fetch: Callable[[str], Path]) -> dict[str, Header]:
-    """Reads the headers of a preset's weights files, by file name, and nothing else of them."""
-    _, shards = kind.find(names, fetch)
-    return {name: kind.header(fetch(name)) for name in shards}
+def read_headers(kind: FileKind, names: set[str], fetch: Fetch) -> dict[str, Header]:
+    """Reads the headers of a preset's weights files, by file name, and nothing else of them.
+
+    Raises:
+        WeightsFileError: the weights are missing or unsound, or index and files disagree.
+    """
+    path, shards = kind.find(names, fetch)
+    headers = {name: kind.header(fetch(name)) for name in shards}
+    _check_shards(kind, path, shards, headers)
+    return headers
 
 
-def find_shards(names: set[str], fetch: Callable[[str], Path]) -> tuple[Path, list[str]]:
-    """Returns the path to name in messages, and the weights files, after checking the index against them."""
-    if WEIGHTS in names:
-        return fetch(WEIGHTS), [WEIGHTS]
-    if INDEX not in names:
-        raise WeightsFileError(WEIGHTS, f"it is missing, and so is {INDEX}", "Save the preset again with its weights")
-    path = fetch(INDEX)
-    weight_map = _read_index(path)
-    shards = sorted(set(weight_map.values()))
+def require_shards(path: Path, shards: Shards, names: set[str]) -> None:
+    """Raises an error if an index names a shard that the preset does not have."""
     for shard in shards:
         if shard not in names:
             raise WeightsFileError(path, f"it names the shard {shard!r}, which is missing")
-        held = open_header(fetch(shard)).entries.keys()
-        expected = {tensor for tensor, file in weight_map.items() if file == shard}
-        if held != expected:
-            differ = ", ".join(sorted(held ^ expected)[:5])
-            raise WeightsFileError(path, f"it and the shard {shard!r} disagree about {differ}")
-    return path, shards
+
+
+def _check_shards(kind: FileKind, path: Path, shards: Shards, headers: Mapping[str, Header]) -> None:
+    homes: dict[str, str] = {}
+    for shard, expected in shards.items():
+        held = headers[shard].entries.keys()
+        differ = set() if expected is None else {kind.indexed_as(name) for name in held} ^ expected
+        if differ:
+            raise WeightsFileError(path, f"it and the shard {shard!r} disagree about {', '.join(sorted(differ)[:5])}")
+        for name in held:
+            if homes.setdefault(name, shard) != shard:
+                raise WeightsFileError(path, f"the shards {homes[name]!r} and {shard!r} both hold {name!r}")
+
+
+def _find_safetensors(names: set[str], fetch: Fetch) -> tuple[Path, Shards]:
+    if WEIGHTS in names:
+        return fetch(WEIGHTS), {WEIGHTS: None}
+    if INDEX not in names:
+        raise WeightsFileError(WEIGHTS, f"it is missing, and so is {INDEX}", "Save the preset again with its weights")
+    path = fetch(INDEX)
+    shards: dict[str, set[str]] = {}
+    for tensor, shard in _read_index(path).items():
+        shards.setdefault(shard, set()).add(tensor)
+    found: Shards = dict(sorted(shards.items()))
+    require_shards(path, found, names)
+    return path, found
 
 
 def _read_index(path: Path) -> dict[str, str]:
@@ -131,4 +159,4 @@ def _used(names: set[str]) -> set[str]:
     return {name for name in names if name == INDEX or _USUAL_SHARD.fullmatch(name)}
 
 
-SAFETENSORS = FileKind(find_shards, _used, open_header, MappedTensors)
+SAFETENSORS = FileKind(_find_safetensors, str, _used, open_header, MappedTensors)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from vertebra._documents import parse_json
-from vertebra._weights.checkpoint import FileKind
+from vertebra._weights.checkpoint import Fetch, FileKind, Shards, require_shards
 from vertebra._weights.hdf5_mapping import MappedHdf5, open_hdf5_header
 from vertebra.errors import WeightsFileError
 
@@ -22,32 +21,24 @@ _MOST_SHARDS = 10_000
 _MOST_INDEX_BYTES = 16 * 2**20
 
 
-def find_hdf5_shards(names: set[str], fetch: Callable[[str], Path]) -> tuple[Path, list[str]]:
-    """Returns the path to name in messages, and the weights files, after checking the index against them.
-
-    The index maps each group that holds datasets, such as `/layers/dense/vars`, to its shard, or to a list of shards
-    if the group's datasets are in several.
-
-    Args:
-        names: Files that the preset has.
-        fetch: Returns the local path of one of them.
-
-    Raises:
-        WeightsFileError: the weights are missing or unsound, or index and shards disagree.
+def _find_hdf5(names: set[str], fetch: Fetch) -> tuple[Path, Shards]:
+    """The index maps each group that holds datasets, such as `/layers/dense/vars`, to its shard, or to a list of
+    shards if the group's datasets are in several.
     """
     if HDF5_WEIGHTS in names:
-        return fetch(HDF5_WEIGHTS), [HDF5_WEIGHTS]
+        return fetch(HDF5_WEIGHTS), {HDF5_WEIGHTS: None}
     if HDF5_INDEX not in names:
         raise WeightsFileError(
             HDF5_WEIGHTS, f"it is missing, and so is {HDF5_INDEX}", "Save the preset again with its weights"
         )
     path = fetch(HDF5_INDEX)
-    groups = _read_index(path)
-    for shard in groups:
-        if shard not in names:
-            raise WeightsFileError(path, f"it names the shard {shard!r}, which is missing")
-    _check_shards(path, groups, fetch)
-    return path, sorted(groups)
+    found: Shards = dict(sorted(_read_index(path).items()))
+    require_shards(path, found, names)
+    return path, found
+
+
+def _group(dataset: str) -> str:
+    return dataset.rpartition("/")[0]
 
 
 def _read_index(path: Path) -> dict[str, set[str]]:
@@ -77,23 +68,10 @@ def _shards(path: Path, group: str, value: Any) -> list[str]:
     return plain
 
 
-def _check_shards(path: Path, groups: dict[str, set[str]], fetch: Callable[[str], Path]) -> None:
-    homes: dict[str, str] = {}
-    for shard, expected in sorted(groups.items()):
-        datasets = open_hdf5_header(fetch(shard)).entries
-        differ = {name.rpartition("/")[0] for name in datasets} ^ expected
-        if differ:
-            raise WeightsFileError(path, f"it and the shard {shard!r} disagree about {', '.join(sorted(differ)[:5])}")
-        for name in datasets:
-            if name in homes:
-                raise WeightsFileError(path, f"the shards {homes[name]!r} and {shard!r} both hold {name!r}")
-            homes[name] = shard
-
-
 def _used(names: set[str]) -> set[str]:
     if HDF5_WEIGHTS in names:
         return {HDF5_WEIGHTS}
     return {name for name in names if name == HDF5_INDEX or _USUAL_SHARD.fullmatch(name)}
 
 
-HDF5 = FileKind(find_hdf5_shards, _used, open_hdf5_header, MappedHdf5)
+HDF5 = FileKind(_find_hdf5, _group, _used, open_hdf5_header, MappedHdf5)
