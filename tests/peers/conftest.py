@@ -147,7 +147,7 @@ def build():
         draws = np.random.default_rng(0)
         for variable in backbone.weights:
             start = 1 if variable.path.endswith("gamma") else 0
-            values = (start + 0.3 * draws.standard_normal(variable.shape)).astype("float32")
+            values = (start + 0.2 * draws.standard_normal(variable.shape)).astype("float32")
             variable.assign(keras.ops.cast(keras.ops.cast(values, "bfloat16"), variable.dtype))
         return backbone
 

@@ -19,7 +19,7 @@ def create(folder, inputs, model, config, dtype="float32", max_shard_size=10):
     draws = np.random.default_rng(0)
     for variable, copy in zip(made.weights, twin.weights, strict=True):
         start = 1 if variable.path.endswith("gamma") else 0
-        variable.assign(start + 0.3 * draws.standard_normal(variable.shape))
+        variable.assign(start + 0.2 * draws.standard_normal(variable.shape))
         copy.assign(keras.ops.cast(variable, "float32"))
     made.save_to_preset(folder, max_shard_size=max_shard_size)
     return {"outputs": compute(twin, inputs)}

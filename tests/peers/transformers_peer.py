@@ -27,7 +27,7 @@ def create(folder, inputs, model, config, dtype="float32", max_shard_size="1GB")
     with torch.no_grad():
         for parameter in made.parameters():
             # Added to what normalisations start from; kernels start small.
-            values = parameter + 0.3 * torch.randn_like(parameter)
+            values = parameter + 0.2 * torch.randn_like(parameter)
             parameter.copy_(values.to(getattr(torch, dtype)))
     outputs = compute(made.base_model, inputs)
     made.to(getattr(torch, dtype)).save_pretrained(folder, max_shard_size=max_shard_size)
