@@ -130,6 +130,7 @@ class Backbone(keras.Model):  # type: ignore[misc]
             PresetSaveError: the folder cannot be written; what stood there is unchanged.
             PresetFormatError: the format is not known, or no plugin says how the class is written in it.
             FormatLimitError: the format has no way to say something that the backbone computes.
+            PresetConfigError: a layer is quantised in a way that no format can say, or shares its name with another.
         """
         from vertebra._presets.saving import save_backbone
 

@@ -176,3 +176,15 @@ def test_an_unknown_id_gets_suggestions():
     with pytest.raises(PresetNotFoundError) as caught:
         vertebra.Backbone.from_preset("bert_base_em")
     assert "bert_base_en" in caught.value.suggestions
+
+
+def test_a_checkpoint_that_is_widened_is_said_to_be(golden, caplog):
+    vertebra.Backbone.from_preset(golden / "transformers_bf16")
+    assert "bfloat16" in caplog.text
+    assert "dtype='bfloat16'" in caplog.text
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_nothing_is_said_of_a_dtype_that_was_asked_for(golden, caplog, dtype):
+    vertebra.Backbone.from_preset(golden / "transformers_bf16", dtype=dtype)
+    assert not caplog.records

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import types
 import typing
 import warnings
@@ -13,6 +12,7 @@ from typing import Any
 
 from vertebra import _catalog, _runtimes
 from vertebra._plugins import registry
+from vertebra._presets import notices
 from vertebra._presets.contents import PresetContents
 from vertebra._presets.folder import config_error, open_folder
 from vertebra._presets.formats import read_contents
@@ -25,8 +25,6 @@ _BASE_ARGUMENTS = {"name": str, "trainable": bool, "dtype": object, "lora": dict
 # Keras would import whatever the config of a dtype policy names; a preset may only name a policy.
 _AS_DATA = {"dtype": str}
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-_MOST_NAMES = 20
-log = logging.getLogger("vertebra")
 
 
 def load_backbone(asked: type, preset: str | Path, load_weights: bool, verify: bool, overrides: dict[str, Any]) -> Any:
@@ -104,6 +102,8 @@ def _build_with_weights(backbone_class: type, contents: PresetContents, override
     checkpoint = contents.open()
     runtime = _runtimes.bind()
     backbone, weights, found, created = build_abstract(backbone_class, contents, checkpoint, overrides)
+    if "dtype" not in overrides:
+        notices.widened_weights(contents, checkpoint, weights, found)
     place(runtime, weights, checkpoint, found.sources)
     place_seeds(runtime, backbone)
     initialize(created)
@@ -130,19 +130,9 @@ def build_abstract(
         backbone = build(backbone_class, contents, overrides)
     weights = weight_names(backbone)
     found = contents.match(checkpoint, weights)
-    _report(contents, found)
+    notices.fresh_weights(contents, found)
+    notices.unused_tensors(contents, found)
     return backbone, weights, found, created
-
-
-def _report(contents: PresetContents, found: Match) -> None:
-    if found.fresh:
-        names = ", ".join(found.fresh)
-        warnings.warn(
-            f"{contents.folder.handle} has no values for {names}: newly initialised, train them", stacklevel=6
-        )
-    if found.outside:
-        names = ", ".join(found.outside[:_MOST_NAMES]) + (", …" if len(found.outside) > _MOST_NAMES else "")
-        log.warning("%s: %d tensors of its head were not used: %s", contents.folder.handle, len(found.outside), names)
 
 
 def _tell_observers(contents: PresetContents, load_weights: bool) -> None:

@@ -19,7 +19,7 @@ from vertebra._presets.formats import FORMATS
 from vertebra._weights.abstract import abstract_build
 from vertebra._weights.checkpoint import INDEX, WEIGHTS
 from vertebra._weights.naming import weight_names
-from vertebra.errors import PresetConfigError, PresetFormatError, PresetSaveError
+from vertebra.errors import PresetConfigError, PresetFormatError, PresetSaveError, VertebraError
 
 _OWNED = re.compile(
     rf"{CONFIG}|{native.METADATA}|certificate\.safetensors|{WEIGHTS}|{INDEX}|model-\d{{5}}-of-\d{{5}}\.safetensors"
@@ -89,6 +89,8 @@ def _check_rebuilds(target: Path, backbone: Any, weights: Mapping[str, Any]) -> 
     try:
         with abstract_build():
             again = weight_names(type(backbone).from_config(plain_config(backbone)))
+    except VertebraError:
+        raise
     except Exception as error:
         raise _not_rebuilt(target, f"its config does not build it again ({type(error).__name__}: {error})") from error
     differ = {name for name in again.keys() | weights.keys() if _shape(again, name) != _shape(weights, name)}

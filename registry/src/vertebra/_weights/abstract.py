@@ -30,6 +30,12 @@ def abstract_build() -> Iterator[list[Any]]:
         global_state.set_global_attribute(_PENDING, before)
 
 
+def drop(variable: Any) -> None:
+    """Takes a variable that its layer replaces off Keras's list, so that it never gets a value."""
+    waiting = global_state.get_global_attribute(_PENDING) or []
+    waiting[:] = [other for other in waiting if other is not variable]
+
+
 def give_value(variable: Any, tensor: Any) -> None:
     """Makes a tensor the value of a variable that has none, without a copy where the backend can."""
     variable._initialize(tensor)

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from vertebra._weights.abstract import drop
 from vertebra._weights.naming import layer_paths
 from vertebra.errors import PresetConfigError
 
@@ -54,11 +55,26 @@ def _describe(path: str, layer: Any) -> dict[str, Any]:
     if mode not in _MODES:
         known = " and ".join(_MODES)
         raise PresetConfigError(f"Layer {path!r}", f"it is quantised as {mode!r}; {known} can be saved", "Use one")
+    quantizer = getattr(layer, "inputs_quantizer", None)
+    if quantizer is not None and not _is_usual(quantizer):
+        problem = f"its inputs are quantised by {type(quantizer).__name__} with {quantizer.get_config()}"
+        raise PresetConfigError(
+            f"Layer {path!r}", problem, "Quantise them with AbsMaxQuantizer(axis=-1), or not at all"
+        )
     return {
         "mode": mode,
         "block_size": getattr(layer, "_int4_block_size", None) if mode == "int4" else None,
-        "quantize_inputs": getattr(layer, "inputs_quantizer", None) is not None,
+        "quantize_inputs": quantizer is not None,
     }
+
+
+def _is_usual(quantizer: Any) -> bool:
+    """Says whether inputs are quantised as Keras does where it is not told how."""
+    usual = keras.quantizers.AbsMaxQuantizer().get_config()
+    return type(quantizer) is keras.quantizers.AbsMaxQuantizer and quantizer.get_config() in (
+        usual,
+        usual | {"axis": (-1,)},
+    )
 
 
 def _quantize(path: str, layer: Any, facts: Mapping[str, Any]) -> None:
@@ -81,9 +97,11 @@ def _quantize(path: str, layer: Any, facts: Mapping[str, Any]) -> None:
 
 def _rebuild(layer: Any, mode: str, config: Any) -> None:
     kernel = str(_kernel_of(layer))
-    shape = tuple(getattr(layer, kernel).shape)
+    replaced = getattr(layer, kernel)
     layer.quantization_config = config
     layer._tracker.unlock()  # a built layer takes no variables until then
-    delattr(layer, kernel)
-    layer.quantized_build(shape, mode, config)
+    layer._untrack_variable(replaced)
+    setattr(layer, kernel, None)  # Keras's `del` would collect the garbage of the whole process, for each layer
+    drop(replaced)
+    layer.quantized_build(tuple(replaced.shape), mode, config)
     layer._tracker.lock()
