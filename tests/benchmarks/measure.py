@@ -5,7 +5,12 @@ import os
 import statistics
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+"""A row of a table, by the title of the column: texts, numbers, and None for what was not measured."""
 
 # As on a user's machine: modules are compiled once, and not anew by each process.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -20,20 +25,31 @@ def wall_seconds(command: Sequence[str]) -> float:
 
 def figures(command: Sequence[str]) -> dict[str, float]:
     """Runs a command and returns the JSON object that it prints last."""
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=ENVIRONMENT)
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=ENVIRONMENT)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with status {done.returncode}:\n{done.stderr[-2000:]}")
+    found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
 
 
-def interleaved(runs: int, **measures):
+def interleaved(runs: int, **measures: Callable[[], Any]) -> dict[str, Any]:
     """Calls each measure in turn, `runs` times, and returns the medians by name."""
-    results = {name: [] for name in measures}
+    results: dict[str, list[Any]] = {name: [] for name in measures}
     for _ in range(runs):
         for name, measure in measures.items():
             results[name].append(measure())
     return {name: _median(values) for name, values in results.items()}
 
 
-def _median(values):
+def read_through(folder: Path) -> None:
+    """Reads every file of a folder once, so that the operating system holds them in memory."""
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            while file.read(2**24):
+                pass
+
+
+def _median(values: list[Any]) -> Any:
     if isinstance(values[0], dict):
         return {key: statistics.median(value[key] for value in values) for key in values[0]}
     return statistics.median(values)

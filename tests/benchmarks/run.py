@@ -1,37 +1,64 @@
-"""`make bench`: measures against the bars of the design and against peers, and prints a table."""
+"""`make bench`: measures against the bars of the design and against peers; prints tables, and keeps them as JSON."""
 
 import argparse
+import json
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from loading import measure_loading
+from converting import measure_converting
+from large import measure_headers, measure_large
+from loading import measure_bfloat16, measure_loading
+from measure import Row
 from startup import measure_startup
+from tables import markdown, replace_tables
 
 ROOT = Path(__file__).parents[2]
-PEERS = ["keras-hub==0.32.0", "torch==2.13.0", "jax==0.10.2", "keras==3.15.1"]
+PAGE = ROOT / "docs" / "benchmarks.md"
+PEERS = ["keras-hub==0.32.0", "transformers==5.23.0", "torch==2.13.0", "jax==0.10.2", "keras==3.15.1"]
+PARTS = ("startup", "loading", "bfloat16", "headers", "large", "converting")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="times that each measure is repeated (default: 5)")
-    parser.add_argument("--peers", type=Path, help="interpreter of an environment with KerasHub (default: make one)")
-    parser.add_argument("--only", choices=["startup", "loading"], help="measure one part")
+    parser.add_argument("--peers", type=Path, help="interpreter of an environment with KerasHub and transformers")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="measure these parts")
+    parser.add_argument("--write", action="store_true", help=f"put the tables into {PAGE.relative_to(ROOT)}")
     chosen = parser.parse_args()
     work = ROOT / "build" / "benchmarks"
     work.mkdir(parents=True, exist_ok=True)
-    rows = []
-    if chosen.only != "loading":
-        rows += measure_startup(3 * chosen.runs)
-    if chosen.only != "startup":
-        rows += measure_loading(chosen.runs, chosen.peers or make_peers(work / "peers"), work)
-    print_table(rows)
+    tables = {}
+    for name, measure in parts(chosen.runs, chosen.peers, work).items():
+        if name in chosen.only:
+            tables[name] = show(name, measure(), work)
+    if chosen.write:
+        replace_tables(PAGE, tables)
     return 0
 
 
+def parts(runs: int, peers: Path | None, work: Path) -> dict[str, Callable[[], list[Row]]]:
+    """Returns what can be measured; the peers' environment is made when a part first needs it."""
+
+    def with_peers(measure: Callable[[int, Path, Path], list[Row]]) -> list[Row]:
+        return measure(runs, peers or make_peers(work / "peers"), work)
+
+    return {
+        "startup": partial(measure_startup, 3 * runs),
+        "loading": partial(with_peers, measure_loading),
+        "bfloat16": partial(with_peers, measure_bfloat16),
+        "headers": partial(measure_headers, runs, work),
+        "large": partial(measure_large, runs, work),
+        "converting": partial(with_peers, measure_converting),
+    }
+
+
 def make_peers(folder: Path) -> Path:
-    """Makes an environment of its own for KerasHub, which needs TensorFlow."""
+    """Makes an environment of its own for the peers: KerasHub needs TensorFlow."""
     python = folder / "bin" / "python"
     if not (folder / "ready").exists():
         shutil.rmtree(folder, ignore_errors=True)
@@ -42,12 +69,14 @@ def make_peers(folder: Path) -> Path:
     return python
 
 
-def print_table(rows: list[tuple[str, str, str, bool]]) -> None:
-    """Prints medians beside their bars; a bar that is missed is said, not raised: machines are noisy."""
-    width = max(len(row[0]) for row in rows)
-    measured = max(len(row[1]) for row in rows)
-    for what, value, bar, holds in rows:
-        print(f"{what:<{width}}  {value:<{measured}}  bar {bar:<7} {'holds' if holds else 'MISSED'}")
+def show(name: str, rows: list[Row], work: Path) -> str:
+    """Prints a table, and keeps its rows with the load of the machine; a missed bar is said, not raised."""
+    table = markdown(rows)
+    load = os.getloadavg()[1]
+    print(f"\n{name} (load average {load:.1f})\n\n{table}", flush=True)
+    record = {"load_average": load, "rows": rows}
+    (work / f"{name}.json").write_text(json.dumps(record, indent=2, ensure_ascii=False), encoding="utf-8")
+    return table
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measure import interleaved, wall_seconds
+from measure import Row, interleaved, wall_seconds
 
 BIN = Path(sys.executable).parent
 MANY = 200
@@ -19,8 +19,8 @@ def vertebra_backbones():
 """
 
 
-def measure_startup(runs: int) -> list[tuple[str, str, str, bool]]:
-    """Returns rows of what, measured, bar and whether it holds."""
+def measure_startup(runs: int) -> list[Row]:
+    """Times whole processes, beside one that does nothing."""
     with tempfile.TemporaryDirectory() as folder:
         install_plugins(Path(folder), MANY)
         code = "import sys; sys.path.insert(0, sys.argv[1]); from vertebra.cli import main; main(['presets'])"
@@ -36,7 +36,10 @@ def measure_startup(runs: int) -> list[tuple[str, str, str, bool]]:
         ("vertebra presets, over a bare interpreter", times["presets"] - times["bare"], 0.15),
         (f"vertebra presets with {MANY} more plugins, over without", times["many"] - times["presets"], 0.5),
     ]
-    return [(what, f"{seconds:.3f} s", f"{bar} s", seconds <= bar) for what, seconds, bar in rows]
+    return [
+        {"what": what, "time, s": seconds, "bar, s": bar, "holds": "yes" if seconds <= bar else "missed"}
+        for what, seconds, bar in rows
+    ]
 
 
 def install_plugins(folder: Path, count: int) -> None:

@@ -1,0 +1,107 @@
+"""One job of one library, in a process of its own and in that library's environment.
+
+usage: libraries.py LIBRARY RUNTIME MODEL write|only-load|load|reload FOLDER [DTYPE]
+
+`write` saves the model with random weights. `only-load` prints, as JSON, what loading takes once the library and its
+framework are imported; modules that it imports only then are part of it. `load` also prints the seconds to the first
+output, of 1×8 tokens, and `reload` those of a second load, which finds nothing left to import.
+"""
+
+import json
+import os
+import sys
+import time
+
+from models import MODELS, Model
+from usage import measured
+
+TOKENS = [[1, 2, 3, 4, 5, 6, 7, 8]]
+
+
+class Vertebra:
+    def __init__(self, runtime: str, model: Model) -> None:
+        import vertebra
+
+        vertebra.use(runtime)
+        self.models, self.model = vertebra.models, model
+        self.base = vertebra.Backbone
+
+    def write(self, folder: str, options: dict) -> None:
+        getattr(self.models, self.model.backbone)(**self.model.arguments, **options).save_to_preset(folder)
+
+    def load(self, folder: str, options: dict):
+        return self.base.from_preset(folder, **options)
+
+    def run(self, backbone) -> None:
+        import numpy as np
+
+        tokens = np.array(TOKENS, "int32")
+        values = {"token_ids": tokens, "padding_mask": np.ones_like(tokens), "segment_ids": np.zeros_like(tokens)}
+        outputs = backbone({name: values[name] for name in backbone.input})
+        for output in outputs.values() if isinstance(outputs, dict) else [outputs]:
+            np.asarray(output.detach() if hasattr(output, "detach") else output)
+
+
+class KerasHub(Vertebra):
+    def __init__(self, runtime: str, model: Model) -> None:
+        os.environ["KERAS_BACKEND"] = runtime
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+        import keras_hub
+
+        self.models, self.model = keras_hub.models, model
+        self.base = keras_hub.models.Backbone
+
+
+class Transformers:
+    def __init__(self, runtime: str, model: Model) -> None:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        import transformers
+
+        transformers.logging.disable_progress_bar()
+        self.library, self.model = transformers, model
+        self.base = transformers.AutoModel
+
+    def write(self, folder: str, options: dict) -> None:
+        import torch
+
+        config = getattr(self.library, f"{self.model.architecture}Config")(**self.model.fields)
+        model = getattr(self.library, f"{self.model.architecture}Model")(config)
+        model.to(getattr(torch, options.get("dtype", "float32"))).save_pretrained(folder)
+
+    def load(self, folder: str, options: dict):
+        return self.base.from_pretrained(folder, **options)
+
+    def run(self, model) -> None:
+        import torch
+
+        with torch.inference_mode():
+            model(torch.tensor(TOKENS))
+
+
+LIBRARIES = {"vertebra": Vertebra, "kerashub": KerasHub, "transformers": Transformers}
+
+
+def seconds(function, *arguments) -> float:
+    start = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    library, runtime, model, action, folder, *dtype = sys.argv[1:]
+    options = {"dtype": dtype[0]} if dtype else {}
+    chosen = LIBRARIES[library](runtime, MODELS[model])
+    if action == "write":
+        chosen.write(folder, options)
+        return
+    with measured() as figures:
+        loaded = chosen.load(folder, options)
+    if action != "only-load":
+        figures["first_output"] = figures["seconds"] + seconds(chosen.run, loaded)
+    if action == "reload":
+        figures["again"] = seconds(chosen.load, folder, options)
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""Rows as Markdown tables; the unit at the end of a column's title says how its numbers are written."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from measure import Row
+
+
+def markdown(rows: list[Row]) -> str:
+    """Returns a table with a line for each row; what was not measured is a dash."""
+    titles = list(rows[0])
+    lines = [titles, ["---" if isinstance(rows[0][title], str) else "---:" for title in titles]]
+    lines += [[_text(title, row[title]) for title in titles] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def replace_tables(page: Path, tables: dict[str, str]) -> None:
+    """Replaces the tables of a page that follow a comment with their name, as in `<!-- table: loading -->`."""
+    text = page.read_text(encoding="utf-8")
+    for name, table in tables.items():
+        mark = f"<!-- table: {name} -->"
+        if mark not in text:
+            raise SystemExit(f"{page} has no place for the table {name!r}; write {mark} where it belongs")
+        text = re.sub(rf"{re.escape(mark)}\n(\|.*\n)*", lambda _: f"{mark}\n{table}\n", text)  # noqa: B023
+    page.write_text(text, encoding="utf-8")
+
+
+def _text(title: str, value: Any) -> str:
+    if value is None or isinstance(value, str):
+        return value or "–"
+    return _WRITTEN.get(title.rpartition(", ")[2], str)(value)
+
+
+def _ratio(value: float) -> str:
+    part = 1 / value
+    if part < 1.5:
+        return f"{value:.1f}"
+    return f"1/{part:.1f}" if part < 10 else f"1/{part:.0f}"
+
+
+_WRITTEN = {
+    "s": "{:.2f}".format,
+    "MB": "{:,.0f}".format,
+    "GB": "{:,.1f}".format,
+    "%": "{:.1%}".format,
+    "×": _ratio,
+}
