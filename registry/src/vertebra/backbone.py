@@ -98,7 +98,8 @@ class Backbone(keras.Model):  # type: ignore[misc]
             PresetConfigError: the config or an override cannot be used.
             WeightsFileError: a weights file is missing or unsound.
             WeightsMismatchError: the weights are not those of the architecture.
-            CertificateError: `verify` was asked for, and there is no certificate or its output is another.
+            CertificateError: `verify` was asked for, and there is no certificate, its output is another, or
+                `load_weights` is False.
             RuntimeBoundError: Keras already runs on another backend.
         """
         _runtimes.bind(runtime)

@@ -6,6 +6,7 @@ Replaying it shows that weights, code and runtime together still compute what th
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,9 @@ from vertebra.errors import CertificateError
 CERTIFICATE = "certificate.safetensors"
 _TOLERANCES = {"float64": 1e-4, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
 """Share of the largest output by which one may differ, by the dtype that was computed in."""
+_ANEW = "Check that config and certificate belong together, or save the preset again"
+_MOST_ITEMS = 2**20
+"""Numbers in one input: a certificate from elsewhere must not ask for more memory than the weights."""
 log = logging.getLogger("vertebra")
 
 
@@ -39,21 +43,34 @@ class Verdict:
     @property
     def holds(self) -> bool:
         """Whether every output is within its limit; one that is not a number is not."""
-        return all(self.differences[name] <= limit for name, limit in self.limits.items())
+        return not self.failures
+
+    @property
+    def failures(self) -> list[str]:
+        """Outputs that are beyond their limit, or that have none because what was stored is not finite."""
+        return [name for name, limit in self.limits.items() if not self.differences[name] <= limit < math.inf]
 
 
 def write_certificate(backbone: Any, stage: Path) -> None:
     """Runs the backbone on a sample and stores both; a backbone that cannot run on one is saved without."""
     try:
-        inputs = backbone.sample_inputs()
-        tensors = _named("inputs", inputs) | _named("outputs", _run(backbone, inputs))
+        tensors = _tensors(backbone)
     except Exception as error:
         log.warning("The preset has no parity certificate: its sample could not be computed (%s)", error)
+        return
+    if not all(np.isfinite(array).all() for array in tensors.values()):
+        log.warning("The preset has no parity certificate: its outputs for the sample are not finite")
         return
     layouts = {name: layout_of(name, array.dtype.name, array.shape) for name, array in tensors.items()}
     arrays = {name: partial(np.asarray, array) for name, array in tensors.items()}
     facts = {"runtime": keras.config.backend(), "dtype": str(backbone.compute_dtype)}
     write_tensors(stage / CERTIFICATE, arrays, layouts, facts)
+
+
+def _tensors(backbone: Any) -> dict[str, np.ndarray[Any, Any]]:
+    inputs = backbone.sample_inputs()
+    named = _named("inputs", inputs) | _named("outputs", _run(backbone, inputs))
+    return {name: np.asarray(array) for name, array in named.items()}
 
 
 def replay(backbone: Any, folder: PresetFolder) -> Verdict:
@@ -69,16 +86,30 @@ def replay(backbone: Any, folder: PresetFolder) -> Verdict:
     stored = {name: file.view(name) for name in file.header.entries}
     facts = {name: file.header.metadata.get(name, "") for name in ("runtime", "dtype")}
     sample = backbone.sample_inputs()
-    inputs = {name: stored.get(name) for name in _named("inputs", sample)}
-    if any(array is None for array in inputs.values()):
-        raise CertificateError(
-            folder.handle, "its certificate has other inputs than the backbone takes", "Save it anew"
-        )
-    outputs = _named("outputs", _run(backbone, keras.tree.pack_sequence_as(sample, list(inputs.values()))))
-    expected = {name: array for name, array in stored.items() if name.startswith("outputs/")}
-    if {name: a.shape for name, a in outputs.items()} != {name: a.shape for name, a in expected.items()}:
-        raise CertificateError(folder.handle, "its certificate has outputs of another shape", "Save it anew")
+    inputs = _stored_inputs(folder, stored, sample)
+    try:
+        outputs = _named("outputs", _run(backbone, keras.tree.pack_sequence_as(sample, inputs)))
+    except Exception as error:  # numbers that no vocabulary has, or whatever else the layers refuse
+        problem = f"the backbone cannot compute its input ({type(error).__name__}: {error})"
+        raise CertificateError(folder.handle, problem, _ANEW) from error
+    expected = {name: array for name, array in stored.items() if not name.startswith("inputs/")}
+    if _kinds(outputs) != _kinds(expected):
+        raise CertificateError(folder.handle, "its certificate has other outputs than the backbone gives", _ANEW)
     return _compare(outputs, expected, facts, str(backbone.compute_dtype))
+
+
+def _stored_inputs(folder: PresetFolder, stored: Mapping[str, Any], sample: Any) -> list[Any]:
+    """Returns the stored inputs in the order of the sample's, after comparing their kinds with it."""
+    wanted = _named("inputs", sample)
+    found = {name: stored[name] for name in stored if name.startswith("inputs/")}
+    kinds, expected = ({name: (a.dtype, a.ndim) for name, a in arrays.items()} for arrays in (found, wanted))
+    if kinds != expected or any(array.size > _MOST_ITEMS for array in found.values()):
+        raise CertificateError(folder.handle, "its certificate has other inputs than the backbone takes", _ANEW)
+    return [found[name] for name in wanted]
+
+
+def _kinds(arrays: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    return {name: (array.dtype, array.shape) for name, array in arrays.items()}
 
 
 def check(backbone: Any, folder: PresetFolder) -> None:
@@ -89,6 +120,7 @@ def check(backbone: Any, folder: PresetFolder) -> None:
         worst = ", ".join(
             f"{name} differs by {difference:.2e} (limit {verdict.limits[name]:.0e})"
             for name, difference in verdict.differences.items()
+            if name in verdict.failures
         )
         remedy = "Weights, code or runtime changed since it was saved: fetch it again, or compare the versions"
         raise CertificateError(folder.handle, f"outputs are not those of its certificate: {worst}", remedy)
@@ -113,7 +145,5 @@ def _run(backbone: Any, inputs: Any) -> Any:
 
 def _named(group: str, structure: Any) -> dict[str, Any]:
     """Flattens inputs or outputs to a table; a single tensor has a name, too."""
-    if isinstance(structure, Mapping):
-        return {f"{group}/{name}": structure[name] for name in sorted(structure)}
-    parts = structure if isinstance(structure, list | tuple) else [structure]
-    return {f"{group}/{number}": part for number, part in enumerate(parts)}
+    leaves = keras.tree.flatten_with_path(structure)
+    return {f"{group}/{'/'.join(map(str, path)) or 0}": tensor for path, tensor in leaves}

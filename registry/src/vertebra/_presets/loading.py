@@ -18,7 +18,14 @@ from vertebra._presets.folder import config_error, open_folder
 from vertebra._presets.formats import read_contents
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.matching import Match
-from vertebra.errors import PresetClassError, PresetConfigError, UnknownNameError, VertebraError, close_names
+from vertebra.errors import (
+    CertificateError,
+    PresetClassError,
+    PresetConfigError,
+    UnknownNameError,
+    VertebraError,
+    close_names,
+)
 from vertebra.specs import LoadedPreset
 
 _BASE_ARGUMENTS = {"name": str, "trainable": bool, "dtype": object, "lora": dict | None, "quantized": dict}
@@ -29,6 +36,8 @@ _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONL
 
 def load_backbone(asked: type, preset: str | Path, load_weights: bool, verify: bool, overrides: dict[str, Any]) -> Any:
     """Builds the backbone of a preset; `Backbone.from_preset` documents it."""
+    if verify and not load_weights:
+        raise CertificateError(preset, "without its weights there is nothing to compare", "Load them, or do not verify")
     contents = read_contents(open_folder(preset))
     backbone_class = class_of(contents, asked)
     known = {**_BASE_ARGUMENTS, **_annotations(backbone_class)}

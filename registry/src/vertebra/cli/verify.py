@@ -1,13 +1,18 @@
-"""`vertebra verify PRESET`: replays a preset's parity certificate on the runtime at hand."""
+"""`vertebra verify PRESET`: replays a preset's parity certificate on the runtime at hand, and reads all its weights."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vertebra import _runtimes
 from vertebra.cli.output import print_json
+
+if TYPE_CHECKING:
+    from vertebra._presets.folder import PresetFolder
+
+_MOST_NAMES = 20
 
 
 def add_commands(commands: Any) -> None:
@@ -17,36 +22,56 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("preset", help="a preset id, a handle or a path")
     parser.add_argument("--runtime", help="runtime to replay on (default: as for from_preset)")
     parser.add_argument("--dtype", help="dtype to compute in (default: Keras's dtype policy)")
+    strict = "fail if a weight is NaN or infinite; a preset without a certificate is checked for that alone"
+    parser.add_argument("--strict-finite", action="store_true", help=strict)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_run)
 
 
 def _run(chosen: argparse.Namespace) -> int:
-    facts = verify_preset(chosen.preset, chosen.runtime, chosen.dtype)
+    facts = verify_preset(chosen.preset, chosen.runtime, chosen.dtype, chosen.strict_finite)
     if chosen.json:
         print_json(facts)
     else:
         _print_facts(facts)
-    return 0 if facts["holds"] else 1
+    return 1 if facts["holds"] is False or (chosen.strict_finite and facts["not_finite"]) else 0
 
 
-def verify_preset(preset: str, runtime: str | None, dtype: str | None) -> dict[str, Any]:
-    """Loads a preset and returns what its certificate showed, as plain data.
+def verify_preset(
+    preset: str, runtime: str | None = None, dtype: str | None = None, certificate_optional: bool = False
+) -> dict[str, Any]:
+    """Loads a preset and returns what its certificate showed, and which tensors are not finite, as plain data.
+
+    Args:
+        preset: What `from_preset` takes.
+        runtime: Runtime to replay on, or None for the one that `from_preset` would take.
+        dtype: Dtype to compute in, or None for Keras's dtype policy.
+        certificate_optional: Whether a preset without a certificate is no error; `holds` is None then.
 
     Raises:
         CertificateError: it has none, or one of another architecture.
     """
-    runtime = _runtimes.bind(runtime).name
-    from vertebra._presets.certificate import replay
+    from vertebra._presets.certificate import CERTIFICATE
     from vertebra._presets.folder import open_folder
-    from vertebra.backbone import Backbone
+    from vertebra._presets.formats import read_contents
+    from vertebra._weights.finite import not_finite
 
     folder = open_folder(preset)
+    facts: dict[str, Any] = {"handle": str(folder.handle), "holds": None}
+    if CERTIFICATE in folder.names or not certificate_optional:
+        facts |= _replayed(folder, runtime, dtype)
+    return facts | {"not_finite": not_finite(read_contents(folder).open())}
+
+
+def _replayed(folder: PresetFolder, runtime: str | None, dtype: str | None) -> dict[str, Any]:
+    runtime = _runtimes.bind(runtime).name
+    from vertebra._presets.certificate import replay
+    from vertebra.backbone import Backbone
+
     overrides: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
-    backbone = Backbone.from_preset(preset, **overrides)
+    backbone = Backbone.from_preset(folder.requested, **overrides)
     verdict = replay(backbone, folder)
     return {
-        "handle": str(folder.handle),
         "saved_with": verdict.saved_with,
         "replayed_with": {"runtime": runtime, "dtype": str(backbone.compute_dtype)},
         "outputs": {
@@ -58,6 +83,19 @@ def verify_preset(preset: str, runtime: str | None, dtype: str | None) -> dict[s
 
 
 def _print_facts(facts: Mapping[str, Any]) -> None:
+    if facts["holds"] is None:
+        print(f"{facts['handle']}: without a certificate")
+    else:
+        _print_verdict(facts)
+    names = facts["not_finite"]
+    if names:
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        print(f"warning: NaN or infinity in {len(names)} weights: {', '.join(names[:_MOST_NAMES])}{more}")
+    else:
+        print("every weight is finite")
+
+
+def _print_verdict(facts: Mapping[str, Any]) -> None:
     saved, replayed = (f"{way['runtime']} in {way['dtype']}" for way in (facts["saved_with"], facts["replayed_with"]))
     print(f"{facts['handle']}: saved with {saved}, replayed with {replayed}")
     for name, output in facts["outputs"].items():
