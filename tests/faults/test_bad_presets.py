@@ -280,7 +280,7 @@ def test_an_unknown_class_gets_a_suggestion(refuse, configure):
 
 
 def test_a_config_of_no_known_format_is_refused(refuse, preset):
-    (preset / "config.json").write_text('{"registered_name": "keras_hub>BertBackbone", "config": {}}')
+    (preset / "config.json").write_text('{"class_name": "BertBackbone", "config": {}}')
     assert "format" in refuse(preset, PresetConfigError).problem
     (preset / "config.json").unlink()
     refuse(preset, PresetNotFoundError)
@@ -548,7 +548,7 @@ def whole_version(target, values):
     assert all((array == layers).all() for array in values(loaded).values())
     files = {path.name for path in target.iterdir()}
     shards = {WEIGHTS} if layers == 1 else {name for name in files if name.startswith("model-")} | {INDEX}
-    assert files == {"config.json", "metadata.json", "tokenizer.json"} | shards
+    assert files == {"config.json", "metadata.json", "certificate.safetensors", "tokenizer.json"} | shards
     held = [name for path in target.glob("model*.safetensors") for name in load_file(path)]
     assert sorted(held) == sorted(values(loaded))
     return layers

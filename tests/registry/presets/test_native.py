@@ -41,7 +41,8 @@ def test_a_preset_comes_back_to_the_last_bit(backbone, preset, values, run):
 def test_the_folder_says_what_it_holds(preset, runtime):
     config = json.loads((preset / "config.json").read_text())
     about = json.loads((preset / "metadata.json").read_text())
-    assert {path.name for path in preset.iterdir()} == {"config.json", "metadata.json", "model.safetensors"}
+    files = {"config.json", "metadata.json", "model.safetensors", "certificate.safetensors"}
+    assert {path.name for path in preset.iterdir()} == files
     assert (config["vertebra_format"], config["backbone"]) == (1, "BertBackbone")
     assert "dtype" not in config["config"]
     assert (about["runtime"], about["parameter_count"]) == (runtime, 6656)
@@ -77,7 +78,7 @@ def test_an_attached_adapter_is_saved_with_the_preset(backbone, tmp_path, train,
 
 def test_weights_past_the_size_are_split_and_indexed(backbone, tmp_path, values, run):
     backbone.save_to_preset(tmp_path / "sharded", max_shard_size=8e-6)
-    shards = sorted(path.name for path in (tmp_path / "sharded").glob("*.safetensors"))
+    shards = sorted(path.name for path in (tmp_path / "sharded").glob("model-*"))
     count = len(shards)
     assert count > 2
     assert shards == [f"model-{number:05}-of-{count:05}.safetensors" for number in range(1, count + 1)]

@@ -50,14 +50,6 @@ def test_one_that_would_build_other_weights_is_refused_and_replaces_nothing(tmp_
     assert (tmp_path / "preset" / "config.json").read_bytes() == before
 
 
-@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
-def test_a_quantised_backbone_is_refused(backbone, tmp_path):
-    backbone.quantize("int8")
-    with pytest.raises(PresetSaveError):
-        backbone.save_to_preset(tmp_path / "preset")
-    assert not (tmp_path / "preset").exists()
-
-
 def test_arguments_of_base_classes_are_arguments(tmp_path):
     Derived(extra=2, width=5).save_to_preset(tmp_path / "preset")
     again = Derived.from_preset(tmp_path / "preset", extra=7)

@@ -10,7 +10,7 @@ from vertebra.errors import PresetFormatError, PresetSaveError
 
 pytestmark = pytest.mark.keras
 
-NATIVE = {"config.json", "metadata.json", "model.safetensors"}
+NATIVE = {"config.json", "metadata.json", "model.safetensors", "certificate.safetensors"}
 
 
 def names(folder):
@@ -40,7 +40,7 @@ def test_files_can_be_read_by_whom_the_umask_allows(backbone, tmp_path):
         os.umask(mask)
     modes = [path.stat().st_mode & 0o777 for path in sorted((tmp_path / "preset").iterdir())]
     assert (tmp_path / "preset").stat().st_mode & 0o777 == 0o755
-    assert modes == [0o644] * 3
+    assert modes == [0o644] * 4
 
 
 def test_an_existing_preset_is_replaced_and_what_others_put_there_is_kept(backbone, tmp_path, arguments):
