@@ -52,8 +52,7 @@ peers: setup $(PEERS_VENV)/ready
 
 $(PEERS_VENV)/ready: constraints.txt Makefile | setup
 	$(PYTHON) -m venv $(PEERS_VENV)
-	# Of these 3.5 GB little is imported: bytecode is compiled when it is needed.
-	UV_COMPILE_BYTECODE=0 $(UV) pip install --quiet --python $(PEERS_VENV)/bin/python -c constraints.txt $(PEERS)
+	$(UV) pip install --quiet --python $(PEERS_VENV)/bin/python -c constraints.txt $(PEERS)
 	touch $@
 
 check: setup
