@@ -20,7 +20,12 @@ def folder(tmp_path):
     (folder / "inside").mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     (folder / "inside" / "deep.json").write_text("{}")
+    (folder / ".git").mkdir()
+    (folder / ".git" / "HEAD").write_text("")
     (tmp_path / "secret").write_text("secret")
+    (folder / "inside" / "deep_leads_out").symlink_to(tmp_path / "secret")
+    (folder / "folder_leads_out").symlink_to(tmp_path)
+    (folder / "circle").symlink_to(folder)
     (folder / "leads_out").symlink_to(tmp_path / "secret")
     (folder / "leads_out_by_two").symlink_to("leads_out")
     (folder / "dangling").symlink_to("nowhere")
@@ -33,10 +38,18 @@ def handle(folder):
     return PresetHandle("file", str(folder))
 
 
-def test_lists_the_files_of_the_folder_itself(folder):
+def test_lists_the_files_of_the_folder_and_of_those_inside_it(folder):
     files = {file.name: file.size for file in LocalSource().files(handle(folder))}
-    assert files["config.json"] == 2
-    assert not files.keys() & {"inside", "pipe", "dangling", "loop"}
+    assert files["config.json"] == files["inside/deep.json"] == 2
+    assert files.keys() == {"config.json", *("inside/" + name for name in ("deep.json", "deep_leads_out"))} | {
+        "leads_out",
+        "leads_out_by_two",
+    }
+
+
+def test_a_folder_without_a_config_is_not_walked(folder):
+    (folder / "config.json").unlink()
+    assert not any("/" in file.name for file in LocalSource().files(handle(folder)))
 
 
 def test_a_link_that_stays_inside_is_a_file(folder):
@@ -50,14 +63,16 @@ def test_the_folder_may_be_a_link_itself(folder, tmp_path):
     assert "config.json" in {file.name for file in LocalSource().files(handle(tmp_path / "link"))}
 
 
-def test_fetches_without_a_copy(folder):
-    assert LocalSource().fetch(handle(folder), "config.json") == folder / "config.json"
+@pytest.mark.parametrize("name", ["config.json", "inside/deep.json"])
+def test_fetches_without_a_copy(folder, name):
+    assert LocalSource().fetch(handle(folder), name) == folder / name
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        *("", ".", "..", "../secret", "inside", "inside/deep.json", "./config.json", "/etc/passwd"),
+        *("", ".", "..", "../secret", "inside", "inside//deep.json", "./config.json", "/etc/passwd"),
+        *("inside/../config.json", "/config.json", "inside/deep_leads_out", "folder_leads_out/secret"),
         *("leads_out", "leads_out_by_two", "dangling", "loop", "pipe"),
         *("nothing", "config.json/", "config.json\0", "CONFIG.JSON"),
     ],

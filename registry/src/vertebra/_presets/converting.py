@@ -25,12 +25,14 @@ from vertebra._weights.layout import take
 from vertebra._weights.safetensors import layout_of, numpy_dtype
 from vertebra._weights.writing import Tensors
 from vertebra.backbone import Backbone
-from vertebra.errors import PresetFormatError
+from vertebra.errors import PresetConfigError
 from vertebra.specs import TensorRule
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
-_ASSETS = ("token", "vocab", "merges", "special_tokens", "preprocessor", "assets/", "README", "LICENSE")
-"""How the names of files begin that belong to a preset and hold no weights."""
+_ASSETS = ("token", "vocab", "merges", "special_tokens", "preprocessor", "assets/")
+"""How the names of files begin that belong to a preset, hold no weights, and mean something else in other formats."""
+_TEXTS = ("README", "LICENSE", "NOTICE")
+"""How those for people do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def convert_preset(
     """
     target = check_request(target_dir, format, max_shard_size)
     if dtype not in (None, *DTYPES):
-        raise PresetFormatError("convert", f"dtype={dtype!r} is not a dtype of floats", list(DTYPES))
+        raise PresetConfigError("convert", f"dtype={dtype!r} is not a dtype of floats", f"Use {', '.join(DTYPES)}")
     contents = read_contents(open_folder(preset))
     _runtimes.bind()
     draft = _draft(contents, dtype)
@@ -129,9 +131,8 @@ def _counted(tensors: Tensors, advance: Callable[[int, int], None]) -> Tensors:
 
 def _copy_assets(contents: PresetContents, stage: Path, format: str, certified: bool) -> None:
     """Copies what belongs to the preset beside its weights, where the other format understands the same files."""
-    names = [CERTIFICATE] if certified else []
-    if format in ("native", contents.format):
-        names += [name for name in contents.folder.names if name.startswith(_ASSETS)]
-    for name in sorted(names):
+    kept = _TEXTS + (_ASSETS if format in ("native", contents.format) else ())
+    names = {name for name in contents.folder.names if name.startswith(kept)}
+    for name in sorted(names | ({CERTIFICATE} if certified else set())):
         (stage / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(contents.folder.fetch(name), stage / name)

@@ -14,7 +14,7 @@ from vertebra._presets.folder import CONFIG, open_folder
 from vertebra._presets.formats import read_contents
 from vertebra._weights.checkpoint import read_headers
 from vertebra._weights.safetensors import itemsize
-from vertebra.errors import LoraConfigError
+from vertebra.errors import PresetConfigError
 from vertebra.specs import Device, LoraConfig
 
 _ADAM = 3
@@ -76,7 +76,7 @@ def plan_preset(
     """
     dtype = dtype or "float32"
     if dtype not in DTYPES:
-        raise LoraConfigError("plan", "dtype", dtype, f"one of {', '.join(DTYPES)}")
+        raise PresetConfigError("plan", f"dtype={dtype!r} is not a dtype policy of floats", f"Use {', '.join(DTYPES)}")
     place, free = _room(runtime)
     folder = open_folder(preset)
     contents = read_contents(folder)

@@ -120,8 +120,14 @@ def _carry_over(target: Path, stage: Path) -> None:
 
 
 def _link(item: Path, copy: Path) -> None:
+    """Links an old file, or the files of an old folder, into the new preset; what is new there stays."""
     if item.is_dir() and not item.is_symlink():
-        shutil.copytree(item, copy, symlinks=True)
+        copy.mkdir(exist_ok=True)
+        for inner in item.iterdir():
+            _link(inner, copy / inner.name)
+        shutil.copystat(item, copy)
+        return
+    if os.path.lexists(copy):
         return
     with contextlib.suppress(OSError):
         os.link(item, copy, follow_symlinks=False)

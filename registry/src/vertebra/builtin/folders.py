@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from vertebra.errors import PresetNotFoundError
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
 
+_CONFIG = "config.json"
+
 
 def list_files(handle: PresetHandle, folder: Path) -> list[PresetFile]:
-    """Lists the files directly in a folder.
+    """Lists the files in a folder and, if it holds a config, in the folders inside it.
 
     Raises:
         PresetNotFoundError: there is no such folder, or it cannot be read.
     """
     try:
-        items = [item for item in sorted(folder.iterdir()) if item.is_file()]
-        return [PresetFile(item.name, item.stat().st_size, item) for item in items]
+        deep = (folder / _CONFIG).is_file()  # else it is no preset, and may be somebody's whole disk
+        found = [(path.relative_to(folder).as_posix(), path) for path in _walk(folder, deep)]
+        return [PresetFile(name, path.stat().st_size, path) for name, path in sorted(found)]
     except NotADirectoryError as error:
         raise PresetNotFoundError(handle, f"{folder} is a file, and a preset is a folder") from error
     except OSError as error:
@@ -26,15 +30,27 @@ def list_files(handle: PresetHandle, folder: Path) -> list[PresetFile]:
 
 
 def open_file(handle: PresetHandle, folder: Path, name: str) -> Path:
-    """Returns the path of a file in a folder.
+    """Returns the path of a file in a folder, or in one inside it.
 
     Raises:
         PresetNotFoundError: there is no such file in it, or it is a link that leads out of the folder.
     """
     path = folder / name
-    if name != os.path.basename(name) or not path.is_file():
+    if not all(map(_is_plain, name.split("/"))) or not path.is_file():
         raise PresetNotFoundError(handle, f"there is no file {name!r} in it")
-    if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+    if not path.resolve().is_relative_to(folder.resolve()):
         problem = f"{name} is a link that leads out of the folder, to {path.resolve()}; copy the files it links to"
         raise PresetNotFoundError(handle, problem)
     return path
+
+
+def _walk(folder: Path, deep: bool) -> Iterator[Path]:
+    for item in folder.iterdir():
+        if item.is_file():
+            yield item
+        elif deep and item.is_dir() and not item.is_symlink() and not item.name.startswith("."):
+            yield from _walk(item, deep)
+
+
+def _is_plain(part: str) -> bool:
+    return part not in ("", ".", "..") and part == os.path.basename(part)
