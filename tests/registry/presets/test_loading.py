@@ -1,8 +1,6 @@
 """Loading: what `from_preset` accepts, what it says, and what it leaves behind when it fails."""
 
 import logging
-import types
-from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -11,23 +9,9 @@ from keras.src.backend.common import global_state
 from keras.src.backend.common.stateless_scope import in_stateless_scope
 
 import vertebra
-from vertebra import _catalog, _plugins
 from vertebra.errors import PresetNotFoundError, PresetRefusedError, WeightsMismatchError
 
 pytestmark = pytest.mark.keras
-
-
-@contextmanager
-def plugin(**hooks):
-    """Adds a plugin of some hooks, and takes it away again."""
-    functions = {name: vertebra.hookimpl(function) for name, function in hooks.items()}
-    vertebra.add_plugin(types.SimpleNamespace(**functions), "test-plugin")
-    try:
-        yield
-    finally:
-        added = _plugins.registry().plugins.pop()
-        _plugins.registry()._manager.unregister(name=f"{added.owner.distribution}:{added.name}")
-        _catalog.forget()
 
 
 # === What a preset may be called ===
@@ -123,6 +107,7 @@ def test_tensors_left_unread_are_logged(golden, caplog):
     with caplog.at_level(logging.INFO, "vertebra"), pytest.warns(UserWarning, match="newly initialised"):
         vertebra.Backbone.from_preset(golden / "transformers_head")
     assert "5 tensors" in caplog.text  # the head's
+    assert "cls.predictions.bias" in caplog.text
 
 
 def test_the_warning_about_new_weights_points_at_the_caller(golden):
@@ -134,7 +119,7 @@ def test_the_warning_about_new_weights_points_at_the_caller(golden):
 # === Policies ===
 
 
-def test_an_observer_is_told_and_its_failure_costs_nothing(golden):
+def test_an_observer_is_told_and_its_failure_costs_nothing(golden, plugin):
     told = []
 
     def observe(loaded):
@@ -149,7 +134,7 @@ def test_an_observer_is_told_and_its_failure_costs_nothing(golden):
     ]
 
 
-def test_a_policy_can_refuse_and_one_that_fails_refuses(golden):
+def test_a_policy_can_refuse_and_one_that_fails_refuses(golden, plugin):
     with plugin(vertebra_refuse_preset=lambda handle: "not from there"), pytest.raises(PresetRefusedError) as caught:
         vertebra.Backbone.from_preset(golden / "transformers")
     assert caught.value.reason == "not from there"
@@ -158,7 +143,7 @@ def test_a_policy_can_refuse_and_one_that_fails_refuses(golden):
     assert "ZeroDivisionError" in caught.value.reason
 
 
-def test_a_policy_can_send_a_handle_elsewhere(golden):
+def test_a_policy_can_send_a_handle_elsewhere(golden, plugin):
     def mirror(handle):
         return vertebra.PresetHandle("file", f"{golden}/transformers") if handle.scheme == "kaggle" else None
 

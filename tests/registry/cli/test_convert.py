@@ -1,0 +1,55 @@
+"""`vertebra convert`: what it prints, and its exit status."""
+
+import json
+
+import pytest
+
+import vertebra
+from vertebra.cli import main
+
+pytestmark = pytest.mark.keras
+
+
+def test_writes_another_format_and_says_what(golden, tmp_path, capsys):
+    assert main(["convert", str(golden / "kerashub"), str(tmp_path / "target"), "--format", "transformers"]) == 0
+    shown = capsys.readouterr().out
+    assert f"{tmp_path / 'target'} (transformers): 39 weights, 26.6 kB" in shown
+    assert "Without a parity certificate" in shown
+    assert vertebra.Backbone.from_preset(tmp_path / "target").num_layers == 2
+
+
+def test_json_has_the_same(golden, tmp_path, capsys):
+    options = ["--dtype", "bfloat16", "--max-shard-size", "8e-6", "--json"]
+    assert main(["convert", str(golden / "transformers"), str(tmp_path / "target"), *options]) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert done == {
+        "source": f"file://{golden / 'transformers'}",
+        "target": str(tmp_path / "target"),
+        "format": "native",
+        "tensors": 39,
+        "size": 2 * 6656,
+        "certificate": False,
+    }
+    assert len(list((tmp_path / "target").glob("model-*.safetensors"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--format", "onnx"], "kerashub"),
+        (["--dtype", "float33"], "bfloat16"),
+        (["--max-shard-size", "0"], "size"),
+        (["--max-shard-size", "nan"], "size"),
+        (["--format", "kerashub"], "activation"),
+    ],
+)
+def test_what_cannot_be_done_is_an_error_and_writes_nothing(golden, tmp_path, capsys, options, said):
+    assert main(["convert", str(golden / "transformers"), str(tmp_path / "target"), *options]) == 1
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_runtime_is_refused_once_one_is_bound(golden, tmp_path, runtime, capsys):
+    other = {"torch": "jax", "jax": "torch"}[runtime]
+    assert main(["convert", str(golden / "kerashub"), str(tmp_path / "target"), "--runtime", other]) == 1
+    assert "process" in capsys.readouterr().err

@@ -1,0 +1,53 @@
+"""`vertebra plan`: from headers alone, without a framework."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from vertebra.cli import main
+
+FLOATS, HALVES = 32 + 60, 8
+
+
+def test_json_has_every_figure(sample_preset, capsys):
+    assert main(["plan", str(sample_preset), "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    size = sum((sample_preset / name).stat().st_size for name in ("config.json", "model.safetensors"))
+    assert plan["parameters"] == FLOATS + HALVES
+    assert (plan["to_fetch"], plan["files"]) == (0, size)
+    assert (plan["weights"], plan["converted"]) == (4 * (FLOATS + HALVES), 4 * HALVES)
+    assert plan["train_all"] == 12 * (FLOATS + HALVES)
+    assert plan["fits"].keys() == {"run", "train all"}
+    assert (plan["format"], plan["backbone"], plan["place"]) == ("native", "SampleBackbone", "memory")
+
+
+def test_people_read_sizes_and_whether_it_fits(sample_preset, capsys):
+    assert main(["plan", str(sample_preset), "--dtype", "float16"]) == 0
+    shown = capsys.readouterr().out
+    assert "100 parameters" in shown
+    assert "200 B, of which 184 B is converted memory" in shown
+    assert "fits memory" in shown or "cannot be told" in shown
+
+
+def test_what_cannot_be_is_an_error(sample_preset, capsys):
+    assert main(["plan", str(sample_preset), "--dtype", "float33"]) == 1
+    assert "float33" in capsys.readouterr().err
+    assert main(["plan", str(sample_preset / "nothing")]) == 1
+
+
+def test_headers_need_no_framework(sample_preset):
+    code = f"""import sys
+from vertebra.cli import main
+main(["plan", {str(sample_preset)!r}, "--json"])
+print(sorted({{"keras", "torch", "jax", "numpy"}} & set(sys.modules)), file=sys.stderr)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr == "[]\n"
+
+
+@pytest.mark.parametrize("text", ["four", "1.5"])
+def test_a_rank_is_a_number(sample_preset, text, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["plan", str(sample_preset), "--lora-rank", text])
+    assert caught.value.code == 2
