@@ -7,6 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+examples = 2 * int(os.environ.get("VERTEBRA_FAULT_RUNS", "15"))
+settings.register_profile("vertebra", max_examples=examples, deadline=None, derandomize=True, database=None)
+settings.load_profile("vertebra")
 
 MARK = "pytestmark = pytest.mark.keras"
 

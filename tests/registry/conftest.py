@@ -1,19 +1,13 @@
 """What the tests of the core share: distributions that look installed, and a process that reads plugins anew."""
 
 import importlib
-import os
 import sys
 
 import pytest
-from hypothesis import settings
 
 from vertebra import _catalog, _plugins, _settings
 from vertebra._plugins import PluginRegistry
 from vertebra._settings import Settings
-
-examples = 2 * int(os.environ.get("VERTEBRA_FAULT_RUNS", "15"))
-settings.register_profile("vertebra", max_examples=examples, deadline=None, derandomize=True, database=None)
-settings.load_profile("vertebra")
 
 
 @pytest.fixture

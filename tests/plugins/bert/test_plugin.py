@@ -45,7 +45,14 @@ def test_the_transformers_format_is_translated(spec):
     assert issubclass(resolve_reference(spec.formats["transformers"].translation), Translation)
 
 
-@pytest.mark.parametrize("module", ["vertebra_bert.plugin", "vertebra_bert.transformers"])
+def test_kerashubs_format_is_translated_by_its_present_name_and_its_old_one(spec):
+    assert spec.formats["kerashub"].identifiers == ("keras_hub>BertBackbone", "keras_nlp>BertBackbone")
+    assert issubclass(resolve_reference(spec.formats["kerashub"].translation), Translation)
+
+
+@pytest.mark.parametrize(
+    "module", ["vertebra_bert.plugin", "vertebra_bert.presets", "vertebra_bert.transformers", "vertebra_bert.kerashub"]
+)
 def test_contributes_without_a_framework(module):
     code = f"import sys, {module}; print(sorted({{'numpy', 'keras', 'torch', 'jax'}} & set(sys.modules)))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True, timeout=60) == "[]\n"

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import safetensors
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vertebra import TensorRule
 from vertebra.errors import PresetConfigError
@@ -186,3 +188,47 @@ def test_parts_of_a_layer_keep_their_place(translation):
 )
 def test_old_names_have_a_present_one(old, new, translation):
     assert translation.current_name(old) == new
+
+
+# === Writing ===
+
+sizes = st.integers(1, 2**24)
+rates = st.floats(0, 0.99)
+ARGUMENTS = st.fixed_dictionaries(
+    {
+        "vocabulary_size": sizes,
+        "num_layers": st.integers(1, 1000),
+        "num_heads": sizes,
+        "hidden_dim": sizes,
+        "intermediate_dim": sizes,
+        "dropout": rates,
+        "attention_dropout": st.none() | rates,
+        "max_sequence_length": sizes,
+        "num_segments": sizes,
+        "activation": st.sampled_from(["gelu", "gelu_approximate", "relu", "silu", "tanh"]),
+        "layer_norm_epsilon": st.floats(0, 1),
+        "initializer_range": st.floats(0, 1),
+    }
+)
+
+
+@given(ARGUMENTS)
+def test_what_is_written_is_read(arguments):
+    translation = BertTransformers()
+    again = translation.arguments(json.loads(json.dumps(translation.config(arguments))))
+    same_rate = arguments["attention_dropout"] == arguments["dropout"]  # None means the same
+    assert again == (arguments | {"attention_dropout": None} if same_rate else arguments)
+
+
+def test_what_is_written_has_every_field_that_is_read_and_says_its_type(translation):
+    written = translation.config(DEFAULTS)
+    assert (written["model_type"], written["architectures"]) == ("bert", ["BertModel"])
+    assert written.items() >= {"hidden_act": "gelu", "attention_probs_dropout_prob": 0.1}.items()
+    assert translation.arguments(written) == translation.arguments({}) == DEFAULTS
+    changed = {name: value + 1 for name, value in written.items() if type(value) is int and name != "pad_token_id"}
+    assert all(translation.arguments(written | {name: value}) != DEFAULTS for name, value in changed.items())
+
+
+def test_weights_without_a_tensor_there_are_none(translation):
+    written = {rule.tensor for rule in translation.rules(translation.arguments(config())).values()}
+    assert written == tensors("transformers").keys()
