@@ -3,6 +3,7 @@
 `VERTEBRA_FAULT_RUNS` says how many processes are killed at random moments (6 if it is not set).
 """
 
+import contextlib
 import json
 import os
 import pickle
@@ -21,6 +22,7 @@ from keras.src.backend.common.stateless_scope import in_stateless_scope
 from safetensors.numpy import load_file
 
 import vertebra
+from vertebra.cli.inspect import inspect_preset
 from vertebra.errors import (
     LoraError,
     PresetConfigError,
@@ -196,6 +198,37 @@ def test_a_shard_that_is_missing_or_from_another_preset(refuse, backbone, preset
     refuse(tmp_path / "sharded", WeightsFileError)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda index: index["weight_map"].update({"/layers/dense/vars": "../model_00000.weights.h5"}),
+        lambda index: index["weight_map"].update({"/layers/dense/vars": ["/etc/passwd"]}),
+        lambda index: index["weight_map"].update({"/layers/dense/vars": "model_00009.weights.h5"}),
+        lambda index: index["weight_map"].update({"/layers/dense/vars": "model.weights.json"}),
+        lambda index: index["weight_map"].pop("/layers/dense/vars"),
+        lambda index: index.update(weight_map=[]),
+        lambda index: index.pop("weight_map"),
+    ],
+    ids=["outside", "absolute", "missing", "itself", "one less", "list", "none"],
+)
+def test_an_index_of_kerashub_that_does_not_fit_its_shards(refuse, golden, tmp_path, change):
+    preset = Path(shutil.copytree(golden / "kerashub_sharded", tmp_path / "preset"))
+    index = json.loads((preset / "model.weights.json").read_text())
+    change(index)
+    (preset / "model.weights.json").write_text(json.dumps(index))
+    refuse(preset, WeightsFileError)
+
+
+def test_a_shard_of_kerashub_that_is_damaged(refuse, golden, tmp_path):
+    preset = Path(shutil.copytree(golden / "kerashub_sharded", tmp_path / "preset"))
+    shard = preset / "model_00001.weights.h5"
+    for damaged in (shard.read_bytes()[:-1000], b"PK\x03\x04", b""):
+        shard.write_bytes(damaged)
+        refuse(preset, WeightsFileError)
+    shard.unlink()
+    refuse(preset, WeightsFileError)
+
+
 # === Config ===
 
 
@@ -356,7 +389,7 @@ ODD = [None, True, -1, 0, 1.5, 10**20, "", "../../x", "\0", [], {}, [[]], {"clas
     [
         *("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim", "max_sequence_length"),
         *("num_segments", "dropout", "attention_dropout", "activation", "layer_norm_epsilon", "initializer_range"),
-        *("name", "trainable", "dtype", "lora"),
+        *("name", "trainable", "dtype", "lora", "quantized"),
     ],
 )
 def test_whatever_an_argument_is_nothing_but_our_errors_escapes(configure, name):
@@ -368,6 +401,60 @@ def test_whatever_an_argument_is_nothing_but_our_errors_escapes(configure, name)
         except VertebraError:
             refused += 1
     assert refused >= 8  # of 13; None, a rate of 0, and a few more are what some argument takes
+
+
+@pytest.fixture
+def foreign(golden, tmp_path):
+    """Copies a preset of a peer, and changes its config."""
+
+    def change(name, change):
+        shutil.copytree(golden / name, tmp_path / name, dirs_exist_ok=True)
+        config = json.loads((golden / name / "config.json").read_text())
+        change(config)
+        (tmp_path / name / "config.json").write_text(json.dumps(config))
+        return tmp_path / name
+
+    return change
+
+
+TRANSFORMERS_FIELDS = (
+    *("model_type", "vocab_size", "num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size"),
+    *("hidden_dropout_prob", "attention_probs_dropout_prob", "max_position_embeddings", "type_vocab_size"),
+    *("hidden_act", "layer_norm_eps", "initializer_range", "is_decoder", "pruned_heads", "quantization_config"),
+)
+
+
+@pytest.mark.parametrize("field", TRANSFORMERS_FIELDS)
+def test_whatever_a_field_of_transformers_is_nothing_but_our_errors_escapes(foreign, field):
+    for value in ODD:
+        folder = foreign("transformers", lambda config, value=value: config.update({field: value}))
+        assert_loads_or_is_refused(folder)
+
+
+KERASHUB_FIELDS = (
+    *("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim", "max_sequence_length"),
+    *("num_segments", "dropout", "name", "trainable", "dtype", "lora", "quantized"),
+)
+
+
+@pytest.mark.parametrize("field", ["registered_name", "config", *KERASHUB_FIELDS])
+def test_whatever_a_field_of_kerashub_is_nothing_but_our_errors_escapes(foreign, field):
+    for value in ODD:
+
+        def change(config, value=value):
+            (config["config"] if field in KERASHUB_FIELDS else config)[field] = value
+
+        assert_loads_or_is_refused(foreign("kerashub", change))
+
+
+def assert_loads_or_is_refused(folder):
+    """Loads the config of a preset, as a class and as data; each gives a backbone or facts, or one of our errors."""
+    for read in (
+        lambda: vertebra.Backbone.from_preset(folder, load_weights=False),
+        lambda: inspect_preset(str(folder)),
+    ):
+        with contextlib.suppress(VertebraError):
+            assert read()
 
 
 def test_a_model_that_could_not_be_is_refused_before_memory_is_taken(refuse, configure):

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from vertebra import LoraConfig, LoraReceipt
+from vertebra import LoraConfig, LoraReceipt, TensorRule
 from vertebra.errors import LoraConfigError
 from vertebra.specs import resolve_reference
 
@@ -54,3 +54,12 @@ def test_a_reference_leads_to_an_attribute():
 def test_what_is_no_reference_is_not_imported(reference):
     with pytest.raises(ValueError):
         resolve_reference(reference)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"axes": (1, 0)}, {"axes": (1, 0), "shape": (2, 3), "transpose": True}, {"axes": (1, 0), "transpose": True}],
+)
+def test_an_order_of_axes_needs_their_sizes_and_is_not_reversed_as_well(wrong):
+    with pytest.raises(TypeError, match="axes"):
+        TensorRule("x", **wrong)

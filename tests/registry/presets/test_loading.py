@@ -9,6 +9,8 @@ from keras.src.backend.common import global_state
 from keras.src.backend.common.stateless_scope import in_stateless_scope
 
 import vertebra
+from vertebra._weights import layout, placing
+from vertebra._weights.naming import weight_names
 from vertebra.errors import PresetNotFoundError, PresetRefusedError, WeightsMismatchError
 
 pytestmark = pytest.mark.keras
@@ -74,6 +76,32 @@ def test_weights_stored_in_half_precision_follow_the_policy_too(golden, values):
     assert {array.dtype.name for array in wide.values()} == {"float32"}
     assert {array.dtype.name for array in half.values()} == {"bfloat16"}
     assert all(np.array_equal(wide[name], half[name].astype("float32")) for name in wide)
+
+
+def test_half_precision_that_is_asked_for_as_it_is_stored_is_viewed(golden, tmp_path, monkeypatch, address):
+    half = vertebra.Backbone.from_preset(golden / "transformers", dtype="bfloat16")
+    half.save_to_preset(tmp_path / "half")
+    taken = {}
+
+    def take(rule, array, shape):
+        taken[rule.tensor] = array.ctypes.data
+        return layout.take(rule, array, shape)
+
+    monkeypatch.setattr(placing, "take", take)
+    weights = weight_names(vertebra.Backbone.from_preset(tmp_path / "half", dtype="bfloat16"))
+    kernels = [name for name in weights if name.endswith("kernel")]
+    assert [address(weights[name].value) for name in kernels] == [taken[name] for name in kernels]
+
+
+def test_mixed_precision_is_saved_as_the_floats_it_keeps(golden, tmp_path, values, policy):
+    mixed = vertebra.Backbone.from_preset(golden / "transformers", dtype="mixed_bfloat16")
+    mixed.save_to_preset(tmp_path / "mixed")
+    again = vertebra.Backbone.from_preset(tmp_path / "mixed")
+    assert again.dtype_policy.name == "float32"
+    assert all(np.array_equal(array, values(again)[name]) for name, array in values(mixed).items())
+    policy("mixed_bfloat16")
+    third = vertebra.Backbone.from_preset(tmp_path / "mixed")
+    assert ({variable.dtype for variable in third.weights}, third.compute_dtype) == ({"float32"}, "bfloat16")
 
 
 # === What it leaves behind ===

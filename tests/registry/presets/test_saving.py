@@ -71,6 +71,17 @@ def test_a_backbone_can_be_saved_over_the_folder_that_it_was_loaded_from(backbon
     assert all(np.array_equal(array, again[name]) for name, array in trained.items())
 
 
+@pytest.mark.parametrize("format", ["native", "transformers", "kerashub"])
+def test_saved_over_where_it_came_from_the_weights_are_the_same_bytes(golden, tmp_path, digest, format):
+    """ST-10."""
+    vertebra.Backbone.from_preset(golden / "kerashub").save_to_preset(tmp_path / "preset", format=format)
+    before = digest(tmp_path / "preset")
+    vertebra.Backbone.from_preset(tmp_path / "preset").save_to_preset(tmp_path / "preset", format=format)
+    after = digest(tmp_path / "preset")
+    assert after.keys() == before.keys()
+    assert [name for name in after if after[name] != before[name]] in ([], ["metadata.json"])  # it has the date
+
+
 def test_a_foreign_preset_is_replaced_by_a_native_one(backbone, golden, tmp_path, run):
     target = tmp_path / "preset"
     target.mkdir()
