@@ -39,7 +39,7 @@ class Vertebra:
         values = {"token_ids": tokens, "padding_mask": np.ones_like(tokens), "segment_ids": np.zeros_like(tokens)}
         outputs = backbone({name: values[name] for name in backbone.input})
         for output in outputs.values() if isinstance(outputs, dict) else [outputs]:
-            np.asarray(output.detach() if hasattr(output, "detach") else output)
+            getattr(output, "block_until_ready", bool)()  # jax returns before it has computed
 
 
 class KerasHub(Vertebra):

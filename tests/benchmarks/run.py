@@ -15,7 +15,7 @@ from large import measure_headers, measure_large
 from loading import measure_bfloat16, measure_loading
 from measure import Row
 from startup import measure_startup
-from tables import markdown, replace_tables
+from tables import markdown, replace_table
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -32,12 +32,11 @@ def main() -> int:
     chosen = parser.parse_args()
     work = ROOT / "build" / "benchmarks"
     work.mkdir(parents=True, exist_ok=True)
-    tables = {}
     for name, measure in parts(chosen.runs, chosen.peers, work).items():
         if name in chosen.only:
-            tables[name] = show(name, measure(), work)
-    if chosen.write:
-        replace_tables(PAGE, tables)
+            table = show(name, measure(), work)
+            if chosen.write:
+                replace_table(PAGE, name, table)
     return 0
 
 

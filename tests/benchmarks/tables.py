@@ -15,14 +15,13 @@ def markdown(rows: list[Row]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def replace_tables(page: Path, tables: dict[str, str]) -> None:
-    """Replaces the tables of a page that follow a comment with their name, as in `<!-- table: loading -->`."""
+def replace_table(page: Path, name: str, table: str) -> None:
+    """Replaces the table of a page that follows a comment with its name, as in `<!-- table: loading -->`."""
     text = page.read_text(encoding="utf-8")
-    for name, table in tables.items():
-        mark = f"<!-- table: {name} -->"
-        if mark not in text:
-            raise SystemExit(f"{page} has no place for the table {name!r}; write {mark} where it belongs")
-        text = re.sub(rf"{re.escape(mark)}\n(\|.*\n)*", lambda _: f"{mark}\n{table}\n", text)  # noqa: B023
+    mark = f"<!-- table: {name} -->\n"
+    if mark not in text:
+        raise SystemExit(f"{page} has no place for the table {name!r}; write {mark.strip()} where it belongs")
+    text = re.sub(rf"{re.escape(mark)}(\|.*\n)*", lambda _: f"{mark}{table}\n", text)
     page.write_text(text, encoding="utf-8")
 
 
