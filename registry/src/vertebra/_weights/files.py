@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import stat
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -22,14 +23,16 @@ def open_file(path: Path) -> BinaryIO:
     """Opens a file to be read.
 
     Raises:
-        WeightsFileError: it is missing or cannot be opened.
+        WeightsFileError: it is missing, cannot be opened, or is no regular file.
     """
     try:
-        return path.open("rb")
+        if stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for whoever writes to it
+            return path.open("rb")
     except FileNotFoundError as error:
         raise WeightsFileError(path, "it is missing") from error
     except OSError as error:
         raise WeightsFileError(path, f"it cannot be opened ({error.strerror})") from error
+    raise WeightsFileError(path, "it is a folder, a pipe or a device, expected a regular file")
 
 
 def map_privately(path: Path, file: IO[bytes]) -> mmap.mmap:
