@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vertebra._weights import hdf5_mapping, hdf5_process
-from vertebra._weights.hdf5_mapping import MappedHdf5
+from vertebra._weights import hdf5_listing, hdf5_process
+from vertebra._weights.hdf5_mapping import map_hdf5
 from vertebra.errors import WeightsFileError
 
 RUNS = int(os.environ.get("VERTEBRA_FAULT_RUNS", "15"))
@@ -41,10 +41,15 @@ def sound(folder):
     return path.read_bytes()
 
 
+def mapped_file(path):
+    [mapped] = map_hdf5([path])
+    return mapped
+
+
 def read_all(path):
     """Reads a file, which may be refused; what is not refused can be read."""
     try:
-        mapped = MappedHdf5(path)
+        mapped = mapped_file(path)
         views = {name: mapped.view(name) for name in mapped.header.entries}
     except WeightsFileError:
         return None
@@ -85,7 +90,7 @@ def test_a_change_in_the_weights_themselves_is_read(flipped, place, folder, soun
     path.write_bytes(sound)
     name = "layers/dense_1/vars/0"
     data = bytearray(sound)
-    data[MappedHdf5(path).header.entries[name].start + place] ^= flipped
+    data[mapped_file(path).header.entries[name].start + place] ^= flipped
     path.write_bytes(data)
     expected = bytearray(np.arange(12, dtype="f4").tobytes())
     expected[place] ^= flipped
@@ -119,7 +124,7 @@ def reader(monkeypatch, tmp_path):
 
 def problem_of(path):
     with pytest.raises(WeightsFileError) as caught:
-        MappedHdf5(path)
+        mapped_file(path)
     assert caught.value.path == path
     return caught.value.problem
 
@@ -156,7 +161,7 @@ def test_a_reader_that_fails_is_quoted(code, expected, path, reader):
 
 def test_a_reader_that_hangs_is_stopped(path, reader, monkeypatch):
     reader("import time; time.sleep(1000)")
-    monkeypatch.setattr(hdf5_mapping, "_INDEX_JOB", dataclasses.replace(hdf5_mapping._INDEX_JOB, seconds=1))
+    monkeypatch.setattr(hdf5_listing, "LISTING", dataclasses.replace(hdf5_listing.LISTING, seconds=1))
     assert "1 second" in problem_of(path)
 
 
@@ -204,8 +209,12 @@ LIES = {
 
 
 @pytest.mark.parametrize("said", LIES.values(), ids=LIES)
-def test_a_reader_that_lies_is_not_believed(said, path, reader):
-    reader(f"sys.stdout.write({said!r})")
+def test_a_reader_that_lies_is_not_believed(said, path, monkeypatch):
+    def lie(files, job, output):
+        output.write(said.encode())
+        output.seek(0)
+
+    monkeypatch.setattr(hdf5_listing, "run_job", lie)
     problem_of(path)
 
 
@@ -216,10 +225,65 @@ def test_a_reader_that_says_too_much_is_not_believed(path, reader):
 
 @pytest.mark.parametrize("written", ["b''", "b'a'", "bytes(10_000)"])
 def test_a_reader_that_unpacks_another_size_is_not_believed(written, path, reader):
-    mapped = MappedHdf5(path)
+    mapped = mapped_file(path)
     reader(f"sys.stdout.buffer.write({written})")
     with pytest.raises(WeightsFileError):
         mapped.view("packed")
+
+
+# === A reader of several files ===
+
+NOTHING = "sys.stdout.write('{}\\n'); sys.stdout.flush()"
+DIE = "os.kill(os.getpid(), signal.SIGKILL)"
+
+
+@pytest.fixture
+def three(path, tmp_path):
+    """Three files, of which the second holds a culprit."""
+    paths = [tmp_path / f"model_{number:05}.weights.h5" for number in range(3)]
+    for other in paths:
+        other.write_bytes(path.read_bytes())
+    with h5py.File(paths[1], "a") as file:
+        file.create_dataset("culprit", (3,), "f4")
+    return paths
+
+
+def test_the_file_that_is_refused_among_others_is_named(three):
+    with pytest.raises(WeightsFileError) as caught:
+        map_hdf5(three)
+    assert caught.value.path == three[1]
+    assert "culprit" in caught.value.problem
+
+
+def test_the_file_that_kills_its_reader_among_others_is_named(three, reader):
+    reader(f"""
+for number in job["files"]:
+    if b"culprit" in os.pread(number, 100_000, 0):
+        {DIE}
+    {NOTHING}""")
+    with pytest.raises(WeightsFileError) as caught:
+        map_hdf5(three)
+    assert caught.value.path == three[1]
+    assert "SIGKILL" in caught.value.problem
+
+
+FAILURES_IN_COMPANY = {
+    "before the first": DIE,
+    "within a line": f"{NOTHING}; sys.stdout.write('{{'); sys.stdout.flush(); {DIE}",
+    "after the last": f"{NOTHING}; {NOTHING}; {NOTHING}; {DIE}",
+    "without a word": NOTHING,
+    "saying too much": f"{NOTHING}; {NOTHING}; {NOTHING}; {NOTHING}",
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES_IN_COMPANY.values(), ids=FAILURES_IN_COMPANY)
+def test_files_that_fail_only_together_are_read_one_by_one(failure, three, reader):
+    reader(f"""
+if len(job["files"]) > 1:
+    {failure}
+else:
+    {NOTHING}""")
+    assert [mapped.header.entries for mapped in map_hdf5(three)] == [{}, {}, {}]
 
 
 # === Machines on which nothing can be read ===
@@ -268,5 +332,5 @@ def test_memory_and_open_files_of_the_reader_are_limited(path, tmp_path, monkeyp
     count, limits = problem.partition(": ")[2].split(" ", 1)
     memory, *others = json.loads(limits)
     assert count == "0"
-    assert others == [60, hdf5_mapping._INDEX_JOB.output, 0]
+    assert others == [60, hdf5_listing.LISTING.output, 0]
     assert 2**29 < memory < 2**31

@@ -14,10 +14,11 @@ from h5py import h5d, h5p, h5s, h5t
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vertebra._weights import hdf5_mapping, hdf5_process
-from vertebra._weights.checkpoint import read_headers
+from vertebra._weights import hdf5_listing, hdf5_mapping, hdf5_process, weight_map
+from vertebra._weights.checkpoint import open_checkpoint, read_headers
 from vertebra._weights.hdf5 import HDF5, HDF5_INDEX, HDF5_WEIGHTS
-from vertebra._weights.hdf5_mapping import DTYPES, MappedHdf5, open_hdf5_header
+from vertebra._weights.hdf5_listing import DTYPES
+from vertebra._weights.hdf5_mapping import map_hdf5, open_hdf5_headers
 from vertebra._weights.safetensors import ALIGNMENT, numpy_dtype
 from vertebra.errors import PresetError, WeightsFileError
 
@@ -54,9 +55,18 @@ def read_with_h5py(path):
     return arrays
 
 
+def mapped_file(path):
+    [mapped] = map_hdf5([path])
+    return mapped
+
+
 def read(path):
-    mapped = MappedHdf5(path)
-    return {name: mapped.view(name) for name in mapped.header.entries}
+    mapped = mapped_file(path)
+    return views(mapped, mapped.header.entries)
+
+
+def views(mapped, names):
+    return {name: mapped.view(name) for name in names}
 
 
 def assert_same(found, expected):
@@ -71,20 +81,31 @@ def path(tmp_path):
     return tmp_path / "model.weights.h5"
 
 
+@pytest.fixture
+def children(monkeypatch):
+    """A list that grows by the arguments of each child process."""
+    started = []
+    run = subprocess.run
+    monkeypatch.setattr(
+        hdf5_process.subprocess, "run", lambda *args, **kwargs: started.append((args, kwargs)) or run(*args, **kwargs)
+    )
+    return started
+
+
 # === Reading ===
 
 
-@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: str(path.relative_to(ROOT / "tests/golden")))
-def test_reads_what_kerashub_wrote(path):
-    assert_same(read(path), read_with_h5py(path))
+def test_reads_what_kerashub_wrote():
+    for path, mapped in zip(GOLDEN, map_hdf5(GOLDEN), strict=True):
+        assert_same(views(mapped, mapped.header.entries), read_with_h5py(path))
 
 
 def test_the_header_says_what_the_views_hold(path):
     with h5py.File(path, "w") as file:
         put(file, "layers/dense/vars/0", filled("bfloat16", (3, 5)))
         put(file, "layers/dense/vars/1", filled("float32", (5,)), compression="gzip")
-    header = open_hdf5_header(path)
-    assert header == MappedHdf5(path).header
+    [header] = open_hdf5_headers([path])
+    assert header == mapped_file(path).header
     assert header.metadata == {}
     described = {name: (entry.dtype, entry.shape, entry.size) for name, entry in header.entries.items()}
     assert described == {
@@ -128,7 +149,7 @@ def test_says_which_dataset_cannot_be_unpacked(path):
     data = bytearray(path.read_bytes())
     data[chunk.byte_offset : chunk.byte_offset + chunk.size] = bytes(chunk.size)
     path.write_bytes(data)
-    mapped = MappedHdf5(path)
+    mapped = mapped_file(path)
     with pytest.raises(WeightsFileError) as caught:
         mapped.view("sound")
     assert "culprit" in caught.value.problem
@@ -144,26 +165,23 @@ def test_reads_what_is_compact(path):
     assert_same(read(path), {"a": array})
 
 
-def test_unpacks_a_file_once_when_first_needed(path, monkeypatch):
+def test_unpacks_a_file_once_when_first_needed(path, children):
     with h5py.File(path, "w") as file:
         for name in ("a", "b", "c"):
             put(file, name, filled("float32", (3, 3)), compression="gzip")
         put(file, "d", filled("float32", (3, 3)))
-    jobs = []
-    run_job = hdf5_mapping.run_job
-    monkeypatch.setattr(hdf5_mapping, "run_job", lambda *arguments: jobs.append(arguments) or run_job(*arguments))
-    mapped = MappedHdf5(path)
+    mapped = mapped_file(path)
     mapped.view("d")
-    assert len(jobs) == 1
-    views = [mapped.view(name) for name in ("a", "b", "c")]
-    assert len(jobs) == 2
-    assert [view.ctypes.data % ALIGNMENT for view in views] == [0, 0, 0]
+    assert len(children) == 1
+    packed = [mapped.view(name) for name in ("a", "b", "c")]
+    assert len(children) == 2
+    assert [view.ctypes.data % ALIGNMENT for view in packed] == [0, 0, 0]
 
 
 def test_a_packed_file_that_was_replaced_is_refused(path):
     with h5py.File(path, "w") as file:
         put(file, "a", filled("float32", (3, 3)), compression="gzip")
-    mapped = MappedHdf5(path)
+    mapped = mapped_file(path)
     copy = path.with_name("copy")
     copy.write_bytes(path.read_bytes())
     copy.replace(path)
@@ -179,12 +197,14 @@ def test_groups_without_datasets_and_named_types_are_passed_over(path):
     assert_same(read(path), {"a": filled("float32", (2,))})
 
 
-@pytest.mark.parametrize("version", ["earliest", "v108", "v110", "v112", "v114", "latest"])
-def test_reads_every_version_of_the_format(version, path):
-    with h5py.File(path, "w", libver=version) as file:
-        put(file, "layers/dense/vars/0", filled("float32", (3, 5)))
-        put(file, "layers/dense/vars/1", filled("bfloat16", (5,)), compression="gzip")
-    assert_same(read(path), read_with_h5py(path))
+def test_reads_every_version_of_the_format(tmp_path):
+    paths = [tmp_path / version for version in ("earliest", "v108", "v110", "v112", "v114", "latest")]
+    for path in paths:
+        with h5py.File(path, "w", libver=path.name) as file:
+            put(file, "layers/dense/vars/0", filled("float32", (3, 5)))
+            put(file, "layers/dense/vars/1", filled("bfloat16", (5,)))
+    for path, mapped in zip(paths, map_hdf5(paths), strict=True):
+        assert_same(views(mapped, mapped.header.entries), read_with_h5py(path))
 
 
 NAMES = st.text('ab._0é"\\ ', min_size=1, max_size=4).filter(lambda name: name not in (".", ".."))
@@ -217,7 +237,7 @@ def test_views_lie_in_the_mapped_file(path):
     with h5py.File(path, "w") as file:
         for name in ("a", "b"):
             put(file, name, filled("float32", (100, 10)))
-    mapped = MappedHdf5(path)
+    mapped = mapped_file(path)
     bases = {mapped.view(name).ctypes.data - entry.start for name, entry in mapped.header.entries.items()}
     assert len(bases) == 1
     data = path.read_bytes()
@@ -225,34 +245,37 @@ def test_views_lie_in_the_mapped_file(path):
         assert mapped.view(name).tobytes() == data[entry.start : entry.start + entry.size]
 
 
-@pytest.mark.parametrize("options", [{}, {"compression": "gzip"}], ids=["contiguous", "packed"])
-def test_writing_to_a_view_never_reaches_the_file(options, path):
+@pytest.fixture
+def placed_and_packed(path):
     with h5py.File(path, "w") as file:
-        put(file, "a", np.arange(4.0), **options)
-    before = path.read_bytes()
-    first, second = MappedHdf5(path), MappedHdf5(path)
-    first.view("a")[:] = 7
-    assert list(first.view("a")) == [7, 7, 7, 7]
-    assert list(second.view("a")) == [0, 1, 2, 3]
+        put(file, "placed", np.arange(4.0))
+        put(file, "packed", np.arange(4.0), compression="gzip")
+    return path
+
+
+def test_writing_to_a_view_never_reaches_the_file(placed_and_packed):
+    before = placed_and_packed.read_bytes()
+    first, second = map_hdf5([placed_and_packed, placed_and_packed])
+    for name in ("placed", "packed"):
+        first.view(name)[:] = 7
+        assert list(first.view(name)) == [7, 7, 7, 7]
+        assert list(second.view(name)) == [0, 1, 2, 3]
     del first, second
-    assert path.read_bytes() == before
+    assert placed_and_packed.read_bytes() == before
 
 
-@pytest.mark.parametrize("options", [{}, {"compression": "gzip"}], ids=["contiguous", "packed"])
-def test_released_memory_is_read_again(options, path):
-    with h5py.File(path, "w") as file:
-        put(file, "a", np.arange(4.0), **options)
-    mapped = MappedHdf5(path)
-    view = mapped.view("a")
-    assert view.sum() == 6
+def test_released_memory_is_read_again(placed_and_packed):
+    mapped = mapped_file(placed_and_packed)
+    views = [mapped.view(name) for name in ("placed", "packed")]
+    assert [view.sum() for view in views] == [6, 6]
     mapped.release()
-    assert list(view) == [0, 1, 2, 3]
+    assert [list(view) for view in views] == [[0, 1, 2, 3], [0, 1, 2, 3]]
 
 
 def test_a_view_outlives_the_file(path):
     with h5py.File(path, "w") as file:
         put(file, "a", np.arange(4.0))
-    view = MappedHdf5(path).view("a")
+    view = mapped_file(path).view("a")
     path.unlink()
     assert list(view) == [0, 1, 2, 3]
 
@@ -269,7 +292,7 @@ def test_the_library_is_not_loaded_into_this_process(path):
 import sys
 from pathlib import Path
 from vertebra._weights.hdf5 import HDF5
-mapped = HDF5.map(Path(sys.argv[1]))
+[mapped] = HDF5.map([Path(sys.argv[1])])
 print("numpy" in sys.modules)
 print(mapped.view("a").sum(), "h5py" in sys.modules)
 """
@@ -290,6 +313,32 @@ def test_nothing_in_the_environment_reaches_the_library(path, tmp_path, monkeypa
     ):
         monkeypatch.setenv(name, str(tmp_path))
     assert list(read(path)["a"]) == [0, 1, 2, 3]
+
+
+def test_secrets_of_this_process_are_not_passed_on(path, children, monkeypatch):
+    with h5py.File(path, "w") as file:
+        put(file, "a", np.zeros(2))
+    for name in ("A_TOKEN", "SECRET_PATH", "LC_ALL", "LD_LIBRARY_PATH"):
+        monkeypatch.setenv(name, "C")
+    open_hdf5_headers([path])
+    [(_, arguments)] = children
+    assert {"LC_ALL", "LD_LIBRARY_PATH", "PATH"} <= arguments["env"].keys()
+    assert not {"A_TOKEN", "SECRET_PATH", "HOME", "USER"} & arguments["env"].keys()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="numbers of open files mean nothing there")
+def test_files_in_the_place_of_standard_streams_are_read(path):
+    with h5py.File(path, "w") as file:
+        put(file, "a", np.zeros(2))
+    code = """
+import os, sys
+from pathlib import Path
+from vertebra._weights.hdf5 import HDF5
+os.close(0)
+os.close(2)
+print([list(header.entries) for header in HDF5.headers([Path(sys.argv[1])] * 2)])
+"""
+    assert in_another_process(code, path).strip() == "[['a'], ['a']]"
 
 
 # === Refusing ===
@@ -441,7 +490,7 @@ def test_refuses(make, path):
         put(file, "b", np.zeros(4))
         make(file)
     with pytest.raises(WeightsFileError) as caught:
-        MappedHdf5(path)
+        mapped_file(path)
     assert caught.value.path == path
     assert "culprit" in caught.value.problem
 
@@ -466,7 +515,7 @@ from pathlib import Path
 from vertebra._weights.hdf5 import HDF5
 from vertebra.errors import WeightsFileError
 try:
-    HDF5.map(Path(sys.argv[1]))
+    HDF5.map([Path(sys.argv[1])])
 except WeightsFileError:
     own = Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]
     print(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
@@ -479,7 +528,7 @@ def test_refuses_a_bomb_that_was_written(path):
         file.create_dataset("a", data=np.zeros((2**14, 2**11), "f4"), compression="gzip")
     assert path.stat().st_size < 2**20
     with pytest.raises(WeightsFileError) as caught:
-        MappedHdf5(path)
+        mapped_file(path)
     assert "unpack" in caught.value.problem
 
 
@@ -495,7 +544,7 @@ def test_a_huge_file_is_viewed(path):
     settings.set_fill_time(h5d.FILL_TIME_NEVER)
     with h5py.File(path, "w") as file:
         h5d.create(file.id, b"a", h5t.IEEE_F32LE, h5s.create_simple((2**30, 2)), settings)
-    view = MappedHdf5(path).view("a")
+    view = mapped_file(path).view("a")
     assert view.shape == (2**30, 2)
     assert view[-1, -1] == 0
 
@@ -514,7 +563,7 @@ LOOKALIKES = {
 def test_says_what_a_file_looks_like(named, data, path):
     path.write_bytes(data)
     with pytest.raises(WeightsFileError) as caught:
-        MappedHdf5(path)
+        mapped_file(path)
     assert f"looks like {named}" in caught.value.problem
 
 
@@ -522,27 +571,36 @@ def test_says_what_a_file_looks_like(named, data, path):
 def test_refuses_what_is_no_hdf5(data, path):
     path.write_bytes(data)
     with pytest.raises(WeightsFileError):
-        MappedHdf5(path)
+        mapped_file(path)
 
 
-@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir(), lambda path: path.symlink_to(path)])
+NO_FILES = {
+    "missing": lambda path: None,
+    "folder": lambda path: path.mkdir(),
+    "link to itself": lambda path: path.symlink_to(path),
+    "link to a device": lambda path: path.symlink_to("/dev/zero"),
+    "pipe": os.mkfifo if hasattr(os, "mkfifo") else lambda path: None,
+}
+
+
+@pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES)
 def test_refuses_what_is_no_file(make, path):
     make(path)
     with pytest.raises(WeightsFileError):
-        open_hdf5_header(path)
+        open_hdf5_headers([path])
 
 
 def test_refuses_too_many_datasets(path, monkeypatch):
     with h5py.File(path, "w") as file:
         for number in range(11):
             put(file, f"culprit {number}", np.zeros(1))
-    monkeypatch.setattr(hdf5_mapping, "MOST_DATASETS", 10)
+    monkeypatch.setattr(hdf5_listing, "MOST_DATASETS", 10)
     with pytest.raises(WeightsFileError):
-        open_hdf5_header(path)
+        open_hdf5_headers([path])
     job = hdf5_process.Job(unpack=False, seconds=60, memory=2**29, output=2**20, datasets=10)
-    monkeypatch.setattr(hdf5_mapping, "_INDEX_JOB", job)
+    monkeypatch.setattr(hdf5_listing, "LISTING", job)
     with pytest.raises(WeightsFileError) as caught:
-        open_hdf5_header(path)
+        open_hdf5_headers([path])
     assert "culprit" in caught.value.problem
 
 
@@ -589,12 +647,28 @@ def test_finds_the_shards_that_the_index_names(shards):
 @pytest.mark.parametrize(
     "folder", sorted((ROOT / "tests/golden").glob("*/kerashub_sharded")), ids=lambda path: path.parent.name
 )
-def test_finds_the_shards_that_kerashub_wrote(folder):
-    path, shards = find(folder)
-    assert path == folder / HDF5_INDEX
-    assert shards == sorted(path.name for path in folder.glob("*.h5"))
-    found = {name: array for shard in shards for name, array in read(folder / shard).items()}
-    assert_same(found, read_with_h5py(folder.parent / "kerashub" / HDF5_WEIGHTS))
+def test_reads_the_shards_that_kerashub_wrote(folder):
+    checkpoint = open_checkpoint(HDF5, {path.name for path in folder.iterdir()}, folder.joinpath)
+    assert checkpoint.path == folder / HDF5_INDEX
+    assert_same(views(checkpoint, checkpoint.entries), read_with_h5py(folder.parent / "kerashub" / HDF5_WEIGHTS))
+
+
+def test_one_child_lists_40_shards(tmp_path, children):
+    weight_map = {f"/layers/{number}": f"model_{number:05}.weights.h5" for number in range(40)}
+    for group, shard in weight_map.items():
+        with h5py.File(tmp_path / shard, "w") as file:
+            put(file, f"{group}/0", np.zeros(2))
+    find(tmp_path, weight_map)
+    assert len(children) == 1
+
+
+def test_no_more_files_are_open_at_once_than_a_process_may_have(path, children, monkeypatch):
+    monkeypatch.setattr(hdf5_mapping, "_OPEN_AT_ONCE", 2)
+    with h5py.File(path, "w") as file:
+        put(file, "a", np.zeros(2))
+    headers = open_hdf5_headers([path] * 3)
+    assert [list(header.entries) for header in headers] == [["a"]] * 3
+    assert len(children) == 2
 
 
 def test_one_file_wins_over_shards(shards, tmp_path):
@@ -633,7 +707,6 @@ INDEXES = {
     "group in the wrong shard": WEIGHT_MAP | {"/layers/a/vars": "model_00001.weights.h5"},
     "group in one shard of two": WEIGHT_MAP | {"/layers/b/vars": FIRST},
     "10,001 shards": {f"/{number}": f"m{number}.weights.h5" for number in range(10_001)},
-    "a million groups": {f"{number:x}": 0 for number in range(1_000_000)},
     "not an object": "[]",
     "not JSON": "{",
     "no weight_map": "{}",
@@ -649,6 +722,20 @@ def test_refuses_an_index(weight_map, shards):
     with pytest.raises(PresetError) as caught:
         find(shards, json.dumps({"weight_map": None}) if weight_map is None else weight_map)
     assert caught.value.path == shards / HDF5_INDEX
+
+
+def test_refuses_an_index_of_too_many_groups(shards, monkeypatch):
+    monkeypatch.setattr(weight_map, "_MOST_NAMES", len(WEIGHT_MAP) - 1)
+    with pytest.raises(WeightsFileError) as caught:
+        find(shards, WEIGHT_MAP)
+    assert caught.value.path == shards / HDF5_INDEX
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_an_index_that_is_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / HDF5_INDEX)
+    with pytest.raises(WeightsFileError):
+        find(tmp_path)
 
 
 def test_refuses_a_dataset_in_two_shards(tmp_path):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from vertebra._documents import parse_json
 from vertebra._weights.safetensors import Header, MappedTensors, TensorEntry, open_header
+from vertebra._weights.weight_map import read_weight_map
 from vertebra.errors import WeightsFileError
 
 if TYPE_CHECKING:
@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-_SHARD = re.compile(r"[A-Za-z0-9][\w.-]*\.safetensors")
-_USUAL_SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
-_MOST_SHARDS = 10_000
-_MOST_INDEX_BYTES = 16 * 2**20
 
 
 class MappedFile(Protocol):
@@ -43,16 +39,46 @@ Shards = dict[str, "set[str] | None"]
 
 @dataclass(frozen=True, slots=True)
 class FileKind:
-    """A kind of weights file: how its files are found, indexed and mapped."""
+    """A kind of weights file: what its files are called, and how they are indexed and mapped."""
 
-    find: Callable[[set[str], Fetch], tuple[Path, Shards]]
-    """From the names in a preset to the path to name in messages, and the weights files; reads the index alone."""
+    weights: str
+    """Name of the file that holds everything."""
+    index: str
+    """Name of the index, where there are shards instead."""
+    suffix: str
+    """How the names of shards end."""
+    usual_shard: re.Pattern[str]
+    """Names that shards are usually given: those that are known without reading the index."""
+    lists_shards: bool
+    """Whether what an index calls by one name may lie in several shards."""
     indexed_as: Callable[[str], str]
     """From the name of a tensor to what an index calls it."""
-    used: Callable[[set[str]], set[str]]
-    """From the names in a preset to those of its weights files and their index; reads nothing."""
-    header: Callable[[Path], Header]
-    map: Callable[[Path], MappedFile]
+    headers: Callable[[Sequence[Path]], list[Header]]
+    map: Callable[[Sequence[Path]], Sequence[MappedFile]]
+
+    def find(self, names: set[str], fetch: Fetch) -> tuple[Path, Shards]:
+        """From the names in a preset to the path to name in messages, and the weights files; reads the index alone.
+
+        Raises:
+            WeightsFileError: there are no weights, a shard is missing, or the index is unsound.
+        """
+        if self.weights in names:
+            return fetch(self.weights), {self.weights: None}
+        if self.index not in names:
+            problem = f"it is missing, and so is {self.index}"
+            raise WeightsFileError(self.weights, problem, "Save the preset again with its weights")
+        path = fetch(self.index)
+        shards: Shards = {**read_weight_map(path, self.suffix, self.lists_shards)}
+        for shard in shards:
+            if shard not in names:
+                raise WeightsFileError(path, f"it names the shard {shard!r}, which is missing")
+        return path, shards
+
+    def used(self, names: set[str]) -> set[str]:
+        """From the names in a preset to those of its weights files and their index; reads nothing."""
+        if self.weights in names:
+            return {self.weights}
+        return {name for name in names if name == self.index or self.usual_shard.fullmatch(name)}
 
 
 class Checkpoint:
@@ -87,7 +113,7 @@ def open_checkpoint(kind: FileKind, names: set[str], fetch: Fetch) -> Checkpoint
         WeightsFileError: the weights are missing or unsound, or index and files disagree.
     """
     path, shards = kind.find(names, fetch)
-    files = {name: kind.map(fetch(name)) for name in shards}
+    files = dict(zip(shards, kind.map([fetch(name) for name in shards]), strict=True))
     _check_shards(kind, path, shards, {name: mapped.header for name, mapped in files.items()})
     return Checkpoint(path, files)
 
@@ -99,16 +125,9 @@ def read_headers(kind: FileKind, names: set[str], fetch: Fetch) -> dict[str, Hea
         WeightsFileError: the weights are missing or unsound, or index and files disagree.
     """
     path, shards = kind.find(names, fetch)
-    headers = {name: kind.header(fetch(name)) for name in shards}
+    headers = dict(zip(shards, kind.headers([fetch(name) for name in shards]), strict=True))
     _check_shards(kind, path, shards, headers)
     return headers
-
-
-def require_shards(path: Path, shards: Shards, names: set[str]) -> None:
-    """Raises an error if an index names a shard that the preset does not have."""
-    for shard in shards:
-        if shard not in names:
-            raise WeightsFileError(path, f"it names the shard {shard!r}, which is missing")
 
 
 def _check_shards(kind: FileKind, path: Path, shards: Shards, headers: Mapping[str, Header]) -> None:
@@ -123,40 +142,21 @@ def _check_shards(kind: FileKind, path: Path, shards: Shards, headers: Mapping[s
                 raise WeightsFileError(path, f"the shards {homes[name]!r} and {shard!r} both hold {name!r}")
 
 
-def _find_safetensors(names: set[str], fetch: Fetch) -> tuple[Path, Shards]:
-    if WEIGHTS in names:
-        return fetch(WEIGHTS), {WEIGHTS: None}
-    if INDEX not in names:
-        raise WeightsFileError(WEIGHTS, f"it is missing, and so is {INDEX}", "Save the preset again with its weights")
-    path = fetch(INDEX)
-    shards: dict[str, set[str]] = {}
-    for tensor, shard in _read_index(path).items():
-        shards.setdefault(shard, set()).add(tensor)
-    found: Shards = dict(sorted(shards.items()))
-    require_shards(path, found, names)
-    return path, found
+def _open_headers(paths: Sequence[Path]) -> list[Header]:
+    return [open_header(path) for path in paths]
 
 
-def _read_index(path: Path) -> dict[str, str]:
-    size = path.stat().st_size
-    if size > _MOST_INDEX_BYTES:
-        raise WeightsFileError(path, f"it has {size} bytes; an index has at most {_MOST_INDEX_BYTES}")
-    index = parse_json(path.read_bytes(), lambda problem: WeightsFileError(path, f"it is unsound: {problem}"))
-    weight_map = index.get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise WeightsFileError(path, "its weight_map is not a table of tensor names and files")
-    for tensor, shard in weight_map.items():
-        if not isinstance(shard, str) or not _SHARD.fullmatch(shard):
-            raise WeightsFileError(path, f"tensor {tensor!r} is in {shard!r}, expected a plain name *.safetensors")
-    if len(set(weight_map.values())) > _MOST_SHARDS:
-        raise WeightsFileError(path, f"it names more than {_MOST_SHARDS} shards")
-    return weight_map
+def _map(paths: Sequence[Path]) -> list[MappedTensors]:
+    return [MappedTensors(path) for path in paths]
 
 
-def _used(names: set[str]) -> set[str]:
-    if WEIGHTS in names:
-        return {WEIGHTS}
-    return {name for name in names if name == INDEX or _USUAL_SHARD.fullmatch(name)}
-
-
-SAFETENSORS = FileKind(_find_safetensors, str, _used, open_header, MappedTensors)
+SAFETENSORS = FileKind(
+    weights=WEIGHTS,
+    index=INDEX,
+    suffix=".safetensors",
+    usual_shard=re.compile(r"model-\d{5}-of-\d{5}\.safetensors"),
+    lists_shards=False,
+    indexed_as=str,
+    headers=_open_headers,
+    map=_map,
+)

@@ -1,8 +1,9 @@
-"""The program that opens an HDF5 file, in a process of its own: the library is not safe on a hostile one.
+"""The program that reads HDF5 files, in a process of its own: the library is not safe on hostile ones.
 
-It reads the file from standard input, and a job from its only argument, a JSON object that `hdf5_process.py` writes.
-To standard output it writes the index, a JSON object with the dtype, shape and place of each dataset by its path, or
-the contents of the packed datasets. What is wrong with the file goes to standard error, with exit status 1.
+Its only argument is a job, a JSON object that `hdf5_process.py` writes; the files are open when it starts, and the job
+says under which numbers. To standard output it writes an index of each, on a line of its own: a JSON object with the
+dtype, shape and place of each dataset by its path. Or it writes the contents of the packed datasets. What is wrong with
+a file goes to standard error, with exit status 1, and no further file is read.
 
 A dataset is packed if its bytes do not lie in the file as one piece: it is chunked, perhaps compressed, or compact.
 """
@@ -58,8 +59,9 @@ def main() -> None:
     try:
         _limit_resources()
         write = _write_contents if JOB["unpack"] else _write_index
-        write(h5py.File(open(0, "rb", buffering=0, closefd=False), "r"))  # noqa: SIM115
-        sys.stdout.flush()
+        for number in JOB["files"]:
+            write(h5py.File(open(number, "rb", buffering=0, closefd=False), "r"))  # noqa: SIM115
+            sys.stdout.flush()
     except Exception as error:
         sys.stderr.write(str(error) or type(error).__name__)
         sys.stderr.flush()
@@ -76,7 +78,7 @@ def _limit_resources() -> None:
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_CPU: JOB["seconds"],
         resource.RLIMIT_FSIZE: JOB["output"],
-        resource.RLIMIT_NOFILE: 3,  # nothing but the standard streams: no other file, no plugin, no network
+        resource.RLIMIT_NOFILE: 3,  # nothing is opened beyond what is open: no other file, no plugin, no network
     }
     if sys.platform == "linux":
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
@@ -92,7 +94,7 @@ def _write_index(file: Any) -> None:
     for path, dataset in _datasets(file.id):
         with _named(path):
             index[path] = _describe(dataset)
-    sys.stdout.write(json.dumps(index, separators=(",", ":")))
+    sys.stdout.write(json.dumps(index, separators=(",", ":")) + "\n")
 
 
 def _write_contents(file: Any) -> None:

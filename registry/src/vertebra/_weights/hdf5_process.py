@@ -1,19 +1,19 @@
-"""Running the program that opens HDF5 files: isolated, within limits, and never trusted."""
+"""Running the program that reads HDF5 files: isolated, within limits, and never trusted."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO, NamedTuple
 
 from vertebra.errors import WeightsFileError
 
@@ -23,6 +23,15 @@ _PROGRAM = Path(__file__).with_name("hdf5_index.py")
 _MOST_COMPLAINT = 1_000
 _NO_PLUGINS = {"HDF5_PLUGIN_PRELOAD": "::"}  # the library's own way of saying: load none
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}  # numpy's library starts one for each core, each with a stack
+_INHERITED = re.compile(r"(?i:PATH|LD_LIBRARY_PATH|DYLD_\w+|SYSTEMROOT|TMPDIR|TEMP|TMP|LANG|LC_\w+)")
+"""What starting a program may need; the rest of the environment, tokens included, is nothing to strangers' files."""
+
+
+class OpenFile(NamedTuple):
+    """A file for the program, and what to call it in messages."""
+
+    path: Path
+    file: BinaryIO
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +39,7 @@ class Job:
     """What the program is to do, and what it may use."""
 
     unpack: bool
-    """Whether to write the contents of packed datasets; else the index."""
+    """Whether to write the contents of packed datasets; else the indexes."""
     seconds: int
     """Of processor time, and of waiting for the program to end."""
     memory: int
@@ -40,27 +49,38 @@ class Job:
     alignment: int = 1
     """Each packed dataset starts at a multiple of this many bytes."""
     datasets: int = MOST_DATASETS
+    """In each file."""
     depth: int = MOST_DEPTH
 
 
-@contextmanager
-def run_job(path: Path, file: BinaryIO, job: Job) -> Iterator[IO[bytes]]:
-    """Runs a job on an open file; gives what the program wrote, as a temporary file, at its start.
+def run_job(files: Sequence[OpenFile], job: Job, output: IO[bytes]) -> None:
+    """Runs a job on open files; `output` is left at its start, with what the program wrote even if it failed.
+
+    Args:
+        files: What the program is given: no other file can be opened by it.
+        job: What it is to do.
+        output: An empty temporary file.
 
     Raises:
-        WeightsFileError: the program refused the file, died of it, or used more than it may.
+        WeightsFileError: the program refused a file, died of it, or used more than it may. Names the first file.
     """
-    with _temporary_file(path) as output:
-        with _temporary_file(path) as complaint:
-            status = _run(path, job, file, output, complaint)
-            complaint.seek(0)
-            if status:
-                raise WeightsFileError(path, _reason(status, complaint.read(_MOST_COMPLAINT)))
-        output.seek(0)
-        yield output
+    path = files[0].path
+    with temporary_file(path) as complaint:
+        try:
+            status = _run(files, job, output, complaint)
+        finally:
+            output.seek(0)
+        complaint.seek(0)
+        if status:
+            raise WeightsFileError(path, _reason(status, complaint.read(_MOST_COMPLAINT)))
 
 
-def _temporary_file(path: Path) -> IO[bytes]:
+def temporary_file(path: Path) -> IO[bytes]:
+    """Opens a new file without a name, for what is read from the file at `path`.
+
+    Raises:
+        WeightsFileError: there is no folder or space for it.
+    """
     try:
         return tempfile.TemporaryFile()
     except OSError as error:
@@ -68,19 +88,24 @@ def _temporary_file(path: Path) -> IO[bytes]:
         raise WeightsFileError(path, f"no temporary file can be made to read it ({error})", remedy) from error
 
 
-def _run(path: Path, job: Job, file: BinaryIO, output: IO[bytes], complaint: IO[bytes]) -> int:
-    command = [sys.executable, "-I", "-S", str(_PROGRAM), json.dumps(asdict(job) | {"search": _search_path(path)})]
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("HDF5_")}
-    environment = inherited | _NO_PLUGINS | _ONE_THREAD
+def _run(files: Sequence[OpenFile], job: Job, output: IO[bytes], complaint: IO[bytes]) -> int:
+    (path, first), *others = files
+    passed = [file.fileno() for _, file in others]
+    options = asdict(job) | {"files": [0, *passed], "search": _search_path(path)}
+    command = [sys.executable, "-I", "-S", str(_PROGRAM), json.dumps(options)]
+    streams: dict[str, Any] = {"stdin": first, "stdout": output, "stderr": complaint, "pass_fds": passed}
     try:
-        return subprocess.run(
-            command, stdin=file, stdout=output, stderr=complaint, env=environment, timeout=job.seconds
-        ).returncode
+        return subprocess.run(command, **streams, env=_environment(), timeout=job.seconds).returncode
     except subprocess.TimeoutExpired as error:
         raise WeightsFileError(path, f"reading it took more than {job.seconds} seconds") from error
     except OSError as error:
         remedy = "HDF5 files are read in a process of their own; let this one start others"
         raise WeightsFileError(path, f"no process can be started to read it ({error})", remedy) from error
+
+
+def _environment() -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if _INHERITED.fullmatch(name)}
+    return inherited | _NO_PLUGINS | _ONE_THREAD
 
 
 def _search_path(path: Path) -> list[str]:
