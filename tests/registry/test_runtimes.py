@@ -23,7 +23,7 @@ from vertebra import Runtime, hookimpl
 
 class Toy(Runtime):
     name = "{name}"
-    devices = tensor = compile = None
+    devices = tensor = can_view = compile = None
 
     def unavailable_reason(self):
         {answer}

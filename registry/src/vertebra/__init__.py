@@ -11,6 +11,7 @@ __all__ = [
     "BackboneSpec",
     "DemoContext",
     "Device",
+    "ForeignConfig",
     "FormatSpec",
     "LoadedPreset",
     "LoraConfig",
@@ -24,9 +25,11 @@ __all__ = [
     "Runtime",
     "TensorRule",
     "Translation",
+    "activations",
     "add_plugin",
     "compile",
     "errors",
+    "hints",
     "hookimpl",
     "load_model",
     "models",
@@ -38,6 +41,7 @@ _HOMES = {
     "BackboneSpec": "specs",
     "DemoContext": "specs",
     "Device": "specs",
+    "ForeignConfig": "configs",
     "FormatSpec": "specs",
     "LoadedPreset": "specs",
     "LoraConfig": "specs",
@@ -59,13 +63,16 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
+    from vertebra import activations as activations
     from vertebra import errors as errors
+    from vertebra import hints as hints
     from vertebra import models as models
     from vertebra._entry import add_plugin as add_plugin
     from vertebra._entry import compile as compile
     from vertebra._entry import load_model as load_model
     from vertebra._entry import use as use
     from vertebra.backbone import Backbone as Backbone
+    from vertebra.configs import ForeignConfig as ForeignConfig
     from vertebra.handles import PresetHandle as PresetHandle
     from vertebra.hookspecs import API_VERSION as API_VERSION
     from vertebra.hookspecs import hookimpl as hookimpl

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from vertebra.errors import PresetSaveError
+from vertebra.errors import PresetSaveError, VertebraError
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2  # linux/fs.h
@@ -103,7 +103,7 @@ def sync(path: Path) -> None:
 def _explained(target: Path) -> Iterator[None]:
     try:
         yield
-    except PresetSaveError:
+    except VertebraError:  # some are OSErrors, too: a file that was to be read is not there
         raise
     except OSError as error:
         problem, remedy = _PROBLEMS.get(error.errno or 0, (str(error), "Check the path, and try another folder"))

@@ -25,7 +25,7 @@ def host_memory() -> Memory:
     total, free = _pages("SC_PHYS_PAGES"), _available()
     limit, used = _container("memory.max"), _container("memory.current")
     if limit is not None and (total is None or limit < total):
-        room = limit - (used or 0)
+        room = limit - (used or 0) + _reclaimable()
         return Memory(limit, room if free is None else min(free, room))
     return Memory(total, free)
 
@@ -43,6 +43,15 @@ def _pages(name: str) -> int | None:
         return os.sysconf(name) * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return None
+
+
+def _reclaimable() -> int:
+    """Pages of files that were read, and that the system gives up when memory is asked for."""
+    try:
+        found = re.search(r"^inactive_file (\d+)$", (_CONTAINER / "memory.stat").read_text("ascii"), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(found[1]) if found else 0
 
 
 def _container(name: str) -> int | None:

@@ -30,10 +30,11 @@ class Backbone(keras.Model):  # type: ignore[misc]
 
     A backbone is a functional model, built when it is constructed: extend it from `inputs` and `output`, compile and
     fit it, save it as `.keras`, or call it as a layer of another model. A subclass builds its layers in `__init__`,
-    passes `inputs` and `outputs` to `super().__init__`, and then sets its attributes; `get_config` returns the
-    constructor's arguments.
+    passes `inputs`, `outputs` and `arguments` to `super().__init__`, and then sets its attributes.
 
     Args:
+        arguments: The constructor's arguments beyond those of this class, by name. They become attributes, and
+            `get_config` returns them.
         dtype: Dtype or dtype policy of the whole model, or None for Keras's dtype policy.
         trainable: Whether the weights train.
         name: Name of the model, or None for one made from the class's name.
@@ -52,6 +53,7 @@ class Backbone(keras.Model):  # type: ignore[misc]
     def __init__(
         self,
         *args: Any,
+        arguments: Mapping[str, Any] | None = None,
         dtype: Any = None,
         trainable: bool = True,
         name: str | None = None,
@@ -62,6 +64,9 @@ class Backbone(keras.Model):  # type: ignore[misc]
             self.dtype_policy = keras.dtype_policies.get(dtype)
         if not trainable:
             self.trainable = False
+        self._arguments = dict(arguments or {})
+        for argument, value in self._arguments.items():
+            setattr(self, argument, value)
         self._attached: Any = None
         self._preset: str | None = None
 
@@ -149,7 +154,7 @@ class Backbone(keras.Model):  # type: ignore[misc]
     # === Configuration ===
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments; subclasses add their own to these."""
+        """Returns the constructor's arguments."""
         # Not what functional models return: that is a config of layers, which no constructor of a backbone takes.
         config = {
             "name": self.name,
@@ -161,7 +166,7 @@ class Backbone(keras.Model):  # type: ignore[misc]
             config["quantized"] = quantized
         if self._attached is not None:
             config["lora"] = self._attached.plan(self)
-        return config
+        return config | self._arguments
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:

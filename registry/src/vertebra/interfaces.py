@@ -158,6 +158,15 @@ class Runtime(ABC):
         """
 
     @abstractmethod
+    def can_view(self, start: int, contiguous: bool) -> bool:
+        """Says whether `tensor` views numbers of the wanted dtype that start at a byte of a mapped file.
+
+        Args:
+            start: Position of the first byte.
+            contiguous: Whether they lie in the order of the array, or transposed or with others between them.
+        """
+
+    @abstractmethod
     def compile(self, backbone: Any) -> Callable[..., Any]:
         """Returns a function of the backbone's inputs, for inference, without Python overhead at each layer.
 

@@ -77,6 +77,10 @@ class TensorRule:
     def __post_init__(self) -> None:
         if self.axes is not None and (self.transpose or self.shape is None):
             raise TypeError(f"TensorRule: axes={self.axes!r} needs shape, and excludes transpose")
+        if self.axes is not None and sorted(self.axes) != list(range(len(self.shape or ()))):
+            raise TypeError(f"TensorRule: axes={self.axes!r} is no order of the {len(self.shape or ())} axes of shape")
+        if self.part is not None and not 0 <= self.part[0] < self.part[1]:
+            raise TypeError(f"TensorRule: part={self.part!r}, expected a number from 0 and how many there are")
 
 
 @dataclass(frozen=True, slots=True)

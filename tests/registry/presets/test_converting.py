@@ -68,11 +68,20 @@ def test_what_transformers_wrote_becomes_native(preset, tmp_path, values):
         assert same(values(loaded), values(vertebra.Backbone.from_preset(GOLDEN / architecture / preset)))
 
 
-def test_what_is_new_in_the_source_is_new_in_the_target_and_said(golden, tmp_path):
-    with pytest.warns(UserWarning, match="newly initialised"):
+def test_a_source_without_a_value_for_every_weight_is_refused(golden, tmp_path):
+    with pytest.raises(WeightsFileError, match="pooled_dense/kernel"):
         convert_preset(golden / "transformers_head", tmp_path / "native")
-    loaded = vertebra.Backbone.from_preset(tmp_path / "native")
-    assert loaded.get_layer("pooled_dense").kernel.numpy().any()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dtype_that_cannot_hold_a_number_is_refused(golden, tmp_path):
+    backbone = vertebra.Backbone.from_preset(golden / "transformers")
+    backbone.pooled_dense.bias.assign(np.full(16, 1e6))
+    backbone.save_to_preset(tmp_path / "large")
+    with pytest.raises(WeightsFileError, match="pooled_dense/bias holds numbers up to 1e\\+06"):
+        convert_preset(tmp_path / "large", tmp_path / "half", dtype="float16")
+    assert names(tmp_path) == {"large"}
+    convert_preset(tmp_path / "large", tmp_path / "half", dtype="bfloat16")
 
 
 @pytest.mark.parametrize("argument", ["activation", "layer_norm_epsilon"])

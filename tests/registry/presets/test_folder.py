@@ -241,3 +241,13 @@ def test_a_path_is_never_taken_for_an_id(add, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "same").mkdir()
     assert open_folder(Path("same")).handle.scheme == "file"
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "assets/../../x", "/x", "a//b", "", ".", "a/./b", "a\\b", "..\\x", "c:x", "C:/x", "a\0b", "a\nb"]
+)
+def test_a_file_that_may_lead_out_of_its_folder_is_refused(source, monkeypatch, name):
+    """PT-01: whatever a source lists is a name below the preset's folder."""
+    monkeypatch.setattr(source, "files", lambda handle: [PresetFile("config.json", 2), PresetFile(name, 1)])
+    with pytest.raises(PresetConfigError, match="may lead out of its folder"):
+        open_folder("toy://here")

@@ -30,6 +30,9 @@ class TorchRuntime(Runtime):
 
         return to_tensor(array, dtype)
 
+    def can_view(self, start: int, contiguous: bool) -> bool:
+        return True
+
     def compile(self, backbone: Any) -> Callable[..., Any]:
         from vertebra_torch.compiling import compile_backbone
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,6 +27,16 @@ class PresetContents:
     """None if tensors have the names of the weights themselves."""
     files: FileKind = SAFETENSORS
     """The kind of weights file."""
+    as_stored: Callable[[PresetContents, Mapping[str, TensorEntry]], PresetContents] | None = None
+    """What the tensors in the files say of the preset beyond its config, or None if that is nothing."""
+
+    def seen(self, entries: Mapping[str, TensorEntry]) -> PresetContents:
+        """Returns the contents as they are once the files have been looked at.
+
+        Raises:
+            PresetConfigError: config and files do not make a preset that can be read.
+        """
+        return self if self.as_stored is None else replace(self.as_stored(self, entries), as_stored=None)
 
     def open(self) -> Checkpoint:
         """Maps the weights."""

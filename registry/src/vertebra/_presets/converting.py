@@ -8,24 +8,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from vertebra import _runtimes
-from vertebra._presets.certificate import CERTIFICATE
+from vertebra._presets import notices
+from vertebra._presets.certificate import carry_certificate, is_certified
 from vertebra._presets.contents import PresetContents
 from vertebra._presets.draft import PresetDraft, plain_config
 from vertebra._presets.folder import open_folder
 from vertebra._presets.formats import FORMATS, read_contents
 from vertebra._presets.loading import build_abstract, class_of
 from vertebra._presets.saving import check_request, replacing_preset
-from vertebra._weights.abstract import initialize
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.layout import take
 from vertebra._weights.safetensors import layout_of, numpy_dtype
 from vertebra._weights.writing import Tensors
 from vertebra.backbone import Backbone
-from vertebra.errors import PresetConfigError
+from vertebra.errors import PresetConfigError, WeightsFileError
 from vertebra.specs import TensorRule
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
@@ -79,35 +78,45 @@ def convert_preset(
     draft = _draft(contents, dtype)
     tensors = draft.tensors if advance is None else _counted(draft.tensors, advance)
     sizes = [entry.size for entry in draft.tensors.layouts.values()]
-    certified = dtype is None and CERTIFICATE in contents.folder.names
+    certified = dtype is None and is_certified(contents.folder)
     with replacing_preset(target) as stage:
         FORMATS[format].write(replace(draft, tensors=tensors), stage, max_shard_size)
-        _copy_assets(contents, stage, format, certified)
+        _copy_assets(contents, stage, format)
+        if certified:
+            carry_certificate(contents.folder, stage)
     return Conversion(str(contents.folder.handle), target, format, len(sizes), sum(sizes), certified)
 
 
 def _draft(contents: PresetContents, dtype: str | None) -> PresetDraft:
     checkpoint = contents.open()
+    contents = contents.seen(checkpoint.entries)
     backbone, weights, found, _ = build_abstract(class_of(contents, Backbone), contents, checkpoint, {})
-    initialize([weights[name] for name in found.fresh])
+    if found.fresh:
+        problem = f"it has no values for {', '.join(found.fresh)}, which from_preset would newly initialise"
+        raise WeightsFileError(checkpoint.path, problem, "Load it with from_preset, train them, and save that")
+    notices.unused_tensors(contents, found)
     layouts, arrays = {}, {}
     for name, variable in weights.items():
-        rule = found.sources.get(name)
-        stored = checkpoint.entries[rule.tensor].dtype if rule else str(variable.dtype)
+        rule = found.sources[name]
+        stored = checkpoint.entries[rule.tensor].dtype
         wanted = dtype if dtype and "float" in stored else stored
         layouts[name] = layout_of(name, wanted, tuple(variable.shape))
-        arrays[name] = _reader(checkpoint, rule, variable, wanted)
+        arrays[name] = _reader(checkpoint, name, rule, tuple(variable.shape), wanted)
     return PresetDraft(contents.backbone, plain_config(backbone), Tensors(layouts, arrays))
 
 
 def _reader(
-    checkpoint: Checkpoint, rule: TensorRule | None, variable: Any, dtype: str
+    checkpoint: Checkpoint, weight: str, rule: TensorRule, shape: tuple[int, ...], dtype: str
 ) -> Callable[[], np.ndarray[Any, Any]]:
     def read() -> np.ndarray[Any, Any]:
-        if rule is None:
-            return np.asarray(keras.ops.convert_to_numpy(variable.value)).astype(numpy_dtype(dtype))
         checkpoint.release(rule.tensor)  # what was read before this tensor
-        return take(rule, checkpoint.view(rule.tensor), tuple(variable.shape)).astype(numpy_dtype(dtype), copy=False)
+        stored = take(rule, checkpoint.view(rule.tensor), shape)
+        with np.errstate(over="ignore"):
+            converted = stored.astype(numpy_dtype(dtype), copy=False)
+        if converted is not stored and np.isinf(converted).sum() > np.isinf(stored).sum():
+            problem = f"{weight} holds numbers up to {np.abs(stored).max():.3g}, which {dtype} cannot hold"
+            raise WeightsFileError(checkpoint.path, problem, "Choose a dtype with a wider range, such as bfloat16")
+        return converted
 
     return read
 
@@ -129,10 +138,9 @@ def _counted(tensors: Tensors, advance: Callable[[int, int], None]) -> Tensors:
     return replace(tensors, arrays={name: counting(name, read) for name, read in tensors.arrays.items()})
 
 
-def _copy_assets(contents: PresetContents, stage: Path, format: str, certified: bool) -> None:
+def _copy_assets(contents: PresetContents, stage: Path, format: str) -> None:
     """Copies what belongs to the preset beside its weights, where the other format understands the same files."""
     kept = _TEXTS + (_ASSETS if format in ("native", contents.format) else ())
-    names = {name for name in contents.folder.names if name.startswith(kept)}
-    for name in sorted(names | ({CERTIFICATE} if certified else set())):
+    for name in sorted(name for name in contents.folder.names if name.startswith(kept)):
         (stage / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(contents.folder.fetch(name), stage / name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from vertebra.errors import (
 )
 from vertebra.handles import PresetHandle
 from vertebra.interfaces import PresetSource
+from vertebra.specs import PresetFile
 
 CONFIG = "config.json"
+_UNSAFE = re.compile(r"[\\\x00-\x1f\x7f]|^[A-Za-z]:")
 
 
 class PresetFolder:
@@ -32,6 +35,7 @@ class PresetFolder:
         self.handle = source.resolve(handle)
         self._source = source
         self.files = source.files(self.handle)
+        _check_names(self.handle, self.files)
         self.names = {file.name for file in self.files}
 
     def fetch(self, name: str) -> Path:
@@ -48,6 +52,15 @@ class PresetFolder:
         if CONFIG not in self.names:
             raise PresetNotFoundError(self.handle, f"there is no {CONFIG} in it")
         return read_json(self.fetch(CONFIG))
+
+
+def _check_names(handle: PresetHandle, files: list[PresetFile]) -> None:
+    """Files are copied under the names that a source gives them: none may lead out of a folder."""
+    for file in files:
+        parts = file.name.split("/")
+        if _UNSAFE.search(file.name) or any(part in ("", ".", "..") for part in parts):
+            problem = f"it lists a file named {file.name!r}, which may lead out of its folder"
+            raise PresetConfigError(f"Preset {str(handle)!r}", problem, "Rename the file, or do not use this preset")
 
 
 def open_folder(preset: str | Path) -> PresetFolder:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,10 @@ from vertebra._presets.contents import PresetContents
 from vertebra._presets.draft import PresetDraft
 from vertebra._presets.folder import CONFIG, PresetFolder, config_error
 from vertebra._presets.foreign import express, find_owner, load_translation, translation_for
-from vertebra._presets.kerashub_quantized import QuantizedTranslation, is_readable, modes_of
-from vertebra._weights.checkpoint import read_headers
+from vertebra._presets.kerashub_quantized import as_quantized, is_readable, modes_of
 from vertebra._weights.hdf5 import HDF5
 from vertebra._weights.hdf5_writing import write_hdf5
 from vertebra._weights.writing import Tensors
-from vertebra.interfaces import Translation
 from vertebra.specs import BackboneSpec
 
 NAME = "kerashub"
@@ -42,9 +42,12 @@ def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetContents:
     if not isinstance(inner, dict):
         raise config_error(folder, f"config is {inner!r}, expected a table of the constructor's arguments")
     base = {name: inner[name] for name in _OF_THE_BASE if name in inner}
-    translation = _as_stored(folder, load_translation(owner.value, NAME), inner.get("dtype"))
+    translation = load_translation(owner.value, NAME)
+    mode = _mode(folder, inner.get("dtype"))
     own = {name: value for name, value in inner.items() if name not in (*_OF_THE_BASE, "dtype")}
-    return PresetContents(NAME, folder, owner.name, base | translation.arguments(own), translation, HDF5)
+    arguments = base | translation.arguments(own)
+    contents = PresetContents(NAME, folder, owner.name, arguments, translation, HDF5)
+    return contents if mode is None else replace(contents, as_stored=partial(as_quantized, mode))
 
 
 def write(draft: PresetDraft, stage: Path, max_shard_size: float | None) -> None:
@@ -63,17 +66,13 @@ def write(draft: PresetDraft, stage: Path, max_shard_size: float | None) -> None
     write_hdf5(tensors, stage, max_shard_size)
 
 
-def _as_stored(folder: PresetFolder, translation: Translation, dtype: Any) -> Translation:
+def _mode(folder: PresetFolder, dtype: Any) -> str | None:
     """Floats follow the dtype policy of whoever loads them; quantised layers stay as they are stored."""
     modes = modes_of(dtype)
-    if not modes:
-        return translation
     if len(modes) > 1 or not all(map(is_readable, modes)):
         remedy = "Load it in KerasHub and save it in floats, or quantised as int8 or int4 alone"
         raise config_error(folder, f"its dtype policies are {', '.join(sorted(modes))}, which are not read", remedy)
-    headers = read_headers(HDF5, folder.names, folder.fetch)
-    entries = {name: entry for header in headers.values() for name, entry in header.entries.items()}
-    return QuantizedTranslation(translation, modes.pop(), entries)
+    return modes.pop() if modes else None
 
 
 def _envelope(spec: BackboneSpec, inner: dict[str, Any]) -> dict[str, Any]:

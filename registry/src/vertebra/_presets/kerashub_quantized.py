@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from vertebra._presets.contents import PresetContents
 from vertebra._weights.safetensors import TensorEntry
 from vertebra.errors import PresetConfigError
 from vertebra.interfaces import Translation
@@ -38,6 +40,18 @@ def is_readable(mode: str) -> bool:
     return _MODE.fullmatch(mode) is not None
 
 
+def as_quantized(mode: str, contents: PresetContents, entries: Mapping[str, TensorEntry]) -> PresetContents:
+    """Returns the contents of a preset whose layers were quantised in a mode: which ones, only the files tell.
+
+    Raises:
+        PresetConfigError: a layer was quantised in a way that is not read.
+    """
+    assert contents.translation is not None
+    translation = QuantizedTranslation(contents.translation, mode, entries)
+    plan = {"quantized": translation.plan(contents.arguments)}
+    return replace(contents, arguments=contents.arguments | plan, translation=translation)
+
+
 class QuantizedTranslation(Translation):
     """A translation of a float preset, for one whose layers were quantised in one mode."""
 
@@ -46,7 +60,10 @@ class QuantizedTranslation(Translation):
         self.prefixes, self.ignored, self.optional = floats.prefixes, floats.ignored, floats.optional  # type: ignore[misc]
 
     def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        arguments = self._floats.arguments(config)
+        return self._floats.arguments(config)
+
+    def plan(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns how each quantised layer was quantised, by path."""
         kind, block = _MODE.fullmatch(self._mode).groups()  # type: ignore[union-attr]
         facts = {"mode": kind, "block_size": int(block) if block else None, "quantize_inputs": None}
         layers = self._quantized(self._floats.rules(arguments))
@@ -56,7 +73,7 @@ class QuantizedTranslation(Translation):
             raise PresetConfigError(
                 "KerasHub preset", problem, "Quantise it in KerasHub as int8, or here after loading"
             )
-        return arguments | {"quantized": {weight.rpartition("/")[0]: facts for weight in layers}}
+        return {weight.rpartition("/")[0]: facts for weight in layers}
 
     def config(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         return self._floats.config(arguments)

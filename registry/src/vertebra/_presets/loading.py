@@ -109,8 +109,11 @@ def _build_with_weights(backbone_class: type, contents: PresetContents, override
     from vertebra._weights.placing import place, place_seeds
 
     checkpoint = contents.open()
+    contents = contents.seen(checkpoint.entries)
     runtime = _runtimes.bind()
     backbone, weights, found, created = build_abstract(backbone_class, contents, checkpoint, overrides)
+    notices.fresh_weights(contents, found)
+    notices.unused_tensors(contents, found)
     if "dtype" not in overrides:
         notices.widened_weights(contents, checkpoint, weights, found)
     place(runtime, weights, checkpoint, found.sources)
@@ -139,8 +142,6 @@ def build_abstract(
         backbone = build(backbone_class, contents, overrides)
     weights = weight_names(backbone)
     found = contents.match(checkpoint, weights)
-    notices.fresh_weights(contents, found)
-    notices.unused_tensors(contents, found)
     return backbone, weights, found, created
 
 

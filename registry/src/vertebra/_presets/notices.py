@@ -14,7 +14,7 @@ from vertebra._weights.matching import Match
 from vertebra._weights.safetensors import itemsize
 
 _MOST_NAMES = 20
-_CALLER = 6
+_CALLER = 5
 """How many calls below `from_preset`'s caller a notice is given."""
 log = logging.getLogger("vertebra")
 

@@ -13,13 +13,15 @@ from vertebra._presets.contents import PresetContents, translated_rules
 from vertebra._presets.folder import CONFIG, open_folder
 from vertebra._presets.formats import read_contents
 from vertebra._weights.checkpoint import read_headers
-from vertebra._weights.safetensors import itemsize
+from vertebra._weights.safetensors import TensorEntry, itemsize
 from vertebra.errors import PresetConfigError
-from vertebra.specs import Device, LoraConfig
+from vertebra.interfaces import Runtime
+from vertebra.specs import LoraConfig, TensorRule
 
 _ADAM = 3
 """Numbers that Adam needs for each trained one: its gradient and two moments (Kingma & Ba 2014, arXiv:1412.6980)."""
-_TRAINED_BYTES = 4
+_LORA_BYTES = 4
+"""Of each number of an adapter, which is kept in float32 whatever its base is in."""
 DTYPES = ("float64", "float32", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
 
 
@@ -27,6 +29,9 @@ DTYPES = ("float64", "float32", "float16", "bfloat16", "mixed_float16", "mixed_b
 class _Weight:
     parameters: int
     dtype: str
+    """As it is stored."""
+    viewed: bool = True
+    """Whether it can be viewed where it lies, if it is loaded in this dtype."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,8 @@ class Plan:
     weights: int
     """The weights in the dtype that is asked for."""
     converted: int
-    """The part of them that is new memory, because it is stored in another dtype; the rest is viewed in the files."""
+    """The part of them that is new memory, because it is stored in another dtype or in an order of axes that cannot be
+    viewed; the rest is viewed in the files."""
     train_all: int
     """Gradients and moments of Adam, for all parameters."""
     lora_parameters: int | None
@@ -77,15 +83,16 @@ def plan_preset(
     dtype = dtype or "float32"
     if dtype not in DTYPES:
         raise PresetConfigError("plan", f"dtype={dtype!r} is not a dtype policy of floats", f"Use {', '.join(DTYPES)}")
-    place, free = _room(runtime)
+    adapter = None if runtime is None else _runtimes.bind(runtime)
+    place, free = _room(adapter)
     folder = open_folder(preset)
     contents = read_contents(folder)
-    files = contents.files.used(folder.names) | {CONFIG}
-    read = [file for file in folder.files if file.name in files]
+    names = contents.files.used(folder.names)
+    read = [file for file in folder.files if file.name in names | {CONFIG}]
     here = all(file.path is not None for file in read)
-    weights = _stored(contents) if here else _built(contents)
-    stored_as = "float32" if dtype.startswith("mixed") else dtype
-    parameters = sum(weight.parameters for weight in weights.values())
+    weights = _stored(contents, adapter) if here else _built(contents, sum(f.size for f in read if f.name != CONFIG))
+    floats = "float32" if dtype.startswith("mixed") else dtype
+    parameters = sum(weight.parameters for weight in weights)
     lora = None if lora_rank is None else _lora_parameters(contents, LoraConfig(lora_rank))
     return Plan(
         handle=str(folder.handle),
@@ -94,39 +101,53 @@ def plan_preset(
         to_fetch=sum(file.size for file in read if file.path is None),
         files=sum(file.size for file in read),
         parameters=parameters,
-        weights=sum(weight.parameters * itemsize(_wanted(weight.dtype, stored_as)) for weight in weights.values()),
-        converted=sum(
-            weight.parameters * itemsize(stored_as)
-            for weight in weights.values()
-            if _wanted(weight.dtype, stored_as) != weight.dtype
-        ),
-        train_all=parameters * _ADAM * _TRAINED_BYTES,
+        weights=sum(_size(weight, floats) for weight in weights),
+        converted=sum(_size(weight, floats) for weight in weights if not _is_viewed(weight, floats)),
+        train_all=parameters * _ADAM * itemsize(floats),
         lora_parameters=lora,
-        train_lora=None if lora is None else lora * (1 + _ADAM) * _TRAINED_BYTES,
+        train_lora=None if lora is None else lora * (1 + _ADAM) * max(_LORA_BYTES, itemsize(floats)),
         place=place,
         free=free,
     )
+
+
+def _size(weight: _Weight, floats: str) -> int:
+    return weight.parameters * itemsize(_wanted(weight.dtype, floats))
+
+
+def _is_viewed(weight: _Weight, floats: str) -> bool:
+    return weight.viewed and _wanted(weight.dtype, floats) == weight.dtype
 
 
 def _wanted(stored: str, dtype: str) -> str:
     return dtype if "float" in stored else stored
 
 
-def _stored(contents: PresetContents) -> dict[str, _Weight]:
+def _stored(contents: PresetContents, runtime: Runtime | None) -> list[_Weight]:
     """Reads the weights' sizes in the headers of the files."""
     headers = read_headers(contents.files, contents.folder.names, contents.folder.fetch)
     entries = {name: entry for header in headers.values() for name, entry in header.entries.items()}
+    contents = contents.seen(entries)
+    rules = {name: TensorRule(name) for name in entries}
     if contents.translation is not None:
-        _, entries, _ = translated_rules(contents.translation, contents.arguments, entries)
-    return {name: _Weight(math.prod(entry.shape), entry.dtype) for name, entry in entries.items()}
+        rules, _, _ = translated_rules(contents.translation, contents.arguments, entries)
+    present = [(rule, entries[rule.tensor]) for rule in rules.values() if rule.tensor in entries]
+    return [_weight(rule, entry, runtime) for rule, entry in present]
 
 
-def _built(contents: PresetContents) -> dict[str, _Weight]:
-    """Builds the architecture without values, because its files are elsewhere."""
-    return {
-        name: _Weight(math.prod(variable.shape), str(variable.dtype))
-        for name, variable in _abstract(contents)[1].items()
-    }
+def _weight(rule: TensorRule, entry: TensorEntry, runtime: Runtime | None) -> _Weight:
+    """Without a runtime, it is taken to view whatever has the weight's numbers in some regular order."""
+    in_order = rule.part is None and not (rule.transpose and len(entry.shape) > 1)
+    viewed = rule.axes is None and (runtime is None or runtime.can_view(entry.start, in_order))
+    return _Weight(math.prod(entry.shape) // (rule.part or (0, 1))[1], entry.dtype, viewed)
+
+
+def _built(contents: PresetContents, stored: int) -> list[_Weight]:
+    """Builds the architecture without values, because its files are elsewhere; their size tells the floats' dtype."""
+    weights = [(math.prod(variable.shape), str(variable.dtype)) for variable in _abstract(contents)[1].values()]
+    halved = stored < 3 * sum(parameters for parameters, _ in weights)
+    there = "bfloat16" if halved else "float32"
+    return [_Weight(parameters, there if "float" in dtype else dtype) for parameters, dtype in weights]
 
 
 def _abstract(contents: PresetContents) -> tuple[Any, Mapping[str, Any]]:
@@ -151,10 +172,8 @@ def _lora_parameters(contents: PresetContents, config: LoraConfig) -> int:
     return sum(config.rank * (site.in_features + site.out_features) for site in sites)
 
 
-def _room(runtime: str | None) -> tuple[str, int | None]:
+def _room(runtime: Runtime | None) -> tuple[str, int | None]:
     if runtime is None:
         return "memory", host_memory().free
-    device: Device = _runtimes.bind(runtime).devices()[0]
-    if device.kind == "cpu":
-        return device.name, host_memory().free
-    return device.name, device.free_bytes
+    device = runtime.devices()[0]
+    return device.name, host_memory().free if device.kind == "cpu" else device.free_bytes

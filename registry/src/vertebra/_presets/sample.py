@@ -28,7 +28,7 @@ def _sample(backbone: Any, tensor: Any) -> np.ndarray[Any, Any]:
         return _mask(shape, length).astype(dtype)
     if "float" in dtype:
         return np.cos(np.arange(math.prod(shape))).reshape(shape).astype(dtype)
-    rows = getattr(getattr(backbone, "token_embedding", None), "input_dim", 1) if "token" in tensor.name else 1
+    rows = getattr(getattr(backbone, "token_embedding", None), "input_dim", 1) if tensor.name == "token_ids" else 1
     return (np.arange(1, 1 + math.prod(shape)) * 7919 % rows).reshape(shape).astype(dtype)
 
 

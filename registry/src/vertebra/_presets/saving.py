@@ -19,6 +19,7 @@ from vertebra._presets.formats import FORMATS
 from vertebra._weights.abstract import abstract_build
 from vertebra._weights.checkpoint import INDEX, WEIGHTS
 from vertebra._weights.naming import weight_names
+from vertebra._weights.quantized import check_plannable
 from vertebra.errors import PresetConfigError, PresetFormatError, PresetSaveError, VertebraError
 
 _OWNED = re.compile(
@@ -87,6 +88,7 @@ def _is_preset(folder: Path) -> bool:
 def _check_rebuilds(target: Path, backbone: Any, weights: Mapping[str, Any]) -> None:
     """Builds, without values, what from_preset would build: nothing is replaced by a preset that cannot be read."""
     try:
+        check_plannable(backbone)
         with abstract_build():
             again = weight_names(type(backbone).from_config(plain_config(backbone)))
     except VertebraError:

@@ -5,6 +5,10 @@ Datasets are contiguous and aligned, so that they can be viewed in the file.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +28,23 @@ def write_hdf5(tensors: Tensors, stage: Path, max_shard_size: float | None) -> N
     shards = split(list(tensors.layouts.values()), max_shard_size)
     names = [HDF5_WEIGHTS] if len(shards) == 1 else [f"model_{number:05}.weights.h5" for number in range(len(shards))]
     for name, shard in zip(names, shards, strict=True):
-        with h5py.File(stage / name, "w", alignment_threshold=1, alignment_interval=ALIGNMENT) as file:
+        with _disk_errors(), h5py.File(stage / name, "w", alignment_threshold=1, alignment_interval=ALIGNMENT) as file:
             for entry in shard:
                 _write_dataset(file, entry, tensors)
     if len(shards) > 1:
         (stage / HDF5_INDEX).write_bytes(dump_json(_index(names, shards)))
+
+
+@contextlib.contextmanager
+def _disk_errors() -> Iterator[None]:
+    """The library says in words what the operating system said in numbers, and not always as an OSError."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        said = re.search(r"errno = (\d+)", str(error))
+        if said is None:
+            raise
+        raise OSError(int(said[1]), os.strerror(int(said[1]))) from error
 
 
 def _write_dataset(file: h5py.File, entry: TensorEntry, tensors: Tensors) -> None:

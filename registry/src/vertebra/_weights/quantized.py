@@ -16,18 +16,32 @@ _KERNELS = ("_kernel", "_embeddings")
 
 
 def quantization_plan(model: Any) -> dict[str, dict[str, Any]]:
-    """Returns how each quantised layer was quantised, by path.
+    """Returns how each layer was quantised that `quantize_as_planned` can quantise again, by path."""
+    if not any(_mode(layer) for layer in model._flatten_layers()):
+        return {}
+    return {path: _describe(layer) for path, layer in layer_paths(model).items() if _is_plannable(layer)}
+
+
+def check_plannable(model: Any) -> None:
+    """Makes sure that every quantised layer is in the plan.
 
     Raises:
         PresetConfigError: one was quantised in a way that cannot be done again from data alone.
     """
-    if not any(_mode(layer) for layer in model._flatten_layers()):
-        return {}
-    return {path: _describe(path, layer) for path, layer in layer_paths(model).items() if _mode(layer)}
+    for path, layer in layer_paths(model).items():
+        mode = _mode(layer)
+        if mode and mode not in _MODES:
+            problem = f"it is quantised as {mode!r}, and {' and '.join(_MODES)} can be saved"
+            raise PresetConfigError(f"Layer {path!r}", problem, "Use one of them")
+        if mode and not _is_plannable(layer):
+            quantizer = layer.inputs_quantizer
+            problem = f"its inputs are quantised by {type(quantizer).__name__} with {quantizer.get_config()}"
+            remedy = "Quantise them with AbsMaxQuantizer(axis=-1), or not at all"
+            raise PresetConfigError(f"Layer {path!r}", problem, remedy)
 
 
 def quantize_as_planned(model: Any, plan: Mapping[str, Mapping[str, Any]]) -> None:
-    """Gives layers the variables of quantised ones; what their values are is for the caller to fill in.
+    """Quantises layers again; of those that have no values, what these are is for the caller to fill in.
 
     Each keeps the dtype policy that it was built with for what stays a float.
 
@@ -50,21 +64,17 @@ def _kernel_of(layer: Any) -> str | None:
     return next((name for name in _KERNELS if hasattr(layer, name)), None)
 
 
-def _describe(path: str, layer: Any) -> dict[str, Any]:
-    mode = _mode(layer)
-    if mode not in _MODES:
-        known = " and ".join(_MODES)
-        raise PresetConfigError(f"Layer {path!r}", f"it is quantised as {mode!r}; {known} can be saved", "Use one")
+def _is_plannable(layer: Any) -> bool:
     quantizer = getattr(layer, "inputs_quantizer", None)
-    if quantizer is not None and not _is_usual(quantizer):
-        problem = f"its inputs are quantised by {type(quantizer).__name__} with {quantizer.get_config()}"
-        raise PresetConfigError(
-            f"Layer {path!r}", problem, "Quantise them with AbsMaxQuantizer(axis=-1), or not at all"
-        )
+    return _mode(layer) in _MODES and (quantizer is None or _is_usual(quantizer))
+
+
+def _describe(layer: Any) -> dict[str, Any]:
+    mode = _mode(layer)
     return {
         "mode": mode,
         "block_size": getattr(layer, "_int4_block_size", None) if mode == "int4" else None,
-        "quantize_inputs": quantizer is not None,
+        "quantize_inputs": getattr(layer, "inputs_quantizer", None) is not None,
     }
 
 
@@ -88,14 +98,18 @@ def _quantize(path: str, layer: Any, facts: Mapping[str, Any]) -> None:
         config = keras.quantizers.Int4QuantizationConfig(block_size=block)
     else:
         config = keras.quantizers.Int8QuantizationConfig(activation_quantizer=quantizer)
-    _rebuild(layer, str(mode), config)
+    if getattr(layer, str(_kernel_of(layer)))._value is None:
+        _rebuild(layer, str(mode), config)
+        name = f"int4/{-1 if block is None else block}" if mode == "int4" else mode
+        layer.dtype_policy = f"{name}_from_{layer.dtype_policy.name}"
+    else:
+        layer.quantize(mode, type_check=False, config=config)
     if hasattr(layer, "inputs_quantizer"):
         layer.inputs_quantizer = quantizer
-    name = f"int4/{-1 if block is None else block}" if mode == "int4" else mode
-    layer.dtype_policy = f"{name}_from_{layer.dtype_policy.name}"
 
 
 def _rebuild(layer: Any, mode: str, config: Any) -> None:
+    """Gives a layer without values the variables of a quantised one."""
     kernel = str(_kernel_of(layer))
     replaced = getattr(layer, kernel)
     layer.quantization_config = config

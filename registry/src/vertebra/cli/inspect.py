@@ -42,6 +42,7 @@ def inspect_preset(preset: str) -> dict[str, Any]:
     contents = read_contents(open_folder(preset))
     headers = read_headers(contents.files, contents.folder.names, contents.folder.fetch)
     entries = {name: entry for header in headers.values() for name, entry in header.entries.items()}
+    contents = contents.seen(entries)
     tensors = [_describe(name, entry) for name, entry in _named(contents, entries).items()]
     by_dtype: dict[str, int] = {}
     for tensor in tensors:

@@ -78,6 +78,7 @@ def _replayed(folder: PresetFolder, runtime: str | None, dtype: str | None) -> d
             name: {"difference": difference, "limit": verdict.limits[name]}
             for name, difference in verdict.differences.items()
         },
+        "same_config": verdict.same_config,
         "holds": verdict.holds,
     }
 
@@ -99,5 +100,7 @@ def _print_verdict(facts: Mapping[str, Any]) -> None:
     saved, replayed = (f"{way['runtime']} in {way['dtype']}" for way in (facts["saved_with"], facts["replayed_with"]))
     print(f"{facts['handle']}: saved with {saved}, replayed with {replayed}")
     for name, output in facts["outputs"].items():
-        print(f"  {name:<16} largest difference {output['difference']:.1e} (limit {output['limit']:.0e})")
+        print(f"  {name:<16} relative difference {output['difference']:.1e} (limit {output['limit']:.0e})")
+    if not facts["same_config"]:
+        print("  config.json is not the one that was certified")
     print("holds" if facts["holds"] else "DOES NOT HOLD: weights, code or runtime changed since the preset was saved")

@@ -1,0 +1,64 @@
+"""`ForeignConfig`: what it refuses, and how it says so."""
+
+import pytest
+
+from vertebra import ForeignConfig
+from vertebra.errors import FormatLimitError, PresetConfigError
+
+CONFIG = ForeignConfig("other", "somebody's model")
+ARGUMENTS = {"width": 8, "dropout": 0.1, "attention_dropout": None}
+
+
+@pytest.mark.parametrize("value", [0, -1, 2**25, "2", 2.0, True, None, [2]])
+def test_a_count_that_is_none_is_refused_by_name(value):
+    with pytest.raises(PresetConfigError) as caught:
+        CONFIG.check_counts({"depth": 1, "width": value}, ("depth", "width"), layers="depth")
+    assert str(caught.value).startswith("config.json of somebody's model: width is ")
+
+
+def test_layers_are_fewer_than_other_things():
+    CONFIG.check_counts({"depth": 1000, "width": 2**24}, ("depth", "width"), layers="depth")
+    with pytest.raises(PresetConfigError, match="depth is 1001, expected an int from 1 to 1000"):
+        CONFIG.check_counts({"depth": 1001}, ("depth",), layers="depth")
+
+
+def test_another_architecture_is_refused_by_name():
+    CONFIG.check_architecture({"is_decoder": False, "unheard_of": 1}, {"is_decoder": (False, None), "heads": (None,)})
+    with pytest.raises(PresetConfigError, match="is_decoder is True, which makes another architecture"):
+        CONFIG.check_architecture({"is_decoder": True}, {"is_decoder": (False, None)})
+
+
+def test_activations_have_one_name_here():
+    assert CONFIG.activation("act", "gelu_new") == "gelu_approximate"
+    assert CONFIG.activation("act", "x", {"x": "relu"}) == "relu"
+
+
+@pytest.mark.parametrize("value", ["prelu", None, ["gelu"], {"name": "gelu"}])
+def test_an_activation_that_is_not_known_is_refused_by_name(value):
+    with pytest.raises(PresetConfigError, match="act is "):
+        CONFIG.activation("act", value)
+
+
+def test_a_config_with_our_names_is_arguments():
+    assert CONFIG.constructor_arguments({"width": 8}, ("width",), {"dropout": 0.1}) == {"width": 8, "dropout": 0.1}
+    with pytest.raises(PresetConfigError, match="wdth is 8, expected none but width, dropout"):
+        CONFIG.constructor_arguments({"wdth": 8}, ("width",), {"dropout": 0.1})
+    with pytest.raises(PresetConfigError, match="width is None"):
+        CONFIG.constructor_arguments({}, ("width",), {})
+
+
+def test_what_is_always_so_there_must_be_so_here():
+    CONFIG.check_fixed(ARGUMENTS, {"width": 8})
+    with pytest.raises(FormatLimitError, match="width=8: somebody's model always has 9") as caught:
+        CONFIG.check_fixed(ARGUMENTS, {"width": 9})
+    assert (caught.value.format, caught.value.argument, caught.value.value) == ("other", "width", 8)
+
+
+@pytest.mark.parametrize("rate", [None, 0.1])
+def test_one_rate_for_all_may_be_said_or_left(rate):
+    CONFIG.check_one_rate(ARGUMENTS | {"attention_dropout": rate}, ("attention_dropout",))
+
+
+def test_another_rate_is_refused_by_name():
+    with pytest.raises(FormatLimitError, match=r"attention_dropout=0\.0: somebody's model has one rate, dropout=0\.1"):
+        CONFIG.check_one_rate(ARGUMENTS | {"attention_dropout": 0.0}, ("attention_dropout",))
