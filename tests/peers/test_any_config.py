@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vertebra import activations
 from vertebra.errors import FormatLimitError
 
 pytestmark = pytest.mark.keras
 
 COMMON = {
-    "activation": st.sampled_from(["gelu", "gelu_approximate", "relu", "silu", "tanh"]),
+    "activation": st.sampled_from(activations.NAMES),
     "dropout": st.sampled_from([0, 0.5]),
     "attention_dropout": st.sampled_from([None, 0, 0.5]),
     "layer_norm_epsilon": st.sampled_from([1e-12, 1e-5, 0.1]),

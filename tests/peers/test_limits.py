@@ -22,6 +22,8 @@ KERASHUB = [
     ("gemma", {"rope_max_wavelength": 100.0}),
     ("gemma", {"rope_scaling_factor": 2.0}),
     ("gemma", {"query_pre_attention_scalar": 9}),
+    ("gemma", {"layer_norm_epsilon": 0.1}),
+    ("gemma", {"query_head_dim_normalize": False, "head_dim": 6}),
     ("gemma2", {"layer_types": ["full_attention", "sliding_attention", "full_attention"]}),
 ]
 TRANSFORMERS = [

@@ -152,7 +152,7 @@ def test_a_longer_sequence_is_an_error(make):
         {"dropout": -0.1},
         {"attention_dropout": 2},
         {"dropout": float("nan")},
-        {"activation": "mish"},
+        {"activation": "prelu"},
     ],
     ids=str,
 )

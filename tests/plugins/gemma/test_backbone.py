@@ -264,7 +264,7 @@ def test_attention_with_dropout_is_that_without_it_where_nothing_is_dropped(make
         {"initializer_range": -0.1},
         {"dropout": 1.0},
         {"attention_dropout": 2},
-        {"activation": "mish"},
+        {"activation": "prelu"},
         {"layer_types": ["full_attention"]},
         {"layer_types": ["full_attention", "full_attention", "chunked_attention"]},
         {"layer_types": ["full_attention", "full_attention", "sliding_attention"]},

@@ -159,18 +159,24 @@ def test_what_says_the_same_or_nothing_of_a_saved_model_is_written(translation, 
 
 
 @pytest.mark.parametrize(
-    ("given", "written"),
+    "given",
     [
-        ({"layer_norm_epsilon": 1e-5}, {"layer_norm_epsilon": 1e-5}),
-        ({"hidden_dim": 32, "query_head_dim_normalize": False}, {"query_head_dim_normalize": False}),
-        ({"hidden_dim": 32, "query_pre_attention_scalar": 8}, {"query_head_dim_normalize": False}),
+        {"layer_norm_epsilon": 1e-5},
+        {"query_head_dim_normalize": False, "hidden_dim": 32},
+        {"query_pre_attention_scalar": 8, "hidden_dim": 32},
     ],
+    ids=str,
 )
-def test_what_kerashub_ignores_is_written_with_a_warning(translation, config, given, written):
-    (name,) = written
-    with pytest.warns(UserWarning, match=rf"KerasHub 0.32 computes with {name}="):
-        found = translation.config(config | OURS | given)
-    assert found[name] == written[name]
+def test_what_kerashub_has_a_field_for_and_ignores_is_refused_by_name(translation, config, given):
+    argument = next(iter(given))
+    with pytest.raises(FormatLimitError) as caught:
+        translation.config(config | OURS | given)
+    assert (caught.value.argument, caught.value.value) == (argument, given[argument])
+
+
+def test_a_divisor_that_both_settings_choose_is_written(translation, config):
+    same = {"query_head_dim_normalize": False, "hidden_dim": config["head_dim"] * config["num_query_heads"]}
+    assert translation.config(config | OURS | same)["query_head_dim_normalize"] is True
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import safetensors
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from vertebra import TensorRule
+from vertebra import TensorRule, activations
 from vertebra.errors import FormatLimitError, PresetConfigError
 from vertebra_gemma.transformers import GemmaTransformers
 
@@ -170,7 +170,7 @@ def test_the_activation_of_gemma_2_has_one_field(translation, name, means):
         ("rope_parameters", {"rope_type": "linear"}),
         ("rope_parameters", {SLIDING: {"rope_type": "default"}}),
         ("rope_parameters", ["linear"]),
-        ("hidden_act", "mish"),
+        ("hidden_act", "prelu"),
         ("hidden_act", ["gelu"]),
         ("hidden_activation", "relu"),
         ("hidden_activation", {"name": "gelu"}),
@@ -242,7 +242,7 @@ def representable(draw, post_norms=None):
         "dropout": 0.0,
         "rope_max_wavelength": draw(positive(1e6)),
         "rope_scaling_factor": draw(positive(16)),
-        "activation": draw(choose("gelu", "gelu_approximate", "relu", "silu", "tanh")),
+        "activation": draw(choose(*activations.NAMES)),
         "attention_bias": draw(st.booleans()),
         "attention_dropout": draw(st.none() | positive(0.9)),
         "initializer_range": draw(st.none() | positive(1)),

@@ -132,7 +132,7 @@ def test_each_of_them_matters(make, run, change):
         {"attention_dropout": 2},
         {"embedding_dropout": 1},
         {"dropout": float("nan")},
-        {"activation": "celu"},
+        {"activation": "prelu"},
     ],
     ids=str,
 )

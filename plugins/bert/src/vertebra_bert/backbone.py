@@ -8,27 +8,9 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from vertebra import Backbone
+from vertebra import Backbone, activations, hints
 
-ACTIVATIONS = {
-    "gelu": lambda x: keras.activations.gelu(x, approximate=False),
-    "gelu_approximate": lambda x: keras.activations.gelu(x, approximate=True),
-    "relu": keras.activations.relu,
-    "silu": keras.activations.silu,
-    "tanh": keras.activations.tanh,
-}
-"""Activations of the feed-forward layers, by the name that the constructor takes."""
 _INPUTS = ("token_ids", "segment_ids", "padding_mask")
-_SIZES = (
-    *("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim"),
-    *("max_sequence_length", "num_segments"),
-)
-_LAYER_ARGUMENTS = (
-    *("num_heads", "hidden_dim", "intermediate_dim", "activation"),
-    *("dropout", "attention_dropout", "layer_norm_epsilon", "initializer_range"),
-)
-_MOST_LAYERS = 1_000  # each costs milliseconds to build, before its weights are compared with any file
-_MOST_ROWS = 2**31 - 1  # token ids are int32
 
 
 @keras.saving.register_keras_serializable("vertebra_bert")
@@ -50,15 +32,15 @@ class BertBackbone(Backbone):
         dropout: Dropout rate of embeddings, attention and feed-forward layers, in [0, 1).
         max_sequence_length: Number of positions; longer inputs are an error.
         num_segments: Number of segments.
-        activation: Activation of the feed-forward layers, a key of `ACTIVATIONS`. KerasHub always uses the tanh
-            approximation of GELU; original checkpoints are trained with the exact one, `gelu`.
+        activation: Activation of the feed-forward layers, one of `vertebra.activations.NAMES`. KerasHub always
+            uses the tanh approximation of GELU; original checkpoints are trained with the exact one, `gelu`.
         layer_norm_epsilon: Added to the variance in layer normalisation.
         attention_dropout: Dropout rate of the attention probabilities, or None for `dropout`.
         initializer_range: Standard deviation of newly initialised kernels and embeddings.
         **kwargs: `dtype`, `trainable` and `name`, as in `vertebra.Backbone`.
 
     Raises:
-        ValueError: a size is below 1 or absurdly large, a rate is out of range, or `num_heads` does not divide
+        ValueError: an argument is of another type than expected or out of range, or `num_heads` does not divide
             `hidden_dim`.
     """
 
@@ -74,134 +56,108 @@ class BertBackbone(Backbone):
 
     def __init__(
         self,
-        vocabulary_size: int,
-        num_layers: int,
-        num_heads: int,
-        hidden_dim: int,
-        intermediate_dim: int,
-        dropout: float = 0.1,
-        max_sequence_length: int = 512,
-        num_segments: int = 2,
+        vocabulary_size: hints.Size,
+        num_layers: hints.Layers,
+        num_heads: hints.Size,
+        hidden_dim: hints.Size,
+        intermediate_dim: hints.Size,
+        dropout: hints.Rate = 0.1,
+        max_sequence_length: hints.Size = 512,
+        num_segments: hints.Size = 2,
         dtype: Any = None,
         *,
-        activation: str = "gelu_approximate",
-        layer_norm_epsilon: float = 1e-12,
-        attention_dropout: float | None = None,
-        initializer_range: float = 0.02,
+        activation: hints.Activation = "gelu_approximate",
+        layer_norm_epsilon: hints.Positive = 1e-12,
+        attention_dropout: hints.Rate | None = None,
+        initializer_range: hints.Deviation = 0.02,
         **kwargs: Any,
     ) -> None:
-        arguments = {
-            "vocabulary_size": vocabulary_size,
-            "num_layers": num_layers,
-            "num_heads": num_heads,
-            "hidden_dim": hidden_dim,
-            "intermediate_dim": intermediate_dim,
-            "dropout": dropout,
-            "max_sequence_length": max_sequence_length,
-            "num_segments": num_segments,
-            "activation": activation,
-            "layer_norm_epsilon": layer_norm_epsilon,
-            "attention_dropout": attention_dropout,
-            "initializer_range": initializer_range,
-        }
-        _check(arguments)
+        arguments = hints.checked(BertBackbone.__init__, locals())
+        if hidden_dim % num_heads:
+            raise ValueError(f"num_heads={num_heads!r}, expected a divisor of hidden_dim={hidden_dim}.")
         inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in _INPUTS}
-
-        # === Embeddings ===
-        def embedding(kind: Any, rows: int, name: str) -> Any:
-            start = _start(initializer_range)
-            return kind(rows, hidden_dim, embeddings_initializer=start, dtype=dtype, name=name)
-
-        token_embedding = embedding(keras.layers.ReversibleEmbedding, vocabulary_size, "token_embedding")
-        position_embedding = embedding(PositionEmbedding, max_sequence_length, "position_embedding")
-        segment_embedding = embedding(keras.layers.Embedding, num_segments, "segment_embedding")
-        norm = keras.layers.LayerNormalization(epsilon=layer_norm_epsilon, dtype=dtype, name="embeddings_layer_norm")
-        tokens = token_embedding(inputs["token_ids"])
-        parts = [tokens, position_embedding(tokens), segment_embedding(inputs["segment_ids"])]
-        x = norm(keras.layers.Add(dtype=dtype, name="embeddings_add")(parts))
-        x = keras.layers.Dropout(dropout, dtype=dtype, name="embeddings_dropout")(x)
-
-        # === Encoder ===
-        shared = {name: arguments[name] for name in _LAYER_ARGUMENTS}
-        names = [f"transformer_layer_{i}" for i in range(num_layers)]
-        transformer_layers = [TransformerLayer(**shared, dtype=dtype, name=name) for name in names]
-        for layer in transformer_layers:
-            x = layer(x, padding_mask=inputs["padding_mask"])
-
-        # === Pooler ===
-        start = _start(initializer_range)
-        pooled = keras.layers.Dense(hidden_dim, "tanh", kernel_initializer=start, dtype=dtype, name="pooled_dense")
-        outputs = {"sequence_output": x, "pooled_output": pooled(x[:, 0, :])}
-        super().__init__(inputs=inputs, outputs=outputs, dtype=dtype, **kwargs)
-        self.token_embedding, self.segment_embedding = token_embedding, segment_embedding
-        self.position_embedding, self.embeddings_layer_norm = position_embedding, norm
-        self.transformer_layers, self.pooled_dense = transformer_layers, pooled
+        layers = _Layers(arguments, dtype)
+        outputs = layers.connect(**inputs)
+        super().__init__(inputs=inputs, outputs=outputs, arguments=arguments, dtype=dtype, **kwargs)
+        self.token_embedding, self.segment_embedding = layers.token_embedding, layers.segment_embedding
+        self.position_embedding, self.embeddings_layer_norm = layers.position_embedding, layers.embeddings_layer_norm
+        self.transformer_layers, self.pooled_dense = layers.transformer_layers, layers.pooled_dense
         self.cls_token_index = 0
-        self._arguments = arguments
-        for name, value in arguments.items():
-            setattr(self, name, value)
 
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | self._arguments
+
+class _Layers:
+    """The layers of a backbone, and how they are connected."""
+
+    def __init__(self, arguments: Mapping[str, Any], dtype: Any) -> None:
+        self.arguments, self.dtype = arguments, dtype
+        self.token_embedding = self._embedding(
+            keras.layers.ReversibleEmbedding, "vocabulary_size", name="token_embedding"
+        )
+        self.position_embedding = self._embedding(PositionEmbedding, "max_sequence_length", name="position_embedding")
+        self.segment_embedding = self._embedding(keras.layers.Embedding, "num_segments", name="segment_embedding")
+        self.embeddings_add = keras.layers.Add(dtype=dtype, name="embeddings_add")
+        self.embeddings_layer_norm = keras.layers.LayerNormalization(
+            epsilon=arguments["layer_norm_epsilon"], dtype=dtype, name="embeddings_layer_norm"
+        )
+        self.embeddings_dropout = keras.layers.Dropout(arguments["dropout"], dtype=dtype, name="embeddings_dropout")
+        names = [f"transformer_layer_{i}" for i in range(arguments["num_layers"])]
+        self.transformer_layers = [TransformerLayer(arguments, dtype=dtype, name=name) for name in names]
+        start = _start(arguments)
+        self.pooled_dense = keras.layers.Dense(
+            arguments["hidden_dim"], "tanh", kernel_initializer=start, dtype=dtype, name="pooled_dense"
+        )
+
+    def _embedding(self, kind: Any, rows: str, name: str) -> Any:
+        width, start = self.arguments["hidden_dim"], _start(self.arguments)
+        return kind(self.arguments[rows], width, embeddings_initializer=start, dtype=self.dtype, name=name)
+
+    def connect(self, token_ids: Any, segment_ids: Any, padding_mask: Any) -> dict[str, Any]:
+        tokens = self.token_embedding(token_ids)
+        parts = [tokens, self.position_embedding(tokens), self.segment_embedding(segment_ids)]
+        x = self.embeddings_dropout(self.embeddings_layer_norm(self.embeddings_add(parts)))
+        for layer in self.transformer_layers:
+            x = layer(x, padding_mask=padding_mask)
+        return {"sequence_output": x, "pooled_output": self.pooled_dense(x[:, 0, :])}
 
 
 @keras.saving.register_keras_serializable("vertebra_bert")
 class TransformerLayer(keras.layers.Layer):
-    """Self-attention, then a feed-forward network; each with dropout, a residual path and layer normalisation."""
+    """Self-attention, then a feed-forward network; each with dropout, a residual path and layer normalisation.
 
-    def __init__(
-        self,
-        *,
-        num_heads: int,
-        hidden_dim: int,
-        intermediate_dim: int,
-        activation: str,
-        dropout: float,
-        attention_dropout: float | None,
-        layer_norm_epsilon: float,
-        initializer_range: float,
-        **kwargs: Any,
-    ) -> None:
+    Args:
+        arguments: Those of the backbone.
+        **kwargs: Those of every Keras layer.
+    """
+
+    def __init__(self, arguments: Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._arguments = {
-            "num_heads": num_heads,
-            "hidden_dim": hidden_dim,
-            "intermediate_dim": intermediate_dim,
-            "activation": activation,
-            "dropout": dropout,
-            "attention_dropout": attention_dropout,
-            "layer_norm_epsilon": layer_norm_epsilon,
-            "initializer_range": initializer_range,
-        }
-        dtype = self.dtype_policy
+        self.arguments = dict(arguments)
+        self.attention = SelfAttention(arguments, dtype=self.dtype_policy, name="self_attention")
+        self.attention_dropout = self._dropout("self_attention_dropout")
+        self.attention_norm = self._norm("self_attention_layer_norm")
+        function = activations.activation(arguments["activation"])
+        self.up = self._dense("intermediate_dim", "feedforward_intermediate_dense", function)
+        self.down = self._dense("hidden_dim", "feedforward_output_dense")
+        self.feedforward_dropout = self._dropout("feedforward_dropout")
+        self.feedforward_norm = self._norm("feedforward_layer_norm")
 
-        def norm(name: str) -> Any:
-            return keras.layers.LayerNormalization(epsilon=layer_norm_epsilon, dtype=dtype, name=name)
+    def _norm(self, name: str) -> Any:
+        epsilon = self.arguments["layer_norm_epsilon"]
+        return keras.layers.LayerNormalization(epsilon=epsilon, dtype=self.dtype_policy, name=name)
 
-        rate = dropout if attention_dropout is None else attention_dropout
-        self.attention = SelfAttention(
-            num_heads, hidden_dim, rate, initializer_range, dtype=dtype, name="self_attention"
+    def _dropout(self, name: str) -> Any:
+        return keras.layers.Dropout(self.arguments["dropout"], dtype=self.dtype_policy, name=name)
+
+    def _dense(self, width: str, name: str, activation: Any = None) -> Any:
+        start = _start(self.arguments)
+        return keras.layers.Dense(
+            self.arguments[width], activation, kernel_initializer=start, dtype=self.dtype_policy, name=name
         )
-        self.attention_dropout = keras.layers.Dropout(dropout, dtype=dtype, name="self_attention_dropout")
-        self.attention_norm = norm("self_attention_layer_norm")
-        self.up = keras.layers.Dense(
-            intermediate_dim,
-            activation=ACTIVATIONS[activation],
-            kernel_initializer=_start(initializer_range),
-            dtype=dtype,
-            name="feedforward_intermediate_dense",
-        )
-        self.down = keras.layers.Dense(
-            hidden_dim, kernel_initializer=_start(initializer_range), dtype=dtype, name="feedforward_output_dense"
-        )
-        self.feedforward_dropout = keras.layers.Dropout(dropout, dtype=dtype, name="feedforward_dropout")
-        self.feedforward_norm = norm("feedforward_layer_norm")
 
     def build(self, shape: Any) -> None:
-        inner = (*shape[:-1], self._arguments["intermediate_dim"])
         for layer in (self.attention, self.attention_norm, self.up, self.feedforward_norm):
             layer.build(shape)
-        self.down.build(inner)
+        self.down.build((*shape[:-1], self.up.units))
 
     def call(self, x: Any, padding_mask: Any = None, training: bool | None = None) -> Any:
         attended = self.attention(x, padding_mask=padding_mask, training=training)
@@ -213,25 +169,24 @@ class TransformerLayer(keras.layers.Layer):
         return keras.KerasTensor(x.shape, dtype=self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | self._arguments
+        return super().get_config() | {"arguments": dict(self.arguments)}
 
 
 class SelfAttention(keras.layers.Layer):
     """Multi-head attention of a sequence on itself (Vaswani et al. 2017, arXiv:1706.03762, section 3.2)."""
 
-    def __init__(
-        self, num_heads: int, hidden_dim: int, dropout: float, initializer_range: float, **kwargs: Any
-    ) -> None:
+    def __init__(self, arguments: Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.num_heads, self.hidden_dim, self.rate = num_heads, hidden_dim, dropout
+        self.num_heads, self.hidden_dim = arguments["num_heads"], arguments["hidden_dim"]
+        self.rate = arguments["dropout" if arguments["attention_dropout"] is None else "attention_dropout"]
 
         def projection(name: str) -> Any:
-            start = _start(initializer_range)
-            return keras.layers.Dense(hidden_dim, kernel_initializer=start, dtype=self.dtype_policy, name=name)
+            start = _start(arguments)
+            return keras.layers.Dense(self.hidden_dim, kernel_initializer=start, dtype=self.dtype_policy, name=name)
 
         self.query, self.key, self.value = projection("query"), projection("key"), projection("value")
         self.attention_output = projection("attention_output")
-        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="attention_dropout")
+        self.dropout = keras.layers.Dropout(self.rate, dtype=self.dtype_policy, name="attention_dropout")
 
     def build(self, shape: Any) -> None:
         for layer in (self.query, self.key, self.value, self.attention_output):
@@ -296,21 +251,6 @@ class PositionEmbedding(keras.layers.Layer):
         }
 
 
-def _start(initializer_range: float) -> Any:
+def _start(arguments: Mapping[str, Any]) -> Any:
     """Returns a new initialiser; one that several weights share would draw the same numbers for each of them."""
-    return keras.initializers.TruncatedNormal(stddev=initializer_range)
-
-
-def _check(arguments: Mapping[str, Any]) -> None:
-    for name in _SIZES:
-        most = _MOST_LAYERS if name == "num_layers" else _MOST_ROWS
-        if not 1 <= arguments[name] <= most:
-            raise ValueError(f"{name}={arguments[name]!r}, expected an int from 1 to {most}.")
-    width, heads = arguments["hidden_dim"], arguments["num_heads"]
-    if width % heads:
-        raise ValueError(f"num_heads={heads} does not divide hidden_dim={width}; choose one that does.")
-    for name in ("dropout", "attention_dropout"):
-        if not 0 <= (arguments[name] or 0) < 1:
-            raise ValueError(f"{name}={arguments[name]!r}, expected a rate in [0, 1).")
-    if arguments["activation"] not in ACTIVATIONS:
-        raise ValueError(f"activation={arguments['activation']!r}, expected one of {', '.join(ACTIVATIONS)}.")
+    return keras.initializers.TruncatedNormal(stddev=arguments["initializer_range"])

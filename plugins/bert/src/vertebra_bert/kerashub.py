@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vertebra import TensorRule, Translation
-from vertebra.errors import FormatLimitError, PresetConfigError
+from vertebra import ForeignConfig, TensorRule, Translation
 
+_CONFIG = ForeignConfig("kerashub", "KerasHub's BERT")
 _COUNTS = (
     *("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim"),
     *("max_sequence_length", "num_segments"),
@@ -19,8 +19,6 @@ _FIELDS = (*_COUNTS, "dropout")
 _FIXED = {"activation": "gelu_approximate", "layer_norm_epsilon": 1e-12}
 """Arguments that KerasHub's class does not take, with what it always computes."""
 
-_MOST, _MOST_LAYERS = 2**24, 1_000
-
 
 class BertKerasHub(Translation):
     """Reads and writes presets of KerasHub's `BertBackbone`.
@@ -29,21 +27,11 @@ class BertKerasHub(Translation):
     """
 
     def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        for name, value in config.items():
-            if name not in _FIELDS:
-                raise _refusal(name, value, f"expected none but {', '.join(_FIELDS)}")
-        arguments = {**_DEFAULTS, **config}
-        _check_counts(arguments)
-        return arguments
+        return _CONFIG.constructor_arguments(config, _COUNTS, _DEFAULTS)
 
     def config(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        for name, value in _FIXED.items():
-            if arguments[name] != value:
-                raise FormatLimitError("kerashub", name, arguments[name], f"KerasHub's BERT always has {value!r}")
-        # This changes training alone, but a preset is there to be trained on, too.
-        if arguments["attention_dropout"] not in (None, arguments["dropout"]):
-            problem = f"KerasHub's BERT has one rate for all, dropout={arguments['dropout']!r}"
-            raise FormatLimitError("kerashub", "attention_dropout", arguments["attention_dropout"], problem)
+        _CONFIG.check_fixed(arguments, _FIXED)
+        _CONFIG.check_one_rate(arguments, ("attention_dropout",))
         return {name: arguments[name] for name in _FIELDS}
 
     def rules(self, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
@@ -68,14 +56,6 @@ class BertKerasHub(Translation):
         return tensor.replace("_layer_checkpoint_dependencies", "layers")
 
 
-def _check_counts(arguments: Mapping[str, Any]) -> None:
-    """Refuses sizes that are none before anything is counted or built by them."""
-    for name in _COUNTS:
-        value, most = arguments.get(name), _MOST_LAYERS if name == "num_layers" else _MOST
-        if type(value) is not int or not 0 < value <= most:
-            raise _refusal(name, value, f"expected an int from 1 to {most}")
-
-
 def _attention(ours: str, theirs: str, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
     """KerasHub's projections keep the heads as an axis of their own."""
     width, heads = arguments["hidden_dim"], arguments["num_heads"]
@@ -92,9 +72,3 @@ def _attention(ours: str, theirs: str, arguments: Mapping[str, Any]) -> dict[str
 
 def _pair(ours: str, theirs: str, first: str, second: str) -> dict[str, TensorRule]:
     return {f"{ours}/{first}": TensorRule(f"{theirs}/vars/0"), f"{ours}/{second}": TensorRule(f"{theirs}/vars/1")}
-
-
-def _refusal(name: str, value: object, problem: str) -> PresetConfigError:
-    return PresetConfigError(
-        "config.json of a KerasHub BERT", f"{name} is {value!r}, {problem}", "Use a preset of KerasHub's BertBackbone"
-    )

@@ -5,23 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vertebra import TensorRule, Translation
-from vertebra.errors import PresetConfigError
+from vertebra import ForeignConfig, TensorRule, Translation, activations
 
-_ACTIVATIONS = {
-    "gelu": "gelu",
-    "gelu_python": "gelu",
-    "gelu_fast": "gelu_approximate",
-    "gelu_new": "gelu_approximate",
-    "gelu_pytorch_tanh": "gelu_approximate",
-    "relu": "relu",
-    "silu": "silu",
-    "swish": "silu",
-    "tanh": "tanh",
-}
-"""transformers' names of activations, for those that compute the same."""
-_WRITTEN_ACTIVATIONS = {name: name for name in ("gelu", "relu", "silu", "tanh")} | {"gelu_approximate": "gelu_new"}
-"""The name that is written for each of ours; releases of transformers that are years old know it, too."""
+_CONFIG = ForeignConfig("transformers", "transformers' BERT")
 _FIELDS = {
     "vocabulary_size": "vocab_size",
     "num_layers": "num_hidden_layers",
@@ -72,7 +58,6 @@ _COUNTS = (
     "max_position_embeddings",
     "type_vocab_size",
 )
-_MOST, _MOST_LAYERS = 2**24, 1_000
 
 
 class BertTransformers(Translation):
@@ -83,18 +68,14 @@ class BertTransformers(Translation):
     optional = ("pooled_dense/*",)
 
     def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        for field, harmless in _OTHER_ARCHITECTURE.items():
-            if field in config and config[field] not in harmless:
-                raise _refusal(field, config[field], "which makes another architecture of it, not BertBackbone")
+        _CONFIG.check_architecture(config, _OTHER_ARCHITECTURE)
         fields = _DEFAULTS | {name: config[name] for name in _DEFAULTS if config.get(name) is not None}
-        if fields["hidden_act"] not in list(_ACTIVATIONS):  # a list, because a config may hold what cannot be a key
-            raise _refusal("hidden_act", fields["hidden_act"], f"expected one of {', '.join(sorted(_ACTIVATIONS))}")
-        _check_counts(fields)
+        _CONFIG.check_counts(fields, _COUNTS, layers="num_hidden_layers")
         # Left to follow `dropout`, it does so when from_preset(dropout=...) overrides that.
         same_rates = fields["attention_probs_dropout_prob"] == fields["hidden_dropout_prob"]
         return {ours: fields[theirs] for ours, theirs in _FIELDS.items()} | {
             "attention_dropout": None if same_rates else fields["attention_probs_dropout_prob"],
-            "activation": _ACTIVATIONS[fields["hidden_act"]],
+            "activation": _CONFIG.activation("hidden_act", fields["hidden_act"]),
         }
 
     def config(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,7 +88,7 @@ class BertTransformers(Translation):
             "model_type": "bert",
             **typed,
             "attention_probs_dropout_prob": float(arguments["dropout"] if attention is None else attention),
-            "hidden_act": _WRITTEN_ACTIVATIONS[arguments["activation"]],
+            "hidden_act": activations.transformers_name(arguments["activation"]),
             "position_embedding_type": "absolute",
             "pad_token_id": 0,
         }
@@ -139,15 +120,6 @@ class BertTransformers(Translation):
         return tensor.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 
 
-def _check_counts(fields: Mapping[str, Any]) -> None:
-    """Refuses sizes that are none before anything is counted or built by them."""
-    for field in _COUNTS:
-        if type(fields[field]) is not int or not 0 < fields[field] <= _MOST:
-            raise _refusal(field, fields[field], f"expected an int from 1 to {_MOST}")
-    if fields["num_hidden_layers"] > _MOST_LAYERS:
-        raise _refusal("num_hidden_layers", fields["num_hidden_layers"], f"expected at most {_MOST_LAYERS}")
-
-
 def _dense(ours: str, theirs: str) -> dict[str, TensorRule]:
     return {
         f"{ours}/kernel": TensorRule(f"{theirs}.weight", transpose=True),
@@ -157,9 +129,3 @@ def _dense(ours: str, theirs: str) -> dict[str, TensorRule]:
 
 def _norm(ours: str, theirs: str) -> dict[str, TensorRule]:
     return {f"{ours}/gamma": TensorRule(f"{theirs}.weight"), f"{ours}/beta": TensorRule(f"{theirs}.bias")}
-
-
-def _refusal(field: str, value: object, problem: str) -> PresetConfigError:
-    return PresetConfigError(
-        "config.json of a transformers BERT", f"{field} is {value!r}, {problem}", "Use a checkpoint without it"
-    )

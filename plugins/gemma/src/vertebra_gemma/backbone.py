@@ -8,34 +8,10 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from vertebra import Backbone
+from vertebra import Backbone, activations, hints
 
-ACTIVATIONS = {
-    "gelu": lambda x: keras.activations.gelu(x, approximate=False),
-    "gelu_approximate": lambda x: keras.activations.gelu(x, approximate=True),
-    "relu": keras.activations.relu,
-    "silu": keras.activations.silu,
-    "tanh": keras.activations.tanh,
-}
-"""Activations of the gate of the feed-forward network, by the name that the constructor takes."""
 SLIDING, FULL = "sliding_attention", "full_attention"
 """The two types of layers."""
-_SIZES = (
-    *("vocabulary_size", "num_layers", "num_query_heads", "num_key_value_heads"),
-    *("hidden_dim", "intermediate_dim", "head_dim", "sliding_window_size"),
-)
-_POSITIVE = ("layer_norm_epsilon", "rope_max_wavelength", "rope_scaling_factor")
-_POSITIVE_OR_NONE = (
-    *("attention_logit_soft_cap", "final_logit_soft_cap"),
-    *("query_pre_attention_scalar", "initializer_range"),
-)
-_BLOCK_ARGUMENTS = (
-    *("num_query_heads", "num_key_value_heads", "hidden_dim", "intermediate_dim", "head_dim"),
-    *("use_post_ffw_norm", "use_post_attention_norm", "attention_logit_soft_cap", "layer_norm_epsilon"),
-    *("dropout", "attention_dropout", "activation", "attention_bias", "initializer_range"),
-)
-_MOST_LAYERS = 1_000  # each costs milliseconds to build, before its weights are compared with any file
-_MOST = 2**31 - 1  # token ids and positions are int32
 
 
 @keras.saving.register_keras_serializable("vertebra_gemma")
@@ -74,7 +50,7 @@ class GemmaBackbone(Backbone):
             that `query_head_dim_normalize` chooses.
         rope_max_wavelength: Base of the wavelengths of rotary position embeddings (arXiv:2104.09864).
         rope_scaling_factor: Positions are divided by it (arXiv:2306.15595).
-        activation: Activation of the feed-forward network's gate, a key of `ACTIVATIONS`.
+        activation: Activation of the feed-forward network's gate, one of `vertebra.activations.NAMES`.
         attention_bias: Whether the projections of attention have biases.
         attention_dropout: Dropout rate of the attention probabilities, or None for `dropout`.
         layer_types: `"sliding_attention"` or `"full_attention"` for each layer; None lets the layers 0, 2, 4, … slide
@@ -84,7 +60,8 @@ class GemmaBackbone(Backbone):
         **kwargs: `dtype`, `trainable` and `name`, as in `vertebra.Backbone`.
 
     Raises:
-        ValueError: a number is out of range, does not divide another that it must, or arguments contradict each other.
+        ValueError: an argument is of another type than expected or out of range, does not divide another that it must,
+            or contradicts one.
     """
 
     lora_roles: ClassVar[Mapping[str, Sequence[str]]] = {
@@ -100,72 +77,44 @@ class GemmaBackbone(Backbone):
 
     def __init__(
         self,
-        vocabulary_size: int,
-        num_layers: int,
-        num_query_heads: int,
-        num_key_value_heads: int,
-        hidden_dim: int,
-        intermediate_dim: int,
-        head_dim: int,
-        query_head_dim_normalize: bool = True,
-        use_post_ffw_norm: bool = False,
-        use_post_attention_norm: bool = False,
-        attention_logit_soft_cap: float | None = None,
-        final_logit_soft_cap: float | None = None,
-        use_sliding_window_attention: bool = False,
-        sliding_window_size: int = 4096,
-        layer_norm_epsilon: float = 1e-6,
-        dropout: float = 0,
+        vocabulary_size: hints.Size,
+        num_layers: hints.Layers,
+        num_query_heads: hints.Size,
+        num_key_value_heads: hints.Size,
+        hidden_dim: hints.Size,
+        intermediate_dim: hints.Size,
+        head_dim: hints.Size,
+        query_head_dim_normalize: hints.Flag = True,
+        use_post_ffw_norm: hints.Flag = False,
+        use_post_attention_norm: hints.Flag = False,
+        attention_logit_soft_cap: hints.Positive | None = None,
+        final_logit_soft_cap: hints.Positive | None = None,
+        use_sliding_window_attention: hints.Flag = False,
+        sliding_window_size: hints.Size = 4096,
+        layer_norm_epsilon: hints.Positive = 1e-6,
+        dropout: hints.Rate = 0,
         dtype: Any = None,
         *,
-        query_pre_attention_scalar: float | None = None,
-        rope_max_wavelength: float = 10_000.0,
-        rope_scaling_factor: float = 1.0,
-        activation: str = "gelu_approximate",
-        attention_bias: bool = False,
-        attention_dropout: float | None = None,
+        query_pre_attention_scalar: hints.Positive | None = None,
+        rope_max_wavelength: hints.Positive = 10_000.0,
+        rope_scaling_factor: hints.Positive = 1.0,
+        activation: hints.Activation = "gelu_approximate",
+        attention_bias: hints.Flag = False,
+        attention_dropout: hints.Rate | None = None,
         layer_types: Sequence[str] | None = None,
-        initializer_range: float | None = None,
+        initializer_range: hints.Deviation | None = None,
         **kwargs: Any,
     ) -> None:
-        arguments = {
-            "vocabulary_size": vocabulary_size,
-            "num_layers": num_layers,
-            "num_query_heads": num_query_heads,
-            "num_key_value_heads": num_key_value_heads,
-            "hidden_dim": hidden_dim,
-            "intermediate_dim": intermediate_dim,
-            "head_dim": head_dim,
-            "query_head_dim_normalize": query_head_dim_normalize,
-            "use_post_ffw_norm": use_post_ffw_norm,
-            "use_post_attention_norm": use_post_attention_norm,
-            "attention_logit_soft_cap": attention_logit_soft_cap,
-            "final_logit_soft_cap": final_logit_soft_cap,
-            "use_sliding_window_attention": use_sliding_window_attention,
-            "sliding_window_size": sliding_window_size,
-            "layer_norm_epsilon": layer_norm_epsilon,
-            "dropout": dropout,
-            "query_pre_attention_scalar": query_pre_attention_scalar,
-            "rope_max_wavelength": rope_max_wavelength,
-            "rope_scaling_factor": rope_scaling_factor,
-            "activation": activation,
-            "attention_bias": attention_bias,
-            "attention_dropout": attention_dropout,
-            "layer_types": None if layer_types is None else list(layer_types),
-            "initializer_range": initializer_range,
-        }
-        _check(arguments)
+        arguments = hints.checked(GemmaBackbone.__init__, locals())
+        _check_widths(arguments)
+        _check_layer_types(arguments)
+        arguments["layer_types"] = None if layer_types is None else list(layer_types)
         inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "padding_mask")}
         layers = _Layers(arguments, dtype)
-        super().__init__(inputs=inputs, outputs=layers.connect(**inputs), dtype=dtype, **kwargs)
+        outputs = layers.connect(**inputs)
+        super().__init__(inputs=inputs, outputs=outputs, arguments=arguments, dtype=dtype, **kwargs)
         self.token_embedding, self.layer_norm = layers.token_embedding, layers.final_normalization
         self.transformer_layers = layers.decoder_blocks
-        self._arguments = arguments
-        for name, value in arguments.items():
-            setattr(self, name, value)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | self._arguments
 
     @staticmethod
     def get_layout_map(
@@ -201,7 +150,7 @@ class _Layers:
         self.token_embedding = keras.layers.ReversibleEmbedding(
             arguments["vocabulary_size"],
             arguments["hidden_dim"],
-            embeddings_initializer=_embedding_start(arguments["initializer_range"]),
+            embeddings_initializer=_embedding_start(arguments),
             logit_soft_cap=arguments["final_logit_soft_cap"],
             dtype=dtype,
             name="token_embedding",
@@ -217,9 +166,8 @@ class _Layers:
         )
         windows = {SLIDING: arguments["sliding_window_size"], FULL: None}
         self.masks = {kind: AttentionMask(windows[kind], name=f"{kind}_mask") for kind in sorted(set(self.types))}
-        shared = {name: arguments[name] for name in _BLOCK_ARGUMENTS} | {"query_scalar": _query_scalar(arguments)}
         names = [f"decoder_block_{i}" for i in range(arguments["num_layers"])]
-        self.decoder_blocks = [DecoderBlock(**shared, dtype=dtype, name=name) for name in names]
+        self.decoder_blocks = [DecoderBlock(arguments, dtype=dtype, name=name) for name in names]
         self.final_normalization = RMSNormalization(
             arguments["layer_norm_epsilon"], dtype=dtype, name="final_normalization"
         )
@@ -236,77 +184,40 @@ class _Layers:
 
 @keras.saving.register_keras_serializable("vertebra_gemma")
 class DecoderBlock(keras.layers.Layer):
-    """Self-attention, then a gated feed-forward network (arXiv:2002.05202), each on a residual path of its own."""
+    """Self-attention, then a gated feed-forward network (arXiv:2002.05202), each on a residual path of its own.
 
-    def __init__(
-        self,
-        *,
-        num_query_heads: int,
-        num_key_value_heads: int,
-        hidden_dim: int,
-        intermediate_dim: int,
-        head_dim: int,
-        query_scalar: float,
-        use_post_ffw_norm: bool,
-        use_post_attention_norm: bool,
-        attention_logit_soft_cap: float | None,
-        layer_norm_epsilon: float,
-        dropout: float,
-        attention_dropout: float | None,
-        activation: str,
-        attention_bias: bool,
-        initializer_range: float | None,
-        **kwargs: Any,
-    ) -> None:
+    Args:
+        arguments: Those of the backbone.
+        **kwargs: Those of every Keras layer.
+    """
+
+    def __init__(self, arguments: Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._arguments = {
-            "num_query_heads": num_query_heads,
-            "num_key_value_heads": num_key_value_heads,
-            "hidden_dim": hidden_dim,
-            "intermediate_dim": intermediate_dim,
-            "head_dim": head_dim,
-            "query_scalar": query_scalar,
-            "use_post_ffw_norm": use_post_ffw_norm,
-            "use_post_attention_norm": use_post_attention_norm,
-            "attention_logit_soft_cap": attention_logit_soft_cap,
-            "layer_norm_epsilon": layer_norm_epsilon,
-            "dropout": dropout,
-            "attention_dropout": attention_dropout,
-            "activation": activation,
-            "attention_bias": attention_bias,
-            "initializer_range": initializer_range,
-        }
-        self.attention = Attention(
-            num_query_heads,
-            num_key_value_heads,
-            hidden_dim,
-            head_dim,
-            query_scalar,
-            attention_logit_soft_cap,
-            dropout if attention_dropout is None else attention_dropout,
-            attention_bias,
-            initializer_range,
-            dtype=self.dtype_policy,
-            name="attention",
-        )
+        self.arguments = dict(arguments)
+        self.attention = Attention(arguments, dtype=self.dtype_policy, name="attention")
         self.pre_attention_norm, self.pre_ffw_norm = self._norm("pre_attention_norm"), self._norm("pre_ffw_norm")
-        self.post_attention_norm = self._norm("post_attention_norm") if use_post_attention_norm else None
-        self.post_ffw_norm = self._norm("post_ffw_norm") if use_post_ffw_norm else None
-        self.ffw_gating = self._dense(intermediate_dim // 2, "ffw_gating", ACTIVATIONS[activation])
-        self.ffw_gating_2 = self._dense(intermediate_dim // 2, "ffw_gating_2")
-        self.ffw_linear = self._dense(hidden_dim, "ffw_linear")
-        self.attention_dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="attention_dropout")
-        self.ffw_dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="ffw_dropout")
+        self.post_attention_norm = self._norm_if_used("post_attention_norm")
+        self.post_ffw_norm = self._norm_if_used("post_ffw_norm")
+        half = arguments["intermediate_dim"] // 2
+        self.ffw_gating = self._dense(half, "ffw_gating", activations.activation(arguments["activation"]))
+        self.ffw_gating_2 = self._dense(half, "ffw_gating_2")
+        self.ffw_linear = self._dense(arguments["hidden_dim"], "ffw_linear")
+        rate, dtype = arguments["dropout"], self.dtype_policy
+        self.attention_dropout = keras.layers.Dropout(rate, dtype=dtype, name="attention_dropout")
+        self.ffw_dropout = keras.layers.Dropout(rate, dtype=dtype, name="ffw_dropout")
+
+    def _norm_if_used(self, name: str) -> RMSNormalization | None:
+        return self._norm(name) if self.arguments[f"use_{name}"] else None
 
     def _norm(self, name: str) -> RMSNormalization:
-        return RMSNormalization(self._arguments["layer_norm_epsilon"], dtype=self.dtype_policy, name=name)
+        return RMSNormalization(self.arguments["layer_norm_epsilon"], dtype=self.dtype_policy, name=name)
 
     def _dense(self, width: int, name: str, activation: Any = None) -> Any:
         return keras.layers.Dense(
             width,
             activation=activation,
             use_bias=False,
-            kernel_initializer=_kernel_start(self._arguments["initializer_range"]),
+            kernel_initializer=_kernel_start(self.arguments),
             dtype=self.dtype_policy,
             name=name,
         )
@@ -315,7 +226,7 @@ class DecoderBlock(keras.layers.Layer):
         norms = (self.pre_attention_norm, self.pre_ffw_norm, self.post_attention_norm, self.post_ffw_norm)
         for layer in (self.attention, self.ffw_gating, self.ffw_gating_2, *filter(None, norms)):
             layer.build(shape)
-        self.ffw_linear.build((*shape[:-1], self._arguments["intermediate_dim"] // 2))
+        self.ffw_linear.build((*shape[:-1], self.ffw_gating.units))
 
     def call(self, x: Any, rotation: Any, attention_mask: Any, training: bool | None = None) -> Any:
         attended = self.attention(
@@ -334,7 +245,7 @@ class DecoderBlock(keras.layers.Layer):
         return keras.KerasTensor(x.shape, dtype=self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | self._arguments
+        return super().get_config() | {"arguments": dict(self.arguments)}
 
 
 class Attention(keras.layers.Layer):
@@ -343,34 +254,24 @@ class Attention(keras.layers.Layer):
     Each head of keys and values is shared by a group of query heads (arXiv:2305.13245).
     """
 
-    def __init__(
-        self,
-        num_query_heads: int,
-        num_key_value_heads: int,
-        hidden_dim: int,
-        head_dim: int,
-        query_scalar: float,
-        logit_soft_cap: float | None,
-        dropout: float,
-        use_bias: bool,
-        initializer_range: float | None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, arguments: Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.groups, self.head_dim = num_query_heads // num_key_value_heads, head_dim
-        self.scale, self.logit_soft_cap, self.rate = query_scalar**-0.5, logit_soft_cap, dropout
+        query_heads, heads = arguments["num_query_heads"], arguments["num_key_value_heads"]
+        self.groups, self.head_dim = query_heads // heads, arguments["head_dim"]
+        self.scale, self.logit_soft_cap = _query_scalar(arguments) ** -0.5, arguments["attention_logit_soft_cap"]
+        self.rate = arguments["dropout" if arguments["attention_dropout"] is None else "attention_dropout"]
 
         def projection(width: int, name: str) -> Any:
-            start = _kernel_start(initializer_range)
+            start, bias = _kernel_start(arguments), arguments["attention_bias"]
             return keras.layers.Dense(
-                width, use_bias=use_bias, kernel_initializer=start, dtype=self.dtype_policy, name=name
+                width, use_bias=bias, kernel_initializer=start, dtype=self.dtype_policy, name=name
             )
 
-        self.query = projection(num_query_heads * head_dim, "query")
-        self.key = projection(num_key_value_heads * head_dim, "key")
-        self.value = projection(num_key_value_heads * head_dim, "value")
-        self.attention_output = projection(hidden_dim, "attention_output")
-        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="probabilities_dropout")
+        self.query = projection(query_heads * self.head_dim, "query")
+        self.key = projection(heads * self.head_dim, "key")
+        self.value = projection(heads * self.head_dim, "value")
+        self.attention_output = projection(arguments["hidden_dim"], "attention_output")
+        self.dropout = keras.layers.Dropout(self.rate, dtype=self.dtype_policy, name="probabilities_dropout")
 
     def build(self, shape: Any) -> None:
         for layer in (self.query, self.key, self.value):
@@ -512,34 +413,17 @@ def _query_scalar(arguments: Mapping[str, Any]) -> float:
     return arguments["head_dim"] if by_head_dim else arguments["hidden_dim"] // arguments["num_query_heads"]
 
 
-def _kernel_start(initializer_range: float | None) -> Any:
+def _kernel_start(arguments: Mapping[str, Any]) -> Any:
     """Returns a new initialiser; one that several weights share would draw the same numbers for each of them."""
-    if initializer_range is None:
+    if arguments["initializer_range"] is None:
         return keras.initializers.GlorotUniform()
-    return keras.initializers.RandomNormal(stddev=initializer_range)
+    return keras.initializers.RandomNormal(stddev=arguments["initializer_range"])
 
 
-def _embedding_start(initializer_range: float | None) -> Any:
-    if initializer_range is None:
+def _embedding_start(arguments: Mapping[str, Any]) -> Any:
+    if arguments["initializer_range"] is None:
         return keras.initializers.VarianceScaling(1.0, "fan_in", "untruncated_normal")
-    return keras.initializers.RandomNormal(stddev=initializer_range)
-
-
-def _check(arguments: Mapping[str, Any]) -> None:
-    for name in _SIZES:
-        most = _MOST_LAYERS if name == "num_layers" else _MOST
-        if not 1 <= arguments[name] <= most:
-            raise _out_of_range(arguments, name, f"an int from 1 to {most}")
-    for name in (*_POSITIVE, *_POSITIVE_OR_NONE):
-        if not (arguments[name] is None and name in _POSITIVE_OR_NONE) and not arguments[name] > 0:
-            raise _out_of_range(arguments, name, "a number above 0")
-    for name in ("dropout", "attention_dropout"):
-        if not 0 <= (arguments[name] or 0) < 1:
-            raise _out_of_range(arguments, name, "a rate in [0, 1)")
-    if arguments["activation"] not in ACTIVATIONS:
-        raise _out_of_range(arguments, "activation", f"one of {', '.join(ACTIVATIONS)}")
-    _check_widths(arguments)
-    _check_layer_types(arguments)
+    return keras.initializers.RandomNormal(stddev=arguments["initializer_range"])
 
 
 def _check_widths(arguments: Mapping[str, Any]) -> None:
@@ -557,7 +441,8 @@ def _check_layer_types(arguments: Mapping[str, Any]) -> None:
     types, slides = arguments["layer_types"], arguments["use_sliding_window_attention"]
     if types is None:
         return
-    if len(types) != arguments["num_layers"] or not {*types} <= {SLIDING, FULL}:
+    listed = isinstance(types, list | tuple) and all(kind in (SLIDING, FULL) for kind in types)
+    if not listed or len(types) != arguments["num_layers"]:
         expected = f"{SLIDING!r} or {FULL!r} for each of num_layers={arguments['num_layers']}"
         raise _out_of_range(arguments, "layer_types", expected)
     if (SLIDING in types) != slides:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from vertebra import TensorRule, Translation
-from vertebra.errors import FormatLimitError, PresetConfigError
+from vertebra import ForeignConfig, TensorRule, Translation
 
+_CONFIG = ForeignConfig("kerashub", "KerasHub's Gemma")
 _COUNTS = (
     *("vocabulary_size", "num_layers", "num_query_heads", "num_key_value_heads"),
     *("hidden_dim", "intermediate_dim", "head_dim"),
@@ -33,10 +32,9 @@ _FIXED = {
     "activation": "gelu_approximate",
     "attention_bias": False,
     "layer_types": None,
+    "layer_norm_epsilon": 1e-6,  # which it takes, but for the last normalisation alone (KerasHub 0.32)
 }
 """Arguments that KerasHub's class does not take, with what it always computes."""
-
-_MOST, _MOST_LAYERS = 2**24, 1_000
 
 
 class GemmaKerasHub(Translation):
@@ -46,25 +44,13 @@ class GemmaKerasHub(Translation):
     """
 
     def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        for name, value in config.items():
-            if name not in _FIELDS:
-                raise _refusal(name, value, f"expected none but {', '.join(_FIELDS)}")
-        arguments = {**_DEFAULTS, **config}
-        _check_counts(arguments)
-        return arguments
+        return _CONFIG.constructor_arguments(config, _COUNTS, _DEFAULTS)
 
     def config(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        for name, value in _FIXED.items():
-            if arguments[name] != value:
-                raise _limit(arguments, name, f"KerasHub's Gemma always has {value!r}")
-        # This changes training alone, but a preset is there to be trained on, too.
-        if arguments["attention_dropout"] not in (None, arguments["dropout"]):
-            problem = f"KerasHub's Gemma has one rate for all, dropout={arguments['dropout']!r}"
-            raise _limit(arguments, "attention_dropout", problem)
-        config = {name: arguments[name] for name in _FIELDS}
-        config["query_head_dim_normalize"] = _normalizes_by_head_dim(arguments)
-        _warn_of_ignored(config)
-        return config
+        _CONFIG.check_fixed(arguments, _FIXED)
+        _CONFIG.check_one_rate(arguments, ("attention_dropout",))
+        _check_divisor(arguments)
+        return {name: arguments[name] for name in _FIELDS} | {"query_head_dim_normalize": True}
 
     def rules(self, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
         rules = {
@@ -100,41 +86,16 @@ def _attention(ours: str, theirs: str, arguments: Mapping[str, Any]) -> dict[str
     return rules | {f"{ours}/attention_output/kernel": output}
 
 
-def _normalizes_by_head_dim(arguments: Mapping[str, Any]) -> bool:
-    """Says which of KerasHub's two divisors the backbone's is."""
-    head_dim, by_width = arguments["head_dim"], arguments["hidden_dim"] // arguments["num_query_heads"]
-    scalar = arguments["query_pre_attention_scalar"]
-    if scalar is None:
-        return bool(arguments["query_head_dim_normalize"]) or by_width == head_dim
-    if scalar not in (head_dim, by_width):
-        problem = f"KerasHub's Gemma has head_dim={head_dim} or hidden_dim // num_query_heads={by_width}"
-        raise _limit(arguments, "query_pre_attention_scalar", problem)
-    return bool(scalar == head_dim)
+def _check_divisor(arguments: Mapping[str, Any]) -> None:
+    """Refuses what attention scores are divided by the root of, unless it is the width of a head.
 
-
-def _warn_of_ignored(config: Mapping[str, Any]) -> None:
-    for name in ("query_head_dim_normalize", "layer_norm_epsilon"):
-        if config[name] != _DEFAULTS[name]:
-            warnings.warn(
-                f"KerasHub 0.32 computes with {name}={_DEFAULTS[name]!r} whatever its config says: the preset has "
-                f"{name}={config[name]!r}, as it should, but gives other outputs there",
-                stacklevel=4,
-            )
-
-
-def _check_counts(arguments: Mapping[str, Any]) -> None:
-    """Refuses sizes that are none before anything is counted or built by them."""
-    for name in _COUNTS:
-        value, most = arguments.get(name), _MOST_LAYERS if name == "num_layers" else _MOST
-        if type(value) is not int or not 0 < value <= most:
-            raise _refusal(name, value, f"expected an int from 1 to {most}")
-
-
-def _refusal(name: str, value: object, problem: str) -> PresetConfigError:
-    return PresetConfigError(
-        "config.json of a KerasHub Gemma", f"{name} is {value!r}, {problem}", "Use a preset without it"
-    )
-
-
-def _limit(arguments: Mapping[str, Any], name: str, problem: str) -> FormatLimitError:
-    return FormatLimitError("kerashub", name, arguments[name], problem)
+    Raises:
+        FormatLimitError: it is another number.
+    """
+    scalar, width = arguments["query_pre_attention_scalar"], arguments["head_dim"]
+    problem = f"KerasHub's Gemma always computes with head_dim={width}"
+    if scalar is not None:
+        if scalar != width:
+            raise _CONFIG.limit(arguments, "query_pre_attention_scalar", problem)
+    elif not arguments["query_head_dim_normalize"] and arguments["hidden_dim"] // arguments["num_query_heads"] != width:
+        raise _CONFIG.limit(arguments, "query_head_dim_normalize", problem)

@@ -5,28 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vertebra import TensorRule, Translation
-from vertebra.errors import FormatLimitError, PresetConfigError
+from vertebra import ForeignConfig, TensorRule, Translation, activations
 
-_ACTIVATIONS = {
-    "gelu_pytorch_tanh": "gelu_approximate",
-    "gelu_python": "gelu",
-    "gelu": "gelu",
-    "gelu_accurate": "gelu_approximate",
-    "gelu_fast": "gelu_approximate",
-    "gelu_new": "gelu_approximate",
-    "gelu_python_tanh": "gelu_approximate",
-    "relu": "relu",
-    "silu": "silu",
-    "swish": "silu",
-    "tanh": "tanh",
-}
-"""transformers' names of activations, for those that compute the same; the first of each is the one to write.
-
-Plain `gelu` is never written, because of Gemma 1.
-"""
-_GEMMA1_ACTIVATIONS = _ACTIVATIONS | {"gelu": "gelu_approximate"}
-"""The same for Gemma 1, whose first configs meant the approximation by `gelu`."""
+_CONFIG = ForeignConfig("transformers", "transformers' Gemma")
+_GEMMA1_ACTIVATIONS = activations.TRANSFORMERS | {"gelu": "gelu_approximate"}
+"""Our names of activations for Gemma 1, whose first configs meant the approximation by `gelu`."""
+_WRITTEN_ACTIVATIONS = {"gelu": "gelu_python", "gelu_approximate": "gelu_pytorch_tanh"}
+"""transformers' names that mean the same in all Gemmas, and are as its own Gemmas have them."""
 
 _COUNTS = {
     "vocabulary_size": "vocab_size",
@@ -115,8 +100,6 @@ _NORMS = {
 }
 """Normalisations of a layer: in Gemma 1, and in the others, where one name means something else."""
 
-_MOST, _MOST_LAYERS = 2**24, 1_000
-
 
 class GemmaTransformers(Translation):
     """Reads and writes checkpoints of `GemmaModel`, `Gemma2Model` and `VaultGemmaModel`, and reads those with a head.
@@ -130,11 +113,11 @@ class GemmaTransformers(Translation):
     ignored = ("*rotary_emb.inv_freq",)
 
     def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        _refuse_other_architectures(config, _OTHER_ARCHITECTURE)
+        _CONFIG.check_architecture(config, _OTHER_ARCHITECTURE)
         is_gemma1 = config["model_type"] == "gemma"
         defaults = _GEMMA1_DEFAULTS if is_gemma1 else _GEMMA2_DEFAULTS
         fields = defaults | {name: config[name] for name in defaults if config.get(name) is not None}
-        _check_counts(fields)
+        _CONFIG.check_counts(fields, (*_COUNTS.values(), "intermediate_size"), layers="num_hidden_layers")
         post_norms = config["model_type"] == "gemma2"
         arguments = {ours: fields[theirs] for ours, theirs in _COUNTS.items()} | {
             "intermediate_dim": 2 * fields["intermediate_size"],
@@ -152,9 +135,13 @@ class GemmaTransformers(Translation):
 
     def config(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         if arguments["dropout"]:
-            raise _limit(arguments, "dropout", "its Gemma drops attention probabilities only; set attention_dropout")
+            raise _CONFIG.limit(
+                arguments, "dropout", "its Gemma drops attention probabilities only; set attention_dropout"
+            )
         if arguments["use_post_ffw_norm"] != arguments["use_post_attention_norm"]:
-            raise _limit(arguments, "use_post_ffw_norm", "its Gemmas normalise after both parts of a layer or none")
+            raise _CONFIG.limit(
+                arguments, "use_post_ffw_norm", "its Gemmas normalise after both parts of a layer or none"
+            )
         is_gemma1 = _is_gemma1(arguments)
         name = "Gemma" if is_gemma1 else "Gemma2" if arguments["use_post_ffw_norm"] else "VaultGemma"
         config = {
@@ -221,9 +208,9 @@ def _gemma2_arguments(config: Mapping[str, Any], fields: Mapping[str, Any]) -> d
 def _gemma2_fields(arguments: Mapping[str, Any]) -> dict[str, Any]:
     scalar, heads = _query_scalar(arguments), arguments["num_query_heads"]
     if scalar != int(scalar):
-        raise _limit(arguments, "query_pre_attention_scalar", "it must be an int there")
+        raise _CONFIG.limit(arguments, "query_pre_attention_scalar", "it must be an int there")
     if arguments["hidden_dim"] % heads:
-        raise _limit(arguments, "num_query_heads", f"it must divide hidden_dim={arguments['hidden_dim']} there")
+        raise _CONFIG.limit(arguments, "num_query_heads", f"it must divide hidden_dim={arguments['hidden_dim']} there")
     count, slides = arguments["num_layers"], arguments["use_sliding_window_attention"]
     return {
         "query_pre_attn_scalar": int(scalar),
@@ -248,24 +235,21 @@ def _query_scalar(arguments: Mapping[str, Any]) -> float:
 
 def _activation(config: Mapping[str, Any], is_gemma1: bool) -> str:
     if not is_gemma1:
-        return _meaning(config, "hidden_activation", _ACTIVATIONS)
+        return _meaning(config, "hidden_activation", activations.TRANSFORMERS)
     # Configs of 2024 have both fields, and releases of transformers differ in which of them they follow.
     found = _meaning(config, "hidden_act", _GEMMA1_ACTIVATIONS)
     other = config.get("hidden_activation")
     if other is not None and _meaning(config, "hidden_activation", _GEMMA1_ACTIVATIONS) != found:
-        raise _refusal("hidden_activation", other, f"but hidden_act means {found}")
+        raise _CONFIG.refusal("hidden_activation", other, f"but hidden_act means {found}")
     return found
 
 
-def _meaning(config: Mapping[str, Any], field: str, table: Mapping[str, str]) -> str:
-    name = _else(config.get(field), "gelu_pytorch_tanh")
-    if name not in list(table):  # a list, because a config may hold what cannot be a key
-        raise _refusal(field, name, f"expected one of {', '.join(sorted(table))}")
-    return table[name]
+def _meaning(config: Mapping[str, Any], field: str, names: Mapping[str, str]) -> str:
+    return _CONFIG.activation(field, _else(config.get(field), "gelu_pytorch_tanh"), names)
 
 
 def _activation_name(activation: str) -> str:
-    return next(theirs for theirs, ours in _ACTIVATIONS.items() if ours == activation)
+    return _WRITTEN_ACTIVATIONS.get(activation) or activations.transformers_name(activation)
 
 
 def _rotation(config: Mapping[str, Any], base: float) -> dict[str, Any]:
@@ -274,10 +258,10 @@ def _rotation(config: Mapping[str, Any], base: float) -> dict[str, Any]:
     rope = config.get(field) or {}
     kind = rope.get("rope_type", rope.get("type", "default")) if isinstance(rope, Mapping) else None
     if kind not in ("default", "linear") or not {_SLIDING, _FULL}.isdisjoint(rope):
-        raise _refusal(field, rope, "expected rope_type 'default' or 'linear', the same for all layers")
-    _refuse_other_architectures(rope, {"partial_rotary_factor": (1, None)})
+        raise _CONFIG.refusal(field, rope, "expected rope_type 'default' or 'linear', the same for all layers")
+    _CONFIG.check_architecture(rope, {"partial_rotary_factor": (1, None)})
     if kind == "linear" and "factor" not in rope:
-        raise _refusal(field, rope, "expected a factor with rope_type 'linear'")
+        raise _CONFIG.refusal(field, rope, "expected a factor with rope_type 'linear'")
     return {
         "rope_max_wavelength": _else(rope.get("rope_theta"), base),
         "rope_scaling_factor": rope["factor"] if kind == "linear" else 1.0,
@@ -296,7 +280,7 @@ def _layer_types(config: Mapping[str, Any], count: int, window: int | None) -> l
     if types is None:
         types = _alternating(count)
     if not isinstance(types, list) or len(types) != count or not all(name in (_SLIDING, _FULL) for name in types):
-        raise _refusal("layer_types", types, f"expected {_SLIDING!r} or {_FULL!r} for each of {count} layers")
+        raise _CONFIG.refusal("layer_types", types, f"expected {_SLIDING!r} or {_FULL!r} for each of {count} layers")
     return [_FULL] * count if window is None else types
 
 
@@ -310,28 +294,3 @@ def _float(value: float | None) -> float | None:
 
 def _else(value: Any, default: Any) -> Any:
     return default if value is None else value
-
-
-def _check_counts(fields: Mapping[str, Any]) -> None:
-    """Refuses sizes that are none before anything is counted or built by them."""
-    for field in (*_COUNTS.values(), "intermediate_size"):
-        if type(fields[field]) is not int or not 0 < fields[field] <= _MOST:
-            raise _refusal(field, fields[field], f"expected an int from 1 to {_MOST}")
-    if fields["num_hidden_layers"] > _MOST_LAYERS:
-        raise _refusal("num_hidden_layers", fields["num_hidden_layers"], f"expected at most {_MOST_LAYERS}")
-
-
-def _refuse_other_architectures(fields: Mapping[str, Any], harmless: Mapping[str, tuple[Any, ...]]) -> None:
-    for field, values in harmless.items():
-        if field in fields and fields[field] not in values:
-            raise _refusal(field, fields[field], "which makes another architecture of it, not GemmaBackbone")
-
-
-def _refusal(field: str, value: object, problem: str) -> PresetConfigError:
-    return PresetConfigError(
-        "config.json of a transformers Gemma", f"{field} is {value!r}, {problem}", "Use a checkpoint without it"
-    )
-
-
-def _limit(arguments: Mapping[str, Any], name: str, problem: str) -> FormatLimitError:
-    return FormatLimitError("transformers", name, arguments[name], problem)

@@ -8,27 +8,7 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from vertebra import Backbone
-
-ACTIVATIONS = {
-    "gelu": lambda x: keras.activations.gelu(x, approximate=False),
-    "gelu_approximate": lambda x: keras.activations.gelu(x, approximate=True),
-    "mish": keras.activations.mish,
-    "quick_gelu": lambda x: x * ops.sigmoid(1.702 * x),
-    "relu": keras.activations.relu,
-    "relu_squared": lambda x: ops.square(ops.relu(x)),
-    "silu": keras.activations.silu,
-    "tanh": keras.activations.tanh,
-}
-"""Activations of the feed-forward layers, by the name that the constructor takes."""
-_SIZES = ("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim", "max_sequence_length")
-_RATES = ("dropout", "attention_dropout", "embedding_dropout")
-_LAYER_ARGUMENTS = (
-    *("num_heads", "hidden_dim", "intermediate_dim", "activation"),
-    *("dropout", "attention_dropout", "layer_norm_epsilon", "initializer_range"),
-)
-_MOST_LAYERS = 1_000  # each costs milliseconds to build, before its weights are compared with any file
-_MOST_ROWS = 2**31 - 1  # token ids are int32
+from vertebra import Backbone, activations, hints
 
 
 @keras.saving.register_keras_serializable("vertebra_gpt2")
@@ -49,7 +29,7 @@ class GPT2Backbone(Backbone):
         intermediate_dim: Width of the feed-forward layers.
         dropout: Dropout rate of embeddings, attention and feed-forward layers, in [0, 1).
         max_sequence_length: Number of positions; longer inputs are an error.
-        activation: Activation of the feed-forward layers, a key of `ACTIVATIONS`.
+        activation: Activation of the feed-forward layers, one of `vertebra.activations.NAMES`.
         layer_norm_epsilon: Added to the variance in layer normalisation.
         attention_dropout: Dropout rate of the attention probabilities, or None for `dropout`.
         embedding_dropout: Dropout rate of the embeddings' sum, or None for `dropout`.
@@ -62,8 +42,8 @@ class GPT2Backbone(Backbone):
         **kwargs: `dtype`, `trainable` and `name`, as in `vertebra.Backbone`.
 
     Raises:
-        ValueError: a size is below 1 or absurdly large, a rate is out of range, an activation is unknown, or
-            `num_heads` does not divide `hidden_dim`.
+        ValueError: an argument is of another type than expected or out of range, or `num_heads` does not divide
+            `hidden_dim`.
     """
 
     lora_roles: ClassVar[Mapping[str, Sequence[str]]] = {
@@ -78,153 +58,106 @@ class GPT2Backbone(Backbone):
 
     def __init__(
         self,
-        vocabulary_size: int,
-        num_layers: int,
-        num_heads: int,
-        hidden_dim: int,
-        intermediate_dim: int,
-        dropout: float = 0.1,
-        max_sequence_length: int = 1024,
+        vocabulary_size: hints.Size,
+        num_layers: hints.Layers,
+        num_heads: hints.Size,
+        hidden_dim: hints.Size,
+        intermediate_dim: hints.Size,
+        dropout: hints.Rate = 0.1,
+        max_sequence_length: hints.Size = 1024,
         dtype: Any = None,
         *,
-        activation: str = "gelu_approximate",
-        layer_norm_epsilon: float = 1e-5,
-        attention_dropout: float | None = None,
-        embedding_dropout: float | None = None,
-        initializer_range: float = 0.02,
-        scale_attention: bool = True,
-        scale_attention_by_inverse_layer_index: bool = False,
+        activation: hints.Activation = "gelu_approximate",
+        layer_norm_epsilon: hints.Positive = 1e-5,
+        attention_dropout: hints.Rate | None = None,
+        embedding_dropout: hints.Rate | None = None,
+        initializer_range: hints.Deviation = 0.02,
+        scale_attention: hints.Flag = True,
+        scale_attention_by_inverse_layer_index: hints.Flag = False,
         **kwargs: Any,
     ) -> None:
-        arguments = {
-            "vocabulary_size": vocabulary_size,
-            "num_layers": num_layers,
-            "num_heads": num_heads,
-            "hidden_dim": hidden_dim,
-            "intermediate_dim": intermediate_dim,
-            "dropout": dropout,
-            "max_sequence_length": max_sequence_length,
-            "activation": activation,
-            "layer_norm_epsilon": layer_norm_epsilon,
-            "attention_dropout": attention_dropout,
-            "embedding_dropout": embedding_dropout,
-            "initializer_range": initializer_range,
-            "scale_attention": scale_attention,
-            "scale_attention_by_inverse_layer_index": scale_attention_by_inverse_layer_index,
-        }
-        _check(arguments)
+        arguments = hints.checked(GPT2Backbone.__init__, locals())
+        if hidden_dim % num_heads:
+            raise ValueError(f"num_heads={num_heads!r}, expected a divisor of hidden_dim={hidden_dim}.")
         inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "padding_mask")}
+        layers = _Layers(arguments, dtype)
+        outputs = layers.connect(**inputs)
+        super().__init__(inputs=inputs, outputs=outputs, arguments=arguments, dtype=dtype, **kwargs)
+        self.token_embedding, self.position_embedding = layers.token_embedding, layers.position_embedding
+        self.transformer_layers, self.layer_norm = layers.transformer_layers, layers.layer_norm
 
-        # === Embeddings ===
-        def embedding(kind: Any, rows: int, name: str) -> Any:
-            start = _start(initializer_range)
-            return kind(rows, hidden_dim, embeddings_initializer=start, dtype=dtype, name=name)
 
-        token_embedding = embedding(keras.layers.ReversibleEmbedding, vocabulary_size, "token_embedding")
-        position_embedding = embedding(PositionEmbedding, max_sequence_length, "position_embedding")
-        tokens = token_embedding(inputs["token_ids"])
-        x = keras.layers.Add(dtype=dtype, name="embeddings_add")([tokens, position_embedding(tokens)])
-        rate = dropout if embedding_dropout is None else embedding_dropout
-        x = keras.layers.Dropout(rate, dtype=dtype, name="embeddings_dropout")(x)
+class _Layers:
+    """The layers of a backbone, and how they are connected."""
 
-        # === Decoder ===
-        mask = CausalMask(dtype=dtype, name="causal_mask")(inputs["padding_mask"])
-        transformer_layers = [_layer(arguments, i, dtype) for i in range(num_layers)]
-        for layer in transformer_layers:
+    def __init__(self, arguments: Mapping[str, Any], dtype: Any) -> None:
+        self.arguments, self.dtype = arguments, dtype
+        self.token_embedding = self._embedding(
+            keras.layers.ReversibleEmbedding, "vocabulary_size", name="token_embedding"
+        )
+        self.position_embedding = self._embedding(PositionEmbedding, "max_sequence_length", name="position_embedding")
+        self.embeddings_add = keras.layers.Add(dtype=dtype, name="embeddings_add")
+        rate = _rate(arguments, "embedding_dropout")
+        self.embeddings_dropout = keras.layers.Dropout(rate, dtype=dtype, name="embeddings_dropout")
+        self.causal_mask = CausalMask(dtype=dtype, name="causal_mask")
+        self.transformer_layers = [
+            TransformerLayer(arguments, i, dtype=dtype, name=f"transformer_layer_{i}")
+            for i in range(arguments["num_layers"])
+        ]
+        epsilon = arguments["layer_norm_epsilon"]
+        self.layer_norm = keras.layers.LayerNormalization(epsilon=epsilon, dtype=dtype, name="layer_norm")
+
+    def _embedding(self, kind: Any, rows: str, name: str) -> Any:
+        width, start = self.arguments["hidden_dim"], _start(self.arguments)
+        return kind(self.arguments[rows], width, embeddings_initializer=start, dtype=self.dtype, name=name)
+
+    def connect(self, token_ids: Any, padding_mask: Any) -> Any:
+        tokens = self.token_embedding(token_ids)
+        x = self.embeddings_dropout(self.embeddings_add([tokens, self.position_embedding(tokens)]))
+        mask = self.causal_mask(padding_mask)  # the same for all layers
+        for layer in self.transformer_layers:
             x = layer(x, attention_mask=mask)
-        norm = keras.layers.LayerNormalization(epsilon=layer_norm_epsilon, dtype=dtype, name="layer_norm")
-        super().__init__(inputs=inputs, outputs=norm(x), dtype=dtype, **kwargs)
-        self.token_embedding, self.position_embedding = token_embedding, position_embedding
-        self.transformer_layers, self.layer_norm = transformer_layers, norm
-        self._arguments = arguments
-        for name, value in arguments.items():
-            setattr(self, name, value)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | self._arguments
-
-
-def _layer(arguments: Mapping[str, Any], index: int, dtype: Any) -> TransformerLayer:
-    scale = (arguments["hidden_dim"] // arguments["num_heads"]) ** -0.5 if arguments["scale_attention"] else 1.0
-    if arguments["scale_attention_by_inverse_layer_index"]:
-        scale /= index + 1
-    return TransformerLayer(
-        **{name: arguments[name] for name in _LAYER_ARGUMENTS},
-        attention_scale=scale,
-        residual_initializer_range=arguments["initializer_range"] / (2 * arguments["num_layers"]) ** 0.5,
-        dtype=dtype,
-        name=f"transformer_layer_{index}",
-    )
+        return self.layer_norm(x)
 
 
 @keras.saving.register_keras_serializable("vertebra_gpt2")
 class TransformerLayer(keras.layers.Layer):
-    """Self-attention, then a feed-forward network; each after layer normalisation, with dropout and a residual path."""
+    """Self-attention, then a feed-forward network; each after layer normalisation, with dropout and a residual path.
 
-    def __init__(
-        self,
-        *,
-        num_heads: int,
-        hidden_dim: int,
-        intermediate_dim: int,
-        activation: str,
-        dropout: float,
-        attention_dropout: float | None,
-        attention_scale: float,
-        layer_norm_epsilon: float,
-        initializer_range: float,
-        residual_initializer_range: float,
-        **kwargs: Any,
-    ) -> None:
+    Args:
+        arguments: Those of the backbone.
+        index: The layer's number, counted from 0.
+        **kwargs: Those of every Keras layer.
+    """
+
+    def __init__(self, arguments: Mapping[str, Any], index: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._arguments = {
-            "num_heads": num_heads,
-            "hidden_dim": hidden_dim,
-            "intermediate_dim": intermediate_dim,
-            "activation": activation,
-            "dropout": dropout,
-            "attention_dropout": attention_dropout,
-            "attention_scale": attention_scale,
-            "layer_norm_epsilon": layer_norm_epsilon,
-            "initializer_range": initializer_range,
-            "residual_initializer_range": residual_initializer_range,
-        }
-        dtype = self.dtype_policy
+        self.arguments, self.index = dict(arguments), index
+        self.attention_norm = self._norm("self_attention_layer_norm")
+        self.attention = SelfAttention(arguments, index, dtype=self.dtype_policy, name="self_attention")
+        self.attention_dropout = self._dropout("self_attention_dropout")
+        self.feedforward_norm = self._norm("feedforward_layer_norm")
+        function, start = activations.activation(arguments["activation"]), _start(arguments)
+        self.up = self._dense("intermediate_dim", "feedforward_intermediate_dense", start, function)
+        self.down = self._dense("hidden_dim", "feedforward_output_dense", _residual_start(arguments))
+        self.feedforward_dropout = self._dropout("feedforward_dropout")
 
-        def norm(name: str) -> Any:
-            return keras.layers.LayerNormalization(epsilon=layer_norm_epsilon, dtype=dtype, name=name)
+    def _norm(self, name: str) -> Any:
+        epsilon = self.arguments["layer_norm_epsilon"]
+        return keras.layers.LayerNormalization(epsilon=epsilon, dtype=self.dtype_policy, name=name)
 
-        self.attention_norm = norm("self_attention_layer_norm")
-        self.attention = SelfAttention(
-            num_heads,
-            hidden_dim,
-            dropout if attention_dropout is None else attention_dropout,
-            attention_scale,
-            initializer_range,
-            residual_initializer_range,
-            dtype=dtype,
-            name="self_attention",
+    def _dropout(self, name: str) -> Any:
+        return keras.layers.Dropout(self.arguments["dropout"], dtype=self.dtype_policy, name=name)
+
+    def _dense(self, width: str, name: str, start: Any, activation: Any = None) -> Any:
+        return keras.layers.Dense(
+            self.arguments[width], activation, kernel_initializer=start, dtype=self.dtype_policy, name=name
         )
-        self.attention_dropout = keras.layers.Dropout(dropout, dtype=dtype, name="self_attention_dropout")
-        self.feedforward_norm = norm("feedforward_layer_norm")
-        self.up = keras.layers.Dense(
-            intermediate_dim,
-            activation=ACTIVATIONS[activation],
-            kernel_initializer=_start(initializer_range),
-            dtype=dtype,
-            name="feedforward_intermediate_dense",
-        )
-        start = _start(residual_initializer_range)
-        self.down = keras.layers.Dense(
-            hidden_dim, kernel_initializer=start, dtype=dtype, name="feedforward_output_dense"
-        )
-        self.feedforward_dropout = keras.layers.Dropout(dropout, dtype=dtype, name="feedforward_dropout")
 
     def build(self, shape: Any) -> None:
-        inner = (*shape[:-1], self._arguments["intermediate_dim"])
         for layer in (self.attention_norm, self.attention, self.feedforward_norm, self.up):
             layer.build(shape)
-        self.down.build(inner)
+        self.down.build((*shape[:-1], self.up.units))
 
     def call(self, x: Any, attention_mask: Any = None, training: bool | None = None) -> Any:
         attended = self.attention(self.attention_norm(x), attention_mask=attention_mask, training=training)
@@ -236,32 +169,23 @@ class TransformerLayer(keras.layers.Layer):
         return keras.KerasTensor(x.shape, dtype=self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | self._arguments
+        return super().get_config() | {"arguments": dict(self.arguments), "index": self.index}
 
 
 class SelfAttention(keras.layers.Layer):
     """Multi-head attention of a sequence on itself (Vaswani et al. 2017, arXiv:1706.03762, section 3.2)."""
 
-    def __init__(
-        self,
-        num_heads: int,
-        hidden_dim: int,
-        dropout: float,
-        scale: float,
-        initializer_range: float,
-        residual_initializer_range: float,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, arguments: Mapping[str, Any], index: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.num_heads, self.hidden_dim, self.rate, self.scale = num_heads, hidden_dim, dropout, scale
+        self.num_heads, self.hidden_dim = arguments["num_heads"], arguments["hidden_dim"]
+        self.rate, self.scale = _rate(arguments, "attention_dropout"), _scale(arguments, index)
 
-        def projection(name: str, deviation: float = initializer_range) -> Any:
-            start = _start(deviation)
-            return keras.layers.Dense(hidden_dim, kernel_initializer=start, dtype=self.dtype_policy, name=name)
+        def projection(name: str, start: Any) -> Any:
+            return keras.layers.Dense(self.hidden_dim, kernel_initializer=start, dtype=self.dtype_policy, name=name)
 
-        self.query, self.key, self.value = projection("query"), projection("key"), projection("value")
-        self.attention_output = projection("attention_output", residual_initializer_range)
-        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="attention_dropout")
+        self.query, self.key, self.value = (projection(name, _start(arguments)) for name in ("query", "key", "value"))
+        self.attention_output = projection("attention_output", _residual_start(arguments))
+        self.dropout = keras.layers.Dropout(self.rate, dtype=self.dtype_policy, name="attention_dropout")
 
     def build(self, shape: Any) -> None:
         for layer in (self.query, self.key, self.value, self.attention_output):
@@ -345,21 +269,24 @@ class PositionEmbedding(keras.layers.Layer):
         }
 
 
-def _start(deviation: float) -> Any:
+def _rate(arguments: Mapping[str, Any], name: str) -> float:
+    rate: float | None = arguments[name]
+    return arguments["dropout"] if rate is None else rate
+
+
+def _scale(arguments: Mapping[str, Any], index: int) -> float:
+    """Returns what attention scores of a layer are multiplied by."""
+    width = arguments["hidden_dim"] // arguments["num_heads"]
+    scale = width**-0.5 if arguments["scale_attention"] else 1.0
+    return scale / (index + 1) if arguments["scale_attention_by_inverse_layer_index"] else scale
+
+
+def _start(arguments: Mapping[str, Any]) -> Any:
     """Returns a new initialiser; one that several weights share would draw the same numbers for each of them."""
+    return keras.initializers.RandomNormal(stddev=arguments["initializer_range"])
+
+
+def _residual_start(arguments: Mapping[str, Any]) -> Any:
+    """Returns one for kernels that end a residual branch (the paper's section 2.3)."""
+    deviation = arguments["initializer_range"] / (2 * arguments["num_layers"]) ** 0.5
     return keras.initializers.RandomNormal(stddev=deviation)
-
-
-def _check(arguments: Mapping[str, Any]) -> None:
-    for name in _SIZES:
-        most = _MOST_LAYERS if name == "num_layers" else _MOST_ROWS
-        if not 1 <= arguments[name] <= most:
-            raise ValueError(f"{name}={arguments[name]!r}, expected an int from 1 to {most}.")
-    width, heads = arguments["hidden_dim"], arguments["num_heads"]
-    if width % heads:
-        raise ValueError(f"num_heads={heads} does not divide hidden_dim={width}; choose one that does.")
-    for name in _RATES:
-        if not 0 <= (arguments[name] or 0) < 1:
-            raise ValueError(f"{name}={arguments[name]!r}, expected a rate in [0, 1).")
-    if arguments["activation"] not in ACTIVATIONS:
-        raise ValueError(f"activation={arguments['activation']!r}, expected one of {', '.join(ACTIVATIONS)}.")

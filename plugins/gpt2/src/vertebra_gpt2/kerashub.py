@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vertebra import TensorRule, Translation
-from vertebra.errors import FormatLimitError, PresetConfigError
+from vertebra import ForeignConfig, TensorRule, Translation
 
+_CONFIG = ForeignConfig("kerashub", "KerasHub's GPT-2")
 _COUNTS = ("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim", "max_sequence_length")
 _DEFAULTS = {"dropout": 0.1, "max_sequence_length": 1024}
 """What KerasHub's constructor assumes for an argument that a config leaves out."""
@@ -21,8 +21,6 @@ _FIXED = {
 }
 """Arguments that KerasHub's class does not take, with what it always computes."""
 
-_MOST, _MOST_LAYERS = 2**24, 1_000
-
 
 class GPT2KerasHub(Translation):
     """Reads and writes presets of KerasHub's `GPT2Backbone`.
@@ -31,22 +29,11 @@ class GPT2KerasHub(Translation):
     """
 
     def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        for name, value in config.items():
-            if name not in _FIELDS:
-                raise _refusal(name, value, f"expected none but {', '.join(_FIELDS)}")
-        arguments = {**_DEFAULTS, **config}
-        _check_counts(arguments)
-        return arguments
+        return _CONFIG.constructor_arguments(config, _COUNTS, _DEFAULTS)
 
     def config(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        for name, value in _FIXED.items():
-            if arguments[name] != value:
-                raise FormatLimitError("kerashub", name, arguments[name], f"KerasHub's GPT-2 always has {value!r}")
-        # These change training alone, but a preset is there to be trained on, too.
-        for name in ("attention_dropout", "embedding_dropout"):
-            if arguments[name] not in (None, arguments["dropout"]):
-                problem = f"KerasHub's GPT-2 has one rate for all, dropout={arguments['dropout']!r}"
-                raise FormatLimitError("kerashub", name, arguments[name], problem)
+        _CONFIG.check_fixed(arguments, _FIXED)
+        _CONFIG.check_one_rate(arguments, ("attention_dropout", "embedding_dropout"))
         return {name: arguments[name] for name in _FIELDS}
 
     def rules(self, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
@@ -76,14 +63,6 @@ class GPT2KerasHub(Translation):
         return tensor.replace("_layer_checkpoint_dependencies", "layers")
 
 
-def _check_counts(arguments: Mapping[str, Any]) -> None:
-    """Refuses sizes that are none before anything is counted or built by them."""
-    for name in _COUNTS:
-        value, most = arguments.get(name), _MOST_LAYERS if name == "num_layers" else _MOST
-        if type(value) is not int or not 0 < value <= most:
-            raise _refusal(name, value, f"expected an int from 1 to {most}")
-
-
 def _dense(
     ours: str, theirs: str, kernel: tuple[int, ...] | None = None, bias: tuple[int, ...] | None = None
 ) -> dict[str, TensorRule]:
@@ -95,7 +74,3 @@ def _dense(
 
 def _norm(ours: str, theirs: str) -> dict[str, TensorRule]:
     return {f"{ours}/gamma": TensorRule(f"{theirs}/vars/0"), f"{ours}/beta": TensorRule(f"{theirs}/vars/1")}
-
-
-def _refusal(argument: str, value: object, problem: str) -> PresetConfigError:
-    return PresetConfigError("config.json of a KerasHub GPT-2", f"{argument} is {value!r}, {problem}")

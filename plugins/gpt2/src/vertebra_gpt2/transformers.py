@@ -5,27 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vertebra import TensorRule, Translation
-from vertebra.errors import FormatLimitError, PresetConfigError
+from vertebra import ForeignConfig, TensorRule, Translation, activations
 
-_ACTIVATIONS = {
-    "gelu": "gelu",
-    "gelu_python": "gelu",
-    "gelu_new": "gelu_approximate",
-    "gelu_accurate": "gelu_approximate",
-    "gelu_fast": "gelu_approximate",
-    "gelu_python_tanh": "gelu_approximate",
-    "gelu_pytorch_tanh": "gelu_approximate",
-    "mish": "mish",
-    "quick_gelu": "quick_gelu",
-    "relu": "relu",
-    "relu2": "relu_squared",
-    "silu": "silu",
-    "swish": "silu",
-    "tanh": "tanh",
-}
-"""transformers' names of activations, for those that compute the same; the first of each is the one to write."""
-
+_CONFIG = ForeignConfig("transformers", "transformers' GPT-2")
 _FIELDS = {
     "vocabulary_size": "vocab_size",
     "num_layers": "n_layer",
@@ -82,7 +64,6 @@ _OTHER_ARCHITECTURE = {
 """Fields that make another architecture of it, with the values that do not."""
 
 _COUNTS = ("vocab_size", "n_layer", "n_head", "n_embd", "n_inner", "n_positions")
-_MOST, _MOST_LAYERS = 2**24, 1_000
 
 
 class GPT2Transformers(Translation):
@@ -93,18 +74,13 @@ class GPT2Transformers(Translation):
     ignored = ("h.*.attn.bias", "h.*.attn.masked_bias")
 
     def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        for field, harmless in _OTHER_ARCHITECTURE.items():
-            if field in config and config[field] not in harmless:
-                raise _refusal(field, config[field], "which makes another architecture of it, not GPT2Backbone")
+        _CONFIG.check_architecture(config, _OTHER_ARCHITECTURE)
         fields = _fields(config)
-        if fields["activation_function"] not in list(_ACTIVATIONS):  # a config may hold what cannot be a key
-            known = ", ".join(sorted(_ACTIVATIONS))
-            raise _refusal("activation_function", fields["activation_function"], f"expected one of {known}")
-        _check_counts(fields)
+        _CONFIG.check_counts(fields, _COUNTS, layers="n_layer")
         dropout = fields["resid_pdrop"]
         # Left to follow `dropout`, a rate does so when from_preset(dropout=...) overrides that.
         rates = {ours: None if fields[theirs] == dropout else fields[theirs] for ours, theirs in _RATES.items()}
-        activation = _ACTIVATIONS[fields["activation_function"]]
+        activation = _CONFIG.activation("activation_function", fields["activation_function"])
         return {ours: fields[theirs] for ours, theirs in _FIELDS.items()} | rates | {"activation": activation}
 
     def config(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,7 +94,7 @@ class GPT2Transformers(Translation):
             "architectures": ["GPT2Model"],
             "model_type": "gpt2",
             **typed,
-            "activation_function": _activation_name(arguments["activation"]),
+            "activation_function": activations.transformers_name(arguments["activation"]),
         }
 
     def rules(self, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
@@ -152,22 +128,6 @@ def _fields(config: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _activation_name(activation: str) -> str:
-    for theirs, ours in _ACTIVATIONS.items():
-        if ours == activation:
-            return theirs
-    raise FormatLimitError("transformers", "activation", activation, "it has no name for this function")
-
-
-def _check_counts(fields: Mapping[str, Any]) -> None:
-    """Refuses sizes that are none before anything is counted or built by them."""
-    for field in _COUNTS:
-        if type(fields[field]) is not int or not 0 < fields[field] <= _MOST:
-            raise _refusal(field, fields[field], f"expected an int from 1 to {_MOST}")
-    if fields["n_layer"] > _MOST_LAYERS:
-        raise _refusal("n_layer", fields["n_layer"], f"expected at most {_MOST_LAYERS}")
-
-
 def _dense(ours: str, theirs: str, part: tuple[int, int] | None = None) -> dict[str, TensorRule]:
     # transformers' GPT-2 keeps kernels as inputs × outputs, unlike its other models.
     return {
@@ -178,9 +138,3 @@ def _dense(ours: str, theirs: str, part: tuple[int, int] | None = None) -> dict[
 
 def _norm(ours: str, theirs: str) -> dict[str, TensorRule]:
     return {f"{ours}/gamma": TensorRule(f"{theirs}.weight"), f"{ours}/beta": TensorRule(f"{theirs}.bias")}
-
-
-def _refusal(field: str, value: object, problem: str) -> PresetConfigError:
-    return PresetConfigError(
-        "config.json of a transformers GPT-2", f"{field} is {value!r}, {problem}", "Use a checkpoint without it"
-    )
