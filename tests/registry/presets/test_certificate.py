@@ -1,5 +1,6 @@
 """Parity certificates: they hold where nothing changed, fail where something did, and never harm who replays them."""
 
+import json
 import logging
 
 import keras
@@ -9,6 +10,8 @@ from safetensors.numpy import load_file, save_file
 
 import vertebra
 from vertebra._presets.certificate import CERTIFICATE, Verdict
+from vertebra._presets.converting import convert_preset
+from vertebra._weights.safetensors import open_header
 from vertebra.errors import CertificateError, WeightsFileError
 
 pytestmark = pytest.mark.keras
@@ -40,9 +43,8 @@ def rewrite(preset):
     def change(**tensors):
         held = load_file(preset / CERTIFICATE)
         changed = {name.replace("__", "/"): array for name, array in tensors.items()}
-        save_file(
-            {n: a for n, a in (held | changed).items() if a is not None}, preset / CERTIFICATE, {"dtype": "float32"}
-        )
+        metadata = open_header(preset / CERTIFICATE).metadata
+        save_file({n: a for n, a in (held | changed).items() if a is not None}, preset / CERTIFICATE, metadata)
 
     return change
 
@@ -227,3 +229,18 @@ def test_outputs_that_are_no_numbers_are_no_certificate(tmp_path, caplog):
         broken.save_to_preset(tmp_path / "preset")
     assert "not finite" in caplog.text
     assert not (tmp_path / "preset" / CERTIFICATE).exists()
+
+
+def test_a_config_that_was_changed_is_found_though_the_outputs_are_the_same(preset, refuse):
+    path = preset / "config.json"
+    config = json.loads(path.read_text())
+    config["config"]["initializer_range"] = 0.5
+    path.write_text(json.dumps(config))
+    assert "config.json is not the one that was certified" in str(refuse())
+
+
+def test_converting_carries_a_certificate_that_holds_and_none_of_another_config(preset, tmp_path):
+    assert convert_preset(preset, tmp_path / "carried", "transformers").certificate
+    vertebra.Backbone.from_preset(tmp_path / "carried", verify=True)
+    (preset / "config.json").write_text((preset / "config.json").read_text() + " ")
+    assert not convert_preset(preset, tmp_path / "bare").certificate
