@@ -138,7 +138,7 @@ def test_a_config_field_that_changes_the_mathematics_changes_the_outputs(copy, i
 @pytest.mark.parametrize(
     "change",
     [
-        {"hidden_act": "mish"},
+        {"hidden_act": "prelu"},
         {"is_decoder": True},
         {"add_cross_attention": True},
         {"position_embedding_type": "relative_key"},
