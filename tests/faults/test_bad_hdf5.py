@@ -6,6 +6,7 @@
 import dataclasses
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import h5py
@@ -328,8 +329,11 @@ def test_memory_and_open_files_of_the_reader_are_limited(path, tmp_path, monkeyp
     before, call, after = program.partition("def _write_index(file: Any) -> None:\n")
     (tmp_path / "probe.py").write_text(before + call + probe + after)
     monkeypatch.setattr(hdf5_process, "_PROGRAM", tmp_path / "probe.py")
-    problem = problem_of(path)
-    count, limits = problem.partition(": ")[2].split(" ", 1)
+    with path.open("rb") as one, path.open("rb") as other, tempfile.TemporaryFile() as output:
+        files = [hdf5_process.OpenFile(path, file) for file in (one, other)]
+        with pytest.raises(WeightsFileError) as caught:
+            hdf5_process.run_job(files, hdf5_listing.LISTING, output)
+    count, limits = caught.value.problem.partition(": ")[2].split(" ", 1)
     memory, *others = json.loads(limits)
     assert count == "0"
     assert others == [60, hdf5_listing.LISTING.output, 0]

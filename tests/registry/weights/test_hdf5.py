@@ -1,5 +1,7 @@
 """HDF5 files: what is no plain array of weights is refused, the rest is read as h5py reads it, and mostly in place."""
 
+import dataclasses
+import importlib.util
 import json
 import os
 import subprocess
@@ -483,6 +485,28 @@ REFUSED = {
 }
 
 
+@pytest.fixture
+def listed_in_this_process(monkeypatch, capsys):
+    """Saves a child for each file; none of these kills it."""
+    job = dataclasses.asdict(hdf5_listing.LISTING) | {"search": []}
+    monkeypatch.setattr(sys, "argv", ["hdf5_index", json.dumps(job)])
+    spec = importlib.util.spec_from_file_location("hdf5_index", hdf5_process._PROGRAM)
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+
+    def run_job(files, job, output):
+        [opened] = files
+        try:
+            program._write_index(h5py.File(opened.file))
+        except ValueError as error:
+            raise WeightsFileError(opened.path, str(error)) from error
+        output.write(capsys.readouterr().out.encode())
+        output.seek(0)
+
+    monkeypatch.setattr(hdf5_listing, "run_job", run_job)
+
+
+@pytest.mark.usefixtures("listed_in_this_process")
 @pytest.mark.parametrize("make", REFUSED.values(), ids=REFUSED)
 def test_refuses(make, path):
     """H5-01 and H5-03."""
