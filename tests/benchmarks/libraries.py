@@ -30,7 +30,9 @@ class Vertebra:
         getattr(self.models, self.model.backbone)(**self.model.arguments, **options).save_to_preset(folder)
 
     def load(self, folder: str, options: dict):
-        return self.base.from_preset(folder, **options)
+        backbone = self.base.from_preset(folder, **options)
+        wait_for([variable.value for variable in backbone.variables])
+        return backbone
 
     def run(self, backbone) -> None:
         import numpy as np
@@ -38,8 +40,7 @@ class Vertebra:
         tokens = np.array(TOKENS, "int32")
         values = {"token_ids": tokens, "padding_mask": np.ones_like(tokens), "segment_ids": np.zeros_like(tokens)}
         outputs = backbone({name: values[name] for name in backbone.input})
-        for output in outputs.values() if isinstance(outputs, dict) else [outputs]:
-            getattr(output, "block_until_ready", bool)()  # jax returns before it has computed
+        wait_for(outputs.values() if isinstance(outputs, dict) else [outputs])
 
 
 class KerasHub(Vertebra):
@@ -79,6 +80,12 @@ class Transformers:
 
 
 LIBRARIES = {"vertebra": Vertebra, "kerashub": KerasHub, "transformers": Transformers}
+
+
+def wait_for(tensors) -> None:
+    """JAX copies and computes while the program goes on: what is not done yet is neither time nor memory so far."""
+    for tensor in tensors:
+        getattr(tensor, "block_until_ready", bool)()
 
 
 def seconds(function, *arguments) -> float:
