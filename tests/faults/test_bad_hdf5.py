@@ -62,7 +62,7 @@ def read_all(path):
 # === Damage ===
 
 
-@settings(max_examples=RUNS, deadline=None)
+@settings(max_examples=max(RUNS * 2 // 3, 1), deadline=None)
 @given(changes=st.lists(st.tuples(st.integers(0), st.integers(1, 255)), min_size=1, max_size=4))
 def test_flipped_bits_are_refused_or_harmless(changes, folder, sound):
     """H5-04."""
@@ -91,7 +91,8 @@ def test_a_change_in_the_weights_themselves_is_read(flipped, place, folder, soun
     path.write_bytes(sound)
     name = "layers/dense_1/vars/0"
     data = bytearray(sound)
-    data[mapped_file(path).header.entries[name].start + place] ^= flipped
+    with h5py.File(path) as file:
+        data[file[name].id.get_offset() + place] ^= flipped
     path.write_bytes(data)
     expected = bytearray(np.arange(12, dtype="f4").tobytes())
     expected[place] ^= flipped

@@ -216,7 +216,7 @@ LAYOUTS = st.sampled_from([{}, {"chunks": True}, {"compression": "gzip"}])
 TREES = st.dictionaries(PATHS, st.tuples(st.sampled_from(DTYPES), SHAPES, LAYOUTS), max_size=5)
 
 
-@settings(max_examples=max(RUNS // 2, 1), deadline=None)
+@settings(max_examples=max(RUNS // 3, 1), deadline=None)
 @given(tree=TREES)
 def test_reads_any_tree(tree, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "tree.h5"
