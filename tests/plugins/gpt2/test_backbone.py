@@ -104,7 +104,7 @@ def test_outputs_are_those_of_numpy(make, gap, inputs, overrides):
 @pytest.mark.parametrize(
     "change",
     [
-        *({"activation": name} for name in set(ACTIVATIONS) - {"gelu_approximate"}),
+        *({"activation": name} for name in sorted(set(ACTIVATIONS) - {"gelu_approximate"})),
         {"layer_norm_epsilon": 0.1},
         {"num_heads": 4},
         {"scale_attention": False},
