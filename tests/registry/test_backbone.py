@@ -248,3 +248,15 @@ def test_an_override_that_the_constructor_does_not_take_is_refused(golden, name,
         vertebra.Backbone.from_preset(golden / "transformers", **{name: value})
     assert name in caught.value.problem
     assert caught.value.place == "from_preset of BertBackbone"
+
+
+def test_a_misspelled_argument_is_an_error_that_names_the_nearest(arguments):
+    with pytest.raises(TypeError, match="BertBackbone has no argument 'max_seq_length'; did you mean 'max_sequence_le"):
+        vertebra.models.BertBackbone(**arguments | {"max_seq_length": 3})
+
+
+def test_a_handle_is_no_place_to_save_to(backbone, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(vertebra.errors.PresetSaveError, match="it is a handle"):
+        backbone.save_to_preset("hf://acme/bert")
+    assert not list(tmp_path.iterdir())

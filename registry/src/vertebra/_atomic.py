@@ -35,6 +35,9 @@ def destination(path: str | Path) -> Path:
     Raises:
         PresetSaveError: nothing can stand there.
     """
+    if "://" in str(path):
+        problem = "it is a handle, and saving is to folders and files of this machine"
+        raise PresetSaveError(path, problem, "Give a path, such as ./my_preset or /data/my_preset")
     target = Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH111 (Path's raises for unknown users)
     if "\0" in str(target):
         raise PresetSaveError(target, "the path holds a NUL character", "Choose another path")

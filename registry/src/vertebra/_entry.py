@@ -12,13 +12,17 @@ from vertebra.errors import PluginError
 from vertebra.interfaces import Runtime
 
 
-def use(runtime: str) -> Runtime:
+def use(runtime: str | None = None) -> Runtime:
     """Makes Keras run on a runtime for the rest of the process; call it before Keras is imported.
+
+    Args:
+        runtime: Its name, or None for the one that the environment or the settings choose.
 
     Raises:
         RuntimeBoundError: Keras already runs on another backend.
         RuntimeUnavailableError: the backend is not installed.
         UnknownNameError: no plugin provides the runtime.
+        RuntimeChoiceError: none was named or chosen, and there is not exactly one to take.
     """
     return _runtimes.bind(runtime)
 

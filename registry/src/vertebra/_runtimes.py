@@ -32,6 +32,20 @@ def bind(requested: str | None = None) -> Runtime:
         return _accept_bound(str(bound_backend()), requested)
 
 
+def bind_any() -> Runtime:
+    """Binds a runtime as `bind` does, and the first one where none was chosen, for work that all of them do alike.
+
+    Raises:
+        RuntimeChoiceError: none is installed.
+    """
+    try:
+        return bind()
+    except RuntimeChoiceError as error:
+        if not error.available:
+            raise
+        return bind(error.available[0])
+
+
 def bound_backend() -> str | None:
     """Returns the backend that Keras runs on in this process, or None while Keras is not imported."""
     keras = sys.modules.get("keras")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import keras
 from vertebra import _runtimes
 from vertebra._catalog import BACKBONES, STRATEGIES, catalog
 from vertebra._weights.quantized import quantization_plan, quantize_as_planned
-from vertebra.errors import LoraStateError
+from vertebra.errors import LoraStateError, close_names
 from vertebra.specs import LoraConfig, LoraReceipt, PresetSpec
 
 
@@ -59,6 +60,7 @@ class Backbone(keras.Model):  # type: ignore[misc]
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
+        _refuse_unknown(type(self), kwargs)
         super().__init__(*args, name=name, **kwargs)
         if dtype is not None:
             self.dtype_policy = keras.dtype_policies.get(dtype)
@@ -315,3 +317,11 @@ class Backbone(keras.Model):  # type: ignore[misc]
     def _require_no_adapter(self) -> None:
         if self._attached is not None:
             raise LoraStateError("The backbone has a LoRA adapter already", "Load the preset anew for another one")
+
+
+def _refuse_unknown(backbone_class: type, kwargs: Mapping[str, Any]) -> None:
+    """Keras would take any argument; a misspelled one must not be lost."""
+    for name in kwargs.keys() - {"inputs", "outputs"}:
+        similar = close_names(name, inspect.signature(backbone_class).parameters)
+        hint = f"; did you mean {similar[0]!r}?" if similar else "."
+        raise TypeError(f"{backbone_class.__name__} has no argument {name!r}{hint}")

@@ -133,7 +133,9 @@ class RuntimeChoiceError(VertebraError):
         self.available = list(available)
         if available:
             problem = f"{len(available)} runtimes are installed ({', '.join(available)}) and none was chosen"
-            remedy = f'Choose with vertebra.use("{available[0]}"), runtime="{available[0]}" or VERTEBRA_RUNTIME'
+            remedy = (
+                f'Choose with vertebra.use("{available[0]}"), runtime="{available[0]}", VERTEBRA_RUNTIME or --runtime'
+            )
         else:
             problem = "No runtime is installed"
             remedy = "Install a runtime plugin together with its backend; vertebra doctor says what is missing"

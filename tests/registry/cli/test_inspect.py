@@ -50,3 +50,12 @@ def test_a_huge_preset_is_read_by_its_header(sample_preset, gigabytes):
         file.write(struct.pack("<Q", len(encoded)) + encoded)
         file.truncate(8 + len(encoded) + size)  # sparse: takes no room on disk
     assert inspect_preset(str(sample_preset))["bytes"] == size
+
+
+def test_a_tensor_that_holds_several_weights_is_counted_once(request):
+    folder = request.path.parents[2] / "golden" / "gpt2" / "transformers"
+    facts = inspect_preset(str(folder))
+    assert facts["parameters"] == 8_464
+    assert facts["bytes"] == 4 * 8_464
+    shapes = {tensor["name"]: tensor["shape"] for tensor in facts["tensors"]}
+    assert shapes["transformer_layer_0/self_attention/query/kernel"] == [16, 16]

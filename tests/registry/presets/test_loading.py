@@ -191,13 +191,15 @@ def test_an_unknown_id_gets_suggestions():
     assert "bert_base_en" in caught.value.suggestions
 
 
-def test_a_checkpoint_that_is_widened_is_said_to_be(golden, caplog):
+def test_a_checkpoint_that_is_widened_is_said_to_be(golden, caplog, monkeypatch):
+    monkeypatch.setattr("vertebra._presets.notices._WORTH_SAYING", 1)
     vertebra.Backbone.from_preset(golden / "transformers_bf16")
     assert "bfloat16" in caplog.text
     assert "dtype='bfloat16'" in caplog.text
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_nothing_is_said_of_a_dtype_that_was_asked_for(golden, caplog, dtype):
+def test_nothing_is_said_of_a_dtype_that_was_asked_for(golden, caplog, monkeypatch, dtype):
+    monkeypatch.setattr("vertebra._presets.notices._WORTH_SAYING", 1)
     vertebra.Backbone.from_preset(golden / "transformers_bf16", dtype=dtype)
     assert not caplog.records

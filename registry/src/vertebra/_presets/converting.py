@@ -74,7 +74,7 @@ def convert_preset(
     if dtype not in (None, *DTYPES):
         raise PresetConfigError("convert", f"dtype={dtype!r} is not a dtype of floats", f"Use {', '.join(DTYPES)}")
     contents = read_contents(open_folder(preset))
-    _runtimes.bind()
+    _runtimes.bind_any()
     draft = _draft(contents, dtype)
     tensors = draft.tensors if advance is None else _counted(draft.tensors, advance)
     sizes = [entry.size for entry in draft.tensors.layouts.values()]

@@ -14,6 +14,8 @@ from vertebra._weights.matching import Match
 from vertebra._weights.safetensors import itemsize
 
 _MOST_NAMES = 20
+_WORTH_SAYING = 10**6
+"""Bytes of new memory."""
 _CALLER = 5
 """How many calls below `from_preset`'s caller a notice is given."""
 log = logging.getLogger("vertebra")
@@ -37,8 +39,8 @@ def widened_weights(contents: PresetContents, checkpoint: Checkpoint, weights: M
     """Says that weights take more memory than they are stored in, because nobody asked for their dtype."""
     stored = {name: checkpoint.entries[rule.tensor].dtype for name, rule in found.sources.items()}
     widened = [name for name, dtype in stored.items() if itemsize(str(weights[name].dtype)) > itemsize(dtype)]
-    if widened:
-        size = sum(math.prod(weights[name].shape) * itemsize(str(weights[name].dtype)) for name in widened)
+    size = sum(math.prod(weights[name].shape) * itemsize(str(weights[name].dtype)) for name in widened)
+    if size >= _WORTH_SAYING:
         there, here = stored[widened[0]], weights[widened[0]].dtype
         log.warning(
             "%s: stored in %s, loaded in %s, which takes %.1f MB of new memory; dtype=%r would view the file",

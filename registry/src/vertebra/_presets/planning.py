@@ -151,7 +151,7 @@ def _built(contents: PresetContents, stored: int) -> list[_Weight]:
 
 
 def _abstract(contents: PresetContents) -> tuple[Any, Mapping[str, Any]]:
-    _runtimes.bind()
+    _runtimes.bind_any()
     from vertebra._presets.loading import build, class_of
     from vertebra._weights.abstract import abstract_build
     from vertebra._weights.naming import weight_names

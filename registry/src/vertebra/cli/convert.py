@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from vertebra import _runtimes
-from vertebra.cli.output import bytes_text, print_json
+from vertebra.cli.output import bytes_text, plain_warnings, print_json
 from vertebra.cli.progress import progress_bar
 
 
@@ -17,17 +16,18 @@ def add_commands(commands: Any) -> None:
     text = "write a preset in another format or dtype, tensor by tensor"
     parser = commands.add_parser("convert", help=text, description=text)
     parser.add_argument("source", help="a preset id, a handle or a path")
-    parser.add_argument("target", type=Path, help="the folder to write; it appears complete or not at all")
+    parser.add_argument("target", help="the folder to write; it appears complete or not at all")
     parser.add_argument("--format", default="native", help="native, kerashub or transformers (default: native)")
     parser.add_argument("--dtype", help="dtype of the floats (default: as stored)")
     parser.add_argument("--max-shard-size", type=float, default=10, metavar="GB", help="of one file (default: 10)")
-    parser.add_argument("--runtime", help="runtime that builds the architecture (default: as for from_preset)")
+    parser.add_argument("--runtime", help="runtime that builds the architecture; the result is the same (default: any)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_run)
 
 
 def _run(chosen: argparse.Namespace) -> int:
-    _runtimes.bind(chosen.runtime)
+    _runtimes.bind(chosen.runtime) if chosen.runtime else _runtimes.bind_any()
+    plain_warnings()
     from vertebra._presets.converting import convert_preset
 
     with progress_bar("converting") as advance:

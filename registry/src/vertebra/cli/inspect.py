@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from vertebra._catalog import BACKBONES, catalog
@@ -12,9 +13,11 @@ from vertebra._presets.contents import PresetContents, translated_rules
 from vertebra._presets.folder import open_folder
 from vertebra._presets.formats import read_contents
 from vertebra._weights.checkpoint import read_headers
+from vertebra._weights.layout import weight_shape
 from vertebra._weights.safetensors import TensorEntry
 from vertebra.cli.output import bytes_text, print_json
 from vertebra.cli.tree import draw_tree
+from vertebra.specs import TensorRule
 
 _UNUSED = "(unused)/"
 
@@ -45,7 +48,8 @@ def inspect_preset(preset: str) -> dict[str, Any]:
     contents = contents.seen(entries)
     tensors = [_describe(name, entry) for name, entry in _named(contents, entries).items()]
     by_dtype: dict[str, int] = {}
-    for tensor in tensors:
+    used = [tensor for tensor in tensors if not tensor["name"].startswith(_UNUSED)]
+    for tensor in used:
         by_dtype[tensor["dtype"]] = by_dtype.get(tensor["dtype"], 0) + tensor["bytes"]
     return {
         "handle": str(contents.folder.handle),
@@ -54,7 +58,7 @@ def inspect_preset(preset: str) -> dict[str, Any]:
         "owner": _owner(contents.backbone),
         "config": contents.arguments,
         "files": sorted(headers),
-        "parameters": sum(tensor["parameters"] for tensor in tensors if not tensor["name"].startswith(_UNUSED)),
+        "parameters": sum(tensor["parameters"] for tensor in used),
         "bytes": sum(by_dtype.values()),
         "bytes_by_dtype": by_dtype,
         "tensors": tensors,
@@ -67,8 +71,14 @@ def _named(contents: PresetContents, entries: Mapping[str, TensorEntry]) -> dict
         return dict(entries)
     rules, _, _ = translated_rules(contents.translation, contents.arguments, entries)
     used = {rule.tensor for rule in rules.values()}
-    named = {weight: entries[rule.tensor] for weight, rule in rules.items() if rule.tensor in entries}
+    named = {weight: _part(rule, entries[rule.tensor]) for weight, rule in rules.items() if rule.tensor in entries}
     return named | {f"{_UNUSED}{tensor}": entry for tensor, entry in entries.items() if tensor not in used}
+
+
+def _part(rule: TensorRule, entry: TensorEntry) -> TensorEntry:
+    """Describes a weight by its tensor, or by its share of one that several weights lie in."""
+    shape = weight_shape(rule, entry.shape) or entry.shape
+    return replace(entry, shape=shape, size=entry.size // (rule.part or (0, 1))[1])
 
 
 def _describe(name: str, entry: TensorEntry) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,17 @@ def print_json(value: object) -> None:
     import json  # tables do without
 
     print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def plain_warnings() -> None:
+    """Prints warnings and notices as lines of their own, without the source that they come from."""
+    import logging
+    import warnings
+
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    logging.getLogger("vertebra").addHandler(handler)
 
 
 def bytes_text(size: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from vertebra import _runtimes
-from vertebra.cli.output import print_json
+from vertebra.cli.output import plain_warnings, print_json
 
 if TYPE_CHECKING:
     from vertebra._presets.folder import PresetFolder
@@ -20,7 +20,7 @@ def add_commands(commands: Any) -> None:
     text = "replay the input and output that were stored with a preset, and report the difference"
     parser = commands.add_parser("verify", help=text, description=text)
     parser.add_argument("preset", help="a preset id, a handle or a path")
-    parser.add_argument("--runtime", help="runtime to replay on (default: as for from_preset)")
+    parser.add_argument("--runtime", help="runtime to replay on (default: the chosen one, or any)")
     parser.add_argument("--dtype", help="dtype to compute in (default: Keras's dtype policy)")
     strict = "fail if a weight is NaN or infinite; a preset without a certificate is checked for that alone"
     parser.add_argument("--strict-finite", action="store_true", help=strict)
@@ -44,13 +44,15 @@ def verify_preset(
 
     Args:
         preset: What `from_preset` takes.
-        runtime: Runtime to replay on, or None for the one that `from_preset` would take.
+        runtime: Runtime to replay on, or None for the chosen one, or any.
         dtype: Dtype to compute in, or None for Keras's dtype policy.
         certificate_optional: Whether a preset without a certificate is no error; `holds` is None then.
 
     Raises:
         CertificateError: it has none, or one of another architecture.
     """
+    name = (_runtimes.bind(runtime) if runtime else _runtimes.bind_any()).name
+    plain_warnings()
     from vertebra._presets.certificate import CERTIFICATE
     from vertebra._presets.folder import open_folder
     from vertebra._presets.formats import read_contents
@@ -59,12 +61,11 @@ def verify_preset(
     folder = open_folder(preset)
     facts: dict[str, Any] = {"handle": str(folder.handle), "holds": None}
     if CERTIFICATE in folder.names or not certificate_optional:
-        facts |= _replayed(folder, runtime, dtype)
+        facts |= _replayed(folder, name, dtype)
     return facts | {"not_finite": not_finite(read_contents(folder).open())}
 
 
-def _replayed(folder: PresetFolder, runtime: str | None, dtype: str | None) -> dict[str, Any]:
-    runtime = _runtimes.bind(runtime).name
+def _replayed(folder: PresetFolder, runtime: str, dtype: str | None) -> dict[str, Any]:
     from vertebra._presets.certificate import replay
     from vertebra.backbone import Backbone
 
