@@ -320,3 +320,11 @@ def test_no_file_of_the_old_format_or_shard_stays_and_those_of_others_do(kerashu
     kerashub.save_to_preset(target, format=new)
     assert names(target) == FORMATS[new][0] | ALWAYS
     assert same(values(vertebra.Backbone.from_preset(target)), values(kerashub))
+
+
+def test_datasets_of_keras_2_13_are_found_under_their_old_names(golden, tmp_path, values):
+    shutil.copytree(golden / "kerashub", tmp_path / "old")
+    with h5py.File(tmp_path / "old" / WEIGHTS, "r+") as file:
+        file.move("layers", "_layer_checkpoint_dependencies")
+    loaded = vertebra.Backbone.from_preset(tmp_path / "old")
+    assert same(values(loaded), values(vertebra.Backbone.from_preset(golden / "kerashub")))

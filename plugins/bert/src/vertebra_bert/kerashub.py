@@ -51,10 +51,6 @@ class BertKerasHub(Translation):
                 rules |= _pair(f"{ours}/{name}", f"{theirs}/_{name}", "gamma", "beta")
         return rules
 
-    def current_name(self, tensor: str) -> str:
-        # Up to Keras 2.13, the layers of a model were kept under another name.
-        return tensor.replace("_layer_checkpoint_dependencies", "layers")
-
 
 def _attention(ours: str, theirs: str, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
     """KerasHub's projections keep the heads as an axis of their own."""

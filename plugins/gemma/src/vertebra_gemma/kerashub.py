@@ -67,10 +67,6 @@ class GemmaKerasHub(Translation):
                 rules[f"{ours}/ffw_{name}/kernel"] = TensorRule(f"{theirs}/{part}/vars/0")
         return rules
 
-    def current_name(self, tensor: str) -> str:
-        # Up to Keras 2.13, the layers of a model were kept under another name.
-        return tensor.replace("_layer_checkpoint_dependencies", "layers")
-
 
 def _attention(ours: str, theirs: str, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
     """KerasHub's kernels have three axes: heads come first, and the last two are those of the product."""

@@ -58,10 +58,6 @@ class GPT2KerasHub(Translation):
             }
         return rules
 
-    def current_name(self, tensor: str) -> str:
-        # Up to Keras 2.13, the layers of a model were kept under another name.
-        return tensor.replace("_layer_checkpoint_dependencies", "layers")
-
 
 def _dense(
     ours: str, theirs: str, kernel: tuple[int, ...] | None = None, bias: tuple[int, ...] | None = None

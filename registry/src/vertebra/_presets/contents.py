@@ -48,18 +48,33 @@ class PresetContents:
         Raises:
             WeightsMismatchError: some weight or tensor has no counterpart.
         """
-        place, entries = checkpoint.path, checkpoint.entries
-        if self.translation is None:
-            return match(place, weights, entries, {name: TensorRule(name) for name in weights})
-        rules, own, outside = translated_rules(self.translation, self.arguments, entries)
-        found = match(place, weights, own, rules, optional=self.translation.optional)
+        rules, own, outside = self.locate(checkpoint.entries)
+        optional = self.translation.optional if self.translation else ()
+        found = match(checkpoint.path, weights, own, rules, optional=optional)
         return replace(found, outside=outside)
+
+    def locate(
+        self, entries: Mapping[str, TensorEntry]
+    ) -> tuple[dict[str, TensorRule], dict[str, TensorEntry], list[str]]:
+        """Returns what `translated_rules` does; where nothing is translated, tensors have the names of weights."""
+        if self.translation is None:
+            return {name: TensorRule(name) for name in entries}, dict(entries), []
+        return translated_rules(self.translation, self.arguments, entries, self.files.current_name)
 
 
 def translated_rules(
-    translation: Translation, arguments: Mapping[str, Any], entries: Mapping[str, TensorEntry]
+    translation: Translation,
+    arguments: Mapping[str, Any],
+    entries: Mapping[str, TensorEntry],
+    current_name: Callable[[str], str] = str,
 ) -> tuple[dict[str, TensorRule], dict[str, TensorEntry], list[str]]:
     """Rewrites a translation's rules with the names that the tensors have in one checkpoint.
+
+    Args:
+        translation: The architecture's.
+        arguments: The constructor's.
+        entries: The checkpoint's tensors by name.
+        current_name: From a name to the present one, for what the kind of file once called otherwise.
 
     Returns:
         The rules; the tensors that are the backbone's; and the names of those that are not: if the checkpoint puts
@@ -67,7 +82,7 @@ def translated_rules(
     """
     prefix = next((p for p in translation.prefixes if p and any(name.startswith(p) for name in entries)), "")
     own = {name: entry for name, entry in entries.items() if name.startswith(prefix)}
-    present = {translation.current_name(name.removeprefix(prefix)): name for name in own}
+    present = {translation.current_name(current_name(name).removeprefix(prefix)): name for name in own}
     rules = {
         weight: replace(rule, tensor=present.get(rule.tensor, prefix + rule.tensor))
         for weight, rule in translation.rules(arguments).items()

@@ -9,7 +9,7 @@ from typing import Any
 
 from vertebra import _runtimes
 from vertebra._memory import host_memory
-from vertebra._presets.contents import PresetContents, translated_rules
+from vertebra._presets.contents import PresetContents
 from vertebra._presets.folder import CONFIG, open_folder
 from vertebra._presets.formats import read_contents
 from vertebra._weights.checkpoint import read_headers
@@ -128,9 +128,7 @@ def _stored(contents: PresetContents, runtime: Runtime | None) -> list[_Weight]:
     headers = read_headers(contents.files, contents.folder.names, contents.folder.fetch)
     entries = {name: entry for header in headers.values() for name, entry in header.entries.items()}
     contents = contents.seen(entries)
-    rules = {name: TensorRule(name) for name in entries}
-    if contents.translation is not None:
-        rules, _, _ = translated_rules(contents.translation, contents.arguments, entries)
+    rules, _, _ = contents.locate(entries)
     present = [(rule, entries[rule.tensor]) for rule in rules.values() if rule.tensor in entries]
     return [_weight(rule, entry, runtime) for rule, entry in present]
 

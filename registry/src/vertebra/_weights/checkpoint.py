@@ -53,6 +53,8 @@ class FileKind:
     """Whether what an index calls by one name may lie in several shards."""
     indexed_as: Callable[[str], str]
     """From the name of a tensor to what an index calls it."""
+    current_name: Callable[[str], str]
+    """From the name of a tensor to the present one, where older files of this kind call it otherwise."""
     headers: Callable[[Sequence[Path]], list[Header]]
     map: Callable[[Sequence[Path]], Sequence[MappedFile]]
 
@@ -157,6 +159,7 @@ SAFETENSORS = FileKind(
     usual_shard=re.compile(r"model-\d{5}-of-\d{5}\.safetensors"),
     lists_shards=False,
     indexed_as=str,
+    current_name=str,
     headers=_open_headers,
     map=_map,
 )

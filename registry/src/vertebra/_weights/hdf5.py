@@ -16,6 +16,11 @@ def _group(dataset: str) -> str:
     return "/" + dataset.rpartition("/")[0]
 
 
+def _current_name(dataset: str) -> str:
+    """Up to Keras 2.13, the layers of a model were kept under another name."""
+    return dataset.replace("_layer_checkpoint_dependencies", "layers")
+
+
 HDF5 = FileKind(
     weights=HDF5_WEIGHTS,
     index=HDF5_INDEX,
@@ -23,6 +28,7 @@ HDF5 = FileKind(
     usual_shard=re.compile(r"model_\d{5}\.weights\.h5"),
     lists_shards=True,
     indexed_as=_group,
+    current_name=_current_name,
     headers=open_hdf5_headers,
     map=map_hdf5,
 )

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from vertebra._catalog import BACKBONES, catalog
-from vertebra._presets.contents import PresetContents, translated_rules
+from vertebra._presets.contents import PresetContents
 from vertebra._presets.folder import open_folder
 from vertebra._presets.formats import read_contents
 from vertebra._weights.checkpoint import read_headers
@@ -67,9 +67,7 @@ def inspect_preset(preset: str) -> dict[str, Any]:
 
 def _named(contents: PresetContents, entries: Mapping[str, TensorEntry]) -> dict[str, TensorEntry]:
     """Names tensors by the weights they fill, in the architecture's order; others keep their names, as `(unused)`."""
-    if contents.translation is None:
-        return dict(entries)
-    rules, _, _ = translated_rules(contents.translation, contents.arguments, entries)
+    rules, _, _ = contents.locate(entries)
     used = {rule.tensor for rule in rules.values()}
     named = {weight: _part(rule, entries[rule.tensor]) for weight, rule in rules.items() if rule.tensor in entries}
     return named | {f"{_UNUSED}{tensor}": entry for tensor, entry in entries.items() if tensor not in used}
