@@ -32,14 +32,14 @@ def bind(requested: str | None = None) -> Runtime:
         return _accept_bound(str(bound_backend()), requested)
 
 
-def bind_any() -> Runtime:
+def bind_any(requested: str | None = None) -> Runtime:
     """Binds a runtime as `bind` does, and the first one where none was chosen, for work that all of them do alike.
 
     Raises:
         RuntimeChoiceError: none is installed.
     """
     try:
-        return bind()
+        return bind(requested)
     except RuntimeChoiceError as error:
         if not error.available:
             raise

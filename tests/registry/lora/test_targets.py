@@ -89,3 +89,11 @@ def test_a_backbone_says_itself_what_is_adapted_unless_it_is_told(toy_class):
     assert Own().enable_lora(2).layers == ("dense",)
     assert toy_class().enable_lora(2).layers == ("attention/query", "attention/value")
     assert vertebra.Backbone.lora_targets == ("query", "value")
+
+
+@pytest.mark.parametrize("target", ["query", "attention.query", "all-linear"])
+def test_quantised_layers_are_said_to_be_that(backbone, target):
+    with pytest.warns(UserWarning, match="does not have a `quantize` method"):
+        backbone.quantize("int8")
+    with pytest.raises(LoraTargetError, match="its layers are quantised as int8, and adapters go on layers of floats"):
+        find_targets(backbone, [target], backbone.lora_roles)

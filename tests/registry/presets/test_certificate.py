@@ -9,6 +9,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import vertebra
+from vertebra import _runtimes
+from vertebra._presets import certificate
 from vertebra._presets.certificate import CERTIFICATE, Verdict
 from vertebra._presets.converting import convert_preset
 from vertebra._weights.safetensors import open_header
@@ -244,3 +246,10 @@ def test_converting_carries_a_certificate_that_holds_and_none_of_another_config(
     vertebra.Backbone.from_preset(tmp_path / "carried", verify=True)
     (preset / "config.json").write_text((preset / "config.json").read_text() + " ")
     assert not convert_preset(preset, tmp_path / "bare").certificate
+
+
+def test_an_accelerator_may_round_more(backbone, monkeypatch):
+    assert certificate._limit(backbone, "float32") == 5e-6
+    monkeypatch.setattr(type(_runtimes.bind()), "devices", lambda self: [vertebra.Device("cuda:0", "gpu")])
+    assert certificate._limit(backbone, "float32") == 3e-3
+    assert certificate._limit(backbone, "bfloat16") == 3e-2

@@ -40,8 +40,7 @@ def find_targets(model: Any, targets: Sequence[str], roles: Mapping[str, Sequenc
             raise LoraTargetError(target, "expected the name of a layer", names)
         matched = _match(target, candidates, roles)
         if not matched:
-            problem = "it matches a layer that cannot be adapted" if _exists(model, target) else "it matches no layer"
-            raise LoraTargetError(target, problem, names | set(roles) | {ALL_LINEAR})
+            raise LoraTargetError(target, _problem(model, target, roles), names | set(roles) | {ALL_LINEAR})
         found |= matched
     return {path: layer for path, layer in candidates.items() if path in found}
 
@@ -59,5 +58,11 @@ def _match(target: str, candidates: Mapping[str, Any], roles: Mapping[str, Seque
     }
 
 
-def _exists(model: Any, target: str) -> bool:
-    return any(layer.name == target or path == target for path, layer in layer_paths(model).items())
+def _problem(model: Any, target: str, roles: Mapping[str, Sequence[str]]) -> str:
+    """Says why a target matches no layer that can be adapted."""
+    layers = layer_paths(model)
+    matched = _match(target, layers, roles)
+    modes = {mode for path in matched if (mode := getattr(layers[path], "quantization_mode", None))}
+    if modes:
+        return f"its layers are quantised as {', '.join(sorted(modes))}, and adapters go on layers of floats"
+    return "it matches a layer that cannot be adapted" if matched else "it matches no layer"

@@ -75,7 +75,7 @@ def open_folder(preset: str | Path) -> PresetFolder:
     requested = str(preset)
     handle = _rewrite(_locate(requested, may_be_id=not isinstance(preset, Path)))
     _ask_policies(handle)
-    source = _source(handle)
+    source = _source(handle, requested)
     if handle.revision is not None and not source.supports_revisions:
         raise HandleError(str(handle), f"the source of {handle.scheme}:// has no revisions")
     if handle.path.startswith("/") and not source.supports_absolute_paths:
@@ -108,8 +108,11 @@ def _ask_source(entry: Entry[PresetSource], text: str) -> PresetHandle | None:
         return None
 
 
-def _source(handle: PresetHandle) -> PresetSource:
-    hint = f"Install a plugin that reads {handle.scheme}:// handles; those installed are listed by: vertebra sources"
+def _source(handle: PresetHandle, requested: str) -> PresetSource:
+    hint = (
+        f"Preset {requested!r} is at {handle}: install a plugin that reads {handle.scheme}:// handles; "
+        "those installed are listed by: vertebra sources"
+    )
     entry: Entry[PresetSource] = catalog(SOURCES).lookup(handle.scheme, hint)
     return entry.value
 

@@ -67,7 +67,11 @@ def express(draft: PresetDraft, format: str, translation: Translation) -> tuple[
         FormatLimitError: the format cannot hold something that the draft has.
     """
     if draft.config.get("lora") is not None:
-        raise FormatLimitError(format, "lora", draft.config["lora"]["config"], "it has no place for an adapter")
+        rank = draft.config["lora"]["config"]["rank"]
+        problem = (
+            "it has no place for an adapter of that rank; write that with save_lora_weights, and the base without it"
+        )
+        raise FormatLimitError(format, "lora", rank, problem)
     if draft.config.get("quantized"):
         mode = next(iter(draft.config["quantized"].values()))["mode"]
         raise FormatLimitError(format, "dtype", mode, "here it is written with floats only")

@@ -51,7 +51,9 @@ def check_request(preset_dir: str | Path, format: str, max_shard_size: float | N
         PresetSaveError: a preset cannot be written there.
     """
     if format not in FORMATS:
-        raise PresetFormatError("save_to_preset", f"format={format!r} is not known", list(FORMATS))
+        raise PresetFormatError(
+            f"Preset to write at {str(preset_dir)!r}", f"format={format!r} is not known", list(FORMATS)
+        )
     if max_shard_size is not None and not (isinstance(max_shard_size, int | float) and max_shard_size > 0):
         problem = f"max_shard_size={max_shard_size!r} is not a number above 0"
         raise PresetSaveError(preset_dir, problem, "Give gigabytes, or None for one file")

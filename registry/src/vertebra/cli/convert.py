@@ -26,7 +26,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _run(chosen: argparse.Namespace) -> int:
-    _runtimes.bind(chosen.runtime) if chosen.runtime else _runtimes.bind_any()
+    _runtimes.bind_any(chosen.runtime)
     plain_warnings()
     from vertebra._presets.converting import convert_preset
 

@@ -51,7 +51,7 @@ def verify_preset(
     Raises:
         CertificateError: it has none, or one of another architecture.
     """
-    name = (_runtimes.bind(runtime) if runtime else _runtimes.bind_any()).name
+    name = _runtimes.bind_any(runtime).name
     plain_warnings()
     from vertebra._presets.certificate import CERTIFICATE
     from vertebra._presets.folder import open_folder
