@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "API_VERSION",
+    "AdapterTensor",
     "Backbone",
     "BackboneSpec",
     "DemoContext",
@@ -15,9 +16,11 @@ __all__ = [
     "FormatSpec",
     "LoadedPreset",
     "LoraConfig",
+    "LoraPart",
     "LoraReceipt",
     "LoraSite",
     "LoraStrategy",
+    "MergeReceipt",
     "PresetFile",
     "PresetHandle",
     "PresetSource",
@@ -32,12 +35,15 @@ __all__ = [
     "hints",
     "hookimpl",
     "load_model",
+    "lora",
+    "low_rank",
     "models",
     "use",
 ]
 
 _HOMES = {
     "API_VERSION": "hookspecs",
+    "AdapterTensor": "specs",
     "BackboneSpec": "specs",
     "DemoContext": "specs",
     "Device": "specs",
@@ -46,8 +52,10 @@ _HOMES = {
     "LoadedPreset": "specs",
     "LoraConfig": "specs",
     "LoraReceipt": "specs",
+    "LoraPart": "interfaces",
     "LoraSite": "interfaces",
     "LoraStrategy": "interfaces",
+    "MergeReceipt": "specs",
     "PresetFile": "specs",
     "PresetHandle": "handles",
     "PresetSource": "interfaces",
@@ -66,6 +74,8 @@ if TYPE_CHECKING:
     from vertebra import activations as activations
     from vertebra import errors as errors
     from vertebra import hints as hints
+    from vertebra import lora as lora
+    from vertebra import low_rank as low_rank
     from vertebra import models as models
     from vertebra._entry import add_plugin as add_plugin
     from vertebra._entry import compile as compile
@@ -76,11 +86,13 @@ if TYPE_CHECKING:
     from vertebra.handles import PresetHandle as PresetHandle
     from vertebra.hookspecs import API_VERSION as API_VERSION
     from vertebra.hookspecs import hookimpl as hookimpl
+    from vertebra.interfaces import LoraPart as LoraPart
     from vertebra.interfaces import LoraSite as LoraSite
     from vertebra.interfaces import LoraStrategy as LoraStrategy
     from vertebra.interfaces import PresetSource as PresetSource
     from vertebra.interfaces import Runtime as Runtime
     from vertebra.interfaces import Translation as Translation
+    from vertebra.specs import AdapterTensor as AdapterTensor
     from vertebra.specs import BackboneSpec as BackboneSpec
     from vertebra.specs import DemoContext as DemoContext
     from vertebra.specs import Device as Device
@@ -88,6 +100,7 @@ if TYPE_CHECKING:
     from vertebra.specs import LoadedPreset as LoadedPreset
     from vertebra.specs import LoraConfig as LoraConfig
     from vertebra.specs import LoraReceipt as LoraReceipt
+    from vertebra.specs import MergeReceipt as MergeReceipt
     from vertebra.specs import PresetFile as PresetFile
     from vertebra.specs import PresetSpec as PresetSpec
     from vertebra.specs import TensorRule as TensorRule

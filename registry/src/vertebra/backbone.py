@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar
 
 import keras
 
-from vertebra import _runtimes
-from vertebra._catalog import BACKBONES, STRATEGIES, catalog
+from vertebra import _runtimes, lora
+from vertebra._catalog import BACKBONES, catalog
 from vertebra._weights.quantized import quantization_plan, quantize_as_planned
-from vertebra.errors import LoraStateError, close_names
-from vertebra.specs import LoraConfig, LoraReceipt, PresetSpec
+from vertebra.errors import close_names
+from vertebra.specs import LoraReceipt, MergeReceipt, PresetSpec
 
 
 class _Presets:
@@ -69,7 +69,6 @@ class Backbone(keras.Model):  # type: ignore[misc]
         self._arguments = dict(arguments or {})
         for argument, value in self._arguments.items():
             setattr(self, argument, value)
-        self._attached: Any = None
         self._preset: str | None = None
 
     # === Presets ===
@@ -156,7 +155,19 @@ class Backbone(keras.Model):  # type: ignore[misc]
     # === Configuration ===
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
+        """Returns the constructor's arguments, and the adapter that acts.
+
+        Raises:
+            LoraStateError: several adapters act, which no config holds.
+        """
+        from vertebra._lora.keeping import adapter_config
+
+        config = self.constructor_config()
+        adapter = adapter_config(self)
+        return config if adapter is None else config | {"lora": adapter}
+
+    def constructor_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments and how layers are quantised, adapters aside."""
         # Not what functional models return: that is a config of layers, which no constructor of a backbone takes.
         config = {
             "name": self.name,
@@ -166,8 +177,6 @@ class Backbone(keras.Model):  # type: ignore[misc]
         quantized = quantization_plan(self)
         if quantized:
             config["quantized"] = quantized
-        if self._attached is not None:
-            config["lora"] = self._attached.plan(self)
         return config | self._arguments
 
     @classmethod
@@ -180,12 +189,14 @@ class Backbone(keras.Model):  # type: ignore[misc]
         backbone = cls(**arguments)
         quantize_as_planned(backbone, quantized)
         if plan is not None:
-            backbone._enable_planned_lora(plan)
+            from vertebra._lora.enabling import enable_planned
+
+            enable_planned(backbone, plan)
             if not arguments.get("trainable", True):
                 backbone.trainable = False  # the adapter, too
         return backbone
 
-    # === LoRA ===
+    # === LoRA: `vertebra.lora` documents what each of these does ===
 
     def default_lora_layer_names(self) -> list[str]:
         """Returns the targets that `enable_lora` adapts unless it is told others."""
@@ -196,11 +207,8 @@ class Backbone(keras.Model):  # type: ignore[misc]
         rank: int,
         target_names: Sequence[str] | None = None,
         *,
-        alpha: float | None = None,
-        dropout: float = 0.0,
-        strategy: str = "lora",
-        seed: int | None = None,
         target_layer_names: Sequence[str] | None = None,
+        **settings: Any,
     ) -> LoraReceipt:
         """Freezes the backbone and adds a trainable low-rank path to some of its layers.
 
@@ -208,115 +216,69 @@ class Backbone(keras.Model):  # type: ignore[misc]
             rank: Inner dimension of the low-rank product.
             target_names: Names, paths or globs of layers, roles such as `attention.query`, or `all-linear`. None
                 means the query and value projections. Each must match at least one layer.
-            alpha: The path is scaled by `alpha / rank`; None means a scale of 1.
-            dropout: Share of the path's inputs that is dropped while training, in [0, 1).
-            strategy: Name of an installed LoRA strategy.
-            seed: Seed of the initial values; None draws one.
             target_layer_names: KerasHub's name for `target_names`.
+            **settings: `alpha`, `dropout`, `strategy`, `seed`, `rank_pattern`, `alpha_pattern`, `bias`, `train`, `name`
+                and the strategy's own, as in `vertebra.lora.enable`.
 
         Returns:
             What was adapted, added, trained and frozen.
 
         Raises:
             LoraTargetError: a target matches no layer that can be adapted.
-            LoraStateError: the backbone has an adapter already.
+            LoraStateError: the backbone has an adapter of that name already.
             LoraConfigError: a value is out of range.
         """
-        from vertebra._lora.targets import find_targets
+        targets = target_names if target_names is not None else target_layer_names
+        return lora.enable(self, rank, targets, **settings)
 
-        config = LoraConfig(rank, alpha, dropout, strategy, seed)
-        self._require_no_adapter()
-        chosen = target_names if target_names is not None else target_layer_names
-        chosen = self.default_lora_layer_names() if chosen is None else chosen
-        targets = find_targets(self, chosen, self.lora_roles)
-        return self._attach(targets, config)
+    def save_lora_weights(self, filepath: str | Path, name: str | None = None) -> None:
+        """Saves an adapter: a `.safetensors` file, a folder in PEFT's layout, or a `.lora.h5` file as KerasHub's.
 
-    def save_lora_weights(self, filepath: str | Path) -> None:
-        """Saves the adapter, and every base weight that is trainable beside it.
-
-        Args:
-            filepath: A `.safetensors` file, or a folder in PEFT's layout.
-
-        Raises:
-            LoraStateError: the backbone has no adapter.
-            PresetSaveError: the target cannot be written; what stood there is unchanged.
+        See `vertebra.lora.save`.
         """
-        from vertebra._lora.files import save_adapter
+        lora.save(self, filepath, name)
 
-        if self._attached is None:
-            raise LoraStateError("The backbone has no LoRA adapter to save", "Call enable_lora(rank) first")
-        save_adapter(self, self._attached, filepath)
+    def load_lora_weights(
+        self, filepath: str | Path, name: str | None = None, *, check_base: bool = True, strict: bool = True
+    ) -> LoraReceipt:
+        """Loads an adapter in any of these forms and makes it act; on an error the backbone is unchanged.
 
-    def load_lora_weights(self, filepath: str | Path, *, check_base: bool = True) -> LoraReceipt:
-        """Loads an adapter, attaching it first if the backbone has none; on an error the backbone is unchanged.
-
-        Args:
-            filepath: What `save_lora_weights` wrote, or a folder that PEFT wrote.
-            check_base: Whether to refuse an adapter that was trained on other base weights. Adapters that PEFT wrote
-                do not say what they were trained on, and pass.
-
-        Returns:
-            What was adapted, added, trained and frozen.
-
-        Raises:
-            AdapterMismatchError: the adapter's tensors do not fit the backbone.
-            AdapterBaseError: it was trained on other base weights.
-            LoraConfigError: its settings are unknown or out of range.
-            LoraStateError: the backbone has another adapter, or trained weights that this one does not replace.
+        See `vertebra.lora.load`.
         """
-        from vertebra._lora import attach, loading
-        from vertebra._lora.files import read_adapter
-        from vertebra._lora.targets import adaptable_layers
+        return lora.load(self, filepath, name, check_base=check_base, strict=strict)
 
-        file = read_adapter(self, filepath)
-        strategy = catalog(STRATEGIES).lookup(file.config.strategy).value
-        layers = adaptable_layers(self)
-        loading.check_tensors(file, self, layers, strategy)
-        targets = {path: layers[path] for path in sorted(file.adapters)}
-        attached = self._attached or self._prepare(targets, file.config)
-        if self._attached is not None:
-            loading.check_same(file, self._attached, self)
-        if check_base:
-            loading.check_base(file, attached.base)
-        values = loading.pair_values(file, attached, self)
-        if self._attached is None:
-            self._hold(targets, attached)
-        loading.assign(values)
-        attach.unfreeze(self, loading.base_weights(file, self))  # they are part of what was trained
-        return attach.receipt(self, attached)
+    @property
+    def lora_adapters(self) -> dict[str, LoraReceipt]:
+        """A receipt for each adapter, by name; those that act come first."""
+        return lora.adapters(self)
 
-    def _attach(self, targets: Mapping[str, Any], config: LoraConfig) -> LoraReceipt:
-        return self._hold(targets, self._prepare(targets, config))
+    def activate_lora(self, *names: str | Mapping[str, float]) -> None:
+        """Makes some adapters act, and no others; see `vertebra.lora.activate`."""
+        lora.activate(self, *names)
 
-    def _prepare(self, targets: Mapping[str, Any], config: LoraConfig) -> Any:
-        from vertebra._lora import attach
-        from vertebra._lora.fingerprint import fingerprint
+    def disable_lora(self) -> None:
+        """Makes no adapter act; see `vertebra.lora.disable`."""
+        lora.disable(self)
 
-        attached = attach.prepare(targets, config)
-        sites = {path: adapter.site for path, adapter in attached.adapters.items()}
-        return replace(attached, base=fingerprint(self, sites))
+    def lora_rows(self, names: Sequence[str | Mapping[str, float] | None]) -> AbstractContextManager[None]:
+        """Makes, within a `with` block, another adapter act in each row of a batch; see `vertebra.lora.rows`."""
+        return lora.rows(self, names)
 
-    def _hold(self, targets: Mapping[str, Any], attached: Any) -> LoraReceipt:
-        from vertebra._lora import attach
+    def unload_lora(self, name: str | None = None) -> None:
+        """Gives an adapter up, or all; see `vertebra.lora.unload`."""
+        lora.unload(self, name)
 
-        attach.attach(self, targets, attached)
-        self._attached = attached
-        return attach.freeze(self, attached)
+    def merge_lora(self, *, reversible: bool = True) -> MergeReceipt:
+        """Makes the adapters that act part of the kernels; see `vertebra.lora.merge`."""
+        return lora.merge(self, reversible=reversible)
 
-    def _enable_planned_lora(self, plan: Mapping[str, Any]) -> None:
-        from vertebra._lora import attach
-        from vertebra._lora.targets import adaptable_layers
-        from vertebra._weights.naming import weight_names
+    def unmerge_lora(self) -> None:
+        """Takes a merge back; see `vertebra.lora.unmerge`."""
+        lora.unmerge(self)
 
-        layers, weights = adaptable_layers(self), weight_names(self)
-        targets = {path: layers[path] for path in plan["layers"]}
-        attached = attach.prepare(targets, LoraConfig(**plan["config"]))  # the base may have no values yet
-        self._hold(targets, replace(attached, base=plan["base"]))
-        attach.unfreeze(self, [weights[name] for name in plan["trained"]])
-
-    def _require_no_adapter(self) -> None:
-        if self._attached is not None:
-            raise LoraStateError("The backbone has a LoRA adapter already", "Load the preset anew for another one")
+    def merged_copy(self) -> Any:
+        """Returns a new backbone in floats with the adapters merged; see `vertebra.lora.merged_copy`."""
+        return lora.merged_copy(self)
 
 
 def _refuse_unknown(backbone_class: type, kwargs: Mapping[str, Any]) -> None:

@@ -320,6 +320,20 @@ class LoraConfigError(LoraError, ValueError):
         super().__init__(f"{place}: {field}={value!r}, expected {expected}. Correct the value and try again.")
 
 
+class AdapterNotFoundError(LoraError, FileNotFoundError):
+    """No adapter stands at a path."""
+
+    def __init__(self, path: object) -> None:
+        self.path = path
+        super().__init__(
+            f"No adapter at {str(path)!r}. Check the path: an adapter is a .safetensors or .lora.h5 file, or a folder "
+            "with an adapter_config.json."
+        )
+
+    def __str__(self) -> str:  # FileNotFoundError would print errno style
+        return str(self.args[0])
+
+
 class AdapterMismatchError(LoraError, ValueError):
     """An adapter's tensors are not those that the backbone can take."""
 

@@ -7,7 +7,7 @@ import a framework or a client library; its methods do that when they are called
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from vertebra.handles import PresetHandle
-    from vertebra.specs import Device, LoraConfig, PresetFile, TensorRule
+    from vertebra.specs import AdapterTensor, Device, PresetFile, TensorRule
 
 
 class PresetSource(ABC):
@@ -86,6 +86,10 @@ class Translation(ABC):
     def rules(self, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
         """Returns, for each weight of a backbone with these arguments, the tensor that holds it, without prefix."""
 
+    def numbered_layers(self, arguments: Mapping[str, Any]) -> Mapping[int, str]:
+        """Returns the path of each linear layer by its number in the format's adapter files, if these have numbers."""
+        return {}
+
     def current_name(self, tensor: str) -> str:
         """Returns the present name of a tensor that older files call otherwise."""
         return tensor
@@ -112,28 +116,107 @@ class LoraSite(ABC):
     def up(self, hidden: Any, matrix: Any) -> Any:
         """Applies a matrix of shape `(rank, out_features)`; the result has the shape of the layer's outputs."""
 
+    @abstractmethod
+    def matrix(self) -> Any:
+        """Returns the kernel as a float32 tensor of shape `(in_features, out_features)`; a quantised one as floats."""
+
+    @abstractmethod
+    def without_bias(self, outputs: Any) -> Any:
+        """Returns the layer's outputs before its bias was added."""
+
+    @abstractmethod
+    def multiply(self, outputs: Any, vector: Any) -> Any:
+        """Multiplies the layer's outputs with a vector of shape `(out_features,)`."""
+
+
+class LoraPart(ABC):
+    """What one layer is given by an adapter: the variables that a strategy created for it, and its settings.
+
+    The core makes parts, which are Keras layers; plugins do not subclass it.
+    """
+
+    rank: int
+    scale: float
+    """Factor of the low-rank path, from the strategy's `scale`."""
+    seed: int | None
+    """Seed of the initial values, another one for each layer."""
+    heads: int
+    """How many heads the layer's outputs are made of, where the layer or its architecture says so; else 1."""
+    options: Mapping[str, Any]
+    """The strategy's options, with defaults filled in."""
+    shared: Any
+    """What the strategy's `share` was given, with its variables; None if it shares nothing."""
+
+    @abstractmethod
+    def add_weight(self, *, name: str, shape: tuple[int, ...], initializer: Any, trainable: bool = True) -> Any:
+        """Creates a float32 variable, as `keras.layers.Layer.add_weight`; assign it to an attribute of that name."""
+
 
 class LoraStrategy(ABC):
-    """A way of adapting a layer: which variables are added, how they start, and what they add to the output."""
+    """A way of adapting a layer: which variables are added, how they start, and what they change.
+
+    A strategy whose change of the kernel is a product of two matrices defines `build` and `factors`. Another one
+    defines `delta` and `kernel_delta`, too. Strategies keep nothing in themselves.
+    """
 
     name: ClassVar[str]
+    options: ClassVar[Mapping[str, Any]] = {}
+    """What it takes beyond the settings that all have: names, with defaults."""
     peft_fields: ClassVar[Mapping[str, bool] | None] = None
     """Switches of PEFT's LoRA configuration that mean this strategy, or None if PEFT does not have it."""
+    is_low_rank: ClassVar[bool] = True
+    """Whether the kernel changes by the product of its factors and nothing else."""
+    per_head: ClassVar[bool] = False
+    """Whether its variables are those that Keras's own `enable_lora` gives layers with heads, as `.lora.h5` keeps them:
+    `a` of shape `(in, heads · rank)` and `b` of shape `(rank, out / heads)`."""
+
+    def scale(self, rank: int, alpha: float) -> float:
+        """Returns the factor of the low-rank path (Hu et al. 2021, arXiv:2106.09685, section 4.1)."""
+        return alpha / rank
+
+    def learning_rates(self, options: Mapping[str, Any]) -> Mapping[str, float]:
+        """Returns, by name of a variable, a factor of the learning rate; those not named train at the rate itself."""
+        return {}
+
+    def share(self, shared: Any, sites: Sequence[LoraSite], rank: int, seed: int | None) -> bool:
+        """Creates, with `shared.add_weight(...)`, variables that all layers of an adapter use; says whether it did."""
+        return False
 
     @abstractmethod
-    def build(self, adapter: Any, site: LoraSite, config: LoraConfig) -> None:
-        """Creates the variables, with `adapter.add_weight(...)`, so that the layer's output does not change yet."""
+    def build(self, part: Any, site: LoraSite) -> None:
+        """Creates the variables of one layer, so that its output does not change yet.
 
-    @abstractmethod
-    def delta(self, adapter: Any, site: LoraSite, config: LoraConfig, inputs: Any, training: bool) -> Any:
-        """Returns what is added to the layer's output before its activation."""
-
-    @abstractmethod
-    def tensors(self, site: LoraSite) -> Mapping[str, str]:
-        """Maps each tensor's name in an adapter file to the name of the variable whose transpose it holds.
-
-        File names follow PEFT: what comes after the module's name, such as `lora_A.weight`.
+        Initial values may depend on the kernel: give `initializer` a function of shape and dtype that asks
+        `site.matrix()`, which is not called where values are loaded.
         """
+
+    @abstractmethod
+    def factors(self, part: Any, site: LoraSite) -> tuple[Any, Any]:
+        """Returns tensors of shapes `(in, r)` and `(r, out)` whose product, scaled, is what the kernel changes by."""
+
+    def delta(self, part: Any, site: LoraSite, inputs: Any, outputs: Any) -> Any:
+        """Returns what is added to the layer's outputs before its activation.
+
+        Args:
+            part: The variables.
+            site: The layer.
+            inputs: What the layer was given, after the dropout of the low-rank path.
+            outputs: What the layer computed from its inputs, before its activation.
+        """
+        a, b = self.factors(part, site)
+        hidden = site.down(inputs, a)
+        return site.up(hidden if part.scale == 1 else hidden * part.scale, b)
+
+    def kernel_delta(self, part: Any, site: LoraSite) -> Any:
+        """Returns what merging adds to the kernel, as a tensor of shape `(in_features, out_features)`."""
+        import keras
+
+        a, b = self.factors(part, site)
+        return keras.ops.matmul(a, b) * part.scale
+
+    def tensors(self, site: LoraSite) -> Mapping[str, AdapterTensor]:
+        """Returns the tensors of PEFT's files by what they are called after the module's name, as `lora_A.weight`."""
+        return {}
 
 
 class Runtime(ABC):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from vertebra.errors import LoraConfigError
 
@@ -166,22 +166,35 @@ class LoraConfig:
     rank: int
     """Inner dimension of the low-rank product, at least 1."""
     alpha: float | None = None
-    """The low-rank path is scaled by `alpha / rank`. None means `rank`: a scale of 1, as in KerasHub."""
+    """Scale of the low-rank path before it is divided by the rank. None means `rank`: a scale of 1, as in KerasHub."""
     dropout: float = 0.0
     """Share of the inputs of the low-rank path that is dropped while training, in [0, 1)."""
     strategy: str = "lora"
     """Name of an installed LoRA strategy."""
     seed: int | None = None
     """Seed of the initial values, for runs that must repeat; None draws one."""
+    rank_pattern: Mapping[str, int] = field(default_factory=lambda: _NOTHING)
+    """Another rank for some of the adapted layers, by target: a name, path, glob or role. The last match wins."""
+    alpha_pattern: Mapping[str, float] = field(default_factory=lambda: _NOTHING)
+    """Another alpha for some of them, in the same way."""
+    options: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    """What the strategy takes beyond these, by name; it declares them with their defaults."""
 
     def __post_init__(self) -> None:
-        _require(self, "rank", isinstance(self.rank, int) and 1 <= self.rank <= 65_536, "an int from 1 to 65536")
+        _check_rank(self.rank, "rank")
         if self.alpha is not None:
-            finite = _is_number(self.alpha) and math.isfinite(self.alpha) and 0 < self.alpha <= 1e6
-            _require(self, "alpha", finite, "a finite number above 0 and up to 1e6")
-        _require(self, "dropout", _is_number(self.dropout) and 0 <= self.dropout < 1, "a number in [0, 1)")
-        _require(self, "strategy", isinstance(self.strategy, str), "the name of a strategy")
-        _require(self, "seed", self.seed is None or type(self.seed) is int, "an int or None")
+            _check_alpha(self.alpha, "alpha")
+        _require("dropout", self.dropout, _is_number(self.dropout) and 0 <= self.dropout < 1, "a number in [0, 1)")
+        _require("strategy", self.strategy, isinstance(self.strategy, str), "the name of a strategy")
+        _require("seed", self.seed, self.seed is None or type(self.seed) is int, "an int or None")
+        for name in ("rank_pattern", "alpha_pattern", "options"):
+            table = getattr(self, name)
+            keyed = isinstance(table, Mapping) and all(isinstance(key, str) for key in table)
+            _require(name, table, keyed, "a table with names as keys")
+        for target, rank in self.rank_pattern.items():
+            _check_rank(rank, f"rank_pattern[{target!r}]")
+        for target, alpha in self.alpha_pattern.items():
+            _check_alpha(alpha, f"alpha_pattern[{target!r}]")
 
     @property
     def scale(self) -> float:
@@ -190,24 +203,67 @@ class LoraConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterTensor:
+    """A tensor of a PEFT file: the transpose of a variable of a strategy."""
+
+    variable: str
+    """Name of the variable."""
+    axes: tuple[str, ...]
+    """What each axis of the variable counts: `in`, `rank` or `out`."""
+
+
+@dataclass(frozen=True, slots=True)
 class LoraReceipt:
-    """What attaching an adapter did."""
+    """What enabling or loading an adapter did; `print` it."""
 
     config: LoraConfig
     layers: tuple[str, ...]
     """Paths of the layers that were adapted."""
     parameters_added: int
+    """All variables of the adapter."""
     parameters_trained: int
     """All that is trainable now."""
     parameters_frozen: int
+    name: str = "default"
+    """Name of the adapter."""
+    trained: tuple[str, ...] = ()
+    """Base weights that train beside it, or that its file holds values for."""
+    unused: tuple[str, ...] = ()
+    """Tensors of its file for which the model has no place; only with `strict=False`."""
 
     def __str__(self) -> str:
         total = self.parameters_trained + self.parameters_frozen
         share = 100 * self.parameters_trained / max(total, 1)
-        return (
+        summary = (
             f"{self.config.strategy} of rank {self.config.rank}, scale {self.config.scale:g}, "
             f"on {len(self.layers)} layers: {self.parameters_added:,} parameters added, "
             f"{self.parameters_trained:,} trained ({share:.2f} %), {self.parameters_frozen:,} frozen"
+        )
+        beside = [f"trained beside it: {', '.join(self.trained)}"] if self.trained else []
+        left = [f"in the file and not used: {', '.join(self.unused)}"] if self.unused else []
+        return "\n".join([summary, *beside, *left])
+
+
+@dataclass(frozen=True, slots=True)
+class MergeReceipt:
+    """What merging adapters into the kernels did."""
+
+    adapters: tuple[str, ...]
+    """Names of the adapters that were merged."""
+    layers: tuple[str, ...]
+    """Paths of the layers whose kernels changed."""
+    largest_error: float
+    """Largest difference between a merged value and the exact sum: what the kernel's dtype rounds away."""
+    largest_value: float
+    """Largest absolute value of a merged kernel, to compare the error with."""
+    reversible: bool
+    """Whether `unmerge_lora` can take it back."""
+
+    def __str__(self) -> str:
+        back = "can be unmerged" if self.reversible else "cannot be unmerged"
+        return (
+            f"merged {', '.join(self.adapters)} into {len(self.layers)} kernels; rounding is at most "
+            f"{self.largest_error:.1e}, beside values up to {self.largest_value:.3g}; {back}"
         )
 
 
@@ -229,11 +285,20 @@ def _check_kinds(owner: str, kind: type, values: Iterable[object]) -> None:
             raise TypeError(f"{owner}: {value!r} stands where a {kind.__name__} is expected")
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _require(config: LoraConfig, name: str, valid: bool, expected: str) -> None:
-    value = getattr(config, name)
+def _check_rank(rank: object, name: str) -> None:
+    valid = isinstance(rank, int) and not isinstance(rank, bool) and 1 <= rank <= 65_536
+    _require(name, rank, valid, "an int from 1 to 65536")
+
+
+def _check_alpha(alpha: object, name: str) -> None:
+    valid = _is_number(alpha) and math.isfinite(alpha) and 0 < alpha <= 1e6
+    _require(name, alpha, valid, "a finite number above 0 and up to 1e6")
+
+
+def _require(name: str, value: object, valid: bool, expected: str) -> None:
     if not valid or isinstance(value, bool):
         raise LoraConfigError("LoRA settings", name, value, expected)

@@ -51,6 +51,22 @@ class BertKerasHub(Translation):
                 rules |= _pair(f"{ours}/{name}", f"{theirs}/_{name}", "gamma", "beta")
         return rules
 
+    def numbered_layers(self, arguments: Mapping[str, Any]) -> dict[int, str]:
+        """Embeddings and their norm come first; a layer counts itself, then what is in it, the last first."""
+        count = arguments["num_layers"]
+        numbers = {4 + 10 * count: "pooled_dense"}
+        for i in range(count):
+            layer, first = f"transformer_layer_{i}", 4 + 10 * i
+            numbers |= {
+                first + 1: f"{layer}/feedforward_output_dense",
+                first + 2: f"{layer}/feedforward_intermediate_dense",
+                first + 6: f"{layer}/self_attention/attention_output",
+                first + 7: f"{layer}/self_attention/value",
+                first + 8: f"{layer}/self_attention/key",
+                first + 9: f"{layer}/self_attention/query",
+            }
+        return numbers
+
 
 def _attention(ours: str, theirs: str, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
     """KerasHub's projections keep the heads as an axis of their own."""

@@ -67,6 +67,18 @@ class GemmaKerasHub(Translation):
                 rules[f"{ours}/ffw_{name}/kernel"] = TensorRule(f"{theirs}/{part}/vars/0")
         return rules
 
+    def numbered_layers(self, arguments: Mapping[str, Any]) -> dict[int, str]:
+        """The embedding comes first; a layer counts itself, then what is in it, the last first."""
+        after = bool(arguments["use_post_ffw_norm"])
+        inside = 11 + after + bool(arguments["use_post_attention_norm"])
+        numbers = {}
+        for i in range(arguments["num_layers"]):
+            layer, first = f"decoder_block_{i}", 1 + inside * i
+            names = ("attention_output", "value", "key", "query")
+            numbers |= {first + 1 + n: f"{layer}/ffw_{name}" for n, name in enumerate(("linear", "gating_2", "gating"))}
+            numbers |= {first + 6 + after + n: f"{layer}/attention/{name}" for n, name in enumerate(names)}
+        return numbers
+
 
 def _attention(ours: str, theirs: str, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
     """KerasHub's kernels have three axes: heads come first, and the last two are those of the product."""

@@ -58,6 +58,21 @@ class GPT2KerasHub(Translation):
             }
         return rules
 
+    def numbered_layers(self, arguments: Mapping[str, Any]) -> dict[int, str]:
+        """Both embeddings come first; a layer counts itself, then what is in it, the last first."""
+        numbers = {}
+        for i in range(arguments["num_layers"]):
+            layer, first = f"transformer_layer_{i}", 2 + 10 * i
+            numbers |= {
+                first + 2: f"{layer}/feedforward_output_dense",
+                first + 3: f"{layer}/feedforward_intermediate_dense",
+                first + 6: f"{layer}/self_attention/attention_output",
+                first + 7: f"{layer}/self_attention/value",
+                first + 8: f"{layer}/self_attention/key",
+                first + 9: f"{layer}/self_attention/query",
+            }
+        return numbers
+
 
 def _dense(
     ours: str, theirs: str, kernel: tuple[int, ...] | None = None, bias: tuple[int, ...] | None = None

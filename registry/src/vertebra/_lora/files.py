@@ -1,37 +1,35 @@
-"""Adapter files: a PEFT folder, or the same tensors in one safetensors file that also carries the settings.
+"""Adapter files: reading whichever form stands there, writing the one that a name asks for.
 
-Tensors have PEFT's names, `base_model.model.<module>.lora_A.weight`. Whatever else was made trainable is in the file
-under the name of its tensor in a transformers checkpoint, or of its layer where the architecture has no such name.
+The short form is one safetensors file: the variables of the adapter, and the base weights that are its own, under the
+names they have in the model, with the plan as metadata. PEFT's folders and KerasHub's `.lora.h5` are others' forms.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import keras
-
 from vertebra._atomic import destination, replacing_file, replacing_folder
-from vertebra._documents import dump_json, parse_json, read_json
-from vertebra._lora.attach import Attached
-from vertebra._lora.naming import AdapterNames
-from vertebra._lora.peft import CONFIG, TENSORS, config_from_peft, config_to_peft
-from vertebra._weights.naming import weight_names
-from vertebra._weights.safetensors import MappedTensors, layout_of, write_tensors
-from vertebra.errors import AdapterMismatchError, LoraConfigError, PresetNotFoundError, PresetSaveError
-from vertebra.specs import LoraConfig
+from vertebra._documents import parse_json
+from vertebra._lora.parts import SHARED, Values
+from vertebra._lora.plan import AdapterPlan, plan_as_data, plan_from_data
+from vertebra._weights.safetensors import Header, MappedTensors, layout_of, open_header, write_tensors
+from vertebra.errors import AdapterNotFoundError, LoraConfigError, PresetSaveError
 
 if TYPE_CHECKING:
     import numpy as np
 
-PREFIX = "base_model.model."
+SUFFIX = ".safetensors"
+KERASHUB_SUFFIX = ".lora.h5"
 _SETTINGS = "vertebra.adapter"
 _BASE = "vertebra.base"
-_ADAPTER = ".lora_"
+_MODEL = "vertebra.model"
+_PART = "/lora/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,125 +37,150 @@ class AdapterFile:
     """An adapter as it stands on disk."""
 
     path: Path
-    config: LoraConfig
-    base: str | None
+    plan: AdapterPlan
+    values: Values
+    """Values of its variables."""
+    base: str | None = None
     """Fingerprint of the base weights it was trained on, if the file knows it."""
-    adapters: dict[str, dict[str, np.ndarray[Any, Any]]]
-    """Tensors of each adapted layer, by path of the layer and name in the file."""
-    others: dict[str, np.ndarray[Any, Any]]
+    beside: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
     """Values of base weights that were trained, by weight."""
+    unused: tuple[str, ...] = ()
+    """Tensors for which the model has no layer."""
 
 
-def save_adapter(backbone: Any, attached: Attached, filepath: str | Path) -> None:
-    """Writes an adapter; `Backbone.save_lora_weights` documents it."""
-    target = destination(filepath)
-    names = AdapterNames(backbone)
-    arrays = _collect(backbone, attached, names)
-    settings = json.dumps({name: getattr(attached.config, name) for name in LoraConfig.__slots__})
-    metadata = {"format": "pt", _SETTINGS: settings, _BASE: attached.base or ""}
-    if target.suffix == ".safetensors":
-        with replacing_file(target) as stage:
-            _write(stage, arrays, metadata)
-    elif target.suffix in (".h5", ".bin", ".pt"):
-        raise PresetSaveError(
-            target, f"{target.suffix} adapters are not written", "Name a .safetensors file or a folder"
-        )
-    else:
-        _check_folder(target)
-        with replacing_folder(target) as stage:
-            _write(stage / TENSORS, arrays, metadata)
-            (stage / CONFIG).write_bytes(dump_json(config_to_peft(backbone, attached, names)))
-
-
-def read_adapter(backbone: Any, filepath: str | Path) -> AdapterFile:
-    """Reads an adapter and finds the layer of each tensor; nothing in it is imported, resolved or run.
+def read_adapter(model: Any, filepath: str | Path) -> AdapterFile:
+    """Reads an adapter for a model; nothing in it is imported, resolved or run.
 
     Raises:
-        PresetNotFoundError: nothing is there.
+        AdapterNotFoundError: nothing is there.
         WeightsFileError: the file is unsound.
         LoraConfigError: a setting is out of range or unknown.
-        AdapterMismatchError: a tensor belongs to no layer of the backbone.
+        AdapterMismatchError: it holds no adapter.
+    """
+    path = existing(filepath)
+    if path.is_dir():
+        from vertebra._lora.peft import read_peft
+
+        return read_peft(model, path)
+    if path.name.endswith(".h5"):
+        from vertebra._lora.kerashub import read_kerashub
+
+        return read_kerashub(model, path)
+    return _read_short(path)
+
+
+def write_adapter(model: Any, filepath: str | Path, plan: AdapterPlan, content: AdapterContent) -> None:
+    """Writes an adapter in the form that the path's name asks for.
+
+    Raises:
+        PresetSaveError: it cannot be written; what stood there is unchanged.
+        LoraConfigError: the form cannot hold the adapter.
+    """
+    target = destination(filepath)
+    if target.name.endswith(KERASHUB_SUFFIX):
+        from vertebra._lora.kerashub import write_kerashub
+
+        with replacing_file(target) as stage:
+            write_kerashub(model, stage, plan, content)
+    elif target.suffix == SUFFIX:
+        with replacing_file(target) as stage:
+            _write_short(model, stage, plan, content)
+    elif target.suffix in (".h5", ".bin", ".pt", ".ckpt"):
+        remedy = f"Name a {SUFFIX} file, a {KERASHUB_SUFFIX} file, or a folder"
+        raise PresetSaveError(target, f"adapters are not written as {target.suffix}", remedy)
+    else:
+        from vertebra._lora.peft import FILES, write_peft
+
+        _check_folder(target, FILES)
+        with replacing_folder(target) as stage:
+            write_peft(model, stage, plan, content)
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterContent:
+    """What of an adapter goes into a file beside its plan."""
+
+    values: Values
+    base: str | None
+    beside: dict[str, np.ndarray[Any, Any]]
+
+
+def existing(filepath: str | Path) -> Path:
+    """Returns the path of an adapter.
+
+    Raises:
+        AdapterNotFoundError: nothing is there.
     """
     path = Path(os.path.expanduser(filepath))  # noqa: PTH111 (Path's raises for unknown users)
-    if os.path.isdir(path):  # noqa: PTH112 (Path's raises for names that are too long)
-        tensors = MappedTensors(path / TENSORS)
-        config = config_from_peft(path / CONFIG, read_json(path / CONFIG) if (path / CONFIG).is_file() else None)
-    elif os.path.isfile(path):  # noqa: PTH113 (as above)
-        tensors = MappedTensors(path)
-        config = _settings(path, tensors.header.metadata)
-    else:
-        raise PresetNotFoundError(filepath, "no adapter file or folder is there")
-    adapters, others = _sort(path, tensors, AdapterNames(backbone))
-    return AdapterFile(path, config, tensors.header.metadata.get(_BASE), adapters, others)
+    if not os.path.exists(path):  # noqa: PTH110 (Path's raises for names that are too long)
+        raise AdapterNotFoundError(filepath)
+    return path
 
 
-def _collect(backbone: Any, attached: Attached, names: AdapterNames) -> dict[str, tuple[Any, bool]]:
-    """Returns, for each tensor of the file, its variable and whether its axes are reversed there."""
-    arrays: dict[str, tuple[Any, bool]] = {}
-    held: set[int] = set()
-    for path, adapter in attached.adapters.items():
-        for tensor, variable in adapter.strategy.tensors(adapter.site).items():
-            arrays[f"{PREFIX}{names.module(path)}.{tensor}"] = (getattr(adapter, variable), True)
-            held.add(id(getattr(adapter, variable)))
-    for name, variable in weight_names(backbone).items():
-        if variable.trainable and id(variable) not in held:
-            rule = names.rule(name)
-            arrays[PREFIX + rule.tensor] = (variable, rule.transpose)
-    return arrays
+def short_header(path: Path) -> tuple[Header, AdapterPlan]:
+    """Reads what a file in the short form says of itself, without its values.
+
+    Raises:
+        WeightsFileError: the file is unsound.
+        LoraConfigError: it is not in the short form, or a setting is out of range.
+    """
+    header = open_header(path)
+    return header, _settings(path, header.metadata)
 
 
-def _write(path: Path, arrays: Mapping[str, tuple[Any, bool]], metadata: Mapping[str, str]) -> None:
-    layouts = {
-        name: layout_of(name, str(variable.dtype), tuple(reversed(variable.shape) if flip else variable.shape))
-        for name, (variable, flip) in arrays.items()
+def model_of(header: Header) -> str | None:
+    """Returns the name of the class that the adapter in a file was saved from."""
+    return header.metadata.get(_MODEL)
+
+
+def base_of(header: Header) -> str | None:
+    """Returns the fingerprint of the base that the adapter in a file was trained on."""
+    return header.metadata.get(_BASE) or None
+
+
+def _read_short(path: Path) -> AdapterFile:
+    tensors = MappedTensors(path)
+    plan = _settings(path, tensors.header.metadata)
+    values: Values = {}
+    beside = {}
+    for name in tensors.header.entries:
+        layer, inside, variable = name.rpartition(_PART)
+        if name.startswith(f"{SHARED}{_PART}") or (inside and layer in plan.layers):
+            values.setdefault(layer, {})[variable] = tensors.view(name)
+        else:
+            beside[name] = tensors.view(name)
+    return AdapterFile(path, plan, values, base_of(tensors.header), beside)
+
+
+def _write_short(model: Any, stage: Path, plan: AdapterPlan, content: AdapterContent) -> None:
+    arrays = {
+        f"{path}{_PART}{variable}": array for path, own in content.values.items() for variable, array in own.items()
     }
-    write_tensors(path, {name: _reader(*source) for name, source in arrays.items()}, layouts, metadata)
+    settings = json.dumps(plan_as_data(plan))
+    metadata = {"format": "pt", _SETTINGS: settings, _BASE: content.base or "", _MODEL: type(model).__name__}
+    write_arrays(stage, arrays | content.beside, metadata)
 
 
-def _reader(variable: Any, flip: bool) -> Callable[[], np.ndarray[Any, Any]]:
-    def read() -> np.ndarray[Any, Any]:
-        array: np.ndarray[Any, Any] = keras.ops.convert_to_numpy(variable.value)
-        return array.T if flip else array
-
-    return read
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]], metadata: Mapping[str, str]) -> None:
+    """Writes arrays as a safetensors file."""
+    layouts = {name: layout_of(name, array.dtype.name, array.shape) for name, array in arrays.items()}
+    write_tensors(path, {name: partial(_itself, array) for name, array in arrays.items()}, layouts, metadata)
 
 
-def _check_folder(target: Path) -> None:
-    if target.is_file():
-        raise PresetSaveError(target, "a file stands there", "Name a .safetensors file, or another folder")
-    if target.is_dir() and any(item.name not in (CONFIG, TENSORS, "README.md") for item in target.iterdir()):
-        raise PresetSaveError(target, "the folder holds other things", "Choose a new folder, or one with an adapter")
+def _itself(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return array
 
 
-def _settings(path: Path, metadata: Mapping[str, str]) -> LoraConfig:
+def _settings(path: Path, metadata: Mapping[str, str]) -> AdapterPlan:
     expected = "settings that save_lora_weights wrote; for PEFT's adapter_model.safetensors, pass its folder"
     if _SETTINGS not in metadata:
         raise LoraConfigError(path, _SETTINGS, None, expected)
-    fields = parse_json(
-        metadata[_SETTINGS].encode(), lambda problem: LoraConfigError(path, _SETTINGS, problem, expected)
-    )
-    if fields.keys() != set(LoraConfig.__slots__):
-        raise LoraConfigError(path, _SETTINGS, sorted(fields), f"the fields {', '.join(LoraConfig.__slots__)}")
-    return LoraConfig(**fields)
+    data = parse_json(metadata[_SETTINGS].encode(), lambda problem: LoraConfigError(path, _SETTINGS, problem, expected))
+    return plan_from_data(path, data)
 
 
-def _sort(path: Path, tensors: MappedTensors, names: AdapterNames) -> tuple[dict[str, Any], dict[str, Any]]:
-    adapters: dict[str, dict[str, Any]] = {}
-    others: dict[str, Any] = {}
-    unknown = []
-    for name in tensors.header.entries:
-        plain = name.removeprefix(PREFIX)
-        module, found, tensor = plain.partition(_ADAPTER)
-        layer = names.layer(module) if found else None
-        weight = None if found else names.weight(plain)
-        if layer is not None:
-            adapters.setdefault(layer, {})[f"lora_{tensor}"] = tensors.view(name)
-        elif weight is not None:
-            others[weight] = tensors.view(name).T if names.rule(weight).transpose else tensors.view(name)
-        else:
-            unknown.append(name)
-    if unknown:
-        raise AdapterMismatchError(path, "holds tensors for which the backbone has no layer", unknown)
-    if not adapters:
-        raise AdapterMismatchError(path, "holds no LoRA tensors")
-    return adapters, others
+def _check_folder(target: Path, own: tuple[str, ...]) -> None:
+    if target.is_file():
+        raise PresetSaveError(target, "a file stands there", f"Name a {SUFFIX} file, or another folder")
+    if target.is_dir() and any(item.name not in (*own, "README.md") for item in target.iterdir()):
+        raise PresetSaveError(target, "the folder holds other things", "Choose a new folder, or one with an adapter")

@@ -12,13 +12,21 @@ from vertebra.errors import LoraTargetError
 
 ALL_LINEAR = "all-linear"
 
+Roles = Mapping[str, Sequence[str]]
+
 
 def adaptable_layers(model: Any) -> dict[str, Any]:
     """Returns the layers of a model that adapters can be attached to, by path."""
     return {path: layer for path, layer in layer_paths(model).items() if is_adaptable(layer)}
 
 
-def find_targets(model: Any, targets: Sequence[str], roles: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def roles_of(model: Any) -> Roles:
+    """Returns the globs of each role that a model's architecture declares; a model of no plugin declares none."""
+    roles: Roles = getattr(model, "lora_roles", {})
+    return roles
+
+
+def find_targets(model: Any, targets: Sequence[str], roles: Roles) -> dict[str, Any]:
     """Finds the layers that targets mean.
 
     Args:
@@ -30,22 +38,20 @@ def find_targets(model: Any, targets: Sequence[str], roles: Mapping[str, Sequenc
     Raises:
         LoraTargetError: a target matches nothing that can be adapted.
     """
-    candidates = adaptable_layers(model)
-    names = {layer.name for layer in candidates.values()}
-    if isinstance(targets, str) or not targets:
-        raise LoraTargetError(targets, "expected a list of at least one target", names)
-    found: set[str] = set()
-    for target in targets:
-        if not isinstance(target, str):
-            raise LoraTargetError(target, "expected the name of a layer", names)
-        matched = _match(target, candidates, roles)
-        if not matched:
-            raise LoraTargetError(target, _problem(model, target, roles), names | set(roles) | {ALL_LINEAR})
-        found |= matched
-    return {path: layer for path, layer in candidates.items() if path in found}
+    return _find(model, targets, roles, adaptable_layers(model))
 
 
-def _match(target: str, candidates: Mapping[str, Any], roles: Mapping[str, Sequence[str]]) -> set[str]:
+def find_layers(model: Any, targets: Sequence[str], roles: Roles) -> dict[str, Any]:
+    """Finds layers of any kind, by the same targets.
+
+    Raises:
+        LoraTargetError: a target matches nothing.
+    """
+    return _find(model, targets, roles, layer_paths(model))
+
+
+def match(target: str, candidates: Mapping[str, Any], roles: Roles) -> set[str]:
+    """Returns the paths of the candidates that a target means."""
     if target == ALL_LINEAR:
         return {path for path, layer in candidates.items() if hasattr(layer, "kernel")}
     patterns = [
@@ -58,11 +64,26 @@ def _match(target: str, candidates: Mapping[str, Any], roles: Mapping[str, Seque
     }
 
 
-def _problem(model: Any, target: str, roles: Mapping[str, Sequence[str]]) -> str:
+def _find(model: Any, targets: Sequence[str], roles: Roles, candidates: Mapping[str, Any]) -> dict[str, Any]:
+    names = {layer.name for layer in candidates.values()}
+    if isinstance(targets, str) or not targets:
+        raise LoraTargetError(targets, "expected a list of at least one target", names)
+    found: set[str] = set()
+    for target in targets:
+        if not isinstance(target, str):
+            raise LoraTargetError(target, "expected the name of a layer", names)
+        matched = match(target, candidates, roles)
+        if not matched:
+            raise LoraTargetError(target, _problem(model, target, roles), names | set(roles) | {ALL_LINEAR})
+        found |= matched
+    return {path: layer for path, layer in candidates.items() if path in found}
+
+
+def _problem(model: Any, target: str, roles: Roles) -> str:
     """Says why a target matches no layer that can be adapted."""
     layers = layer_paths(model)
-    matched = _match(target, layers, roles)
+    matched = match(target, layers, roles)
     modes = {mode for path in matched if (mode := getattr(layers[path], "quantization_mode", None))}
     if modes:
-        return f"its layers are quantised as {', '.join(sorted(modes))}, and adapters go on layers of floats"
+        return f"its layers are quantised as {', '.join(sorted(modes))}, beside which no adapter can be put"
     return "it matches a layer that cannot be adapted" if matched else "it matches no layer"

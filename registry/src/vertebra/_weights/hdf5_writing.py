@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from vertebra._weights.writing import Tensors, split
 
 if TYPE_CHECKING:
     import h5py
+    import numpy as np
 
 
 def write_hdf5(tensors: Tensors, stage: Path, max_shard_size: float | None) -> None:
@@ -33,6 +34,15 @@ def write_hdf5(tensors: Tensors, stage: Path, max_shard_size: float | None) -> N
                 _write_dataset(file, entry, tensors)
     if len(shards) > 1:
         (stage / HDF5_INDEX).write_bytes(dump_json(_index(names, shards)))
+
+
+def write_datasets(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    """Writes some arrays as one file."""
+    import h5py
+
+    with _disk_errors(), h5py.File(path, "w", alignment_threshold=1, alignment_interval=ALIGNMENT) as file:
+        for name, array in arrays.items():
+            file.create_dataset(name, data=array)
 
 
 @contextlib.contextmanager

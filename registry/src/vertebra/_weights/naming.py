@@ -42,6 +42,8 @@ def children(layer: Any) -> list[Any]:
 
 def _walk(layer: Any, prefix: str, found: dict[str, Any], seen: set[int]) -> None:
     for child in children(layer):
+        if getattr(child, "holds_state", False):
+            continue  # no file keeps it
         if id(child) not in seen:  # a shared layer has the name of the first place that holds it
             seen.add(id(child))
             path = f"{prefix}{child.name}"

@@ -1,0 +1,1 @@
+"""LoRA variants for Vertebra."""

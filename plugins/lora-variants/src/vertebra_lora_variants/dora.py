@@ -1,0 +1,60 @@
+"""DoRA (Liu et al. 2024, arXiv:2402.09353): the kernel's columns have a direction, from LoRA, and a trained length."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from vertebra import AdapterTensor, LoraSite, LoraStrategy, low_rank
+
+
+class Dora(LoraStrategy):
+    """`y = m / ‖W + s B A‖ · (W x + s B A x)`, with one length `m` for each output (the paper's equation 5).
+
+    The norm is a constant to the gradient, as the paper's section 4.3 proposes; so it costs time and no memory.
+    """
+
+    name = "dora"
+    peft_fields: ClassVar[Mapping[str, bool] | None] = {"use_dora": True}
+    is_low_rank = False
+
+    def build(self, part: Any, site: LoraSite) -> None:
+        low_rank.build(part, site)
+        start = lambda *_, **__: _norm(site.matrix())  # noqa: E731 (not asked for where values are loaded)
+        part.magnitude = part.add_weight(name="magnitude", shape=(site.out_features,), initializer=start)
+
+    def factors(self, part: Any, site: LoraSite) -> tuple[Any, Any]:
+        return part.a, part.b
+
+    def delta(self, part: Any, site: LoraSite, inputs: Any, outputs: Any) -> Any:
+        from keras import ops
+
+        ratio = ops.cast(_ratio(part, site), outputs.dtype)
+        path = site.up(site.down(inputs, part.a) * part.scale, part.b)
+        return site.multiply(site.without_bias(outputs), ratio - 1) + site.multiply(path, ratio)
+
+    def kernel_delta(self, part: Any, site: LoraSite) -> Any:
+        kernel = site.matrix()
+        return (kernel + _product(part)) * _ratio(part, site) - kernel
+
+    def tensors(self, site: LoraSite) -> Mapping[str, AdapterTensor]:
+        vector = "lora_magnitude_vector"
+        return {**low_rank.tensors(site), vector: AdapterTensor("magnitude", ("out",))}
+
+
+def _ratio(part: Any, site: LoraSite) -> Any:
+    from keras import ops
+
+    return ops.cast(part.magnitude, "float32") / ops.stop_gradient(_norm(site.matrix() + _product(part)))
+
+
+def _product(part: Any) -> Any:
+    from keras import ops
+
+    return ops.cast(ops.matmul(part.a, part.b), "float32") * part.scale
+
+
+def _norm(matrix: Any) -> Any:
+    from keras import ops
+
+    return ops.sqrt(ops.sum(ops.square(matrix), axis=0))

@@ -1,0 +1,30 @@
+"""LoRA+ (Hayou et al. 2024, arXiv:2402.12354): `b` trains at a higher rate than `a`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from vertebra import AdapterTensor, LoraSite, LoraStrategy, low_rank
+
+
+class LoraPlus(LoraStrategy):
+    """Plain LoRA whose optimiser is told of two rates: `vertebra.lora.learning_rates`, or `parameter_groups`.
+
+    Option `ratio`: the rate of `b` divided by that of `a`; 16 is what the paper's section 5 finds to do well.
+    """
+
+    name = "lora_plus"
+    options: ClassVar[Mapping[str, Any]] = {"ratio": 16.0}
+
+    def learning_rates(self, options: Mapping[str, Any]) -> Mapping[str, float]:
+        return {"b": float(options["ratio"])}
+
+    def build(self, part: Any, site: LoraSite) -> None:
+        low_rank.build(part, site)
+
+    def factors(self, part: Any, site: LoraSite) -> tuple[Any, Any]:
+        return part.a, part.b
+
+    def tensors(self, site: LoraSite) -> Mapping[str, AdapterTensor]:
+        return low_rank.tensors(site)

@@ -1,0 +1,74 @@
+"""PiSSA (Meng et al. 2024, arXiv:2404.02948): training starts from the kernel's own largest singular vectors."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from vertebra import LoraSite, LoraStrategy
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_EXTRA = 10
+"""Columns beyond the rank that the search for singular vectors keeps (Halko et al. 2011, arXiv:0909.4061, 4.2)."""
+
+
+class Pissa(LoraStrategy):
+    """`y = W x + s (A B − A₀ B₀) x`, where `s A₀ B₀` is what the kernel's `rank` largest singular values make of it.
+
+    The paper takes that part off the kernel instead, which computes the same; here the base weights stay as they are.
+    Written for PEFT, it is plain LoRA of twice the rank. Option `iterations`: how often the search for the singular
+    vectors is refined.
+    """
+
+    name = "pissa"
+    options: ClassVar[dict[str, Any]] = {"iterations": 4}
+
+    def build(self, part: Any, site: LoraSite) -> None:
+        start = _Start(part, site)
+        rows, columns = (site.in_features, part.rank), (part.rank, site.out_features)
+        part.a = part.add_weight(name="a", shape=rows, initializer=lambda *_, **__: start.pair[0])
+        part.b = part.add_weight(name="b", shape=columns, initializer=lambda *_, **__: start.pair[1])
+        part.a0 = part.add_weight(name="a0", shape=rows, initializer=lambda *_, **__: start.pair[0], trainable=False)
+        part.b0 = part.add_weight(name="b0", shape=columns, initializer=lambda *_, **__: start.pair[1], trainable=False)
+
+    def factors(self, part: Any, site: LoraSite) -> tuple[Any, Any]:
+        from keras import ops
+
+        return ops.concatenate([part.a, part.a0], axis=1), ops.concatenate([part.b, -part.b0], axis=0)
+
+    def delta(self, part: Any, site: LoraSite, inputs: Any, outputs: Any) -> Any:
+        # Each product by itself, so that the two are equal to the last bit before training.
+        trained, start = (site.up(site.down(inputs, a), b) for a, b in ((part.a, part.b), (part.a0, part.b0)))
+        return (trained - start) * part.scale
+
+
+class _Start:
+    """The largest singular values and vectors of a kernel, as two matrices; computed once, if at all."""
+
+    def __init__(self, part: Any, site: LoraSite) -> None:
+        self._part, self._site = part, site
+
+    @cached_property
+    def pair(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        import keras
+        import numpy as np
+
+        kernel = keras.ops.convert_to_numpy(self._site.matrix())
+        rank = self._part.rank
+        u, s, v = _largest(kernel, rank, self._part.options["iterations"], self._part.seed)
+        root = np.sqrt(s / self._part.scale)
+        return (u * root).astype("float32"), (root[:, None] * v).astype("float32")
+
+
+def _largest(kernel: Any, rank: int, iterations: int, seed: int | None) -> tuple[Any, Any, Any]:
+    """Returns the singular value decomposition up to a rank, by a randomised search (Halko et al., algorithm 4.4)."""
+    import numpy as np
+
+    width = min(rank + _EXTRA, *kernel.shape)
+    basis = np.linalg.qr(kernel @ np.random.default_rng(seed).normal(size=(kernel.shape[1], width)))[0]
+    for _ in range(iterations):
+        basis = np.linalg.qr(kernel @ np.linalg.qr(kernel.T @ basis)[0])[0]
+    u, s, v = np.linalg.svd(basis.T @ kernel, full_matrices=False)
+    return basis @ u[:, :rank], s[:rank], v[:rank]

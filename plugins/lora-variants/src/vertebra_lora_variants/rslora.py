@@ -1,0 +1,27 @@
+"""rsLoRA (Kalajdzievski 2023, arXiv:2312.03732): the path is scaled by `alpha / √rank`, so that high ranks train."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from vertebra import AdapterTensor, LoraSite, LoraStrategy, low_rank
+
+
+class RsLora(LoraStrategy):
+    """Plain LoRA with another scale (the paper's theorem 3.2)."""
+
+    name = "rslora"
+    peft_fields: ClassVar[Mapping[str, bool] | None] = {"use_rslora": True}
+
+    def scale(self, rank: int, alpha: float) -> float:
+        return float(alpha / rank**0.5)
+
+    def build(self, part: Any, site: LoraSite) -> None:
+        low_rank.build(part, site)
+
+    def factors(self, part: Any, site: LoraSite) -> tuple[Any, Any]:
+        return part.a, part.b
+
+    def tensors(self, site: LoraSite) -> Mapping[str, AdapterTensor]:
+        return low_rank.tensors(site)

@@ -1,0 +1,43 @@
+"""VeRA (Kopiczko et al. 2023, arXiv:2310.11454): random matrices for all layers, trained vectors for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from vertebra import LoraSite, LoraStrategy
+
+
+class Vera(LoraStrategy):
+    """`y = W x + Λ_b B Λ_d A x` (the paper's equation 2); layers of other sizes take the first rows and columns.
+
+    Option `d_initial`: what the vector on the side of the rank starts from, as in the paper's section 3.2.
+    """
+
+    name = "vera"
+    options: ClassVar[Mapping[str, Any]] = {"d_initial": 0.1}
+
+    def scale(self, rank: int, alpha: float) -> float:
+        return 1.0
+
+    def share(self, shared: Any, sites: Sequence[LoraSite], rank: int, seed: int | None) -> bool:
+        import keras
+
+        rows, columns = max(site.in_features for site in sites), max(site.out_features for site in sites)
+        # Two initialisers: one that is used twice would draw the same numbers.
+        starts = [keras.initializers.HeUniform(seed=None if seed is None else (seed + i) % 2**31) for i in range(2)]
+        shared.a = shared.add_weight(name="a", shape=(rows, rank), initializer=starts[0], trainable=False)
+        shared.b = shared.add_weight(name="b", shape=(rank, columns), initializer=starts[1], trainable=False)
+        return True
+
+    def build(self, part: Any, site: LoraSite) -> None:
+        import keras
+
+        start = keras.initializers.Constant(part.options["d_initial"])
+        part.d = part.add_weight(name="d", shape=(part.rank,), initializer=start)
+        part.b = part.add_weight(name="b", shape=(site.out_features,), initializer="zeros")
+
+    def factors(self, part: Any, site: LoraSite) -> tuple[Any, Any]:
+        a = part.shared.a[: site.in_features, : part.rank]
+        b = part.shared.b[: part.rank, : site.out_features]
+        return a * part.d, b * part.b

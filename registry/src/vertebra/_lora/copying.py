@@ -1,0 +1,29 @@
+"""Merged copies: a new backbone in floats, from one that may be quantised and have adapters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from vertebra._lora.adapters import adapters_of
+from vertebra._lora.merging import changed_kernels
+from vertebra._lora.sites import is_adaptable, site_of
+from vertebra._weights.naming import layer_paths, weight_names
+
+
+def merged_copy(backbone: Any) -> Any:
+    """Returns the copy; `vertebra.lora.merged_copy` documents it."""
+    config = {name: value for name, value in backbone.constructor_config().items() if name != "quantized"}
+    copy = type(backbone).from_config(config)
+    adapters = adapters_of(backbone)
+    kernels = changed_kernels(adapters) if adapters is not None and adapters.merged is None else {}
+    values, layers, copied = weight_names(backbone), layer_paths(backbone), layer_paths(copy)
+    for name, weight in weight_names(copy).items():
+        path = name.rpartition("/")[0]
+        if is_adaptable(copied[path]) and site_of(copied[path]).variable is weight:
+            matrix = kernels[path].astype("float32") if path in kernels else site_of(layers[path]).matrix()
+            site_of(copied[path]).replace(matrix)
+        else:
+            weight.assign(keras.ops.cast(values[name].value, weight.dtype))
+    return copy

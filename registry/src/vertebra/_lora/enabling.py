@@ -1,0 +1,200 @@
+"""Enabling and loading: a new adapter of a model, from settings or from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from vertebra._lora.adapters import Adapter, Adapters, adapters_of
+from vertebra._lora.files import AdapterFile
+from vertebra._lora.fingerprint import fingerprint
+from vertebra._lora.naming import KerasHubNames
+from vertebra._lora.parts import PartSet, Values, build_parts
+from vertebra._lora.plan import AdapterPlan, plan_from_data, plan_layers, with_heads
+from vertebra._lora.sites import site_of
+from vertebra._lora.targets import adaptable_layers, find_targets, roles_of
+from vertebra._lora.training import weights_to_train
+from vertebra._weights.abstract import abstract_build
+from vertebra._weights.naming import weight_names
+from vertebra.errors import (
+    AdapterBaseError,
+    AdapterMismatchError,
+    LoraStateError,
+    LoraTargetError,
+)
+from vertebra.specs import LoraConfig, LoraReceipt
+
+DEFAULT = "default"
+
+
+def enable(
+    model: Any, config: LoraConfig, targets: Sequence[str] | None, name: str, bias: str, train: Sequence[str]
+) -> LoraReceipt:
+    """Gives a model a new adapter that starts from the strategy's initial values, and makes it act."""
+    adapters = adapters_of(model) or Adapters(model)
+    _check_name(adapters, name)
+    roles, candidates = roles_of(model), adaptable_layers(model)
+    layers = find_targets(model, _targets(model, targets, candidates), roles)
+    sites = {path: _site(path, layer) for path, layer in layers.items()}
+    plan = _with_heads_of(model, plan_layers(config, sites, layers, roles))
+    beside = weights_to_train(model, layers, bias, train, roles)
+    adapter = Adapter(name, plan, fingerprint(sites), None, _values(model, beside))
+    adapters.add(adapter, build_parts(plan, sites, 0))
+    return adapters.receipt(name)
+
+
+def enable_planned(model: Any, data: Mapping[str, Any]) -> None:
+    """Gives a model the adapter that its config describes; the values are for the caller to fill in."""
+    place = f"config of {type(model).__name__}"
+    facts = dict(data)
+    base, name, trained = (facts.pop(key, None) for key in ("base", "name", "trained"))
+    plan = plan_from_data(place, facts)
+    adapters = Adapters(model)
+    sites = _sites_of(place, adapters, plan)
+    adapters.add(Adapter(name or DEFAULT, plan, base, None), build_parts(plan, sites, 0))
+    from vertebra._lora.training import unfreeze
+
+    weights = weight_names(model)
+    unfreeze(model, [weights[weight] for weight in trained or ()])
+
+
+def load(model: Any, file: AdapterFile, name: str | None, check_base: bool, strict: bool) -> LoraReceipt:
+    """Gives a model the adapter of a file, or one that it has the values of a file, and makes it act."""
+    if file.unused and strict:
+        raise AdapterMismatchError(file.path, "holds tensors for which the model has no layer", file.unused)
+    adapters = adapters_of(model) or Adapters(model)
+    adapters.require_unmerged()
+    plan = _with_heads_of(model, file.plan)
+    sites = _sites_of(file.path, adapters, plan)
+    base = fingerprint(sites)
+    if check_base and file.base is not None and file.base != base:
+        raise AdapterBaseError(file.path, file.base, base)
+    with abstract_build():
+        parts = build_parts(plan, sites, 0)
+    values = _checked(file, parts)
+    _check_beside(file, model)
+    adapter = Adapter(name or DEFAULT, plan, file.base or base, values, dict(file.beside))
+    if adapter.name in adapters.known:
+        _replace(adapters, adapter, file)
+    else:
+        adapters.add(adapter, parts)
+    return adapters.receipt(adapter.name, file.unused)
+
+
+def _check_name(adapters: Adapters, name: str) -> None:
+    adapters.require_unmerged()
+    if name in adapters.known:
+        problem = f"The model has an adapter named {name!r} already"
+        raise LoraStateError(problem, "Unload it with unload_lora, or give the new one another name=")
+
+
+def _targets(model: Any, targets: Sequence[str] | None, candidates: Mapping[str, Any]) -> Sequence[str]:
+    if targets is not None:
+        return targets
+    default = getattr(model, "default_lora_layer_names", None)
+    if default is None:
+        problem = "expected a list of targets: only architectures of plugins have targets of their own"
+        raise LoraTargetError(None, problem, {layer.name for layer in candidates.values()})
+    names: Sequence[str] = default()
+    return names
+
+
+def _site(path: str, layer: Any) -> Any:
+    try:
+        return site_of(layer)
+    except ValueError as error:
+        raise LoraTargetError(path, str(error), []) from error
+
+
+def _with_heads_of(model: Any, plan: AdapterPlan) -> AdapterPlan:
+    """Dense layers of backbones that have heads in KerasHub are adapted by these, where the strategy goes by heads."""
+    if not plan.strategy.per_head:
+        return with_heads(plan, dict.fromkeys(plan.layers, 1))
+    names = KerasHubNames(model)
+    if names.translation is None:
+        return plan
+    layers = adaptable_layers(model)
+    found = {path: names.heads(path, site_of(layers[path]).out_features) for path in plan.layers if path in layers}
+    return with_heads(plan, found)
+
+
+def _sites_of(place: object, adapters: Adapters, plan: AdapterPlan) -> dict[str, Any]:
+    layers = adaptable_layers(adapters.model)
+    strangers = sorted(plan.layers.keys() - layers.keys())
+    if strangers:
+        raise AdapterMismatchError(place, "adapts layers that the model does not have, or that take none", strangers)
+    return {path: _site(path, layers[path]) for path in plan.layers}
+
+
+def _checked(file: AdapterFile, parts: PartSet) -> Values:
+    """Returns the file's values, after comparing them with the variables that they are for."""
+    needed = {(path, name): variable for path, own in parts.variables().items() for name, variable in own.items()}
+    found = {(path, name): array for path, own in file.values.items() for name, array in own.items()}
+    wrong = [f"{path}: {name}" for path, name in needed.keys() ^ found.keys()]
+    if wrong:
+        raise AdapterMismatchError(file.path, "lacks tensors, or holds unknown ones", sorted(wrong))
+    for (path, name), array in found.items():
+        shape = tuple(needed[path, name].shape)
+        if array.shape != shape or "float" not in array.dtype.name:
+            wrong.append(f"{path}: {name} is {array.dtype} {array.shape}, needed {shape}")
+    if wrong:
+        raise AdapterMismatchError(file.path, "holds tensors of another shape", wrong)
+    if not all(_finite(array) for array in found.values()):
+        raise AdapterMismatchError(file.path, "holds values that are no finite numbers")
+    return file.values
+
+
+def _finite(array: np.ndarray[Any, Any]) -> bool:
+    return bool(np.isfinite(array if array.dtype.kind == "f" else array.astype("float32")).all())
+
+
+def _check_beside(file: AdapterFile, model: Any) -> None:
+    weights = weight_names(model)
+    unknown = [name for name in file.beside if name not in weights]
+    if unknown:
+        raise AdapterMismatchError(file.path, "holds base weights that the model does not have", unknown)
+    wrong = [
+        f"{name} is {array.dtype} {array.shape}, needed {tuple(weights[name].shape)}"
+        for name, array in file.beside.items()
+        if array.shape != tuple(weights[name].shape) or "float" not in array.dtype.name
+    ]
+    if wrong:
+        raise AdapterMismatchError(file.path, "holds base weights of another shape", wrong)
+
+
+def _replace(adapters: Adapters, adapter: Adapter, file: AdapterFile) -> None:
+    """Gives an adapter that the model has the values of a file, as after `enable_lora` with the same settings."""
+    have = adapters.known[adapter.name]
+    if _same(have.plan).key() != _same(adapter.plan).key():
+        problem = f"The model has {_describe(have.plan)} named {adapter.name!r}, and {str(file.path)!r} holds"
+        raise LoraStateError(
+            f"{problem} {_describe(adapter.plan)}; the layers, too, must be the same",
+            "Unload the one it has, or load the other with another name=",
+        )
+    kept = sorted(adapters.beside_of(adapter.name).keys() - adapter.beside.keys())
+    if kept:
+        raise LoraStateError(
+            f"The model has weights that train beside its adapter ({', '.join(kept)}), and {str(file.path)!r} "
+            "holds no values for them",
+            "Unload the one it has, or load the other with another name=",
+        )
+    adapters.exchange(adapter)
+
+
+def _same(plan: AdapterPlan) -> AdapterPlan:
+    """Dropout is for whoever trains, and may differ."""
+    return replace(plan, config=replace(plan.config, dropout=0.0))
+
+
+def _describe(plan: AdapterPlan) -> str:
+    config = plan.config
+    return f"{config.strategy} of rank {config.rank} and scale {config.scale:g} on {len(plan.layers)} layers"
+
+
+def _values(model: Any, names: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:
+    weights = weight_names(model) if names else {}
+    return {name: np.array(keras.ops.convert_to_numpy(weights[name].value), copy=True) for name in names}

@@ -1,0 +1,97 @@
+"""Merging: adapters that act become part of the kernels, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from vertebra._lora.adapters import Adapters
+from vertebra._lora.sites import site_of
+from vertebra._weights.naming import weight_names
+from vertebra.errors import LoraStateError
+from vertebra.specs import MergeReceipt
+
+Array = np.ndarray[Any, Any]
+
+
+def merge(adapters: Adapters, reversible: bool) -> MergeReceipt:
+    """Adds what the adapters that act change to the kernels, and takes their parts off."""
+    adapters.require_unmerged()
+    _check(adapters)
+    sums = _sums(adapters)
+    beside = {weight: value for name in adapters.active for weight, value in adapters.beside_of(name).items()}
+    names, weights = adapters.active, weight_names(adapters.model)
+    sites = {path: site_of(adapters.layers[path]) for path in sums}
+    adapters.unmount()
+    changed = [site.variable for site in sites.values()] + [weights[weight] for weight in beside]
+    originals = [(variable, _array(variable).copy()) for variable in changed] if reversible else []
+    errors = {}
+    for path, (exact, largest) in sums.items():
+        sites[path].replace(exact.astype("float32"))
+        errors[path] = float(np.abs(_matrix(sites[path]) - exact).max()), largest
+    for weight, value in beside.items():
+        weights[weight].assign(keras.ops.convert_to_tensor(value, dtype=weights[weight].dtype))
+    if reversible:
+        adapters.merged = originals
+    else:
+        adapters.forget()
+    worst, largest = (max(pair[i] for pair in errors.values()) for i in (0, 1))
+    return MergeReceipt(names, tuple(sums), worst, largest, reversible)
+
+
+def unmerge(adapters: Adapters) -> None:
+    """Gives the kernels the values they had before merging, to the bit, and puts the parts back."""
+    if adapters.merged is None:
+        raise LoraStateError("No adapter is merged", "Call merge_lora() first")
+    for variable, value in adapters.merged:
+        variable.assign(keras.ops.convert_to_tensor(value, dtype=variable.dtype))
+    adapters.merged = None
+    adapters.mount_again()
+
+
+def changed_kernels(adapters: Adapters) -> dict[str, Array]:
+    """Returns what each kernel would be after merging, of shape `(in_features, out_features)`, in float64."""
+    _check_rows(adapters)
+    return {path: exact for path, (exact, _) in _sums(adapters).items()}
+
+
+def _sums(adapters: Adapters) -> dict[str, tuple[Array, float]]:
+    """Returns each kernel with what is added to it, and its largest absolute value."""
+    strengths = np.ones(len(adapters.active)) if adapters.strengths is None else adapters.strengths
+    totals: dict[str, Array] = {}
+    for name, strength in zip(adapters.active, strengths, strict=True):
+        parts = adapters.parts_of(name)
+        for path, part in parts.parts.items() if parts is not None else ():
+            delta = keras.ops.convert_to_numpy(part.strategy.kernel_delta(part, part.site)).astype("float64")
+            start = totals[path] if path in totals else _matrix(part.site)
+            totals[path] = start + float(strength) * delta
+    return {path: (total, float(np.abs(total).max())) for path, total in totals.items()}
+
+
+def _check(adapters: Adapters) -> None:
+    if not adapters.active:
+        raise LoraStateError("No adapter acts, so there is nothing to merge", "Call activate_lora(name) first")
+    _check_rows(adapters)
+    paths = [path for name in adapters.active for path in adapters.known[name].plan.layers]
+    modes = {path: mode for path in paths if (mode := getattr(adapters.layers[path], "quantization_mode", None))}
+    if modes:
+        path, mode = next(iter(modes.items()))
+        problem = f"Layer {path!r} is quantised as {mode}, and a sum would be rounded to that"
+        raise LoraStateError(problem, "Call merged_copy(), which returns a copy in floats with the adapter merged")
+
+
+def _check_rows(adapters: Adapters) -> None:
+    if adapters.strengths is not None and adapters.strengths.ndim > 1:
+        raise LoraStateError("Each row of the batch has adapters of its own", "Activate the one to merge")
+
+
+def _matrix(site: Any) -> Array:
+    found: Array = keras.ops.convert_to_numpy(site.matrix()).astype("float64")
+    return found
+
+
+def _array(variable: Any) -> Array:
+    found: Array = keras.ops.convert_to_numpy(variable.value)
+    return found

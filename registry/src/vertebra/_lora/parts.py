@@ -1,0 +1,181 @@
+"""Parts: the variables that adapters give layers, as Keras layers that the adapted layers hold."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import keras
+import numpy as np
+
+from vertebra._lora.plan import AdapterPlan, LayerPlan
+from vertebra._weights.abstract import give_value
+from vertebra._weights.naming import own_weights
+from vertebra.errors import LoraTargetError
+from vertebra.interfaces import LoraPart
+
+SHARED = "shared"
+"""Stands for a path, and is a name, where variables are not of one layer but of all."""
+
+Values = dict[str, dict[str, "np.ndarray[Any, Any]"]]
+"""Values of variables: by path of the layer, or `SHARED`, and by name."""
+
+
+class Part(keras.layers.Layer):  # type: ignore[misc]
+    """The variables of one layer; `vertebra.interfaces.LoraPart` documents its attributes."""
+
+    def __init__(self, name: str, dtype: str, strategy: Any, site: Any, seed: int | None) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.strategy, self.site, self.seed = strategy, site, seed
+        self._lent: Mapping[str, Any] = MappingProxyType({})  # of a dict, Keras would count the variables as its own
+        self.dropout: Any = None
+
+    def prepare(self, plan: LayerPlan, options: Mapping[str, Any], shared: Any, lent: Mapping[str, Any]) -> None:
+        """Has the strategy create the variables; those that another layer lends are taken instead."""
+        self.rank, self.heads = plan.rank, plan.heads
+        self.scale, self.shared = self.strategy.scale(plan.rank, plan.alpha), shared
+        self.options, self._lent = MappingProxyType(dict(options)), MappingProxyType(dict(lent))
+        self.strategy.build(self, self.site)
+        self.built = True
+
+    def drop_inputs(self, rate: float) -> None:
+        """Makes the path drop a share of its inputs while training."""
+        if rate and not self.site.is_lookup:
+            self.dropout = keras.layers.Dropout(rate, seed=self.seed, dtype=self.dtype_policy)
+
+    def add_weight(self, *, name: str, **arguments: Any) -> Any:
+        return self._lent[name] if name in self._lent else super().add_weight(name=name, **arguments)
+
+    def own(self) -> dict[str, Any]:
+        """Returns the variables that are this layer's alone, by name."""
+        lent = {id(variable) for variable in self._lent.values()}
+        return {variable.name: variable for variable in own_weights(self) if id(variable) not in lent}
+
+    def call(self, inputs: Any, outputs: Any) -> Any:
+        """Returns what is added to a layer's outputs."""
+        dropped = inputs if self.dropout is None else self.dropout(inputs)
+        return self.strategy.delta(self, self.site, dropped, outputs)
+
+
+LoraPart.register(Part)
+
+
+class Shared(keras.layers.Layer):  # type: ignore[misc]
+    """The variables that all layers of an adapter use."""
+
+    def __init__(self, dtype: str) -> None:
+        super().__init__(name=SHARED, dtype=dtype)
+        self.built = True
+
+    def own(self) -> dict[str, Any]:
+        return {variable.name: variable for variable in own_weights(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class PartSet:
+    """The parts of one adapter; another adapter of the same plan can use them, too, by giving them its values."""
+
+    parts: dict[str, Part]
+    shared: Shared | None = None
+    _holders: dict[str, Any] = field(default_factory=dict)
+
+    def variables(self) -> dict[str, dict[str, Any]]:
+        """Returns every variable once: by path of the layer, or `SHARED`, and by name."""
+        if not self._holders:
+            everybody: dict[str, Any] = {**self.parts, **({} if self.shared is None else {SHARED: self.shared})}
+            self._holders.update({path: own for path, holder in everybody.items() if (own := holder.own())})
+        return self._holders
+
+    def flat(self) -> list[Any]:
+        """Returns every variable once."""
+        return [variable for own in self.variables().values() for variable in own.values()]
+
+    def values(self) -> Values:
+        """Returns copies of the variables' values."""
+        return {
+            path: {
+                name: np.array(keras.ops.convert_to_numpy(variable.value), copy=True) for name, variable in own.items()
+            }
+            for path, own in self.variables().items()
+        }
+
+    def assign(self, values: Values) -> None:
+        """Gives the variables values."""
+        for path, own in self.variables().items():
+            for name, variable in own.items():
+                tensor = keras.ops.convert_to_tensor(values[path][name], dtype=variable.dtype)
+                if variable._value is None:
+                    give_value(variable, _copy(tensor))
+                else:
+                    variable.assign(tensor)
+
+
+def build_parts(plan: AdapterPlan, sites: Mapping[str, Any], slot: int) -> PartSet:
+    """Creates the variables of an adapter; no layer holds them yet.
+
+    Args:
+        plan: Which layers are adapted, and how.
+        sites: The sites of these layers, by path.
+        slot: Number of the adapter among those that act at once; parts of different slots have different names.
+
+    Raises:
+        LoraTargetError: the kernel of a layer is smaller than the rank.
+        LoraConfigError: the strategy does not take an option.
+    """
+    strategy, options = plan.strategy, plan.options()
+    shared = _shared(plan, sites)
+    parts: dict[str, Part] = {}
+    for path, layer in plan.layers.items():
+        _check_rank(path, sites[path], layer)
+        with keras.name_scope(path.rpartition("/")[2], override_parent=path.rpartition("/")[0]):  # for unique paths
+            part = Part(_name(slot), _policy(sites[path].layer), strategy, sites[path], _seed(path, plan.config.seed))
+            part.prepare(layer, options, shared, _lent(strategy, sites[path], parts.get(layer.shares or "")))
+            part.drop_inputs(plan.config.dropout)
+        parts[path] = part
+    return PartSet(parts, shared)
+
+
+def tied_variables(strategy: Any, site: Any) -> set[str]:
+    """Returns the variables that parts of a fused projection have in common: those that do not count outputs."""
+    return {tensor.variable for tensor in strategy.tensors(site).values() if "out" not in tensor.axes}
+
+
+def _name(slot: int) -> str:
+    return f"lora_{slot}" if slot else "lora"
+
+
+def _shared(plan: AdapterPlan, sites: Mapping[str, Any]) -> Shared | None:
+    adapted = [sites[path] for path in plan.layers]
+    rank = max(layer.rank for layer in plan.layers.values())
+    shared = Shared(_policy(adapted[0].layer))
+    return shared if plan.strategy.share(shared, adapted, rank, _seed(SHARED, plan.config.seed)) else None
+
+
+def _lent(strategy: Any, site: Any, lender: Part | None) -> dict[str, Any]:
+    if lender is None:
+        return {}
+    return {name: getattr(lender, name) for name in tied_variables(strategy, site)}
+
+
+def _check_rank(path: str, site: Any, layer: LayerPlan) -> None:
+    smallest = min(site.in_features, site.out_features)
+    if layer.rank > smallest:
+        raise LoraTargetError(path, f"rank {layer.rank} exceeds its smaller dimension, {smallest}", [])
+
+
+def _seed(path: str, seed: int | None) -> int | None:
+    """Layers must not start from the same values, whatever the seed. Keras keeps seeds as int32."""
+    return None if seed is None else zlib.crc32(f"{seed} {path}".encode()) % 2**31
+
+
+def _policy(layer: Any) -> str:
+    """Adapters of half-precision layers compute as the layer does, and train in float32 as optimisers expect."""
+    return f"mixed_{layer.compute_dtype}" if layer.compute_dtype in ("bfloat16", "float16") else layer.compute_dtype
+
+
+def _copy(tensor: Any) -> Any:
+    """The array may be a view of a file, or another adapter's; what trains must be this one's own."""
+    return keras.ops.copy(tensor)

@@ -1,0 +1,146 @@
+"""Plans: which layers an adapter adapts and how, as plain data that files keep."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from vertebra._catalog import STRATEGIES, catalog
+from vertebra._lora.targets import Roles, match
+from vertebra.errors import LoraConfigError, LoraTargetError
+from vertebra.interfaces import LoraStrategy
+from vertebra.specs import LoraConfig
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPlan:
+    """How one layer is adapted."""
+
+    rank: int
+    alpha: float
+    heads: int = 1
+    """How many heads the layer's outputs are made of, for strategies that go by heads."""
+    shares: str | None = None
+    """Path of the layer whose variables on the side of the inputs are this one's, too, as in a fused projection."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterPlan:
+    """How a model is adapted."""
+
+    config: LoraConfig
+    layers: dict[str, LayerPlan]
+    """The adapted layers, by path."""
+
+    @property
+    def strategy(self) -> LoraStrategy:
+        """The strategy.
+
+        Raises:
+            UnknownNameError: no plugin provides it.
+        """
+        found: LoraStrategy = catalog(STRATEGIES).lookup(self.config.strategy).value
+        return found
+
+    def options(self) -> dict[str, Any]:
+        """Returns the strategy's options, with defaults filled in.
+
+        Raises:
+            LoraConfigError: an option is not one that the strategy declares, or of another type than its default.
+        """
+        known = self.strategy.options
+        for name, value in self.config.options.items():
+            if name not in known:
+                raise LoraConfigError("LoRA settings", "options", name, _one_of(self.config.strategy, known))
+            kinds = (int, float) if isinstance(known[name], float) else (type(known[name]),)
+            if type(value) not in kinds:
+                raise LoraConfigError("LoRA settings", f"options[{name!r}]", value, f"a {kinds[-1].__name__}")
+        return {**known, **self.config.options}
+
+    def key(self) -> str:
+        """Returns a text that is the same for adapters that differ in their values only."""
+        layers = {path: asdict(layer) for path, layer in self.layers.items()}
+        return json.dumps([self.config.strategy, self.config.dropout, self.options(), layers], sort_keys=True)
+
+
+def plan_layers(config: LoraConfig, sites: Mapping[str, Any], layers: Mapping[str, Any], roles: Roles) -> AdapterPlan:
+    """Decides rank and alpha for each layer.
+
+    Args:
+        config: The settings.
+        sites: The sites of the layers to adapt, by path.
+        layers: The layers themselves, by path.
+        roles: Globs of paths for each role of the architecture.
+
+    Raises:
+        LoraTargetError: a pattern matches none of the layers.
+    """
+    ranks = _by_layer(config.rank_pattern, layers, roles)
+    alphas = _by_layer(config.alpha_pattern, layers, roles)
+    plans = {}
+    for path, site in sites.items():
+        rank = ranks.get(path, config.rank)
+        alpha = alphas.get(path, rank if config.alpha is None else config.alpha)
+        plans[path] = LayerPlan(rank, float(alpha), site.heads)
+    return AdapterPlan(config, plans)
+
+
+def with_heads(plan: AdapterPlan, heads: Mapping[str, int]) -> AdapterPlan:
+    """Returns a plan in which the architecture says of some layers how many heads they have."""
+    layers = {path: replace(layer, heads=heads.get(path, layer.heads)) for path, layer in plan.layers.items()}
+    return replace(plan, layers=layers)
+
+
+def plan_as_data(plan: AdapterPlan) -> dict[str, Any]:
+    """Returns a plan as JSON can hold it."""
+    config = {name: getattr(plan.config, name) for name in LoraConfig.__slots__}
+    tables = {name: dict(value) for name, value in config.items() if isinstance(value, Mapping)}
+    return {"config": config | tables, "layers": {path: asdict(layer) for path, layer in plan.layers.items()}}
+
+
+def plan_from_data(place: object, data: Any) -> AdapterPlan:
+    """Returns the plan that `plan_as_data` described.
+
+    Raises:
+        LoraConfigError: it is no such plan, or a value is out of range.
+    """
+    expected = "settings that save_lora_weights wrote"
+    if not isinstance(data, Mapping) or data.keys() != {"config", "layers"}:
+        raise LoraConfigError(place, "settings", data, expected)
+    config, layers = data["config"], data["layers"]
+    if not isinstance(config, Mapping) or config.keys() != set(LoraConfig.__slots__):
+        raise LoraConfigError(place, "config", config, f"the fields {', '.join(LoraConfig.__slots__)}")
+    if not isinstance(layers, Mapping) or not layers:
+        raise LoraConfigError(place, "layers", layers, expected)
+    return AdapterPlan(
+        LoraConfig(**config), {path: _layer(place, path, facts, layers) for path, facts in layers.items()}
+    )
+
+
+def _layer(place: object, path: str, facts: Any, layers: Mapping[str, Any]) -> LayerPlan:
+    if not isinstance(facts, Mapping) or facts.keys() != set(LayerPlan.__slots__):
+        raise LoraConfigError(place, path, facts, f"the fields {', '.join(LayerPlan.__slots__)}")
+    checked = LoraConfig(facts["rank"], facts["alpha"])  # the same limits
+    heads, shares = facts["heads"], facts["shares"]
+    if type(heads) is not int or heads < 1:
+        raise LoraConfigError(place, f"heads of {path}", heads, "an int of at least 1")
+    if shares is not None and (shares not in layers or layers[shares].get("shares") is not None):
+        raise LoraConfigError(place, f"shares of {path}", shares, "the path of an adapted layer that shares nothing")
+    return LayerPlan(checked.rank, float(checked.alpha or checked.rank), heads, shares)
+
+
+def _by_layer(patterns: Mapping[str, Any], layers: Mapping[str, Any], roles: Roles) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for target, value in patterns.items():
+        matched = match(target, layers, roles)
+        if not matched:
+            names = {layer.name for layer in layers.values()}
+            raise LoraTargetError(target, "a pattern for it matches none of the layers that are adapted", names)
+        found |= dict.fromkeys(matched, value)
+    return found
+
+
+def _one_of(strategy: str, known: Mapping[str, Any]) -> str:
+    return f"options of {strategy!r}: {', '.join(known)}" if known else f"none: {strategy!r} has no options"
