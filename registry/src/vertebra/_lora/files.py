@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from vertebra._atomic import destination, replacing_file, replacing_folder
 from vertebra._documents import parse_json
-from vertebra._lora.parts import SHARED, Values
 from vertebra._lora.plan import AdapterPlan, plan_as_data, plan_from_data
 from vertebra._weights.safetensors import Header, MappedTensors, layout_of, open_header, write_tensors
 from vertebra.errors import AdapterNotFoundError, LoraConfigError, PresetSaveError
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from vertebra._lora.parts import Values
 
 SUFFIX = ".safetensors"
 KERASHUB_SUFFIX = ".lora.h5"
@@ -139,6 +140,8 @@ def base_of(header: Header) -> str | None:
 
 
 def _read_short(path: Path) -> AdapterFile:
+    from vertebra._lora.parts import SHARED  # not at the top: headers are read without a framework
+
     tensors = MappedTensors(path)
     plan = _settings(path, tensors.header.metadata)
     values: Values = {}

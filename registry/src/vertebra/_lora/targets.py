@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from vertebra._lora.sites import is_adaptable
 from vertebra._weights.naming import layer_paths
 from vertebra.errors import LoraTargetError
 
@@ -17,6 +16,8 @@ Roles = Mapping[str, Sequence[str]]
 
 def adaptable_layers(model: Any) -> dict[str, Any]:
     """Returns the layers of a model that adapters can be attached to, by path."""
+    from vertebra._lora.sites import is_adaptable  # not at the top: plans are read without a framework
+
     return {path: layer for path, layer in layer_paths(model).items() if is_adaptable(layer)}
 
 
