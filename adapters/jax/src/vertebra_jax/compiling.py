@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -9,21 +11,45 @@ from typing import Any
 import jax
 import keras
 
+_KEPT = 8
+"""Sets of variables that a compiled function remembers, such as those of ways of adapting a backbone."""
+
 
 def compile_backbone(backbone: Any) -> Callable[..., Any]:
     """Returns the forward pass as one jitted function; the weights are its arguments, read at each call.
 
-    It is traced for each shape of the inputs, and anew when variables were added, as by `enable_lora`.
+    It is traced for each shape of the inputs, and anew when variables were added, as by `enable_lora`. Adapters of the
+    same settings take turns in the same variables, so swapping them is no reason.
     """
+    sets = VariableSets()
 
     @partial(jax.jit, static_argnums=0)
-    def forward(_identities: tuple[int, ...], values: Any, inputs: Any) -> Any:
+    def forward(_number: int, values: Any, inputs: Any) -> Any:
         with keras.StatelessScope(zip(backbone.variables, values, strict=True)):
             return backbone(inputs, training=False)
 
     def compiled(inputs: Any) -> Any:
-        # Identities, because other variables may have the same shapes, and would find the old trace.
+        # A number, because other variables may have the same shapes, and would find the old trace.
         variables = backbone.variables
-        return forward(tuple(map(id, variables)), [variable.value for variable in variables], inputs)
+        return forward(sets.number(variables), [variable.value for variable in variables], inputs)
 
     return compiled
+
+
+class VariableSets:
+    """Numbers for the sets of variables that a model has had; another object is another variable."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+        self._known: dict[int, list[Any]] = {}
+
+    def number(self, variables: list[Any]) -> int:
+        """Returns the number of a set of variables."""
+        for number, known in self._known.items():
+            if len(known) == len(variables) and all(map(operator.is_, known, variables)):
+                return number
+        number = next(self._numbers)
+        self._known[number] = variables  # held, so that no other variable is given the place of one of them
+        if len(self._known) > _KEPT:
+            del self._known[next(iter(self._known))]
+        return number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -9,25 +10,45 @@ import keras
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
+_KEPT = 8
+"""Sets of variables that a compiled function remembers, such as those of ways of adapting a backbone."""
+
 
 def compile_backbone(backbone: Any) -> Callable[..., Any]:
     """Returns the forward pass as a traced graph, without autograd; it holds the weights themselves, not copies.
 
-    A graph is traced for each shape of the inputs, and anew when variables were added, as by `enable_lora`. It needs
-    no C++ compiler, which `torch.compile` does on the CPU.
+    A graph is traced for each shape of the inputs, and anew when variables were added, as by `enable_lora`. Adapters of
+    the same settings take turns in the same variables, so swapping them is no reason. It needs no C++ compiler, which
+    `torch.compile` does on the CPU.
     """
-    graphs: dict[Any, Callable[..., Any]] = {}
+    sets = VariableSets()
 
     def compiled(inputs: Any) -> Any:
         tensors = [keras.ops.convert_to_tensor(value) for value in keras.tree.flatten(inputs)]
         structure = repr(keras.tree.map_structure(lambda _: 0, inputs))  # names of inputs, or their order
-        key = (structure, *((tuple(t.shape), t.dtype, t.device) for t in tensors), *map(id, backbone.variables))
+        key = (structure, *((tuple(t.shape), t.dtype, t.device) for t in tensors))
         with torch.no_grad():
+            graphs = sets.graphs(backbone.variables)
             if key not in graphs:
                 graphs[key] = _trace(backbone, inputs, tensors)
             return graphs[key](*tensors)
 
     return compiled
+
+
+class VariableSets:
+    """The graphs of each set of variables that a model has had; another object is another variable."""
+
+    def __init__(self) -> None:
+        self._known: list[tuple[list[Any], dict[Any, Callable[..., Any]]]] = []
+
+    def graphs(self, variables: list[Any]) -> dict[Any, Callable[..., Any]]:
+        """Returns the graphs that hold a set of variables, by the structure and shapes of the inputs."""
+        for known, graphs in self._known:
+            if len(known) == len(variables) and all(map(operator.is_, known, variables)):
+                return graphs
+        self._known = [*self._known, (variables, {})][-_KEPT:]
+        return self._known[-1][1]
 
 
 def _trace(backbone: Any, inputs: Any, tensors: list[torch.Tensor]) -> Callable[..., Any]:

@@ -72,8 +72,11 @@ class Adapters:
         """Variables with the values they had before merging; None if nothing is merged."""
         self._sets: dict[tuple[str, int], PartSet] = {}
         self._mounted: tuple[str, ...] = ()
+        self._shape: tuple[int, ...] | None = None
+        self._control: Any = None
         self._hooks: dict[str, Hook] = {}
         self._originals: dict[str, np.ndarray[Any, Any]] = {}
+        self._thawed = False
         self._before = Trainability.of(model)
         self._refusing: list[Any] = []
 
@@ -273,11 +276,15 @@ class Adapters:
                 parts.assign(adapter.values)
         keys = tuple(adapter.plan.key() for adapter in chosen)
         shape = None if strengths is None else strengths.shape
-        if keys != self._mounted or shape != self._shape or any(adapter.beside for adapter in chosen):
+        another = keys != self._mounted or shape != self._shape
+        if another:
             self._remount(keys, sets, strengths)
-            freeze(self.model, [variable for parts in sets for variable in parts.flat() if variable.trainable])
         elif strengths is not None:
             self._control.strengths.assign(strengths)
+        beside = any(adapter.beside for adapter in chosen)
+        if another or beside or self._thawed:
+            freeze(self.model, [variable for parts in sets for variable in parts.flat() if variable.trainable])
+        self._thawed = beside
         self.active, self.strengths = tuple(adapter.name for adapter in chosen), strengths
         for adapter in chosen:
             self._take_weights(adapter)
@@ -296,9 +303,6 @@ class Adapters:
             self._tell(layer)
         for holder in [part for parts in sets for part in parts.parts.values()] + [self._control, self.model]:
             holder._post_build()  # torch keeps lists of parameters of its own
-
-    _shape: tuple[int, ...] | None = None
-    _control: Any = None
 
     def _tell(self, layer: Any) -> None:
         """What was compiled knows nothing of the parts, and a layer's config cannot hold them."""

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from vertebra import _runtimes
 from vertebra._lora.adapters import Adapter, Adapters, adapters_of
 from vertebra._lora.files import AdapterFile
 from vertebra._lora.fingerprint import fingerprint
@@ -20,6 +21,7 @@ from vertebra._lora.targets import adaptable_layers, find_targets, roles_of
 from vertebra._lora.training import weights_to_train
 from vertebra._weights.abstract import abstract_build
 from vertebra._weights.naming import weight_names
+from vertebra._weights.placing import place_seeds
 from vertebra.errors import (
     AdapterBaseError,
     AdapterMismatchError,
@@ -75,6 +77,8 @@ def load(model: Any, file: AdapterFile, name: str | None, check_base: bool, stri
         raise AdapterBaseError(file.path, file.base, base)
     with abstract_build():
         parts = build_parts(plan, sites, 0)
+    for part in parts.parts.values():
+        place_seeds(_runtimes.bind(), part)  # of the dropout
     values = _checked(file, parts)
     _check_beside(file, model)
     adapter = Adapter(name or DEFAULT, plan, file.base or base, values, dict(file.beside))

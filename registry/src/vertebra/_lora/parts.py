@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras.src.backend.common.variables import AutocastScope
 
 from vertebra._lora.plan import AdapterPlan, LayerPlan
 from vertebra._weights.abstract import give_value
@@ -57,7 +58,8 @@ class Part(keras.layers.Layer):  # type: ignore[misc]
     def call(self, inputs: Any, outputs: Any) -> Any:
         """Returns what is added to a layer's outputs."""
         dropped = inputs if self.dropout is None else self.dropout(inputs)
-        return self.strategy.delta(self, self.site, dropped, outputs)
+        with AutocastScope(self.compute_dtype):  # a layer all in half precision has none of its own
+            return self.strategy.delta(self, self.site, dropped, outputs)
 
 
 LoraPart.register(Part)

@@ -46,7 +46,7 @@ def inspect_preset(preset: str) -> dict[str, Any]:
     headers = read_headers(contents.files, contents.folder.names, contents.folder.fetch)
     entries = {name: entry for header in headers.values() for name, entry in header.entries.items()}
     contents = contents.seen(entries)
-    tensors = [_describe(name, entry) for name, entry in _named(contents, entries).items()]
+    tensors = [describe_tensor(name, entry) for name, entry in _named(contents, entries).items()]
     by_dtype: dict[str, int] = {}
     used = [tensor for tensor in tensors if not tensor["name"].startswith(_UNUSED)]
     for tensor in used:
@@ -79,7 +79,8 @@ def _part(rule: TensorRule, entry: TensorEntry) -> TensorEntry:
     return replace(entry, shape=shape, size=entry.size // (rule.part or (0, 1))[1])
 
 
-def _describe(name: str, entry: TensorEntry) -> dict[str, Any]:
+def describe_tensor(name: str, entry: TensorEntry) -> dict[str, Any]:
+    """Returns what a header says of a tensor, as plain data."""
     return {
         "name": name,
         "shape": list(entry.shape),

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, nothing elsewhere."""
+"""Progress of long work: a bar or a moving sign on a terminal, nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -22,3 +22,15 @@ def progress_bar(title: str) -> Iterator[Advance | None]:
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextlib.contextmanager
+def busy(title: str) -> Iterator[None]:
+    """Shows that work goes on, where nobody knows how much of it there is."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(title):
+        yield

@@ -9,6 +9,8 @@ from itertools import groupby
 from typing import Any
 
 _NUMBERED = re.compile(r"(.*?)(\d+)")
+_DEEPEST = 50
+"""Levels that are drawn; a stranger's file may name a tensor with a million slashes."""
 
 
 @dataclass(slots=True)
@@ -41,7 +43,7 @@ def draw_tree(title: str, tensors: Sequence[dict[str, Any]]) -> str:
 def _insert(root: _Node, tensor: dict[str, Any]) -> None:
     node = root
     node.parameters += tensor["parameters"]
-    for part in tensor["name"].split("/"):
+    for part in tensor["name"].split("/", _DEEPEST):
         node = node.children.setdefault(part, _Node(part))
         node.parameters += tensor["parameters"]
     node.detail = f"{' × '.join(map(str, tensor['shape'])) or 'scalar'}  {tensor['dtype']}"

@@ -1,0 +1,150 @@
+"""What the files of an adapter say of it: settings, names and sizes from their headers, and no value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vertebra._catalog import STRATEGIES, catalog
+from vertebra._documents import read_json
+from vertebra._lora.files import base_of, existing, model_of, short_header
+from vertebra._weights.hdf5_mapping import open_hdf5_headers
+from vertebra._weights.safetensors import TensorEntry, open_header
+from vertebra.cli.inspect import describe_tensor
+from vertebra.errors import AdapterMismatchError, LoraConfigError
+from vertebra.specs import LoraConfig
+
+_SHORT = re.compile(r"(?P<layer>.+)/lora/[^/]+")
+_PEFT = re.compile(r"(?:base_model\.model\.)?(?P<layer>.+)\.lora_[^.]+(?:\.weight)?")
+_KERASHUB = re.compile(r"lora/(?P<layer>\d+)/vars/lora_kernel_[ab]")
+_NUMBER = re.compile(r"\d+")
+_KERASHUB_RANK = "lora/vars/rank"
+_FIRST_AXIS_IS_RANK = (".lora_A.weight", ".lora_embedding_A", "/lora_kernel_b")
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What one form says."""
+
+    form: str
+    strategy: str | None
+    """None if no installed strategy is what the settings mean."""
+    ranks: set[int]
+    alphas: set[float]
+    layers: Sequence[str]
+    """Paths, or what the form has in place of them: names of modules, numbers of layers."""
+    tensors: Mapping[str, TensorEntry]
+    beside: Sequence[str]
+    """Those of the tensors that are base weights."""
+    base: str | None = None
+    model: str | None = None
+
+
+def describe_adapter(filepath: str | Path) -> dict[str, Any]:
+    """Returns what an adapter is, as plain data.
+
+    Raises:
+        AdapterNotFoundError: nothing is there.
+        WeightsFileError: a file is unsound.
+        LoraConfigError: a setting is missing or out of range.
+        AdapterMismatchError: it holds no adapter.
+    """
+    path = existing(filepath)
+    read = _read_folder if path.is_dir() else _read_hdf5 if path.name.endswith(".h5") else _read_short
+    found = read(path)
+    if not found.layers:
+        raise AdapterMismatchError(path, "holds no adapter; its tensors are", sorted(found.tensors))
+    tensors = [describe_tensor(name, found.tensors[name]) for name in sorted(found.tensors, key=_by_number)]
+    beside = set(found.beside)
+    return {
+        "adapter": str(path),
+        "form": found.form,
+        "strategy": found.strategy,
+        "ranks": sorted(found.ranks),
+        "alphas": sorted(found.alphas),
+        "layers": list(found.layers),
+        "parameters": sum(tensor["parameters"] for tensor in tensors if tensor["name"] not in beside),
+        "bytes": sum(tensor["bytes"] for tensor in tensors),
+        "base": found.base,
+        "saved_from": found.model,
+        "beside": sorted(beside, key=_by_number),
+        "tensors": tensors,
+    }
+
+
+def _read_short(path: Path) -> _Found:
+    header, plan = short_header(path)
+    return _Found(
+        form="short",
+        strategy=plan.config.strategy,
+        ranks={layer.rank for layer in plan.layers.values()},
+        alphas={layer.alpha for layer in plan.layers.values()},
+        layers=list(plan.layers),
+        tensors=header.entries,
+        beside=_others(_SHORT, header.entries),
+        base=base_of(header),
+        model=model_of(header),
+    )
+
+
+def _read_folder(folder: Path) -> _Found:
+    path = folder / "adapter_config.json"
+    if not path.is_file():
+        raise LoraConfigError(path, "file", None, "PEFT's adapter_config.json: a folder holds an adapter in its layout")
+    config = read_json(path)
+    if config.get("peft_type") != "LORA":
+        raise LoraConfigError(path, "peft_type", config.get("peft_type"), "'LORA'")
+    settings = LoraConfig(
+        config.get("r", 8), config.get("lora_alpha", 8), alpha_pattern=config.get("alpha_pattern") or {}
+    )
+    header = open_header(folder / "adapter_model.safetensors")
+    return _Found(
+        form="peft",
+        strategy=_strategy(config),
+        ranks=_ranks(header.entries),
+        alphas={float(settings.alpha or settings.rank), *map(float, settings.alpha_pattern.values())},
+        layers=_layers(_PEFT, header.entries),
+        tensors=header.entries,
+        beside=_others(_PEFT, header.entries),
+        base=base_of(header),
+    )
+
+
+def _read_hdf5(path: Path) -> _Found:
+    (header,) = open_hdf5_headers([path])
+    ranks = _ranks(header.entries)
+    strategies = (str(entry.name) for entry in catalog(STRATEGIES) if entry.value.per_head)
+    return _Found(
+        form="kerashub",
+        strategy=next(strategies, None),
+        ranks=ranks,
+        alphas=set(map(float, ranks)),
+        layers=_layers(_KERASHUB, header.entries),
+        tensors={name: entry for name, entry in header.entries.items() if name != _KERASHUB_RANK},
+        beside=[],
+    )
+
+
+def _strategy(config: Mapping[str, Any]) -> str | None:
+    switches = {field: True for field, value in config.items() if field.startswith("use_") and value is True}
+    return next((str(entry.name) for entry in catalog(STRATEGIES) if entry.value.peft_fields == switches), None)
+
+
+def _ranks(entries: Mapping[str, TensorEntry]) -> set[int]:
+    return {entry.shape[0] for name, entry in entries.items() if name.endswith(_FIRST_AXIS_IS_RANK) and entry.shape}
+
+
+def _layers(pattern: re.Pattern[str], names: Mapping[str, TensorEntry]) -> list[str]:
+    return sorted({found["layer"] for name in names if (found := pattern.fullmatch(name))}, key=_by_number)
+
+
+def _others(pattern: re.Pattern[str], names: Mapping[str, TensorEntry]) -> list[str]:
+    return [name for name in names if not pattern.fullmatch(name)]
+
+
+def _by_number(name: str) -> str:
+    """What sorts `layer.2` before `layer.10`."""
+    return _NUMBER.sub(lambda digits: digits[0].zfill(20), name)
