@@ -126,7 +126,8 @@ def _layer(place: object, path: str, facts: Any, layers: Mapping[str, Any]) -> L
     heads, shares = facts["heads"], facts["shares"]
     if type(heads) is not int or heads < 1:
         raise LoraConfigError(place, f"heads of {path}", heads, "an int of at least 1")
-    if shares is not None and (shares not in layers or layers[shares].get("shares") is not None):
+    lender = layers.get(shares) if isinstance(shares, str) else None
+    if shares is not None and (not isinstance(lender, Mapping) or lender.get("shares") is not None):
         raise LoraConfigError(place, f"shares of {path}", shares, "the path of an adapted layer that shares nothing")
     return LayerPlan(checked.rank, float(checked.alpha or checked.rank), heads, shares)
 
