@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from vertebra.cli.output import printable
 from vertebra.errors import VertebraError
 
 _LISTINGS = ("plugins", "backbones", "presets", "sources", "strategies", "runtimes")
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = chosen.run(chosen)
         sys.stdout.flush()
     except VertebraError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from vertebra import _runtimes, lora
-from vertebra.cli.output import bytes_text, plain_warnings, print_json
+from vertebra.cli.output import bytes_text, plain_warnings, print_json, printable
 from vertebra.cli.progress import busy
 from vertebra.cli.tree import draw_tree
 from vertebra.errors import LoraStateError
@@ -72,7 +72,7 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
         "saved from": facts["saved_from"] or "not said",
     }
     for name, value in lines.items():
-        print(f"{name:<11} {_printable(value)}")
+        print(f"{name:<11} {printable(value)}")
     print()
     print(draw_tree("tensors", [tensor | {"name": _path(tensor["name"])} for tensor in facts["tensors"]]))
 
@@ -83,12 +83,7 @@ def _listed(numbers: list[Any]) -> str:
 
 def _path(name: str) -> str:
     """PEFT has dots where paths have slashes."""
-    return _printable(name if "/" in name else name.replace(".", "/"))
-
-
-def _printable(text: str) -> str:
-    """A stranger's file must not control the terminal."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    return printable(name if "/" in name else name.replace(".", "/"))
 
 
 # === convert ===
@@ -178,4 +173,4 @@ def _adapted(chosen: argparse.Namespace) -> tuple[Any, LoraReceipt]:
 
 def _print_unused(receipt: LoraReceipt) -> None:
     if receipt.unused:
-        print(f"in the adapter and not used: {', '.join(map(_printable, receipt.unused))}")
+        print(f"in the adapter and not used: {', '.join(map(printable, receipt.unused))}")

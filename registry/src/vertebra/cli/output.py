@@ -48,6 +48,11 @@ def bytes_text(size: int) -> str:
     return f"{amount:.1f} TB"
 
 
+def printable(text: str) -> str:
+    """Returns a text as one line that cannot control the terminal, such as a name in a stranger's file."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
