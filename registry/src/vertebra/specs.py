@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -295,7 +294,7 @@ def _check_rank(rank: object, name: str) -> None:
 
 
 def _check_alpha(alpha: object, name: str) -> None:
-    valid = _is_number(alpha) and math.isfinite(alpha) and 0 < alpha <= 1e6
+    valid = _is_number(alpha) and 0 < alpha <= 1e6  # which no NaN, and no int beyond floats, is
     _require(name, alpha, valid, "a finite number above 0 and up to 1e6")
 
 
