@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 from keras import ops
+from keras.src.backend.common.variables import AutocastScope
 
 from vertebra.interfaces import LoraSite
 
@@ -41,7 +42,8 @@ class _Site(LoraSite):
 
     def matrix(self) -> Any:
         if self.layer.quantization_mode is None:
-            return ops.cast(self._flatten(self.variable.value), "float32")
+            with AutocastScope(None):  # within a call in half precision, too, it is the kernel as it is kept
+                return ops.cast(self._flatten(self.variable.value), "float32")
         with _bare(self.layer):  # a linear map is known by what it makes of the unit vectors
             return ops.cast(self._probe(type(self.layer).quantized_call), "float32")
 
