@@ -1,0 +1,46 @@
+"""Trains an adapter with `fit`, on torch or jax: python train_fit.py [RUNTIME]."""
+# ruff: noqa: T201
+
+import sys
+import tempfile
+
+import numpy as np
+
+import vertebra
+
+vertebra.use(sys.argv[1] if len(sys.argv) > 1 else "torch")
+import keras  # noqa: E402 (Keras keeps the backend that it is imported with)
+
+# A small backbone of random weights, so that this runs anywhere; yours comes from Backbone.from_preset.
+keras.utils.set_random_seed(0)
+backbone = vertebra.models.BertBackbone(
+    vocabulary_size=100,
+    num_layers=2,
+    num_heads=2,
+    hidden_dim=32,
+    intermediate_dim=64,
+    max_sequence_length=16,
+    dropout=0,
+)
+folder = tempfile.TemporaryDirectory()
+backbone.save_to_preset(f"{folder.name}/base")
+
+# The adapter comes first: an optimiser, or a compiled model, knows only the variables that are there when it is made.
+print(backbone.enable_lora(rank=4, alpha=8, seed=0))
+logits = keras.layers.Dense(2, name="head")(backbone.output["pooled_output"])
+model = keras.Model(backbone.input, logits)
+model.compile(keras.optimizers.Adam(1e-2), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+
+# Does a row begin with a token from the upper half of the vocabulary?
+tokens = np.random.default_rng(0).integers(0, 100, (32, 8))
+inputs = {"token_ids": tokens, "segment_ids": np.zeros_like(tokens), "padding_mask": np.ones_like(tokens)}
+history = model.fit(inputs, tokens[:, 0] // 50, batch_size=16, epochs=8, verbose=0)
+for epoch, loss in enumerate(history.history["loss"], 1):
+    print(f"epoch {epoch}: loss {loss:.4f}")
+
+# The file holds what was trained in the backbone; the head is a layer of your own, to be saved by itself.
+backbone.save_lora_weights(f"{folder.name}/adapter.safetensors")
+fresh = vertebra.Backbone.from_preset(f"{folder.name}/base")
+fresh.load_lora_weights(f"{folder.name}/adapter.safetensors")
+outputs = [keras.ops.convert_to_numpy(each(inputs)["pooled_output"]) for each in (backbone, fresh)]
+print("the same after loading:", np.array_equal(*outputs))
