@@ -7,11 +7,14 @@ from typing import Any, ClassVar
 
 from vertebra import AdapterTensor, LoraSite, LoraStrategy, low_rank
 
+_TINY = 1e-30
+"""Stands for the length of a column that is zero, whatever its direction."""
+
 
 class Dora(LoraStrategy):
     """`y = m / ‖W + s B A‖ · (W x + s B A x)`, with one length `m` for each output (the paper's equation 5).
 
-    The norm is a constant to the gradient, as the paper's section 4.3 proposes; so it costs time and no memory.
+    The norm is a constant to the gradient, as the paper's section 4.3 proposes. Dropout is of `s B A x` alone.
     """
 
     name = "dora"
@@ -21,7 +24,10 @@ class Dora(LoraStrategy):
     def build(self, part: Any, site: LoraSite) -> None:
         low_rank.build(part, site)
         start = lambda *_, **__: _norm(site.matrix())  # noqa: E731 (not asked for where values are loaded)
-        part.magnitude = part.add_weight(name="magnitude", shape=(site.out_features,), initializer=start)
+        # Not cast to half precision: a rounded length would be another one than the norm's.
+        part.magnitude = part.add_weight(
+            name="magnitude", shape=(site.out_features,), initializer=start, autocast=False
+        )
 
     def factors(self, part: Any, site: LoraSite) -> tuple[Any, Any]:
         return part.a, part.b
@@ -45,7 +51,8 @@ class Dora(LoraStrategy):
 def _ratio(part: Any, site: LoraSite) -> Any:
     from keras import ops
 
-    return ops.cast(part.magnitude, "float32") / ops.stop_gradient(_norm(site.matrix() + _product(part)))
+    norm = ops.stop_gradient(_norm(site.matrix() + _product(part)))
+    return ops.cast(part.magnitude, "float32") / ops.maximum(norm, _TINY)
 
 
 def _product(part: Any) -> Any:

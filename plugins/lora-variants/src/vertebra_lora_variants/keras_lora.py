@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from vertebra import LoraSite, LoraStrategy
+from vertebra.errors import LoraConfigError
 
 
 class KerasLora(LoraStrategy):
     """`a` has a matrix for each head, and `b`, of the width of one head, is the same for all of them.
 
-    Starts are those of `keras.layers.EinsumDense.enable_lora`. Where a layer has one head, or nobody says how many, it
-    is plain LoRA. The product is never formed, as it is in Keras.
+    Starts are those of `enable_lora` of Keras's layers. Where a layer has one head, or nobody says how many, it is
+    plain LoRA. Unlike Keras, which forms the product of the two at each call, this multiplies the inputs.
     """
 
     name = "keras"
@@ -20,11 +21,14 @@ class KerasLora(LoraStrategy):
     def build(self, part: Any, site: LoraSite) -> None:
         import keras
 
-        columns, width = part.heads * part.rank, site.out_features // part.heads
-        start = "zeros" if site.is_lookup else keras.initializers.HeUniform(seed=part.seed)
-        other = keras.initializers.HeUniform(seed=part.seed) if site.is_lookup else "zeros"
-        part.a = part.add_weight(name="a", shape=(site.in_features, columns), initializer=start)
-        part.b = part.add_weight(name="b", shape=(part.rank, width), initializer=other)
+        width, rest = divmod(site.out_features, part.heads)
+        if rest:
+            expected = f"a divisor of the layer's {site.out_features} outputs"
+            raise LoraConfigError("LoRA settings", "heads", part.heads, expected)
+        # Keras's `he_uniform` counts the heads as inputs, too.
+        uniform = keras.initializers.VarianceScaling(2 / part.heads, "fan_in", "uniform", seed=part.seed)
+        part.a = part.add_weight(name="a", shape=(site.in_features, part.heads * part.rank), initializer=uniform)
+        part.b = part.add_weight(name="b", shape=(part.rank, width), initializer="zeros")
 
     def factors(self, part: Any, site: LoraSite) -> tuple[Any, Any]:
         """The other matrix has a block for each head, all the same."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from vertebra import AdapterTensor, LoraSite, LoraStrategy, low_rank
+from vertebra.errors import LoraConfigError
 
 
 class LoraPlus(LoraStrategy):
@@ -21,6 +23,9 @@ class LoraPlus(LoraStrategy):
         return {"b": float(options["ratio"])}
 
     def build(self, part: Any, site: LoraSite) -> None:
+        ratio = part.options["ratio"]
+        if not 0 < ratio < math.inf:
+            raise LoraConfigError("LoRA settings", "ratio", ratio, "a finite number above 0")
         low_rank.build(part, site)
 
     def factors(self, part: Any, site: LoraSite) -> tuple[Any, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from vertebra import LoraSite, LoraStrategy
+from vertebra.errors import LoraConfigError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,9 +25,11 @@ class Pissa(LoraStrategy):
     """
 
     name = "pissa"
-    options: ClassVar[dict[str, Any]] = {"iterations": 4}
+    options: ClassVar[Mapping[str, Any]] = {"iterations": 4}
 
     def build(self, part: Any, site: LoraSite) -> None:
+        if part.options["iterations"] < 0:
+            raise LoraConfigError("LoRA settings", "iterations", part.options["iterations"], "an int of at least 0")
         start = _Start(part, site)
         rows, columns = (site.in_features, part.rank), (part.rank, site.out_features)
         part.a = part.add_weight(name="a", shape=rows, initializer=lambda *_, **__: start.pair[0])
@@ -55,11 +59,10 @@ class _Start:
         import keras
         import numpy as np
 
-        kernel = keras.ops.convert_to_numpy(self._site.matrix())
-        rank = self._part.rank
-        u, s, v = _largest(kernel, rank, self._part.options["iterations"], self._part.seed)
-        root = np.sqrt(s / self._part.scale)
-        return (u * root).astype("float32"), (root[:, None] * v).astype("float32")
+        kernel, part = keras.ops.convert_to_numpy(self._site.matrix()), self._part
+        u, s, v = _largest(kernel, part.rank, part.options["iterations"], part.seed)
+        root = np.sqrt(s / np.float32(part.scale))
+        return u * root, root[:, None] * v
 
 
 def _largest(kernel: Any, rank: int, iterations: int, seed: int | None) -> tuple[Any, Any, Any]:
@@ -67,7 +70,8 @@ def _largest(kernel: Any, rank: int, iterations: int, seed: int | None) -> tuple
     import numpy as np
 
     width = min(rank + _EXTRA, *kernel.shape)
-    basis = np.linalg.qr(kernel @ np.random.default_rng(seed).normal(size=(kernel.shape[1], width)))[0]
+    draws = np.random.default_rng(seed).standard_normal((kernel.shape[1], width), "float32")
+    basis = np.linalg.qr(kernel @ draws)[0]
     for _ in range(iterations):
         basis = np.linalg.qr(kernel @ np.linalg.qr(kernel.T @ basis)[0])[0]
     u, s, v = np.linalg.svd(basis.T @ kernel, full_matrices=False)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from vertebra import LoraSite, LoraStrategy
+from vertebra.errors import LoraConfigError
 
 
 class Vera(LoraStrategy):
-    """`y = W x + Λ_b B Λ_d A x` (the paper's equation 2); layers of other sizes take the first rows and columns.
+    """`y = W x + s Λ_b B Λ_d A x` (the paper's equation 2); layers of other sizes take the first rows and columns.
 
-    Option `d_initial`: what the vector on the side of the rank starts from, as in the paper's section 3.2.
+    The paper has no `s`: without `alpha` it is 1. Option `d_initial`: what the vector on the side of the rank starts
+    from, as in the paper's section 3.2.
     """
 
     name = "vera"
     options: ClassVar[Mapping[str, Any]] = {"d_initial": 0.1}
-
-    def scale(self, rank: int, alpha: float) -> float:
-        return 1.0
 
     def share(self, shared: Any, sites: Sequence[LoraSite], rank: int, seed: int | None) -> bool:
         import keras
@@ -33,8 +33,11 @@ class Vera(LoraStrategy):
     def build(self, part: Any, site: LoraSite) -> None:
         import keras
 
-        start = keras.initializers.Constant(part.options["d_initial"])
-        part.d = part.add_weight(name="d", shape=(part.rank,), initializer=start)
+        start = part.options["d_initial"]
+        if not math.isfinite(start) or start == 0:
+            raise LoraConfigError("LoRA settings", "d_initial", start, "a finite number other than 0")
+        constant = keras.initializers.Constant(start)
+        part.d = part.add_weight(name="d", shape=(part.rank,), initializer=constant)
         part.b = part.add_weight(name="b", shape=(site.out_features,), initializer="zeros")
 
     def factors(self, part: Any, site: LoraSite) -> tuple[Any, Any]:
