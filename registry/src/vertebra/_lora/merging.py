@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -26,27 +27,27 @@ def merge(adapters: Adapters, reversible: bool) -> MergeReceipt:
     sites = {path: site_of(adapters.layers[path]) for path in sums}
     adapters.unmount()
     changed = [site.variable for site in sites.values()] + [weights[weight] for weight in beside]
-    originals = [(variable, _array(variable).copy()) for variable in changed] if reversible else []
-    errors = {}
-    for path, (exact, largest) in sums.items():
-        sites[path].replace(exact.astype("float32"))
-        errors[path] = float(np.abs(_matrix(sites[path]) - exact).max()), largest
-    for weight, value in beside.items():
-        weights[weight].assign(keras.ops.convert_to_tensor(value, dtype=weights[weight].dtype))
-    if reversible:
-        adapters.merged = originals
-    else:
+    originals = [(variable, _array(variable).copy()) for variable in changed]
+    try:
+        error = max(_replace(sites[path], exact) for path, exact in sums.items())
+        for weight, value in beside.items():
+            weights[weight].assign(keras.ops.convert_to_tensor(value, dtype=weights[weight].dtype))
+    except BaseException:
+        _restore(originals)
+        adapters.mount_again()
+        raise
+    adapters.merged = originals
+    if not reversible:
         adapters.forget()
-    worst, largest = (max(pair[i] for pair in errors.values()) for i in (0, 1))
-    return MergeReceipt(names, tuple(sums), worst, largest, reversible)
+    largest = max(float(np.abs(exact).max()) for exact in sums.values())
+    return MergeReceipt(names, tuple(sums), error, largest, reversible)
 
 
 def unmerge(adapters: Adapters) -> None:
     """Gives the kernels the values they had before merging, to the bit, and puts the parts back."""
     if adapters.merged is None:
         raise LoraStateError("No adapter is merged", "Call merge_lora() first")
-    for variable, value in adapters.merged:
-        variable.assign(keras.ops.convert_to_tensor(value, dtype=variable.dtype))
+    _restore(adapters.merged)
     adapters.merged = None
     adapters.mount_again()
 
@@ -54,11 +55,11 @@ def unmerge(adapters: Adapters) -> None:
 def changed_kernels(adapters: Adapters) -> dict[str, Array]:
     """Returns what each kernel would be after merging, of shape `(in_features, out_features)`, in float64."""
     _check_rows(adapters)
-    return {path: exact for path, (exact, _) in _sums(adapters).items()}
+    return _sums(adapters)
 
 
-def _sums(adapters: Adapters) -> dict[str, tuple[Array, float]]:
-    """Returns each kernel with what is added to it, and its largest absolute value."""
+def _sums(adapters: Adapters) -> dict[str, Array]:
+    """Returns each kernel with what is added to it."""
     strengths = np.ones(len(adapters.active)) if adapters.strengths is None else adapters.strengths
     totals: dict[str, Array] = {}
     for name, strength in zip(adapters.active, strengths, strict=True):
@@ -67,7 +68,18 @@ def _sums(adapters: Adapters) -> dict[str, tuple[Array, float]]:
             delta = keras.ops.convert_to_numpy(part.strategy.kernel_delta(part, part.site)).astype("float64")
             start = totals[path] if path in totals else _matrix(part.site)
             totals[path] = start + float(strength) * delta
-    return {path: (total, float(np.abs(total).max())) for path, total in totals.items()}
+    return totals
+
+
+def _replace(site: Any, exact: Array) -> float:
+    """Gives a kernel its values; returns how far they are from the exact ones."""
+    site.replace(exact.astype("float32"))
+    return float(np.abs(_matrix(site) - exact).max())
+
+
+def _restore(originals: Sequence[tuple[Any, Array]]) -> None:
+    for variable, value in originals:
+        variable.assign(keras.ops.convert_to_tensor(value, dtype=variable.dtype))
 
 
 def _check(adapters: Adapters) -> None:

@@ -165,8 +165,17 @@ class ConvSite(_Site):
         self.in_features, self.out_features = math.prod(self._patch), layer.filters
 
     def down(self, inputs: Any, matrix: Any) -> Any:
-        # The layer's own operation: some pad their inputs first.
-        return self.layer.convolution_op(inputs, ops.reshape(matrix, (*self._patch, -1)))
+        layer, padding = self.layer, self.layer.padding
+        if padding == "causal":
+            inputs, padding = ops.pad(inputs, layer._compute_causal_padding()), "valid"
+        return ops.conv(
+            inputs,
+            ops.reshape(matrix, (*self._patch, -1)),
+            strides=layer.strides,
+            padding=padding,
+            dilation_rate=layer.dilation_rate,
+            data_format=layer.data_format,
+        )
 
     def up(self, hidden: Any, matrix: Any) -> Any:
         pointwise = ops.reshape(matrix, (*(1,) * self.layer.rank, -1, self.out_features))
