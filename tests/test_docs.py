@@ -38,12 +38,26 @@ def test_every_setting_is_documented():
     assert all(f"`VERTEBRA_{name.upper()}`" in DOCS["hooks.md"] for name in names)
 
 
+def test_every_function_and_setting_of_lora_is_documented():
+    settings = inspect.signature(vertebra.lora.enable).parameters.keys() - {"model", "rank", "target_names", "options"}
+    assert all(f"`{setting}`" in DOCS["lora.md"] for setting in settings)
+    assert all(f"`{name}`" in DOCS["lora.md"] for name in vertebra.lora.__all__)
+
+
 def test_every_link_leads_somewhere():
     pages = {"README.md": README, "CONTRIBUTING.md": (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")}
     pages |= {f"docs/{name}": text for name, text in DOCS.items()}
     for page, text in pages.items():
-        for target in re.findall(r"\]\(([^)#:]+)\)", text):
-            assert (ROOT / page).parent.joinpath(target).exists(), f"{page} links to {target}"
+        for target, heading in re.findall(r"\]\(([^)#:]+)(?:#([^)]+))?\)", text):
+            file = (ROOT / page).parent.joinpath(target)
+            assert file.exists(), f"{page} links to {target}"
+            assert not heading or heading in headings(file), f"{page} links to {target}#{heading}"
+
+
+def headings(page: Path) -> set[str]:
+    """Returns what links call the headings of a page."""
+    texts = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in texts}
 
 
 def test_the_example_plugin_works(tmp_path, monkeypatch):

@@ -48,3 +48,4 @@ fresh = vertebra.Backbone.from_preset(f"{folder.name}/base")
 fresh.load_lora_weights(f"{folder.name}/adapter.safetensors")
 outputs = [keras.ops.convert_to_numpy(each(inputs)["pooled_output"]) for each in (backbone, fresh)]
 print("the same after loading:", np.array_equal(*outputs))
+folder.cleanup()

@@ -1,0 +1,92 @@
+"""The examples of the documentation run: files in `docs/examples`, and every block of code on the page about LoRA."""
+
+import re
+import runpy
+import shutil
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vertebra
+from vertebra import _catalog, _plugins
+
+pytestmark = pytest.mark.keras
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = (DOCS / "lora.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.+?)```", PAGE, flags=re.DOTALL)
+STRATEGY = re.search(r"`(vertebra_lora_fa)\.py`\n\n```python\n(.+?)```", PAGE, flags=re.DOTALL)
+EXAMPLES = {"torch": ["train_fit.py", "train_torch.py"], "jax": ["train_fit.py", "train_jax.py"]}
+
+
+def test_every_example_is_run():
+    assert {path.name for path in (DOCS / "examples").iterdir()} == {name for own in EXAMPLES.values() for name in own}
+    assert all(f"(examples/{name})" in PAGE for own in EXAMPLES.values() for name in own)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_training_lowers_the_loss_and_the_adapter_loads(runtime, number, monkeypatch, capsys):
+    example = DOCS / "examples" / EXAMPLES[runtime][number]
+    monkeypatch.setattr(sys, "argv", [str(example), runtime])
+    runpy.run_path(str(example))
+    shown = capsys.readouterr().out
+    losses = [float(loss) for loss in re.findall(r"loss (\d\.\d+)", shown)]
+    assert len(losses) == 8
+    assert losses[-1] < losses[0] - 0.01
+    assert "the same after loading: True" in shown
+
+
+@pytest.fixture
+def presets(golden, tmp_path, monkeypatch):
+    """A current directory with what the page speaks of."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(golden / "transformers", "my_bert")
+    shutil.copytree(golden / "kerashub_int8", "my_bert_int8")
+    for seed, name in enumerate(["legal.safetensors", "german"]):
+        backbone = vertebra.Backbone.from_preset("my_bert")
+        backbone.enable_lora(4, seed=seed)
+        backbone.save_lora_weights(name)
+
+
+def test_the_page_about_lora_runs_from_top_to_bottom(presets, inputs, capsys):
+    names = {"inputs": inputs}
+    for block in BLOCKS:
+        exec(compile(block, "lora.md", "exec"), names)
+    assert list(names["server"].lora_adapters) == []  # merged for good
+    assert "merged legal into" in capsys.readouterr().out
+    assert names["merged"].lora_adapters == {}
+    assert names["backbone"].lora_adapters["default"].trained
+
+
+@pytest.fixture
+def lora_fa(monkeypatch):
+    """The page's strategy, added as a notebook would, until the test ends."""
+    module = types.ModuleType(STRATEGY[1])
+    monkeypatch.setitem(sys.modules, STRATEGY[1], module)
+    exec(compile(STRATEGY[2], f"{STRATEGY[1]}.py", "exec"), module.__dict__)
+    vertebra.add_plugin(module, "lora_fa")
+    yield "lora_fa"
+    _plugins.registry.cache_clear()
+    _catalog.forget()
+
+
+def test_the_strategy_on_the_page_works(lora_fa, golden, run, train, tmp_path):
+    assert len(STRATEGY[2].splitlines()) <= 50
+    backbone = vertebra.Backbone.from_preset(golden / "transformers", dropout=0.0)
+    base = run(backbone)
+    receipt = backbone.enable_lora(4, strategy=lora_fa, spread=0.5, seed=0)
+    assert receipt.parameters_trained == receipt.parameters_added / 2
+    np.testing.assert_array_equal(run(backbone)["pooled_output"], base["pooled_output"])
+    losses = train(backbone, steps=3)
+    assert losses[-1] < losses[0]
+    trained = run(backbone)
+    for name in ("short.safetensors", "peft", "keras.lora.h5"):
+        backbone.save_lora_weights(tmp_path / name)
+        fresh = vertebra.Backbone.from_preset(golden / "transformers", dropout=0.0)
+        fresh.load_lora_weights(tmp_path / name)
+        np.testing.assert_allclose(run(fresh)["pooled_output"], trained["pooled_output"], atol=1e-6)
+    backbone.merge_lora()
+    np.testing.assert_allclose(run(backbone)["pooled_output"], trained["pooled_output"], atol=1e-6)
