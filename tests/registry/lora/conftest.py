@@ -1,5 +1,7 @@
 """What the tests of LoRA share: a backbone of a user's own, and the numbers that an adapter must give."""
 
+from pathlib import Path
+
 import pytest
 
 
@@ -61,33 +63,118 @@ def ids():
 
 @pytest.fixture(scope="session")
 def adapters():
-    """Returns a backbone's adapters by the path of the layer that holds each."""
-    return lambda backbone: backbone._attached.adapters
+    """Returns the parts of the one adapter of a backbone that acts, by the path of the layer that holds each."""
+    from vertebra._lora.adapters import adapters_of
+
+    def parts(backbone):
+        (name,) = adapters_of(backbone).active
+        return adapters_of(backbone).parts_of(name).parts
+
+    return parts
 
 
 @pytest.fixture(scope="session")
 def fill(adapters):
-    """Gives every adapter values that matter, as training would; the same ones for the same backbone."""
+    """Gives every part of the adapter that acts values that matter, as training would; the same ones for each seed."""
     import numpy as np
 
     def randomise(backbone, seed=0):
         random = np.random.default_rng(seed)
-        for adapter in adapters(backbone).values():
-            for variable in adapter.weights:
-                variable.assign(random.normal(size=variable.shape) * 0.3)
+        for part in adapters(backbone).values():
+            for variable in part.own().values():
+                if variable.trainable:
+                    variable.assign(random.normal(size=variable.shape) * 0.3)
 
     return randomise
 
 
 @pytest.fixture(scope="session")
 def state(values, run):
-    """Returns all that an adapter could change in a backbone: values, what trains, and the configuration."""
+    """Returns all that an adapter could change in a backbone: values, what trains, what it computes and how."""
 
     def snapshot(backbone, inputs=None):
-        trained = [variable.path for variable in backbone.trainable_weights]
         outputs = {} if inputs is None else run(backbone, inputs)
         arrays = values(backbone) | (outputs if isinstance(outputs, dict) else {"output": outputs})
         bits = {name: array.tobytes() for name, array in arrays.items()}
-        return bits, trained, backbone.trainable, backbone.get_config()
+        trained = [variable.path for variable in backbone.trainable_weights]
+        return bits, trained, backbone.trainable, backbone.get_config(), layers_of(backbone), shelf_of(backbone)
 
     return snapshot
+
+
+def layers_of(model):
+    """Returns what an adapter could change in each layer: what it holds, what is wrapped, and whether it trains."""
+    wrapped = {"call", "quantized_call", "get_config"}
+    return [
+        (layer.name, layer.trainable, getattr(layer, "activation", None), sorted(wrapped & vars(layer).keys()))
+        for layer in model._flatten_layers()
+    ]
+
+
+def shelf_of(model):
+    """Returns the values of every adapter of a model, and the names of those that act."""
+    from vertebra._lora.adapters import adapters_of
+
+    def bits(table):
+        return {name: array.tobytes() for name, array in table.items()}
+
+    def facts(name):
+        adapter, values = found.known[name], found.values_of(name)
+        own = {path: bits(table) for path, table in values.items()}
+        return own, bits(found.beside_of(name)), adapter.plan.key(), adapter.base
+
+    found = adapters_of(model)
+    return None if found is None else (found.active, {name: facts(name) for name in found.known})
+
+
+@pytest.fixture
+def install_strategy():
+    """Makes LoRA strategies known, as a plugin would, until the test ends."""
+    import types
+
+    import vertebra
+    from vertebra import _catalog, _plugins
+
+    before = len(_plugins.registry().plugins)
+
+    def install(strategy):
+        hook = vertebra.hookimpl(specname="vertebra_lora_strategies")(lambda: [strategy])
+        vertebra.add_plugin(types.SimpleNamespace(strategies=hook), f"strategy-{strategy.name}")
+
+    yield install
+    while len(_plugins.registry().plugins) > before:
+        added = _plugins.registry().plugins.pop()
+        _plugins.registry()._manager.unregister(name=f"{added.owner.distribution}:{added.name}")
+    _catalog.forget()
+
+
+@pytest.fixture(scope="session")
+def reference(run):
+    """Returns the presets and adapters of an architecture that others wrote, and what these compute there."""
+    import numpy as np
+
+    import vertebra
+
+    class Reference:
+        def __init__(self, architecture):
+            self.folder = Path(__file__).parents[2] / "golden" / architecture
+            self.io = dict(np.load(self.folder / "io.npz"))
+            names = ("token_ids", "segment_ids", "padding_mask")
+            self.inputs = {name: self.io[name] for name in names if name != "segment_ids" or architecture == "bert"}
+
+        def load(self, preset="transformers", **arguments):
+            """Loads a preset anew."""
+            return vertebra.Backbone.from_preset(self.folder / preset, **arguments)
+
+        def outputs(self, backbone):
+            """Returns the sequence output at positions that hold a token."""
+            found = run(backbone, self.inputs)
+            sequence = found["sequence_output"] if isinstance(found, dict) else found
+            return sequence[self.io["padding_mask"] == 1]
+
+        def gap(self, backbone, tag):
+            """Returns the largest difference to the outputs of that name."""
+            expected = self.io[f"{tag}/sequence_output"][self.io["padding_mask"] == 1]
+            return np.abs(self.outputs(backbone) - expected).max()
+
+    return Reference

@@ -1,13 +1,10 @@
-"""Attaching: what is added, what trains, what stays as it was, and what the adapted layers compute."""
-
-import types
+"""Enabling: what is added, what trains, what stays as it was, and what the adapted layers compute."""
 
 import keras
 import numpy as np
 import pytest
 
 import vertebra
-from vertebra import _catalog, _plugins
 from vertebra.errors import LoraConfigError, LoraStateError, LoraTargetError, UnknownNameError
 
 pytestmark = pytest.mark.keras
@@ -76,6 +73,53 @@ def test_starts_are_those_of_peft(backbone, adapters):
         else:
             assert not b.any()
             assert 0.2 < np.abs(a).max() <= 1 / 16**0.5  # uniform in ±1/√in
+
+
+QUERY, UP = "self_attention/query", "feedforward_intermediate_dense"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "ranks"),
+    [
+        ({"query": 8}, (8, 2, 8, 2)),
+        ({"transformer_layer_1/self_attention/query": 8}, (2, 2, 8, 2)),
+        ({"*_1/*": 8}, (2, 2, 8, 8)),
+        ({"attention.query": 8}, (8, 2, 8, 2)),
+        ({"mlp": 8}, (2, 8, 2, 8)),
+        ({"all-linear": 8}, (8, 8, 8, 8)),
+        ({"all-linear": 8, "*_0/*": 1, "query": 3}, (3, 1, 3, 8)),  # the last that matches counts
+    ],
+    ids=str,
+)
+def test_some_layers_have_another_rank_or_alpha(backbone, adapters, pattern, ranks):
+    receipt = backbone.enable_lora(2, ["query", "mlp.up"], rank_pattern=pattern)
+    parts = adapters(backbone)
+    paths = [f"transformer_layer_{i}/{name}" for i in (0, 1) for name in (QUERY, UP)]
+    assert [parts[path].rank for path in paths] == list(ranks)
+    assert [parts[path].a.shape[1] for path in paths] == list(ranks)
+    assert {part.scale for part in parts.values()} == {1}  # alpha is each one's rank
+    sizes = (32, 48, 32, 48)
+    assert receipt.parameters_added == sum(rank * size for rank, size in zip(ranks, sizes, strict=True))
+    backbone.enable_lora(2, ["query", "mlp.up"], alpha=4, alpha_pattern=pattern, name="alphas")
+    assert [adapters(backbone)[path].scale for path in paths] == [
+        8 / 2 if rank == 8 else {2: 2}.get(rank, rank / 2) for rank in ranks
+    ]
+
+
+def test_an_alpha_for_all_is_divided_by_each_rank(backbone, adapters):
+    backbone.enable_lora(2, alpha=8, rank_pattern={"query": 4})
+    assert [part.scale for part in adapters(backbone).values()] == [2, 4, 2, 4]
+
+
+@pytest.mark.parametrize("pattern", ["key", "querry", "mlp", "transformer_layer_2/*", "pooled_dense", ""])
+@pytest.mark.parametrize("field", ["rank_pattern", "alpha_pattern"])
+def test_a_pattern_that_matches_none_of_the_adapted_layers_is_an_error(backbone, inputs, state, field, pattern):
+    before = state(backbone, inputs)
+    with pytest.raises(LoraTargetError) as caught:
+        backbone.enable_lora(2, **{field: {"value": 4, pattern: 4}})
+    assert caught.value.target == pattern
+    assert set(caught.value.candidates) == {"query", "value"}
+    assert state(backbone, inputs) == before
 
 
 # === What it computes ===
@@ -245,11 +289,24 @@ def test_variables_can_be_told_apart_by_path(backbone):
         ({"rank": 2, "dropout": 1}, "dropout"),
         ({"rank": 2, "dropout": float("nan")}, "dropout"),
         ({"rank": 2, "seed": "today"}, "seed"),
+        ({"rank": 2, "alpha": 10**400}, "alpha"),
         ({"rank": 2, "strategy": None}, "strategy"),
+        ({"rank": 2, "rank_pattern": {"query": 0}}, "rank_pattern['query']"),
+        ({"rank": 2, "rank_pattern": ["query"]}, "rank_pattern"),
+        ({"rank": 2, "alpha_pattern": {"query": float("nan")}}, "alpha_pattern['query']"),
+        ({"rank": 2, "alpha_pattern": {5: 1.0}}, "alpha_pattern"),
+        ({"rank": 2, "bias": "lora_only"}, "bias"),
+        ({"rank": 2, "bias": None}, "bias"),
+        ({"rank": 2, "ratio": 16.0}, "options"),
+        ({"rank": 2, "strategy": "lora_plus", "ratios": 16.0}, "options"),
+        ({"rank": 2, "strategy": "lora_plus", "ratio": "16"}, "options['ratio']"),
+        ({"rank": 2, "strategy": "lora_plus", "ratio": True}, "options['ratio']"),
+        ({"rank": 2, "strategy": "pissa", "iterations": 4.0}, "options['iterations']"),
     ],
     ids=str,
 )
 def test_a_setting_out_of_range_is_named(backbone, inputs, state, arguments, field):
+    """LO-03, of the arguments."""
     before = state(backbone, inputs)
     with pytest.raises(LoraConfigError) as caught:
         backbone.enable_lora(**arguments)
@@ -270,17 +327,20 @@ def test_a_strategy_that_is_not_installed_is_refused_with_those_that_are(backbon
     before = state(backbone, inputs)
     with pytest.raises(UnknownNameError) as caught:
         backbone.enable_lora(2, strategy="lara")
-    assert caught.value.suggestions == ["lora"]
+    assert caught.value.suggestions[0] == "lora"
     assert state(backbone, inputs) == before
 
 
-def test_a_second_adapter_is_refused(backbone, inputs, state, fill):
+def test_a_second_adapter_of_the_same_name_is_refused(backbone, inputs, state, fill):
     backbone.enable_lora(2)
     fill(backbone)
     before = state(backbone, inputs)
-    with pytest.raises(LoraStateError):
+    with pytest.raises(LoraStateError) as caught:
         backbone.enable_lora(4, ["key"])
+    assert "'default'" in caught.value.problem
     assert state(backbone, inputs) == before
+    backbone.enable_lora(4, ["key"], name="other")
+    assert list(backbone.lora_adapters) == ["other", "default"]
 
 
 def test_a_layer_that_another_backbone_adapted_is_refused(still, inputs, state):
@@ -302,29 +362,23 @@ def test_a_failure_on_the_last_layer_leaves_the_first_as_they_were(toy_class, id
     assert toy.enable_lora(4, ["query"]).layers == ("attention/query",)
 
 
-def test_a_strategy_that_fails_part_way_leaves_the_backbone_as_it_was(backbone, inputs, state):
+def test_a_strategy_that_fails_part_way_leaves_the_backbone_as_it_was(backbone, inputs, state, install_strategy):
     from vertebra.builtin.lora import Lora
 
     class Failing(Lora):
         name = "failing"
         built = 0
 
-        def build(self, adapter, site, config):
-            super().build(adapter, site, config)
+        def build(self, part, site):
+            super().build(part, site)
             Failing.built += 1
             if Failing.built == 3:
                 raise RuntimeError("out of memory")
 
-    hook = vertebra.hookimpl(specname="vertebra_lora_strategies")(lambda: [Failing()])
-    vertebra.add_plugin(types.SimpleNamespace(strategies=hook), "failing-plugin")
+    install_strategy(Failing())
     before = state(backbone, inputs)
-    try:
-        with pytest.raises(RuntimeError, match="out of memory"):
-            backbone.enable_lora(2, strategy="failing")
-    finally:
-        added = _plugins.registry().plugins.pop()
-        _plugins.registry()._manager.unregister(name=f"{added.owner.distribution}:{added.name}")
-        _catalog.forget()
+    with pytest.raises(RuntimeError, match="out of memory"):
+        backbone.enable_lora(2, strategy="failing")
     assert Failing.built == 3
     assert state(backbone, inputs) == before
     assert backbone.enable_lora(2).parameters_added == 256

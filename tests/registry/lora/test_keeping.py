@@ -5,8 +5,6 @@ import pytest
 
 import vertebra
 from vertebra import LoraConfig
-from vertebra.builtin.lora import Lora
-from vertebra.errors import LoraConfigError
 
 pytestmark = pytest.mark.keras
 
@@ -41,29 +39,6 @@ def test_what_trained_beside_the_adapter_goes_on_training_and_is_saved(trained, 
     fresh.load_lora_weights(tmp_path / "adapter.safetensors")  # the base is the one it was attached to
     for name, array in run(trained).items():
         assert np.array_equal(run(fresh)[name], array)
-
-
-class Other(Lora):
-    name = "other"
-    peft_fields = None
-
-
-def test_a_strategy_that_peft_does_not_have_is_not_written_as_if_it_were_lora(backbone, monkeypatch, tmp_path):
-    from vertebra._lora import peft
-
-    backbone.enable_lora(2)
-    lookup = {"lora": Other()}
-    monkeypatch.setattr(
-        peft, "catalog", lambda kind: type("Found", (), {"lookup": lambda self, name: Entry(lookup[name])})()
-    )
-    with pytest.raises(LoraConfigError):
-        backbone.save_lora_weights(tmp_path / "folder")
-    assert not (tmp_path / "folder").exists()
-
-
-class Entry:
-    def __init__(self, value):
-        self.value = value
 
 
 def test_an_adapter_that_is_not_finite_is_refused(backbone, golden, tmp_path, values):
