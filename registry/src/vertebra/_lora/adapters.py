@@ -9,12 +9,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from vertebra._lora.base import Base
 from vertebra._lora.hooks import Control, Hook, hooks_for, refuse_config
-from vertebra._lora.parts import PartSet, Values, build_parts
+from vertebra._lora.parts import PartSet, Values, build_parts, host_copy
 from vertebra._lora.plan import AdapterPlan
 from vertebra._lora.sites import site_of
-from vertebra._lora.training import Trainability, freeze, trained_beside, unfreeze
-from vertebra._weights.naming import layer_paths, weight_names
 from vertebra.errors import LoraStateError, close_names
 from vertebra.specs import LoraReceipt
 
@@ -33,6 +32,11 @@ class Adapter:
     """Values of its variables while it does not act; while it does, its parts have them."""
     beside: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
     """Values of the base weights that are its own, by weight, while it does not act."""
+    key: str = field(init=False)
+    """The same for all adapters of the same plan."""
+
+    def __post_init__(self) -> None:
+        self.key = self.plan.key()
 
 
 def adapters_of(model: Any) -> Adapters | None:
@@ -61,7 +65,7 @@ class Adapters:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.layers = layer_paths(model)
+        self.base = Base(model)
         self.known: dict[str, Adapter] = {}
         """Every adapter, by name."""
         self.active: tuple[str, ...] = ()
@@ -77,7 +81,6 @@ class Adapters:
         self._hooks: dict[str, Hook] = {}
         self._originals: dict[str, np.ndarray[Any, Any]] = {}
         self._thawed = False
-        self._before = Trainability.of(model)
         self._refusing: list[Any] = []
 
     # === What there is ===
@@ -104,7 +107,11 @@ class Adapters:
         if name not in self.active or self.merged is not None:
             return None
         slot = self.active.index(name)
-        return self._sets[self.known[name].plan.key(), slot]
+        return self._sets[self.known[name].key, slot]
+
+    def parts_for(self, adapter: Adapter) -> PartSet | None:
+        """Returns the parts that an adapter would use if it acted alone, if another of the same plan had them made."""
+        return self._sets.get((adapter.key, 0))
 
     def values_of(self, name: str) -> Values:
         """Returns the values of an adapter's variables."""
@@ -115,14 +122,12 @@ class Adapters:
         """Returns the values of base weights that are an adapter's own: all that train beside it now, if it acts."""
         if name not in self.active or self.merged is not None:
             return self.known[name].beside
-        weights = weight_names(self.model)
-        return {weight: _value(weights[weight]) for weight in self.beside_names(name)}
+        return {weight: host_copy(self.base.weights[weight]) for weight in self.beside_names(name)}
 
     def beside_names(self, name: str) -> list[str]:
         """Returns the names of these weights."""
         acts = name in self.active and self.merged is None
-        trained = trained_beside(self.model, self._parts()) if acts else []
-        return list(dict.fromkeys([*self.known[name].beside, *trained]))
+        return list(dict.fromkeys([*self.known[name].beside, *(self.base.trained() if acts else [])]))
 
     def receipt(self, name: str, unused: Sequence[str] = ()) -> LoraReceipt:
         """Counts what an adapter added, and what is trained and frozen now."""
@@ -145,7 +150,7 @@ class Adapters:
     def add(self, adapter: Adapter, parts: PartSet) -> None:
         """Takes an adapter up and makes it the one that acts; its parts may have values already."""
         self.require_unmerged()
-        if self._sets.setdefault((adapter.plan.key(), 0), parts) is not parts and adapter.values is None:
+        if self._sets.setdefault((adapter.key, 0), parts) is not parts and adapter.values is None:
             adapter.values = parts.values()  # another adapter of the same plan has its parts on the layers
         self._adopt()
         self.known[adapter.name] = adapter
@@ -195,8 +200,8 @@ class Adapters:
         self.require_unmerged()
         if name in self.active:
             self.act([other for other in self.active if other != name] if self.strengths is None else [])
-        key = self.known.pop(name).plan.key()
-        if all(adapter.plan.key() != key for adapter in self.known.values()):
+        key = self.known.pop(name).key
+        if all(adapter.key != key for adapter in self.known.values()):
             self._sets = {place: parts for place, parts in self._sets.items() if place[0] != key}
         self._abandon()
 
@@ -230,20 +235,19 @@ class Adapters:
     def _abandon(self) -> None:
         if not self.known and adapters_of(self.model) is self:
             self._unmount()
-            self._before.restore()
+            self.base.restore()
             delattr(self.model, _ATTRIBUTE)
 
     def _set(self, adapter: Adapter, slot: int) -> PartSet:
-        place = adapter.plan.key(), slot
+        place = adapter.key, slot
         if place not in self._sets:
-            sites = {path: site_of(self.layers[path]) for path in adapter.plan.layers}
+            sites = {path: site_of(self.base.layers[path]) for path in adapter.plan.layers}
             self._sets[place] = build_parts(adapter.plan, sites, slot)
         return self._sets[place]
 
     def _check_beside(self, chosen: Sequence[Adapter]) -> None:
         own = {weight for name in self.active for weight in self.known[name].beside}
-        trained = trained_beside(self.model, self._parts()) if self.active else []
-        strays = [weight for weight in trained if weight not in own]
+        strays = [weight for weight in self.base.trained() if weight not in own] if self.active else []
         if strays and [adapter.name for adapter in chosen] != list(self.active):
             problem = f"These base weights were made trainable beside the adapter: {', '.join(strays)}"
             raise LoraStateError(problem, "Make them part of it from the start, with enable_lora(..., train=[...])")
@@ -252,17 +256,14 @@ class Adapters:
             problem = f"Adapter {bringing[0]!r} brings base weights of its own"
             raise LoraStateError(problem, "It can only act alone")
 
-    def _parts(self) -> list[Any]:
-        return [part for name in self.active if (found := self.parts_of(name)) for part in found.flat()]
-
     def _stow(self) -> None:
         """Puts the values of those that act on the shelf, and the base weights back."""
-        weights = weight_names(self.model) if self._originals else {}
+        weights = self.base.weights
         for name in self.active:
             adapter, parts = self.known[name], self.parts_of(name)
             if parts is not None:
                 adapter.values = parts.values()
-            adapter.beside = {weight: _value(weights[weight]) for weight in adapter.beside}
+            adapter.beside = {weight: host_copy(weights[weight]) for weight in adapter.beside}
         for weight, value in self._originals.items():
             weights[weight].assign(value)
         self._originals = {}
@@ -274,7 +275,7 @@ class Adapters:
         for adapter, parts in zip(chosen, sets, strict=True):
             if adapter.values is not None:
                 parts.assign(adapter.values)
-        keys = tuple(adapter.plan.key() for adapter in chosen)
+        keys = tuple(adapter.key for adapter in chosen)
         shape = None if strengths is None else strengths.shape
         another = keys != self._mounted or shape != self._shape
         if another:
@@ -283,7 +284,7 @@ class Adapters:
             self._control.strengths.assign(strengths)
         beside = any(adapter.beside for adapter in chosen)
         if another or beside or self._thawed:
-            freeze(self.model, [variable for parts in sets for variable in parts.flat() if variable.trainable])
+            self.base.freeze({path for parts in sets for path in parts.parts})
         self._thawed = beside
         self.active, self.strengths = tuple(adapter.name for adapter in chosen), strengths
         for adapter in chosen:
@@ -295,22 +296,22 @@ class Adapters:
         if not sets:
             return
         self._control, self._shape = Control(keys, strengths), None if strengths is None else strengths.shape
-        self._hooks = hooks_for(self.layers, sets, self._control)
+        self._hooks = hooks_for(self.base.layers, sets, self._control)
         for hook in self._hooks.values():
             hook.attach()
         self._mounted = keys
-        for layer in self.model._flatten_layers():
-            self._tell(layer)
-        for holder in [part for parts in sets for part in parts.parts.values()] + [self._control, self.model]:
-            holder._post_build()  # torch keeps lists of parameters of its own
+        self._tell_holders()
+        self.model._post_build()  # torch keeps a list of parameters of its own
 
-    def _tell(self, layer: Any) -> None:
+    def _tell_holders(self) -> None:
         """What was compiled knows nothing of the parts, and a layer's config cannot hold them."""
-        if isinstance(layer, keras.Model):
-            layer.train_function = layer.test_function = layer.predict_function = None
-        if layer is not self.model and any(isinstance(inner, Control) for inner in layer._flatten_layers()):
-            layer.get_config = refuse_config
-            self._refusing.append(layer)
+        holders = {prefix for path in self._hooks for prefix in _prefixes(path)}
+        for layer in [self.model, *(self.base.layers[path] for path in sorted(holders))]:
+            if isinstance(layer, keras.Model):
+                layer.train_function = layer.test_function = layer.predict_function = None
+            if layer is not self.model:
+                layer.get_config = refuse_config
+                self._refusing.append(layer)
 
     def _unmount(self) -> None:
         for hook in self._hooks.values():
@@ -318,17 +319,16 @@ class Adapters:
         for layer in self._refusing:
             vars(layer).pop("get_config", None)
         if self._hooks:
-            freeze(self.model, [])
+            self.base.freeze(())
             self.model._post_build()
         self._hooks, self._refusing, self._mounted, self._shape, self._control = {}, [], (), None, None
 
     def _take_weights(self, adapter: Adapter) -> None:
-        if adapter.beside:
-            weights = weight_names(self.model)
-            self._originals = {weight: _value(weights[weight]) for weight in adapter.beside}
-            for weight, value in adapter.beside.items():
-                weights[weight].assign(keras.ops.convert_to_tensor(value, dtype=weights[weight].dtype))
-            unfreeze(self.model, [weights[weight] for weight in adapter.beside])
+        weights = self.base.weights
+        for weight, value in adapter.beside.items():
+            self._originals[weight] = host_copy(weights[weight])
+            weights[weight].assign(keras.ops.convert_to_tensor(value, dtype=weights[weight].dtype))
+        self.base.unfreeze(adapter.beside)
 
 
 def strength_matrix(
@@ -340,8 +340,10 @@ def strength_matrix(
     return names, np.array([[mix.get(name, 0.0) for name in names] for mix in mixes], "float32")
 
 
-def _value(variable: Any) -> np.ndarray[Any, Any]:
-    return np.array(keras.ops.convert_to_numpy(variable.value), copy=True)
+def _prefixes(path: str) -> list[str]:
+    """Returns the path of a layer, and of the layers that hold it."""
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
 
 
 def _count(variables: Any) -> int:

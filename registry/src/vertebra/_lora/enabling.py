@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import keras
 import numpy as np
 
 from vertebra import _runtimes
@@ -14,13 +13,12 @@ from vertebra._lora.adapters import Adapter, Adapters, adapters_of
 from vertebra._lora.files import AdapterFile
 from vertebra._lora.fingerprint import fingerprint
 from vertebra._lora.naming import KerasHubNames
-from vertebra._lora.parts import PartSet, Values, build_parts
+from vertebra._lora.parts import PartSet, build_parts, host_copy
 from vertebra._lora.plan import AdapterPlan, plan_from_data, plan_layers, with_heads
-from vertebra._lora.sites import site_of
+from vertebra._lora.sites import is_adaptable, site_of
 from vertebra._lora.targets import adaptable_layers, find_targets, roles_of
 from vertebra._lora.training import weights_to_train
 from vertebra._weights.abstract import abstract_build
-from vertebra._weights.naming import weight_names
 from vertebra._weights.placing import place_seeds
 from vertebra.errors import (
     AdapterBaseError,
@@ -43,8 +41,9 @@ def enable(
     layers = find_targets(model, _targets(model, targets, candidates), roles)
     sites = {path: _site(path, layer) for path, layer in layers.items()}
     plan = _with_heads_of(model, plan_layers(config, sites, layers, roles))
-    beside = weights_to_train(model, layers, bias, train, roles)
-    adapter = Adapter(name, plan, fingerprint(sites), None, _values(model, beside))
+    weights = adapters.base.weights
+    beside = {weight: host_copy(weights[weight]) for weight in weights_to_train(model, layers, bias, train, roles)}
+    adapter = Adapter(name, plan, fingerprint(sites), None, beside)
     adapters.add(adapter, build_parts(plan, sites, 0))
     return adapters.receipt(name)
 
@@ -58,10 +57,7 @@ def enable_planned(model: Any, data: Mapping[str, Any]) -> None:
     adapters = Adapters(model)
     sites = _sites_of(place, adapters, plan)
     adapters.add(Adapter(name or DEFAULT, plan, base, None), build_parts(plan, sites, 0))
-    from vertebra._lora.training import unfreeze
-
-    weights = weight_names(model)
-    unfreeze(model, [weights[weight] for weight in trained or ()])
+    adapters.base.unfreeze(trained or ())
 
 
 def load(model: Any, file: AdapterFile, name: str | None, check_base: bool, strict: bool) -> LoraReceipt:
@@ -75,13 +71,10 @@ def load(model: Any, file: AdapterFile, name: str | None, check_base: bool, stri
     base = fingerprint(sites)
     if check_base and file.base is not None and file.base != base:
         raise AdapterBaseError(file.path, file.base, base)
-    with abstract_build():
-        parts = build_parts(plan, sites, 0)
-    for part in parts.parts.values():
-        place_seeds(_runtimes.bind(), part)  # of the dropout
-    values = _checked(file, parts)
-    _check_beside(file, model)
-    adapter = Adapter(name or DEFAULT, plan, file.base or base, values, dict(file.beside))
+    _check_beside(file, adapters)
+    adapter = Adapter(name or DEFAULT, plan, file.base or base, file.values, dict(file.beside))
+    parts = adapters.parts_for(adapter) or _without_values(plan, sites)
+    _check_values(file, parts)
     if adapter.name in adapters.known:
         _replace(adapters, adapter, file)
     else:
@@ -117,7 +110,7 @@ def _site(path: str, layer: Any) -> Any:
 def _with_heads_of(model: Any, plan: AdapterPlan) -> AdapterPlan:
     """Dense layers of backbones that have heads in KerasHub are adapted by these, where the strategy goes by heads."""
     if not plan.strategy.per_head:
-        return with_heads(plan, dict.fromkeys(plan.layers, 1))
+        return with_heads(plan, {path: 1 for path, layer in plan.layers.items() if layer.heads != 1})
     names = KerasHubNames(model)
     if names.translation is None:
         return plan
@@ -127,15 +120,24 @@ def _with_heads_of(model: Any, plan: AdapterPlan) -> AdapterPlan:
 
 
 def _sites_of(place: object, adapters: Adapters, plan: AdapterPlan) -> dict[str, Any]:
-    layers = adaptable_layers(adapters.model)
-    strangers = sorted(plan.layers.keys() - layers.keys())
+    layers = adapters.base.layers
+    strangers = sorted(path for path in plan.layers if path not in layers or not is_adaptable(layers[path]))
     if strangers:
         raise AdapterMismatchError(place, "adapts layers that the model does not have, or that take none", strangers)
     return {path: _site(path, layers[path]) for path in plan.layers}
 
 
-def _checked(file: AdapterFile, parts: PartSet) -> Values:
-    """Returns the file's values, after comparing them with the variables that they are for."""
+def _without_values(plan: AdapterPlan, sites: Mapping[str, Any]) -> PartSet:
+    with abstract_build():
+        parts = build_parts(plan, sites, 0)
+    if plan.config.dropout:
+        for part in parts.parts.values():
+            place_seeds(_runtimes.bind(), part)
+    return parts
+
+
+def _check_values(file: AdapterFile, parts: PartSet) -> None:
+    """Compares the file's values with the variables that they are for."""
     needed = {(path, name): variable for path, own in parts.variables().items() for name, variable in own.items()}
     found = {(path, name): array for path, own in file.values.items() for name, array in own.items()}
     wrong = [f"{path}: {name}" for path, name in needed.keys() ^ found.keys()]
@@ -149,15 +151,14 @@ def _checked(file: AdapterFile, parts: PartSet) -> Values:
         raise AdapterMismatchError(file.path, "holds tensors of another shape", wrong)
     if not all(_finite(array) for array in found.values()):
         raise AdapterMismatchError(file.path, "holds values that are no finite numbers")
-    return file.values
 
 
 def _finite(array: np.ndarray[Any, Any]) -> bool:
     return bool(np.isfinite(array if array.dtype.kind == "f" else array.astype("float32")).all())
 
 
-def _check_beside(file: AdapterFile, model: Any) -> None:
-    weights = weight_names(model)
+def _check_beside(file: AdapterFile, adapters: Adapters) -> None:
+    weights = adapters.base.weights
     unknown = [name for name in file.beside if name not in weights]
     if unknown:
         raise AdapterMismatchError(file.path, "holds base weights that the model does not have", unknown)
@@ -197,8 +198,3 @@ def _same(plan: AdapterPlan) -> AdapterPlan:
 def _describe(plan: AdapterPlan) -> str:
     config = plan.config
     return f"{config.strategy} of rank {config.rank} and scale {config.scale:g} on {len(plan.layers)} layers"
-
-
-def _values(model: Any, names: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:
-    weights = weight_names(model) if names else {}
-    return {name: np.array(keras.ops.convert_to_numpy(weights[name].value), copy=True) for name in names}

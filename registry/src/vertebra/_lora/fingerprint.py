@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 _SAMPLES = 4096
 
@@ -22,12 +23,20 @@ def fingerprint(sites: Mapping[str, Any]) -> str:
         sites: The sites of the adapted layers, by path.
     """
     import ml_dtypes
-    import numpy as np
 
     digest = hashlib.sha256()
     for path, site in sorted(sites.items()):
-        kernel = keras.ops.convert_to_numpy(site.variable.value)
+        kernel = _view(site.variable)
         sample = np.asarray(kernel.flat[:: max(1, kernel.size // _SAMPLES)])
         digest.update(f"{path} {site.in_features} {site.out_features}\n".encode())
         digest.update((sample if "int" in sample.dtype.name else sample.astype(ml_dtypes.bfloat16)).tobytes())
     return digest.hexdigest()
+
+
+def _view(variable: Any) -> np.ndarray[Any, Any]:
+    """Returns a variable's value, in its own memory where numpy can look at that: Keras may copy all of it."""
+    try:
+        return np.asarray(keras.ops.stop_gradient(variable.value))
+    except (TypeError, RuntimeError):  # on another device, or of a dtype that numpy does not have
+        array: np.ndarray[Any, Any] = keras.ops.convert_to_numpy(variable.value)
+        return array

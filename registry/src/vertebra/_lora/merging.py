@@ -10,7 +10,6 @@ import numpy as np
 
 from vertebra._lora.adapters import Adapters
 from vertebra._lora.sites import site_of
-from vertebra._weights.naming import weight_names
 from vertebra.errors import LoraStateError
 from vertebra.specs import MergeReceipt
 
@@ -23,8 +22,8 @@ def merge(adapters: Adapters, reversible: bool) -> MergeReceipt:
     _check(adapters)
     sums = _sums(adapters)
     beside = {weight: value for name in adapters.active for weight, value in adapters.beside_of(name).items()}
-    names, weights = adapters.active, weight_names(adapters.model)
-    sites = {path: site_of(adapters.layers[path]) for path in sums}
+    names, weights = adapters.active, adapters.base.weights
+    sites = {path: site_of(adapters.base.layers[path]) for path in sums}
     adapters.unmount()
     changed = [site.variable for site in sites.values()] + [weights[weight] for weight in beside]
     originals = [(variable, _array(variable).copy()) for variable in changed]
@@ -87,7 +86,7 @@ def _check(adapters: Adapters) -> None:
         raise LoraStateError("No adapter acts, so there is nothing to merge", "Call activate_lora(name) first")
     _check_rows(adapters)
     paths = [path for name in adapters.active for path in adapters.known[name].plan.layers]
-    modes = {path: mode for path in paths if (mode := getattr(adapters.layers[path], "quantization_mode", None))}
+    modes = {path: mode for path in paths if (mode := getattr(adapters.base.layers[path], "quantization_mode", None))}
     if modes:
         path, mode = next(iter(modes.items()))
         problem = f"Layer {path!r} is quantised as {mode}, and a sum would be rounded to that"

@@ -30,15 +30,16 @@ class Part(keras.layers.Layer):  # type: ignore[misc]
 
     def __init__(self, name: str, dtype: str, strategy: Any, site: Any, seed: int | None) -> None:
         super().__init__(name=name, dtype=dtype)
-        self.strategy, self.site, self.seed = strategy, site, seed
-        self._lent: Mapping[str, Any] = MappingProxyType({})  # of a dict, Keras would count the variables as its own
-        self.dropout: Any = None
+        # Plain data goes past Keras's tracking of attributes, which takes longer than all the rest.
+        self.__dict__.update(strategy=strategy, site=site, seed=seed, dropout=None, shared=None)
 
     def prepare(self, plan: LayerPlan, options: Mapping[str, Any], shared: Any, lent: Mapping[str, Any]) -> None:
         """Has the strategy create the variables; those that another layer lends are taken instead."""
-        self.rank, self.heads = plan.rank, plan.heads
-        self.scale, self.shared = self.strategy.scale(plan.rank, plan.alpha), shared
-        self.options, self._lent = MappingProxyType(dict(options)), MappingProxyType(dict(lent))
+        scale = self.strategy.scale(plan.rank, plan.alpha)
+        self.__dict__.update(rank=plan.rank, heads=plan.heads, scale=scale, options=MappingProxyType(dict(options)))
+        self.__dict__.update(_lent=lent)
+        if shared is not None:
+            self.shared = shared
         self.strategy.build(self, self.site)
         self.built = True
 
@@ -98,9 +99,7 @@ class PartSet:
     def values(self) -> Values:
         """Returns copies of the variables' values."""
         return {
-            path: {
-                name: np.array(keras.ops.convert_to_numpy(variable.value), copy=True) for name, variable in own.items()
-            }
+            path: {name: host_copy(variable) for name, variable in own.items()}
             for path, own in self.variables().items()
         }
 
@@ -108,11 +107,10 @@ class PartSet:
         """Gives the variables values."""
         for path, own in self.variables().items():
             for name, variable in own.items():
-                tensor = keras.ops.convert_to_tensor(values[path][name], dtype=variable.dtype)
-                if variable._value is None:
-                    give_value(variable, _copy(tensor))
+                if variable._value is None:  # the array may be a view of a file: what trains must be a copy
+                    give_value(variable, keras.ops.convert_to_tensor(values[path][name].copy(), dtype=variable.dtype))
                 else:
-                    variable.assign(tensor)
+                    variable.assign(keras.ops.convert_to_tensor(values[path][name], dtype=variable.dtype))
 
 
 def build_parts(plan: AdapterPlan, sites: Mapping[str, Any], slot: int) -> PartSet:
@@ -178,6 +176,7 @@ def _policy(layer: Any) -> str:
     return f"mixed_{layer.compute_dtype}" if layer.compute_dtype in ("bfloat16", "float16") else layer.compute_dtype
 
 
-def _copy(tensor: Any) -> Any:
-    """The array may be a view of a file, or another adapter's; what trains must be this one's own."""
-    return keras.ops.copy(tensor)
+def host_copy(variable: Any) -> np.ndarray[Any, Any]:
+    """Returns a variable's value as an array of its own."""
+    array: np.ndarray[Any, Any] = keras.ops.convert_to_numpy(variable.value)
+    return array if array.flags.owndata and array.flags.writeable else array.copy()

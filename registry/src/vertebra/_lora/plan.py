@@ -61,7 +61,7 @@ class AdapterPlan:
 
     def key(self) -> str:
         """Returns a text that is the same for adapters that differ in their values only."""
-        layers = {path: asdict(layer) for path, layer in self.layers.items()}
+        layers = {path: [x.rank, x.alpha, x.heads, x.shares] for path, x in self.layers.items()}
         return json.dumps([self.config.strategy, self.config.dropout, self.options(), layers], sort_keys=True)
 
 
@@ -89,8 +89,8 @@ def plan_layers(config: LoraConfig, sites: Mapping[str, Any], layers: Mapping[st
 
 def with_heads(plan: AdapterPlan, heads: Mapping[str, int]) -> AdapterPlan:
     """Returns a plan in which the architecture says of some layers how many heads they have."""
-    layers = {path: replace(layer, heads=heads.get(path, layer.heads)) for path, layer in plan.layers.items()}
-    return replace(plan, layers=layers)
+    changed = {path: replace(plan.layers[path], heads=count) for path, count in heads.items()}
+    return replace(plan, layers=plan.layers | changed)
 
 
 def plan_as_data(plan: AdapterPlan) -> dict[str, Any]:

@@ -122,17 +122,16 @@ class EinsumDenseSite(_Site):
 
     def _probe(self, call: Any) -> Any:
         """Unit vectors lie along the first axis that is kept; there is one of each other kept axis."""
-        inputs, output = (text.replace("...", _unused(self.layer.equation)) for text in (self._inputs, self._output))
-        kept = [axis for axis in inputs if axis not in self._summed]
+        kept = [axis for axis in self._inputs if axis not in self._summed]
         sizes = dict(zip(self._summed, self._summed_shape, strict=True)) | dict.fromkeys(kept, 1)
         basis = ops.reshape(
             ops.eye(self.in_features, dtype=self.layer.compute_dtype), (self.in_features, *self._summed_shape)
         )
         found = [kept[0], *self._summed]
-        basis = ops.transpose(basis, [found.index(axis) for axis in inputs if axis in found])
-        shape = [self.in_features if axis == kept[0] else sizes[axis] for axis in inputs]
+        basis = ops.transpose(basis, [found.index(axis) for axis in self._inputs if axis in found])
+        shape = [self.in_features if axis == kept[0] else sizes[axis] for axis in self._inputs]
         outputs = call(self.layer, ops.reshape(basis, shape))
-        return super()._flatten(ops.einsum(f"{output}->{kept[0]}{''.join(kept[1:])}{self._produced}", outputs))
+        return super()._flatten(ops.einsum(f"{self._output}->{kept[0]}{''.join(kept[1:])}{self._produced}", outputs))
 
 
 class EmbeddingSite(_Site):

@@ -1,73 +1,17 @@
-"""What trains: the variables of the adapters that act, what was asked for beside them, and nothing else."""
+"""What trains beside an adapter, and at which rates."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from vertebra._lora.parts import Part
 from vertebra._lora.targets import Roles, find_layers
-from vertebra._weights.naming import own_weights, weight_names
+from vertebra._weights.naming import weight_names
 from vertebra.errors import LoraConfigError
 
 BIASES = ("none", "lora", "all")
 BIAS_NAMES = ("bias", "beta")
-
-
-@dataclass(frozen=True, slots=True)
-class Trainability:
-    """Which layers and variables of a model train."""
-
-    layers: tuple[tuple[Any, bool], ...]
-    variables: tuple[tuple[Any, bool], ...]
-
-    @classmethod
-    def of(cls, model: Any) -> Trainability:
-        """Notes it."""
-        return cls(
-            tuple((layer, layer._trainable) for layer in model._flatten_layers()),
-            tuple((variable, variable.trainable) for variable in model.weights),
-        )
-
-    def restore(self) -> None:
-        """Makes it so again."""
-        for layer, trainable in self.layers:
-            layer._trainable = trainable
-        for variable, trainable in self.variables:
-            variable.trainable = trainable
-
-
-def freeze(model: Any, trained: Sequence[Any]) -> None:
-    """Makes some variables the only ones that train."""
-    wanted = {id(variable) for variable in trained}
-    model.trainable = True  # a layer that is frozen as a whole would hide its adapter
-    for layer in model._flatten_layers(include_self=False):
-        inner = list(layer._flatten_layers(include_self=False))
-        if not inner and not any(id(variable) in wanted for variable in layer.weights):
-            layer.trainable = False  # some layers behave otherwise when frozen, such as BatchNormalization
-    for variable in model.weights:
-        if variable.trainable != (id(variable) in wanted):
-            variable.trainable = id(variable) in wanted
-
-
-def unfreeze(model: Any, variables: Iterable[Any]) -> None:
-    """Makes some base weights train, too, and no others of the layers that hold them."""
-    wanted = {id(variable) for variable in variables}
-    for layer in model._flatten_layers(include_self=False):
-        own = own_weights(layer)
-        trained = {id(variable) for variable in own if id(variable) in wanted or variable.trainable}
-        if trained & wanted:
-            if not layer.trainable:
-                layer.trainable = True  # of all its weights, at first
-            for variable in own:
-                variable.trainable = id(variable) in trained
-
-
-def trained_beside(model: Any, parts: Sequence[Any]) -> list[str]:
-    """Returns the names of the base weights that train."""
-    held = {id(variable) for variable in parts}
-    return [name for name, weight in weight_names(model).items() if weight.trainable and id(weight) not in held]
 
 
 def weights_to_train(model: Any, layers: Iterable[str], bias: str, train: Sequence[str], roles: Roles) -> list[str]:
