@@ -298,10 +298,8 @@ class LoraTargetError(LoraError, ValueError):
     def __init__(self, target: object, problem: str, candidates: Iterable[str]) -> None:
         self.target, self.problem, self.candidates = target, problem, sorted(candidates)
         hints = close_names(str(target), self.candidates)
-        super().__init__(
-            f"LoRA target {target!r}: {problem}.{_did_you_mean(hints)} "
-            f"Layers that can be adapted, by name: {_shorten(self.candidates)}."
-        )
+        choice = f"Choose among: {_shorten(self.candidates)}." if self.candidates else "Leave it out, or choose others."
+        super().__init__(f"LoRA target {target!r}: {problem}.{_did_you_mean(hints)} {choice}")
 
 
 class LoraStateError(LoraError):

@@ -258,6 +258,9 @@ def merged_copy(backbone: Any) -> Any:
 
     Args:
         backbone: A backbone, quantised or not, with or without adapters. It stays as it is.
+
+    Raises:
+        LoraStateError: it is another Keras model, or each row of the batch has adapters of its own.
     """
     from vertebra._lora.copying import merged_copy as copy
 

@@ -7,6 +7,7 @@ import pytest
 import vertebra
 from vertebra._catalog import STRATEGIES, catalog
 from vertebra._lora.sites import site_of
+from vertebra._weights.naming import layer_paths
 from vertebra.errors import AdapterBaseError, LoraStateError, LoraTargetError
 
 pytestmark = [pytest.mark.keras, pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")]
@@ -139,7 +140,8 @@ def test_a_quantised_kernel_is_known_by_what_it_makes_of_unit_vectors(equation, 
 
 
 def test_other_ways_of_quantising_are_refused_by_name(backbone):
-    for layer in backbone.transformer_layers:
-        layer.self_attention.query.quantize("float8")
+    for path, layer in layer_paths(backbone).items():
+        if path.endswith("/query"):
+            layer.quantize("float8")
     with pytest.raises(LoraTargetError, match="quantised as float8"):
         backbone.enable_lora(2, ["query"])

@@ -10,10 +10,14 @@ from vertebra._lora.adapters import adapters_of
 from vertebra._lora.merging import changed_kernels
 from vertebra._lora.sites import is_adaptable, site_of
 from vertebra._weights.naming import layer_paths, weight_names
+from vertebra.errors import LoraStateError
 
 
 def merged_copy(backbone: Any) -> Any:
     """Returns the copy; `vertebra.lora.merged_copy` documents it."""
+    if not hasattr(backbone, "constructor_config"):
+        problem = f"A {type(backbone).__name__} is no backbone, so nothing says how another one is built"
+        raise LoraStateError(problem, "Merge into the model itself, with vertebra.lora.merge(model)")
     config = {name: value for name, value in backbone.constructor_config().items() if name != "quantized"}
     copy = type(backbone).from_config(config)
     adapters = adapters_of(backbone)

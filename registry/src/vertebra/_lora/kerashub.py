@@ -65,7 +65,7 @@ def read_kerashub(model: Any, path: Path) -> AdapterFile:
 def _sort(entries: Any, names: KerasHubNames) -> tuple[dict[str, dict[str, str]], list[str]]:
     found: dict[str, dict[str, str]] = {}
     unknown = []
-    for dataset in entries:
+    for dataset in sorted(entries, key=_number):
         tensor = _TENSOR.fullmatch(dataset)
         layer = names.paths.get(int(tensor[1])) if tensor else None
         if tensor and layer:
@@ -73,6 +73,11 @@ def _sort(entries: Any, names: KerasHubNames) -> tuple[dict[str, dict[str, str]]
         elif dataset != _RANK:
             unknown.append(dataset)
     return found, unknown
+
+
+def _number(dataset: str) -> tuple[int, str]:
+    tensor = _TENSOR.fullmatch(dataset)
+    return int(tensor[1]) if tensor else -1, dataset
 
 
 def _strategy(place: object) -> str:
