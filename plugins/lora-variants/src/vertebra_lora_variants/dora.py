@@ -64,4 +64,6 @@ def _product(part: Any) -> Any:
 def _norm(matrix: Any) -> Any:
     from keras import ops
 
-    return ops.sqrt(ops.sum(ops.square(matrix), axis=0))
+    # A kernel may lie in memory by columns, as a view of another library's file; its sums must have the same bits.
+    by_rows = ops.reshape(ops.reshape(matrix, (-1,)), matrix.shape)
+    return ops.sqrt(ops.sum(ops.square(by_rows), axis=0))

@@ -1,0 +1,298 @@
+"""Every installed strategy: starts from the base's outputs, is what merging says, comes and goes, and keeps."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import vertebra
+from vertebra import _catalog
+from vertebra._lora.adapters import adapters_of
+from vertebra.errors import LoraConfigError
+
+pytestmark = pytest.mark.keras
+
+STRATEGIES = [entry.name for entry in _catalog.catalog(_catalog.STRATEGIES)]
+KINDS = ["dense", "einsum_split", "einsum_join", "embedding", "conv1d", "conv2d", "conv2d_first"]
+SEVERAL = ["query", "mlp.up", "token_embedding"]
+
+each_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
+each_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def test_there_are_seven():
+    assert sorted(STRATEGIES) == ["dora", "keras", "lora", "lora_plus", "pissa", "rslora", "vera"]
+
+
+# === On each kind of layer ===
+
+
+@each_kind
+@each_strategy
+def test_outputs_start_unchanged_and_are_those_of_the_merged_kernel(strategy, kind, single, call, disturb):
+    model, inputs = single(kind)
+    before, _ = call(model, inputs)
+    weights = [variable.numpy().tobytes() for variable in model.weights]
+    vertebra.lora.enable(model, 2, ["target"], alpha=3, strategy=strategy, seed=1)
+    assert np.array_equal(call(model, inputs)[0], before)
+    disturb(model)
+    adapted, _ = call(model, inputs)
+    assert np.abs(adapted - before).max() > 1e-2
+    vertebra.lora.merge(model)
+    np.testing.assert_allclose(call(model, inputs)[0], adapted, atol=2e-5)
+    vertebra.lora.unmerge(model)
+    assert np.array_equal(call(model, inputs)[0], adapted)
+    vertebra.lora.unload(model)
+    assert np.array_equal(call(model, inputs)[0], before)
+    assert [variable.numpy().tobytes() for variable in model.weights] == weights
+
+
+@each_kind
+@each_strategy
+@pytest.mark.parametrize("dtype", ["bfloat16", "mixed_bfloat16"])
+def test_half_precision_stays_so_and_adapters_train_in_float32(strategy, kind, dtype, single, call, disturb):
+    model, inputs = single(kind, dtype)
+    before = call(model, inputs)
+    vertebra.lora.enable(model, 2, ["target"], strategy=strategy, seed=1)
+    assert {variable.dtype for variable in model.trainable_weights} == {"float32"}
+    after = call(model, inputs)
+    assert np.array_equal(after[0], before[0])
+    assert after[1] == before[1] == "bfloat16"
+    disturb(model)
+    adapted, form = call(model, inputs)
+    assert form == "bfloat16"
+    vertebra.lora.merge(model)
+    np.testing.assert_allclose(call(model, inputs)[0], adapted, atol=0.02 * np.abs(adapted).max())
+
+
+@each_strategy
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+def test_quantised_layers_start_unchanged_and_come_back(strategy, mode, single, call, disturb):
+    model, inputs = single("dense")
+    model.get_layer("target").quantize(mode)
+    before, _ = call(model, inputs)
+    vertebra.lora.enable(model, 2, ["target"], strategy=strategy, seed=1)
+    assert np.array_equal(call(model, inputs)[0], before)
+    disturb(model)
+    assert np.abs(call(model, inputs)[0] - before).max() > 1e-2
+    vertebra.lora.unload(model)
+    assert np.array_equal(call(model, inputs)[0], before)
+
+
+@each_strategy
+def test_a_compiled_model_starts_unchanged(strategy, single):
+    """To the bit, but for DoRA: what is compiled may add the squares of a column up in another order."""
+    model, inputs = single("dense")
+    before = model.predict(inputs, verbose=0)
+    vertebra.lora.enable(model, 2, ["target"], strategy=strategy, seed=1)
+    after = model.predict(inputs, verbose=0)
+    units = 2 if strategy == "dora" else 0
+    np.testing.assert_array_max_ulp(after, before, units) if units else np.testing.assert_array_equal(after, before)
+
+
+# === What is added and what trains ===
+
+
+def counts(strategy, rows, columns, rank, heads):
+    """Returns how many parameters a strategy adds to one layer, and how many of them train."""
+    plain = rank * (rows + columns)
+    return {
+        "dora": (plain + columns, plain + columns),
+        "pissa": (2 * plain, plain),
+        "vera": (plain + rank + columns, rank + columns),
+        "keras": (heads * rank * rows + rank * columns // heads,) * 2,
+    }.get(strategy, (plain, plain))
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "columns", "heads"),
+    [("dense", 8, 5, 1), ("einsum_split", 8, 8, 2), ("einsum_join", 8, 6, 1), ("embedding", 9, 8, 1)],
+)
+@each_strategy
+def test_as_many_parameters_as_the_paper_says(strategy, kind, rows, columns, heads, single):
+    model, _ = single(kind)
+    base = model.count_params()
+    receipt = vertebra.lora.enable(model, 3, ["target"], strategy=strategy)
+    added, trained = counts(strategy, rows, columns, 3, heads)
+    assert (receipt.parameters_added, receipt.parameters_trained) == (added, trained)
+    assert receipt.parameters_frozen == base + added - trained
+
+
+@each_strategy
+def test_the_same_seed_starts_the_same_and_no_seed_another(strategy, single, part):
+    def start(seed):
+        model, _ = single("dense")
+        vertebra.lora.enable(model, 2, ["target"], strategy=strategy, seed=seed)
+        shared = [] if part(model).shared is None else part(model).shared.weights
+        return [variable.numpy().tobytes() for variable in [*part(model).weights, *shared]]
+
+    assert start(5) == start(5)
+    assert strategy == "pissa" or start(5) != start(6) != start(None)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "options", "field"),
+    [
+        ("lora", {"ratio": 2.0}, "options"),
+        ("dora", {"iterations": 2}, "options"),
+        ("lora_plus", {"ratio": "16"}, "options['ratio']"),
+        ("lora_plus", {"ratio": 0.0}, "ratio"),
+        ("lora_plus", {"ratio": float("nan")}, "ratio"),
+        ("lora_plus", {"ratio": float("inf")}, "ratio"),
+        ("pissa", {"iterations": 1.5}, "options['iterations']"),
+        ("pissa", {"iterations": -1}, "iterations"),
+        ("vera", {"d_initial": float("nan")}, "d_initial"),
+        ("vera", {"d_initial": 0.0}, "d_initial"),
+        ("vera", {"d_initial": None}, "options['d_initial']"),
+    ],
+)
+def test_options_out_of_range_are_refused_and_leave_the_model_alone(strategy, options, field, single, call):
+    model, inputs = single("dense")
+    before, _ = call(model, inputs)
+    with pytest.raises(LoraConfigError) as caught:
+        vertebra.lora.enable(model, 2, ["target"], strategy=strategy, **options)
+    assert caught.value.field == field
+    assert vertebra.lora.adapters(model) == {}
+    assert len(model.trainable_weights) == 2
+    assert np.array_equal(call(model, inputs)[0], before)
+
+
+# === Base weights ===
+
+
+@each_strategy
+def test_base_weights_keep_every_bit(strategy, backbone, values, train):
+    before = {name: array.tobytes() for name, array in values(backbone).items()}
+
+    def unchanged():
+        now = values(backbone)
+        return all(now[name].tobytes() == bits for name, bits in before.items())
+
+    backbone.enable_lora(2, SEVERAL, strategy=strategy, name="one")
+    assert unchanged()
+    train(backbone, steps=2)
+    assert unchanged()
+    backbone.enable_lora(2, SEVERAL, strategy=strategy, name="two")
+    train(backbone)
+    backbone.activate_lora("one")
+    assert unchanged()
+    backbone.disable_lora()
+    assert unchanged()
+    backbone.unload_lora("one")
+    backbone.unload_lora()
+    assert {name: array.tobytes() for name, array in values(backbone).items()} == before
+    assert len(backbone.trainable_weights) == len(before)
+
+
+# === Kept in a file ===
+
+LOAD = """
+import sys, json, numpy as np, keras, vertebra
+preset, io, folder, *strategies = sys.argv[1:]
+known = np.load(io)
+inputs = {name: known[name] for name in ("token_ids", "segment_ids", "padding_mask")}
+for strategy in strategies:
+    backbone = vertebra.Backbone.from_preset(preset)
+    backbone.load_lora_weights(f"{folder}/{strategy}.safetensors")
+    outputs = backbone(inputs, training=False)
+    np.savez(f"{folder}/{strategy}.npz", **{name: keras.ops.convert_to_numpy(x) for name, x in outputs.items()})
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(golden, run, train, tmp_path_factory):
+    """A folder with an adapter of each strategy, trained for two steps, and the outputs of each and of the base."""
+    folder, outputs = tmp_path_factory.mktemp("trained"), {}
+    outputs[None] = run(vertebra.Backbone.from_preset(golden / "transformers"))
+    for strategy in STRATEGIES:
+        backbone = vertebra.Backbone.from_preset(golden / "transformers")
+        backbone.enable_lora(
+            4,
+            SEVERAL,
+            alpha=3,
+            dropout=0.1,
+            strategy=strategy,
+            seed=0,
+            rank_pattern={"mlp.up": 2},
+            train=["pooled_dense"],
+        )
+        train(backbone, steps=2)
+        backbone.save_lora_weights(folder / f"{strategy}.safetensors")
+        outputs[strategy] = run(backbone)
+    return folder, outputs
+
+
+@pytest.fixture(scope="module")
+def computed(trained, golden, child):
+    """Computes with all these adapters in one fresh process on a runtime."""
+    folder, _ = trained
+
+    def outputs(runtime):
+        child(LOAD, golden / "transformers", golden / "io.npz", folder, *STRATEGIES, on=runtime)
+        return {strategy: dict(np.load(folder / f"{strategy}.npz")) for strategy in STRATEGIES}
+
+    return outputs
+
+
+@pytest.fixture(scope="module")
+def here(computed, runtime):
+    return computed(runtime)
+
+
+@pytest.fixture(scope="module")
+def there(computed, other_runtime):
+    return computed(other_runtime)
+
+
+@each_strategy
+def test_a_fresh_process_computes_the_same_bits(strategy, trained, here):
+    expected = trained[1][strategy]
+    assert all(np.array_equal(here[strategy][name], expected[name]) for name in expected)
+    assert np.abs(expected["sequence_output"] - trained[1][None]["sequence_output"]).max() > 1e-5
+
+
+@each_strategy
+def test_the_other_runtime_computes_the_same(strategy, trained, there):
+    for name, expected in trained[1][strategy].items():
+        np.testing.assert_allclose(there[strategy][name], expected, atol=1e-5)
+
+
+@each_strategy
+def test_a_loaded_adapter_trains_on(strategy, trained, golden, train):
+    backbone = vertebra.Backbone.from_preset(golden / "transformers", dropout=0.0, attention_dropout=0.0)
+    receipt = backbone.load_lora_weights(trained[0] / f"{strategy}.safetensors")
+    assert receipt.config.strategy == strategy
+    losses = train(backbone, steps=4, rate=0.05)
+    assert losses[-1] < losses[0]
+
+
+# === As PEFT's folder ===
+
+SWITCHES = {"rslora": {"use_rslora"}, "dora": {"use_dora"}}
+
+
+@each_strategy
+def test_the_form_that_peft_reads_computes_the_same(strategy, trained, golden, run, tmp_path):
+    backbone = vertebra.Backbone.from_preset(golden / "transformers")
+    backbone.load_lora_weights(trained[0] / f"{strategy}.safetensors")
+    backbone.save_lora_weights(tmp_path / "peft")
+    config = json.loads((tmp_path / "peft" / "adapter_config.json").read_text())
+    assert {field for field in ("use_rslora", "use_dora") if config[field]} == SWITCHES.get(strategy, set())
+    assert config["r"] == (8 if strategy == "pissa" else 4)
+    backbone.unload_lora()
+    receipt = backbone.load_lora_weights(tmp_path / "peft")
+    assert receipt.config.strategy == (strategy if strategy in SWITCHES else "lora")
+    for name, expected in trained[1][strategy].items():
+        np.testing.assert_allclose(run(backbone)[name], expected, atol=2e-6)
+
+
+@each_strategy
+def test_a_model_of_keras_keeps_it(strategy, trained, golden, run, tmp_path):
+    backbone = vertebra.Backbone.from_preset(golden / "transformers")
+    backbone.load_lora_weights(trained[0] / f"{strategy}.safetensors")
+    backbone.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", custom_objects={"BertBackbone": type(backbone)})
+    assert adapters_of(loaded).get(None).plan.config.strategy == strategy
+    expected = trained[1][strategy]
+    assert all(np.array_equal(run(loaded)[name], expected[name]) for name in expected)

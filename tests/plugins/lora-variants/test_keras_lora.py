@@ -1,0 +1,93 @@
+"""Keras's own LoRA: the same variables, starts and outputs as `enable_lora` of Keras's layers."""
+
+import keras
+import numpy as np
+import pytest
+
+import vertebra
+from vertebra._lora.parts import build_parts
+from vertebra._lora.plan import AdapterPlan, LayerPlan
+from vertebra._lora.sites import site_of
+from vertebra.errors import LoraConfigError
+from vertebra.specs import LoraConfig
+
+pytestmark = pytest.mark.keras
+
+KINDS = ["dense", "einsum_split", "einsum_join", "embedding", "conv2d"]
+
+
+@pytest.fixture
+def pair(single):
+    """Returns a layer that Keras adapts itself, one that is adapted here, both in models, and inputs."""
+
+    def build(kind, rank, alpha=None, **changes):
+        theirs, inputs = single(kind, **changes)
+        theirs.get_layer("target").enable_lora(rank, lora_alpha=alpha)
+        ours, _ = single(kind, **changes)
+        vertebra.lora.enable(ours, rank, ["target"], strategy="keras", alpha=alpha)
+        return theirs, ours, inputs
+
+    return build
+
+
+def matrices(model):
+    """Returns the variables that Keras's own LoRA has added to a layer."""
+    return [variable for variable in model.get_layer("target").weights if "lora_" in variable.name]
+
+
+@pytest.mark.parametrize("alpha", [None, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_keras_computes_the_same_with_the_same_values(kind, alpha, pair, part, call):
+    theirs, ours, inputs = pair(kind, 2, alpha)
+    draws = np.random.default_rng(0)
+    for variable, own in zip(matrices(theirs), (part(ours).a, part(ours).b), strict=True):
+        values = draws.normal(size=variable.shape)
+        variable.assign(values)
+        own.assign(values.reshape(own.shape))
+    np.testing.assert_allclose(call(ours, inputs)[0], call(theirs, inputs)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_as_many_parameters_as_keras_adds(kind, pair, part):
+    theirs, ours, _ = pair(kind, 2)
+    assert sum(np.prod(variable.shape) for variable in matrices(theirs)) == sum(
+        np.prod(variable.shape) for variable in (part(ours).a, part(ours).b)
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_starts_as_keras_does(kind, pair, part):
+    """Uniform within the same bounds, and zero."""
+    theirs, ours, _ = pair(kind, 5)
+    a, b = matrices(theirs)
+    spread, own = np.abs(a.numpy()).max(), np.abs(part(ours).a.numpy()).max()
+    assert own == pytest.approx(spread, rel=0.2)
+    assert not b.numpy().any()
+    assert not part(ours).b.numpy().any()
+
+
+def test_a_layer_with_more_axes_of_outputs(single, pair, part, call):
+    shape = {"equation": "abc,cdef->abdef", "output_shape": (None, 2, 3, 4)}
+    theirs, ours, inputs = pair("einsum_split", 2, **shape)
+    assert part(ours).heads == 6
+    a, b = matrices(theirs)
+    for variable, own in ((a, part(ours).a), (b, part(ours).b)):
+        variable.assign(np.random.default_rng(0).normal(size=variable.shape))
+        own.assign(variable.numpy().reshape(own.shape))
+    np.testing.assert_allclose(call(ours, inputs)[0], call(theirs, inputs)[0], atol=1e-5)
+
+
+def test_backbones_go_by_the_heads_of_their_architecture(backbone, parts):
+    backbone.enable_lora(2, ["query", "attention_output"], strategy="keras")
+    heads = {path.rpartition("/")[2]: part.heads for path, part in parts(backbone).items()}
+    assert heads == {"query": 2, "attention_output": 1}
+
+
+def test_heads_that_do_not_divide_the_outputs_are_refused():
+    """As a damaged file could say."""
+    layer = keras.layers.Dense(5, name="target")
+    layer.build((None, 8))
+    plan = AdapterPlan(LoraConfig(2, strategy="keras"), {"target": LayerPlan(2, 2.0, heads=3)})
+    with pytest.raises(LoraConfigError) as caught:
+        build_parts(plan, {"target": site_of(layer)}, 0)
+    assert (caught.value.field, caught.value.value) == ("heads", 3)

@@ -1,0 +1,39 @@
+"""What the plugin contributes: strategies, each with a name of its own, and without a framework."""
+
+import subprocess
+import sys
+
+import pytest
+
+from vertebra import LoraStrategy, _catalog
+from vertebra_lora_variants import plugin
+
+NAMES = ["rslora", "dora", "pissa", "lora_plus", "vera", "keras"]
+MODULES = ["plugin", "rslora", "dora", "pissa", "lora_plus", "vera", "keras_lora"]
+
+
+def test_the_strategies_have_these_names():
+    found = plugin.vertebra_lora_strategies()
+    assert all(isinstance(strategy, LoraStrategy) for strategy in found)
+    assert [strategy.name for strategy in found] == NAMES
+
+
+def test_all_are_installed_beside_the_cores_own():
+    installed = {entry.name: entry.owner.distribution for entry in _catalog.catalog(_catalog.STRATEGIES)}
+    assert installed == {"lora": "vertebra"} | dict.fromkeys(NAMES, "vertebra-lora-variants")
+
+
+def test_no_two_mean_the_same_to_peft():
+    switches = [strategy.peft_fields for strategy in plugin.vertebra_lora_strategies() if strategy.peft_fields]
+    assert switches == [{"use_rslora": True}, {"use_dora": True}]
+
+
+def test_one_goes_by_heads():
+    assert [strategy.name for strategy in plugin.vertebra_lora_strategies() if strategy.per_head] == ["keras"]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_contributes_without_a_framework(module):
+    heavy = "{'numpy', 'keras', 'torch', 'jax', 'h5py'}"
+    code = f"import sys, vertebra_lora_variants.{module}; print(sorted({heavy} & set(sys.modules)))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True, timeout=60) == "[]\n"
