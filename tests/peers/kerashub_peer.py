@@ -1,5 +1,6 @@
-"""KerasHub as a child process: loads presets and computes, or makes presets."""
+"""KerasHub as a child process: loads presets and adapters and computes, or makes them."""
 
+import h5py
 import keras
 import keras_hub
 import numpy as np
@@ -25,6 +26,35 @@ def create(folder, inputs, model, config, dtype="float32", max_shard_size=10):
     return {"outputs": compute(twin, inputs)}
 
 
+def adapt(folder, inputs, adapter, targets=None):
+    """Loads an adapter on a preset; returns its outputs and how many parameters it has."""
+    backbone = keras_hub.models.Backbone.from_preset(folder, dtype="float32")
+    with h5py.File(adapter) as file:
+        backbone.enable_lora(int(file["lora/vars/rank"][()]), targets)
+    backbone.load_lora_weights(adapter)
+    return {"outputs": compute(backbone, inputs), "added": count(matrices(backbone))}
+
+
+def make_adapter(folder, inputs, adapter, rank, targets=None):
+    """Saves an adapter with random values for a preset; returns its outputs and how many parameters it has."""
+    backbone = keras_hub.models.Backbone.from_preset(folder, dtype="float32")
+    backbone.enable_lora(rank, targets)
+    draws = np.random.default_rng(0)
+    for variable in matrices(backbone):
+        variable.assign(0.2 * draws.standard_normal(variable.shape))
+    backbone.save_lora_weights(adapter)
+    return {"outputs": compute(backbone, inputs), "added": count(matrices(backbone))}
+
+
+def matrices(backbone):
+    """Returns the adapter's variables; biases of its layers train, too, but are in no file."""
+    return [variable for variable in backbone.trainable_weights if "lora_kernel" in variable.name]
+
+
+def count(variables):
+    return int(sum(np.prod(variable.shape) for variable in variables))
+
+
 def compute(backbone, inputs):
     outputs = backbone({name: np.array(values, "int32") for name, values in inputs.items()}, training=False)
     if not isinstance(outputs, dict):
@@ -33,4 +63,4 @@ def compute(backbone, inputs):
 
 
 if __name__ == "__main__":
-    serve(load=load, create=create)
+    serve(load=load, create=create, adapt=adapt, make_adapter=make_adapter)

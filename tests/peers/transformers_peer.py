@@ -1,5 +1,8 @@
-"""transformers as a child process: loads checkpoints and computes, or makes checkpoints."""
+"""transformers and PEFT as a child process: load checkpoints and adapters and compute, or make them."""
 
+import warnings
+
+import peft
 import torch
 import transformers
 from serving import serve
@@ -34,6 +37,45 @@ def create(folder, inputs, model, config, dtype="float32", max_shard_size="1GB")
     return {"outputs": outputs}
 
 
+def adapt(folder, inputs, adapter, attention=None):
+    """Loads an adapter on a checkpoint; returns its outputs, PEFT's complaints, and how many parameters it has."""
+    base = transformers.AutoModel.from_pretrained(folder, dtype="float32", attn_implementation=attention)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = peft.PeftModel.from_pretrained(base, adapter)
+        tensors = peft.utils.load_peft_weights(adapter)
+        unexpected = peft.set_peft_model_state_dict(model, tensors).unexpected_keys
+    said = [str(warning.message) for warning in caught if warning.category is not FutureWarning]  # of another version
+    return {"outputs": compute(model, inputs), "complaints": said + unexpected} | count(model)
+
+
+def make_adapter(folder, inputs, adapter, config, attention=None):
+    """Saves an adapter with random values for a checkpoint; returns its outputs and how many parameters it has."""
+    base = transformers.AutoModel.from_pretrained(folder, dtype="float32", attn_implementation=attention)
+    model = peft.get_peft_model(base, peft.LoraConfig(**config))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    model.save_pretrained(adapter)
+    return {"outputs": compute(model, inputs)} | count(model)
+
+
+def count_adapter(folder, config):
+    """Returns how many parameters an adapter would have on the model of a config, without giving them memory."""
+    with torch.device("meta"):
+        base = transformers.AutoModel.from_config(transformers.AutoConfig.from_pretrained(folder))
+        return count(peft.get_peft_model(base, peft.LoraConfig(**config)))
+
+
+def count(model):
+    found = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    adapters = [name for name in found if "lora_" in name]
+    return {"added": sum(map(found.get, adapters)), "trained": sum(map(found.get, trained))}
+
+
 def activations():
     """Returns the names of all activations that need no parameter of their own."""
     names = {name: transformers.activations.ACT2FN[name] for name in transformers.activations.ACT2CLS}
@@ -48,4 +90,11 @@ def compute(model, inputs):
 
 
 if __name__ == "__main__":
-    serve(load=load, create=create, activations=activations)
+    serve(
+        load=load,
+        create=create,
+        adapt=adapt,
+        make_adapter=make_adapter,
+        count_adapter=count_adapter,
+        activations=activations,
+    )

@@ -1,0 +1,348 @@
+"""Adapters: what is written here computes the same in PEFT and KerasHub, what they write the same here."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vertebra
+from vertebra._lora.parts import build_parts
+from vertebra._lora.plan import plan_layers
+from vertebra._lora.sites import site_of
+from vertebra._lora.targets import find_targets
+from vertebra._weights.abstract import abstract_build
+from vertebra.errors import LoraConfigError
+
+pytestmark = pytest.mark.keras
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+ARCHITECTURES = ("bert", "gpt2", "gemma", "gemma2")
+CAPPED = "gemma2"
+QKV = ["query", "key", "value"]
+
+
+def xfail(reason, *values):
+    """Returns a case that is known to fail."""
+    return pytest.param(*values, marks=pytest.mark.xfail(reason=reason))
+
+
+@pytest.fixture
+def preset():
+    """Returns the folder of an architecture's preset in a format."""
+
+    def find(architecture, format="transformers"):
+        return GOLDEN / architecture / format
+
+    return find
+
+
+@pytest.fixture
+def disturb():
+    """Moves everything that trains away from where it starts, as training would."""
+
+    def move(backbone):
+        draws = np.random.default_rng(0)
+        for variable in backbone.trainable_weights:
+            variable.assign(variable.numpy() + 0.2 * draws.standard_normal(variable.shape))
+
+    return move
+
+
+@pytest.fixture
+def moved(compute):
+    """Asserts that an adapter matters; returns the outputs with it."""
+
+    def check(backbone, architecture):
+        adapted = compute(backbone, architecture)
+        backbone.disable_lora()
+        plain = compute(backbone, architecture)
+        backbone.activate_lora("default")
+        assert np.abs(adapted["sequence_output"] - plain["sequence_output"]).max() > 1e-3
+        return adapted
+
+    return check
+
+
+# === Written here, loaded by PEFT ===
+
+LAST_NORM = {"bert": "embeddings_layer_norm", "gpt2": "layer_norm"}
+TARGETS = [["query", "value"], QKV, ["attention_output"], ["mlp"], ["all-linear"], ["token_embedding"]]
+WRITTEN = [
+    *((architecture, {"strategy": strategy}) for architecture in ARCHITECTURES for strategy in ("lora", "rslora")),
+    *((architecture, {"strategy": "dora", "target_names": QKV}) for architecture in ARCHITECTURES),
+    *(
+        (architecture, {"strategy": strategy})
+        for architecture in ("bert", "gpt2", "gemma")
+        for strategy in ("pissa", "vera", "lora_plus", "keras")
+    ),
+    *((architecture, {"target_names": names}) for architecture in ("bert", "gpt2", "gemma") for names in TARGETS),
+    *((architecture, {"strategy": "dora", "target_names": ["all-linear"]}) for architecture in ("bert", "gpt2")),
+    *(("bert", {"strategy": name, "target_names": ["token_embedding", "key"]}) for name in ("rslora", "dora", "pissa")),
+    *(
+        (architecture, {"rank_pattern": {"value": 1}, "alpha_pattern": {"query": 3.5}, "strategy": strategy})
+        for architecture in ("bert", "gpt2", "gemma")
+        for strategy in ("lora", "rslora", "keras")
+    ),
+    ("bert", {"rank_pattern": {"transformer_layer_1/*": 4}, "alpha_pattern": {"transformer_layer_0/*/query": 1}}),
+    ("bert", {"strategy": "dora", "rank_pattern": {"value": 1}}),
+    *((architecture, {"bias": bias}) for architecture in ("bert", "gpt2") for bias in ("lora", "all")),
+    ("gpt2", {"bias": "lora", "target_names": QKV}),
+    ("bert", {"bias": "all", "target_names": ["all-linear"]}),
+    *((architecture, {"train": [name]}) for architecture, name in LAST_NORM.items()),
+    xfail("PEFT takes `norm` for the end of every norm's name", "gemma", {"train": ["final_normalization"]}),
+    ("bert", {"train": ["pooled_dense"]}),
+    ("bert", {"train": ["pooled_dense", "embeddings_layer_norm"], "bias": "lora", "strategy": "dora"}),
+    ("bert", {"train": ["pooled_dense"], "bias": "all"}),
+    *((architecture, {"train": ["position_embedding"]}) for architecture in ("bert", "gpt2")),
+    *((architecture, {"dropout": 0.5}) for architecture in ("bert", "gpt2", "gemma")),
+]
+"""Architecture and settings of an adapter."""
+
+
+def attention_for(architecture):
+    """transformers' fused attention knows no cap."""
+    return "eager" if architecture == CAPPED else None
+
+
+@pytest.mark.parametrize(("architecture", "settings"), WRITTEN, ids=str)
+def test_peft_computes_the_same(
+    architecture, settings, preset, disturb, moved, ask, agree, transformers_peer, tmp_path
+):
+    backbone = vertebra.Backbone.from_preset(preset(architecture))
+    backbone.enable_lora(**{"rank": 2, "alpha": 6, "seed": 0} | settings)
+    disturb(backbone)
+    backbone.save_lora_weights(tmp_path / "adapter")
+    there = ask(
+        transformers_peer,
+        "adapt",
+        preset(architecture),
+        architecture,
+        adapter=str(tmp_path / "adapter"),
+        attention=attention_for(architecture),
+    )
+    assert there["complaints"] == []
+    agree(moved(backbone, architecture), there["outputs"], architecture)
+
+
+@pytest.mark.parametrize("missing", QKV)
+def test_dora_on_a_part_of_a_fused_projection_is_refused_by_name(missing, preset, tmp_path):
+    """PEFT would need a length for the outputs of the rest."""
+    backbone = vertebra.Backbone.from_preset(preset("gpt2"))
+    backbone.enable_lora(2, [name for name in QKV if name != missing], strategy="dora")
+    with pytest.raises(LoraConfigError, match=f"/{missing}, too"):
+        backbone.save_lora_weights(tmp_path / "adapter")
+    assert not list(tmp_path.iterdir())
+
+
+# === Written by PEFT, loaded here ===
+
+PROJECTIONS = {"bert": ["query", "value"], "gpt2": ["c_attn"], "gemma": ["q_proj", "v_proj"]}
+PROJECTIONS["gemma2"] = PROJECTIONS["gemma"]
+EMBEDDING = {"bert": "word_embeddings", "gpt2": "wte"}
+COPY = "the copy of an adapted embedding that PEFT saves is taken for one that trains"
+WRAPPERS = "with biases of all layers, PEFT saves those of `modules_to_save` under names of its own"
+NORM = {"bert": "LayerNorm", "gpt2": "ln_f", "gemma": "norm"}
+VARIANTS = [{}, {"use_rslora": True}, {"use_dora": True}, {"init_lora_weights": "gaussian"}, {"lora_dropout": 0.3}]
+READ = [
+    *((architecture, variant) for architecture in ARCHITECTURES for variant in VARIANTS),
+    *(
+        (architecture, {"target_modules": "all-linear", **variant})
+        for architecture in ARCHITECTURES
+        for variant in ({}, {"use_dora": True}, {"use_rslora": True})
+    ),
+    *((architecture, {"modules_to_save": [name]}) for architecture, name in NORM.items()),
+    *((architecture, {"bias": bias}) for architecture in ("bert", "gpt2") for bias in ("all", "lora_only")),
+    *(
+        (architecture, {"target_modules": [name], **variant})
+        for architecture, name in EMBEDDING.items()
+        for variant in ({}, {"use_dora": True})
+    ),
+    *(xfail(COPY, "gemma", {"target_modules": ["embed_tokens"], **variant}) for variant in ({}, {"use_dora": True})),
+    xfail(WRAPPERS, "bert", {"modules_to_save": ["pooler"], "bias": "all"}),
+    ("bert", {"modules_to_save": ["pooler"]}),
+    ("bert", {"modules_to_save": ["pooler.dense", "position_embeddings"]}),
+    ("gpt2", {"modules_to_save": ["wpe"], "bias": "lora_only", "use_dora": True}),
+    ("bert", {"rank_pattern": {"value": 1}, "alpha_pattern": {"query": 5}}),
+    ("bert", {"rank_pattern": {"layer.1.attention.self.value": 4}, "use_rslora": True}),
+    ("bert", {"rank_pattern": {"^encoder.layer.0.attention.self.query": 1}, "alpha_pattern": {"value": 1}}),
+    ("gpt2", {"target_modules": ["c_attn", "c_fc"], "rank_pattern": {"c_attn": 5}, "alpha_pattern": {"c_fc": 3}}),
+    ("gpt2", {"target_modules": ["attn.c_proj", "mlp.c_proj"], "fan_in_fan_out": True}),
+    ("gemma", {"rank_pattern": {"q_proj": 1, "v_proj": 3}, "use_dora": True}),
+    ("bert", {"layers_to_transform": [1]}),
+    ("bert", {"target_modules": ["query", "key"], "exclude_modules": ["encoder.layer.0.attention.self.key"]}),
+]
+"""Architecture and settings of PEFT's LoRA configuration."""
+
+
+@pytest.fixture
+def made(preset, ask, transformers_peer, tmp_path):
+    """Lets PEFT save an adapter with random values; returns its folder, and the outputs and counts there."""
+
+    def make(architecture, settings):
+        config = {"r": 2, "lora_alpha": 6, "target_modules": PROJECTIONS[architecture]} | settings
+        config |= {"fan_in_fan_out": True} if architecture == "gpt2" else {}
+        there = ask(
+            transformers_peer,
+            "make_adapter",
+            preset(architecture),
+            architecture,
+            adapter=str(tmp_path / "theirs"),
+            config=config,
+            attention=attention_for(architecture),
+        )
+        return tmp_path / "theirs", there
+
+    return make
+
+
+@pytest.mark.parametrize(("architecture", "settings"), READ, ids=str)
+def test_what_peft_saves_computes_the_same_here(architecture, settings, made, preset, moved, agree):
+    folder, there = made(architecture, settings)
+    backbone = vertebra.Backbone.from_preset(preset(architecture))
+    receipt = backbone.load_lora_weights(folder)
+    assert receipt.unused == ()
+    assert receipt.parameters_added == there["added"]
+    assert receipt.parameters_trained == there["trained"]
+    agree(moved(backbone, architecture), there["outputs"], architecture)
+
+
+@pytest.mark.parametrize("settings", [{}, {"use_dora": True, "bias": "all"}, {"modules_to_save": ["ln_f"]}], ids=str)
+@pytest.mark.parametrize("architecture", ["bert", "gpt2", "gemma"])
+def test_an_adapter_of_peft_goes_back_to_peft(
+    architecture, settings, made, preset, ask, agree, transformers_peer, tmp_path
+):
+    settings = settings | ({"modules_to_save": [NORM[architecture]]} if "modules_to_save" in settings else {})
+    folder, there = made(architecture, settings)
+    backbone = vertebra.Backbone.from_preset(preset(architecture))
+    backbone.load_lora_weights(folder)
+    backbone.save_lora_weights(tmp_path / "ours")
+    again = ask(transformers_peer, "adapt", preset(architecture), architecture, adapter=str(tmp_path / "ours"))
+    assert again["complaints"] == []
+    assert again["added"] == there["added"]
+    agree({name: np.array(array) for name, array in there["outputs"].items()}, again["outputs"], architecture)
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ({"use_dora": True, "use_rslora": True}, "use_dora and use_rslora"),
+        ({"lora_bias": True}, "lora_bias"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights"),
+        ({"init_lora_weights": "olora"}, "init_lora_weights"),
+        ({"target_modules": r".*\.(query|value)"}, "target_modules"),
+        ({"rank_pattern": {r"layer\.[01].*query": 1}}, "rank_pattern"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_said_here_is_refused_by_its_field(settings, field, made, preset, compute):
+    folder, _ = made("bert", settings)
+    backbone = vertebra.Backbone.from_preset(preset("bert"))
+    before = compute(backbone, "bert")
+    with pytest.raises(LoraConfigError) as caught:
+        backbone.load_lora_weights(folder)
+    assert caught.value.field == field
+    assert all(np.array_equal(compute(backbone, "bert")[name], array) for name, array in before.items())
+
+
+# === Counted as PEFT counts ===
+
+COUNTED = [
+    ("bert", ["query", "value"], ["query", "value"]),
+    ("bert", QKV, QKV),
+    ("bert", ["mlp.up"], ["intermediate.dense"]),
+    ("bert", ["attention_output"], ["attention.output.dense"]),
+    ("bert", ["all-linear"], "all-linear"),
+    ("bert", ["token_embedding"], ["word_embeddings"]),
+    ("gpt2", ["mlp.up", "mlp.down"], ["c_fc", "mlp.c_proj"]),
+    ("gpt2", ["token_embedding"], ["wte"]),
+    ("gemma", ["attention"], ["q_proj", "k_proj", "v_proj", "o_proj"]),
+    ("gemma", ["mlp"], ["gate_proj", "up_proj", "down_proj"]),
+    ("gemma2", ["all-linear"], "all-linear"),
+]
+"""Architecture, targets here and in PEFT."""
+
+
+@pytest.mark.parametrize("dora", [False, True])
+@pytest.mark.parametrize(("architecture", "targets", "modules"), COUNTED, ids=str)
+def test_as_many_parameters_as_peft_has(architecture, targets, modules, dora, preset, transformers_peer):
+    backbone = vertebra.Backbone.from_preset(preset(architecture))
+    receipt = backbone.enable_lora(3, targets, strategy="dora" if dora else "lora")
+    config = {"r": 3, "target_modules": modules, "use_dora": dora, "fan_in_fan_out": architecture == "gpt2"}
+    there = transformers_peer("count_adapter", folder=str(preset(architecture)), config=config)
+    assert (receipt.parameters_added, receipt.parameters_trained) == (there["added"], there["trained"])
+
+
+def test_bert_base_has_294_912(transformers_peer, tmp_path):
+    """Query and value projections at rank 8; neither side gives the model memory."""
+    config = {"model_type": "bert", "architectures": ["BertModel"]}  # what transformers leaves out is BERT-base
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    there = transformers_peer(
+        "count_adapter", folder=str(tmp_path), config={"r": 8, "target_modules": ["query", "value"]}
+    )
+    with abstract_build():
+        backbone = vertebra.models.BertBackbone(
+            vocabulary_size=30_522, num_layers=12, num_heads=12, hidden_dim=768, intermediate_dim=3072
+        )
+        layers = find_targets(backbone, backbone.default_lora_layer_names(), backbone.lora_roles)
+        sites = {path: site_of(layer) for path, layer in layers.items()}
+        plan = plan_layers(vertebra.LoraConfig(8), sites, layers, backbone.lora_roles)
+        added = sum(int(np.prod(variable.shape)) for variable in build_parts(plan, sites, 0).flat())
+    assert added == there["added"] == there["trained"] == 294_912
+
+
+# === KerasHub's `.lora.h5` ===
+
+EVERYWHERE = {
+    "bert": ["query", "key", "value", "attention_output", "feedforward_intermediate_dense", "pooled_dense"],
+    "gpt2": ["query", "key", "value", "attention_output", "feedforward_output_dense"],
+    "gemma": ["query", "key", "value", "attention_output", "ffw_gating", "ffw_gating_2", "ffw_linear"],
+}
+EVERYWHERE["gemma2"] = EVERYWHERE["gemma"]
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+@pytest.mark.parametrize("strategy", ["keras", "lora"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_kerashub_computes_the_same(
+    architecture, strategy, everywhere, preset, disturb, moved, ask, agree, kerashub_peer, tmp_path
+):
+    targets = EVERYWHERE[architecture] if everywhere else None
+    backbone = vertebra.Backbone.from_preset(preset(architecture, "kerashub"))
+    receipt = backbone.enable_lora(2, targets, alpha=3, strategy=strategy, seed=0)
+    disturb(backbone)
+    file = tmp_path / "adapter.lora.h5"
+    backbone.save_lora_weights(file)
+    folder = preset(architecture, "kerashub")
+    there = ask(kerashub_peer, "adapt", folder, architecture, adapter=str(file), targets=targets)
+    if strategy == "keras":
+        assert there["added"] == receipt.parameters_added
+    agree(moved(backbone, architecture), there["outputs"], architecture)
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_what_kerashub_saves_computes_the_same_here(
+    architecture, everywhere, preset, moved, ask, agree, kerashub_peer, tmp_path
+):
+    targets = EVERYWHERE[architecture] if everywhere else None
+    folder, file = preset(architecture, "kerashub"), tmp_path / "theirs.lora.h5"
+    there = ask(kerashub_peer, "make_adapter", folder, architecture, adapter=str(file), rank=3, targets=targets)
+    backbone = vertebra.Backbone.from_preset(folder)
+    receipt = backbone.load_lora_weights(file)
+    assert receipt.config.strategy == "keras"
+    assert receipt.parameters_added == receipt.parameters_trained == there["added"]
+    agree(moved(backbone, architecture), there["outputs"], architecture)
+
+
+@pytest.mark.parametrize("strategy", ["rslora", "lora_plus", "vera", "pissa"])
+def test_kerashub_computes_what_other_strategies_amount_to(
+    strategy, preset, disturb, moved, ask, agree, kerashub_peer, tmp_path
+):
+    backbone = vertebra.Backbone.from_preset(preset("bert", "kerashub"))
+    backbone.enable_lora(2, strategy=strategy, rank_pattern={"value": 1}, seed=0)
+    disturb(backbone)
+    backbone.save_lora_weights(tmp_path / "adapter.lora.h5")
+    file = str(tmp_path / "adapter.lora.h5")
+    there = ask(kerashub_peer, "adapt", preset("bert", "kerashub"), "bert", adapter=file)
+    agree(moved(backbone, "bert"), there["outputs"], "bert")
