@@ -9,8 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from vertebra._lora.base import Base
-from vertebra._lora.hooks import Control, Hook, hooks_for, refuse_config
+from vertebra._lora.base import Base, Flags
+from vertebra._lora.mounting import Mount, Strengths
 from vertebra._lora.parts import PartSet, Values, build_parts, host_copy
 from vertebra._lora.plan import AdapterPlan
 from vertebra._lora.sites import site_of
@@ -18,6 +18,9 @@ from vertebra.errors import LoraStateError, close_names
 from vertebra.specs import LoraReceipt
 
 _ATTRIBUTE = "_lora_adapters"
+
+Weights = dict[str, "np.ndarray[Any, Any]"]
+"""Values of base weights, by name."""
 
 
 @dataclass(slots=True)
@@ -30,13 +33,28 @@ class Adapter:
     """Fingerprint of the kernels that it was trained beside, or None if nobody knows."""
     values: Values | None
     """Values of its variables while it does not act; while it does, its parts have them."""
-    beside: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
-    """Values of the base weights that are its own, by weight, while it does not act."""
+    beside: Weights = field(default_factory=dict)
+    """Values of the base weights that are its own, while it does not act."""
     key: str = field(init=False)
     """The same for all adapters of the same plan."""
 
     def __post_init__(self) -> None:
         self.key = self.plan.key()
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What a change starts from, to go back to."""
+
+    acting: tuple[Adapter, ...]
+    strengths: Strengths
+    values: list[Values | None]
+    """Of those that act."""
+    beside: list[Weights]
+    weights: Weights
+    """Values of the base weights that the change may touch."""
+    originals: Weights
+    flags: Flags
 
 
 def adapters_of(model: Any) -> Adapters | None:
@@ -68,22 +86,22 @@ class Adapters:
         self.base = Base(model)
         self.known: dict[str, Adapter] = {}
         """Every adapter, by name."""
-        self.active: tuple[str, ...] = ()
-        """Names of those that act, in the order of their strengths."""
-        self.strengths: np.ndarray[Any, Any] | None = None
-        """How strongly each acts, of shape `(active,)` or `(rows, active)`; None means one that acts with 1."""
+        self.strengths: Strengths = None
         self.merged: list[tuple[Any, np.ndarray[Any, Any]]] | None = None
         """Variables with the values they had before merging; None if nothing is merged."""
+        self._acting: tuple[Adapter, ...] = ()
         self._sets: dict[tuple[str, int], PartSet] = {}
-        self._mounted: tuple[str, ...] = ()
-        self._shape: tuple[int, ...] | None = None
-        self._control: Any = None
-        self._hooks: dict[str, Hook] = {}
-        self._originals: dict[str, np.ndarray[Any, Any]] = {}
-        self._thawed = False
-        self._refusing: list[Any] = []
+        """The parts of each plan that has acted, by its key and the place among those that acted at once."""
+        self._originals: Weights = {}
+        """What the base weights were for which an adapter that acts brings values of its own."""
+        self._mount = Mount(self.base)
 
     # === What there is ===
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """Names of those that act, in the order of their strengths."""
+        return tuple(adapter.name for adapter in self._acting)
 
     def get(self, name: str | None) -> Adapter:
         """Returns an adapter by name; None means the only one that acts, or the only one there is.
@@ -107,7 +125,7 @@ class Adapters:
         if name not in self.active or self.merged is not None:
             return None
         slot = self.active.index(name)
-        return self._sets[self.known[name].key, slot]
+        return self._sets[self._acting[slot].key, slot]
 
     def parts_for(self, adapter: Adapter) -> PartSet | None:
         """Returns the parts that an adapter would use if it acted alone, if another of the same plan had them made."""
@@ -118,7 +136,7 @@ class Adapters:
         parts, kept = self.parts_of(name), self.known[name].values
         return parts.values() if parts is not None else (kept or {})
 
-    def beside_of(self, name: str) -> dict[str, np.ndarray[Any, Any]]:
+    def beside_of(self, name: str) -> Weights:
         """Returns the values of base weights that are an adapter's own: all that train beside it now, if it acts."""
         if name not in self.active or self.merged is not None:
             return self.known[name].beside
@@ -128,6 +146,10 @@ class Adapters:
         """Returns the names of these weights."""
         acts = name in self.active and self.merged is None
         return list(dict.fromkeys([*self.known[name].beside, *(self.base.trained() if acts else [])]))
+
+    def base_value(self, weight: str) -> np.ndarray[Any, Any]:
+        """Returns the value of a weight that the base has, whatever acts now."""
+        return self._originals[weight] if weight in self._originals else host_copy(self.base.weights[weight])
 
     def receipt(self, name: str, unused: Sequence[str] = ()) -> LoraReceipt:
         """Counts what an adapter added, and what is trained and frozen now."""
@@ -145,36 +167,36 @@ class Adapters:
             unused=tuple(unused),
         )
 
+    def require_unmerged(self) -> None:
+        """Raises LoraStateError while adapters are merged."""
+        if self.merged is not None:
+            raise LoraStateError(f"Adapters are merged ({', '.join(self.active)})", "Call unmerge_lora() first")
+
     # === What changes ===
 
     def add(self, adapter: Adapter, parts: PartSet) -> None:
-        """Takes an adapter up and makes it the one that acts; its parts may have values already."""
+        """Takes an adapter up, in place of the one of that name if there is one, and makes it the one that acts.
+
+        The parts are used if no other adapter of the same plan has any; they may have values already.
+        """
         self.require_unmerged()
+        former = self.known.get(adapter.name)
         if self._sets.setdefault((adapter.key, 0), parts) is not parts and adapter.values is None:
-            adapter.values = parts.values()  # another adapter of the same plan has its parts on the layers
-        self._adopt()
+            adapter.values = parts.values()
+        if adapters_of(self.model) is None:
+            setattr(self.model, _ATTRIBUTE, self)
         self.known[adapter.name] = adapter
         try:
             self.act([adapter.name])
         except BaseException:
             del self.known[adapter.name]
-            self._abandon()
+            if former is not None:
+                self.known[adapter.name] = former
+            self._prune(adapter.key)
+            self._leave_if_empty()
             raise
 
-    def exchange(self, adapter: Adapter) -> None:
-        """Gives an adapter other values and other base weights of its own, and makes it the one that acts."""
-        former = self.known[adapter.name]
-        kept = Adapter(former.name, former.plan, former.base, self.values_of(former.name), self.beside_of(former.name))
-        self.act([])
-        former.values, former.beside, former.base = adapter.values, adapter.beside, adapter.base
-        try:
-            self.act([adapter.name])
-        except BaseException:
-            former.values, former.beside, former.base = kept.values, kept.beside, kept.base
-            self.act([adapter.name])
-            raise
-
-    def act(self, names: Sequence[str], strengths: np.ndarray[Any, Any] | None = None) -> None:
+    def act(self, names: Sequence[str], strengths: Strengths = None) -> None:
         """Makes some adapters act, and no others.
 
         Raises:
@@ -185,56 +207,49 @@ class Adapters:
         chosen = [self.get(name) for name in names]
         self._check_beside(chosen)
         sets = [self._set(adapter, slot) for slot, adapter in enumerate(chosen)]
-        before = self.active, self.strengths
-        self._stow()
+        before = self._before(chosen)
         try:
-            self._mount(chosen, sets, strengths)
+            self._stow(before)
+            self._mount_these(chosen, sets, strengths)
         except BaseException:
-            self._unmount()
-            former = [self.known[name] for name in before[0]]
-            self._mount(former, [self._set(adapter, slot) for slot, adapter in enumerate(former)], before[1])
+            self._go_back(before)
             raise
 
     def remove(self, name: str) -> None:
         """Gives an adapter up; the model is what it was before if it was the last one."""
         self.require_unmerged()
         if name in self.active:
-            self.act([other for other in self.active if other != name] if self.strengths is None else [])
-        key = self.known.pop(name).key
-        if all(adapter.key != key for adapter in self.known.values()):
-            self._sets = {place: parts for place, parts in self._sets.items() if place[0] != key}
-        self._abandon()
+            others = [other for other in self.active if other != name]
+            self.act(others if self.strengths is None else [])
+        self._prune(self.known.pop(name).key)
+        self._leave_if_empty()
 
     def unmount(self) -> None:
-        """Takes the parts off the layers, as when they were merged; those that act keep their values on the shelf."""
-        self._stow()
-        self._unmount()
+        """Takes the parts off the layers, as when they were merged; those that act keep their values."""
+        self._stow(self._before(()))
+        self._mount.take_off()
+        self.base.freeze(())
 
     def mount_again(self) -> None:
         """Puts the parts back after `unmount`."""
-        chosen = [self.known[name] for name in self.active]
-        self._mount(chosen, [self._set(adapter, slot) for slot, adapter in enumerate(chosen)], self.strengths)
+        sets = [self._set(adapter, slot) for slot, adapter in enumerate(self._acting)]
+        self._mount_these(self._acting, sets, self.strengths)
 
-    def forget(self) -> None:
+    def forget_all(self) -> None:
         """Gives all adapters up; kernels stay as they are."""
-        self._unmount()
         self.known.clear()
-        self._abandon()
-
-    def require_unmerged(self) -> None:
-        """Raises LoraStateError while adapters are merged."""
-        if self.merged is not None:
-            raise LoraStateError(f"Adapters are merged ({', '.join(self.active)})", "Call unmerge_lora() first")
+        self._leave_if_empty()
 
     # === How ===
 
-    def _adopt(self) -> None:
-        if adapters_of(self.model) is None:
-            setattr(self.model, _ATTRIBUTE, self)
+    def _prune(self, key: str) -> None:
+        """Lets go of the parts of a plan that no adapter has any more."""
+        if all(adapter.key != key for adapter in self.known.values()):
+            self._sets = {place: parts for place, parts in self._sets.items() if place[0] != key}
 
-    def _abandon(self) -> None:
+    def _leave_if_empty(self) -> None:
         if not self.known and adapters_of(self.model) is self:
-            self._unmount()
+            self._mount.take_off()
             self.base.restore()
             delattr(self.model, _ATTRIBUTE)
 
@@ -246,8 +261,8 @@ class Adapters:
         return self._sets[place]
 
     def _check_beside(self, chosen: Sequence[Adapter]) -> None:
-        own = {weight for name in self.active for weight in self.known[name].beside}
-        strays = [weight for weight in self.base.trained() if weight not in own] if self.active else []
+        own = {weight for adapter in self._acting for weight in adapter.beside}
+        strays = [weight for weight in self.base.trained() if weight not in own] if self._acting else []
         if strays and [adapter.name for adapter in chosen] != list(self.active):
             problem = f"These base weights were made trainable beside the adapter: {', '.join(strays)}"
             raise LoraStateError(problem, "Make them part of it from the start, with enable_lora(..., train=[...])")
@@ -256,79 +271,59 @@ class Adapters:
             problem = f"Adapter {bringing[0]!r} brings base weights of its own"
             raise LoraStateError(problem, "It can only act alone")
 
-    def _stow(self) -> None:
+    def _before(self, chosen: Sequence[Adapter]) -> _Before:
+        touched = {weight for adapter in (*self._acting, *chosen) for weight in adapter.beside}
+        sets = [self._sets[adapter.key, slot] for slot, adapter in enumerate(self._acting)]
+        return _Before(
+            self._acting,
+            self.strengths,
+            [None if parts.is_abstract() else parts.values() for parts in sets],
+            [adapter.beside for adapter in self._acting],
+            {weight: host_copy(self.base.weights[weight]) for weight in touched},
+            self._originals,
+            self.base.flags(),
+        )
+
+    def _stow(self, before: _Before) -> None:
         """Puts the values of those that act on the shelf, and the base weights back."""
-        weights = self.base.weights
-        for name in self.active:
-            adapter, parts = self.known[name], self.parts_of(name)
-            if parts is not None:
-                adapter.values = parts.values()
-            adapter.beside = {weight: host_copy(weights[weight]) for weight in adapter.beside}
-        for weight, value in self._originals.items():
-            weights[weight].assign(value)
+        for adapter, values in zip(before.acting, before.values, strict=True):
+            adapter.values = values
+            adapter.beside = {weight: before.weights[weight] for weight in adapter.beside}
+        self._give_weights(self._originals)
         self._originals = {}
 
-    def _mount(
-        self, chosen: Sequence[Adapter], sets: Sequence[PartSet], strengths: np.ndarray[Any, Any] | None
-    ) -> None:
-        """Gives parts their values and layers their parts; only the first where the layers have these parts already."""
+    def _mount_these(self, chosen: Sequence[Adapter], sets: Sequence[PartSet], strengths: Strengths) -> None:
+        """Gives parts their values, layers their parts and base weights what is the adapters' own."""
         for adapter, parts in zip(chosen, sets, strict=True):
             if adapter.values is not None:
                 parts.assign(adapter.values)
-        keys = tuple(adapter.key for adapter in chosen)
-        shape = None if strengths is None else strengths.shape
-        another = keys != self._mounted or shape != self._shape
-        if another:
-            self._remount(keys, sets, strengths)
-        elif strengths is not None:
-            self._control.strengths.assign(strengths)
-        beside = any(adapter.beside for adapter in chosen)
-        if another or beside or self._thawed:
+        own = {weight: value for adapter in chosen for weight, value in adapter.beside.items()}
+        others = self._mount.put([adapter.key for adapter in chosen], sets, strengths)
+        if others or own or self.base.trained():
             self.base.freeze({path for parts in sets for path in parts.parts})
-        self._thawed = beside
-        self.active, self.strengths = tuple(adapter.name for adapter in chosen), strengths
+        self._originals = {weight: host_copy(self.base.weights[weight]) for weight in own}
+        self._give_weights(own)
+        self.base.unfreeze(own)
+        self._acting, self.strengths = tuple(chosen), strengths
         for adapter in chosen:
-            self._take_weights(adapter)
             adapter.values = None
 
-    def _remount(self, keys: tuple[str, ...], sets: Sequence[PartSet], strengths: Any) -> None:
-        self._unmount()
-        if not sets:
-            return
-        self._control, self._shape = Control(keys, strengths), None if strengths is None else strengths.shape
-        self._hooks = hooks_for(self.base.layers, sets, self._control)
-        for hook in self._hooks.values():
-            hook.attach()
-        self._mounted = keys
-        self._tell_holders()
-        self.model._post_build()  # torch keeps a list of parameters of its own
+    def _go_back(self, before: _Before) -> None:
+        self._mount.take_off()
+        self._acting, self.strengths, self._originals = before.acting, before.strengths, before.originals
+        for slot, (adapter, values, beside) in enumerate(zip(before.acting, before.values, before.beside, strict=True)):
+            adapter.values, adapter.beside = None, beside
+            if values is not None:
+                self._sets[adapter.key, slot].assign(values)
+        sets = [self._sets[adapter.key, slot] for slot, adapter in enumerate(before.acting)]
+        self._mount.put([adapter.key for adapter in before.acting], sets, before.strengths)
+        self._give_weights(before.weights)
+        before.flags.restore()
 
-    def _tell_holders(self) -> None:
-        """What was compiled knows nothing of the parts, and a layer's config cannot hold them."""
-        holders = {prefix for path in self._hooks for prefix in _prefixes(path)}
-        for layer in [self.model, *(self.base.layers[path] for path in sorted(holders))]:
-            if isinstance(layer, keras.Model):
-                layer.train_function = layer.test_function = layer.predict_function = None
-            if layer is not self.model:
-                layer.get_config = refuse_config
-                self._refusing.append(layer)
-
-    def _unmount(self) -> None:
-        for hook in self._hooks.values():
-            hook.detach()
-        for layer in self._refusing:
-            vars(layer).pop("get_config", None)
-        if self._hooks:
-            self.base.freeze(())
-            self.model._post_build()
-        self._hooks, self._refusing, self._mounted, self._shape, self._control = {}, [], (), None, None
-
-    def _take_weights(self, adapter: Adapter) -> None:
-        weights = self.base.weights
-        for weight, value in adapter.beside.items():
-            self._originals[weight] = host_copy(weights[weight])
-            weights[weight].assign(keras.ops.convert_to_tensor(value, dtype=weights[weight].dtype))
-        self.base.unfreeze(adapter.beside)
+    def _give_weights(self, values: Weights) -> None:
+        for name, value in values.items():
+            variable = self.base.weights[name]
+            variable.assign(keras.ops.convert_to_tensor(value, dtype=variable.dtype))
 
 
 def strength_matrix(
@@ -338,12 +333,6 @@ def strength_matrix(
     mixes = [{row: 1.0} if isinstance(row, str) else dict(row or {}) for row in rows]
     names = list(dict.fromkeys(name for mix in mixes for name in mix))
     return names, np.array([[mix.get(name, 0.0) for name in names] for mix in mixes], "float32")
-
-
-def _prefixes(path: str) -> list[str]:
-    """Returns the path of a layer, and of the layers that hold it."""
-    parts = path.split("/")
-    return ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
 
 
 def _count(variables: Any) -> int:

@@ -76,9 +76,8 @@ def load(model: Any, file: AdapterFile, name: str | None, check_base: bool, stri
     parts = adapters.parts_for(adapter) or _without_values(plan, sites)
     _check_values(file, parts)
     if adapter.name in adapters.known:
-        _replace(adapters, adapter, file)
-    else:
-        adapters.add(adapter, parts)
+        _check_same(adapters, adapter, file)
+    adapters.add(adapter, parts)
     return adapters.receipt(adapter.name, file.unused)
 
 
@@ -124,7 +123,12 @@ def _sites_of(place: object, adapters: Adapters, plan: AdapterPlan) -> dict[str,
     strangers = sorted(path for path in plan.layers if path not in layers or not is_adaptable(layers[path]))
     if strangers:
         raise AdapterMismatchError(place, "adapts layers that the model does not have, or that take none", strangers)
-    return {path: _site(path, layers[path]) for path in plan.layers}
+    sites = {path: _site(path, layers[path]) for path in plan.layers}
+    for path, layer in plan.layers.items():
+        lender = layer.shares
+        if lender and (sites[lender].in_features, plan.layers[lender].rank) != (sites[path].in_features, layer.rank):
+            raise AdapterMismatchError(place, "has layers of other inputs or rank share variables", [path, lender])
+    return sites
 
 
 def _without_values(plan: AdapterPlan, sites: Mapping[str, Any]) -> PartSet:
@@ -169,10 +173,12 @@ def _check_beside(file: AdapterFile, adapters: Adapters) -> None:
     ]
     if wrong:
         raise AdapterMismatchError(file.path, "holds base weights of another shape", wrong)
+    if not all(map(_finite, file.beside.values())):
+        raise AdapterMismatchError(file.path, "holds values that are no finite numbers")
 
 
-def _replace(adapters: Adapters, adapter: Adapter, file: AdapterFile) -> None:
-    """Gives an adapter that the model has the values of a file, as after `enable_lora` with the same settings."""
+def _check_same(adapters: Adapters, adapter: Adapter, file: AdapterFile) -> None:
+    """Only an adapter of the same settings may take the place of one, as after `enable_lora`."""
     have = adapters.known[adapter.name]
     if _same(have.plan).key() != _same(adapter.plan).key():
         problem = f"The model has {_describe(have.plan)} named {adapter.name!r}, and {str(file.path)!r} holds"
@@ -187,7 +193,6 @@ def _replace(adapters: Adapters, adapter: Adapter, file: AdapterFile) -> None:
             "holds no values for them",
             "Unload the one it has, or load the other with another name=",
         )
-    adapters.exchange(adapter)
 
 
 def _same(plan: AdapterPlan) -> AdapterPlan:

@@ -49,7 +49,7 @@ def read_kerashub(model: Any, path: Path) -> AdapterFile:
     if unknown or not found or _RANK not in file.header.entries:
         problem = "is no .lora.h5 of this architecture; it holds" if unknown else "holds no adapter"
         raise AdapterMismatchError(path, problem, unknown)
-    rank = int(np.asarray(file.view(_RANK)).reshape(-1)[0])
+    rank = _rank(path, np.asarray(file.view(_RANK)))
     plan, values = AdapterPlan(LoraConfig(rank, strategy=_strategy(path)), {}), Values()
     for layer, tensors in found.items():
         if layer not in layers or not is_adaptable(layers[layer]) or tensors.keys() != {"a", "b"}:
@@ -57,9 +57,19 @@ def read_kerashub(model: Any, path: Path) -> AdapterFile:
         site = site_of(layers[layer])
         heads = names.heads(layer, site.out_features)
         a, b = (np.asarray(file.view(tensors[variable])) for variable in ("a", "b"))
-        values[layer] = {"a": _from_axes(path, a, names.axes(layer), site.in_features, heads * rank), "b": b}
+        theirs = names.kernel_shape(layer) or (site.in_features, site.out_features)
+        if a.shape != (*theirs[:-1], rank):
+            raise AdapterMismatchError(path, "holds tensors of another shape", [f"{tensors['a']} {a.shape}"])
+        axes = names.axes(layer) or tuple(range(a.ndim))
+        values[layer] = {"a": a.transpose(axes).reshape(site.in_features, heads * rank), "b": b}
         plan.layers[layer] = LayerPlan(rank, float(rank), heads)
     return AdapterFile(path, plan, values)
+
+
+def _rank(place: object, stored: Array) -> int:
+    if stored.size != 1 or stored.dtype.kind not in "iu":
+        raise LoraConfigError(place, "rank", stored.tolist(), "one whole number")
+    return int(stored.reshape(-1)[0])
 
 
 def _sort(entries: Any, names: KerasHubNames) -> tuple[dict[str, dict[str, str]], list[str]]:
@@ -86,13 +96,6 @@ def _strategy(place: object) -> str:
             return str(entry.name)
     expected = "an installed LoRA strategy that goes by heads, as Keras's does: install vertebra-lora-variants"
     raise LoraConfigError(place, "strategy", None, expected)
-
-
-def _from_axes(place: object, a: Array, axes: tuple[int, ...] | None, rows: int, columns: int) -> Array:
-    """Puts the axes in this project's order, inputs before heads, and makes them two."""
-    if a.size != rows * columns or (axes is not None and a.ndim != len(axes)):
-        raise AdapterMismatchError(place, "holds tensors of another shape", [f"lora_kernel_a {a.shape}"])
-    return (a if axes is None else a.transpose(axes)).reshape(rows, columns)
 
 
 # === Writing ===

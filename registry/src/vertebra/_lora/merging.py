@@ -37,7 +37,7 @@ def merge(adapters: Adapters, reversible: bool) -> MergeReceipt:
         raise
     adapters.merged = originals
     if not reversible:
-        adapters.forget()
+        adapters.forget_all()
     largest = max(float(np.abs(exact).max()) for exact in sums.values())
     return MergeReceipt(names, tuple(sums), error, largest, reversible)
 

@@ -65,13 +65,6 @@ class AdapterNames:
             return None
         return value if value.shape == tuple(self._weights[weight].shape) else None
 
-    def value(self, weight: str) -> np.ndarray[Any, Any]:
-        """Returns the value that a weight has in the model now."""
-        import keras
-
-        array: np.ndarray[Any, Any] = keras.ops.convert_to_numpy(self._weights[weight].value)
-        return array
-
     def kernels_are_reversed(self, modules: Iterable[str]) -> bool:
         """Says whether modules keep their kernels as inputs × outputs, as the layers here do and torch's do not."""
         return all(

@@ -18,8 +18,8 @@ from vertebra._weights.naming import own_weights
 from vertebra.errors import LoraTargetError
 from vertebra.interfaces import LoraPart
 
-SHARED = "shared"
-"""Stands for a path, and is a name, where variables are not of one layer but of all."""
+SHARED = "*"
+"""Stands for the path of a layer where variables are not of one layer but of all."""
 
 Values = dict[str, dict[str, "np.ndarray[Any, Any]"]]
 """Values of variables: by path of the layer, or `SHARED`, and by name."""
@@ -70,7 +70,7 @@ class Shared(keras.layers.Layer):  # type: ignore[misc]
     """The variables that all layers of an adapter use."""
 
     def __init__(self, dtype: str) -> None:
-        super().__init__(name=SHARED, dtype=dtype)
+        super().__init__(name="shared", dtype=dtype)
         self.built = True
 
     def own(self) -> dict[str, Any]:
@@ -95,6 +95,10 @@ class PartSet:
     def flat(self) -> list[Any]:
         """Returns every variable once."""
         return [variable for own in self.variables().values() for variable in own.values()]
+
+    def is_abstract(self) -> bool:
+        """Says whether the variables have no values yet."""
+        return any(variable._value is None for variable in self.flat())
 
     def values(self) -> Values:
         """Returns copies of the variables' values."""

@@ -6,14 +6,16 @@ The config is read as a closed schema: nothing in it is imported, resolved or us
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vertebra._catalog import STRATEGIES, catalog
-from vertebra._documents import dump_json, read_json
+from vertebra._documents import MOST_BYTES, dump_json, parse_json
+from vertebra._lora.adapters import require_adapters
 from vertebra._lora.files import AdapterContent, AdapterFile, base_of, write_arrays
+from vertebra._lora.fingerprint import fingerprint
 from vertebra._lora.fusing import Fused, fuse, split
 from vertebra._lora.lowering import as_plain
 from vertebra._lora.naming import AdapterNames
@@ -108,8 +110,11 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
     path = folder / CONFIG
     if not path.is_file():
         raise LoraConfigError(path, "file", None, f"PEFT's {CONFIG} beside {TENSORS}")
-    config: Mapping[str, Any] = read_json(path)
-    return config
+    expected = "a JSON object that PEFT wrote"
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise LoraConfigError(path, "size", size, f"at most {MOST_BYTES} bytes")
+    return parse_json(path.read_bytes(), lambda problem: LoraConfigError(path, "file", problem, expected))
 
 
 def _settings_of(path: Path, config: Mapping[str, Any]) -> _Settings:
@@ -212,24 +217,36 @@ def write_peft(model: Any, stage: Path, plan: AdapterPlan, content: AdapterConte
         modules.setdefault(names.module(path), []).append(path)
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     plans: dict[str, LayerPlan] = {}
+    sites = {module: {path: site_of(layers[path]) for path in names.layers(module)} for module in modules}
     for module, adapted in modules.items():
-        paths = names.layers(module)
-        sites = {path: site_of(layers[path]) for path in paths}
-        fused = Fused(stage, module, paths, sites, plan.strategy)
+        fused = Fused(stage, module, names.layers(module), sites[module], plan.strategy)
         plans[module], tensors = fuse(fused, {path: plan.layers[path] for path in adapted}, content.values)
         arrays |= {f"{_PREFIX}{module}.{tensor}": array for tensor, array in tensors.items()}
-    arrays |= _beside(names, content.beside, set(plan.layers))
-    write_arrays(stage / TENSORS, arrays, {"format": "pt", _BASE: content.base or ""})
+    arrays |= _beside(names, content.beside, set(plan.layers), require_adapters(model).base_value)
+    base = _fingerprint(plan, content.base, {path: site for found in sites.values() for path, site in found.items()})
+    write_arrays(stage / TENSORS, arrays, {"format": "pt", _BASE: base})
     (stage / CONFIG).write_bytes(dump_json(_config(model, plan, plans, names, content.beside)))
 
 
+def _fingerprint(plan: AdapterPlan, base: str | None, sites: Mapping[str, Any]) -> str:
+    """Returns the fingerprint of all layers of the modules; of the adapted ones the adapter has it."""
+    if base is None or plan.layers.keys() == sites.keys():
+        return base or ""
+    same = fingerprint({path: sites[path] for path in plan.layers}) == base
+    return fingerprint(sites) if same else ""  # after merging, say, nobody can tell
+
+
 def _beside(
-    names: AdapterNames, beside: Mapping[str, np.ndarray[Any, Any]], adapted: set[str]
+    names: AdapterNames,
+    beside: Mapping[str, np.ndarray[Any, Any]],
+    adapted: set[str],
+    base_value: Callable[[str], np.ndarray[Any, Any]],
 ) -> dict[str, np.ndarray[Any, Any]]:
+    """Returns tensors of base weights; one that holds others' weights, too, has these as the base has them."""
     arrays = {}
     for tensor in dict.fromkeys(names.tensor(weight) for weight in beside):
         weights = names.weights(tensor)
-        values = [beside[weight] if weight in beside else names.value(weight) for weight in weights]
+        values = [beside[weight] if weight in beside else base_value(weight) for weight in weights]
         module, _, last = tensor.rpartition(".")
         wrapped = any(weight.rpartition("/")[0] in adapted for weight in weights)
         arrays[f"{_PREFIX}{module}{_WRAPPED if wrapped else '.'}{last}"] = names.put(weights, values)
