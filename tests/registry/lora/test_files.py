@@ -424,7 +424,6 @@ def test_a_rank_larger_than_a_kernel_is_refused_when_read(saved, load, inputs, s
     assert state(backbone, inputs) == before
 
 
-@pytest.mark.xfail(strict=True, reason="they are taken")
 def test_base_weights_that_are_not_finite_are_refused(saved, load, inputs, state):
     rewrite(saved, tensors=with_("pooled_dense/bias", lambda _: np.full(16, np.nan, "float32")))
     backbone = load()
@@ -434,15 +433,12 @@ def test_base_weights_that_are_not_finite_are_refused(saved, load, inputs, state
     assert state(backbone, inputs) == before
 
 
-NOT_YET = pytest.mark.xfail(strict=True, reason="it is loaded, and fails when the model is called")
-
-
 @pytest.mark.parametrize(
     ("layer", "lender"),
     [
         pytest.param(QUERY, VALUE, id="that comes later"),
-        pytest.param(OUTPUT, QUERY, id="of other inputs", marks=NOT_YET),
-        pytest.param(VALUE, QUERY, id="of another rank", marks=NOT_YET),
+        pytest.param(OUTPUT, QUERY, id="of other inputs"),
+        pytest.param(VALUE, QUERY, id="of another rank"),
     ],
 )
 def test_a_layer_cannot_share_with_one(load, tmp_path, inputs, state, layer, lender):

@@ -40,7 +40,6 @@ def test_what_all_layers_share_is_there_once(backbone):
     assert len(shared) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="its own variables are taken for those that all share")
 def test_a_layer_may_be_named_as_what_all_share():
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.layers.Dense(3, name="shared")(keras.layers.Dense(4, name="body")(inputs)))

@@ -151,7 +151,6 @@ def test_a_variant_that_no_strategy_computes_is_refused(backbone, copy, inputs, 
     assert state(backbone, inputs) == before
 
 
-@pytest.mark.xfail(strict=True, reason="it is said to be a preset's config")
 @pytest.mark.parametrize("text", ["{", "[]", '{"r": 4, "r": 4}', '{"lora_alpha": NaN}', "\0"], ids=str)
 def test_a_config_that_is_no_json_object_is_an_adapters_error(backbone, copy, text):
     folder = copy()
