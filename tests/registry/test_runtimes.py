@@ -23,7 +23,7 @@ from vertebra import Runtime, hookimpl
 
 class Toy(Runtime):
     name = "{name}"
-    devices = tensor = can_view = compile = None
+    devices = tensor = snapshot = can_view = compile = None
 
     def unavailable_reason(self):
         {answer}

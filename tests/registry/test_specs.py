@@ -25,13 +25,6 @@ def test_a_setting_out_of_range_is_refused_by_name(field, value):
     assert (caught.value.field, caught.value.value) == (field, value) or value != value
 
 
-@pytest.mark.parametrize(
-    ("rank", "alpha", "scale"), [(8, None, 1.0), (8, 16, 2.0), (16, 8.0, 0.5), (65_536, 1e6, 1e6 / 65_536)]
-)
-def test_the_scale_is_alpha_over_rank(rank, alpha, scale):
-    assert LoraConfig(rank, alpha).scale == scale
-
-
 def test_settings_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         LoraConfig(8).rank = 4

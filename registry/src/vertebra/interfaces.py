@@ -148,8 +148,19 @@ class LoraPart(ABC):
     """What the strategy's `share` was given, with its variables; None if it shares nothing."""
 
     @abstractmethod
-    def add_weight(self, *, name: str, shape: tuple[int, ...], initializer: Any, trainable: bool = True) -> Any:
-        """Creates a float32 variable, as `keras.layers.Layer.add_weight`; assign it to an attribute of that name."""
+    def add_weight(
+        self,
+        *,
+        name: str,
+        shape: tuple[int, ...],
+        initializer: Any,
+        trainable: bool = True,
+        autocast: bool = True,
+    ) -> Any:
+        """Creates a float32 variable, as `keras.layers.Layer.add_weight`; assign it to an attribute of that name.
+
+        In a layer of half precision it is cast where it is used, unless `autocast` is False.
+        """
 
 
 class LoraStrategy(ABC):
@@ -238,6 +249,13 @@ class Runtime(ABC):
         """Returns a tensor of the given Keras dtype that views the array's memory, or a copy where it cannot.
 
         The array may view a private mapping of a file: writing to the tensor must never reach the file.
+        """
+
+    @abstractmethod
+    def snapshot(self, tensor: Any) -> Any:
+        """Returns a tensor that keeps a variable's value, whatever the variable is given later.
+
+        It is the tensor itself where tensors never change, and a copy where they do.
         """
 
     @abstractmethod

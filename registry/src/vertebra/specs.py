@@ -195,11 +195,6 @@ class LoraConfig:
         for target, alpha in self.alpha_pattern.items():
             _check_alpha(alpha, f"alpha_pattern[{target!r}]")
 
-    @property
-    def scale(self) -> float:
-        """Factor of the low-rank path, `alpha / rank` (Hu et al. 2021, arXiv:2106.09685, section 4.1)."""
-        return 1.0 if self.alpha is None else self.alpha / self.rank
-
 
 @dataclass(frozen=True, slots=True)
 class AdapterTensor:
@@ -225,6 +220,8 @@ class LoraReceipt:
     parameters_frozen: int
     name: str = "default"
     """Name of the adapter."""
+    scale: float = 1.0
+    """Factor of the low-rank path, as the strategy makes it of rank and alpha."""
     trained: tuple[str, ...] = ()
     """Base weights that train beside it, or that its file holds values for."""
     unused: tuple[str, ...] = ()
@@ -234,7 +231,7 @@ class LoraReceipt:
         total = self.parameters_trained + self.parameters_frozen
         share = 100 * self.parameters_trained / max(total, 1)
         summary = (
-            f"{self.config.strategy} of rank {self.config.rank}, scale {self.config.scale:g}, "
+            f"{self.config.strategy} of rank {self.config.rank}, scale {self.scale:g}, "
             f"on {len(self.layers)} layers: {self.parameters_added:,} parameters added, "
             f"{self.parameters_trained:,} trained ({share:.2f} %), {self.parameters_frozen:,} frozen"
         )

@@ -30,6 +30,9 @@ class TorchRuntime(Runtime):
 
         return to_tensor(array, dtype)
 
+    def snapshot(self, tensor: Any) -> Any:
+        return tensor.detach().clone()
+
     def can_view(self, start: int, contiguous: bool) -> bool:
         return True
 

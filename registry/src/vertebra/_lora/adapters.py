@@ -11,7 +11,7 @@ import numpy as np
 
 from vertebra._lora.base import Base, Flags
 from vertebra._lora.mounting import Mount, Strengths
-from vertebra._lora.parts import PartSet, Values, build_parts, host_copy
+from vertebra._lora.parts import PartSet, Values, as_arrays, build_parts, host_copy
 from vertebra._lora.plan import AdapterPlan
 from vertebra._lora.sites import site_of
 from vertebra.errors import LoraStateError, close_names
@@ -132,9 +132,9 @@ class Adapters:
         return self._sets.get((adapter.key, 0))
 
     def values_of(self, name: str) -> Values:
-        """Returns the values of an adapter's variables."""
+        """Returns the values of an adapter's variables, as arrays."""
         parts, kept = self.parts_of(name), self.known[name].values
-        return parts.values() if parts is not None else (kept or {})
+        return as_arrays(parts.values() if parts is not None else (kept or {}))
 
     def beside_of(self, name: str) -> Weights:
         """Returns the values of base weights that are an adapter's own: all that train beside it now, if it acts."""
@@ -163,6 +163,7 @@ class Adapters:
             parameters_trained=trained,
             parameters_frozen=everything - trained,
             name=name,
+            scale=adapter.plan.scale,
             trained=tuple(adapter.beside),
             unused=tuple(unused),
         )

@@ -202,4 +202,4 @@ def _same(plan: AdapterPlan) -> AdapterPlan:
 
 def _describe(plan: AdapterPlan) -> str:
     config = plan.config
-    return f"{config.strategy} of rank {config.rank} and scale {config.scale:g} on {len(plan.layers)} layers"
+    return f"{config.strategy} of rank {config.rank} and scale {plan.scale:g} on {len(plan.layers)} layers"

@@ -141,7 +141,8 @@ def _stacked(fused: Fused, plans: Mapping[str, LayerPlan], values: Values, plan:
 
 def _value(values: Values, path: str, layer: LayerPlan, variable: str) -> Array:
     own = values.get(path, {})
-    return own[variable] if variable in own else values[layer.shares or path][variable]
+    found: Array = own[variable] if variable in own else values[layer.shares or path][variable]
+    return found
 
 
 def _blocks(fused: Fused, own: Mapping[str, Array]) -> Array:

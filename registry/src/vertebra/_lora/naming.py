@@ -65,6 +65,10 @@ class AdapterNames:
             return None
         return value if value.shape == tuple(self._weights[weight].shape) else None
 
+    def is_ambiguous(self, module: str) -> bool:
+        """Says whether the name of another module ends with that of this one."""
+        return any(_module(tensor) != module and _module(tensor).endswith(module) for tensor in self._tensors)
+
     def kernels_are_reversed(self, modules: Iterable[str]) -> bool:
         """Says whether modules keep their kernels as inputs × outputs, as the layers here do and torch's do not."""
         return all(

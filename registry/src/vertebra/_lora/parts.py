@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras.src.backend.common.variables import AutocastScope
 
+from vertebra import _runtimes
 from vertebra._lora.plan import AdapterPlan, LayerPlan
 from vertebra._weights.abstract import give_value
 from vertebra._weights.naming import own_weights
@@ -21,8 +22,8 @@ from vertebra.interfaces import LoraPart
 SHARED = "*"
 """Stands for the path of a layer where variables are not of one layer but of all."""
 
-Values = dict[str, dict[str, "np.ndarray[Any, Any]"]]
-"""Values of variables: by path of the layer, or `SHARED`, and by name."""
+Values = dict[str, dict[str, Any]]
+"""Values of variables, as arrays or tensors: by path of the layer, or `SHARED`, and by name."""
 
 
 class Part(keras.layers.Layer):  # type: ignore[misc]
@@ -101,20 +102,25 @@ class PartSet:
         return any(variable._value is None for variable in self.flat())
 
     def values(self) -> Values:
-        """Returns copies of the variables' values."""
+        """Returns the values that the variables have now, as tensors that keep them."""
+        keep = _runtimes.bind().snapshot
         return {
-            path: {name: host_copy(variable) for name, variable in own.items()}
+            path: {name: keep(variable.value) for name, variable in own.items()}
             for path, own in self.variables().items()
         }
 
     def assign(self, values: Values) -> None:
         """Gives the variables values."""
+        tensor = _runtimes.bind().tensor
         for path, own in self.variables().items():
             for name, variable in own.items():
-                if variable._value is None:  # the array may be a view of a file: what trains must be a copy
-                    give_value(variable, keras.ops.convert_to_tensor(values[path][name].copy(), dtype=variable.dtype))
+                value = values[path][name]
+                if isinstance(value, np.ndarray):  # perhaps a view of a file: what trains must be a copy
+                    value = tensor(value.copy(), str(variable.dtype))
+                if variable._value is None:
+                    give_value(variable, value)
                 else:
-                    variable.assign(keras.ops.convert_to_tensor(values[path][name], dtype=variable.dtype))
+                    variable.assign(value)
 
 
 def build_parts(plan: AdapterPlan, sites: Mapping[str, Any], slot: int) -> PartSet:
@@ -178,6 +184,13 @@ def _seed(path: str, seed: int | None) -> int | None:
 def _policy(layer: Any) -> str:
     """Adapters of half-precision layers compute as the layer does, and train in float32 as optimisers expect."""
     return f"mixed_{layer.compute_dtype}" if layer.compute_dtype in ("bfloat16", "float16") else layer.compute_dtype
+
+
+def as_arrays(values: Values) -> Values:
+    """Returns values as arrays."""
+    return {
+        path: {name: keras.ops.convert_to_numpy(value) for name, value in own.items()} for path, own in values.items()
+    }
 
 
 def host_copy(variable: Any) -> np.ndarray[Any, Any]:

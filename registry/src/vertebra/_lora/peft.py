@@ -1,84 +1,43 @@
-"""PEFT's folders: `adapter_config.json` and `adapter_model.safetensors`.
-
-The config is read as a closed schema: nothing in it is imported, resolved or used as a pattern.
-"""
+"""PEFT's folders: `adapter_config.json` and `adapter_model.safetensors`."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from vertebra._catalog import STRATEGIES, catalog
-from vertebra._documents import MOST_BYTES, dump_json, parse_json
-from vertebra._lora.adapters import require_adapters
+import keras
+import numpy as np
+
+from vertebra._documents import dump_json
+from vertebra._lora.adapters import adapters_of, require_adapters
 from vertebra._lora.files import AdapterContent, AdapterFile, base_of, write_arrays
 from vertebra._lora.fingerprint import fingerprint
 from vertebra._lora.fusing import Fused, fuse, split
 from vertebra._lora.lowering import as_plain
 from vertebra._lora.naming import AdapterNames
 from vertebra._lora.parts import Values, tied_variables
+from vertebra._lora.peft_config import CONFIG, SWITCHES, TENSORS, read_config
 from vertebra._lora.plan import AdapterPlan, LayerPlan
 from vertebra._lora.sites import is_adaptable, site_of
 from vertebra._lora.training import BIAS_NAMES
-from vertebra._weights.naming import layer_paths, own_weights
+from vertebra._weights.naming import layer_paths, own_weights, weight_names
 from vertebra._weights.safetensors import MappedTensors
-from vertebra.errors import AdapterMismatchError, LoraConfigError
-from vertebra.specs import LoraConfig
+from vertebra.errors import AdapterMismatchError
 
-if TYPE_CHECKING:
-    import numpy as np
-
-CONFIG = "adapter_config.json"
-TENSORS = "adapter_model.safetensors"
 FILES = (CONFIG, TENSORS)
 _PREFIX = "base_model.model."
 _ADAPTER = ".lora_"
 _WRAPPED = ".base_layer."
 """What PEFT puts before the weights of a module that it has adapted."""
+_SAVED = re.compile(r"\.modules_to_save\.[^.]+\.")
+"""What it puts before the weights of one that trains in full, in files with the biases of all modules."""
+_FORMER = ".original_module."
+"""What it puts before the weights that such a module had before; nothing reads them."""
 _BASE = "vertebra.base"
 
-# Other ways to start change the base weights, too, so that the adapter alone is not what was trained.
-_STARTS = (None, True, False, "gaussian", "eva", "orthogonal")
-# What decides the mathematics and is honoured.
-_SWITCHES = ("use_dora", "use_rslora")
-_HONOURED = {"peft_type", "r", "lora_alpha", "lora_dropout", "rank_pattern", "alpha_pattern", *_SWITCHES}
-# What only describes, or only matters to whoever trains further with PEFT: which weights trained is seen in the
-# tensors. `auto_mapping` and `megatron_core` name modules that PEFT would import: here they are text.
-_DESCRIPTIVE = {
-    "auto_mapping", "base_model_name_or_path", "bias", "ensure_weight_tying", "exclude_modules", "fan_in_fan_out",
-    "inference_mode", "init_lora_weights", "layers_pattern", "layers_to_transform", "megatron_core", "modules_to_save",
-    "peft_version", "qalora_group_size", "revision", "runtime_config", "target_modules", "task_type",
-}  # fmt: skip
-# What would change the mathematics in a way that is not computed here; accepted only where it is switched off.
-_MUST_BE_OFF = {
-    "alora_invocation_tokens", "arrow_config", "corda_config", "eva_config", "kasa_config", "layer_replication",
-    "loftq_config", "lora_bias", "lora_ga_config", "megatron_config", "monteclora_config", "target_parameters",
-    "trainable_token_indices", "use_bdlora", "use_qalora", "velora_config",
-}  # fmt: skip
-_OFF: tuple[Any, ...] = (None, False, "none", {}, [])
-_LITERAL = re.compile(r"\^?[\w.\-]{1,1000}")
-"""Names of modules, as opposed to patterns; PEFT documents a leading `^` for names in full."""
-
-
 # === Reading ===
-
-
-@dataclass(frozen=True, slots=True)
-class _Settings:
-    """What a config says of the mathematics."""
-
-    config: LoraConfig
-    ranks: Mapping[str, int]
-    alphas: Mapping[str, float]
-
-    def layer(self, module: str) -> LayerPlan:
-        """Returns the plan of the layers that are one module there."""
-        rank = _pattern(self.ranks, module, self.config.rank)
-        alpha = _pattern(self.alphas, module, self.config.rank if self.config.alpha is None else self.config.alpha)
-        return LayerPlan(rank, float(alpha))
 
 
 def read_peft(model: Any, folder: Path) -> AdapterFile:
@@ -89,10 +48,11 @@ def read_peft(model: Any, folder: Path) -> AdapterFile:
         LoraConfigError: a setting is missing, out of range or unknown.
         AdapterMismatchError: it holds no LoRA tensors, or they are not those of the layers.
     """
-    settings = _settings_of(folder / CONFIG, _read_config(folder))
+    settings = read_config(folder)
     tensors = MappedTensors(folder / TENSORS)
     names, layers = AdapterNames(model), layer_paths(model)
     modules, beside, unused = _sort(tensors, names)
+    beside = _without_copies(model, beside, {path for module in modules for path in names.layers(module)})
     if not modules:
         raise AdapterMismatchError(folder, "holds no LoRA tensors for layers of this model", sorted(unused))
     plan = AdapterPlan(settings.config, {})
@@ -106,79 +66,15 @@ def read_peft(model: Any, folder: Path) -> AdapterFile:
     return AdapterFile(folder, plan, values, base_of(tensors.header), beside, tuple(unused))
 
 
-def _read_config(folder: Path) -> Mapping[str, Any]:
-    path = folder / CONFIG
-    if not path.is_file():
-        raise LoraConfigError(path, "file", None, f"PEFT's {CONFIG} beside {TENSORS}")
-    expected = "a JSON object that PEFT wrote"
-    size = path.stat().st_size
-    if size > MOST_BYTES:
-        raise LoraConfigError(path, "size", size, f"at most {MOST_BYTES} bytes")
-    return parse_json(path.read_bytes(), lambda problem: LoraConfigError(path, "file", problem, expected))
-
-
-def _settings_of(path: Path, config: Mapping[str, Any]) -> _Settings:
-    if config.get("peft_type") != "LORA":
-        raise LoraConfigError(path, "peft_type", config.get("peft_type"), "'LORA'")
-    for field, value in config.items():
-        if field in _MUST_BE_OFF and value not in _OFF:
-            raise LoraConfigError(path, field, value, "it to be off: this variant is not computed here")
-        if field not in _HONOURED | _DESCRIPTIVE | _MUST_BE_OFF:
-            raise LoraConfigError(path, field, value, "a field of PEFT's LoRA configuration")
-    start = config.get("init_lora_weights")
-    if start not in _STARTS:
-        raise LoraConfigError(path, "init_lora_weights", start, "a start that leaves the base weights as they are")
-    _check_targets(path, config.get("target_modules"))
-    ranks, alphas = (_check_patterns(path, name, config.get(name)) for name in ("rank_pattern", "alpha_pattern"))
-    settings = LoraConfig(
-        rank=config.get("r", 8),
-        alpha=config.get("lora_alpha", 8),
-        dropout=config.get("lora_dropout", 0.0),
-        strategy=_strategy_of(path, {field: True for field in _SWITCHES if config.get(field)}),
-    )
-    LoraConfig(1, rank_pattern=ranks, alpha_pattern=alphas)  # the same limits
-    return _Settings(settings, ranks, alphas)
-
-
-def _strategy_of(path: Path, switches: Mapping[str, bool]) -> str:
-    for entry in catalog(STRATEGIES):
-        if entry.value.peft_fields == switches:
-            return entry.name
-    names = " and ".join(switches) or "plain LoRA"
-    expected = "a variant that an installed LoRA strategy computes: install its plugin, such as vertebra-lora-variants"
-    raise LoraConfigError(path, names, True, expected)
-
-
-def _check_targets(path: Path, targets: Any) -> None:
-    listed = [targets] if isinstance(targets, str) else targets
-    plain = isinstance(listed, list) and all(isinstance(name, str) and _LITERAL.fullmatch(name) for name in listed)
-    if not plain and targets is not None:
-        raise LoraConfigError(path, "target_modules", targets, "a list of module names; patterns are not evaluated")
-
-
-def _check_patterns(path: Path, field: str, table: Any) -> dict[str, Any]:
-    for name in table if isinstance(table, Mapping) else [table] if table else []:
-        if not isinstance(name, str) or not _LITERAL.fullmatch(name) or not isinstance(table, Mapping):
-            raise LoraConfigError(path, field, name, "names of modules; patterns are not evaluated")
-    return dict(table or {})
-
-
-def _pattern(table: Mapping[str, Any], module: str, default: Any) -> Any:
-    """PEFT takes the first name that is the module's, in full or from a dot on."""
-    for name, value in table.items():
-        plain = name.removeprefix("^")
-        if module == plain or (module.endswith(f".{plain}") and not name.startswith("^")):
-            return value
-    return default
-
-
 def _sort(tensors: MappedTensors, names: AdapterNames) -> tuple[dict[str, dict[str, Any]], dict[str, Any], list[str]]:
     """Returns tensors of adapters by module, base weights, and the names of tensors that are neither."""
     modules: dict[str, dict[str, Any]] = {}
     beside: dict[str, Any] = {}
     unused = []
     for name in tensors.header.entries:
-        plain = name.removeprefix(_PREFIX)
+        if _FORMER in name:
+            continue
+        plain = _SAVED.sub(".", name.removeprefix(_PREFIX))
         module, found, tensor = plain.partition(_ADAPTER)
         weights = [] if found else names.weights(plain.replace(_WRAPPED, "."))
         arrays = {weight: names.take(weight, tensors.view(name)) for weight in weights}
@@ -189,6 +85,21 @@ def _sort(tensors: MappedTensors, names: AdapterNames) -> tuple[dict[str, dict[s
         else:
             unused.append(name)
     return modules, beside, unused
+
+
+def _without_copies(model: Any, beside: Mapping[str, Any], adapted: set[str]) -> dict[str, Any]:
+    """Leaves out kernels of adapted layers that are those of the base: of embeddings, PEFT keeps a frozen copy."""
+    adapters = adapters_of(model)
+    weights = weight_names(model)
+
+    def is_copy(weight: str, value: Any) -> bool:
+        path, _, last = weight.rpartition("/")
+        if path not in adapted or last in BIAS_NAMES:
+            return False
+        own = adapters.base_value(weight) if adapters else keras.ops.convert_to_numpy(weights[weight].value)
+        return bool(np.array_equal(own, value))
+
+    return {weight: value for weight, value in beside.items() if not is_copy(weight, value)}
 
 
 def _site(folder: Path, path: str, layer: Any) -> Any:
@@ -276,7 +187,7 @@ def _config(
         "bias": _bias(beside, set(plan.layers)),
         "fan_in_fan_out": names.kernels_are_reversed(modules),
         "task_type": None,
-        **dict.fromkeys(_SWITCHES, False),
+        **dict.fromkeys(SWITCHES, False),
         **(plan.strategy.peft_fields or {}),
     }
 
@@ -294,9 +205,13 @@ def _bias(beside: Mapping[str, Any], adapted: set[str]) -> str:
 
 
 def _fully_trained(model: Any, names: AdapterNames, beside: Mapping[str, Any], adapted: set[str]) -> list[str]:
+    """PEFT finds modules by the end of their names: one whose name ends that of another would mean both.
+
+    It need not be in the list to be loaded; it only does not train on there.
+    """
     modules = set()
     for path, layer in layer_paths(model).items():
         weights = [f"{path}/{weight.name}" for weight in own_weights(layer)]
         if weights and path not in adapted and all(weight in beside for weight in weights):
             modules |= {names.tensor(weight).rpartition(".")[0] for weight in weights}
-    return sorted(modules)
+    return sorted(module for module in modules if not names.is_ambiguous(module))

@@ -44,6 +44,12 @@ class AdapterPlan:
         found: LoraStrategy = catalog(STRATEGIES).lookup(self.config.strategy).value
         return found
 
+    @property
+    def scale(self) -> float:
+        """Factor of the low-rank path of a layer for which no pattern says otherwise."""
+        config = self.config
+        return self.strategy.scale(config.rank, config.rank if config.alpha is None else config.alpha)
+
     def options(self) -> dict[str, Any]:
         """Returns the strategy's options, with defaults filled in.
 

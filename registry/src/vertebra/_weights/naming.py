@@ -31,8 +31,9 @@ def weight_names(model: Any) -> dict[str, Any]:
 
 def own_weights(layer: Any) -> list[Any]:
     """Returns the weights that a layer holds itself, not through another layer."""
-    inner = {id(variable) for child in children(layer) for variable in child.weights}
-    return [variable for variable in layer.weights if id(variable) not in inner]
+    own = {id(variable): variable for variable in _tracked(layer)}
+    inner = {id(variable) for child in children(layer) for variable in child.weights} if own else set()
+    return [variable for identity, variable in own.items() if identity not in inner]
 
 
 def children(layer: Any) -> list[Any]:
@@ -47,9 +48,14 @@ def _walk(layer: Any, prefix: str, found: dict[str, Any], seen: set[int]) -> Non
         if id(child) not in seen:  # a shared layer has the name of the first place that holds it
             seen.add(id(child))
             path = f"{prefix}{child.name}"
-            if child.weights:
+            if any(_tracked(inner) for inner in child._flatten_layers()):
                 _add(found, path, child)
             _walk(child, f"{path}/", found, seen)
+
+
+def _tracked(layer: Any) -> list[Any]:
+    """Returns the weights that a layer refers to by itself; `layer.weights` collects all those below, too."""
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
 
 
 def _add(named: dict[str, Any], name: str, value: Any) -> None:

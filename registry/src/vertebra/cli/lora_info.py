@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from vertebra._catalog import STRATEGIES, catalog
-from vertebra._documents import read_json
 from vertebra._lora.files import base_of, existing, model_of, short_header
+from vertebra._lora.peft_config import TENSORS, read_config
 from vertebra._weights.hdf5_mapping import open_hdf5_headers
 from vertebra._weights.safetensors import TensorEntry, open_header
 from vertebra.cli.inspect import describe_tensor
-from vertebra.errors import AdapterMismatchError, LoraConfigError
-from vertebra.specs import LoraConfig
+from vertebra.errors import AdapterMismatchError
 
 _SHORT = re.compile(r"(?P<layer>.+)/lora/[^/]+")
 _PEFT = re.compile(r"(?:base_model\.model\.)?(?P<layer>.+)\.lora_[^.]+(?:\.weight)?")
@@ -91,22 +90,15 @@ def _read_short(path: Path) -> _Found:
 
 
 def _read_folder(folder: Path) -> _Found:
-    path = folder / "adapter_config.json"
-    if not path.is_file():
-        raise LoraConfigError(path, "file", None, "PEFT's adapter_config.json: a folder holds an adapter in its layout")
-    config = read_json(path)
-    if config.get("peft_type") != "LORA":
-        raise LoraConfigError(path, "peft_type", config.get("peft_type"), "'LORA'")
-    settings = LoraConfig(
-        config.get("r", 8), config.get("lora_alpha", 8), alpha_pattern=config.get("alpha_pattern") or {}
-    )
-    header = open_header(folder / "adapter_model.safetensors")
+    settings = read_config(folder)
+    header = open_header(folder / TENSORS)
+    modules = _layers(_PEFT, header.entries)
     return _Found(
         form="peft",
-        strategy=_strategy(config),
+        strategy=settings.config.strategy,
         ranks=_ranks(header.entries),
-        alphas={float(settings.alpha or settings.rank), *map(float, settings.alpha_pattern.values())},
-        layers=_layers(_PEFT, header.entries),
+        alphas={settings.layer(module).alpha for module in modules},
+        layers=modules,
         tensors=header.entries,
         beside=_others(_PEFT, header.entries),
         base=base_of(header),
@@ -126,11 +118,6 @@ def _read_hdf5(path: Path) -> _Found:
         tensors={name: entry for name, entry in header.entries.items() if name != _KERASHUB_RANK},
         beside=[],
     )
-
-
-def _strategy(config: Mapping[str, Any]) -> str | None:
-    switches = {field: True for field, value in config.items() if field.startswith("use_") and value is True}
-    return next((str(entry.name) for entry in catalog(STRATEGIES) if entry.value.peft_fields == switches), None)
 
 
 def _ranks(entries: Mapping[str, TensorEntry]) -> set[int]:
