@@ -42,8 +42,8 @@ def interleaved(runs: int, **measures: Callable[[], Any]) -> dict[str, Any]:
 
 
 def read_through(folder: Path) -> None:
-    """Reads every file of a folder once, so that the operating system holds them in memory."""
-    for path in folder.iterdir():
+    """Reads every file in a folder once, so that the operating system holds them in memory."""
+    for path in filter(Path.is_file, folder.rglob("*")):
         with path.open("rb") as file:
             while file.read(2**24):
                 pass

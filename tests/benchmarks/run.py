@@ -10,23 +10,32 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from adapting import measure_adapting
 from converting import measure_converting
 from large import measure_headers, measure_large
 from loading import measure_bfloat16, measure_loading
 from measure import Row
 from startup import measure_startup
 from tables import markdown, replace_table
+from training import measure_training
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "benchmarks.md"
-PEERS = ["keras-hub==0.32.0", "transformers==5.23.0", "torch==2.13.0", "jax==0.10.2", "keras==3.15.1"]
-PARTS = ("startup", "loading", "bfloat16", "headers", "large", "converting")
+PEERS = [
+    "keras-hub==0.32.0",
+    "transformers==5.23.0",
+    "peft==0.21.2",
+    "torch==2.13.0",
+    "jax==0.10.2",
+    "keras==3.15.1",
+]
+PARTS = ("startup", "loading", "bfloat16", "headers", "large", "converting", "training", "adapting")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="times that each measure is repeated (default: 5)")
-    parser.add_argument("--peers", type=Path, help="interpreter of an environment with KerasHub and transformers")
+    parser.add_argument("--peers", type=Path, help="interpreter of an environment with the peers")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="measure these parts")
     parser.add_argument("--write", action="store_true", help=f"put the tables into {PAGE.relative_to(ROOT)}")
     chosen = parser.parse_args()
@@ -53,18 +62,20 @@ def parts(runs: int, peers: Path | None, work: Path) -> dict[str, Callable[[], l
         "headers": partial(measure_headers, runs, work),
         "large": partial(measure_large, runs, work),
         "converting": partial(with_peers, measure_converting),
+        "training": partial(with_peers, measure_training),
+        "adapting": partial(with_peers, measure_adapting),
     }
 
 
 def make_peers(folder: Path) -> Path:
     """Makes an environment of its own for the peers: KerasHub needs TensorFlow."""
-    python = folder / "bin" / "python"
-    if not (folder / "ready").exists():
+    python, ready, wanted = folder / "bin" / "python", folder / "ready", "\n".join(PEERS)
+    if not ready.exists() or ready.read_text() != wanted:
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
         uv = Path(sys.executable).parent / "uv"
         subprocess.run([str(uv), "pip", "install", "--quiet", "--python", str(python), *PEERS], check=True)
-        (folder / "ready").touch()
+        ready.write_text(wanted)
     return python
 
 

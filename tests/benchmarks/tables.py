@@ -40,6 +40,7 @@ def _ratio(value: float) -> str:
 
 _WRITTEN = {
     "s": "{:.2f}".format,
+    "ms": "{:.1f}".format,
     "MB": "{:,.0f}".format,
     "GB": "{:,.1f}".format,
     "%": "{:.1%}".format,
