@@ -202,10 +202,12 @@ class SelfAttention(keras.layers.Layer):
 
     def _attend_with_dropout(self, query: Any, key: Any, value: Any, mask: Any) -> Any:
         """What the fused kernel computes, with dropout on the probabilities, which it cannot do."""
+        # Scaled before the product, so that it stays within the range of float16.
+        query = query * (self.hidden_dim // self.num_heads) ** -0.5
         scores = ops.cast(ops.einsum("bqhd,bkhd->bhqk", query, key), "float32")
-        scores = scores / (self.hidden_dim // self.num_heads) ** 0.5
         if mask is not None:
-            scores = ops.where(mask, scores, -1e9)
+            # Added, not chosen by `where`, whose gradient would be another pass over all scores.
+            scores = scores - 1e9 * ops.cast(ops.logical_not(mask), "float32")
         # A tuple of axes, because Keras warns of a softmax over the one token of a sequence of length 1.
         probabilities = ops.cast(ops.softmax(scores, axis=(3,)), value.dtype)
         return ops.einsum("bhqk,bkhd->bqhd", self.dropout(probabilities, training=True), value)

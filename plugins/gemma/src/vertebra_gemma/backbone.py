@@ -302,8 +302,10 @@ class Attention(keras.layers.Layer):
         scores = ops.cast(scores, "float32")
         if self.logit_soft_cap is not None:
             scores = self.logit_soft_cap * ops.tanh(scores / self.logit_soft_cap)
+        # Added, not chosen by `where`, whose gradient would be another pass over all scores.
+        scores = scores - 1e9 * ops.cast(ops.logical_not(mask), "float32")
         # A tuple of axes, because Keras warns of a softmax over the one token of a sequence of length 1.
-        probabilities = ops.cast(ops.softmax(ops.where(mask, scores, -1e9), axis=(3,)), value.dtype)
+        probabilities = ops.cast(ops.softmax(scores, axis=(3,)), value.dtype)
         return ops.einsum("bhqk,bkhd->bqhd", self.dropout(probabilities, training=training), value)
 
     def compute_output_spec(self, x: Any, rotation: Any, attention_mask: Any, training: bool | None = None) -> Any:

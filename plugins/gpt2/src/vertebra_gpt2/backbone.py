@@ -204,7 +204,8 @@ class SelfAttention(keras.layers.Layer):
         # Scaled before the product, so that it stays within the range of float16.
         scores = ops.cast(ops.einsum("bqhd,bkhd->bhqk", query * scale, key), "float32")
         if mask is not None:
-            scores = ops.where(mask, scores, -1e9)
+            # Added, not chosen by `where`, whose gradient would be another pass over all scores.
+            scores = scores - 1e9 * ops.cast(ops.logical_not(mask), "float32")
         # A tuple of axes, because Keras warns of a softmax over the one token of a sequence of length 1.
         probabilities = ops.cast(ops.softmax(scores, axis=(3,)), value.dtype)
         return ops.einsum("bhqk,bkhd->bqhd", self.dropout(probabilities, training=True), value)
