@@ -35,6 +35,7 @@ SAMPLES = {
     "LoraTargetError": ("qery", "it names no layer", ["query", "value"]),
     "LoraStateError": ("The backbone has an adapter already", "Call disable_lora() first"),
     "LoraConfigError": ("adapter_config.json", "r", 0, "an int from 1"),
+    "AdapterNotFoundError": ("adapters/legal",),
     "AdapterMismatchError": ("adapter", "has tensors for layers that are not there", ["layer_9"]),
     "AdapterBaseError": ("adapter", "abcdef012345", "543210fedcba"),
 }

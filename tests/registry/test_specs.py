@@ -31,7 +31,7 @@ def test_settings_cannot_be_changed():
 
 
 def test_a_receipt_says_what_was_done():
-    text = str(LoraReceipt(LoraConfig(8, 16), ("a/query", "a/value"), 1000, 2000, 98_000))
+    text = str(LoraReceipt(LoraConfig(8, 16), ("a/query", "a/value"), 1000, 2000, 98_000, scale=2.0))
     for part in ("lora", "rank 8", "scale 2", "2 layers", "1,000", "2,000", "2.00 %", "98,000"):
         assert part in text
     assert str(LoraReceipt(LoraConfig(8), (), 0, 0, 0))

@@ -98,9 +98,10 @@ def test_a_folder_that_peft_wrote():
     assert (facts["base"], facts["saved_from"], facts["beside"]) == (None, None, [])
 
 
-def test_peft_switches_mean_installed_strategies_or_none(peft):
+def test_peft_switches_mean_installed_strategies(peft):
     assert describe_adapter(GOLDEN / "peft_rslora")["strategy"] == "rslora"
-    assert describe_adapter(peft(use_bdlora=True))["strategy"] is None
+    with pytest.raises(LoraConfigError, match="use_bdlora=True, expected it to be off"):
+        describe_adapter(peft(use_bdlora=True))
 
 
 def test_peft_patterns_and_base_weights(peft):

@@ -151,6 +151,13 @@ def test_a_variant_that_no_strategy_computes_is_refused(backbone, copy, inputs, 
     assert state(backbone, inputs) == before
 
 
+@pytest.mark.parametrize("value", ["no", 0, 1, [], "false"])
+def test_a_switch_is_on_or_off(backbone, copy, value):
+    with pytest.raises(LoraConfigError) as caught:
+        backbone.load_lora_weights(copy(config={"use_rslora": value}))
+    assert (caught.value.field, caught.value.expected) == ("use_rslora", "true or false")
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"r": 4, "r": 4}', '{"lora_alpha": NaN}', "\0"], ids=str)
 def test_a_config_that_is_no_json_object_is_an_adapters_error(backbone, copy, text):
     folder = copy()

@@ -3,12 +3,14 @@
 import keras
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 import vertebra
 from vertebra._catalog import STRATEGIES, catalog
 from vertebra._lora.sites import site_of
 from vertebra._weights.naming import layer_paths
-from vertebra.errors import AdapterBaseError, LoraStateError, LoraTargetError
+from vertebra.errors import AdapterBaseError, AdapterMismatchError, LoraStateError, LoraTargetError
 
 pytestmark = [pytest.mark.keras, pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")]
 # pytestmark = pytest.mark.keras
@@ -20,8 +22,6 @@ WAYS = {
     "int4": ("int4", lambda: int4(block_size=None)),
     "int4 blocks": ("int4", lambda: int4(block_size=8)),
 }
-EXACT = [way for way in WAYS if way != "int8"]
-"""Where inputs are not rounded, a copy in floats computes the same."""
 TARGETS = ["all-linear", "token_embedding"]
 
 
@@ -60,9 +60,8 @@ def test_training_improves_and_leaves_the_quantised_base_to_the_bit(quantized, r
     assert equal(run(backbone), outputs)
 
 
-@pytest.mark.parametrize("way", ["int8", "int4 blocks"])
-def test_training_is_the_same_when_it_is_compiled(quantized, train, way):
-    eager, compiled = quantized(way), quantized(way)
+def test_training_is_the_same_when_it_is_compiled(quantized, train):
+    eager, compiled = quantized("int8"), quantized("int8")
     losses = []
     for backbone, jit in ((eager, False), (compiled, True)):
         backbone.enable_lora(4, TARGETS, seed=0)
@@ -70,8 +69,15 @@ def test_training_is_the_same_when_it_is_compiled(quantized, train, way):
     assert np.allclose(*losses, rtol=1e-3)
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("form", ["preset", "adapter.safetensors", "adapter"])
+@pytest.mark.parametrize(
+    ("way", "form"),
+    [
+        *((way, "adapter.safetensors") for way in WAYS),
+        ("int8", "preset"),
+        ("int4 blocks", "preset"),
+        ("int8", "adapter"),
+    ],
+)
 def test_what_was_trained_is_saved_and_loaded_to_the_bit(quantized, run, train, tmp_path, way, form):
     backbone = quantized(way)
     backbone.enable_lora(4, ["query", "value"], seed=0)
@@ -86,8 +92,13 @@ def test_what_was_trained_is_saved_and_loaded_to_the_bit(quantized, run, train, 
     assert equal(run(again), run(backbone))
 
 
-@pytest.mark.parametrize("strategy", sorted(entry.name for entry in catalog(STRATEGIES)))
-@pytest.mark.parametrize("way", ["int8 weights", "int4 blocks"])
+@pytest.mark.parametrize(
+    ("way", "strategy"),
+    [
+        ("int8 weights", "lora"),
+        *(("int4 blocks", name) for name in sorted(entry.name for entry in catalog(STRATEGIES))),
+    ],
+)
 def test_every_strategy_is_merged_into_a_copy_in_floats(quantized, run, way, strategy):
     backbone = quantized(way)
     backbone.enable_lora(3, TARGETS, strategy=strategy, seed=0)
@@ -107,6 +118,21 @@ def test_rounded_inputs_are_the_only_difference_of_a_copy(quantized, run):
     backbone = quantized("int8")
     backbone.enable_lora(3, TARGETS, seed=0)
     assert 1e-5 < gap(run(backbone.merged_copy()), run(backbone)) < 0.05
+
+
+def test_values_of_floats_are_none_of_a_quantised_kernel(quantized, tmp_path, run):
+    backbone = quantized("int8")
+    backbone.enable_lora(2, seed=0)
+    backbone.save_lora_weights(tmp_path / "adapter.safetensors")
+    with safe_open(tmp_path / "adapter.safetensors", "numpy") as file:
+        tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    tensors["pooled_dense/kernel"] = np.zeros((16, 16), "float32")
+    save_file(tensors, tmp_path / "other.safetensors", metadata)
+    fresh = quantized("int8")
+    outputs = run(fresh)
+    with pytest.raises(AdapterMismatchError, match="needed floats"):
+        fresh.load_lora_weights(tmp_path / "other.safetensors")
+    assert equal(run(fresh), outputs)
 
 
 def test_a_base_in_floats_is_another_base(quantized, golden, tmp_path):

@@ -157,6 +157,10 @@ def _check_values(file: AdapterFile, parts: PartSet) -> None:
         raise AdapterMismatchError(file.path, "holds values that are no finite numbers")
 
 
+def _is_float(values: Any) -> bool:
+    return "float" in str(values.dtype)
+
+
 def _finite(array: np.ndarray[Any, Any]) -> bool:
     return bool(np.isfinite(array if array.dtype.kind == "f" else array.astype("float32")).all())
 
@@ -167,9 +171,9 @@ def _check_beside(file: AdapterFile, adapters: Adapters) -> None:
     if unknown:
         raise AdapterMismatchError(file.path, "holds base weights that the model does not have", unknown)
     wrong = [
-        f"{name} is {array.dtype} {array.shape}, needed {tuple(weights[name].shape)}"
+        f"{name} is {array.dtype} {array.shape}, needed floats of {tuple(weights[name].shape)}"
         for name, array in file.beside.items()
-        if array.shape != tuple(weights[name].shape) or "float" not in array.dtype.name
+        if array.shape != tuple(weights[name].shape) or not (_is_float(array) and _is_float(weights[name]))
     ]
     if wrong:
         raise AdapterMismatchError(file.path, "holds base weights of another shape", wrong)

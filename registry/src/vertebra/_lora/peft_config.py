@@ -81,6 +81,8 @@ def _settings_of(path: Path, config: Mapping[str, Any]) -> PeftSettings:
             raise LoraConfigError(path, field, value, "it to be off: this variant is not computed here")
         if field not in _HONOURED | _DESCRIPTIVE | _MUST_BE_OFF:
             raise LoraConfigError(path, field, value, "a field of PEFT's LoRA configuration")
+        if field in SWITCHES and not isinstance(value, bool | None):
+            raise LoraConfigError(path, field, value, "true or false")
     start = config.get("init_lora_weights")
     if start not in _STARTS:
         raise LoraConfigError(path, "init_lora_weights", start, "a start that leaves the base weights as they are")

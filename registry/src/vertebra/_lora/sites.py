@@ -69,10 +69,10 @@ class DenseSite(_Site):
         self.in_features, self.out_features = layer.kernel.shape
 
     def down(self, inputs: Any, matrix: Any) -> Any:
-        return ops.matmul(inputs, matrix)
+        return _rows_times(inputs, matrix)
 
     def up(self, hidden: Any, matrix: Any) -> Any:
-        return ops.matmul(hidden, matrix)
+        return _rows_times(hidden, matrix)
 
 
 class EinsumDenseSite(_Site):
@@ -216,6 +216,12 @@ def site_of(layer: Any) -> Any:
         ValueError: the layer cannot be seen as one linear map.
     """
     return next(site for kind, site in SITES.items() if isinstance(layer, kind))(layer)
+
+
+def _rows_times(x: Any, matrix: Any) -> Any:
+    """Returns `x @ matrix`, from two dimensions: of more, JAX transposes whole activations for the gradients."""
+    rows = ops.matmul(ops.reshape(x, (-1, matrix.shape[0])), matrix)
+    return ops.reshape(rows, (*ops.shape(x)[:-1], matrix.shape[1]))
 
 
 def _unused(equation: str) -> str:

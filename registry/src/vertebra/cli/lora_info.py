@@ -30,7 +30,7 @@ class _Found:
 
     form: str
     strategy: str | None
-    """None if no installed strategy is what the settings mean."""
+    """None if no installed strategy computes it."""
     ranks: set[int]
     alphas: set[float]
     layers: Sequence[str]
