@@ -15,6 +15,7 @@ from vertebra._weights.hdf5_writing import write_datasets
 from vertebra._weights.safetensors import layout_of, write_tensors
 from vertebra.cli import main
 from vertebra.cli.lora_info import describe_adapter
+from vertebra.errors import LoraConfigError
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "bert"
 QUERY = "layer_{}/attention/query"
