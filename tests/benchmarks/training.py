@@ -15,6 +15,18 @@ from models import MODELS
 HERE = Path(__file__).parent
 WARM, STEPS = 2, 10
 MOST_OF_KERASHUB, MOST_OF_PEFT, MOST_OF_PEFT_MEMORY = 0.9, 1.05, 1.0
+VERTEBRA, KERASHUB = "Vertebra", "KerasHub"
+VERTEBRA_IN_TORCH, PEFT = "Vertebra, torch loop", "PEFT, torch loop"
+TRAININGS = {
+    VERTEBRA: ("vertebra", "keras"),
+    KERASHUB: ("kerashub", "keras"),
+    VERTEBRA_IN_TORCH: ("vertebra", "torch"),
+    PEFT: ("peft", "torch"),
+}
+"""The library and the loop of each."""
+PEERS = {VERTEBRA: KERASHUB, KERASHUB: KERASHUB, VERTEBRA_IN_TORCH: PEFT, PEFT: PEFT}
+"""What each is compared with."""
+Figures = dict[str, float]
 FORMATS = {"vertebra": "native", "kerashub": "kerashub", "peft": "transformers"}
 
 
@@ -27,7 +39,6 @@ class Training:
         self._process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, stderr=self._errors, text=True, env=ENVIRONMENT
         )
-        self._said: list[str] = []
 
     def step(self) -> float:
         """Returns the seconds of a step."""
@@ -35,10 +46,12 @@ class Training:
         self._process.stdin.flush()
         return float(self._answer())
 
-    def end(self) -> dict[str, float]:
+    def end(self) -> Figures:
         """Returns the figures of the whole process."""
         self._process.stdin.close()
-        return json.loads(self._answer())
+        figures: Figures = json.loads(self._answer())
+        self._process.wait()
+        return figures
 
     def _answer(self) -> str:
         answer = self._process.stdout.readline()
@@ -49,25 +62,27 @@ class Training:
 
 
 def measure_training(runs: int, peers: Path, work: Path) -> list[Row]:
-    """Measures every model on every runtime.
+    """Measures BERT-base, of which the bars are, on every runtime.
 
     Args:
         runs: How many processes there are of each library.
         peers: The interpreter of the environment with KerasHub and PEFT.
         work: A folder for the presets.
     """
-    return [row for name in MODELS for runtime in RUNTIMES for row in _rows(runs, peers, work, name, runtime)]
+    return [row for runtime in RUNTIMES for row in measure_model(runs, peers, work, "bert", runtime)]
 
 
-def _rows(runs: int, peers: Path, work: Path, name: str, runtime: str) -> list[Row]:
-    trainings = {"Vertebra": ("vertebra", "keras"), "KerasHub": ("kerashub", "keras")}
-    if runtime == "torch":
-        trainings |= {"Vertebra, torch loop": ("vertebra", "torch"), "PEFT, torch loop": ("peft", "torch")}
+def measure_model(runs: int, peers: Path, work: Path, name: str, runtime: str) -> list[Row]:
+    """Measures one of `MODELS` on one runtime."""
     commands = {
-        title: _command(peers, work, library, runtime, name, loop) for title, (library, loop) in trainings.items()
+        title: _command(peers, work, library, runtime, name, loop)
+        for title, (library, loop) in TRAININGS.items()
+        if loop == "keras" or runtime == "torch"
     }
-    results = _medians([_trained_together(commands) for _ in range(runs)])
-    return [_row(f"{MODELS[name].title}, {runtime}", title, results) for title in trainings]
+    results = [_train_together(commands) for _ in range(runs)]
+    times = [step for steps, _ in results for step in steps]
+    figures = {title: _medians([figures[title] for _, figures in results]) for title in commands}
+    return [_row(f"{MODELS[name].title}, {runtime}", title, times, figures) for title in commands]
 
 
 def _command(peers: Path, work: Path, library: str, runtime: str, model: str, loop: str) -> list[str]:
@@ -77,47 +92,47 @@ def _command(peers: Path, work: Path, library: str, runtime: str, model: str, lo
     return [python, str(HERE / "train.py"), library, runtime, model, loop, str(folder)]
 
 
-def _trained_together(commands: Mapping[str, list[str]]) -> dict[str, dict[str, float]]:
-    """Trains in all processes at once, but by turns, so that each finds the machine as the others do."""
+def _train_together(commands: Mapping[str, list[str]]) -> tuple[list[Figures], dict[str, Figures]]:
+    """Trains in all processes at once, but by turns, so that each finds the machine as the others do.
+
+    Returns:
+        The seconds of each step by process, and the figures of each process.
+    """
     trainings = {title: Training(command) for title, command in commands.items()}
     for training in trainings.values():
         for _ in range(WARM):
             training.step()
-    rounds = [{title: training.step() for title, training in trainings.items()} for _ in range(STEPS)]
-    times = {title: statistics.median(times[title] for times in rounds) for title in trainings}
-    return {title: training.end() | {"step": times[title]} for title, training in trainings.items()}
+    steps = [{title: training.step() for title, training in trainings.items()} for _ in range(STEPS)]
+    return steps, {title: training.end() for title, training in trainings.items()}
 
 
-def _medians(results: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
-    return {
-        title: {key: statistics.median(result[title][key] for result in results) for key in figures}
-        for title, figures in results[0].items()
-    }
+def _medians(rows: list[Figures]) -> Figures:
+    return {key: statistics.median(row[key] for row in rows) for key in rows[0]}
 
 
-def _row(model: str, title: str, results: Mapping[str, Mapping[str, float]]) -> Row:
-    own = results[title]
-    peer = results["PEFT, torch loop" if "torch loop" in title else "KerasHub"]
+def _row(model: str, title: str, times: list[Figures], figures: Mapping[str, Figures]) -> Row:
+    own, peer = figures[title], PEERS[title]
     row = {
         "model": model,
-        "trained by": title if title.startswith("Vertebra") else f"*{title}*",
+        "trained by": f"*{title}*" if title == peer else title,
         "parameters": f"{own['trained']:,.0f}",
-        "step, s": own["step"],
-        "of the peer's, %": own["step"] / peer["step"],
+        "step, s": _medians(times)[title],
+        "of the peer's, %": statistics.median(step[title] / step[peer] for step in times),
         "anonymous, MB": own["anonymous_mb"],
         "RSS, MB": own["rss_mb"],
         "whole process, MB": own["peak_mb"],
-        "of the peer's memory, %": own["peak_mb"] / peer["peak_mb"],
+        "of the peer's, whole, %": own["peak_mb"] / figures[peer]["peak_mb"],
     }
-    return row | {"bars": _verdict(title, row)}
+    return row | {"bars": None if title == peer else _verdict(peer, row)}
 
 
-def _verdict(title: str, row: Row) -> str | None:
-    if not title.startswith("Vertebra"):
-        return None
-    in_torch = "torch loop" in title
-    bars = {"time": row["of the peer's, %"] <= (MOST_OF_PEFT if in_torch else MOST_OF_KERASHUB)}
-    if in_torch:
-        bars["memory"] = row["of the peer's memory, %"] <= MOST_OF_PEFT_MEMORY
+def _verdict(peer: str, row: Row) -> str:
+    if peer == KERASHUB:
+        bars = {"time": row["of the peer's, %"] <= MOST_OF_KERASHUB}
+    else:
+        bars = {
+            "time": row["of the peer's, %"] <= MOST_OF_PEFT,
+            "memory": row["of the peer's, whole, %"] <= MOST_OF_PEFT_MEMORY,
+        }
     missed = ", ".join(bar for bar, holds in bars.items() if not holds)
     return f"missed: {missed}" if missed else "hold"
