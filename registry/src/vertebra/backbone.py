@@ -13,7 +13,7 @@ import keras
 from vertebra import _runtimes, lora
 from vertebra._catalog import BACKBONES, catalog
 from vertebra._weights.quantized import quantization_plan, quantize_as_planned
-from vertebra.errors import close_names
+from vertebra.errors import LoraStateError, close_names
 from vertebra.specs import LoraReceipt, MergeReceipt, PresetSpec
 
 
@@ -151,6 +151,17 @@ class Backbone(keras.Model):  # type: ignore[misc]
         from vertebra._presets.sample import sample_of
 
         return sample_of(self)
+
+    def quantize(self, *args: Any, **kwargs: Any) -> Any:
+        """Quantises the layers, as `keras.Model.quantize`; adapters are put on what is quantised already.
+
+        Raises:
+            LoraStateError: the backbone has adapters.
+        """
+        if self.lora_adapters:
+            problem = "The backbone has LoRA adapters, and other kernels would take the place of those beside them"
+            raise LoraStateError(problem, "Quantise it first, and enable or load the adapters then")
+        return super().quantize(*args, **kwargs)
 
     # === Configuration ===
 

@@ -190,16 +190,19 @@ def rows(model: Any, names: Sequence[str | Mapping[str, float] | None]) -> Itera
 
     Raises:
         LoraStateError: as for `activate`.
+        LoraConfigError: a strength is no finite number.
     """
     from vertebra._lora.adapters import require_adapters, strength_matrix
 
     found = require_adapters(model)
     before = found.active, found.strengths
-    found.act(*strength_matrix(names))
+    chosen, strengths = strength_matrix(names)
+    found.act(chosen, strengths)
     try:
         yield
     finally:
-        found.act(*before)
+        if found.strengths is strengths:  # else something else was made to act in the block
+            found.act(*before)
 
 
 def unload(model: Any, name: str | None = None) -> None:
@@ -217,6 +220,8 @@ def unload(model: Any, name: str | None = None) -> None:
 
     found = require_adapters(model)
     found.require_unmerged()
+    if name is None:
+        found.act([])  # what can be refused is refused before anything is given up
     for each in tuple(found.known) if name is None else (found.get(name).name,):
         found.remove(each)
 

@@ -21,7 +21,7 @@ def step(inputs):
         model = keras.Model(backbone.input, keras.layers.Dense(1, name="head")(backbone.output))
         model.compile(keras.optimizers.SGD(0.1), "mse", run_eagerly=True)
         model.fit(inputs | {"padding_mask": mask}, np.ones((3, 9, 1)), verbose=0)
-        return {v.path: np.abs(v.numpy() - old).max() for v, old in zip(weights, before, strict=True)}
+        return {v.path: np.abs(v.numpy() - old).max(initial=0) for v, old in zip(weights, before, strict=True)}
 
     return train
 

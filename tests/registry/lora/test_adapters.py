@@ -6,7 +6,7 @@ import pytest
 
 import vertebra
 from vertebra._lora.adapters import adapters_of
-from vertebra.errors import LoraStateError
+from vertebra.errors import LoraConfigError, LoraStateError
 
 pytestmark = pytest.mark.keras
 
@@ -148,6 +148,14 @@ def test_strengths_weigh_what_is_added(toy_class, ids, run, randomise):
     assert np.allclose(rows[1], base[1], atol=1e-6)
 
 
+@pytest.mark.parametrize("strength", [float("nan"), float("inf"), "0.5", None, True])
+def test_a_strength_is_a_finite_number(several, run, strength):
+    backbone, outputs = several
+    with pytest.raises(LoraConfigError, match="strength of 'a'"):
+        backbone.activate_lora({"a": strength})
+    assert equal(run(backbone), outputs["c"])
+
+
 def test_several_that_act_have_no_config(several, tmp_path):
     backbone, _ = several
     backbone.activate_lora({"a": 0.5, "b": 0.5})
@@ -214,7 +222,71 @@ def test_base_weights_that_were_made_trainable_by_hand_are_not_left_behind(plain
             act()
 
 
+@pytest.mark.parametrize("how", ["enable", "load"])
+def test_another_adapter_starts_from_the_base_whatever_acts(plain, run, train, tmp_path, how):
+    outputs = run(plain)
+    plain.enable_lora(2, ["key"], name="saved", seed=1)
+    plain.save_lora_weights(tmp_path / "saved.safetensors")
+    plain.unload_lora()
+    plain.enable_lora(2, name="acting", bias="lora", train=["key"], seed=2)
+    train(plain, steps=2)
+    trained = run(plain)
+    if how == "enable":
+        plain.enable_lora(2, ["key"], name="other", bias="all", seed=3)
+    else:
+        plain.load_lora_weights(tmp_path / "saved.safetensors", "other")
+    assert equal(run(plain), outputs)
+    plain.activate_lora("acting")
+    assert equal(run(plain), trained)
+    plain.unload_lora()
+    assert equal(run(plain), outputs)
+
+
+def test_base_weights_of_a_preset_that_trained_are_not_taken_for_the_base(plain, run, train, tmp_path):
+    plain.enable_lora(2, bias="lora")
+    train(plain, steps=1)
+    plain.save_to_preset(tmp_path / "preset")
+    again = vertebra.Backbone.from_preset(tmp_path / "preset")
+    outputs = run(again)
+    for change in (again.merge_lora, again.disable_lora, again.unload_lora):
+        with pytest.raises(LoraStateError, match="load its own file on the base instead"):
+            change()
+    assert equal(run(again), outputs)
+
+
+def test_quantising_comes_before_adapters(several, run):
+    backbone, outputs = several
+    with pytest.raises(LoraStateError, match="Quantise it first"):
+        backbone.quantize("int8")
+    assert equal(run(backbone), outputs["c"])
+
+
 # === Unloading ===
+
+
+def test_one_of_a_mix_is_unloaded_and_the_others_act_on(several, run):
+    backbone, _ = several
+    backbone.activate_lora({"a": 0.5})
+    alone = run(backbone)
+    backbone.activate_lora({"a": 0.5, "b": 0.25})
+    backbone.unload_lora("b")
+    assert gap(run(backbone), alone) <= 1e-6
+    assert list(backbone.lora_adapters) == ["a", "c"]
+
+
+def test_all_are_unloaded_or_none(several):
+    backbone, _ = several
+    backbone.get_layer("pooled_dense").trainable = True
+    with pytest.raises(LoraStateError):
+        backbone.unload_lora()
+    assert sorted(backbone.lora_adapters) == ["a", "b", "c"]
+
+
+def test_unloading_within_a_block_of_rows_ends_it(several, run):
+    backbone, outputs = several
+    with backbone.lora_rows(["a", "b", None]):
+        backbone.unload_lora()
+    assert equal(run(backbone), outputs[None])
 
 
 def test_the_last_adapter_leaves_the_model_as_it_was(golden, state, inputs, runtime):
@@ -292,8 +364,13 @@ def test_another_mix_or_choice_of_rows_is_no_reason_to_compile_anew(outer, input
     for strength in (0.5, 0.7, 2.0):
         backbone.activate_lora({"a": strength})
         model.predict(inputs, verbose=0)
+    for _ in range(3):
+        with backbone.lora_rows(["b", None, "a"]):
+            model.predict(inputs, verbose=0)
+        backbone.disable_lora()
+        model.predict(inputs, verbose=0)
     if runtime == "jax":
-        assert Traced.calls == 2
+        assert Traced.calls == 3
 
 
 def test_adapters_of_the_same_shapes_on_other_layers_are_told_apart_by_what_was_compiled(plain, inputs, run, randomise):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +16,7 @@ from vertebra._lora.mounting import Mount, Strengths
 from vertebra._lora.parts import PartSet, Values, as_arrays, build_parts, host_copy
 from vertebra._lora.plan import AdapterPlan
 from vertebra._lora.sites import site_of
-from vertebra.errors import LoraStateError, close_names
+from vertebra.errors import LoraConfigError, LoraStateError, close_names
 from vertebra.specs import LoraReceipt
 
 _ATTRIBUTE = "_lora_adapters"
@@ -196,6 +198,8 @@ class Adapters:
             self._prune(adapter.key)
             self._leave_if_empty()
             raise
+        if former is not None:
+            self._prune(former.key)
 
     def act(self, names: Sequence[str], strengths: Strengths = None) -> None:
         """Makes some adapters act, and no others.
@@ -216,12 +220,29 @@ class Adapters:
             self._go_back(before)
             raise
 
+    @contextlib.contextmanager
+    def base_weights_back(self) -> Iterator[None]:
+        """Gives base weights, for a while, the values of the base, if an adapter that acts brings others."""
+        before = self.active, self.strengths
+        if not self._originals:
+            yield
+            return
+        self.act([])
+        try:
+            yield
+        except BaseException:
+            self.act(*before)
+            raise
+
     def remove(self, name: str) -> None:
         """Gives an adapter up; the model is what it was before if it was the last one."""
         self.require_unmerged()
         if name in self.active:
             others = [other for other in self.active if other != name]
-            self.act(others if self.strengths is None else [])
+            strengths = None
+            if self.strengths is not None and others:
+                strengths = np.delete(self.strengths, self.active.index(name), axis=-1)
+            self.act(others, strengths)
         self._prune(self.known.pop(name).key)
         self._leave_if_empty()
 
@@ -261,12 +282,21 @@ class Adapters:
             self._sets[place] = build_parts(adapter.plan, sites, slot)
         return self._sets[place]
 
-    def _check_beside(self, chosen: Sequence[Adapter]) -> None:
+    def require_no_strays(self) -> None:
+        """Raises LoraStateError if base weights train of which nobody knows the values of before."""
         own = {weight for adapter in self._acting for weight in adapter.beside}
         strays = [weight for weight in self.base.trained() if weight not in own] if self._acting else []
-        if strays and [adapter.name for adapter in chosen] != list(self.active):
+        if strays:
             problem = f"These base weights were made trainable beside the adapter: {', '.join(strays)}"
-            raise LoraStateError(problem, "Make them part of it from the start, with enable_lora(..., train=[...])")
+            remedy = (
+                "Make them part of it from the start, with enable_lora(..., train=[...]); "
+                "of an adapter that was loaded with a preset, load its own file on the base instead"
+            )
+            raise LoraStateError(problem, remedy)
+
+    def _check_beside(self, chosen: Sequence[Adapter]) -> None:
+        if [adapter.name for adapter in chosen] != list(self.active):
+            self.require_no_strays()
         bringing = [adapter.name for adapter in chosen if adapter.beside]
         if bringing and len(chosen) > 1:
             problem = f"Adapter {bringing[0]!r} brings base weights of its own"
@@ -278,7 +308,7 @@ class Adapters:
         return _Before(
             self._acting,
             self.strengths,
-            [None if parts.is_abstract() else parts.values() for parts in sets],
+            [parts.values() for parts in sets],
             [adapter.beside for adapter in self._acting],
             {weight: host_copy(self.base.weights[weight]) for weight in touched},
             self._originals,
@@ -332,6 +362,9 @@ def strength_matrix(
 ) -> tuple[list[str], np.ndarray[Any, Any]]:
     """Returns the adapters that some rows of a batch name, and how strongly each acts in each row."""
     mixes = [{row: 1.0} if isinstance(row, str) else dict(row or {}) for row in rows]
+    for name, strength in (pair for mix in mixes for pair in mix.items()):
+        if isinstance(strength, bool) or not isinstance(strength, int | float) or not math.isfinite(strength):
+            raise LoraConfigError("LoRA adapters", f"strength of {name!r}", strength, "a finite number")
     names = list(dict.fromkeys(name for mix in mixes for name in mix))
     return names, np.array([[mix.get(name, 0.0) for name in names] for mix in mixes], "float32")
 

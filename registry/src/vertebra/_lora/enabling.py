@@ -13,7 +13,7 @@ from vertebra._lora.adapters import Adapter, Adapters, adapters_of
 from vertebra._lora.files import AdapterFile
 from vertebra._lora.fingerprint import fingerprint
 from vertebra._lora.naming import KerasHubNames
-from vertebra._lora.parts import PartSet, build_parts, host_copy
+from vertebra._lora.parts import PartSet, build_parts
 from vertebra._lora.plan import AdapterPlan, plan_from_data, plan_layers, with_heads
 from vertebra._lora.sites import is_adaptable, site_of
 from vertebra._lora.targets import adaptable_layers, find_targets, roles_of
@@ -41,10 +41,10 @@ def enable(
     layers = find_targets(model, _targets(model, targets, candidates), roles)
     sites = {path: _site(path, layer) for path, layer in layers.items()}
     plan = _with_heads_of(model, plan_layers(config, sites, layers, roles))
-    weights = adapters.base.weights
-    beside = {weight: host_copy(weights[weight]) for weight in weights_to_train(model, layers, bias, train, roles)}
-    adapter = Adapter(name, plan, fingerprint(sites), None, beside)
-    adapters.add(adapter, build_parts(plan, sites, 0))
+    beside = weights_to_train(model, layers, bias, train, roles)
+    with adapters.base_weights_back():
+        values = {weight: adapters.base_value(weight) for weight in beside}
+        adapters.add(Adapter(name, plan, fingerprint(sites), None, values), build_parts(plan, sites, 0))
     return adapters.receipt(name)
 
 
@@ -57,6 +57,9 @@ def enable_planned(model: Any, data: Mapping[str, Any]) -> None:
     adapters = Adapters(model)
     sites = _sites_of(place, adapters, plan)
     adapters.add(Adapter(name or DEFAULT, plan, base, None), build_parts(plan, sites, 0))
+    unknown = sorted(set(trained or ()) - adapters.base.weights.keys())
+    if unknown:
+        raise AdapterMismatchError(place, "trains base weights that the model does not have", unknown)
     adapters.base.unfreeze(trained or ())
 
 
@@ -68,16 +71,17 @@ def load(model: Any, file: AdapterFile, name: str | None, check_base: bool, stri
     adapters.require_unmerged()
     plan = _with_heads_of(model, file.plan)
     sites = _sites_of(file.path, adapters, plan)
-    base = fingerprint(sites)
-    if check_base and file.base is not None and file.base != base:
-        raise AdapterBaseError(file.path, file.base, base)
     _check_beside(file, adapters)
-    adapter = Adapter(name or DEFAULT, plan, file.base or base, file.values, dict(file.beside))
-    parts = adapters.parts_for(adapter) or _without_values(plan, sites)
-    _check_values(file, parts)
-    if adapter.name in adapters.known:
-        _check_same(adapters, adapter, file)
-    adapters.add(adapter, parts)
+    with adapters.base_weights_back():
+        base = fingerprint(sites)
+        if check_base and file.base is not None and file.base != base:
+            raise AdapterBaseError(file.path, file.base, base)
+        adapter = Adapter(name or DEFAULT, plan, base, file.values, dict(file.beside))
+        parts = adapters.parts_for(adapter) or _without_values(plan, sites)
+        _check_values(file, parts)
+        if adapter.name in adapters.known:
+            _check_same(adapters, adapter, file)
+        adapters.add(adapter, parts)
     return adapters.receipt(adapter.name, file.unused)
 
 

@@ -82,6 +82,7 @@ def _restore(originals: Sequence[tuple[Any, Array]]) -> None:
 
 
 def _check(adapters: Adapters) -> None:
+    adapters.require_no_strays()
     if not adapters.active:
         raise LoraStateError("No adapter acts, so there is nothing to merge", "Call activate_lora(name) first")
     _check_rows(adapters)

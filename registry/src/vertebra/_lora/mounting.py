@@ -24,6 +24,7 @@ class Mount:
         self._keys: tuple[str, ...] = ()
         self._shape: tuple[int, ...] | None = None
         self._control: Any = None
+        self._controls: dict[tuple[tuple[str, ...], tuple[int, ...] | None], Control] = {}
         self._hooks: dict[str, Hook] = {}
         self._refusing: list[Any] = []
 
@@ -54,21 +55,27 @@ class Mount:
         self._hooks, self._refusing, self._keys, self._shape, self._control = {}, [], (), None, None
 
     def _attach(self, keys: tuple[str, ...], sets: Sequence[PartSet], strengths: Strengths) -> None:
-        self._control = Control(keys, strengths)
+        shape = None if strengths is None else strengths.shape
+        is_new = (keys, shape) not in self._controls
+        if is_new:  # once for each way of adapting, so that what was compiled for it is found again
+            self._controls[keys, shape] = Control(keys, strengths)
+        self._control = self._controls[keys, shape]
+        if strengths is not None:
+            self._control.strengths.assign(strengths)
         self._hooks = hooks_for(self._base.layers, sets, self._control)
         for hook in self._hooks.values():
             hook.attach()
-        self._tell_holders()
+        self._tell_holders(is_new)
         self._base.model._post_build()
-        self._keys, self._shape = keys, None if strengths is None else strengths.shape
+        self._keys, self._shape = keys, shape
 
-    def _tell_holders(self) -> None:
-        """What was compiled knows nothing of the parts, and a layer's config cannot hold them."""
+    def _tell_holders(self, is_new: bool) -> None:
+        """What was compiled knows nothing of new parts, and a layer's config cannot hold any."""
         holders = {prefix for path in self._hooks for prefix in _prefixes(path)}
         for layer in [self._base.model, *(self._base.layers[path] for path in sorted(holders))]:
-            if isinstance(layer, keras.Model):
+            if is_new and isinstance(layer, keras.Model):
                 layer.train_function = layer.test_function = layer.predict_function = None
-            if layer is not self._base.model:
+            if not hasattr(layer, "constructor_config") or layer is not self._base.model:  # a backbone's own can
                 layer.get_config = refuse_config
                 self._refusing.append(layer)
 

@@ -16,7 +16,7 @@ from vertebra import _runtimes
 from vertebra._lora.plan import AdapterPlan, LayerPlan
 from vertebra._weights.abstract import give_value
 from vertebra._weights.naming import own_weights
-from vertebra.errors import LoraTargetError
+from vertebra.errors import LoraStateError, LoraTargetError
 from vertebra.interfaces import LoraPart
 
 SHARED = "*"
@@ -97,12 +97,14 @@ class PartSet:
         """Returns every variable once."""
         return [variable for own in self.variables().values() for variable in own.values()]
 
-    def is_abstract(self) -> bool:
-        """Says whether the variables have no values yet."""
-        return any(variable._value is None for variable in self.flat())
-
     def values(self) -> Values:
-        """Returns the values that the variables have now, as tensors that keep them."""
+        """Returns the values that the variables have now, as tensors that keep them.
+
+        Raises:
+            LoraStateError: Keras has taken them out of the variables, as it does within `fit` where it compiles.
+        """
+        if any(variable._value is None for variable in self.flat()):
+            raise LoraStateError("The model is in the middle of fit", "Do this after it, or at the end of an epoch")
         keep = _runtimes.bind().snapshot
         return {
             path: {name: keep(variable.value) for name, variable in own.items()}

@@ -55,6 +55,7 @@ def groups(model: Any) -> dict[float, list[Any]]:
 def set_learning_rates(model: Any, optimizer: Any) -> Any:
     """Makes an optimiser update each group at its own rate; returns the optimiser."""
     factors = {id(variable): factor for factor, own in groups(model).items() for variable in own}
+    vars(optimizer).pop("_backend_update_step", None)  # what this function put there before
     update = optimizer._backend_update_step
 
     def update_groups(gradients: Any, variables: Any, learning_rate: Any) -> None:
