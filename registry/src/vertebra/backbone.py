@@ -13,7 +13,7 @@ import keras
 from vertebra import _runtimes, lora
 from vertebra._catalog import BACKBONES, catalog
 from vertebra._weights.quantized import quantization_plan, quantize_as_planned
-from vertebra.errors import LoraStateError, close_names
+from vertebra.errors import LoraConfigError, LoraStateError, close_names
 from vertebra.specs import LoraReceipt, MergeReceipt, PresetSpec
 
 
@@ -239,6 +239,10 @@ class Backbone(keras.Model):  # type: ignore[misc]
             LoraStateError: the backbone has an adapter of that name already.
             LoraConfigError: a value is out of range.
         """
+        if target_names is not None and target_layer_names is not None:
+            raise LoraConfigError(
+                "enable_lora", "target_layer_names", target_layer_names, "target_names or this, not both"
+            )
         targets = target_names if target_names is not None else target_layer_names
         return lora.enable(self, rank, targets, **settings)
 

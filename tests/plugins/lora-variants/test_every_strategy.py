@@ -134,17 +134,17 @@ def test_the_same_seed_starts_the_same_and_no_seed_another(strategy, single, par
 @pytest.mark.parametrize(
     ("strategy", "options", "field"),
     [
-        ("lora", {"ratio": 2.0}, "options"),
-        ("dora", {"iterations": 2}, "options"),
-        ("lora_plus", {"ratio": "16"}, "options['ratio']"),
+        ("lora", {"ratio": 2.0}, "ratio"),
+        ("dora", {"iterations": 2}, "iterations"),
+        ("lora_plus", {"ratio": "16"}, "ratio"),
         ("lora_plus", {"ratio": 0.0}, "ratio"),
         ("lora_plus", {"ratio": float("nan")}, "ratio"),
         ("lora_plus", {"ratio": float("inf")}, "ratio"),
-        ("pissa", {"iterations": 1.5}, "options['iterations']"),
+        ("pissa", {"iterations": 1.5}, "iterations"),
         ("pissa", {"iterations": -1}, "iterations"),
         ("vera", {"d_initial": float("nan")}, "d_initial"),
         ("vera", {"d_initial": 0.0}, "d_initial"),
-        ("vera", {"d_initial": None}, "options['d_initial']"),
+        ("vera", {"d_initial": None}, "d_initial"),
     ],
 )
 def test_options_out_of_range_are_refused_and_leave_the_model_alone(strategy, options, field, single, call):

@@ -6,7 +6,7 @@ import pytest
 
 import vertebra
 from vertebra._lora.targets import find_targets
-from vertebra.errors import LoraTargetError
+from vertebra.errors import LoraConfigError, LoraTargetError
 
 pytestmark = pytest.mark.keras
 
@@ -45,6 +45,22 @@ def test_targets_mean_layers(backbone, targets, expected):
 def test_kerashubs_name_of_the_argument_is_accepted(backbone):
     receipt = backbone.enable_lora(2, target_layer_names=["key"])
     assert list(receipt.layers) == layers("self_attention/key")
+
+
+def test_targets_are_given_once(backbone):
+    with pytest.raises(LoraConfigError, match="target_names or this, not both"):
+        backbone.enable_lora(2, ["query"], target_layer_names=["key"])
+    assert backbone.lora_adapters == {}
+
+
+def test_a_single_text_is_shown_as_the_list_it_should_be(backbone):
+    with pytest.raises(LoraTargetError, match=r"such as \['query'\]"):
+        backbone.enable_lora(2, "query")
+
+
+def test_a_setting_of_another_name_gets_a_suggestion(backbone):
+    with pytest.raises(LoraConfigError, match="did you mean 'alpha'"):
+        backbone.enable_lora(2, lora_alpha=16)
 
 
 def test_a_typo_gets_the_candidates_and_a_suggestion(backbone):

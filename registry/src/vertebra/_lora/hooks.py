@@ -115,8 +115,8 @@ def hooks_for(layers: Mapping[str, Any], sets: Sequence[PartSet], control: Contr
 def refuse_config() -> dict[str, Any]:
     """A layer's config cannot hold its adapter, and a copy without it would silently lose what was trained."""
     raise LoraStateError(
-        "This model holds, layer by layer, a backbone with a LoRA adapter, which a .keras file cannot keep",
-        "Call the backbone as one layer of your model, backbone(inputs), merge the adapter, or save it by itself",
+        "This model holds layers with a LoRA adapter one by one, which a config, a .keras file or a clone cannot keep",
+        "Merge the adapter, or save it by itself; a backbone keeps it as one layer of a model, backbone(inputs)",
     )
 
 

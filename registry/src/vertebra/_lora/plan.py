@@ -9,9 +9,11 @@ from typing import Any
 
 from vertebra._catalog import STRATEGIES, catalog
 from vertebra._lora.targets import Roles, match
-from vertebra.errors import LoraConfigError, LoraTargetError
+from vertebra.errors import LoraConfigError, LoraTargetError, close_names
 from vertebra.interfaces import LoraStrategy
 from vertebra.specs import LoraConfig
+
+_NAMED = ("alpha", "dropout", "seed", "rank_pattern", "alpha_pattern", "bias", "train", "name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +61,10 @@ class AdapterPlan:
         known = self.strategy.options
         for name, value in self.config.options.items():
             if name not in known:
-                raise LoraConfigError("LoRA settings", "options", name, _one_of(self.config.strategy, known))
+                raise LoraConfigError("LoRA settings", name, value, _settings(name, self.config.strategy, known))
             kinds = (int, float) if isinstance(known[name], float) else (type(known[name]),)
             if type(value) not in kinds:
-                raise LoraConfigError("LoRA settings", f"options[{name!r}]", value, f"a {kinds[-1].__name__}")
+                raise LoraConfigError("LoRA settings", name, value, f"a {kinds[-1].__name__}")
         return {**known, **self.config.options}
 
     def key(self) -> str:
@@ -149,5 +151,9 @@ def _by_layer(patterns: Mapping[str, Any], layers: Mapping[str, Any], roles: Rol
     return found
 
 
-def _one_of(strategy: str, known: Mapping[str, Any]) -> str:
-    return f"options of {strategy!r}: {', '.join(known)}" if known else f"none: {strategy!r} has no options"
+def _settings(name: str, strategy: str, known: Mapping[str, Any]) -> str:
+    """Says what there is in place of a setting that there is not."""
+    similar = close_names(name, [*_NAMED, *known])
+    own = f" and its own: {', '.join(known)}" if known else ""
+    hint = f"; did you mean {similar[0]!r}" if similar else ""
+    return f"no such setting: {strategy!r} takes {', '.join(_NAMED)}{own}{hint}"

@@ -67,8 +67,10 @@ def match(target: str, candidates: Mapping[str, Any], roles: Roles) -> set[str]:
 
 def _find(model: Any, targets: Sequence[str], roles: Roles, candidates: Mapping[str, Any]) -> dict[str, Any]:
     names = {layer.name for layer in candidates.values()}
-    if isinstance(targets, str) or not targets:
-        raise LoraTargetError(targets, "expected a list of at least one target", names)
+    if isinstance(targets, str):
+        raise LoraTargetError(targets, f"expected a list, such as [{targets!r}]", ())
+    if not targets:
+        raise LoraTargetError(targets, "expected a list of at least one target", names | {ALL_LINEAR})
     found: set[str] = set()
     for target in targets:
         if not isinstance(target, str):
