@@ -47,6 +47,18 @@ def test_kerashubs_name_of_the_argument_is_accepted(backbone):
     assert list(receipt.layers) == layers("self_attention/key")
 
 
+def test_a_name_that_also_means_what_cannot_be_adapted_is_refused():
+    import keras
+
+    first = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="proj")], name="first")
+    second = keras.Sequential([keras.Input((4,)), keras.layers.LayerNormalization(name="proj")], name="second")
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, second(first(inputs)))
+    with pytest.raises(LoraTargetError, match="it also means 'second/proj', which cannot be adapted"):
+        find_targets(model, ["proj"], {})
+    assert list(find_targets(model, ["*/proj"], {})) == ["first/proj"]
+
+
 def test_targets_are_given_once(backbone):
     with pytest.raises(LoraConfigError, match="target_names or this, not both"):
         backbone.enable_lora(2, ["query"], target_layer_names=["key"])

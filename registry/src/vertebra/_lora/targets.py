@@ -37,9 +37,12 @@ def find_targets(model: Any, targets: Sequence[str], roles: Roles) -> dict[str, 
         roles: Globs of paths for each role of the architecture.
 
     Raises:
-        LoraTargetError: a target matches nothing that can be adapted.
+        LoraTargetError: a target matches nothing that can be adapted, or is the name of layers of which some cannot be.
     """
-    return _find(model, targets, roles, adaptable_layers(model))
+    candidates = adaptable_layers(model)
+    found = _find(model, targets, roles, candidates)
+    _check_whole(model, targets, candidates)
+    return found
 
 
 def find_layers(model: Any, targets: Sequence[str], roles: Roles) -> dict[str, Any]:
@@ -80,6 +83,13 @@ def _find(model: Any, targets: Sequence[str], roles: Roles, candidates: Mapping[
             raise LoraTargetError(target, _problem(model, target, roles), names | set(roles) | {ALL_LINEAR})
         found |= matched
     return {path: layer for path, layer in candidates.items() if path in found}
+
+
+def _check_whole(model: Any, targets: Sequence[str], candidates: Mapping[str, Any]) -> None:
+    """A name is meant for all layers that have it; a glob or role, for those that can be adapted."""
+    for path, layer in layer_paths(model).items():
+        if layer.name in targets and path not in candidates:
+            raise LoraTargetError(layer.name, f"it also means {path!r}, which cannot be adapted", candidates)
 
 
 def _problem(model: Any, target: str, roles: Roles) -> str:
