@@ -91,14 +91,14 @@ def adapters_of_one():
     class One(vertebra.LoraStrategy):
         name = "one"
 
-        def build(self, adapter, site, config):
-            adapter.number = adapter.add_weight(name="number", shape=(), initializer="zeros")
+        def build(self, part, site):
+            part.number = part.add_weight(name="number", shape=(), initializer="zeros")
 
-        def delta(self, adapter, site, config, inputs, training):
-            return adapter.number
+        def factors(self, part, site):
+            raise NotImplementedError
 
-        def tensors(self, site):
-            return {"lora_one": "number"}
+        def delta(self, part, site, inputs, outputs):
+            return part.number * keras.ops.ones_like(outputs)
 
     plugin = types.ModuleType("notebook")
     plugin.vertebra_lora_strategies = vertebra.hookimpl(specname="vertebra_lora_strategies")(lambda: [One()])

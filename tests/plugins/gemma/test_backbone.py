@@ -134,7 +134,9 @@ OTHER_WEIGHTS = [
 def test_outputs_are_those_of_numpy(make, run, values, inputs, overrides):
     backbone = make(**overrides)
     expected = Reference(values(backbone), backbone.get_config())(inputs)
-    assert np.abs(run(backbone) - expected)[inputs["padding_mask"] == 1].max() <= 1e-5
+    assert (
+        np.abs(run(backbone) - expected)[inputs["padding_mask"] == 1].max() <= 3e-5
+    )  # of weights drawn anew each time
 
 
 def test_outputs_of_gemma_2_are_those_of_numpy(gemma2, make, run, values, inputs):

@@ -135,9 +135,9 @@ def test_its_config_builds_it_again_to_take_the_weights(quantized, run):
 
 
 def test_an_adapter_and_quantised_layers_are_saved_together(quantized, backbone, tmp_path, run, train):
-    backbone.enable_lora(2)
-    train(backbone)
     adapted = quantized("int8")
+    adapted.enable_lora(2)
+    train(adapted)
     adapted.save_to_preset(tmp_path / "preset")
     again = vertebra.Backbone.from_preset(tmp_path / "preset")
     assert same(run(again), run(adapted))
