@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import vertebra
+from vertebra import lora
 from vertebra._lora.adapters import adapters_of
 from vertebra.errors import LoraConfigError, LoraStateError
 
@@ -185,6 +186,27 @@ def test_rows_are_given_for_the_whole_batch(several):
     tokens["segment_ids"] = np.zeros((2, 4), "int32")
     with backbone.lora_rows(["a", "b", "a"]), pytest.raises(Exception, match="chosen for 3 rows, and the batch has 2"):
         backbone(tokens)
+
+
+def test_a_table_that_is_looked_up_once_for_all_rows_has_none(run):
+    """As many positions as rows would else be mistaken for them."""
+
+    class Positions(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.table = keras.layers.Embedding(3, 4, name="table")
+
+        def call(self, inputs):
+            return inputs + self.table(keras.ops.arange(3))
+
+    model, inputs = Positions(), np.zeros((3, 3, 4), "float32")
+    model(inputs)
+    for name in ("a", "b"):
+        lora.enable(model, 2, ["table"], name=name)
+    with lora.rows(model, ["a", "b", "a"]), pytest.raises(Exception, match="'table' is looked up without a batch axis"):
+        model(inputs)
+    lora.activate(model, "a")
+    model(inputs)
 
 
 def test_what_acted_acts_again_after_an_error_in_the_block(several, run):

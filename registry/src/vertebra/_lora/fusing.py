@@ -16,7 +16,7 @@ import numpy as np
 
 from vertebra._lora.parts import Values
 from vertebra._lora.plan import LayerPlan
-from vertebra.errors import AdapterMismatchError, LoraConfigError
+from vertebra.errors import AdapterMismatchError
 from vertebra.interfaces import LoraStrategy
 from vertebra.specs import AdapterTensor
 
@@ -42,6 +42,10 @@ class Fused:
     def widths(self) -> list[int]:
         """Returns the number of outputs of each layer."""
         return [self.sites[path].out_features for path in self.paths]
+
+    def counts_outputs_alone(self) -> bool:
+        """Says whether a tensor has a value for each output, whatever the rank, as DoRA's lengths."""
+        return any("rank" not in tensor.axes for tensor in self.tensors().values())
 
     def plans(self, plan: LayerPlan, tied: set[str]) -> dict[str, LayerPlan]:
         """Returns the plan of each layer, if that of the module is given."""
@@ -83,17 +87,11 @@ def fuse(fused: Fused, plans: Mapping[str, LayerPlan], values: Values) -> tuple[
     Args:
         fused: The module.
         plans: The plans of those of its layers that are adapted.
-        values: The values of their own variables.
-
-    Raises:
-        LoraConfigError: the strategy's tensors cannot be put side by side for some of the layers only.
+        values: The values of their own variables; and, of layers that are not adapted, of those that count outputs
+            and no rank.
     """
     if _is_one(fused, plans):
         return next(iter(plans.values())), _tensors(fused, _joined(fused, values))
-    if len(plans) < len(fused.paths) and any("rank" not in tensor.axes for tensor in fused.tensors().values()):
-        missing = ", ".join(path for path in fused.paths if path not in plans)
-        expected = f"an adapter of {missing}, too: in PEFT they are one module"
-        raise LoraConfigError(fused.module, "target_names", list(plans), expected)
     plan = _stacked_plan(fused, plans)
     return plan, _tensors(fused, _stacked(fused, plans, values, plan))
 
@@ -128,14 +126,15 @@ def _stacked(fused: Fused, plans: Mapping[str, LayerPlan], values: Values, plan:
     scale = fused.strategy.scale(plan.rank, plan.alpha)
     found: dict[str, Array] = {}
     for tensor in fused.tensors().values():
+        if "rank" not in tensor.axes:
+            found[tensor.variable] = np.concatenate([values[path][tensor.variable] for path in fused.paths], axis=-1)
+            continue
         own = {path: _value(values, path, layer, tensor.variable) for path, layer in plans.items()}
         if tensor.axes == ("in", "rank"):
             found[tensor.variable] = np.concatenate(list(own.values()), axis=1)
-        elif tensor.axes == ("rank", "out"):
+        else:
             factors = {path: fused.strategy.scale(layer.rank, layer.alpha) / scale for path, layer in plans.items()}
             found[tensor.variable] = _blocks(fused, {path: own[path] * np.float32(factors[path]) for path in own})
-        else:
-            found[tensor.variable] = np.concatenate([own[path] for path in fused.paths], axis=-1)
     return found
 
 

@@ -44,6 +44,11 @@ class Control(keras.layers.Layer):  # type: ignore[misc]
     def load_own_variables(self, store: Any) -> None:
         """Nothing of it was kept."""
 
+    @property
+    def by_rows(self) -> bool:
+        """Whether each row of the batch has strengths of its own."""
+        return self.strengths is not None and len(self.strengths.shape) == 2
+
     def apply(self, index: int, change: Any) -> Any:
         """Returns what a part computed, as strongly as it acts: in all, or in each row of the batch."""
         if self.strengths is None:
@@ -85,6 +90,8 @@ class Hook:
             outputs = original(inputs, *args, **kwargs)
             if kwargs.get("reverse"):  # a tied embedding used as output projection is not adapted, as in PEFT
                 return outputs
+            if self._control.by_rows and self._parts[0][1].site.is_lookup:
+                _check_batch(self._layer, inputs)
             changed = outputs
             for index, part in self._parts:
                 changed = changed + self._control.apply(index, part.call(inputs, outputs))
@@ -137,6 +144,13 @@ def _let_go(layer: Any, inner: Sequence[Any]) -> None:
         layer._tracker.untrack(held)
         if hasattr(layer, held.name):
             delattr(layer, held.name)
+
+
+def _check_batch(layer: Any, indices: Any) -> None:
+    """A table that is looked up once for all rows, as of positions, has no row of the batch to tell apart."""
+    if len(indices.shape) < 2:
+        problem = f"Layer {layer.name!r} is looked up without a batch axis, so rows cannot have adapters of their own"
+        raise LoraStateError(problem, "Activate one adapter for the whole batch, or leave this layer out of them")
 
 
 def _check_rows(rows: int, batch: int | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from vertebra._lora.fingerprint import fingerprint
 from vertebra._lora.fusing import Fused, fuse, split
 from vertebra._lora.lowering import as_plain
 from vertebra._lora.naming import AdapterNames
-from vertebra._lora.parts import Values, tied_variables
+from vertebra._lora.parts import Values, as_arrays, build_parts, tied_variables
 from vertebra._lora.peft_config import CONFIG, SWITCHES, TENSORS, read_config
 from vertebra._lora.plan import AdapterPlan, LayerPlan
 from vertebra._lora.sites import is_adaptable, site_of
@@ -131,12 +132,24 @@ def write_peft(model: Any, stage: Path, plan: AdapterPlan, content: AdapterConte
     sites = {module: {path: site_of(layers[path]) for path in names.layers(module)} for module in modules}
     for module, adapted in modules.items():
         fused = Fused(stage, module, names.layers(module), sites[module], plan.strategy)
-        plans[module], tensors = fuse(fused, {path: plan.layers[path] for path in adapted}, content.values)
+        values = content.values | _unchanging(fused, plan)
+        plans[module], tensors = fuse(fused, {path: plan.layers[path] for path in adapted}, values)
         arrays |= {f"{_PREFIX}{module}.{tensor}": array for tensor, array in tensors.items()}
     arrays |= _beside(names, content.beside, set(plan.layers), require_adapters(model).base_value)
     base = _fingerprint(plan, content.base, {path: site for found in sites.values() for path, site in found.items()})
     write_arrays(stage / TENSORS, arrays, {"format": "pt", _BASE: base})
     (stage / CONFIG).write_bytes(dump_json(_config(model, plan, plans, names, content.beside)))
+
+
+def _unchanging(fused: Fused, plan: AdapterPlan) -> Values:
+    """Returns, for layers of a module that are not adapted, values that leave them as they are: PEFT adapts it whole.
+
+    A strategy starts so that nothing changes yet, hence these are the values that it starts from.
+    """
+    others = {path: LayerPlan(1, 1.0) for path in fused.paths if path not in plan.layers}
+    if not others or not fused.counts_outputs_alone():
+        return {}
+    return as_arrays(build_parts(replace(plan, layers=others), fused.sites, 0).values())
 
 
 def _fingerprint(plan: AdapterPlan, base: str | None, sites: Mapping[str, Any]) -> str:
