@@ -30,6 +30,14 @@ SAMPLES = {
     "CertificateError": ("hf://x", "it has no certificate", "Save it again"),
     "PresetClassError": ("hf://x", "FoundBackbone", "WantedBackbone"),
     "PresetSaveError": ("/nowhere", "the disk is full", "Free some space"),
+    "ClientMissingError": ("hf://", "huggingface_hub"),
+    "PresetAccessError": ("hf://x", "HTTP 403", "Install a token"),
+    "SourceUnavailableError": ("hf://x", "HTTP 503"),
+    "IntegrityError": ("hf://x", "model.safetensors", "its sha256 is a, expected b"),
+    "OfflineError": ("hf://x", ["model.safetensors"]),
+    "CacheError": ("cache", "it is not writable", "Choose another folder"),
+    "LockError": ("vertebra.lock", "it does not have 'x'", "Write it again"),
+    "PresetExistsError": ("s3://x", "another preset stands there", "Choose another place"),
     "WeightsFileError": ("model.safetensors", "it is cut short"),
     "WeightsMismatchError": ("model.safetensors", ["lost"], ["extra"], [("w", (1, 2), (2, 1))], ["k (needs float32)"]),
     "LoraTargetError": ("qery", "it names no layer", ["query", "value"]),
@@ -42,7 +50,7 @@ SAMPLES = {
 ROOTS = {"VertebraError", "PresetError", "LoraError"}
 CLASSES = {name: value for name, value in vars(errors).items() if name.endswith("Error")}
 NEXT_STEP = re.compile(
-    r"\b(Call|Check|Choose|Correct|Fetch|Free|Install|List|Load|Mend|Save|Start|Update|Use|Write|call|install)\b"
+    r"\b(Call|Check|Choose|Correct|Fetch|Free|Install|List|Load|Mend|Save|Start|Try|Update|Use|Write|call|install)\b"
     r"|can be \w+"
 )
 

@@ -10,6 +10,7 @@ __all__ = [
     "AdapterTensor",
     "Backbone",
     "BackboneSpec",
+    "Content",
     "DemoContext",
     "Device",
     "ForeignConfig",
@@ -25,7 +26,9 @@ __all__ = [
     "PresetHandle",
     "PresetSource",
     "PresetSpec",
+    "RemoteSource",
     "Runtime",
+    "Snapshot",
     "TensorRule",
     "Translation",
     "activations",
@@ -34,6 +37,8 @@ __all__ = [
     "errors",
     "hints",
     "hookimpl",
+    "http_content",
+    "http_error",
     "load_model",
     "lora",
     "low_rank",
@@ -45,14 +50,15 @@ _HOMES = {
     "API_VERSION": "hookspecs",
     "AdapterTensor": "specs",
     "BackboneSpec": "specs",
+    "Content": "remote",
     "DemoContext": "specs",
     "Device": "specs",
     "ForeignConfig": "configs",
     "FormatSpec": "specs",
     "LoadedPreset": "specs",
     "LoraConfig": "specs",
-    "LoraReceipt": "specs",
     "LoraPart": "interfaces",
+    "LoraReceipt": "specs",
     "LoraSite": "interfaces",
     "LoraStrategy": "interfaces",
     "MergeReceipt": "specs",
@@ -60,12 +66,16 @@ _HOMES = {
     "PresetHandle": "handles",
     "PresetSource": "interfaces",
     "PresetSpec": "specs",
+    "RemoteSource": "remote",
     "Runtime": "interfaces",
+    "Snapshot": "remote",
     "TensorRule": "specs",
     "Translation": "interfaces",
     "add_plugin": "_entry",
     "compile": "_entry",
     "hookimpl": "hookspecs",
+    "http_content": "remote",
+    "http_error": "remote",
     "load_model": "_entry",
     "use": "_entry",
 }
@@ -92,6 +102,11 @@ if TYPE_CHECKING:
     from vertebra.interfaces import PresetSource as PresetSource
     from vertebra.interfaces import Runtime as Runtime
     from vertebra.interfaces import Translation as Translation
+    from vertebra.remote import Content as Content
+    from vertebra.remote import RemoteSource as RemoteSource
+    from vertebra.remote import Snapshot as Snapshot
+    from vertebra.remote import http_content as http_content
+    from vertebra.remote import http_error as http_error
     from vertebra.specs import AdapterTensor as AdapterTensor
     from vertebra.specs import BackboneSpec as BackboneSpec
     from vertebra.specs import DemoContext as DemoContext

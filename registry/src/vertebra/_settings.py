@@ -11,13 +11,15 @@ from typing import Any
 
 from vertebra.errors import SettingsError
 
-_LISTS = ("plugins", "block", "prefer")
-_TEXTS = ("runtime",)
+_LISTS = ("plugins", "block", "prefer", "cache_tiers")
+_TEXTS = ("runtime", "cache", "lockfile")
+_SWITCHES = ("offline", "locked")
+_ON, _OFF = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Which plugins may load, which one wins a clash, and the runtime to use."""
+    """Which plugins may load, which one wins a clash, the runtime to use, and where presets come from."""
 
     plugins: tuple[str, ...] | None = None
     """If set, only these plugins load, and each must be there."""
@@ -26,6 +28,16 @@ class Settings:
     prefer: tuple[str, ...] = ()
     """Plugins that win a clash of names, the first named first."""
     runtime: str | None = None
+    cache: str | None = None
+    """Folder of the cache, or None for the system's place."""
+    cache_tiers: tuple[str, ...] = ()
+    """Folders like a cache that are only read, and looked into first."""
+    lockfile: str | None = None
+    """Path of the lockfile, or None for `vertebra.lock` in the current folder."""
+    offline: bool = False
+    """Whether the network must not be used."""
+    locked: bool = False
+    """Whether presets must be those of the lockfile."""
     origins: Mapping[str, str] | None = None
     """Where each setting was found, for messages."""
 
@@ -56,7 +68,20 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         if text:
             values[name] = tuple(filter(None, (item.strip() for item in text.split(",")))) if name in _LISTS else text
             origins[name] = variable
+    for name in _SWITCHES:
+        variable = f"VERTEBRA_{name.upper()}"
+        if variable in environment:
+            values[name] = _switch(variable, environment[variable])
+            origins[name] = variable
     return Settings(**values, origins=origins)
+
+
+def _switch(variable: str, text: str) -> bool:
+    """A switch that somebody meant to set must not be off because of how it was written."""
+    word = text.strip().lower()
+    if word not in (*_ON, *_OFF):
+        raise SettingsError(variable, f"{text!r} is neither on nor off; write 1 or 0")
+    return word in _ON
 
 
 def config_path(environment: Mapping[str, str]) -> Path:
@@ -88,7 +113,8 @@ def _read_file(path: Path, required: bool) -> dict[str, Any]:
 def _check(path: Path, name: str, value: object) -> object:
     if name in _LISTS and isinstance(value, list) and all(isinstance(item, str) for item in value):
         return tuple(value)
-    if name in _TEXTS and isinstance(value, str):
+    if (name in _TEXTS and isinstance(value, str)) or (name in _SWITCHES and isinstance(value, bool)):
         return value
-    known = ", ".join((*(f"{n} (list of strings)" for n in _LISTS), *(f"{n} (string)" for n in _TEXTS)))
+    kinds = {"list of strings": _LISTS, "string": _TEXTS, "true or false": _SWITCHES}
+    known = ", ".join(f"{name} ({kind})" for kind, names in kinds.items() for name in names)
     raise SettingsError(str(path), f"{name} = {value!r} is not a setting; known are {known}")

@@ -81,6 +81,7 @@ class Backbone(keras.Model):  # type: ignore[misc]
         *,
         runtime: str | None = None,
         verify: bool = False,
+        locked: bool | None = None,
         **kwargs: Any,
     ) -> Any:
         """Builds the backbone that a preset describes.
@@ -95,6 +96,8 @@ class Backbone(keras.Model):  # type: ignore[misc]
             runtime: Name of the runtime; it must be the one that Keras runs on, if Keras is imported already.
             verify: Whether to replay the preset's parity certificate: the small input and output that were stored
                 when it was saved. The output must be the same, within the rounding of the dtype.
+            locked: Whether the preset must be the one that `vertebra.lock` names, with the same contents; None means
+                as `VERTEBRA_LOCKED` says.
             **kwargs: Arguments of the class's constructor, such as `dtype`, `trainable`, `name` or `dropout`,
                 that override what the preset says. Without `dtype`, floats follow Keras's dtype policy.
 
@@ -106,12 +109,14 @@ class Backbone(keras.Model):  # type: ignore[misc]
             WeightsMismatchError: the weights are not those of the architecture.
             CertificateError: `verify` was asked for, and there is no certificate, its output is another, or
                 `load_weights` is False.
+            LockError: `locked`, and the lockfile does not have the preset, or has another one.
+            OfflineError: something must be fetched, and `VERTEBRA_OFFLINE` is set.
             RuntimeBoundError: Keras already runs on another backend.
         """
         _runtimes.bind(runtime)
         from vertebra._presets.loading import load_backbone
 
-        return load_backbone(cls, preset, load_weights, verify, kwargs)
+        return load_backbone(cls, preset, load_weights, verify, kwargs, locked)
 
     def save_to_preset(
         self,

@@ -247,6 +247,97 @@ class CertificateError(PresetError):
         super().__init__(f"Preset {str(handle)!r} cannot be vouched for: {problem}. {remedy}.")
 
 
+# === Presets that are elsewhere ===
+
+
+class ClientMissingError(PresetError, ImportError):
+    """The client library of a source is not installed."""
+
+    def __init__(self, source: str, package: str) -> None:
+        self.source, self.package = source, package
+        super().__init__(f"Presets at {source} are read with {package}, which is not installed. Install it with: pip install {package}.")
+
+
+class PresetAccessError(PresetError, PermissionError):
+    """A source does not let the user have a preset."""
+
+    def __init__(self, handle: object, problem: str, remedy: str) -> None:
+        self.handle, self.problem, self.remedy = handle, problem, remedy
+        super().__init__(f"Preset {str(handle)!r} may not be used: {problem}. {remedy}.")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class SourceUnavailableError(PresetError, ConnectionError):
+    """A source cannot be reached now, or stopped answering: it may pass, so it is tried again a few times."""
+
+    def __init__(self, handle: object, problem: str, retry_after: float | None = None) -> None:
+        self.handle, self.problem, self.retry_after = handle, problem, retry_after
+        super().__init__(
+            f"Preset {str(handle)!r} cannot be fetched now: {problem}. Check the network and the endpoint, and try "
+            "again: what has arrived so far is kept."
+        )
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class IntegrityError(PresetError, ValueError):
+    """What arrived is not what the source, the lockfile or the cache says that it is; nothing of it is kept."""
+
+    def __init__(self, handle: object, name: str, problem: str, remedy: str = "") -> None:
+        self.handle, self.name, self.problem = handle, name, problem
+        remedy = remedy or "Try again; if it persists, a proxy or the server changes files, or the preset is damaged"
+        super().__init__(f"File {name!r} of preset {str(handle)!r} was not accepted: {problem}. {remedy}.")
+
+
+class OfflineError(PresetError, FileNotFoundError):
+    """Something is not on this machine, and VERTEBRA_OFFLINE forbids to fetch it."""
+
+    def __init__(self, handle: object, missing: Sequence[str]) -> None:
+        self.handle, self.missing = handle, list(missing)
+        what = _shorten(self.missing) if missing else "which revision is meant, and which files it has,"
+        super().__init__(
+            f"Preset {str(handle)!r} is not complete on this machine, and VERTEBRA_OFFLINE is set: missing is {what}. "
+            f"Fetch it where there is a network: vertebra pull {handle}. Or carry it here: vertebra bundle {handle} "
+            "-o DIR there, and VERTEBRA_CACHE_TIERS=DIR here."
+        )
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class CacheError(VertebraError, OSError):
+    """The cache cannot take something up."""
+
+    def __init__(self, place: object, problem: str, remedy: str) -> None:
+        self.place, self.problem = place, problem
+        super().__init__(f"Cache {str(place)!r}: {problem}. {remedy}.")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class LockError(PresetError, ValueError):
+    """A lockfile is unsound, or does not allow what was asked for."""
+
+    def __init__(self, lockfile: object, problem: str, remedy: str) -> None:
+        self.lockfile, self.problem = lockfile, problem
+        super().__init__(f"Lockfile {str(lockfile)!r}: {problem}. {remedy}.")
+
+
+class PresetExistsError(PresetError, FileExistsError):
+    """Another preset stands where one was to be uploaded to."""
+
+    def __init__(self, handle: object, problem: str, remedy: str) -> None:
+        self.handle, self.problem = handle, problem
+        super().__init__(f"Nothing was uploaded to {str(handle)!r}: {problem}. {remedy}.")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 # === Weights ===
 
 

@@ -27,6 +27,8 @@ class PresetSource(ABC):
     """Whether handles may name a revision."""
     supports_absolute_paths: ClassVar[bool] = False
     """Whether the path of a handle may begin with `/`; a source that joins it to a root of its own must not."""
+    checks_digests: ClassVar[bool] = False
+    """Whether what `fetch_all` returns was compared with the digests of the files that it was given."""
 
     def handle_for(self, text: str) -> PresetHandle | None:
         """Returns a handle for a text without a scheme that can only mean this source, or None.
@@ -54,6 +56,10 @@ class PresetSource(ABC):
         Raises:
             PresetNotFoundError: there is no such file.
         """
+
+    def fetch_all(self, handle: PresetHandle, files: Sequence[PresetFile]) -> list[Path]:
+        """Does the same for several files; a source to which it matters fetches them at once."""
+        return [self.fetch(handle, file.name) for file in files]
 
 
 class Translation(ABC):

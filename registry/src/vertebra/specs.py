@@ -30,9 +30,12 @@ class PresetSpec:
     parameters: int
     """How many parameters it has."""
     description: str = ""
+    copies: tuple[str, ...] = ()
+    """Where else it is, the preferred one first; used where no source for `handle` is installed."""
 
     def __post_init__(self) -> None:
-        _check_kinds("PresetSpec", str, (self.name, self.handle))
+        _check_kinds("PresetSpec", tuple, (self.copies,))
+        _check_kinds("PresetSpec", str, (self.name, self.handle, *self.copies))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,9 @@ class PresetFile:
     """Bytes."""
     path: Path | None = None
     """Where it stands on this machine already, or None if it must be fetched."""
+    digest: str | None = None
+    """What its content hashes to, as `sha256:` and 64 hexadecimal digits, or None if the source does not say. Others
+    that sources know are `git:`, the id of a blob in git's way, and `md5:`."""
 
 
 @dataclass(frozen=True, slots=True)

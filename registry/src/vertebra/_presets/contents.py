@@ -40,7 +40,7 @@ class PresetContents:
 
     def open(self) -> Checkpoint:
         """Maps the weights."""
-        return open_checkpoint(self.files, self.folder.names, self.folder.fetch)
+        return open_checkpoint(self.files, self.folder.names, self.folder.fetch, self.folder.fetch_all)
 
     def match(self, checkpoint: Checkpoint, weights: Mapping[str, Any]) -> Match:
         """Finds the tensor that fills each weight.

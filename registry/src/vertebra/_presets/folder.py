@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from vertebra._catalog import SOURCES, Entry, catalog, presets
 from vertebra._documents import read_json
+from vertebra._lockfile import LockedPreset, fetch_locked, locked_preset
 from vertebra._plugins import registry
+from vertebra._settings import settings
 from vertebra.errors import (
     HandleError,
     PluginError,
@@ -21,26 +24,51 @@ from vertebra.errors import (
 )
 from vertebra.handles import PresetHandle
 from vertebra.interfaces import PresetSource
-from vertebra.specs import PresetFile
+from vertebra.specs import PresetFile, PresetSpec
 
 CONFIG = "config.json"
 _UNSAFE = re.compile(r"[\\\x00-\x1f\x7f]|^[A-Za-z]:")
 
 
 class PresetFolder:
-    """The files of one preset, at one revision."""
+    """The files of one preset, at one revision.
 
-    def __init__(self, requested: str, handle: PresetHandle, source: PresetSource) -> None:
+    Args:
+        requested: What the user wrote.
+        handle: Where that is.
+        source: What reads it.
+        locked: What the lockfile says that it is, or None if nothing does.
+    """
+
+    def __init__(
+        self, requested: str, handle: PresetHandle, source: PresetSource, locked: LockedPreset | None = None
+    ) -> None:
         self.requested = requested
         self.handle = source.resolve(handle)
-        self._source = source
-        self.files = source.files(self.handle)
+        self._source, self._locked = source, locked
+        self.files = source.files(self.handle) if locked is None else list(locked.files)
         _check_names(self.handle, self.files)
-        self.names = {file.name for file in self.files}
+        self._by_name = {file.name: file for file in self.files}
+        self.names = set(self._by_name)
 
     def fetch(self, name: str) -> Path:
         """Returns the local path of a file of the preset."""
-        return self._source.fetch(self.handle, name)
+        return self.fetch_all([name])[0]
+
+    def fetch_all(self, names: Sequence[str]) -> list[Path]:
+        """Returns the local paths of several files, which may be fetched at once.
+
+        Raises:
+            PresetNotFoundError: there is no such file.
+            LockError: one is not what the lockfile says.
+        """
+        missing = [name for name in names if name not in self._by_name]
+        if missing:
+            raise PresetNotFoundError(self.handle, f"there is no file {missing[0]!r} in it")
+        files = [self._by_name[name] for name in names]
+        if self._locked is None:
+            return self._source.fetch_all(self.handle, files)
+        return fetch_locked(self._source, self.handle, files)
 
     def config(self) -> dict[str, Any]:
         """Reads the preset's `config.json`.
@@ -63,37 +91,51 @@ def _check_names(handle: PresetHandle, files: list[PresetFile]) -> None:
             raise PresetConfigError(f"Preset {str(handle)!r}", problem, "Rename the file, or do not use this preset")
 
 
-def open_folder(preset: str | Path) -> PresetFolder:
+def open_folder(preset: str | Path, locked: bool | None = None) -> PresetFolder:
     """Finds the preset that an id, a handle or a path means, as the policy plugins allow.
 
+    Args:
+        preset: What the user wrote.
+        locked: Whether it must be what the lockfile says; None means as the user's settings say.
+
     Raises:
+        LockError: the lockfile does not have it.
         HandleError: the text cannot be a preset.
         UnknownNameError: no source reads the handle's scheme.
         PresetNotFoundError: nothing is there.
         PresetRefusedError: a policy plugin refused it.
     """
     requested = str(preset)
-    handle = _rewrite(_locate(requested, may_be_id=not isinstance(preset, Path)))
+    entry = locked_preset(requested) if (settings().locked if locked is None else locked) else None
+    located = entry.handle if entry else _locate(requested, may_be_id=not isinstance(preset, Path))
+    handle = _rewrite(located)
     _ask_policies(handle)
     source = _source(handle, requested)
     if handle.revision is not None and not source.supports_revisions:
         raise HandleError(str(handle), f"the source of {handle.scheme}:// has no revisions")
     if handle.path.startswith("/") and not source.supports_absolute_paths:
         raise HandleError(str(handle), f"the path of a {handle.scheme}:// handle must not begin with '/'")
-    return PresetFolder(requested, handle, source)
+    return PresetFolder(requested, handle, source, entry)
 
 
 def _locate(text: str, may_be_id: bool) -> PresetHandle:
     if "://" in text and may_be_id:
         return PresetHandle.parse(text)
     if text in presets() and may_be_id:
-        return PresetHandle.parse(presets().lookup(text).value[1].handle)
+        return _preferred(presets().lookup(text).value[1])
     for entry in catalog(SOURCES):
         handle = _ask_source(entry, text)
         if handle is not None:
             return handle
     known = [entry.name for entry in presets()]
     raise PresetNotFoundError(text, "it is no built-in preset id, no folder and no handle", close_names(text, known))
+
+
+def _preferred(preset: PresetSpec) -> PresetHandle:
+    """Returns the first of a built-in preset's places that an installed source reads, or else its own."""
+    handles = [PresetHandle.parse(text) for text in (preset.handle, *preset.copies)]
+    installed = {entry.name for entry in catalog(SOURCES)}
+    return next((handle for handle in handles if {handle.scheme} & installed), handles[0])
 
 
 def _ask_source(entry: Entry[PresetSource], text: str) -> PresetHandle | None:

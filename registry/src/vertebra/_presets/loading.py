@@ -34,11 +34,18 @@ _AS_DATA = {"dtype": str}
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
-def load_backbone(asked: type, preset: str | Path, load_weights: bool, verify: bool, overrides: dict[str, Any]) -> Any:
+def load_backbone(
+    asked: type,
+    preset: str | Path,
+    load_weights: bool,
+    verify: bool,
+    overrides: dict[str, Any],
+    locked: bool | None = None,
+) -> Any:
     """Builds the backbone of a preset; `Backbone.from_preset` documents it."""
     if verify and not load_weights:
         raise CertificateError(preset, "without its weights there is nothing to compare", "Load them, or do not verify")
-    contents = read_contents(open_folder(preset))
+    contents = read_contents(open_folder(preset, locked))
     backbone_class = class_of(contents, asked)
     known = {**_BASE_ARGUMENTS, **_annotations(backbone_class)}
     place = f"from_preset of {backbone_class.__name__}"

@@ -33,6 +33,8 @@ class MappedFile(Protocol):
 
 Fetch = Callable[[str], Path]
 """Returns the local path of a file of a preset."""
+FetchAll = Callable[[Sequence[str]], Sequence[Path]]
+"""Returns those of several files, which may be fetched at once."""
 Shards = dict[str, "set[str] | None"]
 """Weights files by name, each with what an index says that it holds, or None without an index."""
 
@@ -103,19 +105,21 @@ class Checkpoint:
         self._files[name].release()
 
 
-def open_checkpoint(kind: FileKind, names: set[str], fetch: Fetch) -> Checkpoint:
+def open_checkpoint(kind: FileKind, names: set[str], fetch: Fetch, fetch_all: FetchAll | None = None) -> Checkpoint:
     """Maps the weights of a preset folder.
 
     Args:
         kind: The kind of weights file.
         names: Files that the preset has.
         fetch: Returns the local path of one of them.
+        fetch_all: Returns those of several; None means one after the other.
 
     Raises:
         WeightsFileError: the weights are missing or unsound, or index and files disagree.
     """
     path, shards = kind.find(names, fetch)
-    files = dict(zip(shards, kind.map([fetch(name) for name in shards]), strict=True))
+    paths = [fetch(name) for name in shards] if fetch_all is None else fetch_all(list(shards))
+    files = dict(zip(shards, kind.map(paths), strict=True))
     _check_shards(kind, path, shards, {name: mapped.header for name, mapped in files.items()})
     return Checkpoint(path, files)
 

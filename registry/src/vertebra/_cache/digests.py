@@ -1,0 +1,66 @@
+"""What contents hash to, computed while they arrive: the cache's own name for them, and what a source promised."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+_BLOCK = 2**20
+
+
+class Digest:
+    """The SHA-256 of what has passed, and what a source calls it in another way."""
+
+    def __init__(self, promised: str | None, size: int) -> None:
+        """
+        Args:
+            promised: `PresetFile.digest`.
+            size: Bytes of the whole content, which git's way of hashing begins with.
+        """
+        self.promised, self._size = promised, size
+        self._sha256 = hashlib.sha256()
+        self._other = _other(promised, size)
+
+    def update(self, data: bytes) -> None:
+        """Takes in what comes next."""
+        self._sha256.update(data)
+        if self._other is not None:
+            self._other.update(data)
+
+    def sha256(self) -> str:
+        """Returns the SHA-256 of all that has passed."""
+        return self._sha256.hexdigest()
+
+    def broken_promise(self) -> str | None:
+        """Returns how the content differs from what was promised, or None if it does not."""
+        if self.promised is None:
+            return None
+        algorithm, _, expected = self.promised.partition(":")
+        found = (self._other or self._sha256).hexdigest()
+        if found == expected.lower():
+            return None
+        return f"its {algorithm} is {found}, expected {expected}"
+
+
+def digest_of(path: Path, promised: str | None = None, size: int | None = None) -> Digest:
+    """Hashes a file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = Digest(promised, path.stat().st_size if size is None else size)
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest
+
+
+def _other(promised: str | None, size: int) -> hashlib._Hash | None:
+    algorithm = (promised or "").partition(":")[0]
+    if algorithm == "md5":
+        return hashlib.md5(usedforsecurity=False)
+    if algorithm == "git":  # git hash-object: the kind and size, then the content
+        blob = hashlib.sha1(usedforsecurity=False)
+        blob.update(b"blob %d\0" % size)
+        return blob
+    return None

@@ -1,0 +1,155 @@
+"""Fetching files of a pinned preset into the store: nothing that is here already, everything else once and checked."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vertebra._cache.digests import digest_of
+from vertebra._cache.locks import at_work
+from vertebra._cache.progress import Progress, showing
+from vertebra._cache.store import LEFT, Record, Store, is_abandoned, key_of, sha256_of
+from vertebra._cache.transfer import Arriving, Cancelled, Job, transfer
+from vertebra.errors import CacheError, OfflineError, SourceUnavailableError
+from vertebra.handles import PresetHandle
+from vertebra.specs import PresetFile
+
+if TYPE_CHECKING:
+    from vertebra.remote import RemoteSource
+
+AT_ONCE = 4
+"""Files that are transferred at once."""
+_KEEP_FOR = 3600.0
+"""Seconds without a sign of life after which what somebody on another machine began counts as abandoned."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Errand:
+    """What all files of one call have in common."""
+
+    store: Store
+    source: RemoteSource
+    handle: PresetHandle
+    progress: Progress
+    cancelled: threading.Event
+
+    def key(self, file: PresetFile) -> str:
+        """Returns the same text for whoever fetches the same content."""
+        return key_of(sha256_of(file) or "", *(() if sha256_of(file) else (str(self.handle), file.name)))
+
+    def job(self, file: PresetFile) -> Job:
+        """Returns what the transfer of a file needs to know."""
+        return Job(
+            self.source, self.handle, file, lambda count: self.progress.advance(file.name, count), self.cancelled
+        )
+
+
+def fetch_files(
+    store: Store, source: RemoteSource, handle: PresetHandle, files: Sequence[PresetFile], offline: bool
+) -> list[Path]:
+    """Returns the local path of each file, after transferring those that are not here.
+
+    Raises:
+        OfflineError: some are not here, and the network must not be used.
+        IntegrityError: what arrived is not what was promised.
+        SourceUnavailableError: the source failed again and again.
+        CacheError: the cache cannot be written to, or is too small.
+    """
+    here = {file.name: path for file in files if (path := store.find(handle, file)) is not None}
+    missing = [file for file in files if file.name not in here]
+    if missing and offline:
+        raise OfflineError(handle, [file.name for file in missing])
+    if missing:
+        with showing(missing) as progress:
+            here |= _fetch_all(_Errand(store, source, handle, progress, threading.Event()), missing)
+    return [here[file.name] for file in files]
+
+
+def _fetch_all(errand: _Errand, files: Sequence[PresetFile]) -> dict[str, Path]:
+    """Fetches files, several at once; the first error, or Ctrl-C, stops all."""
+    with ThreadPoolExecutor(min(AT_ONCE, len(files)), thread_name_prefix="vertebra-fetch") as pool:
+        futures = {file.name: pool.submit(_fetch, errand, file) for file in files}
+        try:
+            wait(futures.values(), return_when=FIRST_EXCEPTION)
+            errors = [error for future in futures.values() if future.done() and (error := future.exception())]
+            if errors:
+                raise errors[0]
+        except BaseException:
+            errand.cancelled.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return {name: future.result() for name, future in futures.items()}
+
+
+def _fetch(errand: _Errand, file: PresetFile) -> Path:
+    with at_work(errand.store, errand.key(file)):
+        found = errand.store.find(errand.handle, file)  # whoever was at work before may have been at the same
+        if found is not None:
+            errand.progress.advance(file.name, file.size)
+            return found
+        return _adopt(errand, file) or _download(errand, file)
+
+
+def _adopt(errand: _Errand, file: PresetFile) -> Path | None:
+    """Takes up what another program has on this machine, if it is what the source promises."""
+    theirs = errand.source.existing(errand.handle, file)
+    if theirs is None or file.digest is None:
+        return None
+    stage = errand.store.stage("partial", errand.key(file))
+    try:
+        shutil.copyfile(theirs, stage)  # a copy: nobody else's program may change what the cache vouches for
+        digest = digest_of(stage, file.digest)
+    except OSError:
+        stage.unlink(missing_ok=True)
+        return None
+    if stage.stat().st_size != file.size or digest.broken_promise():
+        stage.unlink(missing_ok=True)
+        return None
+    errand.progress.advance(file.name, file.size)
+    return _keep(errand, file, stage, digest.sha256())
+
+
+def _download(errand: _Errand, file: PresetFile) -> Path:
+    key = errand.key(file)
+    stage = errand.store.stage("partial", key)
+    arriving = Arriving(stage, errand.job(file), errand.store.explained)
+    try:
+        _take_over_abandoned(errand.store, key, arriving)
+        _check_space(errand.store, file.size - arriving.size)
+        sha256 = transfer(arriving)
+        return _keep(errand, file, stage, sha256)
+    except (SourceUnavailableError, Cancelled):
+        with contextlib.suppress(OSError):  # what has arrived is for whoever tries again
+            stage.rename(stage.with_name(f"{key}.{LEFT}.{stage.name.split('.')[2]}.tmp"))
+        raise
+    finally:
+        arriving.close()
+        stage.unlink(missing_ok=True)
+
+
+def _take_over_abandoned(store: Store, key: str, arriving: Arriving) -> None:
+    for path in store.partials(key):
+        if path != arriving.path and is_abandoned(path, time.time(), _KEEP_FOR):
+            if arriving.size == 0:
+                arriving.take_over(path)
+            path.unlink(missing_ok=True)
+
+
+def _check_space(store: Store, needed: int) -> None:
+    free = shutil.disk_usage(store.root).free
+    if free < needed + needed // 20:
+        problem = f"{free:,} bytes are free on its disk, and {needed:,} are to be fetched"
+        raise CacheError(store.root, problem, "Free some space, or set VERTEBRA_CACHE to a folder on another disk")
+
+
+def _keep(errand: _Errand, file: PresetFile, stage: Path, sha256: str) -> Path:
+    path = errand.store.put_blob(stage, sha256)
+    errand.store.put_record(errand.handle, Record(file.name, file.size, sha256))
+    return path

@@ -1,0 +1,80 @@
+"""Presets of remote sources: what a handle means, which files it has, and where they stand here."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vertebra._cache.fetching import fetch_files
+from vertebra._cache.places import store
+from vertebra._cache.store import Store
+from vertebra._settings import settings
+from vertebra.errors import CacheError, OfflineError, SourceUnavailableError
+from vertebra.handles import PresetHandle
+from vertebra.specs import PresetFile
+
+if TYPE_CHECKING:
+    from vertebra.remote import RemoteSource, Snapshot
+
+_listed: dict[PresetHandle, list[PresetFile]] = {}
+"""What this process has looked up, also where the cache cannot be written to."""
+
+
+def resolve(source: RemoteSource, handle: PresetHandle) -> PresetHandle:
+    """Returns the pinned handle that a handle means: now, or, without a network, when it was last looked up.
+
+    Raises:
+        OfflineError: the network must not be used, and the handle was never looked up.
+        SourceUnavailableError: the same where it cannot be used.
+    """
+    if source.is_pinned(handle):
+        return handle
+    cache = store()
+    last = cache.pinned(handle)
+    if settings().offline:
+        if last is None:
+            raise OfflineError(handle, [])
+        return last
+    try:
+        return _look_up(cache, source, handle).handle
+    except SourceUnavailableError as error:
+        if last is None:
+            raise
+        logging.getLogger("vertebra").warning("%s Using %s, which is what it meant before.", error, last)
+        return last
+
+
+def files(source: RemoteSource, handle: PresetHandle) -> list[PresetFile]:
+    """Returns the files of a pinned preset, each with its path if it is here; asks nobody if that is known.
+
+    Raises:
+        OfflineError: the network must not be used, and the files are not known.
+    """
+    cache = store()
+    known = cache.listing(handle)
+    if known is None and handle in _listed:
+        known = [replace(file, path=cache.find(handle, file)) for file in _listed[handle]]
+    if known is not None:
+        return known
+    if settings().offline:
+        raise OfflineError(handle, [])
+    return list(_look_up(cache, source, handle).files)
+
+
+def fetch(source: RemoteSource, handle: PresetHandle, wanted: Sequence[PresetFile]) -> list[Path]:
+    """Returns where files of a pinned preset stand, after fetching those that are not here."""
+    return fetch_files(store(), source, handle, wanted, settings().offline)
+
+
+def _look_up(cache: Store, source: RemoteSource, handle: PresetHandle) -> Snapshot:
+    found = source.look_up(handle)
+    _listed[found.handle] = list(found.files)
+    with contextlib.suppress(CacheError):  # a cache that is only read serves what it has
+        cache.put_listing(found.handle, found.files)
+        if found.handle != handle:
+            cache.put_pinned(handle, found.handle)
+    return found

@@ -1,0 +1,272 @@
+"""The store: contents by their SHA-256, and what is known of presets; correct with any number of processes.
+
+A cache folder holds
+
+    blobs/ab/abcd…          contents, read-only, named by their SHA-256
+    presets/KEY/preset.json what a pinned preset consists of, as its source listed it
+    presets/KEY/files/KEY   which content one of its files has; it is written last, so whoever finds it finds all of it
+    refs/KEY                what an unpinned handle meant when it was last looked up
+    partial/                what is being downloaded, or was when somebody was stopped
+    locks/                  they save work, and nothing depends on them
+
+where a KEY is a hash of a handle or name. Every file is written under a name of its own and then renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vertebra._atomic import sync
+from vertebra._documents import dump_json, parse_json
+from vertebra.errors import CacheError, HandleError, PresetConfigError, VertebraError
+from vertebra.handles import PresetHandle
+from vertebra.specs import PresetFile
+
+_UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+LEFT = "left-0"
+"""Stands for the owner of what its owner has given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Which content a file of a preset has."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+class Store:
+    """One cache folder, and folders of the same layout that are only read."""
+
+    def __init__(self, root: Path, tiers: Sequence[Path] = ()) -> None:
+        self.root = root
+        self.tiers = tuple(tiers)
+
+    # === Reading ===
+
+    def blob(self, sha256: str, size: int | None) -> Path | None:
+        """Returns where a content stands, if it does with the right size; what is damaged is passed over."""
+        for place in self._places():
+            path = blob_path(place, sha256)
+            if is_sound(path, size):
+                return path
+        return None
+
+    def record(self, handle: PresetHandle, name: str) -> Record | None:
+        """Returns which content a file of a pinned preset has, if that is known."""
+        for place in self._places():
+            data = _read(_file_path(place, handle, name))
+            if data and (data.get("handle"), data.get("name")) == (str(handle), name):
+                with contextlib.suppress(TypeError, KeyError, ValueError):
+                    return Record(name, int(data["size"]), _hexadecimal(data["sha256"]))
+        return None
+
+    def find(self, handle: PresetHandle, file: PresetFile) -> Path | None:
+        """Returns where a file of a pinned preset stands, or None if it must be fetched."""
+        known = self.record(handle, file.name)
+        promised = sha256_of(file)
+        if known is None and promised is None:
+            return None
+        if known is not None and (promised in (None, known.sha256)):
+            return self.blob(known.sha256, known.size)
+        return self.blob(promised, file.size) if promised else None
+
+    def listing(self, handle: PresetHandle) -> list[PresetFile] | None:
+        """Returns the files of a pinned preset, each with its path if it is here, or None if nobody has listed them."""
+        for place in self._places():
+            data = _read(_preset_path(place, handle))
+            if data and data.get("handle") == str(handle):
+                with contextlib.suppress(TypeError, KeyError, ValueError):
+                    listed = [PresetFile(str(f["name"]), int(f["size"]), None, f.get("digest")) for f in data["files"]]
+                    return [replace(file, path=self.find(handle, file)) for file in listed]
+        return None
+
+    def pinned(self, handle: PresetHandle) -> PresetHandle | None:
+        """Returns what an unpinned handle meant when it was last looked up."""
+        for place in (self.root, *self.tiers):  # the newest is the user's own
+            data = _read(_ref_path(place, handle))
+            if data and data.get("handle") == str(handle):
+                with contextlib.suppress(HandleError, KeyError, TypeError):
+                    return PresetHandle.parse(data["pinned"])
+        return None
+
+    # === Writing ===
+
+    def put_blob(self, stage: Path, sha256: str) -> Path:
+        """Moves a complete file, whose content has been checked, to its place."""
+        target = blob_path(self.root, sha256)
+        with self.explained():
+            sync(stage)
+            stage.chmod(0o444)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.is_dir() and not target.is_symlink():  # nobody but a passer-by puts one there
+                target.replace(stage.with_suffix(".aside"))
+                shutil.rmtree(stage.with_suffix(".aside"))
+            stage.replace(target)
+            sync(target.parent)
+        return target
+
+    def put_record(self, handle: PresetHandle, record: Record) -> None:
+        """Notes which content a file of a pinned preset has; the content must be there."""
+        facts = {"handle": str(handle), "name": record.name, "size": record.size, "sha256": record.sha256}
+        self._write(_file_path(self.root, handle, record.name), facts)
+
+    def put_listing(self, handle: PresetHandle, files: Sequence[PresetFile]) -> None:
+        """Notes which files a pinned preset has."""
+        listed = [{"name": file.name, "size": file.size, "digest": file.digest} for file in files]
+        self._write(_preset_path(self.root, handle), {"handle": str(handle), "files": listed})
+
+    def put_pinned(self, handle: PresetHandle, pinned: PresetHandle) -> None:
+        """Notes what an unpinned handle means now."""
+        self._write(_ref_path(self.root, handle), {"handle": str(handle), "pinned": str(pinned)})
+
+    def stage(self, folder: str, key: str) -> Path:
+        """Creates an empty file of a name that nobody else has."""
+        with self.explained():
+            place = self.root / folder
+            place.mkdir(parents=True, exist_ok=True)
+            path = place / f"{key}.{owner_tag()}.{secrets.token_hex(4)}.tmp"
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600))
+            return path
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Says what an error of the file system means for the cache."""
+        try:
+            yield
+        except VertebraError:  # some are OSErrors, too
+            raise
+        except OSError as error:
+            if error.errno in _UNWRITABLE:
+                problem, remedy = "it is not writable", "Set VERTEBRA_CACHE to a folder that you may write to"
+            elif error.errno in _FULL:
+                problem, remedy = "the disk is full", "Free some space, prune it with vertebra cache prune, or move it"
+            else:
+                problem, remedy = str(error), "Check the folder, or set VERTEBRA_CACHE to another one"
+            raise CacheError(self.root, problem, remedy) from error
+
+    def partials(self, key: str = "*") -> list[Path]:
+        """Returns what somebody is at work on, or was."""
+        return sorted((self.root / "partial").glob(f"{key}.*.tmp"))
+
+    def _places(self) -> tuple[Path, ...]:
+        return (*self.tiers, self.root)
+
+    def _write(self, target: Path, facts: dict[str, Any]) -> None:
+        stage = self.stage("partial", "note")
+        with self.explained():
+            try:
+                stage.write_bytes(dump_json(facts))
+                sync(stage)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                stage.replace(target)
+                sync(target.parent)
+            finally:
+                stage.unlink(missing_ok=True)
+
+
+# === Names ===
+
+
+def key_of(*parts: str) -> str:
+    """Returns a file name for a handle or other texts, the same on every file system."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def blob_path(place: Path, sha256: str) -> Path:
+    """Returns where a cache folder has a content."""
+    return place / "blobs" / sha256[:2] / sha256
+
+
+def sha256_of(file: PresetFile) -> str | None:
+    """Returns the SHA-256 that a source promises of a file, or None if it promises none."""
+    algorithm, _, value = (file.digest or "").partition(":")
+    return value.lower() if algorithm == "sha256" else None
+
+
+def is_sound(path: Path, size: int | None) -> bool:
+    """Says whether a path is a file, itself and not a link, of a size."""
+    try:
+        facts = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(facts.st_mode) and size in (None, facts.st_size)
+
+
+def _preset_path(place: Path, handle: PresetHandle) -> Path:
+    return place / "presets" / key_of(str(handle)) / "preset.json"
+
+
+def _file_path(place: Path, handle: PresetHandle, name: str) -> Path:
+    return place / "presets" / key_of(str(handle)) / "files" / f"{key_of(name)}.json"
+
+
+def _ref_path(place: Path, handle: PresetHandle) -> Path:
+    return place / "refs" / f"{key_of(str(handle))}.json"
+
+
+def _hexadecimal(text: str) -> str:
+    if len(text) != 64 or not set(text) <= set("0123456789abcdef"):
+        raise ValueError(text)
+    return text
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Reads a note; one that is missing or damaged says nothing, and what it was about is fetched again."""
+    try:
+        return parse_json(path.read_bytes(), lambda problem: PresetConfigError(path, problem))
+    except (OSError, PresetConfigError):
+        return None
+
+
+# === Who is at work ===
+
+
+def owner_tag() -> str:
+    """Returns a text that tells this process from all others, of other machines and containers, too."""
+    return f"{_machine()}-{os.getpid()}"
+
+
+def is_abandoned(path: Path, now: float, lease: float) -> bool:
+    """Says whether whoever began a file is gone: by its number on this machine, else by how long it lies untouched."""
+    parts = path.name.split(".")
+    if LEFT in parts:
+        return True
+    machine, _, number = (parts[1] if len(parts) > 1 else "").rpartition("-")
+    if machine == _machine() and number.isdigit() and os.name == "posix":
+        return not _is_running(int(number))
+    try:
+        return now - path.lstat().st_mtime > lease
+    except OSError:
+        return False
+
+
+def _is_running(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _machine() -> str:
+    """Numbers of processes mean something only within one start of a machine, and within one container."""
+    facts = [os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")]
+    for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
+        with contextlib.suppress(OSError):
+            facts.append(str(Path(path).readlink()) if path.endswith("pid") else Path(path).read_text())
+    return hashlib.sha256("".join(facts).encode()).hexdigest()[:12]

@@ -1,0 +1,277 @@
+"""Transferring one file: from where a source starts to give its bytes to a complete file whose content was checked."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vertebra._cache.digests import Digest
+from vertebra.errors import IntegrityError, SourceUnavailableError, VertebraError
+from vertebra.handles import PresetHandle
+from vertebra.specs import PresetFile
+
+if TYPE_CHECKING:
+    from vertebra.remote import Content, RemoteSource
+
+PIECE = 8 * 2**20
+"""Bytes of a part that is transferred at once with others; so many times `streams` are in memory."""
+MOST_FAILURES = 6
+"""Attempts without a byte of progress, after which a transfer is given up."""
+LONGEST_WAIT, FIRST_WAIT = 60.0, 0.5
+"""Seconds between attempts; a service that asks for a longer break than the first is not waited for."""
+
+Explained = Callable[[], contextlib.AbstractContextManager[None]]
+Advance = Callable[[int], None]
+"""Is told how many bytes have arrived, or, below zero, how many of them were given up."""
+
+
+class Cancelled(Exception):  # noqa: N818 (it is no error)
+    """The user has interrupted the whole."""
+
+
+class _ChangedError(Exception):
+    """What arrives does not continue what has arrived: the file must be transferred from its beginning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A file to transfer."""
+
+    source: RemoteSource
+    handle: PresetHandle
+    file: PresetFile
+    advance: Advance
+    cancelled: threading.Event
+
+
+class Arriving:
+    """A file that is arriving: what there is of it, hashed."""
+
+    def __init__(self, path: Path, job: Job, explained: Explained) -> None:
+        """
+        Args:
+            path: An empty file.
+            job: What is to arrive.
+            explained: Says what an error of the file system means, as a context manager.
+        """
+        self.path, self.job, self._explained = path, job, explained
+        self.size = 0
+        self.tag: str | None = None
+        self.restarts = 0
+        self.failures = 0
+        self.promised = job.file.digest
+        with explained():
+            self._stream = path.open("wb")
+        self._digest = Digest(self.promised, job.file.size)
+
+    def take_over(self, abandoned: Path) -> None:
+        """Goes on from what somebody else had of the same file; it is copied, so that it is nobody else's."""
+        with contextlib.suppress(OSError), abandoned.open("rb") as stream:
+            while block := stream.read(2**20):
+                self.write(block[: self.job.file.size - self.size])
+
+    def write(self, data: bytes) -> None:
+        """Appends what arrived.
+
+        Raises:
+            IntegrityError: there is more than the file has.
+        """
+        if self.job.cancelled.is_set():
+            raise Cancelled
+        if self.size + len(data) > self.job.file.size:
+            raise self.refused(f"it is longer than the {self.job.file.size:,} bytes it should have")
+        with self._explained():
+            self._stream.write(data)
+        self._digest.update(data)
+        self.size += len(data)
+        self.failures = 0
+        self.job.advance(len(data))
+
+    def begin_again(self) -> None:
+        """Forgets what has arrived."""
+        self.job.advance(-self.size)
+        with self._explained():
+            self._stream.seek(0)
+            self._stream.truncate()
+        self.size, self.tag, self._digest = 0, None, Digest(self.promised, self.job.file.size)
+
+    def promise(self, digest: str | None) -> None:
+        """Takes up what the answer to the first request says that the file hashes to, if the listing did not."""
+        if self.promised is None and digest is not None and self.size == 0:
+            self.promised = digest
+            self._digest = Digest(digest, self.job.file.size)
+
+    def finish(self) -> str:
+        """Returns the SHA-256 of the complete file.
+
+        Raises:
+            IntegrityError: the content is not what was promised.
+        """
+        with self._explained():
+            self._stream.flush()
+        problem = self._digest.broken_promise()
+        if problem:
+            raise self.refused(problem)
+        return self._digest.sha256()
+
+    def refused(self, problem: str) -> IntegrityError:
+        """Returns the error that says why the content is not accepted."""
+        return IntegrityError(self.job.handle, self.job.file.name, problem)
+
+    def close(self) -> None:
+        """Closes the file."""
+        with contextlib.suppress(OSError):  # a full disk was reported by whoever wrote
+            self._stream.close()
+
+
+def transfer(arriving: Arriving) -> str:
+    """Transfers what is missing of a file and returns its SHA-256.
+
+    What stops halfway is continued; what turns out wrong is transferred once more from its beginning.
+
+    Raises:
+        IntegrityError: the content is not what was promised.
+        SourceUnavailableError: the source failed again and again.
+        PresetNotFoundError, PresetAccessError: as the source says.
+    """
+    while True:
+        try:
+            _complete(arriving)
+            return arriving.finish()
+        except (IntegrityError, _ChangedError) as error:
+            arriving.begin_again()
+            arriving.restarts += 1
+            if arriving.restarts > 1:
+                raise error if isinstance(error, IntegrityError) else arriving.refused(str(error)) from error
+
+
+def _complete(arriving: Arriving) -> None:
+    job = arriving.job
+    if job.file.size - arriving.size > 2 * PIECE and job.source.streams > 1 and arriving.restarts == 0:
+        _in_pieces(arriving)  # what was refused is transferred in one piece: perhaps ranges are what goes wrong
+    else:
+        _retrying(job, lambda: arriving.failures, lambda: _in_one(arriving))
+
+
+def _in_one(arriving: Arriving) -> None:
+    """Transfers the rest of a file through one answer."""
+    job = arriving.job
+    if arriving.size == job.file.size and arriving.size:
+        return
+    arriving.failures += 1
+    with _answering(job), job.source.read(job.handle, job.file, arriving.size) as content:
+        _check(arriving, content, arriving.size)
+        arriving.promise(content.digest)
+        for chunk in content.chunks:
+            arriving.write(chunk)
+    if arriving.size < job.file.size:
+        raise SourceUnavailableError(job.handle, f"{job.file.name} was cut short at {arriving.size:,} bytes")
+
+
+@contextlib.contextmanager
+def _answering(job: Job) -> Iterator[None]:
+    """A connection that breaks is what may pass, whichever way a client's library says so."""
+    try:
+        yield
+    except VertebraError:
+        raise
+    except OSError as error:
+        raise SourceUnavailableError(job.handle, f"{type(error).__name__}: {error}") from error
+
+
+def _check(arriving: Arriving, content: Content, start: int) -> None:
+    """Compares what an answer says of itself with what was asked for, and with the answers before."""
+    size = arriving.job.file.size
+    if content.total not in (None, size):
+        raise arriving.refused(f"{content.total:,} bytes were sent, and it should have {size:,}")
+    if content.start != start:
+        raise _ChangedError(f"it was sent from byte {content.start:,}, and asked for from {start:,}")
+    if arriving.tag is not None and content.tag not in (None, arriving.tag):
+        raise _ChangedError("it changed while it was transferred")
+    arriving.tag = content.tag or arriving.tag
+
+
+def _in_pieces(arriving: Arriving) -> None:
+    """Transfers the rest in parts, several at once; they are taken up in order, so that what there is has no gaps."""
+    job = arriving.job
+    waiting: deque[Future[bytes]] = deque()
+    starts = iter(range(arriving.size, job.file.size, PIECE))
+    with ThreadPoolExecutor(job.source.streams, thread_name_prefix="vertebra-transfer") as pool:
+        try:
+            for start in _first(starts, job.source.streams + 1):
+                waiting.append(pool.submit(_piece, arriving, start))
+            while waiting:
+                data = waiting.popleft().result()
+                for start in _first(starts, 1):
+                    waiting.append(pool.submit(_piece, arriving, start))
+                arriving.write(data)
+        except BaseException:
+            for future in waiting:
+                future.cancel()
+            raise
+
+
+def _first(starts: Iterator[int], count: int) -> list[int]:
+    return [start for _, start in zip(range(count), starts, strict=False)]
+
+
+def _piece(arriving: Arriving, start: int) -> bytes:
+    """Returns one part."""
+    job = arriving.job
+    stop = min(start + PIECE, job.file.size)
+    data = bytearray()
+    failures = 0
+
+    def attempt() -> None:
+        nonlocal failures
+        failures += 1
+        with _answering(job), job.source.read(job.handle, job.file, start + len(data), stop) as content:
+            _check(arriving, content, start + len(data))
+            for chunk in content.chunks:
+                if job.cancelled.is_set():
+                    raise Cancelled
+                data.extend(chunk[: stop - start - len(data)])
+                failures = 0
+                if len(data) == stop - start:
+                    return
+        raise SourceUnavailableError(job.handle, f"{job.file.name} was cut short at {start + len(data):,} bytes")
+
+    _retrying(job, lambda: failures, attempt)
+    return bytes(data)
+
+
+def _retrying(job: Job, failures: Callable[[], int], attempt: Callable[[], None]) -> None:
+    """Makes attempts until one succeeds, with longer and longer breaks, or those that the service asks for."""
+    from tenacity import RetryCallState, Retrying, before_sleep_log, retry_if_exception_type, wait_exponential_jitter
+
+    usual = wait_exponential_jitter(FIRST_WAIT, LONGEST_WAIT)
+
+    def wait(state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = getattr(error, "retry_after", None)
+        return usual(state) if asked is None else asked
+
+    def is_enough(state: RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome else None
+        return failures() >= MOST_FAILURES or (getattr(error, "retry_after", None) or 0) > LONGEST_WAIT
+
+    def sleep(seconds: float) -> None:
+        if job.cancelled.wait(seconds):
+            raise Cancelled
+
+    log = logging.getLogger("vertebra")
+    Retrying(
+        wait=wait,
+        stop=is_enough,
+        retry=retry_if_exception_type(SourceUnavailableError),
+        sleep=sleep,
+        before_sleep=before_sleep_log(log, logging.DEBUG),
+        reraise=True,
+    )(attempt)
