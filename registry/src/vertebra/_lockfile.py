@@ -24,8 +24,8 @@ _VERSION = 1
 class LockedPreset:
     """What a preset is."""
 
-    handle: PresetHandle
-    """A handle of an immutable revision, where the source has such."""
+    handle: PresetHandle | None
+    """A handle of an immutable revision, where the source has such; None for a path, which is found anew each time."""
     files: tuple[PresetFile, ...]
     """All files, each with its SHA-256."""
 
@@ -135,7 +135,7 @@ def locked_files(files: Sequence[PresetFile], paths: Sequence[Path]) -> tuple[Pr
 
 def _preset_as_data(preset: LockedPreset) -> dict[str, Any]:
     files = {file.name: {"size": file.size, "sha256": (file.digest or "")[7:]} for file in preset.files}
-    return {"handle": str(preset.handle), "files": files}
+    return {"handle": None if preset.handle is None else str(preset.handle), "files": files}
 
 
 def _preset_from(facts: Mapping[str, Any]) -> LockedPreset:
@@ -145,16 +145,17 @@ def _preset_from(facts: Mapping[str, Any]) -> LockedPreset:
         if type(size) is not int or size < 0 or len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
             raise ValueError(f"size or sha256 of {name!r}")
         files.append(PresetFile(name, size, None, f"sha256:{sha256}"))
-    return LockedPreset(PresetHandle.parse(facts["handle"]), tuple(files))
+    handle = facts["handle"]
+    return LockedPreset(None if handle is None else PresetHandle.parse(handle), tuple(files))
 
 
 def _changed(handle: PresetHandle, name: str, problem: str) -> LockError:
     return LockError(
         lockfile_path(),
         f"{name} of {str(handle)!r} is not what it names: {problem}",
-        "Find out why it changed; if the change is meant, lock the preset again",
+        "Find out why it changed; if the change is meant, write it down with: vertebra lock --update PRESET",
     )
 
 
 def _unsound(path: Path, problem: str) -> LockError:
-    return LockError(path, problem, "Write it again with: vertebra lock PRESET..., or restore it")
+    return LockError(path, problem, "Restore it, or remove it and write another with: vertebra lock PRESET...")

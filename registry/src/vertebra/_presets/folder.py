@@ -35,7 +35,7 @@ class PresetFolder:
 
     Args:
         requested: What the user wrote.
-        handle: Where that is.
+        handle: Where that is, at whichever revision.
         source: What reads it.
         locked: What the lockfile says that it is, or None if nothing does.
     """
@@ -43,9 +43,9 @@ class PresetFolder:
     def __init__(
         self, requested: str, handle: PresetHandle, source: PresetSource, locked: LockedPreset | None = None
     ) -> None:
-        self.requested = requested
+        self.requested, self.located, self.source = requested, handle, source
         self.handle = source.resolve(handle)
-        self._source, self._locked = source, locked
+        self._locked = locked
         self.files = source.files(self.handle) if locked is None else list(locked.files)
         _check_names(self.handle, self.files)
         self._by_name = {file.name: file for file in self.files}
@@ -67,8 +67,8 @@ class PresetFolder:
             raise PresetNotFoundError(self.handle, f"there is no file {missing[0]!r} in it")
         files = [self._by_name[name] for name in names]
         if self._locked is None:
-            return self._source.fetch_all(self.handle, files)
-        return fetch_locked(self._source, self.handle, files)
+            return self.source.fetch_all(self.handle, files)
+        return fetch_locked(self.source, self.handle, files)
 
     def config(self) -> dict[str, Any]:
         """Reads the preset's `config.json`.
@@ -107,15 +107,44 @@ def open_folder(preset: str | Path, locked: bool | None = None) -> PresetFolder:
     """
     requested = str(preset)
     entry = locked_preset(requested) if (settings().locked if locked is None else locked) else None
-    located = entry.handle if entry else _locate(requested, may_be_id=not isinstance(preset, Path))
-    handle = _rewrite(located)
-    _ask_policies(handle)
-    source = _source(handle, requested)
-    if handle.revision is not None and not source.supports_revisions:
+    handle = locate(preset, entry.handle if entry else None)
+    return PresetFolder(requested, handle, source_of(handle, requested), entry)
+
+
+def locate(preset: str | Path, known: PresetHandle | None = None) -> PresetHandle:
+    """Returns the handle that an id, a handle or a path means, as the policy plugins rewrite and allow it.
+
+    Args:
+        preset: What the user wrote.
+        known: The handle that it means before the policies, or None to find it.
+    """
+    handle = _rewrite(known or _locate(str(preset), may_be_id=not isinstance(preset, Path)))
+    ask_policies(handle)
+    return handle
+
+
+def is_plain_path(text: str) -> bool:
+    """Says whether a text is neither a handle nor a built-in id, so that it means something on this machine only."""
+    return "://" not in text and text not in presets()
+
+
+def source_of(handle: PresetHandle, requested: str) -> PresetSource:
+    """Returns the source that reads a handle.
+
+    Raises:
+        UnknownNameError: none is installed.
+        HandleError: the handle has what the source does not take.
+    """
+    hint = (
+        f"Preset {requested!r} is at {handle}: install a plugin that reads {handle.scheme}:// handles; "
+        "those installed are listed by: vertebra sources"
+    )
+    entry: Entry[PresetSource] = catalog(SOURCES).lookup(handle.scheme, hint)
+    if handle.revision is not None and not entry.value.supports_revisions:
         raise HandleError(str(handle), f"the source of {handle.scheme}:// has no revisions")
-    if handle.path.startswith("/") and not source.supports_absolute_paths:
+    if handle.path.startswith("/") and not entry.value.supports_absolute_paths:
         raise HandleError(str(handle), f"the path of a {handle.scheme}:// handle must not begin with '/'")
-    return PresetFolder(requested, handle, source, entry)
+    return entry.value
 
 
 def _locate(text: str, may_be_id: bool) -> PresetHandle:
@@ -145,18 +174,9 @@ def _ask_source(entry: Entry[PresetSource], text: str) -> PresetHandle | None:
         raise
     except Exception as error:  # what one source makes of the text must not keep the others from it
         warnings.warn(
-            f"{entry.owner}: handle_for({text!r}) failed ({error}), so this source was left out", stacklevel=5
+            f"{entry.owner}: handle_for({text!r}) failed ({error}), so this source was left out", stacklevel=6
         )
         return None
-
-
-def _source(handle: PresetHandle, requested: str) -> PresetSource:
-    hint = (
-        f"Preset {requested!r} is at {handle}: install a plugin that reads {handle.scheme}:// handles; "
-        "those installed are listed by: vertebra sources"
-    )
-    entry: Entry[PresetSource] = catalog(SOURCES).lookup(handle.scheme, hint)
-    return entry.value
 
 
 def _rewrite(handle: PresetHandle) -> PresetHandle:
@@ -170,7 +190,8 @@ def _rewrite(handle: PresetHandle) -> PresetHandle:
     return handle
 
 
-def _ask_policies(handle: PresetHandle) -> None:
+def ask_policies(handle: PresetHandle) -> None:
+    """Raises PresetRefusedError if a policy plugin refuses a handle."""
     for plugin, refuse in registry().implementations("vertebra_refuse_preset"):
         try:
             reason = refuse(handle=handle)
