@@ -255,7 +255,10 @@ class ClientMissingError(PresetError, ImportError):
 
     def __init__(self, source: str, package: str) -> None:
         self.source, self.package = source, package
-        super().__init__(f"Presets at {source} are read with {package}, which is not installed. Install it with: pip install {package}.")
+        super().__init__(
+            f"Presets at {source} are read with {package}, which is not installed. "
+            f"Install it with: pip install {package}."
+        )
 
 
 class PresetAccessError(PresetError, PermissionError):

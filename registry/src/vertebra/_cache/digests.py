@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 _BLOCK = 2**20
@@ -49,10 +50,18 @@ def digest_of(path: Path, promised: str | None = None, size: int | None = None) 
         OSError: it cannot be read.
     """
     digest = Digest(promised, path.stat().st_size if size is None else size)
-    with path.open("rb") as stream:
+    with open(path, "rb", opener=_without_trace) as stream:
         while block := stream.read(_BLOCK):
             digest.update(block)
     return digest
+
+
+def _without_trace(path: str, flags: int) -> int:
+    """Opens a file so that it does not count as used: to check a cache is not to use it."""
+    try:
+        return os.open(path, flags | getattr(os, "O_NOATIME", 0))
+    except PermissionError:  # it is somebody else's
+        return os.open(path, flags)
 
 
 def _other(promised: str | None, size: int) -> hashlib._Hash | None:

@@ -36,6 +36,8 @@ _UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 LEFT = "left-0"
 """Stands for the owner of what its owner has given up."""
+Note = dict[str, Any]
+"""A small JSON file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Store:
 
     def blob(self, sha256: str, size: int | None) -> Path | None:
         """Returns where a content stands, if it does with the right size; what is damaged is passed over."""
-        for place in self._places():
+        for place in self.places():
             path = blob_path(place, sha256)
             if is_sound(path, size):
                 return path
@@ -66,11 +68,10 @@ class Store:
 
     def record(self, handle: PresetHandle, name: str) -> Record | None:
         """Returns which content a file of a pinned preset has, if that is known."""
-        for place in self._places():
-            data = _read(_file_path(place, handle, name))
-            if data and (data.get("handle"), data.get("name")) == (str(handle), name):
-                with contextlib.suppress(TypeError, KeyError, ValueError):
-                    return Record(name, int(data["size"]), _hexadecimal(data["sha256"]))
+        for place in self.places():
+            note = read_note(file_path(place, handle, name))
+            if note and (note.get("handle"), note.get("name")) == (str(handle), name) and (found := record_in(note)):
+                return found
         return None
 
     def find(self, handle: PresetHandle, file: PresetFile) -> Path | None:
@@ -85,21 +86,18 @@ class Store:
 
     def listing(self, handle: PresetHandle) -> list[PresetFile] | None:
         """Returns the files of a pinned preset, each with its path if it is here, or None if nobody has listed them."""
-        for place in self._places():
-            data = _read(_preset_path(place, handle))
-            if data and data.get("handle") == str(handle):
-                with contextlib.suppress(TypeError, KeyError, ValueError):
-                    listed = [PresetFile(str(f["name"]), int(f["size"]), None, f.get("digest")) for f in data["files"]]
-                    return [replace(file, path=self.find(handle, file)) for file in listed]
+        for place in self.places():
+            note = read_note(preset_path(place, handle))
+            if note and note.get("handle") == str(handle) and (listed := listed_in(note)) is not None:
+                return [replace(file, path=self.find(handle, file)) for file in listed]
         return None
 
     def pinned(self, handle: PresetHandle) -> PresetHandle | None:
         """Returns what an unpinned handle meant when it was last looked up."""
         for place in (self.root, *self.tiers):  # the newest is the user's own
-            data = _read(_ref_path(place, handle))
-            if data and data.get("handle") == str(handle):
-                with contextlib.suppress(HandleError, KeyError, TypeError):
-                    return PresetHandle.parse(data["pinned"])
+            note = read_note(ref_path(place, handle))
+            if note and note.get("handle") == str(handle) and (pinned := pinned_in(note)):
+                return pinned
         return None
 
     # === Writing ===
@@ -121,16 +119,16 @@ class Store:
     def put_record(self, handle: PresetHandle, record: Record) -> None:
         """Notes which content a file of a pinned preset has; the content must be there."""
         facts = {"handle": str(handle), "name": record.name, "size": record.size, "sha256": record.sha256}
-        self._write(_file_path(self.root, handle, record.name), facts)
+        self._write(file_path(self.root, handle, record.name), facts)
 
     def put_listing(self, handle: PresetHandle, files: Sequence[PresetFile]) -> None:
         """Notes which files a pinned preset has."""
         listed = [{"name": file.name, "size": file.size, "digest": file.digest} for file in files]
-        self._write(_preset_path(self.root, handle), {"handle": str(handle), "files": listed})
+        self._write(preset_path(self.root, handle), {"handle": str(handle), "files": listed})
 
     def put_pinned(self, handle: PresetHandle, pinned: PresetHandle) -> None:
         """Notes what an unpinned handle means now."""
-        self._write(_ref_path(self.root, handle), {"handle": str(handle), "pinned": str(pinned)})
+        self._write(ref_path(self.root, handle), {"handle": str(handle), "pinned": str(pinned)})
 
     def stage(self, folder: str, key: str) -> Path:
         """Creates an empty file of a name that nobody else has."""
@@ -161,7 +159,8 @@ class Store:
         """Returns what somebody is at work on, or was."""
         return sorted((self.root / "partial").glob(f"{key}.*.tmp"))
 
-    def _places(self) -> tuple[Path, ...]:
+    def places(self) -> tuple[Path, ...]:
+        """Returns the folders that are looked into, in this order."""
         return (*self.tiers, self.root)
 
     def _write(self, target: Path, facts: dict[str, Any]) -> None:
@@ -205,30 +204,63 @@ def is_sound(path: Path, size: int | None) -> bool:
     return stat.S_ISREG(facts.st_mode) and size in (None, facts.st_size)
 
 
-def _preset_path(place: Path, handle: PresetHandle) -> Path:
+def preset_path(place: Path, handle: PresetHandle) -> Path:
+    """Returns where a cache folder notes which files a pinned preset has."""
     return place / "presets" / key_of(str(handle)) / "preset.json"
 
 
-def _file_path(place: Path, handle: PresetHandle, name: str) -> Path:
+def file_path(place: Path, handle: PresetHandle, name: str) -> Path:
+    """Returns where a cache folder notes which content a file has."""
     return place / "presets" / key_of(str(handle)) / "files" / f"{key_of(name)}.json"
 
 
-def _ref_path(place: Path, handle: PresetHandle) -> Path:
+def ref_path(place: Path, handle: PresetHandle) -> Path:
+    """Returns where a cache folder notes what an unpinned handle meant."""
     return place / "refs" / f"{key_of(str(handle))}.json"
 
 
-def _hexadecimal(text: str) -> str:
-    if len(text) != 64 or not set(text) <= set("0123456789abcdef"):
-        raise ValueError(text)
-    return text
+def is_hexadecimal(text: object) -> bool:
+    """Says whether a text can be a SHA-256."""
+    return isinstance(text, str) and len(text) == 64 and set(text) <= set("0123456789abcdef")
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+# === Notes ===
+
+
+def read_note(path: Path) -> Note | None:
     """Reads a note; one that is missing or damaged says nothing, and what it was about is fetched again."""
     try:
         return parse_json(path.read_bytes(), lambda problem: PresetConfigError(path, problem))
     except (OSError, PresetConfigError):
         return None
+
+
+def record_in(note: Note) -> Record | None:
+    """Returns which content a file has, if that is what a note says."""
+    name, size, sha256 = (note.get(field) for field in ("name", "size", "sha256"))
+    if isinstance(name, str) and type(size) is int and isinstance(sha256, str) and is_hexadecimal(sha256):
+        return Record(name, size, sha256)
+    return None
+
+
+def listed_in(note: Note) -> list[PresetFile] | None:
+    """Returns which files a preset has, if that is what a note says."""
+    with contextlib.suppress(TypeError, KeyError, ValueError, AttributeError):
+        return [PresetFile(str(f["name"]), int(f["size"]), None, _text(f.get("digest"))) for f in note["files"]]
+    return None
+
+
+def pinned_in(note: Note) -> PresetHandle | None:
+    """Returns what a handle meant, if that is what a note says."""
+    with contextlib.suppress(HandleError, KeyError, TypeError, AttributeError):
+        return PresetHandle.parse(note["pinned"])
+    return None
+
+
+def _text(value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(value)
+    return value
 
 
 # === Who is at work ===

@@ -1,4 +1,4 @@
-"""`vertebra verify PRESET`: replays a preset's parity certificate on the runtime at hand, and reads all its weights."""
+"""`vertebra verify [PRESET]`: replays a preset's parity certificate and reads its weights; or checks the lockfile's."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from vertebra import _runtimes
+from vertebra.cli.lock import add_lockfile_option, verify_lockfile
 from vertebra.cli.output import plain_warnings, print_json
 
 if TYPE_CHECKING:
@@ -17,18 +18,28 @@ _MOST_NAMES = 20
 
 def add_commands(commands: Any) -> None:
     """Adds the command."""
-    text = "replay the input and output that were stored with a preset, and report the difference"
+    text = (
+        "replay the input and output that were stored with a preset, and report the difference; "
+        "without a preset, compare what is here of those in the lockfile with it"
+    )
     parser = commands.add_parser("verify", help=text, description=text)
-    parser.add_argument("preset", help="a preset id, a handle or a path")
+    parser.add_argument("preset", nargs="?", help="a preset id, a handle or a path")
     parser.add_argument("--runtime", help="runtime to replay on (default: the chosen one, or any)")
     parser.add_argument("--dtype", help="dtype to compute in (default: Keras's dtype policy)")
     strict = "fail if a weight is NaN or infinite; a preset without a certificate is checked for that alone"
     parser.add_argument("--strict-finite", action="store_true", help=strict)
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=_run)
+    add_lockfile_option(parser)
+    parser.set_defaults(run=_run, parser=parser)
 
 
 def _run(chosen: argparse.Namespace) -> int:
+    if chosen.preset is None:
+        if chosen.runtime or chosen.dtype or chosen.strict_finite:
+            chosen.parser.error("--runtime, --dtype and --strict-finite need a preset")
+        return verify_lockfile(chosen.lockfile, chosen.json)
+    if chosen.lockfile:
+        chosen.parser.error("--lockfile is for the presets of a lockfile: leave the preset out")
     facts = verify_preset(chosen.preset, chosen.runtime, chosen.dtype, chosen.strict_finite)
     if chosen.json:
         print_json(facts)

@@ -1,0 +1,162 @@
+"""What a cache folder holds: presets, what handles meant, contents, and what was left unfinished."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vertebra._cache.store import (
+    Note,
+    Record,
+    file_path,
+    is_hexadecimal,
+    listed_in,
+    pinned_in,
+    preset_path,
+    read_note,
+    record_in,
+    ref_path,
+    sha256_of,
+)
+from vertebra.handles import PresetHandle
+from vertebra.specs import PresetFile
+
+
+@dataclass(slots=True)
+class Holding:
+    """A preset in the cache."""
+
+    handle: PresetHandle
+    listed: dict[str, PresetFile] | None = None
+    """The files that it has, or None if its list is not here."""
+    records: dict[str, Record] = field(default_factory=dict)
+    """Which contents those files have that are here."""
+    notes: list[Path] = field(default_factory=list)
+    """Where all this is written down."""
+
+    def wanted(self) -> Iterator[tuple[str, str, int]]:
+        """Yields the name of each file, the SHA-256 of the content it has, as far as that is known, and its size."""
+        listed = self.listed or {}
+        for name in sorted(listed.keys() | self.records.keys()):
+            record = self.records.get(name)
+            promised = sha256_of(listed[name]) if name in listed else None
+            if promised is not None and (record is None or record.sha256 != promised):
+                yield name, promised, listed[name].size
+            elif record is not None:
+                yield name, record.sha256, record.size
+
+
+@dataclass(slots=True)
+class Holdings:
+    """All that a cache folder holds, as it was when somebody looked."""
+
+    root: Path
+    presets: dict[PresetHandle, Holding] = field(default_factory=dict)
+    refs: dict[PresetHandle, PresetHandle] = field(default_factory=dict)
+    """What unpinned handles meant."""
+    ref_notes: dict[PresetHandle, Path] = field(default_factory=dict)
+    blobs: dict[str, Path] = field(default_factory=dict)
+    """What stands where a content should, whatever it is."""
+    unfinished: list[Path] = field(default_factory=list)
+    unreadable: list[Path] = field(default_factory=list)
+    """Notes that say nothing, or stand where nobody looks for them."""
+
+    def referenced(self) -> set[str]:
+        """Returns the contents that some preset has."""
+        return {sha256 for holding in self.presets.values() for _, sha256, _ in holding.wanted()}
+
+    def matching(self, handle: PresetHandle) -> list[PresetHandle]:
+        """Returns the presets that a handle means: itself, what it meant, and all revisions of it."""
+        same = [pinned for pinned in self.presets if pinned in (handle, self.refs.get(handle))]
+        revisions = [pinned for pinned in self.presets if _without_revision(pinned) == handle]
+        return list(dict.fromkeys([*same, *revisions]))
+
+
+def read_holdings(root: Path) -> Holdings:
+    """Looks through a cache folder; one that is not there holds nothing."""
+    found = Holdings(root)
+    for path in _files(root / "presets"):
+        note = read_note(path)
+        if path.name == "preset.json":
+            _take_listing(found, path, note)
+        else:
+            _take_record(found, path, note)
+    for path in _files(root / "refs"):
+        handle, pinned = _handle(note := read_note(path)), pinned_in(note or {})
+        if handle is None or pinned is None or path != ref_path(root, handle):
+            found.unreadable.append(path)
+        else:
+            found.refs[handle], found.ref_notes[handle] = pinned, path
+    for folder in _entries(root / "blobs"):
+        for path in _entries(folder):
+            if is_hexadecimal(path.name) and path.name.startswith(folder.name):
+                found.blobs[path.name] = path
+    found.unfinished = list(_entries(root / "partial"))
+    return found
+
+
+def last_used(blobs: Mapping[str, Path], holding: Holding) -> float:
+    """Returns when a preset was last read or written, as far as the file system keeps that."""
+    times = [0.0]
+    for path in [*holding.notes, *(blobs[sha256] for _, sha256, _ in holding.wanted() if sha256 in blobs)]:
+        with contextlib.suppress(OSError):
+            facts = path.lstat()
+            times.append(max(facts.st_mtime, facts.st_ctime, facts.st_atime if path.name in blobs else 0.0))
+    return max(times)
+
+
+def size_of(paths: Sequence[Path]) -> int:
+    """Returns the bytes of some files; what has gone meanwhile has none."""
+    total = 0
+    for path in paths:
+        with contextlib.suppress(OSError):
+            total += path.lstat().st_size
+    return total
+
+
+def _take_listing(found: Holdings, path: Path, note: Note | None) -> None:
+    handle, listed = _handle(note), listed_in(note or {})
+    if handle is None or listed is None or path != preset_path(found.root, handle):
+        found.unreadable.append(path)
+        return
+    holding = found.presets.setdefault(handle, Holding(handle))
+    holding.listed = {file.name: file for file in listed}
+    holding.notes.append(path)
+
+
+def _take_record(found: Holdings, path: Path, note: Note | None) -> None:
+    handle, record = _handle(note), record_in(note or {})
+    if handle is None or record is None or path != file_path(found.root, handle, record.name):
+        found.unreadable.append(path)
+        return
+    holding = found.presets.setdefault(handle, Holding(handle))
+    holding.records[record.name] = record
+    holding.notes.append(path)
+
+
+def _handle(note: Note | None) -> PresetHandle | None:
+    with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+        return PresetHandle.parse((note or {})["handle"])
+    return None
+
+
+def _without_revision(handle: PresetHandle) -> PresetHandle:
+    return PresetHandle(handle.scheme, handle.path)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yields the notes below a folder."""
+    for path in _entries(folder):
+        if path.suffix == ".json":
+            yield path
+        elif path.is_dir() and not path.is_symlink():
+            yield from _files(path)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:  # it is not there, has just gone, or is no folder
+        return []
