@@ -249,9 +249,16 @@ def _piece(arriving: Arriving, start: int) -> bytes:
 
 def _retrying(job: Job, failures: Callable[[], int], attempt: Callable[[], None]) -> None:
     """Makes attempts until one succeeds, with longer and longer breaks, or those that the service asks for."""
-    from tenacity import RetryCallState, Retrying, before_sleep_log, retry_if_exception_type, wait_exponential_jitter
+    from tenacity import (
+        RetryCallState,
+        Retrying,
+        before_sleep_log,
+        retry_if_exception_type,
+        wait_exponential,
+        wait_random,
+    )
 
-    usual = wait_exponential_jitter(FIRST_WAIT, LONGEST_WAIT)
+    usual = wait_exponential(FIRST_WAIT, LONGEST_WAIT) + wait_random(0, FIRST_WAIT)
 
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
