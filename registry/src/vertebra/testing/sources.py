@@ -1,0 +1,366 @@
+"""What must hold for every source of presets.
+
+class TestMySource(SourceSuite):
+    client = "my_client"
+
+    @pytest.fixture
+    def source(self):
+        return MySource()
+
+    @pytest.fixture
+    def publish(self, server):
+        def publish(files):
+            server.put("team/bert", files)
+            return PresetHandle("my", "team/bert")
+
+        return publish
+
+    @pytest.fixture
+    def missing_handle(self):
+        return PresetHandle("my", "team/missing")
+
+The other fixtures of the suite may be given, too: whatever needs one that is not is skipped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+import pytest
+
+from vertebra._cache import presets, transfer
+from vertebra._presets.folder import PresetFolder
+from vertebra._settings import settings
+from vertebra.errors import (
+    ClientMissingError,
+    IntegrityError,
+    OfflineError,
+    PresetExistsError,
+    PresetNotFoundError,
+    SourceUnavailableError,
+    VertebraError,
+)
+from vertebra.handles import PresetHandle
+from vertebra.interfaces import PresetSource
+from vertebra.remote import RemoteSource
+
+Files = Mapping[str, bytes]
+Publish = Callable[[Files], PresetHandle]
+
+PIECE = 10_000
+"""Bytes of a part that is transferred at once with others, in these tests."""
+FILES: Files = {
+    "config.json": b'{"layers": 2}',
+    "model.safetensors": bytes(range(251)) * 200,  # of several pieces
+    "assets/vocabulary.txt": b"one\ntwo\n",
+    "empty.txt": b"",
+}
+OTHER_FILES: Files = {name: content[::-1] for name, content in FILES.items()}
+LARGE = "model.safetensors"
+_NETWORK = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.sendmsg")
+
+
+class Faults(Protocol):
+    """What a test can make a service do wrong."""
+
+    def cut(self, name: str, times: int | None) -> None:
+        """Ends the next transfers of a file halfway, or all if `times` is None."""
+
+    def flip(self, name: str) -> None:
+        """Gives out a file with one bit wrong, from now on."""
+
+    def heal(self) -> None:
+        """Ends all faults."""
+
+
+class SourceSuite:
+    """Tests of a source; subclass it with a name that pytest collects, and give the fixtures."""
+
+    client: ClassVar[str | None] = None
+    """Import name of the client library, if there is one."""
+
+    # === What a subclass gives ===
+
+    @pytest.fixture
+    def source(self) -> PresetSource:
+        """The source."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def publish(self) -> Publish:
+        """Makes files the preset that stands at one place, instead of those before; returns its unpinned handle."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def missing_handle(self) -> PresetHandle:
+        """A handle of nothing."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def secret(self) -> str:
+        """A credential that the source sends, also to where it is of no use."""
+        pytest.skip("the source has no credentials here")
+
+    @pytest.fixture
+    def requests(self) -> Callable[[], int]:
+        """Returns how many requests the service has had."""
+        pytest.skip("the service does not count its requests")
+
+    @pytest.fixture
+    def faults(self) -> Faults:
+        """What can go wrong with the service."""
+        pytest.skip("the service does nothing wrong")
+
+    @pytest.fixture
+    def new_handle(self) -> PresetHandle:
+        """A handle of a place where nothing is yet, and the user may write."""
+        pytest.skip("nothing can be uploaded")
+
+    # === What it stands on ===
+
+    @pytest.fixture(autouse=True)
+    def cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+        """A cache of the test's own, which is given; small pieces, and no breaks between attempts."""
+        monkeypatch.setattr(transfer, "PIECE", PIECE)
+        monkeypatch.setattr(transfer, "FIRST_WAIT", 0.0)
+        monkeypatch.setattr(presets, "_listed", {})
+        _set(monkeypatch, CACHE=str(tmp_path / "cache"))
+        yield tmp_path / "cache"
+        settings.cache_clear()
+
+    @pytest.fixture
+    def remote(self, source: PresetSource) -> RemoteSource:
+        """The source, if it is of the kind that downloads."""
+        if not isinstance(source, RemoteSource):
+            pytest.skip("the source does not download")
+        return source
+
+    # === Reading ===
+
+    def test_all_files_come_as_they_were_published(self, source: PresetSource, publish: Publish) -> None:
+        assert contents(source, publish(FILES)) == FILES
+
+    def test_files_are_listed_with_plain_names_and_sizes(self, source: PresetSource, publish: Publish) -> None:
+        folder = PresetFolder("preset", publish(FILES), source)  # refuses names that lead elsewhere
+        sizes = {file.name: file.size for file in folder.files if file.name in FILES}
+        assert sizes == {name: len(content) for name, content in FILES.items()}
+
+    def test_one_file_is_fetched_at_a_time(self, source: PresetSource, publish: Publish) -> None:
+        pinned = source.resolve(publish(FILES))
+        assert source.fetch(pinned, "assets/vocabulary.txt").read_bytes() == FILES["assets/vocabulary.txt"]
+
+    def test_a_missing_preset_is_an_error(self, source: PresetSource, missing_handle: PresetHandle) -> None:
+        with pytest.raises(PresetNotFoundError):
+            source.files(source.resolve(missing_handle))
+
+    @pytest.mark.parametrize("name", ["missing.txt", "assets", "../config.json", "assets/../config.json"])
+    def test_a_missing_file_is_an_error(self, source: PresetSource, publish: Publish, name: str) -> None:
+        with pytest.raises(PresetNotFoundError, match=r"missing\.txt|assets|config\.json"):
+            source.fetch(source.resolve(publish(FILES)), name)
+
+    # === Revisions ===
+
+    def test_a_bad_revision_is_an_error(self, remote: RemoteSource, publish: Publish) -> None:
+        bad = replace(publish(FILES), revision="no-such-revision")
+        with pytest.raises(PresetNotFoundError):
+            remote.files(remote.resolve(bad))
+
+    def test_a_handle_is_pinned_to_one_that_stays(self, remote: RemoteSource, publish: Publish) -> None:
+        handle = publish(FILES)
+        pinned = remote.resolve(handle)
+        assert (remote.is_pinned(handle), remote.is_pinned(pinned)) == (False, True)
+        assert PresetHandle.parse(str(pinned)) == remote.resolve(pinned) == pinned
+
+    def test_all_files_are_of_one_revision(self, remote: RemoteSource, publish: Publish) -> None:
+        pinned = remote.resolve(publish(FILES))
+        files = remote.files(pinned)
+        remote.fetch(pinned, "config.json")
+        later = remote.resolve(publish(OTHER_FILES))  # somebody publishes another one meanwhile
+        fetched = dict(zip(files, remote.fetch_all(pinned, files), strict=True))
+        assert {file.name: path.read_bytes() for file, path in fetched.items() if file.name in FILES} == FILES
+        assert later != pinned
+        assert contents(remote, later) == OTHER_FILES
+
+    def test_what_is_pinned_and_here_costs_no_request(
+        self, remote: RemoteSource, publish: Publish, requests: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pinned = remote.resolve(publish(FILES))
+        contents(remote, pinned)
+        before = requests()
+        monkeypatch.setattr(presets, "_listed", {})  # as another process
+        assert contents(remote, pinned) == FILES
+        assert requests() == before
+
+    # === Transfers ===
+
+    @pytest.mark.parametrize(("start", "stop"), [(0, 7), (3, 12_345), (50_000, None), (0, None)])
+    def test_a_part_of_a_file_is_read(
+        self, remote: RemoteSource, publish: Publish, start: int, stop: int | None
+    ) -> None:
+        pinned = remote.resolve(publish(FILES))
+        (file,) = [file for file in remote.files(pinned) if file.name == LARGE]
+        with remote.read(pinned, file, start, stop) as content:
+            found = b"".join(content.chunks)
+        wanted = FILES[LARGE][start:stop]
+        assert content.total in (None, file.size)
+        assert content.start in (0, start)  # a service may send the whole file whatever it is asked for
+        assert found[start - content.start :][: len(wanted)] == wanted
+
+    def test_a_transfer_that_stops_goes_on(self, remote: RemoteSource, publish: Publish, faults: Faults) -> None:
+        handle = publish(FILES)
+        faults.cut(LARGE, 2)
+        assert contents(remote, handle) == FILES
+
+    def test_a_file_is_here_completely_or_not_at_all(
+        self, remote: RemoteSource, publish: Publish, faults: Faults, cache: Path
+    ) -> None:
+        pinned = remote.resolve(publish(FILES))
+        faults.cut(LARGE, None)
+        with pytest.raises(SourceUnavailableError):
+            remote.fetch(pinned, LARGE)
+        assert [file.path for file in remote.files(pinned) if file.name == LARGE] == [None]
+        assert list(cache.glob("blobs/*/*")) == []
+        faults.heal()
+        assert remote.fetch(pinned, LARGE).read_bytes() == FILES[LARGE]
+
+    def test_a_wrong_bit_is_never_accepted(
+        self, remote: RemoteSource, publish: Publish, faults: Faults, cache: Path
+    ) -> None:
+        pinned = remote.resolve(publish(FILES))
+        faults.flip(LARGE)
+        with pytest.raises(IntegrityError):
+            remote.fetch(pinned, LARGE)
+        assert [path for path in cache.rglob("*") if path.is_file() and path.stat().st_size == len(FILES[LARGE])] == []
+        faults.heal()
+        assert remote.fetch(pinned, LARGE).read_bytes() == FILES[LARGE]
+
+    # === Offline ===
+
+    def test_offline_nothing_goes_out(
+        self, remote: RemoteSource, publish: Publish, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        handle = publish(FILES)
+        pinned = remote.resolve(handle)
+        remote.fetch(pinned, "config.json")
+        monkeypatch.setattr(presets, "_listed", {})
+        _set(monkeypatch, OFFLINE="1")
+        with network() as used:
+            assert remote.fetch(remote.resolve(handle), "config.json").read_bytes() == FILES["config.json"]
+            with pytest.raises(OfflineError, match=LARGE):
+                remote.fetch(pinned, LARGE)
+            with pytest.raises(OfflineError):
+                remote.resolve(replace(handle, revision="never-looked-up"))
+        assert used == []
+
+    # === Secrets, and what is not installed ===
+
+    def test_credentials_are_told_nobody(
+        self,
+        remote: RemoteSource,
+        publish: Publish,
+        missing_handle: PresetHandle,
+        secret: str,
+        cache: Path,
+        caplog: pytest.LogCaptureFixture,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        handle = publish(FILES)
+        contents(remote, handle)
+        told = [repr(remote), str(vars(remote))]
+        for bad in (missing_handle, replace(handle, revision="no-such-revision")):
+            with pytest.raises(VertebraError) as raised:
+                remote.files(remote.resolve(bad))
+            told += [repr(raised.value), str(vars(raised.value)), *traceback.format_exception(raised.value)]
+        told += [caplog.text, *capfd.readouterr()]
+        told += [path.read_text(errors="replace") for path in cache.rglob("*.json")]
+        assert [text for text in told if secret in text] == []
+
+    def test_a_missing_client_says_what_to_install(
+        self, remote: RemoteSource, publish: Publish, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if self.client is None:
+            pytest.skip("the source needs no client library")
+        handle = publish(FILES)
+        for name in [name for name in sys.modules if f"{name}.".startswith(f"{self.client}.")] or [self.client]:
+            monkeypatch.setitem(sys.modules, name, None)
+        with pytest.raises(ClientMissingError, match="pip install"):
+            remote.resolve(handle)
+
+    # === Writing ===
+
+    def test_what_is_uploaded_is_downloaded(
+        self, remote: RemoteSource, new_handle: PresetHandle, tmp_path: Path
+    ) -> None:
+        pinned = remote.upload(new_handle, written(tmp_path / "one", FILES), False, "first")
+        assert remote.is_pinned(pinned)
+        assert contents(remote, pinned) == contents(remote, new_handle) == FILES
+
+    def test_a_preset_is_replaced_on_purpose_only(
+        self, remote: RemoteSource, new_handle: PresetHandle, tmp_path: Path
+    ) -> None:
+        first = remote.upload(new_handle, written(tmp_path / "one", FILES), False, "first")
+        others = written(tmp_path / "other", OTHER_FILES)
+        with pytest.raises(PresetExistsError):
+            remote.upload(new_handle, others, False, "second")
+        assert remote.resolve(new_handle) == first
+        second = remote.upload(new_handle, others, True, "second")
+        assert remote.resolve(new_handle) == second != first
+        assert contents(remote, second) == OTHER_FILES
+
+
+# === Means ===
+
+
+def contents(source: PresetSource, handle: PresetHandle) -> dict[str, bytes]:
+    """Fetches all files of a preset that these tests publish; a service may have others of its own beside them."""
+    pinned = source.resolve(handle)
+    files = [file for file in source.files(pinned) if file.name in FILES]
+    return {file.name: path.read_bytes() for file, path in zip(files, source.fetch_all(pinned, files), strict=True)}
+
+
+def written(folder: Path, files: Files) -> dict[str, Path]:
+    """Writes files into a folder; returns their paths by name."""
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return {name: folder / name for name in files}
+
+
+@contextlib.contextmanager
+def network() -> Iterator[list[str]]:
+    """Yields a list of what this process does with the network, as long as it is not left.
+
+    Python tells of its own sockets only: for a client that has others, count the requests of the service.
+    """
+    global _watched
+    if _watched is None:
+        sys.addaudithook(_watch)  # there is no way to take it off again
+    used: list[str] = []
+    _watched = used
+    try:
+        yield used
+    finally:
+        _watched = []
+
+
+_watched: list[str] | None = None
+
+
+def _watch(event: str, *_: object) -> None:
+    if event in _NETWORK and _watched is not None:
+        _watched.append(event)
+
+
+def _set(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
+    """Sets variables of Vertebra's, and has them read anew."""
+    for name, value in values.items():
+        monkeypatch.setenv(f"VERTEBRA_{name}", value)
+    settings.cache_clear()
