@@ -1,0 +1,231 @@
+"""Requests to a hub: where it is, who asks, how long is waited, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from vertebra import PresetHandle
+from vertebra.errors import ClientMissingError, SettingsError, SourceUnavailableError
+from vertebra_hf.redirects import Hops, by_proxy, origin, same_origin
+from vertebra_hf.refusals import Login
+
+CONNECT_SECONDS, READ_SECONDS = 10.0, 30.0
+"""How long is waited for a connection, and for the next bytes."""
+_PUBLIC = "https://huggingface.co"
+_REDIRECTS = (301, 302, 303, 307, 308)
+_LONGEST_LISTING, _SHORT = 64 * 2**20, 2**16
+_QUERY = re.compile(r"(https?://[^\s?\"'>]*)\?[^\s\"'>]*")
+
+
+def endpoint() -> str:
+    """Returns the address of the hub: `HF_ENDPOINT`, or the public one.
+
+    Raises:
+        SettingsError: it is no address.
+    """
+    url = os.environ.get("HF_ENDPOINT", "").strip().rstrip("/") or _PUBLIC
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and not (parts.query or parts.username):
+            return url
+    raise SettingsError("HF_ENDPOINT", "expected an address such as https://hub.example.org, without credentials")
+
+
+class Answer(Iterator[bytes]):
+    """An answer whose body has not been read: an iterator over it, which can be closed before it has begun."""
+
+    def __init__(self, handle: PresetHandle, response: Any, url: str) -> None:
+        self.url = url
+        self.login: Login = "none"
+        self.status: int = response.status_code
+        self.headers: dict[str, str] = {name.lower(): value for name, value in response.headers.items()}
+        self._handle, self._response = handle, response
+        self._body: Iterator[bytes] = response.iter_raw()  # without a size: the client would cut and join what it gets
+
+    def __next__(self) -> bytes:
+        try:
+            return next(self._body)
+        except _client_errors() as error:
+            raise _unavailable(self._handle, self.url, error) from None
+
+    def close(self) -> None:
+        """Gives up the rest of the body."""
+        self._response.close()
+
+    def json(self) -> dict[str, Any]:
+        """Reads the body as a JSON object.
+
+        Raises:
+            SourceUnavailableError: it is none, as the answers of login pages.
+        """
+        body = bytearray()
+        with contextlib.closing(self):
+            for chunk in self:
+                body += chunk
+                if len(body) > _LONGEST_LISTING:
+                    raise SourceUnavailableError(self._handle, f"{origin(self.url)} sends a list without end")
+        with contextlib.suppress(ValueError, RecursionError):
+            if isinstance(data := json.loads(body), dict):
+                return data
+        kind = self.headers.get("content-type", "").partition(";")[0] or "something"
+        problem = (
+            f"{origin(self.url)} sent {kind[:40]!r} where a hub sends JSON; a proxy or login page may be in the way"
+        )
+        raise SourceUnavailableError(self._handle, problem)
+
+
+@dataclass(frozen=True, slots=True)
+class _Errand:
+    handle: PresetHandle
+    endpoint: str
+    headers: Mapping[str, str]
+
+
+class Hub:
+    """Asks a hub on the user's behalf."""
+
+    def __init__(self) -> None:
+        self._refused: set[int] = set()
+        """Hashes of tokens."""
+
+    def ask(self, handle: PresetHandle, url: str, headers: Mapping[str, str] | None = None) -> Answer:
+        """Begins to read what stands at an address, there or where it redirects to, with any status.
+
+        The user's token goes to the hub and nowhere else. If the hub refuses it, it is asked once more without: what
+        is public must not need one.
+
+        Raises:
+            SourceUnavailableError: there is no answer.
+            RedirectRefusedError: the way leads where it must not.
+            ClientMissingError: huggingface_hub is not installed.
+        """
+        place = endpoint()
+        errand = _Errand(handle, place, {**(headers or {}), "accept-encoding": "identity"})
+        with importing():
+            from huggingface_hub.utils import build_hf_headers
+        own = build_hf_headers(library_name="vertebra")
+        token = own.pop("authorization", None) if same_origin(url, place) else None
+        spent = hash(token) in self._refused
+        answer = self._send(errand, url, own, None if spent else token)
+        if answer.status == 401 and token is not None and not spent and same_origin(answer.url, place):
+            answer.close()
+            spent = True
+            answer = self._send(errand, url, own, None)
+            self._note_refused(token, answer)
+        answer.login = "refused" if spent else "none" if token is None else "accepted"
+        return answer
+
+    def _send(self, errand: _Errand, url: str, own: Mapping[str, str], token: str | None) -> Answer:
+        hops = Hops(errand.handle, errand.endpoint, url)
+        while True:
+            headers = {**own, **errand.headers}
+            if token is not None and same_origin(url, errand.endpoint):
+                headers["authorization"] = token
+            response = _get(errand.handle, url, headers)
+            try:
+                stream = response.extensions.get("network_stream")
+                hops.check_peer(url, stream and stream.get_extra_info("server_addr"))
+                if response.status_code not in _REDIRECTS or "location" not in response.headers:
+                    return Answer(errand.handle, response, url)
+                url = hops.next(url, response.headers["location"])
+            except BaseException:
+                response.close()
+                raise
+            _finish(response)
+
+    def _note_refused(self, token: str, answer: Answer) -> None:
+        self._refused.add(hash(token))
+        if answer.status < 400:
+            logging.getLogger("vertebra").warning(
+                "The Hugging Face token was refused: it is expired, revoked or mistyped. Going on without it; log in "
+                "anew with: hf auth login, or correct or unset HF_TOKEN."
+            )
+
+
+def api_url(repo: str, revision: str | None) -> str:
+    """Returns where a hub tells what a repository holds, with hashes."""
+    at = "" if revision is None else f"/revision/{quote(revision, safe='')}"
+    return f"{endpoint()}/api/models/{quote(repo)}{at}?blobs=true"
+
+
+def file_url(repo: str, revision: str, path: str) -> str:
+    """Returns where a hub has a file."""
+    return f"{endpoint()}/{quote(repo)}/resolve/{quote(revision, safe='')}/{quote(path)}"
+
+
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """Says what to install if the client library is not there."""
+    try:
+        yield
+    except ImportError as error:
+        raise ClientMissingError("hf://", "huggingface_hub") from error
+
+
+def _get(handle: PresetHandle, url: str, headers: Mapping[str, str]) -> Any:
+    with importing():
+        from huggingface_hub.utils import get_session
+    try:
+        client = get_session()
+        _hide_queries(type(client).__module__.partition(".")[0])
+        waits = (CONNECT_SECONDS, READ_SECONDS, READ_SECONDS, None)
+        request = client.build_request("GET", url, headers=headers, timeout=waits)
+        return client.send(request, stream=True, follow_redirects=False)
+    except _client_errors() as error:
+        raise _unavailable(handle, url, error) from None
+
+
+def _finish(response: Any) -> None:
+    """Ends an answer that says nothing more; what is short is read, so that the connection is good for another one."""
+    with contextlib.suppress(*_client_errors()):
+        if int(response.headers.get("content-length", _SHORT)) < _SHORT:
+            response.read()
+    response.close()
+
+
+def _client_errors() -> tuple[type[Exception], ...]:
+    """Returns what a request may raise: the HTTP library's, the system's, and for proxies with unsound addresses."""
+    from huggingface_hub.errors import HTTPError
+
+    return HTTPError, OSError, ValueError
+
+
+def _unavailable(handle: PresetHandle, url: str, error: Exception) -> SourceUnavailableError:
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    if isinstance(error, OfflineModeIsEnabled):  # no use in trying again
+        return SourceUnavailableError(handle, "HF_HUB_OFFLINE is set, and forbids it", math.inf)
+    way = " through the proxy that HTTPS_PROXY or another variable names" if by_proxy(url) else ""
+    detail = without_queries(f"{type(error).__name__}: {error}")
+    return SourceUnavailableError(handle, f"no whole answer from {origin(url)}{way} ({detail})")
+
+
+def without_queries(text: str) -> str:
+    """Returns a text in which addresses have no queries: those of signed ones are as good as a password."""
+    return _QUERY.sub(r"\1", text)
+
+
+class _WithoutQueries(logging.Filter):
+    """Takes the queries out of addresses that the HTTP library logs."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = without_queries(record.getMessage()), ()
+        return True
+
+
+_without_queries = _WithoutQueries()
+
+
+def _hide_queries(library: str) -> None:
+    core = library.replace("httpx", "httpcore")
+    for name in (library, *(f"{core}.{part}" for part in ("connection", "http11", "http2", "proxy", "socks"))):
+        logging.getLogger(name).addFilter(_without_queries)  # once: the same filter is not added again

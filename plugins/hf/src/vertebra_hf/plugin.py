@@ -1,0 +1,9 @@
+"""What this distribution contributes."""
+
+from vertebra import PresetSource, hookimpl
+from vertebra_hf.source import HfSource
+
+
+@hookimpl
+def vertebra_preset_sources() -> list[PresetSource]:
+    return [HfSource()]

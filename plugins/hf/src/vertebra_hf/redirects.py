@@ -1,0 +1,114 @@
+"""Where a hub's answers may lead: what is no web address, unencrypted, or inside the user's own network is refused."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from urllib.parse import urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from vertebra import PresetHandle
+from vertebra.errors import PresetAccessError
+
+MOST_HOPS = 10
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class RedirectRefusedError(PresetAccessError):
+    """A hub, or what stands between it and the user, sends them where nobody should be sent."""
+
+    def __init__(self, handle: PresetHandle, target: str, problem: str) -> None:
+        self.target = target
+        remedy = "A proxy or login page may be in the way; for a hub inside your own network, set HF_ENDPOINT"
+        super().__init__(handle, f"its download was redirected to {target}, {problem}", remedy)
+
+
+class Hops:
+    """The way that one request takes."""
+
+    def __init__(self, handle: PresetHandle, endpoint: str, start: str) -> None:
+        self.handle, self.endpoint = handle, endpoint
+        self._been = {start}
+
+    def next(self, here: str, location: str) -> str:
+        """Returns the address that a redirect leads to.
+
+        Raises:
+            RedirectRefusedError: it must not be followed.
+        """
+        target = urljoin(here, location)
+        try:
+            scheme, host = urlsplit(target).scheme, urlsplit(target).hostname
+            self._check(here, target, scheme, host)
+        except ValueError as error:  # a port that is none, brackets that do not close
+            raise RedirectRefusedError(self.handle, "what is no address", str(error)) from None
+        self._been.add(target)
+        return target
+
+    def check_peer(self, url: str, peer: object) -> None:
+        """Compares who answered with what was allowed: a name may have meant something else when it was looked up.
+
+        Raises:
+            RedirectRefusedError: the answer comes from inside the user's network.
+        """
+        if isinstance(peer, tuple) and peer and not same_origin(url, self.endpoint) and not by_proxy(url):
+            self._check_addresses(url, [_address(str(peer[0]))])
+
+    def _check(self, here: str, target: str, scheme: str, host: str | None) -> None:
+        if scheme not in ("http", "https") or not host:
+            raise RedirectRefusedError(self.handle, f"{scheme}:", "and only http and https are followed")
+        if urlsplit(here).scheme == "https" and scheme != "https":
+            raise RedirectRefusedError(self.handle, origin(target), "which is not encrypted")
+        if target in self._been:
+            raise RedirectRefusedError(self.handle, origin(target), "in a circle")
+        if len(self._been) > MOST_HOPS:
+            raise RedirectRefusedError(self.handle, origin(target), f"the last of more than {MOST_HOPS} redirects")
+        if not same_origin(target, self.endpoint):
+            self._check_addresses(target, addresses(host, local_names=not by_proxy(target)))
+
+    def _check_addresses(self, target: str, found: list[Address]) -> None:
+        inside = [address for address in found if not address.is_global]
+        if not inside:
+            return
+        problem = f"an address inside this network ({inside[0]})"
+        own = addresses(urlsplit(self.endpoint).hostname or "")
+        if any(address.is_link_local for address in inside) or not any(not address.is_global for address in own):
+            raise RedirectRefusedError(self.handle, origin(target), problem)
+
+
+def origin(url: str) -> str:
+    """Returns what may be shown of an address: not its query, which may be signed, and no credentials."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}"
+
+
+def same_origin(one: str, other: str) -> bool:
+    """Says whether two addresses have the scheme, host and port in common."""
+    return _place(one) == _place(other)
+
+
+def by_proxy(url: str) -> bool:
+    """Says whether a proxy connects to an address, so that names mean what they mean to the proxy."""
+    parts = urlsplit(url)
+    proxies = getproxies()
+    return bool(proxies.get(parts.scheme) or proxies.get("all")) and not proxy_bypass(parts.hostname or "")
+
+
+def addresses(host: str, local_names: bool = True) -> list[Address]:
+    """Returns the addresses of a host; none if it has none, which whoever connects will report."""
+    flags = 0 if local_names else socket.AI_NUMERICHOST
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=flags)
+    except (OSError, UnicodeError):
+        return []
+    return [_address(str(place[0])) for *_, place in found]
+
+
+def _address(text: str) -> Address:
+    address = ipaddress.ip_address(text.partition("%")[0])
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _place(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)

@@ -1,0 +1,146 @@
+"""The source of `hf://org/name[/folder][@revision]`: presets in repositories of models on a Hugging Face Hub."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vertebra import Content, PresetFile, PresetHandle, RemoteSource, Snapshot, http_content
+from vertebra.errors import (
+    HandleError,
+    IntegrityError,
+    PresetNotFoundError,
+    SourceUnavailableError,
+    close_names,
+)
+from vertebra_hf import uploading
+from vertebra_hf.hub import Answer, Hub, api_url, endpoint, file_url, importing
+from vertebra_hf.redirects import origin, same_origin
+from vertebra_hf.refusals import refusal
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
+_OTHER_KINDS = ("datasets", "spaces", "buckets", "kernels")
+_NO_LONGER = (400, 401, 403, 404, 410)
+"""What storage answers to an address whose signature has expired."""
+
+
+class HfSource(RemoteSource):
+    """Reads presets from the hub, from a folder inside a repository if the handle names one."""
+
+    scheme = "hf"
+
+    def __init__(self) -> None:
+        self._hub = Hub()
+        self._found: dict[str, str] = {}
+        """Where files are, by their address at the hub; some of it is signed, and stays in memory."""
+        self._finding: dict[str, threading.Lock] = {}
+
+    def is_pinned(self, handle: PresetHandle) -> bool:
+        return _COMMIT.fullmatch(handle.revision or "") is not None
+
+    def look_up(self, handle: PresetHandle) -> Snapshot:
+        repo, folder = place_of(handle)
+        answer = self._hub.ask(handle, api_url(repo, handle.revision))
+        if answer.status != 200:
+            answer.close()
+            raise refusal(handle, repo, endpoint(), answer.status, answer.headers, answer.login)
+        return _snapshot(handle, folder, answer.json())
+
+    def read(self, handle: PresetHandle, file: PresetFile, start: int = 0, stop: int | None = None) -> Content:
+        repo, folder = place_of(handle)
+        url = file_url(repo, handle.revision or "", f"{folder}{file.name}")
+        wanted = {} if (start, stop) == (0, None) else {"range": f"bytes={start}-{'' if stop is None else stop - 1}"}
+        answer = self._open(handle, url, wanted)
+        if answer.status == 416:  # the range is there, so it is ranges that this server has not
+            answer.close()
+            answer = self._open(handle, url, {})
+        if answer.status not in (200, 206):
+            answer.close()
+            raise _read_error(handle, repo, answer)
+        try:
+            return http_content(handle, file.name, answer.status, answer.headers, answer, file.digest)
+        except BaseException:
+            answer.close()
+            raise
+
+    def existing(self, handle: PresetHandle, file: PresetFile) -> Path | None:
+        with importing():
+            from huggingface_hub import try_to_load_from_cache
+        repo, folder = place_of(handle)
+        found = try_to_load_from_cache(repo, f"{folder}{file.name}", revision=handle.revision)
+        return Path(found) if isinstance(found, str) else None
+
+    def upload(self, handle: PresetHandle, files: Mapping[str, Path], replace: bool, message: str) -> PresetHandle:
+        repo, folder = place_of(handle)
+        if self.is_pinned(handle):
+            raise HandleError(str(handle), "a commit cannot be written to; name a branch, or none for main")
+        return uploading.upload(self, handle, repo, folder, uploading.Upload(files, replace, message))
+
+    def _open(self, handle: PresetHandle, url: str, wanted: Mapping[str, str]) -> Answer:
+        """Begins to read a file; where it is, the hub is asked once for all parts of it."""
+        with self._finding.setdefault(url, threading.Lock()):
+            place = self._found.get(url)
+            if place is None:
+                return self._find(handle, url, wanted)
+        answer = self._hub.ask(handle, place, wanted)
+        if place == url or answer.status not in _NO_LONGER:
+            return answer
+        answer.close()
+        return self._find(handle, url, wanted)
+
+    def _find(self, handle: PresetHandle, url: str, wanted: Mapping[str, str]) -> Answer:
+        answer = self._hub.ask(handle, url, wanted)
+        if answer.status in (200, 206):
+            self._found[url] = answer.url
+        return answer
+
+
+def place_of(handle: PresetHandle) -> tuple[str, str]:
+    """Returns the repository that a handle names, and the folder inside it: empty, or with a slash at the end.
+
+    Names of one segment are those of before the hub had organisations: always a whole repository.
+
+    Raises:
+        HandleError: it names none.
+    """
+    names = handle.path.split("/")
+    for name in names[:2]:
+        if not _NAME.fullmatch(name) or ".." in name or "--" in name:
+            raise HandleError(str(handle), f"a hub has no repository with {name!r} in its name")
+    if names[0] in _OTHER_KINDS:
+        raise HandleError(str(handle), f"presets are in repositories of models, and not of {names[0]}")
+    return "/".join(names[:2]), "".join(f"{name}/" for name in names[2:])
+
+
+def _snapshot(handle: PresetHandle, folder: str, facts: Mapping[str, Any]) -> Snapshot:
+    try:
+        commit, listed = str(facts["sha"]), [_listed_file(file) for file in facts["siblings"]]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise SourceUnavailableError(handle, f"{endpoint()} does not answer as a hub does") from None
+    if not _COMMIT.fullmatch(commit) or (_COMMIT.fullmatch(handle.revision or "") and commit != handle.revision):
+        raise IntegrityError(handle, "the list of files", f"it is of commit {commit[:40]!r}, and not of that asked for")
+    files = [replace(file, name=file.name.removeprefix(folder)) for file in listed if file.name.startswith(folder)]
+    if folder and not files:
+        folders = {file.name.rpartition("/")[0] for file in listed} - {""}
+        problem = f"there is no folder {folder[:-1]!r} in the repository"
+        raise PresetNotFoundError(handle, problem, close_names(folder[:-1], folders))
+    return Snapshot(replace(handle, revision=commit), files)
+
+
+def _listed_file(facts: Mapping[str, Any]) -> PresetFile:
+    large = facts.get("lfs")
+    digest = f"sha256:{large['sha256']}" if large else f"git:{facts['blobId']}"
+    return PresetFile(str(facts["rfilename"]), int((large or facts)["size"]), None, digest)
+
+
+def _read_error(handle: PresetHandle, repo: str, answer: Answer) -> Exception:
+    hub = endpoint()
+    if not same_origin(answer.url, hub) and answer.status in _NO_LONGER:
+        problem = f"{origin(answer.url)} answered HTTP {answer.status} to an address that the hub has just given"
+        return SourceUnavailableError(handle, problem)
+    return refusal(handle, repo, hub, answer.status, answer.headers, answer.login)

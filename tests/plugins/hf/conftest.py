@@ -1,0 +1,70 @@
+"""A hub on the loopback interface, and the real client, for the tests of the plugin."""
+
+import os
+from types import SimpleNamespace
+
+import pytest
+
+from servers.hub import HubServer
+from vertebra import PresetHandle
+from vertebra._cache import presets, transfer
+from vertebra._settings import settings
+
+TOKEN = "hf_goodgoodgoodgood"
+
+
+@pytest.fixture
+def client(tmp_path, monkeypatch):
+    """The real client: without Xet, bars and pauses, and with a home of its own."""
+    for variable in [name for name in os.environ if name.startswith("HF_") or name.upper().endswith("_PROXY")]:
+        monkeypatch.delenv(variable)
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+    from huggingface_hub import constants, file_download
+    from huggingface_hub.utils import close_session, disable_progress_bars
+
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # it is read when the client is imported
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "home" / "token"))
+    monkeypatch.setattr(constants, "HF_STORED_TOKENS_PATH", str(tmp_path / "home" / "tokens"))
+    monkeypatch.setattr(file_download, "time", SimpleNamespace(sleep=lambda seconds: None))
+    disable_progress_bars()
+    close_session()  # another one may go through proxies
+    yield huggingface_hub
+    close_session()
+
+
+@pytest.fixture
+def hub(client, monkeypatch):
+    """The user's hub, which keeps large files at another origin."""
+    with HubServer(tokens={TOKEN}, read_only={"hf_reader"}, separate_storage=True) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        yield hub
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A cache of the test's own; small pieces, and no breaks between attempts."""
+    monkeypatch.setattr(transfer, "PIECE", 10_000)
+    monkeypatch.setattr(transfer, "FIRST_WAIT", 0.0)
+    monkeypatch.setattr(presets, "_listed", {})
+    monkeypatch.setenv("VERTEBRA_CACHE", str(tmp_path / "cache"))
+    settings.cache_clear()
+    yield tmp_path / "cache"
+    settings.cache_clear()
+
+
+@pytest.fixture
+def source(cache):
+    from vertebra_hf.source import HfSource
+
+    return HfSource()
+
+
+@pytest.fixture
+def fetch(source):
+    """Fetches a file of what a handle means now; returns its bytes."""
+
+    def fetch(handle, name="model.safetensors"):
+        return source.fetch(source.resolve(PresetHandle.parse(handle)), name).read_bytes()
+
+    return fetch

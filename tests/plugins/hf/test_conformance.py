@@ -1,0 +1,79 @@
+"""What holds for every source, for this one: the real client and a hub on the loopback interface."""
+
+import pytest
+
+from servers import faults
+from vertebra import PresetHandle
+from vertebra.testing import SourceSuite
+from vertebra_hf.source import HfSource
+
+TOKEN = "hf_goodgoodgoodgood"
+
+
+class HubFaults:
+    def __init__(self, hub):
+        self.hub = hub
+
+    def cut(self, name, times):
+        self.hub.faults = [faults.cut(0.5, files=f"*{name}", times=times)]
+
+    def flip(self, name):
+        self.hub.faults = [faults.flip_bit(30_000, files=f"*{name}")]
+
+    def heal(self):
+        self.hub.faults = []
+
+
+class TestHf(SourceSuite):
+    client = "huggingface_hub"
+
+    @pytest.fixture
+    def source(self):
+        return HfSource()
+
+    @pytest.fixture
+    def publish(self, hub):
+        def publish(files):
+            hub.commit("acme/bert", files)
+            return PresetHandle("hf", "acme/bert")
+
+        return publish
+
+    @pytest.fixture
+    def missing_handle(self, hub):
+        return PresetHandle("hf", "acme/missing")
+
+    @pytest.fixture
+    def secret(self, monkeypatch):
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        return TOKEN
+
+    @pytest.fixture
+    def requests(self, hub):
+        return lambda: len(hub.requests) + len(hub.storage.requests)
+
+    @pytest.fixture
+    def faults(self, hub):
+        return HubFaults(hub)
+
+    @pytest.fixture(params=["acme/new", "acme/new/small"])
+    def new_handle(self, request, hub, secret):
+        return PresetHandle("hf", request.param)
+
+
+class TestFolder(TestHf):
+    """The same for presets in a folder of a repository."""
+
+    @pytest.fixture
+    def publish(self, hub):
+        def publish(files):
+            inside = {f"presets/small/{name}": content for name, content in files.items()}
+            hub.commit("acme/bert", {"config.json": b"not this one", **inside})
+            return PresetHandle("hf", "acme/bert/presets/small")
+
+        return publish
+
+    @pytest.fixture
+    def missing_handle(self, hub):
+        hub.commit("acme/bert", {"presets/small/config.json": b"{}"})
+        return PresetHandle("hf", "acme/bert/presets/large")
