@@ -39,10 +39,12 @@ __all__ = [
     "hookimpl",
     "http_content",
     "http_error",
+    "layers",
     "load_model",
     "lora",
     "low_rank",
     "models",
+    "upload_preset",
     "use",
 ]
 
@@ -77,6 +79,7 @@ _HOMES = {
     "http_content": "remote",
     "http_error": "remote",
     "load_model": "_entry",
+    "upload_preset": "_entry",
     "use": "_entry",
 }
 
@@ -84,12 +87,14 @@ if TYPE_CHECKING:
     from vertebra import activations as activations
     from vertebra import errors as errors
     from vertebra import hints as hints
+    from vertebra import layers as layers
     from vertebra import lora as lora
     from vertebra import low_rank as low_rank
     from vertebra import models as models
     from vertebra._entry import add_plugin as add_plugin
     from vertebra._entry import compile as compile
     from vertebra._entry import load_model as load_model
+    from vertebra._entry import upload_preset as upload_preset
     from vertebra._entry import use as use
     from vertebra.backbone import Backbone as Backbone
     from vertebra.configs import ForeignConfig as ForeignConfig

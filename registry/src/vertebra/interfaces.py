@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from vertebra.errors import PresetAccessError
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -60,6 +62,21 @@ class PresetSource(ABC):
     def fetch_all(self, handle: PresetHandle, files: Sequence[PresetFile]) -> list[Path]:
         """Does the same for several files; a source to which it matters fetches them at once."""
         return [self.fetch(handle, file.name) for file in files]
+
+    def upload(self, handle: PresetHandle, files: Mapping[str, Path], replace: bool, message: str) -> PresetHandle:
+        """Publishes files as a preset, all at once or not at all, and returns a pinned handle of it.
+
+        Args:
+            handle: Where to.
+            files: Local paths by the names they get.
+            replace: Whether another preset that stands there may be replaced.
+            message: What the service shows as the reason.
+
+        Raises:
+            PresetExistsError: another preset stands there, and `replace` is False.
+            PresetAccessError: the user may not write there.
+        """
+        raise PresetAccessError(handle, f"presets cannot be uploaded to {self.scheme}://", "Choose another place")
 
 
 class Translation(ABC):
@@ -272,6 +289,18 @@ class Runtime(ABC):
             start: Position of the first byte.
             contiguous: Whether they lie in the order of the array, or transposed or with others between them.
         """
+
+    def dropout(self, inputs: Any, rate: float, generator: Any) -> Any:
+        """Sets a share of the inputs to zero and scales the others, so that what is expected stays the same.
+
+        Args:
+            inputs: A tensor of floats.
+            rate: The share, in (0, 1); it may be rounded to a multiple of 2⁻¹⁶.
+            generator: A `keras.random.SeedGenerator` without a seed of its own.
+        """
+        import keras
+
+        return keras.random.dropout(inputs, rate, seed=generator)
 
     @abstractmethod
     def compile(self, backbone: Any) -> Callable[..., Any]:

@@ -96,7 +96,7 @@ def test_activations_differ(make, run, name):
 def test_attention_with_dropout_is_that_without_it_where_nothing_is_dropped(make, inputs, monkeypatch):
     plain, dropping = make(), make(attention_dropout=0.5)
     dropping.set_weights(plain.get_weights())
-    monkeypatch.setattr(keras.layers.Dropout, "call", lambda self, x, training=False: x)
+    monkeypatch.setattr(vertebra.layers.Dropout, "call", lambda self, x, training=False: x)
     kept = dropping(inputs, training=True)["sequence_output"]
     expected = plain(inputs, training=False)["sequence_output"]
     gap = np.abs(keras.ops.convert_to_numpy(kept) - keras.ops.convert_to_numpy(expected))

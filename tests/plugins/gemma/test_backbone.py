@@ -238,7 +238,7 @@ def test_dropout_acts_only_while_training(make, inputs, run, rates):
 def test_attention_with_dropout_is_that_without_it_where_nothing_is_dropped(make, inputs, run, monkeypatch):
     plain, dropping = make(), make(dropout=0.5)
     dropping.set_weights(plain.get_weights())
-    monkeypatch.setattr(keras.layers.Dropout, "call", lambda self, x, training=False: x)
+    monkeypatch.setattr(vertebra.layers.Dropout, "call", lambda self, x, training=False: x)
     kept = keras.ops.convert_to_numpy(dropping(inputs, training=True))
     assert np.abs(kept - run(plain))[inputs["padding_mask"] == 1].max() <= 1e-5
 

@@ -218,7 +218,7 @@ def test_attention_with_dropout_is_that_without_it_where_nothing_is_dropped(make
     changed = {"scale_attention": False, "scale_attention_by_inverse_layer_index": True}
     plain, dropping = make(**changed), make(**changed, attention_dropout=0.5)
     dropping.set_weights(plain.get_weights())
-    monkeypatch.setattr(keras.layers.Dropout, "call", lambda self, x, training=False: x)
+    monkeypatch.setattr(vertebra.layers.Dropout, "call", lambda self, x, training=False: x)
     padded = inputs | {"padding_mask": LEFT}
     kept, expected = dropping(padded, training=True), plain(padded, training=False)
     gap = np.abs(keras.ops.convert_to_numpy(kept) - keras.ops.convert_to_numpy(expected))

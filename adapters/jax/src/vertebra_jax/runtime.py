@@ -36,6 +36,11 @@ class JaxRuntime(Runtime):
     def can_view(self, start: int, contiguous: bool) -> bool:
         return contiguous and start % 64 == 0  # jax.device_put copies any other
 
+    def dropout(self, inputs: Any, rate: float, generator: Any) -> Any:
+        from vertebra_jax.dropping import drop
+
+        return drop(inputs, rate, generator)
+
     def compile(self, backbone: Any) -> Callable[..., Any]:
         from vertebra_jax.compiling import compile_backbone
 

@@ -36,6 +36,11 @@ class TorchRuntime(Runtime):
     def can_view(self, start: int, contiguous: bool) -> bool:
         return True
 
+    def dropout(self, inputs: Any, rate: float, generator: Any) -> Any:
+        from vertebra_torch.dropping import drop
+
+        return drop(inputs, rate, generator)
+
     def compile(self, backbone: Any) -> Callable[..., Any]:
         from vertebra_torch.compiling import compile_backbone
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from vertebra import Backbone, activations, hints
+from vertebra import Backbone, activations, hints, layers
 
 _INPUTS = ("token_ids", "segment_ids", "padding_mask")
 
@@ -76,12 +76,12 @@ class BertBackbone(Backbone):
         if hidden_dim % num_heads:
             raise ValueError(f"num_heads={num_heads!r}, expected a divisor of hidden_dim={hidden_dim}.")
         inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in _INPUTS}
-        layers = _Layers(arguments, dtype)
-        outputs = layers.connect(**inputs)
+        parts = _Layers(arguments, dtype)
+        outputs = parts.connect(**inputs)
         super().__init__(inputs=inputs, outputs=outputs, arguments=arguments, dtype=dtype, **kwargs)
-        self.token_embedding, self.segment_embedding = layers.token_embedding, layers.segment_embedding
-        self.position_embedding, self.embeddings_layer_norm = layers.position_embedding, layers.embeddings_layer_norm
-        self.transformer_layers, self.pooled_dense = layers.transformer_layers, layers.pooled_dense
+        self.token_embedding, self.segment_embedding = parts.token_embedding, parts.segment_embedding
+        self.position_embedding, self.embeddings_layer_norm = parts.position_embedding, parts.embeddings_layer_norm
+        self.transformer_layers, self.pooled_dense = parts.transformer_layers, parts.pooled_dense
         self.cls_token_index = 0
 
 
@@ -99,7 +99,7 @@ class _Layers:
         self.embeddings_layer_norm = keras.layers.LayerNormalization(
             epsilon=arguments["layer_norm_epsilon"], dtype=dtype, name="embeddings_layer_norm"
         )
-        self.embeddings_dropout = keras.layers.Dropout(arguments["dropout"], dtype=dtype, name="embeddings_dropout")
+        self.embeddings_dropout = layers.Dropout(arguments["dropout"], dtype=dtype, name="embeddings_dropout")
         names = [f"transformer_layer_{i}" for i in range(arguments["num_layers"])]
         self.transformer_layers = [TransformerLayer(arguments, dtype=dtype, name=name) for name in names]
         start = _start(arguments)
@@ -146,7 +146,7 @@ class TransformerLayer(keras.layers.Layer):
         return keras.layers.LayerNormalization(epsilon=epsilon, dtype=self.dtype_policy, name=name)
 
     def _dropout(self, name: str) -> Any:
-        return keras.layers.Dropout(self.arguments["dropout"], dtype=self.dtype_policy, name=name)
+        return layers.Dropout(self.arguments["dropout"], dtype=self.dtype_policy, name=name)
 
     def _dense(self, width: str, name: str, activation: Any = None) -> Any:
         start = _start(self.arguments)
@@ -186,7 +186,7 @@ class SelfAttention(keras.layers.Layer):
 
         self.query, self.key, self.value = projection("query"), projection("key"), projection("value")
         self.attention_output = projection("attention_output")
-        self.dropout = keras.layers.Dropout(self.rate, dtype=self.dtype_policy, name="attention_dropout")
+        self.dropout = layers.Dropout(self.rate, dtype=self.dtype_policy, name="attention_dropout")
 
     def build(self, shape: Any) -> None:
         for layer in (self.query, self.key, self.value, self.attention_output):

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from vertebra import Backbone, activations, hints
+from vertebra import Backbone, activations, hints, layers
 
 SLIDING, FULL = "sliding_attention", "full_attention"
 """The two types of layers."""
@@ -110,11 +110,11 @@ class GemmaBackbone(Backbone):
         _check_layer_types(arguments)
         arguments["layer_types"] = None if layer_types is None else list(layer_types)
         inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "padding_mask")}
-        layers = _Layers(arguments, dtype)
-        outputs = layers.connect(**inputs)
+        parts = _Layers(arguments, dtype)
+        outputs = parts.connect(**inputs)
         super().__init__(inputs=inputs, outputs=outputs, arguments=arguments, dtype=dtype, **kwargs)
-        self.token_embedding, self.layer_norm = layers.token_embedding, layers.final_normalization
-        self.transformer_layers = layers.decoder_blocks
+        self.token_embedding, self.layer_norm = parts.token_embedding, parts.final_normalization
+        self.transformer_layers = parts.decoder_blocks
 
     @staticmethod
     def get_layout_map(
@@ -203,8 +203,8 @@ class DecoderBlock(keras.layers.Layer):
         self.ffw_gating_2 = self._dense(half, "ffw_gating_2")
         self.ffw_linear = self._dense(arguments["hidden_dim"], "ffw_linear")
         rate, dtype = arguments["dropout"], self.dtype_policy
-        self.attention_dropout = keras.layers.Dropout(rate, dtype=dtype, name="attention_dropout")
-        self.ffw_dropout = keras.layers.Dropout(rate, dtype=dtype, name="ffw_dropout")
+        self.attention_dropout = layers.Dropout(rate, dtype=dtype, name="attention_dropout")
+        self.ffw_dropout = layers.Dropout(rate, dtype=dtype, name="ffw_dropout")
 
     def _norm_if_used(self, name: str) -> RMSNormalization | None:
         return self._norm(name) if self.arguments[f"use_{name}"] else None
@@ -271,7 +271,7 @@ class Attention(keras.layers.Layer):
         self.key = projection(heads * self.head_dim, "key")
         self.value = projection(heads * self.head_dim, "value")
         self.attention_output = projection(arguments["hidden_dim"], "attention_output")
-        self.dropout = keras.layers.Dropout(self.rate, dtype=self.dtype_policy, name="probabilities_dropout")
+        self.dropout = layers.Dropout(self.rate, dtype=self.dtype_policy, name="probabilities_dropout")
 
     def build(self, shape: Any) -> None:
         for layer in (self.query, self.key, self.value):

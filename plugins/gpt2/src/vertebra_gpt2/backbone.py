@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from vertebra import Backbone, activations, hints
+from vertebra import Backbone, activations, hints, layers
 
 
 @keras.saving.register_keras_serializable("vertebra_gpt2")
@@ -80,11 +80,11 @@ class GPT2Backbone(Backbone):
         if hidden_dim % num_heads:
             raise ValueError(f"num_heads={num_heads!r}, expected a divisor of hidden_dim={hidden_dim}.")
         inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "padding_mask")}
-        layers = _Layers(arguments, dtype)
-        outputs = layers.connect(**inputs)
+        parts = _Layers(arguments, dtype)
+        outputs = parts.connect(**inputs)
         super().__init__(inputs=inputs, outputs=outputs, arguments=arguments, dtype=dtype, **kwargs)
-        self.token_embedding, self.position_embedding = layers.token_embedding, layers.position_embedding
-        self.transformer_layers, self.layer_norm = layers.transformer_layers, layers.layer_norm
+        self.token_embedding, self.position_embedding = parts.token_embedding, parts.position_embedding
+        self.transformer_layers, self.layer_norm = parts.transformer_layers, parts.layer_norm
 
 
 class _Layers:
@@ -98,7 +98,7 @@ class _Layers:
         self.position_embedding = self._embedding(PositionEmbedding, "max_sequence_length", name="position_embedding")
         self.embeddings_add = keras.layers.Add(dtype=dtype, name="embeddings_add")
         rate = _rate(arguments, "embedding_dropout")
-        self.embeddings_dropout = keras.layers.Dropout(rate, dtype=dtype, name="embeddings_dropout")
+        self.embeddings_dropout = layers.Dropout(rate, dtype=dtype, name="embeddings_dropout")
         self.causal_mask = CausalMask(dtype=dtype, name="causal_mask")
         self.transformer_layers = [
             TransformerLayer(arguments, i, dtype=dtype, name=f"transformer_layer_{i}")
@@ -147,7 +147,7 @@ class TransformerLayer(keras.layers.Layer):
         return keras.layers.LayerNormalization(epsilon=epsilon, dtype=self.dtype_policy, name=name)
 
     def _dropout(self, name: str) -> Any:
-        return keras.layers.Dropout(self.arguments["dropout"], dtype=self.dtype_policy, name=name)
+        return layers.Dropout(self.arguments["dropout"], dtype=self.dtype_policy, name=name)
 
     def _dense(self, width: str, name: str, start: Any, activation: Any = None) -> Any:
         return keras.layers.Dense(
@@ -185,7 +185,7 @@ class SelfAttention(keras.layers.Layer):
 
         self.query, self.key, self.value = (projection(name, _start(arguments)) for name in ("query", "key", "value"))
         self.attention_output = projection("attention_output", _residual_start(arguments))
-        self.dropout = keras.layers.Dropout(self.rate, dtype=self.dtype_policy, name="attention_dropout")
+        self.dropout = layers.Dropout(self.rate, dtype=self.dtype_policy, name="attention_dropout")
 
     def build(self, shape: Any) -> None:
         for layer in (self.query, self.key, self.value, self.attention_output):

@@ -18,6 +18,7 @@ from vertebra._weights.abstract import give_value
 from vertebra._weights.naming import own_weights
 from vertebra.errors import LoraStateError, LoraTargetError
 from vertebra.interfaces import LoraPart
+from vertebra.layers import Dropout
 
 SHARED = "*"
 """Stands for the path of a layer where variables are not of one layer but of all."""
@@ -47,7 +48,7 @@ class Part(keras.layers.Layer):  # type: ignore[misc]
     def drop_inputs(self, rate: float) -> None:
         """Makes the path drop a share of its inputs while training."""
         if rate and not self.site.is_lookup:
-            self.dropout = keras.layers.Dropout(rate, seed=self.seed, dtype=self.dtype_policy)
+            self.dropout = Dropout(rate, seed=self.seed, dtype=self.dtype_policy)
 
     def add_weight(self, *, name: str, **arguments: Any) -> Any:
         return self._lent[name] if name in self._lent else super().add_weight(name=name, **arguments)

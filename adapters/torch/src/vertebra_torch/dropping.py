@@ -1,0 +1,25 @@
+"""Dropout whose random numbers are drawn four at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import torch
+
+_STEPS = 2**16
+"""A choice takes 16 bits, of which a draw has 64."""
+
+
+def drop(inputs: Any, rate: float, generator: Any) -> Any:
+    """Applies dropout: on the CPU, where PyTorch draws one number after the other, with a quarter of the draws.
+
+    The numbers are those of PyTorch's own generator, as in `torch.nn.functional.dropout`.
+    """
+    if inputs.device.type != "cpu":
+        return keras.random.dropout(inputs, rate, seed=generator)
+    dropped = round(rate * _STEPS)
+    count = inputs.numel()
+    draws = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)
+    keep = draws.view(torch.int16)[:count].view(inputs.shape) >= dropped - _STEPS // 2
+    return (inputs * keep).mul_(_STEPS / (_STEPS - dropped))
