@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import logging
 import math
@@ -113,7 +114,8 @@ class Hub:
         with importing():
             from huggingface_hub.utils import build_hf_headers
         own = build_hf_headers(library_name="vertebra")
-        token = own.pop("authorization", None) if same_origin(url, place) else None
+        saved = own.pop("authorization", None)
+        token = saved if same_origin(url, place) else None
         spent = hash(token) in self._refused
         answer = self._send(errand, url, own, None if spent else token)
         if answer.status == 401 and token is not None and not spent and same_origin(answer.url, place):
@@ -196,7 +198,8 @@ def _client_errors() -> tuple[type[Exception], ...]:
     """Returns what a request may raise: the HTTP library's, the system's, and for proxies with unsound addresses."""
     from huggingface_hub.errors import HTTPError
 
-    return HTTPError, OSError, ValueError
+    library = importlib.import_module(HTTPError.__module__.partition(".")[0])  # which one depends on the version
+    return HTTPError, library.InvalidURL, OSError, ValueError
 
 
 def _unavailable(handle: PresetHandle, url: str, error: Exception) -> SourceUnavailableError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -11,6 +12,7 @@ from vertebra import PresetHandle
 from vertebra.errors import PresetAccessError
 
 MOST_HOPS = 10
+_ODD = re.compile(r"[^!-~]|\\")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -36,12 +38,11 @@ class Hops:
         Raises:
             RedirectRefusedError: it must not be followed.
         """
-        target = urljoin(here, location)
         try:
-            scheme, host = urlsplit(target).scheme, urlsplit(target).hostname
-            self._check(here, target, scheme, host)
-        except ValueError as error:  # a port that is none, brackets that do not close
-            raise RedirectRefusedError(self.handle, "what is no address", str(error)) from None
+            target = urljoin(here, location)
+            self._check(here, target, urlsplit(target).scheme, urlsplit(target).hostname)
+        except ValueError:  # a port that is none, brackets that do not close
+            raise RedirectRefusedError(self.handle, "what is no address", "and cannot be followed") from None
         self._been.add(target)
         return target
 
@@ -55,6 +56,8 @@ class Hops:
             self._check_addresses(url, [_address(str(peer[0]))])
 
     def _check(self, here: str, target: str, scheme: str, host: str | None) -> None:
+        if _ODD.search(target):  # what one library reads in another way than the next
+            raise ValueError(target)
         if scheme not in ("http", "https") or not host:
             raise RedirectRefusedError(self.handle, f"{scheme}:", "and only http and https are followed")
         if urlsplit(here).scheme == "https" and scheme != "https":

@@ -1,0 +1,299 @@
+"""What handles of the hub mean, and what is asked of it and of the user's machine."""
+
+import hashlib
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from servers import faults
+from servers.hub import HubServer
+from vertebra import PresetHandle
+from vertebra.errors import HandleError, IntegrityError, PresetNotFoundError, SettingsError, SourceUnavailableError
+from vertebra_hf import hub as asking
+from vertebra_hf.source import HfSource, place_of
+
+REPO = "acme/bert"
+WEIGHTS = bytes(range(251)) * 200
+FILES = {"config.json": b"{}", "model.safetensors": WEIGHTS, "deep/er/model.safetensors": WEIGHTS[::-1]}
+HANDLE = PresetHandle("hf", REPO)
+TOKEN = "hf_goodgoodgoodgood"
+
+
+def paths(server):
+    return [request.path for request in server.requests]
+
+
+# === Handles ===
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("acme/bert", ("acme/bert", "")),
+        ("acme/bert-2.5_x", ("acme/bert-2.5_x", "")),
+        ("acme/bert/presets/small one", ("acme/bert", "presets/small one/")),
+        ("gpt2", ("gpt2", "")),
+    ],
+)
+def test_a_handle_names_a_repository_and_a_folder(path, place):
+    assert place_of(PresetHandle("hf", path)) == place
+
+
+@pytest.mark.parametrize(
+    "path", ["acme/a b", "acme/a#b", "acme/a?b", "/acme/bert", "a--b/c", "acme/a..b", "acme/é", "."]
+)
+def test_names_that_no_repository_has_are_refused_without_asking(path):
+    with pytest.raises(HandleError):
+        HfSource().look_up(PresetHandle("hf", path))
+
+
+@pytest.mark.parametrize("kind", ["datasets", "spaces"])
+def test_only_models_hold_presets(kind):
+    with pytest.raises(HandleError, match=f"not of {kind}"):
+        place_of(PresetHandle("hf", f"{kind}/acme/words"))
+
+
+@pytest.mark.parametrize(("revision", "pinned"), [(None, False), ("main", False), ("a" * 40, True), ("A" * 40, False)])
+def test_a_commit_is_pinned(revision, pinned):
+    assert HfSource().is_pinned(PresetHandle("hf", REPO, revision)) is pinned
+
+
+@pytest.mark.parametrize("revision", ["main", "v1.0", "refs/pr/1", "feature/a b"])
+def test_branches_and_tags_are_looked_up(hub, source, revision):
+    sha = hub.commit(REPO, FILES, branch="main" if revision == "v1.0" else revision)
+    hub.tag(REPO, "v1.0", sha)
+    hub.commit(REPO, {"config.json": b"later"}, branch="other")
+    assert source.resolve(PresetHandle("hf", REPO, revision)) == PresetHandle("hf", REPO, sha)
+
+
+def test_a_legacy_name_follows_the_hub_to_the_present_one(hub, source):
+    sha = hub.commit("google-bert/bert", FILES)
+    for old in ("/api/models/bert", f"/bert/resolve/{sha}/config.json"):
+        new = hub.url + old.replace("/bert", "/google-bert/bert")
+        hub.faults.append(faults.redirect(new + "?blobs=true", paths=old))
+    pinned = source.resolve(PresetHandle("hf", "bert"))
+    assert pinned == PresetHandle("hf", "bert", sha)
+    assert source.fetch(pinned, "config.json").read_bytes() == b"{}"
+
+
+# === What is asked ===
+
+
+def test_a_look_up_is_one_request_and_tells_hashes(hub, source):
+    sha = hub.commit(REPO, FILES)
+    found = source.look_up(HANDLE)
+    assert found.handle == PresetHandle("hf", REPO, sha)
+    assert {file.name: (file.size, file.digest) for file in found.files} == {
+        "config.json": (2, "git:" + hashlib.sha1(b"blob 2\0{}").hexdigest()),
+        "model.safetensors": (len(WEIGHTS), "sha256:" + hashlib.sha256(WEIGHTS).hexdigest()),
+        "deep/er/model.safetensors": (len(WEIGHTS), "sha256:" + hashlib.sha256(WEIGHTS[::-1]).hexdigest()),
+    }
+    assert [request.target for request in hub.requests] == ["/api/models/acme/bert?blobs=true"]
+
+
+def test_a_folder_has_its_own_files_only(hub, source):
+    hub.commit(REPO, FILES)
+    assert [file.name for file in source.look_up(PresetHandle("hf", f"{REPO}/deep")).files] == ["er/model.safetensors"]
+    with pytest.raises(PresetNotFoundError, match="no folder 'deep/e' in the repository") as raised:
+        source.look_up(PresetHandle("hf", f"{REPO}/deep/e"))
+    assert raised.value.suggestions == ["deep/er"]
+
+
+def test_the_hub_is_asked_once_for_all_parts_of_a_file(hub, fetch):
+    hub.commit(REPO, FILES)
+    assert fetch(f"hf://{REPO}") == WEIGHTS
+    assert sum("/resolve/" in path for path in paths(hub)) == 1
+    assert [request.headers["range"] for request in hub.storage.requests[:1]] == ["bytes=0-9999"]
+    assert len(hub.storage.requests) == 6
+
+
+def test_an_address_that_has_expired_is_asked_for_again(hub, fetch):
+    hub.commit(REPO, FILES)
+    hub.faults = [faults.status(403, ranged=True, files="*.safetensors", times=None)]
+    struck = []
+    effect = hub.faults[0].effect
+
+    def expire(request, response):
+        struck.append(request.target)
+        return effect(request, response) if len(struck) == 3 else response
+
+    object.__setattr__(hub.faults[0], "effect", expire)
+    object.__setattr__(hub.faults[0], "answers", False)
+    assert fetch(f"hf://{REPO}") == WEIGHTS
+    assert sum("/resolve/" in path for path in paths(hub)) == 2
+
+
+def test_storage_that_refuses_what_the_hub_has_just_signed_is_unavailable(hub, fetch):
+    hub.commit(REPO, FILES)
+    hub.faults = [faults.status(403, files="*.safetensors")]
+    with pytest.raises(SourceUnavailableError, match=f"localhost:{hub.storage.port} answered HTTP 403"):
+        fetch(f"hf://{REPO}")
+
+
+def test_a_hub_that_answers_for_another_commit_is_refused(hub, source):
+    hub.commit(REPO, FILES)
+    other = PresetHandle("hf", REPO, "0" * 40)
+    hub.faults = [faults.redirect(f"{hub.url}/api/models/{REPO}?blobs=true", paths=f"*/revision/{'0' * 40}")]
+    with pytest.raises(IntegrityError, match="commit"):
+        source.files(other)
+
+
+@pytest.mark.parametrize(
+    "fault", [faults.html_page(paths="/api/*"), faults.cut(0.5, paths="/api/*"), faults.reset(paths="/api/*")], ids=str
+)
+def test_a_listing_that_is_none_is_unavailable(hub, source, fault):
+    hub.commit(REPO, FILES)
+    hub.faults = [fault]
+    with pytest.raises(SourceUnavailableError):
+        source.look_up(HANDLE)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[]",
+        "{}",
+        '{"sha": "SHA"}',
+        '{"sha": "SHA", "siblings": [{"rfilename": "x"}]}',
+        '{"sha": "SHA", "siblings": [{"rfilename": "x", "size": null, "blobId": "y"}]}',
+        '{"sha": "SHA", "siblings": [3]}',
+        "[" * 100_000,
+    ],
+)
+def test_a_listing_that_is_unsound_is_unavailable(hub, source, body):
+    hub.commit(REPO, FILES)
+    hub.faults = [faults.other_content(body.replace("SHA", "0" * 40).encode(), paths="/api/*")]
+    with pytest.raises(SourceUnavailableError):
+        source.look_up(HANDLE)
+
+
+# === The user's machine ===
+
+
+def test_what_the_client_has_cached_is_not_downloaded(hub, client, source):
+    sha = hub.commit(REPO, FILES)
+    theirs = Path(client.hf_hub_download(REPO, "model.safetensors", endpoint=hub.url))
+    pinned = source.resolve(HANDLE)
+    hub.clear(), hub.storage.clear()
+    assert source.fetch(pinned, "model.safetensors").read_bytes() == WEIGHTS
+    assert pinned.revision == sha
+    assert hub.requests == hub.storage.requests == []
+    theirs.resolve().write_bytes(b"changed")
+    assert source.fetch(pinned, "model.safetensors").read_bytes() == WEIGHTS
+
+
+def test_what_the_client_has_cached_wrongly_is_downloaded(hub, client, fetch):
+    hub.commit(REPO, FILES)
+    theirs = Path(client.hf_hub_download(REPO, "model.safetensors", endpoint=hub.url)).resolve()
+    theirs.write_bytes(b"\0" + WEIGHTS[1:])
+    assert fetch(f"hf://{REPO}") == WEIGHTS
+
+
+def test_making_the_source_imports_no_client():
+    code = "import sys, vertebra_hf.source as s; s.HfSource(); print('huggingface_hub' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
+
+
+# === Where the hub is (NW-09) ===
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\n"])
+def test_a_blank_endpoint_is_none(monkeypatch, blank):
+    monkeypatch.setenv("HF_ENDPOINT", blank)
+    assert asking.endpoint() == "https://huggingface.co"
+
+
+def test_space_around_an_endpoint_is_none_of_it(hub, fetch, monkeypatch):
+    hub.commit(REPO, FILES)
+    monkeypatch.setenv("HF_ENDPOINT", f" {hub.url}/ ")
+    assert fetch(f"hf://{REPO}", "config.json") == b"{}"
+
+
+@pytest.mark.parametrize(
+    "text", ["hub.example.org", "ftp://hub", "https://", "https://user:hf_secret@hub", "https://[::"]
+)
+def test_an_endpoint_that_is_no_address_is_named(source, monkeypatch, text):
+    monkeypatch.setenv("HF_ENDPOINT", text)
+    with pytest.raises(SettingsError, match="HF_ENDPOINT") as raised:
+        source.look_up(HANDLE)
+    assert "hf_secret" not in str(raised.value)
+
+
+def test_a_proxy_that_is_dead_is_named_without_its_password(hub, source, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://user:hf_secret@127.0.0.1:9")
+    with pytest.raises(SourceUnavailableError, match="proxy that HTTPS_PROXY or another variable names") as raised:
+        source.look_up(HANDLE)
+    assert "hf_secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("proxy", ["nonsense://x", "http://[::", "http://host:port"])
+def test_a_proxy_that_is_no_address_is_no_crash(hub, source, monkeypatch, proxy):
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    with pytest.raises(SourceUnavailableError):
+        source.look_up(HANDLE)
+
+
+def test_no_proxy_is_heeded(hub, fetch, monkeypatch):
+    hub.commit(REPO, FILES)
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    assert fetch(f"hf://{REPO}") == WEIGHTS
+
+
+def test_nobody_listens(hub, source):
+    hub.close()
+    with pytest.raises(SourceUnavailableError, match=f"no whole answer from {hub.url}"):
+        source.look_up(HANDLE)
+
+
+def test_what_is_known_serves_when_the_hub_is_gone(hub, fetch, caplog):
+    hub.commit(REPO, FILES)
+    assert fetch(f"hf://{REPO}") == WEIGHTS
+    hub.close()
+    assert fetch(f"hf://{REPO}") == WEIGHTS
+    assert "which is what it meant before" in caplog.text
+
+
+def test_the_clients_own_offline_switch_is_heeded(hub, client, fetch, monkeypatch):
+    hub.commit(REPO, FILES)
+    assert fetch(f"hf://{REPO}", "config.json") == b"{}"
+    monkeypatch.setattr(client.constants, "HF_HUB_OFFLINE", True)
+    hub.clear()
+    assert fetch(f"hf://{REPO}", "config.json") == b"{}"
+    with pytest.raises(SourceUnavailableError, match="HF_HUB_OFFLINE"):
+        fetch(f"hf://{REPO}")
+    assert hub.requests == []
+
+
+# === What is shown ===
+
+
+def test_signatures_are_in_no_log(hub, fetch, caplog):
+    caplog.set_level(logging.DEBUG)
+    hub.commit(REPO, FILES)
+    assert fetch(f"hf://{REPO}") == WEIGHTS
+    assert f"{hub.storage.url}/large/" in caplog.text
+    assert "X-Amz-Signature" not in caplog.text
+
+
+def test_signatures_are_in_no_error(hub, fetch):
+    hub.commit(REPO, FILES)
+    hub.faults = [faults.cut(0, files="*.safetensors")]
+    with pytest.raises(SourceUnavailableError, match=hub.storage.url) as raised:
+        fetch(f"hf://{REPO}")
+    assert "X-Amz" not in str(raised.value)
+
+
+def test_the_token_goes_to_the_hub_only(hub, fetch, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    hub.commit(REPO, FILES)
+    with HubServer(tokens={TOKEN}) as other:
+        other.commit(REPO, FILES)
+        hub.faults = [faults.redirect_origin(other.url, files="config.json")]
+        assert fetch(f"hf://{REPO}") == WEIGHTS
+        assert fetch(f"hf://{REPO}", "config.json") == b"{}"
+    assert {request.headers.get("authorization") for request in hub.requests} == {f"Bearer {TOKEN}"}
+    assert {request.headers.get("authorization") for request in hub.storage.requests + other.requests} == {None}
