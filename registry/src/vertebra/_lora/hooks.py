@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from vertebra import _runtimes
 from vertebra._lora.parts import Part, PartSet
 from vertebra.errors import LoraStateError
 
@@ -128,8 +129,8 @@ def refuse_config() -> dict[str, Any]:
 
 
 def _zeros(shape: tuple[int, ...], dtype: str) -> Any:
-    """Keras's own initialiser would have a program compiled for each shape, where the backend compiles."""
-    return keras.ops.convert_to_tensor(np.zeros(shape, dtype))
+    """Keras would have a program compiled for each shape, where the backend compiles: even to convert an array."""
+    return _runtimes.bind().tensor(np.zeros(shape, dtype), dtype)
 
 
 def _hold(layer: Any, inner: Sequence[Any]) -> None:
