@@ -9,6 +9,7 @@ from typing import Any
 
 from vertebra import _catalog, _plugins, _runtimes
 from vertebra.errors import PluginError
+from vertebra.handles import PresetHandle
 from vertebra.interfaces import Runtime
 
 
@@ -60,6 +61,34 @@ def load_model(filepath: str | Path, *, runtime: str | None = None, **kwargs: An
         except PluginError as error:  # the file may well hold none of that plugin's
             warnings.warn(str(error), stacklevel=2)
     return keras.saving.load_model(filepath, **kwargs)
+
+
+def upload_preset(
+    uri: str | Path, preset_dir: str | Path, *, replace: bool = False, message: str | None = None
+) -> PresetHandle:
+    """Publishes a preset, all of it at once or nothing; what could not be loaded again is refused.
+
+    Its config and the headers of its weights are checked, and whether they belong together: by the names of tensors
+    where the format has others than Keras, and by all names and shapes once Keras is loaded. It gets a model card if it
+    has no `README.md`; your folder is not written to. Hidden files are left out.
+
+    Args:
+        uri: Where to: a handle, whose source must take uploads, or a path.
+        preset_dir: A preset folder, or anything else that `from_preset` takes.
+        replace: Whether another preset that stands there may be replaced.
+        message: The reason, for services that keep one.
+
+    Returns:
+        A handle of just what was uploaded, where the source has revisions.
+
+    Raises:
+        PresetExistsError: another preset stands there, and `replace` is False.
+        PresetAccessError: the source takes no uploads, or none of this user's.
+        PresetError: the preset is not sound.
+    """
+    from vertebra._presets.uploading import upload
+
+    return upload(uri, preset_dir, replace, message).handle
 
 
 def add_plugin(module: object, name: str) -> None:

@@ -102,21 +102,6 @@ class RemoteSource(PresetSource):
         """Returns where another program keeps the file on this machine, such as in a cache of the service's client."""
         return None
 
-    def upload(self, handle: PresetHandle, files: Mapping[str, Path], replace: bool, message: str) -> PresetHandle:
-        """Publishes files as a preset, all at once or not at all, and returns a pinned handle of it.
-
-        Args:
-            handle: Where to.
-            files: Local paths by the names they get.
-            replace: Whether another preset that stands there may be replaced.
-            message: What the service shows as the reason.
-
-        Raises:
-            PresetExistsError: another preset stands there, and `replace` is False.
-            PresetAccessError: the user may not write there.
-        """
-        raise PresetAccessError(handle, f"presets cannot be uploaded to {self.scheme}://", "Choose another place")
-
     # === What the core makes of it ===
 
     def resolve(self, handle: PresetHandle) -> PresetHandle:

@@ -128,6 +128,27 @@ def is_plain_path(text: str) -> bool:
     return "://" not in text and text not in presets()
 
 
+def target(place: str | Path) -> PresetHandle:
+    """Returns the handle of a place that a preset is to be uploaded to, which the policies allow and do not rewrite.
+
+    Raises:
+        HandleError: the text is no such place.
+        PresetRefusedError: a policy plugin refused it.
+    """
+    text = str(place)
+    if isinstance(place, str) and "://" in text:
+        handle = PresetHandle.parse(text)
+    elif isinstance(place, str) and text in presets():
+        raise HandleError(text, "it is a built-in preset id, and presets are uploaded to a place")
+    else:
+        try:
+            handle = _locate(text, may_be_id=False)
+        except PresetNotFoundError as error:
+            raise HandleError(text, "it is no place that presets can be uploaded to") from error
+    ask_policies(handle)
+    return handle
+
+
 def source_of(handle: PresetHandle, requested: str) -> PresetSource:
     """Returns the source that reads a handle.
 

@@ -1,12 +1,15 @@
-"""Listing and opening files of a preset that is a folder of this machine."""
+"""Listing, opening and writing files of a preset that is a folder of this machine."""
 
 from __future__ import annotations
 
+import filecmp
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from vertebra.errors import PresetNotFoundError
+from vertebra._atomic import destination, replacing_folder
+from vertebra.errors import PresetExistsError, PresetNotFoundError, PresetSaveError
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
 
@@ -42,6 +45,41 @@ def open_file(handle: PresetHandle, folder: Path, name: str) -> Path:
         problem = f"{name} is a link that leads out of the folder, to {path.resolve()}; copy the files it links to"
         raise PresetNotFoundError(handle, problem)
     return path
+
+
+def write_folder(handle: PresetHandle, folder: Path, files: Mapping[str, Path], replace: bool) -> None:
+    """Copies files into a folder, which appears complete or not at all; one that has just these stays as it is.
+
+    Raises:
+        PresetExistsError: another preset stands there, and `replace` is False.
+        PresetSaveError: something else stands there, or it cannot be written.
+    """
+    target = destination(folder)
+    if target.exists() and not target.is_dir():
+        raise PresetSaveError(target, "a file stands there, and a preset is a folder", "Choose another path")
+    if target == Path.cwd() or target in Path.cwd().parents:
+        raise PresetSaveError(target, "it holds the current directory", "Choose a folder of its own")
+    if target.is_dir() and any(target.iterdir()):
+        if not (target / _CONFIG).is_file():
+            raise PresetSaveError(target, "the folder holds other things and no preset", "Choose a new or empty folder")
+        if _has_just(handle, target, files):
+            return
+        if not replace:
+            remedy = "Choose another place, or replace it with replace=True or --replace"
+            raise PresetExistsError(handle, "another preset stands there", remedy)
+    with replacing_folder(target) as stage:
+        for name, path in files.items():
+            place = stage / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
+
+
+def _has_just(handle: PresetHandle, folder: Path, files: Mapping[str, Path]) -> bool:
+    """Says whether a folder has these files and no others."""
+    there = {file.name: file.path for file in list_files(handle, folder)}
+    return there.keys() == files.keys() and all(
+        filecmp.cmp(path, str(there[name]), shallow=False) for name, path in files.items()
+    )
 
 
 def _walk(folder: Path, deep: bool) -> Iterator[Path]:

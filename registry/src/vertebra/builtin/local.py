@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
-from vertebra.builtin.folders import list_files, open_file
+from vertebra.builtin.folders import list_files, open_file, write_folder
 from vertebra.errors import HandleError
 from vertebra.handles import PresetHandle
 from vertebra.interfaces import PresetSource
@@ -30,6 +31,10 @@ class LocalSource(PresetSource):
 
     def fetch(self, handle: PresetHandle, name: str) -> Path:
         return open_file(handle, _folder(handle), name)
+
+    def upload(self, handle: PresetHandle, files: Mapping[str, Path], replace: bool, message: str) -> PresetHandle:
+        write_folder(handle, _folder(handle), files, replace)
+        return handle
 
 
 def _folder(handle: PresetHandle) -> Path:

@@ -13,7 +13,8 @@ from vertebra.errors import VertebraError
 
 _LISTINGS = ("plugins", "backbones", "presets", "sources", "strategies", "runtimes")
 COMMANDS = dict.fromkeys(_LISTINGS, "listing") | {"inspect": "inspect", "doctor": "doctor", "demo": "demo"}
-COMMANDS |= {name: name for name in ("convert", "verify", "plan", "lora", "cache", "lock")}
+COMMANDS |= {name: name for name in ("convert", "verify", "plan", "lora", "cache", "lock", "push")}
+COMMANDS |= {"pull": "pull", "bundle": "pull"}
 """The module of each command."""
 
 

@@ -1,0 +1,78 @@
+"""What a preset holds, from its config and the headers of its files alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from vertebra._catalog import BACKBONES, catalog
+from vertebra._presets.contents import PresetContents
+from vertebra._presets.folder import open_folder
+from vertebra._presets.formats import read_contents
+from vertebra._weights.checkpoint import read_headers
+from vertebra._weights.layout import weight_shape
+from vertebra._weights.safetensors import Header, TensorEntry
+from vertebra.specs import TensorRule
+
+_UNUSED = "(unused)/"
+
+
+def inspect_preset(preset: str) -> dict[str, Any]:
+    """Returns what a preset holds, as plain data."""
+    contents = read_contents(open_folder(preset))
+    return describe(contents, read_headers(contents.files, contents.folder.names, contents.folder.fetch))
+
+
+def describe(contents: PresetContents, headers: Mapping[str, Header]) -> dict[str, Any]:
+    """Returns what a preset holds, as plain data, from the headers of its weights files."""
+    entries = {name: entry for header in headers.values() for name, entry in header.entries.items()}
+    contents = contents.seen(entries)
+    tensors = [describe_tensor(name, entry) for name, entry in _named(contents, entries).items()]
+    by_dtype: dict[str, int] = {}
+    used = [tensor for tensor in tensors if not tensor["name"].startswith(_UNUSED)]
+    for tensor in used:
+        by_dtype[tensor["dtype"]] = by_dtype.get(tensor["dtype"], 0) + tensor["bytes"]
+    return {
+        "handle": str(contents.folder.handle),
+        "format": contents.format,
+        "backbone": contents.backbone,
+        "owner": _owner(contents.backbone),
+        "config": contents.arguments,
+        "files": sorted(headers),
+        "parameters": sum(tensor["parameters"] for tensor in used),
+        "bytes": sum(by_dtype.values()),
+        "bytes_by_dtype": by_dtype,
+        "tensors": tensors,
+    }
+
+
+def _named(contents: PresetContents, entries: Mapping[str, TensorEntry]) -> dict[str, TensorEntry]:
+    """Names tensors by the weights they fill, in the architecture's order; others keep their names, as `(unused)`."""
+    rules, _, _ = contents.locate(entries)
+    used = {rule.tensor for rule in rules.values()}
+    named = {weight: _part(rule, entries[rule.tensor]) for weight, rule in rules.items() if rule.tensor in entries}
+    return named | {f"{_UNUSED}{tensor}": entry for tensor, entry in entries.items() if tensor not in used}
+
+
+def _part(rule: TensorRule, entry: TensorEntry) -> TensorEntry:
+    """Describes a weight by its tensor, or by its share of one that several weights lie in."""
+    shape = weight_shape(rule, entry.shape) or entry.shape
+    return replace(entry, shape=shape, size=entry.size // (rule.part or (0, 1))[1])
+
+
+def describe_tensor(name: str, entry: TensorEntry) -> dict[str, Any]:
+    """Returns what a header says of a tensor, as plain data."""
+    return {
+        "name": name,
+        "shape": list(entry.shape),
+        "dtype": entry.dtype,
+        "parameters": math.prod(entry.shape),
+        "bytes": entry.size,
+    }
+
+
+def _owner(backbone: str) -> str | None:
+    found = catalog(BACKBONES)
+    return str(found.lookup(backbone).owner) if backbone in found else None

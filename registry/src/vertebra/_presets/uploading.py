@@ -1,0 +1,128 @@
+"""Uploading: a preset is checked, given a model card if it has none, and published by the source of its new place."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from vertebra import _runtimes
+from vertebra._catalog import BACKBONES, catalog
+from vertebra._presets.card import CARD, model_card
+from vertebra._presets.contents import PresetContents
+from vertebra._presets.folder import PresetFolder, is_plain_path, open_folder, source_of, target
+from vertebra._presets.formats import read_contents
+from vertebra._presets.inspecting import describe
+from vertebra._weights.checkpoint import read_headers
+from vertebra._weights.matching import any_match
+from vertebra._weights.safetensors import Header
+from vertebra.errors import PresetConfigError, WeightsMismatchError
+from vertebra.handles import PresetHandle
+
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_IMPOSSIBLE = re.compile(r'[<>:"|?*]|[. ]$')
+_CERTIFICATE = "certificate.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """What was published."""
+
+    handle: PresetHandle
+    """A pinned one, where the source has such."""
+    files: tuple[str, ...]
+    size: int
+    """Bytes."""
+    notes: tuple[str, ...]
+    """What its author should know."""
+
+
+def upload(uri: str | Path, preset: str | Path, replace: bool = False, message: str | None = None) -> Uploaded:
+    """Checks and publishes a preset; `vertebra.upload_preset` documents it."""
+    handle = target(uri)
+    source = source_of(handle, str(uri))
+    plain = isinstance(preset, Path) or is_plain_path(preset)
+    folder = open_folder(preset, locked=False if plain else None)
+    names = [name for name in sorted(folder.names) if not _is_hidden(name)]
+    check_portable(folder, names)
+    contents = read_contents(folder)
+    headers = read_headers(contents.files, folder.names, folder.fetch)
+    notes = [*_left_out(folder), *_check_weights(contents, headers)]
+    if _CERTIFICATE not in names:
+        notes.append("it has no parity certificate: save it with save_to_preset to make one")
+    files = dict(zip(names, folder.fetch_all(names), strict=True))
+    with tempfile.TemporaryDirectory(prefix="vertebra-card-") as place:
+        if CARD not in files:
+            sizes = {file.name: file.size for file in folder.files if file.name in files}
+            name, where = handle.path.rstrip("/").rpartition("/")[2], PresetHandle(handle.scheme, handle.path)
+            card = Path(place, CARD)
+            card.write_text(model_card(name, str(where), describe(contents, headers), sizes), encoding="utf-8")
+            files[CARD] = card
+            notes.append(f"it had no {CARD}: one was made of what the files tell; add licence, data and intended use")
+        message = message or f"Upload a {contents.backbone} with vertebra {metadata.version('vertebra')}"
+        size = sum(path.stat().st_size for path in files.values())
+        pinned = source.upload(handle, files, replace, message)
+    return Uploaded(pinned, tuple(sorted(files)), size, tuple(notes))
+
+
+def check_portable(folder: PresetFolder, names: Iterable[str]) -> None:
+    """Refuses names of files that some file systems cannot have, or take for another one.
+
+    Raises:
+        PresetConfigError: there is one.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        problem = None
+        for part in name.split("/"):
+            if _RESERVED.fullmatch(part) or _IMPOSSIBLE.search(part) or len(part.encode()) > 255:
+                problem = f"it has a file named {name!r}, which some systems cannot have"
+        twin = seen.setdefault(name.casefold(), name)
+        if twin != name:
+            problem = f"its files {twin!r} and {name!r} are one where case does not count"
+        if problem:
+            raise PresetConfigError(f"Preset {str(folder.handle)!r}", problem, "Rename the file")
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))
+
+
+def _left_out(folder: PresetFolder) -> list[str]:
+    hidden = sorted(filter(_is_hidden, folder.names))
+    return [f"hidden files were left out: {', '.join(hidden)}"] if hidden else []
+
+
+def _check_weights(contents: PresetContents, headers: dict[str, Header]) -> list[str]:
+    """Compares the weights with what the config means, as far as that needs no framework, or one is there already.
+
+    Raises:
+        WeightsMismatchError: a tensor is missing, or one too many.
+    """
+    entries = {name: entry for header in headers.values() for name, entry in header.entries.items()}
+    seen = contents.seen(entries)
+    if contents.backbone not in catalog(BACKBONES):
+        return [f"no installed plugin has the class {contents.backbone}: whoever loads it needs one"]
+    if _runtimes.bound_backend() is not None:
+        _match(seen)
+        return []
+    rules, own, _ = seen.locate(entries)
+    if seen.translation is None:
+        return []
+    absent = [weight for weight, rule in rules.items() if rule.tensor not in entries]
+    missing = [weight for weight in absent if not any_match(weight, seen.translation.optional)]
+    used = {rule.tensor for rule in rules.values()}
+    unused = [name for name in own if name not in used]
+    if missing or unused:
+        raise WeightsMismatchError(contents.folder.handle, missing, unused)
+    return []
+
+
+def _match(contents: PresetContents) -> None:
+    from vertebra._presets.loading import build_abstract, class_of
+    from vertebra.backbone import Backbone
+
+    build_abstract(class_of(contents, Backbone), contents, contents.open(), {})
