@@ -20,7 +20,7 @@ def client(tmp_path, monkeypatch):
         monkeypatch.delenv(variable)
     huggingface_hub = pytest.importorskip("huggingface_hub")
     from huggingface_hub import constants, file_download
-    from huggingface_hub.utils import close_session, disable_progress_bars
+    from huggingface_hub.utils import disable_progress_bars
 
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # it is read when the client is imported
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
@@ -28,8 +28,20 @@ def client(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_STORED_TOKENS_PATH", str(tmp_path / "home" / "tokens"))
     monkeypatch.setattr(file_download, "time", SimpleNamespace(sleep=lambda seconds: None))
     disable_progress_bars()
-    close_session()  # another one may go through proxies
-    yield huggingface_hub
+    return huggingface_hub
+
+
+@pytest.fixture
+def proxy(client, monkeypatch):
+    """Names a proxy: a function of variables, after which the client begins anew, and again after the test."""
+    from huggingface_hub.utils import close_session
+
+    def proxy(**variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        close_session()
+
+    yield proxy
     close_session()
 
 

@@ -222,24 +222,23 @@ def test_an_endpoint_that_is_no_address_is_named(source, monkeypatch, text):
     assert "hf_secret" not in str(raised.value)
 
 
-def test_a_proxy_that_is_dead_is_named_without_its_password(hub, source, monkeypatch):
-    monkeypatch.setenv("HTTP_PROXY", "http://user:hf_secret@127.0.0.1:9")
+def test_a_proxy_that_is_dead_is_named_without_its_password(hub, source, proxy):
+    proxy(HTTP_PROXY="http://user:hf_secret@127.0.0.1:9")
     with pytest.raises(SourceUnavailableError, match="proxy that HTTPS_PROXY or another variable names") as raised:
         source.look_up(HANDLE)
     assert "hf_secret" not in str(raised.value)
 
 
-@pytest.mark.parametrize("proxy", ["nonsense://x", "http://[::", "http://host:port"])
-def test_a_proxy_that_is_no_address_is_no_crash(hub, source, monkeypatch, proxy):
-    monkeypatch.setenv("HTTP_PROXY", proxy)
+@pytest.mark.parametrize("address", ["nonsense://x", "http://[::", "http://host:port"])
+def test_a_proxy_that_is_no_address_is_no_crash(hub, source, proxy, address):
+    proxy(HTTP_PROXY=address)
     with pytest.raises(SourceUnavailableError):
         source.look_up(HANDLE)
 
 
-def test_no_proxy_is_heeded(hub, fetch, monkeypatch):
+def test_no_proxy_is_heeded(hub, fetch, proxy):
     hub.commit(REPO, FILES)
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    proxy(HTTP_PROXY="http://127.0.0.1:9", NO_PROXY="127.0.0.1,localhost")
     assert fetch(f"hf://{REPO}") == WEIGHTS
 
 
