@@ -168,6 +168,7 @@ class Store:
         with self.explained():
             try:
                 stage.write_bytes(dump_json(facts))
+                stage.chmod(0o644)  # as contents are: another user's tier is of use only if its notes can be read
                 sync(stage)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 stage.replace(target)
