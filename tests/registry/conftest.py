@@ -1,10 +1,14 @@
 """What the tests of the core share: distributions that look installed, and a process that reads plugins anew."""
 
 import importlib
+import importlib.util
 import sys
+import types
+from pathlib import Path
 
 import pytest
 
+import vertebra
 from vertebra import _catalog, _plugins, _settings
 from vertebra._plugins import PluginRegistry
 from vertebra._settings import Settings
@@ -59,3 +63,52 @@ def anew(install, monkeypatch):
     forget()
     yield forget
     forget()
+
+
+# === Presets that are elsewhere ===
+
+SMALL, LARGE = b'{"a": 1}', bytes(range(256)) * 20
+
+
+@pytest.fixture(scope="session")
+def toys():
+    """The module of the source that is in memory."""
+    spec = importlib.util.spec_from_file_location("toy_remote", Path(__file__).with_name("toy_remote.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def configure(anew, tmp_path, monkeypatch):
+    """Returns a function that sets variables and reads the settings anew; the cache is a folder of this test."""
+
+    def set_variables(**variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        _settings.settings.cache_clear()
+
+    monkeypatch.setattr("vertebra._cache.presets._listed", {})
+    monkeypatch.setattr("vertebra._cache.transfer.FIRST_WAIT", 0)
+    set_variables(VERTEBRA_CACHE=str(tmp_path / "cache"), VERTEBRA_LOCKFILE=str(tmp_path / "vertebra.lock"))
+    return set_variables
+
+
+@pytest.fixture
+def toy(configure, toys):
+    """The only plugin's source, with one preset of two files at `toy://bert`."""
+    configure(VERTEBRA_BLOCK="*")
+    source = toys.ToyRemote()
+    source.add("bert", {"config.json": SMALL, "model.bin": LARGE})
+    module = types.ModuleType("toy_plugin")
+    module.vertebra_preset_sources = vertebra.hookimpl(lambda: [source], specname="vertebra_preset_sources")
+    vertebra.add_plugin(module, "toys")
+    return source
+
+
+@pytest.fixture
+def cache(configure):
+    """The cache."""
+    from vertebra._cache.places import store
+
+    return store()

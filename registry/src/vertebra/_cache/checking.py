@@ -61,6 +61,7 @@ def check_store(store: Store, repair: bool = False, advance: Advance | None = No
         found += _check_notes(held, there, {sha256: held.blobs[sha256] for sha256 in sound})
     if repair:
         found = [replace(damage, repaired=damage.place == store.root and _remove(damage.path)) for damage in found]
+        _forget_removed(store)
     return found, done
 
 
@@ -123,6 +124,13 @@ def _broken_promise(listed: PresetFile, record: Record, blob: Path | None) -> st
             None if promised == record.sha256 else f"its sha256 is noted as {record.sha256}, and listed as {promised}"
         )
     return digest_of(blob, listed.digest, listed.size).broken_promise() if blob and listed.digest else None
+
+
+def _forget_removed(store: Store) -> None:
+    """Removes the notes of contents that were removed."""
+    there = {sha256 for place in store.places() for sha256 in read_holdings(place).blobs}
+    for damage in _check_notes(read_holdings(store.root), there, {}):
+        _remove(damage.path)
 
 
 def _remove(path: Path) -> bool:
