@@ -4,7 +4,7 @@ import pytest
 
 from servers import faults
 from vertebra import PresetHandle
-from vertebra.testing import SourceSuite
+from vertebra.testing import RemoteSourceSuite
 from vertebra_hf.source import HfSource
 
 TOKEN = "hf_goodgoodgoodgood"
@@ -24,7 +24,7 @@ class HubFaults:
         self.hub.faults = []
 
 
-class TestHf(SourceSuite):
+class TestHf(RemoteSourceSuite):
     client = "huggingface_hub"
 
     @pytest.fixture

@@ -4,6 +4,6 @@ import pytest
 
 pytest.register_assert_rewrite("vertebra.testing.sources")
 
-from vertebra.testing.sources import Faults, SourceSuite  # noqa: E402 (after its asserts are made to explain themselves)
+from vertebra.testing.sources import Faults, RemoteSourceSuite, SourceSuite  # noqa: E402 (after its asserts are made to explain themselves)
 
-__all__ = ["Faults", "SourceSuite"]
+__all__ = ["Faults", "RemoteSourceSuite", "SourceSuite"]

@@ -1,6 +1,6 @@
-"""What must hold for every source of presets.
+"""What must hold for every source of presets, and what else for those that download.
 
-class TestMySource(SourceSuite):
+class TestMySource(RemoteSourceSuite):
     client = "my_client"
 
     @pytest.fixture
@@ -19,7 +19,7 @@ class TestMySource(SourceSuite):
     def missing_handle(self):
         return PresetHandle("my", "team/missing")
 
-The other fixtures of the suite may be given, too: whatever needs one that is not is skipped.
+The other fixtures of `RemoteSourceSuite` may be given, too: whatever needs one that is not is skipped.
 """
 
 from __future__ import annotations
@@ -83,9 +83,6 @@ class Faults(Protocol):
 class SourceSuite:
     """Tests of a source; subclass it with a name that pytest collects, and give the fixtures."""
 
-    client: ClassVar[str | None] = None
-    """Import name of the client library, if there is one."""
-
     # === What a subclass gives ===
 
     @pytest.fixture
@@ -103,26 +100,6 @@ class SourceSuite:
         """A handle of nothing."""
         raise NotImplementedError
 
-    @pytest.fixture
-    def secret(self) -> str:
-        """A credential that the source sends, also to where it is of no use."""
-        pytest.skip("the source has no credentials here")
-
-    @pytest.fixture
-    def requests(self) -> Callable[[], int]:
-        """Returns how many requests the service has had."""
-        pytest.skip("the service does not count its requests")
-
-    @pytest.fixture
-    def faults(self) -> Faults:
-        """What can go wrong with the service."""
-        pytest.skip("the service does nothing wrong")
-
-    @pytest.fixture
-    def new_handle(self) -> PresetHandle:
-        """A handle of a place where nothing is yet, and the user may write."""
-        pytest.skip("nothing can be uploaded")
-
     # === What it stands on ===
 
     @pytest.fixture(autouse=True)
@@ -134,13 +111,6 @@ class SourceSuite:
         _set(monkeypatch, CACHE=str(tmp_path / "cache"))
         yield tmp_path / "cache"
         settings.cache_clear()
-
-    @pytest.fixture
-    def remote(self, source: PresetSource) -> RemoteSource:
-        """The source, if it is of the kind that downloads."""
-        if not isinstance(source, RemoteSource):
-            pytest.skip("the source does not download")
-        return source
 
     # === Reading ===
 
@@ -165,105 +135,139 @@ class SourceSuite:
         with pytest.raises(PresetNotFoundError, match=r"missing\.txt|assets|config\.json"):
             source.fetch(source.resolve(publish(FILES)), name)
 
+
+class RemoteSourceSuite(SourceSuite):
+    """Tests of a source that downloads."""
+
+    client: ClassVar[str | None] = None
+    """Import name of the client library, if there is one."""
+
+    # === What a subclass gives, if it can ===
+
+    @pytest.fixture
+    def source(self) -> RemoteSource:
+        """The source."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def secret(self) -> str:
+        """A credential that the source sends, also to where it is of no use."""
+        pytest.skip("the source has no credentials here")
+
+    @pytest.fixture
+    def requests(self) -> Callable[[], int]:
+        """Returns how many requests the service has had."""
+        pytest.skip("the service does not count its requests")
+
+    @pytest.fixture
+    def faults(self) -> Faults:
+        """What can go wrong with the service."""
+        pytest.skip("the service does nothing wrong")
+
+    @pytest.fixture
+    def new_handle(self) -> PresetHandle:
+        """A handle of a place where nothing is yet, and the user may write."""
+        pytest.skip("nothing can be uploaded")
+
     # === Revisions ===
 
-    def test_a_bad_revision_is_an_error(self, remote: RemoteSource, publish: Publish) -> None:
+    def test_a_bad_revision_is_an_error(self, source: RemoteSource, publish: Publish) -> None:
         bad = replace(publish(FILES), revision="no-such-revision")
         with pytest.raises(PresetNotFoundError):
-            remote.files(remote.resolve(bad))
+            source.files(source.resolve(bad))
 
-    def test_a_handle_is_pinned_to_one_that_stays(self, remote: RemoteSource, publish: Publish) -> None:
+    def test_a_handle_is_pinned_to_one_that_stays(self, source: RemoteSource, publish: Publish) -> None:
         handle = publish(FILES)
-        pinned = remote.resolve(handle)
-        assert (remote.is_pinned(handle), remote.is_pinned(pinned)) == (False, True)
-        assert PresetHandle.parse(str(pinned)) == remote.resolve(pinned) == pinned
+        pinned = source.resolve(handle)
+        assert (source.is_pinned(handle), source.is_pinned(pinned)) == (False, True)
+        assert PresetHandle.parse(str(pinned)) == source.resolve(pinned) == pinned
 
-    def test_all_files_are_of_one_revision(self, remote: RemoteSource, publish: Publish) -> None:
-        pinned = remote.resolve(publish(FILES))
-        files = remote.files(pinned)
-        remote.fetch(pinned, "config.json")
-        later = remote.resolve(publish(OTHER_FILES))  # somebody publishes another one meanwhile
-        fetched = dict(zip(files, remote.fetch_all(pinned, files), strict=True))
+    def test_all_files_are_of_one_revision(self, source: RemoteSource, publish: Publish) -> None:
+        pinned = source.resolve(publish(FILES))
+        files = source.files(pinned)
+        source.fetch(pinned, "config.json")
+        later = source.resolve(publish(OTHER_FILES))  # somebody publishes another one meanwhile
+        fetched = dict(zip(files, source.fetch_all(pinned, files), strict=True))
         assert {file.name: path.read_bytes() for file, path in fetched.items() if file.name in FILES} == FILES
         assert later != pinned
-        assert contents(remote, later) == OTHER_FILES
+        assert contents(source, later) == OTHER_FILES
 
     def test_what_is_pinned_and_here_costs_no_request(
-        self, remote: RemoteSource, publish: Publish, requests: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+        self, source: RemoteSource, publish: Publish, requests: Callable[[], int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        pinned = remote.resolve(publish(FILES))
-        contents(remote, pinned)
+        pinned = source.resolve(publish(FILES))
+        contents(source, pinned)
         before = requests()
         monkeypatch.setattr(presets, "_listed", {})  # as another process
-        assert contents(remote, pinned) == FILES
+        assert contents(source, pinned) == FILES
         assert requests() == before
 
     # === Transfers ===
 
     @pytest.mark.parametrize(("start", "stop"), [(0, 7), (3, 12_345), (50_000, None), (0, None)])
     def test_a_part_of_a_file_is_read(
-        self, remote: RemoteSource, publish: Publish, start: int, stop: int | None
+        self, source: RemoteSource, publish: Publish, start: int, stop: int | None
     ) -> None:
-        pinned = remote.resolve(publish(FILES))
-        (file,) = [file for file in remote.files(pinned) if file.name == LARGE]
-        with remote.read(pinned, file, start, stop) as content:
+        pinned = source.resolve(publish(FILES))
+        (file,) = [file for file in source.files(pinned) if file.name == LARGE]
+        with source.read(pinned, file, start, stop) as content:
             found = b"".join(content.chunks)
         wanted = FILES[LARGE][start:stop]
         assert content.total in (None, file.size)
         assert content.start in (0, start)  # a service may send the whole file whatever it is asked for
         assert found[start - content.start :][: len(wanted)] == wanted
 
-    def test_a_transfer_that_stops_goes_on(self, remote: RemoteSource, publish: Publish, faults: Faults) -> None:
+    def test_a_transfer_that_stops_goes_on(self, source: RemoteSource, publish: Publish, faults: Faults) -> None:
         handle = publish(FILES)
         faults.cut(LARGE, 2)
-        assert contents(remote, handle) == FILES
+        assert contents(source, handle) == FILES
 
     def test_a_file_is_here_completely_or_not_at_all(
-        self, remote: RemoteSource, publish: Publish, faults: Faults, cache: Path
+        self, source: RemoteSource, publish: Publish, faults: Faults, cache: Path
     ) -> None:
-        pinned = remote.resolve(publish(FILES))
+        pinned = source.resolve(publish(FILES))
         faults.cut(LARGE, None)
         with pytest.raises(SourceUnavailableError):
-            remote.fetch(pinned, LARGE)
-        assert [file.path for file in remote.files(pinned) if file.name == LARGE] == [None]
+            source.fetch(pinned, LARGE)
+        assert [file.path for file in source.files(pinned) if file.name == LARGE] == [None]
         assert list(cache.glob("blobs/*/*")) == []
         faults.heal()
-        assert remote.fetch(pinned, LARGE).read_bytes() == FILES[LARGE]
+        assert source.fetch(pinned, LARGE).read_bytes() == FILES[LARGE]
 
     def test_a_wrong_bit_is_never_accepted(
-        self, remote: RemoteSource, publish: Publish, faults: Faults, cache: Path
+        self, source: RemoteSource, publish: Publish, faults: Faults, cache: Path
     ) -> None:
-        pinned = remote.resolve(publish(FILES))
+        pinned = source.resolve(publish(FILES))
         faults.flip(LARGE)
         with pytest.raises(IntegrityError):
-            remote.fetch(pinned, LARGE)
+            source.fetch(pinned, LARGE)
         assert [path for path in cache.rglob("*") if path.is_file() and path.stat().st_size == len(FILES[LARGE])] == []
         faults.heal()
-        assert remote.fetch(pinned, LARGE).read_bytes() == FILES[LARGE]
+        assert source.fetch(pinned, LARGE).read_bytes() == FILES[LARGE]
 
     # === Offline ===
 
     def test_offline_nothing_goes_out(
-        self, remote: RemoteSource, publish: Publish, monkeypatch: pytest.MonkeyPatch
+        self, source: RemoteSource, publish: Publish, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         handle = publish(FILES)
-        pinned = remote.resolve(handle)
-        remote.fetch(pinned, "config.json")
+        pinned = source.resolve(handle)
+        source.fetch(pinned, "config.json")
         monkeypatch.setattr(presets, "_listed", {})
         _set(monkeypatch, OFFLINE="1")
         with network() as used:
-            assert remote.fetch(remote.resolve(handle), "config.json").read_bytes() == FILES["config.json"]
+            assert source.fetch(source.resolve(handle), "config.json").read_bytes() == FILES["config.json"]
             with pytest.raises(OfflineError, match=LARGE):
-                remote.fetch(pinned, LARGE)
+                source.fetch(pinned, LARGE)
             with pytest.raises(OfflineError):
-                remote.resolve(replace(handle, revision="never-looked-up"))
+                source.resolve(replace(handle, revision="never-looked-up"))
         assert used == []
 
     # === Secrets, and what is not installed ===
 
     def test_credentials_are_told_nobody(
         self,
-        remote: RemoteSource,
+        source: RemoteSource,
         publish: Publish,
         missing_handle: PresetHandle,
         secret: str,
@@ -273,18 +277,18 @@ class SourceSuite:
     ) -> None:
         caplog.set_level(logging.DEBUG)
         handle = publish(FILES)
-        contents(remote, handle)
-        told = [repr(remote), str(vars(remote))]
+        contents(source, handle)
+        told = [repr(source), str(vars(source))]
         for bad in (missing_handle, replace(handle, revision="no-such-revision")):
             with pytest.raises(VertebraError) as raised:
-                remote.files(remote.resolve(bad))
+                source.files(source.resolve(bad))
             told += [repr(raised.value), str(vars(raised.value)), *traceback.format_exception(raised.value)]
         told += [caplog.text, *capfd.readouterr()]
         told += [path.read_text(errors="replace") for path in cache.rglob("*.json")]
         assert [text for text in told if secret in text] == []
 
     def test_a_missing_client_says_what_to_install(
-        self, remote: RemoteSource, publish: Publish, monkeypatch: pytest.MonkeyPatch
+        self, source: RemoteSource, publish: Publish, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         if self.client is None:
             pytest.skip("the source needs no client library")
@@ -292,28 +296,28 @@ class SourceSuite:
         for name in [name for name in sys.modules if f"{name}.".startswith(f"{self.client}.")] or [self.client]:
             monkeypatch.setitem(sys.modules, name, None)
         with pytest.raises(ClientMissingError, match="pip install"):
-            remote.resolve(handle)
+            source.resolve(handle)
 
     # === Writing ===
 
     def test_what_is_uploaded_is_downloaded(
-        self, remote: RemoteSource, new_handle: PresetHandle, tmp_path: Path
+        self, source: RemoteSource, new_handle: PresetHandle, tmp_path: Path
     ) -> None:
-        pinned = remote.upload(new_handle, written(tmp_path / "one", FILES), False, "first")
-        assert remote.is_pinned(pinned)
-        assert contents(remote, pinned) == contents(remote, new_handle) == FILES
+        pinned = source.upload(new_handle, written(tmp_path / "one", FILES), False, "first")
+        assert source.is_pinned(pinned)
+        assert contents(source, pinned) == contents(source, new_handle) == FILES
 
     def test_a_preset_is_replaced_on_purpose_only(
-        self, remote: RemoteSource, new_handle: PresetHandle, tmp_path: Path
+        self, source: RemoteSource, new_handle: PresetHandle, tmp_path: Path
     ) -> None:
-        first = remote.upload(new_handle, written(tmp_path / "one", FILES), False, "first")
+        first = source.upload(new_handle, written(tmp_path / "one", FILES), False, "first")
         others = written(tmp_path / "other", OTHER_FILES)
         with pytest.raises(PresetExistsError):
-            remote.upload(new_handle, others, False, "second")
-        assert remote.resolve(new_handle) == first
-        second = remote.upload(new_handle, others, True, "second")
-        assert remote.resolve(new_handle) == second != first
-        assert contents(remote, second) == OTHER_FILES
+            source.upload(new_handle, others, False, "second")
+        assert source.resolve(new_handle) == first
+        second = source.upload(new_handle, others, True, "second")
+        assert source.resolve(new_handle) == second != first
+        assert contents(source, second) == OTHER_FILES
 
 
 # === Means ===
