@@ -28,7 +28,7 @@ def model_card(name: str, handle: str, facts: Mapping[str, Any], sizes: Mapping[
         "library_name": _LIBRARIES.get(facts["format"], "vertebra"),
         "tags": ["vertebra", "backbone", facts["backbone"]],
     }
-    lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in front.items()]  # which is YAML, too
+    lines = [f"{key}: {json.dumps(value)}" for key, value in front.items()]  # which is YAML, too
     return "\n".join(["---", *lines, "---", "", f"# {_plain(name)}", "", *_summary(facts), *_use(handle, facts)]) + (
         _table("## Architecture", ("argument", "value"), facts["config"])
         + _table("## Files", ("file", "size"), {file: _size(size) for file, size in sizes.items()})

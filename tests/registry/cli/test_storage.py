@@ -1,0 +1,238 @@
+"""`vertebra pull | bundle | push | cache | lock | verify`: what they print, and their exit status."""
+
+import json
+import logging
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+from vertebra.cli import main
+
+SIZE = 5120 + 8
+
+
+@pytest.fixture
+def run(toy, capsys, monkeypatch):
+    """Runs a command and returns its exit status and what it printed."""
+    monkeypatch.setattr(logging.getLogger("vertebra"), "handlers", [])
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+
+    def command(*words):
+        status = main([str(word) for word in words])
+        return status, capsys.readouterr().out
+
+    return command
+
+
+@pytest.fixture
+def data(run):
+    """Runs a command that must succeed, and returns its JSON."""
+
+    def command(*words):
+        status, shown = run(*words, "--json")
+        assert status == 0
+        return json.loads(shown)
+
+    return command
+
+
+# === pull and bundle ===
+
+
+def test_pull_fetches_all_and_says_where_it_is(run, data, toy, cache):
+    status, shown = run("pull", "toy://bert")
+    assert status == 0
+    assert "toy://bert is toy://bert@r1" in shown
+    assert "2 files, 5.1 kB, of which 5.1 kB fetched" in shown
+    assert str(cache.root / "blobs") in shown
+    (facts,) = data("pull", "toy://bert@r1", "toy://bert@r1")
+    assert (facts["handle"], facts["bytes"], facts["fetched"]) == ("toy://bert@r1", SIZE, 0)
+
+
+def test_pull_takes_some_files(data, toy, capsys):
+    (facts,) = data("pull", "toy://bert", "--only", "*.json", "--only", "conf*")
+    assert [file["name"] for file in facts["files"]] == ["config.json"]
+    assert toy.reads() == ["config.json 0"]
+    assert main(["pull", "toy://bert", "--only", "*.bib"]) == 1
+    assert "*.bib" in capsys.readouterr().err
+
+
+def test_pull_takes_what_a_load_reads(data, toy, sample_preset):
+    files = {path.name: path.read_bytes() for path in sample_preset.iterdir()}
+    toy.add("sample", files | {"pytorch_model.bin": b"x" * 100, "README.md": b"read"})
+    (facts,) = data("pull", "toy://sample", "--needed")
+    assert {file["name"] for file in facts["files"]} == {"config.json", "model.safetensors"}
+
+
+def test_a_bundle_is_written_and_imported(run, data, toy, configure, tmp_path, cache):
+    (written,) = data("bundle", "toy://bert", "-o", tmp_path / "bundle")
+    assert written == {"preset": "toy://bert", "handle": "toy://bert@r1", "files": 2, "bytes": SIZE}
+    configure(VERTEBRA_CACHE=str(tmp_path / "another"), VERTEBRA_OFFLINE="1")
+    toy.asked.clear()
+    assert data("pull", "toy://bert", "--from", tmp_path / "bundle") == [written]
+    assert run("pull", "--from", tmp_path / "bundle")[0] == 0
+    assert data("pull", "toy://bert")[0]["fetched"] == 0
+    assert toy.asked == []
+    _, shown = run("bundle", "toy://bert", "-o", tmp_path / "again")
+    assert f"VERTEBRA_CACHE_TIERS={tmp_path / 'again'}" in shown
+
+
+def test_what_is_locked_is_pulled_and_bundled_without_naming_it(data, toy, tmp_path, run):
+    assert run("lock", "toy://bert")[0] == 0
+    toy.add("bert", {"config.json": b"{}"}, "r2")
+    assert data("pull", "--locked")[0]["handle"] == "toy://bert@r1"
+    assert data("bundle", "--locked", "-o", tmp_path / "bundle")[0]["handle"] == "toy://bert@r1"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["pull"],
+        ["bundle", "-o", "x"],
+        ["bundle", "toy://bert"],
+        ["pull", "--from", "x", "--locked"],
+        ["pull", "x", "--needed", "--only", "y"],
+        ["lock", "--remove"],
+        ["lock", "x", "--remove", "--update"],
+        ["verify", "--dtype", "float32"],
+        ["verify", "x", "--lockfile", "y"],
+        ["cache"],
+        ["cache", "prune", "--older-than", "long"],
+        ["push", "x"],
+    ],
+)
+def test_wrong_usage_ends_with_2(words, toy):
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+
+
+# === push ===
+
+
+def test_push_prints_the_pinned_handle(run, data, toy, sample_preset, capsys):
+    status, shown = run("push", sample_preset, "toy://mine")
+    assert (status, shown.splitlines()[0]) == (0, "toy://mine@r1")
+    assert "note: it has no parity certificate" in shown
+    assert main(["push", str(sample_preset), "toy://mine"]) == 1
+    assert "another preset stands there" in capsys.readouterr().err
+    facts = data("push", sample_preset, "toy://mine", "--replace", "--message", "better")
+    assert facts["handle"] == "toy://mine@r2"
+    assert facts["files"] == ["README.md", "config.json", "model.safetensors"]
+    assert toy.asked[-1] == "upload better"
+
+
+# === cache ===
+
+
+@pytest.fixture
+def full(run, cache):
+    run("pull", "toy://bert")
+    return cache
+
+
+def test_an_empty_cache_is_no_error(run, cache):
+    assert run("cache", "path") == (0, f"{cache.root}\n")
+    assert run("cache", "ls") == (0, f"no presets\n0 B in {cache.root}\n")
+    assert run("cache", "verify") == (0, "0 B hashed; sound\n")
+    assert run("cache", "prune") == (0, "removed: nothing else; 0 B\n")
+
+
+def test_ls(run, data, full, configure, tmp_path, toy):
+    toy.add("other", {"config.json": b"{}", "large": b"x" * 3000})
+    run("pull", "toy://other", "--only", "config.json")
+    full.stage("partial", "x").write_bytes(b"123")
+    shown = run("cache", "ls")[1]
+    assert "toy://bert@r1   2 of 2  5.1 kB" in shown
+    assert "toy://other@r1  1 of 2  2 B" in shown
+    assert "1 unfinished downloads, 3 B" in shown
+    facts = data("cache", "ls")
+    assert facts["bytes"] == SIZE + 2
+    assert facts["presets"][0]["revisions_of"] == ["toy://bert"]
+    configure(VERTEBRA_CACHE=str(tmp_path / "own"), VERTEBRA_CACHE_TIERS=str(full.root))
+    assert f"{full.root}\n" in run("cache", "ls")[1]
+    assert data("cache", "path") == {"path": str(tmp_path / "own"), "tiers": [str(full.root)]}
+
+
+def test_verify_says_what_is_damaged_and_repairs_it_if_asked(run, data, full):
+    blob = max((full.root / "blobs").rglob("*"), key=lambda path: path.stat().st_size * path.is_file())
+    blob.chmod(0o644)
+    blob.write_bytes(bytes(SIZE - 8))
+    status, shown = run("cache", "verify")
+    assert status == 1
+    assert "model.bin of toy://bert@r1: its content has changed" in shown
+    assert "--repair" in shown
+    status, shown = run("cache", "verify", "--repair", "--json")
+    assert status == 1
+    assert json.loads(shown)["damaged"][0]["repaired"] is True
+    assert data("cache", "verify") == {"bytes": 8, "damaged": []}
+    assert data("pull", "toy://bert")[0]["fetched"] == SIZE - 8
+
+
+def test_prune(run, data, full, capsys):
+    assert data("cache", "prune", "toy://bert", "--dry-run")["freed"] == SIZE
+    _, shown = run("cache", "prune", "toy://bert")
+    assert "removed: toy://bert@r1\nremoved: 2 contents" in shown
+    assert data("cache", "ls")["presets"] == []
+    assert main(["cache", "prune", "toy://bert"]) == 1
+    assert "not in the cache" in capsys.readouterr().err
+
+
+# === lock and verify ===
+
+
+def test_lock(run, data, toy, tmp_path):
+    status, shown = run("lock", "toy://bert")
+    assert (status, shown) == (0, "toy://bert: locked\n  toy://bert@r1: 2 files, 5.1 kB\n")
+    assert run("lock") == (0, "toy://bert: as locked\n  toy://bert@r1: 2 files, 5.1 kB\n")
+    toy.add("bert", {"config.json": b"{}"}, "r2")
+    assert run("lock") == (1, "toy://bert: MOVED\n  was toy://bert@r1\n  is  toy://bert@r2\n")
+    assert "--update" in run("lock", "toy://bert")[1]
+    status, shown = run("lock", "--update")
+    assert (status, shown.splitlines()[-1]) == (0, "  changed: config.json; gone: model.bin")
+    assert data("lock", "toy://bert", "--lockfile", tmp_path / "other.lock")[0]["state"] == "added"
+    assert run("lock", "toy://bert", "--remove")[1].startswith("toy://bert: removed")
+
+
+def test_verify_of_a_lockfile(run, data, toy, full, capsys, tmp_path):
+    assert main(["verify"]) == 1
+    assert "vertebra lock" in capsys.readouterr().err
+    run("lock", "toy://bert")
+    assert run("verify") == (0, "toy://bert: as locked\n  2 files, 5.1 kB, of which 2 are here as they should be\n")
+    run("cache", "prune", "toy://bert")
+    status, shown = run("verify")
+    assert status == 0
+    assert "not here: config.json, model.bin" in shown
+    run("pull", "toy://bert", "--only", "config.json")
+    blob = next(path for path in (full.root / "blobs").rglob("*") if path.is_file())
+    blob.chmod(0o644)
+    blob.write_bytes(b"12345678")
+    status, shown = run("verify")
+    assert (status, shown.splitlines()[0]) == (1, "toy://bert: DIFFERS")
+    text = (tmp_path / "vertebra.lock").read_text()
+    (tmp_path / "vertebra.lock").write_text(text.replace('"toys": ""', '"toys": "9"'))
+    assert "note: locked with toys 9; it is not installed" in run("verify")[1]
+    status, shown = run("verify", "--json")
+    assert json.loads(shown)["presets"][0]["different"].keys() == {"config.json"}
+
+
+def test_none_of_them_imports_a_framework(sample_preset, tmp_path):
+    code = """import sys
+from vertebra.cli import main
+preset, place = sys.argv[1:]
+for words in (["cache", "ls"], ["cache", "verify"], ["cache", "prune"], ["cache", "path"], ["pull", preset],
+              ["lock", preset], ["lock"], ["verify"], ["push", preset, place]):
+    assert main(words) == 0, words
+print(sorted({"keras", "torch", "jax"} & set(sys.modules)), file=sys.stderr)"""
+    environment = {"PATH": "", "VERTEBRA_CACHE": str(tmp_path / "cache"), "VERTEBRA_CONFIG": "/dev/null"}
+    environment |= {"VERTEBRA_LOCKFILE": str(tmp_path / "vertebra.lock")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, sample_preset, tmp_path / "copy"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stderr == "[]\n"
