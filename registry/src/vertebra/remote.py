@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import math
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -184,7 +185,8 @@ def retry_after(value: str | None) -> float | None:
     if value is None:
         return None
     with contextlib.suppress(ValueError):
-        return min(max(float(value), 0.0), _LONGEST_WAIT)
+        seconds = float(value)
+        return None if math.isnan(seconds) else min(max(seconds, 0.0), _LONGEST_WAIT)
     with contextlib.suppress(TypeError, ValueError):
         return min(max(email.utils.parsedate_to_datetime(value).timestamp() - time.time(), 0.0), _LONGEST_WAIT)
     return None

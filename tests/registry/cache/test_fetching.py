@@ -380,6 +380,18 @@ def test_whoever_does_not_move_is_not_waited_for(toy, fetch, cache, pinned, monk
     assert "has not moved" in caplog.text
 
 
+def test_an_interruption_does_not_wait_for_whoever_is_at_work(toy, fetch, cache, pinned, monkeypatch):
+    from filelock import FileLock
+
+    monkeypatch.setattr(locks, "_POLL", 0.01)
+    monkeypatch.setattr(fetching, "wait", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    key = fetching._Errand(cache, toy, pinned, None, None).key(toy.look_up(pinned).files[1])
+    (cache.root / "locks").mkdir(parents=True)
+    with FileLock(cache.root / "locks" / f"{key}.lock"), pytest.raises(KeyboardInterrupt):
+        fetch("model.bin")
+    assert toy.reads() == []
+
+
 _CHILD = """
 import importlib.util, sys, types, hashlib, vertebra
 spec = importlib.util.spec_from_file_location("toy_remote", sys.argv[1])

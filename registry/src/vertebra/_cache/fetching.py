@@ -89,7 +89,9 @@ def _fetch_all(errand: _Errand, files: Sequence[PresetFile]) -> dict[str, Path]:
 
 
 def _fetch(errand: _Errand, file: PresetFile) -> Path:
-    with at_work(errand.store, errand.key(file)):
+    with at_work(errand.store, errand.key(file), errand.cancelled):
+        if errand.cancelled.is_set():
+            raise Cancelled
         found = errand.store.find(errand.handle, file)  # whoever was at work before may have been at the same
         if found is not None:
             errand.progress.advance(file.name, file.size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 import time
 from collections.abc import Iterator
 
@@ -15,8 +16,8 @@ _POLL = 0.5
 
 
 @contextlib.contextmanager
-def at_work(store: Store, key: str) -> Iterator[None]:
-    """Waits until nobody else is at work on a key.
+def at_work(store: Store, key: str, cancelled: threading.Event) -> Iterator[None]:
+    """Waits until nobody else is at work on a key, or the user has interrupted the whole.
 
     Nothing depends on it: where locks do not work, or their holder has stopped, the work is done twice.
     """
@@ -32,6 +33,8 @@ def at_work(store: Store, key: str) -> Iterator[None]:
                 lock.acquire(timeout=_POLL)
                 break
             except Timeout:
+                if cancelled.is_set():
+                    break
                 if time.time() - max(began, _last_sign(store, key)) > LEASE:
                     _tell(store, key)
                     break
