@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from vertebra._cache import fetching, locks, transfer
-from vertebra._cache.store import LEFT, Store, blob_path
+from vertebra._cache.store import LEFT, Store, blob_path, key_of
 from vertebra._presets.folder import open_folder
 from vertebra.errors import (
     CacheError,
@@ -74,6 +74,48 @@ def test_a_digest_of_the_answer_is_taken_up_if_the_listing_has_none(toy, toys, f
     toy.faults = [lambda data, start: toys.answer(data, start, digest=f"sha256:{'0' * 64}")] * 2
     with pytest.raises(IntegrityError, match="0000"):
         fetch("model.bin")
+
+
+@pytest.fixture
+def answered(toy, toys, monkeypatch):
+    """A source whose listing promises nothing, and whose answers say what the whole file hashes to; returns answers."""
+    toy.promises, answers = None, []
+
+    def read(handle, file, start=0, stop=None):
+        answers.append(start)
+        data = toy.presets[handle.path][handle.revision][file.name]
+        sent = toy.wrong(data) if toy.wrong else data
+        return toys.answer(sent[:stop], start, total=len(data), digest=f"md5:{hashlib.md5(data).hexdigest()}")
+
+    toy.wrong = None
+    monkeypatch.setattr(toy, "read", read)
+    return answers
+
+
+@pytest.mark.parametrize("streams", [1, 3])
+@pytest.mark.parametrize("place", [0, 2_500, -1])
+def test_a_digest_of_an_answer_is_compared_however_the_bytes_come(
+    toy, fetch, cache, answered, monkeypatch, streams, place
+):
+    monkeypatch.setattr(transfer, "PIECE", 1000)
+    toy.streams = streams
+    toy.wrong = lambda data: data[:place] + bytes([data[place] ^ 1]) + (data[place:][1:])
+    with pytest.raises(IntegrityError, match="md5"):
+        fetch("model.bin")
+    assert blobs(cache) == cache.partials() == []
+    toy.wrong = None
+    assert fetch("model.bin")[0].read_bytes() == LARGE
+
+
+@pytest.mark.parametrize("size", [1, 3000, len(LARGE)])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_digest_of_an_answer_is_compared_with_what_was_left_too(fetch, cache, answered, pinned, size, damaged):
+    left = cache.root / "partial" / f"{key_of('', str(pinned), 'model.bin')}.{LEFT}.0.tmp"
+    left.parent.mkdir(parents=True)
+    left.write_bytes((b"?" * damaged + LARGE[damaged:])[:size])
+    assert fetch("model.bin")[0].read_bytes() == LARGE
+    begun = min(size, len(LARGE) - 1)  # of what nothing was promised, somebody must be asked for the end
+    assert answered == ([begun, 0] if damaged else [begun])
 
 
 def test_an_empty_file_is_one(toy, fetch):

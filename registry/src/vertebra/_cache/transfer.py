@@ -67,15 +67,18 @@ class Arriving:
         self.restarts = 0
         self.failures = 0
         self.promised = job.file.digest
+        self._said: str | None = None
         with explained():
             self._stream = path.open("wb")
         self._digest = Digest(self.promised, job.file.size)
 
     def take_over(self, abandoned: Path) -> None:
         """Goes on from what somebody else had of the same file; it is copied, so that it is nobody else's."""
+        # If the listing has promised nothing, an answer may, so there must be one: the last byte is asked for.
+        most = self.job.file.size - (self.promised is None)
         with contextlib.suppress(OSError), abandoned.open("rb") as stream:
             while block := stream.read(2**20):
-                self.write(block[: self.job.file.size - self.size])
+                self.write(block[: most - self.size])
 
     def write(self, data: bytes) -> None:
         """Appends what arrived.
@@ -87,6 +90,7 @@ class Arriving:
             raise Cancelled
         if self.size + len(data) > self.job.file.size:
             raise self.refused(f"it is longer than the {self.job.file.size:,} bytes it should have")
+        self._take_up_promise()
         with self._explained():
             self._stream.write(data)
         self._digest.update(data)
@@ -103,10 +107,20 @@ class Arriving:
         self.size, self.tag, self._digest = 0, None, Digest(self.promised, self.job.file.size)
 
     def promise(self, digest: str | None) -> None:
-        """Takes up what the answer to the first request says that the file hashes to, if the listing did not."""
-        if self.promised is None and digest is not None and self.size == 0:
-            self.promised = digest
-            self._digest = Digest(digest, self.job.file.size)
+        """Notes what an answer says that the whole file hashes to; the thread that writes takes it up."""
+        self._said = self._said or digest
+
+    def _take_up_promise(self) -> None:
+        """Begins to compare with what an answer says, if the listing said nothing; what is here is hashed anew."""
+        if self.promised is not None or self._said is None:
+            return
+        self.promised = self._said
+        self._digest = Digest(self.promised, self.job.file.size)
+        with self._explained():
+            self._stream.flush()
+            with self.path.open("rb") as stream:
+                while block := stream.read(2**20):
+                    self._digest.update(block)
 
     def finish(self) -> str:
         """Returns the SHA-256 of the complete file.
@@ -116,6 +130,7 @@ class Arriving:
         """
         with self._explained():
             self._stream.flush()
+        self._take_up_promise()
         problem = self._digest.broken_promise()
         if problem:
             raise self.refused(problem)
@@ -168,7 +183,6 @@ def _in_one(arriving: Arriving) -> None:
     arriving.failures += 1
     with _answering(job), job.source.read(job.handle, job.file, arriving.size) as content:
         _check(arriving, content, arriving.size)
-        arriving.promise(content.digest)
         for chunk in content.chunks:
             arriving.write(chunk)
     if arriving.size < job.file.size:
@@ -196,6 +210,7 @@ def _check(arriving: Arriving, content: Content, start: int) -> None:
     if arriving.tag is not None and content.tag not in (None, arriving.tag):
         raise _ChangedError("it changed while it was transferred")
     arriving.tag = content.tag or arriving.tag
+    arriving.promise(content.digest)
 
 
 def _in_pieces(arriving: Arriving) -> None:
