@@ -30,6 +30,13 @@ _KEEP_FOR = 3600.0
 """Seconds without a sign of life after which what somebody on another machine began counts as abandoned."""
 
 
+class _Cancellation(threading.Event):
+    """Is set when all transfers must stop."""
+
+    keeps = True
+    """Whether what has arrived may be of use to whoever tries again: not on a full disk, say."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Errand:
     """What all files of one call have in common."""
@@ -38,7 +45,7 @@ class _Errand:
     source: RemoteSource
     handle: PresetHandle
     progress: Progress
-    cancelled: threading.Event
+    cancelled: _Cancellation
 
     def key(self, file: PresetFile) -> str:
         """Returns the same text for whoever fetches the same content."""
@@ -68,7 +75,7 @@ def fetch_files(
         raise OfflineError(handle, [file.name for file in missing])
     if missing:
         with showing(missing) as progress:
-            here |= _fetch_all(_Errand(store, source, handle, progress, threading.Event()), missing)
+            here |= _fetch_all(_Errand(store, source, handle, progress, _Cancellation()), missing)
     return [here[file.name] for file in files]
 
 
@@ -81,7 +88,8 @@ def _fetch_all(errand: _Errand, files: Sequence[PresetFile]) -> dict[str, Path]:
             errors = [error for future in futures.values() if future.done() and (error := future.exception())]
             if errors:
                 raise errors[0]
-        except BaseException:
+        except BaseException as error:
+            errand.cancelled.keeps = isinstance(error, SourceUnavailableError | KeyboardInterrupt)
             errand.cancelled.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -128,8 +136,9 @@ def _download(errand: _Errand, file: PresetFile) -> Path:
         sha256 = transfer(arriving)
         return _keep(errand, file, stage, sha256)
     except (SourceUnavailableError, Cancelled):
-        with contextlib.suppress(OSError):  # what has arrived is for whoever tries again
-            stage.rename(stage.with_name(f"{key}.{LEFT}.{stage.name.split('.')[2]}.tmp"))
+        if errand.cancelled.keeps:
+            with contextlib.suppress(OSError):  # what has arrived is for whoever tries again
+                stage.rename(stage.with_name(f"{key}.{LEFT}.{stage.name.split('.')[2]}.tmp"))
         raise
     finally:
         arriving.close()
