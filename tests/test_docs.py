@@ -6,11 +6,15 @@ import sys
 import types
 from pathlib import Path
 
+import pytest
+
 import vertebra
 from vertebra import _settings, hookspecs
 from vertebra._plugins import Owner, PluginRegistry
+from vertebra._presets import folder
 from vertebra._settings import Settings
 from vertebra.cli import COMMANDS
+from vertebra.errors import PresetRefusedError
 
 ROOT = Path(__file__).parents[1]
 DOCS = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
@@ -34,7 +38,7 @@ def test_every_command_is_documented():
 
 
 def test_every_setting_is_documented():
-    names = [*_settings._LISTS, *_settings._TEXTS]
+    names = [*_settings._LISTS, *_settings._TEXTS, *_settings._SWITCHES]
     assert all(f"`VERTEBRA_{name.upper()}`" in DOCS["hooks.md"] for name in names)
 
 
@@ -74,6 +78,43 @@ def test_the_example_plugin_works(tmp_path, monkeypatch):
     handle = vertebra.PresetHandle.parse("team://nlp/bert")
     assert [file.name for file in team.files(handle)] == ["config.json"]
     assert team.fetch(handle, "config.json").read_text() == "{}"
+
+
+@pytest.fixture
+def policies(monkeypatch):
+    """The plugins of the page about storage, and no others, in use."""
+    found = PluginRegistry(Settings(block=("*",)))
+    for name in ("acme_mirror", "acme_allowed"):
+        source = re.search(rf"`{name}\.py`\n\n```python\n(.+?)```", DOCS["storage.md"], flags=re.DOTALL).group(1)
+        assert len(source.splitlines()) <= 20
+        module = types.ModuleType(name)
+        exec(compile(source, f"{name}.py", "exec"), module.__dict__)
+        assert found.add(module, name, Owner(name, "1.0", name)).status == "loaded"
+    monkeypatch.setattr(folder, "registry", lambda: found)
+
+
+COMMIT = "0123456789abcdef" * 2 + "01234567"
+
+
+@pytest.mark.parametrize(
+    ("written", "means"),
+    [
+        ("hf://google-bert/bert-base-uncased@main", "s3://acme-models/hf/google-bert/bert-base-uncased@main"),
+        ("kaggle://keras/bert/keras/bert_base_en", "s3://acme-models/kaggle/keras/bert/keras/bert_base_en"),
+        ("s3://acme-models/gpt2", "s3://acme-models/gpt2"),
+        ("/data/models/bert", "file:///data/models/bert"),
+        (f"hf://acme/bert@{COMMIT}", f"hf://acme/bert@{COMMIT}"),
+        ("bert_base_en", "s3://acme-models/"),
+    ],
+)
+def test_the_example_of_a_mirror_sends_presets_there(policies, written, means):
+    assert str(folder.locate(written)).startswith(means)
+
+
+@pytest.mark.parametrize("written", ["s3://others/gpt2", "file:///data/other", "hf://acme/x@main"])
+def test_the_example_of_a_list_refuses_the_others(policies, written):
+    with pytest.raises(PresetRefusedError, match="only s3://acme-models"):
+        folder.locate(written)
 
 
 def test_the_example_declares_an_entry_point_that_the_core_reads():
