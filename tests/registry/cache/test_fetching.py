@@ -341,6 +341,21 @@ def test_a_source_that_cannot_be_reached_means_what_it_meant_with_a_warning(toy,
     assert open_folder("toy://bert").handle.revision == "r2"
 
 
+def test_a_look_up_that_fails_once_is_tried_again(toy, monkeypatch):
+    toy.add("bert", {"config.json": b"{}"}, "r1")
+    asked, look_up = [], toy.look_up
+
+    def failing_once(handle):
+        asked.append(handle)
+        if len(asked) == 1:
+            raise unavailable()
+        return look_up(handle)
+
+    monkeypatch.setattr(toy, "look_up", failing_once)
+    assert open_folder("toy://bert").handle.revision == "r1"
+    assert len(asked) == 2
+
+
 # === The cache's folder ===
 
 

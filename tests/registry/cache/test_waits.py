@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from vertebra import PresetFile, PresetHandle
+from vertebra import PresetHandle
 from vertebra._cache import transfer
 from vertebra.errors import SourceUnavailableError
 
@@ -27,14 +27,13 @@ class Clock(threading.Event):
 def waits(*asked):
     """Returns the waits between attempts that all fail, the service asking for breaks; the last one is the end."""
     clock, breaks = Clock(), iter(asked)
-    job = transfer.Job(None, HANDLE, PresetFile("x", 1), lambda count: None, clock)
 
     def attempt():
         raise SourceUnavailableError(HANDLE, "HTTP 503", next(breaks))
 
     failures = itertools.chain([0] * (len(asked) - 1), [transfer.MOST_FAILURES])
     with pytest.raises(SourceUnavailableError):
-        transfer._retrying(job, lambda: next(failures), attempt)
+        transfer.retrying(attempt, lambda: next(failures), clock)
     return clock.waits
 
 

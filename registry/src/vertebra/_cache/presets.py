@@ -6,12 +6,14 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vertebra._cache.fetching import fetch_files
 from vertebra._cache.places import store
 from vertebra._cache.store import Store
+from vertebra._cache.transfer import retrying
 from vertebra._settings import settings
 from vertebra.errors import CacheError, OfflineError, SourceUnavailableError
 from vertebra.handles import PresetHandle
@@ -19,6 +21,9 @@ from vertebra.specs import PresetFile
 
 if TYPE_CHECKING:
     from vertebra.remote import RemoteSource, Snapshot
+
+_MOST_LOOK_UPS = 3
+"""Attempts; then what was known before is used, if anything was."""
 
 _listed: dict[PresetHandle, list[PresetFile]] = {}
 """What this process has looked up, also where the cache cannot be written to."""
@@ -71,7 +76,8 @@ def fetch(source: RemoteSource, handle: PresetHandle, wanted: Sequence[PresetFil
 
 
 def _look_up(cache: Store, source: RemoteSource, handle: PresetHandle) -> Snapshot:
-    found = source.look_up(handle)
+    attempts = count(1)
+    found = retrying(lambda: source.look_up(handle), lambda: next(attempts), most=_MOST_LOOK_UPS)
     _listed[found.handle] = list(found.files)
     with contextlib.suppress(CacheError):  # a cache that is only read serves what it has
         cache.put_listing(found.handle, found.files)

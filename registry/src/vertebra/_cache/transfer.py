@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from vertebra._cache.digests import Digest
 from vertebra.errors import IntegrityError, SourceUnavailableError, VertebraError
@@ -27,6 +27,7 @@ MOST_FAILURES = 6
 LONGEST_WAIT, FIRST_WAIT = 60.0, 0.5
 """Seconds between attempts; a service that asks for a longer break than the first is not waited for."""
 
+T = TypeVar("T")
 Explained = Callable[[], contextlib.AbstractContextManager[None]]
 Advance = Callable[[int], None]
 """Is told how many bytes have arrived, or, below zero, how many of them were given up."""
@@ -172,7 +173,7 @@ def _complete(arriving: Arriving) -> None:
     if job.file.size - arriving.size > 2 * PIECE and job.source.streams > 1 and arriving.restarts == 0:
         _in_pieces(arriving)  # what was refused is transferred in one piece: perhaps ranges are what goes wrong
     else:
-        _retrying(job, lambda: arriving.failures, lambda: _in_one(arriving))
+        retrying(lambda: _in_one(arriving), lambda: arriving.failures, job.cancelled)
 
 
 def _in_one(arriving: Arriving) -> None:
@@ -258,12 +259,24 @@ def _piece(arriving: Arriving, start: int) -> bytes:
                     return
         raise SourceUnavailableError(job.handle, f"{job.file.name} was cut short at {start + len(data):,} bytes")
 
-    _retrying(job, lambda: failures, attempt)
+    retrying(attempt, lambda: failures, job.cancelled)
     return bytes(data)
 
 
-def _retrying(job: Job, failures: Callable[[], int], attempt: Callable[[], None]) -> None:
-    """Makes attempts until one succeeds, with longer and longer breaks, or those that the service asks for."""
+def retrying(
+    attempt: Callable[[], T],
+    failures: Callable[[], int],
+    cancelled: threading.Event | None = None,
+    most: int = MOST_FAILURES,
+) -> T:
+    """Makes attempts until one succeeds, with longer and longer breaks, or those that the service asks for.
+
+    Args:
+        attempt: What may raise SourceUnavailableError.
+        failures: Returns how many attempts have failed since there was progress.
+        cancelled: Ends the breaks.
+        most: How many may fail.
+    """
     from tenacity import (
         RetryCallState,
         Retrying,
@@ -282,14 +295,14 @@ def _retrying(job: Job, failures: Callable[[], int], attempt: Callable[[], None]
 
     def is_enough(state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
-        return failures() >= MOST_FAILURES or (getattr(error, "retry_after", None) or 0) > LONGEST_WAIT
+        return failures() >= most or (getattr(error, "retry_after", None) or 0) > LONGEST_WAIT
 
     def sleep(seconds: float) -> None:
-        if job.cancelled.wait(seconds):
+        if (cancelled or threading.Event()).wait(seconds):
             raise Cancelled
 
     log = logging.getLogger("vertebra")
-    Retrying(
+    return Retrying(
         wait=wait,
         stop=is_enough,
         retry=retry_if_exception_type(SourceUnavailableError),
