@@ -1,0 +1,1 @@
+"""Presets in S3 and other object stores for Vertebra."""

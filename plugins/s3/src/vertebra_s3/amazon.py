@@ -1,0 +1,149 @@
+"""Where S3 is and as whom it is asked: the variables and files of Amazon's own tools.
+
+The client library reads some of the variables itself, and crashes at a blank endpoint or a stray newline. So whatever
+it is told is read and checked here.
+"""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from vertebra.errors import SettingsError
+from vertebra_s3.access import Access, Keys, switched_on, value
+
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+_KEY, _SECRET, _TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
+_CONTAINER = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
+_BY_AMAZON = ("sso_session", "sso_start_url", "role_arn", "credential_process")
+"""Ways to credentials that a profile may name, and that only Amazon's own tools go."""
+_SOUND = re.compile(r"[!-~]+")
+_REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_ADDRESS = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(?:/[\w./~%-]*)?", re.ASCII)
+
+Profile = Mapping[str, str]
+"""What the user's files say, with the profile's name as `name`."""
+
+
+def amazon() -> Access:
+    """Returns where S3 is, and as whom it is asked.
+
+    Raises:
+        SettingsError: a variable or a file is not what it should be.
+    """
+    profile = read_profile()
+    region = value("AWS_REGION") or value("AWS_DEFAULT_REGION") or profile.get("region") or "us-east-1"
+    if not _REGION.fullmatch(region):
+        raise SettingsError("AWS_REGION", f"{region!r} is no region; write one such as eu-central-1")
+    options = {"region": region}
+    place = _endpoint(profile)
+    if place is None:
+        place = f"https://s3.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
+        options["virtual_hosted_style_request"] = "false"
+    options |= {"endpoint": place, "aws_endpoint_url_s3": place}  # said twice, else a variable wins over the first
+    login, keys, signs = _login(profile)
+    options["skip_signature"] = "false" if signs else "true"
+    return Access("S3Store", place, login, tuple(options.items()), keys)
+
+
+def read_profile() -> Profile:
+    """Returns what the files of Amazon's tools say of the user's profile.
+
+    Raises:
+        SettingsError: a file cannot be read, or has no such profile.
+    """
+    chosen = value("AWS_PROFILE")
+    name = chosen or "default"
+    config = _sections(_file("AWS_CONFIG_FILE", "config"))
+    credentials = _sections(_file("AWS_SHARED_CREDENTIALS_FILE", "credentials"))
+    found = [config.get(f"profile {name}"), config.get(name) if name == "default" else None, credentials.get(name)]
+    if chosen and not any(section is not None for section in found):
+        raise SettingsError("AWS_PROFILE", f"there is no profile {chosen!r} in the files of aws configure")
+    merged = {"name": name}
+    for section in found:
+        merged.update({key: text.strip() for key, text in (section or {}).items() if text and text.strip()})
+    return merged
+
+
+# === Where ===
+
+
+def _endpoint(profile: Profile) -> str | None:
+    """Returns the address that was set, or None for Amazon's own."""
+    if switched_on("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"):
+        return None
+    found = [(name, text) for name in _ENDPOINTS if (text := value(name))]
+    if "endpoint_url" in profile:
+        found.append((f"endpoint_url of profile {profile['name']!r}", profile["endpoint_url"]))
+    for name, text in found[:1]:
+        with contextlib.suppress(ValueError):
+            parts = urlsplit(text)
+            if _ADDRESS.fullmatch(text) and parts.hostname and parts.port != 0:
+                return text.rstrip("/")
+        raise SettingsError(name, "expected an address such as https://s3.example.org, without credentials")
+    return None
+
+
+# === As whom ===
+
+
+def _login(profile: Profile) -> tuple[str, Keys | None, bool]:
+    """Returns where the credentials come from, in words, what they are, and whether requests are signed.
+
+    Requests that are signed without keys have those that the client library finds on the way that was set.
+    """
+    if switched_on("AWS_SKIP_SIGNATURE"):
+        return "AWS_SKIP_SIGNATURE is set, so no credentials were sent", None, False
+    if keys := _keys(_KEY, value(_KEY), _SECRET, value(_SECRET), value(_TOKEN)):
+        return f"the credentials are those of {_KEY}", keys, True
+    if value("AWS_WEB_IDENTITY_TOKEN_FILE") and value("AWS_ROLE_ARN"):
+        return "the credentials are those of AWS_WEB_IDENTITY_TOKEN_FILE", None, True
+    name = f"profile {profile['name']!r}"
+    key, secret, token = map(profile.get, ("aws_access_key_id", "aws_secret_access_key", "aws_session_token"))
+    if keys := _keys(f"aws_access_key_id of {name}", key, f"aws_secret_access_key of {name}", secret, token):
+        return f"the credentials are those of {name}", keys, True
+    if any(map(value, _CONTAINER)):
+        return "the credentials are those of the container", None, True
+    if (value("AWS_EC2_METADATA_DISABLED") or "").lower() == "false":
+        return "the credentials are those of the machine", None, True
+    if by := [field for field in _BY_AMAZON if field in profile]:
+        export = f"aws configure export-credentials --profile {profile['name']} --format env"
+        return f'no credentials were sent, as {name} has {by[0]}: run eval "$({export})"', None, False
+    return f"no credentials were found, neither {_KEY} nor a profile of aws configure", None, False
+
+
+def _keys(key_name: str, key: str | None, secret_name: str, secret: str | None, token: str | None) -> Keys | None:
+    if not key and not secret:
+        return None
+    for name, text in ((key_name, key), (secret_name, secret)):
+        if not text:
+            raise SettingsError(name, "it is missing, and its other half is there; set both, or none")
+    for name, text in ((key_name, key), (secret_name, secret), (f"the session token beside {key_name}", token)):
+        if text and not _SOUND.fullmatch(text):
+            raise SettingsError(name, "it holds a space or another character that no key has; copy it again")
+    return Keys(key or "", secret or "", token)
+
+
+# === Files ===
+
+
+def _file(variable: str, usual: str) -> Path:
+    return Path(os.path.expanduser(value(variable) or f"~/.aws/{usual}"))  # noqa: PTH111 (users without a home)
+
+
+def _sections(path: Path) -> dict[str, dict[str, str | None]]:
+    """Returns the sections of a file; of what is wrong with it no text is repeated, as it may be a secret."""
+    parser = configparser.RawConfigParser(strict=False, allow_no_value=True, default_section="\0")
+    try:
+        parser.read_string(path.read_text(encoding="utf-8-sig"))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return {}
+    except (configparser.Error, UnicodeDecodeError, OSError) as error:
+        kind = type(error).__name__
+        raise SettingsError(str(path), f"the file is not as aws configure writes it ({kind})") from None
+    return {name: dict(parser.items(name)) for name in parser.sections()}

@@ -1,0 +1,216 @@
+"""A bucket, and the few things that are done with it; the client library is used nowhere else."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+from vertebra import PresetFile, PresetHandle
+from vertebra.errors import ClientMissingError, IntegrityError, PresetConfigError, SettingsError, VertebraError
+from vertebra_s3.access import Access
+from vertebra_s3.refusals import is_about_ranges, is_no_bucket, refusal
+
+CONNECT_SECONDS, READ_SECONDS = 10, 30
+"""How long is waited for a connection, and for the next bytes."""
+_RETRIES = 3
+"""Of requests that write, and of a part each where they are large; reading is repeated by whoever asked for it."""
+_LARGEST_DOCUMENT = 8 * 2**20
+_CHUNK = 2**20
+_CHANGED = "Load it again; what vertebra push has put there does not change"
+_PART, _MOST_PARTS, _PARTS_AT_ONCE = 8 * 2**20, 9_000, 8
+
+Object = Mapping[str, Any]
+"""What a list tells of an object."""
+
+
+class Buckets:
+    """Makes clients for buckets, and keeps them: they hold connections."""
+
+    def __init__(self, access: Callable[[], Access]) -> None:
+        self._access = access
+        self._stores: dict[tuple[object, ...], Any] = {}
+        self._making = threading.Lock()
+
+    def open(self, handle: PresetHandle, name: str, writing: bool = False) -> Bucket:
+        """Returns the bucket of a name, as the user's settings are now.
+
+        Raises:
+            ClientMissingError: obstore is not installed.
+            SettingsError: a setting is not what it should be.
+        """
+        with importing(handle):
+            import obstore  # noqa: F401 (asked for each time, so that it is missed in time)
+        access = self._access()
+        return Bucket(handle, access, self._store(access, name, _RETRIES if writing else 0))
+
+    def _store(self, access: Access, bucket: str, retries: int) -> Any:
+        with self._making:
+            key = (os.getpid(), access, bucket, retries)  # in a child made by fork, a client would wait for ever
+            if key not in self._stores:
+                self._stores[key] = _connect(access, bucket, retries)
+            return self._stores[key]
+
+
+class Bucket:
+    """A bucket that is asked for a preset; what goes wrong is said in Vertebra's words."""
+
+    def __init__(self, handle: PresetHandle, access: Access, store: Any) -> None:
+        """
+        Args:
+            handle: The preset.
+            access: How the service is asked.
+            store: The client.
+        """
+        self._handle, self._access, self._store = handle, access, store
+
+    # === Reading ===
+
+    def document(self, key: str) -> bytes | None:
+        """Returns the content of a small object, or None if there is none.
+
+        Raises:
+            PresetConfigError: it is not small.
+        """
+        import obstore
+
+        with self._explained():
+            try:
+                found = obstore.get(self._store, key)
+            except FileNotFoundError as error:
+                if is_no_bucket(error):
+                    raise
+                return None
+            if found.meta["size"] > _LARGEST_DOCUMENT:
+                problem = f"its {key.rpartition('/')[2]} has {found.meta['size']:,} bytes, which is too much"
+                raise PresetConfigError(f"Preset {str(self._handle)!r}", problem, "Push the preset again")
+            return bytes(found.bytes())
+
+    def attributes(self, key: str) -> tuple[int, Mapping[str, str]] | None:
+        """Returns the size of an object and what is noted of it, or None if there is none that one may see."""
+        import obstore
+        from obstore.exceptions import PermissionDeniedError
+
+        with self._explained():
+            try:
+                found = obstore.get(self._store, key, options={"head": True})
+            except (FileNotFoundError, PermissionDeniedError):
+                return None
+            return found.meta["size"], found.attributes
+
+    def list(self, prefix: str) -> Iterator[Object]:
+        """Yields the objects below a prefix."""
+        import obstore
+
+        with self._explained():
+            for page in obstore.list(self._store, prefix.rstrip("/") or None):
+                yield from (found for found in page if found["path"].startswith(prefix))
+
+    def begin(self, key: str, file: PresetFile, tag: str | None, start: int, stop: int | None) -> Any:
+        """Begins to read a file of the preset, or a part of it; the client library's own answer is returned.
+
+        Args:
+            key: Of the object.
+            file: What it is.
+            tag: What its content is called, or None if that does not matter.
+            start: The first byte.
+            stop: The byte after the last one, or None for the end.
+
+        Raises:
+            IntegrityError: the content is another one.
+        """
+        import obstore
+        from obstore.exceptions import GenericError, PreconditionError
+
+        options: dict[str, Any] = {} if tag is None else {"if_match": tag}
+        part = {"range": {"offset": start} if stop is None else (start, stop)} if (start, stop) != (0, None) else {}
+        with self._explained():
+            try:
+                return obstore.get(self._store, key, options={**options, **part})
+            except PreconditionError:
+                problem = "it was replaced after the preset was looked up"
+                raise IntegrityError(self._handle, file.name, problem, _CHANGED) from None
+            except GenericError as error:
+                if not part or not is_about_ranges(error):
+                    raise
+                return obstore.get(self._store, key, options=options)  # the part is there: it is ranges that are not
+
+    def chunks(self, found: Any) -> Iterator[bytes]:
+        """Yields the bytes of an answer."""
+        with self._explained():
+            yield from found.stream(min_chunk_size=_CHUNK)
+
+    # === Writing ===
+
+    def put(self, key: str, content: bytes | Iterable[bytes], size: int, attributes: Mapping[str, str]) -> None:
+        """Writes an object, whole or not at all; if it is large, in several parts at once."""
+        import obstore
+
+        part = max(_PART, size // _MOST_PARTS)
+        with self._explained(writing=True):
+            obstore.put(
+                self._store,
+                key,
+                content,
+                attributes=dict(attributes),
+                chunk_size=part,
+                max_concurrency=_PARTS_AT_ONCE,
+            )
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Writes an object unless there is one; says whether it did."""
+        import obstore
+        from obstore.exceptions import AlreadyExistsError
+
+        with self._explained(writing=True):
+            try:
+                obstore.put(self._store, key, content, mode="create")
+            except AlreadyExistsError:
+                return False
+            return True
+
+    @contextlib.contextmanager
+    def _explained(self, writing: bool = False) -> Iterator[None]:
+        from obstore.exceptions import BaseError
+
+        try:
+            yield
+        except VertebraError:
+            raise
+        except (BaseError, OSError, ValueError) as error:
+            raise refusal(self._handle, self._access, error, writing) from None
+
+
+@contextlib.contextmanager
+def importing(handle: PresetHandle) -> Iterator[None]:
+    """Says what to install if the client library is not there."""
+    try:
+        yield
+    except ImportError as error:
+        raise ClientMissingError(f"{handle.scheme}://", "obstore") from error
+
+
+def _connect(access: Access, bucket: str, retries: int) -> Any:
+    import obstore.store
+
+    options: dict[str, Any] = dict(access.options)
+    keys = access.keys
+    if keys is not None:  # in this way, a session token of the environment does not get to keys of a profile
+        secrets = {"access_key_id": keys.key, "secret_access_key": keys.secret, "token": keys.token}
+        options["credential_provider"] = lambda: {**secrets, "expires_at": None}
+    client = {
+        "allow_http": access.place.startswith("http://"),
+        "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
+        "read_timeout": timedelta(seconds=READ_SECONDS),
+        "timeout": "100years",  # for the whole of an answer, which may be large
+    }
+    retry = {"max_retries": retries, "retry_timeout": timedelta(seconds=60)}
+    make = getattr(obstore.store, access.client)
+    try:
+        return make(bucket, client_options=client, retry_config=retry, **options)
+    except (obstore.exceptions.BaseError, ValueError, TypeError) as error:
+        problem = f"the client library does not take the settings ({type(error).__name__})"
+        raise SettingsError(access.place, problem) from None

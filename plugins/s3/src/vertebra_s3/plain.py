@@ -1,0 +1,49 @@
+"""Presets that others have put into a bucket, file by file: they are pinned by what the store lists of the files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+from vertebra import PresetHandle
+from vertebra.errors import PresetError, PresetNotFoundError, close_names
+from vertebra_s3 import layout
+from vertebra_s3.bucket import Bucket, Object
+
+MOST_OBJECTS = 10_000
+"""Below a prefix that is taken for a preset: it may be somebody's whole bucket."""
+
+
+def objects(handle: PresetHandle, bucket: Bucket, place: layout.Place) -> dict[str, Object]:
+    """Returns what the store lists below a prefix, by name.
+
+    Raises:
+        PresetError: it is too much for a preset.
+    """
+    found: dict[str, Object] = {}
+    for listed in bucket.list(place.prefix):
+        found[listed["path"].removeprefix(place.prefix)] = listed
+        if len(found) > MOST_OBJECTS:
+            problem = f"more than {MOST_OBJECTS:,} objects are there, which is no preset"
+            raise PresetError(f"Preset {str(handle)!r}: {problem}. Name the prefix that holds its files.")
+    folders = {name.rpartition("/")[0] for name in found}  # some tools mark folders with objects of their name
+    return {name: found[name] for name in sorted(found) if name and name not in folders}
+
+
+def revision_of(files: Mapping[str, Object]) -> str:
+    """Returns the revision that files make, as the store lists them."""
+    facts = [[name, files[name]["size"], files[name]["e_tag"]] for name in sorted(files)]
+    return f"list-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]}"
+
+
+def nothing(handle: PresetHandle, names: list[str]) -> PresetNotFoundError:
+    """Returns the error for a prefix at which what was asked for is not, from the names below it."""
+    known = layout.revisions(names)
+    if handle.revision is not None:
+        problem = f"it has no revision {handle.revision!r}"
+        return PresetNotFoundError(handle, problem, close_names(handle.revision, known) or known[:3])
+    if known:
+        problem = f"it has named revisions only, such as {PresetHandle(handle.scheme, handle.path, known[0])}"
+        return PresetNotFoundError(handle, problem)
+    return PresetNotFoundError(handle, f"at this prefix is neither a {layout.MANIFEST} nor a config.json")

@@ -1,0 +1,81 @@
+"""What the client library's errors mean, in words that say what to do.
+
+Apart from its status and S3's code of the error, nothing of an answer is repeated: S3 quotes keys and signatures.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from vertebra import PresetHandle, http_error
+from vertebra.errors import PresetAccessError, PresetError, PresetNotFoundError, SourceUnavailableError
+from vertebra_s3.access import Access
+from vertebra_s3.layout import place_of
+
+_STATUS = re.compile(r"status code: (\d{3})")
+_CODE = re.compile(r"<Code>(\w{1,60})</Code>")
+_LOGIN = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId", "SignatureDoesNotMatch")
+_REGION = ("AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException")
+_NO_LOCATION = "Received redirect without LOCATION"
+_NOT_A_PART = "non-partial response"
+_BROKEN = {
+    "kind: Connect": "it cannot be connected to",
+    "kind: Timeout": "it stopped answering",
+    "kind: Interrupted": "the connection broke",
+}
+_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy")
+
+
+def refusal(handle: PresetHandle, access: Access, error: Exception, writing: bool = False) -> PresetError:
+    """Returns the error that one of the client library means."""
+    said, status, code = _parts(error)
+    if is_no_bucket(error) or (writing and status == 404):
+        return PresetNotFoundError(handle, f"{access.place} has no bucket {place_of(handle).bucket!r}")
+    if isinstance(error, FileNotFoundError) or status == 404:
+        return PresetNotFoundError(handle, "an object that it consists of is missing")
+    if isinstance(error, ValueError):
+        return PresetNotFoundError(handle, "no object can have its name")
+    if type(error).__name__ == "InvalidPathError":
+        problem = "below it is an object whose key is no path, as with '//' or '..'"
+        return PresetError(f"Preset {str(handle)!r}: {problem}. Rename it, or move the preset to a prefix of its own.")
+    if code in _REGION or _NO_LOCATION in said:
+        problem = f"its bucket is not in the region {dict(access.options).get('region')}"
+        return PresetError(f"Preset {str(handle)!r}: {problem}. Set AWS_REGION to where it is.")
+    if code in _LOGIN or status in (401, 403):
+        return _no_access(handle, access, f"HTTP {status}{f', {code}' if code else ''}", writing)
+    if status is not None:
+        return http_error(handle, status, {}, code)
+    return SourceUnavailableError(handle, f"no whole answer from {access.place}: {_broken(str(error))}")
+
+
+def is_no_bucket(error: Exception) -> bool:
+    """Says whether the bucket is what is missing."""
+    return _parts(error)[2] == "NoSuchBucket"
+
+
+def is_about_ranges(error: Exception) -> bool:
+    """Says whether a server does not give parts of objects."""
+    said, status, _ = _parts(error)
+    return status == 416 or _NOT_A_PART in said
+
+
+def _parts(error: Exception) -> tuple[str, int | None, str]:
+    """Returns what an error says, without the library's own structures, the HTTP status, and S3's code."""
+    said = str(error).partition("\n\nDebug source")[0]
+    status, code = _STATUS.search(said), _CODE.search(said)
+    return said, int(status[1]) if status else None, code[1] if code else ""
+
+
+def _no_access(handle: PresetHandle, access: Access, detail: str, writing: bool) -> PresetAccessError:
+    what = "write there" if writing else "read it, or it is missing and you may not list the bucket"
+    problem = f"{access.place} does not let you {what} ({detail}; {access.login})"
+    return PresetAccessError(handle, problem, "Use credentials that may, or ask the owner of the bucket")
+
+
+def _broken(full: str) -> str:
+    found = [words for kind, words in _BROKEN.items() if kind in full]
+    proxy = [name for name in _PROXIES if os.environ.get(name, "").strip()]
+    if not found:
+        return "it does not answer as an object store does"
+    return found[0] + (f" ({proxy[0]} names a proxy, which may be in the way)" if proxy else "")

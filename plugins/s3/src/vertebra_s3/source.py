@@ -1,0 +1,118 @@
+"""The sources of `s3://bucket/prefix[@revision]`, and of the same for `gs` and `az`: presets in object stores."""
+
+from __future__ import annotations
+
+import threading
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from vertebra import Content, PresetFile, PresetHandle, RemoteSource, Snapshot
+from vertebra.errors import IntegrityError, PresetNotFoundError
+from vertebra_s3 import layout, plain, uploading
+from vertebra_s3.access import Access, azure, google
+from vertebra_s3.amazon import amazon
+from vertebra_s3.bucket import Bucket, Buckets
+
+_AS_IT_IS = ("", "identity", "aws-chunked")
+
+
+class _ObjectSource(RemoteSource):
+    """Reads presets that Vertebra has pushed, and files that others have put below a prefix."""
+
+    def __init__(self) -> None:
+        self._buckets = Buckets(self.access)
+        self._tags: dict[PresetHandle, Mapping[str, str | None]] = {}
+        """What the store calls the contents of files that others have put there."""
+        self._listing = threading.Lock()
+
+    @abstractmethod
+    def access(self) -> Access:
+        """Returns where the service is, and as whom it is asked."""
+
+    def is_pinned(self, handle: PresetHandle) -> bool:
+        return layout.is_content(handle.revision) or layout.is_listing(handle.revision)
+
+    def look_up(self, handle: PresetHandle) -> Snapshot:
+        place = layout.place_of(handle)
+        bucket = self._buckets.open(handle, place.bucket)
+        if layout.is_listing(handle.revision):
+            return self._look_at_files(handle, bucket, place)
+        if layout.is_content(handle.revision):
+            found = bucket.document(place.key(str(handle.revision), layout.MANIFEST))
+            if found is not None:
+                return Snapshot(handle, layout.read_manifest(handle, found))
+            raise plain.nothing(handle, list(plain.objects(handle, bucket, place)))
+        found = bucket.document(place.key(layout.pointer_name(handle)))
+        if found is not None:
+            revision, files = layout.read_pointer(handle, found)
+            return Snapshot(replace(handle, revision=revision), files)
+        if handle.revision is not None:
+            raise plain.nothing(handle, list(plain.objects(handle, bucket, place)))
+        return self._look_at_files(handle, bucket, place)
+
+    def read(self, handle: PresetHandle, file: PresetFile, start: int = 0, stop: int | None = None) -> Content:
+        place = layout.place_of(handle)
+        bucket = self._buckets.open(handle, place.bucket)
+        if layout.is_listing(handle.revision):
+            key, tag = place.key(file.name), self._tags_of(handle).get(file.name)
+        else:
+            key, tag = place.key(str(handle.revision), file.name), None
+        found = bucket.begin(key, file, tag, start, stop)
+        encoding = found.attributes.get("Content-Encoding", "")
+        if encoding not in _AS_IT_IS:
+            raise IntegrityError(handle, file.name, f"it is stored as {encoding}", "Store it as it is")
+        noted = found.attributes.get("sha256", "")
+        digest = f"sha256:{noted}" if layout.is_sha256(noted) else None
+        return Content(bucket.chunks(found), found.range[0], found.meta["size"], found.meta["e_tag"], digest)
+
+    def upload(self, handle: PresetHandle, files: Mapping[str, Path], replace: bool, message: str) -> PresetHandle:
+        place = layout.place_of(handle)
+        bucket = self._buckets.open(handle, place.bucket, writing=True)
+        return uploading.upload(bucket, handle, place, files, replace)
+
+    def _look_at_files(self, handle: PresetHandle, bucket: Bucket, place: layout.Place) -> Snapshot:
+        objects = plain.objects(handle, bucket, place)
+        files = {name: found for name, found in objects.items() if not layout.is_of_pushed(name)}
+        if "config.json" not in files:
+            raise plain.nothing(handle, list(objects))
+        pinned = replace(handle, revision=plain.revision_of(files))
+        if handle.revision not in (None, pinned.revision):
+            problem = "the files there have changed since it was looked up, and what they were is not kept there"
+            raise PresetNotFoundError(handle, problem)
+        self._tags[pinned] = {name: found["e_tag"] for name, found in files.items()}
+        return Snapshot(pinned, [PresetFile(name, found["size"]) for name, found in files.items()])
+
+    def _tags_of(self, handle: PresetHandle) -> Mapping[str, str | None]:
+        with self._listing:
+            if handle not in self._tags:
+                self.look_up(handle)
+            return self._tags[handle]
+
+
+class S3Source(_ObjectSource):
+    """Presets in S3, at Amazon or at the endpoint that was set."""
+
+    scheme = "s3"
+
+    def access(self) -> Access:
+        return amazon()
+
+
+class GoogleSource(_ObjectSource):
+    """Presets in Google Cloud Storage."""
+
+    scheme = "gs"
+
+    def access(self) -> Access:
+        return google()
+
+
+class AzureSource(_ObjectSource):
+    """Presets in Azure Blob Storage."""
+
+    scheme = "az"
+
+    def access(self) -> Access:
+        return azure()

@@ -1,0 +1,108 @@
+"""A real gateway on the loopback interface, and the real client, for the tests of the plugin."""
+
+import itertools
+import os
+
+import pytest
+
+from servers import radosgw
+from servers.proxy import FaultProxy
+from vertebra import PresetHandle
+from vertebra._cache import presets, transfer
+from vertebra._settings import settings
+
+OF_SERVICES = ("AWS_", "AZURE_", "GOOGLE_")
+_counter = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def gateway():
+    """One gateway for all tests, with the bucket `models`."""
+    if reason := radosgw.missing():
+        pytest.skip(reason)
+    with radosgw.RadosGateway() as gateway:
+        gateway.create_bucket("models")
+        yield gateway
+
+
+@pytest.fixture
+def nobody(tmp_path, monkeypatch):
+    """The settings of a user without any; returns a home to put files in."""
+    for name in [name for name in os.environ if name.startswith(OF_SERVICES) or name.upper().endswith("_PROXY")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home" / ".aws").mkdir(parents=True)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def proxy(gateway, nobody, monkeypatch):
+    """The user's endpoint: the gateway behind a proxy, which counts requests and has faults."""
+    pytest.importorskip("obstore")
+    with FaultProxy(gateway) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", gateway.access_key)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", gateway.secret_key)
+        yield proxy
+
+
+@pytest.fixture
+def put(gateway):
+    """Puts files below the prefix of a handle, as other tools do."""
+
+    def put(handle, files):
+        for name, content in files.items():
+            gateway.request("PUT", f"/{handle.path}/{name}", content)
+
+    return put
+
+
+@pytest.fixture
+def place(proxy):
+    """A handle of a place of the test's own, where nothing is."""
+    return PresetHandle("s3", f"models/team/{os.getpid()}-{next(_counter)}")
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A cache of the test's own; small pieces, and no breaks between attempts."""
+    monkeypatch.setattr(transfer, "PIECE", 10_000)
+    monkeypatch.setattr(transfer, "FIRST_WAIT", 0.0)
+    monkeypatch.setattr(presets, "_listed", {})
+    monkeypatch.setenv("VERTEBRA_CACHE", str(tmp_path / "cache"))
+    settings.cache_clear()
+    yield tmp_path / "cache"
+    settings.cache_clear()
+
+
+@pytest.fixture
+def source(cache):
+    from vertebra_s3.source import S3Source
+
+    return S3Source()
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes files into a new folder; returns their paths by name."""
+
+    def write(files):
+        folder = tmp_path / f"files-{next(_counter)}"
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        return {name: folder / name for name in files}
+
+    return write
+
+
+@pytest.fixture
+def read(source):
+    """Fetches all files of what a handle means now; returns their contents by name."""
+
+    def read(handle):
+        pinned = source.resolve(handle)
+        files = source.files(pinned)
+        return {file.name: path.read_bytes() for file, path in zip(files, source.fetch_all(pinned, files), strict=True)}
+
+    return read

@@ -1,0 +1,87 @@
+"""What holds for every source, for this one: the real client, and a real gateway behind a proxy that has faults."""
+
+from dataclasses import replace
+
+import pytest
+
+from servers import faults
+from vertebra.errors import IntegrityError
+from vertebra.testing import RemoteSourceSuite
+from vertebra.testing.sources import FILES, OTHER_FILES, contents, written
+from vertebra_s3.source import S3Source
+
+
+class GatewayFaults:
+    def __init__(self, proxy):
+        self.proxy = proxy
+
+    def cut(self, name, times):
+        self.proxy.faults = [faults.cut(0.5, files=f"*{name}", times=times)]
+
+    def flip(self, name):
+        self.proxy.faults = [faults.flip_bit(30_000, files=f"*{name}")]
+
+    def heal(self):
+        self.proxy.faults = []
+
+
+class TestPushed(RemoteSourceSuite):
+    """Presets that Vertebra has pushed."""
+
+    client = "obstore"
+
+    @pytest.fixture
+    def source(self, proxy):
+        return S3Source()
+
+    @pytest.fixture
+    def publish(self, source, place, tmp_path):
+        def publish(files):
+            source.upload(place, written(tmp_path / "published", files), True, "message")
+            return place
+
+        return publish
+
+    @pytest.fixture
+    def missing_handle(self, place):
+        return replace(place, path=f"{place.path}-missing")
+
+    @pytest.fixture
+    def secret(self, gateway, proxy):
+        return gateway.secret_key
+
+    @pytest.fixture
+    def requests(self, proxy):
+        return lambda: len(proxy.requests)
+
+    @pytest.fixture
+    def faults(self, proxy):
+        return GatewayFaults(proxy)
+
+    @pytest.fixture(params=[None, "v1.0"])
+    def new_handle(self, request, place):
+        return replace(place, revision=request.param)
+
+
+class TestPlain(TestPushed):
+    """Files that others have put below a prefix."""
+
+    @pytest.fixture
+    def publish(self, put, place):
+        def publish(files):
+            put(place, files)
+            return place
+
+        return publish
+
+    def test_all_files_are_of_one_revision(self, source, publish):
+        """The store does not keep what was there: whoever is not through yet is told."""
+        pinned = source.resolve(publish(FILES))
+        source.fetch(pinned, "config.json")
+        later = source.resolve(publish(OTHER_FILES))
+        with pytest.raises(IntegrityError, match="was replaced after the preset was looked up"):
+            source.fetch_all(pinned, source.files(pinned))
+        assert contents(source, later) == OTHER_FILES
+
+    test_a_wrong_bit_is_never_accepted = None
+    """Nobody has noted what these files hash to."""
