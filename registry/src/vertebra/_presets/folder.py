@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from vertebra._catalog import SOURCES, Entry, catalog, presets
 from vertebra._documents import read_json
 from vertebra._lockfile import LockedPreset, fetch_locked, locked_preset
 from vertebra._plugins import registry
+from vertebra._presets.names import problem_with
 from vertebra._settings import settings
 from vertebra.errors import (
     HandleError,
@@ -27,7 +27,6 @@ from vertebra.interfaces import PresetSource
 from vertebra.specs import PresetFile, PresetSpec
 
 CONFIG = "config.json"
-_UNSAFE = re.compile(r"[\\\x00-\x1f\x7f]|^[A-Za-z]:")
 
 
 class PresetFolder:
@@ -84,11 +83,9 @@ class PresetFolder:
 
 def _check_names(handle: PresetHandle, files: list[PresetFile]) -> None:
     """Files are copied under the names that a source gives them: none may lead out of a folder."""
-    for file in files:
-        parts = file.name.split("/")
-        if _UNSAFE.search(file.name) or any(part in ("", ".", "..") for part in parts):
-            problem = f"it lists a file named {file.name!r}, which may lead out of its folder"
-            raise PresetConfigError(f"Preset {str(handle)!r}", problem, "Rename the file, or do not use this preset")
+    problem = problem_with([file.name for file in files])
+    if problem:
+        raise PresetConfigError(f"Preset {str(handle)!r}", problem, "Rename the file, or do not use this preset")
 
 
 def open_folder(preset: str | Path, locked: bool | None = None) -> PresetFolder:
