@@ -44,6 +44,7 @@ __all__ = [
     "lora",
     "low_rank",
     "models",
+    "redirects",
     "upload_preset",
     "use",
 ]
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
     from vertebra import lora as lora
     from vertebra import low_rank as low_rank
     from vertebra import models as models
+    from vertebra import redirects as redirects
     from vertebra._entry import add_plugin as add_plugin
     from vertebra._entry import compile as compile
     from vertebra._entry import load_model as load_model

@@ -272,6 +272,15 @@ class PresetAccessError(PresetError, PermissionError):
         return str(self.args[0])
 
 
+class RedirectRefusedError(PresetAccessError):
+    """A service, or what stands between it and the user, sends them where nobody should be sent."""
+
+    def __init__(self, handle: object, target: str, problem: str, setting: str) -> None:
+        self.target = target
+        remedy = f"A proxy or login page may be in the way; for a service inside your own network, set {setting}"
+        super().__init__(handle, f"its download was redirected to {target}, {problem}", remedy)
+
+
 class SourceUnavailableError(PresetError, ConnectionError):
     """A source cannot be reached now, or stopped answering: it may pass, so it is tried again a few times."""
 

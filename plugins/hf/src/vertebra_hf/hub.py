@@ -8,15 +8,13 @@ import json
 import logging
 import math
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from vertebra import PresetHandle
+from vertebra import PresetHandle, redirects
 from vertebra.errors import ClientMissingError, SettingsError, SourceUnavailableError
-from vertebra_hf.redirects import Hops, by_proxy, origin, same_origin
 from vertebra_hf.refusals import Login
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 30.0
@@ -24,7 +22,6 @@ CONNECT_SECONDS, READ_SECONDS = 10.0, 30.0
 _PUBLIC = "https://huggingface.co"
 _REDIRECTS = (301, 302, 303, 307, 308)
 _LONGEST_LISTING, _SHORT = 64 * 2**20, 2**16
-_QUERY = re.compile(r"(https?://[^\s?\"'>]*)\?[^\s\"'>]*")
 
 
 def endpoint() -> str:
@@ -73,15 +70,13 @@ class Answer(Iterator[bytes]):
             for chunk in self:
                 body += chunk
                 if len(body) > _LONGEST_LISTING:
-                    raise SourceUnavailableError(self._handle, f"{origin(self.url)} sends a list without end")
+                    raise SourceUnavailableError(self._handle, f"{redirects.origin(self.url)} sends a list without end")
         with contextlib.suppress(ValueError, RecursionError):
             if isinstance(data := json.loads(body), dict):
                 return data
         kind = self.headers.get("content-type", "").partition(";")[0] or "something"
-        problem = (
-            f"{origin(self.url)} sent {kind[:40]!r} where a hub sends JSON; a proxy or login page may be in the way"
-        )
-        raise SourceUnavailableError(self._handle, problem)
+        problem = f"sent {kind[:40]!r} where a hub sends JSON; a proxy or login page may be in the way"
+        raise SourceUnavailableError(self._handle, f"{redirects.origin(self.url)} {problem}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +110,10 @@ class Hub:
             from huggingface_hub.utils import build_hf_headers
         own = build_hf_headers(library_name="vertebra")
         saved = own.pop("authorization", None)
-        token = saved if same_origin(url, place) else None
+        token = saved if redirects.same_origin(url, place) else None
         spent = hash(token) in self._refused
         answer = self._send(errand, url, own, None if spent else token)
-        if answer.status == 401 and token is not None and not spent and same_origin(answer.url, place):
+        if answer.status == 401 and token is not None and not spent and redirects.same_origin(answer.url, place):
             answer.close()
             spent = True
             answer = self._send(errand, url, own, None)
@@ -127,10 +122,10 @@ class Hub:
         return answer
 
     def _send(self, errand: _Errand, url: str, own: Mapping[str, str], token: str | None) -> Answer:
-        hops = Hops(errand.handle, errand.endpoint, url)
+        hops = redirects.Hops(errand.handle, errand.endpoint, url, "HF_ENDPOINT")
         while True:
             headers = {**own, **errand.headers}
-            if token is not None and same_origin(url, errand.endpoint):
+            if token is not None and redirects.same_origin(url, errand.endpoint):
                 headers["authorization"] = token
             response = _get(errand.handle, url, headers)
             try:
@@ -207,21 +202,16 @@ def _unavailable(handle: PresetHandle, url: str, error: Exception) -> SourceUnav
 
     if isinstance(error, OfflineModeIsEnabled):  # no use in trying again
         return SourceUnavailableError(handle, "HF_HUB_OFFLINE is set, and forbids it", math.inf)
-    way = " through the proxy that HTTPS_PROXY or another variable names" if by_proxy(url) else ""
-    detail = without_queries(f"{type(error).__name__}: {error}")
-    return SourceUnavailableError(handle, f"no whole answer from {origin(url)}{way} ({detail})")
-
-
-def without_queries(text: str) -> str:
-    """Returns a text in which addresses have no queries: those of signed ones are as good as a password."""
-    return _QUERY.sub(r"\1", text)
+    way = " through the proxy that HTTPS_PROXY or another variable names" if redirects.by_proxy(url) else ""
+    detail = redirects.without_queries(f"{type(error).__name__}: {error}")
+    return SourceUnavailableError(handle, f"no whole answer from {redirects.origin(url)}{way} ({detail})")
 
 
 class _WithoutQueries(logging.Filter):
     """Takes the queries out of addresses that the HTTP library logs."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = without_queries(record.getMessage()), ()
+        record.msg, record.args = redirects.without_queries(record.getMessage()), ()
         return True
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vertebra import Content, PresetFile, PresetHandle, RemoteSource, Snapshot, http_content
+from vertebra import Content, PresetFile, PresetHandle, RemoteSource, Snapshot, http_content, redirects
 from vertebra.errors import (
     HandleError,
     IntegrityError,
@@ -19,7 +19,6 @@ from vertebra.errors import (
 )
 from vertebra_hf import uploading
 from vertebra_hf.hub import Answer, Hub, api_url, endpoint, file_url, importing
-from vertebra_hf.redirects import origin, same_origin
 from vertebra_hf.refusals import refusal
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -140,7 +139,9 @@ def _listed_file(facts: Mapping[str, Any]) -> PresetFile:
 
 def _read_error(handle: PresetHandle, repo: str, answer: Answer) -> Exception:
     hub = endpoint()
-    if not same_origin(answer.url, hub) and answer.status in _NO_LONGER:
-        problem = f"{origin(answer.url)} answered HTTP {answer.status} to an address that the hub has just given"
+    if not redirects.same_origin(answer.url, hub) and answer.status in _NO_LONGER:
+        problem = (
+            f"{redirects.origin(answer.url)} answered HTTP {answer.status} to an address that the hub has just given"
+        )
         return SourceUnavailableError(handle, problem)
     return refusal(handle, repo, hub, answer.status, answer.headers, answer.login)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vertebra import PresetHandle, RemoteSource, Snapshot
+from vertebra import PresetHandle, RemoteSource, Snapshot, redirects
 from vertebra.errors import PresetError, PresetExistsError, PresetNotFoundError, SourceUnavailableError
-from vertebra_hf.hub import endpoint, importing, without_queries
+from vertebra_hf.hub import endpoint, importing
 from vertebra_hf.refusals import write_refusal
 
 _WEIGHTS = re.compile(
@@ -86,5 +86,5 @@ def _explained(handle: PresetHandle, repo: str) -> Iterator[None]:
     except HFValidationError as error:
         raise PresetError(f"Preset {str(handle)!r}: {error}") from None
     except (HTTPError, OSError) as error:
-        detail = without_queries(f"{type(error).__name__}: {error}")
+        detail = redirects.without_queries(f"{type(error).__name__}: {error}")
         raise SourceUnavailableError(handle, f"nothing was published ({detail})") from None

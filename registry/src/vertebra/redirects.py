@@ -1,4 +1,8 @@
-"""Where a hub's answers may lead: what is no web address, unencrypted, or inside the user's own network is refused."""
+"""Where the answers of a service may lead: what is no web address, unencrypted, or inside the user's own network, not.
+
+A source that asks for files over HTTP follows redirects itself, each by `Hops.next`; whatever else a client would do
+with them, such as sending the user's token along, is then its own decision.
+"""
 
 from __future__ import annotations
 
@@ -8,28 +12,28 @@ import socket
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from vertebra import PresetHandle
-from vertebra.errors import PresetAccessError
+from vertebra.errors import RedirectRefusedError
+from vertebra.handles import PresetHandle
 
 MOST_HOPS = 10
 _ODD = re.compile(r"[^!-~]|\\")
+_WEB, _ENCRYPTED = re.compile(r"https?:", re.IGNORECASE), re.compile(r"https:", re.IGNORECASE)
+_QUERY = re.compile(r"(https?://[^\s?\"'>]*|\"[A-Z]+ /[^\s?\"'>]*)\?[^\s\"'>]*")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-class RedirectRefusedError(PresetAccessError):
-    """A hub, or what stands between it and the user, sends them where nobody should be sent."""
-
-    def __init__(self, handle: PresetHandle, target: str, problem: str) -> None:
-        self.target = target
-        remedy = "A proxy or login page may be in the way; for a hub inside your own network, set HF_ENDPOINT"
-        super().__init__(handle, f"its download was redirected to {target}, {problem}", remedy)
-
-
 class Hops:
-    """The way that one request takes."""
+    """The way that one request takes.
 
-    def __init__(self, handle: PresetHandle, endpoint: str, start: str) -> None:
-        self.handle, self.endpoint = handle, endpoint
+    Args:
+        handle: The preset.
+        endpoint: Address of the service. What is not public may be led to only if the service itself is not.
+        start: Address of the request.
+        setting: What the user sets to name another endpoint.
+    """
+
+    def __init__(self, handle: PresetHandle, endpoint: str, start: str, setting: str) -> None:
+        self.handle, self.endpoint, self.setting = handle, endpoint, setting
         self._been = {start}
 
     def next(self, here: str, location: str) -> str:
@@ -40,14 +44,18 @@ class Hops:
         """
         try:
             target = urljoin(here, location)
-            self._check(here, target, urlsplit(target).scheme, urlsplit(target).hostname)
+            self._check(here, target, urlsplit(target).hostname)
         except ValueError:  # a port that is none, brackets that do not close
-            raise RedirectRefusedError(self.handle, "what is no address", "and cannot be followed") from None
+            raise self._refused("what is no address", "and cannot be followed") from None
         self._been.add(target)
         return target
 
     def check_peer(self, url: str, peer: object) -> None:
         """Compares who answered with what was allowed: a name may have meant something else when it was looked up.
+
+        Args:
+            url: What was asked for.
+            peer: Host and port of who answered, or None if that is not known.
 
         Raises:
             RedirectRefusedError: the answer comes from inside the user's network.
@@ -55,17 +63,17 @@ class Hops:
         if isinstance(peer, tuple) and peer and not same_origin(url, self.endpoint) and not by_proxy(url):
             self._check_addresses(url, [_address(str(peer[0]))])
 
-    def _check(self, here: str, target: str, scheme: str, host: str | None) -> None:
+    def _check(self, here: str, target: str, host: str | None) -> None:
         if _ODD.search(target):  # what one library reads in another way than the next
             raise ValueError(target)
-        if scheme not in ("http", "https") or not host:
-            raise RedirectRefusedError(self.handle, f"{scheme}:", "and only http and https are followed")
-        if urlsplit(here).scheme == "https" and scheme != "https":
-            raise RedirectRefusedError(self.handle, origin(target), "which is not encrypted")
+        if not _WEB.match(target) or not host:
+            raise self._refused(f"{target.partition(':')[0]}:", "and only http and https are followed")
+        if _ENCRYPTED.match(here) and not _ENCRYPTED.match(target):
+            raise self._refused(origin(target), "which is not encrypted")
         if target in self._been:
-            raise RedirectRefusedError(self.handle, origin(target), "in a circle")
+            raise self._refused(origin(target), "in a circle")
         if len(self._been) > MOST_HOPS:
-            raise RedirectRefusedError(self.handle, origin(target), f"the last of more than {MOST_HOPS} redirects")
+            raise self._refused(origin(target), f"the last of more than {MOST_HOPS} redirects")
         if not same_origin(target, self.endpoint):
             self._check_addresses(target, addresses(host, local_names=not by_proxy(target)))
 
@@ -73,10 +81,12 @@ class Hops:
         inside = [address for address in found if not address.is_global]
         if not inside:
             return
-        problem = f"an address inside this network ({inside[0]})"
         own = addresses(urlsplit(self.endpoint).hostname or "")
         if any(address.is_link_local for address in inside) or not any(not address.is_global for address in own):
-            raise RedirectRefusedError(self.handle, origin(target), problem)
+            raise self._refused(origin(target), f"an address inside this network ({inside[0]})")
+
+    def _refused(self, target: str, problem: str) -> RedirectRefusedError:
+        return RedirectRefusedError(self.handle, target, problem, self.setting)
 
 
 def origin(url: str) -> str:
@@ -97,6 +107,11 @@ def by_proxy(url: str) -> bool:
     return bool(proxies.get(parts.scheme) or proxies.get("all")) and not proxy_bypass(parts.hostname or "")
 
 
+def without_queries(text: str) -> str:
+    """Returns a text in which addresses have no queries: those of signed ones are as good as a password."""
+    return _QUERY.sub(r"\1", text)
+
+
 def addresses(host: str, local_names: bool = True) -> list[Address]:
     """Returns the addresses of a host; none if it has none, which whoever connects will report."""
     flags = 0 if local_names else socket.AI_NUMERICHOST
@@ -112,6 +127,6 @@ def _address(text: str) -> Address:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _place(url: str) -> tuple[str, str | None, int | None]:
+def _place(url: str) -> tuple[str, str | None, int]:
     parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, parts.hostname, parts.port or (443 if _ENCRYPTED.match(url) else 80)
