@@ -1,0 +1,1 @@
+"""Presets on Kaggle for Vertebra."""

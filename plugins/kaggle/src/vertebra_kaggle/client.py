@@ -1,0 +1,117 @@
+"""Kaggle's own client: where it finds the service and the user's credentials, and what its errors mean."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any
+
+from vertebra.errors import ClientMissingError, SettingsError
+
+WAITS = 10.0, 30.0
+"""Seconds to wait for a connection, and for the next bytes."""
+ENDPOINT_SETTING = "KAGGLE_API_ENVIRONMENT"
+
+
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """Says what to install if the client library is not there."""
+    try:
+        yield
+    except ImportError as error:
+        raise ClientMissingError("kaggle://", "kagglehub") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A token, or a name and its key."""
+
+    user: str | None = field(repr=False)
+    key: str | None = field(repr=False)
+    token: str | None = field(repr=False)
+
+    def trace(self) -> str:
+        """Returns what tells these from others, and nothing about them."""
+        return hashlib.sha256(repr((self.user, self.key, self.token)).encode()).hexdigest()
+
+
+def credentials() -> Credentials | None:
+    """Returns the user's credentials, from where kagglehub takes them, or None.
+
+    Raises:
+        SettingsError: a file with credentials is unsound.
+    """
+    with importing():
+        from kagglehub.config import get_kaggle_credentials
+    try:
+        found = get_kaggle_credentials()
+    except (ValueError, OSError):
+        raise SettingsError("kaggle.json", "it holds no username and key, or cannot be read") from None
+    return Credentials(found.username, found.key, found.api_key) if found else None
+
+
+def endpoint() -> str:
+    """Returns the address of Kaggle's API.
+
+    Raises:
+        SettingsError: there is none of the name that the user has set.
+    """
+    with importing():
+        from kagglesdk.kaggle_env import get_endpoint
+    return str(get_endpoint(_environment()))
+
+
+def page(name: str) -> str:
+    """Returns the address of a model's page."""
+    with importing():
+        from kagglesdk.kaggle_env import get_web_endpoint
+    return f"{get_web_endpoint(_environment())}/models/{name}"
+
+
+@contextlib.contextmanager
+def models(known: Credentials | None) -> Iterator[Any]:
+    """Yields the client for models, which sends these credentials or none, and follows no redirects."""
+    with importing():
+        from kagglesdk import KaggleClient
+
+        from vertebra_kaggle.connections import ApiAdapter, mount
+    given = {} if known is None else {"username": known.user, "password": known.key, "api_token": known.token}
+    agent = f"vertebra/{metadata.version('vertebra')}"
+    with KaggleClient(env=_environment(), user_agent=agent, **given) as client:
+        # The client has no setting for timeouts and redirects, and looks for credentials whether it should or not.
+        mount(client.http_client()._session, ApiAdapter(WAITS, anonymous=known is None))
+        yield client.models.model_api_client
+
+
+def client_errors() -> tuple[type[Exception], ...]:
+    """Returns what a request may raise: the HTTP libraries', the system's, and for proxies with unsound addresses."""
+    from requests import RequestException
+    from urllib3.exceptions import HTTPError
+
+    return RequestException, HTTPError, OSError, ValueError
+
+
+def reason(error: BaseException) -> str:
+    """Returns why a request failed: kinds of errors and the system's words, no addresses, which may be secret."""
+    name, words, cause = type(error).__name__, "", error
+    for _ in range(10):
+        words = (isinstance(cause, OSError) and cause.strerror) or words
+        following = cause.__cause__ or cause.__context__
+        if following is None:
+            break
+        cause = following
+    return f"{name}: {words}" if words else name
+
+
+def _environment() -> Any:
+    with importing():
+        from kagglesdk.kaggle_env import get_env
+    try:
+        return get_env()
+    except ImportError:
+        raise
+    except Exception:  # the client has no class of its own for it
+        raise SettingsError(ENDPOINT_SETTING, "the client knows no such environment; PROD is the public one") from None

@@ -1,0 +1,9 @@
+"""What this distribution contributes."""
+
+from vertebra import PresetSource, hookimpl
+from vertebra_kaggle.source import KaggleSource
+
+
+@hookimpl
+def vertebra_preset_sources() -> list[PresetSource]:
+    return [KaggleSource()]

@@ -1,0 +1,74 @@
+"""What Kaggle's refusals mean, in words that say what to do; nothing of an answer's own text is repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from vertebra import PresetHandle, http_error
+from vertebra.errors import PresetAccessError, PresetError, PresetNotFoundError
+from vertebra_kaggle.variations import Variation
+
+Login = Literal["none", "accepted", "refused"]
+"""Which part credentials played: there were none, they were sent, or sent and refused, and none the second time."""
+Purpose = Literal["list", "read"]
+"""What was asked for: what there is, or a file of it."""
+LOG_IN = "Log in: get a token at https://www.kaggle.com/settings and set KAGGLE_API_TOKEN"
+LOG_IN_ANEW = "Get a new token at https://www.kaggle.com/settings, or correct or unset KAGGLE_API_TOKEN"
+
+
+def refusal(
+    handle: PresetHandle,
+    variation: Variation,
+    purpose: Purpose,
+    status: int,
+    headers: Mapping[str, str],
+    login: Login,
+    page: str,
+) -> PresetError:
+    """Returns the error that an answer of Kaggle to somebody who reads means."""
+    if status == 403 and purpose == "read":
+        return _terms(handle, page, login)
+    if status == 404 and purpose == "read":
+        return PresetNotFoundError(handle, "Kaggle has listed a file that it does not have")
+    if status in (401, 403) or (status == 404 and login == "refused"):
+        return _not_seen(handle, variation, status, login)
+    if status == 404:
+        mine = "; a private one needs credentials (KAGGLE_API_TOKEN)" if login == "none" else ""
+        return PresetNotFoundError(handle, f"Kaggle has no such model, framework, variation or version{mine}")
+    return http_error(handle, status, headers)
+
+
+def write_refusal(handle: PresetHandle, status: int, headers: Mapping[str, str]) -> PresetError:
+    """Returns the error that an answer of Kaggle to somebody who writes means."""
+    if status in (401, 403):
+        problem = f"Kaggle does not let you write there (HTTP {status})"
+        return PresetAccessError(handle, problem, "Set KAGGLE_API_TOKEN to a token of somebody who may")
+    return http_error(handle, status, headers)
+
+
+def _terms(handle: PresetHandle, page: str, login: Login) -> PresetError:
+    """Somebody who may see that there is a file, and may not have it."""
+    problem = {
+        "none": "its terms must be accepted, and you are not logged in",
+        "accepted": "your account has not accepted its terms",
+        "refused": "its terms must be accepted, and your credentials were refused: expired, revoked or mistyped",
+    }[login]
+    remedy = f"Accept them at {page}"
+    return PresetAccessError(handle, problem, remedy if login == "accepted" else f"{remedy}. {_log_in(login)}")
+
+
+def _not_seen(handle: PresetHandle, variation: Variation, status: int, login: Login) -> PresetError:
+    name = f"{variation.owner}/{variation.model}"
+    if login == "refused":
+        problem = f"your credentials were refused (expired, revoked or mistyped), and without them {name!r} is not seen"
+    elif login == "accepted":
+        problem = f"{name!r} is missing, or private and not for your account (HTTP {status})"
+    else:
+        problem = f"{name!r} is missing, or private (HTTP {status})"
+    check = "Check its name, or ask its owner for access"
+    return PresetAccessError(handle, problem, check if login == "accepted" else _log_in(login))
+
+
+def _log_in(login: Login) -> str:
+    return LOG_IN_ANEW if login == "refused" else LOG_IN

@@ -1,0 +1,66 @@
+"""Kaggle on the loopback interface, and the real client, for the tests of the plugin."""
+
+import os
+
+import pytest
+
+from servers import kaggle_client
+from servers.kaggle import KaggleServer
+from vertebra import PresetHandle
+from vertebra._cache import presets, transfer
+from vertebra._settings import settings
+
+TOKENS = {"acme": "KGAT_goodgoodgoodgood", "other": "KGAT_otherotherother"}
+VARIATION = "acme/bert/keras/small"
+
+
+@pytest.fixture
+def client(monkeypatch):
+    """The real client, without what the environment says of proxies."""
+    for variable in [name for name in os.environ if name.upper().endswith("_PROXY")]:
+        monkeypatch.delenv(variable)
+    pytest.importorskip("kagglesdk")
+    return pytest.importorskip("kagglehub")
+
+
+@pytest.fixture
+def kaggle(client, monkeypatch, tmp_path):
+    """Kaggle, with two users, and nobody logged in."""
+    with KaggleServer(users=TOKENS) as kaggle:
+        kaggle_client.connect(kaggle, monkeypatch, tmp_path / "home")
+        yield kaggle
+
+
+@pytest.fixture
+def log_in(monkeypatch):
+    """Has the client find a token."""
+    return lambda token: monkeypatch.setenv("KAGGLE_API_TOKEN", token)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A cache of the test's own; small pieces, and no breaks between attempts."""
+    monkeypatch.setattr(transfer, "PIECE", 10_000)
+    monkeypatch.setattr(transfer, "FIRST_WAIT", 0.0)
+    monkeypatch.setattr(presets, "_listed", {})
+    monkeypatch.setenv("VERTEBRA_CACHE", str(tmp_path / "cache"))
+    settings.cache_clear()
+    yield tmp_path / "cache"
+    settings.cache_clear()
+
+
+@pytest.fixture
+def source(cache):
+    from vertebra_kaggle.source import KaggleSource
+
+    return KaggleSource()
+
+
+@pytest.fixture
+def fetch(source):
+    """Fetches a file of what a handle means now; returns its bytes."""
+
+    def fetch(handle, name="model.safetensors"):
+        return source.fetch(source.resolve(PresetHandle.parse(handle)), name).read_bytes()
+
+    return fetch
