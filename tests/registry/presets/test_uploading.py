@@ -163,7 +163,7 @@ def test_a_policy_has_a_say(toy, preset):
 
 @pytest.mark.parametrize(
     "name",
-    ["CON", "con.txt", "a/NUL", "com1.bin", "x.", "x ", "a:b", 'a"b', "a?", "a*", "a|b", "Config.json", "é" * 200],
+    ["CON", "con.txt", "a/NUL", "com1.bin", "x.", "x ", "a:b", 'a"b', "a?", "a*", "a|b", "Config.json"],
 )
 def test_names_that_some_systems_cannot_have_are_refused(toy, preset, name):
     path = preset / name
