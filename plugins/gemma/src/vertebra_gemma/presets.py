@@ -29,7 +29,13 @@ _TABLE = (
     ("c2s_scale_gemma_2_27b_en", "keras/cell2sentence", 1, 27_227_128_320),
 )
 
+# KerasHub publishes each of its presets on Hugging Face, too, under its own name and without versions.
 PRESETS = tuple(
-    PresetSpec(name, f"kaggle://{model}/keras/{name}/{version}", parameters)
+    PresetSpec(
+        name,
+        f"kaggle://{model}/keras/{name}/{version}",
+        parameters,
+        copies=(f"hf://keras/{name}",) if model.startswith("keras/") else (),
+    )
     for name, model, version, parameters in _TABLE
 )

@@ -76,6 +76,7 @@ def _presets() -> list[Row]:
             "backbone": entry.value[0].name,
             "parameters": entry.value[1].parameters,
             "handle": entry.value[1].handle,
+            "copies": list(entry.value[1].copies),
             "description": entry.value[1].description,
         }
         | _owner(entry)
