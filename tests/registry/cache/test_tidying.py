@@ -1,5 +1,6 @@
 """Tidying: what no preset needs goes, nothing is taken from whoever is at work."""
 
+import hashlib
 import mmap
 import os
 import threading
@@ -9,6 +10,7 @@ import pytest
 
 from vertebra import PresetHandle
 from vertebra._cache import tidying
+from vertebra._cache.fetching import fetch_files
 from vertebra._cache.holdings import read_holdings
 from vertebra._cache.store import LEFT
 from vertebra._cache.tidying import prune
@@ -61,6 +63,16 @@ def test_a_content_that_is_only_listed_is_needed(toy, full, later):
     prune(full.root, [PresetHandle("toy", "bert")])
     toy.asked.clear()
     assert open_folder("toy://copy@r1").fetch("model.bin").read_bytes() == LARGE
+    assert toy.reads() == []
+
+
+def test_a_content_that_was_found_by_its_hash_is_noted(toy, full):
+    """As in a process that knows the preset from a lockfile, and has never listed it."""
+    toy.add("copy", {"model.bin": LARGE})
+    copy = PresetHandle("toy", "copy", "r1")
+    fetch_files(full, toy, copy, toy.look_up(copy).files, offline=False)
+    prune(full.root, [PresetHandle("toy", "bert")])
+    assert read_holdings(full.root).blobs.keys() == {hashlib.sha256(LARGE).hexdigest()}
     assert toy.reads() == []
 
 

@@ -70,6 +70,10 @@ def fetch_files(
         CacheError: the cache cannot be written to, or is too small.
     """
     here = {file.name: path for file in files if (path := store.find(handle, file)) is not None}
+    for file in files:
+        if file.name in here and store.record(handle, file.name) is None:  # another preset has the same content
+            with contextlib.suppress(CacheError):  # a cache that is only read serves what it has
+                store.put_record(handle, Record(file.name, file.size, here[file.name].name))
     missing = [file for file in files if file.name not in here]
     if missing and offline:
         raise OfflineError(handle, [file.name for file in missing])
