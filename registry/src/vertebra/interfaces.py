@@ -29,6 +29,8 @@ class PresetSource(ABC):
     """Whether handles may name a revision."""
     supports_absolute_paths: ClassVar[bool] = False
     """Whether the path of a handle may begin with `/`; a source that joins it to a root of its own must not."""
+    reads_parts: ClassVar[bool] = False
+    """Whether a part of a file can be had without the whole; those that can are `vertebra.RemoteSource`s."""
     checks_digests: ClassVar[bool] = False
     """Whether what `fetch_all` returns was compared with the digests of the files that it was given."""
 

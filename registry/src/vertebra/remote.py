@@ -65,6 +65,7 @@ class RemoteSource(PresetSource):
 
     supports_revisions: ClassVar[bool] = True
     checks_digests: ClassVar[bool] = True
+    reads_parts: ClassVar[bool] = True
     streams: ClassVar[int] = 4
     """How many transfers of one file may run at once."""
 
@@ -120,6 +121,12 @@ class RemoteSource(PresetSource):
         if not wanted:
             raise PresetNotFoundError(handle, f"there is no file {name!r} in it")
         return self.fetch_all(handle, wanted)[0]
+
+    def read_part(self, handle: PresetHandle, file: PresetFile, start: int, stop: int) -> bytes:
+        """Returns bytes of a file, which are not kept, and not compared with its digest."""
+        from vertebra._cache import presets
+
+        return presets.read_part(self, handle, file, start, stop)
 
     def fetch_all(self, handle: PresetHandle, files: Sequence[PresetFile]) -> list[Path]:
         from vertebra._cache import presets

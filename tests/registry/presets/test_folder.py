@@ -235,6 +235,19 @@ def test_a_source_with_a_root_of_its_own_is_not_given_absolute_paths(add, tmp_pa
     assert source.asked == []
 
 
+def test_an_id_means_the_first_of_its_places_that_can_be_read(source, add):
+    presets = (PresetSpec("mine", "nowhere://far", 1, copies=("neither://near", "toy://here", "toy://there")),)
+    add(vertebra_backbones=lambda: [BackboneSpec("ToyBackbone", "toy:ToyBackbone", presets)])
+    assert str(open_folder("mine").handle) == "toy://here@newest"
+
+
+def test_an_id_of_which_no_place_can_be_read_names_its_own(source, add):
+    presets = (PresetSpec("mine", "nowhere://far", 1, copies=("neither://near",)),)
+    add(vertebra_backbones=lambda: [BackboneSpec("ToyBackbone", "toy:ToyBackbone", presets)])
+    with pytest.raises(UnknownNameError, match="nowhere://far"):
+        open_folder("mine")
+
+
 def test_a_path_is_never_taken_for_an_id(add, tmp_path, monkeypatch):
     presets = (PresetSpec("same", "toy://here", 1),)
     add(vertebra_backbones=lambda: [BackboneSpec("ToyBackbone", "toy:ToyBackbone", presets)])

@@ -75,6 +75,32 @@ def fetch(source: RemoteSource, handle: PresetHandle, wanted: Sequence[PresetFil
     return fetch_files(store(), source, handle, wanted, settings().offline)
 
 
+def read_part(source: RemoteSource, handle: PresetHandle, file: PresetFile, start: int, stop: int) -> bytes:
+    """Returns bytes of a file of a pinned preset, without keeping them.
+
+    Raises:
+        OfflineError: the network must not be used.
+        SourceUnavailableError: the source failed again and again.
+    """
+    if settings().offline:
+        raise OfflineError(handle, [file.name])
+    attempts = count(1)
+    return retrying(lambda: _read_part(source, handle, file, start, stop), lambda: next(attempts), most=_MOST_LOOK_UPS)
+
+
+def _read_part(source: RemoteSource, handle: PresetHandle, file: PresetFile, start: int, stop: int) -> bytes:
+    data = bytearray()
+    if start == stop:
+        return b""
+    with source.read(handle, file, start, stop) as content:
+        skipped = start - content.start  # who has no ranges sends the whole file, and is left when there is enough
+        for chunk in content.chunks:
+            data += chunk
+            if len(data) >= skipped + stop - start:
+                return bytes(data[skipped : skipped + stop - start])
+    raise SourceUnavailableError(handle, f"{file.name} was cut short at {content.start + len(data):,} bytes")
+
+
 def _look_up(cache: Store, source: RemoteSource, handle: PresetHandle) -> Snapshot:
     attempts = count(1)
     found = retrying(lambda: source.look_up(handle), lambda: next(attempts), most=_MOST_LOOK_UPS)

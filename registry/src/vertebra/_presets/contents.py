@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from vertebra._presets.folder import PresetFolder
-from vertebra._weights.checkpoint import SAFETENSORS, Checkpoint, FileKind, open_checkpoint
+from vertebra._weights.checkpoint import SAFETENSORS, Checkpoint, FileKind, open_checkpoint, read_headers
 from vertebra._weights.matching import Match, any_match, match
-from vertebra._weights.safetensors import TensorEntry
+from vertebra._weights.safetensors import Header, TensorEntry
 from vertebra.interfaces import Translation
 from vertebra.specs import TensorRule
 
@@ -41,6 +42,16 @@ class PresetContents:
     def open(self) -> Checkpoint:
         """Maps the weights."""
         return open_checkpoint(self.files, self.folder.names, self.folder.fetch, self.folder.fetch_all)
+
+    def headers(self) -> dict[str, Header]:
+        """Reads the headers of the weights files, by name; of files that are elsewhere, if it can be, nothing else.
+
+        Raises:
+            WeightsFileError: the weights are missing or unsound, or index and files disagree.
+        """
+        end, fetch_beginnings = self.files.header_end, self.folder.fetch_beginnings
+        only_headers = None if end is None else partial(fetch_beginnings, length_of=end)
+        return read_headers(self.files, self.folder.names, self.folder.fetch, only_headers)
 
     def match(self, checkpoint: Checkpoint, weights: Mapping[str, Any]) -> Match:
         """Finds the tensor that fills each weight.

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import warnings
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from vertebra._catalog import SOURCES, Entry, catalog, presets
 from vertebra._documents import read_json
 from vertebra._lockfile import LockedPreset, fetch_locked, locked_preset
 from vertebra._plugins import registry
+from vertebra._presets.beginnings import LengthOf, stand_in
 from vertebra._presets.names import problem_with
 from vertebra._settings import settings
 from vertebra.errors import (
@@ -25,6 +29,9 @@ from vertebra.errors import (
 from vertebra.handles import PresetHandle
 from vertebra.interfaces import PresetSource
 from vertebra.specs import PresetFile, PresetSpec
+
+if TYPE_CHECKING:
+    from vertebra.remote import RemoteSource
 
 CONFIG = "config.json"
 
@@ -49,6 +56,7 @@ class PresetFolder:
         _check_names(self.handle, self.files)
         self._by_name = {file.name: file for file in self.files}
         self.names = set(self._by_name)
+        self._room: Path | None = None
 
     def fetch(self, name: str) -> Path:
         """Returns the local path of a file of the preset."""
@@ -68,6 +76,28 @@ class PresetFolder:
         if self._locked is None:
             return self.source.fetch_all(self.handle, files)
         return fetch_locked(self.source, self.handle, files)
+
+    def fetch_beginnings(self, names: Sequence[str], length_of: LengthOf) -> list[Path]:
+        """Returns paths of files with the beginnings of others; what stands here, or cannot be read in parts, is whole.
+
+        They stand as long as this object.
+
+        Args:
+            names: The files.
+            length_of: From the first bytes of a file to how long its beginning is.
+        """
+        return [self._beginning(self._by_name[name], length_of) for name in names]
+
+    def _beginning(self, file: PresetFile, length_of: LengthOf) -> Path:
+        if file.path is not None or not self.source.reads_parts:
+            return self.fetch(file.name)
+        if self._room is None:
+            self._room = Path(tempfile.mkdtemp(prefix="vertebra-"))
+            weakref.finalize(self, shutil.rmtree, self._room, ignore_errors=True)
+        target = self._room / file.name.replace("/", "_")
+        if target.exists():
+            return target
+        return stand_in(cast("RemoteSource", self.source), self.handle, file, length_of, target)
 
     def config(self) -> dict[str, Any]:
         """Reads the preset's `config.json`.

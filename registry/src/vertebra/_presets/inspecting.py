@@ -11,7 +11,6 @@ from vertebra._catalog import BACKBONES, catalog
 from vertebra._presets.contents import PresetContents
 from vertebra._presets.folder import open_folder
 from vertebra._presets.formats import read_contents
-from vertebra._weights.checkpoint import read_headers
 from vertebra._weights.layout import weight_shape
 from vertebra._weights.safetensors import Header, TensorEntry
 from vertebra.specs import TensorRule
@@ -22,7 +21,7 @@ _UNUSED = "(unused)/"
 def inspect_preset(preset: str) -> dict[str, Any]:
     """Returns what a preset holds, as plain data."""
     contents = read_contents(open_folder(preset))
-    return describe(contents, read_headers(contents.files, contents.folder.names, contents.folder.fetch))
+    return describe(contents, contents.headers())
 
 
 def describe(contents: PresetContents, headers: Mapping[str, Header]) -> dict[str, Any]:

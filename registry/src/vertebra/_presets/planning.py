@@ -12,7 +12,6 @@ from vertebra._memory import host_memory
 from vertebra._presets.contents import PresetContents
 from vertebra._presets.folder import CONFIG, open_folder
 from vertebra._presets.formats import read_contents
-from vertebra._weights.checkpoint import read_headers
 from vertebra._weights.safetensors import TensorEntry, itemsize
 from vertebra.errors import PresetConfigError
 from vertebra.interfaces import Runtime
@@ -125,7 +124,7 @@ def _wanted(stored: str, dtype: str) -> str:
 
 def _stored(contents: PresetContents, runtime: Runtime | None) -> list[_Weight]:
     """Reads the weights' sizes in the headers of the files."""
-    headers = read_headers(contents.files, contents.folder.names, contents.folder.fetch)
+    headers = contents.headers()
     entries = {name: entry for header in headers.values() for name, entry in header.entries.items()}
     contents = contents.seen(entries)
     rules, _, _ = contents.locate(entries)

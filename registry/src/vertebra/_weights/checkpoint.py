@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from vertebra._weights.safetensors import Header, MappedTensors, TensorEntry, open_header
+from vertebra._weights.safetensors import Header, MappedTensors, TensorEntry, header_end, open_header
 from vertebra._weights.weight_map import read_weight_map
 from vertebra.errors import WeightsFileError
 
@@ -58,6 +58,8 @@ class FileKind:
     current_name: Callable[[str], str]
     """From the name of a tensor to the present one, where older files of this kind call it otherwise."""
     headers: Callable[[Sequence[Path]], list[Header]]
+    header_end: Callable[[bytes], int] | None
+    """From the first bytes of a file to where its header ends, or None if that is not at its beginning."""
     map: Callable[[Sequence[Path]], Sequence[MappedFile]]
 
     def find(self, names: set[str], fetch: Fetch) -> tuple[Path, Shards]:
@@ -124,14 +126,23 @@ def open_checkpoint(kind: FileKind, names: set[str], fetch: Fetch, fetch_all: Fe
     return Checkpoint(path, files)
 
 
-def read_headers(kind: FileKind, names: set[str], fetch: Fetch) -> dict[str, Header]:
+def read_headers(
+    kind: FileKind, names: set[str], fetch: Fetch, fetch_headers: FetchAll | None = None
+) -> dict[str, Header]:
     """Reads the headers of a preset's weights files, by file name, and nothing else of them.
+
+    Args:
+        kind: The kind of weights file.
+        names: Files that the preset has.
+        fetch: Returns the local path of one of them.
+        fetch_headers: Returns paths of files that need not have more than the headers; None means `fetch`.
 
     Raises:
         WeightsFileError: the weights are missing or unsound, or index and files disagree.
     """
-    path, shards = kind.find(names, fetch)
-    headers = dict(zip(shards, kind.headers([fetch(name) for name in shards]), strict=True))
+    headers_of = fetch_headers or (lambda names: [fetch(name) for name in names])
+    path, shards = kind.find(names, lambda name: fetch(name) if name == kind.index else headers_of([name])[0])
+    headers = dict(zip(shards, kind.headers(headers_of(list(shards))), strict=True))
     _check_shards(kind, path, shards, headers)
     return headers
 
@@ -165,5 +176,6 @@ SAFETENSORS = FileKind(
     indexed_as=str,
     current_name=str,
     headers=_open_headers,
+    header_end=header_end,
     map=_map,
 )

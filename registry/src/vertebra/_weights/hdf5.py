@@ -29,6 +29,7 @@ HDF5 = FileKind(
     lists_shards=True,
     indexed_as=_group,
     current_name=_current_name,
+    header_end=None,
     headers=open_hdf5_headers,
     map=map_hdf5,
 )

@@ -106,6 +106,11 @@ def open_header(path: Path) -> Header:
         return read_header(path, file)
 
 
+def header_end(first: bytes) -> int:
+    """From the first eight bytes of a file to where its header ends; as far as any header that is read, at most."""
+    return 8 + min(int.from_bytes(first, "little"), _MOST_HEADER_BYTES)
+
+
 def read_header(path: Path, file: BinaryIO) -> Header:
     """Reads and checks the header of an open file."""
     size = os.fstat(file.fileno()).st_size
