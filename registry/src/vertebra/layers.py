@@ -1,25 +1,22 @@
-"""Layers for architectures, where Keras's own leave speed behind."""
+"""Layers for architectures; importing this imports no framework, and using one binds the runtime."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import keras
-
 from vertebra import _runtimes
 
-__all__ = ["Dropout"]
+_NAMES = ("Dropout",)
 
 
-@keras.saving.register_keras_serializable("vertebra")
-class Dropout(keras.layers.Dropout):  # type: ignore[misc]
-    """`keras.layers.Dropout`, with random numbers drawn as the runtime does it fastest.
+def __getattr__(name: str) -> Any:
+    if name not in _NAMES:
+        raise AttributeError(f"module 'vertebra.layers' has no attribute {name!r}")
+    _runtimes.bind()
+    from vertebra._dropout import Dropout
 
-    While a model of the size of BERT-base is fine-tuned on a CPU, Keras's way of drawing them is a tenth of all time.
-    With a `seed` or a `noise_shape` it is Keras's layer, with the same numbers.
-    """
+    return Dropout
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        if not training or not 0 < self.rate < 1 or self.seed is not None or self.noise_shape is not None:
-            return super().call(inputs, training=training)
-        return _runtimes.bind().dropout(inputs, self.rate, self.seed_generator)
+
+def __dir__() -> list[str]:
+    return list(_NAMES)

@@ -13,12 +13,12 @@ import numpy as np
 from keras.src.backend.common.variables import AutocastScope
 
 from vertebra import _runtimes
+from vertebra._dropout import Dropout
 from vertebra._lora.plan import AdapterPlan, LayerPlan
 from vertebra._weights.abstract import give_value
 from vertebra._weights.naming import own_weights
 from vertebra.errors import LoraStateError, LoraTargetError
 from vertebra.interfaces import LoraPart
-from vertebra.layers import Dropout
 
 SHARED = "*"
 """Stands for the path of a layer where variables are not of one layer but of all."""
