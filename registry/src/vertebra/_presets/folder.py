@@ -189,7 +189,7 @@ def source_of(handle: PresetHandle, requested: str) -> PresetSource:
     )
     entry: Entry[PresetSource] = catalog(SOURCES).lookup(handle.scheme, hint)
     if handle.revision is not None and not entry.value.supports_revisions:
-        raise HandleError(str(handle), f"the source of {handle.scheme}:// has no revisions")
+        raise HandleError(str(handle), f"{handle.scheme}:// handles have no '@revision'")
     if handle.path.startswith("/") and not entry.value.supports_absolute_paths:
         raise HandleError(str(handle), f"the path of a {handle.scheme}:// handle must not begin with '/'")
     return entry.value

@@ -91,7 +91,7 @@ def compare_lock(path: Path) -> Iterator[Locking]:
         folder = open_folder(requested, locked=False)
         if before.handle not in (None, folder.handle):
             yield Locking(requested, "moved", replace(before, handle=folder.handle), before)
-        elif folder.source.supports_revisions and folder.handle.revision is not None:
+        elif _is_pinned(folder):
             yield Locking(requested, "unchanged", before, before)
         else:
             preset = _as_it_is(folder)
@@ -112,6 +112,13 @@ def verify_lock(path: Path) -> tuple[list[Verdict], dict[str, tuple[str, str | N
     here = _plugin_versions()
     others = {name: (then, here.get(name)) for name, then in lockfile.plugins.items() if here.get(name) != then}
     return [_verdict(requested, preset) for requested, preset in lockfile.presets.items()], others
+
+
+def _is_pinned(folder: PresetFolder) -> bool:
+    """Says whether the handle of a folder means the same for ever."""
+    if isinstance(folder.source, RemoteSource):
+        return folder.source.is_pinned(folder.handle)
+    return folder.source.supports_revisions and folder.handle.revision is not None
 
 
 def _as_it_is(folder: PresetFolder) -> LockedPreset:
