@@ -179,10 +179,11 @@ def test_a_policy_can_send_a_handle_elsewhere(golden, plugin):
         assert vertebra.Backbone.from_preset("bert_tiny_en_uncased").hidden_dim == 16
 
 
-def test_a_builtin_id_whose_source_is_not_installed_says_so():
-    with pytest.raises(vertebra.errors.UnknownNameError) as caught:
-        vertebra.Backbone.from_preset("bert_tiny_en_uncased")
-    assert caught.value.name == "kaggle"
+def test_a_builtin_id_whose_source_is_not_installed_says_so(plugin):
+    spec = vertebra.BackboneSpec("Toy", "nowhere:Toy", presets=(vertebra.PresetSpec("toy_en", "toy://here", 1),))
+    with plugin(vertebra_backbones=lambda: [spec]), pytest.raises(vertebra.errors.UnknownNameError) as caught:
+        vertebra.Backbone.from_preset("toy_en")
+    assert caught.value.name == "toy"
 
 
 def test_an_unknown_id_gets_suggestions():

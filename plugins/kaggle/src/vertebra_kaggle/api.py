@@ -58,7 +58,7 @@ class Api:
         found: list[PresetFile] = []
         for _ in range(_MOST_PAGES):
             answer = self._ask(question, lambda api: api.list_model_instance_version_files(request))
-            found += [PresetFile(file.name, file.size) for file in answer.files or ()]
+            found += [_listed(handle, file) for file in answer.files or ()]
             if not answer.next_page_token:
                 return found
             request.page_token = answer.next_page_token
@@ -160,6 +160,13 @@ def _request(kind: str, handle: PresetHandle, variation: Variation) -> Any:
     request.owner_slug, request.model_slug = variation.owner, variation.model
     request.framework, request.instance_slug = _framework(handle, variation.framework), variation.name
     return request
+
+
+def _listed(handle: PresetHandle, file: Any) -> PresetFile:
+    name, size = getattr(file, "name", None), getattr(file, "size", None)
+    if not isinstance(name, str) or type(size) is not int or size < 0:
+        raise _strange(handle)
+    return PresetFile(name, size)
 
 
 def _framework(handle: PresetHandle, name: str) -> Any:

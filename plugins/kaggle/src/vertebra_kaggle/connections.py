@@ -75,7 +75,7 @@ def mount(session: Session, adapter: HTTPAdapter) -> None:
 
 def storage_session(waits: tuple[float, float]) -> Session:
     """Returns a session that has no credentials of any kind, from whatever files of the user's."""
-    session = Session()
+    session = _StorageSession()
     session.auth = _nobody
     mount(session, PatientAdapter(waits))
     return session
@@ -84,6 +84,13 @@ def storage_session(waits: tuple[float, float]) -> Session:
 def peer_of(response: Response) -> object:
     """Returns host and port of who answered, if that is known: with a proxy, it is not."""
     return getattr(response.raw.connection, "peer", None)
+
+
+class _StorageSession(Session):
+    """A session that does not look at where an answer leads: whoever asks does that."""
+
+    def get_redirect_target(self, resp: Response) -> str | None:
+        return None
 
 
 def _nobody(request: PreparedRequest) -> PreparedRequest:

@@ -77,18 +77,22 @@ class KaggleSource(RemoteSource):
             raise PresetNotFoundError(handle, f"the newest version is {newest}") from None
 
     def _open(self, handle: PresetHandle, file: PresetFile, wanted: Mapping[str, str]) -> Answer:
-        """Begins to read a file; the API is asked once for all parts of it, and again when its link has expired."""
+        """Begins to read a file; the API is asked once for all its parts, and again when its link is of no more use."""
         key = str(handle), file.name
         with self._finding.setdefault(key, threading.Lock()):
-            link = known = self._links.get(key)
-            if link is None:
-                link = self._find(handle, file)
-        answer = self._storage.ask(handle, link, wanted)
+            known = self._links.get(key)
+            link = known or self._find(handle, file)
+        try:
+            answer = self._storage.ask(handle, link, wanted)
+        except SourceUnavailableError:
+            self._links.pop(key, None)  # where nobody answers, another link may lead elsewhere
+            raise
         if known is None or answer.status not in _NO_LONGER:
             return answer
         answer.close()
         with self._finding[key]:
-            link = self._links[key] if self._links[key] != known else self._find(handle, file)
+            newer = self._links.get(key)
+            link = newer if newer not in (None, known) else self._find(handle, file)
         return self._storage.ask(handle, link, wanted)
 
     def _find(self, handle: PresetHandle, file: PresetFile) -> str:
