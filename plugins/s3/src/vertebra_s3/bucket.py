@@ -19,7 +19,7 @@ CONNECT_SECONDS, READ_SECONDS = 10, 30
 _RETRIES = 3
 """Of requests that write, and of a part each where they are large; reading is repeated by whoever asked for it."""
 _LARGEST_DOCUMENT = 8 * 2**20
-_CHUNK = 2**20
+_CHUNK = 2**18
 _CHANGED = "Load it again; what vertebra push has put there does not change"
 _PART, _MOST_PARTS, _PARTS_AT_ONCE = 8 * 2**20, 9_000, 8
 

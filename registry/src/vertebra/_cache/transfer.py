@@ -217,17 +217,18 @@ def _check(arriving: Arriving, content: Content, start: int) -> None:
 def _in_pieces(arriving: Arriving) -> None:
     """Transfers the rest in parts, several at once; they are taken up in order, so that what there is has no gaps."""
     job = arriving.job
-    waiting: deque[Future[bytes]] = deque()
+    waiting: deque[Future[list[bytes]]] = deque()
     starts = iter(range(arriving.size, job.file.size, PIECE))
     with ThreadPoolExecutor(job.source.streams, thread_name_prefix="vertebra-transfer") as pool:
         try:
             for start in _first(starts, job.source.streams + 1):
                 waiting.append(pool.submit(_piece, arriving, start))
             while waiting:
-                data = waiting.popleft().result()
+                chunks = waiting.popleft().result()
                 for start in _first(starts, 1):
                     waiting.append(pool.submit(_piece, arriving, start))
-                arriving.write(data)
+                for chunk in chunks:
+                    arriving.write(chunk)
         except BaseException:
             for future in waiting:
                 future.cancel()
@@ -238,29 +239,31 @@ def _first(starts: Iterator[int], count: int) -> list[int]:
     return [start for _, start in zip(range(count), starts, strict=False)]
 
 
-def _piece(arriving: Arriving, start: int) -> bytes:
-    """Returns one part."""
+def _piece(arriving: Arriving, start: int) -> list[bytes]:
+    """Returns one part, as it came: to join what is only hashed and written would cost more than both."""
     job = arriving.job
     stop = min(start + PIECE, job.file.size)
-    data = bytearray()
+    chunks: list[bytes] = []
     failures = 0
 
     def attempt() -> None:
         nonlocal failures
         failures += 1
-        with _answering(job), job.source.read(job.handle, job.file, start + len(data), stop) as content:
-            _check(arriving, content, start + len(data))
+        place = start + sum(map(len, chunks))
+        with _answering(job), job.source.read(job.handle, job.file, place, stop) as content:
+            _check(arriving, content, place)
             for chunk in content.chunks:
                 if job.cancelled.is_set():
                     raise Cancelled
-                data.extend(chunk[: stop - start - len(data)])
+                chunks.append(chunk[: stop - place])
+                place += len(chunks[-1])
                 failures = 0
-                if len(data) == stop - start:
+                if place == stop:
                     return
-        raise SourceUnavailableError(job.handle, f"{job.file.name} was cut short at {start + len(data):,} bytes")
+        raise SourceUnavailableError(job.handle, f"{job.file.name} was cut short at {place:,} bytes")
 
     retrying(attempt, lambda: failures, job.cancelled)
-    return bytes(data)
+    return chunks
 
 
 def retrying(
