@@ -11,7 +11,7 @@ from vertebra.errors import SourceUnavailableError
 from vertebra_kaggle.client import ENDPOINT_SETTING, WAITS, client_errors, endpoint, importing, reason
 
 _REDIRECTS = (301, 302, 303, 307, 308)
-_CHUNK = 2**16
+_MOST = 2**20
 
 
 class Answer(Iterator[bytes]):
@@ -22,13 +22,16 @@ class Answer(Iterator[bytes]):
         self.status: int = response.status_code
         self.headers: dict[str, str] = {name.lower(): value for name, value in response.headers.items()}
         self._handle, self._response = handle, response
-        self._body: Iterator[bytes] = response.raw.stream(_CHUNK, decode_content=False)
 
     def __next__(self) -> bytes:
         try:
-            return next(self._body)
+            # What has come, and no waiting for more: if it breaks off, nothing that came is lost.
+            chunk = self._response.raw.read1(_MOST, decode_content=False)
         except client_errors() as error:
             raise unavailable(self._handle, self.url, error) from None
+        if not chunk:
+            raise StopIteration
+        return bytes(chunk)
 
     def close(self) -> None:
         """Gives up the rest of the body."""
