@@ -406,6 +406,22 @@ def test_space_is_looked_at_before_the_transfer(toy, fetch, cache, monkeypatch):
     assert cache.partials() == []
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_a_disk_that_fails_beside_a_transfer_is_told(toy, fetch, cache, monkeypatch, number):
+    monkeypatch.setattr(transfer, "PIECE", 1000)
+    toy.streams, times = 4, iter(range(100))
+
+    def sync(descriptor):
+        if next(times) == 2:
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(transfer, "_sync", sync)
+    with pytest.raises(CacheError):
+        fetch("model.bin")
+    assert blobs(cache) == cache.partials() == []
+    assert fetch("model.bin")[0].read_bytes() == LARGE
+
+
 # === Many at once ===
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -27,6 +28,7 @@ MOST_FAILURES = 6
 LONGEST_WAIT, FIRST_WAIT = 60.0, 0.5
 """Seconds between attempts; a service that asks for a longer break than the first is not waited for."""
 
+_sync = getattr(os, "fdatasync", os.fsync)
 T = TypeVar("T")
 Explained = Callable[[], contextlib.AbstractContextManager[None]]
 Advance = Callable[[int], None]
@@ -81,23 +83,41 @@ class Arriving:
             while block := stream.read(2**20):
                 self.write(block[: most - self.size])
 
-    def write(self, data: bytes) -> None:
+    def write(self, *chunks: bytes, writer: Executor | None = None) -> None:
         """Appends what arrived.
+
+        Args:
+            chunks: The bytes.
+            writer: Writes them, to the disk itself, while this thread hashes them: whoever has four streams would wait
+                for one after the other.
 
         Raises:
             IntegrityError: there is more than the file has.
         """
         if self.job.cancelled.is_set():
             raise Cancelled
-        if self.size + len(data) > self.job.file.size:
+        size = sum(map(len, chunks))
+        if self.size + size > self.job.file.size:
             raise self.refused(f"it is longer than the {self.job.file.size:,} bytes it should have")
         self._take_up_promise()
-        with self._explained():
-            self._stream.write(data)
-        self._digest.update(data)
-        self.size += len(data)
+        written = None if writer is None else writer.submit(self._append, chunks, to_disk=True)
+        for chunk in chunks:
+            self._digest.update(chunk)
+        if written is None:
+            self._append(chunks)
+        else:
+            written.result()
+        self.size += size
         self.failures = 0
-        self.job.advance(len(data))
+        self.job.advance(size)
+
+    def _append(self, chunks: Sequence[bytes], to_disk: bool = False) -> None:
+        with self._explained():
+            for chunk in chunks:
+                self._stream.write(chunk)
+            if to_disk:
+                self._stream.flush()
+                _sync(self._stream.fileno())
 
     def begin_again(self) -> None:
         """Forgets what has arrived."""
@@ -219,16 +239,16 @@ def _in_pieces(arriving: Arriving) -> None:
     job = arriving.job
     waiting: deque[Future[list[bytes]]] = deque()
     starts = iter(range(arriving.size, job.file.size, PIECE))
-    with ThreadPoolExecutor(job.source.streams, thread_name_prefix="vertebra-transfer") as pool:
+    streams, name = job.source.streams, "vertebra-transfer"
+    with ThreadPoolExecutor(1, f"{name}-writer") as writer, ThreadPoolExecutor(streams, name) as pool:
         try:
-            for start in _first(starts, job.source.streams + 1):
+            for start in _first(starts, streams + 1):
                 waiting.append(pool.submit(_piece, arriving, start))
             while waiting:
                 chunks = waiting.popleft().result()
                 for start in _first(starts, 1):
                     waiting.append(pool.submit(_piece, arriving, start))
-                for chunk in chunks:
-                    arriving.write(chunk)
+                arriving.write(*chunks, writer=writer)
         except BaseException:
             for future in waiting:
                 future.cancel()
