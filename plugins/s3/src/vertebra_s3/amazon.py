@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import configparser
 import contextlib
+import functools
 import os
 import re
 from collections.abc import Mapping
@@ -137,13 +138,19 @@ def _file(variable: str, usual: str) -> Path:
 
 
 def _sections(path: Path) -> dict[str, dict[str, str | None]]:
-    """Returns the sections of a file; of what is wrong with it no text is repeated, as it may be a secret."""
-    parser = configparser.RawConfigParser(strict=False, allow_no_value=True, default_section="\0")
+    """Returns the sections of a file, which is read anew when it has changed: each part of a download asks."""
     try:
-        parser.read_string(path.read_text(encoding="utf-8-sig"))
+        facts = path.stat()
+        return _read_sections(path, facts.st_mtime_ns, facts.st_size)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return {}
     except (configparser.Error, UnicodeDecodeError, OSError) as error:
-        kind = type(error).__name__
+        kind = type(error).__name__  # of what is wrong no text is repeated, as it may be a secret
         raise SettingsError(str(path), f"the file is not as aws configure writes it ({kind})") from None
+
+
+@functools.lru_cache(4)
+def _read_sections(path: Path, *_: int) -> dict[str, dict[str, str | None]]:
+    parser = configparser.RawConfigParser(strict=False, allow_no_value=True, default_section="\0")
+    parser.read_string(path.read_text(encoding="utf-8-sig"))
     return {name: dict(parser.items(name)) for name in parser.sections()}
