@@ -16,6 +16,7 @@ from large import measure_headers, measure_large
 from loading import measure_bfloat16, measure_loading
 from measure import Row
 from startup import measure_startup
+from storing import measure_storing
 from tables import markdown, replace_table
 from training import measure_training
 
@@ -29,7 +30,7 @@ PEERS = [
     "jax==0.10.2",
     "keras==3.15.1",
 ]
-PARTS = ("startup", "loading", "bfloat16", "headers", "large", "converting", "training", "adapting")
+PARTS = ("startup", "loading", "bfloat16", "headers", "large", "converting", "training", "adapting", "storage")
 
 
 def main() -> int:
@@ -64,6 +65,7 @@ def parts(runs: int, peers: Path | None, work: Path) -> dict[str, Callable[[], l
         "converting": partial(with_peers, measure_converting),
         "training": partial(with_peers, measure_training),
         "adapting": partial(with_peers, measure_adapting),
+        "storage": partial(measure_storing, 2 * runs, work),
     }
 
 
