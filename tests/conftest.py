@@ -1,9 +1,11 @@
 """One process, one runtime: `--runtime none` collects the tests that need no framework, torch or jax the others."""
 
+import gc
 import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,17 @@ def pytest_configure(config):
         os.environ["KERAS_BACKEND"] = runtime  # test modules may import Keras before anything of Vertebra
         os.environ["OMP_NUM_THREADS"] = "1"  # the models are so small that threads would mostly wait for each other
         os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # most of the time would go into optimising what runs once
+        if not hasattr(config, "workerinput"):
+            share_what_jax_compiles(config)
+
+
+def share_what_jax_compiles(config):
+    """Lets all processes of this run, children of tests included, compile each program of jax once among them."""
+    folder = tempfile.TemporaryDirectory(prefix="vertebra_jax_", ignore_cleanup_errors=True)
+    config.add_cleanup(folder.cleanup)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
 
 
 def pytest_ignore_collect(collection_path, config):
@@ -38,6 +51,10 @@ def pytest_ignore_collect(collection_path, config):
         return None
     needs_keras = MARK in collection_path.read_text(encoding="utf-8")
     return True if needs_keras == (config.getoption("--runtime") == "none") else None
+
+
+def pytest_collection_finish(session):
+    gc.freeze()  # Keras looks for garbage whenever it quantises a layer: not among what the frameworks consist of
 
 
 @pytest.fixture(scope="session")
