@@ -20,6 +20,7 @@ MARK = "pytestmark = pytest.mark.keras"
 
 def pytest_addoption(parser):
     parser.addoption("--runtime", default="none", choices=["none", "torch", "jax"])
+    parser.addoption("--all", action="store_true", help="also tests marked keras(once=True), on whichever runtime")
 
 
 def pytest_configure(config):
@@ -51,6 +52,18 @@ def pytest_ignore_collect(collection_path, config):
         return None
     needs_keras = MARK in collection_path.read_text(encoding="utf-8")
     return True if needs_keras == (config.getoption("--runtime") == "none") else None
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leaves what no runtime has a part in, `keras(once=True)`, to the run on torch."""
+    if config.getoption("--runtime") in ("none", "torch") or config.getoption("--all"):
+        return
+    kept, left = [], []
+    for item in items:
+        mark = item.get_closest_marker("keras")
+        (left if mark and mark.kwargs.get("once") else kept).append(item)
+    config.hook.pytest_deselected(items=left)
+    items[:] = kept
 
 
 def pytest_collection_finish(session):

@@ -33,7 +33,7 @@ from vertebra.errors import (
     WeightsFileError,
 )
 
-pytestmark = pytest.mark.keras
+pytestmark = pytest.mark.keras(once=True)
 
 RUNS = int(os.environ.get("VERTEBRA_FAULT_RUNS", "6"))
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -154,6 +154,7 @@ def test_a_pickle_is_never_opened(refuse, preset, tmp_path):
     assert (tmp_path / "trap").exists()
 
 
+@pytest.mark.keras
 def test_a_preset_without_weights_loads_only_without_them(refuse, preset):
     (preset / WEIGHTS).unlink()
     refuse(preset, WeightsFileError)
@@ -189,6 +190,7 @@ def test_an_index_that_does_not_fit_its_shards(refuse, backbone, tmp_path, chang
     refuse(tmp_path / "preset", WeightsFileError)
 
 
+@pytest.mark.keras
 def test_a_shard_that_is_missing_or_from_another_preset(refuse, backbone, preset, tmp_path):
     backbone.save_to_preset(tmp_path / "sharded", max_shard_size=1.5e-5)
     shard = sorted((tmp_path / "sharded").glob("model-*"))[0]
@@ -360,6 +362,7 @@ def test_an_argument_that_the_constructor_does_not_take_is_named(refuse, configu
     assert name in str(refuse(configure(arguments={name: value}), PresetConfigError))
 
 
+@pytest.mark.keras
 @pytest.mark.parametrize(
     "plan",
     [
@@ -457,6 +460,7 @@ def assert_loads_or_is_refused(folder):
             assert read()
 
 
+@pytest.mark.keras
 def test_a_model_that_could_not_be_is_refused_before_memory_is_taken(refuse, configure):
     resource = pytest.importorskip("resource")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -470,6 +474,7 @@ def test_a_model_that_could_not_be_is_refused_before_memory_is_taken(refuse, con
 # === Runtimes ===
 
 
+@pytest.mark.keras
 def test_a_backend_that_is_not_installed_is_said(child, runtime):
     code = (
         "import sys, vertebra\n"
@@ -600,6 +605,7 @@ for _ in sys.stdin:
 """
 
 
+@pytest.mark.keras
 def test_a_save_that_is_killed_leaves_the_old_preset_or_the_new_one(tmp_path, arguments, values):
     target, interrupted, found = tmp_path / "preset", 0, set()
     arguments = arguments | {"vocabulary_size": 100_000}  # 6 MB take long enough to write on any disk

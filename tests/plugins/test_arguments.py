@@ -8,7 +8,7 @@ import pytest
 import vertebra
 from vertebra import hints
 
-pytestmark = pytest.mark.keras
+pytestmark = pytest.mark.keras(once=True)
 
 BERT = {"num_heads": 2, "vocabulary_size": 11, "num_layers": 1, "hidden_dim": 8, "intermediate_dim": 8}
 GEMMA = BERT | {"num_query_heads": 2, "num_key_value_heads": 1, "head_dim": 4}

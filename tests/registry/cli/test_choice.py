@@ -38,6 +38,7 @@ def test_verify_takes_the_runtime_that_it_is_given(backbone, tmp_path, vertebra_
     assert facts["replayed_with"]["runtime"] == runtime
 
 
+@pytest.mark.keras(once=True)
 def test_convert_needs_no_choice_and_prints_notices_as_lines(tmp_path, vertebra_command):
     done = vertebra_command("convert", GOLDEN / "gpt2" / "transformers_head", tmp_path / "native")
     assert (tmp_path / "native" / "model.safetensors").exists()

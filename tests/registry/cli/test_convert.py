@@ -7,9 +7,10 @@ import pytest
 import vertebra
 from vertebra.cli import main
 
-pytestmark = pytest.mark.keras
+pytestmark = pytest.mark.keras(once=True)
 
 
+@pytest.mark.keras
 def test_writes_another_format_and_says_what(golden, tmp_path, capsys):
     assert main(["convert", str(golden / "kerashub"), str(tmp_path / "target"), "--format", "transformers"]) == 0
     shown = capsys.readouterr().out
@@ -49,6 +50,7 @@ def test_what_cannot_be_done_is_an_error_and_writes_nothing(golden, tmp_path, ca
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.keras
 def test_another_runtime_is_refused_once_one_is_bound(golden, tmp_path, runtime, capsys):
     other = {"torch": "jax", "jax": "torch"}[runtime]
     assert main(["convert", str(golden / "kerashub"), str(tmp_path / "target"), "--runtime", other]) == 1

@@ -12,7 +12,7 @@ import vertebra
 from vertebra._weights.safetensors import MappedTensors, layout_of, write_tensors
 from vertebra.cli import main
 
-pytestmark = pytest.mark.keras
+pytestmark = pytest.mark.keras(once=True)
 
 NAMES = ["target.safetensors", "target", "target.lora.h5"]
 
@@ -60,6 +60,7 @@ def assert_close(outputs, wanted, tolerance=1e-5):
 # === convert ===
 
 
+@pytest.mark.keras
 @pytest.mark.parametrize("target", NAMES)
 def test_an_adapter_of_peft_in_every_form(base, golden, io, run, tmp_path, capsys, target):
     source = golden / "peft_lora"
@@ -69,6 +70,7 @@ def test_an_adapter_of_peft_in_every_form(base, golden, io, run, tmp_path, capsy
     np.testing.assert_allclose(outputs["sequence_output"], io["peft_lora/sequence_output"], atol=1e-5, rtol=0)
 
 
+@pytest.mark.keras
 @pytest.mark.parametrize("target", NAMES[:2])
 def test_base_weights_beside_it_go_with_it(base, short, run, tmp_path, target):
     assert main(["lora", "convert", str(short), str(tmp_path / target), "--base", base]) == 0
@@ -121,6 +123,7 @@ def test_what_stands_at_the_target_is_replaced_if_it_is_an_adapter(base, golden,
 # === merge ===
 
 
+@pytest.mark.keras
 @pytest.mark.parametrize("format", ["native", "transformers"])
 def test_a_merged_preset_computes_what_base_and_adapter_do(base, short, run, tmp_path, capsys, format):
     target = tmp_path / "merged"
@@ -133,6 +136,7 @@ def test_a_merged_preset_computes_what_base_and_adapter_do(base, short, run, tmp
     assert_close(run(merged), run(adapted(base, short)))
 
 
+@pytest.mark.keras
 def test_a_preset_of_kerashub_stays_one(golden, run, tmp_path):
     base, adapter, target = golden / "kerashub", golden / "kerashub_lora.lora.h5", tmp_path / "merged"
     assert main(["lora", "merge", str(adapter), str(target), "--base", str(base), "--format", "kerashub"]) == 0
@@ -140,6 +144,7 @@ def test_a_preset_of_kerashub_stays_one(golden, run, tmp_path):
     assert_close(run(vertebra.Backbone.from_preset(target)), run(adapted(base, adapter)))
 
 
+@pytest.mark.keras
 @pytest.mark.parametrize("bits", ["int8", "int4"])
 def test_a_quantised_base_is_dequantised(golden, run, tmp_path, capsys, bits):
     base, adapter, target = golden / f"kerashub_{bits}", golden / "peft_lora", tmp_path / "merged"
@@ -153,6 +158,7 @@ def test_a_quantised_base_is_dequantised(golden, run, tmp_path, capsys, bits):
     assert_close(run(merged), run(adapted(base, adapter).merged_copy()))
 
 
+@pytest.mark.keras
 def test_rounding_is_that_of_the_dtype(base, short, golden, tmp_path, capsys):
     words = ["lora", "merge", str(golden / "peft_lora"), str(tmp_path / "merged"), "--base", base, "--json"]
     errors = {}
@@ -193,6 +199,7 @@ def test_a_folder_of_other_things_is_left_alone(base, golden, tmp_path, digest, 
 # === Both ===
 
 
+@pytest.mark.keras
 @pytest.mark.parametrize("action", ["convert", "merge"])
 def test_another_runtime_is_refused_once_one_is_bound(base, golden, tmp_path, runtime, capsys, action):
     other = {"torch": "jax", "jax": "torch"}[runtime]
@@ -221,6 +228,7 @@ def test_whoever_watches_sees_that_work_goes_on(base, golden, tmp_path, monkeypa
     assert "converting" in sys.stderr.getvalue()
 
 
+@pytest.mark.keras
 def test_a_runtime_is_bound_before_keras_is_imported(base, golden, tmp_path, child):
     code = "import sys; from vertebra.cli import main; sys.exit(main(sys.argv[1:]))"
     child(code, "lora", "merge", golden / "peft_lora", tmp_path / "merged", "--base", base)

@@ -58,11 +58,13 @@ def test_one_that_does_not_hold_is_a_failure(preset, capsys):
     assert not verify_preset(str(preset))["holds"]
 
 
+@pytest.mark.keras(once=True)
 def test_one_without_a_certificate_is_an_error(golden, capsys):
     assert main(["verify", str(golden / "transformers")]) == 1
     assert "no certificate" in capsys.readouterr().err
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_weight_that_is_no_number_is_named_and_fails_if_asked(preset, spoil, capsys, value):
     spoil(value)
@@ -72,6 +74,7 @@ def test_a_weight_that_is_no_number_is_named_and_fails_if_asked(preset, spoil, c
     assert vertebra.Backbone.from_preset(preset).num_layers == 2  # a load reads no weights, and cannot know
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize("name", ["transformers", "transformers_bf16", "kerashub", "kerashub_sharded"])
 def test_without_a_certificate_weights_can_be_looked_at_alone(golden, capsys, name):
     assert main(["verify", str(golden / name), "--strict-finite", "--json"]) == 0
@@ -79,6 +82,7 @@ def test_without_a_certificate_weights_can_be_looked_at_alone(golden, capsys, na
     assert (facts["holds"], facts["not_finite"]) == (None, [])
 
 
+@pytest.mark.keras(once=True)
 def test_without_a_certificate_a_weight_that_is_no_number_fails(preset, spoil, capsys):
     (preset / "certificate.safetensors").unlink()
     spoil(-np.inf)

@@ -93,6 +93,7 @@ def test_only_what_acts_trains_and_the_others_stay_as_they_are(several, golden, 
     }
 
 
+@pytest.mark.keras(once=True)
 def test_the_adapters_are_listed_those_that_act_first(several):
     backbone, _ = several
     backbone.activate_lora("b")
@@ -101,6 +102,7 @@ def test_the_adapters_are_listed_those_that_act_first(several):
     assert [receipt.parameters_added for receipt in backbone.lora_adapters.values()] == [512, 512, 768]
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize("name", ["d", "", "A"])
 def test_a_name_that_is_not_there_is_refused(several, run, name):
     backbone, outputs = several
@@ -110,12 +112,14 @@ def test_a_name_that_is_not_there_is_refused(several, run, name):
     assert equal(run(backbone), outputs["c"])
 
 
+@pytest.mark.keras(once=True)
 def test_a_name_is_taken_once(several):
     backbone, _ = several
     with pytest.raises(LoraStateError, match="has an adapter named 'a' already"):
         backbone.enable_lora(2, name="a")
 
 
+@pytest.mark.keras(once=True)
 def test_without_any_adapter_there_is_nothing_to_do(plain):
     for act in (plain.activate_lora, plain.disable_lora, plain.unload_lora, plain.merge_lora, plain.unmerge_lora):
         with pytest.raises(LoraStateError, match="has no LoRA adapter"):
@@ -149,6 +153,7 @@ def test_strengths_weigh_what_is_added(toy_class, ids, run, randomise):
     assert np.allclose(rows[1], base[1], atol=1e-6)
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize("strength", [float("nan"), float("inf"), "0.5", None, True])
 def test_a_strength_is_a_finite_number(several, run, strength):
     backbone, outputs = several
@@ -157,6 +162,7 @@ def test_a_strength_is_a_finite_number(several, run, strength):
     assert equal(run(backbone), outputs["c"])
 
 
+@pytest.mark.keras(once=True)
 def test_several_that_act_have_no_config(several, tmp_path):
     backbone, _ = several
     backbone.activate_lora({"a": 0.5, "b": 0.5})
@@ -433,6 +439,7 @@ def test_adapters_are_loaded_side_by_side(several, tmp_path, golden, run):
         assert equal(run(fresh), outputs[name])
 
 
+@pytest.mark.keras(once=True)
 def test_which_adapter_is_saved_must_be_clear(several, tmp_path):
     backbone, _ = several
     backbone.activate_lora("a", "b")

@@ -34,6 +34,7 @@ def test_joined_axes_of_a_kernel_are_one_dimension(toy_class):
     assert toy.enable_lora(3, ["attention/*"]).parameters_added == 3 * 3 * (8 + 8)
 
 
+@pytest.mark.keras(once=True)
 def test_the_receipt_says_what_happened(backbone):
     receipt = backbone.enable_lora(2, alpha=8)
     assert (receipt.config.rank, receipt.scale) == (2, 4)
@@ -78,6 +79,7 @@ def test_starts_are_those_of_peft(backbone, adapters):
 QUERY, UP = "self_attention/query", "feedforward_intermediate_dense"
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize(
     ("pattern", "ranks"),
     [
@@ -111,6 +113,7 @@ def test_an_alpha_for_all_is_divided_by_each_rank(backbone, adapters):
     assert [part.scale for part in adapters(backbone).values()] == [2, 4, 2, 4]
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize("pattern", ["key", "querry", "mlp", "transformer_layer_2/*", "pooled_dense", ""])
 @pytest.mark.parametrize("field", ["rank_pattern", "alpha_pattern"])
 def test_a_pattern_that_matches_none_of_the_adapted_layers_is_an_error(backbone, inputs, state, field, pattern):
@@ -272,6 +275,7 @@ def test_variables_can_be_told_apart_by_path(backbone):
 # === What is refused, and leaves the backbone as it was ===
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize(
     ("arguments", "field"),
     [
@@ -323,6 +327,7 @@ def test_a_rank_larger_than_a_kernel_is_refused(backbone, inputs, state):
     assert backbone.enable_lora(16).parameters_added == 2 * 2 * 16 * 32
 
 
+@pytest.mark.keras(once=True)
 def test_a_strategy_that_is_not_installed_is_refused_with_those_that_are(backbone, inputs, state):
     before = state(backbone, inputs)
     with pytest.raises(UnknownNameError) as caught:

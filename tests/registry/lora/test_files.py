@@ -138,6 +138,7 @@ def test_a_backbone_of_the_users_own_keeps_its_adapter(toy_class, ids, fill, run
     assert np.array_equal(run(again, ids), run(toy, ids))
 
 
+@pytest.mark.keras(once=True)
 def test_settings_travel_with_the_file(load, tmp_path):
     backbone = load()
     backbone.enable_lora(3, ["key"], alpha=1.5, dropout=0.25, seed=7)
@@ -170,6 +171,7 @@ def test_an_adapter_can_be_saved_over_the_file_it_was_loaded_from(saved, load, v
     assert same(values(again), before)
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize("name", ["a.h5", "a.ckpt", "a.bin", "a.pt", "thesis", "x" * 300 + ".safetensors", "nul\0"])
 def test_a_target_that_cannot_hold_it_is_refused(saved, load, tmp_path, digest, name):
     (tmp_path / "thesis").mkdir()
@@ -182,6 +184,7 @@ def test_a_target_that_cannot_hold_it_is_refused(saved, load, tmp_path, digest, 
     assert digest(tmp_path) == before
 
 
+@pytest.mark.keras(once=True)
 def test_a_file_is_not_replaced_by_a_folder(saved, load, tmp_path):
     backbone = load()
     backbone.load_lora_weights(saved)
@@ -210,6 +213,7 @@ def test_the_same_base_in_another_precision_is_accepted(saved, load):
     assert load(dtype="bfloat16").load_lora_weights(saved).parameters_added == 256
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize("override", [{"hidden_dim": 8}, {"num_layers": 1}], ids=str)
 def test_another_architecture_is_refused_and_stays_as_it_is(saved, load, state, override):
     other = load(load_weights=False, **override)
@@ -268,12 +272,14 @@ def test_base_weights_that_an_attached_adapter_trained_are_not_left_to_another(s
 # === Files that are none ===
 
 
+@pytest.mark.keras(once=True)
 def test_nothing_there_is_that(load, tmp_path):
     for name in ("missing.safetensors", "x" * 300, "~nobody_by_this_name/adapter"):
         with pytest.raises(AdapterNotFoundError):
             load().load_lora_weights(tmp_path / name)
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize(
     "change",
     [
@@ -351,6 +357,7 @@ UNSOUND = {
 }
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize("settings", UNSOUND.values(), ids=UNSOUND)
 def test_settings_that_are_unsound_are_refused(saved, load, inputs, state, settings):
     """LO-03, of the short form, and what else may be wrong in its metadata."""
@@ -362,6 +369,7 @@ def test_settings_that_are_unsound_are_refused(saved, load, inputs, state, setti
     assert state(backbone, inputs) == before
 
 
+@pytest.mark.keras(once=True)
 def test_a_strategy_that_is_not_installed_is_named(saved, load, inputs, state):
     rewrite(saved, with_config(strategy="of_the_future"))
     backbone = load()

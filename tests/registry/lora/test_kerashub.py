@@ -73,21 +73,30 @@ def test_it_trains_on(bert, train, run):
 # === Others, as KerasHub's ===
 
 
+PLAIN = {"rank": 2, "alpha": 3}
+
+
 @pytest.mark.parametrize(
-    "settings",
+    ("architecture", "settings"),
     [
-        {"rank": 2, "alpha": 3},
-        {"rank": 8},  # more than the width of a head
-        {"rank": 2, "strategy": "rslora", "alpha": 3},
-        {"rank": 2, "strategy": "vera"},
-        {"rank": 2, "strategy": "keras", "alpha": 3},
-        {"rank": 2, "rank_pattern": {"value": 3}, "alpha": 5},
+        ("bert", PLAIN),
+        ("bert", {"rank": 8}),  # more than the width of a head
+        ("bert", {"rank": 2, "strategy": "rslora", "alpha": 3}),
+        ("bert", {"rank": 2, "strategy": "vera"}),
+        ("bert", {"rank": 2, "strategy": "keras", "alpha": 3}),
+        ("bert", {"rank": 2, "rank_pattern": {"value": 3}, "alpha": 5}),
+        ("gpt2", PLAIN),
+        ("gpt2", {"rank": 2, "strategy": "keras", "alpha": 3}),
+        ("gemma", {"rank": 4}),  # as wide as the value's one head
+        ("gemma", {"rank": 2, "rank_pattern": {"value": 3}, "alpha": 5}),
+        ("gemma", {"rank": 2, "strategy": "vera"}),  # shared by kernels of different widths
+        ("gemma2", {"rank": 2, "strategy": "rslora", "alpha": 3}),
+        ("gemma2", {"rank": 2, "strategy": "keras", "alpha": 3}),
     ],
     ids=str,
 )
-def test_plain_lora_and_all_that_amounts_to_it_goes_out_and_in(kerashub, fill, tmp_path, settings):
-    if kerashub.folder.name.startswith("gemma") and settings["rank"] == 8:
-        settings = settings | {"rank": 4}  # of 4 outputs
+def test_plain_lora_and_all_that_amounts_to_it_goes_out_and_in(reference, fill, tmp_path, architecture, settings):
+    kerashub = reference(architecture)
     backbone, again = kerashub.load("kerashub"), kerashub.load("kerashub")
     before = kerashub.outputs(backbone)
     backbone.enable_lora(**settings)
@@ -111,6 +120,7 @@ def test_layers_without_heads_have_a_number_too(bert, fill, tmp_path):
     assert np.abs(bert.outputs(again) - bert.outputs(backbone)).max() <= 1e-5
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize("settings", [{"train": ["pooled_dense"]}, {"bias": "lora"}], ids=str)
 def test_base_weights_do_not_fit_in(bert, tmp_path, digest, settings):
     backbone = bert.load("kerashub")
@@ -173,6 +183,7 @@ WRONG = {
 }
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize(("change", "error"), WRONG.values(), ids=WRONG)
 def test_what_is_wrong_is_refused_and_nothing_changes(bert, inputs, state, tmp_path, change, error):
     """LO-03 and LO-04, of KerasHub's file."""
@@ -184,6 +195,7 @@ def test_what_is_wrong_is_refused_and_nothing_changes(bert, inputs, state, tmp_p
     assert state(backbone, inputs) == before
 
 
+@pytest.mark.keras(once=True)
 def test_a_file_that_is_no_hdf5_is_refused(bert, tmp_path):
     (tmp_path / "adapter.lora.h5").write_bytes((bert.folder / NAME).read_bytes()[:-100])
     with pytest.raises(WeightsFileError):

@@ -48,6 +48,7 @@ class Another(Lora):
     is_low_rank = False
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize("name", ["adapter", "adapter.lora.h5"])
 @pytest.mark.parametrize("strategy", ["another", "dora"])
 def test_what_is_no_product_is_refused_where_the_form_has_no_name_for_it(

@@ -83,6 +83,7 @@ def test_weights_that_peft_trained_in_full_are_loaded(backbone, copy, run, io):
     assert not layer.bias.trainable
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -143,6 +144,7 @@ def test_a_rank_that_the_tensors_do_not_have_is_refused(backbone, inputs, state,
     assert state(backbone, inputs) == before
 
 
+@pytest.mark.keras(once=True)
 def test_a_variant_that_no_strategy_computes_is_refused(backbone, copy, inputs, state):
     before = state(backbone, inputs)
     with pytest.raises(LoraConfigError) as caught:
@@ -151,6 +153,7 @@ def test_a_variant_that_no_strategy_computes_is_refused(backbone, copy, inputs, 
     assert state(backbone, inputs) == before
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize("value", ["no", 0, 1, [], "false"])
 def test_a_switch_is_on_or_off(backbone, copy, value):
     with pytest.raises(LoraConfigError) as caught:
@@ -216,6 +219,7 @@ def touched(copy, golden, child):
     return load
 
 
+@pytest.mark.keras(once=True)
 def test_nothing_that_a_config_names_is_imported_or_fetched(touched):
     """LO-01, and LO-05 where both files are present."""
     named = {"base_model_class": "Canary", "parent_library": "canary"}
@@ -223,11 +227,13 @@ def test_nothing_that_a_config_names_is_imported_or_fetched(touched):
     assert touched(config | {"revision": "https://example.com/model"}) == ["512", "[]"]
 
 
+@pytest.mark.keras(once=True)
 def test_a_pickle_is_never_opened(touched):
     """LO-05."""
     assert touched(change=lambda folder: (folder / TENSORS).unlink()) == ["WeightsFileError", "[]"]
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize("name", [CONFIG, TENSORS])
 def test_a_folder_without_one_of_its_files_is_refused(backbone, copy, name):
     folder = copy()
@@ -236,6 +242,7 @@ def test_a_folder_without_one_of_its_files_is_refused(backbone, copy, name):
         backbone.load_lora_weights(folder)
 
 
+@pytest.mark.keras(once=True)
 def test_the_tensors_alone_do_not_say_the_scale(backbone, golden):
     with pytest.raises(LoraConfigError) as caught:
         backbone.load_lora_weights(golden / "peft_lora" / TENSORS)
@@ -319,6 +326,7 @@ def test_rank_patterns_name_modules_in_full_or_from_a_dot_on(backbone, patterned
     assert np.isfinite(run(backbone)["pooled_output"]).all()
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize("pattern", ["^layer.1.attention.self.query", "1.attention.self.quer", "elf.query", "query$"])
 def test_rank_patterns_are_no_parts_of_names(backbone, patterned, inputs, state, pattern):
     before = state(backbone, inputs)
@@ -327,6 +335,7 @@ def test_rank_patterns_are_no_parts_of_names(backbone, patterned, inputs, state,
     assert state(backbone, inputs) == before
 
 
+@pytest.mark.keras(once=True)
 def test_of_several_patterns_the_first_counts_as_in_peft(backbone, copy, adapters):
     patterns = {"layer.0.attention.self.query": 12, "query": 6, "value": 2}
     backbone.load_lora_weights(copy({"alpha_pattern": patterns}))
@@ -380,6 +389,7 @@ JUNK = st.recursive(
 )
 
 
+@pytest.mark.keras(once=True)
 @given(changes=st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=9), JUNK, min_size=1, max_size=4))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_a_config_holds_it_is_read_or_refused(backbone, copy, changes):
@@ -407,6 +417,7 @@ def test_the_written_folder_is_the_one_that_was_read(backbone, golden, tmp_path,
     assert gap(run(again), io) <= 1e-5
 
 
+@pytest.mark.keras(once=True)
 def test_the_written_config_is_one_that_peft_would_write(backbone, golden, tmp_path):
     backbone.load_lora_weights(golden / "peft_lora")
     backbone.save_lora_weights(tmp_path / "adapter")

@@ -8,7 +8,7 @@ import vertebra
 from vertebra._lora.targets import find_targets
 from vertebra.errors import LoraConfigError, LoraTargetError
 
-pytestmark = pytest.mark.keras
+pytestmark = pytest.mark.keras(once=True)
 
 ATTENTION = [f"self_attention/{name}" for name in ("query", "key", "value", "attention_output")]
 MLP = ["feedforward_intermediate_dense", "feedforward_output_dense"]

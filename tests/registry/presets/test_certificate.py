@@ -116,6 +116,7 @@ def test_without_weights_there_is_nothing_to_verify(refuse):
     assert "weights" in refuse(load_weights=False).problem
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize(
     ("difference", "limit", "holds"),
     [(0.0, 1.0, True), (1.0, 1.0, True), (1.1, 1.0, False), (np.nan, 1.0, False), (np.inf, np.inf, False)],
@@ -131,6 +132,7 @@ def test_a_verdict_needs_numbers(difference, limit, holds):
 IDS = "inputs__token_ids"
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize(
     "change",
     [
@@ -161,17 +163,20 @@ def test_one_of_another_architecture_is_refused(rewrite, refuse, change):
     refuse()
 
 
+@pytest.mark.keras(once=True)
 def test_token_ids_that_no_vocabulary_has_are_refused(rewrite, refuse):
     rewrite(inputs__token_ids=np.full((2, 8), 10**6, "int32"))
     refuse()
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[:-1], lambda data: b"<html>" + data])
 def test_a_damaged_one_is_refused(preset, refuse, damage):
     (preset / CERTIFICATE).write_bytes(damage((preset / CERTIFICATE).read_bytes()))
     refuse(WeightsFileError)
 
 
+@pytest.mark.keras(once=True)
 def test_it_does_not_matter_to_who_does_not_ask(preset):
     (preset / CERTIFICATE).write_bytes(b"")
     assert vertebra.Backbone.from_preset(preset).num_layers == 2
@@ -233,6 +238,7 @@ def test_outputs_that_are_no_numbers_are_no_certificate(tmp_path, caplog):
     assert not (tmp_path / "preset" / CERTIFICATE).exists()
 
 
+@pytest.mark.keras(once=True)
 def test_a_config_that_was_changed_is_found_though_the_outputs_are_the_same(preset, refuse):
     path = preset / "config.json"
     config = json.loads(path.read_text())

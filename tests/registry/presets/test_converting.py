@@ -19,7 +19,7 @@ from vertebra._presets.certificate import CERTIFICATE
 from vertebra._presets.converting import convert_preset
 from vertebra.errors import FormatLimitError, PresetConfigError, PresetFormatError, PresetSaveError, WeightsFileError
 
-pytestmark = pytest.mark.keras
+pytestmark = pytest.mark.keras(once=True)
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 ARCHITECTURES = ("bert", "gpt2", "gemma", "gemma2")
@@ -45,6 +45,7 @@ def preset(golden, tmp_path):
 # === Formats ===
 
 
+@pytest.mark.keras
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_around_all_formats_the_numbers_stay(architecture, tmp_path, values):
     folder = GOLDEN / architecture / "kerashub"
@@ -60,6 +61,7 @@ def test_around_all_formats_the_numbers_stay(architecture, tmp_path, values):
     assert after.get_config() | {"name": ""} == before.get_config() | {"name": ""}
 
 
+@pytest.mark.keras
 @pytest.mark.parametrize("preset", ["transformers", "transformers_bf16", "transformers_head", "transformers_sharded"])
 def test_what_transformers_wrote_becomes_native(preset, tmp_path, values):
     for architecture in ("gpt2", "gemma"):
@@ -99,6 +101,7 @@ def test_what_the_format_cannot_say_is_refused_and_nothing_written(backbone, tmp
 # === Dtypes ===
 
 
+@pytest.mark.keras
 def test_floats_get_the_dtype_that_was_asked_for(preset, tmp_path, values):
     done = convert_preset(preset, tmp_path / "half", dtype="bfloat16")
     assert done.size == 2 * 6656
@@ -124,6 +127,7 @@ def test_each_tensor_keeps_its_dtype_where_none_is_asked_for(tmp_path):
 # === Adapters and quantised layers ===
 
 
+@pytest.mark.keras
 def test_an_adapter_goes_with_the_native_format_alone(backbone, tmp_path, run, train):
     backbone.enable_lora(2)
     train(backbone)
@@ -135,6 +139,7 @@ def test_an_adapter_goes_with_the_native_format_alone(backbone, tmp_path, run, t
     assert not (tmp_path / "foreign").exists()
 
 
+@pytest.mark.keras
 def test_quantised_layers_go_with_the_native_format_alone(backbone, tmp_path, run):
     backbone.get_layer("pooled_dense").quantize("int8")
     backbone.save_to_preset(tmp_path / "quantised")
@@ -151,6 +156,7 @@ def test_quantised_layers_go_with_the_native_format_alone(backbone, tmp_path, ru
 # === Certificates and what others put there ===
 
 
+@pytest.mark.keras
 def test_the_certificate_goes_where_the_numbers_stay_the_same(preset, tmp_path):
     for format in FORMATS:
         assert convert_preset(preset, tmp_path / format, format).certificate
@@ -205,6 +211,7 @@ def test_over_another_preset_the_new_tokenizer_wins_and_the_rest_stays(equipped,
 # === Into the folder that it comes from ===
 
 
+@pytest.mark.keras
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_preset_may_be_converted_where_it_stands(equipped, values, format):
     folder = equipped()

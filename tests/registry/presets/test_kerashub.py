@@ -58,11 +58,13 @@ def test_outputs_are_those_of_kerashub(golden, io, run, preset):
     assert np.abs(outputs["sequence_output"][mask] - io["kerashub/sequence_output"][mask]).max() <= 1e-5
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize("name", ["keras_hub>BertBackbone", "keras_nlp>BertBackbone"])
 def test_the_older_name_of_the_library_is_known(copy, name):
     assert vertebra.Backbone.from_preset(copy(registered_name=name)).num_layers == 2
 
 
+@pytest.mark.keras(once=True)
 def test_the_name_and_whether_it_trains_are_kept(copy):
     backbone = vertebra.Backbone.from_preset(copy({"name": "encoder", "trainable": False}))
     assert (backbone.name, backbone.trainable, backbone.trainable_weights) == ("encoder", False, [])
@@ -70,6 +72,7 @@ def test_the_name_and_whether_it_trains_are_kept(copy):
     assert (other.name, other.trainable) == ("mine", True)
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize(
     "dtype",
     [
@@ -92,6 +95,7 @@ def test_whatever_floats_were_asked_for_there_the_dtype_policy_here_decides(copy
     assert {variable.dtype for variable in backbone.weights} == {"float32"}
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize(
     ("dtype", "mode"),
     [
@@ -118,6 +122,7 @@ def test_floats_that_are_said_to_be_quantised_do_not_fit(copy):
     assert {variable.dtype for variable in backbone.weights} == {"float32"}  # no layer is: the weights decide
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize(
     "fields",
     [
@@ -139,6 +144,7 @@ def test_a_config_that_is_none_is_refused(copy, fields):
     assert "config.json" in str(caught.value)
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -163,6 +169,7 @@ def test_an_argument_that_the_class_does_not_take_is_refused(copy, arguments):
     assert next(iter(arguments)) in str(caught.value)
 
 
+@pytest.mark.keras(once=True)
 def test_weights_of_another_size_are_named(copy):
     with pytest.raises(WeightsMismatchError) as caught:
         vertebra.Backbone.from_preset(copy({"vocabulary_size": 100}))
@@ -185,6 +192,7 @@ def test_a_preset_comes_back_to_the_last_bit(kerashub, tmp_path, run, values):
     assert same(run(again), run(kerashub))
 
 
+@pytest.mark.keras(once=True)
 def test_datasets_are_those_that_kerashub_wrote(kerashub, golden, tmp_path):
     def datasets(folder):
         found = {}
@@ -198,6 +206,7 @@ def test_datasets_are_those_that_kerashub_wrote(kerashub, golden, tmp_path):
     assert same(datasets(tmp_path / "preset"), datasets(golden / "kerashub"))
 
 
+@pytest.mark.keras(once=True)
 def test_the_config_is_what_kerashub_would_write(kerashub, golden, tmp_path):
     kerashub.save_to_preset(tmp_path / "preset", format="kerashub")
     mine, theirs = (json.loads((f / "config.json").read_text()) for f in (tmp_path / "preset", golden / "kerashub"))
@@ -208,6 +217,7 @@ def test_the_config_is_what_kerashub_would_write(kerashub, golden, tmp_path):
     assert about["parameter_count"] == 6656
 
 
+@pytest.mark.keras(once=True)
 def test_the_name_and_whether_it_trains_are_written(golden, tmp_path):
     frozen = vertebra.Backbone.from_preset(golden / "kerashub", name="mine", trainable=False)
     frozen.save_to_preset(tmp_path / "preset", format="kerashub")
@@ -247,6 +257,7 @@ def test_what_was_saved_in_mixed_precision_is_float32(golden, tmp_path):
 # === What the format cannot say ===
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize(
     ("argument", "value"), [("activation", "gelu"), ("layer_norm_epsilon", 1e-5), ("attention_dropout", 0.3)]
 )
@@ -263,6 +274,7 @@ def test_what_kerashub_does_not_compute_is_refused_and_the_old_preset_stays(
     assert names(tmp_path) == {"preset"}
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize("format", ["kerashub", "transformers"])
 def test_an_adapter_is_refused_and_nothing_written(kerashub, tmp_path, format):
     kerashub.enable_lora(2)
@@ -280,6 +292,7 @@ class Stranger(vertebra.Backbone):
         super().__init__(inputs, keras.layers.Dense(3, name="dense")(inputs), **kwargs)
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize("format", ["kerashub", "transformers"])
 def test_a_class_that_nobody_translates_is_saved_in_the_native_format_alone(tmp_path, format):
     with pytest.raises(PresetFormatError) as caught:
@@ -288,6 +301,7 @@ def test_a_class_that_nobody_translates_is_saved_in_the_native_format_alone(tmp_
     assert names(tmp_path) == set()
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize("format", ["kerashub", "transformers"])
 def test_a_subclass_of_an_architecture_is_not_that_architecture(arguments, tmp_path, format):
     class BertVariant(vertebra.models.BertBackbone):
@@ -308,6 +322,7 @@ FORMATS = {
 ALWAYS = {"config.json", "certificate.safetensors", "tokenizer.json", "assets"}
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize("sharded", [False, True], ids=["whole", "sharded"])
 @pytest.mark.parametrize("new", FORMATS)
 @pytest.mark.parametrize("old", FORMATS)

@@ -38,11 +38,13 @@ def test_outputs_are_kerashubs(architecture, mode, tmp_path):
     vertebra.Backbone.from_preset(tmp_path / "native", verify=True)
 
 
+@pytest.mark.keras(once=True)
 def test_int4_of_reordered_kernels_is_refused_by_name():
     with pytest.raises(PresetConfigError, match="attention/query/kernel is quantised as int4"):
         vertebra.Backbone.from_preset(GOLDEN / "gemma" / "kerashub_int4")
 
 
+@pytest.mark.keras(once=True)
 def test_another_mode_is_refused_by_name(tmp_path):
     shutil.copytree(GOLDEN / "bert" / "kerashub_int8", tmp_path / "preset")
     config = (tmp_path / "preset" / "config.json").read_text().replace('"mode": "int8"', '"mode": "gptq/4/128"')
@@ -51,6 +53,7 @@ def test_another_mode_is_refused_by_name(tmp_path):
         vertebra.Backbone.from_preset(tmp_path / "preset")
 
 
+@pytest.mark.keras(once=True)
 def test_they_are_not_written(tmp_path):
     backbone = vertebra.Backbone.from_preset(GOLDEN / "bert" / "kerashub_int8")
     with pytest.raises(FormatLimitError, match="int8"):
@@ -68,12 +71,14 @@ def test_the_config_alone_does_not_ask_for_the_weights(monkeypatch):
     assert bare.token_embedding.embeddings.numpy().any()
 
 
+@pytest.mark.keras(once=True)
 def test_a_plan_counts_what_is_stored():
     plan = plan_preset(str(GOLDEN / "bert" / "kerashub_int8"))
     loaded = vertebra.Backbone.from_preset(GOLDEN / "bert" / "kerashub_int8")
     assert plan.weights == sum(variable.numpy().nbytes for variable in loaded.weights)
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize(
     ("dtype", "modes"),
     [

@@ -13,11 +13,12 @@ from vertebra._presets.planning import plan_preset
 from vertebra.errors import LoraConfigError, PresetConfigError, WeightsFileError
 from vertebra.specs import Device
 
-pytestmark = pytest.mark.keras
+pytestmark = pytest.mark.keras(once=True)
 
 PARAMETERS = 6656
 
 
+@pytest.mark.keras
 @pytest.mark.parametrize("preset", ["transformers", "transformers_sharded", "kerashub", "kerashub_sharded"])
 def test_each_format_has_the_parameters_that_a_load_has(golden, preset):
     plan = plan_preset(str(golden / preset))
@@ -160,6 +161,7 @@ class _Memory:
     free: int | None
 
 
+@pytest.mark.keras
 @pytest.mark.parametrize(("kind", "free"), [("cpu", 7), ("gpu", 5)])
 def test_a_device_has_its_own_memory_and_a_processor_the_machines(golden, monkeypatch, runtime, kind, free):
     bound = type(_runtimes.bind())

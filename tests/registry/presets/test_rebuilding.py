@@ -6,7 +6,7 @@ import pytest
 import vertebra
 from vertebra.errors import PresetConfigError, PresetSaveError
 
-pytestmark = pytest.mark.keras
+pytestmark = pytest.mark.keras(once=True)
 
 
 class Unnamed(vertebra.Backbone):

@@ -8,7 +8,7 @@ import pytest
 import vertebra
 from vertebra.errors import PresetFormatError, PresetSaveError
 
-pytestmark = pytest.mark.keras
+pytestmark = pytest.mark.keras(once=True)
 
 NATIVE = {"config.json", "metadata.json", "model.safetensors", "certificate.safetensors"}
 
@@ -43,6 +43,7 @@ def test_files_can_be_read_by_whom_the_umask_allows(backbone, tmp_path):
     assert modes == [0o644] * 4
 
 
+@pytest.mark.keras
 def test_an_existing_preset_is_replaced_and_what_others_put_there_is_kept(backbone, tmp_path, arguments):
     target = tmp_path / "preset"
     backbone.save_to_preset(target, max_shard_size=8e-6)
@@ -60,6 +61,7 @@ def test_an_existing_preset_is_replaced_and_what_others_put_there_is_kept(backbo
     assert names(tmp_path) == {"preset"}
 
 
+@pytest.mark.keras
 def test_a_backbone_can_be_saved_over_the_folder_that_it_was_loaded_from(backbone, tmp_path, values, train):
     backbone.save_to_preset(tmp_path / "preset")
     loaded = vertebra.Backbone.from_preset(tmp_path / "preset")
@@ -71,6 +73,7 @@ def test_a_backbone_can_be_saved_over_the_folder_that_it_was_loaded_from(backbon
     assert all(np.array_equal(array, again[name]) for name, array in trained.items())
 
 
+@pytest.mark.keras
 @pytest.mark.parametrize("format", ["native", "transformers", "kerashub"])
 def test_saved_over_where_it_came_from_the_weights_are_the_same_bytes(golden, tmp_path, digest, format):
     """ST-10."""
@@ -82,6 +85,7 @@ def test_saved_over_where_it_came_from_the_weights_are_the_same_bytes(golden, tm
     assert [name for name in after if after[name] != before[name]] in ([], ["metadata.json"])  # it has the date
 
 
+@pytest.mark.keras
 def test_a_foreign_preset_is_replaced_by_a_native_one(backbone, golden, tmp_path, run):
     target = tmp_path / "preset"
     target.mkdir()

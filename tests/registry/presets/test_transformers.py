@@ -110,6 +110,7 @@ def test_a_head_beside_the_prefix_is_ignored_and_a_stray_below_it_is_not(copy):
 # === Config ===
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize(
     ("field", "value", "argument", "expected"),
     [
@@ -135,6 +136,7 @@ def test_a_config_field_that_changes_the_mathematics_changes_the_outputs(copy, i
     assert gap(run(vertebra.Backbone.from_preset(copy(config=change))), io, "transformers") > 1e-3
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize(
     "change",
     [

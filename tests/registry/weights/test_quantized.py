@@ -168,6 +168,7 @@ def test_loading_views_the_integers_and_makes_no_float_kernel(quantized, tmp_pat
 # === What cannot be saved is said ===
 
 
+@pytest.mark.keras(once=True)
 def test_another_mode_is_refused_by_name(backbone, tmp_path):
     backbone.get_layer("pooled_dense").quantize("float8", config=Float8QuantizationConfig())
     with pytest.raises(PresetConfigError, match="float8") as caught:
@@ -176,6 +177,7 @@ def test_another_mode_is_refused_by_name(backbone, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize(
     "quantizer", [AbsMaxQuantizer(axis=-1, value_range=(-7, 7)), AbsMaxQuantizer(axis=-1, epsilon=0.5)]
 )
@@ -187,6 +189,7 @@ def test_a_quantiser_of_inputs_that_config_cannot_say_is_refused(backbone, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize("format", ["transformers", "kerashub"])
 def test_formats_of_floats_refuse_it_and_write_nothing(quantized, tmp_path, digest, format):
     backbone = quantized("int4, channels")
@@ -203,6 +206,7 @@ def test_formats_of_floats_refuse_it_and_write_nothing(quantized, tmp_path, dige
 FACTS = {"mode": "int8", "block_size": None, "quantize_inputs": True}
 
 
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize(
     "plan",
     [
