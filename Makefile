@@ -12,6 +12,8 @@ PEERS := keras-hub==0.32.0 transformers==5.23.0 peft==0.21.2 keras torch jax
 
 # Tests run in as many processes as there are cores, up to a number that memory allows.
 WORKERS := --numprocesses auto --maxprocesses 4 --dist worksteal
+# Each of these has its own two peers.
+PEERS_WORKERS := --numprocesses auto --maxprocesses 2 --dist worksteal
 
 # uv reads local wheels from UV_FIND_LINKS where pip reads PIP_FIND_LINKS.
 ifneq ($(wildcard $(PIP_FIND_LINKS)),)
@@ -47,8 +49,8 @@ test: setup
 
 # Whether KerasHub and transformers load what is written here, and the other way round, with equal outputs.
 peers: setup $(PEERS_VENV)/ready
-	PEERS_PYTHON=$(PEERS_VENV)/bin/python $(BIN)/python -m pytest --runtime torch tests/peers
-	PEERS_PYTHON=$(PEERS_VENV)/bin/python $(BIN)/python -m pytest --runtime jax tests/peers
+	PEERS_PYTHON=$(PEERS_VENV)/bin/python $(BIN)/python -m pytest $(PEERS_WORKERS) --runtime torch tests/peers
+	PEERS_PYTHON=$(PEERS_VENV)/bin/python $(BIN)/python -m pytest $(PEERS_WORKERS) --runtime jax tests/peers
 
 $(PEERS_VENV)/ready: constraints.txt Makefile | setup
 	$(PYTHON) -m venv $(PEERS_VENV)

@@ -66,8 +66,11 @@ def pytest_collection_modifyitems(config, items):
     items[:] = kept
 
 
-def pytest_collection_finish(session):
-    gc.freeze()  # Keras looks for garbage whenever it quantises a layer: not among what the frameworks consist of
+@pytest.fixture(scope="module", autouse=True)
+def garbage_is_looked_for_among_what_is_new():
+    """Keras looks for garbage for each layer that it quantises: not among all that the frameworks consist of."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

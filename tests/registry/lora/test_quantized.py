@@ -26,8 +26,9 @@ TARGETS = ["all-linear", "token_embedding"]
 
 
 @pytest.fixture
-def quantized(golden):
+def quantized(golden, monkeypatch):
     """Returns a function that loads the reference BERT, without dropout, and quantises it."""
+    monkeypatch.setattr("gc.collect", lambda: 0)  # Keras collects once for each layer, which takes most of the time
 
     def load(way):
         backbone = vertebra.Backbone.from_preset(golden / "transformers", dropout=0.0, attention_dropout=0.0)
