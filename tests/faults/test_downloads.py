@@ -289,8 +289,7 @@ def test_a_process_killed_at_each_line_leaves_nothing_wrong(child, cache, monkey
     assert len(results) > 50
     assert sum(result["damages"] + result["again"] for result in results) == 0
     assert [result["killed"] for result in results] == [True] * (len(results) - 1) + [False]
-    # A note that somebody was about to write stays until the cache is pruned; contents are gone on from.
-    assert {name.partition(".")[0] for result in results for name in result["rest"]} <= {"note"}
+    assert [name for result in results for name in result["rest"]] == []
 
 
 # === Crowded ===

@@ -276,9 +276,10 @@ class RedirectRefusedError(PresetAccessError):
     """A service, or what stands between it and the user, sends them where nobody should be sent."""
 
     def __init__(self, handle: object, target: str, problem: str, setting: str) -> None:
-        self.target = target
-        remedy = f"A proxy or login page may be in the way; for a service inside your own network, set {setting}"
+        self.target, self.setting = target, setting
+        remedy = f"Check whether a proxy or login page is in the way; for a service inside your own network, set {setting}"
         super().__init__(handle, f"its download was redirected to {target}, {problem}", remedy)
+        self.problem = problem
 
 
 class SourceUnavailableError(PresetError, ConnectionError):

@@ -21,6 +21,7 @@ import os
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +35,9 @@ from vertebra.specs import PresetFile
 
 _UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_NOTE = "note"
+_LEASE = 3600.0
+"""Seconds after which what somebody on another machine began counts as abandoned."""
 LEFT = "left-0"
 """Stands for the owner of what its owner has given up."""
 Note = dict[str, Any]
@@ -163,8 +167,16 @@ class Store:
         """Returns the folders that are looked into, in this order."""
         return (*self.tiers, self.root)
 
+    def _reclaim_notes(self) -> None:
+        """Removes notes that somebody was stopped at; contents are gone on from, or removed by pruning."""
+        with contextlib.suppress(OSError):
+            for path in self.partials(_NOTE):
+                if is_abandoned(path, time.time(), _LEASE):
+                    path.unlink(missing_ok=True)
+
     def _write(self, target: Path, facts: dict[str, Any]) -> None:
-        stage = self.stage("partial", "note")
+        self._reclaim_notes()
+        stage = self.stage("partial", _NOTE)
         with self.explained():
             try:
                 stage.write_bytes(dump_json(facts))
