@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,7 +11,14 @@ from datetime import timedelta
 from typing import Any
 
 from vertebra import PresetFile, PresetHandle
-from vertebra.errors import ClientMissingError, IntegrityError, PresetConfigError, SettingsError, VertebraError
+from vertebra.errors import (
+    ClientMissingError,
+    IntegrityError,
+    PresetConfigError,
+    SettingsError,
+    SourceUnavailableError,
+    VertebraError,
+)
 from vertebra_s3.access import Access
 from vertebra_s3.refusals import is_about_ranges, is_no_bucket, refusal
 
@@ -22,6 +30,9 @@ _LARGEST_DOCUMENT = 8 * 2**20
 _CHUNK = 2**18
 _CHANGED = "Load it again; what vertebra push has put there does not change"
 _PART, _MOST_PARTS, _PARTS_AT_ONCE = 8 * 2**20, 9_000, 8
+
+_user: int | None = None
+"""The process that uses the client library."""
 
 Object = Mapping[str, Any]
 """What a list tells of an object."""
@@ -41,15 +52,17 @@ class Buckets:
         Raises:
             ClientMissingError: obstore is not installed.
             SettingsError: a setting is not what it should be.
+            SourceUnavailableError: the client library must not be used in this process.
         """
         with importing(handle):
             import obstore  # noqa: F401 (asked for each time, so that it is missed in time)
+        _check_process(handle)
         access = self._access()
         return Bucket(handle, access, self._store(access, name, _RETRIES if writing else 0))
 
     def _store(self, access: Access, bucket: str, retries: int) -> Any:
         with self._making:
-            key = (os.getpid(), access, bucket, retries)  # in a child made by fork, a client would wait for ever
+            key = (access, bucket, retries)
             if key not in self._stores:
                 self._stores[key] = _connect(access, bucket, retries)
             return self._stores[key]
@@ -182,6 +195,22 @@ class Bucket:
             raise
         except (BaseError, OSError, ValueError) as error:
             raise refusal(self._handle, self._access, error, writing) from None
+
+
+def _check_process(handle: PresetHandle) -> None:
+    """A child made by fork would wait for ever for the library's threads, and take the parent's answers meanwhile.
+
+    Raises:
+        SourceUnavailableError: this is one, and its parent has used the library; trying again is of no use.
+    """
+    global _user
+    _user = _user or os.getpid()
+    if _user != os.getpid():
+        problem = (
+            "this process was forked from one that has used obstore, which cannot be used in both; fetch the preset "
+            "before with vertebra pull, or start processes by spawn or forkserver"
+        )
+        raise SourceUnavailableError(handle, problem, math.inf)
 
 
 @contextlib.contextmanager
