@@ -68,7 +68,7 @@ def replacing_folder(target: Path) -> Iterator[Path]:
             _put_in_place(stage, target)
         finally:
             shutil.rmtree(stage, ignore_errors=True)
-    _sync_parent(target)
+    sync_folder(target.parent)
 
 
 @contextlib.contextmanager
@@ -90,7 +90,7 @@ def replacing_file(target: Path) -> Iterator[Path]:
             stage.replace(target)
         finally:
             stage.unlink(missing_ok=True)
-    _sync_parent(target)
+    sync_folder(target.parent)
 
 
 def sync(path: Path) -> None:
@@ -154,10 +154,10 @@ def _sync_tree(folder: Path) -> None:
         sync(Path(parent))
 
 
-def _sync_parent(target: Path) -> None:
-    """What was saved is in place by now; that some file systems cannot force a folder to disk is no failure."""
+def sync_folder(folder: Path) -> None:
+    """Forces a folder to disk; what was saved is in place by now, so that some file systems cannot is no failure."""
     with contextlib.suppress(OSError):
-        sync(target.parent)
+        sync(folder)
 
 
 def _mode(target: Path, usual: int) -> int:

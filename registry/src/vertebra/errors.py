@@ -277,7 +277,7 @@ class RedirectRefusedError(PresetAccessError):
 
     def __init__(self, handle: object, target: str, problem: str, setting: str) -> None:
         self.target, self.setting = target, setting
-        remedy = f"Check whether a proxy or login page is in the way; for a service inside your own network, set {setting}"
+        remedy = f"Check for a proxy or login page in the way; for a service inside your own network, set {setting}"
         super().__init__(handle, f"its download was redirected to {target}, {problem}", remedy)
         self.problem = problem
 

@@ -356,6 +356,25 @@ def test_a_look_up_that_fails_once_is_tried_again(toy, monkeypatch):
     assert len(asked) == 2
 
 
+def test_what_another_process_left_is_not_trusted_where_nothing_can_be_checked(toy, fetch, cache, pinned):
+    """Its disk may have lost what it wrote last, and there is no digest to find out by."""
+    toy.promises = None
+    stage = cache.stage("partial", key_of("", str(pinned), "model.bin"))
+    stage.write_bytes(bytes(2_000))
+    stage.rename(stage.with_name(f"{stage.name.split('.')[0]}.{LEFT}.0.tmp"))
+    (path,) = fetch("model.bin")
+    assert path.read_bytes() == LARGE
+    assert toy.reads() == ["model.bin 2000", "model.bin 0"]
+
+
+@pytest.mark.parametrize("digest", ["sha256:../../../canary", "sha256:/etc/hostname", "sha256:" + "g" * 64])
+def test_a_promise_that_is_no_hash_leads_nowhere(toy, fetch, tmp_path, monkeypatch, digest):
+    (tmp_path / "canary").write_bytes(b'{"a": 1}')
+    monkeypatch.setattr(toy, "_digest", lambda data: digest)
+    with pytest.raises(IntegrityError):
+        fetch("config.json")
+
+
 # === The cache's folder ===
 
 

@@ -31,9 +31,9 @@ def waits(*asked):
     def attempt():
         raise SourceUnavailableError(HANDLE, "HTTP 503", next(breaks))
 
-    failures = itertools.chain([0] * (len(asked) - 1), [transfer.MOST_FAILURES])
+    failures = itertools.count(1)
     with pytest.raises(SourceUnavailableError):
-        transfer.retrying(attempt, lambda: next(failures), clock)
+        transfer.retrying(attempt, lambda: next(failures), clock, len(asked))
     return clock.waits
 
 

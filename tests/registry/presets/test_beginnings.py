@@ -1,6 +1,7 @@
 """Presets that are elsewhere are inspected by what their files begin with."""
 
 import gc
+import shutil
 import types
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 import vertebra
 from vertebra._presets.folder import open_folder
 from vertebra._presets.inspecting import inspect_preset
-from vertebra.errors import OfflineError, WeightsFileError
+from vertebra._presets.locking import lock_presets
+from vertebra.errors import LockError, OfflineError, WeightsFileError
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "bert"
 
@@ -80,3 +82,25 @@ def test_offline_nothing_is_read(toy, configure):
     with pytest.raises(OfflineError):
         inspect_preset(handle)
     assert toy.asked == []
+
+
+def test_names_that_look_alike_have_stand_ins_of_their_own(toy):
+    toy.add("model", {"config.json": b"{}", "a/b": b"12345678first", "a_b": b"12345678other"})
+    folder = open_folder("toy://model")
+    found = [path.read_bytes() for path in folder.fetch_beginnings(["a/b", "a_b"], lambda first: 13)]
+    assert found == [b"12345678first", b"12345678other"]
+
+
+def test_what_is_locked_is_read_whole_and_checked(toy, configure, tmp_path):
+    handle = added(toy, "transformers")
+    open_folder(handle).fetch_all(["config.json", "model.safetensors"])
+    lock_presets([handle], tmp_path / "vertebra.lock", update=False)
+    toy.presets["model"]["r1"]["model.safetensors"] = bytes(26_000)
+    toy.asked.clear()
+    configure(VERTEBRA_LOCKED="1", VERTEBRA_OFFLINE="1")
+    assert inspect_preset(handle)["backbone"] == "BertBackbone"
+    assert toy.asked == []
+    shutil.rmtree(tmp_path / "cache")
+    configure(VERTEBRA_OFFLINE="0")
+    with pytest.raises(LockError):
+        inspect_preset(handle)

@@ -14,7 +14,7 @@ _STEPS = 2**16
 
 def drop(inputs: Any, rate: float, generator: Any) -> Any:
     """Applies dropout with half of the draws that `jax.random.bernoulli` takes."""
-    dropped = round(rate * _STEPS)
+    dropped = min(round(rate * _STEPS), _STEPS - 1)
     count = math.prod(inputs.shape)
     draws = jax.random.bits(generator.next(), (-(-count // 2),), "uint32")
     numbers = jax.lax.bitcast_convert_type(draws, "uint16").reshape(-1)[:count].reshape(inputs.shape)

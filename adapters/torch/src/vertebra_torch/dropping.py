@@ -18,7 +18,7 @@ def drop(inputs: Any, rate: float, generator: Any) -> Any:
     """
     if inputs.device.type != "cpu":
         return keras.random.dropout(inputs, rate, seed=generator)
-    dropped = round(rate * _STEPS)
+    dropped = min(round(rate * _STEPS), _STEPS - 1)
     count = inputs.numel()
     draws = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)
     keep = draws.view(torch.int16)[:count].view(inputs.shape) >= dropped - _STEPS // 2

@@ -85,6 +85,8 @@ def fetch_files(
 
 def _fetch_all(errand: _Errand, files: Sequence[PresetFile]) -> dict[str, Path]:
     """Fetches files, several at once; the first error, or Ctrl-C, stops all."""
+    with contextlib.suppress(FileNotFoundError):  # somebody else has just finished what was begun
+        _check_space(errand, files)
     with ThreadPoolExecutor(min(AT_ONCE, len(files)), thread_name_prefix="vertebra-fetch") as pool:
         futures = {file.name: pool.submit(_fetch, errand, file) for file in files}
         try:
@@ -136,7 +138,6 @@ def _download(errand: _Errand, file: PresetFile) -> Path:
     arriving = Arriving(stage, errand.job(file), errand.store.explained)
     try:
         _take_over_abandoned(errand.store, key, arriving)
-        _check_space(errand.store, file.size - arriving.size)
         sha256 = transfer(arriving)
         return _keep(errand, file, stage, sha256)
     except (SourceUnavailableError, Cancelled):
@@ -157,11 +158,15 @@ def _take_over_abandoned(store: Store, key: str, arriving: Arriving) -> None:
             path.unlink(missing_ok=True)
 
 
-def _check_space(store: Store, needed: int) -> None:
-    free = shutil.disk_usage(store.root).free
+def _check_space(errand: _Errand, files: Sequence[PresetFile]) -> None:
+    """Better before anything is transferred than halfway; of what was begun before, the rest is needed."""
+    begun = {file.name: [path.stat().st_size for path in errand.store.partials(errand.key(file))] for file in files}
+    needed = sum(max(file.size - max(begun[file.name], default=0), 0) for file in files)
+    root = errand.store.root
+    free = shutil.disk_usage(next(place for place in (root, *root.parents) if place.exists())).free
     if free < needed + needed // 20:
         problem = f"{free:,} bytes are free on its disk, and {needed:,} are to be fetched"
-        raise CacheError(store.root, problem, "Free some space, or set VERTEBRA_CACHE to a folder on another disk")
+        raise CacheError(root, problem, "Free some space, or set VERTEBRA_CACHE to a folder on another disk")
 
 
 def _keep(errand: _Errand, file: PresetFile, stage: Path, sha256: str) -> Path:

@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vertebra._atomic import sync
+from vertebra._atomic import sync, sync_folder
 from vertebra._documents import dump_json, parse_json
 from vertebra.errors import CacheError, HandleError, PresetConfigError, VertebraError
 from vertebra.handles import PresetHandle
@@ -117,7 +117,7 @@ class Store:
                 target.replace(stage.with_suffix(".aside"))
                 shutil.rmtree(stage.with_suffix(".aside"))
             stage.replace(target)
-            sync(target.parent)
+        sync_folder(target.parent)
         return target
 
     def put_record(self, handle: PresetHandle, record: Record) -> None:
@@ -184,7 +184,7 @@ class Store:
                 sync(stage)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 stage.replace(target)
-                sync(target.parent)
+                sync_folder(target.parent)
             finally:
                 stage.unlink(missing_ok=True)
 
@@ -205,7 +205,7 @@ def blob_path(place: Path, sha256: str) -> Path:
 def sha256_of(file: PresetFile) -> str | None:
     """Returns the SHA-256 that a source promises of a file, or None if it promises none."""
     algorithm, _, value = (file.digest or "").partition(":")
-    return value.lower() if algorithm == "sha256" else None
+    return value.lower() if algorithm == "sha256" and is_hexadecimal(value.lower()) else None
 
 
 def is_sound(path: Path, size: int | None) -> bool:

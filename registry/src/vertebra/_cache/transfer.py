@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import random
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -69,6 +70,8 @@ class Arriving:
         self.tag: str | None = None
         self.restarts = 0
         self.failures = 0
+        self.taken_over = False
+        """Whether it begins with what another process had, which nobody here has seen arrive."""
         self.promised = job.file.digest
         self._said: str | None = None
         with explained():
@@ -79,9 +82,10 @@ class Arriving:
         """Goes on from what somebody else had of the same file; it is copied, so that it is nobody else's."""
         # If the listing has promised nothing, an answer may, so there must be one: the last byte is asked for.
         most = self.job.file.size - (self.promised is None)
-        with contextlib.suppress(OSError), abandoned.open("rb") as stream:
-            while block := stream.read(2**20):
-                self.write(block[: most - self.size])
+        with contextlib.suppress(FileNotFoundError, PermissionError), abandoned.open("rb") as stream:
+            while block := stream.read(2**20)[: most - self.size]:
+                self.write(block)
+        self.taken_over = self.size > 0
 
     def write(self, *chunks: bytes, writer: Executor | None = None) -> None:
         """Appends what arrived.
@@ -100,15 +104,16 @@ class Arriving:
         if self.size + size > self.job.file.size:
             raise self.refused(f"it is longer than the {self.job.file.size:,} bytes it should have")
         self._take_up_promise()
+        if writer is None:
+            self._append(chunks)
         written = None if writer is None else writer.submit(self._append, chunks, to_disk=True)
         for chunk in chunks:
             self._digest.update(chunk)
-        if written is None:
-            self._append(chunks)
-        else:
+        if written is not None:
             written.result()
         self.size += size
-        self.failures = 0
+        if size:
+            self.failures = 0
         self.job.advance(size)
 
     def _append(self, chunks: Sequence[bytes], to_disk: bool = False) -> None:
@@ -126,6 +131,7 @@ class Arriving:
             self._stream.seek(0)
             self._stream.truncate()
         self.size, self.tag, self._digest = 0, None, Digest(self.promised, self.job.file.size)
+        self.taken_over = False
 
     def promise(self, digest: str | None) -> None:
         """Notes what an answer says that the whole file hashes to; the thread that writes takes it up."""
@@ -180,6 +186,9 @@ def transfer(arriving: Arriving) -> str:
     while True:
         try:
             _complete(arriving)
+            if arriving.taken_over and arriving.promised is None:
+                arriving.begin_again()  # nothing says whether what the other process left was as it had arrived
+                continue
             return arriving.finish()
         except (IntegrityError, _ChangedError) as error:
             arriving.begin_again()
@@ -300,25 +309,21 @@ def retrying(
         cancelled: Ends the breaks.
         most: How many may fail.
     """
-    from tenacity import (
-        RetryCallState,
-        Retrying,
-        before_sleep_log,
-        retry_if_exception_type,
-        wait_exponential,
-        wait_random,
-    )
+    from tenacity import RetryCallState, Retrying, before_sleep_log, retry_if_exception_type
 
-    usual = wait_exponential(FIRST_WAIT, LONGEST_WAIT) + wait_random(0, FIRST_WAIT)
+    failed = 0
 
-    def wait(state: RetryCallState) -> float:
+    def wait(state: RetryCallState) -> float:  # is asked before `is_enough`
+        nonlocal failed
+        failed = failures()
         error = state.outcome.exception() if state.outcome else None
         asked = getattr(error, "retry_after", None)
-        return usual(state) if asked is None else asked
+        usual = min(FIRST_WAIT * 2.0 ** max(failed - 1, 0), LONGEST_WAIT) + random.uniform(0, FIRST_WAIT)
+        return usual if asked is None else asked
 
     def is_enough(state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
-        return failures() >= most or (getattr(error, "retry_after", None) or 0) > LONGEST_WAIT
+        return failed >= most or (getattr(error, "retry_after", None) or 0) > LONGEST_WAIT
 
     def sleep(seconds: float) -> None:
         if (cancelled or threading.Event()).wait(seconds):

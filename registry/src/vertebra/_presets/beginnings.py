@@ -25,9 +25,8 @@ def stand_in(source: RemoteSource, handle: PresetHandle, file: PresetFile, lengt
     """
     first = source.read_part(handle, file, 0, min(FIRST, file.size))
     length = min(length_of(first), file.size)
+    rest = source.read_part(handle, file, len(first), length) if length > len(first) else b""
     with target.open("wb") as stream:
-        stream.write(first)
-        if length > len(first):
-            stream.write(source.read_part(handle, file, len(first), length))
+        stream.write(first + rest)
         stream.truncate(file.size)
     return target

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from vertebra._cache.store import key_of
 from vertebra._catalog import SOURCES, Entry, catalog, presets
 from vertebra._documents import read_json
 from vertebra._lockfile import LockedPreset, fetch_locked, locked_preset
@@ -89,12 +90,12 @@ class PresetFolder:
         return [self._beginning(self._by_name[name], length_of) for name in names]
 
     def _beginning(self, file: PresetFile, length_of: LengthOf) -> Path:
-        if file.path is not None or not self.source.reads_parts:
+        if file.path is not None or self._locked is not None or not self.source.reads_parts:
             return self.fetch(file.name)
         if self._room is None:
             self._room = Path(tempfile.mkdtemp(prefix="vertebra-"))
             weakref.finalize(self, shutil.rmtree, self._room, ignore_errors=True)
-        target = self._room / file.name.replace("/", "_")
+        target = self._room / key_of(file.name)
         if target.exists():
             return target
         return stand_in(cast("RemoteSource", self.source), self.handle, file, length_of, target)

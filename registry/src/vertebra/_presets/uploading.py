@@ -16,10 +16,11 @@ from vertebra._presets.contents import PresetContents
 from vertebra._presets.folder import PresetFolder, is_plain_path, open_folder, source_of, target
 from vertebra._presets.formats import read_contents
 from vertebra._presets.inspecting import describe
+from vertebra._settings import settings
 from vertebra._weights.checkpoint import read_headers
 from vertebra._weights.matching import any_match
 from vertebra._weights.safetensors import Header
-from vertebra.errors import PresetConfigError, WeightsMismatchError
+from vertebra.errors import PresetAccessError, PresetConfigError, WeightsMismatchError
 from vertebra.handles import PresetHandle
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -44,6 +45,8 @@ def upload(uri: str | Path, preset: str | Path, replace: bool = False, message: 
     """Checks and publishes a preset; `vertebra.upload_preset` documents it."""
     handle = target(uri)
     source = source_of(handle, str(uri))
+    if settings().offline and source.reads_parts:
+        raise PresetAccessError(handle, "VERTEBRA_OFFLINE is set", "Unset it to publish, or push to a folder")
     plain = isinstance(preset, Path) or is_plain_path(preset)
     folder = open_folder(preset, locked=False if plain else None)
     names = [name for name in sorted(folder.names) if not _is_hidden(name)]
