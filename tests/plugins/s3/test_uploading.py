@@ -5,6 +5,7 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -312,3 +313,24 @@ def test_manifests_do_not_depend_on_the_order_of_files():
 
     files = [PresetFile(name, 1, None, f"sha256:{'0' * 64}") for name in ("b", "a")]
     assert layout.manifest(files) == layout.manifest(files[::-1])
+
+
+# === By command ===
+
+
+def test_a_preset_is_pushed_pulled_and_locked_by_command(proxy, cache, place, capsys, monkeypatch, tmp_path):
+    from vertebra.cli import main
+
+    golden = Path(__file__).parents[2] / "golden" / "bert" / "transformers"
+    weights = (golden / "model.safetensors").read_bytes()
+    monkeypatch.chdir(tmp_path)
+    assert main(["push", str(golden), str(place)]) == 0
+    pinned = capsys.readouterr().out.splitlines()[0]
+    assert main(["lock", str(place)]) == 0
+    assert pinned in (tmp_path / "vertebra.lock").read_text()
+    assert main(["pull", pinned]) == 0
+    assert weights in [path.read_bytes() for path in cache.glob("blobs/*/*")]
+    proxy.clear()
+    assert main(["inspect", pinned]) == 0
+    assert "BertBackbone" in capsys.readouterr().out
+    assert proxy.requests == []

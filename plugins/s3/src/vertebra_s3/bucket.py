@@ -122,6 +122,14 @@ class Bucket:
             for page in obstore.list(self._store, prefix.rstrip("/") or None):
                 yield from (found for found in page if found["path"].startswith(prefix))
 
+    def names(self, prefix: str) -> set[str]:
+        """Returns the names of the objects directly below a prefix."""
+        import obstore
+
+        with self._explained():
+            found = obstore.list_with_delimiter(self._store, prefix.rstrip("/") or None)
+            return {listed["path"].removeprefix(prefix) for listed in found["objects"]}
+
     def begin(self, key: str, file: PresetFile, tag: str | None, start: int, stop: int | None) -> Any:
         """Begins to read a file of the preset, or a part of it; the client library's own answer is returned.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from vertebra import PresetHandle
 from vertebra.errors import PresetError, PresetNotFoundError, close_names
@@ -15,15 +15,17 @@ MOST_OBJECTS = 10_000
 """Below a prefix that is taken for a preset: it may be somebody's whole bucket."""
 
 
-def objects(handle: PresetHandle, bucket: Bucket, place: layout.Place) -> dict[str, Object]:
-    """Returns what the store lists below a prefix, by name.
+def files(handle: PresetHandle, bucket: Bucket, place: layout.Place) -> dict[str, Object]:
+    """Returns the files that others have put below a prefix, by name, as the store lists them.
 
     Raises:
         PresetError: it is too much for a preset.
     """
     found: dict[str, Object] = {}
     for listed in bucket.list(place.prefix):
-        found[listed["path"].removeprefix(place.prefix)] = listed
+        name = listed["path"].removeprefix(place.prefix)
+        if not layout.is_of_pushed(name):
+            found[name] = listed
         if len(found) > MOST_OBJECTS:
             problem = f"more than {MOST_OBJECTS:,} objects are there, which is no preset"
             raise PresetError(f"Preset {str(handle)!r}: {problem}. Name the prefix that holds its files.")
@@ -37,9 +39,9 @@ def revision_of(files: Mapping[str, Object]) -> str:
     return f"list-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]}"
 
 
-def nothing(handle: PresetHandle, names: list[str]) -> PresetNotFoundError:
-    """Returns the error for a prefix at which what was asked for is not, from the names below it."""
-    known = layout.revisions(names)
+def nothing(handle: PresetHandle, names: Iterable[str]) -> PresetNotFoundError:
+    """Returns the error for a prefix at which what was asked for is not, from the names of objects there."""
+    known = sorted(layout.revisions(names))
     if handle.revision is not None:
         problem = f"it has no revision {handle.revision!r}"
         return PresetNotFoundError(handle, problem, close_names(handle.revision, known) or known[:3])

@@ -43,13 +43,13 @@ class _ObjectSource(RemoteSource):
             found = bucket.document(place.key(str(handle.revision), layout.MANIFEST))
             if found is not None:
                 return Snapshot(handle, layout.read_manifest(handle, found))
-            raise plain.nothing(handle, list(plain.objects(handle, bucket, place)))
+            raise plain.nothing(handle, bucket.names(place.prefix))
         found = bucket.document(place.key(layout.pointer_name(handle)))
         if found is not None:
             revision, files = layout.read_pointer(handle, found)
             return Snapshot(replace(handle, revision=revision), files)
         if handle.revision is not None:
-            raise plain.nothing(handle, list(plain.objects(handle, bucket, place)))
+            raise plain.nothing(handle, bucket.names(place.prefix))
         return self._look_at_files(handle, bucket, place)
 
     def read(self, handle: PresetHandle, file: PresetFile, start: int = 0, stop: int | None = None) -> Content:
@@ -73,10 +73,10 @@ class _ObjectSource(RemoteSource):
         return uploading.upload(bucket, handle, place, files, replace)
 
     def _look_at_files(self, handle: PresetHandle, bucket: Bucket, place: layout.Place) -> Snapshot:
-        objects = plain.objects(handle, bucket, place)
-        files = {name: found for name, found in objects.items() if not layout.is_of_pushed(name)}
-        if "config.json" not in files:
-            raise plain.nothing(handle, list(objects))
+        names = bucket.names(place.prefix)
+        if "config.json" not in names:  # nothing is looked for below it, then: it may be a whole bucket
+            raise plain.nothing(handle, names)
+        files = plain.files(handle, bucket, place)
         pinned = replace(handle, revision=plain.revision_of(files))
         if handle.revision not in (None, pinned.revision):
             problem = "the files there have changed since it was looked up, and what they were is not kept there"
