@@ -44,6 +44,10 @@ class _ChangedError(Exception):
     """What arrives does not continue what has arrived: the file must be transferred from its beginning."""
 
 
+class _UnverifiableError(Exception):
+    """Nothing says whether what another process left is as it had arrived: its disk may have lost the end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A file to transfer."""
@@ -133,6 +137,11 @@ class Arriving:
         self.size, self.tag, self._digest = 0, None, Digest(self.promised, self.job.file.size)
         self.taken_over = False
 
+    @property
+    def is_promised(self) -> bool:
+        """Whether the listing or an answer has said what the whole file hashes to."""
+        return (self.promised or self._said) is not None
+
     def promise(self, digest: str | None) -> None:
         """Notes what an answer says that the whole file hashes to; the thread that writes takes it up."""
         self._said = self._said or digest
@@ -186,10 +195,9 @@ def transfer(arriving: Arriving) -> str:
     while True:
         try:
             _complete(arriving)
-            if arriving.taken_over and arriving.promised is None:
-                arriving.begin_again()  # nothing says whether what the other process left was as it had arrived
-                continue
             return arriving.finish()
+        except _UnverifiableError:
+            arriving.begin_again()
         except (IntegrityError, _ChangedError) as error:
             arriving.begin_again()
             arriving.restarts += 1
@@ -241,6 +249,8 @@ def _check(arriving: Arriving, content: Content, start: int) -> None:
         raise _ChangedError("it changed while it was transferred")
     arriving.tag = content.tag or arriving.tag
     arriving.promise(content.digest)
+    if arriving.taken_over and not arriving.is_promised:
+        raise _UnverifiableError
 
 
 def _in_pieces(arriving: Arriving) -> None:
