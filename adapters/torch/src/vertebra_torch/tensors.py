@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +17,13 @@ _BITS |= {name: ("uint8", getattr(torch, name)) for name in ("float8_e4m3fn", "f
 
 
 def to_tensor(array: np.ndarray[Any, Any], dtype: str) -> Any:
-    """Returns a tensor on Keras's current device: on the CPU and in the stored dtype it views the array's memory."""
+    """Returns a tensor on Keras's current device: on the CPU and in the stored dtype it views the array's memory.
+
+    An array that does not lie in order is copied if it is smaller than a page, of which a view would save nothing:
+    some processors round products with few columns otherwise where the memory is in another order.
+    """
+    if array.nbytes < mmap.PAGESIZE:
+        array = array if array.flags.c_contiguous else array.copy(order="C")
     stored = array.dtype.name
     if stored in _BITS:
         bits, real = _BITS[stored]
