@@ -116,31 +116,12 @@ def arguments():
     }
 
 
-@pytest.fixture(scope="session")
-def in_order():
-    """Gives a model's weights the order in memory that they have once it was saved, and returns the model.
-
-    Kernels of transformers are views, transposed; of few rows, some processors round products with these otherwise.
-    """
-    import numpy as np
-
-    import vertebra
-    from vertebra._weights.abstract import give_value
-
-    def ordered(model):
-        for variable in model.weights:
-            give_value(variable, vertebra.use().tensor(np.array(variable.numpy(), order="C"), str(variable.dtype)))
-        return model
-
-    return ordered
-
-
 @pytest.fixture
-def backbone(golden, in_order):
+def backbone(golden):
     """The tiny BERT that transformers wrote, with dropout as its config says."""
     import vertebra
 
-    return in_order(vertebra.Backbone.from_preset(golden / "transformers"))
+    return vertebra.Backbone.from_preset(golden / "transformers")
 
 
 @pytest.fixture(scope="session")

@@ -292,12 +292,11 @@ def test_the_form_that_peft_reads_computes_the_same(strategy, trained, golden, r
 
 
 @each_strategy
-def test_a_model_of_keras_keeps_it(strategy, trained, golden, run, tmp_path, in_order):
-    backbone = in_order(vertebra.Backbone.from_preset(golden / "transformers"))
+def test_a_model_of_keras_keeps_it(strategy, trained, golden, run, tmp_path):
+    backbone = vertebra.Backbone.from_preset(golden / "transformers")
     backbone.load_lora_weights(trained[0] / f"{strategy}.safetensors")
     backbone.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", custom_objects={"BertBackbone": type(backbone)})
     assert adapters_of(loaded).get(None).plan.config.strategy == strategy
-    found, expected = run(loaded), run(backbone)
-    assert all(np.array_equal(found[name], expected[name]) for name in expected)
-    assert all(np.abs(found[name] - trained[1][strategy][name]).max() <= 1e-6 for name in expected)
+    expected = trained[1][strategy]
+    assert all(np.array_equal(run(loaded)[name], expected[name]) for name in expected)

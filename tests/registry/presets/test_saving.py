@@ -82,9 +82,7 @@ def test_saved_over_where_it_came_from_the_weights_are_the_same_bytes(golden, tm
     vertebra.Backbone.from_preset(tmp_path / "preset").save_to_preset(tmp_path / "preset", format=format)
     after = digest(tmp_path / "preset")
     assert after.keys() == before.keys()
-    changed = {name for name in after if after[name] != before[name]}
-    # One has the date; the other an output, and some processors round it otherwise where kernels lie otherwise.
-    assert changed <= {"metadata.json", "certificate.safetensors"}
+    assert [name for name in after if after[name] != before[name]] in ([], ["metadata.json"])  # it has the date
 
 
 @pytest.mark.keras
