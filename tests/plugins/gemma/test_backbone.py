@@ -140,6 +140,7 @@ def test_outputs_are_those_of_numpy(make, run, values, inputs, overrides):
 
 
 def test_outputs_of_gemma_2_are_those_of_numpy(gemma2, make, run, values, inputs):
+    keras.utils.set_random_seed(1)  # rounding grows with the weights, and is near the limit for some
     backbone = make(**gemma2)
     expected = Reference(values(backbone), backbone.get_config())(inputs)
     assert np.abs(run(backbone) - expected)[inputs["padding_mask"] == 1].max() <= 1e-5

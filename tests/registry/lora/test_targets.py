@@ -57,6 +57,7 @@ def test_a_name_that_also_means_what_cannot_be_adapted_is_refused():
     with pytest.raises(LoraTargetError, match="it also means 'second/proj', which cannot be adapted"):
         find_targets(model, ["proj"], {})
     assert list(find_targets(model, ["*/proj"], {})) == ["first/proj"]
+    assert list(find_targets(model, ["proj"], {"proj.first": ["first/*"]})) == ["first/proj"]  # a role, and no name
 
 
 def test_targets_are_given_once(backbone):

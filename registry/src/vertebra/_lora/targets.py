@@ -41,7 +41,8 @@ def find_targets(model: Any, targets: Sequence[str], roles: Roles) -> dict[str, 
     """
     candidates = adaptable_layers(model)
     found = _find(model, targets, roles, candidates)
-    _check_whole(model, targets, candidates)
+    names = {target for target in targets if not _is_role(target, roles)}
+    _check_whole(model, names, candidates)
     return found
 
 
@@ -85,10 +86,14 @@ def _find(model: Any, targets: Sequence[str], roles: Roles, candidates: Mapping[
     return {path: layer for path, layer in candidates.items() if path in found}
 
 
-def _check_whole(model: Any, targets: Sequence[str], candidates: Mapping[str, Any]) -> None:
+def _is_role(target: str, roles: Roles) -> bool:
+    return any(role == target or role.startswith(f"{target}.") for role in roles)
+
+
+def _check_whole(model: Any, names: set[str], candidates: Mapping[str, Any]) -> None:
     """A name is meant for all layers that have it; a glob or role, for those that can be adapted."""
     for path, layer in layer_paths(model).items():
-        if layer.name in targets and path not in candidates:
+        if layer.name in names and path not in candidates:
             raise LoraTargetError(layer.name, f"it also means {path!r}, which cannot be adapted", candidates)
 
 
