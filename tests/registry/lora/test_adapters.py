@@ -454,7 +454,4 @@ def test_the_preset_holds_the_one_that_acts(several, tmp_path, run):
         backbone.save_to_preset(tmp_path / str(name))
         again = vertebra.Backbone.from_preset(tmp_path / str(name), verify=True)
         assert list(again.lora_adapters) == ([name] if name else [])
-        # The base came from transposed views, whose products some processors round otherwise.
-        assert np.abs(run(again)["sequence_output"] - outputs[name]["sequence_output"]).max() <= 1e-6
-        again.save_to_preset(tmp_path / "twice")
-        assert equal(run(vertebra.Backbone.from_preset(tmp_path / "twice")), run(again))
+        assert equal(run(again), outputs[name])
