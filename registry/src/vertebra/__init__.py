@@ -33,12 +33,11 @@ __all__ = [
     "Translation",
     "activations",
     "add_plugin",
+    "client_needed",
     "compile",
     "errors",
     "hints",
     "hookimpl",
-    "http_content",
-    "http_error",
     "layers",
     "load_model",
     "lora",
@@ -47,6 +46,7 @@ __all__ = [
     "redirects",
     "upload_preset",
     "use",
+    "web",
 ]
 
 _HOMES = {
@@ -75,10 +75,9 @@ _HOMES = {
     "TensorRule": "specs",
     "Translation": "interfaces",
     "add_plugin": "_entry",
+    "client_needed": "remote",
     "compile": "_entry",
     "hookimpl": "hookspecs",
-    "http_content": "remote",
-    "http_error": "remote",
     "load_model": "_entry",
     "upload_preset": "_entry",
     "use": "_entry",
@@ -93,6 +92,7 @@ if TYPE_CHECKING:
     from vertebra import low_rank as low_rank
     from vertebra import models as models
     from vertebra import redirects as redirects
+    from vertebra import web as web
     from vertebra._entry import add_plugin as add_plugin
     from vertebra._entry import compile as compile
     from vertebra._entry import load_model as load_model
@@ -112,8 +112,7 @@ if TYPE_CHECKING:
     from vertebra.remote import Content as Content
     from vertebra.remote import RemoteSource as RemoteSource
     from vertebra.remote import Snapshot as Snapshot
-    from vertebra.remote import http_content as http_content
-    from vertebra.remote import http_error as http_error
+    from vertebra.remote import client_needed as client_needed
     from vertebra.specs import AdapterTensor as AdapterTensor
     from vertebra.specs import BackboneSpec as BackboneSpec
     from vertebra.specs import DemoContext as DemoContext

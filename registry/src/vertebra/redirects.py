@@ -7,6 +7,7 @@ with them, such as sending the user's token along, is then its own decision.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import re
 import socket
 from urllib.parse import urljoin, urlsplit
@@ -19,6 +20,8 @@ MOST_HOPS = 10
 _ODD = re.compile(r"[^!-~]|\\")
 _WEB, _ENCRYPTED = re.compile(r"https?:", re.IGNORECASE), re.compile(r"https:", re.IGNORECASE)
 _QUERY = re.compile(r"(https?://[^\s?\"'>]*|\"[A-Z]+ /[^\s?\"'>]*)\?[^\s\"'>]*")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""What stands for addresses of IPv4 where a network has IPv6 alone (RFC 6052)."""
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -112,6 +115,25 @@ def without_queries(text: str) -> str:
     return _QUERY.sub(r"\1", text)
 
 
+def hide_queries(*logs: str) -> None:
+    """Takes the queries out of addresses that a library logs.
+
+    Args:
+        logs: Names of its loggers.
+    """
+    for name in logs:
+        logging.getLogger(name).addFilter(_without_queries)  # once: the same filter is not added again
+
+
+class _WithoutQueries(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = without_queries(record.getMessage()), ()
+        return True
+
+
+_without_queries = _WithoutQueries()
+
+
 def addresses(host: str, local_names: bool = True) -> list[Address]:
     """Returns the addresses of a host; none if it has none, which whoever connects will report."""
     flags = 0 if local_names else socket.AI_NUMERICHOST
@@ -123,8 +145,14 @@ def addresses(host: str, local_names: bool = True) -> list[Address]:
 
 
 def _address(text: str) -> Address:
+    """Returns the address that a packet ends at: several kinds of IPv6 addresses stand for one of IPv4."""
     address = ipaddress.ip_address(text.partition("%")[0])
-    return getattr(address, "ipv4_mapped", None) or address
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    teredo = address.teredo[1] if address.teredo else None
+    return address.ipv4_mapped or address.sixtofour or teredo or address
 
 
 def _place(url: str) -> tuple[str, str | None, int]:

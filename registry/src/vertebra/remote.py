@@ -7,22 +7,13 @@ resuming, retrying, checking, pinning and working offline are the core's.
 from __future__ import annotations
 
 import contextlib
-import email.utils
-import math
-import time
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from vertebra.errors import (
-    IntegrityError,
-    PresetAccessError,
-    PresetError,
-    PresetNotFoundError,
-    SourceUnavailableError,
-)
+from vertebra.errors import ClientMissingError, PresetNotFoundError
 from vertebra.handles import PresetHandle
 from vertebra.interfaces import PresetSource
 from vertebra.specs import PresetFile
@@ -134,70 +125,18 @@ class RemoteSource(PresetSource):
         return presets.fetch(self, handle, files)
 
 
-# === For services that speak HTTP ===
-
-_TRANSIENT = (408, 425, 429)
-_LONGEST_WAIT = 3600.0
-
-
-def http_content(
-    handle: PresetHandle,
-    name: str,
-    status: int,
-    headers: Mapping[str, str],
-    chunks: Iterable[bytes],
-    digest: str | None,
-) -> Content:
-    """Reads an answer to a request for a file, or for a range of it.
+@contextlib.contextmanager
+def client_needed(source: str, package: str) -> Iterator[None]:
+    """Says what to install if the client library, which is imported inside, is not there.
 
     Args:
-        handle: The preset.
-        name: The file.
-        status: Of the answer; errors are for `http_error`.
-        headers: By lower-case name.
-        chunks: The body.
-        digest: What the file hashes to, if the service says so in its own way.
+        source: What is read with it, such as a scheme.
+        package: Its name for pip.
 
     Raises:
-        IntegrityError: the body is encoded, so that its bytes are not the file's.
+        ClientMissingError: it is not installed.
     """
-    encoding = headers.get("content-encoding", "identity")
-    if encoding.lower() not in ("identity", ""):
-        raise IntegrityError(handle, name, f"it was sent as {encoding}, and asked for as it is")
-    start, total = 0, _number(headers.get("content-length"))
-    if status == 206:
-        unit, _, place = headers.get("content-range", "").partition(" ")
-        places, _, size = place.partition("/")
-        first = _number(places.partition("-")[0])
-        if unit.lower() != "bytes" or first is None:
-            raise SourceUnavailableError(handle, f"it answered for a part of {name} without saying which")
-        start, total = first, _number(size)
-    return Content(iter(chunks), start, total, headers.get("etag"), digest)
-
-
-def http_error(handle: PresetHandle, status: int, headers: Mapping[str, str], reason: str = "") -> PresetError:
-    """Returns the error that an HTTP status means, for services whose client does not say it better."""
-    detail = f"HTTP {status}{f' ({reason})' if reason else ''}"
-    if status in _TRANSIENT or status >= 500:
-        return SourceUnavailableError(handle, detail, retry_after(headers.get("retry-after")))
-    if status in (401, 403):
-        return PresetAccessError(handle, detail, "Log in with a token that may read it, or ask its owner for access")
-    if status in (404, 410):
-        return PresetNotFoundError(handle, f"nothing is there ({detail})")
-    return PresetError(f"Preset {str(handle)!r}: the service refused the request with {detail}.")
-
-
-def retry_after(value: str | None) -> float | None:
-    """Returns the seconds that a `Retry-After` header asks to wait: a number, or a date; None if it says neither."""
-    if value is None:
-        return None
-    with contextlib.suppress(ValueError):
-        seconds = float(value)
-        return None if math.isnan(seconds) else min(max(seconds, 0.0), _LONGEST_WAIT)
-    with contextlib.suppress(TypeError, ValueError):
-        return min(max(email.utils.parsedate_to_datetime(value).timestamp() - time.time(), 0.0), _LONGEST_WAIT)
-    return None
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.strip().isascii() and text.strip().isdigit() else None
+    try:
+        yield
+    except ImportError as error:
+        raise ClientMissingError(source, package) from error

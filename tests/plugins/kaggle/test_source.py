@@ -143,7 +143,7 @@ def test_a_link_that_has_expired_is_asked_for_again(kaggle, source, streams, mon
 def test_where_nobody_answers_any_longer_another_link_is_asked_for(kaggle, source):
     kaggle.publish(VARIATION, FILES)
     pinned = source.resolve(HANDLE)
-    source._links[str(pinned), "model.safetensors"] = "http://localhost:9/models/0/model.safetensors"
+    source._links._known[pinned, "model.safetensors"] = "http://localhost:9/models/0/model.safetensors"
     assert source.fetch(pinned, "model.safetensors").read_bytes() == WEIGHTS
 
 

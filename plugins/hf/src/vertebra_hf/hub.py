@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from vertebra import PresetHandle, redirects
-from vertebra.errors import ClientMissingError, SettingsError, SourceUnavailableError
+from vertebra import PresetHandle, client_needed, redirects, web
+from vertebra.errors import SettingsError, SourceUnavailableError
 from vertebra_hf.refusals import Login
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 30.0
 """How long is waited for a connection, and for the next bytes."""
 _PUBLIC = "https://huggingface.co"
-_REDIRECTS = (301, 302, 303, 307, 308)
 _LONGEST_LISTING, _SHORT = 64 * 2**20, 2**16
 
 
@@ -38,14 +37,16 @@ def endpoint() -> str:
     raise SettingsError("HF_ENDPOINT", "expected an address such as https://hub.example.org, without credentials")
 
 
-class Answer(Iterator[bytes]):
-    """An answer whose body has not been read: an iterator over it, which can be closed before it has begun."""
+class Answer(web.Answer):
+    """An answer of the client library, which has not been read."""
 
     def __init__(self, handle: PresetHandle, response: Any, url: str) -> None:
         self.url = url
         self.login: Login = "none"
-        self.status: int = response.status_code
-        self.headers: dict[str, str] = {name.lower(): value for name, value in response.headers.items()}
+        self.status = response.status_code
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        stream = response.extensions.get("network_stream")
+        self.peer = stream and stream.get_extra_info("server_addr")
         self._handle, self._response = handle, response
         self._body: Iterator[bytes] = response.iter_raw()  # without a size: the client would cut and join what it gets
 
@@ -56,8 +57,14 @@ class Answer(Iterator[bytes]):
             raise _unavailable(self._handle, self.url, error) from None
 
     def close(self) -> None:
-        """Gives up the rest of the body."""
         self._response.close()
+
+    def finish(self) -> None:
+        """Ends a redirect; what is short is read, so that the connection is good for another request."""
+        with contextlib.suppress(*_client_errors()):
+            if int(self.headers.get("content-length", _SHORT)) < _SHORT:
+                self._response.read()
+        self.close()
 
     def json(self) -> dict[str, Any]:
         """Reads the body as a JSON object.
@@ -122,22 +129,13 @@ class Hub:
         return answer
 
     def _send(self, errand: _Errand, url: str, own: Mapping[str, str], token: str | None) -> Answer:
-        hops = redirects.Hops(errand.handle, errand.endpoint, url, "HF_ENDPOINT")
-        while True:
+        def get(place: str) -> Answer:
             headers = {**own, **errand.headers}
-            if token is not None and redirects.same_origin(url, errand.endpoint):
+            if token is not None and redirects.same_origin(place, errand.endpoint):
                 headers["authorization"] = token
-            response = _get(errand.handle, url, headers)
-            try:
-                stream = response.extensions.get("network_stream")
-                hops.check_peer(url, stream and stream.get_extra_info("server_addr"))
-                if response.status_code not in _REDIRECTS or "location" not in response.headers:
-                    return Answer(errand.handle, response, url)
-                url = hops.next(url, response.headers["location"])
-            except BaseException:
-                response.close()
-                raise
-            _finish(response)
+            return _get(errand.handle, place, headers)
+
+        return web.follow(redirects.Hops(errand.handle, errand.endpoint, url, "HF_ENDPOINT"), url, get)
 
     def _note_refused(self, token: str, answer: Answer) -> None:
         self._refused.add(hash(token))
@@ -159,16 +157,12 @@ def file_url(repo: str, revision: str, path: str) -> str:
     return f"{endpoint()}/{quote(repo)}/resolve/{quote(revision, safe='')}/{quote(path)}"
 
 
-@contextlib.contextmanager
-def importing() -> Iterator[None]:
+def importing() -> contextlib.AbstractContextManager[None]:
     """Says what to install if the client library is not there."""
-    try:
-        yield
-    except ImportError as error:
-        raise ClientMissingError("hf://", "huggingface_hub") from error
+    return client_needed("hf://", "huggingface_hub")
 
 
-def _get(handle: PresetHandle, url: str, headers: Mapping[str, str]) -> Any:
+def _get(handle: PresetHandle, url: str, headers: Mapping[str, str]) -> Answer:
     with importing():
         from huggingface_hub.utils import get_session
     try:
@@ -176,17 +170,9 @@ def _get(handle: PresetHandle, url: str, headers: Mapping[str, str]) -> Any:
         _hide_queries(type(client).__module__.partition(".")[0])
         waits = (CONNECT_SECONDS, READ_SECONDS, READ_SECONDS, None)
         request = client.build_request("GET", url, headers=headers, timeout=waits)
-        return client.send(request, stream=True, follow_redirects=False)
+        return Answer(handle, client.send(request, stream=True, follow_redirects=False), url)
     except _client_errors() as error:
         raise _unavailable(handle, url, error) from None
-
-
-def _finish(response: Any) -> None:
-    """Ends an answer that says nothing more; what is short is read, so that the connection is good for another one."""
-    with contextlib.suppress(*_client_errors()):
-        if int(response.headers.get("content-length", _SHORT)) < _SHORT:
-            response.read()
-    response.close()
 
 
 def _client_errors() -> tuple[type[Exception], ...]:
@@ -202,23 +188,9 @@ def _unavailable(handle: PresetHandle, url: str, error: Exception) -> SourceUnav
 
     if isinstance(error, OfflineModeIsEnabled):  # no use in trying again
         return SourceUnavailableError(handle, "HF_HUB_OFFLINE is set, and forbids it", math.inf)
-    way = " through the proxy that HTTPS_PROXY or another variable names" if redirects.by_proxy(url) else ""
-    detail = redirects.without_queries(f"{type(error).__name__}: {error}")
-    return SourceUnavailableError(handle, f"no whole answer from {redirects.origin(url)}{way} ({detail})")
-
-
-class _WithoutQueries(logging.Filter):
-    """Takes the queries out of addresses that the HTTP library logs."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = redirects.without_queries(record.getMessage()), ()
-        return True
-
-
-_without_queries = _WithoutQueries()
+    return web.unavailable(handle, url, redirects.without_queries(f"{type(error).__name__}: {error}"))
 
 
 def _hide_queries(library: str) -> None:
     core = library.replace("httpx", "httpcore")
-    for name in (library, *(f"{core}.{part}" for part in ("connection", "http11", "http2", "proxy", "socks"))):
-        logging.getLogger(name).addFilter(_without_queries)  # once: the same filter is not added again
+    redirects.hide_queries(library, *(f"{core}.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")))

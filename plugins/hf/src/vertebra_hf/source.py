@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vertebra import Content, PresetFile, PresetHandle, RemoteSource, Snapshot, http_content, redirects
+from vertebra import Content, PresetFile, PresetHandle, RemoteSource, Snapshot, redirects, web
 from vertebra.errors import (
     HandleError,
     IntegrityError,
@@ -24,8 +23,6 @@ from vertebra_hf.refusals import refusal
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
 _OTHER_KINDS = ("datasets", "spaces", "buckets", "kernels")
-_NO_LONGER = (400, 401, 403, 404, 410)
-"""What storage answers to an address whose signature has expired."""
 
 
 class HfSource(RemoteSource):
@@ -35,9 +32,7 @@ class HfSource(RemoteSource):
 
     def __init__(self) -> None:
         self._hub = Hub()
-        self._found: dict[str, str] = {}
-        """Where files are, by their address at the hub; some of it is signed, and stays in memory."""
-        self._finding: dict[str, threading.Lock] = {}
+        self._links = web.Links()
 
     def is_pinned(self, handle: PresetHandle) -> bool:
         return _COMMIT.fullmatch(handle.revision or "") is not None
@@ -53,19 +48,14 @@ class HfSource(RemoteSource):
     def read(self, handle: PresetHandle, file: PresetFile, start: int = 0, stop: int | None = None) -> Content:
         repo, folder = place_of(handle)
         url = file_url(repo, handle.revision or "", f"{folder}{file.name}")
-        wanted = {} if (start, stop) == (0, None) else {"range": f"bytes={start}-{'' if stop is None else stop - 1}"}
-        answer = self._open(handle, url, wanted)
-        if answer.status == 416:  # the range is there, so it is ranges that this server has not
-            answer.close()
-            answer = self._open(handle, url, {})
-        if answer.status not in (200, 206):
-            answer.close()
-            raise _read_error(handle, repo, answer)
-        try:
-            return http_content(handle, file.name, answer.status, answer.headers, answer, file.digest)
-        except BaseException:
-            answer.close()
-            raise
+
+        def ask(headers: Mapping[str, str]) -> Answer:
+            def at(place: str) -> Answer:
+                return self._hub.ask(handle, place, headers)
+
+            return self._links.open(url, lambda: at(url), at)
+
+        return web.read(handle, file, (start, stop), ask, lambda answer: _read_error(handle, repo, answer))
 
     def existing(self, handle: PresetHandle, file: PresetFile) -> Path | None:
         with importing():
@@ -79,24 +69,6 @@ class HfSource(RemoteSource):
         if self.is_pinned(handle):
             raise HandleError(str(handle), "a commit cannot be written to; name a branch, or none for main")
         return uploading.upload(self, handle, repo, folder, uploading.Upload(files, replace, message))
-
-    def _open(self, handle: PresetHandle, url: str, wanted: Mapping[str, str]) -> Answer:
-        """Begins to read a file; where it is, the hub is asked once for all parts of it."""
-        with self._finding.setdefault(url, threading.Lock()):
-            place = self._found.get(url)
-            if place is None:
-                return self._find(handle, url, wanted)
-        answer = self._hub.ask(handle, place, wanted)
-        if place == url or answer.status not in _NO_LONGER:
-            return answer
-        answer.close()
-        return self._find(handle, url, wanted)
-
-    def _find(self, handle: PresetHandle, url: str, wanted: Mapping[str, str]) -> Answer:
-        answer = self._hub.ask(handle, url, wanted)
-        if answer.status in (200, 206):
-            self._found[url] = answer.url
-        return answer
 
 
 def place_of(handle: PresetHandle) -> tuple[str, str]:
@@ -139,7 +111,7 @@ def _listed_file(facts: Mapping[str, Any]) -> PresetFile:
 
 def _read_error(handle: PresetHandle, repo: str, answer: Answer) -> Exception:
     hub = endpoint()
-    if not redirects.same_origin(answer.url, hub) and answer.status in _NO_LONGER:
+    if not redirects.same_origin(answer.url, hub) and answer.status in web.EXPIRED:
         problem = (
             f"{redirects.origin(answer.url)} answered HTTP {answer.status} to an address that the hub has just given"
         )

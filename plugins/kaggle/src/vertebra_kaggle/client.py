@@ -9,20 +9,17 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
-from vertebra.errors import ClientMissingError, SettingsError
+from vertebra import client_needed
+from vertebra.errors import SettingsError
 
 WAITS = 10.0, 30.0
 """Seconds to wait for a connection, and for the next bytes."""
 ENDPOINT_SETTING = "KAGGLE_API_ENVIRONMENT"
 
 
-@contextlib.contextmanager
-def importing() -> Iterator[None]:
+def importing() -> contextlib.AbstractContextManager[None]:
     """Says what to install if the client library is not there."""
-    try:
-        yield
-    except ImportError as error:
-        raise ClientMissingError("kaggle://", "kagglehub") from error
+    return client_needed("kaggle://", "kagglehub")
 
 
 @dataclass(frozen=True, slots=True)

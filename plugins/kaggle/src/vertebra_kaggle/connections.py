@@ -5,7 +5,6 @@ They are given up when nothing comes, and remember who answers.
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from requests import PreparedRequest, Response, Session
@@ -69,8 +68,7 @@ def mount(session: Session, adapter: HTTPAdapter) -> None:
     """Makes a session use an adapter for all it sends, and its library log no queries of addresses."""
     session.mount("http://", adapter)
     session.mount("https://", adapter)
-    for name in ("connectionpool", "util.retry"):
-        logging.getLogger(f"urllib3.{name}").addFilter(_without_queries)  # the same filter is not added again
+    redirects.hide_queries("urllib3.connectionpool", "urllib3.util.retry")
 
 
 def storage_session(waits: tuple[float, float]) -> Session:
@@ -119,14 +117,3 @@ class _PlainPool(HTTPConnectionPool):
 
 class _SecurePool(HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
-
-
-class _WithoutQueries(logging.Filter):
-    """Takes the queries out of addresses in a log."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = redirects.without_queries(record.getMessage()), ()
-        return True
-
-
-_without_queries = _WithoutQueries()

@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
-from vertebra import PresetFile, PresetHandle
+from vertebra import PresetFile, PresetHandle, client_needed
 from vertebra.errors import (
-    ClientMissingError,
     IntegrityError,
     PresetConfigError,
     SettingsError,
@@ -221,13 +220,9 @@ def _check_process(handle: PresetHandle) -> None:
         raise SourceUnavailableError(handle, problem, math.inf)
 
 
-@contextlib.contextmanager
-def importing(handle: PresetHandle) -> Iterator[None]:
+def importing(handle: PresetHandle) -> contextlib.AbstractContextManager[None]:
     """Says what to install if the client library is not there."""
-    try:
-        yield
-    except ImportError as error:
-        raise ClientMissingError(f"{handle.scheme}://", "obstore") from error
+    return client_needed(f"{handle.scheme}://", "obstore")
 
 
 def _connect(access: Access, bucket: str, retries: int) -> Any:

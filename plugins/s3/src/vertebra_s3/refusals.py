@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 
-from vertebra import PresetHandle, http_error
+from vertebra import PresetHandle, web
 from vertebra.errors import PresetAccessError, PresetError, PresetNotFoundError, SourceUnavailableError
 from vertebra_s3.access import Access
 from vertebra_s3.layout import place_of
@@ -45,7 +45,7 @@ def refusal(handle: PresetHandle, access: Access, error: Exception, writing: boo
     if code in _LOGIN or status in (401, 403):
         return _no_access(handle, access, f"HTTP {status}{f', {code}' if code else ''}", writing)
     if status is not None:
-        return http_error(handle, status, {}, code)
+        return web.error(handle, status, {}, code)
     return SourceUnavailableError(handle, f"no whole answer from {access.place}: {_broken(str(error))}")
 
 

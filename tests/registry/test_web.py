@@ -1,0 +1,137 @@
+"""What an HTTP answer means: the part that it holds, the error that it is, and how long to wait."""
+
+import email.utils
+import time
+
+import pytest
+
+from vertebra import PresetHandle, redirects, web
+from vertebra.errors import (
+    IntegrityError,
+    PresetAccessError,
+    PresetError,
+    PresetNotFoundError,
+    RedirectRefusedError,
+    SourceUnavailableError,
+)
+from vertebra.web import retry_after
+
+HANDLE = PresetHandle("toy", "bert")
+
+
+def content(status, **headers):
+    return web.content(HANDLE, "x", status, {n.replace("_", "-"): v for n, v in headers.items()}, [b"ab"], None)
+
+
+def test_a_whole_answer():
+    with content(200, content_length="7", etag="e") as whole:
+        assert (whole.start, whole.total, whole.tag, list(whole.chunks)) == (0, 7, "e", [b"ab"])
+    assert content(200).total is content(200, content_length="-1").total is None
+
+
+def test_a_part():
+    part = content(206, content_range="bytes 5-6/9", content_length="2")
+    assert (part.start, part.total) == (5, 9)
+    assert content(206, content_range="bytes 5-6/*").total is None
+
+
+@pytest.mark.parametrize("text", ["", "bytes", "bytes */9", "lines 1-2/3", "bytes x-y/z", "bytes -5-6/9"])
+def test_a_part_that_does_not_say_which_is_refused(text):
+    with pytest.raises(SourceUnavailableError):
+        content(206, content_range=text)
+
+
+def test_an_encoded_answer_is_refused():
+    assert content(200, content_encoding="identity")
+    with pytest.raises(IntegrityError):
+        content(200, content_encoding="gzip")
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(401, PresetAccessError), (403, PresetAccessError), (404, PresetNotFoundError), (410, PresetNotFoundError)]
+    + [(status, SourceUnavailableError) for status in (408, 425, 429, 500, 503)]
+    + [(400, PresetError), (416, PresetError)],
+)
+def test_a_status_is_an_error(status, error):
+    found = web.error(HANDLE, status, {"retry-after": "3"}, "why")
+    assert type(found) is error
+    assert f"HTTP {status}" in str(found)
+    assert getattr(found, "retry_after", 3) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        *((None, None), ("", None), ("soon", None), ("nan", None), ("Wed, 99 Xxx 9999", None)),
+        *(("5", 5), ("0.5", 0.5), ("-1", 0), ("1e9", 3600), ("inf", 3600), ("Wed, 01 Jan 1997 00:00:00 GMT", 0)),
+    ],
+)
+def test_how_long_to_wait(text, seconds):
+    assert retry_after(text) == seconds
+
+
+def test_how_long_to_wait_by_date():
+    assert 50 < retry_after(email.utils.formatdate(time.time() + 60, usegmt=True)) <= 60
+
+
+# === Where files were found ===
+
+
+class Said(web.Answer):
+    """An answer without a body."""
+
+    def __init__(self, status, url, **headers):
+        self.status, self.url, self.headers = status, url, headers
+        self.closed = False
+
+    def __next__(self):
+        raise StopIteration
+
+    def close(self):
+        self.closed = True
+
+
+def test_a_place_is_found_once_and_again_when_it_has_expired():
+    links, asked = web.Links(), []
+    statuses = {"signed-1": iter([206, 403]), "signed-2": iter([206])}
+    found = iter([Said(206, "signed-1"), Said(206, "signed-2")])
+
+    def find():
+        asked.append("service")
+        return next(found)
+
+    def ask(place):
+        asked.append(place)
+        return Said(next(statuses[place]), place)
+
+    assert [links.open("file", find, ask).url for _ in range(4)] == ["signed-1", "signed-1", "signed-2", "signed-2"]
+    assert asked == ["service", "signed-1", "signed-1", "service", "signed-2"]
+
+
+def test_a_place_that_does_not_answer_is_forgotten():
+    links = web.Links()
+
+    def dead(place):
+        raise SourceUnavailableError(HANDLE, place)
+
+    links.open("file", lambda: Said(200, "one"), dead)
+    with pytest.raises(SourceUnavailableError, match="one"):
+        links.open("file", lambda: Said(200, "two"), dead)
+    assert links.open("file", lambda: Said(200, "two"), dead).url == "two"
+
+
+def test_what_was_not_found_is_not_kept():
+    links = web.Links()
+    assert links.open("file", lambda: Said(404, "nowhere"), None).status == 404
+    assert links.open("file", lambda: Said(200, "here"), None).status == 200
+
+
+def test_each_answer_on_the_way_is_ended():
+    start = "http://127.0.0.1:1/x"
+    hops = redirects.Hops(HANDLE, start, start, "TOY_ENDPOINT")
+    way = [Said(302, start, location="/y"), Said(302, "", location="ftp://elsewhere/")]
+    answers = iter(way)
+    with pytest.raises(RedirectRefusedError):
+        web.follow(hops, start, lambda _: next(answers))
+    assert [answer.closed for answer in way] == [True, True]
