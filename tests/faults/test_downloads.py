@@ -210,13 +210,13 @@ def test_a_process_killed_at_any_moment_leaves_nothing_wrong(place, start, cache
         child.send_signal(signal.SIGKILL)
         killed += child.wait() == -signal.SIGKILL
         assert is_sound(cache)
-        left = max(left, len(unfinished(cache)))
+        of_files = Counter(path.name.partition(".")[0] for path in unfinished(cache))
+        left = max(left, *(count for key, count in of_files.items() if key != "note"), 0)
         if child.returncode == 0 or not unfinished(cache):
             shutil.rmtree(cache.root, ignore_errors=True)
     place.server.faults = []
     assert killed > RUNS // 3
-    assert left
-    assert left <= 2 * len(FILES)  # what one process began is another's to go on from
+    assert left == 1  # of each file at most, for another process to go on from
     assert go(start(place.handle, modules=place.modules, **place.environment)) == [EXPECTED]
     assert is_sound(cache)
     assert unfinished(cache) == []

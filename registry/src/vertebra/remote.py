@@ -95,6 +95,13 @@ class RemoteSource(PresetSource):
         """Returns where another program keeps the file on this machine, such as in a cache of the service's client."""
         return None
 
+    def remembered(self, handle: PresetHandle) -> Snapshot | None:
+        """Returns what another program on this machine knows of a preset, which need not be all of it; asks nobody.
+
+        It counts where the network cannot be used, and nothing is known from before.
+        """
+        return None
+
     # === What the core makes of it ===
 
     def resolve(self, handle: PresetHandle) -> PresetHandle:

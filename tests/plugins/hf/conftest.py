@@ -7,8 +7,6 @@ import pytest
 
 from servers.hub import HubServer
 from vertebra import PresetHandle
-from vertebra._cache import presets, transfer
-from vertebra._settings import settings
 
 TOKEN = "hf_goodgoodgoodgood"
 
@@ -51,18 +49,6 @@ def hub(client, monkeypatch):
     with HubServer(tokens={TOKEN}, read_only={"hf_reader"}, separate_storage=True) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         yield hub
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """A cache of the test's own; small pieces, and no breaks between attempts."""
-    monkeypatch.setattr(transfer, "PIECE", 10_000)
-    monkeypatch.setattr(transfer, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(presets, "_listed", {})
-    monkeypatch.setenv("VERTEBRA_CACHE", str(tmp_path / "cache"))
-    settings.cache_clear()
-    yield tmp_path / "cache"
-    settings.cache_clear()
 
 
 @pytest.fixture

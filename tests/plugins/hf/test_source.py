@@ -4,6 +4,7 @@ import hashlib
 import logging
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,15 @@ import pytest
 from servers import faults
 from servers.hub import HubServer
 from vertebra import PresetHandle
-from vertebra.errors import HandleError, IntegrityError, PresetNotFoundError, SettingsError, SourceUnavailableError
+from vertebra._settings import settings
+from vertebra.errors import (
+    HandleError,
+    IntegrityError,
+    OfflineError,
+    PresetNotFoundError,
+    SettingsError,
+    SourceUnavailableError,
+)
 from vertebra_hf import hub as asking
 from vertebra_hf.source import HfSource, place_of
 
@@ -190,6 +199,27 @@ def test_what_the_client_has_cached_wrongly_is_downloaded(hub, client, fetch):
     theirs = Path(client.hf_hub_download(REPO, "model.safetensors", endpoint=hub.url)).resolve()
     theirs.write_bytes(b"\0" + WEIGHTS[1:])
     assert fetch(f"hf://{REPO}") == WEIGHTS
+
+
+@pytest.mark.parametrize("revision", [None, "main", "v1", "commit"])
+def test_offline_what_the_client_has_cached_is_enough(hub, client, source, monkeypatch, revision):
+    sha = hub.commit(REPO, FILES | {"small/config.json": b"{}"})
+    hub.tag(REPO, "v1", sha)
+    wanted = sha if revision == "commit" else revision
+    for name in ("config.json", "small/config.json"):
+        client.hf_hub_download(REPO, name, endpoint=hub.url, revision=wanted)
+    hub.clear()
+    monkeypatch.setenv("VERTEBRA_OFFLINE", "1")
+    settings.cache_clear()
+    pinned = source.resolve(replace(HANDLE, revision=wanted))
+    assert pinned.revision == sha
+    assert {file.name for file in source.files(pinned)} == {"config.json", "small/config.json"}
+    assert source.fetch(pinned, "config.json").read_bytes() == FILES["config.json"]
+    inside = source.resolve(PresetHandle("hf", f"{REPO}/small", wanted))
+    assert [file.name for file in source.files(inside)] == ["config.json"]
+    with pytest.raises(OfflineError):
+        source.resolve(replace(HANDLE, revision="other"))
+    assert hub.requests == []
 
 
 def test_making_the_source_imports_no_client():

@@ -7,8 +7,6 @@ import pytest
 from servers import kaggle_client
 from servers.kaggle import KaggleServer
 from vertebra import PresetHandle
-from vertebra._cache import presets, transfer
-from vertebra._settings import settings
 
 TOKENS = {"acme": "KGAT_goodgoodgoodgood", "other": "KGAT_otherotherother"}
 VARIATION = "acme/bert/keras/small"
@@ -35,18 +33,6 @@ def kaggle(client, monkeypatch, tmp_path):
 def log_in(monkeypatch):
     """Has the client find a token."""
     return lambda token: monkeypatch.setenv("KAGGLE_API_TOKEN", token)
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """A cache of the test's own; small pieces, and no breaks between attempts."""
-    monkeypatch.setattr(transfer, "PIECE", 10_000)
-    monkeypatch.setattr(transfer, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(presets, "_listed", {})
-    monkeypatch.setenv("VERTEBRA_CACHE", str(tmp_path / "cache"))
-    settings.cache_clear()
-    yield tmp_path / "cache"
-    settings.cache_clear()
 
 
 @pytest.fixture

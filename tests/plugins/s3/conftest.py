@@ -8,8 +8,6 @@ import pytest
 from servers import radosgw
 from servers.proxy import FaultProxy
 from vertebra import PresetHandle
-from vertebra._cache import presets, transfer
-from vertebra._settings import settings
 
 OF_SERVICES = ("AWS_", "AZURE_", "GOOGLE_")
 _counter = itertools.count()
@@ -61,18 +59,6 @@ def put(gateway):
 def place(proxy):
     """A handle of a place of the test's own, where nothing is."""
     return PresetHandle("s3", f"models/team/{os.getpid()}-{next(_counter)}")
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """A cache of the test's own; small pieces, and no breaks between attempts."""
-    monkeypatch.setattr(transfer, "PIECE", 10_000)
-    monkeypatch.setattr(transfer, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(presets, "_listed", {})
-    monkeypatch.setenv("VERTEBRA_CACHE", str(tmp_path / "cache"))
-    settings.cache_clear()
-    yield tmp_path / "cache"
-    settings.cache_clear()
 
 
 @pytest.fixture

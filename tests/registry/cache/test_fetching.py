@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from vertebra._cache import fetching, locks, transfer
+from vertebra._cache import fetching, locks, pace, transfer
 from vertebra._cache.store import LEFT, Store, blob_path, key_of
 from vertebra._presets.folder import open_folder
 from vertebra.errors import (
@@ -163,9 +163,30 @@ def test_what_breaks_off_is_continued_where_it_broke(toy, toys, fetch, error):
     assert toy.reads() == ["model.bin 0", "model.bin 3000"]
 
 
-def test_bytes_that_arrive_count_as_progress(toy, toys, fetch):
+def test_bytes_that_arrive_count_as_progress(toy, toys, fetch, monkeypatch):
+    monkeypatch.setattr(transfer, "PROGRESS", 500)
     cuts = range(500, 5000, 500)  # more than would be tried without progress
     toy.faults = [lambda data, start, cut=cut: toys.answer(data[:cut], start) for cut in cuts]
+    assert fetch("model.bin")[0].read_bytes() == LARGE
+
+
+def test_a_few_bytes_at_a_time_are_no_progress(toy, toys, fetch):
+    toy.faults = [lambda data, start, cut=cut: toys.answer(data[:cut], start) for cut in range(500, 5000, 500)]
+    with pytest.raises(SourceUnavailableError, match="cut short"):
+        fetch("model.bin")
+    assert len(toy.reads()) == transfer.MOST_FAILURES
+
+
+@pytest.mark.parametrize("size", [transfer.PIECE, 2_000])
+def test_who_sends_too_slowly_is_given_up(toy, toys, fetch, monkeypatch, size):
+    monkeypatch.setattr(transfer, "PIECE", size)
+    monkeypatch.setattr(toy, "streams", 2)
+    monkeypatch.setattr(toys, "CHUNK", 100)
+    monkeypatch.setattr(pace, "SLOWEST", 10**12)
+    monkeypatch.setattr(pace, "WINDOW", 0.0)
+    with pytest.raises(SourceUnavailableError, match="has no end"):
+        fetch("model.bin")
+    monkeypatch.setattr(pace, "SLOWEST", 0)
     assert fetch("model.bin")[0].read_bytes() == LARGE
 
 
@@ -245,6 +266,32 @@ def test_what_was_left_is_continued(toy, fetch, cache, tag, pinned):
     assert cache.partials() == []
 
 
+def test_there_is_never_more_than_one_of_what_was_left(toy, toys, fetch, cache, pinned):
+    errand = fetching._Errand(cache, toy, pinned, None, None)
+    key = errand.key(toy.look_up(pinned).files[1])
+    for number in range(3):
+        cache.stage("partial", f"{key}.{LEFT}.{number}").write_bytes(LARGE[:2000])
+    toy.faults = [lambda data, start: toys.answer(data[:3000], start, unavailable())] + [unavailable()] * 10
+    with pytest.raises(SourceUnavailableError):
+        fetch("model.bin")
+    assert [path.read_bytes() for path in cache.partials()] == [LARGE[:3000]]
+
+
+@pytest.mark.parametrize("how", ["link", "folder", "not readable"])
+def test_what_was_left_and_is_no_file_of_ours_is_not_gone_on_from(toy, fetch, cache, pinned, tmp_path, how):
+    key = fetching._Errand(cache, toy, pinned, None, None).key(toy.look_up(pinned).files[1])
+    left = cache.stage("partial", f"{key}.{LEFT}.0")
+    canary = tmp_path / "canary"
+    canary.write_bytes(b"unharmed")
+    if how == "not readable":
+        left.chmod(0)
+    else:
+        left.unlink()
+        left.mkdir() if how == "folder" else left.symlink_to(canary)
+    assert fetch("model.bin")[0].read_bytes() == LARGE
+    assert canary.read_bytes() == b"unharmed"
+
+
 def test_what_was_left_damaged_is_not_kept(toy, fetch, cache, pinned):
     file = toy.look_up(pinned).files[1]
     left = cache.root / "partial" / f"{fetching._Errand(cache, toy, pinned, None, None).key(file)}.{LEFT}.0.tmp"
@@ -313,6 +360,16 @@ def test_offline_asks_nobody_and_names_what_is_missing(toy, fetch, configure):
     with pytest.raises(OfflineError, match="which revision"):
         open_folder("toy://bert")
     assert toy.asked == []
+
+
+def test_offline_what_another_program_has_is_taken_up(toy, fetch, tmp_path):
+    toy.theirs["model.bin"] = tmp_path / "theirs"
+    toy.theirs["model.bin"].write_bytes(LARGE)
+    assert fetch("model.bin", offline=True)[0].read_bytes() == LARGE
+    with pytest.raises(OfflineError) as caught:
+        fetch("config.json", "model.bin", offline=True)
+    assert caught.value.missing == ["config.json"]
+    assert toy.reads() == []
 
 
 def test_offline_an_unpinned_handle_means_what_it_meant(toy, full, configure):

@@ -16,11 +16,11 @@ from vertebra.errors import (
     SourceUnavailableError,
     close_names,
 )
-from vertebra_hf import uploading
-from vertebra_hf.hub import Answer, Hub, api_url, endpoint, file_url, importing
+from vertebra_hf import local, uploading
+from vertebra_hf.hub import Answer, Hub, api_url, endpoint, file_url
+from vertebra_hf.local import COMMIT
 from vertebra_hf.refusals import refusal
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
 _OTHER_KINDS = ("datasets", "spaces", "buckets", "kernels")
 
@@ -35,7 +35,7 @@ class HfSource(RemoteSource):
         self._links = web.Links()
 
     def is_pinned(self, handle: PresetHandle) -> bool:
-        return _COMMIT.fullmatch(handle.revision or "") is not None
+        return COMMIT.fullmatch(handle.revision or "") is not None
 
     def look_up(self, handle: PresetHandle) -> Snapshot:
         repo, folder = place_of(handle)
@@ -58,11 +58,11 @@ class HfSource(RemoteSource):
         return web.read(handle, file, (start, stop), ask, lambda answer: _read_error(handle, repo, answer))
 
     def existing(self, handle: PresetHandle, file: PresetFile) -> Path | None:
-        with importing():
-            from huggingface_hub import try_to_load_from_cache
         repo, folder = place_of(handle)
-        found = try_to_load_from_cache(repo, f"{folder}{file.name}", revision=handle.revision)
-        return Path(found) if isinstance(found, str) else None
+        return local.existing(repo, f"{folder}{file.name}", handle.revision)
+
+    def remembered(self, handle: PresetHandle) -> Snapshot | None:
+        return local.remembered(handle, *place_of(handle))
 
     def upload(self, handle: PresetHandle, files: Mapping[str, Path], replace: bool, message: str) -> PresetHandle:
         repo, folder = place_of(handle)
@@ -93,7 +93,7 @@ def _snapshot(handle: PresetHandle, folder: str, facts: Mapping[str, Any]) -> Sn
         commit, listed = str(facts["sha"]), [_listed_file(file) for file in facts["siblings"]]
     except (KeyError, TypeError, ValueError, AttributeError):
         raise SourceUnavailableError(handle, f"{endpoint()} does not answer as a hub does") from None
-    if not _COMMIT.fullmatch(commit) or (_COMMIT.fullmatch(handle.revision or "") and commit != handle.revision):
+    if not COMMIT.fullmatch(commit) or (COMMIT.fullmatch(handle.revision or "") and commit != handle.revision):
         raise IntegrityError(handle, "the list of files", f"it is of commit {commit[:40]!r}, and not of that asked for")
     files = [replace(file, name=file.name.removeprefix(folder)) for file in listed if file.name.startswith(folder)]
     if folder and not files:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vertebra._cache.digests import digest_of
+from vertebra._cache.digests import Digest
 from vertebra._cache.locks import at_work
 from vertebra._cache.progress import Progress, showing
 from vertebra._cache.store import LEFT, Record, Store, is_abandoned, key_of, sha256_of
 from vertebra._cache.transfer import Arriving, Cancelled, Job, transfer
-from vertebra.errors import CacheError, OfflineError, SourceUnavailableError
+from vertebra.errors import CacheError, ClientMissingError, OfflineError, SourceUnavailableError
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 AT_ONCE = 4
 """Files that are transferred at once."""
+_BLOCK = 2**20
 _KEEP_FOR = 3600.0
 """Seconds without a sign of life after which what somebody on another machine began counts as abandoned."""
 
@@ -75,12 +76,24 @@ def fetch_files(
             with contextlib.suppress(CacheError):  # a cache that is only read serves what it has
                 store.put_record(handle, Record(file.name, file.size, here[file.name].name))
     missing = [file for file in files if file.name not in here]
-    if missing and offline:
-        raise OfflineError(handle, [file.name for file in missing])
     if missing:
         with showing(missing) as progress:
-            here |= _fetch_all(_Errand(store, source, handle, progress, _Cancellation()), missing)
+            errand = _Errand(store, source, handle, progress, _Cancellation())
+            here |= _adopt_all(errand, missing) if offline else _fetch_all(errand, missing)
+    lacking = [file.name for file in files if file.name not in here]
+    if lacking:
+        raise OfflineError(handle, lacking)
     return [here[file.name] for file in files]
+
+
+def _adopt_all(errand: _Errand, files: Sequence[PresetFile]) -> dict[str, Path]:
+    """Takes up what another program has of some files."""
+    found: dict[str, Path] = {}
+    with contextlib.suppress(ClientMissingError, CacheError):  # who cannot take them up lacks them
+        for file in files:
+            path = _adopt(errand, file)
+            found |= {} if path is None else {file.name: path}
+    return found
 
 
 def _fetch_all(errand: _Errand, files: Sequence[PresetFile]) -> dict[str, Path]:
@@ -120,24 +133,34 @@ def _adopt(errand: _Errand, file: PresetFile) -> Path | None:
         return None
     stage = errand.store.stage("partial", errand.key(file))
     try:
-        shutil.copyfile(theirs, stage)  # a copy: nobody else's program may change what the cache vouches for
-        digest = digest_of(stage, file.digest)
+        # A copy: nobody else's program may change what the cache vouches for.
+        digest = _copy(theirs, stage, Digest(file.digest, file.size))
+        if stage.stat().st_size != file.size or digest.broken_promise():
+            return None
+        errand.progress.advance(file.name, file.size)
+        return _keep(errand, file, stage, digest.sha256())
+    except CacheError:
+        raise
     except OSError:
-        stage.unlink(missing_ok=True)
         return None
-    if stage.stat().st_size != file.size or digest.broken_promise():
+    finally:
         stage.unlink(missing_ok=True)
-        return None
-    errand.progress.advance(file.name, file.size)
-    return _keep(errand, file, stage, digest.sha256())
+
+
+def _copy(source: Path, target: Path, digest: Digest) -> Digest:
+    with source.open("rb") as reading, target.open("wb") as writing:
+        while block := reading.read(_BLOCK):
+            writing.write(block)
+            digest.update(block)
+    return digest
 
 
 def _download(errand: _Errand, file: PresetFile) -> Path:
     key = errand.key(file)
-    stage = errand.store.stage("partial", key)
-    arriving = Arriving(stage, errand.job(file), errand.store.explained)
+    stage = _taken_over(errand.store, key) or errand.store.stage("partial", key)
+    arriving = None
     try:
-        _take_over_abandoned(errand.store, key, arriving)
+        arriving = Arriving(stage, errand.job(file), errand.store.explained)
         sha256 = transfer(arriving)
         return _keep(errand, file, stage, sha256)
     except (SourceUnavailableError, Cancelled):
@@ -146,16 +169,20 @@ def _download(errand: _Errand, file: PresetFile) -> Path:
                 stage.rename(stage.with_name(f"{key}.{LEFT}.{stage.name.split('.')[2]}.tmp"))
         raise
     finally:
-        arriving.close()
+        if arriving is not None:
+            arriving.close()
         stage.unlink(missing_ok=True)
 
 
-def _take_over_abandoned(store: Store, key: str, arriving: Arriving) -> None:
+def _taken_over(store: Store, key: str) -> Path | None:
+    """Returns what somebody who is gone had of the same file; more than that is removed."""
+    found: Path | None = None
     for path in store.partials(key):
-        if path != arriving.path and is_abandoned(path, time.time(), _KEEP_FOR):
-            if arriving.size == 0:
-                arriving.take_over(path)
-            path.unlink(missing_ok=True)
+        if is_abandoned(path, time.time(), _KEEP_FOR):
+            found = found or store.take_over(path, key)
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+    return found
 
 
 def _check_space(errand: _Errand, files: Sequence[PresetFile]) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 from vertebra._cache.store import Store
 
-LEASE = 30.0
-"""Seconds without a sign of life after which nobody waits for a holder any longer."""
+LEASE = 120.0
+"""Seconds without a sign of life after which nobody waits for a holder any longer: more than the longest break between
+two attempts, and than a service may take to answer."""
 _POLL = 0.5
 
 

@@ -15,7 +15,7 @@ from vertebra._cache.places import store
 from vertebra._cache.store import Store
 from vertebra._cache.transfer import retrying
 from vertebra._settings import settings
-from vertebra.errors import CacheError, OfflineError, SourceUnavailableError
+from vertebra.errors import CacheError, ClientMissingError, OfflineError, SourceUnavailableError
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
 
@@ -39,14 +39,15 @@ def resolve(source: RemoteSource, handle: PresetHandle) -> PresetHandle:
     if source.is_pinned(handle):
         return handle
     cache = store()
-    last = cache.pinned(handle)
     if settings().offline:
+        last = _last(cache, source, handle)
         if last is None:
             raise OfflineError(handle, [])
         return last
     try:
         return _look_up(cache, source, handle).handle
     except SourceUnavailableError as error:
+        last = _last(cache, source, handle)
         if last is None:
             raise
         logging.getLogger("vertebra").warning("%s Using %s, which is what it meant before.", error, last)
@@ -66,7 +67,10 @@ def files(source: RemoteSource, handle: PresetHandle) -> list[PresetFile]:
     if known is not None:
         return known
     if settings().offline:
-        raise OfflineError(handle, [])
+        remembered = _remembered(source, handle)
+        if remembered is None:
+            raise OfflineError(handle, [])
+        return list(remembered.files)
     return list(_look_up(cache, source, handle).files)
 
 
@@ -99,6 +103,21 @@ def _read_part(source: RemoteSource, handle: PresetHandle, file: PresetFile, sta
             if len(data) >= skipped + stop - start:
                 return bytes(data[skipped : skipped + stop - start])
     raise SourceUnavailableError(handle, f"{file.name} was cut short at {content.start + len(data):,} bytes")
+
+
+def _last(cache: Store, source: RemoteSource, handle: PresetHandle) -> PresetHandle | None:
+    """Returns what a handle meant when it was last looked up, here or by another program."""
+    pinned = cache.pinned(handle)
+    if pinned is not None:
+        return pinned
+    remembered = _remembered(source, handle)
+    return None if remembered is None else remembered.handle
+
+
+def _remembered(source: RemoteSource, handle: PresetHandle) -> Snapshot | None:
+    with contextlib.suppress(ClientMissingError):  # then it has fetched nothing
+        return source.remembered(handle)
+    return None
 
 
 def _look_up(cache: Store, source: RemoteSource, handle: PresetHandle) -> Snapshot:

@@ -139,9 +139,26 @@ class Store:
         with self.explained():
             place = self.root / folder
             place.mkdir(parents=True, exist_ok=True)
-            path = place / f"{key}.{owner_tag()}.{secrets.token_hex(4)}.tmp"
+            path = place / _unfinished_name(key)
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600))
             return path
+
+    def take_over(self, abandoned: Path, key: str) -> Path | None:
+        """Returns what somebody had of a file, under a name of this process's own; None if that cannot be.
+
+        It is moved, so that there is never a second one; of somebody who may be alive after all, a copy is made.
+        """
+        target = abandoned.with_name(_unfinished_name(key))
+        try:
+            if not is_sound(abandoned, None) or not os.access(abandoned, os.R_OK | os.W_OK):
+                return None
+            if is_left(abandoned):
+                return abandoned.rename(target)
+            shutil.copyfile(abandoned, target)
+        except OSError:
+            target.unlink(missing_ok=True)
+            return None
+        return target
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
@@ -279,6 +296,10 @@ def _text(value: object) -> str | None:
 # === Who is at work ===
 
 
+def _unfinished_name(key: str) -> str:
+    return f"{key}.{owner_tag()}.{secrets.token_hex(4)}.tmp"
+
+
 def owner_tag() -> str:
     """Returns a text that tells this process from all others, of other machines and containers, too."""
     return f"{_machine()}-{os.getpid()}"
@@ -286,16 +307,26 @@ def owner_tag() -> str:
 
 def is_abandoned(path: Path, now: float, lease: float) -> bool:
     """Says whether whoever began a file is gone: by its number on this machine, else by how long it lies untouched."""
-    parts = path.name.split(".")
-    if LEFT in parts:
+    if is_left(path):
         return True
-    machine, _, number = (parts[1] if len(parts) > 1 else "").rpartition("-")
-    if machine == _machine() and number.isdigit() and os.name == "posix":
-        return not _is_running(int(number))
+    if _number_here(path) is not None:
+        return False
     try:
         return now - path.lstat().st_mtime > lease
     except OSError:
         return False
+
+
+def is_left(path: Path) -> bool:
+    """Says whether whoever began a file is gone for certain."""
+    number = _number_here(path)
+    return LEFT in path.name.split(".") or (number is not None and not _is_running(number))
+
+
+def _number_here(path: Path) -> int | None:
+    """Returns the number of the process of this machine that began a file, or None if it was of another one."""
+    machine, _, number = "".join(path.name.split(".")[1:2]).rpartition("-")
+    return int(number) if machine == _machine() and number.isdigit() and os.name == "posix" else None
 
 
 def _is_running(number: int) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from vertebra._cache.digests import Digest
+from vertebra._cache.pace import Pace
 from vertebra.errors import IntegrityError, SourceUnavailableError, VertebraError
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 PIECE = 8 * 2**20
 """Bytes of a part that is transferred at once with others; so many times `streams` are in memory."""
-MOST_FAILURES = 6
-"""Attempts without a byte of progress, after which a transfer is given up."""
+MOST_FAILURES, PROGRESS = 6, 2**16
+"""Attempts after which a transfer is given up, unless so many bytes come in between."""
 LONGEST_WAIT, FIRST_WAIT = 60.0, 0.5
 """Seconds between attempts; a service that asks for a longer break than the first is not waited for."""
 
@@ -65,7 +66,7 @@ class Arriving:
     def __init__(self, path: Path, job: Job, explained: Explained) -> None:
         """
         Args:
-            path: An empty file.
+            path: A file, empty or with what somebody else had of the same one.
             job: What is to arrive.
             explained: Says what an error of the file system means, as a context manager.
         """
@@ -74,22 +75,28 @@ class Arriving:
         self.tag: str | None = None
         self.restarts = 0
         self.failures = 0
-        self.taken_over = False
-        """Whether it begins with what another process had, which nobody here has seen arrive."""
+        self._gained = 0
+        """Bytes since the last failure that counts."""
         self.promised = job.file.digest
         self._said: str | None = None
-        with explained():
-            self._stream = path.open("wb")
         self._digest = Digest(self.promised, job.file.size)
-
-    def take_over(self, abandoned: Path) -> None:
-        """Goes on from what somebody else had of the same file; it is copied, so that it is nobody else's."""
-        # If the listing has promised nothing, an answer may, so there must be one: the last byte is asked for.
-        most = self.job.file.size - (self.promised is None)
-        with contextlib.suppress(FileNotFoundError, PermissionError), abandoned.open("rb") as stream:
-            while block := stream.read(2**20)[: most - self.size]:
-                self.write(block)
+        with explained():
+            self._stream = path.open("r+b")
+            self._take_over()
         self.taken_over = self.size > 0
+        """Whether it begins with what another process had, which nobody here has seen arrive."""
+
+    def _take_over(self) -> None:
+        """Goes on from what is there."""
+        # If the listing has promised nothing, an answer may, so there must be one: the last byte is asked for.
+        most = max(self.job.file.size - (self.promised is None), 0)
+        while block := self._stream.read(min(2**20, most - self.size)):
+            self._digest.update(block)
+            self.size += len(block)
+        self._stream.seek(self.size)
+        self._stream.truncate()
+        if self.size:
+            self.job.advance(self.size)
 
     def write(self, *chunks: bytes, writer: Executor | None = None) -> None:
         """Appends what arrived.
@@ -116,7 +123,8 @@ class Arriving:
         if written is not None:
             written.result()
         self.size += size
-        if size:
+        self._gained += size
+        if self._gained >= PROGRESS:
             self.failures = 0
         self.job.advance(size)
 
@@ -127,6 +135,11 @@ class Arriving:
             if to_disk:
                 self._stream.flush()
                 _sync(self._stream.fileno())
+
+    def fail_unless_it_arrives(self) -> None:
+        """Counts an attempt as failed until there is progress."""
+        self.failures += 1
+        self._gained = 0
 
     def begin_again(self) -> None:
         """Forgets what has arrived."""
@@ -218,11 +231,14 @@ def _in_one(arriving: Arriving) -> None:
     job = arriving.job
     if arriving.size == job.file.size and arriving.size:
         return
-    arriving.failures += 1
+    arriving.fail_unless_it_arrives()
+    pace = Pace(job.handle, job.file.name)
     with _answering(job), job.source.read(job.handle, job.file, arriving.size) as content:
         _check(arriving, content, arriving.size)
         for chunk in content.chunks:
             arriving.write(chunk)
+            if arriving.size < job.file.size:
+                pace.note(len(chunk))
     if arriving.size < job.file.size:
         raise SourceUnavailableError(job.handle, f"{job.file.name} was cut short at {arriving.size:,} bytes")
 
@@ -235,7 +251,8 @@ def _answering(job: Job) -> Iterator[None]:
     except VertebraError:
         raise
     except OSError as error:
-        raise SourceUnavailableError(job.handle, f"{type(error).__name__}: {error}") from error
+        words = f": {error.strerror}" if error.strerror else ""  # whatever else it says may hold a signed address
+        raise SourceUnavailableError(job.handle, f"{type(error).__name__}{words}") from None
 
 
 def _check(arriving: Arriving, content: Content, start: int) -> None:
@@ -288,7 +305,8 @@ def _piece(arriving: Arriving, start: int) -> list[bytes]:
     def attempt() -> None:
         nonlocal failures
         failures += 1
-        place = start + sum(map(len, chunks))
+        place = begun = start + sum(map(len, chunks))
+        pace = Pace(job.handle, job.file.name)
         with _answering(job), job.source.read(job.handle, job.file, place, stop) as content:
             _check(arriving, content, place)
             for chunk in content.chunks:
@@ -296,9 +314,11 @@ def _piece(arriving: Arriving, start: int) -> list[bytes]:
                     raise Cancelled
                 chunks.append(chunk[: stop - place])
                 place += len(chunks[-1])
-                failures = 0
                 if place == stop:
                     return
+                pace.note(len(chunks[-1]))
+                if place - begun >= PROGRESS:
+                    failures = 0
         raise SourceUnavailableError(job.handle, f"{job.file.name} was cut short at {place:,} bytes")
 
     retrying(attempt, lambda: failures, job.cancelled)
