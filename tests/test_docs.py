@@ -11,7 +11,7 @@ import pytest
 import vertebra
 from vertebra import _settings, hookspecs
 from vertebra._plugins import Owner, PluginRegistry
-from vertebra._presets import folder
+from vertebra._presets import finding
 from vertebra._settings import Settings
 from vertebra.cli import COMMANDS
 from vertebra.errors import PresetRefusedError
@@ -90,7 +90,7 @@ def policies(monkeypatch):
         module = types.ModuleType(name)
         exec(compile(source, f"{name}.py", "exec"), module.__dict__)
         assert found.add(module, name, Owner(name, "1.0", name)).status == "loaded"
-    monkeypatch.setattr(folder, "registry", lambda: found)
+    monkeypatch.setattr(finding, "registry", lambda: found)
 
 
 COMMIT = "0123456789abcdef" * 2 + "01234567"
@@ -103,18 +103,25 @@ COMMIT = "0123456789abcdef" * 2 + "01234567"
         ("kaggle://keras/bert/keras/bert_base_en", "s3://acme-models/kaggle/keras/bert/keras/bert_base_en"),
         ("s3://acme-models/gpt2", "s3://acme-models/gpt2"),
         ("/data/models/bert", "file:///data/models/bert"),
-        (f"hf://acme/bert@{COMMIT}", f"hf://acme/bert@{COMMIT}"),
+        (f"hf://acme/bert@{COMMIT}", f"s3://acme-models/hf/acme/bert@{COMMIT}"),
         ("bert_base_en", "s3://acme-models/"),
     ],
 )
-def test_the_example_of_a_mirror_sends_presets_there(policies, written, means):
-    assert str(folder.locate(written)).startswith(means)
+def test_the_example_of_a_mirror_looks_there_first(policies, written, means):
+    first, *others = finding.places(written)
+    assert str(first).startswith(means)
+    assert [handle.scheme for handle in others] in (
+        [],
+        ["hf"],
+        ["kaggle"],
+        ["s3", "kaggle", "hf"],
+    )  # of an id: its own place, and its copy
 
 
 @pytest.mark.parametrize("written", ["s3://others/gpt2", "file:///data/other", "hf://acme/x@main"])
 def test_the_example_of_a_list_refuses_the_others(policies, written):
     with pytest.raises(PresetRefusedError, match="only s3://acme-models"):
-        folder.locate(written)
+        finding.ask_policies(finding.places(written)[-1])
 
 
 def test_the_example_declares_an_entry_point_that_the_core_reads():

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vertebra.handles import PresetHandle
     from vertebra.interfaces import LoraStrategy, PresetSource, Runtime
     from vertebra.specs import BackboneSpec, LoadedPreset
@@ -50,8 +52,11 @@ def vertebra_runtimes() -> list[Runtime]:  # type: ignore[empty-body]
 
 
 @_hookspec
-def vertebra_rewrite_handle(handle: PresetHandle) -> PresetHandle | None:
-    """Sends a handle elsewhere, such as to a mirror. Returns None to leave it. Called before anything is read."""
+def vertebra_rewrite_handle(handle: PresetHandle) -> PresetHandle | Sequence[PresetHandle] | None:
+    """Sends a handle elsewhere, such as to a mirror. Returns None to leave it. Called before anything is read.
+
+    Of several handles, each is tried where the one before it has no such preset, or cannot be read.
+    """
 
 
 @_hookspec

@@ -66,6 +66,10 @@ class RemoteSource(PresetSource):
     def is_pinned(self, handle: PresetHandle) -> bool:
         """Says whether a handle names an immutable revision; asks nobody."""
 
+    def unpinned(self, handle: PresetHandle) -> PresetHandle:
+        """Returns the handle of the same preset at whichever revision."""
+        return PresetHandle(handle.scheme, handle.path)
+
     @abstractmethod
     def look_up(self, handle: PresetHandle) -> Snapshot:
         """Asks the service what a handle means now.

@@ -407,3 +407,14 @@ def test_a_revision_is_no_part_of_a_handle(source):
 
     with pytest.raises(HandleError, match="kaggle:// handles have no '@revision'"):
         open_folder(f"kaggle://{VARIATION}@3")
+
+
+def test_without_a_version_all_of_them_are_pruned(kaggle, fetch, cache, capsys):
+    from vertebra.cli import main
+
+    for _ in range(2):
+        kaggle.publish(VARIATION, FILES)
+        fetch(f"kaggle://{VARIATION}", "config.json")
+    assert main(["cache", "prune", f"kaggle://{VARIATION}"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"removed: kaggle://{VARIATION}/{version}" in out for version in (1, 2))

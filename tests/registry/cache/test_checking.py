@@ -62,6 +62,13 @@ def test_a_damaged_content_is_found_removed_and_fetched_again(toy, full, blob, h
     assert toy.reads() == ["model.bin 0"]
 
 
+def test_what_was_fetched_again_meanwhile_is_not_removed(full, blob):
+    rewrite(blob, b"damaged")
+    (damage,) = check_store(full, repair=True, advance=lambda *_: rewrite(blob, LARGE))[0]
+    assert damage.repaired
+    assert blob.read_bytes() == LARGE
+
+
 def test_random_flips_are_found(full, blob):
     draw = random.Random(0)
     for _ in range(50):

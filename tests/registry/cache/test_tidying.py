@@ -18,6 +18,7 @@ from vertebra._presets.folder import open_folder
 from vertebra.errors import PresetNotFoundError
 
 LARGE = bytes(range(256)) * 20
+SMALL_OTHER = b'{"b": 2}'
 
 
 @pytest.fixture
@@ -119,6 +120,29 @@ def test_a_handle_without_revision_means_all_revisions(toy, full):
     open_folder("toy://bert").fetch("config.json")
     assert prune(full.root, [PresetHandle("toy", "bert")]).presets == ["toy://bert@r2", "toy://bert@r1"]
     assert read_holdings(full.root).presets == {}
+
+
+def test_a_source_says_what_its_revisions_have_in_common(toy, full):
+    done = prune(full.root, [PresetHandle("toy", "all")], unpinned=lambda handle: PresetHandle(handle.scheme, "all"))
+    assert done.presets == ["toy://bert@r1"]
+
+
+def test_a_content_that_is_taken_up_meanwhile_stays(toy, full, monkeypatch):
+    monkeypatch.setattr(tidying, "MARGIN", 0.5)
+    orphan = put(full, SMALL_OTHER, hashlib.sha256(SMALL_OTHER).hexdigest())
+    time.sleep(0.6)
+    toy.add("other", {"config.json": SMALL_OTHER})
+    count = tidying.size_of
+
+    def take_up(paths):
+        size = count(paths)
+        open_folder("toy://other").fetch("config.json")
+        return size
+
+    monkeypatch.setattr(tidying, "size_of", take_up)
+    prune(full.root)
+    assert orphan.read_bytes() == SMALL_OTHER
+    assert toy.reads() == []
 
 
 def test_a_preset_that_is_not_there_is_an_error_with_similar_names(full):

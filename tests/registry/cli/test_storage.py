@@ -9,6 +9,7 @@ import warnings
 import pytest
 
 from vertebra.cli import main
+from vertebra.errors import PresetRefusedError
 
 SIZE = 5120 + 8
 
@@ -178,6 +179,14 @@ def test_prune(run, data, full, capsys):
     assert data("cache", "ls")["presets"] == []
     assert main(["cache", "prune", "toy://bert"]) == 1
     assert "not in the cache" in capsys.readouterr().err
+
+
+def test_what_a_policy_refuses_can_be_removed(run, full, monkeypatch):
+    def refuse(handle):
+        raise PresetRefusedError(handle, "acme", "no")
+
+    monkeypatch.setattr("vertebra._presets.finding.ask_policies", refuse)
+    assert "removed: toy://bert@r1" in run("cache", "prune", "toy://bert")[1]
 
 
 # === lock and verify ===

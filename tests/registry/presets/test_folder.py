@@ -10,10 +10,13 @@ from vertebra import BackboneSpec, PresetFile, PresetHandle, PresetSource, Prese
 from vertebra._presets.folder import open_folder
 from vertebra.errors import (
     HandleError,
+    OfflineError,
     PluginError,
+    PresetAccessError,
     PresetConfigError,
     PresetNotFoundError,
     PresetRefusedError,
+    SourceUnavailableError,
     UnknownNameError,
 )
 
@@ -182,11 +185,77 @@ def test_rewriting_goes_through_all_policies_in_turn(source, add):
     assert str(open_folder("toy://here").handle) == "toy://here12@newest"
 
 
+# === Several places ===
+
+
+class Elsewhere(ToySource):
+    """Has presets at `mirror://here`, and fails otherwise as it is told."""
+
+    scheme = "mirror"
+    error = None
+
+    def files(self, handle):
+        if self.error is not None:
+            raise self.error
+        return super().files(handle)
+
+
+@pytest.fixture
+def mirror(source, add, tmp_path):
+    """A source that every preset is looked for in first."""
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy" / "config.json").write_text('{"a": 2}')
+    mirror = Elsewhere(tmp_path / "copy")
+    add("mirrors", vertebra_preset_sources=lambda: [mirror])
+    add("mirror", vertebra_rewrite_handle=lambda handle: [PresetHandle("mirror", handle.path), handle])
+    return mirror
+
+
+def test_of_several_places_the_first_that_has_it_is_taken(source, mirror):
+    assert open_folder("toy_en").config() == {"a": 2}
+    assert source.asked == []
+    mirror.error = PresetNotFoundError("mirror://here", "nothing is there")
+    assert open_folder("toy_en").config() == {"a": 1}
+
+
+@pytest.mark.parametrize("kind", [SourceUnavailableError, OfflineError, PresetAccessError])
+def test_a_place_that_cannot_be_read_is_passed_over_with_a_warning(source, mirror, caplog, kind):
+    rest = {SourceUnavailableError: ["down"], OfflineError: [[]], PresetAccessError: ["private", "Log in"]}[kind]
+    mirror.error = kind("mirror://here", *rest)
+    assert str(open_folder("toy_en").handle) == "toy://here@1"
+    assert ("mirror://here" in caplog.text) == (kind is not OfflineError)
+
+
+def test_of_what_is_nowhere_all_places_are_told(source, mirror, preset):
+    source.files = mirror.files
+    mirror.error = PresetNotFoundError("mirror://here", "nothing is there")
+    with pytest.raises(PresetNotFoundError) as raised:
+        open_folder("toy_en")
+    assert [note for note in raised.value.__notes__ if "mirror://here" in note]
+
+
+def test_each_place_that_is_used_must_be_allowed(source, mirror, add):
+    add("guard", vertebra_refuse_preset=lambda handle: "only the mirror" if handle.scheme == "toy" else None)
+    assert open_folder("toy_en").config() == {"a": 2}
+    mirror.error = PresetNotFoundError("mirror://here", "nothing is there")
+    with pytest.raises(PresetRefusedError, match="only the mirror"):
+        open_folder("toy_en")
+
+
+def test_the_second_place_of_an_id_is_taken_where_the_first_does_not_answer(mirror, source, add, preset):
+    presets = (PresetSpec("mine", "mirror://far", 1, copies=("toy://here",)),)
+    add(vertebra_backbones=lambda: [BackboneSpec("ToyBackbone", "toy:ToyBackbone", presets)])
+    mirror.error = SourceUnavailableError("mirror://far", "HTTP 503")
+    assert str(open_folder("mine").handle) == "toy://here@newest"
+
+
 def fail(handle):
     raise ConnectionError("the policy server is down")
 
 
-@pytest.mark.parametrize("rewrite", [fail, lambda handle: "toy://elsewhere", lambda: None])
+@pytest.mark.parametrize(
+    "rewrite", [fail, lambda handle: "toy://elsewhere", lambda: None, lambda handle: [handle, "x"]]
+)
 def test_a_rewriting_policy_that_fails_stops_the_load(rewrite, source, add):
     add("mirror", vertebra_rewrite_handle=rewrite)
     with pytest.raises(PluginError) as caught:

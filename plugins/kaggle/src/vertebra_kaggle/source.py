@@ -30,6 +30,9 @@ class KaggleSource(RemoteSource):
     def is_pinned(self, handle: PresetHandle) -> bool:
         return version_of(handle) is not None
 
+    def unpinned(self, handle: PresetHandle) -> PresetHandle:
+        return PresetHandle(handle.scheme, str(variation_of(handle)))
+
     def look_up(self, handle: PresetHandle) -> Snapshot:
         variation = variation_of(handle)
         if self.is_pinned(handle):

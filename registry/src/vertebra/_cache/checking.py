@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vertebra._cache.digests import digest_of
 from vertebra._cache.holdings import Holdings, read_holdings, size_of
-from vertebra._cache.store import Record, Store, file_path, sha256_of
+from vertebra._cache.store import Record, Store, file_path, is_hexadecimal, sha256_of
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
 
@@ -60,7 +60,7 @@ def check_store(store: Store, repair: bool = False, advance: Advance | None = No
                 advance(done, total)
         found += _check_notes(held, there, {sha256: held.blobs[sha256] for sha256 in sound})
     if repair:
-        found = [replace(damage, repaired=damage.place == store.root and _remove(damage.path)) for damage in found]
+        found = [replace(damage, repaired=damage.place == store.root and _repair(damage)) for damage in found]
         _forget_removed(store)
     return found, done
 
@@ -128,9 +128,18 @@ def _broken_promise(listed: PresetFile, record: Record, blob: Path | None) -> st
 
 def _forget_removed(store: Store) -> None:
     """Removes the notes of contents that were removed."""
+    own = read_holdings(store.root)  # before contents are looked at: whoever fetches writes notes after contents
     there = {sha256 for place in store.places() for sha256 in read_holdings(place).blobs}
-    for damage in _check_notes(read_holdings(store.root), there, {}):
+    for damage in _check_notes(own, there, {}):
         _remove(damage.path)
+
+
+def _repair(damage: Damage) -> bool:
+    """Removes what is damaged; a content that somebody has fetched again meanwhile stays."""
+    path = damage.path
+    if is_hexadecimal(path.name) and damage_of(path, path.name, None) is None:
+        return True
+    return _remove(path)
 
 
 def _remove(path: Path) -> bool:

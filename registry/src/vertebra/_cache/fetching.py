@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import threading
 import time
@@ -73,6 +74,8 @@ def fetch_files(
     here = {file.name: path for file in files if (path := store.find(handle, file)) is not None}
     for file in files:
         if file.name in here and store.record(handle, file.name) is None:  # another preset has the same content
+            with contextlib.suppress(OSError):  # it may be in a tier
+                os.utime(here[file.name])  # so that nobody prunes it before it is noted
             with contextlib.suppress(CacheError):  # a cache that is only read serves what it has
                 store.put_record(handle, Record(file.name, file.size, here[file.name].name))
     missing = [file for file in files if file.name not in here]

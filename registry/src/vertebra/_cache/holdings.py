@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,9 @@ from vertebra._cache.store import (
 )
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
+
+Unpinned = Callable[[PresetHandle], PresetHandle]
+"""From the handle of a revision to that of the same preset at whichever revision."""
 
 
 @dataclass(slots=True)
@@ -67,10 +70,15 @@ class Holdings:
         """Returns the contents that some preset has."""
         return {sha256 for holding in self.presets.values() for _, sha256, _ in holding.wanted()}
 
-    def matching(self, handle: PresetHandle) -> list[PresetHandle]:
-        """Returns the presets that a handle means: itself, what it meant, and all revisions of it."""
+    def matching(self, handle: PresetHandle, unpinned: Unpinned) -> list[PresetHandle]:
+        """Returns the presets that a handle means: itself, what it meant, and all revisions of it.
+
+        Args:
+            handle: Whichever revision, or just one.
+            unpinned: Returns the handle of a preset at whichever revision.
+        """
         same = [pinned for pinned in self.presets if pinned in (handle, self.refs.get(handle))]
-        revisions = [pinned for pinned in self.presets if _without_revision(pinned) == handle]
+        revisions = [pinned for pinned in self.presets if unpinned(pinned) == handle]
         return list(dict.fromkeys([*same, *revisions]))
 
 
@@ -95,6 +103,11 @@ def read_holdings(root: Path) -> Holdings:
                 found.blobs[path.name] = path
     found.unfinished = list(_entries(root / "partial"))
     return found
+
+
+def without_revision(handle: PresetHandle) -> PresetHandle:
+    """Returns what a handle means at whichever revision, for sources that write it after the `@`."""
+    return PresetHandle(handle.scheme, handle.path)
 
 
 def last_used(blobs: Mapping[str, Path], holding: Holding) -> float:
@@ -140,10 +153,6 @@ def _handle(note: Note | None) -> PresetHandle | None:
     with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
         return PresetHandle.parse((note or {})["handle"])
     return None
-
-
-def _without_revision(handle: PresetHandle) -> PresetHandle:
-    return PresetHandle(handle.scheme, handle.path)
 
 
 def _files(folder: Path) -> Iterator[Path]:

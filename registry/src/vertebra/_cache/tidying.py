@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vertebra._cache.holdings import Holdings, last_used, read_holdings, size_of
+from vertebra._cache.holdings import Holdings, Unpinned, last_used, read_holdings, size_of, without_revision
 from vertebra._cache.store import is_abandoned
 from vertebra.errors import PresetNotFoundError, close_names
 from vertebra.handles import PresetHandle
@@ -38,7 +38,11 @@ class Tidied:
 
 
 def prune(
-    root: Path, presets: Iterable[PresetHandle] = (), older_than: float | None = None, dry_run: bool = False
+    root: Path,
+    presets: Iterable[PresetHandle] = (),
+    older_than: float | None = None,
+    dry_run: bool = False,
+    unpinned: Unpinned = without_revision,
 ) -> Tidied:
     """Removes presets, and what no preset needs.
 
@@ -47,12 +51,13 @@ def prune(
         presets: Which to remove, with all their revisions if they name none.
         older_than: Days for which a preset that is to go was not used, or None to remove none for that.
         dry_run: Whether to say only what would be removed.
+        unpinned: Returns the handle of a preset at whichever revision.
 
     Raises:
         PresetNotFoundError: one of the presets is not in the cache.
     """
     held = read_holdings(root)
-    leaving = list(dict.fromkeys([*_named(held, presets), *_unused(held, older_than)]))
+    leaving = list(dict.fromkeys([*_named(held, presets, unpinned), *_unused(held, older_than)]))
     done = Tidied([str(handle) for handle in leaving])
     freed = {sha256 for handle in leaving for _, sha256, _ in held.presets[handle].wanted()}
     notes = [path for handle in leaving for path in held.presets[handle].notes]
@@ -64,13 +69,14 @@ def prune(
         _remove(notes)
         held = read_holdings(root)  # others may have been at work meanwhile
     # A content that a preset has just lost goes at once; another one may be about to be noted.
-    contents = [path for path in orphans(held) if path.name in freed or time.time() - _touched(path) > MARGIN]
+    contents = [path for path in orphans(held) if path.name in freed or _is_old(path)]
     unfinished = [path for path in held.unfinished if is_abandoned(path, time.time(), MARGIN)]
     locks = [path for path in (root / "locks").glob("*.lock") if time.time() - _touched(path) > _DAY]
     done.contents, done.unfinished, done.locks = len(contents), len(unfinished), len(locks)
     done.freed = size_of([*contents, *unfinished])
     if not dry_run:
-        _remove([*contents, *unfinished, *locks])
+        _remove(path for path in contents if path.name in freed or _is_old(path))  # somebody may just have taken it up
+        _remove([*unfinished, *locks])
         _remove_empty_folders(root / "presets")
     return done
 
@@ -81,9 +87,9 @@ def orphans(held: Holdings) -> list[Path]:
     return [path for sha256, path in held.blobs.items() if sha256 not in referenced]
 
 
-def _named(held: Holdings, presets: Iterable[PresetHandle]) -> Iterator[PresetHandle]:
+def _named(held: Holdings, presets: Iterable[PresetHandle], unpinned: Unpinned) -> Iterator[PresetHandle]:
     for handle in presets:
-        found = held.matching(handle)
+        found = held.matching(handle, unpinned)
         if not found:
             known = [str(known) for known in (*held.presets, *held.refs)]
             raise PresetNotFoundError(handle, "it is not in the cache", close_names(str(handle), known))
@@ -94,6 +100,10 @@ def _unused(held: Holdings, days: float | None) -> Iterator[PresetHandle]:
     for handle, holding in held.presets.items() if days is not None else ():
         if time.time() - last_used(held.blobs, holding) > (days or 0) * _DAY:
             yield handle
+
+
+def _is_old(path: Path) -> bool:
+    return time.time() - _touched(path) > MARGIN
 
 
 def _touched(path: Path) -> float:

@@ -13,7 +13,8 @@ from vertebra._cache.holdings import Holding, Holdings, read_holdings
 from vertebra._cache.places import store
 from vertebra._cache.store import Store, read_note
 from vertebra._documents import dump_json
-from vertebra._presets.folder import PresetFolder, ask_policies, locate, open_folder
+from vertebra._presets.finding import ask_policies, places
+from vertebra._presets.folder import PresetFolder, open_folder
 from vertebra.errors import PresetNotFoundError, PresetSaveError, close_names
 from vertebra.handles import PresetHandle
 from vertebra.remote import RemoteSource
@@ -139,13 +140,15 @@ def _put(bundle: Store, folder: PresetFolder, paths: Sequence[Path], count: Call
 
 
 def _find(held: Holdings, requested: str) -> Holding:
-    handle = locate(requested)
-    pinned = handle if handle in held.presets else held.refs.get(handle)
-    if pinned not in held.presets:
-        known = [str(known) for known in (*held.presets, *held.refs)]
-        problem = f"the bundle {held.root} does not have it"
-        raise PresetNotFoundError(handle, problem, close_names(str(handle), known) or known[:3])
-    return held.presets[pinned]
+    handles = places(requested)
+    for handle in handles:
+        pinned = handle if handle in held.presets else held.refs.get(handle)
+        if pinned in held.presets:
+            ask_policies(handle)
+            return held.presets[pinned]
+    known = [str(known) for known in (*held.presets, *held.refs)]
+    problem = f"the bundle {held.root} does not have it"
+    raise PresetNotFoundError(handles[0], problem, close_names(str(handles[0]), known) or known[:3])
 
 
 def _all(held: Holdings) -> dict[str, Holding]:

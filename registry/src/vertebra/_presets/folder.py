@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
-import warnings
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from vertebra._cache.store import key_of
-from vertebra._catalog import SOURCES, Entry, catalog, presets
 from vertebra._documents import read_json
 from vertebra._lockfile import LockedPreset, fetch_locked, locked_preset
-from vertebra._plugins import registry
+from vertebra._presets import finding
 from vertebra._presets.beginnings import LengthOf, stand_in
 from vertebra._presets.names import problem_with
 from vertebra._settings import settings
 from vertebra.errors import (
-    HandleError,
-    PluginError,
+    OfflineError,
+    PresetAccessError,
     PresetConfigError,
     PresetNotFoundError,
-    PresetRefusedError,
+    SourceUnavailableError,
     VertebraError,
-    close_names,
 )
 from vertebra.handles import PresetHandle
 from vertebra.interfaces import PresetSource
-from vertebra.specs import PresetFile, PresetSpec
+from vertebra.specs import PresetFile
 
 if TYPE_CHECKING:
     from vertebra.remote import RemoteSource
 
 CONFIG = "config.json"
+_PERHAPS_ELSEWHERE = (PresetNotFoundError, PresetAccessError, SourceUnavailableError, OfflineError)
 
 
 class PresetFolder:
@@ -122,6 +121,8 @@ def _check_names(handle: PresetHandle, files: list[PresetFile]) -> None:
 def open_folder(preset: str | Path, locked: bool | None = None) -> PresetFolder:
     """Finds the preset that an id, a handle or a path means, as the policy plugins allow.
 
+    Where it has several places, such as a mirror and what it mirrors, the first that has it is taken.
+
     Args:
         preset: What the user wrote.
         locked: Whether it must be what the lockfile says; None means as the user's settings say.
@@ -135,119 +136,31 @@ def open_folder(preset: str | Path, locked: bool | None = None) -> PresetFolder:
     """
     requested = str(preset)
     entry = locked_preset(requested) if (settings().locked if locked is None else locked) else None
-    handle = locate(preset, entry.handle if entry else None)
-    return PresetFolder(requested, handle, source_of(handle, requested), entry)
-
-
-def locate(preset: str | Path, known: PresetHandle | None = None) -> PresetHandle:
-    """Returns the handle that an id, a handle or a path means, as the policy plugins rewrite and allow it.
-
-    Args:
-        preset: What the user wrote.
-        known: The handle that it means before the policies, or None to find it.
-    """
-    handle = _rewrite(known or _locate(str(preset), may_be_id=not isinstance(preset, Path)))
-    ask_policies(handle)
-    return handle
-
-
-def is_plain_path(text: str) -> bool:
-    """Says whether a text is neither a handle nor a built-in id, so that it means something on this machine only."""
-    return "://" not in text and text not in presets()
-
-
-def target(place: str | Path) -> PresetHandle:
-    """Returns the handle of a place that a preset is to be uploaded to, which the policies allow and do not rewrite.
-
-    Raises:
-        HandleError: the text is no such place.
-        PresetRefusedError: a policy plugin refused it.
-    """
-    text = str(place)
-    if isinstance(place, str) and "://" in text:
-        handle = PresetHandle.parse(text)
-    elif isinstance(place, str) and text in presets():
-        raise HandleError(text, "it is a built-in preset id, and presets are uploaded to a place")
-    else:
+    places = finding.places(preset, entry.handle if entry else None)
+    failures: list[VertebraError] = []
+    for place in places:
         try:
-            handle = _locate(text, may_be_id=False)
-        except PresetNotFoundError as error:
-            raise HandleError(text, "it is no place that presets can be uploaded to") from error
-    ask_policies(handle)
-    return handle
+            return _open(requested, place, entry, alone=len(places) == 1)
+        except _PERHAPS_ELSEWHERE as error:
+            failures.append(error)
+            if place != places[-1] and not isinstance(error, PresetNotFoundError | OfflineError):
+                logging.getLogger("vertebra").warning("%s Looking for it at its next place.", error)
+    raise _none_of(failures)
 
 
-def source_of(handle: PresetHandle, requested: str) -> PresetSource:
-    """Returns the source that reads a handle.
-
-    Raises:
-        UnknownNameError: none is installed.
-        HandleError: the handle has what the source does not take.
-    """
-    hint = (
-        f"Preset {requested!r} is at {handle}: install a plugin that reads {handle.scheme}:// handles; "
-        "those installed are listed by: vertebra sources"
-    )
-    entry: Entry[PresetSource] = catalog(SOURCES).lookup(handle.scheme, hint)
-    if handle.revision is not None and not entry.value.supports_revisions:
-        raise HandleError(str(handle), f"{handle.scheme}:// handles have no '@revision'")
-    if handle.path.startswith("/") and not entry.value.supports_absolute_paths:
-        raise HandleError(str(handle), f"the path of a {handle.scheme}:// handle must not begin with '/'")
-    return entry.value
+def _open(requested: str, place: PresetHandle, entry: LockedPreset | None, alone: bool) -> PresetFolder:
+    finding.ask_policies(place)
+    folder = PresetFolder(requested, place, finding.source_of(place, requested), entry)
+    if entry is not None and not alone:
+        folder.source.files(folder.handle)  # what is locked is not looked up, so it may not be there at all
+    return folder
 
 
-def _locate(text: str, may_be_id: bool) -> PresetHandle:
-    if "://" in text and may_be_id:
-        return PresetHandle.parse(text)
-    if text in presets() and may_be_id:
-        return _preferred(presets().lookup(text).value[1])
-    for entry in catalog(SOURCES):
-        handle = _ask_source(entry, text)
-        if handle is not None:
-            return handle
-    known = [entry.name for entry in presets()]
-    raise PresetNotFoundError(text, "it is no built-in preset id, no folder and no handle", close_names(text, known))
-
-
-def _preferred(preset: PresetSpec) -> PresetHandle:
-    """Returns the first of a built-in preset's places that an installed source reads, or else its own."""
-    handles = [PresetHandle.parse(text) for text in (preset.handle, *preset.copies)]
-    installed = {entry.name for entry in catalog(SOURCES)}
-    return next((handle for handle in handles if {handle.scheme} & installed), handles[0])
-
-
-def _ask_source(entry: Entry[PresetSource], text: str) -> PresetHandle | None:
-    try:
-        return entry.value.handle_for(text)
-    except VertebraError:
-        raise
-    except Exception as error:  # what one source makes of the text must not keep the others from it
-        warnings.warn(
-            f"{entry.owner}: handle_for({text!r}) failed ({error}), so this source was left out", stacklevel=6
-        )
-        return None
-
-
-def _rewrite(handle: PresetHandle) -> PresetHandle:
-    for plugin, rewrite in registry().implementations("vertebra_rewrite_handle"):
-        try:
-            handle = rewrite(handle=handle) or handle
-        except Exception as error:
-            raise PluginError(plugin.name, f"vertebra_rewrite_handle failed on {handle} ({error})") from error
-        if not isinstance(handle, PresetHandle):
-            raise PluginError(plugin.name, f"vertebra_rewrite_handle returned {handle!r}, expected a PresetHandle")
-    return handle
-
-
-def ask_policies(handle: PresetHandle) -> None:
-    """Raises PresetRefusedError if a policy plugin refuses a handle."""
-    for plugin, refuse in registry().implementations("vertebra_refuse_preset"):
-        try:
-            reason = refuse(handle=handle)
-        except Exception as error:  # a policy that is broken must not let everything through
-            reason = f"the policy failed ({type(error).__name__}: {error})"
-        if reason is not None:
-            raise PresetRefusedError(handle, plugin.owner, str(reason))
+def _none_of(failures: list[VertebraError]) -> VertebraError:
+    *others, last = failures
+    for other in others:
+        last.add_note(f"Before that, at another place: {other}")
+    return last
 
 
 def config_error(folder: PresetFolder, problem: str, remedy: str = "") -> PresetConfigError:

@@ -11,7 +11,8 @@ from vertebra._cache.places import store
 from vertebra._cache.store import blob_path, sha256_of
 from vertebra._lockfile import LockedPreset, Lockfile, differs, locked_files, read_lockfile, write_lockfile
 from vertebra._plugins import registry
-from vertebra._presets.folder import PresetFolder, is_plain_path, locate, open_folder, source_of
+from vertebra._presets.finding import ask_policies, is_plain_path, places, source_of
+from vertebra._presets.folder import PresetFolder, open_folder
 from vertebra.errors import LockError, PresetNotFoundError, UnknownNameError
 from vertebra.remote import RemoteSource
 from vertebra.specs import PresetFile
@@ -157,7 +158,8 @@ def _verdict(requested: str, preset: LockedPreset) -> Verdict:
 def _own_places(requested: str, preset: LockedPreset) -> dict[str, Path] | None:
     """Returns where a source of this machine has the files, or None if it is elsewhere, or has no such preset."""
     try:
-        handle = preset.handle or locate(requested)
+        handle = preset.handle or places(requested)[0]
+        ask_policies(handle)
         source = source_of(handle, requested)
         if isinstance(source, RemoteSource):
             return None

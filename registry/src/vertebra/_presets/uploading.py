@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,9 +12,11 @@ from vertebra import _runtimes
 from vertebra._catalog import BACKBONES, catalog
 from vertebra._presets.card import CARD, model_card
 from vertebra._presets.contents import PresetContents
-from vertebra._presets.folder import PresetFolder, is_plain_path, open_folder, source_of, target
+from vertebra._presets.finding import is_plain_path, source_of, target
+from vertebra._presets.folder import PresetFolder, open_folder
 from vertebra._presets.formats import read_contents
 from vertebra._presets.inspecting import describe
+from vertebra._presets.names import impossible_on_some
 from vertebra._settings import settings
 from vertebra._weights.checkpoint import read_headers
 from vertebra._weights.matching import any_match
@@ -23,8 +24,6 @@ from vertebra._weights.safetensors import Header
 from vertebra.errors import PresetAccessError, PresetConfigError, WeightsMismatchError
 from vertebra.handles import PresetHandle
 
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-_IMPOSSIBLE = re.compile(r'[<>:"|?*]|[. ]$')
 _CERTIFICATE = "certificate.safetensors"
 
 
@@ -50,7 +49,7 @@ def upload(uri: str | Path, preset: str | Path, replace: bool = False, message: 
     plain = isinstance(preset, Path) or is_plain_path(preset)
     folder = open_folder(preset, locked=False if plain else None)
     names = [name for name in sorted(folder.names) if not _is_hidden(name)]
-    check_portable(folder, names)
+    _check_portable(folder, names)
     contents = read_contents(folder)
     headers = read_headers(contents.files, folder.names, folder.fetch)
     notes = [*_left_out(folder), *_check_weights(contents, headers)]
@@ -71,23 +70,10 @@ def upload(uri: str | Path, preset: str | Path, replace: bool = False, message: 
     return Uploaded(pinned, tuple(sorted(files)), size, tuple(notes))
 
 
-def check_portable(folder: PresetFolder, names: Iterable[str]) -> None:
-    """Refuses names of files that some file systems cannot have, or take for another one.
-
-    Raises:
-        PresetConfigError: there is one.
-    """
-    seen: dict[str, str] = {}
-    for name in names:
-        problem = None
-        for part in name.split("/"):
-            if _RESERVED.fullmatch(part) or _IMPOSSIBLE.search(part) or len(part.encode()) > 255:
-                problem = f"it has a file named {name!r}, which some systems cannot have"
-        twin = seen.setdefault(name.casefold(), name)
-        if twin != name:
-            problem = f"its files {twin!r} and {name!r} are one where case does not count"
-        if problem:
-            raise PresetConfigError(f"Preset {str(folder.handle)!r}", problem, "Rename the file")
+def _check_portable(folder: PresetFolder, names: Iterable[str]) -> None:
+    problem = impossible_on_some(names)
+    if problem:
+        raise PresetConfigError(f"Preset {str(folder.handle)!r}", problem, "Rename the file")
 
 
 def _is_hidden(name: str) -> bool:

@@ -26,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = chosen.run(chosen)
         sys.stdout.flush()
     except VertebraError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+        for text in (str(error), *getattr(error, "__notes__", ())):
+            print(f"error: {printable(text)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

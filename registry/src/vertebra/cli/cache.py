@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vertebra._cache.checking import Damage
     from vertebra._cache.holdings import Holding, Holdings
     from vertebra._cache.tidying import Tidied
+    from vertebra.handles import PresetHandle
 
 
 def add_commands(commands: Any) -> None:
@@ -149,15 +150,14 @@ def _damage_text(damage: Damage) -> str:
 
 
 def _prune(chosen: argparse.Namespace) -> int:
+    from vertebra._cache.holdings import read_holdings
     from vertebra._cache.places import cache_folder
     from vertebra._cache.tidying import prune
+    from vertebra._presets.finding import unpinned
 
-    handles = []
-    if chosen.presets:
-        from vertebra._presets.folder import locate
-
-        handles = [locate(preset) for preset in chosen.presets]
-    done = prune(cache_folder(), handles, chosen.older_than, chosen.dry_run)
+    held = read_holdings(cache_folder())
+    handles = [handle for preset in chosen.presets for handle in _in_cache(held, preset)]
+    done = prune(held.root, handles, chosen.older_than, chosen.dry_run, unpinned)
     if chosen.json:
         from dataclasses import asdict
 
@@ -165,6 +165,14 @@ def _prune(chosen: argparse.Namespace) -> int:
     else:
         _print_tidied(done, "would be removed" if chosen.dry_run else "removed")
     return 0
+
+
+def _in_cache(held: Holdings, preset: str) -> list[PresetHandle]:
+    """Returns those handles that a text may stand for of which the cache has something, or one that it has not."""
+    from vertebra._presets.finding import spellings, unpinned
+
+    handles = spellings(preset)
+    return [handle for handle in handles if held.matching(handle, unpinned)] or handles[:1]
 
 
 def _print_tidied(done: Tidied, removed: str) -> None:
