@@ -95,3 +95,15 @@ def test_a_user_unknown_to_the_system_has_no_file(monkeypatch):
 )
 def test_where_the_file_is(environment, path):
     assert str(config_path(environment)) == path
+
+
+def test_places_stay_where_they_were_when_the_working_folder_changes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    environment = {
+        "VERTEBRA_CACHE": "own",
+        "VERTEBRA_CACHE_TIERS": "a,~nobody_of_that_name/b",
+        "VERTEBRA_LOCKFILE": "x",
+    }
+    found = read_settings(environment | {"HOME": str(tmp_path)})
+    assert (found.cache, found.lockfile) == (str(tmp_path / "own"), str(tmp_path / "x"))
+    assert found.cache_tiers == (str(tmp_path / "a"), str(tmp_path / "~nobody_of_that_name" / "b"))

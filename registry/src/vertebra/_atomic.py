@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from vertebra._paths import full_path
 from vertebra.errors import PresetSaveError, VertebraError
 
 _AT_FDCWD = -100
@@ -38,7 +39,7 @@ def destination(path: str | Path) -> Path:
     if "://" in str(path):
         problem = "it is a handle, and saving is to folders and files of this machine"
         raise PresetSaveError(path, problem, "Give a path, such as ./my_preset or /data/my_preset")
-    target = Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH111 (Path's raises for unknown users)
+    target = full_path(path)
     if "\0" in str(target):
         raise PresetSaveError(target, "the path holds a NUL character", "Choose another path")
     with _explained(target), contextlib.suppress(FileNotFoundError):

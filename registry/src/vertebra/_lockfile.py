@@ -42,7 +42,7 @@ class Lockfile:
 
 def lockfile_path() -> Path:
     """Returns where the lockfile is: `VERTEBRA_LOCKFILE`, or `vertebra.lock` in the current folder."""
-    return Path(settings().lockfile or NAME).expanduser().absolute()
+    return Path(settings().lockfile or Path.cwd() / NAME)
 
 
 def read_lockfile(path: Path) -> Lockfile:

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vertebra._paths import full_path
 from vertebra.errors import SettingsError
 
 _LISTS = ("plugins", "block", "prefer", "cache_tiers")
 _TEXTS = ("runtime", "cache", "lockfile")
 _SWITCHES = ("offline", "locked")
+_PATHS = {"cache", "cache_tiers", "lockfile"}
 _ON, _OFF = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 
@@ -68,6 +70,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         if text:
             values[name] = tuple(filter(None, (item.strip() for item in text.split(",")))) if name in _LISTS else text
             origins[name] = variable
+    for name in _PATHS & values.keys():  # whoever changes the working folder later means the same places
+        value = values[name]
+        paths = [str(full_path(path)) for path in ([value] if isinstance(value, str) else value)]
+        values[name] = paths[0] if isinstance(value, str) else tuple(paths)
     for name in _SWITCHES:
         variable = f"VERTEBRA_{name.upper()}"
         if variable in environment:

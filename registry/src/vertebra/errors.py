@@ -351,6 +351,20 @@ class PresetExistsError(PresetError, FileExistsError):
         return str(self.args[0])
 
 
+class PresetUploadError(PresetError, ConnectionError):
+    """A place stopped answering while a preset was uploaded to it."""
+
+    def __init__(self, handle: object, problem: str) -> None:
+        self.handle, self.problem = handle, problem
+        super().__init__(
+            f"The upload to {str(handle)!r} did not come to its end: {problem}. Look what stands there now, which is "
+            "the whole preset or what was there before, and upload it again if need be."
+        )
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 # === Weights ===
 
 

@@ -97,12 +97,15 @@ def test_kaggle_is_waited_for_until_it_has_made_the_version(kaggle, source, file
 
     def sleep(seconds):
         waits.append(seconds)
+        if len(waits) == 2:  # it is out of breath for a moment
+            kaggle.faults = [faults.status(503, paths="*/ListModelInstanceVersionFiles", methods=("POST",), times=1)]
         if len(waits) == 3:
             kaggle.publish(VARIATION, NEW)
 
     monkeypatch.setattr("kagglehub.model_upload", lambda *_, **__: None)  # so it is only sent
     monkeypatch.setattr(uploading.time, "sleep", sleep)
     assert source.upload(HANDLE, files, False, "message") == PresetHandle("kaggle", f"{VARIATION}/1")
+    assert len(waits) == 4
     monkeypatch.setattr(uploading, "PROCESSING_SECONDS", -1.0)
     with pytest.raises(SourceUnavailableError, match="has not made a version of it yet"):
         source.upload(HANDLE, files, True, "message")

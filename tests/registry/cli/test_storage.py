@@ -83,7 +83,9 @@ def test_a_bundle_is_written_and_imported(run, data, toy, configure, tmp_path, c
 def test_what_is_locked_is_pulled_and_bundled_without_naming_it(data, toy, tmp_path, run):
     assert run("lock", "toy://bert")[0] == 0
     toy.add("bert", {"config.json": b"{}"}, "r2")
-    assert data("pull", "--locked")[0]["handle"] == "toy://bert@r1"
+    pulled, again = data("pull", "--locked")[0], data("pull", "--locked")[0]
+    assert pulled["handle"] == "toy://bert@r1"
+    assert (pulled["fetched"], again["fetched"]) == (SIZE, 0)
     assert data("bundle", "--locked", "-o", tmp_path / "bundle")[0]["handle"] == "toy://bert@r1"
 
 

@@ -21,6 +21,8 @@ from vertebra.errors import (
     PresetNotFoundError,
     PresetRefusedError,
     PresetSaveError,
+    PresetUploadError,
+    SourceUnavailableError,
     UnknownNameError,
     WeightsFileError,
     WeightsMismatchError,
@@ -88,6 +90,15 @@ def test_a_preset_elsewhere_can_be_sent_on(toy, preset, tmp_path):
     vertebra.upload_preset("toy://mine", preset)
     assert str(vertebra.upload_preset(tmp_path / "copy", "toy://mine")) == f"file://{tmp_path / 'copy'}"
     assert (tmp_path / "copy" / "config.json").read_bytes() == (preset / "config.json").read_bytes()
+
+
+def test_an_upload_that_breaks_off_says_so(toy, preset, monkeypatch):
+    def breaking_off(*_):
+        raise SourceUnavailableError("toy://mine", "HTTP 503")
+
+    monkeypatch.setattr(toy, "upload", breaking_off)
+    with pytest.raises(PresetUploadError, match=r"did not come to its end: HTTP 503"):
+        upload("toy://mine", preset)
 
 
 def test_sources_take_no_uploads_unless_they_say_so(toy, preset):

@@ -44,7 +44,8 @@ def upload(source: RemoteSource, handle: PresetHandle, repo: str, folder: str, w
     found = _looked_up(source, api, whole, repo)
     there = [file.name.removeprefix(folder) for file in found.files if file.name.startswith(folder)]
     if "config.json" in there and not wanted.replace:
-        raise PresetExistsError(handle, "a preset stands there", "Choose another place, or replace it on purpose")
+        remedy = "Choose another place, or replace it with replace=True or --replace"
+        raise PresetExistsError(handle, "a preset stands there", remedy)
     stale = [name for name in there if name not in wanted.files and _WEIGHTS.fullmatch(name)]
     changes: list[Any] = [CommitOperationAdd(f"{folder}{name}", str(path)) for name, path in wanted.files.items()]
     changes += [CommitOperationDelete(f"{folder}{name}") for name in stale]

@@ -83,17 +83,30 @@ def _stage(files: Mapping[str, Path], folder: Path) -> None:
 def _published(source: RemoteSource, handle: PresetHandle, wanted: Upload, before: int) -> PresetHandle:
     """Returns the version that has these files: Kaggle does not say which it is, and others may publish, too."""
     sizes = {name: path.stat().st_size for name, path in wanted.files.items()}
-    until, checked = time.monotonic() + PROCESSING_SECONDS, before
+    until = time.monotonic() + PROCESSING_SECONDS
     while True:
-        newest = _looked_up(source, handle)
-        for version in range(checked + 1, (version_of(newest.handle) or 0) + 1 if newest else 0):
-            pinned = replace(handle, path=f"{handle.path}/{version}")
-            if {file.name: file.size for file in source.look_up(pinned).files} == sizes:
-                return pinned
+        found = _version_with(source, handle, sizes, before)
+        if found is not None:
+            return found
         if time.monotonic() > until:
             problem = "it was sent, and Kaggle has not made a version of it yet; look at the model's page"
             raise SourceUnavailableError(handle, problem)
         time.sleep(_PAUSE)
+
+
+def _version_with(
+    source: RemoteSource, handle: PresetHandle, sizes: Mapping[str, int], before: int
+) -> PresetHandle | None:
+    """Returns the first version after another one that has files of these sizes, if Kaggle shows one by now."""
+    try:
+        newest = version_of(source.look_up(handle).handle) or 0
+        for version in range(before + 1, newest + 1):
+            pinned = replace(handle, path=f"{handle.path}/{version}")
+            if {file.name: file.size for file in source.look_up(pinned).files} == sizes:
+                return pinned
+    except (PresetNotFoundError, PresetAccessError, SourceUnavailableError):  # it is still at work, or out of breath
+        return None
+    return None
 
 
 @contextlib.contextmanager

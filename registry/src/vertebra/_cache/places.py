@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from vertebra._cache.store import Store
@@ -11,14 +10,14 @@ from vertebra._settings import settings
 
 def store() -> Store:
     """Returns the store of this process."""
-    return Store(cache_folder(), [Path(tier).expanduser() for tier in settings().cache_tiers])
+    return Store(cache_folder(), [Path(tier) for tier in settings().cache_tiers])
 
 
 def cache_folder() -> Path:
     """Returns the folder that is written to: `VERTEBRA_CACHE`, or where the system keeps caches."""
     chosen = settings().cache
     if chosen:
-        return Path(os.path.abspath(os.path.expanduser(chosen)))  # noqa: PTH111 (links stay as they are)
+        return Path(chosen)
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("vertebra", appauthor=False))

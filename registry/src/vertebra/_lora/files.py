@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from vertebra._atomic import destination, replacing_file, replacing_folder
 from vertebra._documents import parse_json
 from vertebra._lora.plan import AdapterPlan, plan_as_data, plan_from_data
+from vertebra._paths import full_path
 from vertebra._weights.safetensors import Header, MappedTensors, layout_of, open_header, write_tensors
 from vertebra.errors import AdapterNotFoundError, LoraConfigError, PresetSaveError
 
@@ -112,7 +113,7 @@ def existing(filepath: str | Path) -> Path:
     Raises:
         AdapterNotFoundError: nothing is there.
     """
-    path = Path(os.path.expanduser(filepath))  # noqa: PTH111 (Path's raises for unknown users)
+    path = full_path(filepath)
     if not os.path.exists(path):  # noqa: PTH110 (Path's raises for names that are too long)
         raise AdapterNotFoundError(filepath)
     return path

@@ -58,6 +58,15 @@ class PresetFolder:
         self.names = set(self._by_name)
         self._room: Path | None = None
 
+    def is_here(self, name: str) -> bool:
+        """Says whether a file of the preset is on this machine already."""
+        file = self._by_name[name]
+        if self._locked is None:
+            return file.path is not None
+        from vertebra._cache.places import store
+
+        return not self.source.reads_parts or store().find(self.handle, file) is not None
+
     def fetch(self, name: str) -> Path:
         """Returns the local path of a file of the preset."""
         return self.fetch_all([name])[0]

@@ -21,7 +21,13 @@ from vertebra._settings import settings
 from vertebra._weights.checkpoint import read_headers
 from vertebra._weights.matching import any_match
 from vertebra._weights.safetensors import Header
-from vertebra.errors import PresetAccessError, PresetConfigError, WeightsMismatchError
+from vertebra.errors import (
+    PresetAccessError,
+    PresetConfigError,
+    PresetUploadError,
+    SourceUnavailableError,
+    WeightsMismatchError,
+)
 from vertebra.handles import PresetHandle
 
 _CERTIFICATE = "certificate.safetensors"
@@ -66,7 +72,10 @@ def upload(uri: str | Path, preset: str | Path, replace: bool = False, message: 
             notes.append(f"it had no {CARD}: one was made of what the files tell; add licence, data and intended use")
         message = message or f"Upload a {contents.backbone} with vertebra {metadata.version('vertebra')}"
         size = sum(path.stat().st_size for path in files.values())
-        pinned = source.upload(handle, files, replace, message)
+        try:
+            pinned = source.upload(handle, files, replace, message)
+        except SourceUnavailableError as error:  # it speaks of fetching
+            raise PresetUploadError(handle, error.problem) from error
     return Uploaded(pinned, tuple(sorted(files)), size, tuple(notes))
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from vertebra._paths import full_path
 from vertebra.builtin.folders import list_files, open_file, write_folder
 from vertebra.errors import HandleError
 from vertebra.handles import PresetHandle
@@ -23,8 +24,7 @@ class LocalSource(PresetSource):
         looks_like_path = text.startswith((".", "~")) or "/" in text or os.sep in text
         if not text or not (looks_like_path or os.path.isdir(text)):  # noqa: PTH112 (Path's raises for long names)
             return None
-        path = os.path.abspath(os.path.expanduser(text))  # noqa: PTH111 (Path's raises for unknown users)
-        return PresetHandle(self.scheme, Path(path).as_posix())
+        return PresetHandle(self.scheme, full_path(text).as_posix())
 
     def files(self, handle: PresetHandle) -> list[PresetFile]:
         return list_files(handle, _folder(handle))

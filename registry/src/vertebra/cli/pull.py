@@ -84,7 +84,7 @@ def pull_preset(
     from vertebra._presets.folder import open_folder
 
     folder = open_folder(preset, locked)
-    before = {file.name for file in folder.files if file.path is not None}
+    before = {file.name for file in folder.files if folder.is_here(file.name)}
     names = _needed(folder) if needed else _matching(folder, only)
     paths = dict(zip(names, folder.fetch_all(names), strict=True))
     files = [file for file in folder.files if file.name in paths]
@@ -146,7 +146,8 @@ def _bundle(chosen: argparse.Namespace) -> int:
         done = write_bundle(presets, chosen.output, True if chosen.locked else None, advance)
     _print_carried(done, chosen.json)
     if not chosen.json:
-        print(f"Use it with VERTEBRA_CACHE_TIERS={chosen.output}, or copy it into a cache: vertebra pull --from DIR")
+        place = chosen.output
+        print(f"Use it with VERTEBRA_CACHE_TIERS={place}, or copy it into a cache: vertebra pull --from {place}")
     return 0
 
 
