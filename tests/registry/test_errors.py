@@ -34,6 +34,7 @@ SAMPLES = {
     "PresetAccessError": ("hf://x", "HTTP 403", "Install a token"),
     "RedirectRefusedError": ("hf://x", "http://10.0.0.1", "which is inside your network", "HF_ENDPOINT"),
     "SourceUnavailableError": ("hf://x", "HTTP 503"),
+    "PresetUploadError": ("hf://x", "HTTP 503"),
     "IntegrityError": ("hf://x", "model.safetensors", "its sha256 is a, expected b"),
     "OfflineError": ("hf://x", ["model.safetensors"]),
     "CacheError": ("cache", "it is not writable", "Choose another folder"),

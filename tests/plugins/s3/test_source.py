@@ -19,6 +19,7 @@ from vertebra.errors import (
     PresetConfigError,
     PresetError,
     PresetNotFoundError,
+    RedirectRefusedError,
     SourceUnavailableError,
 )
 from vertebra_s3 import layout, plain
@@ -351,13 +352,77 @@ def test_offline_nothing_is_asked(pushed, read, source, place, proxy, monkeypatc
     assert proxy.requests == []
 
 
-def test_a_redirect_to_another_host_takes_no_signature_along(source, place, proxy, gateway):
+# === Redirects (NW-08) ===
+
+
+@pytest.fixture
+def other(gateway):
+    """Another host with the same objects."""
     with FaultProxy(gateway) as other:
-        elsewhere = other.url.replace("127.0.0.1", "localhost")
-        proxy.faults = [faults.redirect_origin(elsewhere, paths="/models*")]
-        with pytest.raises(PresetAccessError):
-            source.look_up(place)
-        assert [request.headers.get("authorization") for request in other.requests] == [None]
+        yield other
+
+
+def led_to(other, **when):
+    return faults.redirect_origin(other.url.replace("127.0.0.1", "localhost"), **when)
+
+
+def test_a_redirect_to_another_host_takes_no_signature_along(source, place, proxy, other):
+    proxy.faults = [led_to(other, paths="/models*")]
+    with pytest.raises(PresetAccessError):
+        source.look_up(place)
+    assert [request.headers.get("authorization") for request in other.requests] == [None]
+
+
+@pytest.fixture
+def token(monkeypatch):
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "of-this-session")
+
+
+def test_credentials_with_a_session_token_read_and_write(source, place, proxy, token, write, read):
+    pinned = S3Source().upload(place, write(FILES), False, "message")
+    proxy.clear()
+    assert read(pinned) == FILES
+    asked = [request for request in proxy.requests if request.path.endswith("model.safetensors")]
+    assert len([request for request in asked if "X-Amz-Signature" in request.query]) == 1
+
+
+WHERE = {"look up": "/models*", "a file": "*model.safetensors", "list": "/models/"}
+
+
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize("address", ["http://localhost:{port}", "http://169.254.169.254", "ftp://localhost"])
+def test_a_session_token_is_taken_nowhere_else(source, place, proxy, other, token, write, read, put, where, address):
+    if where == "list":
+        put(place, FILES)
+    else:
+        S3Source().upload(place, write(FILES), False, "message")
+    proxy.faults = [faults.redirect_origin(address.format(port=other.port), paths=WHERE[where])]
+    with pytest.raises(RedirectRefusedError) as raised:
+        read(place)
+    assert "of-this-session" not in str(raised.value)
+    assert other.requests == []
+
+
+def test_a_session_token_is_not_written_elsewhere(source, place, proxy, other, token, write):
+    proxy.faults = [led_to(other, paths="*/model.safetensors")]
+    with pytest.raises(RedirectRefusedError, match="session token"):
+        source.upload(place, write(FILES), False, "message")
+    assert other.requests == []
+
+
+def test_a_redirect_at_the_same_place_is_followed(source, place, proxy, token, write, read):
+    pinned = S3Source().upload(place, write(FILES), False, "message")
+    proxy.faults = [faults.redirect_hops(1, paths="*model.safetensors")]
+    with pytest.raises(PresetError):  # its address was not signed for that
+        read(pinned)
+    assert all("localhost" not in request.headers["host"] for request in proxy.requests)
+
+
+def test_without_an_answer_nothing_is_sent(source, place, proxy, token):
+    proxy.faults = [faults.reset(paths="/models*")]
+    with pytest.raises(SourceUnavailableError):
+        source.look_up(place)
+    assert not any("authorization" in request.headers for request in proxy.requests)
 
 
 # === Processes ===

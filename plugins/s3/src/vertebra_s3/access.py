@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vertebra.errors import SettingsError
 
+ENDPOINT_SETTING = "AWS_ENDPOINT_URL_S3"
 _GOOGLE = (
     "GOOGLE_APPLICATION_CREDENTIALS",
     "GOOGLE_SERVICE_ACCOUNT",
@@ -52,6 +53,8 @@ class Access:
     options: tuple[tuple[str, str], ...] = ()
     """For the class; no secrets."""
     keys: Keys | None = None
+    sends_token: bool = False
+    """Whether requests have a session token, which is a header of its own."""
 
 
 def google() -> Access:

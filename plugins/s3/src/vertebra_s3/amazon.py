@@ -16,9 +16,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from vertebra.errors import SettingsError
-from vertebra_s3.access import Access, Keys, switched_on, value
+from vertebra_s3.access import ENDPOINT_SETTING, Access, Keys, switched_on, value
 
-_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+_ENDPOINTS = (ENDPOINT_SETTING, "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _KEY, _SECRET, _TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
 _CONTAINER = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
 _BY_AMAZON = ("sso_session", "sso_start_url", "role_arn", "credential_process")
@@ -49,7 +49,8 @@ def amazon() -> Access:
     options |= {"endpoint": place, "aws_endpoint_url_s3": place}  # said twice, else a variable wins over the first
     login, keys, signs = _login(profile)
     options["skip_signature"] = "false" if signs else "true"
-    return Access("S3Store", place, login, tuple(options.items()), keys)
+    sends_token = signs and (keys is None or keys.token is not None)  # those that the client finds are temporary
+    return Access("S3Store", place, login, tuple(options.items()), keys, sends_token)
 
 
 def read_profile() -> Profile:

@@ -19,6 +19,7 @@ from vertebra.errors import (
     VertebraError,
 )
 from vertebra_s3.access import Access
+from vertebra_s3.leading import check_place
 from vertebra_s3.refusals import is_about_ranges, is_no_bucket, refusal
 
 CONNECT_SECONDS, READ_SECONDS = 10, 30
@@ -44,6 +45,9 @@ class Buckets:
         self._access = access
         self._stores: dict[tuple[object, ...], Any] = {}
         self._making = threading.Lock()
+        self._checked: set[tuple[Access, str, str]] = set()
+        """Objects that are where they are said to be."""
+        self._checking: dict[tuple[Access, str, str], threading.Lock] = {}
 
     def open(self, handle: PresetHandle, name: str, writing: bool = False) -> Bucket:
         """Returns the bucket of a name, as the user's settings are now.
@@ -57,7 +61,16 @@ class Buckets:
             import obstore  # noqa: F401 (asked for each time, so that it is missed in time)
         _check_process(handle)
         access = self._access()
-        return Bucket(handle, access, self._store(access, name, _RETRIES if writing else 0))
+        store = self._store(access, name, _RETRIES if writing else 0)
+
+        def check(key: str) -> None:
+            place = access, name, key
+            with self._checking.setdefault(place, threading.Lock()):
+                if place not in self._checked:
+                    check_place(handle, access, store, key)
+                    self._checked.add(place)
+
+        return Bucket(handle, access, store, check if access.sends_token else None)
 
     def _store(self, access: Access, bucket: str, retries: int) -> Any:
         with self._making:
@@ -70,14 +83,15 @@ class Buckets:
 class Bucket:
     """A bucket that is asked for a preset; what goes wrong is said in Vertebra's words."""
 
-    def __init__(self, handle: PresetHandle, access: Access, store: Any) -> None:
+    def __init__(self, handle: PresetHandle, access: Access, store: Any, check: Callable[[str], None] | None) -> None:
         """
         Args:
             handle: The preset.
             access: How the service is asked.
             store: The client.
+            check: Is asked whether an object may be asked for, if that is not clear.
         """
-        self._handle, self._access, self._store = handle, access, store
+        self._handle, self._access, self._store, self._check = handle, access, store, check
 
     # === Reading ===
 
@@ -89,7 +103,7 @@ class Bucket:
         """
         import obstore
 
-        with self._explained():
+        with self._explained(key):
             try:
                 found = obstore.get(self._store, key)
             except FileNotFoundError as error:
@@ -106,7 +120,7 @@ class Bucket:
         import obstore
         from obstore.exceptions import PermissionDeniedError
 
-        with self._explained():
+        with self._explained(key):
             try:
                 found = obstore.get(self._store, key, options={"head": True})
             except (FileNotFoundError, PermissionDeniedError):
@@ -117,7 +131,7 @@ class Bucket:
         """Yields the objects below a prefix."""
         import obstore
 
-        with self._explained():
+        with self._explained(""):
             for page in obstore.list(self._store, prefix.rstrip("/") or None):
                 yield from (found for found in page if found["path"].startswith(prefix))
 
@@ -125,7 +139,7 @@ class Bucket:
         """Returns the names of the objects directly below a prefix."""
         import obstore
 
-        with self._explained():
+        with self._explained(""):
             found = obstore.list_with_delimiter(self._store, prefix.rstrip("/") or None)
             return {listed["path"].removeprefix(prefix) for listed in found["objects"]}
 
@@ -147,7 +161,7 @@ class Bucket:
 
         options: dict[str, Any] = {} if tag is None else {"if_match": tag}
         part = {"range": {"offset": start} if stop is None else (start, stop)} if (start, stop) != (0, None) else {}
-        with self._explained():
+        with self._explained(key):
             try:
                 return obstore.get(self._store, key, options={**options, **part})
             except PreconditionError:
@@ -170,7 +184,7 @@ class Bucket:
         import obstore
 
         part = max(_PART, size // _MOST_PARTS)
-        with self._explained(writing=True):
+        with self._explained(key, writing=True):
             obstore.put(
                 self._store,
                 key,
@@ -185,7 +199,7 @@ class Bucket:
         import obstore
         from obstore.exceptions import AlreadyExistsError
 
-        with self._explained(writing=True):
+        with self._explained(key, writing=True):
             try:
                 obstore.put(self._store, key, content, mode="create")
             except AlreadyExistsError:
@@ -193,10 +207,13 @@ class Bucket:
             return True
 
     @contextlib.contextmanager
-    def _explained(self, writing: bool = False) -> Iterator[None]:
+    def _explained(self, key: str | None = None, writing: bool = False) -> Iterator[None]:
+        """Says what an error of the client library means, after a look where it will be led to for an object."""
         from obstore.exceptions import BaseError
 
         try:
+            if key is not None and self._check is not None:
+                self._check(key)
             yield
         except VertebraError:
             raise
