@@ -196,3 +196,10 @@ def test_specs_refuse_what_would_fail_later():
         PresetSpec("x", PresetHandle("file", "/x"), 1)
     with pytest.raises(TypeError):
         FormatSpec(("a", 1), "x:X")
+
+
+def test_an_unknown_name_tells_which_plugins_the_settings_leave_out(install):
+    install("acme-source")
+    install("other-source")
+    with pytest.raises(UnknownNameError, match=r"leave out: .*not named in VERTEBRA_PLUGINS"):
+        catalog(SOURCES).lookup("other")

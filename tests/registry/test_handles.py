@@ -101,3 +101,12 @@ def test_cannot_be_built_from_unsound_parts(parts):
 def test_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         PresetHandle("hf", "a").path = "b"
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [("HF://acme/bert", "Write hf://acme/bert."), ("s3://bucket/bert/", "Leave out the '/' at its end")],
+)
+def test_the_likeliest_mistakes_come_with_what_to_write(text, hint):
+    with pytest.raises(HandleError, match=hint):
+        PresetHandle.parse(text)

@@ -118,6 +118,16 @@ def test_other_bytes_than_those_locked_are_refused(toy, locked):
     assert caught.value.lockfile == locked
 
 
+def test_what_has_changed_in_the_cache_is_not_loaded(toy, locked):
+    path = open_folder("toy://bert").fetch("model.bin")
+    assert open_folder("toy://bert").fetch("model.bin") == path
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[::-1])
+    with pytest.raises(LockError, match="cache verify --repair"):
+        open_folder("toy://bert").fetch("model.bin")
+    assert open_folder("toy://bert@r1", locked=False).fetch("model.bin") == path  # sizes are compared, as everywhere
+
+
 def test_a_folder_is_locked_by_its_files_wherever_it_is(toy, configure, tmp_path, monkeypatch):
     folder = tmp_path / "one" / "preset"
     folder.mkdir(parents=True)

@@ -28,8 +28,10 @@ class Entry(Generic[T]):
 class Catalog(Generic[T]):
     """The contributions of one kind."""
 
-    def __init__(self, kind: str, entries: Iterable[Entry[T]], prefer: tuple[str, ...] = ()) -> None:
-        self.kind = kind
+    def __init__(
+        self, kind: str, entries: Iterable[Entry[T]], prefer: tuple[str, ...] = (), left_out: Iterable[str] = ()
+    ) -> None:
+        self.kind, self._left_out = kind, list(left_out)
         self._claims: dict[str, list[Entry[T]]] = {}
         for entry in entries:
             self._claims.setdefault(entry.name, []).append(entry)
@@ -60,7 +62,7 @@ class Catalog(Generic[T]):
         """
         claims = self._claims.get(name)
         if claims is None:
-            raise UnknownNameError(self.kind, name, self._claims, hint)
+            raise UnknownNameError(self.kind, name, self._claims, hint, self._left_out)
         if len(claims) > 1:
             raise NameClashError(self.kind, name, [claim.owner for claim in claims])
         return claims[0]
@@ -89,7 +91,7 @@ KINDS = (BACKBONES, SOURCES, STRATEGIES, RUNTIMES)
 @functools.cache
 def catalog(kind: Kind) -> Catalog[Any]:
     """Returns the contributions of a kind, collected on the first call."""
-    return Catalog(kind.title, _contributions()[kind], settings().prefer)
+    return Catalog(kind.title, _contributions()[kind], settings().prefer, _left_out())
 
 
 @functools.cache
@@ -103,7 +105,12 @@ def presets() -> Catalog[tuple[BackboneSpec, PresetSpec]]:
         for backbone in catalog(BACKBONES).claims()
         for preset in backbone.value.presets
     ]
-    return Catalog("preset", entries, settings().prefer)
+    return Catalog("preset", entries, settings().prefer, _left_out())
+
+
+def _left_out() -> list[str]:
+    """Returns the plugins that the user's settings leave out, each with the setting."""
+    return [f"{p.name} ({p.reason})" for p in registry().plugins if p.status == "blocked"]
 
 
 def backbone_class(name: str) -> type:

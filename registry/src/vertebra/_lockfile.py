@@ -18,6 +18,8 @@ from vertebra.specs import PresetFile
 
 NAME = "vertebra.lock"
 _VERSION = 1
+_as_locked: set[tuple[object, ...]] = set()
+"""States of files that were as they are locked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def locked_preset(requested: str) -> LockedPreset:
     presets = read_lockfile(path).presets
     if requested not in presets:
         similar = close_names(requested, presets)
-        hint = f"; did you mean {similar[0]!r}?" if similar else ""
+        hint = f" (it has {similar[0]!r})" if similar else ""
         raise LockError(path, f"it does not have {requested!r}{hint}", f"Add it with: vertebra lock {requested}")
     return presets[requested]
 
@@ -106,12 +108,26 @@ def fetch_locked(source: PresetSource, handle: PresetHandle, files: Sequence[Pre
         paths = source.fetch_all(handle, files)
     except IntegrityError as error:
         raise _changed(handle, error.name, error.problem) from error
-    if not source.checks_digests:
-        for file, path in zip(files, paths, strict=True):
-            problem = differs(file, path)
-            if problem:
-                raise _changed(handle, file.name, problem)
+    for file, path in zip(files, paths, strict=True):
+        problem = _differs_now(file, path)
+        if problem:
+            raise _changed(handle, file.name, problem, in_cache=source.reads_parts)
     return paths
+
+
+def _differs_now(file: PresetFile, path: Path) -> str | None:
+    """Does as `differs`, once for as long as a file is not written to: a process may load a preset often."""
+    try:
+        facts = path.stat()
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
+    state = path, file, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+    if state in _as_locked:
+        return None
+    problem = differs(file, path)
+    if problem is None:
+        _as_locked.add(state)
+    return problem
 
 
 def differs(file: PresetFile, path: Path) -> str | None:
@@ -149,13 +165,12 @@ def _preset_from(facts: Mapping[str, Any]) -> LockedPreset:
     return LockedPreset(None if handle is None else PresetHandle.parse(handle), tuple(files))
 
 
-def _changed(handle: PresetHandle, name: str, problem: str) -> LockError:
-    return LockError(
-        lockfile_path(),
-        f"{name} of {str(handle)!r} is not what it names: {problem}",
-        "Find out why it changed; if the change is meant, write it down with: vertebra lock --update PRESET",
-    )
+def _changed(handle: PresetHandle, name: str, problem: str, in_cache: bool = False) -> LockError:
+    damaged = "It was changed in the cache; have it fetched again with: vertebra cache verify --repair"
+    meant = "Find out why it changed; if the change is meant, write it down with: vertebra lock --update"
+    remedy = damaged if in_cache else meant
+    return LockError(lockfile_path(), f"{name} of {str(handle)!r} is not what it names: {problem}", remedy)
 
 
 def _unsound(path: Path, problem: str) -> LockError:
-    return LockError(path, problem, "Restore it, or remove it and write another with: vertebra lock PRESET...")
+    return LockError(path, problem, "Restore it, or remove it and write another with: vertebra lock PRESET")

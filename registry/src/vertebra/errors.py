@@ -40,12 +40,14 @@ _COMMANDS = {
 
 
 class HandleError(VertebraError, ValueError):
-    """A preset handle that cannot be parsed."""
+    """A preset handle that cannot be parsed, or used for what was asked for."""
 
-    def __init__(self, text: str, problem: str) -> None:
+    def __init__(self, text: str, problem: str, remedy: str = "") -> None:
         self.text, self.problem = text, problem
         super().__init__(
-            f"{text!r} is not a preset handle: {problem}. Write scheme://path or scheme://path@revision, "
+            f"Handle {text!r}: {problem}. {remedy}."
+            if remedy
+            else f"{text!r} is not a preset handle: {problem}. Write scheme://path or scheme://path@revision, "
             "a path such as ./my_preset, or a preset id (list them with: vertebra presets)."
         )
 
@@ -53,11 +55,14 @@ class HandleError(VertebraError, ValueError):
 class UnknownNameError(VertebraError, LookupError):
     """A name that nothing installed provides."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str], hint: str = "", left_out: Sequence[str] = ()
+    ) -> None:
         self.kind, self.name, self.known = kind, name, sorted(known)
         self.suggestions = close_names(name, self.known)
         self.hint = hint or f"List what is installed with: vertebra {_COMMANDS.get(kind, 'plugins')}"
-        super().__init__(f"No {kind} is named {name!r}.{_did_you_mean(self.suggestions)} {self.hint}.")
+        blocked = f" Installed plugins that your settings leave out: {_shorten(left_out, 5)}." if left_out else ""
+        super().__init__(f"No {kind} is named {name!r}.{_did_you_mean(self.suggestions)}{blocked} {self.hint}.")
 
 
 class NameClashError(VertebraError, LookupError):
@@ -166,10 +171,10 @@ class PresetNotFoundError(PresetError, FileNotFoundError):
 
     def __init__(self, handle: object, problem: str, suggestions: Sequence[str] = ()) -> None:
         self.handle, self.problem, self.suggestions = handle, problem, list(suggestions)
-        super().__init__(
-            f"No preset at {str(handle)!r}: {problem}.{_did_you_mean(self.suggestions)} "
-            "Check the path or handle; vertebra presets lists the built-in ids."
-        )
+        what = "path or id; vertebra presets lists the built-in ids"
+        if "://" in str(handle):
+            what = "path" if ":///" in str(handle) else "handle"
+        super().__init__(f"No preset at {str(handle)!r}: {problem}.{_did_you_mean(self.suggestions)} Check the {what}.")
 
     def __str__(self) -> str:  # FileNotFoundError would print errno style
         return str(self.args[0])
@@ -285,12 +290,10 @@ class RedirectRefusedError(PresetAccessError):
 class SourceUnavailableError(PresetError, ConnectionError):
     """A source cannot be reached now, or stopped answering: it may pass, so it is tried again a few times."""
 
-    def __init__(self, handle: object, problem: str, retry_after: float | None = None) -> None:
+    def __init__(self, handle: object, problem: str, retry_after: float | None = None, remedy: str = "") -> None:
         self.handle, self.problem, self.retry_after = handle, problem, retry_after
-        super().__init__(
-            f"Preset {str(handle)!r} cannot be fetched now: {problem}. Check the network and the endpoint, and try "
-            "again: what has arrived so far is kept."
-        )
+        remedy = remedy or "Check the network and the endpoint, and try again: what has arrived so far is kept"
+        super().__init__(f"Preset {str(handle)!r} cannot be fetched now: {problem}. {remedy}.")
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -310,9 +313,9 @@ class OfflineError(PresetError, FileNotFoundError):
 
     def __init__(self, handle: object, missing: Sequence[str]) -> None:
         self.handle, self.missing = handle, list(missing)
-        what = _shorten(self.missing) if missing else "which revision is meant, and which files it has,"
+        what = f"missing is {_shorten(self.missing)}" if missing else "nobody has looked up which files it has"
         super().__init__(
-            f"Preset {str(handle)!r} is not complete on this machine, and VERTEBRA_OFFLINE is set: missing is {what}. "
+            f"Preset {str(handle)!r} is not complete on this machine, and VERTEBRA_OFFLINE is set: {what}. "
             f"Fetch it where there is a network: vertebra pull {handle}. Or carry it here: vertebra bundle {handle} "
             "-o DIR there, and VERTEBRA_CACHE_TIERS=DIR here."
         )
@@ -357,7 +360,7 @@ class PresetUploadError(PresetError, ConnectionError):
     def __init__(self, handle: object, problem: str) -> None:
         self.handle, self.problem = handle, problem
         super().__init__(
-            f"The upload to {str(handle)!r} did not come to its end: {problem}. Look what stands there now, which is "
+            f"The upload to {str(handle)!r} did not come to its end: {problem}. Check what stands there now, which is "
             "the whole preset or what was there before, and upload it again if need be."
         )
 

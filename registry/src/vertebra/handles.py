@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 from vertebra.errors import HandleError
 
+_CAPITAL = re.compile(r"[A-Z]")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 # These would end the path, start a revision, or mean something else to a URL parser, so they are percent-encoded.
 _ENCODED = re.compile(r"[%@?#\\\x00-\x1f\x7f]")
@@ -56,6 +57,8 @@ class PresetHandle:
             path, revision = rest, ""
         if at and not revision:
             raise HandleError(text, "the revision after '@' is empty")
+        if _CAPITAL.search(scheme):
+            raise HandleError(text, f"the scheme {scheme!r} is not lower-case", f"Write {scheme.lower()}://{rest}")
         handle = cls(scheme, _decode(text, path), _decode(text, revision) if at else None)
         if str(handle) != text:
             raise HandleError(text, f"its only spelling is {str(handle)!r}")
@@ -86,4 +89,9 @@ def _check_segments(text: str, part: str) -> None:
     except UnicodeEncodeError:
         raise HandleError(text, "it holds a lone surrogate") from None
     if any(segment in ("", ".", "..") for segment in segments):
-        raise HandleError(text, "its path must not be empty or hold empty, '.' or '..' segments")
+        problem = "its path must not be empty or hold empty, '.' or '..' segments"
+        raise HandleError(text, problem, "Leave out the '/' at its end" if _ends_in_slash(segments) else "")
+
+
+def _ends_in_slash(segments: list[str]) -> bool:
+    return len(segments) > 1 and not segments[-1] and all(segments[:-1])

@@ -31,14 +31,18 @@ class PresetSource(ABC):
     """Whether the path of a handle may begin with `/`; a source that joins it to a root of its own must not."""
     reads_parts: ClassVar[bool] = False
     """Whether a part of a file can be had without the whole; those that can are `vertebra.RemoteSource`s."""
-    checks_digests: ClassVar[bool] = False
-    """Whether what `fetch_all` returns was compared with the digests of the files that it was given."""
+    instead_of_revisions: ClassVar[str] = "Leave it out"
+    """What to write where handles name none."""
 
     def handle_for(self, text: str) -> PresetHandle | None:
         """Returns a handle for a text without a scheme that can only mean this source, or None.
 
         This is how a plain path reaches the source of local folders; most sources leave it.
         """
+        return None
+
+    def suggest(self, text: str) -> str | None:
+        """Returns a handle that a text which means nothing may have been meant as, to be shown; asks nobody."""
         return None
 
     def resolve(self, handle: PresetHandle) -> PresetHandle:

@@ -55,7 +55,6 @@ class RemoteSource(PresetSource):
     """A place elsewhere that presets are downloaded from, and uploaded to."""
 
     supports_revisions: ClassVar[bool] = True
-    checks_digests: ClassVar[bool] = True
     reads_parts: ClassVar[bool] = True
     streams: ClassVar[int] = 4
     """How many transfers of one file may run at once."""

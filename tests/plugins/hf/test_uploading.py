@@ -50,6 +50,21 @@ def test_a_repository_is_made_if_there_is_none(hub, source, files):
     } == NEW
 
 
+def test_the_same_once_more_is_no_commit(hub, source, files):
+    pinned = source.upload(HANDLE, files, False, "message")
+    assert source.upload(HANDLE, files, False, "again") == pinned
+    assert source.upload(HANDLE, files, True, "again") == pinned
+    files["config.json"].write_bytes(b'{"new": 2}')
+    with pytest.raises(PresetExistsError, match="--replace"):
+        source.upload(HANDLE, files, False, "changed")
+
+
+def test_for_a_branch_of_nothing_nothing_is_made(hub, source, files):
+    with pytest.raises(PresetNotFoundError):
+        source.upload(PresetHandle("hf", REPO, "drafts"), files, False, "message")
+    assert not [request for request in hub.requests if request.method == "POST"]
+
+
 def test_weights_of_the_old_preset_go_and_the_rest_stays(hub, source, files):
     hub.commit(REPO, OLD)
     source.upload(HANDLE, files, True, "message")

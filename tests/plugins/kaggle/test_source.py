@@ -418,3 +418,18 @@ def test_without_a_version_all_of_them_are_pruned(kaggle, fetch, cache, capsys):
     assert main(["cache", "prune", f"kaggle://{VARIATION}"]) == 0
     out = capsys.readouterr().out
     assert all(f"removed: kaggle://{VARIATION}/{version}" in out for version in (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("text", "handle"),
+    [
+        ("https://www.kaggle.com/models/keras/bert/Keras/bert_tiny_en/2", "kaggle://keras/bert/keras/bert_tiny_en/2"),
+        ("kaggle.com/models/keras/bert/keras/bert_tiny_en", "kaggle://keras/bert/keras/bert_tiny_en"),
+        *(
+            (text, None)
+            for text in ("keras/bert", "https://www.kaggle.com/datasets/a/b", "https://example.org/models/a")
+        ),
+    ],
+)
+def test_what_may_have_been_meant(source, text, handle):
+    assert source.suggest(text) == handle

@@ -69,6 +69,16 @@ def test_what_was_fetched_again_meanwhile_is_not_removed(full, blob):
     assert blob.read_bytes() == LARGE
 
 
+def test_all_whom_a_damaged_content_belongs_to_are_counted(toy, full, blob):
+    toy.add("other", {"weights": LARGE})
+    toy.add("third", {"weights": LARGE})
+    for name in ("other", "third"):
+        open_folder(f"toy://{name}").fetch("weights")
+    rewrite(blob, b"damaged")
+    (damage,) = check_store(full)[0]
+    assert (damage.preset is not None, damage.others) == (True, 2)
+
+
 def test_random_flips_are_found(full, blob):
     draw = random.Random(0)
     for _ in range(50):

@@ -71,3 +71,16 @@ def test_a_healthy_installation_passes(monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert "BertBackbone" in shown
     assert "FAIL" not in shown
+
+
+def test_where_presets_are_kept_is_examined(monkeypatch, configure, tmp_path):
+    configure(VERTEBRA_CACHE_TIERS=f"{tmp_path},{tmp_path / 'modelz'}", VERTEBRA_OFFLINE="1", VERTEBRA_LOCKED="1")
+    found = list(doctor._examine_storage())
+    assert [(finding.subject, finding.ok) for finding in found] == [
+        ("cache", True),
+        ("cache tier", True),
+        ("cache tier", False),
+        ("offline", True),
+        ("lockfile", False),
+    ]
+    assert "modelz is no folder; correct VERTEBRA_CACHE_TIERS" in found[2].detail

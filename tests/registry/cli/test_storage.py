@@ -140,7 +140,7 @@ def test_an_empty_cache_is_no_error(run, cache):
     assert run("cache", "path") == (0, f"{cache.root}\n")
     assert run("cache", "ls") == (0, f"no presets\n0 B in {cache.root}\n")
     assert run("cache", "verify") == (0, "0 B hashed; sound\n")
-    assert run("cache", "prune") == (0, "removed: nothing else; 0 B\n")
+    assert run("cache", "prune") == (0, "removed: nothing; 0 B\n")
 
 
 def test_ls(run, data, full, configure, tmp_path, toy):

@@ -66,9 +66,19 @@ def test_others_of_this_machine_can_read_it(bundle):
 
 def test_it_holds_these_presets_and_no_others(toy, tmp_path, bundle):
     toy.add("other", {"config.json": b"{}"})
-    write_bundle(["toy://other@r1"], bundle)
+    write_bundle(["toy://other@r1"], bundle, replace=True)
     assert [path.read_bytes() for path in (bundle / "blobs").rglob("*") if path.is_file()] == [b"{}"]
     assert not (bundle / "refs").exists()
+
+
+def test_no_preset_of_a_bundle_is_lost_unasked(toy, bundle, digest):
+    before = digest(bundle)
+    toy.add("other", {"config.json": b"{}"})
+    with pytest.raises(PresetSaveError, match="other presets, too: toy://bert"):
+        write_bundle(["toy://other"], bundle)
+    assert digest(bundle) == before
+    assert len(write_bundle(["toy://other", "toy://bert"], bundle)) == 2
+    assert len(write_bundle(["toy://other", "toy://bert"], bundle)) == 2
 
 
 def test_a_damaged_content_of_the_cache_is_not_bundled(toy, tmp_path, cache):
@@ -122,7 +132,7 @@ def test_an_interrupted_one_leaves_the_one_before(toy, bundle, digest, monkeypat
     toy.add("other", {"config.json": b"{}"})
     monkeypatch.setattr(_atomic, "_put_in_place", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        write_bundle(["toy://other"], bundle)
+        write_bundle(["toy://other"], bundle, replace=True)
     assert digest(bundle) == before
     assert [path for path in bundle.parent.iterdir() if path.name.endswith(".tmp")] == []
 

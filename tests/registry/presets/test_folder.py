@@ -165,6 +165,40 @@ def test_a_config_must_be_there_and_sound(config, add, preset):
         open_folder(preset).config()
 
 
+@pytest.mark.parametrize("method", ["resolve", "files", "fetch_all"])
+def test_a_source_that_raises_what_it_should_not_is_named(method, source, monkeypatch):
+    def broken(*_):
+        raise KeyError("sha")
+
+    monkeypatch.setattr(source, method, broken)
+    with pytest.raises(PluginError, match=r"source of toy:// failed \(KeyError: 'sha'\)"):
+        open_folder("toy_en").fetch("weights")
+
+
+@pytest.mark.parametrize("written", ["toy:here", "toy:/here", "org/name"])
+def test_a_text_that_means_nothing_may_have_been_meant_as_a_handle(written, source, monkeypatch):
+    monkeypatch.setattr(source, "suggest", lambda text: "toy://org/name" if text == "org/name" else None)
+    with pytest.raises(PresetNotFoundError) as raised:
+        open_folder(written)
+    assert raised.value.suggestions == ["toy://org/name" if written == "org/name" else "toy://here"]
+
+
+def test_a_scheme_that_nobody_reads_may_have_been_meant_otherwise(source, monkeypatch):
+    monkeypatch.setattr(source, "suggest", lambda text: "toy://here")
+    with pytest.raises(UnknownNameError, match="Did you mean toy://here"):
+        open_folder("https://toys.example/here")
+
+
+def test_what_a_policy_leads_to_is_told_beside_the_error(source, add):
+    add("mirror", vertebra_rewrite_handle=lambda handle: PresetHandle("file", "/nowhere"))
+    with pytest.raises(PresetNotFoundError) as raised:
+        open_folder("toy_en")
+    assert raised.value.__notes__ == ["file:///nowhere is where 'toy_en' leads to here, by a built-in id or a policy"]
+    with pytest.raises(PresetNotFoundError) as raised:
+        open_folder("./nowhere")
+    assert not hasattr(raised.value, "__notes__")
+
+
 # === Policies ===
 
 

@@ -169,3 +169,21 @@ def test_plugins_of_another_version_are_named(lock, path):
     text = path.read_text()
     path.write_text(text.replace('"toys": ""', '"toys": "9"').replace('"vertebra": "', '"gone": "1", "vertebra": "'))
     assert verify_lock(path)[1] == {"toys": ("9", ""), "gone": ("1", None)}
+
+
+def test_a_lockfile_that_somebody_has_changed_is_noticed_where_the_source_promises_hashes(toy, lock, path):
+    lock("toy://bert")
+    (file,) = [file for file in read_lockfile(path).presets["toy://bert"].files if file.name == "model.bin"]
+    path.write_text(path.read_text().replace(file.digest.removeprefix("sha256:"), "0" * 64))
+    assert states(path) == {"toy://bert": "changed"}
+    assert toy.reads() == []
+
+
+def test_a_folder_that_is_gone_is_missing_whatever_the_cache_has(toy, lock, path, folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    (folder / "weights").write_bytes(toy.presets["bert"]["r1"]["model.bin"])
+    open_folder("toy://bert").fetch("model.bin")
+    lock("./preset")
+    assert sorted(verdict(path).right) == ["config.json", "weights"]
+    folder.rename(folder.parent / "elsewhere")
+    assert (verdict(path).right, sorted(verdict(path).missing)) == ([], ["config.json", "weights"])

@@ -10,7 +10,7 @@ import pytest
 
 import vertebra
 from vertebra import PresetHandle
-from vertebra._presets.card import model_card
+from vertebra._presets.card import is_generated, model_card
 from vertebra._presets.uploading import upload
 from vertebra._weights.safetensors import layout_of, write_tensors
 from vertebra.errors import (
@@ -257,7 +257,7 @@ def test_a_card_has_no_markup_of_strangers():
         "config": {"a|b": "<img src=x>`", "long": "x" * 1000, "nested": {"k": [1]}},
     }
     card = model_card("n`\n", 'toy://a"b', facts, {"big": 3_500_000_000})
-    body = card.split("\n---\n", 1)[1]
+    body = card.split("\n---\n", 1)[1].rpartition("\n<!-- Made by")[0]
     assert "<" not in body
     assert card.count("\n---\n") == 1
     assert "6.0 MB float32" in card
@@ -265,3 +265,21 @@ def test_a_card_has_no_markup_of_strangers():
     assert '{"k": [1]}' in card
     assert r"from_preset(\"" not in card
     assert "x" * 201 not in card
+
+
+def test_a_card_that_nobody_has_changed_is_made_anew(toy, preset):
+    upload("toy://mine", preset)
+    (preset / "README.md").write_bytes(toy.presets["mine"]["r1"]["README.md"])
+    assert is_generated(preset / "README.md")
+    upload("toy://other", preset)
+    assert b'from_preset("toy://other")' in toy.presets["other"]["r1"]["README.md"]
+    with (preset / "README.md").open("a") as card:
+        card.write("Licence: mine\n")
+    assert not is_generated(preset / "README.md")
+    upload("toy://third", preset)
+    assert b'from_preset("toy://mine")' in toy.presets["third"]["r1"]["README.md"]
+
+
+def test_a_card_names_no_folder_of_this_machine(preset, tmp_path, anew):
+    upload(tmp_path / "copy", preset)
+    assert 'from_preset("./copy")' in (tmp_path / "copy" / "README.md").read_text()

@@ -187,7 +187,7 @@ def _unavailable(handle: PresetHandle, url: str, error: Exception) -> SourceUnav
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     if isinstance(error, OfflineModeIsEnabled):  # no use in trying again
-        return SourceUnavailableError(handle, "HF_HUB_OFFLINE is set, and forbids it", math.inf)
+        return SourceUnavailableError(handle, "HF_HUB_OFFLINE is set, and forbids it", math.inf, "Unset it to fetch")
     return web.unavailable(handle, url, redirects.without_queries(f"{type(error).__name__}: {error}"))
 
 

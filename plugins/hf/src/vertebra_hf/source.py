@@ -34,6 +34,11 @@ class HfSource(RemoteSource):
         self._hub = Hub()
         self._links = web.Links()
 
+    def suggest(self, text: str) -> str | None:
+        name = re.sub(r"^(https?://)?(www\.)?huggingface\.co/", "", text.removeprefix(f"{endpoint()}/"))
+        repo = re.match(rf"{_NAME.pattern}/{_NAME.pattern}(?=$|/|@)", name)
+        return f"hf://{repo[0]}" if repo and (repo[0] == name or name != text) else None
+
     def is_pinned(self, handle: PresetHandle) -> bool:
         return COMMIT.fullmatch(handle.revision or "") is not None
 

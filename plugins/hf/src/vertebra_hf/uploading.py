@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vertebra import PresetHandle, RemoteSource, Snapshot, redirects
+from vertebra import PresetFile, PresetHandle, RemoteSource, Snapshot, redirects
 from vertebra.errors import PresetError, PresetExistsError, PresetNotFoundError, SourceUnavailableError
 from vertebra_hf.hub import endpoint, importing
 from vertebra_hf.refusals import write_refusal
@@ -42,14 +44,16 @@ def upload(source: RemoteSource, handle: PresetHandle, repo: str, folder: str, w
     api = HfApi(endpoint=endpoint(), library_name="vertebra")
     whole = PresetHandle(handle.scheme, repo, handle.revision)
     found = _looked_up(source, api, whole, repo)
-    there = [file.name.removeprefix(folder) for file in found.files if file.name.startswith(folder)]
+    there = {file.name.removeprefix(folder): file for file in found.files if file.name.startswith(folder)}
+    stale = [name for name in there if name not in wanted.files and _WEIGHTS.fullmatch(name)]
+    if not stale and all(name in there and _is_same(there[name], path) for name, path in wanted.files.items()):
+        return replace(handle, revision=found.handle.revision)
     if "config.json" in there and not wanted.replace:
         remedy = "Choose another place, or replace it with replace=True or --replace"
-        raise PresetExistsError(handle, "a preset stands there", remedy)
-    stale = [name for name in there if name not in wanted.files and _WEIGHTS.fullmatch(name)]
+        raise PresetExistsError(handle, "another preset stands there", remedy)
     changes: list[Any] = [CommitOperationAdd(f"{folder}{name}", str(path)) for name, path in wanted.files.items()]
     changes += [CommitOperationDelete(f"{folder}{name}") for name in stale]
-    with _explained(handle, repo):
+    with _explained(handle, repo), _bars_on_terminals():
         done = api.create_commit(
             repo,
             changes,
@@ -60,13 +64,43 @@ def upload(source: RemoteSource, handle: PresetHandle, repo: str, folder: str, w
     return replace(handle, revision=done.oid)
 
 
+def _is_same(listed: PresetFile, path: Path) -> bool:
+    """Says whether a file of the repository has the content of a local one, by what the hub calls it."""
+    algorithm, _, expected = (listed.digest or "").partition(":")
+    if listed.size != path.stat().st_size:
+        return False
+    of_git = hashlib.sha1(b"blob %d\0" % listed.size, usedforsecurity=False)
+    digest = hashlib.sha256() if algorithm == "sha256" else of_git
+    with path.open("rb") as stream:
+        while block := stream.read(2**20):
+            digest.update(block)
+    return digest.hexdigest() == expected
+
+
 def _looked_up(source: RemoteSource, api: Any, whole: PresetHandle, repo: str) -> Snapshot:
     try:
         return source.look_up(whole)
     except PresetNotFoundError:
+        if whole.revision not in (None, "main"):  # of a repository that is not there, no other branch is
+            raise
         with _explained(whole, repo):
             api.create_repo(repo, exist_ok=True)
         return source.look_up(whole)
+
+
+@contextlib.contextmanager
+def _bars_on_terminals() -> Iterator[None]:
+    """Keeps the client's bars from where nobody watches."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    if sys.stderr.isatty() or are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 @contextlib.contextmanager

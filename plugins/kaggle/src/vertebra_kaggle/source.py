@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,11 +22,16 @@ class KaggleSource(RemoteSource):
 
     scheme = "kaggle"
     supports_revisions = False  # a version is part of the path, as Kaggle itself writes it
+    instead_of_revisions = "Write a version at the end of the path, as in kaggle://owner/model/keras/variation/1"
 
     def __init__(self) -> None:
         self._api = Api()
         self._storage = Storage()
         self._links = web.Links()
+
+    def suggest(self, text: str) -> str | None:
+        page = re.match(r"(https?://)?(www\.)?kaggle\.com/models/([\w.-]+/[\w.-]+/)(\w+)(/[\w.-]+(/\d+)?)", text)
+        return f"kaggle://{page[3]}{page[4].lower()}{page[5]}" if page else None
 
     def is_pinned(self, handle: PresetHandle) -> bool:
         return version_of(handle) is not None

@@ -27,7 +27,7 @@ CONNECT_SECONDS, READ_SECONDS = 10, 30
 _RETRIES = 3
 """Of requests that write, and of a part each where they are large; reading is repeated by whoever asked for it."""
 _LARGEST_DOCUMENT = 8 * 2**20
-_CHUNK = 2**18
+_CHUNK = 2**16
 _CHANGED = "Load it again; what vertebra push has put there does not change"
 _PART, _MOST_PARTS, _PARTS_AT_ONCE = 8 * 2**20, 9_000, 8
 
@@ -70,7 +70,7 @@ class Buckets:
                     check_place(handle, access, store, key)
                     self._checked.add(place)
 
-        return Bucket(handle, access, store, check if access.sends_token else None)
+        return Bucket(handle, access, store, check if access.sends_token else None, writing)
 
     def _store(self, access: Access, bucket: str, retries: int) -> Any:
         with self._making:
@@ -83,15 +83,19 @@ class Buckets:
 class Bucket:
     """A bucket that is asked for a preset; what goes wrong is said in Vertebra's words."""
 
-    def __init__(self, handle: PresetHandle, access: Access, store: Any, check: Callable[[str], None] | None) -> None:
+    def __init__(
+        self, handle: PresetHandle, access: Access, store: Any, check: Callable[[str], None] | None, writing: bool
+    ) -> None:
         """
         Args:
             handle: The preset.
             access: How the service is asked.
             store: The client.
             check: Is asked whether an object may be asked for, if that is not clear.
+            writing: Whether the preset is written.
         """
         self._handle, self._access, self._store, self._check = handle, access, store, check
+        self._writing = writing
 
     # === Reading ===
 
@@ -184,7 +188,7 @@ class Bucket:
         import obstore
 
         part = max(_PART, size // _MOST_PARTS)
-        with self._explained(key, writing=True):
+        with self._explained(key):
             obstore.put(
                 self._store,
                 key,
@@ -199,7 +203,7 @@ class Bucket:
         import obstore
         from obstore.exceptions import AlreadyExistsError
 
-        with self._explained(key, writing=True):
+        with self._explained(key):
             try:
                 obstore.put(self._store, key, content, mode="create")
             except AlreadyExistsError:
@@ -207,7 +211,7 @@ class Bucket:
             return True
 
     @contextlib.contextmanager
-    def _explained(self, key: str | None = None, writing: bool = False) -> Iterator[None]:
+    def _explained(self, key: str | None = None) -> Iterator[None]:
         """Says what an error of the client library means, after a look where it will be led to for an object."""
         from obstore.exceptions import BaseError
 
@@ -218,7 +222,7 @@ class Bucket:
         except VertebraError:
             raise
         except (BaseError, OSError, ValueError) as error:
-            raise refusal(self._handle, self._access, error, writing) from None
+            raise refusal(self._handle, self._access, error, self._writing) from None
 
 
 def _check_process(handle: PresetHandle) -> None:
@@ -230,11 +234,9 @@ def _check_process(handle: PresetHandle) -> None:
     global _user
     _user = _user or os.getpid()
     if _user != os.getpid():
-        problem = (
-            "this process was forked from one that has used obstore, which cannot be used in both; fetch the preset "
-            "before with vertebra pull, or start processes by spawn or forkserver"
-        )
-        raise SourceUnavailableError(handle, problem, math.inf)
+        problem = "this process was forked from one that has used obstore, which cannot be used in both"
+        remedy = "Fetch the preset before with vertebra pull, or start processes by spawn or forkserver"
+        raise SourceUnavailableError(handle, problem, math.inf, remedy)
 
 
 def importing(handle: PresetHandle) -> contextlib.AbstractContextManager[None]:

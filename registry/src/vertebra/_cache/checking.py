@@ -30,6 +30,8 @@ class Damage:
     """One that it belongs to, if that is known."""
     name: str | None = None
     """The file of the preset."""
+    others: int = 0
+    """How many other presets it belongs to."""
     repaired: bool = False
     """Whether it was removed, so that it is fetched again when it is next needed."""
 
@@ -83,15 +85,14 @@ def damage_of(path: Path, sha256: str, size: int | None) -> str | None:
 
 def _check_blobs(held: Holdings) -> Iterator[tuple[str, Damage | None]]:
     """Hashes what stands where contents should."""
-    owners = {
-        sha256: (holding.handle, name, size)
-        for holding in held.presets.values()
-        for name, sha256, size in holding.wanted()
-    }
+    owners: dict[str, list[tuple[PresetHandle | None, str | None, int | None]]] = {}
+    for holding in held.presets.values():
+        for name, sha256, size in holding.wanted():
+            owners.setdefault(sha256, []).append((holding.handle, name, size))
     for sha256, path in held.blobs.items():
-        handle, name, size = owners.get(sha256, (None, None, None))
-        problem = damage_of(path, sha256, size)
-        yield sha256, Damage(held.root, path, problem, handle, name) if problem else None
+        (handle, file, expected), *others = owners.get(sha256, [(None, None, None)])
+        problem = damage_of(path, sha256, expected)
+        yield sha256, Damage(held.root, path, problem, handle, file, len(others)) if problem else None
 
 
 def _check_notes(held: Holdings, there: set[str], sound: Mapping[str, Path]) -> Iterator[Damage]:

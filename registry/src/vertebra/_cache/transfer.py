@@ -45,6 +45,10 @@ class _ChangedError(Exception):
     """What arrives does not continue what has arrived: the file must be transferred from its beginning."""
 
 
+class _NoPartsError(_ChangedError):
+    """A source has only whole files to give."""
+
+
 class _UnverifiableError(Exception):
     """Nothing says whether what another process left is as it had arrived: its disk may have lost the end."""
 
@@ -215,6 +219,8 @@ def transfer(arriving: Arriving) -> str:
             arriving.begin_again()
             arriving.restarts += 1
             if arriving.restarts > 1:
+                if isinstance(error, _NoPartsError):
+                    raise SourceUnavailableError(arriving.job.handle, str(error)) from error
                 raise error if isinstance(error, IntegrityError) else arriving.refused(str(error)) from error
 
 
@@ -260,6 +266,9 @@ def _check(arriving: Arriving, content: Content, start: int) -> None:
     size = arriving.job.file.size
     if content.total not in (None, size):
         raise arriving.refused(f"{content.total:,} bytes were sent, and it should have {size:,}")
+    if content.start == 0 < start:
+        name = arriving.job.file.name
+        raise _NoPartsError(f"{name} breaks off again and again, and can only be had from its beginning")
     if content.start != start:
         raise _ChangedError(f"it was sent from byte {content.start:,}, and asked for from {start:,}")
     if arriving.tag is not None and content.tag not in (None, arriving.tag):

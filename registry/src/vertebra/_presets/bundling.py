@@ -38,22 +38,27 @@ class Carried:
 
 
 def write_bundle(
-    presets: Sequence[str], path: str | Path, locked: bool | None = None, advance: Advance | None = None
+    presets: Sequence[str],
+    path: str | Path,
+    locked: bool | None = None,
+    advance: Advance | None = None,
+    replace: bool = False,
 ) -> list[Carried]:
     """Writes a folder with complete presets, after fetching what is not here; it appears whole or not at all.
 
     Args:
         presets: What is passed to `from_preset`.
-        path: The folder; a bundle that stands there is replaced.
+        path: The folder; a bundle that stands there is made anew if it holds nothing else.
         locked: Whether they must be what the lockfile says; None means as the user's settings say.
         advance: Is told how far it is.
+        replace: Whether a bundle that holds other presets may be replaced.
 
     Raises:
         PresetSaveError: it cannot be written there, or a preset is on this machine anyway.
         PresetError: a preset cannot be fetched.
     """
     target = destination(path)
-    _check_target(target)
+    _check_target(target, None if replace else {*presets})
     folders = [open_folder(preset, locked) for preset in dict.fromkeys(presets)]
     for folder in folders:
         if not isinstance(folder.source, RemoteSource):
@@ -111,11 +116,16 @@ def read_bundle(presets: Sequence[str], path: Path, advance: Advance | None = No
 # === Writing ===
 
 
-def _check_target(target: Path) -> None:
+def _check_target(target: Path, kept: set[str] | None) -> None:
     if target.exists() and not target.is_dir():
         raise PresetSaveError(target, "a file stands there, and a bundle is a folder", "Choose another path")
-    if target.is_dir() and any(target.iterdir()) and "version" not in (read_note(target / MARKER) or {}):
+    note = read_note(target / MARKER) or {}
+    if target.is_dir() and any(target.iterdir()) and "version" not in note:
         raise PresetSaveError(target, "the folder holds other things and no bundle", "Choose a new or empty folder")
+    others = [] if kept is None else sorted(set(note.get("presets") or ()) - kept)
+    if others:
+        problem = f"a bundle stands there that holds other presets, too: {', '.join(others[:5])}"
+        raise PresetSaveError(target, problem, "Name these as well, choose another folder, or give --replace")
 
 
 def _check_space(target: Path, needed: int) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from vertebra._catalog import BACKBONES, catalog
@@ -11,6 +14,7 @@ from vertebra._catalog import BACKBONES, catalog
 CARD = "README.md"
 _LIBRARIES = {"native": "vertebra", "kerashub": "keras-hub", "transformers": "transformers"}
 """What hubs call the library that reads a format."""
+_MARK = "\n<!-- Made by vertebra of what the files tell. While this fits, it is made anew: "
 _MOST_CHARACTERS = 200
 _UNITS = ("bytes", "kB", "MB", "GB")
 
@@ -29,11 +33,25 @@ def model_card(name: str, handle: str, facts: Mapping[str, Any], sizes: Mapping[
         "tags": ["vertebra", "backbone", facts["backbone"]],
     }
     lines = [f"{key}: {json.dumps(value)}" for key, value in front.items()]  # which is YAML, too
-    return "\n".join(["---", *lines, "---", "", f"# {_plain(name)}", "", *_summary(facts), *_use(handle, facts)]) + (
+    text = "\n".join(["---", *lines, "---", "", f"# {_plain(name)}", "", *_summary(facts), *_use(handle, facts)]) + (
         _table("## Architecture", ("argument", "value"), facts["config"])
         + _table("## Files", ("file", "size"), {file: _size(size) for file, size in sizes.items()})
         + "\n## For the author to write\n\nLicence, training data, intended use and limits: no file tells them.\n"
     )
+    return text + _signature(text)
+
+
+def is_generated(path: Path) -> bool:
+    """Says whether a model card is as it was made here, so that another one says more of what its preset is now."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        text, mark, end = path.read_text(encoding="utf-8").rpartition(_MARK)
+        return bool(mark) and _signature(text) == mark + end
+    return False
+
+
+def _signature(text: str) -> str:
+    """Returns a last line, which no longer fits once somebody has written something of their own."""
+    return f"{_MARK}{hashlib.sha256(text.encode()).hexdigest()[:16]}. -->\n"
 
 
 def _summary(facts: Mapping[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from vertebra import _runtimes
 from vertebra._presets import notices
+from vertebra._presets.card import CARD, is_generated
 from vertebra._presets.certificate import carry_certificate, is_certified
 from vertebra._presets.contents import PresetContents
 from vertebra._presets.draft import PresetDraft, plain_config
@@ -142,5 +143,8 @@ def _copy_assets(contents: PresetContents, stage: Path, format: str) -> None:
     """Copies what belongs to the preset beside its weights, where the other format understands the same files."""
     kept = _TEXTS + (_ASSETS if format in ("native", contents.format) else ())
     for name in sorted(name for name in contents.folder.names if name.startswith(kept)):
+        path = contents.folder.fetch(name)
+        if name == CARD and is_generated(path):
+            continue  # it speaks of another format
         (stage / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(contents.folder.fetch(name), stage / name)
+        shutil.copyfile(path, stage / name)

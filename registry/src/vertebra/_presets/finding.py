@@ -68,7 +68,8 @@ def target(place: str | Path) -> PresetHandle:
     if isinstance(place, str) and "://" in text:
         handle = PresetHandle.parse(text)
     elif isinstance(place, str) and text in presets():
-        raise HandleError(text, "it is a built-in preset id, and presets are uploaded to a place")
+        problem = "it is a built-in preset id, and presets are uploaded to a place"
+        raise HandleError(text, problem, "Name the place, as scheme://path or as a path")
     else:
         try:
             handle = _places(text, may_be_id=False)[0]
@@ -85,13 +86,14 @@ def source_of(handle: PresetHandle, requested: str) -> PresetSource:
         UnknownNameError: none is installed.
         HandleError: the handle has what the source does not take.
     """
-    hint = (
-        f"Preset {requested!r} is at {handle}: install a plugin that reads {handle.scheme}:// handles; "
-        "those installed are listed by: vertebra sources"
-    )
+    place = "" if requested == str(handle) else f"Preset {requested!r} is at {handle}. "
+    likely = [f"Did you mean {text}?" for text in suggestions(str(handle))[:1]]
+    install = f"Install a plugin that reads {handle.scheme}:// handles; those installed are listed by: vertebra sources"
+    hint = place + " ".join([*likely, install])
     entry: Entry[PresetSource] = catalog(SOURCES).lookup(handle.scheme, hint)
     if handle.revision is not None and not entry.value.supports_revisions:
-        raise HandleError(str(handle), f"{handle.scheme}:// handles have no '@revision'")
+        problem = f"{handle.scheme}:// handles have no '@revision'"
+        raise HandleError(str(handle), problem, entry.value.instead_of_revisions)
     if handle.path.startswith("/") and not entry.value.supports_absolute_paths:
         raise HandleError(str(handle), f"the path of a {handle.scheme}:// handle must not begin with '/'")
     return entry.value
@@ -115,8 +117,23 @@ def _places(text: str, may_be_id: bool) -> list[PresetHandle]:
         handle = _ask_source(entry, text)
         if handle is not None:
             return [handle]
-    known = [entry.name for entry in presets()]
-    raise PresetNotFoundError(text, "it is no built-in preset id, no folder and no handle", close_names(text, known))
+    likely = suggestions(text) or close_names(text, [entry.name for entry in presets()])
+    raise PresetNotFoundError(text, "it is no built-in preset id, no folder and no handle", likely)
+
+
+def suggestions(text: str) -> list[str]:
+    """Returns handles that a text which means nothing may have been meant as."""
+    scheme, _, rest = text.partition(":")
+    if not rest.startswith("//"):
+        with contextlib.suppress(HandleError):
+            handle = PresetHandle.parse(f"{scheme}://{rest.lstrip('/')}")
+            if _installed(handle) is not None:
+                return [str(handle)]
+    found = []
+    for entry in catalog(SOURCES):
+        with contextlib.suppress(Exception):  # a hint must not be what fails
+            found.append(entry.value.suggest(text))
+    return [handle for handle in found if handle is not None]
 
 
 def _readable(preset: PresetSpec) -> list[PresetHandle]:

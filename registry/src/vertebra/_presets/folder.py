@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import tempfile
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,6 +20,7 @@ from vertebra._presets.names import problem_with
 from vertebra._settings import settings
 from vertebra.errors import (
     OfflineError,
+    PluginError,
     PresetAccessError,
     PresetConfigError,
     PresetNotFoundError,
@@ -50,9 +52,10 @@ class PresetFolder:
         self, requested: str, handle: PresetHandle, source: PresetSource, locked: LockedPreset | None = None
     ) -> None:
         self.requested, self.located, self.source = requested, handle, source
-        self.handle = source.resolve(handle)
         self._locked = locked
-        self.files = source.files(self.handle) if locked is None else list(locked.files)
+        with self._blaming():
+            self.handle = source.resolve(handle)
+            self.files = source.files(self.handle) if locked is None else list(locked.files)
         _check_names(self.handle, self.files)
         self._by_name = {file.name: file for file in self.files}
         self.names = set(self._by_name)
@@ -82,9 +85,22 @@ class PresetFolder:
         if missing:
             raise PresetNotFoundError(self.handle, f"there is no file {missing[0]!r} in it")
         files = [self._by_name[name] for name in names]
-        if self._locked is None:
-            return self.source.fetch_all(self.handle, files)
-        return fetch_locked(self.source, self.handle, files)
+        with self._blaming():
+            if self._locked is None:
+                return self.source.fetch_all(self.handle, files)
+            return fetch_locked(self.source, self.handle, files)
+
+    @contextlib.contextmanager
+    def _blaming(self) -> Iterator[None]:
+        """Names the source where it raises what no source should."""
+        try:
+            yield
+        except VertebraError:
+            raise
+        except Exception as error:
+            owner = type(self.source).__module__.partition(".")[0]
+            problem = f"its source of {self.located.scheme}:// failed ({type(error).__name__}: {error})"
+            raise PluginError(owner, problem, "Report it to whoever wrote it") from error
 
     def fetch_beginnings(self, names: Sequence[str], length_of: LengthOf) -> list[Path]:
         """Returns paths of files with the beginnings of others; what stands here, or cannot be read in parts, is whole.
@@ -154,7 +170,7 @@ def open_folder(preset: str | Path, locked: bool | None = None) -> PresetFolder:
             failures.append(error)
             if place != places[-1] and not isinstance(error, PresetNotFoundError | OfflineError):
                 logging.getLogger("vertebra").warning("%s Looking for it at its next place.", error)
-    raise _none_of(failures)
+    raise _none_of(requested, failures)
 
 
 def _open(requested: str, place: PresetHandle, entry: LockedPreset | None, alone: bool) -> PresetFolder:
@@ -165,11 +181,27 @@ def _open(requested: str, place: PresetHandle, entry: LockedPreset | None, alone
     return folder
 
 
-def _none_of(failures: list[VertebraError]) -> VertebraError:
+def _none_of(requested: str, failures: list[VertebraError]) -> VertebraError:
+    """Returns the error for a preset that was found at none of its places: the last one, which tells of the others."""
+    if all(isinstance(failure, OfflineError) for failure in failures):
+        return failures[0]
     *others, last = failures
+    if isinstance(last, PresetNotFoundError) and not last.suggestions and "://" not in requested:
+        last = PresetNotFoundError(last.handle, last.problem, finding.suggestions(requested))
+    handle = getattr(last, "handle", None)
+    plain = finding.is_plain_path(requested)
+    if isinstance(handle, PresetHandle) and not plain and not _is_written(handle, requested):
+        last.add_note(f"{handle} is where {requested!r} leads to here, by a built-in id or a policy")
     for other in others:
         last.add_note(f"Before that, at another place: {other}")
     return last
+
+
+def _is_written(handle: PresetHandle, requested: str) -> bool:
+    """Says whether a handle is what the user has written, at whichever revision."""
+    with contextlib.suppress(VertebraError):
+        return finding.unpinned(handle) == finding.unpinned(PresetHandle.parse(requested))
+    return False
 
 
 def config_error(folder: PresetFolder, problem: str, remedy: str = "") -> PresetConfigError:

@@ -93,7 +93,8 @@ def compare_lock(path: Path) -> Iterator[Locking]:
         if before.handle not in (None, folder.handle):
             yield Locking(requested, "moved", replace(before, handle=folder.handle), before)
         elif _is_pinned(folder):
-            yield Locking(requested, "unchanged", before, before)
+            preset = LockedPreset(before.handle, _as_promised(folder, before))
+            yield Locking(requested, "unchanged" if preset == before else "changed", preset, before)
         else:
             preset = _as_it_is(folder)
             yield Locking(requested, "unchanged" if preset == before else "changed", preset, before)
@@ -133,6 +134,17 @@ def _as_it_is(folder: PresetFolder) -> LockedPreset:
     return LockedPreset(None if is_plain_path(folder.requested) else folder.handle, files)
 
 
+def _as_promised(folder: PresetFolder, before: LockedPreset) -> tuple[PresetFile, ...]:
+    """Returns the files of a preset as its source lists them, with hashes from the lockfile where it promises none."""
+    locked = {file.name: file.digest for file in before.files}
+    files = []
+    for file in sorted(folder.files, key=lambda file: file.name):
+        promised = sha256_of(file)
+        digest = f"sha256:{promised}" if promised else locked.get(file.name)
+        files.append(PresetFile(file.name, file.size, None, digest))
+    return tuple(files)
+
+
 def _plugin_versions() -> dict[str, str]:
     return {p.owner.distribution: p.owner.version for p in registry().plugins if p.status == "loaded"}
 
@@ -142,9 +154,12 @@ def _verdict(requested: str, preset: LockedPreset) -> Verdict:
     verdict = Verdict(requested, handle, sum(file.size for file in preset.files))
     own = _own_places(requested, preset)
     for file in preset.files:
-        found = _in_cache(preset, file)
-        if own is not None:
-            found = [differs(file, own[file.name])] if file.name in own else ["it is missing from the folder"]
+        if own is None:
+            found = _in_cache(preset, file)
+        elif file.name in own:
+            found = [differs(file, own[file.name])]
+        else:
+            found = ["it is missing from the folder"] if own else []
         problems = [problem for problem in found if problem]
         if problems:
             verdict.different[file.name] = problems[0]
@@ -156,7 +171,7 @@ def _verdict(requested: str, preset: LockedPreset) -> Verdict:
 
 
 def _own_places(requested: str, preset: LockedPreset) -> dict[str, Path] | None:
-    """Returns where a source of this machine has the files, or None if it is elsewhere, or has no such preset."""
+    """Returns where a source of this machine has the files: nowhere, perhaps; None if the preset is elsewhere."""
     try:
         handle = preset.handle or places(requested)[0]
         ask_policies(handle)
@@ -165,7 +180,7 @@ def _own_places(requested: str, preset: LockedPreset) -> dict[str, Path] | None:
             return None
         return {file.name: file.path for file in source.files(handle) if file.path is not None} or None
     except (PresetNotFoundError, UnknownNameError):
-        return None
+        return None if preset.handle else {}
 
 
 def _in_cache(preset: LockedPreset, file: PresetFile) -> list[str | None]:

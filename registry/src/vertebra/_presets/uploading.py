@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from vertebra import _runtimes
 from vertebra._catalog import BACKBONES, catalog
-from vertebra._presets.card import CARD, model_card
+from vertebra._presets.card import CARD, is_generated, model_card
 from vertebra._presets.contents import PresetContents
 from vertebra._presets.finding import is_plain_path, source_of, target
 from vertebra._presets.folder import PresetFolder, open_folder
@@ -25,6 +26,7 @@ from vertebra.errors import (
     PresetAccessError,
     PresetConfigError,
     PresetUploadError,
+    RuntimeChoiceError,
     SourceUnavailableError,
     WeightsMismatchError,
 )
@@ -46,8 +48,22 @@ class Uploaded:
     """What its author should know."""
 
 
-def upload(uri: str | Path, preset: str | Path, replace: bool = False, message: str | None = None) -> Uploaded:
-    """Checks and publishes a preset; `vertebra.upload_preset` documents it."""
+def upload(
+    uri: str | Path,
+    preset: str | Path,
+    replace: bool = False,
+    message: str | None = None,
+    any_runtime: bool = False,
+) -> Uploaded:
+    """Checks and publishes a preset; `vertebra.upload_preset` documents it.
+
+    Args:
+        uri: Where to.
+        preset: A folder, or whatever else can be loaded.
+        replace: Whether another preset that stands there may be replaced.
+        message: What the service shows as the reason.
+        any_runtime: Whether to check the weights with whichever runtime there is, if none was chosen.
+    """
     handle = target(uri)
     source = source_of(handle, str(uri))
     if settings().offline and source.reads_parts:
@@ -58,18 +74,21 @@ def upload(uri: str | Path, preset: str | Path, replace: bool = False, message: 
     _check_portable(folder, names)
     contents = read_contents(folder)
     headers = read_headers(contents.files, folder.names, folder.fetch)
-    notes = [*_left_out(folder), *_check_weights(contents, headers)]
+    notes = [*_left_out(folder), *_check_weights(contents, headers, any_runtime)]
     if _CERTIFICATE not in names:
         notes.append("it has no parity certificate: save it with save_to_preset to make one")
     files = dict(zip(names, folder.fetch_all(names), strict=True))
     with tempfile.TemporaryDirectory(prefix="vertebra-card-") as place:
-        if CARD not in files:
+        if CARD not in files or is_generated(files[CARD]):
             sizes = {file.name: file.size for file in folder.files if file.name in files}
-            name, where = handle.path.rstrip("/").rpartition("/")[2], PresetHandle(handle.scheme, handle.path)
+            name = handle.path.rstrip("/").rpartition("/")[2]
+            # Paths are of this machine alone.
+            where = str(PresetHandle(handle.scheme, handle.path)) if source.reads_parts else f"./{name}"
             card = Path(place, CARD)
-            card.write_text(model_card(name, str(where), describe(contents, headers), sizes), encoding="utf-8")
+            card.write_text(model_card(name, where, describe(contents, headers), sizes), encoding="utf-8")
             files[CARD] = card
-            notes.append(f"it had no {CARD}: one was made of what the files tell; add licence, data and intended use")
+            made = "one was made of what the files tell; add licence, data and intended use"
+            notes.append(f"it had no {CARD} of its own: {made}")
         message = message or f"Upload a {contents.backbone} with vertebra {metadata.version('vertebra')}"
         size = sum(path.stat().st_size for path in files.values())
         try:
@@ -94,19 +113,27 @@ def _left_out(folder: PresetFolder) -> list[str]:
     return [f"hidden files were left out: {', '.join(hidden)}"] if hidden else []
 
 
-def _check_weights(contents: PresetContents, headers: dict[str, Header]) -> list[str]:
-    """Compares the weights with what the config means, as far as that needs no framework, or one is there already.
+def _check_weights(contents: PresetContents, headers: dict[str, Header], any_runtime: bool) -> list[str]:
+    """Compares the weights with what the config means, as far as there is a runtime; returns what was not compared.
 
     Raises:
-        WeightsMismatchError: a tensor is missing, or one too many.
+        WeightsMismatchError: a tensor is missing, one too many, or of another shape.
+        PresetConfigError: the config has an argument that the class does not take.
     """
     entries = {name: entry for header in headers.values() for name, entry in header.entries.items()}
     seen = contents.seen(entries)
     if contents.backbone not in catalog(BACKBONES):
         return [f"no installed plugin has the class {contents.backbone}: whoever loads it needs one"]
-    if _runtimes.bound_backend() is not None:
-        _match(seen)
-        return []
+    try:
+        (_runtimes.bind_any if any_runtime else _runtimes.bind)()
+    except RuntimeChoiceError:
+        return [*_check_names(seen, entries), "no runtime was chosen, so the shapes of the weights were not compared"]
+    _match(seen)
+    return []
+
+
+def _check_names(seen: PresetContents, entries: Mapping[str, Any]) -> list[str]:
+    """Compares names, for formats in which a translation tells them."""
     rules, own, _ = seen.locate(entries)
     if seen.translation is None:
         return []
@@ -115,7 +142,7 @@ def _check_weights(contents: PresetContents, headers: dict[str, Header]) -> list
     used = {rule.tensor for rule in rules.values()}
     unused = [name for name in own if name not in used]
     if missing or unused:
-        raise WeightsMismatchError(contents.folder.handle, missing, unused)
+        raise WeightsMismatchError(seen.folder.handle, missing, unused)
     return []
 
 

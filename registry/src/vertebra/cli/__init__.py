@@ -26,8 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = chosen.run(chosen)
         sys.stdout.flush()
     except VertebraError as error:
-        for text in (str(error), *getattr(error, "__notes__", ())):
-            print(f"error: {printable(text)}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        for note in getattr(error, "__notes__", ()):
+            print(f"note: {printable(note)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ def add_commands(commands: Any) -> None:
     prune.add_argument(
         "presets", nargs="*", metavar="PRESET", help="also these: ids or handles, of all revisions or one"
     )
-    prune.add_argument("--older-than", type=float, metavar="DAYS", help="also presets that were not used for so long")
+    prune.add_argument("--older-than", type=_days, metavar="DAYS", help="also presets that were not used for so long")
     prune.add_argument("--dry-run", action="store_true", help="say what would be removed")
     _add(group, "path", "print the folder", _path)
 
@@ -40,6 +41,13 @@ def _add(group: Any, name: str, text: str, run: Any) -> Any:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
     return parser
+
+
+def _days(text: str) -> float:
+    days = float(text)
+    if not days >= 0:
+        raise ValueError(text)
+    return days
 
 
 # === ls ===
@@ -124,11 +132,18 @@ def _verify(chosen: argparse.Namespace) -> int:
         for damage in damaged:
             print(_damage_text(damage))
         print(f"{bytes_text(size)} hashed; {len(damaged)} damaged" if damaged else f"{bytes_text(size)} hashed; sound")
-        if damaged and not chosen.repair:
-            print(
-                "vertebra cache verify --repair removes them from the cache, to be fetched again when they are needed."
-            )
+        _print_remedy(damaged, chosen.repair)
     return 1 if damaged else 0
+
+
+def _print_remedy(damaged: Sequence[Damage], repaired: bool) -> None:
+    from vertebra._cache.places import cache_folder
+
+    own = [damage for damage in damaged if damage.place == cache_folder()]
+    if own and not repaired:
+        print("vertebra cache verify --repair removes them from the cache, to be fetched again when they are needed.")
+    if len(own) < len(damaged):
+        print("What is damaged in a tier is left alone, as tiers are only read: mend it where it is written.")
 
 
 def _damage_as_data(damage: Damage) -> dict[str, Any]:
@@ -137,12 +152,14 @@ def _damage_as_data(damage: Damage) -> dict[str, Any]:
         "problem": damage.problem,
         "preset": None if damage.preset is None else str(damage.preset),
         "file": damage.name,
+        "other_presets": damage.others,
         "repaired": damage.repaired,
     }
 
 
 def _damage_text(damage: Damage) -> str:
     what = f"{damage.name} of {damage.preset}" if damage.preset else str(damage.path)
+    what += f" and {damage.others} more" if damage.others else ""
     return printable(f"{what}: {damage.problem}{' (removed)' if damage.repaired else ''}")
 
 
@@ -179,8 +196,8 @@ def _print_tidied(done: Tidied, removed: str) -> None:
     for preset in done.presets:
         print(f"{removed}: {printable(preset)}")
     counts = {"contents": done.contents, "unfinished downloads": done.unfinished, "locks": done.locks}
-    what = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing else"
-    print(f"{removed}: {what}; {bytes_text(done.freed)}")
+    what = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    print(f"{removed}: {what or ('nothing else' if done.presets else 'nothing')}; {bytes_text(done.freed)}")
 
 
 def _path(chosen: argparse.Namespace) -> int:

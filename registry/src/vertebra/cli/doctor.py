@@ -15,6 +15,7 @@ from typing import Any
 
 from vertebra import _catalog
 from vertebra._catalog import RUNTIMES, Entry, catalog
+from vertebra._lockfile import lockfile_path
 from vertebra._plugins import Plugin, find_installed, registry
 from vertebra._runtimes import unavailable_reason
 from vertebra._settings import config_path, settings
@@ -65,6 +66,7 @@ def examine() -> Iterator[Finding]:
     yield Finding("python", True, f"{platform.python_version()}, vertebra {metadata.version('vertebra')}")
     path = config_path(os.environ)
     yield Finding("settings", True, f"{path} {'is used' if path.is_file() else 'is not there: defaults'}")
+    yield from _examine_storage()
     hung = False
     for finding, in_time in _probe_plugins():
         hung |= not in_time
@@ -79,6 +81,26 @@ def examine() -> Iterator[Finding]:
         return
     for entry in catalog(RUNTIMES):
         yield _examine_runtime(entry)
+
+
+def _examine_storage() -> Iterator[Finding]:
+    """Yields where presets are kept, and what the user has set about them."""
+    from vertebra._cache.places import store
+
+    cache, chosen = store(), settings()
+    place = next(folder for folder in (cache.root, *cache.root.parents) if folder.exists())
+    writable = os.access(place, os.W_OK)
+    yield Finding("cache", writable, f"{cache.root}{'' if writable else ' cannot be written to; set VERTEBRA_CACHE'}")
+    for tier in cache.tiers:
+        there = tier.is_dir()
+        missing = f" is no folder; correct {chosen.origin('cache_tiers')}"
+        yield Finding("cache tier", there, f"{tier}{'' if there else missing}")
+    if chosen.offline:
+        yield Finding("offline", True, f"{chosen.origin('offline')} is set: nothing is fetched")
+    if chosen.locked:
+        place = lockfile_path()
+        there = place.is_file()
+        yield Finding("lockfile", there, f"{place}{'' if there else ' is missing, and nothing loads without it'}")
 
 
 def _probe_plugins() -> Iterator[tuple[Finding, bool]]:

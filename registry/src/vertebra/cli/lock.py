@@ -67,15 +67,17 @@ def _run(chosen: argparse.Namespace) -> int:
 
 
 def _as_data(item: Locking) -> dict[str, Any]:
-    files = {file.name: {"size": file.size, "digest": file.digest} for file in item.preset.files}
-    before = None if item.before is None else _handle(item.before)
     return {
-        "preset": item.requested,
+        "requested": item.requested,
         "state": item.state,
         "handle": _handle(item.preset),
-        "before": before,
-        "files": files,
+        "files": None if item.state == "moved" else _files(item.preset),  # which ones it has there, nobody has asked
+        "locked": None if item.before is None else {"handle": _handle(item.before), "files": _files(item.before)},
     }
+
+
+def _files(preset: LockedPreset) -> dict[str, Any]:
+    return {file.name: {"size": file.size, "sha256": (file.digest or "")[7:]} for file in preset.files}
 
 
 def _print_locking(item: Locking) -> None:

@@ -30,6 +30,7 @@ def add_commands(commands: Any) -> None:
     text = "write a folder with complete presets, to be used as a cache tier or imported with pull --from"
     bundle = commands.add_parser("bundle", help=text, description=text)
     bundle.add_argument("-o", "--output", required=True, metavar="DIR", help="the folder to write; whole or not at all")
+    bundle.add_argument("--replace", action="store_true", help="replace a bundle that holds other presets")
     for parser, run in ((pull, _pull), (bundle, _bundle)):
         parser.add_argument("presets", nargs="*", metavar="PRESET", help="a preset id or a handle")
         parser.add_argument(
@@ -143,7 +144,7 @@ def _bundle(chosen: argparse.Namespace) -> int:
 
     presets = _presets(chosen)
     with progress_bar("bundling") as advance:
-        done = write_bundle(presets, chosen.output, True if chosen.locked else None, advance)
+        done = write_bundle(presets, chosen.output, True if chosen.locked else None, advance, chosen.replace)
     _print_carried(done, chosen.json)
     if not chosen.json:
         place = chosen.output

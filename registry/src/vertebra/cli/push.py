@@ -26,7 +26,7 @@ def _run(chosen: argparse.Namespace) -> int:
     from vertebra._presets.uploading import upload
 
     with busy("uploading"):
-        done = upload(chosen.uri, chosen.preset, chosen.replace, chosen.message)
+        done = upload(chosen.uri, chosen.preset, chosen.replace, chosen.message, any_runtime=True)
     if chosen.json:
         facts = {"handle": str(done.handle), "files": list(done.files), "bytes": done.size, "notes": list(done.notes)}
         print_json(facts)
