@@ -34,11 +34,26 @@ def figures(command: Sequence[str]) -> dict[str, float]:
 
 def interleaved(runs: int, **measures: Callable[[], Any]) -> dict[str, Any]:
     """Calls each measure in turn, `runs` times, and returns the medians by name."""
+    return {name: median(values) for name, values in in_turn(runs, **measures).items()}
+
+
+def in_turn(runs: int, **measures: Callable[[], Any]) -> dict[str, list[Any]]:
+    """Calls each measure in turn, `runs` times, and returns all that they found, by name.
+
+    Every other time the order is reversed: what one leaves behind is not always the same one's to bear.
+    """
     results: dict[str, list[Any]] = {name: [] for name in measures}
-    for _ in range(runs):
-        for name, measure in measures.items():
-            results[name].append(measure())
-    return {name: _median(values) for name, values in results.items()}
+    for number in range(runs):
+        for name in list(measures)[:: -1 if number % 2 else 1]:
+            results[name].append(measures[name]())
+    return results
+
+
+def median(values: list[Any]) -> Any:
+    """Returns the median of numbers, or, of tables, those of their entries."""
+    if isinstance(values[0], dict):
+        return {key: statistics.median(value[key] for value in values) for key in values[0]}
+    return statistics.median(values)
 
 
 def read_through(folder: Path) -> None:
@@ -47,9 +62,3 @@ def read_through(folder: Path) -> None:
         with path.open("rb") as file:
             while file.read(2**24):
                 pass
-
-
-def _median(values: list[Any]) -> Any:
-    if isinstance(values[0], dict):
-        return {key: statistics.median(value[key] for value in values) for key in values[0]}
-    return statistics.median(values)

@@ -15,6 +15,7 @@ from converting import measure_converting
 from large import measure_headers, measure_large
 from loading import measure_bfloat16, measure_loading
 from measure import Row
+from reopening import measure_reopening
 from startup import measure_startup
 from storing import measure_storing
 from tables import markdown, replace_table
@@ -43,7 +44,7 @@ def main() -> int:
     work = ROOT / "build" / "benchmarks"
     work.mkdir(parents=True, exist_ok=True)
     for name, measure in parts(chosen.runs, chosen.peers, work).items():
-        if name in chosen.only:
+        if name.partition(".")[0] in chosen.only:
             table = show(name, measure(), work)
             if chosen.write:
                 replace_table(PAGE, name, table)
@@ -51,7 +52,10 @@ def main() -> int:
 
 
 def parts(runs: int, peers: Path | None, work: Path) -> dict[str, Callable[[], list[Row]]]:
-    """Returns what can be measured; the peers' environment is made when a part first needs it."""
+    """Returns what can be measured, by the name of its table: that of a part, with a dot if the part has several.
+
+    The peers' environment is made when a part first needs it.
+    """
 
     def with_peers(measure: Callable[[int, Path, Path], list[Row]]) -> list[Row]:
         return measure(runs, peers or make_peers(work / "peers"), work)
@@ -66,6 +70,7 @@ def parts(runs: int, peers: Path | None, work: Path) -> dict[str, Callable[[], l
         "training": partial(with_peers, measure_training),
         "adapting": partial(with_peers, measure_adapting),
         "storage": partial(measure_storing, 2 * runs, work),
+        "storage.cached": partial(measure_reopening, runs, work),
     }
 
 

@@ -1,9 +1,10 @@
 """Downloading one file in one process, onto an empty disk cache; what it prints, as JSON, is what that took.
 
 usage: store.py vertebra HANDLE NAME FOLDER | obstore URL NAME FOLDER | huggingface_hub REPOSITORY NAME FOLDER
+       store.py kagglehub VERSION NAME FOLDER | reading URL NAME FOLDER
 
 Where the service is and as whom it is asked is in the environment. A small file of the same place, `config.json`, is
-fetched before: what a process does once is not counted.
+fetched before: what a process does once is not counted. `reading` keeps nothing: it shows what the server can give.
 """
 
 import json
@@ -12,6 +13,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.request import urlopen
 
 SMALL = "config.json"
 PIECE, THREADS = 8 * 2**20, 4
@@ -52,12 +54,47 @@ def huggingface_hub(repository: str, folder: Path):
     return lambda name: hf_hub_download(repository, name, cache_dir=folder)
 
 
-CLIENTS = {"vertebra": vertebra, "obstore": obstore, "huggingface_hub": huggingface_hub}
+def kagglehub(version: str, folder: Path):
+    """Kaggle's own client, which compares with the MD5 that the storage tells."""
+    os.environ["KAGGLEHUB_CACHE"] = str(folder)
+    from kagglehub import model_download
+
+    return lambda name: model_download(version, path=name)
+
+
+def reading(url: str, folder: Path):
+    """One answer, read and thrown away; the URL is that of the large file, whatever is asked for."""
+    buffer = memoryview(bytearray(2**20))
+
+    def fetch(name: str) -> None:
+        with urlopen(url) as answer:
+            while answer.readinto(buffer):
+                pass
+
+    return fetch
+
+
+def find_kaggle() -> None:
+    """Points Kaggle's client, which Vertebra uses, too, at a server: it has no setting for an address with a port."""
+    if address := os.environ.get("KAGGLE_ADDRESS"):
+        from kagglesdk import kaggle_env
+
+        kaggle_env._env_to_endpoint[kaggle_env.KaggleEnv.LOCAL] = address
+
+
+CLIENTS = {
+    "vertebra": vertebra,
+    "obstore": obstore,
+    "huggingface_hub": huggingface_hub,
+    "kagglehub": kagglehub,
+    "reading": reading,
+}
 
 
 def main() -> None:
     client, place, name, folder = sys.argv[1:]
     Path(folder).mkdir()
+    find_kaggle()
     fetch = CLIENTS[client](place, Path(folder))
     fetch(SMALL)
     start, processor = time.perf_counter(), time.process_time()
