@@ -151,7 +151,7 @@ def read(
     Raises:
         IntegrityError: the body is encoded, so that its bytes are not the file's.
     """
-    answer = ask(_range(*part))
+    answer = ask(range_header(*part))
     if answer.status == 416:  # the range is there, so it is ranges that this server has not
         answer.close()
         answer = ask({})
@@ -199,7 +199,8 @@ def content(
     return Content(iter(chunks), start, total, headers.get("etag"), digest)
 
 
-def _range(start: int, stop: int | None) -> dict[str, str]:
+def range_header(start: int, stop: int | None) -> dict[str, str]:
+    """Returns the header that asks for the bytes from `start` up to and without `stop`, or none for a whole file."""
     return {} if (start, stop) == (0, None) else {"range": f"bytes={start}-{'' if stop is None else stop - 1}"}
 
 

@@ -260,7 +260,7 @@ class RemoteSourceSuite(SourceSuite):
             with pytest.raises(OfflineError, match=LARGE):
                 source.fetch(pinned, LARGE)
             with pytest.raises(OfflineError):
-                source.resolve(replace(handle, revision="never-looked-up"))
+                source.files(source.resolve(replace(handle, revision="never-looked-up")))
         assert used == []
 
     # === Secrets, and what is not installed ===
