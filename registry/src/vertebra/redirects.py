@@ -11,7 +11,6 @@ import logging
 import re
 import socket
 from urllib.parse import urljoin, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from vertebra.errors import RedirectRefusedError
 from vertebra.handles import PresetHandle
@@ -105,6 +104,8 @@ def same_origin(one: str, other: str) -> bool:
 
 def by_proxy(url: str) -> bool:
     """Says whether a proxy connects to an address, so that names mean what they mean to the proxy."""
+    from urllib.request import getproxies, proxy_bypass  # which brings all of HTTP with it
+
     parts = urlsplit(url)
     proxies = getproxies()
     return bool(proxies.get(parts.scheme) or proxies.get("all")) and not proxy_bypass(parts.hostname or "")

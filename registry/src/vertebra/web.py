@@ -6,7 +6,6 @@ Requests are the plugin's own, by the client library of its service; it gives ea
 from __future__ import annotations
 
 import contextlib
-import email.utils
 import math
 import threading
 import time
@@ -245,6 +244,8 @@ def retry_after(value: str | None) -> float | None:
     with contextlib.suppress(ValueError):
         seconds = float(value)
         return None if math.isnan(seconds) else min(max(seconds, 0.0), _LONGEST_WAIT)
+    import email.utils
+
     with contextlib.suppress(TypeError, ValueError):
         return min(max(email.utils.parsedate_to_datetime(value).timestamp() - time.time(), 0.0), _LONGEST_WAIT)
     return None

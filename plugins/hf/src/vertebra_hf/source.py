@@ -16,7 +16,7 @@ from vertebra.errors import (
     SourceUnavailableError,
     close_names,
 )
-from vertebra_hf import local, uploading
+from vertebra_hf import local
 from vertebra_hf.hub import Answer, Hub, api_url, endpoint, file_url
 from vertebra_hf.local import COMMIT
 from vertebra_hf.refusals import refusal
@@ -70,6 +70,8 @@ class HfSource(RemoteSource):
         return local.remembered(handle, *place_of(handle))
 
     def upload(self, handle: PresetHandle, files: Mapping[str, Path], replace: bool, message: str) -> PresetHandle:
+        from vertebra_hf import uploading
+
         repo, folder = place_of(handle)
         if self.is_pinned(handle):
             raise HandleError(str(handle), "a commit cannot be written to; name a branch, or none for main")

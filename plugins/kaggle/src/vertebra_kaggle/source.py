@@ -11,7 +11,6 @@ from pathlib import Path
 
 from vertebra import Content, PresetFile, PresetHandle, RemoteSource, Snapshot, redirects, web
 from vertebra.errors import HandleError, PresetNotFoundError, SourceUnavailableError
-from vertebra_kaggle import uploading
 from vertebra_kaggle.api import Api
 from vertebra_kaggle.storage import Answer, Storage
 from vertebra_kaggle.variations import variation_of, version_of
@@ -57,6 +56,8 @@ class KaggleSource(RemoteSource):
         return web.read(handle, file, (start, stop), ask, lambda answer: _read_error(handle, answer), _digest)
 
     def upload(self, handle: PresetHandle, files: Mapping[str, Path], replace: bool, message: str) -> PresetHandle:
+        from vertebra_kaggle import uploading
+
         variation = variation_of(handle)
         if self.is_pinned(handle):
             raise HandleError(str(handle), f"versions get their numbers from Kaggle; write {self.scheme}://{variation}")

@@ -19,7 +19,6 @@ from vertebra.errors import (
     VertebraError,
 )
 from vertebra_s3.access import Access
-from vertebra_s3.leading import check_place
 from vertebra_s3.refusals import is_about_ranges, is_no_bucket, refusal
 
 CONNECT_SECONDS, READ_SECONDS = 10, 30
@@ -67,6 +66,8 @@ class Buckets:
             place = access, name, key
             with self._checking.setdefault(place, threading.Lock()):
                 if place not in self._checked:
+                    from vertebra_s3.leading import check_place
+
                     check_place(handle, access, store, key)
                     self._checked.add(place)
 

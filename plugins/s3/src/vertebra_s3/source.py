@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vertebra import Content, PresetFile, PresetHandle, RemoteSource, Snapshot
 from vertebra.errors import IntegrityError, PresetNotFoundError
-from vertebra_s3 import layout, plain, uploading
+from vertebra_s3 import layout, plain
 from vertebra_s3.access import Access, azure, google
 from vertebra_s3.amazon import amazon
 from vertebra_s3.bucket import Bucket, Buckets
@@ -68,6 +68,8 @@ class _ObjectSource(RemoteSource):
         return Content(bucket.chunks(found), found.range[0], found.meta["size"], found.meta["e_tag"], digest)
 
     def upload(self, handle: PresetHandle, files: Mapping[str, Path], replace: bool, message: str) -> PresetHandle:
+        from vertebra_s3 import uploading
+
         place = layout.place_of(handle)
         bucket = self._buckets.open(handle, place.bucket, writing=True)
         return uploading.upload(bucket, handle, place, files, replace)

@@ -22,11 +22,21 @@ class Digest:
         self._sha256 = hashlib.sha256()
         self._other = _other(promised, size)
 
-    def update(self, data: bytes) -> None:
+    def update(self, *data: bytes) -> None:
         """Takes in what comes next."""
-        self._sha256.update(data)
+        self.update_own(*data)
+        self.update_promised(*data)
+
+    def update_own(self, *data: bytes) -> None:
+        """Takes it in as the cache hashes it; the rest is for `update_promised`, in another thread, perhaps."""
+        for chunk in data:
+            self._sha256.update(chunk)
+
+    def update_promised(self, *data: bytes) -> None:
+        """Takes it in as the source hashes it, if that is another way."""
         if self._other is not None:
-            self._other.update(data)
+            for chunk in data:
+                self._other.update(chunk)
 
     def sha256(self) -> str:
         """Returns the SHA-256 of all that has passed."""

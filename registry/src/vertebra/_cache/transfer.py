@@ -9,11 +9,12 @@ import random
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from vertebra._cache.beside import Beside
 from vertebra._cache.digests import Digest
 from vertebra._cache.pace import Pace
 from vertebra.errors import IntegrityError, SourceUnavailableError, VertebraError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from vertebra.remote import Content, RemoteSource
 
 PIECE = 8 * 2**20
-"""Bytes of a part that is transferred at once with others; so many times `streams` are in memory."""
+"""Bytes of a part that is transferred at once with others; of those, `streams` and about four more are in memory."""
 MOST_FAILURES, PROGRESS = 6, 2**16
 """Attempts after which a transfer is given up, unless so many bytes come in between."""
 LONGEST_WAIT, FIRST_WAIT = 60.0, 0.5
@@ -62,6 +63,25 @@ class Job:
     file: PresetFile
     advance: Advance
     cancelled: threading.Event
+
+
+class Helpers:
+    """Threads beside the one that takes up what arrives, as a context manager."""
+
+    def __init__(self) -> None:
+        self.writer, self.hasher = Beside("writer"), Beside("hasher")
+
+    def __enter__(self) -> Helpers:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        with self.writer, self.hasher:
+            pass
+
+    def wait(self) -> None:
+        """Waits until they have done what they were given."""
+        self.writer.wait()
+        self.hasher.wait()
 
 
 class Arriving:
@@ -102,13 +122,13 @@ class Arriving:
         if self.size:
             self.job.advance(self.size)
 
-    def write(self, *chunks: bytes, writer: Executor | None = None) -> None:
+    def write(self, *chunks: bytes, helpers: Helpers | None = None) -> None:
         """Appends what arrived.
 
         Args:
             chunks: The bytes.
-            writer: Writes them, to the disk itself, while this thread hashes them: whoever has four streams would wait
-                for one after the other.
+            helpers: Threads that write them, to the disk itself, and hash them as the source does, while this one
+                hashes them as the cache does: whoever has four streams would wait for one after the other.
 
         Raises:
             IntegrityError: there is more than the file has.
@@ -118,14 +138,14 @@ class Arriving:
         size = sum(map(len, chunks))
         if self.size + size > self.job.file.size:
             raise self.refused(f"it is longer than the {self.job.file.size:,} bytes it should have")
-        self._take_up_promise()
-        if writer is None:
+        self._take_up_promise(helpers)
+        if helpers is None:
             self._append(chunks)
-        written = None if writer is None else writer.submit(self._append, chunks, to_disk=True)
-        for chunk in chunks:
-            self._digest.update(chunk)
-        if written is not None:
-            written.result()
+            self._digest.update(*chunks)
+        else:
+            helpers.writer.do(lambda: self._append(chunks, to_disk=True))
+            helpers.hasher.do(lambda: self._digest.update_promised(*chunks))
+            self._digest.update_own(*chunks)
         self.size += size
         self._gained += size
         if self._gained >= PROGRESS:
@@ -163,10 +183,12 @@ class Arriving:
         """Notes what an answer says that the whole file hashes to; the thread that writes takes it up."""
         self._said = self._said or digest
 
-    def _take_up_promise(self) -> None:
+    def _take_up_promise(self, helpers: Helpers | None = None) -> None:
         """Begins to compare with what an answer says, if the listing said nothing; what is here is hashed anew."""
         if self.promised is not None or self._said is None:
             return
+        if helpers is not None:
+            helpers.wait()
         self.promised = self._said
         self._digest = Digest(self.promised, self.job.file.size)
         with self._explained():
@@ -284,8 +306,8 @@ def _in_pieces(arriving: Arriving) -> None:
     job = arriving.job
     waiting: deque[Future[list[bytes]]] = deque()
     starts = iter(range(arriving.size, job.file.size, PIECE))
-    streams, name = job.source.streams, "vertebra-transfer"
-    with ThreadPoolExecutor(1, f"{name}-writer") as writer, ThreadPoolExecutor(streams, name) as pool:
+    streams = job.source.streams
+    with Helpers() as helpers, ThreadPoolExecutor(streams, "vertebra-transfer") as pool:
         try:
             for start in _first(starts, streams + 1):
                 waiting.append(pool.submit(_piece, arriving, start))
@@ -293,7 +315,8 @@ def _in_pieces(arriving: Arriving) -> None:
                 chunks = waiting.popleft().result()
                 for start in _first(starts, 1):
                     waiting.append(pool.submit(_piece, arriving, start))
-                arriving.write(*chunks, writer=writer)
+                arriving.write(*chunks, helpers=helpers)
+            helpers.wait()
         except BaseException:
             for future in waiting:
                 future.cancel()
