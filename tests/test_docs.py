@@ -1,13 +1,8 @@
 """The documentation cannot drift: hooks, names, commands, settings and the example in it are checked."""
 
-import functools
-import hashlib
-import http.server
 import inspect
-import json
 import re
 import sys
-import threading
 import types
 from pathlib import Path
 
@@ -19,9 +14,7 @@ from vertebra._plugins import Owner, PluginRegistry
 from vertebra._presets import finding
 from vertebra._settings import Settings
 from vertebra.cli import COMMANDS
-from vertebra.errors import PresetRefusedError, SourceUnavailableError
-from vertebra.testing import RemoteSourceSuite
-from vertebra.testing.sources import written
+from vertebra.errors import PresetRefusedError
 
 ROOT = Path(__file__).parents[1]
 DOCS = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
@@ -93,55 +86,6 @@ def example(name: str, page: str) -> types.ModuleType:
     module = types.ModuleType(name)
     exec(compile(source, f"{name}.py", "exec"), module.__dict__)
     return module
-
-
-class TestTheExampleThatDownloads(RemoteSourceSuite):
-    """The source that the page about plugins shows, and a web server that knows no ranges."""
-
-    @pytest.fixture
-    def server(self, tmp_path):
-        (tmp_path / "www").mkdir()
-        handler = functools.partial(QuietHandler, directory=tmp_path / "www")
-        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-            thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-            thread.start()
-            yield server
-            server.shutdown()
-            thread.join()
-
-    @pytest.fixture
-    def source(self, server):
-        module = example("vertebra_acme", "plugins.md")
-        module.SERVER = f"http://127.0.0.1:{server.server_port}"
-        return module.AcmeSource()
-
-    @pytest.fixture
-    def publish(self, server, tmp_path):
-        def publish(files):
-            place, digests = tmp_path / "www" / "bert", {n: hashlib.sha256(c).hexdigest() for n, c in files.items()}
-            revision = hashlib.sha256(repr(digests).encode()).hexdigest()[:8]
-            written(place / revision, files)
-            listed = [{"name": name, "size": len(files[name]), "sha256": digests[name]} for name in files]
-            for name in (revision, "newest"):
-                (place / f"{name}.json").write_text(json.dumps({"revision": revision, "files": listed}))
-            return vertebra.PresetHandle("acme", "bert")
-
-        return publish
-
-    @pytest.fixture
-    def missing_handle(self):
-        return vertebra.PresetHandle("acme", "missing")
-
-    def test_a_bad_index_is_said_to_be_damaged(self, source, publish, tmp_path):
-        handle = publish({"config.json": b"{}"})
-        (tmp_path / "www" / "bert" / "newest.json").write_text("[]")
-        with pytest.raises(SourceUnavailableError, match="its index is damaged"):
-            source.resolve(handle)
-
-
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
 
 
 @pytest.fixture

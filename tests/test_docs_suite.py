@@ -1,13 +1,75 @@
-"""The example of a source in docs/plugins.md passes the suite, as the example of a test there runs it."""
+"""The examples of sources in docs/plugins.md pass the suites, the first one as the example of a test there runs it."""
 
+import functools
+import hashlib
+import http.server
+import json
 import re
 import sys
+import threading
 import types
 from pathlib import Path
 
+import pytest
+
+from vertebra import PresetHandle
+from vertebra.errors import SourceUnavailableError
+from vertebra.testing import RemoteSourceSuite
+from vertebra.testing.sources import written
+
 PAGE = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text(encoding="utf-8")
-SOURCE, TEST = re.findall(r"```python\n(.+?)```", PAGE, flags=re.DOTALL)
+SOURCE, DOWNLOADING, TEST = re.findall(r"```python\n(.+?)```", PAGE, flags=re.DOTALL)
 
 module = sys.modules.setdefault("vertebra_team", types.ModuleType("vertebra_team"))
 exec(compile(SOURCE, "vertebra_team.py", "exec"), module.__dict__)
 exec(compile(TEST, "test_team.py", "exec"))
+
+
+class TestTheExampleThatDownloads(RemoteSourceSuite):
+    """The source that downloads, and a web server that knows no ranges."""
+
+    @pytest.fixture
+    def server(self, tmp_path):
+        (tmp_path / "www").mkdir()
+        handler = functools.partial(QuietHandler, directory=tmp_path / "www")
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+            thread.start()
+            yield server
+            server.shutdown()
+            thread.join()
+
+    @pytest.fixture
+    def source(self, server):
+        module = types.ModuleType("vertebra_acme")
+        exec(compile(DOWNLOADING, "vertebra_acme.py", "exec"), module.__dict__)
+        module.SERVER = f"http://127.0.0.1:{server.server_port}"
+        return module.AcmeSource()
+
+    @pytest.fixture
+    def publish(self, server, tmp_path):
+        def publish(files):
+            place, digests = tmp_path / "www" / "bert", {n: hashlib.sha256(c).hexdigest() for n, c in files.items()}
+            revision = hashlib.sha256(repr(digests).encode()).hexdigest()[:8]
+            written(place / revision, files)
+            listed = [{"name": name, "size": len(files[name]), "sha256": digests[name]} for name in files]
+            for name in (revision, "newest"):
+                (place / f"{name}.json").write_text(json.dumps({"revision": revision, "files": listed}))
+            return PresetHandle("acme", "bert")
+
+        return publish
+
+    @pytest.fixture
+    def missing_handle(self):
+        return PresetHandle("acme", "missing")
+
+    def test_a_bad_index_is_said_to_be_damaged(self, source, publish, tmp_path):
+        handle = publish({"config.json": b"{}"})
+        (tmp_path / "www" / "bert" / "newest.json").write_text("[]")
+        with pytest.raises(SourceUnavailableError, match="its index is damaged"):
+            source.resolve(handle)
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
