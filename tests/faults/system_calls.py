@@ -1,0 +1,223 @@
+"""What the tests of system calls run: fetches of a preset in forks whose calls fail, or are the last that they make.
+
+usage: system_calls.py
+
+Reads cases from standard input, each a line of JSON, and prints what came of each as another. The folder that
+`VERTEBRA_CACHE` names is emptied before each. Everything is imported before the first, so that the calls that strace
+sees in a fork are those of a fetch.
+"""
+
+import contextlib
+import ctypes
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import downloading
+
+from vertebra import add_plugin
+from vertebra._cache import fetching, presets, transfer
+from vertebra._cache.checking import check_store
+from vertebra._cache.store import LEFT, Store, key_of
+from vertebra._presets.folder import open_folder
+from vertebra._settings import settings
+from vertebra.errors import VertebraError
+
+EXPECTED = {name: hashlib.sha256(content).hexdigest() for name, content in downloading.CONTENTS.items()}
+ROOT = Path(os.environ["VERTEBRA_CACHE"])
+LONGEST = 60
+"""Seconds after which a fork counts as hanging, and is ended by SIGALRM."""
+BEGUN_BY_OTHERS = f".{LEFT}.0.tmp"
+_PR_SET_PTRACER, _ANYBODY = 0x59616D61, ctypes.c_ulong(-1)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One fetch."""
+
+    calls: str
+    """Which calls are looked at, as strace has it."""
+    fault: str = ""
+    """What happens to them, such as `error=EIO:when=3`, or nothing; each thread counts for itself."""
+    begun: bool = False
+    """Whether others have begun the preset before, and given it up."""
+    threads: bool = False
+    """Whether threads share the work; else one does it all, always in the same order."""
+
+
+def main() -> None:
+    """Answers cases."""
+    add_plugin(downloading.Toys(), "toys")
+    shutil.rmtree(ROOT, ignore_errors=True)
+    fetch()
+    presets._listed.clear()
+    for line in sys.stdin:
+        print(json.dumps(outcome_of(Case(**json.loads(line)))), flush=True)
+
+
+def outcome_of(case: Case) -> dict[str, Any]:
+    """Fetches as a case says, then without a network, then as usual; returns what came of all that."""
+    shutil.rmtree(ROOT, ignore_errors=True)
+    if case.begun:
+        begin()
+    with tempfile.NamedTemporaryFile("r") as log:
+        first = in_a_fork(case, log.name)
+        lines = log.readlines()
+    damages = [f"{damage.path.name}: {damage.problem}" for damage in check_store(Store(ROOT))[0]]
+    return {
+        "first": first,
+        "calls": count_calls(lines),
+        "struck": first == "ended by SIGKILL" or any("(INJECTED)" in line for line in lines),
+        "damages": damages,
+        "offline": in_a_fork(case, offline=True),
+        "again": in_a_fork(case),
+        "left": [path.name for path in ROOT.glob("partial/*") if not path.name.endswith(BEGUN_BY_OTHERS)],
+    }
+
+
+def begin() -> None:
+    """Leaves beginnings of a file and of a note in the cache."""
+    partial = ROOT / "partial"
+    partial.mkdir(parents=True)
+    key = key_of("", str(downloading.PINNED), "model.safetensors")
+    (partial / f"{key}{BEGUN_BY_OTHERS}").write_bytes(downloading.CONTENTS["model.safetensors"][:100_000])
+    (partial / f"note{BEGUN_BY_OTHERS}").write_bytes(b'{"han')
+
+
+def count_calls(lines: list[str]) -> dict[str, int]:
+    """Returns how many calls of each name the thread made that made the most of them."""
+    most: dict[str, int] = {}
+    for (_, name), count in Counter(re.findall(r"^(\d+) +(\w+)\(", "".join(lines), re.MULTILINE)).items():
+        most[name] = max(count, most.get(name, 0))
+    return most
+
+
+# === Forks ===
+
+
+def in_a_fork(case: Case, log: str | None = None, offline: bool = False) -> str:
+    """Fetches in a process of its own; returns "fetched", an error, or what went wrong.
+
+    Args:
+        case: How it fetches, and what goes wrong if there is a log.
+        log: Where strace writes the calls, or None to have nothing go wrong.
+        offline: Whether the network must not be used.
+    """
+    (awaited, begin_now), (found, told) = os.pipe(), os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(begin_now)
+        be_a_child(case, offline, awaited, told)
+    os.close(awaited)
+    os.close(told)
+    with os.fdopen(found) as answers:
+        answers.readline()
+        with watching(child, case, log) if log else contextlib.nullcontext():
+            os.close(begin_now)
+            answer = answers.readline()
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return f"ended by {signal.Signals(-status).name}" if status < 0 else judgement(json.loads(answer))
+
+
+def be_a_child(case: Case, offline: bool, awaited: int, told: int) -> NoReturn:
+    """Says that it is ready, fetches when told to, and says what came of it; by calls that are never made to fail."""
+    signal.alarm(LONGEST)
+    try:
+        prepare(case, offline)
+        os.writev(told, [b"ready\n"])
+        os.readv(awaited, [bytearray(1)])
+        os.writev(told, [json.dumps(fetch()).encode()])
+    finally:
+        os._exit(0)
+
+
+def prepare(case: Case, offline: bool) -> None:
+    """Makes this process the one that a case is about."""
+    ctypes.CDLL(None).prctl(_PR_SET_PTRACER, _ANYBODY, 0, 0, 0)
+    if offline:
+        os.environ["VERTEBRA_OFFLINE"] = "1"
+        settings.cache_clear()
+        settings()
+    if case.threads:
+        downloading.ToySource.streams, transfer.PIECE = 2, 65_536
+    else:
+        fetching.ThreadPoolExecutor = AtOnce
+
+
+class AtOnce:
+    """An executor whose only thread is the caller's."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        """There is nothing to start."""
+
+    def __enter__(self) -> "AtOnce":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """There is nothing to end."""
+
+    def submit(self, function: Any, *arguments: Any) -> "Future[Any]":
+        """Calls a function."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*arguments))
+        except BaseException as error:
+            future.set_exception(error)
+        return future
+
+    def shutdown(self, **_: object) -> None:
+        """There is nothing to wait for."""
+
+
+def fetch() -> dict[str, Any]:
+    """Fetches everything of the preset; returns where it stands, or which error there was."""
+    try:
+        folder = open_folder("toy://team/model")
+        names = sorted(folder.names)
+        return {"paths": dict(zip(names, map(str, folder.fetch_all(names)), strict=True))}
+    except VertebraError as error:
+        return {"problem": f"{type(error).__name__}: {error}"}
+    except BaseException as error:
+        frames = traceback.extract_tb(error.__traceback__)[-5:]
+        return {
+            "problem": f"untyped {error!r} at {[f'{Path(frame.filename).name}:{frame.lineno}' for frame in frames]}"
+        }
+
+
+def judgement(found: dict[str, Any]) -> str:
+    """Says in a word what a fetch has found, if that is in order."""
+    if "problem" in found:
+        return str(found["problem"])
+    hashes = {name: hashlib.sha256(Path(path).read_bytes()).hexdigest() for name, path in found["paths"].items()}
+    return "fetched" if hashes == EXPECTED else f"wrong: {hashes}"
+
+
+@contextlib.contextmanager
+def watching(process: int, case: Case, log: str) -> Iterator[None]:
+    """Has strace look at a process, and do to its calls what a case says."""
+    options = ["-f", "-o", log, "-e", f"trace={case.calls}"]
+    options += ["-e", f"inject={case.calls}:{case.fault}"] if case.fault else []
+    tracer = subprocess.Popen(["strace", *options, "-p", str(process)], stderr=subprocess.PIPE, text=True)
+    said = tracer.stderr.readline()
+    if "attached" not in said:
+        os.kill(process, signal.SIGKILL)
+        raise RuntimeError(said)
+    yield
+    tracer.communicate()
+
+
+if __name__ == "__main__":
+    main()
