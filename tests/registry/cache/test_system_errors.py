@@ -50,9 +50,14 @@ def test_a_disk_that_does_not_say_how_much_is_free(fetch, failing):
         fetch()
 
 
-@pytest.mark.parametrize("call", ["open", "unlink"])
-def test_what_another_process_left_cannot_be_read_or_removed(fetch, failing, begun, call):
+@pytest.mark.parametrize("call", ["rename", "unlink"])
+def test_what_another_process_left_cannot_be_moved_or_removed(fetch, failing, begun, call):
     failing(Path, call, lambda path, *_: path == begun)
+    assert len(fetch()) == 2
+
+
+def test_what_another_process_left_cannot_be_read(fetch, failing, begun):
+    failing(Path, "open", lambda path, *_: begun.stem.partition(".")[0] in path.name)
     with pytest.raises(CacheError, match="Input/output error"):
         fetch()
 

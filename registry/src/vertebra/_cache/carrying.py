@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,5 +64,6 @@ def _copy(
             raise IntegrityError(handle, file.name, problem, "Find what is damaged with: vertebra cache verify")
         store.put_blob(stage, digest.sha256())
     finally:
-        stage.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what is left is removed by whoever is next
+            stage.unlink(missing_ok=True)
     return digest.sha256()

@@ -101,7 +101,7 @@ def _adopt_all(errand: _Errand, files: Sequence[PresetFile]) -> dict[str, Path]:
 
 def _fetch_all(errand: _Errand, files: Sequence[PresetFile]) -> dict[str, Path]:
     """Fetches files, several at once; the first error, or Ctrl-C, stops all."""
-    with contextlib.suppress(FileNotFoundError):  # somebody else has just finished what was begun
+    with errand.store.explained(), contextlib.suppress(FileNotFoundError):  # somebody has just finished what was begun
         _check_space(errand, files)
     with ThreadPoolExecutor(min(AT_ONCE, len(files)), thread_name_prefix="vertebra-fetch") as pool:
         futures = {file.name: pool.submit(_fetch, errand, file) for file in files}
@@ -147,7 +147,7 @@ def _adopt(errand: _Errand, file: PresetFile) -> Path | None:
     except OSError:
         return None
     finally:
-        stage.unlink(missing_ok=True)
+        _remove(stage)
 
 
 def _copy(source: Path, target: Path, digest: Digest) -> Digest:
@@ -160,7 +160,8 @@ def _copy(source: Path, target: Path, digest: Digest) -> Digest:
 
 def _download(errand: _Errand, file: PresetFile) -> Path:
     key = errand.key(file)
-    stage = _taken_over(errand.store, key) or errand.store.stage("partial", key)
+    with errand.store.explained():
+        stage = _taken_over(errand.store, key) or errand.store.stage("partial", key)
     arriving = None
     try:
         arriving = Arriving(stage, errand.job(file), errand.store.explained)
@@ -174,7 +175,7 @@ def _download(errand: _Errand, file: PresetFile) -> Path:
     finally:
         if arriving is not None:
             arriving.close()
-        stage.unlink(missing_ok=True)
+        _remove(stage)
 
 
 def _taken_over(store: Store, key: str) -> Path | None:
@@ -186,6 +187,11 @@ def _taken_over(store: Store, key: str) -> Path | None:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
     return found
+
+
+def _remove(stage: Path) -> None:
+    with contextlib.suppress(OSError):  # what is left is removed by whoever is next
+        stage.unlink(missing_ok=True)
 
 
 def _check_space(errand: _Errand, files: Sequence[PresetFile]) -> None:

@@ -43,7 +43,8 @@ def at_work(store: Store, key: str, cancelled: threading.Event) -> Iterator[None
         yield
     finally:
         if lock is not None and lock.is_locked:
-            lock.release()
+            with contextlib.suppress(OSError):  # it goes with this process
+                lock.release()
 
 
 def _last_sign(store: Store, key: str) -> float:
