@@ -40,6 +40,19 @@ class Reference:
             )
         return self.norm(x, "final_normalization")
 
+    def moved_by_rounding(self, inputs, valid, draws=5):
+        """Returns how far the outputs move if every weight is off by half a unit of float32's last place, up or down:
+        no implementation in float32 can promise more."""
+        random, exact, moved = np.random.default_rng(0), self.weights, []
+        expected = self(inputs)
+        for _ in range(draws):
+            self.weights = {
+                name: array * (1 + random.choice([-1, 1], array.shape) * 2.0**-24) for name, array in exact.items()
+            }
+            moved.append(np.abs(self(inputs) - expected)[valid].max())
+        self.weights = exact
+        return max(moved)
+
     def norm(self, x, name):
         mean_square = (x**2).mean(-1, keepdims=True)
         scale = self.weights[f"{name}/scale"]
@@ -140,10 +153,11 @@ def test_outputs_are_those_of_numpy(make, run, values, inputs, overrides):
 
 
 def test_outputs_of_gemma_2_are_those_of_numpy(gemma2, make, run, values, inputs):
-    keras.utils.set_random_seed(1)  # rounding grows with the weights, and is near the limit for some
     backbone = make(**gemma2)
-    expected = Reference(values(backbone), backbone.get_config())(inputs)
-    assert np.abs(run(backbone) - expected)[inputs["padding_mask"] == 1].max() <= 1e-5
+    valid = inputs["padding_mask"] == 1
+    reference = Reference(values(backbone), backbone.get_config())
+    error = np.abs(run(backbone) - reference(inputs))[valid].max()
+    assert error <= 4 * reference.moved_by_rounding(inputs, valid)  # weights are drawn anew each time
 
 
 @pytest.mark.parametrize("overrides", SAME_WEIGHTS, ids=str)
