@@ -32,7 +32,7 @@ from vertebra import add_plugin
 from vertebra._cache import fetching, presets, transfer
 from vertebra._cache.checking import check_store
 from vertebra._cache.store import LEFT, Store, key_of
-from vertebra._presets.folder import open_folder
+from vertebra._presets.opening import open_folder
 from vertebra._settings import settings
 from vertebra.errors import VertebraError
 

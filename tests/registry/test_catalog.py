@@ -5,7 +5,7 @@ import pytest
 from vertebra import BackboneSpec, FormatSpec, PresetHandle, PresetSpec
 from vertebra._catalog import BACKBONES, KINDS, SOURCES, STRATEGIES, Catalog, Entry, catalog, presets
 from vertebra._plugins import Owner, registry
-from vertebra._presets.folder import open_folder
+from vertebra._presets.opening import open_folder
 from vertebra.errors import NameClashError, UnknownNameError
 
 BACKBONE = """

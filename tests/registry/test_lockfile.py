@@ -7,8 +7,8 @@ import pytest
 
 from vertebra import PresetFile, PresetHandle
 from vertebra._lockfile import LockedPreset, Lockfile, read_lockfile, write_lockfile
-from vertebra._presets.folder import open_folder
 from vertebra._presets.locking import lock_presets
+from vertebra._presets.opening import open_folder
 from vertebra.errors import LockError
 
 FILE = PresetFile("config.json", 2, None, "sha256:" + "0" * 64)

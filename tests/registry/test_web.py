@@ -1,11 +1,14 @@
 """What an HTTP answer means: the part that it holds, the error that it is, and how long to wait."""
 
 import email.utils
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from vertebra import PresetHandle, redirects, web
+from vertebra._cache import pace
 from vertebra.errors import (
     IntegrityError,
     PresetAccessError,
@@ -135,3 +138,48 @@ def test_each_answer_on_the_way_is_ended():
     with pytest.raises(RedirectRefusedError):
         web.follow(hops, start, lambda _: next(answers))
     assert [answer.closed for answer in way] == [True, True]
+
+
+def test_those_who_wait_learn_what_the_first_has_found_out():
+    links, started, asked = web.Links(), threading.Barrier(5), []
+
+    def find():
+        asked.append("service")
+        time.sleep(0.2)
+        raise SourceUnavailableError(HANDLE, "HTTP 503")
+
+    def open_once(_):
+        started.wait()
+        with pytest.raises(SourceUnavailableError):
+            links.open("file", find, None)
+
+    with ThreadPoolExecutor(5) as pool:
+        list(pool.map(open_once, range(5)))
+    assert len(asked) == 1
+    with pytest.raises(SourceUnavailableError):  # a later attempt is one
+        links.open("file", find, None)
+    assert len(asked) == 2
+
+
+class Body(Said):
+    """An answer with a body."""
+
+    def __init__(self, *chunks):
+        super().__init__(200, "http://hub.example/api")
+        self._chunks = iter(chunks)
+
+    def __next__(self):
+        return next(self._chunks)
+
+
+def test_a_listing_has_an_end_and_comes_in_time(monkeypatch):
+    body = Body(b"12", b"34")
+    assert (web.whole(HANDLE, body, 4), body.closed) == (b"1234", True)
+    body = Body(*[b"12"] * 9)
+    with pytest.raises(SourceUnavailableError, match=r"http://hub.example sends a list without end"):
+        web.whole(HANDLE, body, 4)
+    assert body.closed
+    monkeypatch.setattr(pace, "WINDOW", 0.0)
+    monkeypatch.setattr(pace, "SLOWEST", 10**12)
+    with pytest.raises(SourceUnavailableError, match="has no end"):
+        web.whole(HANDLE, Body(b"1", b"2"), 4)

@@ -9,6 +9,7 @@ from typing import Any
 
 from vertebra._atomic import replacing_file
 from vertebra._cache.digests import digest_of
+from vertebra._cache.places import cache_folder
 from vertebra._documents import dump_json, parse_json
 from vertebra._settings import settings
 from vertebra.errors import IntegrityError, LockError, VertebraError, close_names
@@ -111,7 +112,7 @@ def fetch_locked(source: PresetSource, handle: PresetHandle, files: Sequence[Pre
     for file, path in zip(files, paths, strict=True):
         problem = _differs_now(file, path)
         if problem:
-            raise _changed(handle, file.name, problem, in_cache=source.reads_parts)
+            raise _changed(handle, file.name, problem, path if source.reads_parts else None)
     return paths
 
 
@@ -165,10 +166,12 @@ def _preset_from(facts: Mapping[str, Any]) -> LockedPreset:
     return LockedPreset(None if handle is None else PresetHandle.parse(handle), tuple(files))
 
 
-def _changed(handle: PresetHandle, name: str, problem: str, in_cache: bool = False) -> LockError:
-    damaged = "It was changed in the cache; have it fetched again with: vertebra cache verify --repair"
-    meant = "Find out why it changed; if the change is meant, write it down with: vertebra lock --update"
-    remedy = damaged if in_cache else meant
+def _changed(handle: PresetHandle, name: str, problem: str, cached: Path | None = None) -> LockError:
+    remedy = "Find out why it changed; if the change is meant, write it down with: vertebra lock --update"
+    if cached is not None and cached.is_relative_to(cache_folder()):
+        remedy = "It was changed in the cache; have it fetched again with: vertebra cache verify --repair"
+    elif cached is not None:
+        remedy = f"Mend the cache tier that has {cached}, or leave the tier out"
     return LockError(lockfile_path(), f"{name} of {str(handle)!r} is not what it names: {problem}", remedy)
 
 

@@ -65,6 +65,10 @@ class PresetSource(ABC):
             PresetNotFoundError: there is no such file.
         """
 
+    def lists_all(self, handle: PresetHandle) -> bool:
+        """Says whether `files` names all files of a preset, and not just those that are on this machine."""
+        return True
+
     def fetch_all(self, handle: PresetHandle, files: Sequence[PresetFile]) -> list[Path]:
         """Does the same for several files; a source to which it matters fetches them at once."""
         return [self.fetch(handle, file.name) for file in files]

@@ -117,6 +117,12 @@ class RemoteSource(PresetSource):
 
         return presets.files(self, handle)
 
+    def lists_all(self, handle: PresetHandle) -> bool:
+        """Says whether `files` names all files of a pinned preset, or those that another program has (`remembered`)."""
+        from vertebra._cache import presets
+
+        return presets.lists_all(handle)
+
     def fetch(self, handle: PresetHandle, name: str) -> Path:
         wanted = [file for file in self.files(handle) if file.name == name]
         if not wanted:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from vertebra import redirects
+from vertebra._cache.pace import Pace
 from vertebra.errors import (
     IntegrityError,
     PresetAccessError,
@@ -57,6 +58,28 @@ class Answer(Iterator[bytes]):
 A = TypeVar("A", bound=Answer)
 
 
+def whole(handle: PresetHandle, answer: Answer, most: int) -> bytes:
+    """Reads a body to its end, and closes the answer.
+
+    Args:
+        handle: The preset.
+        answer: What is no file, such as a listing.
+        most: Bytes that it may have.
+
+    Raises:
+        SourceUnavailableError: it has more, or comes too slowly.
+    """
+    body, place = bytearray(), redirects.origin(answer.url)
+    pace = Pace(handle, f"what {place} tells")
+    with contextlib.closing(answer):
+        for chunk in answer:
+            body += chunk
+            pace.note(len(chunk))
+            if len(body) > most:
+                raise SourceUnavailableError(handle, f"{place} sends a list without end")
+    return bytes(body)
+
+
 def follow(hops: redirects.Hops, url: str, ask: Callable[[str], A]) -> A:
     """Asks for what stands at an address, there or where it redirects to; the answer may have any other status.
 
@@ -90,6 +113,8 @@ class Links:
     def __init__(self) -> None:
         self._known: dict[Hashable, str] = {}
         self._finding: dict[Hashable, threading.Lock] = {}
+        self._failed: dict[Hashable, SourceUnavailableError] = {}
+        """What the last look for a file ended with."""
 
     def open(self, key: Hashable, find: Callable[[], A], ask: Callable[[str], A]) -> A:
         """Begins to read a file where it was found; where it is no longer, it is found again.
@@ -99,7 +124,11 @@ class Links:
             find: Asks the service, and whatever it leads to.
             ask: Asks at an address where the file was found.
         """
+        before = self._failed.get(key)
         with self._finding.setdefault(key, threading.Lock()):
+            failed = self._failed.get(key)
+            if failed is not None and failed is not before:
+                raise failed  # while this thread waited, another one has found out
             known = self._known.get(key)
             if known is None:
                 return self._find(key, find)
@@ -115,7 +144,11 @@ class Links:
         return self.open(key, find, ask)
 
     def _find(self, key: Hashable, find: Callable[[], A]) -> A:
-        answer = find()
+        try:
+            answer = find()
+        except SourceUnavailableError as error:
+            self._failed[key] = error
+            raise
         if answer.status in (200, 206):
             self._known[key] = answer.url
         return answer

@@ -12,6 +12,7 @@ import pytest
 from servers import faults
 from servers.hub import HubServer
 from vertebra import PresetHandle
+from vertebra._presets.opening import open_folder
 from vertebra._settings import settings
 from vertebra.errors import (
     HandleError,
@@ -236,6 +237,58 @@ def test_offline_what_the_client_has_cached_is_enough(hub, client, source, monke
     with pytest.raises(OfflineError):
         source.resolve(replace(HANDLE, revision="other"))
     assert hub.requests == []
+
+
+@pytest.fixture
+def in_part(hub, client, source, monkeypatch):
+    """A preset of which the client has one file; the plugin's source is the one in use."""
+    sha = hub.commit(REPO, FILES)
+    client.hf_hub_download(REPO, "config.json", endpoint=hub.url)
+    return sha
+
+
+@pytest.mark.parametrize("state", ["offline", "down"])
+def test_what_the_client_has_in_part_is_not_taken_for_all(in_part, hub, cache, monkeypatch, tmp_path, state):
+    from vertebra._presets.bundling import write_bundle
+    from vertebra._presets.locking import lock_presets
+    from vertebra.cli.pull import pull_preset
+
+    if state == "offline":
+        monkeypatch.setenv("VERTEBRA_OFFLINE", "1")
+        settings.cache_clear()
+    else:
+        hub.faults = [faults.status(503, paths="/api/*")]
+    folder = open_folder(f"hf://{REPO}")
+    assert (folder.handle.revision, folder.is_complete) == (in_part, False)
+    assert folder.fetch("config.json").read_bytes() == FILES["config.json"]
+    for act in (
+        lambda: folder.fetch("model.safetensors"),
+        lambda: pull_preset(f"hf://{REPO}"),
+        lambda: lock_presets([f"hf://{REPO}"], tmp_path / "vertebra.lock", update=False),
+        lambda: write_bundle([f"hf://{REPO}"], tmp_path / "bundle"),
+    ):
+        with pytest.raises(OfflineError):
+            act()
+    assert list(cache.glob("presets/*/preset.json")) == []
+    assert pull_preset(f"hf://{REPO}", only=["config.json"])["bytes"] == 2
+
+
+def test_what_is_whole_again_is_known_whole(in_part, hub):
+    hub.faults = [faults.status(503, paths="/api/*")]
+    assert not open_folder(f"hf://{REPO}").is_complete
+    hub.faults = []
+    folder = open_folder(f"hf://{REPO}")
+    assert folder.is_complete
+    assert folder.fetch("model.safetensors").read_bytes() == WEIGHTS
+
+
+def test_only_what_was_asked_for_is_asked(hub, source):
+    """The client's own way to make headers asks the hub first who the user is."""
+    hub.commit(REPO, FILES)
+    source.look_up(HANDLE)
+    (request,) = hub.requests
+    assert request.path.startswith("/api/models/")
+    assert request.headers["user-agent"].startswith("vertebra/")
 
 
 def test_making_the_source_imports_no_client():

@@ -403,7 +403,7 @@ def test_a_lockfile_has_the_version_and_what_was_hashed(kaggle, cache, tmp_path)
 
 
 def test_a_revision_is_no_part_of_a_handle(source):
-    from vertebra._presets.folder import open_folder
+    from vertebra._presets.opening import open_folder
 
     with pytest.raises(HandleError, match="kaggle:// handles have no '@revision'"):
         open_folder(f"kaggle://{VARIATION}@3")

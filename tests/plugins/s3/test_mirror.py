@@ -7,7 +7,7 @@ import pytest
 import vertebra
 from servers.hub import HubServer
 from vertebra import PresetHandle, _catalog, _plugins
-from vertebra._presets.folder import open_folder
+from vertebra._presets.opening import open_folder
 
 EXAMPLE = "docs/storage.md"
 FILES = {"config.json": b'{"layers": 2}', "model.safetensors": bytes(range(251)) * 200}

@@ -410,12 +410,21 @@ def test_a_session_token_is_not_written_elsewhere(source, place, proxy, other, t
     assert other.requests == []
 
 
-def test_a_redirect_at_the_same_place_is_followed(source, place, proxy, token, write, read):
+def test_with_a_session_token_no_redirect_is_followed_at_all(source, place, proxy, other, token, write, read):
     pinned = S3Source().upload(place, write(FILES), False, "message")
-    proxy.faults = [faults.redirect_hops(1, paths="*model.safetensors")]
-    with pytest.raises(PresetError):  # its address was not signed for that
+    elsewhere = faults.redirect_origin(other.url.replace("127.0.0.1", "localhost"), paths="*hop=1*")
+    proxy.faults = [elsewhere, faults.redirect_hops(1, paths="*model.safetensors")]
+    with pytest.raises(RedirectRefusedError, match="session token"):
         read(pinned)
-    assert all("localhost" not in request.headers["host"] for request in proxy.requests)
+    assert other.requests == []
+
+
+def test_what_passes_does_not_count_as_an_answer(source, place, proxy, token, write, read):
+    pinned = S3Source().upload(place, write(FILES), False, "message")
+    proxy.faults = [faults.status(503, paths="*model.safetensors", times=1)]
+    assert read(pinned) == FILES
+    asked = [request for request in proxy.requests if "X-Amz-Signature" in request.query]
+    assert len([request for request in asked if request.path.endswith("model.safetensors")]) >= 2
 
 
 def test_without_an_answer_nothing_is_sent(source, place, proxy, token):

@@ -30,7 +30,7 @@ def fetch(toy, cache, pinned):
 def full(toy):
     """The cache after the toy preset was opened and fetched as a user does."""
     from vertebra._cache.places import store
-    from vertebra._presets.folder import open_folder
+    from vertebra._presets.opening import open_folder
 
     folder = open_folder("toy://bert")
     folder.fetch_all(sorted(folder.names))

@@ -10,7 +10,7 @@ import pytest
 from vertebra._cache.checking import check_store
 from vertebra._cache.holdings import last_used, read_holdings
 from vertebra._cache.store import Store, file_path, preset_path, ref_path
-from vertebra._presets.folder import open_folder
+from vertebra._presets.opening import open_folder
 
 LARGE = bytes(range(256)) * 20
 

@@ -7,13 +7,15 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from vertebra import Content, PresetHandle
 from vertebra._cache import fetching, locks, pace, transfer
 from vertebra._cache.store import LEFT, Store, blob_path, key_of
-from vertebra._presets.folder import open_folder
+from vertebra._presets.opening import open_folder
 from vertebra.errors import (
     CacheError,
     IntegrityError,
@@ -252,6 +254,52 @@ def test_parts_of_different_contents_are_not_mixed(pieces, toys, fetch):
     pieces.tag = "new"
     pieces.faults = [lambda data, start: toys.answer(bytes(len(data)), start, tag="old")]
     assert fetch("model.bin")[0].read_bytes() == LARGE
+
+
+def test_two_who_fetch_the_same_content_at_once_both_note_it(toy, cache):
+    toy.add("twin", toy.presets["bert"]["r1"])
+    handles = [PresetHandle("toy", name, "r1") for name in ("bert", "twin")]
+    files = {handle: toy.look_up(handle).files for handle in handles}
+
+    def fetch_all(handle):
+        return fetching.fetch_files(cache, toy, handle, files[handle], False)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(fetch_all, handles))
+    for handle in handles:
+        assert {file.name for file in files[handle] if cache.record(handle, file.name)} == {"config.json", "model.bin"}
+
+
+def test_what_a_tier_has_is_not_noted_elsewhere(toy, fetch, cache, tmp_path, pinned):
+    fetch()
+    own = Store(tmp_path / "own", [cache.root])
+    other = PresetHandle("toy", "twin", "r1")
+    toy.add("twin", toy.presets["bert"]["r1"])
+    assert fetching.fetch_files(own, toy, other, toy.look_up(other).files, True)
+    assert not (own.root / "presets").exists()
+
+
+def test_an_error_in_one_part_stops_the_others(pieces, toys, fetch, monkeypatch):
+    started = threading.Event()
+
+    def endless(data, start):
+        def chunks():
+            started.set()
+            for _ in range(10_000):
+                time.sleep(0.01)
+                yield b""
+
+        return Content(chunks(), start, len(data))
+
+    def refused(data, start):
+        started.wait(10)
+        raise PresetAccessError("toy://bert", "HTTP 403", "Log in")
+
+    pieces.faults = [refused, endless, endless]
+    began = time.monotonic()
+    with pytest.raises(PresetAccessError):
+        fetch("model.bin")
+    assert time.monotonic() - began < 5
 
 
 # === What somebody left, or has ===
@@ -557,7 +605,7 @@ source.add("bert", {"model.bin": bytes(range(256)) * 20})
 module = types.ModuleType("toy_plugin")
 module.vertebra_preset_sources = vertebra.hookimpl(lambda: [source], specname="vertebra_preset_sources")
 vertebra.add_plugin(module, "toys")
-from vertebra._presets.folder import open_folder
+from vertebra._presets.opening import open_folder
 print(hashlib.sha256(open_folder("toy://bert").fetch("model.bin").read_bytes()).hexdigest())
 """
 

@@ -14,7 +14,7 @@ from vertebra._cache.fetching import fetch_files
 from vertebra._cache.holdings import read_holdings
 from vertebra._cache.store import LEFT
 from vertebra._cache.tidying import prune
-from vertebra._presets.folder import open_folder
+from vertebra._presets.opening import open_folder
 from vertebra.errors import PresetNotFoundError
 
 LARGE = bytes(range(256)) * 20
@@ -142,6 +142,24 @@ def test_a_content_that_is_taken_up_meanwhile_stays(toy, full, monkeypatch):
     monkeypatch.setattr(tidying, "size_of", take_up)
     prune(full.root)
     assert orphan.read_bytes() == SMALL_OTHER
+    assert toy.reads() == []
+
+
+def test_a_content_that_another_preset_takes_up_while_one_goes_stays(toy, full, monkeypatch):
+    toy.add("other", {"weights": LARGE})
+    count = tidying.size_of
+
+    def take_up(paths):
+        size = count(paths)
+        time.sleep(0.01)
+        open_folder("toy://other").fetch("weights")
+        return size
+
+    monkeypatch.setattr(tidying, "size_of", take_up)
+    prune(full.root, [PresetHandle("toy", "bert")])
+    monkeypatch.undo()
+    toy.asked.clear()
+    assert open_folder("toy://other@r1").fetch("weights").read_bytes() == LARGE
     assert toy.reads() == []
 
 

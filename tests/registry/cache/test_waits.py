@@ -1,7 +1,7 @@
 """How long is waited between attempts at a transfer."""
 
 import itertools
-import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,45 +12,55 @@ from vertebra.errors import SourceUnavailableError
 HANDLE = PresetHandle("team", "bert", "1")
 
 
-class Clock(threading.Event):
-    """Is told of waits, and waits for nothing."""
+@pytest.fixture
+def waits(monkeypatch):
+    """Returns a function that returns the waits between attempts that all fail; the last failure is the end."""
+    now, slept = [0.0], []
 
-    def __init__(self):
-        super().__init__()
-        self.waits = []
+    def sleep(seconds):
+        slept.append(seconds)
+        now[0] += seconds
 
-    def wait(self, timeout=None):
-        self.waits.append(timeout)
-        return False
+    monkeypatch.setattr(transfer, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    monkeypatch.setattr(transfer, "_POLL", 10_000.0)
 
+    def of_attempts(*asked):
+        breaks, failures = iter(asked), itertools.count(1)
 
-def waits(*asked):
-    """Returns the waits between attempts that all fail, the service asking for breaks; the last one is the end."""
-    clock, breaks = Clock(), iter(asked)
+        def attempt():
+            raise SourceUnavailableError(HANDLE, "HTTP 503", next(breaks))
 
-    def attempt():
-        raise SourceUnavailableError(HANDLE, "HTTP 503", next(breaks))
+        with pytest.raises(SourceUnavailableError):
+            transfer.retrying(attempt, lambda: next(failures), most=len(asked))
+        return slept
 
-    failures = itertools.count(1)
-    with pytest.raises(SourceUnavailableError):
-        transfer.retrying(attempt, lambda: next(failures), clock, len(asked))
-    return clock.waits
+    return of_attempts
 
 
-def test_waits_double_up_to_a_limit():
+def test_waits_double_up_to_a_limit(waits):
     found = waits(*[None] * 12)
     usual = [min(transfer.FIRST_WAIT * 2**number, transfer.LONGEST_WAIT) for number in range(11)]
     assert all(low <= wait <= low + transfer.FIRST_WAIT for low, wait in zip(usual, found, strict=True))
 
 
-def test_there_is_no_wait_where_none_is_wanted(monkeypatch):
+def test_there_is_no_wait_where_none_is_wanted(waits, monkeypatch):
     monkeypatch.setattr(transfer, "FIRST_WAIT", 0.0)
-    assert waits(None, None, None) == [0.0, 0.0]
+    assert waits(None, None, None) == []
 
 
-def test_a_service_that_asks_for_a_break_gets_it():
-    assert waits(7.0, 0.0, None) == [7.0, 0.0]
+def test_a_service_that_asks_for_a_break_gets_it(waits):
+    assert waits(7.0, 0.0, None) == [7.0]
 
 
-def test_a_service_that_asks_for_too_long_a_break_is_given_up():
+def test_a_service_that_asks_for_too_long_a_break_is_given_up(waits):
     assert waits(7.0, transfer.LONGEST_WAIT + 1, None) == [7.0]
+
+
+def test_a_wait_ends_when_it_is_of_no_more_use(monkeypatch):
+    asked = itertools.count()
+    with pytest.raises(transfer.Cancelled):
+        transfer.retrying(fail_with_a_long_break, lambda: 1, lambda: next(asked) > 1)
+
+
+def fail_with_a_long_break():
+    raise SourceUnavailableError(HANDLE, "HTTP 503", 50.0)

@@ -83,4 +83,4 @@ def test_where_presets_are_kept_is_examined(monkeypatch, configure, tmp_path):
         ("offline", True),
         ("lockfile", False),
     ]
-    assert "modelz is no folder; correct VERTEBRA_CACHE_TIERS" in found[2].detail
+    assert "modelz is no folder that can be read; correct VERTEBRA_CACHE_TIERS" in found[2].detail

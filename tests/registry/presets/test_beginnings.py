@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import vertebra
-from vertebra._presets.folder import open_folder
 from vertebra._presets.inspecting import inspect_preset
 from vertebra._presets.locking import lock_presets
+from vertebra._presets.opening import open_folder
 from vertebra.errors import LockError, OfflineError, WeightsFileError
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "bert"

@@ -7,7 +7,7 @@ import pytest
 from vertebra import _atomic
 from vertebra._presets import bundling
 from vertebra._presets.bundling import read_bundle, write_bundle
-from vertebra._presets.folder import open_folder
+from vertebra._presets.opening import open_folder
 from vertebra.errors import IntegrityError, OfflineError, PresetNotFoundError, PresetSaveError, SourceUnavailableError
 
 LARGE = bytes(range(256)) * 20

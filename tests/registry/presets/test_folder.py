@@ -7,8 +7,11 @@ import pytest
 
 import vertebra
 from vertebra import BackboneSpec, PresetFile, PresetHandle, PresetSource, PresetSpec, hookimpl
-from vertebra._presets.folder import open_folder
+from vertebra._presets.locking import lock_presets
+from vertebra._presets.opening import open_folder
+from vertebra._settings import settings
 from vertebra.errors import (
+    ClientMissingError,
     HandleError,
     OfflineError,
     PluginError,
@@ -274,6 +277,52 @@ def test_each_place_that_is_used_must_be_allowed(source, mirror, add):
     mirror.error = PresetNotFoundError("mirror://here", "nothing is there")
     with pytest.raises(PresetRefusedError, match="only the mirror"):
         open_folder("toy_en")
+
+
+def test_unless_it_is_a_list_of_handles_nothing_is_read(source, add):
+    add("mirror", vertebra_rewrite_handle=lambda handle: [])
+    with pytest.raises(PluginError, match="several, or None"):
+        open_folder("toy_en")
+
+
+@pytest.mark.parametrize("kind", [HandleError, ClientMissingError])
+def test_a_place_that_cannot_have_it_is_passed_over(source, mirror, kind):
+    mirror.error = kind("mirror://here", "no such name")
+    assert str(open_folder("toy_en").handle) == "toy://here@1"
+
+
+def test_of_several_errors_the_one_that_may_pass_is_raised(source, mirror, monkeypatch):
+    mirror.error = SourceUnavailableError("mirror://here", "HTTP 503")
+    monkeypatch.setattr(source, "files", lambda handle: fail_with(PresetNotFoundError(handle, "nothing is there")))
+    with pytest.raises(SourceUnavailableError) as raised:
+        open_folder("toy_en")
+    assert [note for note in raised.value.__notes__ if "nothing is there" in note]
+
+
+def test_a_place_that_is_refused_does_not_keep_from_the_next(source, mirror, add):
+    add("guard", vertebra_refuse_preset=lambda handle: "no mirrors" if handle.scheme == "mirror" else None)
+    assert open_folder("toy_en").config() == {"a": 1}
+
+
+def test_what_is_locked_comes_from_whichever_place_has_it(source, mirror, preset, tmp_path, monkeypatch):
+    mirror.folder = preset
+    lock_presets(["toy://here"], tmp_path / "vertebra.lock", update=False)
+    monkeypatch.setenv("VERTEBRA_LOCKFILE", str(tmp_path / "vertebra.lock"))
+    settings.cache_clear()
+    (tmp_path / "vertebra.lock").write_text((tmp_path / "vertebra.lock").read_text().replace("mirror://", "toy://"))
+    monkeypatch.setattr(mirror, "fetch", lambda handle, name: fail_with(SourceUnavailableError(handle, "HTTP 503")))
+    folder = open_folder("toy://here", locked=True)
+    assert folder.handle.scheme == "mirror"
+    assert folder.fetch("weights") == preset / "weights"
+    assert folder.handle.scheme == "toy"
+    source.folder = tmp_path
+    monkeypatch.setattr(source, "fetch", lambda handle, name: fail_with(PresetNotFoundError(handle, "it is gone")))
+    with pytest.raises(PresetNotFoundError, match="it is gone"):
+        open_folder("toy://here", locked=True).fetch("config.json")
+
+
+def fail_with(error):
+    raise error
 
 
 def test_the_second_place_of_an_id_is_taken_where_the_first_does_not_answer(mirror, source, add, preset):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import vertebra
-from vertebra._presets.folder import open_folder
 from vertebra._presets.formats import read_contents
 from vertebra._presets.kerashub_quantized import modes_of
+from vertebra._presets.opening import open_folder
 from vertebra._presets.planning import plan_preset
 from vertebra.errors import FormatLimitError, PresetConfigError
 

@@ -5,8 +5,8 @@ import pytest
 from vertebra import PresetHandle
 from vertebra._cache.store import blob_path
 from vertebra._lockfile import read_lockfile
-from vertebra._presets.folder import open_folder
 from vertebra._presets.locking import compare_lock, lock_presets, verify_lock
+from vertebra._presets.opening import open_folder
 from vertebra.errors import LockError, PresetNotFoundError, SourceUnavailableError
 
 
@@ -187,3 +187,18 @@ def test_a_folder_that_is_gone_is_missing_whatever_the_cache_has(toy, lock, path
     assert sorted(verdict(path).right) == ["config.json", "weights"]
     folder.rename(folder.parent / "elsewhere")
     assert (verdict(path).right, sorted(verdict(path).missing)) == ([], ["config.json", "weights"])
+
+
+def test_the_same_bytes_at_another_place_have_not_moved(toy, lock, path, monkeypatch):
+    lock("toy://bert")
+    toy.add("mirrored", toy.presets["bert"]["r1"], "m1")
+    monkeypatch.setattr("vertebra._presets.finding._rewrite", lambda handle: [PresetHandle("toy", "mirrored")])
+    assert states(path) == {"toy://bert": "unchanged"}
+    toy.add("mirrored", {"config.json": b"{}"}, "m2")
+    assert states(path) == {"toy://bert": "moved"}
+
+
+def test_what_a_policy_refuses_to_load_can_be_verified(toy, lock, path, monkeypatch):
+    lock("toy://bert")
+    monkeypatch.setattr("vertebra._presets.finding.ask_policies", None)
+    assert sorted(verdict(path).missing) == ["config.json", "model.bin"]

@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -72,12 +73,7 @@ class Answer(web.Answer):
         Raises:
             SourceUnavailableError: it is none, as the answers of login pages.
         """
-        body = bytearray()
-        with contextlib.closing(self):
-            for chunk in self:
-                body += chunk
-                if len(body) > _LONGEST_LISTING:
-                    raise SourceUnavailableError(self._handle, f"{redirects.origin(self.url)} sends a list without end")
+        body = web.whole(self._handle, self, _LONGEST_LISTING)
         with contextlib.suppress(ValueError, RecursionError):
             if isinstance(data := json.loads(body), dict):
                 return data
@@ -113,10 +109,7 @@ class Hub:
         """
         place = endpoint()
         errand = _Errand(handle, place, {**(headers or {}), "accept-encoding": "identity"})
-        with importing():
-            from huggingface_hub.utils import build_hf_headers
-        own = build_hf_headers(library_name="vertebra")
-        saved = own.pop("authorization", None)
+        own, saved = {"user-agent": _agent()}, _saved_token()
         token = saved if redirects.same_origin(url, place) else None
         spent = hash(token) in self._refused
         answer = self._send(errand, url, own, None if spent else token)
@@ -160,6 +153,18 @@ def file_url(repo: str, revision: str, path: str) -> str:
 def importing() -> contextlib.AbstractContextManager[None]:
     """Says what to install if the client library is not there."""
     return client_needed("hf://", "huggingface_hub")
+
+
+def _agent() -> str:
+    return f"vertebra/{metadata.version('vertebra')}; huggingface_hub/{metadata.version('huggingface_hub')}"
+
+
+def _saved_token() -> str | None:
+    """Returns what a request says who asks, from where the client library takes it; its own way asks the hub first."""
+    with importing():
+        from huggingface_hub import constants, get_token
+    token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+    return f"Bearer {token}" if token else None
 
 
 def _get(handle: PresetHandle, url: str, headers: Mapping[str, str]) -> Answer:

@@ -122,4 +122,4 @@ def _explained(handle: PresetHandle, repo: str) -> Iterator[None]:
         raise PresetError(f"Preset {str(handle)!r}: {error}") from None
     except (HTTPError, OSError) as error:
         detail = redirects.without_queries(f"{type(error).__name__}: {error}")
-        raise SourceUnavailableError(handle, f"nothing was published ({detail})") from None
+        raise SourceUnavailableError(handle, detail) from None

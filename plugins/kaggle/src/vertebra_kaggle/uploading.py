@@ -145,4 +145,4 @@ def _explained(handle: PresetHandle) -> Iterator[None]:
 
 
 def _not_published(handle: PresetHandle, error: BaseException) -> SourceUnavailableError:
-    return SourceUnavailableError(handle, f"nothing was published ({reason(error)})")
+    return SourceUnavailableError(handle, f"Kaggle, or its storage, gave no whole answer ({reason(error)})")

@@ -6,6 +6,7 @@ leaves behind.
 
 from __future__ import annotations
 
+import http.client
 import urllib.request
 from datetime import timedelta
 from typing import Any
@@ -17,6 +18,8 @@ from vertebra_s3.access import ENDPOINT_SETTING, Access
 
 _SECONDS = 10.0
 _VALID = timedelta(seconds=60)
+_CLEAR = (200, 206, 400, 401, 403, 404, 416)
+"""Statuses of a service that leads nowhere, whether the object is there or not."""
 _ALONG = "which would get the session token of your credentials"
 
 
@@ -36,24 +39,24 @@ def check_place(handle: PresetHandle, access: Access, store: Any, key: str) -> N
     import obstore
 
     url = obstore.sign(store, "GET", key, _VALID)
-    location = _location(handle, url)
-    if location is None:
-        return
-    target = redirects.Hops(handle, access.place, url, ENDPOINT_SETTING).next(url, location)
-    if not redirects.same_origin(url, target):
+    status, location = _answer(handle, url)
+    if location is not None:  # whoever is led on at the same place may be led elsewhere from there
+        target = redirects.Hops(handle, access.place, url, ENDPOINT_SETTING).next(url, location)
         raise RedirectRefusedError(handle, redirects.origin(target), _ALONG, ENDPOINT_SETTING)
+    if status not in _CLEAR:
+        raise web.error(handle, status, {})
 
 
-def _location(handle: PresetHandle, url: str) -> str | None:
-    """Returns where an answer leads to, or None if it leads nowhere."""
+def _answer(handle: PresetHandle, url: str) -> tuple[int, str | None]:
+    """Returns the status of an answer, and where it leads to, if it does."""
     request = urllib.request.Request(url, headers={"Range": "bytes=0-0"})  # noqa: S310 (the endpoint is http or https)
     try:
-        with urllib.request.build_opener(_Following()).open(request, timeout=_SECONDS):
-            return None
+        with urllib.request.build_opener(_Following()).open(request, timeout=_SECONDS) as answer:
+            return answer.status, None
     except HTTPError as error:
         with error:
-            return error.headers.get("location") if 300 <= error.code < 400 else None
-    except OSError as error:
+            return error.code, error.headers.get("location") if 300 <= error.code < 400 else None
+    except (OSError, http.client.HTTPException) as error:
         raise web.unavailable(handle, url, type(getattr(error, "reason", error)).__name__) from None
 
 

@@ -91,8 +91,9 @@ def _check_blobs(held: Holdings) -> Iterator[tuple[str, Damage | None]]:
             owners.setdefault(sha256, []).append((holding.handle, name, size))
     for sha256, path in held.blobs.items():
         (handle, file, expected), *others = owners.get(sha256, [(None, None, None)])
+        count = len({other for other, *_ in others} - {handle})
         problem = damage_of(path, sha256, expected)
-        yield sha256, Damage(held.root, path, problem, handle, file, len(others)) if problem else None
+        yield sha256, Damage(held.root, path, problem, handle, file, count) if problem else None
 
 
 def _check_notes(held: Holdings, there: set[str], sound: Mapping[str, Path]) -> Iterator[Damage]:

@@ -73,11 +73,8 @@ def fetch_files(
     """
     here = {file.name: path for file in files if (path := store.find(handle, file)) is not None}
     for file in files:
-        if file.name in here and store.record(handle, file.name) is None:  # another preset has the same content
-            with contextlib.suppress(OSError):  # it may be in a tier
-                os.utime(here[file.name])  # so that nobody prunes it before it is noted
-            with contextlib.suppress(CacheError):  # a cache that is only read serves what it has
-                store.put_record(handle, Record(file.name, file.size, here[file.name].name))
+        if file.name in here:
+            _note(store, handle, file, here[file.name])
     missing = [file for file in files if file.name not in here]
     if missing:
         with showing(missing) as progress:
@@ -87,6 +84,14 @@ def fetch_files(
     if lacking:
         raise OfflineError(handle, lacking)
     return [here[file.name] for file in files]
+
+
+def _note(store: Store, handle: PresetHandle, file: PresetFile, found: Path) -> None:
+    """Notes a content that is here because another preset has it, too; of those in a tier, the tier has notes."""
+    if found.is_relative_to(store.root) and store.record(handle, file.name) is None:
+        with contextlib.suppress(CacheError, OSError):  # a cache that is only read serves what it has
+            os.utime(found)  # so that nobody prunes it before it is noted
+            store.put_record(handle, Record(file.name, file.size, found.name))
 
 
 def _adopt_all(errand: _Errand, files: Sequence[PresetFile]) -> dict[str, Path]:
@@ -125,6 +130,7 @@ def _fetch(errand: _Errand, file: PresetFile) -> Path:
         found = errand.store.find(errand.handle, file)  # whoever was at work before may have been at the same
         if found is not None:
             errand.progress.advance(file.name, file.size)
+            _note(errand.store, errand.handle, file, found)
             return found
         return _adopt(errand, file) or _download(errand, file)
 

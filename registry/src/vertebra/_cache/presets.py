@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vertebra._cache.fetching import fetch_files
+from vertebra._cache.pace import Pace
 from vertebra._cache.places import store
 from vertebra._cache.store import Store
 from vertebra._cache.transfer import retrying
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _MOST_LOOK_UPS = 3
 """Attempts; then what was known before is used, if anything was."""
 
+_partly: set[PresetHandle] = set()
+"""Presets of which this process knows what another program has, and no more."""
 _listed: dict[PresetHandle, list[PresetFile]] = {}
 """What this process has looked up, also where the cache cannot be written to."""
 
@@ -66,12 +69,21 @@ def files(source: RemoteSource, handle: PresetHandle) -> list[PresetFile]:
         known = [replace(file, path=cache.find(handle, file)) for file in _listed[handle]]
     if known is not None:
         return known
-    if settings().offline:
+    try:
+        if settings().offline:
+            raise OfflineError(handle, [])
+        return list(_look_up(cache, source, handle).files)
+    except (OfflineError, SourceUnavailableError):
         remembered = _remembered(source, handle)
         if remembered is None:
-            raise OfflineError(handle, [])
+            raise
+        _partly.add(handle)
         return list(remembered.files)
-    return list(_look_up(cache, source, handle).files)
+
+
+def lists_all(handle: PresetHandle) -> bool:
+    """Says whether what `files` has returned last is all that the preset has."""
+    return handle not in _partly
 
 
 def fetch(source: RemoteSource, handle: PresetHandle, wanted: Sequence[PresetFile]) -> list[Path]:
@@ -93,7 +105,7 @@ def read_part(source: RemoteSource, handle: PresetHandle, file: PresetFile, star
 
 
 def _read_part(source: RemoteSource, handle: PresetHandle, file: PresetFile, start: int, stop: int) -> bytes:
-    data = bytearray()
+    data, pace = bytearray(), Pace(handle, file.name)
     if start == stop:
         return b""
     with source.read(handle, file, start, stop) as content:
@@ -102,6 +114,7 @@ def _read_part(source: RemoteSource, handle: PresetHandle, file: PresetFile, sta
             data += chunk
             if len(data) >= skipped + stop - start:
                 return bytes(data[skipped : skipped + stop - start])
+            pace.note(len(chunk))
     raise SourceUnavailableError(handle, f"{file.name} was cut short at {content.start + len(data):,} bytes")
 
 
@@ -124,6 +137,7 @@ def _look_up(cache: Store, source: RemoteSource, handle: PresetHandle) -> Snapsh
     attempts = count(1)
     found = retrying(lambda: source.look_up(handle), lambda: next(attempts), most=_MOST_LOOK_UPS)
     _listed[found.handle] = list(found.files)
+    _partly.discard(found.handle)
     with contextlib.suppress(CacheError):  # a cache that is only read serves what it has
         cache.put_listing(found.handle, found.files)
         if found.handle != handle:

@@ -153,7 +153,9 @@ class Store:
             if not is_sound(abandoned, None) or not os.access(abandoned, os.R_OK | os.W_OK):
                 return None
             if is_left(abandoned):
-                return abandoned.rename(target)
+                abandoned.rename(target)
+                os.utime(target)  # for others it is at work from now on
+                return target
             shutil.copyfile(abandoned, target)
         except OSError:
             target.unlink(missing_ok=True)

@@ -56,6 +56,7 @@ def prune(
     Raises:
         PresetNotFoundError: one of the presets is not in the cache.
     """
+    began = time.time()
     held = read_holdings(root)
     leaving = list(dict.fromkeys([*_named(held, presets, unpinned), *_unused(held, older_than)]))
     done = Tidied([str(handle) for handle in leaving])
@@ -75,7 +76,8 @@ def prune(
     done.contents, done.unfinished, done.locks = len(contents), len(unfinished), len(locks)
     done.freed = size_of([*contents, *unfinished])
     if not dry_run:
-        _remove(path for path in contents if path.name in freed or _is_old(path))  # somebody may just have taken it up
+        # Somebody may just have taken it up.
+        _remove(path for path in contents if _is_old(path) or (path.name in freed and _touched(path) < began))
         _remove([*unfinished, *locks])
         _remove_empty_folders(root / "presets")
     return done

@@ -7,6 +7,7 @@ import logging
 import os
 import random
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,6 +32,7 @@ MOST_FAILURES, PROGRESS = 6, 2**16
 LONGEST_WAIT, FIRST_WAIT = 60.0, 0.5
 """Seconds between attempts; a service that asks for a longer break than the first is not waited for."""
 
+_POLL = 0.1
 _sync = getattr(os, "fdatasync", os.fsync)
 T = TypeVar("T")
 Explained = Callable[[], contextlib.AbstractContextManager[None]]
@@ -99,6 +101,8 @@ class Arriving:
         self.tag: str | None = None
         self.restarts = 0
         self.failures = 0
+        self.stopped = False
+        """Whether parts that are transferred beside each other must stop, as one has failed."""
         self._gained = 0
         """Bytes since the last failure that counts."""
         self.promised = job.file.digest
@@ -117,6 +121,8 @@ class Arriving:
         while block := self._stream.read(min(2**20, most - self.size)):
             self._digest.update(block)
             self.size += len(block)
+            if self.size % 2**28 == 0:
+                os.utime(self.path)  # a sign of life
         self._stream.seek(self.size)
         self._stream.truncate()
         if self.size:
@@ -160,6 +166,10 @@ class Arriving:
                 self._stream.flush()
                 _sync(self._stream.fileno())
 
+    def is_stopped(self) -> bool:
+        """Whether the user has interrupted the whole, or another part of the file has failed."""
+        return self.stopped or self.job.cancelled.is_set()
+
     def fail_unless_it_arrives(self) -> None:
         """Counts an attempt as failed until there is progress."""
         self.failures += 1
@@ -172,7 +182,7 @@ class Arriving:
             self._stream.seek(0)
             self._stream.truncate()
         self.size, self.tag, self._digest = 0, None, Digest(self.promised, self.job.file.size)
-        self.taken_over = False
+        self.taken_over = self.stopped = False
 
     @property
     def is_promised(self) -> bool:
@@ -251,7 +261,7 @@ def _complete(arriving: Arriving) -> None:
     if job.file.size - arriving.size > 2 * PIECE and job.source.streams > 1 and arriving.restarts == 0:
         _in_pieces(arriving)  # what was refused is transferred in one piece: perhaps ranges are what goes wrong
     else:
-        retrying(lambda: _in_one(arriving), lambda: arriving.failures, job.cancelled)
+        retrying(lambda: _in_one(arriving), lambda: arriving.failures, arriving.is_stopped)
 
 
 def _in_one(arriving: Arriving) -> None:
@@ -318,6 +328,7 @@ def _in_pieces(arriving: Arriving) -> None:
                 arriving.write(*chunks, helpers=helpers)
             helpers.wait()
         except BaseException:
+            arriving.stopped = True
             for future in waiting:
                 future.cancel()
             raise
@@ -342,7 +353,7 @@ def _piece(arriving: Arriving, start: int) -> list[bytes]:
         with _answering(job), job.source.read(job.handle, job.file, place, stop) as content:
             _check(arriving, content, place)
             for chunk in content.chunks:
-                if job.cancelled.is_set():
+                if arriving.is_stopped():
                     raise Cancelled
                 chunks.append(chunk[: stop - place])
                 place += len(chunks[-1])
@@ -353,14 +364,14 @@ def _piece(arriving: Arriving, start: int) -> list[bytes]:
                     failures = 0
         raise SourceUnavailableError(job.handle, f"{job.file.name} was cut short at {place:,} bytes")
 
-    retrying(attempt, lambda: failures, job.cancelled)
+    retrying(attempt, lambda: failures, arriving.is_stopped)
     return chunks
 
 
 def retrying(
     attempt: Callable[[], T],
     failures: Callable[[], int],
-    cancelled: threading.Event | None = None,
+    is_stopped: Callable[[], bool] = lambda: False,
     most: int = MOST_FAILURES,
 ) -> T:
     """Makes attempts until one succeeds, with longer and longer breaks, or those that the service asks for.
@@ -368,7 +379,7 @@ def retrying(
     Args:
         attempt: What may raise SourceUnavailableError.
         failures: Returns how many attempts have failed since there was progress.
-        cancelled: Ends the breaks.
+        is_stopped: Ends the breaks.
         most: How many may fail.
     """
     from tenacity import RetryCallState, Retrying, before_sleep_log, retry_if_exception_type
@@ -388,7 +399,10 @@ def retrying(
         return failed >= most or (getattr(error, "retry_after", None) or 0) > LONGEST_WAIT
 
     def sleep(seconds: float) -> None:
-        if (cancelled or threading.Event()).wait(seconds):
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not is_stopped():
+            time.sleep(min(left, _POLL))
+        if is_stopped():
             raise Cancelled
 
     log = logging.getLogger("vertebra")

@@ -14,7 +14,8 @@ from vertebra._cache.places import store
 from vertebra._cache.store import Store, read_note
 from vertebra._documents import dump_json
 from vertebra._presets.finding import ask_policies, places
-from vertebra._presets.folder import PresetFolder, open_folder
+from vertebra._presets.folder import PresetFolder
+from vertebra._presets.opening import open_folder
 from vertebra.errors import PresetNotFoundError, PresetSaveError, close_names
 from vertebra.handles import PresetHandle
 from vertebra.remote import RemoteSource
@@ -61,6 +62,7 @@ def write_bundle(
     _check_target(target, None if replace else {*presets})
     folders = [open_folder(preset, locked) for preset in dict.fromkeys(presets)]
     for folder in folders:
+        folder.require_all()
         if not isinstance(folder.source, RemoteSource):
             problem = (
                 f"{folder.requested} is read where it stands, at {folder.handle}, and bundles hold what is fetched"

@@ -41,7 +41,8 @@ class PresetContents:
 
     def open(self) -> Checkpoint:
         """Maps the weights."""
-        return open_checkpoint(self.files, self.folder.names, self.folder.fetch, self.folder.fetch_all)
+        with self.folder.lacking("its weights"):
+            return open_checkpoint(self.files, self.folder.names, self.folder.fetch, self.folder.fetch_all)
 
     def headers(self) -> dict[str, Header]:
         """Reads the headers of the weights files, by name; of files that are elsewhere, if it can be, nothing else.
@@ -51,7 +52,8 @@ class PresetContents:
         """
         end, fetch_beginnings = self.files.header_end, self.folder.fetch_beginnings
         only_headers = None if end is None else partial(fetch_beginnings, length_of=end)
-        return read_headers(self.files, self.folder.names, self.folder.fetch, only_headers)
+        with self.folder.lacking("its weights"):
+            return read_headers(self.files, self.folder.names, self.folder.fetch, only_headers)
 
     def match(self, checkpoint: Checkpoint, weights: Mapping[str, Any]) -> Match:
         """Finds the tensor that fills each weight.

@@ -16,9 +16,9 @@ from vertebra._presets.card import CARD, is_generated
 from vertebra._presets.certificate import carry_certificate, is_certified
 from vertebra._presets.contents import PresetContents
 from vertebra._presets.draft import PresetDraft, plain_config
-from vertebra._presets.folder import open_folder
 from vertebra._presets.formats import FORMATS, read_contents
 from vertebra._presets.loading import build_abstract, class_of
+from vertebra._presets.opening import open_folder
 from vertebra._presets.saving import check_request, replacing_preset
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.layout import take

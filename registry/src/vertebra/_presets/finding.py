@@ -174,9 +174,12 @@ def _ask_rewriter(plugin: Plugin, rewrite: Callable[..., Any], handle: PresetHan
         answer = rewrite(handle=handle)
     except Exception as error:
         raise PluginError(plugin.name, f"vertebra_rewrite_handle failed on {handle} ({error})") from error
-    found = list(answer) if isinstance(answer, list | tuple) and answer else [answer or handle]
-    if not all(isinstance(rewritten, PresetHandle) for rewritten in found):
-        raise PluginError(plugin.name, f"vertebra_rewrite_handle returned {answer!r}, expected PresetHandles")
+    if answer is None:
+        return [handle]
+    found = list(answer) if isinstance(answer, list | tuple) else [answer]
+    if not found or not all(isinstance(rewritten, PresetHandle) for rewritten in found):
+        problem = f"vertebra_rewrite_handle returned {answer!r}, expected a PresetHandle, several, or None"
+        raise PluginError(plugin.name, problem)
     return found
 
 

@@ -13,17 +13,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 from vertebra._cache.store import key_of
 from vertebra._documents import read_json
-from vertebra._lockfile import LockedPreset, fetch_locked, locked_preset
+from vertebra._lockfile import LockedPreset, fetch_locked
 from vertebra._presets import finding
 from vertebra._presets.beginnings import LengthOf, stand_in
 from vertebra._presets.names import problem_with
-from vertebra._settings import settings
 from vertebra.errors import (
+    ClientMissingError,
+    HandleError,
     OfflineError,
     PluginError,
     PresetAccessError,
     PresetConfigError,
+    PresetError,
     PresetNotFoundError,
+    PresetRefusedError,
     SourceUnavailableError,
     VertebraError,
 )
@@ -35,7 +38,16 @@ if TYPE_CHECKING:
     from vertebra.remote import RemoteSource
 
 CONFIG = "config.json"
-_PERHAPS_ELSEWHERE = (PresetNotFoundError, PresetAccessError, SourceUnavailableError, OfflineError)
+PERHAPS_ELSEWHERE = (
+    PresetNotFoundError,
+    PresetAccessError,
+    SourceUnavailableError,
+    OfflineError,
+    PresetRefusedError,
+    ClientMissingError,
+    HandleError,
+)
+"""What is said of a place where a preset cannot be had, though another one may have it."""
 
 
 class PresetFolder:
@@ -46,20 +58,32 @@ class PresetFolder:
         handle: Where that is, at whichever revision.
         source: What reads it.
         locked: What the lockfile says that it is, or None if nothing does.
+        elsewhere: Places that may have the same, for what is locked and cannot be had here.
     """
 
     def __init__(
-        self, requested: str, handle: PresetHandle, source: PresetSource, locked: LockedPreset | None = None
+        self,
+        requested: str,
+        handle: PresetHandle,
+        source: PresetSource,
+        locked: LockedPreset | None = None,
+        elsewhere: Sequence[PresetHandle] = (),
     ) -> None:
-        self.requested, self.located, self.source = requested, handle, source
-        self._locked = locked
+        self.requested, self._locked, self._elsewhere = requested, locked, list(elsewhere)
+        self._settle(handle, source)
         with self._blaming():
-            self.handle = source.resolve(handle)
             self.files = source.files(self.handle) if locked is None else list(locked.files)
+        self.is_complete = locked is not None or source.lists_all(self.handle)
+        """Whether `files` are all that the preset has, or only what another program on this machine has of it."""
         _check_names(self.handle, self.files)
         self._by_name = {file.name: file for file in self.files}
         self.names = set(self._by_name)
         self._room: Path | None = None
+
+    def _settle(self, handle: PresetHandle, source: PresetSource) -> None:
+        self.located, self.source = handle, source
+        with self._blaming():
+            self.handle = source.resolve(handle)
 
     def is_here(self, name: str) -> bool:
         """Says whether a file of the preset is on this machine already."""
@@ -82,13 +106,48 @@ class PresetFolder:
             LockError: one is not what the lockfile says.
         """
         missing = [name for name in names if name not in self._by_name]
+        if missing and not self.is_complete:
+            raise OfflineError(self.handle, missing)
         if missing:
             raise PresetNotFoundError(self.handle, f"there is no file {missing[0]!r} in it")
         files = [self._by_name[name] for name in names]
-        with self._blaming():
-            if self._locked is None:
+        if self._locked is None:
+            with self._blaming():
                 return self.source.fetch_all(self.handle, files)
-            return fetch_locked(self.source, self.handle, files)
+        while True:
+            try:
+                with self._blaming():
+                    return fetch_locked(self.source, self.handle, files)
+            except PERHAPS_ELSEWHERE as error:
+                self._move(error)
+
+    def _move(self, reason: VertebraError) -> None:
+        """Goes on at the next place: what is locked is the same everywhere."""
+        while self._elsewhere:
+            place = self._elsewhere.pop(0)
+            go_on(reason)
+            try:
+                finding.ask_policies(place)
+                self._settle(place, finding.source_of(place, self.requested))
+                return
+            except PERHAPS_ELSEWHERE as error:
+                reason = error
+        raise reason
+
+    def require_all(self) -> None:
+        """Raises OfflineError if it is not known which files the preset has."""
+        if not self.is_complete:
+            raise OfflineError(self.handle, [])
+
+    @contextlib.contextmanager
+    def lacking(self, what: str) -> Iterator[None]:
+        """Says that something is missing here, instead of wrong, where not all files are known."""
+        try:
+            yield
+        except PresetError as error:
+            if self.is_complete or isinstance(error, OfflineError):
+                raise
+            raise OfflineError(self.handle, [what]) from error
 
     @contextlib.contextmanager
     def _blaming(self) -> Iterator[None]:
@@ -131,9 +190,15 @@ class PresetFolder:
             PresetNotFoundError: there is none.
             PresetConfigError: it is not a sound JSON object.
         """
-        if CONFIG not in self.names:
+        if CONFIG not in self.names and self.is_complete:
             raise PresetNotFoundError(self.handle, f"there is no {CONFIG} in it")
         return read_json(self.fetch(CONFIG))
+
+
+def go_on(reason: VertebraError) -> None:
+    """Tells why a preset is looked for at its next place, if it should have been at this one."""
+    if not isinstance(reason, PresetNotFoundError | OfflineError):
+        logging.getLogger("vertebra").warning("%s Looking for it at its next place.", reason)
 
 
 def _check_names(handle: PresetHandle, files: list[PresetFile]) -> None:
@@ -141,67 +206,6 @@ def _check_names(handle: PresetHandle, files: list[PresetFile]) -> None:
     problem = problem_with([file.name for file in files])
     if problem:
         raise PresetConfigError(f"Preset {str(handle)!r}", problem, "Rename the file, or do not use this preset")
-
-
-def open_folder(preset: str | Path, locked: bool | None = None) -> PresetFolder:
-    """Finds the preset that an id, a handle or a path means, as the policy plugins allow.
-
-    Where it has several places, such as a mirror and what it mirrors, the first that has it is taken.
-
-    Args:
-        preset: What the user wrote.
-        locked: Whether it must be what the lockfile says; None means as the user's settings say.
-
-    Raises:
-        LockError: the lockfile does not have it.
-        HandleError: the text cannot be a preset.
-        UnknownNameError: no source reads the handle's scheme.
-        PresetNotFoundError: nothing is there.
-        PresetRefusedError: a policy plugin refused it.
-    """
-    requested = str(preset)
-    entry = locked_preset(requested) if (settings().locked if locked is None else locked) else None
-    places = finding.places(preset, entry.handle if entry else None)
-    failures: list[VertebraError] = []
-    for place in places:
-        try:
-            return _open(requested, place, entry, alone=len(places) == 1)
-        except _PERHAPS_ELSEWHERE as error:
-            failures.append(error)
-            if place != places[-1] and not isinstance(error, PresetNotFoundError | OfflineError):
-                logging.getLogger("vertebra").warning("%s Looking for it at its next place.", error)
-    raise _none_of(requested, failures)
-
-
-def _open(requested: str, place: PresetHandle, entry: LockedPreset | None, alone: bool) -> PresetFolder:
-    finding.ask_policies(place)
-    folder = PresetFolder(requested, place, finding.source_of(place, requested), entry)
-    if entry is not None and not alone:
-        folder.source.files(folder.handle)  # what is locked is not looked up, so it may not be there at all
-    return folder
-
-
-def _none_of(requested: str, failures: list[VertebraError]) -> VertebraError:
-    """Returns the error for a preset that was found at none of its places: the last one, which tells of the others."""
-    if all(isinstance(failure, OfflineError) for failure in failures):
-        return failures[0]
-    *others, last = failures
-    if isinstance(last, PresetNotFoundError) and not last.suggestions and "://" not in requested:
-        last = PresetNotFoundError(last.handle, last.problem, finding.suggestions(requested))
-    handle = getattr(last, "handle", None)
-    plain = finding.is_plain_path(requested)
-    if isinstance(handle, PresetHandle) and not plain and not _is_written(handle, requested):
-        last.add_note(f"{handle} is where {requested!r} leads to here, by a built-in id or a policy")
-    for other in others:
-        last.add_note(f"Before that, at another place: {other}")
-    return last
-
-
-def _is_written(handle: PresetHandle, requested: str) -> bool:
-    """Says whether a handle is what the user has written, at whichever revision."""
-    with contextlib.suppress(VertebraError):
-        return finding.unpinned(handle) == finding.unpinned(PresetHandle.parse(requested))
-    return False
 
 
 def config_error(folder: PresetFolder, problem: str, remedy: str = "") -> PresetConfigError:

@@ -20,6 +20,7 @@ def read_contents(folder: PresetFolder) -> PresetContents:
     config = folder.config()
     for module in FORMATS.values():
         if module.recognises(config):
-            contents: PresetContents = module.read(folder, config)
+            with folder.lacking("what its config needs"):
+                contents: PresetContents = module.read(folder, config)
             return contents
     raise config_error(folder, f"it is of no known preset format ({', '.join(FORMATS)})")

@@ -9,8 +9,8 @@ from typing import Any
 
 from vertebra._catalog import BACKBONES, catalog
 from vertebra._presets.contents import PresetContents
-from vertebra._presets.folder import open_folder
 from vertebra._presets.formats import read_contents
+from vertebra._presets.opening import open_folder
 from vertebra._weights.layout import weight_shape
 from vertebra._weights.safetensors import Header, TensorEntry
 from vertebra.specs import TensorRule

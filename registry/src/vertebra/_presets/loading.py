@@ -14,8 +14,9 @@ from vertebra import _catalog, _runtimes
 from vertebra._plugins import registry
 from vertebra._presets import notices
 from vertebra._presets.contents import PresetContents
-from vertebra._presets.folder import config_error, open_folder
+from vertebra._presets.folder import config_error
 from vertebra._presets.formats import read_contents
+from vertebra._presets.opening import open_folder
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.matching import Match
 from vertebra.errors import (

@@ -11,8 +11,9 @@ from vertebra._cache.places import store
 from vertebra._cache.store import blob_path, sha256_of
 from vertebra._lockfile import LockedPreset, Lockfile, differs, locked_files, read_lockfile, write_lockfile
 from vertebra._plugins import registry
-from vertebra._presets.finding import ask_policies, is_plain_path, places, source_of
-from vertebra._presets.folder import PresetFolder, open_folder
+from vertebra._presets.finding import is_plain_path, places, source_of
+from vertebra._presets.folder import PresetFolder
+from vertebra._presets.opening import open_folder
 from vertebra.errors import LockError, PresetNotFoundError, UnknownNameError
 from vertebra.remote import RemoteSource
 from vertebra.specs import PresetFile
@@ -90,7 +91,7 @@ def compare_lock(path: Path) -> Iterator[Locking]:
     """
     for requested, before in read_lockfile(path).presets.items():
         folder = open_folder(requested, locked=False)
-        if before.handle not in (None, folder.handle):
+        if before.handle not in (None, folder.handle) and not _has_same_bytes(folder, before):
             yield Locking(requested, "moved", replace(before, handle=folder.handle), before)
         elif _is_pinned(folder):
             preset = LockedPreset(before.handle, _as_promised(folder, before))
@@ -125,6 +126,7 @@ def _is_pinned(folder: PresetFolder) -> bool:
 
 def _as_it_is(folder: PresetFolder) -> LockedPreset:
     """Returns what a preset is now; files of which the source does not promise the SHA-256 are fetched and hashed."""
+    folder.require_all()
     unknown = [file for file in folder.files if sha256_of(file) is None]
     hashed = locked_files(unknown, folder.fetch_all([file.name for file in unknown])) if unknown else ()
     known = [
@@ -132,6 +134,12 @@ def _as_it_is(folder: PresetFolder) -> LockedPreset:
     ]
     files = tuple(sorted([*known, *hashed], key=lambda file: file.name))
     return LockedPreset(None if is_plain_path(folder.requested) else folder.handle, files)
+
+
+def _has_same_bytes(folder: PresetFolder, before: LockedPreset) -> bool:
+    """Says whether a preset that is elsewhere now, as behind a mirror, is promised to be what is locked."""
+    there, locked = ({file.name: sha256_of(file) for file in files} for files in (folder.files, before.files))
+    return there == locked
 
 
 def _as_promised(folder: PresetFolder, before: LockedPreset) -> tuple[PresetFile, ...]:
@@ -174,7 +182,6 @@ def _own_places(requested: str, preset: LockedPreset) -> dict[str, Path] | None:
     """Returns where a source of this machine has the files: nowhere, perhaps; None if the preset is elsewhere."""
     try:
         handle = preset.handle or places(requested)[0]
-        ask_policies(handle)
         source = source_of(handle, requested)
         if isinstance(source, RemoteSource):
             return None

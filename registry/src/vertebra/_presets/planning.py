@@ -10,8 +10,9 @@ from typing import Any
 from vertebra import _runtimes
 from vertebra._memory import host_memory
 from vertebra._presets.contents import PresetContents
-from vertebra._presets.folder import CONFIG, open_folder
+from vertebra._presets.folder import CONFIG
 from vertebra._presets.formats import read_contents
+from vertebra._presets.opening import open_folder
 from vertebra._weights.safetensors import TensorEntry, itemsize
 from vertebra.errors import PresetConfigError
 from vertebra.interfaces import Runtime

@@ -14,10 +14,11 @@ from vertebra._catalog import BACKBONES, catalog
 from vertebra._presets.card import CARD, is_generated, model_card
 from vertebra._presets.contents import PresetContents
 from vertebra._presets.finding import is_plain_path, source_of, target
-from vertebra._presets.folder import PresetFolder, open_folder
+from vertebra._presets.folder import PresetFolder
 from vertebra._presets.formats import read_contents
 from vertebra._presets.inspecting import describe
 from vertebra._presets.names import impossible_on_some
+from vertebra._presets.opening import open_folder
 from vertebra._settings import settings
 from vertebra._weights.checkpoint import read_headers
 from vertebra._weights.matching import any_match
@@ -70,6 +71,7 @@ def upload(
         raise PresetAccessError(handle, "VERTEBRA_OFFLINE is set", "Unset it to publish, or push to a folder")
     plain = isinstance(preset, Path) or is_plain_path(preset)
     folder = open_folder(preset, locked=False if plain else None)
+    folder.require_all()
     names = [name for name in sorted(folder.names) if not _is_hidden(name)]
     _check_portable(folder, names)
     contents = read_contents(folder)

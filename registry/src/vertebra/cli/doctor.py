@@ -88,12 +88,12 @@ def _examine_storage() -> Iterator[Finding]:
     from vertebra._cache.places import store
 
     cache, chosen = store(), settings()
-    place = next(folder for folder in (cache.root, *cache.root.parents) if folder.exists())
-    writable = os.access(place, os.W_OK)
-    yield Finding("cache", writable, f"{cache.root}{'' if writable else ' cannot be written to; set VERTEBRA_CACHE'}")
+    place = next(folder for folder in (cache.root, *cache.root.parents) if os.access(folder, os.F_OK))
+    only_read = "" if os.access(place, os.W_OK) else " cannot be written to, so nothing is fetched"
+    yield Finding("cache", True, f"{cache.root}{only_read}")
     for tier in cache.tiers:
-        there = tier.is_dir()
-        missing = f" is no folder; correct {chosen.origin('cache_tiers')}"
+        there = os.access(tier, os.R_OK | os.X_OK)
+        missing = f" is no folder that can be read; correct {chosen.origin('cache_tiers')}"
         yield Finding("cache tier", there, f"{tier}{'' if there else missing}")
     if chosen.offline:
         yield Finding("offline", True, f"{chosen.origin('offline')} is set: nothing is fetched")

@@ -82,9 +82,11 @@ def pull_preset(
     Raises:
         PresetNotFoundError: there is no such preset, or no file that a glob matches.
     """
-    from vertebra._presets.folder import open_folder
+    from vertebra._presets.opening import open_folder
 
     folder = open_folder(preset, locked)
+    if not needed and not only:
+        folder.require_all()
     before = {file.name for file in folder.files if folder.is_here(file.name)}
     names = _needed(folder) if needed else _matching(folder, only)
     paths = dict(zip(names, folder.fetch_all(names), strict=True))

@@ -1,0 +1,81 @@
+"""Opening a preset: at the first of its places that has it."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from vertebra._lockfile import locked_preset
+from vertebra._presets import finding
+from vertebra._presets.folder import PERHAPS_ELSEWHERE, PresetFolder, go_on
+from vertebra._settings import settings
+from vertebra.errors import (
+    OfflineError,
+    PresetAccessError,
+    PresetNotFoundError,
+    PresetRefusedError,
+    SourceUnavailableError,
+    VertebraError,
+)
+from vertebra.handles import PresetHandle
+
+_TELLING = (PresetRefusedError, OfflineError, PresetAccessError, SourceUnavailableError)
+"""Of the errors of several places, the later one here is raised: it may pass, or the user can do something about it."""
+
+
+def open_folder(preset: str | Path, locked: bool | None = None) -> PresetFolder:
+    """Finds the preset that an id, a handle or a path means, as the policy plugins allow.
+
+    Where it has several places, such as a mirror and what it mirrors, the first that has it is taken.
+
+    Args:
+        preset: What the user wrote.
+        locked: Whether it must be what the lockfile says; None means as the user's settings say.
+
+    Raises:
+        LockError: the lockfile does not have it.
+        HandleError: the text cannot be a preset.
+        UnknownNameError: no source reads the handle's scheme.
+        PresetNotFoundError: nothing is there.
+        PresetRefusedError: a policy plugin refused it.
+    """
+    requested = str(preset)
+    entry = locked_preset(requested) if (settings().locked if locked is None else locked) else None
+    places = finding.places(preset, entry.handle if entry else None)
+    failures: list[VertebraError] = []
+    for number, place in enumerate(places, 1):
+        try:
+            finding.ask_policies(place)
+            return PresetFolder(requested, place, finding.source_of(place, requested), entry, places[number:])
+        except PERHAPS_ELSEWHERE as error:
+            failures.append(error)
+            if number < len(places):
+                go_on(error)
+    raise _none_of(requested, failures)
+
+
+def _none_of(requested: str, failures: list[VertebraError]) -> VertebraError:
+    """Returns the error for a preset that was had at none of its places: the most telling one, with the others."""
+    last = max(reversed(failures), key=_telling)
+    others = list(failures)
+    others.remove(last)
+    if isinstance(last, PresetNotFoundError) and not last.suggestions and "://" not in requested:
+        last = PresetNotFoundError(last.handle, last.problem, finding.suggestions(requested))
+    handle = getattr(last, "handle", None)
+    plain = finding.is_plain_path(requested)
+    if isinstance(handle, PresetHandle) and not plain and not _is_written(handle, requested):
+        last.add_note(f"{handle} is where {requested!r} leads to here, by a built-in id or a policy")
+    for other in others:
+        last.add_note(f"At another of its places: {other}")
+    return last
+
+
+def _telling(failure: VertebraError) -> int:
+    return max((rank for rank, kind in enumerate(_TELLING, 1) if isinstance(failure, kind)), default=0)
+
+
+def _is_written(handle: PresetHandle, requested: str) -> bool:
+    """Says whether a handle is what the user has written, at whichever revision."""
+    with contextlib.suppress(VertebraError):
+        return finding.unpinned(handle) == finding.unpinned(PresetHandle.parse(requested))
+    return False
