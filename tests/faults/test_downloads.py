@@ -224,7 +224,7 @@ def test_a_process_killed_at_any_moment_leaves_nothing_wrong(place, start, cache
 
 def test_what_arrived_is_not_transferred_again(place, start, cache):
     large = "model.safetensors"
-    place.server.faults = [faults.slow(1_500_000, files=large)]
+    place.server.faults = [faults.slow(1_500_000, files=f"*{large}")]
     child = start(place.handle, modules=place.modules, **place.environment)
     child.stdin.write("\n")
     child.stdin.flush()
