@@ -89,7 +89,7 @@ def configure(anew, tmp_path, monkeypatch):
         _settings.settings.cache_clear()
 
     monkeypatch.setattr("vertebra._cache.presets._listed", {})
-    monkeypatch.setattr("vertebra._cache.transfer.FIRST_WAIT", 0)
+    monkeypatch.setattr("vertebra._cache.retrying.FIRST_WAIT", 0)
     set_variables(VERTEBRA_CACHE=str(tmp_path / "cache"), VERTEBRA_LOCKFILE=str(tmp_path / "vertebra.lock"))
     return set_variables
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from vertebra import Content, PresetHandle
-from vertebra._cache import fetching, locks, pace, transfer
+from vertebra._cache import arriving, fetching, locks, pace, retrying, transfer
 from vertebra._cache.store import LEFT, Store, blob_path, key_of
 from vertebra._presets.opening import open_folder
 from vertebra.errors import (
@@ -130,7 +130,7 @@ def test_an_empty_file_is_one(toy, fetch):
 
 @pytest.mark.parametrize("error", [unavailable(), unavailable(retry_after=0.0), ConnectionResetError("reset")])
 def test_what_may_pass_is_tried_again(toy, fetch, error):
-    toy.faults = [error] * (transfer.MOST_FAILURES - 1)
+    toy.faults = [error] * (retrying.MOST_FAILURES - 1)
     assert fetch("model.bin")[0].read_bytes() == LARGE
 
 
@@ -138,7 +138,7 @@ def test_it_is_given_up_after_some_attempts_without_a_byte(toy, fetch):
     toy.faults = [unavailable()] * 100
     with pytest.raises(SourceUnavailableError):
         fetch("model.bin")
-    assert len(toy.reads()) == transfer.MOST_FAILURES
+    assert len(toy.reads()) == retrying.MOST_FAILURES
 
 
 def test_a_service_that_asks_for_a_long_break_is_not_waited_for(toy, fetch):
@@ -166,7 +166,7 @@ def test_what_breaks_off_is_continued_where_it_broke(toy, toys, fetch, error):
 
 
 def test_bytes_that_arrive_count_as_progress(toy, toys, fetch, monkeypatch):
-    monkeypatch.setattr(transfer, "PROGRESS", 500)
+    monkeypatch.setattr(arriving, "PROGRESS", 500)
     cuts = range(500, 5000, 500)  # more than would be tried without progress
     toy.faults = [lambda data, start, cut=cut: toys.answer(data[:cut], start) for cut in cuts]
     assert fetch("model.bin")[0].read_bytes() == LARGE
@@ -176,7 +176,7 @@ def test_a_few_bytes_at_a_time_are_no_progress(toy, toys, fetch):
     toy.faults = [lambda data, start, cut=cut: toys.answer(data[:cut], start) for cut in range(500, 5000, 500)]
     with pytest.raises(SourceUnavailableError, match="cut short"):
         fetch("model.bin")
-    assert len(toy.reads()) == transfer.MOST_FAILURES
+    assert len(toy.reads()) == retrying.MOST_FAILURES
 
 
 @pytest.mark.parametrize("size", [transfer.PIECE, 2_000])
@@ -545,7 +545,7 @@ def test_a_disk_that_fails_beside_a_transfer_is_told(toy, fetch, cache, monkeypa
         if next(times) == 2:
             raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(transfer, "_sync", sync)
+    monkeypatch.setattr(arriving, "_sync", sync)
     with pytest.raises(CacheError):
         fetch("model.bin")
     assert blobs(cache) == cache.partials() == []

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vertebra._cache.arriving import Arriving, Job
 from vertebra._cache.digests import Digest
 from vertebra._cache.locks import at_work
 from vertebra._cache.progress import Progress, showing
+from vertebra._cache.retrying import Cancelled
 from vertebra._cache.store import LEFT, Record, Store, is_abandoned, key_of, sha256_of
-from vertebra._cache.transfer import Arriving, Cancelled, Job, transfer
+from vertebra._cache.transfer import transfer
 from vertebra.errors import CacheError, ClientMissingError, OfflineError, SourceUnavailableError
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile

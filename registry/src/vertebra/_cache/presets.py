@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from vertebra._cache.fetching import fetch_files
 from vertebra._cache.pace import Pace
 from vertebra._cache.places import store
+from vertebra._cache.retrying import retrying
 from vertebra._cache.store import Store
-from vertebra._cache.transfer import retrying
 from vertebra._settings import settings
 from vertebra.errors import CacheError, ClientMissingError, OfflineError, SourceUnavailableError
 from vertebra.handles import PresetHandle

@@ -32,6 +32,7 @@ from vertebra.errors import (
     WeightsMismatchError,
 )
 from vertebra.handles import PresetHandle
+from vertebra.interfaces import PresetSource
 
 _CERTIFICATE = "certificate.safetensors"
 
@@ -82,13 +83,8 @@ def upload(
     files = dict(zip(names, folder.fetch_all(names), strict=True))
     with tempfile.TemporaryDirectory(prefix="vertebra-card-") as place:
         if CARD not in files or is_generated(files[CARD]):
-            sizes = {file.name: file.size for file in folder.files if file.name in files}
-            name = handle.path.rstrip("/").rpartition("/")[2]
-            # Paths are of this machine alone.
-            where = str(PresetHandle(handle.scheme, handle.path)) if source.reads_parts else f"./{name}"
-            card = Path(place, CARD)
-            card.write_text(model_card(name, where, describe(contents, headers), sizes), encoding="utf-8")
-            files[CARD] = card
+            files[CARD] = Path(place, CARD)
+            files[CARD].write_text(_card(handle, source, contents, headers), encoding="utf-8")
             made = "one was made of what the files tell; add licence, data and intended use"
             notes.append(f"it had no {CARD} of its own: {made}")
         message = message or f"Upload a {contents.backbone} with vertebra {metadata.version('vertebra')}"
@@ -98,6 +94,14 @@ def upload(
         except SourceUnavailableError as error:  # it speaks of fetching
             raise PresetUploadError(handle, error.problem) from error
     return Uploaded(pinned, tuple(sorted(files)), size, tuple(notes))
+
+
+def _card(handle: PresetHandle, source: PresetSource, contents: PresetContents, headers: dict[str, Header]) -> str:
+    sizes = {file.name: file.size for file in contents.folder.files if not _is_hidden(file.name) and file.name != CARD}
+    name = handle.path.rstrip("/").rpartition("/")[2]
+    # Paths are of this machine alone.
+    where = str(PresetHandle(handle.scheme, handle.path)) if source.reads_parts else f"./{name}"
+    return model_card(name, where, describe(contents, headers), sizes)
 
 
 def _check_portable(folder: PresetFolder, names: Iterable[str]) -> None:

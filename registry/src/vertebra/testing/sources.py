@@ -35,7 +35,7 @@ from typing import ClassVar, Protocol
 
 import pytest
 
-from vertebra._cache import presets, transfer
+from vertebra._cache import presets, retrying, transfer
 from vertebra._presets.folder import PresetFolder
 from vertebra._settings import settings
 from vertebra.errors import (
@@ -106,7 +106,7 @@ class SourceSuite:
     def cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         """A cache of the test's own, which is given; small pieces, and no breaks between attempts."""
         monkeypatch.setattr(transfer, "PIECE", PIECE)
-        monkeypatch.setattr(transfer, "FIRST_WAIT", 0.0)
+        monkeypatch.setattr(retrying, "FIRST_WAIT", 0.0)
         monkeypatch.setattr(presets, "_listed", {})
         _set(monkeypatch, CACHE=str(tmp_path / "cache"))
         yield tmp_path / "cache"

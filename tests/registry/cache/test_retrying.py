@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from vertebra import PresetHandle
-from vertebra._cache import transfer
+from vertebra._cache import retrying
 from vertebra.errors import SourceUnavailableError
 
 HANDLE = PresetHandle("team", "bert", "1")
@@ -21,8 +21,8 @@ def waits(monkeypatch):
         slept.append(seconds)
         now[0] += seconds
 
-    monkeypatch.setattr(transfer, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
-    monkeypatch.setattr(transfer, "_POLL", 10_000.0)
+    monkeypatch.setattr(retrying, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    monkeypatch.setattr(retrying, "_POLL", 10_000.0)
 
     def of_attempts(*asked):
         breaks, failures = iter(asked), itertools.count(1)
@@ -31,7 +31,7 @@ def waits(monkeypatch):
             raise SourceUnavailableError(HANDLE, "HTTP 503", next(breaks))
 
         with pytest.raises(SourceUnavailableError):
-            transfer.retrying(attempt, lambda: next(failures), most=len(asked))
+            retrying.retrying(attempt, lambda: next(failures), most=len(asked))
         return slept
 
     return of_attempts
@@ -39,12 +39,12 @@ def waits(monkeypatch):
 
 def test_waits_double_up_to_a_limit(waits):
     found = waits(*[None] * 12)
-    usual = [min(transfer.FIRST_WAIT * 2**number, transfer.LONGEST_WAIT) for number in range(11)]
-    assert all(low <= wait <= low + transfer.FIRST_WAIT for low, wait in zip(usual, found, strict=True))
+    usual = [min(retrying.FIRST_WAIT * 2**number, retrying.LONGEST_WAIT) for number in range(11)]
+    assert all(low <= wait <= low + retrying.FIRST_WAIT for low, wait in zip(usual, found, strict=True))
 
 
 def test_there_is_no_wait_where_none_is_wanted(waits, monkeypatch):
-    monkeypatch.setattr(transfer, "FIRST_WAIT", 0.0)
+    monkeypatch.setattr(retrying, "FIRST_WAIT", 0.0)
     assert waits(None, None, None) == []
 
 
@@ -53,13 +53,13 @@ def test_a_service_that_asks_for_a_break_gets_it(waits):
 
 
 def test_a_service_that_asks_for_too_long_a_break_is_given_up(waits):
-    assert waits(7.0, transfer.LONGEST_WAIT + 1, None) == [7.0]
+    assert waits(7.0, retrying.LONGEST_WAIT + 1, None) == [7.0]
 
 
 def test_a_wait_ends_when_it_is_of_no_more_use(monkeypatch):
     asked = itertools.count()
-    with pytest.raises(transfer.Cancelled):
-        transfer.retrying(fail_with_a_long_break, lambda: 1, lambda: next(asked) > 1)
+    with pytest.raises(retrying.Cancelled):
+        retrying.retrying(fail_with_a_long_break, lambda: 1, lambda: next(asked) > 1)
 
 
 def fail_with_a_long_break():
