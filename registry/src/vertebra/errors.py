@@ -309,13 +309,13 @@ class IntegrityError(PresetError, ValueError):
 
 
 class OfflineError(PresetError, FileNotFoundError):
-    """Something is not on this machine, and VERTEBRA_OFFLINE forbids to fetch it."""
+    """Something is not on this machine, and cannot be fetched: VERTEBRA_OFFLINE forbids it, as a rule."""
 
-    def __init__(self, handle: object, missing: Sequence[str]) -> None:
+    def __init__(self, handle: object, missing: Sequence[str], reason: str = "VERTEBRA_OFFLINE is set") -> None:
         self.handle, self.missing = handle, list(missing)
         what = f"missing is {_shorten(self.missing)}" if missing else "nobody has looked up which files it has"
         super().__init__(
-            f"Preset {str(handle)!r} is not complete on this machine, and VERTEBRA_OFFLINE is set: {what}. "
+            f"Preset {str(handle)!r} is not complete on this machine, and {reason}: {what}. "
             f"Fetch it where there is a network: vertebra pull {handle}. Or carry it here: vertebra bundle {handle} "
             "-o DIR there, and VERTEBRA_CACHE_TIERS=DIR here."
         )

@@ -68,6 +68,7 @@ def files(source: RemoteSource, handle: PresetHandle) -> list[PresetFile]:
     if known is None and handle in _listed:
         known = [replace(file, path=cache.find(handle, file)) for file in _listed[handle]]
     if known is not None:
+        _partly.discard(handle)
         return known
     try:
         if settings().offline:

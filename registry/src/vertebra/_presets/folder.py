@@ -17,6 +17,7 @@ from vertebra._lockfile import LockedPreset, fetch_locked
 from vertebra._presets import finding
 from vertebra._presets.beginnings import LengthOf, stand_in
 from vertebra._presets.names import problem_with
+from vertebra._settings import settings
 from vertebra.errors import (
     ClientMissingError,
     HandleError,
@@ -107,7 +108,7 @@ class PresetFolder:
         """
         missing = [name for name in names if name not in self._by_name]
         if missing and not self.is_complete:
-            raise OfflineError(self.handle, missing)
+            raise self._not_here(*missing)
         if missing:
             raise PresetNotFoundError(self.handle, f"there is no file {missing[0]!r} in it")
         files = [self._by_name[name] for name in names]
@@ -137,7 +138,7 @@ class PresetFolder:
     def require_all(self) -> None:
         """Raises OfflineError if it is not known which files the preset has."""
         if not self.is_complete:
-            raise OfflineError(self.handle, [])
+            raise self._not_here()
 
     @contextlib.contextmanager
     def lacking(self, what: str) -> Iterator[None]:
@@ -147,7 +148,11 @@ class PresetFolder:
         except PresetError as error:
             if self.is_complete or isinstance(error, OfflineError):
                 raise
-            raise OfflineError(self.handle, [what]) from error
+            raise self._not_here(what) from error
+
+    def _not_here(self, *missing: str) -> OfflineError:
+        offline = OfflineError(self.handle, missing)
+        return offline if settings().offline else OfflineError(self.handle, missing, "its source does not answer")
 
     @contextlib.contextmanager
     def _blaming(self) -> Iterator[None]:
