@@ -151,8 +151,8 @@ class PresetFolder:
             raise self._not_here(what) from error
 
     def _not_here(self, *missing: str) -> OfflineError:
-        offline = OfflineError(self.handle, missing)
-        return offline if settings().offline else OfflineError(self.handle, missing, "its source does not answer")
+        reason = () if settings().offline else ("its source does not answer",)
+        return OfflineError(self.handle, missing, *reason)
 
     @contextlib.contextmanager
     def _blaming(self) -> Iterator[None]:
