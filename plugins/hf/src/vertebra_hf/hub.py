@@ -156,7 +156,8 @@ def importing() -> contextlib.AbstractContextManager[None]:
 
 
 def _agent() -> str:
-    return f"vertebra/{metadata.version('vertebra')}; huggingface_hub/{metadata.version('huggingface_hub')}"
+    with importing():
+        return f"vertebra/{metadata.version('vertebra')}; huggingface_hub/{metadata.version('huggingface_hub')}"
 
 
 def _saved_token() -> str | None:
