@@ -31,7 +31,7 @@ class PresetSpec:
     """How many parameters it has."""
     description: str = ""
     copies: tuple[str, ...] = ()
-    """Where else it is, the preferred one first; used where no source for `handle` is installed."""
+    """Where else it is, the preferred one first; each is tried where it cannot be had from the place before."""
 
     def __post_init__(self) -> None:
         _check_kinds("PresetSpec", tuple, (self.copies,))
