@@ -12,6 +12,7 @@ import pytest
 from servers import faults
 from servers.hub import HubServer
 from vertebra import PresetHandle
+from vertebra._presets.contents import PresetContents
 from vertebra._presets.opening import open_folder
 from vertebra._settings import settings
 from vertebra.errors import (
@@ -253,6 +254,9 @@ def test_what_the_client_has_in_part_is_not_taken_for_all(in_part, hub, cache, m
     from vertebra._presets.locking import lock_presets
     from vertebra.cli.pull import pull_preset
 
+    def read_headers(folder):
+        PresetContents("native", folder, "BertBackbone", {}).headers()
+
     if state == "offline":
         monkeypatch.setenv("VERTEBRA_OFFLINE", "1")
         settings.cache_clear()
@@ -264,6 +268,7 @@ def test_what_the_client_has_in_part_is_not_taken_for_all(in_part, hub, cache, m
     for act in (
         lambda: folder.fetch("model.safetensors"),
         lambda: pull_preset(f"hf://{REPO}"),
+        lambda: read_headers(folder),
         lambda: lock_presets([f"hf://{REPO}"], tmp_path / "vertebra.lock", update=False),
         lambda: write_bundle([f"hf://{REPO}"], tmp_path / "bundle"),
     ):

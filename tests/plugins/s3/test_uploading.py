@@ -114,11 +114,22 @@ def test_revisions_have_names_if_one_likes(push, read, place):
     assert "v1" in raised.value.suggestions
 
 
-@pytest.mark.parametrize("revision", ["0" * 32, "list-" + "0" * 32, "a/b", "ä", ".x", "x" * 101])
+@pytest.mark.parametrize("revision", ["0" * 32, "list-" + "0" * 32, "x" * 201, "ä" * 40])
 def test_some_revisions_nobody_can_name(push, place, proxy, revision):
     with pytest.raises(HandleError):
         push(OLD, handle=replace(place, revision=revision))
     assert {request.method for request in proxy.requests} <= {"GET"}
+
+
+@pytest.mark.parametrize("revision", ["feature/x", "refs/pr/1", "v1+cpu", "ä", ".x", "a=2Fb", "50%"])
+def test_names_of_branches_elsewhere_are_names_here(push, read, source, place, revision):
+    named = replace(place, revision=revision)
+    pinned = push(OLD, handle=named)
+    assert source.resolve(named) == pinned
+    assert {name: content for name, content in read(named).items() if name in OLD} == OLD
+    with pytest.raises(PresetNotFoundError) as raised:
+        source.look_up(replace(place, revision=f"{revision}y"))
+    assert revision in raised.value.suggestions
 
 
 def test_large_files_are_sent_in_parts_and_read_back(push, read, place, proxy, monkeypatch):

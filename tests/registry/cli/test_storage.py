@@ -191,6 +191,21 @@ def test_what_a_policy_refuses_can_be_removed(run, full, monkeypatch):
     assert "removed: toy://bert@r1" in run("cache", "prune", "toy://bert")[1]
 
 
+def test_what_is_pulled_as_locked_loads_without_the_lockfile(run, data, toy, configure):
+    run("lock", "toy://bert")
+    toy.add("bert", {"config.json": b"{}"}, "r2")
+    data("pull", "--locked")
+    configure(VERTEBRA_OFFLINE="1")
+    assert data("pull", "toy://bert")[0]["handle"] == "toy://bert@r1"
+
+
+@pytest.mark.parametrize("days", ["-1", "nan", "abc"])
+def test_days_are_a_number(toy, days, capsys):
+    with pytest.raises(SystemExit):
+        main(["cache", "prune", "--older-than", days])
+    assert "is no number of days, which is 0 or more" in capsys.readouterr().err
+
+
 # === lock and verify ===
 
 

@@ -7,6 +7,7 @@ import pytest
 from vertebra import _atomic
 from vertebra._presets import bundling
 from vertebra._presets.bundling import read_bundle, write_bundle
+from vertebra._presets.locking import lock_presets
 from vertebra._presets.opening import open_folder
 from vertebra.errors import IntegrityError, OfflineError, PresetNotFoundError, PresetSaveError, SourceUnavailableError
 
@@ -79,6 +80,22 @@ def test_no_preset_of_a_bundle_is_lost_unasked(toy, bundle, digest):
     assert digest(bundle) == before
     assert len(write_bundle(["toy://other", "toy://bert"], bundle)) == 2
     assert len(write_bundle(["toy://other", "toy://bert"], bundle)) == 2
+
+
+def test_what_a_user_has_put_into_a_bundle_stays(toy, bundle, digest):
+    (bundle / "mine.txt").write_text("precious")
+    before = digest(bundle)
+    with pytest.raises(PresetSaveError, match=r"mine\.txt"):
+        write_bundle(["toy://bert"], bundle, replace=True)
+    assert digest(bundle) == before
+
+
+def test_what_is_bundled_as_locked_is_what_its_text_means(toy, tmp_path, configure):
+    lock_presets(["toy://bert"], tmp_path / "vertebra.lock", update=False)
+    toy.add("bert", {"config.json": b"{}"}, "r2")
+    write_bundle(["toy://bert"], tmp_path / "locked", locked=True)
+    configure(VERTEBRA_CACHE=str(tmp_path / "new"), VERTEBRA_CACHE_TIERS=str(tmp_path / "locked"), VERTEBRA_OFFLINE="1")
+    assert open_folder("toy://bert").fetch("model.bin").read_bytes() == LARGE
 
 
 def test_a_damaged_content_of_the_cache_is_not_bundled(toy, tmp_path, cache):

@@ -202,3 +202,45 @@ def test_what_a_policy_refuses_to_load_can_be_verified(toy, lock, path, monkeypa
     lock("toy://bert")
     monkeypatch.setattr("vertebra._presets.finding.ask_policies", None)
     assert sorted(verdict(path).missing) == ["config.json", "model.bin"]
+
+
+def test_what_is_gone_does_not_keep_from_the_others(toy, lock, path):
+    toy.add("other", {"config.json": b"{}"})
+    lock("toy://bert", "toy://other")
+    del toy.presets["bert"]
+    toy.add("other", {"config.json": b"{}", "more": b""}, "r2")
+    assert states(path) == {"toy://bert": "gone", "toy://other": "moved"}
+    assert lock(update=True) == {"toy://bert": "gone", "toy://other": "updated"}
+    assert read_lockfile(path).presets["toy://bert"].handle.revision == "r1"
+
+
+@pytest.mark.parametrize("why", ["down", "offline"])
+def test_without_an_answer_nothing_is_said_to_be_unchanged(toy, lock, path, configure, why):
+    lock("toy://bert")
+    before = path.read_bytes()
+    if why == "down":
+        toy.unreachable = SourceUnavailableError("toy://bert", "HTTP 503", 1e9)
+    else:
+        configure(VERTEBRA_OFFLINE="1")
+    assert states(path) == {"toy://bert": "unknown"}
+    assert lock(update=True) == {"toy://bert": "unknown"}
+    assert path.read_bytes() == before
+    toy.unreachable = None
+    configure(VERTEBRA_OFFLINE="0")
+    assert states(path) == {"toy://bert": "unchanged"}
+
+
+def test_another_place_is_no_answer_while_the_first_is_down(toy, lock, path, monkeypatch):
+    lock("toy://bert")
+    toy.add("hub", {"config.json": b"{}", "more": b""})
+    look_up = toy.look_up
+
+    def down(handle):
+        if handle.path == "bert":
+            raise SourceUnavailableError(handle, "HTTP 503", 1e9)
+        return look_up(handle)
+
+    monkeypatch.setattr(toy, "look_up", down)
+    monkeypatch.setattr("vertebra._cache.presets._last", lambda *_: None)
+    monkeypatch.setattr("vertebra._presets.finding._rewrite", lambda handle: [handle, PresetHandle("toy", "hub")])
+    assert states(path) == {"toy://bert": "unknown"}

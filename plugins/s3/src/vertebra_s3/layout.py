@@ -3,7 +3,8 @@
     PREFIX/REVISION/NAME          its files
     PREFIX/REVISION/vertebra.json the manifest: names, sizes and SHA-256 of the files; the last that is written there
     PREFIX/vertebra.json          the pointer: which revision stands at the prefix now, with its manifest
-    PREFIX/vertebra.NAME.json     the same for a revision that a person has named
+    PREFIX/vertebra.NAME.json     the same for a revision that a person has named; `=2F` and so on stand for what no key
+                                  should have
 
 A REVISION is what the manifest hashes to, so an object never changes and never belongs to two presets. Writing the
 pointer, one object and the last of all, is what publishes a preset.
@@ -17,6 +18,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from vertebra import PresetFile, PresetHandle
 from vertebra.errors import HandleError, IntegrityError, PresetConfigError, SourceUnavailableError
@@ -26,7 +28,8 @@ FORMAT = 1
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 _CONTENT = re.compile(r"[0-9a-f]{32}")
 _LISTING = re.compile(r"list-[0-9a-f]{32}")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_LONGEST_NAME = 200
+_ESCAPED = re.compile(rb"[^A-Za-z0-9._-]")
 _POINTER = re.compile(r"vertebra(?:\.([^/]+))?\.json")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -82,9 +85,10 @@ def pointer_name(handle: PresetHandle) -> str:
     """
     if handle.revision is None:
         return MANIFEST
-    if not _NAME.fullmatch(handle.revision):
-        raise HandleError(str(handle), "a revision here is of letters, digits, '.', '_' and '-'")
-    return f"vertebra.{handle.revision}.json"
+    name = _ESCAPED.sub(lambda match: b"=%02X" % match[0][0], handle.revision.encode()).decode()
+    if len(name) > _LONGEST_NAME:
+        raise HandleError(str(handle), "its revision is too long for the name of an object", "Write a shorter one")
+    return f"vertebra.{name}.json"
 
 
 def is_of_pushed(name: str) -> bool:
@@ -95,7 +99,8 @@ def is_of_pushed(name: str) -> bool:
 
 def revisions(names: Iterable[str]) -> list[str]:
     """Returns the revisions that persons have named, of which there are pointers among the objects below a prefix."""
-    return [match[1] for name in names if (match := _POINTER.fullmatch(name)) and match[1]]
+    found = [match[1] for name in names if (match := _POINTER.fullmatch(name)) and match[1]]
+    return [unquote(name.replace("%", "%25").replace("=", "%")) for name in found]
 
 
 # === Documents ===

@@ -61,7 +61,7 @@ def _copy(
         elif sha256 not in (None, digest.sha256()):
             problem = f"the sha256 of {path} is {digest.sha256()}, expected {sha256}"
         if problem:
-            raise IntegrityError(handle, file.name, problem, "Find what is damaged with: vertebra cache verify")
+            raise IntegrityError(handle, file.name, problem, "Fetch the preset again, or have the bundle made anew")
         store.put_blob(stage, digest.sha256())
     finally:
         with contextlib.suppress(OSError):  # what is left is removed by whoever is next

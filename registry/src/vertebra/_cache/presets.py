@@ -28,6 +28,8 @@ _MOST_LOOK_UPS = 3
 
 _partly: set[PresetHandle] = set()
 """Presets of which this process knows what another program has, and no more."""
+_unanswered: set[PresetHandle] = set()
+"""Handles that were last resolved without asking anybody."""
 _listed: dict[PresetHandle, list[PresetFile]] = {}
 """What this process has looked up, also where the cache cannot be written to."""
 
@@ -46,6 +48,7 @@ def resolve(source: RemoteSource, handle: PresetHandle) -> PresetHandle:
         last = _last(cache, source, handle)
         if last is None:
             raise OfflineError(handle, [])
+        _unanswered.add(handle)
         return last
     try:
         return _look_up(cache, source, handle).handle
@@ -53,8 +56,14 @@ def resolve(source: RemoteSource, handle: PresetHandle) -> PresetHandle:
         last = _last(cache, source, handle)
         if last is None:
             raise
+        _unanswered.add(handle)
         logging.getLogger("vertebra").warning("%s Using %s, which is what it meant before.", error, last)
         return last
+
+
+def is_current(handle: PresetHandle) -> bool:
+    """Says whether what `resolve` has returned last is what the handle means now, and not what it meant before."""
+    return handle not in _unanswered
 
 
 def files(source: RemoteSource, handle: PresetHandle) -> list[PresetFile]:
@@ -138,6 +147,7 @@ def _look_up(cache: Store, source: RemoteSource, handle: PresetHandle) -> Snapsh
     attempts = count(1)
     found = retrying(lambda: source.look_up(handle), lambda: next(attempts), most=_MOST_LOOK_UPS)
     _listed[found.handle] = list(found.files)
+    _unanswered.discard(handle)
     _partly.discard(found.handle)
     with contextlib.suppress(CacheError):  # a cache that is only read serves what it has
         cache.put_listing(found.handle, found.files)

@@ -22,6 +22,7 @@ from vertebra.remote import RemoteSource
 from vertebra.specs import PresetFile
 
 MARKER = "bundle.json"
+_PARTS = {MARKER, "blobs", "presets", "refs", "locks", "partial"}
 _VERSION = 1
 Advance = Callable[[int, int], None]
 """Is told the bytes that were copied, and all that there are."""
@@ -122,8 +123,10 @@ def _check_target(target: Path, kept: set[str] | None) -> None:
     if target.exists() and not target.is_dir():
         raise PresetSaveError(target, "a file stands there, and a bundle is a folder", "Choose another path")
     note = read_note(target / MARKER) or {}
-    if target.is_dir() and any(target.iterdir()) and "version" not in note:
-        raise PresetSaveError(target, "the folder holds other things and no bundle", "Choose a new or empty folder")
+    there = {path.name for path in target.iterdir()} if target.is_dir() else set()
+    if there and ("version" not in note or there - _PARTS):
+        problem = f"the folder holds other things than a bundle, such as {min(there - _PARTS or there)!r}"
+        raise PresetSaveError(target, problem, "Choose a new or empty folder")
     others = [] if kept is None else sorted(set(note.get("presets") or ()) - kept)
     if others:
         problem = f"a bundle stands there that holds other presets, too: {', '.join(others[:5])}"
@@ -144,8 +147,8 @@ def _put(bundle: Store, folder: PresetFolder, paths: Sequence[Path], count: Call
         known = cache.record(folder.handle, file.name)
         take_in(bundle, folder.handle, file, path, known.sha256 if known else None, count)
     bundle.put_listing(folder.handle, folder.files)
-    if folder.located != folder.handle:
-        bundle.put_pinned(folder.located, folder.handle)
+    for handle in folder.unpinned():
+        bundle.put_pinned(handle, folder.handle)
 
 
 # === Reading ===

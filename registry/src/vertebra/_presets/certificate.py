@@ -5,7 +5,6 @@ Replaying it shows that weights, code and runtime together still compute what th
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 from collections.abc import Mapping
@@ -18,12 +17,12 @@ import keras
 import numpy as np
 
 from vertebra import _runtimes
+from vertebra._presets.certified import CERTIFICATE, digest_of_config, is_certified
 from vertebra._presets.folder import CONFIG, PresetFolder
 from vertebra._weights.quantized import quantization_plan
-from vertebra._weights.safetensors import MappedTensors, layout_of, open_header, write_tensors
+from vertebra._weights.safetensors import MappedTensors, layout_of, write_tensors
 from vertebra.errors import CertificateError
 
-CERTIFICATE = "certificate.safetensors"
 _LIMITS = {"float64": 5e-6, "float32": 5e-6, "float16": 4e-3, "bfloat16": 3e-2}
 """Largest relative difference of an output, by the dtype that was computed in.
 
@@ -75,7 +74,8 @@ def write_certificate(backbone: Any, stage: Path) -> None:
         return
     layouts = {name: layout_of(name, array.dtype.name, array.shape) for name, array in tensors.items()}
     arrays = {name: partial(np.asarray, array) for name, array in tensors.items()}
-    facts = {"runtime": keras.config.backend(), "dtype": str(backbone.compute_dtype), "config": _digest(stage / CONFIG)}
+    digest = digest_of_config(stage / CONFIG)
+    facts = {"runtime": keras.config.backend(), "dtype": str(backbone.compute_dtype), "config": digest}
     write_tensors(stage / CERTIFICATE, arrays, layouts, facts)
 
 
@@ -142,24 +142,12 @@ def check(backbone: Any, folder: PresetFolder) -> None:
         raise CertificateError(folder.handle, f"outputs are not those of its certificate: {worst}", remedy)
 
 
-def is_certified(folder: PresetFolder) -> bool:
-    """Says whether a preset has a certificate, and that was made with its config."""
-    if CERTIFICATE not in folder.names:
-        return False
-    metadata = open_header(folder.fetch(CERTIFICATE)).metadata
-    return metadata.get("config") == _digest(folder.fetch(CONFIG))
-
-
 def carry_certificate(folder: PresetFolder, stage: Path) -> None:
     """Writes a preset's certificate beside the same weights under another config."""
     file = MappedTensors(folder.fetch(CERTIFICATE))
     arrays = {name: partial(file.view, name) for name in file.header.entries}
-    facts = file.header.metadata | {"config": _digest(stage / CONFIG)}
+    facts = file.header.metadata | {"config": digest_of_config(stage / CONFIG)}
     write_tensors(stage / CERTIFICATE, arrays, file.header.entries, facts)
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _difference(found: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> float:

@@ -13,7 +13,8 @@ import numpy as np
 from vertebra import _runtimes
 from vertebra._presets import notices
 from vertebra._presets.card import CARD, is_generated
-from vertebra._presets.certificate import carry_certificate, is_certified
+from vertebra._presets.certificate import carry_certificate
+from vertebra._presets.certified import is_certified
 from vertebra._presets.contents import PresetContents
 from vertebra._presets.draft import PresetDraft, plain_config
 from vertebra._presets.formats import FORMATS, read_contents

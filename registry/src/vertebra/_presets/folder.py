@@ -19,6 +19,7 @@ from vertebra._presets.beginnings import LengthOf, stand_in
 from vertebra._presets.names import problem_with
 from vertebra._settings import settings
 from vertebra.errors import (
+    CacheError,
     ClientMissingError,
     HandleError,
     OfflineError,
@@ -80,6 +81,8 @@ class PresetFolder:
         self._by_name = {file.name: file for file in self.files}
         self.names = set(self._by_name)
         self._room: Path | None = None
+        self.passed_over: list[VertebraError] = []
+        """Why the preset was not taken from places before this one."""
 
     def _settle(self, handle: PresetHandle, source: PresetSource) -> None:
         self.located, self.source = handle, source
@@ -134,6 +137,24 @@ class PresetFolder:
             except PERHAPS_ELSEWHERE as error:
                 reason = error
         raise reason
+
+    def note_locked(self) -> None:
+        """Notes in the cache what is locked, as if it had been looked up: so it loads offline without a lockfile."""
+        if self._locked is not None and self.source.reads_parts:
+            from vertebra._cache.places import store
+
+            with contextlib.suppress(CacheError):  # a cache that is only read
+                store().put_listing(self.handle, self.files)
+                for handle in self.unpinned():
+                    store().put_pinned(handle, self.handle)
+
+    def unpinned(self) -> list[PresetHandle]:
+        """Returns the handles by which this revision was found, if its own source reads them."""
+        found = [self.located]
+        with contextlib.suppress(HandleError):
+            found.append(PresetHandle.parse(self.requested))
+        same = finding.unpinned(self.handle)
+        return [handle for handle in found if handle != self.handle and finding.unpinned(handle) == same]
 
     def require_all(self) -> None:
         """Raises OfflineError if it is not known which files the preset has."""

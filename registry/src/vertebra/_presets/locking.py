@@ -8,13 +8,14 @@ from pathlib import Path
 
 from vertebra._cache.checking import damage_of
 from vertebra._cache.places import store
+from vertebra._cache.presets import is_current
 from vertebra._cache.store import blob_path, sha256_of
 from vertebra._lockfile import LockedPreset, Lockfile, differs, locked_files, read_lockfile, write_lockfile
 from vertebra._plugins import registry
 from vertebra._presets.finding import is_plain_path, places, source_of
 from vertebra._presets.folder import PresetFolder
 from vertebra._presets.opening import open_folder
-from vertebra.errors import LockError, PresetNotFoundError, UnknownNameError
+from vertebra.errors import LockError, OfflineError, PresetNotFoundError, SourceUnavailableError, UnknownNameError
 from vertebra.remote import RemoteSource
 from vertebra.specs import PresetFile
 
@@ -25,7 +26,8 @@ class Locking:
 
     requested: str
     state: str
-    """`added`, `updated`, `unchanged`, `kept` (not looked at), `removed`; or, compared only, `moved`, `changed`."""
+    """`added`, `updated`, `unchanged`, `kept` (not looked at), `removed`; compared only, `moved`, `changed`; and where
+    it is no longer to be found, `gone`, or nobody has said what it is now, `unknown`."""
     preset: LockedPreset
     before: LockedPreset | None = None
     """What the lockfile had."""
@@ -72,10 +74,12 @@ def lock_presets(presets: Sequence[str], path: Path, update: bool, remove: bool 
             done.append(Locking(requested, "removed", known.pop(requested), before))
         elif before is not None and not update:
             done.append(Locking(requested, "kept", before, before))
+        elif before is None:
+            known[requested] = _as_it_is(open_folder(requested, locked=False))
+            done.append(Locking(requested, "added", known[requested]))
         else:
-            preset = known[requested] = _as_it_is(open_folder(requested, locked=False))
-            state = "added" if before is None else "unchanged" if before == preset else "updated"
-            done.append(Locking(requested, state, preset, before))
+            done.append(_updated(requested, before))
+            known[requested] = done[-1].preset
     plugins = _plugin_versions()
     if known != lockfile.presets or (update and plugins != lockfile.plugins):
         write_lockfile(path, Lockfile(known, plugins))
@@ -90,15 +94,37 @@ def compare_lock(path: Path) -> Iterator[Locking]:
         PresetError: a preset cannot be found.
     """
     for requested, before in read_lockfile(path).presets.items():
+        found = _found_now(requested, before)
+        yield found if isinstance(found, Locking) else _compared(found, before)
+
+
+def _found_now(requested: str, before: LockedPreset) -> PresetFolder | Locking:
+    """Finds what a text means now; if nobody says so, what is locked stays as it is."""
+    try:
         folder = open_folder(requested, locked=False)
-        if before.handle not in (None, folder.handle) and not _has_same_bytes(folder, before):
-            yield Locking(requested, "moved", replace(before, handle=folder.handle), before)
-        elif _is_pinned(folder):
-            preset = LockedPreset(before.handle, _as_promised(folder, before))
-            yield Locking(requested, "unchanged" if preset == before else "changed", preset, before)
-        else:
-            preset = _as_it_is(folder)
-            yield Locking(requested, "unchanged" if preset == before else "changed", preset, before)
+    except PresetNotFoundError:
+        return Locking(requested, "gone", before, before)
+    except (SourceUnavailableError, OfflineError):
+        return Locking(requested, "unknown", before, before)
+    unavailable = [error for error in folder.passed_over if isinstance(error, SourceUnavailableError)]
+    if unavailable or not is_current(folder.located):
+        return Locking(requested, "unknown", before, before)
+    return folder
+
+
+def _updated(requested: str, before: LockedPreset) -> Locking:
+    found = _found_now(requested, before)
+    if isinstance(found, Locking):
+        return found
+    preset = _as_it_is(found)
+    return Locking(requested, "unchanged" if before == preset else "updated", preset, before)
+
+
+def _compared(folder: PresetFolder, before: LockedPreset) -> Locking:
+    if before.handle not in (None, folder.handle) and not _has_same_bytes(folder, before):
+        return Locking(folder.requested, "moved", replace(before, handle=folder.handle), before)
+    preset = LockedPreset(before.handle, _as_promised(folder, before)) if _is_pinned(folder) else _as_it_is(folder)
+    return Locking(folder.requested, "unchanged" if preset == before else "changed", preset, before)
 
 
 def verify_lock(path: Path) -> tuple[list[Verdict], dict[str, tuple[str, str | None]]]:

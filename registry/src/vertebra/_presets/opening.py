@@ -46,7 +46,9 @@ def open_folder(preset: str | Path, locked: bool | None = None) -> PresetFolder:
     for number, place in enumerate(places, 1):
         try:
             finding.ask_policies(place)
-            return PresetFolder(requested, place, finding.source_of(place, requested), entry, places[number:])
+            folder = PresetFolder(requested, place, finding.source_of(place, requested), entry, places[number:])
+            folder.passed_over = failures
+            return folder
         except PERHAPS_ELSEWHERE as error:
             failures.append(error)
             if number < len(places):
@@ -56,7 +58,8 @@ def open_folder(preset: str | Path, locked: bool | None = None) -> PresetFolder:
 
 def _none_of(requested: str, failures: list[VertebraError]) -> VertebraError:
     """Returns the error for a preset that was had at none of its places: the most telling one, with the others."""
-    last = max(reversed(failures), key=_telling)
+    offline = all(isinstance(failure, OfflineError) for failure in failures)
+    last = failures[0] if offline else max(reversed(failures), key=_telling)
     others = list(failures)
     others.remove(last)
     if isinstance(last, PresetNotFoundError) and not last.suggestions and "://" not in requested:

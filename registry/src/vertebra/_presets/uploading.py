@@ -12,6 +12,7 @@ from typing import Any
 from vertebra import _runtimes
 from vertebra._catalog import BACKBONES, catalog
 from vertebra._presets.card import CARD, is_generated, model_card
+from vertebra._presets.certified import CERTIFICATE, is_certified
 from vertebra._presets.contents import PresetContents
 from vertebra._presets.finding import is_plain_path, source_of, target
 from vertebra._presets.folder import PresetFolder
@@ -33,8 +34,6 @@ from vertebra.errors import (
 )
 from vertebra.handles import PresetHandle
 from vertebra.interfaces import PresetSource
-
-_CERTIFICATE = "certificate.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +77,10 @@ def upload(
     contents = read_contents(folder)
     headers = read_headers(contents.files, folder.names, folder.fetch)
     notes = [*_left_out(folder), *_check_weights(contents, headers, any_runtime)]
-    if _CERTIFICATE not in names:
+    if CERTIFICATE not in names:
         notes.append("it has no parity certificate: save it with save_to_preset to make one")
+    elif not is_certified(folder):
+        notes.append("its parity certificate was made with another config.json, and does not hold: save it anew")
     files = dict(zip(names, folder.fetch_all(names), strict=True))
     with tempfile.TemporaryDirectory(prefix="vertebra-card-") as place:
         if CARD not in files or is_generated(files[CARD]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,10 +45,10 @@ def _add(group: Any, name: str, text: str, run: Any) -> Any:
 
 
 def _days(text: str) -> float:
-    days = float(text)
-    if not days >= 0:
-        raise ValueError(text)
-    return days
+    with contextlib.suppress(ValueError):
+        if float(text) >= 0:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of days, which is 0 or more")
 
 
 # === ls ===

@@ -94,7 +94,8 @@ def _examine_storage() -> Iterator[Finding]:
     for tier in cache.tiers:
         there = os.access(tier, os.R_OK | os.X_OK)
         missing = f" is no folder that can be read; correct {chosen.origin('cache_tiers')}"
-        yield Finding("cache tier", there, f"{tier}{'' if there else missing}")
+        empty = "" if (tier / "blobs").is_dir() else " has nothing in it that a cache has"
+        yield Finding("cache tier", there, f"{tier}{empty if there else missing}")
     if chosen.offline:
         yield Finding("offline", True, f"{chosen.origin('offline')} is set: nothing is fetched")
     if chosen.locked:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vertebra._lockfile import LockedPreset, lockfile_path
-from vertebra.cli.output import bytes_text, print_json, printable
+from vertebra.cli.output import bytes_text, plain_warnings, print_json, printable
 from vertebra.cli.progress import busy
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ _STATES = {
     "unchanged": "as locked",
     "moved": "MOVED",
     "changed": "CHANGED",
+    "gone": "GONE; vertebra lock --remove takes it out",
+    "unknown": "NOT ANSWERED; nobody could be asked what it is now",
 }
 
 
@@ -49,6 +51,7 @@ def add_lockfile_option(parser: Any) -> None:
 def _run(chosen: argparse.Namespace) -> int:
     from vertebra._presets.locking import compare_lock, lock_presets
 
+    plain_warnings()
     path = chosen.lockfile or lockfile_path()
     if chosen.remove and not chosen.presets:
         chosen.parser.error("--remove needs presets")
@@ -63,7 +66,7 @@ def _run(chosen: argparse.Namespace) -> int:
     else:
         for item in done:
             _print_locking(item)
-    return 1 if any(item.state in ("moved", "changed") for item in done) else 0
+    return 1 if any(item.state in ("moved", "changed", "gone", "unknown") for item in done) else 0
 
 
 def _as_data(item: Locking) -> dict[str, Any]:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from vertebra._presets.bundling import Carried
     from vertebra._presets.folder import PresetFolder
 
-_CERTIFICATE = "certificate.safetensors"
-
 
 def add_commands(commands: Any) -> None:
     """Adds the commands."""
@@ -90,6 +88,7 @@ def pull_preset(
     before = {file.name for file in folder.files if folder.is_here(file.name)}
     names = _needed(folder) if needed else _matching(folder, only)
     paths = dict(zip(names, folder.fetch_all(names), strict=True))
+    folder.note_locked()
     files = [file for file in folder.files if file.name in paths]
     return {
         "preset": preset,
@@ -109,10 +108,14 @@ def _matching(folder: PresetFolder, only: Sequence[str] | None) -> list[str]:
 
 
 def _needed(folder: PresetFolder) -> list[str]:
+    from vertebra._presets.certified import CERTIFICATE
     from vertebra._presets.folder import CONFIG
     from vertebra._presets.formats import read_contents
 
-    used = read_contents(folder).files.used(folder.names) | {CONFIG, _CERTIFICATE}
+    contents = read_contents(folder)
+    if not folder.is_complete:
+        contents.headers()  # the weights must be among what is known
+    used = contents.files.used(folder.names) | {CONFIG, CERTIFICATE}
     return [file.name for file in folder.files if file.name in used]
 
 

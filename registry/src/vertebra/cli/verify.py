@@ -64,7 +64,7 @@ def verify_preset(
     """
     name = _runtimes.bind_any(runtime).name
     plain_warnings()
-    from vertebra._presets.certificate import CERTIFICATE
+    from vertebra._presets.certified import CERTIFICATE
     from vertebra._presets.formats import read_contents
     from vertebra._presets.opening import open_folder
     from vertebra._weights.finite import not_finite
