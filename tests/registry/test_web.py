@@ -145,7 +145,7 @@ def test_those_who_wait_learn_what_the_first_has_found_out():
 
     def find():
         asked.append("service")
-        time.sleep(0.2)
+        time.sleep(1.0)
         raise SourceUnavailableError(HANDLE, "HTTP 503")
 
     def open_once(_):

@@ -128,9 +128,9 @@ def test_a_source_says_what_its_revisions_have_in_common(toy, full):
 
 
 def test_a_content_that_is_taken_up_meanwhile_stays(toy, full, monkeypatch):
-    monkeypatch.setattr(tidying, "MARGIN", 0.5)
+    monkeypatch.setattr(tidying, "MARGIN", 1.5)
     orphan = put(full, SMALL_OTHER, hashlib.sha256(SMALL_OTHER).hexdigest())
-    time.sleep(0.6)
+    time.sleep(1.6)
     toy.add("other", {"config.json": SMALL_OTHER})
     count = tidying.size_of
 
