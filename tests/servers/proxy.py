@@ -63,7 +63,7 @@ class FaultProxy(LoopbackServer):
         if response.status == 200:
             return Response(200, response.headers, response.content, key)
         headers = {name: text for name, text in response.headers.items() if name != "Content-Range"}
-        return Response(200, headers, Content.of(self.gateway.request("GET", request.target)), key)
+        return Response(200, headers, Content.of(self.gateway.request("GET", request.path)), key)
 
     # === Forwarding ===
 
@@ -98,7 +98,8 @@ class FaultProxy(LoopbackServer):
 def object_key(request: Request) -> str | None:
     """Returns the key of the object whose content is asked for, or None if something else is."""
     _, _, key = request.path.lstrip("/").partition("/")
-    if request.method != "GET" or not key or set(request.query) - {"versionId"}:
+    asked = {name for name in request.query if not name.startswith("X-Amz-")}  # those are a signature
+    if request.method != "GET" or not key or asked - {"versionId"}:
         return None
     return unquote(key)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
-from vertebra import PresetFile, PresetHandle, client_needed
+from vertebra import Content, PresetFile, PresetHandle, client_needed
 from vertebra.errors import (
     IntegrityError,
     PresetConfigError,
@@ -18,6 +18,7 @@ from vertebra.errors import (
     SourceUnavailableError,
     VertebraError,
 )
+from vertebra_s3 import layout
 from vertebra_s3.access import Access
 from vertebra_s3.refusals import is_about_ranges, is_no_bucket, refusal
 
@@ -71,7 +72,7 @@ class Buckets:
                     check_place(handle, access, store, key)
                     self._checked.add(place)
 
-        return Bucket(handle, access, store, check if access.sends_token else None, writing)
+        return Bucket(handle, access, (store, name), check if access.sends_token else None, writing)
 
     def _store(self, access: Access, bucket: str, retries: int) -> Any:
         with self._making:
@@ -85,17 +86,23 @@ class Bucket:
     """A bucket that is asked for a preset; what goes wrong is said in Vertebra's words."""
 
     def __init__(
-        self, handle: PresetHandle, access: Access, store: Any, check: Callable[[str], None] | None, writing: bool
+        self,
+        handle: PresetHandle,
+        access: Access,
+        store: tuple[Any, str],
+        check: Callable[[str], None] | None,
+        writing: bool,
     ) -> None:
         """
         Args:
             handle: The preset.
             access: How the service is asked.
-            store: The client.
+            store: The client, and the name of the bucket.
             check: Is asked whether an object may be asked for, if that is not clear.
             writing: Whether the preset is written.
         """
-        self._handle, self._access, self._store, self._check = handle, access, store, check
+        self._handle, self._access, self._check = handle, access, check
+        self._store, self._name = store
         self._writing = writing
 
     # === Reading ===
@@ -148,8 +155,8 @@ class Bucket:
             found = obstore.list_with_delimiter(self._store, prefix.rstrip("/") or None)
             return {listed["path"].removeprefix(prefix) for listed in found["objects"]}
 
-    def begin(self, key: str, file: PresetFile, tag: str | None, start: int, stop: int | None) -> Any:
-        """Begins to read a file of the preset, or a part of it; the client library's own answer is returned.
+    def read(self, key: str, file: PresetFile, tag: str | None, start: int, stop: int | None) -> Content:
+        """Begins to read a file of the preset, or a part of it: of S3, by signed addresses, else by the client library.
 
         Args:
             key: Of the object.
@@ -161,6 +168,20 @@ class Bucket:
         Raises:
             IntegrityError: the content is another one.
         """
+        if self._access.client == "S3Store":
+            from vertebra_s3 import reading
+
+            address = self._store, self._name, key
+            return reading.read(self._handle, self._access, address, file, tag, (start, stop))
+        found = self._begin(key, file, tag, start, stop)
+        encoding = found.attributes.get("Content-Encoding", "")
+        if encoding not in ("", "identity"):
+            raise IntegrityError(self._handle, file.name, f"it is stored as {encoding}", "Store it as it is")
+        noted = found.attributes.get("sha256", "")
+        digest = f"sha256:{noted}" if layout.is_sha256(noted) else None
+        return Content(self._chunks(found), found.range[0], found.meta["size"], found.meta["e_tag"], digest)
+
+    def _begin(self, key: str, file: PresetFile, tag: str | None, start: int, stop: int | None) -> Any:
         import obstore
         from obstore.exceptions import GenericError, PreconditionError
 
@@ -177,7 +198,7 @@ class Bucket:
                     raise
                 return obstore.get(self._store, key, options=options)  # the part is there: it is ranges that are not
 
-    def chunks(self, found: Any) -> Iterator[bytes]:
+    def _chunks(self, found: Any) -> Iterator[bytes]:
         """Yields the bytes of an answer."""
         with self._explained():
             yield from found.stream(min_chunk_size=_CHUNK)

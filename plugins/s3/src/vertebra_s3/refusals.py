@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 
 from vertebra import PresetHandle, web
 from vertebra.errors import PresetAccessError, PresetError, PresetNotFoundError, SourceUnavailableError
@@ -39,14 +40,30 @@ def refusal(handle: PresetHandle, access: Access, error: Exception, writing: boo
     if type(error).__name__ == "InvalidPathError":
         problem = "below it is an object whose key is no path, as with '//' or '..'"
         return PresetError(f"Preset {str(handle)!r}: {problem}. Rename it, or move the preset to a prefix of its own.")
-    if code in _REGION or _NO_LOCATION in said:
+    if status is not None or _NO_LOCATION in said:
+        return _by_status(handle, access, status or 301, {}, code, writing)
+    return SourceUnavailableError(handle, f"no whole answer from {access.place}: {_broken(str(error))}")
+
+
+def answered(handle: PresetHandle, access: Access, status: int, headers: Mapping[str, str], body: str) -> PresetError:
+    """Returns the error that an answer to somebody who reads an object means."""
+    code = match[1] if (match := _CODE.search(body)) else ""
+    if code == "NoSuchBucket":
+        return PresetNotFoundError(handle, f"{access.place} has no bucket {place_of(handle).bucket!r}")
+    if status == 404:
+        return PresetNotFoundError(handle, "an object that it consists of is missing")
+    return _by_status(handle, access, status, headers, code, writing=False)
+
+
+def _by_status(
+    handle: PresetHandle, access: Access, status: int, headers: Mapping[str, str], code: str, writing: bool
+) -> PresetError:
+    if code in _REGION or status == 301:
         problem = f"its bucket is not in the region {dict(access.options).get('region')}"
         return PresetError(f"Preset {str(handle)!r}: {problem}. Set AWS_REGION to where it is.")
     if code in _LOGIN or status in (401, 403):
         return _no_access(handle, access, f"HTTP {status}{f', {code}' if code else ''}", writing)
-    if status is not None:
-        return web.error(handle, status, {}, code)
-    return SourceUnavailableError(handle, f"no whole answer from {access.place}: {_broken(str(error))}")
+    return web.error(handle, status, headers, code)
 
 
 def is_no_bucket(error: Exception) -> bool:

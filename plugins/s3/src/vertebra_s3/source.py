@@ -9,13 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from vertebra import Content, PresetFile, PresetHandle, RemoteSource, Snapshot
-from vertebra.errors import IntegrityError, PresetNotFoundError
+from vertebra.errors import PresetNotFoundError
 from vertebra_s3 import layout, plain
 from vertebra_s3.access import Access, azure, google
 from vertebra_s3.amazon import amazon
 from vertebra_s3.bucket import Bucket, Buckets
-
-_AS_IT_IS = ("", "identity", "aws-chunked")
 
 
 class _ObjectSource(RemoteSource):
@@ -59,13 +57,7 @@ class _ObjectSource(RemoteSource):
             key, tag = place.key(file.name), self._tags_of(handle).get(file.name)
         else:
             key, tag = place.key(str(handle.revision), file.name), None
-        found = bucket.begin(key, file, tag, start, stop)
-        encoding = found.attributes.get("Content-Encoding", "")
-        if encoding not in _AS_IT_IS:
-            raise IntegrityError(handle, file.name, f"it is stored as {encoding}", "Store it as it is")
-        noted = found.attributes.get("sha256", "")
-        digest = f"sha256:{noted}" if layout.is_sha256(noted) else None
-        return Content(bucket.chunks(found), found.range[0], found.meta["size"], found.meta["e_tag"], digest)
+        return bucket.read(key, file, tag, start, stop)
 
     def upload(self, handle: PresetHandle, files: Mapping[str, Path], replace: bool, message: str) -> PresetHandle:
         from vertebra_s3 import uploading
