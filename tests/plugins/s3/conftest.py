@@ -1,5 +1,6 @@
 """A real gateway on the loopback interface, and the real client, for the tests of the plugin."""
 
+import dataclasses
 import itertools
 import os
 
@@ -92,3 +93,16 @@ def read(source):
         return {file.name: path.read_bytes() for file, path in zip(files, source.fetch_all(pinned, files), strict=True)}
 
     return read
+
+
+@pytest.fixture
+def reading_by_client(cache):
+    """A source that has the client library read files, as those of other services than S3 do."""
+    from vertebra_s3.amazon import amazon
+    from vertebra_s3.source import S3Source
+
+    class Reading(S3Source):
+        def access(self):
+            return dataclasses.replace(amazon(), reads_by_address=False)
+
+    return Reading()

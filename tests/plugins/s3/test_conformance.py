@@ -85,3 +85,19 @@ class TestPlain(TestPushed):
 
     test_a_wrong_bit_is_never_accepted = None
     """Nobody has noted what these files hash to."""
+
+
+class TestReadByTheClient(TestPushed):
+    """Read as from services other than S3."""
+
+    @pytest.fixture
+    def source(self, proxy, reading_by_client):
+        return reading_by_client
+
+
+class TestPlainReadByTheClient(TestPlain):
+    """Both."""
+
+    @pytest.fixture
+    def source(self, proxy, reading_by_client):
+        return reading_by_client

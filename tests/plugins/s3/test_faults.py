@@ -21,8 +21,6 @@ def pinned(source, write, place):
 
 
 class TestTransfers(TransferSuite):
-    misread = (IntegrityError, SourceUnavailableError)  # the client library is the first to notice
-
     @pytest.fixture
     def service(self, proxy):
         return proxy
@@ -30,6 +28,16 @@ class TestTransfers(TransferSuite):
     @pytest.fixture
     def pinned(self, pinned):
         return pinned
+
+
+class TestTransfersByTheClient(TestTransfers):
+    """As of Google's and Microsoft's services."""
+
+    misread = (IntegrityError, SourceUnavailableError)  # the client library is the first to notice
+
+    @pytest.fixture
+    def source(self, reading_by_client):
+        return reading_by_client
 
 
 def test_a_flipped_bit_of_a_manifest_is_never_believed(proxy, source, pinned, place):

@@ -55,6 +55,8 @@ class Access:
     keys: Keys | None = None
     sends_token: bool = False
     """Whether requests have a session token, which is a header of its own."""
+    reads_by_address: bool = False
+    """Whether files are read by addresses that the client signs, and not by the client itself."""
 
 
 def google() -> Access:

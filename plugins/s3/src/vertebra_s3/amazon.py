@@ -50,7 +50,7 @@ def amazon() -> Access:
     login, keys, signs = _login(profile)
     options["skip_signature"] = "false" if signs else "true"
     sends_token = signs and (keys is None or keys.token is not None)  # those that the client finds are temporary
-    return Access("S3Store", place, login, tuple(options.items()), keys, sends_token)
+    return Access("S3Store", place, login, tuple(options.items()), keys, sends_token, reads_by_address=True)
 
 
 def read_profile() -> Profile:

@@ -168,7 +168,7 @@ class Bucket:
         Raises:
             IntegrityError: the content is another one.
         """
-        if self._access.client == "S3Store":
+        if self._access.reads_by_address:
             from vertebra_s3 import reading
 
             address = self._store, self._name, key
