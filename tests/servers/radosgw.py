@@ -88,7 +88,8 @@ class RadosGateway:
     def request(self, method: str, path: str, body: bytes = b"") -> bytes:
         """Sends a request, signed in S3's older and simpler way; returns the body of the response."""
         date = email.utils.formatdate(usegmt=True)
-        text = f"{method}\n\n\n{date}\n{path}".encode()
+        signed = path.partition("?prefix=")[0]  # which part is listed is not signed
+        text = f"{method}\n\n\n{date}\n{signed}".encode()
         signature = base64.b64encode(hmac.digest(self.secret_key.encode(), text, hashlib.sha1)).decode()
         headers = {"Date": date, "Authorization": f"AWS {self.access_key}:{signature}"}
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)) as connection:

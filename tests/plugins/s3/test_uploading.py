@@ -46,7 +46,7 @@ def keys(gateway, place):
 
     def keys():
         bucket, _, prefix = place.path.partition("/")
-        listed = gateway.request("GET", f"/{bucket}?prefix={prefix}/".split("?")[0]).decode()
+        listed = gateway.request("GET", f"/{bucket}?prefix={prefix}/").decode()
         found = [part.partition("</Key>")[0] for part in listed.split("<Key>")[1:]]
         return {key.removeprefix(f"{prefix}/") for key in found if key.startswith(f"{prefix}/")}
 
