@@ -85,13 +85,15 @@ class RadosGateway:
             body = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
             self.request("PUT", f"/{name}?versioning", body.encode())
 
-    def request(self, method: str, path: str, body: bytes = b"") -> bytes:
+    def request(self, method: str, path: str, body: bytes = b"", acl: str | None = None) -> bytes:
         """Sends a request, signed in S3's older and simpler way; returns the body of the response."""
         date = email.utils.formatdate(usegmt=True)
         signed = path.partition("?prefix=")[0]  # which part is listed is not signed
-        text = f"{method}\n\n\n{date}\n{signed}".encode()
+        allowed = {} if acl is None else {"x-amz-acl": acl}
+        also = "".join(f"{name}:{text}\n" for name, text in allowed.items())
+        text = f"{method}\n\n\n{date}\n{also}{signed}".encode()
         signature = base64.b64encode(hmac.digest(self.secret_key.encode(), text, hashlib.sha1)).decode()
-        headers = {"Date": date, "Authorization": f"AWS {self.access_key}:{signature}"}
+        headers = {"Date": date, "Authorization": f"AWS {self.access_key}:{signature}", **allowed}
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)) as connection:
             connection.request(method, path, body, headers)
             response = connection.getresponse()

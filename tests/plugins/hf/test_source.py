@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 from servers import faults
 from servers.hub import HubServer
 from vertebra import PresetHandle
+from vertebra._cache import presets
 from vertebra._presets.contents import PresetContents
 from vertebra._presets.opening import open_folder
 from vertebra._settings import settings
@@ -276,6 +278,17 @@ def test_what_the_client_has_in_part_is_not_taken_for_all(in_part, hub, cache, m
             act()
     assert list(cache.glob("presets/*/preset.json")) == []
     assert pull_preset(f"hf://{REPO}", only=["config.json"])["bytes"] == 2
+
+
+def test_what_is_known_in_part_is_no_answer(in_part, hub, tmp_path, source, cache):
+    from vertebra._presets.locking import compare_lock, lock_presets
+
+    pinned = f"hf://{REPO}@{in_part}"
+    lock_presets([pinned], tmp_path / "vertebra.lock", update=False)
+    shutil.rmtree(cache)
+    presets._listed.clear()
+    hub.faults = [faults.status(503, paths="/api/*")]
+    assert [found.state for found in compare_lock(tmp_path / "vertebra.lock")] == ["unknown"]
 
 
 def test_what_is_whole_again_is_known_whole(in_part, hub):

@@ -249,7 +249,7 @@ def test_what_is_stored_encoded_is_refused(source, put, place, write):
     store = source._buckets.open(place, "models")._store
     key = f"{place.path}/config.json".removeprefix("models/")
     obstore.put(store, key, b"\x1f\x8b", attributes={"Content-Encoding": "gzip"})
-    with pytest.raises(IntegrityError, match="sent as gzip"):
+    with pytest.raises(IntegrityError, match="stored as gzip"):
         source.fetch(source.resolve(place), "config.json")
 
 
@@ -352,6 +352,36 @@ def test_offline_nothing_is_asked(pushed, read, source, place, proxy, monkeypatc
     assert proxy.requests == []
 
 
+@pytest.fixture
+def public(gateway, proxy, monkeypatch):
+    """A preset that everybody may read, and a user without credentials; returns its handle."""
+    handle = PresetHandle("s3", "public/team/bert")
+    gateway.request("PUT", "/public", acl="public-read")
+    for name, content in FILES.items():
+        gateway.request("PUT", f"/{handle.path}/{name}", content, acl="public-read")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    return handle
+
+
+def test_what_is_public_is_read_without_credentials(public, read, proxy):
+    assert read(public) == FILES
+    assert not any("authorization" in request.headers for request in proxy.requests)
+    assert not any("X-Amz-Signature" in request.query for request in proxy.requests)
+
+
+def test_what_is_public_may_be_elsewhere(public, source, proxy, gateway):
+    pinned = source.resolve(public)
+    source.files(pinned)
+    with FaultProxy(gateway) as other:
+        proxy.faults = [faults.redirect_origin(other.url, paths="*model.safetensors")]
+        assert source.fetch(pinned, "model.safetensors").read_bytes() == WEIGHTS
+        assert other.requests != []
+    proxy.faults = [faults.redirect("http://169.254.169.254/", paths="*config.json")]
+    with pytest.raises(RedirectRefusedError, match="inside this network"):
+        source.fetch(pinned, "config.json")
+
+
 # === Redirects (NW-08) ===
 
 
@@ -415,7 +445,7 @@ def test_with_a_session_token_no_redirect_is_followed_at_all(source, place, prox
     pinned = S3Source().upload(place, write(FILES), False, "message")
     elsewhere = faults.redirect_origin(other.url.replace("127.0.0.1", "localhost"), paths="*hop=1*")
     proxy.faults = [elsewhere, faults.redirect_hops(1, paths="*model.safetensors")]
-    with pytest.raises(RedirectRefusedError, match="read at no other"):
+    with pytest.raises(RedirectRefusedError, match="no session token"):
         read(pinned)
     assert other.requests == []
 

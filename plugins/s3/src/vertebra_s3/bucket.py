@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vertebra import Content, PresetFile, PresetHandle, client_needed
 from vertebra.errors import (
@@ -20,7 +20,10 @@ from vertebra.errors import (
 )
 from vertebra_s3 import layout
 from vertebra_s3.access import Access
-from vertebra_s3.refusals import is_about_ranges, is_no_bucket, refusal
+from vertebra_s3.refusals import is_about_ranges, is_no_bucket, refusal, replaced
+
+if TYPE_CHECKING:
+    from vertebra_s3.reading import Place
 
 CONNECT_SECONDS, READ_SECONDS = 10, 30
 """How long is waited for a connection, and for the next bytes."""
@@ -28,7 +31,6 @@ _RETRIES = 3
 """Of requests that write, and of a part each where they are large; reading is repeated by whoever asked for it."""
 _LARGEST_DOCUMENT = 8 * 2**20
 _CHUNK = 2**16
-_CHANGED = "Load it again; what vertebra push has put there does not change"
 _PART, _MOST_PARTS, _PARTS_AT_ONCE = 8 * 2**20, 9_000, 8
 
 _user: int | None = None
@@ -62,17 +64,17 @@ class Buckets:
         _check_process(handle)
         access = self._access()
         store = self._store(access, name, _RETRIES if writing else 0)
+        return Bucket(handle, access, (store, name), self._check if access.sends_token else None, writing)
 
-        def check(key: str) -> None:
-            place = access, name, key
-            with self._checking.setdefault(place, threading.Lock()):
-                if place not in self._checked:
-                    from vertebra_s3.leading import check_place
+    def _check(self, place: Place) -> None:
+        """Asks once whether an object is where it is said to be."""
+        from vertebra_s3 import reading
 
-                    check_place(handle, access, store, key)
-                    self._checked.add(place)
-
-        return Bucket(handle, access, (store, name), check if access.sends_token else None, writing)
+        known = place.access, place.bucket, place.key
+        with self._checking.setdefault(known, threading.Lock()):
+            if known not in self._checked:
+                reading.check(place)
+                self._checked.add(known)
 
     def _store(self, access: Access, bucket: str, retries: int) -> Any:
         with self._making:
@@ -90,7 +92,7 @@ class Bucket:
         handle: PresetHandle,
         access: Access,
         store: tuple[Any, str],
-        check: Callable[[str], None] | None,
+        check: Callable[[Place], None] | None,
         writing: bool,
     ) -> None:
         """
@@ -171,8 +173,7 @@ class Bucket:
         if self._access.reads_by_address:
             from vertebra_s3 import reading
 
-            address = self._store, self._name, key
-            return reading.read(self._handle, self._access, address, file, tag, (start, stop))
+            return reading.read(self._place(key), file, tag, (start, stop))
         found = self._begin(key, file, tag, start, stop)
         encoding = found.attributes.get("Content-Encoding", "")
         if encoding not in ("", "identity"):
@@ -191,8 +192,7 @@ class Bucket:
             try:
                 return obstore.get(self._store, key, options={**options, **part})
             except PreconditionError:
-                problem = "it was replaced after the preset was looked up"
-                raise IntegrityError(self._handle, file.name, problem, _CHANGED) from None
+                raise replaced(self._handle, file.name) from None
             except GenericError as error:
                 if not part or not is_about_ranges(error):
                     raise
@@ -239,12 +239,17 @@ class Bucket:
 
         try:
             if key is not None and self._check is not None:
-                self._check(key)
+                self._check(self._place(key))
             yield
         except VertebraError:
             raise
         except (BaseError, OSError, ValueError) as error:
             raise refusal(self._handle, self._access, error, self._writing) from None
+
+    def _place(self, key: str) -> Place:
+        from vertebra_s3.reading import Place
+
+        return Place(self._handle, self._access, self._store, self._name, key)
 
 
 def _check_process(handle: PresetHandle) -> None:

@@ -1,7 +1,8 @@
-"""Reading objects of S3: by addresses that the client library signs, with an HTTP library that does as it is told.
+"""Asking S3 by addresses that the client library signs, with an HTTP library that does as it is told.
 
-The client library would read them, too, but takes more of the processor for it, hides how long a service wants to be
-left alone, and follows redirects.
+The client library would read objects, too, but takes more of the processor for it, hides how long a service wants to be
+left alone, and follows redirects, to which it takes a session token along. What an address holds, a redirect leaves
+behind; none is followed from a signed one.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -17,15 +19,28 @@ from vertebra import Content, PresetFile, PresetHandle, redirects, web
 from vertebra.errors import IntegrityError, RedirectRefusedError
 from vertebra_s3 import bucket, layout
 from vertebra_s3.access import ENDPOINT_SETTING, Access
-from vertebra_s3.refusals import answered
+from vertebra_s3.refusals import answered, replaced
 
 _VALID = timedelta(hours=1)
 _MOST, _LONGEST_ERROR = 2**20, 2**16
-_CHANGED = "Load it again; what vertebra push has put there does not change"
 _AS_IT_IS = ("", "identity", "aws-chunked")
-_ELSEWHERE = "and what is signed for one address is read at no other"
+_CLEAR = (200, 206, 400, 401, 403, 404, 416)
+"""Statuses of a service that leads nowhere, whether the object is there or not."""
+_ALONG = "where nothing that is signed, and no session token, is to go"
 _managers: dict[tuple[int, str | None], Any] = {}
 """Connections, by process and proxy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An object, and who asks for it."""
+
+    handle: PresetHandle
+    access: Access
+    client: Any
+    """The client library's."""
+    bucket: str
+    key: str
 
 
 class Answer(web.Answer):
@@ -34,8 +49,6 @@ class Answer(web.Answer):
     def __init__(self, handle: PresetHandle, response: Any, url: str) -> None:
         self.url, self.status = url, response.status
         self.headers = {name.lower(): value for name, value in response.headers.items()}
-        if self.headers.get("content-encoding") in _AS_IT_IS:
-            del self.headers["content-encoding"]
         self._handle, self._response = handle, response
 
     def __next__(self) -> bytes:
@@ -49,53 +62,67 @@ class Answer(web.Answer):
         self._response.close()
 
 
-def read(
-    handle: PresetHandle,
-    access: Access,
-    address: tuple[Any, str, str],
-    file: PresetFile,
-    tag: str | None,
-    part: tuple[int, int | None],
-) -> Content:
+def read(place: Place, file: PresetFile, tag: str | None, part: tuple[int, int | None]) -> Content:
     """Begins to read a file of a preset, or a part of it, for `RemoteSource.read`.
 
     Args:
-        handle: The preset.
-        access: How the service is asked.
-        address: The client, the bucket and the key of the object.
+        place: Where it is.
         file: The file.
         tag: What its content is called, or None if that does not matter.
         part: The first byte, and the one after the last, or None for the end.
 
     Raises:
-        IntegrityError: the content is another one.
+        IntegrityError: the content is another one, or stored in another way than as it is.
         RedirectRefusedError: it is said to be elsewhere.
         PresetNotFoundError, PresetAccessError, SourceUnavailableError: as the service says.
     """
 
     def ask(headers: Mapping[str, str]) -> Answer:
-        url = _signed(access, *address)
-        answer = _get(handle, url, {**headers, **({} if tag is None else {"if-match": tag})})
-        if 300 <= answer.status < 400 and "location" in answer.headers:
+        answer = _ask(place, headers if tag is None else {**headers, "if-match": tag})
+        encoding = answer.headers.pop("content-encoding", "")
+        if encoding not in _AS_IT_IS:
             answer.close()
-            target = redirects.Hops(handle, access.place, url, ENDPOINT_SETTING).next(url, answer.headers["location"])
-            raise RedirectRefusedError(handle, redirects.origin(target), _ELSEWHERE, ENDPOINT_SETTING)
+            raise IntegrityError(place.handle, file.name, f"it is stored as {encoding}", "Store it as it is")
         return answer
 
     def refused(answer: Answer) -> Exception:
         if answer.status == 412:
-            return IntegrityError(handle, file.name, "it was replaced after the preset was looked up", _CHANGED)
-        return answered(handle, access, answer.status, answer.headers, _beginning(answer))
+            return replaced(place.handle, file.name)
+        return answered(place.handle, place.access, answer.status, answer.headers, _beginning(answer))
 
-    return web.read(handle, file, part, ask, refused, _digest)
+    return web.read(place.handle, file, part, ask, refused, _digest)
 
 
-def _signed(access: Access, client: Any, name: str, key: str) -> str:
-    if dict(access.options).get("skip_signature") == "true":
-        return f"{access.place}/{name}/{quote(key)}"
+def check(place: Place) -> None:
+    """Asks whether an object, which need not be there, is where it is said to be: for whoever follows redirects.
+
+    Raises:
+        RedirectRefusedError: the service sends whoever asks to another place.
+        SourceUnavailableError: there is no answer.
+    """
+    answer = _ask(place, {"range": "bytes=0-0"})
+    answer.close()
+    if answer.status not in _CLEAR:
+        raise web.error(place.handle, answer.status, answer.headers)
+
+
+def _ask(place: Place, headers: Mapping[str, str]) -> Answer:
+    if dict(place.access.options).get("skip_signature") == "true":
+        url = f"{place.access.place}/{place.bucket}/{quote(place.key)}"
+        return web.follow(_hops(place, url), url, lambda there: _get(place.handle, there, headers))
     import obstore
 
-    return str(obstore.sign(client, "GET", key, _VALID))
+    url = str(obstore.sign(place.client, "GET", place.key, _VALID))
+    answer = _get(place.handle, url, headers)
+    if 300 <= answer.status < 400 and "location" in answer.headers:
+        answer.close()
+        target = _hops(place, url).next(url, answer.headers["location"])
+        raise RedirectRefusedError(place.handle, redirects.origin(target), _ALONG, ENDPOINT_SETTING)
+    return answer
+
+
+def _hops(place: Place, url: str) -> redirects.Hops:
+    return redirects.Hops(place.handle, place.access.place, url, ENDPOINT_SETTING)
 
 
 def _get(handle: PresetHandle, url: str, headers: Mapping[str, str]) -> Answer:

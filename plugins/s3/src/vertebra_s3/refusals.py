@@ -10,7 +10,13 @@ import re
 from collections.abc import Mapping
 
 from vertebra import PresetHandle, web
-from vertebra.errors import PresetAccessError, PresetError, PresetNotFoundError, SourceUnavailableError
+from vertebra.errors import (
+    IntegrityError,
+    PresetAccessError,
+    PresetError,
+    PresetNotFoundError,
+    SourceUnavailableError,
+)
 from vertebra_s3.access import Access
 from vertebra_s3.layout import place_of
 
@@ -64,6 +70,12 @@ def _by_status(
     if code in _LOGIN or status in (401, 403):
         return _no_access(handle, access, f"HTTP {status}{f', {code}' if code else ''}", writing)
     return web.error(handle, status, headers, code)
+
+
+def replaced(handle: PresetHandle, name: str) -> IntegrityError:
+    """Returns the error for a file that is another one than was looked up."""
+    remedy = "Load it again; what vertebra push has put there does not change"
+    return IntegrityError(handle, name, "it was replaced after the preset was looked up", remedy)
 
 
 def is_no_bucket(error: Exception) -> bool:

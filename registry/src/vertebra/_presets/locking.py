@@ -107,7 +107,7 @@ def _found_now(requested: str, before: LockedPreset) -> PresetFolder | Locking:
     except (SourceUnavailableError, OfflineError):
         return Locking(requested, "unknown", before, before)
     unavailable = [error for error in folder.passed_over if isinstance(error, SourceUnavailableError)]
-    if unavailable or not is_current(folder.located):
+    if unavailable or not is_current(folder.located) or not folder.is_complete:
         return Locking(requested, "unknown", before, before)
     return folder
 
