@@ -24,10 +24,10 @@ def test_notes_come_back(store):
     store.put_listing(HANDLE, FILES)
     store.put_record(HANDLE, Record("config.json", 2, "1" * 64))
     store.put_pinned(PresetHandle("toy", "a/b"), HANDLE)
-    assert store.listing(HANDLE) == FILES
+    assert store.listed(HANDLE) == FILES
     assert store.record(HANDLE, "config.json") == Record("config.json", 2, "1" * 64)
     assert store.pinned(PresetHandle("toy", "a/b")) == HANDLE
-    assert store.listing(PresetHandle("toy", "a/b", "r2")) is store.record(HANDLE, "in/side") is None
+    assert store.listed(PresetHandle("toy", "a/b", "r2")) is store.record(HANDLE, "in/side") is None
     assert store.partials() == []
     notes = list(store.root.rglob("*.json"))
     assert {path.stat().st_mode & 0o777 for path in notes} == {0o644}
@@ -56,11 +56,11 @@ def test_a_note_that_is_damaged_says_nothing(store, text):
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    assert store.listing(HANDLE) is None
+    assert store.listed(HANDLE) is None
     assert store.record(HANDLE, "config.json") is None
     assert store.pinned(HANDLE) is None
     store.put_listing(HANDLE, FILES)
-    assert store.listing(HANDLE) == FILES
+    assert store.listed(HANDLE) == FILES
 
 
 def test_what_a_source_promises_decides_over_what_is_noted(store):

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 _MOST_LOOK_UPS = 3
 """Attempts; then what was known before is used, if anything was."""
 
-_partly: set[PresetHandle] = set()
-"""Presets of which this process knows what another program has, and no more."""
 _unanswered: set[PresetHandle] = set()
 """Handles that were last resolved without asking anybody."""
 _listed: dict[PresetHandle, list[PresetFile]] = {}
@@ -73,12 +71,9 @@ def files(source: RemoteSource, handle: PresetHandle) -> list[PresetFile]:
         OfflineError: the network must not be used, and the files are not known.
     """
     cache = store()
-    known = cache.listing(handle)
-    if known is None and handle in _listed:
-        known = [replace(file, path=cache.find(handle, file)) for file in _listed[handle]]
+    known = _known(cache, handle)
     if known is not None:
-        _partly.discard(handle)
-        return known
+        return [replace(file, path=cache.find(handle, file)) for file in known]
     try:
         if settings().offline:
             raise OfflineError(handle, [])
@@ -87,13 +82,18 @@ def files(source: RemoteSource, handle: PresetHandle) -> list[PresetFile]:
         remembered = _remembered(source, handle)
         if remembered is None:
             raise
-        _partly.add(handle)
         return list(remembered.files)
 
 
 def lists_all(handle: PresetHandle) -> bool:
-    """Says whether what `files` has returned last is all that the preset has."""
-    return handle not in _partly
+    """Says whether what `files` returns is all that the preset has, or only what another program has of it."""
+    return _known(store(), handle) is not None
+
+
+def _known(cache: Store, handle: PresetHandle) -> list[PresetFile] | None:
+    """Returns what was looked up of a pinned preset, by this process or another one."""
+    listed = cache.listed(handle)
+    return _listed.get(handle) if listed is None else listed
 
 
 def fetch(source: RemoteSource, handle: PresetHandle, wanted: Sequence[PresetFile]) -> list[Path]:
@@ -148,7 +148,6 @@ def _look_up(cache: Store, source: RemoteSource, handle: PresetHandle) -> Snapsh
     found = retrying(lambda: source.look_up(handle), lambda: next(attempts), most=_MOST_LOOK_UPS)
     _listed[found.handle] = list(found.files)
     _unanswered.discard(handle)
-    _partly.discard(found.handle)
     with contextlib.suppress(CacheError):  # a cache that is only read serves what it has
         cache.put_listing(found.handle, found.files)
         if found.handle != handle:

@@ -23,7 +23,7 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +88,12 @@ class Store:
             return self.blob(known.sha256, known.size)
         return self.blob(promised, file.size) if promised else None
 
-    def listing(self, handle: PresetHandle) -> list[PresetFile] | None:
-        """Returns the files of a pinned preset, each with its path if it is here, or None if nobody has listed them."""
+    def listed(self, handle: PresetHandle) -> list[PresetFile] | None:
+        """Returns the files of a pinned preset, or None if nobody has listed them."""
         for place in self.places():
             note = read_note(preset_path(place, handle))
             if note and note.get("handle") == str(handle) and (listed := listed_in(note)) is not None:
-                return [replace(file, path=self.find(handle, file)) for file in listed]
+                return listed
         return None
 
     def pinned(self, handle: PresetHandle) -> PresetHandle | None:
