@@ -74,13 +74,17 @@ def test_a_healthy_installation_passes(monkeypatch, capsys):
 
 
 def test_where_presets_are_kept_is_examined(monkeypatch, configure, tmp_path):
-    configure(VERTEBRA_CACHE_TIERS=f"{tmp_path},{tmp_path / 'modelz'}", VERTEBRA_OFFLINE="1", VERTEBRA_LOCKED="1")
+    (tmp_path / "file").touch(0o777)
+    tiers = f"{tmp_path},{tmp_path / 'modelz'},{tmp_path / 'file'}"
+    configure(VERTEBRA_CACHE_TIERS=tiers, VERTEBRA_OFFLINE="1", VERTEBRA_LOCKED="1")
     found = list(doctor._examine_storage())
     assert [(finding.subject, finding.ok) for finding in found] == [
         ("cache", True),
         ("cache tier", True),
         ("cache tier", False),
+        ("cache tier", False),
         ("offline", True),
         ("lockfile", False),
     ]
+    assert "has nothing in it that a cache has" in found[1].detail
     assert "modelz is no folder that can be read; correct VERTEBRA_CACHE_TIERS" in found[2].detail

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import json
 import logging
@@ -155,6 +156,7 @@ def importing() -> contextlib.AbstractContextManager[None]:
     return client_needed("hf://", "huggingface_hub")
 
 
+@functools.cache
 def _agent() -> str:
     with importing():
         return f"vertebra/{metadata.version('vertebra')}; huggingface_hub/{metadata.version('huggingface_hub')}"

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from vertebra import _catalog
@@ -92,9 +93,9 @@ def _examine_storage() -> Iterator[Finding]:
     only_read = "" if os.access(place, os.W_OK) else " cannot be written to, so nothing is fetched"
     yield Finding("cache", True, f"{cache.root}{only_read}")
     for tier in cache.tiers:
-        there = os.access(tier, os.R_OK | os.X_OK)
+        there = _is_readable_folder(tier)
         missing = f" is no folder that can be read; correct {chosen.origin('cache_tiers')}"
-        empty = "" if (tier / "blobs").is_dir() else " has nothing in it that a cache has"
+        empty = "" if _is_readable_folder(tier / "blobs") else " has nothing in it that a cache has"
         yield Finding("cache tier", there, f"{tier}{empty if there else missing}")
     if chosen.offline:
         yield Finding("offline", True, f"{chosen.origin('offline')} is set: nothing is fetched")
@@ -102,6 +103,10 @@ def _examine_storage() -> Iterator[Finding]:
         place = lockfile_path()
         there = place.is_file()
         yield Finding("lockfile", there, f"{place}{'' if there else ' is missing, and nothing loads without it'}")
+
+
+def _is_readable_folder(path: Path) -> bool:
+    return os.path.isdir(path) and os.access(path, os.R_OK | os.X_OK)  # noqa: PTH112 (Path's raises for others' folders)
 
 
 def _probe_plugins() -> Iterator[tuple[Finding, bool]]:
