@@ -64,6 +64,10 @@ class PresetHandle:
             raise HandleError(text, f"its only spelling is {str(handle)!r}")
         return handle
 
+    def without_revision(self) -> PresetHandle:
+        """Returns the handle of whatever stands at the same path now."""
+        return PresetHandle(self.scheme, self.path)
+
     def __str__(self) -> str:
         revision = "" if self.revision is None else f"@{_encode(self.revision)}"
         return f"{self.scheme}://{_encode(self.path)}{revision}"

@@ -67,7 +67,7 @@ class RemoteSource(PresetSource):
 
     def unpinned(self, handle: PresetHandle) -> PresetHandle:
         """Returns the handle of the same preset at whichever revision."""
-        return PresetHandle(handle.scheme, handle.path)
+        return handle.without_revision()
 
     @abstractmethod
     def look_up(self, handle: PresetHandle) -> Snapshot:

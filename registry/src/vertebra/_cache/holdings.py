@@ -105,11 +105,6 @@ def read_holdings(root: Path) -> Holdings:
     return found
 
 
-def without_revision(handle: PresetHandle) -> PresetHandle:
-    """Returns what a handle means at whichever revision, for sources that write it after the `@`."""
-    return PresetHandle(handle.scheme, handle.path)
-
-
 def last_used(blobs: Mapping[str, Path], holding: Holding) -> float:
     """Returns when a preset was last read or written, as far as the file system keeps that."""
     times = [0.0]

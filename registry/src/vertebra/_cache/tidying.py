@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vertebra._cache.holdings import Holdings, Unpinned, last_used, read_holdings, size_of, without_revision
+from vertebra._cache.holdings import Holdings, Unpinned, last_used, read_holdings, size_of
 from vertebra._cache.store import is_abandoned
 from vertebra.errors import PresetNotFoundError, close_names
 from vertebra.handles import PresetHandle
@@ -42,7 +42,7 @@ def prune(
     presets: Iterable[PresetHandle] = (),
     older_than: float | None = None,
     dry_run: bool = False,
-    unpinned: Unpinned = without_revision,
+    unpinned: Unpinned = PresetHandle.without_revision,
 ) -> Tidied:
     """Removes presets, and what no preset needs.
 

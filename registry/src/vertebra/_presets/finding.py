@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vertebra._cache.holdings import without_revision
 from vertebra._catalog import SOURCES, Entry, catalog, presets
 from vertebra._plugins import Plugin, registry
 from vertebra.errors import (
@@ -105,7 +104,7 @@ def unpinned(handle: PresetHandle) -> PresetHandle:
     if isinstance(source, RemoteSource):
         with contextlib.suppress(VertebraError):
             return source.unpinned(handle)
-    return without_revision(handle)
+    return handle.without_revision()
 
 
 def _places(text: str, may_be_id: bool) -> list[PresetHandle]:

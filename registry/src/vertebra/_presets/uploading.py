@@ -101,7 +101,7 @@ def _card(handle: PresetHandle, source: PresetSource, contents: PresetContents, 
     sizes = {file.name: file.size for file in contents.folder.files if not _is_hidden(file.name) and file.name != CARD}
     name = handle.path.rstrip("/").rpartition("/")[2]
     # Paths are of this machine alone.
-    where = str(PresetHandle(handle.scheme, handle.path)) if source.reads_parts else f"./{name}"
+    where = str(handle.without_revision()) if source.reads_parts else f"./{name}"
     return model_card(name, where, describe(contents, headers), sizes)
 
 
