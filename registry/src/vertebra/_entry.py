@@ -69,8 +69,8 @@ def upload_preset(
     """Publishes a preset, all of it at once or nothing; what could not be loaded again is refused.
 
     Its config and the headers of its weights are checked, and whether they belong together: by all names and shapes on
-    the runtime that was chosen, which this binds; where none was, by the names of tensors, if the format has names other
-    than Keras's. It gets a model card if it has no `README.md`; your folder is not written to. Hidden files are left out.
+    the runtime that was chosen, which this binds; where none was, by the names of tensors, if the format has others
+    than Keras. It gets a model card if it has no `README.md`; your folder is not written to. Hidden files are left out.
 
     Args:
         uri: Where to: a handle, whose source must take uploads, or a path.
