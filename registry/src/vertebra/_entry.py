@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vertebra import _catalog, _plugins, _runtimes
+from vertebra import _catalog, _plugins, _runtimes, lora
+from vertebra._lora.call_lock import call_lock
 from vertebra.errors import PluginError
 from vertebra.handles import PresetHandle
 from vertebra.interfaces import Runtime
@@ -36,9 +38,17 @@ def compile(backbone: Any) -> Callable[..., Any]:
 
     Returns:
         A function that takes what the backbone takes and returns what it returns, as tensors of the backend. It
-        follows later changes of the weights, and is traced anew for each new shape of the inputs.
+        follows later changes of the weights, and is traced for each new shape of the inputs. `adapters=` chooses LoRA
+        adapters for one call, as in `vertebra.lora.rows`. Several threads may call it at once.
     """
-    return _runtimes.bind().compile(backbone)
+    program = _runtimes.bind().compile(backbone)
+
+    def compiled(inputs: Any, *, adapters: lora.Choice | None = None) -> Any:
+        chosen = contextlib.nullcontext() if adapters is None else lora.rows(backbone, adapters)
+        with chosen, call_lock(backbone).calling():
+            return program(inputs)
+
+    return compiled
 
 
 def load_model(filepath: str | Path, *, runtime: str | None = None, **kwargs: Any) -> Any:

@@ -12,9 +12,12 @@ import keras
 
 from vertebra import _runtimes, lora
 from vertebra._catalog import BACKBONES, catalog
+from vertebra._lora.call_lock import call_lock
 from vertebra._weights.quantized import quantization_plan, quantize_as_planned
 from vertebra.errors import LoraConfigError, LoraStateError, close_names
 from vertebra.specs import LoraReceipt, MergeReceipt, PresetSpec
+
+_CALL_ARGUMENTS = {"inputs", "training", "mask"}
 
 
 class _Presets:
@@ -70,6 +73,28 @@ class Backbone(keras.Model):  # type: ignore[misc]
         for argument, value in self._arguments.items():
             setattr(self, argument, value)
         self._preset: str | None = None
+
+    # === Calls ===
+
+    def __call__(self, *args: Any, adapters: lora.Choice | None = None, **kwargs: Any) -> Any:
+        """Computes the outputs.
+
+        Args:
+            *args: The inputs, in the structure of `inputs`, as in `keras.Model`.
+            adapters: LoRA adapters that act in this call alone, as in `vertebra.lora.rows`; None means those that act.
+            **kwargs: `training`, whether dropout is applied, and `mask`, as in `keras.Model`.
+
+        Raises:
+            TypeError: an argument is none of these.
+            LoraStateError: the adapters cannot be chosen.
+        """
+        _refuse_unknown_call(type(self), kwargs)
+        if adapters is None:
+            with call_lock(self).calling():
+                return super().__call__(*args, **kwargs)
+        _refuse_symbolic(args, kwargs)
+        with lora.rows(self, adapters), call_lock(self).calling():
+            return super().__call__(*args, **kwargs)
 
     # === Presets ===
 
@@ -280,8 +305,8 @@ class Backbone(keras.Model):  # type: ignore[misc]
         """Makes no adapter act; see `vertebra.lora.disable`."""
         lora.disable(self)
 
-    def lora_rows(self, names: Sequence[str | Mapping[str, float] | None]) -> AbstractContextManager[None]:
-        """Makes, within a `with` block, another adapter act in each row of a batch; see `vertebra.lora.rows`."""
+    def lora_rows(self, names: lora.Choice) -> AbstractContextManager[None]:
+        """Chooses, within a `with` block, the adapters of each row of a batch; see `vertebra.lora.rows`."""
         return lora.rows(self, names)
 
     def unload_lora(self, name: str | None = None) -> None:
@@ -299,6 +324,21 @@ class Backbone(keras.Model):  # type: ignore[misc]
     def merged_copy(self) -> Any:
         """Returns a new backbone in floats with the adapters merged; see `vertebra.lora.merged_copy`."""
         return lora.merged_copy(self)
+
+
+def _refuse_unknown_call(backbone_class: type, kwargs: Mapping[str, Any]) -> None:
+    """Functional models take any argument of a call, and ignore it."""
+    for name in kwargs.keys() - _CALL_ARGUMENTS:
+        similar = close_names(name, [*_CALL_ARGUMENTS, "adapters"])
+        hint = f"; did you mean {similar[0]!r}?" if similar else "; it takes inputs, training, mask and adapters."
+        raise TypeError(f"A call of {backbone_class.__name__} has no argument {name!r}{hint}")
+
+
+def _refuse_symbolic(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """A model that is built on a backbone has no adapters of one call."""
+    if any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten((args, dict(kwargs)))):
+        problem = "Adapters were chosen in a symbolic call, which only builds a model"
+        raise LoraStateError(problem, "Choose them around calls of that model: with backbone.lora_rows(...): ...")
 
 
 def _refuse_unknown(backbone_class: type, kwargs: Mapping[str, Any]) -> None:

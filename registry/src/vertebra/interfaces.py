@@ -286,10 +286,23 @@ class Runtime(ABC):
 
     @abstractmethod
     def snapshot(self, tensor: Any) -> Any:
-        """Returns a tensor that keeps a variable's value, whatever the variable is given later.
+        """Returns a copy of a variable's value, which stays whatever becomes of the variable.
 
-        It is the tensor itself where tensors never change, and a copy where they do.
+        It is a copy also where tensors never change: training may give their memory away, as JAX does with what a
+        compiled function is donated.
         """
+
+    def assign(self, variable: Any, tensor: Any) -> None:
+        """Gives a variable the value of a tensor, which it shares with no other variable afterwards.
+
+        Where tensors never change, Keras's own `assign` makes the variable refer to the tensor; training may then take
+        the tensor's memory, and with it the value of every other variable that refers to it.
+        """
+        variable.assign(self.snapshot(tensor))
+
+    def is_tracing(self) -> bool:
+        """Says whether a function is being traced in this thread, so that values are not known yet."""
+        return False
 
     @abstractmethod
     def can_view(self, start: int, contiguous: bool) -> bool:

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from vertebra import _runtimes
+from vertebra._lora.call_lock import call_lock
 from vertebra.specs import LoraConfig, LoraReceipt, MergeReceipt
 
 __all__ = [
     "activate",
     "adapters",
+    "chosen_variables",
     "disable",
     "enable",
     "learning_rates",
@@ -29,6 +31,9 @@ __all__ = [
     "unload",
     "unmerge",
 ]
+
+Choice = str | Mapping[str, float] | Sequence[str | Mapping[str, float] | None]
+"""Adapters for a call: a name, a table of names with strengths, or one of these or None for each row of the batch."""
 
 
 def enable(
@@ -79,7 +84,8 @@ def enable(
     from vertebra._lora import enabling
 
     config = LoraConfig(rank, alpha, dropout, strategy, seed, rank_pattern or {}, alpha_pattern or {}, options)
-    return enabling.enable(_bound(model), config, target_names, name, bias, train)
+    with _changing(model):
+        return enabling.enable(_bound(model), config, target_names, name, bias, train)
 
 
 def save(model: Any, filepath: str | Path, name: str | None = None) -> None:
@@ -100,10 +106,11 @@ def save(model: Any, filepath: str | Path, name: str | None = None) -> None:
     from vertebra._lora.adapters import require_adapters
     from vertebra._lora.files import AdapterContent, write_adapter
 
-    adapters = require_adapters(model)
-    adapter = adapters.get(name)
-    content = AdapterContent(adapters.values_of(adapter.name), adapter.base, adapters.beside_of(adapter.name))
-    write_adapter(model, filepath, adapter.plan, content)
+    with call_lock(model).calling():
+        adapters = require_adapters(model)
+        adapter = adapters.get(name)
+        content = AdapterContent(adapters.values_of(adapter.name), adapter.base, adapters.beside_of(adapter.name))
+        write_adapter(model, filepath, adapter.plan, content)
 
 
 def load(
@@ -135,17 +142,22 @@ def load(
     from vertebra._lora import enabling
     from vertebra._lora.files import read_adapter
 
-    return enabling.load(model, read_adapter(_bound(model), filepath), name, check_base, strict)
+    with call_lock(model).calling():
+        file = read_adapter(_bound(model), filepath)
+    with _changing(model):
+        return enabling.load(model, file, name, check_base, strict)
 
 
 def adapters(model: Any) -> dict[str, LoraReceipt]:
     """Returns a receipt for each adapter of a model, by name; those that act come first."""
     from vertebra._lora.adapters import adapters_of
+    from vertebra._lora.receipts import receipt_of
 
-    found = adapters_of(model)
-    if found is None:
-        return {}
-    return {name: found.receipt(name) for name in dict.fromkeys([*found.active, *found.known])}
+    with call_lock(model).calling():
+        found = adapters_of(model)
+        if found is None:
+            return {}
+        return {name: receipt_of(found, name) for name in dict.fromkeys([*found.active, *found.known])}
 
 
 def activate(model: Any, *names: str | Mapping[str, float]) -> None:
@@ -161,14 +173,16 @@ def activate(model: Any, *names: str | Mapping[str, float]) -> None:
         LoraStateError: there is no adapter of a name, adapters are merged, or one that brings base weights of its own
             is to act with others.
     """
-    from vertebra._lora.adapters import require_adapters, strength_matrix
+    from vertebra._lora.adapters import require_adapters
+    from vertebra._lora.strengths import strength_matrix
 
     mix: dict[str, float] = {}
     for entry in names:
         mix |= {entry: 1.0} if isinstance(entry, str) else entry
     chosen, strengths = strength_matrix([mix])
     plain = all(strength == 1.0 for strength in mix.values()) and len(chosen) <= 1
-    require_adapters(model).act(chosen, None if plain else strengths[0])
+    with _changing(model):
+        require_adapters(model).act(chosen, None if plain else strengths[0])
 
 
 def disable(model: Any) -> None:
@@ -177,32 +191,48 @@ def disable(model: Any) -> None:
 
 
 @contextlib.contextmanager
-def rows(model: Any, names: Sequence[str | Mapping[str, float] | None]) -> Iterator[None]:
-    """Makes, within a `with` block, another adapter act in each row of a batch.
+def rows(model: Any, names: Choice) -> Iterator[None]:
+    """Chooses, within a `with` block, which adapters act, and in which rows of a batch.
+
+    The choice belongs to the thread or asyncio task that makes it, and the model is as it was: other threads compute
+    meanwhile with adapters of their own choice, or with those that act. `backbone(inputs, adapters=names)` is the same
+    for one call. Chosen adapters have the values that they had when the block began, and do not train.
 
     Which rows have which adapter is data: another choice among as many adapters of the same settings, for as many
-    rows, is no reason to compile anew.
+    rows, is no reason to compile again.
 
     Args:
         model: The model.
-        names: For each row of the batches in the block: the name of an adapter, a table of names with strengths, or
-            None for the base alone.
+        names: For each row of the batches in the block, the name of an adapter, a table of names with strengths, or
+            None for the base alone; or one name or table for all rows.
 
     Raises:
-        LoraStateError: as for `activate`.
+        LoraStateError: there is no adapter of a name, adapters are merged, one brings base weights of its own, or one
+            acts that does.
         LoraConfigError: a strength is no finite number.
     """
-    from vertebra._lora.adapters import require_adapters, strength_matrix
+    from vertebra._lora.adapters import require_adapters
+    from vertebra._lora.choosing import choose
+    from vertebra._lora.strengths import chosen_strengths
 
-    found = require_adapters(model)
-    before = found.active, found.strengths
-    chosen, strengths = strength_matrix(names)
-    found.act(chosen, strengths)
-    try:
+    with call_lock(model).calling():
+        found = require_adapters(model)
+        acting = choose(found, *chosen_strengths(names))
+    with found.state.choosing(acting):
         yield
-    finally:
-        if found.strengths is strengths:  # else something else was made to act in the block
-            found.act(*before)
+
+
+def chosen_variables(model: Any) -> list[Any]:
+    """Returns the variables of the adapters that were chosen for the present call, in `model.variables`, too.
+
+    For runtimes that compile: another choice of the same structure has other variables of the same shapes, in the same
+    order, so their values must be arguments of what is compiled.
+    """
+    from vertebra._lora.adapters import adapters_of
+
+    found = adapters_of(model)
+    acting = None if found is None else found.state.now()
+    return list(acting.variables) if acting is not None and acting.is_choice else []
 
 
 def unload(model: Any, name: str | None = None) -> None:
@@ -218,12 +248,13 @@ def unload(model: Any, name: str | None = None) -> None:
     """
     from vertebra._lora.adapters import require_adapters
 
-    found = require_adapters(model)
-    found.require_unmerged()
-    if name is None:
-        found.act([])  # what can be refused is refused before anything is given up
-    for each in tuple(found.known) if name is None else (found.get(name).name,):
-        found.remove(each)
+    with _changing(model):
+        found = require_adapters(model)
+        found.require_unmerged()
+        if name is None:
+            found.act([])  # what can be refused is refused before anything is given up
+        for each in tuple(found.known) if name is None else (found.get(name).name,):
+            found.remove(each)
 
 
 def merge(model: Any, *, reversible: bool = True) -> MergeReceipt:
@@ -243,7 +274,8 @@ def merge(model: Any, *, reversible: bool = True) -> MergeReceipt:
     from vertebra._lora import merging
     from vertebra._lora.adapters import require_adapters
 
-    return merging.merge(require_adapters(model), reversible)
+    with _changing(model):
+        return merging.merge(require_adapters(model), reversible)
 
 
 def unmerge(model: Any) -> None:
@@ -255,7 +287,8 @@ def unmerge(model: Any) -> None:
     from vertebra._lora import merging
     from vertebra._lora.adapters import require_adapters
 
-    merging.unmerge(require_adapters(model))
+    with _changing(model):
+        merging.unmerge(require_adapters(model))
 
 
 def merged_copy(backbone: Any) -> Any:
@@ -265,11 +298,12 @@ def merged_copy(backbone: Any) -> Any:
         backbone: A backbone, quantised or not, with or without adapters. It stays as it is.
 
     Raises:
-        LoraStateError: it is another Keras model, or each row of the batch has adapters of its own.
+        LoraStateError: it is another Keras model.
     """
     from vertebra._lora.copying import merged_copy as copy
 
-    return copy(backbone)
+    with call_lock(backbone).calling():
+        return copy(backbone)
 
 
 def parameter_groups(model: Any, learning_rate: float) -> list[dict[str, Any]]:
@@ -303,6 +337,17 @@ def learning_rates(model: Any, optimizer: Any) -> Any:
     from vertebra._lora.training import set_learning_rates
 
     return set_learning_rates(model, optimizer)
+
+
+@contextlib.contextmanager
+def _changing(model: Any) -> Iterator[None]:
+    """Keeps calls of the model out while its adapters change; a choice of this thread does not count meanwhile."""
+    from vertebra._lora.adapters import adapters_of
+
+    with call_lock(model).changing():
+        found = adapters_of(model)
+        with contextlib.nullcontext() if found is None else found.state.choosing(None):
+            yield
 
 
 def _bound(model: Any) -> Any:

@@ -260,13 +260,18 @@ class MergeReceipt:
     """Largest absolute value of a merged kernel, to compare the error with."""
     reversible: bool
     """Whether `unmerge_lora` can take it back."""
+    changed_projections: tuple[str, ...] = ()
+    """Paths of embeddings whose projection to logits, `reverse=True`, changes by merging: the adapter is one of PEFT's,
+    which act where a table is looked up and not where it projects."""
 
     def __str__(self) -> str:
         back = "can be unmerged" if self.reversible else "cannot be unmerged"
-        return (
+        summary = (
             f"merged {', '.join(self.adapters)} into {len(self.layers)} kernels; rounding is at most "
-            f"{self.largest_error:.1e}, beside values up to {self.largest_value:.3g}; {back}"
+            f"{self.largest_error:.1e}, with values up to {self.largest_value:.3g}; {back}"
         )
+        changed = ", ".join(self.changed_projections)
+        return f"{summary}\nlogits of reverse=True change, as in PEFT: {changed}" if changed else summary
 
 
 def resolve_reference(reference: str) -> Any:

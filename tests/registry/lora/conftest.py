@@ -88,6 +88,41 @@ def fill(adapters):
     return randomise
 
 
+@pytest.fixture
+def plain(golden):
+    """The reference BERT without adapters."""
+    import vertebra
+
+    return vertebra.Backbone.from_preset(golden / "transformers")
+
+
+@pytest.fixture
+def randomise():
+    """Gives an adapter that acts random values; those of another seed are others."""
+    import numpy as np
+
+    from vertebra._lora.adapters import adapters_of
+
+    def fill(model, name, seed):
+        random = np.random.default_rng(seed)
+        for variable in adapters_of(model).parts_of(name).flat():
+            if variable.trainable:
+                variable.assign(random.normal(size=variable.shape) * 0.3)
+
+    return fill
+
+
+@pytest.fixture
+def several(plain, run, randomise):
+    """A backbone with adapters `a` and `b` of the same settings and `c` of others, and what each computes."""
+    outputs = {None: run(plain)}
+    for seed, (name, settings) in enumerate({"a": {}, "b": {}, "c": {"target_names": ["mlp"], "alpha": 3}}.items()):
+        plain.enable_lora(4, name=name, **settings)
+        randomise(plain, name, seed)
+        outputs[name] = run(plain)
+    return plain, outputs
+
+
 @pytest.fixture(scope="session")
 def state(values, run):
     """Returns all that an adapter could change in a backbone: values, what trains, what it computes and how."""

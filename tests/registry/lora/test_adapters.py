@@ -12,36 +12,6 @@ from vertebra.errors import LoraConfigError, LoraStateError
 pytestmark = pytest.mark.keras
 
 
-@pytest.fixture
-def plain(golden):
-    """The reference BERT without adapters."""
-    return vertebra.Backbone.from_preset(golden / "transformers")
-
-
-@pytest.fixture
-def randomise():
-    """Gives an adapter that acts random values; those of another seed are others."""
-
-    def fill(model, name, seed):
-        random = np.random.default_rng(seed)
-        for variable in adapters_of(model).parts_of(name).flat():
-            if variable.trainable:
-                variable.assign(random.normal(size=variable.shape) * 0.3)
-
-    return fill
-
-
-@pytest.fixture
-def several(plain, run, randomise):
-    """A backbone with adapters `a` and `b` of the same settings and `c` of others, and what each computes."""
-    outputs = {None: run(plain)}
-    for seed, (name, settings) in enumerate({"a": {}, "b": {}, "c": {"target_names": ["mlp"], "alpha": 3}}.items()):
-        plain.enable_lora(4, name=name, **settings)
-        randomise(plain, name, seed)
-        outputs[name] = run(plain)
-    return plain, outputs
-
-
 def equal(found, expected):
     return all(np.array_equal(found[key], expected[key]) for key in expected)
 

@@ -161,14 +161,6 @@ def test_outputs_of_einsum_layers_are_those_of_the_merged_kernels(toy_class, ids
     assert np.abs(run(toy, ids) - before).max() > 0.01
 
 
-def test_a_tied_embedding_projects_back_without_the_adapter(toy_class, fill):
-    toy, hidden = toy_class(), np.ones((1, 2, 8), "float32")
-    before = keras.ops.convert_to_numpy(toy.token_embedding(hidden, reverse=True))
-    toy.enable_lora(2, ["token_embedding"])
-    fill(toy)
-    assert np.array_equal(keras.ops.convert_to_numpy(toy.token_embedding(hidden, reverse=True)), before)
-
-
 @pytest.mark.parametrize("dtype", ["bfloat16", "mixed_bfloat16"])
 def test_a_half_precision_base_computes_as_before_and_trains_in_float32(golden, run, train, adapters, dtype):
     backbone = vertebra.Backbone.from_preset(golden / "transformers", dtype=dtype)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from vertebra._lora import hooks as hooks_module
+from vertebra._lora import mounting as mounting_module
 from vertebra._lora import parts as parts_module
 from vertebra.errors import LoraStateError
 
@@ -19,8 +20,9 @@ STEPS = {
     "giving a variable its first value": (parts_module, "give_value"),
     "assigning a value": (keras.Variable, "assign"),
     "reading a value": (keras.ops, "convert_to_numpy"),
-    "giving a layer its parts": (hooks_module, "_hold"),
-    "making what controls them": (hooks_module, "_zeros"),
+    "giving a layer its hook's control": (hooks_module, "hold"),
+    "giving a layer its parts": (mounting_module, "hold"),
+    "making what controls them": (mounting_module, "structure_variable"),
     "attaching a hook": (hooks_module.Hook, "attach"),
     "wrapping a call": (hooks_module.Hook, "_with_parts"),
     "listing parameters": (keras.layers.Layer, "_post_build"),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import operator
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
 import keras
+
+from vertebra import lora
 
 _KEPT = 8
 """Sets of variables that a compiled function remembers, such as those of ways of adapting a backbone."""
@@ -18,8 +21,8 @@ _KEPT = 8
 def compile_backbone(backbone: Any) -> Callable[..., Any]:
     """Returns the forward pass as one jitted function; the weights are its arguments, read at each call.
 
-    It is traced for each shape of the inputs, and anew when variables were added, as by `enable_lora`. Adapters of the
-    same settings take turns in the same variables, so swapping them is no reason.
+    It is traced for each shape of the inputs, and again when variables were added, as by `enable_lora`. Adapters of the
+    same settings have variables of the same shapes, so swapping or choosing them is no reason.
     """
     sets = VariableSets()
 
@@ -30,8 +33,9 @@ def compile_backbone(backbone: Any) -> Callable[..., Any]:
 
     def compiled(inputs: Any) -> Any:
         # A number, because other variables may have the same shapes, and would find the old trace.
-        variables = backbone.variables
-        return forward(sets.number(variables), [variable.value for variable in variables], inputs)
+        variables, chosen = backbone.variables, {id(variable) for variable in lora.chosen_variables(backbone)}
+        number = sets.number([variable for variable in variables if id(variable) not in chosen])
+        return forward(number, [variable.value for variable in variables], inputs)
 
     return compiled
 
@@ -42,14 +46,16 @@ class VariableSets:
     def __init__(self) -> None:
         self._numbers = itertools.count()
         self._known: dict[int, list[Any]] = {}
+        self._lock = threading.Lock()
 
     def number(self, variables: list[Any]) -> int:
         """Returns the number of a set of variables."""
-        for number, known in self._known.items():
-            if len(known) == len(variables) and all(map(operator.is_, known, variables)):
-                return number
-        number = next(self._numbers)
-        self._known[number] = variables  # held, so that no other variable is given the place of one of them
-        if len(self._known) > _KEPT:
-            del self._known[next(iter(self._known))]
-        return number
+        with self._lock:
+            for number, known in self._known.items():
+                if len(known) == len(variables) and all(map(operator.is_, known, variables)):
+                    return number
+            number = next(self._numbers)
+            self._known[number] = variables  # held, so that no other variable is given the place of one of them
+            if len(self._known) > _KEPT:
+                del self._known[next(iter(self._known))]
+            return number

@@ -31,7 +31,12 @@ class JaxRuntime(Runtime):
         return to_tensor(array, dtype)
 
     def snapshot(self, tensor: Any) -> Any:
-        return tensor
+        return tensor.copy()
+
+    def is_tracing(self) -> bool:
+        from vertebra_jax.tensors import is_tracing
+
+        return is_tracing()
 
     def can_view(self, start: int, contiguous: bool) -> bool:
         return contiguous and start % 64 == 0  # jax.device_put copies any other

@@ -17,3 +17,8 @@ def to_tensor(array: np.ndarray[Any, Any], dtype: str) -> Any:
     a multiple of 64 bytes; jax copies any other.
     """
     return jax.device_put(array if array.dtype.name == dtype else array.astype(jax.numpy.dtype(dtype)))
+
+
+def is_tracing() -> bool:
+    """Says whether a function is being traced in this thread: whatever is computed then is a tracer."""
+    return isinstance(jax.numpy.zeros(()), jax.core.Tracer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -10,27 +11,35 @@ import keras
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from vertebra import lora
+
 _KEPT = 8
 """Sets of variables that a compiled function remembers, such as those of ways of adapting a backbone."""
+_tracing = threading.Lock()
+"""torch's tracer keeps what it traces in variables of its module: one thread traces at a time."""
 
 
 def compile_backbone(backbone: Any) -> Callable[..., Any]:
     """Returns the forward pass as a traced graph, without autograd; it holds the weights themselves, not copies.
 
-    A graph is traced for each shape of the inputs, and anew when variables were added, as by `enable_lora`. Adapters of
-    the same settings take turns in the same variables, so swapping them is no reason. It needs no C++ compiler, which
-    `torch.compile` does on the CPU.
+    A graph is traced for each shape of the inputs, and again when variables were added, as by `enable_lora`. Adapters
+    of the same settings take turns in the same variables, so swapping them is no reason; those that are chosen for a
+    call are arguments of the graph. It needs no C++ compiler, which `torch.compile` does on the CPU.
     """
     sets = VariableSets()
 
     def compiled(inputs: Any) -> Any:
+        chosen = lora.chosen_variables(backbone)
         tensors = [keras.ops.convert_to_tensor(value) for value in keras.tree.flatten(inputs)]
+        tensors += [variable.value for variable in chosen]
         structure = repr(keras.tree.map_structure(lambda _: 0, inputs))  # names of inputs, or their order
         key = (structure, *((tuple(t.shape), t.dtype, t.device) for t in tensors))
         with torch.no_grad():
-            graphs = sets.graphs(backbone.variables)
+            graphs = sets.graphs(_without(backbone.variables, chosen))
             if key not in graphs:
-                graphs[key] = _trace(backbone, inputs, tensors)
+                with _tracing:
+                    if key not in graphs:
+                        graphs[key] = _trace(backbone, inputs, tensors, chosen)
             return graphs[key](*tensors)
 
     return compiled
@@ -41,21 +50,31 @@ class VariableSets:
 
     def __init__(self) -> None:
         self._known: list[tuple[list[Any], dict[Any, Callable[..., Any]]]] = []
+        self._lock = threading.Lock()
 
     def graphs(self, variables: list[Any]) -> dict[Any, Callable[..., Any]]:
         """Returns the graphs that hold a set of variables, by the structure and shapes of the inputs."""
-        for known, graphs in self._known:
-            if len(known) == len(variables) and all(map(operator.is_, known, variables)):
-                return graphs
-        self._known = [*self._known, (variables, {})][-_KEPT:]
-        return self._known[-1][1]
+        with self._lock:
+            for known, graphs in self._known:
+                if len(known) == len(variables) and all(map(operator.is_, known, variables)):
+                    return graphs
+            self._known = [*self._known, (variables, {})][-_KEPT:]
+            return self._known[-1][1]
 
 
-def _trace(backbone: Any, inputs: Any, tensors: list[torch.Tensor]) -> Callable[..., Any]:
+def _without(variables: list[Any], chosen: list[Any]) -> list[Any]:
+    identities = {id(variable) for variable in chosen}
+    return [variable for variable in variables if id(variable) not in identities]
+
+
+def _trace(backbone: Any, inputs: Any, tensors: list[torch.Tensor], chosen: list[Any]) -> Callable[..., Any]:
+    count = len(tensors) - len(chosen)
+
     def forward(*flat: torch.Tensor) -> Any:
-        return backbone(keras.tree.pack_sequence_as(inputs, flat), training=False)
+        with keras.StatelessScope(zip(chosen, flat[count:], strict=True)):
+            return backbone(keras.tree.pack_sequence_as(inputs, flat[:count]), training=False)
 
     graph = make_fx(forward)(*tensors)
     graph.graph.eliminate_dead_code()
     graph.recompile()
-    return graph
+    return graph.forward  # not the module's __call__, which the tracer replaces while another thread traces

@@ -33,6 +33,14 @@ class TorchRuntime(Runtime):
     def snapshot(self, tensor: Any) -> Any:
         return tensor.detach().clone()
 
+    def assign(self, variable: Any, tensor: Any) -> None:
+        variable.assign(tensor)  # Keras copies the numbers into the variable's own memory
+
+    def is_tracing(self) -> bool:
+        import torch
+
+        return bool(torch.compiler.is_compiling())
+
     def can_view(self, start: int, contiguous: bool) -> bool:
         return True
 

@@ -3,45 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
+from vertebra._lora.acting import ActingState
+from vertebra._lora.adapter import Adapter, Weights
 from vertebra._lora.base import Base, Flags
+from vertebra._lora.control import Control
+from vertebra._lora.hooks import Hooks
 from vertebra._lora.mounting import Mount, Strengths
 from vertebra._lora.parts import PartSet, Values, as_arrays, build_parts, host_copy
-from vertebra._lora.plan import AdapterPlan
+from vertebra._lora.resident import ResidentAdapter, make_resident
 from vertebra._lora.sites import site_of
-from vertebra.errors import LoraConfigError, LoraStateError, close_names
-from vertebra.specs import LoraReceipt
+from vertebra.errors import LoraStateError, close_names
 
 _ATTRIBUTE = "_lora_adapters"
-
-Weights = dict[str, "np.ndarray[Any, Any]"]
-"""Values of base weights, by name."""
-
-
-@dataclass(slots=True)
-class Adapter:
-    """An adapter of a model."""
-
-    name: str
-    plan: AdapterPlan
-    base: str | None
-    """Fingerprint of the kernels that it was trained beside, or None if nobody knows."""
-    values: Values | None
-    """Values of its variables while it does not act; while it does, its parts have them."""
-    beside: Weights = field(default_factory=dict)
-    """Values of the base weights that are its own, while it does not act."""
-    key: str = field(init=False)
-    """The same for all adapters of the same plan."""
-
-    def __post_init__(self) -> None:
-        self.key = self.plan.key()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +77,10 @@ class Adapters:
         """The parts of each plan that has acted, by its key and the place among those that acted at once."""
         self._originals: Weights = {}
         """What the base weights were for which an adapter that acts brings values of its own."""
-        self._mount = Mount(self.base)
+        self.state = ActingState()
+        self._hooks = Hooks(self.base.layers, self.state, Control(self.state))
+        self._mount = Mount(self.base, self.state)
+        self._making = threading.Lock()
 
     # === What there is ===
 
@@ -153,27 +137,19 @@ class Adapters:
         """Returns the value of a weight that the base has, whatever acts now."""
         return self._originals[weight] if weight in self._originals else host_copy(self.base.weights[weight])
 
-    def receipt(self, name: str, unused: Sequence[str] = ()) -> LoraReceipt:
-        """Counts what an adapter added, and what is trained and frozen now."""
-        adapter, parts = self.known[name], self.parts_of(name)
-        values = adapter.values if parts is None else parts.variables()
-        trained, everything = _count(self.model.trainable_weights), _count(self.model.weights)
-        return LoraReceipt(
-            config=adapter.plan.config,
-            layers=tuple(adapter.plan.layers),
-            parameters_added=sum(_count(own.values()) for own in (values or {}).values()),
-            parameters_trained=trained,
-            parameters_frozen=everything - trained,
-            name=name,
-            scale=adapter.plan.scale,
-            trained=tuple(adapter.beside),
-            unused=tuple(unused),
-        )
-
     def require_unmerged(self) -> None:
         """Raises LoraStateError while adapters are merged."""
         if self.merged is not None:
-            raise LoraStateError(f"Adapters are merged ({', '.join(self.active)})", "Call unmerge_lora() first")
+            raise LoraStateError(*_merged(self.active))
+
+    def resident(self, name: str) -> ResidentAdapter:
+        """Returns an adapter, with the values that it has now, as variables for calls that choose it."""
+        adapter = self.known[name]
+        with self._making:
+            if name not in self.active:
+                return adapter.resident(self._sets[adapter.key, 0])
+            parts = self._sets[adapter.key, self.active.index(name)]
+            return make_resident(parts, parts.values())
 
     # === What changes ===
 
@@ -190,16 +166,19 @@ class Adapters:
             setattr(self.model, _ATTRIBUTE, self)
         self.known[adapter.name] = adapter
         try:
+            self._cover()
             self.act([adapter.name])
         except BaseException:
             del self.known[adapter.name]
             if former is not None:
                 self.known[adapter.name] = former
             self._prune(adapter.key)
+            self._cover()
             self._leave_if_empty()
             raise
         if former is not None:
             self._prune(former.key)
+            self._cover()
 
     def act(self, names: Sequence[str], strengths: Strengths = None) -> None:
         """Makes some adapters act, and no others.
@@ -244,6 +223,7 @@ class Adapters:
                 strengths = np.delete(self.strengths, self.active.index(name), axis=-1)
             self.act(others, strengths)
         self._prune(self.known.pop(name).key)
+        self._cover()
         self._leave_if_empty()
 
     def unmount(self) -> None:
@@ -251,6 +231,7 @@ class Adapters:
         self._stow(self._before(()))
         self._mount.take_off()
         self.base.freeze(())
+        self.state.obstacle = _merged(self.active)
 
     def mount_again(self) -> None:
         """Puts the parts back after `unmount`."""
@@ -260,6 +241,7 @@ class Adapters:
     def forget_all(self) -> None:
         """Gives all adapters up; kernels stay as they are."""
         self.known.clear()
+        self._cover()
         self._leave_if_empty()
 
     # === How ===
@@ -268,6 +250,10 @@ class Adapters:
         """Lets go of the parts of a plan that no adapter has any more."""
         if all(adapter.key != key for adapter in self.known.values()):
             self._sets = {place: parts for place, parts in self._sets.items() if place[0] != key}
+
+    def _cover(self) -> None:
+        """Gives hooks to the layers of all adapters, also of those that do not act: calls may choose them."""
+        self._hooks.cover(path for adapter in self.known.values() for path in adapter.plan.layers)
 
     def _leave_if_empty(self) -> None:
         if not self.known and adapters_of(self.model) is self:
@@ -336,6 +322,7 @@ class Adapters:
         self._give_weights(own)
         self.base.unfreeze(own)
         self._acting, self.strengths = tuple(chosen), strengths
+        self._tell_state()
         for adapter in chosen:
             adapter.values = None
 
@@ -349,7 +336,14 @@ class Adapters:
         sets = [self._sets[adapter.key, slot] for slot, adapter in enumerate(before.acting)]
         self._mount.put([adapter.key for adapter in before.acting], sets, before.strengths)
         self._give_weights(before.weights)
+        self._tell_state()
         before.flags.restore()
+
+    def _tell_state(self) -> None:
+        """Says why calls cannot choose other adapters now, if they cannot."""
+        bringing = next((adapter.name for adapter in self._acting if adapter.beside), None)
+        problem = f"Adapter {bringing!r} acts, and brings base weights of its own, so calls cannot choose others"
+        self.state.obstacle = None if bringing is None else (problem, "Disable it first, with disable_lora()")
 
     def _give_weights(self, values: Weights) -> None:
         for name, value in values.items():
@@ -357,17 +351,5 @@ class Adapters:
             variable.assign(keras.ops.convert_to_tensor(value, dtype=variable.dtype))
 
 
-def strength_matrix(
-    rows: Sequence[str | Mapping[str, float] | None],
-) -> tuple[list[str], np.ndarray[Any, Any]]:
-    """Returns the adapters that some rows of a batch name, and how strongly each acts in each row."""
-    mixes = [{row: 1.0} if isinstance(row, str) else dict(row or {}) for row in rows]
-    for name, strength in (pair for mix in mixes for pair in mix.items()):
-        if isinstance(strength, bool) or not isinstance(strength, int | float) or not math.isfinite(strength):
-            raise LoraConfigError("LoRA adapters", f"strength of {name!r}", strength, "a finite number")
-    names = list(dict.fromkeys(name for mix in mixes for name in mix))
-    return names, np.array([[mix.get(name, 0.0) for name in names] for mix in mixes], "float32")
-
-
-def _count(variables: Any) -> int:
-    return sum(int(np.prod(variable.shape)) for variable in variables)
+def _merged(names: Sequence[str]) -> tuple[str, str]:
+    return f"Adapters are merged ({', '.join(names)})", "Call unmerge_lora() first"

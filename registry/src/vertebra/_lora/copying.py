@@ -6,8 +6,10 @@ from typing import Any
 
 import keras
 
+from vertebra import _runtimes
 from vertebra._lora.adapters import adapters_of
-from vertebra._lora.merging import changed_kernels
+from vertebra._lora.merging import changed_kernels, changed_projections
+from vertebra._lora.projections import warn_merged
 from vertebra._lora.sites import is_adaptable, site_of
 from vertebra._weights.naming import layer_paths, weight_names
 from vertebra.errors import LoraStateError
@@ -18,10 +20,14 @@ def merged_copy(backbone: Any) -> Any:
     if not hasattr(backbone, "constructor_config"):
         problem = f"A {type(backbone).__name__} is no backbone, so nothing says how another one is built"
         raise LoraStateError(problem, "Merge into the model itself, with vertebra.lora.merge(model)")
+    assign = _runtimes.bind().assign
     config = {name: value for name, value in backbone.constructor_config().items() if name != "quantized"}
     copy = type(backbone).from_config(config)
     adapters = adapters_of(backbone)
-    kernels = changed_kernels(adapters) if adapters is not None and adapters.merged is None else {}
+    kernels = {}
+    if adapters is not None and adapters.merged is None:
+        kernels = changed_kernels(adapters)
+        warn_merged(changed_projections(adapters))
     values, layers, copied = weight_names(backbone), layer_paths(backbone), layer_paths(copy)
     for name, weight in weight_names(copy).items():
         path = name.rpartition("/")[0]
@@ -29,5 +35,5 @@ def merged_copy(backbone: Any) -> Any:
             matrix = kernels[path].astype("float32") if path in kernels else site_of(layers[path]).matrix()
             site_of(copied[path]).replace(matrix)
         else:
-            weight.assign(keras.ops.cast(values[name].value, weight.dtype))
+            assign(weight, keras.ops.cast(values[name].value, weight.dtype))
     return copy

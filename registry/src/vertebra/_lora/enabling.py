@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from vertebra import _runtimes
-from vertebra._lora.adapters import Adapter, Adapters, adapters_of
+from vertebra._lora.adapter import Adapter
+from vertebra._lora.adapters import Adapters, adapters_of
 from vertebra._lora.files import AdapterFile
 from vertebra._lora.fingerprint import fingerprint
 from vertebra._lora.naming import KerasHubNames
 from vertebra._lora.parts import PartSet, build_parts
 from vertebra._lora.plan import AdapterPlan, plan_from_data, plan_layers, with_heads
+from vertebra._lora.receipts import receipt_of
 from vertebra._lora.sites import is_adaptable, site_of
 from vertebra._lora.targets import adaptable_layers, find_targets, roles_of
 from vertebra._lora.training import weights_to_train
@@ -45,7 +47,7 @@ def enable(
     with adapters.base_weights_back():
         values = {weight: adapters.base_value(weight) for weight in beside}
         adapters.add(Adapter(name, plan, fingerprint(sites), None, values), build_parts(plan, sites, 0))
-    return adapters.receipt(name)
+    return receipt_of(adapters, name)
 
 
 def enable_planned(model: Any, data: Mapping[str, Any]) -> None:
@@ -71,6 +73,8 @@ def load(model: Any, file: AdapterFile, name: str | None, check_base: bool, stri
     adapters.require_unmerged()
     plan = _with_heads_of(model, file.plan)
     sites = _sites_of(file.path, adapters, plan)
+    # Without a table, both readings of tied projections are one.
+    plan = replace(plan, tied=plan.tied or not any(site.is_lookup for site in sites.values()))
     _check_beside(file, adapters)
     with adapters.base_weights_back():
         base = fingerprint(sites)
@@ -82,7 +86,7 @@ def load(model: Any, file: AdapterFile, name: str | None, check_base: bool, stri
         if adapter.name in adapters.known:
             _check_same(adapters, adapter, file)
         adapters.add(adapter, parts)
-    return adapters.receipt(adapter.name, file.unused)
+    return receipt_of(adapters, adapter.name, file.unused)
 
 
 def _check_name(adapters: Adapters, name: str) -> None:

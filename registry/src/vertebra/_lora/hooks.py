@@ -1,123 +1,144 @@
-"""Hooks: layers add what their parts compute to their outputs, until they are let go; the layer objects stay."""
+"""Hooks: adapted layers add what the adapters that act compute; the layer objects stay the user's.
+
+A layer has its hook as long as the model knows an adapter for it, whether that acts or not: which one acts is looked up
+at each call.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
+from keras.src.backend.common import global_state
 
-from vertebra import _runtimes
-from vertebra._lora.parts import Part, PartSet
+from vertebra._lora.acting import Acting, ActingState
+from vertebra._lora.control import CONTROL, Control
+from vertebra._lora.parts import change_of_outputs, change_of_projection
+from vertebra._lora.weights_file import load_layer, save_layer
 from vertebra.errors import LoraStateError
 
-_CONTROL = "lora_control"
 _CALLS = ("call", "quantized_call")
-
-_structures: dict[tuple[str, ...], int] = {}
-"""A number for each way of adapting that this process has seen."""
-
-
-class Control(keras.layers.Layer):  # type: ignore[misc]
-    """What tells the parts how strongly each acts; it is state, and in no file.
-
-    A compiled function takes a model's variables by their shapes. Two ways of adapting may add variables of the same
-    shapes to different layers; so each way has a number, and that is the length of a variable without elements.
-    """
-
-    holds_state = True
-
-    def __init__(self, keys: tuple[str, ...], strengths: np.ndarray[Any, Any] | None) -> None:
-        super().__init__(name=_CONTROL, dtype="float32", trainable=False)
-        number = _structures.setdefault(keys, len(_structures))
-        self.structure = self.add_weight(name="structure", shape=(number, 0), initializer=_zeros, trainable=False)
-        self.strengths: Any = None
-        if strengths is not None:
-            shape = strengths.shape
-            self.strengths = self.add_weight(name="strengths", shape=shape, initializer=_zeros, trainable=False)
-            self.strengths.assign(strengths)
-        self.built = True
-
-    def save_own_variables(self, store: Any) -> None:
-        """Nothing of it is kept."""
-
-    def load_own_variables(self, store: Any) -> None:
-        """Nothing of it was kept."""
-
-    @property
-    def by_rows(self) -> bool:
-        """Whether each row of the batch has strengths of its own."""
-        return self.strengths is not None and len(self.strengths.shape) == 2
-
-    def apply(self, index: int, change: Any) -> Any:
-        """Returns what a part computed, as strongly as it acts: in all, or in each row of the batch."""
-        if self.strengths is None:
-            return change
-        strength = keras.ops.convert_to_tensor(self.strengths)[..., index]
-        if len(strength.shape):
-            _check_rows(strength.shape[0], change.shape[0])
-            strength = keras.ops.reshape(strength, (-1, *(1,) * (len(change.shape) - 1)))
-        return change * keras.ops.cast(strength, change.dtype)
+_OTHERS = ("get_config", "save_own_variables", "load_own_variables")
+_LAST = ("activation", "logit_soft_cap")
+"""What layers do to their outputs at last, after adapters have been added."""
 
 
 class Hook:
     """Makes one layer add what its parts compute, and undoes it."""
 
-    def __init__(self, layer: Any, parts: Sequence[tuple[int, Part]], control: Control) -> None:
-        self._layer, self._parts, self._control = layer, tuple(parts), control
-        self._activation = getattr(layer, "activation", None)
-        self._calls = {name: vars(layer)[name] for name in _CALLS if name in vars(layer)}
+    def __init__(self, path: str, layer: Any, state: ActingState, control: Control) -> None:
+        self._path, self._layer, self._state, self._control = path, layer, state, control
+        self._is_table = isinstance(layer, keras.layers.Embedding)
+        self._last = {name: value for name in _LAST if (value := getattr(layer, name, None)) is not None}
+        self._own = {name: vars(layer)[name] for name in (*_CALLS, *_OTHERS) if name in vars(layer)}
 
     def attach(self) -> None:
-        """Gives the layer its parts."""
-        _hold(self._layer, [*(part for _, part in self._parts), self._control])
-        if self._activation is not None:
-            self._layer.activation = None  # the low-rank path joins before the activation
+        """Wraps the layer's calls."""
+        hold(self._layer, [self._control])
+        for name in self._last:
+            setattr(self._layer, name, None)
+        layer, save, load = self._layer, self._layer.save_own_variables, self._layer.load_own_variables
+        layer.get_config = self._with_last(layer.get_config)
+        layer.save_own_variables = lambda store: save_layer(store, self._state.resting, self._path, save)
+        layer.load_own_variables = lambda store: load_layer(store, load)
         for name in _CALLS:
             setattr(self._layer, name, self._with_parts(getattr(self._layer, name)))
 
     def detach(self) -> None:
         """Makes the layer what it was; also after `attach` has failed halfway."""
-        for name in _CALLS:
+        for name in (*_CALLS, *_OTHERS):
             vars(self._layer).pop(name, None)
-        vars(self._layer).update(self._calls)
-        if self._activation is not None:
-            self._layer.activation = self._activation
-        _let_go(self._layer, [*(part for _, part in self._parts), self._control])
+        vars(self._layer).update(self._own)
+        for name, value in self._last.items():
+            setattr(self._layer, name, value)
+        let_go(self._layer, [self._control])
 
     def _with_parts(self, original: Any) -> Any:
         def call(inputs: Any, *args: Any, **kwargs: Any) -> Any:
             outputs = original(inputs, *args, **kwargs)
-            if kwargs.get("reverse"):  # a tied embedding used as output projection is not adapted, as in PEFT
-                return outputs
-            if self._control.by_rows and self._parts[0][1].site.is_lookup:
-                _check_batch(self._layer, inputs)
-            changed = outputs
-            for index, part in self._parts:
-                changed = changed + self._control.apply(index, part.call(inputs, outputs))
-            return changed if self._activation is None else self._activation(changed)
+            acting, reverse = self._state.now(), self._is_table and _is_reverse(args, kwargs)
+            if acting.is_choice:
+                self._state.check_choice()
+                _check_not_training()
+            parts = acting.parts.get(self._path, ())
+            if parts:
+                outputs = self._changed(acting, parts, inputs, outputs, reverse)
+            return self._finished(outputs, reverse)
 
         return call
 
+    def _changed(
+        self, acting: Acting, parts: Sequence[tuple[int, Any]], inputs: Any, outputs: Any, reverse: bool
+    ) -> Any:
+        if reverse:
+            parts = [(number, part) for number, part in parts if part.tied]
+        elif acting.by_rows and parts[0][1].site.is_lookup:
+            _check_batch(self._layer, inputs)
+        compute = change_of_projection if reverse else change_of_outputs
+        changed = outputs
+        for number, part in parts:
+            changed = changed + acting.weigh(number, compute(part, inputs, outputs))
+        return changed
 
-def hooks_for(layers: Mapping[str, Any], sets: Sequence[PartSet], control: Control) -> dict[str, Hook]:
-    """Returns a hook for each layer that one of some sets of parts adapts, by path.
+    def _finished(self, outputs: Any, reverse: bool) -> Any:
+        """Applies what the layer itself would have applied at last."""
+        if "activation" in self._last:
+            return self._last["activation"](outputs)
+        cap = self._last.get("logit_soft_cap")
+        return outputs if cap is None or not reverse else keras.ops.tanh(outputs / cap) * cap
 
-    Raises:
-        LoraStateError: a layer has been given parts through another model that holds it, too.
-    """
-    paths = dict.fromkeys(path for parts in sets for path in parts.parts)
-    taken = [path for path in paths if hasattr(layers[path], _CONTROL)]
-    if taken:
-        problem = f"Layers have an adapter through another model: {', '.join(taken)}"
-        raise LoraStateError(problem, "Unload it from the model that it was enabled on first")
-    return {
-        path: Hook(
-            layers[path], [(i, found.parts[path]) for i, found in enumerate(sets) if path in found.parts], control
-        )
-        for path in paths
-    }
+    def _with_last(self, original: Any) -> Any:
+        def get_config() -> dict[str, Any]:
+            if self._path in self._state.resting.parts:
+                return refuse_config()
+            serialized = {
+                name: keras.activations.serialize(value) if name == "activation" else value
+                for name, value in self._last.items()
+            }
+            config: dict[str, Any] = original() | serialized
+            return config
+
+        return get_config
+
+
+class Hooks(Mapping[str, Hook]):
+    """The hooks of one model, by path of the layer."""
+
+    def __init__(self, layers: Mapping[str, Any], state: ActingState, control: Control) -> None:
+        self._layers, self._state, self._control = layers, state, control
+        self._hooks: dict[str, Hook] = {}
+
+    def cover(self, paths: Iterable[str]) -> bool:
+        """Gives these layers hooks, and no others; says whether any layer got or lost one.
+
+        Raises:
+            LoraStateError: a layer has a hook through another model that holds it, too.
+        """
+        wanted = dict.fromkeys(paths)
+        new, old = wanted.keys() - self._hooks.keys(), self._hooks.keys() - wanted.keys()
+        self._check_free(new)
+        for path in [path for path in wanted if path in new]:
+            self._hooks[path] = Hook(path, self._layers[path], self._state, self._control)
+            self._hooks[path].attach()
+        for path in old:
+            self._hooks.pop(path).detach()
+        return bool(new or old)
+
+    def __getitem__(self, path: str) -> Hook:
+        return self._hooks[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._hooks)
+
+    def __len__(self) -> int:
+        return len(self._hooks)
+
+    def _check_free(self, paths: Iterable[str]) -> None:
+        taken = sorted(path for path in paths if hasattr(self._layers[path], CONTROL))
+        if taken:
+            problem = f"Layers have an adapter through another model: {', '.join(taken)}"
+            raise LoraStateError(problem, "Unload it from the model that it was enabled on first")
 
 
 def refuse_config() -> dict[str, Any]:
@@ -128,23 +149,25 @@ def refuse_config() -> dict[str, Any]:
     )
 
 
-def _zeros(shape: tuple[int, ...], dtype: str) -> Any:
-    """Keras would have a program compiled for each shape, where the backend compiles: even to convert an array."""
-    return _runtimes.bind().tensor(np.zeros(shape, dtype), dtype)
-
-
-def _hold(layer: Any, inner: Sequence[Any]) -> None:
+def hold(layer: Any, inner: Sequence[Any]) -> None:
+    """Makes a built layer hold others, each under its own name."""
     layer._tracker.unlock()
     for held in inner:
         setattr(layer, held.name, held)
     layer._tracker.lock()
 
 
-def _let_go(layer: Any, inner: Sequence[Any]) -> None:
+def let_go(layer: Any, inner: Sequence[Any]) -> None:
+    """Undoes `hold`; also after it has failed halfway."""
     for held in inner:
         layer._tracker.untrack(held)
         if hasattr(layer, held.name):
             delattr(layer, held.name)
+
+
+def _is_reverse(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Says whether an embedding is called as the output projection: `call(inputs, reverse=False)`."""
+    return bool(kwargs.get("reverse", args[0] if args else False))
 
 
 def _check_batch(layer: Any, indices: Any) -> None:
@@ -154,7 +177,8 @@ def _check_batch(layer: Any, indices: Any) -> None:
         raise LoraStateError(problem, "Activate one adapter for the whole batch, or leave this layer out of them")
 
 
-def _check_rows(rows: int, batch: int | None) -> None:
-    if batch is not None and batch != rows:
-        problem = f"Adapters were chosen for {rows} rows, and the batch has {batch}"
-        raise LoraStateError(problem, "Name one adapter, or None, for each row of the batch")
+def _check_not_training() -> None:
+    context = global_state.get_global_attribute("current_call_ctx")
+    if context is not None and context.get_value("training"):
+        problem = "Adapters that are chosen for one call do not train"
+        raise LoraStateError(problem, "Train the adapter that acts: activate_lora(name), outside of lora_rows")

@@ -63,4 +63,4 @@ def as_plain(model: Any, plan: AdapterPlan, content: AdapterContent) -> tuple[Ad
     config = replace(config, rank_pattern={}, alpha_pattern={})
     layers = {path: LayerPlan(a.shape[1], float(a.shape[1])) for path, (a, _) in found.items()}
     values = {path: {"a": a, "b": b} for path, (a, b) in found.items()}
-    return AdapterPlan(config, layers), replace(content, values=values)
+    return replace(plan, config=config, layers=layers), replace(content, values=values)

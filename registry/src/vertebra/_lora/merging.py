@@ -9,11 +9,11 @@ import keras
 import numpy as np
 
 from vertebra._lora.adapters import Adapters
+from vertebra._lora.kernels import Array, matrix_of, merged_kernel
+from vertebra._lora.projections import untouched_projections
 from vertebra._lora.sites import site_of
 from vertebra.errors import LoraStateError
 from vertebra.specs import MergeReceipt
-
-Array = np.ndarray[Any, Any]
 
 
 def merge(adapters: Adapters, reversible: bool) -> MergeReceipt:
@@ -23,6 +23,7 @@ def merge(adapters: Adapters, reversible: bool) -> MergeReceipt:
     sums = _sums(adapters)
     beside = {weight: value for name in adapters.active for weight, value in adapters.beside_of(name).items()}
     names, weights = adapters.active, adapters.base.weights
+    projections = changed_projections(adapters)
     sites = {path: site_of(adapters.base.layers[path]) for path in sums}
     adapters.unmount()
     changed = [site.variable for site in sites.values()] + [weights[weight] for weight in beside]
@@ -39,7 +40,7 @@ def merge(adapters: Adapters, reversible: bool) -> MergeReceipt:
     if not reversible:
         adapters.forget_all()
     largest = max(float(np.abs(exact).max()) for exact in sums.values())
-    return MergeReceipt(names, tuple(sums), error, largest, reversible)
+    return MergeReceipt(names, tuple(sums), error, largest, reversible, tuple(projections))
 
 
 def unmerge(adapters: Adapters) -> None:
@@ -53,27 +54,25 @@ def unmerge(adapters: Adapters) -> None:
 
 def changed_kernels(adapters: Adapters) -> dict[str, Array]:
     """Returns what each kernel would be after merging, of shape `(in_features, out_features)`, in float64."""
-    _check_rows(adapters)
     return _sums(adapters)
+
+
+def changed_projections(adapters: Adapters) -> list[str]:
+    """Returns the tables whose projection to logits changes by merging, because an adapter leaves it as it is."""
+    plans = [adapters.known[name].plan for name in adapters.active]
+    return list(dict.fromkeys(path for plan in plans for path in untouched_projections(plan, adapters.base.layers)))
 
 
 def _sums(adapters: Adapters) -> dict[str, Array]:
     """Returns each kernel with what is added to it."""
-    strengths = np.ones(len(adapters.active)) if adapters.strengths is None else adapters.strengths
-    totals: dict[str, Array] = {}
-    for name, strength in zip(adapters.active, strengths, strict=True):
-        parts = adapters.parts_of(name)
-        for path, part in parts.parts.items() if parts is not None else ():
-            delta = keras.ops.convert_to_numpy(part.strategy.kernel_delta(part, part.site)).astype("float64")
-            start = totals[path] if path in totals else _matrix(part.site)
-            totals[path] = start + float(strength) * delta
-    return totals
+    acting = adapters.state.resting
+    return {path: merged_kernel(parts, adapters.strengths) for path, parts in acting.parts.items()}
 
 
 def _replace(site: Any, exact: Array) -> float:
     """Gives a kernel its values; returns how far they are from the exact ones."""
     site.replace(exact.astype("float32"))
-    return float(np.abs(_matrix(site) - exact).max())
+    return float(np.abs(matrix_of(site) - exact).max())
 
 
 def _restore(originals: Sequence[tuple[Any, Array]]) -> None:
@@ -85,23 +84,12 @@ def _check(adapters: Adapters) -> None:
     adapters.require_no_strays()
     if not adapters.active:
         raise LoraStateError("No adapter acts, so there is nothing to merge", "Call activate_lora(name) first")
-    _check_rows(adapters)
     paths = [path for name in adapters.active for path in adapters.known[name].plan.layers]
     modes = {path: mode for path in paths if (mode := getattr(adapters.base.layers[path], "quantization_mode", None))}
     if modes:
         path, mode = next(iter(modes.items()))
         problem = f"Layer {path!r} is quantised as {mode}, and a sum would be rounded to that"
         raise LoraStateError(problem, "Call merged_copy(), which returns a copy in floats with the adapter merged")
-
-
-def _check_rows(adapters: Adapters) -> None:
-    if adapters.strengths is not None and adapters.strengths.ndim > 1:
-        raise LoraStateError("Each row of the batch has adapters of its own", "Activate the one to merge")
-
-
-def _matrix(site: Any) -> Array:
-    found: Array = keras.ops.convert_to_numpy(site.matrix()).astype("float64")
-    return found
 
 
 def _array(variable: Any) -> Array:

@@ -1,15 +1,17 @@
-"""Mounting: the layers of a model hold the parts of the adapters that act, and nothing else is told of them."""
+"""Mounting: the adapted layers hold the parts of the adapters that act in the model, so that these train."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from vertebra._lora.acting import Acting, ActingState
 from vertebra._lora.base import Base
-from vertebra._lora.hooks import Control, Hook, hooks_for, refuse_config
+from vertebra._lora.control import CONTROL, state_variable, structure_variable
+from vertebra._lora.hooks import hold, let_go, refuse_config
 from vertebra._lora.parts import PartSet
 
 Strengths = np.ndarray[Any, Any] | None
@@ -19,60 +21,70 @@ Strengths = np.ndarray[Any, Any] | None
 class Mount:
     """What the layers of one model hold now."""
 
-    def __init__(self, base: Base) -> None:
-        self._base = base
+    def __init__(self, base: Base, state: ActingState) -> None:
+        self._base, self._state = base, state
         self._keys: tuple[str, ...] = ()
         self._shape: tuple[int, ...] | None = None
-        self._control: Any = None
-        self._controls: dict[tuple[tuple[str, ...], tuple[int, ...] | None], Control] = {}
-        self._hooks: dict[str, Hook] = {}
+        self._sets: tuple[PartSet, ...] = ()
+        self._controls: dict[tuple[tuple[str, ...], tuple[int, ...] | None], tuple[Any, ...]] = {}
+        """Variables of each way of adapting, so that what was compiled for it is found again."""
         self._refusing: list[Any] = []
 
     def put(self, keys: Sequence[str], sets: Sequence[PartSet], strengths: Strengths) -> bool:
-        """Gives the layers the parts of some plans; returns False if these are what they have, but for strengths.
-
-        Raises:
-            LoraStateError: a layer has been given parts through another model that holds it, too.
-        """
+        """Gives the layers the parts of some plans; returns False if these are what they have, but for strengths."""
         shape = None if strengths is None else strengths.shape
         if tuple(keys) == self._keys and shape == self._shape:
             if strengths is not None:
-                self._control.strengths.assign(strengths)
+                self._state.resting.strengths.assign(strengths)
             return False
         self.take_off()
         if sets:
-            self._attach(tuple(keys), sets, strengths)
+            self._attach(tuple(keys), tuple(sets), strengths)
         return True
 
     def take_off(self) -> None:
-        """Makes the layers what they are without adapters; also after `put` has failed halfway."""
-        for hook in self._hooks.values():
-            hook.detach()
+        """Makes the layers hold no parts; also after `put` has failed halfway."""
+        self._state.resting = Acting()
+        for layer, parts in self._held(self._sets).items():
+            let_go(self._base.layers[layer], [part for _, part in parts])
         for layer in self._refusing:
             vars(layer).pop("get_config", None)
-        if self._hooks:
+        if self._sets:
             self._base.model._post_build()  # torch keeps a list of parameters of its own
-        self._hooks, self._refusing, self._keys, self._shape, self._control = {}, [], (), None, None
+        self._sets, self._refusing, self._keys, self._shape = (), [], (), None
 
-    def _attach(self, keys: tuple[str, ...], sets: Sequence[PartSet], strengths: Strengths) -> None:
+    def _attach(self, keys: tuple[str, ...], sets: tuple[PartSet, ...], strengths: Strengths) -> None:
         shape = None if strengths is None else strengths.shape
         is_new = (keys, shape) not in self._controls
-        if is_new:  # once for each way of adapting, so that what was compiled for it is found again
-            self._controls[keys, shape] = Control(keys, strengths)
-        self._control = self._controls[keys, shape]
-        if strengths is not None:
-            self._control.strengths.assign(strengths)
-        self._hooks = hooks_for(self._base.layers, sets, self._control)
-        for hook in self._hooks.values():
-            hook.attach()
-        self._tell_holders(is_new)
+        if is_new:
+            self._controls[keys, shape] = _control_variables(keys, strengths)
+        structure, *rest = self._controls[keys, shape]
+        for variable in rest:
+            variable.assign(strengths)
+        self._sets, parts = sets, self._held(sets)
+        for path, own in parts.items():
+            hold(self._base.layers[path], [part for _, part in own])
+            for number, (_, part) in enumerate(own):
+                part.__dict__.update(keeps_base=number == 0, hidden=self._state.has_choice)
+        self._tell_holders(parts, is_new)
+        self._state.resting = Acting(parts, rest[0] if rest else None, (structure, *rest))
         self._base.model._post_build()
         self._keys, self._shape = keys, shape
 
-    def _tell_holders(self, is_new: bool) -> None:
-        """What was compiled knows nothing of new parts, and a layer's config cannot hold any."""
-        holders = {prefix for path in self._hooks for prefix in _prefixes(path)}
+    def _held(self, sets: Sequence[PartSet]) -> dict[str, list[tuple[int, Any]]]:
+        """Returns the parts of each layer, by path, each with the number of its set."""
+        found: dict[str, list[tuple[int, Any]]] = {}
+        for number, parts in enumerate(sets):
+            for path, part in parts.parts.items():
+                found.setdefault(path, []).append((number, part))
+        return found
+
+    def _tell_holders(self, paths: Iterable[str], is_new: bool) -> None:
+        """What was compiled knows nothing of new parts, and a config of what holds them cannot hold any."""
+        holders = {prefix for path in paths for prefix in _holders(path)}
         for layer in [self._base.model, *(self._base.layers[path] for path in sorted(holders))]:
+            if hasattr(layer, CONTROL):
+                continue  # its hook refuses
             if is_new and isinstance(layer, keras.Model):
                 layer.train_function = layer.test_function = layer.predict_function = None
             if not hasattr(layer, "constructor_config") or layer is not self._base.model:  # a backbone's own can
@@ -80,7 +92,12 @@ class Mount:
                 self._refusing.append(layer)
 
 
-def _prefixes(path: str) -> list[str]:
-    """Returns the path of a layer, and of the layers that hold it."""
+def _control_variables(keys: tuple[str, ...], strengths: Strengths) -> tuple[Any, ...]:
+    structure = structure_variable(keys)
+    return (structure,) if strengths is None else (structure, state_variable("strengths", strengths))
+
+
+def _holders(path: str) -> list[str]:
+    """Returns the paths of the layers that hold a layer, from the outside in."""
     parts = path.split("/")
-    return ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]

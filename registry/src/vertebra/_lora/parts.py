@@ -23,6 +23,9 @@ from vertebra.interfaces import LoraPart
 SHARED = "*"
 """Stands for the path of a layer where variables are not of one layer but of all."""
 
+_BASE = "base"
+"""Entry of Keras's weights files: the kernel that the part was trained with, next to the merged one of the layer."""
+
 Values = dict[str, dict[str, Any]]
 """Values of variables, as arrays or tensors: by path of the layer, or `SHARED`, and by name."""
 
@@ -34,12 +37,13 @@ class Part(keras.layers.Layer):  # type: ignore[misc]
         super().__init__(name=name, dtype=dtype)
         # Plain data goes past Keras's tracking of attributes, which takes longer than all the rest.
         self.__dict__.update(strategy=strategy, site=site, seed=seed, dropout=None, shared=None)
+        self.__dict__.update(keeps_base=False, hidden=lambda: False)
 
     def prepare(self, plan: LayerPlan, options: Mapping[str, Any], shared: Any, lent: Mapping[str, Any]) -> None:
         """Has the strategy create the variables; those that another layer lends are taken instead."""
         scale = self.strategy.scale(plan.rank, plan.alpha)
         self.__dict__.update(rank=plan.rank, heads=plan.heads, scale=scale, options=MappingProxyType(dict(options)))
-        self.__dict__.update(_lent=lent)
+        self.__dict__.update(lent=lent, lender=plan.shares)
         if shared is not None:
             self.shared = shared
         self.strategy.build(self, self.site)
@@ -50,19 +54,29 @@ class Part(keras.layers.Layer):  # type: ignore[misc]
         if rate and not self.site.is_lookup:
             self.dropout = Dropout(rate, seed=self.seed, dtype=self.dtype_policy)
 
+    @property
+    def variables(self) -> list[Any]:
+        """Its variables; none in calls that choose other adapters, so that what is compiled for these fits them all."""
+        return [] if self.hidden() else super().variables
+
+    def save_own_variables(self, store: Any) -> None:
+        super().save_own_variables(store)
+        if self.keeps_base and not self.site.is_quantized:
+            store[_BASE] = self.site.variable
+
+    def load_own_variables(self, store: Any) -> None:
+        names = list(store.keys())
+        super().load_own_variables({name: store[name] for name in names if name != _BASE})
+        if _BASE in names:
+            self.site.variable.assign(store[_BASE])
+
     def add_weight(self, *, name: str, **arguments: Any) -> Any:
-        return self._lent[name] if name in self._lent else super().add_weight(name=name, **arguments)
+        return self.lent[name] if name in self.lent else super().add_weight(name=name, **arguments)
 
     def own(self) -> dict[str, Any]:
         """Returns the variables that are this layer's alone, by name."""
-        lent = {id(variable) for variable in self._lent.values()}
+        lent = {id(variable) for variable in self.lent.values()}
         return {variable.name: variable for variable in own_weights(self) if id(variable) not in lent}
-
-    def call(self, inputs: Any, outputs: Any) -> Any:
-        """Returns what is added to a layer's outputs."""
-        dropped = inputs if self.dropout is None else self.dropout(inputs)
-        with AutocastScope(self.compute_dtype):  # a layer all in half precision has none of its own
-            return self.strategy.delta(self, self.site, dropped, outputs)
 
 
 LoraPart.register(Part)
@@ -114,16 +128,39 @@ class PartSet:
 
     def assign(self, values: Values) -> None:
         """Gives the variables values."""
-        tensor = _runtimes.bind().tensor
         for path, own in self.variables().items():
             for name, variable in own.items():
-                value = values[path][name]
-                if isinstance(value, np.ndarray):  # perhaps a view of a file: what trains must be a copy
-                    value = tensor(value.copy(), str(variable.dtype))
-                if variable._value is None:
-                    give_value(variable, value)
-                else:
-                    variable.assign(value)
+                _assign(variable, values[path][name])
+
+
+def _assign(variable: Any, value: Any) -> None:
+    """Gives a variable a value that it shares with nothing: an array may view a file, and a tensor be another's."""
+    runtime = _runtimes.bind()
+    is_array = isinstance(value, np.ndarray)
+    own = runtime.tensor(value.copy(), str(variable.dtype)) if is_array else None
+    if variable._value is None:
+        give_value(variable, own if is_array else runtime.snapshot(value))
+    elif is_array:
+        variable.assign(own)
+    else:
+        runtime.assign(variable, value)
+
+
+def change_of_outputs(part: Any, inputs: Any, outputs: Any) -> Any:
+    """Returns what a part adds to a layer's outputs before its activation."""
+    dropped = inputs if part.dropout is None else part.dropout(inputs)
+    with AutocastScope(part.compute_dtype):  # a layer all in half precision has none of its own
+        return part.strategy.delta(part, part.site, dropped, outputs)
+
+
+def change_of_projection(part: Any, inputs: Any, outputs: Any) -> Any:
+    """Returns what a part adds to `inputs · tableᵀ`, where an embedding's table is the output projection, too."""
+    dtype = outputs.dtype
+    if not part.strategy.is_low_rank:
+        kernel = part.strategy.kernel_delta(part, part.site)
+        return keras.ops.matmul(keras.ops.cast(inputs, dtype), keras.ops.cast(keras.ops.transpose(kernel), dtype))
+    a, b = (keras.ops.cast(keras.ops.transpose(factor), dtype) for factor in part.strategy.factors(part, part.site))
+    return keras.ops.matmul(keras.ops.matmul(keras.ops.cast(inputs, dtype), b), a) * part.scale
 
 
 def build_parts(plan: AdapterPlan, sites: Mapping[str, Any], slot: int) -> PartSet:
@@ -145,6 +182,7 @@ def build_parts(plan: AdapterPlan, sites: Mapping[str, Any], slot: int) -> PartS
         _check_rank(path, sites[path], layer)
         with keras.name_scope(path.rpartition("/")[2], override_parent=path.rpartition("/")[0]):  # for unique paths
             part = Part(_name(slot), _policy(sites[path].layer), strategy, sites[path], _seed(path, plan.config.seed))
+            part.__dict__.update(tied=plan.tied, slot=slot)
             part.prepare(layer, options, shared, _lent(strategy, sites[path], parts.get(layer.shares or "")))
             part.drop_inputs(plan.config.dropout)
         parts[path] = part

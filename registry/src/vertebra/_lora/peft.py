@@ -56,7 +56,7 @@ def read_peft(model: Any, folder: Path) -> AdapterFile:
     beside = _without_copies(model, beside, {path for module in modules for path in names.layers(module)})
     if not modules:
         raise AdapterMismatchError(folder, "holds no LoRA tensors for layers of this model", sorted(unused))
-    plan = AdapterPlan(settings.config, {})
+    plan = AdapterPlan(settings.config, {}, tied=False)
     values: Values = {}
     for module, found in modules.items():
         paths = names.layers(module)

@@ -35,6 +35,9 @@ class AdapterPlan:
     config: LoraConfig
     layers: dict[str, LayerPlan]
     """The adapted layers, by path."""
+    tied: bool = True
+    """Whether an adapter of an embedding whose table is also the output projection acts there, too, as KerasHub's do.
+    PEFT's act where the table is looked up, and leave the projection as it is."""
 
     @property
     def strategy(self) -> LoraStrategy:
@@ -70,7 +73,8 @@ class AdapterPlan:
     def key(self) -> str:
         """Returns a text that is the same for adapters that differ in their values only."""
         layers = {path: [x.rank, x.alpha, x.heads, x.shares] for path, x in self.layers.items()}
-        return json.dumps([self.config.strategy, self.config.dropout, self.options(), layers], sort_keys=True)
+        facts = [self.config.strategy, self.config.dropout, self.options(), layers, self.tied]
+        return json.dumps(facts, sort_keys=True)
 
 
 def plan_layers(config: LoraConfig, sites: Mapping[str, Any], layers: Mapping[str, Any], roles: Roles) -> AdapterPlan:
@@ -105,7 +109,8 @@ def plan_as_data(plan: AdapterPlan) -> dict[str, Any]:
     """Returns a plan as JSON can hold it."""
     config = {name: getattr(plan.config, name) for name in LoraConfig.__slots__}
     tables = {name: dict(value) for name, value in config.items() if isinstance(value, Mapping)}
-    return {"config": config | tables, "layers": {path: asdict(layer) for path, layer in plan.layers.items()}}
+    layers = {path: asdict(layer) for path, layer in plan.layers.items()}
+    return {"config": config | tables, "layers": layers, "tied": plan.tied}
 
 
 def plan_from_data(place: object, data: Any) -> AdapterPlan:
@@ -115,16 +120,18 @@ def plan_from_data(place: object, data: Any) -> AdapterPlan:
         LoraConfigError: it is no such plan, or a value is out of range.
     """
     expected = "settings that save_lora_weights wrote"
-    if not isinstance(data, Mapping) or data.keys() != {"config", "layers"}:
+    if not isinstance(data, Mapping) or data.keys() - {"tied"} != {"config", "layers"}:
         raise LoraConfigError(place, "settings", data, expected)
-    config, layers = data["config"], data["layers"]
+    # Before files said so, adapters of tied tables left the projection as it was, and were trained like that.
+    config, layers, tied = data["config"], data["layers"], data.get("tied", False)
+    if not isinstance(tied, bool):
+        raise LoraConfigError(place, "tied", tied, "true or false")
     if not isinstance(config, Mapping) or config.keys() != set(LoraConfig.__slots__):
         raise LoraConfigError(place, "config", config, f"the fields {', '.join(LoraConfig.__slots__)}")
     if not isinstance(layers, Mapping) or not layers:
         raise LoraConfigError(place, "layers", layers, expected)
-    return AdapterPlan(
-        LoraConfig(**config), {path: _layer(place, path, facts, layers) for path, facts in layers.items()}
-    )
+    plans = {path: _layer(place, path, facts, layers) for path, facts in layers.items()}
+    return AdapterPlan(LoraConfig(**config), plans, tied)
 
 
 def _layer(place: object, path: str, facts: Any, layers: Mapping[str, Any]) -> LayerPlan:

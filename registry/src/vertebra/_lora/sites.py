@@ -11,6 +11,7 @@ import keras
 from keras import ops
 from keras.src.backend.common.variables import AutocastScope
 
+from vertebra import _runtimes
 from vertebra.interfaces import LoraSite
 
 _QUANTIZED = ("int8", "int4")
@@ -27,6 +28,11 @@ class _Site(LoraSite):
     def variable(self) -> Any:
         """The variable that holds the kernel, quantised or not."""
         return self.layer._embeddings if self.is_lookup else self.layer._kernel
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether the kernel is kept in integers."""
+        return getattr(self.layer, "quantization_mode", None) is not None
 
     @property
     def heads(self) -> int:
@@ -47,9 +53,13 @@ class _Site(LoraSite):
         with _bare(self.layer):  # a linear map is known by what it makes of the unit vectors
             return ops.cast(self._probe(type(self.layer).quantized_call), "float32")
 
+    def kernel_of(self, matrix: Any) -> Any:
+        """Returns the kernel's value, in its own shape and dtype, for a matrix `(in_features, out_features)`."""
+        return ops.cast(self._unflatten(matrix), self.variable.dtype)
+
     def replace(self, matrix: Any) -> None:
         """Gives the kernel other values, from an array or tensor of shape `(in_features, out_features)`."""
-        self.variable.assign(ops.cast(self._unflatten(matrix), self.variable.dtype))
+        _runtimes.bind().assign(self.variable, self.kernel_of(matrix))
 
     def _flatten(self, kernel: Any) -> Any:
         return ops.reshape(kernel, (self.in_features, self.out_features))

@@ -1,0 +1,58 @@
+"""One adapter of a model: its plan, and its values while it does not act."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vertebra._lora.parts import PartSet, Values
+from vertebra._lora.plan import AdapterPlan
+from vertebra._lora.resident import ResidentAdapter, make_resident
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Weights = dict[str, "np.ndarray[Any, Any]"]
+"""Values of base weights, by name."""
+
+
+class Adapter:
+    """An adapter of a model.
+
+    Args:
+        name: Its name.
+        plan: Which layers it adapts, and how.
+        base: Fingerprint of the kernels that it was trained beside, or None if that is not known.
+        values: Values of its variables, or None if its parts have them.
+        beside: Values of the base weights that are its own, while it does not act.
+    """
+
+    def __init__(
+        self, name: str, plan: AdapterPlan, base: str | None, values: Values | None, beside: Weights | None = None
+    ) -> None:
+        self.name, self.plan, self.base = name, plan, base
+        self.beside: Weights = beside or {}
+        self.key = plan.key()
+        """The same for all adapters of the same plan."""
+        self._values, self._resident = values, None
+
+    _resident: ResidentAdapter | None
+
+    @property
+    def values(self) -> Values | None:
+        """Values of its variables while it does not act; while it does, its parts have them."""
+        return self._values if self._resident is None else self._resident.values()
+
+    @values.setter
+    def values(self, values: Values | None) -> None:
+        self._values, self._resident = values, None
+
+    def resident(self, template: PartSet) -> ResidentAdapter:
+        """Returns it as variables that calls can choose, while it does not act.
+
+        Args:
+            template: Parts of the same plan.
+        """
+        if self._resident is None:
+            assert self._values is not None
+            self._resident, self._values = make_resident(template, self._values), None
+        return self._resident

@@ -1,0 +1,46 @@
+"""Tied projections: embeddings whose table also projects hidden states to logits, `embedding(x, reverse=True)`."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from vertebra._lora.plan import AdapterPlan
+
+log = logging.getLogger("vertebra")
+
+
+def is_projection(layer: Any) -> bool:
+    """Says whether a layer's table is the output projection, too, as that of `keras.layers.ReversibleEmbedding`."""
+    if not isinstance(layer, keras.layers.Embedding) or not getattr(layer, "tie_weights", True):
+        return False
+    return "reverse" in inspect.signature(type(layer).call).parameters
+
+
+def untouched_projections(plan: AdapterPlan, layers: Mapping[str, Any]) -> list[str]:
+    """Returns the adapted tables whose projection the adapter leaves as it is, so that merging changes it.
+
+    Args:
+        plan: The adapter's plan.
+        layers: The model's layers, by path.
+    """
+    return [] if plan.tied else tied_projections(plan, layers)
+
+
+def tied_projections(plan: AdapterPlan, layers: Mapping[str, Any]) -> list[str]:
+    """Returns the adapted tables that are projections, too."""
+    return [path for path in plan.layers if path in layers and is_projection(layers[path])]
+
+
+def warn_merged(paths: list[str]) -> None:
+    """Says that merging changes what tied projections compute."""
+    if paths:
+        log.warning(
+            "The adapter acts where %s is looked up and not where it projects to logits, as PEFT reads it. "
+            "Merged, the table has one value for both: logits of reverse=True change by the adapter.",
+            ", ".join(paths),
+        )

@@ -1,0 +1,38 @@
+"""Receipts: what enabling or loading an adapter did."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from vertebra._lora.adapters import Adapters
+from vertebra.specs import LoraReceipt
+
+
+def receipt_of(adapters: Adapters, name: str, unused: Sequence[str] = ()) -> LoraReceipt:
+    """Counts what an adapter added, and what is trained and frozen now.
+
+    Args:
+        adapters: The adapters of the model.
+        name: Name of the adapter.
+        unused: Tensors of its file for which the model has no layer.
+    """
+    adapter, parts = adapters.known[name], adapters.parts_of(name)
+    values = adapter.values if parts is None else parts.variables()
+    trained, everything = _count(adapters.model.trainable_weights), _count(adapters.model.weights)
+    return LoraReceipt(
+        config=adapter.plan.config,
+        layers=tuple(adapter.plan.layers),
+        parameters_added=sum(_count(own.values()) for own in (values or {}).values()),
+        parameters_trained=trained,
+        parameters_frozen=everything - trained,
+        name=name,
+        scale=adapter.plan.scale,
+        trained=tuple(adapter.beside),
+        unused=tuple(unused),
+    )
+
+
+def _count(variables: Iterable[Any]) -> int:
+    return sum(math.prod(variable.shape) for variable in variables)

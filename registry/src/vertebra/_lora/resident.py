@@ -1,0 +1,66 @@
+"""Resident adapters: the values of an adapter as variables that no layer holds, for calls that choose it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from vertebra import _runtimes
+from vertebra._lora.parts import SHARED, PartSet, Values
+from vertebra.interfaces import LoraPart
+
+
+class PartView:
+    """A part as a strategy sees it, with variables of its own and the settings of a part of the same plan."""
+
+    def __init__(self, part: Any, variables: Mapping[str, Any], shared: Any = None) -> None:
+        self._part, self.shared = part, shared
+        vars(self).update(variables)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._part, name)
+
+
+LoraPart.register(PartView)
+
+
+@dataclass(frozen=True, slots=True)
+class ResidentAdapter:
+    """An adapter that calls can choose; it never changes."""
+
+    parts: dict[str, PartView]
+    """By path of the adapted layer."""
+    variables: dict[str, dict[str, Any]]
+    """Every variable once: by path of the layer, or `SHARED`, and by name."""
+
+    def flat(self) -> list[Any]:
+        """Returns every variable once, in an order that is the same for all adapters of a plan."""
+        return [variable for own in self.variables.values() for variable in own.values()]
+
+    def values(self) -> Values:
+        """Returns the values of the variables, as tensors."""
+        return {path: {name: variable.value for name, variable in own.items()} for path, own in self.variables.items()}
+
+
+def make_resident(template: PartSet, values: Values) -> ResidentAdapter:
+    """Returns an adapter with some values, which it takes over, and the settings of parts of the same plan."""
+    variables = {
+        path: {name: _variable(variable, values[path][name]) for name, variable in own.items()}
+        for path, own in template.variables().items()
+    }
+    shared = None if template.shared is None else PartView(template.shared, variables[SHARED])
+    parts = {}
+    for path, part in template.parts.items():
+        lent = {name: variables[part.lender][name] for name in part.lent}
+        parts[path] = PartView(part, variables.get(path, {}) | lent, shared)
+    return ResidentAdapter(parts, variables)
+
+
+def _variable(like: Any, value: Any) -> Any:
+    dtype = str(like.dtype)
+    tensor = _runtimes.bind().tensor(value, dtype) if isinstance(value, np.ndarray) else value
+    return keras.Variable(tensor, dtype=dtype, trainable=False, autocast=like._autocast, name=like.name)

@@ -1,0 +1,38 @@
+"""Strengths: how strongly adapters act, in all rows of a batch or in each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vertebra.errors import LoraConfigError
+
+
+def chosen_strengths(choice: Any) -> tuple[list[str], np.ndarray[Any, Any]]:
+    """Returns the adapters that a choice for a call names, and their strengths, for all rows or for each.
+
+    Raises:
+        LoraConfigError: it is no choice, or a strength is no finite number.
+    """
+    for_all = isinstance(choice, str | Mapping)
+    rows = [choice] if for_all else choice
+    if not isinstance(rows, Sequence) or not all(row is None or isinstance(row, str | Mapping) for row in rows):
+        expected = "a name, a table of names with strengths, or a list with one of these or None for each row"
+        raise LoraConfigError("LoRA adapters", "adapters", choice, expected)
+    names, strengths = strength_matrix(rows)
+    return names, strengths[0] if for_all else strengths
+
+
+def strength_matrix(
+    rows: Sequence[str | Mapping[str, float] | None],
+) -> tuple[list[str], np.ndarray[Any, Any]]:
+    """Returns the adapters that some rows of a batch name, and how strongly each acts in each row."""
+    mixes = [{row: 1.0} if isinstance(row, str) else dict(row or {}) for row in rows]
+    for name, strength in (pair for mix in mixes for pair in mix.items()):
+        if isinstance(strength, bool) or not isinstance(strength, int | float) or not math.isfinite(strength):
+            raise LoraConfigError("LoRA adapters", f"strength of {name!r}", strength, "a finite number")
+    names = list(dict.fromkeys(name for mix in mixes for name in mix))
+    return names, np.array([[mix.get(name, 0.0) for name in names] for mix in mixes], "float32")
