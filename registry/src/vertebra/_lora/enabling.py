@@ -214,4 +214,5 @@ def _same(plan: AdapterPlan) -> AdapterPlan:
 
 def _describe(plan: AdapterPlan) -> str:
     config = plan.config
-    return f"{config.strategy} of rank {config.rank} and scale {plan.scale:g} on {len(plan.layers)} layers"
+    reading = "" if plan.tied else ", not acting on the projection of tied tables"
+    return f"{config.strategy} of rank {config.rank} and scale {plan.scale:g} on {len(plan.layers)} layers{reading}"

@@ -15,6 +15,7 @@ from keras.src.backend.common import global_state
 from vertebra._lora.acting import Acting, ActingState
 from vertebra._lora.control import CONTROL, Control
 from vertebra._lora.parts import change_of_outputs, change_of_projection
+from vertebra._lora.projections import is_projection
 from vertebra._lora.weights_file import load_layer, save_layer
 from vertebra.errors import LoraStateError
 
@@ -29,7 +30,7 @@ class Hook:
 
     def __init__(self, path: str, layer: Any, state: ActingState, control: Control) -> None:
         self._path, self._layer, self._state, self._control = path, layer, state, control
-        self._is_table = isinstance(layer, keras.layers.Embedding)
+        self._is_table, self._is_tied = isinstance(layer, keras.layers.Embedding), is_projection(layer)
         self._last = {name: value for name in _LAST if (value := getattr(layer, name, None)) is not None}
         self._own = {name: vars(layer)[name] for name in (*_CALLS, *_OTHERS) if name in vars(layer)}
 
@@ -72,7 +73,7 @@ class Hook:
         self, acting: Acting, parts: Sequence[tuple[int, Any]], inputs: Any, outputs: Any, reverse: bool
     ) -> Any:
         if reverse:
-            parts = [(number, part) for number, part in parts if part.tied]
+            parts = [(number, part) for number, part in parts if part.tied and self._is_tied]
         elif acting.by_rows and parts[0][1].site.is_lookup:
             _check_batch(self._layer, inputs)
         compute = change_of_projection if reverse else change_of_outputs

@@ -21,6 +21,7 @@ from vertebra._lora.naming import AdapterNames
 from vertebra._lora.parts import Values, as_arrays, build_parts, tied_variables
 from vertebra._lora.peft_config import CONFIG, SWITCHES, TENSORS, read_config
 from vertebra._lora.plan import AdapterPlan, LayerPlan
+from vertebra._lora.projections import tied_projections, warn_written
 from vertebra._lora.sites import is_adaptable, site_of
 from vertebra._lora.training import BIAS_NAMES
 from vertebra._weights.naming import layer_paths, own_weights, weight_names
@@ -124,6 +125,7 @@ def write_peft(model: Any, stage: Path, plan: AdapterPlan, content: AdapterConte
     names, layers = AdapterNames(model), layer_paths(model)
     if plan.strategy.peft_fields is None:
         plan, content = as_plain(model, plan, content)
+    warn_written(tied_projections(plan, layers) if plan.tied else [])
     modules: dict[str, list[str]] = {}
     for path in plan.layers:
         modules.setdefault(names.module(path), []).append(path)

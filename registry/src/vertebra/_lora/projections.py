@@ -36,6 +36,16 @@ def tied_projections(plan: AdapterPlan, layers: Mapping[str, Any]) -> list[str]:
     return [path for path in plan.layers if path in layers and is_projection(layers[path])]
 
 
+def warn_written(paths: list[str]) -> None:
+    """Says that PEFT reads an adapter otherwise than it acts here."""
+    if paths:
+        log.warning(
+            "The adapter of %s acts where the table projects to logits, too. PEFT applies it where the table is "
+            "looked up alone, until it is merged: logits differ there.",
+            ", ".join(paths),
+        )
+
+
 def warn_merged(paths: list[str]) -> None:
     """Says that merging changes what tied projections compute."""
     if paths:
