@@ -1,4 +1,4 @@
-"""The examples of the documentation run: files in `docs/examples`, and every block of code on the page about LoRA."""
+"""The examples of the documentation run: files in `docs/examples`, and the blocks of code on two pages."""
 
 import re
 import runpy
@@ -7,6 +7,7 @@ import sys
 import types
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.keras
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "lora.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.+?)```", PAGE, flags=re.DOTALL)
+BLOCK = re.compile(r"```python\n(.+?)```", flags=re.DOTALL)
 STRATEGY = re.search(r"`(vertebra_lora_fa)\.py`\n\n```python\n(.+?)```", PAGE, flags=re.DOTALL)
 EXAMPLES = {"torch": ["train_fit.py", "train_torch.py"], "jax": ["train_fit.py", "train_jax.py"]}
 
@@ -53,12 +54,24 @@ def presets(golden, tmp_path, monkeypatch):
 
 def test_the_page_about_lora_runs_from_top_to_bottom(presets, inputs, capsys):
     names = {"inputs": inputs}
-    for block in BLOCKS:
+    for block in BLOCK.findall(PAGE):
         exec(compile(block, "lora.md", "exec"), names)
     assert list(names["server"].lora_adapters) == []  # merged for good
     assert "merged legal into" in capsys.readouterr().out
     assert names["merged"].lora_adapters == {}
     assert names["backbone"].lora_adapters["default"].trained
+
+
+def test_the_page_about_serving_runs_from_top_to_bottom(presets, inputs, run):
+    names = {"inputs": inputs}
+    for block in BLOCK.findall((DOCS / "serving.md").read_text(encoding="utf-8")):
+        exec(compile(block, "serving.md", "exec"), names)
+    server, rows = names["server"], names["answers"]
+    server.activate_lora("legal")
+    legal = run(server)["pooled_output"]
+    for answer in (rows[0], rows[2], names["mixed"]):
+        pooled = keras.ops.convert_to_numpy(answer["pooled_output"])
+        assert np.abs(pooled[0] - legal[0]).max() <= 1e-5
 
 
 @pytest.fixture

@@ -230,3 +230,152 @@ def test_a_compiled_backbone_takes_inputs_by_their_names_however_they_come(backb
         assert np.allclose(keras.ops.convert_to_numpy(compiled(given)["sequence_output"]), expected, atol=1e-5)
     with pytest.raises(ValueError):  # as without compiling
         compiled({f"wrong_{name}": array for name, array in inputs.items()})
+
+
+# === The class of backbones ===
+
+
+@pytest.fixture
+def dropping(arguments):
+    """A tiny BERT with dropout, of which two calls differ if it is applied."""
+    return vertebra.models.BertBackbone(**arguments | {"dropout": 0.5})
+
+
+def test_backbones_derive_from_the_runtimes_class(adapter, dropping):
+    assert isinstance(dropping, adapter.model_class())
+    assert issubclass(adapter.model_class(), keras.Model)
+
+
+@pytest.fixture
+def drops(inputs):
+    """Says whether a model applies dropout."""
+
+    def differ(model, inputs=inputs, **arguments):
+        one, other = (keras.tree.flatten(model(inputs, **arguments))[0] for _ in range(2))
+        return not np.array_equal(array_of(one), array_of(other))
+
+    return differ
+
+
+@pytest.fixture
+def torch_only(runtime):
+    if runtime != "torch":
+        pytest.skip("only on torch a backbone is a module")
+
+
+def test_train_and_eval_mean_what_they_do_in_torch(torch_only, dropping, drops):
+    import torch
+
+    class Classifier(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = dropping
+
+        def forward(self, inputs):
+            return self.backbone(inputs)["pooled_output"]
+
+    outer = Classifier()
+    assert not drops(dropping)  # Keras's default, as long as nobody has said otherwise
+    assert outer.train() is outer
+    assert drops(outer)
+    assert drops(dropping)
+    assert not drops(dropping, training=False)
+    assert dropping.eval() is dropping
+    assert not drops(outer)
+    assert drops(dropping, training=True)
+
+
+def test_within_another_keras_model_that_one_says_whether_it_trains(torch_only, dropping, drops):
+    dropping.train()
+    inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in dropping.input}
+    outer = keras.Model(inputs, dropping(inputs)["pooled_output"])
+    assert not drops(outer)
+    assert drops(outer, training=True)
+    dropping.eval()
+    assert drops(outer, training=True)
+
+
+@pytest.mark.parametrize("change", ["half", "bfloat16", "double", "to", "inside"])
+def test_another_dtype_is_refused_and_nothing_is_changed(torch_only, arguments, inputs, change):
+    import torch
+
+    backbone = vertebra.models.BertBackbone(**arguments)
+    before = array_of(backbone(inputs)["pooled_output"])
+    outer = torch.nn.Sequential(backbone)
+    changes = {"to": lambda: backbone.to(torch.float16), "inside": outer.half}
+    with pytest.raises(vertebra.errors.DtypeChangeError, match="dtype policy 'float32'") as caught:
+        changes.get(change, lambda: getattr(backbone, change)())()
+    assert f"dtype={caught.value.wanted!r}" in str(caught.value)
+    assert {parameter.dtype for parameter in backbone.parameters() if parameter.is_floating_point()} == {torch.float32}
+    assert np.array_equal(array_of(backbone(inputs)["pooled_output"]), before)
+
+
+def test_the_same_dtype_and_other_places_are_as_in_torch(torch_only, arguments, inputs):
+    backbone = vertebra.models.BertBackbone(**arguments)
+    for change in (backbone.float, lambda: backbone.to("cpu"), backbone.cpu, lambda: backbone.requires_grad_(False)):
+        assert change() is backbone
+    half = vertebra.models.BertBackbone(**arguments, dtype="bfloat16")
+    assert half.bfloat16() is half
+    with pytest.raises(vertebra.errors.DtypeChangeError):
+        half.float()
+
+
+def test_unknown_arguments_of_a_call_are_refused(arguments, inputs):
+    backbone = vertebra.models.BertBackbone(**arguments)
+    with pytest.raises(TypeError, match="no argument 'output_hidden_states'; it takes inputs, training, mask and adap"):
+        backbone(inputs, output_hidden_states=True)
+    with pytest.raises(TypeError, match="did you mean 'training'"):
+        backbone(inputs, trainin=True)
+
+
+# === Copies, and what is traced ===
+
+
+def test_a_snapshot_and_an_assigned_value_share_no_memory(adapter, address):
+    one, other = (keras.Variable(np.full((64, 64), value, "float32")) for value in (1, 2))
+    kept = adapter.snapshot(one.value)
+    adapter.assign(other, one.value)
+    assert len({address(tensor) for tensor in (kept, one.value, other.value)}) == 3
+    assert np.array_equal(array_of(other), array_of(kept))
+
+
+def test_a_runtime_knows_whether_a_function_is_being_traced(adapter, runtime):
+    assert not adapter.is_tracing()
+    if runtime == "jax":
+        import jax
+
+        seen = []
+        jax.jit(lambda x: seen.append(adapter.is_tracing()) or x)(1.0)
+        assert seen == [True]
+
+
+class Counting(keras.layers.Layer):
+    """Passes its inputs on, and counts how often it was asked to."""
+
+    calls = 0
+
+    def call(self, inputs):
+        type(self).calls += 1
+        return inputs + 0
+
+
+def test_a_compiled_function_that_many_threads_call_at_once_fails_in_none(runtime):
+    """On torch one of them traces; jax may trace in several, which does no harm."""
+    import threading
+    from concurrent.futures import ThreadPoolExecutor
+
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5, name="up"), Counting(), keras.layers.Dense(3)])
+    inputs = np.random.default_rng(0).normal(size=(2, 6)).astype("float32")
+    expected = array_of(model(inputs))
+    for _ in range(5):
+        compiled, barrier = vertebra.compile(model), threading.Barrier(4)
+        Counting.calls = 0
+
+        def call(_, compiled=compiled, barrier=barrier):
+            barrier.wait()
+            return array_of(compiled(inputs))
+
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(call, range(4)))
+        assert all(np.abs(each - expected).max() <= 1e-6 for each in found)
+        assert Counting.calls == 1 or runtime == "jax"

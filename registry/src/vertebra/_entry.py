@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra import _catalog, _plugins, _runtimes, lora
-from vertebra._lora.call_lock import call_lock
+from vertebra._call_lock import call_lock
 from vertebra.errors import PluginError
 from vertebra.handles import PresetHandle
 from vertebra.interfaces import Runtime

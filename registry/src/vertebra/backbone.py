@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import keras
 
 from vertebra import _runtimes, lora
+from vertebra._call_lock import call_lock
 from vertebra._catalog import BACKBONES, catalog
-from vertebra._lora.call_lock import call_lock
 from vertebra._weights.quantized import quantization_plan, quantize_as_planned
 from vertebra.errors import LoraConfigError, LoraStateError, close_names
 from vertebra.specs import LoraReceipt, MergeReceipt, PresetSpec
@@ -29,7 +29,7 @@ class _Presets:
         return {preset.name: preset for spec in specs for preset in spec.presets}
 
 
-class Backbone(keras.Model):  # type: ignore[misc]
+class Backbone(_runtimes.bind().model_class()):  # type: ignore[misc]
     """A model without a task: token ids and masks in, hidden states out.
 
     A backbone is a functional model, built when it is constructed: extend it from `inputs` and `output`, compile and
@@ -171,7 +171,8 @@ class Backbone(keras.Model):  # type: ignore[misc]
         """
         from vertebra._presets.saving import save_backbone
 
-        save_backbone(self, preset_dir, format, max_shard_size, certificate)
+        with call_lock(self).calling():
+            save_backbone(self, preset_dir, format, max_shard_size, certificate)
 
     def sample_inputs(self) -> Any:
         """Returns a small input, always the same, in the structure of `inputs`: two short rows, the second padded.
@@ -191,7 +192,8 @@ class Backbone(keras.Model):  # type: ignore[misc]
         if self.lora_adapters:
             problem = "The backbone has LoRA adapters, and other kernels would take the place of those beside them"
             raise LoraStateError(problem, "Quantise it first, and enable or load the adapters then")
-        return super().quantize(*args, **kwargs)
+        with call_lock(self).changing():
+            return super().quantize(*args, **kwargs)
 
     # === Configuration ===
 

@@ -159,6 +159,17 @@ class RuntimeBoundError(VertebraError):
         )
 
 
+class DtypeChangeError(VertebraError, TypeError):
+    """A model's numbers were to become others than its dtype policy says, which would change nothing it computes."""
+
+    def __init__(self, model: str, wanted: str, policy: str) -> None:
+        self.model, self.wanted, self.policy = model, wanted, policy
+        super().__init__(
+            f"The parameters of {model} cannot become {wanted}: Keras computes as the dtype policy {policy!r} says, "
+            f"whatever they are. Load or build the model with the dtype: from_preset(..., dtype={wanted!r})."
+        )
+
+
 # === Presets ===
 
 

@@ -274,6 +274,10 @@ class Runtime(ABC):
         """Returns why the backend cannot be used here and what to do about it, or None if it can. Imports nothing."""
 
     @abstractmethod
+    def model_class(self) -> type:
+        """Returns the class that backbones derive from: `keras.Model`, or one with what users of the backend expect."""
+
+    @abstractmethod
     def devices(self) -> list[Device]:
         """Lists the devices that the backend sees."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra import _runtimes
-from vertebra._lora.call_lock import call_lock
+from vertebra._call_lock import call_lock
 from vertebra.specs import LoraConfig, LoraReceipt, MergeReceipt
 
 __all__ = [

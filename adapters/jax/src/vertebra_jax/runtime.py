@@ -20,6 +20,11 @@ class JaxRuntime(Runtime):
     def unavailable_reason(self) -> str | None:
         return None if find_spec("jax") else "JAX is not installed; install it with: pip install jax"
 
+    def model_class(self) -> type:
+        from vertebra_jax.models import JaxModel
+
+        return JaxModel
+
     def devices(self) -> list[Device]:
         from vertebra_jax.devices import list_devices
 

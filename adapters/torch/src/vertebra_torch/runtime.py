@@ -20,6 +20,11 @@ class TorchRuntime(Runtime):
     def unavailable_reason(self) -> str | None:
         return None if find_spec("torch") else "PyTorch is not installed; install it with: pip install torch"
 
+    def model_class(self) -> type:
+        from vertebra_torch.models import TorchModel
+
+        return TorchModel
+
     def devices(self) -> list[Device]:
         from vertebra_torch.devices import list_devices
 
