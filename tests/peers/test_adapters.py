@@ -191,6 +191,25 @@ def test_what_peft_saves_computes_the_same_here(architecture, settings, made, pr
     agree(moved(backbone, architecture), there["outputs"], architecture)
 
 
+@pytest.mark.parametrize("variant", [{}, {"use_dora": True}], ids=str)
+@pytest.mark.parametrize(("architecture", "table"), [("gpt2", "wte"), ("gemma", "embed_tokens")])
+def test_logits_of_a_tied_table_are_pefts_merged_and_unmerged(
+    architecture, table, variant, preset, ask, agree, compute, transformers_peer, tmp_path
+):
+    """PEFT leaves the projection as it is until it merges, and so does an adapter of PEFT's here."""
+    config = {"r": 2, "lora_alpha": 6, "target_modules": [table], **variant}
+    adapter = str(tmp_path / "theirs")
+    there = ask(transformers_peer, "adapt_tied", preset(architecture), architecture, adapter=adapter, config=config)
+    backbone = vertebra.Backbone.from_preset(preset(architecture))
+    backbone.load_lora_weights(adapter)
+    ours = {"sequence_output": compute(backbone, architecture)["logits"]}
+    agree(ours, {"sequence_output": there["unmerged"]}, architecture)
+    assert backbone.merge_lora().changed_projections == ("token_embedding",)
+    merged = {"sequence_output": compute(backbone, architecture)["logits"]}
+    agree(merged, {"sequence_output": there["merged"]}, architecture, 1e-4)
+    assert np.abs(merged["sequence_output"] - ours["sequence_output"]).max() > 1e-2
+
+
 @pytest.mark.parametrize("settings", [{}, {"use_dora": True, "bias": "all"}, {"modules_to_save": ["ln_f"]}], ids=str)
 @pytest.mark.parametrize("architecture", ["bert", "gpt2", "gemma"])
 def test_an_adapter_of_peft_goes_back_to_peft(

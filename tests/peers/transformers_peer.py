@@ -62,6 +62,20 @@ def make_adapter(folder, inputs, adapter, config, attention=None):
     return {"outputs": compute(model, inputs)} | count(model)
 
 
+def adapt_tied(folder, inputs, adapter, config):
+    """Saves an adapter of a language model's tied table; returns its logits, and those after PEFT has merged it."""
+    model = peft.get_peft_model(
+        transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="float32"), peft.LoraConfig(**config)
+    )
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    model.save_pretrained(adapter)
+    return {"unmerged": compute(model, inputs)["logits"], "merged": compute(model.merge_and_unload(), inputs)["logits"]}
+
+
 def count_adapter(folder, config):
     """Returns how many parameters an adapter would have on the model of a config, without giving them memory."""
     with torch.device("meta"):
@@ -95,6 +109,7 @@ if __name__ == "__main__":
         create=create,
         adapt=adapt,
         make_adapter=make_adapter,
+        adapt_tied=adapt_tied,
         count_adapter=count_adapter,
         activations=activations,
     )

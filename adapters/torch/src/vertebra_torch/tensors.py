@@ -22,6 +22,8 @@ def to_tensor(array: np.ndarray[Any, Any], dtype: str) -> Any:
     An array that does not lie in order is copied if it is smaller than a page, of which a view would save nothing:
     some processors round products with few columns otherwise where the memory is in another order.
     """
+    if not array.size:  # torch cannot export a tensor that views an array without elements
+        return torch.empty(array.shape, device=get_device(), dtype=to_torch_dtype(dtype))
     if array.nbytes < mmap.PAGESIZE:
         array = array if array.flags.c_contiguous else array.copy(order="C")
     stored = array.dtype.name

@@ -14,6 +14,7 @@ from vertebra.cli.tree import draw_tree
 from vertebra.errors import LoraStateError
 from vertebra.specs import LoraReceipt, MergeReceipt
 
+_MERGED = ("layers", "largest_error", "largest_value", "changed_projections")
 _FORMS = {"short": "the short form", "peft": "PEFT's folder", "kerashub": "KerasHub's .lora.h5"}
 
 
@@ -129,14 +130,17 @@ def _merge(chosen: argparse.Namespace) -> int:
     if quantized:
         print("The base is quantised: this is a dequantised copy of it.")
     print(f"merged into {len(merged.layers)} kernels; rounding is at most {merged.largest_error:.1e}, ", end="")
-    print(f"beside values up to {merged.largest_value:.3g}")
+    print(f"with values up to {merged.largest_value:.3g}")
+    if merged.changed_projections:
+        tables = ", ".join(map(printable, merged.changed_projections))
+        print(f"logits of the tied projection change by merging, as in PEFT: {tables}")
     _print_unused(receipt)
     return 0
 
 
 def _merge_facts(chosen: argparse.Namespace, merged: MergeReceipt) -> dict[str, Any]:
     asked = {"source": chosen.adapter, "base": chosen.base, "target": chosen.target, "format": chosen.format}
-    return asked | {name: asdict(merged)[name] for name in ("layers", "largest_error", "largest_value")}
+    return asked | {name: asdict(merged)[name] for name in _MERGED}
 
 
 def _dequantized(backbone: Any, chosen: argparse.Namespace) -> Any:
