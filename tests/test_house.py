@@ -235,7 +235,7 @@ def visible(folder: Path) -> set[str]:
 
 def test_there_are_no_other_folders_at_the_top():
     folders = {name for name in visible(ROOT) if (ROOT / name).is_dir()}
-    assert folders == {"registry", "plugins", "adapters", "tests", "docs"}
+    assert folders == {"registry", "plugins", "adapters", "tests", "docs", "findings"}
 
 
 @each_distribution
