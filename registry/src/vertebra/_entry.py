@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vertebra import _catalog, _plugins, _runtimes
-from vertebra.errors import PluginError
+from vertebra import _arguments, _catalog, _plugins, _runtimes
+from vertebra.errors import ArgumentError, PluginError
 from vertebra.handles import PresetHandle
 from vertebra.interfaces import Runtime
 
@@ -38,7 +38,12 @@ def compile(backbone: Any) -> Callable[..., Any]:
         A function that takes what the backbone takes and returns what it returns, as tensors of the backend. It
         follows later changes of the weights, and is traced anew for each new shape of the inputs.
     """
-    return _runtimes.bind().compile(backbone)
+    runtime = _runtimes.bind()
+    import keras
+
+    if not isinstance(backbone, keras.Model):
+        raise ArgumentError("compile", "backbone", backbone, "a Keras model")
+    return runtime.compile(backbone)
 
 
 def load_model(filepath: str | Path, *, runtime: str | None = None, **kwargs: Any) -> Any:
@@ -52,6 +57,7 @@ def load_model(filepath: str | Path, *, runtime: str | None = None, **kwargs: An
         runtime: Name of the runtime, as in `Backbone.from_preset`.
         **kwargs: Passed on.
     """
+    filepath = _arguments.path("load_model", "filepath", filepath)
     _runtimes.bind(runtime)
     import keras
 
@@ -101,6 +107,7 @@ def add_plugin(module: object, name: str) -> None:
     Raises:
         PluginError: it has no hooks, or they are wrong.
     """
+    _arguments.text("add_plugin", "name", name)
     owner = _plugins.Owner(name, "", getattr(module, "__name__", type(module).__name__))
     plugin = _plugins.registry().add(module, name, owner)
     _catalog.forget()

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import keras
 
 from vertebra import _runtimes, lora
+from vertebra._arguments import flag
 from vertebra._catalog import BACKBONES, catalog
 from vertebra._weights.quantized import quantization_plan, quantize_as_planned
 from vertebra.errors import LoraConfigError, LoraStateError, close_names
@@ -64,7 +65,7 @@ class Backbone(keras.Model):  # type: ignore[misc]
         super().__init__(*args, name=name, **kwargs)
         if dtype is not None:
             self.dtype_policy = keras.dtype_policies.get(dtype)
-        if not trainable:
+        if not flag(type(self).__name__, "trainable", trainable):
             self.trainable = False
         self._arguments = dict(arguments or {})
         for argument, value in self._arguments.items():

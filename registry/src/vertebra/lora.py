@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra import _runtimes
+from vertebra._arguments import amount, flag
 from vertebra.specs import LoraConfig, LoraReceipt, MergeReceipt
 
 __all__ = [
@@ -243,7 +244,7 @@ def merge(model: Any, *, reversible: bool = True) -> MergeReceipt:
     from vertebra._lora import merging
     from vertebra._lora.adapters import require_adapters
 
-    return merging.merge(require_adapters(model), reversible)
+    return merging.merge(require_adapters(model), flag("merge_lora", "reversible", reversible))
 
 
 def unmerge(model: Any) -> None:
@@ -284,6 +285,7 @@ def parameter_groups(model: Any, learning_rate: float) -> list[dict[str, Any]]:
     """
     from vertebra._lora.training import groups
 
+    learning_rate = amount("parameter_groups", "learning_rate", learning_rate)
     return [
         {"params": [variable.value for variable in variables], "lr": learning_rate * factor}
         for factor, variables in groups(model).items()
