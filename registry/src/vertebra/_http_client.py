@@ -57,7 +57,7 @@ def get(
 def _ask(handle: PresetHandle, url: str, headers: Mapping[str, str], seconds: float) -> Answer:
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "vertebra", **headers})  # noqa: S310 (no file:)
-        return Answer(handle, _opener().open(request, timeout=seconds), url)
+        return Answer(handle, _opener(request.type).open(request, timeout=seconds), url)
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise web.unavailable(handle, url, _reason(error)) from None
 
@@ -74,13 +74,13 @@ def _reason(error: Exception) -> str:
     return redirects.without_queries(text.removesuffix(": "))[:_LONGEST_REASON]
 
 
-def _opener() -> urllib.request.OpenerDirector:
+def _opener(scheme: str) -> urllib.request.OpenerDirector:
     """Returns a client that speaks HTTP alone, follows nothing, and answers with any status; by the proxies set now."""
     proxies = urllib.request.getproxies()
-    if "all" in proxies:
-        proxies = {"http": proxies["all"], "https": proxies["all"], **proxies}
+    proxy = proxies.get(scheme) or proxies.get("all")
+    by_proxy = urllib.request.ProxyHandler({scheme: proxy} if proxy else {})
     opener = urllib.request.OpenerDirector()
-    for handler in (urllib.request.ProxyHandler(proxies), urllib.request.UnknownHandler(), _Plain(), _Secure()):
+    for handler in (by_proxy, urllib.request.UnknownHandler(), _Plain(), _Secure()):
         opener.add_handler(handler)
     return opener
 

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
 _NETWORK = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.sendmsg")
+_ADDRESS = "http://{}:{}"
 _CREDENTIALS = ("authorization", "proxy-authorization", "cookie")
 """Headers that no other host should get, whatever they hold."""
 
@@ -83,7 +84,7 @@ def stranger(host: str) -> Iterator[Stranger]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        found = Stranger(f"http://{host}:{server.server_port}")
+        found = Stranger(_ADDRESS.format(host, server.server_port))
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
