@@ -37,6 +37,9 @@ def compile(backbone: Any) -> Callable[..., Any]:
     Returns:
         A function that takes what the backbone takes and returns what it returns, as tensors of the backend. It
         follows later changes of the weights, and is traced anew for each new shape of the inputs.
+
+    Raises:
+        ArgumentError: it is not a Keras model.
     """
     runtime = _runtimes.bind()
     import keras
@@ -56,6 +59,9 @@ def load_model(filepath: str | Path, *, runtime: str | None = None, **kwargs: An
         filepath: The file.
         runtime: Name of the runtime, as in `Backbone.from_preset`.
         **kwargs: Passed on.
+
+    Raises:
+        ArgumentError: `filepath` is not a path.
     """
     filepath = _arguments.path("load_model", "filepath", filepath)
     _runtimes.bind(runtime)
@@ -88,6 +94,7 @@ def upload_preset(
         A handle of just what was uploaded, where the source has revisions.
 
     Raises:
+        ArgumentError: `replace` is not a bool, or another argument not of its type.
         PresetExistsError: another preset stands there, and `replace` is False.
         PresetAccessError: the source takes no uploads, or none of this user's.
         PresetError: the preset is not sound.
@@ -105,6 +112,7 @@ def add_plugin(module: object, name: str) -> None:
         name: Name to report it by.
 
     Raises:
+        ArgumentError: the name is not a text, or empty.
         PluginError: it has no hooks, or they are wrong.
     """
     _arguments.text("add_plugin", "name", name)

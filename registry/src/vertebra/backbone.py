@@ -103,6 +103,7 @@ class Backbone(keras.Model):  # type: ignore[misc]
                 that override what the preset says. Without `dtype`, floats follow Keras's dtype policy.
 
         Raises:
+            ArgumentError: a switch is not a bool, or the preset or runtime is nothing that can name one.
             PresetNotFoundError: there is no such preset.
             PresetClassError: the preset is of another class.
             PresetConfigError: the config or an override cannot be used.
@@ -140,6 +141,7 @@ class Backbone(keras.Model):  # type: ignore[misc]
                 `vertebra verify` replay. It costs a forward pass of a few tokens.
 
         Raises:
+            ArgumentError: `certificate` is not a bool, or `preset_dir` not a path.
             PresetSaveError: the folder cannot be written; what stood there is unchanged.
             PresetFormatError: the format is not known, or no plugin says how the class is written in it.
             FormatLimitError: the format has no way to say something that the backbone computes.

@@ -282,6 +282,9 @@ def parameter_groups(model: Any, learning_rate: float) -> list[dict[str, Any]]:
 
     Returns:
         Tables with `params`, a list, and `lr`.
+
+    Raises:
+        ArgumentError: the rate is not a finite number above 0.
     """
     from vertebra._lora.training import groups
 

@@ -151,6 +151,17 @@ def test_a_system_cache_that_is_a_file_is_an_error(words, run, monkeypatch, caps
     assert "is not a folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("variable", ["VERTEBRA_CACHE", "VERTEBRA_CACHE_TIERS"])
+@pytest.mark.parametrize(
+    "words", [["inspect", "./x"], ["pull", "x"], ["presets"], ["lock"], ["verify"], ["cache", "ls"], ["plugins"]]
+)
+def test_a_cache_that_is_a_file_is_an_error_of_every_command(variable, words, configure, capsys, tmp_path):
+    (tmp_path / "file").touch()
+    configure(**{variable: str(tmp_path / "file")})
+    assert main(words) == 1
+    assert f"error: Settings in {variable}: " in capsys.readouterr().err
+
+
 def test_ls(run, data, full, configure, tmp_path, toy):
     toy.add("other", {"config.json": b"{}", "large": b"x" * 3000})
     run("pull", "toy://other", "--only", "config.json")
