@@ -25,7 +25,7 @@ exec(compile(SOURCE, "vertebra_team.py", "exec"), module.__dict__)
 exec(compile(TEST, "test_team.py", "exec"))
 
 
-TOKEN = "acme-token-that-nobody-else-gets"
+TOKEN = "acme-token-for-the-service-alone"
 
 
 class TestTheExampleThatDownloads(RemoteSourceSuite):
@@ -103,7 +103,7 @@ class TestTheExampleThatDownloads(RemoteSourceSuite):
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves files, or sends whoever asks elsewhere."""
+    """Serves files, or redirects all requests."""
 
     def do_GET(self):
         self.server.tokens.append(self.headers["Authorization"])

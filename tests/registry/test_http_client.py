@@ -17,7 +17,7 @@ ASKED = {"Range": "bytes=1-2", "If-Match": '"1"', "Accept": "text/plain", "User-
 
 
 class Service(LoopbackServer):
-    """Sends whoever asks for `/to/URL` there."""
+    """Redirects a request for `/to/URL` to that URL."""
 
     @route("GET", "/to/(?P<url>.+)")
     def lead(self, request, body, url):

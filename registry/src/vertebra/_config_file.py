@@ -48,8 +48,8 @@ def read_machine_config(path: Path) -> tuple[dict[str, Any], dict[str, Any] | No
         return defaults, None
     if not isinstance(rules, dict):
         raise SettingsError(str(path), f"{ENFORCED} = {rules!r} is not a table; write [{ENFORCED}] above the settings")
-    place = enforced_in(path)
-    return defaults, {name: _checked_rule(place, name, _checked(place, name, value)) for name, value in rules.items()}
+    origin = enforced_in(path)
+    return defaults, {name: _checked_rule(origin, name, _checked(origin, name, value)) for name, value in rules.items()}
 
 
 def enforced_in(path: Path) -> str:
@@ -73,21 +73,21 @@ def _read_table(path: Path, required: bool) -> dict[str, Any]:
         raise SettingsError(str(path), f"it is not TOML ({error})") from error
 
 
-def _checked(place: str, name: str, value: object) -> object:
+def _checked(origin: str, name: str, value: object) -> object:
     if name in LISTS and isinstance(value, list) and all(isinstance(item, str) for item in value):
         return tuple(value)
     if (name in TEXTS and isinstance(value, str) and value.strip()) or (name in SWITCHES and isinstance(value, bool)):
         return value
     kinds = {"list of strings": LISTS, "string, not blank": TEXTS, "true or false": SWITCHES}
     known = ", ".join(f"{name} ({kind})" for kind, names in kinds.items() for name in names)
-    raise SettingsError(place, f"{name} = {value!r} is not a setting; known are {known}")
+    raise SettingsError(origin, f"{name} = {value!r} is not a setting; known are {known}")
 
 
-def _checked_rule(place: str, name: str, value: Any) -> Any:
+def _checked_rule(origin: str, name: str, value: Any) -> Any:
     """What is enforced must not depend on the user: on the home, on the working folder, or on a switch left free."""
     if value is False:
-        raise SettingsError(place, f"{name} = false enforces nothing; only true can be enforced")
+        raise SettingsError(origin, f"{name} = false enforces nothing; only true can be enforced")
     for path in (value if isinstance(value, tuple) else (value,)) if name in PATHS else ():
         if not Path(path).is_absolute():
-            raise SettingsError(place, f"{name} = {path!r} depends on the user; write an absolute path")
+            raise SettingsError(origin, f"{name} = {path!r} depends on the user; write an absolute path")
     return value

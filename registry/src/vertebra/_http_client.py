@@ -42,14 +42,14 @@ class Answer(web.Answer):
 def get(
     handle: PresetHandle, endpoint: str, url: str, headers: Mapping[str, str], setting: str, seconds: float
 ) -> Answer:
-    """Asks for what stands at an address; `vertebra.web.get` documents it."""
+    """Sends a GET request and follows redirects; `vertebra.web.get` documents it."""
     known = redirects.same_origin(url, endpoint)
 
-    def ask(place: str) -> Answer:
+    def ask(address: str) -> Answer:
         nonlocal known
-        known = known and redirects.same_origin(place, endpoint)  # a way that has left does not come back as the user
+        known = known and redirects.same_origin(address, endpoint)  # once it has left, it is not the user's again
         sent = {name: value for name, value in headers.items() if known or name.lower() in _ALONG}
-        return _ask(handle, place, sent, seconds)
+        return _ask(handle, address, sent, seconds)
 
     return web.follow(redirects.Hops(handle, endpoint, url, setting), url, ask)
 

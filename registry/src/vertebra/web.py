@@ -114,9 +114,9 @@ def get(
     setting: str = "the source's endpoint",
     seconds: float = 30.0,
 ) -> Answer:
-    """Asks for what stands at an address, by Python's own HTTP client, for sources without a client library.
+    """Sends a GET request by Python's own HTTP client, for sources without a client library, and follows redirects.
 
-    Redirects are followed as by `follow`. Beyond the service, only headers that say what is asked for, such as `Range`,
+    Redirects are checked as by `follow`. Beyond the service, only headers that say what is asked for, such as `Range`,
     go along: no token, no cookie, and no header of the service's own. Proxies are those of the environment.
 
     Args:

@@ -1,4 +1,4 @@
-"""Whose name a preset goes by: no bundle, tier, cache or lockfile gives one preset the name of another."""
+"""Names of presets: no bundle, tier, cache or lockfile gives one preset the name of another."""
 
 import json
 
@@ -42,7 +42,7 @@ def bundle(toy, tmp_path):
 
 @pytest.fixture(params=["offline", "hub down"])
 def without_network(request, toy, bundle, configure, tmp_path, monkeypatch):
-    """Another machine, where nobody can be asked what a handle means; returns the error of what is not there."""
+    """Another machine, where the source does not answer; returns the error for a preset that is not there."""
     monkeypatch.setattr("vertebra._cache.presets._listed", {})
     toy.unreachable = DOWN
     configure(VERTEBRA_CACHE=str(tmp_path / "another"), **({"VERTEBRA_OFFLINE": "1"} if "off" in request.param else {}))

@@ -21,7 +21,7 @@ each_way = pytest.mark.parametrize("what", ["the list of files", "a file"])
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves files, or sends whoever asks to another address."""
+    """Serves files, or redirects all requests."""
 
     def do_GET(self):
         if self.server.location is None:

@@ -1,4 +1,4 @@
-"""What a cache, a tier or a bundle may say that a handle means: a revision of the same preset, and no other preset."""
+"""Notes that say which pinned handle a handle means: they are used only if both are of the same preset."""
 
 from __future__ import annotations
 

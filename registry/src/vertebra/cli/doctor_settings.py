@@ -1,4 +1,4 @@
-"""What `vertebra doctor` says of the settings: which files are used, what the machine enforces, and what is ignored."""
+"""The findings of `vertebra doctor` on settings: which files are used, what the machine enforces, what is ignored."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def _enforced(chosen: Settings) -> Iterator[Said]:
 
 def _writable_by_others(path: Path) -> str | None:
     """Returns who can change the machine's configuration and should not be able to, or None."""
-    for place in (path, path.parent) if os.name == "posix" else ():
+    for item in (path, path.parent) if os.name == "posix" else ():
         try:
-            facts = place.stat()
+            facts = item.stat()
         except OSError:
             continue
         if facts.st_uid != 0:
-            return f"{place} belongs to another user than root (uid {facts.st_uid}), who can change what is enforced"
+            return f"{item} belongs to another user than root (uid {facts.st_uid}), who can change what is enforced"
         if stat.S_IMODE(facts.st_mode) & (stat.S_IWGRP | stat.S_IWOTH):
-            return f"{place} can be written by others than root, who can change what is enforced: chmod go-w {place}"
+            return f"{item} can be written by others than root, who can change what is enforced: chmod go-w {item}"
     return None

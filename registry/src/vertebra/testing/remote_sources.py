@@ -236,11 +236,11 @@ class RemoteSourceSuite(SourceSuite):
         pinned = source.resolve(handle)
         (file,) = [file for file in source.files(pinned) if file.name == LARGE]
         with stranger(host) as other:
-            redirect(f"{other.url}/elsewhere")
+            redirect(f"{other.url}/moved")
             with pytest.raises(VertebraError) as raised:  # the other host has nothing
                 source.look_up(handle) if what == "the list of files" else _read(source, pinned, file)
         said = str(raised.value)
-        assert other.told or other.url in said, f"no redirect was met: nobody asked the other host or named it: {said}"
+        assert other.told or other.url in said, f"no redirect was met: the other host had no request: {said}"
         assert other.learned(secret) == []
 
     def test_a_missing_client_says_what_to_install(
