@@ -1,14 +1,16 @@
 """`vertebra.web.get`: answers of any status, redirects that are checked, and credentials that stay with the service."""
 
 import socket
+import ssl
 import subprocess
 import sys
+import urllib.error
 
 import pytest
 
 from servers.http import LoopbackServer, route
 from servers.messages import Response
-from vertebra import PresetFile, PresetHandle, redirects, web
+from vertebra import PresetFile, PresetHandle, _http_client, redirects, web
 from vertebra.errors import RedirectRefusedError, SourceUnavailableError
 
 HANDLE = PresetHandle("toy", "bert")
@@ -159,6 +161,11 @@ def test_a_refused_connection_carries_the_reason():
         web.get(HANDLE, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port}/x?signature=1")
     assert f"http://127.0.0.1:{port} (ConnectionRefusedError: " in str(raised.value)
     assert "signature" not in str(raised.value)
+
+
+def test_a_certificate_that_is_refused_is_told():
+    error = urllib.error.URLError(ssl.SSLCertVerificationError(1, "certificate verify failed: self-signed certificate"))
+    assert "self-signed certificate" in _http_client._reason(error)
 
 
 def test_a_service_that_is_silent_is_given_up():

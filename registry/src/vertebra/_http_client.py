@@ -68,7 +68,7 @@ def _reason(error: Exception) -> str:
     What cannot be sent at all may be a header with a secret, which the client's text would show.
     """
     cause = getattr(error, "reason", error)
-    if isinstance(cause, ValueError | http.client.InvalidURL):
+    if isinstance(cause, ValueError | http.client.InvalidURL) and not isinstance(cause, OSError):  # as those of TLS are
         return f"{type(cause).__name__}: the address or a header cannot be sent"
     text = f"{type(cause).__name__}: {cause}" if isinstance(cause, Exception) else str(cause)
     return redirects.without_queries(text.removesuffix(": "))[:_LONGEST_REASON]

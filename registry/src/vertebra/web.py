@@ -87,7 +87,7 @@ def follow(hops: redirects.Hops, url: str, ask: Callable[[str], A]) -> A:
     Args:
         hops: The way, which must not lead just anywhere.
         url: Where it begins.
-        ask: Makes one request, and follows nothing.
+        ask: Makes one request, and follows nothing. It is for this function to send credentials to the service alone.
 
     Raises:
         RedirectRefusedError: it leads where it must not.
