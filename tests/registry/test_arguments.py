@@ -57,6 +57,10 @@ def test_what_is_saved_has_switches_too(backbone, tmp_path):
         backbone.save_to_preset(tmp_path / "preset", certificate="no")
     with pytest.raises(ArgumentError, match="replace='no'"):
         vertebra.upload_preset(tmp_path / "preset", tmp_path, replace="no")
+    with pytest.raises(ArgumentError, match="uri=5"):
+        vertebra.upload_preset(5, tmp_path)
+    with pytest.raises(ArgumentError, match="preset_dir=5"):
+        vertebra.upload_preset(tmp_path / "preset", 5)
     with pytest.raises(ArgumentError, match="message=5"):
         vertebra.upload_preset(tmp_path / "preset", tmp_path, message=5)
     assert list(tmp_path.iterdir()) == []

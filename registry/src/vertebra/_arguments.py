@@ -62,7 +62,7 @@ def path(function: str, name: str, value: object) -> Path:
     raise ArgumentError(function, name, value, "a path")
 
 
-def preset(function: str, value: object) -> str | Path:
+def preset(function: str, value: object, name: str = "preset") -> str | Path:
     """Returns what names a preset: a text as it is, a handle as its text, and another path as a path.
 
     Raises:
@@ -70,4 +70,4 @@ def preset(function: str, value: object) -> str | Path:
     """
     if isinstance(value, PresetHandle):
         return str(value)
-    return value if isinstance(value, str) else path(function, "preset", value)
+    return value if isinstance(value, str) else path(function, name, value)

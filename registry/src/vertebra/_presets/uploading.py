@@ -65,10 +65,10 @@ def upload(
         message: What the service shows as the reason.
         any_runtime: Whether to check the weights with whichever runtime there is, if none was chosen.
     """
-    preset = _arguments.preset("upload_preset", preset)
+    preset = _arguments.preset("upload_preset", preset, "preset_dir")
     replace = _arguments.flag("upload_preset", "replace", replace)
     message = None if message in (None, "") else _arguments.text("upload_preset", "message", message)
-    handle = target(_arguments.preset("upload_preset", uri))
+    handle = target(_arguments.preset("upload_preset", uri, "uri"))
     source = source_of(handle, str(uri))
     if settings().offline and source.reads_parts:
         raise PresetAccessError(handle, "VERTEBRA_OFFLINE is set", "Unset it to publish, or push to a folder")
