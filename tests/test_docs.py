@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import vertebra
-from vertebra import _settings, hookspecs
+from vertebra import _config_file, hookspecs
 from vertebra._plugins import Owner, PluginRegistry
 from vertebra._presets import finding
 from vertebra._settings import Settings
@@ -38,7 +38,7 @@ def test_every_command_is_documented():
 
 
 def test_every_setting_is_documented():
-    names = [*_settings._LISTS, *_settings._TEXTS, *_settings._SWITCHES]
+    names = [*_config_file.LISTS, *_config_file.TEXTS, *_config_file.SWITCHES]
     assert all(f"`VERTEBRA_{name.upper()}`" in DOCS["hooks.md"] for name in names)
 
 

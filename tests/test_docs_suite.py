@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from vertebra import PresetHandle
-from vertebra.errors import SourceUnavailableError
+from vertebra.errors import PresetNotFoundError, SourceUnavailableError
 from vertebra.testing import RemoteSourceSuite
 from vertebra.testing.sources import written
 
@@ -25,14 +25,18 @@ exec(compile(SOURCE, "vertebra_team.py", "exec"), module.__dict__)
 exec(compile(TEST, "test_team.py", "exec"))
 
 
+TOKEN = "acme-token-for-the-service-alone"
+
+
 class TestTheExampleThatDownloads(RemoteSourceSuite):
     """The source that downloads, and a web server that knows no ranges."""
 
     @pytest.fixture
     def server(self, tmp_path):
         (tmp_path / "www").mkdir()
-        handler = functools.partial(QuietHandler, directory=tmp_path / "www")
+        handler = functools.partial(Handler, directory=tmp_path / "www")
         with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            server.location, server.tokens = None, []
             thread = threading.Thread(target=server.serve_forever, args=(0.01,))
             thread.start()
             yield server
@@ -63,6 +67,34 @@ class TestTheExampleThatDownloads(RemoteSourceSuite):
     def missing_handle(self):
         return PresetHandle("acme", "missing")
 
+    @pytest.fixture
+    def secret(self, monkeypatch):
+        monkeypatch.setenv("ACME_TOKEN", TOKEN)
+        return TOKEN
+
+    @pytest.fixture
+    def requests(self, server):
+        return lambda: len(server.tokens)
+
+    @pytest.fixture
+    def redirect(self, server):
+        return functools.partial(setattr, server, "location")
+
+    def test_the_token_goes_to_the_service(self, source, publish, server, secret):
+        source.resolve(publish({"config.json": b"{}"}))
+        assert server.tokens == [f"Bearer {TOKEN}"]
+
+    def test_a_refused_connection_says_so(self, source, publish, server, monkeypatch):
+        handle = publish({"config.json": b"{}"})
+        server.shutdown()
+        server.server_close()
+        with pytest.raises(SourceUnavailableError, match=r"ConnectionRefusedError: .*refused"):
+            source.resolve(handle)
+
+    def test_a_path_is_no_query(self, source, server, secret):
+        with pytest.raises(PresetNotFoundError):
+            source.resolve(PresetHandle("acme", "bert?admin=1#x"))
+
     def test_a_bad_index_is_said_to_be_damaged(self, source, publish, tmp_path):
         handle = publish({"config.json": b"{}"})
         (tmp_path / "www" / "bert" / "newest.json").write_text("[]")
@@ -70,6 +102,18 @@ class TestTheExampleThatDownloads(RemoteSourceSuite):
             source.resolve(handle)
 
 
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves files, or redirects all requests."""
+
+    def do_GET(self):
+        self.server.tokens.append(self.headers["Authorization"])
+        if self.server.location is None:
+            super().do_GET()
+            return
+        self.send_response(302)
+        self.send_header("Location", self.server.location)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
     def log_message(self, *_):
         pass

@@ -43,10 +43,12 @@ def install(tmp_path, monkeypatch):
 
 @pytest.fixture
 def discover():
-    """Returns a function that discovers plugins, with the given settings, and maps them by distribution."""
+    """Returns a function that discovers plugins, with settings that can be met, and maps them by distribution."""
 
     def discover_plugins(**chosen):
-        return {plugin.owner.distribution: plugin for plugin in PluginRegistry(Settings(**chosen)).plugins}
+        found = PluginRegistry(Settings(**chosen))
+        found.check_settings("block", "prefer")
+        return {plugin.owner.distribution: plugin for plugin in found.plugins}
 
     return discover_plugins
 

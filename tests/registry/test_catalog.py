@@ -29,7 +29,7 @@ def clash(install):
     """Two plugins that claim one backbone name, each with a preset of its own and one that both claim."""
     for name in ("one", "two"):
         own = PRESET.format(name=f"preset_{name}") + PRESET.format(name="preset_shared")
-        install(f"acme-{name}", BACKBONE.format(presets=own))
+        install(f"acme-{name}", BACKBONE.format(presets=own), entry_points=[f"{name} = acme_{name}"])
 
 
 def status(distribution):
@@ -119,7 +119,9 @@ def test_a_name_that_two_claim_belongs_to_neither(clash):
         ("VERTEBRA_PREFER", "acme-two"),
         ("VERTEBRA_PREFER", "Acme_Two"),
         ("VERTEBRA_PREFER", "acme_two"),
-        ("VERTEBRA_PREFER", "neither,acme-two,acme-one"),
+        ("VERTEBRA_PREFER", "two"),
+        ("VERTEBRA_PREFER", "tw[o]"),
+        ("VERTEBRA_PREFER", "neither*,acme-two,acme-one"),
     ],
 )
 def test_one_is_chosen_by_blocking_or_preferring(variable, value, clash, monkeypatch):

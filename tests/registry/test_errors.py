@@ -12,6 +12,7 @@ from vertebra.errors import VertebraError, close_names
 
 # For each class: arguments, all of their texts to be found in the message.
 SAMPLES = {
+    "ArgumentError": ("from_preset", "load_weights", "no", "True or False"),
     "HandleError": ("hf:/x", "it has no scheme"),
     "UnknownNameError": ("preset source", "hff", ["hf"]),
     "NameClashError": ("backbone", "Shared", ["acme-one 1.0", "acme-two 2.0"]),

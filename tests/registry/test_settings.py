@@ -107,3 +107,45 @@ def test_places_stay_where_they_were_when_the_working_folder_changes(tmp_path, m
     found = read_settings(environment | {"HOME": str(tmp_path)})
     assert (found.cache, found.lockfile) == (str(tmp_path / "own"), str(tmp_path / "x"))
     assert found.cache_tiers == (str(tmp_path / "a"), str(tmp_path / "~nobody_of_that_name" / "b"))
+
+
+# === Settings that would have no effect ===
+
+
+@pytest.mark.parametrize(
+    ("variable", "resembles"),
+    [("OFLINE", "OFFLINE"), ("PLUGIN", "PLUGINS"), ("BLOCKED", "BLOCK"), ("LOCK_FILE", "LOCKFILE"), ("LOCK", "LOCKED")],
+)
+def test_a_misspelled_variable_is_an_error(variable, resembles):
+    with pytest.raises(SettingsError, match=f"resembles.* VERTEBRA_{resembles}") as caught:
+        read_settings({f"VERTEBRA_{variable}": "1"})
+    assert caught.value.place == f"VERTEBRA_{variable}"
+
+
+@pytest.mark.parametrize("variable", ["ACME_TOKEN", "HF_CACHE", "FAULT_RUNS", "S3_ENDPOINT"])
+def test_variables_of_plugins_are_left_to_them(variable, read):
+    assert read(**{f"VERTEBRA_{variable}": "1"}).origins == {}
+
+
+@pytest.mark.parametrize("name", ["cache", "cache_tiers"])
+@pytest.mark.parametrize("inside", ["", "/inside"])
+def test_a_cache_is_no_file(name, inside, read, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match="a cache is a folder") as caught:
+        read(**{f"VERTEBRA_{name.upper()}": f"{tmp_path}/file{inside}"})
+    assert caught.value.place == f"VERTEBRA_{name.upper()}"
+
+
+def test_a_cache_in_the_file_cannot_hold_nul(read):
+    with pytest.raises(SettingsError, match="cannot be a path"):
+        read('cache = "/a\\u0000b"')
+
+
+def test_a_cache_that_is_not_there_yet_is_fine(read, tmp_path):
+    assert read(VERTEBRA_CACHE=str(tmp_path / "new" / "cache")).cache == str(tmp_path / "new" / "cache")
+
+
+@pytest.mark.parametrize("name", ["runtime", "cache", "lockfile"])
+def test_a_blank_text_in_the_file_is_an_error(name, read):
+    with pytest.raises(SettingsError, match="not blank"):
+        read(f'{name} = " "')

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from vertebra import _arguments
 from vertebra._paths import full_path
 from vertebra.errors import PresetSaveError, VertebraError
 
@@ -34,8 +35,10 @@ def destination(path: str | Path) -> Path:
     """Returns the absolute path that a caller's path means; links in it are left as they are.
 
     Raises:
+        ArgumentError: it is not a path.
         PresetSaveError: nothing can stand there.
     """
+    path = path if isinstance(path, str) and path else _arguments.path("Saving", "path", path)
     if "://" in str(path):
         problem = "it is a handle, and saving is to folders and files of this machine"
         raise PresetSaveError(path, problem, "Give a path, such as ./my_preset or /data/my_preset")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any, Generic, TypeVar
 
 from vertebra._plugins import Owner, Plugin, quarantining, registry
@@ -23,6 +24,12 @@ class Entry(Generic[T]):
     name: str
     value: T
     owner: Owner
+    plugin: str = ""
+    """Name of the plugin that contributed it."""
+
+    def matches(self, pattern: str) -> bool:
+        """Returns whether a name or glob means its plugin, by name, distribution or module."""
+        return fnmatchcase(self.plugin, pattern) or self.owner.matches(pattern)
 
 
 class Catalog(Generic[T]):
@@ -91,7 +98,7 @@ KINDS = (BACKBONES, SOURCES, STRATEGIES, RUNTIMES)
 @functools.cache
 def catalog(kind: Kind) -> Catalog[Any]:
     """Returns the contributions of a kind, collected on the first call."""
-    return Catalog(kind.title, _contributions()[kind], settings().prefer, _left_out())
+    return Catalog(kind.title, _contributions()[kind], settings().names("prefer"), _left_out())
 
 
 @functools.cache
@@ -101,11 +108,11 @@ def presets() -> Catalog[tuple[BackboneSpec, PresetSpec]]:
     A backbone whose name is claimed twice keeps its presets here, so that loading one names both claimants.
     """
     entries = [
-        Entry(preset.name, (backbone.value, preset), backbone.owner)
+        Entry(preset.name, (backbone.value, preset), backbone.owner, backbone.plugin)
         for backbone in catalog(BACKBONES).claims()
         for preset in backbone.value.presets
     ]
-    return Catalog("preset", entries, settings().prefer, _left_out())
+    return Catalog("preset", entries, settings().names("prefer"), _left_out())
 
 
 def _left_out() -> list[str]:
@@ -139,13 +146,19 @@ def forget() -> None:
 
 @functools.cache
 def _contributions() -> dict[Kind, list[Entry[Any]]]:
-    """Calls every registering hook, plugin by plugin: one whose hook fails contributes nothing at all."""
+    """Calls every registering hook, plugin by plugin: one whose hook fails contributes nothing at all.
+
+    Raises:
+        MissingPluginError: the settings prefer a plugin that is neither installed nor added.
+        FailedPluginError: the hook of a required plugin failed.
+    """
     found: dict[Kind, list[Entry[Any]]] = {kind: [] for kind in KINDS}
     for plugin in registry().plugins:
         with quarantining(plugin):
             items = {k: _check(plugin, k, plugin.implementations[k.hook]()) for k in KINDS if k.hook in plugin.hooks}
             for kind, entries in items.items():
                 found[kind] += entries
+    registry().check_settings("prefer")
     return found
 
 
@@ -157,12 +170,12 @@ def _check(plugin: Plugin, kind: Kind, items: Any) -> list[Entry[Any]]:
             raise PluginError(plugin.name, f"returned {item!r}, expected {kind.contribution.__name__} instances")
         if not isinstance(kind.name(item), str):
             raise PluginError(plugin.name, f"returned a {kind.title} named {kind.name(item)!r}, expected a text")
-    return [Entry(kind.name(item), item, plugin.owner) for item in items]
+    return [Entry(kind.name(item), item, plugin.owner, plugin.name) for item in items]
 
 
 def _preferred(claims: list[Entry[T]], prefer: tuple[str, ...]) -> list[Entry[T]]:
     for wanted in prefer if len(claims) > 1 else ():
-        chosen = [claim for claim in claims if claim.owner.matches(wanted) or claim.owner.module == wanted]
+        chosen = [claim for claim in claims if claim.matches(wanted)]
         if len(chosen) == 1:
             return chosen
     return claims

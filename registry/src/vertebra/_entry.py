@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vertebra import _catalog, _plugins, _runtimes, lora
+from vertebra import _arguments, _catalog, _plugins, _runtimes, lora
 from vertebra._call_lock import call_lock
-from vertebra.errors import PluginError
+from vertebra.errors import ArgumentError, PluginError
 from vertebra.handles import PresetHandle
 from vertebra.interfaces import Runtime
 
@@ -40,8 +40,16 @@ def compile(backbone: Any) -> Callable[..., Any]:
         A function that takes what the backbone takes and returns what it returns, as tensors of the backend. It
         follows later changes of the weights, and is traced for each new shape of the inputs. `adapters=` chooses LoRA
         adapters for one call, as in `vertebra.lora.rows`. Several threads may call it at once.
+
+    Raises:
+        ArgumentError: it is not a Keras model.
     """
-    program = _runtimes.bind().compile(backbone)
+    runtime = _runtimes.bind()
+    import keras
+
+    if not isinstance(backbone, keras.Model):
+        raise ArgumentError("compile", "backbone", backbone, "a Keras model")
+    program = runtime.compile(backbone)
 
     def compiled(inputs: Any, *, adapters: lora.Choice | None = None) -> Any:
         chosen = contextlib.nullcontext() if adapters is None else lora.rows(backbone, adapters)
@@ -61,7 +69,11 @@ def load_model(filepath: str | Path, *, runtime: str | None = None, **kwargs: An
         filepath: The file.
         runtime: Name of the runtime, as in `Backbone.from_preset`.
         **kwargs: Passed on.
+
+    Raises:
+        ArgumentError: `filepath` is not a path.
     """
+    filepath = _arguments.path("load_model", "filepath", filepath)
     _runtimes.bind(runtime)
     import keras
 
@@ -92,6 +104,7 @@ def upload_preset(
         A handle of just what was uploaded, where the source has revisions.
 
     Raises:
+        ArgumentError: `replace` is not a bool, or another argument not of its type.
         PresetExistsError: another preset stands there, and `replace` is False.
         PresetAccessError: the source takes no uploads, or none of this user's.
         PresetError: the preset is not sound.
@@ -109,8 +122,10 @@ def add_plugin(module: object, name: str) -> None:
         name: Name to report it by.
 
     Raises:
+        ArgumentError: the name is not a text, or empty.
         PluginError: it has no hooks, or they are wrong.
     """
+    _arguments.text("add_plugin", "name", name)
     owner = _plugins.Owner(name, "", getattr(module, "__name__", type(module).__name__))
     plugin = _plugins.registry().add(module, name, owner)
     _catalog.forget()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from vertebra._arguments import flag
 from vertebra._atomic import replacing_file
 from vertebra._cache.digests import digest_of
 from vertebra._cache.places import cache_folder
@@ -97,6 +98,18 @@ def locked_preset(requested: str) -> LockedPreset:
         hint = f" (it has {similar[0]!r})" if similar else ""
         raise LockError(path, f"it does not have {requested!r}{hint}", f"Add it with: vertebra lock {requested}")
     return presets[requested]
+
+
+def check_unlocked(locked: bool | None) -> None:
+    """Checks the argument `locked` of a load.
+
+    Raises:
+        ArgumentError: it is neither a bool nor None.
+        LockError: it is False, and the machine enforces that presets are locked.
+    """
+    if locked is not None and not flag("from_preset", "locked", locked) and settings().is_enforced("locked"):
+        problem = f"{settings().origin('locked')} has presets load as they are locked, and locked=False was asked for"
+        raise LockError(lockfile_path(), problem, "Leave the argument out")
 
 
 def fetch_locked(source: PresetSource, handle: PresetHandle, files: Sequence[PresetFile]) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -17,11 +18,14 @@ import pluggy
 
 from vertebra import hookspecs
 from vertebra._settings import Settings, settings
-from vertebra.errors import FailedPluginError, MissingPluginError, PluginError, VertebraError
+from vertebra.errors import FailedPluginError, MissingPluginError, PluginError, SettingsError, VertebraError
 
 GROUP = "vertebra"
 API_GROUP = "vertebra.api"
 BUILTIN = "vertebra.builtin.plugin"
+_OR_GLOB = "Correct the name, or write a glob, such as {0}*, for a plugin that need not be installed"
+_IF_MISSING = {"plugins": "Install it, or correct the setting", "block": _OR_GLOB, "prefer": _OR_GLOB}
+"""What to do about a name that no installed plugin has, by setting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +37,8 @@ class Owner:
     module: str
 
     def matches(self, pattern: str) -> bool:
-        """Says whether a name or glob means this distribution; `Acme_Tools` and `acme-tools` are one."""
-        return fnmatchcase(_canonical(self.distribution), _canonical(pattern))
+        """Returns whether a name or glob means this distribution, or is its module; `Acme_Tools` is `acme-tools`."""
+        return self.module == pattern or fnmatchcase(_canonical(self.distribution), _canonical(pattern))
 
     def __str__(self) -> str:
         return f"{self.distribution} {self.version} ({self.module})".replace("  ", " ")
@@ -53,7 +57,7 @@ class Plugin:
     implementations: dict[str, Callable[..., Any]] = field(default_factory=dict, repr=False)
 
     def matches(self, pattern: str) -> bool:
-        """Says whether a name or glob of the settings means this plugin."""
+        """Returns whether a name or glob of the settings means this plugin, by its name, distribution or module."""
         return fnmatchcase(self.name, pattern) or self.owner.matches(pattern)
 
     def quarantine(self, reason: str) -> None:
@@ -88,6 +92,45 @@ class PluginRegistry:
             self._register(plugin, module)
         return plugin
 
+    def check_settings(self, *lists: str) -> None:
+        """Refuses settings that cannot be met, instead of going on without what they ask for.
+
+        Args:
+            *lists: The lists of plugins whose names must be those of installed plugins.
+
+        Raises:
+            MissingPluginError: a list names a plugin that is not installed.
+            FailedPluginError: a required plugin is left out, incompatible or failed.
+            SettingsError: the core is to be blocked.
+        """
+        problems = list(self.problems(*lists))
+        for other in problems[1:]:
+            problems[0].add_note(str(other))
+        if problems:
+            raise problems[0]
+
+    def problems(self, *lists: str) -> Iterator[VertebraError]:
+        """Yields the errors that `check_settings` would raise.
+
+        A name without a wildcard must be that of a plugin, and in `plugins` the plugin must work: it may hold
+        policies. A glob may match nothing.
+        """
+        for setting in dict.fromkeys(("plugins", *lists)):
+            for names, origin in self._settings.lists(setting):
+                for name in itertools.filterfalse(is_glob, dict.fromkeys(names)):
+                    yield from self._problems_with(name, setting, origin)
+
+    def _problems_with(self, name: str, setting: str, origin: str) -> Iterator[VertebraError]:
+        meant = [plugin for plugin in self.plugins if plugin.matches(name)]
+        if not meant:
+            known = {name for plugin in self.plugins for name in (plugin.name, plugin.owner.distribution)}
+            yield MissingPluginError(name, origin, known, _IF_MISSING[setting].format(name))
+        if setting == "block" and any(plugin.owner.module == BUILTIN for plugin in meant):
+            yield SettingsError(origin, f"{name!r} is part of the core and cannot be blocked")
+        for plugin in meant if setting == "plugins" else ():
+            if plugin.status != "loaded":
+                yield FailedPluginError(plugin.name, origin, plugin.reason)
+
     def _load_builtin(self) -> None:
         from vertebra.builtin import plugin
 
@@ -95,31 +138,16 @@ class PluginRegistry:
 
     def _load_installed(self) -> None:
         candidates, apis = find_installed()
-        self._check_wanted([plugin for _, plugin in candidates])
         for entry, plugin in candidates:
             self.plugins.append(plugin)
             if self._admit(plugin, apis.get(plugin.owner, {"1"})):
                 with quarantining(plugin):
                     self._register(plugin, _load(entry))
-                self._check_asked_for(plugin)
-
-    def _check_wanted(self, installed: list[Plugin]) -> None:
-        for wanted in self._settings.plugins or ():
-            if not any(plugin.matches(wanted) for plugin in installed):
-                names = [plugin.name for plugin in installed]
-                raise MissingPluginError(wanted, self._settings.origin("plugins"), names)
-
-    def _check_asked_for(self, plugin: Plugin) -> None:
-        named = self._settings.plugins or ()
-        if plugin.status == "failed" and (plugin.name in named or plugin.owner.distribution in named):
-            raise FailedPluginError(plugin.name, self._settings.origin("plugins"), plugin.reason)
 
     def _admit(self, plugin: Plugin, apis: set[str]) -> bool:
-        allowed = self._settings.plugins
-        if allowed is not None and not any(plugin.matches(pattern) for pattern in allowed):
-            plugin.status, plugin.reason = "blocked", f"not named in {self._settings.origin('plugins')}"
-        elif any(plugin.matches(pattern) for pattern in self._settings.block):
-            plugin.status, plugin.reason = "blocked", f"named in {self._settings.origin('block')}"
+        reason = left_out(plugin, self._settings)
+        if reason is not None:
+            plugin.status, plugin.reason = "blocked", reason
         elif str(hookspecs.API_VERSION) not in apis:
             versions = ", ".join(sorted(apis))
             plugin.status = "incompatible"
@@ -127,6 +155,7 @@ class PluginRegistry:
         return plugin.status == "loaded"
 
     def _register(self, plugin: Plugin, module: object) -> None:
+        plugin.implementations = _policies(module)  # in use whatever is wrong with the other hooks
         _check_spelling(plugin, module)
         key = f"{plugin.owner.distribution}:{plugin.name}"
         if self._manager.has_plugin(key):
@@ -138,10 +167,12 @@ class PluginRegistry:
             if self._manager.has_plugin(key):
                 self._manager.unregister(name=key)
             raise
-        for caller in self._manager.get_hookcallers(module) or ():
-            for implementation in caller.get_hookimpls():
-                if implementation.plugin is module:
-                    plugin.implementations[caller.name] = implementation.function
+        plugin.implementations = {
+            caller.name: implementation.function
+            for caller in self._manager.get_hookcallers(module) or ()
+            for implementation in caller.get_hookimpls()
+            if implementation.plugin is module
+        }
         plugin.hooks = sorted(plugin.implementations)
         if not plugin.hooks:
             raise PluginError(plugin.name, "it implements no hook", "Mark its functions with vertebra.hookimpl")
@@ -149,8 +180,38 @@ class PluginRegistry:
 
 @functools.cache
 def registry() -> PluginRegistry:
-    """Returns the plugins of this process, loaded on the first call."""
-    return PluginRegistry(settings())
+    """Returns the plugins of this process, loaded on the first call.
+
+    Raises:
+        MissingPluginError, FailedPluginError, SettingsError: as for `PluginRegistry.check_settings`.
+    """
+    found = PluginRegistry(settings())
+    found.check_settings("block")
+    return found
+
+
+def examined() -> PluginRegistry:
+    """Returns the plugins also where `registry` raises, for commands that show what is wrong; others use `registry`."""
+    try:
+        return registry()
+    except (MissingPluginError, FailedPluginError, SettingsError):
+        return PluginRegistry(settings())
+
+
+def left_out(plugin: Plugin, chosen: Settings) -> str | None:
+    """Returns why the settings leave a plugin out, or None if they admit it; each list of plugins must admit it."""
+    for allowed, origin in chosen.lists("plugins"):
+        if not any(map(plugin.matches, allowed)):
+            return f"not named in {origin}"
+    for blocked, origin in chosen.lists("block"):
+        if any(map(plugin.matches, blocked)):
+            return f"named in {origin}"
+    return None
+
+
+def is_glob(pattern: str) -> bool:
+    """Returns whether a name of a setting is a glob, which may match any number of plugins, or none."""
+    return any(character in pattern for character in "*?[")
 
 
 @contextlib.contextmanager
@@ -165,6 +226,21 @@ def quarantining(plugin: Plugin) -> Iterator[None]:
         plugin.quarantine(str(error))
     except BaseException as error:  # SystemExit, too: a plugin must not end the process
         plugin.quarantine(f"{type(error).__name__}: {error}".removesuffix(": "))
+
+
+def _policies(module: object) -> dict[str, Callable[..., Any]]:
+    """Returns the policy hooks of a plugin, whether or not they carry the marker and take the right arguments.
+
+    One that cannot be called refuses every preset, which is safer than to go on without it.
+    """
+    found: dict[str, Callable[..., Any]] = {}
+    for name in dir(module):
+        function = getattr(module, name, None)
+        options = getattr(function, "vertebra_impl", None) or {}
+        hook = options.get("specname") or name
+        if hook in hookspecs.POLICY_HOOKS and callable(function):
+            found[hook] = function
+    return found
 
 
 def _check_spelling(plugin: Plugin, module: object) -> None:

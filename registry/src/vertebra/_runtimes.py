@@ -8,9 +8,10 @@ import sys
 import threading
 from pathlib import Path
 
+from vertebra._arguments import text
 from vertebra._catalog import RUNTIMES, Entry, catalog
 from vertebra._settings import settings
-from vertebra.errors import RuntimeBoundError, RuntimeChoiceError, RuntimeUnavailableError
+from vertebra.errors import RuntimeBoundError, RuntimeChoiceError, RuntimeUnavailableError, SettingsError
 from vertebra.interfaces import Runtime
 
 _BINDING = threading.RLock()  # two threads may each ask for another runtime
@@ -24,7 +25,9 @@ def bind(requested: str | None = None) -> Runtime:
         RuntimeUnavailableError: the backend cannot be used on this machine.
         RuntimeChoiceError: nothing was requested or chosen, and there is not exactly one runtime to take.
         UnknownNameError: no plugin provides the runtime.
+        SettingsError: the machine enforces another runtime.
     """
+    requested = _permitted(requested)
     with _BINDING:
         if bound_backend() is None:
             os.environ["KERAS_BACKEND"] = _lookup(requested or _chosen()).name
@@ -56,6 +59,19 @@ def bound_backend() -> str | None:
 def available() -> list[Runtime]:
     """Returns the runtimes whose backend can be used on this machine, in order of name."""
     return [entry.value for entry in catalog(RUNTIMES) if unavailable_reason(entry) is None]
+
+
+def _permitted(requested: str | None) -> str | None:
+    """Returns the runtime that the machine enforces, as if it had been requested, or else what was."""
+    if requested is not None:
+        text("Choosing a runtime", "runtime", requested)
+    chosen = settings()
+    if not chosen.is_enforced("runtime"):
+        return requested
+    if requested not in (None, chosen.runtime):
+        problem = f"the runtime is {chosen.runtime!r} on this machine, and {requested!r} was asked for"
+        raise SettingsError(chosen.origin("runtime"), problem, f"Leave it out, or ask for {chosen.runtime!r}")
+    return chosen.runtime
 
 
 def _accept_bound(bound: str, requested: str | None) -> Runtime:

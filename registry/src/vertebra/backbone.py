@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import keras
 
 from vertebra import _runtimes, lora
+from vertebra._arguments import flag
 from vertebra._call_lock import call_lock
 from vertebra._catalog import BACKBONES, catalog
 from vertebra._weights.quantized import quantization_plan, quantize_as_planned
@@ -67,7 +68,7 @@ class Backbone(_runtimes.bind().model_class()):  # type: ignore[misc]
         super().__init__(*args, name=name, **kwargs)
         if dtype is not None:
             self.dtype_policy = keras.dtype_policies.get(dtype)
-        if not trainable:
+        if not flag(type(self).__name__, "trainable", trainable):
             self.trainable = False
         self._arguments = dict(arguments or {})
         for argument, value in self._arguments.items():
@@ -127,6 +128,7 @@ class Backbone(_runtimes.bind().model_class()):  # type: ignore[misc]
                 that override what the preset says. Without `dtype`, floats follow Keras's dtype policy.
 
         Raises:
+            ArgumentError: a switch is not a bool, or the preset or runtime is nothing that can name one.
             PresetNotFoundError: there is no such preset.
             PresetClassError: the preset is of another class.
             PresetConfigError: the config or an override cannot be used.
@@ -164,6 +166,7 @@ class Backbone(_runtimes.bind().model_class()):  # type: ignore[misc]
                 `vertebra verify` replay. It costs a forward pass of a few tokens.
 
         Raises:
+            ArgumentError: `certificate` is not a bool, or `preset_dir` not a path.
             PresetSaveError: the folder cannot be written; what stood there is unchanged.
             PresetFormatError: the format is not known, or no plugin says how the class is written in it.
             FormatLimitError: the format has no way to say something that the backbone computes.

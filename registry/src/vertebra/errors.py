@@ -27,6 +27,14 @@ def _rebuild(kind: type[VertebraError], arguments: tuple[Any, ...], parts: dict[
     return error
 
 
+class ArgumentError(VertebraError, TypeError):
+    """An argument of a function is not of the type that it takes."""
+
+    def __init__(self, function: str, argument: str, value: object, expected: str) -> None:
+        self.function, self.argument, self.value, self.expected = function, argument, value, expected
+        super().__init__(f"{function}: {argument}={value!r}, expected {expected}. Correct the argument.")
+
+
 # === Handles and names ===
 
 _COMMANDS = {
@@ -90,33 +98,32 @@ class PluginError(VertebraError):
 
 
 class MissingPluginError(VertebraError):
-    """A plugin was asked for by name and is not there."""
+    """A setting names a plugin or distribution that is not installed."""
 
-    def __init__(self, wanted: str, setting: str, known: Iterable[str]) -> None:
+    def __init__(self, wanted: str, setting: str, known: Iterable[str], remedy: str = "") -> None:
         self.wanted, self.setting, self.known = wanted, setting, sorted(known)
-        installed = ", ".join(self.known) or "none"
-        super().__init__(
-            f"{setting} asks for plugin {wanted!r}, which is not installed (installed: {installed})."
-            f"{_did_you_mean(close_names(wanted, self.known))} Install it, or correct {setting}."
-        )
+        self.suggestions = close_names(wanted, self.known)
+        hint = _did_you_mean(self.suggestions) or f" Installed are: {', '.join(self.known) or 'none'}."
+        remedy = remedy or "Install it, or correct the setting"
+        super().__init__(f"{setting} names plugin {wanted!r}, which is not installed.{hint} {remedy}.")
 
 
 class SettingsError(VertebraError, ValueError):
-    """The configuration file or an environment variable cannot be used."""
+    """A configuration file or an environment variable cannot be used."""
 
-    def __init__(self, place: str, problem: str) -> None:
+    def __init__(self, place: str, problem: str, remedy: str = "") -> None:
         self.place, self.problem = place, problem
-        super().__init__(f"Settings in {place}: {problem}. Correct it, or remove it to use the defaults.")
+        super().__init__(f"Settings in {place}: {problem}. {remedy or 'Correct it, or remove it to use the defaults'}.")
 
 
 class FailedPluginError(VertebraError):
-    """A plugin was asked for by name and cannot be used: without it, policies might be missing."""
+    """A setting requires a plugin that cannot be used: without it, policies might be missing."""
 
     def __init__(self, plugin: str, setting: str, reason: str) -> None:
         self.plugin, self.setting, self.reason = plugin, setting, reason
         super().__init__(
-            f"{setting} asks for plugin {plugin!r}, which cannot be used: {reason} "
-            f"Mend or update it, or take it out of {setting}."
+            f"{setting} requires plugin {plugin!r}, which is not in use: {reason.rstrip('.')}. "
+            f"Correct that, or take the plugin out of {setting}."
         )
 
 

@@ -63,6 +63,9 @@ def vertebra_rewrite_handle(handle: PresetHandle) -> PresetHandle | Sequence[Pre
 def vertebra_refuse_preset(handle: PresetHandle) -> str | None:
     """Returns why the preset must not be used, or None to allow it. Called after rewriting, before anything is read.
 
+    It is called with the handle, and with the pinned one that this is resolved to, if that is another; both must be
+    allowed. So a policy by name must allow the revisions of what it allows, and one that knows revisions sees them.
+
     An implementation that raises refuses: a policy that is broken must not let everything through.
     """
 

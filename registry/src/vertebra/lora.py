@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra import _runtimes
+from vertebra._arguments import amount, flag
 from vertebra._call_lock import call_lock
 from vertebra.specs import LoraConfig, LoraReceipt, MergeReceipt
 
@@ -274,6 +275,7 @@ def merge(model: Any, *, reversible: bool = True) -> MergeReceipt:
     from vertebra._lora import merging
     from vertebra._lora.adapters import require_adapters
 
+    reversible = flag("merge_lora", "reversible", reversible)
     with _changing(model):
         return merging.merge(require_adapters(model), reversible)
 
@@ -315,9 +317,13 @@ def parameter_groups(model: Any, learning_rate: float) -> list[dict[str, Any]]:
 
     Returns:
         Tables with `params`, a list, and `lr`.
+
+    Raises:
+        ArgumentError: the rate is not a finite number above 0.
     """
     from vertebra._lora.training import groups
 
+    learning_rate = amount("parameter_groups", "learning_rate", learning_rate)
     return [
         {"params": [variable.value for variable in variables], "lr": learning_rate * factor}
         for factor, variables in groups(model).items()

@@ -1,6 +1,7 @@
 """For sources whose services speak HTTP: what an answer means, where it leads, and where files were found.
 
-Requests are the plugin's own, by the client library of its service; it gives each answer as an `Answer`.
+Requests are the plugin's own, by the client library of its service, and each answer is an `Answer`; for services
+without such a library there is `get`.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def follow(hops: redirects.Hops, url: str, ask: Callable[[str], A]) -> A:
     Args:
         hops: The way, which must not lead just anywhere.
         url: Where it begins.
-        ask: Makes one request, and follows nothing.
+        ask: Makes one request, and follows nothing. It is for this function to send credentials to the service alone.
 
     Raises:
         RedirectRefusedError: it leads where it must not.
@@ -102,6 +103,40 @@ def follow(hops: redirects.Hops, url: str, ask: Callable[[str], A]) -> A:
             answer.close()
             raise
         answer.finish()
+
+
+def get(
+    handle: PresetHandle,
+    endpoint: str,
+    url: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    setting: str = "the source's endpoint",
+    seconds: float = 30.0,
+) -> Answer:
+    """Sends a GET request by Python's own HTTP client, for sources without a client library, and follows redirects.
+
+    Redirects are checked as by `follow`. Beyond the service, only headers that say what is asked for, such as `Range`,
+    go along: no token, no cookie, and no header of the service's own. Proxies are those of the environment.
+
+    Args:
+        handle: The preset.
+        endpoint: Address of the service. What `headers` say goes to its scheme, host and port alone.
+        url: The address, encoded as addresses are.
+        headers: Headers of the request.
+        setting: What users set to name another endpoint, for messages.
+        seconds: How long to wait for a connection, and for the next bytes.
+
+    Returns:
+        The answer, with any status but those of redirects.
+
+    Raises:
+        SourceUnavailableError: there is no answer.
+        RedirectRefusedError: the way leads where it must not.
+    """
+    from vertebra import _http_client  # with all of HTTP; most sources bring a client of their own
+
+    return _http_client.get(handle, endpoint, url, headers or {}, setting, seconds)
 
 
 class Links:

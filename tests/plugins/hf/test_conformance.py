@@ -56,6 +56,13 @@ class TestHf(RemoteSourceSuite):
     def faults(self, hub):
         return HubFaults(hub)
 
+    @pytest.fixture
+    def redirect(self, hub):
+        def redirect(location):
+            hub.faults = [faults.redirect(location, paths="*"), faults.redirect(location)]
+
+        return redirect
+
     @pytest.fixture(params=["acme/new", "acme/new/small"])
     def new_handle(self, request, hub, secret):
         return PresetHandle("hf", request.param)

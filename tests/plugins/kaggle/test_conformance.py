@@ -56,6 +56,14 @@ class TestKaggle(RemoteSourceSuite):
     def faults(self, kaggle):
         return KaggleFaults(kaggle)
 
+    @pytest.fixture
+    def redirect(self, kaggle):
+        def redirect(location):
+            ways = {"methods": ("GET", "POST")}
+            kaggle.faults = [faults.redirect(location, paths="*", **ways), faults.redirect(location, **ways)]
+
+        return redirect
+
     @pytest.fixture(params=["acme/new/keras/small", "acme/new/pyTorch/small"])
     def new_handle(self, request, kaggle, secret):
         return PresetHandle("kaggle", request.param)

@@ -58,6 +58,13 @@ class TestPushed(RemoteSourceSuite):
     def faults(self, proxy):
         return GatewayFaults(proxy)
 
+    @pytest.fixture
+    def redirect(self, proxy):
+        def redirect(location):
+            proxy.faults = [faults.redirect(location, paths="*", methods=("GET", "HEAD"))]
+
+        return redirect
+
     @pytest.fixture(params=[None, "v1.0"])
     def new_handle(self, request, place):
         return replace(place, revision=request.param)

@@ -15,6 +15,10 @@ HANDLE = PresetHandle("toy", "a/b", "r1")
 FILES = [PresetFile("config.json", 2, None, "sha256:" + "0" * 64), PresetFile("in/side", 3)]
 
 
+def any_revision(pinned, handle):
+    return True
+
+
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path / "cache", [tmp_path / "tier"])
@@ -26,7 +30,7 @@ def test_notes_come_back(store):
     store.put_pinned(PresetHandle("toy", "a/b"), HANDLE)
     assert store.listed(HANDLE) == FILES
     assert store.record(HANDLE, "config.json") == Record("config.json", 2, "1" * 64)
-    assert store.pinned(PresetHandle("toy", "a/b")) == HANDLE
+    assert store.pinned(PresetHandle("toy", "a/b"), any_revision) == HANDLE
     assert store.listed(PresetHandle("toy", "a/b", "r2")) is store.record(HANDLE, "in/side") is None
     assert store.partials() == []
     notes = list(store.root.rglob("*.json"))
@@ -58,7 +62,7 @@ def test_a_note_that_is_damaged_says_nothing(store, text):
         path.write_text(text)
     assert store.listed(HANDLE) is None
     assert store.record(HANDLE, "config.json") is None
-    assert store.pinned(HANDLE) is None
+    assert store.pinned(HANDLE, any_revision) is None
     store.put_listing(HANDLE, FILES)
     assert store.listed(HANDLE) == FILES
 

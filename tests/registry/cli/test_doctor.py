@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from vertebra.cli import doctor, main
+from vertebra.cli import doctor, doctor_settings, main
 
 CODE = """
 import sys
-from vertebra.cli import doctor, main
+from vertebra.cli import doctor, doctor_settings, main
 doctor._PLUGIN_SECONDS = 1.5
 doctor._examine_runtime = lambda runtime: doctor.Finding(f"runtime {runtime.name}", True, "not tried here")
 sys.exit(main(["doctor", "--json"]))
@@ -31,14 +31,14 @@ def vertebra_backbones():
 def diagnose(tmp_path: Path):
     """Runs the doctor in a process of its own, beside installed plugins with the given sources."""
 
-    def run(**sources: str):
+    def run(variables=(), **sources: str):
         for name, source in sources.items():
             (tmp_path / f"{name}.py").write_text(source)
             info = tmp_path / f"{name}-1.0.dist-info"
             info.mkdir()
             (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
             (info / "entry_points.txt").write_text(f"[vertebra]\n{name} = {name}\n")
-        environment = {"PYTHONPATH": str(tmp_path), "HOME": str(tmp_path)}
+        environment = {"PYTHONPATH": str(tmp_path), "HOME": str(tmp_path), **dict(variables)}
         done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, env=environment, timeout=60)
         return done.returncode, {row["subject"]: row for row in json.loads(done.stdout)}
 
@@ -74,17 +74,70 @@ def test_a_healthy_installation_passes(monkeypatch, capsys):
 
 
 def test_where_presets_are_kept_is_examined(monkeypatch, configure, tmp_path):
-    (tmp_path / "file").touch(0o777)
-    tiers = f"{tmp_path},{tmp_path / 'modelz'},{tmp_path / 'file'}"
+    tiers = f"{tmp_path},{tmp_path / 'modelz'}"
     configure(VERTEBRA_CACHE_TIERS=tiers, VERTEBRA_OFFLINE="1", VERTEBRA_LOCKED="1")
     found = list(doctor._examine_storage())
     assert [(finding.subject, finding.ok) for finding in found] == [
         ("cache", True),
         ("cache tier", True),
         ("cache tier", False),
-        ("cache tier", False),
         ("offline", True),
         ("lockfile", False),
     ]
     assert "has nothing in it that a cache has" in found[1].detail
     assert "modelz is no folder that can be read; correct VERTEBRA_CACHE_TIERS" in found[2].detail
+
+
+POLICY = """
+from vertebra import hookimpl
+
+@hookimpl
+def vertebra_refuse_preset(handle): return "no"
+"""
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"VERTEBRA_PLUGINS": "policy,*", "VERTEBRA_BLOCK": "policy"}, "requires plugin 'policy', which is not in use"),
+        ({"VERTEBRA_PLUGINS": "broken,*"}, "requires plugin 'broken', which is not in use: ImportError"),
+        ({"VERTEBRA_PLUGINS": "polisy,*"}, "names plugin 'polisy', which is not installed. Did you mean 'policy'?"),
+        ({"VERTEBRA_BLOCK": "polisy"}, "names plugin 'polisy', which is not installed. Did you mean 'policy'?"),
+        ({"VERTEBRA_OFLINE": "1"}, "VERTEBRA_OFLINE: it is not a setting, and resembles VERTEBRA_OFFLINE"),
+        ({"VERTEBRA_CACHE": __file__}, "is not a folder, and a cache is a folder"),
+        ({"VERTEBRA_CACHE_TIERS": f"{__file__}/x"}, "is below a file, and a cache is a folder"),
+        ({"VERTEBRA_CONFIG": f"{__file__}.missing"}, "the file cannot be read"),
+    ],
+)
+def test_settings_that_cannot_be_met_are_told_and_not_raised(diagnose, variables, said):
+    status, findings = diagnose(variables, policy=POLICY, broken=RAISES)
+    assert status == 1
+    assert not findings["settings"]["ok"]
+    assert said in findings["settings"]["detail"]
+
+
+def test_a_preference_that_cannot_be_met_is_told(diagnose):
+    status, findings = diagnose({"VERTEBRA_PREFER": "polisy"}, policy=POLICY)
+    assert status == 1
+    assert "VERTEBRA_PREFER names plugin 'polisy'" in findings["contributions"]["detail"]
+
+
+def test_what_the_settings_leave_out_is_not_imported(diagnose, tmp_path):
+    marker = f"from pathlib import Path; Path({str(tmp_path / 'ran')!r}).touch()"
+    _, findings = diagnose({"VERTEBRA_PLUGINS": "policy"}, policy=POLICY, other=f"{marker}{POLICY}")
+    assert "plugin other of other" not in findings
+    assert not (tmp_path / "ran").exists()
+
+
+def test_other_variables_are_named(diagnose):
+    _, findings = diagnose({"VERTEBRA_ACME_TOKEN": "secret"}, policy=POLICY)
+    assert "VERTEBRA_ACME_TOKEN" in findings["other variables"]["detail"]
+    assert "secret" not in json.dumps(findings)
+
+
+def test_who_may_change_what_is_enforced(monkeypatch, tmp_path, configure):
+    (tmp_path / "config.toml").write_text("")
+    (tmp_path / "config.toml").chmod(0o666)
+    monkeypatch.setattr(doctor_settings, "MACHINE_CONFIG", tmp_path / "config.toml")
+    said = {subject: detail for subject, ok, detail in doctor_settings.examine_settings() if not ok}
+    assert "who can change what is enforced" in said["machine settings"]

@@ -49,3 +49,12 @@ def test_builtin_contributions_are_listed_like_any(listed):
 def test_runtimes_say_why_one_cannot_be_used(listed):
     for row in listed("runtimes"):
         assert row["available"] == (row["reason"] is None)
+
+
+def test_plugins_are_listed_though_the_settings_cannot_be_met(anew, monkeypatch, capsys):
+    monkeypatch.setenv("VERTEBRA_BLOCK", "kaggel")
+    assert main(["plugins", "--json"]) == 1
+    shown = capsys.readouterr()
+    assert {"builtin", "bert"} <= {row["name"] for row in json.loads(shown.out)}
+    assert "VERTEBRA_BLOCK names plugin 'kaggel', which is not installed. Did you mean 'kaggle'?" in shown.err
+    assert main(["presets"]) == 1

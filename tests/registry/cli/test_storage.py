@@ -143,6 +143,25 @@ def test_an_empty_cache_is_no_error(run, cache):
     assert run("cache", "prune") == (0, "removed: nothing; 0 B\n")
 
 
+@pytest.mark.parametrize("words", [["ls"], ["verify"], ["prune"], ["path"]])
+def test_a_system_cache_that_is_a_file_is_an_error(words, run, monkeypatch, capsys, tmp_path, configure):
+    configure(VERTEBRA_CACHE="", XDG_CACHE_HOME=str(tmp_path))
+    (tmp_path / "vertebra").touch()
+    assert main(["cache", *words]) == 1
+    assert "is not a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("variable", ["VERTEBRA_CACHE", "VERTEBRA_CACHE_TIERS"])
+@pytest.mark.parametrize(
+    "words", [["inspect", "./x"], ["pull", "x"], ["presets"], ["lock"], ["verify"], ["cache", "ls"], ["plugins"]]
+)
+def test_a_cache_that_is_a_file_is_an_error_of_every_command(variable, words, configure, capsys, tmp_path):
+    (tmp_path / "file").touch()
+    configure(**{variable: str(tmp_path / "file")})
+    assert main(words) == 1
+    assert f"error: Settings in {variable}: " in capsys.readouterr().err
+
+
 def test_ls(run, data, full, configure, tmp_path, toy):
     toy.add("other", {"config.json": b"{}", "large": b"x" * 3000})
     run("pull", "toy://other", "--only", "config.json")

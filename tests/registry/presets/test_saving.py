@@ -97,7 +97,7 @@ def test_a_foreign_preset_is_replaced_by_a_native_one(backbone, golden, tmp_path
     assert np.array_equal(run(vertebra.Backbone.from_preset(target))["pooled_output"], run(backbone)["pooled_output"])
 
 
-@pytest.mark.parametrize("size", [0, -1, float("nan")])
+@pytest.mark.parametrize("size", [0, -1, float("nan"), float("inf"), True, "10GB"])
 def test_a_shard_size_that_is_no_size_is_refused(backbone, tmp_path, size):
     with pytest.raises(PresetSaveError):
         backbone.save_to_preset(tmp_path / "preset", max_shard_size=size)

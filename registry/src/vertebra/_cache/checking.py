@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vertebra._cache.digests import digest_of
 from vertebra._cache.holdings import Holdings, read_holdings, size_of
+from vertebra._cache.revisions import IsRevision
 from vertebra._cache.store import Record, Store, file_path, is_hexadecimal, sha256_of
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
@@ -36,13 +37,17 @@ class Damage:
     """Whether it was removed, so that it is fetched again when it is next needed."""
 
 
-def check_store(store: Store, repair: bool = False, advance: Advance | None = None) -> tuple[list[Damage], int]:
+def check_store(
+    store: Store, repair: bool = False, advance: Advance | None = None, is_misnamed: IsRevision | None = None
+) -> tuple[list[Damage], int]:
     """Hashes every content and compares every note with what is there.
 
     Args:
         store: The cache. What is damaged in its tiers is reported and left alone.
         repair: Whether what is damaged is removed.
         advance: Is told how far it is.
+        is_misnamed: Tells whether a pinned handle is of another preset than the handle that is noted to mean it; None
+            leaves that out.
 
     Returns:
         What is damaged, and the bytes that were hashed.
@@ -61,6 +66,7 @@ def check_store(store: Store, repair: bool = False, advance: Advance | None = No
             if advance is not None:
                 advance(done, total)
         found += _check_notes(held, there, {sha256: held.blobs[sha256] for sha256 in sound})
+        found += _check_refs(held, is_misnamed) if is_misnamed else ()
     if repair:
         found = [replace(damage, repaired=damage.place == store.root and _repair(damage)) for damage in found]
         _forget_removed(store)
@@ -114,6 +120,14 @@ def _check_notes(held: Holdings, there: set[str], sound: Mapping[str, Path]) -> 
             if problem:
                 path = file_path(held.root, holding.handle, record.name)
                 yield Damage(held.root, path, problem, holding.handle, record.name)
+
+
+def _check_refs(held: Holdings, is_misnamed: IsRevision) -> Iterator[Damage]:
+    """Finds notes that would give one preset the name of another."""
+    for handle, pinned in held.refs.items():
+        if is_misnamed(pinned, handle):
+            problem = f"by it, {handle} is {pinned}, which is another preset"
+            yield Damage(held.root, held.ref_notes[handle], problem)
 
 
 def _broken_promise(listed: PresetFile, record: Record, blob: Path | None) -> str | None:

@@ -77,7 +77,10 @@ class Holdings:
             handle: Whichever revision, or just one.
             unpinned: Returns the handle of a preset at whichever revision.
         """
-        same = [pinned for pinned in self.presets if pinned in (handle, self.refs.get(handle))]
+        meant = self.refs.get(handle)
+        if meant is not None and unpinned(meant) != unpinned(handle):
+            meant = None  # a note by which it is another preset says nothing
+        same = [pinned for pinned in self.presets if pinned in (handle, meant)]
         revisions = [pinned for pinned in self.presets if unpinned(pinned) == handle]
         return list(dict.fromkeys([*same, *revisions]))
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from vertebra._cache.store import Store
+from vertebra._paths import not_a_folder
 from vertebra._settings import settings
+from vertebra.errors import CacheError
 
 
 def store() -> Store:
@@ -14,10 +16,18 @@ def store() -> Store:
 
 
 def cache_folder() -> Path:
-    """Returns the folder that is written to: `VERTEBRA_CACHE`, or where the system keeps caches."""
+    """Returns the folder that is written to: `VERTEBRA_CACHE`, or where the system keeps caches.
+
+    Raises:
+        CacheError: the system's path is not a folder; settings are checked when they are read.
+    """
     chosen = settings().cache
     if chosen:
         return Path(chosen)
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("vertebra", appauthor=False))
+    path = Path(platformdirs.user_cache_dir("vertebra", appauthor=False))
+    problem = not_a_folder(path)
+    if problem:
+        raise CacheError(path, problem, "Remove it, or set VERTEBRA_CACHE to another folder")
+    return path

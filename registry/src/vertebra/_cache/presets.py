@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from vertebra._cache.fetching import fetch_files
 from vertebra._cache.pace import Pace
 from vertebra._cache.places import store
 from vertebra._cache.retrying import retrying
+from vertebra._cache.revisions import is_revision
 from vertebra._cache.store import Store
 from vertebra._settings import settings
 from vertebra.errors import CacheError, ClientMissingError, OfflineError, SourceUnavailableError
@@ -130,11 +132,11 @@ def _read_part(source: RemoteSource, handle: PresetHandle, file: PresetFile, sta
 
 def _last(cache: Store, source: RemoteSource, handle: PresetHandle) -> PresetHandle | None:
     """Returns what a handle meant when it was last looked up, here or by another program."""
-    pinned = cache.pinned(handle)
+    pinned = cache.pinned(handle, partial(is_revision, source))
     if pinned is not None:
         return pinned
     remembered = _remembered(source, handle)
-    return None if remembered is None else remembered.handle
+    return remembered.handle if remembered and is_revision(source, remembered.handle, handle) else None
 
 
 def _remembered(source: RemoteSource, handle: PresetHandle) -> Snapshot | None:
@@ -150,6 +152,6 @@ def _look_up(cache: Store, source: RemoteSource, handle: PresetHandle) -> Snapsh
     _unanswered.discard(handle)
     with contextlib.suppress(CacheError):  # a cache that is only read serves what it has
         cache.put_listing(found.handle, found.files)
-        if found.handle != handle:
+        if found.handle != handle and is_revision(source, found.handle, handle):
             cache.put_pinned(handle, found.handle)
     return found

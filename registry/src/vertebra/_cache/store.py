@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra._atomic import sync, sync_folder
+from vertebra._cache.revisions import IsRevision, tell_misnamed
 from vertebra._documents import dump_json, parse_json
 from vertebra.errors import CacheError, HandleError, PresetConfigError, VertebraError
 from vertebra.handles import PresetHandle
@@ -96,12 +97,20 @@ class Store:
                 return listed
         return None
 
-    def pinned(self, handle: PresetHandle) -> PresetHandle | None:
-        """Returns what an unpinned handle meant when it was last looked up."""
+    def pinned(self, handle: PresetHandle, is_revision: IsRevision) -> PresetHandle | None:
+        """Returns what an unpinned handle meant when it was last looked up.
+
+        Args:
+            handle: The unpinned handle.
+            is_revision: Tells whether a pinned handle is of the preset that another one names. A note by which it is
+                not would give one preset the name of another: it is told and not used.
+        """
         for place in (self.root, *self.tiers):  # the newest is the user's own
             note = read_note(ref_path(place, handle))
             if note and note.get("handle") == str(handle) and (pinned := pinned_in(note)):
-                return pinned
+                if is_revision(pinned, handle):
+                    return pinned
+                tell_misnamed("cache" if place == self.root else "cache tier", place, pinned, handle)
         return None
 
     # === Writing ===

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from vertebra import _runtimes
+from vertebra._arguments import flag, text
 from vertebra._lora.adapter import Adapter
 from vertebra._lora.adapters import Adapters, adapters_of
 from vertebra._lora.files import AdapterFile
@@ -38,7 +39,7 @@ def enable(
 ) -> LoraReceipt:
     """Gives a model a new adapter that starts from the strategy's initial values, and makes it act."""
     adapters = adapters_of(model) or Adapters(model)
-    _check_name(adapters, name)
+    _check_name(adapters, text("enable_lora", "name", name))
     roles, candidates = roles_of(model), adaptable_layers(model)
     layers = find_targets(model, _targets(model, targets, candidates), roles)
     sites = {path: _site(path, layer) for path, layer in layers.items()}
@@ -67,6 +68,9 @@ def enable_planned(model: Any, data: Mapping[str, Any]) -> None:
 
 def load(model: Any, file: AdapterFile, name: str | None, check_base: bool, strict: bool) -> LoraReceipt:
     """Gives a model the adapter of a file, or one that it has the values of a file, and makes it act."""
+    check_base = flag("load_lora_weights", "check_base", check_base)
+    strict = flag("load_lora_weights", "strict", strict)
+    name = DEFAULT if name is None else text("load_lora_weights", "name", name)
     if file.unused and strict:
         raise AdapterMismatchError(file.path, "holds tensors for which the model has no layer", file.unused)
     adapters = adapters_of(model) or Adapters(model)
@@ -80,7 +84,7 @@ def load(model: Any, file: AdapterFile, name: str | None, check_base: bool, stri
         base = fingerprint(sites)
         if check_base and file.base is not None and file.base != base:
             raise AdapterBaseError(file.path, file.base, base)
-        adapter = Adapter(name or DEFAULT, plan, base, file.values, dict(file.beside))
+        adapter = Adapter(name, plan, base, file.values, dict(file.beside))
         parts = adapters.parts_for(adapter) or _without_values(plan, sites)
         _check_values(file, parts)
         if adapter.name in adapters.known:

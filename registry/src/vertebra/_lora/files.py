@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vertebra import _arguments
 from vertebra._atomic import destination, replacing_file, replacing_folder
 from vertebra._documents import parse_json
 from vertebra._lora.plan import AdapterPlan, plan_as_data, plan_from_data
@@ -111,9 +112,10 @@ def existing(filepath: str | Path) -> Path:
     """Returns the path of an adapter.
 
     Raises:
+        ArgumentError: it is not a path.
         AdapterNotFoundError: nothing is there.
     """
-    path = full_path(filepath)
+    path = full_path(_arguments.path("Loading an adapter", "filepath", filepath))
     if not os.path.exists(path):  # noqa: PTH110 (Path's raises for names that are too long)
         raise AdapterNotFoundError(filepath)
     return path

@@ -11,9 +11,10 @@ from vertebra._atomic import destination, replacing_folder
 from vertebra._cache.carrying import take_in
 from vertebra._cache.holdings import Holding, Holdings, read_holdings
 from vertebra._cache.places import store
+from vertebra._cache.revisions import tell_misnamed
 from vertebra._cache.store import Store, read_note
 from vertebra._documents import dump_json
-from vertebra._presets.finding import ask_policies, places
+from vertebra._presets.finding import ask_policies, is_revision, places
 from vertebra._presets.folder import PresetFolder
 from vertebra._presets.opening import open_folder
 from vertebra.errors import PresetNotFoundError, PresetSaveError, close_names
@@ -99,6 +100,7 @@ def read_bundle(presets: Sequence[str], path: Path, advance: Advance | None = No
     held = read_holdings(path)
     if not held.presets:
         raise PresetNotFoundError(path, "it is no bundle: there are no presets in it as a cache has them")
+    held.refs = _sound_refs(held)
     wanted = {requested: _find(held, requested) for requested in dict.fromkeys(presets)} or _all(held)
     total = sum(size for holding in wanted.values() for _, _, size in holding.wanted())
     cache, count = store(), _counter(total, advance)
@@ -154,12 +156,24 @@ def _put(bundle: Store, folder: PresetFolder, paths: Sequence[Path], count: Call
 # === Reading ===
 
 
+def _sound_refs(held: Holdings) -> dict[PresetHandle, PresetHandle]:
+    """Returns what handles mean according to a bundle, without those that it would give the name of another preset."""
+    sound = {}
+    for handle, pinned in held.refs.items():
+        if is_revision(pinned, handle):
+            sound[handle] = pinned
+        else:
+            tell_misnamed("bundle", held.root, pinned, handle)
+    return sound
+
+
 def _find(held: Holdings, requested: str) -> Holding:
     handles = places(requested)
     for handle in handles:
         pinned = handle if handle in held.presets else held.refs.get(handle)
         if pinned in held.presets:
-            ask_policies(handle)
+            for asked in dict.fromkeys((handle, pinned)):
+                ask_policies(asked)
             return held.presets[pinned]
     known = [str(known) for known in (*held.presets, *held.refs)]
     problem = f"the bundle {held.root} does not have it"

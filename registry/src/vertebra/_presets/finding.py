@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from vertebra._cache import revisions
 from vertebra._catalog import SOURCES, Entry, catalog, presets
 from vertebra._plugins import Plugin, registry
 from vertebra.errors import (
@@ -105,6 +106,22 @@ def unpinned(handle: PresetHandle) -> PresetHandle:
         with contextlib.suppress(VertebraError):
             return source.unpinned(handle)
     return handle.without_revision()
+
+
+def is_revision(pinned: PresetHandle, handle: PresetHandle) -> bool:
+    """Returns whether a pinned handle is a revision of the preset that another handle names, as its source says.
+
+    Where no installed source can say, only handles of the same path count as of the same preset.
+    """
+    source = _installed(handle)
+    if isinstance(source, RemoteSource):
+        return revisions.is_revision(source, pinned, handle)
+    return pinned.without_revision() == handle.without_revision()
+
+
+def is_misnamed(pinned: PresetHandle, handle: PresetHandle) -> bool:
+    """Returns whether an installed source says that a pinned handle is of another preset than a handle names."""
+    return _installed(handle) is not None and not is_revision(pinned, handle)
 
 
 def _places(text: str, may_be_id: bool) -> list[PresetHandle]:

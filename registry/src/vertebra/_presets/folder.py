@@ -88,6 +88,8 @@ class PresetFolder:
         self.located, self.source = handle, source
         with self._blaming():
             self.handle = source.resolve(handle)
+        if self.handle != handle:  # a policy may know a revision, and must know a preset that is behind another name
+            finding.ask_policies(self.handle)
 
     def is_here(self, name: str) -> bool:
         """Says whether a file of the preset is on this machine already."""
@@ -153,8 +155,7 @@ class PresetFolder:
         found = [self.located]
         with contextlib.suppress(HandleError):
             found.append(PresetHandle.parse(self.requested))
-        same = finding.unpinned(self.handle)
-        return [handle for handle in found if handle != self.handle and finding.unpinned(handle) == same]
+        return [handle for handle in found if handle != self.handle and finding.is_revision(self.handle, handle)]
 
     def require_all(self) -> None:
         """Raises OfflineError if it is not known which files the preset has."""

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from vertebra import _catalog, _runtimes
+from vertebra._arguments import flag
+from vertebra._lockfile import check_unlocked
 from vertebra._plugins import registry
 from vertebra._presets import notices
 from vertebra._presets.contents import PresetContents
@@ -44,6 +46,9 @@ def load_backbone(
     locked: bool | None = None,
 ) -> Any:
     """Builds the backbone of a preset; `Backbone.from_preset` documents it."""
+    load_weights = flag("from_preset", "load_weights", load_weights)
+    verify = flag("from_preset", "verify", verify)
+    check_unlocked(locked)
     if verify and not load_weights:
         raise CertificateError(preset, "without its weights there is nothing to compare", "Load them, or do not verify")
     contents = read_contents(open_folder(preset, locked))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from vertebra._lockfile import locked_preset
+from vertebra import _arguments
+from vertebra._lockfile import locked_preset, lockfile_path
 from vertebra._presets import finding
 from vertebra._presets.folder import PERHAPS_ELSEWHERE, PresetFolder, go_on
 from vertebra._settings import settings
 from vertebra.errors import (
+    LockError,
     OfflineError,
     PresetAccessError,
     PresetNotFoundError,
@@ -33,14 +35,18 @@ def open_folder(preset: str | Path, locked: bool | None = None) -> PresetFolder:
         locked: Whether it must be what the lockfile says; None means as the user's settings say.
 
     Raises:
-        LockError: the lockfile does not have it.
+        ArgumentError: it is neither a text, nor a path, nor a handle.
+        LockError: the lockfile does not have it, or has another preset under its name.
         HandleError: the text cannot be a preset.
         UnknownNameError: no source reads the handle's scheme.
         PresetNotFoundError: nothing is there.
         PresetRefusedError: a policy plugin refused it.
     """
+    preset = _arguments.preset("from_preset", preset)
     requested = str(preset)
     entry = locked_preset(requested) if (settings().locked if locked is None else locked) else None
+    if entry is not None and entry.handle is not None:
+        _check_name(requested, entry.handle)
     places = finding.places(preset, entry.handle if entry else None)
     failures: list[VertebraError] = []
     for number, place in enumerate(places, 1):
@@ -54,6 +60,24 @@ def open_folder(preset: str | Path, locked: bool | None = None) -> PresetFolder:
             if number < len(places):
                 go_on(error)
     raise _none_of(requested, failures)
+
+
+def _check_name(requested: str, locked: PresetHandle) -> None:
+    """Compares the handle of a lockfile with what its text means: it must not give one preset the name of another.
+
+    Raises:
+        LockError: it is of another preset.
+    """
+    try:
+        meant = finding.spellings(requested)
+    except PresetNotFoundError:  # such as the id of a plugin that is not installed: it is the name of nothing else
+        return
+    if not any(finding.is_revision(locked, handle) for handle in meant):
+        problem = f"it says that {requested!r} is {locked}, which is another preset"
+        remedy = (
+            "Use it behind the mirror that it was made behind, or lock the preset again with: vertebra lock --update"
+        )
+        raise LockError(lockfile_path(), problem, f"{remedy} {requested}")
 
 
 def _none_of(requested: str, failures: list[VertebraError]) -> VertebraError:

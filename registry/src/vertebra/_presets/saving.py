@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from vertebra._arguments import flag, is_amount
 from vertebra._atomic import destination, replacing_folder
 from vertebra._documents import read_json
 from vertebra._presets import native
@@ -32,6 +33,7 @@ def save_backbone(
     backbone: Any, preset_dir: str | Path, format: str, max_shard_size: float | None, certificate: bool
 ) -> None:
     """Writes a preset folder; `Backbone.save_to_preset` documents it."""
+    certificate = flag("save_to_preset", "certificate", certificate)
     target = check_request(preset_dir, format, max_shard_size)
     weights = weight_names(backbone)
     _check_rebuilds(target, backbone, weights)
@@ -50,12 +52,12 @@ def check_request(preset_dir: str | Path, format: str, max_shard_size: float | N
         PresetFormatError: the format is not known.
         PresetSaveError: a preset cannot be written there.
     """
-    if format not in FORMATS:
+    if not isinstance(format, str) or format not in FORMATS:
         raise PresetFormatError(
             f"Preset to write at {str(preset_dir)!r}", f"format={format!r} is not known", list(FORMATS)
         )
-    if max_shard_size is not None and not (isinstance(max_shard_size, int | float) and max_shard_size > 0):
-        problem = f"max_shard_size={max_shard_size!r} is not a number above 0"
+    if max_shard_size is not None and not is_amount(max_shard_size):
+        problem = f"max_shard_size={max_shard_size!r} is not a finite number above 0"
         raise PresetSaveError(preset_dir, problem, "Give gigabytes, or None for one file")
     target = destination(preset_dir)
     _check_target(target)

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from vertebra import _runtimes
+from vertebra import _arguments, _runtimes
 from vertebra._catalog import BACKBONES, catalog
 from vertebra._presets.card import CARD, is_generated, model_card
 from vertebra._presets.certified import CERTIFICATE, is_certified
@@ -65,7 +65,10 @@ def upload(
         message: What the service shows as the reason.
         any_runtime: Whether to check the weights with whichever runtime there is, if none was chosen.
     """
-    handle = target(uri)
+    preset = _arguments.preset("upload_preset", preset, "preset_dir")
+    replace = _arguments.flag("upload_preset", "replace", replace)
+    message = None if message in (None, "") else _arguments.text("upload_preset", "message", message)
+    handle = target(_arguments.preset("upload_preset", uri, "uri"))
     source = source_of(handle, str(uri))
     if settings().offline and source.reads_parts:
         raise PresetAccessError(handle, "VERTEBRA_OFFLINE is set", "Unset it to publish, or push to a folder")

@@ -81,12 +81,17 @@ def _list(chosen: argparse.Namespace) -> int:
 
 def _row(place: Path, held: Holdings, holding: Holding) -> dict[str, Any]:
     from vertebra._cache.holdings import last_used, size_of
+    from vertebra._presets.finding import is_misnamed
 
     here = [held.blobs[sha256] for _, sha256, _ in holding.wanted() if sha256 in held.blobs]
     used = datetime.datetime.fromtimestamp(last_used(held.blobs, holding), datetime.UTC)
     return {
         "preset": str(holding.handle),
-        "revisions_of": [str(handle) for handle, pinned in held.refs.items() if pinned == holding.handle],
+        "revisions_of": [
+            str(handle)
+            for handle, pinned in held.refs.items()
+            if pinned == holding.handle and not is_misnamed(pinned, handle)
+        ],
         "place": str(place),
         "here": len(here),
         "files": None if holding.listed is None else len(holding.listed),
@@ -124,9 +129,10 @@ def _print_list(facts: dict[str, Any]) -> None:
 def _verify(chosen: argparse.Namespace) -> int:
     from vertebra._cache.checking import check_store
     from vertebra._cache.places import store
+    from vertebra._presets.finding import is_misnamed
 
     with progress_bar("hashing") as advance:
-        damaged, size = check_store(store(), chosen.repair, advance)
+        damaged, size = check_store(store(), chosen.repair, advance, is_misnamed)
     if chosen.json:
         print_json({"bytes": size, "damaged": [_damage_as_data(damage) for damage in damaged]})
     else:

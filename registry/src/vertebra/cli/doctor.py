@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
 import subprocess
@@ -17,11 +18,12 @@ from typing import Any
 from vertebra import _catalog
 from vertebra._catalog import RUNTIMES, Entry, catalog
 from vertebra._lockfile import lockfile_path
-from vertebra._plugins import Plugin, find_installed, registry
+from vertebra._plugins import Plugin, examined, find_installed, left_out, registry
 from vertebra._runtimes import unavailable_reason
-from vertebra._settings import config_path, settings
+from vertebra._settings import settings
+from vertebra.cli.doctor_settings import examine_settings
 from vertebra.cli.output import print_json
-from vertebra.errors import VertebraError
+from vertebra.errors import SettingsError, VertebraError
 from vertebra.interfaces import Runtime
 
 _PLUGIN_SECONDS = 10
@@ -65,8 +67,11 @@ def _run(chosen: argparse.Namespace) -> int:
 def examine() -> Iterator[Finding]:
     """Yields findings as they are made."""
     yield Finding("python", True, f"{platform.python_version()}, vertebra {metadata.version('vertebra')}")
-    path = config_path(os.environ)
-    yield Finding("settings", True, f"{path} {'is used' if path.is_file() else 'is not there: defaults'}")
+    yield from itertools.starmap(Finding, examine_settings())
+    try:
+        settings()
+    except SettingsError:  # it was told, and nothing else works before it is corrected
+        return
     yield from _examine_storage()
     hung = False
     for finding, in_time in _probe_plugins():
@@ -74,6 +79,10 @@ def examine() -> Iterator[Finding]:
         yield finding
     if hung:
         yield Finding("contributions", False, "not examined: leave the plugin that hangs out first")
+        return
+    problems = [Finding("settings", False, str(problem)) for problem in examined().problems("block")]
+    if problems:
+        yield from [*problems, Finding("contributions", False, "not examined: correct the settings first")]
         return
     try:
         yield from _examine_contributions()
@@ -111,14 +120,10 @@ def _is_readable_folder(path: Path) -> bool:
 
 def _probe_plugins() -> Iterator[tuple[Finding, bool]]:
     """Imports each plugin alone, before this process does: one that hangs must not take the doctor with it."""
-    admitted = [pair for pair in find_installed()[0] if not _is_blocked(pair[1])]
+    admitted = [pair for pair in find_installed()[0] if left_out(pair[1], settings()) is None]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         for (_, plugin), (ok, detail) in zip(admitted, pool.map(_probe_plugin, admitted), strict=True):
             yield Finding(f"plugin {plugin.name} of {plugin.owner.distribution}", ok, detail), ok is not None
-
-
-def _is_blocked(plugin: Plugin) -> bool:
-    return any(plugin.matches(pattern) for pattern in settings().block)
 
 
 def _probe_plugin(pair: tuple[metadata.EntryPoint, Plugin]) -> tuple[bool | None, str]:

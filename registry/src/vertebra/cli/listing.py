@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ from typing import Any
 
 from vertebra import _catalog
 from vertebra._catalog import BACKBONES, RUNTIMES, SOURCES, STRATEGIES, Catalog, Entry, Kind, catalog
-from vertebra._plugins import registry
+from vertebra._plugins import examined, registry
 from vertebra._runtimes import unavailable_reason
 from vertebra.cli.output import Row, print_rows
+from vertebra.errors import VertebraError
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ def _run(chosen: argparse.Namespace) -> int:
 
 
 def _plugins() -> list[Row]:
-    catalog(BACKBONES)  # hooks are called when something is first looked up, and may fail then
+    with contextlib.suppress(VertebraError):  # it is told below the list, which helps to correct it
+        catalog(BACKBONES)  # hooks are called when something is first looked up, and may fail then
     return [
         {
             "name": plugin.name,
@@ -52,7 +55,7 @@ def _plugins() -> list[Row]:
             "hooks": plugin.hooks,
             "reason": plugin.reason,
         }
-        for plugin in registry().plugins
+        for plugin in examined().plugins
     ]
 
 

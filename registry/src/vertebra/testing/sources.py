@@ -1,55 +1,18 @@
-"""What must hold for every source of presets, and what else for those that download.
-
-class TestMySource(RemoteSourceSuite):
-    client = "my_client"
-
-    @pytest.fixture
-    def source(self):
-        return MySource()
-
-    @pytest.fixture
-    def publish(self, server):
-        def publish(files):
-            server.put("team/bert", files)
-            return PresetHandle("my", "team/bert")
-
-        return publish
-
-    @pytest.fixture
-    def missing_handle(self):
-        return PresetHandle("my", "team/missing")
-
-The other fixtures of `RemoteSourceSuite` may be given, too: whatever needs one that is not is skipped.
-"""
+"""What must hold for every source of presets: subclass `SourceSuite`, or `RemoteSourceSuite` for what downloads."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Protocol
 
 import pytest
 
 from vertebra._cache import presets, retrying, transfer
 from vertebra._presets.folder import PresetFolder
 from vertebra._settings import settings
-from vertebra.errors import (
-    ClientMissingError,
-    IntegrityError,
-    OfflineError,
-    PresetExistsError,
-    PresetNotFoundError,
-    SourceUnavailableError,
-    VertebraError,
-)
+from vertebra.errors import PresetNotFoundError
 from vertebra.handles import PresetHandle
 from vertebra.interfaces import PresetSource
-from vertebra.remote import RemoteSource
 
 Files = Mapping[str, bytes]
 Publish = Callable[[Files], PresetHandle]
@@ -64,20 +27,6 @@ FILES: Files = {
 }
 OTHER_FILES: Files = {name: content[::-1] for name, content in FILES.items()}
 LARGE = "model.safetensors"
-_NETWORK = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.sendmsg")
-
-
-class Faults(Protocol):
-    """What a test can make a service do wrong."""
-
-    def cut(self, name: str, times: int | None) -> None:
-        """Ends the next transfers of a file halfway, or all if `times` is None."""
-
-    def flip(self, name: str) -> None:
-        """Gives out a file with one bit wrong, from now on."""
-
-    def heal(self) -> None:
-        """Ends all faults."""
 
 
 class SourceSuite:
@@ -108,7 +57,7 @@ class SourceSuite:
         monkeypatch.setattr(transfer, "PIECE", PIECE)
         monkeypatch.setattr(retrying, "FIRST_WAIT", 0.0)
         monkeypatch.setattr(presets, "_listed", {})
-        _set(monkeypatch, CACHE=str(tmp_path / "cache"))
+        set_variables(monkeypatch, CACHE=str(tmp_path / "cache"))
         yield tmp_path / "cache"
         settings.cache_clear()
 
@@ -136,190 +85,6 @@ class SourceSuite:
             source.fetch(source.resolve(publish(FILES)), name)
 
 
-class RemoteSourceSuite(SourceSuite):
-    """Tests of a source that downloads."""
-
-    client: ClassVar[str | None] = None
-    """Import name of the client library, if there is one."""
-
-    # === What a subclass gives, if it can ===
-
-    @pytest.fixture
-    def source(self) -> RemoteSource:
-        """The source."""
-        raise NotImplementedError
-
-    @pytest.fixture
-    def secret(self) -> str:
-        """A credential that the source sends, also to where it is of no use."""
-        pytest.skip("the source has no credentials here")
-
-    @pytest.fixture
-    def requests(self) -> Callable[[], int]:
-        """Returns how many requests the service has had."""
-        pytest.skip("the service does not count its requests")
-
-    @pytest.fixture
-    def faults(self) -> Faults:
-        """What can go wrong with the service."""
-        pytest.skip("the service does nothing wrong")
-
-    @pytest.fixture
-    def new_handle(self) -> PresetHandle:
-        """A handle of a place where nothing is yet, and the user may write."""
-        pytest.skip("nothing can be uploaded")
-
-    # === Revisions ===
-
-    def test_a_bad_revision_is_an_error(self, source: RemoteSource, publish: Publish) -> None:
-        bad = replace(publish(FILES), revision="no-such-revision")
-        with pytest.raises(PresetNotFoundError):
-            source.files(source.resolve(bad))
-
-    def test_a_handle_is_pinned_to_one_that_stays(self, source: RemoteSource, publish: Publish) -> None:
-        handle = publish(FILES)
-        pinned = source.resolve(handle)
-        assert (source.is_pinned(handle), source.is_pinned(pinned)) == (False, True)
-        assert PresetHandle.parse(str(pinned)) == source.resolve(pinned) == pinned
-
-    def test_all_files_are_of_one_revision(self, source: RemoteSource, publish: Publish) -> None:
-        pinned = source.resolve(publish(FILES))
-        files = source.files(pinned)
-        source.fetch(pinned, "config.json")
-        later = source.resolve(publish(OTHER_FILES))  # somebody publishes another one meanwhile
-        fetched = dict(zip(files, source.fetch_all(pinned, files), strict=True))
-        assert {file.name: path.read_bytes() for file, path in fetched.items() if file.name in FILES} == FILES
-        assert later != pinned
-        assert contents(source, later) == OTHER_FILES
-
-    def test_what_is_pinned_and_here_costs_no_request(
-        self, source: RemoteSource, publish: Publish, requests: Callable[[], int], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        pinned = source.resolve(publish(FILES))
-        contents(source, pinned)
-        before = requests()
-        monkeypatch.setattr(presets, "_listed", {})  # as another process
-        assert contents(source, pinned) == FILES
-        assert requests() == before
-
-    # === Transfers ===
-
-    @pytest.mark.parametrize(("start", "stop"), [(0, 7), (3, 12_345), (50_000, None), (0, None)])
-    def test_a_part_of_a_file_is_read(
-        self, source: RemoteSource, publish: Publish, start: int, stop: int | None
-    ) -> None:
-        pinned = source.resolve(publish(FILES))
-        (file,) = [file for file in source.files(pinned) if file.name == LARGE]
-        with source.read(pinned, file, start, stop) as content:
-            found = b"".join(content.chunks)
-        wanted = FILES[LARGE][start:stop]
-        assert content.total in (None, file.size)
-        assert content.start in (0, start)  # a service may send the whole file whatever it is asked for
-        assert found[start - content.start :][: len(wanted)] == wanted
-
-    def test_a_transfer_that_stops_goes_on(self, source: RemoteSource, publish: Publish, faults: Faults) -> None:
-        handle = publish(FILES)
-        faults.cut(LARGE, 2)
-        assert contents(source, handle) == FILES
-
-    def test_a_file_is_here_completely_or_not_at_all(
-        self, source: RemoteSource, publish: Publish, faults: Faults, cache: Path
-    ) -> None:
-        pinned = source.resolve(publish(FILES))
-        faults.cut(LARGE, None)
-        with pytest.raises(SourceUnavailableError):
-            source.fetch(pinned, LARGE)
-        assert [file.path for file in source.files(pinned) if file.name == LARGE] == [None]
-        assert list(cache.glob("blobs/*/*")) == []
-        faults.heal()
-        assert source.fetch(pinned, LARGE).read_bytes() == FILES[LARGE]
-
-    def test_a_wrong_bit_is_never_accepted(
-        self, source: RemoteSource, publish: Publish, faults: Faults, cache: Path
-    ) -> None:
-        pinned = source.resolve(publish(FILES))
-        faults.flip(LARGE)
-        with pytest.raises(IntegrityError):
-            source.fetch(pinned, LARGE)
-        assert [path for path in cache.rglob("*") if path.is_file() and path.stat().st_size == len(FILES[LARGE])] == []
-        faults.heal()
-        assert source.fetch(pinned, LARGE).read_bytes() == FILES[LARGE]
-
-    # === Offline ===
-
-    def test_offline_nothing_goes_out(
-        self, source: RemoteSource, publish: Publish, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        handle = publish(FILES)
-        pinned = source.resolve(handle)
-        source.fetch(pinned, "config.json")
-        monkeypatch.setattr(presets, "_listed", {})
-        _set(monkeypatch, OFFLINE="1")
-        with network() as used:
-            assert source.fetch(source.resolve(handle), "config.json").read_bytes() == FILES["config.json"]
-            with pytest.raises(OfflineError, match=LARGE):
-                source.fetch(pinned, LARGE)
-            with pytest.raises(OfflineError):
-                source.files(source.resolve(replace(handle, revision="never-looked-up")))
-        assert used == []
-
-    # === Secrets, and what is not installed ===
-
-    def test_credentials_are_told_nobody(
-        self,
-        source: RemoteSource,
-        publish: Publish,
-        missing_handle: PresetHandle,
-        secret: str,
-        cache: Path,
-        caplog: pytest.LogCaptureFixture,
-        capfd: pytest.CaptureFixture[str],
-    ) -> None:
-        caplog.set_level(logging.DEBUG)
-        handle = publish(FILES)
-        contents(source, handle)
-        told = [repr(source), str(vars(source))]
-        for bad in (missing_handle, replace(handle, revision="no-such-revision")):
-            with pytest.raises(VertebraError) as raised:
-                source.files(source.resolve(bad))
-            told += [repr(raised.value), str(vars(raised.value)), *traceback.format_exception(raised.value)]
-        told += [caplog.text, *capfd.readouterr()]
-        told += [path.read_text(errors="replace") for path in cache.rglob("*.json")]
-        assert [text for text in told if secret in text] == []
-
-    def test_a_missing_client_says_what_to_install(
-        self, source: RemoteSource, publish: Publish, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        if self.client is None:
-            pytest.skip("the source needs no client library")
-        handle = publish(FILES)
-        for name in [name for name in sys.modules if f"{name}.".startswith(f"{self.client}.")] or [self.client]:
-            monkeypatch.setitem(sys.modules, name, None)
-        with pytest.raises(ClientMissingError, match="pip install"):
-            source.resolve(handle)
-
-    # === Writing ===
-
-    def test_what_is_uploaded_is_downloaded(
-        self, source: RemoteSource, new_handle: PresetHandle, tmp_path: Path
-    ) -> None:
-        pinned = source.upload(new_handle, written(tmp_path / "one", FILES), False, "first")
-        assert source.is_pinned(pinned)
-        assert contents(source, pinned) == contents(source, new_handle) == FILES
-
-    def test_a_preset_is_replaced_on_purpose_only(
-        self, source: RemoteSource, new_handle: PresetHandle, tmp_path: Path
-    ) -> None:
-        first = source.upload(new_handle, written(tmp_path / "one", FILES), False, "first")
-        others = written(tmp_path / "other", OTHER_FILES)
-        with pytest.raises(PresetExistsError):
-            source.upload(new_handle, others, False, "second")
-        assert source.resolve(new_handle) == first
-        second = source.upload(new_handle, others, True, "second")
-        assert source.resolve(new_handle) == second != first
-        assert contents(source, second) == OTHER_FILES
-
-
 # === Means ===
 
 
@@ -338,32 +103,7 @@ def written(folder: Path, files: Files) -> dict[str, Path]:
     return {name: folder / name for name in files}
 
 
-@contextlib.contextmanager
-def network() -> Iterator[list[str]]:
-    """Yields a list of what this process does with the network, as long as it is not left.
-
-    Python tells of its own sockets only: for a client that has others, count the requests of the service.
-    """
-    global _watched
-    if _watched is None:
-        sys.addaudithook(_watch)  # there is no way to take it off again
-    used: list[str] = []
-    _watched = used
-    try:
-        yield used
-    finally:
-        _watched = []
-
-
-_watched: list[str] | None = None
-
-
-def _watch(event: str, *_: object) -> None:
-    if event in _NETWORK and _watched is not None:
-        _watched.append(event)
-
-
-def _set(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
+def set_variables(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
     """Sets variables of Vertebra's, and has them read anew."""
     for name, value in values.items():
         monkeypatch.setenv(f"VERTEBRA_{name}", value)

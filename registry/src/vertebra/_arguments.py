@@ -1,0 +1,73 @@
+"""Arguments of public functions: of the type that is documented, or an error that names them."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import os
+from pathlib import Path
+from typing import Any
+
+from vertebra.errors import ArgumentError
+from vertebra.handles import PresetHandle
+
+
+def flag(function: str, name: str, value: object) -> bool:
+    """Returns a switch, which must be a bool of Python's or NumPy's: the text "no" would count as true.
+
+    Raises:
+        ArgumentError: it is something else.
+    """
+    if isinstance(value, bool) or (type(value).__module__ == "numpy" and type(value).__name__ in ("bool", "bool_")):
+        return bool(value)
+    raise ArgumentError(function, name, value, "True or False")
+
+
+def text(function: str, name: str, value: object) -> str:
+    """Returns a text.
+
+    Raises:
+        ArgumentError: it is something else, or empty.
+    """
+    if isinstance(value, str) and value:
+        return value
+    raise ArgumentError(function, name, value, "a text")
+
+
+def amount(function: str, name: str, value: Any) -> float:
+    """Returns a finite number above 0.
+
+    Raises:
+        ArgumentError: it is something else.
+    """
+    if is_amount(value):
+        return float(value)
+    raise ArgumentError(function, name, value, "a finite number above 0")
+
+
+def is_amount(value: object) -> bool:
+    """Returns whether a value is a finite number above 0; True is one to Python, and was not meant as one."""
+    return not isinstance(value, bool) and isinstance(value, numbers.Real) and 0 < float(value) < math.inf
+
+
+def path(function: str, name: str, value: object) -> Path:
+    """Returns a path, which may be given as a text.
+
+    Raises:
+        ArgumentError: it is something else, or empty.
+    """
+    found = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if isinstance(found, str) and found:
+        return Path(found)
+    raise ArgumentError(function, name, value, "a path")
+
+
+def preset(function: str, value: object, name: str = "preset") -> str | Path:
+    """Returns what names a preset: a text as it is, a handle as its text, and another path as a path.
+
+    Raises:
+        ArgumentError: it is something else.
+    """
+    if isinstance(value, PresetHandle):
+        return str(value)
+    return value if isinstance(value, str) else path(function, name, value)

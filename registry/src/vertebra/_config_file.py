@@ -1,0 +1,93 @@
+"""Configuration files: TOML, read strictly, so that a setting that was meant to hold is never lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from vertebra.errors import SettingsError
+
+PLUGIN_LISTS = ("plugins", "block", "prefer")
+LISTS = (*PLUGIN_LISTS, "cache_tiers")
+TEXTS = ("runtime", "cache", "lockfile")
+SWITCHES = ("offline", "locked")
+PATHS = ("cache", "cache_tiers", "lockfile")
+ENFORCED = "enforced"
+"""The table of the machine's configuration with what nothing that a user sets can weaken."""
+
+
+def read_config(path: Path, required: bool) -> dict[str, Any]:
+    """Reads a configuration file.
+
+    Args:
+        path: The file.
+        required: Whether it must exist.
+
+    Returns:
+        The settings by name: lists as tuples of texts, texts, and booleans. Without a file, none.
+
+    Raises:
+        SettingsError: the file is missing though required, cannot be read, is not TOML, or holds something unknown.
+    """
+    return {name: _checked(str(path), name, value) for name, value in _read_table(path, required).items()}
+
+
+def read_machine_config(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Reads the machine's configuration file, which need not exist.
+
+    Returns:
+        The defaults of this machine, and what it enforces, or None if it has no table `enforced`.
+
+    Raises:
+        SettingsError: as for `read_config`, or the table enforces what depends on the user.
+    """
+    table = _read_table(path, required=False)
+    rules = table.pop(ENFORCED, None)
+    defaults = {name: _checked(str(path), name, value) for name, value in table.items()}
+    if rules is None:
+        return defaults, None
+    if not isinstance(rules, dict):
+        raise SettingsError(str(path), f"{ENFORCED} = {rules!r} is not a table; write [{ENFORCED}] above the settings")
+    origin = enforced_in(path)
+    return defaults, {name: _checked_rule(origin, name, _checked(origin, name, value)) for name, value in rules.items()}
+
+
+def enforced_in(path: Path) -> str:
+    """Returns the text by which messages name the enforced settings of a file."""
+    return f"{path} [{ENFORCED}]"
+
+
+def _read_table(path: Path, required: bool) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        # The home of a service may be /dev/null; a file that was asked for may hold a list of what to block.
+        if isinstance(error, FileNotFoundError | NotADirectoryError) and not required:
+            return {}
+        raise SettingsError(str(path), f"the file cannot be read ({error})") from error
+    import tomllib  # only users with a file pay for the import
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(str(path), f"it is not TOML ({error})") from error
+
+
+def _checked(origin: str, name: str, value: object) -> object:
+    if name in LISTS and isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    if (name in TEXTS and isinstance(value, str) and value.strip()) or (name in SWITCHES and isinstance(value, bool)):
+        return value
+    kinds = {"list of strings": LISTS, "string, not blank": TEXTS, "true or false": SWITCHES}
+    known = ", ".join(f"{name} ({kind})" for kind, names in kinds.items() for name in names)
+    raise SettingsError(origin, f"{name} = {value!r} is not a setting; known are {known}")
+
+
+def _checked_rule(origin: str, name: str, value: Any) -> Any:
+    """What is enforced must not depend on the user: on the home, on the working folder, or on a switch left free."""
+    if value is False:
+        raise SettingsError(origin, f"{name} = false enforces nothing; only true can be enforced")
+    for path in (value if isinstance(value, tuple) else (value,)) if name in PATHS else ():
+        if not Path(path).is_absolute():
+            raise SettingsError(origin, f"{name} = {path!r} depends on the user; write an absolute path")
+    return value

@@ -1,0 +1,191 @@
+"""The suite for sources notices one that takes credentials along to another host, and a test that proves nothing."""
+
+import functools
+import hashlib
+import http.server
+import json
+import threading
+import urllib.error
+import urllib.request
+
+import pytest
+
+from vertebra import PresetFile, PresetHandle, RemoteSource, Snapshot, web
+from vertebra.testing import RemoteSourceSuite
+from vertebra.testing.network import Stranger, stranger
+from vertebra.testing.sources import FILES, written
+
+SECRET = "a-secret-of-the-user"
+TEST = RemoteSourceSuite().test_credentials_go_along_to_no_other_host
+each_way = pytest.mark.parametrize("what", ["the list of files", "a file"])
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves files, or redirects all requests."""
+
+    def do_GET(self):
+        if self.server.location is None:
+            super().do_GET()
+            return
+        self.send_response(self.server.status)
+        self.send_header("Location", self.server.location)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(tmp_path):
+    (tmp_path / "www").mkdir()
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Handler, directory=tmp_path / "www")
+    ) as server:
+        server.location, server.status = None, 302
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def publish(server, tmp_path):
+    """Publishes one revision of a preset, whose list the source has from the server."""
+
+    def publish(files):
+        written(tmp_path / "www" / "bert", files)
+        listed = [{"name": name, "size": len(content)} for name, content in files.items()]
+        (tmp_path / "www" / "bert.json").write_text(json.dumps(listed))
+        return PresetHandle("toy", "bert")
+
+    return publish
+
+
+class Answer(web.Answer):
+    def __init__(self, response):
+        self.response, self.url, self.status = response, response.url, response.status
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+
+    def __next__(self):
+        if chunk := self.response.read1(2**16):
+            return chunk
+        raise StopIteration
+
+    def close(self):
+        self.response.close()
+
+
+class Leaking(RemoteSource):
+    """A source that leaves redirects to a client which takes every header along; its secret is in one header."""
+
+    scheme = "toy"
+    header = "Authorization"
+
+    def __init__(self, server, value=SECRET):
+        self.root, self.value = f"http://127.0.0.1:{server.server_port}", value
+
+    def is_pinned(self, handle):
+        return handle.revision is not None
+
+    def look_up(self, handle):
+        answer = self.ask(handle, f"{self.root}/bert.json", {})
+        if answer.status != 200:
+            answer.close()
+            raise web.error(handle, answer.status, answer.headers)
+        listed = json.loads(web.whole(handle, answer, 2**20))
+        files = [PresetFile(f["name"], f["size"], None, digest(FILES[f["name"]])) for f in listed]
+        return Snapshot(PresetHandle("toy", "bert", "r1"), files)
+
+    def read(self, handle, file, start=0, stop=None):
+        return web.read(
+            handle,
+            file,
+            (start, stop),
+            lambda headers: self.ask(handle, f"{self.root}/bert/{file.name}", headers),
+            lambda answer: web.error(handle, answer.status, answer.headers),
+        )
+
+    def ask(self, handle, url, headers):
+        try:
+            request = urllib.request.Request(url, headers={**headers, self.header: self.value})
+            return Answer(urllib.request.urlopen(request, timeout=10))
+        except urllib.error.HTTPError as error:
+            return Answer(error)
+
+
+class LeakingKey(Leaking):
+    """The same with a header of the service's own."""
+
+    header = "X-Api-Key"
+
+
+class LeakingCookie(Leaking):
+    """The same with a cookie, which another host must not get whatever it holds."""
+
+    header = "Cookie"
+
+
+class Careful(Leaking):
+    """A source that asks by the core's client."""
+
+    header = "X-Api-Key"
+
+    def ask(self, handle, url, headers):
+        return web.get(handle, self.root, url, {**headers, self.header: self.value})
+
+
+def digest(content):
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def try_on(source, server, publish, what, host="127.0.0.1", secret=SECRET):
+    TEST(source, publish, secret, functools.partial(setattr, server, "location"), what, host)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(configure):
+    """A cache of the test's own, as the suite has it."""
+
+
+@each_way
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize("source", [Leaking, LeakingKey, LeakingCookie])
+def test_a_source_that_takes_its_credentials_along_fails(source, server, publish, what, host):
+    with pytest.raises(AssertionError, match=f"{source.header.lower()}: "):
+        try_on(source(server), server, publish, what, host)
+
+
+@each_way
+@pytest.mark.parametrize("value", ["Basic dXNlcjphLXNlY3JldC1vZi10aGUtdXNlcg==", "a%2Dsecret-of-the-user"])
+def test_a_secret_that_is_encoded_is_seen(server, publish, what, value):
+    source = LeakingKey(server, value)
+    with pytest.raises(AssertionError, match="x-api-key: "):
+        try_on(source, server, publish, what)
+
+
+@each_way
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_one_that_leaves_them_behind_passes(server, publish, what, status):
+    server.status = status
+    try_on(Careful(server), server, publish, what)
+
+
+@each_way
+def test_a_fixture_that_redirects_nobody_proves_nothing(server, publish, what):
+    def break_the_service(location):
+        server.RequestHandlerClass = functools.partial(Handler, directory="/nowhere")
+
+    with pytest.raises(AssertionError, match="no redirect was met"):
+        TEST(Careful(server), publish, SECRET, break_the_service, what, "127.0.0.1")
+
+
+def test_a_stranger_remembers_what_it_is_told():
+    with stranger("localhost") as other:
+        request = urllib.request.Request(f"{other.url}/x?key={SECRET}", headers={"X-Plain": "nothing"})
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(request, timeout=10)
+    assert [target for target, _ in other.told] == [f"/x?key={SECRET}"]
+    assert other.learned(SECRET) == [f"/x?key={SECRET}"]
+    assert Stranger("", [("/", {"range": "bytes=0-1"})]).learned(SECRET) == []
