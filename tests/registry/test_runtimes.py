@@ -23,7 +23,7 @@ from vertebra import Runtime, hookimpl
 
 class Toy(Runtime):
     name = "{name}"
-    devices = tensor = snapshot = can_view = compile = None
+    model_class = devices = tensor = snapshot = can_view = compile = None
 
     def unavailable_reason(self):
         {answer}
