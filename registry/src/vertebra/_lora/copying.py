@@ -20,6 +20,7 @@ def merged_copy(backbone: Any) -> Any:
         raise LoraStateError(problem, "Merge into the model itself, with vertebra.lora.merge(model)")
     config = {name: value for name, value in backbone.constructor_config().items() if name != "quantized"}
     copy = type(backbone).from_config(config)
+    copy._origin = backbone._origin
     adapters = adapters_of(backbone)
     kernels = changed_kernels(adapters) if adapters is not None and adapters.merged is None else {}
     values, layers, copied = weight_names(backbone), layer_paths(backbone), layer_paths(copy)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vertebra._presets.assets import CarriedAssets
 
 Row = dict[str, Any]
 
@@ -25,6 +28,15 @@ def print_json(value: object) -> None:
     import json  # tables do without
 
     print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_assets(assets: CarriedAssets) -> None:
+    """Prints what became of a preset's files besides config and weights."""
+    names = [name if name == new else f"{name} as {new}" for name, new in assets.carried.items()]
+    if names:
+        print(f"carried: {', '.join(map(printable, names))}")
+    if str(assets):
+        print(f"left out: {printable(str(assets))}")
 
 
 def plain_warnings() -> None:
