@@ -159,7 +159,7 @@ class Backbone(keras.Model):  # type: ignore[misc]
         from vertebra._presets.saving import save_backbone
 
         outcome = save_backbone(self, preset_dir, format, max_shard_size, certificate, assets)
-        notices.assets_left_out(self._preset, outcome)
+        notices.assets_left_out(outcome)
 
     def sample_inputs(self) -> Any:
         """Returns a small input, always the same, in the structure of `inputs`: two short rows, the second padded.

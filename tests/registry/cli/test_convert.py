@@ -30,6 +30,13 @@ def test_json_has_the_same(golden, tmp_path, capsys):
         "tensors": 39,
         "size": 2 * 6656,
         "certificate": False,
+        "unused": [],
+        "assets": {
+            "source": f"file://{golden / 'transformers'}",
+            "carried": {"config.json": "carried/transformers/config.json"},
+            "left_out": {},
+            "fields_left_out": [],
+        },
     }
     assert len(list((tmp_path / "target").glob("model-*.safetensors"))) == 2
 

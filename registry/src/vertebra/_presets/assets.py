@@ -71,6 +71,8 @@ Locate = Callable[[Sequence[str]], Sequence[Path | None]]
 class CarriedAssets:
     """What became of a preset's assets in another preset."""
 
+    source: str | None
+    """The handle of the preset that they are from, or None if there is none."""
     carried: dict[str, str]
     """Name in the target of each file that was carried, by its name in the source."""
     left_out: dict[str, str]
@@ -91,6 +93,8 @@ class CarriedAssets:
 class Assets:
     """The assets of a preset, chosen for another preset."""
 
+    source: str | None = None
+    """The handle of the preset."""
     carried: dict[str, str] = field(default_factory=dict)
     """Name in the target of each file that is carried, by its name in the source."""
     left_out: dict[str, str] = field(default_factory=dict)
@@ -134,7 +138,7 @@ class Assets:
             for name, reason in sorted(self.left_out.items())
             if not (in_place and os.path.lexists(target / name))
         }
-        return CarriedAssets(dict(self.carried), left_out, tuple(fields_left_out))
+        return CarriedAssets(self.source, dict(self.carried), left_out, tuple(fields_left_out))
 
 
 def select_assets(folder: PresetFolder, format: str, locate: Locate, same_weights: bool = True) -> Assets:
@@ -175,7 +179,7 @@ def select_assets(folder: PresetFolder, format: str, locate: Locate, same_weight
     carried, replaced = _arranged(paths, source.NAME, format)
     _check_names(folder, [*carried.values(), *FORMATS[format].WRITES])
     files = {file.name: (paths[file.name], file.size) for file in folder.files if file.name in carried}
-    return Assets(carried, left_out | replaced, original, files, config.parent)
+    return Assets(str(folder.handle), carried, left_out | replaced, original, files, config.parent)
 
 
 def name_in(format: str, name: str, source: str, path: Path) -> str | None:

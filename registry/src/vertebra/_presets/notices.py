@@ -36,12 +36,12 @@ def unused_tensors(contents: PresetContents, found: Match) -> None:
         log.warning("%s: %d tensors of its head were not used: %s", contents.folder.handle, len(found.outside), names)
 
 
-def assets_left_out(preset: str | None, assets: CarriedAssets) -> None:
-    """Names what of the preset that a backbone came from was not saved with it."""
+def assets_left_out(assets: CarriedAssets) -> None:
+    """Names the files, and the fields of its config, that were not saved with a backbone."""
     if str(assets):
-        missing = NOT_HERE in assets.left_out.values()
-        remedy = f". Fetch the files that are not here with: vertebra pull {preset}, and save again" if missing else ""
-        log.warning("%s: saved without %s%s", preset, assets, remedy)
+        is_missing = NOT_HERE in assets.left_out.values()
+        remedy = f". Fetch them with: vertebra pull {assets.source}, and save again" if is_missing else ""
+        log.warning("%s: saved without %s%s", assets.source, assets, remedy)
 
 
 def widened_weights(contents: PresetContents, checkpoint: Checkpoint, weights: Mapping[str, Any], found: Match) -> None:

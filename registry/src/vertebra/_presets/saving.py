@@ -29,12 +29,16 @@ def save_backbone(
     max_shard_size: float | None = 10,
     certificate: bool = True,
     assets: bool | str | Path = True,
+    fetch: bool = False,
 ) -> CarriedAssets:
-    """Writes a preset folder; `Backbone.save_to_preset` documents it, and warns of what this says was left out."""
+    """Writes a preset folder; `Backbone.save_to_preset` documents it, and warns of what this says was left out.
+
+    With `fetch`, assets of the backbone's own preset that are not on this machine are fetched.
+    """
     target = check_request(preset_dir, format, max_shard_size)
     weights = weight_names(backbone)
     _check_rebuilds(target, backbone, weights)
-    chosen = _assets(backbone, format, assets)
+    chosen = _chosen(backbone, format, assets, fetch)
     with replacing_folder(target) as stage:
         draft = replace(draft_of(backbone, weights), original=chosen.original)
         fields = FORMATS[format].write(draft, stage, max_shard_size)
@@ -47,19 +51,19 @@ def save_backbone(
     return chosen.outcome(target, fields)
 
 
-def _assets(backbone: Any, format: str, assets: bool | str | Path) -> Assets:
+def _chosen(backbone: Any, format: str, assets: bool | str | Path, fetch: bool) -> Assets:
     """Returns the assets to save with a backbone: those of the preset that it came from, or of another one."""
-    if isinstance(assets, str | Path):
-        folder = open_folder(assets)
-        return select_assets(folder, format, folder.fetch_all, same_weights=False)
-    origin = backbone._origin if assets else None
-    if origin is None:
+    named = open_folder(assets) if isinstance(assets, str | Path) else None
+    folder = named or (backbone._origin if assets else None)
+    if folder is None:
         return Assets()
+    if named or fetch:
+        return select_assets(folder, format, folder.fetch_all, same_weights=False)
     try:
-        folder = origin.now()
+        folder = folder.now()
         return select_assets(folder, format, lambda names: [folder.find(name) for name in names], same_weights=False)
     except VertebraError as error:  # trained weights must not be lost for want of a tokenizer
-        log.warning("%s: its files besides config and weights were not saved. %s", origin.handle, error)
+        log.warning("%s: its files besides config and weights were not saved. %s", folder.handle, error)
         return Assets()
 
 

@@ -121,7 +121,7 @@ def _merge(chosen: argparse.Namespace) -> int:
         if quantized:
             backbone = _dequantized(backbone, chosen)
         merged = lora.merge(backbone, reversible=False)
-        assets = save_backbone(backbone, target, chosen.format, assets=chosen.base)
+        assets = save_backbone(backbone, target, chosen.format, fetch=True)
     if chosen.json:
         facts = {"dequantized": quantized, "unused": list(receipt.unused), "assets": asdict(assets)}
         print_json(_merge_facts(chosen, merged) | facts)
