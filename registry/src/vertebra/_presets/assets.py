@@ -258,7 +258,7 @@ def _arranged(paths: Mapping[str, Path], source: str, format: str) -> tuple[dict
             replaced[name] = _REPLACED
         else:
             taken[new] = name
-    return {name: new for new, name in sorted(taken.items())}, replaced
+    return dict(sorted((name, new) for new, name in taken.items())), replaced
 
 
 def _reader_of_tokenizer(path: Path, format: str, source: str) -> str:
