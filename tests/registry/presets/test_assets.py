@@ -306,6 +306,12 @@ def test_a_link_in_the_source_is_copied_as_the_file(preset, tmp_path):
 # === How it is told ===
 
 
+def test_of_a_great_many_files_some_are_told(preset, tmp_path):
+    outcome = selected(preset("native", [f".{number}" for number in range(150)]), "native").outcome(tmp_path, [])
+    assert str(outcome).endswith(" and 50 more (a hidden file)")
+    assert len(outcome.left_out) == 150
+
+
 def test_files_are_told_by_reason(preset, tmp_path):
     names = [".a", ".b", "pytorch_model.bin", "vocab.txt"]
     outcome = selected(preset("native", names), "native").outcome(tmp_path, ["_name_or_path"])

@@ -316,6 +316,15 @@ def test_trained_weights_are_saved_whatever_became_of_their_preset(origin, tmp_p
     assert "its files besides config and weights were not saved. " in told()[0]
 
 
+def test_a_file_that_cannot_be_read_does_not_keep_the_others(origin, tmp_path, told):
+    (tmp_path / "secret").write_text("secret")
+    (origin / "merges.txt").symlink_to(tmp_path / "secret")
+    vertebra.Backbone.from_preset(origin).save_to_preset(tmp_path / "saved")
+    assert has(tmp_path / "saved", TOKENIZER)
+    assert "merges.txt" not in names(tmp_path / "saved")
+    assert "merges.txt (it cannot be read: merges.txt is a link that leads out of the folder" in told()[0]
+
+
 def test_what_is_not_on_this_machine_is_named_and_nobody_is_asked_for_it(elsewhere, tmp_path, told):
     backbone = vertebra.Backbone.from_preset("toy://model")
     elsewhere.asked.clear()

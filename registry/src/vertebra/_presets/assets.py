@@ -57,14 +57,16 @@ _FILES = {
 """Files that are not carried, by the reason that is given."""
 _PARTS = re.compile(r"task\.weights\.h5|adapter_model\.(safetensors|bin)|.*\.lora\.(safetensors|h5)", re.IGNORECASE)
 """Files of weights that are carried, because they are not the backbone's: of a KerasHub task, and of adapters."""
+_MOST_NAMES = 100
+"""How many names a text has for each reason."""
 _HIDDEN = "a hidden file"
 _GENERATED = "a model card that was generated for the source"
 _ABOUT_OTHERS = "a model card of other weights"
 NOT_HERE = "not on this machine"
 _REPLACED = "another file has its name in the target"
 
-Locate = Callable[[Sequence[str]], Sequence[Path | None]]
-"""Returns the local path of each of several files of a preset, or None for one that is not to be had."""
+Locate = Callable[[Sequence[str]], Sequence[Path | str]]
+"""Returns the local path of each of several files of a preset, or why it cannot be carried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ class CarriedAssets:
             reasons.setdefault(reason, []).append(name)
         if self.fields_left_out:
             reasons["fields of its config"] = list(self.fields_left_out)
-        return "; ".join(f"{', '.join(names)} ({reason})" for reason, names in reasons.items())
+        return "; ".join(f"{_listed(names)} ({reason})" for reason, names in reasons.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +172,8 @@ def select_assets(folder: PresetFolder, format: str, locate: Locate, same_weight
     if source.KEEPS_CONFIG:
         wanted.append(CONFIG)
     found = dict(zip(wanted, locate(wanted), strict=True))
-    left_out |= {name: NOT_HERE for name, path in found.items() if path is None}
-    paths = {name: path for name, path in found.items() if path is not None}
+    left_out |= {name: reason for name, reason in found.items() if isinstance(reason, str)}
+    paths = {name: path for name, path in found.items() if isinstance(path, Path)}
     if CARD in paths and is_generated(paths[CARD]):
         left_out[CARD] = _GENERATED
         del paths[CARD]
@@ -204,15 +206,21 @@ def name_in(format: str, name: str, source: str, path: Path) -> str | None:
 
 
 def _config(folder: PresetFolder, locate: Locate) -> Path:
-    (path,) = locate([CONFIG])
+    path = _found(folder, CONFIG, locate)
     if path is None:
         raise OfflineError(folder.handle, [CONFIG], "no network is used while saving")
     return path
 
 
+def _found(folder: PresetFolder, name: str, locate: Locate) -> Path | None:
+    """Returns the local path of a file, or None if the preset does not have it or it cannot be read."""
+    (path,) = locate([name]) if name in folder.names else ("",)
+    return path if isinstance(path, Path) else None
+
+
 def _module_folders(folder: PresetFolder, locate: Locate) -> tuple[str, ...]:
     """Returns the folders that `modules.json` names, whose weights are not the backbone's."""
-    (path,) = locate([_MODULES]) if _MODULES in folder.names else (None,)
+    path = _found(folder, _MODULES, locate)
     with contextlib.suppress(PresetConfigError):  # one that cannot be read names no folders
         modules = [] if path is None else read_json_array(path)
         names = [str(module.get("path")) for module in modules if isinstance(module, dict)]
@@ -223,7 +231,7 @@ def _module_folders(folder: PresetFolder, locate: Locate) -> tuple[str, ...]:
 def _weights(folder: PresetFolder, kind: FileKind, locate: Locate) -> set[str]:
     """Returns the names of the weights files that are read, and of their index."""
     names = kind.used(folder.names)
-    (index,) = locate([kind.index]) if kind.index in names else (None,)
+    index = _found(folder, kind.index, locate) if kind.index in names else None
     if index is not None:
         with contextlib.suppress(WeightsFileError):  # loading tells what is wrong with it
             names |= kind.find(folder.names, lambda _: index)[1].keys()
@@ -284,6 +292,11 @@ def _check_names(folder: PresetFolder, names: Sequence[str]) -> None:
     if problem:
         remedy = "Rename the file, or convert a copy of the preset without it"
         raise PresetConfigError(f"Preset {str(folder.handle)!r} in another format", problem, remedy)
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + rest
 
 
 def _same(path: Path, other: Path) -> bool:

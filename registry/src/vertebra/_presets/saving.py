@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vertebra._atomic import destination, replacing_folder
-from vertebra._presets.assets import Assets, CarriedAssets, select_assets
+from vertebra._presets.assets import NOT_HERE, Assets, CarriedAssets, select_assets
 from vertebra._presets.draft import draft_of, plain_config
+from vertebra._presets.folder import PresetFolder
 from vertebra._presets.formats import FORMATS
 from vertebra._presets.opening import open_folder
 from vertebra._presets.replacing import format_in, keep_others
 from vertebra._weights.abstract import abstract_build
 from vertebra._weights.naming import weight_names
 from vertebra._weights.quantized import check_plannable
-from vertebra.errors import PresetFormatError, PresetSaveError, VertebraError
+from vertebra.errors import PresetError, PresetFormatError, PresetSaveError, VertebraError
 
 log = logging.getLogger("vertebra")
 
@@ -61,10 +63,21 @@ def _chosen(backbone: Any, format: str, assets: bool | str | Path, fetch: bool) 
         return select_assets(folder, format, folder.fetch_all, same_weights=False)
     try:
         folder = folder.now()
-        return select_assets(folder, format, lambda names: [folder.find(name) for name in names], same_weights=False)
+        return select_assets(folder, format, partial(_here, folder), same_weights=False)
     except VertebraError as error:  # trained weights must not be lost for want of a tokenizer
         log.warning("%s: its files besides config and weights were not saved. %s", folder.handle, error)
         return Assets()
+
+
+def _here(folder: PresetFolder, names: Sequence[str]) -> list[Path | str]:
+    """Returns the local path of each file that is on this machine, or why it cannot be carried."""
+    found: list[Path | str] = []
+    for name in names:
+        try:
+            found.append(folder.find(name) or NOT_HERE)
+        except PresetError as error:  # such as a link that leads out of the folder
+            found.append(f"it cannot be read: {getattr(error, 'problem', error)}")
+    return found
 
 
 def check_request(preset_dir: str | Path, format: str, max_shard_size: float | None) -> Path:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from vertebra._presets.assets import CarriedAssets
 
 Row = dict[str, Any]
+_MOST_NAMES = 100
 
 
 def print_rows(rows: Sequence[Row], columns: Sequence[str], as_json: bool) -> None:
@@ -34,7 +35,8 @@ def print_assets(assets: CarriedAssets) -> None:
     """Prints what became of a preset's files besides config and weights."""
     names = [name if name == new else f"{name} as {new}" for name, new in assets.carried.items()]
     if names:
-        print(f"carried: {', '.join(map(printable, names))}")
+        rest = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+        print(f"carried: {', '.join(map(printable, names[:_MOST_NAMES]))}{rest}")
     if str(assets):
         print(f"left out: {printable(str(assets))}")
 
