@@ -1,4 +1,4 @@
-"""Assets: the files of a preset besides its config and weights, such as a tokenizer's, and how they go into another.
+"""Assets: the files of a preset besides its config and weights, such as a tokenizer's, carried into another preset.
 
 An asset keeps its name where no reader of the target's format misunderstands it. Otherwise it is kept under
 `carried/<format>/`, and gets its name back when a preset of that format is written.
@@ -30,7 +30,7 @@ from vertebra._weights.checkpoint import FileKind
 from vertebra.errors import OfflineError, PresetConfigError, WeightsFileError
 
 CARRIED = "carried"
-"""The folder of what another format has under a name that the target's format gives to something else."""
+"""The folder for files whose names mean something else in the target's format."""
 _TOKENIZER = "tokenizer.json"
 """Two formats have a file of this name, and mean different things by it."""
 _MODULES = "modules.json"
@@ -71,7 +71,7 @@ Locate = Callable[[Sequence[str]], Sequence[Path | str]]
 
 @dataclass(frozen=True, slots=True)
 class CarriedAssets:
-    """What became of a preset's assets in another preset."""
+    """The result of carrying a preset's assets into another preset."""
 
     source: str | None
     """The handle of the preset that they are from, or None if there is none."""
@@ -133,7 +133,7 @@ class Assets:
         return dataclasses.replace(self, carried=carried, left_out=self.left_out | replaced)
 
     def outcome(self, target: Path, fields_left_out: Sequence[str]) -> CarriedAssets:
-        """Returns what became of the files, once the target is complete; one that is still in it is not left out."""
+        """Returns the result once the target is complete; a file that is still in the target is not left out."""
         in_place = self.home is not None and self.home.exists() and self.home.samefile(target)
         left_out = {
             name: reason
@@ -144,7 +144,7 @@ class Assets:
 
 
 def select_assets(folder: PresetFolder, format: str, locate: Locate, same_weights: bool = True) -> Assets:
-    """Decides what becomes of a preset's assets in a preset of another, or the same, format.
+    """Decides which assets of a preset go into a preset of another format, or of the same, and under which names.
 
     Args:
         folder: The source.

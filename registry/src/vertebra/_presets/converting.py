@@ -49,7 +49,7 @@ class Conversion:
     unused: tuple[str, ...]
     """Tensors of the source that are not the backbone's, such as those of a head, and were not written."""
     assets: CarriedAssets
-    """What became of the source's other files, such as a tokenizer's."""
+    """Which of the source's other files, such as a tokenizer's, were carried, and which were left out."""
 
 
 def convert_preset(
@@ -61,6 +61,8 @@ def convert_preset(
     advance: Callable[[int, int], None] | None = None,
 ) -> Conversion:
     """Writes a preset again, in another format or dtype; memory holds about one tensor at a time.
+
+    Every other file of the preset, such as a tokenizer's, is carried along or named in the result.
 
     Args:
         preset: What `from_preset` takes.
@@ -95,7 +97,7 @@ def convert_preset(
 
 
 def _draft(contents: PresetContents, dtype: str | None) -> tuple[PresetDraft, list[str]]:
-    """Returns what is to be written, and the names of tensors that are not."""
+    """Describes the preset to write, and names the tensors that are not written."""
     checkpoint = contents.open()
     contents = contents.seen(checkpoint.entries)
     backbone, weights, found, _ = build_abstract(class_of(contents, Backbone), contents, checkpoint, {})

@@ -1,4 +1,4 @@
-"""Replacing a preset: what its owner has put into the folder, such as a tokenizer, stays in it."""
+"""Replacing a preset: files that its owner has put into the folder, such as a tokenizer, stay in it."""
 
 from __future__ import annotations
 

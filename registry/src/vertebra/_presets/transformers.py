@@ -23,11 +23,11 @@ WRITES = (CONFIG,)
 KEEPS_CONFIG = True
 """Whether a config may have fields that are not read here, such as ids of tokens and names of labels."""
 _OF_THE_MODEL = ("architectures", "model_type")
-"""Fields that tell what is written now: a base model, as the translation calls it."""
+"""Fields that name the model that is written: a base model, as the translation calls it."""
 _MOST_FIELDS = 1_000
 """Fields of an original config that are compared one by one; real ones have about 100."""
 _OF_THE_TENSORS = ("dtype", "torch_dtype")
-"""Fields that tell the dtype of what is written now, under its present and its former name."""
+"""Fields that name the dtype of the tensors that are written, under its present and its former name."""
 
 
 def recognises(config: Mapping[str, Any]) -> bool:
@@ -76,7 +76,7 @@ def _carried_fields(
 
     A field is carried if the translation ignores it: the written config means the same with the field's value, and
     with a value that no field has. A field that the translation reads is neither carried nor left out: the translation
-    writes what it means, perhaps in another field.
+    writes its meaning, perhaps in another field.
     """
     told = {field for field in _OF_THE_MODEL if field in original and written.get(field) != original[field]}
     # Private fields are the library's notes about one object; until 5.3, it ran code that one named (CVE-2026-4372).

@@ -32,7 +32,7 @@ def print_json(value: object) -> None:
 
 
 def print_assets(assets: CarriedAssets) -> None:
-    """Prints what became of a preset's files besides config and weights."""
+    """Prints which files besides config and weights were carried, and which were left out."""
     names = [name if name == new else f"{name} as {new}" for name, new in assets.carried.items()]
     if names:
         rest = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
