@@ -95,7 +95,7 @@ def test_within_a_format_all_files_keep_their_names(preset, format, files):
         ("other weights", ["pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack"]),
         (
             "other weights",
-            ["onnx/model.onnx", "onnx/config.json", "openvino/x.xml", "model.q4.GGUF", "x/y.safetensors"],
+            ["onnx/model.onnx", "onnx/ort.json", "openvino/x.xml", "model.q4.GGUF", "x/y.safetensors"],
         ),
         ("other weights", ["model.fp16.safetensors", "model.safetensors.index.fp16.json", "bert_model.ckpt.meta"]),
     ],
@@ -126,6 +126,15 @@ def test_the_files_that_were_read_are_neither_carried_nor_left_out(preset):
 def test_a_second_checkpoint_in_the_folder_is_named(preset):
     names = ["model.safetensors.index.json", "model-00001-of-00001.safetensors", "model.weights.h5"]
     assert selected(preset("transformers", names), "native").left_out == dict.fromkeys(sorted(names), "other weights")
+
+
+def test_another_preset_in_a_folder_inside_is_left_out_whole(preset):
+    others = [f"{name}/{file}" for name in ("a", "a/b") for file in ("config.json", "model.safetensors", "vocab.txt")]
+    modules = json.dumps([{"path": "0_Transformer"}])
+    kept = ["0_Transformer/config.json", "0_Transformer/model.safetensors", "c/config.json", "c/adapter_model.bin"]
+    found = selected(preset("transformers", {"modules.json": modules} | dict.fromkeys([*others, *kept], "")), "native")
+    assert found.left_out == dict.fromkeys(others, "of another preset")
+    assert {*kept} <= {*found.carried}
 
 
 @pytest.mark.parametrize("modules", ["[", "{}", "[1, null]", '[{"path": 3}]', '[{"path": "."}, {"path": "../x"}]'])

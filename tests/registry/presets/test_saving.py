@@ -316,6 +316,13 @@ def test_trained_weights_are_saved_whatever_became_of_their_preset(origin, tmp_p
     assert "its files besides config and weights were not saved. " in told()[0]
 
 
+def test_a_preset_that_is_saved_inside_its_own_does_not_grow(origin):
+    for _ in range(3):
+        vertebra.Backbone.from_preset(origin).save_to_preset(origin / "tuned")
+        assert has(origin / "tuned", TOKENIZER)
+        assert not (origin / "tuned" / "tuned").exists()
+
+
 def test_a_file_that_cannot_be_read_does_not_keep_the_others(origin, tmp_path, told):
     (tmp_path / "secret").write_text("secret")
     (origin / "merges.txt").symlink_to(tmp_path / "secret")

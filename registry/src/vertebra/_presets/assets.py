@@ -60,6 +60,7 @@ _PARTS = re.compile(r"task\.weights\.h5|adapter_model\.(safetensors|bin)|.*\.lor
 _MOST_NAMES = 100
 """How many names a text has for each reason."""
 _HIDDEN = "a hidden file"
+_ANOTHER = "of another preset"
 _GENERATED = "a model card that was generated for the source"
 _ABOUT_OTHERS = "a model card of other weights"
 NOT_HERE = "not on this machine"
@@ -164,7 +165,8 @@ def select_assets(folder: PresetFolder, format: str, locate: Locate, same_weight
         raise PresetConfigError(config, f"it is of no known preset format ({', '.join(FORMATS)})")
     assets = folder.names - {*source.WRITES, CERTIFICATE} - _weights(folder, source.FILES, locate)
     modules = _module_folders(folder, locate)
-    reasons = {name: _reason(name.removeprefix(f"{CARRIED}/{format}/"), modules) for name in sorted(assets)}
+    others = _other_presets(folder.names, modules)
+    reasons = {name: _reason(name.removeprefix(f"{CARRIED}/{format}/"), modules, others) for name in sorted(assets)}
     left_out = {name: reason for name, reason in reasons.items() if reason is not None}
     if not same_weights and CARD in assets:
         left_out[CARD] = _ABOUT_OTHERS
@@ -238,12 +240,26 @@ def _weights(folder: PresetFolder, kind: FileKind, locate: Locate) -> set[str]:
     return names
 
 
-def _reason(name: str, module_folders: tuple[str, ...]) -> str | None:
+def _other_presets(names: set[str], module_folders: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the folders that have a config and weights, and are no part of this model: others were saved there."""
+    weights = [
+        name
+        for name in names
+        if _FILES[_OTHER_WEIGHTS].fullmatch(file := name.rpartition("/")[2]) and not _PARTS.fullmatch(file)
+    ]
+    folders = {name.rpartition("/")[0] for name in weights}
+    found = [f"{folder}/" for folder in sorted(folders) if folder and f"{folder}/{CONFIG}" in names]
+    return tuple(folder for folder in found if not folder.startswith(module_folders))
+
+
+def _reason(name: str, module_folders: tuple[str, ...], other_presets: tuple[str, ...]) -> str | None:
     """Returns why a file is not carried, as far as its name tells, or None if it is."""
     *folders, file = name.split("/")
     if any(part.startswith(".") for part in (*folders, file)):
         return _HIDDEN
-    if _PARTS.fullmatch(file) or (module_folders and name.startswith(module_folders)):
+    if name.startswith(other_presets):
+        return _ANOTHER
+    if _PARTS.fullmatch(file) or name.startswith(module_folders):
         return None
     for reason, pattern in _FOLDERS.items():
         if any(pattern.fullmatch(folder) for folder in folders):
