@@ -289,6 +289,14 @@ def test_a_file_that_grows_while_it_is_copied_is_an_error(preset, tmp_path):
         found.copy(tmp_path / "stage")
 
 
+def test_a_file_that_vanishes_before_it_is_copied_is_an_error_about_it(preset, tmp_path):
+    found = selected(preset("native", ["vocab.txt"]), "native")
+    found.files["vocab.txt"][0].unlink()
+    (tmp_path / "stage").mkdir()
+    with pytest.raises(PresetConfigError, match=r"vocab\.txt: it cannot be read \(No such file"):
+        found.copy(tmp_path / "stage")
+
+
 def test_a_link_in_the_target_is_not_written_through(preset, tmp_path):
     found = selected(preset("native", ["assets/vocabulary.txt", "vocab.txt"]), "native")
     for name in ("stage", "elsewhere"):

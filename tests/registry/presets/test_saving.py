@@ -316,6 +316,14 @@ def test_trained_weights_are_saved_whatever_became_of_their_preset(origin, tmp_p
     assert "its files besides config and weights were not saved. " in told()[0]
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_that_may_not_be_read_does_not_keep_the_others(origin, tmp_path, told):
+    (origin / "merges.txt").touch(0o000)
+    vertebra.Backbone.from_preset(origin).save_to_preset(tmp_path / "saved")
+    assert has(tmp_path / "saved", TOKENIZER)
+    assert "merges.txt (it cannot be read: Permission denied)" in told()[0]
+
+
 def test_a_preset_that_is_saved_inside_its_own_does_not_grow(origin):
     for _ in range(3):
         vertebra.Backbone.from_preset(origin).save_to_preset(origin / "tuned")

@@ -57,6 +57,7 @@ _FILES = {
 """Files that are not carried, by the reason that is given."""
 _PARTS = re.compile(r"task\.weights\.h5|adapter_model\.(safetensors|bin)|.*\.lora\.(safetensors|h5)", re.IGNORECASE)
 """Files of weights that are carried, because they are not the backbone's: of a KerasHub task, and of adapters."""
+_BLOCK = 2**20
 _MOST_NAMES = 100
 """How many names a text has for each reason."""
 _HIDDEN = "a hidden file"
@@ -116,7 +117,7 @@ class Assets:
             The same, without the files that were not copied because another one of that name is there.
 
         Raises:
-            PresetConfigError: a file changed while it was copied.
+            PresetConfigError: a file cannot be read, or changed while it was copied.
         """
         root = stage.resolve()
         replaced: dict[str, str] = {}
@@ -126,7 +127,7 @@ class Assets:
                 replaced |= {} if _same(path, target) else {name: _REPLACED}
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
+            _copy(path, target)
             if target.stat().st_size != size:
                 problem = f"it has {target.stat().st_size:,} bytes, and {size:,} were listed"
                 raise PresetConfigError(path, problem, "Try again when no program writes to the preset")
@@ -271,7 +272,7 @@ def _reason(name: str, module_folders: tuple[str, ...], other_presets: tuple[str
 
 
 def _arranged(paths: Mapping[str, Path], source: str, format: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Returns the new name of each file, and why some have none; what was carried gives way to what is there now."""
+    """Returns the new name of each file, and why some have none; files under `carried/` give way to others."""
     taken: dict[str, str] = {}
     replaced = {}
     for name in sorted(paths, key=lambda name: (not name.startswith(f"{CARRIED}/"), name)):
@@ -308,6 +309,17 @@ def _check_names(folder: PresetFolder, names: Sequence[str]) -> None:
     if problem:
         remedy = "Rename the file, or convert a copy of the preset without it"
         raise PresetConfigError(f"Preset {str(folder.handle)!r} in another format", problem, remedy)
+
+
+def _copy(path: Path, target: Path) -> None:
+    try:
+        source = path.open("rb")
+    except OSError as error:
+        raise PresetConfigError(
+            path, f"it cannot be read ({error.strerror})", "Make it readable, or move it"
+        ) from error
+    with source, target.open("wb") as file:
+        shutil.copyfileobj(source, file, _BLOCK)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -116,7 +116,7 @@ class PresetFolder:
         return self.fetch(name)
 
     def now(self) -> PresetFolder:
-        """Returns the folder with the files that it has now; what is pinned or locked does not change."""
+        """Returns the folder with the files that it has now; a pinned or locked one does not change."""
         is_local = all(file.path is not None for file in self.files)
         if self.source.reads_parts or self._locked is not None or not is_local:
             return self

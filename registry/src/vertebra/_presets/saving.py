@@ -74,9 +74,14 @@ def _here(folder: PresetFolder, names: Sequence[str]) -> list[Path | str]:
     found: list[Path | str] = []
     for name in names:
         try:
-            found.append(folder.find(name) or NOT_HERE)
+            path = folder.find(name)
+            if path is not None:
+                path.open("rb").close()
+            found.append(path or NOT_HERE)
         except PresetError as error:  # such as a link that leads out of the folder
             found.append(f"it cannot be read: {getattr(error, 'problem', error)}")
+        except OSError as error:
+            found.append(f"it cannot be read: {error.strerror}")
     return found
 
 
