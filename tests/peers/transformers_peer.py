@@ -1,6 +1,7 @@
-"""transformers and PEFT as a child process: load checkpoints and adapters and compute, or make them."""
+"""transformers, PEFT and Sentence Transformers as a child process: load files and compute, or make them."""
 
 import warnings
+from pathlib import Path
 
 import peft
 import torch
@@ -90,6 +91,53 @@ def count(model):
     return {"added": sum(map(found.get, adapters)), "trained": sum(map(found.get, trained))}
 
 
+def read(folder, texts):
+    """Returns what is in a folder besides weights: the config, settings of generation, and token ids of texts."""
+    config = transformers.AutoConfig.from_pretrained(folder).to_dict()
+    generation = None
+    if Path(folder, "generation_config.json").exists():
+        generation = transformers.GenerationConfig.from_pretrained(folder).to_dict()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    return {"config": config, "generation": generation, "ids": tokenizer(texts)["input_ids"], "size": len(tokenizer)}
+
+
+def embed(folder, texts):
+    """Returns the embeddings that Sentence Transformers computes of texts, and the kinds of its modules."""
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(folder, device="cpu", local_files_only=True)
+    return {"embeddings": model.encode(texts).tolist(), "modules": [type(module).__name__ for module in model]}
+
+
+def create_language_model(folder, config, words):
+    """Saves a model with a head of random weights, a tokenizer and settings of generation."""
+    torch.manual_seed(0)
+    made = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model(**config))
+    made.generation_config = transformers.GenerationConfig(eos_token_id=[3, 5], top_k=7, do_sample=True)
+    made.save_pretrained(folder)
+    _tokenizer(words).save_pretrained(folder)
+
+
+def create_sentence_model(folder, config, words):
+    """Saves a model of Sentence Transformers with random weights: a backbone, pooling, a projection and a norm."""
+    from sentence_transformers import SentenceTransformer, models
+
+    torch.manual_seed(0)
+    backbone = transformers.AutoModel.from_config(transformers.AutoConfig.for_model(**config))
+    base = Path(folder, "base")
+    backbone.save_pretrained(base)
+    _tokenizer(words).save_pretrained(base)
+    transformer = models.Transformer(str(base), max_seq_length=8)
+    pooling = models.Pooling(config["hidden_size"], pooling_mode="mean")
+    modules = [transformer, pooling, models.Dense(config["hidden_size"], 5), models.Normalize()]
+    SentenceTransformer(modules=modules, device="cpu").save(str(Path(folder, "saved")))
+
+
+def _tokenizer(words):
+    vocabulary = {word: number for number, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])}
+    return transformers.BertTokenizer(vocab=vocabulary)
+
+
 def activations():
     """Returns the names of all activations that need no parameter of their own."""
     names = {name: transformers.activations.ACT2FN[name] for name in transformers.activations.ACT2CLS}
@@ -111,5 +159,9 @@ if __name__ == "__main__":
         make_adapter=make_adapter,
         adapt_tied=adapt_tied,
         count_adapter=count_adapter,
+        read=read,
+        embed=embed,
+        create_language_model=create_language_model,
+        create_sentence_model=create_sentence_model,
         activations=activations,
     )

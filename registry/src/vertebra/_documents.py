@@ -26,14 +26,42 @@ def read_json(path: Path) -> dict[str, Any]:
         PresetConfigError: the file is too large, is not one JSON object in UTF-8, repeats a key, holds a number that
             JSON does not have, or is nested too deeply.
     """
-    size = path.stat().st_size
-    if size > MOST_BYTES:
-        raise PresetConfigError(path, f"it has {size} bytes; a configuration has at most {MOST_BYTES}")
-    return parse_json(path.read_bytes(), lambda problem: PresetConfigError(path, problem))
+    return parse_json(_small(path), lambda problem: PresetConfigError(path, problem))
+
+
+def read_json_array(path: Path) -> list[Any]:
+    """Reads a JSON array from a file.
+
+    Raises:
+        PresetConfigError: as `read_json` does.
+    """
+    value = _parse(_small(path), lambda problem: PresetConfigError(path, problem))
+    if not isinstance(value, list):
+        raise PresetConfigError(path, f"it holds a {type(value).__name__}, expected an array")
+    return value
 
 
 def parse_json(data: bytes, failure: Callable[[str], VertebraError]) -> dict[str, Any]:
     """Parses a JSON object; whatever is wrong with it is raised as `failure(problem)`."""
+    value = _parse(data, failure)
+    if not isinstance(value, dict):
+        raise failure(f"it holds a {type(value).__name__}, expected an object")
+    return value
+
+
+def dump_json(value: object) -> bytes:
+    """Writes JSON as a person would read it."""
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _small(path: Path) -> bytes:
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise PresetConfigError(path, f"it has {size} bytes; a configuration has at most {MOST_BYTES}")
+    return path.read_bytes()
+
+
+def _parse(data: bytes, failure: Callable[[str], VertebraError]) -> Any:
     parts = sum(map(data.count, (b"[", b"{", b",")))
     if parts > _MOST_PARTS:
         raise failure(f"it has {parts} brackets and commas; at most {_MOST_PARTS} are read")
@@ -49,14 +77,7 @@ def parse_json(data: bytes, failure: Callable[[str], VertebraError]) -> dict[str
             json.dumps(value, ensure_ascii=False).encode()  # half of a pair can be read, and then never written
     except (ValueError, RecursionError) as error:
         raise failure(f"it is not valid JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise failure(f"it holds a {type(value).__name__}, expected an object")
     return value
-
-
-def dump_json(value: object) -> bytes:
-    """Writes JSON as a person would read it."""
-    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 
@@ -17,6 +17,9 @@ from vertebra._catalog import BACKBONES, catalog
 from vertebra._weights.quantized import quantization_plan, quantize_as_planned
 from vertebra.errors import LoraConfigError, LoraStateError, close_names
 from vertebra.specs import LoraReceipt, MergeReceipt, PresetSpec
+
+if TYPE_CHECKING:
+    from vertebra._presets.folder import PresetFolder
 
 _CALL_ARGUMENTS = {"inputs", "training", "mask"}
 
@@ -74,6 +77,7 @@ class Backbone(_runtimes.bind().model_class()):  # type: ignore[misc]
         for argument, value in self._arguments.items():
             setattr(self, argument, value)
         self._preset: str | None = None
+        self._origin: PresetFolder | None = None
 
     # === Calls ===
 
@@ -152,11 +156,16 @@ class Backbone(_runtimes.bind().model_class()):  # type: ignore[misc]
         *,
         format: str = "native",
         certificate: bool = True,
+        assets: bool | str | Path = True,
     ) -> None:
         """Saves config and weights as a preset folder, which appears complete or not at all.
 
         An existing preset is replaced in one step; files in it that are not the preset's own, such as a tokenizer,
         are kept. In the native format, an attached LoRA adapter is saved with it, and so is how layers are quantised.
+
+        The files that the backbone's own preset has besides config and weights, such as a tokenizer, and the fields of
+        its config that only other libraries read, are saved with it, as far as they are on this machine. Each of them
+        that is left out is named in a warning of the logger `vertebra`. Files that the folder has already win.
 
         Args:
             preset_dir: The folder.
@@ -164,6 +173,8 @@ class Backbone(_runtimes.bind().model_class()):  # type: ignore[misc]
             format: `native`; `kerashub`, which KerasHub loads; or `transformers`, which transformers loads.
             certificate: Whether to store a small input and the output for it, which `from_preset(verify=True)` and
                 `vertebra verify` replay. It costs a forward pass of a few tokens.
+            assets: Whether to save these files; or another preset to take them from, as `from_preset` takes it, from
+                which those that are not on this machine are fetched.
 
         Raises:
             ArgumentError: `certificate` is not a bool, or `preset_dir` not a path.
@@ -172,10 +183,12 @@ class Backbone(_runtimes.bind().model_class()):  # type: ignore[misc]
             FormatLimitError: the format has no way to say something that the backbone computes.
             PresetConfigError: a layer is quantised in a way that no format can say, or shares its name with another.
         """
+        from vertebra._presets import notices
         from vertebra._presets.saving import save_backbone
 
         with call_lock(self).calling():
-            save_backbone(self, preset_dir, format, max_shard_size, certificate)
+            outcome = save_backbone(self, preset_dir, format, max_shard_size, certificate, assets)
+        notices.assets_left_out(outcome)
 
     def sample_inputs(self) -> Any:
         """Returns a small input, always the same, in the structure of `inputs`: two short rows, the second padded.

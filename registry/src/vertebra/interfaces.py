@@ -111,6 +111,9 @@ class Translation(ABC):
     def config(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the config that means these constructor arguments, which are all but the base class's.
 
+        In the transformers format, fields of a preset's original config that `arguments` ignores are added to it, or
+        replace the constants that it has for them, such as the ids of tokens.
+
         Raises:
             FormatLimitError: the format has no way to say an argument's value; the argument is named.
         """

@@ -1,6 +1,7 @@
 """`vertebra convert`: what it prints, and its exit status."""
 
 import json
+import shutil
 
 import pytest
 
@@ -30,6 +31,13 @@ def test_json_has_the_same(golden, tmp_path, capsys):
         "tensors": 39,
         "size": 2 * 6656,
         "certificate": False,
+        "unused": [],
+        "assets": {
+            "source": f"file://{golden / 'transformers'}",
+            "carried": {"config.json": "carried/transformers/config.json"},
+            "left_out": {},
+            "fields_left_out": [],
+        },
     }
     assert len(list((tmp_path / "target").glob("model-*.safetensors"))) == 2
 
@@ -55,3 +63,25 @@ def test_another_runtime_is_refused_once_one_is_bound(golden, tmp_path, runtime,
     other = {"torch": "jax", "jax": "torch"}[runtime]
     assert main(["convert", str(golden / "kerashub"), str(tmp_path / "target"), "--runtime", other]) == 1
     assert "process" in capsys.readouterr().err
+
+
+def test_every_file_is_carried_or_named(golden, tmp_path, capsys):
+    folder = shutil.copytree(golden / "kerashub", tmp_path / "preset")
+    for name in ("task.json", "task.weights.h5", "preprocessor.json", "tokenizer.json", "LICENSE", "pytorch_model.bin"):
+        (folder / name).write_text('{"registered_name": "x"}')
+    (folder / ".env").write_text("secret")
+    assert main(["convert", str(folder), str(tmp_path / "target"), "--format", "transformers"]) == 0
+    shown = capsys.readouterr().out
+    assert (
+        "carried: LICENSE, preprocessor.json, task.json, task.weights.h5, "
+        "tokenizer.json as carried/kerashub/tokenizer.json\n"
+    ) in shown
+    assert "left out: .env (a hidden file); pytorch_model.bin (other weights)\n" in shown
+
+
+def test_a_name_of_a_file_cannot_control_the_terminal(golden, tmp_path, capsys):
+    folder = shutil.copytree(golden / "kerashub", tmp_path / "preset")
+    (folder / "a\u202eb.txt").write_text("")
+    (folder / ".c\u202ed").write_text("")
+    assert main(["convert", str(folder), str(tmp_path / "target")]) == 0
+    assert "\u202e" not in capsys.readouterr().out

@@ -4,6 +4,7 @@ import io as text_io
 import json
 import shutil
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -142,6 +143,38 @@ def test_a_preset_of_kerashub_stays_one(golden, run, tmp_path):
     assert main(["lora", "merge", str(adapter), str(target), "--base", str(base), "--format", "kerashub"]) == 0
     assert (target / "model.weights.h5").exists()
     assert_close(run(vertebra.Backbone.from_preset(target)), run(adapted(base, adapter)))
+
+
+@pytest.mark.parametrize("preset", ["transformers", "kerashub_int8"])
+def test_the_files_of_the_base_go_with_the_merged_preset(golden, tmp_path, capsys, preset):
+    base, target = shutil.copytree(golden / preset, tmp_path / "base"), tmp_path / "merged"
+    (base / "vocab.txt").write_text("[PAD]")
+    (base / "README.md").write_text("of the base")
+    words = ["lora", "merge", str(golden / "peft_lora"), str(target), "--base", str(base)]
+    assert main([*words, "--json"]) == 0
+    assets = json.loads(capsys.readouterr().out)["assets"]
+    assert assets["source"] == f"file://{base}"
+    assert assets["carried"]["vocab.txt"] == "vocab.txt"
+    assert assets["left_out"] == {"README.md": "a model card of other weights"}
+    assert (target / "vocab.txt").read_text() == "[PAD]"
+    assert main(words) == 0
+    shown = capsys.readouterr()
+    assert "carried: " in shown.out
+    assert "left out: README.md (a model card of other weights)" in shown.out
+    assert "README" not in shown.err  # once is enough
+
+
+def test_the_files_of_a_base_that_is_elsewhere_are_fetched(golden, tmp_path, configure, toys):
+    source, module = toys.ToyRemote(), types.ModuleType("toy_plugin")
+    module.vertebra_preset_sources = vertebra.hookimpl(lambda: [source], specname="vertebra_preset_sources")
+    vertebra.add_plugin(module, "toys")
+    files = {path.name: path.read_bytes() for path in (golden / "transformers").iterdir()}
+    source.add("model", files | {"vocab.txt": b"[PAD]", "pytorch_model.bin": b"weights"})
+    words = ["lora", "merge", str(golden / "peft_lora"), str(tmp_path / "merged"), "--base", "toy://model"]
+    assert main(words) == 0
+    assert (tmp_path / "merged" / "vocab.txt").read_text() == "[PAD]"
+    assert {name.split()[0] for name in source.reads()} == {"config.json", "model.safetensors", "vocab.txt"}
+    assert [text for text in source.asked if text.startswith("look up")] == ["look up toy://model"]  # of one version
 
 
 @pytest.mark.keras

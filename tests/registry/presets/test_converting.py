@@ -185,12 +185,15 @@ def equipped(preset):
     return equip
 
 
-@pytest.mark.parametrize(("format", "carried"), [("native", True), ("kerashub", False), ("transformers", False)])
-def test_a_tokenizer_goes_where_it_means_the_same_and_a_licence_everywhere(equipped, tmp_path, format, carried):
-    found = names(convert_preset(equipped(), tmp_path / "target", format).target)
-    assert found & {*ASSETS, "assets"} == ({*ASSETS, "assets"} if carried else set())
-    assert found >= set(TEXTS)
-    assert not found & {"optimizer.bin", ".hidden"}
+@pytest.mark.parametrize("format", FORMATS)
+def test_files_go_with_every_format_and_those_of_training_and_hidden_ones_are_named(equipped, tmp_path, format):
+    done = convert_preset(equipped(), tmp_path / "target", format)
+    moved = {"tokenizer.json": "carried/transformers/tokenizer.json"} if format == "kerashub" else {}
+    files = [*ASSETS, *TEXTS, "assets/tokenizer/vocabulary.spm"]
+    assert done.assets.carried == {name: moved.get(name, name) for name in files}
+    assert all((done.target / name).read_text() == "preset's" for name in done.assets.carried.values())
+    assert done.assets.left_out == {".hidden": "a hidden file", "optimizer.bin": "of a training run"}
+    assert not names(done.target) & {"optimizer.bin", ".hidden", *moved}
 
 
 def test_a_foreign_tokenizer_goes_into_a_native_preset(equipped, preset, tmp_path):
@@ -217,11 +220,15 @@ def test_a_preset_may_be_converted_where_it_stands(equipped, values, format):
     folder = equipped()
     loaded = vertebra.Backbone.from_preset(folder)
     before = values(loaded)
-    convert_preset(folder, folder, format, max_shard_size=8e-6)
+    done = convert_preset(folder, folder, format, max_shard_size=8e-6)
     assert same(values(loaded), before)  # its weights still view the file that was replaced
     again = vertebra.Backbone.from_preset(folder, verify=True)
     assert same(values(again), before)
-    assert names(folder) >= {*ASSETS, *TEXTS, "assets", "optimizer.bin"}
+    moved = "carried/transformers/tokenizer.json" if format == "kerashub" else "tokenizer.json"
+    assert (folder / moved).read_text() == "preset's"
+    assert names(folder) >= {*ASSETS, *TEXTS, "assets", "optimizer.bin", ".hidden"} - {"tokenizer.json"}
+    assert ("tokenizer.json" in names(folder)) == (format != "kerashub")
+    assert done.assets.left_out == {}  # all are still there
     assert (folder / "assets" / "tokenizer" / "vocabulary.spm").read_text() == "preset's"
 
 

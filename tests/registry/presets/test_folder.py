@@ -13,6 +13,7 @@ from vertebra._settings import settings
 from vertebra.errors import (
     ClientMissingError,
     HandleError,
+    LockError,
     OfflineError,
     PluginError,
     PresetAccessError,
@@ -419,3 +420,49 @@ def test_a_file_that_may_lead_out_of_its_folder_is_refused(source, monkeypatch, 
     monkeypatch.setattr(source, "files", lambda handle: [PresetFile("config.json", 2), PresetFile(name, 1)])
     with pytest.raises(PresetConfigError, match="may lead out of its folder"):
         open_folder("toy://here")
+
+
+# === What is on this machine ===
+
+
+def test_a_file_that_is_here_is_found_without_asking_anybody(toy, cache):
+    folder = open_folder("toy://bert")
+    assert folder.find("config.json") is None
+    folder.fetch("config.json")
+    toy.asked.clear()
+    assert folder.find("config.json").read_bytes() == toy.presets["bert"]["r1"]["config.json"]
+    assert (folder.find("model.bin"), folder.find("nothing")) == (None, None)
+    assert toy.asked == []
+
+
+def test_what_another_program_has_is_taken_up(toy, tmp_path):
+    (tmp_path / "theirs").write_bytes(toy.presets["bert"]["r1"]["config.json"])
+    toy.theirs["config.json"] = tmp_path / "theirs"
+    folder = open_folder("toy://bert")
+    assert folder.find("config.json").read_bytes() == (tmp_path / "theirs").read_bytes()
+    assert toy.reads() == []
+
+
+def test_what_is_locked_is_checked_when_it_is_found(toy, tmp_path, configure, preset):
+    lock_presets([str(preset)], tmp_path / "vertebra.lock", update=False)
+    configure(VERTEBRA_LOCKED="1")
+    folder = open_folder(str(preset))
+    assert folder.now() is folder
+    assert folder.find("config.json") == preset / "config.json"
+    (preset / "config.json").write_text('{"a": 2}')
+    with pytest.raises(LockError):
+        folder.find("config.json")
+
+
+def test_a_source_that_would_have_to_fetch_is_not_asked(source, preset):
+    folder = open_folder("toy_en")
+    source.asked.clear()
+    assert folder.find("config.json") is None
+    assert folder.now() is folder
+    assert source.asked == []
+
+
+def test_a_local_folder_is_listed_again(add, preset):
+    folder = open_folder(preset)
+    (preset / "vocab.txt").write_text("a word")
+    assert (folder.find("vocab.txt"), folder.now().find("vocab.txt")) == (None, preset / "vocab.txt")

@@ -330,10 +330,11 @@ def test_no_file_of_the_old_format_or_shard_stays_and_those_of_others_do(kerashu
     target = tmp_path / "preset"
     kerashub.save_to_preset(target, 4e-6 if sharded else None, format=old)
     assert any(path.name.startswith(FORMATS[old][1]) for path in target.iterdir()) == sharded
-    (target / "tokenizer.json").write_text("{}")
+    (target / "tokenizer.json").write_text('{"registered_name": "keras_hub>BertTokenizer"}')
     (target / "assets").mkdir()
     kerashub.save_to_preset(target, format=new)
-    assert names(target) == FORMATS[new][0] | ALWAYS
+    moved = {"tokenizer.json"} if new == "transformers" and old != new else set()  # which would misread it
+    assert names(target) == FORMATS[new][0] | ALWAYS - moved | ({"carried"} if moved else set())
     assert same(values(vertebra.Backbone.from_preset(target)), values(kerashub))
 
 

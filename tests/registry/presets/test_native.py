@@ -41,7 +41,7 @@ def test_a_preset_comes_back_to_the_last_bit(backbone, preset, values, run):
 def test_the_folder_says_what_it_holds(preset, runtime):
     config = json.loads((preset / "config.json").read_text())
     about = json.loads((preset / "metadata.json").read_text())
-    files = {"config.json", "metadata.json", "model.safetensors", "certificate.safetensors"}
+    files = {"config.json", "metadata.json", "model.safetensors", "certificate.safetensors", "carried"}
     assert {path.name for path in preset.iterdir()} == files
     assert (config["vertebra_format"], config["backbone"]) == (1, "BertBackbone")
     assert "dtype" not in config["config"]

@@ -8,6 +8,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import vertebra
+from vertebra._presets.converting import convert_preset
 from vertebra.errors import PresetConfigError, WeightsMismatchError
 
 pytestmark = pytest.mark.keras
@@ -163,3 +164,105 @@ def test_a_config_that_means_something_else_is_refused(copy, change):
     with pytest.raises(PresetConfigError) as caught:
         vertebra.Backbone.from_preset(copy(config=change))
     assert str(value) in str(caught.value)
+
+
+# === Fields that are not read ===
+
+UNREAD = {
+    "bos_token_id": 11,
+    "eos_token_id": [12, 13],
+    "pad_token_id": 14,
+    "id2label": {"0": "SAD", "1": "GLAD"},
+    "label2id": {"SAD": 0, "GLAD": 1},
+    "transformers_version": "4.8.2",
+    "task_specific_params": None,
+    "of_a_later_release": {"x": [1.5]},
+}
+EXPECTED = {
+    "bert": UNREAD,
+    "gpt2": UNREAD | {"reorder_and_upcast_attn": False, "summary_type": "mean"},
+    "gemma": UNREAD | {"max_position_embeddings": 77, "tie_word_embeddings": False},
+    "gemma2": UNREAD | {"max_position_embeddings": 77, "cache_implementation": "hybrid"},
+}
+
+
+def config_of(folder):
+    return json.loads((folder / "config.json").read_text())
+
+
+@pytest.fixture
+def checkpoint(golden, tmp_path):
+    """Returns a function that copies a reference checkpoint of an architecture with further fields."""
+
+    def make(architecture, **fields):
+        folder = shutil.copytree(golden.parent / architecture / "transformers", tmp_path / "checkpoint")
+        (folder / "config.json").write_text(json.dumps(config_of(folder) | fields))
+        return folder
+
+    return make
+
+
+@pytest.mark.keras(once=True)
+@pytest.mark.parametrize("through", [(), ("native",), ("native", "native"), ("native", "kerashub")])
+@pytest.mark.parametrize("architecture", EXPECTED)
+def test_fields_that_are_not_read_are_carried_through_other_formats(architecture, through, checkpoint, tmp_path):
+    fields = EXPECTED[architecture]
+    if "kerashub" in through:  # which holds no other
+        fields = fields | ({"hidden_act": "gelu_new"} if architecture == "bert" else {})
+    folder = checkpoint(architecture, **fields)
+    before = config_of(folder)
+    for number, format in enumerate((*through, "transformers")):
+        done = convert_preset(folder, tmp_path / str(number), format)
+        folder = done.target
+    after = config_of(folder)
+    assert {name: after[name] for name in fields} == fields
+    as_by_default = {"add_cross_attention", "is_decoder", "use_bidirectional_attention", "initializer_range"}
+    assert after.keys() >= before.keys() - as_by_default
+    assert done.assets.fields_left_out == ()
+
+
+@pytest.mark.keras(once=True)
+def test_fields_that_are_read_say_what_is_written(checkpoint, tmp_path):
+    """Of Gemma's first configs, `gelu` means the approximation, which some releases do not take it for."""
+    folder = checkpoint("gemma", hidden_act="gelu", rope_theta=5e5, rope_parameters=None, eos_token_id=9)
+    written = config_of(convert_preset(folder, tmp_path / "target", "transformers").target)
+    assert written["hidden_act"] == "gelu_pytorch_tanh"
+    assert written["rope_parameters"]["rope_theta"] == 5e5
+    assert written["eos_token_id"] == 9
+
+
+@pytest.mark.keras(once=True)
+def test_an_argument_that_was_changed_wins_and_the_rest_is_carried(checkpoint, tmp_path):
+    folder = checkpoint("bert", pad_token_id=3)
+    vertebra.Backbone.from_preset(folder, dropout=0.3).save_to_preset(tmp_path / "target", format="transformers")
+    written = config_of(tmp_path / "target")
+    assert (written["hidden_dropout_prob"], written["attention_probs_dropout_prob"]) == (0.3, 0.3)
+    assert written["pad_token_id"] == 3
+
+
+@pytest.mark.keras(once=True)
+def test_fields_that_tell_of_a_head_or_of_one_object_are_named(checkpoint, tmp_path):
+    private = {"_name_or_path": "here", "_attn_implementation_internal": "somebody/code"}
+    folder = checkpoint("bert", architectures=["BertForMaskedLM"], torch_dtype="float16", **private)
+    done = convert_preset(folder, tmp_path / "target", "transformers", dtype="bfloat16")
+    assert {*done.assets.fields_left_out} == {"architectures", *private}
+    written = config_of(done.target)
+    assert (written["architectures"], written["dtype"]) == (["BertModel"], "bfloat16")
+    assert not {"torch_dtype", *private} & written.keys()
+
+
+@pytest.mark.keras(once=True)
+def test_a_config_of_a_great_many_fields_is_not_compared_field_by_field(checkpoint, tmp_path):
+    many = {f"field_{number}": number for number in range(100_000)}
+    done = convert_preset(checkpoint("bert", **many), tmp_path / "target", "transformers")
+    assert {*done.assets.fields_left_out} >= many.keys()
+    assert len(config_of(done.target)) < 50
+
+
+@pytest.mark.keras(once=True)
+def test_tensors_of_a_head_are_named(golden, tmp_path):
+    done = convert_preset(golden.parent / "gpt2" / "transformers", tmp_path / "base", "transformers")
+    assert done.unused == ()
+    tensors = load_file(done.target / WEIGHTS)
+    save_file({f"transformer.{k}": v for k, v in tensors.items()} | {"score.w": np.ones(2)}, done.target / WEIGHTS)
+    assert convert_preset(done.target, tmp_path / "again").unused == ("score.w",)

@@ -23,6 +23,7 @@ def merged_copy(backbone: Any) -> Any:
     assign = _runtimes.bind().assign
     config = {name: value for name, value in backbone.constructor_config().items() if name != "quantized"}
     copy = type(backbone).from_config(config)
+    copy._origin = backbone._origin
     adapters = adapters_of(backbone)
     kernels = {}
     if adapters is not None and adapters.merged is None:

@@ -16,6 +16,8 @@ _LIBRARIES = {"native": "vertebra", "kerashub": "keras-hub", "transformers": "tr
 """What hubs call the library that reads a format."""
 _MARK = "\n<!-- Made by vertebra of what the files tell. While this fits, it is made anew: "
 _MOST_CHARACTERS = 200
+_MOST_BYTES = 2**24
+"""Bytes that are read of a model card; a generated one that names 100,000 files has fewer."""
 _UNITS = ("bytes", "kB", "MB", "GB")
 
 
@@ -44,6 +46,8 @@ def model_card(name: str, handle: str, facts: Mapping[str, Any], sizes: Mapping[
 def is_generated(path: Path) -> bool:
     """Says whether a model card is as it was made here, so that another one says more of what its preset is now."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
+        if path.stat().st_size > _MOST_BYTES:
+            return False
         text, mark, end = path.read_text(encoding="utf-8").rpartition(_MARK)
         return bool(mark) and _signature(text) == mark + end
     return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from vertebra import _runtimes
+from vertebra._atomic import replacing_folder
 from vertebra._presets import notices
-from vertebra._presets.card import CARD, is_generated
+from vertebra._presets.assets import CarriedAssets, select_assets
 from vertebra._presets.certificate import carry_certificate
 from vertebra._presets.certified import is_certified
 from vertebra._presets.contents import PresetContents
@@ -20,7 +20,8 @@ from vertebra._presets.draft import PresetDraft, plain_config
 from vertebra._presets.formats import FORMATS, read_contents
 from vertebra._presets.loading import build_abstract, class_of
 from vertebra._presets.opening import open_folder
-from vertebra._presets.saving import check_request, replacing_preset
+from vertebra._presets.replacing import keep_others
+from vertebra._presets.saving import check_request
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.layout import take
 from vertebra._weights.safetensors import layout_of, numpy_dtype
@@ -30,10 +31,6 @@ from vertebra.errors import PresetConfigError, WeightsFileError
 from vertebra.specs import TensorRule
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
-_ASSETS = ("token", "vocab", "merges", "special_tokens", "preprocessor", "assets/")
-"""How the names of files begin that belong to a preset, hold no weights, and mean something else in other formats."""
-_TEXTS = ("README", "LICENSE", "NOTICE")
-"""How those for people do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +46,10 @@ class Conversion:
     """Their bytes."""
     certificate: bool
     """Whether the source's parity certificate holds for the target, too, and went with it."""
+    unused: tuple[str, ...]
+    """Tensors of the source that are not the backbone's, such as those of a head, and were not written."""
+    assets: CarriedAssets
+    """Which of the source's other files, such as a tokenizer's, were carried, and which were left out."""
 
 
 def convert_preset(
@@ -60,6 +61,8 @@ def convert_preset(
     advance: Callable[[int, int], None] | None = None,
 ) -> Conversion:
     """Writes a preset again, in another format or dtype; memory holds about one tensor at a time.
+
+    Every other file of the preset, such as a tokenizer's, is carried along or named in the result.
 
     Args:
         preset: What `from_preset` takes.
@@ -77,19 +80,24 @@ def convert_preset(
         raise PresetConfigError("convert", f"dtype={dtype!r} is not a dtype of floats", f"Use {', '.join(DTYPES)}")
     contents = read_contents(open_folder(preset))
     _runtimes.bind_any()
-    draft = _draft(contents, dtype)
+    draft, unused = _draft(contents, dtype)
     tensors = draft.tensors if advance is None else _counted(draft.tensors, advance)
     sizes = [entry.size for entry in draft.tensors.layouts.values()]
     certified = dtype is None and is_certified(contents.folder)
-    with replacing_preset(target) as stage:
-        FORMATS[format].write(replace(draft, tensors=tensors), stage, max_shard_size)
-        _copy_assets(contents, stage, format)
+    assets = select_assets(contents.folder, format, contents.folder.fetch_all)
+    with replacing_folder(target) as stage:
+        draft = replace(draft, tensors=tensors, original=assets.original)
+        fields = FORMATS[format].write(draft, stage, max_shard_size)
+        assets = assets.copy(stage)
         if certified:
             carry_certificate(contents.folder, stage)
-    return Conversion(str(contents.folder.handle), target, format, len(sizes), sum(sizes), certified)
+        keep_others(target, stage, format)
+    source, outcome = str(contents.folder.handle), assets.outcome(target, fields)
+    return Conversion(source, target, format, len(sizes), sum(sizes), certified, tuple(unused), outcome)
 
 
-def _draft(contents: PresetContents, dtype: str | None) -> PresetDraft:
+def _draft(contents: PresetContents, dtype: str | None) -> tuple[PresetDraft, list[str]]:
+    """Describes the preset to write, and names the tensors that are not written."""
     checkpoint = contents.open()
     contents = contents.seen(checkpoint.entries)
     backbone, weights, found, _ = build_abstract(class_of(contents, Backbone), contents, checkpoint, {})
@@ -104,7 +112,7 @@ def _draft(contents: PresetContents, dtype: str | None) -> PresetDraft:
         wanted = dtype if dtype and "float" in stored else stored
         layouts[name] = layout_of(name, wanted, tuple(variable.shape))
         arrays[name] = _reader(checkpoint, name, rule, tuple(variable.shape), wanted)
-    return PresetDraft(contents.backbone, plain_config(backbone), Tensors(layouts, arrays))
+    return PresetDraft(contents.backbone, plain_config(backbone), Tensors(layouts, arrays)), found.outside
 
 
 def _reader(
@@ -138,14 +146,3 @@ def _counted(tensors: Tensors, advance: Callable[[int, int], None]) -> Tensors:
         return counted
 
     return replace(tensors, arrays={name: counting(name, read) for name, read in tensors.arrays.items()})
-
-
-def _copy_assets(contents: PresetContents, stage: Path, format: str) -> None:
-    """Copies what belongs to the preset beside its weights, where the other format understands the same files."""
-    kept = _TEXTS + (_ASSETS if format in ("native", contents.format) else ())
-    for name in sorted(name for name in contents.folder.names if name.startswith(kept)):
-        path = contents.folder.fetch(name)
-        if name == CARD and is_generated(path):
-            continue  # it speaks of another format
-        (stage / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, stage / name)

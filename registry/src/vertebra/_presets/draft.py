@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vertebra._weights.safetensors import layout_of
@@ -23,6 +23,8 @@ class PresetDraft:
     """The constructor's arguments, without the dtype: floats follow the dtype policy of whoever loads them."""
     tensors: Tensors
     """The weights, by name."""
+    original: Mapping[str, Any] = field(default_factory=dict)
+    """The config that the preset had when it was last in the format that is written; empty if it never was."""
 
 
 def draft_of(backbone: Any, weights: Mapping[str, Any]) -> PresetDraft:

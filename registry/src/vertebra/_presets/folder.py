@@ -100,6 +100,30 @@ class PresetFolder:
 
         return not self.source.reads_parts or store().find(self.handle, file) is not None
 
+    def find(self, name: str) -> Path | None:
+        """Returns the local path of a file of the preset that is on this machine, or None; uses no network."""
+        file = self._by_name.get(name)
+        if file is None:
+            return None
+        if self.source.reads_parts:
+            from vertebra._cache.fetching import fetch_files
+            from vertebra._cache.places import store
+
+            try:  # also takes up what another program has on this machine
+                fetch_files(store(), cast("RemoteSource", self.source), self.handle, [file], offline=True)
+            except OfflineError:
+                return None
+        elif self._locked is None and file.path is None:
+            return None
+        return self.fetch(name)
+
+    def now(self) -> PresetFolder:
+        """Returns the folder with the files that it has now; a pinned or locked one does not change."""
+        is_local = all(file.path is not None for file in self.files)
+        if self.source.reads_parts or self._locked is not None or not is_local:
+            return self
+        return PresetFolder(self.requested, self.located, self.source)
+
     def fetch(self, name: str) -> Path:
         """Returns the local path of a file of the preset."""
         return self.fetch_all([name])[0]

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import ModuleType
+from typing import Any
 
 from vertebra._presets import kerashub, native, transformers
 from vertebra._presets.contents import PresetContents
 from vertebra._presets.folder import PresetFolder, config_error
 
 FORMATS: dict[str, ModuleType] = {module.NAME: module for module in (native, transformers, kerashub)}
+
+
+def format_of(config: Mapping[str, Any]) -> ModuleType | None:
+    """Returns the module of the format that a config is in, or None if it is in none that is known."""
+    return next((module for module in FORMATS.values() if module.recognises(config)), None)
 
 
 def read_contents(folder: PresetFolder) -> PresetContents:
@@ -18,9 +25,9 @@ def read_contents(folder: PresetFolder) -> PresetContents:
         PresetConfigError: it is of no known format, or unsound.
     """
     config = folder.config()
-    for module in FORMATS.values():
-        if module.recognises(config):
-            with folder.lacking("what its config needs"):
-                contents: PresetContents = module.read(folder, config)
-            return contents
-    raise config_error(folder, f"it is of no known preset format ({', '.join(FORMATS)})")
+    module = format_of(config)
+    if module is None:
+        raise config_error(folder, f"it is of no known preset format ({', '.join(FORMATS)})")
+    with folder.lacking("what its config needs"):
+        contents: PresetContents = module.read(folder, config)
+    return contents

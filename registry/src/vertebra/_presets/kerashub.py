@@ -22,13 +22,24 @@ from vertebra._weights.writing import Tensors
 from vertebra.specs import BackboneSpec
 
 NAME = "kerashub"
+FILES = HDF5
+"""The kind of weights file."""
 _METADATA = "metadata.json"
+WRITES = (CONFIG, _METADATA)
+"""Files besides the weights that `write` makes."""
+KEEPS_CONFIG = False
+"""Whether a config may have fields that are not read here; translations refuse arguments that they do not know."""
 _OF_THE_BASE = ("name", "trainable")
 
 
 def recognises(config: Mapping[str, Any]) -> bool:
     """Says whether a preset's config is of this format."""
     return "registered_name" in config
+
+
+def reads_tokenizer(content: Mapping[str, Any]) -> bool:
+    """Says whether readers of the format understand a `tokenizer.json`: KerasHub's is the config of an object."""
+    return recognises(content)
 
 
 def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetContents:
@@ -46,12 +57,15 @@ def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetContents:
     mode = _mode(folder, inner.get("dtype"))
     own = {name: value for name, value in inner.items() if name not in (*_OF_THE_BASE, "dtype")}
     arguments = base | translation.arguments(own)
-    contents = PresetContents(NAME, folder, owner.name, arguments, translation, HDF5)
+    contents = PresetContents(NAME, folder, owner.name, arguments, translation, FILES)
     return contents if mode is None else replace(contents, as_stored=partial(as_quantized, mode))
 
 
-def write(draft: PresetDraft, stage: Path, max_shard_size: float | None) -> None:
+def write(draft: PresetDraft, stage: Path, max_shard_size: float | None) -> list[str]:
     """Writes config, metadata and weights as KerasHub does.
+
+    Returns:
+        The fields of `draft.original` that were not carried; none, because all that can be read are written.
 
     Raises:
         PresetFormatError: no plugin says how the class is written in this format.
@@ -64,6 +78,7 @@ def write(draft: PresetDraft, stage: Path, max_shard_size: float | None) -> None
     (stage / CONFIG).write_bytes(dump_json(_envelope(spec, inner)))
     (stage / _METADATA).write_bytes(dump_json(_metadata(tensors)))
     write_hdf5(tensors, stage, max_shard_size)
+    return []
 
 
 def _mode(folder: PresetFolder, dtype: Any) -> str | None:

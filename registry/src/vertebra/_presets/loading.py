@@ -62,7 +62,7 @@ def load_backbone(
         from vertebra._presets.certificate import check
 
         check(backbone, contents.folder)
-    backbone._preset = str(contents.folder.handle)
+    backbone._preset, backbone._origin = str(contents.folder.handle), contents.folder
     _tell_observers(contents, load_weights)
     return backbone
 

@@ -13,10 +13,17 @@ from vertebra._documents import dump_json
 from vertebra._presets.contents import PresetContents
 from vertebra._presets.draft import PresetDraft
 from vertebra._presets.folder import CONFIG, PresetFolder, config_error
+from vertebra._weights.checkpoint import SAFETENSORS
 from vertebra._weights.writing import write_safetensors
 
 NAME = "native"
 METADATA = "metadata.json"
+FILES = SAFETENSORS
+"""The kind of weights file."""
+WRITES = (CONFIG, METADATA)
+"""Files besides the weights that `write` makes."""
+KEEPS_CONFIG = False
+"""Whether a config may have fields that are not read here and mean something to other readers of the format."""
 _VERSION = 1
 _FIELDS = {"vertebra_format": int, "backbone": str, "config": dict}
 
@@ -24,6 +31,11 @@ _FIELDS = {"vertebra_format": int, "backbone": str, "config": dict}
 def recognises(config: Mapping[str, Any]) -> bool:
     """Says whether a preset's config is of this format."""
     return "vertebra_format" in config
+
+
+def reads_tokenizer(_content: Mapping[str, Any]) -> bool:
+    """Says whether readers of the format understand a `tokenizer.json`; none reads one in this format."""
+    return True
 
 
 def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetContents:
@@ -44,18 +56,22 @@ def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetContents:
     return PresetContents(NAME, folder, config["backbone"], dict(config["config"]))
 
 
-def write(draft: PresetDraft, stage: Path, max_shard_size: float | None) -> None:
+def write(draft: PresetDraft, stage: Path, max_shard_size: float | None) -> list[str]:
     """Writes config, metadata and weights into an empty folder.
 
     Args:
         draft: What is written.
         stage: The folder.
         max_shard_size: Most gigabytes (10⁹ bytes) in a weights file, or None for no limit.
+
+    Returns:
+        The fields of `draft.original` that were not carried; none, because this format has none.
     """
     config = {"vertebra_format": _VERSION, "backbone": draft.backbone, "config": draft.config}
     (stage / CONFIG).write_bytes(dump_json(config))
     (stage / METADATA).write_bytes(dump_json(_metadata(draft)))
     write_safetensors(draft.tensors, stage, max_shard_size)
+    return []
 
 
 def _metadata(draft: PresetDraft) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from vertebra._presets.assets import NOT_HERE, CarriedAssets
 from vertebra._presets.contents import PresetContents
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.matching import Match
@@ -33,6 +34,14 @@ def unused_tensors(contents: PresetContents, found: Match) -> None:
     if found.outside:
         names = ", ".join(found.outside[:_MOST_NAMES]) + (", …" if len(found.outside) > _MOST_NAMES else "")
         log.warning("%s: %d tensors of its head were not used: %s", contents.folder.handle, len(found.outside), names)
+
+
+def assets_left_out(assets: CarriedAssets) -> None:
+    """Names the files, and the fields of its config, that were not saved with a backbone."""
+    if str(assets):
+        is_missing = NOT_HERE in assets.left_out.values()
+        remedy = f". Fetch them with: vertebra pull {assets.source}, and save again" if is_missing else ""
+        log.warning("%s: saved without %s%s", assets.source, assets, remedy)
 
 
 def widened_weights(contents: PresetContents, checkpoint: Checkpoint, weights: Mapping[str, Any], found: Match) -> None:

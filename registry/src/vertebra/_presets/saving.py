@@ -2,47 +2,89 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import re
-import shutil
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vertebra._arguments import flag, is_amount
 from vertebra._atomic import destination, replacing_folder
-from vertebra._documents import read_json
-from vertebra._presets import native
+from vertebra._presets.assets import NOT_HERE, Assets, CarriedAssets, select_assets
 from vertebra._presets.draft import draft_of, plain_config
-from vertebra._presets.folder import CONFIG
+from vertebra._presets.folder import PresetFolder
 from vertebra._presets.formats import FORMATS
+from vertebra._presets.opening import open_folder
+from vertebra._presets.replacing import format_in, keep_others
 from vertebra._weights.abstract import abstract_build
-from vertebra._weights.checkpoint import INDEX, WEIGHTS
 from vertebra._weights.naming import weight_names
 from vertebra._weights.quantized import check_plannable
-from vertebra.errors import PresetConfigError, PresetFormatError, PresetSaveError, VertebraError
+from vertebra.errors import PresetError, PresetFormatError, PresetSaveError, VertebraError
 
-_OWNED = re.compile(
-    rf"{CONFIG}|{native.METADATA}|certificate\.safetensors|{WEIGHTS}|{INDEX}|model-\d{{5}}-of-\d{{5}}\.safetensors"
-    r"|model\.weights\.(h5|json)|model_\d{5}\.weights\.h5"
-)
+log = logging.getLogger("vertebra")
 
 
 def save_backbone(
-    backbone: Any, preset_dir: str | Path, format: str, max_shard_size: float | None, certificate: bool
-) -> None:
-    """Writes a preset folder; `Backbone.save_to_preset` documents it."""
+    backbone: Any,
+    preset_dir: str | Path,
+    format: str,
+    max_shard_size: float | None = 10,
+    certificate: bool = True,
+    assets: bool | str | Path = True,
+    fetch: bool = False,
+) -> CarriedAssets:
+    """Writes a preset folder; `Backbone.save_to_preset` documents it, and warns of what this says was left out.
+
+    With `fetch`, assets of the backbone's own preset that are not on this machine are fetched.
+    """
     certificate = flag("save_to_preset", "certificate", certificate)
     target = check_request(preset_dir, format, max_shard_size)
     weights = weight_names(backbone)
     _check_rebuilds(target, backbone, weights)
-    with replacing_preset(target) as stage:
-        FORMATS[format].write(draft_of(backbone, weights), stage, max_shard_size)
+    chosen = _chosen(backbone, format, assets, fetch)
+    with replacing_folder(target) as stage:
+        draft = replace(draft_of(backbone, weights), original=chosen.original)
+        fields = FORMATS[format].write(draft, stage, max_shard_size)
+        keep_others(target, stage, format)
+        chosen = chosen.copy(stage)
         if certificate:
             from vertebra._presets.certificate import write_certificate
 
             write_certificate(backbone, stage)
+    return chosen.outcome(target, fields)
+
+
+def _chosen(backbone: Any, format: str, assets: bool | str | Path, fetch: bool) -> Assets:
+    """Returns the assets to save with a backbone: those of the preset that it came from, or of another one."""
+    named = open_folder(assets) if isinstance(assets, str | Path) else None
+    folder = named or (backbone._origin if assets else None)
+    if folder is None:
+        return Assets()
+    if named or fetch:
+        return select_assets(folder, format, folder.fetch_all, same_weights=False)
+    try:
+        folder = folder.now()
+        return select_assets(folder, format, partial(_here, folder), same_weights=False)
+    except VertebraError as error:  # trained weights must not be lost for want of a tokenizer
+        log.warning("%s: its files besides config and weights were not saved. %s", folder.handle, error)
+        return Assets()
+
+
+def _here(folder: PresetFolder, names: Sequence[str]) -> list[Path | str]:
+    """Returns the local path of each file that is on this machine, or why it cannot be carried."""
+    found: list[Path | str] = []
+    for name in names:
+        try:
+            path = folder.find(name)
+            if path is not None:
+                path.open("rb").close()
+            found.append(path or NOT_HERE)
+        except PresetError as error:  # such as a link that leads out of the folder
+            found.append(f"it cannot be read: {getattr(error, 'problem', error)}")
+        except OSError as error:
+            found.append(f"it cannot be read: {error.strerror}")
+    return found
 
 
 def check_request(preset_dir: str | Path, format: str, max_shard_size: float | None) -> Path:
@@ -64,29 +106,13 @@ def check_request(preset_dir: str | Path, format: str, max_shard_size: float | N
     return target
 
 
-@contextlib.contextmanager
-def replacing_preset(target: Path) -> Iterator[Path]:
-    """Yields an empty folder that takes the target's place, with what others put into the preset that stood there."""
-    with replacing_folder(target) as stage:
-        yield stage
-        _carry_over(target, stage)
-
-
 def _check_target(target: Path) -> None:
     if target.exists() and not target.is_dir():
         raise PresetSaveError(target, "a file stands there, and a preset is a folder", "Choose another path")
     if target == Path.cwd() or target in Path.cwd().parents:
         raise PresetSaveError(target, "it holds the current directory", "Save to a folder of its own")
-    if target.is_dir() and any(target.iterdir()) and not _is_preset(target):
+    if target.is_dir() and any(target.iterdir()) and format_in(target) is None:
         raise PresetSaveError(target, "the folder holds other things and no preset", "Choose a new or empty folder")
-
-
-def _is_preset(folder: Path) -> bool:
-    try:
-        config = read_json(folder / CONFIG)
-    except (OSError, PresetConfigError):
-        return False
-    return any(module.recognises(config) for module in FORMATS.values())
 
 
 def _check_rebuilds(target: Path, backbone: Any, weights: Mapping[str, Any]) -> None:
@@ -114,28 +140,3 @@ def _not_rebuilt(target: Path, problem: str) -> PresetSaveError:
         problem,
         "Give every layer a name, and return all arguments of the constructor from get_config",
     )
-
-
-def _carry_over(target: Path, stage: Path) -> None:
-    """Keeps what others put into an existing preset, such as a tokenizer, by hard link where that is possible."""
-    if not target.is_dir():
-        return
-    for item in target.iterdir():
-        if not _OWNED.fullmatch(item.name):
-            _link(item, stage / item.name)
-
-
-def _link(item: Path, copy: Path) -> None:
-    """Links an old file, or the files of an old folder, into the new preset; what is new there stays."""
-    if item.is_dir() and not item.is_symlink():
-        copy.mkdir(exist_ok=True)
-        for inner in item.iterdir():
-            _link(inner, copy / inner.name)
-        shutil.copystat(item, copy)
-        return
-    if os.path.lexists(copy):
-        return
-    with contextlib.suppress(OSError):
-        os.link(item, copy, follow_symlinks=False)
-        return
-    shutil.copy2(item, copy, follow_symlinks=False)

@@ -11,14 +11,33 @@ from vertebra._presets.contents import PresetContents
 from vertebra._presets.draft import PresetDraft
 from vertebra._presets.folder import CONFIG, PresetFolder
 from vertebra._presets.foreign import express, find_owner, load_translation, translation_for
+from vertebra._weights.checkpoint import SAFETENSORS
 from vertebra._weights.writing import Tensors, write_safetensors
+from vertebra.interfaces import Translation
 
 NAME = "transformers"
+FILES = SAFETENSORS
+"""The kind of weights file."""
+WRITES = (CONFIG,)
+"""Files besides the weights that `write` makes."""
+KEEPS_CONFIG = True
+"""Whether a config may have fields that are not read here, such as ids of tokens and names of labels."""
+_OF_THE_MODEL = ("architectures", "model_type")
+"""Fields that name the model that is written: a base model, as the translation calls it."""
+_MOST_FIELDS = 1_000
+"""Fields of an original config that are compared one by one; real ones have about 100."""
+_OF_THE_TENSORS = ("dtype", "torch_dtype")
+"""Fields that name the dtype of the tensors that are written, under its present and its former name."""
 
 
 def recognises(config: Mapping[str, Any]) -> bool:
     """Says whether a preset's config is of this format."""
     return "model_type" in config
+
+
+def reads_tokenizer(content: Mapping[str, Any]) -> bool:
+    """Says whether readers of the format understand a `tokenizer.json`, which is not the config of a Keras object."""
+    return "registered_name" not in content
 
 
 def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetContents:
@@ -32,17 +51,54 @@ def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetContents:
     return PresetContents(NAME, folder, owner.name, translation.arguments(config), translation)
 
 
-def write(draft: PresetDraft, stage: Path, max_shard_size: float | None) -> None:
+def write(draft: PresetDraft, stage: Path, max_shard_size: float | None) -> list[str]:
     """Writes config and weights as transformers does.
+
+    Returns:
+        The fields of `draft.original` that were not carried.
 
     Raises:
         PresetFormatError: no plugin says how the class is written in this format.
         FormatLimitError: the format cannot hold something that the draft has.
     """
     _, translation = translation_for(draft.backbone, NAME)
-    config, tensors = express(draft, NAME, translation)
-    (stage / CONFIG).write_bytes(dump_json(config | {"dtype": _widest(tensors)}))
+    written, tensors = express(draft, NAME, translation)
+    carried, left_out = _carried_fields(written, draft.original, translation)
+    (stage / CONFIG).write_bytes(dump_json(written | carried | {"dtype": _widest(tensors)}))
     write_safetensors(tensors, stage, max_shard_size)
+    return left_out
+
+
+def _carried_fields(
+    written: Mapping[str, Any], original: Mapping[str, Any], translation: Translation
+) -> tuple[dict[str, Any], list[str]]:
+    """Returns the fields of the original config that are carried, and the names of those that are left out.
+
+    A field is carried if the translation ignores it: the written config means the same with the field's value, and
+    with a value that no field has. A field that the translation reads is neither carried nor left out: the translation
+    writes its meaning, perhaps in another field.
+    """
+    told = {field for field in _OF_THE_MODEL if field in original and written.get(field) != original[field]}
+    # Private fields are the library's notes about one object; until 5.3, it ran code that one named (CVE-2026-4372).
+    left_out = [field for field in original if field.startswith("_") or field in told]
+    others = original.keys() - {*left_out, *_OF_THE_MODEL, *_OF_THE_TENSORS}
+    meaning = _meaning(written, translation)
+    if meaning is None or len(others) > _MOST_FIELDS:
+        return {}, left_out + sorted(others - written.keys())
+
+    def is_ignored(field: str) -> bool:
+        values = (original[field], object())
+        return all(_meaning({**written, field: value}, translation) == meaning for value in values)
+
+    return {field: original[field] for field in original if field in others and is_ignored(field)}, left_out
+
+
+def _meaning(config: Mapping[str, Any], translation: Translation) -> dict[str, Any] | None:
+    """Returns the constructor arguments that a config means, or None if the translation refuses it."""
+    try:
+        return translation.arguments(config)
+    except Exception:  # a plugin's translation may raise anything for a value that it does not expect
+        return None
 
 
 def _widest(tensors: Tensors) -> str:

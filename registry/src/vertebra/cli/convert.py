@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from vertebra import _runtimes
-from vertebra.cli.output import bytes_text, plain_warnings, print_json
+from vertebra.cli.output import bytes_text, plain_warnings, print_assets, print_json
 from vertebra.cli.progress import progress_bar
 
 
@@ -36,6 +36,7 @@ def _run(chosen: argparse.Namespace) -> int:
         print_json(asdict(done) | {"target": str(done.target)})
     else:
         print(f"{done.source} -> {done.target} ({done.format}): {done.tensors} weights, {bytes_text(done.size)}")
+        print_assets(done.assets)
         if not done.certificate:
             print("Without a parity certificate: load it and save_to_preset to make one.")
     return 0

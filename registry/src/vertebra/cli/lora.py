@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from vertebra import _runtimes, lora
-from vertebra.cli.output import bytes_text, plain_warnings, print_json, printable
+from vertebra.cli.output import bytes_text, plain_warnings, print_assets, print_json, printable
 from vertebra.cli.progress import busy
 from vertebra.cli.tree import draw_tree
 from vertebra.errors import LoraStateError
@@ -113,7 +113,7 @@ def _convert(chosen: argparse.Namespace) -> int:
 
 def _merge(chosen: argparse.Namespace) -> int:
     _bind(chosen)
-    from vertebra._presets.saving import check_request
+    from vertebra._presets.saving import check_request, save_backbone
 
     target = check_request(chosen.target, chosen.format, None)
     with busy(f"merging {chosen.adapter}"):
@@ -122,9 +122,10 @@ def _merge(chosen: argparse.Namespace) -> int:
         if quantized:
             backbone = _dequantized(backbone, chosen)
         merged = lora.merge(backbone, reversible=False)
-        backbone.save_to_preset(target, format=chosen.format)
+        assets = save_backbone(backbone, target, chosen.format, fetch=True)
     if chosen.json:
-        print_json(_merge_facts(chosen, merged) | {"dequantized": quantized, "unused": list(receipt.unused)})
+        facts = {"dequantized": quantized, "unused": list(receipt.unused), "assets": asdict(assets)}
+        print_json(_merge_facts(chosen, merged) | facts)
         return 0
     print(f"{chosen.base} + {chosen.adapter} -> {chosen.target} ({chosen.format})")
     if quantized:
@@ -134,6 +135,7 @@ def _merge(chosen: argparse.Namespace) -> int:
     if merged.changed_projections:
         tables = ", ".join(map(printable, merged.changed_projections))
         print(f"logits of the tied projection change by merging, as in PEFT: {tables}")
+    print_assets(assets)
     _print_unused(receipt)
     return 0
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vertebra._presets.assets import CarriedAssets
 
 Row = dict[str, Any]
+_MOST_NAMES = 100
 
 
 def print_rows(rows: Sequence[Row], columns: Sequence[str], as_json: bool) -> None:
@@ -25,6 +29,16 @@ def print_json(value: object) -> None:
     import json  # tables do without
 
     print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_assets(assets: CarriedAssets) -> None:
+    """Prints which files besides config and weights were carried, and which were left out."""
+    names = [name if name == new else f"{name} as {new}" for name, new in assets.carried.items()]
+    if names:
+        rest = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+        print(f"carried: {', '.join(map(printable, names[:_MOST_NAMES]))}{rest}")
+    if str(assets):
+        print(f"left out: {printable(str(assets))}")
 
 
 def plain_warnings() -> None:
