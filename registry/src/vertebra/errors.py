@@ -434,9 +434,10 @@ class LoraStateError(LoraError):
 class LoraConfigError(LoraError, ValueError):
     """A LoRA setting out of range, or one that is not known here."""
 
-    def __init__(self, place: object, field: str, value: object, expected: str) -> None:
+    def __init__(self, place: object, field: str, value: object, expected: str, remedy: str = "") -> None:
         self.place, self.field, self.value, self.expected = place, field, value, expected
-        super().__init__(f"{place}: {field}={value!r}, expected {expected}. Correct the value and try again.")
+        remedy = remedy or "Correct the value and try again"
+        super().__init__(f"{place}: {field}={value!r}, expected {expected}. {remedy}.")
 
 
 class AdapterNotFoundError(LoraError, FileNotFoundError):
@@ -456,13 +457,11 @@ class AdapterNotFoundError(LoraError, FileNotFoundError):
 class AdapterMismatchError(LoraError, ValueError):
     """An adapter's tensors are not those that the backbone can take."""
 
-    def __init__(self, place: object, problem: str, names: Sequence[str] = ()) -> None:
+    def __init__(self, place: object, problem: str, names: Sequence[str] = (), remedy: str = "") -> None:
         self.place, self.problem, self.names = place, problem, list(names)
         listed = f": {_shorten(self.names)}" if names else ""
-        super().__init__(
-            f"Adapter {str(place)!r} {problem}{listed}. Load it on the architecture it was trained on; "
-            "the backbone is unchanged."
-        )
+        remedy = remedy or "Load it on the architecture it was trained on"
+        super().__init__(f"Adapter {str(place)!r} {problem}{listed}. {remedy}; the backbone is unchanged.")
 
 
 class AdapterBaseError(LoraError, ValueError):
