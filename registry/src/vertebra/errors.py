@@ -417,10 +417,21 @@ class LoraTargetError(LoraError, ValueError):
     """A LoRA target that names no layer, or a layer that cannot take an adapter."""
 
     def __init__(self, target: object, problem: str, candidates: Iterable[str]) -> None:
-        self.target, self.problem, self.candidates = target, problem, sorted(candidates)
-        hints = close_names(str(target), self.candidates)
+        self.target, self.problem = target, problem
+        self.candidates = sorted(candidate for candidate in candidates if candidate != target)
+        hints = close_names(str(target), self.candidates) if target is not None else []
         choice = f"Choose among: {_shorten(self.candidates)}." if self.candidates else "Leave it out, or choose others."
-        super().__init__(f"LoRA target {target!r}: {problem}.{_did_you_mean(hints)} {choice}")
+        subject = "LoRA targets" if target is None else f"LoRA target {target!r}"
+        super().__init__(f"{subject}: {problem}.{_did_you_mean(hints)} {choice}")
+
+
+class LoraDeclarationError(LoraError, TypeError):
+    """What a backbone class declares for LoRA, in `lora_roles` or `lora_targets`, cannot be used."""
+
+    def __init__(self, owner: str, attribute: str, value: object, expected: str, remedy: str = "") -> None:
+        self.owner, self.attribute, self.value, self.expected = owner, attribute, value, expected
+        remedy = remedy or "Correct the class"
+        super().__init__(f"{owner}.{attribute} is {value!r}, expected {expected}. {remedy}.")
 
 
 class LoraStateError(LoraError):
