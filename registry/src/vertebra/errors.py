@@ -434,6 +434,17 @@ class LoraDeclarationError(LoraError, TypeError):
         super().__init__(f"{owner}.{attribute} is {value!r}, expected {expected}. {remedy}.")
 
 
+class LoraStrategyError(LoraError):
+    """A LoRA strategy breaks a rule that all of them keep, so that it would train or merge wrongly."""
+
+    def __init__(self, strategy: str, owner: object, problem: str) -> None:
+        self.strategy, self.owner, self.problem = strategy, owner, problem
+        super().__init__(
+            f"LoRA strategy {strategy!r} of {owner}: {problem}. Update the plugin, or choose another strategy; "
+            "vertebra strategies lists them."
+        )
+
+
 class LoraStateError(LoraError):
     """The backbone has an adapter where it should have none, or none where it needs one."""
 

@@ -16,6 +16,7 @@ from vertebra._lora.naming import KerasHubNames
 from vertebra._lora.parts import PartSet, build_parts
 from vertebra._lora.plan import AdapterPlan, plan_from_data, plan_layers, with_heads
 from vertebra._lora.sites import is_adaptable, site_of
+from vertebra._lora.strategy_check import check_strategy
 from vertebra._lora.targets import adaptable_layers, find_default_targets, find_targets, roles_of
 from vertebra._lora.training import weights_to_train
 from vertebra._weights.abstract import abstract_build
@@ -42,6 +43,7 @@ def enable(
     sites = {path: _site(path, layer) for path, layer in layers.items()}
     plan = _with_heads_of(model, plan_layers(config, sites, layers, roles))
     beside = weights_to_train(model, layers, bias, train, roles)
+    check_strategy(plan, sites)
     with adapters.base_weights_back():
         values = {weight: adapters.base_value(weight) for weight in beside}
         adapters.add(Adapter(name, plan, fingerprint(sites), None, values), build_parts(plan, sites, 0))
