@@ -59,6 +59,24 @@ class ForgetsToScaleOutputs(Plain):
         return site.up(site.down(inputs, part.a), part.b)
 
 
+class ScalesTheBias(Plain):
+    """The change of an output is not that of a kernel if it depends on the bias."""
+
+    is_low_rank = False
+
+    def build(self, part, site):
+        part.m = part.add_weight(name="m", shape=(1,), initializer="zeros")
+
+    def tensors(self, site):
+        return {}
+
+    def delta(self, part, site, inputs, outputs):
+        return outputs * part.m
+
+    def kernel_delta(self, part, site):
+        return site.matrix() * part.m
+
+
 class MergesTransposed(Plain):
     def kernel_delta(self, part, site):
         return keras.ops.transpose(super().kernel_delta(part, site))
@@ -205,6 +223,7 @@ BROKEN = {
     StartsAtNoNumber: "kernel_delta is up to inf at the start",
     MergesWithoutScale: "delta and kernel_delta differ",
     ForgetsToScaleOutputs: "delta and factors differ",
+    ScalesTheBias: "delta and kernel_delta differ",
     MergesTransposed: "kernel_delta has shape (8, 16)",
     AddsOneNumberForAll: "delta has shape ()",
     KeepsNoVariable: "does not assign it to part.magnitude",
@@ -227,7 +246,7 @@ BROKEN = {
     HasATextForATensor: "tensors['lora_A.weight'] is 'a'",
     HasNoAxes: "tensors failed on a small Dense layer (TypeError",
     AddsNothing: "delta has shape () on a small Dense layer",
-    CannotStart: "the initializer of 'c' failed on a small Dense layer (TypeError",
+    CannotStart: "build failed on a small Dense layer (TypeError",
     HasASwitchAndNoTensors: "it has peft_fields and no tensors",
 }
 
@@ -257,6 +276,25 @@ def test_a_model_is_as_it_was_before_a_strategy_was_refused(backbone, inputs, st
     with pytest.raises(LoraStrategyError):
         backbone.enable_lora(2, strategy="plain")
     assert state(backbone, inputs) == before
+
+
+class AssignsInBuild(Plain):
+    """A start may depend on the kernel, and be given by assigning it."""
+
+    def build(self, part, site):
+        low_rank.build(part, site)
+        part.m = part.add_weight(name="m", shape=(1,), initializer="ones")
+        part.m0 = part.add_weight(name="m0", shape=(1,), initializer="zeros", trainable=False)
+        for variable in (part.m, part.m0):
+            variable.assign(keras.ops.reshape(keras.ops.max(site.matrix()), (1,)))
+
+    def factors(self, part, site):
+        return part.a * part.m / part.m0, part.b
+
+
+def test_a_strategy_may_assign_what_it_starts_from(model, install_strategy):
+    install_strategy(AssignsInBuild())
+    assert vertebra.lora.enable(model, 2, ["target"], strategy="plain").layers == ("target",)
 
 
 class TiesOnLookups(Plain):
@@ -341,7 +379,9 @@ def test_the_small_layers_compute_what_is_compared(kind):
     inputs = strategy_check._tensor(trial._inputs, "int32" if trial._site.is_lookup else "float32")
     expected = keras.ops.convert_to_numpy(trial._site.layer(inputs))
     matrix = keras.ops.convert_to_numpy(trial._site.matrix())
-    np.testing.assert_allclose(trial._small.times(trial._inputs, matrix), expected, atol=1e-5)
+    bias = 0 if trial._site.is_lookup else keras.ops.convert_to_numpy(trial._site.layer.bias)
+    assert np.any(bias) or trial._site.is_lookup
+    np.testing.assert_allclose(trial._small.times(trial._inputs, matrix) + bias, expected, atol=1e-5)
     assert matrix.shape == (trial._site.in_features, trial._site.out_features)
 
 

@@ -6,6 +6,7 @@ without an error. So each is tried, before anything trains, once in a process fo
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import isfinite
@@ -17,15 +18,14 @@ import numpy as np
 
 from vertebra import _runtimes
 from vertebra._catalog import STRATEGIES, Entry, catalog
-from vertebra._lora.parts import PartSet, build_parts
+from vertebra._lora.parts import Part, PartSet, Shared
 from vertebra._lora.plan import AdapterPlan, LayerPlan
 from vertebra._lora.sites import ConvSite, DenseSite, EinsumDenseSite, EmbeddingSite
 from vertebra._plugins import BUILTIN
-from vertebra._weights.abstract import abstract_build, give_value
 from vertebra._weights.naming import own_weights
 from vertebra.errors import LoraStrategyError, VertebraError
 from vertebra.interfaces import LoraStrategy
-from vertebra.specs import AdapterTensor, LoraConfig
+from vertebra.specs import AdapterTensor
 
 Array = np.ndarray[Any, Any]
 
@@ -35,12 +35,6 @@ _ROUNDING = 0.02
 """Share of the largest value that two ways to compute may differ by, where a device multiplies in few bits, too."""
 _NOISE = 0.1
 _ZERO = 1e-5
-_RANDOM = (
-    keras.initializers.VarianceScaling,
-    keras.initializers.RandomNormal,
-    keras.initializers.RandomUniform,
-    keras.initializers.TruncatedNormal,
-)
 
 _sound: set[tuple[LoraStrategy, type]] = set()
 
@@ -112,7 +106,6 @@ class _Trial:
         self._call("build", self._check_variables, part)
         self._call("learning_rates", self._check_rates, part)
         self._call("tensors", self._check_tensors, part)
-        self._start(parts)
         for name, change in self._changes(part).items():
             largest = _largest(change)
             self._require(largest <= _ZERO, f"{name} is up to {largest:.3g} at the start {self._place}, expected 0")
@@ -126,22 +119,12 @@ class _Trial:
         self._require(_is_finite(scale), f"scale({_RANK}, {_ALPHA}) is {scale!r}, expected a finite number")
 
     def _build(self, options: Mapping[str, Any]) -> PartSet:
-        config = LoraConfig(_RANK, _ALPHA, 0.0, self._entry.name, 0, options=options)
+        shared = _SmallShared("float32")
+        shares = self._strategy.share(shared, [self._site], _RANK, 0)
+        part = _SmallPart(_PATH, "float32", self._strategy, self._site, 0)
         heads = self._site.heads if self._strategy.per_head else 1
-        with abstract_build():
-            return build_parts(AdapterPlan(config, {_PATH: LayerPlan(_RANK, _ALPHA, heads)}), {_PATH: self._site}, 0)
-
-    def _start(self, parts: PartSet) -> None:
-        """Gives the variables values to start from; one random start is as good as another, and numpy's is cheap."""
-        for variable in parts.flat():
-            start = variable._initializer
-            if isinstance(start, _RANDOM):
-                value = self._normal(variable.shape, variable.dtype)
-            elif isinstance(start, keras.initializers.Zeros):
-                value = _tensor(np.zeros(variable.shape), variable.dtype)
-            else:
-                value = self._call(f"the initializer of {variable.name!r}", start, variable.shape, variable.dtype)
-            give_value(variable, value)
+        part.prepare(LayerPlan(_RANK, _ALPHA, heads), options, shared if shares else None, {})
+        return PartSet({_PATH: part}, shared if shares else None)
 
     def _disturb(self, parts: PartSet) -> None:
         for variable in parts.flat():
@@ -173,6 +156,8 @@ class _Trial:
 
     def _delta(self, part: Any) -> Array:
         outputs = self._small.times(self._inputs, _array(self._site.matrix()))
+        if not self._site.is_lookup:
+            outputs = outputs + _array(self._site.layer.bias)
         inputs = _tensor(self._inputs, "int32" if self._site.is_lookup else "float32")
         return self._shaped("delta", part.call(inputs, _tensor(outputs, "float32")), outputs.shape)
 
@@ -239,22 +224,61 @@ class _Trial:
         return LoraStrategyError(self._entry.name, self._entry.owner, problem)
 
 
+class _SmallPart(Part):
+    """A part whose usual initial values are drawn by numpy: a backend that compiles would take longer than the rest."""
+
+    def add_weight(self, *, name: str, initializer: Any = None, **arguments: Any) -> Any:
+        return super().add_weight(name=name, initializer=_cheap(name, initializer), **arguments)
+
+
+class _SmallShared(Shared):
+    """The same, for the variables that all layers share."""
+
+    def add_weight(self, *, name: str, initializer: Any = None, **arguments: Any) -> Any:
+        return super().add_weight(name=name, initializer=_cheap(name, initializer), **arguments)
+
+
+def _cheap(name: str, initializer: Any) -> Any:
+    """Returns an initializer like another one: where values are random, others do as well."""
+    start = keras.initializers.get(initializer)
+    if isinstance(start, keras.initializers.Zeros):
+        return lambda shape, dtype: _tensor(np.zeros(shape), dtype)
+    if start is None or isinstance(start, _RANDOM):
+        draws = np.random.default_rng(zlib.crc32(name.encode()))
+        return lambda shape, dtype: _tensor(draws.normal(size=shape) * _NOISE, dtype)
+    return start
+
+
+_RANDOM = (
+    keras.initializers.VarianceScaling,
+    keras.initializers.RandomNormal,
+    keras.initializers.RandomUniform,
+    keras.initializers.TruncatedNormal,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class _Small:
-    """A small layer of one kind, without bias."""
+    """A small layer of one kind."""
 
     make: Callable[[Any], Any]
-    """Returns the layer, if it is given an initializer of its kernel."""
+    """Returns the layer, if it is given an initializer."""
     shape: tuple[int, ...]
     """Shape of inputs for it."""
     times: Callable[[Array, Array], Array]
-    """What it computes from inputs with a kernel of two dimensions."""
+    """What it computes, before its bias, from inputs with a kernel of two dimensions."""
 
 
-def _keras_layer(
-    kind: Any, *arguments: Any, start: str = "kernel_initializer", **settings: Any
-) -> Callable[[Any], Any]:
-    return lambda initializer: kind(*arguments, **settings, **{start: initializer}, dtype="float32", name=_PATH)
+def _with_bias(kind: Any, *arguments: Any, **settings: Any) -> Callable[[Any], Any]:
+    def make(start: Any) -> Any:
+        starts = {"kernel_initializer": start, "bias_initializer": start}
+        return kind(*arguments, **settings, **starts, dtype="float32", name=_PATH)
+
+    return make
+
+
+def _embedding(start: Any) -> Any:
+    return keras.layers.Embedding(_IN, _OUT, embeddings_initializer=start, dtype="float32", name=_PATH)
 
 
 def _windows(inputs: Array) -> Array:
@@ -263,26 +287,22 @@ def _windows(inputs: Array) -> Array:
 
 
 _KINDS: dict[type, _Small] = {
-    DenseSite: _Small(_keras_layer(keras.layers.Dense, _OUT, use_bias=False), (3, _IN), np.matmul),
+    DenseSite: _Small(_with_bias(keras.layers.Dense, _OUT), (3, _IN), np.matmul),
     EinsumDenseSite: _Small(
-        _keras_layer(keras.layers.EinsumDense, "abc,cde->abde", (None, 2, _OUT // 2)),
+        _with_bias(keras.layers.EinsumDense, "abc,cde->abde", (None, 2, _OUT // 2), bias_axes="de"),
         (2, 3, _IN),
         lambda inputs, kernel: (inputs @ kernel).reshape(2, 3, 2, _OUT // 2),
     ),
-    EmbeddingSite: _Small(
-        _keras_layer(keras.layers.Embedding, _IN, _OUT, start="embeddings_initializer"),
-        (2, 3),
-        lambda inputs, kernel: kernel[inputs],
-    ),
+    EmbeddingSite: _Small(_embedding, (2, 3), lambda inputs, kernel: kernel[inputs]),
     ConvSite: _Small(
-        _keras_layer(keras.layers.Conv1D, _OUT, 3, use_bias=False),
+        _with_bias(keras.layers.Conv1D, _OUT, 3),
         (2, 5, _IN),
         lambda inputs, kernel: _windows(inputs) @ kernel,
     ),
 }
 
 
-def _tensor(values: Array, dtype: str) -> Any:
+def _tensor(values: Any, dtype: str) -> Any:
     """Keras would have a program compiled for each shape, where the backend compiles: even to convert an array."""
     return _runtimes.bind().tensor(np.ascontiguousarray(values, dtype), dtype)
 
