@@ -219,10 +219,10 @@ class HasASwitchAndNoTensors(Plain):
 
 
 BROKEN = {
-    StartsElsewhere: "factors is up to 3 at the start on a small Dense layer",
+    StartsElsewhere: "the product of factors is up to 3 at the start on a small Dense layer",
     StartsAtNoNumber: "kernel_delta is up to inf at the start",
     MergesWithoutScale: "delta and kernel_delta differ",
-    ForgetsToScaleOutputs: "delta and factors differ",
+    ForgetsToScaleOutputs: "delta and the product of factors differ",
     ScalesTheBias: "delta and kernel_delta differ",
     MergesTransposed: "kernel_delta has shape (8, 16)",
     AddsOneNumberForAll: "delta has shape ()",
@@ -234,7 +234,7 @@ BROKEN = {
     HasWrongShapes: "factors have shapes (16, 2) and (3, 8) on a small Dense layer, expected (16, r) and (r, 8)",
     HasOneFactor: "factors failed on a small Dense layer",
     HasAFlatFactor: "factors have shapes (16, 2) and (2,)",
-    HasOtherFactors: "delta and factors differ",
+    HasOtherFactors: "delta and the product of factors differ",
     MisspellsAFactor: "factors failed on a small Dense layer (AttributeError",
     MisspellsARate: "learning_rates names 'B'; what trains is called a, b",
     HasNoRate: "learning_rates['b'] is None",

@@ -159,6 +159,8 @@ def test_the_tuple_that_was_meant_is_told(declaring):
         declaring(lora_roles={"mlp.up": "up_*"}).enable_lora(2, ["mlp.up"])
     with pytest.raises(LoraDeclarationError, match=r"lora_roles is .*, expected a table"):
         declaring(lora_roles=["mlp.up"]).enable_lora(2)
+    with pytest.raises(LoraDeclarationError, match=r"lora_roles is .*, expected a table"):
+        declaring(lora_roles={1: ("dense",)}).enable_lora(2)
 
 
 @pytest.mark.parametrize("target", ["mlp.down", "mlp"])
@@ -217,6 +219,9 @@ def test_targets_of_a_class_are_a_tuple_or_list_of_names(declaring, targets):
 def test_a_target_of_a_class_that_matches_no_layer_is_its_mistake(declaring):
     with pytest.raises(LoraDeclarationError, match="'dens' matches none"):
         declaring(lora_targets=("query", "dens")).enable_lora(2)
+    with pytest.raises(LoraDeclarationError, match="'dns' matches none") as caught:
+        declaring(lora_roles={"mlp.up": ("dns",)}, lora_targets=("mlp",)).enable_lora(2)
+    assert caught.value.attribute == "lora_roles['mlp.up']"
     names = declaring(default_lora_layer_names=lambda self: ["attention_output"])
     assert names.enable_lora(2).layers == ("attention/attention_output",)
 

@@ -30,6 +30,7 @@ from vertebra.specs import AdapterTensor
 Array = np.ndarray[Any, Any]
 
 _PATH = "layer"
+_FACTORS = "the product of factors"
 _IN, _OUT, _RANK, _ALPHA = 16, 8, 2, 3.0
 _ROUNDING = 0.02
 """Share of the largest value that two ways to compute may differ by, where a device multiplies in few bits, too."""
@@ -137,7 +138,7 @@ class _Trial:
 
         Methods that it does not define are those of `LoraStrategy`, which are right if the factors are.
         """
-        found = {"factors": self._call("factors", self._product, part)} if self._strategy.is_low_rank else {}
+        found = {_FACTORS: self._call("factors", self._product, part)} if self._strategy.is_low_rank else {}
         own = type(self._strategy)
         if found and (own.delta, own.kernel_delta) == (LoraStrategy.delta, LoraStrategy.kernel_delta):
             return found

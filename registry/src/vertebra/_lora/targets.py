@@ -27,7 +27,7 @@ def roles_of(model: Any) -> Roles:
     """
     roles = getattr(model, "lora_roles", {})
     owner = type(model).__name__
-    if not isinstance(roles, Mapping):
+    if not isinstance(roles, Mapping) or not all(isinstance(role, str) for role in roles):
         raise LoraDeclarationError(owner, "lora_roles", roles, "a table of tuples of globs, by role")
     for role, globs in roles.items():
         _check_declared(owner, f"lora_roles[{role!r}]", globs, "globs of layer paths")
@@ -69,7 +69,7 @@ def find_default_targets(model: Any, roles: Roles) -> dict[str, Any]:
     owner, declared = type(model).__name__, getattr(model, "lora_targets", ())
     targets = model.default_lora_layer_names() if isinstance(declared, tuple | list) else declared
     _check_declared(owner, "lora_targets", targets, "targets")
-    missing = [target for target in targets if not match(target, layers, roles)]
+    missing = [target for target in targets if not _roles_below(target, roles) and not match(target, layers, roles)]
     if missing and _declares_targets(model):
         raise LoraDeclarationError(owner, "lora_targets", targets, f"layers of the model: {missing[0]!r} matches none")
     if missing:
