@@ -278,6 +278,19 @@ def test_a_model_is_as_it_was_before_a_strategy_was_refused(backbone, inputs, st
     assert state(backbone, inputs) == before
 
 
+class AddsANumber(Plain):
+    """A variable without axes, and factors of rank 1."""
+
+    def build(self, part, site):
+        part.number = part.add_weight(name="number", shape=(), initializer="zeros")
+
+    def factors(self, part, site):
+        return part.number * keras.ops.ones((site.in_features, 1)), keras.ops.ones((1, site.out_features))
+
+    def tensors(self, site):
+        return {}
+
+
 class AssignsInBuild(Plain):
     """A start may depend on the kernel, and be given by assigning it."""
 
@@ -292,8 +305,9 @@ class AssignsInBuild(Plain):
         return part.a * part.m / part.m0, part.b
 
 
-def test_a_strategy_may_assign_what_it_starts_from(model, install_strategy):
-    install_strategy(AssignsInBuild())
+@pytest.mark.parametrize("sound", [Plain, AddsANumber, AssignsInBuild], ids=lambda kind: kind.__name__)
+def test_a_strategy_that_keeps_the_rules_is_used(sound, model, install_strategy):
+    install_strategy(sound())
     assert vertebra.lora.enable(model, 2, ["target"], strategy="plain").layers == ("target",)
 
 

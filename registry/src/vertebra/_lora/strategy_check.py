@@ -305,7 +305,7 @@ _KINDS: dict[type, _Small] = {
 
 def _tensor(values: Any, dtype: str) -> Any:
     """Keras would have a program compiled for each shape, where the backend compiles: even to convert an array."""
-    return _runtimes.bind().tensor(np.ascontiguousarray(values, dtype), dtype)
+    return _runtimes.bind().tensor(np.array(values, dtype, order="C"), dtype)
 
 
 def _array(tensor: Any) -> Array:
