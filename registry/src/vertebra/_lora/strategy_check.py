@@ -288,7 +288,8 @@ def _windows(inputs: Array) -> Array:
 
 
 _KINDS: dict[type, _Small] = {
-    DenseSite: _Small(_with_bias(keras.layers.Dense, _OUT), (3, _IN), np.matmul),
+    # As many rows as the kernel has: what is compiled for one product is used for others, too.
+    DenseSite: _Small(_with_bias(keras.layers.Dense, _OUT), (_IN, _IN), np.matmul),
     EinsumDenseSite: _Small(
         _with_bias(keras.layers.EinsumDense, "abc,cde->abde", (None, 2, _OUT // 2), bias_axes="de"),
         (2, 3, _IN),
