@@ -152,7 +152,7 @@ def test_what_is_no_table_of_a_sensible_size_is_refused(value):
 
 
 def test_a_module_that_is_not_ascii_has_no_expressions():
-    """What is a letter in Python is none in RE2; names are compared as they are."""
+    """Python and RE2 disagree on which characters are letters; names are compared character by character."""
     assert table("größe").get("schicht.größe", 0) == 1
     with pytest.raises(LoraConfigError) as caught:
         table("value", r"\w+").get("schicht.größe", 0)

@@ -1,4 +1,4 @@
-"""What a strategy of a plugin must keep to is checked on a small layer, before anything trains."""
+"""The rules that a strategy of a plugin must keep are checked on a small layer, before anything trains."""
 
 import json
 import os
@@ -33,7 +33,7 @@ class Plain(LoraStrategy):
         return low_rank.tensors(site)
 
 
-class StartsElsewhere(Plain):
+class StartsAtOnes(Plain):
     def build(self, part, site):
         part.a = part.add_weight(name="a", shape=(site.in_features, part.rank), initializer="ones")
         part.b = part.add_weight(name="b", shape=(part.rank, site.out_features), initializer="ones")
@@ -219,7 +219,7 @@ class HasASwitchAndNoTensors(Plain):
 
 
 BROKEN = {
-    StartsElsewhere: "the product of factors is up to 3 at the start on a small Dense layer",
+    StartsAtOnes: "the product of factors is up to 3 at the start on a small Dense layer",
     StartsAtNoNumber: "kernel_delta is up to inf at the start",
     MergesWithoutScale: "delta and kernel_delta differ",
     ForgetsToScaleOutputs: "delta and the product of factors differ",
@@ -270,7 +270,7 @@ def test_a_strategy_that_breaks_a_rule_is_refused_by_name(broken, told, model, i
 
 
 def test_a_model_is_as_it_was_before_a_strategy_was_refused(backbone, inputs, state, install_strategy):
-    install_strategy(StartsElsewhere())
+    install_strategy(StartsAtOnes())
     backbone.enable_lora(2, name="first")
     before = state(backbone, inputs)
     with pytest.raises(LoraStrategyError):
@@ -408,8 +408,8 @@ def test_every_installed_strategy_keeps_the_rules():
 PLUGIN = """
 from vertebra import LoraStrategy, hookimpl, low_rank
 
-class Elsewhere(LoraStrategy):
-    name = "elsewhere"
+class Shifted(LoraStrategy):
+    name = "shifted"
 
     def build(self, part, site):
         low_rank.build(part, site)
@@ -417,7 +417,7 @@ class Elsewhere(LoraStrategy):
     def factors(self, part, site):
         return part.a, part.b + 1
 
-class Exits(Elsewhere):
+class Exits(Shifted):
     name = "exits"
 
     def build(self, part, site):
@@ -426,7 +426,7 @@ class Exits(Elsewhere):
 
 @hookimpl
 def vertebra_lora_strategies():
-    return [Elsewhere(), Exits()]
+    return [Shifted(), Exits()]
 """
 DOCTOR = """
 import dataclasses, json, sys
@@ -439,7 +439,7 @@ print(json.dumps([dataclasses.asdict(finding) for finding in found]))
 @pytest.mark.keras(once=True)
 @pytest.mark.parametrize(
     ("broken", "told"),
-    [("elsewhere", "at the start on a small Dense layer, expected 0"), ("exits", "ended with status 3")],
+    [("shifted", "at the start on a small Dense layer, expected 0"), ("exits", "ended with status 3")],
 )
 def test_the_doctor_tries_strategies_in_a_process_of_its_own(tmp_path, runtime, broken, told):
     (tmp_path / "acme_lora.py").write_text(PLUGIN)

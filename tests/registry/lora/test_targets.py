@@ -122,7 +122,7 @@ def test_a_backbone_says_itself_what_is_adapted_unless_it_is_told(toy_class):
     assert vertebra.Backbone.lora_targets == ("query", "value")
 
 
-# === What a class declares ===
+# === Declarations of a class ===
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_a_glob_of_a_role_that_matches_no_layer_is_an_error(declaring, target, g
         assert "DeclaringBackbone" in str(caught.value)
         assert "self.lora_roles" in str(caught.value)
     assert model.lora_adapters == {}
-    assert model.enable_lora(2, ["mlp.up"]).layers == ("dense",)  # what is not used is in nobody's way
+    assert model.enable_lora(2, ["mlp.up"]).layers == ("dense",)  # a role that is not used is not checked
 
 
 def test_roles_of_one_configuration_are_set_by_the_constructor(toy_class):

@@ -48,7 +48,7 @@ class PatternTable:
         if not isinstance(table, Mapping | None):
             raise LoraConfigError(path, field, table, "a table of values by pattern")
         self.values: Mapping[str, Any] = dict(table or {})
-        self._place = path, field
+        self._source = path, field
         self._expressions = [key for key in self.values if not _NAME.fullmatch(key)]
         if len(self.values) > _MOST_KEYS or len(self._expressions) > _MOST_EXPRESSIONS:
             found = f"{len(self.values)} keys, {len(self._expressions)} of them regular expressions"
@@ -65,14 +65,14 @@ class PatternTable:
         """
         if self._expressions and not (module.isascii() and module.isprintable()):
             expected = f"names of modules where a module is called {module!r}: its characters are not all ASCII"
-            raise LoraConfigError(*self._place, self._expressions[0], expected, "List the modules by name")
+            raise LoraConfigError(*self._source, self._expressions[0], expected, "List the modules by name")
         for matches, value in self._matchers:
             if matches(module):
                 return value
         return self.values.get(module, default)
 
     def _matcher(self, key: str) -> Matcher:
-        return _expression_matcher(self._place, key) if key in self._expressions else _name_matcher(key)
+        return _expression_matcher(self._source, key) if key in self._expressions else _name_matcher(key)
 
 
 def _name_matcher(key: str) -> Matcher:
@@ -91,7 +91,7 @@ def _name_matcher(key: str) -> Matcher:
     return matches
 
 
-def _expression_matcher(place: tuple[object, str], key: str) -> Matcher:
+def _expression_matcher(source: tuple[object, str], key: str) -> Matcher:
     problem = _problem(key)
     if problem is None:
         import re2  # 4 ms, and few adapters have expressions
@@ -104,8 +104,8 @@ def _expression_matcher(place: tuple[object, str], key: str) -> Matcher:
         except re2.error as error:
             problem = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
     expected = f"a regular expression that can be matched in linear time: {problem}"
-    remedy = "List the modules by name in its stead, or write it without that"
-    raise LoraConfigError(*place, key, expected, remedy)
+    remedy = "List the modules by name instead, or write it without that"
+    raise LoraConfigError(*source, key, expected, remedy)
 
 
 def _problem(key: str) -> str | None:

@@ -95,7 +95,7 @@ class _Trial:
         layer = self._small.make(self._normal)
         layer.build(self._small.shape)
         self._site: Any = kind(layer)
-        self._place = f"on a small {type(layer).__name__} layer"
+        self._where = f"on a small {type(layer).__name__} layer"
         numbers = self._draws.integers(0, _IN, self._small.shape)
         self._inputs: Array = numbers if self._site.is_lookup else numbers / _IN
 
@@ -109,7 +109,7 @@ class _Trial:
         self._call("tensors", self._check_tensors, part)
         for name, change in self._changes(part).items():
             largest = _largest(change)
-            self._require(largest <= _ZERO, f"{name} is up to {largest:.3g} at the start {self._place}, expected 0")
+            self._require(largest <= _ZERO, f"{name} is up to {largest:.3g} at the start {self._where}, expected 0")
         self._disturb(parts)
         changes = self._changes(part)
         if "delta" in changes:
@@ -151,7 +151,7 @@ class _Trial:
         rows, columns = self._site.in_features, self._site.out_features
         fit = a.ndim == b.ndim == 2 and a.shape == (rows, b.shape[0]) and b.shape[1] == columns
         expected = f"({rows}, r) and (r, {columns})"
-        self._require(fit, f"factors have shapes {a.shape} and {b.shape} {self._place}, expected {expected}")
+        self._require(fit, f"factors have shapes {a.shape} and {b.shape} {self._where}, expected {expected}")
         found: Array = part.scale * (a @ b)
         return found
 
@@ -168,14 +168,14 @@ class _Trial:
 
     def _shaped(self, name: str, tensor: Any, shape: tuple[int, ...]) -> Array:
         found = _array(tensor)
-        self._require(found.shape == shape, f"{name} has shape {found.shape} {self._place}, expected {shape}")
+        self._require(found.shape == shape, f"{name} has shape {found.shape} {self._where}, expected {shape}")
         return found
 
     def _check_same(self, delta: Array, of_kernel: Mapping[str, Array]) -> None:
         largest = _largest(delta)
         for name, change in of_kernel.items():
             gap = _largest(delta - self._small.times(self._inputs, change))
-            problem = f"delta and {name} differ by up to {gap:.3g} {self._place}, where delta is up to {largest:.3g}"
+            problem = f"delta and {name} differ by up to {gap:.3g} {self._where}, where delta is up to {largest:.3g}"
             self._require(gap <= _ROUNDING * largest, problem)
 
     def _check_variables(self, part: Any) -> None:
@@ -203,7 +203,7 @@ class _Trial:
             expected = f"an AdapterTensor of a variable ({', '.join(known)}) with axes among {', '.join(sizes)}"
             self._require(sound, f"tensors[{name!r}] is {tensor!r}, expected {expected}")
             found, told = known[tensor.variable], tuple(sizes[axis] for axis in tensor.axes)
-            problem = f"tensors[{name!r}] says that {tensor.variable!r} is {tensor.axes}, {told} {self._place}"
+            problem = f"tensors[{name!r}] says that {tensor.variable!r} is {tensor.axes}, {told} {self._where}"
             self._require(found == told, f"{problem}, and its shape is {found}")
 
     def _normal(self, shape: tuple[int, ...], dtype: str | None = None) -> Any:
@@ -215,7 +215,7 @@ class _Trial:
         except VertebraError:
             raise
         except Exception as error:
-            raise self._broken(f"{method} failed {self._place} ({type(error).__name__}: {error})") from error
+            raise self._broken(f"{method} failed {self._where} ({type(error).__name__}: {error})") from error
 
     def _require(self, holds: bool, problem: str) -> None:
         if not holds:
@@ -288,7 +288,7 @@ def _windows(inputs: Array) -> Array:
 
 
 _KINDS: dict[type, _Small] = {
-    # As many rows as the kernel has: what is compiled for one product is used for others, too.
+    # As many rows as the kernel has, so that fewer shapes are compiled.
     DenseSite: _Small(_with_bias(keras.layers.Dense, _OUT), (_IN, _IN), np.matmul),
     EinsumDenseSite: _Small(
         _with_bias(keras.layers.EinsumDense, "abc,cde->abde", (None, 2, _OUT // 2), bias_axes="de"),
