@@ -153,7 +153,20 @@ READ = [
     ("gpt2", {"target_modules": ["c_attn", "c_fc"], "rank_pattern": {"c_attn": 5}, "alpha_pattern": {"c_fc": 3}}),
     ("gpt2", {"target_modules": ["attn.c_proj", "mlp.c_proj"], "fan_in_fan_out": True}),
     ("gemma", {"rank_pattern": {"q_proj": 1, "v_proj": 3}, "use_dora": True}),
+    ("bert", {"rank_pattern": {r".*layer\.1\..*query": 4}, "alpha_pattern": {r".*layer\.1\..*query": 32}}),
+    ("bert", {"alpha_pattern": {"attention.s.lf.quer.": 17, "query": 50, r"\d.+value": 1}}),
+    (
+        "bert",
+        {"alpha_pattern": {"1.attention.self.query": 17, "layer.0.*": 11}, "rank_pattern": {"^encoder.*[12].*e": 3}},
+    ),
+    ("bert", {"alpha_pattern": {"encoder)|(nothing": 30}}),
+    ("bert", {"target_modules": r".*\.(query|value)", "exclude_modules": r".*layer\.0.*"}),
+    ("bert", {"target_modules": r"(?:.*?(?:text|layer).*?(?:query|value).*?)|(?:\bmodel\.layers\.[\d]{1,}\.query)"}),
+    ("gpt2", {"target_modules": r"h\.\d+\.attn\.c_attn", "rank_pattern": {r"h\.[1-9]\d*\.attn\..*": 1}}),
+    ("gemma", {"rank_pattern": {r"[^0]\.self_attn\.(q|v)_proj": 3}, "alpha_pattern": {r"[qv]_proj": 12}}),
+    ("gemma2", {"alpha_pattern": {r"layers\.(?:1|3)\..*": 5}, "use_rslora": True, "use_dora": False}),
     ("bert", {"layers_to_transform": [1]}),
+    ("bert", {"layers_to_transform": [1], "layers_pattern": "layer"}),
     ("bert", {"target_modules": ["query", "key"], "exclude_modules": ["encoder.layer.0.attention.self.key"]}),
 ]
 """Architecture and settings of PEFT's LoRA configuration."""
@@ -210,6 +223,13 @@ def test_logits_of_a_tied_table_are_pefts_merged_and_unmerged(
     assert np.abs(merged["sequence_output"] - ours["sequence_output"]).max() > 1e-2
 
 
+def test_an_adapter_whose_start_is_of_minor_components_is_plain_lora(made, preset, moved, agree):
+    folder, there = made("bert", {"init_lora_weights": "mica"})
+    backbone = vertebra.Backbone.from_preset(preset("bert"))
+    backbone.load_lora_weights(folder)
+    agree(moved(backbone, "bert"), there["outputs"], "bert")
+
+
 @pytest.mark.parametrize("settings", [{}, {"use_dora": True, "bias": "all"}, {"modules_to_save": ["ln_f"]}], ids=str)
 @pytest.mark.parametrize("architecture", ["bert", "gpt2", "gemma"])
 def test_an_adapter_of_peft_goes_back_to_peft(
@@ -233,8 +253,8 @@ def test_an_adapter_of_peft_goes_back_to_peft(
         ({"lora_bias": True}, "lora_bias"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights"),
         ({"init_lora_weights": "olora"}, "init_lora_weights"),
-        ({"target_modules": r".*\.(query|value)"}, "target_modules"),
-        ({"rank_pattern": {r"layer\.[01].*query": 1}}, "rank_pattern"),
+        ({"rank_pattern": {r"(?!.*value).*query": 1}}, "rank_pattern"),
+        ({"alpha_pattern": {r".*(e)\3?ry": 1}}, "alpha_pattern"),
     ],
     ids=str,
 )

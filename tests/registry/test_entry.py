@@ -86,7 +86,7 @@ def test_an_added_plugin_is_used_at_once(forget, backbone, run, adapters_of_one)
 
 @pytest.fixture
 def adapters_of_one():
-    """A plugin with a LoRA strategy that adds a single number to each layer's outputs."""
+    """A plugin with a LoRA strategy that adds a single number to all values of each layer's kernel."""
 
     class One(vertebra.LoraStrategy):
         name = "one"
@@ -95,10 +95,7 @@ def adapters_of_one():
             part.number = part.add_weight(name="number", shape=(), initializer="zeros")
 
         def factors(self, part, site):
-            raise NotImplementedError
-
-        def delta(self, part, site, inputs, outputs):
-            return part.number * keras.ops.ones_like(outputs)
+            return part.number * keras.ops.ones((site.in_features, 1)), keras.ops.ones((1, site.out_features))
 
     plugin = types.ModuleType("notebook")
     plugin.vertebra_lora_strategies = vertebra.hookimpl(specname="vertebra_lora_strategies")(lambda: [One()])

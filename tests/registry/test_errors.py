@@ -44,6 +44,8 @@ SAMPLES = {
     "WeightsFileError": ("model.safetensors", "it is cut short"),
     "WeightsMismatchError": ("model.safetensors", ["lost"], ["extra"], [("w", (1, 2), (2, 1))], ["k (needs float32)"]),
     "LoraTargetError": ("qery", "it names no layer", ["query", "value"]),
+    "LoraDeclarationError": ("NetBackbone", "lora_roles['mlp.up']", "up_*", "a tuple of globs"),
+    "LoraStrategyError": ("loha", "acme-loha 1.0 (acme_loha)", "scale is None, expected a finite number"),
     "LoraStateError": ("The backbone has an adapter already", "Call disable_lora() first"),
     "LoraConfigError": ("adapter_config.json", "r", 0, "an int from 1"),
     "AdapterNotFoundError": ("adapters/legal",),

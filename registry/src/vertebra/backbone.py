@@ -51,7 +51,8 @@ class Backbone(_runtimes.bind().model_class()):  # type: ignore[misc]
     presets = _Presets()
     """The built-in presets of the class, by id."""
     lora_roles: ClassVar[Mapping[str, Sequence[str]]] = {}
-    """Globs of layer paths for each role that LoRA targets may name, such as `attention.query`."""
+    """Globs of layer paths for each role that LoRA targets may name, such as `attention.query`: a tuple or list each.
+    Each glob must match a layer. Where only some configurations have one, the constructor sets those of its own."""
     lora_targets: ClassVar[Sequence[str]] = ("query", "value")
     """What `enable_lora` adapts unless it is told: the query and value projections."""
 

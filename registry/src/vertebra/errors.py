@@ -435,10 +435,32 @@ class LoraTargetError(LoraError, ValueError):
     """A LoRA target that names no layer, or a layer that cannot take an adapter."""
 
     def __init__(self, target: object, problem: str, candidates: Iterable[str]) -> None:
-        self.target, self.problem, self.candidates = target, problem, sorted(candidates)
-        hints = close_names(str(target), self.candidates)
+        self.target, self.problem = target, problem
+        self.candidates = sorted(candidate for candidate in candidates if candidate != target)
+        hints = close_names(str(target), self.candidates) if target is not None else []
         choice = f"Choose among: {_shorten(self.candidates)}." if self.candidates else "Leave it out, or choose others."
-        super().__init__(f"LoRA target {target!r}: {problem}.{_did_you_mean(hints)} {choice}")
+        subject = "LoRA targets" if target is None else f"LoRA target {target!r}"
+        super().__init__(f"{subject}: {problem}.{_did_you_mean(hints)} {choice}")
+
+
+class LoraDeclarationError(LoraError, TypeError):
+    """What a backbone class declares for LoRA, in `lora_roles` or `lora_targets`, cannot be used."""
+
+    def __init__(self, owner: str, attribute: str, value: object, expected: str, remedy: str = "") -> None:
+        self.owner, self.attribute, self.value, self.expected = owner, attribute, value, expected
+        remedy = remedy or "Correct the class"
+        super().__init__(f"{owner}.{attribute} is {value!r}, expected {expected}. {remedy}.")
+
+
+class LoraStrategyError(LoraError):
+    """A LoRA strategy breaks a rule that all of them keep, so that it would train or merge wrongly."""
+
+    def __init__(self, strategy: str, owner: object, problem: str) -> None:
+        self.strategy, self.owner, self.problem = strategy, owner, problem
+        super().__init__(
+            f"LoRA strategy {strategy!r} of {owner}: {problem}. Update the plugin, or choose another strategy; "
+            "vertebra strategies lists them."
+        )
 
 
 class LoraStateError(LoraError):
@@ -452,9 +474,10 @@ class LoraStateError(LoraError):
 class LoraConfigError(LoraError, ValueError):
     """A LoRA setting out of range, or one that is not known here."""
 
-    def __init__(self, place: object, field: str, value: object, expected: str) -> None:
+    def __init__(self, place: object, field: str, value: object, expected: str, remedy: str = "") -> None:
         self.place, self.field, self.value, self.expected = place, field, value, expected
-        super().__init__(f"{place}: {field}={value!r}, expected {expected}. Correct the value and try again.")
+        remedy = remedy or "Correct the value and try again"
+        super().__init__(f"{place}: {field}={value!r}, expected {expected}. {remedy}.")
 
 
 class AdapterNotFoundError(LoraError, FileNotFoundError):
@@ -474,13 +497,11 @@ class AdapterNotFoundError(LoraError, FileNotFoundError):
 class AdapterMismatchError(LoraError, ValueError):
     """An adapter's tensors are not those that the backbone can take."""
 
-    def __init__(self, place: object, problem: str, names: Sequence[str] = ()) -> None:
+    def __init__(self, place: object, problem: str, names: Sequence[str] = (), remedy: str = "") -> None:
         self.place, self.problem, self.names = place, problem, list(names)
         listed = f": {_shorten(self.names)}" if names else ""
-        super().__init__(
-            f"Adapter {str(place)!r} {problem}{listed}. Load it on the architecture it was trained on; "
-            "the backbone is unchanged."
-        )
+        remedy = remedy or "Load it on the architecture it was trained on"
+        super().__init__(f"Adapter {str(place)!r} {problem}{listed}. {remedy}; the backbone is unchanged.")
 
 
 class AdapterBaseError(LoraError, ValueError):

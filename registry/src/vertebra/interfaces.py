@@ -203,7 +203,8 @@ class LoraStrategy(ABC):
     """A way of adapting a layer: which variables are added, how they start, and what they change.
 
     A strategy whose change of the kernel is a product of two matrices defines `build` and `factors`. Another one
-    defines `delta` and `kernel_delta`, too. Strategies keep nothing in themselves.
+    defines `delta` and `kernel_delta`, too. Strategies keep nothing in themselves. Before one of a plugin trains, it
+    is tried on a small layer; a rule that it breaks is a `LoraStrategyError`.
     """
 
     name: ClassVar[str]

@@ -78,6 +78,8 @@ def enable(
 
     Raises:
         LoraTargetError: a target matches no layer that can be adapted, or only in part.
+        LoraDeclarationError: what the model's class declares in `lora_roles` or `lora_targets` cannot be used.
+        LoraStrategyError: the strategy of a plugin breaks a rule, such as to start at zero.
         LoraStateError: the model has an adapter of that name already, or one that is merged.
         LoraConfigError: a value is out of range.
         UnknownNameError: no plugin provides the strategy.

@@ -14,6 +14,7 @@ import sys
 from vertebra.cli import doctor, doctor_settings, main
 doctor._PLUGIN_SECONDS = 1.5
 doctor._examine_runtime = lambda runtime: doctor.Finding(f"runtime {runtime.name}", True, "not tried here")
+doctor._examine_strategies = lambda names: []
 sys.exit(main(["doctor", "--json"]))
 """
 RAISES = "raise ImportError('a library is missing')"
@@ -66,7 +67,7 @@ def test_a_plugin_that_hangs_is_found_and_does_not_hang_the_doctor(diagnose):
 
 
 def test_a_healthy_installation_passes(monkeypatch, capsys):
-    monkeypatch.setattr(doctor, "_probe", lambda code, argument, seconds: (True, "tried"))
+    monkeypatch.setattr(doctor, "_probe", lambda code, argument, seconds: (True, '{"runtime": "r", "problems": {}}'))
     assert main(["doctor"]) == 0
     shown = capsys.readouterr().out
     assert "BertBackbone" in shown

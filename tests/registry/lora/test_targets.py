@@ -5,8 +5,8 @@ import warnings
 import pytest
 
 import vertebra
-from vertebra._lora.targets import find_targets
-from vertebra.errors import LoraConfigError, LoraTargetError
+from vertebra._lora.targets import find_targets, roles_of
+from vertebra.errors import LoraConfigError, LoraDeclarationError, LoraTargetError
 
 pytestmark = pytest.mark.keras(once=True)
 
@@ -120,6 +120,126 @@ def test_a_backbone_says_itself_what_is_adapted_unless_it_is_told(toy_class):
     assert Own().enable_lora(2).layers == ("dense",)
     assert toy_class().enable_lora(2).layers == ("attention/query", "attention/value")
     assert vertebra.Backbone.lora_targets == ("query", "value")
+
+
+# === Declarations of a class ===
+
+
+@pytest.fixture
+def declaring(toy_class):
+    """Returns a model whose class declares roles or targets of its own."""
+
+    def make(**declared):
+        return type("DeclaringBackbone", (toy_class,), declared)()
+
+    return make
+
+
+def trained(model):
+    return [variable.path for variable in model.trainable_weights]
+
+
+@pytest.mark.parametrize(
+    "globs", ["dense*", "*", "", (), [], None, 5, {"dense"}, ("dense", 5), ("dense", ""), ["dense", None]], ids=repr
+)
+@pytest.mark.parametrize("targets", [["mlp"], ["mlp.up"], ["attention/query"], None], ids=str)
+def test_a_role_is_a_tuple_or_list_of_globs(declaring, globs, targets):
+    """A text would be taken character by character, and `*` would adapt every layer."""
+    model = declaring(lora_roles={"attention.query": ("*/query",), "mlp.up": globs})
+    before = trained(model)
+    with pytest.raises(LoraDeclarationError) as caught:
+        model.enable_lora(2, targets)
+    assert (caught.value.owner, caught.value.attribute) == ("DeclaringBackbone", "lora_roles['mlp.up']")
+    assert trained(model) == before
+    assert model.lora_adapters == {}
+
+
+def test_the_tuple_that_was_meant_is_told(declaring):
+    with pytest.raises(LoraDeclarationError, match=r"is 'up_\*', expected a tuple .* such as \('up_\*',\)"):
+        declaring(lora_roles={"mlp.up": "up_*"}).enable_lora(2, ["mlp.up"])
+    with pytest.raises(LoraDeclarationError, match=r"lora_roles is .*, expected a table"):
+        declaring(lora_roles=["mlp.up"]).enable_lora(2)
+    with pytest.raises(LoraDeclarationError, match=r"lora_roles is .*, expected a table"):
+        declaring(lora_roles={1: ("dense",)}).enable_lora(2)
+
+
+@pytest.mark.parametrize("target", ["mlp.down", "mlp"])
+@pytest.mark.parametrize("globs", [("dwn*",), ("dense", "dwn*"), ["dwn*", "dense"]], ids=str)
+def test_a_glob_of_a_role_that_matches_no_layer_is_an_error(declaring, target, globs):
+    """The parent role, too, would leave layers out without a word."""
+    model = declaring(lora_roles={"mlp.up": ("dense",), "mlp.down": globs})
+    for call in (lambda: model.enable_lora(2, [target]), lambda: model.enable_lora(2, ["query"], train=[target])):
+        with pytest.raises(LoraDeclarationError) as caught:
+            call()
+        assert caught.value.attribute == "lora_roles['mlp.down']"
+        assert "'dwn*' matches none" in str(caught.value)
+        assert "DeclaringBackbone" in str(caught.value)
+        assert "self.lora_roles" in str(caught.value)
+    assert model.lora_adapters == {}
+    assert model.enable_lora(2, ["mlp.up"]).layers == ("dense",)  # a role that is not used is not checked
+
+
+def test_roles_of_one_configuration_are_set_by_the_constructor(toy_class):
+    class GatedBackbone(toy_class):
+        lora_roles = {"mlp.up": ("dense",), "mlp.gate": ("gate",)}  # noqa: RUF012
+
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.lora_roles = {"mlp.up": ("dense",)}
+
+    assert GatedBackbone().enable_lora(2, ["mlp"]).layers == ("dense",)
+    with pytest.raises(LoraTargetError):
+        GatedBackbone().enable_lora(2, ["mlp.gate"])
+
+
+def test_a_role_of_layers_that_cannot_be_adapted_is_not_suggested_for_itself(declaring):
+    import keras
+
+    class Normed(keras.Model):
+        lora_roles = {"norms": ("norm",)}  # noqa: RUF012
+
+    inputs = keras.Input((4,))
+    model = Normed(inputs, keras.layers.LayerNormalization(name="norm")(inputs))
+    with pytest.raises(LoraTargetError) as caught:
+        find_targets(model, ["norms"], roles_of(model))
+    assert "cannot be adapted" in caught.value.problem
+    assert "Did you mean" not in str(caught.value)
+    assert "norms" not in caught.value.candidates
+
+
+@pytest.mark.parametrize("targets", ["dense", "", (), ("dense", 5), None, 5], ids=repr)
+def test_targets_of_a_class_are_a_tuple_or_list_of_names(declaring, targets):
+    model = declaring(lora_targets=targets)
+    with pytest.raises(LoraDeclarationError) as caught:
+        model.enable_lora(2)
+    assert caught.value.attribute == "lora_targets"
+    assert model.enable_lora(2, ["dense"]).layers == ("dense",)
+
+
+def test_a_target_of_a_class_that_matches_no_layer_is_its_mistake(declaring):
+    with pytest.raises(LoraDeclarationError, match="'dens' matches none"):
+        declaring(lora_targets=("query", "dens")).enable_lora(2)
+    with pytest.raises(LoraDeclarationError, match="'dns' matches none") as caught:
+        declaring(lora_roles={"mlp.up": ("dns",)}, lora_targets=("mlp",)).enable_lora(2)
+    assert caught.value.attribute == "lora_roles['mlp.up']"
+    names = declaring(default_lora_layer_names=lambda self: ["attention_output"])
+    assert names.enable_lora(2).layers == ("attention/attention_output",)
+
+
+def test_a_class_that_declares_no_targets_and_has_no_query_is_told_so():
+    import keras
+
+    class Net(vertebra.Backbone):
+        def __init__(self, **kwargs):
+            inputs = keras.Input((4,))
+            super().__init__(inputs, keras.layers.Dense(3, name="up")(inputs), **kwargs)
+
+    with pytest.raises(LoraTargetError) as caught:
+        Net().enable_lora(2)
+    assert "Net declares no lora_targets" in str(caught.value)
+    assert caught.value.target is None
+    assert caught.value.candidates == ["up"]
+    assert Net().enable_lora(2, ["up"]).layers == ("up",)
 
 
 @pytest.mark.parametrize("target", ["query", "attention.query", "all-linear"])

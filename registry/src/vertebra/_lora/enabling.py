@@ -19,7 +19,8 @@ from vertebra._lora.parts import PartSet, build_parts
 from vertebra._lora.plan import AdapterPlan, plan_from_data, plan_layers, with_heads
 from vertebra._lora.receipts import receipt_of
 from vertebra._lora.sites import is_adaptable, site_of
-from vertebra._lora.targets import adaptable_layers, find_targets, roles_of
+from vertebra._lora.strategy_check import check_strategy
+from vertebra._lora.targets import adaptable_layers, find_default_targets, find_targets, roles_of
 from vertebra._lora.training import weights_to_train
 from vertebra._weights.abstract import abstract_build
 from vertebra._weights.placing import place_seeds
@@ -40,11 +41,12 @@ def enable(
     """Gives a model a new adapter that starts from the strategy's initial values, and makes it act."""
     adapters = adapters_of(model) or Adapters(model)
     _check_name(adapters, text("enable_lora", "name", name))
-    roles, candidates = roles_of(model), adaptable_layers(model)
-    layers = find_targets(model, _targets(model, targets, candidates), roles)
+    roles = roles_of(model)
+    layers = find_default_targets(model, roles) if targets is None else find_targets(model, targets, roles)
     sites = {path: _site(path, layer) for path, layer in layers.items()}
     plan = _with_heads_of(model, plan_layers(config, sites, layers, roles))
     beside = weights_to_train(model, layers, bias, train, roles)
+    check_strategy(plan, sites)
     with adapters.base_weights_back():
         values = {weight: adapters.base_value(weight) for weight in beside}
         adapters.add(Adapter(name, plan, fingerprint(sites), None, values), build_parts(plan, sites, 0))
@@ -98,17 +100,6 @@ def _check_name(adapters: Adapters, name: str) -> None:
     if name in adapters.known:
         problem = f"The model has an adapter named {name!r} already"
         raise LoraStateError(problem, "Unload it with unload_lora, or give the new one another name=")
-
-
-def _targets(model: Any, targets: Sequence[str] | None, candidates: Mapping[str, Any]) -> Sequence[str]:
-    if targets is not None:
-        return targets
-    default = getattr(model, "default_lora_layer_names", None)
-    if default is None:
-        problem = "expected a list of targets: only architectures of plugins have targets of their own"
-        raise LoraTargetError(None, problem, {layer.name for layer in candidates.values()})
-    names: Sequence[str] = default()
-    return names
 
 
 def _site(path: str, layer: Any) -> Any:

@@ -59,12 +59,19 @@ def read_peft(model: Any, folder: Path) -> AdapterFile:
         raise AdapterMismatchError(folder, "holds no LoRA tensors for layers of this model", sorted(unused))
     plan = AdapterPlan(settings.config, {}, tied=False)
     values: Values = {}
+    other_ranks = []
     for module, found in modules.items():
         paths = names.layers(module)
         sites = {path: _site(folder, path, layers[path]) for path in paths}
         fused = Fused(folder, module, paths, sites, plan.strategy)
         values |= split(fused, found)
-        plan.layers.update(fused.plans(settings.layer(module), tied_variables(plan.strategy, sites[paths[0]])))
+        layer, rank = settings.layer(module), _rank(fused, found)
+        if rank != layer.rank:
+            other_ranks.append(f"{module} (rank {rank}, said to be {layer.rank})")
+        plan.layers.update(fused.plans(layer, tied_variables(plan.strategy, sites[paths[0]])))
+    if other_ranks:
+        problem = f"holds tensors of another rank than r and rank_pattern of its {CONFIG} say"
+        raise AdapterMismatchError(folder, problem, other_ranks, "Take both files from the same adapter")
     return AdapterFile(folder, plan, values, base_of(tensors.header), beside, tuple(unused))
 
 
@@ -87,6 +94,13 @@ def _sort(tensors: MappedTensors, names: AdapterNames) -> tuple[dict[str, dict[s
         else:
             unused.append(name)
     return modules, beside, unused
+
+
+def _rank(fused: Fused, tensors: Mapping[str, Any]) -> int:
+    """Returns the rank that the tensors of a module have."""
+    name, tensor = next((name, tensor) for name, tensor in fused.tensors().items() if "rank" in tensor.axes)
+    rank: int = tensors[name].T.shape[tensor.axes.index("rank")]
+    return rank
 
 
 def _without_copies(model: Any, beside: Mapping[str, Any], adapted: set[str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from vertebra._weights.naming import layer_paths
-from vertebra.errors import LoraTargetError
+from vertebra.errors import LoraDeclarationError, LoraTargetError
 
 ALL_LINEAR = "all-linear"
 
@@ -16,14 +16,21 @@ Roles = Mapping[str, Sequence[str]]
 
 def adaptable_layers(model: Any) -> dict[str, Any]:
     """Returns the layers of a model that adapters can be attached to, by path."""
-    from vertebra._lora.sites import is_adaptable  # not at the top: plans are read without a framework
-
-    return {path: layer for path, layer in layer_paths(model).items() if is_adaptable(layer)}
+    return _adaptable(layer_paths(model))
 
 
 def roles_of(model: Any) -> Roles:
-    """Returns the globs of each role that a model's architecture declares; a model of no plugin declares none."""
-    roles: Roles = getattr(model, "lora_roles", {})
+    """Returns the globs of each role that a model's class declares; a model of another library declares none.
+
+    Raises:
+        LoraDeclarationError: `lora_roles` is not a table of tuples or lists of globs.
+    """
+    roles = getattr(model, "lora_roles", {})
+    owner = type(model).__name__
+    if not isinstance(roles, Mapping) or not all(isinstance(role, str) for role in roles):
+        raise LoraDeclarationError(owner, "lora_roles", roles, "a table of tuples of globs, by role")
+    for role, globs in roles.items():
+        _check_declared(owner, f"lora_roles[{role!r}]", globs, "globs of layer paths")
     return roles
 
 
@@ -38,12 +45,37 @@ def find_targets(model: Any, targets: Sequence[str], roles: Roles) -> dict[str, 
 
     Raises:
         LoraTargetError: a target matches nothing that can be adapted, or is the name of layers of which some cannot be.
+        LoraDeclarationError: a role that a target names has a glob that matches no layer of the model.
     """
-    candidates = adaptable_layers(model)
-    found = _find(model, targets, roles, candidates)
-    names = {target for target in targets if not _is_role(target, roles)}
-    _check_whole(model, names, candidates)
+    layers = layer_paths(model)
+    candidates = _adaptable(layers)
+    found = _find(model, targets, roles, candidates, layers)
+    names = {target for target in targets if not _roles_below(target, roles)}
+    _check_whole(names, candidates, layers)
     return found
+
+
+def find_default_targets(model: Any, roles: Roles) -> dict[str, Any]:
+    """Finds the layers that a model's class adapts unless it is told others.
+
+    Raises:
+        LoraTargetError: the class has no such targets, or they match layers that cannot be adapted.
+        LoraDeclarationError: `lora_targets` is not a tuple or list of targets, or one of them matches no layer.
+    """
+    layers = layer_paths(model)
+    if not hasattr(model, "default_lora_layer_names"):
+        problem = "expected a list of targets: only architectures of plugins have targets of their own"
+        raise LoraTargetError(None, problem, {layer.name for layer in _adaptable(layers).values()})
+    owner, declared = type(model).__name__, getattr(model, "lora_targets", ())
+    targets = model.default_lora_layer_names() if isinstance(declared, tuple | list) else declared
+    _check_declared(owner, "lora_targets", targets, "targets")
+    missing = [target for target in targets if not _roles_below(target, roles) and not match(target, layers, roles)]
+    if missing and _declares_targets(model):
+        raise LoraDeclarationError(owner, "lora_targets", targets, f"layers of the model: {missing[0]!r} matches none")
+    if missing:
+        problem = f"{owner} declares no lora_targets, and has no layer called {missing[0]}, which is adapted then"
+        raise LoraTargetError(None, problem, {layer.name for layer in _adaptable(layers).values()})
+    return find_targets(model, targets, roles)
 
 
 def find_layers(model: Any, targets: Sequence[str], roles: Roles) -> dict[str, Any]:
@@ -51,17 +83,17 @@ def find_layers(model: Any, targets: Sequence[str], roles: Roles) -> dict[str, A
 
     Raises:
         LoraTargetError: a target matches nothing.
+        LoraDeclarationError: a role that a target names has a glob that matches no layer of the model.
     """
-    return _find(model, targets, roles, layer_paths(model))
+    layers = layer_paths(model)
+    return _find(model, targets, roles, layers, layers)
 
 
 def match(target: str, candidates: Mapping[str, Any], roles: Roles) -> set[str]:
     """Returns the paths of the candidates that a target means."""
     if target == ALL_LINEAR:
         return {path for path, layer in candidates.items() if hasattr(layer, "kernel")}
-    patterns = [
-        pattern for role, globs in roles.items() if role == target or role.startswith(f"{target}.") for pattern in globs
-    ]
+    patterns = [pattern for role in _roles_below(target, roles) for pattern in roles[role]]
     return {
         path
         for path, layer in candidates.items()
@@ -69,7 +101,9 @@ def match(target: str, candidates: Mapping[str, Any], roles: Roles) -> set[str]:
     }
 
 
-def _find(model: Any, targets: Sequence[str], roles: Roles, candidates: Mapping[str, Any]) -> dict[str, Any]:
+def _find(
+    model: Any, targets: Sequence[str], roles: Roles, candidates: Mapping[str, Any], layers: Mapping[str, Any]
+) -> dict[str, Any]:
     names = {layer.name for layer in candidates.values()}
     if isinstance(targets, str):
         raise LoraTargetError(targets, f"expected a list, such as [{targets!r}]", ())
@@ -79,27 +113,62 @@ def _find(model: Any, targets: Sequence[str], roles: Roles, candidates: Mapping[
     for target in targets:
         if not isinstance(target, str):
             raise LoraTargetError(target, "expected the name of a layer", names)
+        _check_globs(model, _roles_below(target, roles), roles, layers)
         matched = match(target, candidates, roles)
         if not matched:
-            raise LoraTargetError(target, _problem(model, target, roles), names | set(roles) | {ALL_LINEAR})
+            raise LoraTargetError(target, _problem(target, roles, layers), names | set(roles) | {ALL_LINEAR})
         found |= matched
     return {path: layer for path, layer in candidates.items() if path in found}
 
 
-def _is_role(target: str, roles: Roles) -> bool:
-    return any(role == target or role.startswith(f"{target}.") for role in roles)
+def _adaptable(layers: Mapping[str, Any]) -> dict[str, Any]:
+    from vertebra._lora.sites import is_adaptable  # not at the top: plans are read without a framework
+
+    return {path: layer for path, layer in layers.items() if is_adaptable(layer)}
 
 
-def _check_whole(model: Any, names: set[str], candidates: Mapping[str, Any]) -> None:
+def _roles_below(target: str, roles: Roles) -> list[str]:
+    """Returns the roles that a target means: itself, and all below it."""
+    return [role for role in roles if role == target or role.startswith(f"{target}.")]
+
+
+def _check_declared(owner: str, attribute: str, names: Any, expected: str) -> None:
+    """A text is a sequence of texts, too, and one of its characters may be a glob for every layer."""
+    if not isinstance(names, tuple | list) or not names or not all(isinstance(name, str) and name for name in names):
+        such = f", such as ({names!r},)" if isinstance(names, str) and names else ""
+        raise LoraDeclarationError(owner, attribute, names, f"a tuple of {expected}{such}")
+
+
+def _check_globs(model: Any, used: Sequence[str], roles: Roles, layers: Mapping[str, Any]) -> None:
+    """Each glob of a role that is used must match a layer, of any kind: a typo would leave layers out unnoticed."""
+    for role in used:
+        missing = [glob for glob in roles[role] if not any(fnmatchcase(path, glob) for path in layers)]
+        if missing:
+            raise LoraDeclarationError(
+                type(model).__name__,
+                f"lora_roles[{role!r}]",
+                roles[role],
+                f"globs of layers that the model has: {missing[0]!r} matches none",
+                "Correct the class; if only some configurations have the layer, have its constructor set "
+                "self.lora_roles to the roles of this one",
+            )
+
+
+def _declares_targets(model: Any) -> bool:
+    """Says whether a class, or the model itself, has targets of its own; the last class that has any is `Backbone`."""
+    names = {"lora_targets", "default_lora_layer_names"}
+    return bool(names & vars(model).keys()) or sum(bool(names & vars(kind).keys()) for kind in type(model).__mro__) > 1
+
+
+def _check_whole(names: set[str], candidates: Mapping[str, Any], layers: Mapping[str, Any]) -> None:
     """A name is meant for all layers that have it; a glob or role, for those that can be adapted."""
-    for path, layer in layer_paths(model).items():
+    for path, layer in layers.items():
         if layer.name in names and path not in candidates:
             raise LoraTargetError(layer.name, f"it also means {path!r}, which cannot be adapted", candidates)
 
 
-def _problem(model: Any, target: str, roles: Roles) -> str:
+def _problem(target: str, roles: Roles, layers: Mapping[str, Any]) -> str:
     """Says why a target matches no layer that can be adapted."""
-    layers = layer_paths(model)
     matched = match(target, layers, roles)
     modes = {mode for path in matched if (mode := getattr(layers[path], "quantization_mode", None))}
     if modes:

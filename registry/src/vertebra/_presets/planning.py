@@ -163,9 +163,9 @@ def _abstract(contents: PresetContents) -> tuple[Any, Mapping[str, Any]]:
 def _lora_parameters(contents: PresetContents, config: LoraConfig) -> int:
     backbone, _ = _abstract(contents)
     from vertebra._lora.sites import site_of
-    from vertebra._lora.targets import find_targets
+    from vertebra._lora.targets import find_default_targets, roles_of
 
-    targets = find_targets(backbone, backbone.default_lora_layer_names(), backbone.lora_roles)
+    targets = find_default_targets(backbone, roles_of(backbone))
     sites = [site_of(layer) for layer in targets.values()]
     return sum(config.rank * (site.in_features + site.out_features) for site in sites)
 

@@ -1,9 +1,10 @@
-"""`vertebra doctor`: tries every plugin and runtime in a child process with a time limit, and says what is wrong."""
+"""`vertebra doctor`: tries plugins, runtimes and LoRA strategies in child processes with a time limit."""
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import os
 import platform
 import subprocess
@@ -16,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from vertebra import _catalog
-from vertebra._catalog import RUNTIMES, Entry, catalog
+from vertebra._catalog import RUNTIMES, STRATEGIES, Entry, catalog
 from vertebra._lockfile import lockfile_path
 from vertebra._plugins import Plugin, examined, find_installed, left_out, registry
-from vertebra._runtimes import unavailable_reason
+from vertebra._runtimes import available, unavailable_reason
 from vertebra._settings import settings
 from vertebra.cli.doctor_settings import examine_settings
 from vertebra.cli.output import print_json
@@ -32,6 +33,11 @@ _IMPORT = "import importlib, sys; importlib.import_module(sys.argv[1])"
 _BIND = (
     "import sys, vertebra; runtime = vertebra.use(sys.argv[1]); "
     "print(', '.join(f'{d.name} ({d.kind})' for d in runtime.devices()))"
+)
+_TRY_STRATEGIES = (
+    "import json, sys; from vertebra import _runtimes; runtime = _runtimes.bind_any().name; "
+    "from vertebra._lora.strategy_check import problems_of; problems = problems_of(json.loads(sys.argv[1])); "
+    "print(json.dumps({'runtime': runtime, 'problems': problems}))"
 )
 
 
@@ -91,6 +97,8 @@ def examine() -> Iterator[Finding]:
         return
     for entry in catalog(RUNTIMES):
         yield _examine_runtime(entry)
+    if available():
+        yield from _examine_strategies([entry.name for entry in catalog(STRATEGIES)])
 
 
 def _examine_storage() -> Iterator[Finding]:
@@ -165,3 +173,20 @@ def _examine_runtime(entry: Entry[Runtime]) -> Finding:
         return Finding(subject, False, reason)
     ok, detail = _probe(_BIND, entry.name, _RUNTIME_SECONDS)
     return Finding(subject, ok, detail)
+
+
+def _examine_strategies(names: list[str]) -> Iterator[Finding]:
+    """Tries all LoRA strategies in one child process; if that does not end well, each in a process of its own."""
+    ok, detail = _probe(_TRY_STRATEGIES, json.dumps(names), _RUNTIME_SECONDS)
+    if not ok and len(names) > 1:
+        for name in names:
+            yield from _examine_strategies([name])
+        return
+    if not ok:
+        yield Finding(f"LoRA strategy {names[0]}", ok, detail)
+        return
+    tried = json.loads(detail)
+    for name in names:
+        problem = tried["problems"].get(name)
+        sound = f"starts at zero, and merges into what it computes, on {tried['runtime']}"
+        yield Finding(f"LoRA strategy {name}", problem is None, problem or sound)

@@ -1,0 +1,323 @@
+"""A check of LoRA strategies of plugins: on a small layer, a strategy must do what `LoraStrategy` asks of it.
+
+A strategy that does not start at zero, or whose `delta` and `kernel_delta` disagree, would train or merge wrongly
+without an error. So each is tried, before anything trains, once in a process for each kind of layer that it adapts.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from numbers import Real
+from typing import Any
+
+import keras
+import numpy as np
+
+from vertebra import _runtimes
+from vertebra._catalog import STRATEGIES, Entry, catalog
+from vertebra._lora.parts import Part, PartSet, Shared, change_of_outputs
+from vertebra._lora.plan import AdapterPlan, LayerPlan
+from vertebra._lora.sites import ConvSite, DenseSite, EinsumDenseSite, EmbeddingSite
+from vertebra._plugins import BUILTIN
+from vertebra._weights.naming import own_weights
+from vertebra.errors import LoraStrategyError, VertebraError
+from vertebra.interfaces import LoraStrategy
+from vertebra.specs import AdapterTensor
+
+Array = np.ndarray[Any, Any]
+
+_PATH = "layer"
+_FACTORS = "the product of factors"
+_IN, _OUT, _RANK, _ALPHA = 16, 8, 2, 3.0
+_ROUNDING = 0.02
+"""Share of the largest value that two ways to compute may differ by, where a device multiplies in few bits, too."""
+_NOISE = 0.1
+_ZERO = 1e-5
+
+_sound: set[tuple[LoraStrategy, type]] = set()
+
+
+def check_strategy(plan: AdapterPlan, sites: Mapping[str, Any]) -> None:
+    """Tries the strategy of a plan on a small layer of each kind that it adapts; that of the core is known to be sound.
+
+    Args:
+        plan: The plan, whose options the strategy is given.
+        sites: The sites of the layers that it adapts, by path.
+
+    Raises:
+        LoraStrategyError: the strategy breaks a rule of `LoraStrategy`.
+    """
+    entry = catalog(STRATEGIES).lookup(plan.config.strategy)
+    if entry.owner.module == BUILTIN:
+        return
+    for kind in {type(site) for site in sites.values()}:
+        if (entry.value, kind) not in _sound and _passes(entry, kind, plan.options()):
+            _sound.add((entry.value, kind))
+
+
+def problems_of(names: Iterable[str]) -> dict[str, str]:
+    """Tries installed strategies, with their default options, on a small layer of every kind.
+
+    Returns:
+        The problem of each strategy that has one, by name.
+    """
+    problems = {}
+    for name in names:
+        entry = catalog(STRATEGIES).lookup(name)
+        try:
+            for kind in _KINDS:
+                _passes(entry, kind, entry.value.options)
+        except LoraStrategyError as error:
+            problems[name] = error.problem
+    return problems
+
+
+def _passes(entry: Entry[LoraStrategy], kind: type, options: Mapping[str, Any]) -> bool:
+    """Returns whether a strategy could be tried: if it refuses the small layer or the options, the real one decides."""
+    try:
+        _Trial(entry, kind).run(options)
+    except LoraStrategyError:
+        raise
+    except VertebraError:
+        return False
+    return True
+
+
+class _Trial:
+    """One strategy on one small layer of random values."""
+
+    def __init__(self, entry: Entry[LoraStrategy], kind: type) -> None:
+        self._entry, self._strategy, self._small = entry, entry.value, _KINDS[kind]
+        self._draws = np.random.default_rng(0)
+        layer = self._small.make(self._normal)
+        layer.build(self._small.shape)
+        self._site: Any = kind(layer)
+        self._where = f"on a small {type(layer).__name__} layer"
+        numbers = self._draws.integers(0, _IN, self._small.shape)
+        self._inputs: Array = numbers if self._site.is_lookup else numbers / _IN
+
+    def run(self, options: Mapping[str, Any]) -> None:
+        """Checks one rule after another."""
+        self._call("scale", self._check_scale)
+        parts = self._call("build", self._build, options)
+        part = parts.parts[_PATH]
+        self._call("build", self._check_variables, part)
+        self._call("learning_rates", self._check_rates, part)
+        self._call("tensors", self._check_tensors, part)
+        for name, change in self._changes(part).items():
+            largest = _largest(change)
+            self._require(largest <= _ZERO, f"{name} is up to {largest:.3g} at the start {self._where}, expected 0")
+        self._disturb(parts)
+        changes = self._changes(part)
+        if "delta" in changes:
+            self._check_same(changes.pop("delta"), changes)
+
+    def _check_scale(self) -> None:
+        scale = self._strategy.scale(_RANK, _ALPHA)
+        self._require(_is_finite(scale), f"scale({_RANK}, {_ALPHA}) is {scale!r}, expected a finite number")
+
+    def _build(self, options: Mapping[str, Any]) -> PartSet:
+        shared = _SmallShared("float32")
+        shares = self._strategy.share(shared, [self._site], _RANK, 0)
+        part = _SmallPart(_PATH, "float32", self._strategy, self._site, 0)
+        heads = self._site.heads if self._strategy.per_head else 1
+        part.prepare(LayerPlan(_RANK, _ALPHA, heads), options, shared if shares else None, {})
+        return PartSet({_PATH: part}, shared if shares else None)
+
+    def _disturb(self, parts: PartSet) -> None:
+        for variable in parts.flat():
+            if variable.trainable:
+                noise = self._draws.normal(size=variable.shape) * _NOISE
+                variable.assign(_tensor(_array(variable.value) + noise, variable.dtype))
+
+    def _changes(self, part: Any) -> dict[str, Array]:
+        """Returns what the strategy adds to the outputs of the layer, `delta`, and to its kernel.
+
+        Methods that it does not define are those of `LoraStrategy`, which are right if the factors are.
+        """
+        found = {_FACTORS: self._call("factors", self._product, part)} if self._strategy.is_low_rank else {}
+        own = type(self._strategy)
+        if found and (own.delta, own.kernel_delta) == (LoraStrategy.delta, LoraStrategy.kernel_delta):
+            return found
+        found["delta"] = self._call("delta", self._delta, part)
+        found["kernel_delta"] = self._call("kernel_delta", self._kernel_delta, part)
+        return found
+
+    def _product(self, part: Any) -> Array:
+        a, b = (_array(factor) for factor in self._strategy.factors(part, self._site))
+        rows, columns = self._site.in_features, self._site.out_features
+        fit = a.ndim == b.ndim == 2 and a.shape == (rows, b.shape[0]) and b.shape[1] == columns
+        expected = f"({rows}, r) and (r, {columns})"
+        self._require(fit, f"factors have shapes {a.shape} and {b.shape} {self._where}, expected {expected}")
+        found: Array = part.scale * (a @ b)
+        return found
+
+    def _delta(self, part: Any) -> Array:
+        outputs = self._small.times(self._inputs, _array(self._site.matrix()))
+        if not self._site.is_lookup:
+            outputs = outputs + _array(self._site.layer.bias)
+        inputs = _tensor(self._inputs, "int32" if self._site.is_lookup else "float32")
+        return self._shaped("delta", change_of_outputs(part, inputs, _tensor(outputs, "float32")), outputs.shape)
+
+    def _kernel_delta(self, part: Any) -> Array:
+        shape = self._site.in_features, self._site.out_features
+        return self._shaped("kernel_delta", self._strategy.kernel_delta(part, self._site), shape)
+
+    def _shaped(self, name: str, tensor: Any, shape: tuple[int, ...]) -> Array:
+        found = _array(tensor)
+        self._require(found.shape == shape, f"{name} has shape {found.shape} {self._where}, expected {shape}")
+        return found
+
+    def _check_same(self, delta: Array, of_kernel: Mapping[str, Array]) -> None:
+        largest = _largest(delta)
+        for name, change in of_kernel.items():
+            gap = _largest(delta - self._small.times(self._inputs, change))
+            problem = f"delta and {name} differ by up to {gap:.3g} {self._where}, where delta is up to {largest:.3g}"
+            self._require(gap <= _ROUNDING * largest, problem)
+
+    def _check_variables(self, part: Any) -> None:
+        for variable in own_weights(part):
+            name = variable.name
+            kept = getattr(part, name, None) is variable
+            self._require(kept, f"build creates a variable {name!r} and does not assign it to part.{name}")
+
+    def _check_rates(self, part: Any) -> None:
+        rates = self._strategy.learning_rates(part.options)
+        self._require(isinstance(rates, Mapping), f"learning_rates is {rates!r}, expected a table by variable")
+        known = sorted(variable.name for variable in own_weights(part) if variable.trainable)
+        for name, factor in rates.items():
+            self._require(name in known, f"learning_rates names {name!r}; what trains is called {', '.join(known)}")
+            self._require(_is_finite(factor), f"learning_rates[{name!r}] is {factor!r}, expected a finite number")
+
+    def _check_tensors(self, part: Any) -> None:
+        tensors = self._strategy.tensors(self._site)
+        self._require(isinstance(tensors, Mapping), f"tensors is {tensors!r}, expected a table of AdapterTensor")
+        self._require(bool(tensors) or self._strategy.peft_fields is None, "it has peft_fields and no tensors")
+        sizes = {"in": self._site.in_features, "rank": _RANK, "out": self._site.out_features}
+        known = {variable.name: tuple(variable.shape) for variable in own_weights(part)}
+        for name, tensor in tensors.items():
+            sound = isinstance(tensor, AdapterTensor) and tensor.variable in known and set(tensor.axes) <= sizes.keys()
+            expected = f"an AdapterTensor of a variable ({', '.join(known)}) with axes among {', '.join(sizes)}"
+            self._require(sound, f"tensors[{name!r}] is {tensor!r}, expected {expected}")
+            found, told = known[tensor.variable], tuple(sizes[axis] for axis in tensor.axes)
+            problem = f"tensors[{name!r}] says that {tensor.variable!r} is {tensor.axes}, {told} {self._where}"
+            self._require(found == told, f"{problem}, and its shape is {found}")
+
+    def _normal(self, shape: tuple[int, ...], dtype: str | None = None) -> Any:
+        return _tensor(self._draws.normal(size=shape) * _NOISE, dtype or "float32")
+
+    def _call(self, method: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except VertebraError:
+            raise
+        except Exception as error:
+            raise self._broken(f"{method} failed {self._where} ({type(error).__name__}: {error})") from error
+
+    def _require(self, holds: bool, problem: str) -> None:
+        if not holds:
+            raise self._broken(problem)
+
+    def _broken(self, problem: str) -> LoraStrategyError:
+        return LoraStrategyError(self._entry.name, self._entry.owner, problem)
+
+
+class _SmallPart(Part):
+    """A part whose usual initial values are drawn by numpy: a backend that compiles would take longer than the rest."""
+
+    def add_weight(self, *, name: str, initializer: Any = None, **arguments: Any) -> Any:
+        return super().add_weight(name=name, initializer=_cheap(name, initializer), **arguments)
+
+
+class _SmallShared(Shared):
+    """The same, for the variables that all layers share."""
+
+    def add_weight(self, *, name: str, initializer: Any = None, **arguments: Any) -> Any:
+        return super().add_weight(name=name, initializer=_cheap(name, initializer), **arguments)
+
+
+def _cheap(name: str, initializer: Any) -> Any:
+    """Returns an initializer like another one: where values are random, others do as well."""
+    start = keras.initializers.get(initializer)
+    if isinstance(start, keras.initializers.Zeros):
+        return lambda shape, dtype: _tensor(np.zeros(shape), dtype)
+    if start is None or isinstance(start, _RANDOM):
+        draws = np.random.default_rng(zlib.crc32(name.encode()))
+        return lambda shape, dtype: _tensor(draws.normal(size=shape) * _NOISE, dtype)
+    return start
+
+
+_RANDOM = (
+    keras.initializers.VarianceScaling,
+    keras.initializers.RandomNormal,
+    keras.initializers.RandomUniform,
+    keras.initializers.TruncatedNormal,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Small:
+    """A small layer of one kind."""
+
+    make: Callable[[Any], Any]
+    """Returns the layer, if it is given an initializer."""
+    shape: tuple[int, ...]
+    """Shape of inputs for it."""
+    times: Callable[[Array, Array], Array]
+    """What it computes, before its bias, from inputs with a kernel of two dimensions."""
+
+
+def _with_bias(kind: Any, *arguments: Any, **settings: Any) -> Callable[[Any], Any]:
+    def make(start: Any) -> Any:
+        starts = {"kernel_initializer": start, "bias_initializer": start}
+        return kind(*arguments, **settings, **starts, dtype="float32", name=_PATH)
+
+    return make
+
+
+def _embedding(start: Any) -> Any:
+    return keras.layers.Embedding(_IN, _OUT, embeddings_initializer=start, dtype="float32", name=_PATH)
+
+
+def _windows(inputs: Array) -> Array:
+    """Returns the inputs of each position of a convolution of width 3, side by side."""
+    return np.concatenate([inputs[:, i : inputs.shape[1] - 2 + i] for i in range(3)], axis=-1)
+
+
+_KINDS: dict[type, _Small] = {
+    # As many rows as the kernel has, so that fewer shapes are compiled.
+    DenseSite: _Small(_with_bias(keras.layers.Dense, _OUT), (_IN, _IN), np.matmul),
+    EinsumDenseSite: _Small(
+        _with_bias(keras.layers.EinsumDense, "abc,cde->abde", (None, 2, _OUT // 2), bias_axes="de"),
+        (2, 3, _IN),
+        lambda inputs, kernel: (inputs @ kernel).reshape(2, 3, 2, _OUT // 2),
+    ),
+    EmbeddingSite: _Small(_embedding, (2, 3), lambda inputs, kernel: kernel[inputs]),
+    ConvSite: _Small(
+        _with_bias(keras.layers.Conv1D, _OUT, 3),
+        (2, 5, _IN),
+        lambda inputs, kernel: _windows(inputs) @ kernel,
+    ),
+}
+
+
+def _tensor(values: Any, dtype: str) -> Any:
+    """Keras would have a program compiled for each shape, where the backend compiles: even to convert an array."""
+    return _runtimes.bind().tensor(np.array(values, dtype, order="C"), dtype)
+
+
+def _array(tensor: Any) -> Array:
+    found: Array = keras.ops.convert_to_numpy(tensor)
+    return found
+
+
+def _is_finite(value: Any) -> bool:
+    return type(value) is not bool and isinstance(value, Real) and isfinite(value)
+
+
+def _largest(values: Array) -> float:
+    """Returns the largest absolute value; infinity if one is no number, so that every comparison fails."""
+    return float(np.abs(values).max()) if np.isfinite(values).all() else float("inf")

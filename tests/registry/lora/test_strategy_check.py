@@ -1,0 +1,468 @@
+"""The rules that a strategy of a plugin must keep are checked on a small layer, before anything trains."""
+
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import vertebra
+from vertebra import AdapterTensor, LoraStrategy, low_rank
+from vertebra._catalog import STRATEGIES, catalog
+from vertebra._lora import strategy_check
+from vertebra.errors import LoraConfigError, LoraStrategyError
+
+pytestmark = pytest.mark.keras
+
+
+class Plain(LoraStrategy):
+    """Plain LoRA; each subclass gets one thing wrong."""
+
+    name = "plain"
+
+    def build(self, part, site):
+        low_rank.build(part, site)
+
+    def factors(self, part, site):
+        return part.a, part.b
+
+    def tensors(self, site):
+        return low_rank.tensors(site)
+
+
+class StartsAtOnes(Plain):
+    def build(self, part, site):
+        part.a = part.add_weight(name="a", shape=(site.in_features, part.rank), initializer="ones")
+        part.b = part.add_weight(name="b", shape=(part.rank, site.out_features), initializer="ones")
+
+
+class StartsAtNoNumber(Plain):
+    def build(self, part, site):
+        low_rank.build(part, site)
+        nothing = lambda shape, dtype: keras.ops.full(shape, float("nan"))  # noqa: E731
+        part.c = part.add_weight(name="c", shape=(1,), initializer=nothing)
+
+    def kernel_delta(self, part, site):
+        return super().kernel_delta(part, site) * part.c
+
+
+class MergesWithoutScale(Plain):
+    def kernel_delta(self, part, site):
+        return keras.ops.matmul(part.a, part.b)
+
+
+class ForgetsToScaleOutputs(Plain):
+    def delta(self, part, site, inputs, outputs):
+        return site.up(site.down(inputs, part.a), part.b)
+
+
+class ScalesTheBias(Plain):
+    """The change of an output is not that of a kernel if it depends on the bias."""
+
+    is_low_rank = False
+
+    def build(self, part, site):
+        part.m = part.add_weight(name="m", shape=(1,), initializer="zeros")
+
+    def tensors(self, site):
+        return {}
+
+    def delta(self, part, site, inputs, outputs):
+        return outputs * part.m
+
+    def kernel_delta(self, part, site):
+        return site.matrix() * part.m
+
+
+class MergesTransposed(Plain):
+    def kernel_delta(self, part, site):
+        return keras.ops.transpose(super().kernel_delta(part, site))
+
+
+class AddsOneNumberForAll(Plain):
+    def delta(self, part, site, inputs, outputs):
+        return keras.ops.sum(super().delta(part, site, inputs, outputs))
+
+
+class KeepsNoVariable(Plain):
+    def build(self, part, site):
+        low_rank.build(part, site)
+        part.add_weight(name="magnitude", shape=(site.out_features,), initializer="ones")
+
+
+class KeepsItUnderAnotherName(Plain):
+    def build(self, part, site):
+        low_rank.build(part, site)
+        part.m = part.add_weight(name="magnitude", shape=(site.out_features,), initializer="ones")
+
+
+class HasNoScale(Plain):
+    def scale(self, rank, alpha):
+        return None
+
+
+class HasAnInfiniteScale(Plain):
+    def scale(self, rank, alpha):
+        return float("inf")
+
+
+class DividesByNothing(Plain):
+    def scale(self, rank, alpha):
+        return alpha / 0
+
+
+class HasWrongShapes(Plain):
+    def build(self, part, site):
+        part.a = part.add_weight(name="a", shape=(site.in_features, part.rank), initializer="ones")
+        part.b = part.add_weight(name="b", shape=(part.rank + 1, site.out_features), initializer="zeros")
+
+    def tensors(self, site):
+        return {}
+
+
+class HasOneFactor(Plain):
+    def factors(self, part, site):
+        return part.a
+
+
+class HasAFlatFactor(Plain):
+    def factors(self, part, site):
+        return part.a, part.b[:, 0]
+
+
+class HasOtherFactors(Plain):
+    """Right where it computes and merges, and wrong where it is written for PEFT."""
+
+    def factors(self, part, site):
+        return part.a, part.b * 2
+
+    def delta(self, part, site, inputs, outputs):
+        return site.up(site.down(inputs, part.a), part.b) * part.scale
+
+    def kernel_delta(self, part, site):
+        return keras.ops.matmul(part.a, part.b) * part.scale
+
+
+class MisspellsAFactor(Plain):
+    def factors(self, part, site):
+        return part.a, part.bb
+
+
+class MisspellsARate(Plain):
+    def learning_rates(self, options):
+        return {"B": 16.0}
+
+
+class HasNoRate(Plain):
+    def learning_rates(self, options):
+        return {"b": None}
+
+
+class ListsRates(Plain):
+    def learning_rates(self, options):
+        return ["b"]
+
+
+class RatesWhatIsFrozen(Plain):
+    def build(self, part, site):
+        low_rank.build(part, site)
+        part.a.trainable = False
+
+    def learning_rates(self, options):
+        return {"a": 2.0}
+
+
+class MisspellsATensor(Plain):
+    def tensors(self, site):
+        return {"lora_A.weight": AdapterTensor("A", ("in", "rank"))}
+
+
+class HasUnknownAxes(Plain):
+    def tensors(self, site):
+        return {"lora_A.weight": AdapterTensor("a", ("in", "r"))}
+
+
+class HasAxesInAnotherOrder(Plain):
+    def tensors(self, site):
+        return {"lora_A.weight": AdapterTensor("a", ("rank", "in"))}
+
+
+class HasATextForATensor(Plain):
+    def tensors(self, site):
+        return {"lora_A.weight": "a"}
+
+
+class HasNoAxes(Plain):
+    def tensors(self, site):
+        return {"lora_A.weight": AdapterTensor("a", None)}
+
+
+class AddsNothing(Plain):
+    def delta(self, part, site, inputs, outputs):
+        return None
+
+
+class CannotStart(Plain):
+    def build(self, part, site):
+        low_rank.build(part, site)
+        part.c = part.add_weight(name="c", shape=(1,), initializer=lambda shape: 0)
+
+
+class HasASwitchAndNoTensors(Plain):
+    peft_fields = {"use_plain": True}  # noqa: RUF012
+
+    def tensors(self, site):
+        return {}
+
+
+BROKEN = {
+    StartsAtOnes: "the product of factors is up to 3 at the start on a small Dense layer",
+    StartsAtNoNumber: "kernel_delta is up to inf at the start",
+    MergesWithoutScale: "delta and kernel_delta differ",
+    ForgetsToScaleOutputs: "delta and the product of factors differ",
+    ScalesTheBias: "delta and kernel_delta differ",
+    MergesTransposed: "kernel_delta has shape (8, 16)",
+    AddsOneNumberForAll: "delta has shape ()",
+    KeepsNoVariable: "does not assign it to part.magnitude",
+    KeepsItUnderAnotherName: "does not assign it to part.magnitude",
+    HasNoScale: "scale(2, 3.0) is None",
+    HasAnInfiniteScale: "scale(2, 3.0) is inf",
+    DividesByNothing: "scale failed on a small Dense layer (ZeroDivisionError",
+    HasWrongShapes: "factors have shapes (16, 2) and (3, 8) on a small Dense layer, expected (16, r) and (r, 8)",
+    HasOneFactor: "factors failed on a small Dense layer",
+    HasAFlatFactor: "factors have shapes (16, 2) and (2,)",
+    HasOtherFactors: "delta and the product of factors differ",
+    MisspellsAFactor: "factors failed on a small Dense layer (AttributeError",
+    MisspellsARate: "learning_rates names 'B'; what trains is called a, b",
+    HasNoRate: "learning_rates['b'] is None",
+    ListsRates: "learning_rates is ['b']",
+    RatesWhatIsFrozen: "what trains is called b",
+    MisspellsATensor: "expected an AdapterTensor of a variable (a, b)",
+    HasUnknownAxes: "axes among in, rank, out",
+    HasAxesInAnotherOrder: "says that 'a' is ('rank', 'in'), (2, 16)",
+    HasATextForATensor: "tensors['lora_A.weight'] is 'a'",
+    HasNoAxes: "tensors failed on a small Dense layer (TypeError",
+    AddsNothing: "delta has shape () on a small Dense layer",
+    CannotStart: "build failed on a small Dense layer (TypeError",
+    HasASwitchAndNoTensors: "it has peft_fields and no tensors",
+}
+
+
+@pytest.fixture
+def model():
+    """A model of a user's own, of one layer that is adapted."""
+    return keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="target")])
+
+
+@pytest.mark.parametrize(("broken", "told"), BROKEN.items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_a_strategy_that_breaks_a_rule_is_refused_by_name(broken, told, model, install_strategy):
+    install_strategy(broken())
+    for _ in range(2):  # and again, as long as it is not mended
+        with pytest.raises(LoraStrategyError) as caught:
+            vertebra.lora.enable(model, 2, ["target"], strategy="plain")
+        assert told in caught.value.problem
+    assert caught.value.strategy == "plain"
+    assert "strategy-plain" in str(caught.value)  # the plugin
+    assert vertebra.lora.adapters(model) == {}
+
+
+def test_a_model_is_as_it_was_before_a_strategy_was_refused(backbone, inputs, state, install_strategy):
+    install_strategy(StartsAtOnes())
+    backbone.enable_lora(2, name="first")
+    before = state(backbone, inputs)
+    with pytest.raises(LoraStrategyError):
+        backbone.enable_lora(2, strategy="plain")
+    assert state(backbone, inputs) == before
+
+
+class AddsANumber(Plain):
+    """A variable without axes, and factors of rank 1."""
+
+    def build(self, part, site):
+        part.number = part.add_weight(name="number", shape=(), initializer="zeros")
+
+    def factors(self, part, site):
+        return part.number * keras.ops.ones((site.in_features, 1)), keras.ops.ones((1, site.out_features))
+
+    def tensors(self, site):
+        return {}
+
+
+class AssignsInBuild(Plain):
+    """A start may depend on the kernel, and be given by assigning it."""
+
+    def build(self, part, site):
+        low_rank.build(part, site)
+        part.m = part.add_weight(name="m", shape=(1,), initializer="ones")
+        part.m0 = part.add_weight(name="m0", shape=(1,), initializer="zeros", trainable=False)
+        for variable in (part.m, part.m0):
+            variable.assign(keras.ops.reshape(keras.ops.max(site.matrix()), (1,)))
+
+    def factors(self, part, site):
+        return part.a * part.m / part.m0, part.b
+
+
+@pytest.mark.parametrize("sound", [Plain, AddsANumber, AssignsInBuild], ids=lambda kind: kind.__name__)
+def test_a_strategy_that_keeps_the_rules_is_used(sound, model, install_strategy):
+    install_strategy(sound())
+    assert vertebra.lora.enable(model, 2, ["target"], strategy="plain").layers == ("target",)
+
+
+class TiesOnLookups(Plain):
+    """Right on kernels, and wrong on embeddings."""
+
+    def kernel_delta(self, part, site):
+        return super().kernel_delta(part, site) * (2 if site.is_lookup else 1)
+
+
+def test_each_kind_of_layer_is_tried_when_it_is_adapted(backbone, install_strategy):
+    install_strategy(TiesOnLookups())
+    backbone.enable_lora(2, ["query"], strategy="plain")
+    with pytest.raises(LoraStrategyError, match="on a small Embedding layer"):
+        backbone.enable_lora(2, ["query", "token_embedding"], strategy="plain", name="other")
+    assert list(backbone.lora_adapters) == ["default"]
+
+
+@pytest.fixture
+def tried(monkeypatch):
+    """What was tried, by name and kind, since the test began."""
+    found, passes = [], strategy_check._passes
+    monkeypatch.setattr(strategy_check, "_sound", set())
+
+    def watch(entry, kind, options):
+        found.append((entry.name, kind.__name__))
+        return passes(entry, kind, options)
+
+    monkeypatch.setattr(strategy_check, "_passes", watch)
+    return found
+
+
+def test_a_strategy_is_tried_once_that_of_the_core_never_and_none_for_a_file(
+    backbone, golden, install_strategy, tried, tmp_path
+):
+    install_strategy(Plain())
+    backbone.enable_lora(2, strategy="plain")
+    backbone.enable_lora(2, ["mlp"], strategy="plain", name="other")
+    assert tried == [("plain", "DenseSite")]
+    backbone.unload_lora()
+    backbone.enable_lora(2)
+    backbone.load_lora_weights(golden / "peft_rslora", name="loaded")
+    backbone.merged_copy().save_to_preset(tmp_path / "preset")
+    assert tried == [("plain", "DenseSite")]
+
+
+class NeedsSixteenOutputs(Plain):
+    def build(self, part, site):
+        if site.out_features != 16:
+            raise LoraConfigError("LoRA settings", "layer", site.out_features, "16 outputs")
+        low_rank.build(part, site)
+
+
+class HasOptions(Plain):
+    options = {"ratio": 1.0}  # noqa: RUF012
+
+    def build(self, part, site):
+        if part.options["ratio"] <= 0:
+            raise LoraConfigError("LoRA settings", "ratio", part.options["ratio"], "a number above 0")
+        low_rank.build(part, site)
+
+
+def test_what_a_strategy_refuses_of_the_small_layer_the_real_one_decides(backbone, install_strategy):
+    install_strategy(NeedsSixteenOutputs())
+    backbone.enable_lora(2, ["query"], strategy="plain")  # the small layer has 8
+    with pytest.raises(LoraConfigError, match="16 outputs"):
+        backbone.enable_lora(2, ["feedforward_intermediate_dense"], strategy="plain", name="other")
+
+
+def test_options_are_those_of_the_call(backbone, install_strategy, tried):
+    install_strategy(HasOptions())
+    with pytest.raises(LoraConfigError) as caught:
+        backbone.enable_lora(2, strategy="plain", ratio=-1.0)
+    assert caught.value.field == "ratio"
+    with pytest.raises(LoraConfigError):
+        backbone.enable_lora(2, strategy="plain", ratio="wide")
+    backbone.enable_lora(2, strategy="plain", ratio=2.0)
+
+
+@pytest.mark.parametrize("kind", strategy_check._KINDS, ids=lambda kind: kind.__name__)
+def test_the_small_layers_compute_what_is_compared(kind):
+    trial = strategy_check._Trial(catalog(STRATEGIES).lookup("lora"), kind)
+    inputs = strategy_check._tensor(trial._inputs, "int32" if trial._site.is_lookup else "float32")
+    expected = keras.ops.convert_to_numpy(trial._site.layer(inputs))
+    matrix = keras.ops.convert_to_numpy(trial._site.matrix())
+    bias = 0 if trial._site.is_lookup else keras.ops.convert_to_numpy(trial._site.layer.bias)
+    assert np.any(bias) or trial._site.is_lookup
+    np.testing.assert_allclose(trial._small.times(trial._inputs, matrix) + bias, expected, atol=1e-5)
+    assert matrix.shape == (trial._site.in_features, trial._site.out_features)
+
+
+def test_every_installed_strategy_keeps_the_rules():
+    names = [entry.name for entry in catalog(STRATEGIES)]
+    assert {"lora", "dora", "pissa", "vera"} <= set(names)
+    assert strategy_check.problems_of(names) == {}
+
+
+PLUGIN = """
+from vertebra import LoraStrategy, hookimpl, low_rank
+
+class Shifted(LoraStrategy):
+    name = "shifted"
+
+    def build(self, part, site):
+        low_rank.build(part, site)
+
+    def factors(self, part, site):
+        return part.a, part.b + 1
+
+class Exits(Shifted):
+    name = "exits"
+
+    def build(self, part, site):
+        import os
+        os._exit(3)
+
+@hookimpl
+def vertebra_lora_strategies():
+    return [Shifted(), Exits()]
+"""
+DOCTOR = """
+import dataclasses, json, sys
+from vertebra.cli import doctor
+found = doctor._examine_strategies(json.loads(sys.argv[1]))
+print(json.dumps([dataclasses.asdict(finding) for finding in found]))
+"""
+
+
+@pytest.mark.keras(once=True)
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [("shifted", "at the start on a small Dense layer, expected 0"), ("exits", "ended with status 3")],
+)
+def test_the_doctor_tries_strategies_in_a_process_of_its_own(tmp_path, runtime, broken, told):
+    (tmp_path / "acme_lora.py").write_text(PLUGIN)
+    info = tmp_path / "acme_lora-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme_lora\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[vertebra]\nacme = acme_lora\n")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "KERAS_BACKEND": runtime}
+    names = json.dumps([broken, "rslora"])
+    done = subprocess.run(
+        [sys.executable, "-c", DOCTOR, names], capture_output=True, text=True, env=environment, check=True
+    )
+    found = {finding["subject"]: finding for finding in json.loads(done.stdout)}
+    assert found[f"LoRA strategy {broken}"]["ok"] is False
+    assert told in found[f"LoRA strategy {broken}"]["detail"]
+    assert found["LoRA strategy rslora"]["ok"] is True
+    assert runtime in found["LoRA strategy rslora"]["detail"]
+
+
+def test_small_layers_take_no_names_from_those_of_the_user(install_strategy):
+    """Keras numbers layers without a name; a check must not make them other numbers."""
+    install_strategy(Plain())
+    keras.utils.clear_session()
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="first"), keras.layers.Dense(4)])
+    vertebra.lora.enable(model, 2, ["first"], strategy="plain")
+    assert keras.layers.Dense(4).name == "dense_1"
