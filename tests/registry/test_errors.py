@@ -23,6 +23,7 @@ SAMPLES = {
     "RuntimeUnavailableError": ("toy", "Toy is not installed; install it with: pip install toy"),
     "RuntimeChoiceError": (["one", "two"],),
     "RuntimeBoundError": ("wanted", "bound"),
+    "DtypeChangeError": ("BertBackbone", "float16", "float32"),
     "PresetNotFoundError": ("hf://x", "no such repository", ["hf://y"]),
     "PresetRefusedError": ("hf://x", "acme-policy 1.0", "it is not signed"),
     "PresetConfigError": ("config.json", "rank is 0"),
