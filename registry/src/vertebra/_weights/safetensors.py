@@ -147,7 +147,17 @@ def write_tensors(
     with path.open("wb") as file:
         file.write(_encode_header(order, metadata))
         for entry in order:
-            _write_tensor(file, entry, tensors[entry.name])
+            write_tensor(file, entry, tensors[entry.name])
+
+
+def write_tensor(file: BinaryIO, entry: TensorEntry, read: Callable[[], np.ndarray[Any, Any]]) -> None:
+    """Writes the bytes of a tensor at the position of a file."""
+    import numpy as np
+
+    array = np.ascontiguousarray(read())
+    if array.nbytes != entry.size:
+        raise ValueError(f"{entry.name} has {array.nbytes} bytes, expected {entry.size}")
+    file.write(array.reshape(-1).view(np.uint8).data)
 
 
 def layout_of(name: str, dtype: str, shape: tuple[int, ...]) -> TensorEntry:
@@ -179,15 +189,6 @@ def release(memory: mmap.mmap) -> None:
     """Gives back the memory of a read-only use of a mapping; what was written to its pages would be lost."""
     if hasattr(mmap, "MADV_DONTNEED"):
         memory.madvise(mmap.MADV_DONTNEED)
-
-
-def _write_tensor(file: BinaryIO, entry: TensorEntry, read: Callable[[], np.ndarray[Any, Any]]) -> None:
-    import numpy as np
-
-    array = np.ascontiguousarray(read())
-    if array.nbytes != entry.size:
-        raise ValueError(f"{entry.name} has {array.nbytes} bytes, expected {entry.size}")
-    file.write(array.reshape(-1).view(np.uint8).data)
 
 
 def _misfit(start: bytes, size: int, length: int) -> str:
