@@ -12,8 +12,11 @@ import pytest
 
 pytestmark = pytest.mark.keras
 
-STEP = 1 if int(os.environ.get("VERTEBRA_FAULT_RUNS", "6")) >= 200 else 3
-FREE = [0, 4096, 8192, 16384, 24576, 32768, 49152, 65536, 98304, 131072, 196608][::STEP]
+ALL = int(os.environ.get("VERTEBRA_FAULT_RUNS", "6")) >= 200
+FREE = [0, 4096, 8192, 16384, 24576, 32768, 49152, 65536, 98304, 131072, 196608][:: 1 if ALL else 3]
+FORMS = ["one", "shards", "converted", "x.lora.h5"]
+TOGETHER = [[form] for form in FORMS] if ALL else [FORMS]
+"""Forms that one child process saves; a child has a time limit."""
 
 # Saves over an old version of each form in forks that end as every process does, so that what the HDF5 library does at
 # the end of a process counts. Exit statuses are 0, or the error number of the operating system.
@@ -24,13 +27,14 @@ import vertebra
 from vertebra._presets.converting import convert_preset
 from vertebra.errors import PresetSaveError
 
-golden, site, what, sizes = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4])
+golden, site, what = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+sizes, forms = map(json.loads, sys.argv[4:])
 plain = {name: vertebra.Backbone.from_preset(golden / "kerashub", name=name) for name in ("old", "new")}
 adapted = {name: vertebra.Backbone.from_preset(golden / "kerashub") for name in ("old", "new")}
 for seed, backbone in enumerate(adapted.values()):
     backbone.enable_lora(8, seed=seed)
 
-FORMS = {
+SAVES = {
     "one": lambda name, path: plain[name].save_to_preset(path, format="kerashub", certificate=False),
     "shards": lambda name, path: plain[name].save_to_preset(
         path, format="kerashub", certificate=False, max_shard_size=8e-6
@@ -41,7 +45,7 @@ FORMS = {
 
 def end_of_a_save(form):
     try:
-        FORMS[form]("new", site / form)
+        SAVES[form]("new", site / form)
     except PresetSaveError as error:
         return error.__cause__.errno
     return 0
@@ -71,21 +75,24 @@ def attempt(form, size):
     return status
 
 outcomes = {}
-for form, save in FORMS.items():
+for form in forms:
     outcomes[form] = []
     for size in sizes:
-        save("old", site / form)
+        SAVES[form]("old", site / form)
         outcomes[form].append(attempt(form, size))
     subprocess.run(["rm", "-r", site / form], check=True)
 print(json.dumps(outcomes))
 """
 
 
+@pytest.mark.parametrize("forms", TOGETHER, ids=" ".join)
 @pytest.mark.parametrize(("what", "number"), [("disk", errno.ENOSPC), ("file", errno.EFBIG)])
-def test_a_full_disk_or_file_is_an_error_and_the_process_lives_on(child, golden, tmp_path, mounted, what, number):
-    printed = child(SAVE_IN_FORKS, golden, tmp_path / "site", what, json.dumps(FREE), under=mounted)
-    outcomes = json.loads(printed.splitlines()[-1])
-    assert len(outcomes) == 4
+def test_a_full_disk_or_file_is_an_error_and_the_process_lives_on(
+    child, golden, tmp_path, mounted, what, number, forms
+):
+    settings = what, json.dumps(FREE), json.dumps(forms)
+    outcomes = json.loads(child(SAVE_IN_FORKS, golden, tmp_path / "site", *settings, under=mounted).splitlines()[-1])
+    assert list(outcomes) == forms
     for statuses in outcomes.values():
         assert set(statuses) == {0, number}
         assert statuses == sorted(statuses, key=bool, reverse=True)  # from some size on, all are saved
