@@ -42,7 +42,9 @@ class PresetContents:
     def open(self) -> Checkpoint:
         """Maps the weights."""
         with self.folder.lacking("its weights"):
-            return open_checkpoint(self.files, self.folder.names, self.folder.fetch, self.folder.fetch_all)
+            return open_checkpoint(
+                self.files, self.folder.names, self.folder.fetch, self.folder.fetch_all, self.folder.check_read
+            )
 
     def headers(self) -> dict[str, Header]:
         """Reads the headers of the weights files, by name; of files that are elsewhere, if it can be, nothing else.
@@ -53,7 +55,7 @@ class PresetContents:
         end, fetch_beginnings = self.files.header_end, self.folder.fetch_beginnings
         only_headers = None if end is None else partial(fetch_beginnings, length_of=end)
         with self.folder.lacking("its weights"):
-            return read_headers(self.files, self.folder.names, self.folder.fetch, only_headers)
+            return read_headers(self.files, self.folder.names, self.folder.fetch, only_headers, self.folder.check_read)
 
     def match(self, checkpoint: Checkpoint, weights: Mapping[str, Any]) -> Match:
         """Finds the tensor that fills each weight.

@@ -5,21 +5,24 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vertebra import _runtimes
+from vertebra._identity import identity_of
 from vertebra._presets import notices
 from vertebra._presets.card import CARD, is_generated
 from vertebra._presets.certificate import carry_certificate
-from vertebra._presets.certified import is_certified
+from vertebra._presets.certified import open_certificate
 from vertebra._presets.contents import PresetContents
 from vertebra._presets.draft import PresetDraft, plain_config
+from vertebra._presets.folder import PresetFolder
 from vertebra._presets.formats import FORMATS, read_contents
 from vertebra._presets.loading import build_abstract, class_of
-from vertebra._presets.opening import open_folder
+from vertebra._presets.reading import of_one_version
 from vertebra._presets.saving import check_request, replacing_preset
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.layout import take
@@ -75,18 +78,31 @@ def convert_preset(
     target = check_request(target_dir, format, max_shard_size)
     if dtype not in (None, *DTYPES):
         raise PresetConfigError("convert", f"dtype={dtype!r} is not a dtype of floats", f"Use {', '.join(DTYPES)}")
-    contents = read_contents(open_folder(preset))
+    convert = partial(_convert, target=target, format=format, dtype=dtype, size=max_shard_size, advance=advance)
+    return of_one_version(preset, convert)
+
+
+def _convert(
+    folder: PresetFolder,
+    target: Path,
+    format: str,
+    dtype: str | None,
+    size: float | None,
+    advance: Callable[[int, int], None] | None,
+) -> Conversion:
+    contents = read_contents(folder)
     _runtimes.bind_any()
     draft = _draft(contents, dtype)
     tensors = draft.tensors if advance is None else _counted(draft.tensors, advance)
     sizes = [entry.size for entry in draft.tensors.layouts.values()]
-    certified = dtype is None and is_certified(contents.folder)
+    certificate = open_certificate(folder) if dtype is None else None
+    certified = certificate is not None and certificate.same_config
     with replacing_preset(target) as stage:
-        FORMATS[format].write(replace(draft, tensors=tensors), stage, max_shard_size)
+        FORMATS[format].write(replace(draft, tensors=tensors), stage, size)
         _copy_assets(contents, stage, format)
-        if certified:
-            carry_certificate(contents.folder, stage)
-    return Conversion(str(contents.folder.handle), target, format, len(sizes), sum(sizes), certified)
+        if certificate is not None and certified:
+            carry_certificate(certificate, stage)
+    return Conversion(str(folder.handle), target, format, len(sizes), sum(sizes), certified)
 
 
 def _draft(contents: PresetContents, dtype: str | None) -> PresetDraft:
@@ -149,3 +165,4 @@ def _copy_assets(contents: PresetContents, stage: Path, format: str) -> None:
             continue  # it speaks of another format
         (stage / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, stage / name)
+        contents.folder.check_read(name, identity_of(path.stat()))

@@ -9,8 +9,9 @@ from typing import Any
 
 from vertebra._catalog import BACKBONES, catalog
 from vertebra._presets.contents import PresetContents
+from vertebra._presets.folder import PresetFolder
 from vertebra._presets.formats import read_contents
-from vertebra._presets.opening import open_folder
+from vertebra._presets.reading import of_one_version
 from vertebra._weights.layout import weight_shape
 from vertebra._weights.safetensors import Header, TensorEntry
 from vertebra.specs import TensorRule
@@ -20,7 +21,11 @@ _UNUSED = "(unused)/"
 
 def inspect_preset(preset: str) -> dict[str, Any]:
     """Returns what a preset holds, as plain data."""
-    contents = read_contents(open_folder(preset))
+    return of_one_version(preset, _inspect)
+
+
+def _inspect(folder: PresetFolder) -> dict[str, Any]:
+    contents = read_contents(folder)
     return describe(contents, contents.headers())
 
 

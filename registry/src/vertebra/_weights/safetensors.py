@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from vertebra._documents import parse_json
+from vertebra._identity import Identity, identity_of
 from vertebra._weights.files import lookalike, map_privately, open_file
 from vertebra.errors import WeightsFileError
 
@@ -70,6 +71,8 @@ class Header:
 
     entries: dict[str, TensorEntry]
     metadata: dict[str, str]
+    identity: Identity | None = None
+    """Of the file, once it was read."""
 
 
 class MappedTensors:
@@ -126,7 +129,7 @@ def read_header(path: Path, file: BinaryIO) -> Header:
         raise WeightsFileError(path, f"it declares {len(table)} tensors; at most {_MOST_TENSORS} are read")
     entries = {name: _entry(path, name, value, 8 + length) for name, value in table.items()}
     _check_layout(path, entries.values(), 8 + length, size)
-    return Header(entries, metadata)
+    return Header(entries, metadata, identity_of(os.fstat(file.fileno())))
 
 
 def write_tensors(

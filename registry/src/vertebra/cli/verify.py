@@ -11,7 +11,9 @@ from vertebra.cli.lock import add_lockfile_option, verify_lockfile
 from vertebra.cli.output import plain_warnings, print_json
 
 if TYPE_CHECKING:
+    from vertebra._presets.certified import Certificate
     from vertebra._presets.folder import PresetFolder
+    from vertebra._presets.loading import OpenedPreset
 
 _MOST_NAMES = 20
 
@@ -65,24 +67,33 @@ def verify_preset(
     name = _runtimes.bind_any(runtime).name
     plain_warnings()
     from vertebra._presets.certified import CERTIFICATE
-    from vertebra._presets.formats import read_contents
-    from vertebra._presets.opening import open_folder
+    from vertebra._presets.loading import open_preset
+    from vertebra._presets.reading import of_one_version
     from vertebra._weights.finite import not_finite
-
-    folder = open_folder(preset)
-    facts: dict[str, Any] = {"handle": str(folder.handle), "holds": None}
-    if CERTIFICATE in folder.names or not certificate_optional:
-        facts |= _replayed(folder, name, dtype)
-    return facts | {"not_finite": not_finite(read_contents(folder).open())}
-
-
-def _replayed(folder: PresetFolder, runtime: str, dtype: str | None) -> dict[str, Any]:
-    from vertebra._presets.certificate import replay
     from vertebra.backbone import Backbone
 
     overrides: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
-    backbone = Backbone.from_preset(folder.requested, **overrides)
-    verdict = replay(backbone, folder)
+
+    def read(folder: PresetFolder) -> OpenedPreset:
+        certified = CERTIFICATE in folder.names or not certificate_optional
+        return open_preset(folder, Backbone, overrides, verify=certified)
+
+    opened = of_one_version(preset, read)
+    facts: dict[str, Any] = {"handle": str(opened.contents.folder.handle), "holds": None}
+    if opened.certificate is not None:
+        facts |= _replayed(opened, opened.certificate, name, overrides)
+    return facts | {"not_finite": not_finite(opened.checkpoint) if opened.checkpoint is not None else []}
+
+
+def _replayed(
+    opened: OpenedPreset, certificate: Certificate, runtime: str, overrides: dict[str, Any]
+) -> dict[str, Any]:
+    from vertebra._presets.certificate import replay
+    from vertebra._presets.loading import build_opened, tell_observers
+
+    backbone = build_opened(opened, overrides)
+    tell_observers(opened)
+    verdict = replay(backbone, certificate)
     return {
         "saved_with": verdict.saved_with,
         "replayed_with": {"runtime": runtime, "dtype": str(backbone.compute_dtype)},
