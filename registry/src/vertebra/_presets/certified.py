@@ -52,8 +52,13 @@ def require_certificate(folder: PresetFolder) -> Certificate:
     """
     certificate = open_certificate(folder)
     if certificate is None:
-        raise CertificateError(folder.handle, "it has no certificate", "Save it again with save_to_preset to make one")
+        raise not_certified(folder)
     return certificate
+
+
+def not_certified(folder: PresetFolder) -> CertificateError:
+    """Builds the error for a preset without a certificate."""
+    return CertificateError(folder.handle, "it has no certificate", "Save it again with save_to_preset to make one")
 
 
 def digest_of_config(path: Path) -> str:

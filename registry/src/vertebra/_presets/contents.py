@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vertebra._presets.folder import PresetFolder
+from vertebra._presets.heads import TABLE, differs_from_table, has_own_output_matrix, possible_heads
 from vertebra._weights.checkpoint import SAFETENSORS, Checkpoint, FileKind, open_checkpoint, read_headers
 from vertebra._weights.matching import Match, any_match, match
 from vertebra._weights.safetensors import Header, TensorEntry
 from vertebra.interfaces import Translation
 from vertebra.specs import TensorRule
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+View = Callable[[str], "np.ndarray[Any, Any]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +35,15 @@ class PresetContents:
     """None if tensors have the names of the weights themselves."""
     files: FileKind = SAFETENSORS
     """The kind of weights file."""
+    untied: str | None = None
+    """What in the config says that a head of the model is not the token table, or None if nothing does."""
     as_stored: Callable[[PresetContents, Mapping[str, TensorEntry]], PresetContents] | None = None
     """What the tensors in the files say of the preset beyond its config, or None if that is nothing."""
+
+    @property
+    def not_read(self) -> str | None:
+        """The index of a second checkpoint, which is not read, or None if there is just one."""
+        return self.files.not_read(self.folder.names)
 
     def seen(self, entries: Mapping[str, TensorEntry]) -> PresetContents:
         """Returns the contents as they are once the files have been looked at.
@@ -56,6 +70,25 @@ class PresetContents:
         only_headers = None if end is None else partial(fetch_beginnings, length_of=end)
         with self.folder.lacking("its weights"):
             return read_headers(self.files, self.folder.names, self.folder.fetch, only_headers, self.folder.check_read)
+
+    def untied_heads(self, entries: Mapping[str, TensorEntry], view: View | None = None) -> list[str] | None:
+        """Returns what gives the model other logits than its token table does: heads, or a field of the config.
+
+        Args:
+            entries: The tensors by name.
+            view: Returns a tensor's array, or None if they are not at hand.
+
+        Returns:
+            None if there is a tensor that may be such a head, and it is not at hand.
+        """
+        rules, _, outside = self.locate(entries)
+        heads = possible_heads(rules, outside, entries)
+        if heads and view is None:
+            return None
+        if heads and view is not None:
+            return [head for head in heads if differs_from_table(view, rules[TABLE].tensor, head)]
+        by_config = self.untied is not None and TABLE in rules and not has_own_output_matrix(rules)
+        return [str(self.untied)] if by_config else []
 
     def match(self, checkpoint: Checkpoint, weights: Mapping[str, Any]) -> Match:
         """Finds the tensor that fills each weight.
@@ -93,16 +126,22 @@ def translated_rules(
 
     Returns:
         The rules; the tensors that are the backbone's; and the names of those that are not: if the checkpoint puts
-        the backbone under a prefix, what is outside is of a head.
+        the backbone under a prefix, what is outside, and fills no weight, is of a head.
     """
     prefix = next((p for p in translation.prefixes if p and any(name.startswith(p) for name in entries)), "")
     own = {name: entry for name, entry in entries.items() if name.startswith(prefix)}
-    present = {translation.current_name(current_name(name).removeprefix(prefix)): name for name in own}
+    # A weight may also lie outside the prefix, such as that of a head; there it goes by its whole name.
+    present = {translation.current_name(current_name(name)): name for name in entries if name not in own}
+    present |= {translation.current_name(current_name(name).removeprefix(prefix)): name for name in own}
     rules = {
         weight: replace(rule, tensor=present.get(rule.tensor, prefix + rule.tensor))
         for weight, rule in translation.rules(arguments).items()
     }
     wanted = {rule.tensor for rule in rules.values()}
     ignored = [prefix + pattern for pattern in translation.ignored]
-    kept = {name: own[name] for name in own if name in wanted or not any_match(name, ignored)}
-    return rules, kept, [name for name in entries if name not in own]
+    kept = {
+        name: entry
+        for name, entry in entries.items()
+        if name in wanted or (name in own and not any_match(name, ignored))
+    }
+    return rules, kept, [name for name in entries if name not in own and name not in wanted]

@@ -39,6 +39,9 @@ _TEXTS = ("README", "LICENSE", "NOTICE")
 """How those for people do."""
 
 
+_WITHOUT_HEAD = "; what is written has no head, and a reader that ties one to the token table computes other logits"
+
+
 @dataclass(frozen=True, slots=True)
 class Conversion:
     """What was converted."""
@@ -52,6 +55,10 @@ class Conversion:
     """Their bytes."""
     certificate: bool
     """Whether the source's parity certificate holds for the target, too, and went with it."""
+    not_read: str | None = None
+    """The index of a second checkpoint of the source, whose shards were not read, or None if there is just one."""
+    untied_heads: tuple[str, ...] = ()
+    """What gives the source's model other logits than its token table: heads, or a field of its config."""
 
 
 def convert_preset(
@@ -92,7 +99,11 @@ def _convert(
 ) -> Conversion:
     contents = read_contents(folder)
     _runtimes.bind_any()
-    draft = _draft(contents, dtype)
+    checkpoint = contents.open()
+    contents = contents.seen(checkpoint.entries)
+    draft = _draft(contents, checkpoint, dtype)
+    notices.second_checkpoint(contents)
+    untied = notices.untied_heads(contents, checkpoint, _WITHOUT_HEAD)
     tensors = draft.tensors if advance is None else _counted(draft.tensors, advance)
     sizes = [entry.size for entry in draft.tensors.layouts.values()]
     certificate = open_certificate(folder) if dtype is None else None
@@ -102,12 +113,11 @@ def _convert(
         _copy_assets(contents, stage, format)
         if certificate is not None and certified:
             carry_certificate(certificate, stage)
-    return Conversion(str(folder.handle), target, format, len(sizes), sum(sizes), certified)
+    facts = len(sizes), sum(sizes), certified, contents.not_read, tuple(untied)
+    return Conversion(str(folder.handle), target, format, *facts)
 
 
-def _draft(contents: PresetContents, dtype: str | None) -> PresetDraft:
-    checkpoint = contents.open()
-    contents = contents.seen(checkpoint.entries)
+def _draft(contents: PresetContents, checkpoint: Checkpoint, dtype: str | None) -> PresetDraft:
     backbone, weights, found, _ = build_abstract(class_of(contents, Backbone), contents, checkpoint, {})
     if found.fresh:
         problem = f"it has no values for {', '.join(found.fresh)}, which from_preset would newly initialise"

@@ -242,6 +242,11 @@ class PresetFolder:
         if identity != file.identity or _was_written_to(file):
             raise PresetChangedError(self.handle, name)
 
+    def changed_at(self, names: Sequence[str]) -> int | None:
+        """Returns when the last of some files was changed, in nanoseconds; None where that says nothing of a preset."""
+        times = [identity[3] for name in names if (identity := self._by_name[name].identity) is not None]
+        return max(times) if len(times) == len(names) else None
+
     def check_all(self) -> None:
         """Compares all files with what was listed, after they were read by path.
 

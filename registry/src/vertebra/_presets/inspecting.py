@@ -26,7 +26,21 @@ def inspect_preset(preset: str) -> dict[str, Any]:
 
 def _inspect(folder: PresetFolder) -> dict[str, Any]:
     contents = read_contents(folder)
-    return describe(contents, contents.headers())
+    headers = contents.headers()
+    return describe(contents, headers) | {
+        "not_read": contents.not_read,
+        "untied_heads": _untied_heads(contents, headers),
+    }
+
+
+def _untied_heads(contents: PresetContents, headers: Mapping[str, Header]) -> list[str] | None:
+    """Returns what `PresetContents.untied_heads` does; weights are looked at only if they may show one."""
+    entries = {name: entry for header in headers.values() for name, entry in header.entries.items()}
+    contents = contents.seen(entries)
+    found = contents.untied_heads(entries)
+    if found is not None or not all(map(contents.folder.is_here, headers)):
+        return found
+    return contents.untied_heads(entries, contents.open().view)
 
 
 def describe(contents: PresetContents, headers: Mapping[str, Header]) -> dict[str, Any]:

@@ -105,6 +105,8 @@ def build_opened(opened: OpenedPreset, overrides: dict[str, Any]) -> Any:
         backbone, weights, found, created = build_abstract(opened.backbone_class, contents, checkpoint, overrides)
         notices.fresh_weights(contents, found)
         notices.unused_tensors(contents, found)
+        notices.untied_heads(contents, checkpoint)
+        notices.second_checkpoint(contents)
         if "dtype" not in overrides:
             notices.widened_weights(contents, checkpoint, weights, found)
         _fill(runtime, backbone, weights, checkpoint, found, created)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vertebra._presets.contents import PresetContents
@@ -33,6 +33,45 @@ def unused_tensors(contents: PresetContents, found: Match) -> None:
     if found.outside:
         names = ", ".join(found.outside[:_MOST_NAMES]) + (", …" if len(found.outside) > _MOST_NAMES else "")
         log.warning("%s: %d tensors of its head were not used: %s", contents.folder.handle, len(found.outside), names)
+
+
+def untied_heads(contents: PresetContents, checkpoint: Checkpoint, consequence: str = "") -> list[str]:
+    """Says that the logits of the model are not those of its token table.
+
+    Args:
+        contents: The preset.
+        checkpoint: Its weights, of which some rows are read.
+        consequence: What else follows from it.
+
+    Returns:
+        What says so: names of heads, or a field of the config.
+    """
+    found = contents.untied_heads(checkpoint.entries, checkpoint.view) or []
+    if found:
+        log.warning("%s: %s%s", contents.folder.handle, untied_text(found), consequence)
+    return found
+
+
+def untied_text(found: Sequence[str]) -> str:
+    """Returns what untied heads mean."""
+    return (
+        f"its head is another matrix than the token table ({', '.join(found)}), so token_embedding(x, reverse=True) "
+        "does not compute its logits; the outputs of the backbone are right"
+    )
+
+
+def second_checkpoint(contents: PresetContents) -> None:
+    """Says that a preset holds weights that are not read, besides those that are."""
+    if contents.not_read is not None:
+        log.warning("%s: %s", contents.folder.handle, second_checkpoint_text(contents))
+
+
+def second_checkpoint_text(contents: PresetContents) -> str:
+    """Returns which of two checkpoints is read."""
+    return (
+        f"it holds two checkpoints: {contents.files.weights} is read, {contents.not_read} and its shards are not; "
+        "vertebra verify tells which is newer and whether they are the same. Remove one of them"
+    )
 
 
 def widened_weights(contents: PresetContents, checkpoint: Checkpoint, weights: Mapping[str, Any], found: Match) -> None:

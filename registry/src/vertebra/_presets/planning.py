@@ -57,6 +57,8 @@ class Plan:
     lora_parameters: int | None
     train_lora: int | None
     """The adapter, its gradients and moments of Adam."""
+    not_read: str | None
+    """The index of a second checkpoint, whose shards are not read, or None if there is just one."""
     place: str
     """Where it was asked to fit: the name of a device, or `memory`."""
     free: int | None
@@ -110,6 +112,7 @@ def _plan(folder: PresetFolder, dtype: str, runtime: Runtime | None, lora_rank: 
         train_all=parameters * _ADAM * itemsize(floats),
         lora_parameters=lora,
         train_lora=None if lora is None else lora * (1 + _ADAM) * max(_LORA_BYTES, itemsize(floats)),
+        not_read=contents.not_read,
         place=place,
         free=free,
     )

@@ -14,6 +14,7 @@ from vertebra._presets.foreign import express, find_owner, load_translation, tra
 from vertebra._weights.writing import Tensors, write_safetensors
 
 NAME = "transformers"
+_TIED = "tie_word_embeddings"
 
 
 def recognises(config: Mapping[str, Any]) -> bool:
@@ -29,7 +30,8 @@ def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetContents:
     """
     owner = find_owner(folder, NAME, "model_type", config["model_type"])
     translation = load_translation(owner.value, NAME)
-    return PresetContents(NAME, folder, owner.name, translation.arguments(config), translation)
+    untied = f"{_TIED}=false in {CONFIG}" if config.get(_TIED) is False else None
+    return PresetContents(NAME, folder, owner.name, translation.arguments(config), translation, untied=untied)
 
 
 def write(draft: PresetDraft, stage: Path, max_shard_size: float | None) -> None:

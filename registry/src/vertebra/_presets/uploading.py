@@ -12,6 +12,7 @@ from typing import Any
 
 from vertebra import _runtimes
 from vertebra._catalog import BACKBONES, catalog
+from vertebra._presets import notices
 from vertebra._presets.card import CARD, is_generated, model_card
 from vertebra._presets.certified import open_certificate
 from vertebra._presets.contents import PresetContents
@@ -104,6 +105,8 @@ def _check(folder: PresetFolder, any_runtime: bool) -> _Checked:
     contents = read_contents(folder)
     headers = read_headers(contents.files, folder.names, folder.fetch, check=folder.check_read)
     notes = [*_left_out(folder), *_check_weights(contents, headers, any_runtime)]
+    if contents.not_read is not None:
+        notes.append(notices.second_checkpoint_text(contents))
     certificate = open_certificate(folder)
     if certificate is None:
         notes.append("it has no parity certificate: save it with save_to_preset to make one")

@@ -87,6 +87,10 @@ class FileKind:
                 raise WeightsFileError(path, f"it names the shard {shard!r}, which is missing")
         return path, shards
 
+    def not_read(self, names: set[str]) -> str | None:
+        """From the names in a preset to the index of a checkpoint that is not read, because there is a single file."""
+        return self.index if self.weights in names and self.index in names else None
+
     def used(self, names: set[str]) -> set[str]:
         """From the names in a preset to those of its weights files and their index; reads nothing."""
         if self.weights in names:
