@@ -18,10 +18,10 @@ FORMS = ["one", "shards", "converted", "x.lora.h5"]
 TOGETHER = [[form] for form in FORMS] if ALL else [FORMS]
 """Forms that one child process saves; a child has a time limit."""
 
-# Saves over an old version of each form in forks that end as every process does, so that what the HDF5 library does at
-# the end of a process counts. Exit statuses are 0, or the error number of the operating system.
+# Saves over an old version of each form in forks, of which also the end counts: the HDF5 library may write once more.
+# Exit statuses are 0, or the error number of the operating system.
 SAVE_IN_FORKS = """
-import json, os, resource, subprocess, sys
+import ctypes, gc, json, os, resource, subprocess, sys
 from pathlib import Path
 import vertebra
 from vertebra._presets.converting import convert_preset
@@ -67,7 +67,10 @@ def attempt(form, size):
     if not saver:
         if what == "file":
             resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
-        sys.exit(end_of_a_save(form))
+        status = end_of_a_save(form)
+        gc.collect()
+        # Ends with the exit handler of the HDF5 library, and without those of jax, which wait for ever in a fork.
+        ctypes.CDLL(None).exit(status)
     status = os.waitstatus_to_exitcode(os.waitpid(saver, 0)[1])
     leave(None)
     assert status == 0 or state() == before, (form, size, status)

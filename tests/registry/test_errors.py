@@ -23,6 +23,7 @@ SAMPLES = {
     "RuntimeChoiceError": (["one", "two"],),
     "RuntimeBoundError": ("wanted", "bound"),
     "PresetNotFoundError": ("hf://x", "no such repository", ["hf://y"]),
+    "PresetChangedError": ("file:///x", "model.safetensors"),
     "PresetRefusedError": ("hf://x", "acme-policy 1.0", "it is not signed"),
     "PresetConfigError": ("config.json", "rank is 0"),
     "PresetFormatError": ("save_to_preset", "format='x' cannot be written", ["native"]),

@@ -187,7 +187,7 @@ class PresetChangedError(PresetError):
         self.handle, self.name = handle, name
         super().__init__(
             f"Preset {str(handle)!r} is being changed: its file {name!r} was replaced while the preset was read, "
-            "and so it was each time that reading was started again. Wait until nothing writes there, and try again."
+            "and so it was each time that reading was started again. Try again when nothing writes there."
         )
 
 

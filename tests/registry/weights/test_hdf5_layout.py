@@ -45,6 +45,7 @@ def test_the_same_datasets_make_the_same_file():
 
 
 def test_an_interrupt_is_not_raised_in_the_middle_of_the_library(monkeypatch):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a process in the background has not
     written = []
 
     class Interrupted(hdf5_layout._SparseFile):
@@ -55,6 +56,9 @@ def test_an_interrupt_is_not_raised_in_the_middle_of_the_library(monkeypatch):
             return super().write(data)
 
     monkeypatch.setattr(hdf5_layout, "_SparseFile", Interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        lay_out([layout_of("a/vars/0", "float32", (3,))])
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            lay_out([layout_of("a/vars/0", "float32", (3,))])
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert len(written) > 3

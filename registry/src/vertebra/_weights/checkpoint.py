@@ -44,6 +44,10 @@ Shards = dict[str, "set[str] | None"]
 """Weights files by name, each with what an index says that it holds, or None without an index."""
 
 
+def accept(name: str, identity: Identity | None) -> None:
+    """Is the check of files that nothing replaces while they are read."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileKind:
     """A kind of weights file: what its files are called, and how they are indexed and mapped."""
@@ -67,7 +71,7 @@ class FileKind:
     """From the first bytes of a file to where its header ends, or None if that is not at its beginning."""
     map: Callable[[Sequence[Path]], Sequence[MappedFile]]
 
-    def find(self, names: set[str], fetch: Fetch, check: Check) -> tuple[Path, Shards]:
+    def find(self, names: set[str], fetch: Fetch, check: Check = accept) -> tuple[Path, Shards]:
         """From the names in a preset to the path to name in messages, and the weights files; reads the index alone.
 
         Raises:
@@ -116,10 +120,6 @@ class Checkpoint:
     def release(self, name: str) -> None:
         """Gives back the memory of what was viewed, and not written to, in the file that holds a tensor."""
         self._files[name].release()
-
-
-def accept(name: str, identity: Identity | None) -> None:
-    """Is the check of files that nothing replaces while they are read."""
 
 
 def open_checkpoint(
