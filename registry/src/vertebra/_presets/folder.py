@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from vertebra._cache.store import key_of
 from vertebra._documents import read_json
-from vertebra._identity import Identity, identity_of
+from vertebra._identity import Identity, identity_at, identity_of
 from vertebra._lockfile import LockedPreset, fetch_locked
 from vertebra._presets import finding
 from vertebra._presets.beginnings import LengthOf, stand_in
@@ -273,10 +273,7 @@ def _was_written_to(file: PresetFile) -> bool:
 
 
 def _identity_now(file: PresetFile) -> Identity | None:
-    try:
-        return None if file.path is None else identity_of(file.path.stat())
-    except OSError:
-        return None
+    return None if file.path is None else identity_at(file.path)
 
 
 def go_on(reason: VertebraError) -> None:
