@@ -30,6 +30,8 @@ def test_json_has_the_same(golden, tmp_path, capsys):
         "tensors": 39,
         "size": 2 * 6656,
         "certificate": False,
+        "not_read": None,
+        "untied_heads": [],
     }
     assert len(list((tmp_path / "target").glob("model-*.safetensors"))) == 2
 

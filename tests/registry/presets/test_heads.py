@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 import vertebra
 from vertebra import TensorRule
 from vertebra._presets.converting import convert_preset
-from vertebra._presets.heads import has_own_output_matrix, possible_heads
+from vertebra._presets.heads import untied_heads
 from vertebra._presets.inspecting import inspect_preset
 from vertebra._weights.safetensors import layout_of
 from vertebra.cli import main
@@ -122,17 +122,22 @@ def test_without_a_head_inspect_and_convert_say_that(golden, tmp_path):
     assert inspect_preset(str(tmp_path / "out"))["untied_heads"] == []
 
 
+TABLE = "token_embedding/embeddings"
+ENTRIES = {
+    name: layout_of(name, "float32", shape)
+    for name, shape in {"table": (9, 4), "same": (9, 4), "turned": (4, 9)}.items()
+}
+
+
 def test_a_shape_alone_tells_what_may_be_a_head():
-    entries = {
-        name: layout_of(name, "float32", shape) for name, shape in {"t": (9, 4), "a": (9, 4), "b": (4, 9)}.items()
-    }
-    rules = {"token_embedding/embeddings": TensorRule("t")}
-    assert possible_heads(rules, ["a", "b"], entries) == ["a"]
-    assert possible_heads({}, ["a", "b"], entries) == []
-    assert possible_heads({"token_embedding/embeddings": TensorRule("absent")}, ["a"], entries) == []
+    rules = {TABLE: TensorRule("table")}
+    assert untied_heads(None, rules, ["same", "turned"], ENTRIES) is None  # it must be looked at
+    assert untied_heads(None, rules, ["turned"], ENTRIES) == []
+    assert untied_heads(None, {}, ["same"], ENTRIES) == []
+    assert untied_heads("field", {TABLE: TensorRule("absent")}, ["same"], ENTRIES) == []
 
 
 def test_an_architecture_with_a_head_of_its_own_need_not_tie():
-    rules = {"token_embedding/embeddings": TensorRule("t"), "dense/kernel": TensorRule("k")}
-    assert not has_own_output_matrix(rules)
-    assert has_own_output_matrix(rules | {"token_embedding/reverse_embeddings": TensorRule("lm_head.weight")})
+    rules = {TABLE: TensorRule("table"), "dense/kernel": TensorRule("kernel")}
+    assert untied_heads("field", rules, [], ENTRIES) == ["field"]
+    assert untied_heads("field", rules | {"token_embedding/reverse_embeddings": TensorRule("head")}, [], ENTRIES) == []

@@ -5,21 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vertebra._presets.folder import PresetFolder
-from vertebra._presets.heads import TABLE, differs_from_table, has_own_output_matrix, possible_heads
 from vertebra._weights.checkpoint import SAFETENSORS, Checkpoint, FileKind, open_checkpoint, read_headers
 from vertebra._weights.matching import Match, any_match, match
 from vertebra._weights.safetensors import Header, TensorEntry
 from vertebra.interfaces import Translation
 from vertebra.specs import TensorRule
-
-if TYPE_CHECKING:
-    import numpy as np
-
-
-View = Callable[[str], "np.ndarray[Any, Any]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,25 +63,6 @@ class PresetContents:
         only_headers = None if end is None else partial(fetch_beginnings, length_of=end)
         with self.folder.lacking("its weights"):
             return read_headers(self.files, self.folder.names, self.folder.fetch, only_headers, self.folder.check_read)
-
-    def untied_heads(self, entries: Mapping[str, TensorEntry], view: View | None = None) -> list[str] | None:
-        """Returns what gives the model other logits than its token table does: heads, or a field of the config.
-
-        Args:
-            entries: The tensors by name.
-            view: Returns a tensor's array, or None if they are not at hand.
-
-        Returns:
-            None if there is a tensor that may be such a head, and it is not at hand.
-        """
-        rules, _, outside = self.locate(entries)
-        heads = possible_heads(rules, outside, entries)
-        if heads and view is None:
-            return None
-        if heads and view is not None:
-            return [head for head in heads if differs_from_table(view, rules[TABLE].tensor, head)]
-        by_config = self.untied is not None and TABLE in rules and not has_own_output_matrix(rules)
-        return [str(self.untied)] if by_config else []
 
     def match(self, checkpoint: Checkpoint, weights: Mapping[str, Any]) -> Match:
         """Finds the tensor that fills each weight.

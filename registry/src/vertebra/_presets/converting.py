@@ -26,6 +26,7 @@ from vertebra._presets.reading import of_one_version
 from vertebra._presets.saving import check_request, replacing_preset
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.layout import take
+from vertebra._weights.matching import Match
 from vertebra._weights.safetensors import layout_of, numpy_dtype
 from vertebra._weights.writing import Tensors
 from vertebra.backbone import Backbone
@@ -101,9 +102,9 @@ def _convert(
     _runtimes.bind_any()
     checkpoint = contents.open()
     contents = contents.seen(checkpoint.entries)
-    draft = _draft(contents, checkpoint, dtype)
+    draft, found = _draft(contents, checkpoint, dtype)
     notices.second_checkpoint(contents)
-    untied = notices.untied_heads(contents, checkpoint, _WITHOUT_HEAD)
+    heads = notices.other_logits(contents, checkpoint, found, _WITHOUT_HEAD)
     tensors = draft.tensors if advance is None else _counted(draft.tensors, advance)
     sizes = [entry.size for entry in draft.tensors.layouts.values()]
     certificate = open_certificate(folder) if dtype is None else None
@@ -113,11 +114,11 @@ def _convert(
         _copy_assets(contents, stage, format)
         if certificate is not None and certified:
             carry_certificate(certificate, stage)
-    facts = len(sizes), sum(sizes), certified, contents.not_read, tuple(untied)
+    facts = len(sizes), sum(sizes), certified, contents.not_read, tuple(heads)
     return Conversion(str(folder.handle), target, format, *facts)
 
 
-def _draft(contents: PresetContents, checkpoint: Checkpoint, dtype: str | None) -> PresetDraft:
+def _draft(contents: PresetContents, checkpoint: Checkpoint, dtype: str | None) -> tuple[PresetDraft, Match]:
     backbone, weights, found, _ = build_abstract(class_of(contents, Backbone), contents, checkpoint, {})
     if found.fresh:
         problem = f"it has no values for {', '.join(found.fresh)}, which from_preset would newly initialise"
@@ -130,7 +131,7 @@ def _draft(contents: PresetContents, checkpoint: Checkpoint, dtype: str | None) 
         wanted = dtype if dtype and "float" in stored else stored
         layouts[name] = layout_of(name, wanted, tuple(variable.shape))
         arrays[name] = _reader(checkpoint, name, rule, tuple(variable.shape), wanted)
-    return PresetDraft(contents.backbone, plain_config(backbone), Tensors(layouts, arrays))
+    return PresetDraft(contents.backbone, plain_config(backbone), Tensors(layouts, arrays)), found
 
 
 def _reader(

@@ -11,6 +11,7 @@ from vertebra._catalog import BACKBONES, catalog
 from vertebra._presets.contents import PresetContents
 from vertebra._presets.folder import PresetFolder
 from vertebra._presets.formats import read_contents
+from vertebra._presets.heads import untied_heads
 from vertebra._presets.reading import of_one_version
 from vertebra._weights.layout import weight_shape
 from vertebra._weights.safetensors import Header, TensorEntry
@@ -34,13 +35,14 @@ def _inspect(folder: PresetFolder) -> dict[str, Any]:
 
 
 def _untied_heads(contents: PresetContents, headers: Mapping[str, Header]) -> list[str] | None:
-    """Returns what `PresetContents.untied_heads` does; weights are looked at only if they may show one."""
+    """Returns what `heads.untied_heads` does; weights are looked at only if they may show a head."""
     entries = {name: entry for header in headers.values() for name, entry in header.entries.items()}
     contents = contents.seen(entries)
-    found = contents.untied_heads(entries)
+    rules, _, outside = contents.locate(entries)
+    found = untied_heads(contents.untied, rules, outside, entries)
     if found is not None or not all(map(contents.folder.is_here, headers)):
         return found
-    return contents.untied_heads(entries, contents.open().view)
+    return untied_heads(contents.untied, rules, outside, entries, contents.open().view)
 
 
 def describe(contents: PresetContents, headers: Mapping[str, Header]) -> dict[str, Any]:

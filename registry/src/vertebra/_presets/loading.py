@@ -105,7 +105,7 @@ def build_opened(opened: OpenedPreset, overrides: dict[str, Any]) -> Any:
         backbone, weights, found, created = build_abstract(opened.backbone_class, contents, checkpoint, overrides)
         notices.fresh_weights(contents, found)
         notices.unused_tensors(contents, found)
-        notices.untied_heads(contents, checkpoint)
+        notices.other_logits(contents, checkpoint, found)
         notices.second_checkpoint(contents)
         if "dtype" not in overrides:
             notices.widened_weights(contents, checkpoint, weights, found)

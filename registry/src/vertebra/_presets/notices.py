@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vertebra._presets.contents import PresetContents
+from vertebra._presets.heads import untied_heads
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.matching import Match
 from vertebra._weights.safetensors import itemsize
@@ -35,27 +36,28 @@ def unused_tensors(contents: PresetContents, found: Match) -> None:
         log.warning("%s: %d tensors of its head were not used: %s", contents.folder.handle, len(found.outside), names)
 
 
-def untied_heads(contents: PresetContents, checkpoint: Checkpoint, consequence: str = "") -> list[str]:
+def other_logits(contents: PresetContents, checkpoint: Checkpoint, found: Match, consequence: str = "") -> list[str]:
     """Says that the logits of the model are not those of its token table.
 
     Args:
         contents: The preset.
         checkpoint: Its weights, of which some rows are read.
+        found: How they fill the backbone.
         consequence: What else follows from it.
 
     Returns:
         What says so: names of heads, or a field of the config.
     """
-    found = contents.untied_heads(checkpoint.entries, checkpoint.view) or []
-    if found:
-        log.warning("%s: %s%s", contents.folder.handle, untied_text(found), consequence)
-    return found
+    heads = untied_heads(contents.untied, found.sources, found.outside, checkpoint.entries, checkpoint.view) or []
+    if heads:
+        log.warning("%s: %s%s", contents.folder.handle, other_logits_text(heads), consequence)
+    return heads
 
 
-def untied_text(found: Sequence[str]) -> str:
-    """Returns what untied heads mean."""
+def other_logits_text(heads: Sequence[str]) -> str:
+    """Returns what it means that a head is not the token table."""
     return (
-        f"its head is another matrix than the token table ({', '.join(found)}), so token_embedding(x, reverse=True) "
+        f"its head is another matrix than the token table ({', '.join(heads)}), so token_embedding(x, reverse=True) "
         "does not compute its logits; the outputs of the backbone are right"
     )
 
