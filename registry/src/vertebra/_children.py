@@ -28,7 +28,7 @@ def environment(*patterns: str) -> dict[str, str]:
 
 
 def signal_name(number: int) -> str:
-    """Returns what a signal is called, such as `SIGSEGV`."""
+    """Returns the name of a signal, such as `SIGSEGV`."""
     try:
         return signal.Signals(number).name
     except ValueError:

@@ -135,7 +135,7 @@ class PresetFile:
     that sources know are `git:`, the id of a blob in git's way, and `md5:`."""
     identity: tuple[int, int, int, int] | None = field(default=None, compare=False)
     """Device, inode, size and `st_mtime_ns` that `os.stat` gives for `path`, where the file may be replaced while the
-    preset is read: what is read must be the file that was listed. None where nothing replaces it."""
+    preset is read: the file that is read must be the one that was listed. None where nothing replaces it."""
 
 
 @dataclass(frozen=True, slots=True)

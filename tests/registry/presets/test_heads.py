@@ -113,7 +113,7 @@ def test_inspect_and_convert_say_so(checkpoint, tmp_path, caplog, capsys):
     assert "token table (lm_head.weight)" in capsys.readouterr().out
     with caplog.at_level(logging.WARNING, "vertebra"):
         assert convert_preset(folder, tmp_path / "out", "transformers").untied_heads == ("lm_head.weight",)
-    assert "what is written has no head" in caplog.text
+    assert "the new preset has no head" in caplog.text
 
 
 def test_without_a_head_inspect_and_convert_say_that(golden, tmp_path):

@@ -1,4 +1,4 @@
-"""A preset that is replaced while it is read: what is read of it is of one version, or it is an error."""
+"""A preset that is replaced while it is read: all that is read is of one version, or it is an error."""
 
 import itertools
 import json

@@ -100,7 +100,7 @@ def translated_rules(
 
     Returns:
         The rules; the tensors that are the backbone's; and the names of those that are not: if the checkpoint puts
-        the backbone under a prefix, what is outside, and fills no weight, is of a head.
+        the backbone under a prefix, tensors outside that fill no weight belong to a head.
     """
     prefix = next((p for p in translation.prefixes if p and any(name.startswith(p) for name in entries)), "")
     own = {name: entry for name, entry in entries.items() if name.startswith(prefix)}

@@ -40,7 +40,7 @@ _TEXTS = ("README", "LICENSE", "NOTICE")
 """How those for people do."""
 
 
-_WITHOUT_HEAD = "; what is written has no head, and a reader that ties one to the token table computes other logits"
+_WITHOUT_HEAD = "; the new preset has no head, and a reader that ties one to the token table computes other logits"
 
 
 @dataclass(frozen=True, slots=True)

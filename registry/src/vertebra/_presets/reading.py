@@ -18,7 +18,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5
 
 
 def of_one_version(preset: str | Path, read: Callable[[PresetFolder], T], locked: bool | None = None) -> T:
-    """Opens a preset and reads it; starts again if another version takes its place before all is read.
+    """Opens a preset and reads it; starts again if another version replaces it before all is read.
 
     Whatever `read` uses, a `PresetFolder` compares it with what it listed in the beginning: so the files were all
     there at the moment between the end of the listing and the first read. Presets of remote sources are pinned, and

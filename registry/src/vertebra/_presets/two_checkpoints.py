@@ -63,9 +63,9 @@ def compare_checkpoints(contents: PresetContents, checkpoint: Checkpoint) -> Com
     try:
         _, shards = kind.find(names, folder.fetch, folder.check_read)
         newer = _newer(contents, other, shards)
-        elsewhere = [name for name in shards if not folder.is_here(name)]
-        if elsewhere:
-            return Comparison(kind.weights, other, newer, problem=f"{elsewhere[0]} is not on this machine")
+        absent = [name for name in shards if not folder.is_here(name)]
+        if absent:
+            return Comparison(kind.weights, other, newer, problem=f"{absent[0]} is not on this machine")
         second = open_checkpoint(kind, names, folder.fetch, folder.fetch_all, folder.check_read)
     except WeightsFileError as error:
         return Comparison(kind.weights, other, problem=str(error))

@@ -22,7 +22,7 @@ _MOST_LISTINGS = 20
 def list_files(handle: PresetHandle, folder: Path) -> list[PresetFile]:
     """Lists the files in a folder and, if it holds a config, in the folders inside it.
 
-    If another folder takes its place meanwhile, as when a preset is saved over, that one is listed.
+    If another folder replaces it meanwhile, as when a preset is saved over, that one is listed.
 
     Raises:
         PresetNotFoundError: there is no such folder, or it cannot be read.
@@ -97,7 +97,7 @@ def _number(folder: Path) -> tuple[int, int]:
 
 
 def _list(folder: Path) -> list[PresetFile]:
-    deep = (folder / _CONFIG).is_file()  # else it is no preset, and may be somebody's whole disk
+    deep = (folder / _CONFIG).is_file()  # else it is no preset, and may be a whole disk
     found = sorted((path.relative_to(folder).as_posix(), path) for path in _walk(folder, deep))
     return [_described(name, path) for name, path in found]
 
