@@ -75,6 +75,7 @@ bench: setup
 faults: setup
 	VERTEBRA_FAULT_RUNS=200 $(BIN)/python -m pytest --runtime none tests/faults
 	VERTEBRA_FAULT_RUNS=200 $(BIN)/python -m pytest --runtime torch tests/faults
+	VERTEBRA_FAULT_RUNS=200 $(BIN)/python -m pytest --runtime jax tests/faults
 
 clean:
 	rm -rf $(VENV) $(PEERS_VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis demo_output

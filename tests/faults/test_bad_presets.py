@@ -503,17 +503,6 @@ def test_keras_bound_to_a_backend_that_no_plugin_runs_is_said(child, golden):
 # === Saves that fail ===
 
 
-@pytest.fixture
-def mounted(tmp_path):
-    """Starts a command in a namespace where `site` is a file system of 1 MB of its own."""
-    (tmp_path / "site").mkdir()
-    start = ("unshare", "--user", "--map-root-user", "--mount")
-    if sys.platform != "linux" or subprocess.run([*start, "true"], capture_output=True).returncode:
-        pytest.skip("this machine does not let us make a mount namespace (unshare)")
-    mount = f"mount -t tmpfs -o size=1m tmpfs '{tmp_path}/site' && exec \"$@\""
-    return (*start, "sh", "-c", mount, "sh")
-
-
 FILL_THE_DISK = """
 import os, subprocess, sys
 from pathlib import Path

@@ -3,6 +3,8 @@
 `VERTEBRA_FAULT_RUNS` says how many processes are killed at random moments (15 if it is not set).
 """
 
+import errno
+import itertools
 import json
 import os
 import random
@@ -256,3 +258,38 @@ if os.getuid() == 0:
 os.chmod(".", 0o755)
 """)
     assert outcomes == [13, 13, 13]  # EACCES
+
+
+# Replaces an HDF5 file in the working directory and ends with the number of the system's error, or 0.
+WRITE_HDF5 = """
+import sys
+from pathlib import Path
+import numpy as np
+from vertebra._atomic import replacing_file
+from vertebra._weights.hdf5_writing import write_datasets
+from vertebra.errors import PresetSaveError
+
+arrays = {f"layers/{number}/vars/0": np.full(20_000, number, "float32") for number in range(5)}
+try:
+    with replacing_file(Path("new.h5")) as stage:
+        write_datasets(stage, arrays)
+except PresetSaveError as error:
+    sys.exit(error.__cause__.errno)
+"""
+
+
+@pytest.mark.parametrize("name", ["EIO", "EDQUOT"])
+def test_hdf5_that_cannot_be_written_is_an_error_and_the_process_lives_on(strace, tmp_path, name):
+    """SV-02, for each write that may be the first of those that fail."""
+    (tmp_path / "new.h5").write_text("old")
+    calls = "write,pwrite64,ftruncate,fsync"
+    for number in itertools.count(1):
+        inject = f"inject={calls}:error={name}:when={number}+"
+        command = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={calls}", "-e", inject]
+        done = subprocess.run([*command, sys.executable, "-c", WRITE_HDF5], cwd=tmp_path, capture_output=True)
+        assert [path.name for path in tmp_path.iterdir()] == ["new.h5"]
+        if done.returncode == 0:
+            break
+        assert done.returncode == getattr(errno, name), (number, done.stderr)
+        assert (tmp_path / "new.h5").read_text() == "old"
+    assert number > 8  # each array, the metadata, and forcing it to disk

@@ -7,7 +7,6 @@ how many of all these cases are tried (15 if it is not set); from 200 on it is a
 import errno
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,16 +38,6 @@ SAID = {
 SCENARIOS = {"alone": {}, "after others": {"begun": True}, "in threads": {"begun": True, "threads": True}}
 
 each_scenario = pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
-
-
-@pytest.fixture(scope="module")
-def strace():
-    """Skips the tests where calls cannot be made to fail."""
-    if shutil.which("strace") is None:
-        pytest.skip("strace is not installed")
-    trial = ["strace", "-o", os.devnull, "-e", "inject=unlink:error=EIO:when=1", "true"]
-    if subprocess.run(trial, capture_output=True).returncode:
-        pytest.skip("this machine does not let us trace processes (ptrace), or its strace cannot inject errors")
 
 
 @pytest.fixture

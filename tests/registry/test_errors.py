@@ -25,6 +25,7 @@ SAMPLES = {
     "RuntimeBoundError": ("wanted", "bound"),
     "DtypeChangeError": ("BertBackbone", "float16", "float32"),
     "PresetNotFoundError": ("hf://x", "no such repository", ["hf://y"]),
+    "PresetChangedError": ("file:///x", "model.safetensors"),
     "PresetRefusedError": ("hf://x", "acme-policy 1.0", "it is not signed"),
     "PresetConfigError": ("config.json", "rank is 0"),
     "PresetFormatError": ("save_to_preset", "format='x' cannot be written", ["native"]),

@@ -198,6 +198,17 @@ class PresetNotFoundError(PresetError, FileNotFoundError):
         return str(self.args[0])
 
 
+class PresetChangedError(PresetError):
+    """A preset was replaced, or its files were, each time it was read, so that parts of it may be of two versions."""
+
+    def __init__(self, handle: object, name: str) -> None:
+        self.handle, self.name = handle, name
+        super().__init__(
+            f"Preset {str(handle)!r} is being changed: its file {name!r} was replaced while the preset was read, "
+            "and so it was each time that reading was started again. Try again when nothing writes there."
+        )
+
+
 class PresetRefusedError(PresetError, PermissionError):
     """A policy plugin refused the preset before anything was loaded."""
 

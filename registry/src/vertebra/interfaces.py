@@ -93,7 +93,10 @@ class Translation(ABC):
     """How one architecture's config and tensors are written in a format that others defined."""
 
     prefixes: ClassVar[tuple[str, ...]] = ("",)
-    """What tensor names may begin with; a checkpoint with a head puts the backbone under a prefix of its own."""
+    """What tensor names may begin with; a checkpoint with a head puts the backbone under a prefix of its own.
+
+    A rule whose tensor is not found under the prefix may name one outside, in full, such as `lm_head.weight`.
+    """
     ignored: ClassVar[tuple[str, ...]] = ()
     """Globs of tensors, without prefix, that checkpoints may have and that are not weights."""
     optional: ClassVar[tuple[str, ...]] = ()

@@ -133,6 +133,9 @@ class PresetFile:
     digest: str | None = None
     """What its content hashes to, as `sha256:` and 64 hexadecimal digits, or None if the source does not say. Others
     that sources know are `git:`, the id of a blob in git's way, and `md5:`."""
+    identity: tuple[int, int, int, int] | None = field(default=None, compare=False)
+    """Device, inode, size and `st_mtime_ns` that `os.stat` gives for `path`, where the file may be replaced while the
+    preset is read: the file that is read must be the one that was listed. None where nothing replaces it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,6 +222,15 @@ def test_a_second_process_that_fails_says_why(runtime):
     assert "vertebra_bert.demo.second_process" in caught.value.remedy
 
 
+def test_the_second_process_runs_no_file_of_the_current_folder(runtime, monkeypatch, tmp_path):
+    for name in ("json", "keras", "numpy", "vertebra", "vertebra_bert"):
+        (tmp_path / f"{name}.py").write_text("open('flag', 'w')")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DemoError, match="not enough values"):
+        handover._run(runtime, ["only a preset"])
+    assert not (tmp_path / "flag").exists()
+
+
 # === All of it ===
 
 DEMO = """

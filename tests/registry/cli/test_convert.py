@@ -38,6 +38,8 @@ def test_json_has_the_same(golden, tmp_path, capsys):
             "left_out": {},
             "fields_left_out": [],
         },
+        "not_read": None,
+        "untied_heads": [],
     }
     assert len(list((tmp_path / "target").glob("model-*.safetensors"))) == 2
 

@@ -19,6 +19,15 @@ sys.exit(main(["doctor", "--json"]))
 """
 RAISES = "raise ImportError('a library is missing')"
 HANGS = "import time; time.sleep(3600)"
+ENDS = {
+    "a signal": ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
+    "a status": ("import os; os._exit(3)", "status 3"),
+    "a status of success": ("import os; os._exit(0)", "status 0"),
+    "an interrupt": ("raise KeyboardInterrupt", "SIGINT"),
+}
+SHOWS = "import json; json.dump(dict(os.environ), open({!r}, 'w'))"
+SECRETS = ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "KAGGLE_KEY", "GITHUB_TOKEN", "DATABASE_URL")
+NEEDED = ("LD_LIBRARY_PATH", "PYTHONPATH", "HOME", "TMPDIR", "LANG", "CUDA_VISIBLE_DEVICES", "XLA_FLAGS", "KERAS_HOME")
 CLAIMS = """
 from vertebra import BackboneSpec, hookimpl
 
@@ -32,7 +41,7 @@ def vertebra_backbones():
 def diagnose(tmp_path: Path):
     """Runs the doctor in a process of its own, beside installed plugins with the given sources."""
 
-    def run(variables=(), **sources: str):
+    def run(variables=(), cwd: Path | None = None, **sources: str):
         for name, source in sources.items():
             (tmp_path / f"{name}.py").write_text(source)
             info = tmp_path / f"{name}-1.0.dist-info"
@@ -40,7 +49,9 @@ def diagnose(tmp_path: Path):
             (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
             (info / "entry_points.txt").write_text(f"[vertebra]\n{name} = {name}\n")
         environment = {"PYTHONPATH": str(tmp_path), "HOME": str(tmp_path), **dict(variables)}
-        done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, env=environment, timeout=60)
+        # The script `vertebra` does not look for modules in the current folder, either.
+        command = [sys.executable, "-P", "-c", CODE]
+        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, timeout=60)
         return done.returncode, {row["subject"]: row for row in json.loads(done.stdout)}
 
     return run
@@ -66,8 +77,58 @@ def test_a_plugin_that_hangs_is_found_and_does_not_hang_the_doctor(diagnose):
     assert not findings["contributions"]["ok"]
 
 
+@pytest.mark.parametrize(("source", "ending"), ENDS.values(), ids=ENDS)
+def test_a_plugin_that_ends_the_process_is_found_and_does_not_end_the_doctor(diagnose, source, ending):
+    status, findings = diagnose(killer=source, broken=RAISES)
+    assert status == 1
+    assert findings["plugin killer of killer"]["detail"].startswith(f"ended the process with {ending}; ")
+    assert "a library is missing" in findings["plugin broken of broken"]["detail"]
+    assert not findings["contributions"]["ok"]
+
+
+def test_files_of_the_current_folder_are_not_run(diagnose, tmp_path, monkeypatch):
+    folder = tmp_path / "download"
+    folder.mkdir()
+    planted = ("pluggy", "vertebra", "vertebra_bert", "plain", "keras", "numpy", "torch", "encodings", "json")
+    for name in planted:
+        (folder / f"{name}.py").write_text(f"open({str(folder / 'flag')!r}, 'w')")
+    _, findings = diagnose(cwd=folder, plain=CLAIMS)
+    assert findings["plugin plain of plain"]["ok"]
+    monkeypatch.chdir(folder)
+    assert doctor._probe(doctor._BIND, "no-such-runtime", 60).survived
+    assert not (folder / "flag").exists()
+
+
+def test_a_probe_gets_what_it_needs_of_the_environment_and_no_secret(diagnose, tmp_path):
+    shown = tmp_path / "shown.json"
+    given = dict.fromkeys((*SECRETS, *NEEDED), "x") | {"PYTHONPATH": str(tmp_path), "HOME": str(tmp_path)}
+    given |= {"TMPDIR": str(tmp_path), "LANG": "C.UTF-8"}
+    # It shows what the probe has; the doctor itself, which imports it later, has everything.
+    source = f"import os\nif not os.path.exists({str(shown)!r}):\n    {SHOWS.format(str(shown))}"
+    _, findings = diagnose(variables=given, witness=source)
+    assert "implements no hook" in findings["plugin witness"]["detail"]
+    environment = json.loads(shown.read_text())
+    assert {name: environment.get(name) for name in NEEDED} == {name: given[name] for name in NEEDED}
+    assert not environment.keys() & {*SECRETS}
+
+
+def test_a_runtime_is_probed_with_the_settings_of_its_backend(monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    seen = doctor._probe("import os; print(sorted(os.environ))", "", 60, r"jax_\w+").detail
+    assert "ended the process" in seen  # it did not say that it returned
+    code = f"import os; print({doctor._RETURNED!r}); print(sorted(os.environ))"
+    seen = doctor._probe(code, "", 60, r"jax_\w+").detail
+    assert "'JAX_PLATFORMS'" in seen
+    assert "HF_TOKEN" not in seen
+
+
 def test_a_healthy_installation_passes(monkeypatch, capsys):
-    monkeypatch.setattr(doctor, "_probe", lambda code, argument, seconds: (True, '{"runtime": "r", "problems": {}}'))
+    def probe(code, *_):
+        tried = json.dumps({"runtime": "toy", "problems": {}})
+        return doctor._Probe(True, tried if code == doctor._TRY_STRATEGIES else "tried", survived=True)
+
+    monkeypatch.setattr(doctor, "_probe", probe)
     assert main(["doctor"]) == 0
     shown = capsys.readouterr().out
     assert "BertBackbone" in shown

@@ -1,5 +1,6 @@
 """Adapter files: everything that was trained comes back, on its own base, in any process and on any runtime."""
 
+import itertools
 import json
 import struct
 
@@ -9,6 +10,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import vertebra
+from vertebra._lora import peft
 from vertebra.errors import (
     AdapterBaseError,
     AdapterMismatchError,
@@ -463,3 +465,41 @@ def test_a_layer_cannot_share_with_one(load, tmp_path, inputs, state, layer, len
     with pytest.raises(AdapterMismatchError):
         fresh.load_lora_weights(tmp_path / "adapter.safetensors")
     assert state(fresh, inputs) == before
+
+
+# === A folder that is replaced while it is read ===
+
+
+@pytest.fixture
+def two_folders(load, fill, tmp_path):
+    """Folders in PEFT's layout: adapters of scales 2 and 4, whose matrices are all 1 and all 2."""
+    for name, alpha, value in (("old", 4, 1), ("new", 8, 2)):
+        backbone = load()
+        backbone.enable_lora(2, alpha=alpha)
+        for variable in backbone.trainable_variables:
+            variable.assign(np.full(variable.shape, value))
+        backbone.save_lora_weights(tmp_path / name)
+    return tmp_path / "old", tmp_path / "new"
+
+
+@pytest.mark.parametrize("times", [1, 1000])
+def test_config_and_tensors_are_of_one_version(load, two_folders, tmp_path, monkeypatch, times):
+    old, new = two_folders
+    real, reads = peft.read_config, itertools.count(1)
+
+    def read_config(folder):
+        settings = real(folder)
+        if next(reads) <= times:
+            old.rename(tmp_path / "aside")
+            new.rename(old)
+            (tmp_path / "aside").rename(new)
+        return settings
+
+    monkeypatch.setattr(peft, "read_config", read_config)
+    backbone = load()
+    if times > 1:
+        with pytest.raises(WeightsFileError, match="replaced each time"):
+            backbone.load_lora_weights(old)
+    else:
+        assert backbone.load_lora_weights(old).scale == 4
+        assert {float(value.numpy().mean()) for value in backbone.trainable_variables} == {2}

@@ -61,3 +61,34 @@ def test_a_large_head_is_outside_as_a_whole():
     names = [f"toy.x{number}" for number in range(2_000)] + [f"y{number}" for number in range(2_000)]
     _, own, outside = translated_rules(Toy(), {}, entries(*names))
     assert len(own) == len(outside) == 2_000
+
+
+class WithHead(Toy):
+    optional = ("head/*",)
+
+    def rules(self, arguments):
+        return super().rules(arguments) | {"head/kernel": TensorRule("lm_head.weight")}
+
+
+def test_a_weight_may_lie_outside_the_prefix():
+    held = entries("toy.dense.weight", "lm_head.weight", "score.weight")
+    rules, own, outside = translated_rules(WithHead(), {}, held)
+    assert rules["head/kernel"] == TensorRule("lm_head.weight")
+    assert own.keys() == {"toy.dense.weight", "lm_head.weight"}
+    assert outside == ["score.weight"]
+
+
+def test_a_weight_under_the_prefix_comes_before_one_outside():
+    held = entries("toy.dense.weight", "toy.lm_head.weight", "lm_head.weight", "dense.weight")
+    rules, _, outside = translated_rules(WithHead(), {}, held)
+    assert {weight: rule.tensor for weight, rule in rules.items()} == {
+        "dense/kernel": "toy.dense.weight",
+        "head/kernel": "toy.lm_head.weight",
+    }
+    assert outside == ["lm_head.weight", "dense.weight"]
+
+
+def test_a_weight_outside_the_prefix_may_be_lacking():
+    rules, own, outside = translated_rules(WithHead(), {}, entries("toy.dense.weight"))
+    assert rules["head/kernel"].tensor not in own
+    assert outside == []

@@ -49,7 +49,7 @@ _GEMMA2_DEFAULTS = _DEFAULTS | {
 """What transformers assumes for a field that a config leaves out.
 
 Of its other fields, `max_position_embeddings` limits nothing with the rotations that are read here, and those of
-tokens and of tied weights are for heads.
+tokens and of tied weights are for heads; loading says if `tie_word_embeddings` is false.
 """
 _GEMMA2_OPTIONS: dict[str, Any] = {
     "attn_logit_softcapping": 50.0,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,10 +17,17 @@ from typing import TYPE_CHECKING, Any
 from vertebra import _arguments
 from vertebra._atomic import destination, replacing_file, replacing_folder
 from vertebra._documents import parse_json
+from vertebra._identity import identity_at
 from vertebra._lora.plan import AdapterPlan, plan_as_data, plan_from_data
 from vertebra._paths import full_path
 from vertebra._weights.safetensors import Header, MappedTensors, layout_of, open_header, write_tensors
-from vertebra.errors import AdapterNotFoundError, LoraConfigError, PresetSaveError
+from vertebra.errors import (
+    AdapterNotFoundError,
+    LoraConfigError,
+    PresetSaveError,
+    VertebraError,
+    WeightsFileError,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +36,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".safetensors"
 KERASHUB_SUFFIX = ".lora.h5"
+_ATTEMPTS = 12
 _SETTINGS = "vertebra.adapter"
 _BASE = "vertebra.base"
 _MODEL = "vertebra.model"
@@ -62,14 +70,35 @@ def read_adapter(model: Any, filepath: str | Path) -> AdapterFile:
     """
     path = existing(filepath)
     if path.is_dir():
-        from vertebra._lora.peft import read_peft
+        from vertebra._lora.peft import FILES, read_peft
 
-        return read_peft(model, path)
+        return _of_one_version([path / name for name in FILES], partial(read_peft, model, path))
     if path.name.endswith(".h5"):
         from vertebra._lora.kerashub import read_kerashub
 
         return read_kerashub(model, path)
     return _read_short(path)
+
+
+def _of_one_version(paths: Sequence[Path], read: Callable[[], AdapterFile]) -> AdapterFile:
+    """Reads files that belong together, again if one of them is replaced meanwhile.
+
+    Raises:
+        WeightsFileError: that happened each time.
+    """
+    for _ in range(_ATTEMPTS):
+        before = [identity_at(path) for path in paths]
+        try:
+            found = read()
+        except (VertebraError, OSError):
+            if [identity_at(path) for path in paths] == before:
+                raise
+        else:
+            if [identity_at(path) for path in paths] == before:
+                return found
+    raise WeightsFileError(
+        paths[0].parent, "it was replaced each time it was read", "Try again when nothing writes there"
+    )
 
 
 def write_adapter(model: Any, filepath: str | Path, plan: AdapterPlan, content: AdapterContent) -> None:

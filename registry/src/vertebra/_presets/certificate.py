@@ -17,11 +17,12 @@ import keras
 import numpy as np
 
 from vertebra import _runtimes
-from vertebra._presets.certified import CERTIFICATE, digest_of_config, is_certified
-from vertebra._presets.folder import CONFIG, PresetFolder
+from vertebra._presets.certified import CERTIFICATE, Certificate, digest_of_config
+from vertebra._presets.folder import CONFIG
 from vertebra._weights.quantized import quantization_plan
-from vertebra._weights.safetensors import MappedTensors, layout_of, write_tensors
+from vertebra._weights.safetensors import layout_of, write_tensors
 from vertebra.errors import CertificateError
+from vertebra.handles import PresetHandle
 
 _LIMITS = {"float64": 5e-6, "float32": 5e-6, "float16": 4e-3, "bfloat16": 3e-2}
 """Largest relative difference of an output, by the dtype that was computed in.
@@ -85,40 +86,37 @@ def _tensors(backbone: Any) -> dict[str, np.ndarray[Any, Any]]:
     return {name: np.asarray(array) for name, array in named.items()}
 
 
-def replay(backbone: Any, folder: PresetFolder) -> Verdict:
+def replay(backbone: Any, certificate: Certificate) -> Verdict:
     """Runs the backbone on the stored input and compares.
 
     Raises:
-        CertificateError: the preset has no certificate, or one of another architecture.
-        WeightsFileError: the certificate is unsound.
+        CertificateError: the certificate is of another architecture.
     """
-    if CERTIFICATE not in folder.names:
-        raise CertificateError(folder.handle, "it has no certificate", "Save it again with save_to_preset to make one")
-    file = MappedTensors(folder.fetch(CERTIFICATE))
-    stored = {name: file.view(name) for name in file.header.entries}
-    facts = {name: file.header.metadata.get(name, "") for name in ("runtime", "dtype")}
+    handle, tensors = certificate.handle, certificate.tensors
+    stored = {name: tensors.view(name) for name in tensors.header.entries}
+    facts = {name: tensors.header.metadata.get(name, "") for name in ("runtime", "dtype")}
     sample = backbone.sample_inputs()
-    inputs = _stored_inputs(folder, stored, sample)
+    inputs = _stored_inputs(handle, stored, sample)
     try:
         outputs = _named("outputs", _run(backbone, keras.tree.pack_sequence_as(sample, inputs)))
     except Exception as error:  # numbers that no vocabulary has, or whatever else the layers refuse
         problem = f"the backbone cannot compute its input ({type(error).__name__}: {error})"
-        raise CertificateError(folder.handle, problem, _ANEW) from error
+        raise CertificateError(handle, problem, _ANEW) from error
     expected = {name: array for name, array in stored.items() if not name.startswith("inputs/")}
     if _kinds(outputs) != _kinds(expected):
-        raise CertificateError(folder.handle, "its certificate has other outputs than the backbone gives", _ANEW)
+        raise CertificateError(handle, "its certificate has other outputs than the backbone gives", _ANEW)
     limit = max(_limit(backbone, str(backbone.compute_dtype)), _limit(backbone, facts["dtype"]))
     differences = {name.removeprefix("outputs/"): _difference(outputs[name], expected[name]) for name in expected}
-    return Verdict(differences, dict.fromkeys(differences, limit), facts, is_certified(folder))
+    return Verdict(differences, dict.fromkeys(differences, limit), facts, certificate.same_config)
 
 
-def _stored_inputs(folder: PresetFolder, stored: Mapping[str, Any], sample: Any) -> list[Any]:
+def _stored_inputs(handle: PresetHandle, stored: Mapping[str, Any], sample: Any) -> list[Any]:
     """Returns the stored inputs in the order of the sample's, after comparing their kinds with it."""
     wanted = _named("inputs", sample)
     found = {name: stored[name] for name in stored if name.startswith("inputs/")}
     kinds, expected = ({name: (a.dtype, a.ndim) for name, a in arrays.items()} for arrays in (found, wanted))
     if kinds != expected or any(array.size > _MOST_ITEMS for array in found.values()):
-        raise CertificateError(folder.handle, "its certificate has other inputs than the backbone takes", _ANEW)
+        raise CertificateError(handle, "its certificate has other inputs than the backbone takes", _ANEW)
     return [found[name] for name in wanted]
 
 
@@ -126,12 +124,12 @@ def _kinds(arrays: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     return {name: (array.dtype, array.shape) for name, array in arrays.items()}
 
 
-def check(backbone: Any, folder: PresetFolder) -> None:
-    """Replays the certificate, and raises if an output is beyond its limit."""
-    verdict = replay(backbone, folder)
+def check(backbone: Any, certificate: Certificate) -> None:
+    """Replays a certificate, and raises if an output is beyond its limit."""
+    verdict = replay(backbone, certificate)
     if not verdict.same_config:
-        raise CertificateError(folder.handle, "its config.json is not the one that was certified", _ANEW)
-    log.info("%s: certificate replayed, differences %s", folder.handle, verdict.differences)
+        raise CertificateError(certificate.handle, "its config.json is not the one that was certified", _ANEW)
+    log.info("%s: certificate replayed, differences %s", certificate.handle, verdict.differences)
     if not verdict.holds:
         worst = ", ".join(
             f"{name} differs by {difference:.2e} (limit {verdict.limits[name]:.0e})"
@@ -139,12 +137,12 @@ def check(backbone: Any, folder: PresetFolder) -> None:
             if name in verdict.failures
         )
         remedy = "Weights, code or runtime changed since it was saved: fetch it again, or compare the versions"
-        raise CertificateError(folder.handle, f"outputs are not those of its certificate: {worst}", remedy)
+        raise CertificateError(certificate.handle, f"outputs are not those of its certificate: {worst}", remedy)
 
 
-def carry_certificate(folder: PresetFolder, stage: Path) -> None:
+def carry_certificate(certificate: Certificate, stage: Path) -> None:
     """Writes a preset's certificate beside the same weights under another config."""
-    file = MappedTensors(folder.fetch(CERTIFICATE))
+    file = certificate.tensors
     arrays = {name: partial(file.view, name) for name in file.header.entries}
     facts = file.header.metadata | {"config": digest_of_config(stage / CONFIG)}
     write_tensors(stage / CERTIFICATE, arrays, file.header.entries, facts)

@@ -3,24 +3,62 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
+from vertebra._identity import identity_of
 from vertebra._presets.folder import CONFIG, PresetFolder
-from vertebra._weights.safetensors import open_header
+from vertebra._weights.safetensors import MappedTensors
+from vertebra.errors import CertificateError
+from vertebra.handles import PresetHandle
 
 CERTIFICATE = "certificate.safetensors"
 
 
-def is_certified(folder: PresetFolder) -> bool:
-    """Says whether a preset has a certificate, and that was made with its config.
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A preset's certificate, which is mapped: it stays what it is if the preset is replaced."""
+
+    handle: PresetHandle
+    tensors: MappedTensors
+    same_config: bool
+    """Whether it was made with the config that the preset has."""
+
+
+def open_certificate(folder: PresetFolder) -> Certificate | None:
+    """Maps a preset's certificate; returns None if it has none.
 
     Raises:
         WeightsFileError: the certificate is damaged.
+        PresetChangedError: it, or the config, is not what was listed.
     """
     if CERTIFICATE not in folder.names:
-        return False
-    metadata = open_header(folder.fetch(CERTIFICATE)).metadata
-    return metadata.get("config") == digest_of_config(folder.fetch(CONFIG))
+        return None
+    tensors = MappedTensors(folder.fetch(CERTIFICATE))
+    folder.check_read(CERTIFICATE, tensors.header.identity)
+    config = folder.fetch(CONFIG)
+    digest = digest_of_config(config)
+    folder.check_read(CONFIG, identity_of(config.stat()))
+    return Certificate(folder.handle, tensors, tensors.header.metadata.get("config") == digest)
+
+
+def require_certificate(folder: PresetFolder) -> Certificate:
+    """Maps a preset's certificate.
+
+    Raises:
+        CertificateError: the preset has none.
+        WeightsFileError: the certificate is damaged.
+        PresetChangedError: it, or the config, is not what was listed.
+    """
+    certificate = open_certificate(folder)
+    if certificate is None:
+        raise not_certified(folder)
+    return certificate
+
+
+def not_certified(folder: PresetFolder) -> CertificateError:
+    """Builds the error for a preset without a certificate."""
+    return CertificateError(folder.handle, "it has no certificate", "Save it again with save_to_preset to make one")
 
 
 def digest_of_config(path: Path) -> str:

@@ -28,8 +28,15 @@ class PresetContents:
     """None if tensors have the names of the weights themselves."""
     files: FileKind = SAFETENSORS
     """The kind of weights file."""
+    untied: str | None = None
+    """What in the config says that a head of the model is not the token table, or None if nothing does."""
     as_stored: Callable[[PresetContents, Mapping[str, TensorEntry]], PresetContents] | None = None
     """What the tensors in the files say of the preset beyond its config, or None if that is nothing."""
+
+    @property
+    def not_read(self) -> str | None:
+        """The index of a second checkpoint, which is not read, or None if there is just one."""
+        return self.files.not_read(self.folder.names)
 
     def seen(self, entries: Mapping[str, TensorEntry]) -> PresetContents:
         """Returns the contents as they are once the files have been looked at.
@@ -42,7 +49,9 @@ class PresetContents:
     def open(self) -> Checkpoint:
         """Maps the weights."""
         with self.folder.lacking("its weights"):
-            return open_checkpoint(self.files, self.folder.names, self.folder.fetch, self.folder.fetch_all)
+            return open_checkpoint(
+                self.files, self.folder.names, self.folder.fetch, self.folder.fetch_all, self.folder.check_read
+            )
 
     def headers(self) -> dict[str, Header]:
         """Reads the headers of the weights files, by name; of files that are elsewhere, if it can be, nothing else.
@@ -53,7 +62,7 @@ class PresetContents:
         end, fetch_beginnings = self.files.header_end, self.folder.fetch_beginnings
         only_headers = None if end is None else partial(fetch_beginnings, length_of=end)
         with self.folder.lacking("its weights"):
-            return read_headers(self.files, self.folder.names, self.folder.fetch, only_headers)
+            return read_headers(self.files, self.folder.names, self.folder.fetch, only_headers, self.folder.check_read)
 
     def match(self, checkpoint: Checkpoint, weights: Mapping[str, Any]) -> Match:
         """Finds the tensor that fills each weight.
@@ -91,16 +100,22 @@ def translated_rules(
 
     Returns:
         The rules; the tensors that are the backbone's; and the names of those that are not: if the checkpoint puts
-        the backbone under a prefix, what is outside is of a head.
+        the backbone under a prefix, tensors outside that fill no weight belong to a head.
     """
     prefix = next((p for p in translation.prefixes if p and any(name.startswith(p) for name in entries)), "")
     own = {name: entry for name, entry in entries.items() if name.startswith(prefix)}
-    present = {translation.current_name(current_name(name).removeprefix(prefix)): name for name in own}
+    # A weight may also lie outside the prefix, such as that of a head; there it goes by its whole name.
+    present = {translation.current_name(current_name(name)): name for name in entries if name not in own}
+    present |= {translation.current_name(current_name(name).removeprefix(prefix)): name for name in own}
     rules = {
         weight: replace(rule, tensor=present.get(rule.tensor, prefix + rule.tensor))
         for weight, rule in translation.rules(arguments).items()
     }
     wanted = {rule.tensor for rule in rules.values()}
     ignored = [prefix + pattern for pattern in translation.ignored]
-    kept = {name: own[name] for name in own if name in wanted or not any_match(name, ignored)}
-    return rules, kept, [name for name in entries if name not in own]
+    kept = {
+        name: entry
+        for name, entry in entries.items()
+        if name in wanted or (name in own and not any_match(name, ignored))
+    }
+    return rules, kept, [name for name in entries if name not in own and name not in wanted]

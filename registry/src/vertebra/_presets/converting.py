@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,18 @@ from vertebra._atomic import replacing_folder
 from vertebra._presets import notices
 from vertebra._presets.assets import CarriedAssets, select_assets
 from vertebra._presets.certificate import carry_certificate
-from vertebra._presets.certified import is_certified
+from vertebra._presets.certified import open_certificate
 from vertebra._presets.contents import PresetContents
 from vertebra._presets.draft import PresetDraft, plain_config
+from vertebra._presets.folder import PresetFolder
 from vertebra._presets.formats import FORMATS, read_contents
 from vertebra._presets.loading import build_abstract, class_of
-from vertebra._presets.opening import open_folder
+from vertebra._presets.reading import of_one_version
 from vertebra._presets.replacing import keep_others
 from vertebra._presets.saving import check_request
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.layout import take
+from vertebra._weights.matching import Match
 from vertebra._weights.safetensors import layout_of, numpy_dtype
 from vertebra._weights.writing import Tensors
 from vertebra.backbone import Backbone
@@ -31,6 +34,9 @@ from vertebra.errors import PresetConfigError, WeightsFileError
 from vertebra.specs import TensorRule
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
+
+
+_WITHOUT_HEAD = "; the new preset has no head, and a reader that ties one to the token table computes other logits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,10 @@ class Conversion:
     """Tensors of the source that are not the backbone's, such as those of a head, and were not written."""
     assets: CarriedAssets
     """Which of the source's other files, such as a tokenizer's, were carried, and which were left out."""
+    not_read: str | None = None
+    """The index of a second checkpoint of the source, whose shards were not read, or None if there is just one."""
+    untied_heads: tuple[str, ...] = ()
+    """What gives the source's model other logits than its token table: heads, or a field of its config."""
 
 
 def convert_preset(
@@ -78,28 +88,42 @@ def convert_preset(
     target = check_request(target_dir, format, max_shard_size)
     if dtype not in (None, *DTYPES):
         raise PresetConfigError("convert", f"dtype={dtype!r} is not a dtype of floats", f"Use {', '.join(DTYPES)}")
-    contents = read_contents(open_folder(preset))
+    convert = partial(_convert, target=target, format=format, dtype=dtype, size=max_shard_size, advance=advance)
+    return of_one_version(preset, convert)
+
+
+def _convert(
+    folder: PresetFolder,
+    target: Path,
+    format: str,
+    dtype: str | None,
+    size: float | None,
+    advance: Callable[[int, int], None] | None,
+) -> Conversion:
+    contents = read_contents(folder)
     _runtimes.bind_any()
-    draft, unused = _draft(contents, dtype)
-    tensors = draft.tensors if advance is None else _counted(draft.tensors, advance)
-    sizes = [entry.size for entry in draft.tensors.layouts.values()]
-    certified = dtype is None and is_certified(contents.folder)
-    assets = select_assets(contents.folder, format, contents.folder.fetch_all)
-    with replacing_folder(target) as stage:
-        draft = replace(draft, tensors=tensors, original=assets.original)
-        fields = FORMATS[format].write(draft, stage, max_shard_size)
-        assets = assets.copy(stage)
-        if certified:
-            carry_certificate(contents.folder, stage)
-        keep_others(target, stage, format)
-    source, outcome = str(contents.folder.handle), assets.outcome(target, fields)
-    return Conversion(source, target, format, len(sizes), sum(sizes), certified, tuple(unused), outcome)
-
-
-def _draft(contents: PresetContents, dtype: str | None) -> tuple[PresetDraft, list[str]]:
-    """Describes the preset to write, and names the tensors that are not written."""
     checkpoint = contents.open()
     contents = contents.seen(checkpoint.entries)
+    draft, found = _draft(contents, checkpoint, dtype)
+    notices.second_checkpoint(contents)
+    heads = notices.other_logits(contents, checkpoint, found, _WITHOUT_HEAD)
+    tensors = draft.tensors if advance is None else _counted(draft.tensors, advance)
+    sizes = [entry.size for entry in draft.tensors.layouts.values()]
+    certificate = open_certificate(folder) if dtype is None else None
+    certified = certificate is not None and certificate.same_config
+    assets = select_assets(folder, format, folder.fetch_all)
+    with replacing_folder(target) as stage:
+        fields = FORMATS[format].write(replace(draft, tensors=tensors, original=assets.original), stage, size)
+        assets = assets.copy(stage)
+        folder.check_all()
+        if certificate is not None and certified:
+            carry_certificate(certificate, stage)
+        keep_others(target, stage, format)
+    facts = len(sizes), sum(sizes), certified, tuple(found.outside), assets.outcome(target, fields)
+    return Conversion(str(folder.handle), target, format, *facts, contents.not_read, tuple(heads))
+
+
+def _draft(contents: PresetContents, checkpoint: Checkpoint, dtype: str | None) -> tuple[PresetDraft, Match]:
     backbone, weights, found, _ = build_abstract(class_of(contents, Backbone), contents, checkpoint, {})
     if found.fresh:
         problem = f"it has no values for {', '.join(found.fresh)}, which from_preset would newly initialise"
@@ -112,7 +136,7 @@ def _draft(contents: PresetContents, dtype: str | None) -> tuple[PresetDraft, li
         wanted = dtype if dtype and "float" in stored else stored
         layouts[name] = layout_of(name, wanted, tuple(variable.shape))
         arrays[name] = _reader(checkpoint, name, rule, tuple(variable.shape), wanted)
-    return PresetDraft(contents.backbone, plain_config(backbone), Tensors(layouts, arrays)), found.outside
+    return PresetDraft(contents.backbone, plain_config(backbone), Tensors(layouts, arrays)), found
 
 
 def _reader(

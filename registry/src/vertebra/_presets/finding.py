@@ -173,7 +173,7 @@ def _ask_source(entry: Entry[PresetSource], text: str) -> PresetHandle | None:
         raise
     except Exception as error:  # what one source makes of the text must not keep the others from it
         warnings.warn(
-            f"{entry.owner}: handle_for({text!r}) failed ({error}), so this source was left out", stacklevel=6
+            f"{entry.owner}: handle_for({text!r}) failed ({error}), so this source was left out", stacklevel=8
         )
         return None
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from vertebra._cache.store import key_of
 from vertebra._documents import read_json
+from vertebra._identity import Identity, identity_at, identity_of
 from vertebra._lockfile import LockedPreset, fetch_locked
 from vertebra._presets import finding
 from vertebra._presets.beginnings import LengthOf, stand_in
@@ -25,6 +26,7 @@ from vertebra.errors import (
     OfflineError,
     PluginError,
     PresetAccessError,
+    PresetChangedError,
     PresetConfigError,
     PresetError,
     PresetNotFoundError,
@@ -240,10 +242,63 @@ class PresetFolder:
         Raises:
             PresetNotFoundError: there is none.
             PresetConfigError: it is not a sound JSON object.
+            PresetChangedError: it is not the one that was listed.
         """
         if CONFIG not in self.names and self.is_complete:
             raise PresetNotFoundError(self.handle, f"there is no {CONFIG} in it")
-        return read_json(self.fetch(CONFIG))
+        path = self.fetch(CONFIG)
+        config = read_json(path)
+        self.check_read(CONFIG, identity_of(path.stat()))
+        return config
+
+    def check_read(self, name: str, identity: Identity | None) -> None:
+        """Compares a file that was read with the one that was listed: all that is read is of one moment then.
+
+        Args:
+            name: The file.
+            identity: What was read under its name, found once that was done, or None if nothing can replace it.
+
+        Raises:
+            PresetChangedError: it is another file, or was written to.
+        """
+        file = self._by_name[name]
+        if file.identity is None or identity is None:
+            return
+        if identity != file.identity or _was_written_to(file):
+            raise PresetChangedError(self.handle, name)
+
+    def changed_at(self, names: Sequence[str]) -> int | None:
+        """Returns when the last of some files was changed, in nanoseconds; None where that says nothing of a preset."""
+        times = [identity[3] for name in names if (identity := self._by_name[name].identity) is not None]
+        return max(times) if len(times) == len(names) else None
+
+    def check_all(self) -> None:
+        """Compares all files with what was listed, after they were read by path.
+
+        Raises:
+            PresetChangedError: one is another file now, or was written to.
+        """
+        changed = self.changed_file()
+        if changed is not None:
+            raise PresetChangedError(self.handle, changed)
+
+    def changed_file(self) -> str | None:
+        """Returns the name of a file that is no longer the one that was listed, or None if all are."""
+        return next((file.name for file in self.files if not _is_as_listed(file)), None)
+
+
+def _is_as_listed(file: PresetFile) -> bool:
+    return file.identity is None or _identity_now(file) == file.identity
+
+
+def _was_written_to(file: PresetFile) -> bool:
+    """Says whether a file is the one that was listed, with another content: what was mapped of it has changed, too."""
+    now = _identity_now(file)
+    return now is not None and file.identity is not None and now[:2] == file.identity[:2] and now != file.identity
+
+
+def _identity_now(file: PresetFile) -> Identity | None:
+    return None if file.path is None else identity_at(file.path)
 
 
 def go_on(reason: VertebraError) -> None:

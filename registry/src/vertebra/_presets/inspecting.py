@@ -9,8 +9,10 @@ from typing import Any
 
 from vertebra._catalog import BACKBONES, catalog
 from vertebra._presets.contents import PresetContents
+from vertebra._presets.folder import PresetFolder
 from vertebra._presets.formats import read_contents
-from vertebra._presets.opening import open_folder
+from vertebra._presets.heads import untied_heads
+from vertebra._presets.reading import of_one_version
 from vertebra._weights.layout import weight_shape
 from vertebra._weights.safetensors import Header, TensorEntry
 from vertebra.specs import TensorRule
@@ -20,8 +22,27 @@ _UNUSED = "(unused)/"
 
 def inspect_preset(preset: str) -> dict[str, Any]:
     """Returns what a preset holds, as plain data."""
-    contents = read_contents(open_folder(preset))
-    return describe(contents, contents.headers())
+    return of_one_version(preset, _inspect)
+
+
+def _inspect(folder: PresetFolder) -> dict[str, Any]:
+    contents = read_contents(folder)
+    headers = contents.headers()
+    return describe(contents, headers) | {
+        "not_read": contents.not_read,
+        "untied_heads": _untied_heads(contents, headers),
+    }
+
+
+def _untied_heads(contents: PresetContents, headers: Mapping[str, Header]) -> list[str] | None:
+    """Returns what `heads.untied_heads` does; weights are looked at only if they may show a head."""
+    entries = {name: entry for header in headers.values() for name, entry in header.entries.items()}
+    contents = contents.seen(entries)
+    rules, _, outside = contents.locate(entries)
+    found = untied_heads(contents.untied, rules, outside, entries)
+    if found is not None or not all(map(contents.folder.is_here, headers)):
+        return found
+    return untied_heads(contents.untied, rules, outside, entries, contents.open().view)
 
 
 def describe(contents: PresetContents, headers: Mapping[str, Header]) -> dict[str, Any]:

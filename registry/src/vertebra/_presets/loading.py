@@ -7,6 +7,8 @@ import types
 import typing
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,11 @@ from vertebra._arguments import flag
 from vertebra._lockfile import check_unlocked
 from vertebra._plugins import registry
 from vertebra._presets import notices
+from vertebra._presets.certified import Certificate, require_certificate
 from vertebra._presets.contents import PresetContents
-from vertebra._presets.folder import config_error
+from vertebra._presets.folder import PresetFolder, config_error
 from vertebra._presets.formats import read_contents
-from vertebra._presets.opening import open_folder
+from vertebra._presets.reading import of_one_version
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.matching import Match
 from vertebra.errors import (
@@ -29,6 +32,7 @@ from vertebra.errors import (
     VertebraError,
     close_names,
 )
+from vertebra.interfaces import Runtime
 from vertebra.specs import LoadedPreset
 
 _BASE_ARGUMENTS = {"name": str, "trainable": bool, "dtype": object, "lora": dict | None, "quantized": dict}
@@ -51,20 +55,85 @@ def load_backbone(
     check_unlocked(locked)
     if verify and not load_weights:
         raise CertificateError(preset, "without its weights there is nothing to compare", "Load them, or do not verify")
-    contents = read_contents(open_folder(preset, locked))
+    read = partial(open_preset, asked=asked, overrides=overrides, load_weights=load_weights, verify=verify)
+    opened = of_one_version(preset, read, locked)
+    backbone = build_opened(opened, overrides)
+    if opened.certificate is not None:
+        from vertebra._presets.certificate import check
+
+        check(backbone, opened.certificate)
+    tell_observers(opened)
+    return backbone
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedPreset:
+    """What a backbone is built from: all of one version of the preset, and mapped, so that it stays that."""
+
+    contents: PresetContents
+    backbone_class: type
+    checkpoint: Checkpoint | None
+    """None if it is built without weights."""
+    certificate: Certificate | None
+
+
+def open_preset(
+    folder: PresetFolder, asked: type, overrides: Mapping[str, Any], load_weights: bool = True, verify: bool = False
+) -> OpenedPreset:
+    """Reads a preset and maps its files, after comparing what its class takes with what it is given.
+
+    Raises:
+        PresetError: as `Backbone.from_preset`; CertificateError if it shall be verified and has no certificate.
+    """
+    contents = read_contents(folder)
     backbone_class = class_of(contents, asked)
     known = {**_BASE_ARGUMENTS, **_annotations(backbone_class)}
     place = f"from_preset of {backbone_class.__name__}"
     _check_arguments(backbone_class, overrides, known, place, "Correct the argument")
-    make = _build_with_weights if load_weights else build
-    backbone = make(backbone_class, contents, overrides)
-    if verify:
-        from vertebra._presets.certificate import check
+    checkpoint = contents.open() if load_weights else None
+    return OpenedPreset(contents, backbone_class, checkpoint, require_certificate(folder) if verify else None)
 
-        check(backbone, contents.folder)
+
+def build_opened(opened: OpenedPreset, overrides: dict[str, Any]) -> Any:
+    """Builds a backbone, with the weights that are mapped if any are.
+
+    Raises:
+        PresetConfigError: the config does not build the class.
+        WeightsMismatchError: some weight or tensor has no counterpart.
+    """
+    contents, checkpoint = opened.contents, opened.checkpoint
+    if checkpoint is None:
+        backbone = build(opened.backbone_class, contents, overrides)
+    else:
+        contents = contents.seen(checkpoint.entries)
+        runtime = _runtimes.bind()
+        backbone, weights, found, created = build_abstract(opened.backbone_class, contents, checkpoint, overrides)
+        notices.fresh_weights(contents, found)
+        notices.unused_tensors(contents, found)
+        notices.other_logits(contents, checkpoint, found)
+        notices.second_checkpoint(contents)
+        if "dtype" not in overrides:
+            notices.widened_weights(contents, checkpoint, weights, found)
+        _fill(runtime, backbone, weights, checkpoint, found, created)
     backbone._preset, backbone._origin = str(contents.folder.handle), contents.folder
-    _tell_observers(contents, load_weights)
     return backbone
+
+
+def _fill(
+    runtime: Runtime,
+    backbone: Any,
+    weights: Mapping[str, Any],
+    checkpoint: Checkpoint,
+    found: Match,
+    created: list[Any],
+) -> None:
+    from vertebra._weights.abstract import finish, initialize
+    from vertebra._weights.placing import place, place_seeds
+
+    place(runtime, weights, checkpoint, found.sources)
+    place_seeds(runtime, backbone)
+    initialize(created)
+    finish(backbone)
 
 
 def class_of(contents: PresetContents, asked: type) -> type:
@@ -117,25 +186,6 @@ def build(backbone_class: type, contents: PresetContents, overrides: dict[str, A
         raise config_error(contents.folder, problem) from error
 
 
-def _build_with_weights(backbone_class: type, contents: PresetContents, overrides: dict[str, Any]) -> Any:
-    from vertebra._weights.abstract import finish, initialize
-    from vertebra._weights.placing import place, place_seeds
-
-    checkpoint = contents.open()
-    contents = contents.seen(checkpoint.entries)
-    runtime = _runtimes.bind()
-    backbone, weights, found, created = build_abstract(backbone_class, contents, checkpoint, overrides)
-    notices.fresh_weights(contents, found)
-    notices.unused_tensors(contents, found)
-    if "dtype" not in overrides:
-        notices.widened_weights(contents, checkpoint, weights, found)
-    place(runtime, weights, checkpoint, found.sources)
-    place_seeds(runtime, backbone)
-    initialize(created)
-    finish(backbone)
-    return backbone
-
-
 def build_abstract(
     backbone_class: type, contents: PresetContents, checkpoint: Checkpoint, overrides: dict[str, Any]
 ) -> tuple[Any, dict[str, Any], Match, list[Any]]:
@@ -158,9 +208,11 @@ def build_abstract(
     return backbone, weights, found, created
 
 
-def _tell_observers(contents: PresetContents, load_weights: bool) -> None:
+def tell_observers(opened: OpenedPreset) -> None:
+    """Tells the plugins that ask for it what was loaded."""
+    contents, with_weights = opened.contents, opened.checkpoint is not None
     folder = contents.folder
-    loaded = LoadedPreset(folder.requested, folder.handle, contents.format, contents.backbone, load_weights)
+    loaded = LoadedPreset(folder.requested, folder.handle, contents.format, contents.backbone, with_weights)
     for plugin, observe in registry().implementations("vertebra_preset_loaded"):
         try:
             observe(loaded=loaded)

@@ -15,6 +15,7 @@ from vertebra._plugins import registry
 from vertebra._presets.finding import is_plain_path, places, source_of
 from vertebra._presets.folder import PresetFolder
 from vertebra._presets.opening import open_folder
+from vertebra._presets.reading import of_one_version
 from vertebra.errors import LockError, OfflineError, PresetNotFoundError, SourceUnavailableError, UnknownNameError
 from vertebra.remote import RemoteSource
 from vertebra.specs import PresetFile
@@ -75,7 +76,7 @@ def lock_presets(presets: Sequence[str], path: Path, update: bool, remove: bool 
         elif before is not None and not update:
             done.append(Locking(requested, "kept", before, before))
         elif before is None:
-            known[requested] = _as_it_is(open_folder(requested, locked=False))
+            known[requested] = of_one_version(requested, _as_it_is, locked=False)
             done.append(Locking(requested, "added", known[requested]))
         else:
             done.append(_updated(requested, before))
@@ -151,10 +152,15 @@ def _is_pinned(folder: PresetFolder) -> bool:
 
 
 def _as_it_is(folder: PresetFolder) -> LockedPreset:
-    """Returns what a preset is now; files of which the source does not promise the SHA-256 are fetched and hashed."""
+    """Returns what a preset is now; files of which the source does not promise the SHA-256 are fetched and hashed.
+
+    Raises:
+        PresetChangedError: it was replaced while its files were hashed.
+    """
     folder.require_all()
     unknown = [file for file in folder.files if sha256_of(file) is None]
     hashed = locked_files(unknown, folder.fetch_all([file.name for file in unknown])) if unknown else ()
+    folder.check_all()
     known = [
         PresetFile(file.name, file.size, None, f"sha256:{sha256_of(file)}") for file in folder.files if sha256_of(file)
     ]

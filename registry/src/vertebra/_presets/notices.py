@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vertebra._presets.assets import NOT_HERE, CarriedAssets
 from vertebra._presets.contents import PresetContents
+from vertebra._presets.heads import untied_heads
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.matching import Match
 from vertebra._weights.safetensors import itemsize
@@ -42,6 +43,46 @@ def assets_left_out(assets: CarriedAssets) -> None:
         is_missing = NOT_HERE in assets.left_out.values()
         remedy = f". Fetch them with: vertebra pull {assets.source}, and save again" if is_missing else ""
         log.warning("%s: saved without %s%s", assets.source, assets, remedy)
+
+
+def other_logits(contents: PresetContents, checkpoint: Checkpoint, found: Match, consequence: str = "") -> list[str]:
+    """Says that the logits of the model are not those of its token table.
+
+    Args:
+        contents: The preset.
+        checkpoint: Its weights, of which some rows are read.
+        found: How they fill the backbone.
+        consequence: What else follows from it.
+
+    Returns:
+        What says so: names of heads, or a field of the config.
+    """
+    heads = untied_heads(contents.untied, found.sources, found.outside, checkpoint.entries, checkpoint.view) or []
+    if heads:
+        log.warning("%s: %s%s", contents.folder.handle, other_logits_text(heads), consequence)
+    return heads
+
+
+def other_logits_text(heads: Sequence[str]) -> str:
+    """Returns what it means that a head is not the token table."""
+    return (
+        f"its head is another matrix than the token table ({', '.join(heads)}), so token_embedding(x, reverse=True) "
+        "does not compute its logits; the outputs of the backbone are right"
+    )
+
+
+def second_checkpoint(contents: PresetContents) -> None:
+    """Says that a preset holds weights that are not read, besides those that are."""
+    if contents.not_read is not None:
+        log.warning("%s: %s", contents.folder.handle, second_checkpoint_text(contents))
+
+
+def second_checkpoint_text(contents: PresetContents) -> str:
+    """Returns which of two checkpoints is read."""
+    return (
+        f"it holds two checkpoints: {contents.files.weights} is read, {contents.not_read} and its shards are not; "
+        "vertebra verify tells which is newer and whether they are the same. Remove one of them"
+    )
 
 
 def widened_weights(contents: PresetContents, checkpoint: Checkpoint, weights: Mapping[str, Any], found: Match) -> None:

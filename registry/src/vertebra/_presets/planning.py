@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from vertebra import _runtimes
 from vertebra._memory import host_memory
 from vertebra._presets.contents import PresetContents
-from vertebra._presets.folder import CONFIG
+from vertebra._presets.folder import CONFIG, PresetFolder
 from vertebra._presets.formats import read_contents
-from vertebra._presets.opening import open_folder
+from vertebra._presets.reading import of_one_version
 from vertebra._weights.safetensors import TensorEntry, itemsize
 from vertebra.errors import PresetConfigError
 from vertebra.interfaces import Runtime
@@ -56,6 +57,8 @@ class Plan:
     lora_parameters: int | None
     train_lora: int | None
     """The adapter, its gradients and moments of Adam."""
+    not_read: str | None
+    """The index of a second checkpoint, whose shards are not read, or None if there is just one."""
     place: str
     """Where it was asked to fit: the name of a device, or `memory`."""
     free: int | None
@@ -84,13 +87,16 @@ def plan_preset(
     if dtype not in DTYPES:
         raise PresetConfigError("plan", f"dtype={dtype!r} is not a dtype policy of floats", f"Use {', '.join(DTYPES)}")
     adapter = None if runtime is None else _runtimes.bind(runtime)
-    place, free = _room(adapter)
-    folder = open_folder(preset)
+    return of_one_version(preset, partial(_plan, dtype=dtype, runtime=adapter, lora_rank=lora_rank))
+
+
+def _plan(folder: PresetFolder, dtype: str, runtime: Runtime | None, lora_rank: int | None) -> Plan:
+    place, free = _room(runtime)
     contents = read_contents(folder)
     names = contents.files.used(folder.names)
     read = [file for file in folder.files if file.name in names | {CONFIG}]
     here = all(file.path is not None for file in read)
-    weights = _stored(contents, adapter) if here else _built(contents, sum(f.size for f in read if f.name != CONFIG))
+    weights = _stored(contents, runtime) if here else _built(contents, sum(f.size for f in read if f.name != CONFIG))
     floats = "float32" if dtype.startswith("mixed") else dtype
     parameters = sum(weight.parameters for weight in weights)
     lora = None if lora_rank is None else _lora_parameters(contents, LoraConfig(lora_rank))
@@ -106,6 +112,7 @@ def plan_preset(
         train_all=parameters * _ADAM * itemsize(floats),
         lora_parameters=lora,
         train_lora=None if lora is None else lora * (1 + _ADAM) * max(_LORA_BYTES, itemsize(floats)),
+        not_read=contents.not_read,
         place=place,
         free=free,
     )

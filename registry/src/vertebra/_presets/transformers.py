@@ -28,6 +28,7 @@ _MOST_FIELDS = 1_000
 """Fields of an original config that are compared one by one; real ones have about 100."""
 _OF_THE_TENSORS = ("dtype", "torch_dtype")
 """Fields that name the dtype of the tensors that are written, under its present and its former name."""
+_TIED = "tie_word_embeddings"
 
 
 def recognises(config: Mapping[str, Any]) -> bool:
@@ -48,7 +49,8 @@ def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetContents:
     """
     owner = find_owner(folder, NAME, "model_type", config["model_type"])
     translation = load_translation(owner.value, NAME)
-    return PresetContents(NAME, folder, owner.name, translation.arguments(config), translation)
+    untied = f"{_TIED}=false in {CONFIG}" if config.get(_TIED) is False else None
+    return PresetContents(NAME, folder, owner.name, translation.arguments(config), translation, untied=untied)
 
 
 def write(draft: PresetDraft, stage: Path, max_shard_size: float | None) -> list[str]:

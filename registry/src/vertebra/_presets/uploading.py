@@ -5,31 +5,35 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from vertebra import _arguments, _runtimes
 from vertebra._catalog import BACKBONES, catalog
+from vertebra._presets import notices
 from vertebra._presets.card import CARD, is_generated, model_card
-from vertebra._presets.certified import CERTIFICATE, is_certified
+from vertebra._presets.certified import open_certificate
 from vertebra._presets.contents import PresetContents
 from vertebra._presets.finding import is_plain_path, source_of, target
 from vertebra._presets.folder import PresetFolder
 from vertebra._presets.formats import read_contents
 from vertebra._presets.inspecting import describe
 from vertebra._presets.names import impossible_on_some
-from vertebra._presets.opening import open_folder
+from vertebra._presets.reading import of_one_version
 from vertebra._settings import settings
 from vertebra._weights.checkpoint import read_headers
 from vertebra._weights.matching import any_match
 from vertebra._weights.safetensors import Header
 from vertebra.errors import (
     PresetAccessError,
+    PresetChangedError,
     PresetConfigError,
     PresetUploadError,
     RuntimeChoiceError,
     SourceUnavailableError,
+    VertebraError,
     WeightsMismatchError,
 )
 from vertebra.handles import PresetHandle
@@ -73,18 +77,8 @@ def upload(
     if settings().offline and source.reads_parts:
         raise PresetAccessError(handle, "VERTEBRA_OFFLINE is set", "Unset it to publish, or push to a folder")
     plain = isinstance(preset, Path) or is_plain_path(preset)
-    folder = open_folder(preset, locked=False if plain else None)
-    folder.require_all()
-    names = [name for name in sorted(folder.names) if not _is_hidden(name)]
-    _check_portable(folder, names)
-    contents = read_contents(folder)
-    headers = read_headers(contents.files, folder.names, folder.fetch)
-    notes = [*_left_out(folder), *_check_weights(contents, headers, any_runtime)]
-    if CERTIFICATE not in names:
-        notes.append("it has no parity certificate: save it with save_to_preset to make one")
-    elif not is_certified(folder):
-        notes.append("its parity certificate was made with another config.json, and does not hold: save it anew")
-    files = dict(zip(names, folder.fetch_all(names), strict=True))
+    checked = of_one_version(preset, partial(_check, any_runtime=any_runtime), locked=False if plain else None)
+    contents, headers, files, notes = checked.contents, checked.headers, dict(checked.files), list(checked.notes)
     with tempfile.TemporaryDirectory(prefix="vertebra-card-") as place:
         if CARD not in files or is_generated(files[CARD]):
             files[CARD] = Path(place, CARD)
@@ -93,11 +87,63 @@ def upload(
             notes.append(f"it had no {CARD} of its own: {made}")
         message = message or f"Upload a {contents.backbone} with vertebra {metadata.version('vertebra')}"
         size = sum(path.stat().st_size for path in files.values())
-        try:
-            pinned = source.upload(handle, files, replace, message)
-        except SourceUnavailableError as error:  # it speaks of fetching
-            raise PresetUploadError(handle, error.problem) from error
+        pinned = _publish(source, handle, files, replace, message, contents.folder)
     return Uploaded(pinned, tuple(sorted(files)), size, tuple(notes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A preset that was found fit to be published."""
+
+    contents: PresetContents
+    headers: dict[str, Header]
+    files: dict[str, Path]
+    notes: list[str]
+
+
+def _check(folder: PresetFolder, any_runtime: bool) -> _Checked:
+    folder.require_all()
+    names = [name for name in sorted(folder.names) if not _is_hidden(name)]
+    _check_portable(folder, names)
+    contents = read_contents(folder)
+    headers = read_headers(contents.files, folder.names, folder.fetch, check=folder.check_read)
+    notes = [*_left_out(folder), *_check_weights(contents, headers, any_runtime)]
+    if contents.not_read is not None:
+        notes.append(notices.second_checkpoint_text(contents))
+    certificate = open_certificate(folder)
+    if certificate is None:
+        notes.append("it has no parity certificate: save it with save_to_preset to make one")
+    elif not certificate.same_config:
+        notes.append("its parity certificate was made with another config.json, and does not hold: save it anew")
+    return _Checked(contents, headers, dict(zip(names, folder.fetch_all(names), strict=True)), notes)
+
+
+def _publish(
+    source: PresetSource,
+    handle: PresetHandle,
+    files: Mapping[str, Path],
+    replace: bool,
+    message: str,
+    folder: PresetFolder,
+) -> PresetHandle:
+    """Publishes files of a preset.
+
+    Raises:
+        PresetChangedError: the preset was replaced meanwhile; a note says if it was published all the same.
+    """
+    try:
+        pinned = source.upload(handle, files, replace, message)
+    except SourceUnavailableError as error:  # it speaks of fetching
+        raise PresetUploadError(handle, error.problem) from error
+    except (VertebraError, OSError):
+        folder.check_all()  # which explains it better if a file is gone
+        raise
+    try:
+        folder.check_all()
+    except PresetChangedError as error:
+        error.add_note(f"What was uploaded to {pinned} may be of two versions: upload it again, and replace that")
+        raise
+    return pinned
 
 
 def _card(handle: PresetHandle, source: PresetSource, contents: PresetContents, headers: dict[str, Header]) -> str:

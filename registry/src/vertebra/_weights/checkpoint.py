@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from vertebra._identity import Identity, identity_of
+from vertebra._weights.files import open_file
 from vertebra._weights.safetensors import Header, MappedTensors, TensorEntry, header_end, open_header
 from vertebra._weights.weight_map import read_weight_map
 from vertebra.errors import WeightsFileError
@@ -35,8 +38,14 @@ Fetch = Callable[[str], Path]
 """Returns the local path of a file of a preset."""
 FetchAll = Callable[[Sequence[str]], Sequence[Path]]
 """Returns those of several files, which may be fetched at once."""
+Check = Callable[[str, "Identity | None"], None]
+"""Is told the identity of each file that was read, and raises if the preset had another file of that name."""
 Shards = dict[str, "set[str] | None"]
 """Weights files by name, each with what an index says that it holds, or None without an index."""
+
+
+def accept(name: str, identity: Identity | None) -> None:
+    """Is the check of files that nothing replaces while they are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +71,7 @@ class FileKind:
     """From the first bytes of a file to where its header ends, or None if that is not at its beginning."""
     map: Callable[[Sequence[Path]], Sequence[MappedFile]]
 
-    def find(self, names: set[str], fetch: Fetch) -> tuple[Path, Shards]:
+    def find(self, names: set[str], fetch: Fetch, check: Check = accept) -> tuple[Path, Shards]:
         """From the names in a preset to the path to name in messages, and the weights files; reads the index alone.
 
         Raises:
@@ -74,11 +83,17 @@ class FileKind:
             problem = f"it is missing, and so is {self.index}"
             raise WeightsFileError(self.weights, problem, "Save the preset again with its weights")
         path = fetch(self.index)
-        shards: Shards = {**read_weight_map(path, self.suffix, self.lists_shards)}
+        with open_file(path) as file:
+            shards: Shards = {**read_weight_map(path, file, self.suffix, self.lists_shards)}
+            check(self.index, identity_of(os.fstat(file.fileno())))
         for shard in shards:
             if shard not in names:
                 raise WeightsFileError(path, f"it names the shard {shard!r}, which is missing")
         return path, shards
+
+    def not_read(self, names: set[str]) -> str | None:
+        """From the names in a preset to the index of a checkpoint that is not read, because there is a single file."""
+        return self.index if self.weights in names and self.index in names else None
 
     def used(self, names: set[str]) -> set[str]:
         """From the names in a preset to those of its weights files and their index; reads nothing."""
@@ -107,7 +122,9 @@ class Checkpoint:
         self._files[name].release()
 
 
-def open_checkpoint(kind: FileKind, names: set[str], fetch: Fetch, fetch_all: FetchAll | None = None) -> Checkpoint:
+def open_checkpoint(
+    kind: FileKind, names: set[str], fetch: Fetch, fetch_all: FetchAll | None = None, check: Check = accept
+) -> Checkpoint:
     """Maps the weights of a preset folder.
 
     Args:
@@ -115,19 +132,26 @@ def open_checkpoint(kind: FileKind, names: set[str], fetch: Fetch, fetch_all: Fe
         names: Files that the preset has.
         fetch: Returns the local path of one of them.
         fetch_all: Returns those of several; None means one after the other.
+        check: Is told the identity of the index, and of each weights file once it is mapped.
 
     Raises:
         WeightsFileError: the weights are missing or unsound, or index and files disagree.
     """
-    path, shards = kind.find(names, fetch)
+    path, shards = kind.find(names, fetch, check)
     paths = [fetch(name) for name in shards] if fetch_all is None else fetch_all(list(shards))
     files = dict(zip(shards, kind.map(paths), strict=True))
-    _check_shards(kind, path, shards, {name: mapped.header for name, mapped in files.items()})
+    headers = {name: mapped.header for name, mapped in files.items()}
+    _check_identities(headers, check)
+    _check_shards(kind, path, shards, headers)
     return Checkpoint(path, files)
 
 
 def read_headers(
-    kind: FileKind, names: set[str], fetch: Fetch, fetch_headers: FetchAll | None = None
+    kind: FileKind,
+    names: set[str],
+    fetch: Fetch,
+    fetch_headers: FetchAll | None = None,
+    check: Check = accept,
 ) -> dict[str, Header]:
     """Reads the headers of a preset's weights files, by file name, and nothing else of them.
 
@@ -136,15 +160,22 @@ def read_headers(
         names: Files that the preset has.
         fetch: Returns the local path of one of them.
         fetch_headers: Returns paths of files that need not have more than the headers; None means `fetch`.
+        check: Is told the identity of the index, and of each weights file, once it is read.
 
     Raises:
         WeightsFileError: the weights are missing or unsound, or index and files disagree.
     """
     headers_of = fetch_headers or (lambda names: [fetch(name) for name in names])
-    path, shards = kind.find(names, lambda name: fetch(name) if name == kind.index else headers_of([name])[0])
+    path, shards = kind.find(names, lambda name: fetch(name) if name == kind.index else headers_of([name])[0], check)
     headers = dict(zip(shards, kind.headers(headers_of(list(shards))), strict=True))
+    _check_identities(headers, check)
     _check_shards(kind, path, shards, headers)
     return headers
+
+
+def _check_identities(headers: Mapping[str, Header], check: Check) -> None:
+    for name, header in headers.items():
+        check(name, header.identity)
 
 
 def _check_shards(kind: FileKind, path: Path, shards: Shards, headers: Mapping[str, Header]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from vertebra._documents import parse_json
+from vertebra._identity import Identity, identity_of
 from vertebra._weights.files import lookalike
 from vertebra._weights.hdf5_process import MOST_DATASETS, MOST_DEPTH, Job, OpenFile, run_job, temporary_file
 from vertebra._weights.safetensors import ALIGNMENT, Header, TensorEntry, itemsize
@@ -38,9 +39,11 @@ class Contents:
     """Those that lie in the file in one piece."""
     packed: dict[str, TensorEntry]
     """The others, each with its place in the temporary file, in the order in which the child writes them."""
+    identity: Identity
+    """Of the file, once it was listed."""
 
     def header(self) -> Header:
-        return Header(self.placed | self.packed, {})
+        return Header(self.placed | self.packed, {}, self.identity)
 
 
 def list_contents(files: Sequence[OpenFile]) -> list[Contents]:
@@ -103,10 +106,10 @@ def _contents(path: Path, file: BinaryIO, line: bytes) -> Contents:
         entry, is_packed = _entry(path, name, value, end)
         (packed if is_packed else placed)[name] = entry
         end += aligned(entry.size) if is_packed else 0
-    size = os.fstat(file.fileno()).st_size
-    _check_places(path, placed, size)
-    _check_expansion(path, packed, size)
-    return Contents(placed, packed)
+    status = os.fstat(file.fileno())
+    _check_places(path, placed, status.st_size)
+    _check_expansion(path, packed, status.st_size)
+    return Contents(placed, packed, identity_of(status))
 
 
 def _misfit(start: bytes) -> str:

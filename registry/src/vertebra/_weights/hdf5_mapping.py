@@ -15,8 +15,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
+from vertebra._identity import identity_of
 from vertebra._weights.files import map_privately, open_file
 from vertebra._weights.hdf5_listing import LISTING, Contents, aligned, list_contents, nonsense
 from vertebra._weights.hdf5_process import Job, OpenFile, run_job, temporary_file
@@ -69,7 +70,6 @@ class MappedHdf5:
         self._path = opened.path
         self._packed = contents.packed
         self._memory = map_privately(*opened)
-        self._version = _version(opened.file)
         self.header = contents.header()
 
     def view(self, name: str) -> np.ndarray[Any, Any]:
@@ -93,7 +93,7 @@ class MappedHdf5:
     @functools.cached_property
     def _unpacked(self) -> mmap.mmap:
         with open_file(self._path) as file:
-            if _version(file) != self._version:
+            if identity_of(os.fstat(file.fileno())) != self.header.identity:
                 raise WeightsFileError(self._path, "it was changed or replaced while it was being read")
             return _unpack(OpenFile(self._path, file), self._packed)
 
@@ -114,8 +114,3 @@ def _unpack(opened: OpenFile, packed: dict[str, TensorEntry]) -> mmap.mmap:
         if written != total:
             raise nonsense(opened.path, f"{written} bytes were unpacked, expected {total}")
         return map_privately(opened.path, output)
-
-
-def _version(file: BinaryIO) -> tuple[int, ...]:
-    status = os.fstat(file.fileno())
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO, NamedTuple
 
+from vertebra._children import environment, signal_name
 from vertebra.errors import WeightsFileError
 
 MOST_DATASETS = 100_000
@@ -23,8 +21,6 @@ _PROGRAM = Path(__file__).with_name("hdf5_index.py")
 _MOST_COMPLAINT = 1_000
 _NO_PLUGINS = {"HDF5_PLUGIN_PRELOAD": "::"}  # the library's own way of saying: load none
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}  # numpy's library starts one for each core, each with a stack
-_INHERITED = re.compile(r"(?i:PATH|LD_LIBRARY_PATH|DYLD_\w+|SYSTEMROOT|TMPDIR|TEMP|TMP|LANG|LC_\w+)")
-"""What starting a program may need; the rest of the environment, tokens included, is nothing to strangers' files."""
 
 
 class OpenFile(NamedTuple):
@@ -94,18 +90,14 @@ def _run(files: Sequence[OpenFile], job: Job, output: IO[bytes], complaint: IO[b
     options = asdict(job) | {"files": [0, *passed], "search": _search_path(path)}
     command = [sys.executable, "-I", "-S", str(_PROGRAM), json.dumps(options)]
     streams: dict[str, Any] = {"stdin": first, "stdout": output, "stderr": complaint, "pass_fds": passed}
+    inherited = environment() | _NO_PLUGINS | _ONE_THREAD  # no more: these are strangers' files
     try:
-        return subprocess.run(command, **streams, env=_environment(), timeout=job.seconds).returncode
+        return subprocess.run(command, **streams, env=inherited, timeout=job.seconds).returncode
     except subprocess.TimeoutExpired as error:
         raise WeightsFileError(path, f"reading it took more than {job.seconds} seconds") from error
     except OSError as error:
         remedy = "HDF5 files are read in a process of their own; let this one start others"
         raise WeightsFileError(path, f"no process can be started to read it ({error})", remedy) from error
-
-
-def _environment() -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if _INHERITED.fullmatch(name)}
-    return inherited | _NO_PLUGINS | _ONE_THREAD
 
 
 def _search_path(path: Path) -> list[str]:
@@ -119,14 +111,7 @@ def _search_path(path: Path) -> list[str]:
 
 def _reason(status: int, complaint: bytes) -> str:
     if status < 0:
-        return f"reading it ended in {_signal_name(-status)}, so it is damaged or hostile"
+        return f"reading it ended in {signal_name(-status)}, so it is damaged or hostile"
     text = complaint.decode(errors="replace").strip()
     lines = "".join(letter if letter.isprintable() else "\n" for letter in text).splitlines()
     return f"it cannot be read: {lines[-1] if lines else f'the reading process ended with status {status}'}"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

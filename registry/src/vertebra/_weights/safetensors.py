@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from vertebra._documents import parse_json
+from vertebra._identity import Identity, identity_of
 from vertebra._weights.files import lookalike, map_privately, open_file
 from vertebra.errors import WeightsFileError
 
@@ -70,6 +71,8 @@ class Header:
 
     entries: dict[str, TensorEntry]
     metadata: dict[str, str]
+    identity: Identity | None = None
+    """Of the file, once it was read."""
 
 
 class MappedTensors:
@@ -126,7 +129,7 @@ def read_header(path: Path, file: BinaryIO) -> Header:
         raise WeightsFileError(path, f"it declares {len(table)} tensors; at most {_MOST_TENSORS} are read")
     entries = {name: _entry(path, name, value, 8 + length) for name, value in table.items()}
     _check_layout(path, entries.values(), 8 + length, size)
-    return Header(entries, metadata)
+    return Header(entries, metadata, identity_of(os.fstat(file.fileno())))
 
 
 def write_tensors(
@@ -147,7 +150,17 @@ def write_tensors(
     with path.open("wb") as file:
         file.write(_encode_header(order, metadata))
         for entry in order:
-            _write_tensor(file, entry, tensors[entry.name])
+            write_tensor(file, entry, tensors[entry.name])
+
+
+def write_tensor(file: BinaryIO, entry: TensorEntry, read: Callable[[], np.ndarray[Any, Any]]) -> None:
+    """Writes the bytes of a tensor at the position of a file."""
+    import numpy as np
+
+    array = np.ascontiguousarray(read())
+    if array.nbytes != entry.size:
+        raise ValueError(f"{entry.name} has {array.nbytes} bytes, expected {entry.size}")
+    file.write(array.reshape(-1).view(np.uint8).data)
 
 
 def layout_of(name: str, dtype: str, shape: tuple[int, ...]) -> TensorEntry:
@@ -179,15 +192,6 @@ def release(memory: mmap.mmap) -> None:
     """Gives back the memory of a read-only use of a mapping; what was written to its pages would be lost."""
     if hasattr(mmap, "MADV_DONTNEED"):
         memory.madvise(mmap.MADV_DONTNEED)
-
-
-def _write_tensor(file: BinaryIO, entry: TensorEntry, read: Callable[[], np.ndarray[Any, Any]]) -> None:
-    import numpy as np
-
-    array = np.ascontiguousarray(read())
-    if array.nbytes != entry.size:
-        raise ValueError(f"{entry.name} has {array.nbytes} bytes, expected {entry.size}")
-    file.write(array.reshape(-1).view(np.uint8).data)
 
 
 def _misfit(start: bytes, size: int, length: int) -> str:

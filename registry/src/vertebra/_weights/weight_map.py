@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from vertebra._documents import parse_json
-from vertebra._weights.files import open_file
 from vertebra.errors import WeightsFileError
 
 _STEM = re.compile(r"[A-Za-z0-9][\w.-]*")
@@ -17,19 +16,20 @@ _MOST_NAMES = 500_000
 _MOST_SHARDS = 10_000
 
 
-def read_weight_map(path: Path, suffix: str, lists: bool) -> dict[str, set[str]]:
+def read_weight_map(path: Path, file: BinaryIO, suffix: str, lists: bool) -> dict[str, set[str]]:
     """Reads, for each shard in the order of their names, what the index says that it holds.
 
     Args:
-        path: The index: a JSON object whose `weight_map` gives a shard for each name.
+        path: The path of the index, for messages.
+        file: The index: a JSON object whose `weight_map` gives a shard for each name.
         suffix: How the names of shards end, such as `.safetensors`.
         lists: Whether a name may have a list of shards instead of one.
 
     Raises:
-        WeightsFileError: the index is missing or unsound, or names as a shard what is no plain file name.
+        WeightsFileError: the index is unsound, or names as a shard what is no plain file name.
     """
     held: dict[str, set[str]] = {}
-    for name, value in _read_table(path).items():
+    for name, value in _read_table(path, file).items():
         for shard in _shards(path, name, value, suffix, lists):
             held.setdefault(shard, set()).add(name)
     if len(held) > _MOST_SHARDS:
@@ -37,13 +37,11 @@ def read_weight_map(path: Path, suffix: str, lists: bool) -> dict[str, set[str]]
     return dict(sorted(held.items()))
 
 
-def _read_table(path: Path) -> dict[str, Any]:
-    with open_file(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > _MOST_BYTES:
-            raise WeightsFileError(path, f"it has {size} bytes; an index has at most {_MOST_BYTES}")
-        data = file.read(size)
-    index = parse_json(data, lambda problem: WeightsFileError(path, f"it is unsound: {problem}"))
+def _read_table(path: Path, file: BinaryIO) -> dict[str, Any]:
+    size = os.fstat(file.fileno()).st_size
+    if size > _MOST_BYTES:
+        raise WeightsFileError(path, f"it has {size} bytes; an index has at most {_MOST_BYTES}")
+    index = parse_json(file.read(size), lambda problem: WeightsFileError(path, f"it is unsound: {problem}"))
     table = index.get("weight_map")
     if not isinstance(table, dict) or not 0 < len(table) <= _MOST_NAMES:
         raise WeightsFileError(path, f"its weight_map is not a table of 1 to {_MOST_NAMES} names and files")

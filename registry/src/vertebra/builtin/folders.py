@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import filecmp
 import os
 import shutil
@@ -9,23 +10,31 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from vertebra._atomic import destination, replacing_folder
+from vertebra._identity import identity_of
 from vertebra.errors import PresetExistsError, PresetNotFoundError, PresetSaveError
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
 
 _CONFIG = "config.json"
+_MOST_LISTINGS = 20
 
 
 def list_files(handle: PresetHandle, folder: Path) -> list[PresetFile]:
     """Lists the files in a folder and, if it holds a config, in the folders inside it.
 
+    If another folder replaces it meanwhile, as when a preset is saved over, that one is listed.
+
     Raises:
         PresetNotFoundError: there is no such folder, or it cannot be read.
     """
     try:
-        deep = (folder / _CONFIG).is_file()  # else it is no preset, and may be somebody's whole disk
-        found = [(path.relative_to(folder).as_posix(), path) for path in _walk(folder, deep)]
-        return [PresetFile(name, path.stat().st_size, path) for name, path in sorted(found)]
+        for _ in range(_MOST_LISTINGS):
+            before = _number(folder)
+            with contextlib.suppress(FileNotFoundError):
+                found = _list(folder)
+                if _number(folder) == before:
+                    return found
+        return _list(folder)
     except NotADirectoryError as error:
         raise PresetNotFoundError(handle, f"{folder} is a file, and a preset is a folder") from error
     except OSError as error:
@@ -80,6 +89,22 @@ def _has_just(handle: PresetHandle, folder: Path, files: Mapping[str, Path]) -> 
     return there.keys() == files.keys() and all(
         filecmp.cmp(path, str(there[name]), shallow=False) for name, path in files.items()
     )
+
+
+def _number(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _list(folder: Path) -> list[PresetFile]:
+    deep = (folder / _CONFIG).is_file()  # else it is no preset, and may be a whole disk
+    found = sorted((path.relative_to(folder).as_posix(), path) for path in _walk(folder, deep))
+    return [_described(name, path) for name, path in found]
+
+
+def _described(name: str, path: Path) -> PresetFile:
+    status = path.stat()
+    return PresetFile(name, status.st_size, path, identity=identity_of(status))
 
 
 def _walk(folder: Path, deep: bool) -> Iterator[Path]:

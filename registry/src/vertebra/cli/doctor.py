@@ -7,17 +7,19 @@ import itertools
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from vertebra import _catalog
 from vertebra._catalog import RUNTIMES, STRATEGIES, Entry, catalog
+from vertebra._children import PYTHON, environment, signal_name
 from vertebra._lockfile import lockfile_path
 from vertebra._plugins import Plugin, examined, find_installed, left_out, registry
 from vertebra._runtimes import available, unavailable_reason
@@ -29,16 +31,33 @@ from vertebra.interfaces import Runtime
 
 _PLUGIN_SECONDS = 10
 _RUNTIME_SECONDS = 120
-_IMPORT = "import importlib, sys; importlib.import_module(sys.argv[1])"
-_BIND = (
-    "import sys, vertebra; runtime = vertebra.use(sys.argv[1]); "
-    "print(', '.join(f'{d.name} ({d.kind})' for d in runtime.devices()))"
-)
-_TRY_STRATEGIES = (
-    "import json, sys; from vertebra import _runtimes; runtime = _runtimes.bind_any().name; "
-    "from vertebra._lora.strategy_check import problems_of; problems = problems_of(json.loads(sys.argv[1])); "
-    "print(json.dumps({'runtime': runtime, 'problems': problems}))"
-)
+_RETURNED = "vertebra: the plugin returned"
+_IMPORT = f"""
+import importlib, sys
+try:
+    importlib.import_module(sys.argv[1])
+finally:
+    print({_RETURNED!r}, flush=True)
+"""
+_BIND = f"""
+import sys, vertebra
+try:
+    devices = vertebra.use(sys.argv[1]).devices()
+finally:
+    print({_RETURNED!r}, flush=True)
+print(', '.join(f'{{device.name}} ({{device.kind}})' for device in devices))
+"""
+_TRY_STRATEGIES = f"""
+import json, sys
+from vertebra import _runtimes
+try:
+    runtime = _runtimes.bind_any().name
+    from vertebra._lora.strategy_check import problems_of
+    problems = problems_of(json.loads(sys.argv[1]))
+finally:
+    print({_RETURNED!r}, flush=True)
+print(json.dumps({{'runtime': runtime, 'problems': problems}}))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +68,17 @@ class Finding:
     ok: bool | None
     """None if it did not end in time."""
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    """What a child process showed."""
+
+    ok: bool | None
+    """None if it did not end in time."""
+    detail: str
+    survived: bool = True
+    """Whether what it tried came to an end, well or with an exception, and did not end the process."""
 
 
 def add_commands(commands: Any) -> None:
@@ -79,12 +109,13 @@ def examine() -> Iterator[Finding]:
     except SettingsError:  # it was told, and nothing else works before it is corrected
         return
     yield from _examine_storage()
-    hung = False
-    for finding, in_time in _probe_plugins():
-        hung |= not in_time
+    survived = True
+    for finding, plugin_survived in _probe_plugins():
+        survived &= plugin_survived
         yield finding
-    if hung:
-        yield Finding("contributions", False, "not examined: leave the plugin that hangs out first")
+    if not survived:
+        problem = "not examined: leave the plugin that hangs, or ends the process, out first"
+        yield Finding("contributions", False, problem)
         return
     problems = [Finding("settings", False, str(problem)) for problem in examined().problems("block")]
     if problems:
@@ -127,30 +158,49 @@ def _is_readable_folder(path: Path) -> bool:
 
 
 def _probe_plugins() -> Iterator[tuple[Finding, bool]]:
-    """Imports each plugin alone, before this process does: one that hangs must not take the doctor with it."""
+    """Imports each plugin alone, before this process does: one that hangs or crashes must not take the doctor along.
+
+    Yields what was found, and whether this process can import the plugin and live.
+    """
     admitted = [pair for pair in find_installed()[0] if left_out(pair[1], settings()) is None]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for (_, plugin), (ok, detail) in zip(admitted, pool.map(_probe_plugin, admitted), strict=True):
-            yield Finding(f"plugin {plugin.name} of {plugin.owner.distribution}", ok, detail), ok is not None
+        for (_, plugin), probe in zip(admitted, pool.map(_probe_plugin, admitted), strict=True):
+            subject = f"plugin {plugin.name} of {plugin.owner.distribution}"
+            yield Finding(subject, probe.ok, probe.detail), probe.survived
 
 
-def _probe_plugin(pair: tuple[metadata.EntryPoint, Plugin]) -> tuple[bool | None, str]:
+def _probe_plugin(pair: tuple[metadata.EntryPoint, Plugin]) -> _Probe:
     owner = pair[1].owner
-    ok, detail = _probe(_IMPORT, owner.module, _PLUGIN_SECONDS)
-    if ok:
-        return True, f"{owner.module} can be imported"
-    return ok, f"{detail}; uninstall or update it, or leave it out with VERTEBRA_BLOCK={owner.distribution}"
+    probe = _probe(_IMPORT, owner.module, _PLUGIN_SECONDS)
+    if probe.ok:
+        return replace(probe, detail=f"{owner.module} can be imported")
+    remedy = f"uninstall or update it, or leave it out with VERTEBRA_BLOCK={owner.distribution}"
+    return replace(probe, detail=f"{probe.detail}; {remedy}")
 
 
-def _probe(code: str, argument: str, seconds: float) -> tuple[bool | None, str]:
-    """Returns whether the code ended well, None if it did not end in time, and the last line that it printed."""
-    command = [sys.executable, "-c", code, argument]
+def _probe(code: str, argument: str, seconds: float, *needed: str) -> _Probe:
+    """Runs code in a child process that looks for modules where this one does, and not in the current folder.
+
+    Args:
+        code: The code; it prints `_RETURNED` once what it tried came to an end.
+        argument: What it finds in `sys.argv[1]`.
+        seconds: How long it may take.
+        needed: Regular expressions of variables that it needs beyond those of any plugin.
+    """
+    command = [sys.executable, "-P", "-c", code, argument]
+    options: dict[str, Any] = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL)
+        done = subprocess.run(command, **options, env=environment(*PYTHON, *needed), timeout=seconds)
     except subprocess.TimeoutExpired:
-        return None, f"did not finish in {seconds} seconds"
-    lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
-    return done.returncode == 0, lines[-1] if lines else f"ended with status {done.returncode}"
+        return _Probe(None, f"did not finish in {seconds} seconds", survived=False)
+    printed = done.stdout.strip().splitlines()
+    survived = done.returncode >= 0 and _RETURNED in printed
+    if done.returncode < 0:
+        return _Probe(False, f"ended the process with {signal_name(-done.returncode)}", survived)
+    if not survived:
+        return _Probe(False, f"ended the process with status {done.returncode}", survived)
+    lines = printed if done.returncode == 0 else done.stderr.strip().splitlines()
+    return _Probe(done.returncode == 0, lines[-1] if lines else f"ended with status {done.returncode}", survived)
 
 
 def _examine_contributions() -> Iterator[Finding]:
@@ -171,21 +221,27 @@ def _examine_runtime(entry: Entry[Runtime]) -> Finding:
     reason = unavailable_reason(entry)
     if reason is not None:
         return Finding(subject, False, reason)
-    ok, detail = _probe(_BIND, entry.name, _RUNTIME_SECONDS)
-    return Finding(subject, ok, detail)
+    probe = _probe(_BIND, entry.name, _RUNTIME_SECONDS, _settings_of(entry.name))
+    return Finding(subject, probe.ok, probe.detail)
+
+
+def _settings_of(runtime: str) -> str:
+    """Returns a regular expression for the variables of a backend: they begin with its name."""
+    return rf"{re.escape(runtime)}_\w+"
 
 
 def _examine_strategies(names: list[str]) -> Iterator[Finding]:
     """Tries all LoRA strategies in one child process; if that does not end well, each in a process of its own."""
-    ok, detail = _probe(_TRY_STRATEGIES, json.dumps(names), _RUNTIME_SECONDS)
-    if not ok and len(names) > 1:
+    needed = [_settings_of(runtime.name) for runtime in available()]
+    probe = _probe(_TRY_STRATEGIES, json.dumps(names), _RUNTIME_SECONDS, *needed)
+    if not probe.ok and len(names) > 1:
         for name in names:
             yield from _examine_strategies([name])
         return
-    if not ok:
-        yield Finding(f"LoRA strategy {names[0]}", ok, detail)
+    if not probe.ok:
+        yield Finding(f"LoRA strategy {names[0]}", probe.ok, probe.detail)
         return
-    tried = json.loads(detail)
+    tried = json.loads(probe.detail)
     for name in names:
         problem = tried["problems"].get(name)
         sound = f"starts at zero, and merges into what it computes, on {tried['runtime']}"

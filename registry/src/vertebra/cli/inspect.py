@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vertebra._presets.inspecting import inspect_preset
+from vertebra._presets.notices import other_logits_text
 from vertebra.cli.output import bytes_text, print_json
 from vertebra.cli.tree import draw_tree
 
@@ -40,6 +41,10 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
         "parameters": f"{facts['parameters']:,}",
         "bytes": f"{facts['bytes']:,} ({dtypes})",
     }
+    if facts["not_read"]:
+        lines["not read"] = f"{facts['not_read']} and its shards, a second checkpoint (vertebra verify compares them)"
+    if facts["untied_heads"]:
+        lines["head"] = other_logits_text(facts["untied_heads"])
     for name, value in lines.items():
         print(f"{name:<11} {value}")
     print()

@@ -35,6 +35,8 @@ def _run(chosen: argparse.Namespace) -> int:
         print(f"  LoRA            {plan.lora_parameters:,} parameters")
     for name, needed in uses.items():
         print(f"  {name:<15} {bytes_text(needed)}: {_verdict(plan, needed)}")
+    if plan.not_read:
+        print(f"warning: {plan.not_read} and its shards are not read: vertebra verify compares both checkpoints")
     print("Activations come on top: they depend on the batch.")
     return 0
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from vertebra import _runtimes
 from vertebra.cli.lock import add_lockfile_option, verify_lockfile
-from vertebra.cli.output import plain_warnings, print_json
+from vertebra.cli.output import plain_warnings, print_json, printable
 
 if TYPE_CHECKING:
+    from vertebra._presets.certified import Certificate
     from vertebra._presets.folder import PresetFolder
+    from vertebra._presets.loading import OpenedPreset
+    from vertebra._presets.two_checkpoints import Comparison
+    from vertebra._weights.checkpoint import Checkpoint
 
 _MOST_NAMES = 20
 
@@ -64,25 +69,43 @@ def verify_preset(
     """
     name = _runtimes.bind_any(runtime).name
     plain_warnings()
-    from vertebra._presets.certified import CERTIFICATE
-    from vertebra._presets.formats import read_contents
-    from vertebra._presets.opening import open_folder
+    from vertebra._presets.certified import CERTIFICATE, not_certified
+    from vertebra._presets.loading import open_preset
+    from vertebra._presets.reading import of_one_version
+    from vertebra._presets.two_checkpoints import compare_checkpoints
     from vertebra._weights.finite import not_finite
-
-    folder = open_folder(preset)
-    facts: dict[str, Any] = {"handle": str(folder.handle), "holds": None}
-    if CERTIFICATE in folder.names or not certificate_optional:
-        facts |= _replayed(folder, name, dtype)
-    return facts | {"not_finite": not_finite(read_contents(folder).open())}
-
-
-def _replayed(folder: PresetFolder, runtime: str, dtype: str | None) -> dict[str, Any]:
-    from vertebra._presets.certificate import replay
     from vertebra.backbone import Backbone
 
     overrides: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
-    backbone = Backbone.from_preset(folder.requested, **overrides)
-    verdict = replay(backbone, folder)
+
+    def read(folder: PresetFolder) -> tuple[OpenedPreset, Checkpoint, Comparison | None]:
+        opened = open_preset(folder, Backbone, overrides, verify=CERTIFICATE in folder.names)
+        checkpoint = opened.checkpoint or opened.contents.open()
+        comparison = compare_checkpoints(opened.contents, checkpoint)
+        if opened.certificate is None and not certificate_optional:
+            error = not_certified(folder)
+            if comparison is not None:
+                error.add_note(f"It holds two checkpoints: {comparison}")
+            raise error
+        return opened, checkpoint, comparison
+
+    opened, checkpoint, comparison = of_one_version(preset, read)
+    facts: dict[str, Any] = {"handle": str(opened.contents.folder.handle), "holds": None}
+    facts["two_checkpoints"] = None if comparison is None else asdict(comparison) | {"text": str(comparison)}
+    if opened.certificate is not None:
+        facts |= _replayed(opened, opened.certificate, name, overrides)
+    return facts | {"not_finite": not_finite(checkpoint)}
+
+
+def _replayed(
+    opened: OpenedPreset, certificate: Certificate, runtime: str, overrides: dict[str, Any]
+) -> dict[str, Any]:
+    from vertebra._presets.certificate import replay
+    from vertebra._presets.loading import build_opened, tell_observers
+
+    backbone = build_opened(opened, overrides)
+    tell_observers(opened)
+    verdict = replay(backbone, certificate)
     return {
         "saved_with": verdict.saved_with,
         "replayed_with": {"runtime": runtime, "dtype": str(backbone.compute_dtype)},
@@ -100,6 +123,8 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
         print(f"{facts['handle']}: without a certificate")
     else:
         _print_verdict(facts)
+    if facts["two_checkpoints"]:
+        print(f"warning: it holds two checkpoints: {printable(facts['two_checkpoints']['text'])}")
     names = facts["not_finite"]
     if names:
         more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""

@@ -34,7 +34,8 @@ def continue_on(runtime: str, preset: str, adapter: Path, reference: Path) -> Re
 
 
 def _run(runtime: str, arguments: list[str]) -> Report:
-    command = [sys.executable, "-m", "vertebra_bert.demo.second_process", *arguments]
+    # Without -P, files of the current folder would be imported first.
+    command = [sys.executable, "-P", "-m", "vertebra_bert.demo.second_process", *arguments]
     environment = os.environ | {"VERTEBRA_RUNTIME": runtime}
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_SECONDS)
