@@ -439,7 +439,7 @@ print(json.dumps([dataclasses.asdict(finding) for finding in found]))
 @pytest.mark.keras(once=True)
 @pytest.mark.parametrize(
     ("broken", "told"),
-    [("shifted", "at the start on a small Dense layer, expected 0"), ("exits", "ended with status 3")],
+    [("shifted", "at the start on a small Dense layer, expected 0"), ("exits", "ended the process with status 3")],
 )
 def test_the_doctor_tries_strategies_in_a_process_of_its_own(tmp_path, runtime, broken, told):
     (tmp_path / "acme_lora.py").write_text(PLUGIN)
