@@ -46,6 +46,11 @@ class Adapter:
     def values(self, values: Values | None) -> None:
         self._values, self._resident = values, None
 
+    @property
+    def is_resident(self) -> bool:
+        """Whether its values are those of variables that calls may be using."""
+        return self._resident is not None
+
     def resident(self, template: PartSet) -> ResidentAdapter:
         """Returns it as variables that calls can choose, while it does not act.
 

@@ -313,7 +313,7 @@ class Adapters:
         """Gives parts their values, layers their parts and base weights what is the adapters' own."""
         for adapter, parts in zip(chosen, sets, strict=True):
             if adapter.values is not None:
-                parts.assign(adapter.values)
+                parts.assign(adapter.values, shared=adapter.is_resident)
         own = {weight: value for adapter in chosen for weight, value in adapter.beside.items()}
         others = self._mount.put([adapter.key for adapter in chosen], sets, strengths)
         if others or own or self.base.trained():

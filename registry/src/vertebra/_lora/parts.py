@@ -126,24 +126,29 @@ class PartSet:
             for path, own in self.variables().items()
         }
 
-    def assign(self, values: Values) -> None:
-        """Gives the variables values."""
+    def assign(self, values: Values, shared: bool = True) -> None:
+        """Gives the variables values.
+
+        Args:
+            values: The values, as arrays or tensors.
+            shared: Whether anything else may refer to the tensors, so that they are copied.
+        """
         for path, own in self.variables().items():
             for name, variable in own.items():
-                _assign(variable, values[path][name])
+                _assign(variable, values[path][name], shared)
 
 
-def _assign(variable: Any, value: Any) -> None:
+def _assign(variable: Any, value: Any, shared: bool) -> None:
     """Gives a variable a value that it shares with nothing: an array may view a file, and a tensor be another's."""
     runtime = _runtimes.bind()
-    is_array = isinstance(value, np.ndarray)
-    own = runtime.tensor(value.copy(), str(variable.dtype)) if is_array else None
+    if isinstance(value, np.ndarray):
+        value, shared = runtime.tensor(value.copy(), str(variable.dtype)), False
     if variable._value is None:
-        give_value(variable, own if is_array else runtime.snapshot(value))
-    elif is_array:
-        variable.assign(own)
-    else:
+        give_value(variable, runtime.snapshot(value) if shared else value)
+    elif shared:
         runtime.assign(variable, value)
+    else:
+        variable.assign(value)
 
 
 def change_of_outputs(part: Any, inputs: Any, outputs: Any) -> Any:
