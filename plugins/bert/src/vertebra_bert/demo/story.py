@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -148,12 +151,21 @@ def _hand_over(
 def _end(screen: Screen, weights: Weights, runtime: str, folder: Path) -> None:
     screen.heading("Try next")
     screen.code(
-        "vertebra presets",
-        f"vertebra inspect {weights.handle}",
-        "python",
+        f"{_program('vertebra')} presets",
+        f"{_program('vertebra')} inspect {weights.handle}",
+        _program("python"),
         ">>> import vertebra",
         f'>>> backbone = vertebra.Backbone.from_preset("{weights.handle}", runtime="{runtime}")',
         f'>>> print(backbone.load_lora_weights("{(folder / "adapter.lora.safetensors").as_posix()}"))',
     )
     screen.console.print()
     screen.fact("files", ", ".join(sorted(str(path) for path in folder.iterdir() if path.is_file())))
+
+
+def _program(name: str) -> str:
+    """What to type for a program of this environment: its name if the shell finds it by that, otherwise its path."""
+    folder = Path(sys.executable).parent
+    program = shutil.which(name, path=folder)
+    if program is None or shutil.which(name) == program:
+        return name
+    return os.path.relpath(program) if folder.is_relative_to(Path.cwd()) else program
