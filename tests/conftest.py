@@ -139,7 +139,7 @@ def run(inputs):
 @pytest.fixture(scope="session")
 def values():
     """Returns copies of a model's weights as arrays, by name."""
-    from vertebra._weights.naming import weight_names
+    from vertebra._weights.layer_paths import weight_names
 
     return lambda model: {name: variable.numpy().copy() for name, variable in weight_names(model).items()}
 
@@ -200,7 +200,7 @@ def child(runtime):
 @pytest.fixture(scope="session")
 def other_runtime(runtime):
     """The runtime that this process does not test; the test is skipped where its backend is not installed."""
-    from vertebra._runtimes import available
+    from vertebra._discovery.runtimes import available
 
     names = [other.name for other in available() if other.name != runtime]
     if not names:

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 import vertebra
-from vertebra import _config_file, hookspecs
-from vertebra._plugins import Owner, PluginRegistry
-from vertebra._presets import finding
-from vertebra._settings import Settings
+from vertebra import hookspecs
+from vertebra._configuration import config_file
+from vertebra._configuration.settings import Settings
+from vertebra._discovery.plugins import Owner, PluginRegistry
+from vertebra._resolve import candidates
 from vertebra.cli import COMMANDS
 from vertebra.errors import PresetRefusedError
 
@@ -38,7 +39,7 @@ def test_every_command_is_documented():
 
 
 def test_every_setting_is_documented():
-    names = [*_config_file.LISTS, *_config_file.TEXTS, *_config_file.SWITCHES]
+    names = [*config_file.LISTS, *config_file.TEXTS, *config_file.SWITCHES]
     assert all(f"`VERTEBRA_{name.upper()}`" in DOCS["hooks.md"] for name in names)
 
 
@@ -94,7 +95,7 @@ def policies(monkeypatch):
     found = PluginRegistry(Settings(block=("*",)))
     for name in ("acme_mirror", "acme_allowed"):
         assert found.add(example(name, "storage.md"), name, Owner(name, "1.0", name)).status == "loaded"
-    monkeypatch.setattr(finding, "registry", lambda: found)
+    monkeypatch.setattr(candidates, "registry", lambda: found)
 
 
 COMMIT = "0123456789abcdef" * 2 + "01234567"
@@ -112,7 +113,7 @@ COMMIT = "0123456789abcdef" * 2 + "01234567"
     ],
 )
 def test_the_example_of_a_mirror_looks_there_first(policies, written, means):
-    first, *others = finding.places(written)
+    first, *others = candidates.places(written)
     assert str(first).startswith(means)
     assert [handle.scheme for handle in others] in (
         [],
@@ -125,7 +126,7 @@ def test_the_example_of_a_mirror_looks_there_first(policies, written, means):
 @pytest.mark.parametrize("written", ["s3://others/gpt2", "file:///data/other", "hf://acme/x@main"])
 def test_the_example_of_a_list_refuses_the_others(policies, written):
     with pytest.raises(PresetRefusedError, match="only s3://acme-models"):
-        finding.ask_policies(finding.places(written)[-1])
+        candidates.ask_policies(candidates.places(written)[-1])
 
 
 def test_the_example_declares_an_entry_point_that_the_core_reads():

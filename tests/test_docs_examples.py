@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import vertebra
-from vertebra import _catalog, _plugins
+from vertebra._discovery import catalog, plugins
 
 pytestmark = pytest.mark.keras
 
@@ -82,8 +82,8 @@ def lora_fa(monkeypatch):
     exec(compile(STRATEGY[2], f"{STRATEGY[1]}.py", "exec"), module.__dict__)
     vertebra.add_plugin(module, "lora_fa")
     yield "lora_fa"
-    _plugins.registry.cache_clear()
-    _catalog.forget()
+    plugins.registry.cache_clear()
+    catalog.forget()
 
 
 def test_the_strategy_on_the_page_works(lora_fa, golden, run, train, tmp_path):

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 import vertebra
-from vertebra import _catalog, errors
+from vertebra import errors
+from vertebra._discovery import catalog
 
 ROOT = Path(__file__).parents[1]
 FRAMEWORKS = {"keras", "torch", "jax", "jaxlib", "tensorflow", "flax", "transformers", "keras_hub", "peft"}
@@ -99,12 +100,12 @@ def test_importing_and_listing_imports_no_framework_and_no_client(code):
 
 def owned_names() -> set[str]:
     """Names that belong to plugins: theirs, their schemes', architectures' and runtimes'."""
-    presets = [entry.value for entry in _catalog.presets()]
+    presets = [entry.value for entry in catalog.presets()]
     return (
         {member.name for member in MEMBERS}
         | {member.package for member in MEMBERS}
         | ENTRIES.keys()
-        | {entry.name for kind in (_catalog.BACKBONES, _catalog.RUNTIMES) for entry in _catalog.catalog(kind)}
+        | {entry.name for kind in (catalog.BACKBONES, catalog.RUNTIMES) for entry in catalog.catalog(kind)}
         | {preset.handle.partition(":")[0] for _, preset in presets}
         | {preset.name for _, preset in presets}
         | {"gpt2", "gemma", "llama", "hf", "huggingface", "s3", "gs", "gcs", "az", "azure", "abfs", "http", "https"}
@@ -193,7 +194,7 @@ def test_packages_import_each_other_in_one_direction(distribution):
 
 def test_the_graph_of_imports_is_seen():
     graph = import_graph(CORE)
-    assert {"vertebra.errors", "vertebra._plugins"} <= graph["vertebra._catalog"]
+    assert {"vertebra.errors", "vertebra._discovery.plugins"} <= graph["vertebra._discovery.catalog"]
     assert graph["vertebra"] == graph["vertebra.errors"] == set()
 
 

@@ -16,7 +16,7 @@ vertebra.use("torch")
 
 import h5py  # noqa: E402, F401
 
-from vertebra._presets.converting import convert_preset  # noqa: E402
+from vertebra._presets.convert import convert_preset  # noqa: E402
 
 for model in MODELS.values():
     getattr(vertebra.models, model.backbone)

@@ -23,7 +23,7 @@ def loader(runtime: str):
     if runtime != "none":
         vertebra = Vertebra(runtime, MODELS["bert"])
         return lambda place: vertebra.load(place, {})
-    from vertebra._presets.opening import open_folder
+    from vertebra._resolve.open import open_folder
 
     def find(place: str) -> None:
         folder = open_folder(place)

@@ -38,7 +38,7 @@ def _entries(arguments: dict, itemsize: int) -> list[SimpleNamespace]:
     vertebra.use("torch")
     backbone_class = vertebra.models.GemmaBackbone
     from vertebra._weights.abstract import abstract_build
-    from vertebra._weights.naming import weight_names
+    from vertebra._weights.layer_paths import weight_names
 
     with abstract_build():
         weights = weight_names(backbone_class(**arguments))

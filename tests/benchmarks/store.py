@@ -22,7 +22,7 @@ PIECE, THREADS = 8 * 2**20, 4
 def vertebra(handle: str, folder: Path):
     """Vertebra's own download, with every byte checked, to a cache that has the file on its disk."""
     os.environ["VERTEBRA_CACHE"] = str(folder)
-    from vertebra._presets.opening import open_folder
+    from vertebra._resolve.open import open_folder
 
     return open_folder(handle).fetch
 

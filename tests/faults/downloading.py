@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vertebra import Content, PresetFile, PresetHandle, RemoteSource, Snapshot, add_plugin, hookimpl
-from vertebra._cache import fetching, locks, presets, progress, store, transfer  # noqa: F401 (before the fork)
-from vertebra._presets.opening import open_folder
+from vertebra._cache import fetch as fetching  # noqa: F401 (before the fork)
+from vertebra._resolve.open import open_folder
 from vertebra.errors import VertebraError
 
 CONTENTS = {

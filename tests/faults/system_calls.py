@@ -29,11 +29,12 @@ from typing import Any, NoReturn
 import downloading
 
 from vertebra import add_plugin
-from vertebra._cache import fetching, presets, transfer
-from vertebra._cache.checking import check_store
+from vertebra._cache import cached_source, download
+from vertebra._cache import fetch as fetching
 from vertebra._cache.store import LEFT, Store, key_of
-from vertebra._presets.opening import open_folder
-from vertebra._settings import settings
+from vertebra._cache.verify import check_store
+from vertebra._configuration.settings import settings
+from vertebra._resolve.open import open_folder
 from vertebra.errors import VertebraError
 
 EXPECTED = {name: hashlib.sha256(content).hexdigest() for name, content in downloading.CONTENTS.items()}
@@ -63,7 +64,7 @@ def main() -> None:
     add_plugin(downloading.Toys(), "toys")
     shutil.rmtree(ROOT, ignore_errors=True)
     fetch()
-    presets._listed.clear()
+    cached_source._listed.clear()
     for line in sys.stdin:
         print(json.dumps(outcome_of(Case(**json.loads(line)))), flush=True)
 
@@ -152,7 +153,7 @@ def prepare(case: Case, offline: bool) -> None:
         settings.cache_clear()
         settings()
     if case.threads:
-        downloading.ToySource.streams, transfer.PIECE = 2, 65_536
+        downloading.ToySource.streams, download.PIECE = 2, 65_536
     else:
         fetching.ThreadPoolExecutor = AtOnce
 

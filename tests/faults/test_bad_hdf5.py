@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vertebra._weights import hdf5_listing, hdf5_process
-from vertebra._weights.hdf5_mapping import map_hdf5
+from vertebra._weights.hdf5 import listing, reader_process
+from vertebra._weights.hdf5.mapping import map_hdf5
 from vertebra.errors import WeightsFileError
 
 RUNS = int(os.environ.get("VERTEBRA_FAULT_RUNS", "15"))
@@ -119,7 +119,7 @@ def reader(monkeypatch, tmp_path):
     def replace(code):
         program = tmp_path / "reader.py"
         program.write_text(f"import json, os, signal, sys\njob = json.loads(sys.argv[1])\n{code}")
-        monkeypatch.setattr(hdf5_process, "_PROGRAM", program)
+        monkeypatch.setattr(reader_process, "_PROGRAM", program)
 
     return replace
 
@@ -163,7 +163,7 @@ def test_a_reader_that_fails_is_quoted(code, expected, path, reader):
 
 def test_a_reader_that_hangs_is_stopped(path, reader, monkeypatch):
     reader("import time; time.sleep(1000)")
-    monkeypatch.setattr(hdf5_listing, "LISTING", dataclasses.replace(hdf5_listing.LISTING, seconds=1))
+    monkeypatch.setattr(listing, "LISTING", dataclasses.replace(listing.LISTING, seconds=1))
     assert "1 second" in problem_of(path)
 
 
@@ -216,7 +216,7 @@ def test_a_reader_that_lies_is_not_believed(said, path, monkeypatch):
         output.write(said.encode())
         output.seek(0)
 
-    monkeypatch.setattr(hdf5_listing, "run_job", lie)
+    monkeypatch.setattr(listing, "run_job", lie)
     problem_of(path)
 
 
@@ -293,16 +293,16 @@ else:
 
 @pytest.mark.parametrize("package", ["h5py", "numpy"])
 def test_a_missing_package_is_named(package, path, monkeypatch):
-    find_spec = hdf5_process.importlib.util.find_spec
+    find_spec = reader_process.importlib.util.find_spec
     monkeypatch.setattr(
-        hdf5_process.importlib.util, "find_spec", lambda name: None if name == package else find_spec(name)
+        reader_process.importlib.util, "find_spec", lambda name: None if name == package else find_spec(name)
     )
     assert package in problem_of(path)
 
 
 @pytest.mark.parametrize("executable", ["", "/nowhere/python"])
 def test_a_missing_interpreter_is_an_error(executable, path, monkeypatch):
-    monkeypatch.setattr(hdf5_process.sys, "executable", executable)
+    monkeypatch.setattr(reader_process.sys, "executable", executable)
     problem_of(path)
 
 
@@ -310,13 +310,13 @@ def test_a_folder_for_temporary_files_that_is_missing_is_an_error(path, monkeypa
     def refuse():
         raise FileNotFoundError(2, "No usable temporary directory found")
 
-    monkeypatch.setattr(hdf5_process.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(reader_process.tempfile, "TemporaryFile", refuse)
     problem_of(path)
 
 
 def test_memory_and_open_files_of_the_reader_are_limited(path, tmp_path, monkeypatch):
     """The real program, whose limits are read by a hook in the place of the library's first call."""
-    program = Path(hdf5_process._PROGRAM).read_text()
+    program = Path(reader_process._PROGRAM).read_text()
     probe = """
     import resource
     opened = []
@@ -329,13 +329,13 @@ def test_memory_and_open_files_of_the_reader_are_limited(path, tmp_path, monkeyp
 """
     before, call, after = program.partition("def _write_index(file: Any) -> None:\n")
     (tmp_path / "probe.py").write_text(before + call + probe + after)
-    monkeypatch.setattr(hdf5_process, "_PROGRAM", tmp_path / "probe.py")
+    monkeypatch.setattr(reader_process, "_PROGRAM", tmp_path / "probe.py")
     with path.open("rb") as one, path.open("rb") as other, tempfile.TemporaryFile() as output:
-        files = [hdf5_process.OpenFile(path, file) for file in (one, other)]
+        files = [reader_process.OpenFile(path, file) for file in (one, other)]
         with pytest.raises(WeightsFileError) as caught:
-            hdf5_process.run_job(files, hdf5_listing.LISTING, output)
+            reader_process.run_job(files, listing.LISTING, output)
     count, limits = caught.value.problem.partition(": ")[2].split(" ", 1)
     memory, *others = json.loads(limits)
     assert count == "0"
-    assert others == [60, hdf5_listing.LISTING.output, 0]
+    assert others == [60, listing.LISTING.output, 0]
     assert 2**29 < memory < 2**31

@@ -22,8 +22,8 @@ from servers import faults, radosgw
 from servers.hub import HubServer
 from servers.kaggle import KaggleServer
 from servers.proxy import FaultProxy
-from vertebra._cache.checking import check_store
 from vertebra._cache.store import Store
+from vertebra._cache.verify import check_store
 
 RUNS = int(os.environ.get("VERTEBRA_FAULT_RUNS", "15"))
 CROWD = 16
@@ -254,7 +254,7 @@ from itertools import count
 from pathlib import Path
 from vertebra import add_plugin
 from vertebra._cache import fetching, store
-from vertebra._cache.checking import check_store
+from vertebra._cache.verify import check_store
 
 add_plugin(downloading.Toys(), "toys")
 traced = {fetching.__file__, store.__file__}

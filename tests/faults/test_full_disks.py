@@ -24,7 +24,7 @@ SAVE_IN_FORKS = """
 import ctypes, gc, json, os, resource, subprocess, sys
 from pathlib import Path
 import vertebra
-from vertebra._presets.converting import convert_preset
+from vertebra._presets.convert import convert_preset
 from vertebra.errors import PresetSaveError
 
 golden, site, what = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]

@@ -22,7 +22,7 @@ SAVE_FOR_EVER = """
 import sys
 from itertools import count
 from pathlib import Path
-from vertebra._atomic import replacing_file, replacing_folder
+from vertebra._system.atomic_save import replacing_file, replacing_folder
 
 print("ready", flush=True)
 for version in count():
@@ -100,7 +100,7 @@ print(json.dumps(results))
 TRY_TO_SAVE = """
 import json, os, sys
 from pathlib import Path
-from vertebra._atomic import replacing_file, replacing_folder
+from vertebra._system.atomic_save import replacing_file, replacing_folder
 from vertebra.errors import PresetSaveError
 
 def fill(path, size):
@@ -265,8 +265,8 @@ WRITE_HDF5 = """
 import sys
 from pathlib import Path
 import numpy as np
-from vertebra._atomic import replacing_file
-from vertebra._weights.hdf5_writing import write_datasets
+from vertebra._system.atomic_save import replacing_file
+from vertebra._weights.hdf5.writing import write_datasets
 from vertebra.errors import PresetSaveError
 
 arrays = {f"layers/{number}/vars/0": np.full(20_000, number, "float32") for number in range(5)}

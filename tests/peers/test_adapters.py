@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import vertebra
-from vertebra._lora.parts import build_parts
+from vertebra._lora.layers.adapter_layers import build_parts
+from vertebra._lora.layers.linear_view import site_of
 from vertebra._lora.plan import plan_layers
-from vertebra._lora.sites import site_of
 from vertebra._lora.targets import find_targets
 from vertebra._weights.abstract import abstract_build
 from vertebra.errors import LoraConfigError

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 import vertebra
-from vertebra import _catalog, _plugins, _settings
-from vertebra._plugins import PluginRegistry
-from vertebra._settings import Settings
+from vertebra._configuration import settings
+from vertebra._configuration.settings import Settings
+from vertebra._discovery import catalog, plugins
+from vertebra._discovery.plugins import PluginRegistry
 
 
 @pytest.fixture
@@ -58,9 +59,9 @@ def anew(install, monkeypatch):
     """Makes this process read its settings and plugins anew, first now and again after the test."""
 
     def forget():
-        _settings.settings.cache_clear()
-        _plugins.registry.cache_clear()
-        _catalog.forget()
+        settings.settings.cache_clear()
+        plugins.registry.cache_clear()
+        catalog.forget()
 
     forget()
     yield forget
@@ -88,10 +89,10 @@ def configure(anew, tmp_path, monkeypatch):
     def set_variables(**variables):
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        _settings.settings.cache_clear()
+        settings.settings.cache_clear()
 
-    monkeypatch.setattr("vertebra._cache.presets._listed", {})
-    monkeypatch.setattr("vertebra._cache.retrying.FIRST_WAIT", 0)
+    monkeypatch.setattr("vertebra._cache.cached_source._listed", {})
+    monkeypatch.setattr("vertebra._cache.retry.FIRST_WAIT", 0)
     set_variables(VERTEBRA_CACHE=str(tmp_path / "cache"), VERTEBRA_LOCKFILE=str(tmp_path / "vertebra.lock"))
     return set_variables
 
@@ -111,6 +112,6 @@ def toy(configure, toys):
 @pytest.fixture
 def cache(configure):
     """The cache."""
-    from vertebra._cache.places import store
+    from vertebra._cache.default_store import store
 
     return store()

@@ -1,4 +1,4 @@
-"""`vertebra.web.get`: answers of any status, redirects that are checked, and credentials that stay with the service."""
+"""`vertebra.http.get`: answers of any status, checked redirects, and credentials that stay with the service."""
 
 import socket
 import ssl
@@ -10,7 +10,7 @@ import pytest
 
 from servers.http import LoopbackServer, route
 from servers.messages import Response
-from vertebra import PresetFile, PresetHandle, _http_client, redirects, web
+from vertebra import PresetFile, PresetHandle, _http_client, http, redirects
 from vertebra.errors import RedirectRefusedError, SourceUnavailableError
 
 HANDLE = PresetHandle("toy", "bert")
@@ -54,7 +54,7 @@ def other():
 
 
 def get(service, path, headers=None, **options):
-    return web.get(HANDLE, service.url, f"{service.url}{path}", headers, **options)
+    return http.get(HANDLE, service.url, f"{service.url}{path}", headers, **options)
 
 
 def test_a_body_comes_in_pieces(service):
@@ -69,13 +69,13 @@ def test_a_body_comes_in_pieces(service):
 def test_any_status_is_an_answer(service, status):
     answer = get(service, f"/status/{status}")
     assert answer.status == status
-    body = web.whole(HANDLE, answer, 100)
+    body = http.whole(HANDLE, answer, 100)
     assert (b"said" in body) == (status not in (204, 304))
 
 
 def test_a_part_is_read(service):
     file = PresetFile("file", 256_000)
-    content = web.read(HANDLE, file, (3, 7), lambda headers: get(service, "/file", headers), None)
+    content = http.read(HANDLE, file, (3, 7), lambda headers: get(service, "/file", headers), None)
     with content:
         assert (content.start, b"".join(content.chunks)) == (3, bytes([3, 4, 5, 6]))
 
@@ -98,7 +98,7 @@ def test_another_host_gets_what_is_asked_for_and_nothing_else(service, other):
 
 
 def test_an_address_that_is_not_of_the_service_gets_none(service, other):
-    web.get(HANDLE, service.url, f"{other.url}/file", SECRETS).close()
+    http.get(HANDLE, service.url, f"{other.url}/file", SECRETS).close()
     assert not {name.lower() for name in SECRETS} & other.requests[0].headers.keys()
 
 
@@ -148,7 +148,7 @@ def test_who_answers_is_looked_at(service, other, monkeypatch):
 )
 def test_only_http_is_spoken(url):
     with pytest.raises(SourceUnavailableError):
-        web.get(HANDLE, "http://127.0.0.1", url)
+        http.get(HANDLE, "http://127.0.0.1", url)
 
 
 # === No answer ===
@@ -158,7 +158,7 @@ def test_a_refused_connection_carries_the_reason():
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(SourceUnavailableError) as raised:
-        web.get(HANDLE, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port}/x?signature=1")
+        http.get(HANDLE, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port}/x?signature=1")
     assert f"http://127.0.0.1:{port} (ConnectionRefusedError: " in str(raised.value)
     assert "signature" not in str(raised.value)
 
@@ -172,18 +172,18 @@ def test_a_service_that_is_silent_is_given_up():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(SourceUnavailableError, match=r"[Tt]imed? ?out"):
-            web.get(HANDLE, url, url, seconds=0.2)
+            http.get(HANDLE, url, url, seconds=0.2)
 
 
 def test_a_name_that_is_unknown_is_told():
     with pytest.raises(SourceUnavailableError, match="gaierror"):
-        web.get(HANDLE, "http://nowhere.invalid", "http://nowhere.invalid/x")
+        http.get(HANDLE, "http://nowhere.invalid", "http://nowhere.invalid/x")
 
 
 @pytest.mark.parametrize("variable", ["http_proxy", "all_proxy"])
 def test_a_proxy_is_asked_instead(service, monkeypatch, variable):
     monkeypatch.setenv(variable, service.url)
-    answer = web.get(HANDLE, "http://nowhere.invalid", "http://nowhere.invalid/status/404")
+    answer = http.get(HANDLE, "http://nowhere.invalid", "http://nowhere.invalid/status/404")
     answer.close()
     assert answer.status == 404
     assert service.requests[0].target == "http://nowhere.invalid/status/404"

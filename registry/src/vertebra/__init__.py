@@ -87,17 +87,17 @@ if TYPE_CHECKING:
     from vertebra import activations as activations
     from vertebra import errors as errors
     from vertebra import hints as hints
+    from vertebra import http as web
     from vertebra import layers as layers
     from vertebra import lora as lora
     from vertebra import low_rank as low_rank
     from vertebra import models as models
     from vertebra import redirects as redirects
-    from vertebra import web as web
-    from vertebra._entry import add_plugin as add_plugin
-    from vertebra._entry import compile as compile
-    from vertebra._entry import load_model as load_model
-    from vertebra._entry import upload_preset as upload_preset
-    from vertebra._entry import use as use
+    from vertebra._api import add_plugin as add_plugin
+    from vertebra._api import compile as compile
+    from vertebra._api import load_model as load_model
+    from vertebra._api import upload_preset as upload_preset
+    from vertebra._api import use as use
     from vertebra.backbone import Backbone as Backbone
     from vertebra.configs import ForeignConfig as ForeignConfig
     from vertebra.handles import PresetHandle as PresetHandle
@@ -129,7 +129,7 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     if name == "Backbone":  # a class once Keras is bound to a backend, and a door to it until then
-        return importlib.import_module("vertebra._doors").open_door(name)
+        return importlib.import_module("vertebra._discovery.lazy_class").open_door(name)
     if name in _HOMES:
         return getattr(importlib.import_module(f"vertebra.{_HOMES[name]}"), name)
     if name in __all__:

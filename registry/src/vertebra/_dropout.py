@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from vertebra import _runtimes
+from vertebra._discovery import runtimes
 
 
 @keras.saving.register_keras_serializable("vertebra")
@@ -20,4 +20,4 @@ class Dropout(keras.layers.Dropout):  # type: ignore[misc]
     def call(self, inputs: Any, training: bool = False) -> Any:
         if not training or not 0 < self.rate < 1 or self.seed is not None or self.noise_shape is not None:
             return super().call(inputs, training=training)
-        return _runtimes.bind().dropout(inputs, self.rate, self.seed_generator)
+        return runtimes.bind().dropout(inputs, self.rate, self.seed_generator)

@@ -1,4 +1,4 @@
-"""Requests by Python's own HTTP client, for `vertebra.web.get`: redirects are checked, and credentials stay behind."""
+"""Requests by Python's own HTTP client, for `vertebra.http.get`: redirects are checked, and credentials stay behind."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
-from vertebra import redirects, web
+from vertebra import http as web
+from vertebra import redirects
 from vertebra.handles import PresetHandle
 
 _ALONG = frozenset(
@@ -42,7 +43,7 @@ class Answer(web.Answer):
 def get(
     handle: PresetHandle, endpoint: str, url: str, headers: Mapping[str, str], setting: str, seconds: float
 ) -> Answer:
-    """Sends a GET request and follows redirects; `vertebra.web.get` documents it."""
+    """Sends a GET request and follows redirects; `vertebra.http.get` documents it."""
     known = redirects.same_origin(url, endpoint)
 
     def ask(address: str) -> Answer:

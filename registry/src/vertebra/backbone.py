@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 
-from vertebra import _runtimes, lora
+from vertebra import lora
 from vertebra._arguments import flag
-from vertebra._call_lock import call_lock
-from vertebra._catalog import BACKBONES, catalog
+from vertebra._discovery import runtimes
+from vertebra._discovery.catalog import BACKBONES, catalog
+from vertebra._lora.call_lock import call_lock
 from vertebra._weights.quantized import quantization_plan, quantize_as_planned
 from vertebra.errors import LoraConfigError, LoraStateError, close_names
 from vertebra.specs import LoraReceipt, MergeReceipt, PresetSpec
 
 if TYPE_CHECKING:
-    from vertebra._presets.folder import PresetFolder
+    from vertebra._resolve.preset_files import PresetFolder
 
 _CALL_ARGUMENTS = {"inputs", "training", "mask"}
 
@@ -33,7 +34,7 @@ class _Presets:
         return {preset.name: preset for spec in specs for preset in spec.presets}
 
 
-class Backbone(_runtimes.bind().model_class()):  # type: ignore[misc]
+class Backbone(runtimes.bind().model_class()):  # type: ignore[misc]
     """A model without a task: token ids and masks in, hidden states out.
 
     A backbone is a functional model, built when it is constructed: extend it from `inputs` and `output`, compile and
@@ -145,8 +146,8 @@ class Backbone(_runtimes.bind().model_class()):  # type: ignore[misc]
             OfflineError: something must be fetched, and `VERTEBRA_OFFLINE` is set.
             RuntimeBoundError: Keras already runs on another backend.
         """
-        _runtimes.bind(runtime)
-        from vertebra._presets.loading import load_backbone
+        runtimes.bind(runtime)
+        from vertebra._presets.load import load_backbone
 
         return load_backbone(cls, preset, load_weights, verify, kwargs, locked)
 
@@ -184,19 +185,19 @@ class Backbone(_runtimes.bind().model_class()):  # type: ignore[misc]
             FormatLimitError: the format has no way to say something that the backbone computes.
             PresetConfigError: a layer is quantised in a way that no format can say, or shares its name with another.
         """
-        from vertebra._presets import notices
-        from vertebra._presets.saving import save_backbone
+        from vertebra._presets import load_warnings
+        from vertebra._presets.save import save_backbone
 
         with call_lock(self).calling():
             outcome = save_backbone(self, preset_dir, format, max_shard_size, certificate, assets)
-        notices.assets_left_out(outcome)
+        load_warnings.assets_left_out(outcome)
 
     def sample_inputs(self) -> Any:
         """Returns a small input, always the same, in the structure of `inputs`: two short rows, the second padded.
 
         A subclass whose inputs must satisfy more than their shapes and dtypes say returns its own.
         """
-        from vertebra._presets.sample import sample_of
+        from vertebra._presets.sample_inputs import sample_of
 
         return sample_of(self)
 
@@ -220,7 +221,7 @@ class Backbone(_runtimes.bind().model_class()):  # type: ignore[misc]
         Raises:
             LoraStateError: several adapters act, which no config holds.
         """
-        from vertebra._lora.keeping import adapter_config
+        from vertebra._lora.config import adapter_config
 
         config = self.constructor_config()
         adapter = adapter_config(self)
@@ -249,7 +250,7 @@ class Backbone(_runtimes.bind().model_class()):  # type: ignore[misc]
         backbone = cls(**arguments)
         quantize_as_planned(backbone, quantized)
         if plan is not None:
-            from vertebra._lora.enabling import enable_planned
+            from vertebra._lora.enable import enable_planned
 
             enable_planned(backbone, plan)
             if not arguments.get("trainable", True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vertebra import _runtimes
+from vertebra._discovery import runtimes
 
 _NAMES = ("Dropout",)
 
@@ -12,7 +12,7 @@ _NAMES = ("Dropout",)
 def __getattr__(name: str) -> Any:
     if name not in _NAMES:
         raise AttributeError(f"module 'vertebra.layers' has no attribute {name!r}")
-    _runtimes.bind()
+    runtimes.bind()
     from vertebra._dropout import Dropout
 
     return Dropout

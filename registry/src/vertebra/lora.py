@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vertebra import _runtimes
 from vertebra._arguments import amount, flag
-from vertebra._call_lock import call_lock
+from vertebra._discovery import runtimes
+from vertebra._lora.call_lock import call_lock
 from vertebra.specs import LoraConfig, LoraReceipt, MergeReceipt
 
 __all__ = [
@@ -84,7 +84,7 @@ def enable(
         LoraConfigError: a value is out of range.
         UnknownNameError: no plugin provides the strategy.
     """
-    from vertebra._lora import enabling
+    from vertebra._lora import enable as enabling
 
     config = LoraConfig(rank, alpha, dropout, strategy, seed, rank_pattern or {}, alpha_pattern or {}, options)
     with _changing(model):
@@ -106,8 +106,8 @@ def save(model: Any, filepath: str | Path, name: str | None = None) -> None:
         LoraConfigError: the form cannot hold it.
         PresetSaveError: the target cannot be written; what stood there is unchanged.
     """
-    from vertebra._lora.adapters import require_adapters
-    from vertebra._lora.files import AdapterContent, write_adapter
+    from vertebra._lora.files.dispatch import AdapterContent, write_adapter
+    from vertebra._lora.state import require_adapters
 
     with call_lock(model).calling():
         adapters = require_adapters(model)
@@ -142,8 +142,8 @@ def load(
         LoraStateError: the model has another adapter of that name, or one that is merged.
         WeightsFileError: the file is unsound.
     """
-    from vertebra._lora import enabling
-    from vertebra._lora.files import read_adapter
+    from vertebra._lora import enable as enabling
+    from vertebra._lora.files.dispatch import read_adapter
 
     with call_lock(model).calling():
         file = read_adapter(_bound(model), filepath)
@@ -153,8 +153,8 @@ def load(
 
 def adapters(model: Any) -> dict[str, LoraReceipt]:
     """Returns a receipt for each adapter of a model, by name; those that act come first."""
-    from vertebra._lora.adapters import adapters_of
     from vertebra._lora.receipts import receipt_of
+    from vertebra._lora.state import adapters_of
 
     with call_lock(model).calling():
         found = adapters_of(model)
@@ -176,7 +176,7 @@ def activate(model: Any, *names: str | Mapping[str, float]) -> None:
         LoraStateError: there is no adapter of a name, adapters are merged, or one that brings base weights of its own
             is to act with others.
     """
-    from vertebra._lora.adapters import require_adapters
+    from vertebra._lora.state import require_adapters
     from vertebra._lora.strengths import strength_matrix
 
     mix: dict[str, float] = {}
@@ -214,8 +214,8 @@ def rows(model: Any, names: Choice) -> Iterator[None]:
             acts that does.
         LoraConfigError: a strength is no finite number.
     """
-    from vertebra._lora.adapters import require_adapters
-    from vertebra._lora.choosing import choose
+    from vertebra._lora.choice import choose
+    from vertebra._lora.state import require_adapters
     from vertebra._lora.strengths import chosen_strengths
 
     with call_lock(model).calling():
@@ -231,7 +231,7 @@ def chosen_variables(model: Any) -> list[Any]:
     For runtimes that compile: another choice of the same structure has other variables of the same shapes, in the same
     order, so their values must be arguments of what is compiled.
     """
-    from vertebra._lora.adapters import adapters_of
+    from vertebra._lora.state import adapters_of
 
     found = adapters_of(model)
     acting = None if found is None else found.state.now()
@@ -249,7 +249,7 @@ def unload(model: Any, name: str | None = None) -> None:
     Raises:
         LoraStateError: there is no such adapter, or adapters are merged.
     """
-    from vertebra._lora.adapters import require_adapters
+    from vertebra._lora.state import require_adapters
 
     with _changing(model):
         found = require_adapters(model)
@@ -274,8 +274,8 @@ def merge(model: Any, *, reversible: bool = True) -> MergeReceipt:
     Raises:
         LoraStateError: nothing acts, or a layer is quantised: see `merged_copy`.
     """
-    from vertebra._lora import merging
-    from vertebra._lora.adapters import require_adapters
+    from vertebra._lora import merge as merging
+    from vertebra._lora.state import require_adapters
 
     reversible = flag("merge_lora", "reversible", reversible)
     with _changing(model):
@@ -288,8 +288,8 @@ def unmerge(model: Any) -> None:
     Raises:
         LoraStateError: nothing is merged.
     """
-    from vertebra._lora import merging
-    from vertebra._lora.adapters import require_adapters
+    from vertebra._lora import merge as merging
+    from vertebra._lora.state import require_adapters
 
     with _changing(model):
         merging.unmerge(require_adapters(model))
@@ -304,7 +304,7 @@ def merged_copy(backbone: Any) -> Any:
     Raises:
         LoraStateError: it is another Keras model.
     """
-    from vertebra._lora.copying import merged_copy as copy
+    from vertebra._lora.merged_copy import merged_copy as copy
 
     with call_lock(backbone).calling():
         return copy(backbone)
@@ -323,7 +323,7 @@ def parameter_groups(model: Any, learning_rate: float) -> list[dict[str, Any]]:
     Raises:
         ArgumentError: the rate is not a finite number above 0.
     """
-    from vertebra._lora.training import groups
+    from vertebra._lora.trainable import groups
 
     learning_rate = amount("parameter_groups", "learning_rate", learning_rate)
     return [
@@ -342,7 +342,7 @@ def learning_rates(model: Any, optimizer: Any) -> Any:
     Returns:
         The same optimiser.
     """
-    from vertebra._lora.training import set_learning_rates
+    from vertebra._lora.trainable import set_learning_rates
 
     return set_learning_rates(model, optimizer)
 
@@ -350,7 +350,7 @@ def learning_rates(model: Any, optimizer: Any) -> Any:
 @contextlib.contextmanager
 def _changing(model: Any) -> Iterator[None]:
     """Keeps calls of the model out while its adapters change; a choice of this thread does not count meanwhile."""
-    from vertebra._lora.adapters import adapters_of
+    from vertebra._lora.state import adapters_of
 
     with call_lock(model).changing():
         found = adapters_of(model)
@@ -359,5 +359,5 @@ def _changing(model: Any) -> Iterator[None]:
 
 
 def _bound(model: Any) -> Any:
-    _runtimes.bind()
+    runtimes.bind()
     return model

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from vertebra import _doors
-from vertebra._catalog import BACKBONES, catalog
+from vertebra._discovery import lazy_class
+from vertebra._discovery.catalog import BACKBONES, catalog
 from vertebra.errors import UnknownNameError
 
 
@@ -16,7 +16,7 @@ def __getattr__(name: str) -> Any:
         catalog(BACKBONES).lookup(name)
     except UnknownNameError as error:
         raise AttributeError(str(error)) from error
-    return _doors.open_door(name)
+    return lazy_class.open_door(name)
 
 
 def __dir__() -> list[str]:

@@ -108,20 +108,20 @@ class RemoteSource(PresetSource):
     # === What the core makes of it ===
 
     def resolve(self, handle: PresetHandle) -> PresetHandle:
-        from vertebra._cache import presets
+        from vertebra._cache import cached_source
 
-        return presets.resolve(self, handle)
+        return cached_source.resolve(self, handle)
 
     def files(self, handle: PresetHandle) -> list[PresetFile]:
-        from vertebra._cache import presets
+        from vertebra._cache import cached_source
 
-        return presets.files(self, handle)
+        return cached_source.files(self, handle)
 
     def lists_all(self, handle: PresetHandle) -> bool:
         """Says whether `files` names all files of a pinned preset, or those that another program has (`remembered`)."""
-        from vertebra._cache import presets
+        from vertebra._cache import cached_source
 
-        return presets.lists_all(handle)
+        return cached_source.lists_all(handle)
 
     def fetch(self, handle: PresetHandle, name: str) -> Path:
         wanted = [file for file in self.files(handle) if file.name == name]
@@ -131,14 +131,14 @@ class RemoteSource(PresetSource):
 
     def read_part(self, handle: PresetHandle, file: PresetFile, start: int, stop: int) -> bytes:
         """Returns bytes of a file, which are not kept, and not compared with its digest."""
-        from vertebra._cache import presets
+        from vertebra._cache import cached_source
 
-        return presets.read_part(self, handle, file, start, stop)
+        return cached_source.read_part(self, handle, file, start, stop)
 
     def fetch_all(self, handle: PresetHandle, files: Sequence[PresetFile]) -> list[Path]:
-        from vertebra._cache import presets
+        from vertebra._cache import cached_source
 
-        return presets.fetch(self, handle, files)
+        return cached_source.fetch(self, handle, files)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vertebra import TensorRule
-from vertebra._weights.layout import stored_shape
+from vertebra._weights.tensor_layout import stored_shape
 from vertebra.errors import FormatLimitError, PresetConfigError
 from vertebra_bert.kerashub import BertKerasHub
 

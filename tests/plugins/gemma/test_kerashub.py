@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vertebra
-from vertebra._weights.layout import fits, put, take
-from vertebra._weights.naming import weight_names
+from vertebra._weights.layer_paths import weight_names
+from vertebra._weights.tensor_layout import fits, put, take
 from vertebra.errors import FormatLimitError, PresetConfigError
 from vertebra_gemma.kerashub import GemmaKerasHub
 

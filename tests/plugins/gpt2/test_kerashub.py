@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vertebra import TensorRule
-from vertebra._weights.layout import stored_shape
+from vertebra._weights.tensor_layout import stored_shape
 from vertebra.errors import FormatLimitError, PresetConfigError
 from vertebra_gpt2.kerashub import GPT2KerasHub
 

@@ -13,10 +13,10 @@ import pytest
 from servers import faults
 from servers.hub import HubServer
 from vertebra import PresetHandle
-from vertebra._cache import presets
-from vertebra._presets.contents import PresetContents
-from vertebra._presets.opening import open_folder
-from vertebra._settings import settings
+from vertebra._cache import cached_source
+from vertebra._configuration.settings import settings
+from vertebra._formats.description import PresetContents
+from vertebra._resolve.open import open_folder
 from vertebra.errors import (
     HandleError,
     IntegrityError,
@@ -252,8 +252,8 @@ def in_part(hub, client, source, monkeypatch):
 
 @pytest.mark.parametrize("state", ["offline", "down"])
 def test_what_the_client_has_in_part_is_not_taken_for_all(in_part, hub, cache, monkeypatch, tmp_path, state):
-    from vertebra._presets.bundling import write_bundle
-    from vertebra._presets.locking import lock_presets
+    from vertebra._presets.bundle import write_bundle
+    from vertebra._presets.lock import lock_presets
     from vertebra.cli.pull import pull_preset
 
     def read_headers(folder):
@@ -281,12 +281,12 @@ def test_what_the_client_has_in_part_is_not_taken_for_all(in_part, hub, cache, m
 
 
 def test_what_is_known_in_part_is_no_answer(in_part, hub, tmp_path, source, cache):
-    from vertebra._presets.locking import compare_lock, lock_presets
+    from vertebra._presets.lock import compare_lock, lock_presets
 
     pinned = f"hf://{REPO}@{in_part}"
     lock_presets([pinned], tmp_path / "vertebra.lock", update=False)
     shutil.rmtree(cache)
-    presets._listed.clear()
+    cached_source._listed.clear()
     hub.faults = [faults.status(503, paths="/api/*")]
     assert [found.state for found in compare_lock(tmp_path / "vertebra.lock")] == ["unknown"]
 

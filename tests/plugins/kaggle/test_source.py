@@ -385,8 +385,8 @@ def test_the_token_goes_to_kaggle_only(kaggle, fetch, log_in, tmp_path):
 
 
 def test_a_lockfile_has_the_version_and_what_was_hashed(kaggle, cache, tmp_path):
-    from vertebra._lockfile import read_lockfile
-    from vertebra._presets.locking import compare_lock, lock_presets
+    from vertebra._presets.lock import compare_lock, lock_presets
+    from vertebra._resolve.lockfile import read_lockfile
 
     kaggle.publish(VARIATION, FILES)
     place = tmp_path / "vertebra.lock"
@@ -403,7 +403,7 @@ def test_a_lockfile_has_the_version_and_what_was_hashed(kaggle, cache, tmp_path)
 
 
 def test_a_revision_is_no_part_of_a_handle(source):
-    from vertebra._presets.opening import open_folder
+    from vertebra._resolve.open import open_folder
 
     with pytest.raises(HandleError, match="kaggle:// handles have no '@revision'"):
         open_folder(f"kaggle://{VARIATION}@3")

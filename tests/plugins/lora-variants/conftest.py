@@ -52,7 +52,7 @@ def call():
 @pytest.fixture(scope="session")
 def parts():
     """Returns what each adapted layer was given by the one adapter that acts, by path."""
-    from vertebra._lora.adapters import adapters_of
+    from vertebra._lora.state import adapters_of
 
     def found(model):
         (name,) = adapters_of(model).active

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 import vertebra
-from vertebra import _catalog
-from vertebra._lora.adapters import adapters_of
+from vertebra._discovery import catalog
+from vertebra._lora.state import adapters_of
 from vertebra.errors import LoraConfigError
 
 pytestmark = pytest.mark.keras
 
-STRATEGIES = [entry.name for entry in _catalog.catalog(_catalog.STRATEGIES)]
+STRATEGIES = [entry.name for entry in catalog.catalog(catalog.STRATEGIES)]
 KINDS = ["dense", "einsum_split", "einsum_join", "embedding", "conv1d", "conv2d", "conv2d_first"]
 HALVES = ["bfloat16", "mixed_bfloat16"]
 SEVERAL = ["query", "mlp.up", "token_embedding"]

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import vertebra
-from vertebra._lora.parts import build_parts
+from vertebra._lora.layers.adapter_layers import build_parts
+from vertebra._lora.layers.linear_view import site_of
 from vertebra._lora.plan import AdapterPlan, LayerPlan
-from vertebra._lora.sites import site_of
 from vertebra.errors import LoraConfigError
 from vertebra.specs import LoraConfig
 

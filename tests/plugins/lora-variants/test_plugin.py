@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from vertebra import LoraStrategy, _catalog
+from vertebra import LoraStrategy
+from vertebra._discovery import catalog
 from vertebra_lora_variants import plugin
 
 NAMES = ["rslora", "dora", "pissa", "lora_plus", "vera", "keras"]
@@ -19,7 +20,7 @@ def test_the_strategies_have_these_names():
 
 
 def test_all_are_installed_beside_the_cores_own():
-    installed = {entry.name: entry.owner.distribution for entry in _catalog.catalog(_catalog.STRATEGIES)}
+    installed = {entry.name: entry.owner.distribution for entry in catalog.catalog(catalog.STRATEGIES)}
     assert installed == {"lora": "vertebra"} | dict.fromkeys(NAMES, "vertebra-lora-variants")
 
 

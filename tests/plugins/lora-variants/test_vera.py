@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import vertebra
-from vertebra._weights.safetensors import MappedTensors
+from vertebra._weights.safetensors.format import MappedTensors
 
 pytestmark = pytest.mark.keras
 

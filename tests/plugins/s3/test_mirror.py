@@ -6,8 +6,9 @@ import pytest
 
 import vertebra
 from servers.hub import HubServer
-from vertebra import PresetHandle, _catalog, _plugins
-from vertebra._presets.opening import open_folder
+from vertebra import PresetHandle
+from vertebra._discovery import catalog, plugins
+from vertebra._resolve.open import open_folder
 
 EXAMPLE = "docs/storage.md"
 FILES = {"config.json": b'{"layers": 2}', "model.safetensors": bytes(range(251)) * 200}
@@ -35,8 +36,8 @@ def mirror(hub, proxy, source, write, pytestconfig):
     exec(compile(code.replace("acme-models", "models"), "acme_mirror.py", "exec"), module.__dict__)
     vertebra.add_plugin(module, "acme-mirror")
     yield
-    _plugins.registry.cache_clear()
-    _catalog.forget()
+    plugins.registry.cache_clear()
+    catalog.forget()
 
 
 def read(handle):

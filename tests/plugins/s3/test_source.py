@@ -9,8 +9,8 @@ from servers import faults
 from servers.proxy import FaultProxy
 from servers.radosgw import free_ports
 from vertebra import PresetHandle
-from vertebra._cache import presets
-from vertebra._settings import settings
+from vertebra._cache import cached_source
+from vertebra._configuration.settings import settings
 from vertebra.errors import (
     HandleError,
     IntegrityError,
@@ -139,7 +139,7 @@ def test_whoever_names_the_folder_of_contents_is_told_the_handle(pushed, source)
 
 def test_a_manifest_that_leads_elsewhere_is_refused(pushed, place, put, source, cache):
     from vertebra import PresetFile
-    from vertebra._presets.folder import PresetFolder
+    from vertebra._resolve.preset_files import PresetFolder
 
     bad = layout.manifest([PresetFile("../../config.json", 2, None, f"sha256:{'0' * 64}")])
     put(place, {"vertebra.json": layout.pointer(bad)})
@@ -343,7 +343,7 @@ def test_offline_nothing_is_asked(pushed, read, source, place, proxy, monkeypatc
     """The client library's own sockets are not Python's: requests are counted where they would arrive."""
     assert read(place) == FILES
     monkeypatch.setenv("VERTEBRA_OFFLINE", "1")
-    monkeypatch.setattr(presets, "_listed", {})
+    monkeypatch.setattr(cached_source, "_listed", {})
     settings.cache_clear()
     proxy.clear()
     assert read(place) == FILES

@@ -3,7 +3,7 @@
 import pytest
 
 from vertebra import PresetHandle
-from vertebra._cache.fetching import fetch_files
+from vertebra._cache.fetch import fetch_files
 
 PINNED = PresetHandle("toy", "bert", "r1")
 
@@ -29,8 +29,8 @@ def fetch(toy, cache, pinned):
 @pytest.fixture
 def full(toy):
     """The cache after the toy preset was opened and fetched as a user does."""
-    from vertebra._cache.places import store
-    from vertebra._presets.opening import open_folder
+    from vertebra._cache.default_store import store
+    from vertebra._resolve.open import open_folder
 
     folder = open_folder("toy://bert")
     folder.fetch_all(sorted(folder.names))

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from vertebra import PresetFile, PresetHandle
-from vertebra._cache.checking import check_store
-from vertebra._cache.holdings import read_holdings
-from vertebra._cache.tidying import prune
-from vertebra._presets.opening import open_folder
+from vertebra._cache.prune import prune
+from vertebra._cache.scan import read_holdings
+from vertebra._cache.verify import check_store
+from vertebra._resolve.open import open_folder
 from vertebra.errors import OfflineError
 
 GOLDEN = sorted(Path(__file__).with_name("golden").iterdir())

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vertebra._weights.safetensors import layout_of, write_tensors
+from vertebra._weights.safetensors.format import layout_of, write_tensors
 
 LAYERS = 3
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from vertebra import BackboneSpec
-from vertebra._catalog import BACKBONES, Catalog, Entry
-from vertebra._plugins import Owner
+from vertebra._discovery.catalog import BACKBONES, Catalog, Entry
+from vertebra._discovery.plugins import Owner
 from vertebra.cli import demo, main
 
 

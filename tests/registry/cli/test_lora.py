@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import vertebra
-from vertebra._weights.safetensors import MappedTensors, layout_of, write_tensors
+from vertebra._weights.safetensors.format import MappedTensors, layout_of, write_tensors
 from vertebra.cli import main
 
 pytestmark = pytest.mark.keras(once=True)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vertebra._weights.hdf5_writing import write_datasets
-from vertebra._weights.safetensors import layout_of, write_tensors
+from vertebra._weights.hdf5.writing import write_datasets
+from vertebra._weights.safetensors.format import layout_of, write_tensors
 from vertebra.cli import main
 from vertebra.cli.lora_info import describe_adapter
 from vertebra.errors import LoraConfigError

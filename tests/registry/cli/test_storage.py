@@ -206,7 +206,7 @@ def test_what_a_policy_refuses_can_be_removed(run, full, monkeypatch):
     def refuse(handle):
         raise PresetRefusedError(handle, "acme", "no")
 
-    monkeypatch.setattr("vertebra._presets.finding.ask_policies", refuse)
+    monkeypatch.setattr("vertebra._resolve.candidates.ask_policies", refuse)
     assert "removed: toy://bert@r1" in run("cache", "prune", "toy://bert")[1]
 
 

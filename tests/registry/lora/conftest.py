@@ -64,7 +64,7 @@ def ids():
 @pytest.fixture(scope="session")
 def adapters():
     """Returns the parts of the one adapter of a backbone that acts, by the path of the layer that holds each."""
-    from vertebra._lora.adapters import adapters_of
+    from vertebra._lora.state import adapters_of
 
     def parts(backbone):
         (name,) = adapters_of(backbone).active
@@ -101,7 +101,7 @@ def randomise():
     """Gives an adapter that acts random values; those of another seed are others."""
     import numpy as np
 
-    from vertebra._lora.adapters import adapters_of
+    from vertebra._lora.state import adapters_of
 
     def fill(model, name, seed):
         random = np.random.default_rng(seed)
@@ -148,7 +148,7 @@ def layers_of(model):
 
 def shelf_of(model):
     """Returns the values of every adapter of a model, and the names of those that act."""
-    from vertebra._lora.adapters import adapters_of
+    from vertebra._lora.state import adapters_of
 
     def bits(table):
         return {name: array.tobytes() for name, array in table.items()}
@@ -168,19 +168,19 @@ def install_strategy():
     import types
 
     import vertebra
-    from vertebra import _catalog, _plugins
+    from vertebra._discovery import catalog, plugins
 
-    before = len(_plugins.registry().plugins)
+    before = len(plugins.registry().plugins)
 
     def install(strategy):
         hook = vertebra.hookimpl(specname="vertebra_lora_strategies")(lambda: [strategy])
         vertebra.add_plugin(types.SimpleNamespace(strategies=hook), f"strategy-{strategy.name}")
 
     yield install
-    while len(_plugins.registry().plugins) > before:
-        added = _plugins.registry().plugins.pop()
-        _plugins.registry()._manager.unregister(name=f"{added.owner.distribution}:{added.name}")
-    _catalog.forget()
+    while len(plugins.registry().plugins) > before:
+        added = plugins.registry().plugins.pop()
+        plugins.registry()._manager.unregister(name=f"{added.owner.distribution}:{added.name}")
+    catalog.forget()
 
 
 @pytest.fixture(scope="session")

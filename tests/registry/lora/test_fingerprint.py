@@ -5,7 +5,7 @@ import pytest
 
 import vertebra
 from vertebra._lora.fingerprint import fingerprint
-from vertebra._lora.sites import site_of
+from vertebra._lora.layers.linear_view import site_of
 from vertebra._lora.targets import find_targets
 
 pytestmark = pytest.mark.keras

@@ -7,9 +7,9 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import vertebra
-from vertebra._catalog import STRATEGIES, catalog
-from vertebra._lora.sites import site_of
-from vertebra._weights.naming import layer_paths
+from vertebra._discovery.catalog import STRATEGIES, catalog
+from vertebra._lora.layers.linear_view import site_of
+from vertebra._weights.layer_paths import layer_paths
 from vertebra.errors import AdapterBaseError, AdapterMismatchError, LoraStateError, LoraTargetError
 
 pytestmark = [pytest.mark.keras, pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")]

@@ -11,7 +11,7 @@ import pytest
 
 import vertebra
 from vertebra import AdapterTensor, LoraStrategy, low_rank
-from vertebra._catalog import STRATEGIES, catalog
+from vertebra._discovery.catalog import STRATEGIES, catalog
 from vertebra._lora import strategy_check
 from vertebra.errors import LoraConfigError, LoraStrategyError
 

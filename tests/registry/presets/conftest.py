@@ -10,7 +10,7 @@ import pytest
 def plugin():
     """Returns a context manager that adds a plugin of some hooks, and takes it away again."""
     import vertebra
-    from vertebra import _catalog, _plugins
+    from vertebra._discovery import catalog, plugins
 
     @contextmanager
     def adding(**hooks):
@@ -19,8 +19,8 @@ def plugin():
         try:
             yield
         finally:
-            added = _plugins.registry().plugins.pop()
-            _plugins.registry()._manager.unregister(name=f"{added.owner.distribution}:{added.name}")
-            _catalog.forget()
+            added = plugins.registry().plugins.pop()
+            plugins.registry()._manager.unregister(name=f"{added.owner.distribution}:{added.name}")
+            catalog.forget()
 
     return adding

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from vertebra._presets.assets import select_assets
-from vertebra._presets.opening import open_folder
+from vertebra._resolve.open import open_folder
 from vertebra.errors import PresetConfigError
 
 CONFIGS = {
@@ -144,7 +144,7 @@ def test_a_list_of_modules_that_is_unsound_names_no_folder(preset, modules):
 
 
 def test_a_generated_model_card_is_not_carried(preset):
-    from vertebra._presets.card import model_card
+    from vertebra._presets.model_card import model_card
 
     facts = {"format": "native", "backbone": "X", "parameters": 1, "bytes_by_dtype": {"float32": 4}, "config": {}}
     card = model_card("x", "./x", facts, {})

@@ -9,11 +9,11 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import vertebra
-from vertebra import _runtimes
+from vertebra._discovery import runtimes
 from vertebra._presets import certificate
 from vertebra._presets.certificate import CERTIFICATE, Verdict
-from vertebra._presets.converting import convert_preset
-from vertebra._weights.safetensors import open_header
+from vertebra._presets.convert import convert_preset
+from vertebra._weights.safetensors.format import open_header
 from vertebra.errors import CertificateError, WeightsFileError
 
 pytestmark = pytest.mark.keras
@@ -256,6 +256,6 @@ def test_converting_carries_a_certificate_that_holds_and_none_of_another_config(
 
 def test_an_accelerator_may_round_more(backbone, monkeypatch):
     assert certificate._limit(backbone, "float32") == 5e-6
-    monkeypatch.setattr(type(_runtimes.bind()), "devices", lambda self: [vertebra.Device("cuda:0", "gpu")])
+    monkeypatch.setattr(type(runtimes.bind()), "devices", lambda self: [vertebra.Device("cuda:0", "gpu")])
     assert certificate._limit(backbone, "float32") == 3e-3
     assert certificate._limit(backbone, "bfloat16") == 3e-2

@@ -5,17 +5,17 @@ import json
 import pytest
 
 from vertebra import BackboneSpec, PresetHandle, PresetSpec, Snapshot
-from vertebra._cache.checking import check_store
-from vertebra._cache.holdings import read_holdings
-from vertebra._cache.places import store
+from vertebra._cache.default_store import store
+from vertebra._cache.prune import prune
 from vertebra._cache.revisions import is_revision
+from vertebra._cache.scan import read_holdings
 from vertebra._cache.store import Store
-from vertebra._cache.tidying import prune
-from vertebra._presets import finding
-from vertebra._presets.bundling import read_bundle, write_bundle
-from vertebra._presets.locking import lock_presets
-from vertebra._presets.opening import open_folder
-from vertebra._presets.uploading import upload
+from vertebra._cache.verify import check_store
+from vertebra._presets.bundle import read_bundle, write_bundle
+from vertebra._presets.lock import lock_presets
+from vertebra._presets.publish import upload
+from vertebra._resolve import candidates
+from vertebra._resolve.open import open_folder
 from vertebra.cli.pull import pull_preset
 from vertebra.errors import (
     LockError,
@@ -43,7 +43,7 @@ def bundle(toy, tmp_path):
 @pytest.fixture(params=["offline", "hub down"])
 def without_network(request, toy, bundle, configure, tmp_path, monkeypatch):
     """Another machine, where the source does not answer; returns the error for a preset that is not there."""
-    monkeypatch.setattr("vertebra._cache.presets._listed", {})
+    monkeypatch.setattr("vertebra._cache.cached_source._listed", {})
     toy.unreachable = DOWN
     configure(VERTEBRA_CACHE=str(tmp_path / "another"), **({"VERTEBRA_OFFLINE": "1"} if "off" in request.param else {}))
     return OfflineError if "off" in request.param else SourceUnavailableError
@@ -84,7 +84,7 @@ def test_a_tier_that_is_sound_is_believed_though_another_one_is_not(without_netw
     sound = Store(tmp_path / "sound")
     sound.put_pinned(GOOD, PresetHandle("toy", "bert", "r1"))
     configure(VERTEBRA_CACHE_TIERS=f"{bundle},{sound.root}")
-    assert str(finding.source_of(GOOD, "").resolve(GOOD)) == "toy://bert@r1"
+    assert str(candidates.source_of(GOOD, "").resolve(GOOD)) == "toy://bert@r1"
 
 
 def test_the_cache_itself_gives_no_name(without_network, bundle, caplog):
@@ -149,9 +149,9 @@ def test_a_source_that_refuses_a_handle_says_no():
 
 def test_a_scheme_that_no_source_reads_is_compared_by_path(toy):
     other = PresetHandle("other", "bert")
-    assert finding.is_revision(PresetHandle("other", "bert", "r1"), other)
-    assert not finding.is_revision(PresetHandle("other", "evil", "r1"), other)
-    assert not finding.is_misnamed(PresetHandle("other", "evil", "r1"), other)  # which is no proof
+    assert candidates.is_revision(PresetHandle("other", "bert", "r1"), other)
+    assert not candidates.is_revision(PresetHandle("other", "evil", "r1"), other)
+    assert not candidates.is_misnamed(PresetHandle("other", "evil", "r1"), other)  # which is no proof
 
 
 # === What shows and removes such a note ===
@@ -160,9 +160,9 @@ def test_a_scheme_that_no_source_reads_is_compared_by_path(toy):
 def test_checking_finds_it_and_repairing_removes_it(bundle, cache):
     read_bundle([], bundle)
     cache.put_pinned(GOOD, EVIL)
-    (damage,) = check_store(cache, is_misnamed=finding.is_misnamed)[0]
+    (damage,) = check_store(cache, is_misnamed=candidates.is_misnamed)[0]
     assert f"by it, {GOOD} is {EVIL}" in damage.problem
-    assert check_store(cache, repair=True, is_misnamed=finding.is_misnamed)[0][0].repaired
+    assert check_store(cache, repair=True, is_misnamed=candidates.is_misnamed)[0][0].repaired
     assert read_holdings(cache.root).refs == {}
     assert list(read_holdings(cache.root).presets) == [EVIL]
 
@@ -171,7 +171,7 @@ def test_pruning_a_preset_leaves_the_one_that_took_its_name(bundle, cache):
     read_bundle([], bundle)
     cache.put_pinned(GOOD, EVIL)
     with pytest.raises(PresetNotFoundError):
-        prune(cache.root, [GOOD], unpinned=finding.unpinned)
+        prune(cache.root, [GOOD], unpinned=candidates.unpinned)
     assert list(read_holdings(cache.root).presets) == [EVIL]
 
 
@@ -278,7 +278,7 @@ def test_a_source_that_resolves_to_what_a_policy_refuses(way, toy, asked, tmp_pa
 
 def test_of_several_candidates_the_next_one_is_tried(toy, asked, monkeypatch):
     toy.add("mirror", {"config.json": b"{}"}, "bad")
-    monkeypatch.setattr(finding, "_rewrite", lambda handle: [PresetHandle("toy", "mirror"), handle])
+    monkeypatch.setattr(candidates, "_rewrite", lambda handle: [PresetHandle("toy", "mirror"), handle])
     assert str(open_folder("toy://bert").handle) == "toy://bert@r1"
     assert asked == ["toy://mirror", "toy://mirror@bad", "toy://bert", "toy://bert@r1"]
 

@@ -10,7 +10,8 @@ import urllib.request
 
 import pytest
 
-from vertebra import PresetFile, PresetHandle, RemoteSource, Snapshot, web
+from vertebra import PresetFile, PresetHandle, RemoteSource, Snapshot
+from vertebra import http as web
 from vertebra.testing import RemoteSourceSuite
 from vertebra.testing.network import Stranger, stranger
 from vertebra.testing.sources import FILES, written

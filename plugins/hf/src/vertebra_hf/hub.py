@@ -15,7 +15,7 @@ from importlib import metadata
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from vertebra import PresetHandle, client_needed, redirects, web
+from vertebra import PresetHandle, client_needed, http, redirects
 from vertebra.errors import SettingsError, SourceUnavailableError
 from vertebra_hf.refusals import Login
 
@@ -39,7 +39,7 @@ def endpoint() -> str:
     raise SettingsError("HF_ENDPOINT", "expected an address such as https://hub.example.org, without credentials")
 
 
-class Answer(web.Answer):
+class Answer(http.Answer):
     """An answer of the client library, which has not been read."""
 
     def __init__(self, handle: PresetHandle, response: Any, url: str) -> None:
@@ -74,7 +74,7 @@ class Answer(web.Answer):
         Raises:
             SourceUnavailableError: it is none, as the answers of login pages.
         """
-        body = web.whole(self._handle, self, _LONGEST_LISTING)
+        body = http.whole(self._handle, self, _LONGEST_LISTING)
         with contextlib.suppress(ValueError, RecursionError):
             if isinstance(data := json.loads(body), dict):
                 return data
@@ -129,7 +129,7 @@ class Hub:
                 headers["authorization"] = token
             return _get(errand.handle, place, headers)
 
-        return web.follow(redirects.Hops(errand.handle, errand.endpoint, url, "HF_ENDPOINT"), url, get)
+        return http.follow(redirects.Hops(errand.handle, errand.endpoint, url, "HF_ENDPOINT"), url, get)
 
     def _note_refused(self, token: str, answer: Answer) -> None:
         self._refused.add(hash(token))
@@ -196,7 +196,7 @@ def _unavailable(handle: PresetHandle, url: str, error: Exception) -> SourceUnav
 
     if isinstance(error, OfflineModeIsEnabled):  # no use in trying again
         return SourceUnavailableError(handle, "HF_HUB_OFFLINE is set, and forbids it", math.inf, "Unset it to fetch")
-    return web.unavailable(handle, url, redirects.without_queries(f"{type(error).__name__}: {error}"))
+    return http.unavailable(handle, url, redirects.without_queries(f"{type(error).__name__}: {error}"))
 
 
 def _hide_queries(library: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Literal
 from urllib.parse import quote
 
-from vertebra import PresetHandle, web
+from vertebra import PresetHandle, http
 from vertebra.errors import PresetAccessError, PresetError, PresetNotFoundError, SourceUnavailableError
 
 Login = Literal["none", "accepted", "refused"]
@@ -77,4 +77,4 @@ def _other(handle: PresetHandle, status: int, headers: Mapping[str, str]) -> Pre
     limit = _RATE_LIMIT.search(headers.get("ratelimit", ""))  # the hub's own way to ask for a break
     if status == 429 and "retry-after" not in headers and limit:
         return SourceUnavailableError(handle, "HTTP 429, too many requests", float(limit[1]))
-    return web.error(handle, status, headers)
+    return http.error(handle, status, headers)

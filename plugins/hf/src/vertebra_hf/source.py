@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vertebra import Content, PresetFile, PresetHandle, RemoteSource, Snapshot, redirects, web
+from vertebra import Content, PresetFile, PresetHandle, RemoteSource, Snapshot, http, redirects
 from vertebra.errors import (
     HandleError,
     IntegrityError,
@@ -32,7 +32,7 @@ class HfSource(RemoteSource):
 
     def __init__(self) -> None:
         self._hub = Hub()
-        self._links = web.Links()
+        self._links = http.Links()
 
     def suggest(self, text: str) -> str | None:
         name = re.sub(r"^(https?://)?(www\.)?huggingface\.co/", "", text.removeprefix(f"{endpoint()}/"))
@@ -60,7 +60,7 @@ class HfSource(RemoteSource):
 
             return self._links.open(url, lambda: at(url), at)
 
-        return web.read(handle, file, (start, stop), ask, lambda answer: _read_error(handle, repo, answer))
+        return http.read(handle, file, (start, stop), ask, lambda answer: _read_error(handle, repo, answer))
 
     def existing(self, handle: PresetHandle, file: PresetFile) -> Path | None:
         repo, folder = place_of(handle)
@@ -118,7 +118,7 @@ def _listed_file(facts: Mapping[str, Any]) -> PresetFile:
 
 def _read_error(handle: PresetHandle, repo: str, answer: Answer) -> Exception:
     hub = endpoint()
-    if not redirects.same_origin(answer.url, hub) and answer.status in web.EXPIRED:
+    if not redirects.same_origin(answer.url, hub) and answer.status in http.EXPIRED:
         problem = (
             f"{redirects.origin(answer.url)} answered HTTP {answer.status} to an address that the hub has just given"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from vertebra import PresetHandle, web
+from vertebra import PresetHandle, http
 from vertebra.errors import PresetAccessError, PresetError, PresetNotFoundError
 from vertebra_kaggle.variations import Variation
 
@@ -36,7 +36,7 @@ def refusal(
     if status == 404:
         mine = "; a private one needs credentials (KAGGLE_API_TOKEN)" if login == "none" else ""
         return PresetNotFoundError(handle, f"Kaggle has no such model, framework, variation or version{mine}")
-    return web.error(handle, status, headers)
+    return http.error(handle, status, headers)
 
 
 def write_refusal(handle: PresetHandle, status: int, headers: Mapping[str, str]) -> PresetError:
@@ -44,7 +44,7 @@ def write_refusal(handle: PresetHandle, status: int, headers: Mapping[str, str])
     if status in (401, 403):
         problem = f"Kaggle does not let you write there (HTTP {status})"
         return PresetAccessError(handle, problem, "Set KAGGLE_API_TOKEN to a token of somebody who may")
-    return web.error(handle, status, headers)
+    return http.error(handle, status, headers)
 
 
 def _terms(handle: PresetHandle, page: str, login: Login) -> PresetError:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from vertebra import Content, PresetFile, PresetHandle, RemoteSource, Snapshot, redirects, web
+from vertebra import Content, PresetFile, PresetHandle, RemoteSource, Snapshot, http, redirects
 from vertebra.errors import HandleError, PresetNotFoundError, SourceUnavailableError
 from vertebra_kaggle.api import Api
 from vertebra_kaggle.storage import Answer, Storage
@@ -26,7 +26,7 @@ class KaggleSource(RemoteSource):
     def __init__(self) -> None:
         self._api = Api()
         self._storage = Storage()
-        self._links = web.Links()
+        self._links = http.Links()
 
     def suggest(self, text: str) -> str | None:
         page = re.match(r"(https?://)?(www\.)?kaggle\.com/models/([\w.-]+/[\w.-]+/)(\w+)(/[\w.-]+(/\d+)?)", text)
@@ -53,7 +53,7 @@ class KaggleSource(RemoteSource):
 
             return self._links.open((handle, file.name), lambda: at(self._link(handle, file)), at)
 
-        return web.read(handle, file, (start, stop), ask, lambda answer: _read_error(handle, answer), _digest)
+        return http.read(handle, file, (start, stop), ask, lambda answer: _read_error(handle, answer), _digest)
 
     def upload(self, handle: PresetHandle, files: Mapping[str, Path], replace: bool, message: str) -> PresetHandle:
         from vertebra_kaggle import uploading
@@ -79,10 +79,10 @@ class KaggleSource(RemoteSource):
 
 
 def _read_error(handle: PresetHandle, answer: Answer) -> Exception:
-    if answer.status in web.EXPIRED:
+    if answer.status in http.EXPIRED:
         problem = f"{redirects.origin(answer.url)} answered HTTP {answer.status} to a link that Kaggle has just given"
         return SourceUnavailableError(handle, problem)
-    return web.error(handle, answer.status, answer.headers)
+    return http.error(handle, answer.status, answer.headers)
 
 
 def _digest(answer: Answer) -> str | None:

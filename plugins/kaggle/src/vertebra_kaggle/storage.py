@@ -6,14 +6,14 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from vertebra import PresetHandle, redirects, web
+from vertebra import PresetHandle, http, redirects
 from vertebra.errors import SourceUnavailableError
 from vertebra_kaggle.client import ENDPOINT_SETTING, WAITS, client_errors, endpoint, importing, reason
 
 _MOST = 2**20
 
 
-class Answer(web.Answer):
+class Answer(http.Answer):
     """An answer of the HTTP library, which has not been read."""
 
     def __init__(self, handle: PresetHandle, response: Any, url: str) -> None:
@@ -54,7 +54,7 @@ class Storage:
             ClientMissingError: kagglehub is not installed.
         """
         hops = redirects.Hops(handle, endpoint(), url, ENDPOINT_SETTING)
-        return web.follow(hops, url, lambda place: self._get(handle, place, headers))
+        return http.follow(hops, url, lambda place: self._get(handle, place, headers))
 
     def _get(self, handle: PresetHandle, url: str, headers: Mapping[str, str]) -> Answer:
         with importing():
@@ -71,4 +71,4 @@ class Storage:
 
 def unavailable(handle: PresetHandle, url: str, error: BaseException) -> SourceUnavailableError:
     """Returns the error that says who did not answer, and why; never the whole address."""
-    return web.unavailable(handle, url, reason(error))
+    return http.unavailable(handle, url, reason(error))

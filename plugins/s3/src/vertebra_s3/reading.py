@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from vertebra import Content, PresetFile, PresetHandle, redirects, web
+from vertebra import Content, PresetFile, PresetHandle, http, redirects
 from vertebra.errors import IntegrityError, RedirectRefusedError
 from vertebra_s3 import bucket, layout
 from vertebra_s3.access import ENDPOINT_SETTING, Access
@@ -43,7 +43,7 @@ class Place:
     key: str
 
 
-class Answer(web.Answer):
+class Answer(http.Answer):
     """An answer of the HTTP library, which has not been read."""
 
     def __init__(self, handle: PresetHandle, response: Any, url: str) -> None:
@@ -90,7 +90,7 @@ def read(place: Place, file: PresetFile, tag: str | None, part: tuple[int, int |
             return replaced(place.handle, file.name)
         return answered(place.handle, place.access, answer.status, answer.headers, _beginning(answer))
 
-    return web.read(place.handle, file, part, ask, refused, _digest)
+    return http.read(place.handle, file, part, ask, refused, _digest)
 
 
 def check(place: Place) -> None:
@@ -103,13 +103,13 @@ def check(place: Place) -> None:
     answer = _ask(place, {"range": "bytes=0-0"})
     answer.close()
     if answer.status not in _CLEAR:
-        raise web.error(place.handle, answer.status, answer.headers)
+        raise http.error(place.handle, answer.status, answer.headers)
 
 
 def _ask(place: Place, headers: Mapping[str, str]) -> Answer:
     if dict(place.access.options).get("skip_signature") == "true":
         url = f"{place.access.place}/{place.bucket}/{quote(place.key)}"
-        return web.follow(_hops(place, url), url, lambda there: _get(place.handle, there, headers))
+        return http.follow(_hops(place, url), url, lambda there: _get(place.handle, there, headers))
     import obstore
 
     url = str(obstore.sign(place.client, "GET", place.key, _VALID))
@@ -159,7 +159,7 @@ def _explained(handle: PresetHandle, url: str) -> Iterator[None]:
     try:
         yield
     except (HTTPError, OSError, ValueError) as error:
-        raise web.unavailable(handle, url, type(error).__name__) from None
+        raise http.unavailable(handle, url, type(error).__name__) from None
 
 
 def _beginning(answer: Answer) -> str:

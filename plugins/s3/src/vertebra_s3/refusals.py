@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 
-from vertebra import PresetHandle, web
+from vertebra import PresetHandle, http
 from vertebra.errors import (
     IntegrityError,
     PresetAccessError,
@@ -69,7 +69,7 @@ def _by_status(
         return PresetError(f"Preset {str(handle)!r}: {problem}. Set AWS_REGION to where it is.")
     if code in _LOGIN or status in (401, 403):
         return _no_access(handle, access, f"HTTP {status}{f', {code}' if code else ''}", writing)
-    return web.error(handle, status, headers, code)
+    return http.error(handle, status, headers, code)
 
 
 def replaced(handle: PresetHandle, name: str) -> IntegrityError:

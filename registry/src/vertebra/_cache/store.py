@@ -27,9 +27,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vertebra._atomic import sync, sync_folder
 from vertebra._cache.revisions import IsRevision, tell_misnamed
-from vertebra._documents import dump_json, parse_json
+from vertebra._system.atomic_save import sync, sync_folder
+from vertebra._system.strict_json import dump_json, parse_json
 from vertebra.errors import CacheError, HandleError, PresetConfigError, VertebraError
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vertebra._lora.parts import PartSet, Values
+from vertebra._lora.layers.adapter_layers import PartSet, Values
 from vertebra._lora.plan import AdapterPlan
 from vertebra._lora.resident import ResidentAdapter, make_resident
 

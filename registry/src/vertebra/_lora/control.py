@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from vertebra import _runtimes
+from vertebra._discovery import runtimes
 from vertebra._lora.acting import ActingState
 
 CONTROL = "lora_control"
@@ -68,6 +68,6 @@ def state_variable(name: str, value: np.ndarray[Any, Any]) -> Any:
     dtype = str(value.dtype)
 
     def start(*_: Any, **__: Any) -> Any:
-        return _runtimes.bind().tensor(value, dtype)
+        return runtimes.bind().tensor(value, dtype)
 
     return keras.Variable(start, shape=value.shape, dtype=dtype, trainable=False, autocast=False, name=name)

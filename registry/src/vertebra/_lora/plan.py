@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from vertebra._catalog import STRATEGIES, catalog
+from vertebra._discovery.catalog import STRATEGIES, catalog
 from vertebra._lora.targets import Roles, match
 from vertebra.errors import LoraConfigError, LoraTargetError, close_names
 from vertebra.interfaces import LoraStrategy

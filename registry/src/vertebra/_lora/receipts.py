@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from vertebra._lora.adapters import Adapters
+from vertebra._lora.state import Adapters
 from vertebra.specs import LoraReceipt
 
 

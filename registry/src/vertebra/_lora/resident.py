@@ -9,8 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from vertebra import _runtimes
-from vertebra._lora.parts import SHARED, PartSet, Values
+from vertebra._discovery import runtimes
+from vertebra._lora.layers.adapter_layers import SHARED, PartSet, Values
 from vertebra.interfaces import LoraPart
 
 
@@ -62,5 +62,5 @@ def make_resident(template: PartSet, values: Values) -> ResidentAdapter:
 
 def _variable(like: Any, value: Any) -> Any:
     dtype = str(like.dtype)
-    tensor = _runtimes.bind().tensor(value, dtype) if isinstance(value, np.ndarray) else value
+    tensor = runtimes.bind().tensor(value, dtype) if isinstance(value, np.ndarray) else value
     return keras.Variable(tensor, dtype=dtype, trainable=False, autocast=like._autocast, name=like.name)

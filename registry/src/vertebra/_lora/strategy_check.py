@@ -16,13 +16,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from vertebra import _runtimes
-from vertebra._catalog import STRATEGIES, Entry, catalog
-from vertebra._lora.parts import Part, PartSet, Shared, change_of_outputs
+from vertebra._discovery import runtimes
+from vertebra._discovery.catalog import STRATEGIES, Entry, catalog
+from vertebra._discovery.plugins import BUILTIN
+from vertebra._lora.layers.adapter_layers import Part, PartSet, Shared, change_of_outputs
+from vertebra._lora.layers.linear_view import ConvSite, DenseSite, EinsumDenseSite, EmbeddingSite
 from vertebra._lora.plan import AdapterPlan, LayerPlan
-from vertebra._lora.sites import ConvSite, DenseSite, EinsumDenseSite, EmbeddingSite
-from vertebra._plugins import BUILTIN
-from vertebra._weights.naming import own_weights
+from vertebra._weights.layer_paths import own_weights
 from vertebra.errors import LoraStrategyError, VertebraError
 from vertebra.interfaces import LoraStrategy
 from vertebra.specs import AdapterTensor
@@ -306,7 +306,7 @@ _KINDS: dict[type, _Small] = {
 
 def _tensor(values: Any, dtype: str) -> Any:
     """Keras would have a program compiled for each shape, where the backend compiles: even to convert an array."""
-    return _runtimes.bind().tensor(np.array(values, dtype, order="C"), dtype)
+    return runtimes.bind().tensor(np.array(values, dtype, order="C"), dtype)
 
 
 def _array(tensor: Any) -> Array:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from vertebra._weights.naming import layer_paths
+from vertebra._weights.layer_paths import layer_paths
 from vertebra.errors import LoraDeclarationError, LoraTargetError
 
 ALL_LINEAR = "all-linear"
@@ -122,7 +122,7 @@ def _find(
 
 
 def _adaptable(layers: Mapping[str, Any]) -> dict[str, Any]:
-    from vertebra._lora.sites import is_adaptable  # not at the top: plans are read without a framework
+    from vertebra._lora.layers.linear_view import is_adaptable  # not at the top: plans are read without a framework
 
     return {path: layer for path, layer in layers.items() if is_adaptable(layer)}
 

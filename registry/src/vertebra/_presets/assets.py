@@ -19,13 +19,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from vertebra._documents import read_json, read_json_array
-from vertebra._presets import native
-from vertebra._presets.card import CARD, is_generated
-from vertebra._presets.certified import CERTIFICATE
-from vertebra._presets.folder import CONFIG, PresetFolder
-from vertebra._presets.formats import FORMATS, format_of
-from vertebra._presets.names import problem_with
+from vertebra._formats import native
+from vertebra._formats.registry import FORMATS, format_of
+from vertebra._presets.certificate_header import CERTIFICATE
+from vertebra._presets.model_card import CARD, is_generated
+from vertebra._resolve.filenames import problem_with
+from vertebra._resolve.preset_files import CONFIG, PresetFolder
+from vertebra._system.strict_json import read_json, read_json_array
 from vertebra._weights.checkpoint import FileKind
 from vertebra.errors import OfflineError, PresetConfigError, WeightsFileError
 

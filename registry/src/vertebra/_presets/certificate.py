@@ -16,11 +16,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from vertebra import _runtimes
-from vertebra._presets.certified import CERTIFICATE, Certificate, digest_of_config
-from vertebra._presets.folder import CONFIG
+from vertebra._discovery import runtimes
+from vertebra._presets.certificate_header import CERTIFICATE, Certificate, digest_of_config
+from vertebra._resolve.preset_files import CONFIG
 from vertebra._weights.quantized import quantization_plan
-from vertebra._weights.safetensors import layout_of, write_tensors
+from vertebra._weights.safetensors.format import layout_of, write_tensors
 from vertebra.errors import CertificateError
 from vertebra.handles import PresetHandle
 
@@ -157,7 +157,7 @@ def _limit(backbone: Any, dtype: str) -> float:
     limit = _LIMITS.get(dtype, _LIMITS["float32"])
     if quantization_plan(backbone):
         limit = max(limit, _QUANTIZED)
-    on_accelerator = any(device.kind != "cpu" for device in _runtimes.bind().devices()[:1])
+    on_accelerator = any(device.kind != "cpu" for device in runtimes.bind().devices()[:1])
     return max(limit, _TENSOR_CORES) if on_accelerator else limit
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from vertebra._identity import Identity, identity_of
+from vertebra._system.file_identity import Identity, identity_of
 from vertebra._weights.files import open_file
-from vertebra._weights.safetensors import Header, MappedTensors, TensorEntry, header_end, open_header
-from vertebra._weights.weight_map import read_weight_map
+from vertebra._weights.safetensors.format import Header, MappedTensors, TensorEntry, header_end, open_header
+from vertebra._weights.shard_index import read_weight_map
 from vertebra.errors import WeightsFileError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from vertebra._weights.abstract import drop
-from vertebra._weights.naming import layer_paths
+from vertebra._weights.layer_paths import layer_paths
 from vertebra.errors import PresetConfigError
 
 _MODES = ("int8", "int4")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vertebra._documents import dump_json
+from vertebra._system.strict_json import dump_json
 from vertebra._weights.checkpoint import INDEX, WEIGHTS
-from vertebra._weights.safetensors import TensorEntry, write_order, write_tensors
+from vertebra._weights.safetensors.format import TensorEntry, write_order, write_tensors
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,8 +9,8 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from vertebra._atomic import destination, replacing_folder
-from vertebra._identity import identity_of
+from vertebra._system.atomic_save import destination, replacing_folder
+from vertebra._system.file_identity import identity_of
 from vertebra.errors import PresetExistsError, PresetNotFoundError, PresetSaveError
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile

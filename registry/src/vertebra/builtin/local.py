@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from vertebra._paths import full_path
+from vertebra._system.user_paths import full_path
 from vertebra.builtin.folders import list_files, open_file, write_folder
 from vertebra.errors import HandleError
 from vertebra.handles import PresetHandle

@@ -13,9 +13,9 @@ from vertebra.cli.output import bytes_text, print_json, print_rows, printable
 from vertebra.cli.progress import progress_bar
 
 if TYPE_CHECKING:
-    from vertebra._cache.checking import Damage
-    from vertebra._cache.holdings import Holding, Holdings
-    from vertebra._cache.tidying import Tidied
+    from vertebra._cache.prune import Tidied
+    from vertebra._cache.scan import Holding, Holdings
+    from vertebra._cache.verify import Damage
     from vertebra.handles import PresetHandle
 
 
@@ -55,9 +55,9 @@ def _days(text: str) -> float:
 
 
 def _list(chosen: argparse.Namespace) -> int:
-    from vertebra._cache.holdings import read_holdings, size_of
-    from vertebra._cache.places import store
-    from vertebra._cache.tidying import orphans
+    from vertebra._cache.default_store import store
+    from vertebra._cache.prune import orphans
+    from vertebra._cache.scan import read_holdings, size_of
 
     cache = store()
     held = {place: read_holdings(place) for place in (cache.root, *cache.tiers)}
@@ -80,8 +80,8 @@ def _list(chosen: argparse.Namespace) -> int:
 
 
 def _row(place: Path, held: Holdings, holding: Holding) -> dict[str, Any]:
-    from vertebra._cache.holdings import last_used, size_of
-    from vertebra._presets.finding import is_misnamed
+    from vertebra._cache.scan import last_used, size_of
+    from vertebra._resolve.candidates import is_misnamed
 
     here = [held.blobs[sha256] for _, sha256, _ in holding.wanted() if sha256 in held.blobs]
     used = datetime.datetime.fromtimestamp(last_used(held.blobs, holding), datetime.UTC)
@@ -127,9 +127,9 @@ def _print_list(facts: dict[str, Any]) -> None:
 
 
 def _verify(chosen: argparse.Namespace) -> int:
-    from vertebra._cache.checking import check_store
-    from vertebra._cache.places import store
-    from vertebra._presets.finding import is_misnamed
+    from vertebra._cache.default_store import store
+    from vertebra._cache.verify import check_store
+    from vertebra._resolve.candidates import is_misnamed
 
     with progress_bar("hashing") as advance:
         damaged, size = check_store(store(), chosen.repair, advance, is_misnamed)
@@ -144,7 +144,7 @@ def _verify(chosen: argparse.Namespace) -> int:
 
 
 def _print_remedy(damaged: Sequence[Damage], repaired: bool) -> None:
-    from vertebra._cache.places import cache_folder
+    from vertebra._cache.default_store import cache_folder
 
     own = [damage for damage in damaged if damage.place == cache_folder()]
     if own and not repaired:
@@ -174,10 +174,10 @@ def _damage_text(damage: Damage) -> str:
 
 
 def _prune(chosen: argparse.Namespace) -> int:
-    from vertebra._cache.holdings import read_holdings
-    from vertebra._cache.places import cache_folder
-    from vertebra._cache.tidying import prune
-    from vertebra._presets.finding import unpinned
+    from vertebra._cache.default_store import cache_folder
+    from vertebra._cache.prune import prune
+    from vertebra._cache.scan import read_holdings
+    from vertebra._resolve.candidates import unpinned
 
     held = read_holdings(cache_folder())
     handles = [handle for preset in chosen.presets for handle in _in_cache(held, preset)]
@@ -193,7 +193,7 @@ def _prune(chosen: argparse.Namespace) -> int:
 
 def _in_cache(held: Holdings, preset: str) -> list[PresetHandle]:
     """Returns those handles that a text may stand for of which the cache has something, or one that it has not."""
-    from vertebra._presets.finding import spellings, unpinned
+    from vertebra._resolve.candidates import spellings, unpinned
 
     handles = spellings(preset)
     return [handle for handle in handles if held.matching(handle, unpinned)] or handles[:1]
@@ -208,7 +208,7 @@ def _print_tidied(done: Tidied, removed: str) -> None:
 
 
 def _path(chosen: argparse.Namespace) -> int:
-    from vertebra._cache.places import store
+    from vertebra._cache.default_store import store
 
     cache = store()
     if chosen.json:

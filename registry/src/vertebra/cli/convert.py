@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
-from vertebra import _runtimes
+from vertebra._discovery import runtimes
 from vertebra.cli.output import bytes_text, plain_warnings, print_assets, print_json
 from vertebra.cli.progress import progress_bar
 
@@ -26,9 +26,9 @@ def add_commands(commands: Any) -> None:
 
 
 def _run(chosen: argparse.Namespace) -> int:
-    _runtimes.bind_any(chosen.runtime)
+    runtimes.bind_any(chosen.runtime)
     plain_warnings()
-    from vertebra._presets.converting import convert_preset
+    from vertebra._presets.convert import convert_preset
 
     with progress_bar("converting") as advance:
         done = convert_preset(chosen.source, chosen.target, chosen.format, chosen.dtype, chosen.max_shard_size, advance)

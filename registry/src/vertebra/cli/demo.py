@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vertebra import _runtimes
-from vertebra._catalog import BACKBONES, catalog
+from vertebra._discovery import runtimes as _runtimes
+from vertebra._discovery.catalog import BACKBONES, catalog
 from vertebra.errors import RuntimeChoiceError, UnknownNameError
 from vertebra.specs import DemoContext, resolve_reference
 

@@ -17,13 +17,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from vertebra import _catalog
-from vertebra._catalog import RUNTIMES, STRATEGIES, Entry, catalog
-from vertebra._children import PYTHON, environment, signal_name
-from vertebra._lockfile import lockfile_path
-from vertebra._plugins import Plugin, examined, find_installed, left_out, registry
-from vertebra._runtimes import available, unavailable_reason
-from vertebra._settings import settings
+from vertebra._configuration.settings import settings
+from vertebra._discovery import catalog as _catalog
+from vertebra._discovery.catalog import RUNTIMES, STRATEGIES, Entry, catalog
+from vertebra._discovery.plugins import Plugin, examined, find_installed, left_out, registry
+from vertebra._discovery.runtimes import available, unavailable_reason
+from vertebra._resolve.lockfile import lockfile_path
+from vertebra._system.child_process import PYTHON, environment, signal_name
 from vertebra.cli.doctor_settings import examine_settings
 from vertebra.cli.output import print_json
 from vertebra.errors import SettingsError, VertebraError
@@ -134,7 +134,7 @@ def examine() -> Iterator[Finding]:
 
 def _examine_storage() -> Iterator[Finding]:
     """Yields where presets are kept, and what the user has set about them."""
-    from vertebra._cache.places import store
+    from vertebra._cache.default_store import store
 
     cache, chosen = store(), settings()
     place = next(folder for folder in (cache.root, *cache.root.parents) if os.access(folder, os.F_OK))

@@ -7,8 +7,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from vertebra._config_file import LISTS, SWITCHES, TEXTS
-from vertebra._settings import CONFIG, MACHINE_CONFIG, PREFIX, Settings, config_path, settings
+from vertebra._configuration.config_file import LISTS, SWITCHES, TEXTS
+from vertebra._configuration.settings import CONFIG, MACHINE_CONFIG, PREFIX, Settings, config_path, settings
 from vertebra.errors import SettingsError
 
 Said = tuple[str, bool, str]

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from vertebra._presets.inspecting import inspect_preset
-from vertebra._presets.notices import other_logits_text
+from vertebra._presets.inspect import inspect_preset
+from vertebra._presets.load_warnings import other_logits_text
 from vertebra.cli.output import bytes_text, print_json
 from vertebra.cli.tree import draw_tree
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from vertebra import _catalog
-from vertebra._catalog import BACKBONES, RUNTIMES, SOURCES, STRATEGIES, Catalog, Entry, Kind, catalog
-from vertebra._plugins import examined, registry
-from vertebra._runtimes import unavailable_reason
+from vertebra._discovery import catalog as _catalog
+from vertebra._discovery.catalog import BACKBONES, RUNTIMES, SOURCES, STRATEGIES, Catalog, Entry, Kind, catalog
+from vertebra._discovery.plugins import examined, registry
+from vertebra._discovery.runtimes import unavailable_reason
 from vertebra.cli.output import Row, print_rows
 from vertebra.errors import VertebraError
 

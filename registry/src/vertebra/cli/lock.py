@@ -8,12 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vertebra._lockfile import LockedPreset, lockfile_path
+from vertebra._resolve.lockfile import LockedPreset, lockfile_path
 from vertebra.cli.output import bytes_text, plain_warnings, print_json, printable
 from vertebra.cli.progress import busy
 
 if TYPE_CHECKING:
-    from vertebra._presets.locking import Locking, Verdict
+    from vertebra._presets.lock import Locking, Verdict
 
 _MOST_NAMES = 5
 _STATES = {
@@ -49,7 +49,7 @@ def add_lockfile_option(parser: Any) -> None:
 
 
 def _run(chosen: argparse.Namespace) -> int:
-    from vertebra._presets.locking import compare_lock, lock_presets
+    from vertebra._presets.lock import compare_lock, lock_presets
 
     plain_warnings()
     path = chosen.lockfile or lockfile_path()
@@ -121,7 +121,7 @@ def _names(names: Sequence[str]) -> str:
 
 def verify_lockfile(path: Path | None, as_json: bool) -> int:
     """Compares what is here of the presets in the lockfile with it, prints that, and returns the exit status."""
-    from vertebra._presets.locking import verify_lock
+    from vertebra._presets.lock import verify_lock
 
     with busy("hashing"):
         verdicts, plugins = verify_lock(path or lockfile_path())

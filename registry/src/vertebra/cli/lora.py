@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from vertebra import _runtimes, lora
+from vertebra import lora
+from vertebra._discovery import runtimes
 from vertebra.cli.output import bytes_text, plain_warnings, print_assets, print_json, printable
 from vertebra.cli.progress import busy
 from vertebra.cli.tree import draw_tree
@@ -113,7 +114,7 @@ def _convert(chosen: argparse.Namespace) -> int:
 
 def _merge(chosen: argparse.Namespace) -> int:
     _bind(chosen)
-    from vertebra._presets.saving import check_request, save_backbone
+    from vertebra._presets.save import check_request, save_backbone
 
     target = check_request(chosen.target, chosen.format, None)
     with busy(f"merging {chosen.adapter}"):
@@ -158,7 +159,7 @@ def _dequantized(backbone: Any, chosen: argparse.Namespace) -> Any:
 
 def _bind(chosen: argparse.Namespace) -> None:
     """Binds a runtime, which must come before anything that imports Keras."""
-    _runtimes.bind_any(chosen.runtime)
+    runtimes.bind_any(chosen.runtime)
     plain_warnings()
 
 

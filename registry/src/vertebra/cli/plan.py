@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
-from vertebra._presets.planning import Plan, plan_preset
+from vertebra._presets.plan import Plan, plan_preset
 from vertebra.cli.output import bytes_text, print_json
 
 

@@ -13,8 +13,8 @@ from vertebra.cli.progress import progress_bar
 from vertebra.errors import PresetNotFoundError
 
 if TYPE_CHECKING:
-    from vertebra._presets.bundling import Carried
-    from vertebra._presets.folder import PresetFolder
+    from vertebra._presets.bundle import Carried
+    from vertebra._resolve.preset_files import PresetFolder
 
 
 def add_commands(commands: Any) -> None:
@@ -43,7 +43,7 @@ def _presets(chosen: argparse.Namespace) -> list[str]:
         if not chosen.presets:
             chosen.parser.error("name presets, or take those of the lockfile with --locked")
         return list(dict.fromkeys(chosen.presets))
-    from vertebra._lockfile import lockfile_path, read_lockfile
+    from vertebra._resolve.lockfile import lockfile_path, read_lockfile
 
     return list(read_lockfile(lockfile_path()).presets)
 
@@ -80,7 +80,7 @@ def pull_preset(
     Raises:
         PresetNotFoundError: there is no such preset, or no file that a glob matches.
     """
-    from vertebra._presets.opening import open_folder
+    from vertebra._resolve.open import open_folder
 
     folder = open_folder(preset, locked)
     if not needed and not only:
@@ -108,9 +108,9 @@ def _matching(folder: PresetFolder, only: Sequence[str] | None) -> list[str]:
 
 
 def _needed(folder: PresetFolder) -> list[str]:
-    from vertebra._presets.certified import CERTIFICATE
-    from vertebra._presets.folder import CONFIG
-    from vertebra._presets.formats import read_contents
+    from vertebra._formats.registry import read_contents
+    from vertebra._presets.certificate_header import CERTIFICATE
+    from vertebra._resolve.preset_files import CONFIG
 
     contents = read_contents(folder)
     if not folder.is_complete:
@@ -130,7 +130,7 @@ def _print_pulled(facts: dict[str, Any]) -> None:
 
 
 def _import(chosen: argparse.Namespace) -> int:
-    from vertebra._presets.bundling import read_bundle
+    from vertebra._presets.bundle import read_bundle
 
     if chosen.locked:
         chosen.parser.error("--from takes presets as the bundle has them; check them with vertebra verify")
@@ -145,7 +145,7 @@ def _import(chosen: argparse.Namespace) -> int:
 
 def _bundle(chosen: argparse.Namespace) -> int:
     plain_warnings()
-    from vertebra._presets.bundling import write_bundle
+    from vertebra._presets.bundle import write_bundle
 
     presets = _presets(chosen)
     with progress_bar("bundling") as advance:

@@ -23,7 +23,7 @@ def add_commands(commands: Any) -> None:
 
 def _run(chosen: argparse.Namespace) -> int:
     plain_warnings()
-    from vertebra._presets.uploading import upload
+    from vertebra._presets.publish import upload
 
     with busy("uploading"):
         done = upload(chosen.uri, chosen.preset, chosen.replace, chosen.message, any_runtime=True)

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from vertebra import _runtimes
+from vertebra._discovery import runtimes
 from vertebra.cli.lock import add_lockfile_option, verify_lockfile
 from vertebra.cli.output import plain_warnings, print_json, printable
 
 if TYPE_CHECKING:
-    from vertebra._presets.certified import Certificate
-    from vertebra._presets.folder import PresetFolder
-    from vertebra._presets.loading import OpenedPreset
-    from vertebra._presets.two_checkpoints import Comparison
+    from vertebra._presets.certificate_header import Certificate
+    from vertebra._presets.compare_checkpoints import Comparison
+    from vertebra._presets.load import OpenedPreset
+    from vertebra._resolve.preset_files import PresetFolder
     from vertebra._weights.checkpoint import Checkpoint
 
 _MOST_NAMES = 20
@@ -67,13 +67,13 @@ def verify_preset(
     Raises:
         CertificateError: it has none, or one of another architecture.
     """
-    name = _runtimes.bind_any(runtime).name
+    name = runtimes.bind_any(runtime).name
     plain_warnings()
-    from vertebra._presets.certified import CERTIFICATE, not_certified
-    from vertebra._presets.loading import open_preset
-    from vertebra._presets.reading import of_one_version
-    from vertebra._presets.two_checkpoints import compare_checkpoints
-    from vertebra._weights.finite import not_finite
+    from vertebra._presets.certificate_header import CERTIFICATE, not_certified
+    from vertebra._presets.compare_checkpoints import compare_checkpoints
+    from vertebra._presets.load import open_preset
+    from vertebra._resolve.consistent_read import of_one_version
+    from vertebra._weights.non_finite import not_finite
     from vertebra.backbone import Backbone
 
     overrides: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
@@ -101,7 +101,7 @@ def _replayed(
     opened: OpenedPreset, certificate: Certificate, runtime: str, overrides: dict[str, Any]
 ) -> dict[str, Any]:
     from vertebra._presets.certificate import replay
-    from vertebra._presets.loading import build_opened, tell_observers
+    from vertebra._presets.load import build_opened, tell_observers
 
     backbone = build_opened(opened, overrides)
     tell_observers(opened)

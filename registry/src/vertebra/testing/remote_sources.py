@@ -34,7 +34,7 @@ from typing import ClassVar, Protocol
 
 import pytest
 
-from vertebra._cache import presets
+from vertebra._cache import cached_source
 from vertebra.errors import (
     ClientMissingError,
     IntegrityError,
@@ -132,7 +132,7 @@ class RemoteSourceSuite(SourceSuite):
         pinned = source.resolve(publish(FILES))
         contents(source, pinned)
         before = requests()
-        monkeypatch.setattr(presets, "_listed", {})  # as another process
+        monkeypatch.setattr(cached_source, "_listed", {})  # as another process
         assert contents(source, pinned) == FILES
         assert requests() == before
 
@@ -187,7 +187,7 @@ class RemoteSourceSuite(SourceSuite):
         handle = publish(FILES)
         pinned = source.resolve(handle)
         source.fetch(pinned, "config.json")
-        monkeypatch.setattr(presets, "_listed", {})
+        monkeypatch.setattr(cached_source, "_listed", {})
         set_variables(monkeypatch, OFFLINE="1")
         with network() as used:
             assert source.fetch(source.resolve(handle), "config.json").read_bytes() == FILES["config.json"]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from vertebra._cache import presets, retrying, transfer
-from vertebra._presets.folder import PresetFolder
-from vertebra._settings import settings
+from vertebra._cache import cached_source, download, retry
+from vertebra._configuration.settings import settings
+from vertebra._resolve.preset_files import PresetFolder
 from vertebra.errors import PresetNotFoundError
 from vertebra.handles import PresetHandle
 from vertebra.interfaces import PresetSource
@@ -54,9 +54,9 @@ class SourceSuite:
     @pytest.fixture(autouse=True)
     def cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         """A cache of the test's own, which is given; small pieces, and no breaks between attempts."""
-        monkeypatch.setattr(transfer, "PIECE", PIECE)
-        monkeypatch.setattr(retrying, "FIRST_WAIT", 0.0)
-        monkeypatch.setattr(presets, "_listed", {})
+        monkeypatch.setattr(download, "PIECE", PIECE)
+        monkeypatch.setattr(retry, "FIRST_WAIT", 0.0)
+        monkeypatch.setattr(cached_source, "_listed", {})
         set_variables(monkeypatch, CACHE=str(tmp_path / "cache"))
         yield tmp_path / "cache"
         settings.cache_clear()

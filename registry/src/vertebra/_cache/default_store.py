@@ -1,0 +1,33 @@
+"""Where the cache is, as the user's settings say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vertebra._cache.store import Store
+from vertebra._configuration.settings import settings
+from vertebra._system.user_paths import not_a_folder
+from vertebra.errors import CacheError
+
+
+def store() -> Store:
+    """Returns the store of this process."""
+    return Store(cache_folder(), [Path(tier) for tier in settings().cache_tiers])
+
+
+def cache_folder() -> Path:
+    """Returns the folder that is written to: `VERTEBRA_CACHE`, or where the system keeps caches.
+
+    Raises:
+        CacheError: the system's path is not a folder; settings are checked when they are read.
+    """
+    chosen = settings().cache
+    if chosen:
+        return Path(chosen)
+    import platformdirs
+
+    path = Path(platformdirs.user_cache_dir("vertebra", appauthor=False))
+    problem = not_a_folder(path)
+    if problem:
+        raise CacheError(path, problem, "Remove it, or set VERTEBRA_CACHE to another folder")
+    return path

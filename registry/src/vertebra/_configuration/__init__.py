@@ -1,0 +1,1 @@
+"""Settings: environment variables, configuration files, and the settings that the machine enforces."""

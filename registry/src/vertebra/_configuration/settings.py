@@ -1,0 +1,205 @@
+"""Settings: environment variables, the user's configuration file, the machine's, and what the machine enforces."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vertebra._configuration.config_file import (
+    LISTS,
+    PATHS,
+    PLUGIN_LISTS,
+    SWITCHES,
+    TEXTS,
+    enforced_in,
+    read_config,
+    read_machine_config,
+)
+from vertebra._system.user_paths import full_path, not_a_folder
+from vertebra.errors import SettingsError
+
+PREFIX = "VERTEBRA_"
+CONFIG = "VERTEBRA_CONFIG"
+_SIMILAR = 0.8
+"""Share of letters in common from which a variable is taken for a misspelled setting."""
+_ON, _OFF = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+_ELSEWHERE = {
+    "darwin": "/Library/Application Support/vertebra/config.toml",
+    "win32": r"C:\ProgramData\vertebra\config.toml",
+}
+MACHINE_CONFIG = Path(_ELSEWHERE.get(sys.platform, "/etc/vertebra/config.toml"))
+"""The machine's configuration file. No variable of the environment has a say in where it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Which plugins may load, which one wins a clash, the runtime to use, and where presets come from.
+
+    What the machine enforces has replaced the user's value in every field but the lists of plugins: `lists` returns
+    these with the enforced ones.
+    """
+
+    plugins: tuple[str, ...] | None = None
+    """If set, only these plugins load. A name is required to load and work; a glob is not."""
+    block: tuple[str, ...] = ()
+    """Plugins that are not imported, by name, distribution or glob (`*` blocks all but the built-in one)."""
+    prefer: tuple[str, ...] = ()
+    """Plugins that win a clash of names, the first named first."""
+    runtime: str | None = None
+    cache: str | None = None
+    """Folder of the cache, or None for the system's cache folder."""
+    cache_tiers: tuple[str, ...] = ()
+    """Folders like a cache that are only read, and looked into first."""
+    lockfile: str | None = None
+    """Path of the lockfile, or None for `vertebra.lock` in the current folder."""
+    offline: bool = False
+    """Whether the network must not be used."""
+    locked: bool = False
+    """Whether presets must be those of the lockfile."""
+    origins: Mapping[str, str] | None = None
+    """Where each setting was found, for messages."""
+    enforced: Settings | None = None
+    """What the machine enforces, or None."""
+
+    def origin(self, name: str) -> str:
+        """Returns the variable or file that a setting came from."""
+        return (self.origins or {}).get(name, f"{PREFIX}{name.upper()}")
+
+    def lists(self, name: str) -> list[tuple[tuple[str, ...], str]]:
+        """Returns a list of plugins as the machine enforces it and as the user set it, each with its origin."""
+        layers = [layer for layer in (self.enforced, self) if layer is not None]
+        return [(values, layer.origin(name)) for layer in layers if (values := getattr(layer, name)) is not None]
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """Returns all values of a list of plugins, those that the machine enforces first."""
+        return tuple(value for values, _ in self.lists(name) for value in values)
+
+    def is_enforced(self, name: str) -> bool:
+        """Returns whether the machine enforces a setting."""
+        return self.enforced is not None and name in (self.enforced.origins or {})
+
+
+@functools.cache
+def settings() -> Settings:
+    """Returns the settings of this process, read once.
+
+    Raises:
+        SettingsError: as for `read_settings`.
+    """
+    return read_settings(os.environ)
+
+
+def read_settings(environment: Mapping[str, str], machine_config: Path | None = None) -> Settings:
+    """Reads settings: variables win over the user's file, that over the machine's, and what is enforced over all.
+
+    Args:
+        environment: The variables.
+        machine_config: The machine's file, or None for `MACHINE_CONFIG`.
+
+    Raises:
+        SettingsError: a file cannot be read, or holds something unknown; `VERTEBRA_CONFIG` names one that does not
+            exist; a variable is misspelled, or cannot be read; the cache or a tier is not a folder.
+    """
+    _refuse_misspelled(environment)
+    machine, user = machine_config or MACHINE_CONFIG, config_path(environment)
+    defaults, rules = read_machine_config(machine)
+    layers = [(str(machine), defaults), (str(user), read_config(user, required=bool(environment.get(CONFIG))))]
+    layers += [(_variable(name), {name: value}) for name, value in _from_variables(environment).items()]
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for origin, layer in layers:
+        values |= layer
+        origins |= dict.fromkeys(layer, origin)
+    found = Settings(**_with_full_paths(values), origins=origins)
+    if rules is not None:
+        found = _enforce(found, Settings(**rules, origins=dict.fromkeys(rules, enforced_in(machine))))
+    _check_folders(found)
+    return found
+
+
+def config_path(environment: Mapping[str, str]) -> Path:
+    """Returns the path of the user's configuration file: `VERTEBRA_CONFIG`, or in the XDG folder of settings."""
+    if environment.get(CONFIG):
+        return Path(environment[CONFIG])
+    home = environment.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 (users without one)
+    base = environment.get("XDG_CONFIG_HOME") or Path(home, ".config")
+    return Path(base, "vertebra", "config.toml")
+
+
+def _variable(name: str) -> str:
+    return f"{PREFIX}{name.upper()}"
+
+
+def _from_variables(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Reads the variables; a blank one of a list or text means that it is not set."""
+    values: dict[str, Any] = {}
+    for name in (*LISTS, *TEXTS):
+        text = environment.get(_variable(name), "").strip()
+        if text:
+            items = (item.strip() for item in text.split(","))
+            values[name] = tuple(filter(None, items)) if name in LISTS else text
+    for name in SWITCHES:
+        if _variable(name) in environment:
+            values[name] = _switch(_variable(name), environment[_variable(name)])
+    return values
+
+
+def _switch(variable: str, text: str) -> bool:
+    """A switch that was meant to be on must not be off because of how it was written."""
+    word = text.strip().lower()
+    if word not in (*_ON, *_OFF):
+        raise SettingsError(variable, f"{text!r} is neither on nor off; write 1 or 0")
+    return word in _ON
+
+
+def _refuse_misspelled(environment: Mapping[str, str]) -> None:
+    """Other variables with the prefix may belong to plugins, but one that resembles a setting was meant as that."""
+    known = [CONFIG.removeprefix(PREFIX), *(name.upper() for name in (*LISTS, *TEXTS, *SWITCHES))]
+    for variable, text in environment.items():
+        name = variable.removeprefix(PREFIX)
+        if name == variable or name in known or not text.strip():
+            continue
+        import difflib  # only for variables that are not settings
+
+        similar = difflib.get_close_matches(name, known, cutoff=_SIMILAR)
+        if similar:
+            problem = f"it is not a setting, and resembles {' and '.join(f'{PREFIX}{name}' for name in similar)}"
+            raise SettingsError(variable, problem)
+
+
+def _with_full_paths(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Makes paths absolute now: a working folder that changes later must not change what they mean."""
+    full = dict(values)
+    for name in PATHS & values.keys():
+        value = values[name]
+        full[name] = str(full_path(value)) if isinstance(value, str) else tuple(str(full_path(path)) for path in value)
+    return full
+
+
+def _enforce(own: Settings, rules: Settings) -> Settings:
+    """Replaces what the user set by what is enforced; lists of plugins stay apart, as both hold."""
+    names = [name for name in rules.origins or {} if name not in PLUGIN_LISTS]
+    for name in names:
+        if name in (own.origins or {}) and getattr(own, name) != getattr(rules, name):
+            import logging  # only where a setting has no effect
+
+            logging.getLogger("vertebra").warning(
+                "%s has no effect: %s sets %s.", own.origin(name), rules.origin(name), name
+            )
+    values = {name: getattr(rules, name) for name in names}
+    origins = {**(own.origins or {}), **{name: rules.origin(name) for name in names}}
+    return replace(own, **values, origins=origins, enforced=rules)
+
+
+def _check_folders(found: Settings) -> None:
+    """A cache that does not exist yet is fine; what exists and is not a folder was not meant."""
+    for name, paths in {"cache": (found.cache,) if found.cache else (), "cache_tiers": found.cache_tiers}.items():
+        for path in paths:
+            problem = not_a_folder(path)
+            if problem:
+                raise SettingsError(found.origin(name), f"{problem}, and a cache is a folder")

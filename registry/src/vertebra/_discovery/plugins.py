@@ -1,0 +1,289 @@
+"""Discovery: loads entry points one at a time, knows who owns what, and isolates a plugin that fails."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from importlib import metadata
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from vertebra import hookspecs
+from vertebra._configuration.settings import Settings, settings
+from vertebra.errors import FailedPluginError, MissingPluginError, PluginError, SettingsError, VertebraError
+
+GROUP = "vertebra"
+API_GROUP = "vertebra.api"
+BUILTIN = "vertebra.builtin.plugin"
+_OR_GLOB = "Correct the name, or write a glob, such as {0}*, for a plugin that need not be installed"
+_IF_MISSING = {"plugins": "Install it, or correct the setting", "block": _OR_GLOB, "prefer": _OR_GLOB}
+"""What to do about a name that no installed plugin has, by setting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who contributed something."""
+
+    distribution: str
+    version: str
+    module: str
+
+    def matches(self, pattern: str) -> bool:
+        """Returns whether a name or glob means this distribution, or is its module; `Acme_Tools` is `acme-tools`."""
+        return self.module == pattern or fnmatchcase(_canonical(self.distribution), _canonical(pattern))
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version} ({self.module})".replace("  ", " ")
+
+
+@dataclass(slots=True)
+class Plugin:
+    """A plugin that is installed, and what became of it."""
+
+    name: str
+    owner: Owner
+    status: str = "loaded"
+    """`loaded`, `failed`, `blocked` or `incompatible`."""
+    reason: str = ""
+    hooks: list[str] = field(default_factory=list)
+    implementations: dict[str, Callable[..., Any]] = field(default_factory=dict, repr=False)
+
+    def matches(self, pattern: str) -> bool:
+        """Returns whether a name or glob of the settings means this plugin, by its name, distribution or module."""
+        return fnmatchcase(self.name, pattern) or self.owner.matches(pattern)
+
+    def quarantine(self, reason: str) -> None:
+        """Takes everything that this plugin contributes out of use; its policies stay."""
+        self.status, self.reason = "failed", reason
+        self.implementations = {n: hook for n, hook in self.implementations.items() if n in hookspecs.POLICY_HOOKS}
+        self.hooks = sorted(self.implementations)
+
+
+class PluginRegistry:
+    """All installed plugins, loaded in order of name."""
+
+    def __init__(self, chosen: Settings) -> None:
+        self._settings = chosen
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        self.plugins: list[Plugin] = []
+        self._load_builtin()
+        self._load_installed()
+
+    def implementations(self, hook: str) -> Iterator[tuple[Plugin, Callable[..., Any]]]:
+        """Yields each plugin that implements a hook, with its function."""
+        for plugin in self.plugins:
+            if hook in plugin.implementations:
+                yield plugin, plugin.implementations[hook]
+
+    def add(self, module: object, name: str, owner: Owner) -> Plugin:
+        """Adds a plugin that is already imported."""
+        plugin = Plugin(name, owner)
+        self.plugins.append(plugin)
+        with quarantining(plugin):
+            self._register(plugin, module)
+        return plugin
+
+    def check_settings(self, *lists: str) -> None:
+        """Refuses settings that cannot be met, instead of going on without what they ask for.
+
+        Args:
+            *lists: The lists of plugins whose names must be those of installed plugins.
+
+        Raises:
+            MissingPluginError: a list names a plugin that is not installed.
+            FailedPluginError: a required plugin is left out, incompatible or failed.
+            SettingsError: the core is to be blocked.
+        """
+        problems = list(self.problems(*lists))
+        for other in problems[1:]:
+            problems[0].add_note(str(other))
+        if problems:
+            raise problems[0]
+
+    def problems(self, *lists: str) -> Iterator[VertebraError]:
+        """Yields the errors that `check_settings` would raise.
+
+        A name without a wildcard must be that of a plugin, and in `plugins` the plugin must work: it may hold
+        policies. A glob may match nothing.
+        """
+        for setting in dict.fromkeys(("plugins", *lists)):
+            for names, origin in self._settings.lists(setting):
+                for name in itertools.filterfalse(is_glob, dict.fromkeys(names)):
+                    yield from self._problems_with(name, setting, origin)
+
+    def _problems_with(self, name: str, setting: str, origin: str) -> Iterator[VertebraError]:
+        meant = [plugin for plugin in self.plugins if plugin.matches(name)]
+        if not meant:
+            known = {name for plugin in self.plugins for name in (plugin.name, plugin.owner.distribution)}
+            yield MissingPluginError(name, origin, known, _IF_MISSING[setting].format(name))
+        if setting == "block" and any(plugin.owner.module == BUILTIN for plugin in meant):
+            yield SettingsError(origin, f"{name!r} is part of the core and cannot be blocked")
+        for plugin in meant if setting == "plugins" else ():
+            if plugin.status != "loaded":
+                yield FailedPluginError(plugin.name, origin, plugin.reason)
+
+    def _load_builtin(self) -> None:
+        from vertebra.builtin import plugin
+
+        self.add(plugin, "builtin", Owner("vertebra", metadata.version("vertebra"), BUILTIN))
+
+    def _load_installed(self) -> None:
+        candidates, apis = find_installed()
+        for entry, plugin in candidates:
+            self.plugins.append(plugin)
+            if self._admit(plugin, apis.get(plugin.owner, {"1"})):
+                with quarantining(plugin):
+                    self._register(plugin, _load(entry))
+
+    def _admit(self, plugin: Plugin, apis: set[str]) -> bool:
+        reason = left_out(plugin, self._settings)
+        if reason is not None:
+            plugin.status, plugin.reason = "blocked", reason
+        elif str(hookspecs.API_VERSION) not in apis:
+            versions = ", ".join(sorted(apis))
+            plugin.status = "incompatible"
+            plugin.reason = f"written for plugin API {versions}; this is API {hookspecs.API_VERSION}"
+        return plugin.status == "loaded"
+
+    def _register(self, plugin: Plugin, module: object) -> None:
+        plugin.implementations = _policies(module)  # in use whatever is wrong with the other hooks
+        _check_spelling(plugin, module)
+        key = f"{plugin.owner.distribution}:{plugin.name}"
+        if self._manager.has_plugin(key):
+            raise PluginError(plugin.name, "a plugin of this name is there already", "Choose another name")
+        try:
+            self._manager.register(module, key)
+            self._manager.check_pending()
+        except Exception:
+            if self._manager.has_plugin(key):
+                self._manager.unregister(name=key)
+            raise
+        plugin.implementations = {
+            caller.name: implementation.function
+            for caller in self._manager.get_hookcallers(module) or ()
+            for implementation in caller.get_hookimpls()
+            if implementation.plugin is module
+        }
+        plugin.hooks = sorted(plugin.implementations)
+        if not plugin.hooks:
+            raise PluginError(plugin.name, "it implements no hook", "Mark its functions with vertebra.hookimpl")
+
+
+@functools.cache
+def registry() -> PluginRegistry:
+    """Returns the plugins of this process, loaded on the first call.
+
+    Raises:
+        MissingPluginError, FailedPluginError, SettingsError: as for `PluginRegistry.check_settings`.
+    """
+    found = PluginRegistry(settings())
+    found.check_settings("block")
+    return found
+
+
+def examined() -> PluginRegistry:
+    """Returns the plugins also where `registry` raises, for commands that show what is wrong; others use `registry`."""
+    try:
+        return registry()
+    except (MissingPluginError, FailedPluginError, SettingsError):
+        return PluginRegistry(settings())
+
+
+def left_out(plugin: Plugin, chosen: Settings) -> str | None:
+    """Returns why the settings leave a plugin out, or None if they admit it; each list of plugins must admit it."""
+    for allowed, origin in chosen.lists("plugins"):
+        if not any(map(plugin.matches, allowed)):
+            return f"not named in {origin}"
+    for blocked, origin in chosen.lists("block"):
+        if any(map(plugin.matches, blocked)):
+            return f"named in {origin}"
+    return None
+
+
+def is_glob(pattern: str) -> bool:
+    """Returns whether a name of a setting is a glob, which may match any number of plugins, or none."""
+    return any(character in pattern for character in "*?[")
+
+
+@contextlib.contextmanager
+def quarantining(plugin: Plugin) -> Iterator[None]:
+    """Runs a plugin's own code: what it prints goes to stderr, and whatever it raises takes it, alone, out of use."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except KeyboardInterrupt:
+        raise
+    except VertebraError as error:
+        plugin.quarantine(str(error))
+    except BaseException as error:  # SystemExit, too: a plugin must not end the process
+        plugin.quarantine(f"{type(error).__name__}: {error}".removesuffix(": "))
+
+
+def _policies(module: object) -> dict[str, Callable[..., Any]]:
+    """Returns the policy hooks of a plugin, whether or not they carry the marker and take the right arguments.
+
+    One that cannot be called refuses every preset, which is safer than to go on without it.
+    """
+    found: dict[str, Callable[..., Any]] = {}
+    for name in dir(module):
+        function = getattr(module, name, None)
+        options = getattr(function, "vertebra_impl", None) or {}
+        hook = options.get("specname") or name
+        if hook in hookspecs.POLICY_HOOKS and callable(function):
+            found[hook] = function
+    return found
+
+
+def _check_spelling(plugin: Plugin, module: object) -> None:
+    """Finds functions that look like hooks and are not: without the marker they would never be called."""
+    for name in dir(module) if isinstance(module, ModuleType) else ():
+        value = getattr(module, name)
+        if name.startswith("vertebra_") and callable(value) and not hasattr(value, "vertebra_impl"):
+            raise PluginError(plugin.name, f"{name}() lacks the hookimpl marker", "Decorate it with vertebra.hookimpl")
+
+
+def find_installed() -> tuple[list[tuple[metadata.EntryPoint, Plugin]], dict[Owner, set[str]]]:
+    """Returns the plugins that entry points name, and the API versions that each declares, importing none of them."""
+    entries = metadata.entry_points()
+    read = functools.cache(_name_and_version)
+    apis: dict[Owner, set[str]] = {}
+    for entry in entries.select(group=API_GROUP):
+        apis.setdefault(Owner(*read(entry.dist), _module(entry)), set()).add(entry.name)
+    found = [
+        (entry, Plugin(entry.name, Owner(*read(entry.dist), _module(entry)))) for entry in entries.select(group=GROUP)
+    ]
+    return sorted(found, key=lambda pair: (pair[1].name, pair[1].owner.distribution)), apis
+
+
+def _name_and_version(distribution: metadata.Distribution | None) -> tuple[str, str]:
+    """Reads both at once: each access to a distribution's metadata parses the file again."""
+    if distribution is None:
+        return "unknown", ""
+    fields = distribution.metadata  # an installation that was interrupted may have none
+    name, version = (fields[key] if key in fields else "" for key in ("Name", "Version"))  # noqa: SIM401 (it has no get)
+    return name or "unknown", version
+
+
+def _module(entry: metadata.EntryPoint) -> str:
+    """Unlike `entry.module`, this does not fail on what cannot be a module: that is found when it is loaded."""
+    return entry.value.partition(":")[0].strip()
+
+
+def _load(entry: metadata.EntryPoint) -> object:
+    if not entry.pattern.match(entry.value):
+        raise PluginError(entry.name, f"its entry point refers to {entry.value!r}, which cannot be a module")
+    return entry.load()
+
+
+def _canonical(name: str) -> str:
+    """Returns a distribution's name as packaging tools compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,125 @@
+"""Runtime selection: Keras fixes its backend when it is first imported, so the choice comes before that."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import threading
+from pathlib import Path
+
+from vertebra._arguments import text
+from vertebra._configuration.settings import settings
+from vertebra._discovery.catalog import RUNTIMES, Entry, catalog
+from vertebra.errors import RuntimeBoundError, RuntimeChoiceError, RuntimeUnavailableError, SettingsError
+from vertebra.interfaces import Runtime
+
+_BINDING = threading.RLock()  # two threads may each ask for another runtime
+
+
+def bind(requested: str | None = None) -> Runtime:
+    """Makes Keras run on the requested runtime, or on the one that was chosen, and returns it.
+
+    Raises:
+        RuntimeBoundError: Keras already runs on another backend.
+        RuntimeUnavailableError: the backend cannot be used on this machine.
+        RuntimeChoiceError: nothing was requested or chosen, and there is not exactly one runtime to take.
+        UnknownNameError: no plugin provides the runtime.
+        SettingsError: the machine enforces another runtime.
+    """
+    requested = _permitted(requested)
+    with _BINDING:
+        if bound_backend() is None:
+            os.environ["KERAS_BACKEND"] = _lookup(requested or _chosen()).name
+            importlib.import_module("keras")
+        return _accept_bound(str(bound_backend()), requested)
+
+
+def bind_any(requested: str | None = None) -> Runtime:
+    """Binds a runtime as `bind` does, and the first one where none was chosen, for work that all of them do alike.
+
+    Raises:
+        RuntimeChoiceError: none is installed.
+    """
+    try:
+        return bind(requested)
+    except RuntimeChoiceError as error:
+        if not error.available:
+            raise
+        return bind(error.available[0])
+
+
+def bound_backend() -> str | None:
+    """Returns the backend that Keras runs on in this process, or None while Keras is not imported."""
+    keras = sys.modules.get("keras")
+    config = getattr(keras, "config", None)
+    return str(config.backend()) if config is not None else None
+
+
+def available() -> list[Runtime]:
+    """Returns the runtimes whose backend can be used on this machine, in order of name."""
+    return [entry.value for entry in catalog(RUNTIMES) if unavailable_reason(entry) is None]
+
+
+def _permitted(requested: str | None) -> str | None:
+    """Returns the runtime that the machine enforces, as if it had been requested, or else what was."""
+    if requested is not None:
+        text("Choosing a runtime", "runtime", requested)
+    chosen = settings()
+    if not chosen.is_enforced("runtime"):
+        return requested
+    if requested not in (None, chosen.runtime):
+        problem = f"the runtime is {chosen.runtime!r} on this machine, and {requested!r} was asked for"
+        raise SettingsError(chosen.origin("runtime"), problem, f"Leave it out, or ask for {chosen.runtime!r}")
+    return chosen.runtime
+
+
+def _accept_bound(bound: str, requested: str | None) -> Runtime:
+    if requested is not None and requested != bound:
+        catalog(RUNTIMES).lookup(requested)  # a misspelled name is that error, not this one
+        raise RuntimeBoundError(requested, bound)
+    if bound not in catalog(RUNTIMES):
+        names = [runtime.name for runtime in available()]
+        raise RuntimeBoundError(names[0], bound) if names else RuntimeChoiceError(names)
+    return _lookup(bound)
+
+
+def _lookup(name: str) -> Runtime:
+    entry: Entry[Runtime] = catalog(RUNTIMES).lookup(name)
+    reason = unavailable_reason(entry)
+    if reason is not None:
+        raise RuntimeUnavailableError(name, reason)
+    return entry.value
+
+
+def unavailable_reason(entry: Entry[Runtime]) -> str | None:
+    """Asks a runtime whether it can be used; one that fails to answer cannot, and does not hinder the others."""
+    try:
+        return entry.value.unavailable_reason()
+    except Exception as error:
+        return f"{entry.owner} failed to examine it ({type(error).__name__}: {error}); update or block that plugin"
+
+
+def _chosen() -> str:
+    """The order: VERTEBRA_RUNTIME or settings, KERAS_BACKEND, the user's keras.json, the only runtime installed."""
+    names = [runtime.name for runtime in available()]
+    explicit = settings().runtime or os.environ.get("KERAS_BACKEND", "").strip()
+    if explicit:
+        return explicit
+    saved = _saved_backend()
+    if saved in names:
+        return saved
+    if len(names) == 1:
+        return names[0]
+    raise RuntimeChoiceError(names)
+
+
+def _saved_backend() -> str:
+    import json  # only who has chosen nothing else pays for it
+
+    home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")  # noqa: PTH111 (users without one)
+    try:
+        saved = json.loads(Path(home, "keras.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return str(saved.get("backend", "")) if isinstance(saved, dict) else ""

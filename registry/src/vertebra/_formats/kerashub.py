@@ -1,0 +1,116 @@
+"""KerasHub's format: a `config.json` with a `registered_name`, and HDF5 weights named by the attributes of layers."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from vertebra._formats.description import PresetContents
+from vertebra._formats.export import PresetDraft
+from vertebra._formats.kerashub_quantized import as_quantized, is_readable, modes_of
+from vertebra._formats.translation import express, find_owner, load_translation, translation_for
+from vertebra._resolve.preset_files import CONFIG, PresetFolder, config_error
+from vertebra._system.strict_json import dump_json
+from vertebra._weights.hdf5.file_kind import HDF5
+from vertebra._weights.hdf5.writing import write_hdf5
+from vertebra._weights.writing import Tensors
+from vertebra.specs import BackboneSpec
+
+NAME = "kerashub"
+FILES = HDF5
+"""The kind of weights file."""
+_METADATA = "metadata.json"
+WRITES = (CONFIG, _METADATA)
+"""Files besides the weights that `write` makes."""
+KEEPS_CONFIG = False
+"""Whether a config may have fields that are not read here; translations refuse arguments that they do not know."""
+_OF_THE_BASE = ("name", "trainable")
+
+
+def recognises(config: Mapping[str, Any]) -> bool:
+    """Says whether a preset's config is of this format."""
+    return "registered_name" in config
+
+
+def reads_tokenizer(content: Mapping[str, Any]) -> bool:
+    """Says whether readers of the format understand a `tokenizer.json`: KerasHub's is the config of an object."""
+    return recognises(content)
+
+
+def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetContents:
+    """Reads what KerasHub's config says, as data: what it names is looked up among the installed backbones.
+
+    Raises:
+        PresetConfigError: no installed backbone has the registered name, or a field cannot be honoured.
+    """
+    owner = find_owner(folder, NAME, "registered_name", config["registered_name"])
+    inner = config.get("config")
+    if not isinstance(inner, dict):
+        raise config_error(folder, f"config is {inner!r}, expected a table of the constructor's arguments")
+    base = {name: inner[name] for name in _OF_THE_BASE if name in inner}
+    translation = load_translation(owner.value, NAME)
+    mode = _mode(folder, inner.get("dtype"))
+    own = {name: value for name, value in inner.items() if name not in (*_OF_THE_BASE, "dtype")}
+    arguments = base | translation.arguments(own)
+    contents = PresetContents(NAME, folder, owner.name, arguments, translation, FILES)
+    return contents if mode is None else replace(contents, as_stored=partial(as_quantized, mode))
+
+
+def write(draft: PresetDraft, stage: Path, max_shard_size: float | None) -> list[str]:
+    """Writes config, metadata and weights as KerasHub does.
+
+    Returns:
+        The fields of `draft.original` that were not carried; none, because all that can be read are written.
+
+    Raises:
+        PresetFormatError: no plugin says how the class is written in this format.
+        FormatLimitError: the format cannot hold something that the draft has.
+    """
+    spec, translation = translation_for(draft.backbone, NAME)
+    config, tensors = express(draft, NAME, translation)
+    base = {name: draft.config[name] for name in _OF_THE_BASE if name in draft.config}
+    inner = base | {"dtype": _policy(tensors)} | config
+    (stage / CONFIG).write_bytes(dump_json(_envelope(spec, inner)))
+    (stage / _METADATA).write_bytes(dump_json(_metadata(tensors)))
+    write_hdf5(tensors, stage, max_shard_size)
+    return []
+
+
+def _mode(folder: PresetFolder, dtype: Any) -> str | None:
+    """Floats follow the dtype policy of whoever loads them; quantised layers stay as they are stored."""
+    modes = modes_of(dtype)
+    if len(modes) > 1 or not all(map(is_readable, modes)):
+        remedy = "Load it in KerasHub and save it in floats, or quantised as int8 or int4 alone"
+        raise config_error(folder, f"its dtype policies are {', '.join(sorted(modes))}, which are not read", remedy)
+    return modes.pop() if modes else None
+
+
+def _envelope(spec: BackboneSpec, inner: dict[str, Any]) -> dict[str, Any]:
+    registered = spec.formats[NAME].identifiers[0]
+    return {
+        "module": "keras_hub.models",
+        "class_name": registered.rpartition(">")[2],
+        "config": inner,
+        "registered_name": registered,
+    }
+
+
+def _policy(tensors: Tensors) -> dict[str, Any]:
+    dtypes = sorted({entry.dtype for entry in tensors.layouts.values()})
+    name = dtypes[0] if len(dtypes) == 1 else "float32"
+    return {"module": "keras", "class_name": "DTypePolicy", "config": {"name": name}, "registered_name": None}
+
+
+def _metadata(tensors: Tensors) -> dict[str, Any]:
+    import keras
+
+    return {
+        "keras_version": keras.version(),
+        "parameter_count": sum(math.prod(entry.shape) for entry in tensors.layouts.values()),
+        "date_saved": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d@%H:%M:%S"),
+    }

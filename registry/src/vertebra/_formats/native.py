@@ -1,0 +1,86 @@
+"""The native format: `config.json`, `metadata.json`, and weights named by the layers that hold them."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from vertebra._formats.description import PresetContents
+from vertebra._formats.export import PresetDraft
+from vertebra._resolve.preset_files import CONFIG, PresetFolder, config_error
+from vertebra._system.strict_json import dump_json
+from vertebra._weights.checkpoint import SAFETENSORS
+from vertebra._weights.writing import write_safetensors
+
+NAME = "native"
+METADATA = "metadata.json"
+FILES = SAFETENSORS
+"""The kind of weights file."""
+WRITES = (CONFIG, METADATA)
+"""Files besides the weights that `write` makes."""
+KEEPS_CONFIG = False
+"""Whether a config may have fields that are not read here and mean something to other readers of the format."""
+_VERSION = 1
+_FIELDS = {"vertebra_format": int, "backbone": str, "config": dict}
+
+
+def recognises(config: Mapping[str, Any]) -> bool:
+    """Says whether a preset's config is of this format."""
+    return "vertebra_format" in config
+
+
+def reads_tokenizer(_content: Mapping[str, Any]) -> bool:
+    """Says whether readers of the format understand a `tokenizer.json`; none reads one in this format."""
+    return True
+
+
+def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetContents:
+    """Reads what a native config says.
+
+    Raises:
+        PresetConfigError: a field is missing, unknown or of another type, or the version is newer than this one.
+    """
+    for field, kind in _FIELDS.items():
+        if type(config.get(field)) is not kind:
+            raise config_error(folder, f"{field} is {config.get(field)!r}, expected a value of type {kind.__name__}")
+    extra = sorted(config.keys() - _FIELDS.keys())
+    if extra:
+        raise config_error(folder, f"it has unknown fields: {', '.join(extra)}")
+    if config["vertebra_format"] != _VERSION:
+        found = config["vertebra_format"]
+        raise config_error(folder, f"vertebra_format is {found}, and this version reads {_VERSION}", "Update vertebra")
+    return PresetContents(NAME, folder, config["backbone"], dict(config["config"]))
+
+
+def write(draft: PresetDraft, stage: Path, max_shard_size: float | None) -> list[str]:
+    """Writes config, metadata and weights into an empty folder.
+
+    Args:
+        draft: What is written.
+        stage: The folder.
+        max_shard_size: Most gigabytes (10⁹ bytes) in a weights file, or None for no limit.
+
+    Returns:
+        The fields of `draft.original` that were not carried; none, because this format has none.
+    """
+    config = {"vertebra_format": _VERSION, "backbone": draft.backbone, "config": draft.config}
+    (stage / CONFIG).write_bytes(dump_json(config))
+    (stage / METADATA).write_bytes(dump_json(_metadata(draft)))
+    write_safetensors(draft.tensors, stage, max_shard_size)
+    return []
+
+
+def _metadata(draft: PresetDraft) -> dict[str, Any]:
+    import keras
+
+    return {
+        "vertebra_version": metadata.version("vertebra"),
+        "keras_version": keras.version(),
+        "runtime": keras.config.backend(),
+        "parameter_count": sum(math.prod(entry.shape) for entry in draft.tensors.layouts.values()),
+        "date_saved": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,33 @@
+"""The preset formats, by name, and which one a preset is in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from vertebra._formats import kerashub, native, transformers
+from vertebra._formats.description import PresetContents
+from vertebra._resolve.preset_files import PresetFolder, config_error
+
+FORMATS: dict[str, ModuleType] = {module.NAME: module for module in (native, transformers, kerashub)}
+
+
+def format_of(config: Mapping[str, Any]) -> ModuleType | None:
+    """Returns the module of the format that a config is in, or None if it is in none that is known."""
+    return next((module for module in FORMATS.values() if module.recognises(config)), None)
+
+
+def read_contents(folder: PresetFolder) -> PresetContents:
+    """Reads a preset's config in whichever format it is.
+
+    Raises:
+        PresetConfigError: it is of no known format, or unsound.
+    """
+    config = folder.config()
+    module = format_of(config)
+    if module is None:
+        raise config_error(folder, f"it is of no known preset format ({', '.join(FORMATS)})")
+    with folder.lacking("what its config needs"):
+        contents: PresetContents = module.read(folder, config)
+    return contents

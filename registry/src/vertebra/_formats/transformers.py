@@ -1,0 +1,109 @@
+"""The transformers format: a `config.json` with a `model_type`, and safetensors weights named by torch modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vertebra._formats.description import PresetContents
+from vertebra._formats.export import PresetDraft
+from vertebra._formats.translation import express, find_owner, load_translation, translation_for
+from vertebra._resolve.preset_files import CONFIG, PresetFolder
+from vertebra._system.strict_json import dump_json
+from vertebra._weights.checkpoint import SAFETENSORS
+from vertebra._weights.writing import Tensors, write_safetensors
+from vertebra.interfaces import Translation
+
+NAME = "transformers"
+FILES = SAFETENSORS
+"""The kind of weights file."""
+WRITES = (CONFIG,)
+"""Files besides the weights that `write` makes."""
+KEEPS_CONFIG = True
+"""Whether a config may have fields that are not read here, such as ids of tokens and names of labels."""
+_OF_THE_MODEL = ("architectures", "model_type")
+"""Fields that name the model that is written: a base model, as the translation calls it."""
+_MOST_FIELDS = 1_000
+"""Fields of an original config that are compared one by one; real ones have about 100."""
+_OF_THE_TENSORS = ("dtype", "torch_dtype")
+"""Fields that name the dtype of the tensors that are written, under its present and its former name."""
+_TIED = "tie_word_embeddings"
+
+
+def recognises(config: Mapping[str, Any]) -> bool:
+    """Says whether a preset's config is of this format."""
+    return "model_type" in config
+
+
+def reads_tokenizer(content: Mapping[str, Any]) -> bool:
+    """Says whether readers of the format understand a `tokenizer.json`, which is not the config of a Keras object."""
+    return "registered_name" not in content
+
+
+def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetContents:
+    """Reads what a transformers config says, through the translation of the architecture that owns its model type.
+
+    Raises:
+        PresetConfigError: no installed backbone reads the model type, or a field cannot be honoured.
+    """
+    owner = find_owner(folder, NAME, "model_type", config["model_type"])
+    translation = load_translation(owner.value, NAME)
+    untied = f"{_TIED}=false in {CONFIG}" if config.get(_TIED) is False else None
+    return PresetContents(NAME, folder, owner.name, translation.arguments(config), translation, untied=untied)
+
+
+def write(draft: PresetDraft, stage: Path, max_shard_size: float | None) -> list[str]:
+    """Writes config and weights as transformers does.
+
+    Returns:
+        The fields of `draft.original` that were not carried.
+
+    Raises:
+        PresetFormatError: no plugin says how the class is written in this format.
+        FormatLimitError: the format cannot hold something that the draft has.
+    """
+    _, translation = translation_for(draft.backbone, NAME)
+    written, tensors = express(draft, NAME, translation)
+    carried, left_out = _carried_fields(written, draft.original, translation)
+    (stage / CONFIG).write_bytes(dump_json(written | carried | {"dtype": _widest(tensors)}))
+    write_safetensors(tensors, stage, max_shard_size)
+    return left_out
+
+
+def _carried_fields(
+    written: Mapping[str, Any], original: Mapping[str, Any], translation: Translation
+) -> tuple[dict[str, Any], list[str]]:
+    """Returns the fields of the original config that are carried, and the names of those that are left out.
+
+    A field is carried if the translation ignores it: the written config means the same with the field's value, and
+    with a value that no field has. A field that the translation reads is neither carried nor left out: the translation
+    writes its meaning, perhaps in another field.
+    """
+    told = {field for field in _OF_THE_MODEL if field in original and written.get(field) != original[field]}
+    # Private fields are the library's notes about one object; until 5.3, it ran code that one named (CVE-2026-4372).
+    left_out = [field for field in original if field.startswith("_") or field in told]
+    others = original.keys() - {*left_out, *_OF_THE_MODEL, *_OF_THE_TENSORS}
+    meaning = _meaning(written, translation)
+    if meaning is None or len(others) > _MOST_FIELDS:
+        return {}, left_out + sorted(others - written.keys())
+
+    def is_ignored(field: str) -> bool:
+        values = (original[field], object())
+        return all(_meaning({**written, field: value}, translation) == meaning for value in values)
+
+    return {field: original[field] for field in original if field in others and is_ignored(field)}, left_out
+
+
+def _meaning(config: Mapping[str, Any], translation: Translation) -> dict[str, Any] | None:
+    """Returns the constructor arguments that a config means, or None if the translation refuses it."""
+    try:
+        return translation.arguments(config)
+    except Exception:  # a plugin's translation may raise anything for a value that it does not expect
+        return None
+
+
+def _widest(tensors: Tensors) -> str:
+    """The dtype that transformers loads all tensors in."""
+    sizes = {entry.dtype: len(entry.dtype) for entry in tensors.layouts.values()}
+    return "float32" if "float32" in sizes or len(sizes) > 1 else next(iter(sizes))

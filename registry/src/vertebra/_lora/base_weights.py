@@ -1,0 +1,71 @@
+"""The base: a model as it is without adapters, and which parts of it train."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from vertebra._weights.layer_paths import layer_paths, weight_names
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """Which layers and weights train."""
+
+    layers: tuple[tuple[Any, bool], ...]
+    weights: tuple[tuple[Any, bool], ...]
+
+    def restore(self) -> None:
+        """Makes it so again."""
+        for layer, flag in self.layers:
+            layer._trainable = flag
+        for weight, flag in self.weights:
+            if weight.trainable != flag:
+                weight.trainable = flag
+
+
+class Base:
+    """A model's own layers and weights; make it while the model has no adapter."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.layers = layer_paths(model)
+        """Every layer with weights, by path."""
+        self.weights = weight_names(model)
+        """Every weight, by name."""
+        inner = {layer: list(layer._flatten_layers(include_self=False)) for layer in model._flatten_layers()}
+        self._leaves = {id(layer) for layer, below in inner.items() if not below}
+        self._all_layers = tuple(inner)
+        self._first = self.flags()
+
+    # Keras's setter of a layer's `trainable` visits everything below it; these visit each layer and weight once.
+
+    def flags(self) -> Flags:
+        """Returns which layers and weights train now."""
+        weights = tuple((weight, weight.trainable) for weight in self.weights.values())
+        return Flags(tuple((layer, layer._trainable) for layer in self._all_layers), weights)
+
+    def freeze(self, adapted: Collection[str]) -> None:
+        """Makes no weight of the base train; layers that hold others, or adapters, stay open for these."""
+        open_layers = {id(self.layers[path]) for path in adapted}
+        for layer in self._all_layers:
+            # Some layers behave otherwise when frozen, such as BatchNormalization.
+            layer._trainable = id(layer) not in self._leaves or id(layer) in open_layers
+        for weight in self.weights.values():
+            if weight.trainable:
+                weight.trainable = False
+
+    def unfreeze(self, names: Iterable[str]) -> None:
+        """Makes some weights train, too."""
+        for name in names:
+            self.layers[name.rpartition("/")[0]]._trainable = True
+            self.weights[name].trainable = True
+
+    def trained(self) -> list[str]:
+        """Returns the names of the weights that train."""
+        return [name for name, weight in self.weights.items() if weight.trainable]
+
+    def restore(self) -> None:
+        """Makes the same layers and weights train as in the beginning."""
+        self._first.restore()

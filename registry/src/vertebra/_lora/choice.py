@@ -1,0 +1,52 @@
+"""Choosing: adapters that act in some calls alone, as data that changes nothing of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vertebra._discovery import runtimes
+from vertebra._lora.acting import Acting
+from vertebra._lora.control import state_variable, structure_variable
+from vertebra._lora.state import Adapters
+from vertebra.errors import LoraStateError
+
+
+def choose(adapters: Adapters, names: Sequence[str], strengths: np.ndarray[Any, Any]) -> Acting:
+    """Returns what acts in calls that choose some adapters, with the values that these have now.
+
+    Args:
+        adapters: The adapters of the model.
+        names: Those that are chosen.
+        strengths: How strongly each acts, of shape `(adapters,)` or `(rows, adapters)`.
+
+    Raises:
+        LoraStateError: there is no such adapter, it brings base weights of its own, or the base weights are not
+            those of the base now.
+    """
+    _check(adapters, names)
+    order = sorted(range(len(names)), key=lambda number: adapters.known[names[number]].key)  # fewer ways to compile
+    chosen = [names[number] for number in order]
+    residents = [adapters.resident(name) for name in chosen]
+    parts: dict[str, list[tuple[int, Any]]] = {}
+    for number, resident in enumerate(residents):
+        for path, part in resident.parts.items():
+            parts.setdefault(path, []).append((number, part))
+    weight = state_variable("strengths", np.ascontiguousarray(strengths[..., order]))
+    structure = structure_variable(tuple(adapters.known[name].key for name in chosen))
+    own = [variable for resident in residents for variable in resident.flat()]
+    return Acting(parts, weight, (structure, weight, *own), is_choice=True)
+
+
+def _check(adapters: Adapters, names: Sequence[str]) -> None:
+    adapters.require_unmerged()
+    adapters.state.check_choice()
+    for adapter in map(adapters.get, names):
+        if adapter.beside:
+            problem = f"Adapter {adapter.name!r} brings base weights of its own: {', '.join(adapter.beside)}"
+            raise LoraStateError(problem, f"A call cannot choose it; use activate_lora({adapter.name!r})")
+    if runtimes.bind().is_tracing():
+        problem = "Adapters were chosen within a function that is being traced, which would fix them for good"
+        raise LoraStateError(problem, "Choose them around its calls: with backbone.lora_rows(...): function(...)")

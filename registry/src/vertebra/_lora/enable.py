@@ -1,0 +1,213 @@
+"""Enabling and loading: a new adapter of a model, from settings or from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from vertebra._arguments import flag, text
+from vertebra._discovery import runtimes
+from vertebra._lora.adapter import Adapter
+from vertebra._lora.files.dispatch import AdapterFile
+from vertebra._lora.files.foreign_names import KerasHubNames
+from vertebra._lora.fingerprint import fingerprint
+from vertebra._lora.layers.adapter_layers import PartSet, build_parts
+from vertebra._lora.layers.linear_view import is_adaptable, site_of
+from vertebra._lora.plan import AdapterPlan, plan_from_data, plan_layers, with_heads
+from vertebra._lora.receipts import receipt_of
+from vertebra._lora.state import Adapters, adapters_of
+from vertebra._lora.strategy_check import check_strategy
+from vertebra._lora.targets import adaptable_layers, find_default_targets, find_targets, roles_of
+from vertebra._lora.trainable import weights_to_train
+from vertebra._weights.abstract import abstract_build
+from vertebra._weights.assign import place_seeds
+from vertebra.errors import (
+    AdapterBaseError,
+    AdapterMismatchError,
+    LoraStateError,
+    LoraTargetError,
+)
+from vertebra.specs import LoraConfig, LoraReceipt
+
+DEFAULT = "default"
+
+
+def enable(
+    model: Any, config: LoraConfig, targets: Sequence[str] | None, name: str, bias: str, train: Sequence[str]
+) -> LoraReceipt:
+    """Gives a model a new adapter that starts from the strategy's initial values, and makes it act."""
+    adapters = adapters_of(model) or Adapters(model)
+    _check_name(adapters, text("enable_lora", "name", name))
+    roles = roles_of(model)
+    layers = find_default_targets(model, roles) if targets is None else find_targets(model, targets, roles)
+    sites = {path: _site(path, layer) for path, layer in layers.items()}
+    plan = _with_heads_of(model, plan_layers(config, sites, layers, roles))
+    beside = weights_to_train(model, layers, bias, train, roles)
+    check_strategy(plan, sites)
+    with adapters.base_weights_back():
+        values = {weight: adapters.base_value(weight) for weight in beside}
+        adapters.add(Adapter(name, plan, fingerprint(sites), None, values), build_parts(plan, sites, 0))
+    return receipt_of(adapters, name)
+
+
+def enable_planned(model: Any, data: Mapping[str, Any]) -> None:
+    """Gives a model the adapter that its config describes; the values are for the caller to fill in."""
+    place = f"config of {type(model).__name__}"
+    facts = dict(data)
+    base, name, trained = (facts.pop(key, None) for key in ("base", "name", "trained"))
+    plan = plan_from_data(place, facts)
+    adapters = Adapters(model)
+    sites = _sites_of(place, adapters, plan)
+    adapters.add(Adapter(name or DEFAULT, plan, base, None), build_parts(plan, sites, 0))
+    unknown = sorted(set(trained or ()) - adapters.base.weights.keys())
+    if unknown:
+        raise AdapterMismatchError(place, "trains base weights that the model does not have", unknown)
+    adapters.base.unfreeze(trained or ())
+
+
+def load(model: Any, file: AdapterFile, name: str | None, check_base: bool, strict: bool) -> LoraReceipt:
+    """Gives a model the adapter of a file, or one that it has the values of a file, and makes it act."""
+    check_base = flag("load_lora_weights", "check_base", check_base)
+    strict = flag("load_lora_weights", "strict", strict)
+    name = DEFAULT if name is None else text("load_lora_weights", "name", name)
+    if file.unused and strict:
+        raise AdapterMismatchError(file.path, "holds tensors for which the model has no layer", file.unused)
+    adapters = adapters_of(model) or Adapters(model)
+    adapters.require_unmerged()
+    plan = _with_heads_of(model, file.plan)
+    sites = _sites_of(file.path, adapters, plan)
+    # Without a table, both readings of tied projections are one.
+    plan = replace(plan, tied=plan.tied or not any(site.is_lookup for site in sites.values()))
+    _check_beside(file, adapters)
+    with adapters.base_weights_back():
+        base = fingerprint(sites)
+        if check_base and file.base is not None and file.base != base:
+            raise AdapterBaseError(file.path, file.base, base)
+        adapter = Adapter(name, plan, base, file.values, dict(file.beside))
+        parts = adapters.parts_for(adapter) or _without_values(plan, sites)
+        _check_values(file, parts)
+        if adapter.name in adapters.known:
+            _check_same(adapters, adapter, file)
+        adapters.add(adapter, parts)
+    return receipt_of(adapters, adapter.name, file.unused)
+
+
+def _check_name(adapters: Adapters, name: str) -> None:
+    adapters.require_unmerged()
+    if name in adapters.known:
+        problem = f"The model has an adapter named {name!r} already"
+        raise LoraStateError(problem, "Unload it with unload_lora, or give the new one another name=")
+
+
+def _site(path: str, layer: Any) -> Any:
+    try:
+        return site_of(layer)
+    except ValueError as error:
+        raise LoraTargetError(path, str(error), []) from error
+
+
+def _with_heads_of(model: Any, plan: AdapterPlan) -> AdapterPlan:
+    """Dense layers of backbones that have heads in KerasHub are adapted by these, where the strategy goes by heads."""
+    if not plan.strategy.per_head:
+        return with_heads(plan, {path: 1 for path, layer in plan.layers.items() if layer.heads != 1})
+    names = KerasHubNames(model)
+    if names.translation is None:
+        return plan
+    layers = adaptable_layers(model)
+    found = {path: names.heads(path, site_of(layers[path]).out_features) for path in plan.layers if path in layers}
+    return with_heads(plan, found)
+
+
+def _sites_of(place: object, adapters: Adapters, plan: AdapterPlan) -> dict[str, Any]:
+    layers = adapters.base.layers
+    strangers = sorted(path for path in plan.layers if path not in layers or not is_adaptable(layers[path]))
+    if strangers:
+        raise AdapterMismatchError(place, "adapts layers that the model does not have, or that take none", strangers)
+    sites = {path: _site(path, layers[path]) for path in plan.layers}
+    for path, layer in plan.layers.items():
+        lender = layer.shares
+        if lender and (sites[lender].in_features, plan.layers[lender].rank) != (sites[path].in_features, layer.rank):
+            raise AdapterMismatchError(place, "has layers of other inputs or rank share variables", [path, lender])
+    return sites
+
+
+def _without_values(plan: AdapterPlan, sites: Mapping[str, Any]) -> PartSet:
+    with abstract_build():
+        parts = build_parts(plan, sites, 0)
+    if plan.config.dropout:
+        for part in parts.parts.values():
+            place_seeds(runtimes.bind(), part)
+    return parts
+
+
+def _check_values(file: AdapterFile, parts: PartSet) -> None:
+    """Compares the file's values with the variables that they are for."""
+    needed = {(path, name): variable for path, own in parts.variables().items() for name, variable in own.items()}
+    found = {(path, name): array for path, own in file.values.items() for name, array in own.items()}
+    wrong = [f"{path}: {name}" for path, name in needed.keys() ^ found.keys()]
+    if wrong:
+        raise AdapterMismatchError(file.path, "lacks tensors, or holds unknown ones", sorted(wrong))
+    for (path, name), array in found.items():
+        shape = tuple(needed[path, name].shape)
+        if array.shape != shape or "float" not in array.dtype.name:
+            wrong.append(f"{path}: {name} is {array.dtype} {array.shape}, needed {shape}")
+    if wrong:
+        raise AdapterMismatchError(file.path, "holds tensors of another shape", wrong)
+    if not all(_finite(array) for array in found.values()):
+        raise AdapterMismatchError(file.path, "holds values that are no finite numbers")
+
+
+def _is_float(values: Any) -> bool:
+    return "float" in str(values.dtype)
+
+
+def _finite(array: np.ndarray[Any, Any]) -> bool:
+    return bool(np.isfinite(array if array.dtype.kind == "f" else array.astype("float32")).all())
+
+
+def _check_beside(file: AdapterFile, adapters: Adapters) -> None:
+    weights = adapters.base.weights
+    unknown = [name for name in file.beside if name not in weights]
+    if unknown:
+        raise AdapterMismatchError(file.path, "holds base weights that the model does not have", unknown)
+    wrong = [
+        f"{name} is {array.dtype} {array.shape}, needed floats of {tuple(weights[name].shape)}"
+        for name, array in file.beside.items()
+        if array.shape != tuple(weights[name].shape) or not (_is_float(array) and _is_float(weights[name]))
+    ]
+    if wrong:
+        raise AdapterMismatchError(file.path, "holds base weights of another shape", wrong)
+    if not all(map(_finite, file.beside.values())):
+        raise AdapterMismatchError(file.path, "holds values that are no finite numbers")
+
+
+def _check_same(adapters: Adapters, adapter: Adapter, file: AdapterFile) -> None:
+    """Only an adapter of the same settings may take the place of one, as after `enable_lora`."""
+    have = adapters.known[adapter.name]
+    if _same(have.plan).key() != _same(adapter.plan).key():
+        problem = f"The model has {_describe(have.plan)} named {adapter.name!r}, and {str(file.path)!r} holds"
+        raise LoraStateError(
+            f"{problem} {_describe(adapter.plan)}; the layers, too, must be the same",
+            "Unload the one it has, or load the other with another name=",
+        )
+    kept = sorted(adapters.beside_of(adapter.name).keys() - adapter.beside.keys())
+    if kept:
+        raise LoraStateError(
+            f"The model has weights that train beside its adapter ({', '.join(kept)}), and {str(file.path)!r} "
+            "holds no values for them",
+            "Unload the one it has, or load the other with another name=",
+        )
+
+
+def _same(plan: AdapterPlan) -> AdapterPlan:
+    """Dropout is for whoever trains, and may differ."""
+    return replace(plan, config=replace(plan.config, dropout=0.0))
+
+
+def _describe(plan: AdapterPlan) -> str:
+    config = plan.config
+    reading = "" if plan.tied else ", not acting on the projection of tied tables"
+    return f"{config.strategy} of rank {config.rank} and scale {plan.scale:g} on {len(plan.layers)} layers{reading}"

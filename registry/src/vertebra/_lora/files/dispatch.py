@@ -1,0 +1,221 @@
+"""Adapter files: reading whichever form stands there, writing the one that a name asks for.
+
+The short form is one safetensors file: the variables of the adapter, and the base weights that are its own, under the
+names they have in the model, with the plan as metadata. PEFT's folders and KerasHub's `.lora.h5` are others' forms.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vertebra import _arguments
+from vertebra._lora.plan import AdapterPlan, plan_as_data, plan_from_data
+from vertebra._system.atomic_save import destination, replacing_file, replacing_folder
+from vertebra._system.file_identity import identity_at
+from vertebra._system.strict_json import parse_json
+from vertebra._system.user_paths import full_path
+from vertebra._weights.safetensors.format import Header, MappedTensors, layout_of, open_header, write_tensors
+from vertebra.errors import (
+    AdapterNotFoundError,
+    LoraConfigError,
+    PresetSaveError,
+    VertebraError,
+    WeightsFileError,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vertebra._lora.layers.adapter_layers import Values
+
+SUFFIX = ".safetensors"
+KERASHUB_SUFFIX = ".lora.h5"
+_ATTEMPTS = 12
+_SETTINGS = "vertebra.adapter"
+_BASE = "vertebra.base"
+_MODEL = "vertebra.model"
+_PART = "/lora/"
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterFile:
+    """An adapter as it stands on disk."""
+
+    path: Path
+    plan: AdapterPlan
+    values: Values
+    """Values of its variables."""
+    base: str | None = None
+    """Fingerprint of the base weights it was trained on, if the file knows it."""
+    beside: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    """Values of base weights that were trained, by weight."""
+    unused: tuple[str, ...] = ()
+    """Tensors for which the model has no layer."""
+
+
+def read_adapter(model: Any, filepath: str | Path) -> AdapterFile:
+    """Reads an adapter for a model; nothing in it is imported, resolved or run.
+
+    Raises:
+        AdapterNotFoundError: nothing is there.
+        WeightsFileError: the file is unsound.
+        LoraConfigError: a setting is out of range or unknown.
+        AdapterMismatchError: it holds no adapter.
+    """
+    path = existing(filepath)
+    if path.is_dir():
+        from vertebra._lora.files.peft import FILES, read_peft
+
+        return _of_one_version([path / name for name in FILES], partial(read_peft, model, path))
+    if path.name.endswith(".h5"):
+        from vertebra._lora.files.kerashub import read_kerashub
+
+        return read_kerashub(model, path)
+    return _read_short(path)
+
+
+def _of_one_version(paths: Sequence[Path], read: Callable[[], AdapterFile]) -> AdapterFile:
+    """Reads files that belong together, again if one of them is replaced meanwhile.
+
+    Raises:
+        WeightsFileError: that happened each time.
+    """
+    for _ in range(_ATTEMPTS):
+        before = [identity_at(path) for path in paths]
+        try:
+            found = read()
+        except (VertebraError, OSError):
+            if [identity_at(path) for path in paths] == before:
+                raise
+        else:
+            if [identity_at(path) for path in paths] == before:
+                return found
+    raise WeightsFileError(
+        paths[0].parent, "it was replaced each time it was read", "Try again when nothing writes there"
+    )
+
+
+def write_adapter(model: Any, filepath: str | Path, plan: AdapterPlan, content: AdapterContent) -> None:
+    """Writes an adapter in the form that the path's name asks for.
+
+    Raises:
+        PresetSaveError: it cannot be written; what stood there is unchanged.
+        LoraConfigError: the form cannot hold the adapter.
+    """
+    target = destination(filepath)
+    if target.name.endswith(KERASHUB_SUFFIX):
+        from vertebra._lora.files.kerashub import write_kerashub
+
+        with replacing_file(target) as stage:
+            write_kerashub(model, stage, plan, content)
+    elif target.suffix == SUFFIX:
+        with replacing_file(target) as stage:
+            _write_short(model, stage, plan, content)
+    elif target.suffix in (".h5", ".bin", ".pt", ".ckpt"):
+        remedy = f"Name a {SUFFIX} file, a {KERASHUB_SUFFIX} file, or a folder"
+        raise PresetSaveError(target, f"adapters are not written as {target.suffix}", remedy)
+    else:
+        from vertebra._lora.files.peft import FILES, write_peft
+
+        _check_folder(target, FILES)
+        with replacing_folder(target) as stage:
+            write_peft(model, stage, plan, content)
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterContent:
+    """What of an adapter goes into a file beside its plan."""
+
+    values: Values
+    base: str | None
+    beside: dict[str, np.ndarray[Any, Any]]
+
+
+def existing(filepath: str | Path) -> Path:
+    """Returns the path of an adapter.
+
+    Raises:
+        ArgumentError: it is not a path.
+        AdapterNotFoundError: nothing is there.
+    """
+    path = full_path(_arguments.path("Loading an adapter", "filepath", filepath))
+    if not os.path.exists(path):  # noqa: PTH110 (Path's raises for names that are too long)
+        raise AdapterNotFoundError(filepath)
+    return path
+
+
+def short_header(path: Path) -> tuple[Header, AdapterPlan]:
+    """Reads what a file in the short form says of itself, without its values.
+
+    Raises:
+        WeightsFileError: the file is unsound.
+        LoraConfigError: it is not in the short form, or a setting is out of range.
+    """
+    header = open_header(path)
+    return header, _settings(path, header.metadata)
+
+
+def model_of(header: Header) -> str | None:
+    """Returns the name of the class that the adapter in a file was saved from."""
+    return header.metadata.get(_MODEL)
+
+
+def base_of(header: Header) -> str | None:
+    """Returns the fingerprint of the base that the adapter in a file was trained on."""
+    return header.metadata.get(_BASE) or None
+
+
+def _read_short(path: Path) -> AdapterFile:
+    from vertebra._lora.layers.adapter_layers import SHARED  # not at the top: headers are read without a framework
+
+    tensors = MappedTensors(path)
+    plan = _settings(path, tensors.header.metadata)
+    values: Values = {}
+    beside = {}
+    for name in tensors.header.entries:
+        layer, inside, variable = name.rpartition(_PART)
+        if name.startswith(f"{SHARED}{_PART}") or (inside and layer in plan.layers):
+            values.setdefault(layer, {})[variable] = tensors.view(name)
+        else:
+            beside[name] = tensors.view(name)
+    return AdapterFile(path, plan, values, base_of(tensors.header), beside)
+
+
+def _write_short(model: Any, stage: Path, plan: AdapterPlan, content: AdapterContent) -> None:
+    arrays = {
+        f"{path}{_PART}{variable}": array for path, own in content.values.items() for variable, array in own.items()
+    }
+    settings = json.dumps(plan_as_data(plan))
+    metadata = {"format": "pt", _SETTINGS: settings, _BASE: content.base or "", _MODEL: type(model).__name__}
+    write_arrays(stage, arrays | content.beside, metadata)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]], metadata: Mapping[str, str]) -> None:
+    """Writes arrays as a safetensors file."""
+    layouts = {name: layout_of(name, array.dtype.name, array.shape) for name, array in arrays.items()}
+    write_tensors(path, {name: partial(_itself, array) for name, array in arrays.items()}, layouts, metadata)
+
+
+def _itself(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return array
+
+
+def _settings(path: Path, metadata: Mapping[str, str]) -> AdapterPlan:
+    expected = "settings that save_lora_weights wrote; for PEFT's adapter_model.safetensors, pass its folder"
+    if _SETTINGS not in metadata:
+        raise LoraConfigError(path, _SETTINGS, None, expected)
+    data = parse_json(metadata[_SETTINGS].encode(), lambda problem: LoraConfigError(path, _SETTINGS, problem, expected))
+    return plan_from_data(path, data)
+
+
+def _check_folder(target: Path, own: tuple[str, ...]) -> None:
+    if target.is_file():
+        raise PresetSaveError(target, "a file stands there", f"Name a {SUFFIX} file, or another folder")
+    if target.is_dir() and any(item.name not in (*own, "README.md") for item in target.iterdir()):
+        raise PresetSaveError(target, "the folder holds other things", "Choose a new folder, or one with an adapter")

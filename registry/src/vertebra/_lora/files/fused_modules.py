@@ -1,0 +1,155 @@
+"""Fused projections: layers of a model that are one module elsewhere, side by side on the axis of outputs.
+
+A tensor that counts outputs is split among the layers. One that does not is the same for all of them, and stays so:
+the layers share the variable, so that training further here is training the fused module. Adapters that were made
+layer by layer have a rank of their own in each; side by side they are one of all these ranks, whose matrix on the side
+of the outputs is zero but for one block of each layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from vertebra._lora.layers.adapter_layers import Values
+from vertebra._lora.plan import LayerPlan
+from vertebra.errors import AdapterMismatchError
+from vertebra.interfaces import LoraStrategy
+from vertebra.specs import AdapterTensor
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """The layers that are one module elsewhere; most often one."""
+
+    place: object
+    """The file, for messages."""
+    module: str
+    paths: Sequence[str]
+    """Paths of the layers, in the order of their outputs."""
+    sites: Mapping[str, Any]
+    strategy: LoraStrategy
+
+    def tensors(self) -> Mapping[str, AdapterTensor]:
+        """Returns what the strategy calls its tensors."""
+        return self.strategy.tensors(self.sites[self.paths[0]])
+
+    def widths(self) -> list[int]:
+        """Returns the number of outputs of each layer."""
+        return [self.sites[path].out_features for path in self.paths]
+
+    def counts_outputs_alone(self) -> bool:
+        """Says whether a tensor has a value for each output, whatever the rank, as DoRA's lengths."""
+        return any("rank" not in tensor.axes for tensor in self.tensors().values())
+
+    def plans(self, plan: LayerPlan, tied: set[str]) -> dict[str, LayerPlan]:
+        """Returns the plan of each layer, if that of the module is given."""
+        first, *others = self.paths
+        return {first: plan} | {path: replace(plan, shares=first if tied else None) for path in others}
+
+
+def split(fused: Fused, tensors: Mapping[str, Array]) -> Values:
+    """Returns the values of each layer's own variables.
+
+    Raises:
+        AdapterMismatchError: a tensor is missing, left over, or of another number of axes or outputs.
+    """
+    needed = fused.tensors()
+    wrong = [f"{fused.module}: {name}" for name in needed.keys() ^ tensors.keys()]
+    if wrong:
+        raise AdapterMismatchError(fused.place, "lacks tensors, or holds unknown ones", sorted(wrong))
+    values: Values = {path: {} for path in fused.paths}
+    for name, tensor in needed.items():
+        array = tensors[name].T
+        pieces = _pieces(fused, name, tensor, array)
+        values |= {path: values[path] | {tensor.variable: piece} for path, piece in pieces.items()}
+    return {path: own for path, own in values.items() if own}
+
+
+def _pieces(fused: Fused, name: str, tensor: AdapterTensor, array: Array) -> dict[str, Array]:
+    if array.ndim != len(tensor.axes) or ("out" in tensor.axes and array.shape[-1] != sum(fused.widths())):
+        shapes = f"{fused.module}: {name} is {array.dtype} {array.T.shape}"
+        raise AdapterMismatchError(fused.place, "holds tensors of another shape", [shapes])
+    if "out" not in tensor.axes:
+        return {fused.paths[0]: array}
+    ends = np.cumsum(fused.widths())[:-1]
+    return dict(zip(fused.paths, np.split(array, ends, axis=-1), strict=True))
+
+
+def fuse(fused: Fused, plans: Mapping[str, LayerPlan], values: Values) -> tuple[LayerPlan, dict[str, Array]]:
+    """Returns the plan of the module, and its tensors.
+
+    Args:
+        fused: The module.
+        plans: The plans of those of its layers that are adapted.
+        values: The values of their own variables; and, of layers that are not adapted, of those that count outputs
+            and no rank.
+    """
+    if _is_one(fused, plans):
+        return next(iter(plans.values())), _tensors(fused, _joined(fused, values))
+    plan = _stacked_plan(fused, plans)
+    return plan, _tensors(fused, _stacked(fused, plans, values, plan))
+
+
+def _is_one(fused: Fused, plans: Mapping[str, LayerPlan]) -> bool:
+    first, *others = fused.paths
+    return len(plans) == len(fused.paths) and all(plans[path].shares == first for path in others)
+
+
+def _tensors(fused: Fused, variables: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: variables[tensor.variable].T for name, tensor in fused.tensors().items()}
+
+
+def _joined(fused: Fused, values: Values) -> dict[str, Array]:
+    """Puts outputs side by side; what does not count outputs is the first layer's."""
+    found = {}
+    for tensor in fused.tensors().values():
+        own = [values[path][tensor.variable] for path in fused.paths if tensor.variable in values.get(path, {})]
+        found[tensor.variable] = np.concatenate(own, axis=-1) if "out" in tensor.axes else own[0]
+    return found
+
+
+def _stacked_plan(fused: Fused, plans: Mapping[str, LayerPlan]) -> LayerPlan:
+    """Returns a plan of the sum of the ranks, with an alpha that scales as the first layer's does."""
+    rank = sum(layer.rank for layer in plans.values())
+    first = next(iter(plans.values()))
+    scale = fused.strategy.scale(first.rank, first.alpha)
+    return LayerPlan(rank, scale / fused.strategy.scale(rank, 1.0))
+
+
+def _stacked(fused: Fused, plans: Mapping[str, LayerPlan], values: Values, plan: LayerPlan) -> dict[str, Array]:
+    scale = fused.strategy.scale(plan.rank, plan.alpha)
+    found: dict[str, Array] = {}
+    for tensor in fused.tensors().values():
+        if "rank" not in tensor.axes:
+            found[tensor.variable] = np.concatenate([values[path][tensor.variable] for path in fused.paths], axis=-1)
+            continue
+        own = {path: _value(values, path, layer, tensor.variable) for path, layer in plans.items()}
+        if tensor.axes == ("in", "rank"):
+            found[tensor.variable] = np.concatenate(list(own.values()), axis=1)
+        else:
+            factors = {path: fused.strategy.scale(layer.rank, layer.alpha) / scale for path, layer in plans.items()}
+            found[tensor.variable] = _blocks(fused, {path: own[path] * np.float32(factors[path]) for path in own})
+    return found
+
+
+def _value(values: Values, path: str, layer: LayerPlan, variable: str) -> Array:
+    own = values.get(path, {})
+    found: Array = own[variable] if variable in own else values[layer.shares or path][variable]
+    return found
+
+
+def _blocks(fused: Fused, own: Mapping[str, Array]) -> Array:
+    """Returns a matrix with each layer's block in the rows of its rank and the columns of its outputs."""
+    matrix = np.zeros((sum(block.shape[0] for block in own.values()), sum(fused.widths())), "float32")
+    starts = dict(zip(fused.paths, np.cumsum([0, *fused.widths()]), strict=False))
+    row = 0
+    for path, block in own.items():
+        matrix[row : row + block.shape[0], starts[path] : starts[path] + block.shape[1]] = block
+        row += block.shape[0]
+    return matrix

@@ -1,0 +1,165 @@
+"""KerasHub's `.lora.h5`: variables of Keras's own LoRA, which goes by heads, under the numbers of the layers.
+
+Keras factors a kernel on all its axes but the last: `a` has the kernel's shape with the rank in place of the last
+axis, and `b` is `(rank, last axis)`. The file holds neither alpha nor which layers these are: alpha is the rank, and a
+layer's number is its place among KerasHub's layers with weights.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vertebra._discovery.catalog import STRATEGIES, catalog
+from vertebra._lora.files.dispatch import AdapterContent, AdapterFile
+from vertebra._lora.files.foreign_names import KerasHubNames
+from vertebra._lora.files.plain_lora import matrices
+from vertebra._lora.layers.adapter_layers import Values
+from vertebra._lora.layers.linear_view import is_adaptable, site_of
+from vertebra._lora.plan import AdapterPlan, LayerPlan
+from vertebra._weights.hdf5.mapping import map_hdf5
+from vertebra._weights.hdf5.writing import write_datasets
+from vertebra._weights.layer_paths import layer_paths
+from vertebra.errors import AdapterMismatchError, LoraConfigError
+from vertebra.specs import LoraConfig
+
+Array = np.ndarray[Any, Any]
+
+_RANK = "lora/vars/rank"
+_TENSOR = re.compile(r"lora/(\d{1,6})/vars/lora_kernel_([ab])")
+
+
+# === Reading ===
+
+
+def read_kerashub(model: Any, path: Path) -> AdapterFile:
+    """Reads a file that KerasHub wrote.
+
+    Raises:
+        WeightsFileError: the file is unsound.
+        AdapterMismatchError: its numbers are not those of layers of this architecture, or shapes differ.
+        LoraConfigError: its rank is out of range, or no installed strategy computes what it holds.
+    """
+    (file,) = map_hdf5([path])
+    names, layers = KerasHubNames(model), layer_paths(model)
+    found, unknown = _sort(file.header.entries, names)
+    if unknown or not found or _RANK not in file.header.entries:
+        problem = "is no .lora.h5 of this architecture; it holds" if unknown else "holds no adapter"
+        raise AdapterMismatchError(path, problem, unknown)
+    rank = _rank(path, np.asarray(file.view(_RANK)))
+    plan, values = AdapterPlan(LoraConfig(rank, strategy=_strategy(path)), {}), Values()
+    for layer, tensors in found.items():
+        if layer not in layers or not is_adaptable(layers[layer]) or tensors.keys() != {"a", "b"}:
+            raise AdapterMismatchError(path, "lacks tensors, or holds those of a layer that takes no adapter", [layer])
+        site = site_of(layers[layer])
+        heads = names.heads(layer, site.out_features)
+        a, b = (np.asarray(file.view(tensors[variable])) for variable in ("a", "b"))
+        theirs = names.kernel_shape(layer) or (site.in_features, site.out_features)
+        if a.shape != (*theirs[:-1], rank):
+            raise AdapterMismatchError(path, "holds tensors of another shape", [f"{tensors['a']} {a.shape}"])
+        axes = names.axes(layer) or tuple(range(a.ndim))
+        values[layer] = {"a": a.transpose(axes).reshape(site.in_features, heads * rank), "b": b}
+        plan.layers[layer] = LayerPlan(rank, float(rank), heads)
+    return AdapterFile(path, plan, values)
+
+
+def _rank(place: object, stored: Array) -> int:
+    if stored.size != 1 or stored.dtype.kind not in "iu":
+        raise LoraConfigError(place, "rank", stored.tolist(), "one whole number")
+    return int(stored.reshape(-1)[0])
+
+
+def _sort(entries: Any, names: KerasHubNames) -> tuple[dict[str, dict[str, str]], list[str]]:
+    found: dict[str, dict[str, str]] = {}
+    unknown = []
+    for dataset in sorted(entries, key=_number):
+        tensor = _TENSOR.fullmatch(dataset)
+        layer = names.paths.get(int(tensor[1])) if tensor else None
+        if tensor and layer:
+            found.setdefault(layer, {})[tensor[2]] = dataset
+        elif dataset != _RANK:
+            unknown.append(dataset)
+    return found, unknown
+
+
+def _number(dataset: str) -> tuple[int, str]:
+    tensor = _TENSOR.fullmatch(dataset)
+    return int(tensor[1]) if tensor else -1, dataset
+
+
+def _strategy(place: object) -> str:
+    for entry in catalog(STRATEGIES):
+        if entry.value.per_head:
+            return str(entry.name)
+    expected = "an installed LoRA strategy that goes by heads, as Keras's does: install vertebra-lora-variants"
+    raise LoraConfigError(place, "strategy", None, expected)
+
+
+# === Writing ===
+
+
+def write_kerashub(model: Any, stage: Path, plan: AdapterPlan, content: AdapterContent) -> None:
+    """Writes an adapter as KerasHub reads it after `enable_lora(rank)` on the same layers.
+
+    Raises:
+        LoraConfigError: the architecture has no such file, or it cannot hold the adapter.
+    """
+    names = KerasHubNames(model)
+    numbers = {path: number for number, path in names.paths.items()}
+    strangers = [path for path in plan.layers if path not in numbers] + list(content.beside)
+    if strangers:
+        expected = "adapters of layers that KerasHub has in this architecture, and no base weights beside them"
+        raise LoraConfigError(".lora.h5", "adapter", ", ".join(strangers), expected)
+    pairs = _own_pairs(plan, content) if plan.strategy.per_head else _by_heads(model, names, plan, content)
+    rank = max(b.shape[0] for _, _, b in pairs.values())
+    datasets = {_RANK: np.array(rank, "int64")}
+    for path, (heads, a, b) in pairs.items():
+        group = f"lora/{numbers[path]}/vars/lora_kernel_"
+        a, b = _widen(a, b, heads, rank)
+        datasets |= {f"{group}a": _to_axes(a, names, path, rank), f"{group}b": b}
+    write_datasets(stage, datasets)
+
+
+def _own_pairs(plan: AdapterPlan, content: AdapterContent) -> dict[str, tuple[int, Array, Array]]:
+    scale = {path: np.float32(plan.strategy.scale(layer.rank, layer.alpha)) for path, layer in plan.layers.items()}
+    return {
+        path: (layer.heads, content.values[path]["a"] * scale[path], content.values[path]["b"])
+        for path, layer in plan.layers.items()
+    }
+
+
+def _by_heads(
+    model: Any, names: KerasHubNames, plan: AdapterPlan, content: AdapterContent
+) -> dict[str, tuple[int, Array, Array]]:
+    """Returns the same change by heads, exactly: with a rank for each head, or the change itself where that is less."""
+    found = {}
+    for path, (a, b) in matrices(model, plan, content).items():
+        heads = names.heads(path, b.shape[1])
+        width = b.shape[1] // heads
+        if a.shape[1] * heads > width:
+            found[path] = heads, a @ b, np.eye(width, dtype="float32")
+        else:
+            spread = np.einsum("ir,hk->ihrk", a, np.eye(heads, dtype="float32"))
+            stacked = b.reshape(a.shape[1], heads, width).reshape(-1, width)
+            found[path] = heads, spread.reshape(a.shape[0], -1), stacked
+    return found
+
+
+def _widen(a: Array, b: Array, heads: int, rank: int) -> tuple[Array, Array]:
+    """Adds zeros up to a rank: KerasHub has the same one for all layers."""
+    more = rank - b.shape[0]
+    by_head = np.pad(a.reshape(a.shape[0], heads, -1), ((0, 0), (0, 0), (0, more)))
+    return by_head.reshape(a.shape[0], -1), np.pad(b, ((0, more), (0, 0)))
+
+
+def _to_axes(a: Array, names: KerasHubNames, path: str, rank: int) -> Array:
+    shape, axes = names.kernel_shape(path), names.axes(path)
+    if shape is None:
+        return a
+    theirs = (*shape[:-1], rank)
+    if axes is None:
+        return a.reshape(theirs)
+    return a.reshape([theirs[axis] for axis in axes]).transpose(np.argsort(axes))

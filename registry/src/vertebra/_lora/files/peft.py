@@ -1,0 +1,246 @@
+"""PEFT's folders: `adapter_config.json` and `adapter_model.safetensors`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from vertebra._lora.files.dispatch import AdapterContent, AdapterFile, base_of, write_arrays
+from vertebra._lora.files.foreign_names import AdapterNames
+from vertebra._lora.files.fused_modules import Fused, fuse, split
+from vertebra._lora.files.peft_config import CONFIG, SWITCHES, TENSORS, read_config
+from vertebra._lora.files.plain_lora import as_plain
+from vertebra._lora.fingerprint import fingerprint
+from vertebra._lora.layers.adapter_layers import Values, as_arrays, build_parts, tied_variables
+from vertebra._lora.layers.linear_view import is_adaptable, site_of
+from vertebra._lora.layers.projections import tied_projections, warn_written
+from vertebra._lora.plan import AdapterPlan, LayerPlan
+from vertebra._lora.state import adapters_of, require_adapters
+from vertebra._lora.trainable import BIAS_NAMES
+from vertebra._system.strict_json import dump_json
+from vertebra._weights.layer_paths import layer_paths, own_weights, weight_names
+from vertebra._weights.safetensors.format import MappedTensors
+from vertebra.errors import AdapterMismatchError
+
+FILES = (CONFIG, TENSORS)
+_PREFIX = "base_model.model."
+_ADAPTER = ".lora_"
+_WRAPPED = ".base_layer."
+"""What PEFT puts before the weights of a module that it has adapted."""
+_SAVED = re.compile(r"\.modules_to_save\.[^.]+\.")
+"""What it puts before the weights of one that trains in full, in files with the biases of all modules."""
+_FORMER = ".original_module."
+"""What it puts before the weights that such a module had before; nothing reads them."""
+_BASE = "vertebra.base"
+
+# === Reading ===
+
+
+def read_peft(model: Any, folder: Path) -> AdapterFile:
+    """Reads a folder that PEFT or `write_peft` wrote.
+
+    Raises:
+        WeightsFileError: the tensors are missing or unsound.
+        LoraConfigError: a setting is missing, out of range or unknown.
+        AdapterMismatchError: it holds no LoRA tensors, or they are not those of the layers.
+    """
+    settings = read_config(folder)
+    tensors = MappedTensors(folder / TENSORS)
+    names, layers = AdapterNames(model), layer_paths(model)
+    modules, beside, unused = _sort(tensors, names)
+    beside = _without_copies(model, beside, {path for module in modules for path in names.layers(module)})
+    if not modules:
+        raise AdapterMismatchError(folder, "holds no LoRA tensors for layers of this model", sorted(unused))
+    plan = AdapterPlan(settings.config, {}, tied=False)
+    values: Values = {}
+    other_ranks = []
+    for module, found in modules.items():
+        paths = names.layers(module)
+        sites = {path: _site(folder, path, layers[path]) for path in paths}
+        fused = Fused(folder, module, paths, sites, plan.strategy)
+        values |= split(fused, found)
+        layer, rank = settings.layer(module), _rank(fused, found)
+        if rank != layer.rank:
+            other_ranks.append(f"{module} (rank {rank}, said to be {layer.rank})")
+        plan.layers.update(fused.plans(layer, tied_variables(plan.strategy, sites[paths[0]])))
+    if other_ranks:
+        problem = f"holds tensors of another rank than r and rank_pattern of its {CONFIG} say"
+        raise AdapterMismatchError(folder, problem, other_ranks, "Take both files from the same adapter")
+    return AdapterFile(folder, plan, values, base_of(tensors.header), beside, tuple(unused))
+
+
+def _sort(tensors: MappedTensors, names: AdapterNames) -> tuple[dict[str, dict[str, Any]], dict[str, Any], list[str]]:
+    """Returns tensors of adapters by module, base weights, and the names of tensors that are neither."""
+    modules: dict[str, dict[str, Any]] = {}
+    beside: dict[str, Any] = {}
+    unused = []
+    for name in tensors.header.entries:
+        if _FORMER in name:
+            continue
+        plain = _SAVED.sub(".", name.removeprefix(_PREFIX))
+        module, found, tensor = plain.partition(_ADAPTER)
+        weights = [] if found else names.weights(plain.replace(_WRAPPED, "."))
+        arrays = {weight: names.take(weight, tensors.view(name)) for weight in weights}
+        if found and names.layers(module):
+            modules.setdefault(module, {})[f"lora_{tensor}"] = tensors.view(name)
+        elif arrays and all(array is not None for array in arrays.values()):
+            beside |= arrays
+        else:
+            unused.append(name)
+    return modules, beside, unused
+
+
+def _rank(fused: Fused, tensors: Mapping[str, Any]) -> int:
+    """Returns the rank that the tensors of a module have."""
+    name, tensor = next((name, tensor) for name, tensor in fused.tensors().items() if "rank" in tensor.axes)
+    rank: int = tensors[name].T.shape[tensor.axes.index("rank")]
+    return rank
+
+
+def _without_copies(model: Any, beside: Mapping[str, Any], adapted: set[str]) -> dict[str, Any]:
+    """Leaves out kernels of adapted layers that are those of the base: of embeddings, PEFT keeps a frozen copy."""
+    adapters = adapters_of(model)
+    weights = weight_names(model)
+
+    def is_copy(weight: str, value: Any) -> bool:
+        path, _, last = weight.rpartition("/")
+        if path not in adapted or last in BIAS_NAMES:
+            return False
+        own = adapters.base_value(weight) if adapters else keras.ops.convert_to_numpy(weights[weight].value)
+        return bool(np.array_equal(own, value))
+
+    return {weight: value for weight, value in beside.items() if not is_copy(weight, value)}
+
+
+def _site(folder: Path, path: str, layer: Any) -> Any:
+    if not is_adaptable(layer):
+        raise AdapterMismatchError(folder, "holds LoRA tensors of layers that cannot be adapted", [path])
+    try:
+        return site_of(layer)
+    except ValueError as error:
+        raise AdapterMismatchError(folder, f"adapts the layer {path!r}: {error}") from error
+
+
+# === Writing ===
+
+
+def write_peft(model: Any, stage: Path, plan: AdapterPlan, content: AdapterContent) -> None:
+    """Writes both files; what PEFT has no strategy for is written as the plain LoRA that it amounts to.
+
+    Raises:
+        LoraConfigError: it amounts to none.
+    """
+    names, layers = AdapterNames(model), layer_paths(model)
+    if plan.strategy.peft_fields is None:
+        plan, content = as_plain(model, plan, content)
+    warn_written(tied_projections(plan, layers) if plan.tied else [])
+    modules: dict[str, list[str]] = {}
+    for path in plan.layers:
+        modules.setdefault(names.module(path), []).append(path)
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    plans: dict[str, LayerPlan] = {}
+    sites = {module: {path: site_of(layers[path]) for path in names.layers(module)} for module in modules}
+    for module, adapted in modules.items():
+        fused = Fused(stage, module, names.layers(module), sites[module], plan.strategy)
+        values = content.values | _unchanging(fused, plan)
+        plans[module], tensors = fuse(fused, {path: plan.layers[path] for path in adapted}, values)
+        arrays |= {f"{_PREFIX}{module}.{tensor}": array for tensor, array in tensors.items()}
+    arrays |= _beside(names, content.beside, set(plan.layers), require_adapters(model).base_value)
+    base = _fingerprint(plan, content.base, {path: site for found in sites.values() for path, site in found.items()})
+    write_arrays(stage / TENSORS, arrays, {"format": "pt", _BASE: base})
+    (stage / CONFIG).write_bytes(dump_json(_config(model, plan, plans, names, content.beside)))
+
+
+def _unchanging(fused: Fused, plan: AdapterPlan) -> Values:
+    """Returns, for layers of a module that are not adapted, values that leave them as they are: PEFT adapts it whole.
+
+    A strategy starts so that nothing changes yet, hence these are the values that it starts from.
+    """
+    others = {path: LayerPlan(1, 1.0) for path in fused.paths if path not in plan.layers}
+    if not others or not fused.counts_outputs_alone():
+        return {}
+    return as_arrays(build_parts(replace(plan, layers=others), fused.sites, 0).values())
+
+
+def _fingerprint(plan: AdapterPlan, base: str | None, sites: Mapping[str, Any]) -> str:
+    """Returns the fingerprint of all layers of the modules; of the adapted ones the adapter has it."""
+    if base is None or plan.layers.keys() == sites.keys():
+        return base or ""
+    same = fingerprint({path: sites[path] for path in plan.layers}) == base
+    return fingerprint(sites) if same else ""  # after merging, say, nobody can tell
+
+
+def _beside(
+    names: AdapterNames,
+    beside: Mapping[str, np.ndarray[Any, Any]],
+    adapted: set[str],
+    base_value: Callable[[str], np.ndarray[Any, Any]],
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Returns tensors of base weights; one that holds others' weights, too, has these as the base has them."""
+    arrays = {}
+    for tensor in dict.fromkeys(names.tensor(weight) for weight in beside):
+        weights = names.weights(tensor)
+        values = [beside[weight] if weight in beside else base_value(weight) for weight in weights]
+        module, _, last = tensor.rpartition(".")
+        wrapped = any(weight.rpartition("/")[0] in adapted for weight in weights)
+        arrays[f"{_PREFIX}{module}{_WRAPPED if wrapped else '.'}{last}"] = names.put(weights, values)
+    return arrays
+
+
+def _config(
+    model: Any,
+    plan: AdapterPlan,
+    modules: Mapping[str, LayerPlan],
+    names: AdapterNames,
+    beside: Mapping[str, np.ndarray[Any, Any]],
+) -> dict[str, Any]:
+    """Modules are named in full, so that they mean no others."""
+    first = next(iter(modules.values()))
+    same = all((layer.rank, layer.alpha) == (first.rank, first.alpha) for layer in modules.values())
+    return {
+        "peft_type": "LORA",
+        "base_model_name_or_path": getattr(model, "_preset", None),
+        "r": first.rank,
+        "lora_alpha": _number(first.alpha),
+        "rank_pattern": {} if same else {f"^{module}": layer.rank for module, layer in modules.items()},
+        "alpha_pattern": {} if same else {f"^{module}": _number(layer.alpha) for module, layer in modules.items()},
+        "lora_dropout": plan.config.dropout,
+        "target_modules": sorted(modules),
+        "modules_to_save": _fully_trained(model, names, beside, set(plan.layers)) or None,
+        "bias": _bias(beside, set(plan.layers)),
+        "fan_in_fan_out": names.kernels_are_reversed(modules),
+        "task_type": None,
+        **dict.fromkeys(SWITCHES, False),
+        **(plan.strategy.peft_fields or {}),
+    }
+
+
+def _number(alpha: float) -> float:
+    """PEFT's own files have an int where they can."""
+    return int(alpha) if alpha == int(alpha) else alpha
+
+
+def _bias(beside: Mapping[str, Any], adapted: set[str]) -> str:
+    biases = [weight for weight in beside if weight.rpartition("/")[2] in BIAS_NAMES]
+    if not any(weight.rpartition("/")[0] in adapted for weight in biases):
+        return "none"
+    return "lora_only" if all(weight.rpartition("/")[0] in adapted for weight in biases) else "all"
+
+
+def _fully_trained(model: Any, names: AdapterNames, beside: Mapping[str, Any], adapted: set[str]) -> list[str]:
+    """PEFT finds modules by the end of their names: one whose name ends that of another would mean both.
+
+    It need not be in the list to be loaded; it only does not train on there.
+    """
+    modules = set()
+    for path, layer in layer_paths(model).items():
+        weights = [f"{path}/{weight.name}" for weight in own_weights(layer)]
+        if weights and path not in adapted and all(weight in beside for weight in weights):
+            modules |= {names.tensor(weight).rpartition(".")[0] for weight in weights}
+    return sorted(module for module in modules if not names.is_ambiguous(module))

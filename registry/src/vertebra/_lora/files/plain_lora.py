@@ -1,0 +1,66 @@
+"""Lowering: what a strategy amounts to, as the two matrices of plain LoRA."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from vertebra._discovery.catalog import STRATEGIES, catalog
+from vertebra._lora.files.dispatch import AdapterContent
+from vertebra._lora.layers.adapter_layers import PartSet, build_parts
+from vertebra._lora.layers.linear_view import site_of
+from vertebra._lora.plan import AdapterPlan, LayerPlan
+from vertebra._weights.abstract import abstract_build
+from vertebra._weights.layer_paths import layer_paths
+from vertebra.errors import LoraConfigError
+
+Array = np.ndarray[Any, Any]
+
+
+def plain_strategy() -> str:
+    """Returns the name of the strategy that PEFT has without any switch: plain LoRA."""
+    return next(str(entry.name) for entry in catalog(STRATEGIES) if entry.value.peft_fields == {})
+
+
+def matrices(model: Any, plan: AdapterPlan, content: AdapterContent) -> dict[str, tuple[Array, Array]]:
+    """Returns, for each layer, `(in, r)` and `(r, out)` matrices whose product is what its kernel changes by.
+
+    Raises:
+        LoraConfigError: the strategy's change is no such product.
+    """
+    strategy = plan.strategy
+    if not strategy.is_low_rank:
+        expected = "one whose change of a kernel is a product of two matrices; merge this one instead"
+        raise LoraConfigError("adapter", "strategy", plan.config.strategy, expected)
+    found = {}
+    for path, part in standing_parts(model, plan, content).parts.items():
+        a, b = (keras.ops.convert_to_numpy(factor) for factor in strategy.factors(part, part.site))
+        found[path] = np.array(a * np.float32(part.scale)), np.array(b)
+    return found
+
+
+def standing_parts(model: Any, plan: AdapterPlan, content: AdapterContent) -> PartSet:
+    """Returns parts with an adapter's values that no layer holds, to ask the strategy of."""
+    layers = layer_paths(model)
+    with abstract_build():
+        parts = build_parts(plan, {path: site_of(layers[path]) for path in plan.layers}, 0)
+    parts.assign(content.values)
+    return parts
+
+
+def as_plain(model: Any, plan: AdapterPlan, content: AdapterContent) -> tuple[AdapterPlan, AdapterContent]:
+    """Returns an adapter as plain LoRA that computes the same.
+
+    Raises:
+        LoraConfigError: it amounts to no plain LoRA.
+    """
+    found = matrices(model, plan, content)
+    rank = max(a.shape[1] for a, _ in found.values())
+    config = replace(plan.config, strategy=plain_strategy(), rank=rank, alpha=None, options={}, seed=None)
+    config = replace(config, rank_pattern={}, alpha_pattern={})
+    layers = {path: LayerPlan(a.shape[1], float(a.shape[1])) for path, (a, _) in found.items()}
+    values = {path: {"a": a, "b": b} for path, (a, b) in found.items()}
+    return replace(plan, config=config, layers=layers), replace(content, values=values)

@@ -1,0 +1,245 @@
+"""Parts: the variables that adapters give layers, as Keras layers that the adapted layers hold."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import keras
+import numpy as np
+from keras.src.backend.common.variables import AutocastScope
+
+from vertebra._discovery import runtimes
+from vertebra._dropout import Dropout
+from vertebra._lora.plan import AdapterPlan, LayerPlan
+from vertebra._weights.abstract import give_value
+from vertebra._weights.layer_paths import own_weights
+from vertebra.errors import LoraStateError, LoraTargetError
+from vertebra.interfaces import LoraPart
+
+SHARED = "*"
+"""Stands for the path of a layer where variables are not of one layer but of all."""
+
+_BASE = "base"
+"""Entry of Keras's weights files: the kernel that the part was trained with, next to the merged one of the layer."""
+
+Values = dict[str, dict[str, Any]]
+"""Values of variables, as arrays or tensors: by path of the layer, or `SHARED`, and by name."""
+
+
+class Part(keras.layers.Layer):  # type: ignore[misc]
+    """The variables of one layer; `vertebra.interfaces.LoraPart` documents its attributes."""
+
+    def __init__(self, name: str, dtype: str, strategy: Any, site: Any, seed: int | None) -> None:
+        super().__init__(name=name, dtype=dtype)
+        # Plain data goes past Keras's tracking of attributes, which takes longer than all the rest.
+        self.__dict__.update(strategy=strategy, site=site, seed=seed, dropout=None, shared=None)
+        self.__dict__.update(keeps_base=False, hidden=lambda: False)
+
+    def prepare(self, plan: LayerPlan, options: Mapping[str, Any], shared: Any, lent: Mapping[str, Any]) -> None:
+        """Has the strategy create the variables; those that another layer lends are taken instead."""
+        scale = self.strategy.scale(plan.rank, plan.alpha)
+        self.__dict__.update(rank=plan.rank, heads=plan.heads, scale=scale, options=MappingProxyType(dict(options)))
+        self.__dict__.update(lent=lent, lender=plan.shares)
+        if shared is not None:
+            self.shared = shared
+        self.strategy.build(self, self.site)
+        self.built = True
+
+    def drop_inputs(self, rate: float) -> None:
+        """Makes the path drop a share of its inputs while training."""
+        if rate and not self.site.is_lookup:
+            self.dropout = Dropout(rate, seed=self.seed, dtype=self.dtype_policy)
+
+    @property
+    def variables(self) -> list[Any]:
+        """Its variables; none in calls that choose other adapters, so that what is compiled for these fits them all."""
+        return [] if self.hidden() else super().variables
+
+    def save_own_variables(self, store: Any) -> None:
+        super().save_own_variables(store)
+        if self.keeps_base and not self.site.is_quantized:
+            store[_BASE] = self.site.variable
+
+    def load_own_variables(self, store: Any) -> None:
+        names = list(store.keys())
+        super().load_own_variables({name: store[name] for name in names if name != _BASE})
+        if _BASE in names:
+            self.site.variable.assign(store[_BASE])
+
+    def add_weight(self, *, name: str, **arguments: Any) -> Any:
+        return self.lent[name] if name in self.lent else super().add_weight(name=name, **arguments)
+
+    def own(self) -> dict[str, Any]:
+        """Returns the variables that are this layer's alone, by name."""
+        lent = {id(variable) for variable in self.lent.values()}
+        return {variable.name: variable for variable in own_weights(self) if id(variable) not in lent}
+
+
+LoraPart.register(Part)
+
+
+class Shared(keras.layers.Layer):  # type: ignore[misc]
+    """The variables that all layers of an adapter use."""
+
+    def __init__(self, dtype: str) -> None:
+        super().__init__(name="shared", dtype=dtype)
+        self.built = True
+
+    def own(self) -> dict[str, Any]:
+        return {variable.name: variable for variable in own_weights(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class PartSet:
+    """The parts of one adapter; another adapter of the same plan can use them, too, by giving them its values."""
+
+    parts: dict[str, Part]
+    shared: Shared | None = None
+    _holders: dict[str, Any] = field(default_factory=dict)
+
+    def variables(self) -> dict[str, dict[str, Any]]:
+        """Returns every variable once: by path of the layer, or `SHARED`, and by name."""
+        if not self._holders:
+            everybody: dict[str, Any] = {**self.parts, **({} if self.shared is None else {SHARED: self.shared})}
+            self._holders.update({path: own for path, holder in everybody.items() if (own := holder.own())})
+        return self._holders
+
+    def flat(self) -> list[Any]:
+        """Returns every variable once."""
+        return [variable for own in self.variables().values() for variable in own.values()]
+
+    def values(self) -> Values:
+        """Returns the values that the variables have now, as tensors that keep them.
+
+        Raises:
+            LoraStateError: Keras has taken them out of the variables, as it does within `fit` where it compiles.
+        """
+        if any(variable._value is None for variable in self.flat()):
+            raise LoraStateError("The model is in the middle of fit", "Do this after it, or at the end of an epoch")
+        keep = runtimes.bind().snapshot
+        return {
+            path: {name: keep(variable.value) for name, variable in own.items()}
+            for path, own in self.variables().items()
+        }
+
+    def assign(self, values: Values, shared: bool = True) -> None:
+        """Gives the variables values.
+
+        Args:
+            values: The values, as arrays or tensors.
+            shared: Whether anything else may refer to the tensors, so that they are copied.
+        """
+        for path, own in self.variables().items():
+            for name, variable in own.items():
+                _assign(variable, values[path][name], shared)
+
+
+def _assign(variable: Any, value: Any, shared: bool) -> None:
+    """Gives a variable a value that it shares with nothing: an array may view a file, and a tensor be another's."""
+    runtime = runtimes.bind()
+    if isinstance(value, np.ndarray):
+        value, shared = runtime.tensor(value.copy(), str(variable.dtype)), False
+    if variable._value is None:
+        give_value(variable, runtime.snapshot(value) if shared else value)
+    elif shared:
+        runtime.assign(variable, value)
+    else:
+        variable.assign(value)
+
+
+def change_of_outputs(part: Any, inputs: Any, outputs: Any) -> Any:
+    """Returns what a part adds to a layer's outputs before its activation."""
+    dropped = inputs if part.dropout is None else part.dropout(inputs)
+    with AutocastScope(part.compute_dtype):  # a layer all in half precision has none of its own
+        return part.strategy.delta(part, part.site, dropped, outputs)
+
+
+def change_of_projection(part: Any, inputs: Any, outputs: Any) -> Any:
+    """Returns what a part adds to `inputs · tableᵀ`, where an embedding's table is the output projection, too."""
+    dtype = outputs.dtype
+    if not part.strategy.is_low_rank:
+        kernel = part.strategy.kernel_delta(part, part.site)
+        return keras.ops.matmul(keras.ops.cast(inputs, dtype), keras.ops.cast(keras.ops.transpose(kernel), dtype))
+    a, b = (keras.ops.cast(keras.ops.transpose(factor), dtype) for factor in part.strategy.factors(part, part.site))
+    return keras.ops.matmul(keras.ops.matmul(keras.ops.cast(inputs, dtype), b), a) * part.scale
+
+
+def build_parts(plan: AdapterPlan, sites: Mapping[str, Any], slot: int) -> PartSet:
+    """Creates the variables of an adapter; no layer holds them yet.
+
+    Args:
+        plan: Which layers are adapted, and how.
+        sites: The sites of these layers, by path.
+        slot: Number of the adapter among those that act at once; parts of different slots have different names.
+
+    Raises:
+        LoraTargetError: the kernel of a layer is smaller than the rank.
+        LoraConfigError: the strategy does not take an option.
+    """
+    strategy, options = plan.strategy, plan.options()
+    shared = _shared(plan, sites)
+    parts: dict[str, Part] = {}
+    for path, layer in plan.layers.items():
+        _check_rank(path, sites[path], layer)
+        with keras.name_scope(path.rpartition("/")[2], override_parent=path.rpartition("/")[0]):  # for unique paths
+            part = Part(_name(slot), _policy(sites[path].layer), strategy, sites[path], _seed(path, plan.config.seed))
+            part.__dict__.update(tied=plan.tied, slot=slot)
+            part.prepare(layer, options, shared, _lent(strategy, sites[path], parts.get(layer.shares or "")))
+            part.drop_inputs(plan.config.dropout)
+        parts[path] = part
+    return PartSet(parts, shared)
+
+
+def tied_variables(strategy: Any, site: Any) -> set[str]:
+    """Returns the variables that parts of a fused projection have in common: those that do not count outputs."""
+    return {tensor.variable for tensor in strategy.tensors(site).values() if "out" not in tensor.axes}
+
+
+def _name(slot: int) -> str:
+    return f"lora_{slot}" if slot else "lora"
+
+
+def _shared(plan: AdapterPlan, sites: Mapping[str, Any]) -> Shared | None:
+    adapted = [sites[path] for path in plan.layers]
+    rank = max(layer.rank for layer in plan.layers.values())
+    shared = Shared(_policy(adapted[0].layer))
+    return shared if plan.strategy.share(shared, adapted, rank, _seed(SHARED, plan.config.seed)) else None
+
+
+def _lent(strategy: Any, site: Any, lender: Part | None) -> dict[str, Any]:
+    if lender is None:
+        return {}
+    return {name: getattr(lender, name) for name in tied_variables(strategy, site)}
+
+
+def _check_rank(path: str, site: Any, layer: LayerPlan) -> None:
+    smallest = min(site.in_features, site.out_features)
+    if layer.rank > smallest:
+        raise LoraTargetError(path, f"rank {layer.rank} exceeds its smaller dimension, {smallest}", [])
+
+
+def _seed(path: str, seed: int | None) -> int | None:
+    """Layers must not start from the same values, whatever the seed. Keras keeps seeds as int32."""
+    return None if seed is None else zlib.crc32(f"{seed} {path}".encode()) % 2**31
+
+
+def _policy(layer: Any) -> str:
+    """Adapters of half-precision layers compute as the layer does, and train in float32 as optimisers expect."""
+    return f"mixed_{layer.compute_dtype}" if layer.compute_dtype in ("bfloat16", "float16") else layer.compute_dtype
+
+
+def as_arrays(values: Values) -> Values:
+    """Returns values as arrays."""
+    return {
+        path: {name: keras.ops.convert_to_numpy(value) for name, value in own.items()} for path, own in values.items()
+    }
+
+
+def host_copy(variable: Any) -> np.ndarray[Any, Any]:
+    """Returns a variable's value as an array of its own."""
+    array: np.ndarray[Any, Any] = keras.ops.convert_to_numpy(variable.value)
+    return array if array.flags.owndata and array.flags.writeable else array.copy()

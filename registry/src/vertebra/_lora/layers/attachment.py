@@ -1,0 +1,103 @@
+"""Mounting: the adapted layers hold the parts of the adapters that act in the model, so that these train."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from vertebra._lora.acting import Acting, ActingState
+from vertebra._lora.base_weights import Base
+from vertebra._lora.control import CONTROL, state_variable, structure_variable
+from vertebra._lora.layers.adapter_layers import PartSet
+from vertebra._lora.layers.layer_hooks import hold, let_go, refuse_config
+
+Strengths = np.ndarray[Any, Any] | None
+"""How strongly each adapter acts, of shape `(adapters,)` or `(rows, adapters)`; None means one that acts with 1."""
+
+
+class Mount:
+    """What the layers of one model hold now."""
+
+    def __init__(self, base: Base, state: ActingState) -> None:
+        self._base, self._state = base, state
+        self._keys: tuple[str, ...] = ()
+        self._shape: tuple[int, ...] | None = None
+        self._sets: tuple[PartSet, ...] = ()
+        self._controls: dict[tuple[tuple[str, ...], tuple[int, ...] | None], tuple[Any, ...]] = {}
+        """Variables of each way of adapting, so that what was compiled for it is found again."""
+        self._refusing: list[Any] = []
+
+    def put(self, keys: Sequence[str], sets: Sequence[PartSet], strengths: Strengths) -> bool:
+        """Gives the layers the parts of some plans; returns False if these are what they have, but for strengths."""
+        shape = None if strengths is None else strengths.shape
+        if tuple(keys) == self._keys and shape == self._shape:
+            if strengths is not None:
+                self._state.resting.strengths.assign(strengths)
+            return False
+        self.take_off()
+        if sets:
+            self._attach(tuple(keys), tuple(sets), strengths)
+        return True
+
+    def take_off(self) -> None:
+        """Makes the layers hold no parts; also after `put` has failed halfway."""
+        self._state.resting = Acting()
+        for layer, parts in self._held(self._sets).items():
+            let_go(self._base.layers[layer], [part for _, part in parts])
+        for layer in self._refusing:
+            vars(layer).pop("get_config", None)
+        if self._sets:
+            self._base.model._post_build()  # torch keeps a list of parameters of its own
+        self._sets, self._refusing, self._keys, self._shape = (), [], (), None
+
+    def _attach(self, keys: tuple[str, ...], sets: tuple[PartSet, ...], strengths: Strengths) -> None:
+        shape = None if strengths is None else strengths.shape
+        is_new = (keys, shape) not in self._controls
+        if is_new:
+            self._controls[keys, shape] = _control_variables(keys, strengths)
+        structure, *rest = self._controls[keys, shape]
+        for variable in rest:
+            variable.assign(strengths)
+        self._sets, parts = sets, self._held(sets)
+        for path, own in parts.items():
+            hold(self._base.layers[path], [part for _, part in own])
+            for number, (_, part) in enumerate(own):
+                part.__dict__.update(keeps_base=number == 0, hidden=self._state.has_choice)
+        self._tell_holders(parts, is_new)
+        self._state.resting = Acting(parts, rest[0] if rest else None, (structure, *rest))
+        self._base.model._post_build()
+        self._keys, self._shape = keys, shape
+
+    def _held(self, sets: Sequence[PartSet]) -> dict[str, list[tuple[int, Any]]]:
+        """Returns the parts of each layer, by path, each with the number of its set."""
+        found: dict[str, list[tuple[int, Any]]] = {}
+        for number, parts in enumerate(sets):
+            for path, part in parts.parts.items():
+                found.setdefault(path, []).append((number, part))
+        return found
+
+    def _tell_holders(self, paths: Iterable[str], is_new: bool) -> None:
+        """What was compiled knows nothing of new parts, and a config of what holds them cannot hold any."""
+        holders = {prefix for path in paths for prefix in _holders(path)}
+        for layer in [self._base.model, *(self._base.layers[path] for path in sorted(holders))]:
+            if hasattr(layer, CONTROL):
+                continue  # its hook refuses
+            if is_new and isinstance(layer, keras.Model):
+                layer.train_function = layer.test_function = layer.predict_function = None
+            if not hasattr(layer, "constructor_config") or layer is not self._base.model:  # a backbone's own can
+                layer.get_config = refuse_config
+                self._refusing.append(layer)
+
+
+def _control_variables(keys: tuple[str, ...], strengths: Strengths) -> tuple[Any, ...]:
+    structure = structure_variable(keys)
+    return (structure,) if strengths is None else (structure, state_variable("strengths", strengths))
+
+
+def _holders(path: str) -> list[str]:
+    """Returns the paths of the layers that hold a layer, from the outside in."""
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]

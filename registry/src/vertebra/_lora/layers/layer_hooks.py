@@ -1,0 +1,185 @@
+"""Hooks: adapted layers add what the adapters that act compute; the layer objects stay the user's.
+
+A layer has its hook as long as the model knows an adapter for it, whether that acts or not: which one acts is looked up
+at each call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+from keras.src.backend.common import global_state
+
+from vertebra._lora.acting import Acting, ActingState
+from vertebra._lora.control import CONTROL, Control
+from vertebra._lora.files.keras_weights import load_layer, save_layer
+from vertebra._lora.layers.adapter_layers import change_of_outputs, change_of_projection
+from vertebra._lora.layers.projections import is_projection
+from vertebra.errors import LoraStateError
+
+_CALLS = ("call", "quantized_call")
+_OTHERS = ("get_config", "save_own_variables", "load_own_variables")
+_LAST = ("activation", "logit_soft_cap")
+"""What layers do to their outputs at last, after adapters have been added."""
+
+
+class Hook:
+    """Makes one layer add what its parts compute, and undoes it."""
+
+    def __init__(self, path: str, layer: Any, state: ActingState, control: Control) -> None:
+        self._path, self._layer, self._state, self._control = path, layer, state, control
+        self._is_table, self._is_tied = isinstance(layer, keras.layers.Embedding), is_projection(layer)
+        self._last = {name: value for name in _LAST if (value := getattr(layer, name, None)) is not None}
+        self._own = {name: vars(layer)[name] for name in (*_CALLS, *_OTHERS) if name in vars(layer)}
+
+    def attach(self) -> None:
+        """Wraps the layer's calls."""
+        hold(self._layer, [self._control])
+        for name in self._last:
+            setattr(self._layer, name, None)
+        layer, save, load = self._layer, self._layer.save_own_variables, self._layer.load_own_variables
+        layer.get_config = self._with_last(layer.get_config)
+        layer.save_own_variables = lambda store: save_layer(store, self._state.resting, self._path, save)
+        layer.load_own_variables = lambda store: load_layer(store, load)
+        for name in _CALLS:
+            setattr(self._layer, name, self._with_parts(getattr(self._layer, name)))
+
+    def detach(self) -> None:
+        """Makes the layer what it was; also after `attach` has failed halfway."""
+        for name in (*_CALLS, *_OTHERS):
+            vars(self._layer).pop(name, None)
+        vars(self._layer).update(self._own)
+        for name, value in self._last.items():
+            setattr(self._layer, name, value)
+        let_go(self._layer, [self._control])
+
+    def _with_parts(self, original: Any) -> Any:
+        def call(inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            outputs = original(inputs, *args, **kwargs)
+            acting, reverse = self._state.now(), self._is_table and _is_reverse(args, kwargs)
+            if acting.is_choice:
+                self._state.check_choice()
+                _check_not_training()
+            parts = acting.parts.get(self._path, ())
+            if parts:
+                outputs = self._changed(acting, parts, inputs, outputs, reverse)
+            return self._finished(outputs, reverse)
+
+        return call
+
+    def _changed(
+        self, acting: Acting, parts: Sequence[tuple[int, Any]], inputs: Any, outputs: Any, reverse: bool
+    ) -> Any:
+        if reverse:
+            parts = [(number, part) for number, part in parts if part.tied and self._is_tied]
+        elif acting.by_rows and parts[0][1].site.is_lookup:
+            _check_batch(self._layer, inputs)
+        compute = change_of_projection if reverse else change_of_outputs
+        changed = outputs
+        for number, part in parts:
+            changed = changed + acting.weigh(number, compute(part, inputs, outputs))
+        return changed
+
+    def _finished(self, outputs: Any, reverse: bool) -> Any:
+        """Applies what the layer itself would have applied at last."""
+        if "activation" in self._last:
+            return self._last["activation"](outputs)
+        cap = self._last.get("logit_soft_cap")
+        return outputs if cap is None or not reverse else keras.ops.tanh(outputs / cap) * cap
+
+    def _with_last(self, original: Any) -> Any:
+        def get_config() -> dict[str, Any]:
+            if self._path in self._state.resting.parts:
+                return refuse_config()
+            serialized = {
+                name: keras.activations.serialize(value) if name == "activation" else value
+                for name, value in self._last.items()
+            }
+            config: dict[str, Any] = original() | serialized
+            return config
+
+        return get_config
+
+
+class Hooks(Mapping[str, Hook]):
+    """The hooks of one model, by path of the layer."""
+
+    def __init__(self, layers: Mapping[str, Any], state: ActingState, control: Control) -> None:
+        self._layers, self._state, self._control = layers, state, control
+        self._hooks: dict[str, Hook] = {}
+
+    def cover(self, paths: Iterable[str]) -> bool:
+        """Gives these layers hooks, and no others; says whether any layer got or lost one.
+
+        Raises:
+            LoraStateError: a layer has a hook through another model that holds it, too.
+        """
+        wanted = dict.fromkeys(paths)
+        new, old = wanted.keys() - self._hooks.keys(), self._hooks.keys() - wanted.keys()
+        self._check_free(new)
+        for path in [path for path in wanted if path in new]:
+            self._hooks[path] = Hook(path, self._layers[path], self._state, self._control)
+            self._hooks[path].attach()
+        for path in old:
+            self._hooks.pop(path).detach()
+        return bool(new or old)
+
+    def __getitem__(self, path: str) -> Hook:
+        return self._hooks[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._hooks)
+
+    def __len__(self) -> int:
+        return len(self._hooks)
+
+    def _check_free(self, paths: Iterable[str]) -> None:
+        taken = sorted(path for path in paths if hasattr(self._layers[path], CONTROL))
+        if taken:
+            problem = f"Layers have an adapter through another model: {', '.join(taken)}"
+            raise LoraStateError(problem, "Unload it from the model that it was enabled on first")
+
+
+def refuse_config() -> dict[str, Any]:
+    """A layer's config cannot hold its adapter, and a copy without it would silently lose what was trained."""
+    raise LoraStateError(
+        "This model holds layers with a LoRA adapter one by one, which a config, a .keras file or a clone cannot keep",
+        "Merge the adapter, or save it by itself; a backbone keeps it as one layer of a model, backbone(inputs)",
+    )
+
+
+def hold(layer: Any, inner: Sequence[Any]) -> None:
+    """Makes a built layer hold others, each under its own name."""
+    layer._tracker.unlock()
+    for held in inner:
+        setattr(layer, held.name, held)
+    layer._tracker.lock()
+
+
+def let_go(layer: Any, inner: Sequence[Any]) -> None:
+    """Undoes `hold`; also after it has failed halfway."""
+    for held in inner:
+        layer._tracker.untrack(held)
+        if hasattr(layer, held.name):
+            delattr(layer, held.name)
+
+
+def _is_reverse(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Says whether an embedding is called as the output projection: `call(inputs, reverse=False)`."""
+    return bool(kwargs.get("reverse", args[0] if args else False))
+
+
+def _check_batch(layer: Any, indices: Any) -> None:
+    """A table that is looked up once for all rows, as of positions, has no row of the batch to tell apart."""
+    if len(indices.shape) < 2:
+        problem = f"Layer {layer.name!r} is looked up without a batch axis, so rows cannot have adapters of their own"
+        raise LoraStateError(problem, "Activate one adapter for the whole batch, or leave this layer out of them")
+
+
+def _check_not_training() -> None:
+    context = global_state.get_global_attribute("current_call_ctx")
+    if context is not None and context.get_value("training"):
+        problem = "Adapters that are chosen for one call do not train"
+        raise LoraStateError(problem, "Train the adapter that acts: activate_lora(name), outside of lora_rows")

@@ -1,0 +1,252 @@
+"""Sites: each kind of layer that can be adapted, seen as one linear map on a two-dimensional kernel."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+from keras import ops
+from keras.src.backend.common.variables import AutocastScope
+
+from vertebra._discovery import runtimes
+from vertebra.interfaces import LoraSite
+
+_QUANTIZED = ("int8", "int4")
+"""Ways of quantising beside which adapters are put."""
+
+
+class _Site(LoraSite):
+    """What all sites share."""
+
+    def __init__(self, layer: Any) -> None:
+        self.layer = layer
+
+    @property
+    def variable(self) -> Any:
+        """The variable that holds the kernel, quantised or not."""
+        return self.layer._embeddings if self.is_lookup else self.layer._kernel
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether the kernel is kept in integers."""
+        return getattr(self.layer, "quantization_mode", None) is not None
+
+    @property
+    def heads(self) -> int:
+        """How many heads the outputs are made of, as far as the layer itself says."""
+        return 1
+
+    def without_bias(self, outputs: Any) -> Any:
+        bias = getattr(self.layer, "bias", None)
+        return outputs if bias is None else outputs - ops.cast(bias, outputs.dtype)
+
+    def multiply(self, outputs: Any, vector: Any) -> Any:
+        return outputs * vector
+
+    def matrix(self) -> Any:
+        if self.layer.quantization_mode is None:
+            with AutocastScope(None):  # within a call in half precision, too, it is the kernel as it is kept
+                return ops.cast(self._flatten(self.variable.value), "float32")
+        with _bare(self.layer):  # a linear map is known by what it makes of the unit vectors
+            return ops.cast(self._probe(type(self.layer).quantized_call), "float32")
+
+    def kernel_of(self, matrix: Any) -> Any:
+        """Returns the kernel's value, in its own shape and dtype, for a matrix `(in_features, out_features)`."""
+        return ops.cast(self._unflatten(matrix), self.variable.dtype)
+
+    def replace(self, matrix: Any) -> None:
+        """Gives the kernel other values, from an array or tensor of shape `(in_features, out_features)`."""
+        runtimes.bind().assign(self.variable, self.kernel_of(matrix))
+
+    def _flatten(self, kernel: Any) -> Any:
+        return ops.reshape(kernel, (self.in_features, self.out_features))
+
+    def _unflatten(self, matrix: Any) -> Any:
+        return ops.reshape(matrix, self.variable.shape)
+
+    def _probe(self, call: Any) -> Any:
+        return call(self.layer, ops.eye(self.in_features, dtype=self.layer.compute_dtype))
+
+
+class DenseSite(_Site):
+    """A `Dense` layer."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__(layer)
+        self.in_features, self.out_features = layer.kernel.shape
+
+    def down(self, inputs: Any, matrix: Any) -> Any:
+        return _rows_times(inputs, matrix)
+
+    def up(self, hidden: Any, matrix: Any) -> Any:
+        return _rows_times(hidden, matrix)
+
+
+class EinsumDenseSite(_Site):
+    """An `EinsumDense` layer whose kernel has axes that are summed over and axes that are produced, and no others."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__(layer)
+        operands, self._output = layer.equation.replace(" ", "").split("->")
+        self._inputs, self._kernel = operands.split(",")
+        self._summed = "".join(axis for axis in self._kernel if axis in self._inputs and axis not in self._output)
+        self._produced = "".join(axis for axis in self._kernel if axis in self._output and axis not in self._inputs)
+        if len(self._summed) + len(self._produced) != len(self._kernel):
+            raise ValueError(f"the equation {layer.equation!r} has a kernel axis that inputs and outputs share")
+        shape = layer.original_kernel_shape if layer.quantization_mode == "int4" else layer._kernel.shape
+        sizes = dict(zip(self._kernel, shape, strict=True))
+        self._summed_shape = tuple(sizes[axis] for axis in self._summed)
+        self._produced_shape = tuple(sizes[axis] for axis in self._produced)
+        self.in_features = math.prod(self._summed_shape)
+        self.out_features = math.prod(self._produced_shape)
+        rank = _unused(layer.equation)
+        kept = "".join(axis for axis in self._inputs if axis not in self._summed)
+        self._down = f"{self._inputs},{self._summed}{rank}->{kept}{rank}"
+        self._up = f"{kept}{rank},{rank}{self._produced}->{self._output}"
+
+    @property
+    def heads(self) -> int:
+        return math.prod(self._produced_shape[:-1])
+
+    def down(self, inputs: Any, matrix: Any) -> Any:
+        return ops.einsum(self._down, inputs, ops.reshape(matrix, (*self._summed_shape, -1)))
+
+    def up(self, hidden: Any, matrix: Any) -> Any:
+        return ops.einsum(self._up, hidden, ops.reshape(matrix, (-1, *self._produced_shape)))
+
+    def multiply(self, outputs: Any, vector: Any) -> Any:
+        shaped = ops.reshape(vector, self._produced_shape)
+        return ops.einsum(f"{self._output},{self._produced}->{self._output}", outputs, shaped)
+
+    def _flatten(self, kernel: Any) -> Any:
+        order = [self._kernel.index(axis) for axis in self._summed + self._produced]
+        return super()._flatten(ops.transpose(kernel, order))
+
+    def _unflatten(self, matrix: Any) -> Any:
+        axes = self._summed + self._produced
+        shaped = ops.reshape(matrix, (*self._summed_shape, *self._produced_shape))
+        return ops.transpose(shaped, [axes.index(axis) for axis in self._kernel])
+
+    def _probe(self, call: Any) -> Any:
+        """Unit vectors lie along the first axis that is kept; there is one of each other kept axis."""
+        kept = [axis for axis in self._inputs if axis not in self._summed]
+        sizes = dict(zip(self._summed, self._summed_shape, strict=True)) | dict.fromkeys(kept, 1)
+        basis = ops.reshape(
+            ops.eye(self.in_features, dtype=self.layer.compute_dtype), (self.in_features, *self._summed_shape)
+        )
+        found = [kept[0], *self._summed]
+        basis = ops.transpose(basis, [found.index(axis) for axis in self._inputs if axis in found])
+        shape = [self.in_features if axis == kept[0] else sizes[axis] for axis in self._inputs]
+        outputs = call(self.layer, ops.reshape(basis, shape))
+        return super()._flatten(ops.einsum(f"{self._output}->{kept[0]}{''.join(kept[1:])}{self._produced}", outputs))
+
+
+class EmbeddingSite(_Site):
+    """An `Embedding` layer: the low-rank path looks up rows, too."""
+
+    is_lookup = True
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__(layer)
+        self.in_features, self.out_features = layer.input_dim, layer.output_dim
+
+    def down(self, inputs: Any, matrix: Any) -> Any:
+        return ops.take(matrix, ops.cast(inputs, "int32"), axis=0)
+
+    def up(self, hidden: Any, matrix: Any) -> Any:
+        return ops.matmul(hidden, matrix)
+
+    def _probe(self, call: Any) -> Any:
+        return call(self.layer, ops.arange(self.in_features, dtype="int32"))
+
+
+class ConvSite(_Site):
+    """A convolution: the low-rank path is one of the same size with `rank` filters, and then one of size 1."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__(layer)
+        if layer.groups != 1:
+            raise ValueError(f"it is a convolution in {layer.groups} groups, and one in a single group can be adapted")
+        self._patch = tuple(layer._kernel.shape[:-1])
+        self.in_features, self.out_features = math.prod(self._patch), layer.filters
+
+    def down(self, inputs: Any, matrix: Any) -> Any:
+        layer, padding = self.layer, self.layer.padding
+        if padding == "causal":
+            inputs, padding = ops.pad(inputs, layer._compute_causal_padding()), "valid"
+        return ops.conv(
+            inputs,
+            ops.reshape(matrix, (*self._patch, -1)),
+            strides=layer.strides,
+            padding=padding,
+            dilation_rate=layer.dilation_rate,
+            data_format=layer.data_format,
+        )
+
+    def up(self, hidden: Any, matrix: Any) -> Any:
+        pointwise = ops.reshape(matrix, (*(1,) * self.layer.rank, -1, self.out_features))
+        return ops.conv(hidden, pointwise, data_format=self.layer.data_format)
+
+    def without_bias(self, outputs: Any) -> Any:
+        return outputs if self.layer.bias is None else outputs - self._spread(self.layer.bias)
+
+    def multiply(self, outputs: Any, vector: Any) -> Any:
+        return outputs * self._spread(vector)
+
+    def _spread(self, vector: Any) -> Any:
+        last = self.layer.data_format == "channels_last"
+        return ops.reshape(vector, (-1,) if last else (-1, *(1,) * self.layer.rank))
+
+
+SITES: dict[type, type[Any]] = {
+    keras.layers.Dense: DenseSite,
+    keras.layers.EinsumDense: EinsumDenseSite,
+    keras.layers.Embedding: EmbeddingSite,
+    keras.layers.Conv1D: ConvSite,
+    keras.layers.Conv2D: ConvSite,
+    keras.layers.Conv3D: ConvSite,
+}
+
+
+def is_adaptable(layer: Any) -> bool:
+    """Says whether adapters can be attached to a layer."""
+    kinds: Any = tuple(SITES)
+    if not isinstance(layer, kinds) or not layer.built:
+        return False
+    return getattr(layer, "quantization_mode", None) in (None, *_QUANTIZED)
+
+
+def site_of(layer: Any) -> Any:
+    """Returns the site of an adaptable layer.
+
+    Raises:
+        ValueError: the layer cannot be seen as one linear map.
+    """
+    return next(site for kind, site in SITES.items() if isinstance(layer, kind))(layer)
+
+
+def _rows_times(x: Any, matrix: Any) -> Any:
+    """Returns `x @ matrix`, from two dimensions: of more, JAX transposes whole activations for the gradients."""
+    rows = ops.matmul(ops.reshape(x, (-1, matrix.shape[0])), matrix)
+    return ops.reshape(rows, (*ops.shape(x)[:-1], matrix.shape[1]))
+
+
+def _unused(equation: str) -> str:
+    return next(letter for letter in "rqponmz" if letter not in equation)
+
+
+@contextlib.contextmanager
+def _bare(layer: Any) -> Iterator[None]:
+    """Takes from a layer, for a moment, what it does beyond multiplying with its kernel."""
+    names = [name for name in ("activation", "bias", "inputs_quantizer") if getattr(layer, name, None) is not None]
+    kept = {name: getattr(layer, name) for name in names}
+    try:
+        for name in names:
+            setattr(layer, name, None)
+        yield
+    finally:
+        for name, value in kept.items():
+            setattr(layer, name, value)

@@ -1,0 +1,97 @@
+"""Merging: adapters that act become part of the kernels, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from vertebra._lora.layers.kernels import Array, matrix_of, merged_kernel
+from vertebra._lora.layers.linear_view import site_of
+from vertebra._lora.layers.projections import untouched_projections
+from vertebra._lora.state import Adapters
+from vertebra.errors import LoraStateError
+from vertebra.specs import MergeReceipt
+
+
+def merge(adapters: Adapters, reversible: bool) -> MergeReceipt:
+    """Adds what the adapters that act change to the kernels, and takes their parts off."""
+    adapters.require_unmerged()
+    _check(adapters)
+    sums = _sums(adapters)
+    beside = {weight: value for name in adapters.active for weight, value in adapters.beside_of(name).items()}
+    names, weights = adapters.active, adapters.base.weights
+    projections = changed_projections(adapters)
+    sites = {path: site_of(adapters.base.layers[path]) for path in sums}
+    adapters.unmount()
+    changed = [site.variable for site in sites.values()] + [weights[weight] for weight in beside]
+    originals = [(variable, _array(variable).copy()) for variable in changed]
+    try:
+        error = max(_replace(sites[path], exact) for path, exact in sums.items())
+        for weight, value in beside.items():
+            weights[weight].assign(keras.ops.convert_to_tensor(value, dtype=weights[weight].dtype))
+    except BaseException:
+        _restore(originals)
+        adapters.mount_again()
+        raise
+    adapters.merged = originals
+    if not reversible:
+        adapters.forget_all()
+    largest = max(float(np.abs(exact).max()) for exact in sums.values())
+    return MergeReceipt(names, tuple(sums), error, largest, reversible, tuple(projections))
+
+
+def unmerge(adapters: Adapters) -> None:
+    """Gives the kernels the values they had before merging, to the bit, and puts the parts back."""
+    if adapters.merged is None:
+        raise LoraStateError("No adapter is merged", "Call merge_lora() first")
+    _restore(adapters.merged)
+    adapters.merged = None
+    adapters.mount_again()
+
+
+def changed_kernels(adapters: Adapters) -> dict[str, Array]:
+    """Returns what each kernel would be after merging, of shape `(in_features, out_features)`, in float64."""
+    return _sums(adapters)
+
+
+def changed_projections(adapters: Adapters) -> list[str]:
+    """Returns the tables whose projection to logits changes by merging, because an adapter leaves it as it is."""
+    plans = [adapters.known[name].plan for name in adapters.active]
+    return list(dict.fromkeys(path for plan in plans for path in untouched_projections(plan, adapters.base.layers)))
+
+
+def _sums(adapters: Adapters) -> dict[str, Array]:
+    """Returns each kernel with what is added to it."""
+    acting = adapters.state.resting
+    return {path: merged_kernel(parts, adapters.strengths) for path, parts in acting.parts.items()}
+
+
+def _replace(site: Any, exact: Array) -> float:
+    """Gives a kernel its values; returns how far they are from the exact ones."""
+    site.replace(exact.astype("float32"))
+    return float(np.abs(matrix_of(site) - exact).max())
+
+
+def _restore(originals: Sequence[tuple[Any, Array]]) -> None:
+    for variable, value in originals:
+        variable.assign(keras.ops.convert_to_tensor(value, dtype=variable.dtype))
+
+
+def _check(adapters: Adapters) -> None:
+    adapters.require_no_strays()
+    if not adapters.active:
+        raise LoraStateError("No adapter acts, so there is nothing to merge", "Call activate_lora(name) first")
+    paths = [path for name in adapters.active for path in adapters.known[name].plan.layers]
+    modes = {path: mode for path in paths if (mode := getattr(adapters.base.layers[path], "quantization_mode", None))}
+    if modes:
+        path, mode = next(iter(modes.items()))
+        problem = f"Layer {path!r} is quantised as {mode}, and a sum would be rounded to that"
+        raise LoraStateError(problem, "Call merged_copy(), which returns a copy in floats with the adapter merged")
+
+
+def _array(variable: Any) -> Array:
+    found: Array = keras.ops.convert_to_numpy(variable.value)
+    return found

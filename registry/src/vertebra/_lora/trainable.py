@@ -1,0 +1,80 @@
+"""What trains beside an adapter, and at which rates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from vertebra._lora.layers.adapter_layers import Part
+from vertebra._lora.targets import Roles, find_layers
+from vertebra._weights.layer_paths import weight_names
+from vertebra.errors import LoraConfigError
+
+BIASES = ("none", "lora", "all")
+BIAS_NAMES = ("bias", "beta")
+
+
+def weights_to_train(model: Any, layers: Iterable[str], bias: str, train: Sequence[str], roles: Roles) -> list[str]:
+    """Returns the names of the base weights that are to train beside an adapter.
+
+    Args:
+        model: The model.
+        layers: Paths of the adapted layers.
+        bias: `none`; `lora`, the biases of these layers; or `all`, those of every layer, normalisations included.
+        train: Targets of layers that train in full.
+        roles: Globs of paths for each role of the architecture.
+
+    Raises:
+        LoraConfigError: `bias` is something else.
+        LoraTargetError: a target matches no layer.
+    """
+    if bias not in BIASES:
+        raise LoraConfigError("LoRA settings", "bias", bias, f"one of {', '.join(BIASES)}")
+    adapted = set(layers)
+    full = find_layers(model, train, roles) if train else {}
+    return [
+        name
+        for name, weight in weight_names(model).items()
+        if _is_bias(name, bias, adapted) or any(name.startswith(f"{path}/") for path in full)
+        if _is_float(weight)
+    ]
+
+
+def groups(model: Any) -> dict[float, list[Any]]:
+    """Returns the variables that train, by the factor of their learning rate."""
+    factors: dict[int, float] = {}
+    for part in (layer for layer in model._flatten_layers() if isinstance(layer, Part)):
+        rates = part.strategy.learning_rates(part.options)
+        factors |= {id(getattr(part, name)): factor for name, factor in rates.items()}
+    found: dict[float, list[Any]] = {}
+    for variable in model.trainable_weights:
+        found.setdefault(factors.get(id(variable), 1.0), []).append(variable)
+    return found
+
+
+def set_learning_rates(model: Any, optimizer: Any) -> Any:
+    """Makes an optimiser update each group at its own rate; returns the optimiser."""
+    factors = {id(variable): factor for factor, own in groups(model).items() for variable in own}
+    vars(optimizer).pop("_backend_update_step", None)  # what this function put there before
+    update = optimizer._backend_update_step
+
+    def update_groups(gradients: Any, variables: Any, learning_rate: Any) -> None:
+        for factor in dict.fromkeys(factors.get(id(variable), 1.0) for variable in variables):
+            chosen = [
+                (gradient, variable)
+                for gradient, variable in zip(gradients, variables, strict=True)
+                if factors.get(id(variable), 1.0) == factor
+            ]
+            update([pair[0] for pair in chosen], [pair[1] for pair in chosen], learning_rate * factor)
+
+    optimizer._backend_update_step = update_groups
+    return optimizer
+
+
+def _is_bias(name: str, bias: str, adapted: set[str]) -> bool:
+    path, _, last = name.rpartition("/")
+    return last in BIAS_NAMES and (bias == "all" or (bias == "lora" and path in adapted))
+
+
+def _is_float(weight: Any) -> bool:
+    return "float" in str(weight.dtype)

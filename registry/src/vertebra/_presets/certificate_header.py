@@ -1,0 +1,66 @@
+"""Which config a parity certificate was made with; replaying it is another matter, and takes a runtime."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from vertebra._resolve.preset_files import CONFIG, PresetFolder
+from vertebra._system.file_identity import identity_of
+from vertebra._weights.safetensors.format import MappedTensors
+from vertebra.errors import CertificateError
+from vertebra.handles import PresetHandle
+
+CERTIFICATE = "certificate.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A preset's certificate, which is mapped: it stays what it is if the preset is replaced."""
+
+    handle: PresetHandle
+    tensors: MappedTensors
+    same_config: bool
+    """Whether it was made with the config that the preset has."""
+
+
+def open_certificate(folder: PresetFolder) -> Certificate | None:
+    """Maps a preset's certificate; returns None if it has none.
+
+    Raises:
+        WeightsFileError: the certificate is damaged.
+        PresetChangedError: it, or the config, is not what was listed.
+    """
+    if CERTIFICATE not in folder.names:
+        return None
+    tensors = MappedTensors(folder.fetch(CERTIFICATE))
+    folder.check_read(CERTIFICATE, tensors.header.identity)
+    config = folder.fetch(CONFIG)
+    digest = digest_of_config(config)
+    folder.check_read(CONFIG, identity_of(config.stat()))
+    return Certificate(folder.handle, tensors, tensors.header.metadata.get("config") == digest)
+
+
+def require_certificate(folder: PresetFolder) -> Certificate:
+    """Maps a preset's certificate.
+
+    Raises:
+        CertificateError: the preset has none.
+        WeightsFileError: the certificate is damaged.
+        PresetChangedError: it, or the config, is not what was listed.
+    """
+    certificate = open_certificate(folder)
+    if certificate is None:
+        raise not_certified(folder)
+    return certificate
+
+
+def not_certified(folder: PresetFolder) -> CertificateError:
+    """Builds the error for a preset without a certificate."""
+    return CertificateError(folder.handle, "it has no certificate", "Save it again with save_to_preset to make one")
+
+
+def digest_of_config(path: Path) -> str:
+    """Returns what a certificate calls a config."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,210 @@
+"""Uploading: a preset is checked, given a model card if it has none, and published by the source of its new place."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from vertebra import _arguments
+from vertebra._configuration.settings import settings
+from vertebra._discovery import runtimes
+from vertebra._discovery.catalog import BACKBONES, catalog
+from vertebra._formats.description import PresetContents
+from vertebra._formats.registry import read_contents
+from vertebra._presets import load_warnings
+from vertebra._presets.certificate_header import open_certificate
+from vertebra._presets.inspect import describe
+from vertebra._presets.model_card import CARD, is_generated, model_card
+from vertebra._resolve.candidates import is_plain_path, source_of, target
+from vertebra._resolve.consistent_read import of_one_version
+from vertebra._resolve.filenames import impossible_on_some
+from vertebra._resolve.preset_files import PresetFolder
+from vertebra._weights.checkpoint import read_headers
+from vertebra._weights.match import any_match
+from vertebra._weights.safetensors.format import Header
+from vertebra.errors import (
+    PresetAccessError,
+    PresetChangedError,
+    PresetConfigError,
+    PresetUploadError,
+    RuntimeChoiceError,
+    SourceUnavailableError,
+    VertebraError,
+    WeightsMismatchError,
+)
+from vertebra.handles import PresetHandle
+from vertebra.interfaces import PresetSource
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """What was published."""
+
+    handle: PresetHandle
+    """A pinned one, where the source has such."""
+    files: tuple[str, ...]
+    size: int
+    """Bytes."""
+    notes: tuple[str, ...]
+    """What its author should know."""
+
+
+def upload(
+    uri: str | Path,
+    preset: str | Path,
+    replace: bool = False,
+    message: str | None = None,
+    any_runtime: bool = False,
+) -> Uploaded:
+    """Checks and publishes a preset; `vertebra.upload_preset` documents it.
+
+    Args:
+        uri: Where to.
+        preset: A folder, or whatever else can be loaded.
+        replace: Whether another preset that stands there may be replaced.
+        message: What the service shows as the reason.
+        any_runtime: Whether to check the weights with whichever runtime there is, if none was chosen.
+    """
+    preset = _arguments.preset("upload_preset", preset, "preset_dir")
+    replace = _arguments.flag("upload_preset", "replace", replace)
+    message = None if message in (None, "") else _arguments.text("upload_preset", "message", message)
+    handle = target(_arguments.preset("upload_preset", uri, "uri"))
+    source = source_of(handle, str(uri))
+    if settings().offline and source.reads_parts:
+        raise PresetAccessError(handle, "VERTEBRA_OFFLINE is set", "Unset it to publish, or push to a folder")
+    plain = isinstance(preset, Path) or is_plain_path(preset)
+    checked = of_one_version(preset, partial(_check, any_runtime=any_runtime), locked=False if plain else None)
+    contents, headers, files, notes = checked.contents, checked.headers, dict(checked.files), list(checked.notes)
+    with tempfile.TemporaryDirectory(prefix="vertebra-card-") as place:
+        if CARD not in files or is_generated(files[CARD]):
+            files[CARD] = Path(place, CARD)
+            files[CARD].write_text(_card(handle, source, contents, headers), encoding="utf-8")
+            made = "one was made of what the files tell; add licence, data and intended use"
+            notes.append(f"it had no {CARD} of its own: {made}")
+        message = message or f"Upload a {contents.backbone} with vertebra {metadata.version('vertebra')}"
+        size = sum(path.stat().st_size for path in files.values())
+        pinned = _publish(source, handle, files, replace, message, contents.folder)
+    return Uploaded(pinned, tuple(sorted(files)), size, tuple(notes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A preset that was found fit to be published."""
+
+    contents: PresetContents
+    headers: dict[str, Header]
+    files: dict[str, Path]
+    notes: list[str]
+
+
+def _check(folder: PresetFolder, any_runtime: bool) -> _Checked:
+    folder.require_all()
+    names = [name for name in sorted(folder.names) if not _is_hidden(name)]
+    _check_portable(folder, names)
+    contents = read_contents(folder)
+    headers = read_headers(contents.files, folder.names, folder.fetch, check=folder.check_read)
+    notes = [*_left_out(folder), *_check_weights(contents, headers, any_runtime)]
+    if contents.not_read is not None:
+        notes.append(load_warnings.second_checkpoint_text(contents))
+    certificate = open_certificate(folder)
+    if certificate is None:
+        notes.append("it has no parity certificate: save it with save_to_preset to make one")
+    elif not certificate.same_config:
+        notes.append("its parity certificate was made with another config.json, and does not hold: save it anew")
+    return _Checked(contents, headers, dict(zip(names, folder.fetch_all(names), strict=True)), notes)
+
+
+def _publish(
+    source: PresetSource,
+    handle: PresetHandle,
+    files: Mapping[str, Path],
+    replace: bool,
+    message: str,
+    folder: PresetFolder,
+) -> PresetHandle:
+    """Publishes files of a preset.
+
+    Raises:
+        PresetChangedError: the preset was replaced meanwhile; a note says if it was published all the same.
+    """
+    try:
+        pinned = source.upload(handle, files, replace, message)
+    except SourceUnavailableError as error:  # it speaks of fetching
+        raise PresetUploadError(handle, error.problem) from error
+    except (VertebraError, OSError):
+        folder.check_all()  # which explains it better if a file is gone
+        raise
+    try:
+        folder.check_all()
+    except PresetChangedError as error:
+        error.add_note(f"What was uploaded to {pinned} may be of two versions: upload it again, and replace that")
+        raise
+    return pinned
+
+
+def _card(handle: PresetHandle, source: PresetSource, contents: PresetContents, headers: dict[str, Header]) -> str:
+    sizes = {file.name: file.size for file in contents.folder.files if not _is_hidden(file.name) and file.name != CARD}
+    name = handle.path.rstrip("/").rpartition("/")[2]
+    # Paths are of this machine alone.
+    where = str(handle.without_revision()) if source.reads_parts else f"./{name}"
+    return model_card(name, where, describe(contents, headers), sizes)
+
+
+def _check_portable(folder: PresetFolder, names: Iterable[str]) -> None:
+    problem = impossible_on_some(names)
+    if problem:
+        raise PresetConfigError(f"Preset {str(folder.handle)!r}", problem, "Rename the file")
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))
+
+
+def _left_out(folder: PresetFolder) -> list[str]:
+    hidden = sorted(filter(_is_hidden, folder.names))
+    return [f"hidden files were left out: {', '.join(hidden)}"] if hidden else []
+
+
+def _check_weights(contents: PresetContents, headers: dict[str, Header], any_runtime: bool) -> list[str]:
+    """Compares the weights with what the config means, as far as there is a runtime; returns what was not compared.
+
+    Raises:
+        WeightsMismatchError: a tensor is missing, one too many, or of another shape.
+        PresetConfigError: the config has an argument that the class does not take.
+    """
+    entries = {name: entry for header in headers.values() for name, entry in header.entries.items()}
+    seen = contents.seen(entries)
+    if contents.backbone not in catalog(BACKBONES):
+        return [f"no installed plugin has the class {contents.backbone}: whoever loads it needs one"]
+    try:
+        (runtimes.bind_any if any_runtime else runtimes.bind)()
+    except RuntimeChoiceError:
+        return [*_check_names(seen, entries), "no runtime was chosen, so the shapes of the weights were not compared"]
+    _match(seen)
+    return []
+
+
+def _check_names(seen: PresetContents, entries: Mapping[str, Any]) -> list[str]:
+    """Compares names, for formats in which a translation tells them."""
+    rules, own, _ = seen.locate(entries)
+    if seen.translation is None:
+        return []
+    absent = [weight for weight, rule in rules.items() if rule.tensor not in entries]
+    missing = [weight for weight in absent if not any_match(weight, seen.translation.optional)]
+    used = {rule.tensor for rule in rules.values()}
+    unused = [name for name in own if name not in used]
+    if missing or unused:
+        raise WeightsMismatchError(seen.folder.handle, missing, unused)
+    return []
+
+
+def _match(contents: PresetContents) -> None:
+    from vertebra._presets.load import build_abstract, class_of
+    from vertebra.backbone import Backbone
+
+    build_abstract(class_of(contents, Backbone), contents, contents.open(), {})

@@ -1,0 +1,67 @@
+"""Heads that are matrices of their own, where a backbone has none but its token table.
+
+`token_embedding(x, reverse=True)` computes logits with the token table (Press & Wolf 2017, arXiv:1608.05859). Those of
+a model whose head was trained apart are others; the outputs of its backbone are not concerned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from vertebra._weights.safetensors.format import TensorEntry
+from vertebra.specs import TensorRule
+
+if TYPE_CHECKING:
+    import numpy as np
+
+TABLE = "token_embedding/embeddings"
+View = Callable[[str], "np.ndarray[Any, Any]"]
+_MOST_ROWS = 32
+_RELATIVE, _ABSOLUTE = 1e-2, 1e-4
+"""How far numbers may be apart that were the same before one was rounded to another dtype, such as bfloat16."""
+
+
+def untied_heads(
+    by_config: str | None,
+    rules: Mapping[str, TensorRule],
+    outside: Iterable[str],
+    entries: Mapping[str, TensorEntry],
+    view: View | None = None,
+) -> list[str] | None:
+    """Returns what gives a model other logits than its token table does: heads, or a field of its config.
+
+    Args:
+        by_config: What in the config says that the head is not the table, or None.
+        rules: For each weight, the tensor that holds it.
+        outside: Names of tensors that are not the backbone's.
+        entries: All tensors by name.
+        view: Returns a tensor's array, or None if they are not at hand.
+
+    Returns:
+        None if there is a tensor that may be such a head, and it is not at hand.
+    """
+    table = entries.get(rules[TABLE].tensor) if TABLE in rules else None
+    if table is None:
+        return []
+    heads = [name for name in outside if entries[name].shape == table.shape]
+    if heads:
+        return None if view is None else [head for head in heads if _differ(view(table.name), view(head))]
+    return [] if by_config is None or _has_own_output_matrix(rules) else [by_config]
+
+
+def _differ(table: np.ndarray[Any, Any], head: np.ndarray[Any, Any]) -> bool:
+    """Compares two matrices of shape `(vocabulary, hidden)` by evenly spaced rows."""
+    import numpy as np
+
+    rows = np.linspace(0, len(table) - 1, min(len(table), _MOST_ROWS)).astype(int)
+    if table.dtype == head.dtype:
+        return bool(table[rows].tobytes() != head[rows].tobytes())
+    one, other = (matrix[rows].astype("float32") for matrix in (table, head))
+    return not np.allclose(one, other, _RELATIVE, _ABSOLUTE, equal_nan=True)
+
+
+def _has_own_output_matrix(rules: Mapping[str, TensorRule]) -> bool:
+    """Says whether an architecture has a weight of its own for `reverse=True`, and need not use the table."""
+    layer = TABLE.rpartition("/")[0]
+    return any(weight.startswith(f"{layer}/") and weight != TABLE for weight in rules)

@@ -1,0 +1,319 @@
+"""A preset folder, wherever it is: from what the user wrote to files with local paths."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from vertebra._cache.store import key_of
+from vertebra._configuration.settings import settings
+from vertebra._resolve import candidates
+from vertebra._resolve.filenames import problem_with
+from vertebra._resolve.header_stub import LengthOf, stand_in
+from vertebra._resolve.lockfile import LockedPreset, fetch_locked
+from vertebra._system.file_identity import Identity, identity_at, identity_of
+from vertebra._system.strict_json import read_json
+from vertebra.errors import (
+    CacheError,
+    ClientMissingError,
+    HandleError,
+    OfflineError,
+    PluginError,
+    PresetAccessError,
+    PresetChangedError,
+    PresetConfigError,
+    PresetError,
+    PresetNotFoundError,
+    PresetRefusedError,
+    SourceUnavailableError,
+    VertebraError,
+)
+from vertebra.handles import PresetHandle
+from vertebra.interfaces import PresetSource
+from vertebra.specs import PresetFile
+
+if TYPE_CHECKING:
+    from vertebra.remote import RemoteSource
+
+CONFIG = "config.json"
+PERHAPS_ELSEWHERE = (
+    PresetNotFoundError,
+    PresetAccessError,
+    SourceUnavailableError,
+    OfflineError,
+    PresetRefusedError,
+    ClientMissingError,
+    HandleError,
+)
+"""What is said of a place where a preset cannot be had, though another one may have it."""
+
+
+class PresetFolder:
+    """The files of one preset, at one revision.
+
+    Args:
+        requested: What the user wrote.
+        handle: Where that is, at whichever revision.
+        source: What reads it.
+        locked: What the lockfile says that it is, or None if nothing does.
+        elsewhere: Places that may have the same, for what is locked and cannot be had here.
+    """
+
+    def __init__(
+        self,
+        requested: str,
+        handle: PresetHandle,
+        source: PresetSource,
+        locked: LockedPreset | None = None,
+        elsewhere: Sequence[PresetHandle] = (),
+    ) -> None:
+        self.requested, self._locked, self._elsewhere = requested, locked, list(elsewhere)
+        self._settle(handle, source)
+        with self._blaming():
+            self.files = source.files(self.handle) if locked is None else list(locked.files)
+        self.is_complete = locked is not None or source.lists_all(self.handle)
+        """Whether `files` are all that the preset has, or only what another program on this machine has of it."""
+        _check_names(self.handle, self.files)
+        self._by_name = {file.name: file for file in self.files}
+        self.names = set(self._by_name)
+        self._room: Path | None = None
+        self.passed_over: list[VertebraError] = []
+        """Why the preset was not taken from places before this one."""
+
+    def _settle(self, handle: PresetHandle, source: PresetSource) -> None:
+        self.located, self.source = handle, source
+        with self._blaming():
+            self.handle = source.resolve(handle)
+        if self.handle != handle:  # a policy may know a revision, and must know a preset that is behind another name
+            candidates.ask_policies(self.handle)
+
+    def is_here(self, name: str) -> bool:
+        """Says whether a file of the preset is on this machine already."""
+        file = self._by_name[name]
+        if self._locked is None:
+            return file.path is not None
+        from vertebra._cache.default_store import store
+
+        return not self.source.reads_parts or store().find(self.handle, file) is not None
+
+    def find(self, name: str) -> Path | None:
+        """Returns the local path of a file of the preset that is on this machine, or None; uses no network."""
+        file = self._by_name.get(name)
+        if file is None:
+            return None
+        if self.source.reads_parts:
+            from vertebra._cache.default_store import store
+            from vertebra._cache.fetch import fetch_files
+
+            try:  # also takes up what another program has on this machine
+                fetch_files(store(), cast("RemoteSource", self.source), self.handle, [file], offline=True)
+            except OfflineError:
+                return None
+        elif self._locked is None and file.path is None:
+            return None
+        return self.fetch(name)
+
+    def now(self) -> PresetFolder:
+        """Returns the folder with the files that it has now; a pinned or locked one does not change."""
+        is_local = all(file.path is not None for file in self.files)
+        if self.source.reads_parts or self._locked is not None or not is_local:
+            return self
+        return PresetFolder(self.requested, self.located, self.source)
+
+    def fetch(self, name: str) -> Path:
+        """Returns the local path of a file of the preset."""
+        return self.fetch_all([name])[0]
+
+    def fetch_all(self, names: Sequence[str]) -> list[Path]:
+        """Returns the local paths of several files, which may be fetched at once.
+
+        Raises:
+            PresetNotFoundError: there is no such file.
+            LockError: one is not what the lockfile says.
+        """
+        missing = [name for name in names if name not in self._by_name]
+        if missing and not self.is_complete:
+            raise self._not_here(*missing)
+        if missing:
+            raise PresetNotFoundError(self.handle, f"there is no file {missing[0]!r} in it")
+        files = [self._by_name[name] for name in names]
+        if self._locked is None:
+            with self._blaming():
+                return self.source.fetch_all(self.handle, files)
+        while True:
+            try:
+                with self._blaming():
+                    return fetch_locked(self.source, self.handle, files)
+            except PERHAPS_ELSEWHERE as error:
+                self._move(error)
+
+    def _move(self, reason: VertebraError) -> None:
+        """Goes on at the next place: what is locked is the same everywhere."""
+        while self._elsewhere:
+            place = self._elsewhere.pop(0)
+            go_on(reason)
+            try:
+                candidates.ask_policies(place)
+                self._settle(place, candidates.source_of(place, self.requested))
+                return
+            except PERHAPS_ELSEWHERE as error:
+                reason = error
+        raise reason
+
+    def note_locked(self) -> None:
+        """Notes in the cache what is locked, as if it had been looked up: so it loads offline without a lockfile."""
+        if self._locked is not None and self.source.reads_parts:
+            from vertebra._cache.default_store import store
+
+            with contextlib.suppress(CacheError):  # a cache that is only read
+                store().put_listing(self.handle, self.files)
+                for handle in self.unpinned():
+                    store().put_pinned(handle, self.handle)
+
+    def unpinned(self) -> list[PresetHandle]:
+        """Returns the handles by which this revision was found, if its own source reads them."""
+        found = [self.located]
+        with contextlib.suppress(HandleError):
+            found.append(PresetHandle.parse(self.requested))
+        return [handle for handle in found if handle != self.handle and candidates.is_revision(self.handle, handle)]
+
+    def require_all(self) -> None:
+        """Raises OfflineError if it is not known which files the preset has."""
+        if not self.is_complete:
+            raise self._not_here()
+
+    @contextlib.contextmanager
+    def lacking(self, what: str) -> Iterator[None]:
+        """Says that something is missing here, instead of wrong, where not all files are known."""
+        try:
+            yield
+        except PresetError as error:
+            if self.is_complete or isinstance(error, OfflineError):
+                raise
+            raise self._not_here(what) from error
+
+    def _not_here(self, *missing: str) -> OfflineError:
+        reason = () if settings().offline else ("its source does not answer",)
+        return OfflineError(self.handle, missing, *reason)
+
+    @contextlib.contextmanager
+    def _blaming(self) -> Iterator[None]:
+        """Names the source where it raises what no source should."""
+        try:
+            yield
+        except VertebraError:
+            raise
+        except Exception as error:
+            owner = type(self.source).__module__.partition(".")[0]
+            problem = f"its source of {self.located.scheme}:// failed ({type(error).__name__}: {error})"
+            raise PluginError(owner, problem, "Report it to whoever wrote it") from error
+
+    def fetch_beginnings(self, names: Sequence[str], length_of: LengthOf) -> list[Path]:
+        """Returns paths of files with the beginnings of others; what stands here, or cannot be read in parts, is whole.
+
+        They stand as long as this object.
+
+        Args:
+            names: The files.
+            length_of: From the first bytes of a file to how long its beginning is.
+        """
+        return [self._beginning(self._by_name[name], length_of) for name in names]
+
+    def _beginning(self, file: PresetFile, length_of: LengthOf) -> Path:
+        if file.path is not None or self._locked is not None or not self.source.reads_parts:
+            return self.fetch(file.name)
+        if self._room is None:
+            self._room = Path(tempfile.mkdtemp(prefix="vertebra-"))
+            weakref.finalize(self, shutil.rmtree, self._room, ignore_errors=True)
+        target = self._room / key_of(file.name)
+        if target.exists():
+            return target
+        return stand_in(cast("RemoteSource", self.source), self.handle, file, length_of, target)
+
+    def config(self) -> dict[str, Any]:
+        """Reads the preset's `config.json`.
+
+        Raises:
+            PresetNotFoundError: there is none.
+            PresetConfigError: it is not a sound JSON object.
+            PresetChangedError: it is not the one that was listed.
+        """
+        if CONFIG not in self.names and self.is_complete:
+            raise PresetNotFoundError(self.handle, f"there is no {CONFIG} in it")
+        path = self.fetch(CONFIG)
+        config = read_json(path)
+        self.check_read(CONFIG, identity_of(path.stat()))
+        return config
+
+    def check_read(self, name: str, identity: Identity | None) -> None:
+        """Compares a file that was read with the one that was listed: all that is read is of one moment then.
+
+        Args:
+            name: The file.
+            identity: What was read under its name, found once that was done, or None if nothing can replace it.
+
+        Raises:
+            PresetChangedError: it is another file, or was written to.
+        """
+        file = self._by_name[name]
+        if file.identity is None or identity is None:
+            return
+        if identity != file.identity or _was_written_to(file):
+            raise PresetChangedError(self.handle, name)
+
+    def changed_at(self, names: Sequence[str]) -> int | None:
+        """Returns when the last of some files was changed, in nanoseconds; None where that says nothing of a preset."""
+        times = [identity[3] for name in names if (identity := self._by_name[name].identity) is not None]
+        return max(times) if len(times) == len(names) else None
+
+    def check_all(self) -> None:
+        """Compares all files with what was listed, after they were read by path.
+
+        Raises:
+            PresetChangedError: one is another file now, or was written to.
+        """
+        changed = self.changed_file()
+        if changed is not None:
+            raise PresetChangedError(self.handle, changed)
+
+    def changed_file(self) -> str | None:
+        """Returns the name of a file that is no longer the one that was listed, or None if all are."""
+        return next((file.name for file in self.files if not _is_as_listed(file)), None)
+
+
+def _is_as_listed(file: PresetFile) -> bool:
+    return file.identity is None or _identity_now(file) == file.identity
+
+
+def _was_written_to(file: PresetFile) -> bool:
+    """Says whether a file is the one that was listed, with another content: what was mapped of it has changed, too."""
+    now = _identity_now(file)
+    return now is not None and file.identity is not None and now[:2] == file.identity[:2] and now != file.identity
+
+
+def _identity_now(file: PresetFile) -> Identity | None:
+    return None if file.path is None else identity_at(file.path)
+
+
+def go_on(reason: VertebraError) -> None:
+    """Tells why a preset is looked for at its next place, if it should have been at this one."""
+    if not isinstance(reason, PresetNotFoundError | OfflineError):
+        logging.getLogger("vertebra").warning("%s Looking for it at its next place.", reason)
+
+
+def _check_names(handle: PresetHandle, files: list[PresetFile]) -> None:
+    """Files are copied under the names that a source gives them: none may lead out of a folder."""
+    problem = problem_with([file.name for file in files])
+    if problem:
+        raise PresetConfigError(f"Preset {str(handle)!r}", problem, "Rename the file, or do not use this preset")
+
+
+def config_error(folder: PresetFolder, problem: str, remedy: str = "") -> PresetConfigError:
+    """Builds the error for something that is wrong in a preset's `config.json`."""
+    return PresetConfigError(f"{CONFIG} of {str(folder.handle)!r}", problem, remedy)

@@ -1,0 +1,1 @@
+"""The operating system: files, atomic saves, memory and child processes."""

@@ -1,0 +1,173 @@
+"""Atomic saves: written beside the target, forced to disk, then put in its place by one rename."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from vertebra import _arguments
+from vertebra._system.user_paths import full_path
+from vertebra.errors import PresetSaveError, VertebraError
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2  # linux/fs.h
+_RENAME_SWAP = 2  # macOS sys/stdio.h
+_PROBLEMS = {
+    errno.ENOSPC: ("the disk is full", "Free some space, or save to another disk"),
+    errno.EDQUOT: ("your disk quota is used up", "Free some space, or save to another disk"),
+    errno.EFBIG: ("the file would be larger than is allowed here", "Lower max_shard_size, or save to another disk"),
+    errno.EACCES: ("the folder is not writable", "Choose a folder you may write to"),
+    errno.EPERM: ("the folder is not writable", "Choose a folder you may write to"),
+    errno.EROFS: ("the file system is read-only", "Choose a folder you may write to"),
+    errno.EBUSY: ("it is a mount point, which cannot be replaced", "Save to a new folder inside it"),
+}
+
+
+def destination(path: str | Path) -> Path:
+    """Returns the absolute path that a caller's path means; links in it are left as they are.
+
+    Raises:
+        ArgumentError: it is not a path.
+        PresetSaveError: nothing can stand there.
+    """
+    path = path if isinstance(path, str) and path else _arguments.path("Saving", "path", path)
+    if "://" in str(path):
+        problem = "it is a handle, and saving is to folders and files of this machine"
+        raise PresetSaveError(path, problem, "Give a path, such as ./my_preset or /data/my_preset")
+    target = full_path(path)
+    if "\0" in str(target):
+        raise PresetSaveError(target, "the path holds a NUL character", "Choose another path")
+    with _explained(target), contextlib.suppress(FileNotFoundError):
+        os.lstat(target)
+    return target
+
+
+@contextlib.contextmanager
+def replacing_folder(target: Path) -> Iterator[Path]:
+    """Yields an empty folder beside `target` that takes its place when the block ends without an error.
+
+    Whoever looks sees the old folder or the new one, complete. What the block leaves unnamed of an existing folder is
+    the caller's to carry over; a process that is killed leaves at most a hidden `.NAME.*.tmp` folder beside it.
+
+    Raises:
+        PresetSaveError: something could not be written, or the target is a link; the target is as it was.
+    """
+    if target.is_symlink():
+        raise PresetSaveError(target, "it is a symbolic link", f"Save to {os.path.realpath(target)} itself")
+    with _explained(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+        try:
+            yield stage
+            stage.chmod(_mode(target, 0o777))
+            _sync_tree(stage)
+            _put_in_place(stage, target)
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+    sync_folder(target.parent)
+
+
+@contextlib.contextmanager
+def replacing_file(target: Path) -> Iterator[Path]:
+    """Yields a path beside `target` to write; the file takes the target's place when the block ends without an error.
+
+    Raises:
+        PresetSaveError: something could not be written; the target is as it was.
+    """
+    with _explained(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+        os.close(handle)
+        stage = Path(name)
+        try:
+            yield stage
+            stage.chmod(_mode(target, 0o666))
+            sync(stage)
+            stage.replace(target)
+        finally:
+            stage.unlink(missing_ok=True)
+    sync_folder(target.parent)
+
+
+def sync(path: Path) -> None:
+    """Forces a file, or the entries of a folder, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _explained(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except VertebraError:  # some are OSErrors, too: a file that was to be read is not there
+        raise
+    except OSError as error:
+        problem, remedy = _PROBLEMS.get(error.errno or 0, (str(error), "Check the path, and try another folder"))
+        raise PresetSaveError(target, problem, remedy) from error
+
+
+def _put_in_place(stage: Path, target: Path) -> None:
+    if target.exists() and any(target.iterdir()):
+        _exchange(stage, target)  # the stage now holds the old folder, and is removed
+    else:
+        stage.replace(target)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Swaps two folders in one step of the file system; where it has none, in two renames with a moment between."""
+    library = ctypes.CDLL(None, use_errno=True)
+    first, second = os.fsencode(one), os.fsencode(other)
+    if sys.platform.startswith("linux") and hasattr(library, "renameat2"):
+        failed = library.renameat2(_AT_FDCWD, first, _AT_FDCWD, second, _RENAME_EXCHANGE)
+    elif sys.platform == "darwin":
+        failed = library.renamex_np(first, second, _RENAME_SWAP)
+    else:
+        failed = -1
+        ctypes.set_errno(errno.ENOSYS)
+    if not failed:
+        return
+    code = ctypes.get_errno()
+    if code not in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
+        raise OSError(code, os.strerror(code), str(other))
+    aside = one.with_name(one.name + ".old")
+    other.replace(aside)
+    try:
+        one.replace(other)
+    except OSError:
+        aside.replace(other)
+        raise
+    aside.replace(one)
+
+
+def _sync_tree(folder: Path) -> None:
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent, name) for name in names):
+            if path.is_file() and not path.is_symlink():  # opening a pipe would wait for whoever writes to it
+                sync(path)
+        sync(Path(parent))
+
+
+def sync_folder(folder: Path) -> None:
+    """Forces a folder to disk; what was saved is in place by now, so that some file systems cannot is no failure."""
+    with contextlib.suppress(OSError):
+        sync(folder)
+
+
+def _mode(target: Path, usual: int) -> int:
+    """Returns the permissions to give: those of what is replaced, so that what was private stays so."""
+    if target.exists():
+        return stat.S_IMODE(target.stat().st_mode)
+    mask = os.umask(0)
+    os.umask(mask)
+    return usual & ~mask

@@ -1,0 +1,117 @@
+"""Running the program that reads HDF5 files: isolated, within limits, and never trusted."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, BinaryIO, NamedTuple
+
+from vertebra._system.child_process import environment, signal_name
+from vertebra.errors import WeightsFileError
+
+MOST_DATASETS = 100_000
+MOST_DEPTH = 32
+_PROGRAM = Path(__file__).with_name("reader_program.py")
+_MOST_COMPLAINT = 1_000
+_NO_PLUGINS = {"HDF5_PLUGIN_PRELOAD": "::"}  # the library's own way of saying: load none
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}  # numpy's library starts one for each core, each with a stack
+
+
+class OpenFile(NamedTuple):
+    """A file for the program, and what to call it in messages."""
+
+    path: Path
+    file: BinaryIO
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the program is to do, and what it may use."""
+
+    unpack: bool
+    """Whether to write the contents of packed datasets; else the indexes."""
+    seconds: int
+    """Of processor time, and of waiting for the program to end."""
+    memory: int
+    """Bytes, beyond what the program itself takes."""
+    output: int
+    """Bytes that it may write."""
+    alignment: int = 1
+    """Each packed dataset starts at a multiple of this many bytes."""
+    datasets: int = MOST_DATASETS
+    """In each file."""
+    depth: int = MOST_DEPTH
+
+
+def run_job(files: Sequence[OpenFile], job: Job, output: IO[bytes]) -> None:
+    """Runs a job on open files; `output` is left at its start, with what the program wrote even if it failed.
+
+    Args:
+        files: What the program is given: no other file can be opened by it.
+        job: What it is to do.
+        output: An empty temporary file.
+
+    Raises:
+        WeightsFileError: the program refused a file, died of it, or used more than it may. Names the first file.
+    """
+    path = files[0].path
+    with temporary_file(path) as complaint:
+        try:
+            status = _run(files, job, output, complaint)
+        finally:
+            output.seek(0)
+        complaint.seek(0)
+        if status:
+            raise WeightsFileError(path, _reason(status, complaint.read(_MOST_COMPLAINT)))
+
+
+def temporary_file(path: Path) -> IO[bytes]:
+    """Opens a new file without a name, for what is read from the file at `path`.
+
+    Raises:
+        WeightsFileError: there is no folder or space for it.
+    """
+    try:
+        return tempfile.TemporaryFile()
+    except OSError as error:
+        remedy = "Free some space, or name another folder in TMPDIR"
+        raise WeightsFileError(path, f"no temporary file can be made to read it ({error})", remedy) from error
+
+
+def _run(files: Sequence[OpenFile], job: Job, output: IO[bytes], complaint: IO[bytes]) -> int:
+    (path, first), *others = files
+    passed = [file.fileno() for _, file in others]
+    options = asdict(job) | {"files": [0, *passed], "search": _search_path(path)}
+    command = [sys.executable, "-I", "-S", str(_PROGRAM), json.dumps(options)]
+    streams: dict[str, Any] = {"stdin": first, "stdout": output, "stderr": complaint, "pass_fds": passed}
+    inherited = environment() | _NO_PLUGINS | _ONE_THREAD  # no more: these are strangers' files
+    try:
+        return subprocess.run(command, **streams, env=inherited, timeout=job.seconds).returncode
+    except subprocess.TimeoutExpired as error:
+        raise WeightsFileError(path, f"reading it took more than {job.seconds} seconds") from error
+    except OSError as error:
+        remedy = "HDF5 files are read in a process of their own; let this one start others"
+        raise WeightsFileError(path, f"no process can be started to read it ({error})", remedy) from error
+
+
+def _search_path(path: Path) -> list[str]:
+    """Returns the folders that hold the packages the program needs; it sees no others."""
+    found = {name: importlib.util.find_spec(name) for name in ("h5py", "numpy")}
+    for name, spec in found.items():
+        if spec is None or not spec.origin:
+            raise WeightsFileError(path, f"HDF5 files are read with {name}, which is missing", f"Install {name}")
+    return sorted({str(Path(spec.origin).parents[1]) for spec in found.values() if spec and spec.origin})
+
+
+def _reason(status: int, complaint: bytes) -> str:
+    if status < 0:
+        return f"reading it ended in {signal_name(-status)}, so it is damaged or hostile"
+    text = complaint.decode(errors="replace").strip()
+    lines = "".join(letter if letter.isprintable() else "\n" for letter in text).splitlines()
+    return f"it cannot be read: {lines[-1] if lines else f'the reading process ended with status {status}'}"

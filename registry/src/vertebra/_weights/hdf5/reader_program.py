@@ -1,0 +1,206 @@
+"""The program that reads HDF5 files, in a process of its own: the library is not safe on hostile ones.
+
+Its only argument is a job, a JSON object that `reader_process.py` writes; the files are open when it starts, and the job
+says under which numbers. To standard output it writes an index of each, on a line of its own: a JSON object with the
+dtype, shape and place of each dataset by its path. Or it writes the contents of the packed datasets. What is wrong with
+a file goes to standard error, with exit status 1, and no further file is read.
+
+A dataset is packed if its bytes do not lie in the file as one piece: it is chunked, perhaps compressed, or compact.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+JOB = json.loads(sys.argv[1])
+sys.path += JOB["search"]  # the interpreter is isolated, and finds nothing but the standard library by itself
+
+import h5py  # type: ignore[import-untyped, unused-ignore]  # noqa: E402
+import numpy as np  # noqa: E402
+from h5py import h5d, h5g, h5l, h5o, h5s, h5t  # type: ignore[import-untyped, unused-ignore]  # noqa: E402
+
+_DTYPES = (
+    (h5t.IEEE_F16LE, "float16"),
+    (h5t.IEEE_F32LE, "float32"),
+    (h5t.IEEE_F64LE, "float64"),
+    (h5t.STD_I8LE, "int8"),
+    (h5t.STD_I16LE, "int16"),
+    (h5t.STD_I32LE, "int32"),
+    (h5t.STD_I64LE, "int64"),
+    (h5t.STD_U8LE, "uint8"),
+    (h5t.STD_U16LE, "uint16"),
+    (h5t.STD_U32LE, "uint32"),
+    (h5t.STD_U64LE, "uint64"),
+)
+_OTHER_LINKS = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "a link to another file"}
+_OTHER_TYPES = {
+    h5t.INTEGER: "integers of an unusual size or byte order",
+    h5t.FLOAT: "floats of an unusual size or byte order",
+    h5t.STRING: "text",
+    h5t.OPAQUE: "opaque bytes",
+    h5t.COMPOUND: "records or complex numbers",
+    h5t.REFERENCE: "references",
+    h5t.ENUM: "bools or another enumeration",
+    h5t.VLEN: "sequences of varying length",
+    h5t.ARRAY: "arrays",
+}
+
+
+def main() -> None:
+    """Does the job, and ends the process without tidying up, which on a damaged file would be one more danger."""
+    status = 0
+    try:
+        _limit_resources()
+        write = _write_contents if JOB["unpack"] else _write_index
+        for number in JOB["files"]:
+            write(h5py.File(open(number, "rb", buffering=0, closefd=False), "r"))  # noqa: SIM115
+            sys.stdout.flush()
+    except Exception as error:
+        sys.stderr.write(str(error) or type(error).__name__)
+        sys.stderr.flush()
+        status = 1
+    os._exit(status)
+
+
+def _limit_resources() -> None:
+    try:
+        import resource
+    except ImportError:  # Windows; the parent's time limit holds everywhere
+        return
+    limits = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_CPU: JOB["seconds"],
+        resource.RLIMIT_FSIZE: JOB["output"],
+        resource.RLIMIT_NOFILE: 3,  # nothing is opened beyond what is open: no other file, no plugin, no network
+    }
+    if sys.platform == "linux":
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        limits[resource.RLIMIT_AS] = pages * resource.getpagesize() + JOB["memory"]
+    for kind, limit in limits.items():
+        hard = resource.getrlimit(kind)[1]
+        most = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(kind, (most, most))
+
+
+def _write_index(file: Any) -> None:
+    index = {}
+    for path, dataset in _datasets(file.id):
+        with _named(path):
+            index[path] = _describe(dataset)
+    sys.stdout.write(json.dumps(index, separators=(",", ":")) + "\n")
+
+
+def _write_contents(file: Any) -> None:
+    for path, dataset in _datasets(file.id):
+        with _named(path):
+            if _describe(dataset)["start"] is None:
+                contents = np.empty(_size(dataset), np.uint8)
+                dataset.read(h5s.ALL, h5s.ALL, contents, dataset.get_type())
+                sys.stdout.buffer.write(contents.data)
+                sys.stdout.buffer.write(bytes(-len(contents) % JOB["alignment"]))
+
+
+def _datasets(root: Any) -> Iterator[tuple[str, Any]]:
+    """Yields each dataset with its path; refuses links that are not plain, and objects that have two names."""
+    seen = {h5o.get_info(root).addr}
+    groups = [("", root)]
+    left = JOB["datasets"]
+    while groups:
+        parent, group = groups.pop()
+        for path, name in _names(parent, group):
+            with _named(path):
+                item = _open(group, name, seen)
+                left -= isinstance(item, h5d.DatasetID)
+                _require(left >= 0, f"it comes after the {JOB['datasets']} datasets that are read at most")
+                _require(path.count("/") < JOB["depth"], f"it is nested more than {JOB['depth']} deep")
+            if isinstance(item, h5g.GroupID):
+                groups.append((f"{path}/", item))
+            elif isinstance(item, h5d.DatasetID):
+                yield path, item
+
+
+def _names(parent: str, group: Any) -> Iterator[tuple[str, bytes]]:
+    """Yields what a group links to, by path and by name."""
+    links: list[tuple[bytes, int]] = []
+    group.links.iterate(lambda name, link: links.append((name, link.type)), info=True)
+    for name, kind in links:
+        path = parent + name.decode(errors="backslashreplace")
+        with _named(path):
+            _require(kind == h5l.TYPE_HARD, _OTHER_LINKS.get(kind, "a link of an unknown kind"))
+            name.decode()
+        yield path, name
+
+
+def _open(group: Any, name: bytes, seen: set[int]) -> Any:
+    item = h5o.open(group, name)
+    address = h5o.get_info(item).addr
+    _require(address not in seen, "another name of an object that was met before")
+    seen.add(address)
+    return item
+
+
+def _describe(dataset: Any) -> dict[str, Any]:
+    """Returns what the index says of a dataset; its start is None if it is packed."""
+    settings = dataset.get_create_plist()
+    layout, space = settings.get_layout(), dataset.get_space().get_simple_extent_type()
+    _require(layout != h5d.VIRTUAL, "it is virtual: its data is in other datasets")
+    _require(not settings.get_external_count(), "its data is in other files")
+    _require(space in (h5s.SCALAR, h5s.SIMPLE), "it is empty, without even a shape")
+    dtype, size = _dtype(dataset), _size(dataset)
+    if size and layout == h5d.CHUNKED:
+        _require_all_chunks(dataset, settings.get_chunk())
+    elif size:
+        stored = dataset.get_storage_size()
+        _require(stored == size, f"it declares {size} bytes and stores {stored}")
+    start = dataset.get_offset() if layout == h5d.CONTIGUOUS else None
+    return {"dtype": dtype, "shape": dataset.shape, "start": start if size else 0}
+
+
+def _dtype(dataset: Any) -> str:
+    stored = dataset.get_type()
+    for plain, name in _DTYPES:
+        if stored == plain:
+            return name
+    # Keras stores bfloat16 as bytes without meaning, and says in an attribute what they are.
+    is_pair = stored.get_class() == h5t.OPAQUE and stored.get_size() == 2
+    is_bfloat16 = is_pair and str(h5py.Dataset(dataset).attrs.get("dtype")) == "bfloat16"
+    found = _OTHER_TYPES.get(stored.get_class(), "something unknown")
+    _require(is_bfloat16, f"it holds {found}, expected little-endian floats or integers")
+    return "bfloat16"
+
+
+def _size(dataset: Any) -> int:
+    size: int = math.prod(dataset.shape) * dataset.get_type().get_size()
+    return size
+
+
+def _require_all_chunks(dataset: Any, chunk: tuple[int, ...]) -> None:
+    """Refuses a dataset of which parts were never written: the library would make them up, however large."""
+    needed = math.prod(-(-length // step) for length, step in zip(dataset.shape, chunk, strict=True))
+    written = dataset.get_num_chunks()
+    _require(written == needed, f"it has {written} of its {needed} chunks")
+
+
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Puts the path before whatever is wrong with it."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{path!r}: {error}") from error
+
+
+def _require(condition: bool, problem: str) -> None:
+    if not condition:
+        raise ValueError(problem)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Matching: which tensor of a checkpoint fills which weight; every one is used exactly once, or it is an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from vertebra._weights.safetensors.format import TensorEntry
+from vertebra._weights.tensor_layout import fits, stored_shape
+from vertebra.errors import WeightsMismatchError
+from vertebra.specs import TensorRule
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """How a checkpoint fills a model."""
+
+    sources: dict[str, TensorRule]
+    """For each weight, the tensor that fills it."""
+    fresh: list[str] = field(default_factory=list)
+    """Optional weights that the checkpoint does not have."""
+    outside: list[str] = field(default_factory=list)
+    """Tensors that are not the backbone's, such as those of a head."""
+
+
+def match(
+    place: object,
+    weights: Mapping[str, Any],
+    entries: Mapping[str, TensorEntry],
+    rules: Mapping[str, TensorRule],
+    *,
+    optional: Iterable[str] = (),
+) -> Match:
+    """Finds a tensor for every weight.
+
+    Args:
+        place: The checkpoint, for messages.
+        weights: The model's variables by name.
+        entries: The checkpoint's tensors by name.
+        rules: For each weight, where its value stands.
+        optional: Globs of weights that a checkpoint may lack.
+
+    Raises:
+        WeightsMismatchError: a weight has no tensor, a tensor fills no weight, or a shape or kind of number differs.
+    """
+    missing = [name for name in weights if name not in rules or rules[name].tensor not in entries]
+    fresh = [name for name in missing if any_match(name, optional)]
+    sources = {name: rules[name] for name in weights if name not in missing}
+    used = {rule.tensor for rule in sources.values()}
+    unused = [name for name in entries if name not in used]
+    reshaped = [
+        (name, stored_shape(rule, want), have)
+        for name, rule in sources.items()
+        if not fits(rule, want := tuple(weights[name].shape), have := entries[rule.tensor].shape)
+    ]
+    retyped = [
+        f"{name} (needs {weights[name].dtype}, found {entries[rule.tensor].dtype})"
+        for name, rule in sources.items()
+        if not _convertible(entries[rule.tensor].dtype, str(weights[name].dtype))
+    ]
+    absent = [name for name in missing if name not in fresh]
+    if absent or unused or reshaped or retyped:
+        raise WeightsMismatchError(place, absent, unused, reshaped, retyped)
+    return Match(sources, fresh)
+
+
+def any_match(name: str, patterns: Iterable[str]) -> bool:
+    """Says whether a name matches one of some globs."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _convertible(stored: str, wanted: str) -> bool:
+    """Floats convert to floats; anything else must be stored as it is used."""
+    return stored == wanted or ("float" in stored and "float" in wanted and "float8" not in stored + wanted)

@@ -1,0 +1,1 @@
+"""The safetensors format: reading headers, mapping tensors and writing files."""

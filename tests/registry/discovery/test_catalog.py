@@ -1,0 +1,207 @@
+"""What plugins contributed, by name: a name that two claim belongs to neither until one is chosen."""
+
+import pytest
+
+from vertebra import BackboneSpec, FormatSpec, PresetHandle, PresetSpec
+from vertebra._discovery.catalog import BACKBONES, KINDS, SOURCES, STRATEGIES, Catalog, Entry, catalog, presets
+from vertebra._discovery.plugins import Owner, registry
+from vertebra._resolve.open import open_folder
+from vertebra.errors import NameClashError, UnknownNameError
+
+BACKBONE = """
+from vertebra import BackboneSpec, PresetSpec, hookimpl
+
+@hookimpl
+def vertebra_backbones():
+    return [BackboneSpec("Shared", "nowhere:Shared", presets=({presets}))]
+"""
+PRESET = 'PresetSpec("{name}", "file:///nowhere/{name}", 1),'
+
+
+@pytest.fixture(autouse=True)
+def only_toys(anew, monkeypatch):
+    """Leaves the plugins out that happen to be installed."""
+    monkeypatch.setenv("VERTEBRA_PLUGINS", "acme-*")
+
+
+@pytest.fixture
+def clash(install):
+    """Two plugins that claim one backbone name, each with a preset of its own and one that both claim."""
+    for name in ("one", "two"):
+        own = PRESET.format(name=f"preset_{name}") + PRESET.format(name="preset_shared")
+        install(f"acme-{name}", BACKBONE.format(presets=own), entry_points=[f"{name} = acme_{name}"])
+
+
+def status(distribution):
+    return {plugin.owner.distribution: plugin.status for plugin in registry().plugins}[distribution]
+
+
+WRONG = {
+    "no list": "return None",
+    "a text": "return 'x'",
+    "a generator": "yield BackboneSpec('X', 'x:X')",
+    "other things": "return [1]",
+    "the class": "return [BackboneSpec]",
+    "a name that is no text": "return [BackboneSpec(None, 'x:X')]",
+    "no class": "return [BackboneSpec('X', None)]",
+    "presets that are none": "return [BackboneSpec('X', 'x:X', presets=('bert',))]",
+    "presets that can be read once": "return [BackboneSpec('X', 'x:X', presets=iter(()))]",
+    "a preset without a name": "return [BackboneSpec('X', 'x:X', presets=(PresetSpec(None, 'file:///x', 1),))]",
+    "formats that are none": "return [BackboneSpec('X', 'x:X', formats={'transformers': 'bert'})]",
+    "a format for any part of a text": "return [BackboneSpec('X', 'x:X', formats={'f': FormatSpec('bert', 'x:X')})]",
+    "an error": "raise OSError('no network')",
+    "an exit": "raise SystemExit",
+    "an error of the core": "return [PresetHandle.parse('x')]",
+}
+
+
+@pytest.mark.parametrize("body", WRONG.values(), ids=WRONG)
+def test_a_hook_that_fails_takes_its_plugin_alone_out_of_use(body, install):
+    head = "from vertebra import BackboneSpec, FormatSpec, PresetHandle, PresetSpec, hookimpl\n"
+    good = "\n@hookimpl\ndef vertebra_lora_strategies():\n    return []\n"
+    install("acme-wrong", f"{head}\n@hookimpl\ndef vertebra_backbones():\n    {body}\n{good}")
+    install("acme-sound", BACKBONE.format(presets=PRESET.format(name="sound")))
+    assert [entry.name for entry in catalog(BACKBONES)] == ["Shared"]
+    assert [entry.name for entry in presets()] == ["sound"]
+    assert (status("acme-wrong"), status("acme-sound")) == ("failed", "loaded")
+    assert "lora" in catalog(STRATEGIES)
+
+
+@pytest.mark.parametrize("scheme", ["", "    scheme = 1", "    scheme = None", "    scheme = []"])
+def test_an_instance_needs_a_name_too(scheme, install):
+    source = f"""
+from vertebra import PresetSource, hookimpl
+
+class Source(PresetSource):
+    files = fetch = None
+{scheme}
+
+@hookimpl
+def vertebra_preset_sources():
+    return [Source()]
+"""
+    install("acme-nameless", source)
+    assert [entry.name for entry in catalog(SOURCES)] == ["file", "package"]
+    assert status("acme-nameless") == "failed"
+
+
+def test_every_contribution_knows_its_owner(install):
+    install("acme-one", BACKBONE.format(presets=PRESET.format(name="preset")), version="3.1")
+    owner = Owner("acme-one", "3.1", "acme_one")
+    assert catalog(BACKBONES).lookup("Shared").owner == owner
+    assert presets().lookup("preset").owner == owner
+
+
+@pytest.mark.parametrize(("kind", "name"), [(SOURCES, "file"), (SOURCES, "package"), (STRATEGIES, "lora")])
+def test_the_built_in_contributions_come_through_the_same_hooks(kind, name, install):
+    install("acme-one", BACKBONE.format(presets=""))
+    assert catalog(kind).lookup(name).owner.module == "vertebra.builtin.plugin"
+
+
+# === Clashes ===
+
+
+def test_a_name_that_two_claim_belongs_to_neither(clash):
+    backbones = catalog(BACKBONES)
+    assert "Shared" in backbones
+    assert list(backbones) == []
+    assert [owner.distribution for owner in backbones.clashes()["Shared"]] == ["acme-one", "acme-two"]
+    with pytest.raises(NameClashError) as caught:
+        backbones.lookup("Shared")
+    assert (caught.value.kind, caught.value.name) == ("backbone", "Shared")
+    assert [owner.distribution for owner in caught.value.owners] == ["acme-one", "acme-two"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("VERTEBRA_BLOCK", "acme-one"),
+        ("VERTEBRA_PREFER", "acme-two"),
+        ("VERTEBRA_PREFER", "Acme_Two"),
+        ("VERTEBRA_PREFER", "acme_two"),
+        ("VERTEBRA_PREFER", "two"),
+        ("VERTEBRA_PREFER", "tw[o]"),
+        ("VERTEBRA_PREFER", "neither*,acme-two,acme-one"),
+    ],
+)
+def test_one_is_chosen_by_blocking_or_preferring(variable, value, clash, monkeypatch):
+    monkeypatch.setenv(variable, value)
+    assert catalog(BACKBONES).lookup("Shared").owner.distribution == "acme-two"
+    assert presets().lookup("preset_shared").owner.distribution == "acme-two"
+    assert not catalog(BACKBONES).clashes()
+    assert "preset_one" not in presets()
+
+
+def test_a_preference_that_does_not_decide_leaves_the_clash(clash, monkeypatch):
+    monkeypatch.setenv("VERTEBRA_PREFER", "acme-*")
+    assert catalog(BACKBONES).clashes()
+
+
+def test_a_preset_that_two_claim_belongs_to_neither(clash):
+    with pytest.raises(NameClashError) as caught:
+        open_folder("preset_shared")
+    assert (caught.value.kind, len(caught.value.owners)) == ("preset", 2)
+
+
+def test_a_preset_of_a_clashing_backbone_is_still_known(clash):
+    assert presets().lookup("preset_one").value[1].handle == "file:///nowhere/preset_one"
+
+
+def test_a_name_of_the_core_may_be_claimed_but_not_taken(install):
+    source = """
+from vertebra import hookimpl
+from vertebra.builtin.lora import Lora
+
+@hookimpl
+def vertebra_lora_strategies():
+    return [Lora()]
+"""
+    install("acme-lora", source)
+    with pytest.raises(NameClashError) as caught:
+        catalog(STRATEGIES).lookup("lora")
+    assert [owner.distribution for owner in caught.value.owners] == ["vertebra", "acme-lora"]
+
+
+# === Lookup ===
+
+
+def entry(name):
+    return Entry(name, object(), Owner("acme", "1", "acme"))
+
+
+def test_lists_in_order_of_name():
+    found = Catalog("thing", [entry("b"), entry("a"), entry("c")])
+    assert [item.name for item in found] == ["a", "b", "c"]
+
+
+def test_an_unknown_name_comes_with_similar_ones():
+    with pytest.raises(UnknownNameError) as caught:
+        Catalog("thing", [entry("gpt_base"), entry("gpt_large"), entry("other")]).lookup("gpt_bas", "Look elsewhere")
+    assert (caught.value.kind, caught.value.name, caught.value.hint) == ("thing", "gpt_bas", "Look elsewhere")
+    assert caught.value.known == ["gpt_base", "gpt_large", "other"]
+    assert caught.value.suggestions[0] == "gpt_base"
+
+
+@pytest.mark.parametrize("kind", [*(kind.title for kind in KINDS), "preset"])
+def test_the_hint_for_an_unknown_name_is_a_command(kind):
+    from vertebra.cli import COMMANDS
+
+    with pytest.raises(UnknownNameError) as caught:
+        Catalog(kind, []).lookup("nothing")
+    assert caught.value.hint.split()[-1] in COMMANDS
+
+
+def test_specs_refuse_what_would_fail_later():
+    with pytest.raises(TypeError):
+        BackboneSpec("X", "x:X", presets=[PresetSpec("x", "file:///x", 1)])
+    with pytest.raises(TypeError):
+        PresetSpec("x", PresetHandle("file", "/x"), 1)
+    with pytest.raises(TypeError):
+        FormatSpec(("a", 1), "x:X")
+
+
+def test_an_unknown_name_tells_which_plugins_the_settings_leave_out(install):
+    install("acme-source")
+    install("other-source")
+    with pytest.raises(UnknownNameError, match=r"leave out: .*not named in VERTEBRA_PLUGINS"):
+        catalog(SOURCES).lookup("other")

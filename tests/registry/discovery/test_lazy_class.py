@@ -1,0 +1,93 @@
+"""Doors stand for backbone classes without importing Keras: whatever only asks about one must not open it."""
+
+import copy
+import inspect
+import sys
+
+import pytest
+
+import vertebra
+from vertebra._discovery.lazy_class import BackboneDoor
+from vertebra.errors import NameClashError
+
+BACKBONE = """
+from vertebra import BackboneSpec, PresetSpec, hookimpl
+
+@hookimpl
+def vertebra_backbones():
+    return [BackboneSpec("ToyBackbone", "nowhere:ToyBackbone", presets=(PresetSpec("toy_en", "file:///toy", 7),))]
+"""
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """Keras is imported by no test here."""
+    yield
+    assert "keras" not in sys.modules
+
+
+@pytest.fixture
+def toy(anew, install, monkeypatch):
+    """The only plugin: an architecture whose class is nowhere."""
+    monkeypatch.setenv("VERTEBRA_PLUGINS", "acme*")
+    install("acme", BACKBONE)
+
+
+def test_every_public_name_resolves():
+    assert {name for name in vertebra.__all__ if getattr(vertebra, name) is None} == set()
+    assert set(vertebra.__all__) < set(dir(vertebra))
+    assert vertebra.__version__
+    assert not hasattr(vertebra, "nothing")
+
+
+def test_models_lists_what_is_installed(toy):
+    assert dir(vertebra.models) == ["ToyBackbone"]
+    assert not hasattr(vertebra.models, "TyoBackbone")
+    assert not hasattr(vertebra.models, "_private")
+
+
+def test_models_names_both_claimants(toy, install):
+    install("acme-two", BACKBONE)
+    with pytest.raises(NameClashError):
+        hasattr(vertebra.models, "ToyBackbone")
+
+
+def test_presets_are_known_behind_the_door(toy):
+    door = vertebra.models.ToyBackbone
+    assert isinstance(door, BackboneDoor)
+    assert {name: preset.parameters for name, preset in door.presets.items()} == {"toy_en": 7}
+    assert vertebra.Backbone.presets == door.presets
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        repr,
+        str,
+        hash,
+        bool,
+        callable,
+        copy.copy,
+        inspect.isclass,
+        inspect.unwrap,
+        lambda door: door == "something else",
+        lambda door: isinstance(3, door),
+        lambda door: issubclass(int, door),
+        lambda door: {door: 1},
+        lambda door: hasattr(door, "__array__"),
+        lambda door: hasattr(door, "_repr_html_"),  # notebooks ask this, and more, of whatever they show
+    ],
+)
+def test_asking_does_not_open(ask):
+    ask(vertebra.Backbone)
+
+
+def test_a_name_is_always_the_same_door():
+    assert vertebra.Backbone is vertebra.Backbone
+
+
+def test_nothing_is_an_instance_before_keras_is_there():
+    assert not isinstance(3, vertebra.Backbone)
+    assert not issubclass(int, vertebra.Backbone)
+    assert repr(vertebra.Backbone) == "<vertebra door to Backbone>"
+    assert vertebra.Backbone.__name__ == "Backbone"

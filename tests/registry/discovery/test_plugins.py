@@ -1,0 +1,343 @@
+"""Discovery: each plugin on its own, so that one that fails is named and hurts no other."""
+
+import sys
+import types
+
+import pytest
+
+import vertebra
+from vertebra._discovery import catalog, plugins
+from vertebra._discovery.plugins import Owner
+from vertebra._resolve.open import open_folder
+from vertebra.errors import FailedPluginError, MissingPluginError, PluginError, PresetRefusedError, SettingsError
+
+BACKBONE = """
+from vertebra import BackboneSpec, hookimpl
+
+@hookimpl
+def vertebra_backbones():
+    return [BackboneSpec("{name}", "nowhere:{name}")]
+"""
+
+BROKEN = {
+    "raises at import": "raise RuntimeError('out of order')",
+    "needs what is not there": "import a_package_that_is_not_installed",
+    "is no Python": "def",
+    "exits at import": "import sys; sys.exit(3)",
+    "is misspelled": "from vertebra import hookimpl\n@hookimpl\ndef vertebra_backbnes(): return []",
+    "forgets the marker": "def vertebra_backbones(): return []",
+    "forgets one marker": BACKBONE.format(name="Half") + "\ndef vertebra_runtimes(): return []",
+    "asks for arguments": "from vertebra import hookimpl\n@hookimpl\ndef vertebra_backbones(what): return []",
+    "has no hook": "x = 1",
+}
+
+
+@pytest.mark.parametrize("source", BROKEN.values(), ids=BROKEN)
+def test_one_that_fails_is_set_aside_and_the_rest_works(source, install, discover):
+    install("acme-broken", source)
+    install("acme-sound", BACKBONE.format(name="Sound"))
+    found = discover()
+    assert found["acme-broken"].status == "failed"
+    assert found["acme-broken"].reason
+    assert found["acme-broken"].implementations == {}
+    assert found["acme-sound"].status == "loaded"
+    assert found["acme-sound"].hooks == ["vertebra_backbones"]
+    assert found["vertebra"].status == "loaded"
+
+
+def test_one_that_is_interrupted_interrupts(install, discover):
+    install("acme", "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        discover()
+
+
+def test_what_a_plugin_prints_stays_out_of_the_output(install, discover, capfd):
+    install("acme", "print('hello')\nimport sys; print('hello', file=sys.stdout)" + BACKBONE.format(name="Talks"))
+    assert discover()["acme"].status == "loaded"
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert captured.err == "hello\nhello\n"
+
+
+def test_one_that_was_asked_for_must_work(install, discover):
+    install("acme", "raise ImportError('out of order')")
+    with pytest.raises(FailedPluginError) as caught:
+        discover(plugins=["acme"])
+    assert caught.value.plugin == "acme"
+    assert "out of order" in caught.value.reason
+
+
+def test_a_policy_does_not_fall_with_a_contribution(install, discover):
+    install(
+        "acme",
+        "from vertebra import hookimpl\n@hookimpl\ndef vertebra_backbones(): return []\n"
+        "@hookimpl\ndef vertebra_refuse_preset(handle): return 'no'\n",
+    )
+    plugin = discover()["acme"]
+    plugin.quarantine("its backbones cannot be used")
+    assert plugin.hooks == ["vertebra_refuse_preset"]
+
+
+REFUSES = """
+from vertebra import hookimpl
+
+@hookimpl
+def vertebra_refuse_preset(handle): return 'no'
+"""
+WRONG_BESIDE_A_POLICY = {
+    "misspelled": "@hookimpl\ndef vertebra_backbnes(): return []",
+    "without marker": "def vertebra_runtimes(): return []",
+    "wrong arguments": "@hookimpl\ndef vertebra_backbones(what): return []",
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_BESIDE_A_POLICY.values(), ids=WRONG_BESIDE_A_POLICY)
+def test_a_policy_does_not_fall_with_a_hook_that_is_wrong(wrong, install, discover):
+    install("acme", f"{REFUSES}\n{wrong}")
+    plugin = discover()["acme"]
+    assert (plugin.status, plugin.hooks) == ("failed", ["vertebra_refuse_preset"])
+    assert plugin.implementations["vertebra_refuse_preset"](handle=None) == "no"
+
+
+@pytest.mark.parametrize("source", [REFUSES.replace("@hookimpl", ""), REFUSES.replace("(handle)", "(preset)")])
+def test_a_policy_that_cannot_be_called_refuses(source, install, anew, monkeypatch, tmp_path):
+    install("acme", source)
+    monkeypatch.setenv("VERTEBRA_PLUGINS", "acme*")
+    with pytest.raises(PresetRefusedError, match="the policy of acme"):
+        open_folder(tmp_path)
+    assert {plugin.name: plugin.status for plugin in plugins.registry().plugins}["acme"] == "failed"
+
+
+# === Required plugins ===
+
+UNUSABLE = {
+    "blocked by name": (REFUSES, {"block": ("acme-policy",)}),
+    "blocked by distribution": (REFUSES, {"block": ("Acme.Policy",)}),
+    "blocked by module": (REFUSES, {"block": ("acme_policy",)}),
+    "blocked by glob": (REFUSES, {"block": ("acme*",)}),
+    "failed at import": ("raise ImportError('out of order')", {}),
+    "failed in registering": (f"{REFUSES}\n@hookimpl\ndef vertebra_backbnes(): return []", {}),
+    "no hook": ("x = 1", {}),
+}
+
+
+@pytest.mark.parametrize("named", ["acme-policy", "ACME.policy", "acme_policy"])
+@pytest.mark.parametrize(("source", "chosen"), UNUSABLE.values(), ids=UNUSABLE)
+def test_a_required_plugin_that_is_not_in_use_is_an_error(source, chosen, named, install, discover):
+    install("acme-policy", source)
+    with pytest.raises(FailedPluginError) as caught:
+        discover(plugins=(named, "*"), origins={"plugins": "some file"}, **chosen)
+    assert (caught.value.plugin, caught.value.setting) == ("acme-policy", "some file")
+    assert all(text in str(caught.value) for text in ("some file", "acme-policy", caught.value.reason))
+
+
+def test_a_required_plugin_of_another_api_is_an_error(install, discover):
+    install("acme-policy", REFUSES, api=("2",))
+    with pytest.raises(FailedPluginError, match="written for plugin API 2"):
+        discover(plugins=("acme-policy", "*"))
+
+
+def test_a_required_plugin_whose_contribution_fails_is_an_error(install, anew, monkeypatch, tmp_path):
+    install("acme-policy", f"{REFUSES}\n@hookimpl\ndef vertebra_backbones(): raise OSError('no network')")
+    monkeypatch.setenv("VERTEBRA_PLUGINS", "acme-policy,*")
+    for _ in range(2):
+        with pytest.raises(FailedPluginError, match="no network"):
+            open_folder(tmp_path)
+
+
+def test_a_glob_requires_nothing(install, discover):
+    install("acme-policy", "raise ImportError('out of order')")
+    assert discover(plugins=("acme-p*", "nothing*"), block=("gone-*",))["acme-policy"].status == "failed"
+
+
+def test_of_several_problems_the_others_are_notes(install, discover):
+    install("acme-policy", REFUSES)
+    with pytest.raises(FailedPluginError) as caught:
+        discover(plugins=("acme-policy", "*"), block=("acme-policy", "acme-polisy"))
+    assert ["acme-polisy" in note for note in caught.value.__notes__] == [True]
+
+
+# === Names in settings that no plugin has ===
+
+
+@pytest.mark.parametrize("setting", ["block", "prefer"])
+def test_a_name_of_nothing_is_an_error_with_the_nearest_names(setting, two, discover):
+    with pytest.raises(MissingPluginError) as caught:
+        discover(**{setting: ("acme-tow",)}, origins={setting: "some file"})
+    assert caught.value.setting == "some file"
+    assert "Acme_two" in caught.value.suggestions
+    assert "write a glob, such as acme-tow*" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["builtin", "vertebra", "vertebra.builtin.plugin"])
+def test_the_core_cannot_be_blocked(name, discover):
+    with pytest.raises(SettingsError, match="cannot be blocked"):
+        discover(block=(name,))
+
+
+def test_a_plugin_that_is_added_may_be_preferred(anew, monkeypatch):
+    monkeypatch.setenv("VERTEBRA_PREFER", "mine")
+    vertebra.add_plugin(plugin_module(BACKBONE.format(name="BertBackbone")), "mine")
+    assert catalog.catalog(catalog.BACKBONES).lookup("BertBackbone").owner.distribution == "mine"
+
+
+def test_a_preferred_plugin_that_is_never_added_is_an_error(anew, monkeypatch):
+    monkeypatch.setenv("VERTEBRA_PREFER", "mine")
+    with pytest.raises(MissingPluginError, match="VERTEBRA_PREFER names plugin 'mine'"):
+        catalog.catalog(catalog.BACKBONES)
+
+
+def test_a_plugin_has_an_owner(install, discover):
+    install("acme-tools", BACKBONE.format(name="Owned"), version="2.5")
+    plugin = discover()["acme-tools"]
+    assert plugin.name == "acme-tools"
+    assert plugin.owner == Owner("acme-tools", "2.5", "acme_tools")
+
+
+@pytest.mark.parametrize("value", ["acme-tools.plugin", "", "acme tools", "acme.plugin:", "3:4:5"])
+def test_an_entry_point_that_names_no_module_is_set_aside(value, install, discover):
+    install("acme", entry_points=[f"acme = {value}"])
+    install("acme-sound", BACKBONE.format(name="Sound"))
+    assert discover(block=["nothing*"])["acme"].status == "failed"
+    assert discover()["acme-sound"].status == "loaded"
+
+
+def test_an_interrupted_installation_is_set_aside(install, discover):
+    install("acme-sound", BACKBONE.format(name="Sound"), entry_points=["same = acme_sound"])
+    (install("acme", "raise ImportError", entry_points=["same = acme"]) / "METADATA").unlink()
+    found = discover(block=["nothing*"])
+    assert found["unknown"].status == "failed"
+    assert found["acme-sound"].status == "loaded"
+
+
+def test_two_distributions_may_use_one_entry_point_name(install, discover):
+    install("acme-one", BACKBONE.format(name="One"), entry_points=["same = acme_one"])
+    install("acme-two", BACKBONE.format(name="Two"), entry_points=["same = acme_two"])
+    found = discover()
+    assert [found[name].status for name in ("acme-one", "acme-two")] == ["loaded", "loaded"]
+    assert [found[name].name for name in ("acme-one", "acme-two")] == ["same", "same"]
+
+
+def test_a_hook_may_be_a_method_or_have_another_name(install, discover):
+    source = """
+from vertebra import hookimpl
+
+class Plugin:
+    @hookimpl(specname="vertebra_runtimes")
+    def anything(self):
+        return []
+
+plugin = Plugin()
+"""
+    install("acme", source, entry_points=["acme = acme:plugin"])
+    plugin = discover()["acme"]
+    assert plugin.hooks == ["vertebra_runtimes"]
+    assert plugin.implementations["vertebra_runtimes"]() == []
+
+
+def test_200_more_plugins_are_all_found(install, discover):
+    for number in range(200):
+        install(f"acme-{number:03}", BACKBONE.format(name=f"Backbone{number}"))
+    found = discover()
+    assert sum(found[f"acme-{number:03}"].status == "loaded" for number in range(200)) == 200
+
+
+# === Which plugins may load ===
+
+
+@pytest.fixture
+def two(install):
+    """Two plugins, each of which leaves a trace when it is imported."""
+    for name in ("one", "two"):
+        install(f"Acme_{name}", BACKBONE.format(name=name.title()), entry_points=[f"{name} = Acme_{name}"])
+
+
+@pytest.mark.parametrize(
+    ("chosen", "loaded"),
+    [
+        ({}, {"one", "two"}),
+        ({"block": ("one",)}, {"two"}),
+        ({"block": ("Acme_one",)}, {"two"}),
+        ({"block": ("acme-one",)}, {"two"}),
+        ({"block": ("acme.*",)}, set()),
+        ({"block": ("*",)}, set()),
+        ({"block": ("On*",)}, {"one", "two"}),
+        ({"plugins": ("one",)}, {"one"}),
+        ({"plugins": ("ACME-one",)}, {"one"}),
+        ({"plugins": ("acme-*",)}, {"one", "two"}),
+        ({"plugins": ("acme-*",), "block": ("two",)}, {"one"}),
+        ({"plugins": ("Acme_one", "acme-t*ree")}, {"one"}),
+        ({"block": ("Acme_one", "acme-t*ree")}, {"two"}),
+        ({"plugins": ("builtin", "two")}, {"two"}),
+        ({"plugins": ()}, set()),
+    ],
+)
+def test_lists_of_plugins_decide_which_are_imported(chosen, loaded, two, discover):
+    found = discover(**chosen)
+    assert {found[f"Acme_{name}"].name for name in ("one", "two") if f"Acme_{name}" in sys.modules} == loaded
+    assert {name for name in ("one", "two") if found[f"Acme_{name}"].status == "loaded"} == loaded
+    assert found["vertebra"].status == "loaded"
+    assert all(plugin.reason for plugin in found.values() if plugin.status == "blocked")
+
+
+@pytest.mark.parametrize("wanted", ["three", "acme-three"])
+def test_a_plugin_that_was_asked_for_must_be_there(wanted, two, discover):
+    with pytest.raises(MissingPluginError) as caught:
+        discover(plugins=("one", wanted), origins={"plugins": "some file"})
+    assert (caught.value.wanted, caught.value.setting) == (wanted, "some file")
+    assert {"one", "two"} <= set(caught.value.known)
+
+
+@pytest.mark.parametrize(
+    ("api", "status"), [((), "loaded"), (("1",), "loaded"), (("1", "2"), "loaded"), (("2",), "incompatible")]
+)
+def test_one_written_for_another_api_is_not_imported(api, status, install, discover):
+    install("acme", BACKBONE.format(name="Other"), api=api)
+    assert discover()["acme"].status == status
+    assert ("acme" in sys.modules) == (status == "loaded")
+
+
+# === Plugins that are not installed ===
+
+
+def plugin_module(source, name="notebook"):
+    module = types.ModuleType(name)
+    exec(source, module.__dict__)
+    return module
+
+
+def test_adds_a_plugin_for_the_rest_of_the_process(anew):
+    assert "Added" not in catalog.catalog(catalog.BACKBONES)
+    vertebra.add_plugin(plugin_module(BACKBONE.format(name="Added")), "mine")
+    entry = catalog.catalog(catalog.BACKBONES).lookup("Added")
+    assert entry.owner == Owner("mine", "", "notebook")
+    assert "Added" in dir(vertebra.models)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "x = 1",
+        BROKEN["is misspelled"],
+        BROKEN["forgets the marker"],
+        "from vertebra import hookimpl\n@hookimpl\ndef vertebra_runtimes(): return [1]",
+        "from vertebra import hookimpl\n@hookimpl\ndef vertebra_runtimes(): raise SystemExit",
+    ],
+)
+def test_what_is_added_must_work(source, anew):
+    with pytest.raises(PluginError) as caught:
+        vertebra.add_plugin(plugin_module(source), "mine")
+    assert caught.value.plugin == "mine"
+
+
+def test_a_second_plugin_of_one_name_does_not_replace_the_first(anew):
+    vertebra.add_plugin(plugin_module(BACKBONE.format(name="First")), "mine")
+    with pytest.raises(PluginError):
+        vertebra.add_plugin(plugin_module(BACKBONE.format(name="Second")), "mine")
+    assert "First" in catalog.catalog(catalog.BACKBONES)
+    assert "Second" not in catalog.catalog(catalog.BACKBONES)
+
+
+def test_the_registry_of_the_process_follows_the_settings(anew, monkeypatch, two):
+    monkeypatch.setenv("VERTEBRA_PLUGINS", "one")
+    assert [plugin.name for plugin in plugins.registry().plugins if plugin.status == "loaded"] == ["builtin", "one"]

@@ -1,0 +1,236 @@
+"""Hooks: layers stay the user's objects, and whatever fails part way leaves the model as it was, to the bit."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+
+from vertebra._lora.layers import adapter_layers as parts_module
+from vertebra._lora.layers import attachment as mounting_module
+from vertebra._lora.layers import layer_hooks as hooks_module
+from vertebra.errors import LoraStateError
+
+pytestmark = pytest.mark.keras
+
+
+STEPS = {
+    "building a part": (parts_module.Part, "prepare"),
+    "creating a variable": (parts_module.Part, "add_weight"),
+    "giving a variable its first value": (parts_module, "give_value"),
+    "assigning a value": (keras.Variable, "assign"),
+    "reading a value": (keras.ops, "convert_to_numpy"),
+    "giving a layer its hook's control": (hooks_module, "hold"),
+    "giving a layer its parts": (mounting_module, "hold"),
+    "making what controls them": (mounting_module, "structure_variable"),
+    "attaching a hook": (hooks_module.Hook, "attach"),
+    "wrapping a call": (hooks_module.Hook, "_with_parts"),
+    "listing parameters": (keras.layers.Layer, "_post_build"),
+    "freezing or thawing a weight": (keras.Variable, "trainable"),
+}
+
+TARGETS = ["query", "value", "token_embedding"]
+
+
+def enable(toy, folder):
+    toy.enable_lora(2, TARGETS, name="new", bias="lora", train=["dense"], seed=5)
+
+
+def enable_alike(toy, folder):
+    toy.enable_lora(2, TARGETS, name="new", seed=5)
+
+
+def load(toy, folder):
+    toy.load_lora_weights(folder / "other.safetensors", name="new")
+
+
+def load_alike(toy, folder):
+    toy.load_lora_weights(folder / "plain.safetensors", name="new")
+
+
+def load_into(toy, folder):
+    toy.load_lora_weights(folder / "plain.safetensors", name="plain")
+
+
+def load_into_what_does_not_act(toy, folder):
+    toy.load_lora_weights(folder / "other.safetensors", name="other")
+
+
+def activate(toy, folder):
+    toy.activate_lora("other")
+
+
+def mix(toy, folder):
+    toy.activate_lora({"plain": 0.5, "more": 2.0})
+
+
+@pytest.fixture(scope="module")
+def folder(toy_class, fill, tmp_path_factory):
+    """A folder with the base weights and adapters: `plain`, and `other`, which trained base weights, too."""
+    keras.utils.set_random_seed(1)
+    path, toy = tmp_path_factory.mktemp("adapters"), toy_class()
+    np.savez(path / "base.npz", *[keras.ops.convert_to_numpy(variable) for variable in toy.weights])
+    toy.enable_lora(2, TARGETS, name="plain")
+    fill(toy, seed=1)
+    toy.save_lora_weights(path / "plain.safetensors")
+    toy.enable_lora(3, TARGETS, name="other", bias="lora", train=["dense"])
+    fill(toy, seed=2)
+    for name in ("bias", "kernel"):
+        getattr(toy.get_layer("dense"), name).assign(np.full(getattr(toy.get_layer("dense"), name).shape, 0.5))
+    toy.save_lora_weights(path / "other.safetensors")
+    return path
+
+
+@pytest.fixture
+def without(toy_class, folder):
+    """Builds the backbone without an adapter."""
+
+    def build():
+        toy = toy_class()
+        toy.set_weights(list(np.load(folder / "base.npz").values()))
+        return toy
+
+    return build
+
+
+@pytest.fixture
+def with_plain(without, folder, fill):
+    """Builds it with two adapters of the same settings, of which the second acts, and one of others."""
+
+    def build():
+        toy = without()
+        toy.load_lora_weights(folder / "other.safetensors", name="other")
+        toy.load_lora_weights(folder / "plain.safetensors", name="more")
+        toy.load_lora_weights(folder / "plain.safetensors", name="plain")
+        fill(toy, seed=3)
+        return toy
+
+    return build
+
+
+@pytest.fixture
+def with_other(with_plain):
+    """Builds it so that the one acts which brings base weights of its own."""
+
+    def build():
+        toy = with_plain()
+        toy.activate_lora("other")
+        return toy
+
+    return build
+
+
+class InjectedError(Exception):
+    """What the test raises."""
+
+
+def fail_at(k, patch, owner, name):
+    """Makes the k-th call of a function, or of a property's setter, raise, and no other."""
+    found, calls = getattr(owner, name), itertools.count()
+
+    def call(*args, **kwargs):
+        if next(calls) == k:
+            raise InjectedError
+        return (found.fset if isinstance(found, property) else found)(*args, **kwargs)
+
+    patch.setattr(owner, name, property(found.fget, call) if isinstance(found, property) else call)
+
+
+def failures(step, build, action, folder, state, ids):
+    """Has an action fail at the k-th call of a step, for every k; returns those that left something changed."""
+    toy, harmful = build(), []
+    before = state(toy, ids)
+    for k in itertools.count():
+        with pytest.MonkeyPatch.context() as patch:
+            fail_at(k, patch, *STEPS[step])
+            try:
+                action(toy, folder)
+            except InjectedError:
+                done = False
+            else:
+                done = True  # there is no k-th call
+        if done:
+            return k, harmful
+        if state(toy, ids) != before:
+            harmful.append(k)
+            toy = build()
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("start", "action"),
+    [
+        ("without", enable),
+        ("without", load),
+        ("with_plain", enable),
+        ("with_plain", enable_alike),
+        ("with_plain", load),
+        ("with_plain", load_alike),
+        ("with_plain", load_into),
+        ("with_plain", load_into_what_does_not_act),
+        ("with_plain", activate),
+        ("with_plain", mix),
+        ("with_other", enable_alike),
+        ("with_other", mix),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_what_fails_part_way_leaves_the_model_as_it_was(request, start, action, folder, state, ids):
+    """LO-06: an exception after k of n layers, for every k, at every step that goes from layer to layer."""
+    build = request.getfixturevalue(start)
+    harmful = {step: failures(step, build, action, folder, state, ids)[1] for step in STEPS}
+    assert not any(harmful.values()), harmful
+
+
+def test_every_step_is_taken(without, with_plain, folder, state, ids):
+    for step in STEPS:
+        found = [(without, enable), (without, load), (with_plain, mix)]
+        assert any(failures(step, build, action, folder, state, ids)[0] > 0 for build, action in found), step
+
+
+# === Layers stay the user's ===
+
+
+def test_a_call_that_the_user_wrapped_is_wrapped_again_after_the_adapter(toy_class, ids, run):
+    toy, seen = toy_class(), []
+    dense = toy.get_layer("dense")
+    original = dense.call
+    dense.call = wrapped = lambda inputs, *args, **kwargs: seen.append(1) or original(inputs, *args, **kwargs)
+    before = run(toy, ids)
+    toy.enable_lora(2, ["dense"])
+    assert np.array_equal(run(toy, ids), before)
+    assert len(seen) == 2
+    toy.unload_lora()
+    assert vars(dense)["call"] is wrapped
+
+
+def test_layers_are_the_same_objects_and_hold_nothing_afterwards(backbone):
+    from vertebra._weights.layer_paths import layer_paths
+
+    before = layer_paths(backbone)
+    attributes = {path: set(vars(layer)) for path, layer in before.items()}
+    backbone.enable_lora(2, ["all-linear"])
+    adapted = layer_paths(backbone)
+    assert all(adapted[path] is layer for path, layer in before.items())
+    backbone.unload_lora()
+    assert layer_paths(backbone) == before
+    assert {path: set(vars(layer)) for path, layer in before.items()} == attributes
+
+
+def test_an_activation_is_applied_after_the_sum(toy_class, ids, fill, run):
+    toy = toy_class()
+    toy.enable_lora(2, ["dense"])
+    fill(toy)
+    assert np.abs(run(toy, ids)).max() <= 1  # that of the layer, tanh
+    assert toy.get_layer("dense").activation is None
+    toy.unload_lora()
+    assert toy.get_layer("dense").activation is keras.activations.tanh
+
+
+def test_a_model_around_the_layers_cannot_be_saved_without_its_adapter(backbone, tmp_path):
+    backbone.enable_lora(2)
+    model = keras.Model(backbone.input, backbone.output["pooled_output"])
+    with pytest.raises(LoraStateError):
+        model.get_config()
+    backbone.unload_lora()
+    assert model.get_config()["layers"]

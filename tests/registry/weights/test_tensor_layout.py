@@ -1,0 +1,110 @@
+"""Layout: taking a weight out of a tensor, and putting it back, are inverse; and what can be viewed is."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vertebra import TensorRule
+from vertebra._weights.tensor_layout import fits, holders, put, stored_shape, take
+
+sizes = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)
+
+
+@st.composite
+def layouts(draw):
+    """Draws the rules of the weights that share a tensor, and the shape of each."""
+    parts = draw(st.integers(1, 3))
+    kind = draw(st.sampled_from(["plain", "reversed", "reshaped"]))
+    if kind != "reshaped":
+        weight, how = draw(sizes), {"transpose": kind == "reversed"}
+    else:
+        stored = (*draw(sizes), parts)  # so that the joined weights have as many items
+        axes = draw(st.none() | st.permutations(range(len(stored))).map(tuple))
+        count = math.prod(stored) // parts
+        rows = draw(st.sampled_from([number for number in range(1, count + 1) if count % number == 0]))
+        weight, how = (rows, count // rows), {"shape": stored, "axes": axes}
+    of = [None] if parts == 1 else [(index, parts) for index in range(parts)]
+    return [TensorRule("tensor", part=part, **how) for part in of], weight
+
+
+@given(layouts())
+def test_what_is_put_into_a_tensor_is_taken_out_of_it(layout):
+    rules, shape = layout
+    count = math.prod(shape)
+    weights = [np.arange(index * count, (index + 1) * count).reshape(shape) for index in range(len(rules))]
+    tensor = put(rules, weights)
+    assert tensor.shape == stored_shape(rules[0], shape)
+    for rule, weight in zip(rules, weights, strict=True):
+        assert fits(rule, shape, tensor.shape)
+        np.testing.assert_array_equal(take(rule, tensor, shape), weight, strict=True)
+
+
+@given(layouts())
+def test_what_is_taken_out_of_a_tensor_makes_the_same_tensor(layout):
+    rules, shape = layout
+    tensor = np.arange(len(rules) * math.prod(shape)).reshape(stored_shape(rules[0], shape))
+    np.testing.assert_array_equal(put(rules, [take(rule, tensor, shape) for rule in rules]), tensor, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("rule", "stored", "weight"),
+    [
+        (TensorRule("x"), (2, 3), (2, 3)),
+        (TensorRule("x", transpose=True), (3, 2), (2, 3)),
+        (TensorRule("x", transpose=True), (4, 3, 2), (2, 3, 4)),
+        (TensorRule("x", part=(1, 3)), (2, 9), (2, 3)),
+        (TensorRule("x", part=(2, 3)), (9,), (3,)),
+        (TensorRule("x", transpose=True, part=(1, 2)), (6, 2), (2, 3)),
+        (TensorRule("x", shape=(4, 2, 3)), (4, 2, 3), (4, 6)),
+        (TensorRule("x", shape=(2, 3)), (2, 3), (6,)),
+        (TensorRule("x"), (), ()),
+    ],
+)
+def test_a_layout_that_needs_no_copy_is_a_view(rule, stored, weight):
+    tensor = np.zeros(stored)
+    taken = take(rule, tensor, weight)
+    assert taken.shape == weight
+    assert np.shares_memory(taken, tensor)
+
+
+def test_heads_that_come_first_are_put_in_order():
+    tensor = np.arange(24).reshape(2, 4, 3)  # heads, width, size of a head
+    rule = TensorRule("x", shape=(2, 4, 3), axes=(1, 0, 2))
+    taken = take(rule, tensor, (4, 6))
+    np.testing.assert_array_equal(taken[:, :3], tensor[0])
+    np.testing.assert_array_equal(taken[:, 3:], tensor[1])
+
+
+def test_the_second_of_three_parts_is_in_the_middle():
+    tensor = np.arange(18).reshape(2, 9)
+    np.testing.assert_array_equal(take(TensorRule("x", part=(1, 3)), tensor, (2, 3)), tensor[:, 3:6])
+
+
+@pytest.mark.parametrize(
+    ("rule", "weight", "stored"),
+    [
+        (TensorRule("x"), (2, 3), (3, 2)),
+        (TensorRule("x"), (2, 3), (6,)),
+        (TensorRule("x", transpose=True), (2, 3), (2, 3)),
+        (TensorRule("x", part=(0, 3)), (2, 3), (2, 3)),
+        (TensorRule("x", part=(0, 3)), (2, 3), (2, 10)),
+        (TensorRule("x", shape=(2, 2, 2)), (2, 3), (2, 2, 2)),
+        (TensorRule("x", shape=(6,)), (2, 3), (3, 2)),
+        (TensorRule("x", shape=(6,), part=(0, 2)), (2, 3), (6,)),
+    ],
+)
+def test_a_tensor_of_another_shape_does_not_fit(rule, weight, stored):
+    assert not fits(rule, weight, stored)
+
+
+def test_tensors_hold_their_weights_in_the_order_of_the_parts():
+    rules = {
+        "value": TensorRule("qkv", part=(2, 3)),
+        "query": TensorRule("qkv", part=(0, 3)),
+        "out": TensorRule("out", transpose=True),
+        "key": TensorRule("qkv", part=(1, 3)),
+    }
+    assert holders(rules) == {"qkv": ["query", "key", "value"], "out": ["out"]}
