@@ -87,7 +87,7 @@ def heavy_modules_after(code: str) -> set[str]:
     return (HEAVY | CLOUD_CLIENTS) & set(loaded.split())
 
 
-COLLECT = "from vertebra import _catalog; [list(_catalog.catalog(k)) for k in _catalog.KINDS]; list(_catalog.presets())"
+COLLECT = "from vertebra._discovery import catalog as c; [list(c.catalog(k)) for k in c.KINDS]; list(c.presets())"
 
 
 @pytest.mark.parametrize("code", ["import vertebra", *(f"import {name}" for name in ENTRIES.values()), COLLECT])

@@ -253,11 +253,11 @@ import downloading
 from itertools import count
 from pathlib import Path
 from vertebra import add_plugin
-from vertebra._cache import fetching, store
+from vertebra._cache import fetch, store
 from vertebra._cache.verify import check_store
 
 add_plugin(downloading.Toys(), "toys")
-traced = {fetching.__file__, store.__file__}
+traced = {fetch.__file__, store.__file__}
 root = Path(os.environ["VERTEBRA_CACHE"])
 downloading.CONTENTS = {"config.json": downloading.CONTENTS["config.json"]}
 expected = {name: downloading.hashlib.sha256(content).hexdigest() for name, content in downloading.CONTENTS.items()}
@@ -405,13 +405,13 @@ os.environ["VERTEBRA_CACHE"] = disk + "/cache"
 import downloading
 from pathlib import Path
 from vertebra import add_plugin
-from vertebra._cache import fetching
+from vertebra._cache import fetch
 
 add_plugin(downloading.Toys(), "toys")
 results = []
 for checked in (True, False):
     if not checked:
-        fetching._check_space = lambda *_: None  # else nothing would be begun
+        fetch._check_space = lambda *_: None  # else nothing would be begun
     for size in range(64_000, 768_000, 64_000):
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], check=True)
         found = downloading.fetch("toy://team/model")

@@ -40,17 +40,17 @@ KILL_AT_EACH_LINE = """
 import json, os, shutil, signal, sys
 from itertools import count
 from pathlib import Path
-from vertebra import _atomic
+from vertebra._system import atomic_save
 
 kind, folder = sys.argv[1], Path(sys.argv[2])
 target = folder / "target"
 
 def save(text):
     if kind == "file":
-        with _atomic.replacing_file(target) as stage:
+        with atomic_save.replacing_file(target) as stage:
             stage.write_text(text)
     else:
-        with _atomic.replacing_folder(target) as stage:
+        with atomic_save.replacing_folder(target) as stage:
             (stage / "one").write_text(text)
             (stage / "two").write_text(text)
 
@@ -69,7 +69,7 @@ def kill_at(line_number):
     left = line_number
     def trace(frame, event, argument):
         nonlocal left
-        if frame.f_code.co_filename != _atomic.__file__:
+        if frame.f_code.co_filename != atomic_save.__file__:
             return None
         if event == "line":
             left -= 1

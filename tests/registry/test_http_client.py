@@ -190,6 +190,6 @@ def test_a_proxy_is_asked_instead(service, monkeypatch, variable):
 
 
 def test_sources_that_do_not_use_it_do_not_pay_for_it():
-    code = "import sys; from vertebra import web; print('http.client' in sys.modules)"
+    code = "import sys; from vertebra import http; print('http.client' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

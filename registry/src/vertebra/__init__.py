@@ -38,6 +38,7 @@ __all__ = [
     "errors",
     "hints",
     "hookimpl",
+    "http",
     "layers",
     "load_model",
     "lora",
@@ -46,7 +47,6 @@ __all__ = [
     "redirects",
     "upload_preset",
     "use",
-    "web",
 ]
 
 _HOMES = {
@@ -74,13 +74,13 @@ _HOMES = {
     "Snapshot": "remote",
     "TensorRule": "specs",
     "Translation": "interfaces",
-    "add_plugin": "_entry",
+    "add_plugin": "_api",
     "client_needed": "remote",
-    "compile": "_entry",
+    "compile": "_api",
     "hookimpl": "hookspecs",
-    "load_model": "_entry",
-    "upload_preset": "_entry",
-    "use": "_entry",
+    "load_model": "_api",
+    "upload_preset": "_api",
+    "use": "_api",
 }
 
 if TYPE_CHECKING:

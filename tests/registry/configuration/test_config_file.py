@@ -47,7 +47,7 @@ def test_the_machine_needs_no_file(machine):
 
 
 def test_where_the_file_is_does_not_depend_on_the_environment():
-    code = "from vertebra import _settings; print(_settings.MACHINE_CONFIG)"
+    code = "from vertebra._configuration import settings; print(settings.MACHINE_CONFIG)"
     environment = {"HOME": "/h", "XDG_CONFIG_HOME": "/x", "XDG_CONFIG_DIRS": "/y", "PROGRAMDATA": "/z"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert Path(done.stdout.strip()) == settings.MACHINE_CONFIG

@@ -49,9 +49,9 @@ print(', '.join(f'{{device.name}} ({{device.kind}})' for device in devices))
 """
 _TRY_STRATEGIES = f"""
 import json, sys
-from vertebra import _runtimes
+from vertebra._discovery import runtimes
 try:
-    runtime = _runtimes.bind_any().name
+    runtime = runtimes.bind_any().name
     from vertebra._lora.strategy_check import problems_of
     problems = problems_of(json.loads(sys.argv[1]))
 finally:

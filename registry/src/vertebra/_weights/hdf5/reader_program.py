@@ -1,8 +1,8 @@
 """The program that reads HDF5 files, in a process of its own: the library is not safe on hostile ones.
 
-Its only argument is a job, a JSON object that `reader_process.py` writes; the files are open when it starts, and the job
-says under which numbers. To standard output it writes an index of each, on a line of its own: a JSON object with the
-dtype, shape and place of each dataset by its path. Or it writes the contents of the packed datasets. What is wrong with
+Its only argument is a job, a JSON object that `reader_process.py` writes; the files are open when it starts, and the
+job has their descriptors. To standard output it writes an index of each, on a line of its own: a JSON object with the
+dtype, shape and offset of each dataset by its path. Or it writes the contents of the packed datasets. What is wrong with
 a file goes to standard error, with exit status 1, and no further file is read.
 
 A dataset is packed if its bytes do not lie in the file as one piece: it is chunked, perhaps compressed, or compact.
