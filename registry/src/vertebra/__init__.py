@@ -87,7 +87,7 @@ if TYPE_CHECKING:
     from vertebra import activations as activations
     from vertebra import errors as errors
     from vertebra import hints as hints
-    from vertebra import http as web
+    from vertebra import http as http
     from vertebra import layers as layers
     from vertebra import lora as lora
     from vertebra import low_rank as low_rank

@@ -106,7 +106,8 @@ def save(model: Any, filepath: str | Path, name: str | None = None) -> None:
         LoraConfigError: the form cannot hold it.
         PresetSaveError: the target cannot be written; what stood there is unchanged.
     """
-    from vertebra._lora.files.dispatch import AdapterContent, write_adapter
+    from vertebra._lora.files.adapter_data import AdapterContent
+    from vertebra._lora.files.dispatch import write_adapter
     from vertebra._lora.state import require_adapters
 
     with call_lock(model).calling():

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vertebra._weights.safetensors.format import layout_of, write_tensors
+from vertebra._weights.safetensors.writing import write_tensors
+from vertebra._weights.tensor_entry import layout_of
 
 LAYERS = 3
 

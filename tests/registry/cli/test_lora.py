@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import vertebra
-from vertebra._weights.safetensors.format import MappedTensors, layout_of, write_tensors
+from vertebra._weights.safetensors.format import MappedTensors
+from vertebra._weights.safetensors.writing import write_tensors
+from vertebra._weights.tensor_entry import layout_of
 from vertebra.cli import main
 
 pytestmark = pytest.mark.keras(once=True)

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vertebra._weights.hdf5.writing import write_datasets
-from vertebra._weights.safetensors.format import layout_of, write_tensors
+from vertebra._weights.safetensors.writing import write_tensors
+from vertebra._weights.tensor_entry import layout_of
 from vertebra.cli import main
 from vertebra.cli.lora_info import describe_adapter
 from vertebra.errors import LoraConfigError

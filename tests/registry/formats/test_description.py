@@ -4,7 +4,7 @@ import pytest
 
 from vertebra import TensorRule, Translation
 from vertebra._formats.description import translated_rules
-from vertebra._weights.safetensors.format import layout_of
+from vertebra._weights.tensor_entry import layout_of
 
 
 class Toy(Translation):

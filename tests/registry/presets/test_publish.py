@@ -12,7 +12,8 @@ import vertebra
 from vertebra import PresetHandle
 from vertebra._presets.model_card import is_generated, model_card
 from vertebra._presets.publish import upload
-from vertebra._weights.safetensors.format import layout_of, write_tensors
+from vertebra._weights.safetensors.writing import write_tensors
+from vertebra._weights.tensor_entry import layout_of
 from vertebra.errors import (
     HandleError,
     PresetAccessError,

@@ -19,7 +19,7 @@ from vertebra import TensorRule
 from vertebra._presets.convert import convert_preset
 from vertebra._presets.inspect import inspect_preset
 from vertebra._presets.untied_heads import untied_heads
-from vertebra._weights.safetensors.format import layout_of
+from vertebra._weights.tensor_entry import layout_of
 from vertebra.cli import main
 
 pytestmark = pytest.mark.keras(once=True)

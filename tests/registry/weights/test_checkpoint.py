@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from vertebra._weights.checkpoint import INDEX, SAFETENSORS, WEIGHTS, open_checkpoint, read_headers
+from vertebra._weights.checkpoint import open_checkpoint, read_headers
+from vertebra._weights.safetensors.file_kind import INDEX, SAFETENSORS, WEIGHTS
 from vertebra.errors import PresetError, WeightsFileError
 
 ARRAYS = {"a": np.arange(3.0), "b": np.arange(4, dtype=np.int8), "c": np.zeros((2, 0))}

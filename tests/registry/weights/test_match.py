@@ -6,7 +6,7 @@ import pytest
 
 from vertebra import TensorRule
 from vertebra._weights.match import match
-from vertebra._weights.safetensors.format import layout_of
+from vertebra._weights.tensor_entry import layout_of
 from vertebra.errors import WeightsMismatchError
 
 

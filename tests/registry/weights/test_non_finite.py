@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from vertebra._weights import non_finite
-from vertebra._weights.checkpoint import SAFETENSORS, open_checkpoint
+from vertebra._weights.checkpoint import open_checkpoint
 from vertebra._weights.non_finite import not_finite
-from vertebra._weights.safetensors.format import layout_of
+from vertebra._weights.safetensors.file_kind import SAFETENSORS
+from vertebra._weights.tensor_entry import layout_of
 from vertebra._weights.writing import Tensors, write_safetensors
 
 

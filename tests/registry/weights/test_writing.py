@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from vertebra._weights.checkpoint import INDEX, SAFETENSORS, WEIGHTS, open_checkpoint
-from vertebra._weights.safetensors.format import layout_of
+from vertebra._weights.checkpoint import open_checkpoint
+from vertebra._weights.safetensors.file_kind import INDEX, SAFETENSORS, WEIGHTS
+from vertebra._weights.tensor_entry import layout_of
 from vertebra._weights.writing import Tensors, split, write_safetensors
 
 ARRAYS = {f"layer_{number}/kernel": np.full((4, 4), number, "float32") for number in range(5)}

@@ -8,9 +8,11 @@ from functools import partial
 from typing import Any
 
 from vertebra._resolve.preset_files import PresetFolder
-from vertebra._weights.checkpoint import SAFETENSORS, Checkpoint, FileKind, open_checkpoint, read_headers
+from vertebra._weights.checkpoint import Checkpoint, open_checkpoint, read_headers
+from vertebra._weights.file_kind import FileKind
 from vertebra._weights.match import Match, any_match, match
-from vertebra._weights.safetensors.format import Header, TensorEntry
+from vertebra._weights.safetensors.file_kind import SAFETENSORS
+from vertebra._weights.tensor_entry import Header, TensorEntry
 from vertebra.interfaces import Translation
 from vertebra.specs import TensorRule
 
@@ -59,8 +61,9 @@ class PresetContents:
         Raises:
             WeightsFileError: the weights are missing or unsound, or index and files disagree.
         """
-        end, fetch_beginnings = self.files.header_end, self.folder.fetch_beginnings
-        only_headers = None if end is None else partial(fetch_beginnings, length_of=end)
+        kind = self.files
+        fetch_headers = partial(self.folder.fetch_beginnings, length_of=kind.header_end)
+        only_headers = fetch_headers if kind.header_comes_first else None
         with self.folder.lacking("its weights"):
             return read_headers(self.files, self.folder.names, self.folder.fetch, only_headers, self.folder.check_read)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from vertebra._weights.safetensors.format import layout_of
+from vertebra._weights.tensor_entry import layout_of
 from vertebra._weights.writing import Tensors
 
 if TYPE_CHECKING:

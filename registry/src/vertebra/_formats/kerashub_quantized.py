@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from vertebra._formats.description import PresetContents
-from vertebra._weights.safetensors.format import TensorEntry
+from vertebra._weights.tensor_entry import TensorEntry
 from vertebra.errors import PresetConfigError
 from vertebra.interfaces import Translation
 from vertebra.specs import TensorRule

@@ -13,7 +13,7 @@ from vertebra._formats.description import PresetContents
 from vertebra._formats.export import PresetDraft
 from vertebra._resolve.preset_files import CONFIG, PresetFolder, config_error
 from vertebra._system.strict_json import dump_json
-from vertebra._weights.checkpoint import SAFETENSORS
+from vertebra._weights.safetensors.file_kind import SAFETENSORS
 from vertebra._weights.writing import write_safetensors
 
 NAME = "native"

@@ -11,7 +11,7 @@ from vertebra._formats.export import PresetDraft
 from vertebra._formats.translation import express, find_owner, load_translation, translation_for
 from vertebra._resolve.preset_files import CONFIG, PresetFolder
 from vertebra._system.strict_json import dump_json
-from vertebra._weights.checkpoint import SAFETENSORS
+from vertebra._weights.safetensors.file_kind import SAFETENSORS
 from vertebra._weights.writing import Tensors, write_safetensors
 from vertebra.interfaces import Translation
 

@@ -11,7 +11,7 @@ import numpy as np
 from vertebra._arguments import flag, text
 from vertebra._discovery import runtimes
 from vertebra._lora.adapter import Adapter
-from vertebra._lora.files.dispatch import AdapterFile
+from vertebra._lora.files.adapter_data import AdapterFile
 from vertebra._lora.files.foreign_names import KerasHubNames
 from vertebra._lora.fingerprint import fingerprint
 from vertebra._lora.layers.adapter_layers import PartSet, build_parts

@@ -26,7 +26,7 @@ from vertebra._presets.model_card import CARD, is_generated
 from vertebra._resolve.filenames import problem_with
 from vertebra._resolve.preset_files import CONFIG, PresetFolder
 from vertebra._system.strict_json import read_json, read_json_array
-from vertebra._weights.checkpoint import FileKind
+from vertebra._weights.file_kind import FileKind
 from vertebra.errors import OfflineError, PresetConfigError, WeightsFileError
 
 CARRIED = "carried"

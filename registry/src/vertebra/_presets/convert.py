@@ -26,7 +26,7 @@ from vertebra._resolve.preset_files import PresetFolder
 from vertebra._system.atomic_save import replacing_folder
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.match import Match
-from vertebra._weights.safetensors.format import layout_of, numpy_dtype
+from vertebra._weights.tensor_entry import layout_of, numpy_dtype
 from vertebra._weights.tensor_layout import take
 from vertebra._weights.writing import Tensors
 from vertebra.backbone import Backbone

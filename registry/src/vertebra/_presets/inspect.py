@@ -13,7 +13,7 @@ from vertebra._formats.registry import read_contents
 from vertebra._presets.untied_heads import untied_heads
 from vertebra._resolve.consistent_read import of_one_version
 from vertebra._resolve.preset_files import PresetFolder
-from vertebra._weights.safetensors.format import Header, TensorEntry
+from vertebra._weights.tensor_entry import Header, TensorEntry
 from vertebra._weights.tensor_layout import weight_shape
 from vertebra.specs import TensorRule
 

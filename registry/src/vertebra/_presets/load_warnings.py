@@ -13,7 +13,7 @@ from vertebra._presets.assets import NOT_HERE, CarriedAssets
 from vertebra._presets.untied_heads import untied_heads
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.match import Match
-from vertebra._weights.safetensors.format import itemsize
+from vertebra._weights.tensor_entry import itemsize
 
 _MOST_NAMES = 20
 _WORTH_SAYING = 10**6

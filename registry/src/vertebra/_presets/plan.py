@@ -14,7 +14,7 @@ from vertebra._formats.registry import read_contents
 from vertebra._resolve.consistent_read import of_one_version
 from vertebra._resolve.preset_files import CONFIG, PresetFolder
 from vertebra._system.memory import host_memory
-from vertebra._weights.safetensors.format import TensorEntry, itemsize
+from vertebra._weights.tensor_entry import TensorEntry, itemsize
 from vertebra.errors import PresetConfigError
 from vertebra.interfaces import Runtime
 from vertebra.specs import LoraConfig, TensorRule

@@ -26,7 +26,7 @@ from vertebra._resolve.filenames import impossible_on_some
 from vertebra._resolve.preset_files import PresetFolder
 from vertebra._weights.checkpoint import read_headers
 from vertebra._weights.match import any_match
-from vertebra._weights.safetensors.format import Header
+from vertebra._weights.tensor_entry import Header
 from vertebra.errors import (
     PresetAccessError,
     PresetChangedError,

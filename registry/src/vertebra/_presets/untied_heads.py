@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from vertebra._weights.safetensors.format import TensorEntry
+from vertebra._weights.tensor_entry import TensorEntry
 from vertebra.specs import TensorRule
 
 if TYPE_CHECKING:

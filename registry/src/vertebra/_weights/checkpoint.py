@@ -2,104 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from vertebra._system.file_identity import Identity, identity_of
-from vertebra._weights.files import open_file
-from vertebra._weights.safetensors.format import Header, MappedTensors, TensorEntry, header_end, open_header
-from vertebra._weights.shard_index import read_weight_map
+from vertebra._weights.file_kind import Check, Fetch, FetchAll, FileKind, MappedFile, Shards, accept
+from vertebra._weights.tensor_entry import Header, TensorEntry
 from vertebra.errors import WeightsFileError
 
 if TYPE_CHECKING:
     import numpy as np
-
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
-
-
-class MappedFile(Protocol):
-    """A weights file whose tensors are viewed in place."""
-
-    header: Header
-
-    def view(self, name: str) -> np.ndarray[Any, Any]:
-        """Returns a writable array over a tensor's bytes; writing to it never reaches the file."""
-
-    def release(self) -> None:
-        """Gives back the memory of what was viewed and not written to."""
-
-
-Fetch = Callable[[str], Path]
-"""Returns the local path of a file of a preset."""
-FetchAll = Callable[[Sequence[str]], Sequence[Path]]
-"""Returns those of several files, which may be fetched at once."""
-Check = Callable[[str, "Identity | None"], None]
-"""Is told the identity of each file that was read, and raises if the preset had another file of that name."""
-Shards = dict[str, "set[str] | None"]
-"""Weights files by name, each with what an index says that it holds, or None without an index."""
-
-
-def accept(name: str, identity: Identity | None) -> None:
-    """Is the check of files that nothing replaces while they are read."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileKind:
-    """A kind of weights file: what its files are called, and how they are indexed and mapped."""
-
-    weights: str
-    """Name of the file that holds everything."""
-    index: str
-    """Name of the index, where there are shards instead."""
-    suffix: str
-    """How the names of shards end."""
-    usual_shard: re.Pattern[str]
-    """Names that shards are usually given: those that are known without reading the index."""
-    lists_shards: bool
-    """Whether what an index calls by one name may lie in several shards."""
-    indexed_as: Callable[[str], str]
-    """From the name of a tensor to what an index calls it."""
-    current_name: Callable[[str], str]
-    """From the name of a tensor to the present one, where older files of this kind call it otherwise."""
-    headers: Callable[[Sequence[Path]], list[Header]]
-    header_end: Callable[[bytes], int] | None
-    """From the first bytes of a file to where its header ends, or None if that is not at its beginning."""
-    map: Callable[[Sequence[Path]], Sequence[MappedFile]]
-
-    def find(self, names: set[str], fetch: Fetch, check: Check = accept) -> tuple[Path, Shards]:
-        """From the names in a preset to the path to name in messages, and the weights files; reads the index alone.
-
-        Raises:
-            WeightsFileError: there are no weights, a shard is missing, or the index is unsound.
-        """
-        if self.weights in names:
-            return fetch(self.weights), {self.weights: None}
-        if self.index not in names:
-            problem = f"it is missing, and so is {self.index}"
-            raise WeightsFileError(self.weights, problem, "Save the preset again with its weights")
-        path = fetch(self.index)
-        with open_file(path) as file:
-            shards: Shards = {**read_weight_map(path, file, self.suffix, self.lists_shards)}
-            check(self.index, identity_of(os.fstat(file.fileno())))
-        for shard in shards:
-            if shard not in names:
-                raise WeightsFileError(path, f"it names the shard {shard!r}, which is missing")
-        return path, shards
-
-    def not_read(self, names: set[str]) -> str | None:
-        """From the names in a preset to the index of a checkpoint that is not read, because there is a single file."""
-        return self.index if self.weights in names and self.index in names else None
-
-    def used(self, names: set[str]) -> set[str]:
-        """From the names in a preset to those of its weights files and their index; reads nothing."""
-        if self.weights in names:
-            return {self.weights}
-        return {name for name in names if name == self.index or self.usual_shard.fullmatch(name)}
 
 
 class Checkpoint:
@@ -188,25 +100,3 @@ def _check_shards(kind: FileKind, path: Path, shards: Shards, headers: Mapping[s
         for name in held:
             if homes.setdefault(name, shard) != shard:
                 raise WeightsFileError(path, f"the shards {homes[name]!r} and {shard!r} both hold {name!r}")
-
-
-def _open_headers(paths: Sequence[Path]) -> list[Header]:
-    return [open_header(path) for path in paths]
-
-
-def _map(paths: Sequence[Path]) -> list[MappedTensors]:
-    return [MappedTensors(path) for path in paths]
-
-
-SAFETENSORS = FileKind(
-    weights=WEIGHTS,
-    index=INDEX,
-    suffix=".safetensors",
-    usual_shard=re.compile(r"model-\d{5}-of-\d{5}\.safetensors"),
-    lists_shards=False,
-    indexed_as=str,
-    current_name=str,
-    headers=_open_headers,
-    header_end=header_end,
-    map=_map,
-)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import mmap
-import stat
 from pathlib import Path
 from typing import IO, BinaryIO
 
 from vertebra.errors import WeightsFileError
+
+if TYPE_CHECKING:
+    pass
+
+import stat
 
 _LOOKALIKES = {
     b"version https://git-lfs": "a git-lfs pointer, not the file itself",
@@ -54,3 +58,9 @@ def map_privately(path: Path, file: IO[bytes]) -> mmap.mmap:
 def lookalike(start: bytes) -> str | None:
     """Returns what a file looks like that starts with these bytes, if that is another kind of file."""
     return next((meaning for magic, meaning in _LOOKALIKES.items() if start.startswith(magic)), None)
+
+
+def release(memory: mmap.mmap) -> None:
+    """Gives back the memory of a read-only use of a mapping; what was written to its pages would be lost."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        memory.madvise(mmap.MADV_DONTNEED)

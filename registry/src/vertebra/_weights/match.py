@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from vertebra._weights.safetensors.format import TensorEntry
+from vertebra._weights.tensor_entry import TensorEntry
 from vertebra._weights.tensor_layout import fits, stored_shape
 from vertebra.errors import WeightsMismatchError
 from vertebra.specs import TensorRule

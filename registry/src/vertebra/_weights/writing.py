@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vertebra._system.strict_json import dump_json
-from vertebra._weights.checkpoint import INDEX, WEIGHTS
-from vertebra._weights.safetensors.format import TensorEntry, write_order, write_tensors
+from vertebra._weights.safetensors.file_kind import INDEX, WEIGHTS
+from vertebra._weights.safetensors.writing import write_order, write_tensors
+from vertebra._weights.tensor_entry import TensorEntry
 
 if TYPE_CHECKING:
     import numpy as np

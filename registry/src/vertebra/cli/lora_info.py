@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from vertebra._discovery.catalog import STRATEGIES, catalog
-from vertebra._lora.files.dispatch import base_of, existing, model_of, short_header
+from vertebra._lora.files.adapter_data import base_of
+from vertebra._lora.files.dispatch import existing, model_of, short_header
 from vertebra._lora.files.peft_config import TENSORS, read_config
 from vertebra._presets.inspect import describe_tensor
 from vertebra._weights.hdf5.mapping import open_hdf5_headers
-from vertebra._weights.safetensors.format import TensorEntry, open_header
+from vertebra._weights.safetensors.format import open_header
+from vertebra._weights.tensor_entry import TensorEntry
 from vertebra.errors import AdapterMismatchError
 
 _SHORT = re.compile(r"(?P<layer>.+)/lora/[^/]+")

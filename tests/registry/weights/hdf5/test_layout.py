@@ -9,7 +9,7 @@ import pytest
 
 from vertebra._weights.hdf5 import layout as hdf5_layout
 from vertebra._weights.hdf5.layout import lay_out
-from vertebra._weights.safetensors.format import ALIGNMENT, layout_of
+from vertebra._weights.tensor_entry import ALIGNMENT, layout_of
 
 
 def opened(layout):

@@ -10,7 +10,7 @@ import pytest
 from vertebra._weights.checkpoint import open_checkpoint
 from vertebra._weights.hdf5.file_kind import HDF5, HDF5_INDEX, HDF5_WEIGHTS
 from vertebra._weights.hdf5.writing import write_hdf5
-from vertebra._weights.safetensors.format import ALIGNMENT, layout_of
+from vertebra._weights.tensor_entry import ALIGNMENT, layout_of
 from vertebra._weights.writing import Tensors
 
 ARRAYS = {

@@ -18,16 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vertebra._weights.safetensors import format as safetensors_module
-from vertebra._weights.safetensors.format import (
-    ALIGNMENT,
-    DTYPES,
-    MappedTensors,
-    itemsize,
-    layout_of,
-    numpy_dtype,
-    open_header,
-    write_tensors,
-)
+from vertebra._weights.safetensors.format import DTYPES, MappedTensors, open_header
+from vertebra._weights.safetensors.writing import write_tensors
+from vertebra._weights.tensor_entry import ALIGNMENT, itemsize, layout_of, numpy_dtype
 from vertebra.errors import WeightsFileError
 
 

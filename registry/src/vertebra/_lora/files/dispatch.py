@@ -9,18 +9,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vertebra import _arguments
+from vertebra._lora.files.adapter_data import _BASE, AdapterContent, AdapterFile, base_of, write_arrays
 from vertebra._lora.plan import AdapterPlan, plan_as_data, plan_from_data
 from vertebra._system.atomic_save import destination, replacing_file, replacing_folder
 from vertebra._system.file_identity import identity_at
 from vertebra._system.strict_json import parse_json
 from vertebra._system.user_paths import full_path
-from vertebra._weights.safetensors.format import Header, MappedTensors, layout_of, open_header, write_tensors
+from vertebra._weights.safetensors.format import MappedTensors, open_header
+from vertebra._weights.tensor_entry import Header
 from vertebra.errors import (
     AdapterNotFoundError,
     LoraConfigError,
@@ -30,33 +31,14 @@ from vertebra.errors import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from vertebra._lora.layers.adapter_layers import Values
 
 SUFFIX = ".safetensors"
 KERASHUB_SUFFIX = ".lora.h5"
 _ATTEMPTS = 12
 _SETTINGS = "vertebra.adapter"
-_BASE = "vertebra.base"
 _MODEL = "vertebra.model"
 _PART = "/lora/"
-
-
-@dataclass(frozen=True, slots=True)
-class AdapterFile:
-    """An adapter as it stands on disk."""
-
-    path: Path
-    plan: AdapterPlan
-    values: Values
-    """Values of its variables."""
-    base: str | None = None
-    """Fingerprint of the base weights it was trained on, if the file knows it."""
-    beside: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
-    """Values of base weights that were trained, by weight."""
-    unused: tuple[str, ...] = ()
-    """Tensors for which the model has no layer."""
 
 
 def read_adapter(model: Any, filepath: str | Path) -> AdapterFile:
@@ -128,15 +110,6 @@ def write_adapter(model: Any, filepath: str | Path, plan: AdapterPlan, content: 
             write_peft(model, stage, plan, content)
 
 
-@dataclass(frozen=True, slots=True)
-class AdapterContent:
-    """What of an adapter goes into a file beside its plan."""
-
-    values: Values
-    base: str | None
-    beside: dict[str, np.ndarray[Any, Any]]
-
-
 def existing(filepath: str | Path) -> Path:
     """Returns the path of an adapter.
 
@@ -166,11 +139,6 @@ def model_of(header: Header) -> str | None:
     return header.metadata.get(_MODEL)
 
 
-def base_of(header: Header) -> str | None:
-    """Returns the fingerprint of the base that the adapter in a file was trained on."""
-    return header.metadata.get(_BASE) or None
-
-
 def _read_short(path: Path) -> AdapterFile:
     from vertebra._lora.layers.adapter_layers import SHARED  # not at the top: headers are read without a framework
 
@@ -194,16 +162,6 @@ def _write_short(model: Any, stage: Path, plan: AdapterPlan, content: AdapterCon
     settings = json.dumps(plan_as_data(plan))
     metadata = {"format": "pt", _SETTINGS: settings, _BASE: content.base or "", _MODEL: type(model).__name__}
     write_arrays(stage, arrays | content.beside, metadata)
-
-
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]], metadata: Mapping[str, str]) -> None:
-    """Writes arrays as a safetensors file."""
-    layouts = {name: layout_of(name, array.dtype.name, array.shape) for name, array in arrays.items()}
-    write_tensors(path, {name: partial(_itself, array) for name, array in arrays.items()}, layouts, metadata)
-
-
-def _itself(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return array
 
 
 def _settings(path: Path, metadata: Mapping[str, str]) -> AdapterPlan:

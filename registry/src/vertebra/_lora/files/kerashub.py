@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from vertebra._discovery.catalog import STRATEGIES, catalog
-from vertebra._lora.files.dispatch import AdapterContent, AdapterFile
+from vertebra._lora.files.adapter_data import AdapterContent, AdapterFile
 from vertebra._lora.files.foreign_names import KerasHubNames
 from vertebra._lora.files.plain_lora import matrices
 from vertebra._lora.layers.adapter_layers import Values

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from vertebra._lora.files.dispatch import AdapterContent, AdapterFile, base_of, write_arrays
+from vertebra._lora.files.adapter_data import AdapterContent, AdapterFile, base_of, write_arrays
 from vertebra._lora.files.foreign_names import AdapterNames
 from vertebra._lora.files.fused_modules import Fused, fuse, split
 from vertebra._lora.files.peft_config import CONFIG, SWITCHES, TENSORS, read_config

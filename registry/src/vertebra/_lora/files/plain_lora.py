@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from vertebra._discovery.catalog import STRATEGIES, catalog
-from vertebra._lora.files.dispatch import AdapterContent
+from vertebra._lora.files.adapter_data import AdapterContent
 from vertebra._lora.layers.adapter_layers import PartSet, build_parts
 from vertebra._lora.layers.linear_view import site_of
 from vertebra._lora.plan import AdapterPlan, LayerPlan

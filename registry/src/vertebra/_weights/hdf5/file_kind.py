@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
 
-from vertebra._weights.checkpoint import FileKind
+from vertebra._weights.file_kind import FileKind, MappedFile
 from vertebra._weights.hdf5.mapping import map_hdf5, open_hdf5_headers
+from vertebra._weights.tensor_entry import Header
 
 HDF5_WEIGHTS = "model.weights.h5"
 HDF5_INDEX = "model.weights.json"
 
 
-def _group(dataset: str) -> str:
-    """An index maps groups that hold datasets, such as `/layers/dense/vars`, and a group may lie in several shards."""
-    return "/" + dataset.rpartition("/")[0]
+class Hdf5Kind(FileKind):
+    """HDF5, as Keras names and indexes its files."""
+
+    weights, index, suffix = HDF5_WEIGHTS, HDF5_INDEX, ".weights.h5"
+    usual_shard = re.compile(r"model_\d{5}\.weights\.h5")
+    lists_shards = True
+
+    def indexed_as(self, tensor: str) -> str:
+        """An index maps groups that hold datasets, such as `/layers/dense/vars`; a group may lie in several shards."""
+        return "/" + tensor.rpartition("/")[0]
+
+    def current_name(self, tensor: str) -> str:
+        """Up to Keras 2.13, the layers of a model were kept under another name."""
+        return tensor.replace("_layer_checkpoint_dependencies", "layers")
+
+    def headers(self, paths: Sequence[Path]) -> list[Header]:
+        return open_hdf5_headers(paths)
+
+    def map(self, paths: Sequence[Path]) -> Sequence[MappedFile]:
+        return map_hdf5(paths)
 
 
-def _current_name(dataset: str) -> str:
-    """Up to Keras 2.13, the layers of a model were kept under another name."""
-    return dataset.replace("_layer_checkpoint_dependencies", "layers")
-
-
-HDF5 = FileKind(
-    weights=HDF5_WEIGHTS,
-    index=HDF5_INDEX,
-    suffix=".weights.h5",
-    usual_shard=re.compile(r"model_\d{5}\.weights\.h5"),
-    lists_shards=True,
-    indexed_as=_group,
-    current_name=_current_name,
-    header_end=None,
-    headers=open_hdf5_headers,
-    map=map_hdf5,
-)
+HDF5 = Hdf5Kind()

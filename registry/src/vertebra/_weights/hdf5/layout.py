@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from vertebra._weights.safetensors.format import ALIGNMENT, TensorEntry, numpy_dtype
+from vertebra._weights.tensor_entry import ALIGNMENT, TensorEntry, numpy_dtype
 
 if TYPE_CHECKING:
     import h5py

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vertebra._system.file_identity import identity_of
-from vertebra._weights.files import map_privately, open_file
+from vertebra._weights.files import map_privately, open_file, release
 from vertebra._weights.hdf5.listing import LISTING, Contents, aligned, list_contents, nonsense
 from vertebra._weights.hdf5.reader_process import Job, OpenFile, run_job, temporary_file
-from vertebra._weights.safetensors.format import ALIGNMENT, Header, TensorEntry, numpy_dtype, release
+from vertebra._weights.tensor_entry import ALIGNMENT, Header, TensorEntry, numpy_dtype
 from vertebra.errors import WeightsFileError
 
 if TYPE_CHECKING:

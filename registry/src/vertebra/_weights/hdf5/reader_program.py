@@ -2,7 +2,7 @@
 
 Its only argument is a job, a JSON object that `reader_process.py` writes; the files are open when it starts, and the
 job has their descriptors. To standard output it writes an index of each, on a line of its own: a JSON object with the
-dtype, shape and offset of each dataset by its path. Or it writes the contents of the packed datasets. What is wrong with
+dtype, shape and offset of each dataset by its path. Or it writes the contents of the packed datasets. An error in
 a file goes to standard error, with exit status 1, and no further file is read.
 
 A dataset is packed if its bytes do not lie in the file as one piece: it is chunked, perhaps compressed, or compact.

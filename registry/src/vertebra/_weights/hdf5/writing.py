@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from vertebra._system.strict_json import dump_json
 from vertebra._weights.hdf5.file_kind import HDF5_INDEX, HDF5_WEIGHTS
 from vertebra._weights.hdf5.layout import lay_out
-from vertebra._weights.safetensors.format import TensorEntry, layout_of, write_tensor
+from vertebra._weights.safetensors.writing import write_tensor
+from vertebra._weights.tensor_entry import TensorEntry, layout_of
 from vertebra._weights.writing import Tensors, split
 
 if TYPE_CHECKING:

@@ -6,26 +6,21 @@ The `safetensors` package can neither say where a tensor starts nor align it, an
 
 from __future__ import annotations
 
-import json
 import math
-import mmap
 import os
 import struct
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from vertebra._system.file_identity import Identity, identity_of
+from vertebra._system.file_identity import identity_of
 from vertebra._system.strict_json import parse_json
-from vertebra._weights.files import lookalike, map_privately, open_file
+from vertebra._weights.files import lookalike, map_privately, open_file, release
+from vertebra._weights.tensor_entry import Header, TensorEntry, itemsize, numpy_dtype
 from vertebra.errors import WeightsFileError
 
 if TYPE_CHECKING:
     import numpy as np
 
-ALIGNMENT = 64
-"""`jax.device_put` views a host buffer that starts at a multiple of this many bytes, and copies any other."""
 _MOST_HEADER_BYTES = 16 * 2**20
 _MOST_TENSORS = 100_000
 _MOST_DIMENSIONS = 16
@@ -48,31 +43,6 @@ DTYPES = {
     "F64": "float64",
 }
 """Names of dtypes in the file, and in Keras."""
-_CODES = {keras: code for code, keras in DTYPES.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class TensorEntry:
-    """A tensor in a file, as its header describes it."""
-
-    name: str
-    dtype: str
-    """Keras name of the stored dtype."""
-    shape: tuple[int, ...]
-    start: int
-    """Position of the first byte in the file."""
-    size: int
-    """Bytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What a file holds."""
-
-    entries: dict[str, TensorEntry]
-    metadata: dict[str, str]
-    identity: Identity | None = None
-    """Of the file, once it was read."""
 
 
 class MappedTensors:
@@ -132,68 +102,6 @@ def read_header(path: Path, file: BinaryIO) -> Header:
     return Header(entries, metadata, identity_of(os.fstat(file.fileno())))
 
 
-def write_tensors(
-    path: Path,
-    tensors: Mapping[str, Callable[[], np.ndarray[Any, Any]]],
-    layout: Mapping[str, TensorEntry],
-    metadata: Mapping[str, str],
-) -> None:
-    """Writes a file tensor by tensor: each array is asked for when its turn comes, and not kept.
-
-    Args:
-        path: The file, replaced if it exists.
-        tensors: For each name, a function that returns its array.
-        layout: For each name, its dtype and shape, from `layout_of`.
-        metadata: Text to store with the tensors.
-    """
-    order = write_order(layout.values())
-    with path.open("wb") as file:
-        file.write(_encode_header(order, metadata))
-        for entry in order:
-            write_tensor(file, entry, tensors[entry.name])
-
-
-def write_tensor(file: BinaryIO, entry: TensorEntry, read: Callable[[], np.ndarray[Any, Any]]) -> None:
-    """Writes the bytes of a tensor at the position of a file."""
-    import numpy as np
-
-    array = np.ascontiguousarray(read())
-    if array.nbytes != entry.size:
-        raise ValueError(f"{entry.name} has {array.nbytes} bytes, expected {entry.size}")
-    file.write(array.reshape(-1).view(np.uint8).data)
-
-
-def layout_of(name: str, dtype: str, shape: tuple[int, ...]) -> TensorEntry:
-    """Describes a tensor that is to be written."""
-    return TensorEntry(name, dtype, shape, 0, math.prod(shape) * itemsize(dtype))
-
-
-def write_order(entries: Any) -> list[TensorEntry]:
-    """Puts tensors whose size keeps the next one aligned first: the format allows no gaps between tensors."""
-    return sorted(entries, key=lambda entry: entry.size % ALIGNMENT != 0)
-
-
-def numpy_dtype(name: str) -> np.dtype[Any]:
-    """Returns the numpy dtype of a Keras dtype name, those of ml_dtypes included."""
-    import ml_dtypes
-    import numpy as np
-
-    return np.dtype(getattr(ml_dtypes, name, None) or name)
-
-
-def itemsize(dtype: str) -> int:
-    """Returns the bytes of one item, without importing numpy."""
-    if dtype == "bool" or dtype.startswith("float8"):
-        return 1
-    return 2 if dtype == "bfloat16" else int(dtype.lstrip("uintfloa")) // 8
-
-
-def release(memory: mmap.mmap) -> None:
-    """Gives back the memory of a read-only use of a mapping; what was written to its pages would be lost."""
-    if hasattr(mmap, "MADV_DONTNEED"):
-        memory.madvise(mmap.MADV_DONTNEED)
-
-
 def _misfit(start: bytes, size: int, length: int) -> str:
     if other := lookalike(start):
         return f"it is not a safetensors file; it looks like {other}"
@@ -238,15 +146,3 @@ def _check_layout(path: Path, entries: Any, data_start: int, size: int) -> None:
         raise WeightsFileError(path, f"it is cut short: its tensors end at byte {position}, and the file has {size}")
     if position < size:
         raise WeightsFileError(path, f"it has {size - position} bytes after its last tensor")
-
-
-def _encode_header(order: list[TensorEntry], metadata: Mapping[str, str]) -> bytes:
-    table: dict[str, Any] = {"__metadata__": dict(metadata)}
-    position = 0
-    for entry in order:
-        offsets = [position, position + entry.size]
-        table[entry.name] = {"dtype": _CODES[entry.dtype], "shape": list(entry.shape), "data_offsets": offsets}
-        position += entry.size
-    header = json.dumps(table, separators=(",", ":"), ensure_ascii=False).encode()
-    header += b" " * (-(8 + len(header)) % ALIGNMENT)
-    return struct.pack("<Q", len(header)) + header

@@ -1,0 +1,61 @@
+"""The data of an adapter file, whatever its form: plan, values, and base weights of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vertebra._lora.plan import AdapterPlan
+from vertebra._weights.safetensors.writing import write_tensors
+from vertebra._weights.tensor_entry import Header, layout_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vertebra._lora.layers.adapter_layers import Values
+
+
+_BASE = "vertebra.base"
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterFile:
+    """An adapter as it stands on disk."""
+
+    path: Path
+    plan: AdapterPlan
+    values: Values
+    """Values of its variables."""
+    base: str | None = None
+    """Fingerprint of the base weights it was trained on, if the file knows it."""
+    beside: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    """Values of base weights that were trained, by weight."""
+    unused: tuple[str, ...] = ()
+    """Tensors for which the model has no layer."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterContent:
+    """What of an adapter goes into a file beside its plan."""
+
+    values: Values
+    base: str | None
+    beside: dict[str, np.ndarray[Any, Any]]
+
+
+def base_of(header: Header) -> str | None:
+    """Returns the fingerprint of the base that the adapter in a file was trained on."""
+    return header.metadata.get(_BASE) or None
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]], metadata: Mapping[str, str]) -> None:
+    """Writes arrays as a safetensors file."""
+    layouts = {name: layout_of(name, array.dtype.name, array.shape) for name, array in arrays.items()}
+    write_tensors(path, {name: partial(_itself, array) for name, array in arrays.items()}, layouts, metadata)
+
+
+def _itself(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return array

@@ -1,0 +1,118 @@
+"""Kinds of weights files: names, shard index, headers and mapping."""
+
+from __future__ import annotations
+
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from vertebra._system.file_identity import Identity, identity_of
+from vertebra._weights.files import open_file
+from vertebra._weights.shard_index import read_weight_map
+from vertebra._weights.tensor_entry import Header
+from vertebra.errors import WeightsFileError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class MappedFile(Protocol):
+    """A weights file whose tensors are viewed in place."""
+
+    header: Header
+
+    def view(self, name: str) -> np.ndarray[Any, Any]:
+        """Returns a writable array over a tensor's bytes; writing to it never reaches the file."""
+
+    def release(self) -> None:
+        """Gives back the memory of what was viewed and not written to."""
+
+
+Fetch = Callable[[str], Path]
+"""Returns the local path of a file of a preset."""
+
+
+FetchAll = Callable[[Sequence[str]], Sequence[Path]]
+"""Returns those of several files, which may be fetched at once."""
+
+
+Check = Callable[[str, "Identity | None"], None]
+"""Is told the identity of each file that was read, and raises if the preset had another file of that name."""
+
+
+Shards = dict[str, "set[str] | None"]
+"""Weights files by name, each with what an index says that it holds, or None without an index."""
+
+
+def accept(name: str, identity: Identity | None) -> None:
+    """Is the check of files that nothing replaces while they are read."""
+
+
+class FileKind(ABC):
+    """A kind of weights file: what its files are called, and how they are indexed and mapped."""
+
+    weights: ClassVar[str]
+    """Name of the file that holds all tensors of an unsharded checkpoint."""
+    index: ClassVar[str]
+    """Name of the shard index."""
+    suffix: ClassVar[str]
+    """Suffix of the names of shards."""
+    usual_shard: ClassVar[re.Pattern[str]]
+    """Names that shards are usually given: those that are known without reading the index."""
+    lists_shards: ClassVar[bool]
+    """Whether one key of the index may lie in several shards."""
+    header_comes_first: ClassVar[bool] = False
+    """Whether the header is at the beginning of a file, so that it can be read without the rest."""
+
+    @abstractmethod
+    def indexed_as(self, tensor: str) -> str:
+        """Returns the key of a tensor in the shard index."""
+
+    @abstractmethod
+    def current_name(self, tensor: str) -> str:
+        """Returns the present name of a tensor that older files of this kind call otherwise."""
+
+    def header_end(self, first: bytes) -> int:
+        """Returns where a file's header ends, from its first bytes; for kinds whose `header_comes_first`."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def headers(self, paths: Sequence[Path]) -> list[Header]:
+        """Reads the headers of files, and nothing else of them."""
+
+    @abstractmethod
+    def map(self, paths: Sequence[Path]) -> Sequence[MappedFile]:
+        """Maps files, so that their tensors are viewed in place."""
+
+    def find(self, names: set[str], fetch: Fetch, check: Check = accept) -> tuple[Path, Shards]:
+        """From the names in a preset to the path to name in messages, and the weights files; reads the index alone.
+
+        Raises:
+            WeightsFileError: there are no weights, a shard is missing, or the index is unsound.
+        """
+        if self.weights in names:
+            return fetch(self.weights), {self.weights: None}
+        if self.index not in names:
+            problem = f"it is missing, and so is {self.index}"
+            raise WeightsFileError(self.weights, problem, "Save the preset again with its weights")
+        path = fetch(self.index)
+        with open_file(path) as file:
+            shards: Shards = {**read_weight_map(path, file, self.suffix, self.lists_shards)}
+            check(self.index, identity_of(os.fstat(file.fileno())))
+        for shard in shards:
+            if shard not in names:
+                raise WeightsFileError(path, f"it names the shard {shard!r}, which is missing")
+        return path, shards
+
+    def not_read(self, names: set[str]) -> str | None:
+        """From the names in a preset to the index of a checkpoint that is not read, because there is a single file."""
+        return self.index if self.weights in names and self.index in names else None
+
+    def used(self, names: set[str]) -> set[str]:
+        """From the names in a preset to those of its weights files and their index; reads nothing."""
+        if self.weights in names:
+            return {self.weights}
+        return {name for name in names if name == self.index or self.usual_shard.fullmatch(name)}

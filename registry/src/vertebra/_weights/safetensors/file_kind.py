@@ -1,0 +1,41 @@
+"""safetensors weights: one file, or shards and an index that agree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from vertebra._weights.file_kind import FileKind
+from vertebra._weights.safetensors.format import MappedTensors, header_end, open_header
+from vertebra._weights.tensor_entry import Header
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+
+class SafetensorsKind(FileKind):
+    """safetensors, as transformers names and indexes its files."""
+
+    weights, index, suffix = WEIGHTS, INDEX, ".safetensors"
+    usual_shard = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
+    lists_shards = False
+    header_comes_first = True
+
+    def indexed_as(self, tensor: str) -> str:
+        return tensor
+
+    def current_name(self, tensor: str) -> str:
+        return tensor
+
+    def header_end(self, first: bytes) -> int:
+        return header_end(first)
+
+    def headers(self, paths: Sequence[Path]) -> list[Header]:
+        return [open_header(path) for path in paths]
+
+    def map(self, paths: Sequence[Path]) -> list[MappedTensors]:
+        return [MappedTensors(path) for path in paths]
+
+
+SAFETENSORS = SafetensorsKind()

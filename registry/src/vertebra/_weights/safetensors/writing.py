@@ -1,0 +1,65 @@
+"""Writing safetensors files tensor by tensor, aligned so that every tensor can be viewed."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from vertebra._weights.tensor_entry import ALIGNMENT, TensorEntry
+
+if TYPE_CHECKING:
+    import numpy as np
+from vertebra._weights.safetensors.format import DTYPES
+
+_CODES = {keras: code for code, keras in DTYPES.items()}
+
+
+def write_tensors(
+    path: Path,
+    tensors: Mapping[str, Callable[[], np.ndarray[Any, Any]]],
+    layout: Mapping[str, TensorEntry],
+    metadata: Mapping[str, str],
+) -> None:
+    """Writes a file tensor by tensor: each array is asked for when its turn comes, and not kept.
+
+    Args:
+        path: The file, replaced if it exists.
+        tensors: For each name, a function that returns its array.
+        layout: For each name, its dtype and shape, from `layout_of`.
+        metadata: Text to store with the tensors.
+    """
+    order = write_order(layout.values())
+    with path.open("wb") as file:
+        file.write(_encode_header(order, metadata))
+        for entry in order:
+            write_tensor(file, entry, tensors[entry.name])
+
+
+def write_tensor(file: BinaryIO, entry: TensorEntry, read: Callable[[], np.ndarray[Any, Any]]) -> None:
+    """Writes the bytes of a tensor at the position of a file."""
+    import numpy as np
+
+    array = np.ascontiguousarray(read())
+    if array.nbytes != entry.size:
+        raise ValueError(f"{entry.name} has {array.nbytes} bytes, expected {entry.size}")
+    file.write(array.reshape(-1).view(np.uint8).data)
+
+
+def write_order(entries: Any) -> list[TensorEntry]:
+    """Puts tensors whose size keeps the next one aligned first: the format allows no gaps between tensors."""
+    return sorted(entries, key=lambda entry: entry.size % ALIGNMENT != 0)
+
+
+def _encode_header(order: list[TensorEntry], metadata: Mapping[str, str]) -> bytes:
+    table: dict[str, Any] = {"__metadata__": dict(metadata)}
+    position = 0
+    for entry in order:
+        offsets = [position, position + entry.size]
+        table[entry.name] = {"dtype": _CODES[entry.dtype], "shape": list(entry.shape), "data_offsets": offsets}
+        position += entry.size
+    header = json.dumps(table, separators=(",", ":"), ensure_ascii=False).encode()
+    header += b" " * (-(8 + len(header)) % ALIGNMENT)
+    return struct.pack("<Q", len(header)) + header
