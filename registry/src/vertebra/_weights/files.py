@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import mmap
+import stat
 from pathlib import Path
 from typing import IO, BinaryIO
 
 from vertebra.errors import WeightsFileError
-
-if TYPE_CHECKING:
-    pass
-
-import stat
 
 _LOOKALIKES = {
     b"version https://git-lfs": "a git-lfs pointer, not the file itself",
