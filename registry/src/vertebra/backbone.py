@@ -20,7 +20,7 @@ from vertebra.errors import LoraConfigError, LoraStateError, close_names
 from vertebra.specs import LoraReceipt, MergeReceipt, PresetSpec
 
 if TYPE_CHECKING:
-    from vertebra._resolve.preset_files import PresetFolder
+    from vertebra._resolve.preset_folder import PresetFolder
 
 _CALL_ARGUMENTS = {"inputs", "training", "mask"}
 

@@ -15,7 +15,7 @@ from servers.hub import HubServer
 from vertebra import PresetHandle
 from vertebra._cache import cached_source
 from vertebra._configuration.settings import settings
-from vertebra._formats.description import PresetContents
+from vertebra._formats.description import PresetDescription
 from vertebra._resolve.open import open_folder
 from vertebra.errors import (
     HandleError,
@@ -257,7 +257,7 @@ def test_what_the_client_has_in_part_is_not_taken_for_all(in_part, hub, cache, m
     from vertebra.cli.pull import pull_preset
 
     def read_headers(folder):
-        PresetContents("native", folder, "BertBackbone", {}).headers()
+        PresetDescription("native", folder, "BertBackbone", {}).headers()
 
     if state == "offline":
         monkeypatch.setenv("VERTEBRA_OFFLINE", "1")

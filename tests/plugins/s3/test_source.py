@@ -139,7 +139,7 @@ def test_whoever_names_the_folder_of_contents_is_told_the_handle(pushed, source)
 
 def test_a_manifest_that_leads_elsewhere_is_refused(pushed, place, put, source, cache):
     from vertebra import PresetFile
-    from vertebra._resolve.preset_files import PresetFolder
+    from vertebra._resolve.preset_folder import PresetFolder
 
     bad = layout.manifest([PresetFile("../../config.json", 2, None, f"sha256:{'0' * 64}")])
     put(place, {"vertebra.json": layout.pointer(bad)})

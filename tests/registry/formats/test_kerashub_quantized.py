@@ -10,7 +10,7 @@ import pytest
 
 import vertebra
 from vertebra._formats.kerashub_quantized import modes_of
-from vertebra._formats.registry import read_contents
+from vertebra._formats.registry import read_description
 from vertebra._presets.plan import plan_preset
 from vertebra._resolve.open import open_folder
 from vertebra.errors import FormatLimitError, PresetConfigError
@@ -65,7 +65,7 @@ def test_the_config_alone_does_not_ask_for_the_weights(monkeypatch):
     folder = open_folder(GOLDEN / "bert" / "kerashub_int8")
     fetched, fetch = [], folder.fetch
     monkeypatch.setattr(folder, "fetch", lambda name: fetched.append(name) or fetch(name))
-    assert read_contents(folder).backbone == "BertBackbone"
+    assert read_description(folder).backbone == "BertBackbone"
     assert fetched == ["config.json"]
     bare = vertebra.Backbone.from_preset(GOLDEN / "bert" / "kerashub_int8", load_weights=False)
     assert bare.token_embedding.embeddings.numpy().any()

@@ -134,7 +134,7 @@ def test_the_certificate_is_of_the_version_that_was_loaded(versions, preset, whe
 
 def test_the_config_is_of_the_version_that_was_loaded(versions, preset, golden, monkeypatch):
     swap(golden / "transformers", preset)
-    real = vertebra._resolve.preset_files.read_json
+    real = vertebra._resolve.preset_folder.read_json
 
     def read_json(path):
         config = real(path)
@@ -142,7 +142,7 @@ def test_the_config_is_of_the_version_that_was_loaded(versions, preset, golden, 
             swap(versions("native", 2), preset)
         return config
 
-    monkeypatch.setattr(vertebra._resolve.preset_files, "read_json", read_json)
+    monkeypatch.setattr(vertebra._resolve.preset_folder, "read_json", read_json)
     assert numbers(vertebra.Backbone.from_preset(preset)) == {2}
 
 

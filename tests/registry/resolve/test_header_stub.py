@@ -58,7 +58,7 @@ def test_what_is_here_is_read_here(toy):
 
 def test_the_stand_ins_go_with_the_folder(toy):
     folder = open_folder(added(toy, "transformers"))
-    (path,) = folder.fetch_beginnings(["model.safetensors"], lambda first: 100)
+    (path,) = folder.fetch_headers(["model.safetensors"], lambda first: 100)
     whole = (GOLDEN / "transformers" / "model.safetensors").read_bytes()
     assert path.read_bytes() == whole[:100] + bytes(len(whole) - 100)
     del folder
@@ -87,7 +87,7 @@ def test_offline_nothing_is_read(toy, configure):
 def test_names_that_look_alike_have_stand_ins_of_their_own(toy):
     toy.add("model", {"config.json": b"{}", "a/b": b"12345678first", "a_b": b"12345678other"})
     folder = open_folder("toy://model")
-    found = [path.read_bytes() for path in folder.fetch_beginnings(["a/b", "a_b"], lambda first: 13)]
+    found = [path.read_bytes() for path in folder.fetch_headers(["a/b", "a_b"], lambda first: 13)]
     assert found == [b"12345678first", b"12345678other"]
 
 

@@ -1,4 +1,4 @@
-"""What a preset says it is, once its config is read, whatever its format."""
+"""What a preset says it is, once its config is read, and once its weights files are opened, whatever its format."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from vertebra._resolve.preset_files import PresetFolder
+from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._weights.checkpoint import Checkpoint, open_checkpoint, read_headers
 from vertebra._weights.file_kind import FileKind
 from vertebra._weights.match import Match, any_match, match
@@ -18,8 +18,8 @@ from vertebra.specs import TensorRule
 
 
 @dataclass(frozen=True, slots=True)
-class PresetContents:
-    """A preset: its class, its constructor arguments, and how its tensors are named."""
+class PresetDescription:
+    """A preset as its config describes it: its class and its constructor arguments."""
 
     format: str
     folder: PresetFolder
@@ -31,60 +31,79 @@ class PresetContents:
     files: FileKind = SAFETENSORS
     """The kind of weights file."""
     untied: str | None = None
-    """What in the config says that a head of the model is not the token table, or None if nothing does."""
-    as_stored: Callable[[PresetContents, Mapping[str, TensorEntry]], PresetContents] | None = None
-    """What the tensors in the files say of the preset beyond its config, or None if that is nothing."""
+    """The field of the config by which a head of the model is not the token table, or None."""
+    refine: Callable[[PresetDescription, Mapping[str, TensorEntry]], PresetDescription] | None = None
+    """Adds to the description facts that the tensors tell and the config does not; None if there are none."""
 
     @property
     def not_read(self) -> str | None:
         """The index of a second checkpoint, which is not read, or None if there is just one."""
         return self.files.not_read(self.folder.names)
 
-    def seen(self, entries: Mapping[str, TensorEntry]) -> PresetContents:
-        """Returns the contents as they are once the files have been looked at.
-
-        Raises:
-            PresetConfigError: config and files do not make a preset that can be read.
-        """
-        return self if self.as_stored is None else replace(self.as_stored(self, entries), as_stored=None)
-
-    def open(self) -> Checkpoint:
-        """Maps the weights."""
-        with self.folder.lacking("its weights"):
-            return open_checkpoint(
-                self.files, self.folder.names, self.folder.fetch, self.folder.fetch_all, self.folder.check_read
-            )
-
-    def headers(self) -> dict[str, Header]:
-        """Reads the headers of the weights files, by name; of files that are elsewhere, if it can be, nothing else.
+    def open(self) -> OpenPreset:
+        """Maps the weights.
 
         Raises:
             WeightsFileError: the weights are missing or unsound, or index and files disagree.
+            PresetConfigError: config and files do not make a preset that can be read.
         """
-        kind = self.files
-        fetch_headers = partial(self.folder.fetch_beginnings, length_of=kind.header_end)
-        only_headers = fetch_headers if kind.header_comes_first else None
-        with self.folder.lacking("its weights"):
-            return read_headers(self.files, self.folder.names, self.folder.fetch, only_headers, self.folder.check_read)
+        folder = self.folder
+        with folder.lacking("its weights"):
+            checkpoint = open_checkpoint(self.files, folder.names, folder.fetch, folder.fetch_all, folder.check_read)
+        return OpenPreset(self._refined(checkpoint.entries), checkpoint.headers, checkpoint.entries, checkpoint)
 
-    def match(self, checkpoint: Checkpoint, weights: Mapping[str, Any]) -> Match:
+    def open_headers(self) -> OpenPreset:
+        """Reads the headers of the weights files; of remote safetensors files nothing else is transferred.
+
+        Raises:
+            as `open`.
+        """
+        folder, kind = self.folder, self.files
+        fetch_headers = partial(folder.fetch_headers, length_of=kind.header_end) if kind.header_comes_first else None
+        with folder.lacking("its weights"):
+            headers = read_headers(kind, folder.names, folder.fetch, fetch_headers, folder.check_read)
+        entries = {name: entry for header in headers.values() for name, entry in header.entries.items()}
+        return OpenPreset(self._refined(entries), headers, entries)
+
+    def _refined(self, entries: Mapping[str, TensorEntry]) -> PresetDescription:
+        return self if self.refine is None else replace(self.refine(self, entries), refine=None)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPreset:
+    """A preset that knows its tensors."""
+
+    description: PresetDescription
+    """The description, with the facts that the tensors tell."""
+    headers: Mapping[str, Header]
+    """Headers of the weights files, by file name."""
+    entries: Mapping[str, TensorEntry]
+    """All tensors by name."""
+    checkpoint: Checkpoint | None = None
+    """The mapped weights, or None if only the headers were read."""
+
+    def mapped(self) -> Checkpoint:
+        """Returns the mapped weights, which are mapped now if only the headers were read."""
+        return self.checkpoint or self.description.open().mapped()
+
+    def match(self, weights: Mapping[str, Any]) -> Match:
         """Finds the tensor that fills each weight.
 
         Raises:
             WeightsMismatchError: some weight or tensor has no counterpart.
         """
-        rules, own, outside = self.locate(checkpoint.entries)
-        optional = self.translation.optional if self.translation else ()
-        found = match(checkpoint.path, weights, own, rules, optional=optional)
+        rules, own, outside = self.rules()
+        translation = self.description.translation
+        optional = translation.optional if translation else ()
+        found = match(self.mapped().path, weights, own, rules, optional=optional)
         return replace(found, outside=outside)
 
-    def locate(
-        self, entries: Mapping[str, TensorEntry]
-    ) -> tuple[dict[str, TensorRule], dict[str, TensorEntry], list[str]]:
+    def rules(self) -> tuple[dict[str, TensorRule], dict[str, TensorEntry], list[str]]:
         """Returns what `translated_rules` does; where nothing is translated, tensors have the names of weights."""
-        if self.translation is None:
-            return {name: TensorRule(name) for name in entries}, dict(entries), []
-        return translated_rules(self.translation, self.arguments, entries, self.files.current_name)
+        described = self.description
+        if described.translation is None:
+            return {name: TensorRule(name) for name in self.entries}, dict(self.entries), []
+        return translated_rules(described.translation, described.arguments, self.entries, described.files.current_name)
 
 
 def translated_rules(

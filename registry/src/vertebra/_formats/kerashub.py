@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vertebra._formats.description import PresetContents
+from vertebra._formats.description import PresetDescription
 from vertebra._formats.export import PresetDraft
 from vertebra._formats.kerashub_quantized import as_quantized, is_readable, modes_of
 from vertebra._formats.translation import express, find_owner, load_translation, translation_for
-from vertebra._resolve.preset_files import CONFIG, PresetFolder, config_error
+from vertebra._resolve.preset_folder import CONFIG, PresetFolder, config_error
 from vertebra._system.strict_json import dump_json
 from vertebra._weights.hdf5.file_kind import HDF5
 from vertebra._weights.hdf5.writing import write_hdf5
@@ -42,7 +42,7 @@ def reads_tokenizer(content: Mapping[str, Any]) -> bool:
     return recognises(content)
 
 
-def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetContents:
+def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetDescription:
     """Reads what KerasHub's config says, as data: what it names is looked up among the installed backbones.
 
     Raises:
@@ -57,8 +57,8 @@ def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetContents:
     mode = _mode(folder, inner.get("dtype"))
     own = {name: value for name, value in inner.items() if name not in (*_OF_THE_BASE, "dtype")}
     arguments = base | translation.arguments(own)
-    contents = PresetContents(NAME, folder, owner.name, arguments, translation, FILES)
-    return contents if mode is None else replace(contents, as_stored=partial(as_quantized, mode))
+    contents = PresetDescription(NAME, folder, owner.name, arguments, translation, FILES)
+    return contents if mode is None else replace(contents, refine=partial(as_quantized, mode))
 
 
 def write(draft: PresetDraft, stage: Path, max_shard_size: float | None) -> list[str]:

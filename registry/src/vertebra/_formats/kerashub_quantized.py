@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from vertebra._formats.description import PresetContents
+from vertebra._formats.description import PresetDescription
 from vertebra._weights.tensor_entry import TensorEntry
 from vertebra.errors import PresetConfigError
 from vertebra.interfaces import Translation
@@ -40,7 +40,7 @@ def is_readable(mode: str) -> bool:
     return _MODE.fullmatch(mode) is not None
 
 
-def as_quantized(mode: str, contents: PresetContents, entries: Mapping[str, TensorEntry]) -> PresetContents:
+def as_quantized(mode: str, contents: PresetDescription, entries: Mapping[str, TensorEntry]) -> PresetDescription:
     """Returns the contents of a preset whose layers were quantised in a mode: which ones, only the files tell.
 
     Raises:

@@ -9,9 +9,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from vertebra._formats.description import PresetContents
+from vertebra._formats.description import PresetDescription
 from vertebra._formats.export import PresetDraft
-from vertebra._resolve.preset_files import CONFIG, PresetFolder, config_error
+from vertebra._resolve.preset_folder import CONFIG, PresetFolder, config_error
 from vertebra._system.strict_json import dump_json
 from vertebra._weights.safetensors.file_kind import SAFETENSORS
 from vertebra._weights.writing import write_safetensors
@@ -38,7 +38,7 @@ def reads_tokenizer(_content: Mapping[str, Any]) -> bool:
     return True
 
 
-def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetContents:
+def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetDescription:
     """Reads what a native config says.
 
     Raises:
@@ -53,7 +53,7 @@ def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetContents:
     if config["vertebra_format"] != _VERSION:
         found = config["vertebra_format"]
         raise config_error(folder, f"vertebra_format is {found}, and this version reads {_VERSION}", "Update vertebra")
-    return PresetContents(NAME, folder, config["backbone"], dict(config["config"]))
+    return PresetDescription(NAME, folder, config["backbone"], dict(config["config"]))
 
 
 def write(draft: PresetDraft, stage: Path, max_shard_size: float | None) -> list[str]:

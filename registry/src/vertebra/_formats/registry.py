@@ -7,8 +7,8 @@ from types import ModuleType
 from typing import Any
 
 from vertebra._formats import kerashub, native, transformers
-from vertebra._formats.description import PresetContents
-from vertebra._resolve.preset_files import PresetFolder, config_error
+from vertebra._formats.description import PresetDescription
+from vertebra._resolve.preset_folder import PresetFolder, config_error
 
 FORMATS: dict[str, ModuleType] = {module.NAME: module for module in (native, transformers, kerashub)}
 
@@ -18,7 +18,7 @@ def format_of(config: Mapping[str, Any]) -> ModuleType | None:
     return next((module for module in FORMATS.values() if module.recognises(config)), None)
 
 
-def read_contents(folder: PresetFolder) -> PresetContents:
+def read_description(folder: PresetFolder) -> PresetDescription:
     """Reads a preset's config in whichever format it is.
 
     Raises:
@@ -29,5 +29,5 @@ def read_contents(folder: PresetFolder) -> PresetContents:
     if module is None:
         raise config_error(folder, f"it is of no known preset format ({', '.join(FORMATS)})")
     with folder.lacking("what its config needs"):
-        contents: PresetContents = module.read(folder, config)
-    return contents
+        description: PresetDescription = module.read(folder, config)
+    return description

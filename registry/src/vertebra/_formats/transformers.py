@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vertebra._formats.description import PresetContents
+from vertebra._formats.description import PresetDescription
 from vertebra._formats.export import PresetDraft
 from vertebra._formats.translation import express, find_owner, load_translation, translation_for
-from vertebra._resolve.preset_files import CONFIG, PresetFolder
+from vertebra._resolve.preset_folder import CONFIG, PresetFolder
 from vertebra._system.strict_json import dump_json
 from vertebra._weights.safetensors.file_kind import SAFETENSORS
 from vertebra._weights.writing import Tensors, write_safetensors
@@ -41,7 +41,7 @@ def reads_tokenizer(content: Mapping[str, Any]) -> bool:
     return "registered_name" not in content
 
 
-def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetContents:
+def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetDescription:
     """Reads what a transformers config says, through the translation of the architecture that owns its model type.
 
     Raises:
@@ -50,7 +50,7 @@ def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetContents:
     owner = find_owner(folder, NAME, "model_type", config["model_type"])
     translation = load_translation(owner.value, NAME)
     untied = f"{_TIED}=false in {CONFIG}" if config.get(_TIED) is False else None
-    return PresetContents(NAME, folder, owner.name, translation.arguments(config), translation, untied=untied)
+    return PresetDescription(NAME, folder, owner.name, translation.arguments(config), translation, untied=untied)
 
 
 def write(draft: PresetDraft, stage: Path, max_shard_size: float | None) -> list[str]:

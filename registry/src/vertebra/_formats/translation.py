@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vertebra._discovery.catalog import BACKBONES, Entry, catalog
 from vertebra._formats.export import PresetDraft
-from vertebra._resolve.preset_files import PresetFolder, config_error
+from vertebra._resolve.preset_folder import PresetFolder, config_error
 from vertebra._weights.tensor_entry import TensorEntry, layout_of
 from vertebra._weights.tensor_layout import holders, put, stored_shape
 from vertebra._weights.writing import Tensors

@@ -14,7 +14,7 @@ from vertebra._cache.scan import Holding, Holdings, read_holdings
 from vertebra._cache.store import Store, read_note
 from vertebra._resolve.candidates import ask_policies, is_revision, places
 from vertebra._resolve.open import open_folder
-from vertebra._resolve.preset_files import PresetFolder
+from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.atomic_save import destination, replacing_folder
 from vertebra._system.strict_json import dump_json
 from vertebra.errors import PresetNotFoundError, PresetSaveError, close_names

@@ -18,7 +18,7 @@ import numpy as np
 
 from vertebra._discovery import runtimes
 from vertebra._presets.certificate_header import CERTIFICATE, Certificate, digest_of_config
-from vertebra._resolve.preset_files import CONFIG
+from vertebra._resolve.preset_folder import CONFIG
 from vertebra._weights.quantized import quantization_plan
 from vertebra._weights.safetensors.writing import write_tensors
 from vertebra._weights.tensor_entry import layout_of

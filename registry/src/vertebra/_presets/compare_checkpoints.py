@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vertebra._formats.description import PresetContents
+from vertebra._formats.description import PresetDescription
 from vertebra._weights.checkpoint import Checkpoint, open_checkpoint
 from vertebra.errors import WeightsFileError
 
@@ -50,7 +50,7 @@ class Comparison:
         return f"{self.read} is read, {self.other} and its shards are not; {newer}; {same}"
 
 
-def compare_checkpoints(contents: PresetContents, checkpoint: Checkpoint) -> Comparison | None:
+def compare_checkpoints(contents: PresetDescription, checkpoint: Checkpoint) -> Comparison | None:
     """Compares the checkpoint that is read with another one in the same preset; reads all of both.
 
     Returns:
@@ -72,7 +72,7 @@ def compare_checkpoints(contents: PresetContents, checkpoint: Checkpoint) -> Com
     return Comparison(kind.weights, other, newer, tuple(_differing(checkpoint, second)))
 
 
-def _newer(contents: PresetContents, other: str, shards: Iterable[str]) -> str | None:
+def _newer(contents: PresetDescription, other: str, shards: Iterable[str]) -> str | None:
     weights = contents.files.weights
     one = contents.folder.changed_at([weights])
     two = contents.folder.changed_at([other, *shards])

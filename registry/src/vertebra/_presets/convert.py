@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from vertebra._discovery import runtimes
-from vertebra._formats.description import PresetContents
+from vertebra._formats.description import OpenPreset
 from vertebra._formats.export import PresetDraft, plain_config
-from vertebra._formats.registry import FORMATS, read_contents
+from vertebra._formats.registry import FORMATS, read_description
 from vertebra._presets import load_warnings
 from vertebra._presets.assets import CarriedAssets, select_assets
 from vertebra._presets.certificate import carry_certificate
@@ -21,8 +21,8 @@ from vertebra._presets.certificate_header import open_certificate
 from vertebra._presets.load import build_abstract, class_of
 from vertebra._presets.replace_folder import keep_others
 from vertebra._presets.save import check_request
-from vertebra._resolve.consistent_read import of_one_version
-from vertebra._resolve.preset_files import PresetFolder
+from vertebra._resolve.consistent_read import read_consistently
+from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.atomic_save import replacing_folder
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.match import Match
@@ -89,7 +89,7 @@ def convert_preset(
     if dtype not in (None, *DTYPES):
         raise PresetConfigError("convert", f"dtype={dtype!r} is not a dtype of floats", f"Use {', '.join(DTYPES)}")
     convert = partial(_convert, target=target, format=format, dtype=dtype, size=max_shard_size, advance=advance)
-    return of_one_version(preset, convert)
+    return read_consistently(preset, convert)
 
 
 def _convert(
@@ -100,11 +100,11 @@ def _convert(
     size: float | None,
     advance: Callable[[int, int], None] | None,
 ) -> Conversion:
-    contents = read_contents(folder)
+    described = read_description(folder)
     runtimes.bind_any()
-    checkpoint = contents.open()
-    contents = contents.seen(checkpoint.entries)
-    draft, found = _draft(contents, checkpoint, dtype)
+    preset = described.open()
+    contents, checkpoint = preset.description, preset.mapped()
+    draft, found = _draft(preset, dtype)
     load_warnings.second_checkpoint(contents)
     heads = load_warnings.other_logits(contents, checkpoint, found, _WITHOUT_HEAD)
     tensors = draft.tensors if advance is None else _counted(draft.tensors, advance)
@@ -123,8 +123,9 @@ def _convert(
     return Conversion(str(folder.handle), target, format, *facts, contents.not_read, tuple(heads))
 
 
-def _draft(contents: PresetContents, checkpoint: Checkpoint, dtype: str | None) -> tuple[PresetDraft, Match]:
-    backbone, weights, found, _ = build_abstract(class_of(contents, Backbone), contents, checkpoint, {})
+def _draft(preset: OpenPreset, dtype: str | None) -> tuple[PresetDraft, Match]:
+    contents, checkpoint = preset.description, preset.mapped()
+    backbone, weights, found, _ = build_abstract(class_of(contents, Backbone), preset, {})
     if found.fresh:
         problem = f"it has no values for {', '.join(found.fresh)}, which from_preset would newly initialise"
         raise WeightsFileError(checkpoint.path, problem, "Load it with from_preset, train them, and save that")

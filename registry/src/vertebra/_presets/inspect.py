@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from vertebra._discovery.catalog import BACKBONES, catalog
-from vertebra._formats.description import PresetContents
-from vertebra._formats.registry import read_contents
+from vertebra._formats.description import OpenPreset
+from vertebra._formats.registry import read_description
 from vertebra._presets.untied_heads import untied_heads
-from vertebra._resolve.consistent_read import of_one_version
-from vertebra._resolve.preset_files import PresetFolder
-from vertebra._weights.tensor_entry import Header, TensorEntry
+from vertebra._resolve.consistent_read import read_consistently
+from vertebra._resolve.preset_folder import PresetFolder
+from vertebra._weights.tensor_entry import TensorEntry
 from vertebra._weights.tensor_layout import weight_shape
 from vertebra.specs import TensorRule
 
@@ -22,45 +21,41 @@ _UNUSED = "(unused)/"
 
 def inspect_preset(preset: str) -> dict[str, Any]:
     """Returns what a preset holds, as plain data."""
-    return of_one_version(preset, _inspect)
+    return read_consistently(preset, _inspect)
 
 
 def _inspect(folder: PresetFolder) -> dict[str, Any]:
-    contents = read_contents(folder)
-    headers = contents.headers()
-    return describe(contents, headers) | {
-        "not_read": contents.not_read,
-        "untied_heads": _untied_heads(contents, headers),
+    preset = read_description(folder).open_headers()
+    return describe(preset) | {
+        "not_read": preset.description.not_read,
+        "untied_heads": _untied_heads(preset),
     }
 
 
-def _untied_heads(contents: PresetContents, headers: Mapping[str, Header]) -> list[str] | None:
+def _untied_heads(preset: OpenPreset) -> list[str] | None:
     """Returns what `heads.untied_heads` does; weights are looked at only if they may show a head."""
-    entries = {name: entry for header in headers.values() for name, entry in header.entries.items()}
-    contents = contents.seen(entries)
-    rules, _, outside = contents.locate(entries)
-    found = untied_heads(contents.untied, rules, outside, entries)
-    if found is not None or not all(map(contents.folder.is_here, headers)):
+    untied, (rules, _, outside) = preset.description.untied, preset.rules()
+    found = untied_heads(untied, rules, outside, preset.entries)
+    if found is not None or not all(map(preset.description.folder.is_here, preset.headers)):
         return found
-    return untied_heads(contents.untied, rules, outside, entries, contents.open().view)
+    return untied_heads(untied, rules, outside, preset.entries, preset.mapped().view)
 
 
-def describe(contents: PresetContents, headers: Mapping[str, Header]) -> dict[str, Any]:
+def describe(preset: OpenPreset) -> dict[str, Any]:
     """Returns what a preset holds, as plain data, from the headers of its weights files."""
-    entries = {name: entry for header in headers.values() for name, entry in header.entries.items()}
-    contents = contents.seen(entries)
-    tensors = [describe_tensor(name, entry) for name, entry in _named(contents, entries).items()]
+    described = preset.description
+    tensors = [describe_tensor(name, entry) for name, entry in _named(preset).items()]
     by_dtype: dict[str, int] = {}
     used = [tensor for tensor in tensors if not tensor["name"].startswith(_UNUSED)]
     for tensor in used:
         by_dtype[tensor["dtype"]] = by_dtype.get(tensor["dtype"], 0) + tensor["bytes"]
     return {
-        "handle": str(contents.folder.handle),
-        "format": contents.format,
-        "backbone": contents.backbone,
-        "owner": _owner(contents.backbone),
-        "config": contents.arguments,
-        "files": sorted(headers),
+        "handle": str(described.folder.handle),
+        "format": described.format,
+        "backbone": described.backbone,
+        "owner": _owner(described.backbone),
+        "config": described.arguments,
+        "files": sorted(preset.headers),
         "parameters": sum(tensor["parameters"] for tensor in used),
         "bytes": sum(by_dtype.values()),
         "bytes_by_dtype": by_dtype,
@@ -68,9 +63,9 @@ def describe(contents: PresetContents, headers: Mapping[str, Header]) -> dict[st
     }
 
 
-def _named(contents: PresetContents, entries: Mapping[str, TensorEntry]) -> dict[str, TensorEntry]:
+def _named(preset: OpenPreset) -> dict[str, TensorEntry]:
     """Names tensors by the weights they fill, in the architecture's order; others keep their names, as `(unused)`."""
-    rules, _, _ = contents.locate(entries)
+    (rules, _, _), entries = preset.rules(), preset.entries
     used = {rule.tensor for rule in rules.values()}
     named = {weight: _part(rule, entries[rule.tensor]) for weight, rule in rules.items() if rule.tensor in entries}
     return named | {f"{_UNUSED}{tensor}": entry for tensor, entry in entries.items() if tensor not in used}

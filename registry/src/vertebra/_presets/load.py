@@ -15,13 +15,13 @@ from typing import Any
 from vertebra._arguments import flag
 from vertebra._discovery import catalog, runtimes
 from vertebra._discovery.plugins import registry
-from vertebra._formats.description import PresetContents
-from vertebra._formats.registry import read_contents
+from vertebra._formats.description import OpenPreset, PresetDescription
+from vertebra._formats.registry import read_description
 from vertebra._presets import load_warnings
 from vertebra._presets.certificate_header import Certificate, require_certificate
-from vertebra._resolve.consistent_read import of_one_version
+from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.lockfile import check_unlocked
-from vertebra._resolve.preset_files import PresetFolder, config_error
+from vertebra._resolve.preset_folder import PresetFolder, config_error
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.match import Match
 from vertebra.errors import (
@@ -55,9 +55,9 @@ def load_backbone(
     check_unlocked(locked)
     if verify and not load_weights:
         raise CertificateError(preset, "without its weights there is nothing to compare", "Load them, or do not verify")
-    read = partial(open_preset, asked=asked, overrides=overrides, load_weights=load_weights, verify=verify)
-    opened = of_one_version(preset, read, locked)
-    backbone = build_opened(opened, overrides)
+    read = partial(prepare, asked=asked, overrides=overrides, load_weights=load_weights, verify=verify)
+    opened = read_consistently(preset, read, locked)
+    backbone = build_prepared(opened, overrides)
     if opened.certificate is not None:
         from vertebra._presets.certificate import check
 
@@ -67,47 +67,47 @@ def load_backbone(
 
 
 @dataclass(frozen=True, slots=True)
-class OpenedPreset:
+class PreparedLoad:
     """What a backbone is built from: all of one version of the preset, and mapped, so that it stays that."""
 
-    contents: PresetContents
+    description: PresetDescription
     backbone_class: type
-    checkpoint: Checkpoint | None
-    """None if it is built without weights."""
+    preset: OpenPreset | None
+    """The opened preset, or None if the backbone is built without weights."""
     certificate: Certificate | None
 
 
-def open_preset(
+def prepare(
     folder: PresetFolder, asked: type, overrides: Mapping[str, Any], load_weights: bool = True, verify: bool = False
-) -> OpenedPreset:
+) -> PreparedLoad:
     """Reads a preset and maps its files, after comparing what its class takes with what it is given.
 
     Raises:
         PresetError: as `Backbone.from_preset`; CertificateError if it shall be verified and has no certificate.
     """
-    contents = read_contents(folder)
+    contents = read_description(folder)
     backbone_class = class_of(contents, asked)
     known = {**_BASE_ARGUMENTS, **_annotations(backbone_class)}
     place = f"from_preset of {backbone_class.__name__}"
     _check_arguments(backbone_class, overrides, known, place, "Correct the argument")
-    checkpoint = contents.open() if load_weights else None
-    return OpenedPreset(contents, backbone_class, checkpoint, require_certificate(folder) if verify else None)
+    preset = contents.open() if load_weights else None
+    described = contents if preset is None else preset.description
+    return PreparedLoad(described, backbone_class, preset, require_certificate(folder) if verify else None)
 
 
-def build_opened(opened: OpenedPreset, overrides: dict[str, Any]) -> Any:
+def build_prepared(opened: PreparedLoad, overrides: dict[str, Any]) -> Any:
     """Builds a backbone, with the weights that are mapped if any are.
 
     Raises:
         PresetConfigError: the config does not build the class.
         WeightsMismatchError: some weight or tensor has no counterpart.
     """
-    contents, checkpoint = opened.contents, opened.checkpoint
-    if checkpoint is None:
+    contents, preset = opened.description, opened.preset
+    if preset is None:
         backbone = build(opened.backbone_class, contents, overrides)
     else:
-        contents = contents.seen(checkpoint.entries)
-        runtime = runtimes.bind()
-        backbone, weights, found, created = build_abstract(opened.backbone_class, contents, checkpoint, overrides)
+        runtime, checkpoint = runtimes.bind(), preset.mapped()
+        backbone, weights, found, created = build_abstract(opened.backbone_class, preset, overrides)
         load_warnings.fresh_weights(contents, found)
         load_warnings.unused_tensors(contents, found)
         load_warnings.other_logits(contents, checkpoint, found)
@@ -136,7 +136,7 @@ def _fill(
     finish(backbone)
 
 
-def class_of(contents: PresetContents, asked: type) -> type:
+def class_of(contents: PresetDescription, asked: type) -> type:
     """Returns the class of a preset, after comparing what the config gives it with what it takes.
 
     Raises:
@@ -149,7 +149,7 @@ def class_of(contents: PresetContents, asked: type) -> type:
     return backbone_class
 
 
-def _resolve_class(contents: PresetContents, asked: type) -> type:
+def _resolve_class(contents: PresetDescription, asked: type) -> type:
     """A class that was asked for by name may be one that no plugin registered; else the name is looked up."""
     if contents.backbone == asked.__name__:
         return asked
@@ -167,7 +167,7 @@ def _hint(error: UnknownNameError) -> str:
     return f" Installed with a similar name: {', '.join(error.suggestions)}" if error.suggestions else ""
 
 
-def build(backbone_class: type, contents: PresetContents, overrides: dict[str, Any]) -> Any:
+def build(backbone_class: type, contents: PresetDescription, overrides: dict[str, Any]) -> Any:
     """Calls a class's constructor with what the config says, and overrides.
 
     Raises:
@@ -187,7 +187,7 @@ def build(backbone_class: type, contents: PresetContents, overrides: dict[str, A
 
 
 def build_abstract(
-    backbone_class: type, contents: PresetContents, checkpoint: Checkpoint, overrides: dict[str, Any]
+    backbone_class: type, preset: OpenPreset, overrides: dict[str, Any]
 ) -> tuple[Any, dict[str, Any], Match, list[Any]]:
     """Builds a preset's backbone without values, and finds the tensor that fills each weight.
 
@@ -202,15 +202,15 @@ def build_abstract(
     from vertebra._weights.layer_paths import weight_names
 
     with abstract_build() as created:
-        backbone = build(backbone_class, contents, overrides)
+        backbone = build(backbone_class, preset.description, overrides)
     weights = weight_names(backbone)
-    found = contents.match(checkpoint, weights)
+    found = preset.match(weights)
     return backbone, weights, found, created
 
 
-def tell_observers(opened: OpenedPreset) -> None:
+def tell_observers(opened: PreparedLoad) -> None:
     """Tells the plugins that ask for it what was loaded."""
-    contents, with_weights = opened.contents, opened.checkpoint is not None
+    contents, with_weights = opened.description, opened.preset is not None
     folder = contents.folder
     loaded = LoadedPreset(folder.requested, folder.handle, contents.format, contents.backbone, with_weights)
     for plugin, observe in registry().implementations("vertebra_preset_loaded"):

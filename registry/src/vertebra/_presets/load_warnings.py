@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vertebra._formats.description import PresetContents
+from vertebra._formats.description import PresetDescription
 from vertebra._presets.assets import NOT_HERE, CarriedAssets
 from vertebra._presets.untied_heads import untied_heads
 from vertebra._weights.checkpoint import Checkpoint
@@ -23,14 +23,14 @@ _CALLER = 5
 log = logging.getLogger("vertebra")
 
 
-def fresh_weights(contents: PresetContents, found: Match) -> None:
+def fresh_weights(contents: PresetDescription, found: Match) -> None:
     """Warns of weights that the checkpoint does not have."""
     if found.fresh:
         message = f"{contents.folder.handle} has no values for {', '.join(found.fresh)}: newly initialised, train them"
         warnings.warn(message, stacklevel=_CALLER)
 
 
-def unused_tensors(contents: PresetContents, found: Match) -> None:
+def unused_tensors(contents: PresetDescription, found: Match) -> None:
     """Names tensors that are not the backbone's, such as those of a head."""
     if found.outside:
         names = ", ".join(found.outside[:_MOST_NAMES]) + (", …" if len(found.outside) > _MOST_NAMES else "")
@@ -45,7 +45,7 @@ def assets_left_out(assets: CarriedAssets) -> None:
         log.warning("%s: saved without %s%s", assets.source, assets, remedy)
 
 
-def other_logits(contents: PresetContents, checkpoint: Checkpoint, found: Match, consequence: str = "") -> list[str]:
+def other_logits(contents: PresetDescription, checkpoint: Checkpoint, found: Match, consequence: str = "") -> list[str]:
     """Says that the logits of the model are not those of its token table.
 
     Args:
@@ -71,13 +71,13 @@ def other_logits_text(heads: Sequence[str]) -> str:
     )
 
 
-def second_checkpoint(contents: PresetContents) -> None:
+def second_checkpoint(contents: PresetDescription) -> None:
     """Says that a preset holds weights that are not read, besides those that are."""
     if contents.not_read is not None:
         log.warning("%s: %s", contents.folder.handle, second_checkpoint_text(contents))
 
 
-def second_checkpoint_text(contents: PresetContents) -> str:
+def second_checkpoint_text(contents: PresetDescription) -> str:
     """Returns which of two checkpoints is read."""
     return (
         f"it holds two checkpoints: {contents.files.weights} is read, {contents.not_read} and its shards are not; "
@@ -85,7 +85,9 @@ def second_checkpoint_text(contents: PresetContents) -> str:
     )
 
 
-def widened_weights(contents: PresetContents, checkpoint: Checkpoint, weights: Mapping[str, Any], found: Match) -> None:
+def widened_weights(
+    contents: PresetDescription, checkpoint: Checkpoint, weights: Mapping[str, Any], found: Match
+) -> None:
     """Says that weights take more memory than they are stored in, because nobody asked for their dtype."""
     stored = {name: checkpoint.entries[rule.tensor].dtype for name, rule in found.sources.items()}
     widened = [name for name, dtype in stored.items() if itemsize(str(weights[name].dtype)) > itemsize(dtype)]

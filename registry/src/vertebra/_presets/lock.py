@@ -12,10 +12,10 @@ from vertebra._cache.store import blob_path, sha256_of
 from vertebra._cache.verify import damage_of
 from vertebra._discovery.plugins import registry
 from vertebra._resolve.candidates import is_plain_path, places, source_of
-from vertebra._resolve.consistent_read import of_one_version
+from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.lockfile import LockedPreset, Lockfile, differs, locked_files, read_lockfile, write_lockfile
 from vertebra._resolve.open import open_folder
-from vertebra._resolve.preset_files import PresetFolder
+from vertebra._resolve.preset_folder import PresetFolder
 from vertebra.errors import LockError, OfflineError, PresetNotFoundError, SourceUnavailableError, UnknownNameError
 from vertebra.remote import RemoteSource
 from vertebra.specs import PresetFile
@@ -76,7 +76,7 @@ def lock_presets(presets: Sequence[str], path: Path, update: bool, remove: bool 
         elif before is not None and not update:
             done.append(Locking(requested, "kept", before, before))
         elif before is None:
-            known[requested] = of_one_version(requested, _as_it_is, locked=False)
+            known[requested] = read_consistently(requested, _as_it_is, locked=False)
             done.append(Locking(requested, "added", known[requested]))
         else:
             done.append(_updated(requested, before))

@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any
 
 from vertebra._discovery import runtimes
-from vertebra._formats.description import PresetContents
-from vertebra._formats.registry import read_contents
-from vertebra._resolve.consistent_read import of_one_version
-from vertebra._resolve.preset_files import CONFIG, PresetFolder
+from vertebra._formats.description import PresetDescription
+from vertebra._formats.registry import read_description
+from vertebra._resolve.consistent_read import read_consistently
+from vertebra._resolve.preset_folder import CONFIG, PresetFolder
 from vertebra._system.memory import host_memory
 from vertebra._weights.tensor_entry import TensorEntry, itemsize
 from vertebra.errors import PresetConfigError
@@ -87,12 +87,12 @@ def plan_preset(
     if dtype not in DTYPES:
         raise PresetConfigError("plan", f"dtype={dtype!r} is not a dtype policy of floats", f"Use {', '.join(DTYPES)}")
     adapter = None if runtime is None else runtimes.bind(runtime)
-    return of_one_version(preset, partial(_plan, dtype=dtype, runtime=adapter, lora_rank=lora_rank))
+    return read_consistently(preset, partial(_plan, dtype=dtype, runtime=adapter, lora_rank=lora_rank))
 
 
 def _plan(folder: PresetFolder, dtype: str, runtime: Runtime | None, lora_rank: int | None) -> Plan:
     place, free = _room(runtime)
-    contents = read_contents(folder)
+    contents = read_description(folder)
     names = contents.files.used(folder.names)
     read = [file for file in folder.files if file.name in names | {CONFIG}]
     here = all(file.path is not None for file in read)
@@ -130,13 +130,11 @@ def _wanted(stored: str, dtype: str) -> str:
     return dtype if "float" in stored else stored
 
 
-def _stored(contents: PresetContents, runtime: Runtime | None) -> list[_Weight]:
+def _stored(contents: PresetDescription, runtime: Runtime | None) -> list[_Weight]:
     """Reads the weights' sizes in the headers of the files."""
-    headers = contents.headers()
-    entries = {name: entry for header in headers.values() for name, entry in header.entries.items()}
-    contents = contents.seen(entries)
-    rules, _, _ = contents.locate(entries)
-    present = [(rule, entries[rule.tensor]) for rule in rules.values() if rule.tensor in entries]
+    preset = contents.open_headers()
+    rules, _, _ = preset.rules()
+    present = [(rule, preset.entries[rule.tensor]) for rule in rules.values() if rule.tensor in preset.entries]
     return [_weight(rule, entry, runtime) for rule, entry in present]
 
 
@@ -147,7 +145,7 @@ def _weight(rule: TensorRule, entry: TensorEntry, runtime: Runtime | None) -> _W
     return _Weight(math.prod(entry.shape) // (rule.part or (0, 1))[1], entry.dtype, viewed)
 
 
-def _built(contents: PresetContents, stored: int) -> list[_Weight]:
+def _built(contents: PresetDescription, stored: int) -> list[_Weight]:
     """Builds the architecture without values, because its files are elsewhere; their size tells the floats' dtype."""
     weights = [(math.prod(variable.shape), str(variable.dtype)) for variable in _abstract(contents)[1].values()]
     halved = stored < 3 * sum(parameters for parameters, _ in weights)
@@ -155,7 +153,7 @@ def _built(contents: PresetContents, stored: int) -> list[_Weight]:
     return [_Weight(parameters, there if "float" in dtype else dtype) for parameters, dtype in weights]
 
 
-def _abstract(contents: PresetContents) -> tuple[Any, Mapping[str, Any]]:
+def _abstract(contents: PresetDescription) -> tuple[Any, Mapping[str, Any]]:
     runtimes.bind_any()
     from vertebra._presets.load import build, class_of
     from vertebra._weights.abstract import abstract_build
@@ -167,7 +165,7 @@ def _abstract(contents: PresetContents) -> tuple[Any, Mapping[str, Any]]:
     return backbone, weight_names(backbone)
 
 
-def _lora_parameters(contents: PresetContents, config: LoraConfig) -> int:
+def _lora_parameters(contents: PresetDescription, config: LoraConfig) -> int:
     backbone, _ = _abstract(contents)
     from vertebra._lora.layers.linear_view import site_of
     from vertebra._lora.targets import find_default_targets, roles_of

@@ -8,25 +8,22 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from vertebra import _arguments
 from vertebra._configuration.settings import settings
 from vertebra._discovery import runtimes
 from vertebra._discovery.catalog import BACKBONES, catalog
-from vertebra._formats.description import PresetContents
-from vertebra._formats.registry import read_contents
+from vertebra._formats.description import OpenPreset
+from vertebra._formats.registry import read_description
 from vertebra._presets import load_warnings
 from vertebra._presets.certificate_header import open_certificate
 from vertebra._presets.inspect import describe
 from vertebra._presets.model_card import CARD, is_generated, model_card
 from vertebra._resolve.candidates import is_plain_path, source_of, target
-from vertebra._resolve.consistent_read import of_one_version
+from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.filenames import impossible_on_some
-from vertebra._resolve.preset_files import PresetFolder
-from vertebra._weights.checkpoint import read_headers
+from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._weights.match import any_match
-from vertebra._weights.tensor_entry import Header
 from vertebra.errors import (
     PresetAccessError,
     PresetChangedError,
@@ -78,12 +75,12 @@ def upload(
     if settings().offline and source.reads_parts:
         raise PresetAccessError(handle, "VERTEBRA_OFFLINE is set", "Unset it to publish, or push to a folder")
     plain = isinstance(preset, Path) or is_plain_path(preset)
-    checked = of_one_version(preset, partial(_check, any_runtime=any_runtime), locked=False if plain else None)
-    contents, headers, files, notes = checked.contents, checked.headers, dict(checked.files), list(checked.notes)
+    checked = read_consistently(preset, partial(_check, any_runtime=any_runtime), locked=False if plain else None)
+    contents, files, notes = checked.preset.description, dict(checked.files), list(checked.notes)
     with tempfile.TemporaryDirectory(prefix="vertebra-card-") as place:
         if CARD not in files or is_generated(files[CARD]):
             files[CARD] = Path(place, CARD)
-            files[CARD].write_text(_card(handle, source, contents, headers), encoding="utf-8")
+            files[CARD].write_text(_card(handle, source, checked.preset), encoding="utf-8")
             made = "one was made of what the files tell; add licence, data and intended use"
             notes.append(f"it had no {CARD} of its own: {made}")
         message = message or f"Upload a {contents.backbone} with vertebra {metadata.version('vertebra')}"
@@ -96,8 +93,7 @@ def upload(
 class _Checked:
     """A preset that was found fit to be published."""
 
-    contents: PresetContents
-    headers: dict[str, Header]
+    preset: OpenPreset
     files: dict[str, Path]
     notes: list[str]
 
@@ -106,9 +102,9 @@ def _check(folder: PresetFolder, any_runtime: bool) -> _Checked:
     folder.require_all()
     names = [name for name in sorted(folder.names) if not _is_hidden(name)]
     _check_portable(folder, names)
-    contents = read_contents(folder)
-    headers = read_headers(contents.files, folder.names, folder.fetch, check=folder.check_read)
-    notes = [*_left_out(folder), *_check_weights(contents, headers, any_runtime)]
+    opened = read_description(folder).open_headers()
+    contents = opened.description
+    notes = [*_left_out(folder), *_check_weights(opened, any_runtime)]
     if contents.not_read is not None:
         notes.append(load_warnings.second_checkpoint_text(contents))
     certificate = open_certificate(folder)
@@ -116,7 +112,7 @@ def _check(folder: PresetFolder, any_runtime: bool) -> _Checked:
         notes.append("it has no parity certificate: save it with save_to_preset to make one")
     elif not certificate.same_config:
         notes.append("its parity certificate was made with another config.json, and does not hold: save it anew")
-    return _Checked(contents, headers, dict(zip(names, folder.fetch_all(names), strict=True)), notes)
+    return _Checked(opened, dict(zip(names, folder.fetch_all(names), strict=True)), notes)
 
 
 def _publish(
@@ -147,12 +143,13 @@ def _publish(
     return pinned
 
 
-def _card(handle: PresetHandle, source: PresetSource, contents: PresetContents, headers: dict[str, Header]) -> str:
-    sizes = {file.name: file.size for file in contents.folder.files if not _is_hidden(file.name) and file.name != CARD}
+def _card(handle: PresetHandle, source: PresetSource, preset: OpenPreset) -> str:
+    listed = preset.description.folder.files
+    sizes = {file.name: file.size for file in listed if not _is_hidden(file.name) and file.name != CARD}
     name = handle.path.rstrip("/").rpartition("/")[2]
     # Paths are of this machine alone.
     where = str(handle.without_revision()) if source.reads_parts else f"./{name}"
-    return model_card(name, where, describe(contents, headers), sizes)
+    return model_card(name, where, describe(preset), sizes)
 
 
 def _check_portable(folder: PresetFolder, names: Iterable[str]) -> None:
@@ -170,41 +167,41 @@ def _left_out(folder: PresetFolder) -> list[str]:
     return [f"hidden files were left out: {', '.join(hidden)}"] if hidden else []
 
 
-def _check_weights(contents: PresetContents, headers: dict[str, Header], any_runtime: bool) -> list[str]:
+def _check_weights(preset: OpenPreset, any_runtime: bool) -> list[str]:
     """Compares the weights with what the config means, as far as there is a runtime; returns what was not compared.
 
     Raises:
         WeightsMismatchError: a tensor is missing, one too many, or of another shape.
         PresetConfigError: the config has an argument that the class does not take.
     """
-    entries = {name: entry for header in headers.values() for name, entry in header.entries.items()}
-    seen = contents.seen(entries)
-    if contents.backbone not in catalog(BACKBONES):
-        return [f"no installed plugin has the class {contents.backbone}: whoever loads it needs one"]
+    name = preset.description.backbone
+    if name not in catalog(BACKBONES):
+        return [f"no installed plugin has the class {name}: whoever loads it needs one"]
     try:
         (runtimes.bind_any if any_runtime else runtimes.bind)()
     except RuntimeChoiceError:
-        return [*_check_names(seen, entries), "no runtime was chosen, so the shapes of the weights were not compared"]
-    _match(seen)
+        return [*_check_names(preset), "no runtime was chosen, so the shapes of the weights were not compared"]
+    _match(preset)
     return []
 
 
-def _check_names(seen: PresetContents, entries: Mapping[str, Any]) -> list[str]:
+def _check_names(preset: OpenPreset) -> list[str]:
     """Compares names, for formats in which a translation tells them."""
-    rules, own, _ = seen.locate(entries)
-    if seen.translation is None:
+    rules, own, _ = preset.rules()
+    translation = preset.description.translation
+    if translation is None:
         return []
-    absent = [weight for weight, rule in rules.items() if rule.tensor not in entries]
-    missing = [weight for weight in absent if not any_match(weight, seen.translation.optional)]
+    absent = [weight for weight, rule in rules.items() if rule.tensor not in preset.entries]
+    missing = [weight for weight in absent if not any_match(weight, translation.optional)]
     used = {rule.tensor for rule in rules.values()}
     unused = [name for name in own if name not in used]
     if missing or unused:
-        raise WeightsMismatchError(seen.folder.handle, missing, unused)
+        raise WeightsMismatchError(preset.description.folder.handle, missing, unused)
     return []
 
 
-def _match(contents: PresetContents) -> None:
+def _match(preset: OpenPreset) -> None:
     from vertebra._presets.load import build_abstract, class_of
     from vertebra.backbone import Backbone
 
-    build_abstract(class_of(contents, Backbone), contents, contents.open(), {})
+    build_abstract(class_of(preset.description, Backbone), preset, {})

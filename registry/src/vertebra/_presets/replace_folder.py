@@ -12,7 +12,7 @@ from types import ModuleType
 from vertebra._formats.registry import format_of
 from vertebra._presets.assets import CARRIED, name_in
 from vertebra._presets.certificate_header import CERTIFICATE
-from vertebra._resolve.preset_files import CONFIG
+from vertebra._resolve.preset_folder import CONFIG
 from vertebra._system.strict_json import read_json
 from vertebra._weights.safetensors.file_kind import INDEX, WEIGHTS
 from vertebra.errors import PresetConfigError

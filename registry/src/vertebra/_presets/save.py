@@ -15,7 +15,7 @@ from vertebra._formats.registry import FORMATS
 from vertebra._presets.assets import NOT_HERE, Assets, CarriedAssets, select_assets
 from vertebra._presets.replace_folder import format_in, keep_others
 from vertebra._resolve.open import open_folder
-from vertebra._resolve.preset_files import PresetFolder
+from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.atomic_save import destination, replacing_folder
 from vertebra._weights.abstract import abstract_build
 from vertebra._weights.layer_paths import weight_names

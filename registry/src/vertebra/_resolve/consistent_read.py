@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from vertebra._resolve.open import open_folder
-from vertebra._resolve.preset_files import PresetFolder
+from vertebra._resolve.preset_folder import PresetFolder
 from vertebra.errors import PresetChangedError, VertebraError
 
 T = TypeVar("T")
@@ -17,7 +17,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5
 """Seconds to wait before the second attempt, and at most; each pause is twice as long as the one before."""
 
 
-def of_one_version(preset: str | Path, read: Callable[[PresetFolder], T], locked: bool | None = None) -> T:
+def read_consistently(preset: str | Path, read: Callable[[PresetFolder], T], locked: bool | None = None) -> T:
     """Opens a preset and reads it; starts again if another version replaces it before all is read.
 
     Whatever `read` uses, a `PresetFolder` compares it with what it listed in the beginning: so the files were all

@@ -18,7 +18,9 @@ LengthOf = Callable[[bytes], int]
 """From the first bytes of a file to how many there are of its beginning."""
 
 
-def stand_in(source: RemoteSource, handle: PresetHandle, file: PresetFile, length_of: LengthOf, target: Path) -> Path:
+def write_header_stub(
+    source: RemoteSource, handle: PresetHandle, file: PresetFile, length_of: LengthOf, target: Path
+) -> Path:
     """Writes a file with the beginning and the length of one that is elsewhere, and nothing in between.
 
     Whoever reads headers finds what the whole file would show; it takes the beginning's room on the disk.

@@ -9,7 +9,7 @@ from vertebra import _arguments
 from vertebra._configuration.settings import settings
 from vertebra._resolve import candidates
 from vertebra._resolve.lockfile import locked_preset, lockfile_path
-from vertebra._resolve.preset_files import PERHAPS_ELSEWHERE, PresetFolder, go_on
+from vertebra._resolve.preset_folder import PERHAPS_ELSEWHERE, PresetFolder, go_on
 from vertebra.errors import (
     LockError,
     OfflineError,

@@ -20,6 +20,8 @@ class Checkpoint:
     def __init__(self, path: Path, files: Mapping[str, MappedFile]) -> None:
         self.path = path
         """The file, or the index."""
+        self.headers: dict[str, Header] = {name: mapped.header for name, mapped in files.items()}
+        """Headers of the files, by file name."""
         self._files = {name: mapped for mapped in files.values() for name in mapped.header.entries}
         self.entries: dict[str, TensorEntry] = {
             name: entry for mapped in files.values() for name, entry in mapped.header.entries.items()

@@ -14,7 +14,7 @@ from vertebra.errors import PresetNotFoundError
 
 if TYPE_CHECKING:
     from vertebra._presets.bundle import Carried
-    from vertebra._resolve.preset_files import PresetFolder
+    from vertebra._resolve.preset_folder import PresetFolder
 
 
 def add_commands(commands: Any) -> None:
@@ -108,13 +108,13 @@ def _matching(folder: PresetFolder, only: Sequence[str] | None) -> list[str]:
 
 
 def _needed(folder: PresetFolder) -> list[str]:
-    from vertebra._formats.registry import read_contents
+    from vertebra._formats.registry import read_description
     from vertebra._presets.certificate_header import CERTIFICATE
-    from vertebra._resolve.preset_files import CONFIG
+    from vertebra._resolve.preset_folder import CONFIG
 
-    contents = read_contents(folder)
+    contents = read_description(folder)
     if not folder.is_complete:
-        contents.headers()  # the weights must be among what is known
+        contents.open_headers()  # the weights must be among what is known
     used = contents.files.used(folder.names) | {CONFIG, CERTIFICATE}
     return [file.name for file in folder.files if file.name in used]
 

@@ -14,8 +14,8 @@ from vertebra.cli.output import plain_warnings, print_json, printable
 if TYPE_CHECKING:
     from vertebra._presets.certificate_header import Certificate
     from vertebra._presets.compare_checkpoints import Comparison
-    from vertebra._presets.load import OpenedPreset
-    from vertebra._resolve.preset_files import PresetFolder
+    from vertebra._presets.load import PreparedLoad
+    from vertebra._resolve.preset_folder import PresetFolder
     from vertebra._weights.checkpoint import Checkpoint
 
 _MOST_NAMES = 20
@@ -71,17 +71,17 @@ def verify_preset(
     plain_warnings()
     from vertebra._presets.certificate_header import CERTIFICATE, not_certified
     from vertebra._presets.compare_checkpoints import compare_checkpoints
-    from vertebra._presets.load import open_preset
-    from vertebra._resolve.consistent_read import of_one_version
+    from vertebra._presets.load import prepare
+    from vertebra._resolve.consistent_read import read_consistently
     from vertebra._weights.non_finite import not_finite
     from vertebra.backbone import Backbone
 
     overrides: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
 
-    def read(folder: PresetFolder) -> tuple[OpenedPreset, Checkpoint, Comparison | None]:
-        opened = open_preset(folder, Backbone, overrides, verify=CERTIFICATE in folder.names)
-        checkpoint = opened.checkpoint or opened.contents.open()
-        comparison = compare_checkpoints(opened.contents, checkpoint)
+    def read(folder: PresetFolder) -> tuple[PreparedLoad, Checkpoint, Comparison | None]:
+        opened = prepare(folder, Backbone, overrides, verify=CERTIFICATE in folder.names)
+        checkpoint = (opened.preset or opened.description.open()).mapped()
+        comparison = compare_checkpoints(opened.description, checkpoint)
         if opened.certificate is None and not certificate_optional:
             error = not_certified(folder)
             if comparison is not None:
@@ -89,8 +89,8 @@ def verify_preset(
             raise error
         return opened, checkpoint, comparison
 
-    opened, checkpoint, comparison = of_one_version(preset, read)
-    facts: dict[str, Any] = {"handle": str(opened.contents.folder.handle), "holds": None}
+    opened, checkpoint, comparison = read_consistently(preset, read)
+    facts: dict[str, Any] = {"handle": str(opened.description.folder.handle), "holds": None}
     facts["two_checkpoints"] = None if comparison is None else asdict(comparison) | {"text": str(comparison)}
     if opened.certificate is not None:
         facts |= _replayed(opened, opened.certificate, name, overrides)
@@ -98,12 +98,12 @@ def verify_preset(
 
 
 def _replayed(
-    opened: OpenedPreset, certificate: Certificate, runtime: str, overrides: dict[str, Any]
+    opened: PreparedLoad, certificate: Certificate, runtime: str, overrides: dict[str, Any]
 ) -> dict[str, Any]:
     from vertebra._presets.certificate import replay
-    from vertebra._presets.load import build_opened, tell_observers
+    from vertebra._presets.load import build_prepared, tell_observers
 
-    backbone = build_opened(opened, overrides)
+    backbone = build_prepared(opened, overrides)
     tell_observers(opened)
     verdict = replay(backbone, certificate)
     return {

@@ -9,7 +9,7 @@ import pytest
 
 from vertebra._cache import cached_source, download, retry
 from vertebra._configuration.settings import settings
-from vertebra._resolve.preset_files import PresetFolder
+from vertebra._resolve.preset_folder import PresetFolder
 from vertebra.errors import PresetNotFoundError
 from vertebra.handles import PresetHandle
 from vertebra.interfaces import PresetSource

@@ -15,7 +15,7 @@ from vertebra._cache.store import key_of
 from vertebra._configuration.settings import settings
 from vertebra._resolve import candidates
 from vertebra._resolve.filenames import problem_with
-from vertebra._resolve.header_stub import LengthOf, stand_in
+from vertebra._resolve.header_stub import LengthOf, write_header_stub
 from vertebra._resolve.lockfile import LockedPreset, fetch_locked
 from vertebra._system.file_identity import Identity, identity_at, identity_of
 from vertebra._system.strict_json import read_json
@@ -214,7 +214,7 @@ class PresetFolder:
             problem = f"its source of {self.located.scheme}:// failed ({type(error).__name__}: {error})"
             raise PluginError(owner, problem, "Report it to whoever wrote it") from error
 
-    def fetch_beginnings(self, names: Sequence[str], length_of: LengthOf) -> list[Path]:
+    def fetch_headers(self, names: Sequence[str], length_of: LengthOf) -> list[Path]:
         """Returns paths of files with the beginnings of others; what stands here, or cannot be read in parts, is whole.
 
         They stand as long as this object.
@@ -234,7 +234,7 @@ class PresetFolder:
         target = self._room / key_of(file.name)
         if target.exists():
             return target
-        return stand_in(cast("RemoteSource", self.source), self.handle, file, length_of, target)
+        return write_header_stub(cast("RemoteSource", self.source), self.handle, file, length_of, target)
 
     def config(self) -> dict[str, Any]:
         """Reads the preset's `config.json`.
