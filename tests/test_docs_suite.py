@@ -14,7 +14,7 @@ import pytest
 
 from vertebra import PresetHandle
 from vertebra.errors import PresetNotFoundError, SourceUnavailableError
-from vertebra.testing import RemoteSourceSuite
+from vertebra.testing import RemoteSourceSuite, opened
 from vertebra.testing.sources import written
 
 PAGE = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text(encoding="utf-8")
@@ -81,7 +81,7 @@ class TestTheExampleThatDownloads(RemoteSourceSuite):
         return functools.partial(setattr, server, "location")
 
     def test_the_token_goes_to_the_service(self, source, publish, server, secret):
-        source.resolve(publish({"config.json": b"{}"}))
+        opened(source).resolve(publish({"config.json": b"{}"}))
         assert server.tokens == [f"Bearer {TOKEN}"]
 
     def test_a_refused_connection_says_so(self, source, publish, server, monkeypatch):
@@ -89,17 +89,17 @@ class TestTheExampleThatDownloads(RemoteSourceSuite):
         server.shutdown()
         server.server_close()
         with pytest.raises(SourceUnavailableError, match=r"ConnectionRefusedError: .*refused"):
-            source.resolve(handle)
+            opened(source).resolve(handle)
 
     def test_a_path_is_no_query(self, source, server, secret):
         with pytest.raises(PresetNotFoundError):
-            source.resolve(PresetHandle("acme", "bert?admin=1#x"))
+            opened(source).resolve(PresetHandle("acme", "bert?admin=1#x"))
 
     def test_a_bad_index_is_said_to_be_damaged(self, source, publish, tmp_path):
         handle = publish({"config.json": b"{}"})
         (tmp_path / "www" / "bert" / "newest.json").write_text("[]")
         with pytest.raises(SourceUnavailableError, match="its index is damaged"):
-            source.resolve(handle)
+            opened(source).resolve(handle)
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):

@@ -108,7 +108,20 @@ def owned_names() -> set[str]:
         | {entry.name for kind in (catalog.BACKBONES, catalog.RUNTIMES) for entry in catalog.catalog(kind)}
         | {preset.handle.partition(":")[0] for _, preset in presets}
         | {preset.name for _, preset in presets}
-        | {"gpt2", "gemma", "llama", "hf", "huggingface", "s3", "gs", "gcs", "az", "azure", "abfs", "http", "https"}
+        | {
+            "gpt2",
+            "gemma",
+            "llama",
+            "hf",
+            "huggingface",
+            "s3",
+            "gs",
+            "gcs",
+            "az",
+            "azure",
+            "abfs",
+            "https",
+        }  # http is also the name of a module
         | (FRAMEWORKS - {"keras", "transformers", "peft"})  # the last two are also names of formats
     )
 

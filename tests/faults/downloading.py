@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from vertebra import Content, PresetFile, PresetHandle, RemoteSource, Snapshot, add_plugin, hookimpl
+from vertebra import ByteStream, PresetFile, PresetHandle, RemoteSource, Snapshot, add_plugin, hookimpl
 from vertebra._cache import fetch as fetching  # noqa: F401 (before the fork)
 from vertebra._resolve.open import open_folder
 from vertebra.errors import VertebraError
@@ -36,11 +36,11 @@ class ToySource(RemoteSource):
     def is_pinned(self, handle: PresetHandle) -> bool:
         return handle == PINNED
 
-    def look_up(self, handle: PresetHandle) -> Snapshot:
+    def resolve_snapshot(self, handle: PresetHandle) -> Snapshot:
         return Snapshot(PINNED, [PresetFile(name, len(content)) for name, content in CONTENTS.items()])
 
-    def read(self, handle: PresetHandle, file: PresetFile, start: int = 0, stop: int | None = None) -> Content:
-        return Content(_chunks(CONTENTS[file.name][start:stop]), start, file.size)
+    def read(self, handle: PresetHandle, file: PresetFile, start: int = 0, stop: int | None = None) -> ByteStream:
+        return ByteStream(_chunks(CONTENTS[file.name][start:stop]), start, file.size)
 
 
 class FlippingSource(ToySource):
@@ -51,15 +51,15 @@ class FlippingSource(ToySource):
     def is_pinned(self, handle: PresetHandle) -> bool:
         return handle.revision == "1"
 
-    def look_up(self, handle: PresetHandle) -> Snapshot:
+    def resolve_snapshot(self, handle: PresetHandle) -> Snapshot:
         promises = {name: f"sha256:{hashlib.sha256(content).hexdigest()}" for name, content in CONTENTS.items()}
         files = [PresetFile(name, len(content), None, promises[name]) for name, content in CONTENTS.items()]
         return Snapshot(PresetHandle(handle.scheme, handle.path, "1"), files)
 
-    def read(self, handle: PresetHandle, file: PresetFile, start: int = 0, stop: int | None = None) -> Content:
+    def read(self, handle: PresetHandle, file: PresetFile, start: int = 0, stop: int | None = None) -> ByteStream:
         flipped = bytearray(CONTENTS[file.name])
         flipped[random.randrange(start, file.size)] ^= 1 << random.randrange(8)
-        return Content(_chunks(bytes(flipped[start:stop])), start, file.size)
+        return ByteStream(_chunks(bytes(flipped[start:stop])), start, file.size)
 
 
 class Toys:

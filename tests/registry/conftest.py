@@ -112,6 +112,6 @@ def toy(configure, toys):
 @pytest.fixture
 def cache(configure):
     """The cache."""
-    from vertebra._cache.default_store import store
+    from vertebra._cache.default_store import default_store
 
-    return store()
+    return default_store()

@@ -28,7 +28,7 @@ def content(status, **headers):
 
 def test_a_whole_answer():
     with content(200, content_length="7", etag="e") as whole:
-        assert (whole.start, whole.total, whole.tag, list(whole.chunks)) == (0, 7, "e", [b"ab"])
+        assert (whole.start, whole.total, whole.etag, list(whole.chunks)) == (0, 7, "e", [b"ab"])
     assert content(200).total is content(200, content_length="-1").total is None
 
 

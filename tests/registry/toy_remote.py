@@ -4,7 +4,7 @@ import hashlib
 import threading
 from pathlib import Path
 
-from vertebra import Content, PresetFile, PresetHandle, RemoteSource, Snapshot
+from vertebra import ByteStream, PresetFile, PresetHandle, RemoteSource, Snapshot
 from vertebra.errors import PresetExistsError, PresetNotFoundError
 
 CHUNK = 1000
@@ -36,7 +36,7 @@ class ToyRemote(RemoteSource):
     def is_pinned(self, handle):
         return handle.revision in self.presets.get(handle.path, {handle.revision: None})
 
-    def look_up(self, handle):
+    def resolve_snapshot(self, handle):
         self.asked.append(f"look up {handle}")
         if self.unreachable:
             raise self.unreachable
@@ -57,9 +57,9 @@ class ToyRemote(RemoteSource):
         if isinstance(fault, Exception):
             raise fault
         data = self.presets[handle.path][handle.revision][file.name]
-        return fault(data, start) if fault else answer(data[:stop], start, total=len(data), tag=self.tag)
+        return fault(data, start) if fault else answer(data[:stop], start, total=len(data), etag=self.tag)
 
-    def existing(self, handle, file):
+    def external_file(self, handle, file):
         return self.theirs.get(file.name)
 
     def upload(self, handle, files, replace, message):
@@ -89,4 +89,4 @@ def answer(data, start=0, error=None, **facts):
         if error is not None:
             raise error
 
-    return Content(chunks(), start, **facts)
+    return ByteStream(chunks(), start, **facts)

@@ -10,6 +10,7 @@ import pytest
 
 from servers import faults
 from vertebra.errors import IntegrityError, PresetError, SourceUnavailableError
+from vertebra.testing import opened
 
 SMALL = bytes(range(200))
 LARGE = bytes(range(251)) * 200
@@ -89,7 +90,7 @@ class TransferSuite:
     @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
     def test_what_passes_is_repeated(self, service, source, pinned, cache, fault, name):
         service.faults = [fault()]
-        assert source.fetch(pinned, name).read_bytes() == FILES[name]
+        assert opened(source).fetch(pinned, name).read_bytes() == FILES[name]
         assert kept(cache) == {FILES[name]}
 
     @_both
@@ -120,7 +121,7 @@ class TransferSuite:
     def test_what_goes_wrong_when_a_transfer_goes_on(self, service, source, pinned, monkeypatch, fault):
         monkeypatch.setattr(type(source), "streams", 1)
         service.faults = [faults.cut(0.5, times=1), fault()]
-        assert source.fetch(pinned, "model.safetensors").read_bytes() == LARGE
+        assert opened(source).fetch(pinned, "model.safetensors").read_bytes() == LARGE
 
     @_both
     def test_no_flipped_bit_is_accepted(self, service, source, pinned, cache, name):
@@ -130,7 +131,7 @@ class TransferSuite:
                 faults.flip_bit(choose.randrange(len(FILES[name])), choose.randrange(8), files=f"*{name}")
             ]
             with pytest.raises(IntegrityError):
-                source.fetch(pinned, name)
+                opened(source).fetch(pinned, name)
         assert kept(cache) == set()
 
 
@@ -138,10 +139,10 @@ def is_refused(service, source, pinned, cache, name, fault, error):
     """Nothing is kept of a file as long as a fault lasts, and the file comes afterwards."""
     service.faults = [fault]
     with pytest.raises(error):
-        source.fetch(pinned, name)
+        opened(source).fetch(pinned, name)
     assert kept(cache) == set()
     service.faults = []
-    assert source.fetch(pinned, name).read_bytes() == FILES[name]
+    assert opened(source).fetch(pinned, name).read_bytes() == FILES[name]
 
 
 def kept(cache):

@@ -10,12 +10,13 @@ __all__ = [
     "AdapterTensor",
     "Backbone",
     "BackboneSpec",
-    "Content",
+    "ByteStream",
     "DemoContext",
     "Device",
     "ForeignConfig",
     "FormatSpec",
     "LoadedPreset",
+    "LocalSource",
     "LoraConfig",
     "LoraPart",
     "LoraReceipt",
@@ -33,7 +34,6 @@ __all__ = [
     "Translation",
     "activations",
     "add_plugin",
-    "client_needed",
     "compile",
     "errors",
     "hints",
@@ -45,6 +45,7 @@ __all__ = [
     "low_rank",
     "models",
     "redirects",
+    "require_client",
     "upload_preset",
     "use",
 ]
@@ -53,12 +54,13 @@ _HOMES = {
     "API_VERSION": "hookspecs",
     "AdapterTensor": "specs",
     "BackboneSpec": "specs",
-    "Content": "remote",
+    "ByteStream": "remote",
     "DemoContext": "specs",
     "Device": "specs",
     "ForeignConfig": "configs",
     "FormatSpec": "specs",
     "LoadedPreset": "specs",
+    "LocalSource": "interfaces",
     "LoraConfig": "specs",
     "LoraPart": "interfaces",
     "LoraReceipt": "specs",
@@ -75,10 +77,10 @@ _HOMES = {
     "TensorRule": "specs",
     "Translation": "interfaces",
     "add_plugin": "_api",
-    "client_needed": "remote",
     "compile": "_api",
     "hookimpl": "hookspecs",
     "load_model": "_api",
+    "require_client": "remote",
     "upload_preset": "_api",
     "use": "_api",
 }
@@ -103,16 +105,17 @@ if TYPE_CHECKING:
     from vertebra.handles import PresetHandle as PresetHandle
     from vertebra.hookspecs import API_VERSION as API_VERSION
     from vertebra.hookspecs import hookimpl as hookimpl
+    from vertebra.interfaces import LocalSource as LocalSource
     from vertebra.interfaces import LoraPart as LoraPart
     from vertebra.interfaces import LoraSite as LoraSite
     from vertebra.interfaces import LoraStrategy as LoraStrategy
     from vertebra.interfaces import PresetSource as PresetSource
     from vertebra.interfaces import Runtime as Runtime
     from vertebra.interfaces import Translation as Translation
-    from vertebra.remote import Content as Content
+    from vertebra.remote import ByteStream as ByteStream
     from vertebra.remote import RemoteSource as RemoteSource
     from vertebra.remote import Snapshot as Snapshot
-    from vertebra.remote import client_needed as client_needed
+    from vertebra.remote import require_client as require_client
     from vertebra.specs import AdapterTensor as AdapterTensor
     from vertebra.specs import BackboneSpec as BackboneSpec
     from vertebra.specs import DemoContext as DemoContext

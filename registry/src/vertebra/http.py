@@ -24,7 +24,7 @@ from vertebra.errors import (
     SourceUnavailableError,
 )
 from vertebra.handles import PresetHandle
-from vertebra.remote import Content
+from vertebra.remote import ByteStream
 from vertebra.specs import PresetFile
 
 EXPIRED = (400, 401, 403, 404, 410)
@@ -204,7 +204,7 @@ def read(
     ask: Callable[[Mapping[str, str]], A],
     refused: Callable[[A], Exception],
     digest: Callable[[A], str | None] = lambda _: None,
-) -> Content:
+) -> ByteStream:
     """Begins to transfer a file, or a part of it, for `RemoteSource.read`.
 
     Args:
@@ -238,7 +238,7 @@ def content(
     headers: Mapping[str, str],
     chunks: Iterable[bytes],
     digest: str | None,
-) -> Content:
+) -> ByteStream:
     """Reads an answer to a request for a file, or for a range of it.
 
     Args:
@@ -263,7 +263,7 @@ def content(
         if unit.lower() != "bytes" or first is None:
             raise SourceUnavailableError(handle, f"it answered for a part of {name} without saying which")
         start, total = first, _number(size)
-    return Content(iter(chunks), start, total, headers.get("etag"), digest)
+    return ByteStream(iter(chunks), start, total, headers.get("etag"), digest)
 
 
 def range_header(start: int, stop: int | None) -> dict[str, str]:

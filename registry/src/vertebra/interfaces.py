@@ -1,4 +1,4 @@
-"""The classes that a plugin author subclasses: `PresetSource`, `Translation`, `LoraStrategy` and `Runtime`.
+"""The classes that a plugin author subclasses: `LocalSource`, `Translation`, `LoraStrategy` and `Runtime`.
 
 Each is abstract, and each subclass is final: to vary one, write another that holds it. Importing a subclass must not
 import a framework or a client library; its methods do that when they are called.
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 
 class PresetSource(ABC):
-    """A place that presets are read from."""
+    """What every source of presets has, local or remote; subclass `LocalSource` or `RemoteSource`."""
 
     scheme: ClassVar[str]
     """The scheme of the handles that it reads."""
+    is_remote: ClassVar[bool]
+    """Whether its presets are downloaded into the cache; fixed by the two subclasses."""
     supports_revisions: ClassVar[bool] = False
     """Whether handles may name a revision."""
     supports_absolute_paths: ClassVar[bool] = False
     """Whether the path of a handle may begin with `/`; a source that joins it to a root of its own must not."""
-    reads_parts: ClassVar[bool] = False
-    """Whether a part of a file can be had without the whole; those that can are `vertebra.RemoteSource`s."""
-    instead_of_revisions: ClassVar[str] = "Leave it out"
-    """What to write where handles name none."""
+    revision_hint: ClassVar[str] = "Leave it out"
+    """What to do in place of a revision, where handles have none; for error messages."""
 
     def handle_for(self, text: str) -> PresetHandle | None:
         """Returns a handle for a text without a scheme that can only mean this source, or None.
@@ -42,8 +42,37 @@ class PresetSource(ABC):
         return None
 
     def suggest(self, text: str) -> str | None:
-        """Returns a handle that a text which means nothing may have been meant as, to be shown; asks nobody."""
+        """Returns a handle that a text without a meaning may have been meant as, for messages; uses no network."""
         return None
+
+    def is_pinned(self, handle: PresetHandle) -> bool:
+        """Says whether a handle names an immutable revision; uses no network."""
+        return self.supports_revisions and handle.revision is not None
+
+    def unpinned(self, handle: PresetHandle) -> PresetHandle:
+        """Returns the handle of the same preset without a revision."""
+        return handle.without_revision()
+
+    def upload(self, handle: PresetHandle, files: Mapping[str, Path], replace: bool, message: str) -> PresetHandle:
+        """Publishes files as a preset, all at once or not at all, and returns a pinned handle of it.
+
+        Args:
+            handle: Where to.
+            files: Local paths by the names that the files get.
+            replace: Whether another preset at the handle may be replaced.
+            message: The reason that the service shows.
+
+        Raises:
+            PresetExistsError: another preset is at the handle, and `replace` is False.
+            PresetAccessError: the user may not write there.
+        """
+        raise PresetAccessError(handle, f"presets cannot be uploaded to {self.scheme}://", "Choose another place")
+
+
+class LocalSource(PresetSource):
+    """A source whose files are on this machine, and read in place."""
+
+    is_remote: ClassVar[bool] = False
 
     def resolve(self, handle: PresetHandle) -> PresetHandle:
         """Returns the handle of one immutable revision, so that all files of a load come from the same one."""
@@ -59,34 +88,11 @@ class PresetSource(ABC):
 
     @abstractmethod
     def fetch(self, handle: PresetHandle, name: str) -> Path:
-        """Returns a local path at which one file of a preset stands, complete, and stays while this process runs.
+        """Returns the path of one complete file of a preset, which stays while this process runs.
 
         Raises:
             PresetNotFoundError: there is no such file.
         """
-
-    def lists_all(self, handle: PresetHandle) -> bool:
-        """Says whether `files` names all files of a preset, and not just those that are on this machine."""
-        return True
-
-    def fetch_all(self, handle: PresetHandle, files: Sequence[PresetFile]) -> list[Path]:
-        """Does the same for several files; a source to which it matters fetches them at once."""
-        return [self.fetch(handle, file.name) for file in files]
-
-    def upload(self, handle: PresetHandle, files: Mapping[str, Path], replace: bool, message: str) -> PresetHandle:
-        """Publishes files as a preset, all at once or not at all, and returns a pinned handle of it.
-
-        Args:
-            handle: Where to.
-            files: Local paths by the names they get.
-            replace: Whether another preset that stands there may be replaced.
-            message: What the service shows as the reason.
-
-        Raises:
-            PresetExistsError: another preset stands there, and `replace` is False.
-            PresetAccessError: the user may not write there.
-        """
-        raise PresetAccessError(handle, f"presets cannot be uploaded to {self.scheme}://", "Choose another place")
 
 
 class Translation(ABC):

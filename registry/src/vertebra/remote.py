@@ -1,7 +1,7 @@
-"""Sources that are not on this machine: what a plugin says, and what the core makes of it.
+"""The contract of remote sources: what a plugin implements, and the values that it returns.
 
-A plugin subclasses `RemoteSource` and says how its service lists a preset's files and gives out their bytes. Caching,
-resuming, retrying, checking, pinning and working offline are the core's.
+A plugin subclasses `RemoteSource`: it resolves a handle to a snapshot and reads bytes. Caching, resuming, retrying,
+verifying, pinning and working offline are the core's (`vertebra._cache.cached_source`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from vertebra.errors import ClientMissingError, PresetNotFoundError
+from vertebra.errors import ClientMissingError
 from vertebra.handles import PresetHandle
 from vertebra.interfaces import PresetSource
 from vertebra.specs import PresetFile
@@ -21,28 +21,28 @@ from vertebra.specs import PresetFile
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a preset is at one moment."""
+    """One revision of a preset: its pinned handle and its files."""
 
     handle: PresetHandle
-    """A handle of just this: it names an immutable revision."""
+    """A pinned handle: it names an immutable revision."""
     files: Sequence[PresetFile]
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
-    """The bytes of a file, or a part of them, as they arrive; a context manager that ends the transfer."""
+class ByteStream:
+    """The bytes of a file, or of a range of it, as they arrive; a context manager that ends the transfer."""
 
     chunks: Iterator[bytes]
     start: int = 0
-    """Position of the first byte in the file: 0 if the source gives the whole file whatever it was asked for."""
+    """Position of the first byte in the file: 0 if the source sends the whole file whatever the range."""
     total: int | None = None
     """Bytes of the whole file, if the answer says so."""
-    tag: str | None = None
-    """What the service calls this content; another one means that the file has changed."""
+    etag: str | None = None
+    """The service's tag of this content; another tag means that the file has changed."""
     digest: str | None = None
-    """What the whole file hashes to, if the answer says so; as `PresetFile.digest`."""
+    """Digest of the whole file, if the answer has it; as `PresetFile.digest`."""
 
-    def __enter__(self) -> Content:
+    def __enter__(self) -> ByteStream:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -52,26 +52,21 @@ class Content:
 
 
 class RemoteSource(PresetSource):
-    """A place elsewhere that presets are downloaded from, and uploaded to."""
+    """A service that presets are downloaded from, and uploaded to; the core wraps it in its cache."""
 
+    is_remote: ClassVar[bool] = True
     supports_revisions: ClassVar[bool] = True
-    reads_parts: ClassVar[bool] = True
+    supports_ranges: ClassVar[bool] = True
+    """Whether `read` honours `start` and `stop`; otherwise every transfer is of the whole file."""
     streams: ClassVar[int] = 4
-    """How many transfers of one file may run at once."""
-
-    # === What a plugin says ===
+    """How many transfers of one file may run at once; 1 where `supports_ranges` is False."""
 
     @abstractmethod
-    def is_pinned(self, handle: PresetHandle) -> bool:
-        """Says whether a handle names an immutable revision; asks nobody."""
-
-    def unpinned(self, handle: PresetHandle) -> PresetHandle:
-        """Returns the handle of the same preset at whichever revision."""
-        return handle.without_revision()
+    def is_pinned(self, handle: PresetHandle) -> bool: ...
 
     @abstractmethod
-    def look_up(self, handle: PresetHandle) -> Snapshot:
-        """Asks the service what a handle means now.
+    def resolve_snapshot(self, handle: PresetHandle) -> Snapshot:
+        """Asks the service which revision a handle means now, and which files that has.
 
         Raises:
             PresetNotFoundError: there is no such preset or revision.
@@ -81,73 +76,38 @@ class RemoteSource(PresetSource):
         """
 
     @abstractmethod
-    def read(self, handle: PresetHandle, file: PresetFile, start: int = 0, stop: int | None = None) -> Content:
+    def read(self, handle: PresetHandle, file: PresetFile, start: int = 0, stop: int | None = None) -> ByteStream:
         """Begins to transfer the bytes of a file, from `start` up to and without `stop`.
 
         Args:
             handle: A pinned handle.
             file: One of the files of its snapshot.
             start: Position of the first byte.
-            stop: Position after the last one, or None for the end.
+            stop: Position after the last byte, or None for the end of the file.
 
         Raises:
-            as `look_up`; the iterator, too, may raise SourceUnavailableError.
+            as `resolve_snapshot`; the iterator, too, may raise SourceUnavailableError.
         """
 
-    def existing(self, handle: PresetHandle, file: PresetFile) -> Path | None:
-        """Returns where another program keeps the file on this machine, such as in a cache of the service's client."""
+    def external_file(self, handle: PresetHandle, file: PresetFile) -> Path | None:
+        """Returns the path of the file in another program's cache on this machine, such as the client library's."""
         return None
 
-    def remembered(self, handle: PresetHandle) -> Snapshot | None:
-        """Returns what another program on this machine knows of a preset, which need not be all of it; asks nobody.
+    def external_snapshot(self, handle: PresetHandle) -> Snapshot | None:
+        """Returns the files of a preset in another program's cache, which need not be all; uses no network.
 
-        It counts where the network cannot be used, and nothing is known from before.
+        It is used where the network is not, and the cache has no file list of the preset.
         """
         return None
-
-    # === What the core makes of it ===
-
-    def resolve(self, handle: PresetHandle) -> PresetHandle:
-        from vertebra._cache import cached_source
-
-        return cached_source.resolve(self, handle)
-
-    def files(self, handle: PresetHandle) -> list[PresetFile]:
-        from vertebra._cache import cached_source
-
-        return cached_source.files(self, handle)
-
-    def lists_all(self, handle: PresetHandle) -> bool:
-        """Says whether `files` names all files of a pinned preset, or those that another program has (`remembered`)."""
-        from vertebra._cache import cached_source
-
-        return cached_source.lists_all(handle)
-
-    def fetch(self, handle: PresetHandle, name: str) -> Path:
-        wanted = [file for file in self.files(handle) if file.name == name]
-        if not wanted:
-            raise PresetNotFoundError(handle, f"there is no file {name!r} in it")
-        return self.fetch_all(handle, wanted)[0]
-
-    def read_part(self, handle: PresetHandle, file: PresetFile, start: int, stop: int) -> bytes:
-        """Returns bytes of a file, which are not kept, and not compared with its digest."""
-        from vertebra._cache import cached_source
-
-        return cached_source.read_part(self, handle, file, start, stop)
-
-    def fetch_all(self, handle: PresetHandle, files: Sequence[PresetFile]) -> list[Path]:
-        from vertebra._cache import cached_source
-
-        return cached_source.fetch(self, handle, files)
 
 
 @contextlib.contextmanager
-def client_needed(source: str, package: str) -> Iterator[None]:
-    """Says what to install if the client library, which is imported inside, is not there.
+def require_client(source: str, package: str) -> Iterator[None]:
+    """Raises an error that names the package to install if an import inside the block fails.
 
     Args:
-        source: What is read with it, such as a scheme.
-        package: Its name for pip.
+        source: What the client library reads, such as a scheme.
+        package: Name of the distribution for pip.
 
     Raises:
         ClientMissingError: it is not installed.

@@ -7,6 +7,7 @@ import pytest
 
 from servers.hub import HubServer
 from vertebra import PresetHandle
+from vertebra.testing import opened
 
 TOKEN = "hf_goodgoodgoodgood"
 
@@ -63,6 +64,6 @@ def fetch(source):
     """Fetches a file of what a handle means now; returns its bytes."""
 
     def fetch(handle, name="model.safetensors"):
-        return source.fetch(source.resolve(PresetHandle.parse(handle)), name).read_bytes()
+        return opened(source).fetch(opened(source).resolve(PresetHandle.parse(handle)), name).read_bytes()
 
     return fetch

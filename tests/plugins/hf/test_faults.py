@@ -6,6 +6,7 @@ from servers import faults
 from servers.transfers import FILES, LARGE, TransferSuite
 from vertebra import PresetHandle
 from vertebra.errors import SourceUnavailableError
+from vertebra.testing import opened
 from vertebra_hf import hub as asking
 
 REPO = "acme/bert"
@@ -24,7 +25,7 @@ class TestTransfers(TransferSuite):
 
     @pytest.fixture
     def pinned(self, hub, source):
-        return source.resolve(PresetHandle("hf", REPO))
+        return opened(source).resolve(PresetHandle("hf", REPO))
 
 
 def test_a_server_that_stalls_is_given_up(hub, fetch, monkeypatch):

@@ -5,6 +5,7 @@ import pytest
 from servers import faults
 from vertebra import PresetHandle
 from vertebra.errors import PresetAccessError, PresetNotFoundError, SourceUnavailableError
+from vertebra.testing import opened
 
 REPO = "acme/bert"
 HANDLE = PresetHandle("hf", REPO)
@@ -36,7 +37,7 @@ def test_another_token_is_tried(hub, source, fetch, log_in):
     hub.private(REPO)
     log_in("hf_expired")
     with pytest.raises(PresetAccessError, match=r"the token was refused .*hf auth login"):
-        source.look_up(HANDLE)
+        source.resolve_snapshot(HANDLE)
     log_in(TOKEN)
     assert fetch(f"hf://{REPO}", "config.json") == b"{}"
 
@@ -60,18 +61,18 @@ def test_a_missing_repository(hub, source, log_in, token, words):
     if token:
         log_in(token)
     with pytest.raises(PresetNotFoundError) as raised:
-        source.look_up(PresetHandle("hf", "acme/missing"))
+        source.resolve_snapshot(PresetHandle("hf", "acme/missing"))
     assert all(word in str(raised.value) for word in words)
 
 
 def test_a_missing_revision(hub, source):
     with pytest.raises(PresetNotFoundError, match="has no revision 'v9'"):
-        source.look_up(PresetHandle("hf", REPO, "v9"))
+        source.resolve_snapshot(PresetHandle("hf", REPO, "v9"))
 
 
 def test_a_revision_in_the_middle_is_explained(hub, source):
     with pytest.raises(PresetNotFoundError, match="revision comes last"):
-        source.look_up(PresetHandle.parse(f"hf://{REPO}@main/deep"))
+        source.resolve_snapshot(PresetHandle.parse(f"hf://{REPO}@main/deep"))
 
 
 @pytest.mark.parametrize(
@@ -86,13 +87,13 @@ def test_a_gated_repository(hub, source, log_in, token, words):
     hub.gated(REPO, granted={TOKEN})
     if token:
         log_in(token)
-    pinned = source.resolve(HANDLE)  # its list is public
+    pinned = opened(source).resolve(HANDLE)  # its list is public
     with pytest.raises(PresetAccessError, match=words) as raised:
-        source.fetch(pinned, "model.safetensors")
+        opened(source).fetch(pinned, "model.safetensors")
     assert f"Ask for access at {hub.url}/{REPO}" in str(raised.value)
     assert ("hf auth login" in str(raised.value)) is (token != "hf_reader")
     log_in(TOKEN)
-    assert source.fetch(pinned, "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    assert opened(source).fetch(pinned, "model.safetensors").read_bytes() == FILES["model.safetensors"]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_a_gated_repository(hub, source, log_in, token, words):
 def test_what_others_than_the_hub_answer(hub, source, fault, error, words):
     hub.faults = [fault]
     with pytest.raises(error, match=words) as raised:
-        source.look_up(HANDLE)
+        source.resolve_snapshot(HANDLE)
     if "503" in words:
         assert raised.value.retry_after == 7
 

@@ -25,6 +25,7 @@ from vertebra.errors import (
     SettingsError,
     SourceUnavailableError,
 )
+from vertebra.testing import opened
 from vertebra_hf import hub as asking
 from vertebra_hf.source import HfSource, place_of
 
@@ -60,7 +61,7 @@ def test_a_handle_names_a_repository_and_a_folder(path, place):
 )
 def test_names_that_no_repository_has_are_refused_without_asking(path):
     with pytest.raises(HandleError):
-        HfSource().look_up(PresetHandle("hf", path))
+        HfSource().resolve_snapshot(PresetHandle("hf", path))
 
 
 @pytest.mark.parametrize("kind", ["datasets", "spaces"])
@@ -79,7 +80,7 @@ def test_branches_and_tags_are_looked_up(hub, source, revision):
     sha = hub.commit(REPO, FILES, branch="main" if revision == "v1.0" else revision)
     hub.tag(REPO, "v1.0", sha)
     hub.commit(REPO, {"config.json": b"later"}, branch="other")
-    assert source.resolve(PresetHandle("hf", REPO, revision)) == PresetHandle("hf", REPO, sha)
+    assert opened(source).resolve(PresetHandle("hf", REPO, revision)) == PresetHandle("hf", REPO, sha)
 
 
 def test_a_legacy_name_follows_the_hub_to_the_present_one(hub, source):
@@ -87,9 +88,9 @@ def test_a_legacy_name_follows_the_hub_to_the_present_one(hub, source):
     for old in ("/api/models/bert", f"/bert/resolve/{sha}/config.json"):
         new = hub.url + old.replace("/bert", "/google-bert/bert")
         hub.faults.append(faults.redirect(new + "?blobs=true", paths=old))
-    pinned = source.resolve(PresetHandle("hf", "bert"))
+    pinned = opened(source).resolve(PresetHandle("hf", "bert"))
     assert pinned == PresetHandle("hf", "bert", sha)
-    assert source.fetch(pinned, "config.json").read_bytes() == b"{}"
+    assert opened(source).fetch(pinned, "config.json").read_bytes() == b"{}"
 
 
 # === What is asked ===
@@ -97,7 +98,7 @@ def test_a_legacy_name_follows_the_hub_to_the_present_one(hub, source):
 
 def test_a_look_up_is_one_request_and_tells_hashes(hub, source):
     sha = hub.commit(REPO, FILES)
-    found = source.look_up(HANDLE)
+    found = source.resolve_snapshot(HANDLE)
     assert found.handle == PresetHandle("hf", REPO, sha)
     assert {file.name: (file.size, file.digest) for file in found.files} == {
         "config.json": (2, "git:" + hashlib.sha1(b"blob 2\0{}").hexdigest()),
@@ -109,9 +110,11 @@ def test_a_look_up_is_one_request_and_tells_hashes(hub, source):
 
 def test_a_folder_has_its_own_files_only(hub, source):
     hub.commit(REPO, FILES)
-    assert [file.name for file in source.look_up(PresetHandle("hf", f"{REPO}/deep")).files] == ["er/model.safetensors"]
+    assert [file.name for file in source.resolve_snapshot(PresetHandle("hf", f"{REPO}/deep")).files] == [
+        "er/model.safetensors"
+    ]
     with pytest.raises(PresetNotFoundError, match="no folder 'deep/e' in the repository") as raised:
-        source.look_up(PresetHandle("hf", f"{REPO}/deep/e"))
+        source.resolve_snapshot(PresetHandle("hf", f"{REPO}/deep/e"))
     assert raised.value.suggestions == ["deep/er"]
 
 
@@ -151,7 +154,7 @@ def test_a_hub_that_answers_for_another_commit_is_refused(hub, source):
     other = PresetHandle("hf", REPO, "0" * 40)
     hub.faults = [faults.redirect(f"{hub.url}/api/models/{REPO}?blobs=true", paths=f"*/revision/{'0' * 40}")]
     with pytest.raises(IntegrityError, match="commit"):
-        source.files(other)
+        opened(source).files(other)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +164,7 @@ def test_a_listing_that_is_none_is_unavailable(hub, source, fault):
     hub.commit(REPO, FILES)
     hub.faults = [fault]
     with pytest.raises(SourceUnavailableError):
-        source.look_up(HANDLE)
+        source.resolve_snapshot(HANDLE)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +183,7 @@ def test_a_listing_that_is_unsound_is_unavailable(hub, source, body):
     hub.commit(REPO, FILES)
     hub.faults = [faults.other_content(body.replace("SHA", "0" * 40).encode(), paths="/api/*")]
     with pytest.raises(SourceUnavailableError):
-        source.look_up(HANDLE)
+        source.resolve_snapshot(HANDLE)
 
 
 @pytest.mark.parametrize(
@@ -205,13 +208,13 @@ def test_what_may_have_been_meant(source, text, handle):
 def test_what_the_client_has_cached_is_not_downloaded(hub, client, source):
     sha = hub.commit(REPO, FILES)
     theirs = Path(client.hf_hub_download(REPO, "model.safetensors", endpoint=hub.url))
-    pinned = source.resolve(HANDLE)
+    pinned = opened(source).resolve(HANDLE)
     hub.clear(), hub.storage.clear()
-    assert source.fetch(pinned, "model.safetensors").read_bytes() == WEIGHTS
+    assert opened(source).fetch(pinned, "model.safetensors").read_bytes() == WEIGHTS
     assert pinned.revision == sha
     assert hub.requests == hub.storage.requests == []
     theirs.resolve().write_bytes(b"changed")
-    assert source.fetch(pinned, "model.safetensors").read_bytes() == WEIGHTS
+    assert opened(source).fetch(pinned, "model.safetensors").read_bytes() == WEIGHTS
 
 
 def test_what_the_client_has_cached_wrongly_is_downloaded(hub, client, fetch):
@@ -231,14 +234,14 @@ def test_offline_what_the_client_has_cached_is_enough(hub, client, source, monke
     hub.clear()
     monkeypatch.setenv("VERTEBRA_OFFLINE", "1")
     settings.cache_clear()
-    pinned = source.resolve(replace(HANDLE, revision=wanted))
+    pinned = opened(source).resolve(replace(HANDLE, revision=wanted))
     assert pinned.revision == sha
-    assert {file.name for file in source.files(pinned)} == {"config.json", "small/config.json"}
-    assert source.fetch(pinned, "config.json").read_bytes() == FILES["config.json"]
-    inside = source.resolve(PresetHandle("hf", f"{REPO}/small", wanted))
-    assert [file.name for file in source.files(inside)] == ["config.json"]
+    assert {file.name for file in opened(source).files(pinned)} == {"config.json", "small/config.json"}
+    assert opened(source).fetch(pinned, "config.json").read_bytes() == FILES["config.json"]
+    inside = opened(source).resolve(PresetHandle("hf", f"{REPO}/small", wanted))
+    assert [file.name for file in opened(source).files(inside)] == ["config.json"]
     with pytest.raises(OfflineError):
-        source.resolve(replace(HANDLE, revision="other"))
+        opened(source).resolve(replace(HANDLE, revision="other"))
     assert hub.requests == []
 
 
@@ -257,7 +260,7 @@ def test_what_the_client_has_in_part_is_not_taken_for_all(in_part, hub, cache, m
     from vertebra.cli.pull import pull_preset
 
     def read_headers(folder):
-        PresetDescription("native", folder, "BertBackbone", {}).headers()
+        PresetDescription("native", folder, "BertBackbone", {}).open_headers()
 
     if state == "offline":
         monkeypatch.setenv("VERTEBRA_OFFLINE", "1")
@@ -303,7 +306,7 @@ def test_what_is_whole_again_is_known_whole(in_part, hub):
 def test_only_what_was_asked_for_is_asked(hub, source):
     """The client's own way to make headers asks the hub first who the user is."""
     hub.commit(REPO, FILES)
-    source.look_up(HANDLE)
+    source.resolve_snapshot(HANDLE)
     (request,) = hub.requests
     assert request.path.startswith("/api/models/")
     assert request.headers["user-agent"].startswith("vertebra/")
@@ -335,14 +338,14 @@ def test_space_around_an_endpoint_is_none_of_it(hub, fetch, monkeypatch):
 def test_an_endpoint_that_is_no_address_is_named(source, monkeypatch, text):
     monkeypatch.setenv("HF_ENDPOINT", text)
     with pytest.raises(SettingsError, match="HF_ENDPOINT") as raised:
-        source.look_up(HANDLE)
+        source.resolve_snapshot(HANDLE)
     assert "hf_secret" not in str(raised.value)
 
 
 def test_a_proxy_that_is_dead_is_named_without_its_password(hub, source, proxy):
     proxy(HTTP_PROXY="http://user:hf_secret@127.0.0.1:9")
     with pytest.raises(SourceUnavailableError, match="proxy that HTTPS_PROXY or another variable names") as raised:
-        source.look_up(HANDLE)
+        source.resolve_snapshot(HANDLE)
     assert "hf_secret" not in str(raised.value)
 
 
@@ -350,7 +353,7 @@ def test_a_proxy_that_is_dead_is_named_without_its_password(hub, source, proxy):
 def test_a_proxy_that_is_no_address_is_no_crash(hub, source, proxy, address):
     proxy(HTTP_PROXY=address)
     with pytest.raises(SourceUnavailableError):
-        source.look_up(HANDLE)
+        source.resolve_snapshot(HANDLE)
 
 
 def test_no_proxy_is_heeded(hub, fetch, proxy):
@@ -362,7 +365,7 @@ def test_no_proxy_is_heeded(hub, fetch, proxy):
 def test_nobody_listens(hub, source):
     hub.close()
     with pytest.raises(SourceUnavailableError, match=f"no whole answer from {hub.url}"):
-        source.look_up(HANDLE)
+        source.resolve_snapshot(HANDLE)
 
 
 def test_what_is_known_serves_when_the_hub_is_gone(hub, fetch, caplog):

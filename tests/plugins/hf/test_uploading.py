@@ -12,6 +12,7 @@ from vertebra.errors import (
     PresetNotFoundError,
     SourceUnavailableError,
 )
+from vertebra.testing import opened
 
 REPO = "acme/bert"
 HANDLE = PresetHandle("hf", REPO)
@@ -85,7 +86,7 @@ def test_a_folder_is_published_beside_others(hub, source, files):
     hub.commit(REPO, OLD)
     pinned = source.upload(PresetHandle("hf", f"{REPO}/large"), files, False, "message")
     assert hub.files(REPO) == {**OLD, **{f"large/{name}": content for name, content in NEW.items()}}
-    assert {file.name for file in source.files(pinned)} == set(NEW)
+    assert {file.name for file in opened(source).files(pinned)} == set(NEW)
 
 
 def test_a_branch_is_published_to(hub, source, files):
@@ -110,14 +111,14 @@ def test_what_is_there_already_is_no_commit(hub, source, files):
 
 def test_two_who_publish_at_once_do_not_mix(hub, source, files, monkeypatch):
     hub.commit(REPO, OLD)
-    before, real = hub.files(REPO), source.look_up
+    before, real = hub.files(REPO), source.resolve_snapshot
 
-    def look_up(handle):
+    def resolve_snapshot(handle):
         found = real(handle)
         hub.commit(REPO, {"config.json": b"somebody else's"})
         return found
 
-    monkeypatch.setattr(source, "look_up", look_up)
+    monkeypatch.setattr(source, "resolve_snapshot", resolve_snapshot)
     with pytest.raises(PresetExistsError, match="somebody else has changed the branch"):
         source.upload(HANDLE, files, True, "message")
     assert hub.files(REPO) == {**before, "config.json": b"somebody else's"}

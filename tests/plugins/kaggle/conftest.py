@@ -7,6 +7,7 @@ import pytest
 from servers import kaggle_client
 from servers.kaggle import KaggleServer
 from vertebra import PresetHandle
+from vertebra.testing import opened
 
 TOKENS = {"acme": "KGAT_goodgoodgoodgood", "other": "KGAT_otherotherother"}
 VARIATION = "acme/bert/keras/small"
@@ -47,6 +48,6 @@ def fetch(source):
     """Fetches a file of what a handle means now; returns its bytes."""
 
     def fetch(handle, name="model.safetensors"):
-        return source.fetch(source.resolve(PresetHandle.parse(handle)), name).read_bytes()
+        return opened(source).fetch(opened(source).resolve(PresetHandle.parse(handle)), name).read_bytes()
 
     return fetch

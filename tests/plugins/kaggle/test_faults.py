@@ -6,6 +6,7 @@ from servers import faults
 from servers.transfers import FILES, LARGE, TransferSuite, is_refused
 from vertebra import PresetHandle
 from vertebra.errors import SourceUnavailableError
+from vertebra.testing import opened
 
 VARIATION = "acme/bert/keras/small"
 CALL = {"paths": "*/DownloadModelInstanceVersion", "methods": ("POST",)}
@@ -24,7 +25,7 @@ class TestTransfers(TransferSuite):
 
     @pytest.fixture
     def pinned(self, kaggle, source):
-        return source.resolve(PresetHandle("kaggle", VARIATION))
+        return opened(source).resolve(PresetHandle("kaggle", VARIATION))
 
     @pytest.mark.parametrize(
         "fault",
@@ -33,7 +34,7 @@ class TestTransfers(TransferSuite):
     )
     def test_a_link_that_is_not_to_be_had_at_once_is_asked_for_again(self, kaggle, source, pinned, fault):
         kaggle.faults = [fault]
-        assert source.fetch(pinned, "model.safetensors").read_bytes() == LARGE
+        assert opened(source).fetch(pinned, "model.safetensors").read_bytes() == LARGE
 
     def test_a_link_that_is_refused_is_told(self, kaggle, source, pinned, cache):
         is_refused(kaggle, source, pinned, cache, "config.json", faults.status(403), SourceUnavailableError)

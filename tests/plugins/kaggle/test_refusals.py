@@ -13,6 +13,7 @@ from vertebra.errors import (
     SettingsError,
     SourceUnavailableError,
 )
+from vertebra.testing import opened
 
 VARIATION = "acme/bert/keras/small"
 HANDLE = PresetHandle("kaggle", VARIATION)
@@ -40,7 +41,7 @@ def test_other_credentials_are_tried(kaggle, source, fetch, log_in):
     kaggle.private("acme/bert")
     log_in(EXPIRED)
     with pytest.raises(PresetAccessError, match=r"your credentials were refused .*KAGGLE_API_TOKEN") as raised:
-        source.look_up(HANDLE)
+        source.resolve_snapshot(HANDLE)
     assert EXPIRED not in str(raised.value)
     log_in(kaggle.users["acme"])
     assert fetch(f"kaggle://{VARIATION}", "config.json") == b"{}"
@@ -74,7 +75,7 @@ def test_a_file_of_credentials_that_is_unsound_is_named(kaggle, source, tmp_path
     (tmp_path / "home" / ".kaggle").mkdir(parents=True)
     (tmp_path / "home" / ".kaggle" / "kaggle.json").write_text(text)
     with pytest.raises(SettingsError, match=r"kaggle\.json"):
-        source.look_up(HANDLE)
+        source.resolve_snapshot(HANDLE)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ def test_a_private_model(kaggle, source, log_in, user, words):
     if user:
         log_in(kaggle.users[user])
     with pytest.raises(PresetAccessError, match=words):
-        source.look_up(HANDLE)
+        source.resolve_snapshot(HANDLE)
 
 
 @pytest.mark.parametrize("user", [None, "acme"])
@@ -95,19 +96,19 @@ def test_what_is_missing(kaggle, source, log_in, user, path):
         log_in(kaggle.users[user])
     for handle in (PresetHandle("kaggle", path), PresetHandle("kaggle", f"{path}/1")):
         with pytest.raises(PresetNotFoundError, match="no such model") as raised:
-            source.look_up(handle)
+            source.resolve_snapshot(handle)
         assert ("KAGGLE_API_TOKEN" in str(raised.value)) is (user is None)
 
 
 def test_a_version_that_is_missing(source, kaggle):
     with pytest.raises(PresetNotFoundError, match="the newest version is 1"):
-        source.look_up(PresetHandle("kaggle", f"{VARIATION}/2"))
+        source.resolve_snapshot(PresetHandle("kaggle", f"{VARIATION}/2"))
 
 
 def test_a_file_that_is_listed_and_missing(kaggle, source):
     kaggle.faults = [faults.status(404, paths="*/DownloadModelInstanceVersion", methods=("POST",))]
     with pytest.raises(PresetNotFoundError, match="a file that it does not have"):
-        source.fetch(source.resolve(HANDLE), "config.json")
+        opened(source).fetch(opened(source).resolve(HANDLE), "config.json")
 
 
 @pytest.mark.parametrize(
@@ -122,13 +123,13 @@ def test_terms_that_were_not_accepted(kaggle, source, log_in, token, words):
     kaggle.terms("acme/bert", accepted=["acme"])
     if token:
         log_in(kaggle.users.get(token, token))
-    pinned = source.resolve(HANDLE)  # its list is public
+    pinned = opened(source).resolve(HANDLE)  # its list is public
     with pytest.raises(PresetAccessError, match=words) as raised:
-        source.fetch(pinned, "model.safetensors")
+        opened(source).fetch(pinned, "model.safetensors")
     assert f"Accept them at {kaggle.url}/models/acme/bert" in str(raised.value)
     assert ("KAGGLE_API_TOKEN" in str(raised.value)) is (token != "other")
     log_in(kaggle.users["acme"])
-    assert source.fetch(pinned, "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    assert opened(source).fetch(pinned, "model.safetensors").read_bytes() == FILES["model.safetensors"]
 
 
 @pytest.mark.parametrize(
@@ -143,6 +144,6 @@ def test_terms_that_were_not_accepted(kaggle, source, log_in, token, words):
 def test_what_else_kaggle_answers(kaggle, source, fault, error, words):
     kaggle.faults = [fault]
     with pytest.raises(error, match=words) as raised:
-        source.look_up(HANDLE)
+        source.resolve_snapshot(HANDLE)
     if "503" in words:
         assert raised.value.retry_after == 7

@@ -18,6 +18,7 @@ from vertebra.errors import (
     SettingsError,
     SourceUnavailableError,
 )
+from vertebra.testing import opened
 from vertebra_kaggle.source import KaggleSource, _md5
 from vertebra_kaggle.variations import Variation, variation_of, version_of
 
@@ -58,12 +59,12 @@ def test_what_kaggle_cannot_have_is_refused_without_asking(path):
     handle = PresetHandle("kaggle", path)
     assert not KaggleSource().is_pinned(handle)
     with pytest.raises(HandleError):
-        KaggleSource().look_up(handle)
+        KaggleSource().resolve_snapshot(handle)
 
 
 def test_a_revision_is_told_its_place(source):
     with pytest.raises(PresetNotFoundError, match="a version of it is written kaggle://acme/bert/keras/small/1"):
-        source.look_up(PresetHandle("kaggle", VARIATION, "3"))
+        source.resolve_snapshot(PresetHandle("kaggle", VARIATION, "3"))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_a_revision_is_told_its_place(source):
 )
 def test_frameworks_have_kaggles_own_spelling(kaggle, source, framework, hint):
     with pytest.raises(HandleError, match=hint) as raised:
-        source.look_up(PresetHandle("kaggle", f"acme/bert/{framework}/small"))
+        source.resolve_snapshot(PresetHandle("kaggle", f"acme/bert/{framework}/small"))
     assert all(name in str(raised.value) for name in ("jax", "keras", "pyTorch", "transformers", "tensorFlow2"))
     assert "unspecified" not in str(raised.value)
     assert kaggle.requests == []
@@ -81,7 +82,7 @@ def test_frameworks_have_kaggles_own_spelling(kaggle, source, framework, hint):
 def test_every_framework_is_kaggles(kaggle, source, framework):
     handle = f"acme/bert/{framework}/small"
     kaggle.publish(handle, FILES)
-    assert source.resolve(PresetHandle("kaggle", handle)) == PresetHandle("kaggle", f"{handle}/1")
+    assert opened(source).resolve(PresetHandle("kaggle", handle)) == PresetHandle("kaggle", f"{handle}/1")
 
 
 # === What is asked ===
@@ -90,21 +91,21 @@ def test_every_framework_is_kaggles(kaggle, source, framework):
 def test_a_look_up_asks_for_the_newest_version_and_its_files(kaggle, source):
     kaggle.publish(VARIATION, {"config.json": b"old"})
     kaggle.publish(VARIATION, FILES)
-    found = source.look_up(HANDLE)
+    found = source.resolve_snapshot(HANDLE)
     assert found.handle == PresetHandle("kaggle", f"{VARIATION}/2")
     assert {file.name: (file.size, file.digest) for file in found.files} == {
         name: (len(content), None) for name, content in FILES.items()
     }
     assert calls(kaggle) == ["GetModelInstance", "ListModelInstanceVersionFiles"]
     kaggle.clear()
-    assert [file.size for file in source.look_up(PresetHandle("kaggle", f"{VARIATION}/1")).files] == [3]
+    assert [file.size for file in source.resolve_snapshot(PresetHandle("kaggle", f"{VARIATION}/1")).files] == [3]
     assert calls(kaggle) == ["ListModelInstanceVersionFiles"]
 
 
 def test_all_pages_of_a_list_are_read(kaggle, source):
     files = {f"shards/{number:03}.bin": bytes(number % 7) for number in range(450)}
     kaggle.publish(VARIATION, files)
-    assert {file.name: file.size for file in source.look_up(HANDLE).files} == {
+    assert {file.name: file.size for file in source.resolve_snapshot(HANDLE).files} == {
         name: len(content) for name, content in files.items()
     }
     assert calls(kaggle).count("ListModelInstanceVersionFiles") == 3
@@ -116,7 +117,7 @@ def test_a_list_without_end_is_left(kaggle, source, monkeypatch):
     body = b'{"files": [], "nextPageToken": "0"}'
     kaggle.faults = [faults.other_content(body, paths="*/ListModelInstanceVersionFiles", **CALL)]
     with pytest.raises(SourceUnavailableError, match="without end"):
-        source.look_up(HANDLE)
+        source.resolve_snapshot(HANDLE)
     assert calls(kaggle).count("ListModelInstanceVersionFiles") == 3
 
 
@@ -132,19 +133,19 @@ def test_kaggle_is_asked_once_for_all_parts_of_a_file(kaggle, fetch):
 def test_a_link_that_has_expired_is_asked_for_again(kaggle, source, streams, monkeypatch):
     monkeypatch.setattr(type(source), "streams", streams)
     kaggle.publish(VARIATION, FILES)
-    pinned = source.resolve(HANDLE)
-    (file,) = [file for file in source.files(pinned) if file.name == "model.safetensors"]
+    pinned = opened(source).resolve(HANDLE)
+    (file,) = [file for file in opened(source).files(pinned) if file.name == "model.safetensors"]
     with source.read(pinned, file, 0, 100):
         kaggle.storage.expire_links()
-    assert source.fetch(pinned, file.name).read_bytes() == WEIGHTS
+    assert opened(source).fetch(pinned, file.name).read_bytes() == WEIGHTS
     assert calls(kaggle).count("DownloadModelInstanceVersion") == 2
 
 
 def test_where_nobody_answers_any_longer_another_link_is_asked_for(kaggle, source):
     kaggle.publish(VARIATION, FILES)
-    pinned = source.resolve(HANDLE)
+    pinned = opened(source).resolve(HANDLE)
     source._links._known[pinned, "model.safetensors"] = "http://localhost:9/models/0/model.safetensors"
-    assert source.fetch(pinned, "model.safetensors").read_bytes() == WEIGHTS
+    assert opened(source).fetch(pinned, "model.safetensors").read_bytes() == WEIGHTS
 
 
 def test_storage_that_refuses_what_kaggle_has_just_given_is_unavailable(kaggle, fetch):
@@ -163,7 +164,7 @@ def test_an_answer_that_is_none_is_unavailable(kaggle, source, fault):
     kaggle.publish(VARIATION, FILES)
     kaggle.faults = [fault]
     with pytest.raises(SourceUnavailableError):
-        source.look_up(HANDLE)
+        source.resolve_snapshot(HANDLE)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +185,7 @@ def test_an_answer_that_is_unsound_is_unavailable(kaggle, source, body):
     kaggle.publish(VARIATION, FILES)
     kaggle.faults = [faults.other_content(body.encode(), paths="*/GetModelInstance", **CALL)]
     with pytest.raises(SourceUnavailableError, match="does not answer as Kaggle does"):
-        source.look_up(HANDLE)
+        source.resolve_snapshot(HANDLE)
 
 
 @pytest.mark.parametrize("files", ["3", "[3]", '[{"name": 3}]', '[{"name": "x", "size": -1}]'])
@@ -193,7 +194,7 @@ def test_a_list_that_is_unsound_is_unavailable(kaggle, source, files):
     body = f'{{"files": {files}}}'.encode()
     kaggle.faults = [faults.other_content(body, paths="*/ListModelInstanceVersionFiles", **CALL)]
     with pytest.raises(SourceUnavailableError, match="does not answer as Kaggle does"):
-        source.look_up(HANDLE)
+        source.resolve_snapshot(HANDLE)
 
 
 def test_a_download_that_leads_nowhere_is_unavailable(kaggle, fetch):
@@ -236,10 +237,10 @@ def test_the_storage_tells_what_a_file_hashes_to(hashes, digest):
 
 def test_a_file_that_changes_under_its_link_is_refused(kaggle, source):
     kaggle.publish(VARIATION, FILES)
-    pinned = source.resolve(HANDLE)
+    pinned = opened(source).resolve(HANDLE)
     kaggle.faults = [faults.other_content(files="*.safetensors")]
     with pytest.raises(IntegrityError, match="md5"):
-        source.fetch(pinned, "model.safetensors")
+        opened(source).fetch(pinned, "model.safetensors")
 
 
 # === Where Kaggle is, and where it may lead (NW-08, NW-09) ===
@@ -252,7 +253,7 @@ def test_an_answer_that_leads_elsewhere_is_not_followed(kaggle, source, log_in, 
     kaggle.publish(VARIATION, FILES)
     kaggle.faults = [faults.redirect(target, paths=paths, **CALL)]
     with pytest.raises(SourceUnavailableError, match="login page may be in the way"):
-        source.look_up(HANDLE)
+        source.resolve_snapshot(HANDLE)
 
 
 DOWNLOAD = {"paths": "*/DownloadModelInstanceVersion", **CALL}
@@ -319,21 +320,21 @@ def test_that_holds_where_connections_are_closed_at_once(public, fetch):
 def test_an_environment_that_is_none_is_named(kaggle, source, monkeypatch, name):
     monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", name)
     with pytest.raises(SettingsError, match="KAGGLE_API_ENVIRONMENT"):
-        source.look_up(HANDLE)
+        source.resolve_snapshot(HANDLE)
 
 
 @pytest.mark.parametrize("address", ["http://user:secret@127.0.0.1:9", "http://user:secret@[::", "nonsense://secret"])
 def test_a_proxy_that_is_dead_or_none_is_named_without_its_password(kaggle, source, monkeypatch, address):
     monkeypatch.setenv("HTTP_PROXY", address)
     with pytest.raises(SourceUnavailableError) as raised:
-        source.look_up(HANDLE)
+        source.resolve_snapshot(HANDLE)
     assert "secret" not in str(raised.value)
 
 
 def test_nobody_listens(kaggle, source):
     kaggle.close()
     with pytest.raises(SourceUnavailableError, match=f"no whole answer from {kaggle.url}.*Connection refused"):
-        source.look_up(HANDLE)
+        source.resolve_snapshot(HANDLE)
 
 
 def test_what_is_known_serves_when_kaggle_is_gone(kaggle, fetch, caplog):

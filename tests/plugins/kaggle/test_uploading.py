@@ -5,6 +5,7 @@ import pytest
 from servers import faults
 from vertebra import PresetHandle
 from vertebra.errors import HandleError, PresetAccessError, PresetError, PresetExistsError, SourceUnavailableError
+from vertebra.testing import opened
 
 VARIATION = "acme/bert/keras/small"
 HANDLE = PresetHandle("kaggle", VARIATION)
@@ -63,7 +64,7 @@ def test_many_files_are_published(kaggle, source, files, tmp_path):
         files[name].write_bytes(bytes([number]))
     pinned = source.upload(HANDLE, files, False, "message")
     assert kaggle.files(VARIATION) == {name: path.read_bytes() for name, path in files.items()}
-    assert len(source.files(pinned)) == 63
+    assert len(opened(source).files(pinned)) == 63
 
 
 def test_files_are_copied_where_links_cannot_be_made(kaggle, source, files, monkeypatch):

@@ -9,6 +9,7 @@ import pytest
 from servers import radosgw
 from servers.proxy import FaultProxy
 from vertebra import PresetHandle
+from vertebra.testing import opened
 
 OF_SERVICES = ("AWS_", "AZURE_", "GOOGLE_")
 _counter = itertools.count()
@@ -88,9 +89,12 @@ def read(source):
     """Fetches all files of what a handle means now; returns their contents by name."""
 
     def read(handle):
-        pinned = source.resolve(handle)
-        files = source.files(pinned)
-        return {file.name: path.read_bytes() for file, path in zip(files, source.fetch_all(pinned, files), strict=True)}
+        pinned = opened(source).resolve(handle)
+        files = opened(source).files(pinned)
+        return {
+            file.name: path.read_bytes()
+            for file, path in zip(files, opened(source).fetch_all(pinned, files), strict=True)
+        }
 
     return read
 

@@ -6,7 +6,7 @@ import pytest
 
 from servers import faults
 from vertebra.errors import IntegrityError
-from vertebra.testing import RemoteSourceSuite
+from vertebra.testing import RemoteSourceSuite, opened
 from vertebra.testing.sources import FILES, OTHER_FILES, contents, written
 from vertebra_s3.source import S3Source
 
@@ -83,11 +83,11 @@ class TestPlain(TestPushed):
 
     def test_all_files_are_of_one_revision(self, source, publish):
         """The store does not keep what was there: whoever is not through yet is told."""
-        pinned = source.resolve(publish(FILES))
-        source.fetch(pinned, "config.json")
-        later = source.resolve(publish(OTHER_FILES))
+        pinned = opened(source).resolve(publish(FILES))
+        opened(source).fetch(pinned, "config.json")
+        later = opened(source).resolve(publish(OTHER_FILES))
         with pytest.raises(IntegrityError, match="was replaced after the preset was looked up"):
-            source.fetch_all(pinned, source.files(pinned))
+            opened(source).fetch_all(pinned, opened(source).files(pinned))
         assert contents(source, later) == OTHER_FILES
 
     test_a_wrong_bit_is_never_accepted = None

@@ -7,6 +7,7 @@ import pytest
 from servers import faults
 from servers.transfers import FILES, LARGE, TransferSuite
 from vertebra.errors import IntegrityError, PresetError, SourceUnavailableError
+from vertebra.testing import opened
 from vertebra_s3 import bucket
 
 pytest.importorskip("obstore")
@@ -16,7 +17,7 @@ pytest.importorskip("obstore")
 def pinned(source, write, place):
     """A preset that was pushed and looked up."""
     pinned = source.upload(place, write(FILES), False, "message")
-    source.files(pinned)
+    opened(source).files(pinned)
     return pinned
 
 
@@ -45,14 +46,14 @@ def test_a_flipped_bit_of_a_manifest_is_never_believed(proxy, source, pinned, pl
     for _ in range(60):
         proxy.faults = [faults.flip_bit(choose.randrange(500), choose.randrange(8), files="*vertebra.json")]
         with pytest.raises(PresetError):
-            source.look_up(choose.choice([pinned, place]))
+            source.resolve_snapshot(choose.choice([pinned, place]))
 
 
 def test_a_service_that_stalls_is_given_up(proxy, source, pinned, monkeypatch):
     monkeypatch.setattr(bucket, "READ_SECONDS", 0.2)
     proxy.faults = [faults.stall(5, times=1), faults.stall(5, at=None, times=1)]
     other = type(source)()  # whose clients are not made yet
-    assert other.fetch(pinned, "model.safetensors").read_bytes() == LARGE
+    assert opened(other).fetch(pinned, "model.safetensors").read_bytes() == LARGE
     proxy.faults = [faults.stall(5, at=None)]
     with pytest.raises(SourceUnavailableError, match="it stopped answering"):
-        other.look_up(pinned)
+        other.resolve_snapshot(pinned)

@@ -61,4 +61,4 @@ def test_where_the_bucket_does_not_answer_the_hub_is_asked(mirror, hub, proxy, m
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     handle, files = read("hf://acme/bert")
     assert (handle.partition("@")[0], files) == ("hf://acme/bert", FILES)
-    assert "Looking for it at its next place" in caplog.text
+    assert "Trying the next candidate" in caplog.text

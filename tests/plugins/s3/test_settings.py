@@ -288,7 +288,7 @@ def test_what_the_client_library_does_not_take_is_a_setting(variables):
     pytest.importorskip("obstore")
     variables(GOOGLE_SERVICE_ACCOUNT_KEY="{geheim}")
     with pytest.raises(SettingsError) as raised:
-        GoogleSource().look_up(PresetHandle("gs", "models/bert"))
+        GoogleSource().resolve_snapshot(PresetHandle("gs", "models/bert"))
     assert "geheim" not in str(raised.value)
 
 

@@ -22,6 +22,7 @@ from vertebra.errors import (
     RedirectRefusedError,
     SourceUnavailableError,
 )
+from vertebra.testing import opened
 from vertebra_s3 import layout, plain
 from vertebra_s3.layout import Place, place_of
 from vertebra_s3.source import S3Source
@@ -56,7 +57,7 @@ def test_a_handle_names_a_bucket_and_a_prefix(path, place):
 @pytest.mark.parametrize("path", ["-x/bert", "a b/bert", "a?b", "a:b@c/bert", "é", "a" * 256])
 def test_names_that_no_bucket_has_are_refused_without_asking(path):
     with pytest.raises(HandleError, match="no bucket is called"):
-        S3Source().look_up(PresetHandle("s3", path))
+        S3Source().resolve_snapshot(PresetHandle("s3", path))
 
 
 @pytest.mark.parametrize(
@@ -86,8 +87,8 @@ def test_keys_may_hold_what_addresses_escape(source, write, read, put, place):
 
 def test_a_look_up_is_one_request(pushed, source, place, proxy):
     proxy.clear()
-    assert source.look_up(place).handle == pushed
-    assert source.look_up(pushed).handle == pushed
+    assert source.resolve_snapshot(place).handle == pushed
+    assert source.resolve_snapshot(pushed).handle == pushed
     assert [request.target for request in proxy.requests] == [
         f"/{place.path}/vertebra.json",
         f"/{place.path}/{pushed.revision}/vertebra.json",
@@ -96,18 +97,18 @@ def test_a_look_up_is_one_request(pushed, source, place, proxy):
 
 def test_a_revision_that_is_not_there_is_told(pushed, source):
     with pytest.raises(PresetNotFoundError, match="no revision '0000"):
-        source.look_up(replace(pushed, revision="0" * 32))
+        source.resolve_snapshot(replace(pushed, revision="0" * 32))
 
 
 def test_a_manifest_that_was_changed_is_refused(pushed, source, place, put, gateway):
     content = gateway.request("GET", f"/{place.path}/vertebra.json")
     put(place, {"vertebra.json": content.replace(b'"size": 2', b'"size": 3')})
     with pytest.raises(IntegrityError, match="expected"):
-        source.look_up(place)
+        source.resolve_snapshot(place)
     content = gateway.request("GET", f"/{place.path}/{pushed.revision}/vertebra.json")
     put(place, {f"{pushed.revision}/vertebra.json": content.replace(b"words.txt", b"other.txt")})
     with pytest.raises(IntegrityError, match="expected"):
-        source.look_up(pushed)
+        source.resolve_snapshot(pushed)
 
 
 @pytest.mark.parametrize(
@@ -129,34 +130,36 @@ def test_a_manifest_that_was_changed_is_refused(pushed, source, place, put, gate
 def test_a_pointer_that_is_none_is_refused(source, place, put, content, error):
     put(place, {"vertebra.json": content})
     with pytest.raises(error):
-        source.look_up(place)
+        source.resolve_snapshot(place)
 
 
 def test_whoever_names_the_folder_of_contents_is_told_the_handle(pushed, source):
     with pytest.raises(PresetConfigError, match=str(pushed)):
-        source.look_up(replace(pushed, path=f"{pushed.path}/{pushed.revision}", revision=None))
+        source.resolve_snapshot(replace(pushed, path=f"{pushed.path}/{pushed.revision}", revision=None))
 
 
-def test_a_manifest_that_leads_elsewhere_is_refused(pushed, place, put, source, cache):
+def test_a_manifest_that_leads_elsewhere_is_refused(pushed, place, put, source, cache, monkeypatch):
     from vertebra import PresetFile
-    from vertebra._resolve.preset_folder import PresetFolder
+    from vertebra._resolve import preset_folder
+    from vertebra._resolve.failover import Failover
 
     bad = layout.manifest([PresetFile("../../config.json", 2, None, f"sha256:{'0' * 64}")])
     put(place, {"vertebra.json": layout.pointer(bad)})
+    monkeypatch.setattr(preset_folder, "source_of", lambda handle, requested: source)
     with pytest.raises(PresetConfigError, match="lead out"):
-        PresetFolder("preset", place, source)
+        preset_folder.PresetFolder("preset", Failover([place]))
 
 
 def test_an_object_that_is_missing_is_told(pushed, source, gateway, place):
     gateway.request("DELETE", f"/{place.path}/{pushed.revision}/model.safetensors")
     with pytest.raises(PresetNotFoundError, match="is missing"):
-        source.fetch(pushed, "model.safetensors")
+        opened(source).fetch(pushed, "model.safetensors")
 
 
 def test_an_object_that_was_changed_is_refused(pushed, source, place, put):
     put(place, {f"{pushed.revision}/model.safetensors": WEIGHTS[::-1]})
     with pytest.raises(IntegrityError, match="sha256"):
-        source.fetch(pushed, "model.safetensors")
+        opened(source).fetch(pushed, "model.safetensors")
 
 
 # === Files of others ===
@@ -164,26 +167,26 @@ def test_an_object_that_was_changed_is_refused(pushed, source, place, put):
 
 def test_files_that_others_have_put_there_are_pinned_by_what_is_listed(source, put, read, place):
     put(place, FILES)
-    pinned = source.resolve(place)
+    pinned = opened(source).resolve(place)
     assert pinned.revision.startswith("list-")
     assert read(pinned) == FILES
     put(place, {"assets/more.txt": b"more"})
-    assert source.resolve(place) != pinned
+    assert opened(source).resolve(place) != pinned
 
 
 def test_what_is_pinned_is_refused_when_it_is_no_longer_there(source, put, place, cache, monkeypatch):
     put(place, FILES)
-    pinned = source.resolve(place)
+    pinned = opened(source).resolve(place)
     put(place, {"model.safetensors": WEIGHTS[::-1]})
     other = S3Source()  # as another process, which knows the list and not the tags
     with pytest.raises(PresetNotFoundError, match="have changed since"):
-        other.fetch(pinned, "model.safetensors")
+        opened(other).fetch(pinned, "model.safetensors")
 
 
 def test_a_file_that_is_replaced_halfway_is_refused(source, put, place, proxy, monkeypatch):
     put(place, FILES)
-    pinned = source.resolve(place)
-    (file,) = [file for file in source.files(pinned) if file.name == "model.safetensors"]
+    pinned = opened(source).resolve(place)
+    (file,) = [file for file in opened(source).files(pinned) if file.name == "model.safetensors"]
     real, reads = source.read, []
 
     def read(*arguments, **more):
@@ -194,37 +197,37 @@ def test_a_file_that_is_replaced_halfway_is_refused(source, put, place, proxy, m
 
     monkeypatch.setattr(source, "read", read)
     with pytest.raises(IntegrityError, match=r"was replaced after the preset was looked up.*vertebra push"):
-        source.fetch_all(pinned, [file])
+        opened(source).fetch_all(pinned, [file])
 
 
 def test_parts_of_pushed_presets_and_marks_of_folders_are_no_files(source, put, read, write, place):
     put(place, FILES)
-    pinned = source.resolve(place)
+    pinned = opened(source).resolve(place)
     put(
         place,
         {f"{'a' * 32}/config.json": b"of somebody who was stopped", "": b"", "assets/": b"", "vertebra.v1.json": b""},
     )
-    assert source.resolve(place) == pinned
+    assert opened(source).resolve(place) == pinned
     assert read(place) == FILES
 
 
 def test_a_prefix_is_no_beginning_of_a_name(source, put, read, place):
     put(replace(place, path=f"{place.path}-large"), FILES)
     with pytest.raises(PresetNotFoundError, match=r"neither a vertebra\.json nor a config\.json"):
-        source.resolve(place)
+        opened(source).resolve(place)
 
 
 def test_a_key_that_is_no_path_is_told(source, put, place):
     put(place, {**FILES, "assets//words.txt": b""})
     with pytest.raises(PresetError, match="whose key is no path"):
-        source.resolve(place)
+        opened(source).resolve(place)
 
 
 def test_a_whole_bucket_is_no_preset(source, put, place, monkeypatch):
     monkeypatch.setattr(plain, "MOST_OBJECTS", 2)
     put(place, FILES)
     with pytest.raises(PresetError, match="more than 2 objects"):
-        source.resolve(place)
+        opened(source).resolve(place)
 
 
 def test_what_is_copied_with_its_notes_is_checked(pushed, source, place, put, gateway, proxy):
@@ -239,7 +242,7 @@ def test_what_is_copied_with_its_notes_is_checked(pushed, source, place, put, ga
         )
     proxy.faults = [faults.flip_bit(30_000, files="*copy/model.safetensors")]
     with pytest.raises(IntegrityError, match="sha256"):
-        source.fetch(source.resolve(other), "model.safetensors")
+        opened(source).fetch(opened(source).resolve(other), "model.safetensors")
 
 
 def test_what_is_stored_encoded_is_refused(source, put, place, write):
@@ -250,7 +253,7 @@ def test_what_is_stored_encoded_is_refused(source, put, place, write):
     key = f"{place.path}/config.json".removeprefix("models/")
     obstore.put(store, key, b"\x1f\x8b", attributes={"Content-Encoding": "gzip"})
     with pytest.raises(IntegrityError, match="stored as gzip"):
-        source.fetch(source.resolve(place), "config.json")
+        opened(source).fetch(opened(source).resolve(place), "config.json")
 
 
 # === Nobody there, or nobody who may ===
@@ -259,12 +262,12 @@ def test_what_is_stored_encoded_is_refused(source, put, place, write):
 @pytest.mark.parametrize("revision", [None, "v1", "0" * 32])
 def test_a_bucket_that_is_missing_is_told(source, proxy, revision):
     with pytest.raises(PresetNotFoundError, match=f"{proxy.url} has no bucket 'nowhere'"):
-        source.look_up(PresetHandle("s3", "nowhere/bert", revision))
+        source.resolve_snapshot(PresetHandle("s3", "nowhere/bert", revision))
 
 
 def test_a_wrong_secret_is_told_and_not_repeated(pushed, source, place, monkeypatch, gateway):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "geheim")
-    for call in (lambda: source.look_up(place), lambda: source.fetch(pushed, "config.json")):
+    for call in (lambda: source.resolve_snapshot(place), lambda: opened(source).fetch(pushed, "config.json")):
         with pytest.raises(PresetAccessError, match=r"SignatureDoesNotMatch.*AWS_ACCESS_KEY_ID") as raised:
             call()
         assert not [text for text in ("geheim", gateway.access_key) if text in str(raised.value)]
@@ -273,14 +276,14 @@ def test_a_wrong_secret_is_told_and_not_repeated(pushed, source, place, monkeypa
 def test_who_has_no_credentials_is_told(pushed, source, place, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID"), monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(PresetAccessError, match=r"HTTP 403, AccessDenied; no credentials were found"):
-        source.look_up(place)
+        source.resolve_snapshot(place)
 
 
 @pytest.mark.parametrize("code", ["ExpiredToken", "InvalidToken"])
 def test_credentials_that_have_expired_are_told(source, place, proxy, code):
     proxy.faults = [refused(400, code)]
     with pytest.raises(PresetAccessError, match=f"HTTP 400, {code}"):
-        source.look_up(place)
+        source.resolve_snapshot(place)
 
 
 def refused(status, code):
@@ -302,34 +305,34 @@ def refused(status, code):
 def test_a_wrong_region_is_told(source, place, proxy, fault):
     proxy.faults = [fault]
     with pytest.raises(PresetError, match=r"not in the region us-east-1\. Set AWS_REGION"):
-        source.look_up(place)
+        source.resolve_snapshot(place)
 
 
 def test_nobody_listens(source, place, monkeypatch):
     url = f"http://127.0.0.1:{free_ports(1)[0]}"
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
     with pytest.raises(SourceUnavailableError, match=f"no whole answer from {url}: it cannot be connected to"):
-        source.look_up(place)
+        source.resolve_snapshot(place)
 
 
 def test_a_proxy_that_is_dead_is_named_without_its_password(source, place, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://s3.example.invalid")
     monkeypatch.setenv("HTTP_PROXY", "http://user:geheim@127.0.0.1:9")
     with pytest.raises(SourceUnavailableError, match=r"HTTP_PROXY names a proxy") as raised:
-        source.look_up(place)
+        source.resolve_snapshot(place)
     assert "geheim" not in str(raised.value)
 
 
 def test_no_proxy_is_heeded(pushed, source, place, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    assert S3Source().look_up(place).handle == pushed
+    assert S3Source().resolve_snapshot(place).handle == pushed
 
 
 def test_a_blank_endpoint_of_the_service_does_not_hide_the_other(pushed, place, proxy, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", " ")
     monkeypatch.setenv("AWS_ENDPOINT_URL", f" {proxy.url}/ ")
-    assert S3Source().look_up(place).handle == pushed
+    assert S3Source().resolve_snapshot(place).handle == pushed
 
 
 def test_what_is_known_serves_when_the_service_is_gone(pushed, read, place, proxy, caplog):
@@ -371,15 +374,15 @@ def test_what_is_public_is_read_without_credentials(public, read, proxy):
 
 
 def test_what_is_public_may_be_elsewhere(public, source, proxy, gateway):
-    pinned = source.resolve(public)
-    source.files(pinned)
+    pinned = opened(source).resolve(public)
+    opened(source).files(pinned)
     with FaultProxy(gateway) as other:
         proxy.faults = [faults.redirect_origin(other.url, paths="*model.safetensors")]
-        assert source.fetch(pinned, "model.safetensors").read_bytes() == WEIGHTS
+        assert opened(source).fetch(pinned, "model.safetensors").read_bytes() == WEIGHTS
         assert other.requests != []
     proxy.faults = [faults.redirect("http://169.254.169.254/", paths="*config.json")]
     with pytest.raises(RedirectRefusedError, match="inside this network"):
-        source.fetch(pinned, "config.json")
+        opened(source).fetch(pinned, "config.json")
 
 
 # === Redirects (NW-08) ===
@@ -399,7 +402,7 @@ def led_to(other, **when):
 def test_a_redirect_to_another_host_takes_no_signature_along(source, place, proxy, other):
     proxy.faults = [led_to(other, paths="/models*")]
     with pytest.raises(PresetAccessError):
-        source.look_up(place)
+        source.resolve_snapshot(place)
     assert [request.headers.get("authorization") for request in other.requests] == [None]
 
 
@@ -461,7 +464,7 @@ def test_what_passes_does_not_count_as_an_answer(source, place, proxy, token, wr
 def test_without_an_answer_nothing_is_sent(source, place, proxy, token):
     proxy.faults = [faults.reset(paths="/models*")]
     with pytest.raises(SourceUnavailableError):
-        source.look_up(place)
+        source.resolve_snapshot(place)
     assert not any("authorization" in request.headers for request in proxy.requests)
 
 
@@ -490,8 +493,8 @@ def in_child(function):
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # which is what this is about
 def test_a_child_made_by_fork_is_told_and_leaves_its_parent_alone(pushed, source, place, read):
-    assert "by spawn or forkserver" in in_child(lambda: source.look_up(place))
-    assert source.look_up(place).handle == pushed
+    assert "by spawn or forkserver" in in_child(lambda: source.resolve_snapshot(place))
+    assert source.resolve_snapshot(place).handle == pushed
     assert read(pushed) == FILES
     assert in_child(lambda: read(pushed) == FILES) == "True"  # it is here
 
@@ -504,6 +507,6 @@ def test_profiles_are_read(pushed, place, nobody, monkeypatch, gateway, proxy):
     keys = f"aws_access_key_id = {gateway.access_key}\naws_secret_access_key = {gateway.secret_key}\n"
     (nobody / ".aws" / "credentials").write_text(f"[lab]\n{keys}")
     (nobody / ".aws" / "config").write_text(f"[profile lab]\nendpoint_url = {proxy.url}\nregion = lab-1\n")
-    assert S3Source().look_up(place).handle == pushed
+    assert S3Source().resolve_snapshot(place).handle == pushed
     assert "lab-1" in proxy.requests[-1].headers["authorization"]
     assert "x-amz-security-token" not in proxy.requests[-1].headers

@@ -21,6 +21,7 @@ from vertebra.errors import (
     PresetNotFoundError,
     SourceUnavailableError,
 )
+from vertebra.testing import opened
 from vertebra_s3 import bucket, layout, uploading
 
 obstore = pytest.importorskip("obstore")
@@ -125,10 +126,10 @@ def test_some_revisions_nobody_can_name(push, place, proxy, revision):
 def test_names_of_branches_elsewhere_are_names_here(push, read, source, place, revision):
     named = replace(place, revision=revision)
     pinned = push(OLD, handle=named)
-    assert source.resolve(named) == pinned
+    assert opened(source).resolve(named) == pinned
     assert {name: content for name, content in read(named).items() if name in OLD} == OLD
     with pytest.raises(PresetNotFoundError) as raised:
-        source.look_up(replace(place, revision=f"{revision}y"))
+        source.resolve_snapshot(replace(place, revision=f"{revision}y"))
     assert revision in raised.value.suggestions
 
 
@@ -216,7 +217,7 @@ def test_whoever_is_stopped_leaves_what_was_and_goes_on_later(
         assert read(place) == OLD
     else:
         with pytest.raises(PresetNotFoundError):
-            source.resolve(place)
+            opened(source).resolve(place)
     proxy.clear()
     push(NEW, replacing)
     assert read(place) == NEW

@@ -3,7 +3,7 @@
 import pytest
 
 from vertebra import PresetHandle
-from vertebra.builtin.local import LocalSource
+from vertebra.builtin.local import FolderSource
 from vertebra.builtin.package import PackageSource
 from vertebra.testing import SourceSuite
 
@@ -20,7 +20,7 @@ class TestLocal(SourceSuite):
 
     @pytest.fixture
     def source(self):
-        return LocalSource()
+        return FolderSource()
 
     @pytest.fixture
     def publish(self, folder, handle_of):

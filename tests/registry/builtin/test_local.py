@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vertebra import PresetHandle
-from vertebra.builtin.local import LocalSource
+from vertebra.builtin.local import FolderSource
 from vertebra.errors import HandleError, PresetNotFoundError
 
 
@@ -39,7 +39,7 @@ def handle(folder):
 
 
 def test_lists_the_files_of_the_folder_and_of_those_inside_it(folder):
-    files = {file.name: file.size for file in LocalSource().files(handle(folder))}
+    files = {file.name: file.size for file in FolderSource().files(handle(folder))}
     assert files["config.json"] == files["inside/deep.json"] == 2
     assert files.keys() == {"config.json", *("inside/" + name for name in ("deep.json", "deep_leads_out"))} | {
         "leads_out",
@@ -49,23 +49,23 @@ def test_lists_the_files_of_the_folder_and_of_those_inside_it(folder):
 
 def test_a_folder_without_a_config_is_not_walked(folder):
     (folder / "config.json").unlink()
-    assert not any("/" in file.name for file in LocalSource().files(handle(folder)))
+    assert not any("/" in file.name for file in FolderSource().files(handle(folder)))
 
 
 def test_a_link_that_stays_inside_is_a_file(folder):
     (folder / "link").symlink_to(folder / "inside" / "deep.json")
-    assert "link" in {file.name for file in LocalSource().files(handle(folder))}
-    assert LocalSource().fetch(handle(folder), "link").read_text() == "{}"
+    assert "link" in {file.name for file in FolderSource().files(handle(folder))}
+    assert FolderSource().fetch(handle(folder), "link").read_text() == "{}"
 
 
 def test_the_folder_may_be_a_link_itself(folder, tmp_path):
     (tmp_path / "link").symlink_to(folder)
-    assert "config.json" in {file.name for file in LocalSource().files(handle(tmp_path / "link"))}
+    assert "config.json" in {file.name for file in FolderSource().files(handle(tmp_path / "link"))}
 
 
 @pytest.mark.parametrize("name", ["config.json", "inside/deep.json"])
 def test_fetches_without_a_copy(folder, name):
-    assert LocalSource().fetch(handle(folder), name) == folder / name
+    assert FolderSource().fetch(handle(folder), name) == folder / name
 
 
 @pytest.mark.parametrize(
@@ -79,30 +79,30 @@ def test_fetches_without_a_copy(folder, name):
 )
 def test_fetches_nothing_else(name, folder):
     with pytest.raises(PresetNotFoundError):
-        LocalSource().fetch(handle(folder), name)
+        FolderSource().fetch(handle(folder), name)
 
 
 @pytest.mark.parametrize("path", ["nothing", "preset/config.json", "preset/loop", "preset/config.json/below"])
 def test_a_preset_is_a_folder(path, folder):
     with pytest.raises(PresetNotFoundError) as caught:
-        LocalSource().files(handle(folder.parent / path))
+        FolderSource().files(handle(folder.parent / path))
     assert caught.value.handle == handle(folder.parent / path)
 
 
 def test_a_handle_holds_an_absolute_path():
     with pytest.raises(HandleError):
-        LocalSource().files(PresetHandle("file", "data/preset"))
+        FolderSource().files(PresetHandle("file", "data/preset"))
 
 
 UNPRIVILEGED = """
 import os, sys
 from vertebra import PresetHandle
-from vertebra.builtin.local import LocalSource
+from vertebra.builtin.local import FolderSource
 from vertebra.errors import PresetNotFoundError
 if os.geteuid() == 0:
     os.setuid(65534)
 try:
-    LocalSource().files(PresetHandle("file", sys.argv[1]))
+    FolderSource().files(PresetHandle("file", sys.argv[1]))
 except PresetNotFoundError as error:
     print(type(error.__cause__).__name__)
 """
@@ -142,19 +142,19 @@ def test_what_is_a_path(text, path, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "here").mkdir()
     expected = PresetHandle("file", path.format(cwd=tmp_path, parent=tmp_path.parent))
-    assert LocalSource().handle_for(text) == expected
+    assert FolderSource().handle_for(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "bert_base_en", "file", "x" * 5000, "a\0b"])
 def test_what_is_no_path(text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
-    assert LocalSource().handle_for(text) is None
+    assert FolderSource().handle_for(text) is None
 
 
 def test_a_link_that_leads_out_is_named_with_what_to_do(folder):
-    assert "leads_out" in {file.name for file in LocalSource().files(handle(folder))}
+    assert "leads_out" in {file.name for file in FolderSource().files(handle(folder))}
     with pytest.raises(PresetNotFoundError) as caught:
-        LocalSource().fetch(handle(folder), "leads_out")
+        FolderSource().fetch(handle(folder), "leads_out")
     assert "leads_out" in caught.value.problem
     assert "copy" in caught.value.problem

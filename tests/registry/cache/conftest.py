@@ -19,7 +19,7 @@ def fetch(toy, cache, pinned):
     """Returns a function that fetches files of the toy preset, or all if none is named, and returns their paths."""
 
     def fetch_named(*names, store=cache, offline=False):
-        files = toy.look_up(pinned).files
+        files = toy.resolve_snapshot(pinned).files
         wanted = [file for file in files if not names or file.name in names]
         return fetch_files(store, toy, pinned, wanted, offline)
 
@@ -29,10 +29,10 @@ def fetch(toy, cache, pinned):
 @pytest.fixture
 def full(toy):
     """The cache after the toy preset was opened and fetched as a user does."""
-    from vertebra._cache.default_store import store
+    from vertebra._cache.default_store import default_store
     from vertebra._resolve.open import open_folder
 
     folder = open_folder("toy://bert")
     folder.fetch_all(sorted(folder.names))
     toy.asked.clear()
-    return store()
+    return default_store()

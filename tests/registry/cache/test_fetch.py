@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from vertebra import Content, PresetHandle
+from vertebra import ByteStream, PresetHandle
 from vertebra._cache import download, leases, partial_file, retry, stall
 from vertebra._cache import fetch as fetching
 from vertebra._cache.store import LEFT, Store, blob_path, key_of
@@ -207,7 +207,7 @@ def test_a_total_that_differs_is_not_accepted(toy, toys, fetch):
 
 
 def test_what_changes_on_the_way_begins_again(toy, toys, fetch):
-    toy.faults = [lambda data, start: toys.answer(bytes(3000), start, unavailable(), tag="old")]
+    toy.faults = [lambda data, start: toys.answer(bytes(3000), start, unavailable(), etag="old")]
     toy.tag = "new"
     assert fetch("model.bin")[0].read_bytes() == LARGE
     assert toy.reads() == ["model.bin 0", "model.bin 3000", "model.bin 0"]
@@ -253,14 +253,14 @@ def test_parts_of_a_source_without_ranges_come_in_one(pieces, toys, fetch):
 
 def test_parts_of_different_contents_are_not_mixed(pieces, toys, fetch):
     pieces.tag = "new"
-    pieces.faults = [lambda data, start: toys.answer(bytes(len(data)), start, tag="old")]
+    pieces.faults = [lambda data, start: toys.answer(bytes(len(data)), start, etag="old")]
     assert fetch("model.bin")[0].read_bytes() == LARGE
 
 
 def test_two_who_fetch_the_same_content_at_once_both_note_it(toy, cache):
     toy.add("twin", toy.presets["bert"]["r1"])
     handles = [PresetHandle("toy", name, "r1") for name in ("bert", "twin")]
-    files = {handle: toy.look_up(handle).files for handle in handles}
+    files = {handle: toy.resolve_snapshot(handle).files for handle in handles}
 
     def fetch_all(handle):
         return fetching.fetch_files(cache, toy, handle, files[handle], False)
@@ -276,7 +276,7 @@ def test_what_a_tier_has_is_not_noted_elsewhere(toy, fetch, cache, tmp_path, pin
     own = Store(tmp_path / "own", [cache.root])
     other = PresetHandle("toy", "twin", "r1")
     toy.add("twin", toy.presets["bert"]["r1"])
-    assert fetching.fetch_files(own, toy, other, toy.look_up(other).files, True)
+    assert fetching.fetch_files(own, toy, other, toy.resolve_snapshot(other).files, True)
     assert not (own.root / "presets").exists()
 
 
@@ -290,7 +290,7 @@ def test_an_error_in_one_part_stops_the_others(pieces, toys, fetch, monkeypatch)
                 time.sleep(0.01)
                 yield b""
 
-        return Content(chunks(), start, len(data))
+        return ByteStream(chunks(), start, len(data))
 
     def refused(data, start):
         started.wait(10)
@@ -309,7 +309,7 @@ def test_an_error_in_one_part_stops_the_others(pieces, toys, fetch, monkeypatch)
 @pytest.mark.parametrize("tag", [LEFT, "machine-99"])
 def test_what_was_left_is_continued(toy, fetch, cache, tag, pinned):
     toy.faults = [lambda data, start: iter(())]
-    file = toy.look_up(pinned).files[1]
+    file = toy.resolve_snapshot(pinned).files[1]
     errand = fetching._Errand(cache, toy, pinned, None, None)
     left = cache.stage("partial", errand.key(file))
     left.write_bytes(LARGE[:2000])
@@ -323,7 +323,7 @@ def test_what_was_left_is_continued(toy, fetch, cache, tag, pinned):
 
 def test_there_is_never_more_than_one_of_what_was_left(toy, toys, fetch, cache, pinned):
     errand = fetching._Errand(cache, toy, pinned, None, None)
-    key = errand.key(toy.look_up(pinned).files[1])
+    key = errand.key(toy.resolve_snapshot(pinned).files[1])
     for number in range(3):
         cache.stage("partial", f"{key}.{LEFT}.{number}").write_bytes(LARGE[:2000])
     toy.faults = [lambda data, start: toys.answer(data[:3000], start, unavailable())] + [unavailable()] * 10
@@ -334,7 +334,7 @@ def test_there_is_never_more_than_one_of_what_was_left(toy, toys, fetch, cache, 
 
 @pytest.mark.parametrize("how", ["link", "folder", "not readable"])
 def test_what_was_left_and_is_no_file_of_ours_is_not_gone_on_from(toy, fetch, cache, pinned, tmp_path, how):
-    key = fetching._Errand(cache, toy, pinned, None, None).key(toy.look_up(pinned).files[1])
+    key = fetching._Errand(cache, toy, pinned, None, None).key(toy.resolve_snapshot(pinned).files[1])
     left = cache.stage("partial", f"{key}.{LEFT}.0")
     canary = tmp_path / "canary"
     canary.write_bytes(b"unharmed")
@@ -348,7 +348,7 @@ def test_what_was_left_and_is_no_file_of_ours_is_not_gone_on_from(toy, fetch, ca
 
 
 def test_what_was_left_damaged_is_not_kept(toy, fetch, cache, pinned):
-    file = toy.look_up(pinned).files[1]
+    file = toy.resolve_snapshot(pinned).files[1]
     left = cache.root / "partial" / f"{fetching._Errand(cache, toy, pinned, None, None).key(file)}.{LEFT}.0.tmp"
     left.parent.mkdir(parents=True)
     left.write_bytes(bytes(2000))
@@ -455,15 +455,15 @@ def test_a_source_that_cannot_be_reached_means_what_it_meant_with_a_warning(toy,
 
 def test_a_look_up_that_fails_once_is_tried_again(toy, monkeypatch):
     toy.add("bert", {"config.json": b"{}"}, "r1")
-    asked, look_up = [], toy.look_up
+    asked, resolve_snapshot = [], toy.resolve_snapshot
 
     def failing_once(handle):
         asked.append(handle)
         if len(asked) == 1:
             raise unavailable()
-        return look_up(handle)
+        return resolve_snapshot(handle)
 
-    monkeypatch.setattr(toy, "look_up", failing_once)
+    monkeypatch.setattr(toy, "resolve_snapshot", failing_once)
     assert open_folder("toy://bert").handle.revision == "r1"
     assert len(asked) == 2
 
@@ -576,7 +576,7 @@ def test_whoever_does_not_move_is_not_waited_for(toy, fetch, cache, pinned, monk
 
     monkeypatch.setattr(leases, "_POLL", 0.01)
     monkeypatch.setattr(leases, "LEASE", 0.05)
-    key = fetching._Errand(cache, toy, pinned, None, None).key(toy.look_up(pinned).files[1])
+    key = fetching._Errand(cache, toy, pinned, None, None).key(toy.resolve_snapshot(pinned).files[1])
     (cache.root / "locks").mkdir(parents=True)
     with FileLock(cache.root / "locks" / f"{key}.lock"), caplog.at_level(logging.WARNING, "vertebra"):
         (path,) = fetch("model.bin")
@@ -589,7 +589,7 @@ def test_an_interruption_does_not_wait_for_whoever_is_at_work(toy, fetch, cache,
 
     monkeypatch.setattr(leases, "_POLL", 0.01)
     monkeypatch.setattr(fetching, "wait", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
-    key = fetching._Errand(cache, toy, pinned, None, None).key(toy.look_up(pinned).files[1])
+    key = fetching._Errand(cache, toy, pinned, None, None).key(toy.resolve_snapshot(pinned).files[1])
     (cache.root / "locks").mkdir(parents=True)
     with FileLock(cache.root / "locks" / f"{key}.lock"), pytest.raises(KeyboardInterrupt):
         fetch("model.bin")
@@ -630,7 +630,7 @@ def test_an_interruption_stops_all_and_leaves_what_has_arrived(toy, toys, fetch,
             while True:
                 yield b""
 
-        return toys.Content(chunks(), 0)
+        return toys.ByteStream(chunks(), 0)
 
     toy.faults = [endless]
 

@@ -71,7 +71,7 @@ def test_a_content_that_was_found_by_its_hash_is_noted(toy, full):
     """As in a process that knows the preset from a lockfile, and has never listed it."""
     toy.add("copy", {"model.bin": LARGE})
     copy = PresetHandle("toy", "copy", "r1")
-    fetch_files(full, toy, copy, toy.look_up(copy).files, offline=False)
+    fetch_files(full, toy, copy, toy.resolve_snapshot(copy).files, offline=False)
     prune(full.root, [PresetHandle("toy", "bert")])
     assert read_holdings(full.root).blobs.keys() == {hashlib.sha256(LARGE).hexdigest()}
     assert toy.reads() == []

@@ -72,8 +72,8 @@ def test_what_an_older_release_wrote_is_read_without_a_network(old, source, conf
 
 
 def test_what_an_older_release_wrote_is_sound_and_complete(old):
-    assert old.pinned(HANDLE, lambda *_: True) == PINNED
-    assert [(file.name, file.size, file.digest) for file in old.listed(PINNED)] == [
+    assert old.ref(HANDLE, lambda *_: True) == PINNED
+    assert [(file.name, file.size, file.digest) for file in old.file_list(PINNED)] == [
         (file.name, file.size, file.digest) for file in LISTED
     ]
     assert check_store(old) == ([], sum(map(len, FILES.values())))

@@ -25,13 +25,13 @@ def store(tmp_path):
 
 
 def test_notes_come_back(store):
-    store.put_listing(HANDLE, FILES)
+    store.put_file_list(HANDLE, FILES)
     store.put_record(HANDLE, Record("config.json", 2, "1" * 64))
-    store.put_pinned(PresetHandle("toy", "a/b"), HANDLE)
-    assert store.listed(HANDLE) == FILES
+    store.put_ref(PresetHandle("toy", "a/b"), HANDLE)
+    assert store.file_list(HANDLE) == FILES
     assert store.record(HANDLE, "config.json") == Record("config.json", 2, "1" * 64)
-    assert store.pinned(PresetHandle("toy", "a/b"), any_revision) == HANDLE
-    assert store.listed(PresetHandle("toy", "a/b", "r2")) is store.record(HANDLE, "in/side") is None
+    assert store.ref(PresetHandle("toy", "a/b"), any_revision) == HANDLE
+    assert store.file_list(PresetHandle("toy", "a/b", "r2")) is store.record(HANDLE, "in/side") is None
     assert store.partials() == []
     notes = list(store.root.rglob("*.json"))
     assert {path.stat().st_mode & 0o777 for path in notes} == {0o644}
@@ -60,11 +60,11 @@ def test_a_note_that_is_damaged_says_nothing(store, text):
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    assert store.listed(HANDLE) is None
+    assert store.file_list(HANDLE) is None
     assert store.record(HANDLE, "config.json") is None
-    assert store.pinned(HANDLE, any_revision) is None
-    store.put_listing(HANDLE, FILES)
-    assert store.listed(HANDLE) == FILES
+    assert store.ref(HANDLE, any_revision) is None
+    store.put_file_list(HANDLE, FILES)
+    assert store.file_list(HANDLE) == FILES
 
 
 def test_what_a_source_promises_decides_over_what_is_noted(store):
@@ -77,7 +77,7 @@ def test_what_a_source_promises_decides_over_what_is_noted(store):
 def test_a_folder_that_cannot_be_used_says_so(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CacheError) as caught:
-        Store(tmp_path / "file").put_listing(HANDLE, FILES)
+        Store(tmp_path / "file").put_file_list(HANDLE, FILES)
     assert caught.value.place == tmp_path / "file"
 
 
@@ -100,6 +100,6 @@ def test_what_is_of_another_machine_is_abandoned_once_it_has_not_moved(store):
 
 
 def test_notes_are_json_that_a_person_can_read(store):
-    store.put_pinned(PresetHandle("toy", "a/b"), HANDLE)
+    store.put_ref(PresetHandle("toy", "a/b"), HANDLE)
     facts = json.loads(ref_path(store.root, PresetHandle("toy", "a/b")).read_text())
     assert facts == {"handle": "toy://a/b", "pinned": "toy://a/b@r1"}

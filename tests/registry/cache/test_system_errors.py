@@ -31,7 +31,7 @@ def failing(monkeypatch):
 @pytest.fixture
 def begun(toy, cache, pinned):
     """What another process has left of the large file."""
-    promised = next(sha256_of(file) for file in toy.look_up(pinned).files if file.name == "model.bin")
+    promised = next(sha256_of(file) for file in toy.resolve_snapshot(pinned).files if file.name == "model.bin")
     path = cache.root / "partial" / f"{key_of(promised)}.{LEFT}.0.tmp"
     path.parent.mkdir(parents=True)
     path.write_bytes(bytes(range(256)))

@@ -109,7 +109,7 @@ def test_a_note_in_another_place_is_found(full, pinned):
 @pytest.mark.parametrize("promises", ["sha256", "git", "md5"])
 def test_a_note_of_another_content_is_found_by_what_the_source_promised(toy, full, pinned, promises):
     toy.promises = promises
-    full.put_listing(pinned, toy.look_up(pinned).files)
+    full.put_file_list(pinned, toy.resolve_snapshot(pinned).files)
     path = file_path(full.root, pinned, "model.bin")
     other = hashlib.sha256(LARGE[::-1]).hexdigest()
     stage = full.stage("partial", "x")

@@ -70,9 +70,9 @@ def test_a_hook_that_fails_takes_its_plugin_alone_out_of_use(body, install):
 @pytest.mark.parametrize("scheme", ["", "    scheme = 1", "    scheme = None", "    scheme = []"])
 def test_an_instance_needs_a_name_too(scheme, install):
     source = f"""
-from vertebra import PresetSource, hookimpl
+from vertebra import LocalSource, hookimpl
 
-class Source(PresetSource):
+class Source(LocalSource):
     files = fetch = None
 {scheme}
 

@@ -233,14 +233,14 @@ def test_without_an_answer_nothing_is_said_to_be_unchanged(toy, lock, path, conf
 def test_another_place_is_no_answer_while_the_first_is_down(toy, lock, path, monkeypatch):
     lock("toy://bert")
     toy.add("hub", {"config.json": b"{}", "more": b""})
-    look_up = toy.look_up
+    resolve_snapshot = toy.resolve_snapshot
 
     def down(handle):
         if handle.path == "bert":
             raise SourceUnavailableError(handle, "HTTP 503", 1e9)
-        return look_up(handle)
+        return resolve_snapshot(handle)
 
-    monkeypatch.setattr(toy, "look_up", down)
-    monkeypatch.setattr("vertebra._cache.cached_source._last", lambda *_: None)
+    monkeypatch.setattr(toy, "resolve_snapshot", down)
+    monkeypatch.setattr("vertebra._cache.cached_source.CachedSource._last", lambda *_: None)
     monkeypatch.setattr("vertebra._resolve.candidates._rewrite", lambda handle: [handle, PresetHandle("toy", "hub")])
     assert states(path) == {"toy://bert": "unknown"}

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from vertebra import BackboneSpec, PresetHandle, PresetSpec, Snapshot
-from vertebra._cache.default_store import store
+from vertebra._cache.default_store import default_store
 from vertebra._cache.prune import prune
 from vertebra._cache.revisions import is_revision
 from vertebra._cache.scan import read_holdings
@@ -25,6 +25,7 @@ from vertebra.errors import (
     SourceUnavailableError,
     VertebraError,
 )
+from vertebra.testing import opened
 
 GOOD, EVIL = PresetHandle("toy", "bert"), PresetHandle("toy", "evil", "x1")
 DOWN = SourceUnavailableError("toy://bert", "no network")
@@ -35,7 +36,7 @@ def bundle(toy, tmp_path):
     """A bundle of another preset, with a note by which it is `toy://bert`."""
     toy.add("evil", {"config.json": b"evil", "model.bin": b"evil"}, "x1")
     write_bundle([str(EVIL)], tmp_path / "bundle")
-    Store(tmp_path / "bundle").put_pinned(GOOD, EVIL)
+    Store(tmp_path / "bundle").put_ref(GOOD, EVIL)
     toy.asked.clear()
     return tmp_path / "bundle"
 
@@ -63,7 +64,7 @@ def test_a_bundle_that_is_imported_gives_no_name(without_network, bundle, caplog
 
 def test_nor_one_that_is_imported_whole(without_network, bundle):
     read_bundle([], bundle)
-    assert read_holdings(store().root).refs == {}
+    assert read_holdings(default_store().root).refs == {}
     with pytest.raises(without_network):
         open_folder(str(GOOD))
 
@@ -82,37 +83,37 @@ def test_a_tier_gives_no_name(without_network, bundle, configure, caplog):
 
 def test_a_tier_that_is_sound_is_believed_though_another_one_is_not(without_network, bundle, configure, tmp_path, toy):
     sound = Store(tmp_path / "sound")
-    sound.put_pinned(GOOD, PresetHandle("toy", "bert", "r1"))
+    sound.put_ref(GOOD, PresetHandle("toy", "bert", "r1"))
     configure(VERTEBRA_CACHE_TIERS=f"{bundle},{sound.root}")
-    assert str(candidates.source_of(GOOD, "").resolve(GOOD)) == "toy://bert@r1"
+    assert str(opened(candidates.source_of(GOOD, "")).resolve(GOOD)) == "toy://bert@r1"
 
 
 def test_the_cache_itself_gives_no_name(without_network, bundle, caplog):
     read_bundle([], bundle)
-    store().put_pinned(GOOD, EVIL)  # as earlier versions have imported it
+    default_store().put_ref(GOOD, EVIL)  # as earlier versions have imported it
     with pytest.raises(without_network):
         open_folder(str(GOOD))
-    assert is_told(caplog, "cache", store().root)
+    assert is_told(caplog, "cache", default_store().root)
 
 
 @pytest.mark.parametrize(
     "pinned", ["toy://bert", "toy://evil", "toy://bert@main", "other://bert@r1", "toy://bert/in@r1"]
 )
 def test_only_a_revision_of_the_same_preset_counts(without_network, toy, pinned):
-    store().put_pinned(GOOD, PresetHandle.parse(pinned))
+    default_store().put_ref(GOOD, PresetHandle.parse(pinned))
     with pytest.raises(without_network):
-        toy.resolve(GOOD)
+        opened(toy).resolve(GOOD)
 
 
 def test_what_another_program_remembers_gives_no_name(without_network, toy, monkeypatch):
-    monkeypatch.setattr(toy, "remembered", lambda handle: Snapshot(EVIL, []))
+    monkeypatch.setattr(toy, "external_snapshot", lambda handle: Snapshot(EVIL, []))
     with pytest.raises(without_network):
         open_folder(str(GOOD))
 
 
 def test_a_built_in_id_and_its_copies_have_their_own_names(without_network, bundle, configure, plugin):
     spec = PresetSpec("bert_good", "toy://bert", 1, copies=("toy://copy",))
-    Store(bundle).put_pinned(PresetHandle("toy", "copy"), EVIL)
+    Store(bundle).put_ref(PresetHandle("toy", "copy"), EVIL)
     configure(VERTEBRA_CACHE_TIERS=str(bundle))
     with plugin(vertebra_backbones=lambda: [BackboneSpec("Good", "nowhere:Good", presets=(spec,))]):
         with pytest.raises(without_network):
@@ -122,7 +123,7 @@ def test_a_built_in_id_and_its_copies_have_their_own_names(without_network, bund
 
 
 def test_a_mirror_has_its_own_name(without_network, bundle, configure, plugin):
-    Store(bundle).put_pinned(PresetHandle("toy", "mirror/bert"), EVIL)
+    Store(bundle).put_ref(PresetHandle("toy", "mirror/bert"), EVIL)
     configure(VERTEBRA_CACHE_TIERS=str(bundle))
 
     def vertebra_rewrite_handle(handle):
@@ -134,8 +135,8 @@ def test_a_mirror_has_its_own_name(without_network, bundle, configure, plugin):
 
 def test_a_source_that_resolves_to_another_preset_is_not_noted(toy, monkeypatch, cache):
     toy.add("evil", {"config.json": b"evil"}, "x1")
-    monkeypatch.setattr(toy, "look_up", lambda handle: Snapshot(EVIL, []))
-    assert toy.resolve(GOOD) == EVIL
+    monkeypatch.setattr(toy, "resolve_snapshot", lambda handle: Snapshot(EVIL, []))
+    assert opened(toy).resolve(GOOD) == EVIL
     assert read_holdings(cache.root).refs == {}
 
 
@@ -159,7 +160,7 @@ def test_a_scheme_that_no_source_reads_is_compared_by_path(toy):
 
 def test_checking_finds_it_and_repairing_removes_it(bundle, cache):
     read_bundle([], bundle)
-    cache.put_pinned(GOOD, EVIL)
+    cache.put_ref(GOOD, EVIL)
     (damage,) = check_store(cache, is_misnamed=candidates.is_misnamed)[0]
     assert f"by it, {GOOD} is {EVIL}" in damage.problem
     assert check_store(cache, repair=True, is_misnamed=candidates.is_misnamed)[0][0].repaired
@@ -169,7 +170,7 @@ def test_checking_finds_it_and_repairing_removes_it(bundle, cache):
 
 def test_pruning_a_preset_leaves_the_one_that_took_its_name(bundle, cache):
     read_bundle([], bundle)
-    cache.put_pinned(GOOD, EVIL)
+    cache.put_ref(GOOD, EVIL)
     with pytest.raises(PresetNotFoundError):
         prune(cache.root, [GOOD], unpinned=candidates.unpinned)
     assert list(read_holdings(cache.root).presets) == [EVIL]
@@ -269,8 +270,8 @@ def test_a_revision_that_a_policy_refuses_is_not_used_by_a_name_that_it_allows(w
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_a_source_that_resolves_to_what_a_policy_refuses(way, toy, asked, tmp_path, monkeypatch):
     toy.add("evil", {"config.json": b"evil"}, "x1")
-    real = toy.look_up
-    monkeypatch.setattr(toy, "look_up", lambda handle: real(EVIL))
+    real = toy.resolve_snapshot
+    monkeypatch.setattr(toy, "resolve_snapshot", lambda handle: real(EVIL))
     with pytest.raises(PresetRefusedError):
         way("toy://bert", tmp_path)
     assert toy.reads() == []
@@ -290,7 +291,7 @@ def test_what_is_imported_is_asked_about_by_both_names(bundle, asked, tmp_path, 
     with pytest.raises(VertebraError):
         write_bundle(["toy://bert"], tmp_path / "refused")
     held = Store(tmp_path / "fine")
-    held.put_listing(PresetHandle("toy", "bert", "bad"), [])
-    held.put_pinned(GOOD, PresetHandle("toy", "bert", "bad"))
+    held.put_file_list(PresetHandle("toy", "bert", "bad"), [])
+    held.put_ref(GOOD, PresetHandle("toy", "bert", "bad"))
     with pytest.raises(PresetRefusedError, match="toy://bert@bad"):
         read_bundle(["toy://bert"], tmp_path / "fine")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import vertebra
-from vertebra import PresetFile, PresetSource
+from vertebra import LocalSource, PresetFile
 from vertebra._discovery import runtimes
 from vertebra._presets import plan as planning
 from vertebra._presets.plan import plan_preset
@@ -94,7 +94,7 @@ def test_a_preset_without_weights_has_no_plan(backbone, tmp_path):
 # === Files that are elsewhere ===
 
 
-class FarSource(PresetSource):
+class FarSource(LocalSource):
     """Presets of a folder, as if they were far away."""
 
     scheme = "far"

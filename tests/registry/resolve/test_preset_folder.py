@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import vertebra
-from vertebra import BackboneSpec, PresetFile, PresetHandle, PresetSource, PresetSpec, hookimpl
+from vertebra import BackboneSpec, LocalSource, PresetFile, PresetHandle, PresetSpec, hookimpl
 from vertebra._configuration.settings import settings
 from vertebra._presets.lock import lock_presets
 from vertebra._resolve.open import open_folder
@@ -26,7 +26,7 @@ from vertebra.errors import (
 )
 
 
-class ToySource(PresetSource):
+class ToySource(LocalSource):
     """Has one preset, at `toy://here`, whose files it takes from a local folder."""
 
     scheme = "toy"
@@ -170,7 +170,7 @@ def test_a_config_must_be_there_and_sound(config, add, preset):
         open_folder(preset).config()
 
 
-@pytest.mark.parametrize("method", ["resolve", "files", "fetch_all"])
+@pytest.mark.parametrize("method", ["resolve", "files", "fetch"])
 def test_a_source_that_raises_what_it_should_not_is_named(method, source, monkeypatch):
     def broken(*_):
         raise KeyError("sha")

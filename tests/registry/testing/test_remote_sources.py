@@ -90,7 +90,7 @@ class Leaking(RemoteSource):
     def is_pinned(self, handle):
         return handle.revision is not None
 
-    def look_up(self, handle):
+    def resolve_snapshot(self, handle):
         answer = self.ask(handle, f"{self.root}/bert.json", {})
         if answer.status != 200:
             answer.close()

@@ -15,7 +15,7 @@ from importlib import metadata
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from vertebra import PresetHandle, client_needed, http, redirects
+from vertebra import PresetHandle, http, redirects, require_client
 from vertebra.errors import SettingsError, SourceUnavailableError
 from vertebra_hf.refusals import Login
 
@@ -153,7 +153,7 @@ def file_url(repo: str, revision: str, path: str) -> str:
 
 def importing() -> contextlib.AbstractContextManager[None]:
     """Says what to install if the client library is not there."""
-    return client_needed("hf://", "huggingface_hub")
+    return require_client("hf://", "huggingface_hub")
 
 
 @functools.cache

@@ -18,7 +18,7 @@ _ALGORITHMS = {40: "git", 64: "sha256"}
 """By the length of a content's name."""
 
 
-def existing(repo: str, name: str, commit: str | None) -> Path | None:
+def external_file(repo: str, name: str, commit: str | None) -> Path | None:
     """Returns where a file of a repository is."""
     with importing():
         from huggingface_hub import try_to_load_from_cache
@@ -26,7 +26,7 @@ def existing(repo: str, name: str, commit: str | None) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-def remembered(handle: PresetHandle, repo: str, folder: str) -> Snapshot | None:
+def external_snapshot(handle: PresetHandle, repo: str, folder: str) -> Snapshot | None:
     """Returns what there is of a preset, which need not be all of it; None if there is nothing.
 
     Args:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vertebra import Content, PresetFile, PresetHandle, RemoteSource, Snapshot, http, redirects
+from vertebra import ByteStream, PresetFile, PresetHandle, RemoteSource, Snapshot, http, redirects
 from vertebra.errors import (
     HandleError,
     IntegrityError,
@@ -42,7 +42,7 @@ class HfSource(RemoteSource):
     def is_pinned(self, handle: PresetHandle) -> bool:
         return COMMIT.fullmatch(handle.revision or "") is not None
 
-    def look_up(self, handle: PresetHandle) -> Snapshot:
+    def resolve_snapshot(self, handle: PresetHandle) -> Snapshot:
         repo, folder = place_of(handle)
         answer = self._hub.ask(handle, api_url(repo, handle.revision))
         if answer.status != 200:
@@ -50,7 +50,7 @@ class HfSource(RemoteSource):
             raise refusal(handle, repo, endpoint(), answer.status, answer.headers, answer.login)
         return _snapshot(handle, folder, answer.json())
 
-    def read(self, handle: PresetHandle, file: PresetFile, start: int = 0, stop: int | None = None) -> Content:
+    def read(self, handle: PresetHandle, file: PresetFile, start: int = 0, stop: int | None = None) -> ByteStream:
         repo, folder = place_of(handle)
         url = file_url(repo, handle.revision or "", f"{folder}{file.name}")
 
@@ -62,12 +62,12 @@ class HfSource(RemoteSource):
 
         return http.read(handle, file, (start, stop), ask, lambda answer: _read_error(handle, repo, answer))
 
-    def existing(self, handle: PresetHandle, file: PresetFile) -> Path | None:
+    def external_file(self, handle: PresetHandle, file: PresetFile) -> Path | None:
         repo, folder = place_of(handle)
-        return local.existing(repo, f"{folder}{file.name}", handle.revision)
+        return local.external_file(repo, f"{folder}{file.name}", handle.revision)
 
-    def remembered(self, handle: PresetHandle) -> Snapshot | None:
-        return local.remembered(handle, *place_of(handle))
+    def external_snapshot(self, handle: PresetHandle) -> Snapshot | None:
+        return local.external_snapshot(handle, *place_of(handle))
 
     def upload(self, handle: PresetHandle, files: Mapping[str, Path], replace: bool, message: str) -> PresetHandle:
         from vertebra_hf import uploading

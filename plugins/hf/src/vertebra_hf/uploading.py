@@ -79,13 +79,13 @@ def _is_same(listed: PresetFile, path: Path) -> bool:
 
 def _looked_up(source: RemoteSource, api: Any, whole: PresetHandle, repo: str) -> Snapshot:
     try:
-        return source.look_up(whole)
+        return source.resolve_snapshot(whole)
     except PresetNotFoundError:
         if whole.revision not in (None, "main"):  # of a repository that is not there, no other branch is
             raise
         with _explained(whole, repo):
             api.create_repo(repo, exist_ok=True)
-        return source.look_up(whole)
+        return source.resolve_snapshot(whole)
 
 
 @contextlib.contextmanager

@@ -38,7 +38,7 @@ class Api:
         """Returns the number of a variation's newest version.
 
         Raises:
-            PresetNotFoundError, PresetAccessError, SourceUnavailableError: as `RemoteSource.look_up`.
+            PresetNotFoundError, PresetAccessError, SourceUnavailableError: as `RemoteSource.resolve_snapshot`.
         """
         request = _request("ApiGetModelInstanceRequest", handle, variation)
         answer = self._ask(_Question(handle, variation, "list"), lambda api: api.get_model_instance(request))

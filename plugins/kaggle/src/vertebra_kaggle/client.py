@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
-from vertebra import client_needed
+from vertebra import require_client
 from vertebra.errors import SettingsError
 
 WAITS = 10.0, 30.0
@@ -19,7 +19,7 @@ ENDPOINT_SETTING = "KAGGLE_API_ENVIRONMENT"
 
 def importing() -> contextlib.AbstractContextManager[None]:
     """Says what to install if the client library is not there."""
-    return client_needed("kaggle://", "kagglehub")
+    return require_client("kaggle://", "kagglehub")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from vertebra import Content, PresetFile, PresetHandle, RemoteSource, Snapshot, http, redirects
+from vertebra import ByteStream, PresetFile, PresetHandle, RemoteSource, Snapshot, http, redirects
 from vertebra.errors import HandleError, PresetNotFoundError, SourceUnavailableError
 from vertebra_kaggle.api import Api
 from vertebra_kaggle.storage import Answer, Storage
@@ -21,7 +21,7 @@ class KaggleSource(RemoteSource):
 
     scheme = "kaggle"
     supports_revisions = False  # a version is part of the path, as Kaggle itself writes it
-    instead_of_revisions = "Write a version at the end of the path, as in kaggle://owner/model/keras/variation/1"
+    revision_hint = "Write a version at the end of the path, as in kaggle://owner/model/keras/variation/1"
 
     def __init__(self) -> None:
         self._api = Api()
@@ -38,7 +38,7 @@ class KaggleSource(RemoteSource):
     def unpinned(self, handle: PresetHandle) -> PresetHandle:
         return PresetHandle(handle.scheme, str(variation_of(handle)))
 
-    def look_up(self, handle: PresetHandle) -> Snapshot:
+    def resolve_snapshot(self, handle: PresetHandle) -> Snapshot:
         variation = variation_of(handle)
         if self.is_pinned(handle):
             return Snapshot(handle, self._listed(handle))
@@ -46,7 +46,7 @@ class KaggleSource(RemoteSource):
         pinned = replace(handle, path=f"{handle.path}/{version}")
         return Snapshot(pinned, self._api.files(pinned, variation, version))
 
-    def read(self, handle: PresetHandle, file: PresetFile, start: int = 0, stop: int | None = None) -> Content:
+    def read(self, handle: PresetHandle, file: PresetFile, start: int = 0, stop: int | None = None) -> ByteStream:
         def ask(headers: Mapping[str, str]) -> Answer:
             def at(link: str) -> Answer:
                 return self._storage.ask(handle, link, headers)

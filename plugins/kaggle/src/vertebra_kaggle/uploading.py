@@ -64,7 +64,7 @@ def upload(source: RemoteSource, handle: PresetHandle, wanted: Upload) -> Preset
 
 def _looked_up(source: RemoteSource, handle: PresetHandle) -> Snapshot | None:
     try:
-        return source.look_up(handle)
+        return source.resolve_snapshot(handle)
     except (PresetNotFoundError, PresetAccessError):  # which of these it is, Kaggle does not always tell
         return None
 
@@ -99,10 +99,10 @@ def _version_with(
 ) -> PresetHandle | None:
     """Returns the first version after another one that has files of these sizes, if Kaggle shows one by now."""
     try:
-        newest = version_of(source.look_up(handle).handle) or 0
+        newest = version_of(source.resolve_snapshot(handle).handle) or 0
         for version in range(before + 1, newest + 1):
             pinned = replace(handle, path=f"{handle.path}/{version}")
-            if {file.name: file.size for file in source.look_up(pinned).files} == sizes:
+            if {file.name: file.size for file in source.resolve_snapshot(pinned).files} == sizes:
                 return pinned
     except (PresetNotFoundError, PresetAccessError, SourceUnavailableError):  # it is still at work, or out of breath
         return None

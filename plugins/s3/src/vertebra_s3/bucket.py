@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from vertebra import Content, PresetFile, PresetHandle, client_needed
+from vertebra import ByteStream, PresetFile, PresetHandle, require_client
 from vertebra.errors import (
     IntegrityError,
     PresetConfigError,
@@ -157,7 +157,7 @@ class Bucket:
             found = obstore.list_with_delimiter(self._store, prefix.rstrip("/") or None)
             return {listed["path"].removeprefix(prefix) for listed in found["objects"]}
 
-    def read(self, key: str, file: PresetFile, tag: str | None, start: int, stop: int | None) -> Content:
+    def read(self, key: str, file: PresetFile, tag: str | None, start: int, stop: int | None) -> ByteStream:
         """Begins to read a file of the preset, or a part of it: of S3, by signed addresses, else by the client library.
 
         Args:
@@ -180,7 +180,7 @@ class Bucket:
             raise IntegrityError(self._handle, file.name, f"it is stored as {encoding}", "Store it as it is")
         noted = found.attributes.get("sha256", "")
         digest = f"sha256:{noted}" if layout.is_sha256(noted) else None
-        return Content(self._chunks(found), found.range[0], found.meta["size"], found.meta["e_tag"], digest)
+        return ByteStream(self._chunks(found), found.range[0], found.meta["size"], found.meta["e_tag"], digest)
 
     def _begin(self, key: str, file: PresetFile, tag: str | None, start: int, stop: int | None) -> Any:
         import obstore
@@ -268,7 +268,7 @@ def _check_process(handle: PresetHandle) -> None:
 
 def importing(handle: PresetHandle) -> contextlib.AbstractContextManager[None]:
     """Says what to install if the client library is not there."""
-    return client_needed(f"{handle.scheme}://", "obstore")
+    return require_client(f"{handle.scheme}://", "obstore")
 
 
 def _connect(access: Access, bucket: str, retries: int) -> Any:

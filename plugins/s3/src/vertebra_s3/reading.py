@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from vertebra import Content, PresetFile, PresetHandle, http, redirects
+from vertebra import ByteStream, PresetFile, PresetHandle, http, redirects
 from vertebra.errors import IntegrityError, RedirectRefusedError
 from vertebra_s3 import bucket, layout
 from vertebra_s3.access import ENDPOINT_SETTING, Access
@@ -62,7 +62,7 @@ class Answer(http.Answer):
         self._response.close()
 
 
-def read(place: Place, file: PresetFile, tag: str | None, part: tuple[int, int | None]) -> Content:
+def read(place: Place, file: PresetFile, tag: str | None, part: tuple[int, int | None]) -> ByteStream:
     """Begins to read a file of a preset, or a part of it, for `RemoteSource.read`.
 
     Args:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from vertebra import Content, PresetFile, PresetHandle, RemoteSource, Snapshot
+from vertebra import ByteStream, PresetFile, PresetHandle, RemoteSource, Snapshot
 from vertebra.errors import PresetNotFoundError
 from vertebra_s3 import layout, plain
 from vertebra_s3.access import Access, azure, google
@@ -32,7 +32,7 @@ class _ObjectSource(RemoteSource):
     def is_pinned(self, handle: PresetHandle) -> bool:
         return layout.is_content(handle.revision) or layout.is_listing(handle.revision)
 
-    def look_up(self, handle: PresetHandle) -> Snapshot:
+    def resolve_snapshot(self, handle: PresetHandle) -> Snapshot:
         place = layout.place_of(handle)
         bucket = self._buckets.open(handle, place.bucket)
         if layout.is_listing(handle.revision):
@@ -50,7 +50,7 @@ class _ObjectSource(RemoteSource):
             raise plain.nothing(handle, bucket.names(place.prefix))
         return self._look_at_files(handle, bucket, place)
 
-    def read(self, handle: PresetHandle, file: PresetFile, start: int = 0, stop: int | None = None) -> Content:
+    def read(self, handle: PresetHandle, file: PresetFile, start: int = 0, stop: int | None = None) -> ByteStream:
         place = layout.place_of(handle)
         bucket = self._buckets.open(handle, place.bucket)
         if layout.is_listing(handle.revision):
@@ -81,7 +81,7 @@ class _ObjectSource(RemoteSource):
     def _tags_of(self, handle: PresetHandle) -> Mapping[str, str | None]:
         with self._listing:
             if handle not in self._tags:
-                self.look_up(handle)
+                self.resolve_snapshot(handle)
             return self._tags[handle]
 
 

@@ -1,4 +1,4 @@
-"""Presets of remote sources: what a handle means, which files it has, and where they stand here."""
+"""A remote source behind the cache: snapshots, files and ranges, from the store where it has them."""
 
 from __future__ import annotations
 
@@ -9,149 +9,213 @@ from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from vertebra._cache.default_store import store
+from vertebra._cache.default_store import default_store
 from vertebra._cache.fetch import fetch_files
 from vertebra._cache.retry import retrying
 from vertebra._cache.revisions import is_revision
 from vertebra._cache.stall import Pace
 from vertebra._cache.store import Store
 from vertebra._configuration.settings import settings
-from vertebra.errors import CacheError, ClientMissingError, OfflineError, SourceUnavailableError
+from vertebra.errors import (
+    CacheError,
+    ClientMissingError,
+    OfflineError,
+    PluginError,
+    PresetNotFoundError,
+    SourceUnavailableError,
+)
 from vertebra.handles import PresetHandle
+from vertebra.interfaces import LocalSource, PresetSource
+from vertebra.remote import RemoteSource, Snapshot
 from vertebra.specs import PresetFile
 
-if TYPE_CHECKING:
-    from vertebra.remote import RemoteSource, Snapshot
+_MOST_ATTEMPTS = 3
+"""Attempts to resolve a handle; then the cache's ref is used, if there is one."""
 
-_MOST_LOOK_UPS = 3
-"""Attempts; then what was known before is used, if anything was."""
-
-_unanswered: set[PresetHandle] = set()
-"""Handles that were last resolved without asking anybody."""
+_stale: set[PresetHandle] = set()
+"""Handles that were last resolved by the cache, without an answer of their service."""
 _listed: dict[PresetHandle, list[PresetFile]] = {}
-"""What this process has looked up, also where the cache cannot be written to."""
+"""File lists that this process has resolved, also where the cache cannot be written to."""
 
 
-def resolve(source: RemoteSource, handle: PresetHandle) -> PresetHandle:
-    """Returns the pinned handle that a handle means: now, or, without a network, when it was last looked up.
+class CachedSource:
+    """A remote source wrapped in the cache.
+
+    Args:
+        source: The source.
+        store: Where files and file lists are kept; None means the cache that the settings name.
+    """
+
+    def __init__(self, source: RemoteSource, store: Store | None = None) -> None:
+        self.source = source
+        self._store = store
+
+    @property
+    def store(self) -> Store:
+        """The store that this source reads and fills."""
+        return self._store or default_store()
+
+    # === Snapshots ===
+
+    def resolve(self, handle: PresetHandle) -> PresetHandle:
+        """Returns the pinned handle that a handle means: now, or, without a network, when it was last resolved.
+
+        Raises:
+            OfflineError: the network must not be used, and the handle was never resolved.
+            SourceUnavailableError: the service does not answer, and the handle was never resolved.
+        """
+        if self.source.is_pinned(handle):
+            return handle
+        if settings().offline:
+            last = self._last(handle)
+            if last is None:
+                raise OfflineError(handle, [])
+            _stale.add(handle)
+            return last
+        try:
+            return self._resolve_now(handle).handle
+        except SourceUnavailableError as error:
+            last = self._last(handle)
+            if last is None:
+                raise
+            _stale.add(handle)
+            logging.getLogger("vertebra").warning("%s Using %s, which is what it meant before.", error, last)
+            return last
+
+    def files(self, handle: PresetHandle) -> list[PresetFile]:
+        """Returns the files of a pinned preset, each with its path if the cache has it.
+
+        Raises:
+            OfflineError: the network must not be used, and the cache has no file list of the preset.
+        """
+        known = self._known(handle)
+        if known is not None:
+            store = self.store
+            return [replace(file, path=store.find(handle, file)) for file in known]
+        try:
+            if settings().offline:
+                raise OfflineError(handle, [])
+            return list(self._resolve_now(handle).files)
+        except (OfflineError, SourceUnavailableError):
+            external = self._external_snapshot(handle)
+            if external is None:
+                raise
+            return list(external.files)
+
+    def lists_all(self, handle: PresetHandle) -> bool:
+        """Says whether `files` returns all files of a preset, or only those of another program's cache."""
+        return self._known(handle) is not None
+
+    def record(self, handle: PresetHandle, files: Sequence[PresetFile], refs: Sequence[PresetHandle]) -> None:
+        """Keeps the file list of a pinned preset, and the handles that mean it, as if they had been resolved."""
+        with contextlib.suppress(CacheError):  # a read-only cache
+            self.store.put_file_list(handle, files)
+            for ref in refs:
+                self.store.put_ref(ref, handle)
+
+    def _known(self, handle: PresetHandle) -> list[PresetFile] | None:
+        """Returns the file list of a pinned preset that this process or another one has resolved."""
+        listed = self.store.file_list(handle)
+        return _listed.get(handle) if listed is None else listed
+
+    def _last(self, handle: PresetHandle) -> PresetHandle | None:
+        """Returns what a handle meant when it was last resolved, by the cache or by another program."""
+        pinned = self.store.ref(handle, partial(is_revision, self.source))
+        if pinned is not None:
+            return pinned
+        external = self._external_snapshot(handle)
+        return external.handle if external and is_revision(self.source, external.handle, handle) else None
+
+    def _external_snapshot(self, handle: PresetHandle) -> Snapshot | None:
+        with contextlib.suppress(ClientMissingError):  # without its client, no other program has fetched anything
+            return self.source.external_snapshot(handle)
+        return None
+
+    def _resolve_now(self, handle: PresetHandle) -> Snapshot:
+        attempts = count(1)
+        found = retrying(lambda: self.source.resolve_snapshot(handle), lambda: next(attempts), most=_MOST_ATTEMPTS)
+        _listed[found.handle] = list(found.files)
+        _stale.discard(handle)
+        is_ref = found.handle != handle and is_revision(self.source, found.handle, handle)
+        self.record(found.handle, found.files, [handle] if is_ref else [])
+        return found
+
+    # === Files ===
+
+    def find(self, handle: PresetHandle, file: PresetFile) -> Path | None:
+        """Returns the path of a file of a pinned preset in the cache, or None."""
+        return self.store.find(handle, file)
+
+    def find_external(self, handle: PresetHandle, file: PresetFile) -> Path | None:
+        """Returns what `find` does, after importing the file from another program's cache; uses no network."""
+        with contextlib.suppress(OfflineError):
+            return fetch_files(self.store, self.source, handle, [file], offline=True)[0]
+        return None
+
+    def fetch(self, handle: PresetHandle, name: str) -> Path:
+        """Returns the path of one file of a pinned preset, after downloading it if the cache lacks it.
+
+        Raises:
+            PresetNotFoundError: there is no such file.
+            VertebraError: as `fetch_all`.
+        """
+        wanted = [file for file in self.files(handle) if file.name == name]
+        if not wanted:
+            raise PresetNotFoundError(handle, f"there is no file {name!r} in it")
+        return self.fetch_all(handle, wanted)[0]
+
+    def fetch_all(self, handle: PresetHandle, files: Sequence[PresetFile]) -> list[Path]:
+        """Returns the paths of files of a pinned preset, after downloading those that the cache lacks.
+
+        Raises:
+            OfflineError, IntegrityError, SourceUnavailableError, CacheError: as `fetch_files`.
+        """
+        return fetch_files(self.store, self.source, handle, files, settings().offline)
+
+    def read_range(self, handle: PresetHandle, file: PresetFile, start: int, stop: int) -> bytes:
+        """Returns bytes of a file of a pinned preset, which are neither kept nor compared with its digest.
+
+        Raises:
+            OfflineError: the network must not be used.
+            SourceUnavailableError: the source failed at each attempt.
+        """
+        if settings().offline:
+            raise OfflineError(handle, [file.name])
+        attempts = count(1)
+        return retrying(
+            lambda: self._read_range(handle, file, start, stop), lambda: next(attempts), most=_MOST_ATTEMPTS
+        )
+
+    def _read_range(self, handle: PresetHandle, file: PresetFile, start: int, stop: int) -> bytes:
+        data, pace = bytearray(), Pace(handle, file.name)
+        if start == stop:
+            return b""
+        with self.source.read(handle, file, start, stop) as stream:
+            skipped = start - stream.start  # a source without ranges sends the file from its beginning
+            for chunk in stream.chunks:
+                data += chunk
+                if len(data) >= skipped + stop - start:
+                    return bytes(data[skipped : skipped + stop - start])
+                pace.note(len(chunk))
+        raise SourceUnavailableError(handle, f"{file.name} was cut short at {stream.start + len(data):,} bytes")
+
+
+def open_source(source: PresetSource) -> LocalSource | CachedSource:
+    """Wraps a remote source in the cache; a local source is read in place.
 
     Raises:
-        OfflineError: the network must not be used, and the handle was never looked up.
-        SourceUnavailableError: the same where it cannot be used.
+        PluginError: the source is of neither kind.
     """
-    if source.is_pinned(handle):
-        return handle
-    cache = store()
-    if settings().offline:
-        last = _last(cache, source, handle)
-        if last is None:
-            raise OfflineError(handle, [])
-        _unanswered.add(handle)
-        return last
-    try:
-        return _look_up(cache, source, handle).handle
-    except SourceUnavailableError as error:
-        last = _last(cache, source, handle)
-        if last is None:
-            raise
-        _unanswered.add(handle)
-        logging.getLogger("vertebra").warning("%s Using %s, which is what it meant before.", error, last)
-        return last
+    if isinstance(source, RemoteSource):
+        return CachedSource(source)
+    if isinstance(source, LocalSource):
+        return source
+    owner = type(source).__module__.partition(".")[0]
+    problem = f"its source of {source.scheme}:// is a {type(source).__name__}, which is neither local nor remote"
+    raise PluginError(owner, problem, "Derive it from vertebra.LocalSource or vertebra.RemoteSource")
 
 
 def is_current(handle: PresetHandle) -> bool:
-    """Says whether what `resolve` has returned last is what the handle means now, and not what it meant before."""
-    return handle not in _unanswered
-
-
-def files(source: RemoteSource, handle: PresetHandle) -> list[PresetFile]:
-    """Returns the files of a pinned preset, each with its path if it is here; asks nobody if that is known.
-
-    Raises:
-        OfflineError: the network must not be used, and the files are not known.
-    """
-    cache = store()
-    known = _known(cache, handle)
-    if known is not None:
-        return [replace(file, path=cache.find(handle, file)) for file in known]
-    try:
-        if settings().offline:
-            raise OfflineError(handle, [])
-        return list(_look_up(cache, source, handle).files)
-    except (OfflineError, SourceUnavailableError):
-        remembered = _remembered(source, handle)
-        if remembered is None:
-            raise
-        return list(remembered.files)
-
-
-def lists_all(handle: PresetHandle) -> bool:
-    """Says whether what `files` returns is all that the preset has, or only what another program has of it."""
-    return _known(store(), handle) is not None
-
-
-def _known(cache: Store, handle: PresetHandle) -> list[PresetFile] | None:
-    """Returns what was looked up of a pinned preset, by this process or another one."""
-    listed = cache.listed(handle)
-    return _listed.get(handle) if listed is None else listed
-
-
-def fetch(source: RemoteSource, handle: PresetHandle, wanted: Sequence[PresetFile]) -> list[Path]:
-    """Returns where files of a pinned preset stand, after fetching those that are not here."""
-    return fetch_files(store(), source, handle, wanted, settings().offline)
-
-
-def read_part(source: RemoteSource, handle: PresetHandle, file: PresetFile, start: int, stop: int) -> bytes:
-    """Returns bytes of a file of a pinned preset, without keeping them.
-
-    Raises:
-        OfflineError: the network must not be used.
-        SourceUnavailableError: the source failed again and again.
-    """
-    if settings().offline:
-        raise OfflineError(handle, [file.name])
-    attempts = count(1)
-    return retrying(lambda: _read_part(source, handle, file, start, stop), lambda: next(attempts), most=_MOST_LOOK_UPS)
-
-
-def _read_part(source: RemoteSource, handle: PresetHandle, file: PresetFile, start: int, stop: int) -> bytes:
-    data, pace = bytearray(), Pace(handle, file.name)
-    if start == stop:
-        return b""
-    with source.read(handle, file, start, stop) as content:
-        skipped = start - content.start  # who has no ranges sends the whole file, and is left when there is enough
-        for chunk in content.chunks:
-            data += chunk
-            if len(data) >= skipped + stop - start:
-                return bytes(data[skipped : skipped + stop - start])
-            pace.note(len(chunk))
-    raise SourceUnavailableError(handle, f"{file.name} was cut short at {content.start + len(data):,} bytes")
-
-
-def _last(cache: Store, source: RemoteSource, handle: PresetHandle) -> PresetHandle | None:
-    """Returns what a handle meant when it was last looked up, here or by another program."""
-    pinned = cache.pinned(handle, partial(is_revision, source))
-    if pinned is not None:
-        return pinned
-    remembered = _remembered(source, handle)
-    return remembered.handle if remembered and is_revision(source, remembered.handle, handle) else None
-
-
-def _remembered(source: RemoteSource, handle: PresetHandle) -> Snapshot | None:
-    with contextlib.suppress(ClientMissingError):  # then it has fetched nothing
-        return source.remembered(handle)
-    return None
-
-
-def _look_up(cache: Store, source: RemoteSource, handle: PresetHandle) -> Snapshot:
-    attempts = count(1)
-    found = retrying(lambda: source.look_up(handle), lambda: next(attempts), most=_MOST_LOOK_UPS)
-    _listed[found.handle] = list(found.files)
-    _unanswered.discard(handle)
-    with contextlib.suppress(CacheError):  # a cache that is only read serves what it has
-        cache.put_listing(found.handle, found.files)
-        if found.handle != handle and is_revision(source, found.handle, handle):
-            cache.put_pinned(handle, found.handle)
-    return found
+    """Says whether `CachedSource.resolve` last returned the service's answer, and not the cache's ref."""
+    return handle not in _stale

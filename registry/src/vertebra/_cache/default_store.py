@@ -10,7 +10,7 @@ from vertebra._system.user_paths import not_a_folder
 from vertebra.errors import CacheError
 
 
-def store() -> Store:
+def default_store() -> Store:
     """Returns the store of this process."""
     return Store(cache_folder(), [Path(tier) for tier in settings().cache_tiers])
 

@@ -6,15 +6,12 @@ import contextlib
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 from vertebra._cache.partial_file import PROGRESS, Arriving, Helpers, Job
 from vertebra._cache.retry import Cancelled, retrying
 from vertebra._cache.stall import Pace
 from vertebra.errors import IntegrityError, SourceUnavailableError, VertebraError
-
-if TYPE_CHECKING:
-    from vertebra.remote import Content
+from vertebra.remote import ByteStream
 
 PIECE = 8 * 2**20
 """Bytes of a part that is transferred at once with others; of those, `streams` and about four more are in memory."""
@@ -94,7 +91,7 @@ def _answering(job: Job) -> Iterator[None]:
         raise SourceUnavailableError(job.handle, f"{type(error).__name__}{words}") from None
 
 
-def _check(arriving: Arriving, content: Content, start: int) -> None:
+def _check(arriving: Arriving, content: ByteStream, start: int) -> None:
     """Compares what an answer says of itself with what was asked for, and with the answers before."""
     size = arriving.job.file.size
     if content.total not in (None, size):
@@ -104,9 +101,9 @@ def _check(arriving: Arriving, content: Content, start: int) -> None:
         raise _NoPartsError(f"{name} breaks off again and again, and can only be had from its beginning")
     if content.start != start:
         raise _ChangedError(f"it was sent from byte {content.start:,}, and asked for from {start:,}")
-    if arriving.tag is not None and content.tag not in (None, arriving.tag):
+    if arriving.etag is not None and content.etag not in (None, arriving.etag):
         raise _ChangedError("it changed while it was transferred")
-    arriving.tag = content.tag or arriving.tag
+    arriving.etag = content.etag or arriving.etag
     arriving.promise(content.digest)
     if arriving.taken_over and not arriving.is_promised:
         raise _UnverifiableError

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vertebra._cache.digest import Digest
 from vertebra._cache.download import transfer
@@ -22,10 +21,8 @@ from vertebra._cache.retry import Cancelled
 from vertebra._cache.store import LEFT, Record, Store, is_abandoned, key_of, sha256_of
 from vertebra.errors import CacheError, ClientMissingError, OfflineError, SourceUnavailableError
 from vertebra.handles import PresetHandle
+from vertebra.remote import RemoteSource
 from vertebra.specs import PresetFile
-
-if TYPE_CHECKING:
-    from vertebra.remote import RemoteSource
 
 AT_ONCE = 4
 """Files that are transferred at once."""
@@ -139,7 +136,7 @@ def _fetch(errand: _Errand, file: PresetFile) -> Path:
 
 def _adopt(errand: _Errand, file: PresetFile) -> Path | None:
     """Takes up what another program has on this machine, if it is what the source promises."""
-    theirs = errand.source.existing(errand.handle, file)
+    theirs = errand.source.external_file(errand.handle, file)
     if theirs is None or file.digest is None:
         return None
     stage = errand.store.stage("partial", errand.key(file))

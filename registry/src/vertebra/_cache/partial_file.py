@@ -8,17 +8,14 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vertebra._cache.digest import Digest
 from vertebra._cache.retry import Cancelled
 from vertebra._cache.serial_worker import Beside
 from vertebra.errors import IntegrityError
 from vertebra.handles import PresetHandle
+from vertebra.remote import RemoteSource
 from vertebra.specs import PresetFile
-
-if TYPE_CHECKING:
-    from vertebra.remote import RemoteSource
 
 PROGRESS = 2**16
 """Bytes that must come before failed attempts are forgotten."""
@@ -71,7 +68,7 @@ class Arriving:
         """
         self.path, self.job, self._explained = path, job, explained
         self.size = 0
-        self.tag: str | None = None
+        self.etag: str | None = None
         self.restarts = 0
         self.failures = 0
         self.stopped = False
@@ -154,7 +151,7 @@ class Arriving:
         with self._explained():
             self._stream.seek(0)
             self._stream.truncate()
-        self.size, self.tag, self._digest = 0, None, Digest(self.promised, self.job.file.size)
+        self.size, self.etag, self._digest = 0, None, Digest(self.promised, self.job.file.size)
         self.taken_over = self.stopped = False
 
     @property

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vertebra.handles import PresetHandle
-
-if TYPE_CHECKING:
-    from vertebra.remote import RemoteSource
+from vertebra.interfaces import PresetSource
 
 IsRevision = Callable[[PresetHandle, PresetHandle], bool]
 """Tells whether the first handle, a pinned one, is a revision of the preset that the second one names."""
 
 
-def is_revision(source: RemoteSource, pinned: PresetHandle, handle: PresetHandle) -> bool:
+def is_revision(source: PresetSource, pinned: PresetHandle, handle: PresetHandle) -> bool:
     """Returns whether a pinned handle is a revision of the preset that another handle of the same source names."""
     try:
         if source.is_pinned(handle):

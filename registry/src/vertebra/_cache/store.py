@@ -89,7 +89,7 @@ class Store:
             return self.blob(known.sha256, known.size)
         return self.blob(promised, file.size) if promised else None
 
-    def listed(self, handle: PresetHandle) -> list[PresetFile] | None:
+    def file_list(self, handle: PresetHandle) -> list[PresetFile] | None:
         """Returns the files of a pinned preset, or None if nobody has listed them."""
         for place in self.places():
             note = read_note(preset_path(place, handle))
@@ -97,7 +97,7 @@ class Store:
                 return listed
         return None
 
-    def pinned(self, handle: PresetHandle, is_revision: IsRevision) -> PresetHandle | None:
+    def ref(self, handle: PresetHandle, is_revision: IsRevision) -> PresetHandle | None:
         """Returns what an unpinned handle meant when it was last looked up.
 
         Args:
@@ -134,12 +134,12 @@ class Store:
         facts = {"handle": str(handle), "name": record.name, "size": record.size, "sha256": record.sha256}
         self._write(file_path(self.root, handle, record.name), facts)
 
-    def put_listing(self, handle: PresetHandle, files: Sequence[PresetFile]) -> None:
+    def put_file_list(self, handle: PresetHandle, files: Sequence[PresetFile]) -> None:
         """Notes which files a pinned preset has."""
         listed = [{"name": file.name, "size": file.size, "digest": file.digest} for file in files]
         self._write(preset_path(self.root, handle), {"handle": str(handle), "files": listed})
 
-    def put_pinned(self, handle: PresetHandle, pinned: PresetHandle) -> None:
+    def put_ref(self, handle: PresetHandle, pinned: PresetHandle) -> None:
         """Notes what an unpinned handle means now."""
         self._write(ref_path(self.root, handle), {"handle": str(handle), "pinned": str(pinned)})
 

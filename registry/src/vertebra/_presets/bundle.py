@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vertebra._cache.default_store import store
+from vertebra._cache.default_store import default_store
 from vertebra._cache.ingest import take_in
 from vertebra._cache.revisions import tell_misnamed
 from vertebra._cache.scan import Holding, Holdings, read_holdings
@@ -19,7 +19,6 @@ from vertebra._system.atomic_save import destination, replacing_folder
 from vertebra._system.strict_json import dump_json
 from vertebra.errors import PresetNotFoundError, PresetSaveError, close_names
 from vertebra.handles import PresetHandle
-from vertebra.remote import RemoteSource
 from vertebra.specs import PresetFile
 
 MARKER = "bundle.json"
@@ -65,7 +64,7 @@ def write_bundle(
     folders = [open_folder(preset, locked) for preset in dict.fromkeys(presets)]
     for folder in folders:
         folder.require_all()
-        if not isinstance(folder.source, RemoteSource):
+        if not folder.source.is_remote:
             problem = (
                 f"{folder.requested} is read where it stands, at {folder.handle}, and bundles hold what is fetched"
             )
@@ -103,16 +102,16 @@ def read_bundle(presets: Sequence[str], path: Path, advance: Advance | None = No
     held.refs = _sound_refs(held)
     wanted = {requested: _find(held, requested) for requested in dict.fromkeys(presets)} or _all(held)
     total = sum(size for holding in wanted.values() for _, _, size in holding.wanted())
-    cache, count = store(), _counter(total, advance)
+    cache, count = default_store(), _counter(total, advance)
     done = []
     for requested, holding in wanted.items():
         contents = _complete(held, holding)
         for file, source, sha256 in contents:
             take_in(cache, holding.handle, file, source, sha256, count)
-        cache.put_listing(holding.handle, [file for file, _, _ in contents])
+        cache.put_file_list(holding.handle, [file for file, _, _ in contents])
         for handle, pinned in held.refs.items():
             if pinned == holding.handle:
-                cache.put_pinned(handle, pinned)
+                cache.put_ref(handle, pinned)
         size = sum(file.size for file, _, _ in contents)
         done.append(Carried(requested, holding.handle, len(contents), size))
     return done
@@ -144,13 +143,13 @@ def _check_space(target: Path, needed: int) -> None:
 
 
 def _put(bundle: Store, folder: PresetFolder, paths: Sequence[Path], count: Callable[[int], None]) -> None:
-    cache = store()
+    cache = default_store()
     for file, path in zip(folder.files, paths, strict=True):
         known = cache.record(folder.handle, file.name)
         take_in(bundle, folder.handle, file, path, known.sha256 if known else None, count)
-    bundle.put_listing(folder.handle, folder.files)
+    bundle.put_file_list(folder.handle, folder.files)
     for handle in folder.unpinned():
-        bundle.put_pinned(handle, folder.handle)
+        bundle.put_ref(handle, folder.handle)
 
 
 # === Reading ===

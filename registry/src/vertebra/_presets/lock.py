@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vertebra._cache.cached_source import is_current
-from vertebra._cache.default_store import store
+from vertebra._cache.cached_source import is_current, open_source
+from vertebra._cache.default_store import default_store
 from vertebra._cache.store import blob_path, sha256_of
 from vertebra._cache.verify import damage_of
 from vertebra._discovery.plugins import registry
@@ -17,7 +17,7 @@ from vertebra._resolve.lockfile import LockedPreset, Lockfile, differs, locked_f
 from vertebra._resolve.open import open_folder
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra.errors import LockError, OfflineError, PresetNotFoundError, SourceUnavailableError, UnknownNameError
-from vertebra.remote import RemoteSource
+from vertebra.interfaces import LocalSource
 from vertebra.specs import PresetFile
 
 
@@ -146,9 +146,7 @@ def verify_lock(path: Path) -> tuple[list[Verdict], dict[str, tuple[str, str | N
 
 def _is_pinned(folder: PresetFolder) -> bool:
     """Says whether the handle of a folder means the same for ever."""
-    if isinstance(folder.source, RemoteSource):
-        return folder.source.is_pinned(folder.handle)
-    return folder.source.supports_revisions and folder.handle.revision is not None
+    return folder.source.is_pinned(folder.handle)
 
 
 def _as_it_is(folder: PresetFolder) -> LockedPreset:
@@ -214,8 +212,8 @@ def _own_places(requested: str, preset: LockedPreset) -> dict[str, Path] | None:
     """Returns where a source of this machine has the files: nowhere, perhaps; None if the preset is elsewhere."""
     try:
         handle = preset.handle or places(requested)[0]
-        source = source_of(handle, requested)
-        if isinstance(source, RemoteSource):
+        source = open_source(source_of(handle, requested))
+        if not isinstance(source, LocalSource):
             return None
         return {file.name: file.path for file in source.files(handle) if file.path is not None} or None
     except (PresetNotFoundError, UnknownNameError):
@@ -224,7 +222,7 @@ def _own_places(requested: str, preset: LockedPreset) -> dict[str, Path] | None:
 
 def _in_cache(preset: LockedPreset, file: PresetFile) -> list[str | None]:
     """Returns, for each cache folder that has a content of a file, how it differs from what it should be."""
-    cache, sha256 = store(), sha256_of(file)
+    cache, sha256 = default_store(), sha256_of(file)
     paths = [blob_path(place, str(sha256)) for place in cache.places()]
     found = [damage_of(path, str(sha256), file.size) for path in paths if path.is_symlink() or path.exists()]
     record = None if preset.handle is None else cache.record(preset.handle, file.name)

@@ -72,7 +72,7 @@ def upload(
     message = None if message in (None, "") else _arguments.text("upload_preset", "message", message)
     handle = target(_arguments.preset("upload_preset", uri, "uri"))
     source = source_of(handle, str(uri))
-    if settings().offline and source.reads_parts:
+    if settings().offline and source.is_remote:
         raise PresetAccessError(handle, "VERTEBRA_OFFLINE is set", "Unset it to publish, or push to a folder")
     plain = isinstance(preset, Path) or is_plain_path(preset)
     checked = read_consistently(preset, partial(_check, any_runtime=any_runtime), locked=False if plain else None)
@@ -148,7 +148,7 @@ def _card(handle: PresetHandle, source: PresetSource, preset: OpenPreset) -> str
     sizes = {file.name: file.size for file in listed if not _is_hidden(file.name) and file.name != CARD}
     name = handle.path.rstrip("/").rpartition("/")[2]
     # Paths are of this machine alone.
-    where = str(handle.without_revision()) if source.reads_parts else f"./{name}"
+    where = str(handle.without_revision()) if source.is_remote else f"./{name}"
     return model_card(name, where, describe(preset), sizes)
 
 

@@ -24,7 +24,6 @@ from vertebra.errors import (
 )
 from vertebra.handles import PresetHandle
 from vertebra.interfaces import PresetSource
-from vertebra.remote import RemoteSource
 from vertebra.specs import PresetSpec
 
 
@@ -93,7 +92,7 @@ def source_of(handle: PresetHandle, requested: str) -> PresetSource:
     entry: Entry[PresetSource] = catalog(SOURCES).lookup(handle.scheme, hint)
     if handle.revision is not None and not entry.value.supports_revisions:
         problem = f"{handle.scheme}:// handles have no '@revision'"
-        raise HandleError(str(handle), problem, entry.value.instead_of_revisions)
+        raise HandleError(str(handle), problem, entry.value.revision_hint)
     if handle.path.startswith("/") and not entry.value.supports_absolute_paths:
         raise HandleError(str(handle), f"the path of a {handle.scheme}:// handle must not begin with '/'")
     return entry.value
@@ -102,7 +101,7 @@ def source_of(handle: PresetHandle, requested: str) -> PresetSource:
 def unpinned(handle: PresetHandle) -> PresetHandle:
     """Returns the handle of the same preset at whichever revision."""
     source = _installed(handle)
-    if isinstance(source, RemoteSource):
+    if source is not None:
         with contextlib.suppress(VertebraError):
             return source.unpinned(handle)
     return handle.without_revision()
@@ -114,7 +113,7 @@ def is_revision(pinned: PresetHandle, handle: PresetHandle) -> bool:
     Where no installed source can say, only handles of the same path count as of the same preset.
     """
     source = _installed(handle)
-    if isinstance(source, RemoteSource):
+    if source is not None and source.is_remote:
         return revisions.is_revision(source, pinned, handle)
     return pinned.without_revision() == handle.without_revision()
 

@@ -10,7 +10,7 @@ from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
 
 if TYPE_CHECKING:
-    from vertebra.remote import RemoteSource
+    from vertebra._cache.cached_source import CachedSource
 
 FIRST = 8
 """Bytes that say how long a beginning is."""
@@ -19,15 +19,15 @@ LengthOf = Callable[[bytes], int]
 
 
 def write_header_stub(
-    source: RemoteSource, handle: PresetHandle, file: PresetFile, length_of: LengthOf, target: Path
+    source: CachedSource, handle: PresetHandle, file: PresetFile, length_of: LengthOf, target: Path
 ) -> Path:
     """Writes a file with the beginning and the length of one that is elsewhere, and nothing in between.
 
     Whoever reads headers finds what the whole file would show; it takes the beginning's room on the disk.
     """
-    first = source.read_part(handle, file, 0, min(FIRST, file.size))
+    first = source.read_range(handle, file, 0, min(FIRST, file.size))
     length = min(length_of(first), file.size)
-    rest = source.read_part(handle, file, len(first), length) if length > len(first) else b""
+    rest = source.read_range(handle, file, len(first), length) if length > len(first) else b""
     with target.open("wb") as stream:
         stream.write(first + rest)
         stream.truncate(file.size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from vertebra._system.atomic_save import replacing_file
 from vertebra._system.strict_json import dump_json, parse_json
 from vertebra.errors import IntegrityError, LockError, VertebraError, close_names
 from vertebra.handles import PresetHandle
-from vertebra.interfaces import PresetSource
 from vertebra.specs import PresetFile
 
 NAME = "vertebra.lock"
@@ -112,20 +111,28 @@ def check_unlocked(locked: bool | None) -> None:
         raise LockError(lockfile_path(), problem, "Leave the argument out")
 
 
-def fetch_locked(source: PresetSource, handle: PresetHandle, files: Sequence[PresetFile]) -> list[Path]:
-    """Returns local paths of files whose contents are those of the lockfile.
+def verify_locked(
+    handle: PresetHandle, files: Sequence[PresetFile], fetch: Callable[[], list[Path]], in_cache: bool
+) -> list[Path]:
+    """Fetches files and compares their contents with the lockfile.
+
+    Args:
+        handle: The pinned handle.
+        files: The files, with the lockfile's sizes and digests.
+        fetch: Returns their local paths.
+        in_cache: Whether these are in the cache or one of its tiers.
 
     Raises:
-        LockError: one is another.
+        LockError: a file differs.
     """
     try:
-        paths = source.fetch_all(handle, files)
+        paths = fetch()
     except IntegrityError as error:
         raise _changed(handle, error.name, error.problem) from error
     for file, path in zip(files, paths, strict=True):
         problem = _differs_now(file, path)
         if problem:
-            raise _changed(handle, file.name, problem, path if source.reads_parts else None)
+            raise _changed(handle, file.name, problem, path if in_cache else None)
     return paths
 
 

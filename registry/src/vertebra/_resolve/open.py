@@ -8,8 +8,9 @@ from pathlib import Path
 from vertebra import _arguments
 from vertebra._configuration.settings import settings
 from vertebra._resolve import candidates
+from vertebra._resolve.failover import FAILOVER_ERRORS, Failover
 from vertebra._resolve.lockfile import locked_preset, lockfile_path
-from vertebra._resolve.preset_folder import PERHAPS_ELSEWHERE, PresetFolder, go_on
+from vertebra._resolve.preset_folder import PresetFolder
 from vertebra.errors import (
     LockError,
     OfflineError,
@@ -47,19 +48,10 @@ def open_folder(preset: str | Path, locked: bool | None = None) -> PresetFolder:
     entry = locked_preset(requested) if (settings().locked if locked is None else locked) else None
     if entry is not None and entry.handle is not None:
         _check_name(requested, entry.handle)
-    places = candidates.places(preset, entry.handle if entry else None)
-    failures: list[VertebraError] = []
-    for number, place in enumerate(places, 1):
-        try:
-            candidates.ask_policies(place)
-            folder = PresetFolder(requested, place, candidates.source_of(place, requested), entry, places[number:])
-            folder.passed_over = failures
-            return folder
-        except PERHAPS_ELSEWHERE as error:
-            failures.append(error)
-            if number < len(places):
-                go_on(error)
-    raise _none_of(requested, failures)
+    failover = Failover(candidates.places(preset, entry.handle if entry else None))
+    with contextlib.suppress(*FAILOVER_ERRORS):
+        return PresetFolder(requested, failover, entry)
+    raise _no_candidate(requested, failover.failures)
 
 
 def _check_name(requested: str, locked: PresetHandle) -> None:
@@ -80,7 +72,7 @@ def _check_name(requested: str, locked: PresetHandle) -> None:
         raise LockError(lockfile_path(), problem, f"{remedy} {requested}")
 
 
-def _none_of(requested: str, failures: list[VertebraError]) -> VertebraError:
+def _no_candidate(requested: str, failures: list[VertebraError]) -> VertebraError:
     """Returns the error for a preset that was had at none of its places: the most telling one, with the others."""
     offline = all(isinstance(failure, OfflineError) for failure in failures)
     last = failures[0] if offline else max(reversed(failures), key=_telling)

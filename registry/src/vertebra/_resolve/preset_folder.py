@@ -3,55 +3,39 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
+from vertebra._cache.cached_source import CachedSource, open_source
 from vertebra._cache.store import key_of
 from vertebra._configuration.settings import settings
-from vertebra._resolve import candidates
+from vertebra._resolve.candidates import ask_policies, is_revision, source_of
+from vertebra._resolve.failover import FAILOVER_ERRORS, Failover
 from vertebra._resolve.filenames import problem_with
 from vertebra._resolve.header_stub import LengthOf, write_header_stub
-from vertebra._resolve.lockfile import LockedPreset, fetch_locked
+from vertebra._resolve.lockfile import LockedPreset, verify_locked
 from vertebra._system.file_identity import Identity, identity_at, identity_of
 from vertebra._system.strict_json import read_json
 from vertebra.errors import (
-    CacheError,
-    ClientMissingError,
     HandleError,
     OfflineError,
     PluginError,
-    PresetAccessError,
     PresetChangedError,
     PresetConfigError,
     PresetError,
     PresetNotFoundError,
-    PresetRefusedError,
-    SourceUnavailableError,
     VertebraError,
 )
 from vertebra.handles import PresetHandle
-from vertebra.interfaces import PresetSource
+from vertebra.interfaces import LocalSource
 from vertebra.specs import PresetFile
 
-if TYPE_CHECKING:
-    from vertebra.remote import RemoteSource
-
 CONFIG = "config.json"
-PERHAPS_ELSEWHERE = (
-    PresetNotFoundError,
-    PresetAccessError,
-    SourceUnavailableError,
-    OfflineError,
-    PresetRefusedError,
-    ClientMissingError,
-    HandleError,
-)
-"""What is said of a place where a preset cannot be had, though another one may have it."""
 
 
 class PresetFolder:
@@ -59,72 +43,68 @@ class PresetFolder:
 
     Args:
         requested: What the user wrote.
-        handle: Where that is, at whichever revision.
-        source: What reads it.
-        locked: What the lockfile says that it is, or None if nothing does.
-        elsewhere: Places that may have the same, for what is locked and cannot be had here.
+        failover: The candidate handles for it, each at whichever revision.
+        locked: The lockfile's entry, or None if the preset is not locked.
     """
 
-    def __init__(
-        self,
-        requested: str,
-        handle: PresetHandle,
-        source: PresetSource,
-        locked: LockedPreset | None = None,
-        elsewhere: Sequence[PresetHandle] = (),
-    ) -> None:
-        self.requested, self._locked, self._elsewhere = requested, locked, list(elsewhere)
-        self._settle(handle, source)
-        with self._blaming():
-            self.files = source.files(self.handle) if locked is None else list(locked.files)
-        self.is_complete = locked is not None or source.lists_all(self.handle)
-        """Whether `files` are all that the preset has, or only what another program on this machine has of it."""
-        _check_names(self.handle, self.files)
+    def __init__(self, requested: str, failover: Failover, locked: LockedPreset | None = None) -> None:
+        self.requested, self._failover, self._locked = requested, failover, locked
+        self.located: PresetHandle
+        """The candidate that has the preset, at whichever revision."""
+        self.handle: PresetHandle
+        """The pinned handle of it, where its source has such."""
+        failover.next(self._open)
+        self.passed_over = list(failover.failures)
+        """Why the candidates before this one were not taken."""
+        self.names = {file.name for file in self.files}
         self._by_name = {file.name: file for file in self.files}
-        self.names = set(self._by_name)
-        self._room: Path | None = None
-        self.passed_over: list[VertebraError] = []
-        """Why the preset was not taken from places before this one."""
+        self._headers: Path | None = None
 
-    def _settle(self, handle: PresetHandle, source: PresetSource) -> None:
-        self.located, self.source = handle, source
-        with self._blaming():
-            self.handle = source.resolve(handle)
-        if self.handle != handle:  # a policy may know a revision, and must know a preset that is behind another name
-            candidates.ask_policies(self.handle)
+    def _open(self, candidate: PresetHandle) -> None:
+        self._settle(candidate)
+        with self._attribute_errors():
+            self.files = list(self._locked.files) if self._locked else self._access.files(self.handle)
+            self.is_complete = self._locked is not None or self._lists_all()
+        _check_names(self.handle, self.files)
+
+    def _settle(self, candidate: PresetHandle) -> None:
+        """Asks the policies and resolves a candidate."""
+        ask_policies(candidate)
+        self.located, self.source = candidate, source_of(candidate, self.requested)
+        self._access = open_source(self.source)
+        with self._attribute_errors():
+            self.handle = self._access.resolve(candidate)
+        if self.handle != candidate:  # a policy may know a revision, and must know a preset behind another name
+            ask_policies(self.handle)
+
+    def _lists_all(self) -> bool:
+        """Whether `files` are all that the preset has, and not only those of another program's cache."""
+        return isinstance(self._access, LocalSource) or self._access.lists_all(self.handle)
 
     def is_here(self, name: str) -> bool:
         """Says whether a file of the preset is on this machine already."""
         file = self._by_name[name]
         if self._locked is None:
             return file.path is not None
-        from vertebra._cache.default_store import store
-
-        return not self.source.reads_parts or store().find(self.handle, file) is not None
+        return isinstance(self._access, LocalSource) or self._access.find(self.handle, file) is not None
 
     def find(self, name: str) -> Path | None:
         """Returns the local path of a file of the preset that is on this machine, or None; uses no network."""
         file = self._by_name.get(name)
         if file is None:
             return None
-        if self.source.reads_parts:
-            from vertebra._cache.default_store import store
-            from vertebra._cache.fetch import fetch_files
-
-            try:  # also takes up what another program has on this machine
-                fetch_files(store(), cast("RemoteSource", self.source), self.handle, [file], offline=True)
-            except OfflineError:
-                return None
-        elif self._locked is None and file.path is None:
-            return None
-        return self.fetch(name)
+        if isinstance(self._access, LocalSource):
+            is_here = self._locked is not None or file.path is not None
+        else:
+            is_here = self._access.find_external(self.handle, file) is not None
+        return self.fetch(name) if is_here else None
 
     def now(self) -> PresetFolder:
         """Returns the folder with the files that it has now; a pinned or locked one does not change."""
         is_local = all(file.path is not None for file in self.files)
-        if self.source.reads_parts or self._locked is not None or not is_local:
+        if self.source.is_remote or self._locked is not None or not is_local:
             return self
-        return PresetFolder(self.requested, self.located, self.source)
+        return PresetFolder(self.requested, Failover([self.located]))
 
     def fetch(self, name: str) -> Path:
         """Returns the local path of a file of the preset."""
@@ -144,44 +124,34 @@ class PresetFolder:
             raise PresetNotFoundError(self.handle, f"there is no file {missing[0]!r} in it")
         files = [self._by_name[name] for name in names]
         if self._locked is None:
-            with self._blaming():
-                return self.source.fetch_all(self.handle, files)
-        while True:
-            try:
-                with self._blaming():
-                    return fetch_locked(self.source, self.handle, files)
-            except PERHAPS_ELSEWHERE as error:
-                self._move(error)
+            return self._fetch(files)
+        try:
+            return self._fetch_locked(files)
+        except FAILOVER_ERRORS as error:  # locked files are the same at every candidate
+            return self._failover.next(lambda candidate: self._fetch_locked(files, candidate), error)
 
-    def _move(self, reason: VertebraError) -> None:
-        """Goes on at the next place: what is locked is the same everywhere."""
-        while self._elsewhere:
-            place = self._elsewhere.pop(0)
-            go_on(reason)
-            try:
-                candidates.ask_policies(place)
-                self._settle(place, candidates.source_of(place, self.requested))
-                return
-            except PERHAPS_ELSEWHERE as error:
-                reason = error
-        raise reason
+    def _fetch(self, files: Sequence[PresetFile]) -> list[Path]:
+        with self._attribute_errors():
+            if isinstance(self._access, LocalSource):
+                return [self._access.fetch(self.handle, file.name) for file in files]
+            return self._access.fetch_all(self.handle, files)
+
+    def _fetch_locked(self, files: Sequence[PresetFile], candidate: PresetHandle | None = None) -> list[Path]:
+        if candidate is not None:
+            self._settle(candidate)
+        return verify_locked(self.handle, files, partial(self._fetch, files), in_cache=self.source.is_remote)
 
     def note_locked(self) -> None:
         """Notes in the cache what is locked, as if it had been looked up: so it loads offline without a lockfile."""
-        if self._locked is not None and self.source.reads_parts:
-            from vertebra._cache.default_store import store
-
-            with contextlib.suppress(CacheError):  # a cache that is only read
-                store().put_listing(self.handle, self.files)
-                for handle in self.unpinned():
-                    store().put_pinned(handle, self.handle)
+        if self._locked is not None and isinstance(self._access, CachedSource):
+            self._access.record(self.handle, self.files, self.unpinned())
 
     def unpinned(self) -> list[PresetHandle]:
         """Returns the handles by which this revision was found, if its own source reads them."""
         found = [self.located]
         with contextlib.suppress(HandleError):
             found.append(PresetHandle.parse(self.requested))
-        return [handle for handle in found if handle != self.handle and candidates.is_revision(self.handle, handle)]
+        return [handle for handle in found if handle != self.handle and is_revision(self.handle, handle)]
 
     def require_all(self) -> None:
         """Raises OfflineError if it is not known which files the preset has."""
@@ -203,7 +173,7 @@ class PresetFolder:
         return OfflineError(self.handle, missing, *reason)
 
     @contextlib.contextmanager
-    def _blaming(self) -> Iterator[None]:
+    def _attribute_errors(self) -> Iterator[None]:
         """Names the source where it raises what no source should."""
         try:
             yield
@@ -226,15 +196,15 @@ class PresetFolder:
         return [self._beginning(self._by_name[name], length_of) for name in names]
 
     def _beginning(self, file: PresetFile, length_of: LengthOf) -> Path:
-        if file.path is not None or self._locked is not None or not self.source.reads_parts:
+        if file.path is not None or self._locked is not None or isinstance(self._access, LocalSource):
             return self.fetch(file.name)
-        if self._room is None:
-            self._room = Path(tempfile.mkdtemp(prefix="vertebra-"))
-            weakref.finalize(self, shutil.rmtree, self._room, ignore_errors=True)
-        target = self._room / key_of(file.name)
+        if self._headers is None:
+            self._headers = Path(tempfile.mkdtemp(prefix="vertebra-"))
+            weakref.finalize(self, shutil.rmtree, self._headers, ignore_errors=True)
+        target = self._headers / key_of(file.name)
         if target.exists():
             return target
-        return write_header_stub(cast("RemoteSource", self.source), self.handle, file, length_of, target)
+        return write_header_stub(self._access, self.handle, file, length_of, target)
 
     def config(self) -> dict[str, Any]:
         """Reads the preset's `config.json`.
@@ -299,12 +269,6 @@ def _was_written_to(file: PresetFile) -> bool:
 
 def _identity_now(file: PresetFile) -> Identity | None:
     return None if file.path is None else identity_at(file.path)
-
-
-def go_on(reason: VertebraError) -> None:
-    """Tells why a preset is looked for at its next place, if it should have been at this one."""
-    if not isinstance(reason, PresetNotFoundError | OfflineError):
-        logging.getLogger("vertebra").warning("%s Looking for it at its next place.", reason)
 
 
 def _check_names(handle: PresetHandle, files: list[PresetFile]) -> None:

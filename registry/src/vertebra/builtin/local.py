@@ -10,11 +10,11 @@ from vertebra._system.user_paths import full_path
 from vertebra.builtin.folders import list_files, open_file, write_folder
 from vertebra.errors import HandleError
 from vertebra.handles import PresetHandle
-from vertebra.interfaces import PresetSource
+from vertebra.interfaces import LocalSource
 from vertebra.specs import PresetFile
 
 
-class LocalSource(PresetSource):
+class FolderSource(LocalSource):
     """Reads `./x`, `~/x`, any other path, and `file:///absolute/path`."""
 
     scheme = "file"

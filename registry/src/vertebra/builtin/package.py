@@ -8,11 +8,11 @@ from pathlib import Path
 from vertebra.builtin.folders import list_files, open_file
 from vertebra.errors import PresetNotFoundError
 from vertebra.handles import PresetHandle
-from vertebra.interfaces import PresetSource
+from vertebra.interfaces import LocalSource
 from vertebra.specs import PresetFile
 
 
-class PackageSource(PresetSource):
+class PackageSource(LocalSource):
     """Finds the package's folder without importing the package."""
 
     scheme = "package"

@@ -1,6 +1,6 @@
 """The plugin module of the built-in contributions."""
 
-from vertebra.builtin.local import LocalSource
+from vertebra.builtin.local import FolderSource
 from vertebra.builtin.lora import Lora
 from vertebra.builtin.package import PackageSource
 from vertebra.hookspecs import hookimpl
@@ -9,7 +9,7 @@ from vertebra.interfaces import LoraStrategy, PresetSource
 
 @hookimpl
 def vertebra_preset_sources() -> list[PresetSource]:
-    return [LocalSource(), PackageSource()]
+    return [FolderSource(), PackageSource()]
 
 
 @hookimpl

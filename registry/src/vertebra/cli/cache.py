@@ -55,11 +55,11 @@ def _days(text: str) -> float:
 
 
 def _list(chosen: argparse.Namespace) -> int:
-    from vertebra._cache.default_store import store
+    from vertebra._cache.default_store import default_store
     from vertebra._cache.prune import orphans
     from vertebra._cache.scan import read_holdings, size_of
 
-    cache = store()
+    cache = default_store()
     held = {place: read_holdings(place) for place in (cache.root, *cache.tiers)}
     rows = [_row(place, inside, holding) for place, inside in held.items() for holding in inside.presets.values()]
     own = held[cache.root]
@@ -127,12 +127,12 @@ def _print_list(facts: dict[str, Any]) -> None:
 
 
 def _verify(chosen: argparse.Namespace) -> int:
-    from vertebra._cache.default_store import store
+    from vertebra._cache.default_store import default_store
     from vertebra._cache.verify import check_store
     from vertebra._resolve.candidates import is_misnamed
 
     with progress_bar("hashing") as advance:
-        damaged, size = check_store(store(), chosen.repair, advance, is_misnamed)
+        damaged, size = check_store(default_store(), chosen.repair, advance, is_misnamed)
     if chosen.json:
         print_json({"bytes": size, "damaged": [_damage_as_data(damage) for damage in damaged]})
     else:
@@ -208,9 +208,9 @@ def _print_tidied(done: Tidied, removed: str) -> None:
 
 
 def _path(chosen: argparse.Namespace) -> int:
-    from vertebra._cache.default_store import store
+    from vertebra._cache.default_store import default_store
 
-    cache = store()
+    cache = default_store()
     if chosen.json:
         print_json({"path": str(cache.root), "tiers": [str(tier) for tier in cache.tiers]})
     else:

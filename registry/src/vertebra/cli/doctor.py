@@ -134,9 +134,9 @@ def examine() -> Iterator[Finding]:
 
 def _examine_storage() -> Iterator[Finding]:
     """Yields where presets are kept, and what the user has set about them."""
-    from vertebra._cache.default_store import store
+    from vertebra._cache.default_store import default_store
 
-    cache, chosen = store(), settings()
+    cache, chosen = default_store(), settings()
     place = next(folder for folder in (cache.root, *cache.root.parents) if os.access(folder, os.F_OK))
     only_read = "" if os.access(place, os.W_OK) else " cannot be written to, so nothing is fetched"
     yield Finding("cache", True, f"{cache.root}{only_read}")

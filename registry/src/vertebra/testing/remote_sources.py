@@ -48,7 +48,17 @@ from vertebra.handles import PresetHandle
 from vertebra.remote import RemoteSource
 from vertebra.specs import PresetFile
 from vertebra.testing.network import network, stranger
-from vertebra.testing.sources import FILES, LARGE, OTHER_FILES, Publish, SourceSuite, contents, set_variables, written
+from vertebra.testing.sources import (
+    FILES,
+    LARGE,
+    OTHER_FILES,
+    Publish,
+    SourceSuite,
+    contents,
+    opened,
+    set_variables,
+    written,
+)
 
 
 class Faults(Protocol):
@@ -107,29 +117,28 @@ class RemoteSourceSuite(SourceSuite):
     def test_a_bad_revision_is_an_error(self, source: RemoteSource, publish: Publish) -> None:
         bad = replace(publish(FILES), revision="no-such-revision")
         with pytest.raises(PresetNotFoundError):
-            source.files(source.resolve(bad))
+            opened(source).files(opened(source).resolve(bad))
 
     def test_a_handle_is_pinned_to_one_that_stays(self, source: RemoteSource, publish: Publish) -> None:
         handle = publish(FILES)
-        pinned = source.resolve(handle)
+        pinned = opened(source).resolve(handle)
         assert (source.is_pinned(handle), source.is_pinned(pinned)) == (False, True)
         assert source.unpinned(pinned) == source.unpinned(handle)  # else no cache may say what the handle means
-        assert PresetHandle.parse(str(pinned)) == source.resolve(pinned) == pinned
+        assert PresetHandle.parse(str(pinned)) == opened(source).resolve(pinned) == pinned
 
     def test_all_files_are_of_one_revision(self, source: RemoteSource, publish: Publish) -> None:
-        pinned = source.resolve(publish(FILES))
-        files = source.files(pinned)
-        source.fetch(pinned, "config.json")
-        later = source.resolve(publish(OTHER_FILES))  # somebody publishes another one meanwhile
-        fetched = dict(zip(files, source.fetch_all(pinned, files), strict=True))
-        assert {file.name: path.read_bytes() for file, path in fetched.items() if file.name in FILES} == FILES
+        pinned = opened(source).resolve(publish(FILES))
+        opened(source).fetch(pinned, "config.json")
+        later = opened(source).resolve(publish(OTHER_FILES))  # somebody publishes another one meanwhile
+        fetched = {name: opened(source).fetch(pinned, name).read_bytes() for name in FILES}
+        assert fetched == FILES
         assert later != pinned
         assert contents(source, later) == OTHER_FILES
 
     def test_what_is_pinned_and_here_costs_no_request(
         self, source: RemoteSource, publish: Publish, requests: Callable[[], int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        pinned = source.resolve(publish(FILES))
+        pinned = opened(source).resolve(publish(FILES))
         contents(source, pinned)
         before = requests()
         monkeypatch.setattr(cached_source, "_listed", {})  # as another process
@@ -142,8 +151,8 @@ class RemoteSourceSuite(SourceSuite):
     def test_a_part_of_a_file_is_read(
         self, source: RemoteSource, publish: Publish, start: int, stop: int | None
     ) -> None:
-        pinned = source.resolve(publish(FILES))
-        (file,) = [file for file in source.files(pinned) if file.name == LARGE]
+        pinned = opened(source).resolve(publish(FILES))
+        (file,) = [file for file in opened(source).files(pinned) if file.name == LARGE]
         with source.read(pinned, file, start, stop) as content:
             found = b"".join(content.chunks)
         wanted = FILES[LARGE][start:stop]
@@ -159,25 +168,25 @@ class RemoteSourceSuite(SourceSuite):
     def test_a_file_is_here_completely_or_not_at_all(
         self, source: RemoteSource, publish: Publish, faults: Faults, cache: Path
     ) -> None:
-        pinned = source.resolve(publish(FILES))
+        pinned = opened(source).resolve(publish(FILES))
         faults.cut(LARGE, None)
         with pytest.raises(SourceUnavailableError):
-            source.fetch(pinned, LARGE)
-        assert [file.path for file in source.files(pinned) if file.name == LARGE] == [None]
+            opened(source).fetch(pinned, LARGE)
+        assert [file.path for file in opened(source).files(pinned) if file.name == LARGE] == [None]
         assert list(cache.glob("blobs/*/*")) == []
         faults.heal()
-        assert source.fetch(pinned, LARGE).read_bytes() == FILES[LARGE]
+        assert opened(source).fetch(pinned, LARGE).read_bytes() == FILES[LARGE]
 
     def test_a_wrong_bit_is_never_accepted(
         self, source: RemoteSource, publish: Publish, faults: Faults, cache: Path
     ) -> None:
-        pinned = source.resolve(publish(FILES))
+        pinned = opened(source).resolve(publish(FILES))
         faults.flip(LARGE)
         with pytest.raises(IntegrityError):
-            source.fetch(pinned, LARGE)
+            opened(source).fetch(pinned, LARGE)
         assert [path for path in cache.rglob("*") if path.is_file() and path.stat().st_size == len(FILES[LARGE])] == []
         faults.heal()
-        assert source.fetch(pinned, LARGE).read_bytes() == FILES[LARGE]
+        assert opened(source).fetch(pinned, LARGE).read_bytes() == FILES[LARGE]
 
     # === Offline ===
 
@@ -185,16 +194,18 @@ class RemoteSourceSuite(SourceSuite):
         self, source: RemoteSource, publish: Publish, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         handle = publish(FILES)
-        pinned = source.resolve(handle)
-        source.fetch(pinned, "config.json")
+        pinned = opened(source).resolve(handle)
+        opened(source).fetch(pinned, "config.json")
         monkeypatch.setattr(cached_source, "_listed", {})
         set_variables(monkeypatch, OFFLINE="1")
         with network() as used:
-            assert source.fetch(source.resolve(handle), "config.json").read_bytes() == FILES["config.json"]
+            assert (
+                opened(source).fetch(opened(source).resolve(handle), "config.json").read_bytes() == FILES["config.json"]
+            )
             with pytest.raises(OfflineError, match=LARGE):
-                source.fetch(pinned, LARGE)
+                opened(source).fetch(pinned, LARGE)
             with pytest.raises(OfflineError):
-                source.files(source.resolve(replace(handle, revision="never-looked-up")))
+                opened(source).files(opened(source).resolve(replace(handle, revision="never-looked-up")))
         assert used == []
 
     # === Secrets, and what is not installed ===
@@ -215,7 +226,7 @@ class RemoteSourceSuite(SourceSuite):
         told = [repr(source), str(vars(source))]
         for bad in (missing_handle, replace(handle, revision="no-such-revision")):
             with pytest.raises(VertebraError) as raised:
-                source.files(source.resolve(bad))
+                opened(source).files(opened(source).resolve(bad))
             told += [repr(raised.value), str(vars(raised.value)), *traceback.format_exception(raised.value)]
         told += [caplog.text, *capfd.readouterr()]
         told += [path.read_text(errors="replace") for path in cache.rglob("*.json")]
@@ -233,12 +244,12 @@ class RemoteSourceSuite(SourceSuite):
         host: str,
     ) -> None:
         handle = publish(FILES)
-        pinned = source.resolve(handle)
-        (file,) = [file for file in source.files(pinned) if file.name == LARGE]
+        pinned = opened(source).resolve(handle)
+        (file,) = [file for file in opened(source).files(pinned) if file.name == LARGE]
         with stranger(host) as other:
             redirect(f"{other.url}/moved")
             with pytest.raises(VertebraError) as raised:  # the other host has nothing
-                source.look_up(handle) if what == "the list of files" else _read(source, pinned, file)
+                source.resolve_snapshot(handle) if what == "the list of files" else _read(source, pinned, file)
         said = str(raised.value)
         assert other.told or other.url in said, f"no redirect was met: the other host had no request: {said}"
         assert other.learned(secret) == []
@@ -252,7 +263,7 @@ class RemoteSourceSuite(SourceSuite):
         for name in [name for name in sys.modules if f"{name}.".startswith(f"{self.client}.")] or [self.client]:
             monkeypatch.setitem(sys.modules, name, None)
         with pytest.raises(ClientMissingError, match="pip install"):
-            source.resolve(handle)
+            opened(source).resolve(handle)
 
     # === Writing ===
 
@@ -270,9 +281,9 @@ class RemoteSourceSuite(SourceSuite):
         others = written(tmp_path / "other", OTHER_FILES)
         with pytest.raises(PresetExistsError):
             source.upload(new_handle, others, False, "second")
-        assert source.resolve(new_handle) == first
+        assert opened(source).resolve(new_handle) == first
         second = source.upload(new_handle, others, True, "second")
-        assert source.resolve(new_handle) == second != first
+        assert opened(source).resolve(new_handle) == second != first
         assert contents(source, second) == OTHER_FILES
 
 

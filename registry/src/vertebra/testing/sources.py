@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from vertebra._cache import cached_source, download, retry
+from vertebra._cache.cached_source import CachedSource, open_source
 from vertebra._configuration.settings import settings
-from vertebra._resolve.preset_folder import PresetFolder
+from vertebra._resolve.filenames import problem_with
 from vertebra.errors import PresetNotFoundError
 from vertebra.handles import PresetHandle
-from vertebra.interfaces import PresetSource
+from vertebra.interfaces import LocalSource, PresetSource
 
 Files = Mapping[str, bytes]
 Publish = Callable[[Files], PresetHandle]
@@ -67,32 +68,39 @@ class SourceSuite:
         assert contents(source, publish(FILES)) == FILES
 
     def test_files_are_listed_with_plain_names_and_sizes(self, source: PresetSource, publish: Publish) -> None:
-        folder = PresetFolder("preset", publish(FILES), source)  # refuses names that lead elsewhere
-        sizes = {file.name: file.size for file in folder.files if file.name in FILES}
+        files = opened(source).files(opened(source).resolve(publish(FILES)))
+        assert problem_with([file.name for file in files]) is None
+        sizes = {file.name: file.size for file in files if file.name in FILES}
         assert sizes == {name: len(content) for name, content in FILES.items()}
 
     def test_one_file_is_fetched_at_a_time(self, source: PresetSource, publish: Publish) -> None:
-        pinned = source.resolve(publish(FILES))
-        assert source.fetch(pinned, "assets/vocabulary.txt").read_bytes() == FILES["assets/vocabulary.txt"]
+        pinned = opened(source).resolve(publish(FILES))
+        assert opened(source).fetch(pinned, "assets/vocabulary.txt").read_bytes() == FILES["assets/vocabulary.txt"]
 
     def test_a_missing_preset_is_an_error(self, source: PresetSource, missing_handle: PresetHandle) -> None:
         with pytest.raises(PresetNotFoundError):
-            source.files(source.resolve(missing_handle))
+            opened(source).files(opened(source).resolve(missing_handle))
 
     @pytest.mark.parametrize("name", ["missing.txt", "assets", "../config.json", "assets/../config.json"])
     def test_a_missing_file_is_an_error(self, source: PresetSource, publish: Publish, name: str) -> None:
         with pytest.raises(PresetNotFoundError, match=r"missing\.txt|assets|config\.json"):
-            source.fetch(source.resolve(publish(FILES)), name)
+            opened(source).fetch(opened(source).resolve(publish(FILES)), name)
 
 
 # === Means ===
 
 
+def opened(source: PresetSource) -> LocalSource | CachedSource:
+    """Returns a source as the core uses it: a remote one behind the cache, a local one as it is."""
+    return open_source(source)
+
+
 def contents(source: PresetSource, handle: PresetHandle) -> dict[str, bytes]:
     """Fetches all files of a preset that these tests publish; a service may have others of its own beside them."""
-    pinned = source.resolve(handle)
-    files = [file for file in source.files(pinned) if file.name in FILES]
-    return {file.name: path.read_bytes() for file, path in zip(files, source.fetch_all(pinned, files), strict=True)}
+    access = opened(source)
+    pinned = access.resolve(handle)
+    names = [file.name for file in access.files(pinned) if file.name in FILES]
+    return {name: access.fetch(pinned, name).read_bytes() for name in names}
 
 
 def written(folder: Path, files: Files) -> dict[str, Path]:
