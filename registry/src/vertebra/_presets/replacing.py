@@ -34,6 +34,18 @@ def format_in(folder: Path) -> ModuleType | None:
         return None
 
 
+def unread_weights(folder: Path) -> list[str]:
+    """Returns the names of weights files in a folder that its preset's format does not read.
+
+    Such as the index and the shards of a second checkpoint, where a single file is read.
+    """
+    format = format_in(folder)
+    if format is None:
+        return []
+    names = {path.name for path in folder.iterdir()}
+    return sorted(name for name in names - format.FILES.used(names) if _WEIGHTS.fullmatch(name))
+
+
 def keep_others(target: Path, stage: Path, format: str) -> None:
     """Links the files of an existing folder that are not the preset's own into the folder that takes its place.
 

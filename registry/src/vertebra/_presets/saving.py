@@ -16,13 +16,14 @@ from vertebra._presets.draft import draft_of, plain_config
 from vertebra._presets.folder import PresetFolder
 from vertebra._presets.formats import FORMATS
 from vertebra._presets.opening import open_folder
-from vertebra._presets.replacing import format_in, keep_others
+from vertebra._presets.replacing import format_in, keep_others, unread_weights
 from vertebra._weights.abstract import abstract_build
 from vertebra._weights.naming import weight_names
 from vertebra._weights.quantized import check_plannable
 from vertebra.errors import PresetError, PresetFormatError, PresetSaveError, VertebraError
 
 log = logging.getLogger("vertebra")
+_MOST_NAMES = 5
 
 
 def save_backbone(
@@ -113,6 +114,17 @@ def _check_target(target: Path) -> None:
         raise PresetSaveError(target, "it holds the current directory", "Save to a folder of its own")
     if target.is_dir() and any(target.iterdir()) and format_in(target) is None:
         raise PresetSaveError(target, "the folder holds other things and no preset", "Choose a new or empty folder")
+    _check_weights(target)
+
+
+def _check_weights(target: Path) -> None:
+    """Refuses to replace a preset whose folder has further weights: they would be deleted without ever being read."""
+    unread = unread_weights(target) if target.is_dir() else []
+    if unread:
+        shown = ", ".join(unread[:_MOST_NAMES]) + (", …" if len(unread) > _MOST_NAMES else "")
+        problem = f"it also holds weights that its preset does not read ({shown}), and saving here would delete them"
+        remedy = f"vertebra verify {target} compares two checkpoints. Remove one of them, or save to another folder"
+        raise PresetSaveError(target, problem, remedy)
 
 
 def _check_rebuilds(target: Path, backbone: Any, weights: Mapping[str, Any]) -> None:
