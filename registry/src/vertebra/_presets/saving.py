@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vertebra import _arguments
 from vertebra._arguments import flag, is_amount
 from vertebra._atomic import destination, replacing_folder
 from vertebra._presets.assets import NOT_HERE, Assets, CarriedAssets, select_assets
@@ -20,7 +22,7 @@ from vertebra._presets.replacing import format_in, keep_others, unread_weights
 from vertebra._weights.abstract import abstract_build
 from vertebra._weights.naming import weight_names
 from vertebra._weights.quantized import check_plannable
-from vertebra.errors import PresetError, PresetFormatError, PresetSaveError, VertebraError
+from vertebra.errors import ArgumentError, PresetError, PresetFormatError, PresetSaveError, VertebraError
 
 log = logging.getLogger("vertebra")
 _MOST_NAMES = 5
@@ -40,6 +42,7 @@ def save_backbone(
     With `fetch`, assets of the backbone's own preset that are not on this machine are fetched.
     """
     certificate = flag("save_to_preset", "certificate", certificate)
+    assets = _checked(assets)
     target = check_request(preset_dir, format, max_shard_size)
     weights = weight_names(backbone)
     _check_rebuilds(target, backbone, weights)
@@ -53,7 +56,23 @@ def save_backbone(
             from vertebra._presets.certificate import write_certificate
 
             write_certificate(backbone, stage)
+        keep_others(target, stage, format, replace=True)  # files that were written into the target meanwhile
     return chosen.outcome(target, fields)
+
+
+def _checked(assets: object) -> bool | str | Path:
+    """Returns the argument `assets`: a switch, or what names a preset.
+
+    Raises:
+        ArgumentError: it is something else.
+    """
+    with contextlib.suppress(ArgumentError):
+        return flag("save_to_preset", "assets", assets)
+    try:
+        return _arguments.preset("save_to_preset", assets, "assets")
+    except ArgumentError as error:
+        expected = "True, False, or a preset: an id, a handle or a path"
+        raise ArgumentError("save_to_preset", "assets", assets, expected) from error
 
 
 def _chosen(backbone: Any, format: str, assets: bool | str | Path, fetch: bool) -> Assets:
