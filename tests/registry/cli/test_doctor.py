@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vertebra.cli import doctor, doctor_settings, main
+from vertebra.cli import doctor, main
 
 CODE = """
 import sys
@@ -195,11 +195,3 @@ def test_other_variables_are_named(diagnose):
     _, findings = diagnose({"VERTEBRA_ACME_TOKEN": "secret"}, policy=POLICY)
     assert "VERTEBRA_ACME_TOKEN" in findings["other variables"]["detail"]
     assert "secret" not in json.dumps(findings)
-
-
-def test_who_may_change_what_is_enforced(monkeypatch, tmp_path, configure):
-    (tmp_path / "config.toml").write_text("")
-    (tmp_path / "config.toml").chmod(0o666)
-    monkeypatch.setattr(doctor_settings, "MACHINE_CONFIG", tmp_path / "config.toml")
-    said = {subject: detail for subject, ok, detail in doctor_settings.examine_settings() if not ok}
-    assert "who can change what is enforced" in said["machine settings"]
