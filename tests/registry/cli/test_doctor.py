@@ -12,7 +12,7 @@ from vertebra.cli import doctor, main
 CODE = """
 import sys
 from vertebra.cli import doctor, doctor_settings, main
-doctor._PLUGIN_SECONDS = 1.5
+doctor._PLUGIN_SECONDS = 6
 doctor._examine_runtime = lambda runtime: doctor.Finding(f"runtime {runtime.name}", True, "not tried here")
 doctor._examine_strategies = lambda names: []
 sys.exit(main(["doctor", "--json"]))
