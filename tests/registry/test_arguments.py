@@ -9,7 +9,7 @@ import pytest
 
 import vertebra
 from vertebra import _arguments
-from vertebra.errors import ArgumentError
+from vertebra.errors import ArgumentError, PresetNotFoundError
 
 pytestmark = pytest.mark.keras(once=True)
 
@@ -63,6 +63,14 @@ def test_what_is_saved_has_switches_too(backbone, tmp_path):
         vertebra.upload_preset(tmp_path / "preset", 5)
     with pytest.raises(ArgumentError, match="message=5"):
         vertebra.upload_preset(tmp_path / "preset", tmp_path, message=5)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("assets", [None, 0, 3.5, "", b"bert", ["tokenizer.json"], Path])
+def test_assets_are_a_switch_or_a_preset(backbone, tmp_path, assets):
+    expected = (ArgumentError, PresetNotFoundError) if assets == "" else ArgumentError
+    with pytest.raises(expected, match=r"assets=|no built-in preset id"):
+        backbone.save_to_preset(tmp_path / "preset", assets=assets)
     assert list(tmp_path.iterdir()) == []
 
 

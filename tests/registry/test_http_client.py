@@ -8,6 +8,7 @@ import urllib.error
 
 import pytest
 
+from servers import faults
 from servers.http import LoopbackServer, route
 from servers.messages import Response
 from vertebra import PresetFile, PresetHandle, _http_client, http, redirects
@@ -173,6 +174,24 @@ def test_a_service_that_is_silent_is_given_up():
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(SourceUnavailableError, match=r"[Tt]imed? ?out"):
             http.get(HANDLE, url, url, seconds=0.2)
+
+
+@pytest.mark.parametrize("encoding", [[], [faults.chunked(files="file")]], ids=["length", "chunked"])
+@pytest.mark.parametrize("after", [0, 12, 0.5, -1])
+def test_a_body_that_is_cut_off_is_not_taken_as_whole(service, after, encoding):
+    service.faults = [faults.cut(after, files="file"), *encoding]
+    with pytest.raises(SourceUnavailableError, match="no whole answer"):
+        http.whole(HANDLE, get(service, "/file"), 10**6)
+    with pytest.raises(SourceUnavailableError, match="no whole answer"):
+        b"".join(get(service, "/file", {"Range": "bytes=0-99"}))
+
+
+def test_it_is_said_how_much_is_missing(service):
+    service.faults = [faults.cut(12, files="file")]
+    answer = get(service, "/file")
+    assert next(answer)
+    with pytest.raises(SourceUnavailableError, match="closed 255,988 bytes before the end"):
+        list(answer)
 
 
 def test_a_name_that_is_unknown_is_told():

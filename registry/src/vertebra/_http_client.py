@@ -33,8 +33,16 @@ class Answer(web.Answer):
         except (OSError, http.client.HTTPException) as error:
             raise web.unavailable(self._handle, self.url, _reason(error)) from None
         if not chunk:
+            self._check_end()
             raise StopIteration
         return chunk
+
+    def _check_end(self) -> None:
+        """Raises SourceUnavailableError if the connection was closed before all of the announced body had come."""
+        missing = self._response.length  # None without a Content-Length; a chunk that is cut off raises an error
+        if missing:
+            detail = f"the connection was closed {missing:,} bytes before the end that Content-Length announced"
+            raise web.unavailable(self._handle, self.url, detail)
 
     def close(self) -> None:
         self._response.close()

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from vertebra.cli import doctor, doctor_settings, main
+from vertebra.cli import doctor, main
 
 CODE = """
 import sys
 from vertebra.cli import doctor, doctor_settings, main
-doctor._PLUGIN_SECONDS = 1.5
+doctor._PLUGIN_SECONDS = 6
 doctor._examine_runtime = lambda runtime: doctor.Finding(f"runtime {runtime.name}", True, "not tried here")
 doctor._examine_strategies = lambda names: []
 sys.exit(main(["doctor", "--json"]))
@@ -25,9 +25,20 @@ ENDS = {
     "a status of success": ("import os; os._exit(0)", "status 0"),
     "an interrupt": ("raise KeyboardInterrupt", "SIGINT"),
 }
+PRINTS = {
+    "no text": r"import os; os.write(1, b'\xff'); os.write(2, b'\xff\n')",
+    "a line without an end": "print('loading... ', end='')",
+    "at exit": "import atexit, sys; atexit.register(print, 'bye'); atexit.register(print, 'bye', file=sys.stderr)",
+    "JSON": "print('{}')",
+    "closed": "import sys; sys.stdout.close()",
+    "replaced": "import io, sys; sys.stdout = io.StringIO()",
+    "nothing": "import os, sys; sys.stdout = open(os.devnull, 'w'); os.close(1)",
+}
 SHOWS = "import json; json.dump(dict(os.environ), open({!r}, 'w'))"
 SECRETS = ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "KAGGLE_KEY", "GITHUB_TOKEN", "DATABASE_URL")
+SECRETS += ("VERTEBRA_ACME_TOKEN", "VERTEBRA_ACME_URL", "KERAS_API_KEY", "XDG_PASSWORD", "CUDA_CLIENT_SECRET")
 NEEDED = ("LD_LIBRARY_PATH", "PYTHONPATH", "HOME", "TMPDIR", "LANG", "CUDA_VISIBLE_DEVICES", "XLA_FLAGS", "KERAS_HOME")
+NEEDED += ("VERTEBRA_LOCKFILE",)
 CLAIMS = """
 from vertebra import BackboneSpec, hookimpl
 
@@ -115,18 +126,41 @@ def test_a_probe_gets_what_it_needs_of_the_environment_and_no_secret(diagnose, t
 def test_a_runtime_is_probed_with_the_settings_of_its_backend(monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     monkeypatch.setenv("HF_TOKEN", "secret")
-    seen = doctor._probe("import os; print(sorted(os.environ))", "", 60, r"jax_\w+").detail
-    assert "ended the process" in seen  # it did not say that it returned
-    code = f"import os; print({doctor._RETURNED!r}); print(sorted(os.environ))"
-    seen = doctor._probe(code, "", 60, r"jax_\w+").detail
-    assert "'JAX_PLATFORMS'" in seen
-    assert "HF_TOKEN" not in seen
+    monkeypatch.setenv("JAX_API_KEY", "secret")
+    code = "def attempt(_):\n    import os\n    return sorted(os.environ)"
+    seen = doctor._probe(code, "", 60, r"jax_\w+").answer
+    assert "JAX_PLATFORMS" in seen
+    assert not {"HF_TOKEN", "JAX_API_KEY"} & {*seen}
+
+
+@pytest.mark.parametrize("source", PRINTS.values(), ids=PRINTS)
+def test_what_a_plugin_prints_is_no_finding(tmp_path, monkeypatch, source):
+    (tmp_path / "noisy.py").write_text(source)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert doctor._probe(doctor._IMPORT, "noisy", 60) == doctor._Probe(True, "None")
+    code = "def attempt(text):\n    import noisy\n    return json.loads(text)"
+    assert doctor._probe(code, '{"runtime": "toy"}', 60).answer == {"runtime": "toy"}
+
+
+@pytest.mark.parametrize("source", PRINTS.values(), ids=PRINTS)
+def test_nor_does_it_hide_what_is_wrong(tmp_path, monkeypatch, source):
+    (tmp_path / "noisy.py").write_text(f"{source}\n{RAISES}")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert doctor._probe(doctor._IMPORT, "noisy", 60) == doctor._Probe(False, "ImportError: a library is missing")
+
+
+@pytest.mark.parametrize("report", ["", "x", "[]", '{"answer": '])
+def test_a_report_that_cannot_be_read_is_a_finding(monkeypatch, report):
+    done = subprocess.CompletedProcess([], 0, report, "")
+    monkeypatch.setattr(doctor.subprocess, "run", lambda *_, **__: done)
+    (found,) = doctor._examine_strategies(["lora"])
+    assert (found.ok, found.detail) == (False, "ended the process with status 0")
 
 
 def test_a_healthy_installation_passes(monkeypatch, capsys):
     def probe(code, *_):
-        tried = json.dumps({"runtime": "toy", "problems": {}})
-        return doctor._Probe(True, tried if code == doctor._TRY_STRATEGIES else "tried", survived=True)
+        tried = {"runtime": "toy", "problems": {}}
+        return doctor._Probe(True, "tried", answer=tried if code == doctor._TRY_STRATEGIES else None)
 
     monkeypatch.setattr(doctor, "_probe", probe)
     assert main(["doctor"]) == 0
@@ -195,11 +229,3 @@ def test_other_variables_are_named(diagnose):
     _, findings = diagnose({"VERTEBRA_ACME_TOKEN": "secret"}, policy=POLICY)
     assert "VERTEBRA_ACME_TOKEN" in findings["other variables"]["detail"]
     assert "secret" not in json.dumps(findings)
-
-
-def test_who_may_change_what_is_enforced(monkeypatch, tmp_path, configure):
-    (tmp_path / "config.toml").write_text("")
-    (tmp_path / "config.toml").chmod(0o666)
-    monkeypatch.setattr(doctor_settings, "MACHINE_CONFIG", tmp_path / "config.toml")
-    said = {subject: detail for subject, ok, detail in doctor_settings.examine_settings() if not ok}
-    assert "who can change what is enforced" in said["machine settings"]

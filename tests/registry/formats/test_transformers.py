@@ -195,7 +195,7 @@ def checkpoint(golden, tmp_path):
     """Returns a function that copies a reference checkpoint of an architecture with further fields."""
 
     def make(architecture, **fields):
-        folder = shutil.copytree(golden.parent / architecture / "transformers", tmp_path / "checkpoint")
+        folder = shutil.copytree(golden.parent / architecture / "transformers", tmp_path / f"checkpoint_{architecture}")
         (folder / "config.json").write_text(json.dumps(config_of(folder) | fields))
         return folder
 
@@ -219,6 +219,20 @@ def test_fields_that_are_not_read_are_carried_through_other_formats(architecture
     as_by_default = {"add_cross_attention", "is_decoder", "use_bidirectional_attention", "initializer_range"}
     assert after.keys() >= before.keys() - as_by_default
     assert done.assets.fields_left_out == ()
+
+
+@pytest.mark.keras(once=True)
+def test_no_field_of_another_architecture_is_carried(checkpoint, tmp_path, caplog):
+    bert, gpt2 = (checkpoint(name, type_vocab_size=7, own_field=name) for name in ("bert", "gpt2"))
+    plain = vertebra.Backbone.from_preset(gpt2)
+    plain.save_to_preset(tmp_path / "plain", format="transformers", assets=False)
+    caplog.clear()
+    plain.save_to_preset(tmp_path / "named", format="transformers", assets=bert)
+    assert config_of(tmp_path / "named") == config_of(tmp_path / "plain")
+    (message,) = [record.getMessage() for record in caplog.records if "saved without" in record.getMessage()]
+    left_out = message.rpartition("; ")[2].removesuffix(" (fields of its config)").split(", ")
+    assert {"model_type", "own_field", "type_vocab_size", "hidden_act"} <= {*left_out}
+    assert len(left_out) == len({*left_out})
 
 
 @pytest.mark.keras(once=True)

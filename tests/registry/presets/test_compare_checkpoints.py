@@ -16,7 +16,7 @@ from vertebra._presets.plan import plan_preset
 from vertebra._presets.publish import upload
 from vertebra.cli import main
 from vertebra.cli.verify import verify_preset
-from vertebra.errors import CertificateError
+from vertebra.errors import CertificateError, PresetSaveError
 
 pytestmark = pytest.mark.keras(once=True)
 
@@ -133,12 +133,40 @@ def test_without_a_certificate_verify_compares_all_the_same(both, capsys):
 
 
 @pytest.mark.parametrize("format", NAMES)
-@pytest.mark.parametrize("size", [None, 8e-6])
-def test_saving_over_both_leaves_one(both, golden, format, size):
+@pytest.mark.parametrize("target", NAMES)
+def test_no_checkpoint_is_deleted_unread(both, golden, digest, format, target):
     folder = both(format)
+    before = digest(folder)
+    backbone = vertebra.Backbone.from_preset(golden / "kerashub")
+    for write in (
+        lambda: backbone.save_to_preset(folder, format=target),
+        lambda: convert_preset(folder, folder, target, dtype="bfloat16"),
+        lambda: convert_preset(golden / "kerashub", folder, target),
+    ):
+        with pytest.raises(PresetSaveError) as caught:
+            write()
+        assert NAMES[format][1] in str(caught.value)
+        assert "Remove one of them, or save to another folder" in str(caught.value)
+    assert digest(folder) == before
+
+
+def test_nor_are_weights_of_another_format(golden, tmp_path, digest):
+    folder = shutil.copytree(golden / "transformers", tmp_path / "preset")
+    shutil.copyfile(golden / "kerashub" / "model.weights.h5", folder / "model.weights.h5")
+    before = digest(folder)
+    with pytest.raises(PresetSaveError, match=r"does not read \(model\.weights\.h5\)"):
+        convert_preset(folder, folder)
+    assert digest(folder) == before
+
+
+@pytest.mark.parametrize("format", NAMES)
+@pytest.mark.parametrize("size", [None, 8e-6])
+def test_once_one_is_removed_the_other_is_replaced(both, golden, format, size):
+    folder = both(format)
+    single, index = NAMES[format]
+    (folder / single).unlink()
     vertebra.Backbone.from_preset(golden / "kerashub").save_to_preset(folder, format=format, max_shard_size=size)
     assert inspect_preset(str(folder))["not_read"] is None
-    single, index = NAMES[format]
     assert (folder / single).exists() == (size is None)
     assert (folder / index).exists() == (size is not None)
     shards = [path for path in folder.glob("model*") if path.name not in (single, index)]

@@ -23,6 +23,7 @@ from vertebra.errors import (
     PresetNotFoundError,
     PresetRefusedError,
     SourceUnavailableError,
+    UnknownNameError,
     VertebraError,
 )
 from vertebra.testing import opened
@@ -221,6 +222,22 @@ def test_a_mirror_that_was_locked_is_used_behind_the_mirror(locked, toy, plugin)
         open_folder("toy://bert")
     with plugin(vertebra_rewrite_handle=lambda handle: PresetHandle("toy", "mirror/bert", handle.revision)):
         assert str(open_folder("toy://bert").handle) == "toy://mirror/bert@m1"
+
+
+@pytest.mark.parametrize("first", ["gone://bert", "toy://bert"])
+def test_a_built_in_id_that_was_locked_at_a_place_that_no_source_reads_here(locked, plugin, first):
+    handles = [first, *({"gone://bert", "toy://bert"} - {first})]
+    spec = PresetSpec("bert_good", handles[0], 1, copies=(handles[1],))
+    hooks = {"vertebra_backbones": lambda: [BackboneSpec("XBackbone", "x:X", presets=(spec,))]}
+    with plugin(**hooks):
+        locked("bert_good", "gone://bert@1")
+        with pytest.raises(
+            UnknownNameError, match=r"'bert_good' is at gone://bert@1\. .*Install a plugin that reads gone"
+        ):
+            open_folder("bert_good")
+        locked("bert_good", "gone://evil@1")
+        with pytest.raises(LockError, match="which is another preset"):
+            open_folder("bert_good")
 
 
 # === Policies ===

@@ -260,6 +260,12 @@ def test_another_preset_may_be_named(origin, arguments, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+def test_a_handle_may_name_it(origin, arguments, tmp_path):
+    backbone = vertebra.models.BertBackbone(**arguments)
+    backbone.save_to_preset(tmp_path / "saved", assets=vertebra.PresetHandle("file", str(origin)))
+    assert has(tmp_path / "saved", TOKENIZER)
+
+
 def test_a_backbone_of_no_preset_has_no_files(arguments, tmp_path, told):
     vertebra.models.BertBackbone(**arguments).save_to_preset(tmp_path / "saved")
     assert (names(tmp_path / "saved"), told()) == (NATIVE, [])
@@ -274,6 +280,29 @@ def test_files_of_the_target_win_and_that_is_said(origin, tmp_path, told):
     assert has(tmp_path / "saved", TOKENIZER | {"vocab.txt": "mine", "notes.txt": "mine"})
     assert "vocab.txt (another file has its name in the target)" in told()[0]
     assert has(origin, TOKENIZER)
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_files_that_are_written_into_the_target_during_a_save_are_kept(origin, tmp_path, monkeypatch, links):
+    backbone = vertebra.Backbone.from_preset(origin)
+    backbone.save_to_preset(tmp_path / "saved")
+    put(tmp_path / "saved", {"vocab.txt": "mine", "notes.txt": "before"})
+    late = {"notes.txt": "edited", "new.txt": "new", "in/a/folder.txt": "new", "LICENSE": "another licence"}
+
+    def write_late(*_):
+        (tmp_path / "saved" / "notes.txt").unlink()  # as an editor does, which writes a new file
+        (tmp_path / "saved" / "LICENSE").unlink()
+        put(tmp_path / "saved", late)
+
+    def no_links(*_, **__):
+        raise OSError("links are not supported")
+
+    monkeypatch.setattr("vertebra._presets.certificate.write_certificate", write_late)
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    backbone.save_to_preset(tmp_path / "saved")
+    assert has(tmp_path / "saved", TOKENIZER | {"vocab.txt": "mine"} | late)
+    assert vertebra.Backbone.from_preset(tmp_path / "saved").count_params() == backbone.count_params()
 
 
 def test_the_config_that_was_kept_is_that_of_what_is_saved(origin, arguments, tmp_path):

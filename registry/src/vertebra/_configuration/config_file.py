@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,21 @@ def enforced_in(path: Path) -> str:
     return f"{path} [{ENFORCED}]"
 
 
+def dangling_link(path: Path) -> Path | None:
+    """Returns a configuration file or its folder if that is a symbolic link whose target does not exist, or None."""
+    places = (path, path.parent)
+    return next((place for place in places if os.path.islink(place) and not os.path.exists(place)), None)  # noqa: PTH110, PTH114 (Path's raise)
+
+
 def _read_table(path: Path, required: bool) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         # The home of a service may be /dev/null; a file that was asked for may hold a list of what to block.
+        link = dangling_link(path)
+        if link is not None:
+            problem = f"{link} is a symbolic link whose target does not exist, so the settings in it are unknown"
+            raise SettingsError(str(path), problem, "Correct the link, or remove it to use the defaults") from error
         if isinstance(error, FileNotFoundError | NotADirectoryError) and not required:
             return {}
         raise SettingsError(str(path), f"the file cannot be read ({error})") from error

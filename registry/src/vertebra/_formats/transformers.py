@@ -76,6 +76,8 @@ def _carried_fields(
 ) -> tuple[dict[str, Any], list[str]]:
     """Returns the fields of the original config that are carried, and the names of those that are left out.
 
+    Of another architecture's config, no field is carried: its fields may mean something else here.
+
     A field is carried if the translation ignores it: the written config means the same with the field's value, and
     with a value that no field has. A field that the translation reads is neither carried nor left out: the translation
     writes its meaning, perhaps in another field.
@@ -83,6 +85,8 @@ def _carried_fields(
     told = {field for field in _OF_THE_MODEL if field in original and written.get(field) != original[field]}
     # Private fields are the library's notes about one object; until 5.3, it ran code that one named (CVE-2026-4372).
     left_out = [field for field in original if field.startswith("_") or field in told]
+    if original and written.get("model_type") != original.get("model_type"):
+        return {}, left_out + sorted(original.keys() - {*left_out, *_OF_THE_TENSORS})
     others = original.keys() - {*left_out, *_OF_THE_MODEL, *_OF_THE_TENSORS}
     meaning = _meaning(written, translation)
     if meaning is None or len(others) > _MOST_FIELDS:

@@ -34,15 +34,28 @@ def format_in(folder: Path) -> ModuleType | None:
         return None
 
 
-def keep_others(target: Path, stage: Path, format: str) -> None:
+def unread_weights(folder: Path) -> list[str]:
+    """Returns the names of weights files in a folder that its preset's format does not read.
+
+    Such as the index and the shards of a second checkpoint, where a single file is read.
+    """
+    format = format_in(folder)
+    if format is None:
+        return []
+    names = {path.name for path in folder.iterdir()}
+    return sorted(name for name in names - format.FILES.used(names) if _WEIGHTS.fullmatch(name))
+
+
+def keep_others(target: Path, stage: Path, format: str, replace: bool = False) -> None:
     """Links the files of an existing folder that are not the preset's own into the folder that takes its place.
 
-    They get the names that they have in a preset of the new format. What the new folder has already stays.
+    They get the names that they have in a preset of the new format.
 
     Args:
         target: The folder that is replaced, which need not exist.
         stage: The folder that takes its place.
         format: The format of the preset in it.
+        replace: Whether they replace files of the new folder that have these names and another content.
     """
     old = format_in(target)
     if old is None:
@@ -61,18 +74,27 @@ def keep_others(target: Path, stage: Path, format: str) -> None:
         elif name not in own and not _WEIGHTS.fullmatch(name) and not _CONFIGS.fullmatch(name):
             new = name_in(format, name, old.NAME, item)
             if new is not None:
-                _link(item, stage / new)
+                _link(item, stage / new, replace)
 
     for item in target.iterdir():
         keep(item, item.name)
 
 
-def _link(item: Path, copy: Path) -> None:
+def _link(item: Path, copy: Path, replace: bool) -> None:
     """Gives a file a second name, or copies it where the file system has no links; a link stays a link."""
     if os.path.lexists(copy):
-        return
+        if not replace or _is_copy(copy, item):
+            return
+        copy.unlink()
     copy.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(OSError):
         os.link(item, copy, follow_symlinks=False)
         return
     shutil.copy2(item, copy, follow_symlinks=False)
+
+
+def _is_copy(one: Path, other: Path) -> bool:
+    """Returns whether two names are of one file, or of a file and a copy that `_link` made of it."""
+    first, second = one.lstat(), other.lstat()
+    unchanged = (first.st_size, first.st_mtime_ns) == (second.st_size, second.st_mtime_ns)
+    return os.path.samestat(first, second) or unchanged

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,20 +10,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vertebra import _arguments
 from vertebra._arguments import flag, is_amount
 from vertebra._formats.export import draft_of, plain_config
 from vertebra._formats.registry import FORMATS
 from vertebra._presets.assets import NOT_HERE, Assets, CarriedAssets, select_assets
-from vertebra._presets.replace_folder import format_in, keep_others
+from vertebra._presets.replace_folder import format_in, keep_others, unread_weights
 from vertebra._resolve.open import open_folder
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.atomic_save import destination, replacing_folder
 from vertebra._weights.abstract import abstract_build
 from vertebra._weights.layer_paths import weight_names
 from vertebra._weights.quantized import check_plannable
-from vertebra.errors import PresetError, PresetFormatError, PresetSaveError, VertebraError
+from vertebra.errors import ArgumentError, PresetError, PresetFormatError, PresetSaveError, VertebraError
 
 log = logging.getLogger("vertebra")
+_MOST_NAMES = 5
 
 
 def save_backbone(
@@ -39,6 +42,7 @@ def save_backbone(
     With `fetch`, assets of the backbone's own preset that are not on this machine are fetched.
     """
     certificate = flag("save_to_preset", "certificate", certificate)
+    assets = _checked(assets)
     target = check_request(preset_dir, format, max_shard_size)
     weights = weight_names(backbone)
     _check_rebuilds(target, backbone, weights)
@@ -52,7 +56,23 @@ def save_backbone(
             from vertebra._presets.certificate import write_certificate
 
             write_certificate(backbone, stage)
+        keep_others(target, stage, format, replace=True)  # files that were written into the target meanwhile
     return chosen.outcome(target, fields)
+
+
+def _checked(assets: object) -> bool | str | Path:
+    """Returns the argument `assets`: a switch, or what names a preset.
+
+    Raises:
+        ArgumentError: it is something else.
+    """
+    with contextlib.suppress(ArgumentError):
+        return flag("save_to_preset", "assets", assets)
+    try:
+        return _arguments.preset("save_to_preset", assets, "assets")
+    except ArgumentError as error:
+        expected = "True, False, or a preset: an id, a handle or a path"
+        raise ArgumentError("save_to_preset", "assets", assets, expected) from error
 
 
 def _chosen(backbone: Any, format: str, assets: bool | str | Path, fetch: bool) -> Assets:
@@ -113,6 +133,17 @@ def _check_target(target: Path) -> None:
         raise PresetSaveError(target, "it holds the current directory", "Save to a folder of its own")
     if target.is_dir() and any(target.iterdir()) and format_in(target) is None:
         raise PresetSaveError(target, "the folder holds other things and no preset", "Choose a new or empty folder")
+    _check_weights(target)
+
+
+def _check_weights(target: Path) -> None:
+    """Refuses to replace a preset whose folder has further weights: they would be deleted without ever being read."""
+    unread = unread_weights(target) if target.is_dir() else []
+    if unread:
+        shown = ", ".join(unread[:_MOST_NAMES]) + (", …" if len(unread) > _MOST_NAMES else "")
+        problem = f"it also holds weights that its preset does not read ({shown}), and saving here would delete them"
+        remedy = f"vertebra verify {target} compares two checkpoints. Remove one of them, or save to another folder"
+        raise PresetSaveError(target, problem, remedy)
 
 
 def _check_rebuilds(target: Path, backbone: Any, weights: Mapping[str, Any]) -> None:

@@ -47,8 +47,13 @@ def places(preset: str | Path, known: PresetHandle | None = None) -> list[Preset
 
 
 def spellings(text: str) -> list[PresetHandle]:
-    """Returns all handles that what a user wrote may stand for, rewritten by the policies and not."""
-    return list(dict.fromkeys([*_places(text, may_be_id=True), *places(text)]))
+    """Returns all handles that a text may stand for on any machine, rewritten by the policies and not.
+
+    Of a built-in id, these are its own and those of all copies, also where no installed source reads them.
+    """
+    found = _handles(presets().lookup(text).value[1]) if text in presets() else _places(text, may_be_id=True)
+    rewritten = [handle for one in found for handle in _rewrite(one)]
+    return list(dict.fromkeys([*found, *rewritten]))
 
 
 def is_plain_path(text: str) -> bool:
@@ -153,8 +158,12 @@ def suggestions(text: str) -> list[str]:
 
 def _readable(preset: PresetSpec) -> list[PresetHandle]:
     """Returns those of a built-in preset's places that installed sources read, or else its own."""
-    handles = [PresetHandle.parse(text) for text in (preset.handle, *preset.copies)]
+    handles = _handles(preset)
     return [handle for handle in handles if _installed(handle) is not None] or handles[:1]
+
+
+def _handles(preset: PresetSpec) -> list[PresetHandle]:
+    return [PresetHandle.parse(text) for text in (preset.handle, *preset.copies)]
 
 
 def _installed(handle: PresetHandle) -> PresetSource | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -17,13 +18,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from vertebra._configuration.child_process import PYTHON, environment, signal_name
 from vertebra._configuration.settings import settings
 from vertebra._discovery import catalog as _catalog
 from vertebra._discovery.catalog import RUNTIMES, STRATEGIES, Entry, catalog
 from vertebra._discovery.plugins import Plugin, examined, find_installed, left_out, registry
 from vertebra._discovery.runtimes import available, unavailable_reason
 from vertebra._resolve.lockfile import lockfile_path
-from vertebra._system.child_process import PYTHON, environment, signal_name
 from vertebra.cli.doctor_settings import examine_settings
 from vertebra.cli.output import print_json
 from vertebra.errors import SettingsError, VertebraError
@@ -31,33 +32,40 @@ from vertebra.interfaces import Runtime
 
 _PLUGIN_SECONDS = 10
 _RUNTIME_SECONDS = 120
-_RETURNED = "vertebra: the plugin returned"
-_IMPORT = f"""
-import importlib, sys
-try:
-    importlib.import_module(sys.argv[1])
-finally:
-    print({_RETURNED!r}, flush=True)
+_IMPORT = """
+def attempt(module):
+    import importlib
+    importlib.import_module(module)
 """
-_BIND = f"""
-import sys, vertebra
-try:
-    devices = vertebra.use(sys.argv[1]).devices()
-finally:
-    print({_RETURNED!r}, flush=True)
-print(', '.join(f'{{device.name}} ({{device.kind}})' for device in devices))
+_BIND = """
+def attempt(runtime):
+    import vertebra
+    return ', '.join(f'{device.name} ({device.kind})' for device in vertebra.use(runtime).devices())
 """
-_TRY_STRATEGIES = f"""
-import json, sys
-from vertebra._discovery import runtimes
-try:
+_TRY_STRATEGIES = """
+def attempt(names):
+    from vertebra._discovery import runtimes
     runtime = runtimes.bind_any().name
     from vertebra._lora.strategy_check import problems_of
-    problems = problems_of(json.loads(sys.argv[1]))
-finally:
-    print({_RETURNED!r}, flush=True)
-print(json.dumps({{'runtime': runtime, 'problems': problems}}))
+    return {'runtime': runtime, 'problems': problems_of(json.loads(names))}
 """
+_REPORT = """
+import json, os, sys, traceback
+channel = os.dup(1)  # reports have the pipe to themselves: what plugins print goes to stderr
+os.dup2(2, 1)
+
+def report(**facts):
+    with open(channel, 'w', encoding='utf-8') as file:
+        json.dump(facts, file)
+
+try:
+    answer = attempt(sys.argv[1])
+except BaseException as error:
+    report(error=' '.join(traceback.format_exception_only(error)[-1].split()))
+    raise
+report(answer=answer)
+"""
+"""Calls `attempt`, and reports as JSON what it returned or raised; a process that it ended reports nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,8 @@ class _Probe:
     detail: str
     survived: bool = True
     """Whether what it tried came to an end, well or with an exception, and did not end the process."""
+    answer: Any = None
+    """What it returned."""
 
 
 def add_commands(commands: Any) -> None:
@@ -182,25 +192,36 @@ def _probe(code: str, argument: str, seconds: float, *needed: str) -> _Probe:
     """Runs code in a child process that looks for modules where this one does, and not in the current folder.
 
     Args:
-        code: The code; it prints `_RETURNED` once what it tried came to an end.
-        argument: What it finds in `sys.argv[1]`.
+        code: The code; it defines a function `attempt` of one text, which returns what JSON can hold.
+        argument: The text.
         seconds: How long it may take.
         needed: Regular expressions of variables that it needs beyond those of any plugin.
     """
-    command = [sys.executable, "-P", "-c", code, argument]
-    options: dict[str, Any] = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
+    command = [sys.executable, "-P", "-c", code + _REPORT, argument]
+    options: dict[str, Any] = {"encoding": "utf-8", "errors": "replace", "stdin": subprocess.DEVNULL}
     try:
-        done = subprocess.run(command, **options, env=environment(*PYTHON, *needed), timeout=seconds)
+        done = subprocess.run(
+            command, capture_output=True, **options, env=environment(*PYTHON, *needed), timeout=seconds
+        )
     except subprocess.TimeoutExpired:
         return _Probe(None, f"did not finish in {seconds} seconds", survived=False)
-    printed = done.stdout.strip().splitlines()
-    survived = done.returncode >= 0 and _RETURNED in printed
+    report = _read_report(done.stdout)
     if done.returncode < 0:
-        return _Probe(False, f"ended the process with {signal_name(-done.returncode)}", survived)
-    if not survived:
-        return _Probe(False, f"ended the process with status {done.returncode}", survived)
-    lines = printed if done.returncode == 0 else done.stderr.strip().splitlines()
-    return _Probe(done.returncode == 0, lines[-1] if lines else f"ended with status {done.returncode}", survived)
+        return _Probe(False, f"ended the process with {signal_name(-done.returncode)}", survived=False)
+    if not report:
+        return _Probe(False, f"ended the process with status {done.returncode}", survived=False)
+    if done.returncode == 0 and "answer" in report:
+        return _Probe(True, str(report["answer"]), answer=report["answer"])
+    last = done.stderr.strip().splitlines()[-1:] or [f"ended with status {done.returncode}"]
+    return _Probe(False, report.get("error") or last[0])
+
+
+def _read_report(text: str) -> dict[str, Any]:
+    """Returns what a child process reported; nothing if it was ended before, or wrote something else."""
+    with contextlib.suppress(ValueError):
+        report = json.loads(text)
+        return report if isinstance(report, dict) else {}
+    return {}
 
 
 def _examine_contributions() -> Iterator[Finding]:
@@ -241,7 +262,7 @@ def _examine_strategies(names: list[str]) -> Iterator[Finding]:
     if not probe.ok:
         yield Finding(f"LoRA strategy {names[0]}", probe.ok, probe.detail)
         return
-    tried = json.loads(probe.detail)
+    tried = probe.answer
     for name in names:
         problem = tried["problems"].get(name)
         sound = f"starts at zero, and merges into what it computes, on {tried['runtime']}"

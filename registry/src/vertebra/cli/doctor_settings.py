@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from vertebra._configuration.config_file import LISTS, SWITCHES, TEXTS
+from vertebra._configuration.config_file import LISTS, SWITCHES, TEXTS, dangling_link
 from vertebra._configuration.settings import CONFIG, MACHINE_CONFIG, PREFIX, Settings, config_path, settings
 from vertebra.errors import SettingsError
 
@@ -18,7 +18,9 @@ Said = tuple[str, bool, str]
 def examine_settings() -> Iterator[Said]:
     """Yields what there is to say of the settings; the last one says so if they cannot be read."""
     for subject, path in {"machine settings": MACHINE_CONFIG, "settings": config_path(os.environ)}.items():
-        yield subject, True, f"{path} {'is used' if os.access(path, os.F_OK) else 'does not exist: defaults'}"
+        link = dangling_link(path)
+        state = "is used" if os.path.lexists(path) else "does not exist: defaults"
+        yield subject, link is None, f"{path} {state}" if link is None else f"{link} is a link without a target"
     problem = _writable_by_others(MACHINE_CONFIG)
     if problem:
         yield "machine settings", False, problem

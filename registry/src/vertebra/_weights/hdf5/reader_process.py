@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO, NamedTuple
 
-from vertebra._system.child_process import environment, signal_name
+from vertebra._configuration.child_process import environment, signal_name
 from vertebra.errors import WeightsFileError
 
 MOST_DATASETS = 100_000

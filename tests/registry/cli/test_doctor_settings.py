@@ -1,0 +1,35 @@
+"""The findings of `vertebra doctor` on settings."""
+
+import pytest
+
+from vertebra.cli import doctor_settings
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path, configure):
+    """The machine's file, to be written by a test."""
+    path = tmp_path / "machine" / "config.toml"
+    path.parent.mkdir()
+    monkeypatch.setattr(doctor_settings, "MACHINE_CONFIG", path)
+    return path
+
+
+def said_of(subject):
+    return [(ok, detail) for found, ok, detail in doctor_settings.examine_settings() if found == subject]
+
+
+def test_a_file_is_used_or_does_not_exist(machine):
+    assert (True, f"{machine} does not exist: defaults") in said_of("machine settings")
+    machine.write_text("")
+    assert (True, f"{machine} is used") in said_of("machine settings")
+
+
+def test_a_link_without_a_target_is_told(machine):
+    machine.symlink_to("nothing")
+    assert (False, f"{machine} is a link without a target") in said_of("machine settings")
+
+
+def test_who_may_change_what_is_enforced(machine):
+    machine.write_text("")
+    machine.chmod(0o666)
+    assert any(not ok and "who can change what is enforced" in detail for ok, detail in said_of("machine settings"))
