@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from vertebra import _arguments, _catalog, _plugins, _runtimes, lora
 from vertebra._call_lock import call_lock
+from vertebra._warnings import warn
 from vertebra.errors import ArgumentError, PluginError
 from vertebra.handles import PresetHandle
 from vertebra.interfaces import Runtime
@@ -81,7 +81,7 @@ def load_model(filepath: str | Path, *, runtime: str | None = None, **kwargs: An
         try:
             _catalog.backbone_class(entry.name)
         except PluginError as error:  # the file may well hold none of that plugin's
-            warnings.warn(str(error), stacklevel=2)
+            warn(str(error))
     return keras.saving.load_model(filepath, **kwargs)
 
 
