@@ -23,7 +23,8 @@ FRAMEWORKS = {"keras", "torch", "jax", "jaxlib", "tensorflow", "flax", "transfor
 HEAVY = FRAMEWORKS | {"numpy", "ml_dtypes", "h5py", "safetensors", "rich", "PIL", "tokenizers"}
 CLOUD_CLIENTS = {"huggingface_hub", "kagglehub", "boto3", "botocore", "s3fs", "fsspec", "requests", "httpx", "aiohttp"}
 CLOUD_CLIENTS |= {"httpx2", "obstore", "kagglesdk"}
-CLOUD_CLIENTS |= {"filelock", "platformdirs", "tenacity"}  # what only transfers need
+CLOUD_CLIENTS |= {"filelock", "tenacity"}  # what only transfers need
+CLOUD_CLIENTS |= {"annotated_types", "shtab"}  # what only constructors and shell completion need
 
 
 @dataclass(frozen=True)

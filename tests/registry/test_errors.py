@@ -124,6 +124,19 @@ def test_can_be_sent_between_processes(name, arguments):
         assert vars(other) == vars(error)
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "end"),
+    [
+        ("LoraStateError", ("It has no adapter 'a'", "Did you mean 'b'?"), "'a'. Did you mean 'b'?"),
+        ("PresetConfigError", ("x", "did you mean 'layers'?", "Correct it"), "did you mean 'layers'? Correct it."),
+        ("LockError", ("x", "there is none", "Write it with: vertebra lock PRESET..."), "vertebra lock PRESET..."),
+        ("FailedPluginError", ("x", "y", "It failed."), "It failed. Correct that, or take the plugin out of y."),
+    ],
+)  # fmt: skip
+def test_a_text_that_ends_a_sentence_gets_no_second_mark(name, arguments, end):
+    assert str(CLASSES[name](*arguments)).endswith(end)
+
+
 def test_long_lists_are_cut_short_in_the_message_only():
     missing = [f"weight_{number}" for number in range(1000)]
     error = CLASSES["WeightsMismatchError"]("x", missing)

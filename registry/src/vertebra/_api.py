@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from vertebra import _arguments, lora
 from vertebra._discovery import catalog, plugins, runtimes
 from vertebra._lora.call_lock import call_lock
+from vertebra._warnings import warn
 from vertebra.errors import ArgumentError, PluginError
 from vertebra.handles import PresetHandle
 from vertebra.interfaces import Runtime
@@ -82,7 +82,7 @@ def load_model(filepath: str | Path, *, runtime: str | None = None, **kwargs: An
         try:
             catalog.backbone_class(entry.name)
         except PluginError as error:  # the file may well hold none of that plugin's
-            warnings.warn(str(error), stacklevel=2)
+            warn(str(error))
     return keras.saving.load_model(filepath, **kwargs)
 
 

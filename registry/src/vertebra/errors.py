@@ -53,7 +53,7 @@ class HandleError(VertebraError, ValueError):
     def __init__(self, text: str, problem: str, remedy: str = "") -> None:
         self.text, self.problem = text, problem
         super().__init__(
-            f"Handle {text!r}: {problem}. {remedy}."
+            f"Handle {text!r}: {_ended(problem)} {_ended(remedy)}"
             if remedy
             else f"{text!r} is not a preset handle: {problem}. Write scheme://path or scheme://path@revision, "
             "a path such as ./my_preset, or a preset id (list them with: vertebra presets)."
@@ -70,7 +70,7 @@ class UnknownNameError(VertebraError, LookupError):
         self.suggestions = close_names(name, self.known)
         self.hint = hint or f"List what is installed with: vertebra {_COMMANDS.get(kind, 'plugins')}"
         blocked = f" Installed plugins that your settings leave out: {_shorten(left_out, 5)}." if left_out else ""
-        super().__init__(f"No {kind} is named {name!r}.{_did_you_mean(self.suggestions)}{blocked} {self.hint}.")
+        super().__init__(f"No {kind} is named {name!r}.{_did_you_mean(self.suggestions)}{blocked} {_ended(self.hint)}")
 
 
 class NameClashError(VertebraError, LookupError):
@@ -94,7 +94,7 @@ class PluginError(VertebraError):
     def __init__(self, plugin: str, problem: str, remedy: str = "") -> None:
         self.plugin, self.problem = plugin, problem
         remedy = remedy or f"Update or uninstall it, or leave it out with VERTEBRA_BLOCK={plugin}"
-        super().__init__(f"Plugin {plugin}: {problem}. {remedy}.")
+        super().__init__(f"Plugin {plugin}: {_ended(problem)} {_ended(remedy)}")
 
 
 class MissingPluginError(VertebraError):
@@ -105,7 +105,7 @@ class MissingPluginError(VertebraError):
         self.suggestions = close_names(wanted, self.known)
         hint = _did_you_mean(self.suggestions) or f" Installed are: {', '.join(self.known) or 'none'}."
         remedy = remedy or "Install it, or correct the setting"
-        super().__init__(f"{setting} names plugin {wanted!r}, which is not installed.{hint} {remedy}.")
+        super().__init__(f"{setting} names plugin {wanted!r}, which is not installed.{hint} {_ended(remedy)}")
 
 
 class SettingsError(VertebraError, ValueError):
@@ -113,7 +113,9 @@ class SettingsError(VertebraError, ValueError):
 
     def __init__(self, place: str, problem: str, remedy: str = "") -> None:
         self.place, self.problem = place, problem
-        super().__init__(f"Settings in {place}: {problem}. {remedy or 'Correct it, or remove it to use the defaults'}.")
+        super().__init__(
+            f"Settings in {place}: {_ended(problem)} {_ended(remedy or 'Correct it, or remove it to use the defaults')}"
+        )
 
 
 class FailedPluginError(VertebraError):
@@ -122,7 +124,7 @@ class FailedPluginError(VertebraError):
     def __init__(self, plugin: str, setting: str, reason: str) -> None:
         self.plugin, self.setting, self.reason = plugin, setting, reason
         super().__init__(
-            f"{setting} requires plugin {plugin!r}, which is not in use: {reason.rstrip('.')}. "
+            f"{setting} requires plugin {plugin!r}, which is not in use: {_ended(reason)} "
             f"Correct that, or take the plugin out of {setting}."
         )
 
@@ -135,7 +137,7 @@ class RuntimeUnavailableError(VertebraError, ImportError):
 
     def __init__(self, runtime: str, reason: str) -> None:
         self.runtime, self.reason = runtime, reason
-        super().__init__(f"Runtime {runtime!r} is not available: {reason}.")
+        super().__init__(f"Runtime {runtime!r} is not available: {_ended(reason)}")
 
 
 class RuntimeChoiceError(VertebraError):
@@ -151,7 +153,7 @@ class RuntimeChoiceError(VertebraError):
         else:
             problem = "No runtime is installed"
             remedy = "Install a runtime plugin together with its backend; vertebra doctor says what is missing"
-        super().__init__(f"{problem}. {remedy}.")
+        super().__init__(f"{_ended(problem)} {_ended(remedy)}")
 
 
 class RuntimeBoundError(VertebraError):
@@ -187,12 +189,14 @@ class PresetError(VertebraError):
 class PresetNotFoundError(PresetError, FileNotFoundError):
     """No preset, or no such file in it, stands where the handle points."""
 
-    def __init__(self, handle: object, problem: str, suggestions: Sequence[str] = ()) -> None:
+    def __init__(self, handle: object, problem: str, suggestions: Sequence[str] = (), remedy: str = "") -> None:
         self.handle, self.problem, self.suggestions = handle, problem, list(suggestions)
         what = "path or id; vertebra presets lists the built-in ids"
         if "://" in str(handle):
             what = "path" if ":///" in str(handle) else "handle"
-        super().__init__(f"No preset at {str(handle)!r}: {problem}.{_did_you_mean(self.suggestions)} Check the {what}.")
+        remedy = remedy or f"Check the {what}"
+        hint = _did_you_mean(self.suggestions)
+        super().__init__(f"No preset at {str(handle)!r}: {_ended(problem)}{hint} {_ended(remedy)}")
 
     def __str__(self) -> str:  # FileNotFoundError would print errno style
         return str(self.args[0])
@@ -215,7 +219,7 @@ class PresetRefusedError(PresetError, PermissionError):
     def __init__(self, handle: object, owner: object, reason: str) -> None:
         self.handle, self.owner, self.reason = handle, owner, reason
         super().__init__(
-            f"Preset {str(handle)!r} was refused by the policy of {owner}: {reason}. "
+            f"Preset {str(handle)!r} was refused by the policy of {owner}: {_ended(reason)} "
             "Choose a preset that the policy allows, or ask whoever keeps that policy."
         )
 
@@ -229,7 +233,7 @@ class PresetConfigError(PresetError, ValueError):
     def __init__(self, place: object, problem: str, remedy: str = "") -> None:
         self.place, self.problem = place, problem
         remedy = remedy or "Correct the file, or fetch the preset again"
-        super().__init__(f"{place}: {problem}. {remedy}.")
+        super().__init__(f"{place}: {_ended(problem)} {_ended(remedy)}")
 
 
 class PresetFormatError(PresetError, ValueError):
@@ -237,7 +241,7 @@ class PresetFormatError(PresetError, ValueError):
 
     def __init__(self, place: object, problem: str, known: Sequence[str]) -> None:
         self.place, self.problem, self.known = place, problem, list(known)
-        super().__init__(f"{place}: {problem}. Formats that can be used here: {', '.join(known) or 'none'}.")
+        super().__init__(f"{place}: {_ended(problem)} Formats that can be used here: {', '.join(known) or 'none'}.")
 
 
 class FormatLimitError(PresetError, ValueError):
@@ -267,7 +271,9 @@ class PresetSaveError(PresetError, OSError):
 
     def __init__(self, target: object, problem: str, remedy: str) -> None:
         self.target, self.problem = target, problem
-        super().__init__(f"Could not save to {str(target)!r}: {problem}. Nothing there was changed. {remedy}.")
+        super().__init__(
+            f"Could not save to {str(target)!r}: {_ended(problem)} Nothing there was changed. {_ended(remedy)}"
+        )
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -278,7 +284,7 @@ class CertificateError(PresetError):
 
     def __init__(self, handle: object, problem: str, remedy: str) -> None:
         self.handle, self.problem = handle, problem
-        super().__init__(f"Preset {str(handle)!r} cannot be vouched for: {problem}. {remedy}.")
+        super().__init__(f"Preset {str(handle)!r} cannot be vouched for: {_ended(problem)} {_ended(remedy)}")
 
 
 # === Presets that are elsewhere ===
@@ -300,7 +306,7 @@ class PresetAccessError(PresetError, PermissionError):
 
     def __init__(self, handle: object, problem: str, remedy: str) -> None:
         self.handle, self.problem, self.remedy = handle, problem, remedy
-        super().__init__(f"Preset {str(handle)!r} may not be used: {problem}. {remedy}.")
+        super().__init__(f"Preset {str(handle)!r} may not be used: {_ended(problem)} {_ended(remedy)}")
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -322,7 +328,7 @@ class SourceUnavailableError(PresetError, ConnectionError):
     def __init__(self, handle: object, problem: str, retry_after: float | None = None, remedy: str = "") -> None:
         self.handle, self.problem, self.retry_after = handle, problem, retry_after
         remedy = remedy or "Check the network and the endpoint, and try again: what has arrived so far is kept"
-        super().__init__(f"Preset {str(handle)!r} cannot be fetched now: {problem}. {remedy}.")
+        super().__init__(f"Preset {str(handle)!r} cannot be fetched now: {_ended(problem)} {_ended(remedy)}")
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -334,7 +340,9 @@ class IntegrityError(PresetError, ValueError):
     def __init__(self, handle: object, name: str, problem: str, remedy: str = "") -> None:
         self.handle, self.name, self.problem = handle, name, problem
         remedy = remedy or "Try again; if it persists, a proxy or the server changes files, or the preset is damaged"
-        super().__init__(f"File {name!r} of preset {str(handle)!r} was not accepted: {problem}. {remedy}.")
+        super().__init__(
+            f"File {name!r} of preset {str(handle)!r} was not accepted: {_ended(problem)} {_ended(remedy)}"
+        )
 
 
 class OfflineError(PresetError, FileNotFoundError):
@@ -342,7 +350,7 @@ class OfflineError(PresetError, FileNotFoundError):
 
     def __init__(self, handle: object, missing: Sequence[str], reason: str = "VERTEBRA_OFFLINE is set") -> None:
         self.handle, self.missing = handle, list(missing)
-        what = f"missing is {_shorten(self.missing)}" if missing else "nobody has looked up which files it has"
+        what = f"missing is {_shorten(self.missing)}" if missing else "its list of files is not in the cache"
         super().__init__(
             f"Preset {str(handle)!r} is not complete on this machine, and {reason}: {what}. "
             f"Fetch it where there is a network: vertebra pull {handle}. Or carry it here: vertebra bundle {handle} "
@@ -358,7 +366,7 @@ class CacheError(VertebraError, OSError):
 
     def __init__(self, place: object, problem: str, remedy: str) -> None:
         self.place, self.problem = place, problem
-        super().__init__(f"Cache {str(place)!r}: {problem}. {remedy}.")
+        super().__init__(f"Cache {str(place)!r}: {_ended(problem)} {_ended(remedy)}")
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -369,7 +377,7 @@ class LockError(PresetError, ValueError):
 
     def __init__(self, lockfile: object, problem: str, remedy: str) -> None:
         self.lockfile, self.problem = lockfile, problem
-        super().__init__(f"Lockfile {str(lockfile)!r}: {problem}. {remedy}.")
+        super().__init__(f"Lockfile {str(lockfile)!r}: {_ended(problem)} {_ended(remedy)}")
 
 
 class PresetExistsError(PresetError, FileExistsError):
@@ -377,7 +385,7 @@ class PresetExistsError(PresetError, FileExistsError):
 
     def __init__(self, handle: object, problem: str, remedy: str) -> None:
         self.handle, self.problem = handle, problem
-        super().__init__(f"Nothing was uploaded to {str(handle)!r}: {problem}. {remedy}.")
+        super().__init__(f"Nothing was uploaded to {str(handle)!r}: {_ended(problem)} {_ended(remedy)}")
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -405,7 +413,9 @@ class WeightsFileError(PresetError, ValueError):
 
     def __init__(self, path: object, problem: str, remedy: str = "") -> None:
         self.path, self.problem = path, problem
-        super().__init__(f"Weights file {str(path)!r}: {problem}. {remedy or 'Fetch or save the preset again'}.")
+        super().__init__(
+            f"Weights file {str(path)!r}: {_ended(problem)} {_ended(remedy or 'Fetch or save the preset again')}"
+        )
 
 
 class WeightsMismatchError(PresetError, ValueError):
@@ -451,7 +461,7 @@ class LoraTargetError(LoraError, ValueError):
         hints = close_names(str(target), self.candidates) if target is not None else []
         choice = f"Choose among: {_shorten(self.candidates)}." if self.candidates else "Leave it out, or choose others."
         subject = "LoRA targets" if target is None else f"LoRA target {target!r}"
-        super().__init__(f"{subject}: {problem}.{_did_you_mean(hints)} {choice}")
+        super().__init__(f"{subject}: {_ended(problem)}{_did_you_mean(hints)} {choice}")
 
 
 class LoraDeclarationError(LoraError, TypeError):
@@ -460,7 +470,7 @@ class LoraDeclarationError(LoraError, TypeError):
     def __init__(self, owner: str, attribute: str, value: object, expected: str, remedy: str = "") -> None:
         self.owner, self.attribute, self.value, self.expected = owner, attribute, value, expected
         remedy = remedy or "Correct the class"
-        super().__init__(f"{owner}.{attribute} is {value!r}, expected {expected}. {remedy}.")
+        super().__init__(f"{owner}.{attribute} is {value!r}, expected {_ended(expected)} {_ended(remedy)}")
 
 
 class LoraStrategyError(LoraError):
@@ -479,7 +489,7 @@ class LoraStateError(LoraError):
 
     def __init__(self, problem: str, remedy: str) -> None:
         self.problem = problem
-        super().__init__(f"{problem}. {remedy}.")
+        super().__init__(f"{_ended(problem)} {_ended(remedy)}")
 
 
 class LoraConfigError(LoraError, ValueError):
@@ -488,7 +498,7 @@ class LoraConfigError(LoraError, ValueError):
     def __init__(self, place: object, field: str, value: object, expected: str, remedy: str = "") -> None:
         self.place, self.field, self.value, self.expected = place, field, value, expected
         remedy = remedy or "Correct the value and try again"
-        super().__init__(f"{place}: {field}={value!r}, expected {expected}. {remedy}.")
+        super().__init__(f"{place}: {field}={value!r}, expected {_ended(expected)} {_ended(remedy)}")
 
 
 class AdapterNotFoundError(LoraError, FileNotFoundError):
@@ -536,6 +546,11 @@ def close_names(name: str, known: Iterable[str]) -> list[str]:
 
     by_lower = {candidate.lower(): candidate for candidate in known}
     return [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)]
+
+
+def _ended(text: str) -> str:
+    """Returns a text as a sentence: with a full stop, unless it ends with a mark of its own, such as `PRESET...`."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def _did_you_mean(names: Sequence[str]) -> str:

@@ -3,7 +3,8 @@
     def __init__(self, num_layers: hints.Layers, dropout: hints.Rate = 0.1, *, seed: hints.Size | None = None):
         arguments = hints.checked(MyBackbone.__init__, locals())
 
-To a type checker they are `int`, `float`, `bool` and `str`.
+They are types with the constraints of `annotated_types`, and plugins write others in the same way, such as
+`Annotated[int, MultipleOf(8)]`. To a type checker they are `int`, `float`, `bool` and `str`.
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
+
+import annotated_types
+from annotated_types import Ge, Gt, Interval, Predicate
 
 from vertebra import activations
 
@@ -24,53 +29,38 @@ MOST_ROWS = 2**31 - 1
 """More are refused: token ids and positions are int32."""
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What is expected of a value: metadata of an `Annotated` hint. Plugins may make hints of their own with it."""
+@dataclass(frozen=True, slots=True, repr=False)
+class Expected(Predicate):
+    """A predicate with words for the error message."""
 
     text: str
-    """What the value must be, to follow the word `expected`."""
-    holds: Callable[[Any], bool]
-    """Says whether a value of any type is that."""
+    """The values that the predicate accepts, such as `a power of two`; follows the word `expected`."""
 
 
-def _is_int(value: object, most: int) -> bool:
-    return type(value) is int and 1 <= value <= most
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-Size: TypeAlias = Annotated[int, Expected(f"an int from 1 to {MOST_ROWS}", lambda value: _is_int(value, MOST_ROWS))]
+Size: TypeAlias = Annotated[int, Interval(ge=1, le=MOST_ROWS)]
 """How many or how wide."""
-Layers: TypeAlias = Annotated[
-    int, Expected(f"an int from 1 to {MOST_LAYERS}", lambda value: _is_int(value, MOST_LAYERS))
-]
+Layers: TypeAlias = Annotated[int, Interval(ge=1, le=MOST_LAYERS)]
 """How many layers."""
-Rate: TypeAlias = Annotated[float, Expected("a rate in [0, 1)", lambda value: _is_number(value) and 0 <= value < 1)]
+Rate: TypeAlias = Annotated[float, Interval(ge=0, lt=1)]
 """Which share is dropped."""
-Positive: TypeAlias = Annotated[
-    float, Expected("a finite number above 0", lambda value: _is_number(value) and value > 0)
-]
+Positive: TypeAlias = Annotated[float, Gt(0)]
 """An epsilon, a base, a factor, a cap."""
-Deviation: TypeAlias = Annotated[
-    float, Expected("a finite number from 0 up", lambda value: _is_number(value) and value >= 0)
-]
+Deviation: TypeAlias = Annotated[float, Ge(0)]
 """A standard deviation."""
-Flag: TypeAlias = Annotated[bool, Expected("True or False", lambda value: isinstance(value, bool))]
+Flag: TypeAlias = bool
 Activation: TypeAlias = Annotated[
-    str,
-    Expected(
-        f"one of {', '.join(activations.NAMES)}",
-        lambda value: isinstance(value, str) and value in activations.NAMES,
-    ),
+    str, Expected(lambda value: value in activations.NAMES, f"one of {', '.join(activations.NAMES)}")
 ]
 """A name that `vertebra.activations.activation` takes."""
 
 
 def checked(constructor: Callable[..., None], values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the arguments that a backbone's constructor has beyond its base class's, checked against their hints.
+
+    Types that are checked are `int`, `float` (finite; an int will do), `bool`, `str`, `list` and `tuple` (of which
+    each takes the other, as JSON has only lists) with the type of their items, `Literal`, unions and None. Of the
+    constraints of `annotated_types`, those on ranges, multiples, lengths, and predicates are; None is exempt from them.
+    Every other type accepts every value, and other metadata is ignored.
 
     Args:
         constructor: The constructor, such as `MyBackbone.__init__`.
@@ -80,28 +70,114 @@ def checked(constructor: Callable[..., None], values: Mapping[str, Any]) -> dict
         ValueError: a value is of another type than its hint says, or out of range; argument and value are named.
     """
     arguments = {}
-    for name, expected, optional in _parameters(constructor):
-        value = values[name]
-        if expected is not None and not (optional and value is None) and not expected.holds(value):
-            raise ValueError(f"{name}={value!r}, expected {expected.text}{' or None' if optional else ''}.")
-        arguments[name] = value
+    for name, hint in _parameters(constructor).items():
+        value = arguments[name] = values[name]
+        if not _fits(value, hint):
+            raise ValueError(f"{name}={value!r}, expected {_describe(hint)}.")
     return arguments
 
 
 @functools.cache
-def _parameters(constructor: Callable[..., None]) -> list[tuple[str, Expected | None, bool]]:
-    """Returns the name of each argument, what is expected of it, and whether it may be None."""
+def _parameters(constructor: Callable[..., None]) -> dict[str, Any]:
+    """Returns the hint of each argument."""
     found = typing.get_type_hints(constructor, include_extras=True)
     _self, *parameters = inspect.signature(constructor).parameters.values()
-    return [
-        (parameter.name, *_read(found.get(parameter.name)))
+    return {
+        parameter.name: found.get(parameter.name, Any)
         for parameter in parameters
         if parameter.kind is not parameter.VAR_KEYWORD and parameter.name not in ("dtype", "trainable", "name")
-    ]
+    }
 
 
-def _read(hint: Any) -> tuple[Expected | None, bool]:
-    choices = [hint] if hasattr(hint, "__metadata__") else typing.get_args(hint)
-    metadata = [item for choice in choices for item in getattr(choice, "__metadata__", ())]
-    expected = next((item for item in metadata if isinstance(item, Expected)), None)
-    return expected, type(None) in choices
+# === Types ===
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+_TYPES: dict[Any, tuple[str, Callable[[Any], bool]]] = {
+    bool: ("True or False", lambda value: isinstance(value, bool)),
+    int: ("an int", lambda value: type(value) is int),
+    float: ("a finite number", _is_number),
+    str: ("a string", lambda value: isinstance(value, str)),
+    list: ("a list", lambda value: isinstance(value, list | tuple)),
+    tuple: ("a tuple", lambda value: isinstance(value, list | tuple)),
+    types.NoneType: ("None", lambda value: value is None),
+}
+"""For each type that is checked, its words in a message, and the check."""
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Returns whether a value is of the type, and within the constraints, of a hint."""
+    origin, choices = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        constraints = _constraints(hint.__metadata__)
+        return _fits(value, choices[0]) and (value is None or all(_holds(item, value) for item in constraints))
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, choice) for choice in choices)
+    if origin is Literal:
+        return any(type(value) is type(choice) and value == choice for choice in choices)
+    _, is_of_type = _TYPES.get(origin or hint, ("", lambda _: True))
+    return is_of_type(value) and all(_fits(item, choices[0]) for item in (value if _has_alike_items(hint) else ()))
+
+
+def _has_alike_items(hint: Any) -> bool:
+    """Returns whether a hint is `list[X]` or `tuple[X, ...]`."""
+    origin, choices = typing.get_origin(hint), typing.get_args(hint)
+    return origin is list or (origin is tuple and choices[1:] == (...,))
+
+
+def _describe(hint: Any) -> str:
+    """Returns the words for the values that fit a hint."""
+    origin, choices = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        constraints = list(_constraints(hint.__metadata__))
+        worded = bool(constraints) and all(isinstance(item, Expected) for item in constraints)
+        limits = " and ".join(map(_words, constraints))
+        return limits if worded else ", ".join(filter(None, (_describe(choices[0]), limits)))
+    if origin in (typing.Union, types.UnionType):
+        texts = [_describe(choice) for choice in choices]
+        return (", or " if any("," in text for text in texts) else " or ").join(texts)
+    if origin is Literal:
+        return f"one of {', '.join(map(repr, choices))}"
+    text, _ = _TYPES.get(origin or hint, ("a value", None))
+    return f"{text}, each item {_describe(choices[0])}" if _has_alike_items(hint) else text
+
+
+# === Constraints ===
+
+_CONSTRAINTS: dict[type, tuple[str, Callable[[Any, Any], bool]]] = {
+    Ge: ("at least {0.ge}", lambda item, value: value >= item.ge),
+    Gt: ("above {0.gt}", lambda item, value: value > item.gt),
+    annotated_types.Le: ("at most {0.le}", lambda item, value: value <= item.le),
+    annotated_types.Lt: ("below {0.lt}", lambda item, value: value < item.lt),
+    annotated_types.MultipleOf: ("a multiple of {0.multiple_of}", lambda item, value: value % item.multiple_of == 0),
+    annotated_types.MinLen: ("of length {0.min_length} or more", lambda item, value: len(value) >= item.min_length),
+    annotated_types.MaxLen: ("of length {0.max_length} or less", lambda item, value: len(value) <= item.max_length),
+    Expected: ("{0.text}", lambda item, value: bool(item.func(value))),
+    Predicate: ("accepted by {0!r}", lambda item, value: bool(item.func(value))),
+}
+"""For each constraint that is checked, its words in a message, and the check."""
+
+
+def _constraints(metadata: Iterable[Any]) -> Iterator[Any]:
+    """Yields the constraints that are checked, those of `Interval` and `Len` one by one."""
+    for item in metadata:
+        if type(item) in _CONSTRAINTS:
+            yield item
+        elif isinstance(item, annotated_types.GroupedMetadata):
+            yield from _constraints(item)
+
+
+def _holds(item: Any, value: Any) -> bool:
+    _, holds = _CONSTRAINTS[type(item)]
+    try:
+        return holds(item, value)
+    except TypeError:  # such as a text compared with a number
+        return False
+
+
+def _words(item: Any) -> str:
+    words, _ = _CONSTRAINTS[type(item)]
+    return words.format(item)

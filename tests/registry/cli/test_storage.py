@@ -80,6 +80,18 @@ def test_a_bundle_is_written_and_imported(run, data, toy, configure, tmp_path, c
     assert f"VERTEBRA_CACHE_TIERS={tmp_path / 'again'}" in shown
 
 
+@pytest.mark.parametrize(
+    ("exists", "problem"),
+    [(False, "there is no such folder"), (True, "the folder is not a bundle: it holds no presets")],
+)
+def test_a_path_without_a_bundle_is_told_with_the_command_that_writes_one(exists, problem, toy, tmp_path, capsys):
+    path = tmp_path / "bundle"
+    if exists:
+        path.mkdir()
+    assert main(["pull", "--from", str(path)]) == 1
+    assert f"{str(path)!r}: {problem}. Create a bundle with: vertebra bundle PRESET" in capsys.readouterr().err
+
+
 def test_what_is_locked_is_pulled_and_bundled_without_naming_it(data, toy, tmp_path, run):
     assert run("lock", "toy://bert")[0] == 0
     toy.add("bert", {"config.json": b"{}"}, "r2")

@@ -2,7 +2,9 @@
 
 import os
 
+import platformdirs
 import pytest
+from platformdirs import macos, windows
 
 from vertebra._configuration.settings import config_path, read_settings
 from vertebra.errors import SettingsError
@@ -75,12 +77,15 @@ def test_refuses_a_file_that_cannot_be_read(make, tmp_path):
 
 
 @pytest.mark.parametrize("home", ["/dev/null", "/nowhere at all"])
-def test_a_user_without_a_home_has_no_file(home):
-    assert read_settings({"HOME": home}).origins == {}
+def test_a_user_without_a_home_has_no_file(home, monkeypatch):
+    monkeypatch.setenv("HOME", home)
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    assert read_settings({}).origins == {}
 
 
 def test_a_user_unknown_to_the_system_has_no_file(monkeypatch):
     monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 2**31 - 2)
     assert read_settings({}).origins == {}
 
@@ -93,8 +98,27 @@ def test_a_user_unknown_to_the_system_has_no_file(monkeypatch):
         ({"HOME": "/h"}, "/h/.config/vertebra/config.toml"),
     ],
 )
-def test_where_the_file_is(environment, path):
-    assert str(config_path(environment)) == path
+def test_where_the_file_is(environment, path, monkeypatch):
+    for name in ("XDG_CONFIG_HOME", "VERTEBRA_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert str(config_path(os.environ)) == path
+
+
+@pytest.mark.parametrize(
+    ("system", "path"),
+    [
+        (macos.MacOS, "/h/Library/Application Support/vertebra/config.toml"),
+        (windows.Windows, "/h/AppData/Local/vertebra/config.toml"),
+    ],
+)
+def test_where_the_file_is_on_other_systems(system, path, monkeypatch):
+    monkeypatch.setattr(platformdirs, "PlatformDirs", system)
+    monkeypatch.setattr(windows, "get_win_folder", {"CSIDL_LOCAL_APPDATA": "/h/AppData/Local"}.get)
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/h")
+    assert str(config_path({})) == path
 
 
 def test_places_stay_where_they_were_when_the_working_folder_changes(tmp_path, monkeypatch):

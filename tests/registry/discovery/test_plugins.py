@@ -45,6 +45,15 @@ def test_one_that_fails_is_set_aside_and_the_rest_works(source, install, discove
     assert found["vertebra"].status == "loaded"
 
 
+def test_a_misspelled_hook_is_told_with_near_names(install, discover):
+    install("acme", BROKEN["is misspelled"])
+    install("beta", BROKEN["is misspelled"].replace("backbnes", "x"))
+    reasons = [discover()[name].reason for name in ("acme", "beta")]
+    assert "there is no hook 'vertebra_backbnes'; did you mean 'vertebra_backbones'" in reasons[0]
+    assert reasons[0].endswith("? Correct the name of the function.")
+    assert "there is no hook 'vertebra_x'; the hooks are vertebra_backbones, " in reasons[1]
+
+
 def test_one_that_is_interrupted_interrupts(install, discover):
     install("acme", "raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):

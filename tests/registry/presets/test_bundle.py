@@ -124,7 +124,7 @@ def test_what_it_does_not_have_is_named(bundle, offline, tmp_path):
     with pytest.raises(PresetNotFoundError, match="toy://bert"):
         read_bundle(["toy://bart"], bundle)
     for place in (tmp_path, tmp_path / "nothing"):
-        with pytest.raises(PresetNotFoundError, match="no bundle"):
+        with pytest.raises(PresetNotFoundError, match="Create a bundle with: vertebra bundle"):
             read_bundle([], place)
 
 

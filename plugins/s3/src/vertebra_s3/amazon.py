@@ -6,7 +6,6 @@ it is told is read and checked here.
 
 from __future__ import annotations
 
-import configparser
 import contextlib
 import functools
 import os
@@ -140,6 +139,8 @@ def _file(variable: str, usual: str) -> Path:
 
 def _sections(path: Path) -> dict[str, dict[str, str | None]]:
     """Returns the sections of a file, which is read anew when it has changed: each part of a download asks."""
+    import configparser  # not at the top: discovery imports this module
+
     try:
         facts = path.stat()
         return _read_sections(path, facts.st_mtime_ns, facts.st_size)
@@ -152,6 +153,8 @@ def _sections(path: Path) -> dict[str, dict[str, str | None]]:
 
 @functools.lru_cache(4)
 def _read_sections(path: Path, *_: int) -> dict[str, dict[str, str | None]]:
+    import configparser
+
     parser = configparser.RawConfigParser(strict=False, allow_no_value=True, default_section="\0")
     parser.read_string(path.read_text(encoding="utf-8-sig"))
     return {name: dict(parser.items(name)) for name in parser.sections()}

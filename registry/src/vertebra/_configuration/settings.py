@@ -123,12 +123,19 @@ def read_settings(environment: Mapping[str, str], machine_config: Path | None = 
 
 
 def config_path(environment: Mapping[str, str]) -> Path:
-    """Returns the path of the user's configuration file: `VERTEBRA_CONFIG`, or in the XDG folder of settings."""
+    """Returns the path of the user's configuration file: `VERTEBRA_CONFIG`, or in the system's folder of settings.
+
+    That folder is found by this process's own variables, whatever `environment` holds.
+    """
     if environment.get(CONFIG):
         return Path(environment[CONFIG])
-    home = environment.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 (users without one)
-    base = environment.get("XDG_CONFIG_HOME") or Path(home, ".config")
-    return Path(base, "vertebra", "config.toml")
+    import platformdirs  # importing vertebra does without
+
+    try:
+        folder = platformdirs.user_config_path("vertebra", appauthor=False)
+    except RuntimeError:  # a user without a home folder has no file
+        folder = Path(os.devnull, "vertebra")
+    return folder / "config.toml"
 
 
 def _variable(name: str) -> str:

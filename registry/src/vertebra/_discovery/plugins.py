@@ -18,11 +18,20 @@ import pluggy
 
 from vertebra import hookspecs
 from vertebra._configuration.settings import Settings, settings
-from vertebra.errors import FailedPluginError, MissingPluginError, PluginError, SettingsError, VertebraError
+from vertebra.errors import (
+    FailedPluginError,
+    MissingPluginError,
+    PluginError,
+    SettingsError,
+    VertebraError,
+    close_names,
+)
 
 GROUP = "vertebra"
 API_GROUP = "vertebra.api"
 BUILTIN = "vertebra.builtin.plugin"
+_PREFIX = "vertebra_"
+"""How the name of every hook begins."""
 _OR_GLOB = "Correct the name, or write a glob, such as {0}*, for a plugin that need not be installed"
 _IF_MISSING = {"plugins": "Install it, or correct the setting", "block": _OR_GLOB, "prefer": _OR_GLOB}
 """What to do about a name that no installed plugin has, by setting."""
@@ -162,7 +171,7 @@ class PluginRegistry:
             raise PluginError(plugin.name, "a plugin of this name is there already", "Choose another name")
         try:
             self._manager.register(module, key)
-            self._manager.check_pending()
+            self._check_names(plugin, module)
         except Exception:
             if self._manager.has_plugin(key):
                 self._manager.unregister(name=key)
@@ -176,6 +185,16 @@ class PluginRegistry:
         plugin.hooks = sorted(plugin.implementations)
         if not plugin.hooks:
             raise PluginError(plugin.name, "it implements no hook", "Mark its functions with vertebra.hookimpl")
+
+    def _check_names(self, plugin: Plugin, module: object) -> None:
+        """Refuses implementations of hooks that do not exist, with near names; pluggy's own check has none."""
+        callers = self._manager.get_hookcallers(module) or ()
+        known = [name for name in dir(hookspecs) if name.startswith(_PREFIX)]
+        for name in sorted(caller.name for caller in callers if not caller.has_spec()):
+            # The prefix, which all have in common, would make any two names alike.
+            similar = close_names(name.removeprefix(_PREFIX), [other.removeprefix(_PREFIX) for other in known])
+            hint = f"; did you mean {_PREFIX + similar[0]!r}?" if similar else f"; the hooks are {', '.join(known)}"
+            raise PluginError(plugin.name, f"there is no hook {name!r}{hint}", "Correct the name of the function")
 
 
 @functools.cache
@@ -247,7 +266,7 @@ def _check_spelling(plugin: Plugin, module: object) -> None:
     """Finds functions that look like hooks and are not: without the marker they would never be called."""
     for name in dir(module) if isinstance(module, ModuleType) else ():
         value = getattr(module, name)
-        if name.startswith("vertebra_") and callable(value) and not hasattr(value, "vertebra_impl"):
+        if name.startswith(_PREFIX) and callable(value) and not hasattr(value, "vertebra_impl"):
             raise PluginError(plugin.name, f"{name}() lacks the hookimpl marker", "Decorate it with vertebra.hookimpl")
 
 

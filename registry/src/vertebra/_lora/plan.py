@@ -162,5 +162,5 @@ def _settings(name: str, strategy: str, known: Mapping[str, Any]) -> str:
     """Says what there is in place of a setting that there is not."""
     similar = close_names(name, [*_NAMED, *known])
     own = f" and its own: {', '.join(known)}" if known else ""
-    hint = f"; did you mean {similar[0]!r}" if similar else ""
+    hint = f"; did you mean {similar[0]!r}?" if similar else ""
     return f"no such setting: {strategy!r} takes {', '.join(_NAMED)}{own}{hint}"

@@ -102,7 +102,7 @@ class Adapters:
             return self.known[names[0]]
         if name not in self.known:
             similar = close_names(name, self.known)
-            hint = f"Did you mean {similar[0]!r}" if similar else f"It has {', '.join(self.known) or 'none'}"
+            hint = f"Did you mean {similar[0]!r}?" if similar else f"It has {', '.join(self.known) or 'none'}"
             raise LoraStateError(f"The model has no adapter named {name!r}", hint)
         return self.known[name]
 

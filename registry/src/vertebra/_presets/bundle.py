@@ -98,7 +98,8 @@ def read_bundle(presets: Sequence[str], path: Path, advance: Advance | None = No
     """
     held = read_holdings(path)
     if not held.presets:
-        raise PresetNotFoundError(path, "it is no bundle: there are no presets in it as a cache has them")
+        problem = "the folder is not a bundle: it holds no presets" if path.is_dir() else "there is no such folder"
+        raise PresetNotFoundError(path, problem, remedy="Create a bundle with: vertebra bundle PRESET... -o DIR")
     held.refs = _sound_refs(held)
     wanted = {requested: _find(held, requested) for requested in dict.fromkeys(presets)} or _all(held)
     total = sum(size for holding in wanted.values() for _, _, size in holding.wanted())

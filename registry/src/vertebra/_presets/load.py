@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +21,7 @@ from vertebra._presets.certificate_header import Certificate, require_certificat
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.lockfile import check_unlocked
 from vertebra._resolve.preset_folder import PresetFolder, config_error
+from vertebra._warnings import warn
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.match import Match
 from vertebra.errors import (
@@ -217,7 +217,7 @@ def tell_observers(opened: PreparedLoad) -> None:
         try:
             observe(loaded=loaded)
         except Exception as error:  # an observer's failure must not cost the user the model
-            warnings.warn(f"Plugin {plugin.name}: vertebra_preset_loaded failed ({error})", stacklevel=4)
+            warn(f"Plugin {plugin.name}: vertebra_preset_loaded failed ({error})")
 
 
 def _check_arguments(

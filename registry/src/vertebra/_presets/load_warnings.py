@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vertebra._formats.description import PresetDescription
 from vertebra._presets.assets import NOT_HERE, CarriedAssets
 from vertebra._presets.untied_heads import untied_heads
+from vertebra._warnings import warn
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.match import Match
 from vertebra._weights.tensor_entry import itemsize
@@ -18,8 +18,6 @@ from vertebra._weights.tensor_entry import itemsize
 _MOST_NAMES = 20
 _WORTH_SAYING = 10**6
 """Bytes of new memory."""
-_CALLER = 5
-"""How many calls below `from_preset`'s caller a notice is given."""
 log = logging.getLogger("vertebra")
 
 
@@ -27,7 +25,7 @@ def fresh_weights(contents: PresetDescription, found: Match) -> None:
     """Warns of weights that the checkpoint does not have."""
     if found.fresh:
         message = f"{contents.folder.handle} has no values for {', '.join(found.fresh)}: newly initialised, train them"
-        warnings.warn(message, stacklevel=_CALLER)
+        warn(message)
 
 
 def unused_tensors(contents: PresetDescription, found: Match) -> None:

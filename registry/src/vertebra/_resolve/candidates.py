@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from vertebra._cache import revisions
 from vertebra._discovery.catalog import SOURCES, Entry, catalog, presets
 from vertebra._discovery.plugins import Plugin, registry
+from vertebra._warnings import warn
 from vertebra.errors import (
     HandleError,
     NameClashError,
@@ -180,9 +180,7 @@ def _ask_source(entry: Entry[PresetSource], text: str) -> PresetHandle | None:
     except VertebraError:
         raise
     except Exception as error:  # what one source makes of the text must not keep the others from it
-        warnings.warn(
-            f"{entry.owner}: handle_for({text!r}) failed ({error}), so this source was left out", stacklevel=8
-        )
+        warn(f"{entry.owner}: handle_for({text!r}) failed ({error}), so this source was left out")
         return None
 
 

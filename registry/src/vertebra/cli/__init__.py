@@ -13,7 +13,7 @@ from vertebra.errors import VertebraError
 
 _LISTINGS = ("plugins", "backbones", "presets", "sources", "strategies", "runtimes")
 COMMANDS = dict.fromkeys(_LISTINGS, "listing") | {"inspect": "inspect", "doctor": "doctor", "demo": "demo"}
-COMMANDS |= {name: name for name in ("convert", "verify", "plan", "lora", "cache", "lock", "push")}
+COMMANDS |= {name: name for name in ("convert", "verify", "plan", "lora", "cache", "lock", "push", "completion")}
 COMMANDS |= {"pull": "pull", "bundle": "pull"}
 """The module of each command."""
 
