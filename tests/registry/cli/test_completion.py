@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from vertebra import _catalog
+from vertebra._discovery import catalog as _catalog
 from vertebra.cli import build_parser, completion, main
 
 FREE = {"only", "older_than", "message", "lora_rank", "max_shard_size"}

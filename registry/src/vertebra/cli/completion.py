@@ -96,7 +96,7 @@ def completion_script(shell: str) -> str:
     names["backbone"] = [entry.name for entry in catalog(BACKBONES) if entry.value.demo]
     for action in arguments_of(parser):
         _set_completion(action, names)
-    ids = [entry.name for entry in names.presets()]
+    ids = [entry.name for entry in discovered.presets()]
     schemes = [f"{scheme}://" for scheme in _names(SOURCES)]
     words = {"ids": _quoted(ids), "schemes": _quoted(schemes), "names": _quoted([*ids, *schemes])}
     function = _FUNCTIONS[shell].format(function=_FUNCTION, **words)
