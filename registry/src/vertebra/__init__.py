@@ -132,7 +132,7 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     if name == "Backbone":  # a class once Keras is bound to a backend, and a door to it until then
-        return importlib.import_module("vertebra._discovery.lazy_class").open_door(name)
+        return importlib.import_module("vertebra._lazy_class").resolve_backbone(name)
     if name in _HOMES:
         return getattr(importlib.import_module(f"vertebra.{_HOMES[name]}"), name)
     if name in __all__:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import numbers
 import os
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +73,29 @@ def preset(function: str, value: object, name: str = "preset") -> str | Path:
     if isinstance(value, PresetHandle):
         return str(value)
     return value if isinstance(value, str) else path(function, name, value)
+
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def constructor_arguments(cls: type, base: type) -> dict[str, Any]:
+    """Returns the arguments that a class's constructor takes by name, with their types.
+
+    Those of its bases count as long as the constructor passes `**kwargs` on, up to and without `base`.
+    """
+    found: dict[str, Any] = {}
+    for owner in cls.__mro__[: cls.__mro__.index(base)]:
+        constructor = vars(owner).get("__init__")
+        parameters = list(inspect.signature(constructor).parameters.values())[1:] if constructor else []
+        hints = _type_hints(constructor)
+        found = {p.name: hints.get(p.name, object) for p in parameters if p.kind in _NAMED} | found
+        if constructor and all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            break
+    return found
+
+
+def _type_hints(constructor: Any) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(constructor) if constructor else {}
+    except NameError:  # annotated with names that only a type checker imports
+        return {}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import keras
 
 from vertebra import lora
-from vertebra._arguments import flag
+from vertebra._arguments import constructor_arguments, flag
 from vertebra._discovery import runtimes
 from vertebra._discovery.catalog import BACKBONES, catalog
 from vertebra._lora.call_lock import call_lock
@@ -80,6 +80,11 @@ class Backbone(runtimes.bind().model_class()):  # type: ignore[misc]
             setattr(self, argument, value)
         self._preset: str | None = None
         self._origin: PresetFolder | None = None
+
+    @classmethod
+    def _constructor_arguments(cls) -> dict[str, Any]:
+        """The arguments that the class adds to those of this one, with their types."""
+        return constructor_arguments(cls, Backbone)
 
     # === Calls ===
 

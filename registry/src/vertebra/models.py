@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vertebra._discovery import lazy_class
+from vertebra import _lazy_class
 from vertebra._discovery.catalog import BACKBONES, catalog
 from vertebra.errors import UnknownNameError
 
@@ -16,7 +16,7 @@ def __getattr__(name: str) -> Any:
         catalog(BACKBONES).lookup(name)
     except UnknownNameError as error:
         raise AttributeError(str(error)) from error
-    return lazy_class.open_door(name)
+    return _lazy_class.resolve_backbone(name)
 
 
 def __dir__() -> list[str]:

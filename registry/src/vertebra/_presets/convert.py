@@ -29,7 +29,6 @@ from vertebra._weights.match import Match
 from vertebra._weights.tensor_entry import layout_of, numpy_dtype
 from vertebra._weights.tensor_layout import take
 from vertebra._weights.writing import Tensors
-from vertebra.backbone import Backbone
 from vertebra.errors import PresetConfigError, WeightsFileError
 from vertebra.specs import TensorRule
 
@@ -125,7 +124,7 @@ def _convert(
 
 def _draft(preset: OpenPreset, dtype: str | None) -> tuple[PresetDraft, Match]:
     contents, checkpoint = preset.description, preset.mapped()
-    backbone, weights, found, _ = build_abstract(class_of(contents, Backbone), preset, {})
+    backbone, weights, found, _ = build_abstract(class_of(contents), preset, {})
     if found.fresh:
         problem = f"it has no values for {', '.join(found.fresh)}, which from_preset would newly initialise"
         raise WeightsFileError(checkpoint.path, problem, "Load it with from_preset, train them, and save that")

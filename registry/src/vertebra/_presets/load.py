@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import types
 import typing
 from collections.abc import Mapping
@@ -38,7 +37,6 @@ from vertebra.specs import LoadedPreset
 _BASE_ARGUMENTS = {"name": str, "trainable": bool, "dtype": object, "lora": dict | None, "quantized": dict}
 # Keras would import whatever the config of a dtype policy names; a preset may only name a policy.
 _AS_DATA = {"dtype": str}
-_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 def load_backbone(
@@ -71,7 +69,7 @@ class PreparedLoad:
     """What a backbone is built from: all of one version of the preset, and mapped, so that it stays that."""
 
     description: PresetDescription
-    backbone_class: type
+    backbone_class: Any
     preset: OpenPreset | None
     """The opened preset, or None if the backbone is built without weights."""
     certificate: Certificate | None
@@ -87,7 +85,7 @@ def prepare(
     """
     contents = read_description(folder)
     backbone_class = class_of(contents, asked)
-    known = {**_BASE_ARGUMENTS, **_annotations(backbone_class)}
+    known = {**_BASE_ARGUMENTS, **backbone_class._constructor_arguments()}
     place = f"from_preset of {backbone_class.__name__}"
     _check_arguments(backbone_class, overrides, known, place, "Correct the argument")
     preset = contents.open() if load_weights else None
@@ -136,29 +134,33 @@ def _fill(
     finish(backbone)
 
 
-def class_of(contents: PresetDescription, asked: type) -> type:
-    """Returns the class of a preset, after comparing what the config gives it with what it takes.
+def class_of(contents: PresetDescription, asked: Any = None) -> Any:
+    """Returns the class of a preset, after comparing the config's arguments with the constructor's.
+
+    Args:
+        contents: The preset.
+        asked: The class that the user asked for, or None for any.
 
     Raises:
-        PresetClassError: it is not the class that was asked for, or one derived from it.
+        PresetClassError: it is neither the class that was asked for nor derived from it.
         PresetConfigError: no such class is installed, or an argument is unknown or of another type.
     """
     backbone_class = _resolve_class(contents, asked)
-    known = {**_BASE_ARGUMENTS, **_annotations(backbone_class)} | _AS_DATA
+    known = {**_BASE_ARGUMENTS, **backbone_class._constructor_arguments()} | _AS_DATA
     _check_arguments(backbone_class, contents.arguments, known, f"config.json of {str(contents.folder.handle)!r}")
     return backbone_class
 
 
-def _resolve_class(contents: PresetDescription, asked: type) -> type:
+def _resolve_class(contents: PresetDescription, asked: Any) -> Any:
     """A class that was asked for by name may be one that no plugin registered; else the name is looked up."""
-    if contents.backbone == asked.__name__:
+    if asked is not None and contents.backbone == asked.__name__:
         return asked
     try:
         found = catalog.backbone_class(contents.backbone)
     except UnknownNameError as error:
         remedy = f"Install the plugin that provides it.{_hint(error)}"
         raise config_error(contents.folder, f"no installed backbone is named {contents.backbone!r}", remedy) from error
-    if not issubclass(found, asked):
+    if asked is not None and not issubclass(found, asked):
         raise PresetClassError(contents.folder.handle, found.__name__, asked.__name__)
     return found
 
@@ -167,14 +169,14 @@ def _hint(error: UnknownNameError) -> str:
     return f" Installed with a similar name: {', '.join(error.suggestions)}" if error.suggestions else ""
 
 
-def build(backbone_class: type, contents: PresetDescription, overrides: dict[str, Any]) -> Any:
+def build(backbone_class: Any, contents: PresetDescription, overrides: dict[str, Any]) -> Any:
     """Calls a class's constructor with what the config says, and overrides.
 
     Raises:
         PresetConfigError: the constructor refuses it.
     """
     try:
-        return backbone_class.from_config(contents.arguments | overrides)  # type: ignore[attr-defined]
+        return backbone_class.from_config(contents.arguments | overrides)
     except VertebraError:
         raise
     except Exception as error:  # whatever a constructor makes of values that it did not expect
@@ -187,7 +189,7 @@ def build(backbone_class: type, contents: PresetDescription, overrides: dict[str
 
 
 def build_abstract(
-    backbone_class: type, preset: OpenPreset, overrides: dict[str, Any]
+    backbone_class: Any, preset: OpenPreset, overrides: dict[str, Any]
 ) -> tuple[Any, dict[str, Any], Match, list[Any]]:
     """Builds a preset's backbone without values, and finds the tensor that fills each weight.
 
@@ -221,7 +223,7 @@ def tell_observers(opened: PreparedLoad) -> None:
 
 
 def _check_arguments(
-    backbone_class: type, arguments: Mapping[str, Any], known: Mapping[str, Any], place: str, remedy: str = ""
+    backbone_class: Any, arguments: Mapping[str, Any], known: Mapping[str, Any], place: str, remedy: str = ""
 ) -> None:
     """Compares names and types with those that the constructor takes, before anything is built from them."""
     for name, value in arguments.items():
@@ -232,28 +234,6 @@ def _check_arguments(
         if not _fits(value, known[name]):
             wanted = getattr(known[name], "__name__", str(known[name]))
             raise PresetConfigError(place, f"{name} is {value!r}, expected a value of type {wanted}", remedy)
-
-
-def _annotations(backbone_class: type) -> dict[str, Any]:
-    """Returns what a class's constructor takes, and what its bases' take as long as it passes `**kwargs` on."""
-    from vertebra.backbone import Backbone
-
-    found: dict[str, Any] = {}
-    for base in backbone_class.__mro__[: backbone_class.__mro__.index(Backbone)]:
-        constructor = vars(base).get("__init__")
-        parameters = list(inspect.signature(constructor).parameters.values())[1:] if constructor else []
-        hints = _hints(constructor)
-        found = {p.name: hints.get(p.name, object) for p in parameters if p.kind in _NAMED} | found
-        if constructor and all(p.kind is not p.VAR_KEYWORD for p in parameters):
-            break
-    return found
-
-
-def _hints(constructor: Any) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(constructor) if constructor else {}
-    except NameError:  # annotated with what only a type checker imports
-        return {}
 
 
 def _fits(value: object, hint: Any) -> bool:

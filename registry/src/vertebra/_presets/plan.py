@@ -158,10 +158,9 @@ def _abstract(contents: PresetDescription) -> tuple[Any, Mapping[str, Any]]:
     from vertebra._presets.load import build, class_of
     from vertebra._weights.abstract import abstract_build
     from vertebra._weights.layer_paths import weight_names
-    from vertebra.backbone import Backbone
 
     with abstract_build():
-        backbone = build(class_of(contents, Backbone), contents, {})
+        backbone = build(class_of(contents), contents, {})
     return backbone, weight_names(backbone)
 
 

@@ -202,6 +202,5 @@ def _check_names(preset: OpenPreset) -> list[str]:
 
 def _match(preset: OpenPreset) -> None:
     from vertebra._presets.load import build_abstract, class_of
-    from vertebra.backbone import Backbone
 
-    build_abstract(class_of(preset.description, Backbone), preset, {})
+    build_abstract(class_of(preset.description), preset, {})

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from vertebra._discovery import catalog as discovered
 from vertebra._discovery.catalog import BACKBONES, RUNTIMES, SOURCES, catalog
 from vertebra.cli import build_parser
 

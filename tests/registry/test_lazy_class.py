@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import vertebra
-from vertebra._discovery.lazy_class import BackboneDoor
+from vertebra._lazy_class import LazyBackbone
 from vertebra.errors import NameClashError
 
 BACKBONE = """
@@ -54,7 +54,7 @@ def test_models_names_both_claimants(toy, install):
 
 def test_presets_are_known_behind_the_door(toy):
     door = vertebra.models.ToyBackbone
-    assert isinstance(door, BackboneDoor)
+    assert isinstance(door, LazyBackbone)
     assert {name: preset.parameters for name, preset in door.presets.items()} == {"toy_en": 7}
     assert vertebra.Backbone.presets == door.presets
 

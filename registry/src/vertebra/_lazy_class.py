@@ -18,7 +18,7 @@ from vertebra.specs import PresetSpec
 BASE = "Backbone"
 
 
-def open_door(name: str) -> Any:
+def resolve_backbone(name: str) -> Any:
     """Returns a backbone class by name, or the door to it while no runtime is bound."""
     if runtimes.bound_backend() is None:
         return _door(name)
@@ -27,8 +27,8 @@ def open_door(name: str) -> Any:
 
 
 @functools.cache
-def _door(name: str) -> BackboneDoor:
-    return BackboneDoor(name)
+def _door(name: str) -> LazyBackbone:
+    return LazyBackbone(name)
 
 
 def _load_class(name: str) -> type:
@@ -39,7 +39,7 @@ def _load_class(name: str) -> type:
     return backbone_class(name)
 
 
-class BackboneDoor:
+class LazyBackbone:
     """Behaves as the backbone class behind it: call it, subclass it, ask its attributes, use it in `isinstance`."""
 
     def __init__(self, name: str) -> None:
