@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from vertebra._weights.layer_paths import layer_paths, weight_names
+from vertebra._weights.layer_paths import layer_paths, weights_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +25,14 @@ class Flags:
                 weight.trainable = flag
 
 
-class Base:
+class BaseModel:
     """A model's own layers and weights; make it while the model has no adapter."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
         self.layers = layer_paths(model)
         """Every layer with weights, by path."""
-        self.weights = weight_names(model)
+        self.weights = weights_in(self.layers)
         """Every weight, by name."""
         inner = {layer: list(layer._flatten_layers(include_self=False)) for layer in model._flatten_layers()}
         self._leaves = {id(layer) for layer, below in inner.items() if not below}

@@ -11,6 +11,7 @@ import numpy as np
 from vertebra._arguments import flag, text
 from vertebra._discovery import runtimes
 from vertebra._lora.adapter import Adapter
+from vertebra._lora.base_weights import BaseModel
 from vertebra._lora.files.adapter_data import AdapterFile
 from vertebra._lora.files.foreign_names import KerasHubNames
 from vertebra._lora.fingerprint import fingerprint
@@ -20,7 +21,7 @@ from vertebra._lora.plan import AdapterPlan, plan_from_data, plan_layers, with_h
 from vertebra._lora.receipts import receipt_of
 from vertebra._lora.state import Adapters, adapters_of
 from vertebra._lora.strategy_check import check_strategy
-from vertebra._lora.targets import adaptable_layers, find_default_targets, find_targets, roles_of
+from vertebra._lora.targets import find_default_targets, find_targets, roles_of
 from vertebra._lora.trainable import weights_to_train
 from vertebra._weights.abstract import abstract_build
 from vertebra._weights.assign import place_seeds
@@ -42,10 +43,14 @@ def enable(
     adapters = adapters_of(model) or Adapters(model)
     _check_name(adapters, text("enable_lora", "name", name))
     roles = roles_of(model)
-    layers = find_default_targets(model, roles) if targets is None else find_targets(model, targets, roles)
+    base = adapters.base
+    if targets is None:
+        layers = find_default_targets(model, roles, base.layers)
+    else:
+        layers = find_targets(model, targets, roles, base.layers)
     sites = {path: _site(path, layer) for path, layer in layers.items()}
-    plan = _with_heads_of(model, plan_layers(config, sites, layers, roles))
-    beside = weights_to_train(model, layers, bias, train, roles)
+    plan = _with_heads_of(base, plan_layers(config, sites, layers, roles))
+    beside = weights_to_train(base, layers, bias, train, roles)
     check_strategy(plan, sites)
     with adapters.base_weights_back():
         values = {weight: adapters.base_value(weight) for weight in beside}
@@ -77,7 +82,7 @@ def load(model: Any, file: AdapterFile, name: str | None, check_base: bool, stri
         raise AdapterMismatchError(file.path, "holds tensors for which the model has no layer", file.unused)
     adapters = adapters_of(model) or Adapters(model)
     adapters.require_unmerged()
-    plan = _with_heads_of(model, file.plan)
+    plan = _with_heads_of(adapters.base, file.plan)
     sites = _sites_of(file.path, adapters, plan)
     # Without a table, both readings of tied projections are one.
     plan = replace(plan, tied=plan.tied or not any(site.is_lookup for site in sites.values()))
@@ -109,15 +114,15 @@ def _site(path: str, layer: Any) -> Any:
         raise LoraTargetError(path, str(error), []) from error
 
 
-def _with_heads_of(model: Any, plan: AdapterPlan) -> AdapterPlan:
+def _with_heads_of(base: BaseModel, plan: AdapterPlan) -> AdapterPlan:
     """Dense layers of backbones that have heads in KerasHub are adapted by these, where the strategy goes by heads."""
     if not plan.strategy.per_head:
         return with_heads(plan, {path: 1 for path, layer in plan.layers.items() if layer.heads != 1})
-    names = KerasHubNames(model)
+    names = KerasHubNames(base.model)
     if names.translation is None:
         return plan
-    layers = adaptable_layers(model)
-    found = {path: names.heads(path, site_of(layers[path]).out_features) for path in plan.layers if path in layers}
+    adapted = {path: layer for path in plan.layers if is_adaptable(layer := base.layers.get(path))}
+    found = {path: names.heads(path, site_of(layer).out_features) for path, layer in adapted.items()}
     return with_heads(plan, found)
 
 

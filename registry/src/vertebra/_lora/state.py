@@ -13,7 +13,7 @@ import numpy as np
 
 from vertebra._lora.acting import ActingState
 from vertebra._lora.adapter import Adapter, Weights
-from vertebra._lora.base_weights import Base, Flags
+from vertebra._lora.base_weights import BaseModel, Flags
 from vertebra._lora.control import Control
 from vertebra._lora.layers.adapter_layers import PartSet, Values, as_arrays, build_parts, host_copy
 from vertebra._lora.layers.attachment import Mount, Strengths
@@ -66,7 +66,7 @@ class Adapters:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.base = Base(model)
+        self.base = BaseModel(model)
         self.known: dict[str, Adapter] = {}
         """Every adapter, by name."""
         self.strengths: Strengths = None

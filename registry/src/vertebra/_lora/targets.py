@@ -12,11 +12,8 @@ from vertebra.errors import LoraDeclarationError, LoraTargetError
 ALL_LINEAR = "all-linear"
 
 Roles = Mapping[str, Sequence[str]]
-
-
-def adaptable_layers(model: Any) -> dict[str, Any]:
-    """Returns the layers of a model that adapters can be attached to, by path."""
-    return _adaptable(layer_paths(model))
+Layers = Mapping[str, Any]
+"""Layers by path."""
 
 
 def roles_of(model: Any) -> Roles:
@@ -34,7 +31,7 @@ def roles_of(model: Any) -> Roles:
     return roles
 
 
-def find_targets(model: Any, targets: Sequence[str], roles: Roles) -> dict[str, Any]:
+def find_targets(model: Any, targets: Sequence[str], roles: Roles, layers: Layers | None = None) -> dict[str, Any]:
     """Finds the layers that targets mean.
 
     Args:
@@ -42,12 +39,13 @@ def find_targets(model: Any, targets: Sequence[str], roles: Roles) -> dict[str, 
         targets: Layer names, paths, globs of paths, roles (`attention.query`, or `attention` for all below it), or
             `all-linear` for every layer with a kernel that is not an embedding.
         roles: Globs of paths for each role of the architecture.
+        layers: The layers of the model by path, or None to find them.
 
     Raises:
         LoraTargetError: a target matches nothing that can be adapted, or is the name of layers of which some cannot be.
         LoraDeclarationError: a role that a target names has a glob that matches no layer of the model.
     """
-    layers = layer_paths(model)
+    layers = layer_paths(model) if layers is None else layers
     candidates = _adaptable(layers)
     found = _find(model, targets, roles, candidates, layers)
     names = {target for target in targets if not _roles_below(target, roles)}
@@ -55,14 +53,14 @@ def find_targets(model: Any, targets: Sequence[str], roles: Roles) -> dict[str, 
     return found
 
 
-def find_default_targets(model: Any, roles: Roles) -> dict[str, Any]:
+def find_default_targets(model: Any, roles: Roles, layers: Layers | None = None) -> dict[str, Any]:
     """Finds the layers that a model's class adapts unless it is told others.
 
     Raises:
         LoraTargetError: the class has no such targets, or they match layers that cannot be adapted.
         LoraDeclarationError: `lora_targets` is not a tuple or list of targets, or one of them matches no layer.
     """
-    layers = layer_paths(model)
+    layers = layer_paths(model) if layers is None else layers
     if not hasattr(model, "default_lora_layer_names"):
         problem = "expected a list of targets: only architectures of plugins have targets of their own"
         raise LoraTargetError(None, problem, {layer.name for layer in _adaptable(layers).values()})
@@ -75,17 +73,16 @@ def find_default_targets(model: Any, roles: Roles) -> dict[str, Any]:
     if missing:
         problem = f"{owner} declares no lora_targets, and has no layer called {missing[0]}, which is adapted then"
         raise LoraTargetError(None, problem, {layer.name for layer in _adaptable(layers).values()})
-    return find_targets(model, targets, roles)
+    return find_targets(model, targets, roles, layers)
 
 
-def find_layers(model: Any, targets: Sequence[str], roles: Roles) -> dict[str, Any]:
+def find_layers(model: Any, targets: Sequence[str], roles: Roles, layers: Layers) -> dict[str, Any]:
     """Finds layers of any kind, by the same targets.
 
     Raises:
         LoraTargetError: a target matches nothing.
         LoraDeclarationError: a role that a target names has a glob that matches no layer of the model.
     """
-    layers = layer_paths(model)
     return _find(model, targets, roles, layers, layers)
 
 

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from vertebra._lora.base_weights import BaseModel
 from vertebra._lora.layers.adapter_layers import Part
 from vertebra._lora.targets import Roles, find_layers
-from vertebra._weights.layer_paths import weight_names
 from vertebra.errors import LoraConfigError
 
 BIASES = ("none", "lora", "all")
 BIAS_NAMES = ("bias", "beta")
 
 
-def weights_to_train(model: Any, layers: Iterable[str], bias: str, train: Sequence[str], roles: Roles) -> list[str]:
+def weights_to_train(
+    base: BaseModel, adapted: Iterable[str], bias: str, train: Sequence[str], roles: Roles
+) -> list[str]:
     """Returns the names of the base weights that are to train beside an adapter.
 
     Args:
-        model: The model.
-        layers: Paths of the adapted layers.
+        base: The model without adapters.
+        adapted: Paths of the adapted layers.
         bias: `none`; `lora`, the biases of these layers; or `all`, those of every layer, normalisations included.
         train: Targets of layers that train in full.
         roles: Globs of paths for each role of the architecture.
@@ -30,12 +32,12 @@ def weights_to_train(model: Any, layers: Iterable[str], bias: str, train: Sequen
     """
     if bias not in BIASES:
         raise LoraConfigError("LoRA settings", "bias", bias, f"one of {', '.join(BIASES)}")
-    adapted = set(layers)
-    full = find_layers(model, train, roles) if train else {}
+    paths = set(adapted)
+    full = find_layers(base.model, train, roles, base.layers) if train else {}
     return [
         name
-        for name, weight in weight_names(model).items()
-        if _is_bias(name, bias, adapted) or any(name.startswith(f"{path}/") for path in full)
+        for name, weight in base.weights.items()
+        if _is_bias(name, bias, paths) or any(name.startswith(f"{path}/") for path in full)
         if _is_float(weight)
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from vertebra.errors import PresetConfigError
@@ -22,8 +23,13 @@ def layer_paths(model: Any) -> dict[str, Any]:
 
 def weight_names(model: Any) -> dict[str, Any]:
     """Returns every weight below a model by name; state such as random seeds is left out."""
+    return weights_in(layer_paths(model))
+
+
+def weights_in(layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns every weight by name, from the layers that `layer_paths` has found."""
     named: dict[str, Any] = {}
-    for path, layer in layer_paths(model).items():
+    for path, layer in layers.items():
         for variable in own_weights(layer):
             _add(named, f"{path}/{variable.name}", variable)
     return named

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from vertebra._lora.acting import Acting, ActingState
-from vertebra._lora.base_weights import Base
+from vertebra._lora.base_weights import BaseModel
 from vertebra._lora.control import CONTROL, state_variable, structure_variable
 from vertebra._lora.layers.adapter_layers import PartSet
 from vertebra._lora.layers.layer_hooks import hold, let_go, refuse_config
@@ -21,7 +21,7 @@ Strengths = np.ndarray[Any, Any] | None
 class Mount:
     """What the layers of one model hold now."""
 
-    def __init__(self, base: Base, state: ActingState) -> None:
+    def __init__(self, base: BaseModel, state: ActingState) -> None:
         self._base, self._state = base, state
         self._keys: tuple[str, ...] = ()
         self._shape: tuple[int, ...] | None = None
