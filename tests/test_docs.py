@@ -113,7 +113,7 @@ COMMIT = "0123456789abcdef" * 2 + "01234567"
     ],
 )
 def test_the_example_of_a_mirror_looks_there_first(policies, written, means):
-    first, *others = candidates.places(written)
+    first, *others = candidates.candidate_handles(written)
     assert str(first).startswith(means)
     assert [handle.scheme for handle in others] in (
         [],
@@ -126,7 +126,7 @@ def test_the_example_of_a_mirror_looks_there_first(policies, written, means):
 @pytest.mark.parametrize("written", ["s3://others/gpt2", "file:///data/other", "hf://acme/x@main"])
 def test_the_example_of_a_list_refuses_the_others(policies, written):
     with pytest.raises(PresetRefusedError, match="only s3://acme-models"):
-        candidates.ask_policies(candidates.places(written)[-1])
+        candidates.ask_policies(candidates.candidate_handles(written)[-1])
 
 
 def test_the_example_declares_an_entry_point_that_the_core_reads():

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 SMALL = "config.json"
-PIECE, THREADS = 8 * 2**20, 4
+RANGE, THREADS = 8 * 2**20, 4
 
 
 def vertebra(handle: str, folder: Path):
@@ -39,10 +39,10 @@ def obstore(url: str, folder: Path):
         with (folder / name).open("wb") as file, ThreadPoolExecutor(THREADS) as pool:
 
             def fetch_part(start: int) -> None:
-                part = obstore.get_range(store, name, start=start, end=min(start + PIECE, size))
+                part = obstore.get_range(store, name, start=start, end=min(start + RANGE, size))
                 os.pwrite(file.fileno(), part, start)
 
-            list(pool.map(fetch_part, range(0, size, PIECE)))
+            list(pool.map(fetch_part, range(0, size, RANGE)))
 
     return fetch
 

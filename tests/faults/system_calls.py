@@ -31,7 +31,9 @@ import downloading
 from vertebra import add_plugin
 from vertebra._cache import cached_source, download
 from vertebra._cache import fetch as fetching
-from vertebra._cache.store import LEFT, Store, key_of
+from vertebra._cache.layout import key_of
+from vertebra._cache.ownership import ABANDONED
+from vertebra._cache.store import Store
 from vertebra._cache.verify import check_store
 from vertebra._configuration.settings import settings
 from vertebra._resolve.open import open_folder
@@ -41,7 +43,7 @@ EXPECTED = {name: hashlib.sha256(content).hexdigest() for name, content in downl
 ROOT = Path(os.environ["VERTEBRA_CACHE"])
 LONGEST = 60
 """Seconds after which a fork counts as hanging, and is ended by SIGALRM."""
-BEGUN_BY_OTHERS = f".{LEFT}.0.tmp"
+BEGUN_BY_OTHERS = f".{ABANDONED}.0.tmp"
 _PR_SET_PTRACER, _ANYBODY = 0x59616D61, ctypes.c_ulong(-1)
 
 
@@ -153,7 +155,7 @@ def prepare(case: Case, offline: bool) -> None:
         settings.cache_clear()
         settings()
     if case.threads:
-        downloading.ToySource.streams, download.PIECE = 2, 65_536
+        downloading.ToySource.streams, download.RANGE = 2, 65_536
     else:
         fetching.ThreadPoolExecutor = AtOnce
 

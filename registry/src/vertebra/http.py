@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from vertebra import redirects
-from vertebra._cache.stall import Pace
+from vertebra._cache.stall import StallDetector
 from vertebra.errors import (
     IntegrityError,
     PresetAccessError,
@@ -71,7 +71,7 @@ def whole(handle: PresetHandle, answer: Answer, most: int) -> bytes:
         SourceUnavailableError: it has more, or comes too slowly.
     """
     body, place = bytearray(), redirects.origin(answer.url)
-    pace = Pace(handle, f"what {place} tells")
+    pace = StallDetector(handle, f"what {place} tells")
     with contextlib.closing(answer):
         for chunk in answer:
             body += chunk

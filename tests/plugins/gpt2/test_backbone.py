@@ -20,7 +20,7 @@ ACTIVATIONS = {
     "silu": lambda x: x / (1 + np.exp(-x)),
     "tanh": np.tanh,
 }
-LEFT, HOLES, ALONE = (
+ABANDONED, HOLES, ALONE = (
     np.array(rows, "int32")
     for rows in (
         [[0, 0, 0, 1, 1, 1, 1, 1, 1], [0, 1, 1, 1, 1, 1, 1, 1, 1], [1] * 9],
@@ -180,12 +180,12 @@ def test_a_longer_sequence_is_an_error(make):
         make()({"token_ids": ids, "padding_mask": ids})
 
 
-@pytest.mark.parametrize("mask", [LEFT, HOLES, ALONE], ids=["left", "holes", "alone"])
+@pytest.mark.parametrize("mask", [ABANDONED, HOLES, ALONE], ids=["left", "holes", "alone"])
 def test_padding_may_stand_anywhere(make, gap, inputs, mask):
     assert gap(make(), inputs | {"padding_mask": mask}) <= 1e-5
 
 
-@pytest.mark.parametrize("mask", [LEFT, HOLES], ids=["left", "holes"])
+@pytest.mark.parametrize("mask", [ABANDONED, HOLES], ids=["left", "holes"])
 def test_what_stands_at_padding_does_not_matter(make, run, inputs, mask):
     backbone, padding = make(), mask == 0
     before = run(backbone, inputs | {"padding_mask": mask})
@@ -219,7 +219,7 @@ def test_attention_with_dropout_is_that_without_it_where_nothing_is_dropped(make
     plain, dropping = make(**changed), make(**changed, attention_dropout=0.5)
     dropping.set_weights(plain.get_weights())
     monkeypatch.setattr(vertebra.layers.Dropout, "call", lambda self, x, training=False: x)
-    padded = inputs | {"padding_mask": LEFT}
+    padded = inputs | {"padding_mask": ABANDONED}
     kept, expected = dropping(padded, training=True), plain(padded, training=False)
     gap = np.abs(keras.ops.convert_to_numpy(kept) - keras.ops.convert_to_numpy(expected))
     assert gap.max() <= 1e-5  # padding included

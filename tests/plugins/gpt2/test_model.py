@@ -8,7 +8,7 @@ import vertebra
 
 pytestmark = pytest.mark.keras
 
-LEFT = np.array([[0, 0, 1, 1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0, 0, 0, 0], [1] * 9], "int32")
+ABANDONED = np.array([[0, 0, 1, 1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0, 0, 0, 0], [1] * 9], "int32")
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def step(inputs):
 
 @pytest.mark.parametrize("rate", [0.0, 0.1], ids=["fused attention", "attention with dropout"])
 def test_every_weight_trains_whatever_the_padding(make, step, rate):
-    changes = step(make(attention_dropout=rate), mask=LEFT)
+    changes = step(make(attention_dropout=rate), mask=ABANDONED)
     assert np.isfinite(list(changes.values())).all()
     # A bias of the keys adds the same to all scores of a query, which softmax does not see: its gradient is zero.
     assert not [path for path, change in changes.items() if not change and "key/bias" not in path]
@@ -139,5 +139,5 @@ def test_other_precisions_are_near_float32(make, run, inputs, policy, computed, 
 
 @pytest.mark.parametrize("policy", ["float16", "bfloat16"])
 def test_left_padding_trains_in_half_precision(make, step, policy):
-    changes = step(make(dtype=f"mixed_{policy}", dropout=0.1), mask=LEFT)
+    changes = step(make(dtype=f"mixed_{policy}", dropout=0.1), mask=ABANDONED)
     assert np.isfinite(list(changes.values())).all()

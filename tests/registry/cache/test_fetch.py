@@ -15,7 +15,9 @@ import pytest
 from vertebra import ByteStream, PresetHandle
 from vertebra._cache import download, leases, partial_file, retry, stall
 from vertebra._cache import fetch as fetching
-from vertebra._cache.store import LEFT, Store, blob_path, key_of
+from vertebra._cache.layout import blob_path, key_of
+from vertebra._cache.ownership import ABANDONED
+from vertebra._cache.store import Store
 from vertebra._resolve.open import open_folder
 from vertebra.errors import (
     CacheError,
@@ -113,7 +115,7 @@ def test_a_digest_of_an_answer_is_compared_however_the_bytes_come(
 @pytest.mark.parametrize("size", [1, 3000, len(LARGE)])
 @pytest.mark.parametrize("damaged", [False, True])
 def test_a_digest_of_an_answer_is_compared_with_what_was_left_too(fetch, cache, answered, pinned, size, damaged):
-    left = cache.root / "partial" / f"{key_of('', str(pinned), 'model.bin')}.{LEFT}.0.tmp"
+    left = cache.root / "partial" / f"{key_of('', str(pinned), 'model.bin')}.{ABANDONED}.0.tmp"
     left.parent.mkdir(parents=True)
     left.write_bytes((b"?" * damaged + LARGE[damaged:])[:size])
     assert fetch("model.bin")[0].read_bytes() == LARGE
@@ -180,7 +182,7 @@ def test_a_few_bytes_at_a_time_are_no_progress(toy, toys, fetch):
     assert len(toy.reads()) == retry.MOST_FAILURES
 
 
-@pytest.mark.parametrize("size", [download.PIECE, 2_000])
+@pytest.mark.parametrize("size", [download.RANGE, 2_000])
 def test_who_sends_too_slowly_is_given_up(toy, toys, fetch, monkeypatch, size):
     monkeypatch.setattr(download, "PIECE", size)
     monkeypatch.setattr(toy, "streams", 2)
@@ -306,11 +308,11 @@ def test_an_error_in_one_part_stops_the_others(pieces, toys, fetch, monkeypatch)
 # === What somebody left, or has ===
 
 
-@pytest.mark.parametrize("tag", [LEFT, "machine-99"])
+@pytest.mark.parametrize("tag", [ABANDONED, "machine-99"])
 def test_what_was_left_is_continued(toy, fetch, cache, tag, pinned):
     toy.faults = [lambda data, start: iter(())]
     file = toy.resolve_snapshot(pinned).files[1]
-    errand = fetching._Errand(cache, toy, pinned, None, None)
+    errand = fetching.FetchSession(cache, toy, pinned, None, None)
     left = cache.stage("partial", errand.key(file))
     left.write_bytes(LARGE[:2000])
     left = left.rename(left.with_name(f"{errand.key(file)}.{tag}.0.tmp"))
@@ -322,10 +324,10 @@ def test_what_was_left_is_continued(toy, fetch, cache, tag, pinned):
 
 
 def test_there_is_never_more_than_one_of_what_was_left(toy, toys, fetch, cache, pinned):
-    errand = fetching._Errand(cache, toy, pinned, None, None)
+    errand = fetching.FetchSession(cache, toy, pinned, None, None)
     key = errand.key(toy.resolve_snapshot(pinned).files[1])
     for number in range(3):
-        cache.stage("partial", f"{key}.{LEFT}.{number}").write_bytes(LARGE[:2000])
+        cache.stage("partial", f"{key}.{ABANDONED}.{number}").write_bytes(LARGE[:2000])
     toy.faults = [lambda data, start: toys.answer(data[:3000], start, unavailable())] + [unavailable()] * 10
     with pytest.raises(SourceUnavailableError):
         fetch("model.bin")
@@ -334,8 +336,8 @@ def test_there_is_never_more_than_one_of_what_was_left(toy, toys, fetch, cache, 
 
 @pytest.mark.parametrize("how", ["link", "folder", "not readable"])
 def test_what_was_left_and_is_no_file_of_ours_is_not_gone_on_from(toy, fetch, cache, pinned, tmp_path, how):
-    key = fetching._Errand(cache, toy, pinned, None, None).key(toy.resolve_snapshot(pinned).files[1])
-    left = cache.stage("partial", f"{key}.{LEFT}.0")
+    key = fetching.FetchSession(cache, toy, pinned, None, None).key(toy.resolve_snapshot(pinned).files[1])
+    left = cache.stage("partial", f"{key}.{ABANDONED}.0")
     canary = tmp_path / "canary"
     canary.write_bytes(b"unharmed")
     if how == "not readable":
@@ -349,7 +351,9 @@ def test_what_was_left_and_is_no_file_of_ours_is_not_gone_on_from(toy, fetch, ca
 
 def test_what_was_left_damaged_is_not_kept(toy, fetch, cache, pinned):
     file = toy.resolve_snapshot(pinned).files[1]
-    left = cache.root / "partial" / f"{fetching._Errand(cache, toy, pinned, None, None).key(file)}.{LEFT}.0.tmp"
+    left = (
+        cache.root / "partial" / f"{fetching.FetchSession(cache, toy, pinned, None, None).key(file)}.{ABANDONED}.0.tmp"
+    )
     left.parent.mkdir(parents=True)
     left.write_bytes(bytes(2000))
     assert fetch("model.bin")[0].read_bytes() == LARGE
@@ -473,7 +477,7 @@ def test_what_another_process_left_is_not_trusted_where_nothing_can_be_checked(t
     toy.promises = None
     stage = cache.stage("partial", key_of("", str(pinned), "model.bin"))
     stage.write_bytes(bytes(2_000))
-    stage.rename(stage.with_name(f"{stage.name.split('.')[0]}.{LEFT}.0.tmp"))
+    stage.rename(stage.with_name(f"{stage.name.split('.')[0]}.{ABANDONED}.0.tmp"))
     (path,) = fetch("model.bin")
     assert path.read_bytes() == LARGE
     assert toy.reads() == ["model.bin 2000", "model.bin 0"]
@@ -576,7 +580,7 @@ def test_whoever_does_not_move_is_not_waited_for(toy, fetch, cache, pinned, monk
 
     monkeypatch.setattr(leases, "_POLL", 0.01)
     monkeypatch.setattr(leases, "LEASE", 0.05)
-    key = fetching._Errand(cache, toy, pinned, None, None).key(toy.resolve_snapshot(pinned).files[1])
+    key = fetching.FetchSession(cache, toy, pinned, None, None).key(toy.resolve_snapshot(pinned).files[1])
     (cache.root / "locks").mkdir(parents=True)
     with FileLock(cache.root / "locks" / f"{key}.lock"), caplog.at_level(logging.WARNING, "vertebra"):
         (path,) = fetch("model.bin")
@@ -589,7 +593,7 @@ def test_an_interruption_does_not_wait_for_whoever_is_at_work(toy, fetch, cache,
 
     monkeypatch.setattr(leases, "_POLL", 0.01)
     monkeypatch.setattr(fetching, "wait", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
-    key = fetching._Errand(cache, toy, pinned, None, None).key(toy.resolve_snapshot(pinned).files[1])
+    key = fetching.FetchSession(cache, toy, pinned, None, None).key(toy.resolve_snapshot(pinned).files[1])
     (cache.root / "locks").mkdir(parents=True)
     with FileLock(cache.root / "locks" / f"{key}.lock"), pytest.raises(KeyboardInterrupt):
         fetch("model.bin")
@@ -643,6 +647,6 @@ def test_an_interruption_stops_all_and_leaves_what_has_arrived(toy, toys, fetch,
         fetch("model.bin")
     monkeypatch.undo()
     (left,) = cache.partials()
-    assert LEFT in left.name
+    assert ABANDONED in left.name
     assert left.stat().st_size == 1000
     assert blobs(cache) == []

@@ -11,9 +11,9 @@ import pytest
 from vertebra import PresetHandle
 from vertebra._cache import prune as tidying
 from vertebra._cache.fetch import fetch_files
+from vertebra._cache.ownership import ABANDONED
 from vertebra._cache.prune import prune
-from vertebra._cache.scan import read_holdings
-from vertebra._cache.store import LEFT
+from vertebra._cache.scan import scan_cache
 from vertebra._resolve.open import open_folder
 from vertebra.errors import PresetNotFoundError
 
@@ -73,15 +73,15 @@ def test_a_content_that_was_found_by_its_hash_is_noted(toy, full):
     copy = PresetHandle("toy", "copy", "r1")
     fetch_files(full, toy, copy, toy.resolve_snapshot(copy).files, offline=False)
     prune(full.root, [PresetHandle("toy", "bert")])
-    assert read_holdings(full.root).blobs.keys() == {hashlib.sha256(LARGE).hexdigest()}
+    assert scan_cache(full.root).blobs.keys() == {hashlib.sha256(LARGE).hexdigest()}
     assert toy.reads() == []
 
 
 def test_what_was_left_unfinished_goes_and_what_is_at_work_stays(full, later):
     mine = full.stage("partial", "mine")
-    left = full.root / "partial" / f"key.{LEFT}.0.tmp"
+    left = full.root / "partial" / f"key.{ABANDONED}.0.tmp"
     left.write_bytes(b"123")
-    aside = full.root / "partial" / f"key.{LEFT}.1.aside"
+    aside = full.root / "partial" / f"key.{ABANDONED}.1.aside"
     aside.mkdir()
     theirs = full.root / "partial" / "key.elsewhere-1.0.tmp"
     theirs.write_bytes(b"1")
@@ -109,7 +109,7 @@ def test_a_preset_goes_with_its_contents_at_once(toy, full, text):
     open_folder("toy://other").fetch_all(["config.json", "own"])
     done = prune(full.root, [PresetHandle.parse(text)])
     assert (done.presets, done.contents, done.freed) == (["toy://bert@r1"], 1, len(LARGE))
-    held = read_holdings(full.root)
+    held = scan_cache(full.root)
     assert [str(handle) for handle in held.presets] == ["toy://other@r1"]
     assert [str(handle) for handle in held.refs] == ["toy://other"]
     assert open_folder("toy://bert").fetch("model.bin").read_bytes() == LARGE
@@ -119,7 +119,7 @@ def test_a_handle_without_revision_means_all_revisions(toy, full):
     toy.add("bert", {"config.json": b"{}"}, "r2")
     open_folder("toy://bert").fetch("config.json")
     assert prune(full.root, [PresetHandle("toy", "bert")]).presets == ["toy://bert@r2", "toy://bert@r1"]
-    assert read_holdings(full.root).presets == {}
+    assert scan_cache(full.root).presets == {}
 
 
 def test_a_source_says_what_its_revisions_have_in_common(toy, full):
@@ -167,7 +167,7 @@ def test_a_preset_that_is_not_there_is_an_error_with_similar_names(full):
     with pytest.raises(PresetNotFoundError) as caught:
         prune(full.root, [PresetHandle("toy", "bart")])
     assert caught.value.suggestions == ["toy://bert", "toy://bert@r1"]
-    assert len(read_holdings(full.root).blobs) == 2
+    assert len(scan_cache(full.root).blobs) == 2
 
 
 def test_presets_that_were_long_not_used_go(full, later):
@@ -177,7 +177,7 @@ def test_presets_that_were_long_not_used_go(full, later):
     later(11 * 86_400)
     assert prune(full.root, older_than=10, dry_run=True).contents == 2
     assert prune(full.root, older_than=10).presets == ["toy://bert@r1"]
-    assert read_holdings(full.root).blobs == {}
+    assert scan_cache(full.root).blobs == {}
     assert not any((full.root / "presets").iterdir())  # nor are there empty folders
 
 
@@ -211,7 +211,7 @@ def test_readers_do_not_notice_that_others_tidy(toy, full, later):
     for reader in readers:
         reader.join()
     assert failures == []
-    assert len(read_holdings(full.root).blobs) == 2
+    assert len(scan_cache(full.root).blobs) == 2
 
 
 def test_a_folder_that_is_not_there_is_tidy(tmp_path):

@@ -13,7 +13,7 @@ import pytest
 
 from vertebra import PresetFile, PresetHandle
 from vertebra._cache.prune import prune
-from vertebra._cache.scan import read_holdings
+from vertebra._cache.scan import scan_cache
 from vertebra._cache.verify import check_store
 from vertebra._resolve.open import open_folder
 from vertebra.errors import OfflineError
@@ -77,7 +77,7 @@ def test_what_an_older_release_wrote_is_sound_and_complete(old):
         (file.name, file.size, file.digest) for file in LISTED
     ]
     assert check_store(old) == ([], sum(map(len, FILES.values())))
-    held = read_holdings(old.root)
+    held = scan_cache(old.root)
     assert (list(held.presets), held.refs) == ([PINNED], {HANDLE: PINNED})
     assert prune(old.root, dry_run=True).contents == 0
 

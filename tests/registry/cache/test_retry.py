@@ -31,7 +31,7 @@ def waits(monkeypatch):
             raise SourceUnavailableError(HANDLE, "HTTP 503", next(breaks))
 
         with pytest.raises(SourceUnavailableError):
-            retry.retrying(attempt, lambda: next(failures), most=len(asked))
+            retry.retry(attempt, lambda: next(failures), most=len(asked))
         return slept
 
     return of_attempts
@@ -59,7 +59,7 @@ def test_a_service_that_asks_for_too_long_a_break_is_given_up(waits):
 def test_a_wait_ends_when_it_is_of_no_more_use(monkeypatch):
     asked = itertools.count()
     with pytest.raises(retry.Cancelled):
-        retry.retrying(fail_with_a_long_break, lambda: 1, lambda: next(asked) > 1)
+        retry.retry(fail_with_a_long_break, lambda: 1, lambda: next(asked) > 1)
 
 
 def fail_with_a_long_break():

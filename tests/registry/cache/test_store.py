@@ -8,7 +8,10 @@ import time
 import pytest
 
 from vertebra import PresetFile, PresetHandle
-from vertebra._cache.store import LEFT, Record, Store, file_path, is_abandoned, preset_path, ref_path, sha256_of
+from vertebra._cache.layout import file_path, preset_path, ref_path, sha256_of
+from vertebra._cache.manifest import Record
+from vertebra._cache.ownership import ABANDONED, is_abandoned
+from vertebra._cache.store import Store
 from vertebra.errors import CacheError
 
 HANDLE = PresetHandle("toy", "a/b", "r1")
@@ -88,7 +91,7 @@ def test_what_is_of_a_process_that_has_ended_is_abandoned(store):
     ended.wait()
     its = mine.with_name(mine.name.replace(f"-{os.getpid()}.", f"-{ended.pid}."))
     assert is_abandoned(its, time.time(), 1e9)
-    assert is_abandoned(mine.with_name(f"key.{LEFT}.0.tmp"), time.time(), 1e9)
+    assert is_abandoned(mine.with_name(f"key.{ABANDONED}.0.tmp"), time.time(), 1e9)
 
 
 def test_what_is_of_another_machine_is_abandoned_once_it_has_not_moved(store):

@@ -7,7 +7,9 @@ from pathlib import Path
 import filelock
 import pytest
 
-from vertebra._cache.store import LEFT, Store, key_of, sha256_of
+from vertebra._cache.layout import key_of, sha256_of
+from vertebra._cache.ownership import ABANDONED
+from vertebra._cache.store import Store
 from vertebra.errors import CacheError
 
 
@@ -32,7 +34,7 @@ def failing(monkeypatch):
 def begun(toy, cache, pinned):
     """What another process has left of the large file."""
     promised = next(sha256_of(file) for file in toy.resolve_snapshot(pinned).files if file.name == "model.bin")
-    path = cache.root / "partial" / f"{key_of(promised)}.{LEFT}.0.tmp"
+    path = cache.root / "partial" / f"{key_of(promised)}.{ABANDONED}.0.tmp"
     path.parent.mkdir(parents=True)
     path.write_bytes(bytes(range(256)))
     return path

@@ -7,8 +7,9 @@ import types
 
 import pytest
 
-from vertebra._cache.scan import last_used, read_holdings
-from vertebra._cache.store import Store, file_path, preset_path, ref_path
+from vertebra._cache.layout import file_path, preset_path, ref_path
+from vertebra._cache.scan import last_used, scan_cache
+from vertebra._cache.store import Store
 from vertebra._cache.verify import check_store
 from vertebra._resolve.open import open_folder
 
@@ -143,13 +144,13 @@ def test_checking_is_no_use(full, pinned, blob):
 
 
 def test_last_use_is_the_newest_of_reading_and_writing(full, pinned, blob):
-    held = read_holdings(full.root)
+    held = scan_cache(full.root)
     now = last_used(held.blobs, held.presets[pinned])
     assert now >= blob.stat().st_ctime
     assert last_used({}, types.SimpleNamespace(notes=[], wanted=lambda: iter(()))) == 0
 
 
 def test_refs_are_read(full, pinned):
-    held = read_holdings(full.root)
+    held = scan_cache(full.root)
     assert {str(handle): pin for handle, pin in held.refs.items()} == {"toy://bert": pinned}
     assert ref_path(full.root, next(iter(held.refs))).exists()

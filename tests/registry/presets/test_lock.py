@@ -3,7 +3,7 @@
 import pytest
 
 from vertebra import PresetHandle
-from vertebra._cache.store import blob_path
+from vertebra._cache.layout import blob_path
 from vertebra._presets.lock import compare_lock, lock_presets, verify_lock
 from vertebra._resolve.lockfile import read_lockfile
 from vertebra._resolve.open import open_folder
@@ -139,7 +139,7 @@ def test_what_is_here_is_hashed(toy, alone, path, cache, how):
 
 
 def test_a_cache_that_has_another_content_under_the_handle_is_found(toy, alone, path, cache):
-    from vertebra._cache.store import Record
+    from vertebra._cache.manifest import Record
 
     cache.put_record(PresetHandle("toy", "bert", "r1"), Record("model.bin", 3, "0" * 64))
     assert "another content" in verdict(path).different["model.bin"]

@@ -8,7 +8,7 @@ from vertebra import BackboneSpec, PresetHandle, PresetSpec, Snapshot
 from vertebra._cache.default_store import default_store
 from vertebra._cache.prune import prune
 from vertebra._cache.revisions import is_revision
-from vertebra._cache.scan import read_holdings
+from vertebra._cache.scan import scan_cache
 from vertebra._cache.store import Store
 from vertebra._cache.verify import check_store
 from vertebra._presets.bundle import read_bundle, write_bundle
@@ -65,7 +65,7 @@ def test_a_bundle_that_is_imported_gives_no_name(without_network, bundle, caplog
 
 def test_nor_one_that_is_imported_whole(without_network, bundle):
     read_bundle([], bundle)
-    assert read_holdings(default_store().root).refs == {}
+    assert scan_cache(default_store().root).refs == {}
     with pytest.raises(without_network):
         open_folder(str(GOOD))
 
@@ -138,7 +138,7 @@ def test_a_source_that_resolves_to_another_preset_is_not_noted(toy, monkeypatch,
     toy.add("evil", {"config.json": b"evil"}, "x1")
     monkeypatch.setattr(toy, "resolve_snapshot", lambda handle: Snapshot(EVIL, []))
     assert opened(toy).resolve(GOOD) == EVIL
-    assert read_holdings(cache.root).refs == {}
+    assert scan_cache(cache.root).refs == {}
 
 
 def test_a_source_that_refuses_a_handle_says_no():
@@ -165,8 +165,8 @@ def test_checking_finds_it_and_repairing_removes_it(bundle, cache):
     (damage,) = check_store(cache, is_misnamed=candidates.is_misnamed)[0]
     assert f"by it, {GOOD} is {EVIL}" in damage.problem
     assert check_store(cache, repair=True, is_misnamed=candidates.is_misnamed)[0][0].repaired
-    assert read_holdings(cache.root).refs == {}
-    assert list(read_holdings(cache.root).presets) == [EVIL]
+    assert scan_cache(cache.root).refs == {}
+    assert list(scan_cache(cache.root).presets) == [EVIL]
 
 
 def test_pruning_a_preset_leaves_the_one_that_took_its_name(bundle, cache):
@@ -174,7 +174,7 @@ def test_pruning_a_preset_leaves_the_one_that_took_its_name(bundle, cache):
     cache.put_ref(GOOD, EVIL)
     with pytest.raises(PresetNotFoundError):
         prune(cache.root, [GOOD], unpinned=candidates.unpinned)
-    assert list(read_holdings(cache.root).presets) == [EVIL]
+    assert list(scan_cache(cache.root).presets) == [EVIL]
 
 
 # === Lockfiles ===

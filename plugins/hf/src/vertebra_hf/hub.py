@@ -84,7 +84,7 @@ class Answer(http.Answer):
 
 
 @dataclass(frozen=True, slots=True)
-class _Errand:
+class FetchSession:
     handle: PresetHandle
     endpoint: str
     headers: Mapping[str, str]
@@ -109,7 +109,7 @@ class Hub:
             ClientMissingError: huggingface_hub is not installed.
         """
         place = endpoint()
-        errand = _Errand(handle, place, {**(headers or {}), "accept-encoding": "identity"})
+        errand = FetchSession(handle, place, {**(headers or {}), "accept-encoding": "identity"})
         own, saved = {"user-agent": _agent()}, _saved_token()
         token = saved if redirects.same_origin(url, place) else None
         spent = hash(token) in self._refused
@@ -122,7 +122,7 @@ class Hub:
         answer.login = "refused" if spent else "none" if token is None else "accepted"
         return answer
 
-    def _send(self, errand: _Errand, url: str, own: Mapping[str, str], token: str | None) -> Answer:
+    def _send(self, errand: FetchSession, url: str, own: Mapping[str, str], token: str | None) -> Answer:
         def get(place: str) -> Answer:
             headers = {**own, **errand.headers}
             if token is not None and redirects.same_origin(place, errand.endpoint):

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from vertebra._cache.default_store import default_store
 from vertebra._cache.fetch import fetch_files
-from vertebra._cache.retry import retrying
+from vertebra._cache.retry import retry
 from vertebra._cache.revisions import is_revision
-from vertebra._cache.stall import Pace
+from vertebra._cache.stall import StallDetector
 from vertebra._cache.store import Store
 from vertebra._configuration.settings import settings
 from vertebra.errors import (
@@ -134,7 +134,7 @@ class CachedSource:
 
     def _resolve_now(self, handle: PresetHandle) -> Snapshot:
         attempts = count(1)
-        found = retrying(lambda: self.source.resolve_snapshot(handle), lambda: next(attempts), most=_MOST_ATTEMPTS)
+        found = retry(lambda: self.source.resolve_snapshot(handle), lambda: next(attempts), most=_MOST_ATTEMPTS)
         _listed[found.handle] = list(found.files)
         _stale.discard(handle)
         is_ref = found.handle != handle and is_revision(self.source, found.handle, handle)
@@ -183,12 +183,10 @@ class CachedSource:
         if settings().offline:
             raise OfflineError(handle, [file.name])
         attempts = count(1)
-        return retrying(
-            lambda: self._read_range(handle, file, start, stop), lambda: next(attempts), most=_MOST_ATTEMPTS
-        )
+        return retry(lambda: self._read_range(handle, file, start, stop), lambda: next(attempts), most=_MOST_ATTEMPTS)
 
     def _read_range(self, handle: PresetHandle, file: PresetFile, start: int, stop: int) -> bytes:
-        data, pace = bytearray(), Pace(handle, file.name)
+        data, stall = bytearray(), StallDetector(handle, file.name)
         if start == stop:
             return b""
         with self.source.read(handle, file, start, stop) as stream:
@@ -197,7 +195,7 @@ class CachedSource:
                 data += chunk
                 if len(data) >= skipped + stop - start:
                     return bytes(data[skipped : skipped + stop - start])
-                pace.note(len(chunk))
+                stall.note(len(chunk))
         raise SourceUnavailableError(handle, f"{file.name} was cut short at {stream.start + len(data):,} bytes")
 
 

@@ -12,15 +12,15 @@ _BLOCK = 2**20
 class Digest:
     """The SHA-256 of what has passed, and what a source calls it in another way."""
 
-    def __init__(self, promised: str | None, size: int) -> None:
+    def __init__(self, expected: str | None, size: int) -> None:
         """
         Args:
             promised: `PresetFile.digest`.
             size: Bytes of the whole content, which git's way of hashing begins with.
         """
-        self.promised, self._size = promised, size
+        self.expected, self._size = expected, size
         self._sha256 = hashlib.sha256()
-        self._other = _other(promised, size)
+        self._other = _other(expected, size)
 
     def update(self, *data: bytes) -> None:
         """Takes in what comes next."""
@@ -42,31 +42,31 @@ class Digest:
         """Returns the SHA-256 of all that has passed."""
         return self._sha256.hexdigest()
 
-    def broken_promise(self) -> str | None:
+    def mismatch(self) -> str | None:
         """Returns how the content differs from what was promised, or None if it does not."""
-        if self.promised is None:
+        if self.expected is None:
             return None
-        algorithm, _, expected = self.promised.partition(":")
+        algorithm, _, expected = self.expected.partition(":")
         found = (self._other or self._sha256).hexdigest()
         if found == expected.lower():
             return None
         return f"its {algorithm} is {found}, expected {expected}"
 
 
-def digest_of(path: Path, promised: str | None = None, size: int | None = None) -> Digest:
+def digest_of(path: Path, expected: str | None = None, size: int | None = None) -> Digest:
     """Hashes a file.
 
     Raises:
         OSError: it cannot be read.
     """
-    digest = Digest(promised, path.stat().st_size if size is None else size)
-    with open(path, "rb", opener=_without_trace) as stream:
+    digest = Digest(expected, path.stat().st_size if size is None else size)
+    with open(path, "rb", opener=_open_quietly) as stream:
         while block := stream.read(_BLOCK):
             digest.update(block)
     return digest
 
 
-def _without_trace(path: str, flags: int) -> int:
+def _open_quietly(path: str, flags: int) -> int:
     """Opens a file so that it does not count as used: to check a cache is not to use it."""
     try:
         return os.open(path, flags | getattr(os, "O_NOATIME", 0))
@@ -74,8 +74,8 @@ def _without_trace(path: str, flags: int) -> int:
         return os.open(path, flags)
 
 
-def _other(promised: str | None, size: int) -> hashlib._Hash | None:
-    algorithm = (promised or "").partition(":")[0]
+def _other(expected: str | None, size: int) -> hashlib._Hash | None:
+    algorithm = (expected or "").partition(":")[0]
     if algorithm == "md5":
         return hashlib.md5(usedforsecurity=False)
     if algorithm == "git":  # git hash-object: the kind and size, then the content

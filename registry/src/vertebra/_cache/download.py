@@ -7,13 +7,13 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from vertebra._cache.partial_file import PROGRESS, Arriving, Helpers, Job
-from vertebra._cache.retry import Cancelled, retrying
-from vertebra._cache.stall import Pace
+from vertebra._cache.partial_file import PROGRESS, Job, PartialFile, WriterThreads
+from vertebra._cache.retry import CancelledError, retry
+from vertebra._cache.stall import StallDetector
 from vertebra.errors import IntegrityError, SourceUnavailableError, VertebraError
 from vertebra.remote import ByteStream
 
-PIECE = 8 * 2**20
+RANGE = 8 * 2**20
 """Bytes of a part that is transferred at once with others; of those, `streams` and about four more are in memory."""
 
 
@@ -21,7 +21,7 @@ class _ChangedError(Exception):
     """What arrives does not continue what has arrived: the file must be transferred from its beginning."""
 
 
-class _NoPartsError(_ChangedError):
+class _NoRangesError(_ChangedError):
     """A source has only whole files to give."""
 
 
@@ -29,7 +29,7 @@ class _UnverifiableError(Exception):
     """Nothing says whether what another process left is as it had arrived: its disk may have lost the end."""
 
 
-def transfer(arriving: Arriving) -> str:
+def download(partial_file: PartialFile) -> str:
     """Transfers what is missing of a file and returns its SHA-256.
 
     What stops halfway is continued; what turns out wrong is transferred once more from its beginning.
@@ -41,46 +41,48 @@ def transfer(arriving: Arriving) -> str:
     """
     while True:
         try:
-            _complete(arriving)
-            return arriving.finish()
+            _complete(partial_file)
+            return partial_file.finish()
         except _UnverifiableError:
-            arriving.begin_again()
+            partial_file.restart()
         except (IntegrityError, _ChangedError) as error:
-            arriving.begin_again()
-            arriving.restarts += 1
-            if arriving.restarts > 1:
-                if isinstance(error, _NoPartsError):
-                    raise SourceUnavailableError(arriving.job.handle, str(error)) from error
-                raise error if isinstance(error, IntegrityError) else arriving.refused(str(error)) from error
+            partial_file.restart()
+            partial_file.restarts += 1
+            if partial_file.restarts > 1:
+                if isinstance(error, _NoRangesError):
+                    raise SourceUnavailableError(partial_file.job.handle, str(error)) from error
+                raise (
+                    error if isinstance(error, IntegrityError) else partial_file.integrity_error(str(error))
+                ) from error
 
 
-def _complete(arriving: Arriving) -> None:
-    job = arriving.job
-    if job.file.size - arriving.size > 2 * PIECE and job.source.streams > 1 and arriving.restarts == 0:
-        _in_pieces(arriving)  # what was refused is transferred in one piece: perhaps ranges are what goes wrong
+def _complete(partial_file: PartialFile) -> None:
+    job = partial_file.job
+    if job.file.size - partial_file.size > 2 * RANGE and job.source.streams > 1 and partial_file.restarts == 0:
+        _in_ranges(partial_file)  # what was refused is transferred in one piece: perhaps ranges are what goes wrong
     else:
-        retrying(lambda: _in_one(arriving), lambda: arriving.failures, arriving.is_stopped)
+        retry(lambda: _in_one_stream(partial_file), lambda: partial_file.failures, partial_file.is_stopped)
 
 
-def _in_one(arriving: Arriving) -> None:
+def _in_one_stream(partial_file: PartialFile) -> None:
     """Transfers the rest of a file through one answer."""
-    job = arriving.job
-    if arriving.size == job.file.size and arriving.size:
+    job = partial_file.job
+    if partial_file.size == job.file.size and partial_file.size:
         return
-    arriving.fail_unless_it_arrives()
-    pace = Pace(job.handle, job.file.name)
-    with _answering(job), job.source.read(job.handle, job.file, arriving.size) as content:
-        _check(arriving, content, arriving.size)
+    partial_file.fail_unless_it_arrives()
+    stall = StallDetector(job.handle, job.file.name)
+    with _translate_connection_errors(job), job.source.read(job.handle, job.file, partial_file.size) as content:
+        _check(partial_file, content, partial_file.size)
         for chunk in content.chunks:
-            arriving.write(chunk)
-            if arriving.size < job.file.size:
-                pace.note(len(chunk))
-    if arriving.size < job.file.size:
-        raise SourceUnavailableError(job.handle, f"{job.file.name} was cut short at {arriving.size:,} bytes")
+            partial_file.write(chunk)
+            if partial_file.size < job.file.size:
+                stall.note(len(chunk))
+    if partial_file.size < job.file.size:
+        raise SourceUnavailableError(job.handle, f"{job.file.name} was cut short at {partial_file.size:,} bytes")
 
 
 @contextlib.contextmanager
-def _answering(job: Job) -> Iterator[None]:
+def _translate_connection_errors(job: Job) -> Iterator[None]:
     """A connection that breaks is what may pass, whichever way a client's library says so."""
     try:
         yield
@@ -91,42 +93,42 @@ def _answering(job: Job) -> Iterator[None]:
         raise SourceUnavailableError(job.handle, f"{type(error).__name__}{words}") from None
 
 
-def _check(arriving: Arriving, content: ByteStream, start: int) -> None:
+def _check(partial_file: PartialFile, content: ByteStream, start: int) -> None:
     """Compares what an answer says of itself with what was asked for, and with the answers before."""
-    size = arriving.job.file.size
+    size = partial_file.job.file.size
     if content.total not in (None, size):
-        raise arriving.refused(f"{content.total:,} bytes were sent, and it should have {size:,}")
+        raise partial_file.integrity_error(f"{content.total:,} bytes were sent, and it should have {size:,}")
     if content.start == 0 < start:
-        name = arriving.job.file.name
-        raise _NoPartsError(f"{name} breaks off again and again, and can only be had from its beginning")
+        name = partial_file.job.file.name
+        raise _NoRangesError(f"{name} breaks off again and again, and can only be had from its beginning")
     if content.start != start:
         raise _ChangedError(f"it was sent from byte {content.start:,}, and asked for from {start:,}")
-    if arriving.etag is not None and content.etag not in (None, arriving.etag):
+    if partial_file.etag is not None and content.etag not in (None, partial_file.etag):
         raise _ChangedError("it changed while it was transferred")
-    arriving.etag = content.etag or arriving.etag
-    arriving.promise(content.digest)
-    if arriving.taken_over and not arriving.is_promised:
+    partial_file.etag = content.etag or partial_file.etag
+    partial_file.expect_digest(content.digest)
+    if partial_file.claimed and not partial_file.has_expected_digest:
         raise _UnverifiableError
 
 
-def _in_pieces(arriving: Arriving) -> None:
+def _in_ranges(partial_file: PartialFile) -> None:
     """Transfers the rest in parts, several at once; they are taken up in order, so that what there is has no gaps."""
-    job = arriving.job
+    job = partial_file.job
     waiting: deque[Future[list[bytes]]] = deque()
-    starts = iter(range(arriving.size, job.file.size, PIECE))
+    starts = iter(range(partial_file.size, job.file.size, RANGE))
     streams = job.source.streams
-    with Helpers() as helpers, ThreadPoolExecutor(streams, "vertebra-transfer") as pool:
+    with WriterThreads() as writers, ThreadPoolExecutor(streams, "vertebra-transfer") as pool:
         try:
             for start in _first(starts, streams + 1):
-                waiting.append(pool.submit(_piece, arriving, start))
+                waiting.append(pool.submit(_range, partial_file, start))
             while waiting:
                 chunks = waiting.popleft().result()
                 for start in _first(starts, 1):
-                    waiting.append(pool.submit(_piece, arriving, start))
-                arriving.write(*chunks, helpers=helpers)
-            helpers.wait()
+                    waiting.append(pool.submit(_range, partial_file, start))
+                partial_file.write(*chunks, writers=writers)
+            writers.wait()
         except BaseException:
-            arriving.stopped = True
+            partial_file.stopped = True
             for future in waiting:
                 future.cancel()
             raise
@@ -136,10 +138,10 @@ def _first(starts: Iterator[int], count: int) -> list[int]:
     return [start for _, start in zip(range(count), starts, strict=False)]
 
 
-def _piece(arriving: Arriving, start: int) -> list[bytes]:
+def _range(partial_file: PartialFile, start: int) -> list[bytes]:
     """Returns one part, as it came: to join what is only hashed and written would cost more than both."""
-    job = arriving.job
-    stop = min(start + PIECE, job.file.size)
+    job = partial_file.job
+    stop = min(start + RANGE, job.file.size)
     chunks: list[bytes] = []
     failures = 0
 
@@ -147,20 +149,20 @@ def _piece(arriving: Arriving, start: int) -> list[bytes]:
         nonlocal failures
         failures += 1
         place = begun = start + sum(map(len, chunks))
-        pace = Pace(job.handle, job.file.name)
-        with _answering(job), job.source.read(job.handle, job.file, place, stop) as content:
-            _check(arriving, content, place)
+        stall = StallDetector(job.handle, job.file.name)
+        with _translate_connection_errors(job), job.source.read(job.handle, job.file, place, stop) as content:
+            _check(partial_file, content, place)
             for chunk in content.chunks:
-                if arriving.is_stopped():
-                    raise Cancelled
+                if partial_file.is_stopped():
+                    raise CancelledError
                 chunks.append(chunk[: stop - place])
                 place += len(chunks[-1])
                 if place == stop:
                     return
-                pace.note(len(chunks[-1]))
+                stall.note(len(chunks[-1]))
                 if place - begun >= PROGRESS:
                     failures = 0
         raise SourceUnavailableError(job.handle, f"{job.file.name} was cut short at {place:,} bytes")
 
-    retrying(attempt, lambda: failures, arriving.is_stopped)
+    retry(attempt, lambda: failures, partial_file.is_stopped)
     return chunks

@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vertebra._cache.digest import Digest
-from vertebra._cache.download import transfer
-from vertebra._cache.leases import at_work
-from vertebra._cache.partial_file import Arriving, Job
+from vertebra._cache.download import download
+from vertebra._cache.layout import key_of, sha256_of
+from vertebra._cache.leases import download_lock
+from vertebra._cache.manifest import Record
+from vertebra._cache.ownership import ABANDONED, is_abandoned
+from vertebra._cache.partial_file import Job, PartialFile
 from vertebra._cache.progress import Progress, showing
-from vertebra._cache.retry import Cancelled
-from vertebra._cache.store import LEFT, Record, Store, is_abandoned, key_of, sha256_of
+from vertebra._cache.retry import CancelledError
+from vertebra._cache.store import Store
 from vertebra.errors import CacheError, ClientMissingError, OfflineError, SourceUnavailableError
 from vertebra.handles import PresetHandle
 from vertebra.remote import RemoteSource
@@ -39,7 +42,7 @@ class _Cancellation(threading.Event):
 
 
 @dataclass(frozen=True, slots=True)
-class _Errand:
+class FetchSession:
     """What all files of one call have in common."""
 
     store: Store
@@ -77,11 +80,11 @@ def fetch_files(
     missing = [file for file in files if file.name not in here]
     if missing:
         with showing(missing) as progress:
-            errand = _Errand(store, source, handle, progress, _Cancellation())
-            here |= _adopt_all(errand, missing) if offline else _fetch_all(errand, missing)
-    lacking = [file.name for file in files if file.name not in here]
-    if lacking:
-        raise OfflineError(handle, lacking)
+            session = FetchSession(store, source, handle, progress, _Cancellation())
+            here |= _import_all_external(session, missing) if offline else _fetch_all(session, missing)
+    missing_files = [file.name for file in files if file.name not in here]
+    if missing_files:
+        raise OfflineError(handle, missing_files)
     return [here[file.name] for file in files]
 
 
@@ -93,60 +96,63 @@ def _note(store: Store, handle: PresetHandle, file: PresetFile, found: Path) -> 
             store.put_record(handle, Record(file.name, file.size, found.name))
 
 
-def _adopt_all(errand: _Errand, files: Sequence[PresetFile]) -> dict[str, Path]:
+def _import_all_external(session: FetchSession, files: Sequence[PresetFile]) -> dict[str, Path]:
     """Takes up what another program has of some files."""
     found: dict[str, Path] = {}
     with contextlib.suppress(ClientMissingError, CacheError):  # who cannot take them up lacks them
         for file in files:
-            path = _adopt(errand, file)
+            path = _import_external(session, file)
             found |= {} if path is None else {file.name: path}
     return found
 
 
-def _fetch_all(errand: _Errand, files: Sequence[PresetFile]) -> dict[str, Path]:
+def _fetch_all(session: FetchSession, files: Sequence[PresetFile]) -> dict[str, Path]:
     """Fetches files, several at once; the first error, or Ctrl-C, stops all."""
-    with errand.store.explained(), contextlib.suppress(FileNotFoundError):  # somebody has just finished what was begun
-        _check_space(errand, files)
+    with (
+        session.store.translate_os_errors(),
+        contextlib.suppress(FileNotFoundError),
+    ):  # another process has just finished it
+        _check_space(session, files)
     with ThreadPoolExecutor(min(AT_ONCE, len(files)), thread_name_prefix="vertebra-fetch") as pool:
-        futures = {file.name: pool.submit(_fetch, errand, file) for file in files}
+        futures = {file.name: pool.submit(_fetch, session, file) for file in files}
         try:
             wait(futures.values(), return_when=FIRST_EXCEPTION)
             errors = [error for future in futures.values() if future.done() and (error := future.exception())]
             if errors:
                 raise errors[0]
         except BaseException as error:
-            errand.cancelled.keeps = isinstance(error, SourceUnavailableError | KeyboardInterrupt)
-            errand.cancelled.set()
+            session.cancelled.keeps = isinstance(error, SourceUnavailableError | KeyboardInterrupt)
+            session.cancelled.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return {name: future.result() for name, future in futures.items()}
 
 
-def _fetch(errand: _Errand, file: PresetFile) -> Path:
-    with at_work(errand.store, errand.key(file), errand.cancelled):
-        if errand.cancelled.is_set():
-            raise Cancelled
-        found = errand.store.find(errand.handle, file)  # whoever was at work before may have been at the same
+def _fetch(session: FetchSession, file: PresetFile) -> Path:
+    with download_lock(session.store, session.key(file), session.cancelled):
+        if session.cancelled.is_set():
+            raise CancelledError
+        found = session.store.find(session.handle, file)  # whoever was at work before may have been at the same
         if found is not None:
-            errand.progress.advance(file.name, file.size)
-            _note(errand.store, errand.handle, file, found)
+            session.progress.advance(file.name, file.size)
+            _note(session.store, session.handle, file, found)
             return found
-        return _adopt(errand, file) or _download(errand, file)
+        return _import_external(session, file) or _download(session, file)
 
 
-def _adopt(errand: _Errand, file: PresetFile) -> Path | None:
+def _import_external(session: FetchSession, file: PresetFile) -> Path | None:
     """Takes up what another program has on this machine, if it is what the source promises."""
-    theirs = errand.source.external_file(errand.handle, file)
+    theirs = session.source.external_file(session.handle, file)
     if theirs is None or file.digest is None:
         return None
-    stage = errand.store.stage("partial", errand.key(file))
+    stage = session.store.stage("partial", session.key(file))
     try:
         # A copy: nobody else's program may change what the cache vouches for.
         digest = _copy(theirs, stage, Digest(file.digest, file.size))
-        if stage.stat().st_size != file.size or digest.broken_promise():
+        if stage.stat().st_size != file.size or digest.mismatch():
             return None
-        errand.progress.advance(file.name, file.size)
-        return _keep(errand, file, stage, digest.sha256())
+        session.progress.advance(file.name, file.size)
+        return _keep(session, file, stage, digest.sha256())
     except CacheError:
         raise
     except OSError:
@@ -163,32 +169,32 @@ def _copy(source: Path, target: Path, digest: Digest) -> Digest:
     return digest
 
 
-def _download(errand: _Errand, file: PresetFile) -> Path:
-    key = errand.key(file)
-    with errand.store.explained():
-        stage = _taken_over(errand.store, key) or errand.store.stage("partial", key)
-    arriving = None
+def _download(session: FetchSession, file: PresetFile) -> Path:
+    key = session.key(file)
+    with session.store.translate_os_errors():
+        stage = _claim_abandoned(session.store, key) or session.store.stage("partial", key)
+    partial_file = None
     try:
-        arriving = Arriving(stage, errand.job(file), errand.store.explained)
-        sha256 = transfer(arriving)
-        return _keep(errand, file, stage, sha256)
-    except (SourceUnavailableError, Cancelled):
-        if errand.cancelled.keeps:
+        partial_file = PartialFile(stage, session.job(file), session.store.translate_os_errors)
+        sha256 = download(partial_file)
+        return _keep(session, file, stage, sha256)
+    except (SourceUnavailableError, CancelledError):
+        if session.cancelled.keeps:
             with contextlib.suppress(OSError):  # what has arrived is for whoever tries again
-                stage.rename(stage.with_name(f"{key}.{LEFT}.{stage.name.split('.')[2]}.tmp"))
+                stage.rename(stage.with_name(f"{key}.{ABANDONED}.{stage.name.split('.')[2]}.tmp"))
         raise
     finally:
-        if arriving is not None:
-            arriving.close()
+        if partial_file is not None:
+            partial_file.close()
         _remove(stage)
 
 
-def _taken_over(store: Store, key: str) -> Path | None:
+def _claim_abandoned(store: Store, key: str) -> Path | None:
     """Returns what somebody who is gone had of the same file; more than that is removed."""
     found: Path | None = None
     for path in store.partials(key):
         if is_abandoned(path, time.time(), _KEEP_FOR):
-            found = found or store.take_over(path, key)
+            found = found or store.claim_partial(path, key)
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
     return found
@@ -199,18 +205,18 @@ def _remove(stage: Path) -> None:
         stage.unlink(missing_ok=True)
 
 
-def _check_space(errand: _Errand, files: Sequence[PresetFile]) -> None:
+def _check_space(session: FetchSession, files: Sequence[PresetFile]) -> None:
     """Better before anything is transferred than halfway; of what was begun before, the rest is needed."""
-    begun = {file.name: [path.stat().st_size for path in errand.store.partials(errand.key(file))] for file in files}
+    begun = {file.name: [path.stat().st_size for path in session.store.partials(session.key(file))] for file in files}
     needed = sum(max(file.size - max(begun[file.name], default=0), 0) for file in files)
-    root = errand.store.root
+    root = session.store.root
     free = shutil.disk_usage(next(place for place in (root, *root.parents) if place.exists())).free
     if free < needed + needed // 20:
         problem = f"{free:,} bytes are free on its disk, and {needed:,} are to be fetched"
         raise CacheError(root, problem, "Free some space, or set VERTEBRA_CACHE to a folder on another disk")
 
 
-def _keep(errand: _Errand, file: PresetFile, stage: Path, sha256: str) -> Path:
-    path = errand.store.put_blob(stage, sha256)
-    errand.store.put_record(errand.handle, Record(file.name, file.size, sha256))
+def _keep(session: FetchSession, file: PresetFile, stage: Path, sha256: str) -> Path:
+    path = session.store.put_blob(stage, sha256)
+    session.store.put_record(session.handle, Record(file.name, file.size, sha256))
     return path

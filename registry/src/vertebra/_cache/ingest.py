@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vertebra._cache.digest import Digest
-from vertebra._cache.store import Record, Store, key_of
+from vertebra._cache.layout import key_of
+from vertebra._cache.manifest import Record
+from vertebra._cache.store import Store
 from vertebra.errors import IntegrityError
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
@@ -17,7 +19,7 @@ Advance = Callable[[int], None]
 _BLOCK = 2**20
 
 
-def take_in(
+def add_file(
     store: Store, handle: PresetHandle, file: PresetFile, path: Path, sha256: str | None, advance: Advance
 ) -> Record:
     """Copies a file of a pinned preset into a store, where it is not yet, and notes it.
@@ -49,13 +51,13 @@ def _copy(
     digest, size = Digest(file.digest, file.size), 0
     stage = store.stage("partial", key_of(str(handle), file.name))
     try:
-        with store.explained(), path.open("rb") as source, stage.open("wb") as target:
+        with store.translate_os_errors(), path.open("rb") as source, stage.open("wb") as target:
             while block := source.read(_BLOCK):
                 target.write(block)
                 digest.update(block)
                 size += len(block)
                 advance(len(block))
-        problem = digest.broken_promise()
+        problem = digest.mismatch()
         if size != file.size:
             problem = f"{path} has {size:,} bytes, expected {file.size:,}"
         elif sha256 not in (None, digest.sha256()):

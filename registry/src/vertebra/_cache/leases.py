@@ -17,7 +17,7 @@ _POLL = 0.5
 
 
 @contextlib.contextmanager
-def at_work(store: Store, key: str, cancelled: threading.Event) -> Iterator[None]:
+def download_lock(store: Store, key: str, cancelled: threading.Event) -> Iterator[None]:
     """Waits until nobody else is at work on a key, or the user has interrupted the whole.
 
     Nothing depends on it: where locks do not work, or their holder has stopped, the work is done twice.

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vertebra._cache.scan import Holdings, Unpinned, last_used, read_holdings, size_of
-from vertebra._cache.store import is_abandoned
+from vertebra._cache.ownership import is_abandoned
+from vertebra._cache.scan import CacheScan, Unpinned, last_used, scan_cache, size_of
 from vertebra.errors import PresetNotFoundError, close_names
 from vertebra.handles import PresetHandle
 
@@ -24,7 +24,7 @@ _DAY = 86_400.0
 
 
 @dataclass(slots=True)
-class Tidied:
+class PruneReport:
     """What was removed, or would be."""
 
     presets: list[str] = field(default_factory=list)
@@ -43,7 +43,7 @@ def prune(
     older_than: float | None = None,
     dry_run: bool = False,
     unpinned: Unpinned = PresetHandle.without_revision,
-) -> Tidied:
+) -> PruneReport:
     """Removes presets, and what no preset needs.
 
     Args:
@@ -57,21 +57,21 @@ def prune(
         PresetNotFoundError: one of the presets is not in the cache.
     """
     began = time.time()
-    held = read_holdings(root)
-    leaving = list(dict.fromkeys([*_named(held, presets, unpinned), *_unused(held, older_than)]))
-    done = Tidied([str(handle) for handle in leaving])
-    freed = {sha256 for handle in leaving for _, sha256, _ in held.presets[handle].wanted()}
-    notes = [path for handle in leaving for path in held.presets[handle].notes]
-    notes += [held.ref_notes[handle] for handle, pinned in held.refs.items() if pinned in leaving]
+    scan = scan_cache(root)
+    leaving = list(dict.fromkeys([*_named(scan, presets, unpinned), *_unused(scan, older_than)]))
+    done = PruneReport([str(handle) for handle in leaving])
+    freed = {sha256 for handle in leaving for _, sha256, _ in scan.presets[handle].wanted()}
+    notes = [path for handle in leaving for path in scan.presets[handle].notes]
+    notes += [scan.ref_notes[handle] for handle, pinned in scan.refs.items() if pinned in leaving]
     if dry_run:
         for handle in leaving:
-            del held.presets[handle]
+            del scan.presets[handle]
     else:
         _remove(notes)
-        held = read_holdings(root)  # others may have been at work meanwhile
+        scan = scan_cache(root)  # others may have been at work meanwhile
     # A content that a preset has just lost goes at once; another one may be about to be noted.
-    contents = [path for path in orphans(held) if path.name in freed or _is_old(path)]
-    unfinished = [path for path in held.unfinished if is_abandoned(path, time.time(), MARGIN)]
+    contents = [path for path in orphans(scan) if path.name in freed or _is_old(path)]
+    unfinished = [path for path in scan.unfinished if is_abandoned(path, time.time(), MARGIN)]
     locks = [path for path in (root / "locks").glob("*.lock") if time.time() - _touched(path) > _DAY]
     done.contents, done.unfinished, done.locks = len(contents), len(unfinished), len(locks)
     done.freed = size_of([*contents, *unfinished])
@@ -83,24 +83,24 @@ def prune(
     return done
 
 
-def orphans(held: Holdings) -> list[Path]:
+def orphans(scan: CacheScan) -> list[Path]:
     """Returns the contents that no preset has."""
-    referenced = held.referenced()
-    return [path for sha256, path in held.blobs.items() if sha256 not in referenced]
+    referenced = scan.referenced()
+    return [path for sha256, path in scan.blobs.items() if sha256 not in referenced]
 
 
-def _named(held: Holdings, presets: Iterable[PresetHandle], unpinned: Unpinned) -> Iterator[PresetHandle]:
+def _named(scan: CacheScan, presets: Iterable[PresetHandle], unpinned: Unpinned) -> Iterator[PresetHandle]:
     for handle in presets:
-        found = held.matching(handle, unpinned)
+        found = scan.matching(handle, unpinned)
         if not found:
-            known = [str(known) for known in (*held.presets, *held.refs)]
+            known = [str(known) for known in (*scan.presets, *scan.refs)]
             raise PresetNotFoundError(handle, "it is not in the cache", close_names(str(handle), known))
         yield from found
 
 
-def _unused(held: Holdings, days: float | None) -> Iterator[PresetHandle]:
-    for handle, holding in held.presets.items() if days is not None else ():
-        if time.time() - last_used(held.blobs, holding) > (days or 0) * _DAY:
+def _unused(scan: CacheScan, days: float | None) -> Iterator[PresetHandle]:
+    for handle, preset in scan.presets.items() if days is not None else ():
+        if time.time() - last_used(scan.blobs, preset) > (days or 0) * _DAY:
             yield handle
 
 

@@ -18,11 +18,11 @@ _POLL = 0.1
 T = TypeVar("T")
 
 
-class Cancelled(Exception):  # noqa: N818 (it is no error)
+class CancelledError(Exception):
     """The user has interrupted the whole, or it is of no more use."""
 
 
-def retrying(
+def retry(
     attempt: Callable[[], T],
     failures: Callable[[], int],
     is_stopped: Callable[[], bool] = lambda: False,
@@ -57,7 +57,7 @@ def retrying(
         while (left := until - time.monotonic()) > 0 and not is_stopped():
             time.sleep(min(left, _POLL))
         if is_stopped():
-            raise Cancelled
+            raise CancelledError
 
     log = logging.getLogger("vertebra")
     return Retrying(

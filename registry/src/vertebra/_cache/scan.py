@@ -7,19 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vertebra._cache.store import (
-    Note,
-    Record,
-    file_path,
-    is_hexadecimal,
-    listed_in,
-    pinned_in,
-    preset_path,
-    read_note,
-    record_in,
-    ref_path,
-    sha256_of,
-)
+from vertebra._cache.layout import file_path, is_hexadecimal, preset_path, ref_path, sha256_of
+from vertebra._cache.manifest import Entry, Record, file_list_in, read_entry, record_in, ref_in
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
 
@@ -28,7 +17,7 @@ Unpinned = Callable[[PresetHandle], PresetHandle]
 
 
 @dataclass(slots=True)
-class Holding:
+class CachedPreset:
     """A preset in the cache."""
 
     handle: PresetHandle
@@ -44,19 +33,19 @@ class Holding:
         listed = self.listed or {}
         for name in sorted(listed.keys() | self.records.keys()):
             record = self.records.get(name)
-            promised = sha256_of(listed[name]) if name in listed else None
-            if promised is not None and (record is None or record.sha256 != promised):
-                yield name, promised, listed[name].size
+            expected = sha256_of(listed[name]) if name in listed else None
+            if expected is not None and (record is None or record.sha256 != expected):
+                yield name, expected, listed[name].size
             elif record is not None:
                 yield name, record.sha256, record.size
 
 
 @dataclass(slots=True)
-class Holdings:
+class CacheScan:
     """All that a cache folder holds, as it was when somebody looked."""
 
     root: Path
-    presets: dict[PresetHandle, Holding] = field(default_factory=dict)
+    presets: dict[PresetHandle, CachedPreset] = field(default_factory=dict)
     refs: dict[PresetHandle, PresetHandle] = field(default_factory=dict)
     """What unpinned handles meant."""
     ref_notes: dict[PresetHandle, Path] = field(default_factory=dict)
@@ -68,7 +57,7 @@ class Holdings:
 
     def referenced(self) -> set[str]:
         """Returns the contents that some preset has."""
-        return {sha256 for holding in self.presets.values() for _, sha256, _ in holding.wanted()}
+        return {sha256 for preset in self.presets.values() for _, sha256, _ in preset.wanted()}
 
     def matching(self, handle: PresetHandle, unpinned: Unpinned) -> list[PresetHandle]:
         """Returns the presets that a handle means: itself, what it meant, and all revisions of it.
@@ -85,17 +74,17 @@ class Holdings:
         return list(dict.fromkeys([*same, *revisions]))
 
 
-def read_holdings(root: Path) -> Holdings:
+def scan_cache(root: Path) -> CacheScan:
     """Looks through a cache folder; one that is not there holds nothing."""
-    found = Holdings(root)
+    found = CacheScan(root)
     for path in _files(root / "presets"):
-        note = read_note(path)
+        note = read_entry(path)
         if path.name == "preset.json":
             _take_listing(found, path, note)
         else:
             _take_record(found, path, note)
     for path in _files(root / "refs"):
-        handle, pinned = _handle(note := read_note(path)), pinned_in(note or {})
+        handle, pinned = _handle(note := read_entry(path)), ref_in(note or {})
         if handle is None or pinned is None or path != ref_path(root, handle):
             found.unreadable.append(path)
         else:
@@ -108,10 +97,10 @@ def read_holdings(root: Path) -> Holdings:
     return found
 
 
-def last_used(blobs: Mapping[str, Path], holding: Holding) -> float:
+def last_used(blobs: Mapping[str, Path], preset: CachedPreset) -> float:
     """Returns when a preset was last read or written, as far as the file system keeps that."""
     times = [0.0]
-    for path in [*holding.notes, *(blobs[sha256] for _, sha256, _ in holding.wanted() if sha256 in blobs)]:
+    for path in [*preset.notes, *(blobs[sha256] for _, sha256, _ in preset.wanted() if sha256 in blobs)]:
         with contextlib.suppress(OSError):
             facts = path.lstat()
             times.append(max(facts.st_mtime, facts.st_ctime, facts.st_atime if path.name in blobs else 0.0))
@@ -127,27 +116,27 @@ def size_of(paths: Sequence[Path]) -> int:
     return total
 
 
-def _take_listing(found: Holdings, path: Path, note: Note | None) -> None:
-    handle, listed = _handle(note), listed_in(note or {})
+def _take_listing(found: CacheScan, path: Path, note: Entry | None) -> None:
+    handle, listed = _handle(note), file_list_in(note or {})
     if handle is None or listed is None or path != preset_path(found.root, handle):
         found.unreadable.append(path)
         return
-    holding = found.presets.setdefault(handle, Holding(handle))
-    holding.listed = {file.name: file for file in listed}
-    holding.notes.append(path)
+    preset = found.presets.setdefault(handle, CachedPreset(handle))
+    preset.listed = {file.name: file for file in listed}
+    preset.notes.append(path)
 
 
-def _take_record(found: Holdings, path: Path, note: Note | None) -> None:
+def _take_record(found: CacheScan, path: Path, note: Entry | None) -> None:
     handle, record = _handle(note), record_in(note or {})
     if handle is None or record is None or path != file_path(found.root, handle, record.name):
         found.unreadable.append(path)
         return
-    holding = found.presets.setdefault(handle, Holding(handle))
-    holding.records[record.name] = record
-    holding.notes.append(path)
+    preset = found.presets.setdefault(handle, CachedPreset(handle))
+    preset.records[record.name] = record
+    preset.notes.append(path)
 
 
-def _handle(note: Note | None) -> PresetHandle | None:
+def _handle(note: Entry | None) -> PresetHandle | None:
     with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
         return PresetHandle.parse((note or {})["handle"])
     return None

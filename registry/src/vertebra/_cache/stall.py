@@ -11,7 +11,7 @@ WINDOW, SLOWEST = 60.0, 1_000
 """Seconds in which there must be so many bytes each, on average."""
 
 
-class Pace:
+class StallDetector:
     """Watches one answer."""
 
     def __init__(self, handle: PresetHandle, name: str) -> None:

@@ -48,7 +48,7 @@ class PresetDescription:
             PresetConfigError: config and files do not make a preset that can be read.
         """
         folder = self.folder
-        with folder.lacking("its weights"):
+        with folder.missing_files("its weights"):
             checkpoint = open_checkpoint(self.files, folder.names, folder.fetch, folder.fetch_all, folder.check_read)
         return OpenPreset(self._refined(checkpoint.entries), checkpoint.headers, checkpoint.entries, checkpoint)
 
@@ -60,7 +60,7 @@ class PresetDescription:
         """
         folder, kind = self.folder, self.files
         fetch_headers = partial(folder.fetch_headers, length_of=kind.header_end) if kind.header_comes_first else None
-        with folder.lacking("its weights"):
+        with folder.missing_files("its weights"):
             headers = read_headers(kind, folder.names, folder.fetch, fetch_headers, folder.check_read)
         entries = {name: entry for header in headers.values() for name, entry in header.entries.items()}
         return OpenPreset(self._refined(entries), headers, entries)

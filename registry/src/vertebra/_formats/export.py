@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class PresetDraft:
+class PresetExport:
     """What a preset will hold, whatever its format."""
 
     backbone: str
@@ -27,11 +27,11 @@ class PresetDraft:
     """The config that the preset had when it was last in the format that is written; empty if it never was."""
 
 
-def draft_of(backbone: Any, weights: Mapping[str, Any]) -> PresetDraft:
+def export_of(backbone: Any, weights: Mapping[str, Any]) -> PresetExport:
     """Describes a backbone and its weights, by name, as a preset."""
     layouts = {name: layout_of(name, str(variable.dtype), tuple(variable.shape)) for name, variable in weights.items()}
     tensors = Tensors(layouts, {name: _reader(variable) for name, variable in weights.items()})
-    return PresetDraft(type(backbone).__name__, plain_config(backbone), tensors)
+    return PresetExport(type(backbone).__name__, plain_config(backbone), tensors)
 
 
 def plain_config(backbone: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra._formats.description import PresetDescription
-from vertebra._formats.export import PresetDraft
+from vertebra._formats.export import PresetExport
 from vertebra._formats.kerashub_quantized import as_quantized, is_readable, modes_of
 from vertebra._formats.translation import express, find_owner, load_translation, translation_for
 from vertebra._resolve.preset_folder import CONFIG, PresetFolder, config_error
@@ -61,19 +61,19 @@ def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetDescription:
     return contents if mode is None else replace(contents, refine=partial(as_quantized, mode))
 
 
-def write(draft: PresetDraft, stage: Path, max_shard_size: float | None) -> list[str]:
+def write(export: PresetExport, stage: Path, max_shard_size: float | None) -> list[str]:
     """Writes config, metadata and weights as KerasHub does.
 
     Returns:
-        The fields of `draft.original` that were not carried; none, because all that can be read are written.
+        The fields of `export.original` that were not carried; none, because all that can be read are written.
 
     Raises:
         PresetFormatError: no plugin says how the class is written in this format.
         FormatLimitError: the format cannot hold something that the draft has.
     """
-    spec, translation = translation_for(draft.backbone, NAME)
-    config, tensors = express(draft, NAME, translation)
-    base = {name: draft.config[name] for name in _OF_THE_BASE if name in draft.config}
+    spec, translation = translation_for(export.backbone, NAME)
+    config, tensors = express(export, NAME, translation)
+    base = {name: export.config[name] for name in _OF_THE_BASE if name in export.config}
     inner = base | {"dtype": _policy(tensors)} | config
     (stage / CONFIG).write_bytes(dump_json(_envelope(spec, inner)))
     (stage / _METADATA).write_bytes(dump_json(_metadata(tensors)))

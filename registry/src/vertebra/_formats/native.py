@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra._formats.description import PresetDescription
-from vertebra._formats.export import PresetDraft
+from vertebra._formats.export import PresetExport
 from vertebra._resolve.preset_folder import CONFIG, PresetFolder, config_error
 from vertebra._system.strict_json import dump_json
 from vertebra._weights.safetensors.file_kind import SAFETENSORS
@@ -56,7 +56,7 @@ def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetDescription:
     return PresetDescription(NAME, folder, config["backbone"], dict(config["config"]))
 
 
-def write(draft: PresetDraft, stage: Path, max_shard_size: float | None) -> list[str]:
+def write(export: PresetExport, stage: Path, max_shard_size: float | None) -> list[str]:
     """Writes config, metadata and weights into an empty folder.
 
     Args:
@@ -65,22 +65,22 @@ def write(draft: PresetDraft, stage: Path, max_shard_size: float | None) -> list
         max_shard_size: Most gigabytes (10⁹ bytes) in a weights file, or None for no limit.
 
     Returns:
-        The fields of `draft.original` that were not carried; none, because this format has none.
+        The fields of `export.original` that were not carried; none, because this format has none.
     """
-    config = {"vertebra_format": _VERSION, "backbone": draft.backbone, "config": draft.config}
+    config = {"vertebra_format": _VERSION, "backbone": export.backbone, "config": export.config}
     (stage / CONFIG).write_bytes(dump_json(config))
-    (stage / METADATA).write_bytes(dump_json(_metadata(draft)))
-    write_safetensors(draft.tensors, stage, max_shard_size)
+    (stage / METADATA).write_bytes(dump_json(_metadata(export)))
+    write_safetensors(export.tensors, stage, max_shard_size)
     return []
 
 
-def _metadata(draft: PresetDraft) -> dict[str, Any]:
+def _metadata(export: PresetExport) -> dict[str, Any]:
     import keras
 
     return {
         "vertebra_version": metadata.version("vertebra"),
         "keras_version": keras.version(),
         "runtime": keras.config.backend(),
-        "parameter_count": sum(math.prod(entry.shape) for entry in draft.tensors.layouts.values()),
+        "parameter_count": sum(math.prod(entry.shape) for entry in export.tensors.layouts.values()),
         "date_saved": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }

@@ -28,6 +28,6 @@ def read_description(folder: PresetFolder) -> PresetDescription:
     module = format_of(config)
     if module is None:
         raise config_error(folder, f"it is of no known preset format ({', '.join(FORMATS)})")
-    with folder.lacking("what its config needs"):
+    with folder.missing_files("what its config needs"):
         description: PresetDescription = module.read(folder, config)
     return description

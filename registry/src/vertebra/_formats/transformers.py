@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra._formats.description import PresetDescription
-from vertebra._formats.export import PresetDraft
+from vertebra._formats.export import PresetExport
 from vertebra._formats.translation import express, find_owner, load_translation, translation_for
 from vertebra._resolve.preset_folder import CONFIG, PresetFolder
 from vertebra._system.strict_json import dump_json
@@ -53,19 +53,19 @@ def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetDescription:
     return PresetDescription(NAME, folder, owner.name, translation.arguments(config), translation, untied=untied)
 
 
-def write(draft: PresetDraft, stage: Path, max_shard_size: float | None) -> list[str]:
+def write(export: PresetExport, stage: Path, max_shard_size: float | None) -> list[str]:
     """Writes config and weights as transformers does.
 
     Returns:
-        The fields of `draft.original` that were not carried.
+        The fields of `export.original` that were not carried.
 
     Raises:
         PresetFormatError: no plugin says how the class is written in this format.
         FormatLimitError: the format cannot hold something that the draft has.
     """
-    _, translation = translation_for(draft.backbone, NAME)
-    written, tensors = express(draft, NAME, translation)
-    carried, left_out = _carried_fields(written, draft.original, translation)
+    _, translation = translation_for(export.backbone, NAME)
+    written, tensors = express(export, NAME, translation)
+    carried, left_out = _carried_fields(written, export.original, translation)
     (stage / CONFIG).write_bytes(dump_json(written | carried | {"dtype": _widest(tensors)}))
     write_safetensors(tensors, stage, max_shard_size)
     return left_out

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from vertebra._discovery.catalog import BACKBONES, Entry, catalog
-from vertebra._formats.export import PresetDraft
+from vertebra._formats.export import PresetExport
 from vertebra._resolve.preset_folder import PresetFolder, config_error
 from vertebra._weights.tensor_entry import TensorEntry, layout_of
 from vertebra._weights.tensor_layout import holders, put, stored_shape
@@ -60,28 +60,28 @@ def translation_for(backbone: str, format: str) -> tuple[BackboneSpec, Translati
     return spec, load_translation(spec, format)
 
 
-def express(draft: PresetDraft, format: str, translation: Translation) -> tuple[dict[str, Any], Tensors]:
+def express(export: PresetExport, format: str, translation: Translation) -> tuple[dict[str, Any], Tensors]:
     """Returns a draft's config and tensors in the terms of a format.
 
     Raises:
         FormatLimitError: the format cannot hold something that the draft has.
     """
-    if draft.config.get("lora") is not None:
-        rank = draft.config["lora"]["config"]["rank"]
+    if export.config.get("lora") is not None:
+        rank = export.config["lora"]["config"]["rank"]
         problem = (
             "it has no place for an adapter of that rank; write that with save_lora_weights, and the base without it"
         )
         raise FormatLimitError(format, "lora", rank, problem)
-    if draft.config.get("quantized"):
-        mode = next(iter(draft.config["quantized"].values()))["mode"]
+    if export.config.get("quantized"):
+        mode = next(iter(export.config["quantized"].values()))["mode"]
         raise FormatLimitError(format, "dtype", mode, "here it is written with floats only")
-    arguments = {name: value for name, value in draft.config.items() if name not in _OF_THE_BASE}
+    arguments = {name: value for name, value in export.config.items() if name not in _OF_THE_BASE}
     config = translation.config(arguments)
     rules = translation.rules(arguments)
-    homeless = sorted(draft.tensors.layouts.keys() - rules.keys())
+    homeless = sorted(export.tensors.layouts.keys() - rules.keys())
     if homeless:
-        raise FormatLimitError(format, "weights", homeless[:5], f"{draft.backbone} has no names for them there")
-    return config, _rearrange(draft.tensors, rules)
+        raise FormatLimitError(format, "weights", homeless[:5], f"{export.backbone} has no names for them there")
+    return config, _rearrange(export.tensors, rules)
 
 
 def _rearrange(tensors: Tensors, rules: Mapping[str, TensorRule]) -> Tensors:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vertebra._cache.default_store import default_store
-from vertebra._cache.ingest import take_in
+from vertebra._cache.ingest import add_file
+from vertebra._cache.manifest import read_entry
 from vertebra._cache.revisions import tell_misnamed
-from vertebra._cache.scan import Holding, Holdings, read_holdings
-from vertebra._cache.store import Store, read_note
-from vertebra._resolve.candidates import ask_policies, is_revision, places
+from vertebra._cache.scan import CachedPreset, CacheScan, scan_cache
+from vertebra._cache.store import Store
+from vertebra._resolve.candidates import ask_policies, candidate_handles, is_revision
 from vertebra._resolve.open import open_folder
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.atomic_save import destination, replacing_folder
@@ -29,7 +30,7 @@ Advance = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
+class BundledPreset:
     """A preset that was bundled, or taken out of a bundle."""
 
     requested: str
@@ -45,7 +46,7 @@ def write_bundle(
     locked: bool | None = None,
     advance: Advance | None = None,
     replace: bool = False,
-) -> list[Carried]:
+) -> list[BundledPreset]:
     """Writes a folder with complete presets, after fetching what is not here; it appears whole or not at all.
 
     Args:
@@ -63,7 +64,7 @@ def write_bundle(
     _check_target(target, None if replace else {*presets})
     folders = [open_folder(preset, locked) for preset in dict.fromkeys(presets)]
     for folder in folders:
-        folder.require_all()
+        folder.require_complete()
         if not folder.source.is_remote:
             problem = (
                 f"{folder.requested} is read where it stands, at {folder.handle}, and bundles hold what is fetched"
@@ -80,10 +81,10 @@ def write_bundle(
         shutil.rmtree(stage / "partial", ignore_errors=True)
         named = {folder.requested: str(folder.handle) for folder in folders}
         (stage / MARKER).write_bytes(dump_json({"version": _VERSION, "presets": named}))
-    return [Carried(f.requested, f.handle, len(f.files), sum(file.size for file in f.files)) for f in folders]
+    return [BundledPreset(f.requested, f.handle, len(f.files), sum(file.size for file in f.files)) for f in folders]
 
 
-def read_bundle(presets: Sequence[str], path: Path, advance: Advance | None = None) -> list[Carried]:
+def read_bundle(presets: Sequence[str], path: Path, advance: Advance | None = None) -> list[BundledPreset]:
     """Copies presets out of a bundle into the cache; uses no network, and no source.
 
     Args:
@@ -96,7 +97,7 @@ def read_bundle(presets: Sequence[str], path: Path, advance: Advance | None = No
         IntegrityError: what it has is damaged.
         CacheError: the cache cannot take it up.
     """
-    held = read_holdings(path)
+    held = scan_cache(path)
     if not held.presets:
         problem = "the folder is not a bundle: it holds no presets" if path.is_dir() else "there is no such folder"
         raise PresetNotFoundError(path, problem, remedy="Create a bundle with: vertebra bundle PRESET... -o DIR")
@@ -108,13 +109,13 @@ def read_bundle(presets: Sequence[str], path: Path, advance: Advance | None = No
     for requested, holding in wanted.items():
         contents = _complete(held, holding)
         for file, source, sha256 in contents:
-            take_in(cache, holding.handle, file, source, sha256, count)
+            add_file(cache, holding.handle, file, source, sha256, count)
         cache.put_file_list(holding.handle, [file for file, _, _ in contents])
         for handle, pinned in held.refs.items():
             if pinned == holding.handle:
                 cache.put_ref(handle, pinned)
         size = sum(file.size for file, _, _ in contents)
-        done.append(Carried(requested, holding.handle, len(contents), size))
+        done.append(BundledPreset(requested, holding.handle, len(contents), size))
     return done
 
 
@@ -124,7 +125,7 @@ def read_bundle(presets: Sequence[str], path: Path, advance: Advance | None = No
 def _check_target(target: Path, kept: set[str] | None) -> None:
     if target.exists() and not target.is_dir():
         raise PresetSaveError(target, "a file stands there, and a bundle is a folder", "Choose another path")
-    note = read_note(target / MARKER) or {}
+    note = read_entry(target / MARKER) or {}
     there = {path.name for path in target.iterdir()} if target.is_dir() else set()
     if there and ("version" not in note or there - _PARTS):
         problem = f"the folder holds other things than a bundle, such as {min(there - _PARTS or there)!r}"
@@ -147,7 +148,7 @@ def _put(bundle: Store, folder: PresetFolder, paths: Sequence[Path], count: Call
     cache = default_store()
     for file, path in zip(folder.files, paths, strict=True):
         known = cache.record(folder.handle, file.name)
-        take_in(bundle, folder.handle, file, path, known.sha256 if known else None, count)
+        add_file(bundle, folder.handle, file, path, known.sha256 if known else None, count)
     bundle.put_file_list(folder.handle, folder.files)
     for handle in folder.unpinned():
         bundle.put_ref(handle, folder.handle)
@@ -156,7 +157,7 @@ def _put(bundle: Store, folder: PresetFolder, paths: Sequence[Path], count: Call
 # === Reading ===
 
 
-def _sound_refs(held: Holdings) -> dict[PresetHandle, PresetHandle]:
+def _sound_refs(held: CacheScan) -> dict[PresetHandle, PresetHandle]:
     """Returns what handles mean according to a bundle, without those that it would give the name of another preset."""
     sound = {}
     for handle, pinned in held.refs.items():
@@ -167,8 +168,8 @@ def _sound_refs(held: Holdings) -> dict[PresetHandle, PresetHandle]:
     return sound
 
 
-def _find(held: Holdings, requested: str) -> Holding:
-    handles = places(requested)
+def _find(held: CacheScan, requested: str) -> CachedPreset:
+    handles = candidate_handles(requested)
     for handle in handles:
         pinned = handle if handle in held.presets else held.refs.get(handle)
         if pinned in held.presets:
@@ -180,13 +181,13 @@ def _find(held: Holdings, requested: str) -> Holding:
     raise PresetNotFoundError(handles[0], problem, close_names(str(handles[0]), known) or known[:3])
 
 
-def _all(held: Holdings) -> dict[str, Holding]:
+def _all(held: CacheScan) -> dict[str, CachedPreset]:
     for handle in held.presets:
         ask_policies(handle)
     return {str(handle): holding for handle, holding in held.presets.items()}
 
 
-def _complete(held: Holdings, holding: Holding) -> list[tuple[PresetFile, Path, str]]:
+def _complete(held: CacheScan, holding: CachedPreset) -> list[tuple[PresetFile, Path, str]]:
     """Returns the files of a preset, each with its path and SHA-256."""
     found = {name: (held.blobs.get(sha256), sha256) for name, sha256, _ in holding.wanted()}
     listed = holding.listed or {}

@@ -12,14 +12,14 @@ import numpy as np
 
 from vertebra._discovery import runtimes
 from vertebra._formats.description import OpenPreset
-from vertebra._formats.export import PresetDraft, plain_config
+from vertebra._formats.export import PresetExport, plain_config
 from vertebra._formats.registry import FORMATS, read_description
 from vertebra._presets import load_warnings
 from vertebra._presets.assets import CarriedAssets, select_assets
 from vertebra._presets.certificate import carry_certificate
 from vertebra._presets.certificate_header import open_certificate
 from vertebra._presets.load import build_abstract, class_of
-from vertebra._presets.replace_folder import keep_others
+from vertebra._presets.replace_folder import carry_others
 from vertebra._presets.save import check_request
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.preset_folder import PresetFolder
@@ -105,7 +105,7 @@ def _convert(
     contents, checkpoint = preset.description, preset.mapped()
     draft, found = _draft(preset, dtype)
     load_warnings.second_checkpoint(contents)
-    heads = load_warnings.other_logits(contents, checkpoint, found, _WITHOUT_HEAD)
+    heads = load_warnings.untied_logits(contents, checkpoint, found, _WITHOUT_HEAD)
     tensors = draft.tensors if advance is None else _counted(draft.tensors, advance)
     sizes = [entry.size for entry in draft.tensors.layouts.values()]
     certificate = open_certificate(folder) if dtype is None else None
@@ -117,12 +117,12 @@ def _convert(
         folder.check_all()
         if certificate is not None and certified:
             carry_certificate(certificate, stage)
-        keep_others(target, stage, format)
+        carry_others(target, stage, format)
     facts = len(sizes), sum(sizes), certified, tuple(found.outside), assets.outcome(target, fields)
     return Conversion(str(folder.handle), target, format, *facts, contents.not_read, tuple(heads))
 
 
-def _draft(preset: OpenPreset, dtype: str | None) -> tuple[PresetDraft, Match]:
+def _draft(preset: OpenPreset, dtype: str | None) -> tuple[PresetExport, Match]:
     contents, checkpoint = preset.description, preset.mapped()
     backbone, weights, found, _ = build_abstract(class_of(contents), preset, {})
     if found.fresh:
@@ -136,7 +136,7 @@ def _draft(preset: OpenPreset, dtype: str | None) -> tuple[PresetDraft, Match]:
         wanted = dtype if dtype and "float" in stored else stored
         layouts[name] = layout_of(name, wanted, tuple(variable.shape))
         arrays[name] = _reader(checkpoint, name, rule, tuple(variable.shape), wanted)
-    return PresetDraft(contents.backbone, plain_config(backbone), Tensors(layouts, arrays)), found
+    return PresetExport(contents.backbone, plain_config(backbone), Tensors(layouts, arrays)), found
 
 
 def _reader(

@@ -108,7 +108,7 @@ def build_prepared(opened: PreparedLoad, overrides: dict[str, Any]) -> Any:
         backbone, weights, found, created = build_abstract(opened.backbone_class, preset, overrides)
         load_warnings.fresh_weights(contents, found)
         load_warnings.unused_tensors(contents, found)
-        load_warnings.other_logits(contents, checkpoint, found)
+        load_warnings.untied_logits(contents, checkpoint, found)
         load_warnings.second_checkpoint(contents)
         if "dtype" not in overrides:
             load_warnings.widened_weights(contents, checkpoint, weights, found)

@@ -43,7 +43,9 @@ def assets_left_out(assets: CarriedAssets) -> None:
         log.warning("%s: saved without %s%s", assets.source, assets, remedy)
 
 
-def other_logits(contents: PresetDescription, checkpoint: Checkpoint, found: Match, consequence: str = "") -> list[str]:
+def untied_logits(
+    contents: PresetDescription, checkpoint: Checkpoint, found: Match, consequence: str = ""
+) -> list[str]:
     """Says that the logits of the model are not those of its token table.
 
     Args:
@@ -57,11 +59,11 @@ def other_logits(contents: PresetDescription, checkpoint: Checkpoint, found: Mat
     """
     heads = untied_heads(contents.untied, found.sources, found.outside, checkpoint.entries, checkpoint.view) or []
     if heads:
-        log.warning("%s: %s%s", contents.folder.handle, other_logits_text(heads), consequence)
+        log.warning("%s: %s%s", contents.folder.handle, untied_logits_text(heads), consequence)
     return heads
 
 
-def other_logits_text(heads: Sequence[str]) -> str:
+def untied_logits_text(heads: Sequence[str]) -> str:
     """Returns what it means that a head is not the token table."""
     return (
         f"its head is another matrix than the token table ({', '.join(heads)}), so token_embedding(x, reverse=True) "

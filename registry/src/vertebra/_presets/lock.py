@@ -8,10 +8,10 @@ from pathlib import Path
 
 from vertebra._cache.cached_source import is_current, open_source
 from vertebra._cache.default_store import default_store
-from vertebra._cache.store import blob_path, sha256_of
-from vertebra._cache.verify import damage_of
+from vertebra._cache.layout import blob_path, sha256_of
+from vertebra._cache.verify import corruption_of
 from vertebra._discovery.plugins import registry
-from vertebra._resolve.candidates import is_plain_path, places, source_of
+from vertebra._resolve.candidates import candidate_handles, is_plain_path, source_of
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.lockfile import LockedPreset, Lockfile, differs, locked_files, read_lockfile, write_lockfile
 from vertebra._resolve.open import open_folder
@@ -22,7 +22,7 @@ from vertebra.specs import PresetFile
 
 
 @dataclass(frozen=True, slots=True)
-class Locking:
+class LockStatus:
     """What became of a preset in the lockfile, or what it is compared with it."""
 
     requested: str
@@ -35,7 +35,7 @@ class Locking:
 
 
 @dataclass(slots=True)
-class Verdict:
+class VerifiedPreset:
     """How what is on this machine compares with a preset of the lockfile."""
 
     requested: str
@@ -49,7 +49,7 @@ class Verdict:
     """How the others differ."""
 
 
-def lock_presets(presets: Sequence[str], path: Path, update: bool, remove: bool = False) -> list[Locking]:
+def lock_presets(presets: Sequence[str], path: Path, update: bool, remove: bool = False) -> list[LockStatus]:
     """Writes presets into a lockfile, beside those that are in it.
 
     Args:
@@ -64,7 +64,7 @@ def lock_presets(presets: Sequence[str], path: Path, update: bool, remove: bool 
     """
     lockfile = read_lockfile(path) if path.exists() or remove or not presets else Lockfile()
     known = dict(lockfile.presets)
-    done: list[Locking] = []
+    done: list[LockStatus] = []
     for requested in dict.fromkeys(presets or (known if update else ())):
         before = known.get(requested)
         if remove:
@@ -72,12 +72,12 @@ def lock_presets(presets: Sequence[str], path: Path, update: bool, remove: bool 
                 raise LockError(
                     path, f"it does not have {requested!r}", "Check the spelling: it is the text to load by"
                 )
-            done.append(Locking(requested, "removed", known.pop(requested), before))
+            done.append(LockStatus(requested, "removed", known.pop(requested), before))
         elif before is not None and not update:
-            done.append(Locking(requested, "kept", before, before))
+            done.append(LockStatus(requested, "kept", before, before))
         elif before is None:
             known[requested] = read_consistently(requested, _as_it_is, locked=False)
-            done.append(Locking(requested, "added", known[requested]))
+            done.append(LockStatus(requested, "added", known[requested]))
         else:
             done.append(_updated(requested, before))
             known[requested] = done[-1].preset
@@ -87,7 +87,7 @@ def lock_presets(presets: Sequence[str], path: Path, update: bool, remove: bool 
     return done
 
 
-def compare_lock(path: Path) -> Iterator[Locking]:
+def compare_lock(path: Path) -> Iterator[LockStatus]:
     """Says of each preset in a lockfile whether its text still means what is locked; changes nothing.
 
     Raises:
@@ -96,39 +96,39 @@ def compare_lock(path: Path) -> Iterator[Locking]:
     """
     for requested, before in read_lockfile(path).presets.items():
         found = _found_now(requested, before)
-        yield found if isinstance(found, Locking) else _compared(found, before)
+        yield found if isinstance(found, LockStatus) else _compared(found, before)
 
 
-def _found_now(requested: str, before: LockedPreset) -> PresetFolder | Locking:
+def _found_now(requested: str, before: LockedPreset) -> PresetFolder | LockStatus:
     """Finds what a text means now; if nobody says so, what is locked stays as it is."""
     try:
         folder = open_folder(requested, locked=False)
     except PresetNotFoundError:
-        return Locking(requested, "gone", before, before)
+        return LockStatus(requested, "gone", before, before)
     except (SourceUnavailableError, OfflineError):
-        return Locking(requested, "unknown", before, before)
+        return LockStatus(requested, "unknown", before, before)
     unavailable = [error for error in folder.passed_over if isinstance(error, SourceUnavailableError)]
     if unavailable or not is_current(folder.located) or not folder.is_complete:
-        return Locking(requested, "unknown", before, before)
+        return LockStatus(requested, "unknown", before, before)
     return folder
 
 
-def _updated(requested: str, before: LockedPreset) -> Locking:
+def _updated(requested: str, before: LockedPreset) -> LockStatus:
     found = _found_now(requested, before)
-    if isinstance(found, Locking):
+    if isinstance(found, LockStatus):
         return found
     preset = _as_it_is(found)
-    return Locking(requested, "unchanged" if before == preset else "updated", preset, before)
+    return LockStatus(requested, "unchanged" if before == preset else "updated", preset, before)
 
 
-def _compared(folder: PresetFolder, before: LockedPreset) -> Locking:
+def _compared(folder: PresetFolder, before: LockedPreset) -> LockStatus:
     if before.handle not in (None, folder.handle) and not _has_same_bytes(folder, before):
-        return Locking(folder.requested, "moved", replace(before, handle=folder.handle), before)
-    preset = LockedPreset(before.handle, _as_promised(folder, before)) if _is_pinned(folder) else _as_it_is(folder)
-    return Locking(folder.requested, "unchanged" if preset == before else "changed", preset, before)
+        return LockStatus(folder.requested, "moved", replace(before, handle=folder.handle), before)
+    preset = LockedPreset(before.handle, _as_listed(folder, before)) if _is_pinned(folder) else _as_it_is(folder)
+    return LockStatus(folder.requested, "unchanged" if preset == before else "changed", preset, before)
 
 
-def verify_lock(path: Path) -> tuple[list[Verdict], dict[str, tuple[str, str | None]]]:
+def verify_lock(path: Path) -> tuple[list[VerifiedPreset], dict[str, tuple[str, str | None]]]:
     """Hashes all that is on this machine of the presets in a lockfile; uses no network.
 
     Returns:
@@ -155,7 +155,7 @@ def _as_it_is(folder: PresetFolder) -> LockedPreset:
     Raises:
         PresetChangedError: it was replaced while its files were hashed.
     """
-    folder.require_all()
+    folder.require_complete()
     unknown = [file for file in folder.files if sha256_of(file) is None]
     hashed = locked_files(unknown, folder.fetch_all([file.name for file in unknown])) if unknown else ()
     folder.check_all()
@@ -172,7 +172,7 @@ def _has_same_bytes(folder: PresetFolder, before: LockedPreset) -> bool:
     return there == locked
 
 
-def _as_promised(folder: PresetFolder, before: LockedPreset) -> tuple[PresetFile, ...]:
+def _as_listed(folder: PresetFolder, before: LockedPreset) -> tuple[PresetFile, ...]:
     """Returns the files of a preset as its source lists them, with hashes from the lockfile where it promises none."""
     locked = {file.name: file.digest for file in before.files}
     files = []
@@ -187,9 +187,9 @@ def _plugin_versions() -> dict[str, str]:
     return {p.owner.distribution: p.owner.version for p in registry().plugins if p.status == "loaded"}
 
 
-def _verdict(requested: str, preset: LockedPreset) -> Verdict:
+def _verdict(requested: str, preset: LockedPreset) -> VerifiedPreset:
     handle = None if preset.handle is None else str(preset.handle)
-    verdict = Verdict(requested, handle, sum(file.size for file in preset.files))
+    verdict = VerifiedPreset(requested, handle, sum(file.size for file in preset.files))
     own = _own_places(requested, preset)
     for file in preset.files:
         if own is None:
@@ -211,7 +211,7 @@ def _verdict(requested: str, preset: LockedPreset) -> Verdict:
 def _own_places(requested: str, preset: LockedPreset) -> dict[str, Path] | None:
     """Returns where a source of this machine has the files: nowhere, perhaps; None if the preset is elsewhere."""
     try:
-        handle = preset.handle or places(requested)[0]
+        handle = preset.handle or candidate_handles(requested)[0]
         source = open_source(source_of(handle, requested))
         if not isinstance(source, LocalSource):
             return None
@@ -223,8 +223,8 @@ def _own_places(requested: str, preset: LockedPreset) -> dict[str, Path] | None:
 def _in_cache(preset: LockedPreset, file: PresetFile) -> list[str | None]:
     """Returns, for each cache folder that has a content of a file, how it differs from what it should be."""
     cache, sha256 = default_store(), sha256_of(file)
-    paths = [blob_path(place, str(sha256)) for place in cache.places()]
-    found = [damage_of(path, str(sha256), file.size) for path in paths if path.is_symlink() or path.exists()]
+    paths = [blob_path(place, str(sha256)) for place in cache.folders()]
+    found = [corruption_of(path, str(sha256), file.size) for path in paths if path.is_symlink() or path.exists()]
     record = None if preset.handle is None else cache.record(preset.handle, file.name)
     if record is not None and record.sha256 != sha256:
         found.append(f"the cache has it with another content: its sha256 is {record.sha256}, expected {sha256}")

@@ -19,7 +19,7 @@ from vertebra._presets import load_warnings
 from vertebra._presets.certificate_header import open_certificate
 from vertebra._presets.inspect import describe
 from vertebra._presets.model_card import CARD, is_generated, model_card
-from vertebra._resolve.candidates import is_plain_path, source_of, target
+from vertebra._resolve.candidates import is_plain_path, source_of, upload_target
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.filenames import impossible_on_some
 from vertebra._resolve.preset_folder import PresetFolder
@@ -39,7 +39,7 @@ from vertebra.interfaces import PresetSource
 
 
 @dataclass(frozen=True, slots=True)
-class Uploaded:
+class PublishResult:
     """What was published."""
 
     handle: PresetHandle
@@ -57,7 +57,7 @@ def upload(
     replace: bool = False,
     message: str | None = None,
     any_runtime: bool = False,
-) -> Uploaded:
+) -> PublishResult:
     """Checks and publishes a preset; `vertebra.upload_preset` documents it.
 
     Args:
@@ -70,7 +70,7 @@ def upload(
     preset = _arguments.preset("upload_preset", preset, "preset_dir")
     replace = _arguments.flag("upload_preset", "replace", replace)
     message = None if message in (None, "") else _arguments.text("upload_preset", "message", message)
-    handle = target(_arguments.preset("upload_preset", uri, "uri"))
+    handle = upload_target(_arguments.preset("upload_preset", uri, "uri"))
     source = source_of(handle, str(uri))
     if settings().offline and source.is_remote:
         raise PresetAccessError(handle, "VERTEBRA_OFFLINE is set", "Unset it to publish, or push to a folder")
@@ -86,7 +86,7 @@ def upload(
         message = message or f"Upload a {contents.backbone} with vertebra {metadata.version('vertebra')}"
         size = sum(path.stat().st_size for path in files.values())
         pinned = _publish(source, handle, files, replace, message, contents.folder)
-    return Uploaded(pinned, tuple(sorted(files)), size, tuple(notes))
+    return PublishResult(pinned, tuple(sorted(files)), size, tuple(notes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class _Checked:
 
 
 def _check(folder: PresetFolder, any_runtime: bool) -> _Checked:
-    folder.require_all()
+    folder.require_complete()
     names = [name for name in sorted(folder.names) if not _is_hidden(name)]
     _check_portable(folder, names)
     opened = read_description(folder).open_headers()

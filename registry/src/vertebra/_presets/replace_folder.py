@@ -26,7 +26,7 @@ _CONFIGS = re.compile(rf"{CARRIED}/[^/]+/{re.escape(CONFIG)}")
 """Configs of other formats that the old preset kept, which tell of its weights."""
 
 
-def format_in(folder: Path) -> ModuleType | None:
+def format_of_folder(folder: Path) -> ModuleType | None:
     """Returns the module of the format of the preset in a folder, or None if there is no preset in it."""
     try:
         return format_of(read_json(folder / CONFIG))
@@ -39,14 +39,14 @@ def unread_weights(folder: Path) -> list[str]:
 
     Such as the index and the shards of a second checkpoint, where a single file is read.
     """
-    format = format_in(folder)
+    format = format_of_folder(folder)
     if format is None:
         return []
     names = {path.name for path in folder.iterdir()}
     return sorted(name for name in names - format.FILES.used(names) if _WEIGHTS.fullmatch(name))
 
 
-def keep_others(target: Path, stage: Path, format: str, replace: bool = False) -> None:
+def carry_others(target: Path, stage: Path, format: str, replace: bool = False) -> None:
     """Links the files of an existing folder that are not the preset's own into the folder that takes its place.
 
     They get the names that they have in a preset of the new format.
@@ -57,7 +57,7 @@ def keep_others(target: Path, stage: Path, format: str, replace: bool = False) -
         format: The format of the preset in it.
         replace: Whether they replace files of the new folder that have these names and another content.
     """
-    old = format_in(target)
+    old = format_of_folder(target)
     if old is None:
         return
     own = {*old.WRITES, CERTIFICATE}

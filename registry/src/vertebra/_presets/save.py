@@ -12,10 +12,10 @@ from typing import Any
 
 from vertebra import _arguments
 from vertebra._arguments import flag, is_amount
-from vertebra._formats.export import draft_of, plain_config
+from vertebra._formats.export import export_of, plain_config
 from vertebra._formats.registry import FORMATS
 from vertebra._presets.assets import NOT_HERE, Assets, CarriedAssets, select_assets
-from vertebra._presets.replace_folder import format_in, keep_others, unread_weights
+from vertebra._presets.replace_folder import carry_others, format_of_folder, unread_weights
 from vertebra._resolve.open import open_folder
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.atomic_save import destination, replacing_folder
@@ -48,15 +48,15 @@ def save_backbone(
     _check_rebuilds(target, backbone, weights)
     chosen = _chosen(backbone, format, assets, fetch)
     with replacing_folder(target) as stage:
-        draft = replace(draft_of(backbone, weights), original=chosen.original)
+        draft = replace(export_of(backbone, weights), original=chosen.original)
         fields = FORMATS[format].write(draft, stage, max_shard_size)
-        keep_others(target, stage, format)
+        carry_others(target, stage, format)
         chosen = chosen.copy(stage)
         if certificate:
             from vertebra._presets.certificate import write_certificate
 
             write_certificate(backbone, stage)
-        keep_others(target, stage, format, replace=True)  # files that were written into the target meanwhile
+        carry_others(target, stage, format, replace=True)  # files that were written into the target meanwhile
     return chosen.outcome(target, fields)
 
 
@@ -131,7 +131,7 @@ def _check_target(target: Path) -> None:
         raise PresetSaveError(target, "a file stands there, and a preset is a folder", "Choose another path")
     if target == Path.cwd() or target in Path.cwd().parents:
         raise PresetSaveError(target, "it holds the current directory", "Save to a folder of its own")
-    if target.is_dir() and any(target.iterdir()) and format_in(target) is None:
+    if target.is_dir() and any(target.iterdir()) and format_of_folder(target) is None:
         raise PresetSaveError(target, "the folder holds other things and no preset", "Choose a new or empty folder")
     _check_weights(target)
 

@@ -27,7 +27,7 @@ from vertebra.interfaces import PresetSource
 from vertebra.specs import PresetSpec
 
 
-def places(preset: str | Path, known: PresetHandle | None = None) -> list[PresetHandle]:
+def candidate_handles(preset: str | Path, known: PresetHandle | None = None) -> list[PresetHandle]:
     """Returns the places of what an id, a handle or a path means, as the policy plugins rewrite them, first to last.
 
     Whether the policies allow them is asked of each when it is used.
@@ -41,17 +41,17 @@ def places(preset: str | Path, known: PresetHandle | None = None) -> list[Preset
         PresetNotFoundError: it means nothing.
         PluginError: a policy failed.
     """
-    found = [known] if known else _places(str(preset), may_be_id=not isinstance(preset, Path))
+    found = [known] if known else _candidate_handles(str(preset), may_be_id=not isinstance(preset, Path))
     ranks = itertools.zip_longest(*map(_rewrite, found))  # a mirror of the second comes before the first itself
     return list(dict.fromkeys(handle for rank in ranks for handle in rank if handle is not None))
 
 
-def spellings(text: str) -> list[PresetHandle]:
+def handle_variants(text: str) -> list[PresetHandle]:
     """Returns all handles that a text may stand for on any machine, rewritten by the policies and not.
 
     Of a built-in id, these are its own and those of all copies, also where no installed source reads them.
     """
-    found = _handles(presets().lookup(text).value[1]) if text in presets() else _places(text, may_be_id=True)
+    found = _handles(presets().lookup(text).value[1]) if text in presets() else _candidate_handles(text, may_be_id=True)
     rewritten = [handle for one in found for handle in _rewrite(one)]
     return list(dict.fromkeys([*found, *rewritten]))
 
@@ -61,7 +61,7 @@ def is_plain_path(text: str) -> bool:
     return "://" not in text and text not in presets()
 
 
-def target(place: str | Path) -> PresetHandle:
+def upload_target(place: str | Path) -> PresetHandle:
     """Returns the handle of a place that a preset is to be uploaded to, which the policies allow and do not rewrite.
 
     Raises:
@@ -76,7 +76,7 @@ def target(place: str | Path) -> PresetHandle:
         raise HandleError(text, problem, "Name the place, as scheme://path or as a path")
     else:
         try:
-            handle = _places(text, may_be_id=False)[0]
+            handle = _candidate_handles(text, may_be_id=False)[0]
         except PresetNotFoundError as error:
             raise HandleError(text, "it is no place that presets can be uploaded to") from error
     ask_policies(handle)
@@ -91,7 +91,7 @@ def source_of(handle: PresetHandle, requested: str) -> PresetSource:
         HandleError: the handle has what the source does not take.
     """
     place = "" if requested == str(handle) else f"Preset {requested!r} is at {handle}. "
-    likely = [f"Did you mean {text}?" for text in suggestions(str(handle))[:1]]
+    likely = [f"Did you mean {text}?" for text in suggested_handles(str(handle))[:1]]
     install = f"Install a plugin that reads {handle.scheme}:// handles; those installed are listed by: vertebra sources"
     hint = place + " ".join([*likely, install])
     entry: Entry[PresetSource] = catalog(SOURCES).lookup(handle.scheme, hint)
@@ -128,7 +128,7 @@ def is_misnamed(pinned: PresetHandle, handle: PresetHandle) -> bool:
     return _installed(handle) is not None and not is_revision(pinned, handle)
 
 
-def _places(text: str, may_be_id: bool) -> list[PresetHandle]:
+def _candidate_handles(text: str, may_be_id: bool) -> list[PresetHandle]:
     if "://" in text and may_be_id:
         return [PresetHandle.parse(text)]
     if text in presets() and may_be_id:
@@ -137,11 +137,11 @@ def _places(text: str, may_be_id: bool) -> list[PresetHandle]:
         handle = _ask_source(entry, text)
         if handle is not None:
             return [handle]
-    likely = suggestions(text) or close_names(text, [entry.name for entry in presets()])
+    likely = suggested_handles(text) or close_names(text, [entry.name for entry in presets()])
     raise PresetNotFoundError(text, "it is no built-in preset id, no folder and no handle", likely)
 
 
-def suggestions(text: str) -> list[str]:
+def suggested_handles(text: str) -> list[str]:
     """Returns handles that a text which means nothing may have been meant as."""
     scheme, _, rest = text.partition(":")
     if not rest.startswith("//"):

@@ -157,7 +157,7 @@ def differs(file: PresetFile, path: Path) -> str | None:
         size = path.stat().st_size
         if size != file.size:
             return f"it has {size:,} bytes, expected {file.size:,}"
-        return digest_of(path, file.digest).broken_promise()
+        return digest_of(path, file.digest).mismatch()
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
 

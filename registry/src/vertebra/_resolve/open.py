@@ -22,7 +22,7 @@ from vertebra.errors import (
 )
 from vertebra.handles import PresetHandle
 
-_TELLING = (PresetRefusedError, OfflineError, PresetAccessError, SourceUnavailableError)
+_BY_SEVERITY = (PresetRefusedError, OfflineError, PresetAccessError, SourceUnavailableError)
 """Of the errors of several places, the later one here is raised: it may pass, or the user can do something about it."""
 
 
@@ -48,7 +48,7 @@ def open_folder(preset: str | Path, locked: bool | None = None) -> PresetFolder:
     entry = locked_preset(requested) if (settings().locked if locked is None else locked) else None
     if entry is not None and entry.handle is not None:
         _check_name(requested, entry.handle)
-    failover = Failover(candidates.places(preset, entry.handle if entry else None))
+    failover = Failover(candidates.candidate_handles(preset, entry.handle if entry else None))
     with contextlib.suppress(*FAILOVER_ERRORS):
         return PresetFolder(requested, failover, entry)
     raise _no_candidate(requested, failover.failures)
@@ -61,7 +61,7 @@ def _check_name(requested: str, locked: PresetHandle) -> None:
         LockError: it is of another preset.
     """
     try:
-        meant = candidates.spellings(requested)
+        meant = candidates.handle_variants(requested)
     except PresetNotFoundError:  # such as the id of a plugin that is not installed: it is the name of nothing else
         return
     if not any(candidates.is_revision(locked, handle) for handle in meant):
@@ -75,11 +75,11 @@ def _check_name(requested: str, locked: PresetHandle) -> None:
 def _no_candidate(requested: str, failures: list[VertebraError]) -> VertebraError:
     """Returns the error for a preset that was had at none of its places: the most telling one, with the others."""
     offline = all(isinstance(failure, OfflineError) for failure in failures)
-    last = failures[0] if offline else max(reversed(failures), key=_telling)
+    last = failures[0] if offline else max(reversed(failures), key=_severity)
     others = list(failures)
     others.remove(last)
     if isinstance(last, PresetNotFoundError) and not last.suggestions and "://" not in requested:
-        last = PresetNotFoundError(last.handle, last.problem, candidates.suggestions(requested))
+        last = PresetNotFoundError(last.handle, last.problem, candidates.suggested_handles(requested))
     handle = getattr(last, "handle", None)
     plain = candidates.is_plain_path(requested)
     if isinstance(handle, PresetHandle) and not plain and not _is_written(handle, requested):
@@ -89,8 +89,8 @@ def _no_candidate(requested: str, failures: list[VertebraError]) -> VertebraErro
     return last
 
 
-def _telling(failure: VertebraError) -> int:
-    return max((rank for rank, kind in enumerate(_TELLING, 1) if isinstance(failure, kind)), default=0)
+def _severity(failure: VertebraError) -> int:
+    return max((rank for rank, kind in enumerate(_BY_SEVERITY, 1) if isinstance(failure, kind)), default=0)
 
 
 def _is_written(handle: PresetHandle, requested: str) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra._cache.cached_source import CachedSource, open_source
-from vertebra._cache.store import key_of
+from vertebra._cache.layout import key_of
 from vertebra._configuration.settings import settings
 from vertebra._resolve.candidates import ask_policies, is_revision, source_of
 from vertebra._resolve.failover import FAILOVER_ERRORS, Failover
@@ -119,7 +119,7 @@ class PresetFolder:
         """
         missing = [name for name in names if name not in self._by_name]
         if missing and not self.is_complete:
-            raise self._not_here(*missing)
+            raise self._not_available(*missing)
         if missing:
             raise PresetNotFoundError(self.handle, f"there is no file {missing[0]!r} in it")
         files = [self._by_name[name] for name in names]
@@ -141,7 +141,7 @@ class PresetFolder:
             self._settle(candidate)
         return verify_locked(self.handle, files, partial(self._fetch, files), in_cache=self.source.is_remote)
 
-    def note_locked(self) -> None:
+    def record_locked(self) -> None:
         """Notes in the cache what is locked, as if it had been looked up: so it loads offline without a lockfile."""
         if self._locked is not None and isinstance(self._access, CachedSource):
             self._access.record(self.handle, self.files, self.unpinned())
@@ -153,22 +153,22 @@ class PresetFolder:
             found.append(PresetHandle.parse(self.requested))
         return [handle for handle in found if handle != self.handle and is_revision(self.handle, handle)]
 
-    def require_all(self) -> None:
+    def require_complete(self) -> None:
         """Raises OfflineError if it is not known which files the preset has."""
         if not self.is_complete:
-            raise self._not_here()
+            raise self._not_available()
 
     @contextlib.contextmanager
-    def lacking(self, what: str) -> Iterator[None]:
+    def missing_files(self, what: str) -> Iterator[None]:
         """Says that something is missing here, instead of wrong, where not all files are known."""
         try:
             yield
         except PresetError as error:
             if self.is_complete or isinstance(error, OfflineError):
                 raise
-            raise self._not_here(what) from error
+            raise self._not_available(what) from error
 
-    def _not_here(self, *missing: str) -> OfflineError:
+    def _not_available(self, *missing: str) -> OfflineError:
         reason = () if settings().offline else ("its source does not answer",)
         return OfflineError(self.handle, missing, *reason)
 

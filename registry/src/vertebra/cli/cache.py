@@ -13,9 +13,9 @@ from vertebra.cli.output import bytes_text, print_json, print_rows, printable
 from vertebra.cli.progress import progress_bar
 
 if TYPE_CHECKING:
-    from vertebra._cache.prune import Tidied
-    from vertebra._cache.scan import Holding, Holdings
-    from vertebra._cache.verify import Damage
+    from vertebra._cache.prune import PruneReport
+    from vertebra._cache.scan import CachedPreset, CacheScan
+    from vertebra._cache.verify import CorruptEntry
     from vertebra.handles import PresetHandle
 
 
@@ -57,10 +57,10 @@ def _days(text: str) -> float:
 def _list(chosen: argparse.Namespace) -> int:
     from vertebra._cache.default_store import default_store
     from vertebra._cache.prune import orphans
-    from vertebra._cache.scan import read_holdings, size_of
+    from vertebra._cache.scan import scan_cache, size_of
 
     cache = default_store()
-    held = {place: read_holdings(place) for place in (cache.root, *cache.tiers)}
+    held = {place: scan_cache(place) for place in (cache.root, *cache.tiers)}
     rows = [_row(place, inside, holding) for place, inside in held.items() for holding in inside.presets.values()]
     own = held[cache.root]
     left = orphans(own)
@@ -79,7 +79,7 @@ def _list(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _row(place: Path, held: Holdings, holding: Holding) -> dict[str, Any]:
+def _row(place: Path, held: CacheScan, holding: CachedPreset) -> dict[str, Any]:
     from vertebra._cache.scan import last_used, size_of
     from vertebra._resolve.candidates import is_misnamed
 
@@ -143,7 +143,7 @@ def _verify(chosen: argparse.Namespace) -> int:
     return 1 if damaged else 0
 
 
-def _print_remedy(damaged: Sequence[Damage], repaired: bool) -> None:
+def _print_remedy(damaged: Sequence[CorruptEntry], repaired: bool) -> None:
     from vertebra._cache.default_store import cache_folder
 
     own = [damage for damage in damaged if damage.place == cache_folder()]
@@ -153,7 +153,7 @@ def _print_remedy(damaged: Sequence[Damage], repaired: bool) -> None:
         print("What is damaged in a tier is left alone, as tiers are only read: mend it where it is written.")
 
 
-def _damage_as_data(damage: Damage) -> dict[str, Any]:
+def _damage_as_data(damage: CorruptEntry) -> dict[str, Any]:
     return {
         "path": str(damage.path),
         "problem": damage.problem,
@@ -164,7 +164,7 @@ def _damage_as_data(damage: Damage) -> dict[str, Any]:
     }
 
 
-def _damage_text(damage: Damage) -> str:
+def _damage_text(damage: CorruptEntry) -> str:
     what = f"{damage.name} of {damage.preset}" if damage.preset else str(damage.path)
     what += f" and {damage.others} more" if damage.others else ""
     return printable(f"{what}: {damage.problem}{' (removed)' if damage.repaired else ''}")
@@ -176,10 +176,10 @@ def _damage_text(damage: Damage) -> str:
 def _prune(chosen: argparse.Namespace) -> int:
     from vertebra._cache.default_store import cache_folder
     from vertebra._cache.prune import prune
-    from vertebra._cache.scan import read_holdings
+    from vertebra._cache.scan import scan_cache
     from vertebra._resolve.candidates import unpinned
 
-    held = read_holdings(cache_folder())
+    held = scan_cache(cache_folder())
     handles = [handle for preset in chosen.presets for handle in _in_cache(held, preset)]
     done = prune(held.root, handles, chosen.older_than, chosen.dry_run, unpinned)
     if chosen.json:
@@ -191,15 +191,15 @@ def _prune(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _in_cache(held: Holdings, preset: str) -> list[PresetHandle]:
+def _in_cache(held: CacheScan, preset: str) -> list[PresetHandle]:
     """Returns those handles that a text may stand for of which the cache has something, or one that it has not."""
-    from vertebra._resolve.candidates import spellings, unpinned
+    from vertebra._resolve.candidates import handle_variants, unpinned
 
-    handles = spellings(preset)
+    handles = handle_variants(preset)
     return [handle for handle in handles if held.matching(handle, unpinned)] or handles[:1]
 
 
-def _print_tidied(done: Tidied, removed: str) -> None:
+def _print_tidied(done: PruneReport, removed: str) -> None:
     for preset in done.presets:
         print(f"{removed}: {printable(preset)}")
     counts = {"contents": done.contents, "unfinished downloads": done.unfinished, "locks": done.locks}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vertebra._presets.inspect import inspect_preset
-from vertebra._presets.load_warnings import other_logits_text
+from vertebra._presets.load_warnings import untied_logits_text
 from vertebra.cli.output import bytes_text, print_json
 from vertebra.cli.tree import draw_tree
 
@@ -44,7 +44,7 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
     if facts["not_read"]:
         lines["not read"] = f"{facts['not_read']} and its shards, a second checkpoint (vertebra verify compares them)"
     if facts["untied_heads"]:
-        lines["head"] = other_logits_text(facts["untied_heads"])
+        lines["head"] = untied_logits_text(facts["untied_heads"])
     for name, value in lines.items():
         print(f"{name:<11} {value}")
     print()

@@ -13,7 +13,7 @@ from vertebra.cli.output import bytes_text, plain_warnings, print_json, printabl
 from vertebra.cli.progress import busy
 
 if TYPE_CHECKING:
-    from vertebra._presets.lock import Locking, Verdict
+    from vertebra._presets.lock import LockStatus, VerifiedPreset
 
 _MOST_NAMES = 5
 _STATES = {
@@ -69,7 +69,7 @@ def _run(chosen: argparse.Namespace) -> int:
     return 1 if any(item.state in ("moved", "changed", "gone", "unknown") for item in done) else 0
 
 
-def _as_data(item: Locking) -> dict[str, Any]:
+def _as_data(item: LockStatus) -> dict[str, Any]:
     return {
         "requested": item.requested,
         "state": item.state,
@@ -83,7 +83,7 @@ def _files(preset: LockedPreset) -> dict[str, Any]:
     return {file.name: {"size": file.size, "sha256": (file.digest or "")[7:]} for file in preset.files}
 
 
-def _print_locking(item: Locking) -> None:
+def _print_locking(item: LockStatus) -> None:
     print(f"{printable(item.requested)}: {_STATES[item.state]}")
     place, before = _handle(item.preset), _handle(item.before) if item.before else None
     if before != place and before is not None:
@@ -135,7 +135,7 @@ def verify_lockfile(path: Path | None, as_json: bool) -> int:
     return 1 if any(verdict.different for verdict in verdicts) else 0
 
 
-def _print_verdict(verdict: Verdict) -> None:
+def _print_verdict(verdict: VerifiedPreset) -> None:
     count = len(verdict.right) + len(verdict.missing) + len(verdict.different)
     state = "DIFFERS" if verdict.different else "as locked" if not verdict.missing else "not complete"
     print(f"{printable(verdict.requested)}: {state}")

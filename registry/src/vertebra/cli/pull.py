@@ -13,7 +13,7 @@ from vertebra.cli.progress import progress_bar
 from vertebra.errors import PresetNotFoundError
 
 if TYPE_CHECKING:
-    from vertebra._presets.bundle import Carried
+    from vertebra._presets.bundle import BundledPreset
     from vertebra._resolve.preset_folder import PresetFolder
 
 
@@ -84,11 +84,11 @@ def pull_preset(
 
     folder = open_folder(preset, locked)
     if not needed and not only:
-        folder.require_all()
+        folder.require_complete()
     before = {file.name for file in folder.files if folder.is_here(file.name)}
     names = _needed(folder) if needed else _matching(folder, only)
     paths = dict(zip(names, folder.fetch_all(names), strict=True))
-    folder.note_locked()
+    folder.record_locked()
     files = [file for file in folder.files if file.name in paths]
     return {
         "preset": preset,
@@ -157,7 +157,7 @@ def _bundle(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _print_carried(done: Sequence[Carried], as_json: bool) -> None:
+def _print_carried(done: Sequence[BundledPreset], as_json: bool) -> None:
     if as_json:
         print_json(
             [

@@ -18,7 +18,7 @@ from vertebra.interfaces import LocalSource, PresetSource
 Files = Mapping[str, bytes]
 Publish = Callable[[Files], PresetHandle]
 
-PIECE = 10_000
+RANGE = 10_000
 """Bytes of a part that is transferred at once with others, in these tests."""
 FILES: Files = {
     "config.json": b'{"layers": 2}',
@@ -55,7 +55,7 @@ class SourceSuite:
     @pytest.fixture(autouse=True)
     def cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         """A cache of the test's own, which is given; small pieces, and no breaks between attempts."""
-        monkeypatch.setattr(download, "PIECE", PIECE)
+        monkeypatch.setattr(download, "PIECE", RANGE)
         monkeypatch.setattr(retry, "FIRST_WAIT", 0.0)
         monkeypatch.setattr(cached_source, "_listed", {})
         set_variables(monkeypatch, CACHE=str(tmp_path / "cache"))
