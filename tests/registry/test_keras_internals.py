@@ -268,10 +268,8 @@ def test_remove_kernel(layer):
 def test_int4_block_size(make, block_size):
     layer = make()
     layer.build((None, 4))
-    assert internals.int4_block_size(layer) is None
     layer.quantize("int4", config=keras.quantizers.Int4QuantizationConfig(block_size=block_size))
     assert internals.int4_block_size(layer) == block_size
-    assert hasattr(layer, "_int4_block_size")
 
 
 # === Calls and training ===

@@ -167,11 +167,11 @@ def remove_kernel(layer: Any) -> None:
 
 
 def int4_block_size(layer: Any) -> int | None:
-    """Returns how many rows of an int4 kernel share scales, or None or -1 if all of them do.
+    """Returns how many rows of a layer's int4 kernel share scales, or None or -1 if all of them do.
 
     Public Keras has `layer.quantization_config.block_size`, which is missing where a dtype policy said the block size.
     """
-    size: int | None = getattr(layer, "_int4_block_size", None)
+    size: int | None = layer._int4_block_size
     return size
 
 
