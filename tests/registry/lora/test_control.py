@@ -41,6 +41,8 @@ def test_an_adapted_model_can_be_exported(tmp_path, runtime):
     """torch cannot export a tensor that views an array without elements, as that of `structure` would."""
     if runtime != "torch":
         pytest.skip("jax exports by way of TensorFlow")
+    if keras.version().startswith("3.14."):
+        pytest.skip("Keras exports to torch from 3.15 on")
     import torch
 
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="up")])

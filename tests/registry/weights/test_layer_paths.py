@@ -4,7 +4,8 @@ import keras
 import pytest
 
 import vertebra
-from vertebra._weights.layer_paths import children, layer_paths, own_weights, weight_names
+from vertebra._keras_internals import child_layers
+from vertebra._weights.layer_paths import layer_paths, own_weights, weight_names
 from vertebra.errors import PresetConfigError
 
 pytestmark = pytest.mark.keras
@@ -81,6 +82,6 @@ def test_two_layers_of_one_name_in_one_place_cannot_be_told_apart():
 def test_own_weights_are_those_not_held_through_another_layer():
     pair = Pair(name="pair")
     pair.build((None, 2))
-    assert children(pair) == [pair.first, pair.second]
+    assert child_layers(pair) == [pair.first, pair.second]
     assert own_weights(pair) == [pair.scale]
     assert own_weights(pair.first) == [pair.first.kernel, pair.first.bias]

@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 import torch
-from keras.src.backend.common import global_state
 
+from vertebra import layers
 from vertebra.errors import DtypeChangeError
 
 
@@ -45,6 +45,6 @@ class TorchModel(keras.Model):
 
 def _is_outermost(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Says whether a call computes, and no other Keras layer is being called, which would say what its layers do."""
-    if global_state.get_global_attribute("current_call_ctx") is not None:
+    if layers.is_calling():
         return False
     return not any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten((args, kwargs)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import mmap
 from typing import TYPE_CHECKING, Any
 
+import keras
 import torch
-from keras.src.backend.torch.core import get_device, to_torch_dtype
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +23,7 @@ def to_tensor(array: np.ndarray[Any, Any], dtype: str) -> Any:
     some processors round products with few columns otherwise where the memory is in another order.
     """
     if not array.size:  # torch cannot export a tensor that views an array without elements
-        return torch.empty(array.shape, device=get_device(), dtype=to_torch_dtype(dtype))
+        return keras.ops.empty(array.shape, dtype)
     if array.nbytes < mmap.PAGESIZE:
         array = array if array.flags.c_contiguous else array.copy(order="C")
     stored = array.dtype.name
@@ -32,4 +32,4 @@ def to_tensor(array: np.ndarray[Any, Any], dtype: str) -> Any:
         tensor = torch.from_numpy(array.view(bits)).view(real)
     else:
         tensor = torch.from_numpy(array)
-    return tensor.to(device=get_device(), dtype=to_torch_dtype(dtype))
+    return keras.ops.convert_to_tensor(tensor, dtype)

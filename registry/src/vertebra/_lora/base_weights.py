@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from vertebra._keras_internals import all_layers, set_trainable
 from vertebra._weights.layer_paths import layer_paths, weights_in
 
 
@@ -19,7 +20,7 @@ class Flags:
     def restore(self) -> None:
         """Makes it so again."""
         for layer, flag in self.layers:
-            layer._trainable = flag
+            set_trainable(layer, flag)
         for weight, flag in self.weights:
             if weight.trainable != flag:
                 weight.trainable = flag
@@ -34,24 +35,22 @@ class BaseModel:
         """Every layer with weights, by path."""
         self.weights = weights_in(self.layers)
         """Every weight, by name."""
-        inner = {layer: list(layer._flatten_layers(include_self=False)) for layer in model._flatten_layers()}
+        inner = {layer: all_layers(layer, include_self=False) for layer in all_layers(model)}
         self._leaves = {id(layer) for layer, below in inner.items() if not below}
         self._all_layers = tuple(inner)
         self._first = self.flags()
 
-    # Keras's setter of a layer's `trainable` visits everything below it; these visit each layer and weight once.
-
     def flags(self) -> Flags:
         """Returns which layers and weights train now."""
         weights = tuple((weight, weight.trainable) for weight in self.weights.values())
-        return Flags(tuple((layer, layer._trainable) for layer in self._all_layers), weights)
+        return Flags(tuple((layer, layer.trainable) for layer in self._all_layers), weights)
 
     def freeze(self, adapted: Collection[str]) -> None:
         """Makes no weight of the base train; layers that hold others, or adapters, stay open for these."""
         open_layers = {id(self.layers[path]) for path in adapted}
         for layer in self._all_layers:
             # Some layers behave otherwise when frozen, such as BatchNormalization.
-            layer._trainable = id(layer) not in self._leaves or id(layer) in open_layers
+            set_trainable(layer, id(layer) not in self._leaves or id(layer) in open_layers)
         for weight in self.weights.values():
             if weight.trainable:
                 weight.trainable = False
@@ -59,7 +58,7 @@ class BaseModel:
     def unfreeze(self, names: Iterable[str]) -> None:
         """Makes some weights train, too."""
         for name in names:
-            self.layers[name.rpartition("/")[0]]._trainable = True
+            set_trainable(self.layers[name.rpartition("/")[0]], True)
             self.weights[name].trainable = True
 
     def trained(self) -> list[str]:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from vertebra._discovery import runtimes
+from vertebra._keras_internals import is_autocast
 from vertebra._lora.layers.adapter_layers import SHARED, PartSet, Values
 from vertebra.interfaces import LoraPart
 
@@ -63,4 +64,4 @@ def make_resident(template: PartSet, values: Values) -> ResidentAdapter:
 def _variable(like: Any, value: Any) -> Any:
     dtype = str(like.dtype)
     tensor = runtimes.bind().tensor(value, dtype) if isinstance(value, np.ndarray) else value
-    return keras.Variable(tensor, dtype=dtype, trainable=False, autocast=like._autocast, name=like.name)
+    return keras.Variable(tensor, dtype=dtype, trainable=False, autocast=is_autocast(like), name=like.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from vertebra._keras_internals import Update, all_layers, wrap_update
 from vertebra._lora.base_weights import BaseModel
 from vertebra._lora.layers.adapter_layers import Part
 from vertebra._lora.targets import Roles, find_layers
@@ -45,7 +46,7 @@ def weights_to_train(
 def groups(model: Any) -> dict[float, list[Any]]:
     """Returns the variables that train, by the factor of their learning rate."""
     factors: dict[int, float] = {}
-    for part in (layer for layer in model._flatten_layers() if isinstance(layer, Part)):
+    for part in (layer for layer in all_layers(model) if isinstance(layer, Part)):
         rates = part.strategy.learning_rates(part.options)
         factors |= {id(getattr(part, name)): factor for name, factor in rates.items()}
     found: dict[float, list[Any]] = {}
@@ -57,19 +58,20 @@ def groups(model: Any) -> dict[float, list[Any]]:
 def set_learning_rates(model: Any, optimizer: Any) -> Any:
     """Makes an optimiser update each group at its own rate; returns the optimiser."""
     factors = {id(variable): factor for factor, own in groups(model).items() for variable in own}
-    vars(optimizer).pop("_backend_update_step", None)  # what this function put there before
-    update = optimizer._backend_update_step
 
-    def update_groups(gradients: Any, variables: Any, learning_rate: Any) -> None:
-        for factor in dict.fromkeys(factors.get(id(variable), 1.0) for variable in variables):
-            chosen = [
-                (gradient, variable)
-                for gradient, variable in zip(gradients, variables, strict=True)
-                if factors.get(id(variable), 1.0) == factor
-            ]
-            update([pair[0] for pair in chosen], [pair[1] for pair in chosen], learning_rate * factor)
+    def by_groups(update: Update) -> Update:
+        def update_groups(gradients: list[Any], variables: list[Any], learning_rate: Any) -> None:
+            for factor in dict.fromkeys(factors.get(id(variable), 1.0) for variable in variables):
+                chosen = [
+                    (gradient, variable)
+                    for gradient, variable in zip(gradients, variables, strict=True)
+                    if factors.get(id(variable), 1.0) == factor
+                ]
+                update([pair[0] for pair in chosen], [pair[1] for pair in chosen], learning_rate * factor)
 
-    optimizer._backend_update_step = update_groups
+        return update_groups
+
+    wrap_update(optimizer, by_groups)
     return optimizer
 
 

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
-from keras.src.backend.common import global_state
 
-_PENDING = "uninitialized_variables"
+from vertebra._keras_internals import all_layers, has_value, pending_variables, run_initializer, track_parameters
 
 
 @contextlib.contextmanager
@@ -20,36 +19,30 @@ def abstract_build() -> Iterator[list[Any]]:
     this takes the block's own off that list.
     """
     created: list[Any] = []
-    before = global_state.get_global_attribute(_PENDING) or []
-    global_state.set_global_attribute(_PENDING, [])
+    before = pending_variables()[:]
+    pending_variables().clear()
     try:
         with keras.StatelessScope(initialize_variables=False):
             yield created
-        created += global_state.get_global_attribute(_PENDING) or []
+        created += pending_variables()
     finally:
-        global_state.set_global_attribute(_PENDING, before)
+        pending_variables()[:] = before
 
 
 def drop(variable: Any) -> None:
     """Takes a variable that its layer replaces off Keras's list, so that it never gets a value."""
-    waiting = global_state.get_global_attribute(_PENDING) or []
-    waiting[:] = [other for other in waiting if other is not variable]
-
-
-def give_value(variable: Any, tensor: Any) -> None:
-    """Makes a tensor the value of a variable that has none, without a copy where the backend can."""
-    variable._initialize(tensor)
-    variable._initializer = None
+    pending = pending_variables()
+    pending[:] = [other for other in pending if other is not variable]
 
 
 def initialize(variables: list[Any]) -> None:
     """Runs the initialisers of those variables that still have no value."""
     for variable in variables:
-        if variable._value is None:
-            variable._deferred_initialize()
+        if not has_value(variable):
+            run_initializer(variable)
 
 
 def finish(model: Any) -> None:
     """Does what Keras puts off for layers that are built without values (torch tracks parameters by layer)."""
-    for layer in model._flatten_layers():
-        layer._post_build()
+    for layer in all_layers(model):
+        track_parameters(layer)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from keras.src.random.seed_generator import make_default_seed
 
-from vertebra._weights.abstract import give_value
+from vertebra._keras_internals import all_layers, give_value, has_value, seed_generators
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.tensor_layout import take
 from vertebra.interfaces import Runtime
@@ -30,9 +30,11 @@ def place_seeds(runtime: Runtime, model: Any) -> None:
 
     Keras's own initialiser would compile a conversion for it on jax, at ten times the time and memory of a load.
     """
-    for layer in model._flatten_layers():
-        for generator in layer._seed_generators:
-            if generator.state._value is None:
-                seed = make_default_seed() if generator._initial_seed is None else generator._initial_seed
+    for layer in all_layers(model):
+        for generator in seed_generators(layer):
+            if not has_value(generator.state):
+                seed = generator.get_config()["seed"]
+                if seed is None:
+                    seed = random.randint(1, 10**9)  # as Keras does: `keras.utils.set_random_seed` seeds this
                 dtype = str(generator.state.dtype)
                 give_value(generator.state, runtime.tensor(np.array([seed, 0], dtype), dtype))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from vertebra._keras_internals import all_layers, child_layers, tracked_weights
 from vertebra.errors import PresetConfigError
 
 
@@ -37,31 +38,21 @@ def weights_in(layers: Mapping[str, Any]) -> dict[str, Any]:
 
 def own_weights(layer: Any) -> list[Any]:
     """Returns the weights that a layer holds itself, not through another layer."""
-    own = {id(variable): variable for variable in _tracked(layer)}
-    inner = {id(variable) for child in children(layer) for variable in child.weights} if own else set()
+    own = {id(variable): variable for variable in tracked_weights(layer)}
+    inner = {id(variable) for child in child_layers(layer) for variable in child.weights} if own else set()
     return [variable for identity, variable in own.items() if identity not in inner]
 
 
-def children(layer: Any) -> list[Any]:
-    """Returns the layers that a layer holds itself."""
-    return list(layer._flatten_layers(recursive=False, include_self=False))
-
-
 def _walk(layer: Any, prefix: str, found: dict[str, Any], seen: set[int]) -> None:
-    for child in children(layer):
+    for child in child_layers(layer):
         if getattr(child, "holds_state", False):
             continue  # no file keeps it
         if id(child) not in seen:  # a shared layer has the name of the first place that holds it
             seen.add(id(child))
             path = f"{prefix}{child.name}"
-            if any(_tracked(inner) for inner in child._flatten_layers()):
+            if any(tracked_weights(inner) for inner in all_layers(child)):
                 _add(found, path, child)
             _walk(child, f"{path}/", found, seen)
-
-
-def _tracked(layer: Any) -> list[Any]:
-    """Returns the weights that a layer refers to by itself; `layer.weights` collects all those below, too."""
-    return [*layer._trainable_variables, *layer._non_trainable_variables]
 
 
 def _add(named: dict[str, Any], name: str, value: Any) -> None:

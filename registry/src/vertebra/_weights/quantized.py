@@ -7,17 +7,17 @@ from typing import Any
 
 import keras
 
+from vertebra._keras_internals import all_layers, has_value, int4_block_size, kernel_variable, remove_kernel, unlocked
 from vertebra._weights.abstract import drop
 from vertebra._weights.layer_paths import layer_paths
 from vertebra.errors import PresetConfigError
 
 _MODES = ("int8", "int4")
-_KERNELS = ("_kernel", "_embeddings")
 
 
 def quantization_plan(model: Any) -> dict[str, dict[str, Any]]:
     """Returns how each layer was quantised that `quantize_as_planned` can quantise again, by path."""
-    if not any(_mode(layer) for layer in model._flatten_layers()):
+    if not any(_mode(layer) for layer in all_layers(model)):
         return {}
     return {path: _describe(layer) for path, layer in layer_paths(model).items() if _is_plannable(layer)}
 
@@ -50,18 +50,14 @@ def quantize_as_planned(model: Any, plan: Mapping[str, Mapping[str, Any]]) -> No
     """
     layers = layer_paths(model)
     for path, facts in plan.items():
-        if path not in layers or _kernel_of(layers[path]) is None:
+        if path not in layers or kernel_variable(layers[path]) is None:
             raise PresetConfigError(f"Quantised layer {path!r}", "there is no such layer that can be quantised")
         _quantize(path, layers[path], facts)
 
 
 def _mode(layer: Any) -> str | None:
     mode: str | None = getattr(layer, "quantization_mode", None)
-    return mode if _kernel_of(layer) or mode not in _MODES else None
-
-
-def _kernel_of(layer: Any) -> str | None:
-    return next((name for name in _KERNELS if hasattr(layer, name)), None)
+    return mode if kernel_variable(layer) is not None or mode not in _MODES else None
 
 
 def _is_plannable(layer: Any) -> bool:
@@ -73,7 +69,7 @@ def _describe(layer: Any) -> dict[str, Any]:
     mode = _mode(layer)
     return {
         "mode": mode,
-        "block_size": getattr(layer, "_int4_block_size", None) if mode == "int4" else None,
+        "block_size": int4_block_size(layer) if mode == "int4" else None,
         "quantize_inputs": getattr(layer, "inputs_quantizer", None) is not None,
     }
 
@@ -98,7 +94,7 @@ def _quantize(path: str, layer: Any, facts: Mapping[str, Any]) -> None:
         config = keras.quantizers.Int4QuantizationConfig(block_size=block)
     else:
         config = keras.quantizers.Int8QuantizationConfig(activation_quantizer=quantizer)
-    if getattr(layer, str(_kernel_of(layer)))._value is None:
+    if not has_value(kernel_variable(layer)):
         _rebuild(layer, str(mode), config)
         name = f"int4/{-1 if block is None else block}" if mode == "int4" else mode
         layer.dtype_policy = f"{name}_from_{layer.dtype_policy.name}"
@@ -110,12 +106,9 @@ def _quantize(path: str, layer: Any, facts: Mapping[str, Any]) -> None:
 
 def _rebuild(layer: Any, mode: str, config: Any) -> None:
     """Gives a layer without values the variables of a quantised one."""
-    kernel = str(_kernel_of(layer))
-    replaced = getattr(layer, kernel)
+    replaced = kernel_variable(layer)
     layer.quantization_config = config
-    layer._tracker.unlock()  # a built layer takes no variables until then
-    layer._untrack_variable(replaced)
-    setattr(layer, kernel, None)  # Keras's `del` would collect the garbage of the whole process, for each layer
-    drop(replaced)
-    layer.quantized_build(tuple(replaced.shape), mode, config)
-    layer._tracker.lock()
+    with unlocked(layer):
+        remove_kernel(layer)
+        drop(replaced)
+        layer.quantized_build(tuple(replaced.shape), mode, config)

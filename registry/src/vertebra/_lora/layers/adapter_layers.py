@@ -10,12 +10,11 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.backend.common.variables import AutocastScope
 
 from vertebra._discovery import runtimes
 from vertebra._dropout import Dropout
+from vertebra._keras_internals import autocast, give_value, has_value
 from vertebra._lora.plan import AdapterPlan, LayerPlan
-from vertebra._weights.abstract import give_value
 from vertebra._weights.layer_paths import own_weights
 from vertebra.errors import LoraStateError, LoraTargetError
 from vertebra.interfaces import LoraPart
@@ -118,7 +117,7 @@ class PartSet:
         Raises:
             LoraStateError: Keras has taken them out of the variables, as it does within `fit` where it compiles.
         """
-        if any(variable._value is None for variable in self.flat()):
+        if not all(has_value(variable) for variable in self.flat()):
             raise LoraStateError("The model is in the middle of fit", "Do this after it, or at the end of an epoch")
         keep = runtimes.bind().snapshot
         return {
@@ -143,7 +142,7 @@ def _assign(variable: Any, value: Any, shared: bool) -> None:
     runtime = runtimes.bind()
     if isinstance(value, np.ndarray):
         value, shared = runtime.tensor(value.copy(), str(variable.dtype)), False
-    if variable._value is None:
+    if not has_value(variable):
         give_value(variable, runtime.snapshot(value) if shared else value)
     elif shared:
         runtime.assign(variable, value)
@@ -154,7 +153,7 @@ def _assign(variable: Any, value: Any, shared: bool) -> None:
 def change_of_outputs(part: Any, inputs: Any, outputs: Any) -> Any:
     """Returns what a part adds to a layer's outputs before its activation."""
     dropped = inputs if part.dropout is None else part.dropout(inputs)
-    with AutocastScope(part.compute_dtype):  # a layer all in half precision has none of its own
+    with autocast(part.compute_dtype):  # a layer all in half precision has none of its own
         return part.strategy.delta(part, part.site, dropped, outputs)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from vertebra._keras_internals import track_parameters
 from vertebra._lora.acting import Acting, ActingState
 from vertebra._lora.base_weights import BaseModel
 from vertebra._lora.control import CONTROL, state_variable, structure_variable
@@ -50,7 +51,7 @@ class Mount:
         for layer in self._refusing:
             vars(layer).pop("get_config", None)
         if self._sets:
-            self._base.model._post_build()  # torch keeps a list of parameters of its own
+            track_parameters(self._base.model)
         self._sets, self._refusing, self._keys, self._shape = (), [], (), None
 
     def _attach(self, keys: tuple[str, ...], sets: tuple[PartSet, ...], strengths: Strengths) -> None:
@@ -68,7 +69,7 @@ class Mount:
                 part.__dict__.update(keeps_base=number == 0, hidden=self._state.has_choice)
         self._tell_holders(parts, is_new)
         self._state.resting = Acting(parts, rest[0] if rest else None, (structure, *rest))
-        self._base.model._post_build()
+        track_parameters(self._base.model)
         self._keys, self._shape = keys, shape
 
     def _held(self, sets: Sequence[PartSet]) -> dict[str, list[tuple[int, Any]]]:

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
-from keras.src.backend.common import global_state
 
+from vertebra._keras_internals import is_call_training, unlocked, untrack
 from vertebra._lora.acting import Acting, ActingState
 from vertebra._lora.control import CONTROL, Control
 from vertebra._lora.files.keras_weights import load_layer, save_layer
@@ -152,16 +152,15 @@ def refuse_config() -> dict[str, Any]:
 
 def hold(layer: Any, inner: Sequence[Any]) -> None:
     """Makes a built layer hold others, each under its own name."""
-    layer._tracker.unlock()
-    for held in inner:
-        setattr(layer, held.name, held)
-    layer._tracker.lock()
+    with unlocked(layer):
+        for held in inner:
+            setattr(layer, held.name, held)
 
 
 def let_go(layer: Any, inner: Sequence[Any]) -> None:
     """Undoes `hold`; also after it has failed halfway."""
     for held in inner:
-        layer._tracker.untrack(held)
+        untrack(layer, held)
         if hasattr(layer, held.name):
             delattr(layer, held.name)
 
@@ -179,7 +178,6 @@ def _check_batch(layer: Any, indices: Any) -> None:
 
 
 def _check_not_training() -> None:
-    context = global_state.get_global_attribute("current_call_ctx")
-    if context is not None and context.get_value("training"):
+    if is_call_training():
         problem = "Adapters that are chosen for one call do not train"
         raise LoraStateError(problem, "Train the adapter that acts: activate_lora(name), outside of lora_rows")

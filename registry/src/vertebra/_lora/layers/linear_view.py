@@ -9,9 +9,9 @@ from typing import Any
 
 import keras
 from keras import ops
-from keras.src.backend.common.variables import AutocastScope
 
 from vertebra._discovery import runtimes
+from vertebra._keras_internals import autocast, kernel_variable
 from vertebra.interfaces import LoraSite
 
 _QUANTIZED = ("int8", "int4")
@@ -27,7 +27,7 @@ class _Site(LoraSite):
     @property
     def variable(self) -> Any:
         """The variable that holds the kernel, quantised or not."""
-        return self.layer._embeddings if self.is_lookup else self.layer._kernel
+        return kernel_variable(self.layer)
 
     @property
     def is_quantized(self) -> bool:
@@ -48,7 +48,7 @@ class _Site(LoraSite):
 
     def matrix(self) -> Any:
         if self.layer.quantization_mode is None:
-            with AutocastScope(None):  # within a call in half precision, too, it is the kernel as it is kept
+            with autocast(None):  # within a call in half precision, too, it is the kernel as it is kept
                 return ops.cast(self._flatten(self.variable.value), "float32")
         with _bare(self.layer):  # a linear map is known by what it makes of the unit vectors
             return ops.cast(self._probe(type(self.layer).quantized_call), "float32")
@@ -96,7 +96,7 @@ class EinsumDenseSite(_Site):
         self._produced = "".join(axis for axis in self._kernel if axis in self._output and axis not in self._inputs)
         if len(self._summed) + len(self._produced) != len(self._kernel):
             raise ValueError(f"the equation {layer.equation!r} has a kernel axis that inputs and outputs share")
-        shape = layer.original_kernel_shape if layer.quantization_mode == "int4" else layer._kernel.shape
+        shape = layer.original_kernel_shape if layer.quantization_mode == "int4" else self.variable.shape
         sizes = dict(zip(self._kernel, shape, strict=True))
         self._summed_shape = tuple(sizes[axis] for axis in self._summed)
         self._produced_shape = tuple(sizes[axis] for axis in self._produced)
@@ -170,13 +170,13 @@ class ConvSite(_Site):
         super().__init__(layer)
         if layer.groups != 1:
             raise ValueError(f"it is a convolution in {layer.groups} groups, and one in a single group can be adapted")
-        self._patch = tuple(layer._kernel.shape[:-1])
+        self._patch = tuple(self.variable.shape[:-1])
         self.in_features, self.out_features = math.prod(self._patch), layer.filters
 
     def down(self, inputs: Any, matrix: Any) -> Any:
         layer, padding = self.layer, self.layer.padding
         if padding == "causal":
-            inputs, padding = ops.pad(inputs, layer._compute_causal_padding()), "valid"
+            inputs, padding = ops.pad(inputs, self._causal_padding()), "valid"
         return ops.conv(
             inputs,
             ops.reshape(matrix, (*self._patch, -1)),
@@ -195,6 +195,11 @@ class ConvSite(_Site):
 
     def multiply(self, outputs: Any, vector: Any) -> Any:
         return outputs * self._spread(vector)
+
+    def _causal_padding(self) -> list[list[int]]:
+        """Returns how many zeros precede and follow each axis, so that no output depends on a later input."""
+        before = [self.layer.dilation_rate[0] * (self.layer.kernel_size[0] - 1), 0]
+        return [[0, 0], before, [0, 0]] if self.layer.data_format == "channels_last" else [[0, 0], [0, 0], before]
 
     def _spread(self, vector: Any) -> Any:
         last = self.layer.data_format == "channels_last"
