@@ -1,0 +1,64 @@
+"""The root of all errors, and the wording that several share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+_MOST_CHARACTERS = 4_000
+
+
+class VertebraError(Exception):
+    """Root of every error that Vertebra raises on purpose."""
+
+    def __init__(self, message: str) -> None:
+        rest = len(message) - _MOST_CHARACTERS  # a value from a hostile file may be megabytes long
+        super().__init__(message if rest <= 0 else f"{message[:_MOST_CHARACTERS]} … ({rest:,} characters more)")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Python's own way would call the class with the message alone; errors of worker processes are copied so, too.
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(kind: type[VertebraError], arguments: tuple[Any, ...], parts: dict[str, Any]) -> VertebraError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    error.__dict__.update(parts)
+    return error
+
+
+class ArgumentError(VertebraError, TypeError):
+    """An argument of a function is not of the type that it takes."""
+
+    def __init__(self, function: str, argument: str, value: object, expected: str) -> None:
+        self.function, self.argument, self.value, self.expected = function, argument, value, expected
+        super().__init__(f"{function}: {argument}={value!r}, expected {expected}. Correct the argument.")
+
+
+# === Wording that several errors share ===
+
+
+def close_names(name: str, known: Iterable[str]) -> list[str]:
+    """Returns up to three known names that look like `name`, best first."""
+    import difflib  # only who needs a hint pays for it
+
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    return [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)]
+
+
+def ended(text: str) -> str:
+    """Returns a text as a sentence: with a full stop, unless it ends with a mark of its own, such as `PRESET...`."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def did_you_mean(names: Sequence[str]) -> str:
+    return f" Did you mean {', '.join(repr(name) for name in names)}?" if names else ""
+
+
+def listing(label: str, names: Sequence[str]) -> str:
+    return f"{len(names)} {label}: {shorten(names)}" if names else ""
+
+
+def shorten(names: Sequence[str], most: int = 20) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest

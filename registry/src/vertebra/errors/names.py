@@ -1,0 +1,98 @@
+"""Errors of handles, names, plugins and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from vertebra.errors.base import VertebraError, close_names, did_you_mean, ended, shorten
+
+_COMMANDS = {
+    "backbone": "backbones",
+    "preset": "presets",
+    "preset source": "sources",
+    "LoRA strategy": "strategies",
+    "runtime": "runtimes",
+}
+"""The command that lists each kind of name."""
+
+
+class HandleError(VertebraError, ValueError):
+    """A preset handle that cannot be parsed, or used for what was asked for."""
+
+    def __init__(self, text: str, problem: str, remedy: str = "") -> None:
+        self.text, self.problem = text, problem
+        super().__init__(
+            f"Handle {text!r}: {ended(problem)} {ended(remedy)}"
+            if remedy
+            else f"{text!r} is not a preset handle: {problem}. Write scheme://path or scheme://path@revision, "
+            "a path such as ./my_preset, or a preset id (list them with: vertebra presets)."
+        )
+
+
+class UnknownNameError(VertebraError, LookupError):
+    """A name that nothing installed provides."""
+
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str], hint: str = "", left_out: Sequence[str] = ()
+    ) -> None:
+        self.kind, self.name, self.known = kind, name, sorted(known)
+        self.suggestions = close_names(name, self.known)
+        self.hint = hint or f"List what is installed with: vertebra {_COMMANDS.get(kind, 'plugins')}"
+        blocked = f" Installed plugins that your settings leave out: {shorten(left_out, 5)}." if left_out else ""
+        super().__init__(f"No {kind} is named {name!r}.{did_you_mean(self.suggestions)}{blocked} {ended(self.hint)}")
+
+
+class NameClashError(VertebraError, LookupError):
+    """A name that several plugins claim, so that none of them may have it."""
+
+    def __init__(self, kind: str, name: str, owners: Sequence[object]) -> None:
+        self.kind, self.name, self.owners = kind, name, list(owners)
+        claims = " and ".join(str(owner) for owner in owners)
+        super().__init__(
+            f"The {kind} name {name!r} is claimed by {claims}, so neither is used. "
+            "Choose one with VERTEBRA_PREFER=<distribution>, or leave one out with VERTEBRA_BLOCK=<distribution>."
+        )
+
+
+# === Plugins ===
+
+
+class PluginError(VertebraError):
+    """What a plugin contributed cannot be used."""
+
+    def __init__(self, plugin: str, problem: str, remedy: str = "") -> None:
+        self.plugin, self.problem = plugin, problem
+        remedy = remedy or f"Update or uninstall it, or leave it out with VERTEBRA_BLOCK={plugin}"
+        super().__init__(f"Plugin {plugin}: {ended(problem)} {ended(remedy)}")
+
+
+class MissingPluginError(VertebraError):
+    """A setting names a plugin or distribution that is not installed."""
+
+    def __init__(self, wanted: str, setting: str, known: Iterable[str], remedy: str = "") -> None:
+        self.wanted, self.setting, self.known = wanted, setting, sorted(known)
+        self.suggestions = close_names(wanted, self.known)
+        hint = did_you_mean(self.suggestions) or f" Installed are: {', '.join(self.known) or 'none'}."
+        remedy = remedy or "Install it, or correct the setting"
+        super().__init__(f"{setting} names plugin {wanted!r}, which is not installed.{hint} {ended(remedy)}")
+
+
+class SettingsError(VertebraError, ValueError):
+    """A configuration file or an environment variable cannot be used."""
+
+    def __init__(self, place: str, problem: str, remedy: str = "") -> None:
+        self.place, self.problem = place, problem
+        super().__init__(
+            f"Settings in {place}: {ended(problem)} {ended(remedy or 'Correct it, or remove it to use the defaults')}"
+        )
+
+
+class FailedPluginError(VertebraError):
+    """A setting requires a plugin that cannot be used: without it, policies might be missing."""
+
+    def __init__(self, plugin: str, setting: str, reason: str) -> None:
+        self.plugin, self.setting, self.reason = plugin, setting, reason
+        super().__init__(
+            f"{setting} requires plugin {plugin!r}, which is not in use: {ended(reason)} "
+            f"Correct that, or take the plugin out of {setting}."
+        )
