@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -34,6 +35,14 @@ def untouched_projections(plan: AdapterPlan, layers: Mapping[str, Any]) -> list[
 def tied_projections(plan: AdapterPlan, layers: Mapping[str, Any]) -> list[str]:
     """Returns the adapted tables that are projections, too."""
     return [path for path in plan.layers if path in layers and is_projection(layers[path])]
+
+
+def with_one_reading(plan: AdapterPlan, layers: Mapping[str, Any]) -> AdapterPlan:
+    """Returns a plan that is the same however it was read, if it adapts no table that is a projection, too.
+
+    Without such a table, an adapter as PEFT reads it and one that was trained here compute the same.
+    """
+    return replace(plan, tied=plan.tied or not tied_projections(plan, layers))
 
 
 def warn_written(paths: list[str]) -> None:
