@@ -55,6 +55,16 @@ def warn_written(paths: list[str]) -> None:
         )
 
 
+def warn_saved(path: str) -> None:
+    """Says that a weights file changes what a tied projection computes, in a model without the adapter."""
+    log.warning(
+        "The adapter acts where %s is looked up and not where it projects to logits, as PEFT reads it. Keras's weights "
+        "file has the table with the adapter merged: in a model that loads it without the adapter, logits of "
+        "reverse=True change by the adapter.",
+        path,
+    )
+
+
 def warn_merged(paths: list[str]) -> None:
     """Says that merging changes what tied projections compute."""
     if paths:
