@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -187,9 +188,47 @@ class Backbone(_runtimes.bind().model_class()):  # type: ignore[misc]
         from vertebra._presets import notices
         from vertebra._presets.saving import save_backbone
 
-        with call_lock(self).calling():
-            outcome = save_backbone(self, preset_dir, format, max_shard_size, certificate, assets)
+        outcome = save_backbone(self, preset_dir, format, max_shard_size, certificate, assets)
         notices.assets_left_out(outcome)
+
+    # === Files of Keras's: the adapters stay as they are while one is written, and are alone while one is read ===
+
+    def save_weights(self, *args: Any, **kwargs: Any) -> None:
+        """Saves the weights as `keras.Model.save_weights`, with the adapters that act merged into the kernels."""
+        with call_lock(self).reading():
+            super().save_weights(*args, **kwargs)
+
+    def load_weights(self, *args: Any, **kwargs: Any) -> None:
+        """Loads weights as `keras.Model.load_weights`; if it has adapters, all weights of the file or none.
+
+        Raises:
+            LoraStateError: other adapters act than when the file was saved, or at other strengths.
+            ValueError: the file holds other weights.
+        """
+        from vertebra._lora.adapters import adapters_of
+        from vertebra._lora.weights_file import check_file
+
+        with call_lock(self).changing():
+            load = functools.partial(super().load_weights, *args, **kwargs)
+            if adapters_of(self) is not None:
+                check_file(load)
+            load()
+
+    def save(self, *args: Any, **kwargs: Any) -> Any:
+        """Saves the model as `keras.Model.save`, with the adapter that acts."""
+        with call_lock(self).reading():
+            return super().save(*args, **kwargs)
+
+    def get_weights(self) -> list[Any]:
+        """Returns the values of the weights, as `keras.Model.get_weights`."""
+        with call_lock(self).reading():
+            found: list[Any] = super().get_weights()
+            return found
+
+    def set_weights(self, weights: list[Any]) -> None:
+        """Gives the weights values, as `keras.Model.set_weights`."""
+        with call_lock(self).changing():
+            super().set_weights(weights)
 
     def sample_inputs(self) -> Any:
         """Returns a small input, always the same, in the structure of `inputs`: two short rows, the second padded.
@@ -206,10 +245,10 @@ class Backbone(_runtimes.bind().model_class()):  # type: ignore[misc]
         Raises:
             LoraStateError: the backbone has adapters.
         """
-        if self.lora_adapters:
-            problem = "The backbone has LoRA adapters, and other kernels would take the place of those beside them"
-            raise LoraStateError(problem, "Quantise it first, and enable or load the adapters then")
         with call_lock(self).changing():
+            if self.lora_adapters:
+                problem = "The backbone has LoRA adapters, and other kernels would take the place of those beside them"
+                raise LoraStateError(problem, "Quantise it first, and enable or load the adapters then")
             return super().quantize(*args, **kwargs)
 
     # === Configuration ===

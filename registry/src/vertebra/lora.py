@@ -109,7 +109,7 @@ def save(model: Any, filepath: str | Path, name: str | None = None) -> None:
     from vertebra._lora.adapters import require_adapters
     from vertebra._lora.files import AdapterContent, write_adapter
 
-    with call_lock(model).calling():
+    with call_lock(model).reading():
         adapters = require_adapters(model)
         adapter = adapters.get(name)
         content = AdapterContent(adapters.values_of(adapter.name), adapter.base, adapters.beside_of(adapter.name))
@@ -145,7 +145,7 @@ def load(
     from vertebra._lora import enabling
     from vertebra._lora.files import read_adapter
 
-    with call_lock(model).calling():
+    with call_lock(model).reading():
         file = read_adapter(_bound(model), filepath)
     with _changing(model):
         return enabling.load(model, file, name, check_base, strict)
@@ -306,7 +306,7 @@ def merged_copy(backbone: Any) -> Any:
     """
     from vertebra._lora.copying import merged_copy as copy
 
-    with call_lock(backbone).calling():
+    with call_lock(backbone).reading():
         return copy(backbone)
 
 

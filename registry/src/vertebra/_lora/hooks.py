@@ -42,7 +42,7 @@ class Hook:
         layer, save, load = self._layer, self._layer.save_own_variables, self._layer.load_own_variables
         layer.get_config = self._with_last(layer.get_config)
         layer.save_own_variables = lambda store: save_layer(store, self._state.resting, self._path, save)
-        layer.load_own_variables = lambda store: load_layer(store, load)
+        layer.load_own_variables = lambda store: load_layer(store, self._state.resting, self._path, load)
         for name in _CALLS:
             setattr(self._layer, name, self._with_parts(getattr(self._layer, name)))
 
