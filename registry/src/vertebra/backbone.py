@@ -94,12 +94,16 @@ class Backbone(_runtimes.bind().model_class()):  # type: ignore[misc]
             TypeError: an argument is none of these.
             LoraStateError: the adapters cannot be chosen.
         """
+        from vertebra._lora import calls
+
         _refuse_unknown_call(type(self), kwargs)
         if adapters is None:
             with call_lock(self).calling():
+                calls.check_call(self, args or kwargs)
                 return super().__call__(*args, **kwargs)
         _refuse_symbolic(args, kwargs)
-        with lora.rows(self, adapters), call_lock(self).calling():
+        with call_lock(self).calling(), calls.calling_with(self, adapters):
+            calls.check_call(self, args or kwargs)
             return super().__call__(*args, **kwargs)
 
     # === Presets ===
@@ -184,10 +188,11 @@ class Backbone(_runtimes.bind().model_class()):  # type: ignore[misc]
             FormatLimitError: the format has no way to say something that the backbone computes.
             PresetConfigError: a layer is quantised in a way that no format can say, or shares its name with another.
         """
+        from vertebra._lora.calls import reading
         from vertebra._presets import notices
         from vertebra._presets.saving import save_backbone
 
-        with call_lock(self).calling():
+        with reading(self):
             outcome = save_backbone(self, preset_dir, format, max_shard_size, certificate, assets)
         notices.assets_left_out(outcome)
 
@@ -206,10 +211,10 @@ class Backbone(_runtimes.bind().model_class()):  # type: ignore[misc]
         Raises:
             LoraStateError: the backbone has adapters.
         """
-        if self.lora_adapters:
-            problem = "The backbone has LoRA adapters, and other kernels would take the place of those beside them"
-            raise LoraStateError(problem, "Quantise it first, and enable or load the adapters then")
         with call_lock(self).changing():
+            if self.lora_adapters:
+                problem = "The backbone has LoRA adapters, and other kernels would take the place of those beside them"
+                raise LoraStateError(problem, "Quantise it first, and enable or load the adapters then")
             return super().quantize(*args, **kwargs)
 
     # === Configuration ===
