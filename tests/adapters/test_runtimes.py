@@ -1,8 +1,10 @@
 """What every runtime must do; run once for each, in a process of its own."""
 
+import gc
 import hashlib
 import mmap
 import sys
+import weakref
 from pathlib import Path
 
 import keras
@@ -230,6 +232,24 @@ def test_a_compiled_backbone_takes_inputs_by_their_names_however_they_come(backb
         assert np.allclose(keras.ops.convert_to_numpy(compiled(given)["sequence_output"]), expected, atol=1e-5)
     with pytest.raises(ValueError):  # as without compiling
         compiled({f"wrong_{name}": array for name, array in inputs.items()})
+
+
+def test_what_was_compiled_for_variables_that_are_forgotten_is_freed(runtime):
+    if runtime != "jax":
+        pytest.skip("jax keeps programs by the function that they were compiled of")
+    from vertebra_jax.compiling import _KEPT, VariableSets
+
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+    sets = VariableSets(model)
+    program = sets.program(model.variables)
+    program([variable.value for variable in model.variables], np.ones((2, 6), "float32"))
+    compiled = weakref.ref(program.__wrapped__)
+    del program
+    for _ in range(_KEPT):
+        assert compiled() is not None
+        sets.program([keras.Variable(0.0)])
+    gc.collect()
+    assert compiled() is None
 
 
 # === The class of backbones ===

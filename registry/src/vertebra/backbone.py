@@ -15,6 +15,7 @@ from vertebra import _runtimes, lora
 from vertebra._arguments import flag
 from vertebra._call_lock import call_lock
 from vertebra._catalog import BACKBONES, catalog
+from vertebra._lora import calls
 from vertebra._weights.quantized import quantization_plan, quantize_as_planned
 from vertebra.errors import LoraConfigError, LoraStateError, close_names
 from vertebra.specs import LoraReceipt, MergeReceipt, PresetSpec
@@ -98,9 +99,11 @@ class Backbone(_runtimes.bind().model_class()):  # type: ignore[misc]
         _refuse_unknown_call(type(self), kwargs)
         if adapters is None:
             with call_lock(self).calling():
+                calls.check_call(self, args or kwargs)
                 return super().__call__(*args, **kwargs)
         _refuse_symbolic(args, kwargs)
-        with lora.rows(self, adapters), call_lock(self).calling():
+        with call_lock(self).calling(), calls.calling_with(self, adapters):
+            calls.check_call(self, args or kwargs)
             return super().__call__(*args, **kwargs)
 
     # === Presets ===
@@ -195,7 +198,7 @@ class Backbone(_runtimes.bind().model_class()):  # type: ignore[misc]
 
     def save_weights(self, *args: Any, **kwargs: Any) -> None:
         """Saves the weights as `keras.Model.save_weights`, with the adapters that act merged into the kernels."""
-        with call_lock(self).reading():
+        with calls.reading(self):
             super().save_weights(*args, **kwargs)
 
     def load_weights(self, *args: Any, **kwargs: Any) -> None:
@@ -216,12 +219,12 @@ class Backbone(_runtimes.bind().model_class()):  # type: ignore[misc]
 
     def save(self, *args: Any, **kwargs: Any) -> Any:
         """Saves the model as `keras.Model.save`, with the adapter that acts."""
-        with call_lock(self).reading():
+        with calls.reading(self):
             return super().save(*args, **kwargs)
 
     def get_weights(self) -> list[Any]:
         """Returns the values of the weights, as `keras.Model.get_weights`."""
-        with call_lock(self).reading():
+        with calls.reading(self):
             found: list[Any] = super().get_weights()
             return found
 

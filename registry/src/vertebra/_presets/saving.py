@@ -13,7 +13,7 @@ from typing import Any
 from vertebra import _arguments
 from vertebra._arguments import flag, is_amount
 from vertebra._atomic import destination, replacing_folder
-from vertebra._call_lock import call_lock
+from vertebra._lora.calls import reading
 from vertebra._presets.assets import NOT_HERE, Assets, CarriedAssets, select_assets
 from vertebra._presets.draft import draft_of, plain_config
 from vertebra._presets.folder import PresetFolder
@@ -46,7 +46,7 @@ def save_backbone(
     assets = _checked(assets)
     target = check_request(preset_dir, format, max_shard_size)
     chosen = _chosen(backbone, format, assets, fetch)  # may take long, so changes of the backbone do not wait for it
-    with call_lock(backbone).reading():
+    with reading(backbone):
         weights = weight_names(backbone)
         _check_rebuilds(target, backbone, weights)
         with replacing_folder(target) as stage:
