@@ -1,8 +1,10 @@
 """What every runtime must do; run once for each, in a process of its own."""
 
+import gc
 import hashlib
 import mmap
 import sys
+import weakref
 from pathlib import Path
 
 import keras
@@ -232,6 +234,24 @@ def test_a_compiled_backbone_takes_inputs_by_their_names_however_they_come(backb
         compiled({f"wrong_{name}": array for name, array in inputs.items()})
 
 
+def test_what_was_compiled_for_variables_that_are_forgotten_is_freed(runtime):
+    if runtime != "jax":
+        pytest.skip("jax keeps programs by the function that they were compiled of")
+    from vertebra_jax.compiling import _KEPT, VariableSets
+
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+    sets = VariableSets(model)
+    program = sets.program(model.variables)
+    program([variable.value for variable in model.variables], np.ones((2, 6), "float32"))
+    compiled = weakref.ref(program.__wrapped__)
+    del program
+    for _ in range(_KEPT):
+        assert compiled() is not None
+        sets.program([keras.Variable(0.0)])
+    gc.collect()
+    assert compiled() is None
+
+
 # === The class of backbones ===
 
 
@@ -293,6 +313,73 @@ def test_within_another_keras_model_that_one_says_whether_it_trains(torch_only, 
     assert drops(outer, training=True)
     dropping.eval()
     assert drops(outer, training=True)
+
+
+@pytest.fixture(params=["backbone", "holder", "module"])
+def fitted(request, dropping, torch_only):
+    """A model that Keras fits: the backbone, one that holds it, and one that holds it in a module of torch's."""
+    import torch
+
+    class Holder(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = dropping
+
+        def train(self, mode=True):
+            return super().train(mode)
+
+    class Classifier(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.held = dropping if request.param == "holder" else Holder()
+            self.head = keras.layers.Dense(1)
+
+        def call(self, inputs, training=None):
+            return self.head(dropping(inputs, training=training)["pooled_output"])
+
+    model = dropping if request.param == "backbone" else Classifier()
+    model.compile("sgd", "mse", run_eagerly=True)
+    return model
+
+
+@pytest.fixture
+def fit(fitted, inputs):
+    """Fits the model on one batch, and calls a function after it."""
+
+    def run(then):
+        callback = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: then())
+        targets = keras.tree.map_structure(lambda out: np.zeros(out.shape, "float32"), fitted(inputs))
+        fitted.fit(inputs, targets, verbose=0, callbacks=[callback])
+
+    return run
+
+
+@pytest.mark.parametrize("chosen", [None, True, False])
+def test_what_keras_fits_keeps_the_mode_that_was_chosen(fitted, fit, dropping, drops, inputs, chosen):
+    seen = []
+    if chosen is not None:
+        fitted.train(chosen)
+    flag = dropping.training
+    fit(lambda: seen.append(drops(dropping)))
+    assert seen == [bool(chosen)]
+    fitted.predict(inputs, verbose=0)
+    assert (drops(dropping), dropping.training) == (bool(chosen), flag)
+
+
+def test_a_fit_that_is_interrupted_leaves_no_mode_behind(fitted, fit, dropping, drops, inputs):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(interrupt)
+    assert not drops(dropping)
+    dropping.enable_lora(2, name="a")
+    assert dropping(inputs, adapters="a")
+
+
+def test_a_mode_that_is_chosen_within_fit_counts(fitted, fit, dropping, drops):
+    fit(dropping.train)
+    assert drops(dropping)
 
 
 @pytest.mark.parametrize("change", ["half", "bfloat16", "double", "to", "inside"])

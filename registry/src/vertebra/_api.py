@@ -48,13 +48,16 @@ def compile(backbone: Any) -> Callable[..., Any]:
     runtime = runtimes.bind()
     import keras
 
+    from vertebra._lora import calls
+
     if not isinstance(backbone, keras.Model):
         raise ArgumentError("compile", "backbone", backbone, "a Keras model")
     program = runtime.compile(backbone)
 
     def compiled(inputs: Any, *, adapters: lora.Choice | None = None) -> Any:
-        chosen = contextlib.nullcontext() if adapters is None else lora.rows(backbone, adapters)
-        with chosen, call_lock(backbone).calling():
+        chosen = contextlib.nullcontext() if adapters is None else calls.calling_with(backbone, adapters)
+        with call_lock(backbone).calling(), chosen:
+            calls.check_compiled(backbone, inputs)
             return program(inputs)
 
     return compiled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -14,6 +15,7 @@ from vertebra import lora
 from vertebra._arguments import constructor_arguments, flag
 from vertebra._discovery import runtimes
 from vertebra._discovery.catalog import BACKBONES, catalog
+from vertebra._lora import calls
 from vertebra._lora.call_lock import call_lock
 from vertebra._weights.quantized import quantization_plan, quantize_as_planned
 from vertebra.errors import LoraConfigError, LoraStateError, close_names
@@ -103,9 +105,11 @@ class Backbone(runtimes.bind().model_class()):  # type: ignore[misc]
         _refuse_unknown_call(type(self), kwargs)
         if adapters is None:
             with call_lock(self).calling():
+                calls.check_call(self, args or kwargs)
                 return super().__call__(*args, **kwargs)
         _refuse_symbolic(args, kwargs)
-        with lora.rows(self, adapters), call_lock(self).calling():
+        with call_lock(self).calling(), calls.calling_with(self, adapters):
+            calls.check_call(self, args or kwargs)
             return super().__call__(*args, **kwargs)
 
     # === Presets ===
@@ -193,9 +197,47 @@ class Backbone(runtimes.bind().model_class()):  # type: ignore[misc]
         from vertebra._presets import load_warnings
         from vertebra._presets.save import save_backbone
 
-        with call_lock(self).calling():
-            outcome = save_backbone(self, preset_dir, format, max_shard_size, certificate, assets)
+        outcome = save_backbone(self, preset_dir, format, max_shard_size, certificate, assets)
         load_warnings.assets_left_out(outcome)
+
+    # === Files of Keras's: the adapters stay as they are while one is written, and are alone while one is read ===
+
+    def save_weights(self, *args: Any, **kwargs: Any) -> None:
+        """Saves the weights as `keras.Model.save_weights`, with the adapters that act merged into the kernels."""
+        with calls.reading(self):
+            super().save_weights(*args, **kwargs)
+
+    def load_weights(self, *args: Any, **kwargs: Any) -> None:
+        """Loads weights as `keras.Model.load_weights`; if it has adapters, all weights of the file or none.
+
+        Raises:
+            LoraStateError: other adapters act than when the file was saved, or at other strengths.
+            ValueError: the file holds other weights.
+        """
+        from vertebra._lora.files.keras_weights import check_file
+        from vertebra._lora.state import adapters_of
+
+        with call_lock(self).changing():
+            load = functools.partial(super().load_weights, *args, **kwargs)
+            if adapters_of(self) is not None:
+                check_file(load)
+            load()
+
+    def save(self, *args: Any, **kwargs: Any) -> Any:
+        """Saves the model as `keras.Model.save`, with the adapter that acts."""
+        with calls.reading(self):
+            return super().save(*args, **kwargs)
+
+    def get_weights(self) -> list[Any]:
+        """Returns the values of the weights, as `keras.Model.get_weights`."""
+        with calls.reading(self):
+            found: list[Any] = super().get_weights()
+            return found
+
+    def set_weights(self, weights: list[Any]) -> None:
+        """Gives the weights values, as `keras.Model.set_weights`."""
+        with call_lock(self).changing():
+            super().set_weights(weights)
 
     def sample_inputs(self) -> Any:
         """Returns a small input, always the same, in the structure of `inputs`: two short rows, the second padded.
@@ -212,10 +254,10 @@ class Backbone(runtimes.bind().model_class()):  # type: ignore[misc]
         Raises:
             LoraStateError: the backbone has adapters.
         """
-        if self.lora_adapters:
-            problem = "The backbone has LoRA adapters, and other kernels would take the place of those beside them"
-            raise LoraStateError(problem, "Quantise it first, and enable or load the adapters then")
         with call_lock(self).changing():
+            if self.lora_adapters:
+                problem = "The backbone has LoRA adapters, and other kernels would take the place of those beside them"
+                raise LoraStateError(problem, "Quantise it first, and enable or load the adapters then")
             return super().quantize(*args, **kwargs)
 
     # === Configuration ===

@@ -106,11 +106,12 @@ def save(model: Any, filepath: str | Path, name: str | None = None) -> None:
         LoraConfigError: the form cannot hold it.
         PresetSaveError: the target cannot be written; what stood there is unchanged.
     """
+    from vertebra._lora.calls import reading
     from vertebra._lora.files.adapter_data import AdapterContent
     from vertebra._lora.files.dispatch import write_adapter
     from vertebra._lora.state import require_adapters
 
-    with call_lock(model).calling():
+    with reading(model):
         adapters = require_adapters(model)
         adapter = adapters.get(name)
         content = AdapterContent(adapters.values_of(adapter.name), adapter.base, adapters.beside_of(adapter.name))
@@ -144,9 +145,10 @@ def load(
         WeightsFileError: the file is unsound.
     """
     from vertebra._lora import enable as enabling
+    from vertebra._lora.calls import reading
     from vertebra._lora.files.dispatch import read_adapter
 
-    with call_lock(model).calling():
+    with reading(model):
         file = read_adapter(_bound(model), filepath)
     with _changing(model):
         return enabling.load(model, file, name, check_base, strict)
@@ -154,10 +156,11 @@ def load(
 
 def adapters(model: Any) -> dict[str, LoraReceipt]:
     """Returns a receipt for each adapter of a model, by name; those that act come first."""
+    from vertebra._lora.calls import reading
     from vertebra._lora.receipts import receipt_of
     from vertebra._lora.state import adapters_of
 
-    with call_lock(model).calling():
+    with reading(model):
         found = adapters_of(model)
         if found is None:
             return {}
@@ -206,37 +209,32 @@ def rows(model: Any, names: Choice) -> Iterator[None]:
     rows, is no reason to compile again.
 
     Args:
-        model: The model.
+        model: The model, or one that is built on its layers or holds it.
         names: For each row of the batches in the block, the name of an adapter, a table of names with strengths, or
             None for the base alone; or one name or table for all rows.
 
     Raises:
         LoraStateError: there is no adapter of a name, adapters are merged, one brings base weights of its own, or one
             acts that does.
-        LoraConfigError: a strength is no finite number.
+        LoraConfigError: a strength is no finite number, or the list has no row.
     """
-    from vertebra._lora.choice import choose
-    from vertebra._lora.state import require_adapters
-    from vertebra._lora.strengths import chosen_strengths
+    from vertebra._lora import calls
 
-    with call_lock(model).calling():
-        found = require_adapters(model)
-        acting = choose(found, *chosen_strengths(names))
-    with found.state.choosing(acting):
+    with calls.rows(model, names):
         yield
 
 
 def chosen_variables(model: Any) -> list[Any]:
     """Returns the variables of the adapters that were chosen for the present call, in `model.variables`, too.
 
+    The adapters may be those of another model whose layers this one has.
+
     For runtimes that compile: another choice of the same structure has other variables of the same shapes, in the same
     order, so their values must be arguments of what is compiled.
     """
-    from vertebra._lora.state import adapters_of
+    from vertebra._lora import calls
 
-    found = adapters_of(model)
-    acting = None if found is None else found.state.now()
-    return list(acting.variables) if acting is not None and acting.is_choice else []
+    return calls.chosen_variables(model)
 
 
 def unload(model: Any, name: str | None = None) -> None:
@@ -305,9 +303,10 @@ def merged_copy(backbone: Any) -> Any:
     Raises:
         LoraStateError: it is another Keras model.
     """
+    from vertebra._lora.calls import reading
     from vertebra._lora.merged_copy import merged_copy as copy
 
-    with call_lock(backbone).calling():
+    with reading(backbone):
         return copy(backbone)
 
 
@@ -351,12 +350,10 @@ def learning_rates(model: Any, optimizer: Any) -> Any:
 @contextlib.contextmanager
 def _changing(model: Any) -> Iterator[None]:
     """Keeps calls of the model out while its adapters change; a choice of this thread does not count meanwhile."""
-    from vertebra._lora.state import adapters_of
+    from vertebra._lora.acting import choosing
 
-    with call_lock(model).changing():
-        found = adapters_of(model)
-        with contextlib.nullcontext() if found is None else found.state.choosing(None):
-            yield
+    with call_lock(model).changing(), choosing(model, None):
+        yield
 
 
 def _bound(model: Any) -> Any:

@@ -123,3 +123,22 @@ def test_each_model_has_one_lock_as_long_as_it_lives(pool):
     del model, other
     gc.collect()
     assert len(module._locks) == before - 2
+
+
+def test_calls_come_in_while_a_change_waits_for_a_reader_and_readers_do_not(lock, pool):
+    def enter(block):
+        with block():
+            pass
+
+    with lock.reading():
+        change = pool.submit(enter, lock.changing)
+        while not lock._waiting:
+            pass
+        pool.submit(enter, lock.calling).result(WAIT)
+        reader = pool.submit(enter, lock.reading)
+        with lock.reading():
+            assert not change.done()
+            assert not reader.done()
+    for done in (change, reader):
+        done.result(WAIT)
+    pool.submit(enter, lock.changing).result(WAIT)

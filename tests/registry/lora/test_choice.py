@@ -257,7 +257,7 @@ def test_base_weights_of_an_adapter_belong_to_no_call(plain, inputs, train):
             plain(inputs, adapters=choice)
     with plain.lora_rows(["other", None, None]):
         plain.activate_lora("own")
-        with pytest.raises(Exception, match="'own' acts, and brings base weights of its own"):
+        with pytest.raises(LoraStateError, match="'own' acts, and brings base weights of its own"):
             plain(inputs)
 
 
@@ -265,7 +265,7 @@ def test_while_adapters_are_merged_none_is_chosen(several, inputs):
     backbone, _ = several
     with backbone.lora_rows(["a", "b", None]):
         backbone.merge_lora()
-        with pytest.raises(Exception, match="Adapters are merged"):
+        with pytest.raises(LoraStateError, match="Adapters are merged"):
             backbone(inputs)
     with pytest.raises(LoraStateError, match="Adapters are merged"):
         backbone(inputs, adapters="a")
@@ -273,7 +273,7 @@ def test_while_adapters_are_merged_none_is_chosen(several, inputs):
 
 def test_a_choice_does_not_train(several, inputs):
     backbone, _ = several
-    with backbone.lora_rows("a"), pytest.raises(Exception, match="chosen for one call do not train"):
+    with backbone.lora_rows("a"), pytest.raises(LoraStateError, match="chosen for one call do not train"):
         backbone(inputs, training=True)
 
 

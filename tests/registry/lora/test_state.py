@@ -160,7 +160,10 @@ def test_rows_are_given_for_the_whole_batch(several):
     backbone, _ = several
     tokens = {name: np.ones((2, 4), "int32") for name in ("token_ids", "padding_mask")}
     tokens["segment_ids"] = np.zeros((2, 4), "int32")
-    with backbone.lora_rows(["a", "b", "a"]), pytest.raises(Exception, match="chosen for 3 rows, and the batch has 2"):
+    with (
+        backbone.lora_rows(["a", "b", "a"]),
+        pytest.raises(LoraStateError, match="chosen for 3 rows, and the batch has 2"),
+    ):
         backbone(tokens)
 
 
@@ -179,7 +182,10 @@ def test_a_table_that_is_looked_up_once_for_all_rows_has_none(run):
     model(inputs)
     for name in ("a", "b"):
         lora.enable(model, 2, ["table"], name=name)
-    with lora.rows(model, ["a", "b", "a"]), pytest.raises(Exception, match="'table' is looked up without a batch axis"):
+    with (
+        lora.rows(model, ["a", "b", "a"]),
+        pytest.raises(LoraStateError, match="'table' is looked up without a batch axis"),
+    ):
         model(inputs)
     lora.activate(model, "a")
     model(inputs)

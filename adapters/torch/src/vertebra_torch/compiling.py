@@ -55,8 +55,9 @@ class VariableSets:
     def graphs(self, variables: list[Any]) -> dict[Any, Callable[..., Any]]:
         """Returns the graphs that hold a set of variables, by the structure and shapes of the inputs."""
         with self._lock:
-            for known, graphs in self._known:
+            for number, (known, graphs) in enumerate(self._known):
                 if len(known) == len(variables) and all(map(operator.is_, known, variables)):
+                    self._known.append(self._known.pop(number))  # the last one that was used is the last to go
                     return graphs
             self._known = [*self._known, (variables, {})][-_KEPT:]
             return self._known[-1][1]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import keras
@@ -18,8 +20,12 @@ class TorchModel(keras.Model):
     def train(self, mode: bool = True) -> Any:
         """Makes later calls apply dropout, or not, unless they say `training=` or are part of another Keras model.
 
-        As long as neither this nor `eval()` was called, calls do not: that is Keras's default.
+        As long as neither this nor `eval()` was called, calls do not: that is Keras's default. Keras's `fit`,
+        `evaluate` and `predict`, of this model or of one that holds it, call both, and change nothing here: they give
+        each call its mode, and an interrupted `fit` would leave its own behind.
         """
+        if _keras_calls(sys._getframe(1)):
+            return self
         found = super().train(mode)
         self.__dict__["_train_mode"] = mode
         return found
@@ -41,6 +47,13 @@ class TorchModel(keras.Model):
             if wanted != dtype:
                 raise DtypeChangeError(type(self).__name__, str(wanted).removeprefix("torch."), self.dtype_policy.name)
         return super()._apply(fn, recurse)
+
+
+def _keras_calls(frame: FrameType | None) -> bool:
+    """Says whether Keras called `train` or `eval`, be it of a module that passed the call on to those that it holds."""
+    while frame is not None and frame.f_code.co_name in ("train", "eval"):
+        frame = frame.f_back
+    return frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "keras"
 
 
 def _is_outermost(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -6,8 +6,12 @@ changes nothing of the model. It is data: the layers look it up whenever they ar
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+import threading
+import weakref
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +20,10 @@ import keras
 
 from vertebra.errors import LoraStateError
 
-_chosen: ContextVar[tuple[tuple[ActingState, Acting | None], ...]] = ContextVar("vertebra_lora_chosen", default=())
+_blocks: ContextVar[tuple[Block, ...]] = ContextVar("vertebra_lora_blocks", default=())
+"""The blocks that the present thread or task is in, the innermost first."""
+_numbers: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+_count = itertools.count()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,8 +37,17 @@ class Acting:
     variables: Sequence[Any] = ()
     """What tells a compiled function how these adapters act, and the adapters' own variables where no layer holds
     them. Choices of adapters of the same settings have as many, of the same shapes, in the same order."""
-    is_choice: bool = False
-    """Whether it belongs to one call."""
+    chosen_from: ActingState | None = None
+    """The state of the model that a call chose these adapters from; None if they act in the model as it rests."""
+    names: Sequence[str] = ()
+    """Names of the adapters that a call chose."""
+    losses: int = 0
+    """How often layers of the model had lost their hooks when the choice was made."""
+
+    @property
+    def is_choice(self) -> bool:
+        """Whether it belongs to one call."""
+        return self.chosen_from is not None
 
     @property
     def by_rows(self) -> bool:
@@ -44,47 +60,131 @@ class Acting:
             return change
         strength = keras.ops.convert_to_tensor(self.strengths)[..., number]
         if len(strength.shape):
-            _check_rows(strength.shape[0], change.shape[0])
+            self.check_rows(change.shape[0])
             strength = keras.ops.reshape(strength, (-1, *(1,) * (len(change.shape) - 1)))
         return change * keras.ops.cast(strength, change.dtype)
+
+    def check_rows(self, batch: int | None) -> None:
+        """Raises LoraStateError if adapters were chosen for each row of a batch of another size."""
+        if self.by_rows and batch is not None and batch != self.strengths.shape[0]:
+            problem = f"Adapters were chosen for {self.strengths.shape[0]} rows, and the batch has {batch}"
+            raise LoraStateError(problem, "Name one adapter, or None, for each row of the batch")
 
 
 class ActingState:
     """What acts in one model."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: Any) -> None:
+        self.model = weakref.ref(model)
+        self.number = _numbers.setdefault(model, next(_count))
+        """A number of the model."""
         self.resting = Acting()
         """What acts where a call makes no choice. It is replaced as a whole."""
         self.obstacle: tuple[str, str] | None = None
         """Why calls cannot choose adapters now, and what to do: the weights are not those of the base."""
+        self.hooked: Container[str] = ()
+        """Paths of the layers that have hooks."""
+        self.losses = 0
+        """How often layers have lost their hooks."""
 
     def now(self) -> Acting:
         """Returns what acts in this thread or task."""
-        for state, acting in _chosen.get():
-            if state is self:
-                return acting or self.resting
-        return self.resting
+        return chosen_for(self.model) or self.resting
 
     def has_choice(self) -> bool:
         """Says whether a choice was made for the present call."""
-        return self.now().is_choice
+        return chosen_for(self.model) is not None
 
-    @contextlib.contextmanager
-    def choosing(self, acting: Acting | None) -> Iterator[None]:
-        """Makes a choice for the calls of this thread or task within the block; None takes back what was chosen."""
-        token = _chosen.set(((self, acting), *_chosen.get()))
-        try:
-            yield
-        finally:
-            _chosen.reset(token)
-
-    def check_choice(self) -> None:
+    def check_obstacle(self) -> None:
         """Raises LoraStateError if calls cannot choose adapters now."""
         if self.obstacle is not None:
             raise LoraStateError(*self.obstacle)
 
+    def check_choice(self, acting: Acting) -> None:
+        """Raises LoraStateError if adapters that a call chose cannot act any more."""
+        if acting.chosen_from is not self:
+            raise lost_choice(acting)
+        self.check_obstacle()
+        if acting.losses != self.losses and not all(path in self.hooked for path in acting.parts):
+            raise lost_choice(acting)
 
-def _check_rows(rows: int, batch: int | None) -> None:
-    if batch is not None and batch != rows:
-        problem = f"Adapters were chosen for {rows} rows, and the batch has {batch}"
-        raise LoraStateError(problem, "Name one adapter, or None, for each row of the batch")
+
+class Block:
+    """A `with` block in which a choice was made for a model, or taken back."""
+
+    __slots__ = ("_place", "acting", "is_over", "model")
+
+    def __init__(self, model: weakref.ref[Any], acting: Acting | None) -> None:
+        self.model, self.acting, self.is_over, self._place = model, acting, False, _place()
+
+    def counts(self) -> bool:
+        """Says whether calls follow it: its own thread or task until it is over, and tasks that it started for good."""
+        return not self.is_over or self._place != _place()
+
+
+def has_blocks() -> bool:
+    """Says whether any choice was made in this thread or task, for whatever model."""
+    return bool(_blocks.get())
+
+
+def innermost_blocks() -> list[Block]:
+    """Returns the block that counts for each model in this thread or task."""
+    found: dict[weakref.ref[Any], Block] = {}
+    for block in _blocks.get():
+        if block.counts():
+            found.setdefault(block.model, block)
+    return list(found.values())
+
+
+def chosen_for(model: weakref.ref[Any]) -> Acting | None:
+    """Returns what was chosen for a model in this thread or task, if anything was."""
+    for block in _blocks.get():
+        if block.model is model and block.counts():
+            return block.acting
+    return None
+
+
+@contextlib.contextmanager
+def choosing(model: Any, acting: Acting | None) -> Iterator[None]:
+    """Makes a choice for the calls of this thread or task within the block; None takes back what was chosen.
+
+    Blocks may end in another order than they began, or in another thread, as those of generators do.
+
+    Raises:
+        LoraStateError: the block ends regularly, and where no choice was made: the block's later calls had none.
+    """
+    block = Block(weakref.ref(model), acting)
+    _blocks.set((block, *(other for other in _blocks.get() if other.counts())))
+    try:
+        yield
+    except BaseException:
+        _leave(block)
+        raise
+    if not _leave(block):
+        problem = "A block that chose adapters ended in another thread or context than it began in, as of a generator"
+        raise LoraStateError(problem, "Choose them for each call instead, with adapters=, or do not yield in the block")
+
+
+def lost_choice(acting: Acting) -> LoraStateError:
+    """Returns the error for adapters that were chosen and have been given up since."""
+    names = ", ".join(map(repr, acting.names)) or "none"
+    problem = f"Adapters of the model were unloaded, or merged for good, after a block had chosen among them ({names})"
+    return LoraStateError(problem, "Leave the block, and choose among the adapters that the model has now")
+
+
+def _leave(block: Block) -> bool:
+    """Takes a block away from this thread or task, whatever order blocks end in; returns False if it has no such."""
+    block.is_over = True
+    blocks = _blocks.get()
+    rest = tuple(other for other in blocks if other is not block)
+    if len(rest) < len(blocks):
+        _blocks.set(rest)
+    return len(rest) < len(blocks)
+
+
+def _place() -> tuple[int, Any]:
+    """Returns the thread and the asyncio task that run."""
+    try:
+        return threading.get_ident(), asyncio.current_task()
+    except RuntimeError:  # no event loop runs in this thread
+        return threading.get_ident(), None

@@ -27,7 +27,7 @@ class CallLock:
     """Many calls, or one change; a change that waits is next, so that a busy server cannot put it off forever.
 
     A thread that changes the model may call it and change it further. A call that changes its own model would wait for
-    itself, and is an error.
+    itself, and is an error. What reads the model for long, as a save does, holds up changes, and calls never.
     """
 
     def __init__(self) -> None:
@@ -37,23 +37,20 @@ class CallLock:
         self._changing: int | None = None
         """The thread that changes the model."""
         self._waiting = 0
+        self._reading = 0
+        """How many blocks of `reading` threads are in."""
 
     @contextlib.contextmanager
     def calling(self) -> Iterator[None]:
         """Waits until no other thread changes the model, and keeps it unchanged within the block."""
-        thread = threading.get_ident()
-        with self._condition:
-            while not self._may_call(thread):
-                self._condition.wait()
-            self._calls[thread] = self._calls.get(thread, 0) + 1
-        try:
+        with self._entered(0):
             yield
-        finally:
-            with self._condition:
-                self._calls[thread] -= 1
-                if not self._calls[thread]:
-                    del self._calls[thread]
-                    self._condition.notify_all()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Does the same for a block that takes long: calls come in meanwhile, although a change waits for the block."""
+        with self._entered(1):
+            yield
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[None]:
@@ -85,7 +82,26 @@ class CallLock:
                 self._changing = None
                 self._condition.notify_all()
 
-    def _may_call(self, thread: int) -> bool:
+    @contextlib.contextmanager
+    def _entered(self, reading: int) -> Iterator[None]:
+        thread = threading.get_ident()
+        with self._condition:
+            while not self._may_enter(thread, reading):
+                self._condition.wait()
+            self._calls[thread] = self._calls.get(thread, 0) + 1
+            self._reading += reading
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._reading -= reading
+                self._calls[thread] -= 1
+                if not self._calls[thread]:
+                    del self._calls[thread]
+                    self._condition.notify_all()
+
+    def _may_enter(self, thread: int, reading: int) -> bool:
         if self._changing is not None:
             return self._changing == thread
-        return not self._waiting or thread in self._calls
+        # One reader after the other would keep a change waiting forever, so only calls come in before it.
+        return not self._waiting or thread in self._calls or (self._reading > 0 and not reading)

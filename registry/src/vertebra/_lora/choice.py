@@ -27,6 +27,7 @@ def choose(adapters: Adapters, names: Sequence[str], strengths: np.ndarray[Any, 
             those of the base now.
     """
     _check(adapters, names)
+    state = adapters.state
     order = sorted(range(len(names)), key=lambda number: adapters.known[names[number]].key)  # fewer ways to compile
     chosen = [names[number] for number in order]
     residents = [adapters.resident(name) for name in chosen]
@@ -35,14 +36,16 @@ def choose(adapters: Adapters, names: Sequence[str], strengths: np.ndarray[Any, 
         for path, part in resident.parts.items():
             parts.setdefault(path, []).append((number, part))
     weight = state_variable("strengths", np.ascontiguousarray(strengths[..., order]))
-    structure = structure_variable(tuple(adapters.known[name].key for name in chosen))
+    # A model may hold two that have adapters of the same settings, and a choice of one is none of the other.
+    keys = [adapters.known[name].key for name in chosen]
+    structure = structure_variable((f"model {state.number}", *keys))
     own = [variable for resident in residents for variable in resident.flat()]
-    return Acting(parts, weight, (structure, weight, *own), is_choice=True)
+    return Acting(parts, weight, (structure, weight, *own), state, tuple(chosen), state.losses)
 
 
 def _check(adapters: Adapters, names: Sequence[str]) -> None:
     adapters.require_unmerged()
-    adapters.state.check_choice()
+    adapters.state.check_obstacle()
     for adapter in map(adapters.get, names):
         if adapter.beside:
             problem = f"Adapter {adapter.name!r} brings base weights of its own: {', '.join(adapter.beside)}"

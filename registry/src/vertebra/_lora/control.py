@@ -53,7 +53,7 @@ def structure_variable(keys: tuple[str, ...]) -> Any:
     """Returns a variable whose shape, `(number, 0)`, tells one way of adapting from every other.
 
     Args:
-        keys: Key of the plan of each adapter that acts.
+        keys: Key of the plan of each adapter that acts; for a choice, the model's, too.
     """
     with _numbering:
         number = _structures.setdefault(keys, len(_structures))

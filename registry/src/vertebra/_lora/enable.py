@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from vertebra._lora.files.foreign_names import KerasHubNames
 from vertebra._lora.fingerprint import fingerprint
 from vertebra._lora.layers.adapter_layers import PartSet, build_parts
 from vertebra._lora.layers.linear_view import is_adaptable, site_of
+from vertebra._lora.layers.projections import with_one_reading
 from vertebra._lora.plan import AdapterPlan, plan_from_data, plan_layers, with_heads
 from vertebra._lora.receipts import receipt_of
 from vertebra._lora.state import Adapters, adapters_of
@@ -63,8 +63,8 @@ def enable_planned(model: Any, data: Mapping[str, Any]) -> None:
     place = f"config of {type(model).__name__}"
     facts = dict(data)
     base, name, trained = (facts.pop(key, None) for key in ("base", "name", "trained"))
-    plan = plan_from_data(place, facts)
     adapters = Adapters(model)
+    plan = with_one_reading(plan_from_data(place, facts), adapters.base.layers)
     sites = _sites_of(place, adapters, plan)
     adapters.add(Adapter(name or DEFAULT, plan, base, None), build_parts(plan, sites, 0))
     unknown = sorted(set(trained or ()) - adapters.base.weights.keys())
@@ -82,10 +82,8 @@ def load(model: Any, file: AdapterFile, name: str | None, check_base: bool, stri
         raise AdapterMismatchError(file.path, "holds tensors for which the model has no layer", file.unused)
     adapters = adapters_of(model) or Adapters(model)
     adapters.require_unmerged()
-    plan = _with_heads_of(adapters.base, file.plan)
+    plan = with_one_reading(_with_heads_of(adapters.base, file.plan), adapters.base.layers)
     sites = _sites_of(file.path, adapters, plan)
-    # Without a table, both readings of tied projections are one.
-    plan = replace(plan, tied=plan.tied or not any(site.is_lookup for site in sites.values()))
     _check_beside(file, adapters)
     with adapters.base_weights_back():
         base = fingerprint(sites)
@@ -192,10 +190,10 @@ def _check_beside(file: AdapterFile, adapters: Adapters) -> None:
 def _check_same(adapters: Adapters, adapter: Adapter, file: AdapterFile) -> None:
     """Only an adapter of the same settings may take the place of one, as after `enable_lora`."""
     have = adapters.known[adapter.name]
-    if _same(have.plan).key() != _same(adapter.plan).key():
-        problem = f"The model has {_describe(have.plan)} named {adapter.name!r}, and {str(file.path)!r} holds"
+    if have.plan.without_dropout().key() != adapter.plan.without_dropout().key():
+        problem = f"The model has {have.plan} named {adapter.name!r}, and {str(file.path)!r} holds"
         raise LoraStateError(
-            f"{problem} {_describe(adapter.plan)}; the layers, too, must be the same",
+            f"{problem} {adapter.plan}; the layers, too, must be the same",
             "Unload the one it has, or load the other with another name=",
         )
     kept = sorted(adapters.beside_of(adapter.name).keys() - adapter.beside.keys())
@@ -205,14 +203,3 @@ def _check_same(adapters: Adapters, adapter: Adapter, file: AdapterFile) -> None
             "holds no values for them",
             "Unload the one it has, or load the other with another name=",
         )
-
-
-def _same(plan: AdapterPlan) -> AdapterPlan:
-    """Dropout is for whoever trains, and may differ."""
-    return replace(plan, config=replace(plan.config, dropout=0.0))
-
-
-def _describe(plan: AdapterPlan) -> str:
-    config = plan.config
-    reading = "" if plan.tied else ", not acting on the projection of tied tables"
-    return f"{config.strategy} of rank {config.rank} and scale {plan.scale:g} on {len(plan.layers)} layers{reading}"

@@ -76,6 +76,15 @@ class AdapterPlan:
         facts = [self.config.strategy, self.config.dropout, self.options(), layers, self.tied]
         return json.dumps(facts, sort_keys=True)
 
+    def without_dropout(self) -> AdapterPlan:
+        """Returns the plan without dropout, which training alone uses: adapters that differ in it are of one kind."""
+        return replace(self, config=replace(self.config, dropout=0.0))
+
+    def __str__(self) -> str:
+        reading = "" if self.tied else ", not acting on the projection of tied tables"
+        config = self.config
+        return f"{config.strategy} of rank {config.rank} and scale {self.scale:g} on {len(self.layers)} layers{reading}"
+
 
 def plan_layers(config: LoraConfig, sites: Mapping[str, Any], layers: Mapping[str, Any], roles: Roles) -> AdapterPlan:
     """Decides rank and alpha for each layer.

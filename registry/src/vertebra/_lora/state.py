@@ -77,7 +77,7 @@ class Adapters:
         """The parts of each plan that has acted, by its key and the place among those that acted at once."""
         self._originals: Weights = {}
         """What the base weights were for which an adapter that acts brings values of its own."""
-        self.state = ActingState()
+        self.state = ActingState(model)
         self._hooks = Hooks(self.base.layers, self.state, Control(self.state))
         self._mount = Mount(self.base, self.state)
         self._making = threading.Lock()

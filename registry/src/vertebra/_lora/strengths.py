@@ -22,6 +22,8 @@ def chosen_strengths(choice: Any) -> tuple[list[str], np.ndarray[Any, Any]]:
     if not isinstance(rows, Sequence) or not all(row is None or isinstance(row, str | Mapping) for row in rows):
         expected = "a name, a table of names with strengths, or a list with one of these or None for each row"
         raise LoraConfigError("LoRA adapters", "adapters", choice, expected)
+    if not rows:
+        raise LoraConfigError("LoRA adapters", "adapters", choice, "a list with an entry for each row of the batch")
     names, strengths = strength_matrix(rows)
     return names, strengths[0] if for_all else strengths
 

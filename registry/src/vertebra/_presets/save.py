@@ -14,6 +14,7 @@ from vertebra import _arguments
 from vertebra._arguments import flag, is_amount
 from vertebra._formats.export import export_of, plain_config
 from vertebra._formats.registry import FORMATS
+from vertebra._lora.calls import reading
 from vertebra._presets.assets import NOT_HERE, Assets, CarriedAssets, select_assets
 from vertebra._presets.replace_folder import carry_others, format_of_folder, unread_weights
 from vertebra._resolve.open import open_folder
@@ -44,19 +45,20 @@ def save_backbone(
     certificate = flag("save_to_preset", "certificate", certificate)
     assets = _checked(assets)
     target = check_request(preset_dir, format, max_shard_size)
-    weights = weight_names(backbone)
-    _check_rebuilds(target, backbone, weights)
-    chosen = _chosen(backbone, format, assets, fetch)
-    with replacing_folder(target) as stage:
-        draft = replace(export_of(backbone, weights), original=chosen.original)
-        fields = FORMATS[format].write(draft, stage, max_shard_size)
-        carry_others(target, stage, format)
-        chosen = chosen.copy(stage)
-        if certificate:
-            from vertebra._presets.certificate import write_certificate
+    chosen = _chosen(backbone, format, assets, fetch)  # may take long, so changes of the backbone do not wait for it
+    with reading(backbone):
+        weights = weight_names(backbone)
+        _check_rebuilds(target, backbone, weights)
+        with replacing_folder(target) as stage:
+            export = replace(export_of(backbone, weights), original=chosen.original)
+            fields = FORMATS[format].write(export, stage, max_shard_size)
+            carry_others(target, stage, format)
+            chosen = chosen.copy(stage)
+            if certificate:
+                from vertebra._presets.certificate import write_certificate
 
-            write_certificate(backbone, stage)
-        carry_others(target, stage, format, replace=True)  # files that were written into the target meanwhile
+                write_certificate(backbone, stage)
+            carry_others(target, stage, format, replace=True)  # files that were written into the target meanwhile
     return chosen.outcome(target, fields)
 
 

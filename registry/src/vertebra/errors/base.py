@@ -11,6 +11,9 @@ _MOST_CHARACTERS = 4_000
 class VertebraError(Exception):
     """Root of every error that Vertebra raises on purpose."""
 
+    _keras_call_info_injected = True
+    """Tells Keras to raise an error of a layer as it is: it would make a `RuntimeError` of it to add the arguments."""
+
     def __init__(self, message: str) -> None:
         rest = len(message) - _MOST_CHARACTERS  # a value from a hostile file may be megabytes long
         super().__init__(message if rest <= 0 else f"{message[:_MOST_CHARACTERS]} … ({rest:,} characters more)")

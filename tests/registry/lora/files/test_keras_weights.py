@@ -1,17 +1,29 @@
 """Keras's weights files of adapted models: a plain model computes what was trained, an adapted one all to the bit."""
 
+import logging
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import h5py
 import keras
 import numpy as np
 import pytest
 
 import vertebra
 from vertebra._discovery.catalog import STRATEGIES, catalog
+from vertebra._lora.call_lock import call_lock
 from vertebra._lora.state import adapters_of
+from vertebra.errors import LoraStateError
 
 pytestmark = pytest.mark.keras
 
 INSTALLED = sorted(entry.name for entry in catalog(STRATEGIES))
 TARGETS = ["query", "mlp.up", "token_embedding"]
+
+
+def arrays(model):
+    return [np.array(keras.ops.convert_to_numpy(weight)) for weight in model.weights]
 
 
 def gap(found, expected):
@@ -159,3 +171,243 @@ def test_a_convolution_is_merged_in_the_file(tmp_path):
     plain.load_weights(tmp_path / "m.weights.h5")
     found, expected = (keras.ops.convert_to_numpy(each(x)) for each in (plain, model))
     assert np.abs(found - expected).max() <= 1e-5
+
+
+# === Files of other adapters than those that act ===
+
+
+def without_records(path):
+    """Makes a file one of a version that kept no records."""
+    with h5py.File(path, "a") as file:
+        found = []
+        file.visit(lambda name: found.append(name) if name.endswith("/lora_record") else None)
+        for name in found:
+            del file[name]
+    return bool(found)
+
+
+@pytest.fixture
+def saved(several, tmp_path):
+    """Files of a backbone, by what acted when each was saved."""
+    backbone, _ = several
+    choices = {
+        "none": {},
+        "a": {"a": 1.0},
+        "half": {"a": 0.5},
+        "mix": {"a": 0.5, "c": 0.5},
+        "xim": {"c": 0.5, "a": 0.5},
+    }
+    for name, choice in choices.items():
+        backbone.activate_lora(choice)
+        backbone.save_weights(tmp_path / f"{name}.weights.h5")
+    return {name: (tmp_path / f"{name}.weights.h5", choice) for name, choice in choices.items()}
+
+
+OTHERS = [("a", "none"), ("none", "a"), ("mix", "a"), ("a", "mix"), ("mix", "none"), ("half", "a"), ("mix", "xim")]
+
+
+@pytest.mark.parametrize("record", [True, False])
+def test_a_file_of_adapters_that_do_not_act_is_refused_and_nothing_changes(several, saved, run, record):
+    backbone, outputs = several
+    for number, (name, acting) in enumerate(OTHERS if record else OTHERS[:-2]):
+        path, choice = saved[acting]
+        backbone.activate_lora(choice)
+        weights = arrays(backbone)
+        backbone.weights[-1].assign(backbone.weights[-1] + 1)  # not adapted, and other than in the file
+        changed = arrays(backbone)[-1]
+        path = path.with_name(f"{number}.weights.h5")
+        shutil.copy(saved[name][0], path)
+        assert record or name == "none" or without_records(path)
+        for skip in (False, True)[: 1 if name == "none" else 2]:
+            with pytest.raises(LoraStateError, match="acted on layer"):
+                backbone.load_weights(path, skip_mismatch=skip)
+        found = arrays(backbone)
+        assert all(map(np.array_equal, found[:-1], weights[:-1]))
+        assert np.array_equal(found[-1], changed)
+        backbone.weights[-1].assign(weights[-1])
+    backbone.activate_lora("a")
+    assert gap(run(backbone), outputs["a"]) == 0
+
+
+@pytest.mark.parametrize("record", [True, False])
+def test_a_file_of_the_adapters_that_act_is_loaded_to_the_bit(several, saved, fresh, run, record):
+    backbone, outputs = several
+    for name in ("a", "mix", "none"):
+        path, choice = saved[name]
+        assert record or name == "none" or without_records(path)
+        backbone.activate_lora(choice)
+        expected = run(backbone)
+        for variable in backbone.weights:
+            variable.assign(variable + 1)
+        backbone.load_weights(path)
+        assert gap(run(backbone), expected) == 0
+        backbone.disable_lora()
+        assert gap(run(backbone), outputs[None]) == 0
+    plain = fresh()
+    plain.load_weights(saved["a"][0])
+    assert gap(run(plain), outputs["a"]) <= 1e-5
+
+
+def test_another_alpha_is_refused_and_another_dropout_is_not(fresh, tmp_path):
+    trained = fresh()
+    trained.enable_lora(2, alpha=8)
+    trained.save_weights(tmp_path / "trained.weights.h5")
+    other = fresh()
+    other.enable_lora(2, alpha=2)
+    with pytest.raises(LoraStateError, match=r"scale 4 .* scale 1 "):
+        other.load_weights(tmp_path / "trained.weights.h5")
+    other.unload_lora()
+    other.enable_lora(2, alpha=8, dropout=0.5)
+    other.load_weights(tmp_path / "trained.weights.h5")
+
+
+def test_the_layers_of_any_other_model_refuse_it_too(tmp_path):
+    def build(alpha):
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="hidden", bias_initializer="ones")])
+        vertebra.lora.enable(model, 2, ["hidden"], alpha=alpha)
+        adapters_of(model).parts_of("default").parts["hidden"].b.assign(np.ones((2, 4)))
+        return model
+
+    trained, other = build(8), build(2)
+    trained.save_weights(tmp_path / "trained.weights.h5")
+    values = arrays(other)
+    with pytest.raises(ValueError, match="acted on layer 'hidden'"):
+        other.load_weights(tmp_path / "trained.weights.h5")
+    with pytest.warns(UserWarning, match="acted on layer 'hidden'"):
+        other.load_weights(tmp_path / "trained.weights.h5", skip_mismatch=True)
+    assert all(map(np.array_equal, values, arrays(other)))
+    vertebra.lora.disable(other)
+    with pytest.raises(ValueError, match="no adapter acts"):
+        other.load_weights(tmp_path / "trained.weights.h5")
+
+
+def test_files_in_shards_have_records_too(several, fresh, run, tmp_path):
+    backbone, outputs = several
+    backbone.activate_lora("a")
+    backbone.save_weights(tmp_path / "sharded.weights.json", max_shard_size=1e-5)
+    assert len(list(tmp_path.glob("*.h5"))) > 1
+    backbone.load_weights(tmp_path / "sharded.weights.json")
+    assert gap(run(backbone), outputs["a"]) == 0
+    backbone.disable_lora()
+    with pytest.raises(LoraStateError, match="no adapter acts"):
+        backbone.load_weights(tmp_path / "sharded.weights.json")
+    plain = fresh()
+    plain.load_weights(tmp_path / "sharded.weights.json")
+    assert gap(run(plain), outputs["a"]) <= 1e-5
+
+
+# === Tied tables ===
+
+
+def test_a_table_whose_logits_change_in_a_plain_model_is_named_once(toy_class, fill, tmp_path, caplog):
+    model = toy_class()
+    model.enable_lora(2, ["token_embedding", "dense"])
+    fill(model)
+    model.save_lora_weights(tmp_path / "peft")
+    model.save_weights(tmp_path / "own.weights.h5")
+    model.unload_lora()
+    model.load_lora_weights(tmp_path / "peft")
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "vertebra"):
+        model.save_weights(tmp_path / "theirs.weights.h5")
+    assert [record.message.count("token_embedding") for record in caplog.records] == [1]
+    caplog.clear()
+    model.disable_lora()
+    with caplog.at_level(logging.WARNING, "vertebra"):
+        model.save_weights(tmp_path / "base.weights.h5")
+    assert caplog.text == ""
+
+
+# === While other threads change the adapters ===
+
+
+@pytest.mark.parametrize("verb", ["save_weights", "save"])
+def test_a_file_holds_one_state_of_the_adapters(several, fresh, run, tmp_path, verb, monkeypatch):
+    backbone, outputs = several
+    backbone.activate_lora("a")
+    layer = adapters_of(backbone).parts_of("a").parts["transformer_layer_0/self_attention/value"].site.layer
+    path, saved = tmp_path / {"save": "m.keras", "save_weights": "m.weights.h5"}[verb], layer.save_own_variables
+    with ThreadPoolExecutor(1) as pool:
+        changes = []
+
+        def save_later(store):
+            changes.append(pool.submit(backbone.activate_lora, "b"))
+            while not (call_lock(backbone)._waiting or changes[0].done()):
+                pass
+            saved(store)
+
+        monkeypatch.setattr(layer, "save_own_variables", save_later)
+        getattr(backbone, verb)(path)
+        changes[0].result(60)
+    plain = fresh() if verb == "save_weights" else vertebra.load_model(path)
+    if verb == "save_weights":
+        plain.load_weights(path)
+    assert gap(run(plain), outputs["a"]) <= 1e-5
+    assert gap(run(backbone), outputs["b"]) == 0
+
+
+@pytest.mark.parametrize("verb", ["load_weights", "set_weights"])
+def test_loading_waits_for_calls(several, saved, verb):
+    backbone, _ = several
+    backbone.disable_lora()
+    given = {"load_weights": saved["none"][0], "set_weights": backbone.get_weights()}[verb]
+    with ThreadPoolExecutor(1) as pool:
+        with call_lock(backbone).calling():
+            loading = pool.submit(getattr(backbone, verb), given)
+            while not (call_lock(backbone)._waiting or loading.done()):
+                pass
+            assert not loading.done()
+        loading.result(60)
+
+
+def test_saving_a_preset_holds_up_no_calls_and_fetching_its_assets_no_changes(several, inputs, tmp_path, monkeypatch):
+    from vertebra._presets import saving
+
+    backbone, _ = several
+    events, choose, write = [], saving._chosen, saving.FORMATS["native"].write
+
+    def start(function, *args):
+        thread = threading.Thread(
+            target=function, args=args, daemon=True
+        )  # one that waits forever fails the test alone
+        thread.start()
+        return thread
+
+    def fetch(*args):
+        change = start(backbone.activate_lora, "a")
+        change.join(20)
+        events.append(change.is_alive())
+        return choose(*args)
+
+    def write_slowly(*args):
+        change = start(backbone.activate_lora, "b")
+        while not call_lock(backbone)._waiting:
+            pass
+        call = start(backbone, inputs)
+        call.join(20)
+        events.extend([call.is_alive(), change])
+        return write(*args)
+
+    monkeypatch.setattr(saving, "_chosen", fetch)
+    monkeypatch.setattr(saving.FORMATS["native"], "write", write_slowly)
+    backbone.save_to_preset(tmp_path / "preset", certificate=False)
+    assert events[:2] == [False, False]
+    events[2].join(60)
+    assert next(iter(backbone.lora_adapters)) == "b"
+    assert list(vertebra.Backbone.from_preset(tmp_path / "preset").lora_adapters) == ["a"]
+
+
+def test_quantizing_looks_for_adapters_once_no_other_thread_changes_them(fresh, monkeypatch):
+    backbone = fresh()
+    lock = call_lock(backbone)
+    change = lock.changing
+
+    def change_later():
+        monkeypatch.setattr(lock, "changing", change)
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(backbone.enable_lora, 2).result(60)
+        return change()
+
+    monkeypatch.setattr(lock, "changing", change_later)
+    with pytest.raises(LoraStateError, match="has LoRA adapters"):
+        backbone.quantize("int8")

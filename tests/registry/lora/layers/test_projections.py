@@ -196,3 +196,30 @@ def test_two_readings_of_one_table_are_not_taken_for_the_same(peft, tmp_path, to
     with pytest.raises(LoraStateError, match="projection"):
         model.load_lora_weights(tmp_path / "peft")
     assert vertebra.lora.load(model, tmp_path / "peft", "theirs").name == "theirs"
+
+
+# === Where nothing is a projection, both readings are one ===
+
+
+def test_an_adapter_of_a_table_that_is_no_projection_goes_through_pefts_folder(plain, randomise, tmp_path):
+    targets = ["query", "segment_embedding"]
+    plain.enable_lora(2, targets)
+    randomise(plain, "default", 1)
+    plain.save_lora_weights(tmp_path / "peft")
+    assert plain.load_lora_weights(tmp_path / "peft").name == "default"
+
+
+@pytest.mark.parametrize("targets", [["dense"], ["token_embedding", "dense"]])
+def test_a_config_from_before_files_said_so_takes_files_that_compute_the_same(toy_class, targets, tmp_path):
+    model = toy_class()
+    model.enable_lora(2, targets)
+    model.save_lora_weights(tmp_path / "adapter.safetensors")
+    config = model.get_config()
+    assert config["lora"].pop("tied") is True
+    again = toy_class.from_config(config)
+    again.set_weights([variable.numpy() for variable in model.weights])
+    if targets == ["dense"]:
+        assert again.load_lora_weights(tmp_path / "adapter.safetensors", check_base=False).name == "default"
+        return
+    with pytest.raises(LoraStateError, match="projection"):
+        again.load_lora_weights(tmp_path / "adapter.safetensors", check_base=False)

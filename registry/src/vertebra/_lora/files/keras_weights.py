@@ -2,22 +2,40 @@
 
 A file has merged kernels, as Keras writes them for its own LoRA: a model without adapters that loads it computes what
 was trained. The adapters' variables are in the file, too, with the kernels of the base, so that a model with the same
-adapters loads all of them to the bit.
+adapters loads all of them to the bit. A record says for each adapted layer which adapters acted: in a model that knows
+adapters for the layer, the kernels of the base are found only if the same ones act.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
 from vertebra._lora.acting import Acting
+from vertebra._lora.layers.adapter_layers import name_of
 from vertebra._lora.layers.kernels import merged_kernel
+from vertebra._lora.layers.projections import is_projection, warn_saved
+from vertebra.errors import LoraStateError
 
 _MARK = "lora"
 """Entry of a quantised layer whose adapter the file cannot merge: a layer without the adapter refuses to load it."""
+
+_RECORD, _ACTING = "lora_record", "acting"
+"""Group below a layer's, which models without adapters do not look for, and its entry: JSON, as bytes."""
+
+_MOST = 16
+"""How many adapters are looked for in files from before there were records."""
+
+_refusals: ContextVar[list[_Refusal] | None] = ContextVar("vertebra_lora_refusals", default=None)
+
+Record = list[dict[str, Any]]
+"""For each adapter that acts on a layer: its place among all that act, settings, their digest, and strength."""
 
 
 def save_layer(store: Any, acting: Acting, path: str, save: Callable[[Any], None]) -> None:
@@ -32,18 +50,136 @@ def save_layer(store: Any, acting: Acting, path: str, save: Callable[[Any], None
     parts = acting.parts.get(path)
     if not parts:
         save(store)
-    elif parts[0][1].site.is_quantized:
+        return
+    site, strengths = parts[0][1].site, _strengths(acting)
+    if site.is_quantized:
         save(store)
         store[_MARK] = np.ones(1, "float32")
     else:
-        site = parts[0][1].site
-        strengths = None if acting.strengths is None else keras.ops.convert_to_numpy(acting.strengths)
+        if is_projection(site.layer) and not all(part.tied for _, part in parts):
+            warn_saved(path)
         kernel = site.kernel_of(merged_kernel(parts, strengths).astype("float32"))
         with keras.StatelessScope([(site.variable, kernel)]):
             save(store)
+    _write_record(store, _record(parts, strengths))
 
 
-def load_layer(store: Any, load: Callable[[Any], None]) -> None:
-    """Loads a layer's own variables; its parts, which Keras loads next, give back the kernel of the base."""
+def load_layer(store: Any, acting: Acting, path: str, load: Callable[[Any], None]) -> None:
+    """Loads a layer's own variables; its parts, which Keras loads next, give back the kernel of the base.
+
+    Args:
+        store: Keras's store for the layer's variables.
+        acting: What acts in the model.
+        path: The layer's path.
+        load: The layer's own `load_own_variables`.
+
+    Raises:
+        LoraStateError: other adapters act on the layer than when the file was saved; the layer is unchanged.
+    """
+    parts = acting.parts.get(path, ())
+    refusal = _refusal(store, parts, _strengths(acting), path)
+    for _, part in parts:
+        part.__dict__.update(refused=refusal and refusal.error)
+    if refusal is not None and (refusals := _refusals.get()) is not None:
+        refusals.append(refusal)
+    if refusal is not None and refusal.is_of_kernel:
+        raise refusal.error
     names = list(store.keys())
     load({name: store[name] for name in names if name != _MARK} if _MARK in names else store)
+
+
+def check_file(load: Callable[[], None]) -> None:
+    """Loads a weights file into nothing, so that an error leaves the model unchanged.
+
+    Args:
+        load: Loads the file into a model that has adapters.
+
+    Raises:
+        LoraStateError: other adapters act than when the file was saved.
+    """
+    refusals: list[_Refusal] = []
+    token = _refusals.set(refusals)
+    try:
+        with _Nowhere():
+            load()
+    except Exception:  # of a mismatch, or a warning of one where warnings are errors
+        if not refusals:
+            raise
+        raise refusals[0].error from None
+    finally:
+        _refusals.reset(token)
+    for refusal in refusals:  # with skip_mismatch, too: Keras would skip layers, and load the others beside them
+        if refusal.is_of_kernel:
+            raise refusal.error
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Why a layer, or its parts alone, cannot be loaded."""
+
+    error: LoraStateError
+    is_of_kernel: bool
+    """Whether the layer's own entry holds another kernel than that of the base."""
+
+
+class _Nowhere(keras.StatelessScope):  # type: ignore[misc]
+    """A scope in which variables get no values: not even the scope keeps them."""
+
+    def add_update(self, update: Any) -> None:
+        """Forgets a value that was assigned."""
+
+
+def _strengths(acting: Acting) -> Any:
+    return None if acting.strengths is None else keras.ops.convert_to_numpy(acting.strengths)
+
+
+def _record(parts: Sequence[tuple[int, Any]], strengths: Any) -> Record:
+    return [
+        {
+            "place": number,
+            "settings": part.settings.text,
+            "digest": part.settings.digest,
+            "strength": 1.0 if strengths is None else float(strengths[number]),
+        }
+        for number, part in parts
+    ]
+
+
+def _write_record(store: Any, record: Record) -> None:
+    place = getattr(store, "_h5_entry_path", None)  # of the layer; a store is at one place after the other
+    if place is not None:
+        store.make(f"{place}/{_RECORD}")[_ACTING] = np.frombuffer(json.dumps(record).encode(), "uint8")
+
+
+def _refusal(store: Any, parts: Sequence[tuple[int, Any]], strengths: Any, path: str) -> _Refusal | None:
+    """Compares what acts on a layer with what acted on it when the file was saved."""
+    place = getattr(store, "_h5_entry_path", None)
+    if place is None:
+        return None
+    record = _record(parts, strengths)
+    if store.has_path(f"{place}/{_RECORD}"):
+        found = json.loads(bytes(store.get(f"{place}/{_RECORD}")[_ACTING]))
+        store.get(place)
+        names, same, text = [""], _compared(found) == _compared(record), _listed(found)
+    else:  # saved by a version without records: which parts the layer had is known, and no settings
+        names = [name for number in range(_MOST) if store.has_path(f"{place}/{(name := name_of(number))}")]
+        same = names == [part.name for _, part in parts]
+        text = " and ".join(f"an adapter ({name})" for name in names) or "no adapter"
+    return None if same else _Refusal(_error(path, text, _listed(record)), bool(names))
+
+
+def _compared(record: Record) -> list[tuple[Any, ...]]:
+    return [(entry["place"], entry["digest"], entry["strength"]) for entry in record]
+
+
+def _listed(record: Record) -> str:
+    texts = (f"{entry['settings']} (number {entry['place'] + 1}, strength {entry['strength']:g})" for entry in record)
+    return " and ".join(texts) or "no adapter"
+
+
+def _error(path: str, found: str, acting: str) -> LoraStateError:
+    return LoraStateError(
+        f"The weights file was saved while {found} acted on layer {path!r}, where in this model {acting} acts",
+        "Make adapters of the same settings act, in the same order and at the same strengths, with activate_lora or "
+        "disable_lora, and load it then; after unload_lora(), the kernels of the file are loaded as they are, merged",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,6 +30,20 @@ Values = dict[str, dict[str, Any]]
 """Values of variables, as arrays or tensors: by path of the layer, or `SHARED`, and by name."""
 
 
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of an adapter, as weights files name them."""
+
+    text: str
+    digest: str
+    """The same for adapters that differ in their values, or in dropout, only."""
+
+    @classmethod
+    def of(cls, plan: AdapterPlan) -> Settings:
+        """Returns those of a plan."""
+        return cls(str(plan), hashlib.sha256(plan.without_dropout().key().encode()).hexdigest())
+
+
 class Part(keras.layers.Layer):  # type: ignore[misc]
     """The variables of one layer; `vertebra.interfaces.LoraPart` documents its attributes."""
 
@@ -36,7 +51,7 @@ class Part(keras.layers.Layer):  # type: ignore[misc]
         super().__init__(name=name, dtype=dtype)
         # Plain data goes past Keras's tracking of attributes, which takes longer than all the rest.
         self.__dict__.update(strategy=strategy, site=site, seed=seed, dropout=None, shared=None)
-        self.__dict__.update(keeps_base=False, hidden=lambda: False)
+        self.__dict__.update(keeps_base=False, hidden=lambda: False, refused=None)
 
     def prepare(self, plan: LayerPlan, options: Mapping[str, Any], shared: Any, lent: Mapping[str, Any]) -> None:
         """Has the strategy create the variables; those that another layer lends are taken instead."""
@@ -64,6 +79,8 @@ class Part(keras.layers.Layer):  # type: ignore[misc]
             store[_BASE] = self.site.variable
 
     def load_own_variables(self, store: Any) -> None:
+        if self.refused is not None:
+            raise self.refused
         names = list(store.keys())
         super().load_own_variables({name: store[name] for name in names if name != _BASE})
         if _BASE in names:
@@ -180,13 +197,13 @@ def build_parts(plan: AdapterPlan, sites: Mapping[str, Any], slot: int) -> PartS
         LoraConfigError: the strategy does not take an option.
     """
     strategy, options = plan.strategy, plan.options()
-    shared = _shared(plan, sites)
+    shared, settings = _shared(plan, sites), Settings.of(plan)
     parts: dict[str, Part] = {}
     for path, layer in plan.layers.items():
         _check_rank(path, sites[path], layer)
         with keras.name_scope(path.rpartition("/")[2], override_parent=path.rpartition("/")[0]):  # for unique paths
-            part = Part(_name(slot), _policy(sites[path].layer), strategy, sites[path], _seed(path, plan.config.seed))
-            part.__dict__.update(tied=plan.tied, slot=slot)
+            part = Part(name_of(slot), _policy(sites[path].layer), strategy, sites[path], _seed(path, plan.config.seed))
+            part.__dict__.update(tied=plan.tied, slot=slot, settings=settings)
             part.prepare(layer, options, shared, _lent(strategy, sites[path], parts.get(layer.shares or "")))
             part.drop_inputs(plan.config.dropout)
         parts[path] = part
@@ -198,7 +215,8 @@ def tied_variables(strategy: Any, site: Any) -> set[str]:
     return {tensor.variable for tensor in strategy.tensors(site).values() if "out" not in tensor.axes}
 
 
-def _name(slot: int) -> str:
+def name_of(slot: int) -> str:
+    """Returns the name of a part, by the number of its adapter among those that act at once."""
     return f"lora_{slot}" if slot else "lora"
 
 

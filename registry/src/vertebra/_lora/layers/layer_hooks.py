@@ -42,7 +42,7 @@ class Hook:
         layer, save, load = self._layer, self._layer.save_own_variables, self._layer.load_own_variables
         layer.get_config = self._with_last(layer.get_config)
         layer.save_own_variables = lambda store: save_layer(store, self._state.resting, self._path, save)
-        layer.load_own_variables = lambda store: load_layer(store, load)
+        layer.load_own_variables = lambda store: load_layer(store, self._state.resting, self._path, load)
         for name in _CALLS:
             setattr(self._layer, name, self._with_parts(getattr(self._layer, name)))
 
@@ -60,8 +60,9 @@ class Hook:
             outputs = original(inputs, *args, **kwargs)
             acting, reverse = self._state.now(), self._is_table and _is_reverse(args, kwargs)
             if acting.is_choice:
-                self._state.check_choice()
+                self._state.check_choice(acting)
                 _check_not_training()
+                _check_rows(acting, inputs)
             parts = acting.parts.get(self._path, ())
             if parts:
                 outputs = self._changed(acting, parts, inputs, outputs, reverse)
@@ -109,6 +110,7 @@ class Hooks(Mapping[str, Hook]):
     def __init__(self, layers: Mapping[str, Any], state: ActingState, control: Control) -> None:
         self._layers, self._state, self._control = layers, state, control
         self._hooks: dict[str, Hook] = {}
+        state.hooked = self._hooks
 
     def cover(self, paths: Iterable[str]) -> bool:
         """Gives these layers hooks, and no others; says whether any layer got or lost one.
@@ -124,6 +126,7 @@ class Hooks(Mapping[str, Hook]):
             self._hooks[path].attach()
         for path in old:
             self._hooks.pop(path).detach()
+            self._state.losses += 1
         return bool(new or old)
 
     def __getitem__(self, path: str) -> Hook:
@@ -175,6 +178,14 @@ def _check_batch(layer: Any, indices: Any) -> None:
     if len(indices.shape) < 2:
         problem = f"Layer {layer.name!r} is looked up without a batch axis, so rows cannot have adapters of their own"
         raise LoraStateError(problem, "Activate one adapter for the whole batch, or leave this layer out of them")
+
+
+def _check_rows(acting: Acting, inputs: Any) -> None:
+    """Checks the batch where no row has an adapter, and so nothing is weighed; a layer may fold axes into the rows."""
+    if acting.by_rows and not acting.parts and len(inputs.shape) > 1:
+        batch, rows = inputs.shape[0], acting.strengths.shape[0]
+        if batch is None or batch % rows:
+            acting.check_rows(batch)
 
 
 def _check_not_training() -> None:

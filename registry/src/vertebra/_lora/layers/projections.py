@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -36,6 +37,14 @@ def tied_projections(plan: AdapterPlan, layers: Mapping[str, Any]) -> list[str]:
     return [path for path in plan.layers if path in layers and is_projection(layers[path])]
 
 
+def with_one_reading(plan: AdapterPlan, layers: Mapping[str, Any]) -> AdapterPlan:
+    """Returns a plan that is the same however it was read, if it adapts no table that is a projection, too.
+
+    Without such a table, an adapter as PEFT reads it and one that was trained here compute the same.
+    """
+    return replace(plan, tied=plan.tied or not tied_projections(plan, layers))
+
+
 def warn_written(paths: list[str]) -> None:
     """Says that PEFT reads an adapter otherwise than it acts here."""
     if paths:
@@ -44,6 +53,16 @@ def warn_written(paths: list[str]) -> None:
             "looked up alone, until it is merged: logits differ there.",
             ", ".join(paths),
         )
+
+
+def warn_saved(path: str) -> None:
+    """Says that a weights file changes what a tied projection computes, in a model without the adapter."""
+    log.warning(
+        "The adapter acts where %s is looked up and not where it projects to logits, as PEFT reads it. Keras's weights "
+        "file has the table with the adapter merged: in a model that loads it without the adapter, logits of "
+        "reverse=True change by the adapter.",
+        path,
+    )
 
 
 def warn_merged(paths: list[str]) -> None:
