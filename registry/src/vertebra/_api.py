@@ -9,8 +9,8 @@ from typing import Any
 
 from vertebra import _arguments, lora
 from vertebra._discovery import catalog, plugins, runtimes
-from vertebra._lora.call_lock import call_lock
-from vertebra._warnings import warn
+from vertebra._lora.choices.call_lock import call_lock
+from vertebra._system.user_warnings import warn
 from vertebra.errors import ArgumentError, PluginError
 from vertebra.handles import PresetHandle
 from vertebra.interfaces import Runtime
@@ -48,7 +48,7 @@ def compile(backbone: Any) -> Callable[..., Any]:
     runtime = runtimes.bind()
     import keras
 
-    from vertebra._lora import calls
+    from vertebra._lora.choices import calls
 
     if not isinstance(backbone, keras.Model):
         raise ArgumentError("compile", "backbone", backbone, "a Keras model")

@@ -15,8 +15,8 @@ from vertebra import lora
 from vertebra._arguments import constructor_arguments, flag
 from vertebra._discovery import runtimes
 from vertebra._discovery.catalog import BACKBONES, catalog
-from vertebra._lora import calls
-from vertebra._lora.call_lock import call_lock
+from vertebra._lora.choices import calls
+from vertebra._lora.choices.call_lock import call_lock
 from vertebra._weights.quantized import quantization_plan, quantize_as_planned
 from vertebra.errors import LoraConfigError, LoraStateError, close_names
 from vertebra.specs import LoraReceipt, MergeReceipt, PresetSpec

@@ -13,7 +13,7 @@ from typing import Any
 
 from vertebra._arguments import amount, flag
 from vertebra._discovery import runtimes
-from vertebra._lora.call_lock import call_lock
+from vertebra._lora.choices.call_lock import call_lock
 from vertebra.specs import LoraConfig, LoraReceipt, MergeReceipt
 
 __all__ = [
@@ -106,7 +106,7 @@ def save(model: Any, filepath: str | Path, name: str | None = None) -> None:
         LoraConfigError: the form cannot hold it.
         PresetSaveError: the target cannot be written; what stood there is unchanged.
     """
-    from vertebra._lora.calls import reading
+    from vertebra._lora.choices.calls import reading
     from vertebra._lora.files.adapter_data import AdapterContent
     from vertebra._lora.files.dispatch import write_adapter
     from vertebra._lora.state import require_adapters
@@ -145,7 +145,7 @@ def load(
         WeightsFileError: the file is unsound.
     """
     from vertebra._lora import enable as enabling
-    from vertebra._lora.calls import reading
+    from vertebra._lora.choices.calls import reading
     from vertebra._lora.files.dispatch import read_adapter
 
     with reading(model):
@@ -156,7 +156,7 @@ def load(
 
 def adapters(model: Any) -> dict[str, LoraReceipt]:
     """Returns a receipt for each adapter of a model, by name; those that act come first."""
-    from vertebra._lora.calls import reading
+    from vertebra._lora.choices.calls import reading
     from vertebra._lora.receipts import receipt_of
     from vertebra._lora.state import adapters_of
 
@@ -180,8 +180,8 @@ def activate(model: Any, *names: str | Mapping[str, float]) -> None:
         LoraStateError: there is no adapter of a name, adapters are merged, or one that brings base weights of its own
             is to act with others.
     """
+    from vertebra._lora.choices.strengths import strength_matrix
     from vertebra._lora.state import require_adapters
-    from vertebra._lora.strengths import strength_matrix
 
     mix: dict[str, float] = {}
     for entry in names:
@@ -218,7 +218,7 @@ def rows(model: Any, names: Choice) -> Iterator[None]:
             acts that does.
         LoraConfigError: a strength is no finite number, or the list has no row.
     """
-    from vertebra._lora import calls
+    from vertebra._lora.choices import calls
 
     with calls.rows(model, names):
         yield
@@ -232,7 +232,7 @@ def chosen_variables(model: Any) -> list[Any]:
     For runtimes that compile: another choice of the same structure has other variables of the same shapes, in the same
     order, so their values must be arguments of what is compiled.
     """
-    from vertebra._lora import calls
+    from vertebra._lora.choices import calls
 
     return calls.chosen_variables(model)
 
@@ -303,7 +303,7 @@ def merged_copy(backbone: Any) -> Any:
     Raises:
         LoraStateError: it is another Keras model.
     """
-    from vertebra._lora.calls import reading
+    from vertebra._lora.choices.calls import reading
     from vertebra._lora.merged_copy import merged_copy as copy
 
     with reading(backbone):
@@ -350,7 +350,7 @@ def learning_rates(model: Any, optimizer: Any) -> Any:
 @contextlib.contextmanager
 def _changing(model: Any) -> Iterator[None]:
     """Keeps calls of the model out while its adapters change; a choice of this thread does not count meanwhile."""
-    from vertebra._lora.acting import choosing
+    from vertebra._lora.choices.acting import choosing
 
     with call_lock(model).changing(), choosing(model, None):
         yield

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from vertebra._lora.choices.resident import ResidentAdapter, make_resident
 from vertebra._lora.layers.adapter_layers import PartSet, Values
 from vertebra._lora.plan import AdapterPlan
-from vertebra._lora.resident import ResidentAdapter, make_resident
 
 if TYPE_CHECKING:
     import numpy as np

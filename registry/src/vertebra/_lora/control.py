@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from vertebra._discovery import runtimes
-from vertebra._lora.acting import ActingState
+from vertebra._lora.choices.acting import ActingState
 
 CONTROL = "lora_control"
 

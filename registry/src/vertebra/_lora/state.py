@@ -11,15 +11,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from vertebra._lora.acting import ActingState
 from vertebra._lora.adapter import Adapter, Weights
 from vertebra._lora.base_weights import BaseModel, Flags
+from vertebra._lora.choices.acting import ActingState
+from vertebra._lora.choices.resident import ResidentAdapter, make_resident
 from vertebra._lora.control import Control
 from vertebra._lora.layers.adapter_layers import PartSet, Values, as_arrays, build_parts, host_copy
 from vertebra._lora.layers.attachment import Mount, Strengths
 from vertebra._lora.layers.layer_hooks import Hooks
 from vertebra._lora.layers.linear_view import site_of
-from vertebra._lora.resident import ResidentAdapter, make_resident
 from vertebra.errors import LoraStateError, close_names
 
 _ATTRIBUTE = "_lora_adapters"

@@ -20,7 +20,7 @@ from vertebra._presets.certificate_header import Certificate, require_certificat
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.lockfile import check_unlocked
 from vertebra._resolve.preset_folder import PresetFolder, config_error
-from vertebra._warnings import warn
+from vertebra._system.user_warnings import warn
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.match import Match
 from vertebra.errors import (

@@ -10,7 +10,7 @@ from typing import Any
 from vertebra._formats.description import PresetDescription
 from vertebra._presets.assets import NOT_HERE, CarriedAssets
 from vertebra._presets.untied_heads import untied_heads
-from vertebra._warnings import warn
+from vertebra._system.user_warnings import warn
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.match import Match
 from vertebra._weights.tensor_entry import itemsize

@@ -14,7 +14,7 @@ from vertebra import _arguments
 from vertebra._arguments import flag, is_amount
 from vertebra._formats.export import export_of, plain_config
 from vertebra._formats.registry import FORMATS
-from vertebra._lora.calls import reading
+from vertebra._lora.choices.calls import reading
 from vertebra._presets.assets import NOT_HERE, Assets, CarriedAssets, select_assets
 from vertebra._presets.replace_folder import carry_others, format_of_folder, unread_weights
 from vertebra._resolve.open import open_folder

@@ -11,7 +11,7 @@ from typing import Any
 from vertebra._cache import revisions
 from vertebra._discovery.catalog import SOURCES, Entry, catalog, presets
 from vertebra._discovery.plugins import Plugin, registry
-from vertebra._warnings import warn
+from vertebra._system.user_warnings import warn
 from vertebra.errors import (
     HandleError,
     NameClashError,

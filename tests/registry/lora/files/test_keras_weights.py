@@ -12,7 +12,7 @@ import pytest
 
 import vertebra
 from vertebra._discovery.catalog import STRATEGIES, catalog
-from vertebra._lora.call_lock import call_lock
+from vertebra._lora.choices.call_lock import call_lock
 from vertebra._lora.state import adapters_of
 from vertebra.errors import LoraStateError
 

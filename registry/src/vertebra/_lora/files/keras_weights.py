@@ -17,7 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from vertebra._lora.acting import Acting
+from vertebra._lora.choices.acting import Acting
 from vertebra._lora.layers.adapter_layers import name_of
 from vertebra._lora.layers.kernels import merged_kernel
 from vertebra._lora.layers.projections import is_projection, warn_saved

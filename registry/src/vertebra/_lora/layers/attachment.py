@@ -9,8 +9,8 @@ import keras
 import numpy as np
 
 from vertebra._keras_internals import track_parameters
-from vertebra._lora.acting import Acting, ActingState
 from vertebra._lora.base_weights import BaseModel
+from vertebra._lora.choices.acting import Acting, ActingState
 from vertebra._lora.control import CONTROL, state_variable, structure_variable
 from vertebra._lora.layers.adapter_layers import PartSet
 from vertebra._lora.layers.layer_hooks import hold, let_go, refuse_config

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from vertebra._keras_internals import is_call_training, unlocked, untrack
-from vertebra._lora.acting import Acting, ActingState
+from vertebra._lora.choices.acting import Acting, ActingState
 from vertebra._lora.control import CONTROL, Control
 from vertebra._lora.files.keras_weights import load_layer, save_layer
 from vertebra._lora.layers.adapter_layers import change_of_outputs, change_of_projection

@@ -9,12 +9,13 @@ from typing import Any
 
 import keras
 
-from vertebra._lora.acting import Acting, choosing, chosen_for, has_blocks, innermost_blocks, lost_choice
-from vertebra._lora.call_lock import call_lock
-from vertebra._lora.choice import choose
+from vertebra._keras_internals import all_layers
+from vertebra._lora.choices.acting import Acting, choosing, chosen_for, has_blocks, innermost_blocks, lost_choice
+from vertebra._lora.choices.call_lock import call_lock
+from vertebra._lora.choices.choice import choose
+from vertebra._lora.choices.strengths import chosen_strengths
 from vertebra._lora.control import Control
 from vertebra._lora.state import adapters_of, require_adapters
-from vertebra._lora.strengths import chosen_strengths
 from vertebra.errors import LoraStateError
 
 
@@ -127,4 +128,4 @@ def _share_layers(one: Any, other: Any) -> bool:
 
 
 def _layers(model: Any) -> list[Any]:
-    return list(model._flatten_layers()) if hasattr(model, "_flatten_layers") else []
+    return all_layers(model) if isinstance(model, keras.Layer) else []

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import keras
 import pytest
 
-from vertebra._lora import acting
+from vertebra._lora.choices import acting
 from vertebra.errors import LoraStateError
 
 pytestmark = pytest.mark.keras

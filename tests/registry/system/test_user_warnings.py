@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 import vertebra
-from vertebra import _warnings
+from vertebra._system import user_warnings
 
 PACKAGE = Path(vertebra.__file__).parent
 
 
 def called_in(path, depth):
     """Calls `warn` below some calls in code that is in a file."""
-    names: dict[str, object] = {"warn": _warnings.warn}
+    names: dict[str, object] = {"warn": user_warnings.warn}
     exec(compile("def call(depth):\n    return call(depth - 1) if depth else warn('x')", str(path), "exec"), names)
     names["call"](depth)
 
@@ -33,9 +33,9 @@ def test_a_plugin_is_outside_the_package():
 
 
 def test_without_a_caller_outside_it_is_given_nevertheless(monkeypatch):
-    monkeypatch.setattr(_warnings, "_PACKAGE", "")
+    monkeypatch.setattr(user_warnings, "_PACKAGE", "")
     with pytest.warns(UserWarning, match="x"):
-        _warnings.warn("x")
+        user_warnings.warn("x")
 
 
 def test_no_other_module_counts_calls():

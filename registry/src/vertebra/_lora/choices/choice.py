@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vertebra._discovery import runtimes
-from vertebra._lora.acting import Acting
+from vertebra._lora.choices.acting import Acting
 from vertebra._lora.control import state_variable, structure_variable
 from vertebra._lora.state import Adapters
 from vertebra.errors import LoraStateError

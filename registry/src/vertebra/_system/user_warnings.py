@@ -7,7 +7,7 @@ import sys
 import warnings
 from types import FrameType
 
-_PACKAGE = os.path.join(os.path.dirname(__file__), "")  # noqa: PTH118, PTH120 (pathlib is slower to import)
+_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")  # noqa: PTH118, PTH120 (pathlib is slower to import)
 
 
 def warn(message: str) -> None:

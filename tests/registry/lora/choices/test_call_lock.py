@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from vertebra._lora.call_lock import CallLock, call_lock
+from vertebra._lora.choices.call_lock import CallLock, call_lock
 from vertebra.errors import LoraStateError
 
 WAIT = 30.0
@@ -113,7 +113,7 @@ def test_each_model_has_one_lock_as_long_as_it_lives(pool):
     class Model:
         pass
 
-    from vertebra._lora import call_lock as module
+    from vertebra._lora.choices import call_lock as module
 
     model, other = Model(), Model()
     locks = {id(found) for found in pool.map(call_lock, [model] * 50)}

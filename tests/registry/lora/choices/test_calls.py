@@ -9,8 +9,8 @@ import pytest
 
 import vertebra
 from vertebra import lora
-from vertebra._lora import calls
-from vertebra._lora.call_lock import call_lock
+from vertebra._lora.choices import calls
+from vertebra._lora.choices.call_lock import call_lock
 from vertebra._lora.state import adapters_of
 from vertebra.errors import LoraConfigError, LoraStateError
 
