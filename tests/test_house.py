@@ -237,7 +237,7 @@ def test_plugins_touch_no_private_name_of_the_core(member):
     assert found == set()
 
 
-KERAS_INTERNALS = "vertebra._keras_internals"
+KERAS_INTERNALS = "vertebra._keras.internals"
 OF_OTHERS = {
     "os._exit",
     "sys._getframe",

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import vertebra
-from vertebra._lora.layers.adapter_layers import build_parts
-from vertebra._lora.layers.linear_view import site_of
+from vertebra._lora.layers.adapter_layers import build_adapter_layers
+from vertebra._lora.layers.linear_view import view_of
 from vertebra._lora.plan import plan_layers
 from vertebra._lora.targets import find_targets
 from vertebra._weights.abstract import abstract_build
@@ -308,9 +308,9 @@ def test_bert_base_has_294_912(transformers_peer, tmp_path):
             vocabulary_size=30_522, num_layers=12, num_heads=12, hidden_dim=768, intermediate_dim=3072
         )
         layers = find_targets(backbone, backbone.default_lora_layer_names(), backbone.lora_roles)
-        sites = {path: site_of(layer) for path, layer in layers.items()}
+        sites = {path: view_of(layer) for path, layer in layers.items()}
         plan = plan_layers(vertebra.LoraConfig(8), sites, layers, backbone.lora_roles)
-        added = sum(int(np.prod(variable.shape)) for variable in build_parts(plan, sites, 0).flat())
+        added = sum(int(np.prod(variable.shape)) for variable in build_adapter_layers(plan, sites, 0).flat())
     assert added == there["added"] == there["trained"] == 294_912
 
 

@@ -105,9 +105,9 @@ if TYPE_CHECKING:
     from vertebra.handles import PresetHandle as PresetHandle
     from vertebra.hookspecs import API_VERSION as API_VERSION
     from vertebra.hookspecs import hookimpl as hookimpl
+    from vertebra.interfaces import AdapterLayer as AdapterLayer
+    from vertebra.interfaces import LinearView as LinearView
     from vertebra.interfaces import LocalSource as LocalSource
-    from vertebra.interfaces import LoraPart as LoraPart
-    from vertebra.interfaces import LoraSite as LoraSite
     from vertebra.interfaces import LoraStrategy as LoraStrategy
     from vertebra.interfaces import PresetSource as PresetSource
     from vertebra.interfaces import Runtime as Runtime

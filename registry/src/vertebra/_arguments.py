@@ -7,10 +7,11 @@ import math
 import numbers
 import os
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vertebra.errors import ArgumentError
+from vertebra.errors import ArgumentError, close_names
 from vertebra.handles import PresetHandle
 
 
@@ -99,3 +100,22 @@ def _type_hints(constructor: Any) -> dict[str, Any]:
         return typing.get_type_hints(constructor) if constructor else {}
     except NameError:  # annotated with names that only a type checker imports
         return {}
+
+
+_CALL_ARGUMENTS = {"inputs", "training", "mask"}
+
+
+def refuse_call_arguments(backbone_class: type, kwargs: Mapping[str, Any]) -> None:
+    """Functional models take any argument of a call, and ignore it."""
+    for name in kwargs.keys() - _CALL_ARGUMENTS:
+        similar = close_names(name, [*_CALL_ARGUMENTS, "adapters"])
+        hint = f"; did you mean {similar[0]!r}?" if similar else "; it takes inputs, training, mask and adapters."
+        raise TypeError(f"A call of {backbone_class.__name__} has no argument {name!r}{hint}")
+
+
+def refuse_constructor_arguments(backbone_class: type, kwargs: Mapping[str, Any]) -> None:
+    """Keras would take any argument; a misspelled one must not be lost."""
+    for name in kwargs.keys() - {"inputs", "outputs"}:
+        similar = close_names(name, inspect.signature(backbone_class).parameters)
+        hint = f"; did you mean {similar[0]!r}?" if similar else "."
+        raise TypeError(f"{backbone_class.__name__} has no argument {name!r}{hint}")

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 
 from vertebra import lora
-from vertebra._arguments import constructor_arguments, flag
+from vertebra._arguments import constructor_arguments, flag, refuse_call_arguments, refuse_constructor_arguments
 from vertebra._discovery import runtimes
 from vertebra._discovery.catalog import BACKBONES, catalog
 from vertebra._lora.choices import calls
 from vertebra._lora.choices.call_lock import call_lock
+from vertebra._lora_methods import LoraMethods
 from vertebra._weights.quantized import quantization_plan, quantize_as_planned
-from vertebra.errors import LoraConfigError, LoraStateError, close_names
-from vertebra.specs import LoraReceipt, MergeReceipt, PresetSpec
+from vertebra.errors import LoraStateError
+from vertebra.specs import PresetSpec
 
 if TYPE_CHECKING:
     from vertebra._resolve.preset_folder import PresetFolder
-
-_CALL_ARGUMENTS = {"inputs", "training", "mask"}
 
 
 class _Presets:
@@ -36,7 +33,7 @@ class _Presets:
         return {preset.name: preset for spec in specs for preset in spec.presets}
 
 
-class Backbone(runtimes.bind().model_class()):  # type: ignore[misc]
+class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc]
     """A model without a task: token ids and masks in, hidden states out.
 
     A backbone is a functional model, built when it is constructed: extend it from `inputs` and `output`, compile and
@@ -71,7 +68,7 @@ class Backbone(runtimes.bind().model_class()):  # type: ignore[misc]
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        _refuse_unknown(type(self), kwargs)
+        refuse_constructor_arguments(type(self), kwargs)
         super().__init__(*args, name=name, **kwargs)
         if dtype is not None:
             self.dtype_policy = keras.dtype_policies.get(dtype)
@@ -102,7 +99,7 @@ class Backbone(runtimes.bind().model_class()):  # type: ignore[misc]
             TypeError: an argument is none of these.
             LoraStateError: the adapters cannot be chosen.
         """
-        _refuse_unknown_call(type(self), kwargs)
+        refuse_call_arguments(type(self), kwargs)
         if adapters is None:
             with call_lock(self).calling():
                 calls.check_call(self, args or kwargs)
@@ -304,113 +301,9 @@ class Backbone(runtimes.bind().model_class()):  # type: ignore[misc]
                 backbone.trainable = False  # the adapter, too
         return backbone
 
-    # === LoRA: `vertebra.lora` documents what each of these does ===
-
-    def default_lora_layer_names(self) -> list[str]:
-        """Returns the targets that `enable_lora` adapts unless it is told others."""
-        return list(self.lora_targets)
-
-    def enable_lora(
-        self,
-        rank: int,
-        target_names: Sequence[str] | None = None,
-        *,
-        target_layer_names: Sequence[str] | None = None,
-        **settings: Any,
-    ) -> LoraReceipt:
-        """Freezes the backbone and adds a trainable low-rank path to some of its layers.
-
-        Args:
-            rank: Inner dimension of the low-rank product.
-            target_names: Names, paths or globs of layers, roles such as `attention.query`, or `all-linear`. None
-                means the query and value projections. Each must match at least one layer.
-            target_layer_names: KerasHub's name for `target_names`.
-            **settings: `alpha`, `dropout`, `strategy`, `seed`, `rank_pattern`, `alpha_pattern`, `bias`, `train`, `name`
-                and the strategy's own, as in `vertebra.lora.enable`.
-
-        Returns:
-            What was adapted, added, trained and frozen.
-
-        Raises:
-            LoraTargetError: a target matches no layer that can be adapted.
-            LoraStateError: the backbone has an adapter of that name already.
-            LoraConfigError: a value is out of range.
-        """
-        if target_names is not None and target_layer_names is not None:
-            raise LoraConfigError(
-                "enable_lora", "target_layer_names", target_layer_names, "target_names or this, not both"
-            )
-        targets = target_names if target_names is not None else target_layer_names
-        return lora.enable(self, rank, targets, **settings)
-
-    def save_lora_weights(self, filepath: str | Path, name: str | None = None) -> None:
-        """Saves an adapter: a `.safetensors` file, a folder in PEFT's layout, or a `.lora.h5` file as KerasHub's.
-
-        See `vertebra.lora.save`.
-        """
-        lora.save(self, filepath, name)
-
-    def load_lora_weights(
-        self, filepath: str | Path, name: str | None = None, *, check_base: bool = True, strict: bool = True
-    ) -> LoraReceipt:
-        """Loads an adapter in any of these forms and makes it act; on an error the backbone is unchanged.
-
-        See `vertebra.lora.load`.
-        """
-        return lora.load(self, filepath, name, check_base=check_base, strict=strict)
-
-    @property
-    def lora_adapters(self) -> dict[str, LoraReceipt]:
-        """A receipt for each adapter, by name; those that act come first."""
-        return lora.adapters(self)
-
-    def activate_lora(self, *names: str | Mapping[str, float]) -> None:
-        """Makes some adapters act, and no others; see `vertebra.lora.activate`."""
-        lora.activate(self, *names)
-
-    def disable_lora(self) -> None:
-        """Makes no adapter act; see `vertebra.lora.disable`."""
-        lora.disable(self)
-
-    def lora_rows(self, names: lora.Choice) -> AbstractContextManager[None]:
-        """Chooses, within a `with` block, the adapters of each row of a batch; see `vertebra.lora.rows`."""
-        return lora.rows(self, names)
-
-    def unload_lora(self, name: str | None = None) -> None:
-        """Gives an adapter up, or all; see `vertebra.lora.unload`."""
-        lora.unload(self, name)
-
-    def merge_lora(self, *, reversible: bool = True) -> MergeReceipt:
-        """Makes the adapters that act part of the kernels; see `vertebra.lora.merge`."""
-        return lora.merge(self, reversible=reversible)
-
-    def unmerge_lora(self) -> None:
-        """Takes a merge back; see `vertebra.lora.unmerge`."""
-        lora.unmerge(self)
-
-    def merged_copy(self) -> Any:
-        """Returns a new backbone in floats with the adapters merged; see `vertebra.lora.merged_copy`."""
-        return lora.merged_copy(self)
-
-
-def _refuse_unknown_call(backbone_class: type, kwargs: Mapping[str, Any]) -> None:
-    """Functional models take any argument of a call, and ignore it."""
-    for name in kwargs.keys() - _CALL_ARGUMENTS:
-        similar = close_names(name, [*_CALL_ARGUMENTS, "adapters"])
-        hint = f"; did you mean {similar[0]!r}?" if similar else "; it takes inputs, training, mask and adapters."
-        raise TypeError(f"A call of {backbone_class.__name__} has no argument {name!r}{hint}")
-
 
 def _refuse_symbolic(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """A model that is built on a backbone has no adapters of one call."""
     if any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten((args, dict(kwargs)))):
         problem = "Adapters were chosen in a symbolic call, which only builds a model"
         raise LoraStateError(problem, "Choose them around calls of that model: with backbone.lora_rows(...): ...")
-
-
-def _refuse_unknown(backbone_class: type, kwargs: Mapping[str, Any]) -> None:
-    """Keras would take any argument; a misspelled one must not be lost."""
-    for name in kwargs.keys() - {"inputs", "outputs"}:
-        similar = close_names(name, inspect.signature(backbone_class).parameters)
-        hint = f"; did you mean {similar[0]!r}?" if similar else "."
-        raise TypeError(f"{backbone_class.__name__} has no argument {name!r}{hint}")

@@ -71,11 +71,11 @@ def whole(handle: PresetHandle, answer: Answer, most: int) -> bytes:
         SourceUnavailableError: it has more, or comes too slowly.
     """
     body, place = bytearray(), redirects.origin(answer.url)
-    pace = StallDetector(handle, f"what {place} tells")
+    stall = StallDetector(handle, f"what {place} tells")
     with contextlib.closing(answer):
         for chunk in answer:
             body += chunk
-            pace.note(len(chunk))
+            stall.note(len(chunk))
             if len(body) > most:
                 raise SourceUnavailableError(handle, f"{place} sends a list without end")
     return bytes(body)

@@ -140,7 +140,7 @@ class Translation(ABC):
         return tensor
 
 
-class LoraSite(ABC):
+class LinearView(ABC):
     """A layer seen as one linear map, `outputs = inputs · kernel`, with the kernel flattened to two dimensions.
 
     The core gives strategies a site for each layer that is adapted; plugins do not subclass it.
@@ -174,7 +174,7 @@ class LoraSite(ABC):
         """Multiplies the layer's outputs with a vector of shape `(out_features,)`."""
 
 
-class LoraPart(ABC):
+class AdapterLayer(ABC):
     """What one layer is given by an adapter: the variables that a strategy created for it, and its settings.
 
     The core makes parts, which are Keras layers; plugins do not subclass it.
@@ -235,23 +235,23 @@ class LoraStrategy(ABC):
         """Returns, by name of a variable, a factor of the learning rate; those not named train at the rate itself."""
         return {}
 
-    def share(self, shared: Any, sites: Sequence[LoraSite], rank: int, seed: int | None) -> bool:
+    def share(self, shared: Any, views: Sequence[LinearView], rank: int, seed: int | None) -> bool:
         """Creates, with `shared.add_weight(...)`, variables that all layers of an adapter use; says whether it did."""
         return False
 
     @abstractmethod
-    def build(self, part: Any, site: LoraSite) -> None:
+    def build(self, part: Any, view: LinearView) -> None:
         """Creates the variables of one layer, so that its output does not change yet.
 
         Initial values may depend on the kernel: give `initializer` a function of shape and dtype that asks
-        `site.matrix()`, which is not called where values are loaded.
+        `view.matrix()`, which is not called where values are loaded.
         """
 
     @abstractmethod
-    def factors(self, part: Any, site: LoraSite) -> tuple[Any, Any]:
+    def factors(self, part: Any, view: LinearView) -> tuple[Any, Any]:
         """Returns tensors of shapes `(in, r)` and `(r, out)` whose product, scaled, is what the kernel changes by."""
 
-    def delta(self, part: Any, site: LoraSite, inputs: Any, outputs: Any) -> Any:
+    def delta(self, part: Any, view: LinearView, inputs: Any, outputs: Any) -> Any:
         """Returns what is added to the layer's outputs before its activation.
 
         Args:
@@ -260,18 +260,18 @@ class LoraStrategy(ABC):
             inputs: What the layer was given, after the dropout of the low-rank path.
             outputs: What the layer computed from its inputs, before its activation.
         """
-        a, b = self.factors(part, site)
-        hidden = site.down(inputs, a)
-        return site.up(hidden if part.scale == 1 else hidden * part.scale, b)
+        a, b = self.factors(part, view)
+        hidden = view.down(inputs, a)
+        return view.up(hidden if part.scale == 1 else hidden * part.scale, b)
 
-    def kernel_delta(self, part: Any, site: LoraSite) -> Any:
+    def kernel_delta(self, part: Any, view: LinearView) -> Any:
         """Returns what merging adds to the kernel, as a tensor of shape `(in_features, out_features)`."""
         import keras
 
-        a, b = self.factors(part, site)
+        a, b = self.factors(part, view)
         return keras.ops.matmul(a, b) * part.scale
 
-    def tensors(self, site: LoraSite) -> Mapping[str, AdapterTensor]:
+    def tensors(self, view: LinearView) -> Mapping[str, AdapterTensor]:
         """Returns the tensors of PEFT's files by what they are called after the module's name, as `lora_A.weight`."""
         return {}
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from vertebra._arguments import amount, flag
 from vertebra._discovery import runtimes
-from vertebra._lora.choices.call_lock import call_lock
 from vertebra.specs import LoraConfig, LoraReceipt, MergeReceipt
 
 __all__ = [
@@ -85,9 +84,10 @@ def enable(
         UnknownNameError: no plugin provides the strategy.
     """
     from vertebra._lora import enable as enabling
+    from vertebra._lora.choices.calls import changing
 
     config = LoraConfig(rank, alpha, dropout, strategy, seed, rank_pattern or {}, alpha_pattern or {}, options)
-    with _changing(model):
+    with changing(model):
         return enabling.enable(_bound(model), config, target_names, name, bias, train)
 
 
@@ -107,14 +107,14 @@ def save(model: Any, filepath: str | Path, name: str | None = None) -> None:
         PresetSaveError: the target cannot be written; what stood there is unchanged.
     """
     from vertebra._lora.choices.calls import reading
-    from vertebra._lora.files.adapter_data import AdapterContent
+    from vertebra._lora.files.adapter_data import AdapterData
     from vertebra._lora.files.dispatch import write_adapter
     from vertebra._lora.state import require_adapters
 
     with reading(model):
         adapters = require_adapters(model)
         adapter = adapters.get(name)
-        content = AdapterContent(adapters.values_of(adapter.name), adapter.base, adapters.beside_of(adapter.name))
+        content = AdapterData(adapters.values_of(adapter.name), adapter.base, adapters.co_trained_of(adapter.name))
         write_adapter(model, filepath, adapter.plan, content)
 
 
@@ -145,12 +145,12 @@ def load(
         WeightsFileError: the file is unsound.
     """
     from vertebra._lora import enable as enabling
-    from vertebra._lora.choices.calls import reading
+    from vertebra._lora.choices.calls import changing, reading
     from vertebra._lora.files.dispatch import read_adapter
 
     with reading(model):
         file = read_adapter(_bound(model), filepath)
-    with _changing(model):
+    with changing(model):
         return enabling.load(model, file, name, check_base, strict)
 
 
@@ -180,6 +180,7 @@ def activate(model: Any, *names: str | Mapping[str, float]) -> None:
         LoraStateError: there is no adapter of a name, adapters are merged, or one that brings base weights of its own
             is to act with others.
     """
+    from vertebra._lora.choices.calls import changing
     from vertebra._lora.choices.strengths import strength_matrix
     from vertebra._lora.state import require_adapters
 
@@ -188,7 +189,7 @@ def activate(model: Any, *names: str | Mapping[str, float]) -> None:
         mix |= {entry: 1.0} if isinstance(entry, str) else entry
     chosen, strengths = strength_matrix([mix])
     plain = all(strength == 1.0 for strength in mix.values()) and len(chosen) <= 1
-    with _changing(model):
+    with changing(model):
         require_adapters(model).act(chosen, None if plain else strengths[0])
 
 
@@ -248,9 +249,10 @@ def unload(model: Any, name: str | None = None) -> None:
     Raises:
         LoraStateError: there is no such adapter, or adapters are merged.
     """
+    from vertebra._lora.choices.calls import changing
     from vertebra._lora.state import require_adapters
 
-    with _changing(model):
+    with changing(model):
         found = require_adapters(model)
         found.require_unmerged()
         if name is None:
@@ -274,10 +276,11 @@ def merge(model: Any, *, reversible: bool = True) -> MergeReceipt:
         LoraStateError: nothing acts, or a layer is quantised: see `merged_copy`.
     """
     from vertebra._lora import merge as merging
+    from vertebra._lora.choices.calls import changing
     from vertebra._lora.state import require_adapters
 
     reversible = flag("merge_lora", "reversible", reversible)
-    with _changing(model):
+    with changing(model):
         return merging.merge(require_adapters(model), reversible)
 
 
@@ -288,9 +291,10 @@ def unmerge(model: Any) -> None:
         LoraStateError: nothing is merged.
     """
     from vertebra._lora import merge as merging
+    from vertebra._lora.choices.calls import changing
     from vertebra._lora.state import require_adapters
 
-    with _changing(model):
+    with changing(model):
         merging.unmerge(require_adapters(model))
 
 
@@ -325,11 +329,9 @@ def parameter_groups(model: Any, learning_rate: float) -> list[dict[str, Any]]:
     """
     from vertebra._lora.trainable import groups
 
-    learning_rate = amount("parameter_groups", "learning_rate", learning_rate)
-    return [
-        {"params": [variable.value for variable in variables], "lr": learning_rate * factor}
-        for factor, variables in groups(model).items()
-    ]
+    rate = amount("parameter_groups", "learning_rate", learning_rate)
+    found = groups(model).items()
+    return [{"params": [variable.value for variable in own], "lr": rate * factor} for factor, own in found]
 
 
 def learning_rates(model: Any, optimizer: Any) -> Any:
@@ -345,15 +347,6 @@ def learning_rates(model: Any, optimizer: Any) -> Any:
     from vertebra._lora.trainable import set_learning_rates
 
     return set_learning_rates(model, optimizer)
-
-
-@contextlib.contextmanager
-def _changing(model: Any) -> Iterator[None]:
-    """Keeps calls of the model out while its adapters change; a choice of this thread does not count meanwhile."""
-    from vertebra._lora.choices.acting import choosing
-
-    with call_lock(model).changing(), choosing(model, None):
-        yield
 
 
 def _bound(model: Any) -> Any:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vertebra.interfaces import LoraSite
+from vertebra.interfaces import LinearView
 from vertebra.specs import AdapterTensor
 
 __all__ = ["build", "tensors"]
 
 
-def build(part: Any, site: LoraSite) -> None:
+def build(part: Any, view: LinearView) -> None:
     """Creates `a`, of shape `(in, rank)`, and `b`, of shape `(rank, out)`; their product is zero.
 
     On kernels `b` is zero, and `a` is uniform in ±1/√in; on embeddings `a` is zero, and `b` is standard normal. Both
@@ -21,14 +21,14 @@ def build(part: Any, site: LoraSite) -> None:
 
     uniform = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform", seed=part.seed)
     normal = keras.initializers.RandomNormal(stddev=1.0, seed=part.seed)
-    starts = ("zeros", normal) if site.is_lookup else (uniform, "zeros")
-    part.a = part.add_weight(name="a", shape=(site.in_features, part.rank), initializer=starts[0])
-    part.b = part.add_weight(name="b", shape=(part.rank, site.out_features), initializer=starts[1])
+    starts = ("zeros", normal) if view.is_lookup else (uniform, "zeros")
+    part.a = part.add_weight(name="a", shape=(view.in_features, part.rank), initializer=starts[0])
+    part.b = part.add_weight(name="b", shape=(part.rank, view.out_features), initializer=starts[1])
 
 
-def tensors(site: LoraSite) -> Mapping[str, AdapterTensor]:
+def tensors(view: LinearView) -> Mapping[str, AdapterTensor]:
     """Returns what PEFT calls them."""
     a, b = AdapterTensor("a", ("in", "rank")), AdapterTensor("b", ("rank", "out"))
-    if site.is_lookup:
+    if view.is_lookup:
         return {"lora_embedding_A": a, "lora_embedding_B": b}
     return {"lora_A.weight": a, "lora_B.weight": b}

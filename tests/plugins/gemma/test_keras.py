@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import vertebra
-from vertebra_gemma.backbone import RMSNormalization
+from vertebra_gemma.decoder import RMSNormalization
 
 pytestmark = pytest.mark.keras
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import vertebra
-from vertebra._lora.layers.adapter_layers import build_parts
-from vertebra._lora.layers.linear_view import site_of
+from vertebra._lora.layers.adapter_layers import build_adapter_layers
+from vertebra._lora.layers.linear_view import view_of
 from vertebra._lora.plan import AdapterPlan, LayerPlan
 from vertebra.errors import LoraConfigError
 from vertebra.specs import LoraConfig
@@ -89,5 +89,5 @@ def test_heads_that_do_not_divide_the_outputs_are_refused():
     layer.build((None, 8))
     plan = AdapterPlan(LoraConfig(2, strategy="keras"), {"target": LayerPlan(2, 2.0, heads=3)})
     with pytest.raises(LoraConfigError) as caught:
-        build_parts(plan, {"target": site_of(layer)}, 0)
+        build_adapter_layers(plan, {"target": view_of(layer)}, 0)
     assert (caught.value.field, caught.value.value) == ("heads", 3)

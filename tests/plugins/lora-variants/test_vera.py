@@ -65,8 +65,8 @@ def test_it_computes_the_papers_equation(alpha, scale, single, part, call, distu
 
 def test_a_smaller_layer_takes_the_first_rows_and_columns(adapted, parts):
     for part in parts(adapted).values():
-        a, b = part.strategy.factors(part, part.site)
-        rows, columns = part.site.in_features, part.site.out_features
+        a, b = part.strategy.factors(part, part.view)
+        rows, columns = part.view.in_features, part.view.out_features
         np.testing.assert_allclose(
             np.asarray(a.detach() if hasattr(a, "detach") else a), part.shared.a.numpy()[:rows] * 0.1
         )

@@ -312,10 +312,10 @@ def test_an_error_in_one_part_stops_the_others(pieces, toys, fetch, monkeypatch)
 def test_what_was_left_is_continued(toy, fetch, cache, tag, pinned):
     toy.faults = [lambda data, start: iter(())]
     file = toy.resolve_snapshot(pinned).files[1]
-    errand = fetching.FetchSession(cache, toy, pinned, None, None)
-    left = cache.stage("partial", errand.key(file))
+    session = fetching.FetchSession(cache, toy, pinned, None, None)
+    left = cache.stage("partial", session.key(file))
     left.write_bytes(LARGE[:2000])
-    left = left.rename(left.with_name(f"{errand.key(file)}.{tag}.0.tmp"))
+    left = left.rename(left.with_name(f"{session.key(file)}.{tag}.0.tmp"))
     os.utime(left, (0, 0))
     toy.faults = []
     assert fetch("model.bin")[0].read_bytes() == LARGE
@@ -324,8 +324,8 @@ def test_what_was_left_is_continued(toy, fetch, cache, tag, pinned):
 
 
 def test_there_is_never_more_than_one_of_what_was_left(toy, toys, fetch, cache, pinned):
-    errand = fetching.FetchSession(cache, toy, pinned, None, None)
-    key = errand.key(toy.resolve_snapshot(pinned).files[1])
+    session = fetching.FetchSession(cache, toy, pinned, None, None)
+    key = session.key(toy.resolve_snapshot(pinned).files[1])
     for number in range(3):
         cache.stage("partial", f"{key}.{ABANDONED}.{number}").write_bytes(LARGE[:2000])
     toy.faults = [lambda data, start: toys.answer(data[:3000], start, unavailable())] + [unavailable()] * 10

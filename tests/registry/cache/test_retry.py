@@ -58,7 +58,7 @@ def test_a_service_that_asks_for_too_long_a_break_is_given_up(waits):
 
 def test_a_wait_ends_when_it_is_of_no_more_use(monkeypatch):
     asked = itertools.count()
-    with pytest.raises(retry.Cancelled):
+    with pytest.raises(retry.CancelledError):
         retry.retry(fail_with_a_long_break, lambda: 1, lambda: next(asked) > 1)
 
 

@@ -156,7 +156,7 @@ def shelf_of(model):
     def facts(name):
         adapter, values = found.known[name], found.values_of(name)
         own = {path: bits(table) for path, table in values.items()}
-        return own, bits(found.beside_of(name)), adapter.plan.key(), adapter.base
+        return own, bits(found.co_trained_of(name)), adapter.plan.key(), adapter.base
 
     found = adapters_of(model)
     return None if found is None else (found.active, {name: facts(name) for name in found.known})

@@ -366,8 +366,8 @@ def test_a_strategy_that_fails_part_way_leaves_the_backbone_as_it_was(backbone, 
         name = "failing"
         built = 0
 
-        def build(self, part, site):
-            super().build(part, site)
+        def build(self, part, view):
+            super().build(part, view)
             Failing.built += 1
             if Failing.built == 3:
                 raise RuntimeError("out of memory")

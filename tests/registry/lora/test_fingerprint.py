@@ -5,7 +5,7 @@ import pytest
 
 import vertebra
 from vertebra._lora.fingerprint import fingerprint
-from vertebra._lora.layers.linear_view import site_of
+from vertebra._lora.layers.linear_view import view_of
 from vertebra._lora.targets import find_targets
 
 pytestmark = pytest.mark.keras
@@ -16,7 +16,7 @@ REFERENCE = "bd922c99517886468ca854a4e4aca5772bb4f0054bd7e8d02af237af7bd5fd76"
 def of(backbone, *targets):
     """Returns the fingerprint that an adapter on some layers would have."""
     layers = find_targets(backbone, targets or backbone.lora_targets, backbone.lora_roles)
-    return fingerprint({path: site_of(layer) for path, layer in layers.items()})
+    return fingerprint({path: view_of(layer) for path, layer in layers.items()})
 
 
 def test_the_fingerprint_of_the_reference_never_changes(backbone):

@@ -141,18 +141,18 @@ def test_what_cannot_be_merged_is_refused(adapted):
 
 @pytest.mark.parametrize("fails_at", [0, 1, 5, 13])
 def test_merging_that_fails_leaves_everything_as_it_was(adapted, run, values, monkeypatch, fails_at):
-    from vertebra._lora.layers.linear_view import DenseSite, EmbeddingSite
+    from vertebra._lora.layers.linear_view import DenseView, EmbeddingView
 
     backbone = adapted()
     before, outputs = values(backbone), run(backbone)
     calls = iter(range(99))
-    for kind in (DenseSite, EmbeddingSite):
+    for kind in (DenseView, EmbeddingView):
         original = kind.replace
 
-        def replace(site, matrix, original=original):
+        def replace(view, matrix, original=original):
             if next(calls) == fails_at:
                 raise MemoryError
-            original(site, matrix)
+            original(view, matrix)
 
         monkeypatch.setattr(kind, "replace", replace)
     with pytest.raises(MemoryError):

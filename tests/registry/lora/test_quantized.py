@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 
 import vertebra
 from vertebra._discovery.catalog import STRATEGIES, catalog
-from vertebra._lora.layers.linear_view import site_of
+from vertebra._lora.layers.linear_view import view_of
 from vertebra._weights.layer_paths import layer_paths
 from vertebra.errors import AdapterBaseError, AdapterMismatchError, LoraStateError, LoraTargetError
 
@@ -158,9 +158,9 @@ EINSUMS = [
 def test_a_quantised_kernel_is_known_by_what_it_makes_of_unit_vectors(equation, output, shape, mode):
     layer = keras.layers.EinsumDense(equation, output, activation="relu")
     layer.build(shape)
-    kernel = keras.ops.convert_to_numpy(site_of(layer).matrix())
+    kernel = keras.ops.convert_to_numpy(view_of(layer).matrix())
     layer.quantize(mode)
-    found = keras.ops.convert_to_numpy(site_of(layer).matrix())
+    found = keras.ops.convert_to_numpy(view_of(layer).matrix())
     assert found.shape == kernel.shape
     assert 0 < np.abs(found - kernel).max() <= np.abs(kernel).max() / (127 if mode == "int8" else 7)
     assert layer.activation is keras.activations.relu

@@ -23,40 +23,40 @@ class Plain(LoraStrategy):
 
     name = "plain"
 
-    def build(self, part, site):
-        low_rank.build(part, site)
+    def build(self, part, view):
+        low_rank.build(part, view)
 
-    def factors(self, part, site):
+    def factors(self, part, view):
         return part.a, part.b
 
-    def tensors(self, site):
-        return low_rank.tensors(site)
+    def tensors(self, view):
+        return low_rank.tensors(view)
 
 
 class StartsAtOnes(Plain):
-    def build(self, part, site):
-        part.a = part.add_weight(name="a", shape=(site.in_features, part.rank), initializer="ones")
-        part.b = part.add_weight(name="b", shape=(part.rank, site.out_features), initializer="ones")
+    def build(self, part, view):
+        part.a = part.add_weight(name="a", shape=(view.in_features, part.rank), initializer="ones")
+        part.b = part.add_weight(name="b", shape=(part.rank, view.out_features), initializer="ones")
 
 
 class StartsAtNoNumber(Plain):
-    def build(self, part, site):
-        low_rank.build(part, site)
+    def build(self, part, view):
+        low_rank.build(part, view)
         nothing = lambda shape, dtype: keras.ops.full(shape, float("nan"))  # noqa: E731
         part.c = part.add_weight(name="c", shape=(1,), initializer=nothing)
 
-    def kernel_delta(self, part, site):
-        return super().kernel_delta(part, site) * part.c
+    def kernel_delta(self, part, view):
+        return super().kernel_delta(part, view) * part.c
 
 
 class MergesWithoutScale(Plain):
-    def kernel_delta(self, part, site):
+    def kernel_delta(self, part, view):
         return keras.ops.matmul(part.a, part.b)
 
 
 class ForgetsToScaleOutputs(Plain):
-    def delta(self, part, site, inputs, outputs):
-        return site.up(site.down(inputs, part.a), part.b)
+    def delta(self, part, view, inputs, outputs):
+        return view.up(view.down(inputs, part.a), part.b)
 
 
 class ScalesTheBias(Plain):
@@ -64,39 +64,39 @@ class ScalesTheBias(Plain):
 
     is_low_rank = False
 
-    def build(self, part, site):
+    def build(self, part, view):
         part.m = part.add_weight(name="m", shape=(1,), initializer="zeros")
 
-    def tensors(self, site):
+    def tensors(self, view):
         return {}
 
-    def delta(self, part, site, inputs, outputs):
+    def delta(self, part, view, inputs, outputs):
         return outputs * part.m
 
-    def kernel_delta(self, part, site):
-        return site.matrix() * part.m
+    def kernel_delta(self, part, view):
+        return view.matrix() * part.m
 
 
 class MergesTransposed(Plain):
-    def kernel_delta(self, part, site):
-        return keras.ops.transpose(super().kernel_delta(part, site))
+    def kernel_delta(self, part, view):
+        return keras.ops.transpose(super().kernel_delta(part, view))
 
 
 class AddsOneNumberForAll(Plain):
-    def delta(self, part, site, inputs, outputs):
-        return keras.ops.sum(super().delta(part, site, inputs, outputs))
+    def delta(self, part, view, inputs, outputs):
+        return keras.ops.sum(super().delta(part, view, inputs, outputs))
 
 
 class KeepsNoVariable(Plain):
-    def build(self, part, site):
-        low_rank.build(part, site)
-        part.add_weight(name="magnitude", shape=(site.out_features,), initializer="ones")
+    def build(self, part, view):
+        low_rank.build(part, view)
+        part.add_weight(name="magnitude", shape=(view.out_features,), initializer="ones")
 
 
 class KeepsItUnderAnotherName(Plain):
-    def build(self, part, site):
-        low_rank.build(part, site)
-        part.m = part.add_weight(name="magnitude", shape=(site.out_features,), initializer="ones")
+    def build(self, part, view):
+        low_rank.build(part, view)
+        part.m = part.add_weight(name="magnitude", shape=(view.out_features,), initializer="ones")
 
 
 class HasNoScale(Plain):
@@ -115,39 +115,39 @@ class DividesByNothing(Plain):
 
 
 class HasWrongShapes(Plain):
-    def build(self, part, site):
-        part.a = part.add_weight(name="a", shape=(site.in_features, part.rank), initializer="ones")
-        part.b = part.add_weight(name="b", shape=(part.rank + 1, site.out_features), initializer="zeros")
+    def build(self, part, view):
+        part.a = part.add_weight(name="a", shape=(view.in_features, part.rank), initializer="ones")
+        part.b = part.add_weight(name="b", shape=(part.rank + 1, view.out_features), initializer="zeros")
 
-    def tensors(self, site):
+    def tensors(self, view):
         return {}
 
 
 class HasOneFactor(Plain):
-    def factors(self, part, site):
+    def factors(self, part, view):
         return part.a
 
 
 class HasAFlatFactor(Plain):
-    def factors(self, part, site):
+    def factors(self, part, view):
         return part.a, part.b[:, 0]
 
 
 class HasOtherFactors(Plain):
     """Right where it computes and merges, and wrong where it is written for PEFT."""
 
-    def factors(self, part, site):
+    def factors(self, part, view):
         return part.a, part.b * 2
 
-    def delta(self, part, site, inputs, outputs):
-        return site.up(site.down(inputs, part.a), part.b) * part.scale
+    def delta(self, part, view, inputs, outputs):
+        return view.up(view.down(inputs, part.a), part.b) * part.scale
 
-    def kernel_delta(self, part, site):
+    def kernel_delta(self, part, view):
         return keras.ops.matmul(part.a, part.b) * part.scale
 
 
 class MisspellsAFactor(Plain):
-    def factors(self, part, site):
+    def factors(self, part, view):
         return part.a, part.bb
 
 
@@ -167,8 +167,8 @@ class ListsRates(Plain):
 
 
 class RatesWhatIsFrozen(Plain):
-    def build(self, part, site):
-        low_rank.build(part, site)
+    def build(self, part, view):
+        low_rank.build(part, view)
         part.a.trainable = False
 
     def learning_rates(self, options):
@@ -176,45 +176,45 @@ class RatesWhatIsFrozen(Plain):
 
 
 class MisspellsATensor(Plain):
-    def tensors(self, site):
+    def tensors(self, view):
         return {"lora_A.weight": AdapterTensor("A", ("in", "rank"))}
 
 
 class HasUnknownAxes(Plain):
-    def tensors(self, site):
+    def tensors(self, view):
         return {"lora_A.weight": AdapterTensor("a", ("in", "r"))}
 
 
 class HasAxesInAnotherOrder(Plain):
-    def tensors(self, site):
+    def tensors(self, view):
         return {"lora_A.weight": AdapterTensor("a", ("rank", "in"))}
 
 
 class HasATextForATensor(Plain):
-    def tensors(self, site):
+    def tensors(self, view):
         return {"lora_A.weight": "a"}
 
 
 class HasNoAxes(Plain):
-    def tensors(self, site):
+    def tensors(self, view):
         return {"lora_A.weight": AdapterTensor("a", None)}
 
 
 class AddsNothing(Plain):
-    def delta(self, part, site, inputs, outputs):
+    def delta(self, part, view, inputs, outputs):
         return None
 
 
 class CannotStart(Plain):
-    def build(self, part, site):
-        low_rank.build(part, site)
+    def build(self, part, view):
+        low_rank.build(part, view)
         part.c = part.add_weight(name="c", shape=(1,), initializer=lambda shape: 0)
 
 
 class HasASwitchAndNoTensors(Plain):
     peft_fields = {"use_plain": True}  # noqa: RUF012
 
-    def tensors(self, site):
+    def tensors(self, view):
         return {}
 
 
@@ -281,27 +281,27 @@ def test_a_model_is_as_it_was_before_a_strategy_was_refused(backbone, inputs, st
 class AddsANumber(Plain):
     """A variable without axes, and factors of rank 1."""
 
-    def build(self, part, site):
+    def build(self, part, view):
         part.number = part.add_weight(name="number", shape=(), initializer="zeros")
 
-    def factors(self, part, site):
-        return part.number * keras.ops.ones((site.in_features, 1)), keras.ops.ones((1, site.out_features))
+    def factors(self, part, view):
+        return part.number * keras.ops.ones((view.in_features, 1)), keras.ops.ones((1, view.out_features))
 
-    def tensors(self, site):
+    def tensors(self, view):
         return {}
 
 
 class AssignsInBuild(Plain):
     """A start may depend on the kernel, and be given by assigning it."""
 
-    def build(self, part, site):
-        low_rank.build(part, site)
+    def build(self, part, view):
+        low_rank.build(part, view)
         part.m = part.add_weight(name="m", shape=(1,), initializer="ones")
         part.m0 = part.add_weight(name="m0", shape=(1,), initializer="zeros", trainable=False)
         for variable in (part.m, part.m0):
-            variable.assign(keras.ops.reshape(keras.ops.max(site.matrix()), (1,)))
+            variable.assign(keras.ops.reshape(keras.ops.max(view.matrix()), (1,)))
 
-    def factors(self, part, site):
+    def factors(self, part, view):
         return part.a * part.m / part.m0, part.b
 
 
@@ -314,8 +314,8 @@ def test_a_strategy_that_keeps_the_rules_is_used(sound, model, install_strategy)
 class TiesOnLookups(Plain):
     """Right on kernels, and wrong on embeddings."""
 
-    def kernel_delta(self, part, site):
-        return super().kernel_delta(part, site) * (2 if site.is_lookup else 1)
+    def kernel_delta(self, part, view):
+        return super().kernel_delta(part, view) * (2 if view.is_lookup else 1)
 
 
 def test_each_kind_of_layer_is_tried_when_it_is_adapted(backbone, install_strategy):
@@ -355,19 +355,19 @@ def test_a_strategy_is_tried_once_that_of_the_core_never_and_none_for_a_file(
 
 
 class NeedsSixteenOutputs(Plain):
-    def build(self, part, site):
-        if site.out_features != 16:
-            raise LoraConfigError("LoRA settings", "layer", site.out_features, "16 outputs")
-        low_rank.build(part, site)
+    def build(self, part, view):
+        if view.out_features != 16:
+            raise LoraConfigError("LoRA settings", "layer", view.out_features, "16 outputs")
+        low_rank.build(part, view)
 
 
 class HasOptions(Plain):
     options = {"ratio": 1.0}  # noqa: RUF012
 
-    def build(self, part, site):
+    def build(self, part, view):
         if part.options["ratio"] <= 0:
             raise LoraConfigError("LoRA settings", "ratio", part.options["ratio"], "a number above 0")
-        low_rank.build(part, site)
+        low_rank.build(part, view)
 
 
 def test_what_a_strategy_refuses_of_the_small_layer_the_real_one_decides(backbone, install_strategy):

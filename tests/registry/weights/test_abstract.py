@@ -6,7 +6,7 @@ import pytest
 from keras.src.backend.common import global_state
 from keras.src.backend.common.stateless_scope import in_stateless_scope
 
-from vertebra._keras_internals import give_value
+from vertebra._keras.internals import give_value
 from vertebra._weights.abstract import abstract_build, finish, initialize
 
 pytestmark = pytest.mark.keras

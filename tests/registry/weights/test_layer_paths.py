@@ -4,7 +4,7 @@ import keras
 import pytest
 
 import vertebra
-from vertebra._keras_internals import child_layers
+from vertebra._keras.internals import child_layers
 from vertebra._weights.layer_paths import layer_paths, own_weights, weight_names
 from vertebra.errors import PresetConfigError
 

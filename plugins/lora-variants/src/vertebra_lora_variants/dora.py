@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from vertebra import AdapterTensor, LoraSite, LoraStrategy, low_rank
+from vertebra import AdapterTensor, LinearView, LoraStrategy, low_rank
 
 _TINY = 1e-30
 """Stands for the length of a column that is zero, whatever its direction."""
@@ -21,37 +21,37 @@ class Dora(LoraStrategy):
     peft_fields: ClassVar[Mapping[str, bool] | None] = {"use_dora": True}
     is_low_rank = False
 
-    def build(self, part: Any, site: LoraSite) -> None:
-        low_rank.build(part, site)
-        start = lambda *_, **__: _norm(site.matrix())  # noqa: E731 (not asked for where values are loaded)
+    def build(self, part: Any, view: LinearView) -> None:
+        low_rank.build(part, view)
+        start = lambda *_, **__: _norm(view.matrix())  # noqa: E731 (not asked for where values are loaded)
         # Not cast to half precision: a rounded length would be another one than the norm's.
         part.magnitude = part.add_weight(
-            name="magnitude", shape=(site.out_features,), initializer=start, autocast=False
+            name="magnitude", shape=(view.out_features,), initializer=start, autocast=False
         )
 
-    def factors(self, part: Any, site: LoraSite) -> tuple[Any, Any]:
+    def factors(self, part: Any, view: LinearView) -> tuple[Any, Any]:
         return part.a, part.b
 
-    def delta(self, part: Any, site: LoraSite, inputs: Any, outputs: Any) -> Any:
+    def delta(self, part: Any, view: LinearView, inputs: Any, outputs: Any) -> Any:
         from keras import ops
 
-        ratio = ops.cast(_ratio(part, site), outputs.dtype)
-        path = site.up(site.down(inputs, part.a) * part.scale, part.b)
-        return site.multiply(site.without_bias(outputs), ratio - 1) + site.multiply(path, ratio)
+        ratio = ops.cast(_ratio(part, view), outputs.dtype)
+        path = view.up(view.down(inputs, part.a) * part.scale, part.b)
+        return view.multiply(view.without_bias(outputs), ratio - 1) + view.multiply(path, ratio)
 
-    def kernel_delta(self, part: Any, site: LoraSite) -> Any:
-        kernel = site.matrix()
-        return (kernel + _product(part)) * _ratio(part, site) - kernel
+    def kernel_delta(self, part: Any, view: LinearView) -> Any:
+        kernel = view.matrix()
+        return (kernel + _product(part)) * _ratio(part, view) - kernel
 
-    def tensors(self, site: LoraSite) -> Mapping[str, AdapterTensor]:
+    def tensors(self, view: LinearView) -> Mapping[str, AdapterTensor]:
         vector = "lora_magnitude_vector"
-        return {**low_rank.tensors(site), vector: AdapterTensor("magnitude", ("out",))}
+        return {**low_rank.tensors(view), vector: AdapterTensor("magnitude", ("out",))}
 
 
-def _ratio(part: Any, site: LoraSite) -> Any:
+def _ratio(part: Any, view: LinearView) -> Any:
     from keras import ops
 
-    norm = ops.stop_gradient(_norm(site.matrix() + _product(part)))
+    norm = ops.stop_gradient(_norm(view.matrix() + _product(part)))
     return ops.cast(part.magnitude, "float32") / ops.maximum(norm, _TINY)
 
 

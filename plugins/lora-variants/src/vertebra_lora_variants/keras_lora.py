@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vertebra import LoraSite, LoraStrategy
+from vertebra import LinearView, LoraStrategy
 from vertebra.errors import LoraConfigError
 
 
@@ -18,21 +18,21 @@ class KerasLora(LoraStrategy):
     name = "keras"
     per_head = True
 
-    def build(self, part: Any, site: LoraSite) -> None:
+    def build(self, part: Any, view: LinearView) -> None:
         import keras
 
-        width, rest = divmod(site.out_features, part.heads)
+        width, rest = divmod(view.out_features, part.heads)
         if rest:
-            expected = f"a divisor of the layer's {site.out_features} outputs"
+            expected = f"a divisor of the layer's {view.out_features} outputs"
             raise LoraConfigError("LoRA settings", "heads", part.heads, expected)
         # Keras's `he_uniform` counts the heads as inputs, too.
         uniform = keras.initializers.VarianceScaling(2 / part.heads, "fan_in", "uniform", seed=part.seed)
-        part.a = part.add_weight(name="a", shape=(site.in_features, part.heads * part.rank), initializer=uniform)
+        part.a = part.add_weight(name="a", shape=(view.in_features, part.heads * part.rank), initializer=uniform)
         part.b = part.add_weight(name="b", shape=(part.rank, width), initializer="zeros")
 
-    def factors(self, part: Any, site: LoraSite) -> tuple[Any, Any]:
+    def factors(self, part: Any, view: LinearView) -> tuple[Any, Any]:
         """The other matrix has a block for each head, all the same."""
         from keras import ops
 
         blocks = ops.einsum("hk,rd->hrkd", ops.eye(part.heads, dtype=part.compute_dtype), part.b)
-        return part.a, ops.reshape(blocks, (part.heads * part.rank, site.out_features))
+        return part.a, ops.reshape(blocks, (part.heads * part.rank, view.out_features))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from vertebra import AdapterTensor, LoraSite, LoraStrategy, low_rank
+from vertebra import AdapterTensor, LinearView, LoraStrategy, low_rank
 from vertebra.errors import LoraConfigError
 
 
@@ -22,14 +22,14 @@ class LoraPlus(LoraStrategy):
     def learning_rates(self, options: Mapping[str, Any]) -> Mapping[str, float]:
         return {"b": float(options["ratio"])}
 
-    def build(self, part: Any, site: LoraSite) -> None:
+    def build(self, part: Any, view: LinearView) -> None:
         ratio = part.options["ratio"]
         if not 0 < ratio < math.inf:
             raise LoraConfigError("LoRA settings", "ratio", ratio, "a finite number above 0")
-        low_rank.build(part, site)
+        low_rank.build(part, view)
 
-    def factors(self, part: Any, site: LoraSite) -> tuple[Any, Any]:
+    def factors(self, part: Any, view: LinearView) -> tuple[Any, Any]:
         return part.a, part.b
 
-    def tensors(self, site: LoraSite) -> Mapping[str, AdapterTensor]:
-        return low_rank.tensors(site)
+    def tensors(self, view: LinearView) -> Mapping[str, AdapterTensor]:
+        return low_rank.tensors(view)

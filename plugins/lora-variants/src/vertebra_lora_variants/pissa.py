@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from vertebra import LoraSite, LoraStrategy
+from vertebra import LinearView, LoraStrategy
 from vertebra.errors import LoraConfigError
 
 if TYPE_CHECKING:
@@ -27,32 +27,32 @@ class Pissa(LoraStrategy):
     name = "pissa"
     options: ClassVar[Mapping[str, Any]] = {"iterations": 4}
 
-    def build(self, part: Any, site: LoraSite) -> None:
+    def build(self, part: Any, view: LinearView) -> None:
         if part.options["iterations"] < 0:
             raise LoraConfigError("LoRA settings", "iterations", part.options["iterations"], "an int of at least 0")
-        start = _Start(part, site)
-        rows, columns = (site.in_features, part.rank), (part.rank, site.out_features)
+        start = _Start(part, view)
+        rows, columns = (view.in_features, part.rank), (part.rank, view.out_features)
         part.a = part.add_weight(name="a", shape=rows, initializer=lambda *_, **__: start.pair[0])
         part.b = part.add_weight(name="b", shape=columns, initializer=lambda *_, **__: start.pair[1])
         part.a0 = part.add_weight(name="a0", shape=rows, initializer=lambda *_, **__: start.pair[0], trainable=False)
         part.b0 = part.add_weight(name="b0", shape=columns, initializer=lambda *_, **__: start.pair[1], trainable=False)
 
-    def factors(self, part: Any, site: LoraSite) -> tuple[Any, Any]:
+    def factors(self, part: Any, view: LinearView) -> tuple[Any, Any]:
         from keras import ops
 
         return ops.concatenate([part.a, part.a0], axis=1), ops.concatenate([part.b, -part.b0], axis=0)
 
-    def delta(self, part: Any, site: LoraSite, inputs: Any, outputs: Any) -> Any:
+    def delta(self, part: Any, view: LinearView, inputs: Any, outputs: Any) -> Any:
         # Each product by itself, so that the two are equal to the last bit before training.
-        trained, start = (site.up(site.down(inputs, a), b) for a, b in ((part.a, part.b), (part.a0, part.b0)))
+        trained, start = (view.up(view.down(inputs, a), b) for a, b in ((part.a, part.b), (part.a0, part.b0)))
         return (trained - start) * part.scale
 
 
 class _Start:
     """The largest singular values and vectors of a kernel, as two matrices; computed once, if at all."""
 
-    def __init__(self, part: Any, site: LoraSite) -> None:
-        self._part, self._site = part, site
+    def __init__(self, part: Any, view: LinearView) -> None:
+        self._part, self._site = part, view
 
     @cached_property
     def pair(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

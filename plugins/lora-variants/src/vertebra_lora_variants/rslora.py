@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from vertebra import AdapterTensor, LoraSite, LoraStrategy, low_rank
+from vertebra import AdapterTensor, LinearView, LoraStrategy, low_rank
 
 
 class RsLora(LoraStrategy):
@@ -17,11 +17,11 @@ class RsLora(LoraStrategy):
     def scale(self, rank: int, alpha: float) -> float:
         return float(alpha / rank**0.5)
 
-    def build(self, part: Any, site: LoraSite) -> None:
-        low_rank.build(part, site)
+    def build(self, part: Any, view: LinearView) -> None:
+        low_rank.build(part, view)
 
-    def factors(self, part: Any, site: LoraSite) -> tuple[Any, Any]:
+    def factors(self, part: Any, view: LinearView) -> tuple[Any, Any]:
         return part.a, part.b
 
-    def tensors(self, site: LoraSite) -> Mapping[str, AdapterTensor]:
-        return low_rank.tensors(site)
+    def tensors(self, view: LinearView) -> Mapping[str, AdapterTensor]:
+        return low_rank.tensors(view)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from vertebra import LoraSite, LoraStrategy
+from vertebra import LinearView, LoraStrategy
 from vertebra.errors import LoraConfigError
 
 
@@ -20,17 +20,17 @@ class Vera(LoraStrategy):
     name = "vera"
     options: ClassVar[Mapping[str, Any]] = {"d_initial": 0.1}
 
-    def share(self, shared: Any, sites: Sequence[LoraSite], rank: int, seed: int | None) -> bool:
+    def share(self, shared: Any, views: Sequence[LinearView], rank: int, seed: int | None) -> bool:
         import keras
 
-        rows, columns = max(site.in_features for site in sites), max(site.out_features for site in sites)
+        rows, columns = max(view.in_features for view in views), max(view.out_features for view in views)
         # Two initialisers: one that is used twice would draw the same numbers.
         starts = [keras.initializers.HeUniform(seed=None if seed is None else (seed + i) % 2**31) for i in range(2)]
         shared.a = shared.add_weight(name="a", shape=(rows, rank), initializer=starts[0], trainable=False)
         shared.b = shared.add_weight(name="b", shape=(rank, columns), initializer=starts[1], trainable=False)
         return True
 
-    def build(self, part: Any, site: LoraSite) -> None:
+    def build(self, part: Any, view: LinearView) -> None:
         import keras
 
         start = part.options["d_initial"]
@@ -38,9 +38,9 @@ class Vera(LoraStrategy):
             raise LoraConfigError("LoRA settings", "d_initial", start, "a finite number other than 0")
         constant = keras.initializers.Constant(start)
         part.d = part.add_weight(name="d", shape=(part.rank,), initializer=constant)
-        part.b = part.add_weight(name="b", shape=(site.out_features,), initializer="zeros")
+        part.b = part.add_weight(name="b", shape=(view.out_features,), initializer="zeros")
 
-    def factors(self, part: Any, site: LoraSite) -> tuple[Any, Any]:
-        a = part.shared.a[: site.in_features, : part.rank]
-        b = part.shared.b[: part.rank, : site.out_features]
+    def factors(self, part: Any, view: LinearView) -> tuple[Any, Any]:
+        a = part.shared.a[: view.in_features, : part.rank]
+        b = part.shared.b[: part.rank, : view.out_features]
         return a * part.d, b * part.b

@@ -78,13 +78,13 @@ def scan_cache(root: Path) -> CacheScan:
     """Looks through a cache folder; one that is not there holds nothing."""
     found = CacheScan(root)
     for path in _files(root / "presets"):
-        note = read_entry(path)
+        entry = read_entry(path)
         if path.name == "preset.json":
-            _take_listing(found, path, note)
+            _take_listing(found, path, entry)
         else:
-            _take_record(found, path, note)
+            _take_record(found, path, entry)
     for path in _files(root / "refs"):
-        handle, pinned = _handle(note := read_entry(path)), ref_in(note or {})
+        handle, pinned = _handle(entry := read_entry(path)), ref_in(entry or {})
         if handle is None or pinned is None or path != ref_path(root, handle):
             found.unreadable.append(path)
         else:
@@ -116,8 +116,8 @@ def size_of(paths: Sequence[Path]) -> int:
     return total
 
 
-def _take_listing(found: CacheScan, path: Path, note: Entry | None) -> None:
-    handle, listed = _handle(note), file_list_in(note or {})
+def _take_listing(found: CacheScan, path: Path, entry: Entry | None) -> None:
+    handle, listed = _handle(entry), file_list_in(entry or {})
     if handle is None or listed is None or path != preset_path(found.root, handle):
         found.unreadable.append(path)
         return
@@ -126,8 +126,8 @@ def _take_listing(found: CacheScan, path: Path, note: Entry | None) -> None:
     preset.notes.append(path)
 
 
-def _take_record(found: CacheScan, path: Path, note: Entry | None) -> None:
-    handle, record = _handle(note), record_in(note or {})
+def _take_record(found: CacheScan, path: Path, entry: Entry | None) -> None:
+    handle, record = _handle(entry), record_in(entry or {})
     if handle is None or record is None or path != file_path(found.root, handle, record.name):
         found.unreadable.append(path)
         return
@@ -136,9 +136,9 @@ def _take_record(found: CacheScan, path: Path, note: Entry | None) -> None:
     preset.notes.append(path)
 
 
-def _handle(note: Entry | None) -> PresetHandle | None:
+def _handle(entry: Entry | None) -> PresetHandle | None:
     with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
-        return PresetHandle.parse((note or {})["handle"])
+        return PresetHandle.parse((entry or {})["handle"])
     return None
 
 

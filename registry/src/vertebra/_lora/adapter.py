@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from vertebra._lora.base_weights import Flags
 from vertebra._lora.choices.resident import ResidentAdapter, make_resident
-from vertebra._lora.layers.adapter_layers import PartSet, Values
+from vertebra._lora.layers.adapter_layers import AdapterLayers, Values
+from vertebra._lora.layers.attachment import Strengths
 from vertebra._lora.plan import AdapterPlan
 
 if TYPE_CHECKING:
@@ -27,10 +32,10 @@ class Adapter:
     """
 
     def __init__(
-        self, name: str, plan: AdapterPlan, base: str | None, values: Values | None, beside: Weights | None = None
+        self, name: str, plan: AdapterPlan, base: str | None, values: Values | None, co_trained: Weights | None = None
     ) -> None:
         self.name, self.plan, self.base = name, plan, base
-        self.beside: Weights = beside or {}
+        self.co_trained: Weights = co_trained or {}
         self.key = plan.key()
         """The same for all adapters of the same plan."""
         self._values, self._resident = values, None
@@ -51,7 +56,7 @@ class Adapter:
         """Whether its values are those of variables that calls may be using."""
         return self._resident is not None
 
-    def resident(self, template: PartSet) -> ResidentAdapter:
+    def resident(self, template: AdapterLayers) -> ResidentAdapter:
         """Returns it as variables that calls can choose, while it does not act.
 
         Args:
@@ -61,3 +66,18 @@ class Adapter:
             assert self._values is not None
             self._resident, self._values = make_resident(template, self._values), None
         return self._resident
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackPoint:
+    """What a change starts from, to go back to."""
+
+    acting: tuple[Adapter, ...]
+    strengths: Strengths
+    values: list[Values | None]
+    """Of those that act."""
+    co_trained: list[Weights]
+    weights: Weights
+    """Values of the base weights that the change may touch."""
+    originals: Weights
+    flags: Flags

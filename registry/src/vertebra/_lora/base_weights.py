@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from vertebra._keras_internals import all_layers, set_trainable
+from vertebra._keras.internals import all_layers, set_trainable
 from vertebra._weights.layer_paths import layer_paths, weights_in
 
 

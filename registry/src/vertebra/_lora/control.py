@@ -18,7 +18,7 @@ _structures: dict[tuple[str, ...], int] = {}
 _numbering = threading.Lock()
 
 
-class Control(keras.layers.Layer):  # type: ignore[misc]
+class AdapterControl(keras.layers.Layer):  # type: ignore[misc]
     """Shows a model the variables of the adapters that act in the present thread or task; it is in no file.
 
     Keras passes a compiled function the values of the model's `variables`, and finds the trace by their shapes. So

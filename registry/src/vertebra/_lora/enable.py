@@ -14,8 +14,8 @@ from vertebra._lora.base_weights import BaseModel
 from vertebra._lora.files.adapter_data import AdapterFile
 from vertebra._lora.files.foreign_names import KerasHubNames
 from vertebra._lora.fingerprint import fingerprint
-from vertebra._lora.layers.adapter_layers import PartSet, build_parts
-from vertebra._lora.layers.linear_view import is_adaptable, site_of
+from vertebra._lora.layers.adapter_layers import AdapterLayers, build_adapter_layers
+from vertebra._lora.layers.linear_view import is_adaptable, view_of
 from vertebra._lora.layers.projections import with_one_reading
 from vertebra._lora.plan import AdapterPlan, plan_from_data, plan_layers, with_heads
 from vertebra._lora.receipts import receipt_of
@@ -48,13 +48,13 @@ def enable(
         layers = find_default_targets(model, roles, base.layers)
     else:
         layers = find_targets(model, targets, roles, base.layers)
-    sites = {path: _site(path, layer) for path, layer in layers.items()}
-    plan = _with_heads_of(base, plan_layers(config, sites, layers, roles))
-    beside = weights_to_train(base, layers, bias, train, roles)
-    check_strategy(plan, sites)
+    views = {path: _view(path, layer) for path, layer in layers.items()}
+    plan = _with_heads_of(base, plan_layers(config, views, layers, roles))
+    co_trained = weights_to_train(base, layers, bias, train, roles)
+    check_strategy(plan, views)
     with adapters.base_weights_back():
-        values = {weight: adapters.base_value(weight) for weight in beside}
-        adapters.add(Adapter(name, plan, fingerprint(sites), None, values), build_parts(plan, sites, 0))
+        values = {weight: adapters.base_value(weight) for weight in co_trained}
+        adapters.add(Adapter(name, plan, fingerprint(views), None, values), build_adapter_layers(plan, views, 0))
     return receipt_of(adapters, name)
 
 
@@ -65,8 +65,8 @@ def enable_planned(model: Any, data: Mapping[str, Any]) -> None:
     base, name, trained = (facts.pop(key, None) for key in ("base", "name", "trained"))
     adapters = Adapters(model)
     plan = with_one_reading(plan_from_data(place, facts), adapters.base.layers)
-    sites = _sites_of(place, adapters, plan)
-    adapters.add(Adapter(name or DEFAULT, plan, base, None), build_parts(plan, sites, 0))
+    views = _views_of(place, adapters, plan)
+    adapters.add(Adapter(name or DEFAULT, plan, base, None), build_adapter_layers(plan, views, 0))
     unknown = sorted(set(trained or ()) - adapters.base.weights.keys())
     if unknown:
         raise AdapterMismatchError(place, "trains base weights that the model does not have", unknown)
@@ -83,14 +83,14 @@ def load(model: Any, file: AdapterFile, name: str | None, check_base: bool, stri
     adapters = adapters_of(model) or Adapters(model)
     adapters.require_unmerged()
     plan = with_one_reading(_with_heads_of(adapters.base, file.plan), adapters.base.layers)
-    sites = _sites_of(file.path, adapters, plan)
-    _check_beside(file, adapters)
+    views = _views_of(file.path, adapters, plan)
+    _check_co_trained(file, adapters)
     with adapters.base_weights_back():
-        base = fingerprint(sites)
+        base = fingerprint(views)
         if check_base and file.base is not None and file.base != base:
             raise AdapterBaseError(file.path, file.base, base)
-        adapter = Adapter(name, plan, base, file.values, dict(file.beside))
-        parts = adapters.parts_for(adapter) or _without_values(plan, sites)
+        adapter = Adapter(name, plan, base, file.values, dict(file.co_trained))
+        parts = adapters.layers_for(adapter) or _without_values(plan, views)
         _check_values(file, parts)
         if adapter.name in adapters.known:
             _check_same(adapters, adapter, file)
@@ -105,9 +105,9 @@ def _check_name(adapters: Adapters, name: str) -> None:
         raise LoraStateError(problem, "Unload it with unload_lora, or give the new one another name=")
 
 
-def _site(path: str, layer: Any) -> Any:
+def _view(path: str, layer: Any) -> Any:
     try:
-        return site_of(layer)
+        return view_of(layer)
     except ValueError as error:
         raise LoraTargetError(path, str(error), []) from error
 
@@ -120,33 +120,33 @@ def _with_heads_of(base: BaseModel, plan: AdapterPlan) -> AdapterPlan:
     if names.translation is None:
         return plan
     adapted = {path: layer for path in plan.layers if is_adaptable(layer := base.layers.get(path))}
-    found = {path: names.heads(path, site_of(layer).out_features) for path, layer in adapted.items()}
+    found = {path: names.heads(path, view_of(layer).out_features) for path, layer in adapted.items()}
     return with_heads(plan, found)
 
 
-def _sites_of(place: object, adapters: Adapters, plan: AdapterPlan) -> dict[str, Any]:
+def _views_of(place: object, adapters: Adapters, plan: AdapterPlan) -> dict[str, Any]:
     layers = adapters.base.layers
     strangers = sorted(path for path in plan.layers if path not in layers or not is_adaptable(layers[path]))
     if strangers:
         raise AdapterMismatchError(place, "adapts layers that the model does not have, or that take none", strangers)
-    sites = {path: _site(path, layers[path]) for path in plan.layers}
+    views = {path: _view(path, layers[path]) for path in plan.layers}
     for path, layer in plan.layers.items():
         lender = layer.shares
-        if lender and (sites[lender].in_features, plan.layers[lender].rank) != (sites[path].in_features, layer.rank):
+        if lender and (views[lender].in_features, plan.layers[lender].rank) != (views[path].in_features, layer.rank):
             raise AdapterMismatchError(place, "has layers of other inputs or rank share variables", [path, lender])
-    return sites
+    return views
 
 
-def _without_values(plan: AdapterPlan, sites: Mapping[str, Any]) -> PartSet:
+def _without_values(plan: AdapterPlan, views: Mapping[str, Any]) -> AdapterLayers:
     with abstract_build():
-        parts = build_parts(plan, sites, 0)
+        parts = build_adapter_layers(plan, views, 0)
     if plan.config.dropout:
         for part in parts.parts.values():
             place_seeds(runtimes.bind(), part)
     return parts
 
 
-def _check_values(file: AdapterFile, parts: PartSet) -> None:
+def _check_values(file: AdapterFile, parts: AdapterLayers) -> None:
     """Compares the file's values with the variables that they are for."""
     needed = {(path, name): variable for path, own in parts.variables().items() for name, variable in own.items()}
     found = {(path, name): array for path, own in file.values.items() for name, array in own.items()}
@@ -171,19 +171,19 @@ def _finite(array: np.ndarray[Any, Any]) -> bool:
     return bool(np.isfinite(array if array.dtype.kind == "f" else array.astype("float32")).all())
 
 
-def _check_beside(file: AdapterFile, adapters: Adapters) -> None:
+def _check_co_trained(file: AdapterFile, adapters: Adapters) -> None:
     weights = adapters.base.weights
-    unknown = [name for name in file.beside if name not in weights]
+    unknown = [name for name in file.co_trained if name not in weights]
     if unknown:
         raise AdapterMismatchError(file.path, "holds base weights that the model does not have", unknown)
     wrong = [
         f"{name} is {array.dtype} {array.shape}, needed floats of {tuple(weights[name].shape)}"
-        for name, array in file.beside.items()
+        for name, array in file.co_trained.items()
         if array.shape != tuple(weights[name].shape) or not (_is_float(array) and _is_float(weights[name]))
     ]
     if wrong:
         raise AdapterMismatchError(file.path, "holds base weights of another shape", wrong)
-    if not all(map(_finite, file.beside.values())):
+    if not all(map(_finite, file.co_trained.values())):
         raise AdapterMismatchError(file.path, "holds values that are no finite numbers")
 
 
@@ -196,7 +196,7 @@ def _check_same(adapters: Adapters, adapter: Adapter, file: AdapterFile) -> None
             f"{problem} {adapter.plan}; the layers, too, must be the same",
             "Unload the one it has, or load the other with another name=",
         )
-    kept = sorted(adapters.beside_of(adapter.name).keys() - adapter.beside.keys())
+    kept = sorted(adapters.co_trained_of(adapter.name).keys() - adapter.co_trained.keys())
     if kept:
         raise LoraStateError(
             f"The model has weights that train beside its adapter ({', '.join(kept)}), and {str(file.path)!r} "

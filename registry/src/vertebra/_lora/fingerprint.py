@@ -12,7 +12,7 @@ import numpy as np
 _SAMPLES = 4096
 
 
-def fingerprint(sites: Mapping[str, Any]) -> str:
+def fingerprint(views: Mapping[str, Any]) -> str:
     """Returns a SHA-256 over evenly spaced values of each adapted layer's kernel, as 64 hex digits.
 
     Other base weights differ nearly everywhere, so a sample tells them apart and costs milliseconds. Floats are
@@ -25,10 +25,10 @@ def fingerprint(sites: Mapping[str, Any]) -> str:
     import ml_dtypes
 
     digest = hashlib.sha256()
-    for path, site in sorted(sites.items()):
-        kernel = _view(site.variable)
+    for path, view in sorted(views.items()):
+        kernel = _view(view.variable)
         sample = np.asarray(kernel.flat[:: max(1, kernel.size // _SAMPLES)])
-        digest.update(f"{path} {site.in_features} {site.out_features}\n".encode())
+        digest.update(f"{path} {view.in_features} {view.out_features}\n".encode())
         digest.update((sample if "int" in sample.dtype.name else sample.astype(ml_dtypes.bfloat16)).tobytes())
     return digest.hexdigest()
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from vertebra._lora.layers.kernels import Array, matrix_of, merged_kernel
-from vertebra._lora.layers.linear_view import site_of
+from vertebra._lora.layers.linear_view import view_of
 from vertebra._lora.layers.projections import untouched_projections
 from vertebra._lora.state import Adapters
 from vertebra.errors import LoraStateError
@@ -21,16 +21,16 @@ def merge(adapters: Adapters, reversible: bool) -> MergeReceipt:
     adapters.require_unmerged()
     _check(adapters)
     sums = _sums(adapters)
-    beside = {weight: value for name in adapters.active for weight, value in adapters.beside_of(name).items()}
+    co_trained = {weight: value for name in adapters.active for weight, value in adapters.co_trained_of(name).items()}
     names, weights = adapters.active, adapters.base.weights
     projections = changed_projections(adapters)
-    sites = {path: site_of(adapters.base.layers[path]) for path in sums}
+    views = {path: view_of(adapters.base.layers[path]) for path in sums}
     adapters.unmount()
-    changed = [site.variable for site in sites.values()] + [weights[weight] for weight in beside]
+    changed = [view.variable for view in views.values()] + [weights[weight] for weight in co_trained]
     originals = [(variable, _array(variable).copy()) for variable in changed]
     try:
-        error = max(_replace(sites[path], exact) for path, exact in sums.items())
-        for weight, value in beside.items():
+        error = max(_replace(views[path], exact) for path, exact in sums.items())
+        for weight, value in co_trained.items():
             weights[weight].assign(keras.ops.convert_to_tensor(value, dtype=weights[weight].dtype))
     except BaseException:
         _restore(originals)
@@ -69,10 +69,10 @@ def _sums(adapters: Adapters) -> dict[str, Array]:
     return {path: merged_kernel(parts, adapters.strengths) for path, parts in acting.parts.items()}
 
 
-def _replace(site: Any, exact: Array) -> float:
+def _replace(view: Any, exact: Array) -> float:
     """Gives a kernel its values; returns how far they are from the exact ones."""
-    site.replace(exact.astype("float32"))
-    return float(np.abs(matrix_of(site) - exact).max())
+    view.replace(exact.astype("float32"))
+    return float(np.abs(matrix_of(view) - exact).max())
 
 
 def _restore(originals: Sequence[tuple[Any, Array]]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from vertebra._discovery import runtimes
-from vertebra._lora.layers.linear_view import is_adaptable, site_of
+from vertebra._lora.layers.linear_view import is_adaptable, view_of
 from vertebra._lora.layers.projections import warn_merged
 from vertebra._lora.merge import changed_kernels, changed_projections
 from vertebra._lora.state import adapters_of
@@ -32,9 +32,9 @@ def merged_copy(backbone: Any) -> Any:
     values, layers, copied = weight_names(backbone), layer_paths(backbone), layer_paths(copy)
     for name, weight in weight_names(copy).items():
         path = name.rpartition("/")[0]
-        if is_adaptable(copied[path]) and site_of(copied[path]).variable is weight:
-            matrix = kernels[path].astype("float32") if path in kernels else site_of(layers[path]).matrix()
-            site_of(copied[path]).replace(matrix)
+        if is_adaptable(copied[path]) and view_of(copied[path]).variable is weight:
+            matrix = kernels[path].astype("float32") if path in kernels else view_of(layers[path]).matrix()
+            view_of(copied[path]).replace(matrix)
         else:
             assign(weight, keras.ops.cast(values[name].value, weight.dtype))
     return copy

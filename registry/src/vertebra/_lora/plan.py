@@ -86,7 +86,7 @@ class AdapterPlan:
         return f"{config.strategy} of rank {config.rank} and scale {self.scale:g} on {len(self.layers)} layers{reading}"
 
 
-def plan_layers(config: LoraConfig, sites: Mapping[str, Any], layers: Mapping[str, Any], roles: Roles) -> AdapterPlan:
+def plan_layers(config: LoraConfig, views: Mapping[str, Any], layers: Mapping[str, Any], roles: Roles) -> AdapterPlan:
     """Decides rank and alpha for each layer.
 
     Args:
@@ -101,10 +101,10 @@ def plan_layers(config: LoraConfig, sites: Mapping[str, Any], layers: Mapping[st
     ranks = _by_layer(config.rank_pattern, layers, roles)
     alphas = _by_layer(config.alpha_pattern, layers, roles)
     plans = {}
-    for path, site in sites.items():
+    for path, view in views.items():
         rank = ranks.get(path, config.rank)
         alpha = alphas.get(path, rank if config.alpha is None else config.alpha)
-        plans[path] = LayerPlan(rank, float(alpha), site.heads)
+        plans[path] = LayerPlan(rank, float(alpha), view.heads)
     return AdapterPlan(config, plans)
 
 

@@ -29,7 +29,7 @@ def receipt_of(adapters: Adapters, name: str, unused: Sequence[str] = ()) -> Lor
         parameters_frozen=everything - trained,
         name=name,
         scale=adapter.plan.scale,
-        trained=tuple(adapter.beside),
+        trained=tuple(adapter.co_trained),
         unused=tuple(unused),
     )
 

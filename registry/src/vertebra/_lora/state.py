@@ -5,39 +5,23 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
-from vertebra._lora.adapter import Adapter, Weights
-from vertebra._lora.base_weights import BaseModel, Flags
+from vertebra._lora.adapter import Adapter, RollbackPoint, Weights
+from vertebra._lora.base_weights import BaseModel
 from vertebra._lora.choices.acting import ActingState
 from vertebra._lora.choices.resident import ResidentAdapter, make_resident
-from vertebra._lora.control import Control
-from vertebra._lora.layers.adapter_layers import PartSet, Values, as_arrays, build_parts, host_copy
-from vertebra._lora.layers.attachment import Mount, Strengths
+from vertebra._lora.control import AdapterControl
+from vertebra._lora.layers.adapter_layers import AdapterLayers, Values, as_arrays, build_adapter_layers, host_copy
+from vertebra._lora.layers.attachment import Attachment, Strengths
 from vertebra._lora.layers.layer_hooks import Hooks
-from vertebra._lora.layers.linear_view import site_of
+from vertebra._lora.layers.linear_view import view_of
 from vertebra.errors import LoraStateError, close_names
 
 _ATTRIBUTE = "_lora_adapters"
-
-
-@dataclass(frozen=True, slots=True)
-class _Before:
-    """What a change starts from, to go back to."""
-
-    acting: tuple[Adapter, ...]
-    strengths: Strengths
-    values: list[Values | None]
-    """Of those that act."""
-    beside: list[Weights]
-    weights: Weights
-    """Values of the base weights that the change may touch."""
-    originals: Weights
-    flags: Flags
 
 
 def adapters_of(model: Any) -> Adapters | None:
@@ -73,13 +57,13 @@ class Adapters:
         self.merged: list[tuple[Any, np.ndarray[Any, Any]]] | None = None
         """Variables with the values they had before merging; None if nothing is merged."""
         self._acting: tuple[Adapter, ...] = ()
-        self._sets: dict[tuple[str, int], PartSet] = {}
+        self._sets: dict[tuple[str, int], AdapterLayers] = {}
         """The parts of each plan that has acted, by its key and the place among those that acted at once."""
         self._originals: Weights = {}
         """What the base weights were for which an adapter that acts brings values of its own."""
         self.state = ActingState(model)
-        self._hooks = Hooks(self.base.layers, self.state, Control(self.state))
-        self._mount = Mount(self.base, self.state)
+        self._hooks = Hooks(self.base.layers, self.state, AdapterControl(self.state))
+        self._attachment = Attachment(self.base, self.state)
         self._making = threading.Lock()
 
     # === What there is ===
@@ -106,14 +90,14 @@ class Adapters:
             raise LoraStateError(f"The model has no adapter named {name!r}", hint)
         return self.known[name]
 
-    def parts_of(self, name: str) -> PartSet | None:
+    def parts_of(self, name: str) -> AdapterLayers | None:
         """Returns the parts of an adapter that acts, or None if it does not."""
         if name not in self.active or self.merged is not None:
             return None
         slot = self.active.index(name)
         return self._sets[self._acting[slot].key, slot]
 
-    def parts_for(self, adapter: Adapter) -> PartSet | None:
+    def layers_for(self, adapter: Adapter) -> AdapterLayers | None:
         """Returns the parts that an adapter would use if it acted alone, if another of the same plan had them made."""
         return self._sets.get((adapter.key, 0))
 
@@ -122,16 +106,16 @@ class Adapters:
         parts, kept = self.parts_of(name), self.known[name].values
         return as_arrays(parts.values() if parts is not None else (kept or {}))
 
-    def beside_of(self, name: str) -> Weights:
+    def co_trained_of(self, name: str) -> Weights:
         """Returns the values of base weights that are an adapter's own: all that train beside it now, if it acts."""
         if name not in self.active or self.merged is not None:
-            return self.known[name].beside
+            return self.known[name].co_trained
         return {weight: host_copy(self.base.weights[weight]) for weight in self.beside_names(name)}
 
     def beside_names(self, name: str) -> list[str]:
         """Returns the names of these weights."""
         acts = name in self.active and self.merged is None
-        return list(dict.fromkeys([*self.known[name].beside, *(self.base.trained() if acts else [])]))
+        return list(dict.fromkeys([*self.known[name].co_trained, *(self.base.trained() if acts else [])]))
 
     def base_value(self, weight: str) -> np.ndarray[Any, Any]:
         """Returns the value of a weight that the base has, whatever acts now."""
@@ -153,7 +137,7 @@ class Adapters:
 
     # === What changes ===
 
-    def add(self, adapter: Adapter, parts: PartSet) -> None:
+    def add(self, adapter: Adapter, parts: AdapterLayers) -> None:
         """Takes an adapter up, in place of the one of that name if there is one, and makes it the one that acts.
 
         The parts are used if no other adapter of the same plan has any; they may have values already.
@@ -189,14 +173,14 @@ class Adapters:
         """
         self.require_unmerged()
         chosen = [self.get(name) for name in names]
-        self._check_beside(chosen)
+        self._check_co_trained(chosen)
         sets = [self._set(adapter, slot) for slot, adapter in enumerate(chosen)]
         before = self._before(chosen)
         try:
-            self._stow(before)
+            self._save_active(before)
             self._mount_these(chosen, sets, strengths)
         except BaseException:
-            self._go_back(before)
+            self._rollback(before)
             raise
 
     @contextlib.contextmanager
@@ -228,8 +212,8 @@ class Adapters:
 
     def unmount(self) -> None:
         """Takes the parts off the layers, as when they were merged; those that act keep their values."""
-        self._stow(self._before(()))
-        self._mount.take_off()
+        self._save_active(self._before(()))
+        self._attachment.detach()
         self.base.freeze(())
         self.state.obstacle = _merged(self.active)
 
@@ -257,65 +241,65 @@ class Adapters:
 
     def _leave_if_empty(self) -> None:
         if not self.known and adapters_of(self.model) is self:
-            self._mount.take_off()
+            self._attachment.detach()
             self.base.restore()
             delattr(self.model, _ATTRIBUTE)
 
-    def _set(self, adapter: Adapter, slot: int) -> PartSet:
+    def _set(self, adapter: Adapter, slot: int) -> AdapterLayers:
         place = adapter.key, slot
         if place not in self._sets:
-            sites = {path: site_of(self.base.layers[path]) for path in adapter.plan.layers}
-            self._sets[place] = build_parts(adapter.plan, sites, slot)
+            views = {path: view_of(self.base.layers[path]) for path in adapter.plan.layers}
+            self._sets[place] = build_adapter_layers(adapter.plan, views, slot)
         return self._sets[place]
 
     def require_no_strays(self) -> None:
         """Raises LoraStateError if base weights train of which nobody knows the values of before."""
-        own = {weight for adapter in self._acting for weight in adapter.beside}
-        strays = [weight for weight in self.base.trained() if weight not in own] if self._acting else []
-        if strays:
-            problem = f"These base weights were made trainable beside the adapter: {', '.join(strays)}"
+        own = {weight for adapter in self._acting for weight in adapter.co_trained}
+        unowned_trainables = [weight for weight in self.base.trained() if weight not in own] if self._acting else []
+        if unowned_trainables:
+            problem = f"These base weights were made trainable beside the adapter: {', '.join(unowned_trainables)}"
             remedy = (
                 "Make them part of it from the start, with enable_lora(..., train=[...]); "
                 "of an adapter that was loaded with a preset, load its own file on the base instead"
             )
             raise LoraStateError(problem, remedy)
 
-    def _check_beside(self, chosen: Sequence[Adapter]) -> None:
+    def _check_co_trained(self, chosen: Sequence[Adapter]) -> None:
         if [adapter.name for adapter in chosen] != list(self.active):
             self.require_no_strays()
-        bringing = [adapter.name for adapter in chosen if adapter.beside]
+        bringing = [adapter.name for adapter in chosen if adapter.co_trained]
         if bringing and len(chosen) > 1:
             problem = f"Adapter {bringing[0]!r} brings base weights of its own"
             raise LoraStateError(problem, "It can only act alone")
 
-    def _before(self, chosen: Sequence[Adapter]) -> _Before:
-        touched = {weight for adapter in (*self._acting, *chosen) for weight in adapter.beside}
+    def _before(self, chosen: Sequence[Adapter]) -> RollbackPoint:
+        touched = {weight for adapter in (*self._acting, *chosen) for weight in adapter.co_trained}
         sets = [self._sets[adapter.key, slot] for slot, adapter in enumerate(self._acting)]
-        return _Before(
+        return RollbackPoint(
             self._acting,
             self.strengths,
             [parts.values() for parts in sets],
-            [adapter.beside for adapter in self._acting],
+            [adapter.co_trained for adapter in self._acting],
             {weight: host_copy(self.base.weights[weight]) for weight in touched},
             self._originals,
             self.base.flags(),
         )
 
-    def _stow(self, before: _Before) -> None:
+    def _save_active(self, before: RollbackPoint) -> None:
         """Puts the values of those that act on the shelf, and the base weights back."""
         for adapter, values in zip(before.acting, before.values, strict=True):
             adapter.values = values
-            adapter.beside = {weight: before.weights[weight] for weight in adapter.beside}
+            adapter.co_trained = {weight: before.weights[weight] for weight in adapter.co_trained}
         self._give_weights(self._originals)
         self._originals = {}
 
-    def _mount_these(self, chosen: Sequence[Adapter], sets: Sequence[PartSet], strengths: Strengths) -> None:
+    def _mount_these(self, chosen: Sequence[Adapter], sets: Sequence[AdapterLayers], strengths: Strengths) -> None:
         """Gives parts their values, layers their parts and base weights what is the adapters' own."""
         for adapter, parts in zip(chosen, sets, strict=True):
             if adapter.values is not None:
                 parts.assign(adapter.values, shared=adapter.is_resident)
-        own = {weight: value for adapter in chosen for weight, value in adapter.beside.items()}
-        others = self._mount.put([adapter.key for adapter in chosen], sets, strengths)
+        own = {weight: value for adapter in chosen for weight, value in adapter.co_trained.items()}
+        others = self._attachment.attach([adapter.key for adapter in chosen], sets, strengths)
         if others or own or self.base.trained():
             self.base.freeze({path for parts in sets for path in parts.parts})
         self._originals = {weight: host_copy(self.base.weights[weight]) for weight in own}
@@ -326,22 +310,24 @@ class Adapters:
         for adapter in chosen:
             adapter.values = None
 
-    def _go_back(self, before: _Before) -> None:
-        self._mount.take_off()
+    def _rollback(self, before: RollbackPoint) -> None:
+        self._attachment.detach()
         self._acting, self.strengths, self._originals = before.acting, before.strengths, before.originals
-        for slot, (adapter, values, beside) in enumerate(zip(before.acting, before.values, before.beside, strict=True)):
-            adapter.values, adapter.beside = None, beside
+        for slot, (adapter, values, co_trained) in enumerate(
+            zip(before.acting, before.values, before.co_trained, strict=True)
+        ):
+            adapter.values, adapter.co_trained = None, co_trained
             if values is not None:
                 self._sets[adapter.key, slot].assign(values)
         sets = [self._sets[adapter.key, slot] for slot, adapter in enumerate(before.acting)]
-        self._mount.put([adapter.key for adapter in before.acting], sets, before.strengths)
+        self._attachment.attach([adapter.key for adapter in before.acting], sets, before.strengths)
         self._give_weights(before.weights)
         self._tell_state()
         before.flags.restore()
 
     def _tell_state(self) -> None:
         """Says why calls cannot choose other adapters now, if they cannot."""
-        bringing = next((adapter.name for adapter in self._acting if adapter.beside), None)
+        bringing = next((adapter.name for adapter in self._acting if adapter.co_trained), None)
         problem = f"Adapter {bringing!r} acts, and brings base weights of its own, so calls cannot choose others"
         self.state.obstacle = None if bringing is None else (problem, "Disable it first, with disable_lora()")
 

@@ -19,8 +19,8 @@ import numpy as np
 from vertebra._discovery import runtimes
 from vertebra._discovery.catalog import STRATEGIES, Entry, catalog
 from vertebra._discovery.plugins import BUILTIN
-from vertebra._lora.layers.adapter_layers import Part, PartSet, Shared, change_of_outputs
-from vertebra._lora.layers.linear_view import ConvSite, DenseSite, EinsumDenseSite, EmbeddingSite
+from vertebra._lora.layers.adapter_layers import AdapterLayerBase, AdapterLayers, SharedVariables, change_of_outputs
+from vertebra._lora.layers.linear_view import ConvView, DenseView, EinsumDenseView, EmbeddingView
 from vertebra._lora.plan import AdapterPlan, LayerPlan
 from vertebra._weights.layer_paths import own_weights
 from vertebra.errors import LoraStrategyError, VertebraError
@@ -40,7 +40,7 @@ _ZERO = 1e-5
 _sound: set[tuple[LoraStrategy, type]] = set()
 
 
-def check_strategy(plan: AdapterPlan, sites: Mapping[str, Any]) -> None:
+def check_strategy(plan: AdapterPlan, views: Mapping[str, Any]) -> None:
     """Tries the strategy of a plan on a small layer of each kind that it adapts; that of the core is known to be sound.
 
     Args:
@@ -53,7 +53,7 @@ def check_strategy(plan: AdapterPlan, sites: Mapping[str, Any]) -> None:
     entry = catalog(STRATEGIES).lookup(plan.config.strategy)
     if entry.owner.module == BUILTIN:
         return
-    for kind in {type(site) for site in sites.values()}:
+    for kind in {type(view) for view in views.values()}:
         if (entry.value, kind) not in _sound and _passes(entry, kind, plan.options()):
             _sound.add((entry.value, kind))
 
@@ -94,10 +94,10 @@ class _Trial:
         self._draws = np.random.default_rng(0)
         layer = self._small.make(self._normal)
         layer.build(self._small.shape)
-        self._site: Any = kind(layer)
+        self._view: Any = kind(layer)
         self._where = f"on a small {type(layer).__name__} layer"
         numbers = self._draws.integers(0, _IN, self._small.shape)
-        self._inputs: Array = numbers if self._site.is_lookup else numbers / _IN
+        self._inputs: Array = numbers if self._view.is_lookup else numbers / _IN
 
     def run(self, options: Mapping[str, Any]) -> None:
         """Checks one rule after another."""
@@ -119,15 +119,15 @@ class _Trial:
         scale = self._strategy.scale(_RANK, _ALPHA)
         self._require(_is_finite(scale), f"scale({_RANK}, {_ALPHA}) is {scale!r}, expected a finite number")
 
-    def _build(self, options: Mapping[str, Any]) -> PartSet:
+    def _build(self, options: Mapping[str, Any]) -> AdapterLayers:
         shared = _SmallShared("float32")
-        shares = self._strategy.share(shared, [self._site], _RANK, 0)
-        part = _SmallPart(_PATH, "float32", self._strategy, self._site, 0)
-        heads = self._site.heads if self._strategy.per_head else 1
+        shares = self._strategy.share(shared, [self._view], _RANK, 0)
+        part = _SmallPart(_PATH, "float32", self._strategy, self._view, 0)
+        heads = self._view.heads if self._strategy.per_head else 1
         part.prepare(LayerPlan(_RANK, _ALPHA, heads), options, shared if shares else None, {})
-        return PartSet({_PATH: part}, shared if shares else None)
+        return AdapterLayers({_PATH: part}, shared if shares else None)
 
-    def _disturb(self, parts: PartSet) -> None:
+    def _disturb(self, parts: AdapterLayers) -> None:
         for variable in parts.flat():
             if variable.trainable:
                 noise = self._draws.normal(size=variable.shape) * _NOISE
@@ -147,8 +147,8 @@ class _Trial:
         return found
 
     def _product(self, part: Any) -> Array:
-        a, b = (_array(factor) for factor in self._strategy.factors(part, self._site))
-        rows, columns = self._site.in_features, self._site.out_features
+        a, b = (_array(factor) for factor in self._strategy.factors(part, self._view))
+        rows, columns = self._view.in_features, self._view.out_features
         fit = a.ndim == b.ndim == 2 and a.shape == (rows, b.shape[0]) and b.shape[1] == columns
         expected = f"({rows}, r) and (r, {columns})"
         self._require(fit, f"factors have shapes {a.shape} and {b.shape} {self._where}, expected {expected}")
@@ -156,15 +156,15 @@ class _Trial:
         return found
 
     def _delta(self, part: Any) -> Array:
-        outputs = self._small.times(self._inputs, _array(self._site.matrix()))
-        if not self._site.is_lookup:
-            outputs = outputs + _array(self._site.layer.bias)
-        inputs = _tensor(self._inputs, "int32" if self._site.is_lookup else "float32")
+        outputs = self._small.times(self._inputs, _array(self._view.matrix()))
+        if not self._view.is_lookup:
+            outputs = outputs + _array(self._view.layer.bias)
+        inputs = _tensor(self._inputs, "int32" if self._view.is_lookup else "float32")
         return self._shaped("delta", change_of_outputs(part, inputs, _tensor(outputs, "float32")), outputs.shape)
 
     def _kernel_delta(self, part: Any) -> Array:
-        shape = self._site.in_features, self._site.out_features
-        return self._shaped("kernel_delta", self._strategy.kernel_delta(part, self._site), shape)
+        shape = self._view.in_features, self._view.out_features
+        return self._shaped("kernel_delta", self._strategy.kernel_delta(part, self._view), shape)
 
     def _shaped(self, name: str, tensor: Any, shape: tuple[int, ...]) -> Array:
         found = _array(tensor)
@@ -193,10 +193,10 @@ class _Trial:
             self._require(_is_finite(factor), f"learning_rates[{name!r}] is {factor!r}, expected a finite number")
 
     def _check_tensors(self, part: Any) -> None:
-        tensors = self._strategy.tensors(self._site)
+        tensors = self._strategy.tensors(self._view)
         self._require(isinstance(tensors, Mapping), f"tensors is {tensors!r}, expected a table of AdapterTensor")
         self._require(bool(tensors) or self._strategy.peft_fields is None, "it has peft_fields and no tensors")
-        sizes = {"in": self._site.in_features, "rank": _RANK, "out": self._site.out_features}
+        sizes = {"in": self._view.in_features, "rank": _RANK, "out": self._view.out_features}
         known = {variable.name: tuple(variable.shape) for variable in own_weights(part)}
         for name, tensor in tensors.items():
             sound = isinstance(tensor, AdapterTensor) and tensor.variable in known and set(tensor.axes) <= sizes.keys()
@@ -225,14 +225,14 @@ class _Trial:
         return LoraStrategyError(self._entry.name, self._entry.owner, problem)
 
 
-class _SmallPart(Part):
+class _SmallPart(AdapterLayerBase):
     """A part whose usual initial values are drawn by numpy: a backend that compiles would take longer than the rest."""
 
     def add_weight(self, *, name: str, initializer: Any = None, **arguments: Any) -> Any:
         return super().add_weight(name=name, initializer=_cheap(name, initializer), **arguments)
 
 
-class _SmallShared(Shared):
+class _SmallShared(SharedVariables):
     """The same, for the variables that all layers share."""
 
     def add_weight(self, *, name: str, initializer: Any = None, **arguments: Any) -> Any:
@@ -289,14 +289,14 @@ def _windows(inputs: Array) -> Array:
 
 _KINDS: dict[type, _Small] = {
     # As many rows as the kernel has, so that fewer shapes are compiled.
-    DenseSite: _Small(_with_bias(keras.layers.Dense, _OUT), (_IN, _IN), np.matmul),
-    EinsumDenseSite: _Small(
+    DenseView: _Small(_with_bias(keras.layers.Dense, _OUT), (_IN, _IN), np.matmul),
+    EinsumDenseView: _Small(
         _with_bias(keras.layers.EinsumDense, "abc,cde->abde", (None, 2, _OUT // 2), bias_axes="de"),
         (2, 3, _IN),
         lambda inputs, kernel: (inputs @ kernel).reshape(2, 3, 2, _OUT // 2),
     ),
-    EmbeddingSite: _Small(_embedding, (2, 3), lambda inputs, kernel: kernel[inputs]),
-    ConvSite: _Small(
+    EmbeddingView: _Small(_embedding, (2, 3), lambda inputs, kernel: kernel[inputs]),
+    ConvView: _Small(
         _with_bias(keras.layers.Conv1D, _OUT, 3),
         (2, 5, _IN),
         lambda inputs, kernel: _windows(inputs) @ kernel,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from vertebra._keras_internals import Update, all_layers, wrap_update
+from vertebra._keras.internals import Update, all_layers, wrap_update
 from vertebra._lora.base_weights import BaseModel
-from vertebra._lora.layers.adapter_layers import Part
+from vertebra._lora.layers.adapter_layers import AdapterLayerBase
 from vertebra._lora.targets import Roles, find_layers
 from vertebra.errors import LoraConfigError
 
@@ -46,7 +46,7 @@ def weights_to_train(
 def groups(model: Any) -> dict[float, list[Any]]:
     """Returns the variables that train, by the factor of their learning rate."""
     factors: dict[int, float] = {}
-    for part in (layer for layer in all_layers(model) if isinstance(layer, Part)):
+    for part in (layer for layer in all_layers(model) if isinstance(layer, AdapterLayerBase)):
         rates = part.strategy.learning_rates(part.options)
         factors |= {id(getattr(part, name)): factor for name, factor in rates.items()}
     found: dict[float, list[Any]] = {}

@@ -97,25 +97,25 @@ def read_bundle(presets: Sequence[str], path: Path, advance: Advance | None = No
         IntegrityError: what it has is damaged.
         CacheError: the cache cannot take it up.
     """
-    held = scan_cache(path)
-    if not held.presets:
+    scan = scan_cache(path)
+    if not scan.presets:
         problem = "the folder is not a bundle: it holds no presets" if path.is_dir() else "there is no such folder"
         raise PresetNotFoundError(path, problem, remedy="Create a bundle with: vertebra bundle PRESET... -o DIR")
-    held.refs = _sound_refs(held)
-    wanted = {requested: _find(held, requested) for requested in dict.fromkeys(presets)} or _all(held)
-    total = sum(size for holding in wanted.values() for _, _, size in holding.wanted())
+    scan.refs = _sound_refs(scan)
+    wanted = {requested: _find(scan, requested) for requested in dict.fromkeys(presets)} or _all(scan)
+    total = sum(size for preset in wanted.values() for _, _, size in preset.wanted())
     cache, count = default_store(), _counter(total, advance)
     done = []
-    for requested, holding in wanted.items():
-        contents = _complete(held, holding)
+    for requested, preset in wanted.items():
+        contents = _complete(scan, preset)
         for file, source, sha256 in contents:
-            add_file(cache, holding.handle, file, source, sha256, count)
-        cache.put_file_list(holding.handle, [file for file, _, _ in contents])
-        for handle, pinned in held.refs.items():
-            if pinned == holding.handle:
+            add_file(cache, preset.handle, file, source, sha256, count)
+        cache.put_file_list(preset.handle, [file for file, _, _ in contents])
+        for handle, pinned in scan.refs.items():
+            if pinned == preset.handle:
                 cache.put_ref(handle, pinned)
         size = sum(file.size for file, _, _ in contents)
-        done.append(BundledPreset(requested, holding.handle, len(contents), size))
+        done.append(BundledPreset(requested, preset.handle, len(contents), size))
     return done
 
 
@@ -157,44 +157,44 @@ def _put(bundle: Store, folder: PresetFolder, paths: Sequence[Path], count: Call
 # === Reading ===
 
 
-def _sound_refs(held: CacheScan) -> dict[PresetHandle, PresetHandle]:
+def _sound_refs(scan: CacheScan) -> dict[PresetHandle, PresetHandle]:
     """Returns what handles mean according to a bundle, without those that it would give the name of another preset."""
     sound = {}
-    for handle, pinned in held.refs.items():
+    for handle, pinned in scan.refs.items():
         if is_revision(pinned, handle):
             sound[handle] = pinned
         else:
-            tell_misnamed("bundle", held.root, pinned, handle)
+            tell_misnamed("bundle", scan.root, pinned, handle)
     return sound
 
 
-def _find(held: CacheScan, requested: str) -> CachedPreset:
+def _find(scan: CacheScan, requested: str) -> CachedPreset:
     handles = candidate_handles(requested)
     for handle in handles:
-        pinned = handle if handle in held.presets else held.refs.get(handle)
-        if pinned in held.presets:
+        pinned = handle if handle in scan.presets else scan.refs.get(handle)
+        if pinned in scan.presets:
             for asked in dict.fromkeys((handle, pinned)):
                 ask_policies(asked)
-            return held.presets[pinned]
-    known = [str(known) for known in (*held.presets, *held.refs)]
-    problem = f"the bundle {held.root} does not have it"
+            return scan.presets[pinned]
+    known = [str(known) for known in (*scan.presets, *scan.refs)]
+    problem = f"the bundle {scan.root} does not have it"
     raise PresetNotFoundError(handles[0], problem, close_names(str(handles[0]), known) or known[:3])
 
 
-def _all(held: CacheScan) -> dict[str, CachedPreset]:
-    for handle in held.presets:
+def _all(scan: CacheScan) -> dict[str, CachedPreset]:
+    for handle in scan.presets:
         ask_policies(handle)
-    return {str(handle): holding for handle, holding in held.presets.items()}
+    return {str(handle): preset for handle, preset in scan.presets.items()}
 
 
-def _complete(held: CacheScan, holding: CachedPreset) -> list[tuple[PresetFile, Path, str]]:
+def _complete(scan: CacheScan, preset: CachedPreset) -> list[tuple[PresetFile, Path, str]]:
     """Returns the files of a preset, each with its path and SHA-256."""
-    found = {name: (held.blobs.get(sha256), sha256) for name, sha256, _ in holding.wanted()}
-    listed = holding.listed or {}
+    found = {name: (scan.blobs.get(sha256), sha256) for name, sha256, _ in preset.wanted()}
+    listed = preset.listed or {}
     missing = [name for name in listed if found.get(name, (None,))[0] is None] if listed else ["its list of files"]
     if missing:
-        problem = f"the bundle {held.root} is not complete: it lacks {', '.join(missing[:5])}; bundle it again"
-        raise PresetNotFoundError(holding.handle, problem)
+        problem = f"the bundle {scan.root} is not complete: it lacks {', '.join(missing[:5])}; bundle it again"
+        raise PresetNotFoundError(preset.handle, problem)
     return [(file, Path(str(found[name][0])), found[name][1]) for name, file in listed.items()]
 
 

@@ -103,16 +103,16 @@ def _convert(
     runtimes.bind_any()
     preset = described.open()
     contents, checkpoint = preset.description, preset.mapped()
-    draft, found = _draft(preset, dtype)
+    export, found = _draft(preset, dtype)
     load_warnings.second_checkpoint(contents)
     heads = load_warnings.untied_logits(contents, checkpoint, found, _WITHOUT_HEAD)
-    tensors = draft.tensors if advance is None else _counted(draft.tensors, advance)
-    sizes = [entry.size for entry in draft.tensors.layouts.values()]
+    tensors = export.tensors if advance is None else _counted(export.tensors, advance)
+    sizes = [entry.size for entry in export.tensors.layouts.values()]
     certificate = open_certificate(folder) if dtype is None else None
     certified = certificate is not None and certificate.same_config
     assets = select_assets(folder, format, folder.fetch_all)
     with replacing_folder(target) as stage:
-        fields = FORMATS[format].write(replace(draft, tensors=tensors, original=assets.original), stage, size)
+        fields = FORMATS[format].write(replace(export, tensors=tensors, original=assets.original), stage, size)
         assets = assets.copy(stage)
         folder.check_all()
         if certificate is not None and certified:

@@ -177,8 +177,8 @@ def _as_listed(folder: PresetFolder, before: LockedPreset) -> tuple[PresetFile, 
     locked = {file.name: file.digest for file in before.files}
     files = []
     for file in sorted(folder.files, key=lambda file: file.name):
-        promised = sha256_of(file)
-        digest = f"sha256:{promised}" if promised else locked.get(file.name)
+        expected = sha256_of(file)
+        digest = f"sha256:{expected}" if expected else locked.get(file.name)
         files.append(PresetFile(file.name, file.size, None, digest))
     return tuple(files)
 

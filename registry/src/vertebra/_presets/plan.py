@@ -166,12 +166,12 @@ def _abstract(contents: PresetDescription) -> tuple[Any, Mapping[str, Any]]:
 
 def _lora_parameters(contents: PresetDescription, config: LoraConfig) -> int:
     backbone, _ = _abstract(contents)
-    from vertebra._lora.layers.linear_view import site_of
+    from vertebra._lora.layers.linear_view import view_of
     from vertebra._lora.targets import find_default_targets, roles_of
 
     targets = find_default_targets(backbone, roles_of(backbone))
-    sites = [site_of(layer) for layer in targets.values()]
-    return sum(config.rank * (site.in_features + site.out_features) for site in sites)
+    views = [view_of(layer) for layer in targets.values()]
+    return sum(config.rank * (view.in_features + view.out_features) for view in views)
 
 
 def _room(runtime: Runtime | None) -> tuple[str, int | None]:

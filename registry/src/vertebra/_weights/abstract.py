@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from vertebra._keras_internals import all_layers, has_value, pending_variables, run_initializer, track_parameters
+from vertebra._keras.internals import all_layers, has_value, pending_variables, run_initializer, track_parameters
 
 
 @contextlib.contextmanager

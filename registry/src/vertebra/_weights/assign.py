@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vertebra._keras_internals import all_layers, give_value, has_value, seed_generators
+from vertebra._keras.internals import all_layers, give_value, has_value, seed_generators
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.tensor_layout import take
 from vertebra.interfaces import Runtime

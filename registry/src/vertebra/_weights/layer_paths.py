@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vertebra._keras_internals import all_layers, child_layers, tracked_weights
+from vertebra._keras.internals import all_layers, child_layers, tracked_weights
 from vertebra.errors import PresetConfigError
 
 

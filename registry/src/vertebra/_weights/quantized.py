@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from vertebra._keras_internals import all_layers, has_value, int4_block_size, kernel_variable, remove_kernel, unlocked
+from vertebra._keras.internals import all_layers, has_value, int4_block_size, kernel_variable, remove_kernel, unlocked
 from vertebra._weights.abstract import drop
 from vertebra._weights.layer_paths import layer_paths
 from vertebra.errors import PresetConfigError

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from vertebra import low_rank
-from vertebra.interfaces import LoraSite, LoraStrategy
+from vertebra.interfaces import LinearView, LoraStrategy
 from vertebra.specs import AdapterTensor
 
 
@@ -16,11 +16,11 @@ class Lora(LoraStrategy):
     name = "lora"
     peft_fields: ClassVar[Mapping[str, bool] | None] = {}
 
-    def build(self, part: Any, site: LoraSite) -> None:
-        low_rank.build(part, site)
+    def build(self, part: Any, view: LinearView) -> None:
+        low_rank.build(part, view)
 
-    def factors(self, part: Any, site: LoraSite) -> tuple[Any, Any]:
+    def factors(self, part: Any, view: LinearView) -> tuple[Any, Any]:
         return part.a, part.b
 
-    def tensors(self, site: LoraSite) -> Mapping[str, AdapterTensor]:
-        return low_rank.tensors(site)
+    def tensors(self, view: LinearView) -> Mapping[str, AdapterTensor]:
+        return low_rank.tensors(view)

@@ -325,7 +325,7 @@ def test_a_table_whose_logits_change_in_a_plain_model_is_named_once(toy_class, f
 def test_a_file_holds_one_state_of_the_adapters(several, fresh, run, tmp_path, verb, monkeypatch):
     backbone, outputs = several
     backbone.activate_lora("a")
-    layer = adapters_of(backbone).parts_of("a").parts["transformer_layer_0/self_attention/value"].site.layer
+    layer = adapters_of(backbone).parts_of("a").parts["transformer_layer_0/self_attention/value"].view.layer
     path, saved = tmp_path / {"save": "m.keras", "save_weights": "m.weights.h5"}[verb], layer.save_own_variables
     with ThreadPoolExecutor(1) as pool:
         changes = []

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from vertebra._lora.layers.linear_view import is_adaptable, site_of
+from vertebra._lora.layers.linear_view import is_adaptable, view_of
 
 pytestmark = pytest.mark.keras
 
@@ -37,7 +37,7 @@ def built(request):
     layer.build(shape)
     if layer.bias is not None:
         layer.bias.assign(random.normal(size=layer.bias.shape))
-    return layer, site_of(layer), random.normal(size=shape).astype("float32"), features
+    return layer, view_of(layer), random.normal(size=shape).astype("float32"), features
 
 
 def array(tensor):
@@ -45,30 +45,30 @@ def array(tensor):
 
 
 def test_down_and_up_equal_the_layer_with_the_product_as_kernel(built):
-    layer, site, inputs, features = built
-    assert (site.in_features, site.out_features) == features
+    layer, view, inputs, features = built
+    assert (view.in_features, view.out_features) == features
     random = np.random.default_rng(1)
     a, b = (random.normal(size=size).astype("float32") for size in ((features[0], 3), (3, features[1])))
-    found = array(site.up(site.down(inputs, a), b))
-    site.replace(a @ b)
-    assert np.allclose(found, array(site.without_bias(layer(inputs))), atol=1e-5)
+    found = array(view.up(view.down(inputs, a), b))
+    view.replace(a @ b)
+    assert np.allclose(found, array(view.without_bias(layer(inputs))), atol=1e-5)
 
 
 def test_the_matrix_is_what_replacing_it_sets(built):
-    layer, site, _, _ = built
-    before, matrix = array(layer.kernel).copy(), array(site.matrix())
-    site.replace(np.zeros_like(matrix))
+    layer, view, _, _ = built
+    before, matrix = array(layer.kernel).copy(), array(view.matrix())
+    view.replace(np.zeros_like(matrix))
     assert not array(layer.kernel).any()
-    site.replace(matrix)
+    view.replace(matrix)
     assert np.array_equal(array(layer.kernel), before)
 
 
 def test_a_vector_multiplies_the_outputs_as_it_would_the_columns_of_the_matrix(built):
-    layer, site, inputs, _ = built
-    vector = np.random.default_rng(2).normal(size=site.out_features).astype("float32")
-    found = array(site.multiply(site.without_bias(layer(inputs)), keras.ops.convert_to_tensor(vector)))
-    site.replace(array(site.matrix()) * vector)
-    assert np.allclose(found, array(site.without_bias(layer(inputs))), atol=1e-5)
+    layer, view, inputs, _ = built
+    vector = np.random.default_rng(2).normal(size=view.out_features).astype("float32")
+    found = array(view.multiply(view.without_bias(layer(inputs)), keras.ops.convert_to_tensor(vector)))
+    view.replace(array(view.matrix()) * vector)
+    assert np.allclose(found, array(view.without_bias(layer(inputs))), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_vector_multiplies_the_outputs_as_it_would_the_columns_of_the_matrix(b
 def test_rows_of_the_matrix_are_inputs_and_columns_outputs_in_the_order_of_the_kernel(equation, shape, kernel):
     layer = einsum(equation, (None, 5) if equation.endswith("abc") else (None, 2, 3))
     layer.build(shape)
-    assert np.array_equal(as_kernel(layer, array(site_of(layer).matrix())), array(layer.kernel))
+    assert np.array_equal(as_kernel(layer, array(view_of(layer).matrix())), array(layer.kernel))
     assert equation.split(",")[1].split("->")[0] == kernel
 
 
@@ -103,20 +103,20 @@ def test_a_layer_that_is_no_single_linear_map_is_refused(layer, shape, problem):
     layer = layer()
     layer.build(shape)
     with pytest.raises(ValueError, match=problem):
-        site_of(layer)
+        view_of(layer)
 
 
 @pytest.mark.parametrize("kind", ["Embedding", "ReversibleEmbedding"])
 def test_an_embedding_looks_up_rows_of_the_product(kind):
     layer = getattr(keras.layers, kind)(7, 4)
     layer.build((2, 3))
-    site, random = site_of(layer), np.random.default_rng(0)
-    assert site.is_lookup
+    view, random = view_of(layer), np.random.default_rng(0)
+    assert view.is_lookup
     a, b = random.normal(size=(7, 2)).astype("float32"), random.normal(size=(2, 4)).astype("float32")
     rows = np.array([[0, 6, 3], [3, 3, 1]])
-    found = keras.ops.convert_to_numpy(site.up(site.down(rows, a), b))
+    found = keras.ops.convert_to_numpy(view.up(view.down(rows, a), b))
     assert np.allclose(found, (a @ b)[rows], atol=1e-6)
-    assert np.allclose(found, keras.ops.convert_to_numpy(site.up(site.down(rows.astype("float32"), a), b)))
+    assert np.allclose(found, keras.ops.convert_to_numpy(view.up(view.down(rows.astype("float32"), a), b)))
 
 
 def test_what_can_be_adapted_is_a_built_layer_with_a_kernel_of_its_own():

@@ -9,12 +9,12 @@ from typing import Any
 
 import keras
 
-from vertebra._keras_internals import all_layers
+from vertebra._keras.internals import all_layers
 from vertebra._lora.choices.acting import Acting, choosing, chosen_for, has_blocks, innermost_blocks, lost_choice
 from vertebra._lora.choices.call_lock import call_lock
 from vertebra._lora.choices.choice import choose
 from vertebra._lora.choices.strengths import chosen_strengths
-from vertebra._lora.control import Control
+from vertebra._lora.control import AdapterControl
 from vertebra._lora.state import adapters_of, require_adapters
 from vertebra.errors import LoraStateError
 
@@ -44,6 +44,13 @@ def reading(model: Any) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def changing(model: Any) -> Iterator[None]:
+    """Keeps calls of the model out while its adapters change; a choice of this thread does not count meanwhile."""
+    with call_lock(model).changing(), choosing(model, None):
+        yield
+
+
 def owner_of(model: Any) -> Any:
     """Returns the model whose adapters calls of a model choose from: the model itself, or the one below that has any.
 
@@ -52,7 +59,7 @@ def owner_of(model: Any) -> Any:
     """
     if adapters_of(model) is not None:
         return model
-    states = {id(layer.state): layer.state for layer in _layers(model) if isinstance(layer, Control)}
+    states = {id(layer.state): layer.state for layer in _layers(model) if isinstance(layer, AdapterControl)}
     owners = [owner for state in states.values() if (owner := state.model()) is not None]
     if len(owners) > 1:
         names = ", ".join(repr(owner.name) for owner in owners)

@@ -47,8 +47,8 @@ def _check(adapters: Adapters, names: Sequence[str]) -> None:
     adapters.require_unmerged()
     adapters.state.check_obstacle()
     for adapter in map(adapters.get, names):
-        if adapter.beside:
-            problem = f"Adapter {adapter.name!r} brings base weights of its own: {', '.join(adapter.beside)}"
+        if adapter.co_trained:
+            problem = f"Adapter {adapter.name!r} brings base weights of its own: {', '.join(adapter.co_trained)}"
             raise LoraStateError(problem, f"A call cannot choose it; use activate_lora({adapter.name!r})")
     if runtimes.bind().is_tracing():
         problem = "Adapters were chosen within a function that is being traced, which would fix them for good"

@@ -10,12 +10,12 @@ import keras
 import numpy as np
 
 from vertebra._discovery import runtimes
-from vertebra._keras_internals import is_autocast
-from vertebra._lora.layers.adapter_layers import SHARED, PartSet, Values
-from vertebra.interfaces import LoraPart
+from vertebra._keras.internals import is_autocast
+from vertebra._lora.layers.adapter_layers import SHARED, AdapterLayers, Values
+from vertebra.interfaces import AdapterLayer
 
 
-class PartView:
+class ResidentLayer:
     """A part as a strategy sees it, with variables of its own and the settings of a part of the same plan."""
 
     def __init__(self, part: Any, variables: Mapping[str, Any], shared: Any = None) -> None:
@@ -26,14 +26,14 @@ class PartView:
         return getattr(self._part, name)
 
 
-LoraPart.register(PartView)
+AdapterLayer.register(ResidentLayer)
 
 
 @dataclass(frozen=True, slots=True)
 class ResidentAdapter:
     """An adapter that calls can choose; it never changes."""
 
-    parts: dict[str, PartView]
+    parts: dict[str, ResidentLayer]
     """By path of the adapted layer."""
     variables: dict[str, dict[str, Any]]
     """Every variable once: by path of the layer, or `SHARED`, and by name."""
@@ -47,17 +47,17 @@ class ResidentAdapter:
         return {path: {name: variable.value for name, variable in own.items()} for path, own in self.variables.items()}
 
 
-def make_resident(template: PartSet, values: Values) -> ResidentAdapter:
+def make_resident(template: AdapterLayers, values: Values) -> ResidentAdapter:
     """Returns an adapter with some values, which it takes over, and the settings of parts of the same plan."""
     variables = {
         path: {name: _variable(variable, values[path][name]) for name, variable in own.items()}
         for path, own in template.variables().items()
     }
-    shared = None if template.shared is None else PartView(template.shared, variables[SHARED])
+    shared = None if template.shared is None else ResidentLayer(template.shared, variables[SHARED])
     parts = {}
     for path, part in template.parts.items():
         lent = {name: variables[part.lender][name] for name in part.lent}
-        parts[path] = PartView(part, variables.get(path, {}) | lent, shared)
+        parts[path] = ResidentLayer(part, variables.get(path, {}) | lent, shared)
     return ResidentAdapter(parts, variables)
 
 

@@ -31,19 +31,19 @@ class AdapterFile:
     """Values of its variables."""
     base: str | None = None
     """Fingerprint of the base weights it was trained on, if the file knows it."""
-    beside: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    co_trained: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
     """Values of base weights that were trained, by weight."""
     unused: tuple[str, ...] = ()
     """Tensors for which the model has no layer."""
 
 
 @dataclass(frozen=True, slots=True)
-class AdapterContent:
+class AdapterData:
     """What of an adapter goes into a file beside its plan."""
 
     values: Values
     base: str | None
-    beside: dict[str, np.ndarray[Any, Any]]
+    co_trained: dict[str, np.ndarray[Any, Any]]
 
 
 def base_of(header: Header) -> str | None:

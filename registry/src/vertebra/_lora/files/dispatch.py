@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vertebra import _arguments
-from vertebra._lora.files.adapter_data import _BASE, AdapterContent, AdapterFile, base_of, write_arrays
+from vertebra._lora.files.adapter_data import _BASE, AdapterData, AdapterFile, base_of, write_arrays
 from vertebra._lora.plan import AdapterPlan, plan_as_data, plan_from_data
 from vertebra._system.atomic_save import destination, replacing_file, replacing_folder
 from vertebra._system.file_identity import identity_at
@@ -83,7 +83,7 @@ def _of_one_version(paths: Sequence[Path], read: Callable[[], AdapterFile]) -> A
     )
 
 
-def write_adapter(model: Any, filepath: str | Path, plan: AdapterPlan, content: AdapterContent) -> None:
+def write_adapter(model: Any, filepath: str | Path, plan: AdapterPlan, data: AdapterData) -> None:
     """Writes an adapter in the form that the path's name asks for.
 
     Raises:
@@ -95,10 +95,10 @@ def write_adapter(model: Any, filepath: str | Path, plan: AdapterPlan, content: 
         from vertebra._lora.files.kerashub import write_kerashub
 
         with replacing_file(target) as stage:
-            write_kerashub(model, stage, plan, content)
+            write_kerashub(model, stage, plan, data)
     elif target.suffix == SUFFIX:
         with replacing_file(target) as stage:
-            _write_short(model, stage, plan, content)
+            _write_short(model, stage, plan, data)
     elif target.suffix in (".h5", ".bin", ".pt", ".ckpt"):
         remedy = f"Name a {SUFFIX} file, a {KERASHUB_SUFFIX} file, or a folder"
         raise PresetSaveError(target, f"adapters are not written as {target.suffix}", remedy)
@@ -107,7 +107,7 @@ def write_adapter(model: Any, filepath: str | Path, plan: AdapterPlan, content: 
 
         _check_folder(target, FILES)
         with replacing_folder(target) as stage:
-            write_peft(model, stage, plan, content)
+            write_peft(model, stage, plan, data)
 
 
 def existing(filepath: str | Path) -> Path:
@@ -145,23 +145,21 @@ def _read_short(path: Path) -> AdapterFile:
     tensors = MappedTensors(path)
     plan = _settings(path, tensors.header.metadata)
     values: Values = {}
-    beside = {}
+    co_trained = {}
     for name in tensors.header.entries:
         layer, inside, variable = name.rpartition(_PART)
         if name.startswith(f"{SHARED}{_PART}") or (inside and layer in plan.layers):
             values.setdefault(layer, {})[variable] = tensors.view(name)
         else:
-            beside[name] = tensors.view(name)
-    return AdapterFile(path, plan, values, base_of(tensors.header), beside)
+            co_trained[name] = tensors.view(name)
+    return AdapterFile(path, plan, values, base_of(tensors.header), co_trained)
 
 
-def _write_short(model: Any, stage: Path, plan: AdapterPlan, content: AdapterContent) -> None:
-    arrays = {
-        f"{path}{_PART}{variable}": array for path, own in content.values.items() for variable, array in own.items()
-    }
+def _write_short(model: Any, stage: Path, plan: AdapterPlan, data: AdapterData) -> None:
+    arrays = {f"{path}{_PART}{variable}": array for path, own in data.values.items() for variable, array in own.items()}
     settings = json.dumps(plan_as_data(plan))
-    metadata = {"format": "pt", _SETTINGS: settings, _BASE: content.base or "", _MODEL: type(model).__name__}
-    write_arrays(stage, arrays | content.beside, metadata)
+    metadata = {"format": "pt", _SETTINGS: settings, _BASE: data.base or "", _MODEL: type(model).__name__}
+    write_arrays(stage, arrays | data.co_trained, metadata)
 
 
 def _settings(path: Path, metadata: Mapping[str, str]) -> AdapterPlan:

@@ -24,7 +24,7 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Fused:
+class FusedModule:
     """The layers that are one module elsewhere; most often one."""
 
     place: object
@@ -32,16 +32,16 @@ class Fused:
     module: str
     paths: Sequence[str]
     """Paths of the layers, in the order of their outputs."""
-    sites: Mapping[str, Any]
+    views: Mapping[str, Any]
     strategy: LoraStrategy
 
     def tensors(self) -> Mapping[str, AdapterTensor]:
         """Returns what the strategy calls its tensors."""
-        return self.strategy.tensors(self.sites[self.paths[0]])
+        return self.strategy.tensors(self.views[self.paths[0]])
 
     def widths(self) -> list[int]:
         """Returns the number of outputs of each layer."""
-        return [self.sites[path].out_features for path in self.paths]
+        return [self.views[path].out_features for path in self.paths]
 
     def counts_outputs_alone(self) -> bool:
         """Says whether a tensor has a value for each output, whatever the rank, as DoRA's lengths."""
@@ -53,7 +53,7 @@ class Fused:
         return {first: plan} | {path: replace(plan, shares=first if tied else None) for path in others}
 
 
-def split(fused: Fused, tensors: Mapping[str, Array]) -> Values:
+def split(fused: FusedModule, tensors: Mapping[str, Array]) -> Values:
     """Returns the values of each layer's own variables.
 
     Raises:
@@ -71,7 +71,7 @@ def split(fused: Fused, tensors: Mapping[str, Array]) -> Values:
     return {path: own for path, own in values.items() if own}
 
 
-def _pieces(fused: Fused, name: str, tensor: AdapterTensor, array: Array) -> dict[str, Array]:
+def _pieces(fused: FusedModule, name: str, tensor: AdapterTensor, array: Array) -> dict[str, Array]:
     if array.ndim != len(tensor.axes) or ("out" in tensor.axes and array.shape[-1] != sum(fused.widths())):
         shapes = f"{fused.module}: {name} is {array.dtype} {array.T.shape}"
         raise AdapterMismatchError(fused.place, "holds tensors of another shape", [shapes])
@@ -81,7 +81,7 @@ def _pieces(fused: Fused, name: str, tensor: AdapterTensor, array: Array) -> dic
     return dict(zip(fused.paths, np.split(array, ends, axis=-1), strict=True))
 
 
-def fuse(fused: Fused, plans: Mapping[str, LayerPlan], values: Values) -> tuple[LayerPlan, dict[str, Array]]:
+def fuse(fused: FusedModule, plans: Mapping[str, LayerPlan], values: Values) -> tuple[LayerPlan, dict[str, Array]]:
     """Returns the plan of the module, and its tensors.
 
     Args:
@@ -96,16 +96,16 @@ def fuse(fused: Fused, plans: Mapping[str, LayerPlan], values: Values) -> tuple[
     return plan, _tensors(fused, _stacked(fused, plans, values, plan))
 
 
-def _is_one(fused: Fused, plans: Mapping[str, LayerPlan]) -> bool:
+def _is_one(fused: FusedModule, plans: Mapping[str, LayerPlan]) -> bool:
     first, *others = fused.paths
     return len(plans) == len(fused.paths) and all(plans[path].shares == first for path in others)
 
 
-def _tensors(fused: Fused, variables: Mapping[str, Array]) -> dict[str, Array]:
+def _tensors(fused: FusedModule, variables: Mapping[str, Array]) -> dict[str, Array]:
     return {name: variables[tensor.variable].T for name, tensor in fused.tensors().items()}
 
 
-def _joined(fused: Fused, values: Values) -> dict[str, Array]:
+def _joined(fused: FusedModule, values: Values) -> dict[str, Array]:
     """Puts outputs side by side; what does not count outputs is the first layer's."""
     found = {}
     for tensor in fused.tensors().values():
@@ -114,7 +114,7 @@ def _joined(fused: Fused, values: Values) -> dict[str, Array]:
     return found
 
 
-def _stacked_plan(fused: Fused, plans: Mapping[str, LayerPlan]) -> LayerPlan:
+def _stacked_plan(fused: FusedModule, plans: Mapping[str, LayerPlan]) -> LayerPlan:
     """Returns a plan of the sum of the ranks, with an alpha that scales as the first layer's does."""
     rank = sum(layer.rank for layer in plans.values())
     first = next(iter(plans.values()))
@@ -122,7 +122,7 @@ def _stacked_plan(fused: Fused, plans: Mapping[str, LayerPlan]) -> LayerPlan:
     return LayerPlan(rank, scale / fused.strategy.scale(rank, 1.0))
 
 
-def _stacked(fused: Fused, plans: Mapping[str, LayerPlan], values: Values, plan: LayerPlan) -> dict[str, Array]:
+def _stacked(fused: FusedModule, plans: Mapping[str, LayerPlan], values: Values, plan: LayerPlan) -> dict[str, Array]:
     scale = fused.strategy.scale(plan.rank, plan.alpha)
     found: dict[str, Array] = {}
     for tensor in fused.tensors().values():
@@ -144,7 +144,7 @@ def _value(values: Values, path: str, layer: LayerPlan, variable: str) -> Array:
     return found
 
 
-def _blocks(fused: Fused, own: Mapping[str, Array]) -> Array:
+def _blocks(fused: FusedModule, own: Mapping[str, Array]) -> Array:
     """Returns a matrix with each layer's block in the rows of its rank and the columns of its outputs."""
     matrix = np.zeros((sum(block.shape[0] for block in own.values()), sum(fused.widths())), "float32")
     starts = dict(zip(fused.paths, np.cumsum([0, *fused.widths()]), strict=False))

@@ -51,15 +51,15 @@ def save_layer(store: Any, acting: Acting, path: str, save: Callable[[Any], None
     if not parts:
         save(store)
         return
-    site, strengths = parts[0][1].site, _strengths(acting)
-    if site.is_quantized:
+    view, strengths = parts[0][1].view, _strengths(acting)
+    if view.is_quantized:
         save(store)
         store[_MARK] = np.ones(1, "float32")
     else:
-        if is_projection(site.layer) and not all(part.tied for _, part in parts):
+        if is_projection(view.layer) and not all(part.tied for _, part in parts):
             warn_saved(path)
-        kernel = site.kernel_of(merged_kernel(parts, strengths).astype("float32"))
-        with keras.StatelessScope([(site.variable, kernel)]):
+        kernel = view.kernel_of(merged_kernel(parts, strengths).astype("float32"))
+        with keras.StatelessScope([(view.variable, kernel)]):
             save(store)
     _write_record(store, _record(parts, strengths))
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from vertebra._discovery.catalog import STRATEGIES, catalog
-from vertebra._lora.files.adapter_data import AdapterContent, AdapterFile
+from vertebra._lora.files.adapter_data import AdapterData, AdapterFile
 from vertebra._lora.files.foreign_names import KerasHubNames
 from vertebra._lora.files.plain_lora import matrices
 from vertebra._lora.layers.adapter_layers import Values
-from vertebra._lora.layers.linear_view import is_adaptable, site_of
+from vertebra._lora.layers.linear_view import is_adaptable, view_of
 from vertebra._lora.plan import AdapterPlan, LayerPlan
 from vertebra._weights.hdf5.mapping import map_hdf5
 from vertebra._weights.hdf5.writing import write_datasets
@@ -54,14 +54,14 @@ def read_kerashub(model: Any, path: Path) -> AdapterFile:
     for layer, tensors in found.items():
         if layer not in layers or not is_adaptable(layers[layer]) or tensors.keys() != {"a", "b"}:
             raise AdapterMismatchError(path, "lacks tensors, or holds those of a layer that takes no adapter", [layer])
-        site = site_of(layers[layer])
-        heads = names.heads(layer, site.out_features)
+        view = view_of(layers[layer])
+        heads = names.heads(layer, view.out_features)
         a, b = (np.asarray(file.view(tensors[variable])) for variable in ("a", "b"))
-        theirs = names.kernel_shape(layer) or (site.in_features, site.out_features)
+        theirs = names.kernel_shape(layer) or (view.in_features, view.out_features)
         if a.shape != (*theirs[:-1], rank):
             raise AdapterMismatchError(path, "holds tensors of another shape", [f"{tensors['a']} {a.shape}"])
         axes = names.axes(layer) or tuple(range(a.ndim))
-        values[layer] = {"a": a.transpose(axes).reshape(site.in_features, heads * rank), "b": b}
+        values[layer] = {"a": a.transpose(axes).reshape(view.in_features, heads * rank), "b": b}
         plan.layers[layer] = LayerPlan(rank, float(rank), heads)
     return AdapterFile(path, plan, values)
 
@@ -101,7 +101,7 @@ def _strategy(place: object) -> str:
 # === Writing ===
 
 
-def write_kerashub(model: Any, stage: Path, plan: AdapterPlan, content: AdapterContent) -> None:
+def write_kerashub(model: Any, stage: Path, plan: AdapterPlan, data: AdapterData) -> None:
     """Writes an adapter as KerasHub reads it after `enable_lora(rank)` on the same layers.
 
     Raises:
@@ -109,11 +109,11 @@ def write_kerashub(model: Any, stage: Path, plan: AdapterPlan, content: AdapterC
     """
     names = KerasHubNames(model)
     numbers = {path: number for number, path in names.paths.items()}
-    strangers = [path for path in plan.layers if path not in numbers] + list(content.beside)
+    strangers = [path for path in plan.layers if path not in numbers] + list(data.co_trained)
     if strangers:
         expected = "adapters of layers that KerasHub has in this architecture, and no base weights beside them"
         raise LoraConfigError(".lora.h5", "adapter", ", ".join(strangers), expected)
-    pairs = _own_pairs(plan, content) if plan.strategy.per_head else _by_heads(model, names, plan, content)
+    pairs = _own_pairs(plan, data) if plan.strategy.per_head else _by_heads(model, names, plan, data)
     rank = max(b.shape[0] for _, _, b in pairs.values())
     datasets = {_RANK: np.array(rank, "int64")}
     for path, (heads, a, b) in pairs.items():
@@ -123,20 +123,20 @@ def write_kerashub(model: Any, stage: Path, plan: AdapterPlan, content: AdapterC
     write_datasets(stage, datasets)
 
 
-def _own_pairs(plan: AdapterPlan, content: AdapterContent) -> dict[str, tuple[int, Array, Array]]:
+def _own_pairs(plan: AdapterPlan, data: AdapterData) -> dict[str, tuple[int, Array, Array]]:
     scale = {path: np.float32(plan.strategy.scale(layer.rank, layer.alpha)) for path, layer in plan.layers.items()}
     return {
-        path: (layer.heads, content.values[path]["a"] * scale[path], content.values[path]["b"])
+        path: (layer.heads, data.values[path]["a"] * scale[path], data.values[path]["b"])
         for path, layer in plan.layers.items()
     }
 
 
 def _by_heads(
-    model: Any, names: KerasHubNames, plan: AdapterPlan, content: AdapterContent
+    model: Any, names: KerasHubNames, plan: AdapterPlan, data: AdapterData
 ) -> dict[str, tuple[int, Array, Array]]:
     """Returns the same change by heads, exactly: with a rank for each head, or the change itself where that is less."""
     found = {}
-    for path, (a, b) in matrices(model, plan, content).items():
+    for path, (a, b) in matrices(model, plan, data).items():
         heads = names.heads(path, b.shape[1])
         width = b.shape[1] // heads
         if a.shape[1] * heads > width:

@@ -11,14 +11,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from vertebra._lora.files.adapter_data import AdapterContent, AdapterFile, base_of, write_arrays
+from vertebra._lora.files.adapter_data import AdapterData, AdapterFile, base_of, write_arrays
 from vertebra._lora.files.foreign_names import AdapterNames
-from vertebra._lora.files.fused_modules import Fused, fuse, split
+from vertebra._lora.files.fused_modules import FusedModule, fuse, split
 from vertebra._lora.files.peft_config import CONFIG, SWITCHES, TENSORS, read_config
 from vertebra._lora.files.plain_lora import as_plain
 from vertebra._lora.fingerprint import fingerprint
-from vertebra._lora.layers.adapter_layers import Values, as_arrays, build_parts, tied_variables
-from vertebra._lora.layers.linear_view import is_adaptable, site_of
+from vertebra._lora.layers.adapter_layers import Values, as_arrays, build_adapter_layers, tied_variables
+from vertebra._lora.layers.linear_view import is_adaptable, view_of
 from vertebra._lora.layers.projections import tied_projections, warn_written
 from vertebra._lora.plan import AdapterPlan, LayerPlan
 from vertebra._lora.state import adapters_of, require_adapters
@@ -53,8 +53,8 @@ def read_peft(model: Any, folder: Path) -> AdapterFile:
     settings = read_config(folder)
     tensors = MappedTensors(folder / TENSORS)
     names, layers = AdapterNames(model), layer_paths(model)
-    modules, beside, unused = _sort(tensors, names)
-    beside = _without_copies(model, beside, {path for module in modules for path in names.layers(module)})
+    modules, co_trained, unused = _sort(tensors, names)
+    co_trained = _without_copies(model, co_trained, {path for module in modules for path in names.layers(module)})
     if not modules:
         raise AdapterMismatchError(folder, "holds no LoRA tensors for layers of this model", sorted(unused))
     plan = AdapterPlan(settings.config, {}, tied=False)
@@ -62,23 +62,23 @@ def read_peft(model: Any, folder: Path) -> AdapterFile:
     other_ranks = []
     for module, found in modules.items():
         paths = names.layers(module)
-        sites = {path: _site(folder, path, layers[path]) for path in paths}
-        fused = Fused(folder, module, paths, sites, plan.strategy)
+        views = {path: _view(folder, path, layers[path]) for path in paths}
+        fused = FusedModule(folder, module, paths, views, plan.strategy)
         values |= split(fused, found)
         layer, rank = settings.layer(module), _rank(fused, found)
         if rank != layer.rank:
             other_ranks.append(f"{module} (rank {rank}, said to be {layer.rank})")
-        plan.layers.update(fused.plans(layer, tied_variables(plan.strategy, sites[paths[0]])))
+        plan.layers.update(fused.plans(layer, tied_variables(plan.strategy, views[paths[0]])))
     if other_ranks:
         problem = f"holds tensors of another rank than r and rank_pattern of its {CONFIG} say"
         raise AdapterMismatchError(folder, problem, other_ranks, "Take both files from the same adapter")
-    return AdapterFile(folder, plan, values, base_of(tensors.header), beside, tuple(unused))
+    return AdapterFile(folder, plan, values, base_of(tensors.header), co_trained, tuple(unused))
 
 
 def _sort(tensors: MappedTensors, names: AdapterNames) -> tuple[dict[str, dict[str, Any]], dict[str, Any], list[str]]:
     """Returns tensors of adapters by module, base weights, and the names of tensors that are neither."""
     modules: dict[str, dict[str, Any]] = {}
-    beside: dict[str, Any] = {}
+    co_trained: dict[str, Any] = {}
     unused = []
     for name in tensors.header.entries:
         if _FORMER in name:
@@ -90,20 +90,20 @@ def _sort(tensors: MappedTensors, names: AdapterNames) -> tuple[dict[str, dict[s
         if found and names.layers(module):
             modules.setdefault(module, {})[f"lora_{tensor}"] = tensors.view(name)
         elif arrays and all(array is not None for array in arrays.values()):
-            beside |= arrays
+            co_trained |= arrays
         else:
             unused.append(name)
-    return modules, beside, unused
+    return modules, co_trained, unused
 
 
-def _rank(fused: Fused, tensors: Mapping[str, Any]) -> int:
+def _rank(fused: FusedModule, tensors: Mapping[str, Any]) -> int:
     """Returns the rank that the tensors of a module have."""
     name, tensor = next((name, tensor) for name, tensor in fused.tensors().items() if "rank" in tensor.axes)
     rank: int = tensors[name].T.shape[tensor.axes.index("rank")]
     return rank
 
 
-def _without_copies(model: Any, beside: Mapping[str, Any], adapted: set[str]) -> dict[str, Any]:
+def _without_copies(model: Any, co_trained: Mapping[str, Any], adapted: set[str]) -> dict[str, Any]:
     """Leaves out kernels of adapted layers that are those of the base: of embeddings, PEFT keeps a frozen copy."""
     adapters = adapters_of(model)
     weights = weight_names(model)
@@ -115,14 +115,14 @@ def _without_copies(model: Any, beside: Mapping[str, Any], adapted: set[str]) ->
         own = adapters.base_value(weight) if adapters else keras.ops.convert_to_numpy(weights[weight].value)
         return bool(np.array_equal(own, value))
 
-    return {weight: value for weight, value in beside.items() if not is_copy(weight, value)}
+    return {weight: value for weight, value in co_trained.items() if not is_copy(weight, value)}
 
 
-def _site(folder: Path, path: str, layer: Any) -> Any:
+def _view(folder: Path, path: str, layer: Any) -> Any:
     if not is_adaptable(layer):
         raise AdapterMismatchError(folder, "holds LoRA tensors of layers that cannot be adapted", [path])
     try:
-        return site_of(layer)
+        return view_of(layer)
     except ValueError as error:
         raise AdapterMismatchError(folder, f"adapts the layer {path!r}: {error}") from error
 
@@ -130,7 +130,7 @@ def _site(folder: Path, path: str, layer: Any) -> Any:
 # === Writing ===
 
 
-def write_peft(model: Any, stage: Path, plan: AdapterPlan, content: AdapterContent) -> None:
+def write_peft(model: Any, stage: Path, plan: AdapterPlan, data: AdapterData) -> None:
     """Writes both files; what PEFT has no strategy for is written as the plain LoRA that it amounts to.
 
     Raises:
@@ -138,26 +138,26 @@ def write_peft(model: Any, stage: Path, plan: AdapterPlan, content: AdapterConte
     """
     names, layers = AdapterNames(model), layer_paths(model)
     if plan.strategy.peft_fields is None:
-        plan, content = as_plain(model, plan, content)
+        plan, data = as_plain(model, plan, data)
     warn_written(tied_projections(plan, layers) if plan.tied else [])
     modules: dict[str, list[str]] = {}
     for path in plan.layers:
         modules.setdefault(names.module(path), []).append(path)
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     plans: dict[str, LayerPlan] = {}
-    sites = {module: {path: site_of(layers[path]) for path in names.layers(module)} for module in modules}
+    views = {module: {path: view_of(layers[path]) for path in names.layers(module)} for module in modules}
     for module, adapted in modules.items():
-        fused = Fused(stage, module, names.layers(module), sites[module], plan.strategy)
-        values = content.values | _unchanging(fused, plan)
+        fused = FusedModule(stage, module, names.layers(module), views[module], plan.strategy)
+        values = data.values | _unchanging(fused, plan)
         plans[module], tensors = fuse(fused, {path: plan.layers[path] for path in adapted}, values)
         arrays |= {f"{_PREFIX}{module}.{tensor}": array for tensor, array in tensors.items()}
-    arrays |= _beside(names, content.beside, set(plan.layers), require_adapters(model).base_value)
-    base = _fingerprint(plan, content.base, {path: site for found in sites.values() for path, site in found.items()})
+    arrays |= _beside(names, data.co_trained, set(plan.layers), require_adapters(model).base_value)
+    base = _fingerprint(plan, data.base, {path: view for found in views.values() for path, view in found.items()})
     write_arrays(stage / TENSORS, arrays, {"format": "pt", _BASE: base})
-    (stage / CONFIG).write_bytes(dump_json(_config(model, plan, plans, names, content.beside)))
+    (stage / CONFIG).write_bytes(dump_json(_config(model, plan, plans, names, data.co_trained)))
 
 
-def _unchanging(fused: Fused, plan: AdapterPlan) -> Values:
+def _unchanging(fused: FusedModule, plan: AdapterPlan) -> Values:
     """Returns, for layers of a module that are not adapted, values that leave them as they are: PEFT adapts it whole.
 
     A strategy starts so that nothing changes yet, hence these are the values that it starts from.
@@ -165,28 +165,28 @@ def _unchanging(fused: Fused, plan: AdapterPlan) -> Values:
     others = {path: LayerPlan(1, 1.0) for path in fused.paths if path not in plan.layers}
     if not others or not fused.counts_outputs_alone():
         return {}
-    return as_arrays(build_parts(replace(plan, layers=others), fused.sites, 0).values())
+    return as_arrays(build_adapter_layers(replace(plan, layers=others), fused.views, 0).values())
 
 
-def _fingerprint(plan: AdapterPlan, base: str | None, sites: Mapping[str, Any]) -> str:
+def _fingerprint(plan: AdapterPlan, base: str | None, views: Mapping[str, Any]) -> str:
     """Returns the fingerprint of all layers of the modules; of the adapted ones the adapter has it."""
-    if base is None or plan.layers.keys() == sites.keys():
+    if base is None or plan.layers.keys() == views.keys():
         return base or ""
-    same = fingerprint({path: sites[path] for path in plan.layers}) == base
-    return fingerprint(sites) if same else ""  # after merging, say, nobody can tell
+    same = fingerprint({path: views[path] for path in plan.layers}) == base
+    return fingerprint(views) if same else ""  # after merging, say, nobody can tell
 
 
 def _beside(
     names: AdapterNames,
-    beside: Mapping[str, np.ndarray[Any, Any]],
+    co_trained: Mapping[str, np.ndarray[Any, Any]],
     adapted: set[str],
     base_value: Callable[[str], np.ndarray[Any, Any]],
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Returns tensors of base weights; one that holds others' weights, too, has these as the base has them."""
     arrays = {}
-    for tensor in dict.fromkeys(names.tensor(weight) for weight in beside):
+    for tensor in dict.fromkeys(names.tensor(weight) for weight in co_trained):
         weights = names.weights(tensor)
-        values = [beside[weight] if weight in beside else base_value(weight) for weight in weights]
+        values = [co_trained[weight] if weight in co_trained else base_value(weight) for weight in weights]
         module, _, last = tensor.rpartition(".")
         wrapped = any(weight.rpartition("/")[0] in adapted for weight in weights)
         arrays[f"{_PREFIX}{module}{_WRAPPED if wrapped else '.'}{last}"] = names.put(weights, values)
@@ -198,7 +198,7 @@ def _config(
     plan: AdapterPlan,
     modules: Mapping[str, LayerPlan],
     names: AdapterNames,
-    beside: Mapping[str, np.ndarray[Any, Any]],
+    co_trained: Mapping[str, np.ndarray[Any, Any]],
 ) -> dict[str, Any]:
     """Modules are named in full, so that they mean no others."""
     first = next(iter(modules.values()))
@@ -212,8 +212,8 @@ def _config(
         "alpha_pattern": {} if same else {f"^{module}": _number(layer.alpha) for module, layer in modules.items()},
         "lora_dropout": plan.config.dropout,
         "target_modules": sorted(modules),
-        "modules_to_save": _fully_trained(model, names, beside, set(plan.layers)) or None,
-        "bias": _bias(beside, set(plan.layers)),
+        "modules_to_save": _fully_trained(model, names, co_trained, set(plan.layers)) or None,
+        "bias": _bias(co_trained, set(plan.layers)),
         "fan_in_fan_out": names.kernels_are_reversed(modules),
         "task_type": None,
         **dict.fromkeys(SWITCHES, False),
@@ -226,14 +226,14 @@ def _number(alpha: float) -> float:
     return int(alpha) if alpha == int(alpha) else alpha
 
 
-def _bias(beside: Mapping[str, Any], adapted: set[str]) -> str:
-    biases = [weight for weight in beside if weight.rpartition("/")[2] in BIAS_NAMES]
+def _bias(co_trained: Mapping[str, Any], adapted: set[str]) -> str:
+    biases = [weight for weight in co_trained if weight.rpartition("/")[2] in BIAS_NAMES]
     if not any(weight.rpartition("/")[0] in adapted for weight in biases):
         return "none"
     return "lora_only" if all(weight.rpartition("/")[0] in adapted for weight in biases) else "all"
 
 
-def _fully_trained(model: Any, names: AdapterNames, beside: Mapping[str, Any], adapted: set[str]) -> list[str]:
+def _fully_trained(model: Any, names: AdapterNames, co_trained: Mapping[str, Any], adapted: set[str]) -> list[str]:
     """PEFT finds modules by the end of their names: one whose name ends that of another would mean both.
 
     It need not be in the list to be loaded; it only does not train on there.
@@ -241,6 +241,6 @@ def _fully_trained(model: Any, names: AdapterNames, beside: Mapping[str, Any], a
     modules = set()
     for path, layer in layer_paths(model).items():
         weights = [f"{path}/{weight.name}" for weight in own_weights(layer)]
-        if weights and path not in adapted and all(weight in beside for weight in weights):
+        if weights and path not in adapted and all(weight in co_trained for weight in weights):
             modules |= {names.tensor(weight).rpartition(".")[0] for weight in weights}
     return sorted(module for module in modules if not names.is_ambiguous(module))

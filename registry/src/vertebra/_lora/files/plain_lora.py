@@ -9,9 +9,9 @@ import keras
 import numpy as np
 
 from vertebra._discovery.catalog import STRATEGIES, catalog
-from vertebra._lora.files.adapter_data import AdapterContent
-from vertebra._lora.layers.adapter_layers import PartSet, build_parts
-from vertebra._lora.layers.linear_view import site_of
+from vertebra._lora.files.adapter_data import AdapterData
+from vertebra._lora.layers.adapter_layers import AdapterLayers, build_adapter_layers
+from vertebra._lora.layers.linear_view import view_of
 from vertebra._lora.plan import AdapterPlan, LayerPlan
 from vertebra._weights.abstract import abstract_build
 from vertebra._weights.layer_paths import layer_paths
@@ -25,7 +25,7 @@ def plain_strategy() -> str:
     return next(str(entry.name) for entry in catalog(STRATEGIES) if entry.value.peft_fields == {})
 
 
-def matrices(model: Any, plan: AdapterPlan, content: AdapterContent) -> dict[str, tuple[Array, Array]]:
+def matrices(model: Any, plan: AdapterPlan, data: AdapterData) -> dict[str, tuple[Array, Array]]:
     """Returns, for each layer, `(in, r)` and `(r, out)` matrices whose product is what its kernel changes by.
 
     Raises:
@@ -36,31 +36,31 @@ def matrices(model: Any, plan: AdapterPlan, content: AdapterContent) -> dict[str
         expected = "one whose change of a kernel is a product of two matrices; merge this one instead"
         raise LoraConfigError("adapter", "strategy", plan.config.strategy, expected)
     found = {}
-    for path, part in standing_parts(model, plan, content).parts.items():
-        a, b = (keras.ops.convert_to_numpy(factor) for factor in strategy.factors(part, part.site))
+    for path, part in built_layers(model, plan, data).parts.items():
+        a, b = (keras.ops.convert_to_numpy(factor) for factor in strategy.factors(part, part.view))
         found[path] = np.array(a * np.float32(part.scale)), np.array(b)
     return found
 
 
-def standing_parts(model: Any, plan: AdapterPlan, content: AdapterContent) -> PartSet:
+def built_layers(model: Any, plan: AdapterPlan, data: AdapterData) -> AdapterLayers:
     """Returns parts with an adapter's values that no layer holds, to ask the strategy of."""
     layers = layer_paths(model)
     with abstract_build():
-        parts = build_parts(plan, {path: site_of(layers[path]) for path in plan.layers}, 0)
-    parts.assign(content.values)
+        parts = build_adapter_layers(plan, {path: view_of(layers[path]) for path in plan.layers}, 0)
+    parts.assign(data.values)
     return parts
 
 
-def as_plain(model: Any, plan: AdapterPlan, content: AdapterContent) -> tuple[AdapterPlan, AdapterContent]:
+def as_plain(model: Any, plan: AdapterPlan, data: AdapterData) -> tuple[AdapterPlan, AdapterData]:
     """Returns an adapter as plain LoRA that computes the same.
 
     Raises:
         LoraConfigError: it amounts to no plain LoRA.
     """
-    found = matrices(model, plan, content)
+    found = matrices(model, plan, data)
     rank = max(a.shape[1] for a, _ in found.values())
     config = replace(plan.config, strategy=plain_strategy(), rank=rank, alpha=None, options={}, seed=None)
     config = replace(config, rank_pattern={}, alpha_pattern={})
     layers = {path: LayerPlan(a.shape[1], float(a.shape[1])) for path, (a, _) in found.items()}
     values = {path: {"a": a, "b": b} for path, (a, b) in found.items()}
-    return replace(plan, config=config, layers=layers), replace(content, values=values)
+    return replace(plan, config=config, layers=layers), replace(data, values=values)

@@ -13,12 +13,12 @@ import keras
 import numpy as np
 
 from vertebra._discovery import runtimes
-from vertebra._dropout import Dropout
-from vertebra._keras_internals import autocast, give_value, has_value
+from vertebra._keras.dropout import Dropout
+from vertebra._keras.internals import autocast, give_value, has_value
 from vertebra._lora.plan import AdapterPlan, LayerPlan
 from vertebra._weights.layer_paths import own_weights
 from vertebra.errors import LoraStateError, LoraTargetError
-from vertebra.interfaces import LoraPart
+from vertebra.interfaces import AdapterLayer
 
 SHARED = "*"
 """Stands for the path of a layer where variables are not of one layer but of all."""
@@ -44,13 +44,13 @@ class Settings:
         return cls(str(plan), hashlib.sha256(plan.without_dropout().key().encode()).hexdigest())
 
 
-class Part(keras.layers.Layer):  # type: ignore[misc]
-    """The variables of one layer; `vertebra.interfaces.LoraPart` documents its attributes."""
+class AdapterLayerBase(keras.layers.Layer):  # type: ignore[misc]
+    """The variables of one layer; `vertebra.interfaces.AdapterLayer` documents its attributes."""
 
-    def __init__(self, name: str, dtype: str, strategy: Any, site: Any, seed: int | None) -> None:
+    def __init__(self, name: str, dtype: str, strategy: Any, view: Any, seed: int | None) -> None:
         super().__init__(name=name, dtype=dtype)
         # Plain data goes past Keras's tracking of attributes, which takes longer than all the rest.
-        self.__dict__.update(strategy=strategy, site=site, seed=seed, dropout=None, shared=None)
+        self.__dict__.update(strategy=strategy, view=view, seed=seed, dropout=None, shared=None)
         self.__dict__.update(keeps_base=False, hidden=lambda: False, refused=None)
 
     def prepare(self, plan: LayerPlan, options: Mapping[str, Any], shared: Any, lent: Mapping[str, Any]) -> None:
@@ -60,12 +60,12 @@ class Part(keras.layers.Layer):  # type: ignore[misc]
         self.__dict__.update(lent=lent, lender=plan.shares)
         if shared is not None:
             self.shared = shared
-        self.strategy.build(self, self.site)
+        self.strategy.build(self, self.view)
         self.built = True
 
     def drop_inputs(self, rate: float) -> None:
         """Makes the path drop a share of its inputs while training."""
-        if rate and not self.site.is_lookup:
+        if rate and not self.view.is_lookup:
             self.dropout = Dropout(rate, seed=self.seed, dtype=self.dtype_policy)
 
     @property
@@ -75,8 +75,8 @@ class Part(keras.layers.Layer):  # type: ignore[misc]
 
     def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)
-        if self.keeps_base and not self.site.is_quantized:
-            store[_BASE] = self.site.variable
+        if self.keeps_base and not self.view.is_quantized:
+            store[_BASE] = self.view.variable
 
     def load_own_variables(self, store: Any) -> None:
         if self.refused is not None:
@@ -84,7 +84,7 @@ class Part(keras.layers.Layer):  # type: ignore[misc]
         names = list(store.keys())
         super().load_own_variables({name: store[name] for name in names if name != _BASE})
         if _BASE in names:
-            self.site.variable.assign(store[_BASE])
+            self.view.variable.assign(store[_BASE])
 
     def add_weight(self, *, name: str, **arguments: Any) -> Any:
         return self.lent[name] if name in self.lent else super().add_weight(name=name, **arguments)
@@ -95,10 +95,10 @@ class Part(keras.layers.Layer):  # type: ignore[misc]
         return {variable.name: variable for variable in own_weights(self) if id(variable) not in lent}
 
 
-LoraPart.register(Part)
+AdapterLayer.register(AdapterLayerBase)
 
 
-class Shared(keras.layers.Layer):  # type: ignore[misc]
+class SharedVariables(keras.layers.Layer):  # type: ignore[misc]
     """The variables that all layers of an adapter use."""
 
     def __init__(self, dtype: str) -> None:
@@ -110,11 +110,11 @@ class Shared(keras.layers.Layer):  # type: ignore[misc]
 
 
 @dataclass(frozen=True, slots=True)
-class PartSet:
+class AdapterLayers:
     """The parts of one adapter; another adapter of the same plan can use them, too, by giving them its values."""
 
-    parts: dict[str, Part]
-    shared: Shared | None = None
+    parts: dict[str, AdapterLayerBase]
+    shared: SharedVariables | None = None
     _holders: dict[str, Any] = field(default_factory=dict)
 
     def variables(self) -> dict[str, dict[str, Any]]:
@@ -171,20 +171,20 @@ def change_of_outputs(part: Any, inputs: Any, outputs: Any) -> Any:
     """Returns what a part adds to a layer's outputs before its activation."""
     dropped = inputs if part.dropout is None else part.dropout(inputs)
     with autocast(part.compute_dtype):  # a layer all in half precision has none of its own
-        return part.strategy.delta(part, part.site, dropped, outputs)
+        return part.strategy.delta(part, part.view, dropped, outputs)
 
 
 def change_of_projection(part: Any, inputs: Any, outputs: Any) -> Any:
     """Returns what a part adds to `inputs · tableᵀ`, where an embedding's table is the output projection, too."""
     dtype = outputs.dtype
     if not part.strategy.is_low_rank:
-        kernel = part.strategy.kernel_delta(part, part.site)
+        kernel = part.strategy.kernel_delta(part, part.view)
         return keras.ops.matmul(keras.ops.cast(inputs, dtype), keras.ops.cast(keras.ops.transpose(kernel), dtype))
-    a, b = (keras.ops.cast(keras.ops.transpose(factor), dtype) for factor in part.strategy.factors(part, part.site))
+    a, b = (keras.ops.cast(keras.ops.transpose(factor), dtype) for factor in part.strategy.factors(part, part.view))
     return keras.ops.matmul(keras.ops.matmul(keras.ops.cast(inputs, dtype), b), a) * part.scale
 
 
-def build_parts(plan: AdapterPlan, sites: Mapping[str, Any], slot: int) -> PartSet:
+def build_adapter_layers(plan: AdapterPlan, views: Mapping[str, Any], slot: int) -> AdapterLayers:
     """Creates the variables of an adapter; no layer holds them yet.
 
     Args:
@@ -197,22 +197,24 @@ def build_parts(plan: AdapterPlan, sites: Mapping[str, Any], slot: int) -> PartS
         LoraConfigError: the strategy does not take an option.
     """
     strategy, options = plan.strategy, plan.options()
-    shared, settings = _shared(plan, sites), Settings.of(plan)
-    parts: dict[str, Part] = {}
+    shared, settings = _shared(plan, views), Settings.of(plan)
+    parts: dict[str, AdapterLayerBase] = {}
     for path, layer in plan.layers.items():
-        _check_rank(path, sites[path], layer)
+        _check_rank(path, views[path], layer)
         with keras.name_scope(path.rpartition("/")[2], override_parent=path.rpartition("/")[0]):  # for unique paths
-            part = Part(name_of(slot), _policy(sites[path].layer), strategy, sites[path], _seed(path, plan.config.seed))
+            part = AdapterLayerBase(
+                name_of(slot), _policy(views[path].layer), strategy, views[path], _seed(path, plan.config.seed)
+            )
             part.__dict__.update(tied=plan.tied, slot=slot, settings=settings)
-            part.prepare(layer, options, shared, _lent(strategy, sites[path], parts.get(layer.shares or "")))
+            part.prepare(layer, options, shared, _lent(strategy, views[path], parts.get(layer.shares or "")))
             part.drop_inputs(plan.config.dropout)
         parts[path] = part
-    return PartSet(parts, shared)
+    return AdapterLayers(parts, shared)
 
 
-def tied_variables(strategy: Any, site: Any) -> set[str]:
+def tied_variables(strategy: Any, view: Any) -> set[str]:
     """Returns the variables that parts of a fused projection have in common: those that do not count outputs."""
-    return {tensor.variable for tensor in strategy.tensors(site).values() if "out" not in tensor.axes}
+    return {tensor.variable for tensor in strategy.tensors(view).values() if "out" not in tensor.axes}
 
 
 def name_of(slot: int) -> str:
@@ -220,21 +222,21 @@ def name_of(slot: int) -> str:
     return f"lora_{slot}" if slot else "lora"
 
 
-def _shared(plan: AdapterPlan, sites: Mapping[str, Any]) -> Shared | None:
-    adapted = [sites[path] for path in plan.layers]
+def _shared(plan: AdapterPlan, views: Mapping[str, Any]) -> SharedVariables | None:
+    adapted = [views[path] for path in plan.layers]
     rank = max(layer.rank for layer in plan.layers.values())
-    shared = Shared(_policy(adapted[0].layer))
+    shared = SharedVariables(_policy(adapted[0].layer))
     return shared if plan.strategy.share(shared, adapted, rank, _seed(SHARED, plan.config.seed)) else None
 
 
-def _lent(strategy: Any, site: Any, lender: Part | None) -> dict[str, Any]:
+def _lent(strategy: Any, view: Any, lender: AdapterLayerBase | None) -> dict[str, Any]:
     if lender is None:
         return {}
-    return {name: getattr(lender, name) for name in tied_variables(strategy, site)}
+    return {name: getattr(lender, name) for name in tied_variables(strategy, view)}
 
 
-def _check_rank(path: str, site: Any, layer: LayerPlan) -> None:
-    smallest = min(site.in_features, site.out_features)
+def _check_rank(path: str, view: Any, layer: LayerPlan) -> None:
+    smallest = min(view.in_features, view.out_features)
     if layer.rank > smallest:
         raise LoraTargetError(path, f"rank {layer.rank} exceeds its smaller dimension, {smallest}", [])
 

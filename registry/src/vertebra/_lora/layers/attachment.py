@@ -8,53 +8,53 @@ from typing import Any
 import keras
 import numpy as np
 
-from vertebra._keras_internals import track_parameters
+from vertebra._keras.internals import track_parameters
 from vertebra._lora.base_weights import BaseModel
 from vertebra._lora.choices.acting import Acting, ActingState
 from vertebra._lora.control import CONTROL, state_variable, structure_variable
-from vertebra._lora.layers.adapter_layers import PartSet
-from vertebra._lora.layers.layer_hooks import hold, let_go, refuse_config
+from vertebra._lora.layers.adapter_layers import AdapterLayers
+from vertebra._lora.layers.layer_hooks import hold, refuse_config, release
 
 Strengths = np.ndarray[Any, Any] | None
 """How strongly each adapter acts, of shape `(adapters,)` or `(rows, adapters)`; None means one that acts with 1."""
 
 
-class Mount:
+class Attachment:
     """What the layers of one model hold now."""
 
     def __init__(self, base: BaseModel, state: ActingState) -> None:
         self._base, self._state = base, state
         self._keys: tuple[str, ...] = ()
         self._shape: tuple[int, ...] | None = None
-        self._sets: tuple[PartSet, ...] = ()
+        self._sets: tuple[AdapterLayers, ...] = ()
         self._controls: dict[tuple[tuple[str, ...], tuple[int, ...] | None], tuple[Any, ...]] = {}
         """Variables of each way of adapting, so that what was compiled for it is found again."""
         self._refusing: list[Any] = []
 
-    def put(self, keys: Sequence[str], sets: Sequence[PartSet], strengths: Strengths) -> bool:
+    def attach(self, keys: Sequence[str], sets: Sequence[AdapterLayers], strengths: Strengths) -> bool:
         """Gives the layers the parts of some plans; returns False if these are what they have, but for strengths."""
         shape = None if strengths is None else strengths.shape
         if tuple(keys) == self._keys and shape == self._shape:
             if strengths is not None:
                 self._state.resting.strengths.assign(strengths)
             return False
-        self.take_off()
+        self.detach()
         if sets:
             self._attach(tuple(keys), tuple(sets), strengths)
         return True
 
-    def take_off(self) -> None:
-        """Makes the layers hold no parts; also after `put` has failed halfway."""
+    def detach(self) -> None:
+        """Makes the layers hold no parts; also after `attach` has failed halfway."""
         self._state.resting = Acting()
         for layer, parts in self._held(self._sets).items():
-            let_go(self._base.layers[layer], [part for _, part in parts])
+            release(self._base.layers[layer], [part for _, part in parts])
         for layer in self._refusing:
             vars(layer).pop("get_config", None)
         if self._sets:
             track_parameters(self._base.model)
         self._sets, self._refusing, self._keys, self._shape = (), [], (), None
 
-    def _attach(self, keys: tuple[str, ...], sets: tuple[PartSet, ...], strengths: Strengths) -> None:
+    def _attach(self, keys: tuple[str, ...], sets: tuple[AdapterLayers, ...], strengths: Strengths) -> None:
         shape = None if strengths is None else strengths.shape
         is_new = (keys, shape) not in self._controls
         if is_new:
@@ -72,7 +72,7 @@ class Mount:
         track_parameters(self._base.model)
         self._keys, self._shape = keys, shape
 
-    def _held(self, sets: Sequence[PartSet]) -> dict[str, list[tuple[int, Any]]]:
+    def _held(self, sets: Sequence[AdapterLayers]) -> dict[str, list[tuple[int, Any]]]:
         """Returns the parts of each layer, by path, each with the number of its set."""
         found: dict[str, list[tuple[int, Any]]] = {}
         for number, parts in enumerate(sets):

@@ -11,9 +11,9 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 
-def matrix_of(site: Any) -> Array:
+def matrix_of(view: Any) -> Array:
     """Returns a layer's kernel, of shape `(in_features, out_features)`, in float64."""
-    found: Array = keras.ops.convert_to_numpy(site.matrix()).astype("float64")
+    found: Array = keras.ops.convert_to_numpy(view.matrix()).astype("float64")
     return found
 
 
@@ -24,8 +24,8 @@ def merged_kernel(parts: Sequence[tuple[int, Any]], strengths: Any) -> Array:
         parts: The layer's parts, each with the number of its adapter.
         strengths: How strongly each adapter acts, of shape `(adapters,)`, or None if one does with 1.
     """
-    total = matrix_of(parts[0][1].site)
+    total = matrix_of(parts[0][1].view)
     for number, part in parts:
-        delta = keras.ops.convert_to_numpy(part.strategy.kernel_delta(part, part.site)).astype("float64")
+        delta = keras.ops.convert_to_numpy(part.strategy.kernel_delta(part, part.view)).astype("float64")
         total = total + (1.0 if strengths is None else float(strengths[number])) * delta
     return total

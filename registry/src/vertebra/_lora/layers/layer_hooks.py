@@ -11,9 +11,9 @@ from typing import Any
 
 import keras
 
-from vertebra._keras_internals import is_call_training, unlocked, untrack
+from vertebra._keras.internals import is_call_training, unlocked, untrack
 from vertebra._lora.choices.acting import Acting, ActingState
-from vertebra._lora.control import CONTROL, Control
+from vertebra._lora.control import CONTROL, AdapterControl
 from vertebra._lora.files.keras_weights import load_layer, save_layer
 from vertebra._lora.layers.adapter_layers import change_of_outputs, change_of_projection
 from vertebra._lora.layers.projections import is_projection
@@ -28,7 +28,7 @@ _LAST = ("activation", "logit_soft_cap")
 class Hook:
     """Makes one layer add what its parts compute, and undoes it."""
 
-    def __init__(self, path: str, layer: Any, state: ActingState, control: Control) -> None:
+    def __init__(self, path: str, layer: Any, state: ActingState, control: AdapterControl) -> None:
         self._path, self._layer, self._state, self._control = path, layer, state, control
         self._is_table, self._is_tied = isinstance(layer, keras.layers.Embedding), is_projection(layer)
         self._last = {name: value for name in _LAST if (value := getattr(layer, name, None)) is not None}
@@ -53,7 +53,7 @@ class Hook:
         vars(self._layer).update(self._own)
         for name, value in self._last.items():
             setattr(self._layer, name, value)
-        let_go(self._layer, [self._control])
+        release(self._layer, [self._control])
 
     def _with_parts(self, original: Any) -> Any:
         def call(inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -75,7 +75,7 @@ class Hook:
     ) -> Any:
         if reverse:
             parts = [(number, part) for number, part in parts if part.tied and self._is_tied]
-        elif acting.by_rows and parts[0][1].site.is_lookup:
+        elif acting.by_rows and parts[0][1].view.is_lookup:
             _check_batch(self._layer, inputs)
         compute = change_of_projection if reverse else change_of_outputs
         changed = outputs
@@ -107,7 +107,7 @@ class Hook:
 class Hooks(Mapping[str, Hook]):
     """The hooks of one model, by path of the layer."""
 
-    def __init__(self, layers: Mapping[str, Any], state: ActingState, control: Control) -> None:
+    def __init__(self, layers: Mapping[str, Any], state: ActingState, control: AdapterControl) -> None:
         self._layers, self._state, self._control = layers, state, control
         self._hooks: dict[str, Hook] = {}
         state.hooked = self._hooks
@@ -160,7 +160,7 @@ def hold(layer: Any, inner: Sequence[Any]) -> None:
             setattr(layer, held.name, held)
 
 
-def let_go(layer: Any, inner: Sequence[Any]) -> None:
+def release(layer: Any, inner: Sequence[Any]) -> None:
     """Undoes `hold`; also after it has failed halfway."""
     for held in inner:
         untrack(layer, held)

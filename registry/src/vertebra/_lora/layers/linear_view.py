@@ -11,14 +11,14 @@ import keras
 from keras import ops
 
 from vertebra._discovery import runtimes
-from vertebra._keras_internals import autocast, kernel_variable
-from vertebra.interfaces import LoraSite
+from vertebra._keras.internals import autocast, kernel_variable
+from vertebra.interfaces import LinearView
 
 _QUANTIZED = ("int8", "int4")
 """Ways of quantising beside which adapters are put."""
 
 
-class _Site(LoraSite):
+class _View(LinearView):
     """What all sites share."""
 
     def __init__(self, layer: Any) -> None:
@@ -71,7 +71,7 @@ class _Site(LoraSite):
         return call(self.layer, ops.eye(self.in_features, dtype=self.layer.compute_dtype))
 
 
-class DenseSite(_Site):
+class DenseView(_View):
     """A `Dense` layer."""
 
     def __init__(self, layer: Any) -> None:
@@ -85,7 +85,7 @@ class DenseSite(_Site):
         return _rows_times(hidden, matrix)
 
 
-class EinsumDenseSite(_Site):
+class EinsumDenseView(_View):
     """An `EinsumDense` layer whose kernel has axes that are summed over and axes that are produced, and no others."""
 
     def __init__(self, layer: Any) -> None:
@@ -144,7 +144,7 @@ class EinsumDenseSite(_Site):
         return super()._flatten(ops.einsum(f"{self._output}->{kept[0]}{''.join(kept[1:])}{self._produced}", outputs))
 
 
-class EmbeddingSite(_Site):
+class EmbeddingView(_View):
     """An `Embedding` layer: the low-rank path looks up rows, too."""
 
     is_lookup = True
@@ -163,7 +163,7 @@ class EmbeddingSite(_Site):
         return call(self.layer, ops.arange(self.in_features, dtype="int32"))
 
 
-class ConvSite(_Site):
+class ConvView(_View):
     """A convolution: the low-rank path is one of the same size with `rank` filters, and then one of size 1."""
 
     def __init__(self, layer: Any) -> None:
@@ -206,31 +206,31 @@ class ConvSite(_Site):
         return ops.reshape(vector, (-1,) if last else (-1, *(1,) * self.layer.rank))
 
 
-SITES: dict[type, type[Any]] = {
-    keras.layers.Dense: DenseSite,
-    keras.layers.EinsumDense: EinsumDenseSite,
-    keras.layers.Embedding: EmbeddingSite,
-    keras.layers.Conv1D: ConvSite,
-    keras.layers.Conv2D: ConvSite,
-    keras.layers.Conv3D: ConvSite,
+VIEWS: dict[type, type[Any]] = {
+    keras.layers.Dense: DenseView,
+    keras.layers.EinsumDense: EinsumDenseView,
+    keras.layers.Embedding: EmbeddingView,
+    keras.layers.Conv1D: ConvView,
+    keras.layers.Conv2D: ConvView,
+    keras.layers.Conv3D: ConvView,
 }
 
 
 def is_adaptable(layer: Any) -> bool:
     """Says whether adapters can be attached to a layer."""
-    kinds: Any = tuple(SITES)
+    kinds: Any = tuple(VIEWS)
     if not isinstance(layer, kinds) or not layer.built:
         return False
     return getattr(layer, "quantization_mode", None) in (None, *_QUANTIZED)
 
 
-def site_of(layer: Any) -> Any:
+def view_of(layer: Any) -> Any:
     """Returns the site of an adaptable layer.
 
     Raises:
         ValueError: the layer cannot be seen as one linear map.
     """
-    return next(site for kind, site in SITES.items() if isinstance(layer, kind))(layer)
+    return next(view for kind, view in VIEWS.items() if isinstance(layer, kind))(layer)
 
 
 def _rows_times(x: Any, matrix: Any) -> Any:

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from vertebra import _keras_internals as internals
 from vertebra import layers
+from vertebra._keras import internals
 from vertebra._weights.abstract import abstract_build
 
 pytestmark = pytest.mark.keras

@@ -1,0 +1,244 @@
+"""Gemma's decoder block: attention with grouped heads and rotary positions, gated feed-forward, and norms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from keras import ops
+
+from vertebra import activations, layers
+
+
+@keras.saving.register_keras_serializable("vertebra_gemma")
+class DecoderBlock(keras.layers.Layer):
+    """Self-attention, then a gated feed-forward network (arXiv:2002.05202), each on a residual path of its own.
+
+    Args:
+        arguments: Those of the backbone.
+        **kwargs: Those of every Keras layer.
+    """
+
+    def __init__(self, arguments: Mapping[str, Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.arguments = dict(arguments)
+        self.attention = Attention(arguments, dtype=self.dtype_policy, name="attention")
+        self.pre_attention_norm, self.pre_ffw_norm = self._norm("pre_attention_norm"), self._norm("pre_ffw_norm")
+        self.post_attention_norm = self._norm_if_used("post_attention_norm")
+        self.post_ffw_norm = self._norm_if_used("post_ffw_norm")
+        half = arguments["intermediate_dim"] // 2
+        self.ffw_gating = self._dense(half, "ffw_gating", activations.activation(arguments["activation"]))
+        self.ffw_gating_2 = self._dense(half, "ffw_gating_2")
+        self.ffw_linear = self._dense(arguments["hidden_dim"], "ffw_linear")
+        rate, dtype = arguments["dropout"], self.dtype_policy
+        self.attention_dropout = layers.Dropout(rate, dtype=dtype, name="attention_dropout")
+        self.ffw_dropout = layers.Dropout(rate, dtype=dtype, name="ffw_dropout")
+
+    def _norm_if_used(self, name: str) -> RMSNormalization | None:
+        return self._norm(name) if self.arguments[f"use_{name}"] else None
+
+    def _norm(self, name: str) -> RMSNormalization:
+        return RMSNormalization(self.arguments["layer_norm_epsilon"], dtype=self.dtype_policy, name=name)
+
+    def _dense(self, width: int, name: str, activation: Any = None) -> Any:
+        return keras.layers.Dense(
+            width,
+            activation=activation,
+            use_bias=False,
+            kernel_initializer=_kernel_start(self.arguments),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def build(self, shape: Any) -> None:
+        norms = (self.pre_attention_norm, self.pre_ffw_norm, self.post_attention_norm, self.post_ffw_norm)
+        for layer in (self.attention, self.ffw_gating, self.ffw_gating_2, *filter(None, norms)):
+            layer.build(shape)
+        self.ffw_linear.build((*shape[:-1], self.ffw_gating.units))
+
+    def call(self, x: Any, rotation: Any, attention_mask: Any, training: bool | None = None) -> Any:
+        attended = self.attention(
+            self.pre_attention_norm(x), rotation=rotation, attention_mask=attention_mask, training=training
+        )
+        if self.post_attention_norm is not None:
+            attended = self.post_attention_norm(attended)
+        x = x + self.attention_dropout(attended, training=training)
+        normed = self.pre_ffw_norm(x)
+        transformed = self.ffw_linear(self.ffw_gating(normed) * self.ffw_gating_2(normed))
+        if self.post_ffw_norm is not None:
+            transformed = self.post_ffw_norm(transformed)
+        return x + self.ffw_dropout(transformed, training=training)
+
+    def compute_output_spec(self, x: Any, rotation: Any, attention_mask: Any, training: bool | None = None) -> Any:
+        return keras.KerasTensor(x.shape, dtype=self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"arguments": dict(self.arguments)}
+
+
+class Attention(keras.layers.Layer):
+    """Attention of a sequence on itself, with rotated queries and keys (arXiv:2104.09864).
+
+    Each head of keys and values is shared by a group of query heads (arXiv:2305.13245).
+    """
+
+    def __init__(self, arguments: Mapping[str, Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        query_heads, heads = arguments["num_query_heads"], arguments["num_key_value_heads"]
+        self.groups, self.head_dim = query_heads // heads, arguments["head_dim"]
+        self.scale, self.logit_soft_cap = _query_scalar(arguments) ** -0.5, arguments["attention_logit_soft_cap"]
+        self.rate = arguments["dropout" if arguments["attention_dropout"] is None else "attention_dropout"]
+
+        def projection(width: int, name: str) -> Any:
+            start, bias = _kernel_start(arguments), arguments["attention_bias"]
+            return keras.layers.Dense(
+                width, use_bias=bias, kernel_initializer=start, dtype=self.dtype_policy, name=name
+            )
+
+        self.query = projection(query_heads * self.head_dim, "query")
+        self.key = projection(heads * self.head_dim, "key")
+        self.value = projection(heads * self.head_dim, "value")
+        self.attention_output = projection(arguments["hidden_dim"], "attention_output")
+        self.dropout = layers.Dropout(self.rate, dtype=self.dtype_policy, name="probabilities_dropout")
+
+    def build(self, shape: Any) -> None:
+        for layer in (self.query, self.key, self.value):
+            layer.build(shape)
+        self.attention_output.build((*shape[:-1], self.query.units))
+
+    def call(self, x: Any, rotation: Any, attention_mask: Any, training: bool | None = None) -> Any:
+        query = _rotate(self._heads(self.query(x)), rotation)
+        key = self._repeat(_rotate(self._heads(self.key(x)), rotation))
+        value = self._repeat(self._heads(self.value(x)))
+        if self.logit_soft_cap is None and not (training and self.rate):
+            mixed = ops.dot_product_attention(query, key, value, mask=attention_mask, scale=self.scale)
+        else:
+            mixed = self._attend(query, key, value, attention_mask, training)
+        return self.attention_output(ops.reshape(mixed, (*ops.shape(x)[:2], self.query.units)))
+
+    def _heads(self, x: Any) -> Any:
+        return ops.reshape(x, (*ops.shape(x)[:2], -1, self.head_dim))
+
+    def _repeat(self, x: Any) -> Any:
+        # Fused kernels for shared heads exist, but torch has none for the CPU: there it is several times slower.
+        return x if self.groups == 1 else ops.repeat(x, self.groups, axis=2)
+
+    def _attend(self, query: Any, key: Any, value: Any, mask: Any, training: bool | None) -> Any:
+        """What the fused kernel computes, with a cap on the scores and dropout on the probabilities."""
+        # The query is scaled before the product, which could overflow float16 otherwise.
+        scores = ops.einsum("bqhd,bkhd->bhqk", query * ops.cast(self.scale, query.dtype), key)
+        scores = ops.cast(scores, "float32")
+        if self.logit_soft_cap is not None:
+            scores = self.logit_soft_cap * ops.tanh(scores / self.logit_soft_cap)
+        # Added, not chosen by `where`, whose gradient would be another pass over all scores.
+        scores = scores - 1e9 * ops.cast(ops.logical_not(mask), "float32")
+        # A tuple of axes, because Keras warns of a softmax over the one token of a sequence of length 1.
+        probabilities = ops.cast(ops.softmax(scores, axis=(3,)), value.dtype)
+        return ops.einsum("bhqk,bkhd->bqhd", self.dropout(probabilities, training=training), value)
+
+    def compute_output_spec(self, x: Any, rotation: Any, attention_mask: Any, training: bool | None = None) -> Any:
+        return keras.KerasTensor(x.shape, dtype=self.compute_dtype)
+
+
+@keras.saving.register_keras_serializable("vertebra_gemma")
+class RMSNormalization(keras.layers.Layer):
+    """Divides by the root mean square and multiplies by `1 + scale`, in float32 (arXiv:1910.07467)."""
+
+    def __init__(self, epsilon: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+
+    def build(self, shape: Any) -> None:
+        # Not cast to the compute dtype: 1 + scale would lose what is small in scale.
+        self.scale = self.add_weight(name="scale", shape=(shape[-1],), initializer="zeros", autocast=False)
+
+    def call(self, x: Any) -> Any:
+        return ops.rms_normalization(x, 1 + ops.cast(self.scale, "float32"), epsilon=self.epsilon)
+
+    def compute_output_spec(self, x: Any) -> Any:
+        return keras.KerasTensor(x.shape, dtype=self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"epsilon": self.epsilon}
+
+
+@keras.saving.register_keras_serializable("vertebra_gemma")
+class AttentionMask(keras.layers.Layer):
+    """Says which tokens each token sees: itself, and those before it that are no padding and not outside a window.
+
+    The input is a padding mask of shape `(batch, length)`, the output boolean and of shape
+    `(batch, 1, length, length)`. Padding sees itself, too: a row without any token to see would have no softmax.
+    """
+
+    def __init__(self, window: int | None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.window = window
+
+    def call(self, padding_mask: Any) -> Any:
+        positions = ops.arange(ops.shape(padding_mask)[1], dtype="int32")
+        distance = positions[:, None] - positions[None, :]
+        near = distance >= 0
+        if self.window is not None:
+            near = ops.logical_and(near, distance < self.window)
+        tokens = ops.cast(padding_mask, "bool")[:, None, None, :]
+        return ops.logical_and(near, ops.logical_or(tokens, distance == 0))
+
+    def compute_output_spec(self, padding_mask: Any) -> Any:
+        batch, length = padding_mask.shape
+        return keras.KerasTensor((batch, 1, length, length), dtype="bool")
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"window": self.window}
+
+
+@keras.saving.register_keras_serializable("vertebra_gemma")
+class RotaryEmbedding(keras.layers.Layer):
+    """Cosines and sines of the angles by which the pairs of a head are rotated at each position (arXiv:2104.09864).
+
+    The input is anything of shape `(batch, length, …)`. Both outputs have shape `(length, 1, head_dim / 2)`; they
+    are computed in float32.
+    """
+
+    def __init__(self, head_dim: int, max_wavelength: float, scaling_factor: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.head_dim, self.max_wavelength, self.scaling_factor = head_dim, max_wavelength, scaling_factor
+
+    def call(self, x: Any) -> tuple[Any, Any]:
+        exponents = ops.arange(0, self.head_dim, 2, dtype="float32") / self.head_dim
+        frequencies = 1 / (self.scaling_factor * self.max_wavelength**exponents)
+        angles = ops.arange(ops.shape(x)[1], dtype="float32")[:, None, None] * frequencies
+        return ops.cast(ops.cos(angles), self.compute_dtype), ops.cast(ops.sin(angles), self.compute_dtype)
+
+    def compute_output_spec(self, x: Any) -> tuple[Any, Any]:
+        shape = (x.shape[1], 1, self.head_dim // 2)
+        return keras.KerasTensor(shape, dtype=self.compute_dtype), keras.KerasTensor(shape, dtype=self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "head_dim": self.head_dim,
+            "max_wavelength": self.max_wavelength,
+            "scaling_factor": self.scaling_factor,
+        }
+
+
+def _rotate(x: Any, rotation: tuple[Any, Any]) -> Any:
+    """Rotates the pairs of each head; the first halves of all pairs come before the second halves."""
+    cos, sin = rotation
+    first, second = ops.split(x, 2, axis=-1)
+    return ops.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+
+
+def _query_scalar(arguments: Mapping[str, Any]) -> float:
+    """Returns the number whose square root attention scores are divided by."""
+    if arguments["query_pre_attention_scalar"] is not None:
+        return arguments["query_pre_attention_scalar"]
+    by_head_dim = arguments["query_head_dim_normalize"]
+    return arguments["head_dim"] if by_head_dim else arguments["hidden_dim"] // arguments["num_query_heads"]
+
+
+def _kernel_start(arguments: Mapping[str, Any]) -> Any:
+    """Returns a new initialiser; one that several weights share would draw the same numbers for each of them."""
+    if arguments["initializer_range"] is None:
+        return keras.initializers.GlorotUniform()
+    return keras.initializers.RandomNormal(stddev=arguments["initializer_range"])

@@ -1,0 +1,104 @@
+"""The LoRA methods of a backbone: each is a function of `vertebra.lora`, which documents it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, ClassVar
+
+from vertebra import lora
+from vertebra.errors import LoraConfigError
+from vertebra.specs import LoraReceipt, MergeReceipt
+
+
+class LoraMethods:
+    """The methods that `Backbone` has for LoRA."""
+
+    lora_targets: ClassVar[Sequence[str]]
+
+    def default_lora_layer_names(self) -> list[str]:
+        """Returns the targets that `enable_lora` adapts unless it is told others."""
+        return list(self.lora_targets)
+
+    def enable_lora(
+        self,
+        rank: int,
+        target_names: Sequence[str] | None = None,
+        *,
+        target_layer_names: Sequence[str] | None = None,
+        **settings: Any,
+    ) -> LoraReceipt:
+        """Freezes the backbone and adds a trainable low-rank path to some of its layers.
+
+        Args:
+            rank: Inner dimension of the low-rank product.
+            target_names: Names, paths or globs of layers, roles such as `attention.query`, or `all-linear`. None
+                means the query and value projections. Each must match at least one layer.
+            target_layer_names: KerasHub's name for `target_names`.
+            **settings: `alpha`, `dropout`, `strategy`, `seed`, `rank_pattern`, `alpha_pattern`, `bias`, `train`, `name`
+                and the strategy's own, as in `vertebra.lora.enable`.
+
+        Returns:
+            What was adapted, added, trained and frozen.
+
+        Raises:
+            LoraTargetError: a target matches no layer that can be adapted.
+            LoraStateError: the backbone has an adapter of that name already.
+            LoraConfigError: a value is out of range.
+        """
+        if target_names is not None and target_layer_names is not None:
+            raise LoraConfigError(
+                "enable_lora", "target_layer_names", target_layer_names, "target_names or this, not both"
+            )
+        targets = target_names if target_names is not None else target_layer_names
+        return lora.enable(self, rank, targets, **settings)
+
+    def save_lora_weights(self, filepath: str | Path, name: str | None = None) -> None:
+        """Saves an adapter: a `.safetensors` file, a folder in PEFT's layout, or a `.lora.h5` file as KerasHub's.
+
+        See `vertebra.lora.save`.
+        """
+        lora.save(self, filepath, name)
+
+    def load_lora_weights(
+        self, filepath: str | Path, name: str | None = None, *, check_base: bool = True, strict: bool = True
+    ) -> LoraReceipt:
+        """Loads an adapter in any of these forms and makes it act; on an error the backbone is unchanged.
+
+        See `vertebra.lora.load`.
+        """
+        return lora.load(self, filepath, name, check_base=check_base, strict=strict)
+
+    @property
+    def lora_adapters(self) -> dict[str, LoraReceipt]:
+        """A receipt for each adapter, by name; those that act come first."""
+        return lora.adapters(self)
+
+    def activate_lora(self, *names: str | Mapping[str, float]) -> None:
+        """Makes some adapters act, and no others; see `vertebra.lora.activate`."""
+        lora.activate(self, *names)
+
+    def disable_lora(self) -> None:
+        """Makes no adapter act; see `vertebra.lora.disable`."""
+        lora.disable(self)
+
+    def lora_rows(self, names: lora.Choice) -> AbstractContextManager[None]:
+        """Chooses, within a `with` block, the adapters of each row of a batch; see `vertebra.lora.rows`."""
+        return lora.rows(self, names)
+
+    def unload_lora(self, name: str | None = None) -> None:
+        """Gives an adapter up, or all; see `vertebra.lora.unload`."""
+        lora.unload(self, name)
+
+    def merge_lora(self, *, reversible: bool = True) -> MergeReceipt:
+        """Makes the adapters that act part of the kernels; see `vertebra.lora.merge`."""
+        return lora.merge(self, reversible=reversible)
+
+    def unmerge_lora(self) -> None:
+        """Takes a merge back; see `vertebra.lora.unmerge`."""
+        lora.unmerge(self)
+
+    def merged_copy(self) -> Any:
+        """Returns a new backbone in floats with the adapters merged; see `vertebra.lora.merged_copy`."""
+        return lora.merged_copy(self)
