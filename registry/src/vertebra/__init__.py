@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "API_VERSION",
+    "AdapterLayer",
     "AdapterTensor",
     "Backbone",
     "BackboneSpec",
@@ -15,12 +16,11 @@ __all__ = [
     "Device",
     "ForeignConfig",
     "FormatSpec",
+    "LinearView",
     "LoadedPreset",
     "LocalSource",
     "LoraConfig",
-    "LoraPart",
     "LoraReceipt",
-    "LoraSite",
     "LoraStrategy",
     "MergeReceipt",
     "PresetFile",
@@ -52,6 +52,7 @@ __all__ = [
 
 _HOMES = {
     "API_VERSION": "hookspecs",
+    "AdapterLayer": "interfaces",
     "AdapterTensor": "specs",
     "BackboneSpec": "specs",
     "ByteStream": "remote",
@@ -59,12 +60,11 @@ _HOMES = {
     "Device": "specs",
     "ForeignConfig": "configs",
     "FormatSpec": "specs",
+    "LinearView": "interfaces",
     "LoadedPreset": "specs",
     "LocalSource": "interfaces",
     "LoraConfig": "specs",
-    "LoraPart": "interfaces",
     "LoraReceipt": "specs",
-    "LoraSite": "interfaces",
     "LoraStrategy": "interfaces",
     "MergeReceipt": "specs",
     "PresetFile": "specs",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from vertebra import lora
 from vertebra.errors import LoraConfigError
@@ -14,12 +14,6 @@ from vertebra.specs import LoraReceipt, MergeReceipt
 
 class LoraMethods:
     """The methods that `Backbone` has for LoRA."""
-
-    lora_targets: ClassVar[Sequence[str]]
-
-    def default_lora_layer_names(self) -> list[str]:
-        """Returns the targets that `enable_lora` adapts unless it is told others."""
-        return list(self.lora_targets)
 
     def enable_lora(
         self,

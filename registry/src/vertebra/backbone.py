@@ -257,6 +257,10 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
                 raise LoraStateError(problem, "Quantise it first, and enable or load the adapters then")
             return super().quantize(*args, **kwargs)
 
+    def default_lora_layer_names(self) -> list[str]:
+        """Returns the targets that `enable_lora` adapts unless it is told others."""
+        return list(self.lora_targets)
+
     # === Configuration ===
 
     def get_config(self) -> dict[str, Any]:

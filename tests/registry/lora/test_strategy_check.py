@@ -346,12 +346,12 @@ def test_a_strategy_is_tried_once_that_of_the_core_never_and_none_for_a_file(
     install_strategy(Plain())
     backbone.enable_lora(2, strategy="plain")
     backbone.enable_lora(2, ["mlp"], strategy="plain", name="other")
-    assert tried == [("plain", "DenseSite")]
+    assert tried == [("plain", "DenseView")]
     backbone.unload_lora()
     backbone.enable_lora(2)
     backbone.load_lora_weights(golden / "peft_rslora", name="loaded")
     backbone.merged_copy().save_to_preset(tmp_path / "preset")
-    assert tried == [("plain", "DenseSite")]
+    assert tried == [("plain", "DenseView")]
 
 
 class NeedsSixteenOutputs(Plain):
@@ -390,13 +390,13 @@ def test_options_are_those_of_the_call(backbone, install_strategy, tried):
 @pytest.mark.parametrize("kind", strategy_check._KINDS, ids=lambda kind: kind.__name__)
 def test_the_small_layers_compute_what_is_compared(kind):
     trial = strategy_check._Trial(catalog(STRATEGIES).lookup("lora"), kind)
-    inputs = strategy_check._tensor(trial._inputs, "int32" if trial._site.is_lookup else "float32")
-    expected = keras.ops.convert_to_numpy(trial._site.layer(inputs))
-    matrix = keras.ops.convert_to_numpy(trial._site.matrix())
-    bias = 0 if trial._site.is_lookup else keras.ops.convert_to_numpy(trial._site.layer.bias)
-    assert np.any(bias) or trial._site.is_lookup
+    inputs = strategy_check._tensor(trial._inputs, "int32" if trial._view.is_lookup else "float32")
+    expected = keras.ops.convert_to_numpy(trial._view.layer(inputs))
+    matrix = keras.ops.convert_to_numpy(trial._view.matrix())
+    bias = 0 if trial._view.is_lookup else keras.ops.convert_to_numpy(trial._view.layer.bias)
+    assert np.any(bias) or trial._view.is_lookup
     np.testing.assert_allclose(trial._small.times(trial._inputs, matrix) + bias, expected, atol=1e-5)
-    assert matrix.shape == (trial._site.in_features, trial._site.out_features)
+    assert matrix.shape == (trial._view.in_features, trial._view.out_features)
 
 
 def test_every_installed_strategy_keeps_the_rules():

@@ -361,10 +361,10 @@ def test_loading_waits_for_calls(several, saved, verb):
 
 
 def test_saving_a_preset_holds_up_no_calls_and_fetching_its_assets_no_changes(several, inputs, tmp_path, monkeypatch):
-    from vertebra._presets import saving
+    from vertebra._presets import save
 
     backbone, _ = several
-    events, choose, write = [], saving._chosen, saving.FORMATS["native"].write
+    events, choose, write = [], save._chosen, save.FORMATS["native"].write
 
     def start(function, *args):
         thread = threading.Thread(
@@ -388,8 +388,8 @@ def test_saving_a_preset_holds_up_no_calls_and_fetching_its_assets_no_changes(se
         events.extend([call.is_alive(), change])
         return write(*args)
 
-    monkeypatch.setattr(saving, "_chosen", fetch)
-    monkeypatch.setattr(saving.FORMATS["native"], "write", write_slowly)
+    monkeypatch.setattr(save, "_chosen", fetch)
+    monkeypatch.setattr(save.FORMATS["native"], "write", write_slowly)
     backbone.save_to_preset(tmp_path / "preset", certificate=False)
     assert events[:2] == [False, False]
     events[2].join(60)

@@ -460,7 +460,7 @@ def test_lenience_does_not_extend_to_tensors_of_the_layers_themselves(backbone, 
     assert state(backbone, inputs) == before
 
 
-FIELDS = sorted(json.loads((Path(__file__).parents[2] / "golden" / "bert" / "peft_lora" / CONFIG).read_text()))
+FIELDS = sorted(json.loads((Path(__file__).parents[3] / "golden" / "bert" / "peft_lora" / CONFIG).read_text()))
 JUNK = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),

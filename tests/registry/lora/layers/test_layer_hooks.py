@@ -15,8 +15,8 @@ pytestmark = pytest.mark.keras
 
 
 STEPS = {
-    "building a part": (parts_module.Part, "prepare"),
-    "creating a variable": (parts_module.Part, "add_weight"),
+    "building a part": (parts_module.AdapterLayerBase, "prepare"),
+    "creating a variable": (parts_module.AdapterLayerBase, "add_weight"),
     "giving a variable its first value": (parts_module, "give_value"),
     "assigning a value": (keras.Variable, "assign"),
     "reading a value": (keras.ops, "convert_to_numpy"),

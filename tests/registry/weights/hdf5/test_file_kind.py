@@ -26,7 +26,7 @@ from vertebra._weights.tensor_entry import ALIGNMENT, numpy_dtype
 from vertebra.errors import PresetError, WeightsFileError
 
 RUNS = int(os.environ.get("VERTEBRA_FAULT_RUNS", "15"))
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 GOLDEN = [path for path in sorted((ROOT / "tests/golden").rglob("*.h5")) if not path.name.endswith(".lora.h5")]
 
 
