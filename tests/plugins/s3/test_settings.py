@@ -8,7 +8,7 @@ import pytest
 
 from vertebra.errors import SettingsError
 from vertebra_s3.access import Keys, azure, google
-from vertebra_s3.amazon import amazon
+from vertebra_s3.aws_config import amazon
 from vertebra_s3.source import AzureSource, GoogleSource, S3Source
 
 SECRET = "wJalr/XUtn+FEMI"

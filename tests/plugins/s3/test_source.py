@@ -23,7 +23,7 @@ from vertebra.errors import (
     SourceUnavailableError,
 )
 from vertebra.testing import opened
-from vertebra_s3 import layout, plain
+from vertebra_s3 import layout, unmanaged
 from vertebra_s3.layout import Place, place_of
 from vertebra_s3.source import S3Source
 
@@ -224,7 +224,7 @@ def test_a_key_that_is_no_path_is_told(source, put, place):
 
 
 def test_a_whole_bucket_is_no_preset(source, put, place, monkeypatch):
-    monkeypatch.setattr(plain, "MOST_OBJECTS", 2)
+    monkeypatch.setattr(unmanaged, "MOST_OBJECTS", 2)
     put(place, FILES)
     with pytest.raises(PresetError, match="more than 2 objects"):
         opened(source).resolve(place)

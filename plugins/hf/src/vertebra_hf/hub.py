@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 
 from vertebra import PresetHandle, http, redirects, require_client
 from vertebra.errors import SettingsError, SourceUnavailableError
-from vertebra_hf.refusals import Login
+from vertebra_hf.error_mapping import Login
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 30.0
 """How long is waited for a connection, and for the next bytes."""

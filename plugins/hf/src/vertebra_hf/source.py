@@ -19,7 +19,7 @@ from vertebra.errors import (
 from vertebra_hf import local
 from vertebra_hf.hub import Answer, Hub, api_url, endpoint, file_url
 from vertebra_hf.local import COMMIT
-from vertebra_hf.refusals import refusal
+from vertebra_hf.error_mapping import refusal
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
 _OTHER_KINDS = ("datasets", "spaces", "buckets", "kernels")

@@ -15,7 +15,7 @@ from typing import Any
 from vertebra import PresetFile, PresetHandle, RemoteSource, Snapshot, redirects
 from vertebra.errors import PresetError, PresetExistsError, PresetNotFoundError, SourceUnavailableError
 from vertebra_hf.hub import endpoint, importing
-from vertebra_hf.refusals import write_refusal
+from vertebra_hf.error_mapping import write_refusal
 
 _WEIGHTS = re.compile(
     r"certificate\.safetensors|model(?:[-_]\d\S*)?\.(?:safetensors(?:\.index\.json)?|weights\.(?:h5|json))"

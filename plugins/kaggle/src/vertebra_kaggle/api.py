@@ -17,7 +17,7 @@ from vertebra_kaggle.client import (
     models,
     page,
 )
-from vertebra_kaggle.refusals import LOG_IN_ANEW, Login, Purpose, refusal
+from vertebra_kaggle.error_mapping import LOG_IN_ANEW, Login, Purpose, refusal
 from vertebra_kaggle.storage import unavailable
 from vertebra_kaggle.variations import Variation
 

@@ -20,10 +20,10 @@ from vertebra.errors import (
 )
 from vertebra_s3 import layout
 from vertebra_s3.access import Access
-from vertebra_s3.refusals import is_about_ranges, is_no_bucket, refusal, replaced
+from vertebra_s3.error_mapping import is_about_ranges, is_no_bucket, refusal, replaced
 
 if TYPE_CHECKING:
-    from vertebra_s3.reading import Place
+    from vertebra_s3.signed_requests import Place
 
 CONNECT_SECONDS, READ_SECONDS = 10, 30
 """How long is waited for a connection, and for the next bytes."""
@@ -68,12 +68,12 @@ class Buckets:
 
     def _check(self, place: Place) -> None:
         """Asks once whether an object is where it is said to be."""
-        from vertebra_s3 import reading
+        from vertebra_s3 import signed_requests
 
         known = place.access, place.bucket, place.key
         with self._checking.setdefault(known, threading.Lock()):
             if known not in self._checked:
-                reading.check(place)
+                signed_requests.check(place)
                 self._checked.add(known)
 
     def _store(self, access: Access, bucket: str, retries: int) -> Any:
@@ -171,9 +171,9 @@ class Bucket:
             IntegrityError: the content is another one.
         """
         if self._access.reads_by_address:
-            from vertebra_s3 import reading
+            from vertebra_s3 import signed_requests
 
-            return reading.read(self._place(key), file, tag, (start, stop))
+            return signed_requests.read(self._place(key), file, tag, (start, stop))
         found = self._begin(key, file, tag, start, stop)
         encoding = found.attributes.get("Content-Encoding", "")
         if encoding not in ("", "identity"):
@@ -247,7 +247,7 @@ class Bucket:
             raise refusal(self._handle, self._access, error, self._writing) from None
 
     def _place(self, key: str) -> Place:
-        from vertebra_s3.reading import Place
+        from vertebra_s3.signed_requests import Place
 
         return Place(self._handle, self._access, self._store, self._name, key)
 

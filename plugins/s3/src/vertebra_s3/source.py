@@ -10,9 +10,9 @@ from pathlib import Path
 
 from vertebra import ByteStream, PresetFile, PresetHandle, RemoteSource, Snapshot
 from vertebra.errors import PresetNotFoundError
-from vertebra_s3 import layout, plain
+from vertebra_s3 import layout, unmanaged
 from vertebra_s3.access import Access, azure, google
-from vertebra_s3.amazon import amazon
+from vertebra_s3.aws_config import amazon
 from vertebra_s3.bucket import Bucket, Buckets
 
 
@@ -41,13 +41,13 @@ class _ObjectSource(RemoteSource):
             found = bucket.document(place.key(str(handle.revision), layout.MANIFEST))
             if found is not None:
                 return Snapshot(handle, layout.read_manifest(handle, found))
-            raise plain.nothing(handle, bucket.names(place.prefix))
+            raise unmanaged.nothing(handle, bucket.names(place.prefix))
         found = bucket.document(place.key(layout.pointer_name(handle)))
         if found is not None:
             revision, files = layout.read_pointer(handle, found)
             return Snapshot(replace(handle, revision=revision), files)
         if handle.revision is not None:
-            raise plain.nothing(handle, bucket.names(place.prefix))
+            raise unmanaged.nothing(handle, bucket.names(place.prefix))
         return self._look_at_files(handle, bucket, place)
 
     def read(self, handle: PresetHandle, file: PresetFile, start: int = 0, stop: int | None = None) -> ByteStream:
@@ -69,9 +69,9 @@ class _ObjectSource(RemoteSource):
     def _look_at_files(self, handle: PresetHandle, bucket: Bucket, place: layout.Place) -> Snapshot:
         names = bucket.names(place.prefix)
         if "config.json" not in names:  # nothing is looked for below it, then: it may be a whole bucket
-            raise plain.nothing(handle, names)
-        files = plain.files(handle, bucket, place)
-        pinned = replace(handle, revision=plain.revision_of(files))
+            raise unmanaged.nothing(handle, names)
+        files = unmanaged.files(handle, bucket, place)
+        pinned = replace(handle, revision=unmanaged.revision_of(files))
         if handle.revision not in (None, pinned.revision):
             problem = "the files there have changed since it was looked up, and what they were is not kept there"
             raise PresetNotFoundError(handle, problem)

@@ -19,7 +19,7 @@ from vertebra import ByteStream, PresetFile, PresetHandle, http, redirects
 from vertebra.errors import IntegrityError, RedirectRefusedError
 from vertebra_s3 import bucket, layout
 from vertebra_s3.access import ENDPOINT_SETTING, Access
-from vertebra_s3.refusals import answered, replaced
+from vertebra_s3.error_mapping import answered, replaced
 
 _VALID = timedelta(hours=1)
 _MOST, _LONGEST_ERROR = 2**20, 2**16
