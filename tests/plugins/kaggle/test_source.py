@@ -298,7 +298,7 @@ def public(kaggle, monkeypatch):
     """Has Kaggle count as on the internet, though it is on the loopback interface, and names lie about the storage."""
     import ipaddress
 
-    from vertebra import redirects
+    from vertebra.http import redirects
 
     kaggle.publish(VARIATION, FILES)
     monkeypatch.setattr(redirects, "addresses", lambda *_, **__: [ipaddress.ip_address("93.184.216.34")])

@@ -24,7 +24,7 @@ from vertebra.errors import (
 )
 from vertebra.testing import opened
 from vertebra_s3 import layout, unmanaged
-from vertebra_s3.layout import Place, place_of
+from vertebra_s3.layout import Location, location_of
 from vertebra_s3.source import S3Source
 
 pytest.importorskip("obstore")
@@ -45,13 +45,13 @@ def pushed(source, write, place):
 @pytest.mark.parametrize(
     ("path", "place"),
     [
-        ("models", Place("models", "")),
-        ("models/bert", Place("models", "bert/")),
-        ("My_models.2/a b/ü?", Place("My_models.2", "a b/ü?/")),
+        ("models", Location("models", "")),
+        ("models/bert", Location("models", "bert/")),
+        ("My_models.2/a b/ü?", Location("My_models.2", "a b/ü?/")),
     ],
 )
 def test_a_handle_names_a_bucket_and_a_prefix(path, place):
-    assert place_of(PresetHandle("s3", path)) == place
+    assert location_of(PresetHandle("s3", path)) == place
 
 
 @pytest.mark.parametrize("path", ["-x/bert", "a b/bert", "a?b", "a:b@c/bert", "é", "a" * 256])

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vertebra import PresetFile, PresetHandle, redirects
+from vertebra import PresetFile, PresetHandle, http
 from vertebra.errors import HandleError, SourceUnavailableError, close_names
 from vertebra_kaggle.client import (
     ENDPOINT_SETTING,
@@ -16,9 +16,9 @@ from vertebra_kaggle.client import (
     importing,
     models,
     page,
+    unavailable,
 )
 from vertebra_kaggle.error_mapping import LOG_IN_ANEW, Login, Purpose, refusal
-from vertebra_kaggle.storage import unavailable
 from vertebra_kaggle.variations import Variation
 
 _PAGE_SIZE = 200
@@ -62,7 +62,7 @@ class Api:
             if not answer.next_page_token:
                 return found
             request.page_token = answer.next_page_token
-        raise SourceUnavailableError(handle, f"{redirects.origin(endpoint())} sends a list without end")
+        raise SourceUnavailableError(handle, f"{http.origin(endpoint())} sends a list without end")
 
     def link(self, handle: PresetHandle, variation: Variation, version: int, name: str) -> str:
         """Returns where a file of a version can be read for a while.
@@ -72,21 +72,21 @@ class Api:
             RedirectRefusedError: it is where nothing must be read.
         """
         with importing():
-            from vertebra_kaggle.connections import ElsewhereError
+            from vertebra_kaggle.connections import RedirectedError
         request = _request("ApiDownloadModelInstanceVersionRequest", handle, variation)
         request.version_number, request.path = version, name
 
         def ask(api: Any) -> Any:
             try:
                 api.download_model_instance_version(request).close()
-            except ElsewhereError as elsewhere:
+            except RedirectedError as elsewhere:
                 return elsewhere
             return None
 
         found = self._ask(_Question(handle, variation, "read"), ask)
         if found is None:
             raise _strange(handle)
-        return redirects.Hops(handle, endpoint(), found.url, ENDPOINT_SETTING).next(found.url, found.location)
+        return http.RedirectPolicy(handle, endpoint(), found.url, ENDPOINT_SETTING).resolve(found.url, found.location)
 
     def _ask(self, question: _Question, ask: Callable[[Any], Any]) -> Any:
         """Asks with the user's credentials, and once more without if these are refused: what is public needs none."""
@@ -128,16 +128,14 @@ class _Question:
         with importing():
             from requests import HTTPError
 
-            from vertebra_kaggle.connections import ElsewhereError
+            from vertebra_kaggle.connections import RedirectedError
         try:
             with models(known) as api:
                 return ask(api)
         except HTTPError as error:
             raise _refused(error) or unavailable(self.handle, endpoint(), error) from None
-        except ElsewhereError as elsewhere:
-            problem = (
-                f"{redirects.origin(endpoint())} leads to {_shown(elsewhere)}; a proxy or login page may be in the way"
-            )
+        except RedirectedError as elsewhere:
+            problem = f"{http.origin(endpoint())} leads to {_shown(elsewhere)}; a proxy or login page may be in the way"
             raise SourceUnavailableError(self.handle, problem) from None
         except client_errors() as error:
             if isinstance(error, ValueError) and not isinstance(error, OSError):
@@ -194,10 +192,10 @@ def _refused(error: Any) -> _RefusedError | None:
 
 def _shown(elsewhere: Any) -> str:
     try:
-        return redirects.origin(elsewhere.location) if "://" in elsewhere.location else "another page"
+        return http.origin(elsewhere.location) if "://" in elsewhere.location else "another page"
     except ValueError:
         return "what is no address"
 
 
 def _strange(handle: PresetHandle) -> SourceUnavailableError:
-    return SourceUnavailableError(handle, f"{redirects.origin(endpoint())} does not answer as Kaggle does")
+    return SourceUnavailableError(handle, f"{http.origin(endpoint())} does not answer as Kaggle does")

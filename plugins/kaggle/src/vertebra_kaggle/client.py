@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
-from vertebra import require_client
-from vertebra.errors import SettingsError
+from vertebra import PresetHandle, http, require_client
+from vertebra.errors import SettingsError, SourceUnavailableError
 
 WAITS = 10.0, 30.0
 """Seconds to wait for a connection, and for the next bytes."""
@@ -91,7 +91,12 @@ def client_errors() -> tuple[type[Exception], ...]:
     return RequestException, HTTPError, OSError, ValueError
 
 
-def reason(error: BaseException) -> str:
+def unavailable(handle: PresetHandle, url: str, error: BaseException) -> SourceUnavailableError:
+    """Returns the error that says which server did not respond, and why; it never shows the whole URL."""
+    return http.unavailable(handle, url, _reason(error))
+
+
+def _reason(error: BaseException) -> str:
     """Returns why a request failed: kinds of errors and the system's words, no addresses, which may be secret."""
     name, words, cause = type(error).__name__, "", error
     for _ in range(10):

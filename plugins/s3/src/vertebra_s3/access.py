@@ -10,6 +10,7 @@ from pathlib import Path
 from vertebra.errors import SettingsError
 
 ENDPOINT_SETTING = "AWS_ENDPOINT_URL_S3"
+CONNECT_SECONDS, READ_SECONDS = 10.0, 30.0
 _GOOGLE = (
     "GOOGLE_APPLICATION_CREDENTIALS",
     "GOOGLE_SERVICE_ACCOUNT",
@@ -46,8 +47,8 @@ class Access:
 
     client: str
     """Name of the client library's class."""
-    place: str
-    """The service, for messages."""
+    endpoint: str
+    """URL of the service, or its name, for messages."""
     login: str
     """Where the credentials come from, for messages."""
     options: tuple[tuple[str, str], ...] = ()
@@ -57,6 +58,11 @@ class Access:
     """Whether requests have a session token, which is a header of its own."""
     reads_by_address: bool = False
     """Whether files are read by addresses that the client signs, and not by the client itself."""
+
+
+def timeouts() -> tuple[float, float]:
+    """Returns the seconds to wait for a connection, and for the next bytes."""
+    return CONNECT_SECONDS, READ_SECONDS
 
 
 def google() -> Access:
@@ -93,11 +99,11 @@ def _those_set(variables: Iterable[str]) -> list[str]:
     return [variable for variable in variables if value(variable)]
 
 
-def _read_by_client(client: str, place: str, found: list[str], usual: str) -> Access:
+def _read_by_client(client: str, endpoint: str, found: list[str], usual: str) -> Access:
     """Without credentials the client library would ask a server that machines in a cloud have, and others wait for."""
     if found:
-        return Access(client, place, f"the credentials are those of {found[0]}")
-    return Access(client, place, f"no credentials were found; set {usual}", (("skip_signature", "true"),))
+        return Access(client, endpoint, f"the credentials are those of {found[0]}")
+    return Access(client, endpoint, f"no credentials were found; set {usual}", (("skip_signature", "true"),))
 
 
 def _default_login() -> Path:

@@ -41,15 +41,18 @@ def amazon() -> Access:
     if not _REGION.fullmatch(region):
         raise SettingsError("AWS_REGION", f"{region!r} is no region; write one such as eu-central-1")
     options = {"region": region}
-    place = _endpoint(profile)
-    if place is None:
-        place = f"https://s3.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
+    endpoint = _endpoint(profile)
+    if endpoint is None:
+        endpoint = f"https://s3.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
         options["virtual_hosted_style_request"] = "false"
-    options |= {"endpoint": place, "aws_endpoint_url_s3": place}  # said twice, else a variable wins over the first
+    options |= {
+        "endpoint": endpoint,
+        "aws_endpoint_url_s3": endpoint,
+    }  # said twice, else a variable wins over the first
     login, keys, signs = _login(profile)
     options["skip_signature"] = "false" if signs else "true"
     sends_token = signs and (keys is None or keys.token is not None)  # those that the client finds are temporary
-    return Access("S3Store", place, login, tuple(options.items()), keys, sends_token, reads_by_address=True)
+    return Access("S3Store", endpoint, login, tuple(options.items()), keys, sends_token, reads_by_address=True)
 
 
 def read_profile() -> Profile:

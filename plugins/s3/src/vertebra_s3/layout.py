@@ -35,20 +35,20 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A part of a bucket."""
+class Location:
+    """A prefix in a bucket."""
 
     bucket: str
     prefix: str
     """Empty, or with a slash at the end."""
 
     def key(self, *names: str) -> str:
-        """Returns the key of an object in it."""
+        """Returns the key of an object below the prefix."""
         return self.prefix + "/".join(names)
 
 
-def place_of(handle: PresetHandle) -> Place:
-    """Returns where a handle leads.
+def location_of(handle: PresetHandle) -> Location:
+    """Returns the bucket and the prefix that a handle names.
 
     Raises:
         HandleError: it names no bucket.
@@ -56,7 +56,7 @@ def place_of(handle: PresetHandle) -> Place:
     bucket, _, prefix = handle.path.partition("/")
     if not _BUCKET.fullmatch(bucket):
         raise HandleError(str(handle), f"no bucket is called {bucket!r}")
-    return Place(bucket, f"{prefix}/" if prefix else "")
+    return Location(bucket, f"{prefix}/" if prefix else "")
 
 
 # === Revisions ===

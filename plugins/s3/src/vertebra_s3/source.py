@@ -33,44 +33,44 @@ class _ObjectSource(RemoteSource):
         return layout.is_content(handle.revision) or layout.is_listing(handle.revision)
 
     def resolve_snapshot(self, handle: PresetHandle) -> Snapshot:
-        place = layout.place_of(handle)
-        bucket = self._buckets.open(handle, place.bucket)
+        location = layout.location_of(handle)
+        bucket = self._buckets.open(handle, location.bucket)
         if layout.is_listing(handle.revision):
-            return self._look_at_files(handle, bucket, place)
+            return self._look_at_files(handle, bucket, location)
         if layout.is_content(handle.revision):
-            found = bucket.document(place.key(str(handle.revision), layout.MANIFEST))
+            found = bucket.document(location.key(str(handle.revision), layout.MANIFEST))
             if found is not None:
                 return Snapshot(handle, layout.read_manifest(handle, found))
-            raise unmanaged.nothing(handle, bucket.names(place.prefix))
-        found = bucket.document(place.key(layout.pointer_name(handle)))
+            raise unmanaged.nothing(handle, bucket.names(location.prefix))
+        found = bucket.document(location.key(layout.pointer_name(handle)))
         if found is not None:
             revision, files = layout.read_pointer(handle, found)
             return Snapshot(replace(handle, revision=revision), files)
         if handle.revision is not None:
-            raise unmanaged.nothing(handle, bucket.names(place.prefix))
-        return self._look_at_files(handle, bucket, place)
+            raise unmanaged.nothing(handle, bucket.names(location.prefix))
+        return self._look_at_files(handle, bucket, location)
 
     def read(self, handle: PresetHandle, file: PresetFile, start: int = 0, stop: int | None = None) -> ByteStream:
-        place = layout.place_of(handle)
-        bucket = self._buckets.open(handle, place.bucket)
+        location = layout.location_of(handle)
+        bucket = self._buckets.open(handle, location.bucket)
         if layout.is_listing(handle.revision):
-            key, tag = place.key(file.name), self._tags_of(handle).get(file.name)
+            key, tag = location.key(file.name), self._tags_of(handle).get(file.name)
         else:
-            key, tag = place.key(str(handle.revision), file.name), None
+            key, tag = location.key(str(handle.revision), file.name), None
         return bucket.read(key, file, tag, start, stop)
 
     def upload(self, handle: PresetHandle, files: Mapping[str, Path], replace: bool, message: str) -> PresetHandle:
         from vertebra_s3 import uploading
 
-        place = layout.place_of(handle)
-        bucket = self._buckets.open(handle, place.bucket, writing=True)
-        return uploading.upload(bucket, handle, place, files, replace)
+        location = layout.location_of(handle)
+        bucket = self._buckets.open(handle, location.bucket, writing=True)
+        return uploading.upload(bucket, handle, location, files, replace)
 
-    def _look_at_files(self, handle: PresetHandle, bucket: Bucket, place: layout.Place) -> Snapshot:
-        names = bucket.names(place.prefix)
+    def _look_at_files(self, handle: PresetHandle, bucket: Bucket, location: layout.Location) -> Snapshot:
+        names = bucket.names(location.prefix)
         if "config.json" not in names:  # nothing is looked for below it, then: it may be a whole bucket
             raise unmanaged.nothing(handle, names)
-        files = unmanaged.files(handle, bucket, place)
+        files = unmanaged.files(handle, bucket, location)
         pinned = replace(handle, revision=unmanaged.revision_of(files))
         if handle.revision not in (None, pinned.revision):
             problem = "the files there have changed since it was looked up, and what they were is not kept there"

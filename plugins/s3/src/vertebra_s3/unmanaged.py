@@ -15,15 +15,15 @@ MOST_OBJECTS = 10_000
 """Below a prefix that is taken for a preset: it may be somebody's whole bucket."""
 
 
-def files(handle: PresetHandle, bucket: Bucket, place: layout.Place) -> dict[str, Object]:
+def files(handle: PresetHandle, bucket: Bucket, location: layout.Location) -> dict[str, Object]:
     """Returns the files that others have put below a prefix, by name, as the store lists them.
 
     Raises:
         PresetError: it is too much for a preset.
     """
     found: dict[str, Object] = {}
-    for listed in bucket.list(place.prefix):
-        name = listed["path"].removeprefix(place.prefix)
+    for listed in bucket.list(location.prefix):
+        name = listed["path"].removeprefix(location.prefix)
         if not layout.is_of_pushed(name):
             found[name] = listed
         if len(found) > MOST_OBJECTS:

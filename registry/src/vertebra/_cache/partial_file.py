@@ -12,7 +12,6 @@ from pathlib import Path
 
 from vertebra._cache.digest import Digest
 from vertebra._cache.retry import CancelledError
-from vertebra._cache.serial_worker import SerialWorker
 from vertebra.errors import IntegrityError
 from vertebra.handles import PresetHandle
 from vertebra.remote import RemoteSource
