@@ -25,6 +25,10 @@ exec(compile(SOURCE, "vertebra_team.py", "exec"), module.__dict__)
 exec(compile(TEST, "test_team.py", "exec"))
 
 
+def test_the_source_that_downloads_is_short():
+    assert len([line for line in DOWNLOADING.splitlines() if line.strip()]) <= 35
+
+
 TOKEN = "acme-token-for-the-service-alone"
 
 

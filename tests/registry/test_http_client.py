@@ -1,9 +1,12 @@
 """`vertebra.http.get` and `Transport`: any status, checked redirects, and credentials that stay with the service."""
 
+import shutil
 import socket
 import ssl
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import urllib3
@@ -227,6 +230,47 @@ def test_without_urllib3_the_extra_to_install_is_named(monkeypatch):
     monkeypatch.delattr(http, "urllib3_client")
     with pytest.raises(ClientMissingError, match=r"pip install vertebra\[http\]"):
         http.get(HANDLE, "http://127.0.0.1", "http://127.0.0.1/x")
+
+
+# === Certificates ===
+
+
+@pytest.fixture
+def encrypted(tmp_path):
+    """A server with a certificate of its own, and the file that has it."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    make += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
+    subprocess.run(make, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    class Quiet(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        server.handle_error = lambda *_: None
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"https://127.0.0.1:{server.server_port}", certificate
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_only_trusted_certificates_are_accepted(encrypted):
+    url, certificate = encrypted
+    with pytest.raises(SourceUnavailableError, match=r"SSLCertVerificationError: .*self[- ]signed certificate"):
+        http.get(HANDLE, url, f"{url}/x?signature=1")
+    response = http.get(HANDLE, url, f"{url}/x", certificates=str(certificate))
+    response.close()
+    assert (response.status, response.peer[0]) == (204, "127.0.0.1")
 
 
 # === Proxies ===

@@ -1,4 +1,4 @@
-"""Requests to a hub: where it is, who asks, how long is waited, and what goes wrong on the way."""
+"""Requests to a hub: endpoint, the user's token, timeouts and errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vertebra.errors import SettingsError, SourceUnavailableError
 from vertebra_hf.error_mapping import Login
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 30.0
-"""How long is waited for a connection, and for the next bytes."""
+"""Seconds to wait for a connection, and for the next bytes."""
 _PUBLIC = "https://huggingface.co"
 _LONGEST_LISTING, _SHORT = 64 * 2**20, 2**16
 
@@ -63,7 +63,7 @@ class HubResponse(http.Response):
         self._response.close()
 
     def finish(self) -> None:
-        """Ends a redirect; what is short is read, so that the connection is good for another request."""
+        """Ends a redirect; a short body is read, so that the connection serves another request."""
         with contextlib.suppress(*_client_errors()):
             if int(self.headers.get("content-length", _SHORT)) < _SHORT:
                 self._response.read()
@@ -92,7 +92,7 @@ class FetchSession:
 
 
 class Hub:
-    """Asks a hub on the user's behalf."""
+    """Sends requests to a hub, with the user's token."""
 
     def __init__(self) -> None:
         self._refused: set[int] = set()

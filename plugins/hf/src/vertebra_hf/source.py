@@ -33,7 +33,7 @@ class HfSource(RemoteSource):
 
     def __init__(self) -> None:
         self._hub = Hub()
-        self._urls = http.SignedUrlCache()
+        self._signed_urls = http.SignedUrlCache()
 
     def suggest(self, text: str) -> str | None:
         name = re.sub(r"^(https?://)?(www\.)?huggingface\.co/", "", text.removeprefix(f"{endpoint()}/"))
@@ -54,7 +54,7 @@ class HfSource(RemoteSource):
     def read(self, handle: PresetHandle, file: PresetFile, start: int = 0, stop: int | None = None) -> ByteStream:
         repo, folder = repository_of(handle)
         url = file_url(repo, handle.revision or "", f"{folder}{file.name}")
-        send = partial(self._urls.open, url, lambda: url, partial(self._hub.ask, handle))
+        send = partial(self._signed_urls.open, url, lambda: url, partial(self._hub.ask, handle))
         return http.read(handle, file, (start, stop), send, partial(_read_error, handle, repo))
 
     def external_file(self, handle: PresetHandle, file: PresetFile) -> Path | None:

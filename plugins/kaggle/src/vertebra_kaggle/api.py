@@ -1,4 +1,4 @@
-"""Questions to Kaggle's API: which version is the newest, which files it has, and where they are."""
+"""Requests to Kaggle's API: the newest version of a model, the files of a version, and links to them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _UNSOUND = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
 class Api:
-    """Asks Kaggle on the user's behalf."""
+    """Sends requests to Kaggle, with the user's credentials."""
 
     def __init__(self) -> None:
         self._refused: set[str] = set()
@@ -79,8 +79,8 @@ class Api:
         def ask(api: Any) -> Any:
             try:
                 api.download_model_instance_version(request).close()
-            except RedirectedError as elsewhere:
-                return elsewhere
+            except RedirectedError as redirected:
+                return redirected
             return None
 
         found = self._ask(_Question(handle, variation, "read"), ask)
@@ -89,7 +89,7 @@ class Api:
         return http.RedirectPolicy(handle, endpoint(), found.url, ENDPOINT_SETTING).resolve(found.url, found.location)
 
     def _ask(self, question: _Question, ask: Callable[[Any], Any]) -> Any:
-        """Asks with the user's credentials, and once more without if these are refused: what is public needs none."""
+        """Asks with the user's credentials, and again without them if Kaggle refuses them: public models need none."""
         known = credentials()
         login: Login = "none" if known is None else "refused" if known.trace() in self._refused else "accepted"
         try:
@@ -134,8 +134,10 @@ class _Question:
                 return ask(api)
         except HTTPError as error:
             raise _refused(error) or unavailable(self.handle, endpoint(), error) from None
-        except RedirectedError as elsewhere:
-            problem = f"{http.origin(endpoint())} leads to {_shown(elsewhere)}; a proxy or login page may be in the way"
+        except RedirectedError as redirected:
+            problem = (
+                f"{http.origin(endpoint())} leads to {_shown(redirected)}; a proxy or login page may be in the way"
+            )
             raise SourceUnavailableError(self.handle, problem) from None
         except client_errors() as error:
             if isinstance(error, ValueError) and not isinstance(error, OSError):
@@ -190,11 +192,11 @@ def _refused(error: Any) -> _RefusedError | None:
     return _RefusedError(status, response.headers)
 
 
-def _shown(elsewhere: Any) -> str:
+def _shown(redirected: Any) -> str:
     try:
-        return http.origin(elsewhere.location) if "://" in elsewhere.location else "another page"
+        return http.origin(redirected.location) if "://" in redirected.location else "another page"
     except ValueError:
-        return "what is no address"
+        return "a malformed URL"
 
 
 def _strange(handle: PresetHandle) -> SourceUnavailableError:

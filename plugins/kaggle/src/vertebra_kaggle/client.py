@@ -93,10 +93,10 @@ def client_errors() -> tuple[type[Exception], ...]:
 
 def unavailable(handle: PresetHandle, url: str, error: BaseException) -> SourceUnavailableError:
     """Returns the error that says which server did not respond, and why; it never shows the whole URL."""
-    return http.unavailable(handle, url, _reason(error))
+    return http.unavailable(handle, url, reason(error))
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """Returns why a request failed: kinds of errors and the system's words, no addresses, which may be secret."""
     name, words, cause = type(error).__name__, "", error
     for _ in range(10):

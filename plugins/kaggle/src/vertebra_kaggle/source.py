@@ -26,7 +26,7 @@ class KaggleSource(RemoteSource):
 
     def __init__(self) -> None:
         self._api = Api()
-        self._links = http.SignedUrlCache()
+        self._signed_urls = http.SignedUrlCache()
 
     def suggest(self, text: str) -> str | None:
         page = re.match(r"(https?://)?(www\.)?kaggle\.com/models/([\w.-]+/[\w.-]+/)(\w+)(/[\w.-]+(/\d+)?)", text)
@@ -48,7 +48,7 @@ class KaggleSource(RemoteSource):
 
     def read(self, handle: PresetHandle, file: PresetFile, start: int = 0, stop: int | None = None) -> ByteStream:
         locate, get = partial(self._link, handle, file), partial(storage.get, handle)
-        send = partial(self._links.open, (handle, file.name), locate, get)
+        send = partial(self._signed_urls.open, (handle, file.name), locate, get)
         return http.read(handle, file, (start, stop), send, partial(_read_error, handle), _digest)
 
     def upload(self, handle: PresetHandle, files: Mapping[str, Path], replace: bool, message: str) -> PresetHandle:

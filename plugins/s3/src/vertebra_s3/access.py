@@ -1,4 +1,4 @@
-"""Where a service is and as whom it is asked: for each service, from the places where its own tools look."""
+"""Endpoints and credentials of each service, from the variables and files that the service's own tools read."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Where a service is, and as whom it is asked."""
+    """A service's endpoint, and the user's credentials for it."""
 
     client: str
     """Name of the client library's class."""
@@ -66,7 +66,7 @@ def timeouts() -> tuple[float, float]:
 
 
 def google() -> Access:
-    """Returns how Google Cloud Storage is asked; the client library reads the variables and files itself."""
+    """Returns the access to Google Cloud Storage; the client library reads the variables and files itself."""
     names = _those_set(_GOOGLE)
     if not names and _default_login().is_file():
         names = ["gcloud auth application-default login"]
@@ -74,7 +74,7 @@ def google() -> Access:
 
 
 def azure() -> Access:
-    """Returns how Azure Blob Storage is asked; the client library reads the variables itself.
+    """Returns the access to Azure Blob Storage; the client library reads the variables itself.
 
     Raises:
         SettingsError: it is not said which account the containers are of.

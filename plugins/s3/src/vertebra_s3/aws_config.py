@@ -1,7 +1,7 @@
-"""Where S3 is and as whom it is asked: the variables and files of Amazon's own tools.
+"""Endpoint, region and credentials of S3, from the variables and files of Amazon's own tools.
 
-The client library reads some of the variables itself, and crashes at a blank endpoint or a stray newline. So whatever
-it is told is read and checked here.
+The client library reads some of the variables itself, and crashes at a blank endpoint or a stray newline. So all its
+settings are read and checked here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Profile = Mapping[str, str]
 
 
 def amazon() -> Access:
-    """Returns where S3 is, and as whom it is asked.
+    """Returns the endpoint of S3, and the user's credentials.
 
     Raises:
         SettingsError: a variable or a file is not what it should be.
@@ -141,7 +141,7 @@ def _file(variable: str, usual: str) -> Path:
 
 
 def _sections(path: Path) -> dict[str, dict[str, str | None]]:
-    """Returns the sections of a file, which is read anew when it has changed: each part of a download asks."""
+    """Returns the sections of a file, which is read again after a change: each part of a download asks."""
     import configparser  # not at the top: discovery imports this module
 
     try:

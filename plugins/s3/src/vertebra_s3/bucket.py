@@ -1,4 +1,4 @@
-"""A bucket, and the few things that are done with it; the client library is used nowhere else."""
+"""Buckets: the operations that presets need, by the client library obstore."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vertebra_s3.error_mapping import is_about_ranges, is_no_bucket, refusal, re
 from vertebra_s3.signed_requests import ObjectRequest
 
 _RETRIES = 3
-"""Of requests that write, and of a part each where they are large; reading is repeated by whoever asked for it."""
+"""Of requests that write, and of a part each where they are large; the core retries reading."""
 _LARGEST_DOCUMENT = 8 * 2**20
 _CHUNK = 2**16
 _PART, _MOST_PARTS, _PARTS_AT_ONCE = 8 * 2**20, 9_000, 8
@@ -79,7 +79,7 @@ class Buckets:
 
 
 class Bucket:
-    """A bucket that is asked for a preset; what goes wrong is said in Vertebra's words."""
+    """A bucket, for the requests of one preset; errors are mapped to Vertebra's."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class Bucket:
             return bytes(found.bytes())
 
     def attributes(self, key: str) -> tuple[int, Mapping[str, str]] | None:
-        """Returns the size of an object and what is noted of it, or None if there is none that one may see."""
+        """Returns the size of an object and its attributes, or None if there is none that the user may see."""
         import obstore
         from obstore.exceptions import PermissionDeniedError
 

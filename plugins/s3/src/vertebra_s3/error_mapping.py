@@ -1,4 +1,4 @@
-"""What the client library's errors mean, in words that say what to do.
+"""Maps errors of the client library, and responses of S3, to Vertebra's errors.
 
 Apart from its status and S3's code of the error, nothing of an answer is repeated: S3 quotes keys and signatures.
 """
@@ -79,7 +79,7 @@ def replaced(handle: PresetHandle, name: str) -> IntegrityError:
 
 
 def is_no_bucket(error: Exception) -> bool:
-    """Says whether the bucket is what is missing."""
+    """Says whether the error means that the bucket does not exist."""
     return _parts(error)[2] == "NoSuchBucket"
 
 

@@ -2,7 +2,7 @@
 
     PREFIX/REVISION/NAME          its files
     PREFIX/REVISION/vertebra.json the manifest: names, sizes and SHA-256 of the files; the last that is written there
-    PREFIX/vertebra.json          the pointer: which revision stands at the prefix now, with its manifest
+    PREFIX/vertebra.json          the pointer: which revision the prefix has now, with its manifest
     PREFIX/vertebra.NAME.json     the same for a revision that a person has named; `=2F` and so on stand for what no key
                                   should have
 
@@ -68,7 +68,7 @@ def is_content(revision: str | None) -> bool:
 
 
 def is_listing(revision: str | None) -> bool:
-    """Says whether a revision is that of files which others have put there."""
+    """Says whether a revision is that of files which other tools have put there."""
     return _LISTING.fullmatch(revision or "") is not None
 
 

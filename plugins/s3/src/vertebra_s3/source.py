@@ -17,17 +17,17 @@ from vertebra_s3.bucket import Bucket, Buckets
 
 
 class _ObjectSource(RemoteSource):
-    """Reads presets that Vertebra has pushed, and files that others have put below a prefix."""
+    """Reads presets that Vertebra has pushed, and files that other tools have put below a prefix."""
 
     def __init__(self) -> None:
         self._buckets = Buckets(self.access)
         self._tags: dict[PresetHandle, Mapping[str, str | None]] = {}
-        """What the store calls the contents of files that others have put there."""
+        """What the store calls the contents of files that other tools have put there."""
         self._listing = threading.Lock()
 
     @abstractmethod
     def access(self) -> Access:
-        """Returns where the service is, and as whom it is asked."""
+        """Returns the endpoint of the service, and the user's credentials."""
 
     def is_pinned(self, handle: PresetHandle) -> bool:
         return layout.is_content(handle.revision) or layout.is_listing(handle.revision)

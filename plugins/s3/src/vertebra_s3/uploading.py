@@ -34,11 +34,11 @@ def upload(
 ) -> PresetHandle:
     """Publishes files as a preset; returns its pinned handle.
 
-    Whoever is stopped leaves nothing that anybody reads, and what is sent already need not be sent again. Of two who
-    publish at once, one is first, and the other one is told.
+    An upload that is stopped leaves nothing that readers see, and files that it sent need not be sent again. Of two
+    uploads at the same time, one is first, and the other fails with an error.
 
     Raises:
-        PresetExistsError: another preset stands there, and is not to be replaced.
+        PresetExistsError: another preset is at this prefix, and is not to be replaced.
         HandleError: the handle names a revision that only contents can have.
     """
     if layout.is_content(handle.revision) or layout.is_listing(handle.revision):
@@ -78,7 +78,7 @@ def _stands(bucket: Bucket, preset: _Preset, replacing: bool) -> bool:
 
 
 def _send(bucket: Bucket, preset: _Preset, file: PresetFile, path: Path) -> None:
-    """Writes a file, unless somebody who was stopped has written it."""
+    """Writes a file, unless an earlier upload has written it."""
     key = preset.location.key(preset.revision, file.name)
     sha256 = str(file.digest).removeprefix("sha256:")
     size, noted = bucket.attributes(key) or (None, {})
