@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import shutil
 import subprocess
 import sys
 
@@ -437,15 +438,17 @@ def test_what_may_have_been_meant(source, text, handle):
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", None])
-def test_the_storage_is_read_with_the_certificates_of_the_client(kaggle, fetch, monkeypatch, variable):
+def test_the_storage_is_read_with_the_certificates_of_the_client(kaggle, fetch, monkeypatch, tmp_path, variable):
     from requests.certs import where
+
     from vertebra_kaggle import storage
 
     kaggle.publish(VARIATION, FILES)
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
+    trusted = str(shutil.copy(where(), tmp_path)) if variable else where()
     if variable:
-        monkeypatch.setenv(variable, where())
+        monkeypatch.setenv(variable, trusted)
     used, real = [], storage.http.get
 
     def get(*arguments, **options):
@@ -454,4 +457,4 @@ def test_the_storage_is_read_with_the_certificates_of_the_client(kaggle, fetch, 
 
     monkeypatch.setattr(storage.http, "get", get)
     fetch(f"kaggle://{VARIATION}", "config.json")
-    assert set(used) == {where()}
+    assert set(used) == {trusted}

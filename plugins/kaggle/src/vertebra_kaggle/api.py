@@ -196,7 +196,7 @@ def _shown(redirected: Any) -> str:
     try:
         return http.origin(redirected.location) if "://" in redirected.location else "another page"
     except ValueError:
-        return "a malformed URL"
+        return "a text that is no address"
 
 
 def _strange(handle: PresetHandle) -> SourceUnavailableError:

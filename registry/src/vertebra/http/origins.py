@@ -7,7 +7,6 @@ import re
 from urllib.parse import urlsplit
 
 _QUERY = re.compile(r"(https?://[^\s?\"'>]*|\"[A-Z]+ /[^\s?\"'>]*)\?[^\s\"'>]*")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def origin(url: str) -> str:
@@ -57,6 +56,6 @@ class _WithoutQueries(logging.Filter):
 _without_queries = _WithoutQueries()
 
 
-def _origin(url: str) -> tuple[str, str | None, int | None]:
+def _origin(url: str) -> tuple[str, str | None, int]:
     parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
+    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme.endswith("s") else 80)

@@ -55,7 +55,7 @@ class RedirectPolicy:
             target = urljoin(url, location)
             self._check(url, target, urlsplit(target).hostname)
         except ValueError:  # such as a port that is no number, or a bracket without its pair
-            raise self._refused("a malformed URL", "which cannot be followed") from None
+            raise self._refused("a text that is no address", "and cannot be followed") from None
         self._visited.add(target)
         return target
 

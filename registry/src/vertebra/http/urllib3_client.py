@@ -121,7 +121,7 @@ def _manager(proxy: str | None, certificates: str | None) -> urllib3.PoolManager
 def _connect(proxy: str | None, options: dict[str, Any]) -> urllib3.PoolManager:
     if proxy is None:
         manager = urllib3.PoolManager(**options)
-        manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
+        manager.pool_classes_by_scheme = {pool.scheme: pool for pool in (_PlainPool, _SecurePool)}
         return manager
     if proxy.lower().startswith("socks"):
         with require_client("a SOCKS proxy", "PySocks"):
