@@ -35,6 +35,8 @@ TOKEN = "acme-token-for-the-service-alone"
 class TestTheExampleThatDownloads(RemoteSourceSuite):
     """The source that downloads, and a web server that knows no ranges."""
 
+    client = "urllib3"
+
     @pytest.fixture
     def server(self, tmp_path):
         (tmp_path / "www").mkdir()

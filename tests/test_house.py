@@ -138,17 +138,16 @@ def test_the_core_names_no_plugin_scheme_architecture_or_framework():
 
 
 def test_the_core_imports_what_it_declares_and_no_framework_but_keras():
-    extra = CORE.project["optional-dependencies"]["http"]  # imported lazily, as the test above checks
-    needs = CORE.project["dependencies"] + extra
-    declared = {re.split(r"[<>=~\[ ]", need)[0].replace("-", "_") for need in needs}
+    declared = {re.split(r"[<>=~\[ ]", need)[0].replace("-", "_") for need in CORE.project["dependencies"]}
     assert not declared & (FRAMEWORKS - {"keras"})
     module_names = {"google_re2": "re2"}  # of distributions that are called otherwise
     allowed = {*(module_names.get(name, name) for name in declared), "vertebra", *sys.stdlib_module_names}
+    extras = {"vertebra.testing": {"pytest"}, "vertebra.http": {"urllib3"}}  # of the room that needs them
     found = {
         f"{module}: {name}"
         for module, tree in CORE.modules.items()
         for name in imported_names(tree)
-        if name.partition(".")[0] not in allowed | ({"pytest"} if module.startswith("vertebra.testing") else set())
+        if name.partition(".")[0] not in allowed | extras.get(".".join(module.split(".")[:2]), set())
     }
     assert found == set()
 

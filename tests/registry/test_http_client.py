@@ -1,5 +1,6 @@
 """`vertebra.http.get` and `Transport`: any status, checked redirects, and credentials that stay with the service."""
 
+import importlib.util
 import shutil
 import socket
 import ssl
@@ -226,8 +227,7 @@ def test_sources_that_do_not_use_it_do_not_pay_for_it():
 
 
 def test_without_urllib3_the_extra_to_install_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "vertebra.http.urllib3_client", None)
-    monkeypatch.delattr(http, "urllib3_client")
+    monkeypatch.setitem(sys.modules, "urllib3", None)
     with pytest.raises(ClientMissingError, match=r"pip install vertebra\[http\]"):
         http.get(HANDLE, "http://127.0.0.1", "http://127.0.0.1/x")
 
@@ -286,6 +286,14 @@ def test_a_proxy_may_be_named_without_its_scheme(service, monkeypatch):
     monkeypatch.setenv("http_proxy", service.url.removeprefix("http://"))
     http.get(HANDLE, "http://nowhere.invalid", "http://nowhere.invalid/file").close()
     assert len(service.requests) == 1
+
+
+@pytest.mark.filterwarnings("ignore::urllib3.exceptions.DependencyWarning")
+@pytest.mark.skipif(importlib.util.find_spec("socks") is not None, reason="PySocks is installed")
+def test_a_socks_proxy_needs_pysocks(monkeypatch):
+    monkeypatch.setenv("all_proxy", "socks5h://127.0.0.1:9")
+    with pytest.raises(ClientMissingError, match="pip install PySocks"):
+        http.get(HANDLE, "http://nowhere.invalid", "http://nowhere.invalid/file")
 
 
 @pytest.mark.parametrize("exception", ["127.0.0.1", "127.0.0.1:{port}"])

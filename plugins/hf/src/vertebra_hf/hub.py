@@ -86,6 +86,8 @@ class HubResponse(http.Response):
 
 @dataclass(frozen=True, slots=True)
 class FetchSession:
+    """A preset's requests to a hub, and the headers of each."""
+
     handle: PresetHandle
     endpoint: str
     headers: Mapping[str, str]
@@ -113,23 +115,23 @@ class Hub:
             ClientMissingError: huggingface_hub is not installed.
         """
         hub = endpoint()
-        errand = FetchSession(handle, hub, {**(headers or {}), "accept-encoding": "identity"})
+        session = FetchSession(handle, hub, {**(headers or {}), "accept-encoding": "identity"})
         own, saved = {"user-agent": _agent()}, _saved_token()
         token = saved if http.same_origin(url, hub) else None
         spent = hash(token) in self._refused
-        answer = self._send(errand, url, own, None if spent else token)
+        answer = self._send(session, url, own, None if spent else token)
         if answer.status == 401 and token is not None and not spent and http.same_origin(answer.url, hub):
             answer.close()
             spent = True
-            answer = self._send(errand, url, own, None)
+            answer = self._send(session, url, own, None)
             self._note_refused(token, answer)
         answer.login = "refused" if spent else "none" if token is None else "accepted"
         return answer
 
-    def _send(self, errand: FetchSession, url: str, own: Mapping[str, str], token: str | None) -> HubResponse:
-        policy = http.RedirectPolicy(errand.handle, errand.endpoint, url, "HF_ENDPOINT")
-        headers = {**own, **errand.headers}
-        return http.follow_redirects(policy, url, partial(_get_with_token, errand, headers, token))
+    def _send(self, session: FetchSession, url: str, own: Mapping[str, str], token: str | None) -> HubResponse:
+        policy = http.RedirectPolicy(session.handle, session.endpoint, url, "HF_ENDPOINT")
+        headers = {**own, **session.headers}
+        return http.follow_redirects(policy, url, partial(_get_with_token, session, headers, token))
 
     def _note_refused(self, token: str, answer: HubResponse) -> None:
         self._refused.add(hash(token))
@@ -170,10 +172,10 @@ def _saved_token() -> str | None:
     return f"Bearer {token}" if token else None
 
 
-def _get_with_token(errand: FetchSession, headers: Mapping[str, str], token: str | None, url: str) -> HubResponse:
+def _get_with_token(session: FetchSession, headers: Mapping[str, str], token: str | None, url: str) -> HubResponse:
     """Sends one request; the token goes to the hub's origin only."""
-    trusted = token is not None and http.same_origin(url, errand.endpoint)
-    return _get(errand.handle, url, {**headers, "authorization": str(token)} if trusted else headers)
+    trusted = token is not None and http.same_origin(url, session.endpoint)
+    return _get(session.handle, url, {**headers, "authorization": str(token)} if trusted else headers)
 
 
 def _get(handle: PresetHandle, url: str, headers: Mapping[str, str]) -> HubResponse:

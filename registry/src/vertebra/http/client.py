@@ -49,6 +49,8 @@ def send(
         ClientMissingError: urllib3 is not installed.
     """
     with require_client(f"{handle.scheme}://", "vertebra[http]"):
+        import urllib3  # noqa: F401 (imported at each call, so that a test that hides it gets the error)
+
         from vertebra.http import urllib3_client
     return urllib3_client.send(handle, url, headers or {}, timeouts, certificates)
 

@@ -124,7 +124,7 @@ def _connect(proxy: str | None, options: dict[str, Any]) -> urllib3.PoolManager:
         manager.pool_classes_by_scheme = {pool.scheme: pool for pool in (_PlainPool, _SecurePool)}
         return manager
     if proxy.lower().startswith("socks"):
-        with require_client("a SOCKS proxy", "PySocks"):
+        with require_client("servers behind a SOCKS proxy", "PySocks"):
             from urllib3.contrib.socks import SOCKSProxyManager
         return SOCKSProxyManager(proxy, **options)
     parts = urlsplit(proxy)
