@@ -25,11 +25,17 @@ exec(compile(SOURCE, "vertebra_team.py", "exec"), module.__dict__)
 exec(compile(TEST, "test_team.py", "exec"))
 
 
+def test_the_source_that_downloads_is_short():
+    assert len([line for line in DOWNLOADING.splitlines() if line.strip()]) <= 35
+
+
 TOKEN = "acme-token-for-the-service-alone"
 
 
 class TestTheExampleThatDownloads(RemoteSourceSuite):
     """The source that downloads, and a web server that knows no ranges."""
+
+    client = "urllib3"
 
     @pytest.fixture
     def server(self, tmp_path):

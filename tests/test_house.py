@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 FRAMEWORKS = {"keras", "torch", "jax", "jaxlib", "tensorflow", "flax", "transformers", "keras_hub", "peft"}
 HEAVY = FRAMEWORKS | {"numpy", "ml_dtypes", "h5py", "safetensors", "rich", "PIL", "tokenizers"}
 CLOUD_CLIENTS = {"huggingface_hub", "kagglehub", "boto3", "botocore", "s3fs", "fsspec", "requests", "httpx", "aiohttp"}
-CLOUD_CLIENTS |= {"httpx2", "obstore", "kagglesdk"}
+CLOUD_CLIENTS |= {"httpx2", "obstore", "kagglesdk", "urllib3"}
 CLOUD_CLIENTS |= {"filelock", "tenacity"}  # what only transfers need
 CLOUD_CLIENTS |= {"annotated_types", "shtab"}  # what only constructors and shell completion need
 
@@ -148,11 +148,12 @@ def test_the_core_imports_what_it_declares_and_no_framework_but_keras():
     assert not declared & (FRAMEWORKS - {"keras"})
     module_names = {"google_re2": "re2"}  # of distributions that are called otherwise
     allowed = {*(module_names.get(name, name) for name in declared), "vertebra", *sys.stdlib_module_names}
+    extras = {"vertebra.testing": {"pytest"}, "vertebra.http": {"urllib3"}}  # of the room that needs them
     found = {
         f"{module}: {name}"
         for module, tree in CORE.modules.items()
         for name in imported_names(tree)
-        if name.partition(".")[0] not in allowed | ({"pytest"} if module.startswith("vertebra.testing") else set())
+        if name.partition(".")[0] not in allowed | extras.get(".".join(module.split(".")[:2]), set())
     }
     assert found == set()
 
@@ -345,7 +346,7 @@ def test_each_plugin_is_declared_in_the_same_way(member):
         "vertebra.api": {str(vertebra.API_VERSION): module},
     }
     assert module in member.modules
-    assert any(need.startswith("vertebra>=") for need in member.project["dependencies"])
+    assert any(re.match(r"vertebra(\[http\])?>=", need) for need in member.project["dependencies"])
 
 
 def test_all_adapters_have_the_same_files():

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from vertebra import PresetHandle, http, redirects
+from vertebra import PresetHandle, http
 from vertebra._cache import stall
 from vertebra.errors import (
     IntegrityError,
@@ -23,7 +23,7 @@ HANDLE = PresetHandle("toy", "bert")
 
 
 def content(status, **headers):
-    return http.content(HANDLE, "x", status, {n.replace("_", "-"): v for n, v in headers.items()}, [b"ab"], None)
+    return http.byte_stream(HANDLE, "x", status, {n.replace("_", "-"): v for n, v in headers.items()}, [b"ab"], None)
 
 
 def test_a_whole_answer():
@@ -81,7 +81,7 @@ def test_how_long_to_wait_by_date():
 # === Where files were found ===
 
 
-class Said(http.Answer):
+class Said(http.Response):
     """An answer without a body."""
 
     def __init__(self, status, url, **headers):
@@ -96,54 +96,78 @@ class Said(http.Answer):
 
 
 def test_a_place_is_found_once_and_again_when_it_has_expired():
-    links, asked = http.Links(), []
-    statuses = {"signed-1": iter([206, 403]), "signed-2": iter([206])}
-    found = iter([Said(206, "signed-1"), Said(206, "signed-2")])
+    urls, asked = http.SignedUrlCache(), []
+    statuses = {"signed-1": iter([206, 206, 403]), "signed-2": iter([206, 206])}
+    found = iter(["signed-1", "signed-2"])
 
-    def find():
+    def locate():
         asked.append("service")
         return next(found)
 
-    def ask(place):
-        asked.append(place)
-        return Said(next(statuses[place]), place)
+    def send(url, headers):
+        asked.append((url, headers["n"]))
+        return Said(next(statuses[url]), url)
 
-    assert [links.open("file", find, ask).url for _ in range(4)] == ["signed-1", "signed-1", "signed-2", "signed-2"]
-    assert asked == ["service", "signed-1", "signed-1", "service", "signed-2"]
+    opened = [urls.open("file", locate, send, {"n": n}).url for n in range(4)]
+    assert opened == ["signed-1", "signed-1", "signed-2", "signed-2"]
+    assert asked == [
+        "service",
+        ("signed-1", 0),
+        ("signed-1", 1),
+        ("signed-1", 2),
+        "service",
+        ("signed-2", 2),
+        ("signed-2", 3),
+    ]
 
 
 def test_a_place_that_does_not_answer_is_forgotten():
-    links = http.Links()
+    urls, dead = http.SignedUrlCache(), set()
 
-    def dead(place):
-        raise SourceUnavailableError(HANDLE, place)
+    def send(url, headers):
+        if url in dead:
+            raise SourceUnavailableError(HANDLE, url)
+        return Said(200, url)
 
-    links.open("file", lambda: Said(200, "one"), dead)
+    urls.open("file", lambda: "one", send, {})
+    dead.add("one")
     with pytest.raises(SourceUnavailableError, match="one"):
-        links.open("file", lambda: Said(200, "two"), dead)
-    assert links.open("file", lambda: Said(200, "two"), dead).url == "two"
+        urls.open("file", lambda: "two", send, {})
+    assert urls.open("file", lambda: "two", send, {}).url == "two"
 
 
 def test_what_was_not_found_is_not_kept():
-    links = http.Links()
-    assert links.open("file", lambda: Said(404, "nowhere"), None).status == 404
-    assert links.open("file", lambda: Said(200, "here"), None).status == 200
+    urls = http.SignedUrlCache()
+    assert urls.open("file", lambda: "nowhere", lambda url, _: Said(404, url), {}).status == 404
+    assert urls.open("file", lambda: "here", lambda url, _: Said(200, url), {}).url == "here"
+
+
+def test_the_last_url_of_a_chain_of_redirects_is_kept():
+    urls, asked = http.SignedUrlCache(), []
+
+    def send(url, headers):
+        asked.append(url)
+        return Said(200, "signed")
+
+    for _ in range(2):
+        urls.open("file", lambda: "service", send, {})
+    assert asked == ["service", "signed"]
 
 
 def test_each_answer_on_the_way_is_ended():
     start = "http://127.0.0.1:1/x"
-    hops = redirects.Hops(HANDLE, start, start, "TOY_ENDPOINT")
+    policy = http.RedirectPolicy(HANDLE, start, start, "TOY_ENDPOINT")
     way = [Said(302, start, location="/y"), Said(302, "", location="ftp://elsewhere/")]
     answers = iter(way)
     with pytest.raises(RedirectRefusedError):
-        http.follow(hops, start, lambda _: next(answers))
+        http.follow_redirects(policy, start, lambda _: next(answers))
     assert [answer.closed for answer in way] == [True, True]
 
 
 def test_those_who_wait_learn_what_the_first_has_found_out():
-    links, started, asked = http.Links(), threading.Barrier(5), []
+    urls, started, asked = http.SignedUrlCache(), threading.Barrier(5), []
 
-    def find():
+    def locate():
         asked.append("service")
         time.sleep(1.0)
         raise SourceUnavailableError(HANDLE, "HTTP 503")
@@ -151,13 +175,13 @@ def test_those_who_wait_learn_what_the_first_has_found_out():
     def open_once(_):
         started.wait()
         with pytest.raises(SourceUnavailableError):
-            links.open("file", find, None)
+            urls.open("file", locate, None, {})
 
     with ThreadPoolExecutor(5) as pool:
         list(pool.map(open_once, range(5)))
     assert len(asked) == 1
     with pytest.raises(SourceUnavailableError):  # a later attempt is one
-        links.open("file", find, None)
+        urls.open("file", locate, None, {})
     assert len(asked) == 2
 
 
@@ -174,12 +198,12 @@ class Body(Said):
 
 def test_a_listing_has_an_end_and_comes_in_time(monkeypatch):
     body = Body(b"12", b"34")
-    assert (http.whole(HANDLE, body, 4), body.closed) == (b"1234", True)
+    assert (http.read_all(HANDLE, body, 4), body.closed) == (b"1234", True)
     body = Body(*[b"12"] * 9)
     with pytest.raises(SourceUnavailableError, match=r"http://hub.example sends a list without end"):
-        http.whole(HANDLE, body, 4)
+        http.read_all(HANDLE, body, 4)
     assert body.closed
     monkeypatch.setattr(stall, "WINDOW", 0.0)
     monkeypatch.setattr(stall, "SLOWEST", 10**12)
     with pytest.raises(SourceUnavailableError, match="has no end"):
-        http.whole(HANDLE, Body(b"1", b"2"), 4)
+        http.read_all(HANDLE, Body(b"1", b"2"), 4)

@@ -1,18 +1,29 @@
-"""`vertebra.http.get`: answers of any status, checked redirects, and credentials that stay with the service."""
+"""`vertebra.http.get` and `Transport`: any status, checked redirects, and credentials that stay with the service."""
 
+import importlib.util
+import shutil
 import socket
 import ssl
 import subprocess
 import sys
-import urllib.error
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import urllib3
 
 from servers import faults
 from servers.http import LoopbackServer, route
 from servers.messages import Response
-from vertebra import PresetFile, PresetHandle, _http_client, http, redirects
-from vertebra.errors import RedirectRefusedError, SourceUnavailableError
+from vertebra import PresetFile, PresetHandle, http
+from vertebra.errors import (
+    ClientMissingError,
+    PresetAccessError,
+    PresetNotFoundError,
+    RedirectRefusedError,
+    SourceUnavailableError,
+)
+from vertebra.http import redirects, urllib3_client
 
 HANDLE = PresetHandle("toy", "bert")
 SECRETS = {"Authorization": "Bearer secret", "Cookie": "secret", "X-Api-Key": "secret", "X-Plain": "of the service"}
@@ -70,7 +81,7 @@ def test_a_body_comes_in_pieces(service):
 def test_any_status_is_an_answer(service, status):
     answer = get(service, f"/status/{status}")
     assert answer.status == status
-    body = http.whole(HANDLE, answer, 100)
+    body = http.read_all(HANDLE, answer, 100)
     assert (b"said" in body) == (status not in (204, 304))
 
 
@@ -165,15 +176,16 @@ def test_a_refused_connection_carries_the_reason():
 
 
 def test_a_certificate_that_is_refused_is_told():
-    error = urllib.error.URLError(ssl.SSLCertVerificationError(1, "certificate verify failed: self-signed certificate"))
-    assert "self-signed certificate" in _http_client._reason(error)
+    error = urllib3.exceptions.SSLError("certificate verify failed")
+    error.__context__ = ssl.SSLCertVerificationError(1, "certificate verify failed: self-signed certificate")
+    assert "self-signed certificate" in urllib3_client._reason(error)
 
 
 def test_a_service_that_is_silent_is_given_up():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(SourceUnavailableError, match=r"[Tt]imed? ?out"):
-            http.get(HANDLE, url, url, seconds=0.2)
+            http.get(HANDLE, url, url, timeouts=(0.2, 0.2))
 
 
 @pytest.mark.parametrize("encoding", [[], [faults.chunked(files="file")]], ids=["length", "chunked"])
@@ -181,7 +193,7 @@ def test_a_service_that_is_silent_is_given_up():
 def test_a_body_that_is_cut_off_is_not_taken_as_whole(service, after, encoding):
     service.faults = [faults.cut(after, files="file"), *encoding]
     with pytest.raises(SourceUnavailableError, match="no whole answer"):
-        http.whole(HANDLE, get(service, "/file"), 10**6)
+        http.read_all(HANDLE, get(service, "/file"), 10**6)
     with pytest.raises(SourceUnavailableError, match="no whole answer"):
         b"".join(get(service, "/file", {"Range": "bytes=0-99"}))
 
@@ -209,6 +221,156 @@ def test_a_proxy_is_asked_instead(service, monkeypatch, variable):
 
 
 def test_sources_that_do_not_use_it_do_not_pay_for_it():
-    code = "import sys; from vertebra import http; print('http.client' in sys.modules)"
+    code = "import sys; from vertebra import http; print({'http.client', 'urllib3'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert done.stdout.strip() == "set()"
+
+
+def test_without_urllib3_the_extra_to_install_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "urllib3", None)
+    with pytest.raises(ClientMissingError, match=r"pip install vertebra\[http\]"):
+        http.get(HANDLE, "http://127.0.0.1", "http://127.0.0.1/x")
+
+
+# === Certificates ===
+
+
+@pytest.fixture
+def encrypted(tmp_path):
+    """A server with a certificate of its own, and the file that has it."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    make += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
+    subprocess.run(make, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    class Quiet(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        server.handle_error = lambda *_: None
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"https://127.0.0.1:{server.server_port}", certificate
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_only_trusted_certificates_are_accepted(encrypted):
+    url, certificate = encrypted
+    with pytest.raises(SourceUnavailableError, match=r"SSLCertVerificationError: .*self[- ]signed certificate"):
+        http.get(HANDLE, url, f"{url}/x?signature=1")
+    response = http.get(HANDLE, url, f"{url}/x", certificates=str(certificate))
+    response.close()
+    assert (response.status, response.peer[0]) == (204, "127.0.0.1")
+
+
+# === Proxies ===
+
+
+def test_the_login_of_a_proxy_is_sent_to_the_proxy(service, monkeypatch):
+    monkeypatch.setenv("http_proxy", service.url.replace("//", "//me:pass%20word@"))
+    http.get(HANDLE, "http://nowhere.invalid", "http://nowhere.invalid/file").close()
+    assert service.requests[0].headers["proxy-authorization"] == "Basic bWU6cGFzcyB3b3Jk"
+
+
+def test_a_proxy_may_be_named_without_its_scheme(service, monkeypatch):
+    monkeypatch.setenv("http_proxy", service.url.removeprefix("http://"))
+    http.get(HANDLE, "http://nowhere.invalid", "http://nowhere.invalid/file").close()
+    assert len(service.requests) == 1
+
+
+@pytest.mark.filterwarnings("ignore::urllib3.exceptions.DependencyWarning")
+@pytest.mark.skipif(importlib.util.find_spec("socks") is not None, reason="PySocks is installed")
+def test_a_socks_proxy_needs_pysocks(monkeypatch):
+    monkeypatch.setenv("all_proxy", "socks5h://127.0.0.1:9")
+    with pytest.raises(ClientMissingError, match="pip install PySocks"):
+        http.get(HANDLE, "http://nowhere.invalid", "http://nowhere.invalid/file")
+
+
+@pytest.mark.parametrize("exception", ["127.0.0.1", "127.0.0.1:{port}"])
+def test_no_proxy_is_heeded_with_and_without_a_port(service, monkeypatch, exception):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", exception.format(port=service.port))
+    get(service, "/file").close()
+
+
+# === Connections ===
+
+
+def test_one_connection_serves_one_request_after_another(service):
+    for _ in range(3):
+        list(get(service, "/file"))
+    pool = urllib3_client._manager(None, None).connection_from_url(service.url)
+    assert (pool.num_requests, pool.num_connections) == (3, 1)
+
+
+def test_a_forked_process_has_connections_of_its_own(monkeypatch):
+    parent = urllib3_client._manager(None, None)
+    assert urllib3_client._manager(None, None) is parent
+    monkeypatch.setattr(urllib3_client.os, "getpid", lambda: -1)
+    assert urllib3_client._manager(None, None) is not parent
+    del urllib3_client._managers[-1, None, None]
+
+
+# === Transport ===
+
+
+def transport(service, path="", **options):
+    return http.Transport(f"{service.url}{path}", **options)
+
+
+def test_the_token_and_further_headers_go_to_the_service_alone(service, other):
+    sender = transport(service, token=lambda: "secret", headers=lambda: {"X-Api-Key": "secret"})
+    sender.get(HANDLE, f"to/{other.url}/file", ASKED).close()
+    (first,), (second,) = service.requests, other.requests
+    assert (first.headers["authorization"], first.headers["x-api-key"]) == ("Bearer secret", "secret")
+    assert not {"authorization", "x-api-key"} & second.headers.keys()
+    assert second.headers["range"] == ASKED["Range"]
+    assert "secret" not in f"{sender!r}{vars(sender)}"
+
+
+def test_the_token_is_asked_for_at_each_request(service):
+    tokens = iter(["first", None])
+    sender = transport(service, token=lambda: next(tokens))
+    for _ in range(2):
+        sender.get(HANDLE, "file").close()
+    assert [request.headers.get("authorization") for request in service.requests] == ["Bearer first", None]
+
+
+def test_a_path_is_encoded_and_a_query_is_not(service):
+    with pytest.raises(PresetNotFoundError):
+        transport(service, "/api/").json(HANDLE, "/a b?x#y", "n=1&m=%20")
+    assert service.requests[0].target == "/api/a%20b%3Fx%23y?n=1&m=%20"
+
+
+def test_a_document_is_read(service):
+    assert transport(service).json(HANDLE, "status/200") == {"said": "200"}
+    with pytest.raises(SourceUnavailableError, match="more than 3 bytes"):
+        transport(service).json(HANDLE, "status/200", most=3)
+    with pytest.raises(SourceUnavailableError, match="sent no JSON"):
+        transport(service).json(HANDLE, "file")
+    with pytest.raises(PresetAccessError):
+        transport(service).json(HANDLE, "status/403")
+
+
+@pytest.mark.parametrize("part", [(0, None), (3, 7), (5, None)])
+def test_a_file_is_read_in_parts(service, part):
+    with transport(service).read(HANDLE, PresetFile("file", 256_000), "file", *part) as stream:
+        assert b"".join(stream.chunks) == (bytes(range(256)) * 1000)[slice(*part)]
+        assert (stream.start, stream.total) == (part[0], 256_000)
+    with pytest.raises(PresetNotFoundError):
+        transport(service).read(HANDLE, PresetFile("file", 256_000), "status/404", *part)
+
+
+def test_a_transport_checks_redirects(service):
+    with pytest.raises(RedirectRefusedError, match="set TOY_ENDPOINT"):
+        transport(service, setting="TOY_ENDPOINT").json(HANDLE, "to/http://169.254.169.254/")

@@ -4,9 +4,9 @@ import ipaddress
 
 import pytest
 
-from vertebra import PresetHandle, redirects
+from vertebra import PresetHandle, http
 from vertebra.errors import RedirectRefusedError
-from vertebra.redirects import Hops
+from vertebra.http import RedirectPolicy, redirects
 
 HANDLE = PresetHandle("toy", "acme/bert")
 PUBLIC = "https://hub.example"
@@ -33,7 +33,7 @@ def names(monkeypatch):
 
 
 def follow(location, endpoint=PUBLIC):
-    return Hops(HANDLE, endpoint, f"{endpoint}/x", "TOY_ENDPOINT").next(f"{endpoint}/x", location)
+    return RedirectPolicy(HANDLE, endpoint, f"{endpoint}/x", "TOY_ENDPOINT").resolve(f"{endpoint}/x", location)
 
 
 @pytest.mark.parametrize(
@@ -101,18 +101,18 @@ def test_a_hub_inside_the_network_may_lead_inside(names):
 
 
 def test_a_name_that_meant_something_else_when_it_was_looked_up_is_noticed(names):
-    hops = Hops(HANDLE, PUBLIC, PUBLIC, "TOY_ENDPOINT")
-    hops.check_peer("https://cdn.example/x", ("93.184.216.35", 443))
-    hops.check_peer(f"{PUBLIC}/x", ("127.0.0.1", 443))  # where the user's own hub is, is the user's concern
-    hops.check_peer("https://cdn.example/x", None)
+    policy = RedirectPolicy(HANDLE, PUBLIC, PUBLIC, "TOY_ENDPOINT")
+    policy.check_peer("https://cdn.example/x", ("93.184.216.35", 443))
+    policy.check_peer(f"{PUBLIC}/x", ("127.0.0.1", 443))  # where the user's own hub is, is the user's concern
+    policy.check_peer("https://cdn.example/x", None)
     with pytest.raises(RedirectRefusedError, match="inside this network"):
-        hops.check_peer("https://cdn.example/x", ("127.0.0.1", 443))
+        policy.check_peer("https://cdn.example/x", ("127.0.0.1", 443))
 
 
 def test_behind_a_proxy_names_mean_what_they_mean_to_the_proxy(names, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
-    hops = Hops(HANDLE, PUBLIC, PUBLIC, "TOY_ENDPOINT")
-    hops.check_peer("https://cdn.example/x", ("10.0.0.1", 3128))
+    policy = RedirectPolicy(HANDLE, PUBLIC, PUBLIC, "TOY_ENDPOINT")
+    policy.check_peer("https://cdn.example/x", ("10.0.0.1", 3128))
     assert follow("https://only-the-proxy-knows.example/x")
     with pytest.raises(RedirectRefusedError):
         follow("https://169.254.169.254/x")
@@ -133,4 +133,4 @@ def test_the_error_says_how_to_allow_it(names):
     ],
 )
 def test_queries_are_left_out_of_what_is_shown(text, shown):
-    assert redirects.without_queries(text) == shown
+    assert http.without_queries(text) == shown

@@ -44,7 +44,6 @@ __all__ = [
     "lora",
     "low_rank",
     "models",
-    "redirects",
     "require_client",
     "upload_preset",
     "use",
@@ -94,7 +93,6 @@ if TYPE_CHECKING:
     from vertebra import lora as lora
     from vertebra import low_rank as low_rank
     from vertebra import models as models
-    from vertebra import redirects as redirects
     from vertebra._api import add_plugin as add_plugin
     from vertebra._api import compile as compile
     from vertebra._api import load_model as load_model

@@ -6,8 +6,9 @@ import pytest
 
 from servers import faults
 from servers.hub import HubServer
-from vertebra import PresetHandle, redirects
+from vertebra import PresetHandle
 from vertebra.errors import PresetError, RedirectRefusedError
+from vertebra.http import redirects
 
 REPO = "acme/bert"
 HANDLE = PresetHandle("hf", REPO)

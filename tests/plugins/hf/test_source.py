@@ -27,7 +27,7 @@ from vertebra.errors import (
 )
 from vertebra.testing import opened
 from vertebra_hf import hub as asking
-from vertebra_hf.source import HfSource, place_of
+from vertebra_hf.source import HfSource, repository_of
 
 REPO = "acme/bert"
 WEIGHTS = bytes(range(251)) * 200
@@ -53,7 +53,7 @@ def paths(server):
     ],
 )
 def test_a_handle_names_a_repository_and_a_folder(path, place):
-    assert place_of(PresetHandle("hf", path)) == place
+    assert repository_of(PresetHandle("hf", path)) == place
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_names_that_no_repository_has_are_refused_without_asking(path):
 @pytest.mark.parametrize("kind", ["datasets", "spaces"])
 def test_only_models_hold_presets(kind):
     with pytest.raises(HandleError, match=f"not of {kind}"):
-        place_of(PresetHandle("hf", f"{kind}/acme/words"))
+        repository_of(PresetHandle("hf", f"{kind}/acme/words"))
 
 
 @pytest.mark.parametrize(("revision", "pinned"), [(None, False), ("main", False), ("a" * 40, True), ("A" * 40, False)])

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import shutil
 import subprocess
 import sys
 
@@ -144,7 +145,7 @@ def test_a_link_that_has_expired_is_asked_for_again(kaggle, source, streams, mon
 def test_where_nobody_answers_any_longer_another_link_is_asked_for(kaggle, source):
     kaggle.publish(VARIATION, FILES)
     pinned = opened(source).resolve(HANDLE)
-    source._links._known[pinned, "model.safetensors"] = "http://localhost:9/models/0/model.safetensors"
+    source._signed_urls._urls[pinned, "model.safetensors"] = "http://localhost:9/models/0/model.safetensors"
     assert opened(source).fetch(pinned, "model.safetensors").read_bytes() == WEIGHTS
 
 
@@ -298,7 +299,7 @@ def public(kaggle, monkeypatch):
     """Has Kaggle count as on the internet, though it is on the loopback interface, and names lie about the storage."""
     import ipaddress
 
-    from vertebra import redirects
+    from vertebra.http import redirects
 
     kaggle.publish(VARIATION, FILES)
     monkeypatch.setattr(redirects, "addresses", lambda *_, **__: [ipaddress.ip_address("93.184.216.34")])
@@ -434,3 +435,26 @@ def test_without_a_version_all_of_them_are_pruned(kaggle, fetch, cache, capsys):
 )
 def test_what_may_have_been_meant(source, text, handle):
     assert source.suggest(text) == handle
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", None])
+def test_the_storage_is_read_with_the_certificates_of_the_client(kaggle, fetch, monkeypatch, tmp_path, variable):
+    from requests.certs import where
+
+    from vertebra_kaggle import storage
+
+    kaggle.publish(VARIATION, FILES)
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    trusted = str(shutil.copy(where(), tmp_path)) if variable else where()
+    if variable:
+        monkeypatch.setenv(variable, trusted)
+    used, real = [], storage.http.get
+
+    def get(*arguments, **options):
+        used.append(options["certificates"])
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(storage.http, "get", get)
+    fetch(f"kaggle://{VARIATION}", "config.json")
+    assert set(used) == {trusted}

@@ -102,7 +102,7 @@ def read(source):
 @pytest.fixture
 def reading_by_client(cache):
     """A source that has the client library read files, as those of other services than S3 do."""
-    from vertebra_s3.amazon import amazon
+    from vertebra_s3.aws_config import amazon
     from vertebra_s3.source import S3Source
 
     class Reading(S3Source):

@@ -8,7 +8,7 @@ from servers import faults
 from servers.transfers import FILES, LARGE, TransferSuite
 from vertebra.errors import IntegrityError, PresetError, SourceUnavailableError
 from vertebra.testing import opened
-from vertebra_s3 import bucket
+from vertebra_s3 import access
 
 pytest.importorskip("obstore")
 
@@ -50,7 +50,7 @@ def test_a_flipped_bit_of_a_manifest_is_never_believed(proxy, source, pinned, pl
 
 
 def test_a_service_that_stalls_is_given_up(proxy, source, pinned, monkeypatch):
-    monkeypatch.setattr(bucket, "READ_SECONDS", 0.2)
+    monkeypatch.setattr(access, "READ_SECONDS", 0.2)
     proxy.faults = [faults.stall(5, times=1), faults.stall(5, at=None, times=1)]
     other = type(source)()  # whose clients are not made yet
     assert opened(other).fetch(pinned, "model.safetensors").read_bytes() == LARGE

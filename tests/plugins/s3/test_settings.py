@@ -8,7 +8,7 @@ import pytest
 
 from vertebra.errors import SettingsError
 from vertebra_s3.access import Keys, azure, google
-from vertebra_s3.amazon import amazon
+from vertebra_s3.aws_config import amazon
 from vertebra_s3.source import AzureSource, GoogleSource, S3Source
 
 SECRET = "wJalr/XUtn+FEMI"
@@ -63,11 +63,11 @@ def option(name):
 
 def test_amazon_is_asked_if_nothing_is_set():
     found = amazon()
-    assert found.place == "https://s3.us-east-1.amazonaws.com"
+    assert found.endpoint == "https://s3.us-east-1.amazonaws.com"
     assert dict(found.options) == {
         "region": "us-east-1",
-        "endpoint": found.place,
-        "aws_endpoint_url_s3": found.place,
+        "endpoint": found.endpoint,
+        "aws_endpoint_url_s3": found.endpoint,
         "virtual_hosted_style_request": "false",
         "skip_signature": "true",
     }
@@ -77,7 +77,7 @@ def test_amazon_is_asked_if_nothing_is_set():
 @pytest.mark.parametrize("blank", ["", " ", "\t\n"])
 def test_a_blank_endpoint_is_none(variables, name, blank):
     variables(**{name: blank})
-    assert amazon().place == "https://s3.us-east-1.amazonaws.com"
+    assert amazon().endpoint == "https://s3.us-east-1.amazonaws.com"
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_blank_endpoint_is_none(variables, name, blank):
 )
 def test_space_and_slashes_around_an_endpoint_are_none_of_it(variables, text, place):
     variables(AWS_ENDPOINT_URL=text)
-    assert (amazon().place, option("endpoint"), option("aws_endpoint_url_s3")) == (place,) * 3
+    assert (amazon().endpoint, option("endpoint"), option("aws_endpoint_url_s3")) == (place,) * 3
 
 
 @pytest.mark.parametrize(
@@ -119,13 +119,13 @@ def test_an_endpoint_that_is_no_address_is_named_and_not_repeated(variables, tex
 
 def test_the_endpoint_of_the_service_wins_over_that_of_all_and_of_the_profile(variables, files):
     variables(AWS_PROFILE="dev")
-    assert amazon().place == "https://s3.dev.example.org"
+    assert amazon().endpoint == "https://s3.dev.example.org"
     variables(AWS_ENDPOINT_URL="https://all.example.org")
-    assert amazon().place == "https://all.example.org"
+    assert amazon().endpoint == "https://all.example.org"
     variables(AWS_ENDPOINT_URL_S3="https://s3.example.org")
-    assert amazon().place == "https://s3.example.org"
+    assert amazon().endpoint == "https://s3.example.org"
     variables(AWS_IGNORE_CONFIGURED_ENDPOINT_URLS="true")
-    assert amazon().place == "https://s3.eu-central-1.amazonaws.com"
+    assert amazon().endpoint == "https://s3.eu-central-1.amazonaws.com"
 
 
 def test_the_region_is_a_variable_or_the_profiles(variables, files):
@@ -133,7 +133,7 @@ def test_the_region_is_a_variable_or_the_profiles(variables, files):
     variables(AWS_DEFAULT_REGION="ap-south-1")
     assert option("region") == "ap-south-1"
     variables(AWS_REGION=" cn-north-1 ")
-    assert amazon().place == "https://s3.cn-north-1.amazonaws.com.cn"
+    assert amazon().endpoint == "https://s3.cn-north-1.amazonaws.com.cn"
     variables(AWS_REGION="eu west")
     with pytest.raises(SettingsError, match="'eu west' is no region"):
         amazon()

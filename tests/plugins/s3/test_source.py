@@ -23,8 +23,8 @@ from vertebra.errors import (
     SourceUnavailableError,
 )
 from vertebra.testing import opened
-from vertebra_s3 import layout, plain
-from vertebra_s3.layout import Place, place_of
+from vertebra_s3 import layout, unmanaged
+from vertebra_s3.layout import Location, location_of
 from vertebra_s3.source import S3Source
 
 pytest.importorskip("obstore")
@@ -45,13 +45,13 @@ def pushed(source, write, place):
 @pytest.mark.parametrize(
     ("path", "place"),
     [
-        ("models", Place("models", "")),
-        ("models/bert", Place("models", "bert/")),
-        ("My_models.2/a b/ü?", Place("My_models.2", "a b/ü?/")),
+        ("models", Location("models", "")),
+        ("models/bert", Location("models", "bert/")),
+        ("My_models.2/a b/ü?", Location("My_models.2", "a b/ü?/")),
     ],
 )
 def test_a_handle_names_a_bucket_and_a_prefix(path, place):
-    assert place_of(PresetHandle("s3", path)) == place
+    assert location_of(PresetHandle("s3", path)) == place
 
 
 @pytest.mark.parametrize("path", ["-x/bert", "a b/bert", "a?b", "a:b@c/bert", "é", "a" * 256])
@@ -224,7 +224,7 @@ def test_a_key_that_is_no_path_is_told(source, put, place):
 
 
 def test_a_whole_bucket_is_no_preset(source, put, place, monkeypatch):
-    monkeypatch.setattr(plain, "MOST_OBJECTS", 2)
+    monkeypatch.setattr(unmanaged, "MOST_OBJECTS", 2)
     put(place, FILES)
     with pytest.raises(PresetError, match="more than 2 objects"):
         opened(source).resolve(place)

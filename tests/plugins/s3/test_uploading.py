@@ -136,7 +136,7 @@ def test_names_of_branches_elsewhere_are_names_here(push, read, source, place, r
 def test_large_files_are_sent_in_parts_and_read_back(push, read, place, proxy, monkeypatch):
     monkeypatch.setattr(uploading, "_LARGE", 2**20)
     monkeypatch.setattr(bucket, "_PART", 5 * 2**20)  # the least that services take
-    monkeypatch.setattr(download, "PIECE", 2**22)
+    monkeypatch.setattr(download, "RANGE", 2**22)
     large = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * (11 * 2**12)}
     push(large)
     assert sum("partNumber" in request.query for request in proxy.requests) == 3

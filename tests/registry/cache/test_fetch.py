@@ -102,7 +102,7 @@ def answered(toy, toys, monkeypatch):
 def test_a_digest_of_an_answer_is_compared_however_the_bytes_come(
     toy, fetch, cache, answered, monkeypatch, streams, place
 ):
-    monkeypatch.setattr(download, "PIECE", 1000)
+    monkeypatch.setattr(download, "RANGE", 1000)
     toy.streams = streams
     toy.wrong = lambda data: data[:place] + bytes([data[place] ^ 1]) + (data[place:][1:])
     with pytest.raises(IntegrityError, match="md5"):
@@ -184,7 +184,7 @@ def test_a_few_bytes_at_a_time_are_no_progress(toy, toys, fetch):
 
 @pytest.mark.parametrize("size", [download.RANGE, 2_000])
 def test_who_sends_too_slowly_is_given_up(toy, toys, fetch, monkeypatch, size):
-    monkeypatch.setattr(download, "PIECE", size)
+    monkeypatch.setattr(download, "RANGE", size)
     monkeypatch.setattr(toy, "streams", 2)
     monkeypatch.setattr(toys, "CHUNK", 100)
     monkeypatch.setattr(stall, "SLOWEST", 10**12)
@@ -233,7 +233,7 @@ def test_ranges_that_are_ignored_begin_again(toy, toys, fetch):
 @pytest.fixture
 def pieces(toy, monkeypatch):
     """Lets transfers of files this small run in parts."""
-    monkeypatch.setattr(download, "PIECE", 700)
+    monkeypatch.setattr(download, "RANGE", 700)
     toy.streams = 3
     return toy
 
@@ -543,7 +543,7 @@ def test_space_is_looked_at_before_the_transfer(toy, fetch, cache, monkeypatch):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
 def test_a_disk_that_fails_beside_a_transfer_is_told(toy, fetch, cache, monkeypatch, number):
-    monkeypatch.setattr(download, "PIECE", 1000)
+    monkeypatch.setattr(download, "RANGE", 1000)
     toy.streams, times = 4, iter(range(100))
 
     def sync(descriptor):

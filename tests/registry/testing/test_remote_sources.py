@@ -64,7 +64,7 @@ def publish(server, tmp_path):
     return publish
 
 
-class Answer(web.Answer):
+class Reply(web.Response):
     def __init__(self, response):
         self.response, self.url, self.status = response, response.url, response.status
         self.headers = {name.lower(): value for name, value in response.headers.items()}
@@ -95,7 +95,7 @@ class Leaking(RemoteSource):
         if answer.status != 200:
             answer.close()
             raise web.error(handle, answer.status, answer.headers)
-        listed = json.loads(web.whole(handle, answer, 2**20))
+        listed = json.loads(web.read_all(handle, answer, 2**20))
         files = [PresetFile(f["name"], f["size"], None, digest(FILES[f["name"]])) for f in listed]
         return Snapshot(PresetHandle("toy", "bert", "r1"), files)
 
@@ -111,9 +111,9 @@ class Leaking(RemoteSource):
     def ask(self, handle, url, headers):
         try:
             request = urllib.request.Request(url, headers={**headers, self.header: self.value})
-            return Answer(urllib.request.urlopen(request, timeout=10))
+            return Reply(urllib.request.urlopen(request, timeout=10))
         except urllib.error.HTTPError as error:
-            return Answer(error)
+            return Reply(error)
 
 
 class LeakingKey(Leaking):

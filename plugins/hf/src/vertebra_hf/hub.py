@@ -1,4 +1,4 @@
-"""Requests to a hub: where it is, who asks, how long is waited, and what goes wrong on the way."""
+"""Requests to a hub: endpoint, the user's token, timeouts and errors."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from vertebra import PresetHandle, http, redirects, require_client
+from vertebra import PresetHandle, http, require_client
 from vertebra.errors import SettingsError, SourceUnavailableError
-from vertebra_hf.refusals import Login
+from vertebra_hf.error_mapping import Login
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 30.0
-"""How long is waited for a connection, and for the next bytes."""
+"""Seconds to wait for a connection, and for the next bytes."""
 _PUBLIC = "https://huggingface.co"
 _LONGEST_LISTING, _SHORT = 64 * 2**20, 2**16
 
@@ -39,8 +40,8 @@ def endpoint() -> str:
     raise SettingsError("HF_ENDPOINT", "expected an address such as https://hub.example.org, without credentials")
 
 
-class Answer(http.Answer):
-    """An answer of the client library, which has not been read."""
+class HubResponse(http.Response):
+    """A response of the client library whose body has not been read."""
 
     def __init__(self, handle: PresetHandle, response: Any, url: str) -> None:
         self.url = url
@@ -62,7 +63,7 @@ class Answer(http.Answer):
         self._response.close()
 
     def finish(self) -> None:
-        """Ends a redirect; what is short is read, so that the connection is good for another request."""
+        """Ends a redirect; a short body is read, so that the connection serves another request."""
         with contextlib.suppress(*_client_errors()):
             if int(self.headers.get("content-length", _SHORT)) < _SHORT:
                 self._response.read()
@@ -74,64 +75,65 @@ class Answer(http.Answer):
         Raises:
             SourceUnavailableError: it is none, as the answers of login pages.
         """
-        body = http.whole(self._handle, self, _LONGEST_LISTING)
+        body = http.read_all(self._handle, self, _LONGEST_LISTING)
         with contextlib.suppress(ValueError, RecursionError):
             if isinstance(data := json.loads(body), dict):
                 return data
         kind = self.headers.get("content-type", "").partition(";")[0] or "something"
         problem = f"sent {kind[:40]!r} where a hub sends JSON; a proxy or login page may be in the way"
-        raise SourceUnavailableError(self._handle, f"{redirects.origin(self.url)} {problem}")
+        raise SourceUnavailableError(self._handle, f"{http.origin(self.url)} {problem}")
 
 
 @dataclass(frozen=True, slots=True)
 class FetchSession:
+    """A preset's requests to a hub, and the headers of each."""
+
     handle: PresetHandle
     endpoint: str
     headers: Mapping[str, str]
 
 
 class Hub:
-    """Asks a hub on the user's behalf."""
+    """Sends requests to a hub, with the user's token."""
 
     def __init__(self) -> None:
         self._refused: set[int] = set()
         """Hashes of tokens."""
 
-    def ask(self, handle: PresetHandle, url: str, headers: Mapping[str, str] | None = None) -> Answer:
-        """Begins to read what stands at an address, there or where it redirects to, with any status.
+    def ask(self, handle: PresetHandle, url: str, headers: Mapping[str, str] | None = None) -> HubResponse:
+        """Requests a URL and follows its redirects.
 
-        The user's token goes to the hub and nowhere else. If the hub refuses it, it is asked once more without: what
-        is public must not need one.
+        The user's token goes to the hub and to no other origin. If the hub refuses it, the request is sent once more
+        without it: a public repository must not need a token.
+
+        Returns:
+            The response, with any status except those of redirects.
 
         Raises:
-            SourceUnavailableError: there is no answer.
-            RedirectRefusedError: the way leads where it must not.
+            SourceUnavailableError: there is no response.
+            RedirectRefusedError: a redirect must not be followed.
             ClientMissingError: huggingface_hub is not installed.
         """
-        place = endpoint()
-        errand = FetchSession(handle, place, {**(headers or {}), "accept-encoding": "identity"})
+        hub = endpoint()
+        session = FetchSession(handle, hub, {**(headers or {}), "accept-encoding": "identity"})
         own, saved = {"user-agent": _agent()}, _saved_token()
-        token = saved if redirects.same_origin(url, place) else None
+        token = saved if http.same_origin(url, hub) else None
         spent = hash(token) in self._refused
-        answer = self._send(errand, url, own, None if spent else token)
-        if answer.status == 401 and token is not None and not spent and redirects.same_origin(answer.url, place):
+        answer = self._send(session, url, own, None if spent else token)
+        if answer.status == 401 and token is not None and not spent and http.same_origin(answer.url, hub):
             answer.close()
             spent = True
-            answer = self._send(errand, url, own, None)
+            answer = self._send(session, url, own, None)
             self._note_refused(token, answer)
         answer.login = "refused" if spent else "none" if token is None else "accepted"
         return answer
 
-    def _send(self, errand: FetchSession, url: str, own: Mapping[str, str], token: str | None) -> Answer:
-        def get(place: str) -> Answer:
-            headers = {**own, **errand.headers}
-            if token is not None and redirects.same_origin(place, errand.endpoint):
-                headers["authorization"] = token
-            return _get(errand.handle, place, headers)
+    def _send(self, session: FetchSession, url: str, own: Mapping[str, str], token: str | None) -> HubResponse:
+        policy = http.RedirectPolicy(session.handle, session.endpoint, url, "HF_ENDPOINT")
+        headers = {**own, **session.headers}
+        return http.follow_redirects(policy, url, partial(_get_with_token, session, headers, token))
 
-        return http.follow(redirects.Hops(errand.handle, errand.endpoint, url, "HF_ENDPOINT"), url, get)
-
-    def _note_refused(self, token: str, answer: Answer) -> None:
+    def _note_refused(self, token: str, answer: HubResponse) -> None:
         self._refused.add(hash(token))
         if answer.status < 400:
             logging.getLogger("vertebra").warning(
@@ -170,7 +172,13 @@ def _saved_token() -> str | None:
     return f"Bearer {token}" if token else None
 
 
-def _get(handle: PresetHandle, url: str, headers: Mapping[str, str]) -> Answer:
+def _get_with_token(session: FetchSession, headers: Mapping[str, str], token: str | None, url: str) -> HubResponse:
+    """Sends one request; the token goes to the hub's origin only."""
+    trusted = token is not None and http.same_origin(url, session.endpoint)
+    return _get(session.handle, url, {**headers, "authorization": str(token)} if trusted else headers)
+
+
+def _get(handle: PresetHandle, url: str, headers: Mapping[str, str]) -> HubResponse:
     with importing():
         from huggingface_hub.utils import get_session
     try:
@@ -178,7 +186,7 @@ def _get(handle: PresetHandle, url: str, headers: Mapping[str, str]) -> Answer:
         _hide_queries(type(client).__module__.partition(".")[0])
         waits = (CONNECT_SECONDS, READ_SECONDS, READ_SECONDS, None)
         request = client.build_request("GET", url, headers=headers, timeout=waits)
-        return Answer(handle, client.send(request, stream=True, follow_redirects=False), url)
+        return HubResponse(handle, client.send(request, stream=True, follow_redirects=False), url)
     except _client_errors() as error:
         raise _unavailable(handle, url, error) from None
 
@@ -196,9 +204,9 @@ def _unavailable(handle: PresetHandle, url: str, error: Exception) -> SourceUnav
 
     if isinstance(error, OfflineModeIsEnabled):  # no use in trying again
         return SourceUnavailableError(handle, "HF_HUB_OFFLINE is set, and forbids it", math.inf, "Unset it to fetch")
-    return http.unavailable(handle, url, redirects.without_queries(f"{type(error).__name__}: {error}"))
+    return http.unavailable(handle, url, http.without_queries(f"{type(error).__name__}: {error}"))
 
 
 def _hide_queries(library: str) -> None:
     core = library.replace("httpx", "httpcore")
-    redirects.hide_queries(library, *(f"{core}.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")))
+    http.hide_queries(library, *(f"{core}.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")))

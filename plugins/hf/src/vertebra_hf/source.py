@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vertebra import ByteStream, PresetFile, PresetHandle, RemoteSource, Snapshot, http, redirects
+from vertebra import ByteStream, PresetFile, PresetHandle, RemoteSource, Snapshot, http
 from vertebra.errors import (
     HandleError,
     IntegrityError,
@@ -17,9 +18,9 @@ from vertebra.errors import (
     close_names,
 )
 from vertebra_hf import local
-from vertebra_hf.hub import Answer, Hub, api_url, endpoint, file_url
+from vertebra_hf.error_mapping import refusal
+from vertebra_hf.hub import Hub, HubResponse, api_url, endpoint, file_url
 from vertebra_hf.local import COMMIT
-from vertebra_hf.refusals import refusal
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
 _OTHER_KINDS = ("datasets", "spaces", "buckets", "kernels")
@@ -32,7 +33,7 @@ class HfSource(RemoteSource):
 
     def __init__(self) -> None:
         self._hub = Hub()
-        self._links = http.Links()
+        self._signed_urls = http.SignedUrlCache()
 
     def suggest(self, text: str) -> str | None:
         name = re.sub(r"^(https?://)?(www\.)?huggingface\.co/", "", text.removeprefix(f"{endpoint()}/"))
@@ -43,7 +44,7 @@ class HfSource(RemoteSource):
         return COMMIT.fullmatch(handle.revision or "") is not None
 
     def resolve_snapshot(self, handle: PresetHandle) -> Snapshot:
-        repo, folder = place_of(handle)
+        repo, folder = repository_of(handle)
         answer = self._hub.ask(handle, api_url(repo, handle.revision))
         if answer.status != 200:
             answer.close()
@@ -51,34 +52,28 @@ class HfSource(RemoteSource):
         return _snapshot(handle, folder, answer.json())
 
     def read(self, handle: PresetHandle, file: PresetFile, start: int = 0, stop: int | None = None) -> ByteStream:
-        repo, folder = place_of(handle)
+        repo, folder = repository_of(handle)
         url = file_url(repo, handle.revision or "", f"{folder}{file.name}")
-
-        def ask(headers: Mapping[str, str]) -> Answer:
-            def at(place: str) -> Answer:
-                return self._hub.ask(handle, place, headers)
-
-            return self._links.open(url, lambda: at(url), at)
-
-        return http.read(handle, file, (start, stop), ask, lambda answer: _read_error(handle, repo, answer))
+        send = partial(self._signed_urls.open, url, lambda: url, partial(self._hub.ask, handle))
+        return http.read(handle, file, (start, stop), send, partial(_read_error, handle, repo))
 
     def external_file(self, handle: PresetHandle, file: PresetFile) -> Path | None:
-        repo, folder = place_of(handle)
+        repo, folder = repository_of(handle)
         return local.external_file(repo, f"{folder}{file.name}", handle.revision)
 
     def external_snapshot(self, handle: PresetHandle) -> Snapshot | None:
-        return local.external_snapshot(handle, *place_of(handle))
+        return local.external_snapshot(handle, *repository_of(handle))
 
     def upload(self, handle: PresetHandle, files: Mapping[str, Path], replace: bool, message: str) -> PresetHandle:
         from vertebra_hf import uploading
 
-        repo, folder = place_of(handle)
+        repo, folder = repository_of(handle)
         if self.is_pinned(handle):
             raise HandleError(str(handle), "a commit cannot be written to; name a branch, or none for main")
         return uploading.upload(self, handle, repo, folder, uploading.Upload(files, replace, message))
 
 
-def place_of(handle: PresetHandle) -> tuple[str, str]:
+def repository_of(handle: PresetHandle) -> tuple[str, str]:
     """Returns the repository that a handle names, and the folder inside it: empty, or with a slash at the end.
 
     Names of one segment are those of before the hub had organisations: always a whole repository.
@@ -116,11 +111,9 @@ def _listed_file(facts: Mapping[str, Any]) -> PresetFile:
     return PresetFile(str(facts["rfilename"]), int((large or facts)["size"]), None, digest)
 
 
-def _read_error(handle: PresetHandle, repo: str, answer: Answer) -> Exception:
+def _read_error(handle: PresetHandle, repo: str, answer: HubResponse) -> Exception:
     hub = endpoint()
-    if not redirects.same_origin(answer.url, hub) and answer.status in http.EXPIRED:
-        problem = (
-            f"{redirects.origin(answer.url)} answered HTTP {answer.status} to an address that the hub has just given"
-        )
+    if not http.same_origin(answer.url, hub) and answer.status in http.EXPIRED:
+        problem = f"{http.origin(answer.url)} answered HTTP {answer.status} to an address that the hub has just given"
         return SourceUnavailableError(handle, problem)
     return refusal(handle, repo, hub, answer.status, answer.headers, answer.login)

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vertebra import PresetFile, PresetHandle, RemoteSource, Snapshot, redirects
+from vertebra import PresetFile, PresetHandle, RemoteSource, Snapshot, http
 from vertebra.errors import PresetError, PresetExistsError, PresetNotFoundError, SourceUnavailableError
+from vertebra_hf.error_mapping import write_refusal
 from vertebra_hf.hub import endpoint, importing
-from vertebra_hf.refusals import write_refusal
 
 _WEIGHTS = re.compile(
     r"certificate\.safetensors|model(?:[-_]\d\S*)?\.(?:safetensors(?:\.index\.json)?|weights\.(?:h5|json))"
@@ -121,5 +121,5 @@ def _explained(handle: PresetHandle, repo: str) -> Iterator[None]:
     except HFValidationError as error:
         raise PresetError(f"Preset {str(handle)!r}: {error}") from None
     except (HTTPError, OSError) as error:
-        detail = redirects.without_queries(f"{type(error).__name__}: {error}")
+        detail = http.without_queries(f"{type(error).__name__}: {error}")
         raise SourceUnavailableError(handle, detail) from None

@@ -1,4 +1,4 @@
-"""Questions to Kaggle's API: which version is the newest, which files it has, and where they are."""
+"""Requests to Kaggle's API: the newest version of a model, the files of a version, and links to them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vertebra import PresetFile, PresetHandle, redirects
+from vertebra import PresetFile, PresetHandle, http
 from vertebra.errors import HandleError, SourceUnavailableError, close_names
 from vertebra_kaggle.client import (
     ENDPOINT_SETTING,
@@ -16,9 +16,9 @@ from vertebra_kaggle.client import (
     importing,
     models,
     page,
+    unavailable,
 )
-from vertebra_kaggle.refusals import LOG_IN_ANEW, Login, Purpose, refusal
-from vertebra_kaggle.storage import unavailable
+from vertebra_kaggle.error_mapping import LOG_IN_ANEW, Login, Purpose, refusal
 from vertebra_kaggle.variations import Variation
 
 _PAGE_SIZE = 200
@@ -28,7 +28,7 @@ _UNSOUND = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
 class Api:
-    """Asks Kaggle on the user's behalf."""
+    """Sends requests to Kaggle, with the user's credentials."""
 
     def __init__(self) -> None:
         self._refused: set[str] = set()
@@ -62,7 +62,7 @@ class Api:
             if not answer.next_page_token:
                 return found
             request.page_token = answer.next_page_token
-        raise SourceUnavailableError(handle, f"{redirects.origin(endpoint())} sends a list without end")
+        raise SourceUnavailableError(handle, f"{http.origin(endpoint())} sends a list without end")
 
     def link(self, handle: PresetHandle, variation: Variation, version: int, name: str) -> str:
         """Returns where a file of a version can be read for a while.
@@ -72,24 +72,24 @@ class Api:
             RedirectRefusedError: it is where nothing must be read.
         """
         with importing():
-            from vertebra_kaggle.connections import ElsewhereError
+            from vertebra_kaggle.connections import RedirectedError
         request = _request("ApiDownloadModelInstanceVersionRequest", handle, variation)
         request.version_number, request.path = version, name
 
         def ask(api: Any) -> Any:
             try:
                 api.download_model_instance_version(request).close()
-            except ElsewhereError as elsewhere:
-                return elsewhere
+            except RedirectedError as redirected:
+                return redirected
             return None
 
         found = self._ask(_Question(handle, variation, "read"), ask)
         if found is None:
             raise _strange(handle)
-        return redirects.Hops(handle, endpoint(), found.url, ENDPOINT_SETTING).next(found.url, found.location)
+        return http.RedirectPolicy(handle, endpoint(), found.url, ENDPOINT_SETTING).resolve(found.url, found.location)
 
     def _ask(self, question: _Question, ask: Callable[[Any], Any]) -> Any:
-        """Asks with the user's credentials, and once more without if these are refused: what is public needs none."""
+        """Asks with the user's credentials, and again without them if Kaggle refuses them: public models need none."""
         known = credentials()
         login: Login = "none" if known is None else "refused" if known.trace() in self._refused else "accepted"
         try:
@@ -128,15 +128,15 @@ class _Question:
         with importing():
             from requests import HTTPError
 
-            from vertebra_kaggle.connections import ElsewhereError
+            from vertebra_kaggle.connections import RedirectedError
         try:
             with models(known) as api:
                 return ask(api)
         except HTTPError as error:
             raise _refused(error) or unavailable(self.handle, endpoint(), error) from None
-        except ElsewhereError as elsewhere:
+        except RedirectedError as redirected:
             problem = (
-                f"{redirects.origin(endpoint())} leads to {_shown(elsewhere)}; a proxy or login page may be in the way"
+                f"{http.origin(endpoint())} leads to {_shown(redirected)}; a proxy or login page may be in the way"
             )
             raise SourceUnavailableError(self.handle, problem) from None
         except client_errors() as error:
@@ -192,12 +192,12 @@ def _refused(error: Any) -> _RefusedError | None:
     return _RefusedError(status, response.headers)
 
 
-def _shown(elsewhere: Any) -> str:
+def _shown(redirected: Any) -> str:
     try:
-        return redirects.origin(elsewhere.location) if "://" in elsewhere.location else "another page"
+        return http.origin(redirected.location) if "://" in redirected.location else "another page"
     except ValueError:
-        return "what is no address"
+        return "a text that is no address"
 
 
 def _strange(handle: PresetHandle) -> SourceUnavailableError:
-    return SourceUnavailableError(handle, f"{redirects.origin(endpoint())} does not answer as Kaggle does")
+    return SourceUnavailableError(handle, f"{http.origin(endpoint())} does not answer as Kaggle does")

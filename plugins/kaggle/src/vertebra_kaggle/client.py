@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
-from vertebra import require_client
-from vertebra.errors import SettingsError
+from vertebra import PresetHandle, http, require_client
+from vertebra.errors import SettingsError, SourceUnavailableError
 
 WAITS = 10.0, 30.0
 """Seconds to wait for a connection, and for the next bytes."""
@@ -89,6 +89,11 @@ def client_errors() -> tuple[type[Exception], ...]:
     from urllib3.exceptions import HTTPError
 
     return RequestException, HTTPError, OSError, ValueError
+
+
+def unavailable(handle: PresetHandle, url: str, error: BaseException) -> SourceUnavailableError:
+    """Returns the error that says which server did not respond, and why; it never shows the whole URL."""
+    return http.unavailable(handle, url, reason(error))
 
 
 def reason(error: BaseException) -> str:

@@ -7,12 +7,13 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from vertebra import ByteStream, PresetFile, PresetHandle, RemoteSource, Snapshot, http, redirects
+from vertebra import ByteStream, PresetFile, PresetHandle, RemoteSource, Snapshot, http
 from vertebra.errors import HandleError, PresetNotFoundError, SourceUnavailableError
+from vertebra_kaggle import storage
 from vertebra_kaggle.api import Api
-from vertebra_kaggle.storage import Answer, Storage
 from vertebra_kaggle.variations import variation_of, version_of
 
 
@@ -25,8 +26,7 @@ class KaggleSource(RemoteSource):
 
     def __init__(self) -> None:
         self._api = Api()
-        self._storage = Storage()
-        self._links = http.Links()
+        self._signed_urls = http.SignedUrlCache()
 
     def suggest(self, text: str) -> str | None:
         page = re.match(r"(https?://)?(www\.)?kaggle\.com/models/([\w.-]+/[\w.-]+/)(\w+)(/[\w.-]+(/\d+)?)", text)
@@ -47,13 +47,9 @@ class KaggleSource(RemoteSource):
         return Snapshot(pinned, self._api.files(pinned, variation, version))
 
     def read(self, handle: PresetHandle, file: PresetFile, start: int = 0, stop: int | None = None) -> ByteStream:
-        def ask(headers: Mapping[str, str]) -> Answer:
-            def at(link: str) -> Answer:
-                return self._storage.ask(handle, link, headers)
-
-            return self._links.open((handle, file.name), lambda: at(self._link(handle, file)), at)
-
-        return http.read(handle, file, (start, stop), ask, lambda answer: _read_error(handle, answer), _digest)
+        locate, get = partial(self._link, handle, file), partial(storage.get, handle)
+        send = partial(self._signed_urls.open, (handle, file.name), locate, get)
+        return http.read(handle, file, (start, stop), send, partial(_read_error, handle), _digest)
 
     def upload(self, handle: PresetHandle, files: Mapping[str, Path], replace: bool, message: str) -> PresetHandle:
         from vertebra_kaggle import uploading
@@ -78,14 +74,14 @@ class KaggleSource(RemoteSource):
         return self._api.link(handle, variation_of(handle), version_of(handle) or 0, file.name)
 
 
-def _read_error(handle: PresetHandle, answer: Answer) -> Exception:
+def _read_error(handle: PresetHandle, answer: http.Response) -> Exception:
     if answer.status in http.EXPIRED:
-        problem = f"{redirects.origin(answer.url)} answered HTTP {answer.status} to a link that Kaggle has just given"
+        problem = f"{http.origin(answer.url)} answered HTTP {answer.status} to a link that Kaggle has just given"
         return SourceUnavailableError(handle, problem)
     return http.error(handle, answer.status, answer.headers)
 
 
-def _digest(answer: Answer) -> str | None:
+def _digest(answer: http.Response) -> str | None:
     return _md5(answer.headers.get("x-goog-hash", ""))
 
 

@@ -22,7 +22,7 @@ from vertebra.errors import (
     SourceUnavailableError,
 )
 from vertebra_kaggle.client import client_errors, importing, reason
-from vertebra_kaggle.refusals import write_refusal
+from vertebra_kaggle.error_mapping import write_refusal
 from vertebra_kaggle.variations import version_of
 
 PROCESSING_SECONDS, _PAUSE = 600.0, 2.0

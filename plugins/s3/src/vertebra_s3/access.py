@@ -1,4 +1,4 @@
-"""Where a service is and as whom it is asked: for each service, from the places where its own tools look."""
+"""Endpoints and credentials of each service, from the variables and files that the service's own tools read."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from vertebra.errors import SettingsError
 
 ENDPOINT_SETTING = "AWS_ENDPOINT_URL_S3"
+CONNECT_SECONDS, READ_SECONDS = 10.0, 30.0
 _GOOGLE = (
     "GOOGLE_APPLICATION_CREDENTIALS",
     "GOOGLE_SERVICE_ACCOUNT",
@@ -42,12 +43,12 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Where a service is, and as whom it is asked."""
+    """A service's endpoint, and the user's credentials for it."""
 
     client: str
     """Name of the client library's class."""
-    place: str
-    """The service, for messages."""
+    endpoint: str
+    """URL of the service, or its name, for messages."""
     login: str
     """Where the credentials come from, for messages."""
     options: tuple[tuple[str, str], ...] = ()
@@ -59,8 +60,13 @@ class Access:
     """Whether files are read by addresses that the client signs, and not by the client itself."""
 
 
+def timeouts() -> tuple[float, float]:
+    """Returns the seconds to wait for a connection, and for the next bytes."""
+    return CONNECT_SECONDS, READ_SECONDS
+
+
 def google() -> Access:
-    """Returns how Google Cloud Storage is asked; the client library reads the variables and files itself."""
+    """Returns the access to Google Cloud Storage; the client library reads the variables and files itself."""
     names = _those_set(_GOOGLE)
     if not names and _default_login().is_file():
         names = ["gcloud auth application-default login"]
@@ -68,7 +74,7 @@ def google() -> Access:
 
 
 def azure() -> Access:
-    """Returns how Azure Blob Storage is asked; the client library reads the variables itself.
+    """Returns the access to Azure Blob Storage; the client library reads the variables itself.
 
     Raises:
         SettingsError: it is not said which account the containers are of.
@@ -93,11 +99,11 @@ def _those_set(variables: Iterable[str]) -> list[str]:
     return [variable for variable in variables if value(variable)]
 
 
-def _read_by_client(client: str, place: str, found: list[str], usual: str) -> Access:
+def _read_by_client(client: str, endpoint: str, found: list[str], usual: str) -> Access:
     """Without credentials the client library would ask a server that machines in a cloud have, and others wait for."""
     if found:
-        return Access(client, place, f"the credentials are those of {found[0]}")
-    return Access(client, place, f"no credentials were found; set {usual}", (("skip_signature", "true"),))
+        return Access(client, endpoint, f"the credentials are those of {found[0]}")
+    return Access(client, endpoint, f"no credentials were found; set {usual}", (("skip_signature", "true"),))
 
 
 def _default_login() -> Path:

@@ -1,4 +1,4 @@
-"""A bucket, and the few things that are done with it; the client library is used nowhere else."""
+"""Buckets: the operations that presets need, by the client library obstore."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vertebra import ByteStream, PresetFile, PresetHandle, require_client
 from vertebra.errors import (
@@ -18,17 +18,13 @@ from vertebra.errors import (
     SourceUnavailableError,
     VertebraError,
 )
-from vertebra_s3 import layout
-from vertebra_s3.access import Access
-from vertebra_s3.refusals import is_about_ranges, is_no_bucket, refusal, replaced
+from vertebra_s3 import layout, signed_requests
+from vertebra_s3.access import Access, timeouts
+from vertebra_s3.error_mapping import is_about_ranges, is_no_bucket, refusal, replaced
+from vertebra_s3.signed_requests import ObjectRequest
 
-if TYPE_CHECKING:
-    from vertebra_s3.reading import Place
-
-CONNECT_SECONDS, READ_SECONDS = 10, 30
-"""How long is waited for a connection, and for the next bytes."""
 _RETRIES = 3
-"""Of requests that write, and of a part each where they are large; reading is repeated by whoever asked for it."""
+"""Of requests that write, and of a part each where they are large; the core retries reading."""
 _LARGEST_DOCUMENT = 8 * 2**20
 _CHUNK = 2**16
 _PART, _MOST_PARTS, _PARTS_AT_ONCE = 8 * 2**20, 9_000, 8
@@ -48,7 +44,7 @@ class Buckets:
         self._stores: dict[tuple[object, ...], Any] = {}
         self._making = threading.Lock()
         self._checked: set[tuple[Access, str, str]] = set()
-        """Objects that are where they are said to be."""
+        """Objects whose requests the service does not redirect."""
         self._checking: dict[tuple[Access, str, str], threading.Lock] = {}
 
     def open(self, handle: PresetHandle, name: str, writing: bool = False) -> Bucket:
@@ -66,14 +62,12 @@ class Buckets:
         store = self._store(access, name, _RETRIES if writing else 0)
         return Bucket(handle, access, (store, name), self._check if access.sends_token else None, writing)
 
-    def _check(self, place: Place) -> None:
-        """Asks once whether an object is where it is said to be."""
-        from vertebra_s3 import reading
-
-        known = place.access, place.bucket, place.key
+    def _check(self, request: ObjectRequest) -> None:
+        """Asks once whether the service redirects requests for an object."""
+        known = request.access, request.bucket, request.key
         with self._checking.setdefault(known, threading.Lock()):
             if known not in self._checked:
-                reading.check(place)
+                signed_requests.check(request)
                 self._checked.add(known)
 
     def _store(self, access: Access, bucket: str, retries: int) -> Any:
@@ -85,14 +79,14 @@ class Buckets:
 
 
 class Bucket:
-    """A bucket that is asked for a preset; what goes wrong is said in Vertebra's words."""
+    """A bucket, for the requests of one preset; errors are mapped to Vertebra's."""
 
     def __init__(
         self,
         handle: PresetHandle,
         access: Access,
         store: tuple[Any, str],
-        check: Callable[[Place], None] | None,
+        check: Callable[[ObjectRequest], None] | None,
         writing: bool,
     ) -> None:
         """
@@ -100,7 +94,7 @@ class Bucket:
             handle: The preset.
             access: How the service is asked.
             store: The client, and the name of the bucket.
-            check: Is asked whether an object may be asked for, if that is not clear.
+            check: Raises an error if the service redirects a request; None where that needs no check.
             writing: Whether the preset is written.
         """
         self._handle, self._access, self._check = handle, access, check
@@ -130,7 +124,7 @@ class Bucket:
             return bytes(found.bytes())
 
     def attributes(self, key: str) -> tuple[int, Mapping[str, str]] | None:
-        """Returns the size of an object and what is noted of it, or None if there is none that one may see."""
+        """Returns the size of an object and its attributes, or None if there is none that the user may see."""
         import obstore
         from obstore.exceptions import PermissionDeniedError
 
@@ -171,9 +165,7 @@ class Bucket:
             IntegrityError: the content is another one.
         """
         if self._access.reads_by_address:
-            from vertebra_s3 import reading
-
-            return reading.read(self._place(key), file, tag, (start, stop))
+            return signed_requests.read(self._request(key), file, tag, (start, stop))
         found = self._begin(key, file, tag, start, stop)
         encoding = found.attributes.get("Content-Encoding", "")
         if encoding not in ("", "identity"):
@@ -234,22 +226,20 @@ class Bucket:
 
     @contextlib.contextmanager
     def _explained(self, key: str | None = None) -> Iterator[None]:
-        """Says what an error of the client library means, after a look where it will be led to for an object."""
+        """Maps errors of the client library; first checks that the service does not redirect requests for an object."""
         from obstore.exceptions import BaseError
 
         try:
             if key is not None and self._check is not None:
-                self._check(self._place(key))
+                self._check(self._request(key))
             yield
         except VertebraError:
             raise
         except (BaseError, OSError, ValueError) as error:
             raise refusal(self._handle, self._access, error, self._writing) from None
 
-    def _place(self, key: str) -> Place:
-        from vertebra_s3.reading import Place
-
-        return Place(self._handle, self._access, self._store, self._name, key)
+    def _request(self, key: str) -> ObjectRequest:
+        return ObjectRequest(self._handle, self._access, self._store, self._name, key)
 
 
 def _check_process(handle: PresetHandle) -> None:
@@ -274,15 +264,16 @@ def importing(handle: PresetHandle) -> contextlib.AbstractContextManager[None]:
 def _connect(access: Access, bucket: str, retries: int) -> Any:
     import obstore.store
 
+    connect, read = timeouts()
     options: dict[str, Any] = dict(access.options)
     keys = access.keys
     if keys is not None:  # in this way, a session token of the environment does not get to keys of a profile
         secrets = {"access_key_id": keys.key, "secret_access_key": keys.secret, "token": keys.token}
         options["credential_provider"] = lambda: {**secrets, "expires_at": None}
     client = {
-        "allow_http": access.place.startswith("http://"),
-        "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
-        "read_timeout": timedelta(seconds=READ_SECONDS),
+        "allow_http": access.endpoint.startswith("http://"),
+        "connect_timeout": timedelta(seconds=connect),
+        "read_timeout": timedelta(seconds=read),
         "timeout": "100years",  # for the whole of an answer, which may be large
     }
     retry = {"max_retries": retries, "retry_timeout": timedelta(seconds=60)}
@@ -291,4 +282,4 @@ def _connect(access: Access, bucket: str, retries: int) -> Any:
         return make(bucket, client_options=client, retry_config=retry, **options)
     except (obstore.exceptions.BaseError, ValueError, TypeError) as error:
         problem = f"the client library does not take the settings ({type(error).__name__})"
-        raise SettingsError(access.place, problem) from None
+        raise SettingsError(access.endpoint, problem) from None

@@ -2,7 +2,7 @@
 
     PREFIX/REVISION/NAME          its files
     PREFIX/REVISION/vertebra.json the manifest: names, sizes and SHA-256 of the files; the last that is written there
-    PREFIX/vertebra.json          the pointer: which revision stands at the prefix now, with its manifest
+    PREFIX/vertebra.json          the pointer: which revision the prefix has now, with its manifest
     PREFIX/vertebra.NAME.json     the same for a revision that a person has named; `=2F` and so on stand for what no key
                                   should have
 
@@ -35,20 +35,20 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A part of a bucket."""
+class Location:
+    """A prefix in a bucket."""
 
     bucket: str
     prefix: str
     """Empty, or with a slash at the end."""
 
     def key(self, *names: str) -> str:
-        """Returns the key of an object in it."""
+        """Returns the key of an object below the prefix."""
         return self.prefix + "/".join(names)
 
 
-def place_of(handle: PresetHandle) -> Place:
-    """Returns where a handle leads.
+def location_of(handle: PresetHandle) -> Location:
+    """Returns the bucket and the prefix that a handle names.
 
     Raises:
         HandleError: it names no bucket.
@@ -56,7 +56,7 @@ def place_of(handle: PresetHandle) -> Place:
     bucket, _, prefix = handle.path.partition("/")
     if not _BUCKET.fullmatch(bucket):
         raise HandleError(str(handle), f"no bucket is called {bucket!r}")
-    return Place(bucket, f"{prefix}/" if prefix else "")
+    return Location(bucket, f"{prefix}/" if prefix else "")
 
 
 # === Revisions ===
@@ -68,7 +68,7 @@ def is_content(revision: str | None) -> bool:
 
 
 def is_listing(revision: str | None) -> bool:
-    """Says whether a revision is that of files which others have put there."""
+    """Says whether a revision is that of files which other tools have put there."""
     return _LISTING.fullmatch(revision or "") is not None
 
 

@@ -10,68 +10,68 @@ from pathlib import Path
 
 from vertebra import ByteStream, PresetFile, PresetHandle, RemoteSource, Snapshot
 from vertebra.errors import PresetNotFoundError
-from vertebra_s3 import layout, plain
+from vertebra_s3 import layout, unmanaged
 from vertebra_s3.access import Access, azure, google
-from vertebra_s3.amazon import amazon
+from vertebra_s3.aws_config import amazon
 from vertebra_s3.bucket import Bucket, Buckets
 
 
 class _ObjectSource(RemoteSource):
-    """Reads presets that Vertebra has pushed, and files that others have put below a prefix."""
+    """Reads presets that Vertebra has pushed, and files that other tools have put below a prefix."""
 
     def __init__(self) -> None:
         self._buckets = Buckets(self.access)
         self._tags: dict[PresetHandle, Mapping[str, str | None]] = {}
-        """What the store calls the contents of files that others have put there."""
+        """What the store calls the contents of files that other tools have put there."""
         self._listing = threading.Lock()
 
     @abstractmethod
     def access(self) -> Access:
-        """Returns where the service is, and as whom it is asked."""
+        """Returns the endpoint of the service, and the user's credentials."""
 
     def is_pinned(self, handle: PresetHandle) -> bool:
         return layout.is_content(handle.revision) or layout.is_listing(handle.revision)
 
     def resolve_snapshot(self, handle: PresetHandle) -> Snapshot:
-        place = layout.place_of(handle)
-        bucket = self._buckets.open(handle, place.bucket)
+        location = layout.location_of(handle)
+        bucket = self._buckets.open(handle, location.bucket)
         if layout.is_listing(handle.revision):
-            return self._look_at_files(handle, bucket, place)
+            return self._look_at_files(handle, bucket, location)
         if layout.is_content(handle.revision):
-            found = bucket.document(place.key(str(handle.revision), layout.MANIFEST))
+            found = bucket.document(location.key(str(handle.revision), layout.MANIFEST))
             if found is not None:
                 return Snapshot(handle, layout.read_manifest(handle, found))
-            raise plain.nothing(handle, bucket.names(place.prefix))
-        found = bucket.document(place.key(layout.pointer_name(handle)))
+            raise unmanaged.nothing(handle, bucket.names(location.prefix))
+        found = bucket.document(location.key(layout.pointer_name(handle)))
         if found is not None:
             revision, files = layout.read_pointer(handle, found)
             return Snapshot(replace(handle, revision=revision), files)
         if handle.revision is not None:
-            raise plain.nothing(handle, bucket.names(place.prefix))
-        return self._look_at_files(handle, bucket, place)
+            raise unmanaged.nothing(handle, bucket.names(location.prefix))
+        return self._look_at_files(handle, bucket, location)
 
     def read(self, handle: PresetHandle, file: PresetFile, start: int = 0, stop: int | None = None) -> ByteStream:
-        place = layout.place_of(handle)
-        bucket = self._buckets.open(handle, place.bucket)
+        location = layout.location_of(handle)
+        bucket = self._buckets.open(handle, location.bucket)
         if layout.is_listing(handle.revision):
-            key, tag = place.key(file.name), self._tags_of(handle).get(file.name)
+            key, tag = location.key(file.name), self._tags_of(handle).get(file.name)
         else:
-            key, tag = place.key(str(handle.revision), file.name), None
+            key, tag = location.key(str(handle.revision), file.name), None
         return bucket.read(key, file, tag, start, stop)
 
     def upload(self, handle: PresetHandle, files: Mapping[str, Path], replace: bool, message: str) -> PresetHandle:
         from vertebra_s3 import uploading
 
-        place = layout.place_of(handle)
-        bucket = self._buckets.open(handle, place.bucket, writing=True)
-        return uploading.upload(bucket, handle, place, files, replace)
+        location = layout.location_of(handle)
+        bucket = self._buckets.open(handle, location.bucket, writing=True)
+        return uploading.upload(bucket, handle, location, files, replace)
 
-    def _look_at_files(self, handle: PresetHandle, bucket: Bucket, place: layout.Place) -> Snapshot:
-        names = bucket.names(place.prefix)
+    def _look_at_files(self, handle: PresetHandle, bucket: Bucket, location: layout.Location) -> Snapshot:
+        names = bucket.names(location.prefix)
         if "config.json" not in names:  # nothing is looked for below it, then: it may be a whole bucket
-            raise plain.nothing(handle, names)
-        files = plain.files(handle, bucket, place)
-        pinned = replace(handle, revision=plain.revision_of(files))
+            raise unmanaged.nothing(handle, names)
+        files = unmanaged.files(handle, bucket, location)
+        pinned = replace(handle, revision=unmanaged.revision_of(files))
         if handle.revision not in (None, pinned.revision):
             problem = "the files there have changed since it was looked up, and what they were is not kept there"
             raise PresetNotFoundError(handle, problem)

@@ -24,34 +24,34 @@ class _Preset:
     """What is to be published, and where."""
 
     handle: PresetHandle
-    place: layout.Place
+    location: layout.Location
     revision: str
     manifest: bytes
 
 
 def upload(
-    bucket: Bucket, handle: PresetHandle, place: layout.Place, files: Mapping[str, Path], replacing: bool
+    bucket: Bucket, handle: PresetHandle, location: layout.Location, files: Mapping[str, Path], replacing: bool
 ) -> PresetHandle:
     """Publishes files as a preset; returns its pinned handle.
 
-    Whoever is stopped leaves nothing that anybody reads, and what is sent already need not be sent again. Of two who
-    publish at once, one is first, and the other one is told.
+    An upload that is stopped leaves nothing that readers see, and files that it sent need not be sent again. Of two
+    uploads at the same time, one is first, and the other fails with an error.
 
     Raises:
-        PresetExistsError: another preset stands there, and is not to be replaced.
+        PresetExistsError: another preset is at this prefix, and is not to be replaced.
         HandleError: the handle names a revision that only contents can have.
     """
     if layout.is_content(handle.revision) or layout.is_listing(handle.revision):
         raise HandleError(str(handle), "only contents have such a revision; name another one, or none")
     listed = [_described(name, path) for name, path in files.items()]
     manifest = layout.manifest(listed)
-    preset = _Preset(handle, place, layout.revision_of(manifest), manifest)
+    preset = _Preset(handle, location, layout.revision_of(manifest), manifest)
     pinned = replace(handle, revision=preset.revision)
     if _stands(bucket, preset, replacing):
         return pinned
     for file in listed:
         _send(bucket, preset, file, files[file.name])
-    bucket.put(place.key(preset.revision, layout.MANIFEST), manifest, len(manifest), {})
+    bucket.put(location.key(preset.revision, layout.MANIFEST), manifest, len(manifest), {})
     _point(bucket, preset, replacing)
     return pinned
 
@@ -64,7 +64,7 @@ def _stands(bucket: Bucket, preset: _Preset, replacing: bool) -> bool:
     """
     found = bucket.document(_pointer_key(preset))
     if found is None:
-        by_others = preset.handle.revision is None and bucket.attributes(preset.place.key("config.json")) is not None
+        by_others = preset.handle.revision is None and bucket.attributes(preset.location.key("config.json")) is not None
         if by_others and not replacing:
             raise PresetExistsError(preset.handle, "files of a preset stand there that were not pushed", _REMEDY)
         return False
@@ -78,8 +78,8 @@ def _stands(bucket: Bucket, preset: _Preset, replacing: bool) -> bool:
 
 
 def _send(bucket: Bucket, preset: _Preset, file: PresetFile, path: Path) -> None:
-    """Writes a file, unless somebody who was stopped has written it."""
-    key = preset.place.key(preset.revision, file.name)
+    """Writes a file, unless an earlier upload has written it."""
+    key = preset.location.key(preset.revision, file.name)
     sha256 = str(file.digest).removeprefix("sha256:")
     size, noted = bucket.attributes(key) or (None, {})
     if (size, noted.get("sha256")) == (file.size, sha256):
@@ -101,7 +101,7 @@ def _point(bucket: Bucket, preset: _Preset, replacing: bool) -> None:
 
 
 def _pointer_key(preset: _Preset) -> str:
-    return preset.place.key(layout.pointer_name(preset.handle))
+    return preset.location.key(layout.pointer_name(preset.handle))
 
 
 def _described(name: str, path: Path) -> PresetFile:

@@ -55,7 +55,7 @@ class SourceSuite:
     @pytest.fixture(autouse=True)
     def cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         """A cache of the test's own, which is given; small pieces, and no breaks between attempts."""
-        monkeypatch.setattr(download, "PIECE", RANGE)
+        monkeypatch.setattr(download, "RANGE", RANGE)
         monkeypatch.setattr(retry, "FIRST_WAIT", 0.0)
         monkeypatch.setattr(cached_source, "_listed", {})
         set_variables(monkeypatch, CACHE=str(tmp_path / "cache"))

@@ -1,4 +1,4 @@
-"""What a hub's refusals mean, in words that say what to do; nothing of an answer's own text is repeated."""
+"""Maps error responses of a hub to Vertebra's errors; the text of a response is not repeated."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RATE_LIMIT = re.compile(r"\br=0\s*;\s*t=(\d+)")
 def refusal(
     handle: PresetHandle, repo: str, endpoint: str, status: int, headers: Mapping[str, str], login: Login
 ) -> PresetError:
-    """Returns the error that an answer of a hub to somebody who reads means."""
+    """Returns the error that a hub's response to a read request means."""
     code = headers.get("x-error-code")
     if code == "GatedRepo":
         return _gated(handle, f"{endpoint}/{quote(repo)}", login)
@@ -38,7 +38,7 @@ def refusal(
 
 
 def write_refusal(handle: PresetHandle, repo: str, status: int, headers: Mapping[str, str]) -> PresetError:
-    """Returns the error that an answer of a hub to somebody who writes means."""
+    """Returns the error that a hub's response to a write request means."""
     if headers.get("x-error-code") == "RevisionNotFound":
         return _no_revision(handle, repo)
     if status in (401, 403, 404):

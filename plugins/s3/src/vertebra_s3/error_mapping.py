@@ -1,4 +1,4 @@
-"""What the client library's errors mean, in words that say what to do.
+"""Maps errors of the client library, and responses of S3, to Vertebra's errors.
 
 Apart from its status and S3's code of the error, nothing of an answer is repeated: S3 quotes keys and signatures.
 """
@@ -18,7 +18,7 @@ from vertebra.errors import (
     SourceUnavailableError,
 )
 from vertebra_s3.access import Access
-from vertebra_s3.layout import place_of
+from vertebra_s3.layout import location_of
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
@@ -38,7 +38,7 @@ def refusal(handle: PresetHandle, access: Access, error: Exception, writing: boo
     """Returns the error that one of the client library means."""
     said, status, code = _parts(error)
     if is_no_bucket(error) or (writing and status == 404):
-        return PresetNotFoundError(handle, f"{access.place} has no bucket {place_of(handle).bucket!r}")
+        return PresetNotFoundError(handle, f"{access.endpoint} has no bucket {location_of(handle).bucket!r}")
     if isinstance(error, FileNotFoundError) or status == 404:
         return PresetNotFoundError(handle, "an object that it consists of is missing")
     if isinstance(error, ValueError):
@@ -48,14 +48,14 @@ def refusal(handle: PresetHandle, access: Access, error: Exception, writing: boo
         return PresetError(f"Preset {str(handle)!r}: {problem}. Rename it, or move the preset to a prefix of its own.")
     if status is not None or _NO_LOCATION in said:
         return _by_status(handle, access, status or 301, {}, code, writing)
-    return SourceUnavailableError(handle, f"no whole answer from {access.place}: {_broken(str(error))}")
+    return SourceUnavailableError(handle, f"no whole answer from {access.endpoint}: {_broken(str(error))}")
 
 
 def answered(handle: PresetHandle, access: Access, status: int, headers: Mapping[str, str], body: str) -> PresetError:
-    """Returns the error that an answer to somebody who reads an object means."""
+    """Returns the error that a response to a request for an object means."""
     code = match[1] if (match := _CODE.search(body)) else ""
     if code == "NoSuchBucket":
-        return PresetNotFoundError(handle, f"{access.place} has no bucket {place_of(handle).bucket!r}")
+        return PresetNotFoundError(handle, f"{access.endpoint} has no bucket {location_of(handle).bucket!r}")
     if status == 404:
         return PresetNotFoundError(handle, "an object that it consists of is missing")
     return _by_status(handle, access, status, headers, code, writing=False)
@@ -79,7 +79,7 @@ def replaced(handle: PresetHandle, name: str) -> IntegrityError:
 
 
 def is_no_bucket(error: Exception) -> bool:
-    """Says whether the bucket is what is missing."""
+    """Says whether the error means that the bucket does not exist."""
     return _parts(error)[2] == "NoSuchBucket"
 
 
@@ -98,7 +98,7 @@ def _parts(error: Exception) -> tuple[str, int | None, str]:
 
 def _no_access(handle: PresetHandle, access: Access, detail: str, writing: bool) -> PresetAccessError:
     what = "write there" if writing else "read it, or it is missing and you may not list the bucket"
-    problem = f"{access.place} does not let you {what} ({detail}; {access.login})"
+    problem = f"{access.endpoint} does not let you {what} ({detail}; {access.login})"
     return PresetAccessError(handle, problem, "Use credentials that may, or ask the owner of the bucket")
 
 

@@ -1,7 +1,7 @@
-"""Where S3 is and as whom it is asked: the variables and files of Amazon's own tools.
+"""Endpoint, region and credentials of S3, from the variables and files of Amazon's own tools.
 
-The client library reads some of the variables itself, and crashes at a blank endpoint or a stray newline. So whatever
-it is told is read and checked here.
+The client library reads some of the variables itself, and crashes at a blank endpoint or a stray newline. So all its
+settings are read and checked here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Profile = Mapping[str, str]
 
 
 def amazon() -> Access:
-    """Returns where S3 is, and as whom it is asked.
+    """Returns the endpoint of S3, and the user's credentials.
 
     Raises:
         SettingsError: a variable or a file is not what it should be.
@@ -41,15 +41,18 @@ def amazon() -> Access:
     if not _REGION.fullmatch(region):
         raise SettingsError("AWS_REGION", f"{region!r} is no region; write one such as eu-central-1")
     options = {"region": region}
-    place = _endpoint(profile)
-    if place is None:
-        place = f"https://s3.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
+    endpoint = _endpoint(profile)
+    if endpoint is None:
+        endpoint = f"https://s3.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
         options["virtual_hosted_style_request"] = "false"
-    options |= {"endpoint": place, "aws_endpoint_url_s3": place}  # said twice, else a variable wins over the first
+    options |= {
+        "endpoint": endpoint,
+        "aws_endpoint_url_s3": endpoint,
+    }  # said twice, else a variable wins over the first
     login, keys, signs = _login(profile)
     options["skip_signature"] = "false" if signs else "true"
     sends_token = signs and (keys is None or keys.token is not None)  # those that the client finds are temporary
-    return Access("S3Store", place, login, tuple(options.items()), keys, sends_token, reads_by_address=True)
+    return Access("S3Store", endpoint, login, tuple(options.items()), keys, sends_token, reads_by_address=True)
 
 
 def read_profile() -> Profile:
@@ -138,7 +141,7 @@ def _file(variable: str, usual: str) -> Path:
 
 
 def _sections(path: Path) -> dict[str, dict[str, str | None]]:
-    """Returns the sections of a file, which is read anew when it has changed: each part of a download asks."""
+    """Returns the sections of a file, which is read again after a change: each part of a download asks."""
     import configparser  # not at the top: discovery imports this module
 
     try:

@@ -1,4 +1,4 @@
-"""Presets that others have put into a bucket, file by file: they are pinned by what the store lists of the files."""
+"""Presets that other tools have put into a bucket, file by file: they are pinned by the store's list of the files."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from vertebra_s3 import layout
 from vertebra_s3.bucket import Bucket, Object
 
 MOST_OBJECTS = 10_000
-"""Below a prefix that is taken for a preset: it may be somebody's whole bucket."""
+"""The most objects below the prefix of a preset; a prefix with more may be a whole bucket."""
 
 
-def files(handle: PresetHandle, bucket: Bucket, place: layout.Place) -> dict[str, Object]:
-    """Returns the files that others have put below a prefix, by name, as the store lists them.
+def files(handle: PresetHandle, bucket: Bucket, location: layout.Location) -> dict[str, Object]:
+    """Returns the files that other tools have put below a prefix, by name, as the store lists them.
 
     Raises:
         PresetError: it is too much for a preset.
     """
     found: dict[str, Object] = {}
-    for listed in bucket.list(place.prefix):
-        name = listed["path"].removeprefix(place.prefix)
+    for listed in bucket.list(location.prefix):
+        name = listed["path"].removeprefix(location.prefix)
         if not layout.is_of_pushed(name):
             found[name] = listed
         if len(found) > MOST_OBJECTS:

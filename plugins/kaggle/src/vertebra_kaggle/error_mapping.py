@@ -1,4 +1,4 @@
-"""What Kaggle's refusals mean, in words that say what to do; nothing of an answer's own text is repeated."""
+"""Maps error responses of Kaggle to Vertebra's errors; the text of a response is not repeated."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def refusal(
     login: Login,
     page: str,
 ) -> PresetError:
-    """Returns the error that an answer of Kaggle to somebody who reads means."""
+    """Returns the error that Kaggle's response to a read request means."""
     if status == 403 and purpose == "read":
         return _terms(handle, page, login)
     if status == 404 and purpose == "read":
@@ -40,7 +40,7 @@ def refusal(
 
 
 def write_refusal(handle: PresetHandle, status: int, headers: Mapping[str, str]) -> PresetError:
-    """Returns the error that an answer of Kaggle to somebody who writes means."""
+    """Returns the error that Kaggle's response to a write request means."""
     if status in (401, 403):
         problem = f"Kaggle does not let you write there (HTTP {status})"
         return PresetAccessError(handle, problem, "Set KAGGLE_API_TOKEN to a token of somebody who may")
@@ -48,7 +48,7 @@ def write_refusal(handle: PresetHandle, status: int, headers: Mapping[str, str])
 
 
 def _terms(handle: PresetHandle, page: str, login: Login) -> PresetError:
-    """Somebody who may see that there is a file, and may not have it."""
+    """Returns the error for a file that the user may see in a list, and not read."""
     problem = {
         "none": "its terms must be accepted, and you are not logged in",
         "accepted": "your account has not accepted its terms",

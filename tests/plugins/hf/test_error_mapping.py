@@ -115,14 +115,14 @@ def test_what_others_than_the_hub_answer(hub, source, fault, error, words):
 
 
 def test_the_hubs_own_way_to_ask_for_a_break():
-    from vertebra_hf.refusals import refusal
+    from vertebra_hf.error_mapping import refusal
 
     headers = {"ratelimit": '"api";r=0;t=55', "ratelimit-policy": '"fixed window";"api";q=500;w=300'}
     assert refusal(HANDLE, REPO, "https://hub", 429, headers, "none").retry_after == 55
 
 
 def test_a_repository_that_was_disabled():
-    from vertebra_hf.refusals import refusal
+    from vertebra_hf.error_mapping import refusal
 
     headers = {"x-error-message": "Access to this resource is disabled."}
     error = refusal(HANDLE, REPO, "https://hub", 403, headers, "accepted")

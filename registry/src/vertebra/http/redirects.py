@@ -1,0 +1,151 @@
+"""Redirects: which ones may be followed, and following them with one request at a time.
+
+A redirect must lead to an HTTP URL, must not lead from an encrypted URL to an unencrypted one, and must not lead into
+the user's own network. A source that requests files over HTTP follows redirects itself, by `follow_redirects`; a client
+library would send the user's token along.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from collections.abc import Callable
+from urllib.parse import urljoin, urlsplit
+
+from vertebra.errors import RedirectRefusedError
+from vertebra.handles import PresetHandle
+from vertebra.http.origins import origin, proxy_for, same_origin
+from vertebra.http.responses import R
+
+MOST_REDIRECTS = 10
+_STATUSES = (301, 302, 303, 307, 308)
+_ODD = re.compile(r"[^!-~]|\\")
+_WEB, _ENCRYPTED = re.compile(r"https?:", re.IGNORECASE), re.compile(r"https:", re.IGNORECASE)
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""IPv6 addresses that stand for IPv4 addresses in networks with IPv6 only (RFC 6052)."""
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class RedirectPolicy:
+    """Checks the redirects of one request.
+
+    Args:
+        handle: The preset.
+        endpoint: URL of the service. Redirects into the user's network are allowed only if the service is in it.
+        start: URL of the request.
+        setting: The setting by which users name another endpoint, for messages.
+    """
+
+    def __init__(self, handle: PresetHandle, endpoint: str, start: str, setting: str) -> None:
+        self.handle, self.endpoint, self.setting = handle, endpoint, setting
+        self._visited = {start}
+
+    def resolve(self, url: str, location: str) -> str:
+        """Returns the URL that a redirect leads to.
+
+        Args:
+            url: The URL that was requested.
+            location: The `Location` header of the response.
+
+        Raises:
+            RedirectRefusedError: the redirect must not be followed.
+        """
+        try:
+            target = urljoin(url, location)
+            self._check(url, target, urlsplit(target).hostname)
+        except ValueError:  # such as a port that is no number, or a bracket without its pair
+            raise self._refused("a text that is no address", "and cannot be followed") from None
+        self._visited.add(target)
+        return target
+
+    def check_peer(self, url: str, peer: object) -> None:
+        """Checks the address of the connection: DNS may have given it another address than `resolve` had checked.
+
+        Args:
+            url: The URL that was requested.
+            peer: Host and port at the other end of the connection, or None if unknown.
+
+        Raises:
+            RedirectRefusedError: the response comes from inside the user's network.
+        """
+        if isinstance(peer, tuple) and peer and not same_origin(url, self.endpoint) and proxy_for(url) is None:
+            self._check_addresses(url, [_address(str(peer[0]))])
+
+    def _check(self, url: str, target: str, host: str | None) -> None:
+        if _ODD.search(target):  # libraries differ in how they read such a URL
+            raise ValueError(target)
+        if not _WEB.match(target) or not host:
+            raise self._refused(f"{target.partition(':')[0]}:", "and only http and https are followed")
+        if _ENCRYPTED.match(url) and not _ENCRYPTED.match(target):
+            raise self._refused(origin(target), "which is not encrypted")
+        if target in self._visited:
+            raise self._refused(origin(target), "in a circle")
+        if len(self._visited) > MOST_REDIRECTS:
+            raise self._refused(origin(target), f"the last of more than {MOST_REDIRECTS} redirects")
+        if not same_origin(target, self.endpoint):
+            self._check_addresses(target, addresses(host, local_names=proxy_for(target) is None))
+
+    def _check_addresses(self, target: str, found: list[Address]) -> None:
+        inside = [address for address in found if not address.is_global]
+        if not inside:
+            return
+        own = addresses(urlsplit(self.endpoint).hostname or "")
+        if any(address.is_link_local for address in inside) or not any(not address.is_global for address in own):
+            raise self._refused(origin(target), f"an address inside this network ({inside[0]})")
+
+    def _refused(self, target: str, problem: str) -> RedirectRefusedError:
+        return RedirectRefusedError(self.handle, target, problem, self.setting)
+
+
+def follow_redirects(policy: RedirectPolicy, url: str, send: Callable[[str], R]) -> R:
+    """Requests a URL and follows its redirects.
+
+    Args:
+        policy: Checks each redirect, and the peer of each connection.
+        url: The first URL.
+        send: Sends one request and follows no redirect. It must send credentials to the service's origin only.
+
+    Returns:
+        The response, with any status except those of redirects.
+
+    Raises:
+        RedirectRefusedError: a redirect must not be followed.
+    """
+    while True:
+        response = send(url)
+        try:
+            policy.check_peer(url, response.peer)
+            if response.status not in _STATUSES or "location" not in response.headers:
+                return response
+            url = policy.resolve(url, response.headers["location"])
+        except BaseException:
+            response.close()
+            raise
+        response.finish()
+
+
+def addresses(host: str, local_names: bool = True) -> list[Address]:
+    """Returns the IP addresses of a host; none if it has none, which the connection attempt will report.
+
+    Args:
+        host: A name, or an IP address in any spelling.
+        local_names: Whether names are looked up; False where a proxy looks them up.
+    """
+    flags = 0 if local_names else socket.AI_NUMERICHOST
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=flags)
+    except (OSError, UnicodeError):
+        return []
+    return [_address(str(socket_address[0])) for *_, socket_address in found]
+
+
+def _address(text: str) -> Address:
+    """Returns the address that packets are delivered to: several kinds of IPv6 addresses stand for an IPv4 address."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    teredo = address.teredo[1] if address.teredo else None
+    return address.ipv4_mapped or address.sixtofour or teredo or address

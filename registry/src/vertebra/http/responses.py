@@ -1,0 +1,139 @@
+"""Responses whose bodies arrive in chunks, and reading them: a list of files at once, a file as a stream of bytes."""
+
+from __future__ import annotations
+
+import contextlib
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
+
+from vertebra._cache.stall import StallDetector
+from vertebra.errors import IntegrityError, SourceUnavailableError
+from vertebra.handles import PresetHandle
+from vertebra.http.origins import origin
+from vertebra.remote import ByteStream
+from vertebra.specs import PresetFile
+
+
+class Response(Iterator[bytes]):
+    """A response whose body has not been read: an iterator over the body as sent; it may be closed at any time."""
+
+    url: str
+    """The URL that was requested, after all redirects."""
+    status: int
+    headers: Mapping[str, str]
+    """By lower-case name."""
+    peer: object = None
+    """Host and port at the other end of the connection, or None if unknown."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends the transfer; the rest of the body is lost."""
+
+    def finish(self) -> None:
+        """Ends a response whose body does not matter, such as a redirect; a short body may be read instead."""
+        self.close()
+
+
+R = TypeVar("R", bound=Response)
+
+
+def read_all(handle: PresetHandle, response: Response, most: int) -> bytes:
+    """Reads a body to its end, and closes the response.
+
+    Args:
+        handle: The preset.
+        response: A response that is no file, such as a list of files.
+        most: The largest number of bytes allowed.
+
+    Raises:
+        SourceUnavailableError: the body has more bytes, or arrives too slowly.
+    """
+    body, server = bytearray(), origin(response.url)
+    pace = StallDetector(handle, f"the response of {server}")
+    with contextlib.closing(response):
+        for chunk in response:
+            body += chunk
+            pace.note(len(chunk))
+            if len(body) > most:
+                raise SourceUnavailableError(handle, f"{server} sends a list without end: more than {most:,} bytes")
+    return bytes(body)
+
+
+def read(
+    handle: PresetHandle,
+    file: PresetFile,
+    part: tuple[int, int | None],
+    send: Callable[[Mapping[str, str]], R],
+    error: Callable[[R], Exception],
+    digest: Callable[[R], str | None] = lambda _: None,
+) -> ByteStream:
+    """Begins to transfer a file, or a part of it, for `RemoteSource.read`.
+
+    Args:
+        handle: The preset.
+        file: The file.
+        part: Position of the first byte, and of the one after the last, or None for the end.
+        send: Requests the file with the given headers.
+        error: Returns the error that a response without the file means.
+        digest: Returns the digest of the whole file, if the response has one in the service's own header.
+
+    Raises:
+        IntegrityError: the body is compressed, so that its bytes are not the file's.
+    """
+    response = send(range_header(*part))
+    if response.status == 416:  # the file has this range, so the server does not support ranges
+        response.close()
+        response = send({})
+    try:
+        if response.status not in (200, 206):
+            raise error(response)
+        return byte_stream(handle, file.name, response.status, response.headers, response, digest(response))
+    except BaseException:
+        response.close()
+        raise
+
+
+def byte_stream(
+    handle: PresetHandle,
+    name: str,
+    status: int,
+    headers: Mapping[str, str],
+    chunks: Iterable[bytes],
+    digest: str | None,
+) -> ByteStream:
+    """Returns the stream of a successful response to a request for a file, or for a range of it.
+
+    Args:
+        handle: The preset.
+        name: The file's name.
+        status: 200 or 206.
+        headers: By lower-case name.
+        chunks: The body.
+        digest: Digest of the whole file, if the service sends one.
+
+    Raises:
+        IntegrityError: the body is compressed, so that its bytes are not the file's.
+        SourceUnavailableError: the response is a part of the file, and does not say which.
+    """
+    encoding = headers.get("content-encoding", "identity")
+    if encoding.lower() not in ("identity", ""):
+        raise IntegrityError(handle, name, f"it was sent as {encoding}, and asked for as it is")
+    start, total = 0, _number(headers.get("content-length"))
+    if status == 206:
+        unit, _, content_range = headers.get("content-range", "").partition(" ")
+        positions, _, size = content_range.partition("/")
+        first = _number(positions.partition("-")[0])
+        if unit.lower() != "bytes" or first is None:
+            raise SourceUnavailableError(handle, f"it answered for a part of {name} without saying which")
+        start, total = first, _number(size)
+    return ByteStream(iter(chunks), start, total, headers.get("etag"), digest)
+
+
+def range_header(start: int, stop: int | None) -> dict[str, str]:
+    """Returns the header that requests the bytes from `start` up to and without `stop`; none for a whole file."""
+    return {} if (start, stop) == (0, None) else {"range": f"bytes={start}-{'' if stop is None else stop - 1}"}
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.strip().isascii() and text.strip().isdigit() else None

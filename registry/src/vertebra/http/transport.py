@@ -1,0 +1,122 @@
+"""`Transport`: requests to one service, for sources without a client library."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+from vertebra.errors import SourceUnavailableError
+from vertebra.handles import PresetHandle
+from vertebra.http import client
+from vertebra.http.error_mapping import error
+from vertebra.http.origins import origin
+from vertebra.http.responses import Response, read, read_all
+from vertebra.remote import ByteStream
+from vertebra.specs import PresetFile
+
+
+class Transport:
+    """Sends GET requests to a service, with the user's credentials, and reads lists and files.
+
+    Redirects are checked by `RedirectPolicy`; credentials and other headers of `headers` go to the service's origin
+    only. Connections are kept, proxies are those of the environment, and a body that is cut off is an error.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        token: Callable[[], str | None] = lambda: None,
+        headers: Callable[[], Mapping[str, str]] = dict,
+        setting: str = "the source's endpoint",
+        timeouts: tuple[float, float] = client.TIMEOUTS,
+        certificates: str | None = None,
+    ) -> None:
+        """
+        Args:
+            base_url: URL of the service, which paths are appended to.
+            token: Returns the user's token, or None; called for each request, and sent as a bearer token.
+            headers: Returns further headers, such as an API key; called for each request.
+            setting: The setting by which users name another base URL, for messages.
+            timeouts: Seconds to wait for a connection, and for the next bytes.
+            certificates: File or folder with certificates of authorities to trust in place of the system's.
+        """
+        self.base_url = base_url.rstrip("/")
+        self._token, self._headers = token, headers
+        self._options: dict[str, Any] = {"setting": setting, "timeouts": timeouts, "certificates": certificates}
+
+    def get(
+        self,
+        handle: PresetHandle,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        query: str = "",
+    ) -> Response:
+        """Sends a GET request and follows redirects.
+
+        Args:
+            handle: The preset.
+            path: Path below the base URL, not percent-encoded.
+            headers: Headers of this request.
+            query: Query of the URL, percent-encoded as by `urllib.parse.urlencode`.
+
+        Returns:
+            The response, with any status except those of redirects.
+
+        Raises:
+            SourceUnavailableError: there is no response.
+            RedirectRefusedError: a redirect must not be followed.
+            ClientMissingError: urllib3 is not installed; `vertebra[http]` brings it.
+        """
+        url = f"{self.base_url}/{quote(path.lstrip('/'))}{f'?{query}' if query else ''}"
+        token = self._token()
+        login = {"authorization": f"Bearer {token}"} if token else {}
+        return client.get(handle, self.base_url, url, {**login, **self._headers(), **(headers or {})}, **self._options)
+
+    def json(self, handle: PresetHandle, path: str, query: str = "", *, most: int = 2**20) -> Any:
+        """Reads a document of JSON, such as a list of files.
+
+        Args:
+            handle: The preset.
+            path: Path below the base URL, not percent-encoded.
+            query: Query of the URL, percent-encoded.
+            most: The largest number of bytes allowed.
+
+        Raises:
+            SourceUnavailableError: the service does not respond, or the document is not JSON or too large.
+            PresetNotFoundError, PresetAccessError, PresetError: as `vertebra.http.error` maps the status.
+        """
+        response = self.get(handle, path, query=query)
+        if response.status != 200:
+            response.close()
+            raise error(handle, response.status, response.headers)
+        try:
+            return json.loads(read_all(handle, response, most))
+        except (ValueError, RecursionError):
+            problem = "sent no JSON where a list was expected; a proxy or login page may be in the way"
+            raise SourceUnavailableError(handle, f"{origin(response.url)} {problem}") from None
+
+    def read(
+        self, handle: PresetHandle, file: PresetFile, path: str, start: int = 0, stop: int | None = None
+    ) -> ByteStream:
+        """Begins to transfer a file, or a part of it, for `RemoteSource.read`.
+
+        Args:
+            handle: The preset.
+            file: The file.
+            path: Path of the file below the base URL, not percent-encoded.
+            start: Position of the first byte.
+            stop: Position after the last byte, or None for the end of the file.
+
+        Raises:
+            IntegrityError: the body is compressed, so that its bytes are not the file's.
+            SourceUnavailableError, PresetNotFoundError, PresetAccessError, PresetError: as for `json`.
+        """
+        return read(handle, file, (start, stop), partial(self.get, handle, path), partial(_error, handle))
+
+
+def _error(handle: PresetHandle, response: Response) -> Exception:
+    return error(handle, response.status, response.headers)
