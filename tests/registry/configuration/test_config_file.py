@@ -99,12 +99,13 @@ def test_a_file_that_cannot_be_read_is_an_error(make, machine):
 
 @pytest.mark.parametrize("is_link", ["config.toml", "folder"])
 @pytest.mark.parametrize("target", ["nothing", "file/below"])
-def test_a_link_without_a_target_is_no_absent_file(tmp_path, machine, is_link, target):
+def test_a_link_without_a_target_is_no_absent_file(tmp_path, machine, monkeypatch, is_link, target):
     (tmp_path / "file").write_text("")
     link = machine if is_link == "config.toml" else machine.parent
     link.parent.mkdir(exist_ok=True)
     link.symlink_to(tmp_path / target)
-    for environment, config in (({"VERTEBRA_CONFIG": os.devnull}, machine), ({"XDG_CONFIG_HOME": str(tmp_path)}, None)):
+    monkeypatch.setattr("platformdirs.user_config_path", lambda name, **_: tmp_path / name)
+    for environment, config in (({"VERTEBRA_CONFIG": os.devnull}, machine), ({}, None)):
         if config is None:
             (tmp_path / "vertebra").symlink_to(machine.parent)
         with pytest.raises(SettingsError, match="symbolic link whose target does not exist") as caught:

@@ -38,6 +38,7 @@ def vertebra_runtimes():
 def machine(anew, install, monkeypatch, tmp_path):
     """Returns a function that installs runtimes, each with the body of its `unavailable_reason`."""
     (tmp_path / "site" / "keras.py").write_text(KERAS)
+    monkeypatch.delitem(sys.modules, "keras", raising=False)  # another test of this process may have bound the real one
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setenv("KERAS_BACKEND", "")  # so that what is set here is undone
     monkeypatch.setenv("VERTEBRA_PLUGINS", "acme-*")
@@ -49,7 +50,7 @@ def machine(anew, install, monkeypatch, tmp_path):
 
     yield install_runtimes
     assert "keras" not in sys.modules or sys.modules["keras"].__file__.startswith(str(tmp_path))
-    sys.modules.pop("keras", None)
+    sys.modules.pop("keras", None)  # before the real one comes back
 
 
 def test_the_only_runtime_is_taken(machine):
