@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vertebra import ByteStream, PresetFile, PresetHandle, RemoteSource, Snapshot, add_plugin, hookimpl
-from vertebra._cache import cached_source, download, fetch, leases, progress, store  # noqa: F401 (before the fork)
+from vertebra._cache import cached_source, download, leases, progress, store  # noqa: F401 (before the fork)
+from vertebra._cache import fetch as fetching  # noqa: F401 (the same)
 from vertebra._resolve.open import open_folder
 from vertebra.errors import VertebraError
 
