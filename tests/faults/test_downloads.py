@@ -222,13 +222,21 @@ def test_a_process_killed_at_any_moment_leaves_nothing_wrong(place, start, cache
     assert unfinished(cache) == []
 
 
+def _size(path):
+    """The size of a file that its process may rename or remove meanwhile."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def test_what_arrived_is_not_transferred_again(place, start, cache):
     large = "model.safetensors"
     place.server.faults = [faults.slow(1_500_000, files=f"*{large}")]
     child = start(place.handle, modules=place.modules, **place.environment)
     child.stdin.write("\n")
     child.stdin.flush()
-    while not any(path.stat().st_size > 500_000 for path in unfinished(cache)):
+    while not any(_size(path) > 500_000 for path in unfinished(cache)):
         assert child.poll() is None
         time.sleep(0.01)
     child.kill()
