@@ -1,5 +1,6 @@
 """The documentation matches the code: hooks, names, commands, settings, links and examples."""
 
+import ast
 import inspect
 import re
 import sys
@@ -58,6 +59,26 @@ def test_every_link_leads_somewhere():
             file = (ROOT / page).parent.joinpath(target)
             assert file.exists(), f"{page} links to {target}"
             assert not heading or heading in headings(file), f"{page} links to {target}#{heading}"
+
+
+def test_the_folders_of_the_core_import_in_the_documented_order():
+    rows = re.findall(r"^\| (`[\w/.]+`(?:, `[\w/.]+`)*) \|", DOCS["design.md"], flags=re.MULTILINE)
+    rank = {name.removesuffix("/"): number for number, row in enumerate(rows) for name in re.findall(r"`(.+?)`", row)}
+    source = Path(vertebra.__file__).parent
+    names = {path.name for path in source.iterdir() if path.is_dir() or path.suffix == ".py"}
+    assert rank.keys() == names - {"__init__.py", "__pycache__"}
+    for path in set(source.rglob("*.py")) - {source / "__init__.py"}:
+        own = rank[path.relative_to(source).parts[0]]
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            for name in imported_from_core(node):
+                assert rank.get(name, rank.get(f"{name}.py")) <= own, f"{path} imports {name}"
+
+
+def imported_from_core(node: ast.AST) -> list[str]:
+    """Returns the folders and modules of the core that an import statement names."""
+    if not isinstance(node, ast.ImportFrom) or node.module.partition(".")[0] != "vertebra":
+        return []
+    return [f"{node.module}.{alias.name}".split(".")[1] for alias in node.names]
 
 
 def headings(page: Path) -> set[str]:
