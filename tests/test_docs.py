@@ -1,5 +1,6 @@
-"""The documentation cannot drift: hooks, names, commands, settings and the example in it are checked."""
+"""The documentation matches the code: hooks, names, commands, settings, links and examples."""
 
+import ast
 import inspect
 import re
 import sys
@@ -50,7 +51,8 @@ def test_every_function_and_setting_of_lora_is_documented():
 
 
 def test_every_link_leads_somewhere():
-    pages = {"README.md": README, "CONTRIBUTING.md": (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")}
+    names = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "findings/README.md")
+    pages = {name: (ROOT / name).read_text(encoding="utf-8") for name in names}
     pages |= {f"docs/{name}": text for name, text in DOCS.items()}
     for page, text in pages.items():
         for target, heading in re.findall(r"\]\(([^)#:]+)(?:#([^)]+))?\)", text):
@@ -59,8 +61,28 @@ def test_every_link_leads_somewhere():
             assert not heading or heading in headings(file), f"{page} links to {target}#{heading}"
 
 
+def test_the_folders_of_the_core_import_in_the_documented_order():
+    rows = re.findall(r"^\| (`[\w/.]+`(?:, `[\w/.]+`)*) \|", DOCS["design.md"], flags=re.MULTILINE)
+    rank = {name.removesuffix("/"): number for number, row in enumerate(rows) for name in re.findall(r"`(.+?)`", row)}
+    source = Path(vertebra.__file__).parent
+    names = {path.name for path in source.iterdir() if path.is_dir() or path.suffix == ".py"}
+    assert rank.keys() == names - {"__init__.py", "__pycache__"}
+    for path in set(source.rglob("*.py")) - {source / "__init__.py"}:
+        own = rank[path.relative_to(source).parts[0]]
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            for name in imported_from_core(node):
+                assert rank.get(name, rank.get(f"{name}.py")) <= own, f"{path} imports {name}"
+
+
+def imported_from_core(node: ast.AST) -> list[str]:
+    """Returns the folders and modules of the core that an import statement names."""
+    if not isinstance(node, ast.ImportFrom) or node.module.partition(".")[0] != "vertebra":
+        return []
+    return [f"{node.module}.{alias.name}".split(".")[1] for alias in node.names]
+
+
 def headings(page: Path) -> set[str]:
-    """Returns what links call the headings of a page."""
+    """Returns the anchors of the headings of a page."""
     texts = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in texts}
 
@@ -82,7 +104,7 @@ def test_the_example_plugin_works(tmp_path, monkeypatch):
 
 
 def example(name: str, page: str) -> types.ModuleType:
-    """Returns a module that a page shows."""
+    """Returns the module with the code of a page."""
     source = re.search(rf"`{name}\.py`\n\n```python\n(.+?)```", DOCS[page], flags=re.DOTALL).group(1)
     module = types.ModuleType(name)
     exec(compile(source, f"{name}.py", "exec"), module.__dict__)
@@ -91,11 +113,11 @@ def example(name: str, page: str) -> types.ModuleType:
 
 @pytest.fixture
 def policies(monkeypatch):
-    """The plugins of the page about storage, and no others, in use."""
-    found = PluginRegistry(Settings(block=("*",)))
+    """Registers the plugins of docs/storage.md, and no others."""
+    registry = PluginRegistry(Settings(block=("*",)))
     for name in ("acme_mirror", "acme_allowed"):
-        assert found.add(example(name, "storage.md"), name, Owner(name, "1.0", name)).status == "loaded"
-    monkeypatch.setattr(candidates, "registry", lambda: found)
+        assert registry.add(example(name, "storage.md"), name, Owner(name, "1.0", name)).status == "loaded"
+    monkeypatch.setattr(candidates, "registry", lambda: registry)
 
 
 COMMIT = "0123456789abcdef" * 2 + "01234567"
@@ -112,7 +134,7 @@ COMMIT = "0123456789abcdef" * 2 + "01234567"
         ("bert_base_en", "s3://acme-models/"),
     ],
 )
-def test_the_example_of_a_mirror_looks_there_first(policies, written, means):
+def test_the_example_of_a_mirror_tries_the_bucket_first(policies, written, means):
     first, *others = candidates.candidate_handles(written)
     assert str(first).startswith(means)
     assert [handle.scheme for handle in others] in (
@@ -120,7 +142,7 @@ def test_the_example_of_a_mirror_looks_there_first(policies, written, means):
         ["hf"],
         ["kaggle"],
         ["s3", "kaggle", "hf"],
-    )  # of an id: its own place, and its copy
+    )  # a built-in id also has its own handle, and a copy
 
 
 @pytest.mark.parametrize("written", ["s3://others/gpt2", "file:///data/other", "hf://acme/x@main"])

@@ -1,4 +1,4 @@
-"""The examples of the documentation run: files in `docs/examples`, and the blocks of code on two pages."""
+"""The examples of the documentation run: `docs/examples`, and the code of docs/lora.md and docs/serving.md."""
 
 import re
 import runpy
@@ -42,7 +42,7 @@ def test_training_lowers_the_loss_and_the_adapter_loads(runtime, number, monkeyp
 
 @pytest.fixture
 def presets(golden, tmp_path, monkeypatch):
-    """A current directory with what the page speaks of."""
+    """Makes a current directory with the presets and adapters of the page."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(golden / "transformers", "my_bert")
     shutil.copytree(golden / "kerashub_int8", "my_bert_int8")
@@ -76,7 +76,7 @@ def test_the_page_about_serving_runs_from_top_to_bottom(presets, inputs, run):
 
 @pytest.fixture
 def lora_fa(monkeypatch):
-    """The page's strategy, added as a notebook would, until the test ends."""
+    """Adds the strategy of the page, as a notebook does, until the test ends."""
     module = types.ModuleType(STRATEGY[1])
     monkeypatch.setitem(sys.modules, STRATEGY[1], module)
     exec(compile(STRATEGY[2], f"{STRATEGY[1]}.py", "exec"), module.__dict__)

@@ -1,4 +1,4 @@
-"""The examples of sources in docs/plugins.md pass the suites, the first one as the example of a test there runs it."""
+"""The sources in docs/plugins.md pass the suites; the first one by the test class of that page."""
 
 import functools
 import hashlib
@@ -25,15 +25,15 @@ exec(compile(SOURCE, "vertebra_team.py", "exec"), module.__dict__)
 exec(compile(TEST, "test_team.py", "exec"))
 
 
-def test_the_source_that_downloads_is_short():
+def test_the_remote_source_is_short():
     assert len([line for line in DOWNLOADING.splitlines() if line.strip()]) <= 35
 
 
 TOKEN = "acme-token-for-the-service-alone"
 
 
-class TestTheExampleThatDownloads(RemoteSourceSuite):
-    """The source that downloads, and a web server that knows no ranges."""
+class TestRemoteSourceOfThePage(RemoteSourceSuite):
+    """The remote source of the page, with a web server that ignores ranges."""
 
     client = "urllib3"
 
@@ -59,12 +59,13 @@ class TestTheExampleThatDownloads(RemoteSourceSuite):
     @pytest.fixture
     def publish(self, server, tmp_path):
         def publish(files):
-            place, digests = tmp_path / "www" / "bert", {n: hashlib.sha256(c).hexdigest() for n, c in files.items()}
+            folder = tmp_path / "www" / "bert"
+            digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
             revision = hashlib.sha256(repr(digests).encode()).hexdigest()[:8]
-            written(place / revision, files)
+            written(folder / revision, files)
             listed = [{"name": name, "size": len(files[name]), "sha256": digests[name]} for name in files]
             for name in (revision, "newest"):
-                (place / f"{name}.json").write_text(json.dumps({"revision": revision, "files": listed}))
+                (folder / f"{name}.json").write_text(json.dumps({"revision": revision, "files": listed}))
             return PresetHandle("acme", "bert")
 
         return publish
