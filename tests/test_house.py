@@ -3,10 +3,12 @@
 import ast
 import functools
 import graphlib
+import io
 import os
 import re
 import subprocess
 import sys
+import tokenize
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
@@ -428,4 +430,49 @@ def test_no_file_speaks_of_a_machine_or_a_package_registry():
         for pattern in (MACHINE_PATH, REGISTRY)
         for match in pattern.finditer(path.read_bytes())
     }
+    assert found == set()
+
+
+# === 7. Standard terms in plain English ===
+
+PRONOUNS = r"somebody|someone|nobody|anybody|everybody|whoever|whomever"
+OWN_ENGLISH = r"anew|elsewhere|beside|stands?|stood"
+NAMELESS = r"what (?:is|are|was|were|has|had|others?|it|they|another)"
+BANNED_WORDS = re.compile(rf"\b(?:{PRONOUNS}|{OWN_ENGLISH}|{NAMELESS})\b", re.IGNORECASE)
+"""Words whose subject a reader has to guess; docs/glossary.md has the terms to use."""
+BANNED_NAMES = re.compile(r"_?(?:places?|stand_in|go_on|beside|anew)")
+"""Names that meant many things."""
+
+
+def prose(path: Path) -> Iterator[tuple[int, str]]:
+    """Yields the lines of documentation, or the texts and comments of a module, each with the number of its line."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".md":
+        yield from enumerate(
+            re.sub(r"```.*?```", lambda block: "\n" * block[0].count("\n"), text, flags=re.S).splitlines(), 1
+        )
+        return
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type in (tokenize.STRING, tokenize.COMMENT):
+            yield from enumerate(token.string.splitlines(), token.start[0])
+
+
+def written_for_readers() -> list[Path]:
+    sources = [path for distribution in (CORE, *MEMBERS) for path in distribution.paths]
+    return [*sources, *(path for path in files() if path.suffix == ".md")]
+
+
+@pytest.mark.parametrize("path", written_for_readers(), ids=relative)
+def test_subjects_are_named_by_standard_terms(path):
+    found = [f"{number}: {match[0]!r}" for number, line in prose(path) for match in BANNED_WORDS.finditer(line)]
+    assert found == []
+
+
+@each_distribution
+def test_no_name_has_many_meanings(distribution):
+    found = set()
+    for path in distribution.paths:
+        for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
+            if token.type == tokenize.NAME and BANNED_NAMES.fullmatch(token.string):
+                found.add(f"{relative(path)}:{token.start[0]}: {token.string}")
     assert found == set()
