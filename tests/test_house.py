@@ -459,7 +459,7 @@ def prose(path: Path) -> Iterator[tuple[int, str]]:
 
 def written_for_readers() -> list[Path]:
     sources = [path for distribution in (CORE, *MEMBERS) for path in distribution.paths]
-    return [*sources, *(path for path in files() if path.suffix == ".md")]
+    return sorted([*sources, *(path for path in files() if path.suffix == ".md")])
 
 
 @pytest.mark.parametrize("path", written_for_readers(), ids=relative)
