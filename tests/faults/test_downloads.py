@@ -261,11 +261,11 @@ import downloading
 from itertools import count
 from pathlib import Path
 from vertebra import add_plugin
-from vertebra._cache import fetch, store
+from vertebra._cache import fetch, layout, manifest, ownership, store
 from vertebra._cache.verify import check_store
 
 add_plugin(downloading.Toys(), "toys")
-traced = {fetch.__file__, store.__file__}
+traced = {module.__file__ for module in (fetch, store, layout, manifest, ownership)}
 root = Path(os.environ["VERTEBRA_CACHE"])
 downloading.CONTENTS = {"config.json": downloading.CONTENTS["config.json"]}
 expected = {name: downloading.hashlib.sha256(content).hexdigest() for name, content in downloading.CONTENTS.items()}
