@@ -75,7 +75,7 @@ def test_every_file_is_carried_or_named(golden, tmp_path, capsys):
     assert main(["convert", str(folder), str(tmp_path / "target"), "--format", "transformers"]) == 0
     shown = capsys.readouterr().out
     assert (
-        "carried: LICENSE, preprocessor.json, task.json, task.weights.h5, "
+        "copied: LICENSE, preprocessor.json, task.json, task.weights.h5, "
         "tokenizer.json as carried/kerashub/tokenizer.json\n"
     ) in shown
     assert "left out: .env (a hidden file); pytorch_model.bin (other weights)\n" in shown
