@@ -107,6 +107,6 @@ def reading_by_client(cache):
 
     class Reading(S3Source):
         def access(self):
-            return dataclasses.replace(amazon(), reads_by_address=False)
+            return dataclasses.replace(amazon(), reads_by_url=False)
 
     return Reading()

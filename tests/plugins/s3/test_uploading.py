@@ -232,7 +232,7 @@ def test_whoever_is_stopped_leaves_what_was_and_goes_on_later(
 
 def at_once(monkeypatch, *pushes):
     """Runs pushes in threads, each of which has looked at what stands there before any has written."""
-    barrier, real = threading.Barrier(len(pushes), timeout=30), uploading._stands
+    barrier, real = threading.Barrier(len(pushes), timeout=30), uploading._is_published
     local = threading.local()
 
     def stands(*arguments):
