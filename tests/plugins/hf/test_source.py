@@ -66,7 +66,7 @@ def test_names_that_no_repository_has_are_refused_without_asking(path):
 
 @pytest.mark.parametrize("kind", ["datasets", "spaces"])
 def test_only_models_hold_presets(kind):
-    with pytest.raises(HandleError, match=f"not of {kind}"):
+    with pytest.raises(HandleError, match=f"not in {kind}"):
         repository_of(PresetHandle("hf", f"{kind}/acme/words"))
 
 
@@ -145,7 +145,7 @@ def test_an_address_that_has_expired_is_asked_for_again(hub, fetch):
 def test_storage_that_refuses_what_the_hub_has_just_signed_is_unavailable(hub, fetch):
     hub.commit(REPO, FILES)
     hub.faults = [faults.status(403, files="*.safetensors")]
-    with pytest.raises(SourceUnavailableError, match=f"localhost:{hub.storage.port} answered HTTP 403"):
+    with pytest.raises(SourceUnavailableError, match=f"localhost:{hub.storage.port} responded with HTTP 403"):
         fetch(f"hf://{REPO}")
 
 

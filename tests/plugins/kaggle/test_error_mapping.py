@@ -79,7 +79,8 @@ def test_a_file_of_credentials_that_is_unsound_is_named(kaggle, source, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("user", "words"), [(None, "missing, or private .*get a token at"), ("other", "private and not for your account")]
+    ("user", "words"),
+    [(None, "does not exist, or is private .*get a token at"), ("other", "private and your account has no access")],
 )
 def test_a_private_model(kaggle, source, log_in, user, words):
     kaggle.private("acme/bert")

@@ -64,7 +64,9 @@ def test_what_kaggle_cannot_have_is_refused_without_asking(path):
 
 
 def test_a_revision_is_told_its_place(source):
-    with pytest.raises(PresetNotFoundError, match="a version of it is written kaggle://acme/bert/keras/small/1"):
+    with pytest.raises(
+        PresetNotFoundError, match="write a version at the end of the path: kaggle://acme/bert/keras/small/1"
+    ):
         source.resolve_snapshot(PresetHandle("kaggle", VARIATION, "3"))
 
 
@@ -117,7 +119,7 @@ def test_a_list_without_end_is_left(kaggle, source, monkeypatch):
     kaggle.publish(VARIATION, FILES)
     body = b'{"files": [], "nextPageToken": "0"}'
     kaggle.faults = [faults.other_content(body, paths="*/ListModelInstanceVersionFiles", **CALL)]
-    with pytest.raises(SourceUnavailableError, match="without end"):
+    with pytest.raises(SourceUnavailableError, match="an endless file list"):
         source.resolve_snapshot(HANDLE)
     assert calls(kaggle).count("ListModelInstanceVersionFiles") == 3
 
@@ -152,7 +154,7 @@ def test_where_nobody_answers_any_longer_another_link_is_asked_for(kaggle, sourc
 def test_storage_that_refuses_what_kaggle_has_just_given_is_unavailable(kaggle, fetch):
     kaggle.publish(VARIATION, FILES)
     kaggle.faults = [faults.status(403, files="*.safetensors")]
-    with pytest.raises(SourceUnavailableError, match=f"localhost:{kaggle.storage.port} answered HTTP 403"):
+    with pytest.raises(SourceUnavailableError, match=f"localhost:{kaggle.storage.port} responded with HTTP 403"):
         fetch(f"kaggle://{VARIATION}")
 
 
@@ -185,7 +187,7 @@ def test_an_answer_that_is_none_is_unavailable(kaggle, source, fault):
 def test_an_answer_that_is_unsound_is_unavailable(kaggle, source, body):
     kaggle.publish(VARIATION, FILES)
     kaggle.faults = [faults.other_content(body.encode(), paths="*/GetModelInstance", **CALL)]
-    with pytest.raises(SourceUnavailableError, match="does not answer as Kaggle does"):
+    with pytest.raises(SourceUnavailableError, match="does not respond as Kaggle does"):
         source.resolve_snapshot(HANDLE)
 
 
@@ -194,14 +196,14 @@ def test_a_list_that_is_unsound_is_unavailable(kaggle, source, files):
     kaggle.publish(VARIATION, FILES)
     body = f'{{"files": {files}}}'.encode()
     kaggle.faults = [faults.other_content(body, paths="*/ListModelInstanceVersionFiles", **CALL)]
-    with pytest.raises(SourceUnavailableError, match="does not answer as Kaggle does"):
+    with pytest.raises(SourceUnavailableError, match="does not respond as Kaggle does"):
         source.resolve_snapshot(HANDLE)
 
 
 def test_a_download_that_leads_nowhere_is_unavailable(kaggle, fetch):
     kaggle.publish(VARIATION, FILES)
     kaggle.faults = [faults.html_page(paths="*/DownloadModelInstanceVersion", **CALL)]
-    with pytest.raises(SourceUnavailableError, match="does not answer as Kaggle does"):
+    with pytest.raises(SourceUnavailableError, match="does not respond as Kaggle does"):
         fetch(f"kaggle://{VARIATION}")
 
 

@@ -108,7 +108,7 @@ def test_kaggle_is_waited_for_until_it_has_made_the_version(kaggle, source, file
     assert source.upload(HANDLE, files, False, "message") == PresetHandle("kaggle", f"{VARIATION}/1")
     assert len(waits) == 4
     monkeypatch.setattr(uploading, "PROCESSING_SECONDS", -1.0)
-    with pytest.raises(SourceUnavailableError, match="has not made a version of it yet"):
+    with pytest.raises(SourceUnavailableError, match="has not created the version yet"):
         source.upload(HANDLE, files, True, "message")
 
 

@@ -135,7 +135,7 @@ def test_names_of_branches_elsewhere_are_names_here(push, read, source, place, r
 
 def test_large_files_are_sent_in_parts_and_read_back(push, read, place, proxy, monkeypatch):
     monkeypatch.setattr(uploading, "_LARGE", 2**20)
-    monkeypatch.setattr(bucket, "_PART", 5 * 2**20)  # the least that services take
+    monkeypatch.setattr(bucket, "_PART_SIZE", 5 * 2**20)  # the least that services take
     monkeypatch.setattr(download, "RANGE", 2**22)
     large = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * (11 * 2**12)}
     push(large)
@@ -181,7 +181,7 @@ def test_another_preset_is_not_replaced_by_mistake(push, read, place):
 
 def test_files_of_others_are_not_replaced_by_mistake(push, put, read, place):
     put(place, OLD)
-    with pytest.raises(PresetExistsError, match="not pushed"):
+    with pytest.raises(PresetExistsError, match="from another tool"):
         push(NEW)
     push(NEW, replacing=True)
     assert read(place) == NEW
@@ -189,7 +189,7 @@ def test_files_of_others_are_not_replaced_by_mistake(push, put, read, place):
 
 def test_something_else_of_that_name_is_not_replaced_by_mistake(push, put, read, place):
     put(place, {"vertebra.json": b'{"dependencies": {}}'})
-    with pytest.raises(PresetConfigError, match=r"vertebra\.json is of no format known here"):
+    with pytest.raises(PresetConfigError, match=r"the format of its vertebra\.json is unknown"):
         push(NEW)
     push(NEW, replacing=True)
     assert read(place) == NEW
@@ -242,7 +242,7 @@ def at_once(monkeypatch, *pushes):
             barrier.wait()
         return found
 
-    monkeypatch.setattr(uploading, "_stands", stands)
+    monkeypatch.setattr(uploading, "_is_published", stands)
 
     def outcome(push):
         try:
@@ -284,7 +284,7 @@ def test_a_service_that_refuses_both_of_two_is_asked_again(push, read, place, mo
 
 def test_a_service_that_always_refuses_is_told(push, place, monkeypatch):
     monkeypatch.setattr(bucket.Bucket, "create", lambda *_: False)
-    with pytest.raises(PresetExistsError, match="just now"):
+    with pytest.raises(PresetExistsError, match="another process is publishing"):
         push(OLD)
 
 
@@ -294,7 +294,9 @@ def test_a_service_that_always_refuses_is_told(push, place, monkeypatch):
 def test_who_may_not_write_is_told(push, monkeypatch, gateway, proxy):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "geheim")
     proxy.faults = [faults.status(404, paths="/models/*")]
-    with pytest.raises(PresetAccessError, match=r"does not let you write there \(HTTP 403, SignatureDoesNotMatch") as e:
+    with pytest.raises(
+        PresetAccessError, match=r"does not let you write to its bucket \(HTTP 403, SignatureDoesNotMatch"
+    ) as e:
         push(OLD)
     assert not [secret for secret in ("geheim", gateway.secret_key) if secret in str(e.value)]
 

@@ -181,7 +181,7 @@ def test_where_presets_are_kept_is_examined(monkeypatch, configure, tmp_path):
         ("lockfile", False),
     ]
     assert "holds no cached files" in found[1].detail
-    assert "modelz is no folder that can be read; correct VERTEBRA_CACHE_TIERS" in found[2].detail
+    assert "modelz is not a readable folder; correct VERTEBRA_CACHE_TIERS" in found[2].detail
 
 
 POLICY = """
