@@ -170,8 +170,8 @@ def test_the_small_preset_finds_related_sentences_similar(embed):
 
 
 def test_padding_does_not_change_an_embedding(embed):
-    alone, beside = embed(["eating food"]), embed(["eating food", "they said the food was good, but it was terrible"])
-    assert np.abs(alone[0] - beside[0]).max() < 1e-5
+    alone, together = embed(["eating food"]), embed(["eating food", "they said the food was good, but it was terrible"])
+    assert np.abs(alone[0] - together[0]).max() < 1e-5
 
 
 def test_the_small_preset_is_small():

@@ -42,10 +42,10 @@ def test_another_token_is_tried(hub, source, fetch, log_in):
     assert fetch(f"hf://{REPO}", "config.json") == b"{}"
 
 
-@pytest.mark.parametrize("place", ["environment", "file"])
-def test_a_token_opens_what_is_private(hub, client, fetch, log_in, place, tmp_path):
+@pytest.mark.parametrize("origin", ["environment", "file"])
+def test_a_token_opens_what_is_private(hub, client, fetch, log_in, origin, tmp_path):
     hub.private(REPO)
-    if place == "file":
+    if origin == "file":
         (tmp_path / "home").mkdir(exist_ok=True)
         (tmp_path / "home" / "token").write_text(f"{TOKEN}\n")
     else:

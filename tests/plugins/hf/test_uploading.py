@@ -1,4 +1,4 @@
-"""Publishing on the hub: one commit, of exactly what was meant."""
+"""Publishing on the hub: one commit, of exactly the given files."""
 
 import pytest
 

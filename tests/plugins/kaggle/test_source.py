@@ -1,4 +1,4 @@
-"""What handles of Kaggle mean, what is asked of it and of its storage, and where that may be."""
+"""The kaggle source: handles, requests to Kaggle and its storage, and redirects."""
 
 import hashlib
 import logging
@@ -88,7 +88,7 @@ def test_every_framework_is_kaggles(kaggle, source, framework):
     assert opened(source).resolve(PresetHandle("kaggle", handle)) == PresetHandle("kaggle", f"{handle}/1")
 
 
-# === What is asked ===
+# === Requests ===
 
 
 def test_a_look_up_asks_for_the_newest_version_and_its_files(kaggle, source):
@@ -348,7 +348,7 @@ def test_what_is_known_serves_when_kaggle_is_gone(kaggle, fetch, caplog):
     assert "which is what it meant before" in caplog.text
 
 
-# === What is shown and sent ===
+# === Messages, logs and headers ===
 
 
 def test_links_are_in_no_log(kaggle, fetch, caplog):
@@ -373,11 +373,11 @@ def test_the_token_goes_to_kaggle_only(kaggle, fetch, log_in, tmp_path):
     kaggle.publish(VARIATION, FILES)
     (tmp_path / "home").mkdir(exist_ok=True)
     (tmp_path / "home" / ".netrc").write_text("machine localhost login acme password secret\n")
-    with HubServer() as other:  # somebody else's, to which the storage leads
+    with HubServer() as other:  # another server, to which the storage redirects
         other.commit("acme/bert", FILES)
         assert fetch(f"kaggle://{VARIATION}") == WEIGHTS
-        place = f"{other.url}/acme/bert/resolve/main/config.json"
-        kaggle.faults = [faults.redirect(place.replace("127.0.0.1", "localhost"), files="config.json")]
+        target = f"{other.url}/acme/bert/resolve/main/config.json"
+        kaggle.faults = [faults.redirect(target.replace("127.0.0.1", "localhost"), files="config.json")]
         assert fetch(f"kaggle://{VARIATION}", "config.json") == b"{}"
     assert {request.headers.get("authorization") for request in kaggle.requests} == {f"Bearer {kaggle.users['acme']}"}
     elsewhere = kaggle.storage.requests + other.requests
@@ -393,16 +393,16 @@ def test_a_lockfile_has_the_version_and_what_was_hashed(kaggle, cache, tmp_path)
     from vertebra._resolve.lockfile import read_lockfile
 
     kaggle.publish(VARIATION, FILES)
-    place = tmp_path / "vertebra.lock"
-    lock_presets([f"kaggle://{VARIATION}"], place, update=False)
-    (locked,) = read_lockfile(place).presets.values()
+    lockfile = tmp_path / "vertebra.lock"
+    lock_presets([f"kaggle://{VARIATION}"], lockfile, update=False)
+    (locked,) = read_lockfile(lockfile).presets.values()
     assert str(locked.handle) == f"kaggle://{VARIATION}/1"
     hashes = {file.name: file.digest for file in locked.files}
     assert hashes == {name: f"sha256:{hashlib.sha256(content).hexdigest()}" for name, content in FILES.items()}
     kaggle.storage.clear()
-    assert [found.state for found in compare_lock(place)] == ["unchanged"]
+    assert [found.state for found in compare_lock(lockfile)] == ["unchanged"]
     kaggle.publish(VARIATION, FILES)
-    assert [found.state for found in compare_lock(place)] == ["moved"]
+    assert [found.state for found in compare_lock(lockfile)] == ["moved"]
     assert kaggle.storage.requests == []
 
 

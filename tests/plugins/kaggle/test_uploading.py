@@ -1,4 +1,4 @@
-"""Publishing on Kaggle: a new version of exactly what was meant."""
+"""Publishing on Kaggle: a new version of exactly the given files."""
 
 import pytest
 
@@ -83,7 +83,7 @@ def test_what_somebody_else_publishes_at_once_is_not_taken_for_it(kaggle, source
     real = kagglehub.model_upload
 
     def between_others(*arguments, **options):
-        kaggle.publish(VARIATION, {"config.json": b"somebody else's"})
+        kaggle.publish(VARIATION, {"config.json": b"another user's"})
         real(*arguments, **options)
         kaggle.publish(VARIATION, {"config.json": b"and another"})
 

@@ -81,7 +81,7 @@ def test_a_blank_endpoint_is_none(variables, name, blank):
 
 
 @pytest.mark.parametrize(
-    ("text", "place"),
+    ("text", "url"),
     [
         (" http://127.0.0.1:9000/ \n", "http://127.0.0.1:9000"),
         ("https://minio.example.org", "https://minio.example.org"),
@@ -89,9 +89,9 @@ def test_a_blank_endpoint_is_none(variables, name, blank):
         ("https://gate.example.org/s3/", "https://gate.example.org/s3"),
     ],
 )
-def test_space_and_slashes_around_an_endpoint_are_none_of_it(variables, text, place):
+def test_space_and_slashes_around_an_endpoint_are_none_of_it(variables, text, url):
     variables(AWS_ENDPOINT_URL=text)
-    assert (amazon().endpoint, option("endpoint"), option("aws_endpoint_url_s3")) == (place,) * 3
+    assert (amazon().endpoint, option("endpoint"), option("aws_endpoint_url_s3")) == (url,) * 3
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`vertebra convert`: what it prints, and its exit status."""
+"""`vertebra convert`: its output and exit status."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""`vertebra doctor`: finds what is broken, also what would hang."""
+"""`vertebra doctor`: finds broken and hanging plugins, runtimes and settings."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""`vertebra lora convert` and `merge`: what they write, what they print, and what they refuse."""
+"""`vertebra lora convert` and `merge`: their files, output and errors."""
 
 import io as text_io
 import json
@@ -49,7 +49,7 @@ def with_head(golden, tmp_path):
 
 
 def adapted(base, adapter):
-    """Returns a base with an adapter, loaded as anybody would."""
+    """Returns a base model with an adapter, loaded with the public functions."""
     backbone = vertebra.Backbone.from_preset(base)
     backbone.load_lora_weights(adapter)
     return backbone

@@ -1,4 +1,4 @@
-"""`vertebra pull | bundle | push | cache | lock | verify`: what they print, and their exit status."""
+"""`vertebra pull | bundle | push | cache | lock | verify`: their output and exit status."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ SIZE = 5120 + 8
 
 @pytest.fixture
 def run(toy, capsys, monkeypatch):
-    """Runs a command and returns its exit status and what it printed."""
+    """Runs a command and returns its exit status and its output."""
     monkeypatch.setattr(logging.getLogger("vertebra"), "handlers", [])
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
 
@@ -281,9 +281,9 @@ def test_verify_of_a_lockfile(run, data, toy, full, capsys, tmp_path):
 def test_none_of_them_imports_a_framework(sample_preset, tmp_path):
     code = """import sys
 from vertebra.cli import main
-preset, place = sys.argv[1:]
+preset, target = sys.argv[1:]
 for words in (["cache", "ls"], ["cache", "verify"], ["cache", "prune"], ["cache", "path"], ["pull", preset],
-              ["lock", preset], ["lock"], ["verify"], ["push", preset, place]):
+              ["lock", preset], ["lock"], ["verify"], ["push", preset, target]):
     assert main(words) == 0, words
 print(sorted({"keras", "torch", "jax"} & set(sys.modules)), file=sys.stderr)"""
     environment = {"PATH": "", "VERTEBRA_CACHE": str(tmp_path / "cache"), "VERTEBRA_CONFIG": "/dev/null"}

@@ -42,8 +42,8 @@ def upload(source: RemoteSource, handle: PresetHandle, repo: str, folder: str, w
     with importing():
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
     api = HfApi(endpoint=endpoint(), library_name="vertebra")
-    whole = PresetHandle(handle.scheme, repo, handle.revision)
-    current = _resolve_or_create(source, api, whole, repo)
+    repo_handle = PresetHandle(handle.scheme, repo, handle.revision)
+    current = _resolve_or_create(source, api, repo_handle, repo)
     present = {file.name.removeprefix(folder): file for file in current.files if file.name.startswith(folder)}
     stale = [name for name in present if name not in wanted.files and _WEIGHTS.fullmatch(name)]
     if not stale and all(name in present and _is_same(present[name], path) for name, path in wanted.files.items()):
@@ -77,15 +77,15 @@ def _is_same(listed: PresetFile, path: Path) -> bool:
     return digest.hexdigest() == expected
 
 
-def _resolve_or_create(source: RemoteSource, api: Any, whole: PresetHandle, repo: str) -> Snapshot:
+def _resolve_or_create(source: RemoteSource, api: Any, repo_handle: PresetHandle, repo: str) -> Snapshot:
     try:
-        return source.resolve_snapshot(whole)
+        return source.resolve_snapshot(repo_handle)
     except PresetNotFoundError:
-        if whole.revision not in (None, "main"):  # a new repository has no other branch
+        if repo_handle.revision not in (None, "main"):  # a new repository has no other branch
             raise
-        with _mapped_errors(whole, repo):
+        with _mapped_errors(repo_handle, repo):
             api.create_repo(repo, exist_ok=True)
-        return source.resolve_snapshot(whole)
+        return source.resolve_snapshot(repo_handle)
 
 
 @contextlib.contextmanager

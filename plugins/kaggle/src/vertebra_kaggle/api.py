@@ -94,14 +94,14 @@ class Api:
 
         So public models load even with expired credentials.
         """
-        known = credentials()
-        login: Login = "none" if known is None else "refused" if known.digest() in self._refused else "accepted"
+        account = credentials()
+        login: Login = "none" if account is None else "refused" if account.digest() in self._refused else "accepted"
         try:
-            return call.run(send, known if login == "accepted" else None)
+            return call.run(send, account if login == "accepted" else None)
         except _RefusedError as refused:
-            if refused.status != 401 or known is None or login == "refused":
+            if refused.status != 401 or account is None or login == "refused":
                 raise call.refusal(refused, login) from None
-        self._refused.add(known.digest())
+        self._refused.add(account.digest())
         try:
             response = call.run(send, None)
         except _RefusedError as refused:
@@ -127,14 +127,14 @@ class _ApiCall:
     def __init__(self, handle: PresetHandle, variation: Variation, purpose: Purpose) -> None:
         self.handle, self.variation, self.purpose = handle, variation, purpose
 
-    def run(self, send: Callable[[Any], Any], known: Any) -> Any:
+    def run(self, send: Callable[[Any], Any], account: Any) -> Any:
         """Sends the request, and maps its errors."""
         with importing():
             from requests import HTTPError
 
             from vertebra_kaggle.connections import RedirectedError
         try:
-            with models(known) as api:
+            with models(account) as api:
                 return send(api)
         except HTTPError as error:
             raise _refused(error) or unavailable(self.handle, endpoint(), error) from None

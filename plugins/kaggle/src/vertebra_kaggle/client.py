@@ -69,17 +69,17 @@ def page(name: str) -> str:
 
 
 @contextlib.contextmanager
-def models(known: Credentials | None) -> Iterator[Any]:
+def models(account: Credentials | None) -> Iterator[Any]:
     """Yields the client for models, which sends these credentials or none, and follows no redirects."""
     with importing():
         from kagglesdk import KaggleClient
 
         from vertebra_kaggle.connections import ApiAdapter, mount
-    given = {} if known is None else {"username": known.user, "password": known.key, "api_token": known.token}
+    given = {} if account is None else {"username": account.user, "password": account.key, "api_token": account.token}
     agent = f"vertebra/{metadata.version('vertebra')}"
     with KaggleClient(env=_environment(), user_agent=agent, **given) as client:
         # The client has no settings for timeouts and redirects, and always looks for credentials.
-        mount(client.http_client()._session, ApiAdapter(WAITS, anonymous=known is None))
+        mount(client.http_client()._session, ApiAdapter(WAITS, anonymous=account is None))
         yield client.models.model_api_client
 
 
