@@ -16,7 +16,7 @@ def test_writes_another_format_and_says_what(golden, tmp_path, capsys):
     assert main(["convert", str(golden / "kerashub"), str(tmp_path / "target"), "--format", "transformers"]) == 0
     shown = capsys.readouterr().out
     assert f"{tmp_path / 'target'} (transformers): 39 weights, 26.6 kB" in shown
-    assert "Without a parity certificate" in shown
+    assert "has no parity certificate" in shown
     assert vertebra.Backbone.from_preset(tmp_path / "target").num_layers == 2
 
 

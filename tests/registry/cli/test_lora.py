@@ -102,7 +102,7 @@ def test_tensors_without_a_place_are_refused_or_listed(base, with_head, tmp_path
     assert "classifier.weight" in capsys.readouterr().err
     assert not (tmp_path / "target").exists()
     assert main([*words, "--no-strict"]) == 0
-    assert "not used: base_model.model.classifier.weight" in capsys.readouterr().out
+    assert "unused tensors of the adapter: base_model.model.classifier.weight" in capsys.readouterr().out
 
 
 def test_another_base_is_refused_unless_asked_for(golden, short, tmp_path, capsys):
