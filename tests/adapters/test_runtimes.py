@@ -295,7 +295,7 @@ def test_train_and_eval_mean_what_they_do_in_torch(torch_only, dropping, drops):
             return self.backbone(inputs)["pooled_output"]
 
     outer = Classifier()
-    assert not drops(dropping)  # Keras's default, as long as nobody has said otherwise
+    assert not drops(dropping)  # Keras's default
     assert outer.train() is outer
     assert drops(outer)
     assert drops(dropping)
@@ -415,7 +415,7 @@ def test_unknown_arguments_of_a_call_are_refused(arguments, inputs):
         backbone(inputs, trainin=True)
 
 
-# === Copies, and what is traced ===
+# === Copies and tracing ===
 
 
 def test_a_snapshot_and_an_assigned_value_share_no_memory(adapter, address):

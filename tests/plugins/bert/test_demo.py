@@ -170,8 +170,8 @@ def test_the_small_preset_finds_related_sentences_similar(embed):
 
 
 def test_padding_does_not_change_an_embedding(embed):
-    alone, beside = embed(["eating food"]), embed(["eating food", "they said the food was good, but it was terrible"])
-    assert np.abs(alone[0] - beside[0]).max() < 1e-5
+    alone, together = embed(["eating food"]), embed(["eating food", "they said the food was good, but it was terrible"])
+    assert np.abs(alone[0] - together[0]).max() < 1e-5
 
 
 def test_the_small_preset_is_small():
@@ -250,6 +250,6 @@ def test_the_demo_learns_and_goes_on_in_a_second_process(child, runtime, tmp_pat
     assert {path.name for path in tmp_path.iterdir()} == {"adapter.lora.safetensors", "reference.npz", "similarity.png"}
     before, after = (float(printed.split(f"{word}     ")[1].split()[1]) for word in ("before", "after "))
     assert after >= before + 10
-    assert ("is the only runtime here" in printed) == (runtime != "torch")
+    assert ("is the only available runtime" in printed) == (runtime != "torch")
     assert "\x1b[" not in printed
     assert "nan" not in printed

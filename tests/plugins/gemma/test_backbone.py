@@ -149,7 +149,7 @@ def test_outputs_are_those_of_numpy(make, run, values, inputs, overrides):
     expected = Reference(values(backbone), backbone.get_config())(inputs)
     assert (
         np.abs(run(backbone) - expected)[inputs["padding_mask"] == 1].max() <= 3e-5
-    )  # of weights drawn anew each time
+    )  # weights are drawn again each time
 
 
 def test_outputs_of_gemma_2_are_those_of_numpy(gemma2, make, run, values, inputs):
@@ -157,7 +157,7 @@ def test_outputs_of_gemma_2_are_those_of_numpy(gemma2, make, run, values, inputs
     valid = inputs["padding_mask"] == 1
     reference = Reference(values(backbone), backbone.get_config())
     error = np.abs(run(backbone) - reference(inputs))[valid].max()
-    assert error <= 4 * reference.moved_by_rounding(inputs, valid)  # weights are drawn anew each time
+    assert error <= 4 * reference.moved_by_rounding(inputs, valid)  # weights are drawn again each time
 
 
 @pytest.mark.parametrize("overrides", SAME_WEIGHTS, ids=str)

@@ -1,4 +1,4 @@
-"""Gemma's translation of KerasHub's format: what is honoured, what is refused by name, and where weights stand."""
+"""Gemma's translation of KerasHub's format: arguments, errors for unsupported ones, and layer numbers."""
 
 import json
 

@@ -32,7 +32,7 @@ BEYOND = {
     "scale_attention": True,
     "scale_attention_by_inverse_layer_index": False,
 }
-"""The arguments that KerasHub's class does not have, with the values that mean what it computes."""
+"""The arguments that KerasHub's class does not have, with the values that it always uses."""
 
 
 @pytest.fixture(scope="module")

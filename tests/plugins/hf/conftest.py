@@ -32,7 +32,7 @@ def client(tmp_path, monkeypatch):
 
 @pytest.fixture
 def proxy(client, monkeypatch):
-    """Names a proxy: a function of variables, after which the client begins anew, and again after the test."""
+    """Returns a function that sets proxy variables and resets the client, which is reset again after the test."""
     from huggingface_hub.utils import close_session
 
     def proxy(**variables):

@@ -42,10 +42,10 @@ def test_another_token_is_tried(hub, source, fetch, log_in):
     assert fetch(f"hf://{REPO}", "config.json") == b"{}"
 
 
-@pytest.mark.parametrize("place", ["environment", "file"])
-def test_a_token_opens_what_is_private(hub, client, fetch, log_in, place, tmp_path):
+@pytest.mark.parametrize("origin", ["environment", "file"])
+def test_a_token_opens_what_is_private(hub, client, fetch, log_in, origin, tmp_path):
     hub.private(REPO)
-    if place == "file":
+    if origin == "file":
         (tmp_path / "home").mkdir(exist_ok=True)
         (tmp_path / "home" / "token").write_text(f"{TOKEN}\n")
     else:
@@ -55,7 +55,7 @@ def test_a_token_opens_what_is_private(hub, client, fetch, log_in, place, tmp_pa
 
 @pytest.mark.parametrize(
     ("token", "words"),
-    [(None, ["missing, or private", "hf auth login"]), (TOKEN, ["missing, or private and not for your account"])],
+    [(None, ["does not exist, or is private", "hf auth login"]), (TOKEN, ["private and your account has no access"])],
 )
 def test_a_missing_repository(hub, source, log_in, token, words):
     if token:
@@ -100,7 +100,7 @@ def test_a_gated_repository(hub, source, log_in, token, words):
     ("fault", "error", "words"),
     [
         (faults.status(403, paths="/api/*"), PresetAccessError, "may not read"),
-        (faults.status(404, paths="/api/*"), PresetNotFoundError, "missing"),
+        (faults.status(404, paths="/api/*"), PresetNotFoundError, "does not exist"),
         (faults.status(503, 7, paths="/api/*"), SourceUnavailableError, "HTTP 503"),
         (faults.status(429, paths="/api/*"), SourceUnavailableError, "HTTP 429"),
     ],

@@ -24,7 +24,7 @@ def publish(hub, cache, golden):
 
 
 def names(server):
-    """Returns the last parts of what was asked for."""
+    """Returns the last segments of the requested paths."""
     return [request.path.rpartition("/")[2] for request in server.requests]
 
 

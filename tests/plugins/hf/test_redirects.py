@@ -63,15 +63,15 @@ def test_what_is_no_address_is_refused(hub, fetch):
         fetch(f"hf://{REPO}", "config.json")
 
 
-@pytest.mark.parametrize("place", ["http://localhost:{port}", "http://127.0.0.1:{port}"])
-def test_a_public_hub_does_not_lead_inside(public, fetch, place):
-    """Either the name says so, or, as `addresses` lies for 127.0.0.1, whoever answers does."""
+@pytest.mark.parametrize("url", ["http://localhost:{port}", "http://127.0.0.1:{port}"])
+def test_a_public_hub_does_not_lead_inside(public, fetch, url):
+    """The host is local by its name, or, as `addresses` lies for 127.0.0.1, by the address of the peer."""
     with HubServer() as other:
         other.commit(REPO, FILES)
-        public.faults = [faults.redirect_origin(place.format(port=other.port))]
+        public.faults = [faults.redirect_origin(url.format(port=other.port))]
         with pytest.raises(RedirectRefusedError, match=r"inside this network \(127\.0\.0\.1\)"):
             fetch(f"hf://{REPO}", "config.json")
-        assert len(other.requests) == ("127" in place)
+        assert len(other.requests) == ("127" in url)
 
 
 def test_what_a_redirect_shows_has_no_query(hub, fetch):

@@ -1,4 +1,4 @@
-"""What handles of the hub mean, and what is asked of it and of the user's machine."""
+"""The hf source: handles, requests to the hub, and files on the user's machine."""
 
 import hashlib
 import logging
@@ -44,7 +44,7 @@ def paths(server):
 
 
 @pytest.mark.parametrize(
-    ("path", "place"),
+    ("path", "location"),
     [
         ("acme/bert", ("acme/bert", "")),
         ("acme/bert-2.5_x", ("acme/bert-2.5_x", "")),
@@ -52,8 +52,8 @@ def paths(server):
         ("gpt2", ("gpt2", "")),
     ],
 )
-def test_a_handle_names_a_repository_and_a_folder(path, place):
-    assert repository_of(PresetHandle("hf", path)) == place
+def test_a_handle_names_a_repository_and_a_folder(path, location):
+    assert repository_of(PresetHandle("hf", path)) == location
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_names_that_no_repository_has_are_refused_without_asking(path):
 
 @pytest.mark.parametrize("kind", ["datasets", "spaces"])
 def test_only_models_hold_presets(kind):
-    with pytest.raises(HandleError, match=f"not of {kind}"):
+    with pytest.raises(HandleError, match=f"not in {kind}"):
         repository_of(PresetHandle("hf", f"{kind}/acme/words"))
 
 
@@ -93,7 +93,7 @@ def test_a_legacy_name_follows_the_hub_to_the_present_one(hub, source):
     assert opened(source).fetch(pinned, "config.json").read_bytes() == b"{}"
 
 
-# === What is asked ===
+# === Requests ===
 
 
 def test_a_look_up_is_one_request_and_tells_hashes(hub, source):
@@ -145,7 +145,7 @@ def test_an_address_that_has_expired_is_asked_for_again(hub, fetch):
 def test_storage_that_refuses_what_the_hub_has_just_signed_is_unavailable(hub, fetch):
     hub.commit(REPO, FILES)
     hub.faults = [faults.status(403, files="*.safetensors")]
-    with pytest.raises(SourceUnavailableError, match=f"localhost:{hub.storage.port} answered HTTP 403"):
+    with pytest.raises(SourceUnavailableError, match=f"localhost:{hub.storage.port} responded with HTTP 403"):
         fetch(f"hf://{REPO}")
 
 
@@ -387,7 +387,7 @@ def test_the_clients_own_offline_switch_is_heeded(hub, client, fetch, monkeypatc
     assert hub.requests == []
 
 
-# === What is shown ===
+# === Messages and logs ===
 
 
 def test_signatures_are_in_no_log(hub, fetch, caplog):

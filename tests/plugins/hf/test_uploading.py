@@ -1,4 +1,4 @@
-"""Publishing on the hub: one commit, of exactly what was meant."""
+"""Publishing on the hub: one commit, of exactly the given files."""
 
 import pytest
 
@@ -115,13 +115,13 @@ def test_two_who_publish_at_once_do_not_mix(hub, source, files, monkeypatch):
 
     def resolve_snapshot(handle):
         found = real(handle)
-        hub.commit(REPO, {"config.json": b"somebody else's"})
+        hub.commit(REPO, {"config.json": b"another user's"})
         return found
 
     monkeypatch.setattr(source, "resolve_snapshot", resolve_snapshot)
-    with pytest.raises(PresetExistsError, match="somebody else has changed the branch"):
+    with pytest.raises(PresetExistsError, match="the branch has changed"):
         source.upload(HANDLE, files, True, "message")
-    assert hub.files(REPO) == {**before, "config.json": b"somebody else's"}
+    assert hub.files(REPO) == {**before, "config.json": b"another user's"}
 
 
 @pytest.mark.parametrize("token", ["hf_reader", "hf_expired", ""])

@@ -24,7 +24,7 @@ def client(monkeypatch):
 
 @pytest.fixture
 def kaggle(client, monkeypatch, tmp_path):
-    """Kaggle, with two users, and nobody logged in."""
+    """Kaggle, with two users, none of them logged in."""
     with KaggleServer(users=TOKENS) as kaggle:
         kaggle_client.connect(kaggle, monkeypatch, tmp_path / "home")
         yield kaggle

@@ -47,22 +47,22 @@ def test_other_credentials_are_tried(kaggle, source, fetch, log_in):
     assert fetch(f"kaggle://{VARIATION}", "config.json") == b"{}"
 
 
-@pytest.mark.parametrize("place", ["token", "token file", "name and key", "access_token", "kaggle.json", "login"])
-def test_credentials_are_found_where_the_client_finds_them(kaggle, client, fetch, monkeypatch, tmp_path, place):
+@pytest.mark.parametrize("storage", ["token", "token file", "name and key", "access_token", "kaggle.json", "login"])
+def test_credentials_are_found_where_the_client_finds_them(kaggle, client, fetch, monkeypatch, tmp_path, storage):
     kaggle.private("acme/bert")
     key, folder = kaggle.users["acme"], tmp_path / "home" / ".kaggle"
     folder.mkdir(parents=True, exist_ok=True)
-    if place == "token":
+    if storage == "token":
         monkeypatch.setenv("KAGGLE_API_TOKEN", key)
-    elif place == "token file":
+    elif storage == "token file":
         (tmp_path / "token").write_text(key)
         monkeypatch.setenv("KAGGLE_API_TOKEN", str(tmp_path / "token"))
-    elif place == "name and key":
+    elif storage == "name and key":
         monkeypatch.setenv("KAGGLE_USERNAME", "acme")
         monkeypatch.setenv("KAGGLE_KEY", key)
-    elif place == "access_token":
+    elif storage == "access_token":
         (folder / "access_token").write_text(key)
-    elif place == "kaggle.json":
+    elif storage == "kaggle.json":
         (folder / "kaggle.json").write_text(json.dumps({"username": "acme", "key": key}))
     else:
         monkeypatch.setattr(client.config, "_kaggle_credentials", None)
@@ -79,7 +79,8 @@ def test_a_file_of_credentials_that_is_unsound_is_named(kaggle, source, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("user", "words"), [(None, "missing, or private .*get a token at"), ("other", "private and not for your account")]
+    ("user", "words"),
+    [(None, "does not exist, or is private .*get a token at"), ("other", "private and your account has no access")],
 )
 def test_a_private_model(kaggle, source, log_in, user, words):
     kaggle.private("acme/bert")

@@ -1,4 +1,4 @@
-"""What handles of Kaggle mean, what is asked of it and of its storage, and where that may be."""
+"""The kaggle source: handles, requests to Kaggle and its storage, and redirects."""
 
 import hashlib
 import logging
@@ -64,7 +64,9 @@ def test_what_kaggle_cannot_have_is_refused_without_asking(path):
 
 
 def test_a_revision_is_told_its_place(source):
-    with pytest.raises(PresetNotFoundError, match="a version of it is written kaggle://acme/bert/keras/small/1"):
+    with pytest.raises(
+        PresetNotFoundError, match="write a version at the end of the path: kaggle://acme/bert/keras/small/1"
+    ):
         source.resolve_snapshot(PresetHandle("kaggle", VARIATION, "3"))
 
 
@@ -86,7 +88,7 @@ def test_every_framework_is_kaggles(kaggle, source, framework):
     assert opened(source).resolve(PresetHandle("kaggle", handle)) == PresetHandle("kaggle", f"{handle}/1")
 
 
-# === What is asked ===
+# === Requests ===
 
 
 def test_a_look_up_asks_for_the_newest_version_and_its_files(kaggle, source):
@@ -117,7 +119,7 @@ def test_a_list_without_end_is_left(kaggle, source, monkeypatch):
     kaggle.publish(VARIATION, FILES)
     body = b'{"files": [], "nextPageToken": "0"}'
     kaggle.faults = [faults.other_content(body, paths="*/ListModelInstanceVersionFiles", **CALL)]
-    with pytest.raises(SourceUnavailableError, match="without end"):
+    with pytest.raises(SourceUnavailableError, match="an endless file list"):
         source.resolve_snapshot(HANDLE)
     assert calls(kaggle).count("ListModelInstanceVersionFiles") == 3
 
@@ -152,7 +154,7 @@ def test_where_nobody_answers_any_longer_another_link_is_asked_for(kaggle, sourc
 def test_storage_that_refuses_what_kaggle_has_just_given_is_unavailable(kaggle, fetch):
     kaggle.publish(VARIATION, FILES)
     kaggle.faults = [faults.status(403, files="*.safetensors")]
-    with pytest.raises(SourceUnavailableError, match=f"localhost:{kaggle.storage.port} answered HTTP 403"):
+    with pytest.raises(SourceUnavailableError, match=f"localhost:{kaggle.storage.port} responded with HTTP 403"):
         fetch(f"kaggle://{VARIATION}")
 
 
@@ -185,7 +187,7 @@ def test_an_answer_that_is_none_is_unavailable(kaggle, source, fault):
 def test_an_answer_that_is_unsound_is_unavailable(kaggle, source, body):
     kaggle.publish(VARIATION, FILES)
     kaggle.faults = [faults.other_content(body.encode(), paths="*/GetModelInstance", **CALL)]
-    with pytest.raises(SourceUnavailableError, match="does not answer as Kaggle does"):
+    with pytest.raises(SourceUnavailableError, match="does not respond as Kaggle does"):
         source.resolve_snapshot(HANDLE)
 
 
@@ -194,14 +196,14 @@ def test_a_list_that_is_unsound_is_unavailable(kaggle, source, files):
     kaggle.publish(VARIATION, FILES)
     body = f'{{"files": {files}}}'.encode()
     kaggle.faults = [faults.other_content(body, paths="*/ListModelInstanceVersionFiles", **CALL)]
-    with pytest.raises(SourceUnavailableError, match="does not answer as Kaggle does"):
+    with pytest.raises(SourceUnavailableError, match="does not respond as Kaggle does"):
         source.resolve_snapshot(HANDLE)
 
 
 def test_a_download_that_leads_nowhere_is_unavailable(kaggle, fetch):
     kaggle.publish(VARIATION, FILES)
     kaggle.faults = [faults.html_page(paths="*/DownloadModelInstanceVersion", **CALL)]
-    with pytest.raises(SourceUnavailableError, match="does not answer as Kaggle does"):
+    with pytest.raises(SourceUnavailableError, match="does not respond as Kaggle does"):
         fetch(f"kaggle://{VARIATION}")
 
 
@@ -346,7 +348,7 @@ def test_what_is_known_serves_when_kaggle_is_gone(kaggle, fetch, caplog):
     assert "which is what it meant before" in caplog.text
 
 
-# === What is shown and sent ===
+# === Messages, logs and headers ===
 
 
 def test_links_are_in_no_log(kaggle, fetch, caplog):
@@ -371,11 +373,11 @@ def test_the_token_goes_to_kaggle_only(kaggle, fetch, log_in, tmp_path):
     kaggle.publish(VARIATION, FILES)
     (tmp_path / "home").mkdir(exist_ok=True)
     (tmp_path / "home" / ".netrc").write_text("machine localhost login acme password secret\n")
-    with HubServer() as other:  # somebody else's, to which the storage leads
+    with HubServer() as other:  # another server, to which the storage redirects
         other.commit("acme/bert", FILES)
         assert fetch(f"kaggle://{VARIATION}") == WEIGHTS
-        place = f"{other.url}/acme/bert/resolve/main/config.json"
-        kaggle.faults = [faults.redirect(place.replace("127.0.0.1", "localhost"), files="config.json")]
+        target = f"{other.url}/acme/bert/resolve/main/config.json"
+        kaggle.faults = [faults.redirect(target.replace("127.0.0.1", "localhost"), files="config.json")]
         assert fetch(f"kaggle://{VARIATION}", "config.json") == b"{}"
     assert {request.headers.get("authorization") for request in kaggle.requests} == {f"Bearer {kaggle.users['acme']}"}
     elsewhere = kaggle.storage.requests + other.requests
@@ -391,16 +393,16 @@ def test_a_lockfile_has_the_version_and_what_was_hashed(kaggle, cache, tmp_path)
     from vertebra._resolve.lockfile import read_lockfile
 
     kaggle.publish(VARIATION, FILES)
-    place = tmp_path / "vertebra.lock"
-    lock_presets([f"kaggle://{VARIATION}"], place, update=False)
-    (locked,) = read_lockfile(place).presets.values()
+    lockfile = tmp_path / "vertebra.lock"
+    lock_presets([f"kaggle://{VARIATION}"], lockfile, update=False)
+    (locked,) = read_lockfile(lockfile).presets.values()
     assert str(locked.handle) == f"kaggle://{VARIATION}/1"
     hashes = {file.name: file.digest for file in locked.files}
     assert hashes == {name: f"sha256:{hashlib.sha256(content).hexdigest()}" for name, content in FILES.items()}
     kaggle.storage.clear()
-    assert [found.state for found in compare_lock(place)] == ["unchanged"]
+    assert [found.state for found in compare_lock(lockfile)] == ["unchanged"]
     kaggle.publish(VARIATION, FILES)
-    assert [found.state for found in compare_lock(place)] == ["moved"]
+    assert [found.state for found in compare_lock(lockfile)] == ["moved"]
     assert kaggle.storage.requests == []
 
 

@@ -1,4 +1,4 @@
-"""Publishing on Kaggle: a new version of exactly what was meant."""
+"""Publishing on Kaggle: a new version of exactly the given files."""
 
 import pytest
 
@@ -83,7 +83,7 @@ def test_what_somebody_else_publishes_at_once_is_not_taken_for_it(kaggle, source
     real = kagglehub.model_upload
 
     def between_others(*arguments, **options):
-        kaggle.publish(VARIATION, {"config.json": b"somebody else's"})
+        kaggle.publish(VARIATION, {"config.json": b"another user's"})
         real(*arguments, **options)
         kaggle.publish(VARIATION, {"config.json": b"and another"})
 
@@ -108,7 +108,7 @@ def test_kaggle_is_waited_for_until_it_has_made_the_version(kaggle, source, file
     assert source.upload(HANDLE, files, False, "message") == PresetHandle("kaggle", f"{VARIATION}/1")
     assert len(waits) == 4
     monkeypatch.setattr(uploading, "PROCESSING_SECONDS", -1.0)
-    with pytest.raises(SourceUnavailableError, match="has not made a version of it yet"):
+    with pytest.raises(SourceUnavailableError, match="has not created the version yet"):
         source.upload(HANDLE, files, True, "message")
 
 

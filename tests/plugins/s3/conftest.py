@@ -58,8 +58,8 @@ def put(gateway):
 
 
 @pytest.fixture
-def place(proxy):
-    """A handle of a place of the test's own, where nothing is."""
+def destination(proxy):
+    """A handle with an unused prefix."""
     return PresetHandle("s3", f"models/team/{os.getpid()}-{next(_counter)}")
 
 
@@ -86,7 +86,7 @@ def write(tmp_path):
 
 @pytest.fixture
 def read(source):
-    """Fetches all files of what a handle means now; returns their contents by name."""
+    """Downloads all files of a handle's current revision; returns their bytes by name."""
 
     def read(handle):
         pinned = opened(source).resolve(handle)
@@ -107,6 +107,6 @@ def reading_by_client(cache):
 
     class Reading(S3Source):
         def access(self):
-            return dataclasses.replace(amazon(), reads_by_address=False)
+            return dataclasses.replace(amazon(), reads_by_url=False)
 
     return Reading()

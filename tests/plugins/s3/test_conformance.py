@@ -35,16 +35,16 @@ class TestPushed(RemoteSourceSuite):
         return S3Source()
 
     @pytest.fixture
-    def publish(self, source, place, tmp_path):
+    def publish(self, source, destination, tmp_path):
         def publish(files):
-            source.upload(place, written(tmp_path / "published", files), True, "message")
-            return place
+            source.upload(destination, written(tmp_path / "published", files), True, "message")
+            return destination
 
         return publish
 
     @pytest.fixture
-    def missing_handle(self, place):
-        return replace(place, path=f"{place.path}-missing")
+    def missing_handle(self, destination):
+        return replace(destination, path=f"{destination.path}-missing")
 
     @pytest.fixture
     def secret(self, gateway, proxy):
@@ -66,23 +66,23 @@ class TestPushed(RemoteSourceSuite):
         return redirect
 
     @pytest.fixture(params=[None, "v1.0"])
-    def new_handle(self, request, place):
-        return replace(place, revision=request.param)
+    def new_handle(self, request, destination):
+        return replace(destination, revision=request.param)
 
 
 class TestPlain(TestPushed):
     """Files that others have put below a prefix."""
 
     @pytest.fixture
-    def publish(self, put, place):
+    def publish(self, put, destination):
         def publish(files):
-            put(place, files)
-            return place
+            put(destination, files)
+            return destination
 
         return publish
 
     def test_all_files_are_of_one_revision(self, source, publish):
-        """The store does not keep what was there: whoever is not through yet is told."""
+        """The store does not keep replaced files: a reader that has not finished gets an error."""
         pinned = opened(source).resolve(publish(FILES))
         opened(source).fetch(pinned, "config.json")
         later = opened(source).resolve(publish(OTHER_FILES))
@@ -91,7 +91,7 @@ class TestPlain(TestPushed):
         assert contents(source, later) == OTHER_FILES
 
     test_a_wrong_bit_is_never_accepted = None
-    """Nobody has noted what these files hash to."""
+    """The hashes of these files are not recorded."""
 
 
 class TestReadByTheClient(TestPushed):

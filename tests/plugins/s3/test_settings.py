@@ -81,7 +81,7 @@ def test_a_blank_endpoint_is_none(variables, name, blank):
 
 
 @pytest.mark.parametrize(
-    ("text", "place"),
+    ("text", "url"),
     [
         (" http://127.0.0.1:9000/ \n", "http://127.0.0.1:9000"),
         ("https://minio.example.org", "https://minio.example.org"),
@@ -89,9 +89,9 @@ def test_a_blank_endpoint_is_none(variables, name, blank):
         ("https://gate.example.org/s3/", "https://gate.example.org/s3"),
     ],
 )
-def test_space_and_slashes_around_an_endpoint_are_none_of_it(variables, text, place):
+def test_space_and_slashes_around_an_endpoint_are_none_of_it(variables, text, url):
     variables(AWS_ENDPOINT_URL=text)
-    assert (amazon().endpoint, option("endpoint"), option("aws_endpoint_url_s3")) == (place,) * 3
+    assert (amazon().endpoint, option("endpoint"), option("aws_endpoint_url_s3")) == (url,) * 3
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_the_region_is_a_variable_or_the_profiles(variables, files):
     variables(AWS_REGION=" cn-north-1 ")
     assert amazon().endpoint == "https://s3.cn-north-1.amazonaws.com.cn"
     variables(AWS_REGION="eu west")
-    with pytest.raises(SettingsError, match="'eu west' is no region"):
+    with pytest.raises(SettingsError, match="'eu west' is not a region"):
         amazon()
 
 
@@ -227,7 +227,7 @@ def test_a_file_that_is_a_folder_is_named(files):
     [
         ({"AWS_WEB_IDENTITY_TOKEN_FILE": "/t", "AWS_ROLE_ARN": "arn:x"}, "AWS_WEB_IDENTITY_TOKEN_FILE"),
         ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169.254.170.2/x"}, "the container"),
-        ({"AWS_EC2_METADATA_DISABLED": "False"}, "the machine"),
+        ({"AWS_EC2_METADATA_DISABLED": "False"}, "the EC2 instance"),
     ],
 )
 def test_other_places_are_asked_on_purpose(variables, values, login):

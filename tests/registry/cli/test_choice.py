@@ -15,7 +15,7 @@ GOLDEN = Path(__file__).parents[2] / "golden"
 
 @pytest.fixture
 def vertebra_command(tmp_path):
-    """Runs the command where nobody chose a backend but a keras.json that names one which is not installed."""
+    """Runs the command with no chosen backend except that of a keras.json, which is not installed."""
     (tmp_path / "keras.json").write_text('{"backend": "tensorflow"}')
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("KERAS_", "VERTEBRA_RUNTIME"))}
 

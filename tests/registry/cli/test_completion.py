@@ -109,7 +109,7 @@ def _read_until(terminal, expected):
     return shown
 
 
-# === What is completed ===
+# === Completed words ===
 
 IN_BASH_AND_FISH = pytest.mark.parametrize("shell", ["bash", pytest.param("fish", marks=needs_fish)])
 

@@ -1,4 +1,4 @@
-"""`vertebra convert`: what it prints, and its exit status."""
+"""`vertebra convert`: its output and exit status."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ def test_writes_another_format_and_says_what(golden, tmp_path, capsys):
     assert main(["convert", str(golden / "kerashub"), str(tmp_path / "target"), "--format", "transformers"]) == 0
     shown = capsys.readouterr().out
     assert f"{tmp_path / 'target'} (transformers): 39 weights, 26.6 kB" in shown
-    assert "Without a parity certificate" in shown
+    assert "has no parity certificate" in shown
     assert vertebra.Backbone.from_preset(tmp_path / "target").num_layers == 2
 
 
@@ -75,7 +75,7 @@ def test_every_file_is_carried_or_named(golden, tmp_path, capsys):
     assert main(["convert", str(folder), str(tmp_path / "target"), "--format", "transformers"]) == 0
     shown = capsys.readouterr().out
     assert (
-        "carried: LICENSE, preprocessor.json, task.json, task.weights.h5, "
+        "copied: LICENSE, preprocessor.json, task.json, task.weights.h5, "
         "tokenizer.json as carried/kerashub/tokenizer.json\n"
     ) in shown
     assert "left out: .env (a hidden file); pytorch_model.bin (other weights)\n" in shown

@@ -13,7 +13,7 @@ from vertebra.cli import demo, main
 
 @pytest.fixture
 def contexts(monkeypatch):
-    """Installs two architectures, one with a demo that records what it was given."""
+    """Installs two architectures, one with a demo that records its context."""
     given = []
     monkeypatch.setitem(sys.modules, "sample_demo", SimpleNamespace(run=given.append))
     owner = Owner("sample", "1.0", "sample")

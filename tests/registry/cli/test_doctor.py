@@ -1,4 +1,4 @@
-"""`vertebra doctor`: finds what is broken, also what would hang."""
+"""`vertebra doctor`: finds broken and hanging plugins, runtimes and settings."""
 
 import json
 import subprocess
@@ -50,7 +50,7 @@ def vertebra_backbones():
 
 @pytest.fixture
 def diagnose(tmp_path: Path):
-    """Runs the doctor in a process of its own, beside installed plugins with the given sources."""
+    """Runs the doctor in a separate process, with installed plugins of the given sources."""
 
     def run(variables=(), cwd: Path | None = None, **sources: str):
         for name, source in sources.items():
@@ -180,8 +180,8 @@ def test_where_presets_are_kept_is_examined(monkeypatch, configure, tmp_path):
         ("offline", True),
         ("lockfile", False),
     ]
-    assert "has nothing in it that a cache has" in found[1].detail
-    assert "modelz is no folder that can be read; correct VERTEBRA_CACHE_TIERS" in found[2].detail
+    assert "holds no cached files" in found[1].detail
+    assert "modelz is not a readable folder; correct VERTEBRA_CACHE_TIERS" in found[2].detail
 
 
 POLICY = """

@@ -19,17 +19,17 @@ def said_of(subject):
 
 
 def test_a_file_is_used_or_does_not_exist(machine):
-    assert (True, f"{machine} does not exist: defaults") in said_of("machine settings")
+    assert (True, f"{machine} does not exist: the defaults apply") in said_of("machine settings")
     machine.write_text("")
     assert (True, f"{machine} is used") in said_of("machine settings")
 
 
 def test_a_link_without_a_target_is_told(machine):
     machine.symlink_to("nothing")
-    assert (False, f"{machine} is a link without a target") in said_of("machine settings")
+    assert (False, f"{machine} is a dangling symbolic link") in said_of("machine settings")
 
 
 def test_who_may_change_what_is_enforced(machine):
     machine.write_text("")
     machine.chmod(0o666)
-    assert any(not ok and "who can change what is enforced" in detail for ok, detail in said_of("machine settings"))
+    assert any(not ok and "change enforced settings" in detail for ok, detail in said_of("machine settings"))

@@ -1,4 +1,4 @@
-"""`vertebra lora convert` and `merge`: what they write, what they print, and what they refuse."""
+"""`vertebra lora convert` and `merge`: their files, output and errors."""
 
 import io as text_io
 import json
@@ -27,7 +27,7 @@ def base(golden):
 
 @pytest.fixture
 def short(base, tmp_path):
-    """An adapter in the short form, with a bias and a layer that train beside it; its values matter."""
+    """An adapter in the short form, with a co-trained bias and layer; its values matter."""
     backbone = vertebra.Backbone.from_preset(base)
     backbone.enable_lora(2, seed=0, bias="lora", train=["pooled_dense"])
     for variable in backbone.trainable_weights:
@@ -49,7 +49,7 @@ def with_head(golden, tmp_path):
 
 
 def adapted(base, adapter):
-    """Returns a base with an adapter, loaded as anybody would."""
+    """Returns a base model with an adapter, loaded with the public functions."""
     backbone = vertebra.Backbone.from_preset(base)
     backbone.load_lora_weights(adapter)
     return backbone
@@ -102,7 +102,7 @@ def test_tensors_without_a_place_are_refused_or_listed(base, with_head, tmp_path
     assert "classifier.weight" in capsys.readouterr().err
     assert not (tmp_path / "target").exists()
     assert main([*words, "--no-strict"]) == 0
-    assert "not used: base_model.model.classifier.weight" in capsys.readouterr().out
+    assert "unused tensors of the adapter: base_model.model.classifier.weight" in capsys.readouterr().out
 
 
 def test_another_base_is_refused_unless_asked_for(golden, short, tmp_path, capsys):
@@ -133,7 +133,7 @@ def test_a_merged_preset_computes_what_base_and_adapter_do(base, short, run, tmp
     assert main(["lora", "merge", str(short), str(target), "--base", base, "--format", format]) == 0
     shown = capsys.readouterr().out
     assert f"-> {target} ({format})" in shown
-    assert "merged into 4 kernels; rounding is at most" in shown
+    assert "merged into 4 kernels; largest rounding error" in shown
     merged = vertebra.Backbone.from_preset(target)
     assert merged.lora_adapters == {}
     assert_close(run(merged), run(adapted(base, short)))
@@ -161,7 +161,7 @@ def test_the_files_of_the_base_go_with_the_merged_preset(golden, tmp_path, capsy
     assert (target / "vocab.txt").read_text() == "[PAD]"
     assert main(words) == 0
     shown = capsys.readouterr()
-    assert "carried: " in shown.out
+    assert "copied: " in shown.out
     assert "left out: README.md (a model card of other weights)" in shown.out
     assert "README" not in shown.err  # once is enough
 
@@ -208,7 +208,7 @@ def test_a_preset_with_an_adapter_of_its_own_is_no_base(base, golden, backbone, 
     backbone.save_to_preset(tmp_path / "own")
     words = ["lora", "merge", str(golden / "peft_lora"), str(tmp_path / "merged"), "--base", str(tmp_path / "own")]
     assert main(words) == 1
-    assert "an adapter of its own, default" in capsys.readouterr().err
+    assert "already has the adapter default" in capsys.readouterr().err
     assert not (tmp_path / "merged").exists()
 
 

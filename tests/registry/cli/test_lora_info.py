@@ -174,11 +174,11 @@ def test_a_huge_adapter_is_read_by_its_header(tmp_path):
     assert describe_adapter(tmp_path / "a.safetensors")["bytes"] == size
 
 
-# === What is wrong is one line ===
+# === Errors are one line ===
 
 
 def refused(path, capsys):
-    """Returns the one line that says what is wrong with an adapter."""
+    """Returns the one-line error message for an adapter."""
     assert main(["lora", "info", str(path)]) == 1
     shown = capsys.readouterr()
     assert shown.out == ""
@@ -238,10 +238,10 @@ def test_a_name_of_a_million_parts_is_drawn(tmp_path, capsys):
 
 
 @given(st.binary(max_size=200), st.integers(0, 3000))
-def test_damage_is_an_error_or_harmless(tmp_path_factory, damage, place):
+def test_damage_is_an_error_or_harmless(tmp_path_factory, damage, offset):
     path = short(tmp_path_factory.mktemp("damaged") / "a.safetensors")
     whole = path.read_bytes()
-    path.write_bytes(whole[:place] + damage + whole[place + len(damage) :])
+    path.write_bytes(whole[:offset] + damage + whole[offset + len(damage) :])
     assert main(["lora", "info", str(path)]) in (0, 1)
 
 

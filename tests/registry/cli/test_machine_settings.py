@@ -69,7 +69,7 @@ def test_doctor_says_what_is_enforced_and_what_contradicts_it(command):
     assert "ok   machine settings: /etc/vertebra/config.toml is used" in lines
     assert "ok   enforced: plugins = acme-policy, *" in lines
     assert "ok   enforced: offline = True" in lines
-    assert "ok   offline: /etc/vertebra/config.toml [enforced] is set: nothing is fetched" in lines
+    assert "ok   offline: /etc/vertebra/config.toml [enforced] is set: no preset is downloaded" in lines
     assert any(line.startswith("FAIL settings: /etc/vertebra/config.toml [enforced] requires") for line in lines)
     assert "VERTEBRA_OFFLINE has no effect" in done.stderr
 

@@ -1,4 +1,4 @@
-"""The command as a whole: exit statuses, errors, and what it must not import."""
+"""The whole command: exit statuses, errors, and imports that it must avoid."""
 
 import json
 import subprocess

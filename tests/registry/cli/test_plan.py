@@ -27,8 +27,8 @@ def test_people_read_sizes_and_whether_it_fits(sample_preset, capsys):
     assert main(["plan", str(sample_preset), "--dtype", "float16"]) == 0
     shown = capsys.readouterr().out
     assert "100 parameters" in shown
-    assert "200 B, of which 184 B is converted memory" in shown
-    assert "fits memory" in shown or "cannot be told" in shown
+    assert "200 B, of which 184 B are converted copies" in shown
+    assert "fits in memory" in shown or "is unknown" in shown
 
 
 def test_what_cannot_be_is_an_error(sample_preset, capsys):

@@ -1,4 +1,4 @@
-"""Progress: a bar where somebody watches, nothing elsewhere."""
+"""Progress: a bar on a terminal, and no output otherwise."""
 
 import io
 import sys

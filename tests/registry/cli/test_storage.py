@@ -1,4 +1,4 @@
-"""`vertebra pull | bundle | push | cache | lock | verify`: what they print, and their exit status."""
+"""`vertebra pull | bundle | push | cache | lock | verify`: their output and exit status."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ SIZE = 5120 + 8
 
 @pytest.fixture
 def run(toy, capsys, monkeypatch):
-    """Runs a command and returns its exit status and what it printed."""
+    """Runs a command and returns its exit status and its output."""
     monkeypatch.setattr(logging.getLogger("vertebra"), "handlers", [])
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
 
@@ -45,8 +45,8 @@ def data(run):
 def test_pull_fetches_all_and_says_where_it_is(run, data, toy, cache):
     status, shown = run("pull", "toy://bert")
     assert status == 0
-    assert "toy://bert is toy://bert@r1" in shown
-    assert "2 files, 5.1 kB, of which 5.1 kB fetched" in shown
+    assert "toy://bert -> toy://bert@r1" in shown
+    assert "2 files, 5.1 kB; 5.1 kB downloaded" in shown
     assert str(cache.root / "blobs") in shown
     (facts,) = data("pull", "toy://bert@r1", "toy://bert@r1")
     assert (facts["handle"], facts["bytes"], facts["fetched"]) == ("toy://bert@r1", SIZE, 0)
@@ -151,7 +151,7 @@ def full(run, cache):
 def test_an_empty_cache_is_no_error(run, cache):
     assert run("cache", "path") == (0, f"{cache.root}\n")
     assert run("cache", "ls") == (0, f"no presets\n0 B in {cache.root}\n")
-    assert run("cache", "verify") == (0, "0 B hashed; sound\n")
+    assert run("cache", "verify") == (0, "0 B hashed; corrupt entries: none\n")
     assert run("cache", "prune") == (0, "removed: nothing; 0 B\n")
 
 
@@ -181,7 +181,7 @@ def test_ls(run, data, full, configure, tmp_path, toy):
     shown = run("cache", "ls")[1]
     assert "toy://bert@r1   2 of 2  5.1 kB" in shown
     assert "toy://other@r1  1 of 2  2 B" in shown
-    assert "1 unfinished downloads, 3 B" in shown
+    assert "partial downloads: 1, 3 B" in shown
     facts = data("cache", "ls")
     assert facts["bytes"] == SIZE + 2
     assert facts["presets"][0]["revisions_of"] == ["toy://bert"]
@@ -208,7 +208,7 @@ def test_verify_says_what_is_damaged_and_repairs_it_if_asked(run, data, full):
 def test_prune(run, data, full, capsys):
     assert data("cache", "prune", "toy://bert", "--dry-run")["freed"] == SIZE
     _, shown = run("cache", "prune", "toy://bert")
-    assert "removed: toy://bert@r1\nremoved: 2 contents" in shown
+    assert "removed: toy://bert@r1\nremoved: 2 blobs" in shown
     assert data("cache", "ls")["presets"] == []
     assert main(["cache", "prune", "toy://bert"]) == 1
     assert "not in the cache" in capsys.readouterr().err
@@ -234,7 +234,7 @@ def test_what_is_pulled_as_locked_loads_without_the_lockfile(run, data, toy, con
 def test_days_are_a_number(toy, days, capsys):
     with pytest.raises(SystemExit):
         main(["cache", "prune", "--older-than", days])
-    assert "is no number of days, which is 0 or more" in capsys.readouterr().err
+    assert "is not a number of days (0 or more)" in capsys.readouterr().err
 
 
 # === lock and verify ===
@@ -243,12 +243,15 @@ def test_days_are_a_number(toy, days, capsys):
 def test_lock(run, data, toy, tmp_path):
     status, shown = run("lock", "toy://bert")
     assert (status, shown) == (0, "toy://bert: locked\n  toy://bert@r1: 2 files, 5.1 kB\n")
-    assert run("lock") == (0, "toy://bert: as locked\n  toy://bert@r1: 2 files, 5.1 kB\n")
+    assert run("lock") == (0, "toy://bert: unchanged\n  toy://bert@r1: 2 files, 5.1 kB\n")
     toy.add("bert", {"config.json": b"{}"}, "r2")
-    assert run("lock") == (1, "toy://bert: MOVED\n  was toy://bert@r1\n  is  toy://bert@r2\n")
+    assert run("lock") == (
+        1,
+        "toy://bert: MOVED to another revision\n  locked:  toy://bert@r1\n  current: toy://bert@r2\n",
+    )
     assert "--update" in run("lock", "toy://bert")[1]
     status, shown = run("lock", "--update")
-    assert (status, shown.splitlines()[-1]) == (0, "  changed: config.json; gone: model.bin")
+    assert (status, shown.splitlines()[-1]) == (0, "  changed: config.json; removed: model.bin")
     assert data("lock", "toy://bert", "--lockfile", tmp_path / "other.lock")[0]["state"] == "added"
     assert run("lock", "toy://bert", "--remove")[1].startswith("toy://bert: removed")
 
@@ -257,17 +260,17 @@ def test_verify_of_a_lockfile(run, data, toy, full, capsys, tmp_path):
     assert main(["verify"]) == 1
     assert "vertebra lock" in capsys.readouterr().err
     run("lock", "toy://bert")
-    assert run("verify") == (0, "toy://bert: as locked\n  2 files, 5.1 kB, of which 2 are here as they should be\n")
+    assert run("verify") == (0, "toy://bert: unchanged\n  2 files, 5.1 kB; 2 verified\n")
     run("cache", "prune", "toy://bert")
     status, shown = run("verify")
     assert status == 0
-    assert "not here: config.json, model.bin" in shown
+    assert "not on this machine: config.json, model.bin" in shown
     run("pull", "toy://bert", "--only", "config.json")
     blob = next(path for path in (full.root / "blobs").rglob("*") if path.is_file())
     blob.chmod(0o644)
     blob.write_bytes(b"12345678")
     status, shown = run("verify")
-    assert (status, shown.splitlines()[0]) == (1, "toy://bert: DIFFERS")
+    assert (status, shown.splitlines()[0]) == (1, "toy://bert: DIFFERS from the lockfile")
     text = (tmp_path / "vertebra.lock").read_text()
     (tmp_path / "vertebra.lock").write_text(text.replace('"toys": ""', '"toys": "9"'))
     assert "note: locked with toys 9; it is not installed" in run("verify")[1]
@@ -278,9 +281,9 @@ def test_verify_of_a_lockfile(run, data, toy, full, capsys, tmp_path):
 def test_none_of_them_imports_a_framework(sample_preset, tmp_path):
     code = """import sys
 from vertebra.cli import main
-preset, place = sys.argv[1:]
+preset, target = sys.argv[1:]
 for words in (["cache", "ls"], ["cache", "verify"], ["cache", "prune"], ["cache", "path"], ["pull", preset],
-              ["lock", preset], ["lock"], ["verify"], ["push", preset, place]):
+              ["lock", preset], ["lock"], ["verify"], ["push", preset, target]):
     assert main(words) == 0, words
 print(sorted({"keras", "torch", "jax"} & set(sys.modules)), file=sys.stderr)"""
     environment = {"PATH": "", "VERTEBRA_CACHE": str(tmp_path / "cache"), "VERTEBRA_CONFIG": "/dev/null"}

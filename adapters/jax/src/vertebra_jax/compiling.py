@@ -13,14 +13,14 @@ import keras
 from vertebra import lora
 
 _KEPT = 8
-"""Sets of variables that a compiled function remembers, such as those of ways of adapting a backbone."""
+"""Number of sets of variables for which a compiled function is kept; enabling an adapter, for example, adds a set."""
 
 
 def compile_backbone(backbone: Any) -> Callable[..., Any]:
     """Returns the forward pass as a jitted function; the weights are its arguments, read at each call.
 
-    It is traced for each shape of the inputs, and again when variables were added, as by `enable_lora`. Adapters of the
-    same settings have variables of the same shapes, so swapping or choosing them is no reason.
+    It is traced for each shape of the inputs, and again if variables are added, as by `enable_lora`. Adapters with
+    equal settings have variables of equal shapes, so to switch between them causes no new trace.
     """
     sets = VariableSets(backbone)
 
@@ -33,10 +33,10 @@ def compile_backbone(backbone: Any) -> Callable[..., Any]:
 
 
 class VariableSets:
-    """The jitted functions of the sets of variables that a model has had; another object is another variable.
+    """The jitted functions of a model, one for each set of variables; variables are compared by identity.
 
-    Each set has a function of its own, because other variables may have the same shapes, and would find the old trace.
-    What was compiled for a function goes with it.
+    A set needs a separate function, because other variables of the same shapes would use its traces. If a function is
+    dropped, so are its compiled programs.
     """
 
     def __init__(self, model: Any) -> None:
@@ -45,11 +45,11 @@ class VariableSets:
         self._lock = threading.Lock()
 
     def program(self, variables: list[Any]) -> Callable[..., Any]:
-        """Returns the function of a set of variables: of the values of all that the model shows, and the inputs."""
+        """Returns the function for a set of variables; its arguments are the values of all variables and the inputs."""
         with self._lock:
             for number, (known, program) in enumerate(self._known):
                 if len(known) == len(variables) and all(map(operator.is_, known, variables)):
-                    self._known.append(self._known.pop(number))  # the last one that was used is the last to go
+                    self._known.append(self._known.pop(number))  # the least recently used set is dropped first
                     return program
             self._known = [*self._known, (variables, _program(self._model))][-_KEPT:]
             return self._known[-1][1]

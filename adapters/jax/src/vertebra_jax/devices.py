@@ -11,7 +11,7 @@ from vertebra import Device
 
 
 def list_devices() -> list[Device]:
-    """Lists every device, with its memory where the backend tells."""
+    """Lists every device, with its memory if the backend reports it."""
     return [_cpu(device) if device.platform == "cpu" else _accelerator(device) for device in jax.devices()]
 
 

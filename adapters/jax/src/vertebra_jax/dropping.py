@@ -1,4 +1,4 @@
-"""Dropout whose random numbers are drawn two at a time."""
+"""Dropout that draws two random numbers at a time."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import jax
 from jax import numpy as jnp
 
 _STEPS = 2**16
-"""A choice takes 16 bits, of which a draw has 32."""
+"""Number of values of 16 bits, which decide about one element; a draw has 32 bits."""
 
 
 def drop(inputs: Any, rate: float, generator: Any) -> Any:
-    """Applies dropout with half of the draws that `jax.random.bernoulli` takes."""
+    """Applies dropout with half as many draws as `jax.random.bernoulli` takes."""
     dropped = min(round(rate * _STEPS), _STEPS - 1)
     count = math.prod(inputs.shape)
     draws = jax.random.bits(generator.next(), (-(-count // 2),), "uint32")

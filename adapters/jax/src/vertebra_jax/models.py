@@ -1,4 +1,4 @@
-"""The class that backbones derive from: Keras's own has all that users of JAX expect."""
+"""The base class of backbones on JAX: Keras's own class, without changes."""
 
 import keras
 

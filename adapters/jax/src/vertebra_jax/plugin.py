@@ -1,4 +1,4 @@
-"""What this distribution contributes."""
+"""The hook that contributes the jax runtime."""
 
 from vertebra import Runtime, hookimpl
 from vertebra_jax.runtime import JaxRuntime

@@ -1,4 +1,4 @@
-"""The JAX runtime; each verb is in the module of its name."""
+"""The JAX runtime; other modules implement its methods."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class JaxRuntime(Runtime):
         return is_tracing()
 
     def can_view(self, start: int, contiguous: bool) -> bool:
-        return contiguous and start % 64 == 0  # jax.device_put copies any other
+        return contiguous and start % 64 == 0  # jax.device_put copies all other arrays
 
     def dropout(self, inputs: Any, rate: float, generator: Any) -> Any:
         from vertebra_jax.dropping import drop

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 def to_tensor(array: np.ndarray[Any, Any], dtype: str) -> Any:
     """Returns a tensor on JAX's default device.
 
-    On the CPU it views the array's memory if the dtype is the stored one and the array is contiguous and starts at
-    a multiple of 64 bytes; jax copies any other.
+    On the CPU, the tensor views the array's memory if the array has the dtype, is contiguous and starts at a multiple
+    of 64 bytes; JAX copies all other arrays.
     """
     return jax.device_put(array if array.dtype.name == dtype else array.astype(jax.numpy.dtype(dtype)))
 
 
 def is_tracing() -> bool:
-    """Says whether a function is being traced in this thread: whatever is computed then is a tracer."""
+    """Returns whether JAX is tracing a function in this thread: every computed value is then a tracer."""
     return isinstance(jax.numpy.zeros(()), jax.core.Tracer)

@@ -1,4 +1,4 @@
-"""Compiling with torch's own tracer, into one flat sequence of kernel calls."""
+"""Compiles the forward pass with torch's own tracer, into one flat sequence of kernel calls."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from vertebra import lora
 
 _KEPT = 8
-"""Sets of variables that a compiled function remembers, such as those of ways of adapting a backbone."""
+"""Number of sets of variables for which graphs are kept; enabling an adapter, for example, adds a set."""
 _tracing = threading.Lock()
-"""torch's tracer keeps what it traces in variables of its module: one thread traces at a time."""
+"""torch's tracer keeps its state in global variables, so only one thread may trace at a time."""
 
 
 def compile_backbone(backbone: Any) -> Callable[..., Any]:
-    """Returns the forward pass as a traced graph, without autograd; it holds the weights themselves, not copies.
+    """Returns the forward pass as a traced graph, without autograd; the graph holds the weights themselves, not copies.
 
-    A graph is traced for each shape of the inputs, and again when variables were added, as by `enable_lora`. Adapters
-    of the same settings take turns in the same variables, so swapping them is no reason; those that are chosen for a
-    call are arguments of the graph. It needs no C++ compiler, which `torch.compile` does on the CPU.
+    It is traced for each shape of the inputs, and again if variables are added, as by `enable_lora`. Adapters with
+    equal settings share variables, so to switch between them causes no new trace; adapters chosen for one call are
+    arguments of the graph. It needs no C++ compiler, unlike `torch.compile` on the CPU.
     """
     sets = VariableSets()
 
@@ -46,7 +46,7 @@ def compile_backbone(backbone: Any) -> Callable[..., Any]:
 
 
 class VariableSets:
-    """The graphs of each set of variables that a model has had; another object is another variable."""
+    """The graphs of a model, for each set of variables; variables are compared by identity."""
 
     def __init__(self) -> None:
         self._known: list[tuple[list[Any], dict[Any, Callable[..., Any]]]] = []
@@ -57,7 +57,7 @@ class VariableSets:
         with self._lock:
             for number, (known, graphs) in enumerate(self._known):
                 if len(known) == len(variables) and all(map(operator.is_, known, variables)):
-                    self._known.append(self._known.pop(number))  # the last one that was used is the last to go
+                    self._known.append(self._known.pop(number))  # the least recently used set is dropped first
                     return graphs
             self._known = [*self._known, (variables, {})][-_KEPT:]
             return self._known[-1][1]
@@ -78,4 +78,4 @@ def _trace(backbone: Any, inputs: Any, tensors: list[torch.Tensor], chosen: list
     graph = make_fx(forward)(*tensors)
     graph.graph.eliminate_dead_code()
     graph.recompile()
-    return graph.forward  # not the module's __call__, which the tracer replaces while another thread traces
+    return graph.forward  # not __call__, which the tracer replaces while another thread traces

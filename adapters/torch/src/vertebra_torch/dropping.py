@@ -1,4 +1,4 @@
-"""Dropout whose random numbers are drawn four at a time."""
+"""Dropout that draws four random numbers at a time."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import keras
 import torch
 
 _STEPS = 2**16
-"""A choice takes 16 bits, of which a draw has 64."""
+"""Number of values of 16 bits, which decide about one element; a draw has 64 bits."""
 
 
 def drop(inputs: Any, rate: float, generator: Any) -> Any:
-    """Applies dropout: on the CPU, where PyTorch draws one number after the other, with a quarter of the draws.
+    """Applies dropout; on the CPU, where PyTorch draws numbers one by one, with a quarter of the draws.
 
-    The numbers are those of PyTorch's own generator, as in `torch.nn.functional.dropout`.
+    The numbers come from PyTorch's own generator, as in `torch.nn.functional.dropout`.
     """
     if inputs.device.type != "cpu":
         return keras.random.dropout(inputs, rate, seed=generator)

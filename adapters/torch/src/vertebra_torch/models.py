@@ -1,4 +1,4 @@
-"""What users of `torch.nn.Module` expect of a backbone, which is one on this runtime."""
+"""The base class of backbones on PyTorch, which behaves as a `torch.nn.Module`."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from vertebra.errors import DtypeChangeError
 
 
 class TorchModel(keras.Model):
-    """A Keras model whose `train()` and `eval()` mean what they do in torch, and whose dtype is its policy's."""
+    """A Keras model whose `train()` and `eval()` work as in torch, and whose dtype policy cannot be bypassed."""
 
     def train(self, mode: bool = True) -> Any:
-        """Makes later calls apply dropout, or not, unless they say `training=` or are part of another Keras model.
+        """Sets whether later calls apply dropout, unless they pass `training=` or are part of another Keras model.
 
-        As long as neither this nor `eval()` was called, calls do not: that is Keras's default. Keras's `fit`,
-        `evaluate` and `predict`, of this model or of one that holds it, call both, and change nothing here: they give
-        each call its mode, and an interrupted `fit` would leave its own behind.
+        Without a call of this or `eval()`, dropout is off, as in Keras. Calls by Keras's `fit`, `evaluate` and
+        `predict`, of this model or of a model that contains it, have no effect: these methods pass the mode to each
+        call, and an interrupted `fit` would leave its mode behind.
         """
         if _keras_calls(sys._getframe(1)):
             return self
-        found = super().train(mode)
+        result = super().train(mode)
         self.__dict__["_train_mode"] = mode
-        return found
+        return result
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         mode = self.__dict__.get("_train_mode")
@@ -37,7 +37,7 @@ class TorchModel(keras.Model):
         return super().__call__(*args, **kwargs)
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
-        """Does what `to()`, `cuda()` and others ask, but for changes of dtype, such as `half()`.
+        """Implements `to()`, `cuda()` and similar methods, but refuses changes of dtype, such as `half()`.
 
         Raises:
             DtypeChangeError: the dtype of parameters would change.
@@ -50,14 +50,14 @@ class TorchModel(keras.Model):
 
 
 def _keras_calls(frame: FrameType | None) -> bool:
-    """Says whether Keras called `train` or `eval`, be it of a module that passed the call on to those that it holds."""
+    """Returns whether Keras called `train` or `eval`, of this module or of one that contains it."""
     while frame is not None and frame.f_code.co_name in ("train", "eval"):
         frame = frame.f_back
     return frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "keras"
 
 
 def _is_outermost(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Says whether a call computes, and no other Keras layer is being called, which would say what its layers do."""
+    """Returns whether a call computes values, and is not made by another Keras layer, which sets the mode itself."""
     if layers.is_calling():
         return False
     return not any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten((args, kwargs)))

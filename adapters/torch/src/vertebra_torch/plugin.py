@@ -1,4 +1,4 @@
-"""What this distribution contributes."""
+"""The hook that contributes the torch runtime."""
 
 from vertebra import Runtime, hookimpl
 from vertebra_torch.runtime import TorchRuntime

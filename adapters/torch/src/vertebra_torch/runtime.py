@@ -1,4 +1,4 @@
-"""The PyTorch runtime; each verb is in the module of its name."""
+"""The PyTorch runtime; other modules implement its methods."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TorchRuntime(Runtime):
         return tensor.detach().clone()
 
     def assign(self, variable: Any, tensor: Any) -> None:
-        variable.assign(tensor)  # Keras copies the numbers into the variable's own memory
+        variable.assign(tensor)  # Keras copies the values into the variable's own memory
 
     def is_tracing(self) -> bool:
         import torch

@@ -76,12 +76,12 @@ class BertBackbone(Backbone):
         if hidden_dim % num_heads:
             raise ValueError(f"num_heads={num_heads!r}, expected a divisor of hidden_dim={hidden_dim}.")
         inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in _INPUTS}
-        parts = _Layers(arguments, dtype)
-        outputs = parts.connect(**inputs)
+        network = _Layers(arguments, dtype)
+        outputs = network.connect(**inputs)
         super().__init__(inputs=inputs, outputs=outputs, arguments=arguments, dtype=dtype, **kwargs)
-        self.token_embedding, self.segment_embedding = parts.token_embedding, parts.segment_embedding
-        self.position_embedding, self.embeddings_layer_norm = parts.position_embedding, parts.embeddings_layer_norm
-        self.transformer_layers, self.pooled_dense = parts.transformer_layers, parts.pooled_dense
+        self.token_embedding, self.segment_embedding = network.token_embedding, network.segment_embedding
+        self.position_embedding, self.embeddings_layer_norm = network.position_embedding, network.embeddings_layer_norm
+        self.transformer_layers, self.pooled_dense = network.transformer_layers, network.pooled_dense
         self.cls_token_index = 0
 
 
@@ -102,19 +102,19 @@ class _Layers:
         self.embeddings_dropout = layers.Dropout(arguments["dropout"], dtype=dtype, name="embeddings_dropout")
         names = [f"transformer_layer_{i}" for i in range(arguments["num_layers"])]
         self.transformer_layers = [TransformerLayer(arguments, dtype=dtype, name=name) for name in names]
-        start = _start(arguments)
+        initializer = _initializer(arguments)
         self.pooled_dense = keras.layers.Dense(
-            arguments["hidden_dim"], "tanh", kernel_initializer=start, dtype=dtype, name="pooled_dense"
+            arguments["hidden_dim"], "tanh", kernel_initializer=initializer, dtype=dtype, name="pooled_dense"
         )
 
     def _embedding(self, kind: Any, rows: str, name: str) -> Any:
-        width, start = self.arguments["hidden_dim"], _start(self.arguments)
-        return kind(self.arguments[rows], width, embeddings_initializer=start, dtype=self.dtype, name=name)
+        width, initializer = self.arguments["hidden_dim"], _initializer(self.arguments)
+        return kind(self.arguments[rows], width, embeddings_initializer=initializer, dtype=self.dtype, name=name)
 
     def connect(self, token_ids: Any, segment_ids: Any, padding_mask: Any) -> dict[str, Any]:
         tokens = self.token_embedding(token_ids)
-        parts = [tokens, self.position_embedding(tokens), self.segment_embedding(segment_ids)]
-        x = self.embeddings_dropout(self.embeddings_layer_norm(self.embeddings_add(parts)))
+        embeddings = [tokens, self.position_embedding(tokens), self.segment_embedding(segment_ids)]
+        x = self.embeddings_dropout(self.embeddings_layer_norm(self.embeddings_add(embeddings)))
         for layer in self.transformer_layers:
             x = layer(x, padding_mask=padding_mask)
         return {"sequence_output": x, "pooled_output": self.pooled_dense(x[:, 0, :])}
@@ -125,8 +125,8 @@ class TransformerLayer(keras.layers.Layer):
     """Self-attention, then a feed-forward network; each with dropout, a residual path and layer normalisation.
 
     Args:
-        arguments: Those of the backbone.
-        **kwargs: Those of every Keras layer.
+        arguments: The backbone's arguments.
+        **kwargs: The arguments of every Keras layer.
     """
 
     def __init__(self, arguments: Mapping[str, Any], **kwargs: Any) -> None:
@@ -149,9 +149,9 @@ class TransformerLayer(keras.layers.Layer):
         return layers.Dropout(self.arguments["dropout"], dtype=self.dtype_policy, name=name)
 
     def _dense(self, width: str, name: str, activation: Any = None) -> Any:
-        start = _start(self.arguments)
+        initializer = _initializer(self.arguments)
         return keras.layers.Dense(
-            self.arguments[width], activation, kernel_initializer=start, dtype=self.dtype_policy, name=name
+            self.arguments[width], activation, kernel_initializer=initializer, dtype=self.dtype_policy, name=name
         )
 
     def build(self, shape: Any) -> None:
@@ -181,8 +181,10 @@ class SelfAttention(keras.layers.Layer):
         self.rate = arguments["dropout" if arguments["attention_dropout"] is None else "attention_dropout"]
 
         def projection(name: str) -> Any:
-            start = _start(arguments)
-            return keras.layers.Dense(self.hidden_dim, kernel_initializer=start, dtype=self.dtype_policy, name=name)
+            initializer = _initializer(arguments)
+            return keras.layers.Dense(
+                self.hidden_dim, kernel_initializer=initializer, dtype=self.dtype_policy, name=name
+            )
 
         self.query, self.key, self.value = projection("query"), projection("key"), projection("value")
         self.attention_output = projection("attention_output")
@@ -201,14 +203,14 @@ class SelfAttention(keras.layers.Layer):
         return self.attention_output(ops.reshape(attend(query, key, value, mask=mask), ops.shape(x)))
 
     def _attend_with_dropout(self, query: Any, key: Any, value: Any, mask: Any) -> Any:
-        """What the fused kernel computes, with dropout on the probabilities, which it cannot do."""
-        # Scaled before the product, so that it stays within the range of float16.
+        """Computes the same as the fused kernel, but with dropout of the probabilities, which the kernel lacks."""
+        # The query is scaled before the product, which could overflow float16 otherwise.
         query = query * (self.hidden_dim // self.num_heads) ** -0.5
         scores = ops.cast(ops.einsum("bqhd,bkhd->bhqk", query, key), "float32")
         if mask is not None:
-            # Added, not chosen by `where`, whose gradient would be another pass over all scores.
+            # The mask is added: with `where`, the gradient would take another pass over all scores.
             scores = scores - 1e9 * ops.cast(ops.logical_not(mask), "float32")
-        # A tuple of axes, because Keras warns of a softmax over the one token of a sequence of length 1.
+        # A tuple of axes avoids Keras's warning about a softmax over an axis of size 1.
         probabilities = ops.cast(ops.softmax(scores, axis=(3,)), value.dtype)
         return ops.einsum("bhqk,bkhd->bqhd", self.dropout(probabilities, training=True), value)
 
@@ -218,7 +220,7 @@ class SelfAttention(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("vertebra_bert")
 class PositionEmbedding(keras.layers.Layer):
-    """Learned embeddings of the positions 0, 1, … of a sequence, of its shape `(batch, length, width)`.
+    """Learned embeddings of the positions 0, 1, … of a sequence; the output has shape `(batch, length, width)`.
 
     Raises:
         ValueError: the sequence is longer than there are positions.
@@ -238,8 +240,8 @@ class PositionEmbedding(keras.layers.Layer):
         length = x.shape[1]
         if isinstance(length, int) and length > self.positions:
             raise ValueError(f"The sequence has {length} tokens; this backbone has {self.positions} positions.")
-        # One for each sequence, though all are the same: Keras takes the sum of a batch of one and a batch of unknown
-        # size for a batch of one.
+        # Repeated for each sequence of the batch: otherwise, Keras would infer a batch of one for the sum of
+        # embeddings.
         return ops.broadcast_to(ops.convert_to_tensor(self.embeddings)[:length], ops.shape(x))
 
     def compute_output_spec(self, x: Any) -> Any:
@@ -253,6 +255,6 @@ class PositionEmbedding(keras.layers.Layer):
         }
 
 
-def _start(arguments: Mapping[str, Any]) -> Any:
-    """Returns a new initialiser; one that several weights share would draw the same numbers for each of them."""
+def _initializer(arguments: Mapping[str, Any]) -> Any:
+    """Returns a new initialiser; weights that share an initialiser would get the same numbers."""
     return keras.initializers.TruncatedNormal(stddev=arguments["initializer_range"])

@@ -1,4 +1,4 @@
-"""BERT in KerasHub's format: what its config and datasets are called there."""
+"""Translation of BERT from and to KerasHub's format: names of config fields and HDF5 datasets."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _COUNTS = (
     *("max_sequence_length", "num_segments"),
 )
 _DEFAULTS = {"dropout": 0.1, "max_sequence_length": 512, "num_segments": 2}
-"""What KerasHub's constructor assumes for an argument that a config leaves out."""
+"""Defaults of KerasHub's constructor for arguments that a config omits."""
 _FIELDS = (*_COUNTS, "dropout")
 
 _FIXED = {"activation": "gelu_approximate", "layer_norm_epsilon": 1e-12}
-"""Arguments that KerasHub's class does not take, with what it always computes."""
+"""Arguments that KerasHub's class does not have, with the values that it always uses."""
 
 
 class BertKerasHub(Translation):
     """Reads and writes presets of KerasHub's `BertBackbone`.
 
-    `initializer_range` is not written: nothing is initialised where weights are loaded.
+    `initializer_range` is not written, because loaded weights are not initialised.
     """
 
     def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,7 +52,7 @@ class BertKerasHub(Translation):
         return rules
 
     def numbered_layers(self, arguments: Mapping[str, Any]) -> dict[int, str]:
-        """Embeddings and their norm come first; a layer counts itself, then what is in it, the last first."""
+        """Numbers start with the embeddings and their norm; then come each layer and its sublayers, the last first."""
         count = arguments["num_layers"]
         numbers = {4 + 10 * count: "pooled_dense"}
         for i in range(count):
@@ -69,7 +69,7 @@ class BertKerasHub(Translation):
 
 
 def _attention(ours: str, theirs: str, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
-    """KerasHub's projections keep the heads as an axis of their own."""
+    """Returns the rules of attention; KerasHub's projections have a separate axis for the heads."""
     width, heads = arguments["hidden_dim"], arguments["num_heads"]
     split = (heads, width // heads)
     rules = {

@@ -1,4 +1,4 @@
-"""What this distribution contributes."""
+"""The hook that contributes BERT."""
 
 from vertebra import BackboneSpec, FormatSpec, hookimpl
 from vertebra_bert.presets import PRESETS

@@ -42,7 +42,7 @@ _TABLE = (
     ("mxbai_embed_xsmall_v1_en", "mxbai-embed", 1, 24_089_472),
 )
 
-# KerasHub publishes each of its presets on Hugging Face, too, under its own name and without versions.
+# KerasHub also publishes each preset on Hugging Face, under the preset's name and without versions.
 PRESETS = tuple(
     PresetSpec(name, f"kaggle://keras/{model}/keras/{name}/{version}", parameters, copies=(f"hf://keras/{name}",))
     for name, model, version, parameters in _TABLE

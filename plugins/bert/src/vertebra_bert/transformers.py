@@ -1,4 +1,4 @@
-"""BERT in the transformers format: what its config and tensors are called there."""
+"""Translation of BERT from and to the transformers format: names of config fields and tensors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FIELDS = {
     "layer_norm_epsilon": "layer_norm_eps",
     "initializer_range": "initializer_range",
 }
-"""transformers' name of each argument that it has under another name and with the same meaning."""
+"""transformers' names of arguments that have the same meaning there."""
 
 _DEFAULTS: dict[str, Any] = {
     "vocab_size": 30522,
@@ -36,7 +36,7 @@ _DEFAULTS: dict[str, Any] = {
     "layer_norm_eps": 1e-12,
     "initializer_range": 0.02,
 }
-"""What transformers' BertConfig assumes for a field that a config leaves out."""
+"""Defaults of transformers' BertConfig for fields that a config omits."""
 
 _OTHER_ARCHITECTURE = {
     "is_decoder": (False, None),
@@ -46,7 +46,7 @@ _OTHER_ARCHITECTURE = {
     "pruned_heads": ({}, None),
     "quantization_config": (None,),
 }
-"""Fields that make another architecture of it, with the values that do not."""
+"""Fields that change the architecture, with the supported values."""
 
 
 _COUNTS = (
@@ -61,7 +61,7 @@ _COUNTS = (
 
 
 class BertTransformers(Translation):
-    """Reads checkpoints of `BertModel`, and of any model with a head on top of one."""
+    """Reads and writes checkpoints of `BertModel`, and reads those of models with a head on top of it."""
 
     prefixes = ("", "bert.")
     ignored = ("embeddings.position_ids",)
@@ -71,7 +71,7 @@ class BertTransformers(Translation):
         _CONFIG.check_architecture(config, _OTHER_ARCHITECTURE)
         fields = _DEFAULTS | {name: config[name] for name in _DEFAULTS if config.get(name) is not None}
         _CONFIG.check_counts(fields, _COUNTS, layers="num_hidden_layers")
-        # Left to follow `dropout`, it does so when from_preset(dropout=...) overrides that.
+        # None follows `dropout`, also if from_preset(dropout=...) overrides it.
         same_rates = fields["attention_probs_dropout_prob"] == fields["hidden_dropout_prob"]
         return {ours: fields[theirs] for ours, theirs in _FIELDS.items()} | {
             "attention_dropout": None if same_rates else fields["attention_probs_dropout_prob"],
@@ -116,7 +116,7 @@ class BertTransformers(Translation):
         return rules
 
     def current_name(self, tensor: str) -> str:
-        # Checkpoints that were converted from TensorFlow keep its names for the parts of layer normalisation.
+        # Checkpoints converted from TensorFlow have its names for the weights of layer normalisation.
         return tensor.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 
 

@@ -19,49 +19,50 @@ class GemmaBackbone(Backbone):
     """A Gemma decoder.
 
     Inputs, each of shape `(batch, length)` and dtype int32: `token_ids`; `padding_mask`, 1 for a token and 0 for
-    padding, which may stand at either end.
+    padding, which may be on either side.
 
-    Output: the hidden states, of shape `(batch, length, hidden_dim)`. `token_embedding(states, reverse=True)` makes
-    logits of them, capped by `final_logit_soft_cap`.
+    Output: the hidden states, of shape `(batch, length, hidden_dim)`. `token_embedding(states, reverse=True)` returns
+    their logits, capped by `final_logit_soft_cap`.
 
-    KerasHub 0.32 takes `query_head_dim_normalize=False` and computes as if it were True, uses `layer_norm_epsilon` in
-    the last normalisation alone, and leaves `dropout` out after the feed-forward network; here they do what they say.
+    Unlike this class, KerasHub 0.32 ignores `query_head_dim_normalize=False`, uses `layer_norm_epsilon` only in the
+    last normalisation, and applies no `dropout` after the feed-forward network.
 
     Args:
         vocabulary_size: Number of tokens.
         num_layers: Number of transformer layers.
         num_query_heads: Number of heads of the queries.
-        num_key_value_heads: Number of heads of keys and values, each shared by as many query heads; it divides
+        num_key_value_heads: Number of heads of keys and values, each shared by a group of query heads; it divides
             `num_query_heads`.
         hidden_dim: Width of the hidden states.
-        intermediate_dim: Width of the feed-forward network's gate and of what it gates, together: an even number.
+        intermediate_dim: Width of the feed-forward network's gate and its gated projection together: an even number.
         head_dim: Width of a head: an even number.
         query_head_dim_normalize: Whether attention scores are divided by the square root of `head_dim`, or else of
             `hidden_dim // num_query_heads`, as in Gemma 2 27B.
         use_post_ffw_norm: Whether the output of the feed-forward network is normalised, as in Gemma 2.
         use_post_attention_norm: Whether the output of attention is normalised, as in Gemma 2.
-        attention_logit_soft_cap: Attention scores become `cap * tanh(scores / cap)`; None leaves them.
-        final_logit_soft_cap: The same for logits that `token_embedding` makes of hidden states.
-        use_sliding_window_attention: Whether some layers see a window only, as in Gemma 2.
-        sliding_window_size: How many tokens a sliding layer sees, counted back from each and including it.
+        attention_logit_soft_cap: Attention scores become `cap * tanh(scores / cap)`; None means no cap.
+        final_logit_soft_cap: The same for the logits of `token_embedding`.
+        use_sliding_window_attention: Whether some layers attend only to a window, as in Gemma 2.
+        sliding_window_size: Number of tokens to which a token attends in such layers, including itself.
         layer_norm_epsilon: Added to the mean square in normalisation.
-        dropout: Dropout rate of attention probabilities and of the output of both parts of a layer, in [0, 1).
-        query_pre_attention_scalar: Number whose square root attention scores are divided by, or None for the one
-            that `query_head_dim_normalize` chooses.
+        dropout: Dropout rate of attention probabilities and of the outputs of attention and feed-forward network, in
+            [0, 1).
+        query_pre_attention_scalar: Attention scores are divided by its square root; None means the number that
+            `query_head_dim_normalize` chooses.
         rope_max_wavelength: Base of the wavelengths of rotary position embeddings (arXiv:2104.09864).
         rope_scaling_factor: Positions are divided by it (arXiv:2306.15595).
         activation: Activation of the feed-forward network's gate, one of `vertebra.activations.NAMES`.
         attention_bias: Whether the projections of attention have biases.
         attention_dropout: Dropout rate of the attention probabilities, or None for `dropout`.
-        layer_types: `"sliding_attention"` or `"full_attention"` for each layer; None lets the layers 0, 2, 4, … slide
-            if `use_sliding_window_attention`.
+        layer_types: `"sliding_attention"` or `"full_attention"` for each layer; None means `"sliding_attention"` for
+            the layers 0, 2, 4, … if `use_sliding_window_attention`, and `"full_attention"` for all others.
         initializer_range: Standard deviation of newly initialised kernels and embeddings, or None for KerasHub's
-            choice: Glorot's for kernels, and `vocabulary_size ** -0.5` for embeddings.
+            initialisers: Glorot's for kernels, and a deviation of `vocabulary_size ** -0.5` for embeddings.
         **kwargs: `dtype`, `trainable` and `name`, as in `vertebra.Backbone`.
 
     Raises:
-        ValueError: an argument is of another type than expected or out of range, does not divide another that it must,
-            or contradicts one.
+        ValueError: an argument is of another type than expected or out of range, does not divide another as required,
+            or contradicts another.
     """
 
     lora_roles: ClassVar[Mapping[str, Sequence[str]]] = {
@@ -110,11 +111,11 @@ class GemmaBackbone(Backbone):
         _check_layer_types(arguments)
         arguments["layer_types"] = None if layer_types is None else list(layer_types)
         inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "padding_mask")}
-        parts = _Layers(arguments, dtype)
-        outputs = parts.connect(**inputs)
+        network = _Layers(arguments, dtype)
+        outputs = network.connect(**inputs)
         super().__init__(inputs=inputs, outputs=outputs, arguments=arguments, dtype=dtype, **kwargs)
-        self.token_embedding, self.layer_norm = parts.token_embedding, parts.final_normalization
-        self.transformer_layers = parts.decoder_blocks
+        self.token_embedding, self.layer_norm = network.token_embedding, network.final_normalization
+        self.transformer_layers = network.decoder_blocks
 
     @staticmethod
     def get_layout_map(
@@ -122,9 +123,9 @@ class GemmaBackbone(Backbone):
         model_parallel_dim_name: str = "model",
         data_parallel_dim_name: str = "batch",
     ) -> keras.distribution.LayoutMap:
-        """Returns how the weights are laid out over devices, for `keras.distribution.ModelParallel`.
+        """Returns a layout of the weights over devices, for `keras.distribution.ModelParallel`.
 
-        Heads and the feed-forward network's width go along one axis of the mesh, `hidden_dim` along the other.
+        Heads and the feed-forward network's width are split along one axis of the mesh, `hidden_dim` along the other.
 
         Raises:
             ValueError: the mesh has no axis of a given name.
@@ -150,7 +151,7 @@ class _Layers:
         self.token_embedding = keras.layers.ReversibleEmbedding(
             arguments["vocabulary_size"],
             arguments["hidden_dim"],
-            embeddings_initializer=_embedding_start(arguments),
+            embeddings_initializer=_embedding_initializer(arguments),
             logit_soft_cap=arguments["final_logit_soft_cap"],
             dtype=dtype,
             name="token_embedding",
@@ -173,7 +174,7 @@ class _Layers:
         )
 
     def connect(self, token_ids: Any, padding_mask: Any) -> Any:
-        # Rotations and masks are the same for many layers: they are computed once.
+        # Many layers share rotations and masks, so they are computed once.
         rotation = self.rotary_embedding(token_ids)
         masks = {kind: layer(padding_mask) for kind, layer in self.masks.items()}
         x = self.embedding_scale(self.token_embedding(token_ids))
@@ -189,7 +190,7 @@ def _layer_types(arguments: Mapping[str, Any]) -> list[str]:
     return [FULL if i % 2 else even for i in range(arguments["num_layers"])]
 
 
-def _embedding_start(arguments: Mapping[str, Any]) -> Any:
+def _embedding_initializer(arguments: Mapping[str, Any]) -> Any:
     if arguments["initializer_range"] is None:
         return keras.initializers.VarianceScaling(1.0, "fan_in", "untruncated_normal")
     return keras.initializers.RandomNormal(stddev=arguments["initializer_range"])
@@ -203,7 +204,7 @@ def _check_widths(arguments: Mapping[str, Any]) -> None:
     if heads % arguments["num_key_value_heads"]:
         raise _out_of_range(arguments, "num_key_value_heads", f"a divisor of num_query_heads={heads}")
     if arguments["hidden_dim"] < heads and not arguments["query_head_dim_normalize"]:
-        raise _out_of_range(arguments, "query_head_dim_normalize", "True where hidden_dim is below num_query_heads")
+        raise _out_of_range(arguments, "query_head_dim_normalize", "True if hidden_dim is below num_query_heads")
 
 
 def _check_layer_types(arguments: Mapping[str, Any]) -> None:
@@ -215,7 +216,7 @@ def _check_layer_types(arguments: Mapping[str, Any]) -> None:
         expected = f"{SLIDING!r} or {FULL!r} for each of num_layers={arguments['num_layers']}"
         raise _out_of_range(arguments, "layer_types", expected)
     if (SLIDING in types) != slides:
-        raise _out_of_range(arguments, "layer_types", f"what use_sliding_window_attention={slides} says")
+        raise _out_of_range(arguments, "layer_types", f"types that agree with use_sliding_window_attention={slides}")
 
 
 def _out_of_range(arguments: Mapping[str, Any], name: str, expected: str) -> ValueError:

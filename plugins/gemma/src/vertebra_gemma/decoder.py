@@ -13,11 +13,11 @@ from vertebra import activations, layers
 
 @keras.saving.register_keras_serializable("vertebra_gemma")
 class DecoderBlock(keras.layers.Layer):
-    """Self-attention, then a gated feed-forward network (arXiv:2002.05202), each on a residual path of its own.
+    """Self-attention, then a gated feed-forward network (arXiv:2002.05202), each with a residual path.
 
     Args:
-        arguments: Those of the backbone.
-        **kwargs: Those of every Keras layer.
+        arguments: The backbone's arguments.
+        **kwargs: The arguments of every Keras layer.
     """
 
     def __init__(self, arguments: Mapping[str, Any], **kwargs: Any) -> None:
@@ -46,7 +46,7 @@ class DecoderBlock(keras.layers.Layer):
             width,
             activation=activation,
             use_bias=False,
-            kernel_initializer=_kernel_start(self.arguments),
+            kernel_initializer=_kernel_initializer(self.arguments),
             dtype=self.dtype_policy,
             name=name,
         )
@@ -91,9 +91,9 @@ class Attention(keras.layers.Layer):
         self.rate = arguments["dropout" if arguments["attention_dropout"] is None else "attention_dropout"]
 
         def projection(width: int, name: str) -> Any:
-            start, bias = _kernel_start(arguments), arguments["attention_bias"]
+            initializer, bias = _kernel_initializer(arguments), arguments["attention_bias"]
             return keras.layers.Dense(
-                width, use_bias=bias, kernel_initializer=start, dtype=self.dtype_policy, name=name
+                width, use_bias=bias, kernel_initializer=initializer, dtype=self.dtype_policy, name=name
             )
 
         self.query = projection(query_heads * self.head_dim, "query")
@@ -121,19 +121,19 @@ class Attention(keras.layers.Layer):
         return ops.reshape(x, (*ops.shape(x)[:2], -1, self.head_dim))
 
     def _repeat(self, x: Any) -> Any:
-        # Fused kernels for shared heads exist, but torch has none for the CPU: there it is several times slower.
+        # torch's attention with shared heads is several times slower on the CPU, where it has no fused kernel.
         return x if self.groups == 1 else ops.repeat(x, self.groups, axis=2)
 
     def _attend(self, query: Any, key: Any, value: Any, mask: Any, training: bool | None) -> Any:
-        """What the fused kernel computes, with a cap on the scores and dropout on the probabilities."""
+        """Computes the same as the fused kernel, but with a cap on the scores and dropout of the probabilities."""
         # The query is scaled before the product, which could overflow float16 otherwise.
         scores = ops.einsum("bqhd,bkhd->bhqk", query * ops.cast(self.scale, query.dtype), key)
         scores = ops.cast(scores, "float32")
         if self.logit_soft_cap is not None:
             scores = self.logit_soft_cap * ops.tanh(scores / self.logit_soft_cap)
-        # Added, not chosen by `where`, whose gradient would be another pass over all scores.
+        # The mask is added: with `where`, the gradient would take another pass over all scores.
         scores = scores - 1e9 * ops.cast(ops.logical_not(mask), "float32")
-        # A tuple of axes, because Keras warns of a softmax over the one token of a sequence of length 1.
+        # A tuple of axes avoids Keras's warning about a softmax over an axis of size 1.
         probabilities = ops.cast(ops.softmax(scores, axis=(3,)), value.dtype)
         return ops.einsum("bhqk,bkhd->bqhd", self.dropout(probabilities, training=training), value)
 
@@ -150,7 +150,7 @@ class RMSNormalization(keras.layers.Layer):
         self.epsilon = epsilon
 
     def build(self, shape: Any) -> None:
-        # Not cast to the compute dtype: 1 + scale would lose what is small in scale.
+        # Not cast to the compute dtype: 1 + scale would lose precision.
         self.scale = self.add_weight(name="scale", shape=(shape[-1],), initializer="zeros", autocast=False)
 
     def call(self, x: Any) -> Any:
@@ -165,10 +165,10 @@ class RMSNormalization(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("vertebra_gemma")
 class AttentionMask(keras.layers.Layer):
-    """Says which tokens each token sees: itself, and those before it that are no padding and not outside a window.
+    """Computes the positions to which each position attends: itself, and the tokens before it within a window.
 
-    The input is a padding mask of shape `(batch, length)`, the output boolean and of shape
-    `(batch, 1, length, length)`. Padding sees itself, too: a row without any token to see would have no softmax.
+    The input is a padding mask of shape `(batch, length)`, the output a bool tensor of shape
+    `(batch, 1, length, length)`. Padding attends to itself, too: otherwise, its softmax would be 0 / 0.
     """
 
     def __init__(self, window: int | None, **kwargs: Any) -> None:
@@ -196,7 +196,7 @@ class AttentionMask(keras.layers.Layer):
 class RotaryEmbedding(keras.layers.Layer):
     """Cosines and sines of the angles by which the pairs of a head are rotated at each position (arXiv:2104.09864).
 
-    The input is anything of shape `(batch, length, …)`. Both outputs have shape `(length, 1, head_dim / 2)`; they
+    The input is any tensor of shape `(batch, length, …)`. Both outputs have shape `(length, 1, head_dim / 2)`; they
     are computed in float32.
     """
 
@@ -237,8 +237,8 @@ def _query_scalar(arguments: Mapping[str, Any]) -> float:
     return arguments["head_dim"] if by_head_dim else arguments["hidden_dim"] // arguments["num_query_heads"]
 
 
-def _kernel_start(arguments: Mapping[str, Any]) -> Any:
-    """Returns a new initialiser; one that several weights share would draw the same numbers for each of them."""
+def _kernel_initializer(arguments: Mapping[str, Any]) -> Any:
+    """Returns a new initialiser; weights that share an initialiser would get the same numbers."""
     if arguments["initializer_range"] is None:
         return keras.initializers.GlorotUniform()
     return keras.initializers.RandomNormal(stddev=arguments["initializer_range"])

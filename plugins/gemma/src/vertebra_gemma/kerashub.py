@@ -1,4 +1,4 @@
-"""Gemma in KerasHub's format: what its config and datasets are called there."""
+"""Translation of Gemma from and to KerasHub's format: names of config fields and HDF5 datasets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DEFAULTS = {
     "layer_norm_epsilon": 1e-6,
     "dropout": 0,
 }
-"""What KerasHub's constructor assumes for an argument that a config leaves out."""
+"""Defaults of KerasHub's constructor for arguments that a config omits."""
 _FIELDS = (*_COUNTS, *_DEFAULTS)
 
 _FIXED = {
@@ -32,15 +32,15 @@ _FIXED = {
     "activation": "gelu_approximate",
     "attention_bias": False,
     "layer_types": None,
-    "layer_norm_epsilon": 1e-6,  # which it takes, but for the last normalisation alone (KerasHub 0.32)
+    "layer_norm_epsilon": 1e-6,  # KerasHub 0.32 takes it, but uses it in the last normalisation only
 }
-"""Arguments that KerasHub's class does not take, with what it always computes."""
+"""Arguments that KerasHub's class does not have, with the values that it always uses."""
 
 
 class GemmaKerasHub(Translation):
     """Reads and writes presets of KerasHub's `GemmaBackbone`.
 
-    `initializer_range` is not written: nothing is initialised where weights are loaded.
+    `initializer_range` is not written, because loaded weights are not initialised.
     """
 
     def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,12 +63,12 @@ class GemmaKerasHub(Translation):
             for name in ("pre_attention_norm", "post_attention_norm", "pre_ffw_norm", "post_ffw_norm"):
                 if arguments.get(f"use_{name}", True):
                     rules[f"{ours}/{name}/scale"] = TensorRule(f"{theirs}/{name}/vars/0")
-            for name, part in (("gating", "gating_ffw"), ("gating_2", "gating_ffw_2"), ("linear", "ffw_linear")):
-                rules[f"{ours}/ffw_{name}/kernel"] = TensorRule(f"{theirs}/{part}/vars/0")
+            for name, layer in (("gating", "gating_ffw"), ("gating_2", "gating_ffw_2"), ("linear", "ffw_linear")):
+                rules[f"{ours}/ffw_{name}/kernel"] = TensorRule(f"{theirs}/{layer}/vars/0")
         return rules
 
     def numbered_layers(self, arguments: Mapping[str, Any]) -> dict[int, str]:
-        """The embedding comes first; a layer counts itself, then what is in it, the last first."""
+        """Numbers start with the embedding; then come each layer and its sublayers, the last first."""
         after = bool(arguments["use_post_ffw_norm"])
         inside = 11 + after + bool(arguments["use_post_attention_norm"])
         numbers = {}
@@ -81,7 +81,7 @@ class GemmaKerasHub(Translation):
 
 
 def _attention(ours: str, theirs: str, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
-    """KerasHub's kernels have three axes: heads come first, and the last two are those of the product."""
+    """Returns the rules of attention; KerasHub's kernels have three axes: heads, inputs and outputs."""
     width, head_dim = arguments["hidden_dim"], arguments["head_dim"]
     queries, keys = arguments["num_query_heads"], arguments["num_key_value_heads"]
     rules = {
@@ -95,10 +95,10 @@ def _attention(ours: str, theirs: str, arguments: Mapping[str, Any]) -> dict[str
 
 
 def _check_divisor(arguments: Mapping[str, Any]) -> None:
-    """Refuses what attention scores are divided by the root of, unless it is the width of a head.
+    """Checks that attention scores are divided by the square root of `head_dim`.
 
     Raises:
-        FormatLimitError: it is another number.
+        FormatLimitError: they are divided by the square root of another number.
     """
     scalar, width = arguments["query_pre_attention_scalar"], arguments["head_dim"]
     problem = f"KerasHub's Gemma always computes with head_dim={width}"

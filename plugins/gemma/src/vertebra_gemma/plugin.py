@@ -1,4 +1,4 @@
-"""What this distribution contributes."""
+"""The hook that contributes Gemma."""
 
 from vertebra import BackboneSpec, FormatSpec, hookimpl
 from vertebra_gemma.presets import PRESETS

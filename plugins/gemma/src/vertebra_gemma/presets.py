@@ -29,7 +29,7 @@ _TABLE = (
     ("c2s_scale_gemma_2_27b_en", "keras/cell2sentence", 1, 27_227_128_320),
 )
 
-# KerasHub publishes each of its presets on Hugging Face, too, under its own name and without versions.
+# KerasHub also publishes each preset on Hugging Face, under the preset's name and without versions.
 PRESETS = tuple(
     PresetSpec(
         name,

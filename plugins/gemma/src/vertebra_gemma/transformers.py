@@ -1,4 +1,4 @@
-"""Gemma in the transformers format: what its config and tensors are called there."""
+"""Translation of Gemma from and to the transformers format: names of config fields and tensors."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from vertebra import ForeignConfig, TensorRule, Translation, activations
 
 _CONFIG = ForeignConfig("transformers", "transformers' Gemma")
 _GEMMA1_ACTIVATIONS = activations.TRANSFORMERS | {"gelu": "gelu_approximate"}
-"""Our names of activations for Gemma 1, whose first configs meant the approximation by `gelu`."""
+"""Our names of Gemma 1's activations; its first configs mean the tanh approximation by `gelu`."""
 _WRITTEN_ACTIVATIONS = {"gelu": "gelu_python", "gelu_approximate": "gelu_pytorch_tanh"}
-"""transformers' names that mean the same in all Gemmas, and are as its own Gemmas have them."""
+"""transformers' names that have the same meaning in all its Gemma classes, as its own checkpoints use them."""
 
 _COUNTS = {
     "vocabulary_size": "vocab_size",
@@ -21,7 +21,7 @@ _COUNTS = {
     "hidden_dim": "hidden_size",
     "head_dim": "head_dim",
 }
-"""transformers' name of each size that it counts as we do."""
+"""transformers' names of sizes that have the same meaning there."""
 
 _DEFAULTS: dict[str, Any] = {
     "vocab_size": 256000,
@@ -46,27 +46,27 @@ _GEMMA2_DEFAULTS = _DEFAULTS | {
     "intermediate_size": 9216,
     "query_pre_attn_scalar": 256,
 }
-"""What transformers assumes for a field that a config leaves out.
+"""Defaults of transformers for fields that a config omits.
 
-Of its other fields, `max_position_embeddings` limits nothing with the rotations that are read here, and those of
-tokens and of tied weights are for heads; loading says if `tie_word_embeddings` is false.
+Other fields are not read: `max_position_embeddings` has no effect with these rotations, and the fields for tokens and
+tied weights concern heads only. Loading warns if `tie_word_embeddings` is false.
 """
 _GEMMA2_OPTIONS: dict[str, Any] = {
     "attn_logit_softcapping": 50.0,
     "final_logit_softcapping": 30.0,
     "sliding_window": 4096,
 }
-"""The same for fields where null has a meaning of its own: without it."""
+"""Defaults of fields for which null means that the feature is off."""
 
 _OTHER_ARCHITECTURE = {
-    # Depending on the kernel that transformers chooses, and on padding, this one makes it an encoder or does nothing.
+    # Depending on the attention kernel and on padding, transformers then computes an encoder, or ignores the field.
     "use_bidirectional_attention": (False, None),
     "is_causal": (True, None),
     "add_cross_attention": (False, None),
     "partial_rotary_factor": (1, None),
     "quantization_config": (None,),
 }
-"""Fields that make another architecture of it, with the values that do not."""
+"""Fields that change the architecture, with the supported values."""
 
 _SLIDING, _FULL = "sliding_attention", "full_attention"
 _GEMMA1_ARGUMENTS: dict[str, Any] = {
@@ -78,7 +78,7 @@ _GEMMA1_ARGUMENTS: dict[str, Any] = {
     "sliding_window_size": 4096,
     "layer_types": None,
 }
-"""Arguments that a Gemma 1 config has no fields for."""
+"""Arguments without a field in a Gemma 1 config."""
 
 _KERNELS = {
     "attention/query": "self_attn.q_proj",
@@ -98,18 +98,18 @@ _NORMS = {
         "post_ffw_norm": "post_feedforward_layernorm",
     },
 }
-"""Normalisations of a layer: in Gemma 1, and in the others, where one name means something else."""
+"""Normalisations of a layer, by whether it is Gemma 1: `post_attention_layernorm` differs between the two."""
 
 
 class GemmaTransformers(Translation):
     """Reads and writes checkpoints of `GemmaModel`, `Gemma2Model` and `VaultGemmaModel`, and reads those with a head.
 
     VaultGemma is Gemma 2 without normalisation after attention and feed-forward network (arXiv:2510.15001).
-    `initializer_range` is written if it is set: what is loaded is not initialised.
+    `initializer_range` is written only if it is set, because loaded weights are not initialised.
     """
 
     prefixes = ("", "model.")
-    # Old checkpoints keep the frequencies of the rotations beside the weights.
+    # Old checkpoints also hold the frequencies of the rotations.
     ignored = ("*rotary_emb.inv_freq",)
 
     def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,7 +140,9 @@ class GemmaTransformers(Translation):
             )
         if arguments["use_post_ffw_norm"] != arguments["use_post_attention_norm"]:
             raise _CONFIG.limit(
-                arguments, "use_post_ffw_norm", "its Gemmas normalise after both parts of a layer or none"
+                arguments,
+                "use_post_ffw_norm",
+                "its Gemmas normalise after attention and feed-forward network, or after neither",
             )
         is_gemma1 = _is_gemma1(arguments)
         name = "Gemma" if is_gemma1 else "Gemma2" if arguments["use_post_ffw_norm"] else "VaultGemma"
@@ -149,7 +151,7 @@ class GemmaTransformers(Translation):
             "model_type": name.lower(),
             **{theirs: arguments[ours] for ours, theirs in _COUNTS.items()},
             "intermediate_size": arguments["intermediate_dim"] // 2,
-            # Where a float is meant, transformers refuses an int, such as a rate of 0.
+            # transformers refuses an int in a field for a float, such as a rate of 0.
             "rms_norm_eps": float(arguments["layer_norm_epsilon"]),
             "attention_bias": arguments["attention_bias"],
             "attention_dropout": float(arguments["attention_dropout"] or 0),
@@ -170,17 +172,17 @@ class GemmaTransformers(Translation):
         }
         for i in range(arguments["num_layers"]):
             ours, theirs = f"decoder_block_{i}", f"layers.{i}"
-            for name, part in _NORMS[_is_gemma1(arguments)].items():
+            for name, module in _NORMS[_is_gemma1(arguments)].items():
                 if arguments.get(f"use_{name}", True):
-                    rules[f"{ours}/{name}/scale"] = TensorRule(f"{theirs}.{part}.weight")
-            for name, part in _KERNELS.items():
-                rules[f"{ours}/{name}/kernel"] = TensorRule(f"{theirs}.{part}.weight", transpose=True)
+                    rules[f"{ours}/{name}/scale"] = TensorRule(f"{theirs}.{module}.weight")
+            for name, module in _KERNELS.items():
+                rules[f"{ours}/{name}/kernel"] = TensorRule(f"{theirs}.{module}.weight", transpose=True)
                 if arguments["attention_bias"] and name.startswith("attention/"):
-                    rules[f"{ours}/{name}/bias"] = TensorRule(f"{theirs}.{part}.bias")
+                    rules[f"{ours}/{name}/bias"] = TensorRule(f"{theirs}.{module}.bias")
         return rules
 
 
-# === What only some of the model types have ===
+# === Differences between model types ===
 
 
 def _is_gemma1(arguments: Mapping[str, Any]) -> bool:
@@ -236,12 +238,12 @@ def _query_scalar(arguments: Mapping[str, Any]) -> float:
 def _activation(config: Mapping[str, Any], is_gemma1: bool) -> str:
     if not is_gemma1:
         return _meaning(config, "hidden_activation", activations.TRANSFORMERS)
-    # Configs of 2024 have both fields, and releases of transformers differ in which of them they follow.
-    found = _meaning(config, "hidden_act", _GEMMA1_ACTIVATIONS)
+    # Configs of 2024 have both fields, and releases of transformers differ in the one that they use.
+    activation = _meaning(config, "hidden_act", _GEMMA1_ACTIVATIONS)
     other = config.get("hidden_activation")
-    if other is not None and _meaning(config, "hidden_activation", _GEMMA1_ACTIVATIONS) != found:
-        raise _CONFIG.refusal("hidden_activation", other, f"but hidden_act means {found}")
-    return found
+    if other is not None and _meaning(config, "hidden_activation", _GEMMA1_ACTIVATIONS) != activation:
+        raise _CONFIG.refusal("hidden_activation", other, f"but hidden_act means {activation}")
+    return activation
 
 
 def _meaning(config: Mapping[str, Any], field: str, names: Mapping[str, str]) -> str:

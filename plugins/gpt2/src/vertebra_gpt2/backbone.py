@@ -16,10 +16,10 @@ class GPT2Backbone(Backbone):
     """A GPT-2 decoder.
 
     Inputs, each of shape `(batch, length)` and dtype int32: `token_ids`; `padding_mask`, 1 for a token and 0 for
-    padding, which may stand on either side.
+    padding, which may be on either side.
 
-    Output: the hidden states after the last layer normalisation, of shape `(batch, length, hidden_dim)`. Those at
-    padding mean nothing.
+    Output: the hidden states after the last layer normalisation, of shape `(batch, length, hidden_dim)`. Those of
+    padding are undefined.
 
     Args:
         vocabulary_size: Number of tokens.
@@ -37,8 +37,8 @@ class GPT2Backbone(Backbone):
             2.3, it is divided by the square root of the number of residual branches, `2 * num_layers`, for the
             kernels that end one.
         scale_attention: Whether attention scores are divided by the square root of the width of a head.
-        scale_attention_by_inverse_layer_index: Whether those of layer `i`, counted from 0, are divided by `i + 1`, too
-            (Mistral's GPT-2, https://github.com/stanford-crfm/mistral).
+        scale_attention_by_inverse_layer_index: Whether attention scores of layer `i`, counted from 0, are also divided
+            by `i + 1` (Mistral's GPT-2, https://github.com/stanford-crfm/mistral).
         **kwargs: `dtype`, `trainable` and `name`, as in `vertebra.Backbone`.
 
     Raises:
@@ -80,11 +80,11 @@ class GPT2Backbone(Backbone):
         if hidden_dim % num_heads:
             raise ValueError(f"num_heads={num_heads!r}, expected a divisor of hidden_dim={hidden_dim}.")
         inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "padding_mask")}
-        parts = _Layers(arguments, dtype)
-        outputs = parts.connect(**inputs)
+        network = _Layers(arguments, dtype)
+        outputs = network.connect(**inputs)
         super().__init__(inputs=inputs, outputs=outputs, arguments=arguments, dtype=dtype, **kwargs)
-        self.token_embedding, self.position_embedding = parts.token_embedding, parts.position_embedding
-        self.transformer_layers, self.layer_norm = parts.transformer_layers, parts.layer_norm
+        self.token_embedding, self.position_embedding = network.token_embedding, network.position_embedding
+        self.transformer_layers, self.layer_norm = network.transformer_layers, network.layer_norm
 
 
 class _Layers:
@@ -108,8 +108,8 @@ class _Layers:
         self.layer_norm = keras.layers.LayerNormalization(epsilon=epsilon, dtype=dtype, name="layer_norm")
 
     def _embedding(self, kind: Any, rows: str, name: str) -> Any:
-        width, start = self.arguments["hidden_dim"], _start(self.arguments)
-        return kind(self.arguments[rows], width, embeddings_initializer=start, dtype=self.dtype, name=name)
+        width, initializer = self.arguments["hidden_dim"], _initializer(self.arguments)
+        return kind(self.arguments[rows], width, embeddings_initializer=initializer, dtype=self.dtype, name=name)
 
     def connect(self, token_ids: Any, padding_mask: Any) -> Any:
         tokens = self.token_embedding(token_ids)
@@ -125,9 +125,9 @@ class TransformerLayer(keras.layers.Layer):
     """Self-attention, then a feed-forward network; each after layer normalisation, with dropout and a residual path.
 
     Args:
-        arguments: Those of the backbone.
+        arguments: The backbone's arguments.
         index: The layer's number, counted from 0.
-        **kwargs: Those of every Keras layer.
+        **kwargs: The arguments of every Keras layer.
     """
 
     def __init__(self, arguments: Mapping[str, Any], index: int, **kwargs: Any) -> None:
@@ -137,9 +137,9 @@ class TransformerLayer(keras.layers.Layer):
         self.attention = SelfAttention(arguments, index, dtype=self.dtype_policy, name="self_attention")
         self.attention_dropout = self._dropout("self_attention_dropout")
         self.feedforward_norm = self._norm("feedforward_layer_norm")
-        function, start = activations.activation(arguments["activation"]), _start(arguments)
-        self.up = self._dense("intermediate_dim", "feedforward_intermediate_dense", start, function)
-        self.down = self._dense("hidden_dim", "feedforward_output_dense", _residual_start(arguments))
+        function, initializer = activations.activation(arguments["activation"]), _initializer(arguments)
+        self.up = self._dense("intermediate_dim", "feedforward_intermediate_dense", initializer, function)
+        self.down = self._dense("hidden_dim", "feedforward_output_dense", _residual_initializer(arguments))
         self.feedforward_dropout = self._dropout("feedforward_dropout")
 
     def _norm(self, name: str) -> Any:
@@ -149,9 +149,9 @@ class TransformerLayer(keras.layers.Layer):
     def _dropout(self, name: str) -> Any:
         return layers.Dropout(self.arguments["dropout"], dtype=self.dtype_policy, name=name)
 
-    def _dense(self, width: str, name: str, start: Any, activation: Any = None) -> Any:
+    def _dense(self, width: str, name: str, initializer: Any, activation: Any = None) -> Any:
         return keras.layers.Dense(
-            self.arguments[width], activation, kernel_initializer=start, dtype=self.dtype_policy, name=name
+            self.arguments[width], activation, kernel_initializer=initializer, dtype=self.dtype_policy, name=name
         )
 
     def build(self, shape: Any) -> None:
@@ -180,11 +180,15 @@ class SelfAttention(keras.layers.Layer):
         self.num_heads, self.hidden_dim = arguments["num_heads"], arguments["hidden_dim"]
         self.rate, self.scale = _rate(arguments, "attention_dropout"), _scale(arguments, index)
 
-        def projection(name: str, start: Any) -> Any:
-            return keras.layers.Dense(self.hidden_dim, kernel_initializer=start, dtype=self.dtype_policy, name=name)
+        def projection(name: str, initializer: Any) -> Any:
+            return keras.layers.Dense(
+                self.hidden_dim, kernel_initializer=initializer, dtype=self.dtype_policy, name=name
+            )
 
-        self.query, self.key, self.value = (projection(name, _start(arguments)) for name in ("query", "key", "value"))
-        self.attention_output = projection("attention_output", _residual_start(arguments))
+        self.query, self.key, self.value = (
+            projection(name, _initializer(arguments)) for name in ("query", "key", "value")
+        )
+        self.attention_output = projection("attention_output", _residual_initializer(arguments))
         self.dropout = layers.Dropout(self.rate, dtype=self.dtype_policy, name="attention_dropout")
 
     def build(self, shape: Any) -> None:
@@ -200,13 +204,13 @@ class SelfAttention(keras.layers.Layer):
         return self.attention_output(ops.reshape(attended, ops.shape(x)))
 
     def _attend_with_dropout(self, query: Any, key: Any, value: Any, mask: Any, scale: float) -> Any:
-        """What the fused kernel computes, with dropout on the probabilities, which it cannot do."""
-        # Scaled before the product, so that it stays within the range of float16.
+        """Computes the same as the fused kernel, but with dropout of the probabilities, which the kernel lacks."""
+        # The query is scaled before the product, which could overflow float16 otherwise.
         scores = ops.cast(ops.einsum("bqhd,bkhd->bhqk", query * scale, key), "float32")
         if mask is not None:
-            # Added, not chosen by `where`, whose gradient would be another pass over all scores.
+            # The mask is added: with `where`, the gradient would take another pass over all scores.
             scores = scores - 1e9 * ops.cast(ops.logical_not(mask), "float32")
-        # A tuple of axes, because Keras warns of a softmax over the one token of a sequence of length 1.
+        # A tuple of axes avoids Keras's warning about a softmax over an axis of size 1.
         probabilities = ops.cast(ops.softmax(scores, axis=(3,)), value.dtype)
         return ops.einsum("bhqk,bkhd->bqhd", self.dropout(probabilities, training=True), value)
 
@@ -216,10 +220,10 @@ class SelfAttention(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("vertebra_gpt2")
 class CausalMask(keras.layers.Layer):
-    """Which positions each position attends to: from a padding mask, a bool tensor `(batch, 1, length, length)`.
+    """Computes the positions to which each position attends, as a bool tensor of shape `(batch, 1, length, length)`.
 
-    These are the tokens up to itself, and itself even if it is padding: with nothing to attend to, the softmax of
-    padding on the left would be 0 / 0, and so would its gradients be.
+    A position attends to the tokens before it and to itself, even if it is padding: otherwise, the softmax of padding
+    on the left and its gradients would be 0 / 0.
     """
 
     def call(self, padding_mask: Any) -> Any:
@@ -235,7 +239,7 @@ class CausalMask(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("vertebra_gpt2")
 class PositionEmbedding(keras.layers.Layer):
-    """Learned embeddings of the positions 0, 1, … of a sequence, of its shape `(batch, length, width)`.
+    """Learned embeddings of the positions 0, 1, … of a sequence; the output has shape `(batch, length, width)`.
 
     Raises:
         ValueError: the sequence is longer than there are positions.
@@ -255,8 +259,8 @@ class PositionEmbedding(keras.layers.Layer):
         length = x.shape[1]
         if isinstance(length, int) and length > self.positions:
             raise ValueError(f"The sequence has {length} tokens; this backbone has {self.positions} positions.")
-        # One for each sequence, though all are the same: Keras takes the sum of a batch of one and a batch of unknown
-        # size for a batch of one.
+        # Repeated for each sequence of the batch: otherwise, Keras would infer a batch of one for the sum of
+        # embeddings.
         return ops.broadcast_to(ops.convert_to_tensor(self.embeddings)[:length], ops.shape(x))
 
     def compute_output_spec(self, x: Any) -> Any:
@@ -276,18 +280,18 @@ def _rate(arguments: Mapping[str, Any], name: str) -> float:
 
 
 def _scale(arguments: Mapping[str, Any], index: int) -> float:
-    """Returns what attention scores of a layer are multiplied by."""
+    """Returns the factor of a layer's attention scores."""
     width = arguments["hidden_dim"] // arguments["num_heads"]
     scale = width**-0.5 if arguments["scale_attention"] else 1.0
     return scale / (index + 1) if arguments["scale_attention_by_inverse_layer_index"] else scale
 
 
-def _start(arguments: Mapping[str, Any]) -> Any:
-    """Returns a new initialiser; one that several weights share would draw the same numbers for each of them."""
+def _initializer(arguments: Mapping[str, Any]) -> Any:
+    """Returns a new initialiser; weights that share an initialiser would get the same numbers."""
     return keras.initializers.RandomNormal(stddev=arguments["initializer_range"])
 
 
-def _residual_start(arguments: Mapping[str, Any]) -> Any:
-    """Returns one for kernels that end a residual branch (the paper's section 2.3)."""
+def _residual_initializer(arguments: Mapping[str, Any]) -> Any:
+    """Returns a new initialiser for kernels that end a residual branch (the paper's section 2.3)."""
     deviation = arguments["initializer_range"] / (2 * arguments["num_layers"]) ** 0.5
     return keras.initializers.RandomNormal(stddev=deviation)

@@ -1,4 +1,4 @@
-"""GPT-2 in KerasHub's format: what its config and datasets are called there."""
+"""Translation of GPT-2 from and to KerasHub's format: names of config fields and HDF5 datasets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vertebra import ForeignConfig, TensorRule, Translation
 _CONFIG = ForeignConfig("kerashub", "KerasHub's GPT-2")
 _COUNTS = ("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim", "max_sequence_length")
 _DEFAULTS = {"dropout": 0.1, "max_sequence_length": 1024}
-"""What KerasHub's constructor assumes for an argument that a config leaves out."""
+"""Defaults of KerasHub's constructor for arguments that a config omits."""
 _FIELDS = (*_COUNTS, "dropout")
 
 _FIXED = {
@@ -19,13 +19,13 @@ _FIXED = {
     "scale_attention": True,
     "scale_attention_by_inverse_layer_index": False,
 }
-"""Arguments that KerasHub's class does not take, with what it always computes."""
+"""Arguments that KerasHub's class does not have, with the values that it always uses."""
 
 
 class GPT2KerasHub(Translation):
     """Reads and writes presets of KerasHub's `GPT2Backbone`.
 
-    `initializer_range` is not written: nothing is initialised where weights are loaded.
+    `initializer_range` is not written, because loaded weights are not initialised.
     """
 
     def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class GPT2KerasHub(Translation):
         return rules
 
     def numbered_layers(self, arguments: Mapping[str, Any]) -> dict[int, str]:
-        """Both embeddings come first; a layer counts itself, then what is in it, the last first."""
+        """Numbers start with both embeddings; then come each layer and its sublayers, the last first."""
         numbers = {}
         for i in range(arguments["num_layers"]):
             layer, first = f"transformer_layer_{i}", 2 + 10 * i

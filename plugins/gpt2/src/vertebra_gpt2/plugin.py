@@ -1,9 +1,9 @@
-"""What this distribution contributes."""
+"""The hook that contributes GPT-2."""
 
 from vertebra import BackboneSpec, FormatSpec, hookimpl
 from vertebra_gpt2.presets import PRESETS
 
-_KERASHUB_NAMES = ("keras_hub>GPT2Backbone", "keras_nlp>GPT2Backbone")  # the second from before the library's renaming
+_KERASHUB_NAMES = ("keras_hub>GPT2Backbone", "keras_nlp>GPT2Backbone")  # KerasHub was called KerasNLP before
 
 
 @hookimpl

@@ -11,7 +11,7 @@ _TABLE = (
     ("gpt2_base_en_cnn_dailymail", 3, 124_439_808),
 )
 
-# KerasHub publishes each of its presets on Hugging Face, too, under its own name and without versions.
+# KerasHub also publishes each preset on Hugging Face, under the preset's name and without versions.
 PRESETS = tuple(
     PresetSpec(name, f"kaggle://keras/gpt2/keras/{name}/{version}", parameters, copies=(f"hf://keras/{name}",))
     for name, version, parameters in _TABLE

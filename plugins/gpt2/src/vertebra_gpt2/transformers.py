@@ -1,4 +1,4 @@
-"""GPT-2 in the transformers format: what its config and tensors are called there."""
+"""Translation of GPT-2 from and to the transformers format: names of config fields and tensors."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _FIELDS = {
     "scale_attention": "scale_attn_weights",
     "scale_attention_by_inverse_layer_index": "scale_attn_by_inverse_layer_idx",
 }
-"""transformers' name of each argument that means the same there."""
+"""transformers' names of arguments that have the same meaning there."""
 _RATES = {"attention_dropout": "attn_pdrop", "embedding_dropout": "embd_pdrop"}
-"""The same for those that follow `dropout` where they are None."""
+"""transformers' names of rates that follow `dropout` if they are None."""
 
 _DEFAULTS: dict[str, Any] = {
     "vocab_size": 50257,
@@ -41,10 +41,11 @@ _DEFAULTS: dict[str, Any] = {
     "scale_attn_weights": True,
     "scale_attn_by_inverse_layer_idx": False,
 }
-"""What transformers' GPT2Config assumes for a field that a config leaves out.
+"""Defaults of transformers' GPT2Config for fields that a config omits.
 
-Of its other fields, those of summaries and tokens are for heads. `reorder_and_upcast_attn` asks for attention scores in
-float32 when the rest is of lower precision: it changes their rounding only, and fused attention does so anyway.
+Its fields for summaries and tokens concern heads only, and are not read. Nor is `reorder_and_upcast_attn`, which
+computes attention scores in float32 in a model of lower precision: it changes only their rounding, and fused attention
+always does so.
 """
 
 _ALIASES = {
@@ -53,7 +54,7 @@ _ALIASES = {
     "hidden_size": "n_embd",
     "max_position_embeddings": "n_positions",
 }
-"""Names that transformers takes for a field, too, and prefers where a config has both."""
+"""Alternative names of fields, which transformers prefers if a config has both."""
 
 _OTHER_ARCHITECTURE = {
     "add_cross_attention": (False, None),
@@ -61,16 +62,16 @@ _OTHER_ARCHITECTURE = {
     "pruned_heads": ({}, None),
     "quantization_config": (None,),
 }
-"""Fields that make another architecture of it, with the values that do not."""
+"""Fields that change the architecture, with the supported values."""
 
 _COUNTS = ("vocab_size", "n_layer", "n_head", "n_embd", "n_inner", "n_positions")
 
 
 class GPT2Transformers(Translation):
-    """Reads and writes checkpoints of `GPT2Model`, and reads those of any model with a head on top of one."""
+    """Reads and writes checkpoints of `GPT2Model`, and reads those of models with a head on top of it."""
 
     prefixes = ("", "transformer.")
-    # Old checkpoints keep the causal mask, and what to put in its place, beside the weights.
+    # Old checkpoints also hold the causal mask, and the score of masked positions.
     ignored = ("h.*.attn.bias", "h.*.attn.masked_bias")
 
     def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,7 +79,7 @@ class GPT2Transformers(Translation):
         fields = _fields(config)
         _CONFIG.check_counts(fields, _COUNTS, layers="n_layer")
         dropout = fields["resid_pdrop"]
-        # Left to follow `dropout`, a rate does so when from_preset(dropout=...) overrides that.
+        # None follows `dropout`, also if from_preset(dropout=...) overrides it.
         rates = {ours: None if fields[theirs] == dropout else fields[theirs] for ours, theirs in _RATES.items()}
         activation = _CONFIG.activation("activation_function", fields["activation_function"])
         return {ours: fields[theirs] for ours, theirs in _FIELDS.items()} | rates | {"activation": activation}
@@ -129,7 +130,7 @@ def _fields(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _dense(ours: str, theirs: str, part: tuple[int, int] | None = None) -> dict[str, TensorRule]:
-    # transformers' GPT-2 keeps kernels as inputs × outputs, unlike its other models.
+    # transformers' GPT-2 stores kernels as inputs × outputs, unlike its other models.
     return {
         f"{ours}/kernel": TensorRule(f"{theirs}.weight", part=part),
         f"{ours}/bias": TensorRule(f"{theirs}.bias", part=part),

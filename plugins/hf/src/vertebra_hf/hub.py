@@ -1,4 +1,4 @@
-"""Requests to a hub: endpoint, the user's token, timeouts and errors."""
+"""Requests to a hub, with the user's endpoint and token, timeouts and errors."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _LONGEST_LISTING, _SHORT = 64 * 2**20, 2**16
 
 
 def endpoint() -> str:
-    """Returns the address of the hub: `HF_ENDPOINT`, or the public one.
+    """Returns the URL of the hub: `HF_ENDPOINT`, or the public hub.
 
     Raises:
-        SettingsError: it is no address.
+        SettingsError: `HF_ENDPOINT` is not a URL.
     """
     url = os.environ.get("HF_ENDPOINT", "").strip().rstrip("/") or _PUBLIC
     with contextlib.suppress(ValueError):
-        parts = urlsplit(url)
-        if parts.scheme in ("http", "https") and parts.hostname and not (parts.query or parts.username):
+        split = urlsplit(url)
+        if split.scheme in ("http", "https") and split.hostname and not (split.query or split.username):
             return url
-    raise SettingsError("HF_ENDPOINT", "expected an address such as https://hub.example.org, without credentials")
+    raise SettingsError("HF_ENDPOINT", "expected a URL such as https://hub.example.org, without credentials")
 
 
 class HubResponse(http.Response):
@@ -51,7 +51,7 @@ class HubResponse(http.Response):
         stream = response.extensions.get("network_stream")
         self.peer = stream and stream.get_extra_info("server_addr")
         self._handle, self._response = handle, response
-        self._body: Iterator[bytes] = response.iter_raw()  # without a size: the client would cut and join what it gets
+        self._body: Iterator[bytes] = response.iter_raw()  # with a chunk size, the client would copy the bytes
 
     def __next__(self) -> bytes:
         try:
@@ -63,7 +63,7 @@ class HubResponse(http.Response):
         self._response.close()
 
     def finish(self) -> None:
-        """Ends a redirect; a short body is read, so that the connection serves another request."""
+        """Closes a redirect; a short body is read first, so that the connection can be used again."""
         with contextlib.suppress(*_client_errors()):
             if int(self.headers.get("content-length", _SHORT)) < _SHORT:
                 self._response.read()
@@ -73,20 +73,20 @@ class HubResponse(http.Response):
         """Reads the body as a JSON object.
 
         Raises:
-            SourceUnavailableError: it is none, as the answers of login pages.
+            SourceUnavailableError: the body is not a JSON object, such as the HTML of a login page.
         """
         body = http.read_all(self._handle, self, _LONGEST_LISTING)
         with contextlib.suppress(ValueError, RecursionError):
             if isinstance(data := json.loads(body), dict):
                 return data
-        kind = self.headers.get("content-type", "").partition(";")[0] or "something"
-        problem = f"sent {kind[:40]!r} where a hub sends JSON; a proxy or login page may be in the way"
+        kind = self.headers.get("content-type", "").partition(";")[0] or "no content type"
+        problem = f"sent {kind[:40]!r} instead of JSON; a proxy or login page may be in the way"
         raise SourceUnavailableError(self._handle, f"{http.origin(self.url)} {problem}")
 
 
 @dataclass(frozen=True, slots=True)
 class FetchSession:
-    """A preset's requests to a hub, and the headers of each."""
+    """Settings that all requests for a preset share."""
 
     handle: PresetHandle
     endpoint: str
@@ -98,13 +98,13 @@ class Hub:
 
     def __init__(self) -> None:
         self._refused: set[int] = set()
-        """Hashes of tokens."""
+        """Hashes of tokens that the hub refused."""
 
-    def ask(self, handle: PresetHandle, url: str, headers: Mapping[str, str] | None = None) -> HubResponse:
+    def get(self, handle: PresetHandle, url: str, headers: Mapping[str, str] | None = None) -> HubResponse:
         """Requests a URL and follows its redirects.
 
         The user's token goes to the hub and to no other origin. If the hub refuses it, the request is sent once more
-        without it: a public repository must not need a token.
+        without the token: public repositories work even with an expired token.
 
         Returns:
             The response, with any status except those of redirects.
@@ -116,45 +116,45 @@ class Hub:
         """
         hub = endpoint()
         session = FetchSession(handle, hub, {**(headers or {}), "accept-encoding": "identity"})
-        own, saved = {"user-agent": _agent()}, _saved_token()
+        agent, saved = {"user-agent": _agent()}, _saved_token()
         token = saved if http.same_origin(url, hub) else None
-        spent = hash(token) in self._refused
-        answer = self._send(session, url, own, None if spent else token)
-        if answer.status == 401 and token is not None and not spent and http.same_origin(answer.url, hub):
-            answer.close()
-            spent = True
-            answer = self._send(session, url, own, None)
-            self._note_refused(token, answer)
-        answer.login = "refused" if spent else "none" if token is None else "accepted"
-        return answer
+        refused = hash(token) in self._refused
+        response = self._send(session, url, agent, None if refused else token)
+        if response.status == 401 and token is not None and not refused and http.same_origin(response.url, hub):
+            response.close()
+            refused = True
+            response = self._send(session, url, agent, None)
+            self._record_refused(token, response)
+        response.login = "refused" if refused else "none" if token is None else "accepted"
+        return response
 
-    def _send(self, session: FetchSession, url: str, own: Mapping[str, str], token: str | None) -> HubResponse:
+    def _send(self, session: FetchSession, url: str, agent: Mapping[str, str], token: str | None) -> HubResponse:
         policy = http.RedirectPolicy(session.handle, session.endpoint, url, "HF_ENDPOINT")
-        headers = {**own, **session.headers}
+        headers = {**agent, **session.headers}
         return http.follow_redirects(policy, url, partial(_get_with_token, session, headers, token))
 
-    def _note_refused(self, token: str, answer: HubResponse) -> None:
+    def _record_refused(self, token: str, response: HubResponse) -> None:
         self._refused.add(hash(token))
-        if answer.status < 400:
+        if response.status < 400:
             logging.getLogger("vertebra").warning(
-                "The Hugging Face token was refused: it is expired, revoked or mistyped. Going on without it; log in "
-                "anew with: hf auth login, or correct or unset HF_TOKEN."
+                "The Hugging Face token was refused: it is expired, revoked or mistyped. Continuing without it. Log in "
+                "again with: hf auth login, or correct or unset HF_TOKEN."
             )
 
 
 def api_url(repo: str, revision: str | None) -> str:
-    """Returns where a hub tells what a repository holds, with hashes."""
-    at = "" if revision is None else f"/revision/{quote(revision, safe='')}"
-    return f"{endpoint()}/api/models/{quote(repo)}{at}?blobs=true"
+    """Returns the URL of a repository's file list, with hashes."""
+    suffix = "" if revision is None else f"/revision/{quote(revision, safe='')}"
+    return f"{endpoint()}/api/models/{quote(repo)}{suffix}?blobs=true"
 
 
 def file_url(repo: str, revision: str, path: str) -> str:
-    """Returns where a hub has a file."""
+    """Returns the URL of a file."""
     return f"{endpoint()}/{quote(repo)}/resolve/{quote(revision, safe='')}/{quote(path)}"
 
 
 def importing() -> contextlib.AbstractContextManager[None]:
-    """Says what to install if the client library is not there."""
+    """Raises an error with the command to install the client library if it is missing."""
     return require_client("hf://", "huggingface_hub")
 
 
@@ -165,7 +165,7 @@ def _agent() -> str:
 
 
 def _saved_token() -> str | None:
-    """Returns what a request says who asks, from where the client library takes it; its own way asks the hub first."""
+    """Returns the `authorization` header with the token that the client library has saved; uses no network."""
     with importing():
         from huggingface_hub import constants, get_token
     token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
@@ -184,15 +184,15 @@ def _get(handle: PresetHandle, url: str, headers: Mapping[str, str]) -> HubRespo
     try:
         client = get_session()
         _hide_queries(type(client).__module__.partition(".")[0])
-        waits = (CONNECT_SECONDS, READ_SECONDS, READ_SECONDS, None)
-        request = client.build_request("GET", url, headers=headers, timeout=waits)
+        timeouts = (CONNECT_SECONDS, READ_SECONDS, READ_SECONDS, None)
+        request = client.build_request("GET", url, headers=headers, timeout=timeouts)
         return HubResponse(handle, client.send(request, stream=True, follow_redirects=False), url)
     except _client_errors() as error:
         raise _unavailable(handle, url, error) from None
 
 
 def _client_errors() -> tuple[type[Exception], ...]:
-    """Returns what a request may raise: the HTTP library's, the system's, and for proxies with unsound addresses."""
+    """Returns the exceptions of requests: the HTTP library's, the system's, and those for invalid proxy URLs."""
     from huggingface_hub.errors import HTTPError
 
     library = importlib.import_module(HTTPError.__module__.partition(".")[0])  # which one depends on the version
@@ -202,11 +202,12 @@ def _client_errors() -> tuple[type[Exception], ...]:
 def _unavailable(handle: PresetHandle, url: str, error: Exception) -> SourceUnavailableError:
     from huggingface_hub.errors import OfflineModeIsEnabled
 
-    if isinstance(error, OfflineModeIsEnabled):  # no use in trying again
-        return SourceUnavailableError(handle, "HF_HUB_OFFLINE is set, and forbids it", math.inf, "Unset it to fetch")
+    if isinstance(error, OfflineModeIsEnabled):  # a retry would fail, too
+        problem = "HF_HUB_OFFLINE is set, which forbids downloads"
+        return SourceUnavailableError(handle, problem, math.inf, "Unset it to download")
     return http.unavailable(handle, url, http.without_queries(f"{type(error).__name__}: {error}"))
 
 
 def _hide_queries(library: str) -> None:
     core = library.replace("httpx", "httpcore")
-    http.hide_queries(library, *(f"{core}.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")))
+    http.hide_queries(library, *(f"{core}.{name}" for name in ("connection", "http11", "http2", "proxy", "socks")))

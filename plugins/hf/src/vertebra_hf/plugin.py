@@ -1,4 +1,4 @@
-"""What this distribution contributes."""
+"""The hook that contributes the `hf` source."""
 
 from vertebra import PresetSource, hookimpl
 from vertebra_hf.source import HfSource

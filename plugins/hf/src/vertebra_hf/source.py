@@ -1,4 +1,4 @@
-"""The source of `hf://org/name[/folder][@revision]`: presets in repositories of models on a Hugging Face Hub."""
+"""The source of `hf://org/name[/folder][@revision]`: presets in model repositories of a Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OTHER_KINDS = ("datasets", "spaces", "buckets", "kernels")
 
 
 class HfSource(RemoteSource):
-    """Reads presets from the hub, from a folder inside a repository if the handle names one."""
+    """Reads presets from repositories of the hub, or from a folder in one if the handle names a folder."""
 
     scheme = "hf"
 
@@ -45,16 +45,16 @@ class HfSource(RemoteSource):
 
     def resolve_snapshot(self, handle: PresetHandle) -> Snapshot:
         repo, folder = repository_of(handle)
-        answer = self._hub.ask(handle, api_url(repo, handle.revision))
-        if answer.status != 200:
-            answer.close()
-            raise refusal(handle, repo, endpoint(), answer.status, answer.headers, answer.login)
-        return _snapshot(handle, folder, answer.json())
+        response = self._hub.get(handle, api_url(repo, handle.revision))
+        if response.status != 200:
+            response.close()
+            raise refusal(handle, repo, endpoint(), response.status, response.headers, response.login)
+        return _snapshot(handle, folder, response.json())
 
     def read(self, handle: PresetHandle, file: PresetFile, start: int = 0, stop: int | None = None) -> ByteStream:
         repo, folder = repository_of(handle)
         url = file_url(repo, handle.revision or "", f"{folder}{file.name}")
-        send = partial(self._signed_urls.open, url, lambda: url, partial(self._hub.ask, handle))
+        send = partial(self._signed_urls.open, url, lambda: url, partial(self._hub.get, handle))
         return http.read(handle, file, (start, stop), send, partial(_read_error, handle, repo))
 
     def external_file(self, handle: PresetHandle, file: PresetFile) -> Path | None:
@@ -76,17 +76,17 @@ class HfSource(RemoteSource):
 def repository_of(handle: PresetHandle) -> tuple[str, str]:
     """Returns the repository that a handle names, and the folder inside it: empty, or with a slash at the end.
 
-    Names of one segment are those of before the hub had organisations: always a whole repository.
+    A name of one segment, from before the hub had organisations, is always a whole repository.
 
     Raises:
-        HandleError: it names none.
+        HandleError: the handle names no repository.
     """
     names = handle.path.split("/")
     for name in names[:2]:
         if not _NAME.fullmatch(name) or ".." in name or "--" in name:
-            raise HandleError(str(handle), f"a hub has no repository with {name!r} in its name")
+            raise HandleError(str(handle), f"{name!r} is not valid in the name of a repository")
     if names[0] in _OTHER_KINDS:
-        raise HandleError(str(handle), f"presets are in repositories of models, and not of {names[0]}")
+        raise HandleError(str(handle), f"presets are in model repositories, not in {names[0]}")
     return "/".join(names[:2]), "".join(f"{name}/" for name in names[2:])
 
 
@@ -94,9 +94,9 @@ def _snapshot(handle: PresetHandle, folder: str, facts: Mapping[str, Any]) -> Sn
     try:
         commit, listed = str(facts["sha"]), [_listed_file(file) for file in facts["siblings"]]
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise SourceUnavailableError(handle, f"{endpoint()} does not answer as a hub does") from None
+        raise SourceUnavailableError(handle, f"{endpoint()} does not respond as a hub does") from None
     if not COMMIT.fullmatch(commit) or (COMMIT.fullmatch(handle.revision or "") and commit != handle.revision):
-        raise IntegrityError(handle, "the list of files", f"it is of commit {commit[:40]!r}, and not of that asked for")
+        raise IntegrityError(handle, "the file list", f"it is of commit {commit[:40]!r}, not of the requested one")
     files = [replace(file, name=file.name.removeprefix(folder)) for file in listed if file.name.startswith(folder)]
     if folder and not files:
         folders = {file.name.rpartition("/")[0] for file in listed} - {""}
@@ -111,9 +111,9 @@ def _listed_file(facts: Mapping[str, Any]) -> PresetFile:
     return PresetFile(str(facts["rfilename"]), int((large or facts)["size"]), None, digest)
 
 
-def _read_error(handle: PresetHandle, repo: str, answer: HubResponse) -> Exception:
+def _read_error(handle: PresetHandle, repo: str, response: HubResponse) -> Exception:
     hub = endpoint()
-    if not http.same_origin(answer.url, hub) and answer.status in http.EXPIRED:
-        problem = f"{http.origin(answer.url)} answered HTTP {answer.status} to an address that the hub has just given"
+    if not http.same_origin(response.url, hub) and response.status in http.EXPIRED:
+        problem = f"{http.origin(response.url)} responded with HTTP {response.status} to a new URL from the hub"
         return SourceUnavailableError(handle, problem)
-    return refusal(handle, repo, hub, answer.status, answer.headers, answer.login)
+    return refusal(handle, repo, hub, response.status, response.headers, response.login)

@@ -1,4 +1,4 @@
-"""Publishing a preset: one commit, on top of the one that was looked at."""
+"""Publishes a preset as one commit, whose parent is the commit that was looked up."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from vertebra_hf.hub import endpoint, importing
 _WEIGHTS = re.compile(
     r"certificate\.safetensors|model(?:[-_]\d\S*)?\.(?:safetensors(?:\.index\.json)?|weights\.(?:h5|json))"
 )
-"""Files that, left from another preset, would be taken for weights of this one."""
+"""Names of files that, if left from another preset, would be read as weights of the new one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """What is to be published."""
+    """The files to publish, and the user's options."""
 
     files: Mapping[str, Path]
     replace: bool
@@ -33,39 +33,39 @@ class Upload:
 
 
 def upload(source: RemoteSource, handle: PresetHandle, repo: str, folder: str, wanted: Upload) -> PresetHandle:
-    """Publishes files in a folder of a repository, which is made if need be; returns a pinned handle.
+    """Publishes files in a folder of a repository, which is created if missing; returns a pinned handle.
 
     Raises:
-        PresetExistsError: a preset stands there, or somebody else has changed the branch meanwhile.
-        PresetAccessError: the user may not write there.
+        PresetExistsError: the folder has a preset already, or the branch has changed since it was looked up.
+        PresetAccessError: the user may not write to the repository.
     """
     with importing():
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
     api = HfApi(endpoint=endpoint(), library_name="vertebra")
-    whole = PresetHandle(handle.scheme, repo, handle.revision)
-    found = _looked_up(source, api, whole, repo)
-    there = {file.name.removeprefix(folder): file for file in found.files if file.name.startswith(folder)}
-    stale = [name for name in there if name not in wanted.files and _WEIGHTS.fullmatch(name)]
-    if not stale and all(name in there and _is_same(there[name], path) for name, path in wanted.files.items()):
-        return replace(handle, revision=found.handle.revision)
-    if "config.json" in there and not wanted.replace:
-        remedy = "Choose another place, or replace it with replace=True or --replace"
-        raise PresetExistsError(handle, "another preset stands there", remedy)
+    repo_handle = PresetHandle(handle.scheme, repo, handle.revision)
+    current = _resolve_or_create(source, api, repo_handle, repo)
+    present = {file.name.removeprefix(folder): file for file in current.files if file.name.startswith(folder)}
+    stale = [name for name in present if name not in wanted.files and _WEIGHTS.fullmatch(name)]
+    if not stale and all(name in present and _is_same(present[name], path) for name, path in wanted.files.items()):
+        return replace(handle, revision=current.handle.revision)
+    if "config.json" in present and not wanted.replace:
+        remedy = "Choose another repository or folder, or replace the preset with replace=True or --replace"
+        raise PresetExistsError(handle, "another preset is already there", remedy)
     changes: list[Any] = [CommitOperationAdd(f"{folder}{name}", str(path)) for name, path in wanted.files.items()]
     changes += [CommitOperationDelete(f"{folder}{name}") for name in stale]
-    with _explained(handle, repo), _bars_on_terminals():
-        done = api.create_commit(
+    with _mapped_errors(handle, repo), _bars_on_terminals():
+        commit = api.create_commit(
             repo,
             changes,
             commit_message=wanted.message,
             revision=handle.revision,
-            parent_commit=found.handle.revision,
+            parent_commit=current.handle.revision,
         )
-    return replace(handle, revision=done.oid)
+    return replace(handle, revision=commit.oid)
 
 
 def _is_same(listed: PresetFile, path: Path) -> bool:
-    """Says whether a file of the repository has the content of a local one, by what the hub calls it."""
+    """Returns whether a file of the repository equals a local file, by the digest that the hub lists."""
     algorithm, _, expected = (listed.digest or "").partition(":")
     if listed.size != path.stat().st_size:
         return False
@@ -77,20 +77,20 @@ def _is_same(listed: PresetFile, path: Path) -> bool:
     return digest.hexdigest() == expected
 
 
-def _looked_up(source: RemoteSource, api: Any, whole: PresetHandle, repo: str) -> Snapshot:
+def _resolve_or_create(source: RemoteSource, api: Any, repo_handle: PresetHandle, repo: str) -> Snapshot:
     try:
-        return source.resolve_snapshot(whole)
+        return source.resolve_snapshot(repo_handle)
     except PresetNotFoundError:
-        if whole.revision not in (None, "main"):  # of a repository that is not there, no other branch is
+        if repo_handle.revision not in (None, "main"):  # a new repository has no other branch
             raise
-        with _explained(whole, repo):
+        with _mapped_errors(repo_handle, repo):
             api.create_repo(repo, exist_ok=True)
-        return source.resolve_snapshot(whole)
+        return source.resolve_snapshot(repo_handle)
 
 
 @contextlib.contextmanager
 def _bars_on_terminals() -> Iterator[None]:
-    """Keeps the client's bars from where nobody watches."""
+    """Hides the client's progress bars unless stderr is a terminal."""
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     if sys.stderr.isatty() or are_progress_bars_disabled():
@@ -104,8 +104,8 @@ def _bars_on_terminals() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _explained(handle: PresetHandle, repo: str) -> Iterator[None]:
-    """Says what an error of the client library means."""
+def _mapped_errors(handle: PresetHandle, repo: str) -> Iterator[None]:
+    """Maps errors of the client library to Vertebra's errors."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError
 
     try:
@@ -115,8 +115,8 @@ def _explained(handle: PresetHandle, repo: str) -> Iterator[None]:
     except HfHubHTTPError as error:
         headers = {name.lower(): value for name, value in error.response.headers.items()}
         if error.response.status_code == 412:
-            problem = "somebody else has changed the branch since it was looked at"
-            raise PresetExistsError(handle, problem, "See what stands there now, and try again") from None
+            problem = "the branch has changed since it was looked up"
+            raise PresetExistsError(handle, problem, "Check the repository, and try again") from None
         raise write_refusal(handle, repo, error.response.status_code, headers) from None
     except HFValidationError as error:
         raise PresetError(f"Preset {str(handle)!r}: {error}") from None

@@ -18,13 +18,13 @@ from vertebra_kaggle.client import (
     page,
     unavailable,
 )
-from vertebra_kaggle.error_mapping import LOG_IN_ANEW, Login, Purpose, refusal
+from vertebra_kaggle.error_mapping import LOG_IN_AGAIN, Login, Purpose, refusal
 from vertebra_kaggle.variations import Variation
 
 _PAGE_SIZE = 200
 _MOST_PAGES = 2_000
-_UNSOUND = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
-"""What the client raises when an answer is not what it expects."""
+_MALFORMED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""Exceptions that the client raises for a malformed response."""
 
 
 class Api:
@@ -32,7 +32,7 @@ class Api:
 
     def __init__(self) -> None:
         self._refused: set[str] = set()
-        """Traces of credentials."""
+        """Hashes of credentials that Kaggle refused."""
 
     def newest_version(self, handle: PresetHandle, variation: Variation) -> int:
         """Returns the number of a variation's newest version.
@@ -41,10 +41,10 @@ class Api:
             PresetNotFoundError, PresetAccessError, SourceUnavailableError: as `RemoteSource.resolve_snapshot`.
         """
         request = _request("ApiGetModelInstanceRequest", handle, variation)
-        answer = self._ask(_Question(handle, variation, "list"), lambda api: api.get_model_instance(request))
-        if not isinstance(answer.version_number, int) or answer.version_number < 1:
-            raise _strange(handle)
-        return answer.version_number
+        response = self._send(_ApiCall(handle, variation, "list"), lambda api: api.get_model_instance(request))
+        if not isinstance(response.version_number, int) or response.version_number < 1:
+            raise _unexpected_response(handle)
+        return response.version_number
 
     def files(self, handle: PresetHandle, variation: Variation, version: int) -> list[PresetFile]:
         """Returns the files of a version.
@@ -52,104 +52,108 @@ class Api:
         Raises:
             as `newest_version`.
         """
-        question = _Question(handle, variation, "list")
+        call = _ApiCall(handle, variation, "list")
         request = _request("ApiListModelInstanceVersionFilesRequest", handle, variation)
         request.version_number, request.page_size = version, _PAGE_SIZE
         found: list[PresetFile] = []
         for _ in range(_MOST_PAGES):
-            answer = self._ask(question, lambda api: api.list_model_instance_version_files(request))
-            found += [_listed(handle, file) for file in answer.files or ()]
-            if not answer.next_page_token:
+            response = self._send(call, lambda api: api.list_model_instance_version_files(request))
+            found += [_listed_file(handle, file) for file in response.files or ()]
+            if not response.next_page_token:
                 return found
-            request.page_token = answer.next_page_token
-        raise SourceUnavailableError(handle, f"{http.origin(endpoint())} sends a list without end")
+            request.page_token = response.next_page_token
+        raise SourceUnavailableError(handle, f"{http.origin(endpoint())} sends an endless file list")
 
     def link(self, handle: PresetHandle, variation: Variation, version: int, name: str) -> str:
-        """Returns where a file of a version can be read for a while.
+        """Returns a URL from which a file of a version can be read for a limited time.
 
         Raises:
             as `newest_version`.
-            RedirectRefusedError: it is where nothing must be read.
+            RedirectRefusedError: the URL must not be read.
         """
         with importing():
             from vertebra_kaggle.connections import RedirectedError
         request = _request("ApiDownloadModelInstanceVersionRequest", handle, variation)
         request.version_number, request.path = version, name
 
-        def ask(api: Any) -> Any:
+        def send(api: Any) -> Any:
             try:
                 api.download_model_instance_version(request).close()
             except RedirectedError as redirected:
                 return redirected
             return None
 
-        found = self._ask(_Question(handle, variation, "read"), ask)
-        if found is None:
-            raise _strange(handle)
-        return http.RedirectPolicy(handle, endpoint(), found.url, ENDPOINT_SETTING).resolve(found.url, found.location)
+        redirect = self._send(_ApiCall(handle, variation, "read"), send)
+        if redirect is None:
+            raise _unexpected_response(handle)
+        policy = http.RedirectPolicy(handle, endpoint(), redirect.url, ENDPOINT_SETTING)
+        return policy.resolve(redirect.url, redirect.location)
 
-    def _ask(self, question: _Question, ask: Callable[[Any], Any]) -> Any:
-        """Asks with the user's credentials, and again without them if Kaggle refuses them: public models need none."""
-        known = credentials()
-        login: Login = "none" if known is None else "refused" if known.trace() in self._refused else "accepted"
+    def _send(self, call: _ApiCall, send: Callable[[Any], Any]) -> Any:
+        """Sends a request with the user's credentials, and again without them if Kaggle refuses them.
+
+        So public models load even with expired credentials.
+        """
+        account = credentials()
+        login: Login = "none" if account is None else "refused" if account.digest() in self._refused else "accepted"
         try:
-            return question.put(ask, known if login == "accepted" else None)
+            return call.run(send, account if login == "accepted" else None)
         except _RefusedError as refused:
-            if refused.status != 401 or known is None or login == "refused":
-                raise question.refusal(refused, login) from None
-        self._refused.add(known.trace())
+            if refused.status != 401 or account is None or login == "refused":
+                raise call.refusal(refused, login) from None
+        self._refused.add(account.digest())
         try:
-            answer = question.put(ask, None)
+            response = call.run(send, None)
         except _RefusedError as refused:
-            raise question.refusal(refused, "refused") from None
+            raise call.refusal(refused, "refused") from None
         logging.getLogger("vertebra").warning(
-            "The Kaggle credentials were refused: they are expired, revoked or mistyped. Going on without them. %s.",
-            LOG_IN_ANEW,
+            "The Kaggle credentials were refused: they are expired, revoked or mistyped. Continuing without them. %s.",
+            LOG_IN_AGAIN,
         )
-        return answer
+        return response
 
 
 class _RefusedError(Exception):
-    """An answer with a status that is no success."""
+    """A response with an error status."""
 
     def __init__(self, status: int, headers: Mapping[str, str]) -> None:
         self.status, self.headers = status, {name.lower(): value for name, value in headers.items()}
         super().__init__()
 
 
-class _Question:
-    """What is asked, and what its refusal means."""
+class _ApiCall:
+    """A call of the API for one variation, and the meaning of its error responses."""
 
     def __init__(self, handle: PresetHandle, variation: Variation, purpose: Purpose) -> None:
         self.handle, self.variation, self.purpose = handle, variation, purpose
 
-    def put(self, ask: Callable[[Any], Any], known: Any) -> Any:
-        """Asks, and sorts out what may go wrong."""
+    def run(self, send: Callable[[Any], Any], account: Any) -> Any:
+        """Sends the request, and maps its errors."""
         with importing():
             from requests import HTTPError
 
             from vertebra_kaggle.connections import RedirectedError
         try:
-            with models(known) as api:
-                return ask(api)
+            with models(account) as api:
+                return send(api)
         except HTTPError as error:
             raise _refused(error) or unavailable(self.handle, endpoint(), error) from None
         except RedirectedError as redirected:
             problem = (
-                f"{http.origin(endpoint())} leads to {_shown(redirected)}; a proxy or login page may be in the way"
+                f"{http.origin(endpoint())} redirects to {_target(redirected)}; a proxy or login page may be in the way"
             )
             raise SourceUnavailableError(self.handle, problem) from None
         except client_errors() as error:
             if isinstance(error, ValueError) and not isinstance(error, OSError):
-                raise _strange(self.handle) from None
+                raise _unexpected_response(self.handle) from None
             raise unavailable(self.handle, endpoint(), error) from None
-        except _UNSOUND:
-            raise _strange(self.handle) from None
+        except _MALFORMED:
+            raise _unexpected_response(self.handle) from None
 
     def refusal(self, refused: _RefusedError, login: Login) -> Exception:
-        """Returns the error that a refusal means."""
-        where = page(f"{self.variation.owner}/{self.variation.model}")
-        return refusal(self.handle, self.variation, self.purpose, refused.status, refused.headers, login, where)
+        """Returns the error for an error response."""
+        url = page(f"{self.variation.owner}/{self.variation.model}")
+        return refusal(self.handle, self.variation, self.purpose, refused.status, refused.headers, login, url)
 
 
 def _request(kind: str, handle: PresetHandle, variation: Variation) -> Any:
@@ -162,10 +166,10 @@ def _request(kind: str, handle: PresetHandle, variation: Variation) -> Any:
     return request
 
 
-def _listed(handle: PresetHandle, file: Any) -> PresetFile:
+def _listed_file(handle: PresetHandle, file: Any) -> PresetFile:
     name, size = getattr(file, "name", None), getattr(file, "size", None)
     if not isinstance(name, str) or type(size) is not int or size < 0:
-        raise _strange(handle)
+        raise _unexpected_response(handle)
     return PresetFile(name, size)
 
 
@@ -182,22 +186,22 @@ def _framework(handle: PresetHandle, name: str) -> Any:
 
 
 def _refused(error: Any) -> _RefusedError | None:
-    """Returns what a client's error says of an answer, or None if it says nothing of one."""
+    """Returns the status and headers of the response in a client's error, or None if it has no response."""
     response = error.response
     if response is None:
         return None
     status = response.status_code
-    if status < 400:  # a refusal inside of an answer that calls itself a success
+    if status < 400:  # an error code inside of a response with a success status
         status = response.json()["code"]
     return _RefusedError(status, response.headers)
 
 
-def _shown(redirected: Any) -> str:
+def _target(redirected: Any) -> str:
     try:
         return http.origin(redirected.location) if "://" in redirected.location else "another page"
     except ValueError:
-        return "a text that is no address"
+        return "an invalid URL"
 
 
-def _strange(handle: PresetHandle) -> SourceUnavailableError:
-    return SourceUnavailableError(handle, f"{http.origin(endpoint())} does not answer as Kaggle does")
+def _unexpected_response(handle: PresetHandle) -> SourceUnavailableError:
+    return SourceUnavailableError(handle, f"{http.origin(endpoint())} does not respond as Kaggle does")

@@ -1,4 +1,4 @@
-"""Kaggle's own client: where it finds the service and the user's credentials, and what its errors mean."""
+"""Access to Kaggle's own client: its endpoint, the user's credentials and its errors."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ ENDPOINT_SETTING = "KAGGLE_API_ENVIRONMENT"
 
 
 def importing() -> contextlib.AbstractContextManager[None]:
-    """Says what to install if the client library is not there."""
+    """Raises an error with the command to install the client library if it is missing."""
     return require_client("kaggle://", "kagglehub")
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A token, or a name and its key."""
+    """A token, or a user name and its key."""
 
     user: str | None = field(repr=False)
     key: str | None = field(repr=False)
     token: str | None = field(repr=False)
 
-    def trace(self) -> str:
-        """Returns what tells these from others, and nothing about them."""
+    def digest(self) -> str:
+        """Returns a hash that identifies these credentials without revealing them."""
         return hashlib.sha256(repr((self.user, self.key, self.token)).encode()).hexdigest()
 
 
 def credentials() -> Credentials | None:
-    """Returns the user's credentials, from where kagglehub takes them, or None.
+    """Returns the user's credentials as kagglehub finds them, or None.
 
     Raises:
-        SettingsError: a file with credentials is unsound.
+        SettingsError: a file with credentials is malformed.
     """
     with importing():
         from kagglehub.config import get_kaggle_credentials
     try:
-        found = get_kaggle_credentials()
+        saved = get_kaggle_credentials()
     except (ValueError, OSError):
         raise SettingsError("kaggle.json", "it holds no username and key, or cannot be read") from None
-    return Credentials(found.username, found.key, found.api_key) if found else None
+    return Credentials(saved.username, saved.key, saved.api_key) if saved else None
 
 
 def endpoint() -> str:
-    """Returns the address of Kaggle's API.
+    """Returns the URL of Kaggle's API.
 
     Raises:
-        SettingsError: there is none of the name that the user has set.
+        SettingsError: the client does not know the environment that the user has set.
     """
     with importing():
         from kagglesdk.kaggle_env import get_endpoint
@@ -62,29 +62,29 @@ def endpoint() -> str:
 
 
 def page(name: str) -> str:
-    """Returns the address of a model's page."""
+    """Returns the URL of a model's page."""
     with importing():
         from kagglesdk.kaggle_env import get_web_endpoint
     return f"{get_web_endpoint(_environment())}/models/{name}"
 
 
 @contextlib.contextmanager
-def models(known: Credentials | None) -> Iterator[Any]:
+def models(account: Credentials | None) -> Iterator[Any]:
     """Yields the client for models, which sends these credentials or none, and follows no redirects."""
     with importing():
         from kagglesdk import KaggleClient
 
         from vertebra_kaggle.connections import ApiAdapter, mount
-    given = {} if known is None else {"username": known.user, "password": known.key, "api_token": known.token}
+    given = {} if account is None else {"username": account.user, "password": account.key, "api_token": account.token}
     agent = f"vertebra/{metadata.version('vertebra')}"
     with KaggleClient(env=_environment(), user_agent=agent, **given) as client:
-        # The client has no setting for timeouts and redirects, and looks for credentials whether it should or not.
-        mount(client.http_client()._session, ApiAdapter(WAITS, anonymous=known is None))
+        # The client has no settings for timeouts and redirects, and always looks for credentials.
+        mount(client.http_client()._session, ApiAdapter(WAITS, anonymous=account is None))
         yield client.models.model_api_client
 
 
 def client_errors() -> tuple[type[Exception], ...]:
-    """Returns what a request may raise: the HTTP libraries', the system's, and for proxies with unsound addresses."""
+    """Returns the exceptions of requests: the HTTP libraries', the system's, and those for invalid proxy URLs."""
     from requests import RequestException
     from urllib3.exceptions import HTTPError
 
@@ -92,12 +92,12 @@ def client_errors() -> tuple[type[Exception], ...]:
 
 
 def unavailable(handle: PresetHandle, url: str, error: BaseException) -> SourceUnavailableError:
-    """Returns the error that says which server did not respond, and why; it never shows the whole URL."""
+    """Returns the error for a server that did not respond, with the reason; it never shows the whole URL."""
     return http.unavailable(handle, url, reason(error))
 
 
 def reason(error: BaseException) -> str:
-    """Returns why a request failed: kinds of errors and the system's words, no addresses, which may be secret."""
+    """Returns why a request failed: error classes and the system's message, but no URLs, which may be secret."""
     name, words, cause = type(error).__name__, "", error
     for _ in range(10):
         words = (isinstance(cause, OSError) and cause.strerror) or words
@@ -115,5 +115,5 @@ def _environment() -> Any:
         return get_env()
     except ImportError:
         raise
-    except Exception:  # the client has no class of its own for it
+    except Exception:  # the client has no specific class for it
         raise SettingsError(ENDPOINT_SETTING, "the client knows no such environment; PROD is the public one") from None

@@ -1,6 +1,6 @@
-"""Adapters for the HTTP library of Kaggle's own client: timeouts, and no redirects with the user's token.
+"""An adapter for the HTTP library of Kaggle's own client: it sets timeouts, and follows no redirects with the token.
 
-Only this module imports that library at its top, and it is imported at the first request.
+Only this module imports that library at its top; it is imported at the first request.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from vertebra import http
 
 
 class RedirectedError(Exception):
-    """The API responded with a redirect, which has not been followed."""
+    """The API responded with a redirect, which was not followed."""
 
     def __init__(self, url: str, location: str) -> None:
         self.url, self.location = url, location
@@ -22,11 +22,11 @@ class RedirectedError(Exception):
 
 
 class ApiAdapter(HTTPAdapter):
-    """Connections with timeouts that follow no redirect: the client would send the user's token along.
+    """Sends requests with timeouts, and follows no redirects: the client would send the user's token along.
 
     Args:
         waits: Seconds to wait for a connection, and for the next bytes.
-        anonymous: Whether the client's credentials are left out.
+        anonymous: Whether requests are sent without the client's credentials.
     """
 
     def __init__(self, waits: tuple[float, float], anonymous: bool) -> None:
@@ -44,7 +44,7 @@ class ApiAdapter(HTTPAdapter):
 
 
 def mount(session: Session, adapter: HTTPAdapter) -> None:
-    """Makes a session use an adapter for all it sends, and its library log no queries of addresses."""
+    """Makes a session use an adapter for all requests, and hides the queries of URLs in its library's log."""
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     http.hide_queries("urllib3.connectionpool", "urllib3.util.retry")

@@ -10,11 +10,11 @@ from vertebra.errors import PresetAccessError, PresetError, PresetNotFoundError
 from vertebra_kaggle.variations import Variation
 
 Login = Literal["none", "accepted", "refused"]
-"""Which part credentials played: there were none, they were sent, or sent and refused, and none the second time."""
+"""Use of the user's credentials: none, accepted, or refused and the request repeated without them."""
 Purpose = Literal["list", "read"]
-"""What was asked for: what there is, or a file of it."""
+"""The purpose of a request: to list the files of a preset, or to read one."""
 LOG_IN = "Log in: get a token at https://www.kaggle.com/settings and set KAGGLE_API_TOKEN"
-LOG_IN_ANEW = "Get a new token at https://www.kaggle.com/settings, or correct or unset KAGGLE_API_TOKEN"
+LOG_IN_AGAIN = "Get a new token at https://www.kaggle.com/settings, or correct or unset KAGGLE_API_TOKEN"
 
 
 def refusal(
@@ -26,29 +26,29 @@ def refusal(
     login: Login,
     page: str,
 ) -> PresetError:
-    """Returns the error that Kaggle's response to a read request means."""
+    """Returns the error for Kaggle's response to a read request."""
     if status == 403 and purpose == "read":
         return _terms(handle, page, login)
     if status == 404 and purpose == "read":
-        return PresetNotFoundError(handle, "Kaggle has listed a file that it does not have")
+        return PresetNotFoundError(handle, "Kaggle lists a file that it does not have")
     if status in (401, 403) or (status == 404 and login == "refused"):
         return _not_seen(handle, variation, status, login)
     if status == 404:
-        mine = "; a private one needs credentials (KAGGLE_API_TOKEN)" if login == "none" else ""
-        return PresetNotFoundError(handle, f"Kaggle has no such model, framework, variation or version{mine}")
+        private = "; a private model needs credentials (KAGGLE_API_TOKEN)" if login == "none" else ""
+        return PresetNotFoundError(handle, f"Kaggle has no such model, framework, variation or version{private}")
     return http.error(handle, status, headers)
 
 
 def write_refusal(handle: PresetHandle, status: int, headers: Mapping[str, str]) -> PresetError:
-    """Returns the error that Kaggle's response to a write request means."""
+    """Returns the error for Kaggle's response to a write request."""
     if status in (401, 403):
-        problem = f"Kaggle does not let you write there (HTTP {status})"
-        return PresetAccessError(handle, problem, "Set KAGGLE_API_TOKEN to a token of somebody who may")
+        problem = f"Kaggle does not let you write to this model (HTTP {status})"
+        return PresetAccessError(handle, problem, "Set KAGGLE_API_TOKEN to the token of an account with write access")
     return http.error(handle, status, headers)
 
 
 def _terms(handle: PresetHandle, page: str, login: Login) -> PresetError:
-    """Returns the error for a file that the user may see in a list, and not read."""
+    """Returns the error for a file that the user may list, but not read."""
     problem = {
         "none": "its terms must be accepted, and you are not logged in",
         "accepted": "your account has not accepted its terms",
@@ -61,14 +61,14 @@ def _terms(handle: PresetHandle, page: str, login: Login) -> PresetError:
 def _not_seen(handle: PresetHandle, variation: Variation, status: int, login: Login) -> PresetError:
     name = f"{variation.owner}/{variation.model}"
     if login == "refused":
-        problem = f"your credentials were refused (expired, revoked or mistyped), and without them {name!r} is not seen"
+        problem = f"your credentials were refused (expired, revoked or mistyped), and {name!r} is not public"
     elif login == "accepted":
-        problem = f"{name!r} is missing, or private and not for your account (HTTP {status})"
+        problem = f"{name!r} does not exist, or is private and your account has no access (HTTP {status})"
     else:
-        problem = f"{name!r} is missing, or private (HTTP {status})"
+        problem = f"{name!r} does not exist, or is private (HTTP {status})"
     check = "Check its name, or ask its owner for access"
     return PresetAccessError(handle, problem, check if login == "accepted" else _log_in(login))
 
 
 def _log_in(login: Login) -> str:
-    return LOG_IN_ANEW if login == "refused" else LOG_IN
+    return LOG_IN_AGAIN if login == "refused" else LOG_IN

@@ -1,4 +1,4 @@
-"""What this distribution contributes."""
+"""The hook that contributes the `kaggle` source."""
 
 from vertebra import PresetSource, hookimpl
 from vertebra_kaggle.source import KaggleSource

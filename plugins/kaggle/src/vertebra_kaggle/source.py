@@ -18,7 +18,7 @@ from vertebra_kaggle.variations import variation_of, version_of
 
 
 class KaggleSource(RemoteSource):
-    """Reads presets from Kaggle's storage, by links that its API gives for one file each."""
+    """Reads presets from Kaggle's storage, by a signed URL from its API for each file."""
 
     scheme = "kaggle"
     supports_revisions = False  # a version is part of the path, as Kaggle itself writes it
@@ -60,12 +60,14 @@ class KaggleSource(RemoteSource):
         return uploading.upload(self, handle, uploading.Upload(str(variation), files, replace, message))
 
     def _listed(self, handle: PresetHandle) -> list[PresetFile]:
-        """Returns the files of a version, or says which ones there are."""
+        """Returns the files of a version; if it does not exist, the error names the newest version."""
         variation, version = variation_of(handle), version_of(handle) or 0
         try:
             return self._api.files(handle, variation, version)
         except PresetNotFoundError:
-            newest = self._api.newest_version(handle, variation)  # if that is not there either, it says so
+            newest = self._api.newest_version(
+                handle, variation
+            )  # raises an error if the variation does not exist either
             if newest >= version:
                 raise
             raise PresetNotFoundError(handle, f"the newest version is {newest}") from None
@@ -74,21 +76,21 @@ class KaggleSource(RemoteSource):
         return self._api.link(handle, variation_of(handle), version_of(handle) or 0, file.name)
 
 
-def _read_error(handle: PresetHandle, answer: http.Response) -> Exception:
-    if answer.status in http.EXPIRED:
-        problem = f"{http.origin(answer.url)} answered HTTP {answer.status} to a link that Kaggle has just given"
+def _read_error(handle: PresetHandle, response: http.Response) -> Exception:
+    if response.status in http.EXPIRED:
+        problem = f"{http.origin(response.url)} responded with HTTP {response.status} to a new URL from Kaggle"
         return SourceUnavailableError(handle, problem)
-    return http.error(handle, answer.status, answer.headers)
+    return http.error(handle, response.status, response.headers)
 
 
-def _digest(answer: http.Response) -> str | None:
-    return _md5(answer.headers.get("x-goog-hash", ""))
+def _digest(response: http.Response) -> str | None:
+    return _md5(response.headers.get("x-goog-hash", ""))
 
 
 def _md5(hashes: str) -> str | None:
-    """Returns the digest that Google's storage tells of a file, among others, if it does."""
-    for part in hashes.split(","):
-        name, _, value = part.strip().partition("=")
+    """Returns the MD5 digest in the header `x-goog-hash` of Google's storage, or None if it has none."""
+    for item in hashes.split(","):
+        name, _, value = item.strip().partition("=")
         if name == "md5":
             try:
                 return f"md5:{base64.b64decode(value, validate=True).hex()}"

@@ -1,4 +1,4 @@
-"""Requests to Kaggle's file storage: by signed links, so without credentials."""
+"""Requests to Kaggle's file storage, by signed URLs and without credentials."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vertebra_kaggle.client import ENDPOINT_SETTING, WAITS, endpoint, importing
 
 
 def get(handle: PresetHandle, url: str, headers: Mapping[str, str]) -> http.Response:
-    """Requests a link, and follows its redirects.
+    """Requests a URL and follows its redirects.
 
     Returns:
         The response, with any status except those of redirects.
@@ -25,7 +25,7 @@ def get(handle: PresetHandle, url: str, headers: Mapping[str, str]) -> http.Resp
 
 
 def _certificates() -> str:
-    """Returns the certificates that Kaggle's own client trusts."""
+    """Returns the path of the certificates that Kaggle's own client trusts."""
     with importing():
         from requests.certs import where
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or where()

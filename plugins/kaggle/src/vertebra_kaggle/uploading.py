@@ -1,4 +1,4 @@
-"""Publishing a preset: a new version of a variation, which is made if need be, with its model."""
+"""Publishes a preset as a new version of a variation; a missing variation is created, with its model."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from vertebra_kaggle.error_mapping import write_refusal
 from vertebra_kaggle.variations import version_of
 
 PROCESSING_SECONDS, _PAUSE = 600.0, 2.0
-"""How long Kaggle may take until a version is there, and how often it is asked."""
+"""How long to wait for Kaggle to create a version, and the pause between two checks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """What is to be published."""
+    """The files to publish, and the user's options."""
 
     variation: str
     files: Mapping[str, Path]
@@ -40,56 +40,55 @@ class Upload:
 
 
 def upload(source: RemoteSource, handle: PresetHandle, wanted: Upload) -> PresetHandle:
-    """Publishes files as a new version; returns a handle of it. Versions before stay as they are.
+    """Publishes files as a new version, and returns its pinned handle. Earlier versions stay.
 
     Raises:
-        PresetExistsError: there is a version that is a preset, and `replace` is False.
-        PresetAccessError: the user may not write there.
+        PresetExistsError: the newest version is a preset, and `replace` is False.
+        PresetAccessError: the user may not write to the model.
     """
     with importing():
         from kagglehub import model_upload
-    there = _looked_up(source, handle)
-    before = version_of(there.handle) or 0 if there else 0
-    if there and not wanted.replace and any(file.name == "config.json" for file in there.files):
+    current = _newest_snapshot(source, handle)
+    before = version_of(current.handle) or 0 if current else 0
+    if current and not wanted.replace and any(file.name == "config.json" for file in current.files):
         problem = f"version {before} of the variation is a preset"
-        raise PresetExistsError(
-            handle, problem, "Choose another place, or add a version with replace=True or --replace"
-        )
+        remedy = "Choose another variation, or add a version with replace=True or --replace"
+        raise PresetExistsError(handle, problem, remedy)
     with tempfile.TemporaryDirectory(prefix="vertebra-kaggle-") as folder:
         _stage(wanted.files, Path(folder))
-        with _explained(handle), _quiet():
+        with _mapped_errors(handle), _quiet():
             model_upload(wanted.variation, folder, version_notes=wanted.message)
     return _published(source, handle, wanted, before)
 
 
-def _looked_up(source: RemoteSource, handle: PresetHandle) -> Snapshot | None:
+def _newest_snapshot(source: RemoteSource, handle: PresetHandle) -> Snapshot | None:
     try:
         return source.resolve_snapshot(handle)
-    except (PresetNotFoundError, PresetAccessError):  # which of these it is, Kaggle does not always tell
+    except (PresetNotFoundError, PresetAccessError):  # Kaggle's response does not always tell one from the other
         return None
 
 
 def _stage(files: Mapping[str, Path], folder: Path) -> None:
-    """Makes a folder of files that are elsewhere, without copying them where links can be made."""
+    """Puts links to files into a folder, or copies where the system makes no links."""
     for name, path in files.items():
-        place = folder / name
-        place.parent.mkdir(parents=True, exist_ok=True)
+        staged = folder / name
+        staged.parent.mkdir(parents=True, exist_ok=True)
         try:
-            place.symlink_to(path.absolute())
+            staged.symlink_to(path.absolute())
         except OSError:
-            shutil.copyfile(path, place)
+            shutil.copyfile(path, staged)
 
 
 def _published(source: RemoteSource, handle: PresetHandle, wanted: Upload, before: int) -> PresetHandle:
-    """Returns the version that has these files: Kaggle does not say which it is, and others may publish, too."""
+    """Waits for the version with these files: Kaggle does not return its number, and others may publish, too."""
     sizes = {name: path.stat().st_size for name, path in wanted.files.items()}
     until = time.monotonic() + PROCESSING_SECONDS
     while True:
-        found = _version_with(source, handle, sizes, before)
-        if found is not None:
-            return found
+        pinned = _version_with(source, handle, sizes, before)
+        if pinned is not None:
+            return pinned
         if time.monotonic() > until:
-            problem = "it was sent, and Kaggle has not made a version of it yet; look at the model's page"
+            problem = "the files were sent, but Kaggle has not created the version yet; check the model's page"
             raise SourceUnavailableError(handle, problem)
         time.sleep(_PAUSE)
 
@@ -97,21 +96,25 @@ def _published(source: RemoteSource, handle: PresetHandle, wanted: Upload, befor
 def _version_with(
     source: RemoteSource, handle: PresetHandle, sizes: Mapping[str, int], before: int
 ) -> PresetHandle | None:
-    """Returns the first version after another one that has files of these sizes, if Kaggle shows one by now."""
+    """Returns the first version after version `before` with files of these sizes, or None if there is none yet."""
     try:
         newest = version_of(source.resolve_snapshot(handle).handle) or 0
         for version in range(before + 1, newest + 1):
             pinned = replace(handle, path=f"{handle.path}/{version}")
             if {file.name: file.size for file in source.resolve_snapshot(pinned).files} == sizes:
                 return pinned
-    except (PresetNotFoundError, PresetAccessError, SourceUnavailableError):  # it is still at work, or out of breath
+    except (
+        PresetNotFoundError,
+        PresetAccessError,
+        SourceUnavailableError,
+    ):  # Kaggle is still processing, or overloaded
         return None
     return None
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what the client tells from where a command prints its results."""
+    """Hides the client's log messages, and sends its output to stderr: stdout is for the results of commands."""
     log = logging.getLogger("kagglehub")
     level = log.level
     log.setLevel(logging.WARNING)
@@ -123,8 +126,8 @@ def _quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _explained(handle: PresetHandle) -> Iterator[None]:
-    """Says what an error of the client library means; its own words may hold addresses that are secret."""
+def _mapped_errors(handle: PresetHandle) -> Iterator[None]:
+    """Maps errors of the client library to Vertebra's errors, without their messages, which may hold secret URLs."""
     from kagglehub.exceptions import BackendError
     from requests import HTTPError
 
@@ -138,11 +141,11 @@ def _explained(handle: PresetHandle) -> Iterator[None]:
         raise write_refusal(handle, response.status_code, headers) from None
     except BackendError as error:
         code = f" (error {error.error_code})" if error.error_code else ""
-        problem = f"Kaggle did not take it{code}; the model's page may say why"
+        problem = f"Kaggle did not accept it{code}; the model's page may say why"
         raise PresetError(f"Preset {str(handle)!r}: nothing was published: {problem}.") from None
     except client_errors() as error:
         raise _not_published(handle, error) from None
 
 
 def _not_published(handle: PresetHandle, error: BaseException) -> SourceUnavailableError:
-    return SourceUnavailableError(handle, f"Kaggle, or its storage, gave no whole answer ({reason(error)})")
+    return SourceUnavailableError(handle, f"Kaggle, or its storage, sent no complete response ({reason(error)})")

@@ -1,4 +1,4 @@
-"""Endpoints and credentials of each service, from the variables and files that the service's own tools read."""
+"""Endpoints and credentials of each service, from the variables and files of the service's own tools."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _AZURE = (
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Credentials of S3; nothing prints them."""
+    """Credentials of S3; they are not shown in logs or messages."""
 
     key: str = field(repr=False)
     secret: str = field(repr=False)
@@ -46,18 +46,18 @@ class Access:
     """A service's endpoint, and the user's credentials for it."""
 
     client: str
-    """Name of the client library's class."""
+    """Name of the store class in the client library."""
     endpoint: str
     """URL of the service, or its name, for messages."""
     login: str
-    """Where the credentials come from, for messages."""
+    """Source of the credentials, for messages."""
     options: tuple[tuple[str, str], ...] = ()
-    """For the class; no secrets."""
+    """Options of the store class, without secrets."""
     keys: Keys | None = None
     sends_token: bool = False
-    """Whether requests have a session token, which is a header of its own."""
-    reads_by_address: bool = False
-    """Whether files are read by addresses that the client signs, and not by the client itself."""
+    """Whether requests have a session token, in a separate header."""
+    reads_by_url: bool = False
+    """Whether files are read by URLs that the client signs, and not by the client itself."""
 
 
 def timeouts() -> tuple[float, float]:
@@ -66,43 +66,46 @@ def timeouts() -> tuple[float, float]:
 
 
 def google() -> Access:
-    """Returns the access to Google Cloud Storage; the client library reads the variables and files itself."""
-    names = _those_set(_GOOGLE)
+    """Returns the access to Google Cloud Storage; the client library reads its credentials itself."""
+    names = _set_variables(_GOOGLE)
     if not names and _default_login().is_file():
         names = ["gcloud auth application-default login"]
     return _read_by_client("GCSStore", "Google Cloud Storage", names, _GOOGLE[0])
 
 
 def azure() -> Access:
-    """Returns the access to Azure Blob Storage; the client library reads the variables itself.
+    """Returns the access to Azure Blob Storage; the client library reads its credentials itself.
 
     Raises:
-        SettingsError: it is not said which account the containers are of.
+        SettingsError: the account of the containers is not set.
     """
     account = value("AZURE_STORAGE_ACCOUNT_NAME")
     if account is None:
         raise SettingsError("AZURE_STORAGE_ACCOUNT_NAME", "it is missing; set it to the account of the container")
-    return _read_by_client("AzureStore", f"Azure account {account}", _those_set(_AZURE), _AZURE[0])
+    return _read_by_client("AzureStore", f"Azure account {account}", _set_variables(_AZURE), _AZURE[0])
 
 
 def value(variable: str) -> str | None:
-    """Returns what a variable says, or None if it is blank."""
+    """Returns the value of a variable, or None if it is unset or blank."""
     return os.environ.get(variable, "").strip() or None
 
 
 def switched_on(variable: str) -> bool:
-    """Says whether a variable that is a switch is on."""
+    """Returns whether a boolean variable is true."""
     return (value(variable) or "").lower() in ("1", "true", "yes", "on")
 
 
-def _those_set(variables: Iterable[str]) -> list[str]:
+def _set_variables(variables: Iterable[str]) -> list[str]:
     return [variable for variable in variables if value(variable)]
 
 
-def _read_by_client(client: str, endpoint: str, found: list[str], usual: str) -> Access:
-    """Without credentials the client library would ask a server that machines in a cloud have, and others wait for."""
-    if found:
-        return Access(client, endpoint, f"the credentials are those of {found[0]}")
+def _read_by_client(client: str, endpoint: str, names: list[str], usual: str) -> Access:
+    """Returns an access whose credentials the client library reads; without any, requests are not signed.
+
+    Otherwise, the client library would wait for the metadata server of a cloud machine.
+    """
+    if names:
+        return Access(client, endpoint, f"the credentials come from {names[0]}")
     return Access(client, endpoint, f"no credentials were found; set {usual}", (("skip_signature", "true"),))
 
 

@@ -1,7 +1,7 @@
 """Endpoint, region and credentials of S3, from the variables and files of Amazon's own tools.
 
-The client library reads some of the variables itself, and crashes at a blank endpoint or a stray newline. So all its
-settings are read and checked here.
+The client library reads some of the variables itself, and crashes on a blank endpoint or a stray newline. So this
+module reads and checks all of its settings.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from vertebra_s3.access import ENDPOINT_SETTING, Access, Keys, switched_on, valu
 _ENDPOINTS = (ENDPOINT_SETTING, "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _KEY, _SECRET, _TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
 _CONTAINER = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
-_BY_AMAZON = ("sso_session", "sso_start_url", "role_arn", "credential_process")
-"""Ways to credentials that a profile may name, and that only Amazon's own tools go."""
+_AMAZON_ONLY = ("sso_session", "sso_start_url", "role_arn", "credential_process")
+"""Settings of a profile from which only Amazon's own tools can get credentials."""
 _SOUND = re.compile(r"[!-~]+")
 _REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_ADDRESS = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(?:/[\w./~%-]*)?", re.ASCII)
+_URL = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(?:/[\w./~%-]*)?", re.ASCII)
 
 Profile = Mapping[str, str]
-"""What the user's files say, with the profile's name as `name`."""
+"""The settings of the user's profile, with the profile's name as `name`."""
 
 
 def amazon() -> Access:
     """Returns the endpoint of S3, and the user's credentials.
 
     Raises:
-        SettingsError: a variable or a file is not what it should be.
+        SettingsError: a variable or a file is malformed.
     """
     profile = read_profile()
     region = value("AWS_REGION") or value("AWS_DEFAULT_REGION") or profile.get("region") or "us-east-1"
     if not _REGION.fullmatch(region):
-        raise SettingsError("AWS_REGION", f"{region!r} is no region; write one such as eu-central-1")
+        raise SettingsError("AWS_REGION", f"{region!r} is not a region; an example is eu-central-1")
     options = {"region": region}
     endpoint = _endpoint(profile)
     if endpoint is None:
@@ -48,15 +48,15 @@ def amazon() -> Access:
     options |= {
         "endpoint": endpoint,
         "aws_endpoint_url_s3": endpoint,
-    }  # said twice, else a variable wins over the first
+    }  # both, because an environment variable would override the first
     login, keys, signs = _login(profile)
     options["skip_signature"] = "false" if signs else "true"
-    sends_token = signs and (keys is None or keys.token is not None)  # those that the client finds are temporary
-    return Access("S3Store", endpoint, login, tuple(options.items()), keys, sends_token, reads_by_address=True)
+    sends_token = signs and (keys is None or keys.token is not None)  # credentials that the client finds are temporary
+    return Access("S3Store", endpoint, login, tuple(options.items()), keys, sends_token, reads_by_url=True)
 
 
 def read_profile() -> Profile:
-    """Returns what the files of Amazon's tools say of the user's profile.
+    """Returns the user's profile from the files of Amazon's tools.
 
     Raises:
         SettingsError: a file cannot be read, or has no such profile.
@@ -65,59 +65,60 @@ def read_profile() -> Profile:
     name = chosen or "default"
     config = _sections(_file("AWS_CONFIG_FILE", "config"))
     credentials = _sections(_file("AWS_SHARED_CREDENTIALS_FILE", "credentials"))
-    found = [config.get(f"profile {name}"), config.get(name) if name == "default" else None, credentials.get(name)]
-    if chosen and not any(section is not None for section in found):
+    plain = config.get(name) if name == "default" else None
+    sections = [config.get(f"profile {name}"), plain, credentials.get(name)]
+    if chosen and not any(section is not None for section in sections):
         raise SettingsError("AWS_PROFILE", f"there is no profile {chosen!r} in the files of aws configure")
     merged = {"name": name}
-    for section in found:
+    for section in sections:
         merged.update({key: text.strip() for key, text in (section or {}).items() if text and text.strip()})
     return merged
 
 
-# === Where ===
+# === Endpoint ===
 
 
 def _endpoint(profile: Profile) -> str | None:
-    """Returns the address that was set, or None for Amazon's own."""
+    """Returns the URL that the user has set, or None for Amazon's own."""
     if switched_on("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"):
         return None
-    found = [(name, text) for name in _ENDPOINTS if (text := value(name))]
+    settings = [(name, text) for name in _ENDPOINTS if (text := value(name))]
     if "endpoint_url" in profile:
-        found.append((f"endpoint_url of profile {profile['name']!r}", profile["endpoint_url"]))
-    for name, text in found[:1]:
+        settings.append((f"endpoint_url of profile {profile['name']!r}", profile["endpoint_url"]))
+    for name, text in settings[:1]:
         with contextlib.suppress(ValueError):
-            parts = urlsplit(text)
-            if _ADDRESS.fullmatch(text) and parts.hostname and parts.port != 0:
+            split = urlsplit(text)
+            if _URL.fullmatch(text) and split.hostname and split.port != 0:
                 return text.rstrip("/")
-        raise SettingsError(name, "expected an address such as https://s3.example.org, without credentials")
+        raise SettingsError(name, "expected a URL such as https://s3.example.org, without credentials")
     return None
 
 
-# === As whom ===
+# === Credentials ===
 
 
 def _login(profile: Profile) -> tuple[str, Keys | None, bool]:
-    """Returns where the credentials come from, in words, what they are, and whether requests are signed.
+    """Returns the source of the credentials as text, the keys, and whether requests are signed.
 
-    Requests that are signed without keys have those that the client library finds on the way that was set.
+    If requests are signed and the keys are None, the client library gets the keys by itself.
     """
     if switched_on("AWS_SKIP_SIGNATURE"):
         return "AWS_SKIP_SIGNATURE is set, so no credentials were sent", None, False
     if keys := _keys(_KEY, value(_KEY), _SECRET, value(_SECRET), value(_TOKEN)):
-        return f"the credentials are those of {_KEY}", keys, True
+        return f"the credentials come from {_KEY}", keys, True
     if value("AWS_WEB_IDENTITY_TOKEN_FILE") and value("AWS_ROLE_ARN"):
-        return "the credentials are those of AWS_WEB_IDENTITY_TOKEN_FILE", None, True
+        return "the credentials come from AWS_WEB_IDENTITY_TOKEN_FILE", None, True
     name = f"profile {profile['name']!r}"
     key, secret, token = map(profile.get, ("aws_access_key_id", "aws_secret_access_key", "aws_session_token"))
     if keys := _keys(f"aws_access_key_id of {name}", key, f"aws_secret_access_key of {name}", secret, token):
-        return f"the credentials are those of {name}", keys, True
+        return f"the credentials come from {name}", keys, True
     if any(map(value, _CONTAINER)):
-        return "the credentials are those of the container", None, True
+        return "the credentials come from the container", None, True
     if (value("AWS_EC2_METADATA_DISABLED") or "").lower() == "false":
-        return "the credentials are those of the machine", None, True
-    if by := [field for field in _BY_AMAZON if field in profile]:
+        return "the credentials come from the EC2 instance", None, True
+    if fields := [field for field in _AMAZON_ONLY if field in profile]:
         export = f"aws configure export-credentials --profile {profile['name']} --format env"
-        return f'no credentials were sent, as {name} has {by[0]}: run eval "$({export})"', None, False
+        return f'no credentials were sent, because {name} has {fields[0]}: run eval "$({export})"', None, False
     return f"no credentials were found, neither {_KEY} nor a profile of aws configure", None, False
 
 
@@ -126,10 +127,10 @@ def _keys(key_name: str, key: str | None, secret_name: str, secret: str | None, 
         return None
     for name, text in ((key_name, key), (secret_name, secret)):
         if not text:
-            raise SettingsError(name, "it is missing, and its other half is there; set both, or none")
-    for name, text in ((key_name, key), (secret_name, secret), (f"the session token beside {key_name}", token)):
+            raise SettingsError(name, "it is missing, but its counterpart is set; set both, or none")
+    for name, text in ((key_name, key), (secret_name, secret), (f"the session token of {key_name}", token)):
         if text and not _SOUND.fullmatch(text):
-            raise SettingsError(name, "it holds a space or another character that no key has; copy it again")
+            raise SettingsError(name, "it has a space or another invalid character; copy it again")
     return Keys(key or "", secret or "", token)
 
 
@@ -141,7 +142,7 @@ def _file(variable: str, usual: str) -> Path:
 
 
 def _sections(path: Path) -> dict[str, dict[str, str | None]]:
-    """Returns the sections of a file, which is read again after a change: each part of a download asks."""
+    """Returns the sections of a file; an unchanged file is not read again, because every request needs it."""
     import configparser  # not at the top: discovery imports this module
 
     try:
@@ -150,8 +151,8 @@ def _sections(path: Path) -> dict[str, dict[str, str | None]]:
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return {}
     except (configparser.Error, UnicodeDecodeError, OSError) as error:
-        kind = type(error).__name__  # of what is wrong no text is repeated, as it may be a secret
-        raise SettingsError(str(path), f"the file is not as aws configure writes it ({kind})") from None
+        kind = type(error).__name__  # the error's text may hold a secret
+        raise SettingsError(str(path), f"the file is malformed ({kind}); write it with aws configure") from None
 
 
 @functools.lru_cache(4)

@@ -1,4 +1,4 @@
-"""Buckets: the operations that presets need, by the client library obstore."""
+"""Operations on buckets that presets need, with the client library obstore."""
 
 from __future__ import annotations
 
@@ -20,58 +20,58 @@ from vertebra.errors import (
 )
 from vertebra_s3 import layout, signed_requests
 from vertebra_s3.access import Access, timeouts
-from vertebra_s3.error_mapping import is_about_ranges, is_no_bucket, refusal, replaced
+from vertebra_s3.error_mapping import is_no_bucket, is_range_error, refusal, replaced
 from vertebra_s3.signed_requests import ObjectRequest
 
 _RETRIES = 3
-"""Of requests that write, and of a part each where they are large; the core retries reading."""
+"""Retries of a write request, or of each part of a multipart upload; the core retries reads."""
 _LARGEST_DOCUMENT = 8 * 2**20
 _CHUNK = 2**16
-_PART, _MOST_PARTS, _PARTS_AT_ONCE = 8 * 2**20, 9_000, 8
+_PART_SIZE, _MOST_PARTS, _PARTS_AT_ONCE = 8 * 2**20, 9_000, 8
 
-_user: int | None = None
-"""The process that uses the client library."""
+_owner: int | None = None
+"""Id of the process that has used the client library."""
 
 Object = Mapping[str, Any]
-"""What a list tells of an object."""
+"""An object as a list describes it: path, size and ETag."""
 
 
 class Buckets:
-    """Makes clients for buckets, and keeps them: they hold connections."""
+    """Creates clients for buckets, and keeps them for their connections."""
 
     def __init__(self, access: Callable[[], Access]) -> None:
         self._access = access
         self._stores: dict[tuple[object, ...], Any] = {}
-        self._making = threading.Lock()
+        self._stores_lock = threading.Lock()
         self._checked: set[tuple[Access, str, str]] = set()
         """Objects whose requests the service does not redirect."""
-        self._checking: dict[tuple[Access, str, str], threading.Lock] = {}
+        self._check_locks: dict[tuple[Access, str, str], threading.Lock] = {}
 
     def open(self, handle: PresetHandle, name: str, writing: bool = False) -> Bucket:
-        """Returns the bucket of a name, as the user's settings are now.
+        """Returns the bucket of a name, with the user's current settings.
 
         Raises:
             ClientMissingError: obstore is not installed.
-            SettingsError: a setting is not what it should be.
+            SettingsError: a setting is malformed.
             SourceUnavailableError: the client library must not be used in this process.
         """
         with importing(handle):
-            import obstore  # noqa: F401 (asked for each time, so that it is missed in time)
+            import obstore  # noqa: F401 (raises an error here if it is missing)
         _check_process(handle)
         access = self._access()
         store = self._store(access, name, _RETRIES if writing else 0)
         return Bucket(handle, access, (store, name), self._check if access.sends_token else None, writing)
 
     def _check(self, request: ObjectRequest) -> None:
-        """Asks once whether the service redirects requests for an object."""
-        known = request.access, request.bucket, request.key
-        with self._checking.setdefault(known, threading.Lock()):
-            if known not in self._checked:
+        """Checks once that the service does not redirect requests for an object."""
+        target = request.access, request.bucket, request.key
+        with self._check_locks.setdefault(target, threading.Lock()):
+            if target not in self._checked:
                 signed_requests.check(request)
-                self._checked.add(known)
+                self._checked.add(target)
 
     def _store(self, access: Access, bucket: str, retries: int) -> Any:
-        with self._making:
+        with self._stores_lock:
             key = (access, bucket, retries)
             if key not in self._stores:
                 self._stores[key] = _connect(access, bucket, retries)
@@ -92,10 +92,10 @@ class Bucket:
         """
         Args:
             handle: The preset.
-            access: How the service is asked.
+            access: The service, and the user's credentials.
             store: The client, and the name of the bucket.
-            check: Raises an error if the service redirects a request; None where that needs no check.
-            writing: Whether the preset is written.
+            check: Raises an error if the service redirects a request; None if no check is needed.
+            writing: Whether the requests are for publishing the preset.
         """
         self._handle, self._access, self._check = handle, access, check
         self._store, self._name = store
@@ -104,128 +104,129 @@ class Bucket:
     # === Reading ===
 
     def document(self, key: str) -> bytes | None:
-        """Returns the content of a small object, or None if there is none.
+        """Returns the bytes of a small object, or None if it does not exist.
 
         Raises:
-            PresetConfigError: it is not small.
+            PresetConfigError: the object is too large.
         """
         import obstore
 
-        with self._explained(key):
+        with self._mapped_errors(key):
             try:
-                found = obstore.get(self._store, key)
+                response = obstore.get(self._store, key)
             except FileNotFoundError as error:
                 if is_no_bucket(error):
                     raise
                 return None
-            if found.meta["size"] > _LARGEST_DOCUMENT:
-                problem = f"its {key.rpartition('/')[2]} has {found.meta['size']:,} bytes, which is too much"
+            if response.meta["size"] > _LARGEST_DOCUMENT:
+                problem = f"its {key.rpartition('/')[2]} has {response.meta['size']:,} bytes, which is too much"
                 raise PresetConfigError(f"Preset {str(self._handle)!r}", problem, "Push the preset again")
-            return bytes(found.bytes())
+            return bytes(response.bytes())
 
     def attributes(self, key: str) -> tuple[int, Mapping[str, str]] | None:
-        """Returns the size of an object and its attributes, or None if there is none that the user may see."""
+        """Returns the size and the attributes of an object, or None if it does not exist or is not readable."""
         import obstore
         from obstore.exceptions import PermissionDeniedError
 
-        with self._explained(key):
+        with self._mapped_errors(key):
             try:
-                found = obstore.get(self._store, key, options={"head": True})
+                response = obstore.get(self._store, key, options={"head": True})
             except (FileNotFoundError, PermissionDeniedError):
                 return None
-            return found.meta["size"], found.attributes
+            return response.meta["size"], response.attributes
 
     def list(self, prefix: str) -> Iterator[Object]:
         """Yields the objects below a prefix."""
         import obstore
 
-        with self._explained(""):
+        with self._mapped_errors(""):
             for page in obstore.list(self._store, prefix.rstrip("/") or None):
-                yield from (found for found in page if found["path"].startswith(prefix))
+                yield from (listed for listed in page if listed["path"].startswith(prefix))
 
     def names(self, prefix: str) -> set[str]:
         """Returns the names of the objects directly below a prefix."""
         import obstore
 
-        with self._explained(""):
-            found = obstore.list_with_delimiter(self._store, prefix.rstrip("/") or None)
-            return {listed["path"].removeprefix(prefix) for listed in found["objects"]}
+        with self._mapped_errors(""):
+            page = obstore.list_with_delimiter(self._store, prefix.rstrip("/") or None)
+            return {listed["path"].removeprefix(prefix) for listed in page["objects"]}
 
     def read(self, key: str, file: PresetFile, tag: str | None, start: int, stop: int | None) -> ByteStream:
-        """Begins to read a file of the preset, or a part of it: of S3, by signed addresses, else by the client library.
+        """Starts to read a file of the preset, or a range of it: by a signed URL in S3, else by the client library.
 
         Args:
-            key: Of the object.
-            file: What it is.
-            tag: What its content is called, or None if that does not matter.
-            start: The first byte.
-            stop: The byte after the last one, or None for the end.
+            key: Key of the object.
+            file: The file that the object holds.
+            tag: The expected ETag, or None to accept any.
+            start: Offset of the first byte.
+            stop: Offset after the last byte, or None for the end.
 
         Raises:
-            IntegrityError: the content is another one.
+            IntegrityError: the object has another ETag, or is stored with an encoding.
         """
-        if self._access.reads_by_address:
+        if self._access.reads_by_url:
             return signed_requests.read(self._request(key), file, tag, (start, stop))
-        found = self._begin(key, file, tag, start, stop)
-        encoding = found.attributes.get("Content-Encoding", "")
+        response = self._open(key, file, tag, start, stop)
+        encoding = response.attributes.get("Content-Encoding", "")
         if encoding not in ("", "identity"):
-            raise IntegrityError(self._handle, file.name, f"it is stored as {encoding}", "Store it as it is")
-        noted = found.attributes.get("sha256", "")
-        digest = f"sha256:{noted}" if layout.is_sha256(noted) else None
-        return ByteStream(self._chunks(found), found.range[0], found.meta["size"], found.meta["e_tag"], digest)
+            raise IntegrityError(self._handle, file.name, f"it is stored as {encoding}", "Store it without encoding")
+        sha256 = response.attributes.get("sha256", "")
+        digest = f"sha256:{sha256}" if layout.is_sha256(sha256) else None
+        meta = response.meta
+        return ByteStream(self._chunks(response), response.range[0], meta["size"], meta["e_tag"], digest)
 
-    def _begin(self, key: str, file: PresetFile, tag: str | None, start: int, stop: int | None) -> Any:
+    def _open(self, key: str, file: PresetFile, tag: str | None, start: int, stop: int | None) -> Any:
         import obstore
         from obstore.exceptions import GenericError, PreconditionError
 
         options: dict[str, Any] = {} if tag is None else {"if_match": tag}
-        part = {"range": {"offset": start} if stop is None else (start, stop)} if (start, stop) != (0, None) else {}
-        with self._explained(key):
+        ranged = {"range": {"offset": start} if stop is None else (start, stop)} if (start, stop) != (0, None) else {}
+        with self._mapped_errors(key):
             try:
-                return obstore.get(self._store, key, options={**options, **part})
+                return obstore.get(self._store, key, options={**options, **ranged})
             except PreconditionError:
                 raise replaced(self._handle, file.name) from None
             except GenericError as error:
-                if not part or not is_about_ranges(error):
+                if not ranged or not is_range_error(error):
                     raise
-                return obstore.get(self._store, key, options=options)  # the part is there: it is ranges that are not
+                return obstore.get(self._store, key, options=options)  # the server does not support ranges
 
-    def _chunks(self, found: Any) -> Iterator[bytes]:
-        """Yields the bytes of an answer."""
-        with self._explained():
-            yield from found.stream(min_chunk_size=_CHUNK)
+    def _chunks(self, response: Any) -> Iterator[bytes]:
+        """Yields the bytes of a response."""
+        with self._mapped_errors():
+            yield from response.stream(min_chunk_size=_CHUNK)
 
     # === Writing ===
 
-    def put(self, key: str, content: bytes | Iterable[bytes], size: int, attributes: Mapping[str, str]) -> None:
-        """Writes an object, whole or not at all; if it is large, in several parts at once."""
+    def put(self, key: str, data: bytes | Iterable[bytes], size: int, attributes: Mapping[str, str]) -> None:
+        """Writes an object atomically; a large one is sent as a multipart upload."""
         import obstore
 
-        part = max(_PART, size // _MOST_PARTS)
-        with self._explained(key):
+        part_size = max(_PART_SIZE, size // _MOST_PARTS)
+        with self._mapped_errors(key):
             obstore.put(
                 self._store,
                 key,
-                content,
+                data,
                 attributes=dict(attributes),
-                chunk_size=part,
+                chunk_size=part_size,
                 max_concurrency=_PARTS_AT_ONCE,
             )
 
-    def create(self, key: str, content: bytes) -> bool:
-        """Writes an object unless there is one; says whether it did."""
+    def create(self, key: str, data: bytes) -> bool:
+        """Writes an object unless it exists; returns whether it was written."""
         import obstore
         from obstore.exceptions import AlreadyExistsError
 
-        with self._explained(key):
+        with self._mapped_errors(key):
             try:
-                obstore.put(self._store, key, content, mode="create")
+                obstore.put(self._store, key, data, mode="create")
             except AlreadyExistsError:
                 return False
             return True
 
     @contextlib.contextmanager
-    def _explained(self, key: str | None = None) -> Iterator[None]:
+    def _mapped_errors(self, key: str | None = None) -> Iterator[None]:
         """Maps errors of the client library; first checks that the service does not redirect requests for an object."""
         from obstore.exceptions import BaseError
 
@@ -243,21 +244,21 @@ class Bucket:
 
 
 def _check_process(handle: PresetHandle) -> None:
-    """A child made by fork would wait for ever for the library's threads, and take the parent's answers meanwhile.
+    """Refuses the client library in a forked child: it would hang, and take the responses of its parent.
 
     Raises:
-        SourceUnavailableError: this is one, and its parent has used the library; trying again is of no use.
+        SourceUnavailableError: this process was forked after its parent had used the library; a retry would fail, too.
     """
-    global _user
-    _user = _user or os.getpid()
-    if _user != os.getpid():
+    global _owner
+    _owner = _owner or os.getpid()
+    if _owner != os.getpid():
         problem = "this process was forked from one that has used obstore, which cannot be used in both"
-        remedy = "Fetch the preset before with vertebra pull, or start processes by spawn or forkserver"
+        remedy = "First download the preset with vertebra pull, or start processes by spawn or forkserver"
         raise SourceUnavailableError(handle, problem, math.inf, remedy)
 
 
 def importing(handle: PresetHandle) -> contextlib.AbstractContextManager[None]:
-    """Says what to install if the client library is not there."""
+    """Raises an error with the command to install the client library if it is missing."""
     return require_client(f"{handle.scheme}://", "obstore")
 
 
@@ -267,19 +268,19 @@ def _connect(access: Access, bucket: str, retries: int) -> Any:
     connect, read = timeouts()
     options: dict[str, Any] = dict(access.options)
     keys = access.keys
-    if keys is not None:  # in this way, a session token of the environment does not get to keys of a profile
+    if keys is not None:  # so keys of a profile are never combined with a session token of the environment
         secrets = {"access_key_id": keys.key, "secret_access_key": keys.secret, "token": keys.token}
         options["credential_provider"] = lambda: {**secrets, "expires_at": None}
     client = {
         "allow_http": access.endpoint.startswith("http://"),
         "connect_timeout": timedelta(seconds=connect),
         "read_timeout": timedelta(seconds=read),
-        "timeout": "100years",  # for the whole of an answer, which may be large
+        "timeout": "100years",  # for a complete response, which may be large
     }
     retry = {"max_retries": retries, "retry_timeout": timedelta(seconds=60)}
     make = getattr(obstore.store, access.client)
     try:
         return make(bucket, client_options=client, retry_config=retry, **options)
     except (obstore.exceptions.BaseError, ValueError, TypeError) as error:
-        problem = f"the client library does not take the settings ({type(error).__name__})"
+        problem = f"the client library does not accept the settings ({type(error).__name__})"
         raise SettingsError(access.endpoint, problem) from None

@@ -1,4 +1,4 @@
-"""What this distribution contributes."""
+"""The hook that contributes the sources `s3`, `gs` and `az`."""
 
 from vertebra import PresetSource, hookimpl
 from vertebra_s3.source import AzureSource, GoogleSource, S3Source

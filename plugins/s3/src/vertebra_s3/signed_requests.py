@@ -1,8 +1,8 @@
-"""Reading objects of S3 by URLs that the client library signs, with the HTTP client of `vertebra.http`.
+"""Reads objects of S3 by URLs that the client library signs, with the HTTP client of `vertebra.http`.
 
-The client library could read objects, too, but it takes more of the processor, hides `Retry-After`, and sends the
-session token along on redirects. Here, a redirect of an unsigned request is followed without credentials, and one of a
-signed request is refused.
+The client library could read objects, too, but it takes more CPU time, hides `Retry-After`, and sends the session token
+along on redirects. In this module, a redirect of an unsigned request is followed without credentials, and a redirect of
+a signed request is refused.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from vertebra import ByteStream, PresetFile, PresetHandle, http
 from vertebra.errors import IntegrityError, RedirectRefusedError
 from vertebra_s3 import layout
 from vertebra_s3.access import ENDPOINT_SETTING, Access, timeouts
-from vertebra_s3.error_mapping import answered, replaced
+from vertebra_s3.error_mapping import replaced, response_error
 
 _VALID = timedelta(hours=1)
 _LONGEST_ERROR = 2**16
 _NOT_ENCODED = ("", "identity", "aws-chunked")
 _NOT_REDIRECTED = (200, 206, 400, 401, 403, 404, 416)
 """Statuses of a service that does not redirect, whether the object exists or not."""
-_SIGNED = "where nothing that is signed, and no session token, is to go"
+_SIGNED = "which must not receive a signed request or a session token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class ObjectRequest:
     handle: PresetHandle
     access: Access
     client: Any
-    """The client library's, which signs the URL."""
+    """The client library's store, which signs the URL."""
     bucket: str
     key: str
 
@@ -49,8 +49,8 @@ class ObjectRequest:
         """
         if dict(self.access.options).get("skip_signature") == "true":
             url = f"{self.access.endpoint}/{self.bucket}/{quote(self.key)}"
-            waits = timeouts()
-            return http.get(self.handle, self.access.endpoint, url, headers, setting=ENDPOINT_SETTING, timeouts=waits)
+            limits = timeouts()
+            return http.get(self.handle, self.access.endpoint, url, headers, setting=ENDPOINT_SETTING, timeouts=limits)
         import obstore
 
         url = str(obstore.sign(self.client, "GET", self.key, _VALID))
@@ -63,29 +63,29 @@ class ObjectRequest:
         return response
 
 
-def read(request: ObjectRequest, file: PresetFile, tag: str | None, part: tuple[int, int | None]) -> ByteStream:
-    """Begins to read a file of a preset, or a part of it, for `RemoteSource.read`.
+def read(request: ObjectRequest, file: PresetFile, tag: str | None, byte_range: tuple[int, int | None]) -> ByteStream:
+    """Starts to read a file of a preset, or a range of it, for `RemoteSource.read`.
 
     Args:
         request: The request for the file's object.
         file: The file.
         tag: The expected ETag, or None to accept any.
-        part: The first byte, and the one after the last, or None for the end.
+        byte_range: Offset of the first byte, and offset after the last byte, or None for the end.
 
     Raises:
-        IntegrityError: the content has another tag, or is stored with an encoding.
-        RedirectRefusedError: the service redirects the request, as `ObjectRequest.send` says.
-        PresetNotFoundError, PresetAccessError, SourceUnavailableError: as the service says.
+        IntegrityError: the object has another ETag, or is stored with an encoding.
+        RedirectRefusedError: the service redirects the request; see `ObjectRequest.send`.
+        PresetNotFoundError, PresetAccessError, SourceUnavailableError: the service responds with an error.
     """
     send, error = partial(_send, request, file, tag), partial(_error, request, file)
-    return http.read(request.handle, file, part, send, error, _digest)
+    return http.read(request.handle, file, byte_range, send, error, _digest)
 
 
 def check(request: ObjectRequest) -> None:
-    """Asks whether the service redirects a request for an object, which need not exist.
+    """Checks that the service does not redirect a request for an object, which need not exist.
 
     Raises:
-        RedirectRefusedError: it does.
+        RedirectRefusedError: the service redirects the request.
         SourceUnavailableError: there is no response.
     """
     response = request.send({"range": "bytes=0-0"})
@@ -99,7 +99,7 @@ def _send(request: ObjectRequest, file: PresetFile, tag: str | None, headers: Ma
     encoding = response.headers.get("content-encoding", "")
     if encoding not in _NOT_ENCODED:
         response.close()
-        raise IntegrityError(request.handle, file.name, f"it is stored as {encoding}", "Store it as it is")
+        raise IntegrityError(request.handle, file.name, f"it is stored as {encoding}", "Store it without encoding")
     response.headers = {name: value for name, value in response.headers.items() if name != "content-encoding"}
     return response
 
@@ -107,10 +107,10 @@ def _send(request: ObjectRequest, file: PresetFile, tag: str | None, headers: Ma
 def _error(request: ObjectRequest, file: PresetFile, response: http.Response) -> Exception:
     if response.status == 412:
         return replaced(request.handle, file.name)
-    return answered(request.handle, request.access, response.status, response.headers, _beginning(response))
+    return response_error(request.handle, request.access, response.status, response.headers, _error_body(response))
 
 
-def _beginning(response: http.Response) -> str:
+def _error_body(response: http.Response) -> str:
     """Returns the beginning of an error's body, in which S3 names the error."""
     body = bytearray()
     with contextlib.suppress(Exception):  # the status is enough
@@ -122,5 +122,5 @@ def _beginning(response: http.Response) -> str:
 
 
 def _digest(response: http.Response) -> str | None:
-    noted = response.headers.get("x-amz-meta-sha256", "")
-    return f"sha256:{noted}" if layout.is_sha256(noted) else None
+    sha256 = response.headers.get("x-amz-meta-sha256", "")
+    return f"sha256:{sha256}" if layout.is_sha256(sha256) else None

@@ -1,4 +1,4 @@
-"""The sources of `s3://bucket/prefix[@revision]`, and of the same for `gs` and `az`: presets in object stores."""
+"""The sources of `s3://bucket/prefix[@revision]` and of the same with `gs` and `az`: presets in object stores."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ from vertebra_s3.bucket import Bucket, Buckets
 
 
 class _ObjectSource(RemoteSource):
-    """Reads presets that Vertebra has pushed, and files that other tools have put below a prefix."""
+    """Reads presets that Vertebra has published, and files that other tools have written below a prefix."""
 
     def __init__(self) -> None:
         self._buckets = Buckets(self.access)
         self._tags: dict[PresetHandle, Mapping[str, str | None]] = {}
-        """What the store calls the contents of files that other tools have put there."""
-        self._listing = threading.Lock()
+        """ETags of files that other tools have written, by name."""
+        self._tags_lock = threading.Lock()
 
     @abstractmethod
     def access(self) -> Access:
         """Returns the endpoint of the service, and the user's credentials."""
 
     def is_pinned(self, handle: PresetHandle) -> bool:
-        return layout.is_content(handle.revision) or layout.is_listing(handle.revision)
+        return layout.is_manifest_revision(handle.revision) or layout.is_list_revision(handle.revision)
 
     def resolve_snapshot(self, handle: PresetHandle) -> Snapshot:
         location = layout.location_of(handle)
         bucket = self._buckets.open(handle, location.bucket)
-        if layout.is_listing(handle.revision):
-            return self._look_at_files(handle, bucket, location)
-        if layout.is_content(handle.revision):
-            found = bucket.document(location.key(str(handle.revision), layout.MANIFEST))
-            if found is not None:
-                return Snapshot(handle, layout.read_manifest(handle, found))
-            raise unmanaged.nothing(handle, bucket.names(location.prefix))
-        found = bucket.document(location.key(layout.pointer_name(handle)))
-        if found is not None:
-            revision, files = layout.read_pointer(handle, found)
+        if layout.is_list_revision(handle.revision):
+            return self._unmanaged_snapshot(handle, bucket, location)
+        if layout.is_manifest_revision(handle.revision):
+            manifest = bucket.document(location.key(str(handle.revision), layout.MANIFEST))
+            if manifest is not None:
+                return Snapshot(handle, layout.read_manifest(handle, manifest))
+            raise unmanaged.not_found(handle, bucket.names(location.prefix))
+        pointer = bucket.document(location.key(layout.pointer_name(handle)))
+        if pointer is not None:
+            revision, files = layout.read_pointer(handle, pointer)
             return Snapshot(replace(handle, revision=revision), files)
         if handle.revision is not None:
-            raise unmanaged.nothing(handle, bucket.names(location.prefix))
-        return self._look_at_files(handle, bucket, location)
+            raise unmanaged.not_found(handle, bucket.names(location.prefix))
+        return self._unmanaged_snapshot(handle, bucket, location)
 
     def read(self, handle: PresetHandle, file: PresetFile, start: int = 0, stop: int | None = None) -> ByteStream:
         location = layout.location_of(handle)
         bucket = self._buckets.open(handle, location.bucket)
-        if layout.is_listing(handle.revision):
+        if layout.is_list_revision(handle.revision):
             key, tag = location.key(file.name), self._tags_of(handle).get(file.name)
         else:
             key, tag = location.key(str(handle.revision), file.name), None
@@ -66,27 +66,27 @@ class _ObjectSource(RemoteSource):
         bucket = self._buckets.open(handle, location.bucket, writing=True)
         return uploading.upload(bucket, handle, location, files, replace)
 
-    def _look_at_files(self, handle: PresetHandle, bucket: Bucket, location: layout.Location) -> Snapshot:
+    def _unmanaged_snapshot(self, handle: PresetHandle, bucket: Bucket, location: layout.Location) -> Snapshot:
         names = bucket.names(location.prefix)
-        if "config.json" not in names:  # nothing is looked for below it, then: it may be a whole bucket
-            raise unmanaged.nothing(handle, names)
+        if "config.json" not in names:  # the objects below the prefix are not listed: it may be a whole bucket
+            raise unmanaged.not_found(handle, names)
         files = unmanaged.files(handle, bucket, location)
         pinned = replace(handle, revision=unmanaged.revision_of(files))
         if handle.revision not in (None, pinned.revision):
-            problem = "the files there have changed since it was looked up, and what they were is not kept there"
+            problem = "its files have changed since it was looked up, and the bucket does not keep the old ones"
             raise PresetNotFoundError(handle, problem)
-        self._tags[pinned] = {name: found["e_tag"] for name, found in files.items()}
-        return Snapshot(pinned, [PresetFile(name, found["size"]) for name, found in files.items()])
+        self._tags[pinned] = {name: listed["e_tag"] for name, listed in files.items()}
+        return Snapshot(pinned, [PresetFile(name, listed["size"]) for name, listed in files.items()])
 
     def _tags_of(self, handle: PresetHandle) -> Mapping[str, str | None]:
-        with self._listing:
+        with self._tags_lock:
             if handle not in self._tags:
                 self.resolve_snapshot(handle)
             return self._tags[handle]
 
 
 class S3Source(_ObjectSource):
-    """Presets in S3, at Amazon or at the endpoint that was set."""
+    """Presets in S3, at Amazon or at the endpoint that the user has set."""
 
     scheme = "s3"
 

@@ -1,4 +1,4 @@
-"""Presets that other tools have put into a bucket, file by file: they are pinned by the store's list of the files."""
+"""Presets that other tools have written into a bucket: they are pinned by the store's list of their files."""
 
 from __future__ import annotations
 
@@ -12,35 +12,40 @@ from vertebra_s3 import layout
 from vertebra_s3.bucket import Bucket, Object
 
 MOST_OBJECTS = 10_000
-"""The most objects below the prefix of a preset; a prefix with more may be a whole bucket."""
+"""Most objects below the prefix of a preset; a prefix with more may be a whole bucket."""
 
 
 def files(handle: PresetHandle, bucket: Bucket, location: layout.Location) -> dict[str, Object]:
-    """Returns the files that other tools have put below a prefix, by name, as the store lists them.
+    """Returns the files that other tools have written below a prefix, by name, as the store lists them.
 
     Raises:
-        PresetError: it is too much for a preset.
+        PresetError: there are too many files for a preset.
     """
-    found: dict[str, Object] = {}
+    objects: dict[str, Object] = {}
     for listed in bucket.list(location.prefix):
         name = listed["path"].removeprefix(location.prefix)
-        if not layout.is_of_pushed(name):
-            found[name] = listed
-        if len(found) > MOST_OBJECTS:
-            problem = f"more than {MOST_OBJECTS:,} objects are there, which is no preset"
+        if not layout.is_published(name):
+            objects[name] = listed
+        if len(objects) > MOST_OBJECTS:
+            problem = f"more than {MOST_OBJECTS:,} objects are below its prefix, too many for a preset"
             raise PresetError(f"Preset {str(handle)!r}: {problem}. Name the prefix that holds its files.")
-    folders = {name.rpartition("/")[0] for name in found}  # some tools mark folders with objects of their name
-    return {name: found[name] for name in sorted(found) if name and name not in folders}
+    folders = {name.rpartition("/")[0] for name in objects}  # some tools mark folders with objects of their name
+    return {name: objects[name] for name in sorted(objects) if name and name not in folders}
 
 
 def revision_of(files: Mapping[str, Object]) -> str:
-    """Returns the revision that files make, as the store lists them."""
+    """Returns the revision of files: a hash of their names, sizes and ETags."""
     facts = [[name, files[name]["size"], files[name]["e_tag"]] for name in sorted(files)]
     return f"list-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]}"
 
 
-def nothing(handle: PresetHandle, names: Iterable[str]) -> PresetNotFoundError:
-    """Returns the error for a prefix at which what was asked for is not, from the names of objects there."""
+def not_found(handle: PresetHandle, names: Iterable[str]) -> PresetNotFoundError:
+    """Returns the error for a prefix that lacks the requested preset or revision.
+
+    Args:
+        handle: The requested preset.
+        names: Names of the objects directly below the prefix.
+    """
     known = sorted(layout.revisions(names))
     if handle.revision is not None:
         problem = f"it has no revision {handle.revision!r}"
@@ -48,4 +53,4 @@ def nothing(handle: PresetHandle, names: Iterable[str]) -> PresetNotFoundError:
     if known:
         problem = f"it has named revisions only, such as {PresetHandle(handle.scheme, handle.path, known[0])}"
         return PresetNotFoundError(handle, problem)
-    return PresetNotFoundError(handle, f"at this prefix is neither a {layout.MANIFEST} nor a config.json")
+    return PresetNotFoundError(handle, f"its prefix has neither a {layout.MANIFEST} nor a config.json")

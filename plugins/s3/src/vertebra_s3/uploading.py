@@ -1,4 +1,4 @@
-"""Publishing a preset: its files first, each under a key that is its revision's alone, and the pointer last."""
+"""Publishes a preset: first its files, under keys that only its revision has, and last the pointer."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from vertebra_s3.bucket import Bucket
 
 _BLOCK = 2**20
 _LARGE = 8 * 2**20
-"""Bytes above which a file is sent in parts, and not held in memory."""
+"""Bytes above which a file is sent as a multipart upload, and not held in memory."""
 _ATTEMPTS = 3
-_REMEDY = "Choose another place, or replace it with replace=True or --replace"
+_REMEDY = "Choose another prefix, or replace it with replace=True or --replace"
 
 
 @dataclass(frozen=True, slots=True)
 class _Preset:
-    """What is to be published, and where."""
+    """The preset to publish, and its location."""
 
     handle: PresetHandle
     location: layout.Location
@@ -34,77 +34,78 @@ def upload(
 ) -> PresetHandle:
     """Publishes files as a preset; returns its pinned handle.
 
-    An upload that is stopped leaves nothing that readers see, and files that it sent need not be sent again. Of two
-    uploads at the same time, one is first, and the other fails with an error.
+    Readers see nothing of an interrupted upload, and the next upload does not send its finished files again. Of two
+    uploads at the same time, one succeeds, and the other fails with an error.
 
     Raises:
-        PresetExistsError: another preset is at this prefix, and is not to be replaced.
-        HandleError: the handle names a revision that only contents can have.
+        PresetExistsError: another preset is at this prefix, and `replacing` is False.
+        HandleError: the handle names a revision in the form of a hash.
     """
-    if layout.is_content(handle.revision) or layout.is_listing(handle.revision):
-        raise HandleError(str(handle), "only contents have such a revision; name another one, or none")
-    listed = [_described(name, path) for name, path in files.items()]
+    if layout.is_manifest_revision(handle.revision) or layout.is_list_revision(handle.revision):
+        raise HandleError(str(handle), "such a revision is computed from the files; name another one, or none")
+    listed = [_preset_file(name, path) for name, path in files.items()]
     manifest = layout.manifest(listed)
     preset = _Preset(handle, location, layout.revision_of(manifest), manifest)
     pinned = replace(handle, revision=preset.revision)
-    if _stands(bucket, preset, replacing):
+    if _is_published(bucket, preset, replacing):
         return pinned
     for file in listed:
         _send(bucket, preset, file, files[file.name])
     bucket.put(location.key(preset.revision, layout.MANIFEST), manifest, len(manifest), {})
-    _point(bucket, preset, replacing)
+    _write_pointer(bucket, preset, replacing)
     return pinned
 
 
-def _stands(bucket: Bucket, preset: _Preset, replacing: bool) -> bool:
-    """Says whether the preset is published already.
+def _is_published(bucket: Bucket, preset: _Preset, replacing: bool) -> bool:
+    """Returns whether the preset is published already.
 
     Raises:
-        PresetExistsError: another one is, and is not to be replaced.
+        PresetExistsError: another preset is published there, and `replacing` is False.
     """
-    found = bucket.document(_pointer_key(preset))
-    if found is None:
-        by_others = preset.handle.revision is None and bucket.attributes(preset.location.key("config.json")) is not None
-        if by_others and not replacing:
-            raise PresetExistsError(preset.handle, "files of a preset stand there that were not pushed", _REMEDY)
+    pointer = bucket.document(_pointer_key(preset))
+    if pointer is None:
+        unmanaged = preset.handle.revision is None and bucket.attributes(preset.location.key("config.json")) is not None
+        if unmanaged and not replacing:
+            raise PresetExistsError(preset.handle, "a preset from another tool is already there", _REMEDY)
         return False
-    if replacing and found == layout.pointer(preset.manifest):
+    if replacing and pointer == layout.pointer(preset.manifest):
         return True
     if replacing:
-        return False  # whatever it is
-    if layout.read_pointer(preset.handle, found)[0] != preset.revision:
-        raise PresetExistsError(preset.handle, "another preset stands there", _REMEDY)
+        return False  # any other object is replaced
+    if layout.read_pointer(preset.handle, pointer)[0] != preset.revision:
+        raise PresetExistsError(preset.handle, "another preset is already there", _REMEDY)
     return True
 
 
 def _send(bucket: Bucket, preset: _Preset, file: PresetFile, path: Path) -> None:
-    """Writes a file, unless an earlier upload has written it."""
+    """Writes a file, unless an earlier upload has written it already."""
     key = preset.location.key(preset.revision, file.name)
     sha256 = str(file.digest).removeprefix("sha256:")
-    size, noted = bucket.attributes(key) or (None, {})
-    if (size, noted.get("sha256")) == (file.size, sha256):
+    size, attributes = bucket.attributes(key) or (None, {})
+    if (size, attributes.get("sha256")) == (file.size, sha256):
         return
-    content = _checked(preset.handle, file, path)
-    bucket.put(key, content if file.size > _LARGE else b"".join(content), file.size, {"sha256": sha256})
+    blocks = _checked_blocks(preset.handle, file, path)
+    bucket.put(key, blocks if file.size > _LARGE else b"".join(blocks), file.size, {"sha256": sha256})
 
 
-def _point(bucket: Bucket, preset: _Preset, replacing: bool) -> None:
-    """Writes the pointer: from now on, the preset is there."""
-    key, content = _pointer_key(preset), layout.pointer(preset.manifest)
+def _write_pointer(bucket: Bucket, preset: _Preset, replacing: bool) -> None:
+    """Writes the pointer, which publishes the preset."""
+    key, pointer = _pointer_key(preset), layout.pointer(preset.manifest)
     if replacing:
-        bucket.put(key, content, len(content), {})
+        bucket.put(key, pointer, len(pointer), {})
         return
-    for _ in range(_ATTEMPTS):  # a service may refuse both of two at once, and a request that was lost may have come
-        if bucket.create(key, content) or _stands(bucket, preset, False):
+    # A service may refuse both of two writes at once, and a write whose response was lost may have succeeded.
+    for _ in range(_ATTEMPTS):
+        if bucket.create(key, pointer) or _is_published(bucket, preset, False):
             return
-    raise PresetExistsError(preset.handle, "others are publishing there just now", "Try again")
+    raise PresetExistsError(preset.handle, "another process is publishing there now", "Try again")
 
 
 def _pointer_key(preset: _Preset) -> str:
     return preset.location.key(layout.pointer_name(preset.handle))
 
 
-def _described(name: str, path: Path) -> PresetFile:
+def _preset_file(name: str, path: Path) -> PresetFile:
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as stream:
         while block := stream.read(_BLOCK):
@@ -113,11 +114,11 @@ def _described(name: str, path: Path) -> PresetFile:
     return PresetFile(name, size, None, f"sha256:{digest.hexdigest()}")
 
 
-def _checked(handle: PresetHandle, file: PresetFile, path: Path) -> Iterator[bytes]:
-    """Yields a file's bytes; one that has changed since it was described is not published.
+def _checked_blocks(handle: PresetHandle, file: PresetFile, path: Path) -> Iterator[bytes]:
+    """Yields a file's bytes, and checks its digest.
 
     Raises:
-        IntegrityError: it has; the client library then takes back what it has sent.
+        IntegrityError: the file has changed since its digest was computed; the client library then aborts the upload.
     """
     digest = hashlib.sha256()
     with path.open("rb") as stream:

@@ -1,4 +1,4 @@
-"""The `vertebra` command; each group of subcommands is in a file of its own."""
+"""The `vertebra` command; each module of this package defines one group of subcommands."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ COMMANDS |= {"pull": "pull", "bundle": "pull"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    chosen = build_parser(words[:1]).parse_args(words)
+    args = build_parser(words[:1]).parse_args(words)
     try:
-        status: int = chosen.run(chosen)
+        status: int = args.run(args)
         sys.stdout.flush()
     except VertebraError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
@@ -34,15 +34,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader has gone, as in `vertebra presets | head`: end quietly, also when Python closes stdout.
+        # The reader closed the pipe, as in `vertebra presets | head`: exit quietly, also when Python closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return status
 
 
 def build_parser(wanted: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """Returns the parser of the one wanted command, or of all: a command's module is imported only if it is needed."""
-    parser = argparse.ArgumentParser(prog="vertebra", description="Registry of model backbones.")
+    """Returns the parser of the wanted command, or of all; only modules of commands in the parser are imported."""
+    parser = argparse.ArgumentParser(
+        prog="vertebra", description="List, fetch, inspect, convert and share presets of model backbones."
+    )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     parser.set_defaults(run=_print_version_or_help(parser))
     commands = parser.add_subparsers(metavar="COMMAND")
@@ -53,8 +55,8 @@ def build_parser(wanted: Sequence[str] = ()) -> argparse.ArgumentParser:
 
 
 def _print_version_or_help(parser: argparse.ArgumentParser) -> object:
-    def run(chosen: argparse.Namespace) -> int:
-        if not chosen.version:
+    def run(args: argparse.Namespace) -> int:
+        if not args.version:
             parser.print_help()
             return 2
         from importlib.metadata import version

@@ -1,4 +1,4 @@
-"""`vertebra cache ls|verify|prune|path`: what is kept of presets that are elsewhere, and whether it is sound."""
+"""`vertebra cache ls|verify|prune|path`: lists, verifies and cleans up the local cache of remote presets."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Adds the group."""
-    text = "list, check and tidy what is kept of presets that are elsewhere"
+    text = "list, verify and clean up the local cache of remote presets"
     group = commands.add_parser("cache", help=text, description=text).add_subparsers(metavar="ACTION", required=True)
-    _add(group, "ls", "list the presets in the cache, with their bytes and last use", _list)
-    verify = _add(
-        group, "verify", "hash every content and compare every note; exit status 1 if one is damaged", _verify
+    _add(group, "ls", "list the cached presets, with their size and last use", _list)
+    text = "hash every blob and check every manifest entry; the exit status is 1 if any is corrupt"
+    verify = _add(group, "verify", text, _verify)
+    verify.add_argument(
+        "--repair", action="store_true", help="remove corrupt entries, to be downloaded again if needed"
     )
-    verify.add_argument("--repair", action="store_true", help="remove what is damaged, to be fetched again when needed")
-    prune = _add(group, "prune", "remove what no preset needs, and presets", _prune)
-    prune.add_argument(
-        "presets", nargs="*", metavar="PRESET", help="also these: ids or handles, of all revisions or one"
-    )
-    prune.add_argument("--older-than", type=_days, metavar="DAYS", help="also presets that were not used for so long")
-    prune.add_argument("--dry-run", action="store_true", help="say what would be removed")
-    _add(group, "path", "print the folder", _path)
+    prune = _add(group, "prune", "remove files that no preset needs, and the presets that you name", _prune)
+    presets = "also remove these presets: ids or handles; without a revision, all their revisions"
+    prune.add_argument("presets", nargs="*", metavar="PRESET", help=presets)
+    prune.add_argument("--older-than", type=_days, metavar="DAYS", help="also remove presets not used for DAYS days")
+    prune.add_argument("--dry-run", action="store_true", help="print the removals, but remove nothing")
+    _add(group, "path", "print the cache folder", _path)
 
 
 def _add(group: Any, name: str, text: str, run: Any) -> Any:
@@ -48,54 +48,54 @@ def _days(text: str) -> float:
     with contextlib.suppress(ValueError):
         if float(text) >= 0:
             return float(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no number of days, which is 0 or more")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of days (0 or more)")
 
 
 # === ls ===
 
 
-def _list(chosen: argparse.Namespace) -> int:
+def _list(args: argparse.Namespace) -> int:
     from vertebra._cache.default_store import default_store
     from vertebra._cache.prune import orphans
     from vertebra._cache.scan import scan_cache, size_of
 
     cache = default_store()
-    held = {place: scan_cache(place) for place in (cache.root, *cache.tiers)}
-    rows = [_row(place, inside, holding) for place, inside in held.items() for holding in inside.presets.values()]
-    own = held[cache.root]
-    left = orphans(own)
+    scans = {folder: scan_cache(folder) for folder in (cache.root, *cache.tiers)}
+    rows = [_row(folder, scan, preset) for folder, scan in scans.items() for preset in scan.presets.values()]
+    own = scans[cache.root]
+    unreferenced = orphans(own)
     facts = {
         "path": str(cache.root),
         "tiers": [str(tier) for tier in cache.tiers],
         "presets": rows,
         "bytes": size_of([*own.blobs.values()]),
         "unfinished": {"count": len(own.unfinished), "bytes": size_of(own.unfinished)},
-        "unreferenced": {"count": len(left), "bytes": size_of(left)},
+        "unreferenced": {"count": len(unreferenced), "bytes": size_of(unreferenced)},
     }
-    if chosen.json:
+    if args.json:
         print_json(facts)
     else:
         _print_list(facts)
     return 0
 
 
-def _row(place: Path, held: CacheScan, holding: CachedPreset) -> dict[str, Any]:
+def _row(folder: Path, scan: CacheScan, preset: CachedPreset) -> dict[str, Any]:
     from vertebra._cache.scan import last_used, size_of
     from vertebra._resolve.candidates import is_misnamed
 
-    here = [held.blobs[sha256] for _, sha256, _ in holding.wanted() if sha256 in held.blobs]
-    used = datetime.datetime.fromtimestamp(last_used(held.blobs, holding), datetime.UTC)
+    cached = [scan.blobs[sha256] for _, sha256, _ in preset.wanted() if sha256 in scan.blobs]
+    used = datetime.datetime.fromtimestamp(last_used(scan.blobs, preset), datetime.UTC)
     return {
-        "preset": str(holding.handle),
+        "preset": str(preset.handle),
         "revisions_of": [
             str(handle)
-            for handle, pinned in held.refs.items()
-            if pinned == holding.handle and not is_misnamed(pinned, handle)
+            for handle, pinned in scan.refs.items()
+            if pinned == preset.handle and not is_misnamed(pinned, handle)
         ],
-        "place": str(place),
-        "here": len(here),
-        "files": None if holding.listed is None else len(holding.listed),
-        "bytes": size_of(here),
+        "place": str(folder),
+        "here": len(cached),
+        "files": None if preset.listed is None else len(preset.listed),
+        "bytes": size_of(cached),
         "used": used.isoformat(timespec="seconds"),
     }
 
@@ -105,113 +105,113 @@ def _print_list(facts: dict[str, Any]) -> None:
         row
         | {
             "files": f"{row['here']} of {'?' if row['files'] is None else row['files']}",
-            "bytes": bytes_text(row["bytes"]),
-            "used": row["used"][:10],
+            "size": bytes_text(row["bytes"]),
+            "last used": row["used"][:10],
+            "folder": row["place"],
         }
         for row in facts["presets"]
     ]
-    columns = ("preset", "files", "bytes", "used", *(["place"] if facts["tiers"] else []))
+    columns = ("preset", "files", "size", "last used", *(["folder"] if facts["tiers"] else []))
     if shown:
         print_rows(shown, columns, as_json=False)
     else:
         print("no presets")
     print(f"{bytes_text(facts['bytes'])} in {facts['path']}")
-    for what, name in {"unfinished": "unfinished downloads", "unreferenced": "contents that no preset has"}.items():
-        if facts[what]["count"]:
-            print(
-                f"{facts[what]['count']} {name}, {bytes_text(facts[what]['bytes'])}: remove with vertebra cache prune"
-            )
+    for key, name in {"unfinished": "partial downloads", "unreferenced": "blobs that no preset uses"}.items():
+        count, size = facts[key]["count"], bytes_text(facts[key]["bytes"])
+        if count:
+            print(f"{name}: {count}, {size}; remove them with: vertebra cache prune")
 
 
 # === verify ===
 
 
-def _verify(chosen: argparse.Namespace) -> int:
+def _verify(args: argparse.Namespace) -> int:
     from vertebra._cache.default_store import default_store
     from vertebra._cache.verify import check_store
     from vertebra._resolve.candidates import is_misnamed
 
     with progress_bar("hashing") as advance:
-        damaged, size = check_store(default_store(), chosen.repair, advance, is_misnamed)
-    if chosen.json:
-        print_json({"bytes": size, "damaged": [_damage_as_data(damage) for damage in damaged]})
+        corrupt, size = check_store(default_store(), args.repair, advance, is_misnamed)
+    if args.json:
+        print_json({"bytes": size, "damaged": [_entry_as_data(entry) for entry in corrupt]})
     else:
-        for damage in damaged:
-            print(_damage_text(damage))
-        print(f"{bytes_text(size)} hashed; {len(damaged)} damaged" if damaged else f"{bytes_text(size)} hashed; sound")
-        _print_remedy(damaged, chosen.repair)
-    return 1 if damaged else 0
+        for entry in corrupt:
+            print(_entry_text(entry))
+        print(f"{bytes_text(size)} hashed; corrupt entries: {len(corrupt) or 'none'}")
+        _print_remedy(corrupt, args.repair)
+    return 1 if corrupt else 0
 
 
-def _print_remedy(damaged: Sequence[CorruptEntry], repaired: bool) -> None:
+def _print_remedy(corrupt: Sequence[CorruptEntry], repaired: bool) -> None:
     from vertebra._cache.default_store import cache_folder
 
-    own = [damage for damage in damaged if damage.place == cache_folder()]
+    own = [entry for entry in corrupt if entry.place == cache_folder()]
     if own and not repaired:
-        print("vertebra cache verify --repair removes them from the cache, to be fetched again when they are needed.")
-    if len(own) < len(damaged):
-        print("What is damaged in a tier is left alone, as tiers are only read: mend it where it is written.")
+        print("To remove corrupt entries, run: vertebra cache verify --repair. Needed files are downloaded again.")
+    if len(own) < len(corrupt):
+        print("Corrupt entries in cache tiers are not removed, because tiers are read-only here.")
 
 
-def _damage_as_data(damage: CorruptEntry) -> dict[str, Any]:
+def _entry_as_data(entry: CorruptEntry) -> dict[str, Any]:
     return {
-        "path": str(damage.path),
-        "problem": damage.problem,
-        "preset": None if damage.preset is None else str(damage.preset),
-        "file": damage.name,
-        "other_presets": damage.others,
-        "repaired": damage.repaired,
+        "path": str(entry.path),
+        "problem": entry.problem,
+        "preset": None if entry.preset is None else str(entry.preset),
+        "file": entry.name,
+        "other_presets": entry.others,
+        "repaired": entry.repaired,
     }
 
 
-def _damage_text(damage: CorruptEntry) -> str:
-    what = f"{damage.name} of {damage.preset}" if damage.preset else str(damage.path)
-    what += f" and {damage.others} more" if damage.others else ""
-    return printable(f"{what}: {damage.problem}{' (removed)' if damage.repaired else ''}")
+def _entry_text(entry: CorruptEntry) -> str:
+    name = f"{entry.name} of {entry.preset}" if entry.preset else str(entry.path)
+    name += f" and {entry.others} more" if entry.others else ""
+    return printable(f"{name}: {entry.problem}{' (removed)' if entry.repaired else ''}")
 
 
 # === prune, path ===
 
 
-def _prune(chosen: argparse.Namespace) -> int:
+def _prune(args: argparse.Namespace) -> int:
     from vertebra._cache.default_store import cache_folder
     from vertebra._cache.prune import prune
     from vertebra._cache.scan import scan_cache
     from vertebra._resolve.candidates import unpinned
 
-    held = scan_cache(cache_folder())
-    handles = [handle for preset in chosen.presets for handle in _in_cache(held, preset)]
-    done = prune(held.root, handles, chosen.older_than, chosen.dry_run, unpinned)
-    if chosen.json:
+    scan = scan_cache(cache_folder())
+    handles = [handle for preset in args.presets for handle in _cached_handles(scan, preset)]
+    report = prune(scan.root, handles, args.older_than, args.dry_run, unpinned)
+    if args.json:
         from dataclasses import asdict
 
-        print_json(asdict(done))
+        print_json(asdict(report))
     else:
-        _print_tidied(done, "would be removed" if chosen.dry_run else "removed")
+        _print_report(report, "would be removed" if args.dry_run else "removed")
     return 0
 
 
-def _in_cache(held: CacheScan, preset: str) -> list[PresetHandle]:
-    """Returns those handles that a text may stand for of which the cache has something, or one that it has not."""
+def _cached_handles(scan: CacheScan, preset: str) -> list[PresetHandle]:
+    """Returns those handles that a text may mean and the cache knows; if it knows none, the first of all."""
     from vertebra._resolve.candidates import handle_variants, unpinned
 
     handles = handle_variants(preset)
-    return [handle for handle in handles if held.matching(handle, unpinned)] or handles[:1]
+    return [handle for handle in handles if scan.matching(handle, unpinned)] or handles[:1]
 
 
-def _print_tidied(done: PruneReport, removed: str) -> None:
-    for preset in done.presets:
+def _print_report(report: PruneReport, removed: str) -> None:
+    for preset in report.presets:
         print(f"{removed}: {printable(preset)}")
-    counts = {"contents": done.contents, "unfinished downloads": done.unfinished, "locks": done.locks}
-    what = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    print(f"{removed}: {what or ('nothing else' if done.presets else 'nothing')}; {bytes_text(done.freed)}")
+    counts = {"blobs": report.contents, "partial downloads": report.unfinished, "locks": report.locks}
+    listed = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    print(f"{removed}: {listed or ('nothing else' if report.presets else 'nothing')}; {bytes_text(report.freed)}")
 
 
-def _path(chosen: argparse.Namespace) -> int:
+def _path(args: argparse.Namespace) -> int:
     from vertebra._cache.default_store import default_store
 
     cache = default_store()
-    if chosen.json:
+    if args.json:
         print_json({"path": str(cache.root), "tiers": [str(tier) for tier in cache.tiers]})
     else:
         print(cache.root)

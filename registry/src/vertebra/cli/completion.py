@@ -1,4 +1,4 @@
-"""`vertebra completion SHELL`: prints a script by which a shell completes commands, options, presets and paths."""
+"""`vertebra completion SHELL`: prints a shell script that completes commands, options, presets and paths."""
 
 from __future__ import annotations
 
@@ -45,10 +45,11 @@ end
 """
 _FUNCTIONS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
-# shtab has zsh complete the first of several arguments only: (*) is for options, and * for arguments that repeat.
+# For a repeated argument, shtab writes (*), which zsh completes only once; * completes every repetition.
 _ZSH_REPEATED = ('"(*)::', '"*:')
 
-# Bash takes a colon for the end of a word. This joins the words of a handle, and cuts what is typed off what is found.
+# Bash splits words at colons. This function joins the words of a handle, and removes from each completion the prefix
+# that the user has typed already.
 _BASH_COLONS = """
 _vertebra() {
   local words=() last=-1 current=0 index reply typed
@@ -77,14 +78,14 @@ complete -o bashdefault -F _vertebra vertebra
 
 def add_commands(commands: Any) -> None:
     """Adds the command."""
-    text = "print a script by which a shell completes commands, options, presets and paths"
+    text = "print a shell script that completes commands, options, presets and paths"
     parser = commands.add_parser("completion", help=text, description=text)
-    parser.add_argument("shell", choices=SHELLS, help="the shell that is to run the script")
+    parser.add_argument("shell", choices=SHELLS, help="the shell to write the script for")
     parser.set_defaults(run=_run)
 
 
-def _run(chosen: argparse.Namespace) -> int:
-    print(completion_script(chosen.shell))
+def _run(args: argparse.Namespace) -> int:
+    print(completion_script(args.shell))
     return 0
 
 
@@ -108,7 +109,7 @@ def completion_script(shell: str) -> str:
 
 
 def arguments_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Yields the arguments of all commands, without those that name a subcommand or take no value."""
+    """Yields the arguments of all commands, except the names of subcommands and flags without a value."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for command in action.choices.values():
@@ -118,7 +119,7 @@ def arguments_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 
 def _set_completion(action: argparse.Action, names: dict[str, Sequence[str]]) -> None:
-    """Gives an argument the attribute that shtab reads; one of another kind, such as a number, is left alone."""
+    """Sets the attribute from which shtab reads an argument's completions; a number, for example, has none."""
     import shtab
 
     if action.dest in names:

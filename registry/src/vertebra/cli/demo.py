@@ -14,21 +14,21 @@ from vertebra.specs import DemoContext, resolve_reference
 
 def add_commands(commands: Any) -> None:
     """Adds the command."""
-    text = "load, embed, fine-tune, save and reload on another runtime, on real weights"
+    text = "run a demo on real weights: load, embed, fine-tune, save, and reload on another runtime"
     parser = commands.add_parser("demo", help=text, description=text)
     parser.add_argument("--backbone", help="architecture whose demo to run (default: the first that has one)")
-    where = "folder for the files it writes (default: %(default)s)"
-    parser.add_argument("--output", type=Path, default=Path("demo_output"), help=where)
+    output = "folder for the demo's output files (default: %(default)s)"
+    parser.add_argument("--output", type=Path, default=Path("demo_output"), help=output)
     parser.set_defaults(run=_run)
 
 
-def _run(chosen: argparse.Namespace) -> int:
-    run = resolve_reference(_find_demo(chosen.backbone))
+def _run(args: argparse.Namespace) -> int:
+    run = resolve_reference(_find_demo(args.backbone))
     runtimes = tuple(runtime.name for runtime in _runtimes.available())
     if not runtimes:
         raise RuntimeChoiceError(runtimes)
-    chosen.output.mkdir(parents=True, exist_ok=True)
-    run(DemoContext(runtimes, chosen.output))
+    args.output.mkdir(parents=True, exist_ok=True)
+    run(DemoContext(runtimes, args.output))
     return 0
 
 
@@ -38,5 +38,5 @@ def _find_demo(backbone: str | None) -> str:
         return demos[backbone]
     if backbone is None and demos:
         return next(iter(demos.values()))
-    hint = "Install an architecture with a demo" if not demos else f"Those with a demo: {', '.join(demos)}"
+    hint = "Install an architecture with a demo" if not demos else f"Architectures with a demo: {', '.join(demos)}"
     raise UnknownNameError("demo", backbone or "", demos, hint)

@@ -1,4 +1,4 @@
-"""`vertebra doctor`: tries plugins, runtimes and LoRA strategies in child processes with a time limit."""
+"""`vertebra doctor`: checks plugins, runtimes and LoRA strategies in child processes with a time limit."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def attempt(names):
 """
 _REPORT = """
 import json, os, sys, traceback
-channel = os.dup(1)  # reports have the pipe to themselves: what plugins print goes to stderr
+channel = os.dup(1)  # only the report goes to the pipe: output of plugins goes to stderr
 os.dup2(2, 1)
 
 def report(**facts):
@@ -65,30 +65,30 @@ except BaseException as error:
     raise
 report(answer=answer)
 """
-"""Calls `attempt`, and reports as JSON what it returned or raised; a process that it ended reports nothing."""
+"""Calls `attempt`, and reports its result or its exception as JSON; a process that dies reports nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was checked."""
+    """The result of one check."""
 
     subject: str
     ok: bool | None
-    """None if it did not end in time."""
+    """None if the check did not end in time."""
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Probe:
-    """What a child process showed."""
+    """The result of a check in a child process."""
 
     ok: bool | None
-    """None if it did not end in time."""
+    """None if the check did not end in time."""
     detail: str
     survived: bool = True
-    """Whether what it tried came to an end, well or with an exception, and did not end the process."""
+    """Whether `attempt` returned or raised an exception, rather than hanging or ending the process."""
     answer: Any = None
-    """What it returned."""
+    """The value that `attempt` returned."""
 
 
 def add_commands(commands: Any) -> None:
@@ -99,24 +99,24 @@ def add_commands(commands: Any) -> None:
     parser.set_defaults(run=_run)
 
 
-def _run(chosen: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace) -> int:
     findings = []
     for finding in examine():
         findings.append(finding)
-        if not chosen.json:
+        if not args.json:
             print(f"{'ok  ' if finding.ok else 'FAIL'} {finding.subject}: {finding.detail}", flush=True)
-    if chosen.json:
+    if args.json:
         print_json([asdict(finding) for finding in findings])
     return 0 if all(finding.ok for finding in findings) else 1
 
 
 def examine() -> Iterator[Finding]:
-    """Yields findings as they are made."""
+    """Runs all checks, and yields each finding at once."""
     yield Finding("python", True, f"{platform.python_version()}, vertebra {metadata.version('vertebra')}")
     yield from itertools.starmap(Finding, examine_settings())
     try:
         settings()
-    except SettingsError:  # it was told, and nothing else works before it is corrected
+    except SettingsError:  # reported above; no other check works until the settings are corrected
         return
     yield from _examine_storage()
     survived = True
@@ -124,12 +124,12 @@ def examine() -> Iterator[Finding]:
         survived &= plugin_survived
         yield finding
     if not survived:
-        problem = "not examined: leave the plugin that hangs, or ends the process, out first"
+        problem = "not checked: first uninstall or block the plugin that hangs or crashes"
         yield Finding("contributions", False, problem)
         return
     problems = [Finding("settings", False, str(problem)) for problem in examined().problems("block")]
     if problems:
-        yield from [*problems, Finding("contributions", False, "not examined: correct the settings first")]
+        yield from [*problems, Finding("contributions", False, "not checked: correct the settings first")]
         return
     try:
         yield from _examine_contributions()
@@ -143,24 +143,24 @@ def examine() -> Iterator[Finding]:
 
 
 def _examine_storage() -> Iterator[Finding]:
-    """Yields where presets are kept, and what the user has set about them."""
+    """Yields findings on the cache, its tiers, offline mode and the lockfile."""
     from vertebra._cache.default_store import default_store
 
-    cache, chosen = default_store(), settings()
-    place = next(folder for folder in (cache.root, *cache.root.parents) if os.access(folder, os.F_OK))
-    only_read = "" if os.access(place, os.W_OK) else " cannot be written to, so nothing is fetched"
-    yield Finding("cache", True, f"{cache.root}{only_read}")
+    cache, user = default_store(), settings()
+    existing = next(folder for folder in (cache.root, *cache.root.parents) if os.access(folder, os.F_OK))
+    read_only = "" if os.access(existing, os.W_OK) else " is read-only: no preset is downloaded"
+    yield Finding("cache", True, f"{cache.root}{read_only}")
     for tier in cache.tiers:
-        there = _is_readable_folder(tier)
-        missing = f" is no folder that can be read; correct {chosen.origin('cache_tiers')}"
-        empty = "" if _is_readable_folder(tier / "blobs") else " has nothing in it that a cache has"
-        yield Finding("cache tier", there, f"{tier}{empty if there else missing}")
-    if chosen.offline:
-        yield Finding("offline", True, f"{chosen.origin('offline')} is set: nothing is fetched")
-    if chosen.locked:
-        place = lockfile_path()
-        there = place.is_file()
-        yield Finding("lockfile", there, f"{place}{'' if there else ' is missing, and nothing loads without it'}")
+        readable = _is_readable_folder(tier)
+        missing = f" is not a readable folder; correct {user.origin('cache_tiers')}"
+        empty = "" if _is_readable_folder(tier / "blobs") else " holds no cached files"
+        yield Finding("cache tier", readable, f"{tier}{empty if readable else missing}")
+    if user.offline:
+        yield Finding("offline", True, f"{user.origin('offline')} is set: no preset is downloaded")
+    if user.locked:
+        path = lockfile_path()
+        exists = path.is_file()
+        yield Finding("lockfile", exists, f"{path}{'' if exists else ' is missing: no preset loads without it'}")
 
 
 def _is_readable_folder(path: Path) -> bool:
@@ -168,9 +168,9 @@ def _is_readable_folder(path: Path) -> bool:
 
 
 def _probe_plugins() -> Iterator[tuple[Finding, bool]]:
-    """Imports each plugin alone, before this process does: one that hangs or crashes must not take the doctor along.
+    """Imports each plugin in a child process first: a plugin that hangs or crashes must not stop the doctor.
 
-    Yields what was found, and whether this process can import the plugin and live.
+    Yields a finding for each plugin, and whether this process can import the plugin safely.
     """
     admitted = [pair for pair in find_installed()[0] if left_out(pair[1], settings()) is None]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -184,18 +184,18 @@ def _probe_plugin(pair: tuple[metadata.EntryPoint, Plugin]) -> _Probe:
     probe = _probe(_IMPORT, owner.module, _PLUGIN_SECONDS)
     if probe.ok:
         return replace(probe, detail=f"{owner.module} can be imported")
-    remedy = f"uninstall or update it, or leave it out with VERTEBRA_BLOCK={owner.distribution}"
+    remedy = f"uninstall or update it, or block it with VERTEBRA_BLOCK={owner.distribution}"
     return replace(probe, detail=f"{probe.detail}; {remedy}")
 
 
 def _probe(code: str, argument: str, seconds: float, *needed: str) -> _Probe:
-    """Runs code in a child process that looks for modules where this one does, and not in the current folder.
+    """Runs code in a child process that imports the same modules as this one, but none from the current folder.
 
     Args:
-        code: The code; it defines a function `attempt` of one text, which returns what JSON can hold.
-        argument: The text.
-        seconds: How long it may take.
-        needed: Regular expressions of variables that it needs beyond those of any plugin.
+        code: Source code of a function `attempt`, which takes one string and returns a value that JSON can hold.
+        argument: The string.
+        seconds: Time limit.
+        needed: Regular expressions of environment variables that the code needs in addition to those of any plugin.
     """
     command = [sys.executable, "-P", "-c", code + _REPORT, argument]
     options: dict[str, Any] = {"encoding": "utf-8", "errors": "replace", "stdin": subprocess.DEVNULL}
@@ -217,7 +217,7 @@ def _probe(code: str, argument: str, seconds: float, *needed: str) -> _Probe:
 
 
 def _read_report(text: str) -> dict[str, Any]:
-    """Returns what a child process reported; nothing if it was ended before, or wrote something else."""
+    """Returns the report of a child process; it is empty if the process died first, or wrote anything else."""
     with contextlib.suppress(ValueError):
         report = json.loads(text)
         return report if isinstance(report, dict) else {}
@@ -229,11 +229,13 @@ def _examine_contributions() -> Iterator[Finding]:
     for plugin in registry().plugins:
         if plugin.status in ("failed", "incompatible"):
             yield Finding(f"plugin {plugin.name}", False, plugin.reason)
-    for title, found in catalogs.items():
-        clashes = {name: " and ".join(map(str, owners)) for name, owners in found.clashes().items()}
+    for title, entries in catalogs.items():
+        clashes = {name: " and ".join(map(str, owners)) for name, owners in entries.clashes().items()}
         for name, claims in clashes.items():
-            yield Finding(f"{found.kind} {name}", False, f"claimed by {claims}; set VERTEBRA_PREFER or VERTEBRA_BLOCK")
-        names = [entry.name for entry in found]
+            yield Finding(
+                f"{entries.kind} {name}", False, f"claimed by {claims}; set VERTEBRA_PREFER or VERTEBRA_BLOCK"
+            )
+        names = [entry.name for entry in entries]
         yield Finding(title, True, ", ".join(names) if len(names) < 10 else f"{len(names)} installed")
 
 
@@ -247,12 +249,12 @@ def _examine_runtime(entry: Entry[Runtime]) -> Finding:
 
 
 def _settings_of(runtime: str) -> str:
-    """Returns a regular expression for the variables of a backend: they begin with its name."""
+    """Returns a regular expression for a backend's environment variables, which begin with its name."""
     return rf"{re.escape(runtime)}_\w+"
 
 
 def _examine_strategies(names: list[str]) -> Iterator[Finding]:
-    """Tries all LoRA strategies in one child process; if that does not end well, each in a process of its own."""
+    """Checks all LoRA strategies in one child process; if that fails, each in a process of its own."""
     needed = [_settings_of(runtime.name) for runtime in available()]
     probe = _probe(_TRY_STRATEGIES, json.dumps(names), _RUNTIME_SECONDS, *needed)
     if not probe.ok and len(names) > 1:
@@ -262,8 +264,7 @@ def _examine_strategies(names: list[str]) -> Iterator[Finding]:
     if not probe.ok:
         yield Finding(f"LoRA strategy {names[0]}", probe.ok, probe.detail)
         return
-    tried = probe.answer
     for name in names:
-        problem = tried["problems"].get(name)
-        sound = f"starts at zero, and merges into what it computes, on {tried['runtime']}"
-        yield Finding(f"LoRA strategy {name}", problem is None, problem or sound)
+        problem = probe.answer["problems"].get(name)
+        passed = f"a new adapter and merging leave the outputs unchanged, on {probe.answer['runtime']}"
+        yield Finding(f"LoRA strategy {name}", problem is None, problem or passed)

@@ -1,4 +1,4 @@
-"""`vertebra inspect PRESET`: what a preset holds, from its config and the headers of its files alone."""
+"""`vertebra inspect PRESET`: describes a preset from its config and the headers of its weights files alone."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from vertebra.cli.tree import draw_tree
 
 def add_commands(commands: Any) -> None:
     """Adds the command."""
-    text = "show a preset's architecture, parameters and bytes, without loading it"
+    text = "show a preset's architecture, parameters and size, without loading it"
     parser = commands.add_parser("inspect", help=text, description=text)
     parser.add_argument("preset", help="a preset id, a handle or a path")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_run)
 
 
-def _run(chosen: argparse.Namespace) -> int:
-    facts = inspect_preset(chosen.preset)
-    if chosen.json:
+def _run(args: argparse.Namespace) -> int:
+    facts = inspect_preset(args.preset)
+    if args.json:
         print_json(facts)
     else:
         _print_facts(facts)
@@ -36,13 +36,13 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
     lines = {
         "preset": facts["handle"],
         "format": f"{facts['format']} ({', '.join(facts['files'])})",
-        "backbone": f"{facts['backbone']}, of {facts['owner'] or 'no installed plugin'}",
+        "backbone": f"{facts['backbone']}, from {facts['owner'] or 'no installed plugin'}",
         "config": config,
         "parameters": f"{facts['parameters']:,}",
         "bytes": f"{facts['bytes']:,} ({dtypes})",
     }
     if facts["not_read"]:
-        lines["not read"] = f"{facts['not_read']} and its shards, a second checkpoint (vertebra verify compares them)"
+        lines["not read"] = f"{facts['not_read']} and its shards, a second checkpoint (vertebra verify compares both)"
     if facts["untied_heads"]:
         lines["head"] = untied_logits_text(facts["untied_heads"])
     for name, value in lines.items():

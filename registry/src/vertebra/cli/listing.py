@@ -1,4 +1,4 @@
-"""`vertebra plugins | backbones | presets | sources | strategies | runtimes`: what is installed, and whose it is."""
+"""`vertebra plugins | backbones | presets | sources | strategies | runtimes`: lists installed components by name."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ def add_commands(commands: Any) -> None:
         parser.set_defaults(run=_run, listing=listing)
 
 
-def _run(chosen: argparse.Namespace) -> int:
-    print_rows(chosen.listing.rows(), chosen.listing.columns, chosen.json)
-    for line in _complaints():
+def _run(args: argparse.Namespace) -> int:
+    print_rows(args.listing.rows(), args.listing.columns, args.json)
+    for line in _warnings():
         print(line, file=sys.stderr)
     return 0
 
 
 def _plugins() -> list[Row]:
-    with contextlib.suppress(VertebraError):  # it is told below the list, which helps to correct it
-        catalog(BACKBONES)  # hooks are called when something is first looked up, and may fail then
+    with contextlib.suppress(VertebraError):  # reported below the list, which helps to find the cause
+        catalog(BACKBONES)  # the first lookup calls the hooks, which may fail
     return [
         {
             "name": plugin.name,
@@ -92,30 +92,32 @@ def _runtimes() -> list[Row]:
     return [{"name": entry.name, "available": why is None, "reason": why} | _owner(entry) for entry, why in rows]
 
 
-def _complaints() -> list[str]:
-    """What the user should know about that is not in the list."""
+def _warnings() -> list[str]:
+    """Returns warnings about unused plugins and clashing names."""
     unused = [plugin for plugin in registry().plugins if plugin.status in ("failed", "incompatible")]
-    lines = [f"warning: plugin {p.name} of {p.owner.distribution} is not in use: {p.reason}" for p in unused]
+    lines = [f"warning: plugin {p.name} of {p.owner.distribution} is not used: {p.reason}" for p in unused]
     catalogs: list[Catalog[Any]] = [*(catalog(kind) for kind in _catalog.KINDS), _catalog.presets()]
-    for found in catalogs:
-        for name, owners in found.clashes().items():
+    for entries in catalogs:
+        for name, owners in entries.clashes().items():
             claims = " and ".join(map(str, owners))
-            lines.append(f"warning: the {found.kind} name {name} is claimed by {claims}, so neither is used")
+            lines.append(f"warning: the {entries.kind} name {name} is claimed by {claims}, so neither is used")
     return lines
 
 
 LISTINGS = {
     "plugins": Listing(
-        "list plugins and what became of them",
+        "list plugins, with their status and hooks",
         ("name", "distribution", "version", "status", "hooks", "reason"),
         _plugins,
     ),
     "backbones": Listing(
-        "list architectures", ("name", "presets", "formats", "distribution", "version"), _entries(BACKBONES, _backbone)
+        "list backbone architectures",
+        ("name", "presets", "formats", "distribution", "version"),
+        _entries(BACKBONES, _backbone),
     ),
     "presets": Listing("list built-in presets", ("name", "backbone", "parameters", "handle"), _presets),
     "sources": Listing(
-        "list places that presets are read from",
+        "list preset sources, such as hf and kaggle",
         ("scheme", "revisions", "distribution", "version"),
         _entries(SOURCES, lambda source: {"scheme": source.scheme, "revisions": source.supports_revisions}),
     ),
@@ -125,7 +127,7 @@ LISTINGS = {
         _entries(STRATEGIES, lambda strategy: {"name": strategy.name}),
     ),
     "runtimes": Listing(
-        "list runtimes and whether they can be used here",
+        "list runtimes, and whether they are available",
         ("name", "available", "distribution", "version", "reason"),
         _runtimes,
     ),

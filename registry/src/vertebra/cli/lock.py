@@ -1,4 +1,4 @@
-"""`vertebra lock [PRESET...]`: which revision and bytes presets have, written down; and whether they still do."""
+"""`vertebra lock [PRESET...]`: records the revisions and digests of presets in a lockfile, and compares them later."""
 
 from __future__ import annotations
 
@@ -18,64 +18,65 @@ if TYPE_CHECKING:
 _MOST_NAMES = 5
 _STATES = {
     "added": "locked",
-    "updated": "locked anew",
-    "kept": "locked already; --update takes what it is now",
+    "updated": "updated",
+    "kept": "already locked; --update locks the current revision",
     "removed": "removed",
-    "unchanged": "as locked",
-    "moved": "MOVED",
-    "changed": "CHANGED",
-    "gone": "GONE; vertebra lock --remove takes it out",
-    "unknown": "NOT ANSWERED; nobody could be asked what it is now",
+    "unchanged": "unchanged",
+    "moved": "MOVED to another revision",
+    "changed": "CHANGED: its files differ",
+    "gone": "GONE: no longer at its source; to remove it from the lockfile, use vertebra lock --remove",
+    "unknown": "UNKNOWN: its source could not be reached",
 }
 
 
 def add_commands(commands: Any) -> None:
     """Adds the command."""
-    text = "write down which revision and which bytes presets have, or ask whether that is still what they are"
+    text = "lock presets to their current revisions and digests; without presets, check whether locked ones changed"
     parser = commands.add_parser("lock", help=text, description=text)
     parser.add_argument("presets", nargs="*", metavar="PRESET", help="an id, a handle or a path, as it is loaded")
     change = parser.add_mutually_exclusive_group()
-    change.add_argument("--update", action="store_true", help="lock these anew, or all, as they are now")
-    change.add_argument("--remove", action="store_true", help="take these out of the lockfile")
+    change.add_argument("--update", action="store_true", help="lock the current revisions of these presets, or of all")
+    change.add_argument("--remove", action="store_true", help="remove these presets from the lockfile")
     add_lockfile_option(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_run, parser=parser)
 
 
 def add_lockfile_option(parser: Any) -> None:
-    """Adds the option that says where the lockfile is."""
+    """Adds the option for the path of the lockfile."""
     text = "the lockfile (default: VERTEBRA_LOCKFILE, or vertebra.lock in the current folder)"
     parser.add_argument("--lockfile", type=Path, metavar="PATH", help=text)
 
 
-def _run(chosen: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace) -> int:
     from vertebra._presets.lock import compare_lock, lock_presets
 
     plain_warnings()
-    path = chosen.lockfile or lockfile_path()
-    if chosen.remove and not chosen.presets:
-        chosen.parser.error("--remove needs presets")
-    if chosen.presets or chosen.update:
+    path = args.lockfile or lockfile_path()
+    if args.remove and not args.presets:
+        args.parser.error("--remove needs presets")
+    if args.presets or args.update:
         with busy("locking"):
-            done = lock_presets(chosen.presets, path, chosen.update, chosen.remove)
+            statuses = lock_presets(args.presets, path, args.update, args.remove)
     else:
         with busy("comparing"):
-            done = list(compare_lock(path))
-    if chosen.json:
-        print_json([_as_data(item) for item in done])
+            statuses = list(compare_lock(path))
+    if args.json:
+        print_json([_as_data(status) for status in statuses])
     else:
-        for item in done:
-            _print_locking(item)
-    return 1 if any(item.state in ("moved", "changed", "gone", "unknown") for item in done) else 0
+        for status in statuses:
+            _print_status(status)
+    return 1 if any(status.state in ("moved", "changed", "gone", "unknown") for status in statuses) else 0
 
 
-def _as_data(item: LockStatus) -> dict[str, Any]:
+def _as_data(status: LockStatus) -> dict[str, Any]:
+    before = status.before
     return {
-        "requested": item.requested,
-        "state": item.state,
-        "handle": _handle(item.preset),
-        "files": None if item.state == "moved" else _files(item.preset),  # which ones it has there, nobody has asked
-        "locked": None if item.before is None else {"handle": _handle(item.before), "files": _files(item.before)},
+        "requested": status.requested,
+        "state": status.state,
+        "handle": _handle(status.preset),
+        "files": None if status.state == "moved" else _files(status.preset),  # the new revision's files are not listed
+        "locked": None if before is None else {"handle": _handle(before), "files": _files(before)},
     }
 
 
@@ -83,28 +84,28 @@ def _files(preset: LockedPreset) -> dict[str, Any]:
     return {file.name: {"size": file.size, "sha256": (file.digest or "")[7:]} for file in preset.files}
 
 
-def _print_locking(item: LockStatus) -> None:
-    print(f"{printable(item.requested)}: {_STATES[item.state]}")
-    place, before = _handle(item.preset), _handle(item.before) if item.before else None
-    if before != place and before is not None:
-        print(f"  was {before}")
-    if item.state == "moved":
-        print(f"  is  {place}")
+def _print_status(status: LockStatus) -> None:
+    print(f"{printable(status.requested)}: {_STATES[status.state]}")
+    handle, before = _handle(status.preset), _handle(status.before) if status.before else None
+    if before != handle and before is not None:
+        print(f"  locked:  {before}")
+    if status.state == "moved":
+        print(f"  current: {handle}")
         return
-    size = bytes_text(sum(file.size for file in item.preset.files))
-    print(f"  {place or 'a folder'}: {len(item.preset.files)} files, {size}")
-    if item.before is not None and item.state in ("changed", "updated"):
-        print(f"  {_difference(item.before, item.preset)}")
+    size = bytes_text(sum(file.size for file in status.preset.files))
+    print(f"  {handle or 'a folder'}: {len(status.preset.files)} files, {size}")
+    if status.before is not None and status.state in ("changed", "updated"):
+        print(f"  {_difference(status.before, status.preset)}")
 
 
 def _difference(before: LockedPreset, after: LockedPreset) -> str:
     old, new = ({file.name: file.digest for file in preset.files} for preset in (before, after))
-    parts = {
+    changes = {
         "changed": [name for name in new if name in old and new[name] != old[name]],
         "added": [name for name in new if name not in old],
-        "gone": [name for name in old if name not in new],
+        "removed": [name for name in old if name not in new],
     }
-    return "; ".join(f"{what}: {_names(names)}" for what, names in parts.items() if names) or "the same files"
+    return "; ".join(f"{change}: {_names(names)}" for change, names in changes.items() if names) or "the same files"
 
 
 def _handle(preset: LockedPreset) -> str | None:
@@ -120,30 +121,30 @@ def _names(names: Sequence[str]) -> str:
 
 
 def verify_lockfile(path: Path | None, as_json: bool) -> int:
-    """Compares what is here of the presets in the lockfile with it, prints that, and returns the exit status."""
+    """Compares the local files of locked presets with the lockfile, prints the result and returns the exit status."""
     from vertebra._presets.lock import verify_lock
 
     with busy("hashing"):
-        verdicts, plugins = verify_lock(path or lockfile_path())
+        presets, plugins = verify_lock(path or lockfile_path())
     if as_json:
         versions = {name: {"locked": then, "installed": now} for name, (then, now) in plugins.items()}
-        print_json({"presets": [asdict(verdict) for verdict in verdicts], "plugins": versions})
+        print_json({"presets": [asdict(preset) for preset in presets], "plugins": versions})
     else:
-        for verdict in verdicts:
-            _print_verdict(verdict)
+        for preset in presets:
+            _print_verified(preset)
         _print_plugins(plugins)
-    return 1 if any(verdict.different for verdict in verdicts) else 0
+    return 1 if any(preset.different for preset in presets) else 0
 
 
-def _print_verdict(verdict: VerifiedPreset) -> None:
-    count = len(verdict.right) + len(verdict.missing) + len(verdict.different)
-    state = "DIFFERS" if verdict.different else "as locked" if not verdict.missing else "not complete"
-    print(f"{printable(verdict.requested)}: {state}")
-    print(f"  {count} files, {bytes_text(verdict.size)}, of which {len(verdict.right)} are here as they should be")
-    for name, problem in verdict.different.items():
+def _print_verified(preset: VerifiedPreset) -> None:
+    count = len(preset.right) + len(preset.missing) + len(preset.different)
+    state = "DIFFERS from the lockfile" if preset.different else "not complete" if preset.missing else "unchanged"
+    print(f"{printable(preset.requested)}: {state}")
+    print(f"  {count} files, {bytes_text(preset.size)}; {len(preset.right)} verified")
+    for name, problem in preset.different.items():
         print(f"  {printable(name)}: {problem}")
-    if verdict.missing:
-        print(f"  not here: {_names(verdict.missing)}")
+    if preset.missing:
+        print(f"  not on this machine: {_names(preset.missing)}")
 
 
 def _print_plugins(plugins: Mapping[str, tuple[str, str | None]]) -> None:

@@ -1,4 +1,4 @@
-"""What the files of an adapter say of it: settings, names and sizes from their headers, and no value."""
+"""Describes an adapter from its files: settings, names and sizes, read from headers without any value."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from vertebra._weights.safetensors.format import open_header
 from vertebra._weights.tensor_entry import TensorEntry
 from vertebra.errors import AdapterMismatchError
 
+CO_TRAINED = "beside"
+"""Key of the co-trained weights in the data that `describe_adapter` returns."""
 _SHORT = re.compile(r"(?P<layer>.+)/lora/[^/]+")
 _PEFT = re.compile(r"(?:base_model\.model\.)?(?P<layer>.+)\.lora_[^.]+(?:\.weight)?")
 _KERASHUB = re.compile(r"lora/(?P<layer>\d+)/vars/lora_kernel_[ab]")
@@ -27,8 +29,8 @@ _FIRST_AXIS_IS_RANK = (".lora_A.weight", ".lora_embedding_A", "/lora_kernel_b")
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """What one form says."""
+class _Adapter:
+    """An adapter, as the headers of its files describe it."""
 
     form: str
     strategy: str | None
@@ -36,89 +38,89 @@ class _Found:
     ranks: set[int]
     alphas: set[float]
     layers: Sequence[str]
-    """Paths, or what the form has in place of them: names of modules, numbers of layers."""
+    """Paths of layers, or in other formats names of modules or numbers of layers."""
     tensors: Mapping[str, TensorEntry]
-    beside: Sequence[str]
-    """Those of the tensors that are base weights."""
+    co_trained: Sequence[str]
+    """Names of those tensors that are base weights, trained with the adapter."""
     base: str | None = None
     model: str | None = None
 
 
 def describe_adapter(filepath: str | Path) -> dict[str, Any]:
-    """Returns what an adapter is, as plain data.
+    """Returns a description of an adapter, as plain data.
 
     Raises:
-        AdapterNotFoundError: nothing is there.
-        WeightsFileError: a file is unsound.
+        AdapterNotFoundError: there is no such file or folder.
+        WeightsFileError: a file is corrupt.
         LoraConfigError: a setting is missing or out of range.
         AdapterMismatchError: it holds no adapter.
     """
     path = existing(filepath)
     read = _read_folder if path.is_dir() else _read_hdf5 if path.name.endswith(".h5") else _read_short
-    found = read(path)
-    if not found.layers:
-        raise AdapterMismatchError(path, "holds no adapter; its tensors are", sorted(found.tensors))
-    tensors = [describe_tensor(name, found.tensors[name]) for name in sorted(found.tensors, key=_by_number)]
-    beside = set(found.beside)
+    adapter = read(path)
+    if not adapter.layers:
+        raise AdapterMismatchError(path, "holds no adapter; its tensors are", sorted(adapter.tensors))
+    tensors = [describe_tensor(name, adapter.tensors[name]) for name in sorted(adapter.tensors, key=_number_key)]
+    co_trained = set(adapter.co_trained)
     return {
         "adapter": str(path),
-        "form": found.form,
-        "strategy": found.strategy,
-        "ranks": sorted(found.ranks),
-        "alphas": sorted(found.alphas),
-        "layers": list(found.layers),
-        "parameters": sum(tensor["parameters"] for tensor in tensors if tensor["name"] not in beside),
+        "form": adapter.form,
+        "strategy": adapter.strategy,
+        "ranks": sorted(adapter.ranks),
+        "alphas": sorted(adapter.alphas),
+        "layers": list(adapter.layers),
+        "parameters": sum(tensor["parameters"] for tensor in tensors if tensor["name"] not in co_trained),
         "bytes": sum(tensor["bytes"] for tensor in tensors),
-        "base": found.base,
-        "saved_from": found.model,
-        "beside": sorted(beside, key=_by_number),
+        "base": adapter.base,
+        "saved_from": adapter.model,
+        CO_TRAINED: sorted(co_trained, key=_number_key),
         "tensors": tensors,
     }
 
 
-def _read_short(path: Path) -> _Found:
+def _read_short(path: Path) -> _Adapter:
     header, plan = short_header(path)
-    return _Found(
+    return _Adapter(
         form="short",
         strategy=plan.config.strategy,
         ranks={layer.rank for layer in plan.layers.values()},
         alphas={layer.alpha for layer in plan.layers.values()},
         layers=list(plan.layers),
         tensors=header.entries,
-        beside=_others(_SHORT, header.entries),
+        co_trained=_others(_SHORT, header.entries),
         base=base_of(header),
         model=model_of(header),
     )
 
 
-def _read_folder(folder: Path) -> _Found:
+def _read_folder(folder: Path) -> _Adapter:
     settings = read_config(folder)
     header = open_header(folder / TENSORS)
     modules = _layers(_PEFT, header.entries)
-    return _Found(
+    return _Adapter(
         form="peft",
         strategy=settings.config.strategy,
         ranks=_ranks(header.entries),
         alphas={settings.layer(module).alpha for module in modules},
         layers=modules,
         tensors=header.entries,
-        beside=_others(_PEFT, header.entries),
+        co_trained=_others(_PEFT, header.entries),
         base=base_of(header),
     )
 
 
-def _read_hdf5(path: Path) -> _Found:
+def _read_hdf5(path: Path) -> _Adapter:
     (header,) = open_hdf5_headers([path])
     ranks = _ranks(header.entries)
     strategies = (str(entry.name) for entry in catalog(STRATEGIES) if entry.value.per_head)
-    return _Found(
+    return _Adapter(
         form="kerashub",
         strategy=next(strategies, None),
         ranks=ranks,
         alphas=set(map(float, ranks)),
         layers=_layers(_KERASHUB, header.entries),
         tensors={name: entry for name, entry in header.entries.items() if name != _KERASHUB_RANK},
-        beside=[],
+        co_trained=[],
     )
 
 
@@ -127,13 +129,13 @@ def _ranks(entries: Mapping[str, TensorEntry]) -> set[int]:
 
 
 def _layers(pattern: re.Pattern[str], names: Mapping[str, TensorEntry]) -> list[str]:
-    return sorted({found["layer"] for name in names if (found := pattern.fullmatch(name))}, key=_by_number)
+    return sorted({match["layer"] for name in names if (match := pattern.fullmatch(name))}, key=_number_key)
 
 
 def _others(pattern: re.Pattern[str], names: Mapping[str, TensorEntry]) -> list[str]:
     return [name for name in names if not pattern.fullmatch(name)]
 
 
-def _by_number(name: str) -> str:
-    """What sorts `layer.2` before `layer.10`."""
+def _number_key(name: str) -> str:
+    """Returns a sort key that puts `layer.2` before `layer.10`."""
     return _NUMBER.sub(lambda digits: digits[0].zfill(20), name)

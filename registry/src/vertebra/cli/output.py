@@ -1,4 +1,4 @@
-"""How commands print: aligned columns for people, JSON for programs."""
+"""Output of the commands: aligned columns for users, JSON for programs."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def print_json(value: object) -> None:
 
 
 def print_assets(assets: CarriedAssets) -> None:
-    """Prints which files besides config and weights were carried, and which were left out."""
+    """Prints the names of the assets that were copied, and of those that were left out."""
     names = [name if name == new else f"{name} as {new}" for name, new in assets.carried.items()]
     if names:
         rest = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
-        print(f"carried: {', '.join(map(printable, names[:_MOST_NAMES]))}{rest}")
+        print(f"copied: {', '.join(map(printable, names[:_MOST_NAMES]))}{rest}")
     if str(assets):
         print(f"left out: {printable(str(assets))}")
 
 
 def plain_warnings() -> None:
-    """Prints warnings and notices as lines of their own, without the source that they come from."""
+    """Prints warnings and log messages as plain lines, without their location in the source code."""
     import logging
     import warnings
 
@@ -53,7 +53,7 @@ def plain_warnings() -> None:
 
 
 def bytes_text(size: int) -> str:
-    """Returns a size as a person reads it, in decimal units."""
+    """Returns a size as a readable text in decimal units, such as `5.1 kB`."""
     amount = float(size)
     for unit in ("B", "kB", "MB", "GB"):
         if amount < 1000:
@@ -63,7 +63,7 @@ def bytes_text(size: int) -> str:
 
 
 def printable(text: str) -> str:
-    """Returns a text as one line that cannot control the terminal, such as a name in a stranger's file."""
+    """Returns a text without characters that control the terminal, such as a name from an untrusted file."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 

@@ -1,4 +1,4 @@
-"""`vertebra plan PRESET`: what a preset will cost, before anything is downloaded or allocated."""
+"""`vertebra plan PRESET`: estimates the download and memory of a preset, before it is downloaded or loaded."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from vertebra.cli.output import bytes_text, print_json
 
 def add_commands(commands: Any) -> None:
     """Adds the command."""
-    text = "say what a preset takes to fetch, load and train, and whether it fits, without loading it"
+    text = "estimate how much a preset takes to download, load and train, and whether it fits, without loading it"
     parser = commands.add_parser("plan", help=text, description=text)
     parser.add_argument("preset", help="a preset id, a handle or a path")
     parser.add_argument("--dtype", help="dtype or dtype policy of the weights (default: float32)")
-    parser.add_argument("--runtime", help="ask whether it fits this runtime's first device (default: the memory)")
-    parser.add_argument("--lora-rank", type=int, metavar="RANK", help="a LoRA adapter on the architecture's targets")
+    parser.add_argument("--runtime", help="runtime whose first device must fit it (default: the main memory)")
+    parser.add_argument("--lora-rank", type=int, metavar="RANK", help="also estimate LoRA training with this rank")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_run)
 
 
-def _run(chosen: argparse.Namespace) -> int:
-    plan = plan_preset(chosen.preset, chosen.dtype, chosen.runtime, chosen.lora_rank)
+def _run(args: argparse.Namespace) -> int:
+    plan = plan_preset(args.preset, args.dtype, args.runtime, args.lora_rank)
     uses = _uses(plan)
-    if chosen.json:
+    if args.json:
         print_json(asdict(plan) | {"fits": {name: plan.fits(needed) for name, needed in uses.items()}})
         return 0
     print(f"{plan.backbone} of {plan.handle} ({plan.format}), {plan.parameters:,} parameters")
-    print(f"  to fetch        {bytes_text(plan.to_fetch)} of {bytes_text(plan.files)}")
-    print(f"  weights         {bytes_text(plan.weights)}, of which {bytes_text(plan.converted)} is converted memory")
+    print(f"  to download     {bytes_text(plan.to_fetch)} of {bytes_text(plan.files)}")
+    print(f"  weights         {bytes_text(plan.weights)}, of which {bytes_text(plan.converted)} are converted copies")
     if plan.lora_parameters is not None:
         print(f"  LoRA            {plan.lora_parameters:,} parameters")
     for name, needed in uses.items():
         print(f"  {name:<15} {bytes_text(needed)}: {_verdict(plan, needed)}")
     if plan.not_read:
         print(f"warning: {plan.not_read} and its shards are not read: vertebra verify compares both checkpoints")
-    print("Activations come on top: they depend on the batch.")
+    print("Activations take additional memory, which depends on the batch.")
     return 0
 
 
@@ -50,5 +50,5 @@ def _uses(plan: Plan) -> dict[str, int]:
 
 def _verdict(plan: Plan, needed: int) -> str:
     if plan.free is None:
-        return f"how much is free on {plan.place} cannot be told"
-    return f"{'fits' if plan.fits(needed) else 'does not fit'} {plan.place}, {bytes_text(plan.free)} free"
+        return f"the free memory of {plan.place} is unknown"
+    return f"{'fits' if plan.fits(needed) else 'does not fit'} in {plan.place} ({bytes_text(plan.free)} free)"

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar or a moving sign on a terminal, nothing elsewhere."""
+"""Progress of long operations: a bar or a spinner on a terminal, and no output otherwise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Advance = Callable[[int, int], None]
 
 @contextlib.contextmanager
 def progress_bar(title: str) -> Iterator[Advance | None]:
-    """Yields a function that is told the bytes done and the bytes there are, or None where nobody watches."""
+    """Yields a function to call with the bytes done and the total bytes, or None if stderr is not a terminal."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -26,7 +26,7 @@ def progress_bar(title: str) -> Iterator[Advance | None]:
 
 @contextlib.contextmanager
 def busy(title: str) -> Iterator[None]:
-    """Shows that work goes on, where nobody knows how much of it there is."""
+    """Shows a spinner on a terminal during an operation of unknown length."""
     if not sys.stderr.isatty():
         yield
         return

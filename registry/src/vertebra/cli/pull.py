@@ -1,4 +1,4 @@
-"""`vertebra pull PRESET...` and `vertebra bundle PRESET... -o DIR`: presets fetched ahead, and carried offline."""
+"""`vertebra pull PRESET...` and `vertebra bundle PRESET... -o DIR`: download presets, and pack them in a folder."""
 
 from __future__ import annotations
 
@@ -19,30 +19,31 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Adds the commands."""
-    text = "fetch presets into the cache, so that they load without a network"
+    text = "download presets into the cache, so that they load without a network"
     pull = commands.add_parser("pull", help=text, description=text)
-    part = pull.add_mutually_exclusive_group()
-    part.add_argument("--only", action="append", metavar="GLOB", help="only files of these names; may be repeated")
-    part.add_argument("--needed", action="store_true", help="only what from_preset reads: config, weights, certificate")
-    part.add_argument("--from", dest="bundle", type=Path, metavar="DIR", help="take them, or all, out of a bundle")
-    text = "write a folder with complete presets, to be used as a cache tier or imported with pull --from"
+    files = pull.add_mutually_exclusive_group()
+    files.add_argument("--only", action="append", metavar="GLOB", help="only files that match; may be repeated")
+    needed = "only files that from_preset reads: config, weights, certificate"
+    files.add_argument("--needed", action="store_true", help=needed)
+    bundle_help = "import these presets, or all, from a bundle instead"
+    files.add_argument("--from", dest="bundle", type=Path, metavar="DIR", help=bundle_help)
+    text = "write a folder with complete presets, for use as a cache tier or for import with pull --from"
     bundle = commands.add_parser("bundle", help=text, description=text)
-    bundle.add_argument("-o", "--output", required=True, metavar="DIR", help="the folder to write; whole or not at all")
+    bundle.add_argument("-o", "--output", required=True, metavar="DIR", help="the folder to write")
     bundle.add_argument("--replace", action="store_true", help="replace a bundle that holds other presets")
     for parser, run in ((pull, _pull), (bundle, _bundle)):
         parser.add_argument("presets", nargs="*", metavar="PRESET", help="a preset id or a handle")
-        parser.add_argument(
-            "--locked", action="store_true", help="as the lockfile has them; without presets, all of it"
-        )
+        locked = "use the revisions in the lockfile; without presets, all locked presets"
+        parser.add_argument("--locked", action="store_true", help=locked)
         parser.add_argument("--json", action="store_true", help="print JSON")
         parser.set_defaults(run=run, parser=parser)
 
 
-def _presets(chosen: argparse.Namespace) -> list[str]:
-    if chosen.presets or not chosen.locked:
-        if not chosen.presets:
-            chosen.parser.error("name presets, or take those of the lockfile with --locked")
-        return list(dict.fromkeys(chosen.presets))
+def _presets(args: argparse.Namespace) -> list[str]:
+    if args.presets or not args.locked:
+        if not args.presets:
+            args.parser.error("name presets, or use --locked for those in the lockfile")
+        return list(dict.fromkeys(args.presets))
     from vertebra._resolve.lockfile import lockfile_path, read_lockfile
 
     return list(read_lockfile(lockfile_path()).presets)
@@ -51,34 +52,34 @@ def _presets(chosen: argparse.Namespace) -> list[str]:
 # === pull ===
 
 
-def _pull(chosen: argparse.Namespace) -> int:
+def _pull(args: argparse.Namespace) -> int:
     plain_warnings()
-    if chosen.bundle is not None:
-        return _import(chosen)
-    done = []
-    for preset in _presets(chosen):
-        facts = pull_preset(preset, chosen.only, chosen.needed, True if chosen.locked else None)
-        done.append(facts)
-        if not chosen.json:
+    if args.bundle is not None:
+        return _import(args)
+    pulled = []
+    for preset in _presets(args):
+        facts = pull_preset(preset, args.only, args.needed, True if args.locked else None)
+        pulled.append(facts)
+        if not args.json:
             _print_pulled(facts)
-    if chosen.json:
-        print_json(done)
+    if args.json:
+        print_json(pulled)
     return 0
 
 
 def pull_preset(
     preset: str, only: Sequence[str] | None = None, needed: bool = False, locked: bool | None = None
 ) -> dict[str, Any]:
-    """Fetches a preset and returns what it has and where, as plain data.
+    """Downloads a preset and returns its handle and its files with their paths, as plain data.
 
     Args:
-        preset: What `from_preset` takes.
-        only: Globs of names of files; None means all files.
-        needed: Whether to fetch what `from_preset` reads, and nothing else.
-        locked: Whether it must be what the lockfile says; None means as the user's settings say.
+        preset: A preset id, a handle or a path, as for `from_preset`.
+        only: Glob patterns of file names; None means all files.
+        needed: Whether to download only the files that `from_preset` reads.
+        locked: Whether the preset must match the lockfile; None means the user's setting.
 
     Raises:
-        PresetNotFoundError: there is no such preset, or no file that a glob matches.
+        PresetNotFoundError: there is no such preset, or no file that matches a pattern.
     """
     from vertebra._resolve.open import open_folder
 
@@ -103,7 +104,7 @@ def _matching(folder: PresetFolder, only: Sequence[str] | None) -> list[str]:
     for glob in only or ():
         if not any(fnmatchcase(name, glob) for name in folder.names):
             names = ", ".join(sorted(folder.names)[:10])
-            raise PresetNotFoundError(folder.handle, f"no file of it matches {glob!r}; it has {names}")
+            raise PresetNotFoundError(folder.handle, f"none of its files matches {glob!r}; it has {names}")
     return [f.name for f in folder.files if only is None or any(fnmatchcase(f.name, glob) for glob in only)]
 
 
@@ -114,58 +115,56 @@ def _needed(folder: PresetFolder) -> list[str]:
 
     contents = read_description(folder)
     if not folder.is_complete:
-        contents.open_headers()  # the weights must be among what is known
+        contents.open_headers()  # fails unless the listed files include the weights
     used = contents.files.used(folder.names) | {CONFIG, CERTIFICATE}
     return [file.name for file in folder.files if file.name in used]
 
 
 def _print_pulled(facts: dict[str, Any]) -> None:
-    place = "" if facts["preset"] == facts["handle"] else f" is {facts['handle']}"
-    print(printable(f"{facts['preset']}{place}"))
-    print(
-        f"  {len(facts['files'])} files, {bytes_text(facts['bytes'])}, of which {bytes_text(facts['fetched'])} fetched"
-    )
+    resolved = "" if facts["preset"] == facts["handle"] else f" -> {facts['handle']}"
+    print(printable(f"{facts['preset']}{resolved}"))
+    print(f"  {len(facts['files'])} files, {bytes_text(facts['bytes'])}; {bytes_text(facts['fetched'])} downloaded")
     for file in facts["files"]:
         print(f"  {printable(file['name'])}  {bytes_text(file['size'])}  {file['path']}")
 
 
-def _import(chosen: argparse.Namespace) -> int:
+def _import(args: argparse.Namespace) -> int:
     from vertebra._presets.bundle import read_bundle
 
-    if chosen.locked:
-        chosen.parser.error("--from takes presets as the bundle has them; check them with vertebra verify")
+    if args.locked:
+        args.parser.error("--locked does not apply to --from; compare imported presets with vertebra verify")
     with progress_bar("importing") as advance:
-        done = read_bundle(chosen.presets, chosen.bundle, advance)
-    _print_carried(done, chosen.json)
+        bundled = read_bundle(args.presets, args.bundle, advance)
+    _print_bundled(bundled, args.json)
     return 0
 
 
 # === bundle ===
 
 
-def _bundle(chosen: argparse.Namespace) -> int:
+def _bundle(args: argparse.Namespace) -> int:
     plain_warnings()
     from vertebra._presets.bundle import write_bundle
 
-    presets = _presets(chosen)
+    presets = _presets(args)
     with progress_bar("bundling") as advance:
-        done = write_bundle(presets, chosen.output, True if chosen.locked else None, advance, chosen.replace)
-    _print_carried(done, chosen.json)
-    if not chosen.json:
-        place = chosen.output
-        print(f"Use it with VERTEBRA_CACHE_TIERS={place}, or copy it into a cache: vertebra pull --from {place}")
+        bundled = write_bundle(presets, args.output, True if args.locked else None, advance, args.replace)
+    _print_bundled(bundled, args.json)
+    if not args.json:
+        folder = args.output
+        print(f"To use it, set VERTEBRA_CACHE_TIERS={folder}; or import it into a cache: vertebra pull --from {folder}")
     return 0
 
 
-def _print_carried(done: Sequence[BundledPreset], as_json: bool) -> None:
+def _print_bundled(bundled: Sequence[BundledPreset], as_json: bool) -> None:
     if as_json:
         print_json(
             [
                 {"preset": item.requested, "handle": str(item.handle), "files": item.files, "bytes": item.size}
-                for item in done
+                for item in bundled
             ]
         )
         return
-    for item in done:
-        place = "" if item.requested == str(item.handle) else f" is {item.handle}"
-        print(printable(f"{item.requested}{place}: {item.files} files, {bytes_text(item.size)}"))
+    for item in bundled:
+        resolved = "" if item.requested == str(item.handle) else f" -> {item.handle}"
+        print(printable(f"{item.requested}{resolved}: {item.files} files, {bytes_text(item.size)}"))

@@ -1,4 +1,4 @@
-"""`vertebra push DIR URI`: publishes a preset where others load it from."""
+"""`vertebra push DIR URI`: publishes a preset at a source."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from vertebra.cli.progress import busy
 
 def add_commands(commands: Any) -> None:
     """Adds the command."""
-    text = "check a preset and publish it, whole or not at all; prints the handle of just this revision"
+    text = "check a preset, publish it, and print its pinned handle"
     parser = commands.add_parser("push", help=text, description=text)
-    parser.add_argument("preset", metavar="DIR", help="a preset folder, or anything else that can be loaded")
-    parser.add_argument("uri", metavar="URI", help="where to: a handle or a path")
-    parser.add_argument("--replace", action="store_true", help="replace another preset that stands there")
-    parser.add_argument("--message", help="the reason, for places that keep one")
+    parser.add_argument("preset", metavar="DIR", help="a preset folder, or a preset id or handle")
+    parser.add_argument("uri", metavar="URI", help="the handle or path to publish at")
+    parser.add_argument("--replace", action="store_true", help="replace a preset that is already there")
+    parser.add_argument("--message", help="a message for the new revision, if the source keeps messages")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_run)
 
 
-def _run(chosen: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace) -> int:
     plain_warnings()
     from vertebra._presets.publish import upload
 
     with busy("uploading"):
-        done = upload(chosen.uri, chosen.preset, chosen.replace, chosen.message, any_runtime=True)
-    if chosen.json:
-        facts = {"handle": str(done.handle), "files": list(done.files), "bytes": done.size, "notes": list(done.notes)}
+        result = upload(args.uri, args.preset, args.replace, args.message, any_runtime=True)
+    notes = list(result.notes)
+    if args.json:
+        facts = {"handle": str(result.handle), "files": list(result.files), "bytes": result.size, "notes": notes}
         print_json(facts)
         return 0
-    print(done.handle)
-    print(f"  {len(done.files)} files, {bytes_text(done.size)}")
-    for note in done.notes:
+    print(result.handle)
+    print(f"  {len(result.files)} files, {bytes_text(result.size)}")
+    for note in notes:
         print(f"  note: {printable(note)}")
     return 0

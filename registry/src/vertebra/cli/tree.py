@@ -10,7 +10,7 @@ from typing import Any
 
 _NUMBERED = re.compile(r"(.*?)(\d+)")
 _DEEPEST = 50
-"""Levels that are drawn; a stranger's file may name a tensor with a million slashes."""
+"""Most levels to draw; an untrusted file may name a tensor with a million slashes."""
 
 
 @dataclass(slots=True)
@@ -23,7 +23,7 @@ class _Node:
     children: dict[str, _Node] = field(default_factory=dict)
 
     def shape(self) -> object:
-        """What makes two layers the same but for their name."""
+        """Returns a value that is equal for two layers if only their names differ."""
         return (self.detail, tuple((label, child.shape()) for label, child in self.children.items()))
 
 
@@ -43,8 +43,8 @@ def draw_tree(title: str, tensors: Sequence[dict[str, Any]]) -> str:
 def _insert(root: _Node, tensor: dict[str, Any]) -> None:
     node = root
     node.parameters += tensor["parameters"]
-    for part in tensor["name"].split("/", _DEEPEST):
-        node = node.children.setdefault(part, _Node(part))
+    for label in tensor["name"].split("/", _DEEPEST):
+        node = node.children.setdefault(label, _Node(label))
         node.parameters += tensor["parameters"]
     node.detail = f"{' × '.join(map(str, tensor['shape'])) or 'scalar'}  {tensor['dtype']}"
 
@@ -59,8 +59,8 @@ def _branches(node: _Node, indent: str) -> Iterator[str]:
 
 
 def _repeats(node: _Node) -> Iterator[tuple[str, _Node, int]]:
-    """Yields runs of numbered siblings that are alike as one."""
-    for _, run in groupby(node.children.values(), key=_likeness):
+    """Yields each child and its count; numbered siblings in a row that differ only in number are yielded once."""
+    for _, run in groupby(node.children.values(), key=_group_key):
         alike = list(run)
         first, last = alike[0], alike[-1]
         label = first.label
@@ -71,6 +71,6 @@ def _repeats(node: _Node) -> Iterator[tuple[str, _Node, int]]:
         yield label, first, len(alike)
 
 
-def _likeness(node: _Node) -> object:
+def _group_key(node: _Node) -> object:
     numbered = _NUMBERED.fullmatch(node.label)
     return (numbered.group(1), node.shape()) if numbered else node.label

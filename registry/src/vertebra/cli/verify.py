@@ -1,4 +1,4 @@
-"""`vertebra verify [PRESET]`: replays a preset's parity certificate and reads its weights; or checks the lockfile's."""
+"""`vertebra verify [PRESET]`: replays a preset's parity certificate and checks its weights, or checks the lockfile."""
 
 from __future__ import annotations
 
@@ -24,48 +24,48 @@ _MOST_NAMES = 20
 def add_commands(commands: Any) -> None:
     """Adds the command."""
     text = (
-        "replay the input and output that were stored with a preset, and report the difference; "
-        "without a preset, compare what is here of those in the lockfile with it"
+        "compute the outputs in a preset's parity certificate again, and report the difference; "
+        "without a preset, compare the local files of locked presets with the lockfile"
     )
     parser = commands.add_parser("verify", help=text, description=text)
     parser.add_argument("preset", nargs="?", help="a preset id, a handle or a path")
-    parser.add_argument("--runtime", help="runtime to replay on (default: the chosen one, or any)")
+    parser.add_argument("--runtime", help="runtime to compute on (default: the selected one, or any)")
     parser.add_argument("--dtype", help="dtype to compute in (default: Keras's dtype policy)")
-    strict = "fail if a weight is NaN or infinite; a preset without a certificate is checked for that alone"
+    strict = "fail if a weight is NaN or infinite; the preset then needs no certificate"
     parser.add_argument("--strict-finite", action="store_true", help=strict)
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_lockfile_option(parser)
     parser.set_defaults(run=_run, parser=parser)
 
 
-def _run(chosen: argparse.Namespace) -> int:
-    if chosen.preset is None:
-        if chosen.runtime or chosen.dtype or chosen.strict_finite:
-            chosen.parser.error("--runtime, --dtype and --strict-finite need a preset")
-        return verify_lockfile(chosen.lockfile, chosen.json)
-    if chosen.lockfile:
-        chosen.parser.error("--lockfile is for the presets of a lockfile: leave the preset out")
-    facts = verify_preset(chosen.preset, chosen.runtime, chosen.dtype, chosen.strict_finite)
-    if chosen.json:
+def _run(args: argparse.Namespace) -> int:
+    if args.preset is None:
+        if args.runtime or args.dtype or args.strict_finite:
+            args.parser.error("--runtime, --dtype and --strict-finite need a preset")
+        return verify_lockfile(args.lockfile, args.json)
+    if args.lockfile:
+        args.parser.error("--lockfile does not apply to a single preset: omit the preset")
+    facts = verify_preset(args.preset, args.runtime, args.dtype, args.strict_finite)
+    if args.json:
         print_json(facts)
     else:
         _print_facts(facts)
-    return 1 if facts["holds"] is False or (chosen.strict_finite and facts["not_finite"]) else 0
+    return 1 if facts["holds"] is False or (args.strict_finite and facts["not_finite"]) else 0
 
 
 def verify_preset(
     preset: str, runtime: str | None = None, dtype: str | None = None, certificate_optional: bool = False
 ) -> dict[str, Any]:
-    """Loads a preset and returns what its certificate showed, and which tensors are not finite, as plain data.
+    """Loads a preset, replays its certificate, and returns the result and the non-finite tensors, as plain data.
 
     Args:
-        preset: What `from_preset` takes.
-        runtime: Runtime to replay on, or None for the chosen one, or any.
+        preset: A preset id, a handle or a path, as for `from_preset`.
+        runtime: Runtime to replay on, or None for the selected one, or any.
         dtype: Dtype to compute in, or None for Keras's dtype policy.
-        certificate_optional: Whether a preset without a certificate is no error; `holds` is None then.
+        certificate_optional: Whether a preset without a certificate is accepted; `holds` is then None.
 
     Raises:
-        CertificateError: it has none, or one of another architecture.
+        CertificateError: the preset has no certificate, or one of another architecture.
     """
     name = runtimes.bind_any(runtime).name
     plain_warnings()
@@ -85,7 +85,7 @@ def verify_preset(
         if opened.certificate is None and not certificate_optional:
             error = not_certified(folder)
             if comparison is not None:
-                error.add_note(f"It holds two checkpoints: {comparison}")
+                error.add_note(f"The preset holds two checkpoints: {comparison}")
             raise error
         return opened, checkpoint, comparison
 
@@ -120,11 +120,11 @@ def _replayed(
 
 def _print_facts(facts: Mapping[str, Any]) -> None:
     if facts["holds"] is None:
-        print(f"{facts['handle']}: without a certificate")
+        print(f"{facts['handle']}: no certificate")
     else:
         _print_verdict(facts)
     if facts["two_checkpoints"]:
-        print(f"warning: it holds two checkpoints: {printable(facts['two_checkpoints']['text'])}")
+        print(f"warning: the preset holds two checkpoints: {printable(facts['two_checkpoints']['text'])}")
     names = facts["not_finite"]
     if names:
         more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
@@ -139,5 +139,6 @@ def _print_verdict(facts: Mapping[str, Any]) -> None:
     for name, output in facts["outputs"].items():
         print(f"  {name:<16} relative difference {output['difference']:.1e} (limit {output['limit']:.0e})")
     if not facts["same_config"]:
-        print("  config.json is not the one that was certified")
-    print("holds" if facts["holds"] else "DOES NOT HOLD: weights, code or runtime changed since the preset was saved")
+        print("  config.json has changed since the preset was certified")
+    failed = "certificate DOES NOT HOLD: weights, code or runtime changed since the preset was saved"
+    print("certificate holds" if facts["holds"] else failed)

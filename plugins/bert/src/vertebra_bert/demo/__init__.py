@@ -1,4 +1,4 @@
-"""The demo of BERT: load real weights, compare sentences, fine-tune with LoRA, and go on in another runtime."""
+"""The demo of BERT: load real weights, compare sentences, fine-tune with LoRA, and continue on another runtime."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ if TYPE_CHECKING:
     from vertebra_bert.demo.weights import Weights
 
 _PREFERRED = ("torch", "jax")
-"""Runtimes to take first. Training starts sooner on torch, which compiles nothing."""
+"""Runtimes in order of preference. Training starts sooner on torch, which compiles nothing."""
 
 _ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TOKENIZERS_PARALLELISM": "false",
-    # Threads that spin while they wait make each other many times slower where cores are few or shared.
+    # Threads that spin while they wait slow each other down on a machine with few or shared cores.
     "OMP_WAIT_POLICY": "PASSIVE",
-    # On a GPU, jax would otherwise round the factors of float32 products, and no two runtimes would agree.
+    # On a GPU, JAX otherwise rounds the factors of float32 products, and its outputs differ from torch's.
     "JAX_DEFAULT_MATMUL_PRECISION": "highest",
 }
-"""What this process and the second one have set, unless the user set it."""
+"""Environment variables of this process and the second one; the user's own values take precedence."""
 
 
 def run(context: vertebra.DemoContext, weights: Weights | None = None) -> None:
     """Runs the demo.
 
     Args:
-        context: What `vertebra demo` gives.
-        weights: The weights to use, or None for the best that are installed.
+        context: The available runtimes and the output folder.
+        weights: The weights to use, or None for the best installed ones.
 
     Raises:
-        DemoError: something that the demo needs is missing, or the runtimes do not agree.
+        DemoError: a required package is missing, or the outputs of the runtimes differ.
     """
     from vertebra_bert.demo.screen import Screen
     from vertebra_bert.demo.weights import find_weights, require_tokenizers
@@ -48,7 +48,7 @@ def run(context: vertebra.DemoContext, weights: Weights | None = None) -> None:
     screen = Screen()
     screen.title("Vertebra demo: BERT on " + (first if first == second else f"{first}, then on {second}"))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what frameworks say about themselves is not about the demo
+        warnings.simplefilter("ignore")  # warnings of frameworks would clutter the demo's output
         vertebra.use(first)  # before the story, which imports Keras
         from vertebra_bert.demo.story import tell
 
@@ -57,6 +57,6 @@ def run(context: vertebra.DemoContext, weights: Weights | None = None) -> None:
 
 
 def _two_of(runtimes: Sequence[str]) -> tuple[str, str]:
-    """The runtime to start with, and the one to go on with: the same one if there is no other."""
+    """Returns the runtimes of the first and the second process, which are the same if only one is available."""
     order = sorted(runtimes, key=lambda name: (name not in _PREFERRED, name != _PREFERRED[0]))
     return order[0], order[min(1, len(order) - 1)]

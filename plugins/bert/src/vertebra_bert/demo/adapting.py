@@ -18,7 +18,7 @@ _HEAD_STEPS, _HEAD_RATE = 60, 0.02
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """The remarks, tokenised, with their labels."""
+    """The tokenised remarks and their labels, for training and for testing."""
 
     training: Arrays
     training_labels: np.ndarray[Any, Any]
@@ -27,7 +27,7 @@ class Task:
 
     @classmethod
     def tokenized(cls, tokenize: Tokenize) -> Task:
-        """Returns the task in tokens."""
+        """Returns the task with tokenised remarks."""
         training, training_labels = labelled(TRAINING_PAIRS)
         held_out, held_out_labels = labelled(HELD_OUT_PAIRS)
         return cls(tokenize(training), np.array(training_labels), tokenize(held_out), np.array(held_out_labels))
@@ -35,31 +35,31 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How well the held-out remarks are told apart."""
+    """The predictions for the held-out remarks, and their labels."""
 
     probabilities: np.ndarray[Any, Any]
     labels: np.ndarray[Any, Any]
 
     @property
     def right(self) -> np.ndarray[Any, Any]:
-        """For each remark, whether its label is the more probable one."""
+        """Whether each remark is classified correctly."""
         right: np.ndarray[Any, Any] = (self.probabilities > 0.5) == (self.labels == 1)
         return right
 
     @property
     def accuracy(self) -> float:
-        """Share of the remarks that are right."""
+        """Share of correctly classified remarks."""
         return float(self.right.mean())
 
     @property
     def loss(self) -> float:
         """Mean cross-entropy."""
-        given = np.where(self.labels == 1, self.probabilities, 1 - self.probabilities)
-        return float(-np.log(np.clip(given, 1e-7, 1)).mean())
+        of_label = np.where(self.labels == 1, self.probabilities, 1 - self.probabilities)
+        return float(-np.log(np.clip(of_label, 1e-7, 1)).mean())
 
 
 def fit_frozen(sentences: Any, task: Task) -> Score:
-    """Fits a linear head on the embeddings of the model as it is; returns what it scores."""
+    """Trains a linear head on the embeddings of the unchanged model, and returns its score."""
     embed = compiled(sentences)
     training, held_out = embed(task.training)[EMBEDDING], embed(task.held_out)[EMBEDDING]
     head = linear_head(training.shape[1])
@@ -72,7 +72,7 @@ def fit_frozen(sentences: Any, task: Task) -> Score:
 def fit_adapter(
     sentences: Any, task: Task, epochs: int, learning_rate: float, progress: keras.callbacks.Callback
 ) -> Score:
-    """Fits the adapter that the backbone has, and a new linear head with it; returns what they score."""
+    """Trains the backbone's adapter together with a new linear head, and returns their score."""
     model = classifier(sentences)
     rate = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps_per_epoch(task))
     model.compile(keras.optimizers.Adam(rate, clipnorm=1.0), "binary_crossentropy")
@@ -81,5 +81,5 @@ def fit_adapter(
 
 
 def steps_per_epoch(task: Task) -> int:
-    """Returns how often an epoch updates the weights."""
+    """Returns the number of weight updates in an epoch."""
     return -(-len(task.training_labels) // BATCH)

@@ -1,4 +1,4 @@
-"""A small grammar of English: the sentences that the small preset learns from, and most of its vocabulary."""
+"""A small grammar of English, for the training sentences of the small preset and most of its vocabulary."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ WORDS = {
     "when": "today yesterday tomorrow soon now again often always sometimes later early late tonight once",
     "very": "very really quite rather so too",
 }
-"""Words by what can be said with them."""
+"""Words by category."""
 
 _THING = ("{story}", "{place}", "{food}", "{thing}", "{vehicle}", "{service}", "{person}", "{drink}")
 
@@ -94,24 +94,24 @@ my {person} lives in a {quality} {place} | our {person} is a {person}
 
 
 def sentences(count: int, seed: int) -> list[str]:
-    """Returns different sentences of the grammar, drawn at random."""
-    chance = random.Random(seed)
+    """Returns distinct random sentences of the grammar."""
+    generator = random.Random(seed)
     shapes = [shape.strip() for text in (_REMARKS, _FACTS) for line in text.split("\n") for shape in line.split("|")]
     shapes = [shape for shape in shapes if shape]
-    found: dict[str, None] = {}
-    while len(found) < count:
-        found[_fill(chance.choice(shapes), chance)] = None
-    return list(found)
+    drawn: dict[str, None] = {}
+    while len(drawn) < count:
+        drawn[_fill(generator.choice(shapes), generator)] = None
+    return list(drawn)
 
 
 def vocabulary() -> set[str]:
-    """Returns every word that a sentence of the grammar can have."""
+    """Returns all words of the grammar's sentences."""
     shapes = re.sub(r"\{\w+\}|[XY|]", " ", _REMARKS + _FACTS)
     return {word for text in [*WORDS.values(), shapes] for word in text.split()}
 
 
-def _fill(shape: str, chance: random.Random) -> str:
-    """Puts a word in each place of a shape; X and Y are things that one can have an opinion of."""
+def _fill(shape: str, generator: random.Random) -> str:
+    """Replaces each category in a shape by a random word of it, and first X and Y by a random category of `_THING`."""
     for letter in "XY":
-        shape = re.sub(rf"\b{letter}\b", chance.choice(_THING), shape)
-    return re.sub(r"\{(\w+)\}", lambda place: chance.choice(WORDS[place[1]].split()), shape)
+        shape = re.sub(rf"\b{letter}\b", generator.choice(_THING), shape)
+    return re.sub(r"\{(\w+)\}", lambda match: generator.choice(WORDS[match[1]].split()), shape)

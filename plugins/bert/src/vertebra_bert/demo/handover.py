@@ -1,4 +1,4 @@
-"""Going on in a second process, on another runtime: Keras keeps the runtime that a process started with."""
+"""Continues on another runtime in a second process: Keras cannot change the runtime of a process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vertebra_bert.demo.problems import DemoError
 from vertebra_bert.demo.second_process import Report
 
 TOLERANCE = 1e-4
-"""Largest difference between two runtimes that rounding explains."""
+"""Largest difference between two runtimes that rounding can cause."""
 
 _SECONDS = 300
 
@@ -21,29 +21,29 @@ def continue_on(runtime: str, preset: str, adapter: Path, reference: Path) -> Re
     """Runs the second process and returns its report.
 
     Raises:
-        DemoError: it failed, or what it computed is not what this process computed.
+        DemoError: the second process failed, or its outputs differ from those of this process.
     """
     report = _run(runtime, [preset, str(adapter), str(reference)])
     if not (report.without_adapter <= TOLERANCE and report.with_adapter <= TOLERANCE):
         raise DemoError(
             f"The outputs on {report.runtime} differ by {report.without_adapter:.1e}, and with the adapter by "
-            f"{report.with_adapter:.1e}, where {TOLERANCE:.0e} is allowed",
+            f"{report.with_adapter:.1e}; at most {TOLERANCE:.0e} is allowed",
             "Check the runtimes with: vertebra doctor",
         )
     return report
 
 
 def _run(runtime: str, arguments: list[str]) -> Report:
-    # Without -P, files of the current folder would be imported first.
+    # Without -P, Python would import modules from the current folder first.
     command = [sys.executable, "-P", "-m", "vertebra_bert.demo.second_process", *arguments]
     environment = os.environ | {"VERTEBRA_RUNTIME": runtime}
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_SECONDS)
     except subprocess.TimeoutExpired as error:
-        problem = f"The second process, on {runtime}, was not done after {_SECONDS} s"
+        problem = f"The second process, on {runtime}, did not finish in {_SECONDS} s"
         raise DemoError(problem, "Try again when the machine is less busy") from error
     if done.returncode != 0:
-        last = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        last = done.stderr.strip().splitlines()[-1:] or ["no error message"]
         problem = f"The second process, on {runtime}, failed: {last[0].rstrip('.')}"
-        raise DemoError(problem, f"Run it again to see all of it: VERTEBRA_RUNTIME={runtime} {' '.join(command)}")
+        raise DemoError(problem, f"To see its full output, run: VERTEBRA_RUNTIME={runtime} {' '.join(command)}")
     return Report(**json.loads(done.stdout.splitlines()[-1]))

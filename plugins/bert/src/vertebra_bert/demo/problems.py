@@ -1,4 +1,4 @@
-"""What can go wrong in the demo."""
+"""The error of the demo."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from vertebra.errors import VertebraError
 
 
 class DemoError(VertebraError):
-    """The demo cannot go on."""
+    """The demo cannot continue."""
 
     def __init__(self, problem: str, remedy: str) -> None:
         self.problem, self.remedy = problem, remedy

@@ -1,4 +1,4 @@
-"""Progress of training: a bar on a terminal, a few plain lines elsewhere."""
+"""Progress of training: a bar on a terminal, and otherwise a few plain lines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PLAIN_LINES = 4
 
 
 class TrainingProgress(keras.callbacks.Callback):  # type: ignore[misc]
-    """Shows epochs and loss on a screen while a model is fitted."""
+    """Shows the epoch and the loss during training."""
 
     def __init__(self, screen: Screen, epochs: int, steps: int) -> None:
         super().__init__()

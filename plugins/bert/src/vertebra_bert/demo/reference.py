@@ -1,4 +1,4 @@
-"""What one runtime computed, in a file for another to compare with."""
+"""A file with the outputs of one runtime, for comparison with those of another."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vertebra_bert.demo.tokens import Arrays
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Arrays, and a model's outputs for them without and with the adapter."""
+    """A model's inputs, and its outputs without and with the adapter."""
 
     inputs: Arrays
     plain: Arrays
@@ -27,7 +27,7 @@ class Reference:
 
     @classmethod
     def load(cls, path: Path) -> Reference:
-        """Reads what `save` wrote."""
+        """Reads a file that `save` has written."""
         groups: dict[str, Arrays] = {"inputs": {}, "plain": {}, "adapted": {}}
         with np.load(path) as arrays:
             for key in arrays.files:
@@ -37,9 +37,9 @@ class Reference:
 
 
 def largest_difference(computed: Arrays, expected: Arrays, padding_mask: np.ndarray[Any, Any]) -> float:
-    """Returns the largest difference between any two numbers; not a number if one of them is not.
+    """Returns the largest absolute difference between computed and expected values; NaN if one of them is NaN.
 
-    Hidden states of padding are not compared: they are what is left of sums that nothing reads.
+    Hidden states of padding are not compared, because they are undefined.
     """
     gaps = [np.abs(computed[name] - array) for name, array in expected.items()]
     return float(np.max([(gap[padding_mask == 1] if gap.ndim == 3 else gap).max() for gap in gaps]))

@@ -1,4 +1,4 @@
-"""What the demo prints: headings and facts, with colours on a terminal and plain lines elsewhere."""
+"""Output of the demo: headings and labelled lines, with colours on a terminal."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ _INDENT = "   "
 
 
 class Screen:
-    """Standard output, as the demo writes to it."""
+    """Prints the demo's output to a console."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False, soft_wrap=True)
         self._headings = 0
 
     def title(self, text: str) -> None:
-        """Prints what the demo is."""
+        """Prints the title of the demo."""
         self.console.print(Text(text, "bold"))
 
     def heading(self, text: str) -> None:
-        """Opens the next section."""
+        """Prints the heading of the next section."""
         self._headings += 1
         self.console.print()
         self.console.print(Text.assemble((f"{self._headings}  ", "cyan"), (text, "bold")))
 
-    def fact(self, label: str, *parts: str | tuple[str, str]) -> None:
-        """Prints something with its label; a part may be a text with its style."""
-        self.console.print(Text.assemble(_INDENT, (label.ljust(_LABEL), "dim"), *parts))
+    def fact(self, label: str, *texts: str | tuple[str, str]) -> None:
+        """Prints a labelled line of texts, each with or without a style."""
+        self.console.print(Text.assemble(_INDENT, (label.ljust(_LABEL), "dim"), *texts))
 
     def show(self, lines: Text) -> None:
-        """Prints lines that are laid out already."""
+        """Prints preformatted lines."""
         for line in lines.split("\n"):
             if not self.is_live:
                 line.rstrip()
             self.console.print(Text.assemble(_INDENT, line))
 
     def code(self, *lines: str) -> None:
-        """Prints what a reader can type."""
+        """Prints commands and code that the user can run."""
         for line in lines:
             self.console.print(Text.assemble(_INDENT, (line, "green")))
 
@@ -51,10 +51,10 @@ class Screen:
 
 
 def number(value: float, digits: int = 2) -> str:
-    """Returns a number as the demo writes it."""
+    """Returns a number with a fixed count of decimals."""
     return f"{value:.{digits}f}"
 
 
 def percent(share: Any) -> str:
-    """Returns a share as the demo writes it."""
+    """Returns a share as a percentage."""
     return f"{100 * share:.1f} %"

@@ -1,4 +1,4 @@
-"""What the second process does: loads preset and adapter on its runtime, and compares with what the first computed."""
+"""The second process: loads preset and adapter on its runtime, and compares outputs with those of the first process."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the second process found."""
+    """The result of the second process."""
 
     runtime: str
     without_adapter: float
-    """Largest difference between any two numbers of the outputs of the preset alone."""
+    """Largest difference between the outputs of the preset without the adapter."""
     with_adapter: float
     cosine: float
     """Similarity of the first two sentences, without the adapter."""
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Prints a report, as JSON, on the preset, the adapter and the reference that the arguments name."""
+    """Prints a report as JSON; the arguments are the preset's handle and the paths of adapter and reference."""
     preset, adapter, reference = arguments
-    warnings.simplefilter("ignore")  # standard error is for what went wrong
+    warnings.simplefilter("ignore")  # stderr is for errors only
     print(json.dumps(asdict(compare(preset, Path(adapter), Path(reference)))))
 
 
 def compare(preset: str, adapter: Path, reference: Path) -> Report:
-    """Computes again what the reference holds, on the runtime that this process has."""
+    """Computes the reference's outputs again on the runtime of this process, and returns the differences."""
     import vertebra
 
     backbone = vertebra.Backbone.from_preset(preset)

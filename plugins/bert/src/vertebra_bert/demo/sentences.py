@@ -1,7 +1,7 @@
-"""What the demo reads: sentences to compare, and remarks of people who are happy or unhappy with something.
+"""Texts of the demo: sentences to compare, and remarks of happy and unhappy speakers.
 
-The remarks come in pairs of nearly the same words. Which of the two is the happy one depends on negation, contrast and
-order, which the similarity of sentences barely sees: "not bad at all" is close to "not good at all".
+The remarks come in pairs of nearly the same words. Negation, contrast and order decide which of the two speakers is
+happy, and sentence embeddings hardly reflect them: "not bad at all" is close to "not good at all".
 """
 
 from __future__ import annotations
@@ -102,5 +102,5 @@ HELD_OUT_PAIRS: _Pairs = (
 
 
 def labelled(pairs: _Pairs) -> tuple[list[str], list[int]]:
-    """Returns the sentences of all pairs, and 1 for each happy and 0 for each unhappy one."""
+    """Returns the sentences of all pairs, and their labels: 1 for a happy and 0 for an unhappy speaker."""
     return [sentence for pair in pairs for sentence in pair], [1, 0] * len(pairs)

@@ -1,4 +1,4 @@
-"""The demo itself, one section after the other; importing this imports Keras."""
+"""The sections of the demo, in order; importing this module imports Keras."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RANK, ALPHA = 8, 16
 
 
 def tell(screen: Screen, weights: Weights, first: str, second: str, folder: Path) -> None:
-    """Tells the whole story: load, compare, adapt, go on elsewhere."""
+    """Runs all sections: load, compare, fine-tune, and continue in a second process."""
     keras.utils.set_random_seed(SEED)
     backbone = _load(screen, weights, first)
     tokenize = _tokenizer(weights)
@@ -63,7 +63,7 @@ def _load(screen: Screen, weights: Weights, runtime: str) -> Any:
 def _tokenizer(weights: Weights) -> Tokenize:
     if weights.folder is None:
         raise DemoError(
-            f"The package {weights.package} is not installed", "Install it, or leave the choice to the demo"
+            f"The package {weights.package} is not installed", "Install it, or let the demo choose its weights"
         )
     return open_tokenizer(weights.folder)
 
@@ -90,13 +90,13 @@ def _adapt(screen: Screen, backbone: Any, sentences: Any, task: Task, weights: W
     screen.heading(f"Fine-tune with LoRA, rank {RANK}")
     examples = " / ".join(HELD_OUT_PAIRS[3])
     screen.fact("task", f"is the speaker happy or not?  {examples}")
-    screen.fact("data", f"{2 * len(TRAINING_PAIRS)} remarks to train on, {2 * len(HELD_OUT_PAIRS)} others to test on")
+    screen.fact("data", f"{2 * len(TRAINING_PAIRS)} remarks for training, {2 * len(HELD_OUT_PAIRS)} others for testing")
     before = fit_frozen(sentences, task)
     screen.fact("adapter", str(backbone.enable_lora(RANK, alpha=ALPHA, seed=SEED)))
     with TrainingProgress(screen, weights.epochs, steps_per_epoch(task)) as progress:
         after = fit_adapter(sentences, task, weights.epochs, weights.learning_rate, progress)
     _show_score(screen, "before", before, "a linear head on the frozen embeddings")
-    _show_score(screen, "after", after, "such a head, trained together with the adapter")
+    _show_score(screen, "after", after, "a linear head, trained together with the adapter")
     _show_corrections(screen, before, after)
 
 
@@ -107,10 +107,10 @@ def _show_score(screen: Screen, label: str, score: Score, meaning: str) -> None:
 
 
 def _show_corrections(screen: Screen, before: Score, after: Score) -> None:
-    """Shows the two remarks that the adapter changed most from wrong to right."""
+    """Shows the two remarks with the largest change from wrong to right."""
     remarks = labelled(HELD_OUT_PAIRS)[0]
     change = np.abs(after.probabilities - before.probabilities) * (after.right & ~before.right)
-    for index in [place for place in np.argsort(-change)[:2] if change[place]]:
+    for index in [remark for remark in np.argsort(-change)[:2] if change[remark]]:
         wrong, right = (_feeling(score.probabilities[index]) for score in (before, after))
         screen.fact("example", f"{remarks[index]}  before: {wrong}, after: ", (right, "bold green"))
 
@@ -125,10 +125,10 @@ def _feeling(probability: float) -> str:
 def _hand_over(
     screen: Screen, backbone: Any, weights: Weights, runtime: str, folder: Path, reference: Reference
 ) -> None:
-    here = keras.config.backend()
-    screen.heading(f"Go on with {runtime}, in a second process")
-    if here == runtime:
-        screen.fact("note", f"{runtime} is the only runtime here; install another to see it take over")
+    first_runtime = keras.config.backend()
+    screen.heading(f"Continue on {runtime}, in a second process")
+    if first_runtime == runtime:
+        screen.fact("note", f"{runtime} is the only available runtime; install another one to continue on it")
     adapter, outputs = folder / "adapter.lora.safetensors", folder / "reference.npz"
     backbone.save_lora_weights(adapter)
     reference.save(outputs)
@@ -136,12 +136,12 @@ def _hand_over(
     started = time.perf_counter()
     report = continue_on(runtime, weights.handle, adapter, outputs)
     screen.fact(
-        "loaded", f"preset and adapter, on {report.runtime}, by a process of {time.perf_counter() - started:.0f} s"
+        "loaded", f"preset and adapter, on {report.runtime}; the process took {time.perf_counter() - started:.0f} s"
     )
     differences = f"{report.without_adapter:.1e} without the adapter, {report.with_adapter:.1e} with it"
     screen.fact("difference", f"at most {differences} (allowed: {TOLERANCE:.0e})")
     first, second = reference.plain[EMBEDDING][:2]
-    cosines = f"{number(first @ second, 4)} on {here}, {number(report.cosine, 4)} on {report.runtime}"
+    cosines = f"{number(first @ second, 4)} on {first_runtime}, {number(report.cosine, 4)} on {report.runtime}"
     screen.fact("similarity", f'of "{PUBLISHED[0]}" and "{PUBLISHED[1]}": {cosines}')
 
 
@@ -163,7 +163,7 @@ def _end(screen: Screen, weights: Weights, runtime: str, folder: Path) -> None:
 
 
 def _program(name: str) -> str:
-    """What to type for a program of this environment: its name if the shell finds it by that, otherwise its path."""
+    """Returns the command for a program of this environment: its name if the shell finds it, otherwise its path."""
     folder = Path(sys.executable).parent
     program = shutil.which(name, path=folder)
     if program is None or shutil.which(name) == program:

