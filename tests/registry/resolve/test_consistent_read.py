@@ -15,7 +15,7 @@ from vertebra._presets.lock import lock_presets
 from vertebra._presets.plan import plan_preset
 from vertebra._presets.publish import upload
 from vertebra._resolve import consistent_read
-from vertebra._weights import checkpoint
+from vertebra._weights import file_kind as checkpoint
 from vertebra._weights.hdf5 import mapping
 from vertebra._weights.safetensors import format as safetensors
 from vertebra.cli.verify import verify_preset
