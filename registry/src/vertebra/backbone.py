@@ -28,8 +28,8 @@ class _Presets:
     """Gives each backbone class its own built-in presets, and the base class those of all."""
 
     def __get__(self, instance: object, owner: type) -> Mapping[str, PresetSpec]:
-        everybody = owner.__name__ == "Backbone"
-        specs = [entry.value for entry in catalog(BACKBONES) if everybody or entry.name == owner.__name__]
+        is_base_class = owner.__name__ == "Backbone"
+        specs = [entry.value for entry in catalog(BACKBONES) if is_base_class or entry.name == owner.__name__]
         return {preset.name: preset for spec in specs for preset in spec.presets}
 
 

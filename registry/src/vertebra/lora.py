@@ -190,7 +190,7 @@ def activate(model: Any, *names: str | Mapping[str, float]) -> None:
     chosen, strengths = strength_matrix([mix])
     plain = all(strength == 1.0 for strength in mix.values()) and len(chosen) <= 1
     with changing(model):
-        require_adapters(model).act(chosen, None if plain else strengths[0])
+        require_adapters(model).activate(chosen, None if plain else strengths[0])
 
 
 def disable(model: Any) -> None:
@@ -256,7 +256,7 @@ def unload(model: Any, name: str | None = None) -> None:
         found = require_adapters(model)
         found.require_unmerged()
         if name is None:
-            found.act([])  # what can be refused is refused before anything is given up
+            found.activate([])  # what can be refused is refused before anything is given up
         for each in tuple(found.known) if name is None else (found.get(name).name,):
             found.remove(each)
 

@@ -56,7 +56,7 @@ def parts():
 
     def found(model):
         (name,) = adapters_of(model).active
-        return adapters_of(model).parts_of(name).parts
+        return adapters_of(model).layers_of(name).layers
 
     return found
 

@@ -68,7 +68,7 @@ def adapters():
 
     def parts(backbone):
         (name,) = adapters_of(backbone).active
-        return adapters_of(backbone).parts_of(name).parts
+        return adapters_of(backbone).layers_of(name).layers
 
     return parts
 
@@ -105,7 +105,7 @@ def randomise():
 
     def fill(model, name, seed):
         random = np.random.default_rng(seed)
-        for variable in adapters_of(model).parts_of(name).flat():
+        for variable in adapters_of(model).layers_of(name).flat():
             if variable.trainable:
                 variable.assign(random.normal(size=variable.shape) * 0.3)
 

@@ -95,11 +95,11 @@ QUERY, UP = "self_attention/query", "feedforward_intermediate_dense"
 )
 def test_some_layers_have_another_rank_or_alpha(backbone, adapters, pattern, ranks):
     receipt = backbone.enable_lora(2, ["query", "mlp.up"], rank_pattern=pattern)
-    parts = adapters(backbone)
+    layers = adapters(backbone)
     paths = [f"transformer_layer_{i}/{name}" for i in (0, 1) for name in (QUERY, UP)]
-    assert [parts[path].rank for path in paths] == list(ranks)
-    assert [parts[path].a.shape[1] for path in paths] == list(ranks)
-    assert {part.scale for part in parts.values()} == {1}  # alpha is each one's rank
+    assert [layers[path].rank for path in paths] == list(ranks)
+    assert [layers[path].a.shape[1] for path in paths] == list(ranks)
+    assert {layer.scale for layer in layers.values()} == {1}  # alpha is each one's rank
     sizes = (32, 48, 32, 48)
     assert receipt.parameters_added == sum(rank * size for rank, size in zip(ranks, sizes, strict=True))
     backbone.enable_lora(2, ["query", "mlp.up"], alpha=4, alpha_pattern=pattern, name="alphas")
@@ -110,7 +110,7 @@ def test_some_layers_have_another_rank_or_alpha(backbone, adapters, pattern, ran
 
 def test_an_alpha_for_all_is_divided_by_each_rank(backbone, adapters):
     backbone.enable_lora(2, alpha=8, rank_pattern={"query": 4})
-    assert [part.scale for part in adapters(backbone).values()] == [2, 4, 2, 4]
+    assert [layer.scale for layer in adapters(backbone).values()] == [2, 4, 2, 4]
 
 
 @pytest.mark.keras(once=True)
@@ -366,8 +366,8 @@ def test_a_strategy_that_fails_part_way_leaves_the_backbone_as_it_was(backbone, 
         name = "failing"
         built = 0
 
-        def build(self, part, view):
-            super().build(part, view)
+        def build(self, layer, view):
+            super().build(layer, view)
             Failing.built += 1
             if Failing.built == 3:
                 raise RuntimeError("out of memory")

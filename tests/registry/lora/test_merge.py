@@ -22,7 +22,7 @@ def adapted(backbone):
     def adapt(backbone=backbone, name="default", **settings):
         backbone.enable_lora(3, ["all-linear", "token_embedding"], name=name, **settings)
         random = np.random.default_rng(0)
-        for variable in adapters_of(backbone).parts_of(name).flat():
+        for variable in adapters_of(backbone).layers_of(name).flat():
             if variable.trainable:
                 variable.assign(variable.numpy() + random.normal(size=variable.shape) * 0.1)
         return backbone

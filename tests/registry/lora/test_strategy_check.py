@@ -23,40 +23,40 @@ class Plain(LoraStrategy):
 
     name = "plain"
 
-    def build(self, part, view):
-        low_rank.build(part, view)
+    def build(self, layer, view):
+        low_rank.build(layer, view)
 
-    def factors(self, part, view):
-        return part.a, part.b
+    def factors(self, layer, view):
+        return layer.a, layer.b
 
     def tensors(self, view):
         return low_rank.tensors(view)
 
 
 class StartsAtOnes(Plain):
-    def build(self, part, view):
-        part.a = part.add_weight(name="a", shape=(view.in_features, part.rank), initializer="ones")
-        part.b = part.add_weight(name="b", shape=(part.rank, view.out_features), initializer="ones")
+    def build(self, layer, view):
+        layer.a = layer.add_weight(name="a", shape=(view.in_features, layer.rank), initializer="ones")
+        layer.b = layer.add_weight(name="b", shape=(layer.rank, view.out_features), initializer="ones")
 
 
 class StartsAtNoNumber(Plain):
-    def build(self, part, view):
-        low_rank.build(part, view)
+    def build(self, layer, view):
+        low_rank.build(layer, view)
         nothing = lambda shape, dtype: keras.ops.full(shape, float("nan"))  # noqa: E731
-        part.c = part.add_weight(name="c", shape=(1,), initializer=nothing)
+        layer.c = layer.add_weight(name="c", shape=(1,), initializer=nothing)
 
-    def kernel_delta(self, part, view):
-        return super().kernel_delta(part, view) * part.c
+    def kernel_delta(self, layer, view):
+        return super().kernel_delta(layer, view) * layer.c
 
 
 class MergesWithoutScale(Plain):
-    def kernel_delta(self, part, view):
-        return keras.ops.matmul(part.a, part.b)
+    def kernel_delta(self, layer, view):
+        return keras.ops.matmul(layer.a, layer.b)
 
 
 class ForgetsToScaleOutputs(Plain):
-    def delta(self, part, view, inputs, outputs):
-        return view.up(view.down(inputs, part.a), part.b)
+    def delta(self, layer, view, inputs, outputs):
+        return view.up(view.down(inputs, layer.a), layer.b)
 
 
 class ScalesTheBias(Plain):
@@ -64,39 +64,39 @@ class ScalesTheBias(Plain):
 
     is_low_rank = False
 
-    def build(self, part, view):
-        part.m = part.add_weight(name="m", shape=(1,), initializer="zeros")
+    def build(self, layer, view):
+        layer.m = layer.add_weight(name="m", shape=(1,), initializer="zeros")
 
     def tensors(self, view):
         return {}
 
-    def delta(self, part, view, inputs, outputs):
-        return outputs * part.m
+    def delta(self, layer, view, inputs, outputs):
+        return outputs * layer.m
 
-    def kernel_delta(self, part, view):
-        return view.matrix() * part.m
+    def kernel_delta(self, layer, view):
+        return view.matrix() * layer.m
 
 
 class MergesTransposed(Plain):
-    def kernel_delta(self, part, view):
-        return keras.ops.transpose(super().kernel_delta(part, view))
+    def kernel_delta(self, layer, view):
+        return keras.ops.transpose(super().kernel_delta(layer, view))
 
 
 class AddsOneNumberForAll(Plain):
-    def delta(self, part, view, inputs, outputs):
-        return keras.ops.sum(super().delta(part, view, inputs, outputs))
+    def delta(self, layer, view, inputs, outputs):
+        return keras.ops.sum(super().delta(layer, view, inputs, outputs))
 
 
 class KeepsNoVariable(Plain):
-    def build(self, part, view):
-        low_rank.build(part, view)
-        part.add_weight(name="magnitude", shape=(view.out_features,), initializer="ones")
+    def build(self, layer, view):
+        low_rank.build(layer, view)
+        layer.add_weight(name="magnitude", shape=(view.out_features,), initializer="ones")
 
 
 class KeepsItUnderAnotherName(Plain):
-    def build(self, part, view):
-        low_rank.build(part, view)
-        part.m = part.add_weight(name="magnitude", shape=(view.out_features,), initializer="ones")
+    def build(self, layer, view):
+        low_rank.build(layer, view)
+        layer.m = layer.add_weight(name="magnitude", shape=(view.out_features,), initializer="ones")
 
 
 class HasNoScale(Plain):
@@ -115,40 +115,40 @@ class DividesByNothing(Plain):
 
 
 class HasWrongShapes(Plain):
-    def build(self, part, view):
-        part.a = part.add_weight(name="a", shape=(view.in_features, part.rank), initializer="ones")
-        part.b = part.add_weight(name="b", shape=(part.rank + 1, view.out_features), initializer="zeros")
+    def build(self, layer, view):
+        layer.a = layer.add_weight(name="a", shape=(view.in_features, layer.rank), initializer="ones")
+        layer.b = layer.add_weight(name="b", shape=(layer.rank + 1, view.out_features), initializer="zeros")
 
     def tensors(self, view):
         return {}
 
 
 class HasOneFactor(Plain):
-    def factors(self, part, view):
-        return part.a
+    def factors(self, layer, view):
+        return layer.a
 
 
 class HasAFlatFactor(Plain):
-    def factors(self, part, view):
-        return part.a, part.b[:, 0]
+    def factors(self, layer, view):
+        return layer.a, layer.b[:, 0]
 
 
 class HasOtherFactors(Plain):
     """Right where it computes and merges, and wrong where it is written for PEFT."""
 
-    def factors(self, part, view):
-        return part.a, part.b * 2
+    def factors(self, layer, view):
+        return layer.a, layer.b * 2
 
-    def delta(self, part, view, inputs, outputs):
-        return view.up(view.down(inputs, part.a), part.b) * part.scale
+    def delta(self, layer, view, inputs, outputs):
+        return view.up(view.down(inputs, layer.a), layer.b) * layer.scale
 
-    def kernel_delta(self, part, view):
-        return keras.ops.matmul(part.a, part.b) * part.scale
+    def kernel_delta(self, layer, view):
+        return keras.ops.matmul(layer.a, layer.b) * layer.scale
 
 
 class MisspellsAFactor(Plain):
-    def factors(self, part, view):
-        return part.a, part.bb
+    def factors(self, layer, view):
+        return layer.a, layer.bb
 
 
 class MisspellsARate(Plain):
@@ -167,9 +167,9 @@ class ListsRates(Plain):
 
 
 class RatesWhatIsFrozen(Plain):
-    def build(self, part, view):
-        low_rank.build(part, view)
-        part.a.trainable = False
+    def build(self, layer, view):
+        low_rank.build(layer, view)
+        layer.a.trainable = False
 
     def learning_rates(self, options):
         return {"a": 2.0}
@@ -201,14 +201,14 @@ class HasNoAxes(Plain):
 
 
 class AddsNothing(Plain):
-    def delta(self, part, view, inputs, outputs):
+    def delta(self, layer, view, inputs, outputs):
         return None
 
 
 class CannotStart(Plain):
-    def build(self, part, view):
-        low_rank.build(part, view)
-        part.c = part.add_weight(name="c", shape=(1,), initializer=lambda shape: 0)
+    def build(self, layer, view):
+        low_rank.build(layer, view)
+        layer.c = layer.add_weight(name="c", shape=(1,), initializer=lambda shape: 0)
 
 
 class HasASwitchAndNoTensors(Plain):
@@ -226,8 +226,8 @@ BROKEN = {
     ScalesTheBias: "delta and kernel_delta differ",
     MergesTransposed: "kernel_delta has shape (8, 16)",
     AddsOneNumberForAll: "delta has shape ()",
-    KeepsNoVariable: "does not assign it to part.magnitude",
-    KeepsItUnderAnotherName: "does not assign it to part.magnitude",
+    KeepsNoVariable: "does not assign it to layer.magnitude",
+    KeepsItUnderAnotherName: "does not assign it to layer.magnitude",
     HasNoScale: "scale(2, 3.0) is None",
     HasAnInfiniteScale: "scale(2, 3.0) is inf",
     DividesByNothing: "scale failed on a small Dense layer (ZeroDivisionError",
@@ -281,11 +281,11 @@ def test_a_model_is_as_it_was_before_a_strategy_was_refused(backbone, inputs, st
 class AddsANumber(Plain):
     """A variable without axes, and factors of rank 1."""
 
-    def build(self, part, view):
-        part.number = part.add_weight(name="number", shape=(), initializer="zeros")
+    def build(self, layer, view):
+        layer.number = layer.add_weight(name="number", shape=(), initializer="zeros")
 
-    def factors(self, part, view):
-        return part.number * keras.ops.ones((view.in_features, 1)), keras.ops.ones((1, view.out_features))
+    def factors(self, layer, view):
+        return layer.number * keras.ops.ones((view.in_features, 1)), keras.ops.ones((1, view.out_features))
 
     def tensors(self, view):
         return {}
@@ -294,15 +294,15 @@ class AddsANumber(Plain):
 class AssignsInBuild(Plain):
     """A start may depend on the kernel, and be given by assigning it."""
 
-    def build(self, part, view):
-        low_rank.build(part, view)
-        part.m = part.add_weight(name="m", shape=(1,), initializer="ones")
-        part.m0 = part.add_weight(name="m0", shape=(1,), initializer="zeros", trainable=False)
-        for variable in (part.m, part.m0):
+    def build(self, layer, view):
+        low_rank.build(layer, view)
+        layer.m = layer.add_weight(name="m", shape=(1,), initializer="ones")
+        layer.m0 = layer.add_weight(name="m0", shape=(1,), initializer="zeros", trainable=False)
+        for variable in (layer.m, layer.m0):
             variable.assign(keras.ops.reshape(keras.ops.max(view.matrix()), (1,)))
 
-    def factors(self, part, view):
-        return part.a * part.m / part.m0, part.b
+    def factors(self, layer, view):
+        return layer.a * layer.m / layer.m0, layer.b
 
 
 @pytest.mark.parametrize("sound", [Plain, AddsANumber, AssignsInBuild], ids=lambda kind: kind.__name__)
@@ -314,8 +314,8 @@ def test_a_strategy_that_keeps_the_rules_is_used(sound, model, install_strategy)
 class TiesOnLookups(Plain):
     """Right on kernels, and wrong on embeddings."""
 
-    def kernel_delta(self, part, view):
-        return super().kernel_delta(part, view) * (2 if view.is_lookup else 1)
+    def kernel_delta(self, layer, view):
+        return super().kernel_delta(layer, view) * (2 if view.is_lookup else 1)
 
 
 def test_each_kind_of_layer_is_tried_when_it_is_adapted(backbone, install_strategy):
@@ -355,19 +355,19 @@ def test_a_strategy_is_tried_once_that_of_the_core_never_and_none_for_a_file(
 
 
 class NeedsSixteenOutputs(Plain):
-    def build(self, part, view):
+    def build(self, layer, view):
         if view.out_features != 16:
             raise LoraConfigError("LoRA settings", "layer", view.out_features, "16 outputs")
-        low_rank.build(part, view)
+        low_rank.build(layer, view)
 
 
 class HasOptions(Plain):
     options = {"ratio": 1.0}  # noqa: RUF012
 
-    def build(self, part, view):
-        if part.options["ratio"] <= 0:
-            raise LoraConfigError("LoRA settings", "ratio", part.options["ratio"], "a number above 0")
-        low_rank.build(part, view)
+    def build(self, layer, view):
+        if layer.options["ratio"] <= 0:
+            raise LoraConfigError("LoRA settings", "ratio", layer.options["ratio"], "a number above 0")
+        low_rank.build(layer, view)
 
 
 def test_what_a_strategy_refuses_of_the_small_layer_the_real_one_decides(backbone, install_strategy):
@@ -411,16 +411,16 @@ from vertebra import LoraStrategy, hookimpl, low_rank
 class Shifted(LoraStrategy):
     name = "shifted"
 
-    def build(self, part, site):
-        low_rank.build(part, site)
+    def build(self, layer, view):
+        low_rank.build(layer, view)
 
-    def factors(self, part, site):
-        return part.a, part.b + 1
+    def factors(self, layer, view):
+        return layer.a, layer.b + 1
 
 class Exits(Shifted):
     name = "exits"
 
-    def build(self, part, site):
+    def build(self, layer, view):
         import os
         os._exit(3)
 

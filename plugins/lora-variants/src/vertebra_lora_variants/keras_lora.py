@@ -18,21 +18,21 @@ class KerasLora(LoraStrategy):
     name = "keras"
     per_head = True
 
-    def build(self, part: Any, view: LinearView) -> None:
+    def build(self, layer: Any, view: LinearView) -> None:
         import keras
 
-        width, rest = divmod(view.out_features, part.heads)
+        width, rest = divmod(view.out_features, layer.heads)
         if rest:
             expected = f"a divisor of the layer's {view.out_features} outputs"
-            raise LoraConfigError("LoRA settings", "heads", part.heads, expected)
+            raise LoraConfigError("LoRA settings", "heads", layer.heads, expected)
         # Keras's `he_uniform` counts the heads as inputs, too.
-        uniform = keras.initializers.VarianceScaling(2 / part.heads, "fan_in", "uniform", seed=part.seed)
-        part.a = part.add_weight(name="a", shape=(view.in_features, part.heads * part.rank), initializer=uniform)
-        part.b = part.add_weight(name="b", shape=(part.rank, width), initializer="zeros")
+        uniform = keras.initializers.VarianceScaling(2 / layer.heads, "fan_in", "uniform", seed=layer.seed)
+        layer.a = layer.add_weight(name="a", shape=(view.in_features, layer.heads * layer.rank), initializer=uniform)
+        layer.b = layer.add_weight(name="b", shape=(layer.rank, width), initializer="zeros")
 
-    def factors(self, part: Any, view: LinearView) -> tuple[Any, Any]:
+    def factors(self, layer: Any, view: LinearView) -> tuple[Any, Any]:
         """The other matrix has a block for each head, all the same."""
         from keras import ops
 
-        blocks = ops.einsum("hk,rd->hrkd", ops.eye(part.heads, dtype=part.compute_dtype), part.b)
-        return part.a, ops.reshape(blocks, (part.heads * part.rank, view.out_features))
+        blocks = ops.einsum("hk,rd->hrkd", ops.eye(layer.heads, dtype=layer.compute_dtype), layer.b)
+        return layer.a, ops.reshape(blocks, (layer.heads * layer.rank, view.out_features))

@@ -22,14 +22,14 @@ class LoraPlus(LoraStrategy):
     def learning_rates(self, options: Mapping[str, Any]) -> Mapping[str, float]:
         return {"b": float(options["ratio"])}
 
-    def build(self, part: Any, view: LinearView) -> None:
-        ratio = part.options["ratio"]
+    def build(self, layer: Any, view: LinearView) -> None:
+        ratio = layer.options["ratio"]
         if not 0 < ratio < math.inf:
             raise LoraConfigError("LoRA settings", "ratio", ratio, "a finite number above 0")
-        low_rank.build(part, view)
+        low_rank.build(layer, view)
 
-    def factors(self, part: Any, view: LinearView) -> tuple[Any, Any]:
-        return part.a, part.b
+    def factors(self, layer: Any, view: LinearView) -> tuple[Any, Any]:
+        return layer.a, layer.b
 
     def tensors(self, view: LinearView) -> Mapping[str, AdapterTensor]:
         return low_rank.tensors(view)

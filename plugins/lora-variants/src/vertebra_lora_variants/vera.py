@@ -30,17 +30,17 @@ class Vera(LoraStrategy):
         shared.b = shared.add_weight(name="b", shape=(rank, columns), initializer=starts[1], trainable=False)
         return True
 
-    def build(self, part: Any, view: LinearView) -> None:
+    def build(self, layer: Any, view: LinearView) -> None:
         import keras
 
-        start = part.options["d_initial"]
+        start = layer.options["d_initial"]
         if not math.isfinite(start) or start == 0:
             raise LoraConfigError("LoRA settings", "d_initial", start, "a finite number other than 0")
         constant = keras.initializers.Constant(start)
-        part.d = part.add_weight(name="d", shape=(part.rank,), initializer=constant)
-        part.b = part.add_weight(name="b", shape=(view.out_features,), initializer="zeros")
+        layer.d = layer.add_weight(name="d", shape=(layer.rank,), initializer=constant)
+        layer.b = layer.add_weight(name="b", shape=(view.out_features,), initializer="zeros")
 
-    def factors(self, part: Any, view: LinearView) -> tuple[Any, Any]:
-        a = part.shared.a[: view.in_features, : part.rank]
-        b = part.shared.b[: part.rank, : view.out_features]
-        return a * part.d, b * part.b
+    def factors(self, layer: Any, view: LinearView) -> tuple[Any, Any]:
+        a = layer.shared.a[: view.in_features, : layer.rank]
+        b = layer.shared.b[: layer.rank, : view.out_features]
+        return a * layer.d, b * layer.b

@@ -72,7 +72,7 @@ class Adapter:
 class RollbackPoint:
     """What a change starts from, to go back to."""
 
-    acting: tuple[Adapter, ...]
+    active: tuple[Adapter, ...]
     strengths: Strengths
     values: list[Values | None]
     """Of those that act."""

@@ -22,5 +22,5 @@ def adapter_config(model: Any) -> dict[str, Any] | None:
         problem = f"Several adapters act, or at another strength than 1: {', '.join(adapters.active)}"
         raise LoraStateError(problem, "Save them one by one with save_lora_weights, or merge them")
     adapter = adapters.known[adapters.active[0]]
-    facts = {"name": adapter.name, "base": adapter.base, "trained": adapters.beside_names(adapter.name)}
+    facts = {"name": adapter.name, "base": adapter.base, "trained": adapters.co_trained_names(adapter.name)}
     return plan_as_data(adapter.plan) | facts

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from vertebra._discovery import runtimes
-from vertebra._lora.choices.acting import ActingState
+from vertebra._lora.choices.active import AdapterState
 
 CONTROL = "lora_control"
 
@@ -29,7 +29,7 @@ class AdapterControl(keras.layers.Layer):  # type: ignore[misc]
 
     holds_state = True
 
-    def __init__(self, state: ActingState) -> None:
+    def __init__(self, state: AdapterState) -> None:
         super().__init__(name=CONTROL, dtype="float32", trainable=False)
         self.__dict__.update(state=state)
         self.built = True

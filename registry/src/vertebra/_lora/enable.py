@@ -16,7 +16,7 @@ from vertebra._lora.files.foreign_names import KerasHubNames
 from vertebra._lora.fingerprint import fingerprint
 from vertebra._lora.layers.adapter_layers import AdapterLayers, build_adapter_layers
 from vertebra._lora.layers.linear_view import is_adaptable, view_of
-from vertebra._lora.layers.projections import with_one_reading
+from vertebra._lora.layers.projections import normalize_tied
 from vertebra._lora.plan import AdapterPlan, plan_from_data, plan_layers, with_heads
 from vertebra._lora.receipts import receipt_of
 from vertebra._lora.state import Adapters, adapters_of
@@ -52,7 +52,7 @@ def enable(
     plan = _with_heads_of(base, plan_layers(config, views, layers, roles))
     co_trained = weights_to_train(base, layers, bias, train, roles)
     check_strategy(plan, views)
-    with adapters.base_weights_back():
+    with adapters.base_weights_restored():
         values = {weight: adapters.base_value(weight) for weight in co_trained}
         adapters.add(Adapter(name, plan, fingerprint(views), None, values), build_adapter_layers(plan, views, 0))
     return receipt_of(adapters, name)
@@ -60,16 +60,16 @@ def enable(
 
 def enable_planned(model: Any, data: Mapping[str, Any]) -> None:
     """Gives a model the adapter that its config describes; the values are for the caller to fill in."""
-    place = f"config of {type(model).__name__}"
+    source = f"config of {type(model).__name__}"
     facts = dict(data)
     base, name, trained = (facts.pop(key, None) for key in ("base", "name", "trained"))
     adapters = Adapters(model)
-    plan = with_one_reading(plan_from_data(place, facts), adapters.base.layers)
-    views = _views_of(place, adapters, plan)
+    plan = normalize_tied(plan_from_data(source, facts), adapters.base.layers)
+    views = _views_of(source, adapters, plan)
     adapters.add(Adapter(name or DEFAULT, plan, base, None), build_adapter_layers(plan, views, 0))
     unknown = sorted(set(trained or ()) - adapters.base.weights.keys())
     if unknown:
-        raise AdapterMismatchError(place, "trains base weights that the model does not have", unknown)
+        raise AdapterMismatchError(source, "trains base weights that the model does not have", unknown)
     adapters.base.unfreeze(trained or ())
 
 
@@ -82,19 +82,19 @@ def load(model: Any, file: AdapterFile, name: str | None, check_base: bool, stri
         raise AdapterMismatchError(file.path, "holds tensors for which the model has no layer", file.unused)
     adapters = adapters_of(model) or Adapters(model)
     adapters.require_unmerged()
-    plan = with_one_reading(_with_heads_of(adapters.base, file.plan), adapters.base.layers)
+    plan = normalize_tied(_with_heads_of(adapters.base, file.plan), adapters.base.layers)
     views = _views_of(file.path, adapters, plan)
     _check_co_trained(file, adapters)
-    with adapters.base_weights_back():
+    with adapters.base_weights_restored():
         base = fingerprint(views)
         if check_base and file.base is not None and file.base != base:
             raise AdapterBaseError(file.path, file.base, base)
         adapter = Adapter(name, plan, base, file.values, dict(file.co_trained))
-        parts = adapters.layers_for(adapter) or _without_values(plan, views)
-        _check_values(file, parts)
+        adapter_layers = adapters.layers_for(adapter) or _without_values(plan, views)
+        _check_values(file, adapter_layers)
         if adapter.name in adapters.known:
             _check_same(adapters, adapter, file)
-        adapters.add(adapter, parts)
+        adapters.add(adapter, adapter_layers)
     return receipt_of(adapters, adapter.name, file.unused)
 
 
@@ -124,31 +124,33 @@ def _with_heads_of(base: BaseModel, plan: AdapterPlan) -> AdapterPlan:
     return with_heads(plan, found)
 
 
-def _views_of(place: object, adapters: Adapters, plan: AdapterPlan) -> dict[str, Any]:
+def _views_of(source: object, adapters: Adapters, plan: AdapterPlan) -> dict[str, Any]:
     layers = adapters.base.layers
-    strangers = sorted(path for path in plan.layers if path not in layers or not is_adaptable(layers[path]))
-    if strangers:
-        raise AdapterMismatchError(place, "adapts layers that the model does not have, or that take none", strangers)
+    unknown = sorted(path for path in plan.layers if path not in layers or not is_adaptable(layers[path]))
+    if unknown:
+        raise AdapterMismatchError(source, "adapts layers that the model does not have, or that take none", unknown)
     views = {path: _view(path, layers[path]) for path in plan.layers}
     for path, layer in plan.layers.items():
         lender = layer.shares
         if lender and (views[lender].in_features, plan.layers[lender].rank) != (views[path].in_features, layer.rank):
-            raise AdapterMismatchError(place, "has layers of other inputs or rank share variables", [path, lender])
+            raise AdapterMismatchError(source, "has layers of other inputs or rank share variables", [path, lender])
     return views
 
 
 def _without_values(plan: AdapterPlan, views: Mapping[str, Any]) -> AdapterLayers:
     with abstract_build():
-        parts = build_adapter_layers(plan, views, 0)
+        adapter_layers = build_adapter_layers(plan, views, 0)
     if plan.config.dropout:
-        for part in parts.parts.values():
-            place_seeds(runtimes.bind(), part)
-    return parts
+        for adapter_layer in adapter_layers.layers.values():
+            place_seeds(runtimes.bind(), adapter_layer)
+    return adapter_layers
 
 
-def _check_values(file: AdapterFile, parts: AdapterLayers) -> None:
+def _check_values(file: AdapterFile, adapter_layers: AdapterLayers) -> None:
     """Compares the file's values with the variables that they are for."""
-    needed = {(path, name): variable for path, own in parts.variables().items() for name, variable in own.items()}
+    needed = {
+        (path, name): variable for path, own in adapter_layers.variables().items() for name, variable in own.items()
+    }
     found = {(path, name): array for path, own in file.values.items() for name, array in own.items()}
     wrong = [f"{path}: {name}" for path, name in needed.keys() ^ found.keys()]
     if wrong:

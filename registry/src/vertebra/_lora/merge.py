@@ -25,7 +25,7 @@ def merge(adapters: Adapters, reversible: bool) -> MergeReceipt:
     names, weights = adapters.active, adapters.base.weights
     projections = changed_projections(adapters)
     views = {path: view_of(adapters.base.layers[path]) for path in sums}
-    adapters.unmount()
+    adapters.detach()
     changed = [view.variable for view in views.values()] + [weights[weight] for weight in co_trained]
     originals = [(variable, _array(variable).copy()) for variable in changed]
     try:
@@ -34,11 +34,11 @@ def merge(adapters: Adapters, reversible: bool) -> MergeReceipt:
             weights[weight].assign(keras.ops.convert_to_tensor(value, dtype=weights[weight].dtype))
     except BaseException:
         _restore(originals)
-        adapters.mount_again()
+        adapters.reattach()
         raise
     adapters.merged = originals
     if not reversible:
-        adapters.forget_all()
+        adapters.remove_all()
     largest = max(float(np.abs(exact).max()) for exact in sums.values())
     return MergeReceipt(names, tuple(sums), error, largest, reversible, tuple(projections))
 
@@ -49,7 +49,7 @@ def unmerge(adapters: Adapters) -> None:
         raise LoraStateError("No adapter is merged", "Call merge_lora() first")
     _restore(adapters.merged)
     adapters.merged = None
-    adapters.mount_again()
+    adapters.reattach()
 
 
 def changed_kernels(adapters: Adapters) -> dict[str, Array]:
@@ -65,8 +65,8 @@ def changed_projections(adapters: Adapters) -> list[str]:
 
 def _sums(adapters: Adapters) -> dict[str, Array]:
     """Returns each kernel with what is added to it."""
-    acting = adapters.state.resting
-    return {path: merged_kernel(parts, adapters.strengths) for path, parts in acting.parts.items()}
+    active = adapters.state.default
+    return {path: merged_kernel(adapter_layers, adapters.strengths) for path, adapter_layers in active.layers.items()}
 
 
 def _replace(view: Any, exact: Array) -> float:
@@ -81,7 +81,7 @@ def _restore(originals: Sequence[tuple[Any, Array]]) -> None:
 
 
 def _check(adapters: Adapters) -> None:
-    adapters.require_no_strays()
+    adapters.require_no_unowned_weights()
     if not adapters.active:
         raise LoraStateError("No adapter acts, so there is nothing to merge", "Call activate_lora(name) first")
     paths = [path for name in adapters.active for path in adapters.known[name].plan.layers]

@@ -122,7 +122,7 @@ def plan_as_data(plan: AdapterPlan) -> dict[str, Any]:
     return {"config": config | tables, "layers": layers, "tied": plan.tied}
 
 
-def plan_from_data(place: object, data: Any) -> AdapterPlan:
+def plan_from_data(source: object, data: Any) -> AdapterPlan:
     """Returns the plan that `plan_as_data` described.
 
     Raises:
@@ -130,29 +130,29 @@ def plan_from_data(place: object, data: Any) -> AdapterPlan:
     """
     expected = "settings that save_lora_weights wrote"
     if not isinstance(data, Mapping) or data.keys() - {"tied"} != {"config", "layers"}:
-        raise LoraConfigError(place, "settings", data, expected)
+        raise LoraConfigError(source, "settings", data, expected)
     # Before files said so, adapters of tied tables left the projection as it was, and were trained like that.
     config, layers, tied = data["config"], data["layers"], data.get("tied", False)
     if not isinstance(tied, bool):
-        raise LoraConfigError(place, "tied", tied, "true or false")
+        raise LoraConfigError(source, "tied", tied, "true or false")
     if not isinstance(config, Mapping) or config.keys() != set(LoraConfig.__slots__):
-        raise LoraConfigError(place, "config", config, f"the fields {', '.join(LoraConfig.__slots__)}")
+        raise LoraConfigError(source, "config", config, f"the fields {', '.join(LoraConfig.__slots__)}")
     if not isinstance(layers, Mapping) or not layers:
-        raise LoraConfigError(place, "layers", layers, expected)
-    plans = {path: _layer(place, path, facts, layers) for path, facts in layers.items()}
+        raise LoraConfigError(source, "layers", layers, expected)
+    plans = {path: _layer(source, path, facts, layers) for path, facts in layers.items()}
     return AdapterPlan(LoraConfig(**config), plans, tied)
 
 
-def _layer(place: object, path: str, facts: Any, layers: Mapping[str, Any]) -> LayerPlan:
+def _layer(source: object, path: str, facts: Any, layers: Mapping[str, Any]) -> LayerPlan:
     if not isinstance(facts, Mapping) or facts.keys() != set(LayerPlan.__slots__):
-        raise LoraConfigError(place, path, facts, f"the fields {', '.join(LayerPlan.__slots__)}")
+        raise LoraConfigError(source, path, facts, f"the fields {', '.join(LayerPlan.__slots__)}")
     checked = LoraConfig(facts["rank"], facts["alpha"])  # the same limits
     heads, shares = facts["heads"], facts["shares"]
     if type(heads) is not int or heads < 1:
-        raise LoraConfigError(place, f"heads of {path}", heads, "an int of at least 1")
+        raise LoraConfigError(source, f"heads of {path}", heads, "an int of at least 1")
     lender = layers.get(shares) if isinstance(shares, str) else None
     if shares is not None and (not isinstance(lender, Mapping) or lender.get("shares") is not None):
-        raise LoraConfigError(place, f"shares of {path}", shares, "the path of an adapted layer that shares nothing")
+        raise LoraConfigError(source, f"shares of {path}", shares, "the path of an adapted layer that shares nothing")
     return LayerPlan(checked.rank, float(checked.alpha or checked.rank), heads, shares)
 
 

@@ -18,8 +18,8 @@ def receipt_of(adapters: Adapters, name: str, unused: Sequence[str] = ()) -> Lor
         name: Name of the adapter.
         unused: Tensors of its file for which the model has no layer.
     """
-    adapter, parts = adapters.known[name], adapters.parts_of(name)
-    values = adapter.values if parts is None else parts.variables()
+    adapter, adapter_layers = adapters.known[name], adapters.layers_of(name)
+    values = adapter.values if adapter_layers is None else adapter_layers.variables()
     trained, everything = _count(adapters.model.trainable_weights), _count(adapters.model.weights)
     return LoraReceipt(
         config=adapter.plan.config,

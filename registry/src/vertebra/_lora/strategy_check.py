@@ -102,16 +102,16 @@ class _Trial:
     def run(self, options: Mapping[str, Any]) -> None:
         """Checks one rule after another."""
         self._call("scale", self._check_scale)
-        parts = self._call("build", self._build, options)
-        part = parts.parts[_PATH]
-        self._call("build", self._check_variables, part)
-        self._call("learning_rates", self._check_rates, part)
-        self._call("tensors", self._check_tensors, part)
-        for name, change in self._changes(part).items():
+        adapter_layers = self._call("build", self._build, options)
+        layer = adapter_layers.layers[_PATH]
+        self._call("build", self._check_variables, layer)
+        self._call("learning_rates", self._check_rates, layer)
+        self._call("tensors", self._check_tensors, layer)
+        for name, change in self._changes(layer).items():
             largest = _largest(change)
             self._require(largest <= _ZERO, f"{name} is up to {largest:.3g} at the start {self._where}, expected 0")
-        self._disturb(parts)
-        changes = self._changes(part)
+        self._disturb(adapter_layers)
+        changes = self._changes(layer)
         if "delta" in changes:
             self._check_same(changes.pop("delta"), changes)
 
@@ -122,49 +122,49 @@ class _Trial:
     def _build(self, options: Mapping[str, Any]) -> AdapterLayers:
         shared = _SmallShared("float32")
         shares = self._strategy.share(shared, [self._view], _RANK, 0)
-        part = _SmallPart(_PATH, "float32", self._strategy, self._view, 0)
+        layer = _SmallAdapterLayer(_PATH, "float32", self._strategy, self._view, 0)
         heads = self._view.heads if self._strategy.per_head else 1
-        part.prepare(LayerPlan(_RANK, _ALPHA, heads), options, shared if shares else None, {})
-        return AdapterLayers({_PATH: part}, shared if shares else None)
+        layer.prepare(LayerPlan(_RANK, _ALPHA, heads), options, shared if shares else None, {})
+        return AdapterLayers({_PATH: layer}, shared if shares else None)
 
-    def _disturb(self, parts: AdapterLayers) -> None:
-        for variable in parts.flat():
+    def _disturb(self, adapter_layers: AdapterLayers) -> None:
+        for variable in adapter_layers.flat():
             if variable.trainable:
                 noise = self._draws.normal(size=variable.shape) * _NOISE
                 variable.assign(_tensor(_array(variable.value) + noise, variable.dtype))
 
-    def _changes(self, part: Any) -> dict[str, Array]:
+    def _changes(self, layer: Any) -> dict[str, Array]:
         """Returns what the strategy adds to the outputs of the layer, `delta`, and to its kernel.
 
         Methods that it does not define are those of `LoraStrategy`, which are right if the factors are.
         """
-        found = {_FACTORS: self._call("factors", self._product, part)} if self._strategy.is_low_rank else {}
+        found = {_FACTORS: self._call("factors", self._product, layer)} if self._strategy.is_low_rank else {}
         own = type(self._strategy)
         if found and (own.delta, own.kernel_delta) == (LoraStrategy.delta, LoraStrategy.kernel_delta):
             return found
-        found["delta"] = self._call("delta", self._delta, part)
-        found["kernel_delta"] = self._call("kernel_delta", self._kernel_delta, part)
+        found["delta"] = self._call("delta", self._delta, layer)
+        found["kernel_delta"] = self._call("kernel_delta", self._kernel_delta, layer)
         return found
 
-    def _product(self, part: Any) -> Array:
-        a, b = (_array(factor) for factor in self._strategy.factors(part, self._view))
+    def _product(self, layer: Any) -> Array:
+        a, b = (_array(factor) for factor in self._strategy.factors(layer, self._view))
         rows, columns = self._view.in_features, self._view.out_features
         fit = a.ndim == b.ndim == 2 and a.shape == (rows, b.shape[0]) and b.shape[1] == columns
         expected = f"({rows}, r) and (r, {columns})"
         self._require(fit, f"factors have shapes {a.shape} and {b.shape} {self._where}, expected {expected}")
-        found: Array = part.scale * (a @ b)
+        found: Array = layer.scale * (a @ b)
         return found
 
-    def _delta(self, part: Any) -> Array:
+    def _delta(self, layer: Any) -> Array:
         outputs = self._small.times(self._inputs, _array(self._view.matrix()))
         if not self._view.is_lookup:
             outputs = outputs + _array(self._view.layer.bias)
         inputs = _tensor(self._inputs, "int32" if self._view.is_lookup else "float32")
-        return self._shaped("delta", change_of_outputs(part, inputs, _tensor(outputs, "float32")), outputs.shape)
+        return self._shaped("delta", change_of_outputs(layer, inputs, _tensor(outputs, "float32")), outputs.shape)
 
-    def _kernel_delta(self, part: Any) -> Array:
+    def _kernel_delta(self, layer: Any) -> Array:
         shape = self._view.in_features, self._view.out_features
-        return self._shaped("kernel_delta", self._strategy.kernel_delta(part, self._view), shape)
+        return self._shaped("kernel_delta", self._strategy.kernel_delta(layer, self._view), shape)
 
     def _shaped(self, name: str, tensor: Any, shape: tuple[int, ...]) -> Array:
         found = _array(tensor)
@@ -178,26 +178,26 @@ class _Trial:
             problem = f"delta and {name} differ by up to {gap:.3g} {self._where}, where delta is up to {largest:.3g}"
             self._require(gap <= _ROUNDING * largest, problem)
 
-    def _check_variables(self, part: Any) -> None:
-        for variable in own_weights(part):
+    def _check_variables(self, layer: Any) -> None:
+        for variable in own_weights(layer):
             name = variable.name
-            kept = getattr(part, name, None) is variable
-            self._require(kept, f"build creates a variable {name!r} and does not assign it to part.{name}")
+            kept = getattr(layer, name, None) is variable
+            self._require(kept, f"build creates a variable {name!r} and does not assign it to layer.{name}")
 
-    def _check_rates(self, part: Any) -> None:
-        rates = self._strategy.learning_rates(part.options)
+    def _check_rates(self, layer: Any) -> None:
+        rates = self._strategy.learning_rates(layer.options)
         self._require(isinstance(rates, Mapping), f"learning_rates is {rates!r}, expected a table by variable")
-        known = sorted(variable.name for variable in own_weights(part) if variable.trainable)
+        known = sorted(variable.name for variable in own_weights(layer) if variable.trainable)
         for name, factor in rates.items():
             self._require(name in known, f"learning_rates names {name!r}; what trains is called {', '.join(known)}")
             self._require(_is_finite(factor), f"learning_rates[{name!r}] is {factor!r}, expected a finite number")
 
-    def _check_tensors(self, part: Any) -> None:
+    def _check_tensors(self, layer: Any) -> None:
         tensors = self._strategy.tensors(self._view)
         self._require(isinstance(tensors, Mapping), f"tensors is {tensors!r}, expected a table of AdapterTensor")
         self._require(bool(tensors) or self._strategy.peft_fields is None, "it has peft_fields and no tensors")
         sizes = {"in": self._view.in_features, "rank": _RANK, "out": self._view.out_features}
-        known = {variable.name: tuple(variable.shape) for variable in own_weights(part)}
+        known = {variable.name: tuple(variable.shape) for variable in own_weights(layer)}
         for name, tensor in tensors.items():
             sound = isinstance(tensor, AdapterTensor) and tensor.variable in known and set(tensor.axes) <= sizes.keys()
             expected = f"an AdapterTensor of a variable ({', '.join(known)}) with axes among {', '.join(sizes)}"
@@ -225,7 +225,7 @@ class _Trial:
         return LoraStrategyError(self._entry.name, self._entry.owner, problem)
 
 
-class _SmallPart(AdapterLayerBase):
+class _SmallAdapterLayer(AdapterLayerBase):
     """A part whose usual initial values are drawn by numpy: a backend that compiles would take longer than the rest."""
 
     def add_weight(self, *, name: str, initializer: Any = None, **arguments: Any) -> Any:

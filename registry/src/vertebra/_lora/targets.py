@@ -49,7 +49,7 @@ def find_targets(model: Any, targets: Sequence[str], roles: Roles, layers: Layer
     candidates = _adaptable(layers)
     found = _find(model, targets, roles, candidates, layers)
     names = {target for target in targets if not _roles_below(target, roles)}
-    _check_whole(names, candidates, layers)
+    _check_names(names, candidates, layers)
     return found
 
 
@@ -157,7 +157,7 @@ def _declares_targets(model: Any) -> bool:
     return bool(names & vars(model).keys()) or sum(bool(names & vars(kind).keys()) for kind in type(model).__mro__) > 1
 
 
-def _check_whole(names: set[str], candidates: Mapping[str, Any], layers: Mapping[str, Any]) -> None:
+def _check_names(names: set[str], candidates: Mapping[str, Any], layers: Mapping[str, Any]) -> None:
     """A name is meant for all layers that have it; a glob or role, for those that can be adapted."""
     for path, layer in layers.items():
         if layer.name in names and path not in candidates:

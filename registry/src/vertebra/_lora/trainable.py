@@ -46,9 +46,9 @@ def weights_to_train(
 def groups(model: Any) -> dict[float, list[Any]]:
     """Returns the variables that train, by the factor of their learning rate."""
     factors: dict[int, float] = {}
-    for part in (layer for layer in all_layers(model) if isinstance(layer, AdapterLayerBase)):
-        rates = part.strategy.learning_rates(part.options)
-        factors |= {id(getattr(part, name)): factor for name, factor in rates.items()}
+    for adapter_layer in (layer for layer in all_layers(model) if isinstance(layer, AdapterLayerBase)):
+        rates = adapter_layer.strategy.learning_rates(adapter_layer.options)
+        factors |= {id(getattr(adapter_layer, name)): factor for name, factor in rates.items()}
     found: dict[float, list[Any]] = {}
     for variable in model.trainable_weights:
         found.setdefault(factors.get(id(variable), 1.0), []).append(variable)

@@ -164,7 +164,7 @@ def test_a_convolution_is_merged_in_the_file(tmp_path):
 
     model, x = build(), np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype("float32")
     vertebra.lora.enable(model, 2, ["stem", "out"])
-    for seed, variable in enumerate(adapters_of(model).parts_of("default").flat()):
+    for seed, variable in enumerate(adapters_of(model).layers_of("default").flat()):
         variable.assign(np.random.default_rng(seed).normal(size=variable.shape) * 0.3)
     model.save_weights(tmp_path / "m.weights.h5")
     plain = build()
@@ -265,7 +265,7 @@ def test_the_layers_of_any_other_model_refuse_it_too(tmp_path):
     def build(alpha):
         model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="hidden", bias_initializer="ones")])
         vertebra.lora.enable(model, 2, ["hidden"], alpha=alpha)
-        adapters_of(model).parts_of("default").parts["hidden"].b.assign(np.ones((2, 4)))
+        adapters_of(model).layers_of("default").layers["hidden"].b.assign(np.ones((2, 4)))
         return model
 
     trained, other = build(8), build(2)
@@ -325,7 +325,7 @@ def test_a_table_whose_logits_change_in_a_plain_model_is_named_once(toy_class, f
 def test_a_file_holds_one_state_of_the_adapters(several, fresh, run, tmp_path, verb, monkeypatch):
     backbone, outputs = several
     backbone.activate_lora("a")
-    layer = adapters_of(backbone).parts_of("a").parts["transformer_layer_0/self_attention/value"].view.layer
+    layer = adapters_of(backbone).layers_of("a").layers["transformer_layer_0/self_attention/value"].view.layer
     path, saved = tmp_path / {"save": "m.keras", "save_weights": "m.weights.h5"}[verb], layer.save_own_variables
     with ThreadPoolExecutor(1) as pool:
         changes = []

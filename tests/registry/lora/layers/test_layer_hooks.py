@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from vertebra._lora.layers import adapter_layers as parts_module
-from vertebra._lora.layers import attachment as mounting_module
+from vertebra._lora.layers import adapter_layers as adapter_layers_module
+from vertebra._lora.layers import attachment as attachment_module
 from vertebra._lora.layers import layer_hooks as hooks_module
 from vertebra.errors import LoraStateError
 
@@ -15,16 +15,16 @@ pytestmark = pytest.mark.keras
 
 
 STEPS = {
-    "building a part": (parts_module.AdapterLayerBase, "prepare"),
-    "creating a variable": (parts_module.AdapterLayerBase, "add_weight"),
-    "giving a variable its first value": (parts_module, "give_value"),
+    "building an adapter layer": (adapter_layers_module.AdapterLayerBase, "prepare"),
+    "creating a variable": (adapter_layers_module.AdapterLayerBase, "add_weight"),
+    "giving a variable its first value": (adapter_layers_module, "give_value"),
     "assigning a value": (keras.Variable, "assign"),
     "reading a value": (keras.ops, "convert_to_numpy"),
     "giving a layer its hook's control": (hooks_module, "hold"),
-    "giving a layer its parts": (mounting_module, "hold"),
-    "making what controls them": (mounting_module, "structure_variable"),
+    "giving a layer its adapter layers": (attachment_module, "hold"),
+    "making what controls them": (attachment_module, "structure_variable"),
     "attaching a hook": (hooks_module.Hook, "attach"),
-    "wrapping a call": (hooks_module.Hook, "_with_parts"),
+    "wrapping a call": (hooks_module.Hook, "_with_adapters"),
     "listing parameters": (keras.layers.Layer, "_post_build"),
     "freezing or thawing a weight": (keras.Variable, "trainable"),
 }

@@ -10,7 +10,14 @@ from typing import Any
 import keras
 
 from vertebra._keras.internals import all_layers
-from vertebra._lora.choices.acting import Acting, choosing, chosen_for, has_blocks, innermost_blocks, lost_choice
+from vertebra._lora.choices.active import (
+    ActiveAdapters,
+    choosing,
+    chosen_for,
+    has_blocks,
+    innermost_blocks,
+    lost_choice,
+)
 from vertebra._lora.choices.call_lock import call_lock
 from vertebra._lora.choices.choice import choose
 from vertebra._lora.choices.strengths import chosen_strengths
@@ -24,8 +31,8 @@ def rows(model: Any, choice: Any) -> Iterator[None]:
     """Chooses adapters for the calls within a block; `vertebra.lora.rows` documents it."""
     owner = owner_of(model)
     with call_lock(owner).calling():
-        acting = _chosen(owner, choice)
-    with choosing(owner, acting):
+        active = _chosen(owner, choice)
+    with choosing(owner, active):
         yield
 
 
@@ -70,10 +77,10 @@ def owner_of(model: Any) -> Any:
 
 def check_call(model: Any, inputs: Any) -> None:
     """Raises LoraStateError if a call of a model cannot compute with the adapters that were chosen for it."""
-    if has_blocks() and (acting := chosen_for(weakref.ref(model))) is not None:
-        _check(model, acting)
-        if acting.by_rows:
-            acting.check_rows(_batch(inputs))
+    if has_blocks() and (active := chosen_for(weakref.ref(model))) is not None:
+        _check(model, active)
+        if active.by_rows:
+            active.check_rows(_batch(inputs))
 
 
 def check_compiled(model: Any, inputs: Any) -> None:
@@ -86,10 +93,10 @@ def check_compiled(model: Any, inputs: Any) -> None:
     check_call(model, inputs)
     for block in innermost_blocks():
         owner = block.model()
-        if block.acting is None or owner is None or owner is model:
+        if block.active is None or owner is None or owner is model:
             continue
         try:
-            _check(owner, block.acting)
+            _check(owner, block.active)
         except LoraStateError:
             if _share_layers(owner, model):
                 raise
@@ -99,27 +106,27 @@ def chosen_variables(model: Any) -> list[Any]:
     """Returns the variables of the choices that a call follows; `vertebra.lora.chosen_variables` documents it."""
     if not has_blocks():
         return []
-    choices = [block.acting for block in innermost_blocks() if block.acting is not None]
+    choices = [block.active for block in innermost_blocks() if block.active is not None]
     if not choices:
         return []
     shown = {id(variable) for variable in model.variables}
     choices.sort(key=_number)  # blocks may be in either order
-    return [variable for acting in choices for variable in acting.variables if id(variable) in shown]
+    return [variable for active in choices for variable in active.variables if id(variable) in shown]
 
 
-def _chosen(owner: Any, choice: Any) -> Acting:
+def _chosen(owner: Any, choice: Any) -> ActiveAdapters:
     return choose(require_adapters(owner), *chosen_strengths(choice))
 
 
-def _number(acting: Acting) -> int:
-    return acting.chosen_from.number if acting.chosen_from else -1
+def _number(active: ActiveAdapters) -> int:
+    return active.chosen_from.number if active.chosen_from else -1
 
 
-def _check(owner: Any, acting: Acting) -> None:
+def _check(owner: Any, active: ActiveAdapters) -> None:
     found = adapters_of(owner)
     if found is None:
-        raise lost_choice(acting)
-    found.state.check_choice(acting)
+        raise lost_choice(active)
+    found.state.check_choice(active)
 
 
 def _batch(inputs: Any) -> int | None:

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from vertebra._discovery import runtimes
-from vertebra._lora.choices.acting import Acting
+from vertebra._lora.choices.active import ActiveAdapters
 from vertebra._lora.control import state_variable, structure_variable
 from vertebra._lora.state import Adapters
 from vertebra.errors import LoraStateError
 
 
-def choose(adapters: Adapters, names: Sequence[str], strengths: np.ndarray[Any, Any]) -> Acting:
+def choose(adapters: Adapters, names: Sequence[str], strengths: np.ndarray[Any, Any]) -> ActiveAdapters:
     """Returns what acts in calls that choose some adapters, with the values that these have now.
 
     Args:
@@ -31,16 +31,16 @@ def choose(adapters: Adapters, names: Sequence[str], strengths: np.ndarray[Any, 
     order = sorted(range(len(names)), key=lambda number: adapters.known[names[number]].key)  # fewer ways to compile
     chosen = [names[number] for number in order]
     residents = [adapters.resident(name) for name in chosen]
-    parts: dict[str, list[tuple[int, Any]]] = {}
+    adapter_layers: dict[str, list[tuple[int, Any]]] = {}
     for number, resident in enumerate(residents):
-        for path, part in resident.parts.items():
-            parts.setdefault(path, []).append((number, part))
+        for path, adapter_layer in resident.layers.items():
+            adapter_layers.setdefault(path, []).append((number, adapter_layer))
     weight = state_variable("strengths", np.ascontiguousarray(strengths[..., order]))
     # A model may hold two that have adapters of the same settings, and a choice of one is none of the other.
     keys = [adapters.known[name].key for name in chosen]
     structure = structure_variable((f"model {state.number}", *keys))
     own = [variable for resident in residents for variable in resident.flat()]
-    return Acting(parts, weight, (structure, weight, *own), state, tuple(chosen), state.losses)
+    return ActiveAdapters(adapter_layers, weight, (structure, weight, *own), state, tuple(chosen), state.losses)
 
 
 def _check(adapters: Adapters, names: Sequence[str]) -> None:

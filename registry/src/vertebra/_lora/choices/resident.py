@@ -18,8 +18,8 @@ from vertebra.interfaces import AdapterLayer
 class ResidentLayer:
     """A part as a strategy sees it, with variables of its own and the settings of a part of the same plan."""
 
-    def __init__(self, part: Any, variables: Mapping[str, Any], shared: Any = None) -> None:
-        self._part, self.shared = part, shared
+    def __init__(self, adapter_layer: Any, variables: Mapping[str, Any], shared: Any = None) -> None:
+        self._part, self.shared = adapter_layer, shared
         vars(self).update(variables)
 
     def __getattr__(self, name: str) -> Any:
@@ -33,7 +33,7 @@ AdapterLayer.register(ResidentLayer)
 class ResidentAdapter:
     """An adapter that calls can choose; it never changes."""
 
-    parts: dict[str, ResidentLayer]
+    layers: dict[str, ResidentLayer]
     """By path of the adapted layer."""
     variables: dict[str, dict[str, Any]]
     """Every variable once: by path of the layer, or `SHARED`, and by name."""
@@ -54,11 +54,11 @@ def make_resident(template: AdapterLayers, values: Values) -> ResidentAdapter:
         for path, own in template.variables().items()
     }
     shared = None if template.shared is None else ResidentLayer(template.shared, variables[SHARED])
-    parts = {}
-    for path, part in template.parts.items():
-        lent = {name: variables[part.lender][name] for name in part.lent}
-        parts[path] = ResidentLayer(part, variables.get(path, {}) | lent, shared)
-    return ResidentAdapter(parts, variables)
+    adapter_layers = {}
+    for path, adapter_layer in template.layers.items():
+        lent = {name: variables[adapter_layer.lender][name] for name in adapter_layer.lent}
+        adapter_layers[path] = ResidentLayer(adapter_layer, variables.get(path, {}) | lent, shared)
+    return ResidentAdapter(adapter_layers, variables)
 
 
 def _variable(like: Any, value: Any) -> Any:

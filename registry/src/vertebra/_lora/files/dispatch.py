@@ -38,7 +38,7 @@ KERASHUB_SUFFIX = ".lora.h5"
 _ATTEMPTS = 12
 _SETTINGS = "vertebra.adapter"
 _MODEL = "vertebra.model"
-_PART = "/lora/"
+_INFIX = "/lora/"
 
 
 def read_adapter(model: Any, filepath: str | Path) -> AdapterFile:
@@ -147,8 +147,8 @@ def _read_short(path: Path) -> AdapterFile:
     values: Values = {}
     co_trained = {}
     for name in tensors.header.entries:
-        layer, inside, variable = name.rpartition(_PART)
-        if name.startswith(f"{SHARED}{_PART}") or (inside and layer in plan.layers):
+        layer, inside, variable = name.rpartition(_INFIX)
+        if name.startswith(f"{SHARED}{_INFIX}") or (inside and layer in plan.layers):
             values.setdefault(layer, {})[variable] = tensors.view(name)
         else:
             co_trained[name] = tensors.view(name)
@@ -156,7 +156,7 @@ def _read_short(path: Path) -> AdapterFile:
 
 
 def _write_short(model: Any, stage: Path, plan: AdapterPlan, data: AdapterData) -> None:
-    arrays = {f"{path}{_PART}{variable}": array for path, own in data.values.items() for variable, array in own.items()}
+    arrays = {f"{path}{_INFIX}{name}": array for path, own in data.values.items() for name, array in own.items()}
     settings = json.dumps(plan_as_data(plan))
     metadata = {"format": "pt", _SETTINGS: settings, _BASE: data.base or "", _MODEL: type(model).__name__}
     write_arrays(stage, arrays | data.co_trained, metadata)

@@ -27,7 +27,7 @@ Array = np.ndarray[Any, Any]
 class FusedModule:
     """The layers that are one module elsewhere; most often one."""
 
-    place: object
+    source: object
     """The file, for messages."""
     module: str
     paths: Sequence[str]
@@ -43,7 +43,7 @@ class FusedModule:
         """Returns the number of outputs of each layer."""
         return [self.views[path].out_features for path in self.paths]
 
-    def counts_outputs_alone(self) -> bool:
+    def has_output_vectors(self) -> bool:
         """Says whether a tensor has a value for each output, whatever the rank, as DoRA's lengths."""
         return any("rank" not in tensor.axes for tensor in self.tensors().values())
 
@@ -62,7 +62,7 @@ def split(fused: FusedModule, tensors: Mapping[str, Array]) -> Values:
     needed = fused.tensors()
     wrong = [f"{fused.module}: {name}" for name in needed.keys() ^ tensors.keys()]
     if wrong:
-        raise AdapterMismatchError(fused.place, "lacks tensors, or holds unknown ones", sorted(wrong))
+        raise AdapterMismatchError(fused.source, "lacks tensors, or holds unknown ones", sorted(wrong))
     values: Values = {path: {} for path in fused.paths}
     for name, tensor in needed.items():
         array = tensors[name].T
@@ -74,7 +74,7 @@ def split(fused: FusedModule, tensors: Mapping[str, Array]) -> Values:
 def _pieces(fused: FusedModule, name: str, tensor: AdapterTensor, array: Array) -> dict[str, Array]:
     if array.ndim != len(tensor.axes) or ("out" in tensor.axes and array.shape[-1] != sum(fused.widths())):
         shapes = f"{fused.module}: {name} is {array.dtype} {array.T.shape}"
-        raise AdapterMismatchError(fused.place, "holds tensors of another shape", [shapes])
+        raise AdapterMismatchError(fused.source, "holds tensors of another shape", [shapes])
     if "out" not in tensor.axes:
         return {fused.paths[0]: array}
     ends = np.cumsum(fused.widths())[:-1]
@@ -90,13 +90,13 @@ def fuse(fused: FusedModule, plans: Mapping[str, LayerPlan], values: Values) -> 
         values: The values of their own variables; and, of layers that are not adapted, of those that count outputs
             and no rank.
     """
-    if _is_one(fused, plans):
+    if _is_fused(fused, plans):
         return next(iter(plans.values())), _tensors(fused, _joined(fused, values))
     plan = _stacked_plan(fused, plans)
     return plan, _tensors(fused, _stacked(fused, plans, values, plan))
 
 
-def _is_one(fused: FusedModule, plans: Mapping[str, LayerPlan]) -> bool:
+def _is_fused(fused: FusedModule, plans: Mapping[str, LayerPlan]) -> bool:
     first, *others = fused.paths
     return len(plans) == len(fused.paths) and all(plans[path].shares == first for path in others)
 

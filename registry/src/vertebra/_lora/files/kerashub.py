@@ -66,9 +66,9 @@ def read_kerashub(model: Any, path: Path) -> AdapterFile:
     return AdapterFile(path, plan, values)
 
 
-def _rank(place: object, stored: Array) -> int:
+def _rank(path: object, stored: Array) -> int:
     if stored.size != 1 or stored.dtype.kind not in "iu":
-        raise LoraConfigError(place, "rank", stored.tolist(), "one whole number")
+        raise LoraConfigError(path, "rank", stored.tolist(), "one whole number")
     return int(stored.reshape(-1)[0])
 
 
@@ -90,12 +90,12 @@ def _number(dataset: str) -> tuple[int, str]:
     return int(tensor[1]) if tensor else -1, dataset
 
 
-def _strategy(place: object) -> str:
+def _strategy(path: object) -> str:
     for entry in catalog(STRATEGIES):
         if entry.value.per_head:
             return str(entry.name)
     expected = "an installed LoRA strategy that goes by heads, as Keras's does: install vertebra-lora-variants"
-    raise LoraConfigError(place, "strategy", None, expected)
+    raise LoraConfigError(path, "strategy", None, expected)
 
 
 # === Writing ===
@@ -109,10 +109,10 @@ def write_kerashub(model: Any, stage: Path, plan: AdapterPlan, data: AdapterData
     """
     names = KerasHubNames(model)
     numbers = {path: number for number, path in names.paths.items()}
-    strangers = [path for path in plan.layers if path not in numbers] + list(data.co_trained)
-    if strangers:
+    unknown = [path for path in plan.layers if path not in numbers] + list(data.co_trained)
+    if unknown:
         expected = "adapters of layers that KerasHub has in this architecture, and no base weights beside them"
-        raise LoraConfigError(".lora.h5", "adapter", ", ".join(strangers), expected)
+        raise LoraConfigError(".lora.h5", "adapter", ", ".join(unknown), expected)
     pairs = _own_pairs(plan, data) if plan.strategy.per_head else _by_heads(model, names, plan, data)
     rank = max(b.shape[0] for _, _, b in pairs.values())
     datasets = {_RANK: np.array(rank, "int64")}

@@ -148,22 +148,22 @@ def write_peft(model: Any, stage: Path, plan: AdapterPlan, data: AdapterData) ->
     views = {module: {path: view_of(layers[path]) for path in names.layers(module)} for module in modules}
     for module, adapted in modules.items():
         fused = FusedModule(stage, module, names.layers(module), views[module], plan.strategy)
-        values = data.values | _unchanging(fused, plan)
+        values = data.values | _neutral_values(fused, plan)
         plans[module], tensors = fuse(fused, {path: plan.layers[path] for path in adapted}, values)
         arrays |= {f"{_PREFIX}{module}.{tensor}": array for tensor, array in tensors.items()}
-    arrays |= _beside(names, data.co_trained, set(plan.layers), require_adapters(model).base_value)
+    arrays |= _co_trained_tensors(names, data.co_trained, set(plan.layers), require_adapters(model).base_value)
     base = _fingerprint(plan, data.base, {path: view for found in views.values() for path, view in found.items()})
     write_arrays(stage / TENSORS, arrays, {"format": "pt", _BASE: base})
     (stage / CONFIG).write_bytes(dump_json(_config(model, plan, plans, names, data.co_trained)))
 
 
-def _unchanging(fused: FusedModule, plan: AdapterPlan) -> Values:
+def _neutral_values(fused: FusedModule, plan: AdapterPlan) -> Values:
     """Returns, for layers of a module that are not adapted, values that leave them as they are: PEFT adapts it whole.
 
     A strategy starts so that nothing changes yet, hence these are the values that it starts from.
     """
     others = {path: LayerPlan(1, 1.0) for path in fused.paths if path not in plan.layers}
-    if not others or not fused.counts_outputs_alone():
+    if not others or not fused.has_output_vectors():
         return {}
     return as_arrays(build_adapter_layers(replace(plan, layers=others), fused.views, 0).values())
 
@@ -176,7 +176,7 @@ def _fingerprint(plan: AdapterPlan, base: str | None, views: Mapping[str, Any]) 
     return fingerprint(views) if same else ""  # after merging, say, nobody can tell
 
 
-def _beside(
+def _co_trained_tensors(
     names: AdapterNames,
     co_trained: Mapping[str, np.ndarray[Any, Any]],
     adapted: set[str],

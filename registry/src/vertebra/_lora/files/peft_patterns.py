@@ -13,10 +13,10 @@ from typing import Any
 
 from vertebra.errors import LoraConfigError
 
-_MOST_KEYS = 10_000
-_MOST_EXPRESSIONS = 32
-_MOST_CHARACTERS = 1_000
-_MOST_BYTES = 2**16
+_MAX_KEYS = 10_000
+_MAX_EXPRESSIONS = 32
+_MAX_CHARACTERS = 1_000
+_MAX_BYTES = 2**16
 """Memory that RE2 may use for one expression, which bounds the time that one match may take."""
 
 _NAME = re.compile(r"\^?[\w.\-]+")
@@ -50,9 +50,9 @@ class PatternTable:
         self.values: Mapping[str, Any] = dict(table or {})
         self._source = path, field
         self._expressions = [key for key in self.values if not _NAME.fullmatch(key)]
-        if len(self.values) > _MOST_KEYS or len(self._expressions) > _MOST_EXPRESSIONS:
+        if len(self.values) > _MAX_KEYS or len(self._expressions) > _MAX_EXPRESSIONS:
             found = f"{len(self.values)} keys, {len(self._expressions)} of them regular expressions"
-            limits = f"at most {_MOST_KEYS} keys, {_MOST_EXPRESSIONS} of them regular expressions"
+            limits = f"at most {_MAX_KEYS} keys, {_MAX_EXPRESSIONS} of them regular expressions"
             raise LoraConfigError(path, field, found, limits, "Name the modules, or use fewer expressions")
         self._matchers = [(self._matcher(key), value) for key, value in self.values.items()]
 
@@ -97,7 +97,7 @@ def _expression_matcher(source: tuple[object, str], key: str) -> Matcher:
         import re2  # 4 ms, and few adapters have expressions
 
         options = re2.Options()
-        options.max_mem, options.never_capture, options.log_errors = _MOST_BYTES, True, False
+        options.max_mem, options.never_capture, options.log_errors = _MAX_BYTES, True, False
         try:
             expression = re2.compile(rf"(.*\.)?({key})$", options)
             return lambda module: expression.match(module) is not None
@@ -110,8 +110,8 @@ def _expression_matcher(source: tuple[object, str], key: str) -> Matcher:
 
 def _problem(key: str) -> str | None:
     """Says what of an expression is refused before RE2 sees it: what RE2 lacks, or reads in another way."""
-    if len(key) > _MOST_CHARACTERS:
-        return f"it has {len(key)} characters, and {_MOST_CHARACTERS} are read"
+    if len(key) > _MAX_CHARACTERS:
+        return f"it has {len(key)} characters, and {_MAX_CHARACTERS} are read"
     if not (key.isascii() and key.isprintable()):
         return "it has characters other than printable ASCII"
     for escaped in _ESCAPE.findall(key):

@@ -36,9 +36,9 @@ def matrices(model: Any, plan: AdapterPlan, data: AdapterData) -> dict[str, tupl
         expected = "one whose change of a kernel is a product of two matrices; merge this one instead"
         raise LoraConfigError("adapter", "strategy", plan.config.strategy, expected)
     found = {}
-    for path, part in built_layers(model, plan, data).parts.items():
-        a, b = (keras.ops.convert_to_numpy(factor) for factor in strategy.factors(part, part.view))
-        found[path] = np.array(a * np.float32(part.scale)), np.array(b)
+    for path, adapter_layer in built_layers(model, plan, data).layers.items():
+        a, b = (keras.ops.convert_to_numpy(factor) for factor in strategy.factors(adapter_layer, adapter_layer.view))
+        found[path] = np.array(a * np.float32(adapter_layer.scale)), np.array(b)
     return found
 
 
@@ -46,9 +46,9 @@ def built_layers(model: Any, plan: AdapterPlan, data: AdapterData) -> AdapterLay
     """Returns parts with an adapter's values that no layer holds, to ask the strategy of."""
     layers = layer_paths(model)
     with abstract_build():
-        parts = build_adapter_layers(plan, {path: view_of(layers[path]) for path in plan.layers}, 0)
-    parts.assign(data.values)
-    return parts
+        adapter_layers = build_adapter_layers(plan, {path: view_of(layers[path]) for path in plan.layers}, 0)
+    adapter_layers.assign(data.values)
+    return adapter_layers
 
 
 def as_plain(model: Any, plan: AdapterPlan, data: AdapterData) -> tuple[AdapterPlan, AdapterData]:

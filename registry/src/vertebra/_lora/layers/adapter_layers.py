@@ -113,15 +113,15 @@ class SharedVariables(keras.layers.Layer):  # type: ignore[misc]
 class AdapterLayers:
     """The parts of one adapter; another adapter of the same plan can use them, too, by giving them its values."""
 
-    parts: dict[str, AdapterLayerBase]
+    layers: dict[str, AdapterLayerBase]
     shared: SharedVariables | None = None
     _holders: dict[str, Any] = field(default_factory=dict)
 
     def variables(self) -> dict[str, dict[str, Any]]:
         """Returns every variable once: by path of the layer, or `SHARED`, and by name."""
         if not self._holders:
-            everybody: dict[str, Any] = {**self.parts, **({} if self.shared is None else {SHARED: self.shared})}
-            self._holders.update({path: own for path, holder in everybody.items() if (own := holder.own())})
+            holders: dict[str, Any] = {**self.layers, **({} if self.shared is None else {SHARED: self.shared})}
+            self._holders.update({path: own for path, holder in holders.items() if (own := holder.own())})
         return self._holders
 
     def flat(self) -> list[Any]:
@@ -167,21 +167,21 @@ def _assign(variable: Any, value: Any, shared: bool) -> None:
         variable.assign(value)
 
 
-def change_of_outputs(part: Any, inputs: Any, outputs: Any) -> Any:
+def change_of_outputs(layer: Any, inputs: Any, outputs: Any) -> Any:
     """Returns what a part adds to a layer's outputs before its activation."""
-    dropped = inputs if part.dropout is None else part.dropout(inputs)
-    with autocast(part.compute_dtype):  # a layer all in half precision has none of its own
-        return part.strategy.delta(part, part.view, dropped, outputs)
+    dropped = inputs if layer.dropout is None else layer.dropout(inputs)
+    with autocast(layer.compute_dtype):  # a layer all in half precision has none of its own
+        return layer.strategy.delta(layer, layer.view, dropped, outputs)
 
 
-def change_of_projection(part: Any, inputs: Any, outputs: Any) -> Any:
+def change_of_projection(layer: Any, inputs: Any, outputs: Any) -> Any:
     """Returns what a part adds to `inputs · tableᵀ`, where an embedding's table is the output projection, too."""
     dtype = outputs.dtype
-    if not part.strategy.is_low_rank:
-        kernel = part.strategy.kernel_delta(part, part.view)
+    if not layer.strategy.is_low_rank:
+        kernel = layer.strategy.kernel_delta(layer, layer.view)
         return keras.ops.matmul(keras.ops.cast(inputs, dtype), keras.ops.cast(keras.ops.transpose(kernel), dtype))
-    a, b = (keras.ops.cast(keras.ops.transpose(factor), dtype) for factor in part.strategy.factors(part, part.view))
-    return keras.ops.matmul(keras.ops.matmul(keras.ops.cast(inputs, dtype), b), a) * part.scale
+    a, b = (keras.ops.cast(keras.ops.transpose(factor), dtype) for factor in layer.strategy.factors(layer, layer.view))
+    return keras.ops.matmul(keras.ops.matmul(keras.ops.cast(inputs, dtype), b), a) * layer.scale
 
 
 def build_adapter_layers(plan: AdapterPlan, views: Mapping[str, Any], slot: int) -> AdapterLayers:
@@ -198,18 +198,20 @@ def build_adapter_layers(plan: AdapterPlan, views: Mapping[str, Any], slot: int)
     """
     strategy, options = plan.strategy, plan.options()
     shared, settings = _shared(plan, views), Settings.of(plan)
-    parts: dict[str, AdapterLayerBase] = {}
+    adapter_layers: dict[str, AdapterLayerBase] = {}
     for path, layer in plan.layers.items():
         _check_rank(path, views[path], layer)
         with keras.name_scope(path.rpartition("/")[2], override_parent=path.rpartition("/")[0]):  # for unique paths
-            part = AdapterLayerBase(
+            adapter_layer = AdapterLayerBase(
                 name_of(slot), _policy(views[path].layer), strategy, views[path], _seed(path, plan.config.seed)
             )
-            part.__dict__.update(tied=plan.tied, slot=slot, settings=settings)
-            part.prepare(layer, options, shared, _lent(strategy, views[path], parts.get(layer.shares or "")))
-            part.drop_inputs(plan.config.dropout)
-        parts[path] = part
-    return AdapterLayers(parts, shared)
+            adapter_layer.__dict__.update(tied=plan.tied, slot=slot, settings=settings)
+            adapter_layer.prepare(
+                layer, options, shared, _lent_variables(strategy, views[path], adapter_layers.get(layer.shares or ""))
+            )
+            adapter_layer.drop_inputs(plan.config.dropout)
+        adapter_layers[path] = adapter_layer
+    return AdapterLayers(adapter_layers, shared)
 
 
 def tied_variables(strategy: Any, view: Any) -> set[str]:
@@ -229,7 +231,7 @@ def _shared(plan: AdapterPlan, views: Mapping[str, Any]) -> SharedVariables | No
     return shared if plan.strategy.share(shared, adapted, rank, _seed(SHARED, plan.config.seed)) else None
 
 
-def _lent(strategy: Any, view: Any, lender: AdapterLayerBase | None) -> dict[str, Any]:
+def _lent_variables(strategy: Any, view: Any, lender: AdapterLayerBase | None) -> dict[str, Any]:
     if lender is None:
         return {}
     return {name: getattr(lender, name) for name in tied_variables(strategy, view)}

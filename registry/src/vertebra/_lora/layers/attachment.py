@@ -10,7 +10,7 @@ import numpy as np
 
 from vertebra._keras.internals import track_parameters
 from vertebra._lora.base_weights import BaseModel
-from vertebra._lora.choices.acting import Acting, ActingState
+from vertebra._lora.choices.active import ActiveAdapters, AdapterState
 from vertebra._lora.control import CONTROL, state_variable, structure_variable
 from vertebra._lora.layers.adapter_layers import AdapterLayers
 from vertebra._lora.layers.layer_hooks import hold, refuse_config, release
@@ -22,7 +22,7 @@ Strengths = np.ndarray[Any, Any] | None
 class Attachment:
     """What the layers of one model hold now."""
 
-    def __init__(self, base: BaseModel, state: ActingState) -> None:
+    def __init__(self, base: BaseModel, state: AdapterState) -> None:
         self._base, self._state = base, state
         self._keys: tuple[str, ...] = ()
         self._shape: tuple[int, ...] | None = None
@@ -36,7 +36,7 @@ class Attachment:
         shape = None if strengths is None else strengths.shape
         if tuple(keys) == self._keys and shape == self._shape:
             if strengths is not None:
-                self._state.resting.strengths.assign(strengths)
+                self._state.default.strengths.assign(strengths)
             return False
         self.detach()
         if sets:
@@ -45,9 +45,9 @@ class Attachment:
 
     def detach(self) -> None:
         """Makes the layers hold no parts; also after `attach` has failed halfway."""
-        self._state.resting = Acting()
-        for layer, parts in self._held(self._sets).items():
-            release(self._base.layers[layer], [part for _, part in parts])
+        self._state.default = ActiveAdapters()
+        for layer, adapter_layers in self._held(self._sets).items():
+            release(self._base.layers[layer], [adapter_layer for _, adapter_layer in adapter_layers])
         for layer in self._refusing:
             vars(layer).pop("get_config", None)
         if self._sets:
@@ -62,25 +62,25 @@ class Attachment:
         structure, *rest = self._controls[keys, shape]
         for variable in rest:
             variable.assign(strengths)
-        self._sets, parts = sets, self._held(sets)
-        for path, own in parts.items():
-            hold(self._base.layers[path], [part for _, part in own])
-            for number, (_, part) in enumerate(own):
-                part.__dict__.update(keeps_base=number == 0, hidden=self._state.has_choice)
-        self._tell_holders(parts, is_new)
-        self._state.resting = Acting(parts, rest[0] if rest else None, (structure, *rest))
+        self._sets, adapter_layers = sets, self._held(sets)
+        for path, own in adapter_layers.items():
+            hold(self._base.layers[path], [adapter_layer for _, adapter_layer in own])
+            for number, (_, adapter_layer) in enumerate(own):
+                adapter_layer.__dict__.update(keeps_base=number == 0, hidden=self._state.has_choice)
+        self._reset_holders(adapter_layers, is_new)
+        self._state.default = ActiveAdapters(adapter_layers, rest[0] if rest else None, (structure, *rest))
         track_parameters(self._base.model)
         self._keys, self._shape = keys, shape
 
     def _held(self, sets: Sequence[AdapterLayers]) -> dict[str, list[tuple[int, Any]]]:
         """Returns the parts of each layer, by path, each with the number of its set."""
         found: dict[str, list[tuple[int, Any]]] = {}
-        for number, parts in enumerate(sets):
-            for path, part in parts.parts.items():
-                found.setdefault(path, []).append((number, part))
+        for number, adapter_layers in enumerate(sets):
+            for path, adapter_layer in adapter_layers.layers.items():
+                found.setdefault(path, []).append((number, adapter_layer))
         return found
 
-    def _tell_holders(self, paths: Iterable[str], is_new: bool) -> None:
+    def _reset_holders(self, paths: Iterable[str], is_new: bool) -> None:
         """What was compiled knows nothing of new parts, and a config of what holds them cannot hold any."""
         holders = {prefix for path in paths for prefix in _holders(path)}
         for layer in [self._base.model, *(self._base.layers[path] for path in sorted(holders))]:
@@ -100,5 +100,5 @@ def _control_variables(keys: tuple[str, ...], strengths: Strengths) -> tuple[Any
 
 def _holders(path: str) -> list[str]:
     """Returns the paths of the layers that hold a layer, from the outside in."""
-    parts = path.split("/")
-    return ["/".join(parts[:count]) for count in range(1, len(parts))]
+    names = path.split("/")
+    return ["/".join(names[:count]) for count in range(1, len(names))]

@@ -17,15 +17,15 @@ def matrix_of(view: Any) -> Array:
     return found
 
 
-def merged_kernel(parts: Sequence[tuple[int, Any]], strengths: Any) -> Array:
+def merged_kernel(adapter_layers: Sequence[tuple[int, Any]], strengths: Any) -> Array:
     """Returns the kernel of one layer with what its parts add, of shape `(in_features, out_features)`, in float64.
 
     Args:
         parts: The layer's parts, each with the number of its adapter.
         strengths: How strongly each adapter acts, of shape `(adapters,)`, or None if one does with 1.
     """
-    total = matrix_of(parts[0][1].view)
-    for number, part in parts:
-        delta = keras.ops.convert_to_numpy(part.strategy.kernel_delta(part, part.view)).astype("float64")
+    total = matrix_of(adapter_layers[0][1].view)
+    for number, layer in adapter_layers:
+        delta = keras.ops.convert_to_numpy(layer.strategy.kernel_delta(layer, layer.view)).astype("float64")
         total = total + (1.0 if strengths is None else float(strengths[number])) * delta
     return total

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from vertebra._keras.internals import is_call_training, unlocked, untrack
-from vertebra._lora.choices.acting import Acting, ActingState
+from vertebra._lora.choices.active import ActiveAdapters, AdapterState
 from vertebra._lora.control import CONTROL, AdapterControl
 from vertebra._lora.files.keras_weights import load_layer, save_layer
 from vertebra._lora.layers.adapter_layers import change_of_outputs, change_of_projection
@@ -21,82 +21,91 @@ from vertebra.errors import LoraStateError
 
 _CALLS = ("call", "quantized_call")
 _OTHERS = ("get_config", "save_own_variables", "load_own_variables")
-_LAST = ("activation", "logit_soft_cap")
+_POSTPONED = ("activation", "logit_soft_cap")
 """What layers do to their outputs at last, after adapters have been added."""
 
 
 class Hook:
     """Makes one layer add what its parts compute, and undoes it."""
 
-    def __init__(self, path: str, layer: Any, state: ActingState, control: AdapterControl) -> None:
+    def __init__(self, path: str, layer: Any, state: AdapterState, control: AdapterControl) -> None:
         self._path, self._layer, self._state, self._control = path, layer, state, control
         self._is_table, self._is_tied = isinstance(layer, keras.layers.Embedding), is_projection(layer)
-        self._last = {name: value for name in _LAST if (value := getattr(layer, name, None)) is not None}
+        self._postponed = {name: value for name in _POSTPONED if (value := getattr(layer, name, None)) is not None}
         self._own = {name: vars(layer)[name] for name in (*_CALLS, *_OTHERS) if name in vars(layer)}
 
     def attach(self) -> None:
         """Wraps the layer's calls."""
         hold(self._layer, [self._control])
-        for name in self._last:
+        for name in self._postponed:
             setattr(self._layer, name, None)
         layer, save, load = self._layer, self._layer.save_own_variables, self._layer.load_own_variables
-        layer.get_config = self._with_last(layer.get_config)
-        layer.save_own_variables = lambda store: save_layer(store, self._state.resting, self._path, save)
-        layer.load_own_variables = lambda store: load_layer(store, self._state.resting, self._path, load)
+        layer.get_config = self._with_postponed(layer.get_config)
+        layer.save_own_variables = lambda store: save_layer(store, self._state.default, self._path, save)
+        layer.load_own_variables = lambda store: load_layer(store, self._state.default, self._path, load)
         for name in _CALLS:
-            setattr(self._layer, name, self._with_parts(getattr(self._layer, name)))
+            setattr(self._layer, name, self._with_adapters(getattr(self._layer, name)))
 
     def detach(self) -> None:
         """Makes the layer what it was; also after `attach` has failed halfway."""
         for name in (*_CALLS, *_OTHERS):
             vars(self._layer).pop(name, None)
         vars(self._layer).update(self._own)
-        for name, value in self._last.items():
+        for name, value in self._postponed.items():
             setattr(self._layer, name, value)
         release(self._layer, [self._control])
 
-    def _with_parts(self, original: Any) -> Any:
+    def _with_adapters(self, original: Any) -> Any:
         def call(inputs: Any, *args: Any, **kwargs: Any) -> Any:
             outputs = original(inputs, *args, **kwargs)
-            acting, reverse = self._state.now(), self._is_table and _is_reverse(args, kwargs)
-            if acting.is_choice:
-                self._state.check_choice(acting)
+            active, reverse = self._state.now(), self._is_table and _is_reverse(args, kwargs)
+            if active.is_choice:
+                self._state.check_choice(active)
                 _check_not_training()
-                _check_rows(acting, inputs)
-            parts = acting.parts.get(self._path, ())
-            if parts:
-                outputs = self._changed(acting, parts, inputs, outputs, reverse)
-            return self._finished(outputs, reverse)
+                _check_rows(active, inputs)
+            adapter_layers = active.layers.get(self._path, ())
+            if adapter_layers:
+                outputs = self._add_adapters(active, adapter_layers, inputs, outputs, reverse)
+            return self._apply_postponed(outputs, reverse)
 
         return call
 
-    def _changed(
-        self, acting: Acting, parts: Sequence[tuple[int, Any]], inputs: Any, outputs: Any, reverse: bool
+    def _add_adapters(
+        self,
+        active: ActiveAdapters,
+        adapter_layers: Sequence[tuple[int, Any]],
+        inputs: Any,
+        outputs: Any,
+        reverse: bool,
     ) -> Any:
         if reverse:
-            parts = [(number, part) for number, part in parts if part.tied and self._is_tied]
-        elif acting.by_rows and parts[0][1].view.is_lookup:
+            adapter_layers = [
+                (number, adapter_layer)
+                for number, adapter_layer in adapter_layers
+                if adapter_layer.tied and self._is_tied
+            ]
+        elif active.by_rows and adapter_layers[0][1].view.is_lookup:
             _check_batch(self._layer, inputs)
         compute = change_of_projection if reverse else change_of_outputs
         changed = outputs
-        for number, part in parts:
-            changed = changed + acting.weigh(number, compute(part, inputs, outputs))
+        for number, adapter_layer in adapter_layers:
+            changed = changed + active.weigh(number, compute(adapter_layer, inputs, outputs))
         return changed
 
-    def _finished(self, outputs: Any, reverse: bool) -> Any:
+    def _apply_postponed(self, outputs: Any, reverse: bool) -> Any:
         """Applies what the layer itself would have applied at last."""
-        if "activation" in self._last:
-            return self._last["activation"](outputs)
-        cap = self._last.get("logit_soft_cap")
+        if "activation" in self._postponed:
+            return self._postponed["activation"](outputs)
+        cap = self._postponed.get("logit_soft_cap")
         return outputs if cap is None or not reverse else keras.ops.tanh(outputs / cap) * cap
 
-    def _with_last(self, original: Any) -> Any:
+    def _with_postponed(self, original: Any) -> Any:
         def get_config() -> dict[str, Any]:
-            if self._path in self._state.resting.parts:
+            if self._path in self._state.default.layers:
                 return refuse_config()
             serialized = {
                 name: keras.activations.serialize(value) if name == "activation" else value
-                for name, value in self._last.items()
+                for name, value in self._postponed.items()
             }
             config: dict[str, Any] = original() | serialized
             return config
@@ -107,12 +116,12 @@ class Hook:
 class Hooks(Mapping[str, Hook]):
     """The hooks of one model, by path of the layer."""
 
-    def __init__(self, layers: Mapping[str, Any], state: ActingState, control: AdapterControl) -> None:
+    def __init__(self, layers: Mapping[str, Any], state: AdapterState, control: AdapterControl) -> None:
         self._layers, self._state, self._control = layers, state, control
         self._hooks: dict[str, Hook] = {}
         state.hooked = self._hooks
 
-    def cover(self, paths: Iterable[str]) -> bool:
+    def install(self, paths: Iterable[str]) -> bool:
         """Gives these layers hooks, and no others; says whether any layer got or lost one.
 
         Raises:
@@ -180,12 +189,12 @@ def _check_batch(layer: Any, indices: Any) -> None:
         raise LoraStateError(problem, "Activate one adapter for the whole batch, or leave this layer out of them")
 
 
-def _check_rows(acting: Acting, inputs: Any) -> None:
+def _check_rows(active: ActiveAdapters, inputs: Any) -> None:
     """Checks the batch where no row has an adapter, and so nothing is weighed; a layer may fold axes into the rows."""
-    if acting.by_rows and not acting.parts and len(inputs.shape) > 1:
-        batch, rows = inputs.shape[0], acting.strengths.shape[0]
+    if active.by_rows and not active.layers and len(inputs.shape) > 1:
+        batch, rows = inputs.shape[0], active.strengths.shape[0]
         if batch is None or batch % rows:
-            acting.check_rows(batch)
+            active.check_rows(batch)
 
 
 def _check_not_training() -> None:

@@ -50,7 +50,7 @@ class _View(LinearView):
         if self.layer.quantization_mode is None:
             with autocast(None):  # within a call in half precision, too, it is the kernel as it is kept
                 return ops.cast(self._flatten(self.variable.value), "float32")
-        with _bare(self.layer):  # a linear map is known by what it makes of the unit vectors
+        with _kernel_only(self.layer):  # a linear map is known by what it makes of the unit vectors
             return ops.cast(self._probe(type(self.layer).quantized_call), "float32")
 
     def kernel_of(self, matrix: Any) -> Any:
@@ -244,7 +244,7 @@ def _unused(equation: str) -> str:
 
 
 @contextlib.contextmanager
-def _bare(layer: Any) -> Iterator[None]:
+def _kernel_only(layer: Any) -> Iterator[None]:
     """Takes from a layer, for a moment, what it does beyond multiplying with its kernel."""
     names = [name for name in ("activation", "bias", "inputs_quantizer") if getattr(layer, name, None) is not None]
     kept = {name: getattr(layer, name) for name in names}

@@ -37,7 +37,7 @@ def tied_projections(plan: AdapterPlan, layers: Mapping[str, Any]) -> list[str]:
     return [path for path in plan.layers if path in layers and is_projection(layers[path])]
 
 
-def with_one_reading(plan: AdapterPlan, layers: Mapping[str, Any]) -> AdapterPlan:
+def normalize_tied(plan: AdapterPlan, layers: Mapping[str, Any]) -> AdapterPlan:
     """Returns a plan that is the same however it was read, if it adapts no table that is a projection, too.
 
     Without such a table, an adapter as PEFT reads it and one that was trained here compute the same.

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import keras
 import pytest
 
-from vertebra._lora.choices import acting
+from vertebra._lora.choices import active
 from vertebra.errors import LoraStateError
 
 pytestmark = pytest.mark.keras
@@ -45,7 +45,7 @@ def test_blocks_of_generators_end_in_any_order(stream, name_of):
     assert next(second) == "b"
     second.close()
     assert name_of() == "c"
-    assert not acting.has_blocks()
+    assert not active.has_blocks()
 
 
 def test_a_block_that_is_closed_in_another_thread_is_over_in_its_own(stream, name_of):
@@ -95,5 +95,5 @@ def test_a_block_that_is_over_is_not_kept(several, stream):
     with ThreadPoolExecutor(1) as pool:
         pool.submit(generator.close).result()
     with backbone.lora_rows("b"):
-        assert [block.acting.names for block in acting.innermost_blocks()] == [("b",)]
-    assert not acting.has_blocks()
+        assert [block.active.names for block in active.innermost_blocks()] == [("b",)]
+    assert not active.has_blocks()

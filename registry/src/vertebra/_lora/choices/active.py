@@ -27,17 +27,17 @@ _count = itertools.count()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Acting:
+class ActiveAdapters:
     """Adapters that act together."""
 
-    parts: Mapping[str, Sequence[tuple[int, Any]]] = field(default_factory=dict)
+    layers: Mapping[str, Sequence[tuple[int, Any]]] = field(default_factory=dict)
     """The parts of each adapted layer, by path, each with the number of its adapter."""
     strengths: Any = None
     """Variable of shape `(adapters,)` or `(rows, adapters)`, float32; None means one adapter that acts with 1."""
     variables: Sequence[Any] = ()
     """What tells a compiled function how these adapters act, and the adapters' own variables where no layer holds
     them. Choices of adapters of the same settings have as many, of the same shapes, in the same order."""
-    chosen_from: ActingState | None = None
+    chosen_from: AdapterState | None = None
     """The state of the model that a call chose these adapters from; None if they act in the model as it rests."""
     names: Sequence[str] = ()
     """Names of the adapters that a call chose."""
@@ -71,14 +71,14 @@ class Acting:
             raise LoraStateError(problem, "Name one adapter, or None, for each row of the batch")
 
 
-class ActingState:
+class AdapterState:
     """What acts in one model."""
 
     def __init__(self, model: Any) -> None:
         self.model = weakref.ref(model)
         self.number = _numbers.setdefault(model, next(_count))
         """A number of the model."""
-        self.resting = Acting()
+        self.default = ActiveAdapters()
         """What acts where a call makes no choice. It is replaced as a whole."""
         self.obstacle: tuple[str, str] | None = None
         """Why calls cannot choose adapters now, and what to do: the weights are not those of the base."""
@@ -87,9 +87,9 @@ class ActingState:
         self.losses = 0
         """How often layers have lost their hooks."""
 
-    def now(self) -> Acting:
+    def now(self) -> ActiveAdapters:
         """Returns what acts in this thread or task."""
-        return chosen_for(self.model) or self.resting
+        return chosen_for(self.model) or self.default
 
     def has_choice(self) -> bool:
         """Says whether a choice was made for the present call."""
@@ -100,26 +100,26 @@ class ActingState:
         if self.obstacle is not None:
             raise LoraStateError(*self.obstacle)
 
-    def check_choice(self, acting: Acting) -> None:
+    def check_choice(self, active: ActiveAdapters) -> None:
         """Raises LoraStateError if adapters that a call chose cannot act any more."""
-        if acting.chosen_from is not self:
-            raise lost_choice(acting)
+        if active.chosen_from is not self:
+            raise lost_choice(active)
         self.check_obstacle()
-        if acting.losses != self.losses and not all(path in self.hooked for path in acting.parts):
-            raise lost_choice(acting)
+        if active.losses != self.losses and not all(path in self.hooked for path in active.layers):
+            raise lost_choice(active)
 
 
 class Block:
     """A `with` block in which a choice was made for a model, or taken back."""
 
-    __slots__ = ("_place", "acting", "is_over", "model")
+    __slots__ = ("_context_id", "active", "is_over", "model")
 
-    def __init__(self, model: weakref.ref[Any], acting: Acting | None) -> None:
-        self.model, self.acting, self.is_over, self._place = model, acting, False, _place()
+    def __init__(self, model: weakref.ref[Any], active: ActiveAdapters | None) -> None:
+        self.model, self.active, self.is_over, self._context_id = model, active, False, _context_id()
 
-    def counts(self) -> bool:
+    def applies(self) -> bool:
         """Says whether calls follow it: its own thread or task until it is over, and tasks that it started for good."""
-        return not self.is_over or self._place != _place()
+        return not self.is_over or self._context_id != _context_id()
 
 
 def has_blocks() -> bool:
@@ -131,21 +131,21 @@ def innermost_blocks() -> list[Block]:
     """Returns the block that counts for each model in this thread or task."""
     found: dict[weakref.ref[Any], Block] = {}
     for block in _blocks.get():
-        if block.counts():
+        if block.applies():
             found.setdefault(block.model, block)
     return list(found.values())
 
 
-def chosen_for(model: weakref.ref[Any]) -> Acting | None:
+def chosen_for(model: weakref.ref[Any]) -> ActiveAdapters | None:
     """Returns what was chosen for a model in this thread or task, if anything was."""
     for block in _blocks.get():
-        if block.model is model and block.counts():
-            return block.acting
+        if block.model is model and block.applies():
+            return block.active
     return None
 
 
 @contextlib.contextmanager
-def choosing(model: Any, acting: Acting | None) -> Iterator[None]:
+def choosing(model: Any, active: ActiveAdapters | None) -> Iterator[None]:
     """Makes a choice for the calls of this thread or task within the block; None takes back what was chosen.
 
     Blocks may end in another order than they began, or in another thread, as those of generators do.
@@ -153,8 +153,8 @@ def choosing(model: Any, acting: Acting | None) -> Iterator[None]:
     Raises:
         LoraStateError: the block ends regularly, and where no choice was made: the block's later calls had none.
     """
-    block = Block(weakref.ref(model), acting)
-    _blocks.set((block, *(other for other in _blocks.get() if other.counts())))
+    block = Block(weakref.ref(model), active)
+    _blocks.set((block, *(other for other in _blocks.get() if other.applies())))
     try:
         yield
     except BaseException:
@@ -165,9 +165,9 @@ def choosing(model: Any, acting: Acting | None) -> Iterator[None]:
         raise LoraStateError(problem, "Choose them for each call instead, with adapters=, or do not yield in the block")
 
 
-def lost_choice(acting: Acting) -> LoraStateError:
+def lost_choice(active: ActiveAdapters) -> LoraStateError:
     """Returns the error for adapters that were chosen and have been given up since."""
-    names = ", ".join(map(repr, acting.names)) or "none"
+    names = ", ".join(map(repr, active.names)) or "none"
     problem = f"Adapters of the model were unloaded, or merged for good, after a block had chosen among them ({names})"
     return LoraStateError(problem, "Leave the block, and choose among the adapters that the model has now")
 
@@ -182,7 +182,7 @@ def _leave(block: Block) -> bool:
     return len(rest) < len(blocks)
 
 
-def _place() -> tuple[int, Any]:
+def _context_id() -> tuple[int, Any]:
     """Returns the thread and the asyncio task that run."""
     try:
         return threading.get_ident(), asyncio.current_task()
