@@ -1,4 +1,4 @@
-"""The two matrices of LoRA (Hu et al. 2021, arXiv:2106.09685), for strategies that vary what is around them."""
+"""The two matrices of LoRA (Hu et al. 2021, arXiv:2106.09685), for strategies that build on plain LoRA."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["build", "tensors"]
 def build(layer: Any, view: LinearView) -> None:
     """Creates `a`, of shape `(in, rank)`, and `b`, of shape `(rank, out)`; their product is zero.
 
-    On kernels `b` is zero, and `a` is uniform in ±1/√in; on embeddings `a` is zero, and `b` is standard normal. Both
-    are as in PEFT, so that training starts from the same place.
+    For kernels, `b` is zero and `a` is uniform in ±1/√in; for embeddings, `a` is zero and `b` is standard normal. PEFT
+    starts from the same distributions.
     """
     import keras
 
@@ -27,7 +27,7 @@ def build(layer: Any, view: LinearView) -> None:
 
 
 def tensors(view: LinearView) -> Mapping[str, AdapterTensor]:
-    """Returns what PEFT calls them."""
+    """Returns the names of the two matrices in PEFT's files."""
     a, b = AdapterTensor("a", ("in", "rank")), AdapterTensor("b", ("rank", "out"))
     if view.is_lookup:
         return {"lora_embedding_A": a, "lora_embedding_B": b}

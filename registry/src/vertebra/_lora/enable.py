@@ -39,7 +39,7 @@ DEFAULT = "default"
 def enable(
     model: Any, config: LoraConfig, targets: Sequence[str] | None, name: str, bias: str, train: Sequence[str]
 ) -> LoraReceipt:
-    """Gives a model a new adapter that starts from the strategy's initial values, and makes it act."""
+    """Adds a new adapter with the strategy's initial values to a model, and activates it."""
     adapters = adapters_of(model) or Adapters(model)
     _check_name(adapters, text("enable_lora", "name", name))
     roles = roles_of(model)
@@ -59,7 +59,7 @@ def enable(
 
 
 def enable_planned(model: Any, data: Mapping[str, Any]) -> None:
-    """Gives a model the adapter that its config describes; the values are for the caller to fill in."""
+    """Adds the adapter that a model's config describes; the caller loads the values."""
     source = f"config of {type(model).__name__}"
     facts = dict(data)
     base, name, trained = (facts.pop(key, None) for key in ("base", "name", "trained"))
@@ -69,12 +69,12 @@ def enable_planned(model: Any, data: Mapping[str, Any]) -> None:
     adapters.add(Adapter(name or DEFAULT, plan, base, None), build_adapter_layers(plan, views, 0))
     unknown = sorted(set(trained or ()) - adapters.base.weights.keys())
     if unknown:
-        raise AdapterMismatchError(source, "trains base weights that the model does not have", unknown)
+        raise AdapterMismatchError(source, "co-trains base weights that the model does not have", unknown)
     adapters.base.unfreeze(trained or ())
 
 
 def load(model: Any, file: AdapterFile, name: str | None, check_base: bool, strict: bool) -> LoraReceipt:
-    """Gives a model the adapter of a file, or one that it has the values of a file, and makes it act."""
+    """Adds a file's adapter to a model, or gives an existing adapter the file's values, and activates it."""
     check_base = flag("load_lora_weights", "check_base", check_base)
     strict = flag("load_lora_weights", "strict", strict)
     name = DEFAULT if name is None else text("load_lora_weights", "name", name)
@@ -101,7 +101,7 @@ def load(model: Any, file: AdapterFile, name: str | None, check_base: bool, stri
 def _check_name(adapters: Adapters, name: str) -> None:
     adapters.require_unmerged()
     if name in adapters.known:
-        problem = f"The model has an adapter named {name!r} already"
+        problem = f"The model already has an adapter named {name!r}"
         raise LoraStateError(problem, "Unload it with unload_lora, or give the new one another name=")
 
 
@@ -113,7 +113,7 @@ def _view(path: str, layer: Any) -> Any:
 
 
 def _with_heads_of(base: BaseModel, plan: AdapterPlan) -> AdapterPlan:
-    """Dense layers of backbones that have heads in KerasHub are adapted by these, where the strategy goes by heads."""
+    """Returns the plan with KerasHub's numbers of heads for Dense layers, if the strategy works by heads."""
     if not plan.strategy.per_head:
         return with_heads(plan, {path: 1 for path, layer in plan.layers.items() if layer.heads != 1})
     names = KerasHubNames(base.model)
@@ -128,12 +128,16 @@ def _views_of(source: object, adapters: Adapters, plan: AdapterPlan) -> dict[str
     layers = adapters.base.layers
     unknown = sorted(path for path in plan.layers if path not in layers or not is_adaptable(layers[path]))
     if unknown:
-        raise AdapterMismatchError(source, "adapts layers that the model does not have, or that take none", unknown)
+        raise AdapterMismatchError(
+            source, "adapts layers that the model does not have, or that cannot be adapted", unknown
+        )
     views = {path: _view(path, layers[path]) for path in plan.layers}
     for path, layer in plan.layers.items():
         lender = layer.shares
         if lender and (views[lender].in_features, plan.layers[lender].rank) != (views[path].in_features, layer.rank):
-            raise AdapterMismatchError(source, "has layers of other inputs or rank share variables", [path, lender])
+            raise AdapterMismatchError(
+                source, "shares variables between layers of different input sizes or ranks", [path, lender]
+            )
     return views
 
 
@@ -147,7 +151,7 @@ def _without_values(plan: AdapterPlan, views: Mapping[str, Any]) -> AdapterLayer
 
 
 def _check_values(file: AdapterFile, adapter_layers: AdapterLayers) -> None:
-    """Compares the file's values with the variables that they are for."""
+    """Checks names, shapes and dtypes of the file's values against the variables."""
     needed = {
         (path, name): variable for path, own in adapter_layers.variables().items() for name, variable in own.items()
     }
@@ -162,7 +166,7 @@ def _check_values(file: AdapterFile, adapter_layers: AdapterLayers) -> None:
     if wrong:
         raise AdapterMismatchError(file.path, "holds tensors of another shape", wrong)
     if not all(_finite(array) for array in found.values()):
-        raise AdapterMismatchError(file.path, "holds values that are no finite numbers")
+        raise AdapterMismatchError(file.path, "holds values that are not finite")
 
 
 def _is_float(values: Any) -> bool:
@@ -186,22 +190,22 @@ def _check_co_trained(file: AdapterFile, adapters: Adapters) -> None:
     if wrong:
         raise AdapterMismatchError(file.path, "holds base weights of another shape", wrong)
     if not all(map(_finite, file.co_trained.values())):
-        raise AdapterMismatchError(file.path, "holds values that are no finite numbers")
+        raise AdapterMismatchError(file.path, "holds values that are not finite")
 
 
 def _check_same(adapters: Adapters, adapter: Adapter, file: AdapterFile) -> None:
-    """Only an adapter of the same settings may take the place of one, as after `enable_lora`."""
-    have = adapters.known[adapter.name]
-    if have.plan.without_dropout().key() != adapter.plan.without_dropout().key():
-        problem = f"The model has {have.plan} named {adapter.name!r}, and {str(file.path)!r} holds"
+    """Checks that the adapter of the same name has the same settings; only such an adapter takes the file's values."""
+    existing = adapters.known[adapter.name]
+    if existing.plan.without_dropout().key() != adapter.plan.without_dropout().key():
+        problem = f"The model has {existing.plan} named {adapter.name!r}, and {str(file.path)!r} holds"
         raise LoraStateError(
-            f"{problem} {adapter.plan}; the layers, too, must be the same",
-            "Unload the one it has, or load the other with another name=",
+            f"{problem} {adapter.plan}; settings and layers must be the same",
+            "Unload the existing adapter, or load the file with another name=",
         )
     kept = sorted(adapters.co_trained_of(adapter.name).keys() - adapter.co_trained.keys())
     if kept:
         raise LoraStateError(
-            f"The model has weights that train beside its adapter ({', '.join(kept)}), and {str(file.path)!r} "
+            f"The model's adapter has co-trained weights ({', '.join(kept)}), and {str(file.path)!r} "
             "holds no values for them",
-            "Unload the one it has, or load the other with another name=",
+            "Unload the existing adapter, or load the file with another name=",
         )

@@ -1,4 +1,4 @@
-"""Plans: which layers an adapter adapts and how, as plain data that files keep."""
+"""Plans: which layers an adapter adapts, and how; files store them as plain data."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ _NAMED = ("alpha", "dropout", "seed", "rank_pattern", "alpha_pattern", "bias", "
 
 @dataclass(frozen=True, slots=True)
 class LayerPlan:
-    """How one layer is adapted."""
+    """Settings of one adapted layer."""
 
     rank: int
     alpha: float
     heads: int = 1
-    """How many heads the layer's outputs are made of, for strategies that go by heads."""
+    """Number of heads in the layer's outputs, for strategies that work by heads."""
     shares: str | None = None
-    """Path of the layer whose variables on the side of the inputs are this one's, too, as in a fused projection."""
+    """Path of the layer whose input-side variables this layer shares, as in a fused projection."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterPlan:
-    """How a model is adapted."""
+    """Settings and adapted layers of an adapter."""
 
     config: LoraConfig
     layers: dict[str, LayerPlan]
     """The adapted layers, by path."""
     tied: bool = True
-    """Whether an adapter of an embedding whose table is also the output projection acts there, too, as KerasHub's do.
-    PEFT's act where the table is looked up, and leave the projection as it is."""
+    """Whether the adapter of an embedding also applies where its table is the output projection, as KerasHub's do.
+    PEFT's apply to the lookup only, and not to the projection."""
 
     @property
     def strategy(self) -> LoraStrategy:
@@ -46,12 +46,12 @@ class AdapterPlan:
         Raises:
             UnknownNameError: no plugin provides it.
         """
-        found: LoraStrategy = catalog(STRATEGIES).lookup(self.config.strategy).value
-        return found
+        strategy: LoraStrategy = catalog(STRATEGIES).lookup(self.config.strategy).value
+        return strategy
 
     @property
     def scale(self) -> float:
-        """Factor of the low-rank path of a layer for which no pattern says otherwise."""
+        """Factor of the low-rank path of layers that no pattern overrides."""
         config = self.config
         return self.strategy.scale(config.rank, config.rank if config.alpha is None else config.alpha)
 
@@ -59,7 +59,7 @@ class AdapterPlan:
         """Returns the strategy's options, with defaults filled in.
 
         Raises:
-            LoraConfigError: an option is not one that the strategy declares, or of another type than its default.
+            LoraConfigError: the strategy does not declare an option, or a value's type differs from the default's.
         """
         known = self.strategy.options
         for name, value in self.config.options.items():
@@ -71,17 +71,17 @@ class AdapterPlan:
         return {**known, **self.config.options}
 
     def key(self) -> str:
-        """Returns a text that is the same for adapters that differ in their values only."""
+        """Returns a text that is equal for adapters that differ only in their values."""
         layers = {path: [x.rank, x.alpha, x.heads, x.shares] for path, x in self.layers.items()}
         facts = [self.config.strategy, self.config.dropout, self.options(), layers, self.tied]
         return json.dumps(facts, sort_keys=True)
 
     def without_dropout(self) -> AdapterPlan:
-        """Returns the plan without dropout, which training alone uses: adapters that differ in it are of one kind."""
+        """Returns the plan without dropout: only training uses it, so plans that differ in it are compatible."""
         return replace(self, config=replace(self.config, dropout=0.0))
 
     def __str__(self) -> str:
-        reading = "" if self.tied else ", not acting on the projection of tied tables"
+        reading = "" if self.tied else ", not applied to the projection of tied tables"
         config = self.config
         return f"{config.strategy} of rank {config.rank} and scale {self.scale:g} on {len(self.layers)} layers{reading}"
 
@@ -91,8 +91,8 @@ def plan_layers(config: LoraConfig, views: Mapping[str, Any], layers: Mapping[st
 
     Args:
         config: The settings.
-        sites: The sites of the layers to adapt, by path.
-        layers: The layers themselves, by path.
+        views: The linear views of the layers to adapt, by path.
+        layers: The layers, by path.
         roles: Globs of paths for each role of the architecture.
 
     Raises:
@@ -109,13 +109,13 @@ def plan_layers(config: LoraConfig, views: Mapping[str, Any], layers: Mapping[st
 
 
 def with_heads(plan: AdapterPlan, heads: Mapping[str, int]) -> AdapterPlan:
-    """Returns a plan in which the architecture says of some layers how many heads they have."""
+    """Returns a plan with other numbers of heads for some layers."""
     changed = {path: replace(plan.layers[path], heads=count) for path, count in heads.items()}
     return replace(plan, layers=plan.layers | changed)
 
 
 def plan_as_data(plan: AdapterPlan) -> dict[str, Any]:
-    """Returns a plan as JSON can hold it."""
+    """Returns a plan as JSON-compatible data."""
     config = {name: getattr(plan.config, name) for name in LoraConfig.__slots__}
     tables = {name: dict(value) for name, value in config.items() if isinstance(value, Mapping)}
     layers = {path: asdict(layer) for path, layer in plan.layers.items()}
@@ -123,15 +123,15 @@ def plan_as_data(plan: AdapterPlan) -> dict[str, Any]:
 
 
 def plan_from_data(source: object, data: Any) -> AdapterPlan:
-    """Returns the plan that `plan_as_data` described.
+    """Returns the plan that `plan_as_data` wrote.
 
     Raises:
-        LoraConfigError: it is no such plan, or a value is out of range.
+        LoraConfigError: the data is not a plan, or a value is out of range.
     """
     expected = "settings that save_lora_weights wrote"
     if not isinstance(data, Mapping) or data.keys() - {"tied"} != {"config", "layers"}:
         raise LoraConfigError(source, "settings", data, expected)
-    # Before files said so, adapters of tied tables left the projection as it was, and were trained like that.
+    # Files from before this field are from a time when adapters of tied tables did not apply to the projection.
     config, layers, tied = data["config"], data["layers"], data.get("tied", False)
     if not isinstance(tied, bool):
         raise LoraConfigError(source, "tied", tied, "true or false")
@@ -152,7 +152,9 @@ def _layer(source: object, path: str, facts: Any, layers: Mapping[str, Any]) -> 
         raise LoraConfigError(source, f"heads of {path}", heads, "an int of at least 1")
     lender = layers.get(shares) if isinstance(shares, str) else None
     if shares is not None and (not isinstance(lender, Mapping) or lender.get("shares") is not None):
-        raise LoraConfigError(source, f"shares of {path}", shares, "the path of an adapted layer that shares nothing")
+        raise LoraConfigError(
+            source, f"shares of {path}", shares, "the path of an adapted layer that shares no other layer's variables"
+        )
     return LayerPlan(checked.rank, float(checked.alpha or checked.rank), heads, shares)
 
 
@@ -162,14 +164,14 @@ def _by_layer(patterns: Mapping[str, Any], layers: Mapping[str, Any], roles: Rol
         matched = match(target, layers, roles)
         if not matched:
             names = {layer.name for layer in layers.values()}
-            raise LoraTargetError(target, "a pattern for it matches none of the layers that are adapted", names)
+            raise LoraTargetError(target, "a pattern for it matches none of the adapted layers", names)
         found |= dict.fromkeys(matched, value)
     return found
 
 
 def _settings(name: str, strategy: str, known: Mapping[str, Any]) -> str:
-    """Says what there is in place of a setting that there is not."""
+    """Returns a message that lists the settings that exist, for a setting that does not."""
     similar = close_names(name, [*_NAMED, *known])
-    own = f" and its own: {', '.join(known)}" if known else ""
+    own = f" and its own options: {', '.join(known)}" if known else ""
     hint = f"; did you mean {similar[0]!r}?" if similar else ""
     return f"no such setting: {strategy!r} takes {', '.join(_NAMED)}{own}{hint}"

@@ -1,4 +1,4 @@
-"""Receipts: what enabling or loading an adapter did."""
+"""Receipts of enabling or loading an adapter."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vertebra.specs import LoraReceipt
 
 
 def receipt_of(adapters: Adapters, name: str, unused: Sequence[str] = ()) -> LoraReceipt:
-    """Counts what an adapter added, and what is trained and frozen now.
+    """Returns a receipt: the parameters that an adapter added, and the currently trained and frozen parameters.
 
     Args:
         adapters: The adapters of the model.

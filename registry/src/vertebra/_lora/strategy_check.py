@@ -1,7 +1,7 @@
-"""A check of LoRA strategies of plugins: on a small layer, a strategy must do what `LoraStrategy` asks of it.
+"""A check that a plugin's LoRA strategy keeps the rules of `LoraStrategy`, on a small layer.
 
 A strategy that does not start at zero, or whose `delta` and `kernel_delta` disagree, would train or merge wrongly
-without an error. So each is tried, before anything trains, once in a process for each kind of layer that it adapts.
+without an error. So each strategy is tested before training, once per process and kind of layer that it adapts.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PATH = "layer"
 _FACTORS = "the product of factors"
 _IN, _OUT, _RANK, _ALPHA = 16, 8, 2, 3.0
 _ROUNDING = 0.02
-"""Share of the largest value that two ways to compute may differ by, where a device multiplies in few bits, too."""
+"""Relative tolerance between two ways to compute, which also covers devices that multiply in low precision."""
 _NOISE = 0.1
 _ZERO = 1e-5
 
@@ -41,11 +41,11 @@ _sound: set[tuple[LoraStrategy, type]] = set()
 
 
 def check_strategy(plan: AdapterPlan, views: Mapping[str, Any]) -> None:
-    """Tries the strategy of a plan on a small layer of each kind that it adapts; that of the core is known to be sound.
+    """Tests a plan's strategy on a small layer of each kind that it adapts; the core's own strategy is not tested.
 
     Args:
-        plan: The plan, whose options the strategy is given.
-        sites: The sites of the layers that it adapts, by path.
+        plan: The plan, with the options for the strategy.
+        views: The linear views of the adapted layers, by path.
 
     Raises:
         LoraStrategyError: the strategy breaks a rule of `LoraStrategy`.
@@ -59,10 +59,10 @@ def check_strategy(plan: AdapterPlan, views: Mapping[str, Any]) -> None:
 
 
 def problems_of(names: Iterable[str]) -> dict[str, str]:
-    """Tries installed strategies, with their default options, on a small layer of every kind.
+    """Tests installed strategies, with their default options, on a small layer of every kind.
 
     Returns:
-        The problem of each strategy that has one, by name.
+        The problems of faulty strategies, by name.
     """
     problems = {}
     for name in names:
@@ -76,7 +76,7 @@ def problems_of(names: Iterable[str]) -> dict[str, str]:
 
 
 def _passes(entry: Entry[LoraStrategy], kind: type, options: Mapping[str, Any]) -> bool:
-    """Returns whether a strategy could be tried: if it refuses the small layer or the options, the real one decides."""
+    """Returns whether a strategy passed; False if it refuses the small layer or the options, so the real layer decides."""
     try:
         _Trial(entry, kind).run(options)
     except LoraStrategyError:
@@ -100,7 +100,7 @@ class _Trial:
         self._inputs: Array = numbers if self._view.is_lookup else numbers / _IN
 
     def run(self, options: Mapping[str, Any]) -> None:
-        """Checks one rule after another."""
+        """Checks all rules."""
         self._call("scale", self._check_scale)
         adapter_layers = self._call("build", self._build, options)
         layer = adapter_layers.layers[_PATH]
@@ -134,9 +134,9 @@ class _Trial:
                 variable.assign(_tensor(_array(variable.value) + noise, variable.dtype))
 
     def _changes(self, layer: Any) -> dict[str, Array]:
-        """Returns what the strategy adds to the outputs of the layer, `delta`, and to its kernel.
+        """Returns the strategy's changes of the layer's outputs, `delta`, and of its kernel.
 
-        Methods that it does not define are those of `LoraStrategy`, which are right if the factors are.
+        Methods inherited from `LoraStrategy` are not tested: they are correct if the factors are.
         """
         found = {_FACTORS: self._call("factors", self._product, layer)} if self._strategy.is_low_rank else {}
         own = type(self._strategy)
@@ -182,29 +182,31 @@ class _Trial:
         for variable in own_weights(layer):
             name = variable.name
             kept = getattr(layer, name, None) is variable
-            self._require(kept, f"build creates a variable {name!r} and does not assign it to layer.{name}")
+            self._require(kept, f"build creates a variable {name!r} but does not assign it to layer.{name}")
 
     def _check_rates(self, layer: Any) -> None:
         rates = self._strategy.learning_rates(layer.options)
-        self._require(isinstance(rates, Mapping), f"learning_rates is {rates!r}, expected a table by variable")
+        self._require(isinstance(rates, Mapping), f"learning_rates is {rates!r}, expected a mapping by variable")
         known = sorted(variable.name for variable in own_weights(layer) if variable.trainable)
         for name, factor in rates.items():
-            self._require(name in known, f"learning_rates names {name!r}; what trains is called {', '.join(known)}")
+            self._require(
+                name in known, f"learning_rates names {name!r}; the trainable variables are {', '.join(known)}"
+            )
             self._require(_is_finite(factor), f"learning_rates[{name!r}] is {factor!r}, expected a finite number")
 
     def _check_tensors(self, layer: Any) -> None:
         tensors = self._strategy.tensors(self._view)
-        self._require(isinstance(tensors, Mapping), f"tensors is {tensors!r}, expected a table of AdapterTensor")
-        self._require(bool(tensors) or self._strategy.peft_fields is None, "it has peft_fields and no tensors")
+        self._require(isinstance(tensors, Mapping), f"tensors is {tensors!r}, expected a mapping to AdapterTensor")
+        self._require(bool(tensors) or self._strategy.peft_fields is None, "it has peft_fields but no tensors")
         sizes = {"in": self._view.in_features, "rank": _RANK, "out": self._view.out_features}
         known = {variable.name: tuple(variable.shape) for variable in own_weights(layer)}
         for name, tensor in tensors.items():
             sound = isinstance(tensor, AdapterTensor) and tensor.variable in known and set(tensor.axes) <= sizes.keys()
             expected = f"an AdapterTensor of a variable ({', '.join(known)}) with axes among {', '.join(sizes)}"
             self._require(sound, f"tensors[{name!r}] is {tensor!r}, expected {expected}")
-            found, told = known[tensor.variable], tuple(sizes[axis] for axis in tensor.axes)
-            problem = f"tensors[{name!r}] says that {tensor.variable!r} is {tensor.axes}, {told} {self._where}"
-            self._require(found == told, f"{problem}, and its shape is {found}")
+            shape, declared = known[tensor.variable], tuple(sizes[axis] for axis in tensor.axes)
+            problem = f"tensors[{name!r}] declares {tensor.variable!r} as {tensor.axes}, {declared} {self._where}"
+            self._require(shape == declared, f"{problem}, but its shape is {shape}")
 
     def _normal(self, shape: tuple[int, ...], dtype: str | None = None) -> Any:
         return _tensor(self._draws.normal(size=shape) * _NOISE, dtype or "float32")
@@ -226,21 +228,21 @@ class _Trial:
 
 
 class _SmallAdapterLayer(AdapterLayerBase):
-    """A part whose usual initial values are drawn by numpy: a backend that compiles would take longer than the rest."""
+    """An adapter layer whose random initial values numpy draws: compiling backends would take much longer."""
 
     def add_weight(self, *, name: str, initializer: Any = None, **arguments: Any) -> Any:
         return super().add_weight(name=name, initializer=_cheap(name, initializer), **arguments)
 
 
 class _SmallShared(SharedVariables):
-    """The same, for the variables that all layers share."""
+    """Shared variables whose random initial values numpy draws, likewise."""
 
     def add_weight(self, *, name: str, initializer: Any = None, **arguments: Any) -> Any:
         return super().add_weight(name=name, initializer=_cheap(name, initializer), **arguments)
 
 
 def _cheap(name: str, initializer: Any) -> Any:
-    """Returns an initializer like another one: where values are random, others do as well."""
+    """Returns a cheap equivalent of an initializer; random values are replaced by other random values."""
     start = keras.initializers.get(initializer)
     if isinstance(start, keras.initializers.Zeros):
         return lambda shape, dtype: _tensor(np.zeros(shape), dtype)
@@ -263,11 +265,11 @@ class _Small:
     """A small layer of one kind."""
 
     make: Callable[[Any], Any]
-    """Returns the layer, if it is given an initializer."""
+    """Returns the layer for a given initializer."""
     shape: tuple[int, ...]
-    """Shape of inputs for it."""
+    """Shape of the layer's inputs."""
     times: Callable[[Array, Array], Array]
-    """What it computes, before its bias, from inputs with a kernel of two dimensions."""
+    """Computes the layer's outputs, before its bias, from inputs and a two-dimensional kernel."""
 
 
 def _with_bias(kind: Any, *arguments: Any, **settings: Any) -> Callable[[Any], Any]:
@@ -288,7 +290,7 @@ def _windows(inputs: Array) -> Array:
 
 
 _KINDS: dict[type, _Small] = {
-    # As many rows as the kernel has, so that fewer shapes are compiled.
+    # As many rows as the kernel has, so that the backend compiles fewer shapes.
     DenseView: _Small(_with_bias(keras.layers.Dense, _OUT), (_IN, _IN), np.matmul),
     EinsumDenseView: _Small(
         _with_bias(keras.layers.EinsumDense, "abc,cde->abde", (None, 2, _OUT // 2), bias_axes="de"),
@@ -305,13 +307,13 @@ _KINDS: dict[type, _Small] = {
 
 
 def _tensor(values: Any, dtype: str) -> Any:
-    """Keras would have a program compiled for each shape, where the backend compiles: even to convert an array."""
+    """Converts an array by the runtime: Keras, on a compiling backend, compiles a program per shape even for that."""
     return runtimes.bind().tensor(np.array(values, dtype, order="C"), dtype)
 
 
 def _array(tensor: Any) -> Array:
-    found: Array = keras.ops.convert_to_numpy(tensor)
-    return found
+    array: Array = keras.ops.convert_to_numpy(tensor)
+    return array
 
 
 def _is_finite(value: Any) -> bool:
@@ -319,5 +321,5 @@ def _is_finite(value: Any) -> bool:
 
 
 def _largest(values: Array) -> float:
-    """Returns the largest absolute value; infinity if one is no number, so that every comparison fails."""
+    """Returns the largest absolute value; infinity if a value is not finite, so that every comparison fails."""
     return float(np.abs(values).max()) if np.isfinite(values).all() else float("inf")

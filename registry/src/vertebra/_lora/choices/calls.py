@@ -1,4 +1,4 @@
-"""Calls with chosen adapters: how they choose, and what must hold before they compute."""
+"""Calls with chosen adapters: choosing, and the checks before a call computes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from vertebra.errors import LoraStateError
 
 @contextlib.contextmanager
 def rows(model: Any, choice: Any) -> Iterator[None]:
-    """Chooses adapters for the calls within a block; `vertebra.lora.rows` documents it."""
+    """Chooses adapters for the calls within a block; see `vertebra.lora.rows`."""
     owner = owner_of(model)
     with call_lock(owner).calling():
         active = _chosen(owner, choice)
@@ -38,7 +38,7 @@ def rows(model: Any, choice: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def calling_with(model: Any, choice: Any) -> Iterator[None]:
-    """Chooses adapters for one call, and keeps them from changing until it has computed."""
+    """Chooses adapters for one call, and prevents changes of them during it."""
     owner = owner_of(model)
     with call_lock(owner).calling(), choosing(owner, _chosen(owner, choice)):
         yield
@@ -46,23 +46,23 @@ def calling_with(model: Any, choice: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def reading(model: Any) -> Iterator[None]:
-    """Keeps a model unchanged while it is saved or described, as it rests: a choice of this thread does not count."""
+    """Prevents changes of a model while it is saved or described; choices of this thread are ignored meanwhile."""
     with call_lock(model).reading(), choosing(model, None):
         yield
 
 
 @contextlib.contextmanager
 def changing(model: Any) -> Iterator[None]:
-    """Keeps calls of the model out while its adapters change; a choice of this thread does not count meanwhile."""
+    """Blocks calls of a model while its adapters change; choices of this thread are ignored meanwhile."""
     with call_lock(model).changing(), choosing(model, None):
         yield
 
 
 def owner_of(model: Any) -> Any:
-    """Returns the model whose adapters calls of a model choose from: the model itself, or the one below that has any.
+    """Returns the model whose adapters calls of a model choose from: the model itself, or its inner model with adapters.
 
     Raises:
-        LoraStateError: several models below have adapters.
+        LoraStateError: several inner models have adapters.
     """
     if adapters_of(model) is not None:
         return model
@@ -76,7 +76,7 @@ def owner_of(model: Any) -> Any:
 
 
 def check_call(model: Any, inputs: Any) -> None:
-    """Raises LoraStateError if a call of a model cannot compute with the adapters that were chosen for it."""
+    """Raises LoraStateError if a call of a model cannot use the adapters that were chosen for it."""
     if has_blocks() and (active := chosen_for(weakref.ref(model))) is not None:
         _check(model, active)
         if active.by_rows:
@@ -84,9 +84,9 @@ def check_call(model: Any, inputs: Any) -> None:
 
 
 def check_compiled(model: Any, inputs: Any) -> None:
-    """Does the same for a compiled function, whose layers are not called and check nothing.
+    """As `check_call`, for a compiled function, which does not run the checks of its layers.
 
-    Adapters may have been chosen from a model whose layers this one shares.
+    Adapters may have been chosen from another model that shares layers with this one.
     """
     if not has_blocks():
         return
@@ -103,14 +103,14 @@ def check_compiled(model: Any, inputs: Any) -> None:
 
 
 def chosen_variables(model: Any) -> list[Any]:
-    """Returns the variables of the choices that a call follows; `vertebra.lora.chosen_variables` documents it."""
+    """Returns the variables of the choices that apply to a call; see `vertebra.lora.chosen_variables`."""
     if not has_blocks():
         return []
     choices = [block.active for block in innermost_blocks() if block.active is not None]
     if not choices:
         return []
     shown = {id(variable) for variable in model.variables}
-    choices.sort(key=_number)  # blocks may be in either order
+    choices.sort(key=_number)  # the order of blocks may vary
     return [variable for active in choices for variable in active.variables if id(variable) in shown]
 
 
@@ -123,14 +123,14 @@ def _number(active: ActiveAdapters) -> int:
 
 
 def _check(owner: Any, active: ActiveAdapters) -> None:
-    found = adapters_of(owner)
-    if found is None:
+    adapters = adapters_of(owner)
+    if adapters is None:
         raise lost_choice(active)
-    found.state.check_choice(active)
+    adapters.state.check_choice(active)
 
 
 def _batch(inputs: Any) -> int | None:
-    """Returns the number of rows of the inputs; a single row may stand for all rows in some of them."""
+    """Returns the number of rows of the inputs: the largest, as an input with one row broadcasts."""
     shapes = [leaf.shape for leaf in keras.tree.flatten(inputs) if getattr(leaf, "shape", ())]
     sizes = [shape[0] for shape in shapes]
     return None if not sizes or None in sizes else max(sizes)
