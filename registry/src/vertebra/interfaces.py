@@ -255,8 +255,8 @@ class LoraStrategy(ABC):
         """Returns what is added to the layer's outputs before its activation.
 
         Args:
-            part: The variables.
-            site: The layer.
+            layer: The adapter layer, with the variables.
+            view: The linear view of the adapted layer.
             inputs: What the layer was given, after the dropout of the low-rank path.
             outputs: What the layer computed from its inputs, before its activation.
         """

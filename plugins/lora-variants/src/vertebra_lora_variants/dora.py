@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 from vertebra import AdapterTensor, LinearView, LoraStrategy, low_rank
 
 _TINY = 1e-30
-"""Stands for the length of a column that is zero, whatever its direction."""
+"""Replaces the length of a zero column, to avoid a division by zero."""
 
 
 class Dora(LoraStrategy):
     """`y = m / ‖W + s B A‖ · (W x + s B A x)`, with one length `m` for each output (the paper's equation 5).
 
-    The norm is a constant to the gradient, as the paper's section 4.3 proposes. Dropout is of `s B A x` alone.
+    The norm is a constant for the gradient, as the paper's section 4.3 proposes. Dropout applies to `s B A x` only.
     """
 
     name = "dora"
@@ -23,8 +23,8 @@ class Dora(LoraStrategy):
 
     def build(self, layer: Any, view: LinearView) -> None:
         low_rank.build(layer, view)
-        start = lambda *_, **__: _norm(view.matrix())  # noqa: E731 (not asked for where values are loaded)
-        # Not cast to half precision: a rounded length would be another one than the norm's.
+        start = lambda *_, **__: _norm(view.matrix())  # noqa: E731 (not called if values are loaded)
+        # Not cast to half precision: a rounded length would differ from the norm.
         layer.magnitude = layer.add_weight(
             name="magnitude", shape=(view.out_features,), initializer=start, autocast=False
         )
@@ -64,6 +64,6 @@ def _product(layer: Any) -> Any:
 def _norm(matrix: Any) -> Any:
     from keras import ops
 
-    # A kernel may lie in memory by columns, as a view of another library's file; its sums must have the same bits.
+    # A kernel may be in column-major order, as a view of another library's file; its sums must have the same bits.
     by_rows = ops.reshape(ops.reshape(matrix, (-1,)), matrix.shape)
     return ops.sqrt(ops.sum(ops.square(by_rows), axis=0))

@@ -1,4 +1,4 @@
-"""Keras's own LoRA, which factors a kernel with heads on the axis of one head; KerasHub's `.lora.h5` files hold it."""
+"""Keras's own LoRA, which factors a kernel with heads on the axis of one head; KerasHub stores it in `.lora.h5`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from vertebra.errors import LoraConfigError
 
 
 class KerasLora(LoraStrategy):
-    """`a` has a matrix for each head, and `b`, of the width of one head, is the same for all of them.
+    """`a` has a matrix for each head, and `b`, of the width of one head, is shared by all heads.
 
-    Starts are those of `enable_lora` of Keras's layers. Where a layer has one head, or nobody says how many, it is
-    plain LoRA. Unlike Keras, which forms the product of the two at each call, this multiplies the inputs.
+    Initial values are those of `enable_lora` of Keras's layers. For layers with one head, or an unknown number, it is
+    plain LoRA. Unlike Keras, which forms the product of the two at each call, this multiplies the inputs with each.
     """
 
     name = "keras"
@@ -25,13 +25,13 @@ class KerasLora(LoraStrategy):
         if rest:
             expected = f"a divisor of the layer's {view.out_features} outputs"
             raise LoraConfigError("LoRA settings", "heads", layer.heads, expected)
-        # Keras's `he_uniform` counts the heads as inputs, too.
+        # Keras's `he_uniform` also counts the heads as inputs.
         uniform = keras.initializers.VarianceScaling(2 / layer.heads, "fan_in", "uniform", seed=layer.seed)
         layer.a = layer.add_weight(name="a", shape=(view.in_features, layer.heads * layer.rank), initializer=uniform)
         layer.b = layer.add_weight(name="b", shape=(layer.rank, width), initializer="zeros")
 
     def factors(self, layer: Any, view: LinearView) -> tuple[Any, Any]:
-        """The other matrix has a block for each head, all the same."""
+        """Returns `a`, and a block-diagonal matrix with `b` as the block of each head."""
         from keras import ops
 
         blocks = ops.einsum("hk,rd->hrkd", ops.eye(layer.heads, dtype=layer.compute_dtype), layer.b)

@@ -11,9 +11,9 @@ from vertebra.errors import LoraConfigError
 
 
 class LoraPlus(LoraStrategy):
-    """Plain LoRA whose optimiser is told of two rates: `vertebra.lora.learning_rates`, or `parameter_groups`.
+    """Plain LoRA with two learning rates, which `vertebra.lora.learning_rates` or `parameter_groups` apply.
 
-    Option `ratio`: the rate of `b` divided by that of `a`; 16 is what the paper's section 5 finds to do well.
+    Option `ratio`: the rate of `b` divided by the rate of `a`; the paper's section 5 recommends 16.
     """
 
     name = "lora_plus"

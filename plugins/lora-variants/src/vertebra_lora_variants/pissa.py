@@ -17,11 +17,11 @@ _EXTRA = 10
 
 
 class Pissa(LoraStrategy):
-    """`y = W x + s (A B − A₀ B₀) x`, where `s A₀ B₀` is what the kernel's `rank` largest singular values make of it.
+    """`y = W x + s (A B − A₀ B₀) x`, where `s A₀ B₀` is the rank-`rank` approximation of `W` by singular values.
 
-    The paper takes that part off the kernel instead, which computes the same; here the base weights stay as they are.
-    Written for PEFT, it is plain LoRA of twice the rank. Option `iterations`: how often the search for the singular
-    vectors is refined.
+    The paper subtracts that approximation from the kernel instead, which is equivalent; here the base weights do not
+    change. The plain-LoRA export for PEFT has twice the rank. Option `iterations`: the number of refinements of the
+    singular vectors.
     """
 
     name = "pissa"
@@ -45,13 +45,13 @@ class Pissa(LoraStrategy):
         return ops.concatenate([layer.a, layer.a0], axis=1), ops.concatenate([layer.b, -layer.b0], axis=0)
 
     def delta(self, layer: Any, view: LinearView, inputs: Any, outputs: Any) -> Any:
-        # Each product by itself, so that the two are equal to the last bit before training.
+        # Separate products, so that the two are equal to the last bit before training.
         trained, start = (view.up(view.down(inputs, a), b) for a, b in ((layer.a, layer.b), (layer.a0, layer.b0)))
         return (trained - start) * layer.scale
 
 
 class _Start:
-    """The largest singular values and vectors of a kernel, as two matrices; computed once, if at all."""
+    """The largest singular values and vectors of a kernel, as two matrices; computed once, on first use."""
 
     def __init__(self, layer: Any, view: LinearView) -> None:
         self._part, self._view = layer, view
@@ -68,7 +68,7 @@ class _Start:
 
 
 def _largest(kernel: Any, rank: int, iterations: int, seed: int | None) -> tuple[Any, Any, Any]:
-    """Returns the singular value decomposition up to a rank, by a randomised search (Halko et al., algorithm 4.4)."""
+    """Returns the truncated singular value decomposition, by a randomised search (Halko et al., algorithm 4.4)."""
     import numpy as np
 
     width = min(rank + _EXTRA, *kernel.shape)

@@ -9,7 +9,7 @@ from vertebra import AdapterTensor, LinearView, LoraStrategy, low_rank
 
 
 class RsLora(LoraStrategy):
-    """Plain LoRA with another scale (the paper's theorem 3.2)."""
+    """Plain LoRA with the scale of the paper's theorem 3.2."""
 
     name = "rslora"
     peft_fields: ClassVar[Mapping[str, bool] | None] = {"use_rslora": True}

@@ -1,4 +1,4 @@
-"""VeRA (Kopiczko et al. 2023, arXiv:2310.11454): random matrices for all layers, trained vectors for each."""
+"""VeRA (Kopiczko et al. 2023, arXiv:2310.11454): random matrices shared by all layers, trained vectors for each."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from vertebra.errors import LoraConfigError
 
 
 class Vera(LoraStrategy):
-    """`y = W x + s Λ_b B Λ_d A x` (the paper's equation 2); layers of other sizes take the first rows and columns.
+    """`y = W x + s Λ_b B Λ_d A x` (the paper's equation 2); smaller layers use the first rows and columns.
 
-    The paper has no `s`: without `alpha` it is 1. Option `d_initial`: what the vector on the side of the rank starts
-    from, as in the paper's section 3.2.
+    The paper has no `s`: without `alpha` it is 1. Option `d_initial`: initial value of `d`, the rank-side vector, as in
+    the paper's section 3.2.
     """
 
     name = "vera"
@@ -24,7 +24,7 @@ class Vera(LoraStrategy):
         import keras
 
         rows, columns = max(view.in_features for view in views), max(view.out_features for view in views)
-        # Two initialisers: one that is used twice would draw the same numbers.
+        # Two initialisers: reusing one would draw the same numbers twice.
         starts = [keras.initializers.HeUniform(seed=None if seed is None else (seed + i) % 2**31) for i in range(2)]
         shared.a = shared.add_weight(name="a", shape=(rows, rank), initializer=starts[0], trainable=False)
         shared.b = shared.add_weight(name="b", shape=(rank, columns), initializer=starts[1], trainable=False)

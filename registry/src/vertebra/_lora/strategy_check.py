@@ -76,7 +76,7 @@ def problems_of(names: Iterable[str]) -> dict[str, str]:
 
 
 def _passes(entry: Entry[LoraStrategy], kind: type, options: Mapping[str, Any]) -> bool:
-    """Returns whether a strategy passed; False if it refuses the small layer or the options, so the real layer decides."""
+    """Returns whether a strategy passed; False if it refuses the small layer or the options: the real layer decides."""
     try:
         _Trial(entry, kind).run(options)
     except LoraStrategyError:

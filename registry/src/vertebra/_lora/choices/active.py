@@ -118,7 +118,7 @@ class Block:
         self.model, self.active, self.is_over, self._context_id = model, active, False, _context_id()
 
     def applies(self) -> bool:
-        """Returns whether calls use this choice: in its own thread or task until it ends, in tasks started in it always."""
+        """Returns whether calls use this choice: always in tasks started in the block, else until the block ends."""
         return not self.is_over or self._context_id != _context_id()
 
 

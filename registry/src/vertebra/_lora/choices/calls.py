@@ -59,7 +59,7 @@ def changing(model: Any) -> Iterator[None]:
 
 
 def owner_of(model: Any) -> Any:
-    """Returns the model whose adapters calls of a model choose from: the model itself, or its inner model with adapters.
+    """Returns the model that calls of a model choose adapters from: the model itself, or its inner model with adapters.
 
     Raises:
         LoraStateError: several inner models have adapters.

@@ -1,9 +1,9 @@
-"""What Keras's weights files, `.weights.h5` and `.keras`, hold of adapted layers.
+"""Adapted layers in Keras's weights files, `.weights.h5` and `.keras`.
 
-A file has merged kernels, as Keras writes them for its own LoRA: a model without adapters that loads it computes what
-was trained. The adapters' variables are in the file, too, with the kernels of the base, so that a model with the same
-adapters loads all of them to the bit. A record says for each adapted layer which adapters acted: in a model that knows
-adapters for the layer, the kernels of the base are found only if the same ones act.
+A file has merged kernels, as Keras writes them for its own LoRA: a model without adapters that loads it computes the
+same as the trained model. The file also has the adapters' variables and the base kernels, so that a model with the same
+adapters loads all of them to the bit. For each adapted layer a record lists the active adapters: a model that has
+adapters for the layer loads the file only if the same adapters are active.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from vertebra._lora.layers.projections import is_projection, warn_saved
 from vertebra.errors import LoraStateError
 
 _MARK = "lora"
-"""Entry of a quantised layer whose adapter the file cannot merge: a layer without the adapter refuses to load it."""
+"""Entry of a quantised layer, whose adapter cannot be merged: a layer without the adapter refuses to load it."""
 
 _RECORD, _ACTING = "lora_record", "acting"
-"""Group below a layer's, which models without adapters do not look for, and its entry: JSON, as bytes."""
+"""Group in a layer's group, which models without adapters ignore, and its entry: JSON, as bytes."""
 
 _MAX_SLOTS = 16
-"""How many adapters are looked for in files from before there were records."""
+"""Maximum number of adapters to look for in files without records."""
 
 _refusals: ContextVar[list[_Refusal] | None] = ContextVar("vertebra_lora_refusals", default=None)
 
 Record = list[dict[str, Any]]
-"""For each adapter that acts on a layer: its place among all that act, settings, their digest, and strength."""
+"""For each active adapter of a layer: its number among the active adapters, settings, their digest, and strength."""
 
 
 def save_layer(store: Any, active: ActiveAdapters, path: str, save: Callable[[Any], None]) -> None:
-    """Saves a layer with the adapters that act in the model merged into its kernel.
+    """Saves a layer with the active adapters merged into its kernel.
 
     Args:
         store: Keras's store for the layer's variables.
-        acting: What acts in the model.
+        active: The active adapters of the model.
         path: The layer's path.
         save: The layer's own `save_own_variables`.
     """
@@ -65,16 +65,16 @@ def save_layer(store: Any, active: ActiveAdapters, path: str, save: Callable[[An
 
 
 def load_layer(store: Any, active: ActiveAdapters, path: str, load: Callable[[Any], None]) -> None:
-    """Loads a layer's own variables; its parts, which Keras loads next, give back the kernel of the base.
+    """Loads a layer's own variables; its adapter layers, which Keras loads next, restore the base kernel.
 
     Args:
         store: Keras's store for the layer's variables.
-        acting: What acts in the model.
+        active: The active adapters of the model.
         path: The layer's path.
         load: The layer's own `load_own_variables`.
 
     Raises:
-        LoraStateError: other adapters act on the layer than when the file was saved; the layer is unchanged.
+        LoraStateError: the layer has other active adapters than when the file was saved; the layer is unchanged.
     """
     adapter_layers = active.layers.get(path, ())
     refusal = _refusal(store, adapter_layers, _strengths(active), path)
@@ -89,44 +89,44 @@ def load_layer(store: Any, active: ActiveAdapters, path: str, load: Callable[[An
 
 
 def check_file(load: Callable[[], None]) -> None:
-    """Loads a weights file into nothing, so that an error leaves the model unchanged.
+    """Loads a weights file in a dry run, so that an error leaves the model unchanged.
 
     Args:
         load: Loads the file into a model that has adapters.
 
     Raises:
-        LoraStateError: other adapters act than when the file was saved.
+        LoraStateError: the active adapters differ from those when the file was saved.
     """
     refusals: list[_Refusal] = []
     token = _refusals.set(refusals)
     try:
         with _DiscardScope():
             load()
-    except Exception:  # of a mismatch, or a warning of one where warnings are errors
+    except Exception:  # Keras raises for a mismatch, and for its warning where warnings are errors
         if not refusals:
             raise
         raise refusals[0].error from None
     finally:
         _refusals.reset(token)
-    for refusal in refusals:  # with skip_mismatch, too: Keras would skip layers, and load the others beside them
+    for refusal in refusals:  # even with skip_mismatch, for which Keras would skip only the layers that refuse
         if refusal.is_of_kernel:
             raise refusal.error
 
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """Why a layer, or its parts alone, cannot be loaded."""
+    """Why a layer, or only its adapter layers, cannot be loaded."""
 
     error: LoraStateError
     is_of_kernel: bool
-    """Whether the layer's own entry holds another kernel than that of the base."""
+    """Whether the layer's own entry holds a kernel that is not the base kernel."""
 
 
 class _DiscardScope(keras.StatelessScope):  # type: ignore[misc]
-    """A scope in which variables get no values: not even the scope keeps them."""
+    """A scope that discards all values assigned to variables."""
 
     def add_update(self, update: Any) -> None:
-        """Forgets a value that was assigned."""
+        """Discards an assigned value."""
 
 
 def _strengths(active: ActiveAdapters) -> Any:
@@ -146,13 +146,13 @@ def _record(adapter_layers: Sequence[tuple[int, Any]], strengths: Any) -> Record
 
 
 def _write_record(store: Any, record: Record) -> None:
-    entry_path = getattr(store, "_h5_entry_path", None)  # of the layer; a store is at one place after the other
+    entry_path = getattr(store, "_h5_entry_path", None)  # of the layer; Keras moves one store from layer to layer
     if entry_path is not None:
         store.make(f"{entry_path}/{_RECORD}")[_ACTING] = np.frombuffer(json.dumps(record).encode(), "uint8")
 
 
 def _refusal(store: Any, adapter_layers: Sequence[tuple[int, Any]], strengths: Any, path: str) -> _Refusal | None:
-    """Compares what acts on a layer with what acted on it when the file was saved."""
+    """Returns a refusal if a layer's active adapters differ from those when the file was saved."""
     entry_path = getattr(store, "_h5_entry_path", None)
     if entry_path is None:
         return None
@@ -161,7 +161,7 @@ def _refusal(store: Any, adapter_layers: Sequence[tuple[int, Any]], strengths: A
         found = json.loads(bytes(store.get(f"{entry_path}/{_RECORD}")[_ACTING]))
         store.get(entry_path)
         names, same, text = [""], _compared(found) == _compared(record), _listed(found)
-    else:  # saved by a version without records: which parts the layer had is known, and no settings
+    else:  # saved by a version without records: the layer's adapters are known by name, without settings
         names = [name for number in range(_MAX_SLOTS) if store.has_path(f"{entry_path}/{(name := name_of(number))}")]
         same = names == [layer.name for _, layer in adapter_layers]
         text = " and ".join(f"an adapter ({name})" for name in names) or "no adapter"
@@ -179,7 +179,7 @@ def _listed(record: Record) -> str:
 
 def _error(path: str, found: str, active: str) -> LoraStateError:
     return LoraStateError(
-        f"The weights file was saved while {found} acted on layer {path!r}, where in this model {active} acts",
-        "Make adapters of the same settings act, in the same order and at the same strengths, with activate_lora or "
-        "disable_lora, and load it then; after unload_lora(), the kernels of the file are loaded as they are, merged",
+        f"The weights file was saved while {found} was active on layer {path!r}; in this model, {active} is active",
+        "Activate adapters of the same settings, in the same order and at the same strengths, with activate_lora or "
+        "disable_lora, then load it; after unload_lora(), the file's merged kernels can be loaded",
     )

@@ -1,4 +1,4 @@
-"""Kernels of adapted layers: as matrices, and with what adapters add."""
+"""Kernels of adapted layers as matrices, original and merged."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def matrix_of(view: Any) -> Array:
 
 
 def merged_kernel(adapter_layers: Sequence[tuple[int, Any]], strengths: Any) -> Array:
-    """Returns the kernel of one layer with what its parts add, of shape `(in_features, out_features)`, in float64.
+    """Returns a layer's kernel with its adapters merged, of shape `(in_features, out_features)`, in float64.
 
     Args:
-        parts: The layer's parts, each with the number of its adapter.
-        strengths: How strongly each adapter acts, of shape `(adapters,)`, or None if one does with 1.
+        adapter_layers: The adapter layers of the layer, each with the number of its adapter.
+        strengths: Strengths of the adapters, of shape `(adapters,)`, or None for one adapter at strength 1.
     """
     total = matrix_of(adapter_layers[0][1].view)
     for number, layer in adapter_layers:

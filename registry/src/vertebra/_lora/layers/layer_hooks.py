@@ -1,7 +1,7 @@
-"""Hooks: adapted layers add what the adapters that act compute; the layer objects stay the user's.
+"""Hooks: adapted layers add the changes of the active adapters; the layer objects stay the same.
 
-A layer has its hook as long as the model knows an adapter for it, whether that acts or not: which one acts is looked up
-at each call.
+A layer is hooked as long as the model has an adapter for it, active or not: the hook looks up the active adapters at
+each call.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from vertebra.errors import LoraStateError
 _CALLS = ("call", "quantized_call")
 _OTHERS = ("get_config", "save_own_variables", "load_own_variables")
 _POSTPONED = ("activation", "logit_soft_cap")
-"""What layers do to their outputs at last, after adapters have been added."""
+"""The last operations of layers on their outputs, postponed until adapters have been added."""
 
 
 class Hook:
-    """Makes one layer add what its parts compute, and undoes it."""
+    """Makes one layer add the changes of its adapter layers, and undoes that."""
 
     def __init__(self, path: str, layer: Any, state: AdapterState, control: AdapterControl) -> None:
         self._path, self._layer, self._state, self._control = path, layer, state, control
@@ -35,7 +35,7 @@ class Hook:
         self._own = {name: vars(layer)[name] for name in (*_CALLS, *_OTHERS) if name in vars(layer)}
 
     def attach(self) -> None:
-        """Wraps the layer's calls."""
+        """Wraps the layer's methods."""
         hold(self._layer, [self._control])
         for name in self._postponed:
             setattr(self._layer, name, None)
@@ -47,7 +47,7 @@ class Hook:
             setattr(self._layer, name, self._with_adapters(getattr(self._layer, name)))
 
     def detach(self) -> None:
-        """Makes the layer what it was; also after `attach` has failed halfway."""
+        """Restores the original layer; also works after a failed `attach`."""
         for name in (*_CALLS, *_OTHERS):
             vars(self._layer).pop(name, None)
         vars(self._layer).update(self._own)
@@ -93,7 +93,7 @@ class Hook:
         return changed
 
     def _apply_postponed(self, outputs: Any, reverse: bool) -> Any:
-        """Applies what the layer itself would have applied at last."""
+        """Applies the layer's postponed operations."""
         if "activation" in self._postponed:
             return self._postponed["activation"](outputs)
         cap = self._postponed.get("logit_soft_cap")
@@ -122,10 +122,10 @@ class Hooks(Mapping[str, Hook]):
         state.hooked = self._hooks
 
     def install(self, paths: Iterable[str]) -> bool:
-        """Gives these layers hooks, and no others; says whether any layer got or lost one.
+        """Hooks exactly the layers with these paths; returns whether any hook was added or removed.
 
         Raises:
-            LoraStateError: a layer has a hook through another model that holds it, too.
+            LoraStateError: a layer has a hook of another model that shares it.
         """
         wanted = dict.fromkeys(paths)
         new, old = wanted.keys() - self._hooks.keys(), self._hooks.keys() - wanted.keys()
@@ -150,27 +150,27 @@ class Hooks(Mapping[str, Hook]):
     def _check_free(self, paths: Iterable[str]) -> None:
         taken = sorted(path for path in paths if hasattr(self._layers[path], CONTROL))
         if taken:
-            problem = f"Layers have an adapter through another model: {', '.join(taken)}"
+            problem = f"Another model that shares these layers has an adapter for them: {', '.join(taken)}"
             raise LoraStateError(problem, "Unload it from the model that it was enabled on first")
 
 
 def refuse_config() -> dict[str, Any]:
-    """A layer's config cannot hold its adapter, and a copy without it would silently lose what was trained."""
+    """Raises LoraStateError: a layer's config has no adapter, so a copy would silently lose the trained values."""
     raise LoraStateError(
-        "This model holds layers with a LoRA adapter one by one, which a config, a .keras file or a clone cannot keep",
-        "Merge the adapter, or save it by itself; a backbone keeps it as one layer of a model, backbone(inputs)",
+        "This model contains single layers with a LoRA adapter, which a config, a .keras file or a clone cannot keep",
+        "Merge the adapter, or save it by itself; or use the whole backbone as a layer, backbone(inputs)",
     )
 
 
 def hold(layer: Any, inner: Sequence[Any]) -> None:
-    """Makes a built layer hold others, each under its own name."""
+    """Adds inner layers to a built layer, each as the attribute of its own name."""
     with unlocked(layer):
         for held in inner:
             setattr(layer, held.name, held)
 
 
 def release(layer: Any, inner: Sequence[Any]) -> None:
-    """Undoes `hold`; also after it has failed halfway."""
+    """Undoes `hold`; also works after a failed `hold`."""
     for held in inner:
         untrack(layer, held)
         if hasattr(layer, held.name):
@@ -178,19 +178,19 @@ def release(layer: Any, inner: Sequence[Any]) -> None:
 
 
 def _is_reverse(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    """Says whether an embedding is called as the output projection: `call(inputs, reverse=False)`."""
+    """Returns whether an embedding is called as the output projection: `call(inputs, reverse=True)`."""
     return bool(kwargs.get("reverse", args[0] if args else False))
 
 
 def _check_batch(layer: Any, indices: Any) -> None:
-    """A table that is looked up once for all rows, as of positions, has no row of the batch to tell apart."""
+    """Raises LoraStateError for a lookup without a batch axis, such as of positions, which cannot differ by row."""
     if len(indices.shape) < 2:
         problem = f"Layer {layer.name!r} is looked up without a batch axis, so rows cannot have adapters of their own"
-        raise LoraStateError(problem, "Activate one adapter for the whole batch, or leave this layer out of them")
+        raise LoraStateError(problem, "Activate one adapter for the whole batch, or do not adapt this layer")
 
 
 def _check_rows(active: ActiveAdapters, inputs: Any) -> None:
-    """Checks the batch where no row has an adapter, and so nothing is weighed; a layer may fold axes into the rows."""
+    """Checks the batch size if no row has an adapter here; a layer may fold other axes into the rows."""
     if active.by_rows and not active.layers and len(inputs.shape) > 1:
         batch, rows = inputs.shape[0], active.strengths.shape[0]
         if batch is None or batch % rows:
@@ -200,4 +200,4 @@ def _check_rows(active: ActiveAdapters, inputs: Any) -> None:
 def _check_not_training() -> None:
     if is_call_training():
         problem = "Adapters that are chosen for one call do not train"
-        raise LoraStateError(problem, "Train the adapter that acts: activate_lora(name), outside of lora_rows")
+        raise LoraStateError(problem, "Train the active adapter: activate_lora(name), outside of lora_rows")
