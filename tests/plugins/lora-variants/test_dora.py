@@ -68,7 +68,7 @@ def test_a_column_of_zeros_stays_one(single, call):
 
 
 def test_the_way_a_kernel_lies_in_memory_changes_no_bit(golden, run, tmp_path):
-    """transformers keeps kernels by columns, and a preset of this project by rows."""
+    """transformers stores kernels in column-major order, and native presets in row-major order."""
     outputs = []
     for preset in (golden / "transformers", tmp_path / "preset"):
         backbone = vertebra.Backbone.from_preset(preset)

@@ -1,4 +1,4 @@
-"""Keras's own LoRA: the same variables, starts and outputs as `enable_lora` of Keras's layers."""
+"""Keras's own LoRA: the same variables, initial values and outputs as `enable_lora` of Keras's layers."""
 
 import keras
 import numpy as np
@@ -18,7 +18,7 @@ KINDS = ["dense", "einsum_split", "einsum_join", "embedding", "conv2d"]
 
 @pytest.fixture
 def pair(single):
-    """Returns a layer that Keras adapts itself, one that is adapted here, both in models, and inputs."""
+    """Returns a layer adapted by Keras, one adapted by Vertebra, both in models, and inputs."""
 
     def build(kind, rank, alpha=None, **changes):
         theirs, inputs = single(kind, **changes)
@@ -84,7 +84,7 @@ def test_backbones_go_by_the_heads_of_their_architecture(backbone, parts):
 
 
 def test_heads_that_do_not_divide_the_outputs_are_refused():
-    """As a damaged file could say."""
+    """A damaged file could have such a value."""
     layer = keras.layers.Dense(5, name="target")
     layer.build((None, 8))
     plan = AdapterPlan(LoraConfig(2, strategy="keras"), {"target": LayerPlan(2, 2.0, heads=3)})

@@ -60,7 +60,7 @@ def test_more_iterations_come_closer(decaying, part):
 
 
 def test_what_it_started_from_is_kept_while_it_trains(decaying, part):
-    """The two starts are variables of their own, not one array that both see."""
+    """The two initial values are separate variables, not one shared array."""
     model, _ = decaying
     a, b, _ = start(model, part)
     model.compile(keras.optimizers.SGD(0.1), "mse", run_eagerly=True)

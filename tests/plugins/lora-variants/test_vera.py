@@ -1,4 +1,4 @@
-"""VeRA: two random matrices for all layers, of which each takes the rows and columns that it has."""
+"""VeRA: two random matrices shared by all layers; each layer uses as many rows and columns as it has."""
 
 import json
 

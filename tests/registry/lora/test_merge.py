@@ -1,4 +1,4 @@
-"""Merging into the kernels and back, and merged copies: what is computed, what is restored, what is refused."""
+"""Merging, unmerging and merged copies: outputs, restored values, and refusals."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""`vertebra.lora` on Keras models of no plugin: whatever layers, kept as they are, and what a user's files need."""
+"""`vertebra.lora` on custom Keras models: all kinds of layers, which do not change, and users' own files."""
 
 import keras
 import numpy as np

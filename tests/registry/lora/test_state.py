@@ -1,4 +1,4 @@
-"""Several adapters of one model: which act, how strongly, in which rows; swapping, unloading, and what stays."""
+"""Several adapters of one model: active adapters, strengths, rows, swapping, unloading, and the restored base."""
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ def gap(found, expected):
     return max(np.abs(found[key] - expected[key]).max() for key in expected)
 
 
-# === Which act ===
+# === Active adapters ===
 
 
 def test_each_adapter_computes_what_it_did_when_it_is_swapped_in(several, run):
@@ -97,11 +97,11 @@ def test_without_any_adapter_there_is_nothing_to_do(plain):
     assert plain.lora_adapters == {}
 
 
-# === How strongly ===
+# === Strengths ===
 
 
 def test_strengths_weigh_what_is_added(toy_class, ids, run, randomise):
-    """With one linear layer adapted last, what adapters add to the output can be added up by hand."""
+    """If the last layer is linear and the only adapted one, the sum of the changes can be computed directly."""
     toy = toy_class()
     layer = toy.get_layer("dense")
     layer.activation = None
@@ -142,7 +142,7 @@ def test_several_that_act_have_no_config(several, tmp_path):
     backbone.save_lora_weights(tmp_path / "a.safetensors", "a")  # each by itself can be saved
 
 
-# === In which rows ===
+# === Rows ===
 
 
 def test_each_row_has_its_own_adapter(several, run):
@@ -168,7 +168,7 @@ def test_rows_are_given_for_the_whole_batch(several):
 
 
 def test_a_table_that_is_looked_up_once_for_all_rows_has_none(run):
-    """As many positions as rows would else be mistaken for them."""
+    """Else as many positions as rows would be mistaken for rows."""
 
     class Positions(keras.Model):
         def __init__(self):
@@ -198,7 +198,7 @@ def test_what_acted_acts_again_after_an_error_in_the_block(several, run):
     assert equal(run(backbone), outputs["c"])
 
 
-# === Base weights that are an adapter's own ===
+# === Co-trained weights ===
 
 
 def test_base_weights_of_an_adapter_come_and_go_with_it(plain, run, train, values):
@@ -222,7 +222,7 @@ def test_base_weights_that_were_made_trainable_by_hand_are_not_left_behind(plain
     backbone, _ = several
     backbone.get_layer("pooled_dense").trainable = True
     for act in (lambda: backbone.activate_lora("a"), backbone.disable_lora, lambda: backbone.unload_lora("c")):
-        with pytest.raises(LoraStateError, match="made trainable beside the adapter: pooled_dense/kernel"):
+        with pytest.raises(LoraStateError, match="made trainable after the adapter: pooled_dense/kernel"):
             act()
 
 
@@ -330,7 +330,7 @@ def test_one_of_several_is_unloaded(several, run):
 
 
 class Traced(keras.layers.Layer):
-    """Passes its inputs on, and counts how often it was asked to."""
+    """Passes its inputs on, and counts its calls."""
 
     calls = 0
 
@@ -341,7 +341,7 @@ class Traced(keras.layers.Layer):
 
 @pytest.fixture
 def outer(several):
-    """A user's own model around a backbone with adapters, compiled by Keras; and how often it was traced."""
+    """A custom model around a backbone with adapters, compiled by Keras, and the count of its traces."""
     backbone, outputs = several
     hidden = Traced()(backbone.output["sequence_output"])
     Traced.calls = 0

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.keras
 
 
 class Plain(LoraStrategy):
-    """Plain LoRA; each subclass gets one thing wrong."""
+    """Plain LoRA; each subclass has one error."""
 
     name = "plain"
 
@@ -60,7 +60,7 @@ class ForgetsToScaleOutputs(Plain):
 
 
 class ScalesTheBias(Plain):
-    """The change of an output is not that of a kernel if it depends on the bias."""
+    """A change of the outputs that depends on the bias is not a change of the kernel."""
 
     is_low_rank = False
 
@@ -134,7 +134,7 @@ class HasAFlatFactor(Plain):
 
 
 class HasOtherFactors(Plain):
-    """Right where it computes and merges, and wrong where it is written for PEFT."""
+    """Correct for computing and merging, and wrong for the PEFT export."""
 
     def factors(self, layer, view):
         return layer.a, layer.b * 2
@@ -253,14 +253,14 @@ BROKEN = {
 
 @pytest.fixture
 def model():
-    """A model of a user's own, of one layer that is adapted."""
+    """A custom model with one adapted layer."""
     return keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="target")])
 
 
 @pytest.mark.parametrize(("broken", "told"), BROKEN.items(), ids=lambda value: getattr(value, "__name__", ""))
 def test_a_strategy_that_breaks_a_rule_is_refused_by_name(broken, told, model, install_strategy):
     install_strategy(broken())
-    for _ in range(2):  # and again, as long as it is not mended
+    for _ in range(2):  # and again, until it is corrected
         with pytest.raises(LoraStrategyError) as caught:
             vertebra.lora.enable(model, 2, ["target"], strategy="plain")
         assert told in caught.value.problem
@@ -292,7 +292,7 @@ class AddsANumber(Plain):
 
 
 class AssignsInBuild(Plain):
-    """A start may depend on the kernel, and be given by assigning it."""
+    """Initial values may depend on the kernel, and may be assigned."""
 
     def build(self, layer, view):
         low_rank.build(layer, view)
@@ -312,7 +312,7 @@ def test_a_strategy_that_keeps_the_rules_is_used(sound, model, install_strategy)
 
 
 class TiesOnLookups(Plain):
-    """Right on kernels, and wrong on embeddings."""
+    """Correct for kernels, and wrong for embeddings."""
 
     def kernel_delta(self, layer, view):
         return super().kernel_delta(layer, view) * (2 if view.is_lookup else 1)
@@ -328,7 +328,7 @@ def test_each_kind_of_layer_is_tried_when_it_is_adapted(backbone, install_strate
 
 @pytest.fixture
 def tried(monkeypatch):
-    """What was tried, by name and kind, since the test began."""
+    """The strategies tested since the test began, by name and kind."""
     found, passes = [], strategy_check._passes
     monkeypatch.setattr(strategy_check, "_sound", set())
 
@@ -460,7 +460,7 @@ def test_the_doctor_tries_strategies_in_a_process_of_its_own(tmp_path, runtime, 
 
 
 def test_small_layers_take_no_names_from_those_of_the_user(install_strategy):
-    """Keras numbers layers without a name; a check must not make them other numbers."""
+    """Keras numbers unnamed layers; a check must not change the numbers of later layers."""
     install_strategy(Plain())
     keras.utils.clear_session()
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="first"), keras.layers.Dense(4)])

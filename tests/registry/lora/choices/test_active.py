@@ -1,4 +1,4 @@
-"""Blocks in which adapters are chosen: they end in any order, in any thread, and nothing of them is left."""
+"""Blocks in which adapters are chosen: they end in any order and in any thread, and leave no state behind."""
 
 import asyncio
 import contextvars
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.keras
 
 @pytest.fixture
 def name_of(several, inputs):
-    """Returns the adapter that a call without a choice of its own computes with."""
+    """Returns the adapter that a call without its own choice uses."""
     backbone, outputs = several
 
     def find(inputs=inputs):

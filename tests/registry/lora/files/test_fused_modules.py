@@ -22,7 +22,7 @@ def attention(layer):
 
 
 def written(folder):
-    """Returns a folder's config, and its tensors of the first layer by what they are called after the module."""
+    """Returns a folder's config, and its tensors of the first layer, by their names after the module's name."""
     tensors, start = load_file(folder / TENSORS), "base_model.model.h.0.attn.c_attn."
     own = {name.removeprefix(start): array for name, array in tensors.items() if name.startswith(start)}
     return json.loads((folder / CONFIG).read_text()), own
@@ -31,7 +31,7 @@ def written(folder):
 def test_a_fused_module_is_three_layers_that_share_the_side_of_the_inputs(gpt2, adapters, run):
     backbone = gpt2.load()
     receipt = backbone.load_lora_weights(gpt2.folder / "peft_lora")
-    assert receipt.parameters_added == receipt.parameters_trained == 2 * 4 * (16 + 48)  # as many as in PEFT
+    assert receipt.parameters_added == receipt.parameters_trained == 2 * 4 * (16 + 48)  # as many parameters as in PEFT
     assert len(receipt.layers) == 6
     parts = adapters(backbone)
     query, key, value = (parts[f"{attention(0)}/{name}"] for name in PARTS)
@@ -41,7 +41,7 @@ def test_a_fused_module_is_three_layers_that_share_the_side_of_the_inputs(gpt2, 
 
 
 def test_what_is_shared_goes_on_being_shared(gpt2, adapters, tmp_path):
-    """Trained further, and through the short form, a fused module stays one that PEFT can hold."""
+    """After further training and a round trip through the short form, PEFT can still represent a fused module."""
     first, second = gpt2.load(), gpt2.load()
     first.load_lora_weights(gpt2.folder / "peft_lora")
     for variable in first.trainable_weights:

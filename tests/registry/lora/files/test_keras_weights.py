@@ -1,4 +1,4 @@
-"""Keras's weights files of adapted models: a plain model computes what was trained, an adapted one all to the bit."""
+"""Keras's weights files of adapted models: plain models load merged kernels, adapted models all values to the bit."""
 
 import logging
 import shutil
@@ -63,7 +63,7 @@ def test_an_adapted_backbone_goes_on_to_the_bit(fresh, run, randomise, tmp_path)
     trained.save_weights(tmp_path / "trained.weights.h5")
     again = fresh()
     for variable in again.weights:
-        variable.assign(variable + 1)  # also the kernels of the base come from the file
+        variable.assign(variable + 1)  # the base kernels come from the file, too
     again.enable_lora(4, TARGETS)
     again.load_weights(tmp_path / "trained.weights.h5")
     assert gap(run(again), run(trained)) == 0
@@ -173,11 +173,11 @@ def test_a_convolution_is_merged_in_the_file(tmp_path):
     assert np.abs(found - expected).max() <= 1e-5
 
 
-# === Files of other adapters than those that act ===
+# === Files of other adapters than the active ones ===
 
 
 def without_records(path):
-    """Makes a file one of a version that kept no records."""
+    """Converts a file to one of a version without records."""
     with h5py.File(path, "a") as file:
         found = []
         file.visit(lambda name: found.append(name) if name.endswith("/lora_record") else None)
@@ -188,7 +188,7 @@ def without_records(path):
 
 @pytest.fixture
 def saved(several, tmp_path):
-    """Files of a backbone, by what acted when each was saved."""
+    """Files of a backbone, by the active adapters when each was saved."""
     backbone, _ = several
     choices = {
         "none": {},
@@ -213,7 +213,7 @@ def test_a_file_of_adapters_that_do_not_act_is_refused_and_nothing_changes(sever
         path, choice = saved[acting]
         backbone.activate_lora(choice)
         weights = arrays(backbone)
-        backbone.weights[-1].assign(backbone.weights[-1] + 1)  # not adapted, and other than in the file
+        backbone.weights[-1].assign(backbone.weights[-1] + 1)  # not adapted, and different from the file
         changed = arrays(backbone)[-1]
         path = path.with_name(f"{number}.weights.h5")
         shutil.copy(saved[name][0], path)
@@ -367,9 +367,7 @@ def test_saving_a_preset_holds_up_no_calls_and_fetching_its_assets_no_changes(se
     events, choose, write = [], save._chosen, save.FORMATS["native"].write
 
     def start(function, *args):
-        thread = threading.Thread(
-            target=function, args=args, daemon=True
-        )  # one that waits forever fails the test alone
+        thread = threading.Thread(target=function, args=args, daemon=True)  # so that a deadlock fails only this test
         thread.start()
         return thread
 

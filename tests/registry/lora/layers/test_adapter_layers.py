@@ -1,4 +1,4 @@
-"""Parts: the variables of an adapter, their names, dtypes and starts, and that their values are their own."""
+"""Adapter layers: names, dtypes and initial values of their variables, which share no memory."""
 
 import keras
 import numpy as np
