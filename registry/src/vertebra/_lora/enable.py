@@ -120,8 +120,8 @@ def _with_heads_of(base: BaseModel, plan: AdapterPlan) -> AdapterPlan:
     if names.translation is None:
         return plan
     adapted = {path: layer for path in plan.layers if is_adaptable(layer := base.layers.get(path))}
-    found = {path: names.heads(path, view_of(layer).out_features) for path, layer in adapted.items()}
-    return with_heads(plan, found)
+    heads = {path: names.heads(path, view_of(layer).out_features) for path, layer in adapted.items()}
+    return with_heads(plan, heads)
 
 
 def _views_of(source: object, adapters: Adapters, plan: AdapterPlan) -> dict[str, Any]:
@@ -155,17 +155,17 @@ def _check_values(file: AdapterFile, adapter_layers: AdapterLayers) -> None:
     needed = {
         (path, name): variable for path, own in adapter_layers.variables().items() for name, variable in own.items()
     }
-    found = {(path, name): array for path, own in file.values.items() for name, array in own.items()}
-    wrong = [f"{path}: {name}" for path, name in needed.keys() ^ found.keys()]
+    arrays = {(path, name): array for path, own in file.values.items() for name, array in own.items()}
+    wrong = [f"{path}: {name}" for path, name in needed.keys() ^ arrays.keys()]
     if wrong:
         raise AdapterMismatchError(file.path, "lacks tensors, or holds unknown ones", sorted(wrong))
-    for (path, name), array in found.items():
+    for (path, name), array in arrays.items():
         shape = tuple(needed[path, name].shape)
         if array.shape != shape or "float" not in array.dtype.name:
             wrong.append(f"{path}: {name} is {array.dtype} {array.shape}, needed {shape}")
     if wrong:
         raise AdapterMismatchError(file.path, "holds tensors of another shape", wrong)
-    if not all(_finite(array) for array in found.values()):
+    if not all(_finite(array) for array in arrays.values()):
         raise AdapterMismatchError(file.path, "holds values that are not finite")
 
 

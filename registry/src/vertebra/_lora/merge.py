@@ -93,5 +93,5 @@ def _check(adapters: Adapters) -> None:
 
 
 def _array(variable: Any) -> Array:
-    found: Array = keras.ops.convert_to_numpy(variable.value)
-    return found
+    array: Array = keras.ops.convert_to_numpy(variable.value)
+    return array

@@ -159,14 +159,14 @@ def _layer(source: object, path: str, facts: Any, layers: Mapping[str, Any]) -> 
 
 
 def _by_layer(patterns: Mapping[str, Any], layers: Mapping[str, Any], roles: Roles) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for target, value in patterns.items():
         matched = match(target, layers, roles)
         if not matched:
             names = {layer.name for layer in layers.values()}
             raise LoraTargetError(target, "a pattern for it matches none of the adapted layers", names)
-        found |= dict.fromkeys(matched, value)
-    return found
+        values |= dict.fromkeys(matched, value)
+    return values
 
 
 def _settings(name: str, strategy: str, known: Mapping[str, Any]) -> str:

@@ -256,8 +256,8 @@ class Adapters:
 
     def require_no_unowned_weights(self) -> None:
         """Raises LoraStateError if base weights are trainable whose base values are not known."""
-        own = {weight for adapter in self._active for weight in adapter.co_trained}
-        unowned_trainables = [weight for weight in self.base.trained() if weight not in own] if self._active else []
+        owned = {weight for adapter in self._active for weight in adapter.co_trained}
+        unowned_trainables = [weight for weight in self.base.trained() if weight not in owned] if self._active else []
         if unowned_trainables:
             problem = f"These base weights were made trainable after the adapter: {', '.join(unowned_trainables)}"
             remedy = (
@@ -300,13 +300,13 @@ class Adapters:
         for adapter, adapter_layers in zip(chosen, sets, strict=True):
             if adapter.values is not None:
                 adapter_layers.assign(adapter.values, shared=adapter.is_resident)
-        own = {weight: value for adapter in chosen for weight, value in adapter.co_trained.items()}
+        co_trained = {weight: value for adapter in chosen for weight, value in adapter.co_trained.items()}
         changed = self._attachment.attach([adapter.key for adapter in chosen], sets, strengths)
-        if changed or own or self.base.trained():
+        if changed or co_trained or self.base.trained():
             self.base.freeze({path for adapter_layers in sets for path in adapter_layers.layers})
-        self._originals = {weight: host_copy(self.base.weights[weight]) for weight in own}
-        self._assign_weights(own)
-        self.base.unfreeze(own)
+        self._originals = {weight: host_copy(self.base.weights[weight]) for weight in co_trained}
+        self._assign_weights(co_trained)
+        self.base.unfreeze(co_trained)
         self._active, self.strengths = tuple(chosen), strengths
         self._update_obstacle()
         for adapter in chosen:

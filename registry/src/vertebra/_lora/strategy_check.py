@@ -138,13 +138,14 @@ class _Trial:
 
         Methods inherited from `LoraStrategy` are not tested: they are correct if the factors are.
         """
-        found = {_FACTORS: self._call("factors", self._product, layer)} if self._strategy.is_low_rank else {}
-        own = type(self._strategy)
-        if found and (own.delta, own.kernel_delta) == (LoraStrategy.delta, LoraStrategy.kernel_delta):
-            return found
-        found["delta"] = self._call("delta", self._delta, layer)
-        found["kernel_delta"] = self._call("kernel_delta", self._kernel_delta, layer)
-        return found
+        changes = {_FACTORS: self._call("factors", self._product, layer)} if self._strategy.is_low_rank else {}
+        kind = type(self._strategy)
+        are_inherited = (kind.delta, kind.kernel_delta) == (LoraStrategy.delta, LoraStrategy.kernel_delta)
+        if changes and are_inherited:
+            return changes
+        changes["delta"] = self._call("delta", self._delta, layer)
+        changes["kernel_delta"] = self._call("kernel_delta", self._kernel_delta, layer)
+        return changes
 
     def _product(self, layer: Any) -> Array:
         a, b = (_array(factor) for factor in self._strategy.factors(layer, self._view))
@@ -152,8 +153,8 @@ class _Trial:
         fit = a.ndim == b.ndim == 2 and a.shape == (rows, b.shape[0]) and b.shape[1] == columns
         expected = f"({rows}, r) and (r, {columns})"
         self._require(fit, f"factors have shapes {a.shape} and {b.shape} {self._where}, expected {expected}")
-        found: Array = layer.scale * (a @ b)
-        return found
+        product: Array = layer.scale * (a @ b)
+        return product
 
     def _delta(self, layer: Any) -> Array:
         outputs = self._small.times(self._inputs, _array(self._view.matrix()))
@@ -167,9 +168,9 @@ class _Trial:
         return self._shaped("kernel_delta", self._strategy.kernel_delta(layer, self._view), shape)
 
     def _shaped(self, name: str, tensor: Any, shape: tuple[int, ...]) -> Array:
-        found = _array(tensor)
-        self._require(found.shape == shape, f"{name} has shape {found.shape} {self._where}, expected {shape}")
-        return found
+        array = _array(tensor)
+        self._require(array.shape == shape, f"{name} has shape {array.shape} {self._where}, expected {shape}")
+        return array
 
     def _check_same(self, delta: Array, of_kernel: Mapping[str, Array]) -> None:
         largest = _largest(delta)
@@ -181,8 +182,8 @@ class _Trial:
     def _check_variables(self, layer: Any) -> None:
         for variable in own_weights(layer):
             name = variable.name
-            kept = getattr(layer, name, None) is variable
-            self._require(kept, f"build creates a variable {name!r} but does not assign it to layer.{name}")
+            is_attribute = getattr(layer, name, None) is variable
+            self._require(is_attribute, f"build creates a variable {name!r} but does not assign it to layer.{name}")
 
     def _check_rates(self, layer: Any) -> None:
         rates = self._strategy.learning_rates(layer.options)

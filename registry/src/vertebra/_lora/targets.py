@@ -47,10 +47,10 @@ def find_targets(model: Any, targets: Sequence[str], roles: Roles, layers: Layer
     """
     layers = layer_paths(model) if layers is None else layers
     candidates = _adaptable(layers)
-    found = _find(model, targets, roles, candidates, layers)
+    matched = _find(model, targets, roles, candidates, layers)
     names = {target for target in targets if not _roles_below(target, roles)}
     _check_names(names, candidates, layers)
-    return found
+    return matched
 
 
 def find_default_targets(model: Any, roles: Roles, layers: Layers | None = None) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def _find(
         raise LoraTargetError(targets, f"expected a list, such as [{targets!r}]", ())
     if not targets:
         raise LoraTargetError(targets, "expected a list of at least one target", names | {ALL_LINEAR})
-    found: set[str] = set()
+    paths: set[str] = set()
     for target in targets:
         if not isinstance(target, str):
             raise LoraTargetError(target, "expected the name of a layer", names)
@@ -114,8 +114,8 @@ def _find(
         matched = match(target, candidates, roles)
         if not matched:
             raise LoraTargetError(target, _problem(target, roles, layers), names | set(roles) | {ALL_LINEAR})
-        found |= matched
-    return {path: layer for path, layer in candidates.items() if path in found}
+        paths |= matched
+    return {path: layer for path, layer in candidates.items() if path in paths}
 
 
 def _adaptable(layers: Mapping[str, Any]) -> dict[str, Any]:

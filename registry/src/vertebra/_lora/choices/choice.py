@@ -41,8 +41,8 @@ def choose(adapters: Adapters, names: Sequence[str], strengths: np.ndarray[Any, 
     # Two inner models may have adapters of the same settings; a choice for one must not match a trace for the other.
     keys = [adapters.known[name].key for name in chosen]
     structure = structure_variable((f"model {state.number}", *keys))
-    own = [variable for resident in residents for variable in resident.flat()]
-    return ActiveAdapters(adapter_layers, weight, (structure, weight, *own), state, tuple(chosen), state.losses)
+    variables = [variable for resident in residents for variable in resident.flat()]
+    return ActiveAdapters(adapter_layers, weight, (structure, weight, *variables), state, tuple(chosen), state.losses)
 
 
 def _check(adapters: Adapters, names: Sequence[str]) -> None:

@@ -123,24 +123,24 @@ def _stacked_plan(fused: FusedModule, plans: Mapping[str, LayerPlan]) -> LayerPl
 
 def _stacked(fused: FusedModule, plans: Mapping[str, LayerPlan], values: Values, plan: LayerPlan) -> dict[str, Array]:
     scale = fused.strategy.scale(plan.rank, plan.alpha)
-    found: dict[str, Array] = {}
+    stacked: dict[str, Array] = {}
     for tensor in fused.tensors().values():
         if "rank" not in tensor.axes:
-            found[tensor.variable] = np.concatenate([values[path][tensor.variable] for path in fused.paths], axis=-1)
+            stacked[tensor.variable] = np.concatenate([values[path][tensor.variable] for path in fused.paths], axis=-1)
             continue
         own = {path: _value(values, path, layer, tensor.variable) for path, layer in plans.items()}
         if tensor.axes == ("in", "rank"):
-            found[tensor.variable] = np.concatenate(list(own.values()), axis=1)
+            stacked[tensor.variable] = np.concatenate(list(own.values()), axis=1)
         else:
             factors = {path: fused.strategy.scale(layer.rank, layer.alpha) / scale for path, layer in plans.items()}
-            found[tensor.variable] = _blocks(fused, {path: own[path] * np.float32(factors[path]) for path in own})
-    return found
+            stacked[tensor.variable] = _blocks(fused, {path: own[path] * np.float32(factors[path]) for path in own})
+    return stacked
 
 
 def _value(values: Values, path: str, layer: LayerPlan, variable: str) -> Array:
     own = values.get(path, {})
-    found: Array = own[variable] if variable in own else values[layer.shares or path][variable]
-    return found
+    array: Array = own[variable] if variable in own else values[layer.shares or path][variable]
+    return array
 
 
 def _blocks(fused: FusedModule, own: Mapping[str, Array]) -> Array:

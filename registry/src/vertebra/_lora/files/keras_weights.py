@@ -158,9 +158,9 @@ def _refusal(store: Any, adapter_layers: Sequence[tuple[int, Any]], strengths: A
         return None
     record = _record(adapter_layers, strengths)
     if store.has_path(f"{entry_path}/{_RECORD}"):
-        found = json.loads(bytes(store.get(f"{entry_path}/{_RECORD}")[_ACTING]))
+        saved = json.loads(bytes(store.get(f"{entry_path}/{_RECORD}")[_ACTING]))
         store.get(entry_path)
-        names, same, text = [""], _compared(found) == _compared(record), _listed(found)
+        names, same, text = [""], _compared(saved) == _compared(record), _listed(saved)
     else:  # saved by a version without records: the layer's adapters are known by name, without settings
         names = [name for number in range(_MAX_SLOTS) if store.has_path(f"{entry_path}/{(name := name_of(number))}")]
         same = names == [layer.name for _, layer in adapter_layers]
@@ -177,9 +177,9 @@ def _listed(record: Record) -> str:
     return " and ".join(texts) or "no adapter"
 
 
-def _error(path: str, found: str, active: str) -> LoraStateError:
+def _error(path: str, saved: str, active: str) -> LoraStateError:
     return LoraStateError(
-        f"The weights file was saved while {found} was active on layer {path!r}; in this model, {active} is active",
+        f"The weights file was saved while {saved} was active on layer {path!r}; in this model, {active} is active",
         "Activate adapters of the same settings, in the same order and at the same strengths, with activate_lora or "
         "disable_lora, then load it; after unload_lora(), the file's merged kernels can be loaded",
     )

@@ -45,13 +45,13 @@ def read_kerashub(model: Any, path: Path) -> AdapterFile:
     """
     (file,) = map_hdf5([path])
     names, layers = KerasHubNames(model), layer_paths(model)
-    found, unknown = _sort(file.header.entries, names)
-    if unknown or not found or _RANK not in file.header.entries:
+    tensors_by_layer, unknown = _sort(file.header.entries, names)
+    if unknown or not tensors_by_layer or _RANK not in file.header.entries:
         problem = "is not a .lora.h5 of this architecture; it holds" if unknown else "holds no adapter"
         raise AdapterMismatchError(path, problem, unknown)
     rank = _rank(path, np.asarray(file.view(_RANK)))
     plan, values = AdapterPlan(LoraConfig(rank, strategy=_strategy(path)), {}), Values()
-    for layer, tensors in found.items():
+    for layer, tensors in tensors_by_layer.items():
         if layer not in layers or not is_adaptable(layers[layer]) or tensors.keys() != {"a", "b"}:
             raise AdapterMismatchError(
                 path, "lacks tensors, or holds tensors of a layer that cannot be adapted", [layer]
@@ -75,16 +75,16 @@ def _rank(path: object, stored: Array) -> int:
 
 
 def _sort(entries: Any, names: KerasHubNames) -> tuple[dict[str, dict[str, str]], list[str]]:
-    found: dict[str, dict[str, str]] = {}
+    tensors_by_layer: dict[str, dict[str, str]] = {}
     unknown = []
     for dataset in sorted(entries, key=_number):
         tensor = _TENSOR.fullmatch(dataset)
         layer = names.paths.get(int(tensor[1])) if tensor else None
         if tensor and layer:
-            found.setdefault(layer, {})[tensor[2]] = dataset
+            tensors_by_layer.setdefault(layer, {})[tensor[2]] = dataset
         elif dataset != _RANK:
             unknown.append(dataset)
-    return found, unknown
+    return tensors_by_layer, unknown
 
 
 def _number(dataset: str) -> tuple[int, str]:
@@ -137,17 +137,17 @@ def _by_heads(
     model: Any, names: KerasHubNames, plan: AdapterPlan, data: AdapterData
 ) -> dict[str, tuple[int, Array, Array]]:
     """Returns the exact change in factors by heads: with a rank per head, or the full change where that is smaller."""
-    found = {}
+    factors = {}
     for path, (a, b) in matrices(model, plan, data).items():
         heads = names.heads(path, b.shape[1])
         width = b.shape[1] // heads
         if a.shape[1] * heads > width:
-            found[path] = heads, a @ b, np.eye(width, dtype="float32")
+            factors[path] = heads, a @ b, np.eye(width, dtype="float32")
         else:
             spread = np.einsum("ir,hk->ihrk", a, np.eye(heads, dtype="float32"))
             stacked = b.reshape(a.shape[1], heads, width).reshape(-1, width)
-            found[path] = heads, spread.reshape(a.shape[0], -1), stacked
-    return found
+            factors[path] = heads, spread.reshape(a.shape[0], -1), stacked
+    return factors
 
 
 def _widen(a: Array, b: Array, heads: int, rank: int) -> tuple[Array, Array]:

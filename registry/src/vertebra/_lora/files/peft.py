@@ -60,12 +60,12 @@ def read_peft(model: Any, folder: Path) -> AdapterFile:
     plan = AdapterPlan(settings.config, {}, tied=False)
     values: Values = {}
     other_ranks = []
-    for module, found in modules.items():
+    for module, module_tensors in modules.items():
         paths = names.layers(module)
         views = {path: _view(folder, path, layers[path]) for path in paths}
         fused = FusedModule(folder, module, paths, views, plan.strategy)
-        values |= split(fused, found)
-        layer, rank = settings.layer(module), _rank(fused, found)
+        values |= split(fused, module_tensors)
+        layer, rank = settings.layer(module), _rank(fused, module_tensors)
         if rank != layer.rank:
             other_ranks.append(f"{module} (rank {rank}, declared as {layer.rank})")
         plan.layers.update(fused.plans(layer, tied_variables(plan.strategy, views[paths[0]])))
@@ -84,10 +84,10 @@ def _sort(tensors: MappedTensors, names: AdapterNames) -> tuple[dict[str, dict[s
         if _FORMER in name:
             continue
         plain = _SAVED.sub(".", name.removeprefix(_PREFIX))
-        module, found, tensor = plain.partition(_ADAPTER)
-        weights = [] if found else names.weights(plain.replace(_WRAPPED, "."))
+        module, separator, tensor = plain.partition(_ADAPTER)
+        weights = [] if separator else names.weights(plain.replace(_WRAPPED, "."))
         arrays = {weight: names.take(weight, tensors.view(name)) for weight in weights}
-        if found and names.layers(module):
+        if separator and names.layers(module):
             modules.setdefault(module, {})[f"lora_{tensor}"] = tensors.view(name)
         elif arrays and all(array is not None for array in arrays.values()):
             co_trained |= arrays
@@ -112,8 +112,8 @@ def _without_copies(model: Any, co_trained: Mapping[str, Any], adapted: set[str]
         path, _, last = weight.rpartition("/")
         if path not in adapted or last in BIAS_NAMES:
             return False
-        own = adapters.base_value(weight) if adapters else keras.ops.convert_to_numpy(weights[weight].value)
-        return bool(np.array_equal(own, value))
+        base_value = adapters.base_value(weight) if adapters else keras.ops.convert_to_numpy(weights[weight].value)
+        return bool(np.array_equal(base_value, value))
 
     return {weight: value for weight, value in co_trained.items() if not is_copy(weight, value)}
 
@@ -152,7 +152,9 @@ def write_peft(model: Any, stage: Path, plan: AdapterPlan, data: AdapterData) ->
         plans[module], tensors = fuse(fused, {path: plan.layers[path] for path in adapted}, values)
         arrays |= {f"{_PREFIX}{module}.{tensor}": array for tensor, array in tensors.items()}
     arrays |= _co_trained_tensors(names, data.co_trained, set(plan.layers), require_adapters(model).base_value)
-    base = _fingerprint(plan, data.base, {path: view for found in views.values() for path, view in found.items()})
+    base = _fingerprint(
+        plan, data.base, {path: view for module_views in views.values() for path, view in module_views.items()}
+    )
     write_arrays(stage / TENSORS, arrays, {"format": "pt", _BASE: base})
     (stage / CONFIG).write_bytes(dump_json(_config(model, plan, plans, names, data.co_trained)))
 

@@ -35,11 +35,11 @@ def matrices(model: Any, plan: AdapterPlan, data: AdapterData) -> dict[str, tupl
     if not strategy.is_low_rank:
         expected = "a strategy whose change of a kernel is a product of two matrices; merge this adapter instead"
         raise LoraConfigError("adapter", "strategy", plan.config.strategy, expected)
-    found = {}
+    pairs = {}
     for path, adapter_layer in built_layers(model, plan, data).layers.items():
         a, b = (keras.ops.convert_to_numpy(factor) for factor in strategy.factors(adapter_layer, adapter_layer.view))
-        found[path] = np.array(a * np.float32(adapter_layer.scale)), np.array(b)
-    return found
+        pairs[path] = np.array(a * np.float32(adapter_layer.scale)), np.array(b)
+    return pairs
 
 
 def built_layers(model: Any, plan: AdapterPlan, data: AdapterData) -> AdapterLayers:

@@ -74,11 +74,11 @@ class Attachment:
 
     def _held(self, sets: Sequence[AdapterLayers]) -> dict[str, list[tuple[int, Any]]]:
         """Returns the adapter layers of each layer, by path, each with the number of its adapter."""
-        found: dict[str, list[tuple[int, Any]]] = {}
+        by_path: dict[str, list[tuple[int, Any]]] = {}
         for number, adapter_layers in enumerate(sets):
             for path, adapter_layer in adapter_layers.layers.items():
-                found.setdefault(path, []).append((number, adapter_layer))
-        return found
+                by_path.setdefault(path, []).append((number, adapter_layer))
+        return by_path
 
     def _reset_holders(self, paths: Iterable[str], is_new: bool) -> None:
         """Resets compiled functions of the layers' holders, and makes their `get_config` refuse."""

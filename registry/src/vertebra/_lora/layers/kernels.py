@@ -13,8 +13,8 @@ Array = np.ndarray[Any, Any]
 
 def matrix_of(view: Any) -> Array:
     """Returns a layer's kernel, of shape `(in_features, out_features)`, in float64."""
-    found: Array = keras.ops.convert_to_numpy(view.matrix()).astype("float64")
-    return found
+    matrix: Array = keras.ops.convert_to_numpy(view.matrix()).astype("float64")
+    return matrix
 
 
 def merged_kernel(adapter_layers: Sequence[tuple[int, Any]], strengths: Any) -> Array:

@@ -137,8 +137,8 @@ class EinsumDenseView(_View):
         basis = ops.reshape(
             ops.eye(self.in_features, dtype=self.layer.compute_dtype), (self.in_features, *self._summed_shape)
         )
-        found = [kept[0], *self._summed]
-        basis = ops.transpose(basis, [found.index(axis) for axis in self._inputs if axis in found])
+        axes = [kept[0], *self._summed]
+        basis = ops.transpose(basis, [axes.index(axis) for axis in self._inputs if axis in axes])
         shape = [self.in_features if axis == kept[0] else sizes[axis] for axis in self._inputs]
         outputs = call(self.layer, ops.reshape(basis, shape))
         return super()._flatten(ops.einsum(f"{self._output}->{kept[0]}{''.join(kept[1:])}{self._produced}", outputs))
