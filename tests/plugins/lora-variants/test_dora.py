@@ -87,6 +87,6 @@ def lengths(model):
 
 def test_it_is_no_product_of_two_matrices_and_no_lora_h5(backbone, tmp_path):
     backbone.enable_lora(2, strategy="dora")
-    with pytest.raises(vertebra.errors.LoraConfigError, match="merge this one instead"):
+    with pytest.raises(vertebra.errors.LoraConfigError, match="merge this adapter instead"):
         backbone.save_lora_weights(tmp_path / "adapter.lora.h5")
     assert not list(tmp_path.iterdir())

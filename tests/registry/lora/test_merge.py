@@ -133,7 +133,7 @@ def test_base_weights_of_the_adapter_are_merged_and_unmerged_with_it(backbone, r
 def test_what_cannot_be_merged_is_refused(adapted):
     backbone = adapted()
     backbone.disable_lora()
-    with pytest.raises(LoraStateError, match="No adapter acts"):
+    with pytest.raises(LoraStateError, match="No adapter is active"):
         backbone.merge_lora()
     with pytest.raises(LoraStateError, match="No adapter is merged"):
         backbone.unmerge_lora()

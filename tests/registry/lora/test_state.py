@@ -136,7 +136,7 @@ def test_a_strength_is_a_finite_number(several, run, strength):
 def test_several_that_act_have_no_config(several, tmp_path):
     backbone, _ = several
     backbone.activate_lora({"a": 0.5, "b": 0.5})
-    with pytest.raises(LoraStateError, match="Several adapters act"):
+    with pytest.raises(LoraStateError, match="Several adapters are active"):
         backbone.save_to_preset(tmp_path / "preset")
     assert not (tmp_path / "preset").exists()
     backbone.save_lora_weights(tmp_path / "a.safetensors", "a")  # each by itself can be saved
@@ -212,7 +212,7 @@ def test_base_weights_of_an_adapter_come_and_go_with_it(plain, run, train, value
     assert np.array_equal(plain.get_layer("embeddings_layer_norm").gamma.numpy(), before["embeddings_layer_norm/gamma"])
     plain.activate_lora("a")
     assert equal(run(plain), trained)
-    with pytest.raises(LoraStateError, match="brings base weights of its own"):
+    with pytest.raises(LoraStateError, match="has co-trained base weights"):
         plain.activate_lora("a", "b")
     plain.unload_lora()
     assert equal(values(plain), before)
@@ -253,7 +253,7 @@ def test_base_weights_of_a_preset_that_trained_are_not_taken_for_the_base(plain,
     again = vertebra.Backbone.from_preset(tmp_path / "preset")
     outputs = run(again)
     for change in (again.merge_lora, again.disable_lora, again.unload_lora):
-        with pytest.raises(LoraStateError, match="load its own file on the base instead"):
+        with pytest.raises(LoraStateError, match="load its own file on the base model instead"):
             change()
     assert equal(run(again), outputs)
 

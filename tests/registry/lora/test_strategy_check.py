@@ -247,7 +247,7 @@ BROKEN = {
     HasNoAxes: "tensors failed on a small Dense layer (TypeError",
     AddsNothing: "delta has shape () on a small Dense layer",
     CannotStart: "build failed on a small Dense layer (TypeError",
-    HasASwitchAndNoTensors: "it has peft_fields and no tensors",
+    HasASwitchAndNoTensors: "it has peft_fields but no tensors",
 }
 
 

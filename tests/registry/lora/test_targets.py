@@ -54,7 +54,7 @@ def test_a_name_that_also_means_what_cannot_be_adapted_is_refused():
     second = keras.Sequential([keras.Input((4,)), keras.layers.LayerNormalization(name="proj")], name="second")
     inputs = keras.Input((4,))
     model = keras.Model(inputs, second(first(inputs)))
-    with pytest.raises(LoraTargetError, match="it also means 'second/proj', which cannot be adapted"):
+    with pytest.raises(LoraTargetError, match="it also matches 'second/proj', which cannot be adapted"):
         find_targets(model, ["proj"], {})
     assert list(find_targets(model, ["*/proj"], {})) == ["first/proj"]
     assert list(find_targets(model, ["proj"], {"proj.first": ["first/*"]})) == ["first/proj"]  # a role, not a name

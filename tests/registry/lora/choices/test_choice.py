@@ -253,11 +253,11 @@ def test_base_weights_of_an_adapter_belong_to_no_call(plain, inputs, train):
     plain.enable_lora(2, name="own", bias="lora")
     plain.enable_lora(2, name="other")
     for choice in ("own", ["own", None, "other"]):
-        with pytest.raises(LoraStateError, match="'own' brings base weights of its own"):
+        with pytest.raises(LoraStateError, match="'own' has co-trained base weights"):
             plain(inputs, adapters=choice)
     with plain.lora_rows(["other", None, None]):
         plain.activate_lora("own")
-        with pytest.raises(LoraStateError, match="'own' acts, and brings base weights of its own"):
+        with pytest.raises(LoraStateError, match="'own' is active and has co-trained base weights"):
             plain(inputs)
 
 

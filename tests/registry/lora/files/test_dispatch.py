@@ -447,7 +447,7 @@ def test_base_weights_that_are_not_finite_are_refused(saved, load, inputs, state
     ("layer", "lender"),
     [
         pytest.param(QUERY, VALUE, id="that comes later"),
-        pytest.param(OUTPUT, QUERY, id="of other inputs"),
+        pytest.param(OUTPUT, QUERY, id="different input sizes"),
         pytest.param(VALUE, QUERY, id="of another rank"),
     ],
 )
@@ -498,7 +498,7 @@ def test_config_and_tensors_are_of_one_version(load, two_folders, tmp_path, monk
     monkeypatch.setattr(peft, "read_config", read_config)
     backbone = load()
     if times > 1:
-        with pytest.raises(WeightsFileError, match="replaced each time"):
+        with pytest.raises(WeightsFileError, match="replaced during each read"):
             backbone.load_lora_weights(old)
     else:
         assert backbone.load_lora_weights(old).scale == 4

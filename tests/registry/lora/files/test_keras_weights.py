@@ -219,7 +219,7 @@ def test_a_file_of_adapters_that_do_not_act_is_refused_and_nothing_changes(sever
         shutil.copy(saved[name][0], path)
         assert record or name == "none" or without_records(path)
         for skip in (False, True)[: 1 if name == "none" else 2]:
-            with pytest.raises(LoraStateError, match="acted on layer"):
+            with pytest.raises(LoraStateError, match="active on layer"):
                 backbone.load_weights(path, skip_mismatch=skip)
         found = arrays(backbone)
         assert all(map(np.array_equal, found[:-1], weights[:-1]))
@@ -271,13 +271,13 @@ def test_the_layers_of_any_other_model_refuse_it_too(tmp_path):
     trained, other = build(8), build(2)
     trained.save_weights(tmp_path / "trained.weights.h5")
     values = arrays(other)
-    with pytest.raises(ValueError, match="acted on layer 'hidden'"):
+    with pytest.raises(ValueError, match="active on layer 'hidden'"):
         other.load_weights(tmp_path / "trained.weights.h5")
-    with pytest.warns(UserWarning, match="acted on layer 'hidden'"):
+    with pytest.warns(UserWarning, match="active on layer 'hidden'"):
         other.load_weights(tmp_path / "trained.weights.h5", skip_mismatch=True)
     assert all(map(np.array_equal, values, arrays(other)))
     vertebra.lora.disable(other)
-    with pytest.raises(ValueError, match="no adapter acts"):
+    with pytest.raises(ValueError, match="has no adapter active"):
         other.load_weights(tmp_path / "trained.weights.h5")
 
 
@@ -289,7 +289,7 @@ def test_files_in_shards_have_records_too(several, fresh, run, tmp_path):
     backbone.load_weights(tmp_path / "sharded.weights.json")
     assert gap(run(backbone), outputs["a"]) == 0
     backbone.disable_lora()
-    with pytest.raises(LoraStateError, match="no adapter acts"):
+    with pytest.raises(LoraStateError, match="has no adapter active"):
         backbone.load_weights(tmp_path / "sharded.weights.json")
     plain = fresh()
     plain.load_weights(tmp_path / "sharded.weights.json")

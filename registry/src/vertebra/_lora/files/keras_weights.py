@@ -179,7 +179,7 @@ def _listed(record: Record) -> str:
 
 def _error(path: str, saved: str, active: str) -> LoraStateError:
     return LoraStateError(
-        f"The weights file was saved while {saved} was active on layer {path!r}; in this model, {active} is active",
+        f"The weights file was saved with {saved} active on layer {path!r}, but this model has {active} active on it",
         "Activate adapters of the same settings, in the same order and at the same strengths, with activate_lora or "
         "disable_lora, then load it; after unload_lora(), the file's merged kernels can be loaded",
     )
