@@ -50,7 +50,7 @@ def call():
 
 
 @pytest.fixture(scope="session")
-def parts():
+def adapter_layers():
     """Returns the adapter layers of the one active adapter, by path."""
     from vertebra._lora.state import adapters_of
 
@@ -62,11 +62,11 @@ def parts():
 
 
 @pytest.fixture(scope="session")
-def part(parts):
+def adapter_layer(adapter_layers):
     """Returns the adapter layer of the one adapted layer of a model."""
 
     def found(model):
-        (only,) = parts(model).values()
+        (only,) = adapter_layers(model).values()
         return only
 
     return found

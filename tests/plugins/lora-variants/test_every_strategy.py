@@ -123,12 +123,12 @@ def test_as_many_parameters_as_the_paper_says(strategy, kind, rows, columns, hea
 
 
 @each_strategy
-def test_the_same_seed_starts_the_same_and_no_seed_another(strategy, single, part):
+def test_the_same_seed_starts_the_same_and_no_seed_another(strategy, single, adapter_layer):
     def start(seed):
         model, _ = single("dense")
         vertebra.lora.enable(model, 2, ["target"], strategy=strategy, seed=seed)
-        shared = [] if part(model).shared is None else part(model).shared.weights
-        return [variable.numpy().tobytes() for variable in [*part(model).weights, *shared]]
+        shared = [] if adapter_layer(model).shared is None else adapter_layer(model).shared.weights
+        return [variable.numpy().tobytes() for variable in [*adapter_layer(model).weights, *shared]]
 
     assert start(5) == start(5)
     assert strategy == "pissa" or start(5) != start(6) != start(None)

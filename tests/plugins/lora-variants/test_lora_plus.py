@@ -10,13 +10,13 @@ pytestmark = pytest.mark.keras
 
 
 @pytest.fixture
-def adapted(single, part):
+def adapted(single, adapter_layer):
     """Returns a dense layer with an adapter whose matrices both have gradients, its inputs, and its adapter layer."""
 
     def build(strategy="lora_plus", **options):
         model, inputs = single("dense")
         vertebra.lora.enable(model, 2, ["target"], strategy=strategy, bias="lora", seed=0, **options)
-        own = part(model)
+        own = adapter_layer(model)
         own.b.assign(np.random.default_rng(0).normal(size=own.b.shape))
         return model, inputs, own
 

@@ -66,11 +66,11 @@ def adapters():
     """Returns the adapter layers of the one active adapter of a backbone, by path of the adapted layer."""
     from vertebra._lora.state import adapters_of
 
-    def parts(backbone):
+    def adapter_layers(backbone):
         (name,) = adapters_of(backbone).active
         return adapters_of(backbone).layers_of(name).layers
 
-    return parts
+    return adapter_layers
 
 
 @pytest.fixture(scope="session")
@@ -80,8 +80,8 @@ def fill(adapters):
 
     def randomise(backbone, seed=0):
         random = np.random.default_rng(seed)
-        for part in adapters(backbone).values():
-            for variable in part.own().values():
+        for adapter_layer in adapters(backbone).values():
+            for variable in adapter_layer.own().values():
                 if variable.trainable:
                     variable.assign(random.normal(size=variable.shape) * 0.3)
 

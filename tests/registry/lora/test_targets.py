@@ -157,9 +157,9 @@ def test_a_role_is_a_tuple_or_list_of_globs(declaring, globs, targets):
 def test_the_tuple_that_was_meant_is_told(declaring):
     with pytest.raises(LoraDeclarationError, match=r"is 'up_\*', expected a tuple .* such as \('up_\*',\)"):
         declaring(lora_roles={"mlp.up": "up_*"}).enable_lora(2, ["mlp.up"])
-    with pytest.raises(LoraDeclarationError, match=r"lora_roles is .*, expected a table"):
+    with pytest.raises(LoraDeclarationError, match=r"lora_roles is .*, expected a mapping"):
         declaring(lora_roles=["mlp.up"]).enable_lora(2)
-    with pytest.raises(LoraDeclarationError, match=r"lora_roles is .*, expected a table"):
+    with pytest.raises(LoraDeclarationError, match=r"lora_roles is .*, expected a mapping"):
         declaring(lora_roles={1: ("dense",)}).enable_lora(2)
 
 

@@ -142,10 +142,10 @@ def test_another_adapter_sees_the_base_as_it_was(trained, values, run):
 
 
 @pytest.mark.parametrize("target", ["adapter.safetensors", "adapter"], ids=["file", "folder"])
-@pytest.mark.parametrize("acts", [True, False])
-def test_values_are_saved_with_the_adapter_whether_it_acts_or_not(trained, golden, run, tmp_path, target, acts):
+@pytest.mark.parametrize("is_active", [True, False])
+def test_values_are_saved_with_the_adapter_whether_it_acts_or_not(trained, golden, run, tmp_path, target, is_active):
     backbone, _, adapted = trained
-    if not acts:
+    if not is_active:
         backbone.disable_lora()
     backbone.save_lora_weights(tmp_path / target, "default")
     fresh = vertebra.Backbone.from_preset(golden / "transformers")

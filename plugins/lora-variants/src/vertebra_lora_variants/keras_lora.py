@@ -12,7 +12,7 @@ class KerasLora(LoraStrategy):
     """`a` has a matrix for each head, and `b`, of the width of one head, is shared by all heads.
 
     Initial values are those of `enable_lora` of Keras's layers. For layers with one head, or an unknown number, it is
-    plain LoRA. Unlike Keras, which forms the product of the two at each call, this multiplies the inputs with one after the other.
+    plain LoRA. Unlike Keras, which forms the product of `a` and `b` at each call, this applies both to the inputs.
     """
 
     name = "keras"

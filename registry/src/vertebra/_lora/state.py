@@ -259,7 +259,7 @@ class Adapters:
         owned = {weight for adapter in self._active for weight in adapter.co_trained}
         unowned_trainables = [weight for weight in self.base.trained() if weight not in owned] if self._active else []
         if unowned_trainables:
-            problem = f"These base weights were made trainable after the adapter: {', '.join(unowned_trainables)}"
+            problem = f"These base weights are trainable but belong to no adapter: {', '.join(unowned_trainables)}"
             remedy = (
                 "Co-train them from the start, with enable_lora(..., train=[...]); "
                 "if the adapter was loaded with a preset, load its own file on the base model instead"

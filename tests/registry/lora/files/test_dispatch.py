@@ -337,7 +337,7 @@ UNSOUND = {
     "no layers": lambda data: {"config": data["config"]},
     "empty layers": lambda data: data | {"layers": {}},
     "layers as a list": lambda data: data | {"layers": list(data["layers"])},
-    "an unknown part": lambda data: data | {"hooks": "os:system"},
+    "an unknown entry": lambda data: data | {"hooks": "os:system"},
     "an unknown field": with_config(module="os"),
     "a missing field": lambda data: data | {"config": {"rank": 2}},
     "a field twice": lambda data: json.dumps(data).replace('"rank": 2', '"rank": 2, "rank": 2'),

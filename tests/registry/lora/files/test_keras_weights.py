@@ -209,8 +209,8 @@ OTHERS = [("a", "none"), ("none", "a"), ("mix", "a"), ("a", "mix"), ("mix", "non
 @pytest.mark.parametrize("record", [True, False])
 def test_a_file_of_adapters_that_do_not_act_is_refused_and_nothing_changes(several, saved, run, record):
     backbone, outputs = several
-    for number, (name, acting) in enumerate(OTHERS if record else OTHERS[:-2]):
-        path, choice = saved[acting]
+    for number, (name, active) in enumerate(OTHERS if record else OTHERS[:-2]):
+        path, choice = saved[active]
         backbone.activate_lora(choice)
         weights = arrays(backbone)
         backbone.weights[-1].assign(backbone.weights[-1] + 1)  # not adapted, and different from the file

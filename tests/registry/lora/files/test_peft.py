@@ -147,7 +147,7 @@ def test_a_setting_that_is_not_computed_here_is_refused_by_name(backbone, inputs
         ("init_lora_weights", "pissa_niter_4", "PiSSA", "path_initial_model_for_weight_conversion"),
         ("init_lora_weights", "OLoRA", "OLoRA", "path_initial_model_for_weight_conversion"),
         ("init_lora_weights", "loftq", "LoftQ", "merge_and_unload"),
-        ("use_future", True, "not known here", "remove it from adapter_config.json"),
+        ("use_future", True, "the field is unknown", "remove it from adapter_config.json"),
     ],
 )
 def test_a_refusal_says_which_method_it_is_and_the_way_out(copy, field, value, method, way_out):
@@ -203,7 +203,9 @@ def test_a_rank_that_the_tensors_do_not_have_is_refused(backbone, inputs, state,
     with pytest.raises(AdapterMismatchError) as caught:
         backbone.load_lora_weights(copy(config={"r": 8}))
     assert caught.value.names == [
-        f"encoder.layer.{i}.attention.self.{name} (rank 4, said to be 8)" for i in (0, 1) for name in ("query", "value")
+        f"encoder.layer.{i}.attention.self.{name} (rank 4, declared as 8)"
+        for i in (0, 1)
+        for name in ("query", "value")
     ]
     assert "both files from the same adapter" in str(caught.value)
     assert state(backbone, inputs) == before
@@ -393,7 +395,7 @@ def patterned(copy):
 )
 def test_rank_patterns_name_modules_in_full_or_from_a_dot_on(backbone, patterned, adapters, run, pattern):
     backbone.load_lora_weights(patterned(rank_pattern={pattern: 2}))
-    found = {path: (part.rank, part.scale) for path, part in adapters(backbone).items()}
+    found = {path: (layer.rank, layer.scale) for path, layer in adapters(backbone).items()}
     assert found.pop("transformer_layer_1/self_attention/query") == (2, 4)  # alpha, 8, is that of all
     assert set(found.values()) == {(4, 2)}
     assert np.isfinite(run(backbone)["pooled_output"]).all()
@@ -412,14 +414,14 @@ def test_rank_patterns_are_no_parts_of_names(backbone, patterned, inputs, state,
 def test_of_several_patterns_the_first_counts_as_in_peft(backbone, copy, adapters):
     patterns = {"layer.0.attention.self.query": 12, r"\d.+q\w+": 6, "self.value": 2, "value": 99}
     backbone.load_lora_weights(copy({"alpha_pattern": patterns}))
-    scales = [part.scale for part in adapters(backbone).values()]
+    scales = [layer.scale for layer in adapters(backbone).values()]
     assert scales == [3, 0.5, 1.5, 0.5]  # query and value of both layers, over rank 4
 
 
 @pytest.mark.keras(once=True)
 def test_a_dot_is_any_character_as_in_peft(backbone, copy, adapters):
     backbone.load_lora_weights(copy({"alpha_pattern": {"attention.s.lf.query": 12}}))
-    assert [part.scale for part in adapters(backbone).values()] == [3, 2, 3, 2]
+    assert [layer.scale for layer in adapters(backbone).values()] == [3, 2, 3, 2]
 
 
 def test_biases_that_peft_trained_are_loaded_whichever_way_it_wrote_them(backbone, copy):

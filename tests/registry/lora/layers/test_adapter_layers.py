@@ -36,7 +36,7 @@ def test_what_all_layers_share_is_there_once(backbone):
     assert {name: tuple(variable.shape) for name, variable in table[SHARED].items()} == {"a": (16, 4), "b": (4, 16)}
     assert receipt.parameters_added == 2 * 4 * 16 + 4 * (4 + 16)
     assert receipt.parameters_trained == 4 * (4 + 16)
-    shared = {id(part.shared) for part in layers_of(backbone).layers.values()}
+    shared = {id(layer.shared) for layer in layers_of(backbone).layers.values()}
     assert len(shared) == 1
 
 
@@ -49,9 +49,9 @@ def test_a_layer_may_be_named_as_what_all_share():
 
 def test_values_are_copies(backbone):
     backbone.enable_lora(2, ["query"])
-    parts = layers_of(backbone)
-    before = parts.values()
-    for variable in parts.flat():
+    adapter_layers = layers_of(backbone)
+    before = adapter_layers.values()
+    for variable in adapter_layers.flat():
         variable.assign(np.ones(variable.shape))
     assert not any(array.all() for own in before.values() for name, array in own.items() if name == "b")
 
@@ -85,7 +85,7 @@ def test_a_seed_repeats_the_start_of_every_strategy(golden, strategy):
 @pytest.mark.parametrize("seed", [0, -1, 2**40, 10**30])
 def test_any_int_is_a_seed(backbone, seed):
     backbone.enable_lora(2, dropout=0.1, seed=seed)
-    assert all(0 <= part.seed < 2**31 for part in layers_of(backbone).layers.values())
+    assert all(0 <= layer.seed < 2**31 for layer in layers_of(backbone).layers.values())
 
 
 def test_dropout_of_a_loaded_adapter_acts_while_training(backbone, golden, inputs, fill, run, tmp_path):
