@@ -174,7 +174,7 @@ class Adapters:
         self.require_unmerged()
         chosen = [self.get(name) for name in names]
         self._check_co_trained(chosen)
-        sets = [self._set(adapter, slot) for slot, adapter in enumerate(chosen)]
+        sets = [self._layers_in_slot(adapter, slot) for slot, adapter in enumerate(chosen)]
         before = self._rollback_point(chosen)
         try:
             self._save_active(before)
@@ -219,7 +219,7 @@ class Adapters:
 
     def reattach(self) -> None:
         """Attaches the adapter layers again after `detach`."""
-        sets = [self._set(adapter, slot) for slot, adapter in enumerate(self._active)]
+        sets = [self._layers_in_slot(adapter, slot) for slot, adapter in enumerate(self._active)]
         self._attach(self._active, sets, self.strengths)
 
     def remove_all(self) -> None:
@@ -247,7 +247,7 @@ class Adapters:
             self.base.restore()
             delattr(self.model, _ATTRIBUTE)
 
-    def _set(self, adapter: Adapter, slot: int) -> AdapterLayers:
+    def _layers_in_slot(self, adapter: Adapter, slot: int) -> AdapterLayers:
         key = adapter.key, slot
         if key not in self._sets:
             views = {path: view_of(self.base.layers[path]) for path in adapter.plan.layers}

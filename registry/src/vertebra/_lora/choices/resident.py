@@ -19,11 +19,11 @@ class ResidentLayer:
     """An adapter layer for strategies, with its own variables and the settings of an adapter layer of the same plan."""
 
     def __init__(self, adapter_layer: Any, variables: Mapping[str, Any], shared: Any = None) -> None:
-        self._part, self.shared = adapter_layer, shared
+        self._template, self.shared = adapter_layer, shared
         vars(self).update(variables)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._part, name)
+        return getattr(self._template, name)
 
 
 AdapterLayer.register(ResidentLayer)
