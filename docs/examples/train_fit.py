@@ -25,7 +25,7 @@ backbone = vertebra.models.BertBackbone(
 folder = tempfile.TemporaryDirectory()
 backbone.save_to_preset(f"{folder.name}/base")
 
-# The adapter comes first: an optimiser, or a compiled model, knows only the variables that are there when it is made.
+# The adapter comes first: an optimiser, or a compiled model, knows only the variables that exist when it is made.
 print(backbone.enable_lora(rank=4, alpha=8, seed=0))
 logits = keras.layers.Dense(2, name="head")(backbone.output["pooled_output"])
 model = keras.Model(backbone.input, logits)
@@ -38,7 +38,7 @@ history = model.fit(inputs, tokens[:, 0] // 50, batch_size=16, epochs=8, verbose
 for epoch, loss in enumerate(history.history["loss"], 1):
     print(f"epoch {epoch}: loss {loss:.4f}")
 
-# The file holds what was trained in the backbone; the head is a layer of your own, to be saved by itself.
+# The file holds the adapter of the backbone; the head is a layer of your own: save it separately.
 backbone.save_lora_weights(f"{folder.name}/adapter.safetensors")
 fresh = vertebra.Backbone.from_preset(f"{folder.name}/base")
 fresh.load_lora_weights(f"{folder.name}/adapter.safetensors")

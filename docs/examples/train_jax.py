@@ -35,7 +35,7 @@ optimizer.build(model.trainable_variables)
 
 
 def loss_of(trained: Any, others: Any, inputs: Any, labels: Any) -> Any:
-    """The gradient is taken of the first argument alone: what is frozen costs none."""
+    """Returns loss and updated state; only the first argument has gradients, so frozen weights cost none."""
     outputs, others = model.stateless_call(trained, others, inputs, training=True)
     losses = keras.losses.sparse_categorical_crossentropy(labels, outputs, from_logits=True)
     return losses.mean(), others
@@ -61,7 +61,7 @@ for variables, values in zip(held, state, strict=True):
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
 
-# The file holds what was trained in the backbone; the head is a layer of your own, to be saved by itself.
+# The file holds the adapter of the backbone; the head is a layer of your own: save it separately.
 backbone.save_lora_weights(f"{folder.name}/adapter.safetensors")
 fresh = vertebra.Backbone.from_preset(f"{folder.name}/base")
 fresh.load_lora_weights(f"{folder.name}/adapter.safetensors")

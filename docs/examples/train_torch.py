@@ -42,7 +42,7 @@ for step in range(1, 9):
     optimizer.step()
     print(f"step {step}: loss {loss.item():.4f}")
 
-# The file holds what was trained in the backbone; the head is a layer of your own, to be saved by itself.
+# The file holds the adapter of the backbone; the head is a layer of your own: save it separately.
 backbone.save_lora_weights(f"{folder.name}/adapter.safetensors")
 fresh = vertebra.Backbone.from_preset(f"{folder.name}/base")
 fresh.load_lora_weights(f"{folder.name}/adapter.safetensors")

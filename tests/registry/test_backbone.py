@@ -1,4 +1,4 @@
-"""`Backbone`: what a user of Keras expects of a model, and what a user of KerasHub expects of a backbone."""
+"""`Backbone` behaves as users of Keras expect of a model, and users of KerasHub of a backbone."""
 
 import json
 
@@ -190,7 +190,7 @@ def test_every_trainable_weight_gets_a_gradient(make, values, train):
     train(backbone, rate=1e3, extra=keras.layers.Dense(2))
     after = values(backbone)
     still = [name for name in before if np.array_equal(before[name], after[name])]
-    # A bias of the keys adds the same to all scores of a query, which softmax does not see.
+    # A bias of the keys adds the same to all scores of a query, which softmax cancels.
     assert [name for name in still if not name.endswith("key/bias")] == []
 
 

@@ -1,4 +1,4 @@
-"""The LoRA methods of a backbone: each is a function of `vertebra.lora`, which documents it."""
+"""The LoRA methods of a backbone; each calls the function of `vertebra.lora` that documents it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vertebra.specs import LoraReceipt, MergeReceipt
 
 
 class LoraMethods:
-    """The methods that `Backbone` has for LoRA."""
+    """The LoRA methods of `Backbone`."""
 
     def enable_lora(
         self,
@@ -28,17 +28,17 @@ class LoraMethods:
         Args:
             rank: Inner dimension of the low-rank product.
             target_names: Names, paths or globs of layers, roles such as `attention.query`, or `all-linear`. None
-                means the query and value projections. Each must match at least one layer.
+                means the targets that the class declares. Each must match at least one layer.
             target_layer_names: KerasHub's name for `target_names`.
             **settings: `alpha`, `dropout`, `strategy`, `seed`, `rank_pattern`, `alpha_pattern`, `bias`, `train`, `name`
-                and the strategy's own, as in `vertebra.lora.enable`.
+                and options of the strategy, as in `vertebra.lora.enable`.
 
         Returns:
-            What was adapted, added, trained and frozen.
+            A receipt: the adapted layers and the numbers of parameters added, trained and frozen.
 
         Raises:
             LoraTargetError: a target matches no layer that can be adapted.
-            LoraStateError: the backbone has an adapter of that name already.
+            LoraStateError: the backbone already has an adapter of that name.
             LoraConfigError: a value is out of range.
         """
         if target_names is not None and target_layer_names is not None:
@@ -49,7 +49,7 @@ class LoraMethods:
         return lora.enable(self, rank, targets, **settings)
 
     def save_lora_weights(self, filepath: str | Path, name: str | None = None) -> None:
-        """Saves an adapter: a `.safetensors` file, a folder in PEFT's layout, or a `.lora.h5` file as KerasHub's.
+        """Saves an adapter as a `.safetensors` file, a folder in PEFT's layout, or a KerasHub `.lora.h5` file.
 
         See `vertebra.lora.save`.
         """
@@ -58,7 +58,7 @@ class LoraMethods:
     def load_lora_weights(
         self, filepath: str | Path, name: str | None = None, *, check_base: bool = True, strict: bool = True
     ) -> LoraReceipt:
-        """Loads an adapter in any of these forms and makes it act; on an error the backbone is unchanged.
+        """Loads an adapter in any of these formats and activates it; on an error the backbone is unchanged.
 
         See `vertebra.lora.load`.
         """
@@ -66,33 +66,33 @@ class LoraMethods:
 
     @property
     def lora_adapters(self) -> dict[str, LoraReceipt]:
-        """A receipt for each adapter, by name; those that act come first."""
+        """A receipt for each adapter, by name; active adapters come first."""
         return lora.adapters(self)
 
     def activate_lora(self, *names: str | Mapping[str, float]) -> None:
-        """Makes some adapters act, and no others; see `vertebra.lora.activate`."""
+        """Makes the named adapters the active ones; see `vertebra.lora.activate`."""
         lora.activate(self, *names)
 
     def disable_lora(self) -> None:
-        """Makes no adapter act; see `vertebra.lora.disable`."""
+        """Deactivates all adapters; see `vertebra.lora.disable`."""
         lora.disable(self)
 
     def lora_rows(self, names: lora.Choice) -> AbstractContextManager[None]:
-        """Chooses, within a `with` block, the adapters of each row of a batch; see `vertebra.lora.rows`."""
+        """Chooses the adapters of the calls in a `with` block; see `vertebra.lora.rows`."""
         return lora.rows(self, names)
 
     def unload_lora(self, name: str | None = None) -> None:
-        """Gives an adapter up, or all; see `vertebra.lora.unload`."""
+        """Removes one adapter, or all; see `vertebra.lora.unload`."""
         lora.unload(self, name)
 
     def merge_lora(self, *, reversible: bool = True) -> MergeReceipt:
-        """Makes the adapters that act part of the kernels; see `vertebra.lora.merge`."""
+        """Merges the active adapters into the kernels; see `vertebra.lora.merge`."""
         return lora.merge(self, reversible=reversible)
 
     def unmerge_lora(self) -> None:
-        """Takes a merge back; see `vertebra.lora.unmerge`."""
+        """Undoes a merge; see `vertebra.lora.unmerge`."""
         lora.unmerge(self)
 
     def merged_copy(self) -> Any:
-        """Returns a new backbone in floats with the adapters merged; see `vertebra.lora.merged_copy`."""
+        """Returns a new float backbone with the active adapters merged; see `vertebra.lora.merged_copy`."""
         return lora.merged_copy(self)

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 class _Presets:
-    """Gives each backbone class its own built-in presets, and the base class those of all."""
+    """Returns the built-in presets of a backbone class; for the base class, those of all classes."""
 
     def __get__(self, instance: object, owner: type) -> Mapping[str, PresetSpec]:
-        everybody = owner.__name__ == "Backbone"
-        specs = [entry.value for entry in catalog(BACKBONES) if everybody or entry.name == owner.__name__]
+        is_base_class = owner.__name__ == "Backbone"
+        specs = [entry.value for entry in catalog(BACKBONES) if is_base_class or entry.name == owner.__name__]
         return {preset.name: preset for spec in specs for preset in spec.presets}
 
 
@@ -45,16 +45,16 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
             `get_config` returns them.
         dtype: Dtype or dtype policy of the whole model, or None for Keras's dtype policy.
         trainable: Whether the weights train.
-        name: Name of the model, or None for one made from the class's name.
+        name: Name of the model; None generates one from the class's name.
     """
 
     presets = _Presets()
     """The built-in presets of the class, by id."""
     lora_roles: ClassVar[Mapping[str, Sequence[str]]] = {}
-    """Globs of layer paths for each role that LoRA targets may name, such as `attention.query`: a tuple or list each.
-    Each glob must match a layer. Where only some configurations have one, the constructor sets those of its own."""
+    """Tuples or lists of globs of layer paths, by role that LoRA targets may name, such as `attention.query`.
+    Each glob must match a layer. If only some configurations have the layer, the constructor sets `self.lora_roles`."""
     lora_targets: ClassVar[Sequence[str]] = ("query", "value")
-    """What `enable_lora` adapts unless it is told: the query and value projections."""
+    """The default targets of `enable_lora`: the query and value projections."""
 
     token_embedding: keras.layers.Embedding
     """The layer that embeds token ids."""
@@ -82,7 +82,7 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
 
     @classmethod
     def _constructor_arguments(cls) -> dict[str, Any]:
-        """The arguments that the class adds to those of this one, with their types."""
+        """Returns the constructor arguments that the class adds to those of `Backbone`, with their types."""
         return constructor_arguments(cls, Backbone)
 
     # === Calls ===
@@ -92,11 +92,11 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
 
         Args:
             *args: The inputs, in the structure of `inputs`, as in `keras.Model`.
-            adapters: LoRA adapters that act in this call alone, as in `vertebra.lora.rows`; None means those that act.
+            adapters: LoRA adapters for this call alone, as in `vertebra.lora.rows`; None means the active adapters.
             **kwargs: `training`, whether dropout is applied, and `mask`, as in `keras.Model`.
 
         Raises:
-            TypeError: an argument is none of these.
+            TypeError: a keyword argument is unknown.
             LoraStateError: the adapters cannot be chosen.
         """
         refuse_call_arguments(type(self), kwargs)
@@ -124,32 +124,32 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
     ) -> Any:
         """Builds the backbone that a preset describes.
 
-        From `Backbone` itself the class is inferred from the preset; from a subclass the preset must be of it.
-        Weights are viewed in the preset's own file wherever their dtype allows, copied on the first write, and
+        `Backbone.from_preset` infers the class from the preset; on a subclass, the preset must be of that class.
+        Weights are memory-mapped from the preset's file where the dtype allows, copied on the first write, and
         never written back.
 
         Args:
             preset: A built-in preset id, a handle such as `file:///data/bert`, or the path of a preset folder.
-            load_weights: Whether to load the weights; without them the backbone starts from random values.
-            runtime: Name of the runtime; it must be the one that Keras runs on, if Keras is imported already.
+            load_weights: Whether to load the weights; if False, the weights are random.
+            runtime: Name of the runtime; if Keras is already imported, it must be the runtime of its backend.
             verify: Whether to replay the preset's parity certificate: the small input and output that were stored
                 when it was saved. The output must be the same, within the rounding of the dtype.
-            locked: Whether the preset must be the one that `vertebra.lock` names, with the same contents; None means
-                as `VERTEBRA_LOCKED` says.
+            locked: Whether the preset must have the revision and digests that `vertebra.lock` records; None means as
+                `VERTEBRA_LOCKED` says.
             **kwargs: Arguments of the class's constructor, such as `dtype`, `trainable`, `name` or `dropout`,
-                that override what the preset says. Without `dtype`, floats follow Keras's dtype policy.
+                that override the preset's config. Without `dtype`, floats follow Keras's dtype policy.
 
         Raises:
-            ArgumentError: a switch is not a bool, or the preset or runtime is nothing that can name one.
-            PresetNotFoundError: there is no such preset.
+            ArgumentError: a switch is not a bool, or `preset` or `runtime` has a wrong type.
+            PresetNotFoundError: the preset does not exist.
             PresetClassError: the preset is of another class.
-            PresetConfigError: the config or an override cannot be used.
-            WeightsFileError: a weights file is missing or unsound.
-            WeightsMismatchError: the weights are not those of the architecture.
-            CertificateError: `verify` was asked for, and there is no certificate, its output is another, or
+            PresetConfigError: the config or an override is invalid.
+            WeightsFileError: a weights file is missing or corrupt.
+            WeightsMismatchError: the weights do not fit the architecture.
+            CertificateError: `verify` is True, and the preset has no certificate, the output differs, or
                 `load_weights` is False.
-            LockError: `locked`, and the lockfile does not have the preset, or has another one.
-            OfflineError: something must be fetched, and `VERTEBRA_OFFLINE` is set.
+            LockError: `locked` is True, and the preset is not in the lockfile or differs from its entry.
+            OfflineError: a file must be downloaded, and `VERTEBRA_OFFLINE` is set.
             RuntimeBoundError: Keras already runs on another backend.
         """
         runtimes.bind(runtime)
@@ -168,28 +168,28 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
     ) -> None:
         """Saves config and weights as a preset folder, which appears complete or not at all.
 
-        An existing preset is replaced in one step; files in it that are not the preset's own, such as a tokenizer,
-        are kept. In the native format, an attached LoRA adapter is saved with it, and so is how layers are quantised.
+        An existing preset is replaced in one step; other files in the folder, such as a tokenizer, are kept. In the
+        native format, the active LoRA adapter and the quantisation of the layers are saved, too.
 
-        The files that the backbone's own preset has besides config and weights, such as a tokenizer, and the fields of
-        its config that only other libraries read, are saved with it, as far as they are on this machine. Each of them
-        that is left out is named in a warning of the logger `vertebra`. Files that the folder has already win.
+        Assets are the other files of the preset that the backbone was loaded from, such as a tokenizer, and the config
+        fields that only other libraries read. Cached and local assets are saved, too; the logger `vertebra` warns of
+        each asset that is left out. Files that the folder already has are not overwritten by assets.
 
         Args:
             preset_dir: The folder.
-            max_shard_size: Most gigabytes (10⁹ bytes) in one weights file, or None for a single file.
+            max_shard_size: Maximum size of a weights file in gigabytes (10⁹ bytes), or None for a single file.
             format: `native`; `kerashub`, which KerasHub loads; or `transformers`, which transformers loads.
-            certificate: Whether to store a small input and the output for it, which `from_preset(verify=True)` and
-                `vertebra verify` replay. It costs a forward pass of a few tokens.
-            assets: Whether to save these files; or another preset to take them from, as `from_preset` takes it, from
-                which those that are not on this machine are fetched.
+            certificate: Whether to store a small input and its output, which `from_preset(verify=True)` and
+                `vertebra verify` replay. This costs a forward pass of a few tokens.
+            assets: Whether to save assets; or the handle or path of a preset to take them from, whose missing files are
+                downloaded.
 
         Raises:
-            ArgumentError: `certificate` is not a bool, or `preset_dir` not a path.
-            PresetSaveError: the folder cannot be written; what stood there is unchanged.
-            PresetFormatError: the format is not known, or no plugin says how the class is written in it.
-            FormatLimitError: the format has no way to say something that the backbone computes.
-            PresetConfigError: a layer is quantised in a way that no format can say, or shares its name with another.
+            ArgumentError: `certificate` is not a bool, or `preset_dir` is not a path.
+            PresetSaveError: the folder cannot be written; existing files are unchanged.
+            PresetFormatError: the format is unknown, or no plugin has a translation of the class to it.
+            FormatLimitError: the format cannot represent a setting of the backbone.
+            PresetConfigError: a layer's quantisation cannot be saved in any format, or two layers have the same name.
         """
         from vertebra._presets import load_warnings
         from vertebra._presets.save import save_backbone
@@ -197,19 +197,19 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
         outcome = save_backbone(self, preset_dir, format, max_shard_size, certificate, assets)
         load_warnings.assets_left_out(outcome)
 
-    # === Files of Keras's: the adapters stay as they are while one is written, and are alone while one is read ===
+    # === Keras's own files: adapters cannot change during a save; calls wait during a load ===
 
     def save_weights(self, *args: Any, **kwargs: Any) -> None:
-        """Saves the weights as `keras.Model.save_weights`, with the adapters that act merged into the kernels."""
+        """Saves the weights as `keras.Model.save_weights`, with the active adapters merged into the kernels."""
         with calls.reading(self):
             super().save_weights(*args, **kwargs)
 
     def load_weights(self, *args: Any, **kwargs: Any) -> None:
-        """Loads weights as `keras.Model.load_weights`; if it has adapters, all weights of the file or none.
+        """Loads weights as `keras.Model.load_weights`; a model with adapters loads all weights of the file or none.
 
         Raises:
-            LoraStateError: other adapters act than when the file was saved, or at other strengths.
-            ValueError: the file holds other weights.
+            LoraStateError: the active adapters or their strengths differ from those when the file was saved.
+            ValueError: the file's weights do not fit the model.
         """
         from vertebra._lora.files.keras_weights import check_file
         from vertebra._lora.state import adapters_of
@@ -221,53 +221,53 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
             load()
 
     def save(self, *args: Any, **kwargs: Any) -> Any:
-        """Saves the model as `keras.Model.save`, with the adapter that acts."""
+        """Saves the model as `keras.Model.save`, with the active adapter."""
         with calls.reading(self):
             return super().save(*args, **kwargs)
 
     def get_weights(self) -> list[Any]:
         """Returns the values of the weights, as `keras.Model.get_weights`."""
         with calls.reading(self):
-            found: list[Any] = super().get_weights()
-            return found
+            weights: list[Any] = super().get_weights()
+            return weights
 
     def set_weights(self, weights: list[Any]) -> None:
-        """Gives the weights values, as `keras.Model.set_weights`."""
+        """Sets the values of the weights, as `keras.Model.set_weights`."""
         with call_lock(self).changing():
             super().set_weights(weights)
 
     def sample_inputs(self) -> Any:
-        """Returns a small input, always the same, in the structure of `inputs`: two short rows, the second padded.
+        """Returns a small fixed input in the structure of `inputs`: two short rows, the second padded.
 
-        A subclass whose inputs must satisfy more than their shapes and dtypes say returns its own.
+        A subclass overrides this if shapes and dtypes do not suffice to make valid inputs.
         """
         from vertebra._presets.sample_inputs import sample_of
 
         return sample_of(self)
 
     def quantize(self, *args: Any, **kwargs: Any) -> Any:
-        """Quantises the layers, as `keras.Model.quantize`; adapters are put on what is quantised already.
+        """Quantises the layers, as `keras.Model.quantize`; quantise before adding adapters.
 
         Raises:
             LoraStateError: the backbone has adapters.
         """
         with call_lock(self).changing():
             if self.lora_adapters:
-                problem = "The backbone has LoRA adapters, and other kernels would take the place of those beside them"
-                raise LoraStateError(problem, "Quantise it first, and enable or load the adapters then")
+                problem = "The backbone has LoRA adapters, and quantising would replace the kernels that they adapt"
+                raise LoraStateError(problem, "Quantise it first, then enable or load the adapters")
             return super().quantize(*args, **kwargs)
 
     def default_lora_layer_names(self) -> list[str]:
-        """Returns the targets that `enable_lora` adapts unless it is told others."""
+        """Returns the default targets of `enable_lora`."""
         return list(self.lora_targets)
 
     # === Configuration ===
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments, and the adapter that acts.
+        """Returns the constructor's arguments and the plan of the active adapter.
 
         Raises:
-            LoraStateError: several adapters act, which no config holds.
+            LoraStateError: several adapters are active, which a config cannot represent.
         """
         from vertebra._lora.config import adapter_config
 
@@ -276,8 +276,8 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
         return config if adapter is None else config | {"lora": adapter}
 
     def constructor_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments and how layers are quantised, adapters aside."""
-        # Not what functional models return: that is a config of layers, which no constructor of a backbone takes.
+        """Returns the constructor's arguments and the quantisation of the layers, without adapters."""
+        # Functional models return a config of layers instead, which no constructor of a backbone takes.
         config = {
             "name": self.name,
             "trainable": self.trainable,
@@ -290,7 +290,7 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        """Builds a backbone from what `get_config` returned."""
+        """Builds a backbone from a config that `get_config` returned."""
         arguments = dict(config)
         plan, quantized = arguments.pop("lora", None), arguments.pop("quantized", {})
         if isinstance(arguments.get("dtype"), dict):
@@ -307,7 +307,7 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
 
 
 def _refuse_symbolic(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """A model that is built on a backbone has no adapters of one call."""
+    """Raises LoraStateError for a symbolic call: a model built from it could not hold the choice of adapters."""
     if any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten((args, dict(kwargs)))):
         problem = "Adapters were chosen in a symbolic call, which only builds a model"
-        raise LoraStateError(problem, "Choose them around calls of that model: with backbone.lora_rows(...): ...")
+        raise LoraStateError(problem, "Choose them when calling that model: with backbone.lora_rows(...): ...")

@@ -240,7 +240,7 @@ class LoraStrategy(ABC):
         return False
 
     @abstractmethod
-    def build(self, part: Any, view: LinearView) -> None:
+    def build(self, layer: Any, view: LinearView) -> None:
         """Creates the variables of one layer, so that its output does not change yet.
 
         Initial values may depend on the kernel: give `initializer` a function of shape and dtype that asks
@@ -248,28 +248,28 @@ class LoraStrategy(ABC):
         """
 
     @abstractmethod
-    def factors(self, part: Any, view: LinearView) -> tuple[Any, Any]:
+    def factors(self, layer: Any, view: LinearView) -> tuple[Any, Any]:
         """Returns tensors of shapes `(in, r)` and `(r, out)` whose product, scaled, is what the kernel changes by."""
 
-    def delta(self, part: Any, view: LinearView, inputs: Any, outputs: Any) -> Any:
+    def delta(self, layer: Any, view: LinearView, inputs: Any, outputs: Any) -> Any:
         """Returns what is added to the layer's outputs before its activation.
 
         Args:
-            part: The variables.
-            site: The layer.
+            layer: The adapter layer, with the variables.
+            view: The linear view of the adapted layer.
             inputs: What the layer was given, after the dropout of the low-rank path.
             outputs: What the layer computed from its inputs, before its activation.
         """
-        a, b = self.factors(part, view)
+        a, b = self.factors(layer, view)
         hidden = view.down(inputs, a)
-        return view.up(hidden if part.scale == 1 else hidden * part.scale, b)
+        return view.up(hidden if layer.scale == 1 else hidden * layer.scale, b)
 
-    def kernel_delta(self, part: Any, view: LinearView) -> Any:
+    def kernel_delta(self, layer: Any, view: LinearView) -> Any:
         """Returns what merging adds to the kernel, as a tensor of shape `(in_features, out_features)`."""
         import keras
 
-        a, b = self.factors(part, view)
-        return keras.ops.matmul(a, b) * part.scale
+        a, b = self.factors(layer, view)
+        return keras.ops.matmul(a, b) * layer.scale
 
     def tensors(self, view: LinearView) -> Mapping[str, AdapterTensor]:
         """Returns the tensors of PEFT's files by what they are called after the module's name, as `lora_A.weight`."""

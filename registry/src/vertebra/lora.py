@@ -1,7 +1,7 @@
-"""LoRA adapters of any Keras model; the methods of `vertebra.Backbone` are these functions.
+"""LoRA adapters for any Keras model; the LoRA methods of `vertebra.Backbone` call these functions.
 
-A model has adapters by name, and some of them act. While it has any, everything else in it is frozen; when the last
-one is unloaded, it is what it was before. Every function changes the model as a whole or not at all.
+A model holds adapters by name; any number of them are active. While a model has an adapter, its base weights are
+frozen. Unloading the last adapter restores the original model. Every function succeeds or leaves the model unchanged.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 Choice = str | Mapping[str, float] | Sequence[str | Mapping[str, float] | None]
-"""Adapters for a call: a name, a table of names with strengths, or one of these or None for each row of the batch."""
+"""Adapters for a call: a name, a mapping from names to strengths, or a list with one of these or None per row."""
 
 
 def enable(
@@ -55,31 +55,31 @@ def enable(
     """Freezes a model and adds a trainable low-rank path to some of its layers.
 
     Args:
-        model: A Keras model that is built. Its layer objects stay; those adapted are `Dense`, `EinsumDense`,
-            `Embedding` and convolutions, in floats or quantised as int8 or int4.
+        model: A built Keras model. Its layer objects stay the same. `Dense`, `EinsumDense`, `Embedding` and
+            convolution layers can be adapted, in floats or quantised to int8 or int4.
         rank: Inner dimension of the low-rank product.
         target_names: Names, paths or globs of layers, roles such as `attention.query`, or `all-linear`. None means
-            the architecture's own, the query and value projections. Each must match at least one layer.
-        alpha: The path is scaled by `alpha / rank`, or as the strategy says; None means `rank`.
-        dropout: Share of the path's inputs that is dropped while training, in [0, 1).
+            the targets that the model's class declares. Each must match at least one layer.
+        alpha: The low-rank path is scaled by `alpha / rank`, or as the strategy defines; None means `rank`.
+        dropout: Fraction of the path's inputs that is dropped while training, in [0, 1).
         strategy: Name of an installed LoRA strategy; `vertebra strategies` lists them.
         seed: Seed of the initial values; None draws one.
-        rank_pattern: Another rank for some of the adapted layers, by target.
-        alpha_pattern: Another alpha for some of them, by target.
-        bias: Biases that train, too: `none`, `lora` for those of the adapted layers, or `all`.
-        train: Targets of layers that train in full beside the adapter. Their values are the adapter's own: they come
-            and go with it.
-        name: Name of the adapter, for when the model has several. It becomes the only one that acts.
-        **options: What the strategy takes beyond these.
+        rank_pattern: Ranks that override `rank`, by target.
+        alpha_pattern: Alphas that override `alpha`, by target.
+        bias: Biases that also train: `none`, `lora` for the biases of the adapted layers, or `all`.
+        train: Targets of layers that also train in full. Their trained weights are stored with the adapter, and
+            apply only while it is active.
+        name: Name of the adapter. It becomes the only active adapter.
+        **options: Further options of the strategy.
 
     Returns:
-        What was adapted, added, trained and frozen.
+        A receipt: the adapted layers and the numbers of parameters added, trained and frozen.
 
     Raises:
-        LoraTargetError: a target matches no layer that can be adapted, or only in part.
-        LoraDeclarationError: what the model's class declares in `lora_roles` or `lora_targets` cannot be used.
-        LoraStrategyError: the strategy of a plugin breaks a rule, such as to start at zero.
-        LoraStateError: the model has an adapter of that name already, or one that is merged.
+        LoraTargetError: a target matches no layer that can be adapted, or also layers that cannot.
+        LoraDeclarationError: `lora_roles` or `lora_targets` of the model's class is invalid.
+        LoraStrategyError: a plugin's strategy breaks a rule, for example that adapters start at zero.
+        LoraStateError: the model already has an adapter of that name, or adapters are merged.
         LoraConfigError: a value is out of range.
         UnknownNameError: no plugin provides the strategy.
     """
@@ -92,19 +92,19 @@ def enable(
 
 
 def save(model: Any, filepath: str | Path, name: str | None = None) -> None:
-    """Saves an adapter, and every base weight that trains beside it.
+    """Saves an adapter with its co-trained base weights.
 
     Args:
         model: The model.
         filepath: A `.safetensors` file, the short form, which keeps everything; a folder in PEFT's layout; or a
-            `.lora.h5` file, as KerasHub's. A strategy that PEFT or KerasHub does not have is written as what it amounts
-            to there, exactly, if it amounts to a product of two matrices.
-        name: Name of the adapter; None means the one that acts.
+            `.lora.h5` file in KerasHub's format. Strategies that PEFT or KerasHub lacks are exported exactly, as plain
+            LoRA, if their change of a kernel is a product of two matrices.
+        name: Name of the adapter; None means the active adapter.
 
     Raises:
         LoraStateError: the model has no such adapter.
-        LoraConfigError: the form cannot hold it.
-        PresetSaveError: the target cannot be written; what stood there is unchanged.
+        LoraConfigError: the format cannot represent the adapter.
+        PresetSaveError: the file cannot be written; an existing file is unchanged.
     """
     from vertebra._lora.choices.calls import reading
     from vertebra._lora.files.adapter_data import AdapterData
@@ -121,28 +121,27 @@ def save(model: Any, filepath: str | Path, name: str | None = None) -> None:
 def load(
     model: Any, filepath: str | Path, name: str | None = None, *, check_base: bool = True, strict: bool = True
 ) -> LoraReceipt:
-    """Loads an adapter and makes it the one that acts; on an error the model is unchanged.
+    """Loads an adapter and activates it alone; on an error the model is unchanged.
 
     Args:
         model: The model.
-        filepath: What `save` wrote, a folder that PEFT wrote, or a `.lora.h5` file that KerasHub wrote.
-        name: Name to give it; None means `default`. Where the model has an adapter of that name with the same
-            settings, that one gets the file's values.
-        check_base: Whether to refuse an adapter that was trained on other base weights. Others' files do not say what
-            they were trained on, and pass.
-        strict: Whether to refuse a file with tensors for which the model has no place, such as those of a head. Without
-            it, the receipt lists them.
+        filepath: A file or folder that `save` wrote, a PEFT folder, or a KerasHub `.lora.h5` file.
+        name: Name of the adapter in the model; None means `default`. If the model has an adapter of that name with
+            the same settings, the file's values replace its values.
+        check_base: Whether to refuse an adapter that was trained on other base weights. Files of PEFT and KerasHub
+            have no fingerprint and always pass.
+        strict: Whether to refuse a file with tensors that match no weight; if False, the receipt lists them.
 
     Returns:
-        What was adapted, added, trained, frozen and left unused.
+        A receipt: the adapted layers, the numbers of parameters, and the unused tensors.
 
     Raises:
-        AdapterNotFoundError: nothing is there.
+        AdapterNotFoundError: the path does not exist.
         AdapterMismatchError: the adapter's tensors do not fit the model.
-        AdapterBaseError: it was trained on other base weights.
-        LoraConfigError: its settings are unknown or out of range.
-        LoraStateError: the model has another adapter of that name, or one that is merged.
-        WeightsFileError: the file is unsound.
+        AdapterBaseError: the adapter was trained on other base weights.
+        LoraConfigError: a setting is unknown or out of range.
+        LoraStateError: the model has an adapter of that name with other settings, or adapters are merged.
+        WeightsFileError: the file is corrupt.
     """
     from vertebra._lora import enable as enabling
     from vertebra._lora.choices.calls import changing, reading
@@ -155,30 +154,30 @@ def load(
 
 
 def adapters(model: Any) -> dict[str, LoraReceipt]:
-    """Returns a receipt for each adapter of a model, by name; those that act come first."""
+    """Returns a receipt for each adapter of a model, by name; active adapters come first."""
     from vertebra._lora.choices.calls import reading
     from vertebra._lora.receipts import receipt_of
     from vertebra._lora.state import adapters_of
 
     with reading(model):
-        found = adapters_of(model)
-        if found is None:
+        state = adapters_of(model)
+        if state is None:
             return {}
-        return {name: receipt_of(found, name) for name in dict.fromkeys([*found.active, *found.known])}
+        return {name: receipt_of(state, name) for name in dict.fromkeys([*state.active, *state.known])}
 
 
 def activate(model: Any, *names: str | Mapping[str, float]) -> None:
-    """Makes some adapters act, and no others; what they change is added up.
+    """Makes the named adapters the active ones; their changes add up.
 
-    Adapters of the same settings take each other's place without a compiled function being compiled anew.
+    Swapping adapters of the same settings does not recompile compiled functions.
 
     Args:
         model: The model.
-        *names: Names, or tables of names with strengths, such as `{"legal": 0.7, "german": 0.3}`.
+        *names: Names, or mappings from names to strengths, such as `{"legal": 0.7, "german": 0.3}`.
 
     Raises:
-        LoraStateError: there is no adapter of a name, adapters are merged, or one that brings base weights of its own
-            is to act with others.
+        LoraStateError: the model has no adapter of a name, adapters are merged, or an adapter with co-trained weights
+            would be active together with others.
     """
     from vertebra._lora.choices.calls import changing
     from vertebra._lora.choices.strengths import strength_matrix
@@ -190,34 +189,32 @@ def activate(model: Any, *names: str | Mapping[str, float]) -> None:
     chosen, strengths = strength_matrix([mix])
     plain = all(strength == 1.0 for strength in mix.values()) and len(chosen) <= 1
     with changing(model):
-        require_adapters(model).act(chosen, None if plain else strengths[0])
+        require_adapters(model).activate(chosen, None if plain else strengths[0])
 
 
 def disable(model: Any) -> None:
-    """Makes no adapter act: the model computes what its base does, to the bit."""
+    """Deactivates all adapters: the outputs are those of the base model, to the bit."""
     activate(model)
 
 
 @contextlib.contextmanager
 def rows(model: Any, names: Choice) -> Iterator[None]:
-    """Chooses, within a `with` block, which adapters act, and in which rows of a batch.
+    """Chooses, for a `with` block, the adapters of the calls, optionally for each row of a batch.
 
-    The choice belongs to the thread or asyncio task that makes it, and the model is as it was: other threads compute
-    meanwhile with adapters of their own choice, or with those that act. `backbone(inputs, adapters=names)` is the same
-    for one call. Chosen adapters have the values that they had when the block began, and do not train.
-
-    Which rows have which adapter is data: another choice among as many adapters of the same settings, for as many
-    rows, is no reason to compile again.
+    The choice applies to the current thread or asyncio task and does not change the model: other threads use their own
+    choices, or the active adapters. `backbone(inputs, adapters=names)` does the same for one call. Chosen adapters keep
+    the values that they have when the block begins, and do not train. The assignment of adapters to rows is data: a
+    choice of as many other adapters of the same settings, for as many rows, does not recompile.
 
     Args:
-        model: The model, or one that is built on its layers or holds it.
-        names: For each row of the batches in the block, the name of an adapter, a table of names with strengths, or
-            None for the base alone; or one name or table for all rows.
+        model: The model, or a model that contains it or shares its layers.
+        names: For each row of the batch, the name of an adapter, a mapping from names to strengths, or None for the
+            base model; or one name or mapping for all rows.
 
     Raises:
-        LoraStateError: there is no adapter of a name, adapters are merged, one brings base weights of its own, or one
-            acts that does.
-        LoraConfigError: a strength is no finite number, or the list has no row.
+        LoraStateError: the model has no adapter of a name, adapters are merged, or a chosen or active adapter has
+            co-trained weights.
+        LoraConfigError: a strength is not a finite number, or the list is empty.
     """
     from vertebra._lora.choices import calls
 
@@ -226,12 +223,10 @@ def rows(model: Any, names: Choice) -> Iterator[None]:
 
 
 def chosen_variables(model: Any) -> list[Any]:
-    """Returns the variables of the adapters that were chosen for the present call, in `model.variables`, too.
+    """Returns the variables of the adapters chosen for the current call; `model.variables` includes them.
 
-    The adapters may be those of another model whose layers this one has.
-
-    For runtimes that compile: another choice of the same structure has other variables of the same shapes, in the same
-    order, so their values must be arguments of what is compiled.
+    The adapters may belong to another model that shares layers with this one. For runtimes that compile: choices of the
+    same structure have different variables of the same shapes, in the same order, so pass their values as arguments.
     """
     from vertebra._lora.choices import calls
 
@@ -239,41 +234,41 @@ def chosen_variables(model: Any) -> list[Any]:
 
 
 def unload(model: Any, name: str | None = None) -> None:
-    """Gives an adapter up.
+    """Removes an adapter from the model.
 
     Args:
         model: The model.
-        name: Name of the adapter; None means all. After the last one, the model is what it was before: its base weights
-            to the bit, and what of it trains.
+        name: Name of the adapter; None means all. Removing the last adapter restores the base weights, to the bit, and
+            the `trainable` flags of layers and weights.
 
     Raises:
-        LoraStateError: there is no such adapter, or adapters are merged.
+        LoraStateError: the model has no such adapter, or adapters are merged.
     """
     from vertebra._lora.choices.calls import changing
     from vertebra._lora.state import require_adapters
 
     with changing(model):
-        found = require_adapters(model)
-        found.require_unmerged()
+        state = require_adapters(model)
+        state.require_unmerged()
         if name is None:
-            found.act([])  # what can be refused is refused before anything is given up
-        for each in tuple(found.known) if name is None else (found.get(name).name,):
-            found.remove(each)
+            state.activate([])  # raises before any adapter is removed
+        for each in tuple(state.known) if name is None else (state.get(name).name,):
+            state.remove(each)
 
 
 def merge(model: Any, *, reversible: bool = True) -> MergeReceipt:
-    """Adds what the adapters that act change to the kernels, so that they cost nothing any more.
+    """Merges the active adapters into the kernels, so that the model is as fast as its base.
 
     Args:
         model: The model.
-        reversible: Whether `unmerge` shall be possible: the kernels of before are kept. Without it, all adapters are
-            given up, and the merged model trains as the base did.
+        reversible: Whether to keep the original kernels for `unmerge`. If False, all adapters are removed, and the
+            merged model trains as the base model did.
 
     Returns:
-        What was merged, and how far rounding took it from the exact sum.
+        A receipt: the merged adapters and layers, and the rounding error.
 
     Raises:
-        LoraStateError: nothing acts, or a layer is quantised: see `merged_copy`.
+        LoraStateError: no adapter is active, or a layer is quantised; see `merged_copy`.
     """
     from vertebra._lora import merge as merging
     from vertebra._lora.choices.calls import changing
@@ -285,10 +280,10 @@ def merge(model: Any, *, reversible: bool = True) -> MergeReceipt:
 
 
 def unmerge(model: Any) -> None:
-    """Takes a merge back: kernels have the values of before, to the bit, and the adapters act beside them.
+    """Undoes a merge: restores the original kernels, to the bit, and reattaches the adapters.
 
     Raises:
-        LoraStateError: nothing is merged.
+        LoraStateError: no adapter is merged.
     """
     from vertebra._lora import merge as merging
     from vertebra._lora.choices.calls import changing
@@ -299,13 +294,13 @@ def unmerge(model: Any) -> None:
 
 
 def merged_copy(backbone: Any) -> Any:
-    """Returns a new backbone in floats with the adapters that act merged into it; a quantised base is dequantised.
+    """Returns a new float backbone with the active adapters merged; a quantised base is dequantised.
 
     Args:
-        backbone: A backbone, quantised or not, with or without adapters. It stays as it is.
+        backbone: A backbone, quantised or not, with or without adapters. It does not change.
 
     Raises:
-        LoraStateError: it is another Keras model.
+        LoraStateError: the model is a Keras model but not a backbone.
     """
     from vertebra._lora.choices.calls import reading
     from vertebra._lora.merged_copy import merged_copy as copy
@@ -315,14 +310,11 @@ def merged_copy(backbone: Any) -> Any:
 
 
 def parameter_groups(model: Any, learning_rate: float) -> list[dict[str, Any]]:
-    """Returns what trains, in groups of one learning rate, as the optimisers of `torch.optim` take them.
+    """Returns the trainable parameters in groups, dicts of `params` and `lr`, as optimisers of `torch.optim` take them.
 
     Args:
-        model: A model with an adapter, on a backend whose variables hold parameters, such as torch's.
-        learning_rate: The rate; strategies such as LoRA+ multiply it for some variables.
-
-    Returns:
-        Tables with `params`, a list, and `lr`.
+        model: A model with an adapter, on the torch backend.
+        learning_rate: The base rate; strategies such as LoRA+ multiply it for some variables.
 
     Raises:
         ArgumentError: the rate is not a finite number above 0.
@@ -330,16 +322,16 @@ def parameter_groups(model: Any, learning_rate: float) -> list[dict[str, Any]]:
     from vertebra._lora.trainable import groups
 
     rate = amount("parameter_groups", "learning_rate", learning_rate)
-    found = groups(model).items()
-    return [{"params": [variable.value for variable in own], "lr": rate * factor} for factor, own in found]
+    parameters = {factor: [variable.value for variable in variables] for factor, variables in groups(model).items()}
+    return [{"params": values, "lr": rate * factor} for factor, values in parameters.items()]
 
 
 def learning_rates(model: Any, optimizer: Any) -> Any:
-    """Makes a Keras optimiser train the variables of a strategy such as LoRA+ at rates of their own.
+    """Makes a Keras optimiser apply the learning rates of the strategy, as LoRA+ needs.
 
     Args:
         model: A model with an adapter.
-        optimizer: A Keras optimiser that is in no use yet.
+        optimizer: A Keras optimiser that has not been used yet.
 
     Returns:
         The same optimiser.

@@ -1,4 +1,4 @@
-"""What the tests of LoRA strategies share: small models of one layer, and what an adapter makes of them."""
+"""Fixtures for tests of LoRA strategies: small models with one adapted layer, and their outputs."""
 
 import pytest
 
@@ -16,7 +16,7 @@ KINDS = {
 
 @pytest.fixture(scope="session")
 def single():
-    """Builds a model of one layer, `target`, whose bias matters, and inputs for it."""
+    """Builds a model of one layer, `target`, with a nonzero bias, and inputs for it."""
     import keras
     import numpy as np
 
@@ -50,23 +50,23 @@ def call():
 
 
 @pytest.fixture(scope="session")
-def parts():
-    """Returns what each adapted layer was given by the one adapter that acts, by path."""
+def adapter_layers():
+    """Returns the adapter layers of the one active adapter, by path."""
     from vertebra._lora.state import adapters_of
 
     def found(model):
         (name,) = adapters_of(model).active
-        return adapters_of(model).parts_of(name).parts
+        return adapters_of(model).layers_of(name).layers
 
     return found
 
 
 @pytest.fixture(scope="session")
-def part(parts):
-    """Returns what the one adapted layer of a model was given."""
+def adapter_layer(adapter_layers):
+    """Returns the adapter layer of the one adapted layer of a model."""
 
     def found(model):
-        (only,) = parts(model).values()
+        (only,) = adapter_layers(model).values()
         return only
 
     return found
@@ -74,7 +74,7 @@ def part(parts):
 
 @pytest.fixture(scope="session")
 def disturb():
-    """Moves everything that trains away from where it starts, as training would."""
+    """Changes all trainable values from their initial values, as training would."""
     import numpy as np
 
     def move(model, seed=0):

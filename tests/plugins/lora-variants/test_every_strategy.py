@@ -1,4 +1,4 @@
-"""Every installed strategy: starts from the base's outputs, is what merging says, comes and goes, and keeps."""
+"""Every installed strategy: starts from the base's outputs, merges, is added and removed, and is saved and loaded."""
 
 import json
 
@@ -51,7 +51,7 @@ def test_outputs_start_unchanged_and_are_those_of_the_merged_kernel(strategy, ki
 
 
 @pytest.mark.parametrize(
-    ("strategy", "kind", "dtype"),  # by turns, so that each strategy and each kind is computed in both
+    ("strategy", "kind", "dtype"),  # alternately, so that each strategy and each kind runs in both
     [(strategy, kind, HALVES[(i + j) % 2]) for i, strategy in enumerate(STRATEGIES) for j, kind in enumerate(KINDS)],
 )
 def test_half_precision_stays_so_and_adapters_train_in_float32(strategy, kind, dtype, single, call, disturb):
@@ -85,7 +85,7 @@ def test_quantised_layers_start_unchanged_and_come_back(strategy, mode, single, 
 
 @each_strategy
 def test_a_compiled_model_starts_unchanged(strategy, single):
-    """To the bit, but for DoRA: what is compiled may add the squares of a column up in another order."""
+    """To the bit, except DoRA: compiled functions may sum the squares of a column in another order."""
     model, inputs = single("dense")
     before = model.predict(inputs, verbose=0)
     vertebra.lora.enable(model, 2, ["target"], strategy=strategy, seed=1)
@@ -94,7 +94,7 @@ def test_a_compiled_model_starts_unchanged(strategy, single):
     np.testing.assert_array_max_ulp(after, before, units) if units else np.testing.assert_array_equal(after, before)
 
 
-# === What is added and what trains ===
+# === Added and trained variables ===
 
 
 def counts(strategy, rows, columns, rank, heads):
@@ -123,12 +123,12 @@ def test_as_many_parameters_as_the_paper_says(strategy, kind, rows, columns, hea
 
 
 @each_strategy
-def test_the_same_seed_starts_the_same_and_no_seed_another(strategy, single, part):
+def test_the_same_seed_starts_the_same_and_no_seed_another(strategy, single, adapter_layer):
     def start(seed):
         model, _ = single("dense")
         vertebra.lora.enable(model, 2, ["target"], strategy=strategy, seed=seed)
-        shared = [] if part(model).shared is None else part(model).shared.weights
-        return [variable.numpy().tobytes() for variable in [*part(model).weights, *shared]]
+        shared = [] if adapter_layer(model).shared is None else adapter_layer(model).shared.weights
+        return [variable.numpy().tobytes() for variable in [*adapter_layer(model).weights, *shared]]
 
     assert start(5) == start(5)
     assert strategy == "pissa" or start(5) != start(6) != start(None)
@@ -189,7 +189,7 @@ def test_base_weights_keep_every_bit(strategy, backbone, values, train):
     assert len(backbone.trainable_weights) == len(before)
 
 
-# === Kept in a file ===
+# === Saved in a file ===
 
 LOAD = """
 import sys, json, numpy as np, keras, vertebra

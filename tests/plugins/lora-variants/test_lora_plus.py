@@ -1,4 +1,4 @@
-"""LoRA+: optimisers move `b` as many times as far as `a` as the option says."""
+"""LoRA+: optimisers move `b` by `ratio` times the step of `a`."""
 
 import keras
 import numpy as np
@@ -10,13 +10,13 @@ pytestmark = pytest.mark.keras
 
 
 @pytest.fixture
-def adapted(single, part):
-    """Returns a dense layer with an adapter whose matrices both have gradients, its inputs, and what it was given."""
+def adapted(single, adapter_layer):
+    """Returns a dense layer with an adapter whose matrices both have gradients, its inputs, and its adapter layer."""
 
     def build(strategy="lora_plus", **options):
         model, inputs = single("dense")
         vertebra.lora.enable(model, 2, ["target"], strategy=strategy, bias="lora", seed=0, **options)
-        own = part(model)
+        own = adapter_layer(model)
         own.b.assign(np.random.default_rng(0).normal(size=own.b.shape))
         return model, inputs, own
 
@@ -24,7 +24,7 @@ def adapted(single, part):
 
 
 def steps(model, inputs, own, optimizer, epochs=1, **settings):
-    """Trains; returns how far each of `a`, `b` and the layer's bias has moved at most."""
+    """Trains; returns the largest change of `a`, `b` and the layer's bias."""
     variables = {"a": own.a, "b": own.b, "bias": model.get_layer("target").bias}
     before = {name: variable.numpy().copy() for name, variable in variables.items()}
     model.compile(optimizer, "mse", **settings)

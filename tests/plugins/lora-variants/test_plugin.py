@@ -1,4 +1,4 @@
-"""What the plugin contributes: strategies, each with a name of its own, and without a framework."""
+"""The plugin registers strategies with distinct names, without importing a framework."""
 
 import subprocess
 import sys

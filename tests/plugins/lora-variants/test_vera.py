@@ -1,4 +1,4 @@
-"""VeRA: two random matrices for all layers, of which each takes the rows and columns that it has."""
+"""VeRA: two random matrices shared by all layers; each layer uses as many rows and columns as it has."""
 
 import json
 
@@ -20,10 +20,10 @@ def adapted(backbone):
     return backbone
 
 
-def test_all_layers_share_one_pair_of_matrices_of_the_largest_size(adapted, parts):
-    shared = {id(part.shared) for part in parts(adapted).values()}
+def test_all_layers_share_one_pair_of_matrices_of_the_largest_size(adapted, adapter_layers):
+    shared = {id(adapter_layer.shared) for adapter_layer in adapter_layers(adapted).values()}
     assert len(shared) == 1
-    matrices = next(iter(parts(adapted).values())).shared
+    matrices = next(iter(adapter_layers(adapted).values())).shared
     assert (tuple(matrices.a.shape), tuple(matrices.b.shape)) == ((LARGEST, 4), (4, LARGEST))
 
 
@@ -36,8 +36,8 @@ def test_only_the_vectors_train(adapted):
     assert receipt.parameters_added == vectors + 2 * LARGEST * 4
 
 
-def test_the_matrices_are_of_he_and_not_each_others(adapted, parts):
-    shared = next(iter(parts(adapted).values())).shared
+def test_the_matrices_are_of_he_and_not_each_others(adapted, adapter_layers):
+    shared = next(iter(adapter_layers(adapted).values())).shared
     a, b = shared.a.numpy(), shared.b.numpy()
     for matrix, inputs in ((a, LARGEST), (b, 4)):
         bound = np.sqrt(6 / inputs)
@@ -45,39 +45,39 @@ def test_the_matrices_are_of_he_and_not_each_others(adapted, parts):
     assert not np.array_equal(a / np.abs(a).max(), b.T / np.abs(b).max())
 
 
-def test_the_vectors_start_as_in_the_paper(backbone, parts):
+def test_the_vectors_start_as_in_the_paper(backbone, adapter_layers):
     backbone.enable_lora(4, strategy="vera", d_initial=0.25)
-    for part in parts(backbone).values():
-        assert (part.d.numpy() == 0.25).all()
-        assert not part.b.numpy().any()
+    for adapter_layer in adapter_layers(backbone).values():
+        assert (adapter_layer.d.numpy() == 0.25).all()
+        assert not adapter_layer.b.numpy().any()
 
 
 @pytest.mark.parametrize(("alpha", "scale"), [(None, 1), (6, 2)])
-def test_it_computes_the_papers_equation(alpha, scale, single, part, call, disturb):
+def test_it_computes_the_papers_equation(alpha, scale, single, adapter_layer, call, disturb):
     model, inputs = single("dense", activation=None)
     before, _ = call(model, inputs)
     vertebra.lora.enable(model, 3, ["target"], strategy="vera", alpha=alpha)
     disturb(model)
-    own = part(model)
+    own = adapter_layer(model)
     path = inputs @ own.shared.a.numpy() * own.d.numpy() @ own.shared.b.numpy() * own.b.numpy()
     np.testing.assert_allclose(call(model, inputs)[0], before + scale * path, atol=1e-5)
 
 
-def test_a_smaller_layer_takes_the_first_rows_and_columns(adapted, parts):
-    for part in parts(adapted).values():
-        a, b = part.strategy.factors(part, part.view)
-        rows, columns = part.view.in_features, part.view.out_features
+def test_a_smaller_layer_takes_the_first_rows_and_columns(adapted, adapter_layers):
+    for adapter_layer in adapter_layers(adapted).values():
+        a, b = adapter_layer.strategy.factors(adapter_layer, adapter_layer.view)
+        rows, columns = adapter_layer.view.in_features, adapter_layer.view.out_features
         np.testing.assert_allclose(
-            np.asarray(a.detach() if hasattr(a, "detach") else a), part.shared.a.numpy()[:rows] * 0.1
+            np.asarray(a.detach() if hasattr(a, "detach") else a), adapter_layer.shared.a.numpy()[:rows] * 0.1
         )
         assert tuple(b.shape) == (4, columns)
 
 
-def test_smaller_ranks_take_the_first_ones(backbone, parts):
+def test_smaller_ranks_take_the_first_ones(backbone, adapter_layers):
     backbone.enable_lora(4, strategy="vera", rank_pattern={"query": 2})
-    shapes = {tuple(part.d.shape) for part in parts(backbone).values()}
+    shapes = {tuple(adapter_layer.d.shape) for adapter_layer in adapter_layers(backbone).values()}
     assert shapes == {(4,), (2,)}
-    assert next(iter(parts(backbone).values())).shared.a.shape[1] == 4
+    assert next(iter(adapter_layers(backbone).values())).shared.a.shape[1] == 4
 
 
 def test_the_matrices_are_in_the_file_once_and_come_back(adapted, golden, disturb, run, tmp_path):

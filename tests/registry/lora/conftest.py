@@ -1,4 +1,4 @@
-"""What the tests of LoRA share: a backbone of a user's own, and the numbers that an adapter must give."""
+"""Fixtures for LoRA tests: a custom backbone, adapters, and their expected outputs."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def toy_class():
-    """A backbone that no plugin registered: attention of `EinsumDense` layers, as KerasHub writes it."""
+    """A backbone that no plugin registered: attention of `EinsumDense` layers, as in KerasHub."""
     import keras
     from keras import ops
 
@@ -63,25 +63,25 @@ def ids():
 
 @pytest.fixture(scope="session")
 def adapters():
-    """Returns the parts of the one adapter of a backbone that acts, by the path of the layer that holds each."""
+    """Returns the adapter layers of the one active adapter of a backbone, by path of the adapted layer."""
     from vertebra._lora.state import adapters_of
 
-    def parts(backbone):
+    def adapter_layers(backbone):
         (name,) = adapters_of(backbone).active
-        return adapters_of(backbone).parts_of(name).parts
+        return adapters_of(backbone).layers_of(name).layers
 
-    return parts
+    return adapter_layers
 
 
 @pytest.fixture(scope="session")
 def fill(adapters):
-    """Gives every part of the adapter that acts values that matter, as training would; the same ones for each seed."""
+    """Gives every adapter layer of the active adapter nonzero values, as training would, reproducible by seed."""
     import numpy as np
 
     def randomise(backbone, seed=0):
         random = np.random.default_rng(seed)
-        for part in adapters(backbone).values():
-            for variable in part.own().values():
+        for adapter_layer in adapters(backbone).values():
+            for variable in adapter_layer.own().values():
                 if variable.trainable:
                     variable.assign(random.normal(size=variable.shape) * 0.3)
 
@@ -98,14 +98,14 @@ def plain(golden):
 
 @pytest.fixture
 def randomise():
-    """Gives an adapter that acts random values; those of another seed are others."""
+    """Gives an active adapter random values, reproducible by seed."""
     import numpy as np
 
     from vertebra._lora.state import adapters_of
 
     def fill(model, name, seed):
         random = np.random.default_rng(seed)
-        for variable in adapters_of(model).parts_of(name).flat():
+        for variable in adapters_of(model).layers_of(name).flat():
             if variable.trainable:
                 variable.assign(random.normal(size=variable.shape) * 0.3)
 
@@ -114,7 +114,7 @@ def randomise():
 
 @pytest.fixture
 def several(plain, run, randomise):
-    """A backbone with adapters `a` and `b` of the same settings and `c` of others, and what each computes."""
+    """A backbone with adapters `a` and `b` of the same settings and `c` of other settings, and the outputs of each."""
     outputs = {None: run(plain)}
     for seed, (name, settings) in enumerate({"a": {}, "b": {}, "c": {"target_names": ["mlp"], "alpha": 3}}.items()):
         plain.enable_lora(4, name=name, **settings)
@@ -125,7 +125,7 @@ def several(plain, run, randomise):
 
 @pytest.fixture(scope="session")
 def state(values, run):
-    """Returns all that an adapter could change in a backbone: values, what trains, what it computes and how."""
+    """Returns everything that an adapter could change in a backbone: values, trainable flags, layers and outputs."""
 
     def snapshot(backbone, inputs=None):
         outputs = {} if inputs is None else run(backbone, inputs)
@@ -138,7 +138,7 @@ def state(values, run):
 
 
 def layers_of(model):
-    """Returns what an adapter could change in each layer: what it holds, what is wrapped, and whether it trains."""
+    """Returns everything that an adapter could change in each layer: sublayers, wrapped methods, trainable flags."""
     wrapped = {"call", "quantized_call", "get_config"}
     return [
         (layer.name, layer.trainable, getattr(layer, "activation", None), sorted(wrapped & vars(layer).keys()))
@@ -147,7 +147,7 @@ def layers_of(model):
 
 
 def shelf_of(model):
-    """Returns the values of every adapter of a model, and the names of those that act."""
+    """Returns the values of every adapter of a model, and the names of the active ones."""
     from vertebra._lora.state import adapters_of
 
     def bits(table):
@@ -164,7 +164,7 @@ def shelf_of(model):
 
 @pytest.fixture
 def install_strategy():
-    """Makes LoRA strategies known, as a plugin would, until the test ends."""
+    """Registers LoRA strategies, as a plugin would, until the test ends."""
     import types
 
     import vertebra
@@ -185,7 +185,7 @@ def install_strategy():
 
 @pytest.fixture(scope="session")
 def reference(run):
-    """Returns the presets and adapters of an architecture that others wrote, and what these compute there."""
+    """Returns presets and adapters of an architecture from other libraries, and their reference outputs."""
     import numpy as np
 
     import vertebra
@@ -198,7 +198,7 @@ def reference(run):
             self.inputs = {name: self.io[name] for name in names if name != "segment_ids" or architecture == "bert"}
 
         def load(self, preset="transformers", **arguments):
-            """Loads a preset anew."""
+            """Loads a preset again."""
             return vertebra.Backbone.from_preset(self.folder / preset, **arguments)
 
         def outputs(self, backbone):
@@ -208,7 +208,7 @@ def reference(run):
             return sequence[self.io["padding_mask"] == 1]
 
         def gap(self, backbone, tag):
-            """Returns the largest difference to the outputs of that name."""
+            """Returns the largest difference from the reference outputs of that name."""
             expected = self.io[f"{tag}/sequence_output"][self.io["padding_mask"] == 1]
             return np.abs(self.outputs(backbone) - expected).max()
 

@@ -1,4 +1,4 @@
-"""Nothing that was trained is lost, whichever way a backbone with an adapter is kept."""
+"""No trained values are lost, whichever way a backbone with an adapter is saved."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_what_trained_beside_the_adapter_goes_on_training_and_is_saved(trained, 
     assert len(again.trainable_variables) == len(trained.trainable_variables) == len(names)
     again.save_lora_weights(tmp_path / "adapter.safetensors")
     fresh = vertebra.Backbone.from_preset(golden / "transformers")
-    fresh.load_lora_weights(tmp_path / "adapter.safetensors")  # the base is the one it was attached to
+    fresh.load_lora_weights(tmp_path / "adapter.safetensors")  # the base that it was attached to
     for name, array in run(trained).items():
         assert np.array_equal(run(fresh)[name], array)
 

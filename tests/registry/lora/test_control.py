@@ -1,4 +1,4 @@
-"""The control: the variables by which compiled functions know how adapters act, and files that know nothing of them."""
+"""The control layer: its variables tell compiled functions which adapters are active, and are in no file."""
 
 import keras
 import pytest
@@ -38,7 +38,7 @@ def test_the_control_is_state_and_no_weight(several, tmp_path):
 
 @pytest.mark.filterwarnings("ignore")
 def test_an_adapted_model_can_be_exported(tmp_path, runtime):
-    """torch cannot export a tensor that views an array without elements, as that of `structure` would."""
+    """torch cannot export a tensor that views an empty array, as `structure` would."""
     if runtime != "torch":
         pytest.skip("jax exports by way of TensorFlow")
     if keras.version().startswith("3.14."):

@@ -1,4 +1,4 @@
-"""Enabling: what is added, what trains, what stays as it was, and what the adapted layers compute."""
+"""Enabling: added variables, trainable weights, unchanged weights, and outputs of the adapted layers."""
 
 import keras
 import numpy as np
@@ -12,11 +12,11 @@ pytestmark = pytest.mark.keras
 
 @pytest.fixture
 def still(golden):
-    """The reference BERT without dropout, so that training repeats."""
+    """The reference BERT without dropout, so that training is reproducible."""
     return vertebra.Backbone.from_preset(golden / "transformers", dropout=0.0, attention_dropout=0.0)
 
 
-# === What is added ===
+# === Added variables ===
 
 
 @pytest.mark.parametrize("rank", [1, 4])
@@ -89,17 +89,17 @@ QUERY, UP = "self_attention/query", "feedforward_intermediate_dense"
         ({"attention.query": 8}, (8, 2, 8, 2)),
         ({"mlp": 8}, (2, 8, 2, 8)),
         ({"all-linear": 8}, (8, 8, 8, 8)),
-        ({"all-linear": 8, "*_0/*": 1, "query": 3}, (3, 1, 3, 8)),  # the last that matches counts
+        ({"all-linear": 8, "*_0/*": 1, "query": 3}, (3, 1, 3, 8)),  # the last match wins
     ],
     ids=str,
 )
 def test_some_layers_have_another_rank_or_alpha(backbone, adapters, pattern, ranks):
     receipt = backbone.enable_lora(2, ["query", "mlp.up"], rank_pattern=pattern)
-    parts = adapters(backbone)
+    layers = adapters(backbone)
     paths = [f"transformer_layer_{i}/{name}" for i in (0, 1) for name in (QUERY, UP)]
-    assert [parts[path].rank for path in paths] == list(ranks)
-    assert [parts[path].a.shape[1] for path in paths] == list(ranks)
-    assert {part.scale for part in parts.values()} == {1}  # alpha is each one's rank
+    assert [layers[path].rank for path in paths] == list(ranks)
+    assert [layers[path].a.shape[1] for path in paths] == list(ranks)
+    assert {layer.scale for layer in layers.values()} == {1}  # alpha equals each layer's rank
     sizes = (32, 48, 32, 48)
     assert receipt.parameters_added == sum(rank * size for rank, size in zip(ranks, sizes, strict=True))
     backbone.enable_lora(2, ["query", "mlp.up"], alpha=4, alpha_pattern=pattern, name="alphas")
@@ -110,7 +110,7 @@ def test_some_layers_have_another_rank_or_alpha(backbone, adapters, pattern, ran
 
 def test_an_alpha_for_all_is_divided_by_each_rank(backbone, adapters):
     backbone.enable_lora(2, alpha=8, rank_pattern={"query": 4})
-    assert [part.scale for part in adapters(backbone).values()] == [2, 4, 2, 4]
+    assert [layer.scale for layer in adapters(backbone).values()] == [2, 4, 2, 4]
 
 
 @pytest.mark.keras(once=True)
@@ -125,7 +125,7 @@ def test_a_pattern_that_matches_none_of_the_adapted_layers_is_an_error(backbone,
     assert state(backbone, inputs) == before
 
 
-# === What it computes ===
+# === Outputs ===
 
 
 def merged(plain, adapted, adapters, scale):
@@ -186,7 +186,7 @@ def test_dropout_of_the_path_acts_only_while_training(backbone, inputs, run, fil
     assert np.array_equal(run(still)["pooled_output"], run(backbone)["pooled_output"])
 
 
-# === What trains ===
+# === Trainable weights ===
 
 
 def test_training_improves_and_leaves_the_base_to_the_last_bit(still, values, train):
@@ -264,7 +264,7 @@ def test_variables_can_be_told_apart_by_path(backbone):
     assert len(set(paths)) == len(paths)
 
 
-# === What is refused, and leaves the backbone as it was ===
+# === Refusals that leave the backbone unchanged ===
 
 
 @pytest.mark.keras(once=True)
@@ -302,7 +302,7 @@ def test_variables_can_be_told_apart_by_path(backbone):
     ids=str,
 )
 def test_a_setting_out_of_range_is_named(backbone, inputs, state, arguments, field):
-    """LO-03, of the arguments."""
+    """LO-03, for the arguments."""
     before = state(backbone, inputs)
     with pytest.raises(LoraConfigError) as caught:
         backbone.enable_lora(**arguments)
@@ -366,8 +366,8 @@ def test_a_strategy_that_fails_part_way_leaves_the_backbone_as_it_was(backbone, 
         name = "failing"
         built = 0
 
-        def build(self, part, view):
-            super().build(part, view)
+        def build(self, layer, view):
+            super().build(layer, view)
             Failing.built += 1
             if Failing.built == 3:
                 raise RuntimeError("out of memory")

@@ -1,4 +1,4 @@
-"""Fingerprints: the same base has the same one wherever and however it is loaded; another base has another."""
+"""Fingerprints: a base has the same fingerprint however it is loaded; another base has another."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def of(backbone, *targets):
 
 
 def test_the_fingerprint_of_the_reference_never_changes(backbone):
-    # Adapters that were saved before are checked against it: on every runtime, and in every later version.
+    # Saved adapters are checked against it, on every runtime and in every later version.
     assert of(backbone) == REFERENCE
 
 

@@ -1,4 +1,4 @@
-"""Merging into the kernels and back, and merged copies: what is computed, what is restored, what is refused."""
+"""Merging, unmerging and merged copies: outputs, restored values, and refusals."""
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ def adapted(backbone):
     def adapt(backbone=backbone, name="default", **settings):
         backbone.enable_lora(3, ["all-linear", "token_embedding"], name=name, **settings)
         random = np.random.default_rng(0)
-        for variable in adapters_of(backbone).parts_of(name).flat():
+        for variable in adapters_of(backbone).layers_of(name).flat():
             if variable.trainable:
                 variable.assign(variable.numpy() + random.normal(size=variable.shape) * 0.1)
         return backbone
@@ -133,7 +133,7 @@ def test_base_weights_of_the_adapter_are_merged_and_unmerged_with_it(backbone, r
 def test_what_cannot_be_merged_is_refused(adapted):
     backbone = adapted()
     backbone.disable_lora()
-    with pytest.raises(LoraStateError, match="No adapter acts"):
+    with pytest.raises(LoraStateError, match="No adapter is active"):
         backbone.merge_lora()
     with pytest.raises(LoraStateError, match="No adapter is merged"):
         backbone.unmerge_lora()

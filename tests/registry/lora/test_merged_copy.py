@@ -42,9 +42,9 @@ def test_a_copy_of_a_quantised_backbone_shares_nothing(golden, run, train, monke
 
 
 def test_training_one_adapter_leaves_the_values_of_the_others(several, run, train, inputs):
-    """On jax, what is trained is donated, and every other name of its memory with it."""
+    """On jax, training donates the memory of trained variables, which invalidates every alias of it."""
     backbone, outputs = several
-    backbone(inputs, adapters=["a", "b", "c"])  # what calls choose is another copy
+    backbone(inputs, adapters=["a", "b", "c"])  # variables for calls are a separate copy
     for name in ("a", "b", "c"):
         backbone.activate_lora(name)
         train(backbone, jit=True)

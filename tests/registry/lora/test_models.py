@@ -1,4 +1,4 @@
-"""`vertebra.lora` on Keras models of no plugin: whatever layers, kept as they are, and what a user's files need."""
+"""`vertebra.lora` on custom Keras models: all kinds of layers, which do not change, and users' own files."""
 
 import keras
 import numpy as np
@@ -124,13 +124,13 @@ def test_a_convolution_in_groups_is_refused():
 
 
 def test_two_models_that_share_a_layer_adapt_it_one_at_a_time(image_model):
-    part = keras.Model(image_model.input, image_model.get_layer("stem").output)
+    submodel = keras.Model(image_model.input, image_model.get_layer("stem").output)
     lora.enable(image_model, 2, ["stem"])
-    with pytest.raises(LoraStateError, match="through another model: stem"):
-        lora.enable(part, 2, ["stem"])
-    assert lora.adapters(part) == {}
+    with pytest.raises(LoraStateError, match="shares these layers has an adapter for them: stem"):
+        lora.enable(submodel, 2, ["stem"])
+    assert lora.adapters(submodel) == {}
     lora.unload(image_model)
-    lora.enable(part, 2, ["stem"])
+    lora.enable(submodel, 2, ["stem"])
 
 
 def test_a_subclassed_model_that_is_built_is_adapted():

@@ -1,4 +1,4 @@
-"""Plans: rank and alpha for each layer, and plain data that means the same plan again or is refused."""
+"""Plans: rank and alpha of each layer, and plain data that gives the same plan again or is refused."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ JSON = st.recursive(
 
 @st.composite
 def plans(draw):
-    """Draws a plan in which some layers share with the first."""
+    """Draws a plan in which some layers share variables with the first."""
     config = LoraConfig(
         rank=draw(RANKS),
         alpha=draw(st.none() | ALPHAS),
@@ -55,10 +55,10 @@ def test_data_of_another_kind_are_refused(data):
 @given(plan=plans(), data=st.data())
 def test_data_with_something_else_in_one_place_are_a_plan_or_refused(plan, data):
     tree = plan_as_data(plan)
-    place = tree
-    while isinstance(place, dict) and place:
-        holder, key = place, data.draw(st.sampled_from(sorted(place)))
-        place = place[key]
+    node = tree
+    while isinstance(node, dict) and node:
+        holder, key = node, data.draw(st.sampled_from(sorted(node)))
+        node = node[key]
     holder[key] = data.draw(JSON)
     with contextlib.suppress(LoraConfigError):
         assert plan_from_data("here", tree).layers.keys() == plan.layers.keys()
@@ -88,4 +88,4 @@ def test_the_key_tells_apart_what_needs_other_variables_or_computes_otherwise():
         AdapterPlan(LoraConfig(2, dropout=0.1), plain.layers),
     ]
     assert len({plan.key() for plan in (plain, *others)}) == 9
-    assert AdapterPlan(LoraConfig(2, seed=5), plain.layers).key() == plain.key()  # only the start differs
+    assert AdapterPlan(LoraConfig(2, seed=5), plain.layers).key() == plain.key()  # only the initial values differ

@@ -1,4 +1,4 @@
-"""Adapters on quantised bases: train, save, load, merge into a copy in floats; for each way of quantising."""
+"""Adapters on quantised bases: train, save, load, merge into a float copy; for each quantisation mode."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Several adapters of one model: which act, how strongly, in which rows; swapping, unloading, and what stays."""
+"""Several adapters of one model: active adapters, strengths, rows, swapping, unloading, and the restored base."""
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ def gap(found, expected):
     return max(np.abs(found[key] - expected[key]).max() for key in expected)
 
 
-# === Which act ===
+# === Active adapters ===
 
 
 def test_each_adapter_computes_what_it_did_when_it_is_swapped_in(several, run):
@@ -76,32 +76,32 @@ def test_the_adapters_are_listed_those_that_act_first(several):
 @pytest.mark.parametrize("name", ["d", "", "A"])
 def test_a_name_that_is_not_there_is_refused(several, run, name):
     backbone, outputs = several
-    for act in (backbone.activate_lora, backbone.unload_lora):
+    for change in (backbone.activate_lora, backbone.unload_lora):
         with pytest.raises(LoraStateError, match=r"has no adapter named '.?'\. (Did you mean 'a'\?|It has a, b, c\.)$"):
-            act(name)
+            change(name)
     assert equal(run(backbone), outputs["c"])
 
 
 @pytest.mark.keras(once=True)
 def test_a_name_is_taken_once(several):
     backbone, _ = several
-    with pytest.raises(LoraStateError, match="has an adapter named 'a' already"):
+    with pytest.raises(LoraStateError, match="already has an adapter named 'a'"):
         backbone.enable_lora(2, name="a")
 
 
 @pytest.mark.keras(once=True)
 def test_without_any_adapter_there_is_nothing_to_do(plain):
-    for act in (plain.activate_lora, plain.disable_lora, plain.unload_lora, plain.merge_lora, plain.unmerge_lora):
+    for change in (plain.activate_lora, plain.disable_lora, plain.unload_lora, plain.merge_lora, plain.unmerge_lora):
         with pytest.raises(LoraStateError, match="has no LoRA adapter"):
-            act()
+            change()
     assert plain.lora_adapters == {}
 
 
-# === How strongly ===
+# === Strengths ===
 
 
 def test_strengths_weigh_what_is_added(toy_class, ids, run, randomise):
-    """With one linear layer adapted last, what adapters add to the output can be added up by hand."""
+    """If the last layer is linear and the only adapted one, the sum of the changes can be computed directly."""
     toy = toy_class()
     layer = toy.get_layer("dense")
     layer.activation = None
@@ -136,13 +136,13 @@ def test_a_strength_is_a_finite_number(several, run, strength):
 def test_several_that_act_have_no_config(several, tmp_path):
     backbone, _ = several
     backbone.activate_lora({"a": 0.5, "b": 0.5})
-    with pytest.raises(LoraStateError, match="Several adapters act"):
+    with pytest.raises(LoraStateError, match="Several adapters are active"):
         backbone.save_to_preset(tmp_path / "preset")
     assert not (tmp_path / "preset").exists()
     backbone.save_lora_weights(tmp_path / "a.safetensors", "a")  # each by itself can be saved
 
 
-# === In which rows ===
+# === Rows ===
 
 
 def test_each_row_has_its_own_adapter(several, run):
@@ -168,7 +168,7 @@ def test_rows_are_given_for_the_whole_batch(several):
 
 
 def test_a_table_that_is_looked_up_once_for_all_rows_has_none(run):
-    """As many positions as rows would else be mistaken for them."""
+    """Else as many positions as rows would be mistaken for rows."""
 
     class Positions(keras.Model):
         def __init__(self):
@@ -198,7 +198,7 @@ def test_what_acted_acts_again_after_an_error_in_the_block(several, run):
     assert equal(run(backbone), outputs["c"])
 
 
-# === Base weights that are an adapter's own ===
+# === Co-trained weights ===
 
 
 def test_base_weights_of_an_adapter_come_and_go_with_it(plain, run, train, values):
@@ -212,7 +212,7 @@ def test_base_weights_of_an_adapter_come_and_go_with_it(plain, run, train, value
     assert np.array_equal(plain.get_layer("embeddings_layer_norm").gamma.numpy(), before["embeddings_layer_norm/gamma"])
     plain.activate_lora("a")
     assert equal(run(plain), trained)
-    with pytest.raises(LoraStateError, match="brings base weights of its own"):
+    with pytest.raises(LoraStateError, match="has co-trained base weights"):
         plain.activate_lora("a", "b")
     plain.unload_lora()
     assert equal(values(plain), before)
@@ -221,9 +221,9 @@ def test_base_weights_of_an_adapter_come_and_go_with_it(plain, run, train, value
 def test_base_weights_that_were_made_trainable_by_hand_are_not_left_behind(plain, several, train):
     backbone, _ = several
     backbone.get_layer("pooled_dense").trainable = True
-    for act in (lambda: backbone.activate_lora("a"), backbone.disable_lora, lambda: backbone.unload_lora("c")):
-        with pytest.raises(LoraStateError, match="made trainable beside the adapter: pooled_dense/kernel"):
-            act()
+    for change in (lambda: backbone.activate_lora("a"), backbone.disable_lora, lambda: backbone.unload_lora("c")):
+        with pytest.raises(LoraStateError, match="belong to no adapter: pooled_dense/kernel"):
+            change()
 
 
 @pytest.mark.parametrize("how", ["enable", "load"])
@@ -232,7 +232,7 @@ def test_another_adapter_starts_from_the_base_whatever_acts(plain, run, train, t
     plain.enable_lora(2, ["key"], name="saved", seed=1)
     plain.save_lora_weights(tmp_path / "saved.safetensors")
     plain.unload_lora()
-    plain.enable_lora(2, name="acting", bias="lora", train=["key"], seed=2)
+    plain.enable_lora(2, name="active", bias="lora", train=["key"], seed=2)
     train(plain, steps=2)
     trained = run(plain)
     if how == "enable":
@@ -240,7 +240,7 @@ def test_another_adapter_starts_from_the_base_whatever_acts(plain, run, train, t
     else:
         plain.load_lora_weights(tmp_path / "saved.safetensors", "other")
     assert equal(run(plain), outputs)
-    plain.activate_lora("acting")
+    plain.activate_lora("active")
     assert equal(run(plain), trained)
     plain.unload_lora()
     assert equal(run(plain), outputs)
@@ -253,7 +253,7 @@ def test_base_weights_of_a_preset_that_trained_are_not_taken_for_the_base(plain,
     again = vertebra.Backbone.from_preset(tmp_path / "preset")
     outputs = run(again)
     for change in (again.merge_lora, again.disable_lora, again.unload_lora):
-        with pytest.raises(LoraStateError, match="load its own file on the base instead"):
+        with pytest.raises(LoraStateError, match="load its own file on the base model instead"):
             change()
     assert equal(run(again), outputs)
 
@@ -330,7 +330,7 @@ def test_one_of_several_is_unloaded(several, run):
 
 
 class Traced(keras.layers.Layer):
-    """Passes its inputs on, and counts how often it was asked to."""
+    """Passes its inputs on, and counts its calls."""
 
     calls = 0
 
@@ -341,7 +341,7 @@ class Traced(keras.layers.Layer):
 
 @pytest.fixture
 def outer(several):
-    """A user's own model around a backbone with adapters, compiled by Keras; and how often it was traced."""
+    """A custom model around a backbone with adapters, compiled by Keras, and the count of its traces."""
     backbone, outputs = several
     hidden = Traced()(backbone.output["sequence_output"])
     Traced.calls = 0

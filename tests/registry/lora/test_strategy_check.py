@@ -19,84 +19,84 @@ pytestmark = pytest.mark.keras
 
 
 class Plain(LoraStrategy):
-    """Plain LoRA; each subclass gets one thing wrong."""
+    """Plain LoRA; each subclass has one error."""
 
     name = "plain"
 
-    def build(self, part, view):
-        low_rank.build(part, view)
+    def build(self, layer, view):
+        low_rank.build(layer, view)
 
-    def factors(self, part, view):
-        return part.a, part.b
+    def factors(self, layer, view):
+        return layer.a, layer.b
 
     def tensors(self, view):
         return low_rank.tensors(view)
 
 
 class StartsAtOnes(Plain):
-    def build(self, part, view):
-        part.a = part.add_weight(name="a", shape=(view.in_features, part.rank), initializer="ones")
-        part.b = part.add_weight(name="b", shape=(part.rank, view.out_features), initializer="ones")
+    def build(self, layer, view):
+        layer.a = layer.add_weight(name="a", shape=(view.in_features, layer.rank), initializer="ones")
+        layer.b = layer.add_weight(name="b", shape=(layer.rank, view.out_features), initializer="ones")
 
 
 class StartsAtNoNumber(Plain):
-    def build(self, part, view):
-        low_rank.build(part, view)
+    def build(self, layer, view):
+        low_rank.build(layer, view)
         nothing = lambda shape, dtype: keras.ops.full(shape, float("nan"))  # noqa: E731
-        part.c = part.add_weight(name="c", shape=(1,), initializer=nothing)
+        layer.c = layer.add_weight(name="c", shape=(1,), initializer=nothing)
 
-    def kernel_delta(self, part, view):
-        return super().kernel_delta(part, view) * part.c
+    def kernel_delta(self, layer, view):
+        return super().kernel_delta(layer, view) * layer.c
 
 
 class MergesWithoutScale(Plain):
-    def kernel_delta(self, part, view):
-        return keras.ops.matmul(part.a, part.b)
+    def kernel_delta(self, layer, view):
+        return keras.ops.matmul(layer.a, layer.b)
 
 
 class ForgetsToScaleOutputs(Plain):
-    def delta(self, part, view, inputs, outputs):
-        return view.up(view.down(inputs, part.a), part.b)
+    def delta(self, layer, view, inputs, outputs):
+        return view.up(view.down(inputs, layer.a), layer.b)
 
 
 class ScalesTheBias(Plain):
-    """The change of an output is not that of a kernel if it depends on the bias."""
+    """A change of the outputs that depends on the bias is not a change of the kernel."""
 
     is_low_rank = False
 
-    def build(self, part, view):
-        part.m = part.add_weight(name="m", shape=(1,), initializer="zeros")
+    def build(self, layer, view):
+        layer.m = layer.add_weight(name="m", shape=(1,), initializer="zeros")
 
     def tensors(self, view):
         return {}
 
-    def delta(self, part, view, inputs, outputs):
-        return outputs * part.m
+    def delta(self, layer, view, inputs, outputs):
+        return outputs * layer.m
 
-    def kernel_delta(self, part, view):
-        return view.matrix() * part.m
+    def kernel_delta(self, layer, view):
+        return view.matrix() * layer.m
 
 
 class MergesTransposed(Plain):
-    def kernel_delta(self, part, view):
-        return keras.ops.transpose(super().kernel_delta(part, view))
+    def kernel_delta(self, layer, view):
+        return keras.ops.transpose(super().kernel_delta(layer, view))
 
 
 class AddsOneNumberForAll(Plain):
-    def delta(self, part, view, inputs, outputs):
-        return keras.ops.sum(super().delta(part, view, inputs, outputs))
+    def delta(self, layer, view, inputs, outputs):
+        return keras.ops.sum(super().delta(layer, view, inputs, outputs))
 
 
 class KeepsNoVariable(Plain):
-    def build(self, part, view):
-        low_rank.build(part, view)
-        part.add_weight(name="magnitude", shape=(view.out_features,), initializer="ones")
+    def build(self, layer, view):
+        low_rank.build(layer, view)
+        layer.add_weight(name="magnitude", shape=(view.out_features,), initializer="ones")
 
 
 class KeepsItUnderAnotherName(Plain):
-    def build(self, part, view):
-        low_rank.build(part, view)
-        part.m = part.add_weight(name="magnitude", shape=(view.out_features,), initializer="ones")
+    def build(self, layer, view):
+        low_rank.build(layer, view)
+        layer.m = layer.add_weight(name="magnitude", shape=(view.out_features,), initializer="ones")
 
 
 class HasNoScale(Plain):
@@ -115,40 +115,40 @@ class DividesByNothing(Plain):
 
 
 class HasWrongShapes(Plain):
-    def build(self, part, view):
-        part.a = part.add_weight(name="a", shape=(view.in_features, part.rank), initializer="ones")
-        part.b = part.add_weight(name="b", shape=(part.rank + 1, view.out_features), initializer="zeros")
+    def build(self, layer, view):
+        layer.a = layer.add_weight(name="a", shape=(view.in_features, layer.rank), initializer="ones")
+        layer.b = layer.add_weight(name="b", shape=(layer.rank + 1, view.out_features), initializer="zeros")
 
     def tensors(self, view):
         return {}
 
 
 class HasOneFactor(Plain):
-    def factors(self, part, view):
-        return part.a
+    def factors(self, layer, view):
+        return layer.a
 
 
 class HasAFlatFactor(Plain):
-    def factors(self, part, view):
-        return part.a, part.b[:, 0]
+    def factors(self, layer, view):
+        return layer.a, layer.b[:, 0]
 
 
 class HasOtherFactors(Plain):
-    """Right where it computes and merges, and wrong where it is written for PEFT."""
+    """Correct for computing and merging, and wrong for the PEFT export."""
 
-    def factors(self, part, view):
-        return part.a, part.b * 2
+    def factors(self, layer, view):
+        return layer.a, layer.b * 2
 
-    def delta(self, part, view, inputs, outputs):
-        return view.up(view.down(inputs, part.a), part.b) * part.scale
+    def delta(self, layer, view, inputs, outputs):
+        return view.up(view.down(inputs, layer.a), layer.b) * layer.scale
 
-    def kernel_delta(self, part, view):
-        return keras.ops.matmul(part.a, part.b) * part.scale
+    def kernel_delta(self, layer, view):
+        return keras.ops.matmul(layer.a, layer.b) * layer.scale
 
 
 class MisspellsAFactor(Plain):
-    def factors(self, part, view):
-        return part.a, part.bb
+    def factors(self, layer, view):
+        return layer.a, layer.bb
 
 
 class MisspellsARate(Plain):
@@ -167,9 +167,9 @@ class ListsRates(Plain):
 
 
 class RatesWhatIsFrozen(Plain):
-    def build(self, part, view):
-        low_rank.build(part, view)
-        part.a.trainable = False
+    def build(self, layer, view):
+        low_rank.build(layer, view)
+        layer.a.trainable = False
 
     def learning_rates(self, options):
         return {"a": 2.0}
@@ -201,14 +201,14 @@ class HasNoAxes(Plain):
 
 
 class AddsNothing(Plain):
-    def delta(self, part, view, inputs, outputs):
+    def delta(self, layer, view, inputs, outputs):
         return None
 
 
 class CannotStart(Plain):
-    def build(self, part, view):
-        low_rank.build(part, view)
-        part.c = part.add_weight(name="c", shape=(1,), initializer=lambda shape: 0)
+    def build(self, layer, view):
+        low_rank.build(layer, view)
+        layer.c = layer.add_weight(name="c", shape=(1,), initializer=lambda shape: 0)
 
 
 class HasASwitchAndNoTensors(Plain):
@@ -226,8 +226,8 @@ BROKEN = {
     ScalesTheBias: "delta and kernel_delta differ",
     MergesTransposed: "kernel_delta has shape (8, 16)",
     AddsOneNumberForAll: "delta has shape ()",
-    KeepsNoVariable: "does not assign it to part.magnitude",
-    KeepsItUnderAnotherName: "does not assign it to part.magnitude",
+    KeepsNoVariable: "does not assign it to layer.magnitude",
+    KeepsItUnderAnotherName: "does not assign it to layer.magnitude",
     HasNoScale: "scale(2, 3.0) is None",
     HasAnInfiniteScale: "scale(2, 3.0) is inf",
     DividesByNothing: "scale failed on a small Dense layer (ZeroDivisionError",
@@ -236,31 +236,31 @@ BROKEN = {
     HasAFlatFactor: "factors have shapes (16, 2) and (2,)",
     HasOtherFactors: "delta and the product of factors differ",
     MisspellsAFactor: "factors failed on a small Dense layer (AttributeError",
-    MisspellsARate: "learning_rates names 'B'; what trains is called a, b",
+    MisspellsARate: "learning_rates names 'B'; the trainable variables are a, b",
     HasNoRate: "learning_rates['b'] is None",
     ListsRates: "learning_rates is ['b']",
-    RatesWhatIsFrozen: "what trains is called b",
+    RatesWhatIsFrozen: "the trainable variables are b",
     MisspellsATensor: "expected an AdapterTensor of a variable (a, b)",
     HasUnknownAxes: "axes among in, rank, out",
-    HasAxesInAnotherOrder: "says that 'a' is ('rank', 'in'), (2, 16)",
+    HasAxesInAnotherOrder: "declares 'a' as ('rank', 'in'), (2, 16)",
     HasATextForATensor: "tensors['lora_A.weight'] is 'a'",
     HasNoAxes: "tensors failed on a small Dense layer (TypeError",
     AddsNothing: "delta has shape () on a small Dense layer",
     CannotStart: "build failed on a small Dense layer (TypeError",
-    HasASwitchAndNoTensors: "it has peft_fields and no tensors",
+    HasASwitchAndNoTensors: "it has peft_fields but no tensors",
 }
 
 
 @pytest.fixture
 def model():
-    """A model of a user's own, of one layer that is adapted."""
+    """A custom model with one adapted layer."""
     return keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="target")])
 
 
 @pytest.mark.parametrize(("broken", "told"), BROKEN.items(), ids=lambda value: getattr(value, "__name__", ""))
 def test_a_strategy_that_breaks_a_rule_is_refused_by_name(broken, told, model, install_strategy):
     install_strategy(broken())
-    for _ in range(2):  # and again, as long as it is not mended
+    for _ in range(2):  # and again, until it is corrected
         with pytest.raises(LoraStrategyError) as caught:
             vertebra.lora.enable(model, 2, ["target"], strategy="plain")
         assert told in caught.value.problem
@@ -281,28 +281,28 @@ def test_a_model_is_as_it_was_before_a_strategy_was_refused(backbone, inputs, st
 class AddsANumber(Plain):
     """A variable without axes, and factors of rank 1."""
 
-    def build(self, part, view):
-        part.number = part.add_weight(name="number", shape=(), initializer="zeros")
+    def build(self, layer, view):
+        layer.number = layer.add_weight(name="number", shape=(), initializer="zeros")
 
-    def factors(self, part, view):
-        return part.number * keras.ops.ones((view.in_features, 1)), keras.ops.ones((1, view.out_features))
+    def factors(self, layer, view):
+        return layer.number * keras.ops.ones((view.in_features, 1)), keras.ops.ones((1, view.out_features))
 
     def tensors(self, view):
         return {}
 
 
 class AssignsInBuild(Plain):
-    """A start may depend on the kernel, and be given by assigning it."""
+    """Initial values may depend on the kernel, and may be assigned."""
 
-    def build(self, part, view):
-        low_rank.build(part, view)
-        part.m = part.add_weight(name="m", shape=(1,), initializer="ones")
-        part.m0 = part.add_weight(name="m0", shape=(1,), initializer="zeros", trainable=False)
-        for variable in (part.m, part.m0):
+    def build(self, layer, view):
+        low_rank.build(layer, view)
+        layer.m = layer.add_weight(name="m", shape=(1,), initializer="ones")
+        layer.m0 = layer.add_weight(name="m0", shape=(1,), initializer="zeros", trainable=False)
+        for variable in (layer.m, layer.m0):
             variable.assign(keras.ops.reshape(keras.ops.max(view.matrix()), (1,)))
 
-    def factors(self, part, view):
-        return part.a * part.m / part.m0, part.b
+    def factors(self, layer, view):
+        return layer.a * layer.m / layer.m0, layer.b
 
 
 @pytest.mark.parametrize("sound", [Plain, AddsANumber, AssignsInBuild], ids=lambda kind: kind.__name__)
@@ -312,10 +312,10 @@ def test_a_strategy_that_keeps_the_rules_is_used(sound, model, install_strategy)
 
 
 class TiesOnLookups(Plain):
-    """Right on kernels, and wrong on embeddings."""
+    """Correct for kernels, and wrong for embeddings."""
 
-    def kernel_delta(self, part, view):
-        return super().kernel_delta(part, view) * (2 if view.is_lookup else 1)
+    def kernel_delta(self, layer, view):
+        return super().kernel_delta(layer, view) * (2 if view.is_lookup else 1)
 
 
 def test_each_kind_of_layer_is_tried_when_it_is_adapted(backbone, install_strategy):
@@ -328,7 +328,7 @@ def test_each_kind_of_layer_is_tried_when_it_is_adapted(backbone, install_strate
 
 @pytest.fixture
 def tried(monkeypatch):
-    """What was tried, by name and kind, since the test began."""
+    """The strategies tested since the test began, by name and kind."""
     found, passes = [], strategy_check._passes
     monkeypatch.setattr(strategy_check, "_sound", set())
 
@@ -355,19 +355,19 @@ def test_a_strategy_is_tried_once_that_of_the_core_never_and_none_for_a_file(
 
 
 class NeedsSixteenOutputs(Plain):
-    def build(self, part, view):
+    def build(self, layer, view):
         if view.out_features != 16:
             raise LoraConfigError("LoRA settings", "layer", view.out_features, "16 outputs")
-        low_rank.build(part, view)
+        low_rank.build(layer, view)
 
 
 class HasOptions(Plain):
     options = {"ratio": 1.0}  # noqa: RUF012
 
-    def build(self, part, view):
-        if part.options["ratio"] <= 0:
-            raise LoraConfigError("LoRA settings", "ratio", part.options["ratio"], "a number above 0")
-        low_rank.build(part, view)
+    def build(self, layer, view):
+        if layer.options["ratio"] <= 0:
+            raise LoraConfigError("LoRA settings", "ratio", layer.options["ratio"], "a number above 0")
+        low_rank.build(layer, view)
 
 
 def test_what_a_strategy_refuses_of_the_small_layer_the_real_one_decides(backbone, install_strategy):
@@ -411,16 +411,16 @@ from vertebra import LoraStrategy, hookimpl, low_rank
 class Shifted(LoraStrategy):
     name = "shifted"
 
-    def build(self, part, site):
-        low_rank.build(part, site)
+    def build(self, layer, view):
+        low_rank.build(layer, view)
 
-    def factors(self, part, site):
-        return part.a, part.b + 1
+    def factors(self, layer, view):
+        return layer.a, layer.b + 1
 
 class Exits(Shifted):
     name = "exits"
 
-    def build(self, part, site):
+    def build(self, layer, view):
         import os
         os._exit(3)
 
@@ -460,7 +460,7 @@ def test_the_doctor_tries_strategies_in_a_process_of_its_own(tmp_path, runtime, 
 
 
 def test_small_layers_take_no_names_from_those_of_the_user(install_strategy):
-    """Keras numbers layers without a name; a check must not make them other numbers."""
+    """Keras numbers unnamed layers; a check must not change the numbers of later layers."""
     install_strategy(Plain())
     keras.utils.clear_session()
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="first"), keras.layers.Dense(4)])

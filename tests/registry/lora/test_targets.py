@@ -1,4 +1,4 @@
-"""Targets: names, paths, globs, roles and all-linear; whatever matches nothing is an error that helps."""
+"""Targets: names, paths, globs, roles and all-linear; a target without a match is a helpful error."""
 
 import warnings
 
@@ -54,10 +54,10 @@ def test_a_name_that_also_means_what_cannot_be_adapted_is_refused():
     second = keras.Sequential([keras.Input((4,)), keras.layers.LayerNormalization(name="proj")], name="second")
     inputs = keras.Input((4,))
     model = keras.Model(inputs, second(first(inputs)))
-    with pytest.raises(LoraTargetError, match="it also means 'second/proj', which cannot be adapted"):
+    with pytest.raises(LoraTargetError, match="it also matches 'second/proj', which cannot be adapted"):
         find_targets(model, ["proj"], {})
     assert list(find_targets(model, ["*/proj"], {})) == ["first/proj"]
-    assert list(find_targets(model, ["proj"], {"proj.first": ["first/*"]})) == ["first/proj"]  # a role, and no name
+    assert list(find_targets(model, ["proj"], {"proj.first": ["first/*"]})) == ["first/proj"]  # a role, not a name
 
 
 def test_targets_are_given_once(backbone):
@@ -127,7 +127,7 @@ def test_a_backbone_says_itself_what_is_adapted_unless_it_is_told(toy_class):
 
 @pytest.fixture
 def declaring(toy_class):
-    """Returns a model whose class declares roles or targets of its own."""
+    """Returns a model whose class declares roles or targets."""
 
     def make(**declared):
         return type("DeclaringBackbone", (toy_class,), declared)()
@@ -144,7 +144,7 @@ def trained(model):
 )
 @pytest.mark.parametrize("targets", [["mlp"], ["mlp.up"], ["attention/query"], None], ids=str)
 def test_a_role_is_a_tuple_or_list_of_globs(declaring, globs, targets):
-    """A text would be taken character by character, and `*` would adapt every layer."""
+    """A string would be read character by character, and `*` would adapt every layer."""
     model = declaring(lora_roles={"attention.query": ("*/query",), "mlp.up": globs})
     before = trained(model)
     with pytest.raises(LoraDeclarationError) as caught:
@@ -157,16 +157,16 @@ def test_a_role_is_a_tuple_or_list_of_globs(declaring, globs, targets):
 def test_the_tuple_that_was_meant_is_told(declaring):
     with pytest.raises(LoraDeclarationError, match=r"is 'up_\*', expected a tuple .* such as \('up_\*',\)"):
         declaring(lora_roles={"mlp.up": "up_*"}).enable_lora(2, ["mlp.up"])
-    with pytest.raises(LoraDeclarationError, match=r"lora_roles is .*, expected a table"):
+    with pytest.raises(LoraDeclarationError, match=r"lora_roles is .*, expected a mapping"):
         declaring(lora_roles=["mlp.up"]).enable_lora(2)
-    with pytest.raises(LoraDeclarationError, match=r"lora_roles is .*, expected a table"):
+    with pytest.raises(LoraDeclarationError, match=r"lora_roles is .*, expected a mapping"):
         declaring(lora_roles={1: ("dense",)}).enable_lora(2)
 
 
 @pytest.mark.parametrize("target", ["mlp.down", "mlp"])
 @pytest.mark.parametrize("globs", [("dwn*",), ("dense", "dwn*"), ["dwn*", "dense"]], ids=str)
 def test_a_glob_of_a_role_that_matches_no_layer_is_an_error(declaring, target, globs):
-    """The parent role, too, would leave layers out without a word."""
+    """The parent role would also silently omit layers."""
     model = declaring(lora_roles={"mlp.up": ("dense",), "mlp.down": globs})
     for call in (lambda: model.enable_lora(2, [target]), lambda: model.enable_lora(2, ["query"], train=[target])):
         with pytest.raises(LoraDeclarationError) as caught:

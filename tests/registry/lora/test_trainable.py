@@ -1,4 +1,4 @@
-"""What trains beside an adapter: biases, and layers in full, whose values come and go with it."""
+"""Co-trained weights: biases and whole layers, whose values apply only while the adapter is active."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ POOLER = {"pooled_dense/kernel", "pooled_dense/bias"}
 
 @pytest.fixture
 def still(golden):
-    """The reference BERT without dropout, so that training repeats."""
+    """The reference BERT without dropout, so that training is reproducible."""
     return vertebra.Backbone.from_preset(golden / "transformers", dropout=0.0, attention_dropout=0.0)
 
 
@@ -30,7 +30,7 @@ def biases(names, layers=""):
     return {name for name in names if name.endswith(("/bias", "/beta")) and layers in name}
 
 
-# === What is chosen ===
+# === Selected weights ===
 
 
 def test_no_bias_trains_unless_it_was_asked_for(still, values, train):
@@ -55,7 +55,7 @@ def test_biases_of_all_layers_are_those_of_normalisations_too(still, values, tra
     assert set(receipt.trained) == biases(before)
     assert len(receipt.trained) == 18
     train(still)
-    # A softmax does not see a bias of the keys, and one row of the sequence alone reaches the pooler.
+    # Softmax cancels a bias of the keys, and only the first token reaches the pooler.
     assert {name for name in biases(before) if "key" not in name} == changed(before, values(still))
 
 
@@ -97,12 +97,12 @@ def test_a_layer_to_train_that_is_not_there_is_an_error(still, inputs, state, tr
     assert state(still, inputs) == before
 
 
-# === Whose the values are ===
+# === Ownership of the values ===
 
 
 @pytest.fixture
 def trained(still, train, values, run, state, inputs):
-    """A backbone whose adapter trained biases and the pooler; what it was before, and what it computes now."""
+    """A backbone whose adapter co-trained biases and the pooler, its original values, and its current outputs."""
     before = state(still, inputs), values(still), run(still)
     still.enable_lora(2, bias="all", train=["pooled_dense"], seed=1)
     train(still, steps=2)
@@ -142,10 +142,10 @@ def test_another_adapter_sees_the_base_as_it_was(trained, values, run):
 
 
 @pytest.mark.parametrize("target", ["adapter.safetensors", "adapter"], ids=["file", "folder"])
-@pytest.mark.parametrize("acts", [True, False])
-def test_values_are_saved_with_the_adapter_whether_it_acts_or_not(trained, golden, run, tmp_path, target, acts):
+@pytest.mark.parametrize("is_active", [True, False])
+def test_values_are_saved_with_the_adapter_whether_it_acts_or_not(trained, golden, run, tmp_path, target, is_active):
     backbone, _, adapted = trained
-    if not acts:
+    if not is_active:
         backbone.disable_lora()
     backbone.save_lora_weights(tmp_path / target, "default")
     fresh = vertebra.Backbone.from_preset(golden / "transformers")

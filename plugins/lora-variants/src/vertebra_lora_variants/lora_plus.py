@@ -11,9 +11,9 @@ from vertebra.errors import LoraConfigError
 
 
 class LoraPlus(LoraStrategy):
-    """Plain LoRA whose optimiser is told of two rates: `vertebra.lora.learning_rates`, or `parameter_groups`.
+    """Plain LoRA with two learning rates, which `vertebra.lora.learning_rates` or `parameter_groups` apply.
 
-    Option `ratio`: the rate of `b` divided by that of `a`; 16 is what the paper's section 5 finds to do well.
+    Option `ratio`: the rate of `b` divided by the rate of `a`; the paper's section 5 recommends 16.
     """
 
     name = "lora_plus"
@@ -22,14 +22,14 @@ class LoraPlus(LoraStrategy):
     def learning_rates(self, options: Mapping[str, Any]) -> Mapping[str, float]:
         return {"b": float(options["ratio"])}
 
-    def build(self, part: Any, view: LinearView) -> None:
-        ratio = part.options["ratio"]
+    def build(self, layer: Any, view: LinearView) -> None:
+        ratio = layer.options["ratio"]
         if not 0 < ratio < math.inf:
             raise LoraConfigError("LoRA settings", "ratio", ratio, "a finite number above 0")
-        low_rank.build(part, view)
+        low_rank.build(layer, view)
 
-    def factors(self, part: Any, view: LinearView) -> tuple[Any, Any]:
-        return part.a, part.b
+    def factors(self, layer: Any, view: LinearView) -> tuple[Any, Any]:
+        return layer.a, layer.b
 
     def tensors(self, view: LinearView) -> Mapping[str, AdapterTensor]:
         return low_rank.tensors(view)

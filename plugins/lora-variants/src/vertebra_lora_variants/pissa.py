@@ -17,56 +17,58 @@ _EXTRA = 10
 
 
 class Pissa(LoraStrategy):
-    """`y = W x + s (A B − A₀ B₀) x`, where `s A₀ B₀` is what the kernel's `rank` largest singular values make of it.
+    """`y = W x + s (A B − A₀ B₀) x`, where `s A₀ B₀` is the rank-`rank` approximation of `W` by singular values.
 
-    The paper takes that part off the kernel instead, which computes the same; here the base weights stay as they are.
-    Written for PEFT, it is plain LoRA of twice the rank. Option `iterations`: how often the search for the singular
-    vectors is refined.
+    The paper subtracts that approximation from the kernel instead, which is equivalent; here the base weights do not
+    change. The plain-LoRA export for PEFT has twice the rank. Option `iterations`: the number of refinements of the
+    singular vectors.
     """
 
     name = "pissa"
     options: ClassVar[Mapping[str, Any]] = {"iterations": 4}
 
-    def build(self, part: Any, view: LinearView) -> None:
-        if part.options["iterations"] < 0:
-            raise LoraConfigError("LoRA settings", "iterations", part.options["iterations"], "an int of at least 0")
-        start = _Start(part, view)
-        rows, columns = (view.in_features, part.rank), (part.rank, view.out_features)
-        part.a = part.add_weight(name="a", shape=rows, initializer=lambda *_, **__: start.pair[0])
-        part.b = part.add_weight(name="b", shape=columns, initializer=lambda *_, **__: start.pair[1])
-        part.a0 = part.add_weight(name="a0", shape=rows, initializer=lambda *_, **__: start.pair[0], trainable=False)
-        part.b0 = part.add_weight(name="b0", shape=columns, initializer=lambda *_, **__: start.pair[1], trainable=False)
+    def build(self, layer: Any, view: LinearView) -> None:
+        if layer.options["iterations"] < 0:
+            raise LoraConfigError("LoRA settings", "iterations", layer.options["iterations"], "an int of at least 0")
+        start = _Start(layer, view)
+        rows, columns = (view.in_features, layer.rank), (layer.rank, view.out_features)
+        layer.a = layer.add_weight(name="a", shape=rows, initializer=lambda *_, **__: start.pair[0])
+        layer.b = layer.add_weight(name="b", shape=columns, initializer=lambda *_, **__: start.pair[1])
+        layer.a0 = layer.add_weight(name="a0", shape=rows, initializer=lambda *_, **__: start.pair[0], trainable=False)
+        layer.b0 = layer.add_weight(
+            name="b0", shape=columns, initializer=lambda *_, **__: start.pair[1], trainable=False
+        )
 
-    def factors(self, part: Any, view: LinearView) -> tuple[Any, Any]:
+    def factors(self, layer: Any, view: LinearView) -> tuple[Any, Any]:
         from keras import ops
 
-        return ops.concatenate([part.a, part.a0], axis=1), ops.concatenate([part.b, -part.b0], axis=0)
+        return ops.concatenate([layer.a, layer.a0], axis=1), ops.concatenate([layer.b, -layer.b0], axis=0)
 
-    def delta(self, part: Any, view: LinearView, inputs: Any, outputs: Any) -> Any:
-        # Each product by itself, so that the two are equal to the last bit before training.
-        trained, start = (view.up(view.down(inputs, a), b) for a, b in ((part.a, part.b), (part.a0, part.b0)))
-        return (trained - start) * part.scale
+    def delta(self, layer: Any, view: LinearView, inputs: Any, outputs: Any) -> Any:
+        # Separate products, so that the two are equal to the last bit before training.
+        trained, start = (view.up(view.down(inputs, a), b) for a, b in ((layer.a, layer.b), (layer.a0, layer.b0)))
+        return (trained - start) * layer.scale
 
 
 class _Start:
-    """The largest singular values and vectors of a kernel, as two matrices; computed once, if at all."""
+    """The largest singular values and vectors of a kernel, as two matrices; computed once, on first use."""
 
-    def __init__(self, part: Any, view: LinearView) -> None:
-        self._part, self._site = part, view
+    def __init__(self, layer: Any, view: LinearView) -> None:
+        self._part, self._view = layer, view
 
     @cached_property
     def pair(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         import keras
         import numpy as np
 
-        kernel, part = keras.ops.convert_to_numpy(self._site.matrix()), self._part
-        u, s, v = _largest(kernel, part.rank, part.options["iterations"], part.seed)
-        root = np.sqrt(s / np.float32(part.scale))
+        kernel, layer = keras.ops.convert_to_numpy(self._view.matrix()), self._part
+        u, s, v = _largest(kernel, layer.rank, layer.options["iterations"], layer.seed)
+        root = np.sqrt(s / np.float32(layer.scale))
         return u * root, root[:, None] * v
 
 
 def _largest(kernel: Any, rank: int, iterations: int, seed: int | None) -> tuple[Any, Any, Any]:
-    """Returns the singular value decomposition up to a rank, by a randomised search (Halko et al., algorithm 4.4)."""
+    """Returns the truncated singular value decomposition, by a randomised search (Halko et al., algorithm 4.4)."""
     import numpy as np
 
     width = min(rank + _EXTRA, *kernel.shape)

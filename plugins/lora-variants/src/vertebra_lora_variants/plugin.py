@@ -1,4 +1,4 @@
-"""What this distribution contributes."""
+"""The plugin: registers the LoRA strategies of this distribution."""
 
 from vertebra import LoraStrategy, hookimpl
 from vertebra_lora_variants.dora import Dora

@@ -9,7 +9,7 @@ from vertebra import AdapterTensor, LinearView, LoraStrategy, low_rank
 
 
 class RsLora(LoraStrategy):
-    """Plain LoRA with another scale (the paper's theorem 3.2)."""
+    """Plain LoRA with the scale of the paper's theorem 3.2."""
 
     name = "rslora"
     peft_fields: ClassVar[Mapping[str, bool] | None] = {"use_rslora": True}
@@ -17,11 +17,11 @@ class RsLora(LoraStrategy):
     def scale(self, rank: int, alpha: float) -> float:
         return float(alpha / rank**0.5)
 
-    def build(self, part: Any, view: LinearView) -> None:
-        low_rank.build(part, view)
+    def build(self, layer: Any, view: LinearView) -> None:
+        low_rank.build(layer, view)
 
-    def factors(self, part: Any, view: LinearView) -> tuple[Any, Any]:
-        return part.a, part.b
+    def factors(self, layer: Any, view: LinearView) -> tuple[Any, Any]:
+        return layer.a, layer.b
 
     def tensors(self, view: LinearView) -> Mapping[str, AdapterTensor]:
         return low_rank.tensors(view)

@@ -1,4 +1,4 @@
-"""VeRA (Kopiczko et al. 2023, arXiv:2310.11454): random matrices for all layers, trained vectors for each."""
+"""VeRA (Kopiczko et al. 2023, arXiv:2310.11454): random matrices shared by all layers, trained vectors for each."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from vertebra.errors import LoraConfigError
 
 
 class Vera(LoraStrategy):
-    """`y = W x + s Λ_b B Λ_d A x` (the paper's equation 2); layers of other sizes take the first rows and columns.
+    """`y = W x + s Λ_b B Λ_d A x` (the paper's equation 2); smaller layers use the first rows and columns.
 
-    The paper has no `s`: without `alpha` it is 1. Option `d_initial`: what the vector on the side of the rank starts
-    from, as in the paper's section 3.2.
+    The paper has no `s`: without `alpha` it is 1. Option `d_initial`: initial value of `d`, the rank-side vector, as in
+    the paper's section 3.2.
     """
 
     name = "vera"
@@ -24,23 +24,23 @@ class Vera(LoraStrategy):
         import keras
 
         rows, columns = max(view.in_features for view in views), max(view.out_features for view in views)
-        # Two initialisers: one that is used twice would draw the same numbers.
+        # Two initialisers: reusing one would draw the same numbers twice.
         starts = [keras.initializers.HeUniform(seed=None if seed is None else (seed + i) % 2**31) for i in range(2)]
         shared.a = shared.add_weight(name="a", shape=(rows, rank), initializer=starts[0], trainable=False)
         shared.b = shared.add_weight(name="b", shape=(rank, columns), initializer=starts[1], trainable=False)
         return True
 
-    def build(self, part: Any, view: LinearView) -> None:
+    def build(self, layer: Any, view: LinearView) -> None:
         import keras
 
-        start = part.options["d_initial"]
+        start = layer.options["d_initial"]
         if not math.isfinite(start) or start == 0:
             raise LoraConfigError("LoRA settings", "d_initial", start, "a finite number other than 0")
         constant = keras.initializers.Constant(start)
-        part.d = part.add_weight(name="d", shape=(part.rank,), initializer=constant)
-        part.b = part.add_weight(name="b", shape=(view.out_features,), initializer="zeros")
+        layer.d = layer.add_weight(name="d", shape=(layer.rank,), initializer=constant)
+        layer.b = layer.add_weight(name="b", shape=(view.out_features,), initializer="zeros")
 
-    def factors(self, part: Any, view: LinearView) -> tuple[Any, Any]:
-        a = part.shared.a[: view.in_features, : part.rank]
-        b = part.shared.b[: part.rank, : view.out_features]
-        return a * part.d, b * part.b
+    def factors(self, layer: Any, view: LinearView) -> tuple[Any, Any]:
+        a = layer.shared.a[: view.in_features, : layer.rank]
+        b = layer.shared.b[: layer.rank, : view.out_features]
+        return a * layer.d, b * layer.b

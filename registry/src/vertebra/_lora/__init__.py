@@ -1,1 +1,1 @@
-"""LoRA: attach adapters to layers, account for what they did, and keep them in files."""
+"""LoRA adapters: attach them to layers, activate, merge, and read and write their files."""

@@ -1,4 +1,4 @@
-"""One adapter of a model: its plan, and its values while it does not act."""
+"""One adapter of a model: its plan, and its values while it is inactive."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Adapter:
     """An adapter of a model.
 
     Args:
-        name: Its name.
+        name: Name of the adapter.
         plan: Which layers it adapts, and how.
-        base: Fingerprint of the kernels that it was trained beside, or None if that is not known.
-        values: Values of its variables, or None if its parts have them.
-        beside: Values of the base weights that are its own, while it does not act.
+        base: Fingerprint of the base kernels that it was trained on, or None if that is unknown.
+        values: Values of its variables, or None if its adapter layers hold them.
+        co_trained: Values of its co-trained weights, while it is inactive.
     """
 
     def __init__(
@@ -37,14 +37,14 @@ class Adapter:
         self.name, self.plan, self.base = name, plan, base
         self.co_trained: Weights = co_trained or {}
         self.key = plan.key()
-        """The same for all adapters of the same plan."""
+        """Equal for all adapters of the same plan."""
         self._values, self._resident = values, None
 
     _resident: ResidentAdapter | None
 
     @property
     def values(self) -> Values | None:
-        """Values of its variables while it does not act; while it does, its parts have them."""
+        """Values of its variables while it is inactive; None while it is active, when its adapter layers hold them."""
         return self._values if self._resident is None else self._resident.values()
 
     @values.setter
@@ -53,14 +53,14 @@ class Adapter:
 
     @property
     def is_resident(self) -> bool:
-        """Whether its values are those of variables that calls may be using."""
+        """Whether its values are in variables that calls may be using."""
         return self._resident is not None
 
     def resident(self, template: AdapterLayers) -> ResidentAdapter:
-        """Returns it as variables that calls can choose, while it does not act.
+        """Returns the inactive adapter as variables that calls can choose.
 
         Args:
-            template: Parts of the same plan.
+            template: Adapter layers of the same plan.
         """
         if self._resident is None:
             assert self._values is not None
@@ -70,14 +70,14 @@ class Adapter:
 
 @dataclass(frozen=True, slots=True)
 class RollbackPoint:
-    """What a change starts from, to go back to."""
+    """The state before a change, to which a failed change rolls back."""
 
-    acting: tuple[Adapter, ...]
+    active: tuple[Adapter, ...]
     strengths: Strengths
     values: list[Values | None]
-    """Of those that act."""
+    """Values of the active adapters."""
     co_trained: list[Weights]
     weights: Weights
-    """Values of the base weights that the change may touch."""
+    """Values of the base weights that the change may overwrite."""
     originals: Weights
     flags: Flags

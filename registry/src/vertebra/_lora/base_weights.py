@@ -1,4 +1,4 @@
-"""The base: a model as it is without adapters, and which parts of it train."""
+"""The base model: a model without its adapters, and which of its weights train."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Flags:
     weights: tuple[tuple[Any, bool], ...]
 
     def restore(self) -> None:
-        """Makes it so again."""
+        """Sets the recorded flags."""
         for layer, flag in self.layers:
             set_trainable(layer, flag)
         for weight, flag in self.weights:
@@ -27,7 +27,7 @@ class Flags:
 
 
 class BaseModel:
-    """A model's own layers and weights; make it while the model has no adapter."""
+    """A model's own layers and weights; construct it while the model has no adapter."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -41,30 +41,30 @@ class BaseModel:
         self._first = self.flags()
 
     def flags(self) -> Flags:
-        """Returns which layers and weights train now."""
+        """Returns the current trainable flags of layers and weights."""
         weights = tuple((weight, weight.trainable) for weight in self.weights.values())
         return Flags(tuple((layer, layer.trainable) for layer in self._all_layers), weights)
 
     def freeze(self, adapted: Collection[str]) -> None:
-        """Makes no weight of the base train; layers that hold others, or adapters, stay open for these."""
+        """Freezes all base weights; layers that hold other layers or adapters stay trainable for the adapters' sake."""
         open_layers = {id(self.layers[path]) for path in adapted}
         for layer in self._all_layers:
-            # Some layers behave otherwise when frozen, such as BatchNormalization.
+            # Some layers, such as BatchNormalization, behave differently when frozen.
             set_trainable(layer, id(layer) not in self._leaves or id(layer) in open_layers)
         for weight in self.weights.values():
             if weight.trainable:
                 weight.trainable = False
 
     def unfreeze(self, names: Iterable[str]) -> None:
-        """Makes some weights train, too."""
+        """Makes the named weights trainable."""
         for name in names:
             set_trainable(self.layers[name.rpartition("/")[0]], True)
             self.weights[name].trainable = True
 
     def trained(self) -> list[str]:
-        """Returns the names of the weights that train."""
+        """Returns the names of the trainable weights."""
         return [name for name, weight in self.weights.items() if weight.trainable]
 
     def restore(self) -> None:
-        """Makes the same layers and weights train as in the beginning."""
+        """Restores the trainable flags from construction."""
         self._first.restore()

@@ -1,4 +1,4 @@
-"""The control of a model's adapters: variables by which compiled functions know how the adapters act."""
+"""The control layer of a model's adapters: its variables tell compiled functions which adapters are active."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import keras
 import numpy as np
 
 from vertebra._discovery import runtimes
-from vertebra._lora.choices.acting import ActingState
+from vertebra._lora.choices.active import AdapterState
 
 CONTROL = "lora_control"
 
 _structures: dict[tuple[str, ...], int] = {}
-"""A number for each way of adapting that this process has seen."""
+"""A number for each structure that this process has seen: the keys of the plans that are active together."""
 _numbering = threading.Lock()
 
 
 class AdapterControl(keras.layers.Layer):  # type: ignore[misc]
-    """Shows a model the variables of the adapters that act in the present thread or task; it is in no file.
+    """Adds the variables of the current thread's or task's active adapters to the model; no file contains it.
 
-    Keras passes a compiled function the values of the model's `variables`, and finds the trace by their shapes. So
-    everything that changes what is computed is one of these variables: strengths, the variables of adapters that a
-    call has chosen, and `structure`. Two ways of adapting may have variables of the same shapes on different layers;
-    each way has a number, and that is the length of `structure`, a variable without elements.
+    Keras passes a compiled function the values of the model's `variables` and selects the trace by their shapes. So
+    everything that changes the computation is one of these variables: strengths, the variables of adapters that a call
+    has chosen, and `structure`. Two structures may have variables of the same shapes on different layers; so each
+    structure has a number, which is the length of `structure`, a variable without elements.
     """
 
     holds_state = True
 
-    def __init__(self, state: ActingState) -> None:
+    def __init__(self, state: AdapterState) -> None:
         super().__init__(name=CONTROL, dtype="float32", trainable=False)
         self.__dict__.update(state=state)
         self.built = True
@@ -43,17 +43,17 @@ class AdapterControl(keras.layers.Layer):  # type: ignore[misc]
         return []  # state, as the variables of random seeds
 
     def save_own_variables(self, store: Any) -> None:
-        """Nothing of it is kept."""
+        """Saves nothing."""
 
     def load_own_variables(self, store: Any) -> None:
-        """Nothing of it was kept."""
+        """Loads nothing."""
 
 
 def structure_variable(keys: tuple[str, ...]) -> Any:
-    """Returns a variable whose shape, `(number, 0)`, tells one way of adapting from every other.
+    """Returns a variable whose shape, `(number, 0)`, is unique to a structure of active adapters.
 
     Args:
-        keys: Key of the plan of each adapter that acts; for a choice, the model's, too.
+        keys: Key of the plan of each active adapter; for a choice, also the key of the model.
     """
     with _numbering:
         number = _structures.setdefault(keys, len(_structures))
@@ -61,9 +61,9 @@ def structure_variable(keys: tuple[str, ...]) -> Any:
 
 
 def state_variable(name: str, value: np.ndarray[Any, Any]) -> Any:
-    """Returns a variable that does not train, with the value of an array.
+    """Returns a non-trainable variable with the value of an array.
 
-    Keras would have a program compiled for each shape, where the backend compiles: even to convert an array.
+    It uses the runtime because Keras, on a compiling backend, compiles a program per shape even to convert an array.
     """
     dtype = str(value.dtype)
 

@@ -16,7 +16,7 @@ from vertebra._lora.files.foreign_names import KerasHubNames
 from vertebra._lora.fingerprint import fingerprint
 from vertebra._lora.layers.adapter_layers import AdapterLayers, build_adapter_layers
 from vertebra._lora.layers.linear_view import is_adaptable, view_of
-from vertebra._lora.layers.projections import with_one_reading
+from vertebra._lora.layers.projections import normalize_tied
 from vertebra._lora.plan import AdapterPlan, plan_from_data, plan_layers, with_heads
 from vertebra._lora.receipts import receipt_of
 from vertebra._lora.state import Adapters, adapters_of
@@ -39,7 +39,7 @@ DEFAULT = "default"
 def enable(
     model: Any, config: LoraConfig, targets: Sequence[str] | None, name: str, bias: str, train: Sequence[str]
 ) -> LoraReceipt:
-    """Gives a model a new adapter that starts from the strategy's initial values, and makes it act."""
+    """Adds a new adapter with the strategy's initial values to a model, and activates it."""
     adapters = adapters_of(model) or Adapters(model)
     _check_name(adapters, text("enable_lora", "name", name))
     roles = roles_of(model)
@@ -52,29 +52,29 @@ def enable(
     plan = _with_heads_of(base, plan_layers(config, views, layers, roles))
     co_trained = weights_to_train(base, layers, bias, train, roles)
     check_strategy(plan, views)
-    with adapters.base_weights_back():
+    with adapters.base_weights_restored():
         values = {weight: adapters.base_value(weight) for weight in co_trained}
         adapters.add(Adapter(name, plan, fingerprint(views), None, values), build_adapter_layers(plan, views, 0))
     return receipt_of(adapters, name)
 
 
 def enable_planned(model: Any, data: Mapping[str, Any]) -> None:
-    """Gives a model the adapter that its config describes; the values are for the caller to fill in."""
-    place = f"config of {type(model).__name__}"
+    """Adds the adapter that a model's config describes; the caller loads the values."""
+    source = f"config of {type(model).__name__}"
     facts = dict(data)
     base, name, trained = (facts.pop(key, None) for key in ("base", "name", "trained"))
     adapters = Adapters(model)
-    plan = with_one_reading(plan_from_data(place, facts), adapters.base.layers)
-    views = _views_of(place, adapters, plan)
+    plan = normalize_tied(plan_from_data(source, facts), adapters.base.layers)
+    views = _views_of(source, adapters, plan)
     adapters.add(Adapter(name or DEFAULT, plan, base, None), build_adapter_layers(plan, views, 0))
     unknown = sorted(set(trained or ()) - adapters.base.weights.keys())
     if unknown:
-        raise AdapterMismatchError(place, "trains base weights that the model does not have", unknown)
+        raise AdapterMismatchError(source, "co-trains base weights that the model does not have", unknown)
     adapters.base.unfreeze(trained or ())
 
 
 def load(model: Any, file: AdapterFile, name: str | None, check_base: bool, strict: bool) -> LoraReceipt:
-    """Gives a model the adapter of a file, or one that it has the values of a file, and makes it act."""
+    """Adds a file's adapter to a model, or gives an existing adapter the file's values, and activates it."""
     check_base = flag("load_lora_weights", "check_base", check_base)
     strict = flag("load_lora_weights", "strict", strict)
     name = DEFAULT if name is None else text("load_lora_weights", "name", name)
@@ -82,26 +82,26 @@ def load(model: Any, file: AdapterFile, name: str | None, check_base: bool, stri
         raise AdapterMismatchError(file.path, "holds tensors for which the model has no layer", file.unused)
     adapters = adapters_of(model) or Adapters(model)
     adapters.require_unmerged()
-    plan = with_one_reading(_with_heads_of(adapters.base, file.plan), adapters.base.layers)
+    plan = normalize_tied(_with_heads_of(adapters.base, file.plan), adapters.base.layers)
     views = _views_of(file.path, adapters, plan)
     _check_co_trained(file, adapters)
-    with adapters.base_weights_back():
+    with adapters.base_weights_restored():
         base = fingerprint(views)
         if check_base and file.base is not None and file.base != base:
             raise AdapterBaseError(file.path, file.base, base)
         adapter = Adapter(name, plan, base, file.values, dict(file.co_trained))
-        parts = adapters.layers_for(adapter) or _without_values(plan, views)
-        _check_values(file, parts)
+        adapter_layers = adapters.layers_for(adapter) or _without_values(plan, views)
+        _check_values(file, adapter_layers)
         if adapter.name in adapters.known:
             _check_same(adapters, adapter, file)
-        adapters.add(adapter, parts)
+        adapters.add(adapter, adapter_layers)
     return receipt_of(adapters, adapter.name, file.unused)
 
 
 def _check_name(adapters: Adapters, name: str) -> None:
     adapters.require_unmerged()
     if name in adapters.known:
-        problem = f"The model has an adapter named {name!r} already"
+        problem = f"The model already has an adapter named {name!r}"
         raise LoraStateError(problem, "Unload it with unload_lora, or give the new one another name=")
 
 
@@ -113,54 +113,60 @@ def _view(path: str, layer: Any) -> Any:
 
 
 def _with_heads_of(base: BaseModel, plan: AdapterPlan) -> AdapterPlan:
-    """Dense layers of backbones that have heads in KerasHub are adapted by these, where the strategy goes by heads."""
+    """Returns the plan with KerasHub's numbers of heads for Dense layers, if the strategy works by heads."""
     if not plan.strategy.per_head:
         return with_heads(plan, {path: 1 for path, layer in plan.layers.items() if layer.heads != 1})
     names = KerasHubNames(base.model)
     if names.translation is None:
         return plan
     adapted = {path: layer for path in plan.layers if is_adaptable(layer := base.layers.get(path))}
-    found = {path: names.heads(path, view_of(layer).out_features) for path, layer in adapted.items()}
-    return with_heads(plan, found)
+    heads = {path: names.heads(path, view_of(layer).out_features) for path, layer in adapted.items()}
+    return with_heads(plan, heads)
 
 
-def _views_of(place: object, adapters: Adapters, plan: AdapterPlan) -> dict[str, Any]:
+def _views_of(source: object, adapters: Adapters, plan: AdapterPlan) -> dict[str, Any]:
     layers = adapters.base.layers
-    strangers = sorted(path for path in plan.layers if path not in layers or not is_adaptable(layers[path]))
-    if strangers:
-        raise AdapterMismatchError(place, "adapts layers that the model does not have, or that take none", strangers)
+    unknown = sorted(path for path in plan.layers if path not in layers or not is_adaptable(layers[path]))
+    if unknown:
+        raise AdapterMismatchError(
+            source, "adapts layers that the model does not have, or that cannot be adapted", unknown
+        )
     views = {path: _view(path, layers[path]) for path in plan.layers}
     for path, layer in plan.layers.items():
         lender = layer.shares
         if lender and (views[lender].in_features, plan.layers[lender].rank) != (views[path].in_features, layer.rank):
-            raise AdapterMismatchError(place, "has layers of other inputs or rank share variables", [path, lender])
+            raise AdapterMismatchError(
+                source, "shares variables between layers of different input sizes or ranks", [path, lender]
+            )
     return views
 
 
 def _without_values(plan: AdapterPlan, views: Mapping[str, Any]) -> AdapterLayers:
     with abstract_build():
-        parts = build_adapter_layers(plan, views, 0)
+        adapter_layers = build_adapter_layers(plan, views, 0)
     if plan.config.dropout:
-        for part in parts.parts.values():
-            place_seeds(runtimes.bind(), part)
-    return parts
+        for adapter_layer in adapter_layers.layers.values():
+            place_seeds(runtimes.bind(), adapter_layer)
+    return adapter_layers
 
 
-def _check_values(file: AdapterFile, parts: AdapterLayers) -> None:
-    """Compares the file's values with the variables that they are for."""
-    needed = {(path, name): variable for path, own in parts.variables().items() for name, variable in own.items()}
-    found = {(path, name): array for path, own in file.values.items() for name, array in own.items()}
-    wrong = [f"{path}: {name}" for path, name in needed.keys() ^ found.keys()]
+def _check_values(file: AdapterFile, adapter_layers: AdapterLayers) -> None:
+    """Checks names, shapes and dtypes of the file's values against the variables."""
+    needed = {
+        (path, name): variable for path, own in adapter_layers.variables().items() for name, variable in own.items()
+    }
+    arrays = {(path, name): array for path, own in file.values.items() for name, array in own.items()}
+    wrong = [f"{path}: {name}" for path, name in needed.keys() ^ arrays.keys()]
     if wrong:
         raise AdapterMismatchError(file.path, "lacks tensors, or holds unknown ones", sorted(wrong))
-    for (path, name), array in found.items():
+    for (path, name), array in arrays.items():
         shape = tuple(needed[path, name].shape)
         if array.shape != shape or "float" not in array.dtype.name:
             wrong.append(f"{path}: {name} is {array.dtype} {array.shape}, needed {shape}")
     if wrong:
         raise AdapterMismatchError(file.path, "holds tensors of another shape", wrong)
-    if not all(_finite(array) for array in found.values()):
-        raise AdapterMismatchError(file.path, "holds values that are no finite numbers")
+    if not all(_finite(array) for array in arrays.values()):
+        raise AdapterMismatchError(file.path, "holds values that are not finite")
 
 
 def _is_float(values: Any) -> bool:
@@ -184,22 +190,22 @@ def _check_co_trained(file: AdapterFile, adapters: Adapters) -> None:
     if wrong:
         raise AdapterMismatchError(file.path, "holds base weights of another shape", wrong)
     if not all(map(_finite, file.co_trained.values())):
-        raise AdapterMismatchError(file.path, "holds values that are no finite numbers")
+        raise AdapterMismatchError(file.path, "holds values that are not finite")
 
 
 def _check_same(adapters: Adapters, adapter: Adapter, file: AdapterFile) -> None:
-    """Only an adapter of the same settings may take the place of one, as after `enable_lora`."""
-    have = adapters.known[adapter.name]
-    if have.plan.without_dropout().key() != adapter.plan.without_dropout().key():
-        problem = f"The model has {have.plan} named {adapter.name!r}, and {str(file.path)!r} holds"
+    """Checks that the adapter of the same name has the same settings; only such an adapter takes the file's values."""
+    existing = adapters.known[adapter.name]
+    if existing.plan.without_dropout().key() != adapter.plan.without_dropout().key():
+        problem = f"The model has {existing.plan} named {adapter.name!r}, and {str(file.path)!r} holds"
         raise LoraStateError(
-            f"{problem} {adapter.plan}; the layers, too, must be the same",
-            "Unload the one it has, or load the other with another name=",
+            f"{problem} {adapter.plan}; settings and layers must be the same",
+            "Unload the existing adapter, or load the file with another name=",
         )
     kept = sorted(adapters.co_trained_of(adapter.name).keys() - adapter.co_trained.keys())
     if kept:
         raise LoraStateError(
-            f"The model has weights that train beside its adapter ({', '.join(kept)}), and {str(file.path)!r} "
+            f"The model's adapter has co-trained weights ({', '.join(kept)}), and {str(file.path)!r} "
             "holds no values for them",
-            "Unload the one it has, or load the other with another name=",
+            "Unload the existing adapter, or load the file with another name=",
         )

@@ -1,4 +1,4 @@
-"""Merging: adapters that act become part of the kernels, and back."""
+"""Merging: adding the active adapters to the kernels, and undoing it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vertebra.specs import MergeReceipt
 
 
 def merge(adapters: Adapters, reversible: bool) -> MergeReceipt:
-    """Adds what the adapters that act change to the kernels, and takes their parts off."""
+    """Adds the active adapters' changes to the kernels, and detaches their adapter layers."""
     adapters.require_unmerged()
     _check(adapters)
     sums = _sums(adapters)
@@ -25,7 +25,7 @@ def merge(adapters: Adapters, reversible: bool) -> MergeReceipt:
     names, weights = adapters.active, adapters.base.weights
     projections = changed_projections(adapters)
     views = {path: view_of(adapters.base.layers[path]) for path in sums}
-    adapters.unmount()
+    adapters.detach()
     changed = [view.variable for view in views.values()] + [weights[weight] for weight in co_trained]
     originals = [(variable, _array(variable).copy()) for variable in changed]
     try:
@@ -34,43 +34,43 @@ def merge(adapters: Adapters, reversible: bool) -> MergeReceipt:
             weights[weight].assign(keras.ops.convert_to_tensor(value, dtype=weights[weight].dtype))
     except BaseException:
         _restore(originals)
-        adapters.mount_again()
+        adapters.reattach()
         raise
     adapters.merged = originals
     if not reversible:
-        adapters.forget_all()
+        adapters.remove_all()
     largest = max(float(np.abs(exact).max()) for exact in sums.values())
     return MergeReceipt(names, tuple(sums), error, largest, reversible, tuple(projections))
 
 
 def unmerge(adapters: Adapters) -> None:
-    """Gives the kernels the values they had before merging, to the bit, and puts the parts back."""
+    """Restores the original kernels, to the bit, and reattaches the adapter layers."""
     if adapters.merged is None:
         raise LoraStateError("No adapter is merged", "Call merge_lora() first")
     _restore(adapters.merged)
     adapters.merged = None
-    adapters.mount_again()
+    adapters.reattach()
 
 
 def changed_kernels(adapters: Adapters) -> dict[str, Array]:
-    """Returns what each kernel would be after merging, of shape `(in_features, out_features)`, in float64."""
+    """Returns each adapted kernel as merging would change it, of shape `(in_features, out_features)`, in float64."""
     return _sums(adapters)
 
 
 def changed_projections(adapters: Adapters) -> list[str]:
-    """Returns the tables whose projection to logits changes by merging, because an adapter leaves it as it is."""
+    """Returns the tables whose projection to logits changes by merging, because the adapter does not apply to it."""
     plans = [adapters.known[name].plan for name in adapters.active]
     return list(dict.fromkeys(path for plan in plans for path in untouched_projections(plan, adapters.base.layers)))
 
 
 def _sums(adapters: Adapters) -> dict[str, Array]:
-    """Returns each kernel with what is added to it."""
-    acting = adapters.state.resting
-    return {path: merged_kernel(parts, adapters.strengths) for path, parts in acting.parts.items()}
+    """Returns each adapted kernel plus its change, by path."""
+    active = adapters.state.default
+    return {path: merged_kernel(adapter_layers, adapters.strengths) for path, adapter_layers in active.layers.items()}
 
 
 def _replace(view: Any, exact: Array) -> float:
-    """Gives a kernel its values; returns how far they are from the exact ones."""
+    """Sets a kernel's values; returns the largest rounding error."""
     view.replace(exact.astype("float32"))
     return float(np.abs(matrix_of(view) - exact).max())
 
@@ -81,17 +81,17 @@ def _restore(originals: Sequence[tuple[Any, Array]]) -> None:
 
 
 def _check(adapters: Adapters) -> None:
-    adapters.require_no_strays()
+    adapters.require_no_unowned_weights()
     if not adapters.active:
-        raise LoraStateError("No adapter acts, so there is nothing to merge", "Call activate_lora(name) first")
+        raise LoraStateError("No adapter is active, so there is nothing to merge", "Call activate_lora(name) first")
     paths = [path for name in adapters.active for path in adapters.known[name].plan.layers]
     modes = {path: mode for path in paths if (mode := getattr(adapters.base.layers[path], "quantization_mode", None))}
     if modes:
         path, mode = next(iter(modes.items()))
-        problem = f"Layer {path!r} is quantised as {mode}, and a sum would be rounded to that"
+        problem = f"Layer {path!r} is quantised as {mode}, and the merged kernel would be rounded to that"
         raise LoraStateError(problem, "Call merged_copy(), which returns a copy in floats with the adapter merged")
 
 
 def _array(variable: Any) -> Array:
-    found: Array = keras.ops.convert_to_numpy(variable.value)
-    return found
+    array: Array = keras.ops.convert_to_numpy(variable.value)
+    return array

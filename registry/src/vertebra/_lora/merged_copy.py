@@ -1,4 +1,4 @@
-"""Merged copies: a new backbone in floats, from one that may be quantised and have adapters."""
+"""Merged copies: a new float backbone from one that may be quantised and have adapters."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from vertebra.errors import LoraStateError
 
 
 def merged_copy(backbone: Any) -> Any:
-    """Returns the copy; `vertebra.lora.merged_copy` documents it."""
+    """Returns a merged copy; see `vertebra.lora.merged_copy`."""
     if not hasattr(backbone, "constructor_config"):
-        problem = f"A {type(backbone).__name__} is no backbone, so nothing says how another one is built"
+        problem = f"A {type(backbone).__name__} is not a backbone, so it cannot be built again from its config"
         raise LoraStateError(problem, "Merge into the model itself, with vertebra.lora.merge(model)")
     assign = runtimes.bind().assign
     config = {name: value for name, value in backbone.constructor_config().items() if name != "quantized"}

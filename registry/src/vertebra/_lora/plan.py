@@ -1,4 +1,4 @@
-"""Plans: which layers an adapter adapts and how, as plain data that files keep."""
+"""Plans: which layers an adapter adapts, and how; files store them as plain data."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ _NAMED = ("alpha", "dropout", "seed", "rank_pattern", "alpha_pattern", "bias", "
 
 @dataclass(frozen=True, slots=True)
 class LayerPlan:
-    """How one layer is adapted."""
+    """Settings of one adapted layer."""
 
     rank: int
     alpha: float
     heads: int = 1
-    """How many heads the layer's outputs are made of, for strategies that go by heads."""
+    """Number of heads in the layer's outputs, for strategies that work by heads."""
     shares: str | None = None
-    """Path of the layer whose variables on the side of the inputs are this one's, too, as in a fused projection."""
+    """Path of the layer whose input-side variables this layer shares, as in a fused projection."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterPlan:
-    """How a model is adapted."""
+    """Settings and adapted layers of an adapter."""
 
     config: LoraConfig
     layers: dict[str, LayerPlan]
     """The adapted layers, by path."""
     tied: bool = True
-    """Whether an adapter of an embedding whose table is also the output projection acts there, too, as KerasHub's do.
-    PEFT's act where the table is looked up, and leave the projection as it is."""
+    """Whether the adapter of an embedding also applies where its table is the output projection, as KerasHub's do.
+    PEFT's apply to the lookup only, and not to the projection."""
 
     @property
     def strategy(self) -> LoraStrategy:
@@ -46,12 +46,12 @@ class AdapterPlan:
         Raises:
             UnknownNameError: no plugin provides it.
         """
-        found: LoraStrategy = catalog(STRATEGIES).lookup(self.config.strategy).value
-        return found
+        strategy: LoraStrategy = catalog(STRATEGIES).lookup(self.config.strategy).value
+        return strategy
 
     @property
     def scale(self) -> float:
-        """Factor of the low-rank path of a layer for which no pattern says otherwise."""
+        """Factor of the low-rank path of layers that no pattern overrides."""
         config = self.config
         return self.strategy.scale(config.rank, config.rank if config.alpha is None else config.alpha)
 
@@ -59,7 +59,7 @@ class AdapterPlan:
         """Returns the strategy's options, with defaults filled in.
 
         Raises:
-            LoraConfigError: an option is not one that the strategy declares, or of another type than its default.
+            LoraConfigError: the strategy does not declare an option, or a value's type differs from the default's.
         """
         known = self.strategy.options
         for name, value in self.config.options.items():
@@ -71,17 +71,17 @@ class AdapterPlan:
         return {**known, **self.config.options}
 
     def key(self) -> str:
-        """Returns a text that is the same for adapters that differ in their values only."""
+        """Returns a text that is equal for adapters that differ only in their values."""
         layers = {path: [x.rank, x.alpha, x.heads, x.shares] for path, x in self.layers.items()}
         facts = [self.config.strategy, self.config.dropout, self.options(), layers, self.tied]
         return json.dumps(facts, sort_keys=True)
 
     def without_dropout(self) -> AdapterPlan:
-        """Returns the plan without dropout, which training alone uses: adapters that differ in it are of one kind."""
+        """Returns the plan without dropout: only training uses it, so plans that differ in it are compatible."""
         return replace(self, config=replace(self.config, dropout=0.0))
 
     def __str__(self) -> str:
-        reading = "" if self.tied else ", not acting on the projection of tied tables"
+        reading = "" if self.tied else ", not applied to the projection of tied tables"
         config = self.config
         return f"{config.strategy} of rank {config.rank} and scale {self.scale:g} on {len(self.layers)} layers{reading}"
 
@@ -91,8 +91,8 @@ def plan_layers(config: LoraConfig, views: Mapping[str, Any], layers: Mapping[st
 
     Args:
         config: The settings.
-        sites: The sites of the layers to adapt, by path.
-        layers: The layers themselves, by path.
+        views: The linear views of the layers to adapt, by path.
+        layers: The layers, by path.
         roles: Globs of paths for each role of the architecture.
 
     Raises:
@@ -109,67 +109,69 @@ def plan_layers(config: LoraConfig, views: Mapping[str, Any], layers: Mapping[st
 
 
 def with_heads(plan: AdapterPlan, heads: Mapping[str, int]) -> AdapterPlan:
-    """Returns a plan in which the architecture says of some layers how many heads they have."""
+    """Returns a plan with other numbers of heads for some layers."""
     changed = {path: replace(plan.layers[path], heads=count) for path, count in heads.items()}
     return replace(plan, layers=plan.layers | changed)
 
 
 def plan_as_data(plan: AdapterPlan) -> dict[str, Any]:
-    """Returns a plan as JSON can hold it."""
+    """Returns a plan as JSON-compatible data."""
     config = {name: getattr(plan.config, name) for name in LoraConfig.__slots__}
     tables = {name: dict(value) for name, value in config.items() if isinstance(value, Mapping)}
     layers = {path: asdict(layer) for path, layer in plan.layers.items()}
     return {"config": config | tables, "layers": layers, "tied": plan.tied}
 
 
-def plan_from_data(place: object, data: Any) -> AdapterPlan:
-    """Returns the plan that `plan_as_data` described.
+def plan_from_data(source: object, data: Any) -> AdapterPlan:
+    """Returns the plan that `plan_as_data` wrote.
 
     Raises:
-        LoraConfigError: it is no such plan, or a value is out of range.
+        LoraConfigError: the data is not a plan, or a value is out of range.
     """
     expected = "settings that save_lora_weights wrote"
     if not isinstance(data, Mapping) or data.keys() - {"tied"} != {"config", "layers"}:
-        raise LoraConfigError(place, "settings", data, expected)
-    # Before files said so, adapters of tied tables left the projection as it was, and were trained like that.
+        raise LoraConfigError(source, "settings", data, expected)
+    # Files from before this field are from a time when adapters of tied tables did not apply to the projection.
     config, layers, tied = data["config"], data["layers"], data.get("tied", False)
     if not isinstance(tied, bool):
-        raise LoraConfigError(place, "tied", tied, "true or false")
+        raise LoraConfigError(source, "tied", tied, "true or false")
     if not isinstance(config, Mapping) or config.keys() != set(LoraConfig.__slots__):
-        raise LoraConfigError(place, "config", config, f"the fields {', '.join(LoraConfig.__slots__)}")
+        raise LoraConfigError(source, "config", config, f"the fields {', '.join(LoraConfig.__slots__)}")
     if not isinstance(layers, Mapping) or not layers:
-        raise LoraConfigError(place, "layers", layers, expected)
-    plans = {path: _layer(place, path, facts, layers) for path, facts in layers.items()}
+        raise LoraConfigError(source, "layers", layers, expected)
+    plans = {path: _layer(source, path, facts, layers) for path, facts in layers.items()}
     return AdapterPlan(LoraConfig(**config), plans, tied)
 
 
-def _layer(place: object, path: str, facts: Any, layers: Mapping[str, Any]) -> LayerPlan:
+def _layer(source: object, path: str, facts: Any, layers: Mapping[str, Any]) -> LayerPlan:
     if not isinstance(facts, Mapping) or facts.keys() != set(LayerPlan.__slots__):
-        raise LoraConfigError(place, path, facts, f"the fields {', '.join(LayerPlan.__slots__)}")
+        raise LoraConfigError(source, path, facts, f"the fields {', '.join(LayerPlan.__slots__)}")
     checked = LoraConfig(facts["rank"], facts["alpha"])  # the same limits
     heads, shares = facts["heads"], facts["shares"]
     if type(heads) is not int or heads < 1:
-        raise LoraConfigError(place, f"heads of {path}", heads, "an int of at least 1")
+        raise LoraConfigError(source, f"heads of {path}", heads, "an int of at least 1")
     lender = layers.get(shares) if isinstance(shares, str) else None
     if shares is not None and (not isinstance(lender, Mapping) or lender.get("shares") is not None):
-        raise LoraConfigError(place, f"shares of {path}", shares, "the path of an adapted layer that shares nothing")
+        raise LoraConfigError(
+            source, f"shares of {path}", shares, "the path of an adapted layer that shares no other layer's variables"
+        )
     return LayerPlan(checked.rank, float(checked.alpha or checked.rank), heads, shares)
 
 
 def _by_layer(patterns: Mapping[str, Any], layers: Mapping[str, Any], roles: Roles) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for target, value in patterns.items():
         matched = match(target, layers, roles)
         if not matched:
             names = {layer.name for layer in layers.values()}
-            raise LoraTargetError(target, "a pattern for it matches none of the layers that are adapted", names)
-        found |= dict.fromkeys(matched, value)
-    return found
+            raise LoraTargetError(target, "a pattern for it matches none of the adapted layers", names)
+        values |= dict.fromkeys(matched, value)
+    return values
 
 
 def _settings(name: str, strategy: str, known: Mapping[str, Any]) -> str:
-    """Says what there is in place of a setting that there is not."""
+    """Returns a message that lists the settings that exist, for a setting that does not."""
     similar = close_names(name, [*_NAMED, *known])
-    own = f" and its own: {', '.join(known)}" if known else ""
+    own = f" and its own options: {', '.join(known)}" if known else ""
     hint = f"; did you mean {similar[0]!r}?" if similar else ""
     return f"no such setting: {strategy!r} takes {', '.join(_NAMED)}{own}{hint}"

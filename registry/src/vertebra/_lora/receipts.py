@@ -1,4 +1,4 @@
-"""Receipts: what enabling or loading an adapter did."""
+"""Receipts of enabling or loading an adapter."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from vertebra.specs import LoraReceipt
 
 
 def receipt_of(adapters: Adapters, name: str, unused: Sequence[str] = ()) -> LoraReceipt:
-    """Counts what an adapter added, and what is trained and frozen now.
+    """Returns a receipt: the parameters that an adapter added, and the currently trained and frozen parameters.
 
     Args:
         adapters: The adapters of the model.
         name: Name of the adapter.
         unused: Tensors of its file for which the model has no layer.
     """
-    adapter, parts = adapters.known[name], adapters.parts_of(name)
-    values = adapter.values if parts is None else parts.variables()
+    adapter, adapter_layers = adapters.known[name], adapters.layers_of(name)
+    values = adapter.values if adapter_layers is None else adapter_layers.variables()
     trained, everything = _count(adapters.model.trainable_weights), _count(adapters.model.weights)
     return LoraReceipt(
         config=adapter.plan.config,

@@ -1,7 +1,7 @@
-"""A check of LoRA strategies of plugins: on a small layer, a strategy must do what `LoraStrategy` asks of it.
+"""A check that a plugin's LoRA strategy keeps the rules of `LoraStrategy`, on a small layer.
 
 A strategy that does not start at zero, or whose `delta` and `kernel_delta` disagree, would train or merge wrongly
-without an error. So each is tried, before anything trains, once in a process for each kind of layer that it adapts.
+without an error. So each strategy is tested before training, once per process and kind of layer that it adapts.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PATH = "layer"
 _FACTORS = "the product of factors"
 _IN, _OUT, _RANK, _ALPHA = 16, 8, 2, 3.0
 _ROUNDING = 0.02
-"""Share of the largest value that two ways to compute may differ by, where a device multiplies in few bits, too."""
+"""Relative tolerance between two ways to compute, which also covers devices that multiply in low precision."""
 _NOISE = 0.1
 _ZERO = 1e-5
 
@@ -41,11 +41,11 @@ _sound: set[tuple[LoraStrategy, type]] = set()
 
 
 def check_strategy(plan: AdapterPlan, views: Mapping[str, Any]) -> None:
-    """Tries the strategy of a plan on a small layer of each kind that it adapts; that of the core is known to be sound.
+    """Tests a plan's strategy on a small layer of each kind that it adapts; the core's own strategy is not tested.
 
     Args:
-        plan: The plan, whose options the strategy is given.
-        sites: The sites of the layers that it adapts, by path.
+        plan: The plan, with the options for the strategy.
+        views: The linear views of the adapted layers, by path.
 
     Raises:
         LoraStrategyError: the strategy breaks a rule of `LoraStrategy`.
@@ -59,10 +59,10 @@ def check_strategy(plan: AdapterPlan, views: Mapping[str, Any]) -> None:
 
 
 def problems_of(names: Iterable[str]) -> dict[str, str]:
-    """Tries installed strategies, with their default options, on a small layer of every kind.
+    """Tests installed strategies, with their default options, on a small layer of every kind.
 
     Returns:
-        The problem of each strategy that has one, by name.
+        The problems of faulty strategies, by name.
     """
     problems = {}
     for name in names:
@@ -76,7 +76,7 @@ def problems_of(names: Iterable[str]) -> dict[str, str]:
 
 
 def _passes(entry: Entry[LoraStrategy], kind: type, options: Mapping[str, Any]) -> bool:
-    """Returns whether a strategy could be tried: if it refuses the small layer or the options, the real one decides."""
+    """Returns whether a strategy passed; False if it refuses the small layer or the options: the real layer decides."""
     try:
         _Trial(entry, kind).run(options)
     except LoraStrategyError:
@@ -100,18 +100,18 @@ class _Trial:
         self._inputs: Array = numbers if self._view.is_lookup else numbers / _IN
 
     def run(self, options: Mapping[str, Any]) -> None:
-        """Checks one rule after another."""
+        """Checks all rules."""
         self._call("scale", self._check_scale)
-        parts = self._call("build", self._build, options)
-        part = parts.parts[_PATH]
-        self._call("build", self._check_variables, part)
-        self._call("learning_rates", self._check_rates, part)
-        self._call("tensors", self._check_tensors, part)
-        for name, change in self._changes(part).items():
+        adapter_layers = self._call("build", self._build, options)
+        layer = adapter_layers.layers[_PATH]
+        self._call("build", self._check_variables, layer)
+        self._call("learning_rates", self._check_rates, layer)
+        self._call("tensors", self._check_tensors, layer)
+        for name, change in self._changes(layer).items():
             largest = _largest(change)
             self._require(largest <= _ZERO, f"{name} is up to {largest:.3g} at the start {self._where}, expected 0")
-        self._disturb(parts)
-        changes = self._changes(part)
+        self._disturb(adapter_layers)
+        changes = self._changes(layer)
         if "delta" in changes:
             self._check_same(changes.pop("delta"), changes)
 
@@ -122,54 +122,55 @@ class _Trial:
     def _build(self, options: Mapping[str, Any]) -> AdapterLayers:
         shared = _SmallShared("float32")
         shares = self._strategy.share(shared, [self._view], _RANK, 0)
-        part = _SmallPart(_PATH, "float32", self._strategy, self._view, 0)
+        layer = _SmallAdapterLayer(_PATH, "float32", self._strategy, self._view, 0)
         heads = self._view.heads if self._strategy.per_head else 1
-        part.prepare(LayerPlan(_RANK, _ALPHA, heads), options, shared if shares else None, {})
-        return AdapterLayers({_PATH: part}, shared if shares else None)
+        layer.prepare(LayerPlan(_RANK, _ALPHA, heads), options, shared if shares else None, {})
+        return AdapterLayers({_PATH: layer}, shared if shares else None)
 
-    def _disturb(self, parts: AdapterLayers) -> None:
-        for variable in parts.flat():
+    def _disturb(self, adapter_layers: AdapterLayers) -> None:
+        for variable in adapter_layers.flat():
             if variable.trainable:
                 noise = self._draws.normal(size=variable.shape) * _NOISE
                 variable.assign(_tensor(_array(variable.value) + noise, variable.dtype))
 
-    def _changes(self, part: Any) -> dict[str, Array]:
-        """Returns what the strategy adds to the outputs of the layer, `delta`, and to its kernel.
+    def _changes(self, layer: Any) -> dict[str, Array]:
+        """Returns the strategy's changes of the layer's outputs, `delta`, and of its kernel.
 
-        Methods that it does not define are those of `LoraStrategy`, which are right if the factors are.
+        Methods inherited from `LoraStrategy` are not tested: they are correct if the factors are.
         """
-        found = {_FACTORS: self._call("factors", self._product, part)} if self._strategy.is_low_rank else {}
-        own = type(self._strategy)
-        if found and (own.delta, own.kernel_delta) == (LoraStrategy.delta, LoraStrategy.kernel_delta):
-            return found
-        found["delta"] = self._call("delta", self._delta, part)
-        found["kernel_delta"] = self._call("kernel_delta", self._kernel_delta, part)
-        return found
+        changes = {_FACTORS: self._call("factors", self._product, layer)} if self._strategy.is_low_rank else {}
+        kind = type(self._strategy)
+        are_inherited = (kind.delta, kind.kernel_delta) == (LoraStrategy.delta, LoraStrategy.kernel_delta)
+        if changes and are_inherited:
+            return changes
+        changes["delta"] = self._call("delta", self._delta, layer)
+        changes["kernel_delta"] = self._call("kernel_delta", self._kernel_delta, layer)
+        return changes
 
-    def _product(self, part: Any) -> Array:
-        a, b = (_array(factor) for factor in self._strategy.factors(part, self._view))
+    def _product(self, layer: Any) -> Array:
+        a, b = (_array(factor) for factor in self._strategy.factors(layer, self._view))
         rows, columns = self._view.in_features, self._view.out_features
         fit = a.ndim == b.ndim == 2 and a.shape == (rows, b.shape[0]) and b.shape[1] == columns
         expected = f"({rows}, r) and (r, {columns})"
         self._require(fit, f"factors have shapes {a.shape} and {b.shape} {self._where}, expected {expected}")
-        found: Array = part.scale * (a @ b)
-        return found
+        product: Array = layer.scale * (a @ b)
+        return product
 
-    def _delta(self, part: Any) -> Array:
+    def _delta(self, layer: Any) -> Array:
         outputs = self._small.times(self._inputs, _array(self._view.matrix()))
         if not self._view.is_lookup:
             outputs = outputs + _array(self._view.layer.bias)
         inputs = _tensor(self._inputs, "int32" if self._view.is_lookup else "float32")
-        return self._shaped("delta", change_of_outputs(part, inputs, _tensor(outputs, "float32")), outputs.shape)
+        return self._shaped("delta", change_of_outputs(layer, inputs, _tensor(outputs, "float32")), outputs.shape)
 
-    def _kernel_delta(self, part: Any) -> Array:
+    def _kernel_delta(self, layer: Any) -> Array:
         shape = self._view.in_features, self._view.out_features
-        return self._shaped("kernel_delta", self._strategy.kernel_delta(part, self._view), shape)
+        return self._shaped("kernel_delta", self._strategy.kernel_delta(layer, self._view), shape)
 
     def _shaped(self, name: str, tensor: Any, shape: tuple[int, ...]) -> Array:
-        found = _array(tensor)
-        self._require(found.shape == shape, f"{name} has shape {found.shape} {self._where}, expected {shape}")
-        return found
+        array = _array(tensor)
+        self._require(array.shape == shape, f"{name} has shape {array.shape} {self._where}, expected {shape}")
+        return array
 
     def _check_same(self, delta: Array, of_kernel: Mapping[str, Array]) -> None:
         largest = _largest(delta)
@@ -178,33 +179,35 @@ class _Trial:
             problem = f"delta and {name} differ by up to {gap:.3g} {self._where}, where delta is up to {largest:.3g}"
             self._require(gap <= _ROUNDING * largest, problem)
 
-    def _check_variables(self, part: Any) -> None:
-        for variable in own_weights(part):
+    def _check_variables(self, layer: Any) -> None:
+        for variable in own_weights(layer):
             name = variable.name
-            kept = getattr(part, name, None) is variable
-            self._require(kept, f"build creates a variable {name!r} and does not assign it to part.{name}")
+            is_attribute = getattr(layer, name, None) is variable
+            self._require(is_attribute, f"build creates a variable {name!r} but does not assign it to layer.{name}")
 
-    def _check_rates(self, part: Any) -> None:
-        rates = self._strategy.learning_rates(part.options)
-        self._require(isinstance(rates, Mapping), f"learning_rates is {rates!r}, expected a table by variable")
-        known = sorted(variable.name for variable in own_weights(part) if variable.trainable)
+    def _check_rates(self, layer: Any) -> None:
+        rates = self._strategy.learning_rates(layer.options)
+        self._require(isinstance(rates, Mapping), f"learning_rates is {rates!r}, expected a mapping by variable")
+        known = sorted(variable.name for variable in own_weights(layer) if variable.trainable)
         for name, factor in rates.items():
-            self._require(name in known, f"learning_rates names {name!r}; what trains is called {', '.join(known)}")
+            self._require(
+                name in known, f"learning_rates names {name!r}; the trainable variables are {', '.join(known)}"
+            )
             self._require(_is_finite(factor), f"learning_rates[{name!r}] is {factor!r}, expected a finite number")
 
-    def _check_tensors(self, part: Any) -> None:
+    def _check_tensors(self, layer: Any) -> None:
         tensors = self._strategy.tensors(self._view)
-        self._require(isinstance(tensors, Mapping), f"tensors is {tensors!r}, expected a table of AdapterTensor")
-        self._require(bool(tensors) or self._strategy.peft_fields is None, "it has peft_fields and no tensors")
+        self._require(isinstance(tensors, Mapping), f"tensors is {tensors!r}, expected a mapping to AdapterTensor")
+        self._require(bool(tensors) or self._strategy.peft_fields is None, "it has peft_fields but no tensors")
         sizes = {"in": self._view.in_features, "rank": _RANK, "out": self._view.out_features}
-        known = {variable.name: tuple(variable.shape) for variable in own_weights(part)}
+        known = {variable.name: tuple(variable.shape) for variable in own_weights(layer)}
         for name, tensor in tensors.items():
             sound = isinstance(tensor, AdapterTensor) and tensor.variable in known and set(tensor.axes) <= sizes.keys()
             expected = f"an AdapterTensor of a variable ({', '.join(known)}) with axes among {', '.join(sizes)}"
             self._require(sound, f"tensors[{name!r}] is {tensor!r}, expected {expected}")
-            found, told = known[tensor.variable], tuple(sizes[axis] for axis in tensor.axes)
-            problem = f"tensors[{name!r}] says that {tensor.variable!r} is {tensor.axes}, {told} {self._where}"
-            self._require(found == told, f"{problem}, and its shape is {found}")
+            shape, declared = known[tensor.variable], tuple(sizes[axis] for axis in tensor.axes)
+            problem = f"tensors[{name!r}] declares {tensor.variable!r} as {tensor.axes}, {declared} {self._where}"
+            self._require(shape == declared, f"{problem}, but its shape is {shape}")
 
     def _normal(self, shape: tuple[int, ...], dtype: str | None = None) -> Any:
         return _tensor(self._draws.normal(size=shape) * _NOISE, dtype or "float32")
@@ -225,22 +228,22 @@ class _Trial:
         return LoraStrategyError(self._entry.name, self._entry.owner, problem)
 
 
-class _SmallPart(AdapterLayerBase):
-    """A part whose usual initial values are drawn by numpy: a backend that compiles would take longer than the rest."""
+class _SmallAdapterLayer(AdapterLayerBase):
+    """An adapter layer whose random initial values numpy draws: compiling backends would take much longer."""
 
     def add_weight(self, *, name: str, initializer: Any = None, **arguments: Any) -> Any:
         return super().add_weight(name=name, initializer=_cheap(name, initializer), **arguments)
 
 
 class _SmallShared(SharedVariables):
-    """The same, for the variables that all layers share."""
+    """Shared variables whose random initial values numpy draws, likewise."""
 
     def add_weight(self, *, name: str, initializer: Any = None, **arguments: Any) -> Any:
         return super().add_weight(name=name, initializer=_cheap(name, initializer), **arguments)
 
 
 def _cheap(name: str, initializer: Any) -> Any:
-    """Returns an initializer like another one: where values are random, others do as well."""
+    """Returns a cheap equivalent of an initializer; random values are replaced by other random values."""
     start = keras.initializers.get(initializer)
     if isinstance(start, keras.initializers.Zeros):
         return lambda shape, dtype: _tensor(np.zeros(shape), dtype)
@@ -263,11 +266,11 @@ class _Small:
     """A small layer of one kind."""
 
     make: Callable[[Any], Any]
-    """Returns the layer, if it is given an initializer."""
+    """Returns the layer for a given initializer."""
     shape: tuple[int, ...]
-    """Shape of inputs for it."""
+    """Shape of the layer's inputs."""
     times: Callable[[Array, Array], Array]
-    """What it computes, before its bias, from inputs with a kernel of two dimensions."""
+    """Computes the layer's outputs, before its bias, from inputs and a two-dimensional kernel."""
 
 
 def _with_bias(kind: Any, *arguments: Any, **settings: Any) -> Callable[[Any], Any]:
@@ -288,7 +291,7 @@ def _windows(inputs: Array) -> Array:
 
 
 _KINDS: dict[type, _Small] = {
-    # As many rows as the kernel has, so that fewer shapes are compiled.
+    # As many rows as the kernel has, so that the backend compiles fewer shapes.
     DenseView: _Small(_with_bias(keras.layers.Dense, _OUT), (_IN, _IN), np.matmul),
     EinsumDenseView: _Small(
         _with_bias(keras.layers.EinsumDense, "abc,cde->abde", (None, 2, _OUT // 2), bias_axes="de"),
@@ -305,13 +308,13 @@ _KINDS: dict[type, _Small] = {
 
 
 def _tensor(values: Any, dtype: str) -> Any:
-    """Keras would have a program compiled for each shape, where the backend compiles: even to convert an array."""
+    """Converts an array by the runtime: Keras, on a compiling backend, compiles a program per shape even for that."""
     return runtimes.bind().tensor(np.array(values, dtype, order="C"), dtype)
 
 
 def _array(tensor: Any) -> Array:
-    found: Array = keras.ops.convert_to_numpy(tensor)
-    return found
+    array: Array = keras.ops.convert_to_numpy(tensor)
+    return array
 
 
 def _is_finite(value: Any) -> bool:
@@ -319,5 +322,5 @@ def _is_finite(value: Any) -> bool:
 
 
 def _largest(values: Array) -> float:
-    """Returns the largest absolute value; infinity if one is no number, so that every comparison fails."""
+    """Returns the largest absolute value; infinity if a value is not finite, so that every comparison fails."""
     return float(np.abs(values).max()) if np.isfinite(values).all() else float("inf")

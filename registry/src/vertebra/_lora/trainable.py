@@ -1,4 +1,4 @@
-"""What trains beside an adapter, and at which rates."""
+"""Co-trained weights of adapters, and learning rates of their variables."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ BIAS_NAMES = ("bias", "beta")
 def weights_to_train(
     base: BaseModel, adapted: Iterable[str], bias: str, train: Sequence[str], roles: Roles
 ) -> list[str]:
-    """Returns the names of the base weights that are to train beside an adapter.
+    """Returns the names of the base weights to train with an adapter.
 
     Args:
         base: The model without adapters.
         adapted: Paths of the adapted layers.
-        bias: `none`; `lora`, the biases of these layers; or `all`, those of every layer, normalisations included.
+        bias: `none`; `lora`, the biases of the adapted layers; or `all`, all biases, including normalisation layers'.
         train: Targets of layers that train in full.
         roles: Globs of paths for each role of the architecture.
 
     Raises:
-        LoraConfigError: `bias` is something else.
+        LoraConfigError: `bias` has another value.
         LoraTargetError: a target matches no layer.
     """
     if bias not in BIASES:
@@ -44,19 +44,19 @@ def weights_to_train(
 
 
 def groups(model: Any) -> dict[float, list[Any]]:
-    """Returns the variables that train, by the factor of their learning rate."""
+    """Returns the trainable variables, by the factor of their learning rate."""
     factors: dict[int, float] = {}
-    for part in (layer for layer in all_layers(model) if isinstance(layer, AdapterLayerBase)):
-        rates = part.strategy.learning_rates(part.options)
-        factors |= {id(getattr(part, name)): factor for name, factor in rates.items()}
-    found: dict[float, list[Any]] = {}
+    for adapter_layer in (layer for layer in all_layers(model) if isinstance(layer, AdapterLayerBase)):
+        rates = adapter_layer.strategy.learning_rates(adapter_layer.options)
+        factors |= {id(getattr(adapter_layer, name)): factor for name, factor in rates.items()}
+    variables: dict[float, list[Any]] = {}
     for variable in model.trainable_weights:
-        found.setdefault(factors.get(id(variable), 1.0), []).append(variable)
-    return found
+        variables.setdefault(factors.get(id(variable), 1.0), []).append(variable)
+    return variables
 
 
 def set_learning_rates(model: Any, optimizer: Any) -> Any:
-    """Makes an optimiser update each group at its own rate; returns the optimiser."""
+    """Makes an optimiser update each group of variables at its own rate; returns the optimiser."""
     factors = {id(variable): factor for factor, own in groups(model).items() for variable in own}
 
     def by_groups(update: Update) -> Update:

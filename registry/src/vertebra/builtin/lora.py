@@ -16,11 +16,11 @@ class Lora(LoraStrategy):
     name = "lora"
     peft_fields: ClassVar[Mapping[str, bool] | None] = {}
 
-    def build(self, part: Any, view: LinearView) -> None:
-        low_rank.build(part, view)
+    def build(self, layer: Any, view: LinearView) -> None:
+        low_rank.build(layer, view)
 
-    def factors(self, part: Any, view: LinearView) -> tuple[Any, Any]:
-        return part.a, part.b
+    def factors(self, layer: Any, view: LinearView) -> tuple[Any, Any]:
+        return layer.a, layer.b
 
     def tensors(self, view: LinearView) -> Mapping[str, AdapterTensor]:
         return low_rank.tensors(view)

@@ -1,4 +1,4 @@
-"""Call locks: calls run side by side, a change runs alone, and neither waits for itself."""
+"""Call locks: calls run concurrently, a change runs alone, and neither deadlocks with itself."""
 
 import gc
 import threading

@@ -1,4 +1,4 @@
-"""What holds whenever a call computes with chosen adapters: they are those of the choice, or it is an error."""
+"""Calls with chosen adapters: they compute with exactly these adapters, or raise an error."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.keras
 
 @pytest.fixture
 def name_of(several):
-    """Returns the adapter that outputs were computed with, or None for the base."""
+    """Returns the adapter that computed the outputs, or None for the base."""
     _, outputs = several
 
     def find(found):
@@ -34,7 +34,7 @@ def name_of(several):
 
 @pytest.fixture(params=["eager", "compiled"])
 def call(request, several):
-    """The backbone, or what it was compiled to."""
+    """The backbone, or its compiled function."""
     return several[0] if request.param == "eager" else vertebra.compile(several[0])
 
 
@@ -256,7 +256,7 @@ def test_a_block_changes_no_description_of_the_model(several):
 
 
 class Counting(keras.layers.Layer):
-    """Passes its inputs on, and counts how often it was asked to."""
+    """Passes its inputs on, and counts its calls."""
 
     calls = 0
 
@@ -308,7 +308,7 @@ def test_a_compiled_functional_model_notices_that_a_choice_was_lost(several, inp
 
 @pytest.fixture
 def pair(golden, randomise):
-    """Two backbones with adapters of the same names and settings, none of which acts, and a model on both."""
+    """Two backbones with inactive adapters of the same names and settings, and a model on both."""
     backbones = []
     for number in range(2):
         backbone = vertebra.Backbone.from_preset(golden / "transformers", name=f"tower{number}")
@@ -352,7 +352,7 @@ def test_a_model_on_two_others_does_not_guess_which_adapters_are_meant(pair, inp
 
 
 def test_what_was_compiled_for_the_way_used_last_is_kept(several, inputs):
-    """Of more ways of adapting than are kept, the one that is used all the time is compiled once."""
+    """Even if there are more structures than the compile cache holds, the most used one is compiled once."""
     backbone, _ = several
     backbone.disable_lora()
     hidden = backbone.output["sequence_output"]

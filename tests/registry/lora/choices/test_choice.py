@@ -1,4 +1,4 @@
-"""Adapters for one call: a choice belongs to the thread or task that makes it, and changes nothing of the model."""
+"""Adapters for one call: a choice applies to the thread or task that makes it, and does not change the model."""
 
 import asyncio
 import threading
@@ -32,7 +32,7 @@ def rows_of(choice):
 
 
 def misses(found, outputs, choice):
-    """Returns the rows that are not those of their adapters."""
+    """Returns the rows that differ from the outputs of their adapters."""
     names = rows_of(choice)
     sequence = keras.ops.convert_to_numpy(found["sequence_output"])
     gaps = [np.abs(sequence[row] - outputs[name]["sequence_output"][row]).max() for row, name in enumerate(names)]
@@ -40,7 +40,7 @@ def misses(found, outputs, choice):
 
 
 def race(threads, rounds, work):
-    """Runs work in threads that begin together; returns what each round of each returned."""
+    """Runs work in threads that start together; returns the result of each round of each thread."""
     barrier = threading.Barrier(threads)
 
     def run(number):
@@ -51,7 +51,7 @@ def race(threads, rounds, work):
         return [found for rounds in pool.map(run, range(threads)) for found in rounds]
 
 
-# === What is chosen ===
+# === Choices ===
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
@@ -168,7 +168,7 @@ def test_threads_without_a_choice_compute_with_what_acts(several, inputs):
 
 
 def test_calls_in_threads_are_right_while_adapters_are_swapped_loaded_and_merged(several, inputs, tmp_path):
-    """Each call has the weights of one state of the model, whichever it was."""
+    """Each call uses the weights of a single state of the model."""
     backbone, outputs = several
     backbone.save_lora_weights(tmp_path / "a.safetensors", "a")
     done = threading.Event()
@@ -225,7 +225,7 @@ def test_a_thread_that_is_started_within_a_block_has_made_no_choice(several, inp
         assert misses(pool.submit(backbone, inputs).result(), outputs, "c") == []
 
 
-# === What cannot be chosen ===
+# === Refused choices ===
 
 
 @pytest.mark.keras(once=True)
@@ -253,11 +253,11 @@ def test_base_weights_of_an_adapter_belong_to_no_call(plain, inputs, train):
     plain.enable_lora(2, name="own", bias="lora")
     plain.enable_lora(2, name="other")
     for choice in ("own", ["own", None, "other"]):
-        with pytest.raises(LoraStateError, match="'own' brings base weights of its own"):
+        with pytest.raises(LoraStateError, match="'own' has co-trained base weights"):
             plain(inputs, adapters=choice)
     with plain.lora_rows(["other", None, None]):
         plain.activate_lora("own")
-        with pytest.raises(LoraStateError, match="'own' acts, and brings base weights of its own"):
+        with pytest.raises(LoraStateError, match="'own' is active and has co-trained base weights"):
             plain(inputs)
 
 

@@ -1,4 +1,4 @@
-"""Adapter files: everything that was trained comes back, on its own base, in any process and on any runtime."""
+"""Adapter files: all trained values are restored, on the same base, in any process and on any runtime."""
 
 import itertools
 import json
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.keras
 
 @pytest.fixture
 def load(golden):
-    """Loads the reference BERT anew."""
+    """Loads the reference BERT again."""
     return lambda **overrides: vertebra.Backbone.from_preset(golden / "transformers", **overrides)
 
 
@@ -43,11 +43,11 @@ def saved(load, fill, tmp_path):
 
 
 def same(one, other):
-    """Says whether two tables of arrays have the same names and bits."""
+    """Returns whether two dicts of arrays have the same names and bits."""
     return one.keys() == other.keys() and all(one[name].tobytes() == other[name].tobytes() for name in one)
 
 
-# === Everything comes back ===
+# === All values are restored ===
 
 RUN_ADAPTED = """
 import sys
@@ -64,7 +64,7 @@ np.savez(outputs, **{name: keras.ops.convert_to_numpy(value) for name, value in 
 
 @pytest.fixture
 def trained(load, train, tmp_path, inputs):
-    """A backbone with an adapter, a layer normalisation and the pooler trained, and what it was saved as."""
+    """A backbone with a trained adapter, layer normalisation and pooler, and its saved file."""
     backbone = load(dropout=0.0, attention_dropout=0.0)
     backbone.enable_lora(4, ["all-linear"], dropout=0.1)
     backbone.get_layer("embeddings_layer_norm").trainable = True
@@ -149,7 +149,7 @@ def test_settings_travel_with_the_file(load, tmp_path):
     assert receipt.config == vertebra.LoraConfig(3, 1.5, 0.25, "lora", 7)
 
 
-# === Where it is saved ===
+# === Targets of saving ===
 
 
 def test_a_file_is_replaced_and_nothing_is_left_beside_it(saved, load, fill, values):
@@ -234,7 +234,7 @@ def test_another_class_is_refused_and_stays_as_it_is(saved, toy_class, ids, stat
     assert state(toy, ids) == before
 
 
-# === Over an adapter that is attached ===
+# === Loading over an existing adapter ===
 
 
 def test_an_attached_adapter_takes_the_values_of_the_file(saved, load, run):
@@ -271,7 +271,7 @@ def test_base_weights_that_an_attached_adapter_trained_are_not_left_to_another(s
     assert state(backbone, inputs) == before
 
 
-# === Files that are none ===
+# === Invalid files ===
 
 
 @pytest.mark.keras(once=True)
@@ -310,7 +310,7 @@ def metadata_of(path):
 
 
 def rewrite(path, settings=lambda data: data, tensors=lambda arrays: arrays):
-    """Writes a file in the short form again with other settings, a text or None for none, and other tensors."""
+    """Rewrites a file in the short form with other settings, a text or None, and other tensors."""
     metadata = metadata_of(path)
     changed = settings(json.loads(metadata.pop("vertebra.adapter")))
     if changed is not None:
@@ -337,7 +337,7 @@ UNSOUND = {
     "no layers": lambda data: {"config": data["config"]},
     "empty layers": lambda data: data | {"layers": {}},
     "layers as a list": lambda data: data | {"layers": list(data["layers"])},
-    "an unknown part": lambda data: data | {"hooks": "os:system"},
+    "an unknown entry": lambda data: data | {"hooks": "os:system"},
     "an unknown field": with_config(module="os"),
     "a missing field": lambda data: data | {"config": {"rank": 2}},
     "a field twice": lambda data: json.dumps(data).replace('"rank": 2', '"rank": 2, "rank": 2'),
@@ -354,7 +354,7 @@ UNSOUND = {
     "a layer's alpha infinite": with_layer(alpha=1e999),
     "a layer without heads": with_layer(heads=0),
     "a layer that shares with itself": with_layer(shares=QUERY),
-    "a layer that shares with none": with_layer(shares="elsewhere"),
+    "a layer that shares with none": with_layer(shares="no_such_layer"),
     "a layer that shares with a list": with_layer(shares=[QUERY]),
 }
 
@@ -362,7 +362,7 @@ UNSOUND = {
 @pytest.mark.keras(once=True)
 @pytest.mark.parametrize("settings", UNSOUND.values(), ids=UNSOUND)
 def test_settings_that_are_unsound_are_refused(saved, load, inputs, state, settings):
-    """LO-03, of the short form, and what else may be wrong in its metadata."""
+    """LO-03, for the short form, and other errors in its metadata."""
     rewrite(saved, settings)
     backbone = load()
     before = state(backbone, inputs)
@@ -416,7 +416,7 @@ WRONG = {
 @pytest.mark.parametrize(("settings", "tensors"), WRONG.values(), ids=WRONG)
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning", "ignore:divide by zero:RuntimeWarning")
 def test_tensors_that_are_not_those_of_the_settings_are_refused(saved, load, inputs, state, settings, tensors):
-    """LO-04, of the short form."""
+    """LO-04, for the short form."""
     rewrite(saved, settings or (lambda data: data), tensors or (lambda arrays: arrays))
     backbone = load()
     before = state(backbone, inputs)
@@ -447,7 +447,7 @@ def test_base_weights_that_are_not_finite_are_refused(saved, load, inputs, state
     ("layer", "lender"),
     [
         pytest.param(QUERY, VALUE, id="that comes later"),
-        pytest.param(OUTPUT, QUERY, id="of other inputs"),
+        pytest.param(OUTPUT, QUERY, id="different input sizes"),
         pytest.param(VALUE, QUERY, id="of another rank"),
     ],
 )
@@ -498,7 +498,7 @@ def test_config_and_tensors_are_of_one_version(load, two_folders, tmp_path, monk
     monkeypatch.setattr(peft, "read_config", read_config)
     backbone = load()
     if times > 1:
-        with pytest.raises(WeightsFileError, match="replaced each time"):
+        with pytest.raises(WeightsFileError, match="replaced during each read"):
             backbone.load_lora_weights(old)
     else:
         assert backbone.load_lora_weights(old).scale == 4

@@ -22,7 +22,7 @@ def attention(layer):
 
 
 def written(folder):
-    """Returns a folder's config, and its tensors of the first layer by what they are called after the module."""
+    """Returns a folder's config, and its tensors of the first layer, by their names after the module's name."""
     tensors, start = load_file(folder / TENSORS), "base_model.model.h.0.attn.c_attn."
     own = {name.removeprefix(start): array for name, array in tensors.items() if name.startswith(start)}
     return json.loads((folder / CONFIG).read_text()), own
@@ -31,17 +31,17 @@ def written(folder):
 def test_a_fused_module_is_three_layers_that_share_the_side_of_the_inputs(gpt2, adapters, run):
     backbone = gpt2.load()
     receipt = backbone.load_lora_weights(gpt2.folder / "peft_lora")
-    assert receipt.parameters_added == receipt.parameters_trained == 2 * 4 * (16 + 48)  # as many as in PEFT
+    assert receipt.parameters_added == receipt.parameters_trained == 2 * 4 * (16 + 48)  # as many parameters as in PEFT
     assert len(receipt.layers) == 6
-    parts = adapters(backbone)
-    query, key, value = (parts[f"{attention(0)}/{name}"] for name in PARTS)
+    layers = adapters(backbone)
+    query, key, value = (layers[f"{attention(0)}/{name}"] for name in PARTS)
     assert query.a is key.a is value.a
-    assert query.a is not parts[f"{attention(1)}/query"].a
-    assert len({id(part.b) for part in parts.values()}) == 6
+    assert query.a is not layers[f"{attention(1)}/query"].a
+    assert len({id(layer.b) for layer in layers.values()}) == 6
 
 
 def test_what_is_shared_goes_on_being_shared(gpt2, adapters, tmp_path):
-    """Trained further, and through the short form, a fused module stays one that PEFT can hold."""
+    """After further training and a round trip through the short form, PEFT can still represent a fused module."""
     first, second = gpt2.load(), gpt2.load()
     first.load_lora_weights(gpt2.folder / "peft_lora")
     for variable in first.trainable_weights:
@@ -107,7 +107,7 @@ def test_a_fused_bias_has_nothing_of_the_adapter_that_happens_to_act(gpt2, fill,
     key = backbone.transformer_layers[0].attention.key
     own = key.bias.numpy().copy()
     backbone.enable_lora(2, name="saved", bias="lora")
-    backbone.enable_lora(2, name="acting", train=["key"])
+    backbone.enable_lora(2, name="active", train=["key"])
     key.bias.assign(own + 1)
     backbone.save_lora_weights(tmp_path / "adapter", "saved")
     _, tensors = written(tmp_path / "adapter")

@@ -1,4 +1,4 @@
-"""Keras's weights files of adapted models: a plain model computes what was trained, an adapted one all to the bit."""
+"""Keras's weights files of adapted models: plain models load merged kernels, adapted models all values to the bit."""
 
 import logging
 import shutil
@@ -63,7 +63,7 @@ def test_an_adapted_backbone_goes_on_to_the_bit(fresh, run, randomise, tmp_path)
     trained.save_weights(tmp_path / "trained.weights.h5")
     again = fresh()
     for variable in again.weights:
-        variable.assign(variable + 1)  # also the kernels of the base come from the file
+        variable.assign(variable + 1)  # the base kernels come from the file, too
     again.enable_lora(4, TARGETS)
     again.load_weights(tmp_path / "trained.weights.h5")
     assert gap(run(again), run(trained)) == 0
@@ -164,7 +164,7 @@ def test_a_convolution_is_merged_in_the_file(tmp_path):
 
     model, x = build(), np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype("float32")
     vertebra.lora.enable(model, 2, ["stem", "out"])
-    for seed, variable in enumerate(adapters_of(model).parts_of("default").flat()):
+    for seed, variable in enumerate(adapters_of(model).layers_of("default").flat()):
         variable.assign(np.random.default_rng(seed).normal(size=variable.shape) * 0.3)
     model.save_weights(tmp_path / "m.weights.h5")
     plain = build()
@@ -173,11 +173,11 @@ def test_a_convolution_is_merged_in_the_file(tmp_path):
     assert np.abs(found - expected).max() <= 1e-5
 
 
-# === Files of other adapters than those that act ===
+# === Files of other adapters than the active ones ===
 
 
 def without_records(path):
-    """Makes a file one of a version that kept no records."""
+    """Converts a file to one of a version without records."""
     with h5py.File(path, "a") as file:
         found = []
         file.visit(lambda name: found.append(name) if name.endswith("/lora_record") else None)
@@ -188,7 +188,7 @@ def without_records(path):
 
 @pytest.fixture
 def saved(several, tmp_path):
-    """Files of a backbone, by what acted when each was saved."""
+    """Files of a backbone, by the active adapters when each was saved."""
     backbone, _ = several
     choices = {
         "none": {},
@@ -209,17 +209,17 @@ OTHERS = [("a", "none"), ("none", "a"), ("mix", "a"), ("a", "mix"), ("mix", "non
 @pytest.mark.parametrize("record", [True, False])
 def test_a_file_of_adapters_that_do_not_act_is_refused_and_nothing_changes(several, saved, run, record):
     backbone, outputs = several
-    for number, (name, acting) in enumerate(OTHERS if record else OTHERS[:-2]):
-        path, choice = saved[acting]
+    for number, (name, active) in enumerate(OTHERS if record else OTHERS[:-2]):
+        path, choice = saved[active]
         backbone.activate_lora(choice)
         weights = arrays(backbone)
-        backbone.weights[-1].assign(backbone.weights[-1] + 1)  # not adapted, and other than in the file
+        backbone.weights[-1].assign(backbone.weights[-1] + 1)  # not adapted, and different from the file
         changed = arrays(backbone)[-1]
         path = path.with_name(f"{number}.weights.h5")
         shutil.copy(saved[name][0], path)
         assert record or name == "none" or without_records(path)
         for skip in (False, True)[: 1 if name == "none" else 2]:
-            with pytest.raises(LoraStateError, match="acted on layer"):
+            with pytest.raises(LoraStateError, match="active on layer"):
                 backbone.load_weights(path, skip_mismatch=skip)
         found = arrays(backbone)
         assert all(map(np.array_equal, found[:-1], weights[:-1]))
@@ -265,19 +265,19 @@ def test_the_layers_of_any_other_model_refuse_it_too(tmp_path):
     def build(alpha):
         model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="hidden", bias_initializer="ones")])
         vertebra.lora.enable(model, 2, ["hidden"], alpha=alpha)
-        adapters_of(model).parts_of("default").parts["hidden"].b.assign(np.ones((2, 4)))
+        adapters_of(model).layers_of("default").layers["hidden"].b.assign(np.ones((2, 4)))
         return model
 
     trained, other = build(8), build(2)
     trained.save_weights(tmp_path / "trained.weights.h5")
     values = arrays(other)
-    with pytest.raises(ValueError, match="acted on layer 'hidden'"):
+    with pytest.raises(ValueError, match="active on layer 'hidden'"):
         other.load_weights(tmp_path / "trained.weights.h5")
-    with pytest.warns(UserWarning, match="acted on layer 'hidden'"):
+    with pytest.warns(UserWarning, match="active on layer 'hidden'"):
         other.load_weights(tmp_path / "trained.weights.h5", skip_mismatch=True)
     assert all(map(np.array_equal, values, arrays(other)))
     vertebra.lora.disable(other)
-    with pytest.raises(ValueError, match="no adapter acts"):
+    with pytest.raises(ValueError, match="has no adapter active"):
         other.load_weights(tmp_path / "trained.weights.h5")
 
 
@@ -289,7 +289,7 @@ def test_files_in_shards_have_records_too(several, fresh, run, tmp_path):
     backbone.load_weights(tmp_path / "sharded.weights.json")
     assert gap(run(backbone), outputs["a"]) == 0
     backbone.disable_lora()
-    with pytest.raises(LoraStateError, match="no adapter acts"):
+    with pytest.raises(LoraStateError, match="has no adapter active"):
         backbone.load_weights(tmp_path / "sharded.weights.json")
     plain = fresh()
     plain.load_weights(tmp_path / "sharded.weights.json")
@@ -325,7 +325,7 @@ def test_a_table_whose_logits_change_in_a_plain_model_is_named_once(toy_class, f
 def test_a_file_holds_one_state_of_the_adapters(several, fresh, run, tmp_path, verb, monkeypatch):
     backbone, outputs = several
     backbone.activate_lora("a")
-    layer = adapters_of(backbone).parts_of("a").parts["transformer_layer_0/self_attention/value"].view.layer
+    layer = adapters_of(backbone).layers_of("a").layers["transformer_layer_0/self_attention/value"].view.layer
     path, saved = tmp_path / {"save": "m.keras", "save_weights": "m.weights.h5"}[verb], layer.save_own_variables
     with ThreadPoolExecutor(1) as pool:
         changes = []
@@ -367,9 +367,7 @@ def test_saving_a_preset_holds_up_no_calls_and_fetching_its_assets_no_changes(se
     events, choose, write = [], save._chosen, save.FORMATS["native"].write
 
     def start(function, *args):
-        thread = threading.Thread(
-            target=function, args=args, daemon=True
-        )  # one that waits forever fails the test alone
+        thread = threading.Thread(target=function, args=args, daemon=True)  # so that a deadlock fails only this test
         thread.start()
         return thread
 

@@ -1,4 +1,4 @@
-"""KerasHub's `.lora.h5`: read as KerasHub means it, and written so that it computes the same there."""
+"""KerasHub's `.lora.h5`: read as KerasHub does, and written so that KerasHub computes the same."""
 
 import h5py
 import numpy as np
@@ -37,12 +37,12 @@ def bert(reference):
     return reference("bert")
 
 
-# === KerasHub's own ===
+# === Files from KerasHub ===
 
 
 def test_outputs_are_those_of_kerashub_and_the_file_is_written_again(kerashub, tmp_path):
     backbone = kerashub.load("kerashub")
-    assert kerashub.gap(backbone, "kerashub_lora") > 0.01  # the adapter matters
+    assert kerashub.gap(backbone, "kerashub_lora") > 0.01  # the adapter has an effect
     receipt = backbone.load_lora_weights(kerashub.folder / NAME)
     assert (receipt.config.strategy, receipt.config.rank, receipt.scale) == ("keras", 4, 1)
     assert kerashub.gap(backbone, "kerashub_lora") <= 1e-5
@@ -70,7 +70,7 @@ def test_it_trains_on(bert, train, run):
     assert losses[-1] < losses[0]
 
 
-# === Others, as KerasHub's ===
+# === Other strategies, written for KerasHub ===
 
 
 PLAIN = {"rank": 2, "alpha": 3}
@@ -143,7 +143,7 @@ def test_a_model_that_kerashub_does_not_have_has_no_such_file(toy_class, bert, i
     assert digest(tmp_path) == {}
 
 
-# === What is wrong ===
+# === Errors ===
 
 A, B, RANK = "lora/11/vars/lora_kernel_a", "lora/11/vars/lora_kernel_b", "lora/vars/rank"
 
@@ -186,7 +186,7 @@ WRONG = {
 @pytest.mark.keras(once=True)
 @pytest.mark.parametrize(("change", "error"), WRONG.values(), ids=WRONG)
 def test_what_is_wrong_is_refused_and_nothing_changes(bert, inputs, state, tmp_path, change, error):
-    """LO-03 and LO-04, of KerasHub's file."""
+    """LO-03 and LO-04, for KerasHub's file."""
     path = write(tmp_path / "adapter.lora.h5", change(datasets(bert.folder / NAME)))
     backbone = bert.load("kerashub")
     before = state(backbone, inputs)

@@ -1,4 +1,4 @@
-"""PEFT's folders: read as PEFT means them, and written so that PEFT reads them."""
+"""PEFT's folders: read as PEFT does, and written so that PEFT reads them."""
 
 import json
 import shutil
@@ -54,7 +54,7 @@ def zeros(name, *shape, dtype="float32"):
 
 
 def test_outputs_are_those_of_peft(backbone, golden, run, io):
-    assert gap(run(backbone), io) > 0.01  # the adapter matters
+    assert gap(run(backbone), io) > 0.01  # the adapter has an effect
     receipt = backbone.load_lora_weights(golden / "peft_lora")
     assert gap(run(backbone), io) <= 1e-5
     assert (receipt.config.rank, receipt.scale) == (4, 2)
@@ -71,7 +71,7 @@ def test_prefixes_of_models_with_a_head_are_accepted(backbone, copy, run, io):
 
 def test_weights_that_peft_trained_in_full_are_loaded(backbone, copy, run, io):
     pooler = np.eye(16, dtype="float32")
-    pooler[0, 1] = 2  # tells the two axes apart
+    pooler[0, 1] = 2  # distinguishes the two axes
     folder = copy(
         config={"modules_to_save": ["pooler"]},
         tensors=lambda tensors: tensors | {"base_model.model.pooler.dense.weight": pooler},
@@ -124,7 +124,7 @@ def test_weights_that_peft_trained_in_full_are_loaded(backbone, copy, run, io):
     ids=lambda value: str(value)[:40],
 )
 def test_a_setting_that_is_not_computed_here_is_refused_by_name(backbone, inputs, state, copy, field, value):
-    """LO-01 to LO-03, of PEFT's config."""
+    """LO-01 to LO-03, for PEFT's config."""
     before = state(backbone, inputs)
     with pytest.raises(LoraConfigError) as caught:
         backbone.load_lora_weights(copy(config={field: value}))
@@ -141,13 +141,13 @@ def test_a_setting_that_is_not_computed_here_is_refused_by_name(backbone, inputs
         ("lora_bias", True, "LoRA with a bias", "merge_and_unload"),
         ("trainable_token_indices", [5], "training of single tokens", "merge_and_unload"),
         ("use_bdlora", {"nblocks": 2}, "BD-LoRA", "merge_and_unload"),
-        ("enable_lora", [True, False], "LoRA on some parts of a fused projection", "merge_and_unload"),
+        ("enable_lora", [True, False], "LoRA on some slices of a fused projection", "merge_and_unload"),
         ("alora_invocation_tokens", [1], "aLoRA", "PEFT cannot merge it"),
         ("use_qalora", True, "QALoRA", "PEFT cannot merge it"),
         ("init_lora_weights", "pissa_niter_4", "PiSSA", "path_initial_model_for_weight_conversion"),
         ("init_lora_weights", "OLoRA", "OLoRA", "path_initial_model_for_weight_conversion"),
         ("init_lora_weights", "loftq", "LoftQ", "merge_and_unload"),
-        ("use_future", True, "not known here", "remove it from adapter_config.json"),
+        ("use_future", True, "the field is unknown", "remove it from adapter_config.json"),
     ],
 )
 def test_a_refusal_says_which_method_it_is_and_the_way_out(copy, field, value, method, way_out):
@@ -161,7 +161,7 @@ def test_a_refusal_says_which_method_it_is_and_the_way_out(copy, field, value, m
 @pytest.mark.parametrize("value", [None, False, [], {}, "", "none"], ids=str)
 @pytest.mark.parametrize("field", ["use_future", "enable_lora", "lora_bias", "velora_config"])
 def test_a_field_that_is_off_changes_nothing_known_or_not(backbone, copy, run, io, field, value):
-    """As of PEFT before 0.4, and of later versions than this was written for."""
+    """Fields of PEFT before 0.4, and of versions later than the supported one."""
     backbone.load_lora_weights(copy(config={field: value, "merge_weights": False}))
     assert gap(run(backbone), io) <= 1e-5
 
@@ -203,7 +203,9 @@ def test_a_rank_that_the_tensors_do_not_have_is_refused(backbone, inputs, state,
     with pytest.raises(AdapterMismatchError) as caught:
         backbone.load_lora_weights(copy(config={"r": 8}))
     assert caught.value.names == [
-        f"encoder.layer.{i}.attention.self.{name} (rank 4, said to be 8)" for i in (0, 1) for name in ("query", "value")
+        f"encoder.layer.{i}.attention.self.{name} (rank 4, declared as 8)"
+        for i in (0, 1)
+        for name in ("query", "value")
     ]
     assert "both files from the same adapter" in str(caught.value)
     assert state(backbone, inputs) == before
@@ -272,7 +274,7 @@ print(touched)
 
 @pytest.fixture
 def touched(copy, golden, child):
-    """Loads a changed copy in a process of its own; returns what came of it, and what it touched that it must not."""
+    """Loads a changed copy in a separate process; returns the result, and forbidden side effects."""
 
     def load(config=None, change=lambda folder: None):
         folder = copy(config)
@@ -286,7 +288,7 @@ def touched(copy, golden, child):
 
 @pytest.mark.keras(once=True)
 def test_nothing_that_a_config_names_is_imported_or_fetched(touched):
-    """LO-01, and LO-05 where both files are present."""
+    """LO-01, and LO-05 if both files are present."""
     named = {"base_model_class": "Canary", "parent_library": "canary"}
     config = {"auto_mapping": named, "megatron_core": "canary", "base_model_name_or_path": "https://example.com/model"}
     assert touched(config | {"revision": "https://example.com/model"}) == ["512", "[]"]
@@ -346,7 +348,7 @@ def test_the_tensors_alone_do_not_say_the_scale(backbone, golden):
     ],
 )
 def test_tensors_that_do_not_fit_are_refused_and_nothing_changes(backbone, inputs, state, copy, change):
-    """LO-04, of PEFT's tensors."""
+    """LO-04, for PEFT's tensors."""
     before = state(backbone, inputs)
     with pytest.raises(AdapterMismatchError):
         backbone.load_lora_weights(copy(tensors=change))
@@ -365,7 +367,7 @@ def test_a_scale_other_than_that_of_the_attached_adapter_is_refused(backbone, go
 
 @pytest.fixture
 def patterned(copy):
-    """PEFT's adapter, whose query in layer 1 has rank 2, as its config says in one of the ways PEFT has for it."""
+    """PEFT's adapter, whose query in layer 1 has rank 2, in one of the ways that PEFT's config can express it."""
 
     def make(**config):
         names = [TUNER.format(1, "query") + suffix for suffix in (".lora_A.weight", ".lora_B.weight")]
@@ -393,7 +395,7 @@ def patterned(copy):
 )
 def test_rank_patterns_name_modules_in_full_or_from_a_dot_on(backbone, patterned, adapters, run, pattern):
     backbone.load_lora_weights(patterned(rank_pattern={pattern: 2}))
-    found = {path: (part.rank, part.scale) for path, part in adapters(backbone).items()}
+    found = {path: (layer.rank, layer.scale) for path, layer in adapters(backbone).items()}
     assert found.pop("transformer_layer_1/self_attention/query") == (2, 4)  # alpha, 8, is that of all
     assert set(found.values()) == {(4, 2)}
     assert np.isfinite(run(backbone)["pooled_output"]).all()
@@ -412,18 +414,18 @@ def test_rank_patterns_are_no_parts_of_names(backbone, patterned, inputs, state,
 def test_of_several_patterns_the_first_counts_as_in_peft(backbone, copy, adapters):
     patterns = {"layer.0.attention.self.query": 12, r"\d.+q\w+": 6, "self.value": 2, "value": 99}
     backbone.load_lora_weights(copy({"alpha_pattern": patterns}))
-    scales = [part.scale for part in adapters(backbone).values()]
+    scales = [layer.scale for layer in adapters(backbone).values()]
     assert scales == [3, 0.5, 1.5, 0.5]  # query and value of both layers, over rank 4
 
 
 @pytest.mark.keras(once=True)
 def test_a_dot_is_any_character_as_in_peft(backbone, copy, adapters):
     backbone.load_lora_weights(copy({"alpha_pattern": {"attention.s.lf.query": 12}}))
-    assert [part.scale for part in adapters(backbone).values()] == [3, 2, 3, 2]
+    assert [layer.scale for layer in adapters(backbone).values()] == [3, 2, 3, 2]
 
 
 def test_biases_that_peft_trained_are_loaded_whichever_way_it_wrote_them(backbone, copy):
-    """A module that is adapted keeps its own weights in `base_layer`."""
+    """An adapted module has its own weights under `base_layer`."""
     bias, beta = np.arange(16, dtype="float32"), np.ones(16, "float32")
     names = {f"{TUNER.format(0, 'query')}.base_layer.bias": bias, f"{TUNER.format(0, 'key')}.bias": 2 * bias}
     norm = {"base_model.model.encoder.layer.1.output.LayerNorm.bias": beta}
@@ -535,7 +537,7 @@ def test_an_embedding_and_modules_trained_in_full_have_pefts_names(backbone, tmp
 def test_outputs_are_those_of_peft_before_and_after_it_is_written_again(reference, architecture, method, tmp_path):
     peft = reference(architecture)
     first, second = peft.load(), peft.load()
-    assert peft.gap(first, method) > 0.01  # the adapter matters
+    assert peft.gap(first, method) > 0.01  # the adapter has an effect
     first.load_lora_weights(peft.folder / method)
     assert peft.gap(first, method) <= 1e-5
     first.save_lora_weights(tmp_path / "adapter")

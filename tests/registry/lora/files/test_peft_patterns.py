@@ -1,4 +1,4 @@
-"""PEFT's patterns: the first key that PEFT would find, without Python's `re`, or a refusal by name."""
+"""PEFT's patterns: the first key that PEFT would match, without Python's `re`, or a refusal by name."""
 
 import re
 import subprocess
@@ -15,12 +15,12 @@ QUERY = "encoder.layer.1.attention.self.query"
 
 
 def table(*keys):
-    """Patterns whose values are their numbers from 1."""
+    """Patterns with values 1, 2, 3 and so on."""
     return PatternTable("adapter_config.json", "alpha_pattern", {key: i for i, key in enumerate(keys, 1)})
 
 
 def of_peft(keys, module):
-    """Says what PEFT 0.21.2 finds (`get_pattern_key` in peft/utils/other.py), 0 for none."""
+    """Returns the number of the key that PEFT 0.21.2 matches (`get_pattern_key` in peft/utils/other.py), 0 for none."""
     values = {key: i for i, key in enumerate(keys, 1)}
     first = next((key for key in keys if re.match(rf"(.*\.)?({key})$", module)), module)
     return values.get(first, 0)
@@ -66,7 +66,7 @@ def test_the_first_key_that_matches_counts():
     assert table("query", ".*query").get(QUERY, 0) == 1
     assert table().get(QUERY, "default") == "default"
     assert PatternTable("path", "rank_pattern", None).get(QUERY, 4) == 4
-    assert PatternTable("path", "rank_pattern", {"a(1)": 7}).get("a(1)", 4) == 7  # found as a name, as in PEFT
+    assert PatternTable("path", "rank_pattern", {"a(1)": 7}).get("a(1)", 4) == 7  # matched as a name, as in PEFT
 
 
 _PIECES = [*"aab1_.^$*+?(){}[]|-,", r"\d", r"\w", r"\.", r"\b", r"\S", "(?:", ".*", "{2}", "{1,}", "[^", "[a-b]"]

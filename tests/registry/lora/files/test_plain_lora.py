@@ -1,4 +1,4 @@
-"""Lowering: a strategy that others do not have is written as the product that it amounts to, or refused."""
+"""Plain-LoRA export: a strategy that other libraries lack is written as an equivalent product, or refused."""
 
 import json
 
@@ -41,7 +41,7 @@ def test_the_short_form_keeps_the_strategy(backbone, golden, fill, run, tmp_path
 
 
 class Another(Lora):
-    """A change that is no product, as far as the strategy says."""
+    """A change that is not a product, as the strategy declares."""
 
     name = "another"
     peft_fields = None

@@ -1,4 +1,4 @@
-"""Parts: the variables of an adapter, their names, dtypes and starts, and that their values are their own."""
+"""Adapter layers: names, dtypes and initial values of their variables, which share no memory."""
 
 import keras
 import numpy as np
@@ -12,13 +12,13 @@ from vertebra.errors import LoraTargetError
 pytestmark = pytest.mark.keras
 
 
-def parts_of(model, name="default"):
-    return adapters_of(model).parts_of(name)
+def layers_of(model, name="default"):
+    return adapters_of(model).layers_of(name)
 
 
 def test_variables_have_the_names_that_files_have(backbone):
     backbone.enable_lora(2, ["query", "token_embedding"])
-    table = parts_of(backbone).variables()
+    table = layers_of(backbone).variables()
     assert {path: list(own) for path, own in table.items()} == {
         "token_embedding": ["a", "b"],
         "transformer_layer_0/self_attention/query": ["a", "b"],
@@ -32,11 +32,11 @@ def test_variables_have_the_names_that_files_have(backbone):
 
 def test_what_all_layers_share_is_there_once(backbone):
     receipt = backbone.enable_lora(4, strategy="vera")
-    table = parts_of(backbone).variables()
+    table = layers_of(backbone).variables()
     assert {name: tuple(variable.shape) for name, variable in table[SHARED].items()} == {"a": (16, 4), "b": (4, 16)}
     assert receipt.parameters_added == 2 * 4 * 16 + 4 * (4 + 16)
     assert receipt.parameters_trained == 4 * (4 + 16)
-    shared = {id(part.shared) for part in parts_of(backbone).parts.values()}
+    shared = {id(layer.shared) for layer in layers_of(backbone).layers.values()}
     assert len(shared) == 1
 
 
@@ -49,9 +49,9 @@ def test_a_layer_may_be_named_as_what_all_share():
 
 def test_values_are_copies(backbone):
     backbone.enable_lora(2, ["query"])
-    parts = parts_of(backbone)
-    before = parts.values()
-    for variable in parts.flat():
+    adapter_layers = layers_of(backbone)
+    before = adapter_layers.values()
+    for variable in adapter_layers.flat():
         variable.assign(np.ones(variable.shape))
     assert not any(array.all() for own in before.values() for name, array in own.items() if name == "b")
 
@@ -76,7 +76,7 @@ def test_a_seed_repeats_the_start_of_every_strategy(golden, strategy):
     def start(seed):
         backbone = vertebra.Backbone.from_preset(golden / "transformers")
         backbone.enable_lora(2, strategy=strategy, seed=seed)
-        values = parts_of(backbone).values()
+        values = layers_of(backbone).values()
         return b"".join(array.tobytes() for own in as_arrays(values).values() for array in own.values())
 
     assert start(7) == start(7) != start(8)
@@ -85,7 +85,7 @@ def test_a_seed_repeats_the_start_of_every_strategy(golden, strategy):
 @pytest.mark.parametrize("seed", [0, -1, 2**40, 10**30])
 def test_any_int_is_a_seed(backbone, seed):
     backbone.enable_lora(2, dropout=0.1, seed=seed)
-    assert all(0 <= part.seed < 2**31 for part in parts_of(backbone).parts.values())
+    assert all(0 <= layer.seed < 2**31 for layer in layers_of(backbone).layers.values())
 
 
 def test_dropout_of_a_loaded_adapter_acts_while_training(backbone, golden, inputs, fill, run, tmp_path):

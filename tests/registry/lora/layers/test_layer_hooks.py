@@ -1,4 +1,4 @@
-"""Hooks: layers stay the user's objects, and whatever fails part way leaves the model as it was, to the bit."""
+"""Hooks: layers stay the user's objects, and any partial failure leaves the model unchanged, to the bit."""
 
 import itertools
 
@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from vertebra._lora.layers import adapter_layers as parts_module
-from vertebra._lora.layers import attachment as mounting_module
+from vertebra._lora.layers import adapter_layers as adapter_layers_module
+from vertebra._lora.layers import attachment as attachment_module
 from vertebra._lora.layers import layer_hooks as hooks_module
 from vertebra.errors import LoraStateError
 
@@ -15,16 +15,16 @@ pytestmark = pytest.mark.keras
 
 
 STEPS = {
-    "building a part": (parts_module.AdapterLayerBase, "prepare"),
-    "creating a variable": (parts_module.AdapterLayerBase, "add_weight"),
-    "giving a variable its first value": (parts_module, "give_value"),
+    "building an adapter layer": (adapter_layers_module.AdapterLayerBase, "prepare"),
+    "creating a variable": (adapter_layers_module.AdapterLayerBase, "add_weight"),
+    "giving a variable its first value": (adapter_layers_module, "give_value"),
     "assigning a value": (keras.Variable, "assign"),
     "reading a value": (keras.ops, "convert_to_numpy"),
     "giving a layer its hook's control": (hooks_module, "hold"),
-    "giving a layer its parts": (mounting_module, "hold"),
-    "making what controls them": (mounting_module, "structure_variable"),
+    "giving a layer its adapter layers": (attachment_module, "hold"),
+    "making what controls them": (attachment_module, "structure_variable"),
     "attaching a hook": (hooks_module.Hook, "attach"),
-    "wrapping a call": (hooks_module.Hook, "_with_parts"),
+    "wrapping a call": (hooks_module.Hook, "_with_adapters"),
     "listing parameters": (keras.layers.Layer, "_post_build"),
     "freezing or thawing a weight": (keras.Variable, "trainable"),
 }
@@ -66,7 +66,7 @@ def mix(toy, folder):
 
 @pytest.fixture(scope="module")
 def folder(toy_class, fill, tmp_path_factory):
-    """A folder with the base weights and adapters: `plain`, and `other`, which trained base weights, too."""
+    """A folder with base weights and adapters: `plain`, and `other`, which has co-trained weights."""
     keras.utils.set_random_seed(1)
     path, toy = tmp_path_factory.mktemp("adapters"), toy_class()
     np.savez(path / "base.npz", *[keras.ops.convert_to_numpy(variable) for variable in toy.weights])
@@ -95,7 +95,7 @@ def without(toy_class, folder):
 
 @pytest.fixture
 def with_plain(without, folder, fill):
-    """Builds it with two adapters of the same settings, of which the second acts, and one of others."""
+    """Builds it with two adapters of the same settings, the second of them active, and one of other settings."""
 
     def build():
         toy = without()
@@ -110,7 +110,7 @@ def with_plain(without, folder, fill):
 
 @pytest.fixture
 def with_other(with_plain):
-    """Builds it so that the one acts which brings base weights of its own."""
+    """Builds it so that the adapter with co-trained weights is active."""
 
     def build():
         toy = with_plain()
@@ -121,11 +121,11 @@ def with_other(with_plain):
 
 
 class InjectedError(Exception):
-    """What the test raises."""
+    """The exception that the test raises."""
 
 
 def fail_at(k, patch, owner, name):
-    """Makes the k-th call of a function, or of a property's setter, raise, and no other."""
+    """Makes only the k-th call of a function, or of a property's setter, raise."""
     found, calls = getattr(owner, name), itertools.count()
 
     def call(*args, **kwargs):
@@ -137,7 +137,7 @@ def fail_at(k, patch, owner, name):
 
 
 def failures(step, build, action, folder, state, ids):
-    """Has an action fail at the k-th call of a step, for every k; returns those that left something changed."""
+    """Makes an action fail at the k-th call of a step, for every k; returns the k that left changes behind."""
     toy, harmful = build(), []
     before = state(toy, ids)
     for k in itertools.count():
@@ -176,7 +176,7 @@ def failures(step, build, action, folder, state, ids):
     ids=lambda value: getattr(value, "__name__", value),
 )
 def test_what_fails_part_way_leaves_the_model_as_it_was(request, start, action, folder, state, ids):
-    """LO-06: an exception after k of n layers, for every k, at every step that goes from layer to layer."""
+    """LO-06: an exception after k of n layers, for every k, at every step that loops over layers."""
     build = request.getfixturevalue(start)
     harmful = {step: failures(step, build, action, folder, state, ids)[1] for step in STEPS}
     assert not any(harmful.values()), harmful
@@ -188,7 +188,7 @@ def test_every_step_is_taken(without, with_plain, folder, state, ids):
         assert any(failures(step, build, action, folder, state, ids)[0] > 0 for build, action in found), step
 
 
-# === Layers stay the user's ===
+# === Layers stay the user's objects ===
 
 
 def test_a_call_that_the_user_wrapped_is_wrapped_again_after_the_adapter(toy_class, ids, run):
@@ -221,7 +221,7 @@ def test_an_activation_is_applied_after_the_sum(toy_class, ids, fill, run):
     toy = toy_class()
     toy.enable_lora(2, ["dense"])
     fill(toy)
-    assert np.abs(run(toy, ids)).max() <= 1  # that of the layer, tanh
+    assert np.abs(run(toy, ids)).max() <= 1  # the layer's own activation, tanh
     assert toy.get_layer("dense").activation is None
     toy.unload_lora()
     assert toy.get_layer("dense").activation is keras.activations.tanh

@@ -1,4 +1,4 @@
-"""Sites: the low-rank path equals the layer itself with the product of the matrices as its kernel."""
+"""Linear views: the low-rank path equals the layer itself with the product of the matrices as its kernel."""
 
 import keras
 import numpy as np
@@ -31,7 +31,7 @@ LAYERS = {
 
 @pytest.fixture(params=LAYERS.values(), ids=LAYERS)
 def built(request):
-    """A layer with a bias that matters, its site, inputs, and the sizes that the site should have."""
+    """A layer with a nonzero bias, its linear view, inputs, and the expected sizes of the view."""
     make, shape, features = request.param
     layer, random = make(), np.random.default_rng(0)
     layer.build(shape)
@@ -83,7 +83,7 @@ def test_rows_of_the_matrix_are_inputs_and_columns_outputs_in_the_order_of_the_k
 
 
 def as_kernel(layer, matrix):
-    """Gives a matrix of shape (in, out) the shape and order of axes of a layer's kernel."""
+    """Returns a matrix of shape (in, out) in the shape and order of axes of a layer's kernel."""
     operands, output = layer.equation.split("->")
     kernel = operands.split(",")[1]
     order = [axis for axis in kernel if axis not in output] + [axis for axis in kernel if axis in output]

@@ -1,4 +1,4 @@
-"""Tables that are output projections, too: what an adapter means there, merged and unmerged, in every form of file."""
+"""Tables that are also output projections: effects of adapters, merged and unmerged, in every file format."""
 
 import logging
 
@@ -117,12 +117,12 @@ def test_reverse_may_be_given_by_position(toy):
     assert np.array_equal(found, logits(model))
 
 
-# === PEFT's reading of its folders ===
+# === PEFT folders: adapted at lookup only ===
 
 
 @pytest.fixture
 def peft(toy, tmp_path):
-    """A backbone with an adapter as PEFT reads it: the table is adapted where it is looked up."""
+    """A backbone with an adapter as in PEFT: the table is adapted only where it is looked up."""
     trained = toy()
     trained.save_lora_weights(tmp_path / "peft")
     trained.unload_lora()
@@ -198,7 +198,7 @@ def test_two_readings_of_one_table_are_not_taken_for_the_same(peft, tmp_path, to
     assert vertebra.lora.load(model, tmp_path / "peft", "theirs").name == "theirs"
 
 
-# === Where nothing is a projection, both readings are one ===
+# === Without tied tables, both settings are equivalent ===
 
 
 def test_an_adapter_of_a_table_that_is_no_projection_goes_through_pefts_folder(plain, randomise, tmp_path):

@@ -1,1 +1,1 @@
-"""Choices of adapters for calls: which act, in the model at rest or in one call, and the lock of the two."""
+"""Active adapters and choices of adapters for single calls, and the lock between calls and changes."""

@@ -1,4 +1,4 @@
-"""Call locks: calls of a model run side by side, and a change of its adapters runs alone."""
+"""Call locks: calls of a model run concurrently; a change of its adapters runs alone."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ _creating = threading.Lock()
 
 
 def call_lock(model: Any) -> CallLock:
-    """Returns the lock of a model, which is no attribute of it, so that copies and files of the model have none."""
-    found = _locks.get(model)
-    if found is None:
+    """Returns the lock of a model; it is not an attribute, so copies and files of the model do not contain it."""
+    lock = _locks.get(model)
+    if lock is None:
         with _creating:
-            found = _locks.setdefault(model, CallLock())
-    return found
+            lock = _locks.setdefault(model, CallLock())
+    return lock
 
 
 class CallLock:
-    """Many calls, or one change; a change that waits is next, so that a busy server cannot put it off forever.
+    """A readers-writer lock for calls and changes, which prefers a waiting change so that calls cannot starve it.
 
-    A thread that changes the model may call it and change it further. A call that changes its own model would wait for
-    itself, and is an error. What reads the model for long, as a save does, holds up changes, and calls never.
+    A thread that changes the model may also call it and nest changes. A call that changes its own model would deadlock,
+    and is an error. Long reads, such as saves, delay changes but never calls.
     """
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._calls: dict[int, int] = {}
-        """How many calls of the model each thread is in."""
+        """The number of nested calls of the model, by thread."""
         self._changing: int | None = None
-        """The thread that changes the model."""
+        """The thread that is changing the model."""
         self._waiting = 0
         self._reading = 0
-        """How many blocks of `reading` threads are in."""
+        """The number of open `reading` blocks."""
 
     @contextlib.contextmanager
     def calling(self) -> Iterator[None]:
-        """Waits until no other thread changes the model, and keeps it unchanged within the block."""
+        """Waits until no other thread changes the model, and prevents changes within the block."""
         with self._entered(0):
             yield
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Does the same for a block that takes long: calls come in meanwhile, although a change waits for the block."""
+        """As `calling`, for long blocks: new calls may start meanwhile, even if a change waits for the block."""
         with self._entered(1):
             yield
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[None]:
-        """Waits until no other thread calls or changes the model, and keeps them out within the block.
+        """Waits until no other thread calls or changes the model, and blocks both within the block.
 
         Raises:
             LoraStateError: this thread is in a call of the model.
@@ -73,7 +73,7 @@ class CallLock:
                     self._condition.wait()
             finally:
                 self._waiting -= 1
-                self._condition.notify_all()  # after an interrupt, calls wait for nothing any more
+                self._condition.notify_all()  # after an interrupt, waiting calls may go ahead
             self._changing = thread
         try:
             yield
@@ -103,5 +103,5 @@ class CallLock:
     def _may_enter(self, thread: int, reading: int) -> bool:
         if self._changing is not None:
             return self._changing == thread
-        # One reader after the other would keep a change waiting forever, so only calls come in before it.
+        # Successive readers would starve a waiting change, so only calls may enter before it.
         return not self._waiting or thread in self._calls or (self._reading > 0 and not reading)

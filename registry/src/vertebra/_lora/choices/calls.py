@@ -1,4 +1,4 @@
-"""Calls with chosen adapters: how they choose, and what must hold before they compute."""
+"""Calls with chosen adapters: choosing, and the checks before a call computes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from typing import Any
 import keras
 
 from vertebra._keras.internals import all_layers
-from vertebra._lora.choices.acting import Acting, choosing, chosen_for, has_blocks, innermost_blocks, lost_choice
+from vertebra._lora.choices.active import (
+    ActiveAdapters,
+    choosing,
+    chosen_for,
+    has_blocks,
+    innermost_blocks,
+    lost_choice,
+)
 from vertebra._lora.choices.call_lock import call_lock
 from vertebra._lora.choices.choice import choose
 from vertebra._lora.choices.strengths import chosen_strengths
@@ -21,17 +28,17 @@ from vertebra.errors import LoraStateError
 
 @contextlib.contextmanager
 def rows(model: Any, choice: Any) -> Iterator[None]:
-    """Chooses adapters for the calls within a block; `vertebra.lora.rows` documents it."""
+    """Chooses adapters for the calls within a block; see `vertebra.lora.rows`."""
     owner = owner_of(model)
     with call_lock(owner).calling():
-        acting = _chosen(owner, choice)
-    with choosing(owner, acting):
+        active = _chosen(owner, choice)
+    with choosing(owner, active):
         yield
 
 
 @contextlib.contextmanager
 def calling_with(model: Any, choice: Any) -> Iterator[None]:
-    """Chooses adapters for one call, and keeps them from changing until it has computed."""
+    """Chooses adapters for one call, and prevents changes of them during it."""
     owner = owner_of(model)
     with call_lock(owner).calling(), choosing(owner, _chosen(owner, choice)):
         yield
@@ -39,23 +46,23 @@ def calling_with(model: Any, choice: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def reading(model: Any) -> Iterator[None]:
-    """Keeps a model unchanged while it is saved or described, as it rests: a choice of this thread does not count."""
+    """Prevents changes of a model while it is saved or described; choices of this thread are ignored meanwhile."""
     with call_lock(model).reading(), choosing(model, None):
         yield
 
 
 @contextlib.contextmanager
 def changing(model: Any) -> Iterator[None]:
-    """Keeps calls of the model out while its adapters change; a choice of this thread does not count meanwhile."""
+    """Blocks calls of a model while its adapters change; choices of this thread are ignored meanwhile."""
     with call_lock(model).changing(), choosing(model, None):
         yield
 
 
 def owner_of(model: Any) -> Any:
-    """Returns the model whose adapters calls of a model choose from: the model itself, or the one below that has any.
+    """Returns the model that calls of a model choose adapters from: the model itself, or its inner model with adapters.
 
     Raises:
-        LoraStateError: several models below have adapters.
+        LoraStateError: several inner models have adapters.
     """
     if adapters_of(model) is not None:
         return model
@@ -69,61 +76,61 @@ def owner_of(model: Any) -> Any:
 
 
 def check_call(model: Any, inputs: Any) -> None:
-    """Raises LoraStateError if a call of a model cannot compute with the adapters that were chosen for it."""
-    if has_blocks() and (acting := chosen_for(weakref.ref(model))) is not None:
-        _check(model, acting)
-        if acting.by_rows:
-            acting.check_rows(_batch(inputs))
+    """Raises LoraStateError if a call of a model cannot use the adapters that were chosen for it."""
+    if has_blocks() and (active := chosen_for(weakref.ref(model))) is not None:
+        _check(model, active)
+        if active.by_rows:
+            active.check_rows(_batch(inputs))
 
 
 def check_compiled(model: Any, inputs: Any) -> None:
-    """Does the same for a compiled function, whose layers are not called and check nothing.
+    """As `check_call`, for a compiled function, which does not run the checks of its layers.
 
-    Adapters may have been chosen from a model whose layers this one shares.
+    Adapters may have been chosen from another model that shares layers with this one.
     """
     if not has_blocks():
         return
     check_call(model, inputs)
     for block in innermost_blocks():
         owner = block.model()
-        if block.acting is None or owner is None or owner is model:
+        if block.active is None or owner is None or owner is model:
             continue
         try:
-            _check(owner, block.acting)
+            _check(owner, block.active)
         except LoraStateError:
             if _share_layers(owner, model):
                 raise
 
 
 def chosen_variables(model: Any) -> list[Any]:
-    """Returns the variables of the choices that a call follows; `vertebra.lora.chosen_variables` documents it."""
+    """Returns the variables of the choices that apply to a call; see `vertebra.lora.chosen_variables`."""
     if not has_blocks():
         return []
-    choices = [block.acting for block in innermost_blocks() if block.acting is not None]
+    choices = [block.active for block in innermost_blocks() if block.active is not None]
     if not choices:
         return []
     shown = {id(variable) for variable in model.variables}
-    choices.sort(key=_number)  # blocks may be in either order
-    return [variable for acting in choices for variable in acting.variables if id(variable) in shown]
+    choices.sort(key=_number)  # the order of blocks may vary
+    return [variable for active in choices for variable in active.variables if id(variable) in shown]
 
 
-def _chosen(owner: Any, choice: Any) -> Acting:
+def _chosen(owner: Any, choice: Any) -> ActiveAdapters:
     return choose(require_adapters(owner), *chosen_strengths(choice))
 
 
-def _number(acting: Acting) -> int:
-    return acting.chosen_from.number if acting.chosen_from else -1
+def _number(active: ActiveAdapters) -> int:
+    return active.chosen_from.number if active.chosen_from else -1
 
 
-def _check(owner: Any, acting: Acting) -> None:
-    found = adapters_of(owner)
-    if found is None:
-        raise lost_choice(acting)
-    found.state.check_choice(acting)
+def _check(owner: Any, active: ActiveAdapters) -> None:
+    adapters = adapters_of(owner)
+    if adapters is None:
+        raise lost_choice(active)
+    adapters.state.check_choice(active)
 
 
 def _batch(inputs: Any) -> int | None:
-    """Returns the number of rows of the inputs; a single row may stand for all rows in some of them."""
+    """Returns the number of rows of the inputs: the largest, as an input with one row broadcasts."""
     shapes = [leaf.shape for leaf in keras.tree.flatten(inputs) if getattr(leaf, "shape", ())]
     sizes = [shape[0] for shape in shapes]
     return None if not sizes or None in sizes else max(sizes)

@@ -1,4 +1,4 @@
-"""Resident adapters: the values of an adapter as variables that no layer holds, for calls that choose it."""
+"""Resident adapters: an adapter's values as variables outside the model, for calls that choose the adapter."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from vertebra.interfaces import AdapterLayer
 
 
 class ResidentLayer:
-    """A part as a strategy sees it, with variables of its own and the settings of a part of the same plan."""
+    """An adapter layer for strategies, with its own variables and the settings of an adapter layer of the same plan."""
 
-    def __init__(self, part: Any, variables: Mapping[str, Any], shared: Any = None) -> None:
-        self._part, self.shared = part, shared
+    def __init__(self, adapter_layer: Any, variables: Mapping[str, Any], shared: Any = None) -> None:
+        self._template, self.shared = adapter_layer, shared
         vars(self).update(variables)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._part, name)
+        return getattr(self._template, name)
 
 
 AdapterLayer.register(ResidentLayer)
@@ -31,12 +31,12 @@ AdapterLayer.register(ResidentLayer)
 
 @dataclass(frozen=True, slots=True)
 class ResidentAdapter:
-    """An adapter that calls can choose; it never changes."""
+    """An immutable adapter that calls can choose."""
 
-    parts: dict[str, ResidentLayer]
-    """By path of the adapted layer."""
+    layers: dict[str, ResidentLayer]
+    """Adapter layers, by path of the adapted layer."""
     variables: dict[str, dict[str, Any]]
-    """Every variable once: by path of the layer, or `SHARED`, and by name."""
+    """Every variable once, by path of the layer, or `SHARED`, and by name."""
 
     def flat(self) -> list[Any]:
         """Returns every variable once, in an order that is the same for all adapters of a plan."""
@@ -48,17 +48,17 @@ class ResidentAdapter:
 
 
 def make_resident(template: AdapterLayers, values: Values) -> ResidentAdapter:
-    """Returns an adapter with some values, which it takes over, and the settings of parts of the same plan."""
+    """Returns a resident adapter that takes over the values; `template` has adapter layers of the same plan."""
     variables = {
         path: {name: _variable(variable, values[path][name]) for name, variable in own.items()}
         for path, own in template.variables().items()
     }
     shared = None if template.shared is None else ResidentLayer(template.shared, variables[SHARED])
-    parts = {}
-    for path, part in template.parts.items():
-        lent = {name: variables[part.lender][name] for name in part.lent}
-        parts[path] = ResidentLayer(part, variables.get(path, {}) | lent, shared)
-    return ResidentAdapter(parts, variables)
+    adapter_layers = {}
+    for path, adapter_layer in template.layers.items():
+        lent = {name: variables[adapter_layer.lender][name] for name in adapter_layer.lent}
+        adapter_layers[path] = ResidentLayer(adapter_layer, variables.get(path, {}) | lent, shared)
+    return ResidentAdapter(adapter_layers, variables)
 
 
 def _variable(like: Any, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Strengths: how strongly adapters act, in all rows of a batch or in each."""
+"""Strengths of adapters, for a whole batch or by rows."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from vertebra.errors import LoraConfigError
 
 
 def chosen_strengths(choice: Any) -> tuple[list[str], np.ndarray[Any, Any]]:
-    """Returns the adapters that a choice for a call names, and their strengths, for all rows or for each.
+    """Returns the names of the adapters in a choice for a call, and their strengths, for all rows or by rows.
 
     Raises:
-        LoraConfigError: it is no choice, or a strength is no finite number.
+        LoraConfigError: the choice has a wrong type, or a strength is not a finite number.
     """
     for_all = isinstance(choice, str | Mapping)
     rows = [choice] if for_all else choice
     if not isinstance(rows, Sequence) or not all(row is None or isinstance(row, str | Mapping) for row in rows):
-        expected = "a name, a table of names with strengths, or a list with one of these or None for each row"
+        expected = "a name, a mapping from names to strengths, or a list with one of these or None for each row"
         raise LoraConfigError("LoRA adapters", "adapters", choice, expected)
     if not rows:
         raise LoraConfigError("LoRA adapters", "adapters", choice, "a list with an entry for each row of the batch")
@@ -31,7 +31,7 @@ def chosen_strengths(choice: Any) -> tuple[list[str], np.ndarray[Any, Any]]:
 def strength_matrix(
     rows: Sequence[str | Mapping[str, float] | None],
 ) -> tuple[list[str], np.ndarray[Any, Any]]:
-    """Returns the adapters that some rows of a batch name, and how strongly each acts in each row."""
+    """Returns the names of the adapters in the rows of a batch, and a `(rows, adapters)` matrix of strengths."""
     mixes = [{row: 1.0} if isinstance(row, str) else dict(row or {}) for row in rows]
     for name, strength in (pair for mix in mixes for pair in mix.items()):
         if isinstance(strength, bool) or not isinstance(strength, int | float) or not math.isfinite(strength):

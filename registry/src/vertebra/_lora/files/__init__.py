@@ -1,1 +1,1 @@
-"""Adapter files: the project's own, PEFT's folders, KerasHub's files, and how each is read and written."""
+"""Adapter files: reading and writing the short form, PEFT's folders and KerasHub's files."""

@@ -1,4 +1,4 @@
-"""The data of an adapter file, whatever its form: plan, values, and base weights of its own."""
+"""The data of an adapter file of any format: plan, values, and co-trained weights."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ _BASE = "vertebra.base"
 
 @dataclass(frozen=True, slots=True)
 class AdapterFile:
-    """An adapter as it stands on disk."""
+    """An adapter read from a file."""
 
     path: Path
     plan: AdapterPlan
     values: Values
-    """Values of its variables."""
+    """Values of the adapter's variables."""
     base: str | None = None
-    """Fingerprint of the base weights it was trained on, if the file knows it."""
+    """Fingerprint of the base weights it was trained on, or None if the file has none."""
     co_trained: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
-    """Values of base weights that were trained, by weight."""
+    """Values of co-trained weights, by name."""
     unused: tuple[str, ...] = ()
-    """Tensors for which the model has no layer."""
+    """Names of tensors for which the model has no layer."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterData:
-    """What of an adapter goes into a file beside its plan."""
+    """The data of an adapter that a file stores in addition to its plan."""
 
     values: Values
     base: str | None

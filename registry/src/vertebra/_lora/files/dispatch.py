@@ -1,7 +1,7 @@
-"""Adapter files: reading whichever form stands there, writing the one that a name asks for.
+"""Adapter files: detect the format when reading, and choose it by the file name when writing.
 
-The short form is one safetensors file: the variables of the adapter, and the base weights that are its own, under the
-names they have in the model, with the plan as metadata. PEFT's folders and KerasHub's `.lora.h5` are others' forms.
+The short form is one safetensors file: the adapter's variables and its co-trained weights, by their names in the
+model, with the plan as metadata. The other formats are PEFT's folders and KerasHub's `.lora.h5` files.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ KERASHUB_SUFFIX = ".lora.h5"
 _ATTEMPTS = 12
 _SETTINGS = "vertebra.adapter"
 _MODEL = "vertebra.model"
-_PART = "/lora/"
+_INFIX = "/lora/"
 
 
 def read_adapter(model: Any, filepath: str | Path) -> AdapterFile:
-    """Reads an adapter for a model; nothing in it is imported, resolved or run.
+    """Reads an adapter for a model; nothing in the file is imported, resolved or executed.
 
     Raises:
-        AdapterNotFoundError: nothing is there.
-        WeightsFileError: the file is unsound.
+        AdapterNotFoundError: the path does not exist.
+        WeightsFileError: the file is corrupt.
         LoraConfigError: a setting is out of range or unknown.
-        AdapterMismatchError: it holds no adapter.
+        AdapterMismatchError: the file holds no adapter for this model.
     """
     path = existing(filepath)
     if path.is_dir():
@@ -63,32 +63,32 @@ def read_adapter(model: Any, filepath: str | Path) -> AdapterFile:
 
 
 def _of_one_version(paths: Sequence[Path], read: Callable[[], AdapterFile]) -> AdapterFile:
-    """Reads files that belong together, again if one of them is replaced meanwhile.
+    """Reads files that belong together; retries if one of them is replaced during the read.
 
     Raises:
-        WeightsFileError: that happened each time.
+        WeightsFileError: a file was replaced in every attempt.
     """
     for _ in range(_ATTEMPTS):
         before = [identity_at(path) for path in paths]
         try:
-            found = read()
+            file = read()
         except (VertebraError, OSError):
             if [identity_at(path) for path in paths] == before:
                 raise
         else:
             if [identity_at(path) for path in paths] == before:
-                return found
+                return file
     raise WeightsFileError(
-        paths[0].parent, "it was replaced each time it was read", "Try again when nothing writes there"
+        paths[0].parent, "it was replaced during each read", "Try again when no process writes to it"
     )
 
 
 def write_adapter(model: Any, filepath: str | Path, plan: AdapterPlan, data: AdapterData) -> None:
-    """Writes an adapter in the form that the path's name asks for.
+    """Writes an adapter in the format that the path's name implies.
 
     Raises:
-        PresetSaveError: it cannot be written; what stood there is unchanged.
-        LoraConfigError: the form cannot hold the adapter.
+        PresetSaveError: the file cannot be written; existing files are unchanged.
+        LoraConfigError: the format cannot represent the adapter.
     """
     target = destination(filepath)
     if target.name.endswith(KERASHUB_SUFFIX):
@@ -111,24 +111,24 @@ def write_adapter(model: Any, filepath: str | Path, plan: AdapterPlan, data: Ada
 
 
 def existing(filepath: str | Path) -> Path:
-    """Returns the path of an adapter.
+    """Returns the full path of an existing adapter.
 
     Raises:
-        ArgumentError: it is not a path.
-        AdapterNotFoundError: nothing is there.
+        ArgumentError: `filepath` is not a path.
+        AdapterNotFoundError: the path does not exist.
     """
     path = full_path(_arguments.path("Loading an adapter", "filepath", filepath))
-    if not os.path.exists(path):  # noqa: PTH110 (Path's raises for names that are too long)
+    if not os.path.exists(path):  # noqa: PTH110 (Path.exists raises for names that are too long)
         raise AdapterNotFoundError(filepath)
     return path
 
 
 def short_header(path: Path) -> tuple[Header, AdapterPlan]:
-    """Reads what a file in the short form says of itself, without its values.
+    """Returns header and plan of a file in the short form, without reading its values.
 
     Raises:
-        WeightsFileError: the file is unsound.
-        LoraConfigError: it is not in the short form, or a setting is out of range.
+        WeightsFileError: the file is corrupt.
+        LoraConfigError: the file is not in the short form, or a setting is out of range.
     """
     header = open_header(path)
     return header, _settings(path, header.metadata)
@@ -147,8 +147,8 @@ def _read_short(path: Path) -> AdapterFile:
     values: Values = {}
     co_trained = {}
     for name in tensors.header.entries:
-        layer, inside, variable = name.rpartition(_PART)
-        if name.startswith(f"{SHARED}{_PART}") or (inside and layer in plan.layers):
+        layer, inside, variable = name.rpartition(_INFIX)
+        if name.startswith(f"{SHARED}{_INFIX}") or (inside and layer in plan.layers):
             values.setdefault(layer, {})[variable] = tensors.view(name)
         else:
             co_trained[name] = tensors.view(name)
@@ -156,7 +156,7 @@ def _read_short(path: Path) -> AdapterFile:
 
 
 def _write_short(model: Any, stage: Path, plan: AdapterPlan, data: AdapterData) -> None:
-    arrays = {f"{path}{_PART}{variable}": array for path, own in data.values.items() for variable, array in own.items()}
+    arrays = {f"{path}{_INFIX}{name}": array for path, own in data.values.items() for name, array in own.items()}
     settings = json.dumps(plan_as_data(plan))
     metadata = {"format": "pt", _SETTINGS: settings, _BASE: data.base or "", _MODEL: type(model).__name__}
     write_arrays(stage, arrays | data.co_trained, metadata)
@@ -172,6 +172,6 @@ def _settings(path: Path, metadata: Mapping[str, str]) -> AdapterPlan:
 
 def _check_folder(target: Path, own: tuple[str, ...]) -> None:
     if target.is_file():
-        raise PresetSaveError(target, "a file stands there", f"Name a {SUFFIX} file, or another folder")
+        raise PresetSaveError(target, "a file has this path", f"Name a {SUFFIX} file, or another folder")
     if target.is_dir() and any(item.name not in (*own, "README.md") for item in target.iterdir()):
-        raise PresetSaveError(target, "the folder holds other things", "Choose a new folder, or one with an adapter")
+        raise PresetSaveError(target, "the folder has other files", "Choose a new folder, or one with an adapter")

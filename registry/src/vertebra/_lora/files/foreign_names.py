@@ -1,4 +1,4 @@
-"""Names of layers and weights in others' adapter files: those of the transformers modules, and KerasHub's numbers."""
+"""Names in other libraries' adapter files: transformers' module names, and KerasHub's layer numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KERNELS = ("kernel", "embeddings")
 class AdapterNames:
     """Translates between a model's paths and the names in PEFT's files.
 
-    A layer or weight that transformers has no name for, as of a model of no plugin, keeps its path, with dots.
+    A layer or weight without a name in transformers, such as in a custom Keras model, keeps its path, with dots.
     """
 
     def __init__(self, model: Any) -> None:
@@ -39,26 +39,26 @@ class AdapterNames:
             self._layers.setdefault(_module(kernels[name].tensor), []).append(name.rpartition("/")[0])
 
     def module(self, path: str) -> str:
-        """Returns the name of the module that holds a layer."""
+        """Returns the name of the module that contains a layer."""
         return self._modules[path]
 
     def layers(self, module: str) -> list[str]:
-        """Returns the paths of the layers that are one module there, in its order; none if there is no such module.
+        """Returns the paths of the layers that form a module, in the module's order; empty if the module is unknown.
 
         The name may have a checkpoint's prefix.
         """
         return self._find(module, self._layers) or []
 
     def tensor(self, weight: str) -> str:
-        """Returns the name of the tensor that holds a weight."""
+        """Returns the name of the tensor that contains a weight."""
         return self._rules[weight].tensor
 
     def weights(self, tensor: str) -> list[str]:
-        """Returns the weights that a tensor holds, in its order; none if there is no such tensor."""
+        """Returns the weights that a tensor contains, in its order; empty if the tensor is unknown."""
         return self._find(tensor, self._tensors) or []
 
     def take(self, weight: str, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
-        """Returns a weight's value out of its tensor, or None if the tensor is of another shape."""
+        """Returns a weight's value from its tensor, or None if the tensor has another shape."""
         try:
             value = take(self._rules[weight], array, tuple(self._weights[weight].shape))
         except ValueError:
@@ -66,17 +66,17 @@ class AdapterNames:
         return value if value.shape == tuple(self._weights[weight].shape) else None
 
     def is_ambiguous(self, module: str) -> bool:
-        """Says whether the name of another module ends with that of this one."""
+        """Returns whether another module's name ends with this module's name."""
         return any(_module(tensor) != module and _module(tensor).endswith(module) for tensor in self._tensors)
 
     def kernels_are_reversed(self, modules: Iterable[str]) -> bool:
-        """Says whether modules keep their kernels as inputs × outputs, as the layers here do and torch's do not."""
+        """Returns whether all modules store kernels as (inputs, outputs), as Keras does, unlike torch's `Linear`."""
         return all(
             not self._rules[f"{path}/{_KERNELS[0]}"].transpose for module in modules for path in self._linear(module)
         )
 
     def put(self, weights: list[str], arrays: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
-        """Returns the tensor that holds some weights."""
+        """Returns the tensor that contains the weights."""
         return put([self._rules[weight] for weight in weights], arrays)
 
     def _linear(self, module: str) -> list[str]:
@@ -88,7 +88,7 @@ class AdapterNames:
 
 
 class KerasHubNames:
-    """Translates between a backbone's paths and what KerasHub's `.lora.h5` files say: numbers of layers."""
+    """Translates between a backbone's paths and the layer numbers in KerasHub's `.lora.h5` files."""
 
     def __init__(self, model: Any) -> None:
         self.translation = translation_of(model, kerashub.NAME)
@@ -98,30 +98,30 @@ class KerasHubNames:
         self._rules = {name.rpartition("/")[0]: rule for name, rule in rules.items() if name.endswith("/kernel")}
 
     def kernel_shape(self, path: str) -> tuple[int, ...] | None:
-        """Returns the shape of a layer's kernel in KerasHub, or None if it is that of the layer here."""
+        """Returns the shape of a layer's kernel in KerasHub, or None if it equals this layer's shape."""
         return self._rules[path].shape if path in self._rules else None
 
     def axes(self, path: str) -> tuple[int, ...] | None:
-        """Returns the order in which its axes are taken, or None for the one they have."""
+        """Returns the permutation of the axes of KerasHub's kernel, or None for the same order."""
         return self._rules[path].axes if path in self._rules else None
 
     def heads(self, path: str, out_features: int) -> int:
-        """Returns how many heads a layer's outputs are made of in KerasHub."""
+        """Returns the number of heads in a layer's outputs in KerasHub."""
         shape = self.kernel_shape(path)
         return 1 if shape is None else max(1, out_features // shape[-1])
 
 
 def translation_of(model: Any, format: str) -> Translation | None:
-    """Returns how a model's architecture is written in a format, or None if no plugin says so."""
+    """Returns the translation of a model's architecture to a format, or None if no plugin has one."""
     name = type(model).__name__
     spec = catalog(BACKBONES).lookup(name).value if name in catalog(BACKBONES) else None
     return load_translation(spec, format) if spec is not None and format in spec.formats else None
 
 
 def arguments_of(model: Any) -> dict[str, Any]:
-    """Returns the constructor arguments of a backbone, adapters aside."""
-    found: dict[str, Any] = model.constructor_config()
-    return found
+    """Returns the constructor arguments of a backbone, without adapters."""
+    arguments: dict[str, Any] = model.constructor_config()
+    return arguments
 
 
 def _module(tensor: str) -> str:

@@ -1,9 +1,8 @@
-"""Fused projections: layers of a model that are one module elsewhere, side by side on the axis of outputs.
+"""Fused projections: several layers of a model that PEFT sees as one module, concatenated on the output axis.
 
-A tensor that counts outputs is split among the layers. One that does not is the same for all of them, and stays so:
-the layers share the variable, so that training further here is training the fused module. Adapters that were made
-layer by layer have a rank of their own in each; side by side they are one of all these ranks, whose matrix on the side
-of the outputs is zero but for one block of each layer.
+A tensor with an output axis is split among the layers. A tensor without one is the same for all of them: the layers
+share the variable, so that further training equals training the fused module. Adapters that were made layer by layer
+have separate ranks; fused, they are one adapter of the sum of the ranks, whose output-side matrix is block-diagonal.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class FusedModule:
-    """The layers that are one module elsewhere; most often one."""
+    """The layers that form one module in PEFT; usually a single layer."""
 
-    place: object
-    """The file, for messages."""
+    source: object
+    """The file or folder, for messages."""
     module: str
     paths: Sequence[str]
     """Paths of the layers, in the order of their outputs."""
@@ -36,19 +35,19 @@ class FusedModule:
     strategy: LoraStrategy
 
     def tensors(self) -> Mapping[str, AdapterTensor]:
-        """Returns what the strategy calls its tensors."""
+        """Returns the strategy's tensors, by name."""
         return self.strategy.tensors(self.views[self.paths[0]])
 
     def widths(self) -> list[int]:
         """Returns the number of outputs of each layer."""
         return [self.views[path].out_features for path in self.paths]
 
-    def counts_outputs_alone(self) -> bool:
-        """Says whether a tensor has a value for each output, whatever the rank, as DoRA's lengths."""
+    def has_output_vectors(self) -> bool:
+        """Returns whether a tensor has an output axis and no rank axis, as DoRA's lengths."""
         return any("rank" not in tensor.axes for tensor in self.tensors().values())
 
     def plans(self, plan: LayerPlan, tied: set[str]) -> dict[str, LayerPlan]:
-        """Returns the plan of each layer, if that of the module is given."""
+        """Returns the plan of each layer, given the plan of the module."""
         first, *others = self.paths
         return {first: plan} | {path: replace(plan, shares=first if tied else None) for path in others}
 
@@ -57,12 +56,12 @@ def split(fused: FusedModule, tensors: Mapping[str, Array]) -> Values:
     """Returns the values of each layer's own variables.
 
     Raises:
-        AdapterMismatchError: a tensor is missing, left over, or of another number of axes or outputs.
+        AdapterMismatchError: a tensor is missing or unknown, or has a wrong number of axes or outputs.
     """
     needed = fused.tensors()
     wrong = [f"{fused.module}: {name}" for name in needed.keys() ^ tensors.keys()]
     if wrong:
-        raise AdapterMismatchError(fused.place, "lacks tensors, or holds unknown ones", sorted(wrong))
+        raise AdapterMismatchError(fused.source, "lacks tensors, or holds unknown ones", sorted(wrong))
     values: Values = {path: {} for path in fused.paths}
     for name, tensor in needed.items():
         array = tensors[name].T
@@ -74,7 +73,7 @@ def split(fused: FusedModule, tensors: Mapping[str, Array]) -> Values:
 def _pieces(fused: FusedModule, name: str, tensor: AdapterTensor, array: Array) -> dict[str, Array]:
     if array.ndim != len(tensor.axes) or ("out" in tensor.axes and array.shape[-1] != sum(fused.widths())):
         shapes = f"{fused.module}: {name} is {array.dtype} {array.T.shape}"
-        raise AdapterMismatchError(fused.place, "holds tensors of another shape", [shapes])
+        raise AdapterMismatchError(fused.source, "holds tensors of another shape", [shapes])
     if "out" not in tensor.axes:
         return {fused.paths[0]: array}
     ends = np.cumsum(fused.widths())[:-1]
@@ -86,17 +85,17 @@ def fuse(fused: FusedModule, plans: Mapping[str, LayerPlan], values: Values) -> 
 
     Args:
         fused: The module.
-        plans: The plans of those of its layers that are adapted.
-        values: The values of their own variables; and, of layers that are not adapted, of those that count outputs
-            and no rank.
+        plans: The plans of its adapted layers.
+        values: The values of the adapted layers' own variables; and, for layers that are not adapted, the values of
+            variables with an output axis and no rank axis.
     """
-    if _is_one(fused, plans):
+    if _is_fused(fused, plans):
         return next(iter(plans.values())), _tensors(fused, _joined(fused, values))
     plan = _stacked_plan(fused, plans)
     return plan, _tensors(fused, _stacked(fused, plans, values, plan))
 
 
-def _is_one(fused: FusedModule, plans: Mapping[str, LayerPlan]) -> bool:
+def _is_fused(fused: FusedModule, plans: Mapping[str, LayerPlan]) -> bool:
     first, *others = fused.paths
     return len(plans) == len(fused.paths) and all(plans[path].shares == first for path in others)
 
@@ -106,16 +105,16 @@ def _tensors(fused: FusedModule, variables: Mapping[str, Array]) -> dict[str, Ar
 
 
 def _joined(fused: FusedModule, values: Values) -> dict[str, Array]:
-    """Puts outputs side by side; what does not count outputs is the first layer's."""
-    found = {}
+    """Concatenates values on the output axis; values without that axis are the first layer's."""
+    joined = {}
     for tensor in fused.tensors().values():
         own = [values[path][tensor.variable] for path in fused.paths if tensor.variable in values.get(path, {})]
-        found[tensor.variable] = np.concatenate(own, axis=-1) if "out" in tensor.axes else own[0]
-    return found
+        joined[tensor.variable] = np.concatenate(own, axis=-1) if "out" in tensor.axes else own[0]
+    return joined
 
 
 def _stacked_plan(fused: FusedModule, plans: Mapping[str, LayerPlan]) -> LayerPlan:
-    """Returns a plan of the sum of the ranks, with an alpha that scales as the first layer's does."""
+    """Returns a plan with the sum of the ranks, and an alpha that gives the scale of the first layer."""
     rank = sum(layer.rank for layer in plans.values())
     first = next(iter(plans.values()))
     scale = fused.strategy.scale(first.rank, first.alpha)
@@ -124,28 +123,28 @@ def _stacked_plan(fused: FusedModule, plans: Mapping[str, LayerPlan]) -> LayerPl
 
 def _stacked(fused: FusedModule, plans: Mapping[str, LayerPlan], values: Values, plan: LayerPlan) -> dict[str, Array]:
     scale = fused.strategy.scale(plan.rank, plan.alpha)
-    found: dict[str, Array] = {}
+    stacked: dict[str, Array] = {}
     for tensor in fused.tensors().values():
         if "rank" not in tensor.axes:
-            found[tensor.variable] = np.concatenate([values[path][tensor.variable] for path in fused.paths], axis=-1)
+            stacked[tensor.variable] = np.concatenate([values[path][tensor.variable] for path in fused.paths], axis=-1)
             continue
         own = {path: _value(values, path, layer, tensor.variable) for path, layer in plans.items()}
         if tensor.axes == ("in", "rank"):
-            found[tensor.variable] = np.concatenate(list(own.values()), axis=1)
+            stacked[tensor.variable] = np.concatenate(list(own.values()), axis=1)
         else:
             factors = {path: fused.strategy.scale(layer.rank, layer.alpha) / scale for path, layer in plans.items()}
-            found[tensor.variable] = _blocks(fused, {path: own[path] * np.float32(factors[path]) for path in own})
-    return found
+            stacked[tensor.variable] = _blocks(fused, {path: own[path] * np.float32(factors[path]) for path in own})
+    return stacked
 
 
 def _value(values: Values, path: str, layer: LayerPlan, variable: str) -> Array:
     own = values.get(path, {})
-    found: Array = own[variable] if variable in own else values[layer.shares or path][variable]
-    return found
+    array: Array = own[variable] if variable in own else values[layer.shares or path][variable]
+    return array
 
 
 def _blocks(fused: FusedModule, own: Mapping[str, Array]) -> Array:
-    """Returns a matrix with each layer's block in the rows of its rank and the columns of its outputs."""
+    """Returns a block-diagonal matrix: each layer's block is in the rows of its rank and the columns of its outputs."""
     matrix = np.zeros((sum(block.shape[0] for block in own.values()), sum(fused.widths())), "float32")
     starts = dict(zip(fused.paths, np.cumsum([0, *fused.widths()]), strict=False))
     row = 0

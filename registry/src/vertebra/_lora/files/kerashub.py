@@ -1,8 +1,8 @@
-"""KerasHub's `.lora.h5`: variables of Keras's own LoRA, which goes by heads, under the numbers of the layers.
+"""KerasHub's `.lora.h5`: variables of Keras's own LoRA, which works by heads, under the numbers of the layers.
 
-Keras factors a kernel on all its axes but the last: `a` has the kernel's shape with the rank in place of the last
-axis, and `b` is `(rank, last axis)`. The file holds neither alpha nor which layers these are: alpha is the rank, and a
-layer's number is its place among KerasHub's layers with weights.
+Keras factors a kernel on all its axes but the last: `a` has the kernel's shape with the rank instead of the last axis,
+and `b` is `(rank, last axis)`. The file has neither alpha nor names of layers: alpha equals the rank, and a layer's
+number is its index among KerasHub's layers with weights.
 """
 
 from __future__ import annotations
@@ -39,21 +39,23 @@ def read_kerashub(model: Any, path: Path) -> AdapterFile:
     """Reads a file that KerasHub wrote.
 
     Raises:
-        WeightsFileError: the file is unsound.
-        AdapterMismatchError: its numbers are not those of layers of this architecture, or shapes differ.
-        LoraConfigError: its rank is out of range, or no installed strategy computes what it holds.
+        WeightsFileError: the file is corrupt.
+        AdapterMismatchError: the layer numbers or shapes do not fit this architecture.
+        LoraConfigError: the rank is out of range, or no installed strategy works by heads.
     """
     (file,) = map_hdf5([path])
     names, layers = KerasHubNames(model), layer_paths(model)
-    found, unknown = _sort(file.header.entries, names)
-    if unknown or not found or _RANK not in file.header.entries:
-        problem = "is no .lora.h5 of this architecture; it holds" if unknown else "holds no adapter"
+    tensors_by_layer, unknown = _sort(file.header.entries, names)
+    if unknown or not tensors_by_layer or _RANK not in file.header.entries:
+        problem = "is not a .lora.h5 of this architecture; it holds" if unknown else "holds no adapter"
         raise AdapterMismatchError(path, problem, unknown)
     rank = _rank(path, np.asarray(file.view(_RANK)))
     plan, values = AdapterPlan(LoraConfig(rank, strategy=_strategy(path)), {}), Values()
-    for layer, tensors in found.items():
+    for layer, tensors in tensors_by_layer.items():
         if layer not in layers or not is_adaptable(layers[layer]) or tensors.keys() != {"a", "b"}:
-            raise AdapterMismatchError(path, "lacks tensors, or holds those of a layer that takes no adapter", [layer])
+            raise AdapterMismatchError(
+                path, "lacks tensors, or holds tensors of a layer that cannot be adapted", [layer]
+            )
         view = view_of(layers[layer])
         heads = names.heads(layer, view.out_features)
         a, b = (np.asarray(file.view(tensors[variable])) for variable in ("a", "b"))
@@ -66,23 +68,23 @@ def read_kerashub(model: Any, path: Path) -> AdapterFile:
     return AdapterFile(path, plan, values)
 
 
-def _rank(place: object, stored: Array) -> int:
+def _rank(path: object, stored: Array) -> int:
     if stored.size != 1 or stored.dtype.kind not in "iu":
-        raise LoraConfigError(place, "rank", stored.tolist(), "one whole number")
+        raise LoraConfigError(path, "rank", stored.tolist(), "one whole number")
     return int(stored.reshape(-1)[0])
 
 
 def _sort(entries: Any, names: KerasHubNames) -> tuple[dict[str, dict[str, str]], list[str]]:
-    found: dict[str, dict[str, str]] = {}
+    tensors_by_layer: dict[str, dict[str, str]] = {}
     unknown = []
     for dataset in sorted(entries, key=_number):
         tensor = _TENSOR.fullmatch(dataset)
         layer = names.paths.get(int(tensor[1])) if tensor else None
         if tensor and layer:
-            found.setdefault(layer, {})[tensor[2]] = dataset
+            tensors_by_layer.setdefault(layer, {})[tensor[2]] = dataset
         elif dataset != _RANK:
             unknown.append(dataset)
-    return found, unknown
+    return tensors_by_layer, unknown
 
 
 def _number(dataset: str) -> tuple[int, str]:
@@ -90,12 +92,12 @@ def _number(dataset: str) -> tuple[int, str]:
     return int(tensor[1]) if tensor else -1, dataset
 
 
-def _strategy(place: object) -> str:
+def _strategy(path: object) -> str:
     for entry in catalog(STRATEGIES):
         if entry.value.per_head:
             return str(entry.name)
-    expected = "an installed LoRA strategy that goes by heads, as Keras's does: install vertebra-lora-variants"
-    raise LoraConfigError(place, "strategy", None, expected)
+    expected = "an installed LoRA strategy that works by heads, as Keras's does: install vertebra-lora-variants"
+    raise LoraConfigError(path, "strategy", None, expected)
 
 
 # === Writing ===
@@ -105,14 +107,14 @@ def write_kerashub(model: Any, stage: Path, plan: AdapterPlan, data: AdapterData
     """Writes an adapter as KerasHub reads it after `enable_lora(rank)` on the same layers.
 
     Raises:
-        LoraConfigError: the architecture has no such file, or it cannot hold the adapter.
+        LoraConfigError: KerasHub has no such architecture, or the format cannot represent the adapter.
     """
     names = KerasHubNames(model)
     numbers = {path: number for number, path in names.paths.items()}
-    strangers = [path for path in plan.layers if path not in numbers] + list(data.co_trained)
-    if strangers:
-        expected = "adapters of layers that KerasHub has in this architecture, and no base weights beside them"
-        raise LoraConfigError(".lora.h5", "adapter", ", ".join(strangers), expected)
+    unknown = [path for path in plan.layers if path not in numbers] + list(data.co_trained)
+    if unknown:
+        expected = "adapters of layers that KerasHub has in this architecture, and no co-trained base weights"
+        raise LoraConfigError(".lora.h5", "adapter", ", ".join(unknown), expected)
     pairs = _own_pairs(plan, data) if plan.strategy.per_head else _by_heads(model, names, plan, data)
     rank = max(b.shape[0] for _, _, b in pairs.values())
     datasets = {_RANK: np.array(rank, "int64")}
@@ -134,22 +136,22 @@ def _own_pairs(plan: AdapterPlan, data: AdapterData) -> dict[str, tuple[int, Arr
 def _by_heads(
     model: Any, names: KerasHubNames, plan: AdapterPlan, data: AdapterData
 ) -> dict[str, tuple[int, Array, Array]]:
-    """Returns the same change by heads, exactly: with a rank for each head, or the change itself where that is less."""
-    found = {}
+    """Returns the exact change in factors by heads: with a rank per head, or the full change where that is smaller."""
+    factors = {}
     for path, (a, b) in matrices(model, plan, data).items():
         heads = names.heads(path, b.shape[1])
         width = b.shape[1] // heads
         if a.shape[1] * heads > width:
-            found[path] = heads, a @ b, np.eye(width, dtype="float32")
+            factors[path] = heads, a @ b, np.eye(width, dtype="float32")
         else:
             spread = np.einsum("ir,hk->ihrk", a, np.eye(heads, dtype="float32"))
             stacked = b.reshape(a.shape[1], heads, width).reshape(-1, width)
-            found[path] = heads, spread.reshape(a.shape[0], -1), stacked
-    return found
+            factors[path] = heads, spread.reshape(a.shape[0], -1), stacked
+    return factors
 
 
 def _widen(a: Array, b: Array, heads: int, rank: int) -> tuple[Array, Array]:
-    """Adds zeros up to a rank: KerasHub has the same one for all layers."""
+    """Pads both factors with zeros up to a rank: KerasHub has one rank for all layers."""
     more = rank - b.shape[0]
     by_head = np.pad(a.reshape(a.shape[0], heads, -1), ((0, 0), (0, 0), (0, more)))
     return by_head.reshape(a.shape[0], -1), np.pad(b, ((0, more), (0, 0)))

@@ -32,11 +32,11 @@ FILES = (CONFIG, TENSORS)
 _PREFIX = "base_model.model."
 _ADAPTER = ".lora_"
 _WRAPPED = ".base_layer."
-"""What PEFT puts before the weights of a module that it has adapted."""
+"""Infix of the weights of adapted modules."""
 _SAVED = re.compile(r"\.modules_to_save\.[^.]+\.")
-"""What it puts before the weights of one that trains in full, in files with the biases of all modules."""
+"""Infix of the weights of fully trained modules, in files with the biases of all modules."""
 _FORMER = ".original_module."
-"""What it puts before the weights that such a module had before; nothing reads them."""
+"""Infix of the original weights of such modules; they are ignored."""
 _BASE = "vertebra.base"
 
 # === Reading ===
@@ -46,9 +46,9 @@ def read_peft(model: Any, folder: Path) -> AdapterFile:
     """Reads a folder that PEFT or `write_peft` wrote.
 
     Raises:
-        WeightsFileError: the tensors are missing or unsound.
+        WeightsFileError: the tensors are missing or corrupt.
         LoraConfigError: a setting is missing, out of range or unknown.
-        AdapterMismatchError: it holds no LoRA tensors, or they are not those of the layers.
+        AdapterMismatchError: the folder has no LoRA tensors, or they do not fit the layers.
     """
     settings = read_config(folder)
     tensors = MappedTensors(folder / TENSORS)
@@ -60,23 +60,23 @@ def read_peft(model: Any, folder: Path) -> AdapterFile:
     plan = AdapterPlan(settings.config, {}, tied=False)
     values: Values = {}
     other_ranks = []
-    for module, found in modules.items():
+    for module, module_tensors in modules.items():
         paths = names.layers(module)
         views = {path: _view(folder, path, layers[path]) for path in paths}
         fused = FusedModule(folder, module, paths, views, plan.strategy)
-        values |= split(fused, found)
-        layer, rank = settings.layer(module), _rank(fused, found)
+        values |= split(fused, module_tensors)
+        layer, rank = settings.layer(module), _rank(fused, module_tensors)
         if rank != layer.rank:
-            other_ranks.append(f"{module} (rank {rank}, said to be {layer.rank})")
+            other_ranks.append(f"{module} (rank {rank}, declared as {layer.rank})")
         plan.layers.update(fused.plans(layer, tied_variables(plan.strategy, views[paths[0]])))
     if other_ranks:
-        problem = f"holds tensors of another rank than r and rank_pattern of its {CONFIG} say"
+        problem = f"holds tensors of another rank than r and rank_pattern of its {CONFIG} declare"
         raise AdapterMismatchError(folder, problem, other_ranks, "Take both files from the same adapter")
     return AdapterFile(folder, plan, values, base_of(tensors.header), co_trained, tuple(unused))
 
 
 def _sort(tensors: MappedTensors, names: AdapterNames) -> tuple[dict[str, dict[str, Any]], dict[str, Any], list[str]]:
-    """Returns tensors of adapters by module, base weights, and the names of tensors that are neither."""
+    """Returns adapter tensors by module, co-trained weights, and the names of unused tensors."""
     modules: dict[str, dict[str, Any]] = {}
     co_trained: dict[str, Any] = {}
     unused = []
@@ -84,10 +84,10 @@ def _sort(tensors: MappedTensors, names: AdapterNames) -> tuple[dict[str, dict[s
         if _FORMER in name:
             continue
         plain = _SAVED.sub(".", name.removeprefix(_PREFIX))
-        module, found, tensor = plain.partition(_ADAPTER)
-        weights = [] if found else names.weights(plain.replace(_WRAPPED, "."))
+        module, separator, tensor = plain.partition(_ADAPTER)
+        weights = [] if separator else names.weights(plain.replace(_WRAPPED, "."))
         arrays = {weight: names.take(weight, tensors.view(name)) for weight in weights}
-        if found and names.layers(module):
+        if separator and names.layers(module):
             modules.setdefault(module, {})[f"lora_{tensor}"] = tensors.view(name)
         elif arrays and all(array is not None for array in arrays.values()):
             co_trained |= arrays
@@ -97,14 +97,14 @@ def _sort(tensors: MappedTensors, names: AdapterNames) -> tuple[dict[str, dict[s
 
 
 def _rank(fused: FusedModule, tensors: Mapping[str, Any]) -> int:
-    """Returns the rank that the tensors of a module have."""
+    """Returns the rank of a module's tensors."""
     name, tensor = next((name, tensor) for name, tensor in fused.tensors().items() if "rank" in tensor.axes)
     rank: int = tensors[name].T.shape[tensor.axes.index("rank")]
     return rank
 
 
 def _without_copies(model: Any, co_trained: Mapping[str, Any], adapted: set[str]) -> dict[str, Any]:
-    """Leaves out kernels of adapted layers that are those of the base: of embeddings, PEFT keeps a frozen copy."""
+    """Drops kernels of adapted layers that equal the base: PEFT files contain frozen copies of adapted embeddings."""
     adapters = adapters_of(model)
     weights = weight_names(model)
 
@@ -112,8 +112,8 @@ def _without_copies(model: Any, co_trained: Mapping[str, Any], adapted: set[str]
         path, _, last = weight.rpartition("/")
         if path not in adapted or last in BIAS_NAMES:
             return False
-        own = adapters.base_value(weight) if adapters else keras.ops.convert_to_numpy(weights[weight].value)
-        return bool(np.array_equal(own, value))
+        base_value = adapters.base_value(weight) if adapters else keras.ops.convert_to_numpy(weights[weight].value)
+        return bool(np.array_equal(base_value, value))
 
     return {weight: value for weight, value in co_trained.items() if not is_copy(weight, value)}
 
@@ -131,10 +131,10 @@ def _view(folder: Path, path: str, layer: Any) -> Any:
 
 
 def write_peft(model: Any, stage: Path, plan: AdapterPlan, data: AdapterData) -> None:
-    """Writes both files; what PEFT has no strategy for is written as the plain LoRA that it amounts to.
+    """Writes both files; strategies that PEFT lacks are exported as plain LoRA.
 
     Raises:
-        LoraConfigError: it amounts to none.
+        LoraConfigError: the strategy has no plain-LoRA export.
     """
     names, layers = AdapterNames(model), layer_paths(model)
     if plan.strategy.peft_fields is None:
@@ -148,41 +148,43 @@ def write_peft(model: Any, stage: Path, plan: AdapterPlan, data: AdapterData) ->
     views = {module: {path: view_of(layers[path]) for path in names.layers(module)} for module in modules}
     for module, adapted in modules.items():
         fused = FusedModule(stage, module, names.layers(module), views[module], plan.strategy)
-        values = data.values | _unchanging(fused, plan)
+        values = data.values | _neutral_values(fused, plan)
         plans[module], tensors = fuse(fused, {path: plan.layers[path] for path in adapted}, values)
         arrays |= {f"{_PREFIX}{module}.{tensor}": array for tensor, array in tensors.items()}
-    arrays |= _beside(names, data.co_trained, set(plan.layers), require_adapters(model).base_value)
-    base = _fingerprint(plan, data.base, {path: view for found in views.values() for path, view in found.items()})
+    arrays |= _co_trained_tensors(names, data.co_trained, set(plan.layers), require_adapters(model).base_value)
+    base = _fingerprint(
+        plan, data.base, {path: view for module_views in views.values() for path, view in module_views.items()}
+    )
     write_arrays(stage / TENSORS, arrays, {"format": "pt", _BASE: base})
     (stage / CONFIG).write_bytes(dump_json(_config(model, plan, plans, names, data.co_trained)))
 
 
-def _unchanging(fused: FusedModule, plan: AdapterPlan) -> Values:
-    """Returns, for layers of a module that are not adapted, values that leave them as they are: PEFT adapts it whole.
+def _neutral_values(fused: FusedModule, plan: AdapterPlan) -> Values:
+    """Returns values without effect for a module's layers that are not adapted: PEFT adapts the whole module.
 
-    A strategy starts so that nothing changes yet, hence these are the values that it starts from.
+    These are the strategy's initial values, which change nothing.
     """
     others = {path: LayerPlan(1, 1.0) for path in fused.paths if path not in plan.layers}
-    if not others or not fused.counts_outputs_alone():
+    if not others or not fused.has_output_vectors():
         return {}
     return as_arrays(build_adapter_layers(replace(plan, layers=others), fused.views, 0).values())
 
 
 def _fingerprint(plan: AdapterPlan, base: str | None, views: Mapping[str, Any]) -> str:
-    """Returns the fingerprint of all layers of the modules; of the adapted ones the adapter has it."""
+    """Returns the fingerprint of all layers of the adapted modules, or an empty string if the base is unknown."""
     if base is None or plan.layers.keys() == views.keys():
         return base or ""
     same = fingerprint({path: views[path] for path in plan.layers}) == base
-    return fingerprint(views) if same else ""  # after merging, say, nobody can tell
+    return fingerprint(views) if same else ""  # unknown, for example after merging
 
 
-def _beside(
+def _co_trained_tensors(
     names: AdapterNames,
     co_trained: Mapping[str, np.ndarray[Any, Any]],
     adapted: set[str],
     base_value: Callable[[str], np.ndarray[Any, Any]],
 ) -> dict[str, np.ndarray[Any, Any]]:
-    """Returns tensors of base weights; one that holds others' weights, too, has these as the base has them."""
+    """Returns the tensors that contain co-trained weights; other weights in them have the base values."""
     arrays = {}
     for tensor in dict.fromkeys(names.tensor(weight) for weight in co_trained):
         weights = names.weights(tensor)
@@ -200,7 +202,7 @@ def _config(
     names: AdapterNames,
     co_trained: Mapping[str, np.ndarray[Any, Any]],
 ) -> dict[str, Any]:
-    """Modules are named in full, so that they mean no others."""
+    """Returns the content of PEFT's config; full module names match no other modules."""
     first = next(iter(modules.values()))
     same = all((layer.rank, layer.alpha) == (first.rank, first.alpha) for layer in modules.values())
     return {
@@ -222,7 +224,7 @@ def _config(
 
 
 def _number(alpha: float) -> float:
-    """PEFT's own files have an int where they can."""
+    """Returns an int if alpha is whole, as in PEFT's own files."""
     return int(alpha) if alpha == int(alpha) else alpha
 
 
@@ -234,9 +236,9 @@ def _bias(co_trained: Mapping[str, Any], adapted: set[str]) -> str:
 
 
 def _fully_trained(model: Any, names: AdapterNames, co_trained: Mapping[str, Any], adapted: set[str]) -> list[str]:
-    """PEFT finds modules by the end of their names: one whose name ends that of another would mean both.
+    """Returns the fully trained modules whose names are unambiguous: PEFT matches modules by the end of their names.
 
-    It need not be in the list to be loaded; it only does not train on there.
+    PEFT loads the weights of omitted modules all the same, but does not train them further.
     """
     modules = set()
     for path, layer in layer_paths(model).items():

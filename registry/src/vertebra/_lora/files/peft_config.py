@@ -17,31 +17,31 @@ from vertebra.specs import LoraConfig
 CONFIG = "adapter_config.json"
 TENSORS = "adapter_model.safetensors"
 
-# What decides the mathematics and is honoured.
+# Fields that affect the computation and are supported.
 SWITCHES = ("use_dora", "use_rslora")
 _HONOURED = {
     "peft_type", "r", "lora_alpha", "lora_dropout", "rank_pattern", "alpha_pattern", "init_lora_weights", *SWITCHES,
 }  # fmt: skip
-# Ways to start from which the base weights stay as they are; the others are told by name below.
+# Initialisations that leave the base weights unchanged, and those that change them, by name.
 _STARTS = (None, True, False, "gaussian", "eva", "orthogonal", "mica")
 _MUTATING_STARTS = {
     "pissa": "PiSSA", "olora": "OLoRA", "corda": "CorDA", "lora_ga": "LoRA-GA", "loftq": "LoftQ",
 }  # fmt: skip
 _CONVERTIBLE = ("PiSSA", "OLoRA", "CorDA", "LoRA-GA")
-# What only describes, or only matters for training further with PEFT: which modules are adapted and which weights
-# trained is seen in the tensors. `auto_mapping` and `megatron_core` name modules that PEFT would import: here they are
-# text. The settings of a way to start matter only with that way, which `init_lora_weights` names.
+# Fields that only describe, or only matter for further training with PEFT: the tensors show which modules are adapted
+# and which weights are trained. `auto_mapping` and `megatron_core` name modules that PEFT would import; here they are
+# only text. Settings of an initialisation matter only if `init_lora_weights` names it.
 _DESCRIPTIVE = {
     "auto_mapping", "base_model_name_or_path", "bias", "corda_config", "ensure_weight_tying", "eva_config",
     "exclude_modules", "fan_in_fan_out", "inference_mode", "layers_pattern", "layers_to_transform", "loftq_config",
     "lora_ga_config", "megatron_core", "modules_to_save", "peft_version", "qalora_group_size", "revision",
     "runtime_config", "target_modules", "task_type",
 }  # fmt: skip
-# What would change the mathematics in a way that is not computed here, and how PEFT calls the method.
+# Fields that change the computation in unsupported ways, with PEFT's name of the method.
 _UNSUPPORTED = {
     "alora_invocation_tokens": "activated LoRA (aLoRA)",
     "arrow_config": "Arrow routing",
-    "enable_lora": "LoRA on some parts of a fused projection, of PEFT before 0.4,",
+    "enable_lora": "LoRA on some slices of a fused projection, of PEFT before 0.4,",
     "kasa_config": "KaSA",
     "layer_replication": "layer replication",
     "lora_bias": "LoRA with a bias",
@@ -55,21 +55,21 @@ _UNSUPPORTED = {
 }
 _UNMERGEABLE = ("alora_invocation_tokens", "arrow_config", "use_qalora")
 _MERGE = "Merge the adapter into its base with PEFT (merge_and_unload, then save_pretrained), and load that checkpoint"
-_RETRAIN = "PEFT cannot merge it into its base either: compute it with PEFT, or train an adapter without it"
+_RETRAIN = "PEFT cannot merge it into its base either: run it with PEFT, or train an adapter without it"
 _CONVERT = "Save it with PEFT's save_pretrained(..., path_initial_model_for_weight_conversion=...)"
 _UPDATE = f"If the field only describes, remove it from {CONFIG}. Otherwise: {_MERGE}"
 
 
 @dataclass(frozen=True, slots=True)
 class PeftSettings:
-    """What a config says of the mathematics."""
+    """The settings of a config that affect the computation."""
 
     config: LoraConfig
     ranks: PatternTable
     alphas: PatternTable
 
     def layer(self, module: str) -> LayerPlan:
-        """Returns the plan of the layers that are one module there.
+        """Returns the plan of the layers that form a module.
 
         Raises:
             LoraConfigError: a pattern cannot be matched with the name of the module.
@@ -86,7 +86,7 @@ def read_config(folder: Path) -> PeftSettings:
     """
     path = folder / CONFIG
     if not path.is_file():
-        raise LoraConfigError(path, "file", None, f"PEFT's {CONFIG} beside {TENSORS}")
+        raise LoraConfigError(path, "file", None, f"PEFT's {CONFIG} next to {TENSORS}")
     expected = "a JSON object that PEFT wrote"
     size = path.stat().st_size
     if size > MOST_BYTES:
@@ -121,14 +121,14 @@ def _check_method(path: Path, config: Mapping[str, Any]) -> None:
 
 
 def _check_fields(path: Path, config: Mapping[str, Any]) -> None:
-    """A field that is off changes nothing, whether it is known or of another version of PEFT."""
+    """Raises LoraConfigError for unsupported fields that are on; a field that is off has no effect, even if unknown."""
     for field, value in config.items():
         if field in SWITCHES and not isinstance(value, bool | None):
             raise LoraConfigError(path, field, value, "true or false")
         if field in _HONOURED | _DESCRIPTIVE or _is_off(value):
             continue
         if field not in _UNSUPPORTED:
-            expected = "it to be off: the field is not known here, and may change what the adapter computes"
+            expected = "it to be off: the field is unknown, and may change what the adapter computes"
             raise LoraConfigError(path, field, value, expected, _UPDATE)
         if value != 0:
             expected = f"it to be off: {_UNSUPPORTED[field]} is not computed here"
@@ -144,8 +144,8 @@ def _check_start(path: Path, start: Any) -> None:
     if plain in _STARTS:
         return
     name = next((name for prefix, name in _MUTATING_STARTS.items() if str(plain).startswith(prefix)), None)
-    problem = f"{name} changes them, so that the adapter alone is not what was trained" if name else "this is not known"
-    expected = f"a start that leaves the base weights as they are: {problem}"
+    problem = f"{name} changes them, so the adapter alone is incomplete" if name else "this one is unknown"
+    expected = f"an initialisation that leaves the base weights unchanged: {problem}"
     remedy = f"{_CONVERT}. Or: {_MERGE}" if name in _CONVERTIBLE else _MERGE
     raise LoraConfigError(path, "init_lora_weights", start, expected, remedy)
 
@@ -155,5 +155,5 @@ def _strategy_of(path: Path, switches: Mapping[str, bool]) -> str:
         if entry.value.peft_fields == switches:
             return entry.name
     names = " and ".join(switches) or "plain LoRA"
-    remedy = f"Install the plugin of such a strategy, as vertebra-lora-variants. Or: {_MERGE}"
-    raise LoraConfigError(path, names, True, "a variant that an installed LoRA strategy computes", remedy)
+    remedy = f"Install a plugin with such a strategy, such as vertebra-lora-variants. Or: {_MERGE}"
+    raise LoraConfigError(path, names, True, "a variant that an installed LoRA strategy supports", remedy)

@@ -1,8 +1,8 @@
 """The keys of PEFT's `rank_pattern` and `alpha_pattern`: names of modules, or regular expressions.
 
-PEFT 0.21 takes the first key for which `re.match(rf"(.*\\.)?({key})$", module)` finds something (`get_pattern_key` in
-`peft/utils/other.py`). Configs come from strangers, and Python's `re` may take exponential time, so expressions are
-matched by RE2, in time that is linear in the length of the name. Only syntax that means the same in both is accepted.
+PEFT 0.21 takes the first key for which `re.match(rf"(.*\\.)?({key})$", module)` matches (`get_pattern_key` in
+`peft/utils/other.py`). Configs are untrusted, and Python's `re` may take exponential time, so RE2 matches expressions,
+in time that is linear in the length of the name. Only syntax with the same meaning in both is accepted.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 
 from vertebra.errors import LoraConfigError
 
-_MOST_KEYS = 10_000
-_MOST_EXPRESSIONS = 32
-_MOST_CHARACTERS = 1_000
-_MOST_BYTES = 2**16
-"""Memory that RE2 may use for one expression, which bounds the time that one match may take."""
+_MAX_KEYS = 10_000
+_MAX_EXPRESSIONS = 32
+_MAX_CHARACTERS = 1_000
+_MAX_BYTES = 2**16
+"""Memory that RE2 may use for one expression, which bounds the time of a match."""
 
 _NAME = re.compile(r"\^?[\w.\-]+")
-"""A key without syntax but dots and a leading `^`, which PEFT documents for names in full."""
+"""A key without syntax except dots and a leading `^`, which PEFT documents for full names."""
 _ESCAPE = re.compile(r"\\(.?)", re.DOTALL)
 _SAME_ESCAPES = "dDwWsSbBA"
 _OTHER_SYNTAX = {
@@ -41,27 +41,27 @@ class PatternTable:
         table: Values by pattern, in the order in which PEFT tries the patterns.
 
     Raises:
-        LoraConfigError: the table is no table, has too many keys, or has a key that cannot be matched here.
+        LoraConfigError: the table is not a mapping, has too many keys, or has an unsupported key.
     """
 
     def __init__(self, path: object, field: str, table: Any) -> None:
         if not isinstance(table, Mapping | None):
-            raise LoraConfigError(path, field, table, "a table of values by pattern")
+            raise LoraConfigError(path, field, table, "a mapping from patterns to values")
         self.values: Mapping[str, Any] = dict(table or {})
         self._source = path, field
         self._expressions = [key for key in self.values if not _NAME.fullmatch(key)]
-        if len(self.values) > _MOST_KEYS or len(self._expressions) > _MOST_EXPRESSIONS:
-            found = f"{len(self.values)} keys, {len(self._expressions)} of them regular expressions"
-            limits = f"at most {_MOST_KEYS} keys, {_MOST_EXPRESSIONS} of them regular expressions"
-            raise LoraConfigError(path, field, found, limits, "Name the modules, or use fewer expressions")
+        if len(self.values) > _MAX_KEYS or len(self._expressions) > _MAX_EXPRESSIONS:
+            counts = f"{len(self.values)} keys, {len(self._expressions)} of them regular expressions"
+            limits = f"at most {_MAX_KEYS} keys, {_MAX_EXPRESSIONS} of them regular expressions"
+            raise LoraConfigError(path, field, counts, limits, "Name the modules, or use fewer expressions")
         self._matchers = [(self._matcher(key), value) for key, value in self.values.items()]
 
     def get(self, module: str, default: Any) -> Any:
-        """Returns the value of the first pattern that matches the name of a module in full or from a dot on.
+        """Returns the value of the first pattern that matches a module's full name, or its end after a dot.
 
         Raises:
-            LoraConfigError: the name is not ASCII, and there are regular expressions: RE2's classes of characters are
-                ASCII, and Python's are not.
+            LoraConfigError: the name is not ASCII, and the table has regular expressions: RE2's character classes are
+                ASCII only, and Python's are not.
         """
         if self._expressions and not (module.isascii() and module.isprintable()):
             expected = f"names of modules where a module is called {module!r}: its characters are not all ASCII"
@@ -76,7 +76,7 @@ class PatternTable:
 
 
 def _name_matcher(key: str) -> Matcher:
-    """As in every regular expression, a dot of the name is any character."""
+    """Returns a matcher for a key without other syntax; as in regular expressions, a dot matches any character."""
     name = key.removeprefix("^")
     is_full = name != key
     last = name.rpartition(".")[2]
@@ -85,8 +85,8 @@ def _name_matcher(key: str) -> Matcher:
         start = len(module) - len(name)
         if start < 0 or not module.endswith(last) or (start > 0 and (is_full or module[start - 1] != ".")):
             return False
-        found = module[start:]
-        return name == found or all(wanted in (".", have) for wanted, have in zip(name, found, strict=True))
+        end = module[start:]
+        return name == end or all(wanted in (".", actual) for wanted, actual in zip(name, end, strict=True))
 
     return matches
 
@@ -97,7 +97,7 @@ def _expression_matcher(source: tuple[object, str], key: str) -> Matcher:
         import re2  # 4 ms, and few adapters have expressions
 
         options = re2.Options()
-        options.max_mem, options.never_capture, options.log_errors = _MOST_BYTES, True, False
+        options.max_mem, options.never_capture, options.log_errors = _MAX_BYTES, True, False
         try:
             expression = re2.compile(rf"(.*\.)?({key})$", options)
             return lambda module: expression.match(module) is not None
@@ -109,9 +109,9 @@ def _expression_matcher(source: tuple[object, str], key: str) -> Matcher:
 
 
 def _problem(key: str) -> str | None:
-    """Says what of an expression is refused before RE2 sees it: what RE2 lacks, or reads in another way."""
-    if len(key) > _MOST_CHARACTERS:
-        return f"it has {len(key)} characters, and {_MOST_CHARACTERS} are read"
+    """Returns why an expression is refused: syntax that RE2 lacks or interprets differently; None if it is accepted."""
+    if len(key) > _MAX_CHARACTERS:
+        return f"it has {len(key)} characters, and {_MAX_CHARACTERS} are read"
     if not (key.isascii() and key.isprintable()):
         return "it has characters other than printable ASCII"
     for escaped in _ESCAPE.findall(key):

@@ -1,4 +1,4 @@
-"""Lowering: what a strategy amounts to, as the two matrices of plain LoRA."""
+"""Plain-LoRA export: any low-rank strategy's change as the two matrices of plain LoRA."""
 
 from __future__ import annotations
 
@@ -21,46 +21,46 @@ Array = np.ndarray[Any, Any]
 
 
 def plain_strategy() -> str:
-    """Returns the name of the strategy that PEFT has without any switch: plain LoRA."""
+    """Returns the name of plain LoRA: the strategy that PEFT computes without any switch."""
     return next(str(entry.name) for entry in catalog(STRATEGIES) if entry.value.peft_fields == {})
 
 
 def matrices(model: Any, plan: AdapterPlan, data: AdapterData) -> dict[str, tuple[Array, Array]]:
-    """Returns, for each layer, `(in, r)` and `(r, out)` matrices whose product is what its kernel changes by.
+    """Returns, for each layer, `(in, r)` and `(r, out)` matrices whose product is the change of its kernel.
 
     Raises:
-        LoraConfigError: the strategy's change is no such product.
+        LoraConfigError: the strategy's change is not such a product.
     """
     strategy = plan.strategy
     if not strategy.is_low_rank:
-        expected = "one whose change of a kernel is a product of two matrices; merge this one instead"
+        expected = "a strategy whose change of a kernel is a product of two matrices; merge this adapter instead"
         raise LoraConfigError("adapter", "strategy", plan.config.strategy, expected)
-    found = {}
-    for path, part in built_layers(model, plan, data).parts.items():
-        a, b = (keras.ops.convert_to_numpy(factor) for factor in strategy.factors(part, part.view))
-        found[path] = np.array(a * np.float32(part.scale)), np.array(b)
-    return found
+    pairs = {}
+    for path, adapter_layer in built_layers(model, plan, data).layers.items():
+        a, b = (keras.ops.convert_to_numpy(factor) for factor in strategy.factors(adapter_layer, adapter_layer.view))
+        pairs[path] = np.array(a * np.float32(adapter_layer.scale)), np.array(b)
+    return pairs
 
 
 def built_layers(model: Any, plan: AdapterPlan, data: AdapterData) -> AdapterLayers:
-    """Returns parts with an adapter's values that no layer holds, to ask the strategy of."""
+    """Returns detached adapter layers with an adapter's values, as the strategy's methods need."""
     layers = layer_paths(model)
     with abstract_build():
-        parts = build_adapter_layers(plan, {path: view_of(layers[path]) for path in plan.layers}, 0)
-    parts.assign(data.values)
-    return parts
+        adapter_layers = build_adapter_layers(plan, {path: view_of(layers[path]) for path in plan.layers}, 0)
+    adapter_layers.assign(data.values)
+    return adapter_layers
 
 
 def as_plain(model: Any, plan: AdapterPlan, data: AdapterData) -> tuple[AdapterPlan, AdapterData]:
-    """Returns an adapter as plain LoRA that computes the same.
+    """Returns an equivalent adapter of plain LoRA.
 
     Raises:
-        LoraConfigError: it amounts to no plain LoRA.
+        LoraConfigError: the strategy has no plain-LoRA export.
     """
-    found = matrices(model, plan, data)
-    rank = max(a.shape[1] for a, _ in found.values())
+    pairs = matrices(model, plan, data)
+    rank = max(a.shape[1] for a, _ in pairs.values())
     config = replace(plan.config, strategy=plain_strategy(), rank=rank, alpha=None, options={}, seed=None)
     config = replace(config, rank_pattern={}, alpha_pattern={})
-    layers = {path: LayerPlan(a.shape[1], float(a.shape[1])) for path, (a, _) in found.items()}
-    values = {path: {"a": a, "b": b} for path, (a, b) in found.items()}
+    layers = {path: LayerPlan(a.shape[1], float(a.shape[1])) for path, (a, _) in pairs.items()}
+    values = {path: {"a": a, "b": b} for path, (a, b) in pairs.items()}
     return replace(plan, config=config, layers=layers), replace(data, values=values)

@@ -1,1 +1,1 @@
-"""Layers under adapters: the linear view of a layer, the adapter layers, and how they attach to a model."""
+"""Adapted layers: their linear views, their adapter layers, and how these attach to a model."""

@@ -1,4 +1,4 @@
-"""Parts: the variables that adapters give layers, as Keras layers that the adapted layers hold."""
+"""Adapter layers: an adapter's variables for each adapted layer, as Keras layers that the adapted layers hold."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from vertebra.errors import LoraStateError, LoraTargetError
 from vertebra.interfaces import AdapterLayer
 
 SHARED = "*"
-"""Stands for the path of a layer where variables are not of one layer but of all."""
+"""Key in place of a layer's path for variables that all layers share."""
 
 _BASE = "base"
-"""Entry of Keras's weights files: the kernel that the part was trained with, next to the merged one of the layer."""
+"""Entry in Keras's weights files: the base kernel; the layer's own entry has the merged kernel."""
 
 Values = dict[str, dict[str, Any]]
-"""Values of variables, as arrays or tensors: by path of the layer, or `SHARED`, and by name."""
+"""Values of variables, as arrays or tensors, by path of the layer, or `SHARED`, and by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings of an adapter, as weights files name them."""
+    """The settings of an adapter, as weights files record them."""
 
     text: str
     digest: str
-    """The same for adapters that differ in their values, or in dropout, only."""
+    """Equal for adapters that differ only in values or dropout."""
 
     @classmethod
     def of(cls, plan: AdapterPlan) -> Settings:
-        """Returns those of a plan."""
+        """Returns the settings of a plan."""
         return cls(str(plan), hashlib.sha256(plan.without_dropout().key().encode()).hexdigest())
 
 
@@ -49,12 +49,12 @@ class AdapterLayerBase(keras.layers.Layer):  # type: ignore[misc]
 
     def __init__(self, name: str, dtype: str, strategy: Any, view: Any, seed: int | None) -> None:
         super().__init__(name=name, dtype=dtype)
-        # Plain data goes past Keras's tracking of attributes, which takes longer than all the rest.
+        # Plain data bypasses Keras's attribute tracking, which would dominate the run time.
         self.__dict__.update(strategy=strategy, view=view, seed=seed, dropout=None, shared=None)
         self.__dict__.update(keeps_base=False, hidden=lambda: False, refused=None)
 
     def prepare(self, plan: LayerPlan, options: Mapping[str, Any], shared: Any, lent: Mapping[str, Any]) -> None:
-        """Has the strategy create the variables; those that another layer lends are taken instead."""
+        """Lets the strategy create the variables, except those in `lent`, which another adapter layer shares."""
         scale = self.strategy.scale(plan.rank, plan.alpha)
         self.__dict__.update(rank=plan.rank, heads=plan.heads, scale=scale, options=MappingProxyType(dict(options)))
         self.__dict__.update(lent=lent, lender=plan.shares)
@@ -64,13 +64,13 @@ class AdapterLayerBase(keras.layers.Layer):  # type: ignore[misc]
         self.built = True
 
     def drop_inputs(self, rate: float) -> None:
-        """Makes the path drop a share of its inputs while training."""
+        """Adds dropout of the low-rank path's inputs while training."""
         if rate and not self.view.is_lookup:
             self.dropout = Dropout(rate, seed=self.seed, dtype=self.dtype_policy)
 
     @property
     def variables(self) -> list[Any]:
-        """Its variables; none in calls that choose other adapters, so that what is compiled for these fits them all."""
+        """The variables; empty in calls that choose other adapters, so that their compiled functions fit any choice."""
         return [] if self.hidden() else super().variables
 
     def save_own_variables(self, store: Any) -> None:
@@ -90,7 +90,7 @@ class AdapterLayerBase(keras.layers.Layer):  # type: ignore[misc]
         return self.lent[name] if name in self.lent else super().add_weight(name=name, **arguments)
 
     def own(self) -> dict[str, Any]:
-        """Returns the variables that are this layer's alone, by name."""
+        """Returns the variables that are not shared from another adapter layer, by name."""
         lent = {id(variable) for variable in self.lent.values()}
         return {variable.name: variable for variable in own_weights(self) if id(variable) not in lent}
 
@@ -99,7 +99,7 @@ AdapterLayer.register(AdapterLayerBase)
 
 
 class SharedVariables(keras.layers.Layer):  # type: ignore[misc]
-    """The variables that all layers of an adapter use."""
+    """The variables that all adapter layers of an adapter share."""
 
     def __init__(self, dtype: str) -> None:
         super().__init__(name="shared", dtype=dtype)
@@ -111,17 +111,17 @@ class SharedVariables(keras.layers.Layer):  # type: ignore[misc]
 
 @dataclass(frozen=True, slots=True)
 class AdapterLayers:
-    """The parts of one adapter; another adapter of the same plan can use them, too, by giving them its values."""
+    """The adapter layers of one plan; every adapter of the plan can use them, by assigning its values."""
 
-    parts: dict[str, AdapterLayerBase]
+    layers: dict[str, AdapterLayerBase]
     shared: SharedVariables | None = None
     _holders: dict[str, Any] = field(default_factory=dict)
 
     def variables(self) -> dict[str, dict[str, Any]]:
-        """Returns every variable once: by path of the layer, or `SHARED`, and by name."""
+        """Returns every variable once, by path of the layer, or `SHARED`, and by name."""
         if not self._holders:
-            everybody: dict[str, Any] = {**self.parts, **({} if self.shared is None else {SHARED: self.shared})}
-            self._holders.update({path: own for path, holder in everybody.items() if (own := holder.own())})
+            holders: dict[str, Any] = {**self.layers, **({} if self.shared is None else {SHARED: self.shared})}
+            self._holders.update({path: own for path, holder in holders.items() if (own := holder.own())})
         return self._holders
 
     def flat(self) -> list[Any]:
@@ -129,13 +129,13 @@ class AdapterLayers:
         return [variable for own in self.variables().values() for variable in own.values()]
 
     def values(self) -> Values:
-        """Returns the values that the variables have now, as tensors that keep them.
+        """Returns the current values of the variables, as tensors that later assignments do not change.
 
         Raises:
-            LoraStateError: Keras has taken them out of the variables, as it does within `fit` where it compiles.
+            LoraStateError: Keras has moved the values out of the variables, as within `fit` on a compiling backend.
         """
         if not all(has_value(variable) for variable in self.flat()):
-            raise LoraStateError("The model is in the middle of fit", "Do this after it, or at the end of an epoch")
+            raise LoraStateError("The model is in the middle of fit", "Do this after fit, or at the end of an epoch")
         keep = runtimes.bind().snapshot
         return {
             path: {name: keep(variable.value) for name, variable in own.items()}
@@ -143,11 +143,11 @@ class AdapterLayers:
         }
 
     def assign(self, values: Values, shared: bool = True) -> None:
-        """Gives the variables values.
+        """Sets the values of the variables.
 
         Args:
             values: The values, as arrays or tensors.
-            shared: Whether anything else may refer to the tensors, so that they are copied.
+            shared: Whether other objects may refer to the tensors, so that they must be copied.
         """
         for path, own in self.variables().items():
             for name, variable in own.items():
@@ -155,7 +155,7 @@ class AdapterLayers:
 
 
 def _assign(variable: Any, value: Any, shared: bool) -> None:
-    """Gives a variable a value that it shares with nothing: an array may view a file, and a tensor be another's."""
+    """Sets a variable's value without sharing memory: an array may view a file, and a tensor may be in use."""
     runtime = runtimes.bind()
     if isinstance(value, np.ndarray):
         value, shared = runtime.tensor(value.copy(), str(variable.dtype)), False
@@ -167,58 +167,60 @@ def _assign(variable: Any, value: Any, shared: bool) -> None:
         variable.assign(value)
 
 
-def change_of_outputs(part: Any, inputs: Any, outputs: Any) -> Any:
-    """Returns what a part adds to a layer's outputs before its activation."""
-    dropped = inputs if part.dropout is None else part.dropout(inputs)
-    with autocast(part.compute_dtype):  # a layer all in half precision has none of its own
-        return part.strategy.delta(part, part.view, dropped, outputs)
+def change_of_outputs(layer: Any, inputs: Any, outputs: Any) -> Any:
+    """Returns the change that an adapter layer adds to its layer's outputs before the activation."""
+    dropped = inputs if layer.dropout is None else layer.dropout(inputs)
+    with autocast(layer.compute_dtype):  # a layer purely in half precision does not autocast
+        return layer.strategy.delta(layer, layer.view, dropped, outputs)
 
 
-def change_of_projection(part: Any, inputs: Any, outputs: Any) -> Any:
-    """Returns what a part adds to `inputs · tableᵀ`, where an embedding's table is the output projection, too."""
+def change_of_projection(layer: Any, inputs: Any, outputs: Any) -> Any:
+    """Returns the change that an adapter layer adds to `inputs · tableᵀ`, the output projection of a tied table."""
     dtype = outputs.dtype
-    if not part.strategy.is_low_rank:
-        kernel = part.strategy.kernel_delta(part, part.view)
+    if not layer.strategy.is_low_rank:
+        kernel = layer.strategy.kernel_delta(layer, layer.view)
         return keras.ops.matmul(keras.ops.cast(inputs, dtype), keras.ops.cast(keras.ops.transpose(kernel), dtype))
-    a, b = (keras.ops.cast(keras.ops.transpose(factor), dtype) for factor in part.strategy.factors(part, part.view))
-    return keras.ops.matmul(keras.ops.matmul(keras.ops.cast(inputs, dtype), b), a) * part.scale
+    a, b = (keras.ops.cast(keras.ops.transpose(factor), dtype) for factor in layer.strategy.factors(layer, layer.view))
+    return keras.ops.matmul(keras.ops.matmul(keras.ops.cast(inputs, dtype), b), a) * layer.scale
 
 
 def build_adapter_layers(plan: AdapterPlan, views: Mapping[str, Any], slot: int) -> AdapterLayers:
-    """Creates the variables of an adapter; no layer holds them yet.
+    """Creates the adapter layers of a plan, detached.
 
     Args:
         plan: Which layers are adapted, and how.
-        sites: The sites of these layers, by path.
-        slot: Number of the adapter among those that act at once; parts of different slots have different names.
+        views: The linear views of these layers, by path.
+        slot: Number of the adapter among the active adapters; adapter layers of different slots have different names.
 
     Raises:
         LoraTargetError: the kernel of a layer is smaller than the rank.
-        LoraConfigError: the strategy does not take an option.
+        LoraConfigError: the strategy refuses an option.
     """
     strategy, options = plan.strategy, plan.options()
     shared, settings = _shared(plan, views), Settings.of(plan)
-    parts: dict[str, AdapterLayerBase] = {}
+    adapter_layers: dict[str, AdapterLayerBase] = {}
     for path, layer in plan.layers.items():
         _check_rank(path, views[path], layer)
         with keras.name_scope(path.rpartition("/")[2], override_parent=path.rpartition("/")[0]):  # for unique paths
-            part = AdapterLayerBase(
+            adapter_layer = AdapterLayerBase(
                 name_of(slot), _policy(views[path].layer), strategy, views[path], _seed(path, plan.config.seed)
             )
-            part.__dict__.update(tied=plan.tied, slot=slot, settings=settings)
-            part.prepare(layer, options, shared, _lent(strategy, views[path], parts.get(layer.shares or "")))
-            part.drop_inputs(plan.config.dropout)
-        parts[path] = part
-    return AdapterLayers(parts, shared)
+            adapter_layer.__dict__.update(tied=plan.tied, slot=slot, settings=settings)
+            adapter_layer.prepare(
+                layer, options, shared, _lent_variables(strategy, views[path], adapter_layers.get(layer.shares or ""))
+            )
+            adapter_layer.drop_inputs(plan.config.dropout)
+        adapter_layers[path] = adapter_layer
+    return AdapterLayers(adapter_layers, shared)
 
 
 def tied_variables(strategy: Any, view: Any) -> set[str]:
-    """Returns the variables that parts of a fused projection have in common: those that do not count outputs."""
+    """Returns the variables that the layers of a fused projection share: those without an output axis."""
     return {tensor.variable for tensor in strategy.tensors(view).values() if "out" not in tensor.axes}
 
 
 def name_of(slot: int) -> str:
-    """Returns the name of a part, by the number of its adapter among those that act at once."""
+    """Returns the name of an adapter layer, by the number of its adapter among the active adapters."""
     return f"lora_{slot}" if slot else "lora"
 
 
@@ -229,7 +231,7 @@ def _shared(plan: AdapterPlan, views: Mapping[str, Any]) -> SharedVariables | No
     return shared if plan.strategy.share(shared, adapted, rank, _seed(SHARED, plan.config.seed)) else None
 
 
-def _lent(strategy: Any, view: Any, lender: AdapterLayerBase | None) -> dict[str, Any]:
+def _lent_variables(strategy: Any, view: Any, lender: AdapterLayerBase | None) -> dict[str, Any]:
     if lender is None:
         return {}
     return {name: getattr(lender, name) for name in tied_variables(strategy, view)}
@@ -242,12 +244,12 @@ def _check_rank(path: str, view: Any, layer: LayerPlan) -> None:
 
 
 def _seed(path: str, seed: int | None) -> int | None:
-    """Layers must not start from the same values, whatever the seed. Keras keeps seeds as int32."""
+    """Returns a seed for one layer, so that layers start from different values; Keras stores seeds as int32."""
     return None if seed is None else zlib.crc32(f"{seed} {path}".encode()) % 2**31
 
 
 def _policy(layer: Any) -> str:
-    """Adapters of half-precision layers compute as the layer does, and train in float32 as optimisers expect."""
+    """Returns a dtype policy: adapter layers compute in the layer's precision, with float32 variables for training."""
     return f"mixed_{layer.compute_dtype}" if layer.compute_dtype in ("bfloat16", "float16") else layer.compute_dtype
 
 
@@ -259,6 +261,6 @@ def as_arrays(values: Values) -> Values:
 
 
 def host_copy(variable: Any) -> np.ndarray[Any, Any]:
-    """Returns a variable's value as an array of its own."""
+    """Returns a variable's value as an array that shares no memory with it."""
     array: np.ndarray[Any, Any] = keras.ops.convert_to_numpy(variable.value)
     return array if array.flags.owndata and array.flags.writeable else array.copy()

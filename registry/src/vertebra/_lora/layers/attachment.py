@@ -1,4 +1,4 @@
-"""Mounting: the adapted layers hold the parts of the adapters that act in the model, so that these train."""
+"""Attachment: the adapted layers hold the active adapters' layers, so that these train."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ import numpy as np
 
 from vertebra._keras.internals import track_parameters
 from vertebra._lora.base_weights import BaseModel
-from vertebra._lora.choices.acting import Acting, ActingState
+from vertebra._lora.choices.active import ActiveAdapters, AdapterState
 from vertebra._lora.control import CONTROL, state_variable, structure_variable
 from vertebra._lora.layers.adapter_layers import AdapterLayers
 from vertebra._lora.layers.layer_hooks import hold, refuse_config, release
 
 Strengths = np.ndarray[Any, Any] | None
-"""How strongly each adapter acts, of shape `(adapters,)` or `(rows, adapters)`; None means one that acts with 1."""
+"""Strengths of the adapters, of shape `(adapters,)` or `(rows, adapters)`; None means one adapter at strength 1."""
 
 
 class Attachment:
-    """What the layers of one model hold now."""
+    """The adapter layers that are attached to the layers of one model."""
 
-    def __init__(self, base: BaseModel, state: ActingState) -> None:
+    def __init__(self, base: BaseModel, state: AdapterState) -> None:
         self._base, self._state = base, state
         self._keys: tuple[str, ...] = ()
         self._shape: tuple[int, ...] | None = None
         self._sets: tuple[AdapterLayers, ...] = ()
         self._controls: dict[tuple[tuple[str, ...], tuple[int, ...] | None], tuple[Any, ...]] = {}
-        """Variables of each way of adapting, so that what was compiled for it is found again."""
+        """Control variables of each structure, kept so that functions compiled for it are reused."""
         self._refusing: list[Any] = []
 
     def attach(self, keys: Sequence[str], sets: Sequence[AdapterLayers], strengths: Strengths) -> bool:
-        """Gives the layers the parts of some plans; returns False if these are what they have, but for strengths."""
+        """Attaches the adapter layers of some plans; returns False if they are attached, so only strengths change."""
         shape = None if strengths is None else strengths.shape
         if tuple(keys) == self._keys and shape == self._shape:
             if strengths is not None:
-                self._state.resting.strengths.assign(strengths)
+                self._state.default.strengths.assign(strengths)
             return False
         self.detach()
         if sets:
@@ -44,10 +44,10 @@ class Attachment:
         return True
 
     def detach(self) -> None:
-        """Makes the layers hold no parts; also after `attach` has failed halfway."""
-        self._state.resting = Acting()
-        for layer, parts in self._held(self._sets).items():
-            release(self._base.layers[layer], [part for _, part in parts])
+        """Detaches all adapter layers; also works after a failed `attach`."""
+        self._state.default = ActiveAdapters()
+        for layer, adapter_layers in self._held(self._sets).items():
+            release(self._base.layers[layer], [adapter_layer for _, adapter_layer in adapter_layers])
         for layer in self._refusing:
             vars(layer).pop("get_config", None)
         if self._sets:
@@ -62,26 +62,26 @@ class Attachment:
         structure, *rest = self._controls[keys, shape]
         for variable in rest:
             variable.assign(strengths)
-        self._sets, parts = sets, self._held(sets)
-        for path, own in parts.items():
-            hold(self._base.layers[path], [part for _, part in own])
-            for number, (_, part) in enumerate(own):
-                part.__dict__.update(keeps_base=number == 0, hidden=self._state.has_choice)
-        self._tell_holders(parts, is_new)
-        self._state.resting = Acting(parts, rest[0] if rest else None, (structure, *rest))
+        self._sets, adapter_layers = sets, self._held(sets)
+        for path, own in adapter_layers.items():
+            hold(self._base.layers[path], [adapter_layer for _, adapter_layer in own])
+            for number, (_, adapter_layer) in enumerate(own):
+                adapter_layer.__dict__.update(keeps_base=number == 0, hidden=self._state.has_choice)
+        self._reset_holders(adapter_layers, is_new)
+        self._state.default = ActiveAdapters(adapter_layers, rest[0] if rest else None, (structure, *rest))
         track_parameters(self._base.model)
         self._keys, self._shape = keys, shape
 
     def _held(self, sets: Sequence[AdapterLayers]) -> dict[str, list[tuple[int, Any]]]:
-        """Returns the parts of each layer, by path, each with the number of its set."""
-        found: dict[str, list[tuple[int, Any]]] = {}
-        for number, parts in enumerate(sets):
-            for path, part in parts.parts.items():
-                found.setdefault(path, []).append((number, part))
-        return found
+        """Returns the adapter layers of each layer, by path, each with the number of its adapter."""
+        by_path: dict[str, list[tuple[int, Any]]] = {}
+        for number, adapter_layers in enumerate(sets):
+            for path, adapter_layer in adapter_layers.layers.items():
+                by_path.setdefault(path, []).append((number, adapter_layer))
+        return by_path
 
-    def _tell_holders(self, paths: Iterable[str], is_new: bool) -> None:
-        """What was compiled knows nothing of new parts, and a config of what holds them cannot hold any."""
+    def _reset_holders(self, paths: Iterable[str], is_new: bool) -> None:
+        """Resets compiled functions of the layers' holders, and makes their `get_config` refuse."""
         holders = {prefix for path in paths for prefix in _holders(path)}
         for layer in [self._base.model, *(self._base.layers[path] for path in sorted(holders))]:
             if hasattr(layer, CONTROL):
@@ -99,6 +99,6 @@ def _control_variables(keys: tuple[str, ...], strengths: Strengths) -> tuple[Any
 
 
 def _holders(path: str) -> list[str]:
-    """Returns the paths of the layers that hold a layer, from the outside in."""
-    parts = path.split("/")
-    return ["/".join(parts[:count]) for count in range(1, len(parts))]
+    """Returns the paths of the layers that contain a layer, from the outside in."""
+    names = path.split("/")
+    return ["/".join(names[:count]) for count in range(1, len(names))]

@@ -1,4 +1,4 @@
-"""Sites: each kind of layer that can be adapted, seen as one linear map on a two-dimensional kernel."""
+"""Linear views: each kind of adaptable layer, seen as one linear map with a two-dimensional kernel."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from vertebra._keras.internals import autocast, kernel_variable
 from vertebra.interfaces import LinearView
 
 _QUANTIZED = ("int8", "int4")
-"""Ways of quantising beside which adapters are put."""
+"""Quantisation modes whose layers can be adapted."""
 
 
 class _View(LinearView):
-    """What all sites share."""
+    """The base class of all linear views."""
 
     def __init__(self, layer: Any) -> None:
         self.layer = layer
@@ -31,12 +31,12 @@ class _View(LinearView):
 
     @property
     def is_quantized(self) -> bool:
-        """Whether the kernel is kept in integers."""
+        """Whether the kernel is stored as integers."""
         return getattr(self.layer, "quantization_mode", None) is not None
 
     @property
     def heads(self) -> int:
-        """How many heads the outputs are made of, as far as the layer itself says."""
+        """Number of heads in the outputs, as far as the layer itself tells."""
         return 1
 
     def without_bias(self, outputs: Any) -> Any:
@@ -48,9 +48,9 @@ class _View(LinearView):
 
     def matrix(self) -> Any:
         if self.layer.quantization_mode is None:
-            with autocast(None):  # within a call in half precision, too, it is the kernel as it is kept
+            with autocast(None):  # the stored kernel, even within a call in half precision
                 return ops.cast(self._flatten(self.variable.value), "float32")
-        with _bare(self.layer):  # a linear map is known by what it makes of the unit vectors
+        with _kernel_only(self.layer):  # the images of the unit vectors are the rows of the kernel
             return ops.cast(self._probe(type(self.layer).quantized_call), "float32")
 
     def kernel_of(self, matrix: Any) -> Any:
@@ -58,7 +58,7 @@ class _View(LinearView):
         return ops.cast(self._unflatten(matrix), self.variable.dtype)
 
     def replace(self, matrix: Any) -> None:
-        """Gives the kernel other values, from an array or tensor of shape `(in_features, out_features)`."""
+        """Sets the kernel's values from an array or tensor of shape `(in_features, out_features)`."""
         runtimes.bind().assign(self.variable, self.kernel_of(matrix))
 
     def _flatten(self, kernel: Any) -> Any:
@@ -86,7 +86,7 @@ class DenseView(_View):
 
 
 class EinsumDenseView(_View):
-    """An `EinsumDense` layer whose kernel has axes that are summed over and axes that are produced, and no others."""
+    """An `EinsumDense` layer whose kernel axes are each either summed over or produced."""
 
     def __init__(self, layer: Any) -> None:
         super().__init__(layer)
@@ -131,21 +131,21 @@ class EinsumDenseView(_View):
         return ops.transpose(shaped, [axes.index(axis) for axis in self._kernel])
 
     def _probe(self, call: Any) -> Any:
-        """Unit vectors lie along the first axis that is kept; there is one of each other kept axis."""
+        """Arranges the unit vectors along the first kept axis; the other kept axes have size 1."""
         kept = [axis for axis in self._inputs if axis not in self._summed]
         sizes = dict(zip(self._summed, self._summed_shape, strict=True)) | dict.fromkeys(kept, 1)
         basis = ops.reshape(
             ops.eye(self.in_features, dtype=self.layer.compute_dtype), (self.in_features, *self._summed_shape)
         )
-        found = [kept[0], *self._summed]
-        basis = ops.transpose(basis, [found.index(axis) for axis in self._inputs if axis in found])
+        axes = [kept[0], *self._summed]
+        basis = ops.transpose(basis, [axes.index(axis) for axis in self._inputs if axis in axes])
         shape = [self.in_features if axis == kept[0] else sizes[axis] for axis in self._inputs]
         outputs = call(self.layer, ops.reshape(basis, shape))
         return super()._flatten(ops.einsum(f"{self._output}->{kept[0]}{''.join(kept[1:])}{self._produced}", outputs))
 
 
 class EmbeddingView(_View):
-    """An `Embedding` layer: the low-rank path looks up rows, too."""
+    """An `Embedding` layer, whose low-rank path also looks up rows."""
 
     is_lookup = True
 
@@ -164,12 +164,14 @@ class EmbeddingView(_View):
 
 
 class ConvView(_View):
-    """A convolution: the low-rank path is one of the same size with `rank` filters, and then one of size 1."""
+    """A convolution, whose low-rank path is one of the same size with `rank` filters, then one of size 1."""
 
     def __init__(self, layer: Any) -> None:
         super().__init__(layer)
         if layer.groups != 1:
-            raise ValueError(f"it is a convolution in {layer.groups} groups, and one in a single group can be adapted")
+            raise ValueError(
+                f"it is a convolution in {layer.groups} groups, and only those in a single group can be adapted"
+            )
         self._patch = tuple(self.variable.shape[:-1])
         self.in_features, self.out_features = math.prod(self._patch), layer.filters
 
@@ -197,7 +199,7 @@ class ConvView(_View):
         return outputs * self._spread(vector)
 
     def _causal_padding(self) -> list[list[int]]:
-        """Returns how many zeros precede and follow each axis, so that no output depends on a later input."""
+        """Returns the padding before and after each axis, so that no output depends on a later input."""
         before = [self.layer.dilation_rate[0] * (self.layer.kernel_size[0] - 1), 0]
         return [[0, 0], before, [0, 0]] if self.layer.data_format == "channels_last" else [[0, 0], [0, 0], before]
 
@@ -217,7 +219,7 @@ VIEWS: dict[type, type[Any]] = {
 
 
 def is_adaptable(layer: Any) -> bool:
-    """Says whether adapters can be attached to a layer."""
+    """Returns whether adapters can be attached to a layer."""
     kinds: Any = tuple(VIEWS)
     if not isinstance(layer, kinds) or not layer.built:
         return False
@@ -225,7 +227,7 @@ def is_adaptable(layer: Any) -> bool:
 
 
 def view_of(layer: Any) -> Any:
-    """Returns the site of an adaptable layer.
+    """Returns the linear view of an adaptable layer.
 
     Raises:
         ValueError: the layer cannot be seen as one linear map.
@@ -234,7 +236,7 @@ def view_of(layer: Any) -> Any:
 
 
 def _rows_times(x: Any, matrix: Any) -> Any:
-    """Returns `x @ matrix`, from two dimensions: of more, JAX transposes whole activations for the gradients."""
+    """Returns `x @ matrix`, with `x` in two dimensions: else JAX transposes whole activations for gradients."""
     rows = ops.matmul(ops.reshape(x, (-1, matrix.shape[0])), matrix)
     return ops.reshape(rows, (*ops.shape(x)[:-1], matrix.shape[1]))
 
@@ -244,8 +246,8 @@ def _unused(equation: str) -> str:
 
 
 @contextlib.contextmanager
-def _bare(layer: Any) -> Iterator[None]:
-    """Takes from a layer, for a moment, what it does beyond multiplying with its kernel."""
+def _kernel_only(layer: Any) -> Iterator[None]:
+    """Disables a layer's activation, bias and input quantisation within the block."""
     names = [name for name in ("activation", "bias", "inputs_quantizer") if getattr(layer, name, None) is not None]
     kept = {name: getattr(layer, name) for name in names}
     try:

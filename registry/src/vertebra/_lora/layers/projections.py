@@ -16,14 +16,14 @@ log = logging.getLogger("vertebra")
 
 
 def is_projection(layer: Any) -> bool:
-    """Says whether a layer's table is the output projection, too, as that of `keras.layers.ReversibleEmbedding`."""
+    """Returns whether a layer's table is also the output projection, as in `keras.layers.ReversibleEmbedding`."""
     if not isinstance(layer, keras.layers.Embedding) or not getattr(layer, "tie_weights", True):
         return False
     return "reverse" in inspect.signature(type(layer).call).parameters
 
 
 def untouched_projections(plan: AdapterPlan, layers: Mapping[str, Any]) -> list[str]:
-    """Returns the adapted tables whose projection the adapter leaves as it is, so that merging changes it.
+    """Returns the adapted tables to whose projection the adapter does not apply, so that merging changes it.
 
     Args:
         plan: The adapter's plan.
@@ -33,32 +33,32 @@ def untouched_projections(plan: AdapterPlan, layers: Mapping[str, Any]) -> list[
 
 
 def tied_projections(plan: AdapterPlan, layers: Mapping[str, Any]) -> list[str]:
-    """Returns the adapted tables that are projections, too."""
+    """Returns the adapted tables that are also projections."""
     return [path for path in plan.layers if path in layers and is_projection(layers[path])]
 
 
-def with_one_reading(plan: AdapterPlan, layers: Mapping[str, Any]) -> AdapterPlan:
-    """Returns a plan that is the same however it was read, if it adapts no table that is a projection, too.
+def normalize_tied(plan: AdapterPlan, layers: Mapping[str, Any]) -> AdapterPlan:
+    """Returns the plan with `tied=True` if it adapts no tied table.
 
-    Without such a table, an adapter as PEFT reads it and one that was trained here compute the same.
+    Without such a table `tied` has no effect, so plans of PEFT's adapters and of adapters trained here compare equal.
     """
     return replace(plan, tied=plan.tied or not tied_projections(plan, layers))
 
 
 def warn_written(paths: list[str]) -> None:
-    """Says that PEFT reads an adapter otherwise than it acts here."""
+    """Warns that PEFT does not apply the adapter to tied projections."""
     if paths:
         log.warning(
-            "The adapter of %s acts where the table projects to logits, too. PEFT applies it where the table is "
-            "looked up alone, until it is merged: logits differ there.",
+            "The adapter of %s also applies where the table projects to logits. PEFT applies it only where the table "
+            "is looked up, until it is merged: logits differ there.",
             ", ".join(paths),
         )
 
 
 def warn_saved(path: str) -> None:
-    """Says that a weights file changes what a tied projection computes, in a model without the adapter."""
+    """Warns that a weights file changes the outputs of a tied projection in a model without the adapter."""
     log.warning(
-        "The adapter acts where %s is looked up and not where it projects to logits, as PEFT reads it. Keras's weights "
+        "The adapter applies where %s is looked up and not where it projects to logits, as in PEFT. Keras's weights "
         "file has the table with the adapter merged: in a model that loads it without the adapter, logits of "
         "reverse=True change by the adapter.",
         path,
@@ -66,10 +66,10 @@ def warn_saved(path: str) -> None:
 
 
 def warn_merged(paths: list[str]) -> None:
-    """Says that merging changes what tied projections compute."""
+    """Warns that merging changes the outputs of tied projections."""
     if paths:
         log.warning(
-            "The adapter acts where %s is looked up and not where it projects to logits, as PEFT reads it. "
+            "The adapter applies where %s is looked up and not where it projects to logits, as in PEFT. "
             "Merged, the table has one value for both: logits of reverse=True change by the adapter.",
             ", ".join(paths),
         )

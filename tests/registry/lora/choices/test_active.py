@@ -1,4 +1,4 @@
-"""Blocks in which adapters are chosen: they end in any order, in any thread, and nothing of them is left."""
+"""Blocks in which adapters are chosen: they end in any order and in any thread, and leave no state behind."""
 
 import asyncio
 import contextvars
@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import keras
 import pytest
 
-from vertebra._lora.choices import acting
+from vertebra._lora.choices import active
 from vertebra.errors import LoraStateError
 
 pytestmark = pytest.mark.keras
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.keras
 
 @pytest.fixture
 def name_of(several, inputs):
-    """Returns the adapter that a call without a choice of its own computes with."""
+    """Returns the adapter that a call without its own choice uses."""
     backbone, outputs = several
 
     def find(inputs=inputs):
@@ -45,7 +45,7 @@ def test_blocks_of_generators_end_in_any_order(stream, name_of):
     assert next(second) == "b"
     second.close()
     assert name_of() == "c"
-    assert not acting.has_blocks()
+    assert not active.has_blocks()
 
 
 def test_a_block_that_is_closed_in_another_thread_is_over_in_its_own(stream, name_of):
@@ -95,5 +95,5 @@ def test_a_block_that_is_over_is_not_kept(several, stream):
     with ThreadPoolExecutor(1) as pool:
         pool.submit(generator.close).result()
     with backbone.lora_rows("b"):
-        assert [block.acting.names for block in acting.innermost_blocks()] == [("b",)]
-    assert not acting.has_blocks()
+        assert [block.active.names for block in active.innermost_blocks()] == [("b",)]
+    assert not active.has_blocks()
