@@ -154,7 +154,7 @@ def test_a_tokenizer_is_not_part_of_a_load(backbone, tmp_path, plugin):
 def test_it_fits_where_so_much_is_free(golden, monkeypatch, free, fits):
     monkeypatch.setattr(planning, "host_memory", lambda: _Memory(free))
     plan = plan_preset(str(golden / "transformers"))
-    assert (plan.place, plan.free, plan.fits(100)) == ("memory", free, fits)
+    assert (plan.device, plan.free, plan.fits(100)) == ("memory", free, fits)
 
 
 @dataclasses.dataclass
@@ -169,4 +169,4 @@ def test_a_device_has_its_own_memory_and_a_processor_the_machines(golden, monkey
     monkeypatch.setattr(bound, "devices", lambda self: [Device("first", kind, 9, 5), Device("second", kind, 9, 9)])
     monkeypatch.setattr(planning, "host_memory", lambda: _Memory(7))
     plan = plan_preset(str(golden / "transformers"), runtime=runtime)
-    assert (plan.place, plan.free) == ("first", free)
+    assert (plan.device, plan.free) == ("first", free)

@@ -10,7 +10,7 @@ import pytest
 import vertebra
 from vertebra._discovery.runtimes import bind
 from vertebra._weights.abstract import abstract_build
-from vertebra._weights.assign import place_seeds
+from vertebra._weights.assign import assign_seeds
 
 pytestmark = pytest.mark.keras
 
@@ -82,7 +82,7 @@ def test_seeds_start_as_keras_would_start_them():
     with abstract_build():
         inputs = keras.Input((2,))
         model = keras.Model(inputs, keras.layers.Dropout(0.5)(keras.layers.Dropout(0.5, seed=7)(inputs)))
-    place_seeds(bind(), model)
+    assign_seeds(bind(), model)
     fixed, drawn = (layer.seed_generator.state for layer in model.layers[1:])
     usual = keras.random.SeedGenerator(7).state
     assert np.array_equal(fixed.numpy(), usual.numpy())
@@ -95,6 +95,6 @@ def test_seeds_that_have_a_state_keep_it():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dropout(0.5, seed=7)])
     model(np.ones((1, 2)), training=True)
     state = model.layers[0].seed_generator.state.numpy().copy()
-    place_seeds(bind(), model)
+    assign_seeds(bind(), model)
     assert np.array_equal(model.layers[0].seed_generator.state.numpy(), state)
     assert state[1] > 0

@@ -26,7 +26,8 @@ def _run(chosen: argparse.Namespace) -> int:
     plan = plan_preset(chosen.preset, chosen.dtype, chosen.runtime, chosen.lora_rank)
     uses = _uses(plan)
     if chosen.json:
-        print_json(asdict(plan) | {"fits": {name: plan.fits(needed) for name, needed in uses.items()}})
+        facts = {"place" if name == "device" else name: value for name, value in asdict(plan).items()}
+        print_json(facts | {"fits": {name: plan.fits(needed) for name, needed in uses.items()}})
         return 0
     print(f"{plan.backbone} of {plan.handle} ({plan.format}), {plan.parameters:,} parameters")
     print(f"  to fetch        {bytes_text(plan.to_fetch)} of {bytes_text(plan.files)}")
@@ -50,5 +51,5 @@ def _uses(plan: Plan) -> dict[str, int]:
 
 def _verdict(plan: Plan, needed: int) -> str:
     if plan.free is None:
-        return f"how much is free on {plan.place} cannot be told"
-    return f"{'fits' if plan.fits(needed) else 'does not fit'} {plan.place}, {bytes_text(plan.free)} free"
+        return f"how much is free on {plan.device} cannot be told"
+    return f"{'fits' if plan.fits(needed) else 'does not fit'} {plan.device}, {bytes_text(plan.free)} free"
