@@ -1,4 +1,4 @@
-"""Folders with two checkpoints, a single file and shards: one is read, as before, and the other is not passed over."""
+"""Folders with two checkpoints, a single file and shards: one is read, and the user is told about the other."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Planning: figures that are those of the load, from headers, or from the config alone where files are elsewhere."""
+"""Planning: the figures equal those of the load; they come from headers, or from the config if files are remote."""
 
 import contextlib
 import dataclasses
@@ -91,11 +91,11 @@ def test_a_preset_without_weights_has_no_plan(backbone, tmp_path):
         plan_preset(str(tmp_path / "preset"))
 
 
-# === Files that are elsewhere ===
+# === Remote files ===
 
 
 class FarSource(LocalSource):
-    """Presets of a folder, as if they were far away."""
+    """Serves the presets of a folder as if they were remote."""
 
     scheme = "far"
     supports_absolute_paths = True
@@ -147,7 +147,7 @@ def test_a_tokenizer_is_not_part_of_a_load(backbone, tmp_path, plugin):
         assert plan_preset(f"far://{tmp_path / 'preset'}").to_fetch == before
 
 
-# === Room ===
+# === Free memory ===
 
 
 @pytest.mark.parametrize(("free", "fits"), [(None, None), (99, False), (100, True)])

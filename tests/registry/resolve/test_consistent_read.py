@@ -233,7 +233,7 @@ def test_what_is_replaced_while_it_is_published_is_said(versions, preset, tmp_pa
     monkeypatch.setattr("vertebra.builtin.folders.shutil.copyfile", copy)
     with pytest.raises(PresetChangedError) as caught:
         upload(tmp_path / "published", preset, any_runtime=True)
-    assert published == ("may be of two versions" in "".join(getattr(caught.value, "__notes__", [])))
+    assert published == ("may mix two versions" in "".join(getattr(caught.value, "__notes__", [])))
     assert published == (tmp_path / "published").exists()
 
 
