@@ -1,5 +1,6 @@
 """Publishing: unloadable presets are refused, the user's folder is not changed, and an upload is complete or absent."""
 
+import hashlib
 import json
 import shutil
 import struct
@@ -281,6 +282,15 @@ def test_a_card_that_nobody_has_changed_is_made_anew(toy, preset):
     assert not is_generated(preset / "README.md")
     upload("toy://third", preset)
     assert b'from_preset("toy://mine")' in toy.presets["third"]["r1"]["README.md"]
+
+
+def test_a_generated_card_is_recognised_in_the_wording_of_any_version(tmp_path):
+    card = tmp_path / "README.md"
+    digest = hashlib.sha256(b"# mine\n").hexdigest()[:16]
+    card.write_text(f"# mine\n\n<!-- Made by vertebra of what the files tell: {digest}. -->\n")
+    assert is_generated(card)
+    card.write_text(f"# yours\n\n<!-- Made by vertebra of what the files tell: {digest}. -->\n")
+    assert not is_generated(card)
 
 
 def test_a_card_names_no_folder_of_this_machine(preset, tmp_path, anew):

@@ -66,7 +66,7 @@ def write(export: PresetExport, stage: Path, max_shard_size: float | None) -> li
     _, translation = translation_for(export.backbone, NAME)
     written, tensors = express(export, NAME, translation)
     carried, left_out = _carried_fields(written, export.original, translation)
-    (stage / CONFIG).write_bytes(dump_json(written | carried | {"dtype": _widest(tensors)}))
+    (stage / CONFIG).write_bytes(dump_json(written | carried | {"dtype": _config_dtype(tensors)}))
     write_safetensors(tensors, stage, max_shard_size)
     return left_out
 
@@ -82,9 +82,9 @@ def _carried_fields(
     field's value and with an impossible value. A field that the translation reads is neither carried nor left out:
     the translation writes its meaning, perhaps in another field.
     """
-    told = {field for field in _MODEL_FIELDS if field in original and written.get(field) != original[field]}
+    changed = {field for field in _MODEL_FIELDS if field in original and written.get(field) != original[field]}
     # Private fields are internal to transformers; before 5.3, it ran code that one of them named (CVE-2026-4372).
-    left_out = [field for field in original if field.startswith("_") or field in told]
+    left_out = [field for field in original if field.startswith("_") or field in changed]
     if original and written.get("model_type") != original.get("model_type"):
         return {}, left_out + sorted(original.keys() - {*left_out, *_DTYPE_FIELDS})
     others = original.keys() - {*left_out, *_MODEL_FIELDS, *_DTYPE_FIELDS}
@@ -107,7 +107,7 @@ def _arguments_of(config: Mapping[str, Any], translation: Translation) -> dict[s
         return None
 
 
-def _widest(tensors: Tensors) -> str:
-    """Returns the widest dtype of the tensors: transformers loads all tensors in the dtype that the config names."""
+def _config_dtype(tensors: Tensors) -> str:
+    """Returns the dtype to name in the config, in which transformers loads all tensors: float32 if theirs differ."""
     sizes = {entry.dtype: len(entry.dtype) for entry in tensors.layouts.values()}
     return "float32" if "float32" in sizes or len(sizes) > 1 else next(iter(sizes))

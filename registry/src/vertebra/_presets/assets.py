@@ -184,9 +184,9 @@ def select_assets(folder: PresetFolder, format: str, locate: Locate, same_weight
     wanted = sorted(assets - left_out.keys())
     if source.KEEPS_CONFIG:
         wanted.append(CONFIG)
-    found = dict(zip(wanted, locate(wanted), strict=True))
-    left_out |= {name: reason for name, reason in found.items() if isinstance(reason, str)}
-    paths = {name: path for name, path in found.items() if isinstance(path, Path)}
+    located = dict(zip(wanted, locate(wanted), strict=True))
+    left_out |= {name: reason for name, reason in located.items() if isinstance(reason, str)}
+    paths = {name: path for name, path in located.items() if isinstance(path, Path)}
     if CARD in paths and is_generated(paths[CARD]):
         left_out[CARD] = _GENERATED_CARD
         del paths[CARD]
@@ -259,8 +259,8 @@ def _other_presets(names: set[str], module_folders: tuple[str, ...]) -> tuple[st
         if _FILES[_OTHER_WEIGHTS].fullmatch(file := name.rpartition("/")[2]) and not _CARRIED_WEIGHTS.fullmatch(file)
     ]
     folders = {name.rpartition("/")[0] for name in weights}
-    found = [f"{folder}/" for folder in sorted(folders) if folder and f"{folder}/{CONFIG}" in names]
-    return tuple(folder for folder in found if not folder.startswith(module_folders))
+    subfolders = [f"{folder}/" for folder in sorted(folders) if folder and f"{folder}/{CONFIG}" in names]
+    return tuple(folder for folder in subfolders if not folder.startswith(module_folders))
 
 
 def _reason_to_leave_out(name: str, module_folders: tuple[str, ...], other_presets: tuple[str, ...]) -> str | None:

@@ -35,9 +35,9 @@ def _inspect(folder: PresetFolder) -> dict[str, Any]:
 def _untied_heads(preset: OpenPreset) -> list[str] | None:
     """Returns the result of `untied_heads.untied_heads`; maps the weights only if a head must be compared."""
     untied, (rules, _, outside) = preset.description.untied, preset.rules()
-    found = untied_heads(untied, rules, outside, preset.entries)
-    if found is not None or not all(map(preset.description.folder.is_here, preset.headers)):
-        return found
+    heads = untied_heads(untied, rules, outside, preset.entries)
+    if heads is not None or not all(map(preset.description.folder.is_here, preset.headers)):
+        return heads
     return untied_heads(untied, rules, outside, preset.entries, preset.mapped().view)
 
 
@@ -91,5 +91,5 @@ def describe_tensor(name: str, entry: TensorEntry) -> dict[str, Any]:
 
 
 def _owner(backbone: str) -> str | None:
-    found = catalog(BACKBONES)
-    return str(found.lookup(backbone).owner) if backbone in found else None
+    backbones = catalog(BACKBONES)
+    return str(backbones.lookup(backbone).owner) if backbone in backbones else None

@@ -103,11 +103,11 @@ def _run(files: Sequence[OpenFile], job: Job, output: IO[bytes], complaint: IO[b
 
 def _search_path(path: Path) -> list[str]:
     """Returns the folders of the packages that the program needs; it can import from no others."""
-    found = {name: importlib.util.find_spec(name) for name in ("h5py", "numpy")}
-    for name, spec in found.items():
+    specs = {name: importlib.util.find_spec(name) for name in ("h5py", "numpy")}
+    for name, spec in specs.items():
         if spec is None or not spec.origin:
             raise WeightsFileError(path, f"HDF5 files are read with {name}, which is missing", f"Install {name}")
-    return sorted({str(Path(spec.origin).parents[1]) for spec in found.values() if spec and spec.origin})
+    return sorted({str(Path(spec.origin).parents[1]) for spec in specs.values() if spec and spec.origin})
 
 
 def _reason(status: int, complaint: bytes) -> str:
