@@ -378,7 +378,7 @@ def test_what_is_not_on_this_machine_is_named_and_nobody_is_asked_for_it(elsewhe
     assert names(tmp_path / "saved") == FROM_TRANSFORMERS
     (message,) = told()
     assert "1_Pooling/config.json, LICENSE, tokenizer.json, vocab.txt (not on this machine)" in message
-    assert message.endswith("Fetch them with: vertebra pull toy://model@r1, and save again")
+    assert message.endswith("To save them, run: vertebra pull toy://model@r1, and save again")
 
 
 def test_what_was_pulled_goes_along(elsewhere, tmp_path):

@@ -69,7 +69,7 @@ def said(caplog):
 def test_a_head_with_other_values_is_said_once(checkpoint, said, model):
     (text,) = said(checkpoint(model, lambda table: table + 0.01))
     assert MODELS[model][1] in text
-    assert "does not compute its logits" in text
+    assert "does not compute the model's logits" in text
 
 
 @each_model
