@@ -1,4 +1,4 @@
-"""The peers themselves, each in one child process for all tests, and what is compared with them."""
+"""The peer libraries, each in one child process for all tests, and helpers to compare outputs with them."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import pytest
 
 HERE = Path(__file__).parent
 TOLERANCE = 1e-5
-"""Most absolute difference of outputs in float32; they are of the order of 1."""
+"""Largest absolute difference of float32 outputs, which are of the order of 1."""
 
 SIZES = {"vocabulary_size": 61, "num_layers": 3, "hidden_dim": 16}
 GEMMA = SIZES | {"num_query_heads": 4, "num_key_value_heads": 2, "head_dim": 4, "intermediate_dim": 48}
@@ -28,7 +28,7 @@ BACKBONES = {
 
 
 class Peer:
-    """A program of this folder in a child process; calling it calls a function there."""
+    """A program of this folder in a child process; calling it calls a function in that process."""
 
     def __init__(self, python, program, backend):
         quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
@@ -49,13 +49,13 @@ class Peer:
         return answer["result"]
 
     def close(self):
-        self.process.kill()  # it has nothing to save, and TensorFlow takes its time to leave
+        self.process.kill()  # it has nothing to save, and TensorFlow exits slowly
         self.process.communicate()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def peers_python():
-    """The interpreter of an environment with the peers; all tests of this folder are skipped where there is none."""
+    """The interpreter of an environment with the peers; without one, all tests of this folder are skipped."""
     python = os.environ.get("PEERS_PYTHON")
     if not python:
         pytest.skip("`make peers` runs these tests: PEERS_PYTHON names no interpreter with KerasHub and transformers")
@@ -80,7 +80,7 @@ def kerashub_peer(peers_python, runtime):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Where a preset is written."""
+    """The folder that a preset is written to."""
     return tmp_path / "preset"
 
 
@@ -156,9 +156,9 @@ def build():
 
 @pytest.fixture(scope="session")
 def agree(inputs_of):
-    """Asserts that outputs are equal wherever the inputs are no padding.
+    """Asserts that outputs are equal at all positions that are not padding.
 
-    What only one side has is not compared; the pooled output is that of the first token.
+    Outputs that only one side has are not compared; the pooled output is that of the first token.
     """
     import numpy as np
 

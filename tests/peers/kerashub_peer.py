@@ -1,4 +1,4 @@
-"""KerasHub as a child process: loads presets and adapters and computes, or makes them."""
+"""KerasHub in a child process: loads or creates presets and adapters, and computes outputs."""
 
 import h5py
 import keras
@@ -60,7 +60,7 @@ def create_task(folder, config, words):
 
 
 def classify(folder, texts):
-    """Returns the logits of a classifier for texts, and settings of its own."""
+    """Returns the logits of a classifier for texts, and settings of the classifier."""
     task = keras_hub.models.TextClassifier.from_preset(folder)
     inputs = keras.tree.map_structure(np.array, task.preprocessor(texts))
     logits = keras.ops.convert_to_numpy(task(inputs, training=False))
@@ -68,7 +68,7 @@ def classify(folder, texts):
 
 
 def matrices(backbone):
-    """Returns the adapter's variables; biases of its layers train, too, but are in no file."""
+    """Returns the adapter's variables; biases of its layers are trained, too, but not saved."""
     return [variable for variable in backbone.trainable_weights if "lora_kernel" in variable.name]
 
 

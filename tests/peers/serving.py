@@ -1,4 +1,4 @@
-"""The peer's side of the conversation: calls come in on standard input, answers go out on standard output."""
+"""The server side of a peer process: reads calls from standard input, and writes results to standard output."""
 
 import json
 import os
@@ -7,9 +7,9 @@ import traceback
 
 
 def serve(**functions):
-    """Answers each line, a call as JSON, with a line of JSON: what the function returned, or the error's traceback."""
+    """Answers each line, a call as JSON, with a line of JSON: the function's result, or the traceback of its error."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # keeps the libraries' own output apart from the answers
     for line in sys.stdin:
         call = json.loads(line)
         try:

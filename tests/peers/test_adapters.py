@@ -1,4 +1,4 @@
-"""Adapters: what is written here computes the same in PEFT and KerasHub, what they write the same here."""
+"""Adapters written by Vertebra compute the same in PEFT and KerasHub, and adapters written by these in Vertebra."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def preset():
 
 @pytest.fixture
 def disturb():
-    """Moves everything that trains away from where it starts, as training would."""
+    """Moves all trainable weights away from their initial values, as training would."""
 
     def move(backbone):
         draws = np.random.default_rng(0)
@@ -46,7 +46,7 @@ def disturb():
 
 @pytest.fixture
 def moved(compute):
-    """Asserts that an adapter matters; returns the outputs with it."""
+    """Asserts that an adapter changes the outputs; returns the outputs with the adapter."""
 
     def check(backbone, architecture):
         adapted = compute(backbone, architecture)
@@ -59,7 +59,7 @@ def moved(compute):
     return check
 
 
-# === Written here, loaded by PEFT ===
+# === Written by Vertebra, loaded by PEFT ===
 
 LAST_NORM = {"bert": "embeddings_layer_norm", "gpt2": "layer_norm"}
 TARGETS = [["query", "value"], QKV, ["attention_output"], ["mlp"], ["all-linear"], ["token_embedding"]]
@@ -121,7 +121,7 @@ def test_peft_computes_the_same(
     agree(moved(backbone, architecture), there["outputs"], architecture)
 
 
-# === Written by PEFT, loaded here ===
+# === Written by PEFT, loaded by Vertebra ===
 
 PROJECTIONS = {"bert": ["query", "value"], "gpt2": ["c_attn"], "gemma": ["q_proj", "v_proj"]}
 PROJECTIONS["gemma2"] = PROJECTIONS["gemma"]
@@ -174,7 +174,7 @@ READ = [
 
 @pytest.fixture
 def made(preset, ask, transformers_peer, tmp_path):
-    """Lets PEFT save an adapter with random values; returns its folder, and the outputs and counts there."""
+    """Lets PEFT save an adapter with random values; returns its folder, and PEFT's outputs and parameter counts."""
 
     def make(architecture, settings):
         config = {"r": 2, "lora_alpha": 6, "target_modules": PROJECTIONS[architecture]} | settings
@@ -209,7 +209,7 @@ def test_what_peft_saves_computes_the_same_here(architecture, settings, made, pr
 def test_logits_of_a_tied_table_are_pefts_merged_and_unmerged(
     architecture, table, variant, preset, ask, agree, compute, transformers_peer, tmp_path
 ):
-    """PEFT leaves the projection as it is until it merges, and so does an adapter of PEFT's here."""
+    """PEFT does not change the projection before it merges, and neither does Vertebra with PEFT's adapter."""
     config = {"r": 2, "lora_alpha": 6, "target_modules": [table], **variant}
     adapter = str(tmp_path / "theirs")
     there = ask(transformers_peer, "adapt_tied", preset(architecture), architecture, adapter=adapter, config=config)
@@ -283,7 +283,7 @@ COUNTED = [
     ("gemma", ["mlp"], ["gate_proj", "up_proj", "down_proj"]),
     ("gemma2", ["all-linear"], "all-linear"),
 ]
-"""Architecture, targets here and in PEFT."""
+"""Architecture, and targets in Vertebra and in PEFT."""
 
 
 @pytest.mark.parametrize("dora", [False, True])
@@ -297,7 +297,7 @@ def test_as_many_parameters_as_peft_has(architecture, targets, modules, dora, pr
 
 
 def test_bert_base_has_294_912(transformers_peer, tmp_path):
-    """Query and value projections at rank 8; neither side gives the model memory."""
+    """Query and value projections at rank 8; neither side allocates the model's weights."""
     config = {"model_type": "bert", "architectures": ["BertModel"]}  # what transformers leaves out is BERT-base
     (tmp_path / "config.json").write_text(json.dumps(config))
     there = transformers_peer(

@@ -1,4 +1,4 @@
-"""Arguments drawn at random: a preset of another format computes the same there, or is refused; never anything else."""
+"""Arguments drawn at random: a preset in another format computes the same in its own library, or is refused."""
 
 import itertools
 
@@ -46,19 +46,19 @@ ARGUMENTS = {
     },
     "gemma": GEMMA,
 }
-"""What may be drawn for each argument; those that are not drawn are as in the tiny backbone."""
+"""The values to draw from for each argument; other arguments are those of the tiny backbone."""
 
 BEYOND_KERASHUB = {
     *("activation", "attention_dropout", "layer_norm_epsilon", "embedding_dropout", "attention_bias"),
     *("scale_attention", "scale_attention_by_inverse_layer_index", "query_head_dim_normalize"),
     *("query_pre_attention_scalar", "rope_max_wavelength", "rope_scaling_factor"),
 }
-"""Arguments that KerasHub has no word for, or ignores."""
+"""Arguments that KerasHub lacks or ignores."""
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory):
-    """Returns a path that nothing stands at; each time another."""
+def new_path(tmp_path_factory):
+    """Returns a function that returns a new unused path in each call."""
     numbers, parent = itertools.count(), tmp_path_factory.mktemp("drawn")
     return lambda: parent / str(next(numbers))
 
@@ -73,13 +73,13 @@ def drawn(architecture, count, without=()):
 
 @pytest.mark.parametrize("architecture", ARGUMENTS)
 def test_transformers_computes_the_same_or_the_argument_is_refused(
-    architecture, build, compute, ask, agree, transformers_peer, place
+    architecture, build, compute, ask, agree, transformers_peer, new_path
 ):
     accepted = []
 
     @drawn(architecture, 12)
     def check(changes):
-        backbone, folder = build(architecture, **changes), place()
+        backbone, folder = build(architecture, **changes), new_path()
         refusal = refusal_of(backbone, folder)
         if refusal:
             assert refusal.value == backbone.get_config()[refusal.argument]
@@ -95,7 +95,7 @@ def test_transformers_computes_the_same_or_the_argument_is_refused(
 
 
 def refusal_of(backbone, folder):
-    """Saves a backbone for transformers; returns the error if the format cannot say it."""
+    """Saves a backbone in the transformers format; returns the error if the format cannot represent it."""
     try:
         backbone.save_to_preset(folder, format="transformers", certificate=False)
     except FormatLimitError as error:
@@ -104,10 +104,10 @@ def refusal_of(backbone, folder):
 
 
 @pytest.mark.parametrize("architecture", ARGUMENTS)
-def test_kerashub_computes_the_same(architecture, build, compute, ask, agree, kerashub_peer, place):
+def test_kerashub_computes_the_same(architecture, build, compute, ask, agree, kerashub_peer, new_path):
     @drawn(architecture, 5, BEYOND_KERASHUB)
     def check(changes):
-        backbone, folder = build(architecture, **changes), place()
+        backbone, folder = build(architecture, **changes), new_path()
         backbone.save_to_preset(folder, format="kerashub", certificate=False)
         agree(
             compute(backbone, architecture), ask(kerashub_peer, "load", folder, architecture)["outputs"], architecture

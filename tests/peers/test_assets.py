@@ -1,4 +1,4 @@
-"""Files besides config and weights: after conversions there and back, the peers read what they read before."""
+"""Assets: after conversions to other formats and back, the peers read the same tokenizers and configs as before."""
 
 import importlib.util
 from pathlib import Path
@@ -127,7 +127,7 @@ def test_a_task_of_kerashub_classifies_as_before(formats, kerashub_peer, tmp_pat
 
 
 def test_no_peer_finds_a_tokenizer_of_the_other(kerashub_peer, transformers_peer, tmp_path):
-    """The same preset has files of both, and each of them reads its own."""
+    """One preset has files of both libraries, and each library reads its own files."""
     transformers_peer("create_sentence_model", folder=str(tmp_path), config=BERT, words=WORDS)
     before = str(tmp_path / "saved")
     middle = converted(before, ["kerashub"], tmp_path)

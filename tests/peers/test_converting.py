@@ -1,4 +1,4 @@
-"""`vertebra convert` between the peers' formats: each loads what came from the other, with the same outputs."""
+"""`vertebra convert` between the peers' formats: each peer loads the other's presets, with the same outputs."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def test_from_kerashub_to_transformers_and_back(
     expected = ask(kerashub_peer, "create", first, architecture, model=model, config=arguments)["outputs"]
     convert(first, middle, "--format", "transformers", *options)
     convert(middle, last, "--format", "kerashub", *options)
-    attention = "eager" if architecture == "gemma2" else None  # fused attention knows no cap there
+    attention = "eager" if architecture == "gemma2" else None  # transformers' fused attention does not support a cap
     there = ask(transformers_peer, "load", middle, architecture, attention=attention)
     assert not any(there["report"].values())
     agree({name: np.array(values) for name, values in expected.items()}, there["outputs"], architecture)

@@ -1,4 +1,4 @@
-"""What a format cannot say is refused by name before anything is written."""
+"""A backbone that a format cannot represent is refused by argument name before any file is written."""
 
 import pytest
 

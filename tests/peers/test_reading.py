@@ -1,4 +1,4 @@
-"""What transformers and KerasHub write is loaded by Vertebra and computes the same here, or is refused by name."""
+"""Presets written by transformers and KerasHub compute the same in Vertebra, or are refused by argument name."""
 
 import pytest
 
@@ -93,7 +93,9 @@ def test_models_of_transformers(model_type, model, changes, created, compute, ag
 @pytest.mark.parametrize("model", ["BertForMaskedLM", "BertForTokenClassification", "BertForQuestionAnswering"])
 def test_a_pooler_that_transformers_leaves_out_is_reported(model, created, compute, agree, folder):
     theirs = created("bert", model, {})
-    with pytest.warns(UserWarning, match="no values for pooled_dense/kernel, pooled_dense/bias: newly initialised"):
+    with pytest.warns(
+        UserWarning, match="no values for pooled_dense/kernel, pooled_dense/bias: they are initialised randomly"
+    ):
         backbone = vertebra.Backbone.from_preset(folder)
     agree(compute(backbone, "bert"), theirs, "bert")
 

@@ -1,4 +1,4 @@
-"""What Vertebra writes is loaded by transformers and KerasHub, completely, and computes the same there."""
+"""Presets written by Vertebra load completely in transformers and KerasHub, and compute the same in them."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from vertebra import activations
 pytestmark = pytest.mark.keras
 
 SMALL = 4e-6
-"""Gigabytes: 4 kB, so that each of these models has several shards."""
+"""4 kB, in gigabytes, so that each of these models has several shards."""
 CAPPED = "gemma2"
 ARCHITECTURES = ("bert", "gpt2", "gemma", "gemma2")
 
@@ -49,7 +49,7 @@ TRANSFORMERS = [
     ("gemma", {"final_logit_soft_cap": 1.5}),
     ("gemma", {"use_sliding_window_attention": True, "sliding_window_size": 3}),
 ]
-"""Arguments that the transformers format can say."""
+"""Arguments that the transformers format can represent."""
 
 KERASHUB = [
     ("bert", {}),
@@ -68,7 +68,7 @@ KERASHUB = [
     ("gemma2", {"head_dim": 6, "query_pre_attention_scalar": 6}),
     ("gemma2", {"sliding_window_size": 1}),
 ]
-"""Arguments that KerasHub's format can say."""
+"""Arguments that KerasHub's format can represent."""
 
 
 def attention_for(architecture):

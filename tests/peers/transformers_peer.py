@@ -1,4 +1,4 @@
-"""transformers, PEFT and Sentence Transformers as a child process: load files and compute, or make them."""
+"""transformers, PEFT and Sentence Transformers in a child process: load or create files, and compute outputs."""
 
 import warnings
 from pathlib import Path
@@ -15,7 +15,7 @@ OUTPUTS = {"last_hidden_state": "sequence_output", "pooler_output": "pooled_outp
 
 
 def load(folder, inputs, model="AutoModel", attention=None):
-    """Loads a checkpoint in float32; returns its outputs, what loading reports, and the dtype that its config names."""
+    """Loads a checkpoint in float32; returns its outputs, the loading report, and the dtype in its config."""
     loaded, report = getattr(transformers, model).from_pretrained(
         folder, dtype="float32", attn_implementation=attention, output_loading_info=True
     )
@@ -39,7 +39,7 @@ def create(folder, inputs, model, config, dtype="float32", max_shard_size="1GB")
 
 
 def adapt(folder, inputs, adapter, attention=None):
-    """Loads an adapter on a checkpoint; returns its outputs, PEFT's complaints, and how many parameters it has."""
+    """Loads an adapter on a checkpoint; returns its outputs, PEFT's warnings, and its number of parameters."""
     base = transformers.AutoModel.from_pretrained(folder, dtype="float32", attn_implementation=attention)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -92,7 +92,7 @@ def count(model):
 
 
 def read(folder, texts):
-    """Returns what is in a folder besides weights: the config, settings of generation, and token ids of texts."""
+    """Returns the config, the generation settings and the token ids of texts, as read from a folder."""
     config = transformers.AutoConfig.from_pretrained(folder).to_dict()
     generation = None
     if Path(folder, "generation_config.json").exists():

@@ -28,7 +28,7 @@ WRONG = {
 
 def kinds(name):
     """Yields the constructor's arguments with the type hint of each, without `| None`."""
-    constructor = getattr(vertebra.models, name).__init__
+    constructor = type(getattr(vertebra.models, name)(**TINY[name])).__init__
     for parameter in inspect.signature(constructor).parameters.values():
         if str(parameter.annotation).startswith("hints."):
             yield parameter.name, parameter.annotation.removeprefix("hints.").removesuffix(" | None")

@@ -1,4 +1,4 @@
-"""What holds for every source, for those that come with the core."""
+"""The conformance suite for sources, run for the core's own sources."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The local source: paths and file:// handles, and nothing outside the folder that they name."""
+"""The local source reads paths and file:// handles, and no file outside the folder that they name."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ from vertebra.errors import HandleError, PresetNotFoundError
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with one file of its own, and what must not be taken for one."""
+    """A folder with one preset file, and entries that must not be listed as files of the preset."""
     folder = tmp_path / "preset"
     (folder / "inside").mkdir(parents=True)
     (folder / "config.json").write_text("{}")
@@ -108,7 +108,7 @@ except PresetNotFoundError as error:
 """
 
 
-@pytest.mark.parametrize("mode", [0o000, 0o444])  # without the x bit, files are listed and cannot be examined
+@pytest.mark.parametrize("mode", [0o000, 0o444])  # without the x bit, files can be listed but not opened
 def test_a_folder_that_may_not_be_read_says_so(mode):
     with tempfile.TemporaryDirectory() as parent:  # all folders above tmp_path are the user's alone
         Path(parent).chmod(0o755)

@@ -1,4 +1,4 @@
-"""The package source: presets inside installed packages, found without importing these."""
+"""The package source: presets inside installed packages, found without importing the packages."""
 
 import sys
 import types
@@ -14,7 +14,7 @@ NAME = "acme_package_with_presets"
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A package that must not be imported, with a preset; beside it a namespace package and a module."""
+    """A package that must not be imported, with a preset; next to it a namespace package and a module."""
     monkeypatch.syspath_prepend(tmp_path)
     preset = tmp_path / NAME / "presets" / "small"
     preset.mkdir(parents=True)

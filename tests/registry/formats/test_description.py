@@ -1,4 +1,4 @@
-"""What is the backbone's in a checkpoint: names under a prefix, older names, and what only looks like a weight."""
+"""The backbone's tensors in a checkpoint: names under a prefix, older names, and lookalikes of weights."""
 
 import pytest
 

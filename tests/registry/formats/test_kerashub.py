@@ -1,4 +1,4 @@
-"""KerasHub's format: its own numbers, what its config may say, and what is written in it."""
+"""KerasHub's format: outputs as in KerasHub, reading its config, and writing it."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ FILES = {"config.json", "metadata.json", WEIGHTS, "certificate.safetensors"}
 
 @pytest.fixture
 def kerashub(golden):
-    """The BERT that KerasHub wrote, which its format can hold."""
+    """A BERT that KerasHub wrote, so its format can represent it."""
     return vertebra.Backbone.from_preset(golden / "kerashub")
 
 
@@ -254,7 +254,7 @@ def test_what_was_saved_in_mixed_precision_is_float32(golden, tmp_path):
     assert config["config"]["dtype"] == policy("float32")
 
 
-# === What the format cannot say ===
+# === Limits of the format ===
 
 
 @pytest.mark.keras(once=True)
@@ -285,7 +285,7 @@ def test_an_adapter_is_refused_and_nothing_written(kerashub, tmp_path, format):
 
 
 class Stranger(vertebra.Backbone):
-    """A class that no plugin owns."""
+    """A class that no plugin provides."""
 
     def __init__(self, **kwargs):
         inputs = keras.Input((2,), name="x")

@@ -49,7 +49,7 @@ def test_another_mode_is_refused_by_name(tmp_path):
     shutil.copytree(GOLDEN / "bert" / "kerashub_int8", tmp_path / "preset")
     config = (tmp_path / "preset" / "config.json").read_text().replace('"mode": "int8"', '"mode": "gptq/4/128"')
     (tmp_path / "preset" / "config.json").write_text(config)
-    with pytest.raises(PresetConfigError, match="gptq/4/128, which are not read"):
+    with pytest.raises(PresetConfigError, match="gptq/4/128 are not supported"):
         vertebra.Backbone.from_preset(tmp_path / "preset")
 
 

@@ -1,4 +1,4 @@
-"""The native format: what is saved comes back to the last bit, on this runtime and on others."""
+"""The native format: weights are loaded as they were saved, bit by bit, on this runtime and on others."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The transformers format: numbers of the peer's own, and every config field that changes them."""
+"""The transformers format: outputs as in transformers, and every config field that changes them."""
 
 import json
 import shutil
@@ -42,7 +42,7 @@ def copy(golden, tmp_path):
     return make
 
 
-# === Numbers of the peer ===
+# === Outputs as in transformers ===
 
 
 @pytest.mark.parametrize("preset", ["transformers", "transformers_sharded"])
@@ -51,7 +51,7 @@ def test_outputs_are_those_of_transformers(golden, io, run, preset):
 
 
 def test_a_checkpoint_with_a_head_holds_the_backbone_below_a_prefix(golden, io, run):
-    with pytest.warns(UserWarning, match="newly initialised"):
+    with pytest.warns(UserWarning, match="initialised randomly"):
         backbone = vertebra.Backbone.from_preset(golden / "transformers_head")
     assert gap(run(backbone), io, "transformers_head") <= 1e-5
 
@@ -237,7 +237,7 @@ def test_no_field_of_another_architecture_is_carried(checkpoint, tmp_path, caplo
 
 @pytest.mark.keras(once=True)
 def test_fields_that_are_read_say_what_is_written(checkpoint, tmp_path):
-    """Of Gemma's first configs, `gelu` means the approximation, which some releases do not take it for."""
+    """In Gemma's first configs, `gelu` means the approximation; some releases read it as the exact function."""
     folder = checkpoint("gemma", hidden_act="gelu", rope_theta=5e5, rope_parameters=None, eos_token_id=9)
     written = config_of(convert_preset(folder, tmp_path / "target", "transformers").target)
     assert written["hidden_act"] == "gelu_pytorch_tanh"
@@ -256,7 +256,7 @@ def test_an_argument_that_was_changed_wins_and_the_rest_is_carried(checkpoint, t
 
 @pytest.mark.keras(once=True)
 def test_fields_that_tell_of_a_head_or_of_one_object_are_named(checkpoint, tmp_path):
-    private = {"_name_or_path": "here", "_attn_implementation_internal": "somebody/code"}
+    private = {"_name_or_path": "here", "_attn_implementation_internal": "user/code"}
     folder = checkpoint("bert", architectures=["BertForMaskedLM"], torch_dtype="float16", **private)
     done = convert_preset(folder, tmp_path / "target", "transformers", dtype="bfloat16")
     assert {*done.assets.fields_left_out} == {"architectures", *private}

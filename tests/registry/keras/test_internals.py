@@ -1,4 +1,4 @@
-"""The private parts of Keras, one by one: the name of a test that fails here names the part that moved."""
+"""The private Keras APIs, one by one: the name of a failing test names the API that changed."""
 
 import ast
 import re
@@ -15,18 +15,18 @@ from vertebra._weights.abstract import abstract_build
 pytestmark = pytest.mark.keras
 
 TESTED = set()
-"""The private names that the tests below are about."""
+"""The private Keras names that the tests below cover."""
 
 
 def of(*parts):
-    """Writes the private parts of Keras that a test is about into its id."""
+    """Adds the private Keras names that a test covers to its id."""
     TESTED.update(name for part in parts for name in re.findall(r"\w+", part))
     return pytest.mark.parametrize("part_of_keras", [" ".join(parts)], indirect=True)
 
 
 @pytest.fixture(autouse=True)
 def part_of_keras(request):
-    """The parts that `of` names."""
+    """The names given to `of`."""
     return getattr(request, "param", "")
 
 
@@ -42,7 +42,7 @@ def network():
 
 
 def test_every_private_part_has_a_test():
-    """What the module touches is read off its source: attributes, imports from `keras.src`, and names as texts."""
+    """The names are collected from the module's source: attributes, imports from `keras.src`, and string constants."""
     tree = ast.parse(Path(internals.__file__).read_text(encoding="utf-8"))
     own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     found = set()
@@ -276,7 +276,7 @@ def test_int4_block_size(make, block_size):
 
 
 class Asking(keras.layers.Layer):
-    """Notes what is known within its call, which has no argument `training`."""
+    """Records the call state within its call, which has no argument `training`."""
 
     def call(self, inputs):
         self.found = internals.is_calling(), internals.is_call_training(), layers.is_calling()
@@ -300,7 +300,7 @@ def test_a_call_is_known_within_it_and_whether_it_trains(training):
 @of("Optimizer._backend_update_step")
 @pytest.mark.parametrize("kind", [keras.optimizers.SGD, keras.optimizers.Adam, keras.optimizers.Nadam])
 def test_wrap_update(kind):
-    """Wrapping again replaces the former wrapper."""
+    """Wrapping again replaces the earlier wrapper."""
     calls = []
 
     def wrap(update):

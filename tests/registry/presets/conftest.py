@@ -1,4 +1,4 @@
-"""A plugin for the length of a block."""
+"""A plugin that is registered for the duration of a block."""
 
 import types
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def plugin():
-    """Returns a context manager that adds a plugin of some hooks, and takes it away again."""
+    """Returns a context manager that registers a plugin with some hooks, and unregisters it."""
     import vertebra
     from vertebra._discovery import catalog, plugins
 

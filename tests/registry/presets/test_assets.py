@@ -1,4 +1,4 @@
-"""Assets: every file of a preset is carried, under a name that its readers understand, or named with a reason."""
+"""Assets: every file is carried under a name that its readers understand, or listed with a reason."""
 
 import json
 
@@ -119,7 +119,7 @@ def test_the_files_that_were_read_are_neither_carried_nor_left_out(preset):
     assert selected(folder, "transformers").left_out.keys() == {*index, *shards, "model-00003-of-00003.safetensors"}
     (folder.fetch("model.safetensors")).unlink()
     found = selected(open_folder(folder.requested), "transformers")
-    # A shard that the index does not name, and a usual name, is taken for one of an index that was not read.
+    # A file with a usual shard name counts as a shard even if the index does not name it.
     assert found.left_out == {}
 
 
@@ -186,11 +186,11 @@ def test_files_are_asked_for_only_if_they_are_carried(preset):
         ("native", "kerashub", TRANSFORMERS_TOKENIZER, "carried/transformers/tokenizer.json"),
         ("native", "transformers", KERASHUB_TOKENIZER, "carried/kerashub/tokenizer.json"),
         ("native", "kerashub", KERASHUB_TOKENIZER, "tokenizer.json"),
-        # Someone has put the other library's file into the folder.
+        # The user has put the other library's file into the folder.
         ("kerashub", "transformers", TRANSFORMERS_TOKENIZER, "tokenizer.json"),
         ("transformers", "kerashub", KERASHUB_TOKENIZER, "tokenizer.json"),
         ("kerashub", "kerashub", TRANSFORMERS_TOKENIZER, "tokenizer.json"),
-        # Larger than a config may be, as tokenizers of large vocabularies are; and no JSON at all.
+        # Larger than a config may be, as tokenizers with large vocabularies are; and not JSON.
         ("native", "kerashub", TRANSFORMERS_TOKENIZER + " " * 2**23, "carried/transformers/tokenizer.json"),
         ("transformers", "kerashub", "", "carried/transformers/tokenizer.json"),
     ],
@@ -216,7 +216,7 @@ def test_a_file_that_is_there_wins_over_one_that_was_carried(preset):
     files = {"carried/kerashub/tokenizer.json": "the old one", "tokenizer.json": KERASHUB_TOKENIZER}
     found = selected(preset("native", files), "kerashub")
     assert found.carried == {"tokenizer.json": "tokenizer.json"}
-    assert found.left_out == {"carried/kerashub/tokenizer.json": "another file has its name in the target"}
+    assert found.left_out == {"carried/kerashub/tokenizer.json": "another file has this name in the target"}
 
 
 def test_a_file_that_another_format_writes_itself_is_kept_for_later(preset):
@@ -243,10 +243,10 @@ def test_a_config_of_transformers_is_kept_and_comes_back(preset):
 def test_a_config_of_kerashub_says_nothing_that_is_not_read(preset):
     found = selected(preset("kerashub", ["carried/kerashub/config.json"]), "kerashub")
     assert (found.original, found.carried) == ({}, {})
-    assert found.left_out == {"carried/kerashub/config.json": "another file has its name in the target"}
+    assert found.left_out == {"carried/kerashub/config.json": "another file has this name in the target"}
 
 
-# === What a stranger's preset must not do ===
+# === Hostile presets ===
 
 HOSTILE = [
     "carried/transformers/model.safetensors",
@@ -285,7 +285,7 @@ def test_a_file_that_grows_while_it_is_copied_is_an_error(preset, tmp_path):
     found = selected(preset("native", ["vocab.txt"]), "native")
     found.files["vocab.txt"][0].write_text("longer than it was")
     (tmp_path / "stage").mkdir()
-    with pytest.raises(PresetConfigError, match=r"18 bytes, and 9 were listed"):
+    with pytest.raises(PresetConfigError, match=r"18 bytes, expected 9 from the file list"):
         found.copy(tmp_path / "stage")
 
 
@@ -299,15 +299,15 @@ def test_a_file_that_vanishes_before_it_is_copied_is_an_error_about_it(preset, t
 
 def test_a_link_in_the_target_is_not_written_through(preset, tmp_path):
     found = selected(preset("native", ["assets/vocabulary.txt", "vocab.txt"]), "native")
-    for name in ("stage", "elsewhere"):
+    for name in ("stage", "other"):
         (tmp_path / name).mkdir()
-    (tmp_path / "stage" / "assets").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "stage" / "vocab.txt").symlink_to(tmp_path / "elsewhere" / "vocab.txt")
+    (tmp_path / "stage" / "assets").symlink_to(tmp_path / "other")
+    (tmp_path / "stage" / "vocab.txt").symlink_to(tmp_path / "other" / "vocab.txt")
     copied = found.copy(tmp_path / "stage")
-    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert list((tmp_path / "other").iterdir()) == []
     assert (copied.carried, copied.left_out) == (
         {},
-        dict.fromkeys(["assets/vocabulary.txt", "vocab.txt"], "another file has its name in the target"),
+        dict.fromkeys(["assets/vocabulary.txt", "vocab.txt"], "another file has this name in the target"),
     )
 
 
@@ -320,7 +320,7 @@ def test_a_link_in_the_source_is_copied_as_the_file(preset, tmp_path):
     assert (tmp_path / "stage" / "merges.txt").read_text() == "a word"
 
 
-# === How it is told ===
+# === Messages ===
 
 
 def test_of_a_great_many_files_some_are_told(preset, tmp_path):

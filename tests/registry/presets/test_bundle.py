@@ -1,4 +1,4 @@
-"""Bundles: complete presets in a folder, used as a tier or imported, where there is no network."""
+"""Bundles: complete presets in a folder, used as a cache tier or imported on a machine without a network."""
 
 import json
 
@@ -123,9 +123,9 @@ def test_a_damaged_bundle_is_not_imported(bundle, offline, monkeypatch, how):
 def test_what_it_does_not_have_is_named(bundle, offline, tmp_path):
     with pytest.raises(PresetNotFoundError, match="toy://bert"):
         read_bundle(["toy://bart"], bundle)
-    for place in (tmp_path, tmp_path / "nothing"):
+    for folder in (tmp_path, tmp_path / "nothing"):
         with pytest.raises(PresetNotFoundError, match="Create a bundle with: vertebra bundle"):
-            read_bundle([], place)
+            read_bundle([], folder)
 
 
 def test_what_is_read_where_it_stands_is_refused(toy, tmp_path):
@@ -138,9 +138,9 @@ def test_other_things_are_not_replaced(toy, tmp_path, cache):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").touch()
     (tmp_path / "file").touch()
-    for place in (tmp_path / "mine", tmp_path / "file"):
+    for path in (tmp_path / "mine", tmp_path / "file"):
         with pytest.raises(PresetSaveError):
-            write_bundle(["toy://bert"], place)
+            write_bundle(["toy://bert"], path)
     assert toy.asked == []
 
 
@@ -157,11 +157,10 @@ def test_an_interrupted_one_leaves_the_one_before(toy, bundle, digest, monkeypat
 def test_space_is_looked_at_before(toy, tmp_path, monkeypatch):
     usage = bundling.shutil.disk_usage("/")
     real = bundling.shutil.disk_usage
-    place = tmp_path
 
     def little(path):
-        return usage._replace(free=5) if path == place else real(path)
+        return usage._replace(free=5) if path == tmp_path else real(path)
 
     monkeypatch.setattr(bundling.shutil, "disk_usage", little)
-    with pytest.raises(PresetSaveError, match="are free"):
+    with pytest.raises(PresetSaveError, match="has 5 free bytes"):
         write_bundle(["toy://bert"], tmp_path / "bundle")

@@ -1,4 +1,4 @@
-"""Parity certificates: they hold where nothing changed, fail where something did, and never harm who replays them."""
+"""Parity certificates hold if nothing changed, fail if something did, and are safe to replay if hostile."""
 
 import json
 import logging
@@ -105,7 +105,7 @@ def test_a_changed_weight_is_found_and_the_outputs_named(preset, refuse):
     save_file(weights, preset / "model.safetensors")
     problem = refuse().problem
     assert "pooled_output" in problem
-    assert "sequence_output" not in problem  # it is as it was
+    assert "sequence_output" not in problem  # nothing is changed
 
 
 def test_another_activation_is_found(refuse):
@@ -127,7 +127,7 @@ def test_a_verdict_needs_numbers(difference, limit, holds):
     assert verdict.failures == ([] if holds else ["x"])
 
 
-# === Certificates of others ===
+# === Hostile and damaged certificates ===
 
 IDS = "inputs__token_ids"
 
@@ -182,7 +182,7 @@ def test_it_does_not_matter_to_who_does_not_ask(preset):
     assert vertebra.Backbone.from_preset(preset).num_layers == 2
 
 
-# === Backbones that have none ===
+# === Backbones without a certificate ===
 
 
 class Odd(vertebra.Backbone):
@@ -203,7 +203,7 @@ class Nested(Odd):
 
 class Unwilling(Odd):
     def sample_inputs(self):
-        raise RuntimeError("ask somebody else")
+        raise RuntimeError("no sample inputs")
 
 
 class Listed(Odd):
@@ -224,7 +224,7 @@ def test_outputs_are_named_by_their_place(tmp_path, kind, names):
 def test_a_backbone_whose_sample_cannot_be_computed_is_saved_without(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "vertebra"):
         Unwilling().save_to_preset(tmp_path / "preset")
-    assert "ask somebody else" in caplog.text
+    assert "no sample inputs" in caplog.text
     assert not (tmp_path / "preset" / CERTIFICATE).exists()
     assert Unwilling.from_preset(tmp_path / "preset").count_params() == 9
 
@@ -244,7 +244,7 @@ def test_a_config_that_was_changed_is_found_though_the_outputs_are_the_same(pres
     config = json.loads(path.read_text())
     config["config"]["initializer_range"] = 0.5
     path.write_text(json.dumps(config))
-    assert "config.json is not the one that was certified" in str(refuse())
+    assert "config.json is not the certified one" in str(refuse())
 
 
 def test_converting_carries_a_certificate_that_holds_and_none_of_another_config(preset, tmp_path):

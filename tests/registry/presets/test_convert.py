@@ -1,4 +1,4 @@
-"""Converting: the same numbers in another format, tensor by tensor; what does not mean the same is left behind."""
+"""Converting: the same numbers in another format, tensor by tensor; files with another meaning there are left out."""
 
 import json
 import os
@@ -80,7 +80,7 @@ def test_a_dtype_that_cannot_hold_a_number_is_refused(golden, tmp_path):
     backbone = vertebra.Backbone.from_preset(golden / "transformers")
     backbone.pooled_dense.bias.assign(np.full(16, 1e6))
     backbone.save_to_preset(tmp_path / "large")
-    with pytest.raises(WeightsFileError, match="pooled_dense/bias holds numbers up to 1e\\+06"):
+    with pytest.raises(WeightsFileError, match="pooled_dense/bias has values up to 1e\\+06"):
         convert_preset(tmp_path / "large", tmp_path / "half", dtype="float16")
     assert names(tmp_path) == {"large"}
     convert_preset(tmp_path / "large", tmp_path / "half", dtype="bfloat16")
@@ -153,7 +153,7 @@ def test_quantised_layers_go_with_the_native_format_alone(backbone, tmp_path, ru
     assert not (tmp_path / "foreign").exists()
 
 
-# === Certificates and what others put there ===
+# === Certificates and other files ===
 
 
 @pytest.mark.keras
@@ -173,7 +173,7 @@ TEXTS = ("README.md", "LICENSE.txt")
 
 @pytest.fixture
 def equipped(preset):
-    """The same preset, with files of a tokenizer and for people."""
+    """The same preset, with files of a tokenizer and human-readable files."""
 
     def equip(folder=preset):
         for name in (*ASSETS, *TEXTS, "optimizer.bin", ".hidden"):
@@ -211,7 +211,7 @@ def test_over_another_preset_the_new_tokenizer_wins_and_the_rest_stays(equipped,
     assert (old / "optimizer.bin").read_text() == "old's"
 
 
-# === Into the folder that it comes from ===
+# === Into the source's own folder ===
 
 
 @pytest.mark.keras
@@ -269,7 +269,7 @@ def test_one_that_is_killed_in_the_middle_leaves_the_old_preset(preset, tmp_path
     assert all(name.startswith(".target.") and name.endswith(".tmp") for name in rest)
 
 
-# === Progress and what is wrong ===
+# === Progress and errors ===
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -1,4 +1,4 @@
-"""Loading: what `from_preset` accepts, what it says, and what it leaves behind when it fails."""
+"""Loading: the arguments that `from_preset` accepts, its messages, and the state after a failure."""
 
 import logging
 
@@ -16,7 +16,7 @@ from vertebra.errors import PresetNotFoundError, PresetRefusedError, WeightsMism
 pytestmark = pytest.mark.keras
 
 
-# === What a preset may be called ===
+# === Ways to name a preset ===
 
 
 def test_a_preset_is_a_path_a_text_or_a_handle(golden, run, backbone):
@@ -104,7 +104,7 @@ def test_mixed_precision_is_saved_as_the_floats_it_keeps(golden, tmp_path, value
     assert ({variable.dtype for variable in third.weights}, third.compute_dtype) == ({"float32"}, "bfloat16")
 
 
-# === What it leaves behind ===
+# === State afterwards ===
 
 
 def test_random_state_is_drawn_anew_and_dropout_works(golden, inputs):
@@ -128,11 +128,11 @@ def test_a_load_inside_anothers_stateless_scope_gives_its_variables_values(golde
     assert all(np.array_equal(array, values(inner)[name]) for name, array in values(backbone).items())
 
 
-# === What it says ===
+# === Messages ===
 
 
 def test_tensors_left_unread_are_logged(golden, caplog):
-    with caplog.at_level(logging.INFO, "vertebra"), pytest.warns(UserWarning, match="newly initialised"):
+    with caplog.at_level(logging.INFO, "vertebra"), pytest.warns(UserWarning, match="initialised randomly"):
         vertebra.Backbone.from_preset(golden / "transformers_head")
     assert "5 tensors" in caplog.text  # the head's
     assert "cls.predictions.bias" in caplog.text

@@ -1,4 +1,4 @@
-"""Locking presets, asking whether they moved, and comparing what is here with the lockfile, without a network."""
+"""Locking presets, comparing their revisions with the lockfile, and verifying local files without a network."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def lock(toy, path):
-    """Returns a function that locks presets and says, by text, what became of each."""
+    """Returns a function that locks presets and returns the state of each by its handle."""
 
     def lock_texts(*texts, update=False, remove=False):
         return {item.requested: item.state for item in lock_presets(texts, path, update, remove)}
@@ -111,7 +111,7 @@ def test_a_folder_that_changed_is_found_and_can_be_locked_anew(lock, path, folde
 
 @pytest.fixture
 def alone(toy, lock, path):
-    """The toy preset locked, and nobody there to ask."""
+    """The locked toy preset, whose source then does not answer."""
     lock("toy://bert")
     toy.unreachable = SourceUnavailableError("toy://bert", "no network")
     toy.asked.clear()
@@ -160,7 +160,7 @@ def test_a_folder_is_hashed_where_it_stands(lock, path, folder):
     assert verdict(path).different.keys() == {"weights"}
     (folder / "weights").unlink()
     assert "missing" in verdict(path).different["weights"]
-    folder.rename(folder.with_name("elsewhere"))
+    folder.rename(folder.with_name("other"))
     assert verdict(path).missing == ["config.json", "weights"]
 
 
@@ -185,7 +185,7 @@ def test_a_folder_that_is_gone_is_missing_whatever_the_cache_has(toy, lock, path
     open_folder("toy://bert").fetch("model.bin")
     lock("./preset")
     assert sorted(verdict(path).right) == ["config.json", "weights"]
-    folder.rename(folder.parent / "elsewhere")
+    folder.rename(folder.parent / "other")
     assert (verdict(path).right, sorted(verdict(path).missing)) == ([], ["config.json", "weights"])
 
 

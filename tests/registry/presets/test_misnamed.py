@@ -34,7 +34,7 @@ DOWN = SourceUnavailableError("toy://bert", "no network")
 
 @pytest.fixture
 def bundle(toy, tmp_path):
-    """A bundle of another preset, with a note by which it is `toy://bert`."""
+    """A bundle of another preset, with a ref that names it `toy://bert`."""
     toy.add("evil", {"config.json": b"evil", "model.bin": b"evil"}, "x1")
     write_bundle([str(EVIL)], tmp_path / "bundle")
     Store(tmp_path / "bundle").put_ref(GOOD, EVIL)
@@ -44,7 +44,7 @@ def bundle(toy, tmp_path):
 
 @pytest.fixture(params=["offline", "hub down"])
 def without_network(request, toy, bundle, configure, tmp_path, monkeypatch):
-    """Another machine, where the source does not answer; returns the error for a preset that is not there."""
+    """Another machine, where the source does not answer; returns the error for a missing preset."""
     monkeypatch.setattr("vertebra._cache.cached_source._listed", {})
     toy.unreachable = DOWN
     configure(VERTEBRA_CACHE=str(tmp_path / "another"), **({"VERTEBRA_OFFLINE": "1"} if "off" in request.param else {}))
@@ -71,7 +71,7 @@ def test_nor_one_that_is_imported_whole(without_network, bundle):
 
 
 def test_what_a_bundle_has_under_another_name_it_does_not_have(without_network, bundle):
-    with pytest.raises(PresetNotFoundError, match="does not have it"):
+    with pytest.raises(PresetNotFoundError, match="is not in the bundle"):
         read_bundle([str(GOOD)], bundle)
 
 
@@ -119,7 +119,7 @@ def test_a_built_in_id_and_its_copies_have_their_own_names(without_network, bund
     with plugin(vertebra_backbones=lambda: [BackboneSpec("Good", "nowhere:Good", presets=(spec,))]):
         with pytest.raises(without_network):
             open_folder("bert_good")
-        with pytest.raises(PresetNotFoundError, match="does not have it"):
+        with pytest.raises(PresetNotFoundError, match="is not in the bundle"):
             read_bundle(["bert_good"], bundle)
 
 
@@ -156,7 +156,7 @@ def test_a_scheme_that_no_source_reads_is_compared_by_path(toy):
     assert not candidates.is_misnamed(PresetHandle("other", "evil", "r1"), other)  # which is no proof
 
 
-# === What shows and removes such a note ===
+# === Finding and removing such a ref ===
 
 
 def test_checking_finds_it_and_repairing_removes_it(bundle, cache):
@@ -182,7 +182,7 @@ def test_pruning_a_preset_leaves_the_one_that_took_its_name(bundle, cache):
 
 @pytest.fixture
 def locked(toy, tmp_path, configure):
-    """Returns a function that locks a preset, and then has the lockfile say that it is another."""
+    """Returns a function that locks a preset, and then changes its handle in the lockfile to another preset's."""
     path = tmp_path / "vertebra.lock"
     toy.add("evil", toy.presets["bert"]["r1"], "x1")
 

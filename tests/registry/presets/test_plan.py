@@ -1,4 +1,4 @@
-"""Planning: figures that are those of the load, from headers, or from the config alone where files are elsewhere."""
+"""Planning: the figures equal those of the load; they come from headers, or from the config if files are remote."""
 
 import contextlib
 import dataclasses
@@ -91,11 +91,11 @@ def test_a_preset_without_weights_has_no_plan(backbone, tmp_path):
         plan_preset(str(tmp_path / "preset"))
 
 
-# === Files that are elsewhere ===
+# === Remote files ===
 
 
 class FarSource(LocalSource):
-    """Presets of a folder, as if they were far away."""
+    """Serves the presets of a folder as if they were remote."""
 
     scheme = "far"
     supports_absolute_paths = True
@@ -147,14 +147,14 @@ def test_a_tokenizer_is_not_part_of_a_load(backbone, tmp_path, plugin):
         assert plan_preset(f"far://{tmp_path / 'preset'}").to_fetch == before
 
 
-# === Room ===
+# === Free memory ===
 
 
 @pytest.mark.parametrize(("free", "fits"), [(None, None), (99, False), (100, True)])
 def test_it_fits_where_so_much_is_free(golden, monkeypatch, free, fits):
     monkeypatch.setattr(planning, "host_memory", lambda: _Memory(free))
     plan = plan_preset(str(golden / "transformers"))
-    assert (plan.place, plan.free, plan.fits(100)) == ("memory", free, fits)
+    assert (plan.device, plan.free, plan.fits(100)) == ("memory", free, fits)
 
 
 @dataclasses.dataclass
@@ -169,4 +169,4 @@ def test_a_device_has_its_own_memory_and_a_processor_the_machines(golden, monkey
     monkeypatch.setattr(bound, "devices", lambda self: [Device("first", kind, 9, 5), Device("second", kind, 9, 9)])
     monkeypatch.setattr(planning, "host_memory", lambda: _Memory(7))
     plan = plan_preset(str(golden / "transformers"), runtime=runtime)
-    assert (plan.place, plan.free) == ("first", free)
+    assert (plan.device, plan.free) == ("first", free)

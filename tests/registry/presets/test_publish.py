@@ -1,5 +1,6 @@
-"""Uploading: what could not be loaded again is refused, the user's folder is not touched, and it is whole or not."""
+"""Publishing: unloadable presets are refused, the user's folder is not changed, and an upload is complete or absent."""
 
+import hashlib
 import json
 import shutil
 import struct
@@ -32,7 +33,7 @@ from vertebra.errors import (
 
 @pytest.fixture
 def preset(tmp_path):
-    """A native preset of a class that nobody has."""
+    """A native preset of a class that no plugin provides."""
     folder = tmp_path / "preset"
     folder.mkdir()
     config = {"vertebra_format": 1, "backbone": "SampleBackbone", "config": {"num_layers": 1}}
@@ -115,7 +116,9 @@ def test_a_folder_appears_whole(preset, tmp_path, anew):
     (preset / "assets" / "vocabulary.txt").write_text("a")
     target = tmp_path / "new" / "place"
     for uri in (target, str(target), f"file://{target}"):
-        assert str(vertebra.upload_preset(uri, preset)) == f"file://{target}"  # the same again is no other preset
+        assert (
+            str(vertebra.upload_preset(uri, preset)) == f"file://{target}"
+        )  # publishing the same files again changes nothing
     assert (target / "assets" / "vocabulary.txt").read_text() == "a"
     assert [path.name for path in target.parent.iterdir()] == ["place"]
 
@@ -135,9 +138,9 @@ def test_other_things_are_never_replaced(preset, tmp_path, anew, monkeypatch):
     (tmp_path / "notes" / "notes.txt").touch()
     (tmp_path / "link").symlink_to(tmp_path / "notes")
     monkeypatch.chdir(preset)
-    for place in ("notes", "link", "notes/notes.txt", "preset"):
+    for path in ("notes", "link", "notes/notes.txt", "preset"):
         with pytest.raises(PresetSaveError):
-            vertebra.upload_preset(tmp_path / place, preset, replace=True)
+            vertebra.upload_preset(tmp_path / path, preset, replace=True)
     assert [path.name for path in (tmp_path / "notes").iterdir()] == ["notes.txt"]
 
 
@@ -170,7 +173,7 @@ def test_a_policy_has_a_say(toy, preset):
     assert "mine" not in toy.presets
 
 
-# === What is checked ===
+# === Checks ===
 
 
 @pytest.mark.parametrize(
@@ -229,7 +232,7 @@ def test_those_that_it_means_are_taken(bert, tmp_path):
     assert not any("no installed plugin" in note for note in done.notes)
     card = (tmp_path / "copy" / "README.md").read_text()
     assert 'library_name: "transformers"' in card
-    assert "`BertBackbone` of 6,656 parameters" in card
+    assert "`BertBackbone` with 6,656 parameters" in card
     assert "`vertebra`, `vertebra-bert`" in card
 
 
@@ -279,6 +282,15 @@ def test_a_card_that_nobody_has_changed_is_made_anew(toy, preset):
     assert not is_generated(preset / "README.md")
     upload("toy://third", preset)
     assert b'from_preset("toy://mine")' in toy.presets["third"]["r1"]["README.md"]
+
+
+def test_a_generated_card_is_recognised_in_the_wording_of_any_version(tmp_path):
+    card = tmp_path / "README.md"
+    digest = hashlib.sha256(b"# mine\n").hexdigest()[:16]
+    card.write_text(f"# mine\n\n<!-- Made by vertebra of what the files tell: {digest}. -->\n")
+    assert is_generated(card)
+    card.write_text(f"# yours\n\n<!-- Made by vertebra of what the files tell: {digest}. -->\n")
+    assert not is_generated(card)
 
 
 def test_a_card_names_no_folder_of_this_machine(preset, tmp_path, anew):

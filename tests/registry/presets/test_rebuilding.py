@@ -10,7 +10,7 @@ pytestmark = pytest.mark.keras(once=True)
 
 
 class Unnamed(vertebra.Backbone):
-    """Its layer has another name each time."""
+    """Its layer gets a new name in each build."""
 
     def __init__(self, width: int = 3, **kwargs):
         inputs = keras.Input((2,), name="x")
@@ -32,7 +32,7 @@ class Named(vertebra.Backbone):
 
 
 class Derived(Named):
-    """Passes on what it does not know, as is usual."""
+    """Passes unknown arguments on, as Keras classes usually do."""
 
     def __init__(self, extra: int = 1, **kwargs):
         super().__init__(**kwargs)
@@ -72,5 +72,5 @@ def test_max_shard_size_is_the_second_argument_as_in_kerashub(tmp_path):
 
 
 def test_a_wrong_argument_is_the_callers_and_not_the_files(backbone, golden):
-    with pytest.raises(PresetConfigError, match="given to from_preset"):
+    with pytest.raises(PresetConfigError, match="arguments of from_preset"):
         vertebra.Backbone.from_preset(golden / "transformers", dropout=2.0)

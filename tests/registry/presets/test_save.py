@@ -1,4 +1,4 @@
-"""Saving: what stands in the folder before and after, and what is refused."""
+"""Saving: the folder's files before and after a save, and refused saves."""
 
 import json
 import logging
@@ -133,17 +133,17 @@ def a_folder_of_other_things(folder):
 
 
 def a_link(folder):
-    (folder / "elsewhere").mkdir()
-    (folder / "target").symlink_to("elsewhere")
+    (folder / "other").mkdir()
+    (folder / "target").symlink_to("other")
 
 
 def a_dangling_link(folder):
     (folder / "target").symlink_to("nowhere")
 
 
-@pytest.mark.parametrize("stands", [a_file, a_folder_of_other_things, a_link, a_dangling_link])
-def test_what_is_no_preset_is_not_replaced(backbone, tmp_path, stands, digest):
-    stands(tmp_path)
+@pytest.mark.parametrize("create", [a_file, a_folder_of_other_things, a_link, a_dangling_link])
+def test_what_is_no_preset_is_not_replaced(backbone, tmp_path, create, digest):
+    create(tmp_path)
     before, entries = digest(tmp_path), names(tmp_path)
     with pytest.raises(PresetSaveError) as caught:
         backbone.save_to_preset(tmp_path / "target")
@@ -169,7 +169,7 @@ def test_a_path_that_cannot_be_is_a_typed_error(backbone, tmp_path, name):
     assert names(tmp_path) == {"below"}
 
 
-# === What goes with a backbone ===
+# === Assets saved with a backbone ===
 
 TOKENIZER = {"tokenizer.json": '{"model": {}}', "vocab.txt": "[PAD]", "1_Pooling/config.json": "{}", "LICENSE": "MIT"}
 OTHERS = {"README.md": "These weights are the best.", "pytorch_model.bin": "the same weights", ".gitattributes": ""}
@@ -189,7 +189,7 @@ def has(folder, files):
 
 @pytest.fixture
 def told(caplog):
-    """Returns what was logged as a warning since it was last asked."""
+    """Returns a function that returns the warnings logged since its last call."""
 
     def messages():
         found = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
@@ -278,7 +278,7 @@ def test_files_of_the_target_win_and_that_is_said(origin, tmp_path, told):
     told()
     backbone.save_to_preset(tmp_path / "saved", certificate=False)
     assert has(tmp_path / "saved", TOKENIZER | {"vocab.txt": "mine", "notes.txt": "mine"})
-    assert "vocab.txt (another file has its name in the target)" in told()[0]
+    assert "vocab.txt (another file has this name in the target)" in told()[0]
     assert has(origin, TOKENIZER)
 
 
@@ -326,7 +326,7 @@ def test_in_its_own_folder_every_file_stays_or_comes_back(origin, formats, told)
     assert told() == []
 
 
-@pytest.mark.parametrize("damage", ["gone", "no config", "a config of nobody", "a kept config that is none"])
+@pytest.mark.parametrize("damage", ["gone", "no config", "a config of no format", "a kept config that is none"])
 def test_trained_weights_are_saved_whatever_became_of_their_preset(origin, tmp_path, told, damage):
     source = origin
     if damage == "a kept config that is none":
@@ -338,11 +338,11 @@ def test_trained_weights_are_saved_whatever_became_of_their_preset(origin, tmp_p
         shutil.rmtree(source)
     elif damage == "no config":
         (source / "config.json").unlink()
-    elif damage == "a config of nobody":
+    elif damage == "a config of no format":
         (source / "config.json").write_text("{}")
     backbone.save_to_preset(tmp_path / "saved", format="transformers")
     assert vertebra.Backbone.from_preset(tmp_path / "saved").num_layers == 2
-    assert "its files besides config and weights were not saved. " in told()[0]
+    assert "only config and weights were saved, not its other files. " in told()[0]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
@@ -378,7 +378,7 @@ def test_what_is_not_on_this_machine_is_named_and_nobody_is_asked_for_it(elsewhe
     assert names(tmp_path / "saved") == FROM_TRANSFORMERS
     (message,) = told()
     assert "1_Pooling/config.json, LICENSE, tokenizer.json, vocab.txt (not on this machine)" in message
-    assert message.endswith("Fetch them with: vertebra pull toy://model@r1, and save again")
+    assert message.endswith("To save them, run: vertebra pull toy://model@r1, and save again")
 
 
 def test_what_was_pulled_goes_along(elsewhere, tmp_path):

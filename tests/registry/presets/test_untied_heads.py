@@ -1,4 +1,4 @@
-"""Heads that are matrices of their own are found by their values, since the token table computes other logits.
+"""Untied heads are found by their values, because the token table computes other logits.
 
 transformers 5 computes logits with a head that it finds in a checkpoint if its values are not the table's, whatever the
 config says.
@@ -53,12 +53,12 @@ def checkpoint(golden, tmp_path):
 
 @pytest.fixture
 def said(caplog):
-    """Returns a function that loads a preset and returns what was said of its head."""
+    """Returns a function that loads a preset and returns the warnings about its head."""
 
     def load(folder):
         caplog.clear()
         with caplog.at_level(logging.WARNING, "vertebra"), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*newly initialised")  # a BERT with such a head has no pooler
+            warnings.filterwarnings("ignore", ".*initialised randomly")  # a BERT with such a head has no pooler
             vertebra.Backbone.from_preset(folder)
         return [record.getMessage() for record in caplog.records if "reverse=True" in record.getMessage()]
 
@@ -69,7 +69,7 @@ def said(caplog):
 def test_a_head_with_other_values_is_said_once(checkpoint, said, model):
     (text,) = said(checkpoint(model, lambda table: table + 0.01))
     assert MODELS[model][1] in text
-    assert "does not compute its logits" in text
+    assert "does not compute the model's logits" in text
 
 
 @each_model

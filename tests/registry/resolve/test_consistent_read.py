@@ -15,7 +15,7 @@ from vertebra._presets.lock import lock_presets
 from vertebra._presets.plan import plan_preset
 from vertebra._presets.publish import upload
 from vertebra._resolve import consistent_read
-from vertebra._weights import file_kind as checkpoint
+from vertebra._weights import file_kind
 from vertebra._weights.hdf5 import mapping
 from vertebra._weights.safetensors import format as safetensors
 from vertebra.cli.verify import verify_preset
@@ -95,7 +95,7 @@ def when_opened(monkeypatch):
                 act()
             return file
 
-        for module in (safetensors, mapping, checkpoint):
+        for module in (safetensors, mapping, file_kind):
             monkeypatch.setattr(module, "open_file", lambda path, real=module.open_file: opened(real, path))
 
     return plan
@@ -182,7 +182,7 @@ def test_an_error_of_a_preset_that_did_not_change_is_raised_at_once(versions, pr
     swap(versions("native", 0), preset)
     (preset / "model-00002-of-00004.safetensors").write_bytes(b"cut")
     monkeypatch.setattr(consistent_read, "time", None)
-    with pytest.raises(WeightsFileError, match="cut short"):
+    with pytest.raises(WeightsFileError, match="truncated"):
         vertebra.Backbone.from_preset(preset)
 
 
@@ -233,7 +233,7 @@ def test_what_is_replaced_while_it_is_published_is_said(versions, preset, tmp_pa
     monkeypatch.setattr("vertebra.builtin.folders.shutil.copyfile", copy)
     with pytest.raises(PresetChangedError) as caught:
         upload(tmp_path / "published", preset, any_runtime=True)
-    assert published == ("may be of two versions" in "".join(getattr(caught.value, "__notes__", [])))
+    assert published == ("may mix two versions" in "".join(getattr(caught.value, "__notes__", [])))
     assert published == (tmp_path / "published").exists()
 
 

@@ -1,4 +1,4 @@
-"""Abstract build: shapes without values, and Keras as it was afterwards."""
+"""Abstract build: variables have shapes without values, and Keras's own state is restored afterwards."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Placing: weights are the file's own bytes, seen through a private mapping."""
+"""Assigning weights: their values are the file's own bytes, viewed in a private mapping."""
 
 import sys
 from pathlib import Path
@@ -10,11 +10,11 @@ import pytest
 import vertebra
 from vertebra._discovery.runtimes import bind
 from vertebra._weights.abstract import abstract_build
-from vertebra._weights.assign import place_seeds
+from vertebra._weights.assign import assign_seeds
 
 pytestmark = pytest.mark.keras
 
-needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/maps tells what is mapped where")
+needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/maps lists the mappings")
 
 
 def mapped_ranges(path):
@@ -25,7 +25,7 @@ def mapped_ranges(path):
 
 
 def views(backbone, path, address):
-    """Returns the paths of the weights whose values stand in the mapping of a file."""
+    """Returns the paths of the weights whose values are in the mapping of a file."""
     ranges = mapped_ranges(path)
     assert ranges
     return {v.path for v in backbone.weights if any(address(v.value) in span for span in ranges)}
@@ -61,7 +61,7 @@ def test_torch_views_transposed_tensors_too(arguments, address, runtime, tmp_pat
 
 @needs_proc
 def test_torch_copies_transposed_tensors_that_are_smaller_than_a_page(golden, backbone, address, runtime):
-    """Some processors round products with few columns otherwise where kernels lie otherwise: that must not show."""
+    """Some processors round products with few columns differently if a kernel's alignment differs: none may show."""
     if runtime != "torch":
         pytest.skip("only torch views tensors whose axes are reversed")
     assert all(variable.value.is_contiguous() for variable in backbone.weights)
@@ -82,7 +82,7 @@ def test_seeds_start_as_keras_would_start_them():
     with abstract_build():
         inputs = keras.Input((2,))
         model = keras.Model(inputs, keras.layers.Dropout(0.5)(keras.layers.Dropout(0.5, seed=7)(inputs)))
-    place_seeds(bind(), model)
+    assign_seeds(bind(), model)
     fixed, drawn = (layer.seed_generator.state for layer in model.layers[1:])
     usual = keras.random.SeedGenerator(7).state
     assert np.array_equal(fixed.numpy(), usual.numpy())
@@ -95,6 +95,6 @@ def test_seeds_that_have_a_state_keep_it():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dropout(0.5, seed=7)])
     model(np.ones((1, 2)), training=True)
     state = model.layers[0].seed_generator.state.numpy().copy()
-    place_seeds(bind(), model)
+    assign_seeds(bind(), model)
     assert np.array_equal(model.layers[0].seed_generator.state.numpy(), state)
     assert state[1] > 0

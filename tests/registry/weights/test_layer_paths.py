@@ -1,4 +1,4 @@
-"""Names of weights: where a layer is held decides, not where or when it was built."""
+"""Names of weights depend on the layer that holds a layer, not on where or when it was built."""
 
 import keras
 import pytest
@@ -53,7 +53,7 @@ def test_every_weight_is_named_by_the_layers_that_hold_it():
 
 def test_names_depend_neither_on_the_models_name_nor_on_the_scope_it_was_built_in(arguments):
     plain = vertebra.models.BertBackbone(**arguments, name="plain")
-    with keras.name_scope("elsewhere"):
+    with keras.name_scope("other"):
         scoped = vertebra.models.BertBackbone(**arguments, name="scoped")
     assert list(weight_names(plain)) == list(weight_names(scoped))
     assert len(weight_names(plain)) == len(plain.weights)

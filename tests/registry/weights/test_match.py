@@ -1,4 +1,4 @@
-"""Matching: every weight is filled once, every tensor is used or known to be superfluous, or nothing is loaded."""
+"""Matching: every weight is filled once and every tensor is used or ignored by a rule, or the load fails."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Tensors that hold NaN or infinity are found, in whatever dtype and wherever in the tensor."""
+"""Tensors that hold NaN or infinity are found, in any dtype and at any index."""
 
 import ml_dtypes
 import numpy as np

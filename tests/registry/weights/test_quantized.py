@@ -1,4 +1,4 @@
-"""Quantised backbones: saved as they compute, built again with the same variables, on this runtime and on others."""
+"""Quantised backbones: saved as quantised, and built again with the same variables on this runtime and on others."""
 
 import json
 
@@ -165,7 +165,7 @@ def test_loading_views_the_integers_and_makes_no_float_kernel(quantized, tmp_pat
     assert {variable.dtype for variable in backbone.weights if variable.path.endswith("kernel")} == {"int8"}
 
 
-# === What cannot be saved is said ===
+# === Layers that cannot be saved ===
 
 
 @pytest.mark.keras(once=True)
@@ -201,7 +201,7 @@ def test_formats_of_floats_refuse_it_and_write_nothing(quantized, tmp_path, dige
     assert digest(tmp_path) == before
 
 
-# === Plans of others ===
+# === Hostile plans ===
 
 FACTS = {"mode": "int8", "block_size": None, "quantize_inputs": True}
 

@@ -1,4 +1,4 @@
-"""Layout: taking a weight out of a tensor, and putting it back, are inverse; and what can be viewed is."""
+"""Tensor layout: extracting weights from a tensor and assembling it are inverse, and views are used where possible."""
 
 import math
 

@@ -1,1 +1,1 @@
-"""Preset formats: what a config and its tensors mean in the native, KerasHub's and transformers' layout."""
+"""Preset formats: reads and writes the native, KerasHub and transformers layouts of config and weights."""

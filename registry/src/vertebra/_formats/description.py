@@ -1,4 +1,4 @@
-"""What a preset says it is, once its config is read, and once its weights files are opened, whatever its format."""
+"""Descriptions of presets in any format: from the config, and refined with the tensors once the weights are open."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class PresetDescription:
     """Name of the class."""
     arguments: dict[str, Any]
     translation: Translation | None = None
-    """None if tensors have the names of the weights themselves."""
+    """The translation of tensor names, or None if tensors have the names of the weights."""
     files: FileKind = SAFETENSORS
     """The kind of weights file."""
     untied: str | None = None
-    """The field of the config by which a head of the model is not the token table, or None."""
+    """The config field that says that the model's head is not the token table, or None."""
     refine: Callable[[PresetDescription, Mapping[str, TensorEntry]], PresetDescription] | None = None
-    """Adds to the description facts that the tensors tell and the config does not; None if there are none."""
+    """Completes the description from the tensors; None if the config describes the preset completely."""
 
     @property
     def not_read(self) -> str | None:
-        """The index of a second checkpoint, which is not read, or None if there is just one."""
+        """The shard index of a second checkpoint, which is not read, or None if there is just one."""
         return self.files.not_read(self.folder.names)
 
     def open(self) -> OpenPreset:
@@ -45,7 +45,7 @@ class PresetDescription:
 
         Raises:
             WeightsFileError: the weights are missing or unsound, or index and files disagree.
-            PresetConfigError: config and files do not make a preset that can be read.
+            PresetConfigError: the preset is of a kind that cannot be read.
         """
         folder = self.folder
         with folder.missing_files("its weights"):
@@ -53,10 +53,11 @@ class PresetDescription:
         return OpenPreset(self._refined(checkpoint.entries), checkpoint.headers, checkpoint.entries, checkpoint)
 
     def open_headers(self) -> OpenPreset:
-        """Reads the headers of the weights files; of remote safetensors files nothing else is transferred.
+        """Reads the headers of the weights files; of remote safetensors files, only the headers are downloaded.
 
         Raises:
-            as `open`.
+            WeightsFileError: as `open`.
+            PresetConfigError: as `open`.
         """
         folder, kind = self.folder, self.files
         fetch_headers = partial(folder.fetch_headers, length_of=kind.header_end) if kind.header_comes_first else None
@@ -71,10 +72,10 @@ class PresetDescription:
 
 @dataclass(frozen=True, slots=True)
 class OpenPreset:
-    """A preset that knows its tensors."""
+    """A preset whose weights files, or their headers, are open."""
 
     description: PresetDescription
-    """The description, with the facts that the tensors tell."""
+    """The description, completed from the tensors."""
     headers: Mapping[str, Header]
     """Headers of the weights files, by file name."""
     entries: Mapping[str, TensorEntry]
@@ -83,7 +84,7 @@ class OpenPreset:
     """The mapped weights, or None if only the headers were read."""
 
     def mapped(self) -> Checkpoint:
-        """Returns the mapped weights, which are mapped now if only the headers were read."""
+        """Returns the mapped weights; maps them if only the headers were read."""
         return self.checkpoint or self.description.open().mapped()
 
     def match(self, weights: Mapping[str, Any]) -> Match:
@@ -95,11 +96,11 @@ class OpenPreset:
         rules, own, outside = self.rules()
         translation = self.description.translation
         optional = translation.optional if translation else ()
-        found = match(self.mapped().path, weights, own, rules, optional=optional)
-        return replace(found, outside=outside)
+        matched = match(self.mapped().path, weights, own, rules, optional=optional)
+        return replace(matched, outside=outside)
 
     def rules(self) -> tuple[dict[str, TensorRule], dict[str, TensorEntry], list[str]]:
-        """Returns what `translated_rules` does; where nothing is translated, tensors have the names of weights."""
+        """Returns the result of `translated_rules`; without a translation, each tensor fills the weight of its name."""
         described = self.description
         if described.translation is None:
             return {name: TensorRule(name) for name in self.entries}, dict(self.entries), []
@@ -112,21 +113,21 @@ def translated_rules(
     entries: Mapping[str, TensorEntry],
     current_name: Callable[[str], str] = str,
 ) -> tuple[dict[str, TensorRule], dict[str, TensorEntry], list[str]]:
-    """Rewrites a translation's rules with the names that the tensors have in one checkpoint.
+    """Rewrites a translation's rules with the names of the tensors in one checkpoint.
 
     Args:
-        translation: The architecture's.
-        arguments: The constructor's.
+        translation: The translation of the architecture.
+        arguments: The constructor arguments.
         entries: The checkpoint's tensors by name.
-        current_name: From a name to the present one, for what the kind of file once called otherwise.
+        current_name: Maps a tensor's name to its present name, for file kinds that once used other names.
 
     Returns:
-        The rules; the tensors that are the backbone's; and the names of those that are not: if the checkpoint puts
-        the backbone under a prefix, tensors outside that fill no weight belong to a head.
+        The rules; the backbone's tensors; and the names of the other tensors. If the checkpoint has the backbone under
+        a prefix, tensors outside the prefix that fill no weight belong to a head.
     """
     prefix = next((p for p in translation.prefixes if p and any(name.startswith(p) for name in entries)), "")
     own = {name: entry for name, entry in entries.items() if name.startswith(prefix)}
-    # A weight may also lie outside the prefix, such as that of a head; there it goes by its whole name.
+    # A weight may also come from a tensor outside the prefix, such as a head's; its whole name is matched.
     present = {translation.current_name(current_name(name)): name for name in entries if name not in own}
     present |= {translation.current_name(current_name(name).removeprefix(prefix)): name for name in own}
     rules = {

@@ -1,4 +1,4 @@
-"""A preset that is to be written: a class, a config and tensors, wherever these are now."""
+"""A preset to be written: its class, config and tensors, which may be in a model or in another checkpoint."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PresetExport:
-    """What a preset will hold, whatever its format."""
+    """The content of a preset to be written, in any format."""
 
     backbone: str
     """Name of the class."""
     config: dict[str, Any]
-    """The constructor's arguments, without the dtype: floats follow the dtype policy of whoever loads them."""
+    """The constructor's arguments, without the dtype: floats follow the dtype policy of the user who loads them."""
     tensors: Tensors
     """The weights, by name."""
     original: Mapping[str, Any] = field(default_factory=dict)
-    """The config that the preset had when it was last in the format that is written; empty if it never was."""
+    """The preset's config in the format to be written, kept from an earlier conversion; empty if there is none."""
 
 
 def export_of(backbone: Any, weights: Mapping[str, Any]) -> PresetExport:
-    """Describes a backbone and its weights, by name, as a preset."""
+    """Returns the export of a backbone with these weights, by name."""
     layouts = {name: layout_of(name, str(variable.dtype), tuple(variable.shape)) for name, variable in weights.items()}
     tensors = Tensors(layouts, {name: _reader(variable) for name, variable in weights.items()})
     return PresetExport(type(backbone).__name__, plain_config(backbone), tensors)

@@ -26,24 +26,24 @@ FILES = HDF5
 """The kind of weights file."""
 _METADATA = "metadata.json"
 WRITES = (CONFIG, _METADATA)
-"""Files besides the weights that `write` makes."""
+"""Files that `write` writes in addition to the weights."""
 KEEPS_CONFIG = False
-"""Whether a config may have fields that are not read here; translations refuse arguments that they do not know."""
-_OF_THE_BASE = ("name", "trainable")
+"""Whether a conversion keeps the config for its unread fields; no: translations refuse arguments they do not know."""
+_BASE_FIELDS = ("name", "trainable")
 
 
 def recognises(config: Mapping[str, Any]) -> bool:
-    """Says whether a preset's config is of this format."""
+    """Says whether a config is in this format."""
     return "registered_name" in config
 
 
-def reads_tokenizer(content: Mapping[str, Any]) -> bool:
-    """Says whether readers of the format understand a `tokenizer.json`: KerasHub's is the config of an object."""
-    return recognises(content)
+def reads_tokenizer(tokenizer: Mapping[str, Any]) -> bool:
+    """Says whether readers of this format understand a `tokenizer.json`: KerasHub's is the config of a Keras object."""
+    return recognises(tokenizer)
 
 
 def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetDescription:
-    """Reads what KerasHub's config says, as data: what it names is looked up among the installed backbones.
+    """Reads KerasHub's config as data: its registered name is looked up among the installed backbones, not imported.
 
     Raises:
         PresetConfigError: no installed backbone has the registered name, or a field cannot be honoured.
@@ -52,28 +52,28 @@ def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetDescription:
     inner = config.get("config")
     if not isinstance(inner, dict):
         raise config_error(folder, f"config is {inner!r}, expected a table of the constructor's arguments")
-    base = {name: inner[name] for name in _OF_THE_BASE if name in inner}
+    base = {name: inner[name] for name in _BASE_FIELDS if name in inner}
     translation = load_translation(owner.value, NAME)
     mode = _mode(folder, inner.get("dtype"))
-    own = {name: value for name, value in inner.items() if name not in (*_OF_THE_BASE, "dtype")}
+    own = {name: value for name, value in inner.items() if name not in (*_BASE_FIELDS, "dtype")}
     arguments = base | translation.arguments(own)
-    contents = PresetDescription(NAME, folder, owner.name, arguments, translation, FILES)
-    return contents if mode is None else replace(contents, refine=partial(as_quantized, mode))
+    description = PresetDescription(NAME, folder, owner.name, arguments, translation, FILES)
+    return description if mode is None else replace(description, refine=partial(as_quantized, mode))
 
 
 def write(export: PresetExport, stage: Path, max_shard_size: float | None) -> list[str]:
-    """Writes config, metadata and weights as KerasHub does.
+    """Writes config, metadata and weights in KerasHub's format.
 
     Returns:
-        The fields of `export.original` that were not carried; none, because all that can be read are written.
+        The fields of `export.original` that were left out; none, because this format keeps no original config.
 
     Raises:
-        PresetFormatError: no plugin says how the class is written in this format.
-        FormatLimitError: the format cannot hold something that the draft has.
+        PresetFormatError: no plugin has a translation of the class to this format.
+        FormatLimitError: the format cannot represent the export.
     """
     spec, translation = translation_for(export.backbone, NAME)
     config, tensors = express(export, NAME, translation)
-    base = {name: export.config[name] for name in _OF_THE_BASE if name in export.config}
+    base = {name: export.config[name] for name in _BASE_FIELDS if name in export.config}
     inner = base | {"dtype": _policy(tensors)} | config
     (stage / CONFIG).write_bytes(dump_json(_envelope(spec, inner)))
     (stage / _METADATA).write_bytes(dump_json(_metadata(tensors)))
@@ -82,11 +82,11 @@ def write(export: PresetExport, stage: Path, max_shard_size: float | None) -> li
 
 
 def _mode(folder: PresetFolder, dtype: Any) -> str | None:
-    """Floats follow the dtype policy of whoever loads them; quantised layers stay as they are stored."""
+    """Returns the quantisation mode of a dtype policy, or None for floats, which follow the user's own dtype policy."""
     modes = modes_of(dtype)
     if len(modes) > 1 or not all(map(is_readable, modes)):
         remedy = "Load it in KerasHub and save it in floats, or quantised as int8 or int4 alone"
-        raise config_error(folder, f"its dtype policies are {', '.join(sorted(modes))}, which are not read", remedy)
+        raise config_error(folder, f"its dtype policies {', '.join(sorted(modes))} are not supported", remedy)
     return modes.pop() if modes else None
 
 

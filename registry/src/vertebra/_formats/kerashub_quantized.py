@@ -1,7 +1,7 @@
-"""Quantised presets of KerasHub: which layers are, and where the variables lie that quantising adds.
+"""Quantised presets of KerasHub: finds the quantised layers, and the datasets of the variables that quantising adds.
 
 Keras numbers a layer's variables in one order: kernel, bias, scale and, for int4 in blocks, zero points and the block
-of each row. Quantised kernels of several axes are packed in two, as the kernels of these backbones are in any case.
+of each row. It stores a quantised kernel with two axes; the kernels of these backbones have two axes anyway.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _KERNELS = {
     "kernel": ("kernel_scale", "kernel_zero", "g_idx"),
     "embeddings": ("embeddings_scale", "embeddings_zero", "g_idx"),
 }
-"""The weights that Keras quantises, and what it adds to each."""
+"""The weights that Keras quantises, and the variables that it adds to each."""
 
 
 def modes_of(dtype: Any) -> set[str]:
@@ -36,24 +36,24 @@ def modes_of(dtype: Any) -> set[str]:
 
 
 def is_readable(mode: str) -> bool:
-    """Says whether presets that were quantised in this mode can be read."""
+    """Says whether presets of this quantisation mode can be read."""
     return _MODE.fullmatch(mode) is not None
 
 
-def as_quantized(mode: str, contents: PresetDescription, entries: Mapping[str, TensorEntry]) -> PresetDescription:
-    """Returns the contents of a preset whose layers were quantised in a mode: which ones, only the files tell.
+def as_quantized(mode: str, description: PresetDescription, entries: Mapping[str, TensorEntry]) -> PresetDescription:
+    """Completes the description of a quantised preset: the tensors' dtypes show which layers are quantised.
 
     Raises:
-        PresetConfigError: a layer was quantised in a way that is not read.
+        PresetConfigError: a layer was quantised in a way that is not supported.
     """
-    assert contents.translation is not None
-    translation = QuantizedTranslation(contents.translation, mode, entries)
-    plan = {"quantized": translation.plan(contents.arguments)}
-    return replace(contents, arguments=contents.arguments | plan, translation=translation)
+    assert description.translation is not None
+    translation = QuantizedTranslation(description.translation, mode, entries)
+    plan = {"quantized": translation.plan(description.arguments)}
+    return replace(description, arguments=description.arguments | plan, translation=translation)
 
 
 class QuantizedTranslation(Translation):
-    """A translation of a float preset, for one whose layers were quantised in one mode."""
+    """Wraps the translation of a float preset, for a preset whose layers are quantised in one mode."""
 
     def __init__(self, floats: Translation, mode: str, entries: Mapping[str, TensorEntry]) -> None:
         self._floats, self._mode, self._entries = floats, mode, entries
@@ -63,15 +63,17 @@ class QuantizedTranslation(Translation):
         return self._floats.arguments(config)
 
     def plan(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns how each quantised layer was quantised, by path."""
+        """Returns the quantisation settings of each quantised layer, by path."""
         kind, block = _MODE.fullmatch(self._mode).groups()  # type: ignore[union-attr]
         facts = {"mode": kind, "block_size": int(block) if block else None, "quantize_inputs": None}
         layers = self._quantized(self._floats.rules(arguments))
         reordered = [weight for weight, rule in layers.items() if rule.axes is not None]
         if kind == "int4" and reordered:  # Keras packs such a kernel as if its axes were in another order
-            problem = f"{reordered[0]} is quantised as int4 with its axes in another order, which is not read"
+            problem = f"{reordered[0]} is quantised as int4 with its axes in another order, which is not supported"
             raise PresetConfigError(
-                "KerasHub preset", problem, "Quantise it in KerasHub as int8, or here after loading"
+                "KerasHub preset",
+                problem,
+                "Quantise it as int8 in KerasHub, or load the float preset and quantise that",
             )
         return {weight.rpartition("/")[0]: facts for weight in layers}
 
@@ -108,5 +110,5 @@ class QuantizedTranslation(Translation):
             for name, dataset in zip(_KERNELS[kernel], names, strict=True)
             if dataset in self._entries
         }
-        # Two numbers of four bits are one byte, of a kernel that has two axes.
+        # int4 packs two numbers into one byte, in a kernel with two axes: the float rule's shape does not apply.
         return added | ({weight: TensorRule(rule.tensor)} if self._mode.startswith("int4") else {})

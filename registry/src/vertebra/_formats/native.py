@@ -21,28 +21,28 @@ METADATA = "metadata.json"
 FILES = SAFETENSORS
 """The kind of weights file."""
 WRITES = (CONFIG, METADATA)
-"""Files besides the weights that `write` makes."""
+"""Files that `write` writes in addition to the weights."""
 KEEPS_CONFIG = False
-"""Whether a config may have fields that are not read here and mean something to other readers of the format."""
+"""Whether a conversion keeps the config for its unread fields; no: unknown fields are refused."""
 _VERSION = 1
 _FIELDS = {"vertebra_format": int, "backbone": str, "config": dict}
 
 
 def recognises(config: Mapping[str, Any]) -> bool:
-    """Says whether a preset's config is of this format."""
+    """Says whether a config is in this format."""
     return "vertebra_format" in config
 
 
-def reads_tokenizer(_content: Mapping[str, Any]) -> bool:
-    """Says whether readers of the format understand a `tokenizer.json`; none reads one in this format."""
+def reads_tokenizer(_tokenizer: Mapping[str, Any]) -> bool:
+    """Says whether readers of this format understand a `tokenizer.json`; they ignore it, so any is accepted."""
     return True
 
 
 def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetDescription:
-    """Reads what a native config says.
+    """Reads a native config.
 
     Raises:
-        PresetConfigError: a field is missing, unknown or of another type, or the version is newer than this one.
+        PresetConfigError: a field is missing, unknown or of a wrong type, or the format version is not supported.
     """
     for field, kind in _FIELDS.items():
         if type(config.get(field)) is not kind:
@@ -51,8 +51,8 @@ def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetDescription:
     if extra:
         raise config_error(folder, f"it has unknown fields: {', '.join(extra)}")
     if config["vertebra_format"] != _VERSION:
-        found = config["vertebra_format"]
-        raise config_error(folder, f"vertebra_format is {found}, and this version reads {_VERSION}", "Update vertebra")
+        problem = f"vertebra_format is {config['vertebra_format']}, and this version of vertebra reads {_VERSION}"
+        raise config_error(folder, problem, "Update vertebra")
     return PresetDescription(NAME, folder, config["backbone"], dict(config["config"]))
 
 
@@ -60,12 +60,12 @@ def write(export: PresetExport, stage: Path, max_shard_size: float | None) -> li
     """Writes config, metadata and weights into an empty folder.
 
     Args:
-        draft: What is written.
+        export: The preset to write.
         stage: The folder.
         max_shard_size: Most gigabytes (10⁹ bytes) in a weights file, or None for no limit.
 
     Returns:
-        The fields of `export.original` that were not carried; none, because this format has none.
+        The fields of `export.original` that were left out; none, because this format keeps no original config.
     """
     config = {"vertebra_format": _VERSION, "backbone": export.backbone, "config": export.config}
     (stage / CONFIG).write_bytes(dump_json(config))

@@ -1,4 +1,4 @@
-"""The preset formats, by name, and which one a preset is in."""
+"""The registry of preset formats: format modules by name, and detection of a preset's format."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ FORMATS: dict[str, ModuleType] = {module.NAME: module for module in (native, tra
 
 
 def format_of(config: Mapping[str, Any]) -> ModuleType | None:
-    """Returns the module of the format that a config is in, or None if it is in none that is known."""
+    """Returns the format module for a config, or None if no known format recognises it."""
     return next((module for module in FORMATS.values() if module.recognises(config)), None)
 
 
 def read_description(folder: PresetFolder) -> PresetDescription:
-    """Reads a preset's config in whichever format it is.
+    """Reads a preset's config in any known format.
 
     Raises:
-        PresetConfigError: it is of no known format, or unsound.
+        PresetConfigError: the config is in no known format, or unsound.
     """
     config = folder.config()
     module = format_of(config)
     if module is None:
-        raise config_error(folder, f"it is of no known preset format ({', '.join(FORMATS)})")
-    with folder.missing_files("what its config needs"):
+        raise config_error(folder, f"it is in no known preset format ({', '.join(FORMATS)})")
+    with folder.missing_files("files that its config needs"):
         description: PresetDescription = module.read(folder, config)
     return description

@@ -19,30 +19,30 @@ NAME = "transformers"
 FILES = SAFETENSORS
 """The kind of weights file."""
 WRITES = (CONFIG,)
-"""Files besides the weights that `write` makes."""
+"""Files that `write` writes in addition to the weights."""
 KEEPS_CONFIG = True
-"""Whether a config may have fields that are not read here, such as ids of tokens and names of labels."""
-_OF_THE_MODEL = ("architectures", "model_type")
-"""Fields that name the model that is written: a base model, as the translation calls it."""
+"""Whether a conversion keeps the config for its unread fields, such as token ids and label names; yes."""
+_MODEL_FIELDS = ("architectures", "model_type")
+"""Fields that name the model class; the translation writes the class of the base model."""
 _MOST_FIELDS = 1_000
-"""Fields of an original config that are compared one by one; real ones have about 100."""
-_OF_THE_TENSORS = ("dtype", "torch_dtype")
-"""Fields that name the dtype of the tensors that are written, under its present and its former name."""
+"""Most fields of an original config that are tested one by one; real configs have about 100."""
+_DTYPE_FIELDS = ("dtype", "torch_dtype")
+"""Fields that name the dtype of the tensors: the present and the former field name."""
 _TIED = "tie_word_embeddings"
 
 
 def recognises(config: Mapping[str, Any]) -> bool:
-    """Says whether a preset's config is of this format."""
+    """Says whether a config is in this format."""
     return "model_type" in config
 
 
-def reads_tokenizer(content: Mapping[str, Any]) -> bool:
-    """Says whether readers of the format understand a `tokenizer.json`, which is not the config of a Keras object."""
-    return "registered_name" not in content
+def reads_tokenizer(tokenizer: Mapping[str, Any]) -> bool:
+    """Says whether readers of this format understand a `tokenizer.json`: not the config of a Keras object."""
+    return "registered_name" not in tokenizer
 
 
 def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetDescription:
-    """Reads what a transformers config says, through the translation of the architecture that owns its model type.
+    """Reads a transformers config with the translation of the architecture that owns its model type.
 
     Raises:
         PresetConfigError: no installed backbone reads the model type, or a field cannot be honoured.
@@ -54,19 +54,19 @@ def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetDescription:
 
 
 def write(export: PresetExport, stage: Path, max_shard_size: float | None) -> list[str]:
-    """Writes config and weights as transformers does.
+    """Writes config and weights in the transformers format.
 
     Returns:
-        The fields of `export.original` that were not carried.
+        The fields of `export.original` that were left out.
 
     Raises:
-        PresetFormatError: no plugin says how the class is written in this format.
-        FormatLimitError: the format cannot hold something that the draft has.
+        PresetFormatError: no plugin has a translation of the class to this format.
+        FormatLimitError: the format cannot represent the export.
     """
     _, translation = translation_for(export.backbone, NAME)
     written, tensors = express(export, NAME, translation)
     carried, left_out = _carried_fields(written, export.original, translation)
-    (stage / CONFIG).write_bytes(dump_json(written | carried | {"dtype": _widest(tensors)}))
+    (stage / CONFIG).write_bytes(dump_json(written | carried | {"dtype": _config_dtype(tensors)}))
     write_safetensors(tensors, stage, max_shard_size)
     return left_out
 
@@ -76,38 +76,38 @@ def _carried_fields(
 ) -> tuple[dict[str, Any], list[str]]:
     """Returns the fields of the original config that are carried, and the names of those that are left out.
 
-    Of another architecture's config, no field is carried: its fields may mean something else here.
+    No field is carried from another architecture's config, where it may have another meaning.
 
-    A field is carried if the translation ignores it: the written config means the same with the field's value, and
-    with a value that no field has. A field that the translation reads is neither carried nor left out: the translation
-    writes its meaning, perhaps in another field.
+    A field is carried if the translation ignores it: the written config translates to the same arguments with the
+    field's value and with an impossible value. A field that the translation reads is neither carried nor left out:
+    the translation writes its meaning, perhaps in another field.
     """
-    told = {field for field in _OF_THE_MODEL if field in original and written.get(field) != original[field]}
-    # Private fields are the library's notes about one object; until 5.3, it ran code that one named (CVE-2026-4372).
-    left_out = [field for field in original if field.startswith("_") or field in told]
+    changed = {field for field in _MODEL_FIELDS if field in original and written.get(field) != original[field]}
+    # Private fields are internal to transformers; before 5.3, it ran code that one of them named (CVE-2026-4372).
+    left_out = [field for field in original if field.startswith("_") or field in changed]
     if original and written.get("model_type") != original.get("model_type"):
-        return {}, left_out + sorted(original.keys() - {*left_out, *_OF_THE_TENSORS})
-    others = original.keys() - {*left_out, *_OF_THE_MODEL, *_OF_THE_TENSORS}
-    meaning = _meaning(written, translation)
-    if meaning is None or len(others) > _MOST_FIELDS:
+        return {}, left_out + sorted(original.keys() - {*left_out, *_DTYPE_FIELDS})
+    others = original.keys() - {*left_out, *_MODEL_FIELDS, *_DTYPE_FIELDS}
+    arguments = _arguments_of(written, translation)
+    if arguments is None or len(others) > _MOST_FIELDS:
         return {}, left_out + sorted(others - written.keys())
 
     def is_ignored(field: str) -> bool:
         values = (original[field], object())
-        return all(_meaning({**written, field: value}, translation) == meaning for value in values)
+        return all(_arguments_of({**written, field: value}, translation) == arguments for value in values)
 
     return {field: original[field] for field in original if field in others and is_ignored(field)}, left_out
 
 
-def _meaning(config: Mapping[str, Any], translation: Translation) -> dict[str, Any] | None:
-    """Returns the constructor arguments that a config means, or None if the translation refuses it."""
+def _arguments_of(config: Mapping[str, Any], translation: Translation) -> dict[str, Any] | None:
+    """Returns the constructor arguments for a config, or None if the translation refuses the config."""
     try:
         return translation.arguments(config)
     except Exception:  # a plugin's translation may raise anything for a value that it does not expect
         return None
 
 
-def _widest(tensors: Tensors) -> str:
-    """The dtype that transformers loads all tensors in."""
+def _config_dtype(tensors: Tensors) -> str:
+    """Returns the dtype to name in the config, in which transformers loads all tensors: float32 if theirs differ."""
     sizes = {entry.dtype: len(entry.dtype) for entry in tensors.layouts.values()}
     return "float32" if "float32" in sizes or len(sizes) > 1 else next(iter(sizes))

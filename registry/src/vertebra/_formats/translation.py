@@ -1,4 +1,4 @@
-"""Formats that others defined: which architecture reads a config, and how a preset is written in their terms."""
+"""Translates presets to and from other libraries' formats, with the translation of the config's architecture."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     import numpy as np
 
 Reader = Callable[[], "np.ndarray[Any, Any]"]
-_OF_THE_BASE = ("name", "trainable", "lora", "quantized")
+_BASE_FIELDS = ("name", "trainable", "lora", "quantized")
 
 
 def find_owner(folder: PresetFolder, format: str, field: str, identifier: object) -> Entry[BackboneSpec]:
-    """Finds the one architecture that reads a config with this identifier.
+    """Returns the one architecture that reads configs with this identifier.
 
     Raises:
-        PresetConfigError: no installed backbone does, or several do.
+        PresetConfigError: no installed backbone reads them, or several do.
     """
     claims = [entry for entry in catalog(BACKBONES).claims() if identifier in _identifiers(entry, format)]
     if len(claims) != 1:
@@ -34,53 +34,52 @@ def find_owner(folder: PresetFolder, format: str, field: str, identifier: object
         owners = " and ".join(str(entry.owner) for entry in claims) or "no installed backbone"
         raise config_error(
             folder,
-            f"{field} {identifier!r} is read by {owners}; those that can be read: {', '.join(known)}",
-            "Install a plugin for this architecture, or block one of its owners",
+            f"{field} {identifier!r} is read by {owners}; values that can be read: {', '.join(known)}",
+            "Install a plugin for this architecture, or block all but one of the plugins that read it",
         )
     return claims[0]
 
 
 def load_translation(spec: BackboneSpec, format: str) -> Translation:
-    """Imports the translation between a format and an architecture."""
+    """Imports and returns the translation between a format and an architecture."""
     translation: Translation = resolve_reference(spec.formats[format].translation)()
     return translation
 
 
 def translation_for(backbone: str, format: str) -> tuple[BackboneSpec, Translation]:
-    """Returns the owner's spec of a class, and its translation to a format.
+    """Returns the spec of a backbone class, and its translation to a format.
 
     Raises:
-        PresetFormatError: no plugin owns the class, or it cannot be written in the format.
+        PresetFormatError: no plugin provides the class, or it has no translation to the format.
     """
-    found = catalog(BACKBONES)
-    spec = found.lookup(backbone).value if backbone in found else None
+    backbones = catalog(BACKBONES)
+    spec = backbones.lookup(backbone).value if backbone in backbones else None
     if spec is None or format not in spec.formats:
         known = ["native", *(spec.formats if spec else ())]
-        raise PresetFormatError(backbone, f"no plugin says how it is written in the {format} format", known)
+        raise PresetFormatError(backbone, f"no plugin has a translation of it to the {format} format", known)
     return spec, load_translation(spec, format)
 
 
 def express(export: PresetExport, format: str, translation: Translation) -> tuple[dict[str, Any], Tensors]:
-    """Returns a draft's config and tensors in the terms of a format.
+    """Translates an export's config and tensors to a format.
 
     Raises:
-        FormatLimitError: the format cannot hold something that the draft has.
+        FormatLimitError: the format cannot represent the export.
     """
     if export.config.get("lora") is not None:
         rank = export.config["lora"]["config"]["rank"]
-        problem = (
-            "it has no place for an adapter of that rank; write that with save_lora_weights, and the base without it"
-        )
+        problem = "save the adapter with save_lora_weights, and the base model without it"
         raise FormatLimitError(format, "lora", rank, problem)
     if export.config.get("quantized"):
         mode = next(iter(export.config["quantized"].values()))["mode"]
-        raise FormatLimitError(format, "dtype", mode, "here it is written with floats only")
-    arguments = {name: value for name, value in export.config.items() if name not in _OF_THE_BASE}
+        raise FormatLimitError(format, "dtype", mode, "vertebra writes only floats in this format")
+    arguments = {name: value for name, value in export.config.items() if name not in _BASE_FIELDS}
     config = translation.config(arguments)
     rules = translation.rules(arguments)
-    homeless = sorted(export.tensors.layouts.keys() - rules.keys())
-    if homeless:
-        raise FormatLimitError(format, "weights", homeless[:5], f"{export.backbone} has no names for them there")
+    unnamed = sorted(export.tensors.layouts.keys() - rules.keys())
+    if unnamed:
+        problem = f"the translation of {export.backbone} has no tensor names for them"
+        raise FormatLimitError(format, "weights", unnamed[:5], problem)
     return config, _rearrange(export.tensors, rules)
 
 

@@ -1,1 +1,1 @@
-"""Keras: its private parts that are used, each with its reason, and layers that it lacks."""
+"""Keras support: wrappers for the private Keras APIs that Vertebra uses, and a faster dropout layer."""

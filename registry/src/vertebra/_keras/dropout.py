@@ -1,4 +1,4 @@
-"""Dropout for architectures, where Keras's own leaves speed behind."""
+"""A dropout layer for architectures, faster than Keras's own."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from vertebra._discovery import runtimes
 
 @keras.saving.register_keras_serializable("vertebra")
 class Dropout(keras.layers.Dropout):  # type: ignore[misc]
-    """`keras.layers.Dropout`, with random numbers drawn as the runtime does it fastest.
+    """`keras.layers.Dropout`, with random numbers from the runtime's fastest generator.
 
-    While a model of the size of BERT-base is fine-tuned on a CPU, Keras's way of drawing them is a tenth of all time.
-    With a `seed` or a `noise_shape` it is Keras's layer, with the same numbers.
+    When a model of the size of BERT-base is fine-tuned on a CPU, Keras's own generator takes a tenth of the time.
+    With a `seed` or a `noise_shape`, this layer calls Keras's own, with the same numbers.
     """
 
     def call(self, inputs: Any, training: bool = False) -> Any:

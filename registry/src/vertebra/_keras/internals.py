@@ -1,7 +1,7 @@
-"""The private parts of Keras that Vertebra uses: each one here, and nowhere but here.
+"""The private Keras APIs that Vertebra uses: every use is in this module.
 
-A new release of Keras may move any of them. `tests/registry/test_keras_internals.py` has a test for each, whose failure
-names the part that moved. Importing this module imports no Keras: each function imports the part that it needs.
+A new release of Keras may change any of them. `tests/registry/keras/test_internals.py` has a test for each, whose
+failure names the API that changed. Importing this module does not import Keras: each function has its own imports.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from typing import Any
 def has_value(variable: Any) -> bool:
     """Says whether a variable holds a tensor.
 
-    Public Keras has `variable.value`, which runs the initialiser of a variable that has none.
+    Public Keras has `variable.value`, which initialises a variable that has no value.
     """
     return variable._value is not None
 
 
 def give_value(variable: Any, tensor: Any) -> None:
-    """Makes a tensor the value of a variable that has none, without a copy where the backend can.
+    """Makes a tensor the value of a variable that has none, without a copy if the backend allows it.
 
-    Public Keras has `variable.assign`, which runs the initialiser first, and copies on torch.
+    Public Keras has `variable.assign`, which first runs the initialiser, and copies on torch.
     """
     variable._initialize(tensor)
     variable._initializer = None
 
 
 def run_initializer(variable: Any) -> None:
-    """Gives a variable that has no value the one of its initialiser.
+    """Runs the initialiser of a variable that has no value.
 
     Public Keras does this at the end of a `StatelessScope`, for all variables that were created in it.
     """
@@ -39,9 +39,9 @@ def run_initializer(variable: Any) -> None:
 
 
 def pending_variables() -> list[Any]:
-    """Returns Keras's own list of the variables that wait for a value, to be read and changed.
+    """Returns Keras's own list of variables that wait to be initialised, which the caller may change.
 
-    Public Keras initialises them at the end of the next `StatelessScope`, and does not say which they are.
+    Public Keras initialises them at the end of the next `StatelessScope`, and does not list them.
     """
     from keras.src.backend.common import global_state
 
@@ -58,9 +58,9 @@ def is_autocast(variable: Any) -> bool:
 
 
 def autocast(dtype: str | None) -> contextlib.AbstractContextManager[Any]:
-    """Returns a context in which float variables are read in a dtype, or, with None, as they are stored.
+    """Returns a context in which float variables are read in a dtype, or with None in their stored dtype.
 
-    Public Keras does this within the call of a layer, in the dtype of that layer's policy only.
+    Public Keras does this only within the call of a layer, in the dtype of that layer's policy.
     """
     from keras.src.backend.common.variables import AutocastScope
 
@@ -74,16 +74,16 @@ def autocast(dtype: str | None) -> contextlib.AbstractContextManager[Any]:
 def all_layers(layer: Any, include_self: bool = True) -> list[Any]:
     """Returns a layer and every layer below it, each once.
 
-    Public Keras has `model.layers`, of the layers right below a model; other layers have no such list.
+    Public Keras has `model.layers`, the direct sublayers of a model; other layers have no such list.
     """
     layers: list[Any] = layer._flatten_layers(include_self=include_self)
     return layers
 
 
 def child_layers(layer: Any) -> list[Any]:
-    """Returns the layers right below a layer.
+    """Returns the direct sublayers of a layer.
 
-    Public Keras has `model.layers`, which other layers than models lack.
+    Public Keras has `model.layers`; layers that are not models lack it.
     """
     layers: list[Any] = layer._flatten_layers(recursive=False, include_self=False)
     return layers
@@ -100,30 +100,30 @@ def tracked_weights(layer: Any) -> list[Any]:
 def seed_generators(layer: Any) -> list[Any]:
     """Returns the random seed generators that are attributes of a layer.
 
-    Public Keras has `layer.variables`, with their state and without the seeds that they were given.
+    Public Keras has `layer.variables`, with the generators' states and without their seeds.
     """
     return list(layer._seed_generators)
 
 
 def set_trainable(layer: Any, trainable: bool) -> None:
-    """Makes a layer trainable or not, and none of its weights and of the layers below it.
+    """Sets only a layer's own trainable flag, not that of its weights or sublayers.
 
-    Public Keras has the setter of `layer.trainable`, which visits all of these, once for each layer above them.
+    Public Keras has the setter of `layer.trainable`, which visits all weights and sublayers, once for each parent.
     """
     layer._trainable = trainable
 
 
 def track_parameters(layer: Any) -> None:
-    """Makes a layer's variables the parameters of its torch module; does nothing on other backends.
+    """Registers a layer's variables as parameters of its torch module; does nothing on other backends.
 
-    Public Keras does this once, after `build`, before values are placed and adapters added.
+    Public Keras does this once, after `build`, before values are assigned and adapter layers are attached.
     """
     layer._post_build()
 
 
 @contextlib.contextmanager
 def unlocked(layer: Any) -> Iterator[None]:
-    """Lets a built layer take further layers and variables as attributes within the block.
+    """Allows new layers and variables as attributes of a built layer within the block.
 
     Public Keras refuses new state once a layer is built.
     """
@@ -135,9 +135,9 @@ def unlocked(layer: Any) -> Iterator[None]:
 
 
 def untrack(layer: Any, held: Any) -> None:
-    """Makes a built layer forget another layer, if it is one of its own; the attribute stays.
+    """Removes a sublayer from a built layer's tracked layers, if it is tracked; the attribute stays.
 
-    Public Keras has `del layer.name`, which looks for garbage in the whole process, for each attribute.
+    Public Keras has `del layer.name`, which runs the garbage collector for each attribute.
     """
     layer._tracker.untrack(held)
 
@@ -150,26 +150,26 @@ _KERNELS = ("_kernel", "_embeddings")
 def kernel_variable(layer: Any) -> Any:
     """Returns the variable of a layer's kernel or embedding table, quantised or not, or None if it has neither.
 
-    Public Keras has `layer.kernel` and `layer.embeddings`, which of a quantised layer compute a tensor.
+    Public Keras has `layer.kernel` and `layer.embeddings`, which compute a tensor if the layer is quantised.
     """
     name = _kernel_name(layer)
     return None if name is None else getattr(layer, name)
 
 
 def remove_kernel(layer: Any) -> None:
-    """Takes the variable of its kernel or embedding table from a layer, which `unlocked` has unlocked.
+    """Removes the variable of a layer's kernel or embedding table; call it within `unlocked`.
 
-    Public Keras does this within `layer.quantize`, which computes from the values of the kernel.
+    Public Keras does this only within `layer.quantize`, which needs the values of the kernel.
     """
     name = _kernel_name(layer)
     layer._untrack_variable(getattr(layer, str(name)))
-    setattr(layer, str(name), None)  # Keras's `del` would collect the garbage of the whole process, for each layer
+    setattr(layer, str(name), None)  # Keras's `del` would run the garbage collector for each layer
 
 
 def int4_block_size(layer: Any) -> int | None:
-    """Returns how many rows of a layer's int4 kernel share scales, or None or -1 if all of them do.
+    """Returns the number of rows of a layer's int4 kernel that share a scale; None or -1 if all rows share it.
 
-    Public Keras has `layer.quantization_config.block_size`, which is missing where a dtype policy said the block size.
+    Public Keras has `layer.quantization_config.block_size`, which is missing if a dtype policy set the block size.
     """
     size: int | None = layer._int4_block_size
     return size
@@ -185,15 +185,15 @@ def _kernel_name(layer: Any) -> str | None:
 def is_calling() -> bool:
     """Says whether a Keras layer is being called in this thread.
 
-    Public Keras tells a layer of the call that it is part of in `training`, and not of one that leaves this open.
+    Public Keras shows a layer only the argument `training` of its call, which is None if the caller left it open.
     """
     return _call_context() is not None
 
 
 def is_call_training() -> bool:
-    """Says whether the outermost call of a Keras layer in this thread trains; False if there is none.
+    """Says whether the outermost call of a Keras layer in this thread has `training=True`; False outside calls.
 
-    Public Keras tells layers whose `call` has an argument `training`; `Dense` and others have none.
+    Public Keras passes `training` only to layers whose `call` has this argument; `Dense` and others lack it.
     """
     context = _call_context()
     return context is not None and bool(context.get_value("training"))
@@ -206,14 +206,14 @@ def _call_context() -> Any:
 
 
 Update = Callable[[list[Any], list[Any], Any], None]
-"""What an optimiser does with gradients, variables and a learning rate."""
+"""The update step of an optimiser, called with gradients, variables and a learning rate."""
 
 
 def wrap_update(optimizer: Any, wrap: Callable[[Update], Update]) -> None:
-    """Makes an optimiser update variables by what `wrap` makes of its class's own update.
+    """Wraps an optimiser's update step: replaces it by the result of `wrap` for the update of its class.
 
-    Public Keras has a learning rate for all variables. `optimizer.apply`, for a group of variables at a time, would
-    count a step for each group, clip gradients by the norm of a group, and average weights for each group.
+    Public Keras has one learning rate for all variables. Calling `optimizer.apply` for each group of variables would
+    count a step, clip gradients by a norm, and average weights separately for each group.
     """
-    vars(optimizer).pop("_backend_update_step", None)  # a former wrapper
+    vars(optimizer).pop("_backend_update_step", None)  # an earlier wrapper
     optimizer._backend_update_step = wrap(optimizer._backend_update_step)

@@ -24,7 +24,7 @@ from vertebra._lora.strategy_check import check_strategy
 from vertebra._lora.targets import find_default_targets, find_targets, roles_of
 from vertebra._lora.trainable import weights_to_train
 from vertebra._weights.abstract import abstract_build
-from vertebra._weights.assign import place_seeds
+from vertebra._weights.assign import assign_seeds
 from vertebra.errors import (
     AdapterBaseError,
     AdapterMismatchError,
@@ -146,7 +146,7 @@ def _without_values(plan: AdapterPlan, views: Mapping[str, Any]) -> AdapterLayer
         adapter_layers = build_adapter_layers(plan, views, 0)
     if plan.config.dropout:
         for adapter_layer in adapter_layers.layers.values():
-            place_seeds(runtimes.bind(), adapter_layer)
+            assign_seeds(runtimes.bind(), adapter_layer)
     return adapter_layers
 
 

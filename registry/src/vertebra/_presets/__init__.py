@@ -1,1 +1,1 @@
-"""The preset directory: one module per format, reading and writing."""
+"""Operations on presets: load, save, convert, inspect, plan, publish, bundle and lock."""

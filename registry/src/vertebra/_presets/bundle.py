@@ -1,4 +1,4 @@
-"""Bundles: folders of the cache's layout with just some presets, to be carried to where there is no network."""
+"""Bundles: folders in the cache's layout that carry chosen presets to machines without a network."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
 
 MARKER = "bundle.json"
-_PARTS = {MARKER, "blobs", "presets", "refs", "locks", "partial"}
+_OWN_NAMES = {MARKER, "blobs", "presets", "refs", "locks", "partial"}
 _VERSION = 1
 Advance = Callable[[int, int], None]
-"""Is told the bytes that were copied, and all that there are."""
+"""Called with the bytes copied so far and the total bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class BundledPreset:
-    """A preset that was bundled, or taken out of a bundle."""
+    """A preset that was written to a bundle, or read from one."""
 
     requested: str
     handle: PresetHandle
     files: int
     size: int
-    """Bytes of its files."""
+    """Total bytes of its files."""
 
 
 def write_bundle(
@@ -47,17 +47,17 @@ def write_bundle(
     advance: Advance | None = None,
     replace: bool = False,
 ) -> list[BundledPreset]:
-    """Writes a folder with complete presets, after fetching what is not here; it appears whole or not at all.
+    """Fetches presets and writes them to a bundle; the folder appears complete or not at all.
 
     Args:
-        presets: What is passed to `from_preset`.
-        path: The folder; a bundle that stands there is made anew if it holds nothing else.
-        locked: Whether they must be what the lockfile says; None means as the user's settings say.
-        advance: Is told how far it is.
+        presets: Presets, as passed to `from_preset`.
+        path: The folder; an existing bundle is replaced if it holds no other presets.
+        locked: Whether the presets must match the lockfile; None means as the user's settings say.
+        advance: Called with the progress.
         replace: Whether a bundle that holds other presets may be replaced.
 
     Raises:
-        PresetSaveError: it cannot be written there, or a preset is on this machine anyway.
+        PresetSaveError: the folder cannot be written, or a preset is a local folder.
         PresetError: a preset cannot be fetched.
     """
     target = destination(path)
@@ -66,9 +66,7 @@ def write_bundle(
     for folder in folders:
         folder.require_complete()
         if not folder.source.is_remote:
-            problem = (
-                f"{folder.requested} is read where it stands, at {folder.handle}, and bundles hold what is fetched"
-            )
+            problem = f"{folder.requested} is local ({folder.handle}), and bundles hold only presets that are fetched"
             raise PresetSaveError(target, problem, "Leave it out, and copy its folder")
     paths = [folder.fetch_all([file.name for file in folder.files]) for folder in folders]
     total = sum(file.size for folder in folders for file in folder.files)
@@ -76,8 +74,8 @@ def write_bundle(
     count = _counter(total, advance)
     with replacing_folder(target) as stage:
         bundle = Store(stage)
-        for folder, places in zip(folders, paths, strict=True):
-            _put(bundle, folder, places, count)
+        for folder, local_paths in zip(folders, paths, strict=True):
+            _add_preset(bundle, folder, local_paths, count)
         shutil.rmtree(stage / "partial", ignore_errors=True)
         named = {folder.requested: str(folder.handle) for folder in folders}
         (stage / MARKER).write_bytes(dump_json({"version": _VERSION, "presets": named}))
@@ -85,37 +83,37 @@ def write_bundle(
 
 
 def read_bundle(presets: Sequence[str], path: Path, advance: Advance | None = None) -> list[BundledPreset]:
-    """Copies presets out of a bundle into the cache; uses no network, and no source.
+    """Copies presets from a bundle into the cache; uses no network and no source.
 
     Args:
-        presets: What is passed to `from_preset`; none means all that the bundle has.
+        presets: Presets, as passed to `from_preset`; empty means all presets of the bundle.
         path: The bundle.
-        advance: Is told how far it is.
+        advance: Called with the progress.
 
     Raises:
-        PresetNotFoundError: the bundle does not have one of them, or not all of it.
-        IntegrityError: what it has is damaged.
-        CacheError: the cache cannot take it up.
+        PresetNotFoundError: the bundle lacks one of the presets, or one of its files.
+        IntegrityError: a file of the bundle is damaged.
+        CacheError: the cache cannot be written.
     """
     scan = scan_cache(path)
     if not scan.presets:
         problem = "the folder is not a bundle: it holds no presets" if path.is_dir() else "there is no such folder"
         raise PresetNotFoundError(path, problem, remedy="Create a bundle with: vertebra bundle PRESET... -o DIR")
     scan.refs = _sound_refs(scan)
-    wanted = {requested: _find(scan, requested) for requested in dict.fromkeys(presets)} or _all(scan)
+    wanted = {requested: _find_cached(scan, requested) for requested in dict.fromkeys(presets)} or _all_cached(scan)
     total = sum(size for preset in wanted.values() for _, _, size in preset.wanted())
     cache, count = default_store(), _counter(total, advance)
     done = []
     for requested, preset in wanted.items():
-        contents = _complete(scan, preset)
-        for file, source, sha256 in contents:
+        files = _complete_files(scan, preset)
+        for file, source, sha256 in files:
             add_file(cache, preset.handle, file, source, sha256, count)
-        cache.put_file_list(preset.handle, [file for file, _, _ in contents])
+        cache.put_file_list(preset.handle, [file for file, _, _ in files])
         for handle, pinned in scan.refs.items():
             if pinned == preset.handle:
                 cache.put_ref(handle, pinned)
-        size = sum(file.size for file, _, _ in contents)
-        done.append(BundledPreset(requested, preset.handle, len(contents), size))
+        size = sum(file.size for file, _, _ in files)
+        done.append(BundledPreset(requested, preset.handle, len(files), size))
     return done
 
 
@@ -124,27 +122,27 @@ def read_bundle(presets: Sequence[str], path: Path, advance: Advance | None = No
 
 def _check_target(target: Path, kept: set[str] | None) -> None:
     if target.exists() and not target.is_dir():
-        raise PresetSaveError(target, "a file stands there, and a bundle is a folder", "Choose another path")
-    note = read_entry(target / MARKER) or {}
-    there = {path.name for path in target.iterdir()} if target.is_dir() else set()
-    if there and ("version" not in note or there - _PARTS):
-        problem = f"the folder holds other things than a bundle, such as {min(there - _PARTS or there)!r}"
+        raise PresetSaveError(target, "it is a file, and a bundle is a folder", "Choose another path")
+    marker = read_entry(target / MARKER) or {}
+    names = {path.name for path in target.iterdir()} if target.is_dir() else set()
+    if names and ("version" not in marker or names - _OWN_NAMES):
+        problem = f"the folder is not a bundle: it holds other files, such as {min(names - _OWN_NAMES or names)!r}"
         raise PresetSaveError(target, problem, "Choose a new or empty folder")
-    others = [] if kept is None else sorted(set(note.get("presets") or ()) - kept)
+    others = [] if kept is None else sorted(set(marker.get("presets") or ()) - kept)
     if others:
-        problem = f"a bundle stands there that holds other presets, too: {', '.join(others[:5])}"
-        raise PresetSaveError(target, problem, "Name these as well, choose another folder, or give --replace")
+        problem = f"it is a bundle that also holds other presets: {', '.join(others[:5])}"
+        raise PresetSaveError(target, problem, "Name these presets as well, choose another folder, or give --replace")
 
 
 def _check_space(target: Path, needed: int) -> None:
-    place = next(folder for folder in target.parents if folder.is_dir())
-    free = shutil.disk_usage(place).free
+    parent = next(folder for folder in target.parents if folder.is_dir())
+    free = shutil.disk_usage(parent).free
     if free < needed:
-        problem = f"{free:,} bytes are free on its disk, and {needed:,} are to be written"
+        problem = f"its disk has {free:,} free bytes, and the bundle needs {needed:,}"
         raise PresetSaveError(target, problem, "Free some space, or choose a folder on another disk")
 
 
-def _put(bundle: Store, folder: PresetFolder, paths: Sequence[Path], count: Callable[[int], None]) -> None:
+def _add_preset(bundle: Store, folder: PresetFolder, paths: Sequence[Path], count: Callable[[int], None]) -> None:
     cache = default_store()
     for file, path in zip(folder.files, paths, strict=True):
         known = cache.record(folder.handle, file.name)
@@ -158,7 +156,7 @@ def _put(bundle: Store, folder: PresetFolder, paths: Sequence[Path], count: Call
 
 
 def _sound_refs(scan: CacheScan) -> dict[PresetHandle, PresetHandle]:
-    """Returns what handles mean according to a bundle, without those that it would give the name of another preset."""
+    """Returns the refs of a bundle, without those that would give one preset the name of another."""
     sound = {}
     for handle, pinned in scan.refs.items():
         if is_revision(pinned, handle):
@@ -168,7 +166,7 @@ def _sound_refs(scan: CacheScan) -> dict[PresetHandle, PresetHandle]:
     return sound
 
 
-def _find(scan: CacheScan, requested: str) -> CachedPreset:
+def _find_cached(scan: CacheScan, requested: str) -> CachedPreset:
     handles = candidate_handles(requested)
     for handle in handles:
         pinned = handle if handle in scan.presets else scan.refs.get(handle)
@@ -177,25 +175,29 @@ def _find(scan: CacheScan, requested: str) -> CachedPreset:
                 ask_policies(asked)
             return scan.presets[pinned]
     known = [str(known) for known in (*scan.presets, *scan.refs)]
-    problem = f"the bundle {scan.root} does not have it"
+    problem = f"it is not in the bundle {scan.root}"
     raise PresetNotFoundError(handles[0], problem, close_names(str(handles[0]), known) or known[:3])
 
 
-def _all(scan: CacheScan) -> dict[str, CachedPreset]:
+def _all_cached(scan: CacheScan) -> dict[str, CachedPreset]:
     for handle in scan.presets:
         ask_policies(handle)
     return {str(handle): preset for handle, preset in scan.presets.items()}
 
 
-def _complete(scan: CacheScan, preset: CachedPreset) -> list[tuple[PresetFile, Path, str]]:
-    """Returns the files of a preset, each with its path and SHA-256."""
-    found = {name: (scan.blobs.get(sha256), sha256) for name, sha256, _ in preset.wanted()}
+def _complete_files(scan: CacheScan, preset: CachedPreset) -> list[tuple[PresetFile, Path, str]]:
+    """Returns the files of a preset, each with its path and SHA-256.
+
+    Raises:
+        PresetNotFoundError: the file list or a blob is missing.
+    """
+    blobs = {name: (scan.blobs.get(sha256), sha256) for name, sha256, _ in preset.wanted()}
     listed = preset.listed or {}
-    missing = [name for name in listed if found.get(name, (None,))[0] is None] if listed else ["its list of files"]
+    missing = [name for name in listed if blobs.get(name, (None,))[0] is None] if listed else ["the file list"]
     if missing:
-        problem = f"the bundle {scan.root} is not complete: it lacks {', '.join(missing[:5])}; bundle it again"
+        problem = f"the bundle {scan.root} is incomplete: it lacks {', '.join(missing[:5])}; bundle the preset again"
         raise PresetNotFoundError(preset.handle, problem)
-    return [(file, Path(str(found[name][0])), found[name][1]) for name, file in listed.items()]
+    return [(file, Path(str(blobs[name][0])), blobs[name][1]) for name, file in listed.items()]
 
 
 def _counter(total: int, advance: Advance | None) -> Callable[[int], None]:

@@ -1,4 +1,4 @@
-"""Which config a parity certificate was made with; replaying it is another matter, and takes a runtime."""
+"""Opening a parity certificate and checking its config; unlike replaying it, this needs no runtime."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ CERTIFICATE = "certificate.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A preset's certificate, which is mapped: it stays what it is if the preset is replaced."""
+    """A preset's certificate, mapped: it stays readable and unchanged if the preset is replaced."""
 
     handle: PresetHandle
     tensors: MappedTensors
     same_config: bool
-    """Whether it was made with the config that the preset has."""
+    """Whether it was made with the preset's present config."""
 
 
 def open_certificate(folder: PresetFolder) -> Certificate | None:
-    """Maps a preset's certificate; returns None if it has none.
+    """Maps a preset's certificate; returns None if the preset has none.
 
     Raises:
         WeightsFileError: the certificate is damaged.
-        PresetChangedError: it, or the config, is not what was listed.
+        PresetChangedError: the certificate or the config was replaced since the files were listed.
     """
     if CERTIFICATE not in folder.names:
         return None
@@ -48,7 +48,7 @@ def require_certificate(folder: PresetFolder) -> Certificate:
     Raises:
         CertificateError: the preset has none.
         WeightsFileError: the certificate is damaged.
-        PresetChangedError: it, or the config, is not what was listed.
+        PresetChangedError: the certificate or the config was replaced since the files were listed.
     """
     certificate = open_certificate(folder)
     if certificate is None:
@@ -57,10 +57,10 @@ def require_certificate(folder: PresetFolder) -> Certificate:
 
 
 def not_certified(folder: PresetFolder) -> CertificateError:
-    """Builds the error for a preset without a certificate."""
-    return CertificateError(folder.handle, "it has no certificate", "Save it again with save_to_preset to make one")
+    """Returns the error for a preset without a certificate."""
+    return CertificateError(folder.handle, "it has no certificate", "Save it again with save_to_preset to write one")
 
 
 def digest_of_config(path: Path) -> str:
-    """Returns what a certificate calls a config."""
+    """Returns the SHA-256 of a config, which certificates record."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,7 +1,7 @@
-"""A preset with two checkpoints, a single file and shards: which of them is read, and how the other compares.
+"""Compares the two checkpoints of a preset that holds both a single weights file and shards.
 
-The single file is read, as transformers and KerasHub read their own formats. A sharded save of transformers leaves an
-earlier single file where it is.
+The single file is the one that is read, as in transformers and KerasHub. Such presets exist because transformers,
+when it saves shards, does not delete an earlier single file.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ _MOST_NAMES = 5
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How the checkpoint of a preset that is read compares with the other one."""
+    """The comparison of the checkpoint that is read with the second one."""
 
     read: str
-    """Name of the file that is read."""
+    """Name of the weights file that is read."""
     other: str
-    """Name of the index that is not read, nor are its shards."""
+    """Name of the shard index that is not read; its shards are not read either."""
     newer: str | None = None
-    """Which of the two was changed last, or None if that cannot be told: their files do not lie in a folder of this
-    machine, or have the same time."""
+    """The name of the newer one, or None if it is unknown: the files are not in a local folder, or have the same
+    modification time."""
     differing: tuple[str, ...] | None = None
-    """Tensors that are not the same in both, or None if they were not compared."""
+    """Tensors that differ or that only one checkpoint has, or None if the checkpoints were not compared."""
     problem: str = ""
-    """Why they were not compared."""
+    """Why the checkpoints were not compared."""
 
     def __str__(self) -> str:
-        newer = f"{self.newer} was changed last" if self.newer else "which was changed last cannot be told"
+        newer = f"{self.newer} is newer" if self.newer else "it is unknown which is newer"
         if self.differing is None:
             same = f"they were not compared: {self.problem}"
         elif self.differing:
@@ -50,19 +50,19 @@ class Comparison:
         return f"{self.read} is read, {self.other} and its shards are not; {newer}; {same}"
 
 
-def compare_checkpoints(contents: PresetDescription, checkpoint: Checkpoint) -> Comparison | None:
-    """Compares the checkpoint that is read with another one in the same preset; reads all of both.
+def compare_checkpoints(description: PresetDescription, checkpoint: Checkpoint) -> Comparison | None:
+    """Compares the checkpoint that is read with a second one in the same preset; reads every byte of both.
 
     Returns:
-        None if there is no other.
+        The comparison, or None if there is no second checkpoint.
     """
-    kind, folder, other = contents.files, contents.folder, contents.not_read
+    kind, folder, other = description.files, description.folder, description.not_read
     if other is None:
         return None
     names = folder.names - {kind.weights}
     try:
         _, shards = kind.find(names, folder.fetch, folder.check_read)
-        newer = _newer(contents, other, shards)
+        newer = _newer(description, other, shards)
         absent = [name for name in shards if not folder.is_here(name)]
         if absent:
             return Comparison(kind.weights, other, newer, problem=f"{absent[0]} is not on this machine")
@@ -72,10 +72,10 @@ def compare_checkpoints(contents: PresetDescription, checkpoint: Checkpoint) -> 
     return Comparison(kind.weights, other, newer, tuple(_differing(checkpoint, second)))
 
 
-def _newer(contents: PresetDescription, other: str, shards: Iterable[str]) -> str | None:
-    weights = contents.files.weights
-    one = contents.folder.changed_at([weights])
-    two = contents.folder.changed_at([other, *shards])
+def _newer(description: PresetDescription, other: str, shards: Iterable[str]) -> str | None:
+    weights = description.files.weights
+    one = description.folder.changed_at([weights])
+    two = description.folder.changed_at([other, *shards])
     if one is None or two is None or one == two:
         return None
     return weights if one > two else other

@@ -1,4 +1,4 @@
-"""Converting: from one preset folder to another, tensor by tensor; no model with values is ever built."""
+"""Converts a preset to another format or dtype, tensor by tensor, without building a model with values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vertebra._presets.assets import CarriedAssets, select_assets
 from vertebra._presets.certificate import carry_certificate
 from vertebra._presets.certificate_header import open_certificate
 from vertebra._presets.load import build_abstract, class_of
-from vertebra._presets.replace_folder import carry_others
+from vertebra._presets.replace_folder import keep_user_files
 from vertebra._presets.save import check_request
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.preset_folder import PresetFolder
@@ -35,30 +35,30 @@ from vertebra.specs import TensorRule
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 
 
-_WITHOUT_HEAD = "; the new preset has no head, and a reader that ties one to the token table computes other logits"
+_WITHOUT_HEAD = "; the new preset has no head, so a reader that uses the token table as its head gets other logits"
 
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What was converted."""
+    """The result of a conversion."""
 
     source: str
     target: Path
     format: str
     tensors: int
-    """Weights that were written."""
+    """Number of weights that were written."""
     size: int
-    """Their bytes."""
+    """Bytes of these weights."""
     certificate: bool
-    """Whether the source's parity certificate holds for the target, too, and went with it."""
+    """Whether the source's parity certificate also holds for the target and was copied to it."""
     unused: tuple[str, ...]
-    """Tensors of the source that are not the backbone's, such as those of a head, and were not written."""
+    """Tensors of the source that were not written because they are not the backbone's, such as those of a head."""
     assets: CarriedAssets
-    """Which of the source's other files, such as a tokenizer's, were carried, and which were left out."""
+    """The source's other files, such as a tokenizer: which were carried, and which were left out."""
     not_read: str | None = None
-    """The index of a second checkpoint of the source, whose shards were not read, or None if there is just one."""
+    """The shard index of a second checkpoint in the source, which was not read, or None if there is just one."""
     untied_heads: tuple[str, ...] = ()
-    """What gives the source's model other logits than its token table: heads, or a field of its config."""
+    """Why the source's logits differ from those of its token table: names of heads, or a field of its config."""
 
 
 def convert_preset(
@@ -69,20 +69,20 @@ def convert_preset(
     max_shard_size: float | None = 10,
     advance: Callable[[int, int], None] | None = None,
 ) -> Conversion:
-    """Writes a preset again, in another format or dtype; memory holds about one tensor at a time.
+    """Writes a preset to another folder, in another format or dtype; holds about one tensor in memory at a time.
 
-    Every other file of the preset, such as a tokenizer's, is carried along or named in the result.
+    Every other file of the preset, such as a tokenizer, is either carried or listed in the result as left out.
 
     Args:
-        preset: What `from_preset` takes.
+        preset: A preset, as passed to `from_preset`.
         target_dir: The folder, which appears complete or not at all.
         format: The format to write.
         dtype: Dtype of the floats, or None to keep each as it is stored.
         max_shard_size: Most gigabytes (10⁹ bytes) in one weights file, or None for a single file.
-        advance: Told the bytes that were written so far, and all there are; None if nobody asks.
+        advance: Called with the bytes written so far and the total bytes, or None for no progress.
 
     Raises:
-        PresetError: as `from_preset` and `save_to_preset` do.
+        PresetError: for the same reasons as in `from_preset` and `save_to_preset`.
     """
     target = check_request(target_dir, format, max_shard_size)
     if dtype not in (None, *DTYPES):
@@ -102,10 +102,10 @@ def _convert(
     described = read_description(folder)
     runtimes.bind_any()
     preset = described.open()
-    contents, checkpoint = preset.description, preset.mapped()
-    export, found = _draft(preset, dtype)
-    load_warnings.second_checkpoint(contents)
-    heads = load_warnings.untied_logits(contents, checkpoint, found, _WITHOUT_HEAD)
+    description, checkpoint = preset.description, preset.mapped()
+    export, match = _export(preset, dtype)
+    load_warnings.second_checkpoint(description)
+    heads = load_warnings.untied_logits(description, checkpoint, match, _WITHOUT_HEAD)
     tensors = export.tensors if advance is None else _counted(export.tensors, advance)
     sizes = [entry.size for entry in export.tensors.layouts.values()]
     certificate = open_certificate(folder) if dtype is None else None
@@ -117,38 +117,38 @@ def _convert(
         folder.check_all()
         if certificate is not None and certified:
             carry_certificate(certificate, stage)
-        carry_others(target, stage, format)
-    facts = len(sizes), sum(sizes), certified, tuple(found.outside), assets.outcome(target, fields)
-    return Conversion(str(folder.handle), target, format, *facts, contents.not_read, tuple(heads))
+        keep_user_files(target, stage, format)
+    facts = len(sizes), sum(sizes), certified, tuple(match.outside), assets.outcome(target, fields)
+    return Conversion(str(folder.handle), target, format, *facts, description.not_read, tuple(heads))
 
 
-def _draft(preset: OpenPreset, dtype: str | None) -> tuple[PresetExport, Match]:
-    contents, checkpoint = preset.description, preset.mapped()
-    backbone, weights, found, _ = build_abstract(class_of(contents), preset, {})
-    if found.fresh:
-        problem = f"it has no values for {', '.join(found.fresh)}, which from_preset would newly initialise"
-        raise WeightsFileError(checkpoint.path, problem, "Load it with from_preset, train them, and save that")
-    load_warnings.unused_tensors(contents, found)
+def _export(preset: OpenPreset, dtype: str | None) -> tuple[PresetExport, Match]:
+    description, checkpoint = preset.description, preset.mapped()
+    backbone, weights, match, _ = build_abstract(class_of(description), preset, {})
+    if match.fresh:
+        problem = f"it has no values for {', '.join(match.fresh)}, which from_preset would initialise randomly"
+        raise WeightsFileError(checkpoint.path, problem, "Load it with from_preset, train these weights, and save it")
+    load_warnings.unused_tensors(description, match)
     layouts, arrays = {}, {}
     for name, variable in weights.items():
-        rule = found.sources[name]
+        rule = match.sources[name]
         stored = checkpoint.entries[rule.tensor].dtype
         wanted = dtype if dtype and "float" in stored else stored
         layouts[name] = layout_of(name, wanted, tuple(variable.shape))
         arrays[name] = _reader(checkpoint, name, rule, tuple(variable.shape), wanted)
-    return PresetExport(contents.backbone, plain_config(backbone), Tensors(layouts, arrays)), found
+    return PresetExport(description.backbone, plain_config(backbone), Tensors(layouts, arrays)), match
 
 
 def _reader(
     checkpoint: Checkpoint, weight: str, rule: TensorRule, shape: tuple[int, ...], dtype: str
 ) -> Callable[[], np.ndarray[Any, Any]]:
     def read() -> np.ndarray[Any, Any]:
-        checkpoint.release(rule.tensor)  # what was read before this tensor
+        checkpoint.release(rule.tensor)  # frees the pages of the tensors that were read before this one
         stored = take(rule, checkpoint.view(rule.tensor), shape)
         with np.errstate(over="ignore"):
             converted = stored.astype(numpy_dtype(dtype), copy=False)
         if converted is not stored and np.isinf(converted).sum() > np.isinf(stored).sum():
-            problem = f"{weight} holds numbers up to {np.abs(stored).max():.3g}, which {dtype} cannot hold"
+            problem = f"{weight} has values up to {np.abs(stored).max():.3g}, which {dtype} cannot represent"
             raise WeightsFileError(checkpoint.path, problem, "Choose a dtype with a wider range, such as bfloat16")
         return converted
 

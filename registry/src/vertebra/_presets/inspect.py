@@ -1,4 +1,4 @@
-"""What a preset holds, from its config and the headers of its files alone."""
+"""Describes a preset from its config and the headers of its weights files alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _UNUSED = "(unused)/"
 
 
 def inspect_preset(preset: str) -> dict[str, Any]:
-    """Returns what a preset holds, as plain data."""
+    """Returns the description of a preset as plain data: its class, config, files and tensors."""
     return read_consistently(preset, _inspect)
 
 
@@ -33,18 +33,18 @@ def _inspect(folder: PresetFolder) -> dict[str, Any]:
 
 
 def _untied_heads(preset: OpenPreset) -> list[str] | None:
-    """Returns what `heads.untied_heads` does; weights are looked at only if they may show a head."""
+    """Returns the result of `untied_heads.untied_heads`; maps the weights only if a head must be compared."""
     untied, (rules, _, outside) = preset.description.untied, preset.rules()
-    found = untied_heads(untied, rules, outside, preset.entries)
-    if found is not None or not all(map(preset.description.folder.is_here, preset.headers)):
-        return found
+    heads = untied_heads(untied, rules, outside, preset.entries)
+    if heads is not None or not all(map(preset.description.folder.is_here, preset.headers)):
+        return heads
     return untied_heads(untied, rules, outside, preset.entries, preset.mapped().view)
 
 
 def describe(preset: OpenPreset) -> dict[str, Any]:
-    """Returns what a preset holds, as plain data, from the headers of its weights files."""
+    """Returns the description of an open preset as plain data, from its config and headers."""
     described = preset.description
-    tensors = [describe_tensor(name, entry) for name, entry in _named(preset).items()]
+    tensors = [describe_tensor(name, entry) for name, entry in _named_tensors(preset).items()]
     by_dtype: dict[str, int] = {}
     used = [tensor for tensor in tensors if not tensor["name"].startswith(_UNUSED)]
     for tensor in used:
@@ -63,22 +63,24 @@ def describe(preset: OpenPreset) -> dict[str, Any]:
     }
 
 
-def _named(preset: OpenPreset) -> dict[str, TensorEntry]:
-    """Names tensors by the weights they fill, in the architecture's order; others keep their names, as `(unused)`."""
+def _named_tensors(preset: OpenPreset) -> dict[str, TensorEntry]:
+    """Returns the tensors by the names of the weights they fill, in the architecture's order, then the unused ones."""
     (rules, _, _), entries = preset.rules(), preset.entries
     used = {rule.tensor for rule in rules.values()}
-    named = {weight: _part(rule, entries[rule.tensor]) for weight, rule in rules.items() if rule.tensor in entries}
+    named = {
+        weight: _describe_weight(rule, entries[rule.tensor]) for weight, rule in rules.items() if rule.tensor in entries
+    }
     return named | {f"{_UNUSED}{tensor}": entry for tensor, entry in entries.items() if tensor not in used}
 
 
-def _part(rule: TensorRule, entry: TensorEntry) -> TensorEntry:
-    """Describes a weight by its tensor, or by its share of one that several weights lie in."""
+def _describe_weight(rule: TensorRule, entry: TensorEntry) -> TensorEntry:
+    """Describes a weight by its tensor, or by its part of a fused tensor."""
     shape = weight_shape(rule, entry.shape) or entry.shape
     return replace(entry, shape=shape, size=entry.size // (rule.part or (0, 1))[1])
 
 
 def describe_tensor(name: str, entry: TensorEntry) -> dict[str, Any]:
-    """Returns what a header says of a tensor, as plain data."""
+    """Returns a tensor's entry in a header as plain data."""
     return {
         "name": name,
         "shape": list(entry.shape),
@@ -89,5 +91,5 @@ def describe_tensor(name: str, entry: TensorEntry) -> dict[str, Any]:
 
 
 def _owner(backbone: str) -> str | None:
-    found = catalog(BACKBONES)
-    return str(found.lookup(backbone).owner) if backbone in found else None
+    backbones = catalog(BACKBONES)
+    return str(backbones.lookup(backbone).owner) if backbone in backbones else None

@@ -1,4 +1,4 @@
-"""Loading: from what the user wrote to a backbone, without initialising what will be overwritten."""
+"""Loads a backbone from a preset, without initialising weights that the checkpoint will fill."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from vertebra.interfaces import Runtime
 from vertebra.specs import LoadedPreset
 
 _BASE_ARGUMENTS = {"name": str, "trainable": bool, "dtype": object, "lora": dict | None, "quantized": dict}
-# Keras would import whatever the config of a dtype policy names; a preset may only name a policy.
+# Keras would import any class that the config of a dtype policy names, so a preset may give only a policy's name.
 _AS_DATA = {"dtype": str}
 
 
@@ -52,7 +52,7 @@ def load_backbone(
     verify = flag("from_preset", "verify", verify)
     check_unlocked(locked)
     if verify and not load_weights:
-        raise CertificateError(preset, "without its weights there is nothing to compare", "Load them, or do not verify")
+        raise CertificateError(preset, "verify=True needs the weights", "Pass load_weights=True, or verify=False")
     read = partial(prepare, asked=asked, overrides=overrides, load_weights=load_weights, verify=verify)
     opened = read_consistently(preset, read, locked)
     backbone = build_prepared(opened, overrides)
@@ -66,7 +66,7 @@ def load_backbone(
 
 @dataclass(frozen=True, slots=True)
 class PreparedLoad:
-    """What a backbone is built from: all of one version of the preset, and mapped, so that it stays that."""
+    """Everything that a backbone is built from: read from one version of the preset, with its files mapped."""
 
     description: PresetDescription
     backbone_class: Any
@@ -78,42 +78,42 @@ class PreparedLoad:
 def prepare(
     folder: PresetFolder, asked: type, overrides: Mapping[str, Any], load_weights: bool = True, verify: bool = False
 ) -> PreparedLoad:
-    """Reads a preset and maps its files, after comparing what its class takes with what it is given.
+    """Reads a preset and maps its files, after checking the arguments against the class's constructor.
 
     Raises:
-        PresetError: as `Backbone.from_preset`; CertificateError if it shall be verified and has no certificate.
+        PresetError: as in `Backbone.from_preset`; CertificateError if `verify` is set and there is no certificate.
     """
-    contents = read_description(folder)
-    backbone_class = class_of(contents, asked)
+    description = read_description(folder)
+    backbone_class = class_of(description, asked)
     known = {**_BASE_ARGUMENTS, **backbone_class._constructor_arguments()}
-    place = f"from_preset of {backbone_class.__name__}"
-    _check_arguments(backbone_class, overrides, known, place, "Correct the argument")
-    preset = contents.open() if load_weights else None
-    described = contents if preset is None else preset.description
+    call = f"from_preset of {backbone_class.__name__}"
+    _check_arguments(backbone_class, overrides, known, call, "Correct the argument")
+    preset = description.open() if load_weights else None
+    described = description if preset is None else preset.description
     return PreparedLoad(described, backbone_class, preset, require_certificate(folder) if verify else None)
 
 
 def build_prepared(opened: PreparedLoad, overrides: dict[str, Any]) -> Any:
-    """Builds a backbone, with the weights that are mapped if any are.
+    """Builds a backbone, and fills it with the weights if they were mapped.
 
     Raises:
         PresetConfigError: the config does not build the class.
         WeightsMismatchError: some weight or tensor has no counterpart.
     """
-    contents, preset = opened.description, opened.preset
+    description, preset = opened.description, opened.preset
     if preset is None:
-        backbone = build(opened.backbone_class, contents, overrides)
+        backbone = build(opened.backbone_class, description, overrides)
     else:
         runtime, checkpoint = runtimes.bind(), preset.mapped()
-        backbone, weights, found, created = build_abstract(opened.backbone_class, preset, overrides)
-        load_warnings.fresh_weights(contents, found)
-        load_warnings.unused_tensors(contents, found)
-        load_warnings.untied_logits(contents, checkpoint, found)
-        load_warnings.second_checkpoint(contents)
+        backbone, weights, match, created = build_abstract(opened.backbone_class, preset, overrides)
+        load_warnings.fresh_weights(description, match)
+        load_warnings.unused_tensors(description, match)
+        load_warnings.untied_logits(description, checkpoint, match)
+        load_warnings.second_checkpoint(description)
         if "dtype" not in overrides:
-            load_warnings.widened_weights(contents, checkpoint, weights, found)
-        _fill(runtime, backbone, weights, checkpoint, found, created)
-    backbone._preset, backbone._origin = str(contents.folder.handle), contents.folder
+            load_warnings.widened_weights(description, checkpoint, weights, match)
+        _fill(runtime, backbone, weights, checkpoint, match, created)
+    backbone._preset, backbone._origin = str(description.folder.handle), description.folder
     return backbone
 
 
@@ -122,70 +122,72 @@ def _fill(
     backbone: Any,
     weights: Mapping[str, Any],
     checkpoint: Checkpoint,
-    found: Match,
+    match: Match,
     created: list[Any],
 ) -> None:
     from vertebra._weights.abstract import finish, initialize
-    from vertebra._weights.assign import place, place_seeds
+    from vertebra._weights.assign import assign_seeds, assign_weights
 
-    place(runtime, weights, checkpoint, found.sources)
-    place_seeds(runtime, backbone)
+    assign_weights(runtime, weights, checkpoint, match.sources)
+    assign_seeds(runtime, backbone)
     initialize(created)
     finish(backbone)
 
 
-def class_of(contents: PresetDescription, asked: Any = None) -> Any:
-    """Returns the class of a preset, after comparing the config's arguments with the constructor's.
+def class_of(description: PresetDescription, asked: Any = None) -> Any:
+    """Returns the class of a preset, after checking the config's arguments against its constructor.
 
     Args:
-        contents: The preset.
+        description: The preset.
         asked: The class that the user asked for, or None for any.
 
     Raises:
-        PresetClassError: it is neither the class that was asked for nor derived from it.
-        PresetConfigError: no such class is installed, or an argument is unknown or of another type.
+        PresetClassError: the preset's class is not `asked` or a subclass of it.
+        PresetConfigError: the class is not installed, or an argument is unknown or has a wrong type.
     """
-    backbone_class = _resolve_class(contents, asked)
+    backbone_class = _resolve_class(description, asked)
     known = {**_BASE_ARGUMENTS, **backbone_class._constructor_arguments()} | _AS_DATA
-    _check_arguments(backbone_class, contents.arguments, known, f"config.json of {str(contents.folder.handle)!r}")
+    _check_arguments(backbone_class, description.arguments, known, f"config.json of {str(description.folder.handle)!r}")
     return backbone_class
 
 
-def _resolve_class(contents: PresetDescription, asked: Any) -> Any:
-    """A class that was asked for by name may be one that no plugin registered; else the name is looked up."""
-    if asked is not None and contents.backbone == asked.__name__:
+def _resolve_class(description: PresetDescription, asked: Any) -> Any:
+    """Looks the class up by name, unless `asked` has that name: that class need not come from a plugin."""
+    if asked is not None and description.backbone == asked.__name__:
         return asked
     try:
-        found = catalog.backbone_class(contents.backbone)
+        backbone_class = catalog.backbone_class(description.backbone)
     except UnknownNameError as error:
         remedy = f"Install the plugin that provides it.{_hint(error)}"
-        raise config_error(contents.folder, f"no installed backbone is named {contents.backbone!r}", remedy) from error
-    if asked is not None and not issubclass(found, asked):
-        raise PresetClassError(contents.folder.handle, found.__name__, asked.__name__)
-    return found
+        raise config_error(
+            description.folder, f"no installed backbone is named {description.backbone!r}", remedy
+        ) from error
+    if asked is not None and not issubclass(backbone_class, asked):
+        raise PresetClassError(description.folder.handle, backbone_class.__name__, asked.__name__)
+    return backbone_class
 
 
 def _hint(error: UnknownNameError) -> str:
     return f" Installed with a similar name: {', '.join(error.suggestions)}" if error.suggestions else ""
 
 
-def build(backbone_class: Any, contents: PresetDescription, overrides: dict[str, Any]) -> Any:
-    """Calls a class's constructor with what the config says, and overrides.
+def build(backbone_class: Any, description: PresetDescription, overrides: dict[str, Any]) -> Any:
+    """Calls a class's constructor with the arguments of the config and with overrides.
 
     Raises:
-        PresetConfigError: the constructor refuses it.
+        PresetConfigError: the constructor refuses them.
     """
     try:
-        return backbone_class.from_config(contents.arguments | overrides)
+        return backbone_class.from_config(description.arguments | overrides)
     except VertebraError:
         raise
-    except Exception as error:  # whatever a constructor makes of values that it did not expect
+    except Exception as error:  # a constructor may raise anything for values that it does not expect
         problem = f"{backbone_class.__name__} cannot be built from it ({type(error).__name__}: {error})"
         if overrides:
             given = ", ".join(f"{name}={value!r}" for name, value in overrides.items())
-            remedy = f"Check the arguments given to from_preset ({given}), and then the file"
-            raise config_error(contents.folder, problem, remedy) from error
-        raise config_error(contents.folder, problem) from error
+            remedy = f"Check the arguments of from_preset ({given}), and then the file"
+            raise config_error(description.folder, problem, remedy) from error
+        raise config_error(description.folder, problem) from error
 
 
 def build_abstract(
@@ -194,7 +196,7 @@ def build_abstract(
     """Builds a preset's backbone without values, and finds the tensor that fills each weight.
 
     Returns:
-        The backbone, its weights by name, what fills them, and every variable that was created.
+        The backbone, its weights by name, their tensors, and every variable that was created.
 
     Raises:
         PresetConfigError: the config does not build the class.
@@ -206,34 +208,34 @@ def build_abstract(
     with abstract_build() as created:
         backbone = build(backbone_class, preset.description, overrides)
     weights = weight_names(backbone)
-    found = preset.match(weights)
-    return backbone, weights, found, created
+    match = preset.match(weights)
+    return backbone, weights, match, created
 
 
 def tell_observers(opened: PreparedLoad) -> None:
-    """Tells the plugins that ask for it what was loaded."""
-    contents, with_weights = opened.description, opened.preset is not None
-    folder = contents.folder
-    loaded = LoadedPreset(folder.requested, folder.handle, contents.format, contents.backbone, with_weights)
+    """Calls the plugins' `vertebra_preset_loaded` hooks."""
+    description, with_weights = opened.description, opened.preset is not None
+    folder = description.folder
+    loaded = LoadedPreset(folder.requested, folder.handle, description.format, description.backbone, with_weights)
     for plugin, observe in registry().implementations("vertebra_preset_loaded"):
         try:
             observe(loaded=loaded)
-        except Exception as error:  # an observer's failure must not cost the user the model
+        except Exception as error:  # a failing observer must not make the load fail
             warn(f"Plugin {plugin.name}: vertebra_preset_loaded failed ({error})")
 
 
 def _check_arguments(
-    backbone_class: Any, arguments: Mapping[str, Any], known: Mapping[str, Any], place: str, remedy: str = ""
+    backbone_class: Any, arguments: Mapping[str, Any], known: Mapping[str, Any], origin: str, remedy: str = ""
 ) -> None:
-    """Compares names and types with those that the constructor takes, before anything is built from them."""
+    """Checks the names and types of arguments against those of the constructor, before it is called."""
     for name, value in arguments.items():
         if name not in known:
             similar = close_names(name, known)
             hint = f", did you mean {similar[0]!r}?" if similar else ""
-            raise PresetConfigError(place, f"{backbone_class.__name__} has no argument {name!r}{hint}", remedy)
+            raise PresetConfigError(origin, f"{backbone_class.__name__} has no argument {name!r}{hint}", remedy)
         if not _fits(value, known[name]):
             wanted = getattr(known[name], "__name__", str(known[name]))
-            raise PresetConfigError(place, f"{name} is {value!r}, expected a value of type {wanted}", remedy)
+            raise PresetConfigError(origin, f"{name} is {value!r}, expected a value of type {wanted}", remedy)
 
 
 def _fits(value: object, hint: Any) -> bool:

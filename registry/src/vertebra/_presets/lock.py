@@ -1,4 +1,4 @@
-"""Locking: what presets are now, written into a lockfile; whether they still are; and whether what is here is that."""
+"""Locks presets: writes their revisions and digests into a lockfile, and checks presets and files against it."""
 
 from __future__ import annotations
 
@@ -23,44 +23,45 @@ from vertebra.specs import PresetFile
 
 @dataclass(frozen=True, slots=True)
 class LockStatus:
-    """What became of a preset in the lockfile, or what it is compared with it."""
+    """The result of locking a preset, or of comparing it with the lockfile."""
 
     requested: str
     state: str
-    """`added`, `updated`, `unchanged`, `kept` (not looked at), `removed`; compared only, `moved`, `changed`; and where
-    it is no longer to be found, `gone`, or nobody has said what it is now, `unknown`."""
+    """Of locking: `added`, `updated`, `unchanged`, `kept` (not checked) or `removed`. Of comparing: `unchanged`,
+    `changed`, or `moved` (another handle). Of either: `gone` (not found), or `unknown` (its source is unavailable)."""
     preset: LockedPreset
     before: LockedPreset | None = None
-    """What the lockfile had."""
+    """The preset's earlier entry in the lockfile."""
 
 
 @dataclass(slots=True)
 class VerifiedPreset:
-    """How what is on this machine compares with a preset of the lockfile."""
+    """The local files of a preset, compared with the lockfile."""
 
     requested: str
     handle: str | None
     size: int
     """Bytes of all its files."""
     right: list[str] = field(default_factory=list)
-    """Files that are here, with the content that they should have."""
+    """Local files that match the lockfile."""
     missing: list[str] = field(default_factory=list)
+    """Files that are not on this machine."""
     different: dict[str, str] = field(default_factory=dict)
-    """How the others differ."""
+    """Local files that do not match the lockfile, with the difference."""
 
 
 def lock_presets(presets: Sequence[str], path: Path, update: bool, remove: bool = False) -> list[LockStatus]:
-    """Writes presets into a lockfile, beside those that are in it.
+    """Adds presets to a lockfile, updates them or removes them.
 
     Args:
-        presets: What is passed to `from_preset`; with `update`, none means all that are in it.
-        path: The lockfile, which need not be there.
-        update: Whether those that are in it are locked as they are now; else they stay as they are.
-        remove: Whether they are taken out of it instead.
+        presets: Presets, as passed to `from_preset`; with `update`, empty means all presets in the lockfile.
+        path: The lockfile, which need not exist.
+        update: Whether presets that are in the lockfile are locked to their present revision; else they are kept.
+        remove: Whether the presets are removed from the lockfile instead.
 
     Raises:
-        LockError: the lockfile is unsound, or does not have what is to be removed.
-        PresetError: a preset cannot be found, or fetched, which is needed where its source promises no SHA-256.
+        LockError: the lockfile is unsound, or a preset to remove is not in it.
+        PresetError: a preset is not found, or cannot be fetched to be hashed because its source lists no SHA-256.
     """
     lockfile = read_lockfile(path) if path.exists() or remove or not presets else Lockfile()
     known = dict(lockfile.presets)
@@ -70,16 +71,16 @@ def lock_presets(presets: Sequence[str], path: Path, update: bool, remove: bool 
         if remove:
             if before is None:
                 raise LockError(
-                    path, f"it does not have {requested!r}", "Check the spelling: it is the text to load by"
+                    path, f"{requested!r} is not in it", "Check the spelling: the lockfile has the handles to load by"
                 )
             done.append(LockStatus(requested, "removed", known.pop(requested), before))
         elif before is not None and not update:
             done.append(LockStatus(requested, "kept", before, before))
         elif before is None:
-            known[requested] = read_consistently(requested, _as_it_is, locked=False)
+            known[requested] = read_consistently(requested, _lock, locked=False)
             done.append(LockStatus(requested, "added", known[requested]))
         else:
-            done.append(_updated(requested, before))
+            done.append(_update(requested, before))
             known[requested] = done[-1].preset
     plugins = _plugin_versions()
     if known != lockfile.presets or (update and plugins != lockfile.plugins):
@@ -88,19 +89,19 @@ def lock_presets(presets: Sequence[str], path: Path, update: bool, remove: bool 
 
 
 def compare_lock(path: Path) -> Iterator[LockStatus]:
-    """Says of each preset in a lockfile whether its text still means what is locked; changes nothing.
+    """Compares each preset in a lockfile with its present revision; changes nothing.
 
     Raises:
         LockError: the lockfile is missing or unsound.
-        PresetError: a preset cannot be found.
+        PresetError: a preset cannot be read.
     """
     for requested, before in read_lockfile(path).presets.items():
-        found = _found_now(requested, before)
-        yield found if isinstance(found, LockStatus) else _compared(found, before)
+        current = _open_current(requested, before)
+        yield current if isinstance(current, LockStatus) else _compare(current, before)
 
 
-def _found_now(requested: str, before: LockedPreset) -> PresetFolder | LockStatus:
-    """Finds what a text means now; if nobody says so, what is locked stays as it is."""
+def _open_current(requested: str, before: LockedPreset) -> PresetFolder | LockStatus:
+    """Opens the present revision of a locked preset, or returns a status if it is gone or unknown."""
     try:
         folder = open_folder(requested, locked=False)
     except PresetNotFoundError:
@@ -113,51 +114,52 @@ def _found_now(requested: str, before: LockedPreset) -> PresetFolder | LockStatu
     return folder
 
 
-def _updated(requested: str, before: LockedPreset) -> LockStatus:
-    found = _found_now(requested, before)
-    if isinstance(found, LockStatus):
-        return found
-    preset = _as_it_is(found)
+def _update(requested: str, before: LockedPreset) -> LockStatus:
+    current = _open_current(requested, before)
+    if isinstance(current, LockStatus):
+        return current
+    preset = _lock(current)
     return LockStatus(requested, "unchanged" if before == preset else "updated", preset, before)
 
 
-def _compared(folder: PresetFolder, before: LockedPreset) -> LockStatus:
+def _compare(folder: PresetFolder, before: LockedPreset) -> LockStatus:
     if before.handle not in (None, folder.handle) and not _has_same_bytes(folder, before):
         return LockStatus(folder.requested, "moved", replace(before, handle=folder.handle), before)
-    preset = LockedPreset(before.handle, _as_listed(folder, before)) if _is_pinned(folder) else _as_it_is(folder)
+    preset = LockedPreset(before.handle, _listed_files(folder, before)) if _is_pinned(folder) else _lock(folder)
     return LockStatus(folder.requested, "unchanged" if preset == before else "changed", preset, before)
 
 
 def verify_lock(path: Path) -> tuple[list[VerifiedPreset], dict[str, tuple[str, str | None]]]:
-    """Hashes all that is on this machine of the presets in a lockfile; uses no network.
+    """Hashes the local files of the presets in a lockfile; uses no network.
 
     Returns:
-        What each preset is here; and the plugins of which another version is installed, with the version that the
-        lockfile names and the one that is here.
+        The comparison of each preset; and the plugins whose version differs, with the locked version and the installed
+        one, which is None if the plugin is not installed.
 
     Raises:
         LockError: the lockfile is missing or unsound.
     """
     lockfile = read_lockfile(path)
-    here = _plugin_versions()
-    others = {name: (then, here.get(name)) for name, then in lockfile.plugins.items() if here.get(name) != then}
-    return [_verdict(requested, preset) for requested, preset in lockfile.presets.items()], others
+    installed = _plugin_versions()
+    locked = lockfile.plugins.items()
+    differing = {name: (version, installed.get(name)) for name, version in locked if installed.get(name) != version}
+    return [_verify(requested, preset) for requested, preset in lockfile.presets.items()], differing
 
 
 def _is_pinned(folder: PresetFolder) -> bool:
-    """Says whether the handle of a folder means the same for ever."""
+    """Says whether the handle of a folder is pinned: it names the same bytes for ever."""
     return folder.source.is_pinned(folder.handle)
 
 
-def _as_it_is(folder: PresetFolder) -> LockedPreset:
-    """Returns what a preset is now; files of which the source does not promise the SHA-256 are fetched and hashed.
+def _lock(folder: PresetFolder) -> LockedPreset:
+    """Returns the lockfile entry of a preset; fetches and hashes the files whose SHA-256 the source does not list.
 
     Raises:
-        PresetChangedError: it was replaced while its files were hashed.
+        PresetChangedError: the preset was replaced while its files were hashed.
     """
     folder.require_complete()
-    unknown = [file for file in folder.files if sha256_of(file) is None]
-    hashed = locked_files(unknown, folder.fetch_all([file.name for file in unknown])) if unknown else ()
+    unhashed = [file for file in folder.files if sha256_of(file) is None]
+    hashed = locked_files(unhashed, folder.fetch_all([file.name for file in unhashed])) if unhashed else ()
     folder.check_all()
     known = [
         PresetFile(file.name, file.size, None, f"sha256:{sha256_of(file)}") for file in folder.files if sha256_of(file)
@@ -167,13 +169,13 @@ def _as_it_is(folder: PresetFolder) -> LockedPreset:
 
 
 def _has_same_bytes(folder: PresetFolder, before: LockedPreset) -> bool:
-    """Says whether a preset that is elsewhere now, as behind a mirror, is promised to be what is locked."""
-    there, locked = ({file.name: sha256_of(file) for file in files} for files in (folder.files, before.files))
-    return there == locked
+    """Says whether a preset with another handle, such as a mirror's, has the digests of the locked one."""
+    listed, locked = ({file.name: sha256_of(file) for file in files} for files in (folder.files, before.files))
+    return listed == locked
 
 
-def _as_listed(folder: PresetFolder, before: LockedPreset) -> tuple[PresetFile, ...]:
-    """Returns the files of a preset as its source lists them, with hashes from the lockfile where it promises none."""
+def _listed_files(folder: PresetFolder, before: LockedPreset) -> tuple[PresetFile, ...]:
+    """Returns the files of a preset as its source lists them; missing digests are taken from the lockfile."""
     locked = {file.name: file.digest for file in before.files}
     files = []
     for file in sorted(folder.files, key=lambda file: file.name):
@@ -187,29 +189,29 @@ def _plugin_versions() -> dict[str, str]:
     return {p.owner.distribution: p.owner.version for p in registry().plugins if p.status == "loaded"}
 
 
-def _verdict(requested: str, preset: LockedPreset) -> VerifiedPreset:
+def _verify(requested: str, preset: LockedPreset) -> VerifiedPreset:
     handle = None if preset.handle is None else str(preset.handle)
-    verdict = VerifiedPreset(requested, handle, sum(file.size for file in preset.files))
-    own = _own_places(requested, preset)
+    verified = VerifiedPreset(requested, handle, sum(file.size for file in preset.files))
+    local = _local_paths(requested, preset)
     for file in preset.files:
-        if own is None:
-            found = _in_cache(preset, file)
-        elif file.name in own:
-            found = [differs(file, own[file.name])]
+        if local is None:
+            checks = _check_cached(preset, file)
+        elif file.name in local:
+            checks = [differs(file, local[file.name])]
         else:
-            found = ["it is missing from the folder"] if own else []
-        problems = [problem for problem in found if problem]
+            checks = ["it is missing from the folder"] if local else []
+        problems = [problem for problem in checks if problem]
         if problems:
-            verdict.different[file.name] = problems[0]
-        elif found:
-            verdict.right.append(file.name)
+            verified.different[file.name] = problems[0]
+        elif checks:
+            verified.right.append(file.name)
         else:
-            verdict.missing.append(file.name)
-    return verdict
+            verified.missing.append(file.name)
+    return verified
 
 
-def _own_places(requested: str, preset: LockedPreset) -> dict[str, Path] | None:
-    """Returns where a source of this machine has the files: nowhere, perhaps; None if the preset is elsewhere."""
+def _local_paths(requested: str, preset: LockedPreset) -> dict[str, Path] | None:
+    """Returns the paths of the files in a local source, empty if the preset is gone; None for a remote source."""
     try:
         handle = preset.handle or candidate_handles(requested)[0]
         source = open_source(source_of(handle, requested))
@@ -220,12 +222,12 @@ def _own_places(requested: str, preset: LockedPreset) -> dict[str, Path] | None:
         return None if preset.handle else {}
 
 
-def _in_cache(preset: LockedPreset, file: PresetFile) -> list[str | None]:
-    """Returns, for each cache folder that has a content of a file, how it differs from what it should be."""
+def _check_cached(preset: LockedPreset, file: PresetFile) -> list[str | None]:
+    """Returns, for each cached copy of a file, its problem, or None if it matches the lockfile."""
     cache, sha256 = default_store(), sha256_of(file)
-    paths = [blob_path(place, str(sha256)) for place in cache.folders()]
-    found = [corruption_of(path, str(sha256), file.size) for path in paths if path.is_symlink() or path.exists()]
+    paths = [blob_path(root, str(sha256)) for root in cache.folders()]
+    checks = [corruption_of(path, str(sha256), file.size) for path in paths if path.is_symlink() or path.exists()]
     record = None if preset.handle is None else cache.record(preset.handle, file.name)
     if record is not None and record.sha256 != sha256:
-        found.append(f"the cache has it with another content: its sha256 is {record.sha256}, expected {sha256}")
-    return found
+        checks.append(f"the cached file has other bytes: its sha256 is {record.sha256}, expected {sha256}")
+    return checks

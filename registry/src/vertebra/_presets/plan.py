@@ -1,4 +1,4 @@
-"""Planning: what a preset will cost, from its config and the headers of files that are here already."""
+"""Plans a load: the bytes and memory that a preset needs, from its config and the headers of its local files."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from vertebra.interfaces import Runtime
 from vertebra.specs import LoraConfig, TensorRule
 
 _ADAM = 3
-"""Numbers that Adam needs for each trained one: its gradient and two moments (Kingma & Ba 2014, arXiv:1412.6980)."""
+"""Numbers that Adam keeps for each trained one: its gradient and two moments (Kingma & Ba 2014, arXiv:1412.6980)."""
 _LORA_BYTES = 4
-"""Of each number of an adapter, which is kept in float32 whatever its base is in."""
+"""Bytes of each number of an adapter: adapters are float32, whatever the dtype of the base weights."""
 DTYPES = ("float64", "float32", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
 
 
@@ -30,57 +30,60 @@ DTYPES = ("float64", "float32", "float16", "bfloat16", "mixed_float16", "mixed_b
 class _Weight:
     parameters: int
     dtype: str
-    """As it is stored."""
+    """The stored dtype."""
     viewed: bool = True
-    """Whether it can be viewed where it lies, if it is loaded in this dtype."""
+    """Whether a load in the stored dtype can view the weight in the mapped file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What loading and training a preset takes, in bytes unless said otherwise."""
+    """What a preset needs to be loaded and trained; sizes are in bytes."""
 
     handle: str
     format: str
     backbone: str
     to_fetch: int
-    """Files that are not on this machine yet."""
+    """Bytes of the files that are not on this machine yet."""
     files: int
-    """All files that a load reads."""
+    """Bytes of all files that a load reads."""
     parameters: int
+    """Number of parameters."""
     weights: int
-    """The weights in the dtype that is asked for."""
+    """Bytes of the weights in the requested dtype."""
     converted: int
-    """The part of them that is new memory, because it is stored in another dtype or in an order of axes that cannot be
-    viewed; the rest is viewed in the files."""
+    """Bytes of the weights that are copied to new memory, because their stored dtype or order of axes differs; the
+    others are viewed in the mapped files."""
     train_all: int
-    """Gradients and moments of Adam, for all parameters."""
+    """Bytes of Adam's gradients and moments for all parameters."""
     lora_parameters: int | None
+    """Number of parameters of the adapter."""
     train_lora: int | None
-    """The adapter, its gradients and moments of Adam."""
+    """Bytes of the adapter, its gradients and Adam's moments."""
     not_read: str | None
-    """The index of a second checkpoint, whose shards are not read, or None if there is just one."""
-    place: str
-    """Where it was asked to fit: the name of a device, or `memory`."""
+    """The shard index of a second checkpoint, which is not read, or None if there is just one."""
+    device: str
+    """The device that the preset should fit: its name, or `memory` for this machine's memory."""
     free: int | None
+    """Free bytes on the device, or None if unknown."""
 
     def fits(self, needed: int) -> bool | None:
-        """Whether so many bytes are free there, or None if that cannot be told."""
+        """Says whether the device has enough free bytes; None if unknown."""
         return None if self.free is None else needed <= self.free
 
 
 def plan_preset(
     preset: str, dtype: str | None = None, runtime: str | None = None, lora_rank: int | None = None
 ) -> Plan:
-    """Works out what a preset costs before anything is downloaded or allocated.
+    """Works out the bytes that a preset needs, before any weights are downloaded or allocated.
 
     Args:
-        preset: What `from_preset` takes.
+        preset: A preset, as passed to `from_preset`.
         dtype: Dtype or dtype policy, or None for float32.
-        runtime: The runtime whose first device it shall fit, or None for this machine's memory.
-        lora_rank: Rank of a LoRA adapter on the architecture's own targets, or None.
+        runtime: The runtime whose first device the preset should fit, or None for this machine's memory.
+        lora_rank: Rank of a LoRA adapter on the architecture's default targets, or None.
 
     Raises:
-        PresetError: as `from_preset` does for what is read.
+        PresetError: as in `from_preset`, for the files that are read.
         LoraConfigError: the rank is out of range.
     """
     dtype = dtype or "float32"
@@ -91,81 +94,85 @@ def plan_preset(
 
 
 def _plan(folder: PresetFolder, dtype: str, runtime: Runtime | None, lora_rank: int | None) -> Plan:
-    place, free = _room(runtime)
-    contents = read_description(folder)
-    names = contents.files.used(folder.names)
+    device, free = _free_memory(runtime)
+    description = read_description(folder)
+    names = description.files.used(folder.names)
     read = [file for file in folder.files if file.name in names | {CONFIG}]
-    here = all(file.path is not None for file in read)
-    weights = _stored(contents, runtime) if here else _built(contents, sum(f.size for f in read if f.name != CONFIG))
+    stored = sum(file.size for file in read if file.name != CONFIG)
+    is_local = all(file.path is not None for file in read)
+    weights = _read_weights(description, runtime) if is_local else _estimate_weights(description, stored)
     floats = "float32" if dtype.startswith("mixed") else dtype
     parameters = sum(weight.parameters for weight in weights)
-    lora = None if lora_rank is None else _lora_parameters(contents, LoraConfig(lora_rank))
+    lora = None if lora_rank is None else _lora_parameters(description, LoraConfig(lora_rank))
     return Plan(
         handle=str(folder.handle),
-        format=contents.format,
-        backbone=contents.backbone,
+        format=description.format,
+        backbone=description.backbone,
         to_fetch=sum(file.size for file in read if file.path is None),
         files=sum(file.size for file in read),
         parameters=parameters,
-        weights=sum(_size(weight, floats) for weight in weights),
-        converted=sum(_size(weight, floats) for weight in weights if not _is_viewed(weight, floats)),
+        weights=sum(_loaded_size(weight, floats) for weight in weights),
+        converted=sum(_loaded_size(weight, floats) for weight in weights if not _can_be_viewed(weight, floats)),
         train_all=parameters * _ADAM * itemsize(floats),
         lora_parameters=lora,
         train_lora=None if lora is None else lora * (1 + _ADAM) * max(_LORA_BYTES, itemsize(floats)),
-        not_read=contents.not_read,
-        place=place,
+        not_read=description.not_read,
+        device=device,
         free=free,
     )
 
 
-def _size(weight: _Weight, floats: str) -> int:
-    return weight.parameters * itemsize(_wanted(weight.dtype, floats))
+def _loaded_size(weight: _Weight, floats: str) -> int:
+    return weight.parameters * itemsize(_loaded_dtype(weight.dtype, floats))
 
 
-def _is_viewed(weight: _Weight, floats: str) -> bool:
-    return weight.viewed and _wanted(weight.dtype, floats) == weight.dtype
+def _can_be_viewed(weight: _Weight, floats: str) -> bool:
+    return weight.viewed and _loaded_dtype(weight.dtype, floats) == weight.dtype
 
 
-def _wanted(stored: str, dtype: str) -> str:
+def _loaded_dtype(stored: str, dtype: str) -> str:
     return dtype if "float" in stored else stored
 
 
-def _stored(contents: PresetDescription, runtime: Runtime | None) -> list[_Weight]:
-    """Reads the weights' sizes in the headers of the files."""
-    preset = contents.open_headers()
+def _read_weights(description: PresetDescription, runtime: Runtime | None) -> list[_Weight]:
+    """Reads the sizes and dtypes of the weights from the headers of the files."""
+    preset = description.open_headers()
     rules, _, _ = preset.rules()
     present = [(rule, preset.entries[rule.tensor]) for rule in rules.values() if rule.tensor in preset.entries]
     return [_weight(rule, entry, runtime) for rule, entry in present]
 
 
 def _weight(rule: TensorRule, entry: TensorEntry, runtime: Runtime | None) -> _Weight:
-    """Without a runtime, it is taken to view whatever has the weight's numbers in some regular order."""
+    """Describes one weight; without a runtime, every tensor is assumed to be viewable unless a rule permutes axes."""
     in_order = rule.part is None and not (rule.transpose and len(entry.shape) > 1)
     viewed = rule.axes is None and (runtime is None or runtime.can_view(entry.start, in_order))
     return _Weight(math.prod(entry.shape) // (rule.part or (0, 1))[1], entry.dtype, viewed)
 
 
-def _built(contents: PresetDescription, stored: int) -> list[_Weight]:
-    """Builds the architecture without values, because its files are elsewhere; their size tells the floats' dtype."""
-    weights = [(math.prod(variable.shape), str(variable.dtype)) for variable in _abstract(contents)[1].values()]
-    halved = stored < 3 * sum(parameters for parameters, _ in weights)
-    there = "bfloat16" if halved else "float32"
-    return [_Weight(parameters, there if "float" in dtype else dtype) for parameters, dtype in weights]
+def _estimate_weights(description: PresetDescription, stored: int) -> list[_Weight]:
+    """Estimates the weights of a preset whose files are not local.
+
+    The architecture, built without values, gives the shapes; the listed size of the files, `stored`, the dtype.
+    """
+    weights = [(math.prod(variable.shape), str(variable.dtype)) for variable in _abstract(description)[1].values()]
+    is_half = stored < 3 * sum(parameters for parameters, _ in weights)
+    stored_dtype = "bfloat16" if is_half else "float32"
+    return [_Weight(parameters, stored_dtype if "float" in dtype else dtype) for parameters, dtype in weights]
 
 
-def _abstract(contents: PresetDescription) -> tuple[Any, Mapping[str, Any]]:
+def _abstract(description: PresetDescription) -> tuple[Any, Mapping[str, Any]]:
     runtimes.bind_any()
     from vertebra._presets.load import build, class_of
     from vertebra._weights.abstract import abstract_build
     from vertebra._weights.layer_paths import weight_names
 
     with abstract_build():
-        backbone = build(class_of(contents), contents, {})
+        backbone = build(class_of(description), description, {})
     return backbone, weight_names(backbone)
 
 
-def _lora_parameters(contents: PresetDescription, config: LoraConfig) -> int:
-    backbone, _ = _abstract(contents)
+def _lora_parameters(description: PresetDescription, config: LoraConfig) -> int:
+    backbone, _ = _abstract(description)
     from vertebra._lora.layers.linear_view import view_of
     from vertebra._lora.targets import find_default_targets, roles_of
 
@@ -174,7 +181,7 @@ def _lora_parameters(contents: PresetDescription, config: LoraConfig) -> int:
     return sum(config.rank * (view.in_features + view.out_features) for view in views)
 
 
-def _room(runtime: Runtime | None) -> tuple[str, int | None]:
+def _free_memory(runtime: Runtime | None) -> tuple[str, int | None]:
     if runtime is None:
         return "memory", host_memory().free
     device = runtime.devices()[0]

@@ -1,4 +1,4 @@
-"""Uploading: a preset is checked, given a model card if it has none, and published by the source of its new place."""
+"""Publishes a preset: checks it, adds a model card if it has none, and uploads it with the target's source."""
 
 from __future__ import annotations
 
@@ -40,15 +40,16 @@ from vertebra.interfaces import PresetSource
 
 @dataclass(frozen=True, slots=True)
 class PublishResult:
-    """What was published."""
+    """The result of publishing a preset."""
 
     handle: PresetHandle
-    """A pinned one, where the source has such."""
+    """The handle of the published preset; a pinned handle if the source has revisions."""
     files: tuple[str, ...]
+    """Names of the published files."""
     size: int
-    """Bytes."""
+    """Bytes of these files."""
     notes: tuple[str, ...]
-    """What its author should know."""
+    """Messages for the author, such as missing or unchecked items."""
 
 
 def upload(
@@ -61,11 +62,11 @@ def upload(
     """Checks and publishes a preset; `vertebra.upload_preset` documents it.
 
     Args:
-        uri: Where to.
-        preset: A folder, or whatever else can be loaded.
-        replace: Whether another preset that stands there may be replaced.
-        message: What the service shows as the reason.
-        any_runtime: Whether to check the weights with whichever runtime there is, if none was chosen.
+        uri: The handle or folder to publish to.
+        preset: A folder, or any other preset that can be loaded.
+        replace: Whether another preset at `uri` may be replaced.
+        message: The commit message or version note, for services that have one.
+        any_runtime: Whether to check the weights with any installed runtime, if none was chosen.
     """
     preset = _arguments.preset("upload_preset", preset, "preset_dir")
     replace = _arguments.flag("upload_preset", "replace", replace)
@@ -73,46 +74,46 @@ def upload(
     handle = upload_target(_arguments.preset("upload_preset", uri, "uri"))
     source = source_of(handle, str(uri))
     if settings().offline and source.is_remote:
-        raise PresetAccessError(handle, "VERTEBRA_OFFLINE is set", "Unset it to publish, or push to a folder")
+        raise PresetAccessError(handle, "VERTEBRA_OFFLINE is set", "Unset it to publish, or publish to a local folder")
     plain = isinstance(preset, Path) or is_plain_path(preset)
     checked = read_consistently(preset, partial(_check, any_runtime=any_runtime), locked=False if plain else None)
-    contents, files, notes = checked.preset.description, dict(checked.files), list(checked.notes)
-    with tempfile.TemporaryDirectory(prefix="vertebra-card-") as place:
+    description, files, notes = checked.preset.description, dict(checked.files), list(checked.notes)
+    with tempfile.TemporaryDirectory(prefix="vertebra-card-") as folder:
         if CARD not in files or is_generated(files[CARD]):
-            files[CARD] = Path(place, CARD)
+            files[CARD] = Path(folder, CARD)
             files[CARD].write_text(_card(handle, source, checked.preset), encoding="utf-8")
-            made = "one was made of what the files tell; add licence, data and intended use"
-            notes.append(f"it had no {CARD} of its own: {made}")
-        message = message or f"Upload a {contents.backbone} with vertebra {metadata.version('vertebra')}"
+            advice = "add the licence, training data and intended use"
+            notes.append(f"{CARD} was generated, because the preset has none of its own: {advice}")
+        message = message or f"Upload a {description.backbone} with vertebra {metadata.version('vertebra')}"
         size = sum(path.stat().st_size for path in files.values())
-        pinned = _publish(source, handle, files, replace, message, contents.folder)
+        pinned = _publish(source, handle, files, replace, message, description.folder)
     return PublishResult(pinned, tuple(sorted(files)), size, tuple(notes))
 
 
 @dataclass(frozen=True, slots=True)
-class _Checked:
-    """A preset that was found fit to be published."""
+class _CheckedPreset:
+    """A preset that passed the checks."""
 
     preset: OpenPreset
     files: dict[str, Path]
     notes: list[str]
 
 
-def _check(folder: PresetFolder, any_runtime: bool) -> _Checked:
+def _check(folder: PresetFolder, any_runtime: bool) -> _CheckedPreset:
     folder.require_complete()
     names = [name for name in sorted(folder.names) if not _is_hidden(name)]
     _check_portable(folder, names)
     opened = read_description(folder).open_headers()
-    contents = opened.description
-    notes = [*_left_out(folder), *_check_weights(opened, any_runtime)]
-    if contents.not_read is not None:
-        notes.append(load_warnings.second_checkpoint_text(contents))
+    description = opened.description
+    notes = [*_hidden_notes(folder), *_check_weights(opened, any_runtime)]
+    if description.not_read is not None:
+        notes.append(load_warnings.second_checkpoint_text(description))
     certificate = open_certificate(folder)
     if certificate is None:
-        notes.append("it has no parity certificate: save it with save_to_preset to make one")
+        notes.append("it has no parity certificate: save it again with save_to_preset to write one")
     elif not certificate.same_config:
-        notes.append("its parity certificate was made with another config.json, and does not hold: save it anew")
-    return _Checked(opened, dict(zip(names, folder.fetch_all(names), strict=True)), notes)
+        notes.append("its parity certificate was made with another config.json and is not valid: save the preset again")
+    return _CheckedPreset(opened, dict(zip(names, folder.fetch_all(names), strict=True)), notes)
 
 
 def _publish(
@@ -123,22 +124,22 @@ def _publish(
     message: str,
     folder: PresetFolder,
 ) -> PresetHandle:
-    """Publishes files of a preset.
+    """Publishes the files of a preset.
 
     Raises:
-        PresetChangedError: the preset was replaced meanwhile; a note says if it was published all the same.
+        PresetChangedError: the preset was replaced meanwhile; its `__notes__` say if files were uploaded before that.
     """
     try:
         pinned = source.upload(handle, files, replace, message)
-    except SourceUnavailableError as error:  # it speaks of fetching
+    except SourceUnavailableError as error:  # its message is about fetching
         raise PresetUploadError(handle, error.problem) from error
     except (VertebraError, OSError):
-        folder.check_all()  # which explains it better if a file is gone
+        folder.check_all()  # raises a clearer error if a file is gone
         raise
     try:
         folder.check_all()
     except PresetChangedError as error:
-        error.add_note(f"What was uploaded to {pinned} may be of two versions: upload it again, and replace that")
+        error.add_note(f"The upload to {pinned} may mix two versions of the preset: upload it again and replace it")
         raise
     return pinned
 
@@ -147,7 +148,7 @@ def _card(handle: PresetHandle, source: PresetSource, preset: OpenPreset) -> str
     listed = preset.description.folder.files
     sizes = {file.name: file.size for file in listed if not _is_hidden(file.name) and file.name != CARD}
     name = handle.path.rstrip("/").rpartition("/")[2]
-    # Paths are of this machine alone.
+    # An absolute path would be meaningless on other machines.
     where = str(handle.without_revision()) if source.is_remote else f"./{name}"
     return model_card(name, where, describe(preset), sizes)
 
@@ -162,31 +163,31 @@ def _is_hidden(name: str) -> bool:
     return any(part.startswith(".") for part in name.split("/"))
 
 
-def _left_out(folder: PresetFolder) -> list[str]:
+def _hidden_notes(folder: PresetFolder) -> list[str]:
     hidden = sorted(filter(_is_hidden, folder.names))
-    return [f"hidden files were left out: {', '.join(hidden)}"] if hidden else []
+    return [f"hidden files are not published: {', '.join(hidden)}"] if hidden else []
 
 
 def _check_weights(preset: OpenPreset, any_runtime: bool) -> list[str]:
-    """Compares the weights with what the config means, as far as there is a runtime; returns what was not compared.
+    """Compares the weights with the architecture; returns notes on the checks that could not be made.
 
     Raises:
-        WeightsMismatchError: a tensor is missing, one too many, or of another shape.
+        WeightsMismatchError: a tensor is missing, is not needed, or has a wrong shape.
         PresetConfigError: the config has an argument that the class does not take.
     """
     name = preset.description.backbone
     if name not in catalog(BACKBONES):
-        return [f"no installed plugin has the class {name}: whoever loads it needs one"]
+        return [f"no installed plugin provides {name}, so the weights were not checked; users need one to load it"]
     try:
         (runtimes.bind_any if any_runtime else runtimes.bind)()
     except RuntimeChoiceError:
-        return [*_check_names(preset), "no runtime was chosen, so the shapes of the weights were not compared"]
+        return [*_check_names(preset), "no runtime was chosen, so the shapes of the weights were not checked"]
     _match(preset)
     return []
 
 
 def _check_names(preset: OpenPreset) -> list[str]:
-    """Compares names, for formats in which a translation tells them."""
+    """Compares the tensors' names with those of the translation, if the format has one."""
     rules, own, _ = preset.rules()
     translation = preset.description.translation
     if translation is None:

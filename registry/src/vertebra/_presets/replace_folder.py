@@ -1,4 +1,4 @@
-"""Replacing a preset: files that its owner has put into the folder, such as a tokenizer, stay in it."""
+"""Keeps the user's own files, such as a tokenizer, when a save replaces a preset folder."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _WEIGHTS = re.compile(
     rf"{re.escape(WEIGHTS)}|{re.escape(INDEX)}|model-\d{{5}}-of-\d{{5}}\.safetensors"
     r"|model\.weights\.(h5|json)|model_\d{5}\.weights\.h5"
 )
-"""Names of weights files of every format, which would be taken for those of the new preset."""
+"""Names of weights files in all formats: an old one would be read as the new preset's."""
 _CONFIGS = re.compile(rf"{CARRIED}/[^/]+/{re.escape(CONFIG)}")
-"""Configs of other formats that the old preset kept, which tell of its weights."""
+"""Configs in other formats that the old preset kept: they describe its old weights."""
 
 
 def format_of_folder(folder: Path) -> ModuleType | None:
-    """Returns the module of the format of the preset in a folder, or None if there is no preset in it."""
+    """Returns the format module of the preset in a folder, or None if the folder has no preset."""
     try:
         return format_of(read_json(folder / CONFIG))
     except (OSError, PresetConfigError):
@@ -35,9 +35,9 @@ def format_of_folder(folder: Path) -> ModuleType | None:
 
 
 def unread_weights(folder: Path) -> list[str]:
-    """Returns the names of weights files in a folder that its preset's format does not read.
+    """Returns the names of weights files in a folder that loading its preset does not read.
 
-    Such as the index and the shards of a second checkpoint, where a single file is read.
+    For example, the shard index and the shards of a second checkpoint.
     """
     format = format_of_folder(folder)
     if format is None:
@@ -46,16 +46,16 @@ def unread_weights(folder: Path) -> list[str]:
     return sorted(name for name in names - format.FILES.used(names) if _WEIGHTS.fullmatch(name))
 
 
-def carry_others(target: Path, stage: Path, format: str, replace: bool = False) -> None:
-    """Links the files of an existing folder that are not the preset's own into the folder that takes its place.
+def keep_user_files(target: Path, stage: Path, format: str, replace: bool = False) -> None:
+    """Links the user's own files from a preset folder into the folder that replaces it.
 
-    They get the names that they have in a preset of the new format.
+    Each file gets the name that it has in a preset of the new format.
 
     Args:
         target: The folder that is replaced, which need not exist.
-        stage: The folder that takes its place.
-        format: The format of the preset in it.
-        replace: Whether they replace files of the new folder that have these names and another content.
+        stage: The folder that replaces it.
+        format: The format of the new preset.
+        replace: Whether the files replace different files of the same name in `stage`.
     """
     old = format_of_folder(target)
     if old is None:
@@ -81,7 +81,7 @@ def carry_others(target: Path, stage: Path, format: str, replace: bool = False) 
 
 
 def _link(item: Path, copy: Path, replace: bool) -> None:
-    """Gives a file a second name, or copies it where the file system has no links; a link stays a link."""
+    """Creates a hard link to a file, or a copy if the file system has no hard links; a symlink stays a symlink."""
     if os.path.lexists(copy):
         if not replace or _is_copy(copy, item):
             return
@@ -94,7 +94,7 @@ def _link(item: Path, copy: Path, replace: bool) -> None:
 
 
 def _is_copy(one: Path, other: Path) -> bool:
-    """Returns whether two names are of one file, or of a file and a copy that `_link` made of it."""
+    """Says whether two paths name the same file, or a file and its copy made by `_link`."""
     first, second = one.lstat(), other.lstat()
     unchanged = (first.st_size, first.st_mtime_ns) == (second.st_size, second.st_mtime_ns)
     return os.path.samestat(first, second) or unchanged

@@ -1,4 +1,4 @@
-"""A small input for a backbone, the same on every machine."""
+"""Generates a small sample input for a backbone, the same on every machine."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _ROWS, _LENGTH, _PADDING = 2, 8, 3
 def sample_of(backbone: Any) -> Any:
     """Returns arrays in the structure of a backbone's inputs.
 
-    Token ids are spread over the vocabulary, masks end in padding in the last row, other numbers are 0, and floats
-    follow a wave.
+    Token ids are spread over the vocabulary; the last row of a mask ends in padding; other integers are 0; floats are
+    values of a cosine.
     """
     return keras.tree.map_structure(lambda tensor: _sample(backbone, tensor), backbone.input)
 

@@ -1,7 +1,7 @@
-"""Heads that are matrices of their own, where a backbone has none but its token table.
+"""Finds untied heads: output matrices of a model that are not the backbone's token table.
 
-`token_embedding(x, reverse=True)` computes logits with the token table (Press & Wolf 2017, arXiv:1608.05859). Those of
-a model whose head was trained apart are others; the outputs of its backbone are not concerned.
+`token_embedding(x, reverse=True)` computes logits with the token table (Press & Wolf 2017, arXiv:1608.05859). A model
+with an untied head has other logits; the outputs of its backbone are not affected.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TABLE = "token_embedding/embeddings"
 View = Callable[[str], "np.ndarray[Any, Any]"]
 _MOST_ROWS = 32
 _RELATIVE, _ABSOLUTE = 1e-2, 1e-4
-"""How far numbers may be apart that were the same before one was rounded to another dtype, such as bfloat16."""
+"""Tolerances for equal numbers of which one was rounded to another dtype, such as bfloat16."""
 
 
 def untied_heads(
@@ -29,17 +29,17 @@ def untied_heads(
     entries: Mapping[str, TensorEntry],
     view: View | None = None,
 ) -> list[str] | None:
-    """Returns what gives a model other logits than its token table does: heads, or a field of its config.
+    """Returns why a model's logits differ from those of its token table: names of heads, or a field of its config.
 
     Args:
-        by_config: What in the config says that the head is not the table, or None.
-        rules: For each weight, the tensor that holds it.
+        by_config: The config field that says that the head is untied, or None.
+        rules: The tensor rule of each weight.
         outside: Names of tensors that are not the backbone's.
         entries: All tensors by name.
-        view: Returns a tensor's array, or None if they are not at hand.
+        view: Returns a tensor's array; None if only the headers were read.
 
     Returns:
-        None if there is a tensor that may be such a head, and it is not at hand.
+        The reasons, empty if the head is tied; None if a head would have to be compared and `view` is None.
     """
     table = entries.get(rules[TABLE].tensor) if TABLE in rules else None
     if table is None:
@@ -62,6 +62,6 @@ def _differ(table: np.ndarray[Any, Any], head: np.ndarray[Any, Any]) -> bool:
 
 
 def _has_own_output_matrix(rules: Mapping[str, TensorRule]) -> bool:
-    """Says whether an architecture has a weight of its own for `reverse=True`, and need not use the table."""
+    """Says whether an architecture has a separate weight for `reverse=True`, instead of the token table."""
     layer = TABLE.rpartition("/")[0]
     return any(weight.startswith(f"{layer}/") and weight != TABLE for weight in rules)

@@ -1,4 +1,4 @@
-"""Abstract build: a model whose variables have shapes and no values, because the values are about to be placed."""
+"""Abstract build: creates a model whose variables have shapes but no values, because a checkpoint will fill them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from vertebra._keras.internals import all_layers, has_value, pending_variables, 
 
 @contextlib.contextmanager
 def abstract_build() -> Iterator[list[Any]]:
-    """Builds without initialising: yields a list that holds, after the block, every variable created in it.
+    """Creates variables without values within the block; yields a list that has them all after the block.
 
-    Keras keeps variables without a value on a list, and initialises all of it at the end of the next stateless scope;
-    this takes the block's own off that list.
+    Keras keeps a list of variables without a value, and initialises them all at the end of the next stateless scope.
+    This context removes the block's variables from that list.
     """
     created: list[Any] = []
     before = pending_variables()[:]
@@ -30,7 +30,7 @@ def abstract_build() -> Iterator[list[Any]]:
 
 
 def drop(variable: Any) -> None:
-    """Takes a variable that its layer replaces off Keras's list, so that it never gets a value."""
+    """Removes a variable that its layer replaces from Keras's list, so that it is never initialised."""
     pending = pending_variables()
     pending[:] = [other for other in pending if other is not variable]
 
@@ -43,6 +43,6 @@ def initialize(variables: list[Any]) -> None:
 
 
 def finish(model: Any) -> None:
-    """Does what Keras puts off for layers that are built without values (torch tracks parameters by layer)."""
+    """Completes the build once variables have values: on torch, registers each layer's parameters with its module."""
     for layer in all_layers(model):
         track_parameters(layer)

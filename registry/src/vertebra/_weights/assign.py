@@ -1,4 +1,4 @@
-"""Placing: gives each variable of an abstract model its value, most from the mapped checkpoint."""
+"""Assigns a value to each variable of an abstract model, as a rule from the mapped checkpoint."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from vertebra.interfaces import Runtime
 from vertebra.specs import TensorRule
 
 
-def place(
+def assign_weights(
     runtime: Runtime, weights: Mapping[str, Any], checkpoint: Checkpoint, sources: Mapping[str, TensorRule]
 ) -> None:
-    """Fills each weight once, viewing the file wherever dtype and layout allow."""
+    """Gives each weight its value: a view of the mapped file where dtype and layout allow one, else a copy."""
     for name, rule in sources.items():
         variable = weights[name]
         array = take(rule, checkpoint.view(rule.tensor), tuple(variable.shape))
         give_value(variable, runtime.tensor(array, str(variable.dtype)))
 
 
-def place_seeds(runtime: Runtime, model: Any) -> None:
-    """Gives random seeds their state: a seed and a count of 0.
+def assign_seeds(runtime: Runtime, model: Any) -> None:
+    """Gives seed generators their initial state: a seed and a counter of 0.
 
-    Keras's own initialiser would compile a conversion for it on jax, at ten times the time and memory of a load.
+    On jax, Keras's own initialiser would compile a conversion, which takes ten times the time and memory of a load.
     """
     for layer in all_layers(model):
         for generator in seed_generators(layer):
             if not has_value(generator.state):
                 seed = generator.get_config()["seed"]
                 if seed is None:
-                    seed = random.randint(1, 10**9)  # as Keras does: `keras.utils.set_random_seed` seeds this
+                    seed = random.randint(1, 10**9)  # as in Keras: `keras.utils.set_random_seed` seeds this module
                 dtype = str(generator.state.dtype)
                 give_value(generator.state, runtime.tensor(np.array([seed, 0], dtype), dtype))

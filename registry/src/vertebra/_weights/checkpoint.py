@@ -19,7 +19,7 @@ class Checkpoint:
 
     def __init__(self, path: Path, files: Mapping[str, MappedFile]) -> None:
         self.path = path
-        """The file, or the index."""
+        """The path of the weights file, or of the shard index."""
         self.headers: dict[str, Header] = {name: mapped.header for name, mapped in files.items()}
         """Headers of the files, by file name."""
         self._files = {name: mapped for mapped in files.values() for name in mapped.header.entries}
@@ -32,7 +32,7 @@ class Checkpoint:
         return self._files[name].view(name)
 
     def release(self, name: str) -> None:
-        """Gives back the memory of what was viewed, and not written to, in the file that holds a tensor."""
+        """Frees the memory pages of the file that holds a tensor, as far as they were only read."""
         self._files[name].release()
 
 
@@ -43,10 +43,10 @@ def open_checkpoint(
 
     Args:
         kind: The kind of weights file.
-        names: Files that the preset has.
-        fetch: Returns the local path of one of them.
-        fetch_all: Returns those of several; None means one after the other.
-        check: Is told the identity of the index, and of each weights file once it is mapped.
+        names: Names of the preset's files.
+        fetch: Returns the local path of one file.
+        fetch_all: Returns the local paths of several files; None means to call `fetch` for each.
+        check: Called with the identity of the index, and of each weights file once it is mapped.
 
     Raises:
         WeightsFileError: the weights are missing or unsound, or index and files disagree.
@@ -67,14 +67,14 @@ def read_headers(
     fetch_headers: FetchAll | None = None,
     check: Check = accept,
 ) -> dict[str, Header]:
-    """Reads the headers of a preset's weights files, by file name, and nothing else of them.
+    """Reads only the headers of a preset's weights files, by file name.
 
     Args:
         kind: The kind of weights file.
-        names: Files that the preset has.
-        fetch: Returns the local path of one of them.
-        fetch_headers: Returns paths of files that need not have more than the headers; None means `fetch`.
-        check: Is told the identity of the index, and of each weights file, once it is read.
+        names: Names of the preset's files.
+        fetch: Returns the local path of one file.
+        fetch_headers: Returns the paths of files or of header stubs; None means to call `fetch` for each.
+        check: Called with the identity of the index, and of each weights file, once it is read.
 
     Raises:
         WeightsFileError: the weights are missing or unsound, or index and files disagree.
@@ -93,12 +93,13 @@ def _check_identities(headers: Mapping[str, Header], check: Check) -> None:
 
 
 def _check_shards(kind: FileKind, path: Path, shards: Shards, headers: Mapping[str, Header]) -> None:
-    homes: dict[str, str] = {}
+    shard_of: dict[str, str] = {}
     for shard, expected in shards.items():
-        held = headers[shard].entries.keys()
-        differ = set() if expected is None else {kind.indexed_as(name) for name in held} ^ expected
+        names = headers[shard].entries.keys()
+        differ = set() if expected is None else {kind.indexed_as(name) for name in names} ^ expected
         if differ:
-            raise WeightsFileError(path, f"it and the shard {shard!r} disagree about {', '.join(sorted(differ)[:5])}")
-        for name in held:
-            if homes.setdefault(name, shard) != shard:
-                raise WeightsFileError(path, f"the shards {homes[name]!r} and {shard!r} both hold {name!r}")
+            problem = f"the index and the shard {shard!r} disagree about {', '.join(sorted(differ)[:5])}"
+            raise WeightsFileError(path, problem)
+        for name in names:
+            if shard_of.setdefault(name, shard) != shard:
+                raise WeightsFileError(path, f"the shards {shard_of[name]!r} and {shard!r} both hold {name!r}")

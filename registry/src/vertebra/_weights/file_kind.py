@@ -1,4 +1,4 @@
-"""Kinds of weights files: names, shard index, headers and mapping."""
+"""The interface of weights file kinds: file names, shard index, headers and mapping."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class MappedFile(Protocol):
         """Returns a writable array over a tensor's bytes; writing to it never reaches the file."""
 
     def release(self) -> None:
-        """Gives back the memory of what was viewed and not written to."""
+        """Frees the memory pages that were only read."""
 
 
 Fetch = Callable[[str], Path]
@@ -36,23 +36,23 @@ Fetch = Callable[[str], Path]
 
 
 FetchAll = Callable[[Sequence[str]], Sequence[Path]]
-"""Returns those of several files, which may be fetched at once."""
+"""Returns the local paths of several files, which may be fetched in parallel."""
 
 
 Check = Callable[[str, "Identity | None"], None]
-"""Is told the identity of each file that was read, and raises if the preset had another file of that name."""
+"""Called with the name and identity of each file that was read; raises if the file was replaced since it was listed."""
 
 
 Shards = dict[str, "set[str] | None"]
-"""Weights files by name, each with what an index says that it holds, or None without an index."""
+"""Weights files by name, each with its keys in the shard index, or None without an index."""
 
 
 def accept(name: str, identity: Identity | None) -> None:
-    """Is the check of files that nothing replaces while they are read."""
+    """Accepts every file: the `Check` for files that no process replaces while they are read."""
 
 
 class FileKind(ABC):
-    """A kind of weights file: what its files are called, and how they are indexed and mapped."""
+    """A kind of weights file: its file names, its shard index, and reading its headers and tensors."""
 
     weights: ClassVar[str]
     """Name of the file that holds all tensors of an unsharded checkpoint."""
@@ -61,11 +61,11 @@ class FileKind(ABC):
     suffix: ClassVar[str]
     """Suffix of the names of shards."""
     usual_shard: ClassVar[re.Pattern[str]]
-    """Names that shards are usually given: those that are known without reading the index."""
+    """Pattern of the usual shard names, to recognise shards without reading the index."""
     lists_shards: ClassVar[bool]
-    """Whether one key of the index may lie in several shards."""
+    """Whether a key of the index may have a list of shards."""
     header_comes_first: ClassVar[bool] = False
-    """Whether the header is at the beginning of a file, so that it can be read without the rest."""
+    """Whether the header is at the beginning of a file, so that a remote header can be read without the tensors."""
 
     @abstractmethod
     def indexed_as(self, tensor: str) -> str:
@@ -73,22 +73,25 @@ class FileKind(ABC):
 
     @abstractmethod
     def current_name(self, tensor: str) -> str:
-        """Returns the present name of a tensor that older files of this kind call otherwise."""
+        """Returns the present name of a tensor, which older files of this kind may have under another name."""
 
     def header_end(self, first: bytes) -> int:
-        """Returns where a file's header ends, from its first bytes; for kinds whose `header_comes_first`."""
+        """Returns the offset of a header's end, from the file's first bytes; for kinds whose `header_comes_first`."""
         raise NotImplementedError
 
     @abstractmethod
     def headers(self, paths: Sequence[Path]) -> list[Header]:
-        """Reads the headers of files, and nothing else of them."""
+        """Reads only the headers of files."""
 
     @abstractmethod
     def map(self, paths: Sequence[Path]) -> Sequence[MappedFile]:
         """Maps files, so that their tensors are viewed in place."""
 
     def find(self, names: set[str], fetch: Fetch, check: Check = accept) -> tuple[Path, Shards]:
-        """From the names in a preset to the path to name in messages, and the weights files; reads the index alone.
+        """Finds a preset's weights files among the names of its files; reads only the index.
+
+        Returns:
+            The path of the weights file or of the index, for messages; and the weights files.
 
         Raises:
             WeightsFileError: there are no weights, a shard is missing, or the index is unsound.
@@ -108,11 +111,11 @@ class FileKind(ABC):
         return path, shards
 
     def not_read(self, names: set[str]) -> str | None:
-        """From the names in a preset to the index of a checkpoint that is not read, because there is a single file."""
+        """Returns the index of a second checkpoint, which is not read because there is a single file, or None."""
         return self.index if self.weights in names and self.index in names else None
 
     def used(self, names: set[str]) -> set[str]:
-        """From the names in a preset to those of its weights files and their index; reads nothing."""
+        """Returns the weights files and their index among the names of a preset's files; reads no file."""
         if self.weights in names:
             return {self.weights}
         return {name for name in names if name == self.index or self.usual_shard.fullmatch(name)}

@@ -1,4 +1,4 @@
-"""Files of weights: opening them, mapping them, and saying what a file is that should be one and is not."""
+"""Opens and maps weights files, and recognises other kinds of files, for error messages."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _LOOKALIKES = {
 
 
 def open_file(path: Path) -> BinaryIO:
-    """Opens a file to be read.
+    """Opens a file for reading.
 
     Raises:
-        WeightsFileError: it is missing, cannot be opened, or is no regular file.
+        WeightsFileError: the file is missing, cannot be opened, or is not a regular file.
     """
     try:
-        if stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for whoever writes to it
+        if stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for a writer
             return path.open("rb")
     except FileNotFoundError as error:
         raise WeightsFileError(path, "it is missing") from error
@@ -36,27 +36,27 @@ def open_file(path: Path) -> BinaryIO:
 
 
 def map_privately(path: Path, file: IO[bytes]) -> mmap.mmap:
-    """Maps an open file so that writing to the memory never reaches the file.
+    """Maps an open file privately: writing to the memory never reaches the file.
 
     Raises:
-        WeightsFileError: it cannot be mapped.
+        WeightsFileError: the file cannot be mapped.
     """
     try:
         if not hasattr(mmap, "MAP_PRIVATE"):
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        # Without a reservation, a file larger than memory can be mapped: only pages that are written to cost any.
+        # Without reserving memory, a file larger than memory can be mapped: only written pages take memory.
         no_reserve = getattr(mmap, "MAP_NORESERVE", 0)
         return mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE | no_reserve, mmap.PROT_READ | mmap.PROT_WRITE)
     except (OSError, ValueError) as error:
-        raise WeightsFileError(path, f"it cannot be mapped ({error})", "Free some memory or its limit") from error
+        raise WeightsFileError(path, f"it cannot be mapped ({error})", "Free memory or raise its limit") from error
 
 
 def lookalike(start: bytes) -> str | None:
-    """Returns what a file looks like that starts with these bytes, if that is another kind of file."""
+    """Returns the kind of file that starts with these bytes, for error messages, or None if it is not recognised."""
     return next((meaning for magic, meaning in _LOOKALIKES.items() if start.startswith(magic)), None)
 
 
 def release(memory: mmap.mmap) -> None:
-    """Gives back the memory of a read-only use of a mapping; what was written to its pages would be lost."""
+    """Frees the memory pages of a mapping that was only read; bytes written to its pages would be lost."""
     if hasattr(mmap, "MADV_DONTNEED"):
         memory.madvise(mmap.MADV_DONTNEED)

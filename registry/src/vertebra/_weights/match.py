@@ -1,4 +1,4 @@
-"""Matching: which tensor of a checkpoint fills which weight; every one is used exactly once, or it is an error."""
+"""Matches tensors to weights: every weight gets a tensor and every tensor is used, or it is an error."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from vertebra.specs import TensorRule
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """How a checkpoint fills a model."""
+    """The tensors of a checkpoint that fill a model's weights."""
 
     sources: dict[str, TensorRule]
-    """For each weight, the tensor that fills it."""
+    """The tensor rule of each weight that the checkpoint fills."""
     fresh: list[str] = field(default_factory=list)
-    """Optional weights that the checkpoint does not have."""
+    """Optional weights that the checkpoint lacks."""
     outside: list[str] = field(default_factory=list)
     """Tensors that are not the backbone's, such as those of a head."""
 
 
 def match(
-    place: object,
+    checkpoint: object,
     weights: Mapping[str, Any],
     entries: Mapping[str, TensorEntry],
     rules: Mapping[str, TensorRule],
@@ -36,14 +36,14 @@ def match(
     """Finds a tensor for every weight.
 
     Args:
-        place: The checkpoint, for messages.
+        checkpoint: The path of the checkpoint, for messages.
         weights: The model's variables by name.
         entries: The checkpoint's tensors by name.
-        rules: For each weight, where its value stands.
+        rules: For each weight, the rule that names its tensor.
         optional: Globs of weights that a checkpoint may lack.
 
     Raises:
-        WeightsMismatchError: a weight has no tensor, a tensor fills no weight, or a shape or kind of number differs.
+        WeightsMismatchError: a weight has no tensor, a tensor fills no weight, or a shape or kind of dtype differs.
     """
     missing = [name for name in weights if name not in rules or rules[name].tensor not in entries]
     fresh = [name for name in missing if any_match(name, optional)]
@@ -62,15 +62,15 @@ def match(
     ]
     absent = [name for name in missing if name not in fresh]
     if absent or unused or reshaped or retyped:
-        raise WeightsMismatchError(place, absent, unused, reshaped, retyped)
+        raise WeightsMismatchError(checkpoint, absent, unused, reshaped, retyped)
     return Match(sources, fresh)
 
 
 def any_match(name: str, patterns: Iterable[str]) -> bool:
-    """Says whether a name matches one of some globs."""
+    """Says whether a name matches any of the globs."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _convertible(stored: str, wanted: str) -> bool:
-    """Floats convert to floats; anything else must be stored as it is used."""
+    """Says whether a stored dtype can fill a weight: floats convert to floats, other dtypes must be equal."""
     return stored == wanted or ("float" in stored and "float" in wanted and "float8" not in stored + wanted)

@@ -1,4 +1,4 @@
-"""Which tensors of a checkpoint hold numbers that are none: NaN, or infinity."""
+"""Finds tensors of a checkpoint that hold NaN or infinity."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _AT_ONCE = 2**20
 def not_finite(checkpoint: Checkpoint) -> list[str]:
     """Returns the names of tensors that hold NaN or infinity.
 
-    It reads the whole of every file. Loading maps files and reads none, so it does not look.
+    This reads every byte of the checkpoint. Loads do not check this, because they map files without reading them.
     """
-    found = []
+    names = []
     for name, entry in checkpoint.entries.items():
         if "float" in entry.dtype and not _is_finite(checkpoint.view(name)):
-            found.append(name)
+            names.append(name)
         checkpoint.release(name)
-    return found
+    return names
 
 
 def _is_finite(array: np.ndarray[Any, Any]) -> bool:

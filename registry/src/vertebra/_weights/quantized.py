@@ -1,4 +1,4 @@
-"""Quantised layers: how each was quantised by Keras, and giving a newly built layer the same variables."""
+"""Quantised layers: records how Keras quantised each layer, and quantises newly built layers in the same way."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ _MODES = ("int8", "int4")
 
 
 def quantization_plan(model: Any) -> dict[str, dict[str, Any]]:
-    """Returns how each layer was quantised that `quantize_as_planned` can quantise again, by path."""
+    """Returns the quantisation settings, by path, of each quantised layer that `quantize_as_planned` can quantise."""
     if not any(_mode(layer) for layer in all_layers(model)):
         return {}
     return {path: _describe(layer) for path, layer in layer_paths(model).items() if _is_plannable(layer)}
 
 
 def check_plannable(model: Any) -> None:
-    """Makes sure that every quantised layer is in the plan.
+    """Checks that `quantization_plan` covers every quantised layer.
 
     Raises:
-        PresetConfigError: one was quantised in a way that cannot be done again from data alone.
+        PresetConfigError: a layer was quantised in a way that plain data cannot describe.
     """
     for path, layer in layer_paths(model).items():
         mode = _mode(layer)
         if mode and mode not in _MODES:
-            problem = f"it is quantised as {mode!r}, and {' and '.join(_MODES)} can be saved"
-            raise PresetConfigError(f"Layer {path!r}", problem, "Use one of them")
+            problem = f"it is quantised as {mode!r}, and only {' and '.join(_MODES)} can be saved"
+            raise PresetConfigError(f"Layer {path!r}", problem, "Use one of these modes")
         if mode and not _is_plannable(layer):
             quantizer = layer.inputs_quantizer
             problem = f"its inputs are quantised by {type(quantizer).__name__} with {quantizer.get_config()}"
@@ -41,17 +41,17 @@ def check_plannable(model: Any) -> None:
 
 
 def quantize_as_planned(model: Any, plan: Mapping[str, Mapping[str, Any]]) -> None:
-    """Quantises layers again; of those that have no values, what these are is for the caller to fill in.
+    """Quantises the layers of a plan; a layer without values gets quantised variables for the caller to fill.
 
-    Each keeps the dtype policy that it was built with for what stays a float.
+    Variables that remain floats keep the dtype policy that the layer was built with.
 
     Raises:
-        PresetConfigError: the plan names a layer that cannot be quantised so.
+        PresetConfigError: the plan names a layer that cannot be quantised as planned.
     """
     layers = layer_paths(model)
     for path, facts in plan.items():
         if path not in layers or kernel_variable(layers[path]) is None:
-            raise PresetConfigError(f"Quantised layer {path!r}", "there is no such layer that can be quantised")
+            raise PresetConfigError(f"Quantised layer {path!r}", "the model has no layer of this path to be quantised")
         _quantize(path, layers[path], facts)
 
 
@@ -75,7 +75,7 @@ def _describe(layer: Any) -> dict[str, Any]:
 
 
 def _is_usual(quantizer: Any) -> bool:
-    """Says whether inputs are quantised as Keras does where it is not told how."""
+    """Says whether inputs are quantised with Keras's default settings."""
     usual = keras.quantizers.AbsMaxQuantizer().get_config()
     return type(quantizer) is keras.quantizers.AbsMaxQuantizer and quantizer.get_config() in (
         usual,
@@ -85,10 +85,11 @@ def _is_usual(quantizer: Any) -> bool:
 
 def _quantize(path: str, layer: Any, facts: Mapping[str, Any]) -> None:
     mode, block, inputs = (facts.get(name) for name in ("mode", "block_size", "quantize_inputs"))
-    inputs = mode == "int8" if inputs is None else inputs  # as Keras does where it is not told
+    inputs = mode == "int8" if inputs is None else inputs  # Keras's default
     sound = mode in _MODES and isinstance(inputs, bool) and (block is None or (type(block) is int and block >= -1))
     if not sound or len(facts) != 3:
-        raise PresetConfigError(f"Quantised layer {path!r}", f"it is described by {dict(facts)!r}")
+        problem = f"its settings are {dict(facts)!r}, expected mode, block_size and quantize_inputs"
+        raise PresetConfigError(f"Quantised layer {path!r}", problem)
     quantizer = keras.quantizers.AbsMaxQuantizer(axis=-1) if inputs else None
     if mode == "int4":
         config = keras.quantizers.Int4QuantizationConfig(block_size=block)
@@ -105,7 +106,7 @@ def _quantize(path: str, layer: Any, facts: Mapping[str, Any]) -> None:
 
 
 def _rebuild(layer: Any, mode: str, config: Any) -> None:
-    """Gives a layer without values the variables of a quantised one."""
+    """Replaces the kernel of a layer without values by the variables of a quantised layer."""
     replaced = kernel_variable(layer)
     layer.quantization_config = config
     with unlocked(layer):

@@ -1,4 +1,4 @@
-"""The index of a checkpoint in several files: which of them holds what."""
+"""Reads the shard index of a checkpoint: the map from tensors to shards."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ _MOST_SHARDS = 10_000
 
 
 def read_weight_map(path: Path, file: BinaryIO, suffix: str, lists: bool) -> dict[str, set[str]]:
-    """Reads, for each shard in the order of their names, what the index says that it holds.
+    """Reads the keys of each shard from an index; the shards are sorted by name.
 
     Args:
         path: The path of the index, for messages.
-        file: The index: a JSON object whose `weight_map` gives a shard for each name.
-        suffix: How the names of shards end, such as `.safetensors`.
-        lists: Whether a name may have a list of shards instead of one.
+        file: The open index: a JSON object whose `weight_map` has a shard for each key.
+        suffix: The suffix of shard names, such as `.safetensors`.
+        lists: Whether a key may have a list of shards instead of one.
 
     Raises:
-        WeightsFileError: the index is unsound, or names as a shard what is no plain file name.
+        WeightsFileError: the index is unsound, or a shard's name is not a plain file name.
     """
-    held: dict[str, set[str]] = {}
-    for name, value in _read_table(path, file).items():
-        for shard in _shards(path, name, value, suffix, lists):
-            held.setdefault(shard, set()).add(name)
-    if len(held) > _MOST_SHARDS:
-        raise WeightsFileError(path, f"it names {len(held)} shards; at most {_MOST_SHARDS} are read")
-    return dict(sorted(held.items()))
+    keys: dict[str, set[str]] = {}
+    for key, value in _read_table(path, file).items():
+        for shard in _shards(path, key, value, suffix, lists):
+            keys.setdefault(shard, set()).add(key)
+    if len(keys) > _MOST_SHARDS:
+        raise WeightsFileError(path, f"it names {len(keys)} shards; at most {_MOST_SHARDS} are read")
+    return dict(sorted(keys.items()))
 
 
 def _read_table(path: Path, file: BinaryIO) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def _read_table(path: Path, file: BinaryIO) -> dict[str, Any]:
     index = parse_json(file.read(size), lambda problem: WeightsFileError(path, f"it is unsound: {problem}"))
     table = index.get("weight_map")
     if not isinstance(table, dict) or not 0 < len(table) <= _MOST_NAMES:
-        raise WeightsFileError(path, f"its weight_map is not a table of 1 to {_MOST_NAMES} names and files")
+        raise WeightsFileError(path, f"its weight_map is not a table of 1 to {_MOST_NAMES} names and shards")
     return table
 
 
@@ -52,8 +52,8 @@ def _shards(path: Path, name: str, value: Any, suffix: str, lists: bool) -> list
     shards = value if lists and isinstance(value, list) else [value]
     plain = {shard for shard in shards if isinstance(shard, str) and _is_plain(shard, suffix)}
     if not plain or len(plain) < len(shards):
-        expected = f"expected a plain name *{suffix}" + (" or a list of different ones" if lists else "")
-        raise WeightsFileError(path, f"{name!r} is in {value!r}, {expected}")
+        expected = f"expected a file name *{suffix}" + (" or a list of different ones" if lists else "")
+        raise WeightsFileError(path, f"its weight_map has {value!r} for {name!r}, {expected}")
     return shards
 
 

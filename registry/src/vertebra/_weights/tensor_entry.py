@@ -1,4 +1,4 @@
-"""A tensor in a weights file, as every format describes it: name, dtype, shape and position."""
+"""The description of a tensor in a weights file of any kind: name, dtype, shape and offset."""
 
 from __future__ import annotations
 
@@ -18,35 +18,36 @@ ALIGNMENT = 64
 
 @dataclass(frozen=True, slots=True)
 class TensorEntry:
-    """A tensor in a file, as its header describes it."""
+    """A tensor in a weights file, as the file's header describes it."""
 
     name: str
     dtype: str
     """Keras name of the stored dtype."""
     shape: tuple[int, ...]
     start: int
-    """Position of the first byte in the file."""
+    """Offset of the first byte in the file."""
     size: int
     """Bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file holds."""
+    """The header of a weights file: its tensors and metadata."""
 
     entries: dict[str, TensorEntry]
+    """The tensors by name."""
     metadata: dict[str, str]
     identity: Identity | None = None
-    """Of the file, once it was read."""
+    """The identity of the file that was read."""
 
 
 def layout_of(name: str, dtype: str, shape: tuple[int, ...]) -> TensorEntry:
-    """Describes a tensor that is to be written."""
+    """Describes a tensor to be written; its offset is not known yet, and is 0."""
     return TensorEntry(name, dtype, shape, 0, math.prod(shape) * itemsize(dtype))
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
-    """Returns the numpy dtype of a Keras dtype name, those of ml_dtypes included."""
+    """Returns the numpy or ml_dtypes dtype for the name of a Keras dtype."""
     import ml_dtypes
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""Layout: how a weight lies in the tensor of a file, and the way there and back."""
+"""Applies tensor rules: extracts weights from the tensors of a file, and assembles tensors from weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def stored_shape(rule: TensorRule, weight: Shape) -> Shape:
 
 
 def weight_shape(rule: TensorRule, stored: Shape) -> Shape | None:
-    """Returns the shape of the weight in a tensor of the given shape, or None if the rule alone does not tell."""
+    """Returns the shape of the weight in a tensor of the given shape, or None if the rule does not determine it."""
     if rule.shape is not None:
         return None
     whole = stored[::-1] if rule.transpose else stored
@@ -33,12 +33,12 @@ def weight_shape(rule: TensorRule, stored: Shape) -> Shape | None:
 
 
 def fits(rule: TensorRule, weight: Shape, stored: Shape) -> bool:
-    """Says whether a tensor of a shape can hold a weight of another as the rule says."""
+    """Says whether a tensor of shape `stored` can hold a weight of shape `weight` under the rule."""
     return stored_shape(rule, weight) == stored and math.prod(_whole(rule, weight)) == math.prod(stored)
 
 
 def take(rule: TensorRule, array: np.ndarray[Any, Any], weight: Shape) -> np.ndarray[Any, Any]:
-    """Returns a weight's value out of its tensor, as a view wherever the layout allows one."""
+    """Extracts a weight's value from its tensor, as a view if the layout allows one."""
     ordered = array.transpose(_axes(rule, array.ndim)).reshape(_whole(rule, weight))
     if rule.part is None:
         return ordered
@@ -47,7 +47,7 @@ def take(rule: TensorRule, array: np.ndarray[Any, Any], weight: Shape) -> np.nda
 
 
 def put(rules: Sequence[TensorRule], weights: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
-    """Returns the tensor that holds some weights, in the order of their parts; the inverse of `take`."""
+    """Assembles a tensor from its weights, in the order of their parts; the inverse of `take`."""
     import numpy as np
 
     rule = rules[0]
@@ -60,15 +60,15 @@ def put(rules: Sequence[TensorRule], weights: Sequence[np.ndarray[Any, Any]]) ->
 
 
 def holders(rules: Mapping[str, TensorRule]) -> dict[str, list[str]]:
-    """Returns, for each tensor, the weights that it holds, in the order of their parts."""
-    found: dict[str, list[str]] = {}
+    """Returns the weights of each tensor, in the order of their parts."""
+    held: dict[str, list[str]] = {}
     for weight, rule in rules.items():
-        found.setdefault(rule.tensor, []).append(weight)
-    return {tensor: sorted(weights, key=lambda name: rules[name].part or (0, 1)) for tensor, weights in found.items()}
+        held.setdefault(rule.tensor, []).append(weight)
+    return {tensor: sorted(weights, key=lambda name: rules[name].part or (0, 1)) for tensor, weights in held.items()}
 
 
 def _whole(rule: TensorRule, weight: Shape) -> Shape:
-    """The weight's shape, with all parts of its tensor side by side."""
+    """Returns the shape of all parts of the weight's tensor, concatenated along the last axis."""
     if rule.part is None or not weight:
         return weight
     return (*weight[:-1], weight[-1] * rule.part[1])

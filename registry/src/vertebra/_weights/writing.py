@@ -1,4 +1,4 @@
-"""Writing weights, tensor by tensor, as one safetensors file, or as shards with an index."""
+"""Writes weights, tensor by tensor, as one safetensors file, or as shards with an index."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _GIGABYTE = 10**9
 
 @dataclass(frozen=True, slots=True)
 class Tensors:
-    """Tensors that are to be written; each is read when its turn comes, and not kept."""
+    """Tensors to be written; each array is computed when it is written, and not kept."""
 
     layouts: Mapping[str, TensorEntry]
-    """For each name, its dtype and shape, from `layout_of`."""
+    """Dtype and shape of each tensor, from `layout_of`."""
     arrays: Mapping[str, Callable[[], np.ndarray[Any, Any]]]
-    """For each name, a function that returns its array."""
+    """For each tensor, a function that returns its array."""
 
 
 def write_safetensors(tensors: Tensors, stage: Path, max_shard_size: float | None) -> None:
@@ -34,7 +34,7 @@ def write_safetensors(tensors: Tensors, stage: Path, max_shard_size: float | Non
     names = [WEIGHTS] if len(shards) == 1 else [_shard_name(number, len(shards)) for number in range(len(shards))]
     for name, shard in zip(names, shards, strict=True):
         inside = {entry.name: tensors.layouts[entry.name] for entry in shard}
-        write_tensors(stage / name, tensors.arrays, inside, {"format": "pt"})  # readers of the format expect this key
+        write_tensors(stage / name, tensors.arrays, inside, {"format": "pt"})  # transformers expects this key
     if len(shards) > 1:
         weight_map = {entry.name: name for name, shard in zip(names, shards, strict=True) for entry in shard}
         total = sum(entry.size for entry in tensors.layouts.values())

@@ -1,1 +1,1 @@
-"""What comes with the core, contributed through the same hooks as anybody's."""
+"""The core's built-in sources and LoRA strategy, contributed through the same hooks as those of plugins."""

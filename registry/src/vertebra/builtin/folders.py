@@ -1,4 +1,4 @@
-"""Listing, opening and writing files of a preset that is a folder of this machine."""
+"""Lists, opens and writes the files of a preset in a local folder."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _MOST_LISTINGS = 20
 
 
 def list_files(handle: PresetHandle, folder: Path) -> list[PresetFile]:
-    """Lists the files in a folder and, if it holds a config, in the folders inside it.
+    """Lists the files in a folder and, if it has a config, in its subfolders.
 
-    If another folder replaces it meanwhile, as when a preset is saved over, that one is listed.
+    If the folder is replaced meanwhile, as by a save, the new folder is listed.
 
     Raises:
-        PresetNotFoundError: there is no such folder, or it cannot be read.
+        PresetNotFoundError: the folder does not exist or cannot be read.
     """
     try:
         for _ in range(_MOST_LISTINGS):
-            before = _number(folder)
+            before = _inode(folder)
             with contextlib.suppress(FileNotFoundError):
-                found = _list(folder)
-                if _number(folder) == before:
-                    return found
+                files = _list(folder)
+                if _inode(folder) == before:
+                    return files
         return _list(folder)
     except NotADirectoryError as error:
         raise PresetNotFoundError(handle, f"{folder} is a file, and a preset is a folder") from error
@@ -42,14 +42,14 @@ def list_files(handle: PresetHandle, folder: Path) -> list[PresetFile]:
 
 
 def open_file(handle: PresetHandle, folder: Path, name: str) -> Path:
-    """Returns the path of a file in a folder, or in one inside it.
+    """Returns the path of a file in a folder or its subfolders.
 
     Raises:
-        PresetNotFoundError: there is no such file in it, or it is a link that leads out of the folder.
+        PresetNotFoundError: the folder has no such file, or it is a link that leads out of the folder.
     """
     path = folder / name
     if not all(map(_is_plain, name.split("/"))) or not path.is_file():
-        raise PresetNotFoundError(handle, f"there is no file {name!r} in it")
+        raise PresetNotFoundError(handle, f"it has no file {name!r}")
     if not path.resolve().is_relative_to(folder.resolve()):
         problem = f"{name} is a link that leads out of the folder, to {path.resolve()}; copy the files it links to"
         raise PresetNotFoundError(handle, problem)
@@ -57,52 +57,53 @@ def open_file(handle: PresetHandle, folder: Path, name: str) -> Path:
 
 
 def write_folder(handle: PresetHandle, folder: Path, files: Mapping[str, Path], replace: bool) -> None:
-    """Copies files into a folder, which appears complete or not at all; one that has just these stays as it is.
+    """Copies files into a folder, which appears complete or not at all; does nothing if it has exactly these files.
 
     Raises:
-        PresetExistsError: another preset stands there, and `replace` is False.
-        PresetSaveError: something else stands there, or it cannot be written.
+        PresetExistsError: the folder holds another preset, and `replace` is False.
+        PresetSaveError: the folder holds other files, is a file, or cannot be written.
     """
     target = destination(folder)
     if target.exists() and not target.is_dir():
-        raise PresetSaveError(target, "a file stands there, and a preset is a folder", "Choose another path")
+        raise PresetSaveError(target, "it is a file, and a preset is a folder", "Choose another path")
     if target == Path.cwd() or target in Path.cwd().parents:
-        raise PresetSaveError(target, "it holds the current directory", "Choose a folder of its own")
+        raise PresetSaveError(target, "it holds the current directory", "Choose a separate folder")
     if target.is_dir() and any(target.iterdir()):
         if not (target / _CONFIG).is_file():
-            raise PresetSaveError(target, "the folder holds other things and no preset", "Choose a new or empty folder")
-        if _has_just(handle, target, files):
+            problem = "the folder is not empty and holds no preset"
+            raise PresetSaveError(target, problem, "Choose a new or empty folder")
+        if _has_same_files(handle, target, files):
             return
         if not replace:
-            remedy = "Choose another place, or replace it with replace=True or --replace"
-            raise PresetExistsError(handle, "another preset stands there", remedy)
+            remedy = "Choose another folder, or replace the preset with replace=True or --replace"
+            raise PresetExistsError(handle, "the folder holds another preset", remedy)
     with replacing_folder(target) as stage:
         for name, path in files.items():
-            place = stage / name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, place)
+            copy = stage / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
 
 
-def _has_just(handle: PresetHandle, folder: Path, files: Mapping[str, Path]) -> bool:
-    """Says whether a folder has these files and no others."""
-    there = {file.name: file.path for file in list_files(handle, folder)}
-    return there.keys() == files.keys() and all(
-        filecmp.cmp(path, str(there[name]), shallow=False) for name, path in files.items()
+def _has_same_files(handle: PresetHandle, folder: Path, files: Mapping[str, Path]) -> bool:
+    """Says whether a folder has exactly these files."""
+    present = {file.name: file.path for file in list_files(handle, folder)}
+    return present.keys() == files.keys() and all(
+        filecmp.cmp(path, str(present[name]), shallow=False) for name, path in files.items()
     )
 
 
-def _number(folder: Path) -> tuple[int, int]:
+def _inode(folder: Path) -> tuple[int, int]:
     status = folder.stat()
     return status.st_dev, status.st_ino
 
 
 def _list(folder: Path) -> list[PresetFile]:
-    deep = (folder / _CONFIG).is_file()  # else it is no preset, and may be a whole disk
-    found = sorted((path.relative_to(folder).as_posix(), path) for path in _walk(folder, deep))
-    return [_described(name, path) for name, path in found]
+    deep = (folder / _CONFIG).is_file()  # a folder without a config is no preset, and may be a whole disk
+    paths = sorted((path.relative_to(folder).as_posix(), path) for path in _walk(folder, deep))
+    return [_describe(name, path) for name, path in paths]
 
 
-def _described(name: str, path: Path) -> PresetFile:
+def _describe(name: str, path: Path) -> PresetFile:
     status = path.stat()
     return PresetFile(name, status.st_size, path, identity=identity_of(status))
 

@@ -1,4 +1,4 @@
-"""The local source: presets that are folders of this machine, by path or as file:// handles."""
+"""The local source: presets in local folders, by path or by file:// handle."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vertebra.specs import PresetFile
 
 
 class FolderSource(LocalSource):
-    """Reads `./x`, `~/x`, any other path, and `file:///absolute/path`."""
+    """Reads presets at `./x`, `~/x`, any other path, and `file:///absolute/path`."""
 
     scheme = "file"
     supports_absolute_paths = True
@@ -40,5 +40,5 @@ class FolderSource(LocalSource):
 def _folder(handle: PresetHandle) -> Path:
     path = Path(handle.path)
     if not path.is_absolute():
-        raise HandleError(str(handle), "a file:// handle holds an absolute path, as in file:///data/my_preset")
+        raise HandleError(str(handle), "a file:// handle needs an absolute path, such as file:///data/my_preset")
     return path

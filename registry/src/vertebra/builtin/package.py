@@ -1,4 +1,4 @@
-"""The package source: presets that organisations ship inside pip packages, as package://import_name/sub/dir."""
+"""The package source: presets shipped inside pip packages, as package://import_name/sub/dir."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vertebra.specs import PresetFile
 
 
 class PackageSource(LocalSource):
-    """Finds the package's folder without importing the package."""
+    """Reads presets from a package's folder, which it finds without importing the package."""
 
     scheme = "package"
 
@@ -30,10 +30,10 @@ def _folder(handle: PresetHandle) -> Path:
         raise PresetNotFoundError(handle, f"{package!r} is not the import name of a package")
     try:
         spec = importlib.util.find_spec(package)
-    except ValueError:  # __main__, and modules that were made by hand
+    except ValueError:  # __main__, and modules created at run time, have no spec
         spec = None
-    places = list(spec.submodule_search_locations or ()) if spec else []
-    if not places:
+    roots = list(spec.submodule_search_locations or ()) if spec else []
+    if not roots:
         raise PresetNotFoundError(handle, f"no package {package!r} is installed")
-    folders = [Path(place, inside) for place in places]
+    folders = [Path(root, inside) for root in roots]
     return next((folder for folder in folders if folder.is_dir()), folders[0])

@@ -26,7 +26,8 @@ def _run(args: argparse.Namespace) -> int:
     plan = plan_preset(args.preset, args.dtype, args.runtime, args.lora_rank)
     uses = _uses(plan)
     if args.json:
-        print_json(asdict(plan) | {"fits": {name: plan.fits(needed) for name, needed in uses.items()}})
+        facts = {"place" if name == "device" else name: value for name, value in asdict(plan).items()}
+        print_json(facts | {"fits": {name: plan.fits(needed) for name, needed in uses.items()}})
         return 0
     print(f"{plan.backbone} of {plan.handle} ({plan.format}), {plan.parameters:,} parameters")
     print(f"  to download     {bytes_text(plan.to_fetch)} of {bytes_text(plan.files)}")
@@ -50,5 +51,5 @@ def _uses(plan: Plan) -> dict[str, int]:
 
 def _verdict(plan: Plan, needed: int) -> str:
     if plan.free is None:
-        return f"the free memory of {plan.place} is unknown"
-    return f"{'fits' if plan.fits(needed) else 'does not fit'} in {plan.place} ({bytes_text(plan.free)} free)"
+        return f"the free memory of {plan.device} is unknown"
+    return f"{'fits' if plan.fits(needed) else 'does not fit'} in {plan.device} ({bytes_text(plan.free)} free)"

@@ -1,4 +1,4 @@
-"""HDF5 files: what is no plain array of weights is refused, the rest is read as h5py reads it, and mostly in place."""
+"""HDF5 files: only plain arrays of weights are accepted, read as h5py reads them, and mostly viewed in place."""
 
 import dataclasses
 import importlib.util
@@ -38,7 +38,7 @@ def put(group, name, array, **options):
 
 
 def filled(dtype, shape):
-    """Returns an array whose bytes are all different, as far as there are so many."""
+    """Returns an array whose bytes are all different, up to 256 bytes."""
     plain = numpy_dtype(dtype)
     size = int(np.prod(shape)) * plain.itemsize
     return (np.arange(size) % 251).astype(np.uint8).view(plain).reshape(shape)
@@ -645,7 +645,7 @@ FIRST = "model_00000.weights.h5"
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
-    """A folder with two shards, whose index a test may write anew."""
+    """A folder with two shards, and a function that rewrites their index."""
     folder = tmp_path_factory.mktemp("shards")
     for shard, names in SHARDS.items():
         with h5py.File(folder / shard, "w") as file:

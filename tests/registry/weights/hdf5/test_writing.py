@@ -1,4 +1,4 @@
-"""Writing HDF5 weights: what Keras's own reader finds, aligned so that it can be viewed, whole or in shards."""
+"""Writing HDF5 weights, in one file or in shards: Keras's own reader finds them, aligned so that they can be viewed."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""safetensors files: the unsound is refused, the sound is read as the `safetensors` package reads it."""
+"""safetensors files: unsound files are refused, sound ones are read as the `safetensors` package reads them."""
 
 import json
 import math
@@ -25,7 +25,7 @@ from vertebra.errors import WeightsFileError
 
 
 def encode(header, data=b"", length=None):
-    """Puts a file together from its parts; the header may be bytes that are no JSON."""
+    """Assembles the bytes of a file; the header may be bytes that are not JSON."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(text) if length is None else length) + text + data
 

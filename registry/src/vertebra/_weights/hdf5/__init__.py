@@ -1,1 +1,1 @@
-"""HDF5 weights files: a child process lists them, the core maps their tensors and writes new files."""
+"""HDF5 weights files: a child process lists the datasets, the core maps them and writes new files."""

@@ -1,4 +1,4 @@
-"""HDF5 weights as Keras writes them: one file, or shards and an index that agree."""
+"""The HDF5 kind of weights files, as Keras writes them: one file, or shards with an index."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ HDF5_INDEX = "model.weights.json"
 
 
 class Hdf5Kind(FileKind):
-    """HDF5, as Keras names and indexes its files."""
+    """HDF5 files with Keras's file names and shard index."""
 
     weights, index, suffix = HDF5_WEIGHTS, HDF5_INDEX, ".weights.h5"
     usual_shard = re.compile(r"model_\d{5}\.weights\.h5")
     lists_shards = True
 
     def indexed_as(self, tensor: str) -> str:
-        """An index maps groups that hold datasets, such as `/layers/dense/vars`; a group may lie in several shards."""
+        """Returns the dataset's group, such as `/layers/dense/vars`: Keras indexes groups, and may split one."""
         return "/" + tensor.rpartition("/")[0]
 
     def current_name(self, tensor: str) -> str:
-        """Up to Keras 2.13, the layers of a model were kept under another name."""
+        """Replaces the name of the group of layers that Keras used up to 2.13."""
         return tensor.replace("_layer_checkpoint_dependencies", "layers")
 
     def headers(self, paths: Sequence[Path]) -> list[Header]:

@@ -1,8 +1,8 @@
-"""The layout of an HDF5 file that is to be written: where each dataset starts, and the metadata around them.
+"""Lays out an HDF5 file to be written: the offset of each dataset, and the metadata around the datasets.
 
-The library must not write to a disk that may be full: after a write that failed it writes again when its objects are
-freed, and crashes. Here it makes a file in memory that lacks only the values of the datasets, so that no write of it
-can fail, and the values are written by other means. That needs no copy of them, either.
+The HDF5 library must not write to a disk that may be full: after a failed write it writes again when its objects are
+freed, and crashes. So the library writes a file in memory, without the values of the datasets, where no write can
+fail. The values are then written without the library, which also avoids a copy.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _PAGE = 4096
 
 @dataclass(frozen=True, slots=True)
 class Hdf5Layout:
-    """Everything of a file but the values of its datasets."""
+    """A whole file except the values of its datasets."""
 
     datasets: list[TensorEntry]
-    """Each with its position in the file; it is contiguous there, at a multiple of `ALIGNMENT` bytes."""
+    """The datasets with their offsets in the file; each is contiguous, at a multiple of `ALIGNMENT` bytes."""
     metadata: list[tuple[int, bytes]]
-    """What the library wrote, with its position in the file. It may overlap datasets: write those later."""
+    """The library's bytes with their offsets in the file. They may overlap datasets: write the datasets later."""
     size: int
     """Bytes of the whole file."""
 
@@ -36,8 +36,8 @@ class Hdf5Layout:
 def lay_out(entries: Iterable[TensorEntry]) -> Hdf5Layout:
     """Lays out a file with datasets of these names, dtypes and shapes.
 
-    The library calls back into Python, and what Ctrl-C raises in such a call is lost. Python raises it in the main
-    thread only, so the library works in another.
+    The library calls back into Python, and loses a KeyboardInterrupt that is raised in such a call. Python raises it
+    only in the main thread, so the library works in another thread.
     """
     with ThreadPoolExecutor(max_workers=1) as pool:
         return pool.submit(_lay_out, list(entries)).result()
@@ -53,30 +53,30 @@ def _lay_out(entries: list[TensorEntry]) -> Hdf5Layout:
 
 
 def _reserve(file: h5py.File, entry: TensorEntry) -> int:
-    """Creates a dataset without writing values, and returns where in the file they belong."""
+    """Creates a dataset without writing its values, and returns their offset in the file."""
     import h5py
     from h5py import h5d, h5p, h5s, h5t
 
     properties = h5p.create(h5p.DATASET_CREATE)
     properties.set_alloc_time(h5d.ALLOC_TIME_EARLY)
     properties.set_fill_time(h5d.FILL_TIME_NEVER)
-    properties.set_obj_track_times(False)  # the same weights make the same file
+    properties.set_obj_track_times(False)  # equal weights give equal files
     links = h5p.create(h5p.LINK_CREATE)
     links.set_create_intermediate_group(True)
     links.set_char_encoding(h5t.CSET_UTF8)
     dtype, space = h5t.py_create(numpy_dtype(entry.dtype), logical=True), h5s.create_simple(entry.shape)
-    # h5py's own create_dataset leaves the properties of a scalar out.
+    # h5py's own create_dataset ignores the properties for a scalar.
     dataset = h5d.create(file.id, entry.name.encode(), dtype, space, dcpl=properties, lcpl=links)
-    if entry.dtype == "bfloat16":  # HDF5 has no such type: Keras stores the bytes, and says so
+    if entry.dtype == "bfloat16":  # HDF5 has no such type: Keras stores opaque bytes, and the dtype as an attribute
         h5py.Dataset(dataset).attrs["dtype"] = entry.dtype
     start = dataset.get_offset()
     if start is None and entry.size:
-        raise RuntimeError(f"HDF5 gave the dataset {entry.name!r} no position")
+        raise RuntimeError(f"HDF5 gave the dataset {entry.name!r} no offset")
     return start or 0
 
 
 class _SparseFile(io.RawIOBase):
-    """A file in memory that holds only the pages that were written to; the others read as zeros."""
+    """A file in memory that holds only the written pages; all others read as zeros."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class _SparseFile(io.RawIOBase):
         self.size = 0
 
     def written(self) -> Iterator[tuple[int, bytes]]:
-        """Yields what was written, page by page, with its position."""
+        """Yields the written pages with their offsets."""
         for number, page in sorted(self._pages.items()):
             yield number * _PAGE, bytes(page[: self.size - number * _PAGE])
 
@@ -122,7 +122,7 @@ class _SparseFile(io.RawIOBase):
         return self.size
 
     def _pieces(self, length: int) -> Iterator[tuple[int, int, slice]]:
-        """Divides bytes from the position on at the borders of pages: where each piece starts, its page, its slice."""
+        """Divides a range from the position on at page borders: the piece's start, its page, and its slice of that."""
         start = 0
         while start < length:
             number, offset = divmod(self._position + start, _PAGE)

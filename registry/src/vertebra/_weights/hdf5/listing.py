@@ -1,4 +1,4 @@
-"""What HDF5 files hold: a child process lists it, and its list is trusted no more than the files."""
+"""Lists the datasets of HDF5 files in a child process, and checks its list: it is as untrusted as the files."""
 
 from __future__ import annotations
 
@@ -25,38 +25,39 @@ _MAGIC = b"\x89HDF\r\n\x1a\n"
 _MOST_DIMENSIONS = 16
 _MOST_CHARACTERS = 1_024
 _MOST_EXPANSION = 16
-"""Weights hardly shrink when they are compressed: what claims to unpack to more times the file's size is a bomb."""
+"""Most times the file's size that datasets may unpack to: weights hardly compress, so more is a decompression bomb."""
 _ALWAYS_UNPACKED = 64 * 2**20
+"""Bytes that datasets may unpack to in any file."""
 LISTING = Job(unpack=False, seconds=60, memory=512 * 2**20, output=32 * 2**20)
-"""The limits are the same for one file and for many: where many need more, each is listed by a child of its own."""
+"""The limits for one file or many: if many files exceed them, each is listed by its own child process."""
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class Listing:
     """The datasets of a file, by path."""
 
-    placed: dict[str, TensorEntry]
-    """Those that lie in the file in one piece."""
+    contiguous: dict[str, TensorEntry]
+    """The contiguous datasets, which can be viewed in the file."""
     packed: dict[str, TensorEntry]
-    """The others, each with its place in the temporary file, in the order in which the child writes them."""
+    """The other datasets, with offsets in the temporary file, in the order in which the child writes them."""
     identity: Identity
-    """Of the file, once it was listed."""
+    """The identity of the file that was listed."""
 
     def header(self) -> Header:
-        return Header(self.placed | self.packed, {}, self.identity)
+        return Header(self.contiguous | self.packed, {}, self.identity)
 
 
-def list_contents(files: Sequence[OpenFile]) -> list[Contents]:
-    """Lists what each file holds.
+def list_datasets(files: Sequence[OpenFile]) -> list[Listing]:
+    """Lists the datasets of each file.
 
     Raises:
-        WeightsFileError: a file is not a sound HDF5 file, or holds what is no weight.
+        WeightsFileError: a file is not a sound HDF5 file, or has a dataset that cannot be a weight.
     """
     for path, file in files:
         start = file.read(64)
         if not start.startswith(_MAGIC):
             raise WeightsFileError(path, _misfit(start))
-    return [_contents(path, file, line) for (path, file), line in zip(files, _lines(files), strict=True)]
+    return [_parse_line(path, file, line) for (path, file), line in zip(files, _lines(files), strict=True)]
 
 
 def aligned(size: int) -> int:
@@ -65,25 +66,28 @@ def aligned(size: int) -> int:
 
 
 def nonsense(path: Path, problem: str) -> WeightsFileError:
-    """Returns the error for a child that said what no child would say of a sound file."""
-    return WeightsFileError(path, f"reading it gave nonsense, so it is damaged or hostile: {problem}")
+    """Returns the error for child output that is impossible for a sound file."""
+    return WeightsFileError(path, f"the reading process gave invalid output, so it is damaged or hostile: {problem}")
 
 
 def _lines(files: Sequence[OpenFile]) -> list[bytes]:
-    """Asks one child about all files, and one each about those that it did not get to: that tells whom to blame."""
-    can_share = len(files) > 1 and all(file.fileno() > 2 for _, file in files)  # the child has streams at 0, 1 and 2
+    """Returns the child's line for each file.
+
+    One child lists all files. If it fails, each remaining file gets its own child, so that errors name the right file.
+    """
+    can_share = len(files) > 1 and all(file.fileno() > 2 for _, file in files)  # 0 to 2 are the child's streams
     lines = _lines_of_one_child(files) if can_share else []
     return lines + [_line(opened) for opened in files[len(lines) :]]
 
 
 def _lines_of_one_child(files: Sequence[OpenFile]) -> list[bytes]:
-    """Returns what a child says of the first of these files; it need not get to the last."""
+    """Returns the lines of one child for the first of these files; it may fail before the last."""
     most = len(files)
     with temporary_file(files[0].path) as output:
         try:
             run_job(files, LISTING, output)
         except WeightsFileError:
-            most -= 1  # whichever file it failed on, it had not listed that one
+            most -= 1  # it had not listed the file it failed on
         lines = output.read(LISTING.output).split(b"\n")[:-1]
     return lines if len(lines) <= most else []
 
@@ -94,35 +98,35 @@ def _line(opened: OpenFile) -> bytes:
         return output.read(LISTING.output)
 
 
-def _contents(path: Path, file: BinaryIO, line: bytes) -> Contents:
-    """Checks what the child says of a file."""
+def _parse_line(path: Path, file: BinaryIO, line: bytes) -> Listing:
+    """Parses and checks the child's line for a file."""
     table = parse_json(line, lambda problem: nonsense(path, problem))
     if len(table) > MOST_DATASETS:
         raise nonsense(path, f"it lists {len(table)} datasets; at most {MOST_DATASETS} are read")
-    placed: dict[str, TensorEntry] = {}
+    contiguous: dict[str, TensorEntry] = {}
     packed: dict[str, TensorEntry] = {}
     end = 0
     for name, value in table.items():
         entry, is_packed = _entry(path, name, value, end)
-        (packed if is_packed else placed)[name] = entry
+        (packed if is_packed else contiguous)[name] = entry
         end += aligned(entry.size) if is_packed else 0
     status = os.fstat(file.fileno())
-    _check_places(path, placed, status.st_size)
+    _check_ranges(path, contiguous, status.st_size)
     _check_expansion(path, packed, status.st_size)
-    return Contents(placed, packed, identity_of(status))
+    return Listing(contiguous, packed, identity_of(status))
 
 
 def _misfit(start: bytes) -> str:
     if not start or _MAGIC.startswith(start):
-        return f"it is cut short: it has {len(start)} bytes"
+        return f"it is truncated: it has {len(start)} bytes"
     other = lookalike(start) or ("a safetensors file" if start[8:9] == b"{" else None)
     return "it is not an HDF5 file" + (f"; it looks like {other}" if other else "")
 
 
 def _entry(path: Path, name: str, value: Any, end: int) -> tuple[TensorEntry, bool]:
-    """Checks what the child says of a dataset; `end` is where the packed ones before it end."""
+    """Checks the child's description of a dataset; `end` is the end of the packed datasets before it."""
     if not _is_plain(name):
-        raise WeightsFileError(path, f"dataset {name!r} has an unusual name, expected printable parts with / between")
+        raise WeightsFileError(path, f"dataset {name!r} has an unusual name, expected a printable path")
     if not isinstance(value, dict) or set(value) != {"dtype", "shape", "start"}:
         raise nonsense(path, f"dataset {name!r} is described by {value!r}")
     dtype, shape, start = value["dtype"], value["shape"], value["start"]
@@ -146,11 +150,12 @@ def _is_size(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**63
 
 
-def _check_places(path: Path, placed: dict[str, TensorEntry], size: int) -> None:
+def _check_ranges(path: Path, contiguous: dict[str, TensorEntry], size: int) -> None:
     end = len(_MAGIC)
-    for entry in sorted((entry for entry in placed.values() if entry.size), key=lambda entry: entry.start):
+    for entry in sorted((entry for entry in contiguous.values() if entry.size), key=lambda entry: entry.start):
         if entry.start < end:
-            raise WeightsFileError(path, f"dataset {entry.name!r} starts at {entry.start}, inside what ends at {end}")
+            problem = f"dataset {entry.name!r} starts at {entry.start}, before the end of the previous one at {end}"
+            raise WeightsFileError(path, problem)
         end = entry.start + entry.size
         if end > size:
             raise WeightsFileError(path, f"dataset {entry.name!r} ends at byte {end}, and the file has {size}")
@@ -160,6 +165,5 @@ def _check_expansion(path: Path, packed: dict[str, TensorEntry], size: int) -> N
     total = sum(entry.size for entry in packed.values())
     most = _MOST_EXPANSION * size + _ALWAYS_UNPACKED
     if total > most:
-        raise WeightsFileError(
-            path, f"its {size} bytes claim to unpack to {total}, and weights do not; {most} are read"
-        )
+        problem = f"its {size} bytes would unpack to {total}, more than weights can; at most {most} are read"
+        raise WeightsFileError(path, problem)

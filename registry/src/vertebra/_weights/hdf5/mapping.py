@@ -1,9 +1,9 @@
-"""HDF5 files: what they hold, and views of the mapped files.
+"""Maps HDF5 files and views their datasets.
 
 The HDF5 library crashes on damaged files, follows links to other files and expands a few bytes to any size. So it
-never runs here: `reader_program.py` lists what files hold, in a child process, and `listing.py` checks its list. A
-dataset whose bytes lie in the file as one piece is viewed there. The others (chunked, compressed, compact) are packed:
-when the first of them is viewed, a child writes them all to a temporary file, and they are viewed in that.
+never runs in this process: `reader_program.py` lists the datasets in a child process, and `listing.py` checks its
+list. A contiguous dataset is viewed in the mapped file. The others (chunked, compressed, compact) are called packed:
+when the first of them is viewed, a child writes them all to a temporary file, which is mapped instead.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from vertebra._system.file_identity import identity_of
 from vertebra._weights.files import map_privately, open_file, release
-from vertebra._weights.hdf5.listing import LISTING, Contents, aligned, list_contents, nonsense
+from vertebra._weights.hdf5.listing import LISTING, Listing, aligned, list_datasets, nonsense
 from vertebra._weights.hdf5.reader_process import Job, OpenFile, run_job, temporary_file
 from vertebra._weights.tensor_entry import ALIGNMENT, Header, TensorEntry, numpy_dtype
 from vertebra.errors import WeightsFileError
@@ -28,17 +28,18 @@ if TYPE_CHECKING:
     import numpy as np
 
 _OPEN_AT_ONCE = 1 if sys.platform == "win32" else 64
-"""Files that one child lists: a process may have 256 open on macOS. On Windows, none can be passed but a stream."""
+"""Files that one child lists: macOS allows a process 256 open files; on Windows, a child inherits only its streams."""
 _UNPACKED_EACH_SECOND = 10 * 2**20
+"""Bytes that a child is expected to unpack in a second, at least."""
 
 
 def open_hdf5_headers(paths: Sequence[Path]) -> list[Header]:
-    """Reads what each file holds, and no weights of it.
+    """Reads the header of each file: the list of its datasets, without their values.
 
     Raises:
-        WeightsFileError: a file is missing, is not a sound HDF5 file, or holds what is no weight.
+        WeightsFileError: a file is missing, is not a sound HDF5 file, or has a dataset that cannot be a weight.
     """
-    return [contents.header() for _, contents in _listed(paths)]
+    return [listing.header() for _, listing in _list_files(paths)]
 
 
 def map_hdf5(paths: Sequence[Path]) -> list[MappedHdf5]:
@@ -47,36 +48,36 @@ def map_hdf5(paths: Sequence[Path]) -> list[MappedHdf5]:
     Raises:
         WeightsFileError: as `open_hdf5_headers`, or a file cannot be mapped.
     """
-    return [MappedHdf5(opened, contents) for opened, contents in _listed(paths)]
+    return [MappedHdf5(opened, listing) for opened, listing in _list_files(paths)]
 
 
-def _listed(paths: Sequence[Path]) -> Iterator[tuple[OpenFile, Contents]]:
-    """Yields each file, open until the next is asked for, with what it holds."""
+def _list_files(paths: Sequence[Path]) -> Iterator[tuple[OpenFile, Listing]]:
+    """Yields each file with its listing; files are open only until the next is requested."""
     for start in range(0, len(paths), _OPEN_AT_ONCE):
         with ExitStack() as stack:
             batch = paths[start : start + _OPEN_AT_ONCE]
             files = [OpenFile(path, stack.enter_context(open_file(path))) for path in batch]
-            yield from zip(files, list_contents(files), strict=True)
+            yield from zip(files, list_datasets(files), strict=True)
 
 
 class MappedHdf5:
-    """A file whose datasets are viewed in place, where they lie in one piece.
+    """A mapped file whose contiguous datasets are viewed in place.
 
     The mapping is private: writing to a view changes this process's memory and never the file. The file must not be
-    cut short while it is mapped. The `start` of a packed dataset is its place in the temporary file.
+    truncated while it is mapped. The `start` of a packed dataset is its offset in the temporary file.
     """
 
-    def __init__(self, opened: OpenFile, contents: Contents) -> None:
+    def __init__(self, opened: OpenFile, listing: Listing) -> None:
         self._path = opened.path
-        self._packed = contents.packed
+        self._packed = listing.packed
         self._memory = map_privately(*opened)
-        self.header = contents.header()
+        self.header = listing.header()
 
     def view(self, name: str) -> np.ndarray[Any, Any]:
         """Returns a writable array over a dataset's bytes in the mapping.
 
         Raises:
-            WeightsFileError: the dataset is packed, and what is packed in the file cannot be unpacked.
+            WeightsFileError: the dataset is packed, and the packed datasets cannot be unpacked.
         """
         import numpy as np
 
@@ -85,7 +86,7 @@ class MappedHdf5:
         return np.ndarray(entry.shape, numpy_dtype(entry.dtype), buffer=memory, offset=entry.start)
 
     def release(self) -> None:
-        """Gives back the memory of pages that were read and not written to; reading them again is always possible."""
+        """Frees the memory pages that were only read; they are read again from the file when needed."""
         release(self._memory)
         if "_unpacked" in self.__dict__:
             release(self._unpacked)
@@ -94,7 +95,7 @@ class MappedHdf5:
     def _unpacked(self) -> mmap.mmap:
         with open_file(self._path) as file:
             if identity_of(os.fstat(file.fileno())) != self.header.identity:
-                raise WeightsFileError(self._path, "it was changed or replaced while it was being read")
+                raise WeightsFileError(self._path, "it was changed or replaced after it was listed")
             return _unpack(OpenFile(self._path, file), self._packed)
 
 
@@ -104,7 +105,7 @@ def _unpack(opened: OpenFile, packed: dict[str, TensorEntry]) -> mmap.mmap:
     job = Job(
         unpack=True,
         seconds=LISTING.seconds + total // _UNPACKED_EACH_SECOND,
-        memory=LISTING.memory + 3 * largest,  # the dataset, and a chunk that may be as large, before and after
+        memory=LISTING.memory + 3 * largest,  # the dataset and a chunk of its size, packed and unpacked
         output=total,
         alignment=ALIGNMENT,
     )

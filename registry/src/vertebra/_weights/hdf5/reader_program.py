@@ -1,11 +1,11 @@
-"""The program that reads HDF5 files, in a process of its own: the library is not safe on hostile ones.
+"""The program that reads HDF5 files in a child process, because the HDF5 library is not safe on hostile files.
 
-Its only argument is a job, a JSON object that `reader_process.py` writes; the files are open when it starts, and the
-job has their descriptors. To standard output it writes an index of each, on a line of its own: a JSON object with the
-dtype, shape and offset of each dataset by its path. Or it writes the contents of the packed datasets. An error in
-a file goes to standard error, with exit status 1, and no further file is read.
+Its only argument is a job, a JSON object from `reader_process.py`. The files are open when it starts, and the job has
+their descriptors. For each file it writes one line to standard output: a JSON object with the dtype, shape and offset
+of each dataset by its path. Or, to unpack, it writes the values of the packed datasets. On an error in a file it writes
+the message to standard error, reads no further file and ends with exit status 1.
 
-A dataset is packed if its bytes do not lie in the file as one piece: it is chunked, perhaps compressed, or compact.
+A dataset is packed if its bytes are not contiguous in the file: it is chunked, perhaps compressed, or compact.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 JOB = json.loads(sys.argv[1])
-sys.path += JOB["search"]  # the interpreter is isolated, and finds nothing but the standard library by itself
+sys.path += JOB["search"]  # the interpreter is isolated: without this it can import only the standard library
 
 import h5py  # type: ignore[import-untyped, unused-ignore]  # noqa: E402
 import numpy as np  # noqa: E402
@@ -54,11 +54,11 @@ _OTHER_TYPES = {
 
 
 def main() -> None:
-    """Does the job, and ends the process without tidying up, which on a damaged file would be one more danger."""
+    """Does the job, and ends the process at once: closing a damaged file properly could crash."""
     status = 0
     try:
         _limit_resources()
-        write = _write_contents if JOB["unpack"] else _write_index
+        write = _write_packed if JOB["unpack"] else _write_index
         for number in JOB["files"]:
             write(h5py.File(open(number, "rb", buffering=0, closefd=False), "r"))  # noqa: SIM115
             sys.stdout.flush()
@@ -78,7 +78,7 @@ def _limit_resources() -> None:
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_CPU: JOB["seconds"],
         resource.RLIMIT_FSIZE: JOB["output"],
-        resource.RLIMIT_NOFILE: 3,  # nothing is opened beyond what is open: no other file, no plugin, no network
+        resource.RLIMIT_NOFILE: 3,  # nothing more can be opened: no other file, no plugin, no network
     }
     if sys.platform == "linux":
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
@@ -92,33 +92,33 @@ def _limit_resources() -> None:
 def _write_index(file: Any) -> None:
     index = {}
     for path, dataset in _datasets(file.id):
-        with _named(path):
+        with _with_path(path):
             index[path] = _describe(dataset)
     sys.stdout.write(json.dumps(index, separators=(",", ":")) + "\n")
 
 
-def _write_contents(file: Any) -> None:
+def _write_packed(file: Any) -> None:
     for path, dataset in _datasets(file.id):
-        with _named(path):
+        with _with_path(path):
             if _describe(dataset)["start"] is None:
-                contents = np.empty(_size(dataset), np.uint8)
-                dataset.read(h5s.ALL, h5s.ALL, contents, dataset.get_type())
-                sys.stdout.buffer.write(contents.data)
-                sys.stdout.buffer.write(bytes(-len(contents) % JOB["alignment"]))
+                values = np.empty(_size(dataset), np.uint8)
+                dataset.read(h5s.ALL, h5s.ALL, values, dataset.get_type())
+                sys.stdout.buffer.write(values.data)
+                sys.stdout.buffer.write(bytes(-len(values) % JOB["alignment"]))
 
 
 def _datasets(root: Any) -> Iterator[tuple[str, Any]]:
-    """Yields each dataset with its path; refuses links that are not plain, and objects that have two names."""
+    """Yields each dataset with its path; refuses soft and external links, and objects that have two names."""
     seen = {h5o.get_info(root).addr}
     groups = [("", root)]
     left = JOB["datasets"]
     while groups:
         parent, group = groups.pop()
         for path, name in _names(parent, group):
-            with _named(path):
+            with _with_path(path):
                 item = _open(group, name, seen)
                 left -= isinstance(item, h5d.DatasetID)
-                _require(left >= 0, f"it comes after the {JOB['datasets']} datasets that are read at most")
+                _require(left >= 0, f"the file has too many datasets; at most {JOB['datasets']} are read")
                 _require(path.count("/") < JOB["depth"], f"it is nested more than {JOB['depth']} deep")
             if isinstance(item, h5g.GroupID):
                 groups.append((f"{path}/", item))
@@ -127,12 +127,12 @@ def _datasets(root: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _names(parent: str, group: Any) -> Iterator[tuple[str, bytes]]:
-    """Yields what a group links to, by path and by name."""
+    """Yields the path and name of each link in a group."""
     links: list[tuple[bytes, int]] = []
     group.links.iterate(lambda name, link: links.append((name, link.type)), info=True)
     for name, kind in links:
         path = parent + name.decode(errors="backslashreplace")
-        with _named(path):
+        with _with_path(path):
             _require(kind == h5l.TYPE_HARD, _OTHER_LINKS.get(kind, "a link of an unknown kind"))
             name.decode()
         yield path, name
@@ -141,13 +141,13 @@ def _names(parent: str, group: Any) -> Iterator[tuple[str, bytes]]:
 def _open(group: Any, name: bytes, seen: set[int]) -> Any:
     item = h5o.open(group, name)
     address = h5o.get_info(item).addr
-    _require(address not in seen, "another name of an object that was met before")
+    _require(address not in seen, "a second name of an object that has another name")
     seen.add(address)
     return item
 
 
 def _describe(dataset: Any) -> dict[str, Any]:
-    """Returns what the index says of a dataset; its start is None if it is packed."""
+    """Returns a dataset's entry in the index; its start is None if it is packed."""
     settings = dataset.get_create_plist()
     layout, space = settings.get_layout(), dataset.get_space().get_simple_extent_type()
     _require(layout != h5d.VIRTUAL, "it is virtual: its data is in other datasets")
@@ -168,11 +168,11 @@ def _dtype(dataset: Any) -> str:
     for plain, name in _DTYPES:
         if stored == plain:
             return name
-    # Keras stores bfloat16 as bytes without meaning, and says in an attribute what they are.
+    # Keras stores bfloat16 as opaque bytes, with an attribute that names the dtype.
     is_pair = stored.get_class() == h5t.OPAQUE and stored.get_size() == 2
     is_bfloat16 = is_pair and str(h5py.Dataset(dataset).attrs.get("dtype")) == "bfloat16"
-    found = _OTHER_TYPES.get(stored.get_class(), "something unknown")
-    _require(is_bfloat16, f"it holds {found}, expected little-endian floats or integers")
+    other = _OTHER_TYPES.get(stored.get_class(), "an unknown type")
+    _require(is_bfloat16, f"it holds {other}, expected little-endian floats or integers")
     return "bfloat16"
 
 
@@ -182,15 +182,15 @@ def _size(dataset: Any) -> int:
 
 
 def _require_all_chunks(dataset: Any, chunk: tuple[int, ...]) -> None:
-    """Refuses a dataset of which parts were never written: the library would make them up, however large."""
+    """Refuses a dataset with unwritten chunks: the library would fill them in, however large."""
     needed = math.prod(-(-length // step) for length, step in zip(dataset.shape, chunk, strict=True))
     written = dataset.get_num_chunks()
     _require(written == needed, f"it has {written} of its {needed} chunks")
 
 
 @contextmanager
-def _named(path: str) -> Iterator[None]:
-    """Puts the path before whatever is wrong with it."""
+def _with_path(path: str) -> Iterator[None]:
+    """Puts the path of the object in front of an error's message."""
     try:
         yield
     except Exception as error:

@@ -1,7 +1,7 @@
-"""Writing weights, tensor by tensor, as Keras's HDF5 files: one, or shards with an index.
+"""Writes weights, tensor by tensor, as Keras's HDF5 files: one file, or shards with an index.
 
-Datasets are contiguous and aligned, so that they can be viewed in the file. A full disk is an OSError like any other:
-the HDF5 library only lays a file out, in memory.
+Datasets are contiguous and aligned, so that they can be viewed in the mapped file. A full disk raises an ordinary
+OSError, because the HDF5 library only lays out the file in memory.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def write_hdf5(tensors: Tensors, stage: Path, max_shard_size: float | None) -> N
 
 
 def write_datasets(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
-    """Writes some arrays as one file.
+    """Writes arrays as the datasets of one file.
 
     Raises:
         OSError: the file could not be written, as on a full disk.
@@ -63,7 +63,7 @@ def _write_file(
 
 
 def _index(names: list[str], shards: list[list[TensorEntry]]) -> dict[str, Any]:
-    """Keras looks groups of variables up by path; one that lies in several files has a list of them."""
+    """Returns the shard index: for each group of variables, by path, the list of the files that hold it."""
     weight_map: dict[str, list[str]] = {}
     for name, shard in zip(names, shards, strict=True):
         for entry in shard:

@@ -1,4 +1,4 @@
-"""safetensors weights: one file, or shards and an index that agree."""
+"""The safetensors kind of weights files: one file, or shards with an index."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INDEX = "model.safetensors.index.json"
 
 
 class SafetensorsKind(FileKind):
-    """safetensors, as transformers names and indexes its files."""
+    """safetensors files with transformers' file names and shard index."""
 
     weights, index, suffix = WEIGHTS, INDEX, ".safetensors"
     usual_shard = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")

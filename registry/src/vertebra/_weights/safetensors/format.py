@@ -1,7 +1,7 @@
-"""safetensors files: a strict header reader, views of the mapped file, and a writer that aligns what it writes.
+"""Reads safetensors files: a strict header reader, and views of the mapped file.
 
 The format is that of https://huggingface.co/docs/safetensors: eight bytes of header length, a JSON header, the data.
-The `safetensors` package can neither say where a tensor starts nor align it, and both decide whether it can be viewed.
+The `safetensors` package gives no offsets and no alignment of tensors, and a view without a copy depends on both.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ DTYPES = {
     "I64": "int64",
     "F64": "float64",
 }
-"""Names of dtypes in the file, and in Keras."""
+"""Keras dtype names by their names in the file."""
 
 
 class MappedTensors:
-    """A file whose tensors are viewed in place.
+    """A mapped file whose tensors are viewed in place.
 
     The mapping is private: writing to a view changes this process's memory and never the file. The file must not be
-    cut short while it is mapped; saves of Vertebra replace files and never rewrite them.
+    truncated while it is mapped; Vertebra's saves replace files and never rewrite them.
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,12 +65,12 @@ class MappedTensors:
         return np.ndarray(entry.shape, numpy_dtype(entry.dtype), buffer=self._memory, offset=entry.start)
 
     def release(self) -> None:
-        """Gives back the memory of pages that were read and not written to; reading them again is always possible."""
+        """Frees the memory pages that were only read; they are read again from the file when needed."""
         release(self._memory)
 
 
 def open_header(path: Path) -> Header:
-    """Reads a file's header, and nothing else of it.
+    """Reads only a file's header.
 
     Raises:
         WeightsFileError: the file is missing or is not a sound safetensors file.
@@ -80,7 +80,7 @@ def open_header(path: Path) -> Header:
 
 
 def header_end(first: bytes) -> int:
-    """From the first eight bytes of a file to where its header ends; as far as any header that is read, at most."""
+    """Returns the offset of a header's end, from the first eight bytes of the file; limited to the longest header."""
     return 8 + min(int.from_bytes(first, "little"), _MOST_HEADER_BYTES)
 
 
@@ -89,7 +89,7 @@ def read_header(path: Path, file: BinaryIO) -> Header:
     size = os.fstat(file.fileno()).st_size
     prefix = file.read(8)
     if len(prefix) < 8:
-        raise WeightsFileError(path, f"it is cut short: {size} bytes cannot hold even a header")
+        raise WeightsFileError(path, f"it is truncated: {size} bytes are too few for a header")
     (length,) = struct.unpack("<Q", prefix)
     if length > min(size - 8, _MOST_HEADER_BYTES):
         raise WeightsFileError(path, _misfit(prefix + file.read(24), size, length))
@@ -106,13 +106,13 @@ def _misfit(start: bytes, size: int, length: int) -> str:
     if other := lookalike(start):
         return f"it is not a safetensors file; it looks like {other}"
     if length > size - 8:
-        return f"it is cut short or damaged: the header is said to have {length} bytes, and the file has {size}"
-    return f"its header of {length} bytes is larger than the {_MOST_HEADER_BYTES} that are read"
+        return f"it is truncated or damaged: its header length is {length} bytes, and the file has {size}"
+    return f"its header has {length} bytes; at most {_MOST_HEADER_BYTES} are read"
 
 
 def _check_metadata(path: Path, metadata: Any) -> dict[str, str]:
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise WeightsFileError(path, "its __metadata__ is not a table of texts")
+        raise WeightsFileError(path, "its __metadata__ is not a table of strings")
     return metadata
 
 
@@ -143,6 +143,6 @@ def _check_layout(path: Path, entries: Any, data_start: int, size: int) -> None:
             raise WeightsFileError(path, f"tensor {entry.name!r} starts at {entry.start}, expected {position}")
         position += entry.size
     if position > size:
-        raise WeightsFileError(path, f"it is cut short: its tensors end at byte {position}, and the file has {size}")
+        raise WeightsFileError(path, f"it is truncated: its tensors end at byte {position}, and the file has {size}")
     if position < size:
         raise WeightsFileError(path, f"it has {size - position} bytes after its last tensor")

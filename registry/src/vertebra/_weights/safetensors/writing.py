@@ -1,4 +1,4 @@
-"""Writing safetensors files tensor by tensor, aligned so that every tensor can be viewed."""
+"""Writes safetensors files tensor by tensor, aligned so that tensors can be viewed in the mapped file."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def write_tensors(
     layout: Mapping[str, TensorEntry],
     metadata: Mapping[str, str],
 ) -> None:
-    """Writes a file tensor by tensor: each array is asked for when its turn comes, and not kept.
+    """Writes a file tensor by tensor: each array is computed when it is written, and not kept.
 
     Args:
         path: The file, replaced if it exists.
-        tensors: For each name, a function that returns its array.
-        layout: For each name, its dtype and shape, from `layout_of`.
+        tensors: For each tensor, a function that returns its array.
+        layout: Dtype and shape of each tensor, from `layout_of`.
         metadata: Text to store with the tensors.
     """
     order = write_order(layout.values())
@@ -39,7 +39,7 @@ def write_tensors(
 
 
 def write_tensor(file: BinaryIO, entry: TensorEntry, read: Callable[[], np.ndarray[Any, Any]]) -> None:
-    """Writes the bytes of a tensor at the position of a file."""
+    """Writes the bytes of a tensor at the current position of a file."""
     import numpy as np
 
     array = np.ascontiguousarray(read())
@@ -49,7 +49,7 @@ def write_tensor(file: BinaryIO, entry: TensorEntry, read: Callable[[], np.ndarr
 
 
 def write_order(entries: Any) -> list[TensorEntry]:
-    """Puts tensors whose size keeps the next one aligned first: the format allows no gaps between tensors."""
+    """Sorts tensors so that those of aligned size come first: the format allows no gaps, so these stay aligned."""
     return sorted(entries, key=lambda entry: entry.size % ALIGNMENT != 0)
 
 
