@@ -23,7 +23,7 @@ from servers.hub import HubServer
 from servers.kaggle import KaggleServer
 from servers.proxy import FaultProxy
 from vertebra._cache.store import Store
-from vertebra._cache.verify import check_store
+from vertebra._cache.verify import verify_store
 
 RUNS = int(os.environ.get("VERTEBRA_FAULT_RUNS", "15"))
 CROWD = 16
@@ -92,7 +92,7 @@ def unfinished(cache):
 
 
 def is_sound(cache):
-    damages, _ = check_store(cache)
+    damages, _ = verify_store(cache)
     return damages == []
 
 
@@ -254,7 +254,7 @@ from itertools import count
 from pathlib import Path
 from vertebra import add_plugin
 from vertebra._cache import fetch, store
-from vertebra._cache.verify import check_store
+from vertebra._cache.verify import verify_store
 
 add_plugin(downloading.Toys(), "toys")
 traced = {fetch.__file__, store.__file__}
@@ -285,7 +285,7 @@ for number in count(1, int(sys.argv[2])):
         downloading.fetch("toy://team/model")
         os._exit(0)
     _, status = os.waitpid(child, 0)
-    damages = check_store(store.Store(root))[0] if root.exists() else []
+    damages = verify_store(store.Store(root))[0] if root.exists() else []
     child = os.fork()
     if not child:
         os._exit(downloading.fetch("toy://team/model") != expected)

@@ -81,7 +81,7 @@ def test_a_folder_that_cannot_be_used_says_so(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CacheError) as caught:
         Store(tmp_path / "file").put_file_list(HANDLE, FILES)
-    assert caught.value.place == tmp_path / "file"
+    assert caught.value.folder == tmp_path / "file"
 
 
 def test_what_is_of_a_process_that_has_ended_is_abandoned(store):

@@ -86,7 +86,7 @@ def test_a_default_of_the_machine_gives_way_to_the_user(read, tmp_path, machine)
 def test_a_rule_that_is_wrong_is_an_error_and_not_left_out(read, text, machine):
     with pytest.raises(SettingsError) as caught:
         read(text)
-    assert caught.value.place.startswith(str(machine))
+    assert caught.value.origin.startswith(str(machine))
 
 
 @pytest.mark.parametrize("make", [lambda path: path.mkdir(), lambda path: path.write_bytes(b"\xff")])

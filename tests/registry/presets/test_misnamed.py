@@ -10,7 +10,7 @@ from vertebra._cache.prune import prune
 from vertebra._cache.revisions import is_revision
 from vertebra._cache.scan import scan_cache
 from vertebra._cache.store import Store
-from vertebra._cache.verify import check_store
+from vertebra._cache.verify import verify_store
 from vertebra._presets.bundle import read_bundle, write_bundle
 from vertebra._presets.lock import lock_presets
 from vertebra._presets.publish import upload
@@ -162,9 +162,9 @@ def test_a_scheme_that_no_source_reads_is_compared_by_path(toy):
 def test_checking_finds_it_and_repairing_removes_it(bundle, cache):
     read_bundle([], bundle)
     cache.put_ref(GOOD, EVIL)
-    (damage,) = check_store(cache, is_misnamed=candidates.is_misnamed)[0]
+    (damage,) = verify_store(cache, is_misnamed=candidates.is_misnamed)[0]
     assert f"by it, {GOOD} is {EVIL}" in damage.problem
-    assert check_store(cache, repair=True, is_misnamed=candidates.is_misnamed)[0][0].repaired
+    assert verify_store(cache, repair=True, is_misnamed=candidates.is_misnamed)[0][0].repaired
     assert scan_cache(cache.root).refs == {}
     assert list(scan_cache(cache.root).presets) == [EVIL]
 

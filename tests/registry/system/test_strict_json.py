@@ -66,7 +66,7 @@ def test_refuses(data, tmp_path):
     with pytest.raises(PresetConfigError) as caught:
         read_json(path)
     assert time.perf_counter() - start < 1
-    assert caught.value.place == path
+    assert caught.value.subject == path
 
 
 def test_refuses_a_large_file_unread(tmp_path):

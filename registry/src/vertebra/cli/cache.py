@@ -69,7 +69,7 @@ def _list(chosen: argparse.Namespace) -> int:
         "tiers": [str(tier) for tier in cache.tiers],
         "presets": rows,
         "bytes": size_of([*own.blobs.values()]),
-        "unfinished": {"count": len(own.unfinished), "bytes": size_of(own.unfinished)},
+        "unfinished": {"count": len(own.partials), "bytes": size_of(own.partials)},
         "unreferenced": {"count": len(left), "bytes": size_of(left)},
     }
     if chosen.json:
@@ -83,7 +83,7 @@ def _row(place: Path, held: CacheScan, holding: CachedPreset) -> dict[str, Any]:
     from vertebra._cache.scan import last_used, size_of
     from vertebra._resolve.candidates import is_misnamed
 
-    here = [held.blobs[sha256] for _, sha256, _ in holding.wanted() if sha256 in held.blobs]
+    here = [held.blobs[sha256] for _, sha256, _ in holding.blobs() if sha256 in held.blobs]
     used = datetime.datetime.fromtimestamp(last_used(held.blobs, holding), datetime.UTC)
     return {
         "preset": str(holding.handle),
@@ -128,11 +128,11 @@ def _print_list(facts: dict[str, Any]) -> None:
 
 def _verify(chosen: argparse.Namespace) -> int:
     from vertebra._cache.default_store import default_store
-    from vertebra._cache.verify import check_store
+    from vertebra._cache.verify import verify_store
     from vertebra._resolve.candidates import is_misnamed
 
     with progress_bar("hashing") as advance:
-        damaged, size = check_store(default_store(), chosen.repair, advance, is_misnamed)
+        damaged, size = verify_store(default_store(), chosen.repair, advance, is_misnamed)
     if chosen.json:
         print_json({"bytes": size, "damaged": [_damage_as_data(damage) for damage in damaged]})
     else:
@@ -146,7 +146,7 @@ def _verify(chosen: argparse.Namespace) -> int:
 def _print_remedy(damaged: Sequence[CorruptEntry], repaired: bool) -> None:
     from vertebra._cache.default_store import cache_folder
 
-    own = [damage for damage in damaged if damage.place == cache_folder()]
+    own = [damage for damage in damaged if damage.root == cache_folder()]
     if own and not repaired:
         print("vertebra cache verify --repair removes them from the cache, to be fetched again when they are needed.")
     if len(own) < len(damaged):
@@ -202,7 +202,7 @@ def _in_cache(held: CacheScan, preset: str) -> list[PresetHandle]:
 def _print_tidied(done: PruneReport, removed: str) -> None:
     for preset in done.presets:
         print(f"{removed}: {printable(preset)}")
-    counts = {"contents": done.contents, "unfinished downloads": done.unfinished, "locks": done.locks}
+    counts = {"contents": done.blobs, "unfinished downloads": done.partials, "locks": done.locks}
     what = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     print(f"{removed}: {what or ('nothing else' if done.presets else 'nothing')}; {bytes_text(done.freed)}")
 

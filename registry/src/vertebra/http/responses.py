@@ -50,11 +50,11 @@ def read_all(handle: PresetHandle, response: Response, most: int) -> bytes:
         SourceUnavailableError: the body has more bytes, or arrives too slowly.
     """
     body, server = bytearray(), origin(response.url)
-    pace = StallDetector(handle, f"the response of {server}")
+    stall = StallDetector(handle, f"the response of {server}")
     with contextlib.closing(response):
         for chunk in response:
             body += chunk
-            pace.note(len(chunk))
+            stall.record(len(chunk))
             if len(body) > most:
                 raise SourceUnavailableError(handle, f"{server} sends a list without end: more than {most:,} bytes")
     return bytes(body)
