@@ -61,7 +61,7 @@ def anew(install, monkeypatch):
     def forget():
         settings.settings.cache_clear()
         plugins.registry.cache_clear()
-        catalog.forget()
+        catalog.clear_catalog()
 
     forget()
     yield forget

@@ -447,7 +447,7 @@ def test_what_is_locked_is_checked_when_it_is_found(toy, tmp_path, configure, pr
     lock_presets([str(preset)], tmp_path / "vertebra.lock", update=False)
     configure(VERTEBRA_LOCKED="1")
     folder = open_folder(str(preset))
-    assert folder.now() is folder
+    assert folder.relisted() is folder
     assert folder.find("config.json") == preset / "config.json"
     (preset / "config.json").write_text('{"a": 2}')
     with pytest.raises(LockError):
@@ -458,11 +458,11 @@ def test_a_source_that_would_have_to_fetch_is_not_asked(source, preset):
     folder = open_folder("toy_en")
     source.asked.clear()
     assert folder.find("config.json") is None
-    assert folder.now() is folder
+    assert folder.relisted() is folder
     assert source.asked == []
 
 
 def test_a_local_folder_is_listed_again(add, preset):
     folder = open_folder(preset)
     (preset / "vocab.txt").write_text("a word")
-    assert (folder.find("vocab.txt"), folder.now().find("vocab.txt")) == (None, preset / "vocab.txt")
+    assert (folder.find("vocab.txt"), folder.relisted().find("vocab.txt")) == (None, preset / "vocab.txt")

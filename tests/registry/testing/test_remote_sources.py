@@ -13,7 +13,7 @@ import pytest
 from vertebra import PresetFile, PresetHandle, RemoteSource, Snapshot
 from vertebra import http as web
 from vertebra.testing import RemoteSourceSuite
-from vertebra.testing.network import Stranger, stranger
+from vertebra.testing.network import OtherHost, other_host
 from vertebra.testing.sources import FILES, written
 
 SECRET = "a-secret-of-the-user"
@@ -183,10 +183,10 @@ def test_a_fixture_that_redirects_nobody_proves_nothing(server, publish, what):
 
 
 def test_a_stranger_remembers_what_it_is_told():
-    with stranger("localhost") as other:
+    with other_host("localhost") as other:
         request = urllib.request.Request(f"{other.url}/x?key={SECRET}", headers={"X-Plain": "nothing"})
         with pytest.raises(urllib.error.HTTPError):
             urllib.request.urlopen(request, timeout=10)
-    assert [target for target, _ in other.told] == [f"/x?key={SECRET}"]
-    assert other.learned(SECRET) == [f"/x?key={SECRET}"]
-    assert Stranger("", [("/", {"range": "bytes=0-1"})]).learned(SECRET) == []
+    assert [target for target, _ in other.requests] == [f"/x?key={SECRET}"]
+    assert other.leaks(SECRET) == [f"/x?key={SECRET}"]
+    assert OtherHost("", [("/", {"range": "bytes=0-1"})]).leaks(SECRET) == []

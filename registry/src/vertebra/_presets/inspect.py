@@ -36,7 +36,7 @@ def _untied_heads(preset: OpenPreset) -> list[str] | None:
     """Returns what `heads.untied_heads` does; weights are looked at only if they may show a head."""
     untied, (rules, _, outside) = preset.description.untied, preset.rules()
     found = untied_heads(untied, rules, outside, preset.entries)
-    if found is not None or not all(map(preset.description.folder.is_here, preset.headers)):
+    if found is not None or not all(map(preset.description.folder.is_local, preset.headers)):
         return found
     return untied_heads(untied, rules, outside, preset.entries, preset.mapped().view)
 

@@ -13,7 +13,7 @@ from vertebra._cache.verify import corruption_of
 from vertebra._discovery.plugins import registry
 from vertebra._resolve.candidates import candidate_handles, is_plain_path, source_of
 from vertebra._resolve.consistent_read import read_consistently
-from vertebra._resolve.lockfile import LockedPreset, Lockfile, differs, locked_files, read_lockfile, write_lockfile
+from vertebra._resolve.lockfile import LockedPreset, Lockfile, difference, locked_files, read_lockfile, write_lockfile
 from vertebra._resolve.open import open_folder
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra.errors import LockError, OfflineError, PresetNotFoundError, SourceUnavailableError, UnknownNameError
@@ -107,7 +107,7 @@ def _found_now(requested: str, before: LockedPreset) -> PresetFolder | LockStatu
         return LockStatus(requested, "gone", before, before)
     except (SourceUnavailableError, OfflineError):
         return LockStatus(requested, "unknown", before, before)
-    unavailable = [error for error in folder.passed_over if isinstance(error, SourceUnavailableError)]
+    unavailable = [error for error in folder.skipped if isinstance(error, SourceUnavailableError)]
     if unavailable or not is_current(folder.located) or not folder.is_complete:
         return LockStatus(requested, "unknown", before, before)
     return folder
@@ -195,7 +195,7 @@ def _verdict(requested: str, preset: LockedPreset) -> VerifiedPreset:
         if own is None:
             found = _in_cache(preset, file)
         elif file.name in own:
-            found = [differs(file, own[file.name])]
+            found = [difference(file, own[file.name])]
         else:
             found = ["it is missing from the folder"] if own else []
         problems = [problem for problem in found if problem]

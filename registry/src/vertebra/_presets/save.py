@@ -86,7 +86,7 @@ def _chosen(backbone: Any, format: str, assets: bool | str | Path, fetch: bool) 
     if named or fetch:
         return select_assets(folder, format, folder.fetch_all, same_weights=False)
     try:
-        folder = folder.now()
+        folder = folder.relisted()
         return select_assets(folder, format, partial(_here, folder), same_weights=False)
     except VertebraError as error:  # trained weights must not be lost for want of a tokenizer
         log.warning("%s: its files besides config and weights were not saved. %s", folder.handle, error)

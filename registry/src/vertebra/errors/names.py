@@ -33,12 +33,12 @@ class UnknownNameError(VertebraError, LookupError):
     """No installed plugin provides a name."""
 
     def __init__(
-        self, kind: str, name: str, known: Iterable[str], hint: str = "", left_out: Sequence[str] = ()
+        self, kind: str, name: str, known: Iterable[str], hint: str = "", excluded: Sequence[str] = ()
     ) -> None:
         self.kind, self.name, self.known = kind, name, sorted(known)
         self.suggestions = close_names(name, self.known)
         self.hint = hint or f"List the installed ones with: vertebra {_COMMANDS.get(kind, 'plugins')}"
-        blocked = f" Plugins that your settings exclude: {shorten(left_out, 5)}." if left_out else ""
+        blocked = f" Plugins that your settings exclude: {shorten(excluded, 5)}." if excluded else ""
         super().__init__(f"No {kind} is named {name!r}.{did_you_mean(self.suggestions)}{blocked} {ended(self.hint)}")
 
 
