@@ -339,7 +339,7 @@ def test_nobody_waits_for_who_has_stopped(start, cache, tmp_path):
     child = start("toy://team/model", PREPARE="locks.LEASE = 1.0")
     out, err = child.communicate("\n", timeout=60)
     assert "error" not in json.loads(out)[0]
-    assert f"process {holder.pid} has not moved" in err
+    assert f"process {holder.pid} has written nothing" in err
     for lock in cache.root.glob("locks/*.lock"):
         lock.unlink()
         lock.symlink_to(canary)

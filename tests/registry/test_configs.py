@@ -24,7 +24,7 @@ def test_layers_are_fewer_than_other_things():
 
 def test_another_architecture_is_refused_by_name():
     CONFIG.check_architecture({"is_decoder": False, "unheard_of": 1}, {"is_decoder": (False, None), "heads": (None,)})
-    with pytest.raises(PresetConfigError, match="is_decoder is True, which makes another architecture"):
+    with pytest.raises(PresetConfigError, match="is_decoder is True, which means a different architecture"):
         CONFIG.check_architecture({"is_decoder": True}, {"is_decoder": (False, None)})
 
 
@@ -41,7 +41,7 @@ def test_an_activation_that_is_not_known_is_refused_by_name(value):
 
 def test_a_config_with_our_names_is_arguments():
     assert CONFIG.constructor_arguments({"width": 8}, ("width",), {"dropout": 0.1}) == {"width": 8, "dropout": 0.1}
-    with pytest.raises(PresetConfigError, match="wdth is 8, expected none but width, dropout"):
+    with pytest.raises(PresetConfigError, match="wdth is 8, expected only the fields width, dropout"):
         CONFIG.constructor_arguments({"wdth": 8}, ("width",), {"dropout": 0.1})
     with pytest.raises(PresetConfigError, match="width is None"):
         CONFIG.constructor_arguments({}, ("width",), {})

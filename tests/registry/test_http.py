@@ -200,7 +200,7 @@ def test_a_listing_has_an_end_and_comes_in_time(monkeypatch):
     body = Body(b"12", b"34")
     assert (http.read_all(HANDLE, body, 4), body.closed) == (b"1234", True)
     body = Body(*[b"12"] * 9)
-    with pytest.raises(SourceUnavailableError, match=r"http://hub.example sends a list without end"):
+    with pytest.raises(SourceUnavailableError, match=r"http://hub.example sent a document that is too long"):
         http.read_all(HANDLE, body, 4)
     assert body.closed
     monkeypatch.setattr(stall, "WINDOW", 0.0)

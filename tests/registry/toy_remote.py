@@ -64,7 +64,7 @@ class ToyRemote(RemoteSource):
 
     def upload(self, handle, files, replace, message):
         if handle.path in self.presets and not replace:
-            raise PresetExistsError(handle, "another preset stands there", "Choose another place")
+            raise PresetExistsError(handle, "another preset is there", "Choose another target")
         revision = f"r{len(self.presets.get(handle.path, {})) + 1}"
         self.add(handle.path, {name: path.read_bytes() for name, path in files.items()}, revision)
         self.asked.append(f"upload {message}")

@@ -43,7 +43,7 @@ def test_five_redirects_are_followed(hub, fetch):
     ("fault", "words"),
     [
         (faults.redirect_hops(30), "more than 10"),
-        (faults.redirect_loop(), "in a circle"),
+        (faults.redirect_loop(), "a redirect loop"),
         (faults.redirect("file:///etc/passwd"), "only http and https"),
         (faults.redirect("http://169.254.169.254/"), "inside this network"),
     ],

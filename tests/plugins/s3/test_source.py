@@ -339,7 +339,7 @@ def test_what_is_known_serves_when_the_service_is_gone(pushed, read, place, prox
     assert read(place) == FILES
     proxy.close()
     assert read(place) == FILES
-    assert "which is what it meant before" in caplog.text
+    assert "Using the cached revision" in caplog.text
 
 
 def test_offline_nothing_is_asked(pushed, read, source, place, proxy, monkeypatch):

@@ -196,7 +196,7 @@ def test_verify_says_what_is_damaged_and_repairs_it_if_asked(run, data, full):
     blob.write_bytes(bytes(SIZE - 8))
     status, shown = run("cache", "verify")
     assert status == 1
-    assert "model.bin of toy://bert@r1: its content has changed" in shown
+    assert "model.bin of toy://bert@r1: its bytes have changed" in shown
     assert "--repair" in shown
     status, shown = run("cache", "verify", "--repair", "--json")
     assert status == 1

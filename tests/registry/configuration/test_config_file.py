@@ -205,7 +205,7 @@ def test_a_runtime_that_is_enforced_is_the_only_one(monkeypatch, read):
     monkeypatch.setattr(runtimes, "settings", lambda: found)
     monkeypatch.setattr(runtimes, "bound_backend", lambda: "jax")
     assert runtimes._permitted("torch") == runtimes._permitted(None) == "torch"
-    with pytest.raises(SettingsError, match="the runtime is 'torch' on this machine, and 'jax' was asked for"):
+    with pytest.raises(SettingsError, match="it enforces the runtime 'torch', but 'jax' was requested"):
         runtimes.bind("jax")
     with pytest.raises(RuntimeBoundError):
         runtimes.bind()
@@ -217,5 +217,5 @@ def test_what_must_be_locked_is_not_unlocked_by_an_argument(monkeypatch, read):
     found = read("[enforced]\nlocked = true")
     monkeypatch.setattr(lockfile, "settings", lambda: found)
     lockfile.check_unlocked(None)
-    with pytest.raises(LockError, match="locked=False was asked for"):
+    with pytest.raises(LockError, match="the call has locked=False"):
         lockfile.check_unlocked(False)

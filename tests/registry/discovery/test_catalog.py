@@ -203,5 +203,5 @@ def test_specs_refuse_what_would_fail_later():
 def test_an_unknown_name_tells_which_plugins_the_settings_leave_out(install):
     install("acme-source")
     install("other-source")
-    with pytest.raises(UnknownNameError, match=r"leave out: .*not named in VERTEBRA_PLUGINS"):
+    with pytest.raises(UnknownNameError, match=r"exclude: .*not named in VERTEBRA_PLUGINS"):
         catalog(SOURCES).lookup("other")

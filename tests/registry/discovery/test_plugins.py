@@ -142,7 +142,7 @@ def test_a_required_plugin_that_is_not_in_use_is_an_error(source, chosen, named,
 
 def test_a_required_plugin_of_another_api_is_an_error(install, discover):
     install("acme-policy", REFUSES, api=("2",))
-    with pytest.raises(FailedPluginError, match="written for plugin API 2"):
+    with pytest.raises(FailedPluginError, match="supports plugin API 2"):
         discover(plugins=("acme-policy", "*"))
 
 

@@ -98,7 +98,7 @@ def test_an_upload_that_breaks_off_says_so(toy, preset, monkeypatch):
         raise SourceUnavailableError("toy://mine", "HTTP 503")
 
     monkeypatch.setattr(toy, "upload", breaking_off)
-    with pytest.raises(PresetUploadError, match=r"did not come to its end: HTTP 503"):
+    with pytest.raises(PresetUploadError, match=r"did not finish: HTTP 503"):
         upload("toy://mine", preset)
 
 

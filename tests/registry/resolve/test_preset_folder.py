@@ -198,7 +198,7 @@ def test_what_a_policy_leads_to_is_told_beside_the_error(source, add):
     add("mirror", vertebra_rewrite_handle=lambda handle: PresetHandle("file", "/nowhere"))
     with pytest.raises(PresetNotFoundError) as raised:
         open_folder("toy_en")
-    assert raised.value.__notes__ == ["file:///nowhere is where 'toy_en' leads to here, by a built-in id or a policy"]
+    assert raised.value.__notes__ == ["'toy_en' was resolved to file:///nowhere by a built-in id or a policy"]
     with pytest.raises(PresetNotFoundError) as raised:
         open_folder("./nowhere")
     assert not hasattr(raised.value, "__notes__")
@@ -275,7 +275,7 @@ def test_each_place_that_is_used_must_be_allowed(source, mirror, add):
 
 def test_unless_it_is_a_list_of_handles_nothing_is_read(source, add):
     add("mirror", vertebra_rewrite_handle=lambda handle: [])
-    with pytest.raises(PluginError, match="several, or None"):
+    with pytest.raises(PluginError, match="a list of them, or None"):
         open_folder("toy_en")
 
 
@@ -418,7 +418,7 @@ def test_a_path_is_never_taken_for_an_id(add, tmp_path, monkeypatch):
 def test_a_file_that_may_lead_out_of_its_folder_is_refused(source, monkeypatch, name):
     """PT-01: whatever a source lists is a name below the preset's folder."""
     monkeypatch.setattr(source, "files", lambda handle: [PresetFile("config.json", 2), PresetFile(name, 1)])
-    with pytest.raises(PresetConfigError, match="may lead out of its folder"):
+    with pytest.raises(PresetConfigError, match="may be outside the preset's folder"):
         open_folder("toy://here")
 
 

@@ -45,4 +45,4 @@ def test_no_other_module_counts_calls():
         for node in ast.walk(ast.parse(path.read_bytes()))
         if isinstance(node, ast.keyword) and node.arg == "stacklevel"
     }
-    assert found == {"_warnings.py"}
+    assert found == {"user_warnings.py"}

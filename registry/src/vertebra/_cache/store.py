@@ -173,7 +173,7 @@ class Store:
                 problem, remedy = "it is not writable", "Set VERTEBRA_CACHE to a folder that you may write to"
             elif error.errno in _FULL:
                 problem, remedy = (
-                    "its disk is full",
+                    "the disk is full",
                     "Free some space, run vertebra cache prune, or set VERTEBRA_CACHE to another disk",
                 )
             else:

@@ -66,7 +66,7 @@ class PresetFormatError(PresetError, ValueError):
 
     def __init__(self, subject: object, problem: str, known: Sequence[str]) -> None:
         self.subject, self.problem, self.known = subject, problem, list(known)
-        super().__init__(f"{subject}: {ended(problem)} Available formats: {', '.join(known) or 'none'}.")
+        super().__init__(f"{subject}: {ended(problem)} Choose one of these formats: {', '.join(known) or 'none'}.")
 
 
 class FormatLimitError(PresetError, ValueError):

@@ -73,7 +73,7 @@ class OfflineError(PresetError, FileNotFoundError):
         problem = f"missing files: {shorten(self.missing)}" if missing else "its file list is not in the cache"
         super().__init__(
             f"Preset {str(handle)!r} is not complete on this machine, and {reason}; {problem}. "
-            f"Download it while online: vertebra pull {handle}. Or run, on another machine, vertebra bundle {handle} "
+            f"Fetch it while online: vertebra pull {handle}. Or run, on another machine, vertebra bundle {handle} "
             "-o DIR, copy DIR to this machine, and set VERTEBRA_CACHE_TIERS=DIR."
         )
 

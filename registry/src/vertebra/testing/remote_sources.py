@@ -233,14 +233,14 @@ class RemoteSourceSuite(SourceSuite):
         assert [text for text in shown if secret in text] == []
 
     @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-    @pytest.mark.parametrize("request", ["the file list", "a file"])
+    @pytest.mark.parametrize("request_kind", ["the file list", "a file"])
     def test_credentials_are_not_sent_to_another_host(
         self,
         source: RemoteSource,
         publish: Publish,
         secret: str,
         redirect: Callable[[str], None],
-        request: str,
+        request_kind: str,
         host: str,
     ) -> None:
         handle = publish(FILES)
@@ -249,7 +249,7 @@ class RemoteSourceSuite(SourceSuite):
         with other_host(host) as other:
             redirect(f"{other.url}/moved")
             with pytest.raises(VertebraError) as raised:  # the other host has nothing
-                source.resolve_snapshot(handle) if request == "the file list" else _read(source, pinned, file)
+                source.resolve_snapshot(handle) if request_kind == "the file list" else _read(source, pinned, file)
         message = str(raised.value)
         assert other.requests or other.url in message, f"no redirect was followed or refused: {message}"
         assert other.leaks(secret) == []
