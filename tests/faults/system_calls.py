@@ -186,7 +186,7 @@ class AtOnce:
 
 
 def fetch() -> dict[str, Any]:
-    """Fetches everything of the preset; returns where it stands, or which error there was."""
+    """Fetches all files of the preset; returns their folder, or the error."""
     try:
         folder = open_folder("toy://team/model")
         names = sorted(folder.names)

@@ -18,7 +18,7 @@ SAMPLES = {
     "NameClashError": ("backbone", "Shared", ["acme-one 1.0", "acme-two 2.0"]),
     "PluginError": ("acme", "it fell over"),
     "MissingPluginError": ("acme", "VERTEBRA_PLUGINS", ["acne"]),
-    "FailedPluginError": ("acme", "VERTEBRA_PLUGINS", "ImportError: it needs what is not there."),
+    "FailedPluginError": ("acme", "VERTEBRA_PLUGINS", "ImportError: a dependency is missing."),
     "SettingsError": ("config.toml", "it is not TOML"),
     "RuntimeUnavailableError": ("toy", "Toy is not installed; install it with: pip install toy"),
     "RuntimeChoiceError": (["one", "two"],),

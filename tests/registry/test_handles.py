@@ -1,4 +1,4 @@
-"""Handles: parse and str are exact inverses, both ways, and what has two spellings is refused."""
+"""Handles: `parse` and `str` are exact inverses, and a handle has only one spelling."""
 
 import dataclasses
 

@@ -157,7 +157,7 @@ def test_the_last_url_of_a_chain_of_redirects_is_kept():
 def test_each_answer_on_the_way_is_ended():
     start = "http://127.0.0.1:1/x"
     policy = http.RedirectPolicy(HANDLE, start, start, "TOY_ENDPOINT")
-    way = [Said(302, start, location="/y"), Said(302, "", location="ftp://elsewhere/")]
+    way = [Said(302, start, location="/y"), Said(302, "", location="ftp://other/")]
     answers = iter(way)
     with pytest.raises(RedirectRefusedError):
         http.follow_redirects(policy, start, lambda _: next(answers))

@@ -1,4 +1,4 @@
-"""Doors stand for backbone classes without importing Keras: whatever only asks about one must not open it."""
+"""Lazy classes are proxies of backbone classes: looking up attributes about them does not import Keras."""
 
 import copy
 import inspect
@@ -27,7 +27,7 @@ def closed():
 
 
 @pytest.fixture
-def toy(anew, install, monkeypatch):
+def toy(reload_plugins, install, monkeypatch):
     """The only plugin: an architecture whose class is nowhere."""
     monkeypatch.setenv("VERTEBRA_PLUGINS", "acme*")
     install("acme", BACKBONE)

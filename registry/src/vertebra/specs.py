@@ -186,7 +186,7 @@ class LoraConfig:
     rank_pattern: Mapping[str, int] = field(default_factory=lambda: _NOTHING)
     """Another rank for some of the adapted layers, by target: a name, path, glob or role. The last match wins."""
     alpha_pattern: Mapping[str, float] = field(default_factory=lambda: _NOTHING)
-    """Another alpha for some of them, in the same way."""
+    """Another alpha for some of the adapted layers, by target as in `rank_pattern`."""
     options: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     """The strategy's own options by name; the strategy declares them with their defaults."""
 

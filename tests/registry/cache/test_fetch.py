@@ -100,11 +100,11 @@ def answered(toy, toys, monkeypatch):
 @pytest.mark.parametrize("streams", [1, 3])
 @pytest.mark.parametrize("place", [0, 2_500, -1])
 def test_a_digest_of_an_answer_is_compared_however_the_bytes_come(
-    toy, fetch, cache, answered, monkeypatch, streams, place
+    toy, fetch, cache, answered, monkeypatch, streams, position
 ):
     monkeypatch.setattr(download, "RANGE", 1000)
     toy.streams = streams
-    toy.wrong = lambda data: data[:place] + bytes([data[place] ^ 1]) + (data[place:][1:])
+    toy.wrong = lambda data: data[:position] + bytes([data[position] ^ 1]) + (data[position:][1:])
     with pytest.raises(IntegrityError, match="md5"):
         fetch("model.bin")
     assert blobs(cache) == cache.partials() == []
@@ -119,7 +119,7 @@ def test_a_digest_of_an_answer_is_compared_with_what_was_left_too(fetch, cache, 
     left.parent.mkdir(parents=True)
     left.write_bytes((b"?" * damaged + LARGE[damaged:])[:size])
     assert fetch("model.bin")[0].read_bytes() == LARGE
-    begun = min(size, len(LARGE) - 1)  # of what nothing was promised, somebody must be asked for the end
+    begun = min(size, len(LARGE) - 1)  # without an expected digest, at least the last byte must be requested
     assert answered == ([begun, 0] if damaged else [begun])
 
 
@@ -305,7 +305,7 @@ def test_an_error_in_one_part_stops_the_others(pieces, toys, fetch, monkeypatch)
     assert time.monotonic() - began < 5
 
 
-# === What somebody left, or has ===
+# === Partial downloads, and files of other programs ===
 
 
 @pytest.mark.parametrize("tag", [ABANDONED, "machine-99"])
@@ -396,8 +396,8 @@ def test_a_damaged_content_is_fetched_again(toy, fetch, how, tmp_path):
         path.mkdir()
         (path / "x").touch()
     elif how == "link":
-        (tmp_path / "elsewhere").write_bytes(LARGE)
-        path.symlink_to(tmp_path / "elsewhere")
+        (tmp_path / "other-cache").write_bytes(LARGE)
+        path.symlink_to(tmp_path / "other-cache")
     assert fetch("model.bin") == [path]
     assert path.is_file()
     assert not path.is_symlink()
@@ -473,7 +473,7 @@ def test_a_look_up_that_fails_once_is_tried_again(toy, monkeypatch):
 
 
 def test_what_another_process_left_is_not_trusted_where_nothing_can_be_checked(toy, fetch, cache, pinned):
-    """Its disk may have lost what it wrote last, and there is no digest to find out by."""
+    """The other process's disk may have lost its last writes, and there is no digest to detect it."""
     toy.promises = None
     stage = cache.stage("partial", key_of("", str(pinned), "model.bin"))
     stage.write_bytes(bytes(2_000))

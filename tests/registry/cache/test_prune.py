@@ -1,4 +1,4 @@
-"""Tidying: what no preset needs goes, nothing is taken from whoever is at work."""
+"""Pruning: blobs that no preset needs are removed, and running processes lose nothing."""
 
 import hashlib
 import mmap
@@ -83,7 +83,7 @@ def test_what_was_left_unfinished_goes_and_what_is_at_work_stays(full, later):
     left.write_bytes(b"123")
     aside = full.root / "partial" / f"key.{ABANDONED}.1.aside"
     aside.mkdir()
-    theirs = full.root / "partial" / "key.elsewhere-1.0.tmp"
+    theirs = full.root / "partial" / "key.other-1.0.tmp"
     theirs.write_bytes(b"1")
     done = prune(full.root)
     assert done.partials == 2

@@ -44,14 +44,14 @@ def old(request, source, cache):
 
 
 def contents(handle):
-    """Fetches everything of a preset, and returns what is in its files."""
+    """Fetches all files of a preset, and returns their bytes."""
     folder = open_folder(str(handle))
     names = sorted(folder.names)
     return dict(zip(names, [path.read_bytes() for path in folder.fetch_all(names)], strict=True))
 
 
 def written(root):
-    """Returns what is in each file of a cache that is there to be kept."""
+    """Returns the bytes of each file of a cache, except temporary ones."""
     return {
         str(path.relative_to(root)): path.read_bytes()
         for kind in ("blobs", "presets", "refs")
@@ -109,9 +109,9 @@ def test_fields_that_are_not_known_are_passed_over(old, source, configure):
 
 
 def test_files_that_are_not_known_are_passed_over(old, source, configure):
-    for place in ("blobs/index", "blobs/10/index", "presets/index", "refs/index", "partial/index", "manifests/1.json"):
-        (old.root / place).parent.mkdir(exist_ok=True)
-        (old.root / place).write_text("{}")
+    for name in ("blobs/index", "blobs/10/index", "presets/index", "refs/index", "partial/index", "manifests/1.json"):
+        (old.root / name).parent.mkdir(exist_ok=True)
+        (old.root / name).write_text("{}")
     configure(VERTEBRA_OFFLINE="1")
     assert contents(HANDLE) == FILES
     assert verify_store(old)[0] == []

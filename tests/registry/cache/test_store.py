@@ -1,4 +1,4 @@
-"""The store: what is damaged says nothing, and names of handles are the same on every file system."""
+"""The store: damaged entries count as missing, and names of handles are the same on every file system."""
 
 import json
 import os
@@ -96,7 +96,7 @@ def test_what_is_of_a_process_that_has_ended_is_abandoned(store):
 
 def test_what_is_of_another_machine_is_abandoned_once_it_has_not_moved(store):
     theirs = store.stage("partial", "key")
-    theirs = theirs.rename(theirs.with_name("key.elsewhere-1.0.tmp"))
+    theirs = theirs.rename(theirs.with_name("key.other-1.0.tmp"))
     assert not is_abandoned(theirs, time.time(), 60)
     os.utime(theirs, (0, 0))
     assert is_abandoned(theirs, time.time(), 60)

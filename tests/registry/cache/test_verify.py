@@ -18,7 +18,7 @@ LARGE = bytes(range(256)) * 20
 
 @pytest.fixture
 def blob(full, pinned):
-    """Where the large file stands."""
+    """The path of the large file's blob."""
     return open_folder(str(pinned)).fetch("model.bin")
 
 
@@ -39,10 +39,10 @@ DAMAGES = {
     "longer": lambda path: rewrite(path, LARGE + b"x"),
     "zero tail": lambda path: rewrite(path, LARGE[:1000] + bytes(len(LARGE) - 1000)),
     "deleted": lambda path: path.unlink(),
-    "a folder": lambda path: replace(path, lambda place: place.mkdir()),
-    "a link": lambda path: replace(path, lambda place: place.symlink_to(preset_path(place.parents[2], "x"))),
+    "a folder": lambda path: replace(path, lambda target: target.mkdir()),
+    "a link": lambda path: replace(path, lambda target: target.symlink_to(preset_path(target.parents[2], "x"))),
     "a link to the same": lambda path: replace(
-        path.rename(path.with_name("elsewhere")).rename(path), lambda place: place.symlink_to("elsewhere")
+        path.rename(path.with_name("other")).rename(path), lambda target: target.symlink_to("other")
     ),
 }
 
@@ -83,8 +83,8 @@ def test_all_whom_a_damaged_content_belongs_to_are_counted(toy, full, blob):
 def test_random_flips_are_found(full, blob):
     draw = random.Random(0)
     for _ in range(50):
-        place, bit = draw.randrange(len(LARGE)), 1 << draw.randrange(8)
-        rewrite(blob, LARGE[:place] + bytes([LARGE[place] ^ bit]) + LARGE[place + 1 :])
+        position, bit = draw.randrange(len(LARGE)), 1 << draw.randrange(8)
+        rewrite(blob, LARGE[:position] + bytes([LARGE[position] ^ bit]) + LARGE[position + 1 :])
         assert len(verify_store(full)[0]) == 1
 
 

@@ -118,7 +118,7 @@ def test_only_the_machine_enforces(tmp_path, machine):
         read_settings({"VERTEBRA_CONFIG": str(tmp_path / "own.toml")}, machine)
 
 
-# === What is enforced ===
+# === Enforced settings ===
 
 
 @pytest.mark.parametrize("rule", ["offline", "locked"])

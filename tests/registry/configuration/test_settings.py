@@ -1,4 +1,4 @@
-"""Settings: the environment wins over the file, and what is misspelled is an error."""
+"""Settings: the environment wins over the file, and a misspelled setting is an error."""
 
 import os
 

@@ -43,7 +43,7 @@ def preset(tmp_path):
 
 
 @pytest.fixture
-def bert(anew, tmp_path, request):
+def bert(reload_plugins, tmp_path, request):
     """A copy of a transformers checkpoint, whose architecture is installed."""
     return Path(shutil.copytree(request.path.parents[2] / "golden" / "bert" / "transformers", tmp_path / "bert"))
 
@@ -110,7 +110,7 @@ def test_sources_take_no_uploads_unless_they_say_so(toy, preset):
 # === To a folder ===
 
 
-def test_a_folder_appears_whole(preset, tmp_path, anew):
+def test_a_folder_appears_whole(preset, tmp_path, reload_plugins):
     (preset / "assets").mkdir()
     (preset / "assets" / "vocabulary.txt").write_text("a")
     target = tmp_path / "new" / "place"
@@ -120,7 +120,7 @@ def test_a_folder_appears_whole(preset, tmp_path, anew):
     assert [path.name for path in target.parent.iterdir()] == ["place"]
 
 
-def test_a_folder_with_another_preset_is_replaced_only_if_asked(preset, tmp_path, anew):
+def test_a_folder_with_another_preset_is_replaced_only_if_asked(preset, tmp_path, reload_plugins):
     target = tmp_path / "place"
     vertebra.upload_preset(target, preset)
     (target / "more").touch()
@@ -130,7 +130,7 @@ def test_a_folder_with_another_preset_is_replaced_only_if_asked(preset, tmp_path
     assert not (target / "more").exists()
 
 
-def test_other_things_are_never_replaced(preset, tmp_path, anew, monkeypatch):
+def test_other_things_are_never_replaced(preset, tmp_path, reload_plugins, monkeypatch):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "notes.txt").touch()
     (tmp_path / "link").symlink_to(tmp_path / "notes")
@@ -152,7 +152,7 @@ def test_other_things_are_never_replaced(preset, tmp_path, anew, monkeypatch):
         ("tow://x", UnknownNameError),
     ],
 )
-def test_what_is_no_place_is_refused(preset, anew, uri, error, tmp_path, monkeypatch):
+def test_what_is_no_place_is_refused(preset, reload_plugins, uri, error, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error):
         vertebra.upload_preset(uri, preset)
@@ -281,6 +281,6 @@ def test_a_card_that_nobody_has_changed_is_made_anew(toy, preset):
     assert b'from_preset("toy://mine")' in toy.presets["third"]["r1"]["README.md"]
 
 
-def test_a_card_names_no_folder_of_this_machine(preset, tmp_path, anew):
+def test_a_card_names_no_folder_of_this_machine(preset, tmp_path, reload_plugins):
     upload(tmp_path / "copy", preset)
     assert 'from_preset("./copy")' in (tmp_path / "copy" / "README.md").read_text()

@@ -49,7 +49,7 @@ class ToySource(LocalSource):
 
 
 @pytest.fixture
-def add(anew, monkeypatch):
+def add(reload_plugins, monkeypatch):
     """Returns a function that adds a plugin with the given hooks, to no others than the built-in ones."""
     monkeypatch.setenv("VERTEBRA_BLOCK", "*")
 
@@ -340,9 +340,7 @@ def fail(handle):
     raise ConnectionError("the policy server is down")
 
 
-@pytest.mark.parametrize(
-    "rewrite", [fail, lambda handle: "toy://elsewhere", lambda: None, lambda handle: [handle, "x"]]
-)
+@pytest.mark.parametrize("rewrite", [fail, lambda handle: "toy://other", lambda: None, lambda handle: [handle, "x"]])
 def test_a_rewriting_policy_that_fails_stops_the_load(rewrite, source, add):
     add("mirror", vertebra_rewrite_handle=rewrite)
     with pytest.raises(PluginError) as caught:
@@ -422,7 +420,7 @@ def test_a_file_that_may_lead_out_of_its_folder_is_refused(source, monkeypatch, 
         open_folder("toy://here")
 
 
-# === What is on this machine ===
+# === Files on this machine ===
 
 
 def test_a_file_that_is_here_is_found_without_asking_anybody(toy, cache):

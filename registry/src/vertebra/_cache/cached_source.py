@@ -162,7 +162,7 @@ class CachedSource:
         """
         wanted = [file for file in self.files(handle) if file.name == name]
         if not wanted:
-            raise PresetNotFoundError(handle, f"there is no file {name!r} in it")
+            raise PresetNotFoundError(handle, f"it has no file {name!r}")
         return self.fetch_all(handle, wanted)[0]
 
     def fetch_all(self, handle: PresetHandle, files: Sequence[PresetFile]) -> list[Path]:

@@ -89,8 +89,8 @@ def _translate_connection_errors(job: Job) -> Iterator[None]:
     except VertebraError:
         raise
     except OSError as error:
-        words = f": {error.strerror}" if error.strerror else ""  # its other text may have a signed URL
-        raise SourceUnavailableError(job.handle, f"{type(error).__name__}{words}") from None
+        reason = f": {error.strerror}" if error.strerror else ""  # its other text may have a signed URL
+        raise SourceUnavailableError(job.handle, f"{type(error).__name__}{reason}") from None
 
 
 def _check(partial_file: PartialFile, stream: ByteStream, start: int) -> None:

@@ -26,7 +26,7 @@ def sha256_of(file: PresetFile) -> str | None:
     return value.lower() if algorithm == "sha256" and is_hexadecimal(value.lower()) else None
 
 
-def is_sound(path: Path, size: int | None) -> bool:
+def is_regular_file(path: Path, size: int | None) -> bool:
     """Returns whether a path is a regular file, not a link, and has a size; None allows any size."""
     try:
         status = path.lstat()

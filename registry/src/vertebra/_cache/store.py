@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from vertebra._cache.layout import blob_path, file_path, is_sound, preset_path, ref_path, sha256_of
+from vertebra._cache.layout import blob_path, file_path, is_regular_file, preset_path, ref_path, sha256_of
 from vertebra._cache.manifest import Record, file_list_in, read_entry, record_in, ref_in
 from vertebra._cache.ownership import _unfinished_name, is_abandoned, is_surely_abandoned
 from vertebra._cache.revisions import IsRevision, warn_misnamed
@@ -53,7 +53,7 @@ class Store:
         """Returns the path of a blob, or None if it is missing or has another size."""
         for root in self.folders():
             path = blob_path(root, sha256)
-            if is_sound(path, size):
+            if is_regular_file(path, size):
                 return path
         return None
 
@@ -149,7 +149,7 @@ class Store:
         """
         target = abandoned.with_name(_unfinished_name(key))
         try:
-            if not is_sound(abandoned, None) or not os.access(abandoned, os.R_OK | os.W_OK):
+            if not is_regular_file(abandoned, None) or not os.access(abandoned, os.R_OK | os.W_OK):
                 return None
             if is_surely_abandoned(abandoned):
                 abandoned.rename(target)

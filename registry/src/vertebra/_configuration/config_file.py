@@ -25,7 +25,7 @@ def read_config(path: Path, required: bool) -> dict[str, Any]:
         required: Whether it must exist.
 
     Returns:
-        The settings by name: lists as tuples of texts, texts, and booleans. Empty if there is no file.
+        The settings by name: lists as tuples of strings, strings, and booleans. Empty if there is no file.
 
     Raises:
         SettingsError: the file is required but missing, cannot be read, is not TOML, or has an unknown setting.
@@ -91,7 +91,7 @@ def _checked(origin: str, name: str, value: object) -> object:
         return value
     kinds = {"list of strings": LISTS, "string, not blank": TEXTS, "true or false": SWITCHES}
     known = ", ".join(f"{name} ({kind})" for kind, names in kinds.items() for name in names)
-    raise SettingsError(origin, f"{name} = {value!r} is not a setting; known are {known}")
+    raise SettingsError(origin, f"{name} = {value!r} is not a setting; the settings are {known}")
 
 
 def _checked_rule(origin: str, name: str, value: Any) -> Any:

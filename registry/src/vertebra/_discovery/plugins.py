@@ -204,9 +204,9 @@ def registry() -> PluginRegistry:
     Raises:
         MissingPluginError, FailedPluginError, SettingsError: as for `PluginRegistry.check_settings`.
     """
-    found = PluginRegistry(settings())
-    found.check_settings("block")
-    return found
+    plugins = PluginRegistry(settings())
+    plugins.check_settings("block")
+    return plugins
 
 
 def examined() -> PluginRegistry:
@@ -277,10 +277,10 @@ def find_installed() -> tuple[list[tuple[metadata.EntryPoint, Plugin]], dict[Own
     apis: dict[Owner, set[str]] = {}
     for entry in entries.select(group=API_GROUP):
         apis.setdefault(Owner(*read(entry.dist), _module(entry)), set()).add(entry.name)
-    found = [
+    installed = [
         (entry, Plugin(entry.name, Owner(*read(entry.dist), _module(entry)))) for entry in entries.select(group=GROUP)
     ]
-    return sorted(found, key=lambda pair: (pair[1].name, pair[1].owner.distribution)), apis
+    return sorted(installed, key=lambda pair: (pair[1].name, pair[1].owner.distribution)), apis
 
 
 def _name_and_version(distribution: metadata.Distribution | None) -> tuple[str, str]:

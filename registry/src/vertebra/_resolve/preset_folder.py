@@ -121,7 +121,7 @@ class PresetFolder:
         if missing and not self.is_complete:
             raise self._not_available(*missing)
         if missing:
-            raise PresetNotFoundError(self.handle, f"there is no file {missing[0]!r} in it")
+            raise PresetNotFoundError(self.handle, f"it has no file {missing[0]!r}")
         files = [self._by_name[name] for name in names]
         if self._locked is None:
             return self._fetch(files)
@@ -215,7 +215,7 @@ class PresetFolder:
             PresetChangedError: the file was replaced after the listing.
         """
         if CONFIG not in self.names and self.is_complete:
-            raise PresetNotFoundError(self.handle, f"there is no {CONFIG} in it")
+            raise PresetNotFoundError(self.handle, f"it has no {CONFIG}")
         path = self.fetch(CONFIG)
         config = read_json(path)
         self.check_read(CONFIG, identity_of(path.stat()))

@@ -23,10 +23,10 @@ class VertebraError(Exception):
         return _rebuild, (type(self), self.args, self.__dict__)
 
 
-def _rebuild(kind: type[VertebraError], arguments: tuple[Any, ...], parts: dict[str, Any]) -> VertebraError:
+def _rebuild(kind: type[VertebraError], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> VertebraError:
     error = kind.__new__(kind)
     error.args = arguments
-    error.__dict__.update(parts)
+    error.__dict__.update(attributes)
     return error
 
 
