@@ -267,7 +267,7 @@ STORED = {"files": "config.json"}
     [
         ("file:///etc/passwd", "only http and https"),
         ("http://169.254.169.254/", "inside this network"),
-        ("http://[::", "no address"),
+        ("http://[::", "not a URL"),
     ],
 )
 def test_a_file_is_not_read_where_nobody_should_be_sent(kaggle, fetch, when, target, words):

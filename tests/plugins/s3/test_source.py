@@ -146,7 +146,7 @@ def test_a_manifest_that_leads_elsewhere_is_refused(pushed, place, put, source, 
     bad = layout.manifest([PresetFile("../../config.json", 2, None, f"sha256:{'0' * 64}")])
     put(place, {"vertebra.json": layout.pointer(bad)})
     monkeypatch.setattr(preset_folder, "source_of", lambda handle, requested: source)
-    with pytest.raises(PresetConfigError, match="lead out"):
+    with pytest.raises(PresetConfigError, match="outside"):
         preset_folder.PresetFolder("preset", Failover([place]))
 
 

@@ -132,7 +132,7 @@ def test_push_prints_the_pinned_handle(run, data, toy, sample_preset, capsys):
     assert (status, shown.splitlines()[0]) == (0, "toy://mine@r1")
     assert "note: it has no parity certificate" in shown
     assert main(["push", str(sample_preset), "toy://mine"]) == 1
-    assert "another preset stands there" in capsys.readouterr().err
+    assert "another preset is there" in capsys.readouterr().err
     facts = data("push", sample_preset, "toy://mine", "--replace", "--message", "better")
     assert facts["handle"] == "toy://mine@r2"
     assert facts["files"] == ["README.md", "config.json", "model.safetensors"]

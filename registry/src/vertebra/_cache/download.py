@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from vertebra._cache.partial_file import PROGRESS, Job, PartialFile, WriterThreads
+from vertebra._cache.partial_file import PROGRESS, DownloadJob, PartialFile, WriterThreads
 from vertebra._cache.retry import CancelledError, retry
 from vertebra._cache.stall import StallDetector
 from vertebra.errors import IntegrityError, SourceUnavailableError, VertebraError
@@ -82,7 +82,7 @@ def _in_one_stream(partial_file: PartialFile) -> None:
 
 
 @contextlib.contextmanager
-def _translate_connection_errors(job: Job) -> Iterator[None]:
+def _translate_connection_errors(job: DownloadJob) -> Iterator[None]:
     """Maps the connection errors of any client library to SourceUnavailableError, so that they are retried."""
     try:
         yield

@@ -18,7 +18,7 @@ from vertebra._cache.layout import key_of, sha256_of
 from vertebra._cache.leases import download_lock
 from vertebra._cache.manifest import Record
 from vertebra._cache.ownership import ABANDONED, is_abandoned
-from vertebra._cache.partial_file import Job, PartialFile
+from vertebra._cache.partial_file import DownloadJob, PartialFile
 from vertebra._cache.progress import Progress, show_progress
 from vertebra._cache.retry import CancelledError
 from vertebra._cache.store import Store
@@ -55,9 +55,9 @@ class FetchSession:
         """Returns a key that is the same for all processes that download the same bytes."""
         return key_of(sha256_of(file) or "", *(() if sha256_of(file) else (str(self.handle), file.name)))
 
-    def job(self, file: PresetFile) -> Job:
+    def job(self, file: PresetFile) -> DownloadJob:
         """Returns the job for the download of a file."""
-        return Job(
+        return DownloadJob(
             self.source, self.handle, file, lambda count: self.progress.advance(file.name, count), self.cancelled
         )
 

@@ -27,7 +27,7 @@ Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class DownloadJob:
     """A file to download."""
 
     source: RemoteSource
@@ -59,7 +59,7 @@ class WriterThreads:
 class PartialFile:
     """A partial file, and the digests of its bytes."""
 
-    def __init__(self, path: Path, job: Job, translate_os_errors: TranslateOsErrors) -> None:
+    def __init__(self, path: Path, job: DownloadJob, translate_os_errors: TranslateOsErrors) -> None:
         """
         Args:
             path: A new file, or a claimed partial download of the same file.

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Generic, TypeVar
 
 from vertebra._configuration.settings import settings
-from vertebra._discovery.plugins import Owner, Plugin, quarantining, registry
+from vertebra._discovery.plugins import Owner, Plugin, quarantine_on_error, registry
 from vertebra.errors import NameClashError, PluginError, UnknownNameError
 from vertebra.interfaces import LoraStrategy, PresetSource, Runtime
 from vertebra.specs import BackboneSpec, PresetSpec, resolve_reference
@@ -156,7 +156,7 @@ def _contributions() -> dict[Kind, list[Entry[Any]]]:
     """
     contributions: dict[Kind, list[Entry[Any]]] = {kind: [] for kind in KINDS}
     for plugin in registry().plugins:
-        with quarantining(plugin):
+        with quarantine_on_error(plugin):
             items = {k: _check(plugin, k, plugin.implementations[k.hook]()) for k in KINDS if k.hook in plugin.hooks}
             for kind, entries in items.items():
                 contributions[kind] += entries

@@ -97,7 +97,7 @@ class PluginRegistry:
         """Adds an imported plugin."""
         plugin = Plugin(name, owner)
         self.plugins.append(plugin)
-        with quarantining(plugin):
+        with quarantine_on_error(plugin):
             self._register(plugin, module)
         return plugin
 
@@ -150,7 +150,7 @@ class PluginRegistry:
         for entry, plugin in candidates:
             self.plugins.append(plugin)
             if self._admit(plugin, apis.get(plugin.owner, {"1"})):
-                with quarantining(plugin):
+                with quarantine_on_error(plugin):
                     self._register(plugin, _load(entry))
 
     def _admit(self, plugin: Plugin, apis: set[str]) -> bool:
@@ -234,7 +234,7 @@ def is_glob(pattern: str) -> bool:
 
 
 @contextlib.contextmanager
-def quarantining(plugin: Plugin) -> Iterator[None]:
+def quarantine_on_error(plugin: Plugin) -> Iterator[None]:
     """Runs a plugin's code: its output goes to stderr, and if it raises, only this plugin is quarantined."""
     try:
         with contextlib.redirect_stdout(sys.stderr):
