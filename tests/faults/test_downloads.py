@@ -336,7 +336,7 @@ def test_nobody_waits_for_who_has_stopped(start, cache, tmp_path):
         time.sleep(0.01)
     time.sleep(0.2)
     os.kill(holder.pid, signal.SIGSTOP)
-    child = start("toy://team/model", PREPARE="locks.LEASE = 1.0")
+    child = start("toy://team/model", PREPARE="from vertebra._cache import leases; leases.LEASE = 1.0")
     out, err = child.communicate("\n", timeout=60)
     assert "error" not in json.loads(out)[0]
     assert f"process {holder.pid} has written nothing" in err
