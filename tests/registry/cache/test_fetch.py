@@ -98,7 +98,7 @@ def answered(toy, toys, monkeypatch):
 
 
 @pytest.mark.parametrize("streams", [1, 3])
-@pytest.mark.parametrize("place", [0, 2_500, -1])
+@pytest.mark.parametrize("position", [0, 2_500, -1])
 def test_a_digest_of_an_answer_is_compared_however_the_bytes_come(
     toy, fetch, cache, answered, monkeypatch, streams, position
 ):
