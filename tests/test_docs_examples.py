@@ -83,7 +83,7 @@ def lora_fa(monkeypatch):
     vertebra.add_plugin(module, "lora_fa")
     yield "lora_fa"
     plugins.registry.cache_clear()
-    catalog.forget()
+    catalog.clear_catalog()
 
 
 def test_the_strategy_on_the_page_works(lora_fa, golden, run, train, tmp_path):

@@ -34,7 +34,7 @@ from vertebra._cache import fetch as fetching
 from vertebra._cache.layout import key_of
 from vertebra._cache.ownership import ABANDONED
 from vertebra._cache.store import Store
-from vertebra._cache.verify import check_store
+from vertebra._cache.verify import verify_store
 from vertebra._configuration.settings import settings
 from vertebra._resolve.open import open_folder
 from vertebra.errors import VertebraError
@@ -79,7 +79,7 @@ def outcome_of(case: Case) -> dict[str, Any]:
     with tempfile.NamedTemporaryFile("r") as log:
         first = in_a_fork(case, log.name)
         lines = log.readlines()
-    damages = [f"{damage.path.name}: {damage.problem}" for damage in check_store(Store(ROOT))[0]]
+    damages = [f"{damage.path.name}: {damage.problem}" for damage in verify_store(Store(ROOT))[0]]
     return {
         "first": first,
         "calls": count_calls(lines),
@@ -186,7 +186,7 @@ class AtOnce:
 
 
 def fetch() -> dict[str, Any]:
-    """Fetches everything of the preset; returns where it stands, or which error there was."""
+    """Fetches all files of the preset; returns their folder, or the error."""
     try:
         folder = open_folder("toy://team/model")
         names = sorted(folder.names)

@@ -48,7 +48,7 @@ def mapped_file(path):
 
 
 def read_all(path):
-    """Reads a file, which may be refused; what is not refused can be read."""
+    """Reads a file, which may be refused; all tensors of an accepted file can be read."""
     try:
         mapped = mapped_file(path)
         views = {name: mapped.view(name) for name in mapped.header.entries}
@@ -84,18 +84,18 @@ def test_a_file_that_was_cut_is_refused(kept, folder, sound):
 
 
 @settings(max_examples=max(RUNS // 5, 1), deadline=None)
-@given(flipped=st.integers(1, 255), place=st.integers(0, 47))
-def test_a_change_in_the_weights_themselves_is_read(flipped, place, folder, sound):
-    """There is no checksum: what the file says is what is read, and nothing else changes."""
+@given(flipped=st.integers(1, 255), position=st.integers(0, 47))
+def test_a_change_in_the_weights_themselves_is_read(flipped, position, folder, sound):
+    """There is no checksum: a changed byte is read as it is, and no other value changes."""
     path = folder / "changed.h5"
     path.write_bytes(sound)
     name = "layers/dense_1/vars/0"
     data = bytearray(sound)
     with h5py.File(path) as file:
-        data[file[name].id.get_offset() + place] ^= flipped
+        data[file[name].id.get_offset() + position] ^= flipped
     path.write_bytes(data)
     expected = bytearray(np.arange(12, dtype="f4").tobytes())
-    expected[place] ^= flipped
+    expected[position] ^= flipped
     views = read_all(path)
     assert views.pop(name).tobytes() == expected
     assert views["layers/dense_2/vars/0"].tobytes() == np.arange(12, dtype="f4").tobytes()

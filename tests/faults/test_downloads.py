@@ -1,4 +1,4 @@
-"""Downloads that are killed, crowded, or run out of disk: the cache has what is right, or nothing.
+"""Downloads that are killed, concurrent, or run out of disk: the cache has correct files, or none.
 
 `VERTEBRA_FAULT_RUNS` says how many processes are killed at random moments (15 if it is not set).
 """
@@ -23,7 +23,7 @@ from servers.hub import HubServer
 from servers.kaggle import KaggleServer
 from servers.proxy import FaultProxy
 from vertebra._cache.store import Store
-from vertebra._cache.verify import check_store
+from vertebra._cache.verify import verify_store
 
 RUNS = int(os.environ.get("VERTEBRA_FAULT_RUNS", "15"))
 CROWD = 16
@@ -76,7 +76,7 @@ def go(child):
 
 
 def wait_a_moment(child, seconds):
-    """Waits for some time, but not for what has ended."""
+    """Waits for some time, but not for a process that has ended."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(seconds)
 
@@ -92,7 +92,7 @@ def unfinished(cache):
 
 
 def is_sound(cache):
-    damages, _ = check_store(cache)
+    damages, _ = verify_store(cache)
     return damages == []
 
 
@@ -148,7 +148,7 @@ class Kaggle:
 class Bucket:
     """A bucket of a gateway, behind a proxy in which things go wrong."""
 
-    resumes = False  # nothing says what these files hash to, so what another process left is not trusted
+    resumes = False  # these files have no expected digest, so partial downloads of other processes are not trusted
     modules = ("obstore", "obstore.store")
     handle = "s3://models/team/model"
 
@@ -176,17 +176,17 @@ PLACES = {"hub": Hub, "kaggle": Kaggle, "bucket": Bucket}
 
 
 @pytest.fixture(params=PLACES)
-def place(request):
+def service(request):
     """A server of each kind, with the preset `FILES`."""
     with PLACES[request.param]() as running:
         yield running
 
 
-def downloads(place):
+def downloads(service):
     """Counts the requests for the contents of each file."""
     return Counter(
         name
-        for request in place.files.requests
+        for request in service.files.requests
         if request.method == "GET"
         for name in FILES
         if request.path.endswith(name)
@@ -196,12 +196,12 @@ def downloads(place):
 # === Killed ===
 
 
-def test_a_process_killed_at_any_moment_leaves_nothing_wrong(place, start, cache):
+def test_a_process_killed_at_any_moment_leaves_nothing_wrong(service, start, cache):
     """NW-01."""
-    place.server.faults = [faults.slow(6_000_000)]
+    service.server.faults = [faults.slow(6_000_000)]
     killed, left = 0, 0
     for number in range(RUNS):
-        child = start(place.handle, modules=place.modules, **place.environment)
+        child = start(service.handle, modules=service.modules, **service.environment)
         child.stdin.write("\n")
         child.stdin.flush()
         if number % 2:
@@ -214,10 +214,10 @@ def test_a_process_killed_at_any_moment_leaves_nothing_wrong(place, start, cache
         left = max(left, *(count for key, count in of_files.items() if key != "note"), 0)
         if child.returncode == 0 or not unfinished(cache):
             shutil.rmtree(cache.root, ignore_errors=True)
-    place.server.faults = []
+    service.server.faults = []
     assert killed > RUNS // 3
     assert left == 1  # of each file at most, for another process to go on from
-    assert go(start(place.handle, modules=place.modules, **place.environment)) == [EXPECTED]
+    assert go(start(service.handle, modules=service.modules, **service.environment)) == [EXPECTED]
     assert is_sound(cache)
     assert unfinished(cache) == []
 
@@ -232,8 +232,8 @@ def _size(path):
 
 def test_what_arrived_is_not_transferred_again(place, start, cache):
     large = "model.safetensors"
-    place.server.faults = [faults.slow(1_500_000, files=f"*{large}")]
-    child = start(place.handle, modules=place.modules, **place.environment)
+    service.server.faults = [faults.slow(1_500_000, files=f"*{large}")]
+    child = start(service.handle, modules=service.modules, **service.environment)
     child.stdin.write("\n")
     child.stdin.flush()
     while not any(_size(path) > 500_000 for path in unfinished(cache)):
@@ -241,19 +241,19 @@ def test_what_arrived_is_not_transferred_again(place, start, cache):
         time.sleep(0.01)
     child.kill()
     child.wait()
-    place.server.faults = []
-    place.files.clear()
-    assert go(start(place.handle, modules=place.modules, **place.environment)) == [EXPECTED]
+    service.server.faults = []
+    service.files.clear()
+    assert go(start(service.handle, modules=service.modules, **service.environment)) == [EXPECTED]
     ranges = [
         request.headers.get("range", "bytes=0-").removeprefix("bytes=")
-        for request in place.files.requests
+        for request in service.files.requests
         if request.path.endswith(large) and request.method == "GET"
     ]
-    assert (int(ranges[-1].partition("-")[0]) > 400_000) == place.resumes
+    assert (int(ranges[-1].partition("-")[0]) > 400_000) == service.resumes
 
 
 # Fetches in a fork that is killed at the first line of the modules that write, then in another that is killed at the
-# second, and so on until one gets to the end. After each, another fetches what is missing.
+# second, and so on until one gets to the end. After each, another fetches the missing files.
 KILL_AT_EACH_LINE = """
 import json, os, shutil, signal, sys, threading
 sys.path.insert(0, sys.argv[1])
@@ -262,7 +262,7 @@ from itertools import count
 from pathlib import Path
 from vertebra import add_plugin
 from vertebra._cache import fetch, layout, manifest, ownership, store
-from vertebra._cache.verify import check_store
+from vertebra._cache.verify import verify_store
 
 add_plugin(downloading.Toys(), "toys")
 traced = {module.__file__ for module in (fetch, store, layout, manifest, ownership)}
@@ -293,7 +293,7 @@ for number in count(1, int(sys.argv[2])):
         downloading.fetch("toy://team/model")
         os._exit(0)
     _, status = os.waitpid(child, 0)
-    damages = check_store(store.Store(root))[0] if root.exists() else []
+    damages = verify_store(store.Store(root))[0] if root.exists() else []
     child = os.fork()
     if not child:
         os._exit(downloading.fetch("toy://team/model") != expected)
@@ -320,21 +320,21 @@ def test_a_process_killed_at_each_line_leaves_nothing_wrong(child, cache, monkey
 
 
 @pytest.mark.parametrize("locks", ["with locks", "without"])
-def test_sixteen_processes_share_one_download(place, start, cache, locks):
+def test_sixteen_processes_share_one_download(service, start, cache, locks):
     """CA-01, and CA-02: without locks that work it may be several, and is right all the same."""
-    environment = dict(place.environment)
+    environment = dict(service.environment)
     if locks == "without":
         environment["PREPARE"] = f"{environment.get('PREPARE', '')}\nimport fcntl; fcntl.flock = lambda *_: None"
-    found = go(start(place.handle, CROWD, place.modules, **environment))
+    found = go(start(service.handle, CROWD, service.modules, **environment))
     assert found == [EXPECTED] * CROWD
     assert is_sound(cache)
     assert unfinished(cache) == []
     if locks == "with locks":
-        assert downloads(place) == dict.fromkeys(FILES, 1)
+        assert downloads(service) == dict.fromkeys(FILES, 1)
 
 
 def test_nobody_waits_for_who_has_stopped(start, cache, tmp_path):
-    """CA-03: a process that holds a lock and has been stopped, and a lock that leads elsewhere."""
+    """CA-03: a process that holds a lock and has been stopped, and a lock that is a link."""
     canary = tmp_path / "canary"
     canary.write_text("unharmed")
     holder = start("toy://team/model", PREPARE=STOP_AT_THE_FIRST_CHUNK)
@@ -347,7 +347,7 @@ def test_nobody_waits_for_who_has_stopped(start, cache, tmp_path):
     child = start("toy://team/model", PREPARE="leases.LEASE = 1.0")
     out, err = child.communicate("\n", timeout=60)
     assert "error" not in json.loads(out)[0]
-    assert f"process {holder.pid} has not moved" in err
+    assert f"process {holder.pid} has written nothing" in err
     for lock in cache.root.glob("locks/*.lock"):
         lock.unlink()
         lock.symlink_to(canary)

@@ -1,4 +1,4 @@
-"""Saves that are killed, or run out of disk: what stood there before is there still, or the new one is, complete.
+"""Saves that are killed, or run out of disk: the old files are still there, or the new ones are, complete.
 
 `VERTEBRA_FAULT_RUNS` says how many processes are killed at random moments (15 if it is not set).
 """

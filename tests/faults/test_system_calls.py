@@ -1,4 +1,4 @@
-"""System calls that fail, or are the last of a process: an error that says so, and a cache that holds what is right.
+"""System calls that fail, or during which the process is killed: a clear error, and a correct cache.
 
 strace strikes forks that fetch, at their first call of a name, at their second, and so on. `VERTEBRA_FAULT_RUNS` says
 how many of all these cases are tried (15 if it is not set); from 200 on it is all of them.
@@ -74,7 +74,7 @@ def some(cases, count):
 
 
 def problems_of(outcome, expected):
-    """Returns what is not as it should be after a fetch that was struck, whatever that led to."""
+    """Returns the damage after a fetch with a fault, whether the fetch failed or not."""
     found = {} if expected(outcome["first"]) else {"first": outcome["first"]}
     if not (outcome["offline"] == "fetched" or outcome["offline"].startswith("OfflineError: ")):
         found["offline"] = outcome["offline"]

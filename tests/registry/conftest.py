@@ -1,4 +1,4 @@
-"""What the tests of the core share: distributions that look installed, and a process that reads plugins anew."""
+"""Shared fixtures of the core's tests: distributions that look installed, and reloading of plugins."""
 
 import importlib
 import importlib.util
@@ -55,20 +55,20 @@ def discover():
 
 
 @pytest.fixture
-def anew(install, monkeypatch):
-    """Makes this process read its settings and plugins anew, first now and again after the test."""
+def reload_plugins(install, monkeypatch):
+    """Makes this process reload its settings and plugins, at once and after the test."""
 
     def forget():
         settings.settings.cache_clear()
         plugins.registry.cache_clear()
-        catalog.forget()
+        catalog.clear_catalog()
 
     forget()
     yield forget
     forget()
 
 
-# === Presets that are elsewhere ===
+# === Remote presets ===
 
 SMALL, LARGE = b'{"a": 1}', bytes(range(256)) * 20
 
@@ -83,8 +83,8 @@ def toys():
 
 
 @pytest.fixture
-def configure(anew, tmp_path, monkeypatch):
-    """Returns a function that sets variables and reads the settings anew; the cache is a folder of this test."""
+def configure(reload_plugins, tmp_path, monkeypatch):
+    """Returns a function that sets variables and reloads the settings; the cache is a folder of this test."""
 
     def set_variables(**variables):
         for name, value in variables.items():

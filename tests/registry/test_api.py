@@ -24,7 +24,7 @@ def forget():
         if registry._manager.has_plugin(key):
             registry._manager.unregister(name=key)
     registry.plugins[:] = before
-    catalog.forget()
+    catalog.clear_catalog()
 
 
 # === use ===

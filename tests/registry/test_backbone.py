@@ -81,7 +81,7 @@ def test_a_preset_of_another_class_is_refused_with_both_names(golden):
 
     with pytest.raises(PresetClassError) as caught:
         GPTBackbone.from_preset(golden / "transformers")
-    assert (caught.value.found, caught.value.wanted) == ("BertBackbone", "GPTBackbone")
+    assert (caught.value.actual, caught.value.wanted) == ("BertBackbone", "GPTBackbone")
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_an_override_that_the_constructor_does_not_take_is_refused(golden, name,
     with pytest.raises(PresetConfigError) as caught:
         vertebra.Backbone.from_preset(golden / "transformers", **{name: value})
     assert name in caught.value.problem
-    assert caught.value.place == "from_preset of BertBackbone"
+    assert caught.value.subject == "from_preset of BertBackbone"
 
 
 def test_a_misspelled_argument_is_an_error_that_names_the_nearest(arguments):

@@ -1,11 +1,11 @@
-"""`ForeignConfig`: what it refuses, and how it says so."""
+"""`ForeignConfig`: the configs that it refuses, and its messages."""
 
 import pytest
 
 from vertebra import ForeignConfig
 from vertebra.errors import FormatLimitError, PresetConfigError
 
-CONFIG = ForeignConfig("other", "somebody's model")
+CONFIG = ForeignConfig("other", "Acme's model")
 ARGUMENTS = {"width": 8, "dropout": 0.1, "attention_dropout": None}
 
 
@@ -13,7 +13,7 @@ ARGUMENTS = {"width": 8, "dropout": 0.1, "attention_dropout": None}
 def test_a_count_that_is_none_is_refused_by_name(value):
     with pytest.raises(PresetConfigError) as caught:
         CONFIG.check_counts({"depth": 1, "width": value}, ("depth", "width"), layers="depth")
-    assert str(caught.value).startswith("config.json of somebody's model: width is ")
+    assert str(caught.value).startswith("config.json of Acme's model: width is ")
 
 
 def test_layers_are_fewer_than_other_things():
@@ -24,7 +24,7 @@ def test_layers_are_fewer_than_other_things():
 
 def test_another_architecture_is_refused_by_name():
     CONFIG.check_architecture({"is_decoder": False, "unheard_of": 1}, {"is_decoder": (False, None), "heads": (None,)})
-    with pytest.raises(PresetConfigError, match="is_decoder is True, which makes another architecture"):
+    with pytest.raises(PresetConfigError, match="is_decoder is True, which means a different architecture"):
         CONFIG.check_architecture({"is_decoder": True}, {"is_decoder": (False, None)})
 
 
@@ -41,7 +41,7 @@ def test_an_activation_that_is_not_known_is_refused_by_name(value):
 
 def test_a_config_with_our_names_is_arguments():
     assert CONFIG.constructor_arguments({"width": 8}, ("width",), {"dropout": 0.1}) == {"width": 8, "dropout": 0.1}
-    with pytest.raises(PresetConfigError, match="wdth is 8, expected none but width, dropout"):
+    with pytest.raises(PresetConfigError, match="wdth is 8, expected only the fields width, dropout"):
         CONFIG.constructor_arguments({"wdth": 8}, ("width",), {"dropout": 0.1})
     with pytest.raises(PresetConfigError, match="width is None"):
         CONFIG.constructor_arguments({}, ("width",), {})
@@ -49,7 +49,7 @@ def test_a_config_with_our_names_is_arguments():
 
 def test_what_is_always_so_there_must_be_so_here():
     CONFIG.check_fixed(ARGUMENTS, {"width": 8})
-    with pytest.raises(FormatLimitError, match="width=8: somebody's model always has 9") as caught:
+    with pytest.raises(FormatLimitError, match="width=8: Acme's model always has 9") as caught:
         CONFIG.check_fixed(ARGUMENTS, {"width": 9})
     assert (caught.value.format, caught.value.argument, caught.value.value) == ("other", "width", 8)
 
@@ -60,5 +60,5 @@ def test_one_rate_for_all_may_be_said_or_left(rate):
 
 
 def test_another_rate_is_refused_by_name():
-    with pytest.raises(FormatLimitError, match=r"attention_dropout=0\.0: somebody's model has one rate, dropout=0\.1"):
+    with pytest.raises(FormatLimitError, match=r"attention_dropout=0\.0: Acme's model has one rate, dropout=0\.1"):
         CONFIG.check_one_rate(ARGUMENTS | {"attention_dropout": 0.0}, ("attention_dropout",))

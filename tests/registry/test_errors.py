@@ -18,7 +18,7 @@ SAMPLES = {
     "NameClashError": ("backbone", "Shared", ["acme-one 1.0", "acme-two 2.0"]),
     "PluginError": ("acme", "it fell over"),
     "MissingPluginError": ("acme", "VERTEBRA_PLUGINS", ["acne"]),
-    "FailedPluginError": ("acme", "VERTEBRA_PLUGINS", "ImportError: it needs what is not there."),
+    "FailedPluginError": ("acme", "VERTEBRA_PLUGINS", "ImportError: a dependency is missing."),
     "SettingsError": ("config.toml", "it is not TOML"),
     "RuntimeUnavailableError": ("toy", "Toy is not installed; install it with: pip install toy"),
     "RuntimeChoiceError": (["one", "two"],),
@@ -41,8 +41,8 @@ SAMPLES = {
     "IntegrityError": ("hf://x", "model.safetensors", "its sha256 is a, expected b"),
     "OfflineError": ("hf://x", ["model.safetensors"]),
     "CacheError": ("cache", "it is not writable", "Choose another folder"),
-    "LockError": ("vertebra.lock", "it does not have 'x'", "Write it again"),
-    "PresetExistsError": ("s3://x", "another preset stands there", "Choose another place"),
+    "LockError": ("vertebra.lock", "it has no entry for 'x'", "Write it again"),
+    "PresetExistsError": ("s3://x", "another preset is there", "Choose another target"),
     "WeightsFileError": ("model.safetensors", "it is cut short"),
     "WeightsMismatchError": ("model.safetensors", ["lost"], ["extra"], [("w", (1, 2), (2, 1))], ["k (needs float32)"]),
     "LoraTargetError": ("qery", "it names no layer", ["query", "value"]),
@@ -129,8 +129,8 @@ def test_can_be_sent_between_processes(name, arguments):
     [
         ("LoraStateError", ("It has no adapter 'a'", "Did you mean 'b'?"), "'a'. Did you mean 'b'?"),
         ("PresetConfigError", ("x", "did you mean 'layers'?", "Correct it"), "did you mean 'layers'? Correct it."),
-        ("LockError", ("x", "there is none", "Write it with: vertebra lock PRESET..."), "vertebra lock PRESET..."),
-        ("FailedPluginError", ("x", "y", "It failed."), "It failed. Correct that, or take the plugin out of y."),
+        ("LockError", ("x", "it does not exist", "Create it with: vertebra lock PRESET..."), "vertebra lock PRESET..."),
+        ("FailedPluginError", ("x", "y", "It failed."), "It failed. Correct the problem, or remove the plugin from y."),
     ],
 )  # fmt: skip
 def test_a_text_that_ends_a_sentence_gets_no_second_mark(name, arguments, end):

@@ -1,4 +1,4 @@
-"""Handles: parse and str are exact inverses, both ways, and what has two spellings is refused."""
+"""Handles: `parse` and `str` are exact inverses, and a handle has only one spelling."""
 
 import dataclasses
 
@@ -105,7 +105,7 @@ def test_cannot_be_changed():
 
 @pytest.mark.parametrize(
     ("text", "hint"),
-    [("HF://acme/bert", "Write hf://acme/bert."), ("s3://bucket/bert/", "Leave out the '/' at its end")],
+    [("HF://acme/bert", "Write hf://acme/bert."), ("s3://bucket/bert/", "Remove the '/' at its end")],
 )
 def test_the_likeliest_mistakes_come_with_what_to_write(text, hint):
     with pytest.raises(HandleError, match=hint):

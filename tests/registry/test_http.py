@@ -157,7 +157,7 @@ def test_the_last_url_of_a_chain_of_redirects_is_kept():
 def test_each_answer_on_the_way_is_ended():
     start = "http://127.0.0.1:1/x"
     policy = http.RedirectPolicy(HANDLE, start, start, "TOY_ENDPOINT")
-    way = [Said(302, start, location="/y"), Said(302, "", location="ftp://elsewhere/")]
+    way = [Said(302, start, location="/y"), Said(302, "", location="ftp://other/")]
     answers = iter(way)
     with pytest.raises(RedirectRefusedError):
         http.follow_redirects(policy, start, lambda _: next(answers))
@@ -200,10 +200,10 @@ def test_a_listing_has_an_end_and_comes_in_time(monkeypatch):
     body = Body(b"12", b"34")
     assert (http.read_all(HANDLE, body, 4), body.closed) == (b"1234", True)
     body = Body(*[b"12"] * 9)
-    with pytest.raises(SourceUnavailableError, match=r"http://hub.example sends a list without end"):
+    with pytest.raises(SourceUnavailableError, match=r"http://hub.example sent a document that is too long"):
         http.read_all(HANDLE, body, 4)
     assert body.closed
     monkeypatch.setattr(stall, "WINDOW", 0.0)
     monkeypatch.setattr(stall, "SLOWEST", 10**12)
-    with pytest.raises(SourceUnavailableError, match="has no end"):
+    with pytest.raises(SourceUnavailableError, match="stalled"):
         http.read_all(HANDLE, Body(b"1", b"2"), 4)

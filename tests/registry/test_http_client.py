@@ -192,9 +192,9 @@ def test_a_service_that_is_silent_is_given_up():
 @pytest.mark.parametrize("after", [0, 12, 0.5, -1])
 def test_a_body_that_is_cut_off_is_not_taken_as_whole(service, after, encoding):
     service.faults = [faults.cut(after, files="file"), *encoding]
-    with pytest.raises(SourceUnavailableError, match="no whole answer"):
+    with pytest.raises(SourceUnavailableError, match="no complete response"):
         http.read_all(HANDLE, get(service, "/file"), 10**6)
-    with pytest.raises(SourceUnavailableError, match="no whole answer"):
+    with pytest.raises(SourceUnavailableError, match="no complete response"):
         b"".join(get(service, "/file", {"Range": "bytes=0-99"}))
 
 
@@ -356,7 +356,7 @@ def test_a_document_is_read(service):
     assert transport(service).json(HANDLE, "status/200") == {"said": "200"}
     with pytest.raises(SourceUnavailableError, match="more than 3 bytes"):
         transport(service).json(HANDLE, "status/200", most=3)
-    with pytest.raises(SourceUnavailableError, match="sent no JSON"):
+    with pytest.raises(SourceUnavailableError, match="sent no valid JSON"):
         transport(service).json(HANDLE, "file")
     with pytest.raises(PresetAccessError):
         transport(service).json(HANDLE, "status/403")

@@ -1,4 +1,4 @@
-"""Dropout: drawn as the runtime does it fastest, and what it must be all the same."""
+"""Dropout: drawn by the fastest method of the runtime, with the same properties on all runtimes."""
 
 import keras
 import numpy as np
@@ -29,8 +29,8 @@ def test_neighbours_are_dropped_independently_of_each_other():
     kept = (dropped(layers.Dropout(0.5), np.ones((100_000,), "float32")) > 0).astype("float64") - 0.5
     for lag in range(1, 9):
         assert abs((kept[lag:] * kept[:-lag]).mean() * 4) <= 5 / kept.size**0.5
-    for place in range(4):
-        assert abs(kept[place::4].mean() * 2) <= 5 / (kept.size / 4) ** 0.5
+    for position in range(4):
+        assert abs(kept[position::4].mean() * 2) <= 5 / (kept.size / 4) ** 0.5
 
 
 def test_each_call_drops_others_and_the_same_after_the_seed_is_set():

@@ -1,4 +1,4 @@
-"""Doors stand for backbone classes without importing Keras: whatever only asks about one must not open it."""
+"""Lazy classes are proxies of backbone classes: looking up attributes about them does not import Keras."""
 
 import copy
 import inspect
@@ -27,7 +27,7 @@ def closed():
 
 
 @pytest.fixture
-def toy(anew, install, monkeypatch):
+def toy(reload_plugins, install, monkeypatch):
     """The only plugin: an architecture whose class is nowhere."""
     monkeypatch.setenv("VERTEBRA_PLUGINS", "acme*")
     install("acme", BACKBONE)
@@ -52,7 +52,7 @@ def test_models_names_both_claimants(toy, install):
         hasattr(vertebra.models, "ToyBackbone")
 
 
-def test_presets_are_known_behind_the_door(toy):
+def test_a_lazy_class_has_presets(toy):
     door = vertebra.models.ToyBackbone
     assert isinstance(door, LazyBackbone)
     assert {name: preset.parameters for name, preset in door.presets.items()} == {"toy_en": 7}
@@ -82,12 +82,12 @@ def test_asking_does_not_open(ask):
     ask(vertebra.Backbone)
 
 
-def test_a_name_is_always_the_same_door():
+def test_a_name_has_one_lazy_class():
     assert vertebra.Backbone is vertebra.Backbone
 
 
 def test_nothing_is_an_instance_before_keras_is_there():
     assert not isinstance(3, vertebra.Backbone)
     assert not issubclass(int, vertebra.Backbone)
-    assert repr(vertebra.Backbone) == "<vertebra door to Backbone>"
+    assert repr(vertebra.Backbone) == "<vertebra lazy class Backbone>"
     assert vertebra.Backbone.__name__ == "Backbone"

@@ -21,7 +21,7 @@ NAMES = {
 
 @pytest.fixture
 def names(monkeypatch):
-    """Names that mean what they say here, with addresses in all their spellings resolved as ever."""
+    """Fixed host names and addresses; addresses in any spelling are resolved as usual."""
     real = redirects.addresses
 
     def addresses(host, local_names=True):

@@ -1,4 +1,4 @@
-"""Frozen data: what is out of range is refused when it is made."""
+"""Frozen dataclasses: values out of range are refused."""
 
 import dataclasses
 

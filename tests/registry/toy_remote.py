@@ -64,14 +64,14 @@ class ToyRemote(RemoteSource):
 
     def upload(self, handle, files, replace, message):
         if handle.path in self.presets and not replace:
-            raise PresetExistsError(handle, "another preset stands there", "Choose another place")
+            raise PresetExistsError(handle, "another preset is there", "Choose another target")
         revision = f"r{len(self.presets.get(handle.path, {})) + 1}"
         self.add(handle.path, {name: path.read_bytes() for name, path in files.items()}, revision)
         self.asked.append(f"upload {message}")
         return PresetHandle(handle.scheme, handle.path, revision)
 
     def reads(self):
-        """Returns what was read, without what was looked up."""
+        """Returns the requests that read files, without those that resolved handles."""
         return [text.removeprefix("read ") for text in self.asked if text.startswith("read ")]
 
     def _digest(self, data):
@@ -84,8 +84,8 @@ def answer(data, start=0, error=None, **facts):
     """Returns an answer with the bytes from a position on, which breaks off with an error if there is one."""
 
     def chunks():
-        for place in range(start, len(data), CHUNK):
-            yield data[place : place + CHUNK]
+        for position in range(start, len(data), CHUNK):
+            yield data[position : position + CHUNK]
         if error is not None:
             raise error
 

@@ -129,7 +129,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Backbone":  # a class once Keras is bound to a backend, and a door to it until then
+    if name == "Backbone":  # a lazy class until Keras is bound to a backend
         return importlib.import_module("vertebra._lazy_class").resolve_backbone(name)
     if name in _HOMES:
         return getattr(importlib.import_module(f"vertebra.{_HOMES[name]}"), name)

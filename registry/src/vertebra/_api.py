@@ -20,30 +20,30 @@ def use(runtime: str | None = None) -> Runtime:
     """Makes Keras run on a runtime for the rest of the process; call it before Keras is imported.
 
     Args:
-        runtime: Its name, or None for the one that the environment or the settings choose.
+        runtime: Name of the runtime, or None for the one that the environment or the settings choose.
 
     Raises:
         RuntimeBoundError: Keras already runs on another backend.
         RuntimeUnavailableError: the backend is not installed.
         UnknownNameError: no plugin provides the runtime.
-        RuntimeChoiceError: none was named or chosen, and there is not exactly one to take.
+        RuntimeChoiceError: no runtime was named or chosen, and there are several or none.
     """
     return runtimes.bind(runtime)
 
 
 def compile(backbone: Any) -> Callable[..., Any]:
-    """Returns a function of a backbone's inputs, for inference, without Python overhead at each layer.
+    """Returns a compiled function of a backbone's inputs, for inference, without Python overhead at each layer.
 
     Args:
         backbone: A backbone, or any functional Keras model.
 
     Returns:
-        A function that takes what the backbone takes and returns what it returns, as tensors of the backend. It
+        A function with the inputs and outputs of the backbone; the outputs are tensors of the backend. It
         follows later changes of the weights, and is traced for each new shape of the inputs. `adapters=` chooses LoRA
         adapters for one call, as in `vertebra.lora.rows`. Several threads may call it at once.
 
     Raises:
-        ArgumentError: it is not a Keras model.
+        ArgumentError: `backbone` is not a Keras model.
     """
     runtime = runtimes.bind()
     import keras
@@ -66,13 +66,13 @@ def compile(backbone: Any) -> Callable[..., Any]:
 def load_model(filepath: str | Path, *, runtime: str | None = None, **kwargs: Any) -> Any:
     """Loads a `.keras` file that holds backbones, or layers of them, of any installed plugin.
 
-    Keras finds the classes in a file only once they are imported; this imports them and calls
-    `keras.saving.load_model`. Load only files that you trust: Keras rebuilds whatever objects a file names.
+    Keras needs the classes in a file to be imported already; this function imports them and calls
+    `keras.saving.load_model`. Load only files that you trust: Keras creates every object that a file names.
 
     Args:
         filepath: The file.
         runtime: Name of the runtime, as in `Backbone.from_preset`.
-        **kwargs: Passed on.
+        **kwargs: Further arguments of `keras.saving.load_model`.
 
     Raises:
         ArgumentError: `filepath` is not a path.
@@ -84,7 +84,7 @@ def load_model(filepath: str | Path, *, runtime: str | None = None, **kwargs: An
     for entry in catalog.catalog(catalog.BACKBONES):
         try:
             catalog.backbone_class(entry.name)
-        except PluginError as error:  # the file may well hold none of that plugin's
+        except PluginError as error:  # the file may not need the classes of that plugin
             warn(str(error))
     return keras.saving.load_model(filepath, **kwargs)
 
@@ -92,26 +92,26 @@ def load_model(filepath: str | Path, *, runtime: str | None = None, **kwargs: An
 def upload_preset(
     uri: str | Path, preset_dir: str | Path, *, replace: bool = False, message: str | None = None
 ) -> PresetHandle:
-    """Publishes a preset, all of it at once or nothing; what could not be loaded again is refused.
+    """Uploads a preset, completely or not at all; refuses a preset that could not be loaded again.
 
-    Its config and the headers of its weights are checked, and whether they belong together: by all names and shapes on
-    the runtime that was chosen, which this binds; where none was, by the names of tensors, if the format has others
-    than Keras. It gets a model card if it has no `README.md`; your folder is not written to. Hidden files are left out.
-
+    Checks the config, the weights' headers, and that they match: all names and shapes on the chosen runtime, which
+    this call binds, or only the names of tensors if no runtime was chosen and the format's names differ from Keras's.
+    The upload gets a model card if the preset has no `README.md`; your folder is not written to. Hidden files are not
+    uploaded.
     Args:
-        uri: Where to: a handle, whose source must take uploads, or a path.
-        preset_dir: A preset folder, or anything else that `from_preset` takes.
-        replace: Whether another preset that stands there may be replaced.
-        message: The reason, for services that keep one.
+        uri: Target of the upload: a handle whose source supports uploads, or a path.
+        preset_dir: A preset folder, or any other argument of `from_preset`.
+        replace: Whether another preset at the target may be replaced.
+        message: Commit message, for services that store one.
 
     Returns:
-        A handle of just what was uploaded, where the source has revisions.
+        The pinned handle of the uploaded preset, if the source has revisions.
 
     Raises:
-        ArgumentError: `replace` is not a bool, or another argument not of its type.
-        PresetExistsError: another preset stands there, and `replace` is False.
-        PresetAccessError: the source takes no uploads, or none of this user's.
-        PresetError: the preset is not sound.
+        ArgumentError: an argument has the wrong type, such as a `replace` that is not a bool.
+        PresetExistsError: another preset is at the target, and `replace` is False.
+        PresetAccessError: the source does not support uploads, or the user may not upload.
+        PresetError: the preset is not valid.
     """
     from vertebra._presets.publish import upload
 
@@ -119,20 +119,20 @@ def upload_preset(
 
 
 def add_plugin(module: object, name: str) -> None:
-    """Adds a plugin that is not installed, such as one in a notebook, for the rest of the process.
+    """Adds a plugin that is not installed, such as one in a notebook, until the process ends.
 
     Args:
         module: A module or other object with hook implementations.
-        name: Name to report it by.
+        name: Name of the plugin, for messages.
 
     Raises:
-        ArgumentError: the name is not a text, or empty.
-        PluginError: it has no hooks, or they are wrong.
+        ArgumentError: `name` is not a string, or is empty.
+        PluginError: the plugin has no hooks, or invalid ones.
     """
     _arguments.text("add_plugin", "name", name)
     owner = plugins.Owner(name, "", getattr(module, "__name__", type(module).__name__))
     plugin = plugins.registry().add(module, name, owner)
-    catalog.forget()
+    catalog.clear_catalog()
     catalog.catalog(catalog.BACKBONES)
     if plugin.status != "loaded":
-        raise PluginError(name, plugin.reason, "Correct it and add it again in a new process")
+        raise PluginError(name, plugin.reason, "Correct the plugin, and add it again in a new process")

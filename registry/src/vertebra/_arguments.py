@@ -1,4 +1,4 @@
-"""Arguments of public functions: of the type that is documented, or an error that names them."""
+"""Checks of the arguments of public functions; each error names the argument and its value."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from vertebra.handles import PresetHandle
 
 
 def flag(function: str, name: str, value: object) -> bool:
-    """Returns a switch, which must be a bool of Python's or NumPy's: the text "no" would count as true.
+    """Returns a bool, which must be Python's or NumPy's: the string "no" would count as true.
 
     Raises:
-        ArgumentError: it is something else.
+        ArgumentError: the value is not of this type.
     """
     if isinstance(value, bool) or (type(value).__module__ == "numpy" and type(value).__name__ in ("bool", "bool_")):
         return bool(value)
@@ -27,21 +27,21 @@ def flag(function: str, name: str, value: object) -> bool:
 
 
 def text(function: str, name: str, value: object) -> str:
-    """Returns a text.
+    """Returns a string.
 
     Raises:
-        ArgumentError: it is something else, or empty.
+        ArgumentError: the value is not of this type, or is empty.
     """
     if isinstance(value, str) and value:
         return value
-    raise ArgumentError(function, name, value, "a text")
+    raise ArgumentError(function, name, value, "a string that is not empty")
 
 
 def amount(function: str, name: str, value: Any) -> float:
-    """Returns a finite number above 0.
+    """Returns a finite number above 0 as a float.
 
     Raises:
-        ArgumentError: it is something else.
+        ArgumentError: the value is not of this type.
     """
     if is_amount(value):
         return float(value)
@@ -49,27 +49,27 @@ def amount(function: str, name: str, value: Any) -> float:
 
 
 def is_amount(value: object) -> bool:
-    """Returns whether a value is a finite number above 0; True is one to Python, and was not meant as one."""
+    """Returns whether a value is a finite number above 0, and not a bool."""
     return not isinstance(value, bool) and isinstance(value, numbers.Real) and 0 < float(value) < math.inf
 
 
 def path(function: str, name: str, value: object) -> Path:
-    """Returns a path, which may be given as a text.
+    """Returns a path, which may be given as a string.
 
     Raises:
-        ArgumentError: it is something else, or empty.
+        ArgumentError: the value is not of this type, or is empty.
     """
-    found = os.fspath(value) if isinstance(value, str | os.PathLike) else None
-    if isinstance(found, str) and found:
-        return Path(found)
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if isinstance(text, str) and text:
+        return Path(text)
     raise ArgumentError(function, name, value, "a path")
 
 
 def preset(function: str, value: object, name: str = "preset") -> str | Path:
-    """Returns what names a preset: a text as it is, a handle as its text, and another path as a path.
+    """Returns the argument that names a preset: a string as it is, a handle as its text, and another path as a `Path`.
 
     Raises:
-        ArgumentError: it is something else.
+        ArgumentError: the value is not of this type.
     """
     if isinstance(value, PresetHandle):
         return str(value)
@@ -80,25 +80,25 @@ _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONL
 
 
 def constructor_arguments(cls: type, base: type) -> dict[str, Any]:
-    """Returns the arguments that a class's constructor takes by name, with their types.
+    """Returns the named arguments of a class's constructor, with their types.
 
-    Those of its bases count as long as the constructor passes `**kwargs` on, up to and without `base`.
+    Arguments of base classes, up to but without `base`, are included if the constructor passes `**kwargs` on.
     """
-    found: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for owner in cls.__mro__[: cls.__mro__.index(base)]:
         constructor = vars(owner).get("__init__")
         parameters = list(inspect.signature(constructor).parameters.values())[1:] if constructor else []
         hints = _type_hints(constructor)
-        found = {p.name: hints.get(p.name, object) for p in parameters if p.kind in _NAMED} | found
+        arguments = {p.name: hints.get(p.name, object) for p in parameters if p.kind in _NAMED} | arguments
         if constructor and all(p.kind is not p.VAR_KEYWORD for p in parameters):
             break
-    return found
+    return arguments
 
 
 def _type_hints(constructor: Any) -> dict[str, Any]:
     try:
         return typing.get_type_hints(constructor) if constructor else {}
-    except NameError:  # annotated with names that only a type checker imports
+    except NameError:  # annotations with names that only a type checker imports
         return {}
 
 
@@ -106,7 +106,7 @@ _CALL_ARGUMENTS = {"inputs", "training", "mask"}
 
 
 def refuse_call_arguments(backbone_class: type, kwargs: Mapping[str, Any]) -> None:
-    """Functional models take any argument of a call, and ignore it."""
+    """Refuses unknown arguments of a call, because functional models ignore them."""
     for name in kwargs.keys() - _CALL_ARGUMENTS:
         similar = close_names(name, [*_CALL_ARGUMENTS, "adapters"])
         hint = f"; did you mean {similar[0]!r}?" if similar else "; it takes inputs, training, mask and adapters."
@@ -114,7 +114,7 @@ def refuse_call_arguments(backbone_class: type, kwargs: Mapping[str, Any]) -> No
 
 
 def refuse_constructor_arguments(backbone_class: type, kwargs: Mapping[str, Any]) -> None:
-    """Keras would take any argument; a misspelled one must not be lost."""
+    """Refuses unknown arguments of a constructor, because Keras accepts any."""
     for name in kwargs.keys() - {"inputs", "outputs"}:
         similar = close_names(name, inspect.signature(backbone_class).parameters)
         hint = f"; did you mean {similar[0]!r}?" if similar else "."

@@ -1,7 +1,7 @@
-"""Doors: stand for a backbone class until it is used, so that the runtime can still be chosen.
+"""Lazy classes: proxies of backbone classes, so that the runtime can be chosen before Keras is imported.
 
-`vertebra.Backbone` cannot be the class at once: the class derives from `keras.Model`, and importing Keras fixes the
-backend, while `from_preset(..., runtime="jax")` may be about to choose it.
+`vertebra.Backbone` cannot be the class itself: the class derives from `keras.Model`, and importing Keras fixes the
+backend, which `from_preset(..., runtime="jax")` may still choose.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ BASE = "Backbone"
 
 
 def resolve_backbone(name: str) -> Any:
-    """Returns a backbone class by name, or the door to it while no runtime is bound."""
+    """Returns a backbone class by name, or a lazy class while no runtime is bound."""
     if runtimes.bound_backend() is None:
-        return _door(name)
+        return _lazy_class(name)
     runtimes.bind()
     return _load_class(name)
 
 
 @functools.cache
-def _door(name: str) -> LazyBackbone:
+def _lazy_class(name: str) -> LazyBackbone:
     return LazyBackbone(name)
 
 
@@ -40,14 +40,14 @@ def _load_class(name: str) -> type:
 
 
 class LazyBackbone:
-    """Behaves as the backbone class behind it: call it, subclass it, ask its attributes, use it in `isinstance`."""
+    """A proxy of a backbone class: it can be called, subclassed and used in `isinstance`, and has its attributes."""
 
     def __init__(self, name: str) -> None:
         self.__name__ = self.__qualname__ = name
 
     @property
     def presets(self) -> Mapping[str, PresetSpec]:
-        """The built-in presets of the class, or of all for `Backbone`, known without importing a framework."""
+        """The built-in presets of the class, or of all classes for `Backbone`; this imports no framework."""
         entries = [entry for entry in catalog(BACKBONES) if self.__name__ in (BASE, entry.name)]
         return {preset.name: preset for entry in entries for preset in entry.value.presets}
 
@@ -61,7 +61,7 @@ class LazyBackbone:
         return self._resolve()(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # Python and notebooks ask what this is by such names; that must not import Keras
+        if name.startswith("_"):  # Python and notebooks look up such names; that must not import Keras
             raise AttributeError(name)
         return getattr(self._resolve(), name)
 
@@ -72,11 +72,11 @@ class LazyBackbone:
         return self.__subclasscheck__(type(instance))
 
     def __subclasscheck__(self, subclass: type) -> bool:
-        # Without Keras no backbone class exists yet, so nothing can be one.
+        # Before Keras is imported, there are no backbone classes.
         return "vertebra.backbone" in sys.modules and issubclass(subclass, self._resolve())
 
     def __repr__(self) -> str:
-        return f"<vertebra door to {self.__name__}>"
+        return f"<vertebra lazy class {self.__name__}>"
 
     def _resolve(self) -> type:
         runtimes.bind()

@@ -1,4 +1,4 @@
-"""Activations, by the names that constructors take: what each computes, and what transformers calls it.
+"""Activation functions by the names that constructors accept, and their names in transformers.
 
 Importing this module imports no framework; `activation` does.
 """
@@ -37,27 +37,27 @@ TRANSFORMERS: Mapping[str, str] = MappingProxyType(
         "tanh": "tanh",
     }
 )
-"""Our name for each of transformers' that computes the same; the first of several is the one to write.
+"""Vertebra's name for each transformers name of the same function; the first of several names is used for writing.
 
-It is the one that releases of transformers know that are years old. Missing are those that have weights of their own.
+The first name is known to transformers releases that are years old. Activations with weights are not included.
 """
 
 NAMES: tuple[str, ...] = tuple(dict.fromkeys(TRANSFORMERS.values()))
-"""All names that `activation` takes."""
+"""All names that `activation` accepts."""
 
 
 def transformers_name(name: str) -> str:
-    """Returns the name under which transformers computes one of `NAMES`.
+    """Returns the transformers name of one of `NAMES`.
 
     Raises:
         ValueError: there is no such activation.
     """
     _check(name)
-    return next(theirs for theirs, ours in TRANSFORMERS.items() if ours == name)
+    return next(other for other, own in TRANSFORMERS.items() if own == name)
 
 
 def activation(name: str) -> Callable[[Any], Any]:
-    """Returns a function of a tensor of floats, which returns one of the same shape and dtype.
+    """Returns a function from a float tensor to a tensor of the same shape and dtype.
 
     Args:
         name: One of `NAMES`. `gelu` is exact, `gelu_approximate` its approximation by tanh and `quick_gelu` that by

@@ -1,4 +1,4 @@
-"""`PresetHandle`: where a preset is, as `scheme://path[@revision]`; parse and str are exact inverses."""
+"""`PresetHandle`: the address of a preset, `scheme://path[@revision]`; `parse` and `str` are exact inverses."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ class PresetHandle:
     """The address of a preset.
 
     `PresetHandle.parse(str(handle)) == handle` for every handle, and `str(PresetHandle.parse(text)) == text` for
-    every text that parses: a text with two spellings is refused, so that a handle can be a key in a lockfile.
+    every text that parses: a handle has only one spelling, so that it can be a key in a lockfile.
 
     Raises:
-        HandleError: a part is empty or holds what it must not hold.
+        HandleError: the scheme, path or revision is empty or has invalid characters.
     """
 
     scheme: str
-    """Names the source that can read it: lower case, as in a URL."""
+    """The scheme of the source that reads the preset: lower case, as in a URL."""
     path: str
-    """Path within the source, decoded; no empty, `.` or `..` segments."""
+    """The path within the source, decoded; it has no empty, `.` or `..` segments."""
     revision: str | None = None
-    """Version, branch or commit, or None for whatever the source holds now."""
+    """A version, branch or commit, or None for the source's current one."""
 
     def __post_init__(self) -> None:
         text = str(self)
         if not _SCHEME.fullmatch(self.scheme):
             raise HandleError(text, f"the scheme {self.scheme!r} must be lower-case letters, digits, '+', '.' or '-'")
-        for part in (self.path, self.revision):
-            if part is not None:
-                _check_segments(text, part)
+        for segments in (self.path, self.revision):
+            if segments is not None:
+                _check_segments(text, segments)
         if self.revision is not None and "/" in self.revision[:1] + self.revision[-1:]:
             raise HandleError(text, "a revision neither starts nor ends with '/'")
 
@@ -47,7 +47,7 @@ class PresetHandle:
         """Reads a handle from its text form.
 
         Raises:
-            HandleError: the text has no scheme, or has a part that a handle must not have.
+            HandleError: the text has no scheme, or its scheme, path or revision is invalid.
         """
         scheme, separator, rest = text.partition("://")
         if not separator:
@@ -65,7 +65,7 @@ class PresetHandle:
         return handle
 
     def without_revision(self) -> PresetHandle:
-        """Returns the handle of whatever stands at the same path now."""
+        """Returns the handle of the current revision at the same path."""
         return PresetHandle(self.scheme, self.path)
 
     def __str__(self) -> str:
@@ -73,28 +73,28 @@ class PresetHandle:
         return f"{self.scheme}://{_encode(self.path)}{revision}"
 
 
-def _encode(part: str) -> str:
-    return _ENCODED.sub(lambda match: f"%{ord(match.group()):02X}", part)
+def _encode(piece: str) -> str:
+    return _ENCODED.sub(lambda match: f"%{ord(match.group()):02X}", piece)
 
 
-def _decode(text: str, part: str) -> str:
+def _decode(text: str, piece: str) -> str:
     try:
-        return unquote(part, errors="strict")
+        return unquote(piece, errors="strict")
     except UnicodeDecodeError as error:
         raise HandleError(text, "its percent-encoding is not UTF-8") from error
 
 
-def _check_segments(text: str, part: str) -> None:
-    segments = part.removeprefix("/").split("/")
-    if "\x00" in part:
-        raise HandleError(text, "it holds a NUL character")
+def _check_segments(text: str, path: str) -> None:
+    segments = path.removeprefix("/").split("/")
+    if "\x00" in path:
+        raise HandleError(text, "it contains a NUL character")
     try:
-        part.encode()
+        path.encode()
     except UnicodeEncodeError:
-        raise HandleError(text, "it holds a lone surrogate") from None
+        raise HandleError(text, "it contains a lone surrogate") from None
     if any(segment in ("", ".", "..") for segment in segments):
-        problem = "its path must not be empty or hold empty, '.' or '..' segments"
-        raise HandleError(text, problem, "Leave out the '/' at its end" if _ends_in_slash(segments) else "")
+        problem = "its path must not be empty or contain empty, '.' or '..' segments"
+        raise HandleError(text, problem, "Remove the '/' at its end" if _ends_in_slash(segments) else "")
 
 
 def _ends_in_slash(segments: list[str]) -> bool:

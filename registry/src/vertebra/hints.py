@@ -1,9 +1,9 @@
-"""Type hints for the arguments of a backbone's constructor that say which values are in range, too.
+"""Type hints for the arguments of a backbone's constructor, with the range of valid values.
 
     def __init__(self, num_layers: hints.Layers, dropout: hints.Rate = 0.1, *, seed: hints.Size | None = None):
         arguments = hints.checked(MyBackbone.__init__, locals())
 
-They are types with the constraints of `annotated_types`, and plugins write others in the same way, such as
+They are types with constraints of `annotated_types`; plugins write others in the same way, such as
 `Annotated[int, MultipleOf(8)]`. To a type checker they are `int`, `float`, `bool` and `str`.
 """
 
@@ -24,50 +24,50 @@ from annotated_types import Ge, Gt, Interval, Predicate
 from vertebra import activations
 
 MOST_LAYERS = 1_000
-"""More are refused: each costs milliseconds to build, before its weights are compared with any file."""
+"""The most layers: each takes milliseconds to build, before its weights are compared with any file."""
 MOST_ROWS = 2**31 - 1
-"""More are refused: token ids and positions are int32."""
+"""The largest size: token ids and positions are int32."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Expected(Predicate):
-    """A predicate with words for the error message."""
+    """A predicate with a text for error messages."""
 
     text: str
     """The values that the predicate accepts, such as `a power of two`; follows the word `expected`."""
 
 
 Size: TypeAlias = Annotated[int, Interval(ge=1, le=MOST_ROWS)]
-"""How many or how wide."""
+"""A number of items, or a width."""
 Layers: TypeAlias = Annotated[int, Interval(ge=1, le=MOST_LAYERS)]
-"""How many layers."""
+"""A number of layers."""
 Rate: TypeAlias = Annotated[float, Interval(ge=0, lt=1)]
-"""Which share is dropped."""
+"""A dropout rate."""
 Positive: TypeAlias = Annotated[float, Gt(0)]
-"""An epsilon, a base, a factor, a cap."""
+"""A positive number, such as an epsilon, a base, a factor or a cap."""
 Deviation: TypeAlias = Annotated[float, Ge(0)]
 """A standard deviation."""
 Flag: TypeAlias = bool
 Activation: TypeAlias = Annotated[
     str, Expected(lambda value: value in activations.NAMES, f"one of {', '.join(activations.NAMES)}")
 ]
-"""A name that `vertebra.activations.activation` takes."""
+"""A name in `vertebra.activations.NAMES`."""
 
 
 def checked(constructor: Callable[..., None], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the arguments that a backbone's constructor has beyond its base class's, checked against their hints.
+    """Returns the arguments of a backbone's constructor that its base class lacks, checked against their hints.
 
-    Types that are checked are `int`, `float` (finite; an int will do), `bool`, `str`, `list` and `tuple` (of which
-    each takes the other, as JSON has only lists) with the type of their items, `Literal`, unions and None. Of the
-    constraints of `annotated_types`, those on ranges, multiples, lengths, and predicates are; None is exempt from them.
-    Every other type accepts every value, and other metadata is ignored.
+    These types are checked: `int`, `float` (finite, or an int), `bool`, `str`, `list` and `tuple` (interchangeable,
+    because JSON has only lists) with the type of their items, `Literal`, unions and None. Of `annotated_types`, the
+    constraints on ranges, multiples and lengths, and predicates, are checked; None is exempt from them. Every other
+    type accepts every value, and other metadata is ignored.
 
     Args:
         constructor: The constructor, such as `MyBackbone.__init__`.
-        values: What it was called with: its `locals()`, in its first statement.
+        values: Its arguments: `locals()`, in its first statement.
 
     Raises:
-        ValueError: a value is of another type than its hint says, or out of range; argument and value are named.
+        ValueError: a value has another type than its hint, or is out of range; the message names argument and value.
     """
     arguments = {}
     for name, hint in _parameters(constructor).items():
@@ -80,10 +80,10 @@ def checked(constructor: Callable[..., None], values: Mapping[str, Any]) -> dict
 @functools.cache
 def _parameters(constructor: Callable[..., None]) -> dict[str, Any]:
     """Returns the hint of each argument."""
-    found = typing.get_type_hints(constructor, include_extras=True)
+    resolved = typing.get_type_hints(constructor, include_extras=True)
     _self, *parameters = inspect.signature(constructor).parameters.values()
     return {
-        parameter.name: found.get(parameter.name, Any)
+        parameter.name: resolved.get(parameter.name, Any)
         for parameter in parameters
         if parameter.kind is not parameter.VAR_KEYWORD and parameter.name not in ("dtype", "trainable", "name")
     }
@@ -105,11 +105,11 @@ _TYPES: dict[Any, tuple[str, Callable[[Any], bool]]] = {
     tuple: ("a tuple", lambda value: isinstance(value, list | tuple)),
     types.NoneType: ("None", lambda value: value is None),
 }
-"""For each type that is checked, its words in a message, and the check."""
+"""For each checked type, its name in messages, and the check."""
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Returns whether a value is of the type, and within the constraints, of a hint."""
+    """Returns whether a value has the type of a hint, and satisfies its constraints."""
     origin, choices = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         constraints = _constraints(hint.__metadata__)
@@ -129,7 +129,7 @@ def _has_alike_items(hint: Any) -> bool:
 
 
 def _describe(hint: Any) -> str:
-    """Returns the words for the values that fit a hint."""
+    """Returns a description of the values that fit a hint."""
     origin, choices = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         constraints = list(_constraints(hint.__metadata__))
@@ -158,11 +158,11 @@ _CONSTRAINTS: dict[type, tuple[str, Callable[[Any, Any], bool]]] = {
     Expected: ("{0.text}", lambda item, value: bool(item.func(value))),
     Predicate: ("accepted by {0!r}", lambda item, value: bool(item.func(value))),
 }
-"""For each constraint that is checked, its words in a message, and the check."""
+"""For each checked constraint, its description in messages, and the check."""
 
 
 def _constraints(metadata: Iterable[Any]) -> Iterator[Any]:
-    """Yields the constraints that are checked, those of `Interval` and `Len` one by one."""
+    """Yields the checked constraints; those in `Interval` and `Len` are yielded one by one."""
     for item in metadata:
         if type(item) in _CONSTRAINTS:
             yield item
@@ -174,7 +174,7 @@ def _holds(item: Any, value: Any) -> bool:
     _, holds = _CONSTRAINTS[type(item)]
     try:
         return holds(item, value)
-    except TypeError:  # such as a text compared with a number
+    except TypeError:  # such as a string compared with a number
         return False
 
 

@@ -1,10 +1,11 @@
-"""The hooks: read this to write a plugin.
+"""The hooks that a plugin can implement.
 
 A plugin is a module, named by an entry point of the group `vertebra`, whose functions carry the `hookimpl` marker and
 one of the names below. It must import fast: contributions are data that refer to code as `"package.module:attribute"`,
 which is imported on first use.
 
-Most hooks register: they take no argument and return a list. The last three are policy hooks, for organisations.
+Most hooks register contributions: they take no argument and return a list. The last three are policy hooks, which let
+an organisation redirect, refuse or observe presets.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
 
 PROJECT = "vertebra"
 POLICY_HOOKS = ("vertebra_rewrite_handle", "vertebra_refuse_preset", "vertebra_preset_loaded")
-"""Hooks that stay in use when another hook of their plugin fails: a policy must not fall with a contribution."""
+"""Hooks that stay active when another hook of their plugin fails: a broken contribution must not disable a policy."""
 API_VERSION = 1
-"""Version of these hooks and of the interfaces. A plugin names the ones it supports as entry points of the group
-`vertebra.api`; a plugin that names none was written for version 1."""
+"""Version of these hooks and of the interfaces. A plugin declares the versions that it supports as entry points of the
+group `vertebra.api`; a plugin without a declaration supports version 1."""
 
 hookimpl = pluggy.HookimplMarker(PROJECT)
 _hookspec = pluggy.HookspecMarker(PROJECT)
@@ -38,38 +39,38 @@ def vertebra_backbones() -> list[BackboneSpec]:  # type: ignore[empty-body]
 
 @_hookspec
 def vertebra_preset_sources() -> list[PresetSource]:  # type: ignore[empty-body]
-    """Contributes places that presets are read from, by the scheme of the handle."""
+    """Contributes sources of presets, one for each handle scheme."""
 
 
 @_hookspec
 def vertebra_lora_strategies() -> list[LoraStrategy]:  # type: ignore[empty-body]
-    """Contributes ways of adapting a layer."""
+    """Contributes LoRA strategies: ways to adapt a layer."""
 
 
 @_hookspec
 def vertebra_runtimes() -> list[Runtime]:  # type: ignore[empty-body]
-    """Contributes adapters to a Keras backend."""
+    """Contributes runtimes, each for one Keras backend."""
 
 
 @_hookspec
 def vertebra_rewrite_handle(handle: PresetHandle) -> PresetHandle | Sequence[PresetHandle] | None:
-    """Sends a handle elsewhere, such as to a mirror. Returns None to leave it. Called before anything is read.
+    """Rewrites a handle, for example to a mirror. Returns None to keep it. Called before any file is read.
 
-    Of several handles, each is tried where the one before it has no such preset, or cannot be read.
+    Several handles are tried in order: the next one is used if a handle has no such preset or cannot be read.
     """
 
 
 @_hookspec
 def vertebra_refuse_preset(handle: PresetHandle) -> str | None:
-    """Returns why the preset must not be used, or None to allow it. Called after rewriting, before anything is read.
+    """Returns the reason to refuse a preset, or None to allow it. Called after rewriting, before any file is read.
 
-    It is called with the handle, and with the pinned one that this is resolved to, if that is another; both must be
-    allowed. So a policy by name must allow the revisions of what it allows, and one that knows revisions sees them.
+    It is called with the handle, and again with the pinned handle if that differs; both must be allowed. So a policy by
+    name must allow the revisions of the presets that it allows, and a policy by revision sees the revision.
 
-    An implementation that raises refuses: a policy that is broken must not let everything through.
+    An implementation that raises refuses the preset: a broken policy must not allow everything.
     """
 
 
 @_hookspec
 def vertebra_preset_loaded(loaded: LoadedPreset) -> None:
-    """Observes that a preset was loaded. An implementation that raises is reported as a warning."""
+    """Observes a loaded preset. An implementation that raises is reported as a warning."""

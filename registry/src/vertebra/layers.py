@@ -1,4 +1,4 @@
-"""Layers for architectures; importing this imports no framework, and using one binds the runtime."""
+"""Layers for architectures. Importing this module imports no framework; using a layer binds the runtime."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _NAMES = ("Dropout",)
 
 
 def is_calling() -> bool:
-    """Says whether a Keras layer or model is being called in this thread: that call says whether its layers train."""
+    """Returns whether a Keras layer or model is being called in this thread; that call then sets the training mode."""
     return runtimes.bound_backend() is not None and internals.is_calling()
 
 

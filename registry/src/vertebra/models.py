@@ -1,4 +1,4 @@
-"""A lazy door to every installed backbone class: `vertebra.models.BertBackbone`."""
+"""The installed backbone classes as attributes: `vertebra.models.BertBackbone`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The contract of remote sources: what a plugin implements, and the values that it returns.
+"""The interface of remote sources: the methods that a plugin implements, and the values that they return.
 
-A plugin subclasses `RemoteSource`: it resolves a handle to a snapshot and reads bytes. Caching, resuming, retrying,
-verifying, pinning and working offline are the core's (`vertebra._cache.cached_source`).
+A plugin subclasses `RemoteSource`: it resolves a handle to a snapshot and reads bytes. The core does the caching,
+resuming, retrying, verifying, pinning and offline work (`vertebra._cache.cached_source`).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from vertebra.specs import PresetFile
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One revision of a preset: its pinned handle and its files."""
+    """The file list of one revision of a preset."""
 
     handle: PresetHandle
-    """A pinned handle: it names an immutable revision."""
+    """The pinned handle, which names an immutable revision."""
     files: Sequence[PresetFile]
 
 
@@ -34,13 +34,13 @@ class ByteStream:
 
     chunks: Iterator[bytes]
     start: int = 0
-    """Position of the first byte in the file: 0 if the source sends the whole file whatever the range."""
+    """Position of the first byte in the file: 0 if the source always sends the whole file."""
     total: int | None = None
-    """Bytes of the whole file, if the answer says so."""
+    """Bytes of the whole file, or None if the response does not say."""
     etag: str | None = None
-    """The service's tag of this content; another tag means that the file has changed."""
+    """The service's version tag of the file; a different tag means that the file has changed."""
     digest: str | None = None
-    """Digest of the whole file, if the answer has it; as `PresetFile.digest`."""
+    """Digest of the whole file in the form of `PresetFile.digest`, or None if the response has none."""
 
     def __enter__(self) -> ByteStream:
         return self
@@ -57,27 +57,27 @@ class RemoteSource(PresetSource):
     is_remote: ClassVar[bool] = True
     supports_revisions: ClassVar[bool] = True
     supports_ranges: ClassVar[bool] = True
-    """Whether `read` honours `start` and `stop`; otherwise every transfer is of the whole file."""
+    """Whether `read` supports `start` and `stop`; otherwise every download is of the whole file."""
     streams: ClassVar[int] = 4
-    """How many transfers of one file may run at once; 1 where `supports_ranges` is False."""
+    """The most simultaneous range downloads of one file; 1 if `supports_ranges` is False."""
 
     @abstractmethod
     def is_pinned(self, handle: PresetHandle) -> bool: ...
 
     @abstractmethod
     def resolve_snapshot(self, handle: PresetHandle) -> Snapshot:
-        """Asks the service which revision a handle means now, and which files that has.
+        """Asks the service for the current revision of a handle, and for its file list.
 
         Raises:
             PresetNotFoundError: there is no such preset or revision.
-            PresetAccessError: the user may not see it.
-            SourceUnavailableError: the service does not answer, which may pass.
+            PresetAccessError: the user may not read the preset.
+            SourceUnavailableError: the service does not answer; the core retries.
             ClientMissingError: the client library is not installed.
         """
 
     @abstractmethod
     def read(self, handle: PresetHandle, file: PresetFile, start: int = 0, stop: int | None = None) -> ByteStream:
-        """Begins to transfer the bytes of a file, from `start` up to and without `stop`.
+        """Starts the download of a file's bytes, from `start` up to but without `stop`.
 
         Args:
             handle: A pinned handle.
@@ -86,31 +86,31 @@ class RemoteSource(PresetSource):
             stop: Position after the last byte, or None for the end of the file.
 
         Raises:
-            as `resolve_snapshot`; the iterator, too, may raise SourceUnavailableError.
+            as for `resolve_snapshot`; the iterator may raise SourceUnavailableError, too.
         """
 
     def external_file(self, handle: PresetHandle, file: PresetFile) -> Path | None:
-        """Returns the path of the file in another program's cache on this machine, such as the client library's."""
+        """Returns the path of a file in another program's cache on this machine, such as the client's, or None."""
         return None
 
     def external_snapshot(self, handle: PresetHandle) -> Snapshot | None:
-        """Returns the files of a preset in another program's cache, which need not be all; uses no network.
+        """Returns a snapshot from another program's cache, whose file list may be incomplete, or None; uses no network.
 
-        It is used where the network is not, and the cache has no file list of the preset.
+        It is used offline if the cache has no file list of the preset.
         """
         return None
 
 
 @contextlib.contextmanager
 def require_client(source: str, package: str) -> Iterator[None]:
-    """Raises an error that names the package to install if an import inside the block fails.
+    """Raises an error with the package to install if an import inside the block fails.
 
     Args:
-        source: What the client library reads, such as a scheme.
+        source: The presets that the client library reads, such as a scheme.
         package: Name of the distribution for pip.
 
     Raises:
-        ClientMissingError: it is not installed.
+        ClientMissingError: the package is not installed.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Frozen data that plugins contribute and that the core hands to them; nothing here imports a framework."""
+"""Frozen dataclasses that plugins contribute and that the core passes to them; nothing here imports a framework."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class PresetSpec:
     """A built-in preset of an architecture."""
 
     name: str
-    """The id that `from_preset` takes, unique among everything installed."""
+    """The id for `from_preset`, unique among all installed presets."""
     handle: str
-    """Where it is, as the text of a handle."""
+    """The handle of the preset, as text."""
     parameters: int
-    """How many parameters it has."""
+    """The number of parameters."""
     description: str = ""
     copies: tuple[str, ...] = ()
-    """Where else it is, the preferred one first; each is tried where it cannot be had from the place before."""
+    """Handles of copies, in order of preference; each is tried if the ones before cannot be read."""
 
     def __post_init__(self) -> None:
         _check_kinds("PresetSpec", tuple, (self.copies,))
@@ -40,54 +40,56 @@ class PresetSpec:
 
 @dataclass(frozen=True, slots=True)
 class FormatSpec:
-    """How an architecture appears in a preset format that others defined."""
+    """The representation of an architecture in another library's preset format."""
 
     identifiers: tuple[str, ...]
-    """What the format's config calls this architecture, such as `("bert",)` for a `model_type`."""
+    """The names of this architecture in the format's config, such as `("bert",)` for a `model_type`."""
     translation: str
     """Reference to the `Translation` between that format's config and tensors and this architecture's."""
 
     def __post_init__(self) -> None:
-        _check_kinds("FormatSpec", tuple, (self.identifiers,))  # a text would match every part of itself
+        _check_kinds("FormatSpec", tuple, (self.identifiers,))  # every substring of a string would match
         _check_kinds("FormatSpec", str, (*self.identifiers, self.translation))
 
 
 @dataclass(frozen=True, slots=True)
 class TensorRule:
-    """Where the value of a weight stands in a checkpoint.
+    """The tensor of a checkpoint that has the value of a weight, and its layout.
 
-    The tensor's axes are put in order first (`transpose` or `axes`); what results is given the weight's shape; if the
-    tensor holds several weights side by side, one `part` of the last axis is the weight's.
+    The tensor's axes are reordered first (`transpose` or `axes`), and the result is reshaped to the weight's shape. If
+    the tensor is fused from several weights, the weight is one `part` of the last axis.
 
     Examples:
         >>> TensorRule("dense.weight", transpose=True)  # torch's Linear: outputs, inputs
         >>> TensorRule("query/vars/0", shape=(8, 512, 64), axes=(1, 0, 2))  # heads first; the weight is 512 × 512
-        >>> TensorRule("c_attn.weight", part=(0, 3))  # query, key and value in one
+        >>> TensorRule("c_attn.weight", part=(0, 3))  # query, key and value are fused
     """
 
     tensor: str
     """Name of the tensor."""
     transpose: bool = False
-    """Whether its axes are in reverse order there."""
+    """Whether the tensor's axes are in reverse order."""
     shape: tuple[int, ...] | None = None
-    """Its shape there, or None if that is the weight's but for the reversed axes and the other parts."""
+    """The tensor's shape, or None for the weight's shape, apart from `transpose` and `part`."""
     axes: tuple[int, ...] | None = None
-    """The order in which the axes of `shape` are taken before they are joined or split into the weight's."""
+    """The order of the axes of `shape` before they are joined or split into the weight's axes."""
     part: tuple[int, int] | None = None
-    """Which of how many equal parts along the last axis, such as `(0, 3)` for the first of three."""
+    """The slice of the last axis: its number, and the number of equal slices; `(0, 3)` is the first of three."""
 
     def __post_init__(self) -> None:
         if self.axes is not None and (self.transpose or self.shape is None):
-            raise TypeError(f"TensorRule: axes={self.axes!r} needs shape, and excludes transpose")
+            raise TypeError(f"TensorRule: axes={self.axes!r} needs shape, and cannot be combined with transpose")
         if self.axes is not None and sorted(self.axes) != list(range(len(self.shape or ()))):
-            raise TypeError(f"TensorRule: axes={self.axes!r} is no order of the {len(self.shape or ())} axes of shape")
+            raise TypeError(
+                f"TensorRule: axes={self.axes!r} is not an order of the {len(self.shape or ())} axes of shape"
+            )
         if self.part is not None and not 0 <= self.part[0] < self.part[1]:
-            raise TypeError(f"TensorRule: part={self.part!r}, expected a number from 0 and how many there are")
+            raise TypeError(f"TensorRule: part={self.part!r}, expected (number, count) with 0 <= number < count")
 
 
 @dataclass(frozen=True, slots=True)
 class BackboneSpec:
-    """An architecture: its class, its built-in presets and the foreign formats it can be read from."""
+    """An architecture: its class, its built-in presets, and the formats of other libraries that it can be read from."""
 
     name: str
     """Name of the class, which is also its name in `vertebra.models` and in a native preset."""
@@ -95,9 +97,9 @@ class BackboneSpec:
     """Reference to the class."""
     presets: tuple[PresetSpec, ...] = ()
     formats: Mapping[str, FormatSpec] = field(default_factory=lambda: _NOTHING)
-    """Foreign formats, by the name of the format."""
+    """The architecture's representation by the name of the format."""
     demo: str | None = None
-    """Reference to a function `(DemoContext) -> None` that shows the architecture at work; `vertebra demo` runs it."""
+    """Reference to a function `(DemoContext) -> None` that demonstrates the architecture; `vertebra demo` runs it."""
 
     def __post_init__(self) -> None:
         _check_kinds("BackboneSpec", str, (self.name, self.backbone))
@@ -111,13 +113,13 @@ class Device:
     """A device that a runtime can compute on."""
 
     name: str
-    """As the backend writes it, such as `cuda:0`."""
+    """The backend's name of the device, such as `cuda:0`."""
     kind: str
     """`cpu`, `gpu` or `tpu`."""
     memory_bytes: int | None = None
-    """All of its memory, or None if the backend cannot tell."""
+    """The device's total memory, or None if unknown."""
     free_bytes: int | None = None
-    """What is free now, or None if the backend cannot tell."""
+    """The device's free memory, or None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,23 +131,23 @@ class PresetFile:
     size: int
     """Bytes."""
     path: Path | None = None
-    """Where it stands on this machine already, or None if it must be fetched."""
+    """The path of the file on this machine, or None if the file must be fetched."""
     digest: str | None = None
-    """What its content hashes to, as `sha256:` and 64 hexadecimal digits, or None if the source does not say. Others
-    that sources know are `git:`, the id of a blob in git's way, and `md5:`."""
+    """The file's digest, `sha256:` and 64 hexadecimal digits, or None if the source lists none. Sources may also list
+    `git:`, the id of a blob in git, or `md5:`."""
     identity: tuple[int, int, int, int] | None = field(default=None, compare=False)
     """Device, inode, size and `st_mtime_ns` that `os.stat` gives for `path`, where the file may be replaced while the
-    preset is read: the file that is read must be the one that was listed. None where nothing replaces it."""
+    preset is read: the file that is read must be the one that was listed. None if the file cannot be replaced."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedPreset:
-    """What the observing policy hook is told."""
+    """The argument of the hook `vertebra_preset_loaded`."""
 
     requested: str
-    """What the caller passed to `from_preset`."""
+    """The preset that the caller passed to `from_preset`."""
     handle: PresetHandle
-    """Where it was read from, after rewriting."""
+    """The handle that the preset was read from, after rewriting."""
     format: str
     backbone: str
     """Name of the class."""
@@ -155,12 +157,12 @@ class LoadedPreset:
 
 @dataclass(frozen=True, slots=True)
 class DemoContext:
-    """What `vertebra demo` gives the demo of an architecture."""
+    """The argument of an architecture's demo function."""
 
     runtimes: tuple[str, ...]
-    """Runtimes that can be used here, in order of name; a demo may have its preference."""
+    """The runtimes that can be used, in order of name; a demo may prefer one of them."""
     folder: Path
-    """An existing folder for what the demo writes."""
+    """An existing folder for the files that the demo writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,13 +182,13 @@ class LoraConfig:
     strategy: str = "lora"
     """Name of an installed LoRA strategy."""
     seed: int | None = None
-    """Seed of the initial values, for runs that must repeat; None draws one."""
+    """Seed of the initial values, for reproducible runs; None draws one."""
     rank_pattern: Mapping[str, int] = field(default_factory=lambda: _NOTHING)
     """Another rank for some of the adapted layers, by target: a name, path, glob or role. The last match wins."""
     alpha_pattern: Mapping[str, float] = field(default_factory=lambda: _NOTHING)
-    """Another alpha for some of them, in the same way."""
+    """Another alpha for some of the adapted layers, by target as in `rank_pattern`."""
     options: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
-    """What the strategy takes beyond these, by name; it declares them with their defaults."""
+    """The strategy's own options by name; the strategy declares them with their defaults."""
 
     def __post_init__(self) -> None:
         _check_rank(self.rank, "rank")
@@ -198,7 +200,7 @@ class LoraConfig:
         for name in ("rank_pattern", "alpha_pattern", "options"):
             table = getattr(self, name)
             keyed = isinstance(table, Mapping) and all(isinstance(key, str) for key in table)
-            _require(name, table, keyed, "a table with names as keys")
+            _require(name, table, keyed, "a mapping with strings as keys")
         for target, rank in self.rank_pattern.items():
             _check_rank(rank, f"rank_pattern[{target!r}]")
         for target, alpha in self.alpha_pattern.items():
@@ -212,29 +214,29 @@ class AdapterTensor:
     variable: str
     """Name of the variable."""
     axes: tuple[str, ...]
-    """What each axis of the variable counts: `in`, `rank` or `out`."""
+    """The meaning of each axis of the variable: `in`, `rank` or `out`."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoraReceipt:
-    """What enabling or loading an adapter did; `print` it."""
+    """The result of enabling or loading an adapter; `print` it."""
 
     config: LoraConfig
     layers: tuple[str, ...]
     """Paths of the layers that were adapted."""
     parameters_added: int
-    """All variables of the adapter."""
+    """Number of parameters in the adapter."""
     parameters_trained: int
-    """All that is trainable now."""
+    """Number of all trainable parameters of the model."""
     parameters_frozen: int
     name: str = "default"
     """Name of the adapter."""
     scale: float = 1.0
-    """Factor of the low-rank path, as the strategy makes it of rank and alpha."""
+    """Factor of the low-rank path, computed by the strategy from rank and alpha."""
     trained: tuple[str, ...] = ()
-    """Base weights that train beside it, or that its file holds values for."""
+    """Co-trained weights: base weights that train with the adapter, or whose values are in its file."""
     unused: tuple[str, ...] = ()
-    """Tensors of its file for which the model has no place; only with `strict=False`."""
+    """Tensors of the adapter's file that match no layer; only with `strict=False`."""
 
     def __str__(self) -> str:
         total = self.parameters_trained + self.parameters_frozen
@@ -244,44 +246,44 @@ class LoraReceipt:
             f"on {len(self.layers)} layers: {self.parameters_added:,} parameters added, "
             f"{self.parameters_trained:,} trained ({share:.2f} %), {self.parameters_frozen:,} frozen"
         )
-        beside = [f"trained beside it: {', '.join(self.trained)}"] if self.trained else []
-        left = [f"in the file and not used: {', '.join(self.unused)}"] if self.unused else []
-        return "\n".join([summary, *beside, *left])
+        co_trained = [f"co-trained weights: {', '.join(self.trained)}"] if self.trained else []
+        unused = [f"unused tensors in the file: {', '.join(self.unused)}"] if self.unused else []
+        return "\n".join([summary, *co_trained, *unused])
 
 
 @dataclass(frozen=True, slots=True)
 class MergeReceipt:
-    """What merging adapters into the kernels did."""
+    """The result of merging adapters into the kernels."""
 
     adapters: tuple[str, ...]
     """Names of the adapters that were merged."""
     layers: tuple[str, ...]
     """Paths of the layers whose kernels changed."""
     largest_error: float
-    """Largest difference between a merged value and the exact sum: what the kernel's dtype rounds away."""
+    """Largest difference between a merged value and the exact sum, from rounding to the kernel's dtype."""
     largest_value: float
     """Largest absolute value of a merged kernel, to compare the error with."""
     reversible: bool
-    """Whether `unmerge_lora` can take it back."""
+    """Whether `unmerge_lora` can undo the merge."""
     changed_projections: tuple[str, ...] = ()
-    """Paths of embeddings whose projection to logits, `reverse=True`, changes by merging: the adapter is one of PEFT's,
-    which act where a table is looked up and not where it projects."""
+    """Paths of embeddings whose projection to logits, `reverse=True`, changes by the merge: a PEFT adapter of an
+    embedding changes its lookup only."""
 
     def __str__(self) -> str:
-        back = "can be unmerged" if self.reversible else "cannot be unmerged"
+        undo = "can be unmerged" if self.reversible else "cannot be unmerged"
         summary = (
             f"merged {', '.join(self.adapters)} into {len(self.layers)} kernels; rounding is at most "
-            f"{self.largest_error:.1e}, with values up to {self.largest_value:.3g}; {back}"
+            f"{self.largest_error:.1e}, with values up to {self.largest_value:.3g}; {undo}"
         )
         changed = ", ".join(self.changed_projections)
         return f"{summary}\nlogits of reverse=True change, as in PEFT: {changed}" if changed else summary
 
 
 def resolve_reference(reference: str) -> Any:
-    """Imports what `"package.module:attribute"` refers to.
+    """Imports the object that a reference `"package.module:attribute"` names.
 
     Raises:
-        ValueError: the reference is not of that form.
+        ValueError: the reference does not have that form.
     """
     if not _REFERENCE.fullmatch(reference):
         raise ValueError(f"{reference!r} is not a reference of the form package.module:attribute")
@@ -292,7 +294,7 @@ def resolve_reference(reference: str) -> Any:
 def _check_kinds(owner: str, kind: type, values: Iterable[object]) -> None:
     for value in values:
         if not isinstance(value, kind):
-            raise TypeError(f"{owner}: {value!r} stands where a {kind.__name__} is expected")
+            raise TypeError(f"{owner}: got {value!r}, expected a {kind.__name__}")
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
@@ -305,7 +307,7 @@ def _check_rank(rank: object, name: str) -> None:
 
 
 def _check_alpha(alpha: object, name: str) -> None:
-    valid = _is_number(alpha) and 0 < alpha <= 1e6  # which no NaN, and no int beyond floats, is
+    valid = _is_number(alpha) and 0 < alpha <= 1e6  # also False for NaN, and for an int beyond floats
     _require(name, alpha, valid, "a finite number above 0 and up to 1e6")
 
 

@@ -43,7 +43,7 @@ def test_five_redirects_are_followed(hub, fetch):
     ("fault", "words"),
     [
         (faults.redirect_hops(30), "more than 10"),
-        (faults.redirect_loop(), "in a circle"),
+        (faults.redirect_loop(), "a redirect loop"),
         (faults.redirect("file:///etc/passwd"), "only http and https"),
         (faults.redirect("http://169.254.169.254/"), "inside this network"),
     ],
@@ -59,7 +59,7 @@ def test_the_rest_is_refused_at_once(hub, fetch, fault, words):
 
 def test_what_is_no_address_is_refused(hub, fetch):
     hub.faults = [faults.redirect("http://[::")]
-    with pytest.raises(PresetError, match=r"no address|location header"):  # older clients look at it first
+    with pytest.raises(PresetError, match=r"not a URL|location header"):  # older clients look at it first
         fetch(f"hf://{REPO}", "config.json")
 
 

@@ -269,7 +269,7 @@ STORED = {"files": "config.json"}
     [
         ("file:///etc/passwd", "only http and https"),
         ("http://169.254.169.254/", "inside this network"),
-        ("http://[::", "no address"),
+        ("http://[::", "not a URL"),
     ],
 )
 def test_a_file_is_not_read_where_nobody_should_be_sent(kaggle, fetch, when, target, words):
@@ -280,7 +280,9 @@ def test_a_file_is_not_read_where_nobody_should_be_sent(kaggle, fetch, when, tar
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"), [(faults.redirect_hops(30), "more than 10"), (faults.redirect_loop(), "in a circle")], ids=str
+    ("fault", "words"),
+    [(faults.redirect_hops(30), "more than 10"), (faults.redirect_loop(), "a redirect loop")],
+    ids=str,
 )
 def test_redirects_of_the_storage_have_an_end(kaggle, fetch, fault, words):
     kaggle.publish(VARIATION, FILES)
@@ -336,7 +338,7 @@ def test_a_proxy_that_is_dead_or_none_is_named_without_its_password(kaggle, sour
 
 def test_nobody_listens(kaggle, source):
     kaggle.close()
-    with pytest.raises(SourceUnavailableError, match=f"no whole answer from {kaggle.url}.*Connection refused"):
+    with pytest.raises(SourceUnavailableError, match=f"no complete response from {kaggle.url}.*Connection refused"):
         source.resolve_snapshot(HANDLE)
 
 
@@ -345,7 +347,7 @@ def test_what_is_known_serves_when_kaggle_is_gone(kaggle, fetch, caplog):
     assert fetch(f"kaggle://{VARIATION}") == WEIGHTS
     kaggle.close()
     assert fetch(f"kaggle://{VARIATION}") == WEIGHTS
-    assert "which is what it meant before" in caplog.text
+    assert "Using the cached revision" in caplog.text
 
 
 # === Messages, logs and headers ===
@@ -409,7 +411,7 @@ def test_a_lockfile_has_the_version_and_what_was_hashed(kaggle, cache, tmp_path)
 def test_a_revision_is_no_part_of_a_handle(source):
     from vertebra._resolve.open import open_folder
 
-    with pytest.raises(HandleError, match="kaggle:// handles have no '@revision'"):
+    with pytest.raises(HandleError, match="kaggle:// handles cannot have an '@revision'"):
         open_folder(f"kaggle://{VARIATION}@3")
 
 

@@ -37,7 +37,7 @@ def mirror(hub, proxy, source, write, pytestconfig):
     vertebra.add_plugin(module, "acme-mirror")
     yield
     plugins.registry.cache_clear()
-    catalog.forget()
+    catalog.clear_catalog()
 
 
 def read(handle):

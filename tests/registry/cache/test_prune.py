@@ -1,4 +1,4 @@
-"""Tidying: what no preset needs goes, nothing is taken from whoever is at work."""
+"""Pruning: blobs that no preset needs are removed, and running processes lose nothing."""
 
 import hashlib
 import mmap
@@ -47,10 +47,10 @@ def test_what_presets_need_stays(full, later, digest):
 def test_a_content_that_nobody_notes_goes_once_it_is_old(full, later):
     blob = put(full, b"orphan", "0" * 64)
     os.utime(blob, (0, 0))  # when it was last written to says nothing: it was moved here just now
-    assert prune(full.root).contents == 0
+    assert prune(full.root).blobs == 0
     later(tidying.MARGIN + 10)
     done = prune(full.root, dry_run=True)
-    assert (done.contents, done.freed) == (1, 6)
+    assert (done.blobs, done.freed) == (1, 6)
     assert blob.exists()
     assert prune(full.root).freed == 6
     assert not blob.exists()
@@ -83,13 +83,13 @@ def test_what_was_left_unfinished_goes_and_what_is_at_work_stays(full, later):
     left.write_bytes(b"123")
     aside = full.root / "partial" / f"key.{ABANDONED}.1.aside"
     aside.mkdir()
-    theirs = full.root / "partial" / "key.elsewhere-1.0.tmp"
+    theirs = full.root / "partial" / "key.other-1.0.tmp"
     theirs.write_bytes(b"1")
     done = prune(full.root)
-    assert done.unfinished == 2
+    assert done.partials == 2
     assert sorted(full.root.joinpath("partial").iterdir()) == sorted([mine, theirs])
     later(tidying.MARGIN + 10)
-    assert prune(full.root).unfinished == 1
+    assert prune(full.root).partials == 1
     assert mine.exists()
 
 
@@ -108,7 +108,7 @@ def test_a_preset_goes_with_its_contents_at_once(toy, full, text):
     toy.add("other", {"config.json": b'{"a": 1}', "own": b"own"})
     open_folder("toy://other").fetch_all(["config.json", "own"])
     done = prune(full.root, [PresetHandle.parse(text)])
-    assert (done.presets, done.contents, done.freed) == (["toy://bert@r1"], 1, len(LARGE))
+    assert (done.presets, done.blobs, done.freed) == (["toy://bert@r1"], 1, len(LARGE))
     held = scan_cache(full.root)
     assert [str(handle) for handle in held.presets] == ["toy://other@r1"]
     assert [str(handle) for handle in held.refs] == ["toy://other"]
@@ -175,7 +175,7 @@ def test_presets_that_were_long_not_used_go(full, later):
     later(9 * 86_400)
     assert prune(full.root, older_than=10).presets == []
     later(11 * 86_400)
-    assert prune(full.root, older_than=10, dry_run=True).contents == 2
+    assert prune(full.root, older_than=10, dry_run=True).blobs == 2
     assert prune(full.root, older_than=10).presets == ["toy://bert@r1"]
     assert scan_cache(full.root).blobs == {}
     assert not any((full.root / "presets").iterdir())  # nor are there empty folders

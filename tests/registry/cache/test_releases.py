@@ -14,7 +14,7 @@ import pytest
 from vertebra import PresetFile, PresetHandle
 from vertebra._cache.prune import prune
 from vertebra._cache.scan import scan_cache
-from vertebra._cache.verify import check_store
+from vertebra._cache.verify import verify_store
 from vertebra._resolve.open import open_folder
 from vertebra.errors import OfflineError
 
@@ -44,14 +44,14 @@ def old(request, source, cache):
 
 
 def contents(handle):
-    """Fetches everything of a preset, and returns what is in its files."""
+    """Fetches all files of a preset, and returns their bytes."""
     folder = open_folder(str(handle))
     names = sorted(folder.names)
     return dict(zip(names, [path.read_bytes() for path in folder.fetch_all(names)], strict=True))
 
 
 def written(root):
-    """Returns what is in each file of a cache that is there to be kept."""
+    """Returns the bytes of each file of a cache, except temporary ones."""
     return {
         str(path.relative_to(root)): path.read_bytes()
         for kind in ("blobs", "presets", "refs")
@@ -76,10 +76,10 @@ def test_what_an_older_release_wrote_is_sound_and_complete(old):
     assert [(file.name, file.size, file.digest) for file in old.file_list(PINNED)] == [
         (file.name, file.size, file.digest) for file in LISTED
     ]
-    assert check_store(old) == ([], sum(map(len, FILES.values())))
+    assert verify_store(old) == ([], sum(map(len, FILES.values())))
     held = scan_cache(old.root)
     assert (list(held.presets), held.refs) == ([PINNED], {HANDLE: PINNED})
-    assert prune(old.root, dry_run=True).contents == 0
+    assert prune(old.root, dry_run=True).blobs == 0
 
 
 def test_the_newest_is_what_is_written_now(source, cache):
@@ -105,17 +105,17 @@ def test_fields_that_are_not_known_are_passed_over(old, source, configure):
     configure(VERTEBRA_OFFLINE="1")
     assert contents(HANDLE) == FILES
     assert source.asked == []
-    assert check_store(old)[0] == []
+    assert verify_store(old)[0] == []
 
 
 def test_files_that_are_not_known_are_passed_over(old, source, configure):
-    for place in ("blobs/index", "blobs/10/index", "presets/index", "refs/index", "partial/index", "manifests/1.json"):
-        (old.root / place).parent.mkdir(exist_ok=True)
-        (old.root / place).write_text("{}")
+    for name in ("blobs/index", "blobs/10/index", "presets/index", "refs/index", "partial/index", "manifests/1.json"):
+        (old.root / name).parent.mkdir(exist_ok=True)
+        (old.root / name).write_text("{}")
     configure(VERTEBRA_OFFLINE="1")
     assert contents(HANDLE) == FILES
-    assert check_store(old)[0] == []
-    assert prune(old.root, dry_run=True).contents == 0
+    assert verify_store(old)[0] == []
+    assert prune(old.root, dry_run=True).blobs == 0
 
 
 LATER = {
@@ -134,7 +134,7 @@ LATER = {
 @pytest.mark.parametrize("change", LATER.values(), ids=LATER)
 def test_notes_that_say_it_in_another_way_are_read_or_written_again(old, source, configure, change):
     change_notes(old, change)
-    check_store(old)
+    verify_store(old)
     prune(old.root, dry_run=True)
     configure(VERTEBRA_OFFLINE="1")
     try:
@@ -148,5 +148,5 @@ def test_notes_that_say_it_in_another_way_are_read_or_written_again(old, source,
 def test_a_note_of_another_release_is_replaced_once_it_is_needed(old, source):
     change_notes(old, LATER["wrapped"])
     assert contents(HANDLE) == FILES
-    assert check_store(old)[0] == []
+    assert verify_store(old)[0] == []
     assert written(old.root) == written(GOLDEN[-1])

@@ -1,4 +1,4 @@
-"""The store: what is damaged says nothing, and names of handles are the same on every file system."""
+"""The store: damaged entries count as missing, and names of handles are the same on every file system."""
 
 import json
 import os
@@ -81,7 +81,7 @@ def test_a_folder_that_cannot_be_used_says_so(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CacheError) as caught:
         Store(tmp_path / "file").put_file_list(HANDLE, FILES)
-    assert caught.value.place == tmp_path / "file"
+    assert caught.value.folder == tmp_path / "file"
 
 
 def test_what_is_of_a_process_that_has_ended_is_abandoned(store):
@@ -96,7 +96,7 @@ def test_what_is_of_a_process_that_has_ended_is_abandoned(store):
 
 def test_what_is_of_another_machine_is_abandoned_once_it_has_not_moved(store):
     theirs = store.stage("partial", "key")
-    theirs = theirs.rename(theirs.with_name("key.elsewhere-1.0.tmp"))
+    theirs = theirs.rename(theirs.with_name("key.other-1.0.tmp"))
     assert not is_abandoned(theirs, time.time(), 60)
     os.utime(theirs, (0, 0))
     assert is_abandoned(theirs, time.time(), 60)

@@ -1,4 +1,4 @@
-"""Errors of the system beside the writing itself: the preset is fetched all the same, or a typed error says why not."""
+"""System errors other than in writing: the preset is fetched nevertheless, or a typed error names the cause."""
 
 import errno
 import shutil
@@ -32,7 +32,7 @@ def failing(monkeypatch):
 
 @pytest.fixture
 def begun(toy, cache, pinned):
-    """What another process has left of the large file."""
+    """A partial download of the large file by another process."""
     promised = next(sha256_of(file) for file in toy.resolve_snapshot(pinned).files if file.name == "model.bin")
     path = cache.root / "partial" / f"{key_of(promised)}.{ABANDONED}.0.tmp"
     path.parent.mkdir(parents=True)

@@ -195,13 +195,16 @@ def vertebra_refuse_preset(handle): return "no"
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"VERTEBRA_PLUGINS": "policy,*", "VERTEBRA_BLOCK": "policy"}, "requires plugin 'policy', which is not in use"),
-        ({"VERTEBRA_PLUGINS": "broken,*"}, "requires plugin 'broken', which is not in use: ImportError"),
+        (
+            {"VERTEBRA_PLUGINS": "policy,*", "VERTEBRA_BLOCK": "policy"},
+            "requires plugin 'policy', which cannot be used",
+        ),
+        ({"VERTEBRA_PLUGINS": "broken,*"}, "requires plugin 'broken', which cannot be used: ImportError"),
         ({"VERTEBRA_PLUGINS": "polisy,*"}, "names plugin 'polisy', which is not installed. Did you mean 'policy'?"),
         ({"VERTEBRA_BLOCK": "polisy"}, "names plugin 'polisy', which is not installed. Did you mean 'policy'?"),
-        ({"VERTEBRA_OFLINE": "1"}, "VERTEBRA_OFLINE: it is not a setting, and resembles VERTEBRA_OFFLINE"),
-        ({"VERTEBRA_CACHE": __file__}, "is not a folder, and a cache is a folder"),
-        ({"VERTEBRA_CACHE_TIERS": f"{__file__}/x"}, "is below a file, and a cache is a folder"),
+        ({"VERTEBRA_OFLINE": "1"}, "VERTEBRA_OFLINE: it is not a setting, but resembles VERTEBRA_OFFLINE"),
+        ({"VERTEBRA_CACHE": __file__}, "is not a folder, but the cache must be one"),
+        ({"VERTEBRA_CACHE_TIERS": f"{__file__}/x"}, "is inside a file, but the cache must be one"),
         ({"VERTEBRA_CONFIG": f"{__file__}.missing"}, "the file cannot be read"),
     ],
 )

@@ -51,7 +51,7 @@ def test_runtimes_say_why_one_cannot_be_used(listed):
         assert row["available"] == (row["reason"] is None)
 
 
-def test_plugins_are_listed_though_the_settings_cannot_be_met(anew, monkeypatch, capsys):
+def test_plugins_are_listed_though_the_settings_cannot_be_met(reload_plugins, monkeypatch, capsys):
     monkeypatch.setenv("VERTEBRA_BLOCK", "kaggel")
     assert main(["plugins", "--json"]) == 1
     shown = capsys.readouterr()

@@ -108,7 +108,7 @@ def test_tensors_without_a_place_are_refused_or_listed(base, with_head, tmp_path
 def test_another_base_is_refused_unless_asked_for(golden, short, tmp_path, capsys):
     words = ["lora", "convert", str(short), str(tmp_path / "target"), "--base", str(golden / "kerashub")]
     assert main(words) == 1
-    assert "other base weights" in capsys.readouterr().err
+    assert "different base weights" in capsys.readouterr().err
     assert main([*words, "--no-check-base"]) == 0
 
 

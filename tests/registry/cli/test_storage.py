@@ -132,7 +132,7 @@ def test_push_prints_the_pinned_handle(run, data, toy, sample_preset, capsys):
     assert (status, shown.splitlines()[0]) == (0, "toy://mine@r1")
     assert "note: it has no parity certificate" in shown
     assert main(["push", str(sample_preset), "toy://mine"]) == 1
-    assert "another preset stands there" in capsys.readouterr().err
+    assert "another preset is there" in capsys.readouterr().err
     facts = data("push", sample_preset, "toy://mine", "--replace", "--message", "better")
     assert facts["handle"] == "toy://mine@r2"
     assert facts["files"] == ["README.md", "config.json", "model.safetensors"]
@@ -196,7 +196,7 @@ def test_verify_says_what_is_damaged_and_repairs_it_if_asked(run, data, full):
     blob.write_bytes(bytes(SIZE - 8))
     status, shown = run("cache", "verify")
     assert status == 1
-    assert "model.bin of toy://bert@r1: its content has changed" in shown
+    assert "model.bin of toy://bert@r1: its bytes have changed" in shown
     assert "--repair" in shown
     status, shown = run("cache", "verify", "--repair", "--json")
     assert status == 1

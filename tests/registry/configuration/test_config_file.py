@@ -86,7 +86,7 @@ def test_a_default_of_the_machine_gives_way_to_the_user(read, tmp_path, machine)
 def test_a_rule_that_is_wrong_is_an_error_and_not_left_out(read, text, machine):
     with pytest.raises(SettingsError) as caught:
         read(text)
-    assert caught.value.place.startswith(str(machine))
+    assert caught.value.origin.startswith(str(machine))
 
 
 @pytest.mark.parametrize("make", [lambda path: path.mkdir(), lambda path: path.write_bytes(b"\xff")])
@@ -119,7 +119,7 @@ def test_only_the_machine_enforces(tmp_path, machine):
         read_settings({"VERTEBRA_CONFIG": str(tmp_path / "own.toml")}, machine)
 
 
-# === What is enforced ===
+# === Enforced settings ===
 
 
 @pytest.mark.parametrize("rule", ["offline", "locked"])
@@ -206,7 +206,7 @@ def test_a_runtime_that_is_enforced_is_the_only_one(monkeypatch, read):
     monkeypatch.setattr(runtimes, "settings", lambda: found)
     monkeypatch.setattr(runtimes, "bound_backend", lambda: "jax")
     assert runtimes._permitted("torch") == runtimes._permitted(None) == "torch"
-    with pytest.raises(SettingsError, match="the runtime is 'torch' on this machine, and 'jax' was asked for"):
+    with pytest.raises(SettingsError, match="it enforces the runtime 'torch', but 'jax' was requested"):
         runtimes.bind("jax")
     with pytest.raises(RuntimeBoundError):
         runtimes.bind()
@@ -218,5 +218,5 @@ def test_what_must_be_locked_is_not_unlocked_by_an_argument(monkeypatch, read):
     found = read("[enforced]\nlocked = true")
     monkeypatch.setattr(lockfile, "settings", lambda: found)
     lockfile.check_unlocked(None)
-    with pytest.raises(LockError, match="locked=False was asked for"):
+    with pytest.raises(LockError, match="the call has locked=False"):
         lockfile.check_unlocked(False)

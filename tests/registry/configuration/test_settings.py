@@ -1,4 +1,4 @@
-"""Settings: the environment wins over the file, and what is misspelled is an error."""
+"""Settings: the environment wins over the file, and a misspelled setting is an error."""
 
 import os
 
@@ -66,7 +66,7 @@ def test_a_blank_variable_is_none(read, blank):
 def test_refuses_what_is_no_setting(read, text, tmp_path):
     with pytest.raises(SettingsError) as caught:
         read(text)
-    assert caught.value.place == str(tmp_path / "config.toml")
+    assert caught.value.origin == str(tmp_path / "config.toml")
 
 
 @pytest.mark.parametrize("make", [lambda path: path.mkdir(), lambda path: path.write_bytes(b"\xff = 1")])
@@ -143,7 +143,7 @@ def test_places_stay_where_they_were_when_the_working_folder_changes(tmp_path, m
 def test_a_misspelled_variable_is_an_error(variable, resembles):
     with pytest.raises(SettingsError, match=f"resembles.* VERTEBRA_{resembles}") as caught:
         read_settings({f"VERTEBRA_{variable}": "1"})
-    assert caught.value.place == f"VERTEBRA_{variable}"
+    assert caught.value.origin == f"VERTEBRA_{variable}"
 
 
 @pytest.mark.parametrize("variable", ["ACME_TOKEN", "HF_CACHE", "FAULT_RUNS", "S3_ENDPOINT"])
@@ -155,13 +155,13 @@ def test_variables_of_plugins_are_left_to_them(variable, read):
 @pytest.mark.parametrize("inside", ["", "/inside"])
 def test_a_cache_is_no_file(name, inside, read, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(SettingsError, match="a cache is a folder") as caught:
+    with pytest.raises(SettingsError, match="the cache must be one") as caught:
         read(**{f"VERTEBRA_{name.upper()}": f"{tmp_path}/file{inside}"})
-    assert caught.value.place == f"VERTEBRA_{name.upper()}"
+    assert caught.value.origin == f"VERTEBRA_{name.upper()}"
 
 
 def test_a_cache_in_the_file_cannot_hold_nul(read):
-    with pytest.raises(SettingsError, match="cannot be a path"):
+    with pytest.raises(SettingsError, match="is not a valid path"):
         read('cache = "/a\\u0000b"')
 
 

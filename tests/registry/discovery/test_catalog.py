@@ -19,7 +19,7 @@ PRESET = 'PresetSpec("{name}", "file:///nowhere/{name}", 1),'
 
 
 @pytest.fixture(autouse=True)
-def only_toys(anew, monkeypatch):
+def only_toys(reload_plugins, monkeypatch):
     """Leaves the plugins out that happen to be installed."""
     monkeypatch.setenv("VERTEBRA_PLUGINS", "acme-*")
 
@@ -176,8 +176,8 @@ def test_lists_in_order_of_name():
 
 def test_an_unknown_name_comes_with_similar_ones():
     with pytest.raises(UnknownNameError) as caught:
-        Catalog("thing", [entry("gpt_base"), entry("gpt_large"), entry("other")]).lookup("gpt_bas", "Look elsewhere")
-    assert (caught.value.kind, caught.value.name, caught.value.hint) == ("thing", "gpt_bas", "Look elsewhere")
+        Catalog("thing", [entry("gpt_base"), entry("gpt_large"), entry("other")]).lookup("gpt_bas", "Look again")
+    assert (caught.value.kind, caught.value.name, caught.value.hint) == ("thing", "gpt_bas", "Look again")
     assert caught.value.known == ["gpt_base", "gpt_large", "other"]
     assert caught.value.suggestions[0] == "gpt_base"
 
@@ -203,5 +203,5 @@ def test_specs_refuse_what_would_fail_later():
 def test_an_unknown_name_tells_which_plugins_the_settings_leave_out(install):
     install("acme-source")
     install("other-source")
-    with pytest.raises(UnknownNameError, match=r"leave out: .*not named in VERTEBRA_PLUGINS"):
+    with pytest.raises(UnknownNameError, match=r"exclude: .*not named in VERTEBRA_PLUGINS"):
         catalog(SOURCES).lookup("other")

@@ -1,4 +1,4 @@
-"""Which runtime is chosen, and when, tried on a stand-in for Keras: the real one binds a process for good."""
+"""Runtime selection, tested with a fake Keras: the real one binds a process for good."""
 
 import sys
 
@@ -35,12 +35,12 @@ def vertebra_runtimes():
 
 
 @pytest.fixture
-def machine(anew, install, monkeypatch, tmp_path):
+def machine(reload_plugins, install, monkeypatch, tmp_path):
     """Returns a function that installs runtimes, each with the body of its `unavailable_reason`."""
     (tmp_path / "site" / "keras.py").write_text(KERAS)
     monkeypatch.delitem(sys.modules, "keras", raising=False)  # another test of this process may have bound the real one
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setenv("KERAS_BACKEND", "")  # so that what is set here is undone
+    monkeypatch.setenv("KERAS_BACKEND", "")  # so that the variables are restored
     monkeypatch.setenv("VERTEBRA_PLUGINS", "acme-*")
 
     def install_runtimes(*names, **answers):

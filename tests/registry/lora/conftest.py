@@ -180,7 +180,7 @@ def install_strategy():
     while len(plugins.registry().plugins) > before:
         added = plugins.registry().plugins.pop()
         plugins.registry()._manager.unregister(name=f"{added.owner.distribution}:{added.name}")
-    catalog.forget()
+    catalog.clear_catalog()
 
 
 @pytest.fixture(scope="session")

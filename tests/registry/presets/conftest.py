@@ -21,6 +21,6 @@ def plugin():
         finally:
             added = plugins.registry().plugins.pop()
             plugins.registry()._manager.unregister(name=f"{added.owner.distribution}:{added.name}")
-            catalog.forget()
+            catalog.clear_catalog()
 
     return adding

@@ -147,7 +147,7 @@ def test_other_things_are_not_replaced(toy, tmp_path, cache):
 def test_an_interrupted_one_leaves_the_one_before(toy, bundle, digest, monkeypatch):
     before = digest(bundle)
     toy.add("other", {"config.json": b"{}"})
-    monkeypatch.setattr(atomic_save, "_put_in_place", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(atomic_save, "_replace_folder", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         write_bundle(["toy://other"], bundle, replace=True)
     assert digest(bundle) == before

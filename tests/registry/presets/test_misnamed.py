@@ -10,7 +10,7 @@ from vertebra._cache.prune import prune
 from vertebra._cache.revisions import is_revision
 from vertebra._cache.scan import scan_cache
 from vertebra._cache.store import Store
-from vertebra._cache.verify import check_store
+from vertebra._cache.verify import verify_store
 from vertebra._presets.bundle import read_bundle, write_bundle
 from vertebra._presets.lock import lock_presets
 from vertebra._presets.publish import upload
@@ -52,7 +52,7 @@ def without_network(request, toy, bundle, configure, tmp_path, monkeypatch):
 
 
 def is_told(caplog, kind, folder):
-    return f"The {kind} {folder} has a note by which {GOOD} is {EVIL}" in caplog.text
+    return f"The {kind} {folder} has a ref from {GOOD} to {EVIL}" in caplog.text
 
 
 def test_a_bundle_that_is_imported_gives_no_name(without_network, bundle, caplog):
@@ -162,9 +162,9 @@ def test_a_scheme_that_no_source_reads_is_compared_by_path(toy):
 def test_checking_finds_it_and_repairing_removes_it(bundle, cache):
     read_bundle([], bundle)
     cache.put_ref(GOOD, EVIL)
-    (damage,) = check_store(cache, is_misnamed=candidates.is_misnamed)[0]
-    assert f"by it, {GOOD} is {EVIL}" in damage.problem
-    assert check_store(cache, repair=True, is_misnamed=candidates.is_misnamed)[0][0].repaired
+    (damage,) = verify_store(cache, is_misnamed=candidates.is_misnamed)[0]
+    assert f"it maps {GOOD} to {EVIL}" in damage.problem
+    assert verify_store(cache, repair=True, is_misnamed=candidates.is_misnamed)[0][0].repaired
     assert scan_cache(cache.root).refs == {}
     assert list(scan_cache(cache.root).presets) == [EVIL]
 
@@ -218,7 +218,7 @@ def test_a_path_in_a_lockfile_is_no_handle(locked, tmp_path):
 def test_a_mirror_that_was_locked_is_used_behind_the_mirror(locked, toy, plugin):
     toy.add("mirror/bert", toy.presets["bert"]["r1"], "m1")
     locked("toy://bert", "toy://mirror/bert@m1")
-    with pytest.raises(LockError, match="behind the mirror"):
+    with pytest.raises(LockError, match="with the mirror"):
         open_folder("toy://bert")
     with plugin(vertebra_rewrite_handle=lambda handle: PresetHandle("toy", "mirror/bert", handle.revision)):
         assert str(open_folder("toy://bert").handle) == "toy://mirror/bert@m1"

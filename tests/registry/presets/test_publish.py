@@ -44,7 +44,7 @@ def preset(tmp_path):
 
 
 @pytest.fixture
-def bert(anew, tmp_path, request):
+def bert(reload_plugins, tmp_path, request):
     """A copy of a transformers checkpoint, whose architecture is installed."""
     return Path(shutil.copytree(request.path.parents[2] / "golden" / "bert" / "transformers", tmp_path / "bert"))
 
@@ -99,7 +99,7 @@ def test_an_upload_that_breaks_off_says_so(toy, preset, monkeypatch):
         raise SourceUnavailableError("toy://mine", "HTTP 503")
 
     monkeypatch.setattr(toy, "upload", breaking_off)
-    with pytest.raises(PresetUploadError, match=r"did not come to its end: HTTP 503"):
+    with pytest.raises(PresetUploadError, match=r"did not finish: HTTP 503"):
         upload("toy://mine", preset)
 
 
@@ -111,7 +111,7 @@ def test_sources_take_no_uploads_unless_they_say_so(toy, preset):
 # === To a folder ===
 
 
-def test_a_folder_appears_whole(preset, tmp_path, anew):
+def test_a_folder_appears_whole(preset, tmp_path, reload_plugins):
     (preset / "assets").mkdir()
     (preset / "assets" / "vocabulary.txt").write_text("a")
     target = tmp_path / "new" / "place"
@@ -123,7 +123,7 @@ def test_a_folder_appears_whole(preset, tmp_path, anew):
     assert [path.name for path in target.parent.iterdir()] == ["place"]
 
 
-def test_a_folder_with_another_preset_is_replaced_only_if_asked(preset, tmp_path, anew):
+def test_a_folder_with_another_preset_is_replaced_only_if_asked(preset, tmp_path, reload_plugins):
     target = tmp_path / "place"
     vertebra.upload_preset(target, preset)
     (target / "more").touch()
@@ -133,7 +133,7 @@ def test_a_folder_with_another_preset_is_replaced_only_if_asked(preset, tmp_path
     assert not (target / "more").exists()
 
 
-def test_other_things_are_never_replaced(preset, tmp_path, anew, monkeypatch):
+def test_other_things_are_never_replaced(preset, tmp_path, reload_plugins, monkeypatch):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "notes.txt").touch()
     (tmp_path / "link").symlink_to(tmp_path / "notes")
@@ -155,7 +155,7 @@ def test_other_things_are_never_replaced(preset, tmp_path, anew, monkeypatch):
         ("tow://x", UnknownNameError),
     ],
 )
-def test_what_is_no_place_is_refused(preset, anew, uri, error, tmp_path, monkeypatch):
+def test_what_is_no_place_is_refused(preset, reload_plugins, uri, error, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error):
         vertebra.upload_preset(uri, preset)
@@ -293,6 +293,6 @@ def test_a_generated_card_is_recognised_in_the_wording_of_any_version(tmp_path):
     assert not is_generated(card)
 
 
-def test_a_card_names_no_folder_of_this_machine(preset, tmp_path, anew):
+def test_a_card_names_no_folder_of_this_machine(preset, tmp_path, reload_plugins):
     upload(tmp_path / "copy", preset)
     assert 'from_preset("./copy")' in (tmp_path / "copy" / "README.md").read_text()

@@ -39,7 +39,7 @@ def test_a_name_is_listed_once():
 
 
 def test_a_file_is_no_folder_too():
-    assert "'a/b', which would have to be a folder for 'a/B/c'" in problem_with(["a/b", "a/B/c"])
+    assert "'a/b', which must also be a folder for 'a/B/c'" in problem_with(["a/b", "a/B/c"])
     assert problem_with(["a/b", "a/bc", "a.b"]) is None
 
 

@@ -1,4 +1,4 @@
-"""Presets that are elsewhere are inspected by what their files begin with."""
+"""Remote presets are inspected by the headers of their files."""
 
 import gc
 import shutil
@@ -18,7 +18,7 @@ GOLDEN = Path(__file__).parents[2] / "golden" / "bert"
 
 @pytest.fixture
 def toy(configure, toys):
-    """A source in memory, beside all that is installed."""
+    """A source in memory, in addition to the installed ones."""
     source, module = toys.ToyRemote(), types.ModuleType("toy_plugin")
     module.vertebra_preset_sources = vertebra.hookimpl(lambda: [source], specname="vertebra_preset_sources")
     vertebra.add_plugin(module, "toys")

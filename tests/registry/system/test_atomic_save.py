@@ -159,13 +159,13 @@ def test_a_link_is_not_taken_for_a_folder(points_to, tmp_path):
 
 
 def test_a_link_to_a_file_is_replaced_and_the_file_stays(tmp_path):
-    (tmp_path / "elsewhere").write_text("old")
+    (tmp_path / "other").write_text("old")
     link = tmp_path / "link"
-    link.symlink_to(tmp_path / "elsewhere")
+    link.symlink_to(tmp_path / "other")
     write_file(link, "new")
     assert not link.is_symlink()
     assert contents(link) == {"new"}
-    assert contents(tmp_path / "elsewhere") == {"old"}
+    assert contents(tmp_path / "other") == {"old"}
 
 
 def test_carries_links_and_pipes_without_opening_them(tmp_path):
@@ -181,7 +181,7 @@ def test_carries_links_and_pipes_without_opening_them(tmp_path):
 
 @pytest.fixture
 def no_exchange(monkeypatch):
-    """Stands for a system that cannot swap two folders in one step."""
+    """Simulates a system that cannot swap two folders in one step."""
     monkeypatch.setattr(sys, "platform", "unknown")
 
 

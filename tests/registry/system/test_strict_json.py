@@ -25,7 +25,7 @@ OBJECTS = st.dictionaries(TEXTS, VALUES, max_size=3)
 
 
 class RefusedError(Exception):
-    """Carries the problem, in place of the errors of whoever parses."""
+    """Has the problem, as the errors of the callers of the parser do."""
 
 
 UNSOUND = {
@@ -66,7 +66,7 @@ def test_refuses(data, tmp_path):
     with pytest.raises(PresetConfigError) as caught:
         read_json(path)
     assert time.perf_counter() - start < 1
-    assert caught.value.place == path
+    assert caught.value.subject == path
 
 
 def test_refuses_a_large_file_unread(tmp_path):
@@ -98,7 +98,7 @@ def test_reads_a_changed_text_as_others_do_or_refuses_it(value, position, insert
     except RefusedError:
         return
     assert found == json.loads(changed)
-    dump_json(found)  # what was read can be written
+    dump_json(found)  # a value that can be read can be written
 
 
 @pytest.mark.parametrize("value", [{"a": float("nan")}, {"a": float("inf")}, {"a": "\ud800"}, {"a": object()}])

@@ -13,12 +13,12 @@ import pytest
 from vertebra import PresetFile, PresetHandle, RemoteSource, Snapshot
 from vertebra import http as web
 from vertebra.testing import RemoteSourceSuite
-from vertebra.testing.network import Stranger, stranger
+from vertebra.testing.network import OtherHost, other_host
 from vertebra.testing.sources import FILES, written
 
 SECRET = "a-secret-of-the-user"
-TEST = RemoteSourceSuite().test_credentials_go_along_to_no_other_host
-each_way = pytest.mark.parametrize("what", ["the list of files", "a file"])
+TEST = RemoteSourceSuite().test_credentials_are_not_sent_to_another_host
+each_way = pytest.mark.parametrize("request_kind", ["the file list", "a file"])
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -141,8 +141,8 @@ def digest(content):
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def try_on(source, server, publish, what, host="127.0.0.1", secret=SECRET):
-    TEST(source, publish, secret, functools.partial(setattr, server, "location"), what, host)
+def try_on(source, server, publish, request_kind, host="127.0.0.1", secret=SECRET):
+    TEST(source, publish, secret, functools.partial(setattr, server, "location"), request_kind, host)
 
 
 @pytest.fixture(autouse=True)
@@ -153,40 +153,40 @@ def own_cache(configure):
 @each_way
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 @pytest.mark.parametrize("source", [Leaking, LeakingKey, LeakingCookie])
-def test_a_source_that_takes_its_credentials_along_fails(source, server, publish, what, host):
+def test_a_source_that_takes_its_credentials_along_fails(source, server, publish, request_kind, host):
     with pytest.raises(AssertionError, match=f"{source.header.lower()}: "):
-        try_on(source(server), server, publish, what, host)
+        try_on(source(server), server, publish, request_kind, host)
 
 
 @each_way
 @pytest.mark.parametrize("value", ["Basic dXNlcjphLXNlY3JldC1vZi10aGUtdXNlcg==", "a%2Dsecret-of-the-user"])
-def test_a_secret_that_is_encoded_is_seen(server, publish, what, value):
+def test_a_secret_that_is_encoded_is_seen(server, publish, request_kind, value):
     source = LeakingKey(server, value)
     with pytest.raises(AssertionError, match="x-api-key: "):
-        try_on(source, server, publish, what)
+        try_on(source, server, publish, request_kind)
 
 
 @each_way
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_one_that_leaves_them_behind_passes(server, publish, what, status):
+def test_one_that_leaves_them_behind_passes(server, publish, request_kind, status):
     server.status = status
-    try_on(Careful(server), server, publish, what)
+    try_on(Careful(server), server, publish, request_kind)
 
 
 @each_way
-def test_a_fixture_that_redirects_nobody_proves_nothing(server, publish, what):
+def test_a_fixture_that_redirects_nobody_proves_nothing(server, publish, request_kind):
     def break_the_service(location):
         server.RequestHandlerClass = functools.partial(Handler, directory="/nowhere")
 
-    with pytest.raises(AssertionError, match="no redirect was met"):
-        TEST(Careful(server), publish, SECRET, break_the_service, what, "127.0.0.1")
+    with pytest.raises(AssertionError, match="no redirect was followed or refused"):
+        TEST(Careful(server), publish, SECRET, break_the_service, request_kind, "127.0.0.1")
 
 
 def test_a_stranger_remembers_what_it_is_told():
-    with stranger("localhost") as other:
+    with other_host("localhost") as other:
         request = urllib.request.Request(f"{other.url}/x?key={SECRET}", headers={"X-Plain": "nothing"})
         with pytest.raises(urllib.error.HTTPError):
             urllib.request.urlopen(request, timeout=10)
-    assert [target for target, _ in other.told] == [f"/x?key={SECRET}"]
-    assert other.learned(SECRET) == [f"/x?key={SECRET}"]
-    assert Stranger("", [("/", {"range": "bytes=0-1"})]).learned(SECRET) == []
+    assert [target for target, _ in other.requests] == [f"/x?key={SECRET}"]
+    assert other.leaks(SECRET) == [f"/x?key={SECRET}"]
+    assert OtherHost("", [("/", {"range": "bytes=0-1"})]).leaks(SECRET) == []

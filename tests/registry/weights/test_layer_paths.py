@@ -76,7 +76,7 @@ def test_a_shared_layer_has_the_name_of_the_first_place():
 def test_two_layers_of_one_name_in_one_place_cannot_be_told_apart():
     with pytest.raises(PresetConfigError) as caught:
         weight_names(model_of(Pair(first="same", second="same", name="pair")))
-    assert "pair/same" in str(caught.value.place)
+    assert "pair/same" in str(caught.value.subject)
 
 
 def test_own_weights_are_those_not_held_through_another_layer():

@@ -55,7 +55,7 @@ def test_anything_else_is_an_error_that_lists_it(held, parts):
         match("place", WEIGHTS, held, RULES)
     found = {name: getattr(caught.value, name) for name in ("missing", "unused", "reshaped", "retyped")}
     assert found == {"missing": [], "unused": [], "reshaped": [], "retyped": []} | parts
-    assert caught.value.place == "place"
+    assert caught.value.subject == "place"
 
 
 def test_a_weight_without_a_rule_is_missing():

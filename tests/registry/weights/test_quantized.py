@@ -173,7 +173,7 @@ def test_another_mode_is_refused_by_name(backbone, tmp_path):
     backbone.get_layer("pooled_dense").quantize("float8", config=Float8QuantizationConfig())
     with pytest.raises(PresetConfigError, match="float8") as caught:
         backbone.save_to_preset(tmp_path / "preset")
-    assert "pooled_dense" in caught.value.place
+    assert "pooled_dense" in caught.value.subject
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,1 +1,1 @@
-"""The cache of all sources that are elsewhere: what is kept, how it gets there, and how it is tidied."""
+"""The cache of remote presets: its layout, downloading into it, and its maintenance."""

@@ -1,4 +1,4 @@
-"""A remote source behind the cache: snapshots, files and ranges, from the store where it has them."""
+"""A remote source wrapped in the cache: snapshots, files and ranges come from the store if it has them."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from vertebra.remote import RemoteSource, Snapshot
 from vertebra.specs import PresetFile
 
 _MOST_ATTEMPTS = 3
-"""Attempts to resolve a handle; then the cache's ref is used, if there is one."""
+"""Attempts to resolve a handle before the cache's ref is used, if there is one."""
 
 _stale: set[PresetHandle] = set()
-"""Handles that were last resolved by the cache, without an answer of their service."""
+"""Handles whose last resolution came from the cache, because the service did not answer."""
 _listed: dict[PresetHandle, list[PresetFile]] = {}
-"""File lists that this process has resolved, also where the cache cannot be written to."""
+"""File lists that this process has resolved; used if the cache cannot be written to."""
 
 
 class CachedSource:
@@ -44,7 +44,7 @@ class CachedSource:
 
     Args:
         source: The source.
-        store: Where files and file lists are kept; None means the cache that the settings name.
+        store: The store of files and file lists; None means the cache of the settings.
     """
 
     def __init__(self, source: RemoteSource, store: Store | None = None) -> None:
@@ -59,7 +59,7 @@ class CachedSource:
     # === Snapshots ===
 
     def resolve(self, handle: PresetHandle) -> PresetHandle:
-        """Returns the pinned handle that a handle means: now, or, without a network, when it was last resolved.
+        """Returns the pinned handle of a handle; without a network, the one from the last resolution.
 
         Raises:
             OfflineError: the network must not be used, and the handle was never resolved.
@@ -80,7 +80,7 @@ class CachedSource:
             if last is None:
                 raise
             _stale.add(handle)
-            logging.getLogger("vertebra").warning("%s Using %s, which is what it meant before.", error, last)
+            logging.getLogger("vertebra").warning("%s Using the cached revision %s.", error, last)
             return last
 
     def files(self, handle: PresetHandle) -> list[PresetFile]:
@@ -104,11 +104,11 @@ class CachedSource:
             return list(external.files)
 
     def lists_all(self, handle: PresetHandle) -> bool:
-        """Says whether `files` returns all files of a preset, or only those of another program's cache."""
+        """Returns whether `files` returns all files of a preset, or only the files of another program's cache."""
         return self._known(handle) is not None
 
     def record(self, handle: PresetHandle, files: Sequence[PresetFile], refs: Sequence[PresetHandle]) -> None:
-        """Keeps the file list of a pinned preset, and the handles that mean it, as if they had been resolved."""
+        """Stores the file list of a pinned preset, and the handles that resolve to it, as if they had been resolved."""
         with contextlib.suppress(CacheError):  # a read-only cache
             self.store.put_file_list(handle, files)
             for ref in refs:
@@ -120,7 +120,7 @@ class CachedSource:
         return _listed.get(handle) if listed is None else listed
 
     def _last(self, handle: PresetHandle) -> PresetHandle | None:
-        """Returns what a handle meant when it was last resolved, by the cache or by another program."""
+        """Returns the pinned handle from the last resolution of a handle, by the cache or by another program."""
         pinned = self.store.ref(handle, partial(is_revision, self.source))
         if pinned is not None:
             return pinned
@@ -128,18 +128,18 @@ class CachedSource:
         return external.handle if external and is_revision(self.source, external.handle, handle) else None
 
     def _external_snapshot(self, handle: PresetHandle) -> Snapshot | None:
-        with contextlib.suppress(ClientMissingError):  # without its client, no other program has fetched anything
+        with contextlib.suppress(ClientMissingError):  # without the client library, its cache is empty
             return self.source.external_snapshot(handle)
         return None
 
     def _resolve_now(self, handle: PresetHandle) -> Snapshot:
         attempts = count(1)
-        found = retry(lambda: self.source.resolve_snapshot(handle), lambda: next(attempts), most=_MOST_ATTEMPTS)
-        _listed[found.handle] = list(found.files)
+        snapshot = retry(lambda: self.source.resolve_snapshot(handle), lambda: next(attempts), most=_MOST_ATTEMPTS)
+        _listed[snapshot.handle] = list(snapshot.files)
         _stale.discard(handle)
-        is_ref = found.handle != handle and is_revision(self.source, found.handle, handle)
-        self.record(found.handle, found.files, [handle] if is_ref else [])
-        return found
+        is_ref = snapshot.handle != handle and is_revision(self.source, snapshot.handle, handle)
+        self.record(snapshot.handle, snapshot.files, [handle] if is_ref else [])
+        return snapshot
 
     # === Files ===
 
@@ -148,37 +148,37 @@ class CachedSource:
         return self.store.find(handle, file)
 
     def find_external(self, handle: PresetHandle, file: PresetFile) -> Path | None:
-        """Returns what `find` does, after importing the file from another program's cache; uses no network."""
+        """Returns the path as `find` does, after importing the file from another program's cache; uses no network."""
         with contextlib.suppress(OfflineError):
             return fetch_files(self.store, self.source, handle, [file], offline=True)[0]
         return None
 
     def fetch(self, handle: PresetHandle, name: str) -> Path:
-        """Returns the path of one file of a pinned preset, after downloading it if the cache lacks it.
+        """Returns the path of one file of a pinned preset, and downloads the file if it is not cached.
 
         Raises:
-            PresetNotFoundError: there is no such file.
-            VertebraError: as `fetch_all`.
+            PresetNotFoundError: the preset has no such file.
+            VertebraError: as for `fetch_all`.
         """
         wanted = [file for file in self.files(handle) if file.name == name]
         if not wanted:
-            raise PresetNotFoundError(handle, f"there is no file {name!r} in it")
+            raise PresetNotFoundError(handle, f"it has no file {name!r}")
         return self.fetch_all(handle, wanted)[0]
 
     def fetch_all(self, handle: PresetHandle, files: Sequence[PresetFile]) -> list[Path]:
-        """Returns the paths of files of a pinned preset, after downloading those that the cache lacks.
+        """Returns the paths of files of a pinned preset, and downloads the files that are not cached.
 
         Raises:
-            OfflineError, IntegrityError, SourceUnavailableError, CacheError: as `fetch_files`.
+            OfflineError, IntegrityError, SourceUnavailableError, CacheError: as for `fetch_files`.
         """
         return fetch_files(self.store, self.source, handle, files, settings().offline)
 
     def read_range(self, handle: PresetHandle, file: PresetFile, start: int, stop: int) -> bytes:
-        """Returns bytes of a file of a pinned preset, which are neither kept nor compared with its digest.
+        """Returns a range of a file of a pinned preset; the bytes are neither cached nor verified.
 
         Raises:
             OfflineError: the network must not be used.
-            SourceUnavailableError: the source failed at each attempt.
+            SourceUnavailableError: every attempt failed.
         """
         if settings().offline:
             raise OfflineError(handle, [file.name])
@@ -195,15 +195,15 @@ class CachedSource:
                 data += chunk
                 if len(data) >= skipped + stop - start:
                     return bytes(data[skipped : skipped + stop - start])
-                stall.note(len(chunk))
+                stall.record(len(chunk))
         raise SourceUnavailableError(handle, f"{file.name} was cut short at {stream.start + len(data):,} bytes")
 
 
 def open_source(source: PresetSource) -> LocalSource | CachedSource:
-    """Wraps a remote source in the cache; a local source is read in place.
+    """Wraps a remote source in the cache; returns a local source as it is.
 
     Raises:
-        PluginError: the source is of neither kind.
+        PluginError: the source is neither local nor remote.
     """
     if isinstance(source, RemoteSource):
         return CachedSource(source)
@@ -215,5 +215,5 @@ def open_source(source: PresetSource) -> LocalSource | CachedSource:
 
 
 def is_current(handle: PresetHandle) -> bool:
-    """Says whether `CachedSource.resolve` last returned the service's answer, and not the cache's ref."""
+    """Returns whether the last `CachedSource.resolve` of a handle got the service's answer, and not the cache's ref."""
     return handle not in _stale

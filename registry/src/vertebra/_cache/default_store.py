@@ -1,4 +1,4 @@
-"""Where the cache is, as the user's settings say."""
+"""The cache folder and its tiers, from the user's settings."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def default_store() -> Store:
 
 
 def cache_folder() -> Path:
-    """Returns the folder that is written to: `VERTEBRA_CACHE`, or where the system keeps caches.
+    """Returns the cache folder that is written to: `VERTEBRA_CACHE`, or the system's cache folder.
 
     Raises:
-        CacheError: the system's path is not a folder; settings are checked when they are read.
+        CacheError: the system's path is not a folder. (A path of the settings is checked when they are read.)
     """
     chosen = settings().cache
     if chosen:

@@ -1,4 +1,4 @@
-"""What contents hash to, computed while they arrive: the cache's own name for them, and what a source promised."""
+"""Digests of a file, computed while it arrives: its SHA-256, and the digest that the source expects."""
 
 from __future__ import annotations
 
@@ -10,54 +10,54 @@ _BLOCK = 2**20
 
 
 class Digest:
-    """The SHA-256 of what has passed, and what a source calls it in another way."""
+    """Computes the SHA-256 of some bytes, and the digest in the algorithm that the source uses."""
 
     def __init__(self, expected: str | None, size: int) -> None:
         """
         Args:
-            promised: `PresetFile.digest`.
-            size: Bytes of the whole content, which git's way of hashing begins with.
+            expected: `PresetFile.digest`.
+            size: Bytes of the whole file; git's digest needs them first.
         """
         self.expected, self._size = expected, size
         self._sha256 = hashlib.sha256()
-        self._other = _other(expected, size)
+        self._source_digest = _hasher(expected, size)
 
     def update(self, *data: bytes) -> None:
-        """Takes in what comes next."""
-        self.update_own(*data)
-        self.update_promised(*data)
+        """Adds bytes to all digests."""
+        self.update_sha256(*data)
+        self.update_source_digest(*data)
 
-    def update_own(self, *data: bytes) -> None:
-        """Takes it in as the cache hashes it; the rest is for `update_promised`, in another thread, perhaps."""
+    def update_sha256(self, *data: bytes) -> None:
+        """Adds bytes to the SHA-256 only; another thread may call `update_source_digest`."""
         for chunk in data:
             self._sha256.update(chunk)
 
-    def update_promised(self, *data: bytes) -> None:
-        """Takes it in as the source hashes it, if that is another way."""
-        if self._other is not None:
+    def update_source_digest(self, *data: bytes) -> None:
+        """Adds bytes to the source's digest, if its algorithm is not SHA-256."""
+        if self._source_digest is not None:
             for chunk in data:
-                self._other.update(chunk)
+                self._source_digest.update(chunk)
 
     def sha256(self) -> str:
-        """Returns the SHA-256 of all that has passed."""
+        """Returns the SHA-256 of all bytes so far."""
         return self._sha256.hexdigest()
 
     def mismatch(self) -> str | None:
-        """Returns how the content differs from what was promised, or None if it does not."""
+        """Returns how the digest differs from the expected one, or None if it does not."""
         if self.expected is None:
             return None
         algorithm, _, expected = self.expected.partition(":")
-        found = (self._other or self._sha256).hexdigest()
-        if found == expected.lower():
+        actual = (self._source_digest or self._sha256).hexdigest()
+        if actual == expected.lower():
             return None
-        return f"its {algorithm} is {found}, expected {expected}"
+        return f"its {algorithm} is {actual}, expected {expected}"
 
 
 def digest_of(path: Path, expected: str | None = None, size: int | None = None) -> Digest:
     """Hashes a file.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     digest = Digest(expected, path.stat().st_size if size is None else size)
     with open(path, "rb", opener=_open_quietly) as stream:
@@ -67,18 +67,18 @@ def digest_of(path: Path, expected: str | None = None, size: int | None = None) 
 
 
 def _open_quietly(path: str, flags: int) -> int:
-    """Opens a file so that it does not count as used: to check a cache is not to use it."""
+    """Opens a file without a change of its access time: verifying a cache is not a use of it."""
     try:
         return os.open(path, flags | getattr(os, "O_NOATIME", 0))
-    except PermissionError:  # it is somebody else's
+    except PermissionError:  # the file belongs to another user
         return os.open(path, flags)
 
 
-def _other(expected: str | None, size: int) -> hashlib._Hash | None:
+def _hasher(expected: str | None, size: int) -> hashlib._Hash | None:
     algorithm = (expected or "").partition(":")[0]
     if algorithm == "md5":
         return hashlib.md5(usedforsecurity=False)
-    if algorithm == "git":  # git hash-object: the kind and size, then the content
+    if algorithm == "git":  # git hash-object: type and size, then the bytes
         blob = hashlib.sha1(usedforsecurity=False)
         blob.update(b"blob %d\0" % size)
         return blob

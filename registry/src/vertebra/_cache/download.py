@@ -1,4 +1,4 @@
-"""Transferring one file: from where a source starts to give its bytes to a complete file whose content was checked."""
+"""Downloading one file: from the source's byte streams to a complete, verified file."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from vertebra._cache.partial_file import PROGRESS, Job, PartialFile, WriterThreads
+from vertebra._cache.partial_file import PROGRESS, DownloadJob, PartialFile, WriterThreads
 from vertebra._cache.retry import CancelledError, retry
 from vertebra._cache.stall import StallDetector
 from vertebra.errors import IntegrityError, SourceUnavailableError, VertebraError
 from vertebra.remote import ByteStream
 
 RANGE = 8 * 2**20
-"""Bytes of a part that is transferred at once with others; of those, `streams` and about four more are in memory."""
+"""Bytes of one range; several ranges are downloaded at once, and `streams` plus about four are in memory."""
 
 
 class _ChangedError(Exception):
-    """What arrives does not continue what has arrived: the file must be transferred from its beginning."""
+    """The new bytes do not continue the partial download: the file must be downloaded from its beginning."""
 
 
 class _NoRangesError(_ChangedError):
-    """A source has only whole files to give."""
+    """A source does not serve ranges."""
 
 
 class _UnverifiableError(Exception):
-    """Nothing says whether what another process left is as it had arrived: its disk may have lost the end."""
+    """A claimed partial download has no expected digest: its last bytes may be lost if its machine crashed."""
 
 
 def download(partial_file: PartialFile) -> str:
-    """Transfers what is missing of a file and returns its SHA-256.
+    """Downloads the missing bytes of a file and returns its SHA-256.
 
-    What stops halfway is continued; what turns out wrong is transferred once more from its beginning.
+    A download that stops is resumed; a download that fails verification is repeated once from its beginning.
 
     Raises:
-        IntegrityError: the content is not what was promised.
-        SourceUnavailableError: the source failed again and again.
-        PresetNotFoundError, PresetAccessError: as the source says.
+        IntegrityError: the bytes do not match the expected size or digest.
+        SourceUnavailableError: the source failed too often in a row.
+        PresetNotFoundError, PresetAccessError: as the source raises them.
     """
     while True:
         try:
@@ -59,77 +59,77 @@ def download(partial_file: PartialFile) -> str:
 def _complete(partial_file: PartialFile) -> None:
     job = partial_file.job
     if job.file.size - partial_file.size > 2 * RANGE and job.source.streams > 1 and partial_file.restarts == 0:
-        _in_ranges(partial_file)  # what was refused is transferred in one piece: perhaps ranges are what goes wrong
+        _in_ranges(partial_file)  # after a failed verification, one stream: ranges may be the cause
     else:
         retry(lambda: _in_one_stream(partial_file), lambda: partial_file.failures, partial_file.is_stopped)
 
 
 def _in_one_stream(partial_file: PartialFile) -> None:
-    """Transfers the rest of a file through one answer."""
+    """Downloads the rest of a file in one stream."""
     job = partial_file.job
     if partial_file.size == job.file.size and partial_file.size:
         return
-    partial_file.fail_unless_it_arrives()
+    partial_file.count_attempt()
     stall = StallDetector(job.handle, job.file.name)
-    with _translate_connection_errors(job), job.source.read(job.handle, job.file, partial_file.size) as content:
-        _check(partial_file, content, partial_file.size)
-        for chunk in content.chunks:
+    with _translate_connection_errors(job), job.source.read(job.handle, job.file, partial_file.size) as stream:
+        _check(partial_file, stream, partial_file.size)
+        for chunk in stream.chunks:
             partial_file.write(chunk)
             if partial_file.size < job.file.size:
-                stall.note(len(chunk))
+                stall.record(len(chunk))
     if partial_file.size < job.file.size:
         raise SourceUnavailableError(job.handle, f"{job.file.name} was cut short at {partial_file.size:,} bytes")
 
 
 @contextlib.contextmanager
-def _translate_connection_errors(job: Job) -> Iterator[None]:
-    """A connection that breaks is what may pass, whichever way a client's library says so."""
+def _translate_connection_errors(job: DownloadJob) -> Iterator[None]:
+    """Maps the connection errors of any client library to SourceUnavailableError, so that they are retried."""
     try:
         yield
     except VertebraError:
         raise
     except OSError as error:
-        words = f": {error.strerror}" if error.strerror else ""  # whatever else it says may hold a signed address
-        raise SourceUnavailableError(job.handle, f"{type(error).__name__}{words}") from None
+        reason = f": {error.strerror}" if error.strerror else ""  # its other text may have a signed URL
+        raise SourceUnavailableError(job.handle, f"{type(error).__name__}{reason}") from None
 
 
-def _check(partial_file: PartialFile, content: ByteStream, start: int) -> None:
-    """Compares what an answer says of itself with what was asked for, and with the answers before."""
+def _check(partial_file: PartialFile, stream: ByteStream, start: int) -> None:
+    """Compares a response with the request and with earlier responses for the same file."""
     size = partial_file.job.file.size
-    if content.total not in (None, size):
-        raise partial_file.integrity_error(f"{content.total:,} bytes were sent, and it should have {size:,}")
-    if content.start == 0 < start:
+    if stream.total not in (None, size):
+        raise partial_file.integrity_error(f"{stream.total:,} bytes were sent, expected {size:,}")
+    if stream.start == 0 < start:
         name = partial_file.job.file.name
-        raise _NoRangesError(f"{name} breaks off again and again, and can only be had from its beginning")
-    if content.start != start:
-        raise _ChangedError(f"it was sent from byte {content.start:,}, and asked for from {start:,}")
-    if partial_file.etag is not None and content.etag not in (None, partial_file.etag):
-        raise _ChangedError("it changed while it was transferred")
-    partial_file.etag = content.etag or partial_file.etag
-    partial_file.expect_digest(content.digest)
+        raise _NoRangesError(f"{name} is cut off repeatedly, and the source cannot send it from a later byte")
+    if stream.start != start:
+        raise _ChangedError(f"it was sent from byte {stream.start:,}, but requested from byte {start:,}")
+    if partial_file.etag is not None and stream.etag not in (None, partial_file.etag):
+        raise _ChangedError("it changed during the download")
+    partial_file.etag = stream.etag or partial_file.etag
+    partial_file.expect_digest(stream.digest)
     if partial_file.claimed and not partial_file.has_expected_digest:
         raise _UnverifiableError
 
 
 def _in_ranges(partial_file: PartialFile) -> None:
-    """Transfers the rest in parts, several at once; they are taken up in order, so that what there is has no gaps."""
+    """Downloads the rest in ranges, several at once; they are written in order, so the partial file has no gaps."""
     job = partial_file.job
-    waiting: deque[Future[list[bytes]]] = deque()
+    pending: deque[Future[list[bytes]]] = deque()
     starts = iter(range(partial_file.size, job.file.size, RANGE))
     streams = job.source.streams
     with WriterThreads() as writers, ThreadPoolExecutor(streams, "vertebra-transfer") as pool:
         try:
             for start in _first(starts, streams + 1):
-                waiting.append(pool.submit(_range, partial_file, start))
-            while waiting:
-                chunks = waiting.popleft().result()
+                pending.append(pool.submit(_range, partial_file, start))
+            while pending:
+                chunks = pending.popleft().result()
                 for start in _first(starts, 1):
-                    waiting.append(pool.submit(_range, partial_file, start))
+                    pending.append(pool.submit(_range, partial_file, start))
                 partial_file.write(*chunks, writers=writers)
             writers.wait()
         except BaseException:
             partial_file.stopped = True
-            for future in waiting:
+            for future in pending:
                 future.cancel()
             raise
 
@@ -139,7 +139,7 @@ def _first(starts: Iterator[int], count: int) -> list[int]:
 
 
 def _range(partial_file: PartialFile, start: int) -> list[bytes]:
-    """Returns one part, as it came: to join what is only hashed and written would cost more than both."""
+    """Returns one range as the chunks that arrived; joining them would cost more time than hashing and writing them."""
     job = partial_file.job
     stop = min(start + RANGE, job.file.size)
     chunks: list[bytes] = []
@@ -148,21 +148,21 @@ def _range(partial_file: PartialFile, start: int) -> list[bytes]:
     def attempt() -> None:
         nonlocal failures
         failures += 1
-        place = begun = start + sum(map(len, chunks))
+        position = begun = start + sum(map(len, chunks))
         stall = StallDetector(job.handle, job.file.name)
-        with _translate_connection_errors(job), job.source.read(job.handle, job.file, place, stop) as content:
-            _check(partial_file, content, place)
-            for chunk in content.chunks:
+        with _translate_connection_errors(job), job.source.read(job.handle, job.file, position, stop) as stream:
+            _check(partial_file, stream, position)
+            for chunk in stream.chunks:
                 if partial_file.is_stopped():
                     raise CancelledError
-                chunks.append(chunk[: stop - place])
-                place += len(chunks[-1])
-                if place == stop:
+                chunks.append(chunk[: stop - position])
+                position += len(chunks[-1])
+                if position == stop:
                     return
-                stall.note(len(chunks[-1]))
-                if place - begun >= PROGRESS:
+                stall.record(len(chunks[-1]))
+                if position - begun >= PROGRESS:
                     failures = 0
-        raise SourceUnavailableError(job.handle, f"{job.file.name} was cut short at {place:,} bytes")
+        raise SourceUnavailableError(job.handle, f"{job.file.name} was cut short at {position:,} bytes")
 
     retry(attempt, lambda: failures, partial_file.is_stopped)
     return chunks

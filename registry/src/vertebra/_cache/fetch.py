@@ -1,4 +1,4 @@
-"""Fetching files of a pinned preset into the store: nothing that is here already, everything else once and checked."""
+"""Fetching files of a pinned preset into the store: cached files are used, missing ones downloaded and verified."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from vertebra._cache.layout import key_of, sha256_of
 from vertebra._cache.leases import download_lock
 from vertebra._cache.manifest import Record
 from vertebra._cache.ownership import ABANDONED, is_abandoned
-from vertebra._cache.partial_file import Job, PartialFile
-from vertebra._cache.progress import Progress, showing
+from vertebra._cache.partial_file import DownloadJob, PartialFile
+from vertebra._cache.progress import Progress, show_progress
 from vertebra._cache.retry import CancelledError
 from vertebra._cache.store import Store
 from vertebra.errors import CacheError, ClientMissingError, OfflineError, SourceUnavailableError
@@ -28,22 +28,22 @@ from vertebra.remote import RemoteSource
 from vertebra.specs import PresetFile
 
 AT_ONCE = 4
-"""Files that are transferred at once."""
+"""Files that are downloaded at once."""
 _BLOCK = 2**20
 _KEEP_FOR = 3600.0
-"""Seconds without a sign of life after which what somebody on another machine began counts as abandoned."""
+"""Lease, in seconds since the last write, of a partial download that a process on another machine began."""
 
 
 class _Cancellation(threading.Event):
-    """Is set when all transfers must stop."""
+    """Is set when all downloads must stop."""
 
     keeps = True
-    """Whether what has arrived may be of use to whoever tries again: not on a full disk, say."""
+    """Whether partial downloads are kept for the next attempt; False after an error such as a full disk."""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchSession:
-    """What all files of one call have in common."""
+    """The context that all files of one `fetch_files` call share."""
 
     store: Store
     source: RemoteSource
@@ -52,12 +52,12 @@ class FetchSession:
     cancelled: _Cancellation
 
     def key(self, file: PresetFile) -> str:
-        """Returns the same text for whoever fetches the same content."""
+        """Returns a key that is the same for all processes that download the same bytes."""
         return key_of(sha256_of(file) or "", *(() if sha256_of(file) else (str(self.handle), file.name)))
 
-    def job(self, file: PresetFile) -> Job:
-        """Returns what the transfer of a file needs to know."""
-        return Job(
+    def job(self, file: PresetFile) -> DownloadJob:
+        """Returns the job for the download of a file."""
+        return DownloadJob(
             self.source, self.handle, file, lambda count: self.progress.advance(file.name, count), self.cancelled
         )
 
@@ -65,53 +65,53 @@ class FetchSession:
 def fetch_files(
     store: Store, source: RemoteSource, handle: PresetHandle, files: Sequence[PresetFile], offline: bool
 ) -> list[Path]:
-    """Returns the local path of each file, after transferring those that are not here.
+    """Returns the local path of each file, and downloads the files that are not cached.
 
     Raises:
-        OfflineError: some are not here, and the network must not be used.
-        IntegrityError: what arrived is not what was promised.
-        SourceUnavailableError: the source failed again and again.
-        CacheError: the cache cannot be written to, or is too small.
+        OfflineError: files are missing, and the network must not be used.
+        IntegrityError: the bytes of a file do not match the expected size or digest.
+        SourceUnavailableError: the source failed too often in a row.
+        CacheError: the cache cannot be written to, or its disk is too full.
     """
-    here = {file.name: path for file in files if (path := store.find(handle, file)) is not None}
+    cached = {file.name: path for file in files if (path := store.find(handle, file)) is not None}
     for file in files:
-        if file.name in here:
-            _note(store, handle, file, here[file.name])
-    missing = [file for file in files if file.name not in here]
+        if file.name in cached:
+            _put_missing_record(store, handle, file, cached[file.name])
+    missing = [file for file in files if file.name not in cached]
     if missing:
-        with showing(missing) as progress:
+        with show_progress(missing) as progress:
             session = FetchSession(store, source, handle, progress, _Cancellation())
-            here |= _import_all_external(session, missing) if offline else _fetch_all(session, missing)
-    missing_files = [file.name for file in files if file.name not in here]
+            cached |= _import_all_external(session, missing) if offline else _fetch_all(session, missing)
+    missing_files = [file.name for file in files if file.name not in cached]
     if missing_files:
         raise OfflineError(handle, missing_files)
-    return [here[file.name] for file in files]
+    return [cached[file.name] for file in files]
 
 
-def _note(store: Store, handle: PresetHandle, file: PresetFile, found: Path) -> None:
-    """Notes a content that is here because another preset has it, too; of those in a tier, the tier has notes."""
-    if found.is_relative_to(store.root) and store.record(handle, file.name) is None:
-        with contextlib.suppress(CacheError, OSError):  # a cache that is only read serves what it has
-            os.utime(found)  # so that nobody prunes it before it is noted
-            store.put_record(handle, Record(file.name, file.size, found.name))
+def _put_missing_record(store: Store, handle: PresetHandle, file: PresetFile, blob: Path) -> None:
+    """Adds the record of a file whose blob another preset has cached; a blob in a tier has its record there."""
+    if blob.is_relative_to(store.root) and store.record(handle, file.name) is None:
+        with contextlib.suppress(CacheError, OSError):  # a read-only cache still serves its blobs
+            os.utime(blob)  # so that no process prunes it before the record is written
+            store.put_record(handle, Record(file.name, file.size, blob.name))
 
 
 def _import_all_external(session: FetchSession, files: Sequence[PresetFile]) -> dict[str, Path]:
-    """Takes up what another program has of some files."""
-    found: dict[str, Path] = {}
-    with contextlib.suppress(ClientMissingError, CacheError):  # who cannot take them up lacks them
+    """Imports files from another program's cache."""
+    imported: dict[str, Path] = {}
+    with contextlib.suppress(ClientMissingError, CacheError):  # these files stay missing
         for file in files:
             path = _import_external(session, file)
-            found |= {} if path is None else {file.name: path}
-    return found
+            imported |= {} if path is None else {file.name: path}
+    return imported
 
 
 def _fetch_all(session: FetchSession, files: Sequence[PresetFile]) -> dict[str, Path]:
-    """Fetches files, several at once; the first error, or Ctrl-C, stops all."""
+    """Fetches files, several at once; the first error, or Ctrl-C, stops all of them."""
     with (
         session.store.translate_os_errors(),
         contextlib.suppress(FileNotFoundError),
-    ):  # another process has just finished it
+    ):  # another process has just finished the file
         _check_space(session, files)
     with ThreadPoolExecutor(min(AT_ONCE, len(files)), thread_name_prefix="vertebra-fetch") as pool:
         futures = {file.name: pool.submit(_fetch, session, file) for file in files}
@@ -132,23 +132,23 @@ def _fetch(session: FetchSession, file: PresetFile) -> Path:
     with download_lock(session.store, session.key(file), session.cancelled):
         if session.cancelled.is_set():
             raise CancelledError
-        found = session.store.find(session.handle, file)  # whoever was at work before may have been at the same
-        if found is not None:
+        blob = session.store.find(session.handle, file)  # the lock's previous holder may have fetched it
+        if blob is not None:
             session.progress.advance(file.name, file.size)
-            _note(session.store, session.handle, file, found)
-            return found
+            _put_missing_record(session.store, session.handle, file, blob)
+            return blob
         return _import_external(session, file) or _download(session, file)
 
 
 def _import_external(session: FetchSession, file: PresetFile) -> Path | None:
-    """Takes up what another program has on this machine, if it is what the source promises."""
-    theirs = session.source.external_file(session.handle, file)
-    if theirs is None or file.digest is None:
+    """Imports a file from another program's cache, if it matches the source's digest."""
+    external = session.source.external_file(session.handle, file)
+    if external is None or file.digest is None:
         return None
     stage = session.store.stage("partial", session.key(file))
     try:
-        # A copy: nobody else's program may change what the cache vouches for.
-        digest = _copy(theirs, stage, Digest(file.digest, file.size))
+        # A copy, because another program could change the original.
+        digest = _copy(external, stage, Digest(file.digest, file.size))
         if stage.stat().st_size != file.size or digest.mismatch():
             return None
         session.progress.advance(file.name, file.size)
@@ -180,7 +180,7 @@ def _download(session: FetchSession, file: PresetFile) -> Path:
         return _keep(session, file, stage, sha256)
     except (SourceUnavailableError, CancelledError):
         if session.cancelled.keeps:
-            with contextlib.suppress(OSError):  # what has arrived is for whoever tries again
+            with contextlib.suppress(OSError):  # keep the partial download for the next attempt
                 stage.rename(stage.with_name(f"{key}.{ABANDONED}.{stage.name.split('.')[2]}.tmp"))
         raise
     finally:
@@ -190,29 +190,29 @@ def _download(session: FetchSession, file: PresetFile) -> Path:
 
 
 def _claim_abandoned(store: Store, key: str) -> Path | None:
-    """Returns what somebody who is gone had of the same file; more than that is removed."""
-    found: Path | None = None
+    """Claims one abandoned partial download of a file and returns its path; removes any others."""
+    claimed: Path | None = None
     for path in store.partials(key):
         if is_abandoned(path, time.time(), _KEEP_FOR):
-            found = found or store.claim_partial(path, key)
+            claimed = claimed or store.claim_partial(path, key)
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
-    return found
+    return claimed
 
 
 def _remove(stage: Path) -> None:
-    with contextlib.suppress(OSError):  # what is left is removed by whoever is next
+    with contextlib.suppress(OSError):  # a file that is left is removed by `prune`
         stage.unlink(missing_ok=True)
 
 
 def _check_space(session: FetchSession, files: Sequence[PresetFile]) -> None:
-    """Better before anything is transferred than halfway; of what was begun before, the rest is needed."""
+    """Raises CacheError before a download that would fill the disk; the bytes of partial downloads count as present."""
     begun = {file.name: [path.stat().st_size for path in session.store.partials(session.key(file))] for file in files}
     needed = sum(max(file.size - max(begun[file.name], default=0), 0) for file in files)
     root = session.store.root
-    free = shutil.disk_usage(next(place for place in (root, *root.parents) if place.exists())).free
+    free = shutil.disk_usage(next(folder for folder in (root, *root.parents) if folder.exists())).free
     if free < needed + needed // 20:
-        problem = f"{free:,} bytes are free on its disk, and {needed:,} are to be fetched"
+        problem = f"the download needs {needed:,} bytes, but its disk has only {free:,} bytes free"
         raise CacheError(root, problem, "Free some space, or set VERTEBRA_CACHE to a folder on another disk")
 
 

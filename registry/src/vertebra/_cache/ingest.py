@@ -1,4 +1,4 @@
-"""Carrying contents from one folder of the cache's layout to another: hashed on the way, and taken up whole or not."""
+"""Copying files from a bundle into a store: hashed on the way, and added completely or not at all."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
 
 Advance = Callable[[int], None]
-"""Is told how many bytes were copied."""
+"""Callback with the number of bytes that were copied."""
 _BLOCK = 2**20
 
 
 def add_file(
     store: Store, handle: PresetHandle, file: PresetFile, path: Path, sha256: str | None, advance: Advance
 ) -> Record:
-    """Copies a file of a pinned preset into a store, where it is not yet, and notes it.
+    """Copies a file of a pinned preset into a store, unless the store has its blob, and writes its record.
 
     Args:
-        store: Where to.
+        store: The store that the file is added to.
         handle: The preset.
-        file: The file, with what its source promises of it.
-        path: Where it stands.
-        sha256: What it should hash to, if that is known.
-        advance: Is told what was copied.
+        file: The file, with the digest of its source.
+        path: Path of the bytes to copy.
+        sha256: The expected SHA-256, or None if it is unknown.
+        advance: Callback for progress.
 
     Raises:
-        IntegrityError: it is not what it should be; nothing is kept of it.
-        CacheError: the store cannot take it up.
+        IntegrityError: the bytes do not match the expected size or digest; they are discarded.
+        CacheError: the store cannot be written to.
     """
     if sha256 is not None and store.blob(sha256, file.size) is not None:
         advance(file.size)
@@ -63,9 +63,9 @@ def _copy(
         elif sha256 not in (None, digest.sha256()):
             problem = f"the sha256 of {path} is {digest.sha256()}, expected {sha256}"
         if problem:
-            raise IntegrityError(handle, file.name, problem, "Fetch the preset again, or have the bundle made anew")
+            raise IntegrityError(handle, file.name, problem, "Fetch the preset again, or create the bundle again")
         store.put_blob(stage, digest.sha256())
     finally:
-        with contextlib.suppress(OSError):  # what is left is removed by whoever is next
+        with contextlib.suppress(OSError):  # a file that is left is removed by `prune`
             stage.unlink(missing_ok=True)
     return digest.sha256()

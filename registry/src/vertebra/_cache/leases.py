@@ -1,4 +1,4 @@
-"""Locks that save work: whoever finds one taken waits for what its holder fetches, as long as that one is at work."""
+"""Download locks: a process that finds a lock taken waits for the holder's download while its lease is renewed."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from collections.abc import Iterator
 from vertebra._cache.store import Store
 
 LEASE = 120.0
-"""Seconds without a sign of life after which nobody waits for a holder any longer: more than the longest break between
-two attempts, and than a service may take to answer."""
+"""Seconds since the last write of the holder after which a waiting process goes on without the lock: longer than the
+longest wait between two attempts, and than a service may take to answer."""
 _POLL = 0.5
 
 
 @contextlib.contextmanager
 def download_lock(store: Store, key: str, cancelled: threading.Event) -> Iterator[None]:
-    """Waits until nobody else is at work on a key, or the user has interrupted the whole.
+    """Waits for the download lock of a key, until the holder's lease expires or the user cancels.
 
-    Nothing depends on it: where locks do not work, or their holder has stopped, the work is done twice.
+    Correctness does not depend on the lock: without it, the same file may be downloaded twice.
     """
     from filelock import FileLock, Timeout
 
     lock, began = None, time.time()
-    with contextlib.suppress(OSError, NotImplementedError):  # a folder that is only read, a file system without locks
+    with contextlib.suppress(OSError, NotImplementedError):  # a read-only folder, or a file system without locks
         folder = store.root / "locks"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = FileLock(folder / f"{key}.lock", mode=0o600)
@@ -36,28 +36,29 @@ def download_lock(store: Store, key: str, cancelled: threading.Event) -> Iterato
             except Timeout:
                 if cancelled.is_set():
                     break
-                if time.time() - max(began, _last_sign(store, key)) > LEASE:
-                    _tell(store, key)
+                if time.time() - max(began, _last_write(store, key)) > LEASE:
+                    _warn_expired(store, key)
                     break
     try:
         yield
     finally:
         if lock is not None and lock.is_locked:
-            with contextlib.suppress(OSError):  # it goes with this process
+            with contextlib.suppress(OSError):  # the lock is released when this process ends
                 lock.release()
 
 
-def _last_sign(store: Store, key: str) -> float:
-    signs = [0.0]
+def _last_write(store: Store, key: str) -> float:
+    times = [0.0]
     for path in store.partials(key):
         with contextlib.suppress(OSError):
-            signs.append(path.stat().st_mtime)
-    return max(signs)
+            times.append(path.stat().st_mtime)
+    return max(times)
 
 
-def _tell(store: Store, key: str) -> None:
+def _warn_expired(store: Store, key: str) -> None:
     holders = {path.name.split(".")[1].rpartition("-")[2] for path in store.partials(key)}
-    who = f"process {', '.join(sorted(holders))}" if holders else "its holder"
+    holder = f"process {', '.join(sorted(holders))}" if holders else "its holder"
     logging.getLogger("vertebra").warning(
-        "The cache's lock %s is taken, and %s has not moved for %.0f s; going on without it", key, who, LEASE
+        "The download lock %s is taken, but %s has written nothing for %.0f s; continuing without the lock",
+        *(key, holder, LEASE),
     )

@@ -1,4 +1,4 @@
-"""The small JSON entries of a cache folder: file lists, records and refs, read leniently."""
+"""The JSON entries of a cache folder: file lists, records and refs. Malformed entries count as missing."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
 
 Entry = dict[str, Any]
-"""A small JSON file."""
+"""The data of one manifest entry, a small JSON file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Which content a file of a preset has."""
+    """The record of one file of a preset: its size and the SHA-256 of its blob."""
 
     name: str
     size: int
@@ -27,7 +27,7 @@ class Record:
 
 
 def read_entry(path: Path) -> Entry | None:
-    """Reads a note; one that is missing or damaged says nothing, and what it was about is fetched again."""
+    """Reads a manifest entry; returns None if it is missing or damaged, so that its files are fetched again."""
     try:
         return parse_json(path.read_bytes(), lambda problem: PresetConfigError(path, problem))
     except (OSError, PresetConfigError):
@@ -35,7 +35,7 @@ def read_entry(path: Path) -> Entry | None:
 
 
 def record_in(entry: Entry) -> Record | None:
-    """Returns which content a file has, if that is what a note says."""
+    """Returns the record in a manifest entry, or None if it has none."""
     name, size, sha256 = (entry.get(field) for field in ("name", "size", "sha256"))
     if isinstance(name, str) and type(size) is int and isinstance(sha256, str) and is_hexadecimal(sha256):
         return Record(name, size, sha256)
@@ -43,14 +43,14 @@ def record_in(entry: Entry) -> Record | None:
 
 
 def file_list_in(entry: Entry) -> list[PresetFile] | None:
-    """Returns which files a preset has, if that is what a note says."""
+    """Returns the file list in a manifest entry, or None if it has none."""
     with contextlib.suppress(TypeError, KeyError, ValueError, AttributeError):
         return [PresetFile(str(f["name"]), int(f["size"]), None, _text(f.get("digest"))) for f in entry["files"]]
     return None
 
 
 def ref_in(entry: Entry) -> PresetHandle | None:
-    """Returns what a handle meant, if that is what a note says."""
+    """Returns the pinned handle in a ref's entry, or None if it has none."""
     with contextlib.suppress(HandleError, KeyError, TypeError, AttributeError):
         return PresetHandle.parse(entry["pinned"])
     return None

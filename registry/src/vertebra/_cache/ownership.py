@@ -1,4 +1,4 @@
-"""Ownership of unfinished files: which process began one, and whether it is still at work."""
+"""Ownership of unfinished files: the process that began a file, and whether it still runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import secrets
 from pathlib import Path
 
 ABANDONED = "left-0"
-"""Stands for the owner of what its owner has given up."""
+"""Owner tag of a partial file that its process gave up."""
 
 
 def _unfinished_name(key: str) -> str:
@@ -17,15 +17,15 @@ def _unfinished_name(key: str) -> str:
 
 
 def owner_tag() -> str:
-    """Returns a text that tells this process from all others, of other machines and containers, too."""
+    """Returns a tag that identifies this process among all processes of all machines and containers."""
     return f"{_machine()}-{os.getpid()}"
 
 
 def is_abandoned(path: Path, now: float, lease: float) -> bool:
-    """Says whether whoever began a file is gone: by its number on this machine, else by how long it lies untouched."""
+    """Returns whether a file is abandoned: by its process id on this machine, otherwise by its lease in seconds."""
     if is_surely_abandoned(path):
         return True
-    if _number_here(path) is not None:
+    if _local_pid(path) is not None:
         return False
     try:
         return now - path.lstat().st_mtime > lease
@@ -34,20 +34,20 @@ def is_abandoned(path: Path, now: float, lease: float) -> bool:
 
 
 def is_surely_abandoned(path: Path) -> bool:
-    """Says whether whoever began a file is gone for certain."""
-    number = _number_here(path)
-    return ABANDONED in path.name.split(".") or (number is not None and not _is_running(number))
+    """Returns whether a file is abandoned for certain: it was given up, or its process on this machine has ended."""
+    pid = _local_pid(path)
+    return ABANDONED in path.name.split(".") or (pid is not None and not _is_running(pid))
 
 
-def _number_here(path: Path) -> int | None:
-    """Returns the number of the process of this machine that began a file, or None if it was of another one."""
-    machine, _, number = "".join(path.name.split(".")[1:2]).rpartition("-")
-    return int(number) if machine == _machine() and number.isdigit() and os.name == "posix" else None
+def _local_pid(path: Path) -> int | None:
+    """Returns the id of the process that began a file, or None if that process is on another machine."""
+    machine, _, pid = "".join(path.name.split(".")[1:2]).rpartition("-")
+    return int(pid) if machine == _machine() and pid.isdigit() and os.name == "posix" else None
 
 
-def _is_running(number: int) -> bool:
+def _is_running(pid: int) -> bool:
     try:
-        os.kill(number, 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except OSError:
@@ -56,7 +56,7 @@ def _is_running(number: int) -> bool:
 
 
 def _machine() -> str:
-    """Numbers of processes mean something only within one start of a machine, and within one container."""
+    """Returns an id of this boot of the machine and this container; process ids are unique only within both."""
     facts = [os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")]
     for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
         with contextlib.suppress(OSError):

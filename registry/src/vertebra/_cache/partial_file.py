@@ -1,4 +1,4 @@
-"""A file that is arriving: what there is of it, written and hashed, and compared with what was promised."""
+"""A partial file: its bytes are written, hashed, and compared with the expected digest."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from vertebra.remote import RemoteSource
 from vertebra.specs import PresetFile
 
 PROGRESS = 2**16
-"""Bytes that must come before failed attempts are forgotten."""
+"""Bytes that must arrive before earlier failures stop counting."""
 
 _sync = getattr(os, "fdatasync", os.fsync)
-Explained = Callable[[], contextlib.AbstractContextManager[None]]
+TranslateOsErrors = Callable[[], contextlib.AbstractContextManager[None]]
 Advance = Callable[[int], None]
-"""Is told how many bytes have arrived, or, below zero, how many of them were given up."""
+"""Callback with the number of bytes that arrived, or minus the number of bytes that were discarded."""
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """A file to transfer."""
+class DownloadJob:
+    """A file to download."""
 
     source: RemoteSource
     handle: PresetHandle
@@ -38,7 +38,7 @@ class Job:
 
 
 class WriterThreads:
-    """Threads beside the one that takes up what arrives, as a context manager."""
+    """The writer and hasher threads of a download, as a context manager."""
 
     def __init__(self) -> None:
         self.writer, self.hasher = SerialWorker("writer"), SerialWorker("hasher")
@@ -51,77 +51,77 @@ class WriterThreads:
             pass
 
     def wait(self) -> None:
-        """Waits until they have done what they were given."""
+        """Waits until both threads have finished their work."""
         self.writer.wait()
         self.hasher.wait()
 
 
 class PartialFile:
-    """A file that is arriving: what there is of it, hashed."""
+    """A partial file, and the digests of its bytes."""
 
-    def __init__(self, path: Path, job: Job, translate_os_errors: Explained) -> None:
+    def __init__(self, path: Path, job: DownloadJob, translate_os_errors: TranslateOsErrors) -> None:
         """
         Args:
-            path: A file, empty or with what somebody else had of the same one.
-            job: What is to arrive.
-            explained: Says what an error of the file system means, as a context manager.
+            path: A new file, or a claimed partial download of the same file.
+            job: The download.
+            translate_os_errors: Returns a context manager that raises errors of the file system as CacheError.
         """
-        self.path, self.job, self._explained = path, job, translate_os_errors
+        self.path, self.job, self._translate_os_errors = path, job, translate_os_errors
         self.size = 0
         self.etag: str | None = None
         self.restarts = 0
         self.failures = 0
         self.stopped = False
-        """Whether parts that are transferred beside each other must stop, as one has failed."""
+        """Whether the ranges that are downloaded at once must stop, because one of them has failed."""
         self._gained = 0
-        """Bytes since the last failure that counts."""
+        """Bytes since the last failed attempt."""
         self.expected = job.file.digest
-        self._said: str | None = None
+        self._response_digest: str | None = None
         self._digest = Digest(self.expected, job.file.size)
         with translate_os_errors():
             self._stream = path.open("r+b")
-            self._take_over()
+            self._resume()
         self.claimed = self.size > 0
-        """Whether it begins with what another process had, which nobody here has seen arrive."""
+        """Whether the file begins with bytes that another process downloaded."""
 
-    def _take_over(self) -> None:
-        """Goes on from what is there."""
-        # If the listing has promised nothing, an answer may, so there must be one: the last byte is asked for.
-        most = max(self.job.file.size - (self.expected is None), 0)
-        while block := self._stream.read(min(2**20, most - self.size)):
+    def _resume(self) -> None:
+        """Reads and hashes the bytes that the file has already."""
+        # If the file list has no digest, a response may have one: at least the last byte must be requested.
+        limit = max(self.job.file.size - (self.expected is None), 0)
+        while block := self._stream.read(min(2**20, limit - self.size)):
             self._digest.update(block)
             self.size += len(block)
             if self.size % 2**28 == 0:
-                os.utime(self.path)  # a sign of life
+                os.utime(self.path)  # renews the lease
         self._stream.seek(self.size)
         self._stream.truncate()
         if self.size:
             self.job.advance(self.size)
 
     def write(self, *chunks: bytes, writers: WriterThreads | None = None) -> None:
-        """Appends what arrived.
+        """Appends bytes that arrived.
 
         Args:
             chunks: The bytes.
-            helpers: Threads that write them, to the disk itself, and hash them as the source does, while this one
-                hashes them as the cache does: whoever has four streams would wait for one after the other.
+            writers: Threads that write the bytes to the disk and compute the source's digest, while this thread
+                computes the SHA-256: with several streams, one thread for all three would be the bottleneck.
 
         Raises:
-            IntegrityError: there is more than the file has.
+            IntegrityError: more bytes arrive than the file should have.
         """
         if self.job.cancelled.is_set():
             raise CancelledError
         size = sum(map(len, chunks))
         if self.size + size > self.job.file.size:
-            raise self.integrity_error(f"it is longer than the {self.job.file.size:,} bytes it should have")
-        self._take_up_promise(writers)
+            raise self.integrity_error(f"it has more than the expected {self.job.file.size:,} bytes")
+        self._use_response_digest(writers)
         if writers is None:
             self._append(chunks)
             self._digest.update(*chunks)
         else:
             writers.writer.do(lambda: self._append(chunks, to_disk=True))
-            writers.hasher.do(lambda: self._digest.update_promised(*chunks))
-            self._digest.update_own(*chunks)
+            writers.hasher.do(lambda: self._digest.update_source_digest(*chunks))
+            self._digest.update_sha256(*chunks)
         self.size += size
         self._gained += size
         if self._gained >= PROGRESS:
@@ -129,7 +129,7 @@ class PartialFile:
         self.job.advance(size)
 
     def _append(self, chunks: Sequence[bytes], to_disk: bool = False) -> None:
-        with self._explained():
+        with self._translate_os_errors():
             for chunk in chunks:
                 self._stream.write(chunk)
             if to_disk:
@@ -137,18 +137,18 @@ class PartialFile:
                 _sync(self._stream.fileno())
 
     def is_stopped(self) -> bool:
-        """Whether the user has interrupted the whole, or another part of the file has failed."""
+        """Returns whether the fetch was cancelled, or another range of the file has failed."""
         return self.stopped or self.job.cancelled.is_set()
 
-    def fail_unless_it_arrives(self) -> None:
-        """Counts an attempt as failed until there is progress."""
+    def count_attempt(self) -> None:
+        """Counts an attempt as failed; progress resets the count."""
         self.failures += 1
         self._gained = 0
 
     def restart(self) -> None:
-        """Forgets what has arrived."""
+        """Discards all bytes."""
         self.job.advance(-self.size)
-        with self._explained():
+        with self._translate_os_errors():
             self._stream.seek(0)
             self._stream.truncate()
         self.size, self.etag, self._digest = 0, None, Digest(self.expected, self.job.file.size)
@@ -156,22 +156,22 @@ class PartialFile:
 
     @property
     def has_expected_digest(self) -> bool:
-        """Whether the listing or an answer has said what the whole file hashes to."""
-        return (self.expected or self._said) is not None
+        """Whether the file list or a response has a digest of the whole file."""
+        return (self.expected or self._response_digest) is not None
 
     def expect_digest(self, digest: str | None) -> None:
-        """Notes what an answer says that the whole file hashes to; the thread that writes takes it up."""
-        self._said = self._said or digest
+        """Keeps the digest of the whole file from a response; the thread that writes uses it."""
+        self._response_digest = self._response_digest or digest
 
-    def _take_up_promise(self, writers: WriterThreads | None = None) -> None:
-        """Begins to compare with what an answer says, if the listing said nothing; what is here is hashed anew."""
-        if self.expected is not None or self._said is None:
+    def _use_response_digest(self, writers: WriterThreads | None = None) -> None:
+        """Starts to compute a response's digest if the file list has none; hashes the present bytes again."""
+        if self.expected is not None or self._response_digest is None:
             return
         if writers is not None:
             writers.wait()
-        self.expected = self._said
+        self.expected = self._response_digest
         self._digest = Digest(self.expected, self.job.file.size)
-        with self._explained():
+        with self._translate_os_errors():
             self._stream.flush()
             with self.path.open("rb") as stream:
                 while block := stream.read(2**20):
@@ -181,28 +181,28 @@ class PartialFile:
         """Returns the SHA-256 of the complete file.
 
         Raises:
-            IntegrityError: the content is not what was promised.
+            IntegrityError: the bytes do not match the expected digest.
         """
-        with self._explained():
+        with self._translate_os_errors():
             self._stream.flush()
-        self._take_up_promise()
+        self._use_response_digest()
         problem = self._digest.mismatch()
         if problem:
             raise self.integrity_error(problem)
         return self._digest.sha256()
 
     def integrity_error(self, problem: str) -> IntegrityError:
-        """Returns the error that says why the content is not accepted."""
+        """Returns the error for a file that fails verification."""
         return IntegrityError(self.job.handle, self.job.file.name, problem)
 
     def close(self) -> None:
         """Closes the file."""
-        with contextlib.suppress(OSError):  # a full disk was reported by whoever wrote
+        with contextlib.suppress(OSError):  # writing has reported a full disk already
             self._stream.close()
 
 
 class SerialWorker:
-    """One thread, as a context manager that ends with its work."""
+    """One worker thread; the context manager ends when its work is done."""
 
     def __init__(self, name: str) -> None:
         self._pool = ThreadPoolExecutor(1, f"vertebra-{name}")
@@ -215,19 +215,19 @@ class SerialWorker:
         self._pool.shutdown()
 
     def do(self, work: Callable[[], None]) -> None:
-        """Begins some work, once what was begun before is done.
+        """Starts some work after the previous work is done.
 
         Raises:
-            Exception: that has failed.
+            Exception: the previous work failed.
         """
         self.wait()
         self._last = self._pool.submit(work)
 
     def wait(self) -> None:
-        """Waits until all is done.
+        """Waits until the work is done.
 
         Raises:
-            Exception: it has failed.
+            Exception: the work failed.
         """
         if self._last is not None:
             self._last.result()

@@ -1,4 +1,4 @@
-"""Showing what arrives: bars on a terminal, now and then a line elsewhere, and nothing of what takes a moment."""
+"""Progress of downloads: bars on a terminal, otherwise a line now and then, and nothing for short downloads."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ _QUIET, _PAUSE = 1.0, 10.0
 
 
 class Progress:
-    """Counts bytes, and writes lines."""
+    """Counts downloaded bytes, and writes lines to stderr."""
 
     def __init__(self, files: Sequence[PresetFile]) -> None:
         self._files, self._total = len(files), sum(file.size for file in files)
         self._done, self._lock = 0, threading.Lock()
         self._began = self._next = time.monotonic()
         self._next += _QUIET
-        self._spoke = False
+        self._has_written = False
 
     def advance(self, name: str, count: int) -> None:
-        """Is told that bytes of a file arrived, or, below zero, that some were given up."""
+        """Adds bytes of a file that arrived; a negative count is of discarded bytes."""
         with self._lock:
             self._done += count
             now = time.monotonic()
             if now >= self._next:
-                self._next, self._spoke = now + _PAUSE, True
-                self._say(f"fetching {_files(self._files)}: {_size(self._done)} of {_size(self._total)}")
+                self._next, self._has_written = now + _PAUSE, True
+                self._write_line(f"fetching {_files(self._files)}: {_size(self._done)} of {_size(self._total)}")
 
     def finish(self) -> None:
         """Writes the last line, if there was one before."""
-        if self._spoke:
+        if self._has_written:
             seconds = time.monotonic() - self._began
-            self._say(f"fetched {_files(self._files)}: {_size(self._done)} in {seconds:.1f} s")
+            self._write_line(f"fetched {_files(self._files)}: {_size(self._done)} in {seconds:.1f} s")
 
-    def _say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)  # noqa: T201 (whoever waits for a download looks there)
+    def _write_line(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)  # noqa: T201 (stderr is where users watch a download)
 
 
 class _Bars(Progress):
@@ -58,12 +58,12 @@ class _Bars(Progress):
                 self._bars.advance(task, count)  # type: ignore[attr-defined]
 
     def finish(self) -> None:
-        """The bars go by themselves."""
+        """Does nothing: the bars disappear by themselves."""
 
 
 @contextlib.contextmanager
-def showing(files: Sequence[PresetFile]) -> Iterator[Progress]:
-    """Yields what is told of each byte of some files."""
+def show_progress(files: Sequence[PresetFile]) -> Iterator[Progress]:
+    """Yields the progress of the downloads of some files."""
     if not sys.stderr.isatty():
         progress = Progress(files)
         yield progress

@@ -1,7 +1,7 @@
-"""Tidying a cache folder: what nobody needs any longer, and presets that are to go.
+"""Pruning a cache folder: removes blobs that no preset needs, and presets that are to be removed.
 
-Nothing is taken from whoever is at work: a content that a process has mapped stays readable after its name is gone,
-and one that was just moved to its place, and is about to be noted, is younger than what is removed.
+Running processes lose nothing: a blob that a process has mapped stays readable after its name is removed, and a blob
+whose record is about to be written is younger than the blobs that are removed.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from vertebra.errors import PresetNotFoundError, close_names
 from vertebra.handles import PresetHandle
 
 MARGIN = 3600.0
-"""Seconds for which what no preset refers to may be about to be referred to, and what lies untouched may be at work."""
+"""Age in seconds below which a blob without a preset, or a partial file of another machine, may still be in use."""
 _DAY = 86_400.0
 
 
 @dataclass(slots=True)
 class PruneReport:
-    """What was removed, or would be."""
+    """What a prune removed, or would remove."""
 
     presets: list[str] = field(default_factory=list)
-    contents: int = 0
-    """Contents that no preset has any longer."""
-    unfinished: int = 0
-    """Downloads that were given up."""
+    blobs: int = 0
+    """Blobs that no preset refers to."""
+    partials: int = 0
+    """Abandoned partial downloads."""
     locks: int = 0
     freed: int = 0
     """Bytes."""
@@ -44,58 +44,58 @@ def prune(
     dry_run: bool = False,
     unpinned: Unpinned = PresetHandle.without_revision,
 ) -> PruneReport:
-    """Removes presets, and what no preset needs.
+    """Removes presets, and the blobs, partial downloads and locks that no preset or process needs.
 
     Args:
         root: The cache folder.
-        presets: Which to remove, with all their revisions if they name none.
-        older_than: Days for which a preset that is to go was not used, or None to remove none for that.
-        dry_run: Whether to say only what would be removed.
-        unpinned: Returns the handle of a preset at whichever revision.
+        presets: The presets to remove; a handle without a revision means all revisions.
+        older_than: Presets that were not used for this many days are removed, too; None means that age does not matter.
+        dry_run: Whether only to report what would be removed.
+        unpinned: Returns the handle of a preset without a revision.
 
     Raises:
         PresetNotFoundError: one of the presets is not in the cache.
     """
     began = time.time()
     scan = scan_cache(root)
-    leaving = list(dict.fromkeys([*_named(scan, presets, unpinned), *_unused(scan, older_than)]))
-    done = PruneReport([str(handle) for handle in leaving])
-    freed = {sha256 for handle in leaving for _, sha256, _ in scan.presets[handle].wanted()}
-    notes = [path for handle in leaving for path in scan.presets[handle].notes]
-    notes += [scan.ref_notes[handle] for handle, pinned in scan.refs.items() if pinned in leaving]
+    removed = list(dict.fromkeys([*_named(scan, presets, unpinned), *_unused(scan, older_than)]))
+    done = PruneReport([str(handle) for handle in removed])
+    freed = {sha256 for handle in removed for _, sha256, _ in scan.presets[handle].blobs()}
+    entries = [path for handle in removed for path in scan.presets[handle].entries]
+    entries += [scan.ref_entries[handle] for handle, pinned in scan.refs.items() if pinned in removed]
     if dry_run:
-        for handle in leaving:
+        for handle in removed:
             del scan.presets[handle]
     else:
-        _remove(notes)
-        scan = scan_cache(root)  # others may have been at work meanwhile
-    # A content that a preset has just lost goes at once; another one may be about to be noted.
-    contents = [path for path in orphans(scan) if path.name in freed or _is_old(path)]
-    unfinished = [path for path in scan.unfinished if is_abandoned(path, time.time(), MARGIN)]
+        _remove(entries)
+        scan = scan_cache(root)  # other processes may have changed the cache meanwhile
+    # A blob of a removed preset is removed at once; the record of another young blob may be about to be written.
+    blobs = [path for path in orphans(scan) if path.name in freed or _is_old(path)]
+    partials = [path for path in scan.partials if is_abandoned(path, time.time(), MARGIN)]
     locks = [path for path in (root / "locks").glob("*.lock") if time.time() - _touched(path) > _DAY]
-    done.contents, done.unfinished, done.locks = len(contents), len(unfinished), len(locks)
-    done.freed = size_of([*contents, *unfinished])
+    done.blobs, done.partials, done.locks = len(blobs), len(partials), len(locks)
+    done.freed = size_of([*blobs, *partials])
     if not dry_run:
-        # Somebody may just have taken it up.
-        _remove(path for path in contents if _is_old(path) or (path.name in freed and _touched(path) < began))
-        _remove([*unfinished, *locks])
+        # Another process may have started to use a blob in this moment.
+        _remove(path for path in blobs if _is_old(path) or (path.name in freed and _touched(path) < began))
+        _remove([*partials, *locks])
         _remove_empty_folders(root / "presets")
     return done
 
 
 def orphans(scan: CacheScan) -> list[Path]:
-    """Returns the contents that no preset has."""
+    """Returns the blobs that no preset refers to."""
     referenced = scan.referenced()
     return [path for sha256, path in scan.blobs.items() if sha256 not in referenced]
 
 
 def _named(scan: CacheScan, presets: Iterable[PresetHandle], unpinned: Unpinned) -> Iterator[PresetHandle]:
     for handle in presets:
-        found = scan.matching(handle, unpinned)
-        if not found:
+        matches = scan.matching(handle, unpinned)
+        if not matches:
             known = [str(known) for known in (*scan.presets, *scan.refs)]
             raise PresetNotFoundError(handle, "it is not in the cache", close_names(str(handle), known))
-        yield from found
+        yield from matches
 
 
 def _unused(scan: CacheScan, days: float | None) -> Iterator[PresetHandle]:
@@ -110,10 +110,10 @@ def _is_old(path: Path) -> bool:
 
 def _touched(path: Path) -> float:
     try:
-        facts = path.lstat()
+        status = path.lstat()
     except OSError:
         return time.time()
-    return max(facts.st_mtime, facts.st_ctime)  # a rename leaves the first as it was, and sets the second
+    return max(status.st_mtime, status.st_ctime)  # a rename sets the ctime only
 
 
 def _remove(paths: Iterable[Path]) -> None:
@@ -126,7 +126,7 @@ def _remove(paths: Iterable[Path]) -> None:
 
 
 def _remove_empty_folders(presets: Path) -> None:
-    """Whoever fetches makes a folder and then writes into it: young ones stay."""
+    """Removes empty folders, except young ones: a process creates a folder before it writes a file into it."""
     for folder in [*presets.glob("*/files"), *presets.glob("*")]:
         if time.time() - _touched(folder) > MARGIN:
             with contextlib.suppress(OSError):  # not empty

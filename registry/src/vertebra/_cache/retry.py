@@ -1,4 +1,4 @@
-"""Attempts, with longer and longer breaks between them, or those that a service asks for."""
+"""Retries, with exponential backoff or the delay that the service asks for."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import TypeVar
 from vertebra.errors import SourceUnavailableError
 
 MOST_FAILURES = 6
-"""Attempts without progress, after which it is given up."""
+"""Attempts without progress after which the last error is raised."""
 LONGEST_WAIT, FIRST_WAIT = 60.0, 0.5
-"""Seconds between attempts; a service that asks for a longer break than the first is not waited for."""
+"""Seconds between attempts; if a service asks for a longer delay than the first, the error is raised at once."""
 _POLL = 0.1
 T = TypeVar("T")
 
 
 class CancelledError(Exception):
-    """The user has interrupted the whole, or it is of no more use."""
+    """The user cancelled the fetch, or another file's failure ended it."""
 
 
 def retry(
@@ -28,25 +28,25 @@ def retry(
     is_stopped: Callable[[], bool] = lambda: False,
     most: int = MOST_FAILURES,
 ) -> T:
-    """Makes attempts until one succeeds, with longer and longer breaks, or those that the service asks for.
+    """Calls a function until it succeeds, with exponential backoff or the delay that the service asks for.
 
     Args:
-        attempt: What may raise SourceUnavailableError.
-        failures: Returns how many attempts have failed since there was progress.
-        is_stopped: Ends the breaks.
-        most: How many may fail.
+        attempt: The function; a SourceUnavailableError of it is retried.
+        failures: Returns the number of failed attempts since the last progress.
+        is_stopped: Returns whether to stop waiting and raise CancelledError.
+        most: The largest number of failed attempts.
     """
     from tenacity import RetryCallState, Retrying, before_sleep_log, retry_if_exception_type
 
     failed = 0
 
-    def wait(state: RetryCallState) -> float:  # is asked before `is_enough`
+    def wait(state: RetryCallState) -> float:  # called before `is_enough`
         nonlocal failed
         failed = failures()
         error = state.outcome.exception() if state.outcome else None
-        asked = getattr(error, "retry_after", None)
-        usual = min(FIRST_WAIT * 2.0 ** max(failed - 1, 0), LONGEST_WAIT) + random.uniform(0, FIRST_WAIT)
-        return usual if asked is None else asked
+        requested = getattr(error, "retry_after", None)
+        backoff = min(FIRST_WAIT * 2.0 ** max(failed - 1, 0), LONGEST_WAIT) + random.uniform(0, FIRST_WAIT)
+        return backoff if requested is None else requested
 
     def is_enough(state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None

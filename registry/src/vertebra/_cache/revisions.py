@@ -1,4 +1,4 @@
-"""Notes that say which pinned handle a handle means: they are used only if both are of the same preset."""
+"""Refs, the records "handle → pinned handle": a ref is used only if both handles are of the same preset."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vertebra.handles import PresetHandle
 from vertebra.interfaces import PresetSource
 
 IsRevision = Callable[[PresetHandle, PresetHandle], bool]
-"""Tells whether the first handle, a pinned one, is a revision of the preset that the second one names."""
+"""Returns whether the first handle, a pinned one, is a revision of the preset that the second one names."""
 
 
 def is_revision(source: PresetSource, pinned: PresetHandle, handle: PresetHandle) -> bool:
@@ -18,23 +18,23 @@ def is_revision(source: PresetSource, pinned: PresetHandle, handle: PresetHandle
         if source.is_pinned(handle):
             return pinned == handle
         return source.is_pinned(pinned) and source.unpinned(pinned) == source.unpinned(handle)
-    except Exception:  # a source may refuse a handle that it did not make
+    except Exception:  # a source may reject a handle that it did not create
         return False
 
 
-def tell_misnamed(kind: str, folder: Path, pinned: PresetHandle, handle: PresetHandle) -> None:
-    """Warns of a note that gives a preset the name of another one.
+def warn_misnamed(kind: str, folder: Path, pinned: PresetHandle, handle: PresetHandle) -> None:
+    """Warns of a ref that gives a preset the name of another preset.
 
     Args:
-        kind: What the folder is, such as a bundle.
-        folder: The folder with the note.
-        pinned: What the note says that the handle means.
-        handle: The handle.
+        kind: The kind of folder, such as a bundle.
+        folder: The folder that has the ref.
+        pinned: The pinned handle in the ref.
+        handle: The handle that the ref is for.
     """
-    import logging  # only where a folder is not sound
+    import logging  # only needed if there is an invalid ref
 
     logging.getLogger("vertebra").warning(
-        "The %s %s has a note by which %s is %s. That is another preset, so the note is not used: "
-        "find out who wrote it before you use anything else of that folder.",
+        "The %s %s has a ref from %s to %s. That is another preset, so the ref is ignored: "
+        "find out which process or user wrote it before you use other files of that folder.",
         *(kind, folder, handle, pinned),
     )

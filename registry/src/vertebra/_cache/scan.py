@@ -1,4 +1,4 @@
-"""What a cache folder holds: presets, what handles meant, contents, and what was left unfinished."""
+"""A scan of a cache folder: its presets, refs, blobs and partial downloads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
 
 Unpinned = Callable[[PresetHandle], PresetHandle]
-"""From the handle of a revision to that of the same preset at whichever revision."""
+"""Function from the handle of a revision to the handle of the same preset without a revision."""
 
 
 @dataclass(slots=True)
@@ -22,14 +22,14 @@ class CachedPreset:
 
     handle: PresetHandle
     listed: dict[str, PresetFile] | None = None
-    """The files that it has, or None if its list is not here."""
+    """The preset's files by name, or None if its file list is not cached."""
     records: dict[str, Record] = field(default_factory=dict)
-    """Which contents those files have that are here."""
-    notes: list[Path] = field(default_factory=list)
-    """Where all this is written down."""
+    """The records of the cached files, by name."""
+    entries: list[Path] = field(default_factory=list)
+    """Paths of the manifest entries of this preset."""
 
-    def wanted(self) -> Iterator[tuple[str, str, int]]:
-        """Yields the name of each file, the SHA-256 of the content it has, as far as that is known, and its size."""
+    def blobs(self) -> Iterator[tuple[str, str, int]]:
+        """Yields the name, SHA-256 and size of each file whose SHA-256 is known."""
         listed = self.listed or {}
         for name in sorted(listed.keys() | self.records.keys()):
             record = self.records.get(name)
@@ -42,73 +42,73 @@ class CachedPreset:
 
 @dataclass(slots=True)
 class CacheScan:
-    """All that a cache folder holds, as it was when somebody looked."""
+    """The state of a cache folder at one moment."""
 
     root: Path
     presets: dict[PresetHandle, CachedPreset] = field(default_factory=dict)
     refs: dict[PresetHandle, PresetHandle] = field(default_factory=dict)
-    """What unpinned handles meant."""
-    ref_notes: dict[PresetHandle, Path] = field(default_factory=dict)
+    """The pinned handle of each unpinned handle."""
+    ref_entries: dict[PresetHandle, Path] = field(default_factory=dict)
     blobs: dict[str, Path] = field(default_factory=dict)
-    """What stands where a content should, whatever it is."""
-    unfinished: list[Path] = field(default_factory=list)
+    """The blobs by SHA-256; a path may be damaged, or no file at all."""
+    partials: list[Path] = field(default_factory=list)
     unreadable: list[Path] = field(default_factory=list)
-    """Notes that say nothing, or stand where nobody looks for them."""
+    """Manifest entries that are malformed, or are not at the path that belongs to their handle."""
 
     def referenced(self) -> set[str]:
-        """Returns the contents that some preset has."""
-        return {sha256 for preset in self.presets.values() for _, sha256, _ in preset.wanted()}
+        """Returns the SHA-256 of each blob that a preset refers to."""
+        return {sha256 for preset in self.presets.values() for _, sha256, _ in preset.blobs()}
 
     def matching(self, handle: PresetHandle, unpinned: Unpinned) -> list[PresetHandle]:
-        """Returns the presets that a handle means: itself, what it meant, and all revisions of it.
+        """Returns the pinned handles that match a handle: itself, the one that its ref names, and its revisions.
 
         Args:
-            handle: Whichever revision, or just one.
-            unpinned: Returns the handle of a preset at whichever revision.
+            handle: A handle with or without a revision.
+            unpinned: Returns the handle of a preset without a revision.
         """
-        meant = self.refs.get(handle)
-        if meant is not None and unpinned(meant) != unpinned(handle):
-            meant = None  # a note by which it is another preset says nothing
-        same = [pinned for pinned in self.presets if pinned in (handle, meant)]
+        target = self.refs.get(handle)
+        if target is not None and unpinned(target) != unpinned(handle):
+            target = None  # a ref to another preset is ignored
+        same = [pinned for pinned in self.presets if pinned in (handle, target)]
         revisions = [pinned for pinned in self.presets if unpinned(pinned) == handle]
         return list(dict.fromkeys([*same, *revisions]))
 
 
 def scan_cache(root: Path) -> CacheScan:
-    """Looks through a cache folder; one that is not there holds nothing."""
-    found = CacheScan(root)
+    """Scans a cache folder; a missing folder is like an empty one."""
+    scan = CacheScan(root)
     for path in _files(root / "presets"):
         entry = read_entry(path)
         if path.name == "preset.json":
-            _take_listing(found, path, entry)
+            _add_file_list(scan, path, entry)
         else:
-            _take_record(found, path, entry)
+            _add_record(scan, path, entry)
     for path in _files(root / "refs"):
         handle, pinned = _handle(entry := read_entry(path)), ref_in(entry or {})
         if handle is None or pinned is None or path != ref_path(root, handle):
-            found.unreadable.append(path)
+            scan.unreadable.append(path)
         else:
-            found.refs[handle], found.ref_notes[handle] = pinned, path
+            scan.refs[handle], scan.ref_entries[handle] = pinned, path
     for folder in _entries(root / "blobs"):
         for path in _entries(folder):
             if is_hexadecimal(path.name) and path.name.startswith(folder.name):
-                found.blobs[path.name] = path
-    found.unfinished = list(_entries(root / "partial"))
-    return found
+                scan.blobs[path.name] = path
+    scan.partials = list(_entries(root / "partial"))
+    return scan
 
 
 def last_used(blobs: Mapping[str, Path], preset: CachedPreset) -> float:
-    """Returns when a preset was last read or written, as far as the file system keeps that."""
+    """Returns the time when a preset was last read or written, as far as the file system records it."""
     times = [0.0]
-    for path in [*preset.notes, *(blobs[sha256] for _, sha256, _ in preset.wanted() if sha256 in blobs)]:
+    for path in [*preset.entries, *(blobs[sha256] for _, sha256, _ in preset.blobs() if sha256 in blobs)]:
         with contextlib.suppress(OSError):
-            facts = path.lstat()
-            times.append(max(facts.st_mtime, facts.st_ctime, facts.st_atime if path.name in blobs else 0.0))
+            status = path.lstat()
+            times.append(max(status.st_mtime, status.st_ctime, status.st_atime if path.name in blobs else 0.0))
     return max(times)
 
 
 def size_of(paths: Sequence[Path]) -> int:
-    """Returns the bytes of some files; what has gone meanwhile has none."""
+    """Returns the bytes of some files; a file that is gone counts as empty."""
     total = 0
     for path in paths:
         with contextlib.suppress(OSError):
@@ -116,24 +116,24 @@ def size_of(paths: Sequence[Path]) -> int:
     return total
 
 
-def _take_listing(found: CacheScan, path: Path, entry: Entry | None) -> None:
+def _add_file_list(scan: CacheScan, path: Path, entry: Entry | None) -> None:
     handle, listed = _handle(entry), file_list_in(entry or {})
-    if handle is None or listed is None or path != preset_path(found.root, handle):
-        found.unreadable.append(path)
+    if handle is None or listed is None or path != preset_path(scan.root, handle):
+        scan.unreadable.append(path)
         return
-    preset = found.presets.setdefault(handle, CachedPreset(handle))
+    preset = scan.presets.setdefault(handle, CachedPreset(handle))
     preset.listed = {file.name: file for file in listed}
-    preset.notes.append(path)
+    preset.entries.append(path)
 
 
-def _take_record(found: CacheScan, path: Path, entry: Entry | None) -> None:
+def _add_record(scan: CacheScan, path: Path, entry: Entry | None) -> None:
     handle, record = _handle(entry), record_in(entry or {})
-    if handle is None or record is None or path != file_path(found.root, handle, record.name):
-        found.unreadable.append(path)
+    if handle is None or record is None or path != file_path(scan.root, handle, record.name):
+        scan.unreadable.append(path)
         return
-    preset = found.presets.setdefault(handle, CachedPreset(handle))
+    preset = scan.presets.setdefault(handle, CachedPreset(handle))
     preset.records[record.name] = record
-    preset.notes.append(path)
+    preset.entries.append(path)
 
 
 def _handle(entry: Entry | None) -> PresetHandle | None:
@@ -143,7 +143,7 @@ def _handle(entry: Entry | None) -> PresetHandle | None:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yields the notes below a folder."""
+    """Yields the manifest entries below a folder."""
     for path in _entries(folder):
         if path.suffix == ".json":
             yield path
@@ -154,5 +154,5 @@ def _files(folder: Path) -> Iterator[Path]:
 def _entries(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
-    except OSError:  # it is not there, has just gone, or is no folder
+    except OSError:  # missing, just removed, or not a folder
         return []

@@ -1,4 +1,4 @@
-"""The pace at which bytes come: who sends one now and then is as good as silent, and never times out."""
+"""Stall detection: a server that trickles bytes never hits the socket timeout, so a minimum throughput is checked."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from vertebra.errors import SourceUnavailableError
 from vertebra.handles import PresetHandle
 
 WINDOW, SLOWEST = 60.0, 1_000
-"""Seconds in which there must be so many bytes each, on average."""
+"""Length of a window in seconds, and the smallest average of bytes per second in a window."""
 
 
 class StallDetector:
-    """Watches one answer."""
+    """Watches the throughput of one response."""
 
     def __init__(self, handle: PresetHandle, name: str) -> None:
         """
         Args:
             handle: The preset.
-            name: What of it is transferred.
+            name: Name of the file that is downloaded.
         """
         self._handle, self._name = handle, name
         self._since, self._count = time.monotonic(), 0
 
-    def note(self, count: int) -> None:
-        """Is told that bytes have come.
+    def record(self, count: int) -> None:
+        """Counts bytes that arrived.
 
         Raises:
-            SourceUnavailableError: they are too few for the time.
+            SourceUnavailableError: the throughput of the window is too low.
         """
         self._count += count
         seconds = time.monotonic() - self._since
         if seconds < WINDOW:
             return
         if self._count < seconds * SLOWEST:
-            problem = f"of {self._name} came {self._count:,} bytes in {seconds:.0f} s, which has no end"
+            problem = f"{self._name} stalled: {self._count:,} bytes arrived in {seconds:.0f} s"
             raise SourceUnavailableError(self._handle, problem)
         self._since, self._count = time.monotonic(), 0

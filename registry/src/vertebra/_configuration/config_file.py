@@ -1,4 +1,4 @@
-"""Configuration files: TOML, read strictly, so that a setting that was meant to hold is never lost."""
+"""Configuration files: TOML, read strictly, so that no setting is lost by a mistake in the file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TEXTS = ("runtime", "cache", "lockfile")
 SWITCHES = ("offline", "locked")
 PATHS = ("cache", "cache_tiers", "lockfile")
 ENFORCED = "enforced"
-"""The table of the machine's configuration with what nothing that a user sets can weaken."""
+"""The table of the machine's configuration whose settings users cannot weaken."""
 
 
 def read_config(path: Path, required: bool) -> dict[str, Any]:
@@ -25,22 +25,22 @@ def read_config(path: Path, required: bool) -> dict[str, Any]:
         required: Whether it must exist.
 
     Returns:
-        The settings by name: lists as tuples of texts, texts, and booleans. Without a file, none.
+        The settings by name: lists as tuples of strings, strings, and booleans. Empty if there is no file.
 
     Raises:
-        SettingsError: the file is missing though required, cannot be read, is not TOML, or holds something unknown.
+        SettingsError: the file is required but missing, cannot be read, is not TOML, or has an unknown setting.
     """
     return {name: _checked(str(path), name, value) for name, value in _read_table(path, required).items()}
 
 
 def read_machine_config(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Reads the machine's configuration file, which need not exist.
+    """Reads the machine's configuration file; the file is optional.
 
     Returns:
-        The defaults of this machine, and what it enforces, or None if it has no table `enforced`.
+        The defaults of this machine, and its enforced settings, or None if there is no table `enforced`.
 
     Raises:
-        SettingsError: as for `read_config`, or the table enforces what depends on the user.
+        SettingsError: as for `read_config`, or an enforced value depends on the user.
     """
     table = _read_table(path, required=False)
     rules = table.pop(ENFORCED, None)
@@ -54,21 +54,21 @@ def read_machine_config(path: Path) -> tuple[dict[str, Any], dict[str, Any] | No
 
 
 def enforced_in(path: Path) -> str:
-    """Returns the text by which messages name the enforced settings of a file."""
+    """Returns the origin of the enforced settings of a file, for messages."""
     return f"{path} [{ENFORCED}]"
 
 
 def dangling_link(path: Path) -> Path | None:
-    """Returns a configuration file or its folder if that is a symbolic link whose target does not exist, or None."""
-    places = (path, path.parent)
-    return next((place for place in places if os.path.islink(place) and not os.path.exists(place)), None)  # noqa: PTH110, PTH114 (Path's raise)
+    """Returns a configuration file or its folder if it is a symbolic link to a missing target, or None."""
+    paths = (path, path.parent)
+    return next((link for link in paths if os.path.islink(link) and not os.path.exists(link)), None)  # noqa: PTH110, PTH114 (Path's raise)
 
 
 def _read_table(path: Path, required: bool) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        # The home of a service may be /dev/null; a file that was asked for may hold a list of what to block.
+        # A missing file is fine where the home is /dev/null; a requested file may have a list of blocked plugins.
         link = dangling_link(path)
         if link is not None:
             problem = f"{link} is a symbolic link whose target does not exist, so the settings in it are unknown"
@@ -76,7 +76,7 @@ def _read_table(path: Path, required: bool) -> dict[str, Any]:
         if isinstance(error, FileNotFoundError | NotADirectoryError) and not required:
             return {}
         raise SettingsError(str(path), f"the file cannot be read ({error})") from error
-    import tomllib  # only users with a file pay for the import
+    import tomllib  # only needed if there is a file
 
     try:
         return tomllib.loads(text)
@@ -91,11 +91,11 @@ def _checked(origin: str, name: str, value: object) -> object:
         return value
     kinds = {"list of strings": LISTS, "string, not blank": TEXTS, "true or false": SWITCHES}
     known = ", ".join(f"{name} ({kind})" for kind, names in kinds.items() for name in names)
-    raise SettingsError(origin, f"{name} = {value!r} is not a setting; known are {known}")
+    raise SettingsError(origin, f"{name} = {value!r} is not a setting; the settings are {known}")
 
 
 def _checked_rule(origin: str, name: str, value: Any) -> Any:
-    """What is enforced must not depend on the user: on the home, on the working folder, or on a switch left free."""
+    """Refuses an enforced value that depends on the user's home or working folder, or that switches a setting off."""
     if value is False:
         raise SettingsError(origin, f"{name} = false enforces nothing; only true can be enforced")
     for path in (value if isinstance(value, tuple) else (value,)) if name in PATHS else ():

@@ -1,4 +1,4 @@
-"""Settings: environment variables, the user's configuration file, the machine's, and what the machine enforces."""
+"""Settings: from environment variables, the user's and the machine's configuration files, and the enforced settings."""
 
 from __future__ import annotations
 
@@ -26,45 +26,45 @@ from vertebra.errors import SettingsError
 PREFIX = "VERTEBRA_"
 CONFIG = "VERTEBRA_CONFIG"
 _SIMILAR = 0.8
-"""Share of letters in common from which a variable is taken for a misspelled setting."""
+"""Similarity from which a variable counts as a misspelled setting."""
 _ON, _OFF = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
-_ELSEWHERE = {
+_MACHINE_CONFIGS = {
     "darwin": "/Library/Application Support/vertebra/config.toml",
     "win32": r"C:\ProgramData\vertebra\config.toml",
 }
-MACHINE_CONFIG = Path(_ELSEWHERE.get(sys.platform, "/etc/vertebra/config.toml"))
-"""The machine's configuration file. No variable of the environment has a say in where it is."""
+MACHINE_CONFIG = Path(_MACHINE_CONFIGS.get(sys.platform, "/etc/vertebra/config.toml"))
+"""The machine's configuration file. No environment variable changes this path."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Which plugins may load, which one wins a clash, the runtime to use, and where presets come from.
+    """The settings: which plugins may load, which one wins a clash, the runtime to use, and the sources of presets.
 
-    What the machine enforces has replaced the user's value in every field but the lists of plugins: `lists` returns
-    these with the enforced ones.
+    Enforced settings have replaced the user's values in every field except the lists of plugins: `lists` returns both
+    lists of those.
     """
 
     plugins: tuple[str, ...] | None = None
-    """If set, only these plugins load. A name is required to load and work; a glob is not."""
+    """If set, only these plugins load. A plugin listed by name must exist and work; a glob may match nothing."""
     block: tuple[str, ...] = ()
-    """Plugins that are not imported, by name, distribution or glob (`*` blocks all but the built-in one)."""
+    """Plugins that are not imported, by name, distribution or glob (`*` blocks all except the built-in one)."""
     prefer: tuple[str, ...] = ()
-    """Plugins that win a clash of names, the first named first."""
+    """Plugins that win a clash of names, in order of priority."""
     runtime: str | None = None
     cache: str | None = None
     """Folder of the cache, or None for the system's cache folder."""
     cache_tiers: tuple[str, ...] = ()
-    """Folders like a cache that are only read, and looked into first."""
+    """Cache tiers: read-only folders with the layout of a cache, searched first."""
     lockfile: str | None = None
     """Path of the lockfile, or None for `vertebra.lock` in the current folder."""
     offline: bool = False
     """Whether the network must not be used."""
     locked: bool = False
-    """Whether presets must be those of the lockfile."""
+    """Whether presets must match the lockfile."""
     origins: Mapping[str, str] | None = None
-    """Where each setting was found, for messages."""
+    """The variable or file of each setting, for messages."""
     enforced: Settings | None = None
-    """What the machine enforces, or None."""
+    """The settings that the machine enforces, or None."""
 
     def origin(self, name: str) -> str:
         """Returns the variable or file that a setting came from."""
@@ -95,15 +95,15 @@ def settings() -> Settings:
 
 
 def read_settings(environment: Mapping[str, str], machine_config: Path | None = None) -> Settings:
-    """Reads settings: variables win over the user's file, that over the machine's, and what is enforced over all.
+    """Reads settings. Enforced settings win, then variables, then the user's file, then the machine's file.
 
     Args:
         environment: The variables.
         machine_config: The machine's file, or None for `MACHINE_CONFIG`.
 
     Raises:
-        SettingsError: a file cannot be read, or holds something unknown; `VERTEBRA_CONFIG` names one that does not
-            exist; a variable is misspelled, or cannot be read; the cache or a tier is not a folder.
+        SettingsError: a file cannot be read or has an unknown setting; `VERTEBRA_CONFIG` names a missing file; a
+            variable is misspelled or has an invalid value; the cache or a tier is not a folder.
     """
     _refuse_misspelled(environment)
     machine, user = machine_config or MACHINE_CONFIG, config_path(environment)
@@ -115,21 +115,21 @@ def read_settings(environment: Mapping[str, str], machine_config: Path | None = 
     for origin, layer in layers:
         values |= layer
         origins |= dict.fromkeys(layer, origin)
-    found = Settings(**_with_full_paths(values), origins=origins)
+    result = Settings(**_with_full_paths(values), origins=origins)
     if rules is not None:
-        found = _enforce(found, Settings(**rules, origins=dict.fromkeys(rules, enforced_in(machine))))
-    _check_folders(found)
-    return found
+        result = _enforce(result, Settings(**rules, origins=dict.fromkeys(rules, enforced_in(machine))))
+    _check_folders(result)
+    return result
 
 
 def config_path(environment: Mapping[str, str]) -> Path:
-    """Returns the path of the user's configuration file: `VERTEBRA_CONFIG`, or in the system's folder of settings.
+    """Returns the path of the user's configuration file: `VERTEBRA_CONFIG`, or a file in the system's settings folder.
 
-    That folder is found by this process's own variables, whatever `environment` holds.
+    That folder depends on the variables of this process, not on `environment`.
     """
     if environment.get(CONFIG):
         return Path(environment[CONFIG])
-    import platformdirs  # importing vertebra does without
+    import platformdirs  # slow; not needed to import vertebra
 
     try:
         folder = platformdirs.user_config_path("vertebra", appauthor=False)
@@ -143,7 +143,7 @@ def _variable(name: str) -> str:
 
 
 def _from_variables(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Reads the variables; a blank one of a list or text means that it is not set."""
+    """Reads the variables; a blank list or text counts as not set."""
     values: dict[str, Any] = {}
     for name in (*LISTS, *TEXTS):
         text = environment.get(_variable(name), "").strip()
@@ -157,7 +157,7 @@ def _from_variables(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _switch(variable: str, text: str) -> bool:
-    """A switch that was meant to be on must not be off because of how it was written."""
+    """Returns the value of a switch; refuses any other text, so that a switch is not off because of its spelling."""
     word = text.strip().lower()
     if word not in (*_ON, *_OFF):
         raise SettingsError(variable, f"{text!r} is neither on nor off; write 1 or 0")
@@ -165,22 +165,22 @@ def _switch(variable: str, text: str) -> bool:
 
 
 def _refuse_misspelled(environment: Mapping[str, str]) -> None:
-    """Other variables with the prefix may belong to plugins, but one that resembles a setting was meant as that."""
+    """Refuses variables that resemble a setting; other variables with the prefix may belong to plugins."""
     known = [CONFIG.removeprefix(PREFIX), *(name.upper() for name in (*LISTS, *TEXTS, *SWITCHES))]
     for variable, text in environment.items():
         name = variable.removeprefix(PREFIX)
         if name == variable or name in known or not text.strip():
             continue
-        import difflib  # only for variables that are not settings
+        import difflib  # only needed for variables that are not settings
 
         similar = difflib.get_close_matches(name, known, cutoff=_SIMILAR)
         if similar:
-            problem = f"it is not a setting, and resembles {' and '.join(f'{PREFIX}{name}' for name in similar)}"
+            problem = f"it is not a setting, but resembles {' and '.join(f'{PREFIX}{name}' for name in similar)}"
             raise SettingsError(variable, problem)
 
 
 def _with_full_paths(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Makes paths absolute now: a working folder that changes later must not change what they mean."""
+    """Makes paths absolute, so that later changes of the working folder do not matter."""
     full = dict(values)
     for name in PATHS & values.keys():
         value = values[name]
@@ -189,11 +189,11 @@ def _with_full_paths(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _enforce(own: Settings, rules: Settings) -> Settings:
-    """Replaces what the user set by what is enforced; lists of plugins stay apart, as both hold."""
+    """Replaces the user's values with the enforced ones; lists of plugins are kept apart, because both apply."""
     names = [name for name in rules.origins or {} if name not in PLUGIN_LISTS]
     for name in names:
         if name in (own.origins or {}) and getattr(own, name) != getattr(rules, name):
-            import logging  # only where a setting has no effect
+            import logging  # only needed if a setting has no effect
 
             logging.getLogger("vertebra").warning(
                 "%s has no effect: %s sets %s.", own.origin(name), rules.origin(name), name
@@ -203,10 +203,10 @@ def _enforce(own: Settings, rules: Settings) -> Settings:
     return replace(own, **values, origins=origins, enforced=rules)
 
 
-def _check_folders(found: Settings) -> None:
-    """A cache that does not exist yet is fine; what exists and is not a folder was not meant."""
-    for name, paths in {"cache": (found.cache,) if found.cache else (), "cache_tiers": found.cache_tiers}.items():
+def _check_folders(result: Settings) -> None:
+    """Refuses cache paths that exist and are not folders; a missing folder is created later."""
+    for name, paths in {"cache": (result.cache,) if result.cache else (), "cache_tiers": result.cache_tiers}.items():
         for path in paths:
             problem = not_a_folder(path)
             if problem:
-                raise SettingsError(found.origin(name), f"{problem}, and a cache is a folder")
+                raise SettingsError(result.origin(name), f"{problem}, but the cache must be one")

@@ -1,1 +1,1 @@
-"""Discovery: plugins, the catalog of what they contribute, lazy backbone classes and runtimes."""
+"""Discovery: plugins, the catalog of their contributions, and runtimes."""

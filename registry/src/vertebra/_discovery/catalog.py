@@ -1,4 +1,4 @@
-"""Everything that plugins contributed, by kind and name; a name that two plugins claim belongs to neither."""
+"""The contributions of all plugins, by kind and name; in a clash of names, no plugin gets the name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Generic, TypeVar
 
 from vertebra._configuration.settings import settings
-from vertebra._discovery.plugins import Owner, Plugin, quarantining, registry
+from vertebra._discovery.plugins import Owner, Plugin, quarantine_on_error, registry
 from vertebra.errors import NameClashError, PluginError, UnknownNameError
 from vertebra.interfaces import LoraStrategy, PresetSource, Runtime
 from vertebra.specs import BackboneSpec, PresetSpec, resolve_reference
@@ -28,7 +28,7 @@ class Entry(Generic[T]):
     """Name of the plugin that contributed it."""
 
     def matches(self, pattern: str) -> bool:
-        """Returns whether a name or glob means its plugin, by name, distribution or module."""
+        """Returns whether a name or glob matches the entry's plugin, by name, distribution or module."""
         return fnmatchcase(self.plugin, pattern) or self.owner.matches(pattern)
 
 
@@ -36,9 +36,9 @@ class Catalog(Generic[T]):
     """The contributions of one kind."""
 
     def __init__(
-        self, kind: str, entries: Iterable[Entry[T]], prefer: tuple[str, ...] = (), left_out: Iterable[str] = ()
+        self, kind: str, entries: Iterable[Entry[T]], prefer: tuple[str, ...] = (), excluded: Iterable[str] = ()
     ) -> None:
-        self.kind, self._left_out = kind, list(left_out)
+        self.kind, self._excluded = kind, list(excluded)
         self._claims: dict[str, list[Entry[T]]] = {}
         for entry in entries:
             self._claims.setdefault(entry.name, []).append(entry)
@@ -49,27 +49,29 @@ class Catalog(Generic[T]):
         return name in self._claims
 
     def __iter__(self) -> Iterator[Entry[T]]:
-        """Yields the entries that can be used, in order of name."""
+        """Yields the entries without a clash, in order of name."""
         return (claims[0] for _, claims in sorted(self._claims.items()) if len(claims) == 1)
 
     def claims(self) -> Iterator[Entry[T]]:
-        """Yields all entries in order of name, those of names that several plugins claim, too."""
+        """Yields all entries in order of name, including those of clashing names."""
         return (claim for _, claims in sorted(self._claims.items()) for claim in claims)
 
     def clashes(self) -> dict[str, list[Owner]]:
-        """Returns the names that several plugins claim, with the claimants."""
-        return {n: [c.owner for c in claims] for n, claims in sorted(self._claims.items()) if len(claims) > 1}
+        """Returns the clashing names, each with the plugins that claim it."""
+        return {
+            name: [claim.owner for claim in claims] for name, claims in sorted(self._claims.items()) if len(claims) > 1
+        }
 
     def lookup(self, name: str, hint: str = "") -> Entry[T]:
         """Returns the entry of a name.
 
         Raises:
-            UnknownNameError: nothing has that name.
-            NameClashError: several plugins claim it.
+            UnknownNameError: no plugin contributes that name.
+            NameClashError: several plugins claim the name.
         """
         claims = self._claims.get(name)
         if claims is None:
-            raise UnknownNameError(self.kind, name, self._claims, hint, self._left_out)
+            raise UnknownNameError(self.kind, name, self._claims, hint, self._excluded)
         if len(claims) > 1:
             raise NameClashError(self.kind, name, [claim.owner for claim in claims])
         return claims[0]
@@ -77,7 +79,7 @@ class Catalog(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of contribution: its hook, what the hook must return, and the name of each item."""
+    """A kind of contribution: its hook, the type of the items that the hook returns, and the name of an item."""
 
     title: str
     plural: str
@@ -98,25 +100,25 @@ KINDS = (BACKBONES, SOURCES, STRATEGIES, RUNTIMES)
 @functools.cache
 def catalog(kind: Kind) -> Catalog[Any]:
     """Returns the contributions of a kind, collected on the first call."""
-    return Catalog(kind.title, _contributions()[kind], settings().names("prefer"), _left_out())
+    return Catalog(kind.title, _contributions()[kind], settings().names("prefer"), _excluded())
 
 
 @functools.cache
 def presets() -> Catalog[tuple[BackboneSpec, PresetSpec]]:
     """Returns the built-in presets of all installed backbones.
 
-    A backbone whose name is claimed twice keeps its presets here, so that loading one names both claimants.
+    Presets of backbones with clashing names are included, so that loading one raises an error with both plugins' names.
     """
     entries = [
         Entry(preset.name, (backbone.value, preset), backbone.owner, backbone.plugin)
         for backbone in catalog(BACKBONES).claims()
         for preset in backbone.value.presets
     ]
-    return Catalog("preset", entries, settings().names("prefer"), _left_out())
+    return Catalog("preset", entries, settings().names("prefer"), _excluded())
 
 
-def _left_out() -> list[str]:
-    """Returns the plugins that the user's settings leave out, each with the setting."""
+def _excluded() -> list[str]:
+    """Returns the plugins that the user's settings exclude, each with the setting."""
     return [f"{p.name} ({p.reason})" for p in registry().plugins if p.status == "blocked"]
 
 
@@ -124,21 +126,21 @@ def backbone_class(name: str) -> type:
     """Imports an installed backbone class by name.
 
     Raises:
-        UnknownNameError: no plugin provides it.
-        NameClashError: several plugins do.
-        PluginError: the plugin that provides it names what cannot be imported.
+        UnknownNameError: no plugin provides the class.
+        NameClashError: several plugins provide it.
+        PluginError: the class cannot be imported from the module that the plugin names.
     """
     entry: Entry[BackboneSpec] = catalog(BACKBONES).lookup(name)
     try:
-        found: type = resolve_reference(entry.value.backbone)
+        loaded: type = resolve_reference(entry.value.backbone)
     except Exception as error:
         problem = f"{entry.value.backbone} cannot be imported ({type(error).__name__}: {error})"
         raise PluginError(entry.owner.distribution, problem) from error
-    return found
+    return loaded
 
 
-def forget() -> None:
-    """Forgets what was collected, so that the next lookup sees plugins that were added since."""
+def clear_catalog() -> None:
+    """Clears the collected contributions, so that the next lookup includes plugins that were added since."""
     _contributions.cache_clear()
     catalog.cache_clear()
     presets.cache_clear()
@@ -146,20 +148,20 @@ def forget() -> None:
 
 @functools.cache
 def _contributions() -> dict[Kind, list[Entry[Any]]]:
-    """Calls every registering hook, plugin by plugin: one whose hook fails contributes nothing at all.
+    """Calls every registering hook, plugin by plugin; a plugin with a failing hook contributes nothing.
 
     Raises:
         MissingPluginError: the settings prefer a plugin that is neither installed nor added.
         FailedPluginError: the hook of a required plugin failed.
     """
-    found: dict[Kind, list[Entry[Any]]] = {kind: [] for kind in KINDS}
+    contributions: dict[Kind, list[Entry[Any]]] = {kind: [] for kind in KINDS}
     for plugin in registry().plugins:
-        with quarantining(plugin):
+        with quarantine_on_error(plugin):
             items = {k: _check(plugin, k, plugin.implementations[k.hook]()) for k in KINDS if k.hook in plugin.hooks}
             for kind, entries in items.items():
-                found[kind] += entries
+                contributions[kind] += entries
     registry().check_settings("prefer")
-    return found
+    return contributions
 
 
 def _check(plugin: Plugin, kind: Kind, items: Any) -> list[Entry[Any]]:
@@ -169,7 +171,7 @@ def _check(plugin: Plugin, kind: Kind, items: Any) -> list[Entry[Any]]:
         if not isinstance(item, kind.contribution):
             raise PluginError(plugin.name, f"returned {item!r}, expected {kind.contribution.__name__} instances")
         if not isinstance(kind.name(item), str):
-            raise PluginError(plugin.name, f"returned a {kind.title} named {kind.name(item)!r}, expected a text")
+            raise PluginError(plugin.name, f"returned a {kind.title} named {kind.name(item)!r}, expected a string")
     return [Entry(kind.name(item), item, plugin.owner, plugin.name) for item in items]
 
 

@@ -1,4 +1,4 @@
-"""Discovery: loads entry points one at a time, knows who owns what, and isolates a plugin that fails."""
+"""Plugins: loads entry points one at a time, records the owner of each plugin, and quarantines plugins that fail."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ GROUP = "vertebra"
 API_GROUP = "vertebra.api"
 BUILTIN = "vertebra.builtin.plugin"
 _PREFIX = "vertebra_"
-"""How the name of every hook begins."""
-_OR_GLOB = "Correct the name, or write a glob, such as {0}*, for a plugin that need not be installed"
-_IF_MISSING = {"plugins": "Install it, or correct the setting", "block": _OR_GLOB, "prefer": _OR_GLOB}
-"""What to do about a name that no installed plugin has, by setting."""
+"""Prefix of the names of all hooks."""
+_OR_GLOB = "Correct the name, or write a glob, such as {0}*, for a plugin that may be missing"
+_IF_MISSING = {"plugins": "Install the plugin, or correct the setting", "block": _OR_GLOB, "prefer": _OR_GLOB}
+"""The remedy for a name that no installed plugin has, by setting."""
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who contributed something."""
+    """The distribution and module that a plugin comes from."""
 
     distribution: str
     version: str
     module: str
 
     def matches(self, pattern: str) -> bool:
-        """Returns whether a name or glob means this distribution, or is its module; `Acme_Tools` is `acme-tools`."""
+        """Returns whether a name or glob matches this distribution, or is its module. `Acme_Tools` is `acme-tools`."""
         return self.module == pattern or fnmatchcase(_canonical(self.distribution), _canonical(pattern))
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ class Owner:
 
 @dataclass(slots=True)
 class Plugin:
-    """A plugin that is installed, and what became of it."""
+    """An installed plugin, and its state."""
 
     name: str
     owner: Owner
@@ -66,11 +66,11 @@ class Plugin:
     implementations: dict[str, Callable[..., Any]] = field(default_factory=dict, repr=False)
 
     def matches(self, pattern: str) -> bool:
-        """Returns whether a name or glob of the settings means this plugin, by its name, distribution or module."""
+        """Returns whether a name or glob of the settings matches this plugin, by its name, distribution or module."""
         return fnmatchcase(self.name, pattern) or self.owner.matches(pattern)
 
     def quarantine(self, reason: str) -> None:
-        """Takes everything that this plugin contributes out of use; its policies stay."""
+        """Removes all contributions of this plugin except its policy hooks."""
         self.status, self.reason = "failed", reason
         self.implementations = {n: hook for n, hook in self.implementations.items() if n in hookspecs.POLICY_HOOKS}
         self.hooks = sorted(self.implementations)
@@ -94,23 +94,23 @@ class PluginRegistry:
                 yield plugin, plugin.implementations[hook]
 
     def add(self, module: object, name: str, owner: Owner) -> Plugin:
-        """Adds a plugin that is already imported."""
+        """Adds an imported plugin."""
         plugin = Plugin(name, owner)
         self.plugins.append(plugin)
-        with quarantining(plugin):
+        with quarantine_on_error(plugin):
             self._register(plugin, module)
         return plugin
 
     def check_settings(self, *lists: str) -> None:
-        """Refuses settings that cannot be met, instead of going on without what they ask for.
+        """Raises errors for settings that cannot be satisfied, instead of ignoring them.
 
         Args:
-            *lists: The lists of plugins whose names must be those of installed plugins.
+            *lists: The settings with lists of plugins to check.
 
         Raises:
             MissingPluginError: a list names a plugin that is not installed.
-            FailedPluginError: a required plugin is left out, incompatible or failed.
-            SettingsError: the core is to be blocked.
+            FailedPluginError: a required plugin is excluded, incompatible or failed.
+            SettingsError: a setting blocks the core.
         """
         problems = list(self.problems(*lists))
         for other in problems[1:]:
@@ -121,7 +121,7 @@ class PluginRegistry:
     def problems(self, *lists: str) -> Iterator[VertebraError]:
         """Yields the errors that `check_settings` would raise.
 
-        A name without a wildcard must be that of a plugin, and in `plugins` the plugin must work: it may hold
+        A name without a wildcard must match a plugin, and in `plugins` that plugin must work, since it may have
         policies. A glob may match nothing.
         """
         for setting in dict.fromkeys(("plugins", *lists)):
@@ -130,13 +130,13 @@ class PluginRegistry:
                     yield from self._problems_with(name, setting, origin)
 
     def _problems_with(self, name: str, setting: str, origin: str) -> Iterator[VertebraError]:
-        meant = [plugin for plugin in self.plugins if plugin.matches(name)]
-        if not meant:
+        matches = [plugin for plugin in self.plugins if plugin.matches(name)]
+        if not matches:
             known = {name for plugin in self.plugins for name in (plugin.name, plugin.owner.distribution)}
             yield MissingPluginError(name, origin, known, _IF_MISSING[setting].format(name))
-        if setting == "block" and any(plugin.owner.module == BUILTIN for plugin in meant):
+        if setting == "block" and any(plugin.owner.module == BUILTIN for plugin in matches):
             yield SettingsError(origin, f"{name!r} is part of the core and cannot be blocked")
-        for plugin in meant if setting == "plugins" else ():
+        for plugin in matches if setting == "plugins" else ():
             if plugin.status != "loaded":
                 yield FailedPluginError(plugin.name, origin, plugin.reason)
 
@@ -150,25 +150,25 @@ class PluginRegistry:
         for entry, plugin in candidates:
             self.plugins.append(plugin)
             if self._admit(plugin, apis.get(plugin.owner, {"1"})):
-                with quarantining(plugin):
+                with quarantine_on_error(plugin):
                     self._register(plugin, _load(entry))
 
     def _admit(self, plugin: Plugin, apis: set[str]) -> bool:
-        reason = left_out(plugin, self._settings)
+        reason = exclusion_reason(plugin, self._settings)
         if reason is not None:
             plugin.status, plugin.reason = "blocked", reason
         elif str(hookspecs.API_VERSION) not in apis:
             versions = ", ".join(sorted(apis))
             plugin.status = "incompatible"
-            plugin.reason = f"written for plugin API {versions}; this is API {hookspecs.API_VERSION}"
+            plugin.reason = f"it supports plugin API {versions}, but this is API {hookspecs.API_VERSION}"
         return plugin.status == "loaded"
 
     def _register(self, plugin: Plugin, module: object) -> None:
-        plugin.implementations = _policies(module)  # in use whatever is wrong with the other hooks
-        _check_spelling(plugin, module)
+        plugin.implementations = _policies(module)  # kept even if the other hooks are invalid
+        _check_markers(plugin, module)
         key = f"{plugin.owner.distribution}:{plugin.name}"
         if self._manager.has_plugin(key):
-            raise PluginError(plugin.name, "a plugin of this name is there already", "Choose another name")
+            raise PluginError(plugin.name, "a plugin with this name exists already", "Choose another name")
         try:
             self._manager.register(module, key)
             self._check_names(plugin, module)
@@ -187,11 +187,11 @@ class PluginRegistry:
             raise PluginError(plugin.name, "it implements no hook", "Mark its functions with vertebra.hookimpl")
 
     def _check_names(self, plugin: Plugin, module: object) -> None:
-        """Refuses implementations of hooks that do not exist, with near names; pluggy's own check has none."""
+        """Refuses implementations of unknown hooks; the error suggests similar names, which pluggy's does not."""
         callers = self._manager.get_hookcallers(module) or ()
         known = [name for name in dir(hookspecs) if name.startswith(_PREFIX)]
         for name in sorted(caller.name for caller in callers if not caller.has_spec()):
-            # The prefix, which all have in common, would make any two names alike.
+            # Without the common prefix, which would make any two names similar.
             similar = close_names(name.removeprefix(_PREFIX), [other.removeprefix(_PREFIX) for other in known])
             hint = f"; did you mean {_PREFIX + similar[0]!r}?" if similar else f"; the hooks are {', '.join(known)}"
             raise PluginError(plugin.name, f"there is no hook {name!r}{hint}", "Correct the name of the function")
@@ -204,21 +204,21 @@ def registry() -> PluginRegistry:
     Raises:
         MissingPluginError, FailedPluginError, SettingsError: as for `PluginRegistry.check_settings`.
     """
-    found = PluginRegistry(settings())
-    found.check_settings("block")
-    return found
+    plugins = PluginRegistry(settings())
+    plugins.check_settings("block")
+    return plugins
 
 
 def examined() -> PluginRegistry:
-    """Returns the plugins also where `registry` raises, for commands that show what is wrong; others use `registry`."""
+    """Returns the plugins even if `registry` raises, for commands that show errors; other code uses `registry`."""
     try:
         return registry()
     except (MissingPluginError, FailedPluginError, SettingsError):
         return PluginRegistry(settings())
 
 
-def left_out(plugin: Plugin, chosen: Settings) -> str | None:
-    """Returns why the settings leave a plugin out, or None if they admit it; each list of plugins must admit it."""
+def exclusion_reason(plugin: Plugin, chosen: Settings) -> str | None:
+    """Returns why the settings exclude a plugin, or None if every list of plugins admits it."""
     for allowed, origin in chosen.lists("plugins"):
         if not any(map(plugin.matches, allowed)):
             return f"not named in {origin}"
@@ -229,13 +229,13 @@ def left_out(plugin: Plugin, chosen: Settings) -> str | None:
 
 
 def is_glob(pattern: str) -> bool:
-    """Returns whether a name of a setting is a glob, which may match any number of plugins, or none."""
+    """Returns whether a name in a setting is a glob, which may match several plugins, or none."""
     return any(character in pattern for character in "*?[")
 
 
 @contextlib.contextmanager
-def quarantining(plugin: Plugin) -> Iterator[None]:
-    """Runs a plugin's own code: what it prints goes to stderr, and whatever it raises takes it, alone, out of use."""
+def quarantine_on_error(plugin: Plugin) -> Iterator[None]:
+    """Runs a plugin's code: its output goes to stderr, and if it raises, only this plugin is quarantined."""
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
@@ -248,22 +248,22 @@ def quarantining(plugin: Plugin) -> Iterator[None]:
 
 
 def _policies(module: object) -> dict[str, Callable[..., Any]]:
-    """Returns the policy hooks of a plugin, whether or not they carry the marker and take the right arguments.
+    """Returns the policy hooks of a plugin, even without the marker or with wrong arguments.
 
-    One that cannot be called refuses every preset, which is safer than to go on without it.
+    A policy that cannot be called refuses every preset; to ignore it would be less safe.
     """
-    found: dict[str, Callable[..., Any]] = {}
+    policies: dict[str, Callable[..., Any]] = {}
     for name in dir(module):
         function = getattr(module, name, None)
         options = getattr(function, "vertebra_impl", None) or {}
         hook = options.get("specname") or name
         if hook in hookspecs.POLICY_HOOKS and callable(function):
-            found[hook] = function
-    return found
+            policies[hook] = function
+    return policies
 
 
-def _check_spelling(plugin: Plugin, module: object) -> None:
-    """Finds functions that look like hooks and are not: without the marker they would never be called."""
+def _check_markers(plugin: Plugin, module: object) -> None:
+    """Refuses functions that are named like hooks but lack the marker: they would never be called."""
     for name in dir(module) if isinstance(module, ModuleType) else ():
         value = getattr(module, name)
         if name.startswith(_PREFIX) and callable(value) and not hasattr(value, "vertebra_impl"):
@@ -271,38 +271,38 @@ def _check_spelling(plugin: Plugin, module: object) -> None:
 
 
 def find_installed() -> tuple[list[tuple[metadata.EntryPoint, Plugin]], dict[Owner, set[str]]]:
-    """Returns the plugins that entry points name, and the API versions that each declares, importing none of them."""
+    """Returns the plugins of all entry points, and the API versions that each supports; imports none of them."""
     entries = metadata.entry_points()
     read = functools.cache(_name_and_version)
     apis: dict[Owner, set[str]] = {}
     for entry in entries.select(group=API_GROUP):
         apis.setdefault(Owner(*read(entry.dist), _module(entry)), set()).add(entry.name)
-    found = [
+    installed = [
         (entry, Plugin(entry.name, Owner(*read(entry.dist), _module(entry)))) for entry in entries.select(group=GROUP)
     ]
-    return sorted(found, key=lambda pair: (pair[1].name, pair[1].owner.distribution)), apis
+    return sorted(installed, key=lambda pair: (pair[1].name, pair[1].owner.distribution)), apis
 
 
 def _name_and_version(distribution: metadata.Distribution | None) -> tuple[str, str]:
-    """Reads both at once: each access to a distribution's metadata parses the file again."""
+    """Reads name and version together: each access to a distribution's metadata parses the file again."""
     if distribution is None:
         return "unknown", ""
-    fields = distribution.metadata  # an installation that was interrupted may have none
+    fields = distribution.metadata  # an interrupted installation may lack them
     name, version = (fields[key] if key in fields else "" for key in ("Name", "Version"))  # noqa: SIM401 (it has no get)
     return name or "unknown", version
 
 
 def _module(entry: metadata.EntryPoint) -> str:
-    """Unlike `entry.module`, this does not fail on what cannot be a module: that is found when it is loaded."""
+    """Returns the module of an entry point. Unlike `entry.module`, it accepts invalid names; loading reports those."""
     return entry.value.partition(":")[0].strip()
 
 
 def _load(entry: metadata.EntryPoint) -> object:
     if not entry.pattern.match(entry.value):
-        raise PluginError(entry.name, f"its entry point refers to {entry.value!r}, which cannot be a module")
+        raise PluginError(entry.name, f"its entry point refers to {entry.value!r}, which is not a valid module name")
     return entry.load()
 
 
 def _canonical(name: str) -> str:
-    """Returns a distribution's name as packaging tools compare it."""
+    """Returns the normalized name of a distribution."""
     return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,4 +1,4 @@
-"""Runtime selection: Keras fixes its backend when it is first imported, so the choice comes before that."""
+"""Runtime selection, before Keras is imported: the first import of Keras fixes its backend."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from vertebra._discovery.catalog import RUNTIMES, Entry, catalog
 from vertebra.errors import RuntimeBoundError, RuntimeChoiceError, RuntimeUnavailableError, SettingsError
 from vertebra.interfaces import Runtime
 
-_BINDING = threading.RLock()  # two threads may each ask for another runtime
+_BINDING = threading.RLock()  # two threads may request different runtimes
 
 
 def bind(requested: str | None = None) -> Runtime:
-    """Makes Keras run on the requested runtime, or on the one that was chosen, and returns it.
+    """Makes Keras run on the requested runtime, or on the chosen one, and returns the runtime.
 
     Raises:
         RuntimeBoundError: Keras already runs on another backend.
         RuntimeUnavailableError: the backend cannot be used on this machine.
-        RuntimeChoiceError: nothing was requested or chosen, and there is not exactly one runtime to take.
+        RuntimeChoiceError: no runtime was requested or chosen, and there are several or none.
         UnknownNameError: no plugin provides the runtime.
         SettingsError: the machine enforces another runtime.
     """
@@ -36,10 +36,10 @@ def bind(requested: str | None = None) -> Runtime:
 
 
 def bind_any(requested: str | None = None) -> Runtime:
-    """Binds a runtime as `bind` does, and the first one where none was chosen, for work that all of them do alike.
+    """Binds a runtime as `bind` does, or the first one if none was chosen, for work that is the same on all runtimes.
 
     Raises:
-        RuntimeChoiceError: none is installed.
+        RuntimeChoiceError: no runtime is installed.
     """
     try:
         return bind(requested)
@@ -62,21 +62,21 @@ def available() -> list[Runtime]:
 
 
 def _permitted(requested: str | None) -> str | None:
-    """Returns the runtime that the machine enforces, as if it had been requested, or else what was."""
+    """Returns the runtime that the machine enforces, or else the requested one."""
     if requested is not None:
         text("Choosing a runtime", "runtime", requested)
     chosen = settings()
     if not chosen.is_enforced("runtime"):
         return requested
     if requested not in (None, chosen.runtime):
-        problem = f"the runtime is {chosen.runtime!r} on this machine, and {requested!r} was asked for"
-        raise SettingsError(chosen.origin("runtime"), problem, f"Leave it out, or ask for {chosen.runtime!r}")
+        problem = f"it enforces the runtime {chosen.runtime!r}, but {requested!r} was requested"
+        raise SettingsError(chosen.origin("runtime"), problem, f"Remove the argument, or request {chosen.runtime!r}")
     return chosen.runtime
 
 
 def _accept_bound(bound: str, requested: str | None) -> Runtime:
     if requested is not None and requested != bound:
-        catalog(RUNTIMES).lookup(requested)  # a misspelled name is that error, not this one
+        catalog(RUNTIMES).lookup(requested)  # raises UnknownNameError for a misspelled name
         raise RuntimeBoundError(requested, bound)
     if bound not in catalog(RUNTIMES):
         names = [runtime.name for runtime in available()]
@@ -93,15 +93,15 @@ def _lookup(name: str) -> Runtime:
 
 
 def unavailable_reason(entry: Entry[Runtime]) -> str | None:
-    """Asks a runtime whether it can be used; one that fails to answer cannot, and does not hinder the others."""
+    """Returns why a runtime cannot be used, or None. A runtime that raises cannot be used; others are not affected."""
     try:
         return entry.value.unavailable_reason()
     except Exception as error:
-        return f"{entry.owner} failed to examine it ({type(error).__name__}: {error}); update or block that plugin"
+        return f"{entry.owner} failed to check it ({type(error).__name__}: {error}); update or block that plugin"
 
 
 def _chosen() -> str:
-    """The order: VERTEBRA_RUNTIME or settings, KERAS_BACKEND, the user's keras.json, the only runtime installed."""
+    """Returns the name from VERTEBRA_RUNTIME or settings, KERAS_BACKEND, keras.json, or the only runtime installed."""
     names = [runtime.name for runtime in available()]
     explicit = settings().runtime or os.environ.get("KERAS_BACKEND", "").strip()
     if explicit:
@@ -115,9 +115,9 @@ def _chosen() -> str:
 
 
 def _saved_backend() -> str:
-    import json  # only who has chosen nothing else pays for it
+    import json  # only needed if nothing else was chosen
 
-    home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")  # noqa: PTH111 (users without one)
+    home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")  # noqa: PTH111 (Path raises for users without a home)
     try:
         saved = json.loads(Path(home, "keras.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

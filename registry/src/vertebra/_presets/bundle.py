@@ -10,7 +10,7 @@ from pathlib import Path
 from vertebra._cache.default_store import default_store
 from vertebra._cache.ingest import add_file
 from vertebra._cache.manifest import read_entry
-from vertebra._cache.revisions import tell_misnamed
+from vertebra._cache.revisions import warn_misnamed
 from vertebra._cache.scan import CachedPreset, CacheScan, scan_cache
 from vertebra._cache.store import Store
 from vertebra._resolve.candidates import ask_policies, candidate_handles, is_revision
@@ -101,7 +101,7 @@ def read_bundle(presets: Sequence[str], path: Path, advance: Advance | None = No
         raise PresetNotFoundError(path, problem, remedy="Create a bundle with: vertebra bundle PRESET... -o DIR")
     scan.refs = _sound_refs(scan)
     wanted = {requested: _find_cached(scan, requested) for requested in dict.fromkeys(presets)} or _all_cached(scan)
-    total = sum(size for preset in wanted.values() for _, _, size in preset.wanted())
+    total = sum(size for preset in wanted.values() for _, _, size in preset.blobs())
     cache, count = default_store(), _counter(total, advance)
     done = []
     for requested, preset in wanted.items():
@@ -162,7 +162,7 @@ def _sound_refs(scan: CacheScan) -> dict[PresetHandle, PresetHandle]:
         if is_revision(pinned, handle):
             sound[handle] = pinned
         else:
-            tell_misnamed("bundle", scan.root, pinned, handle)
+            warn_misnamed("bundle", scan.root, pinned, handle)
     return sound
 
 
@@ -191,7 +191,7 @@ def _complete_files(scan: CacheScan, preset: CachedPreset) -> list[tuple[PresetF
     Raises:
         PresetNotFoundError: the file list or a blob is missing.
     """
-    blobs = {name: (scan.blobs.get(sha256), sha256) for name, sha256, _ in preset.wanted()}
+    blobs = {name: (scan.blobs.get(sha256), sha256) for name, sha256, _ in preset.blobs()}
     listed = preset.listed or {}
     missing = [name for name in listed if blobs.get(name, (None,))[0] is None] if listed else ["the file list"]
     if missing:

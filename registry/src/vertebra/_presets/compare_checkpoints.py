@@ -63,7 +63,7 @@ def compare_checkpoints(description: PresetDescription, checkpoint: Checkpoint) 
     try:
         _, shards = kind.find(names, folder.fetch, folder.check_read)
         newer = _newer(description, other, shards)
-        absent = [name for name in shards if not folder.is_here(name)]
+        absent = [name for name in shards if not folder.is_local(name)]
         if absent:
             return Comparison(kind.weights, other, newer, problem=f"{absent[0]} is not on this machine")
         second = open_checkpoint(kind, names, folder.fetch, folder.fetch_all, folder.check_read)

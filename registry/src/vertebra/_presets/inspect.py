@@ -36,7 +36,7 @@ def _untied_heads(preset: OpenPreset) -> list[str] | None:
     """Returns the result of `untied_heads.untied_heads`; maps the weights only if a head must be compared."""
     untied, (rules, _, outside) = preset.description.untied, preset.rules()
     heads = untied_heads(untied, rules, outside, preset.entries)
-    if heads is not None or not all(map(preset.description.folder.is_here, preset.headers)):
+    if heads is not None or not all(map(preset.description.folder.is_local, preset.headers)):
         return heads
     return untied_heads(untied, rules, outside, preset.entries, preset.mapped().view)
 

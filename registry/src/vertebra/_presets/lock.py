@@ -13,7 +13,7 @@ from vertebra._cache.verify import corruption_of
 from vertebra._discovery.plugins import registry
 from vertebra._resolve.candidates import candidate_handles, is_plain_path, source_of
 from vertebra._resolve.consistent_read import read_consistently
-from vertebra._resolve.lockfile import LockedPreset, Lockfile, differs, locked_files, read_lockfile, write_lockfile
+from vertebra._resolve.lockfile import LockedPreset, Lockfile, difference, locked_files, read_lockfile, write_lockfile
 from vertebra._resolve.open import open_folder
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra.errors import LockError, OfflineError, PresetNotFoundError, SourceUnavailableError, UnknownNameError
@@ -108,7 +108,7 @@ def _open_current(requested: str, before: LockedPreset) -> PresetFolder | LockSt
         return LockStatus(requested, "gone", before, before)
     except (SourceUnavailableError, OfflineError):
         return LockStatus(requested, "unknown", before, before)
-    unavailable = [error for error in folder.passed_over if isinstance(error, SourceUnavailableError)]
+    unavailable = [error for error in folder.skipped if isinstance(error, SourceUnavailableError)]
     if unavailable or not is_current(folder.located) or not folder.is_complete:
         return LockStatus(requested, "unknown", before, before)
     return folder
@@ -197,7 +197,7 @@ def _verify(requested: str, preset: LockedPreset) -> VerifiedPreset:
         if local is None:
             checks = _check_cached(preset, file)
         elif file.name in local:
-            checks = [differs(file, local[file.name])]
+            checks = [difference(file, local[file.name])]
         else:
             checks = ["it is missing from the folder"] if local else []
         problems = [problem for problem in checks if problem]

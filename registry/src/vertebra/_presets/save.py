@@ -86,7 +86,7 @@ def _select_assets(backbone: Any, format: str, assets: bool | str | Path, fetch:
     if named or fetch:
         return select_assets(folder, format, folder.fetch_all, same_weights=False)
     try:
-        folder = folder.now()
+        folder = folder.relisted()
         return select_assets(folder, format, partial(_local_paths, folder), same_weights=False)
     except VertebraError as error:  # a missing tokenizer must not keep trained weights from being saved
         log.warning("%s: only config and weights were saved, not its other files. %s", folder.handle, error)

@@ -1,4 +1,4 @@
-"""Finding presets: from what the user wrote to the places where it may be, as the policy plugins send and allow it."""
+"""Candidates: the handles to try for a requested preset, as the policy plugins rewrite and allow them."""
 
 from __future__ import annotations
 
@@ -28,57 +28,58 @@ from vertebra.specs import PresetSpec
 
 
 def candidate_handles(preset: str | Path, known: PresetHandle | None = None) -> list[PresetHandle]:
-    """Returns the places of what an id, a handle or a path means, as the policy plugins rewrite them, first to last.
+    """Returns the candidate handles of an id, a handle or a path, after the policies' rewriting, in the order to try.
 
-    Whether the policies allow them is asked of each when it is used.
+    The policies are asked for permission when a candidate is used.
 
     Args:
-        preset: What the user wrote.
-        known: The handle that it means before the policies, or None to find it.
+        preset: The id, handle or path.
+        known: Its handle before the policies, or None to look it up.
 
     Raises:
-        HandleError: the text cannot be a preset.
-        PresetNotFoundError: it means nothing.
+        HandleError: the text is not a valid handle.
+        PresetNotFoundError: the text is no id, no handle, and no path of a preset.
         PluginError: a policy failed.
     """
-    found = [known] if known else _candidate_handles(str(preset), may_be_id=not isinstance(preset, Path))
-    ranks = itertools.zip_longest(*map(_rewrite, found))  # a mirror of the second comes before the first itself
+    handles = [known] if known else _candidate_handles(str(preset), may_be_id=not isinstance(preset, Path))
+    ranks = itertools.zip_longest(*map(_rewrite, handles))  # mirrors of all handles come before the originals
     return list(dict.fromkeys(handle for rank in ranks for handle in rank if handle is not None))
 
 
 def handle_variants(text: str) -> list[PresetHandle]:
-    """Returns all handles that a text may stand for on any machine, rewritten by the policies and not.
+    """Returns all handles that a text can refer to on any machine, rewritten by the policies and not.
 
-    Of a built-in id, these are its own and those of all copies, also where no installed source reads them.
+    For a built-in id, these are its handle and those of all copies, even if no installed source reads them.
     """
-    found = _handles(presets().lookup(text).value[1]) if text in presets() else _candidate_handles(text, may_be_id=True)
-    rewritten = [handle for one in found for handle in _rewrite(one)]
-    return list(dict.fromkeys([*found, *rewritten]))
+    is_id = text in presets()
+    handles = _handles(presets().lookup(text).value[1]) if is_id else _candidate_handles(text, may_be_id=True)
+    rewritten = [handle for one in handles for handle in _rewrite(one)]
+    return list(dict.fromkeys([*handles, *rewritten]))
 
 
 def is_plain_path(text: str) -> bool:
-    """Says whether a text is neither a handle nor a built-in id, so that it means something on this machine only."""
+    """Returns whether a text is neither a handle nor a built-in id, so that it is valid on this machine only."""
     return "://" not in text and text not in presets()
 
 
-def upload_target(place: str | Path) -> PresetHandle:
-    """Returns the handle of a place that a preset is to be uploaded to, which the policies allow and do not rewrite.
+def upload_target(target: str | Path) -> PresetHandle:
+    """Returns the handle of an upload's target; the policies must allow it, and do not rewrite it.
 
     Raises:
-        HandleError: the text is no such place.
+        HandleError: presets cannot be uploaded to the target.
         PresetRefusedError: a policy plugin refused it.
     """
-    text = str(place)
-    if isinstance(place, str) and "://" in text:
+    text = str(target)
+    if isinstance(target, str) and "://" in text:
         handle = PresetHandle.parse(text)
-    elif isinstance(place, str) and text in presets():
-        problem = "it is a built-in preset id, and presets are uploaded to a place"
-        raise HandleError(text, problem, "Name the place, as scheme://path or as a path")
+    elif isinstance(target, str) and text in presets():
+        problem = "it is a built-in preset id, and presets are uploaded to a handle or path"
+        raise HandleError(text, problem, "Write the target as scheme://path or as a path")
     else:
         try:
             handle = _candidate_handles(text, may_be_id=False)[0]
         except PresetNotFoundError as error:
-            raise HandleError(text, "it is no place that presets can be uploaded to") from error
+            raise HandleError(text, "presets cannot be uploaded to it") from error
     ask_policies(handle)
     return handle
 
@@ -87,16 +88,18 @@ def source_of(handle: PresetHandle, requested: str) -> PresetSource:
     """Returns the source that reads a handle.
 
     Raises:
-        UnknownNameError: none is installed.
-        HandleError: the handle has what the source does not take.
+        UnknownNameError: no installed plugin has a source for the scheme.
+        HandleError: the source does not support the handle's revision or absolute path.
     """
-    place = "" if requested == str(handle) else f"Preset {requested!r} is at {handle}. "
+    prefix = "" if requested == str(handle) else f"Preset {requested!r} is at {handle}. "
     likely = [f"Did you mean {text}?" for text in suggested_handles(str(handle))[:1]]
-    install = f"Install a plugin that reads {handle.scheme}:// handles; those installed are listed by: vertebra sources"
-    hint = place + " ".join([*likely, install])
+    install = (
+        f"Install a plugin that reads {handle.scheme}:// handles. List the installed sources with: vertebra sources"
+    )
+    hint = prefix + " ".join([*likely, install])
     entry: Entry[PresetSource] = catalog(SOURCES).lookup(handle.scheme, hint)
     if handle.revision is not None and not entry.value.supports_revisions:
-        problem = f"{handle.scheme}:// handles have no '@revision'"
+        problem = f"{handle.scheme}:// handles cannot have an '@revision'"
         raise HandleError(str(handle), problem, entry.value.revision_hint)
     if handle.path.startswith("/") and not entry.value.supports_absolute_paths:
         raise HandleError(str(handle), f"the path of a {handle.scheme}:// handle must not begin with '/'")
@@ -104,7 +107,7 @@ def source_of(handle: PresetHandle, requested: str) -> PresetSource:
 
 
 def unpinned(handle: PresetHandle) -> PresetHandle:
-    """Returns the handle of the same preset at whichever revision."""
+    """Returns the handle of the same preset without a revision."""
     source = _installed(handle)
     if source is not None:
         with contextlib.suppress(VertebraError):
@@ -113,9 +116,9 @@ def unpinned(handle: PresetHandle) -> PresetHandle:
 
 
 def is_revision(pinned: PresetHandle, handle: PresetHandle) -> bool:
-    """Returns whether a pinned handle is a revision of the preset that another handle names, as its source says.
+    """Returns whether a pinned handle is a revision of the preset that another handle names, according to its source.
 
-    Where no installed source can say, only handles of the same path count as of the same preset.
+    If no installed source reads the handle, only handles with the same path count as the same preset.
     """
     source = _installed(handle)
     if source is not None and source.is_remote:
@@ -124,7 +127,7 @@ def is_revision(pinned: PresetHandle, handle: PresetHandle) -> bool:
 
 
 def is_misnamed(pinned: PresetHandle, handle: PresetHandle) -> bool:
-    """Returns whether an installed source says that a pinned handle is of another preset than a handle names."""
+    """Returns whether, according to an installed source, a pinned handle is of another preset than a handle names."""
     return _installed(handle) is not None and not is_revision(pinned, handle)
 
 
@@ -138,26 +141,26 @@ def _candidate_handles(text: str, may_be_id: bool) -> list[PresetHandle]:
         if handle is not None:
             return [handle]
     likely = suggested_handles(text) or close_names(text, [entry.name for entry in presets()])
-    raise PresetNotFoundError(text, "it is no built-in preset id, no folder and no handle", likely)
+    raise PresetNotFoundError(text, "it is neither a built-in preset id, nor a folder, nor a handle", likely)
 
 
 def suggested_handles(text: str) -> list[str]:
-    """Returns handles that a text which means nothing may have been meant as."""
+    """Returns handles that a user may have meant by an invalid text."""
     scheme, _, rest = text.partition(":")
     if not rest.startswith("//"):
         with contextlib.suppress(HandleError):
             handle = PresetHandle.parse(f"{scheme}://{rest.lstrip('/')}")
             if _installed(handle) is not None:
                 return [str(handle)]
-    found = []
+    suggestions = []
     for entry in catalog(SOURCES):
-        with contextlib.suppress(Exception):  # a hint must not be what fails
-            found.append(entry.value.suggest(text))
-    return [handle for handle in found if handle is not None]
+        with contextlib.suppress(Exception):  # a failing hint must not replace the error
+            suggestions.append(entry.value.suggest(text))
+    return [handle for handle in suggestions if handle is not None]
 
 
 def _readable(preset: PresetSpec) -> list[PresetHandle]:
-    """Returns those of a built-in preset's places that installed sources read, or else its own."""
+    """Returns the handles of a built-in preset that installed sources read, or its first handle if there are none."""
     handles = _handles(preset)
     return [handle for handle in handles if _installed(handle) is not None] or handles[:1]
 
@@ -167,7 +170,7 @@ def _handles(preset: PresetSpec) -> list[PresetHandle]:
 
 
 def _installed(handle: PresetHandle) -> PresetSource | None:
-    """Returns the source that reads a handle, if just one is installed."""
+    """Returns the source that reads a handle, or None if none or several are installed."""
     with contextlib.suppress(UnknownNameError, NameClashError):
         entry: Entry[PresetSource] = catalog(SOURCES).lookup(handle.scheme)
         return entry.value
@@ -179,16 +182,16 @@ def _ask_source(entry: Entry[PresetSource], text: str) -> PresetHandle | None:
         return entry.value.handle_for(text)
     except VertebraError:
         raise
-    except Exception as error:  # what one source makes of the text must not keep the others from it
-        warn(f"{entry.owner}: handle_for({text!r}) failed ({error}), so this source was left out")
+    except Exception as error:  # other sources must still be asked
+        warn(f"{entry.owner}: handle_for({text!r}) failed ({error}), so this source was skipped")
         return None
 
 
 def _rewrite(handle: PresetHandle) -> list[PresetHandle]:
-    found = [handle]
+    handles = [handle]
     for plugin, rewrite in registry().implementations("vertebra_rewrite_handle"):
-        found = [rewritten for handle in found for rewritten in _ask_rewriter(plugin, rewrite, handle)]
-    return found
+        handles = [rewritten for handle in handles for rewritten in _ask_rewriter(plugin, rewrite, handle)]
+    return handles
 
 
 def _ask_rewriter(plugin: Plugin, rewrite: Callable[..., Any], handle: PresetHandle) -> list[PresetHandle]:
@@ -198,11 +201,11 @@ def _ask_rewriter(plugin: Plugin, rewrite: Callable[..., Any], handle: PresetHan
         raise PluginError(plugin.name, f"vertebra_rewrite_handle failed on {handle} ({error})") from error
     if answer is None:
         return [handle]
-    found = list(answer) if isinstance(answer, list | tuple) else [answer]
-    if not found or not all(isinstance(rewritten, PresetHandle) for rewritten in found):
-        problem = f"vertebra_rewrite_handle returned {answer!r}, expected a PresetHandle, several, or None"
+    rewritten = list(answer) if isinstance(answer, list | tuple) else [answer]
+    if not rewritten or not all(isinstance(item, PresetHandle) for item in rewritten):
+        problem = f"vertebra_rewrite_handle returned {answer!r}, expected a PresetHandle, a list of them, or None"
         raise PluginError(plugin.name, problem)
-    return found
+    return rewritten
 
 
 def ask_policies(handle: PresetHandle) -> None:
@@ -210,7 +213,7 @@ def ask_policies(handle: PresetHandle) -> None:
     for plugin, refuse in registry().implementations("vertebra_refuse_preset"):
         try:
             reason = refuse(handle=handle)
-        except Exception as error:  # a policy that is broken must not let everything through
+        except Exception as error:  # a failing policy must refuse, not allow everything
             reason = f"the policy failed ({type(error).__name__}: {error})"
         if reason is not None:
             raise PresetRefusedError(handle, plugin.owner, str(reason))

@@ -1,4 +1,4 @@
-"""Reading a preset that may be replaced meanwhile: all that is read of it is of one version."""
+"""Consistent reads: a preset may be replaced during a read, but all files that are read are of one version."""
 
 from __future__ import annotations
 
@@ -14,27 +14,26 @@ from vertebra.errors import PresetChangedError, VertebraError
 T = TypeVar("T")
 _ATTEMPTS = 12
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5
-"""Seconds to wait before the second attempt, and at most; each pause is twice as long as the one before."""
+"""Seconds before the second attempt, and the longest pause; each pause is twice as long as the one before."""
 
 
 def read_consistently(preset: str | Path, read: Callable[[PresetFolder], T], locked: bool | None = None) -> T:
-    """Opens a preset and reads it; starts again if another version replaces it before all is read.
+    """Opens a preset and reads it; starts again if another version replaces the preset meanwhile.
 
-    Whatever `read` uses, a `PresetFolder` compares it with what it listed in the beginning: so the files were all
-    there at the moment between the end of the listing and the first read. Presets of remote sources are pinned, and
-    cannot change.
+    A `PresetFolder` compares each file that `read` uses with the file list from the start: so all files existed at the
+    moment between the end of the listing and the first read. Presets of remote sources are pinned, and cannot change.
 
     Args:
-        preset: What the user wrote.
-        read: Reads what is needed of it, and may be called several times. Files that it has mapped stay as they are.
-        locked: Whether it must be what the lockfile says; None means as the user's settings say.
+        preset: The id, handle or path.
+        read: Reads the files that are needed; it may be called several times. Mapped files stay as they are.
+        locked: Whether the preset must match the lockfile; None means as in the settings.
 
     Returns:
-        What `read` does.
+        The result of `read`.
 
     Raises:
-        PresetChangedError: it was replaced at each attempt.
-        VertebraError: as `open_folder` and `read`.
+        PresetChangedError: the preset was replaced during every attempt.
+        VertebraError: as for `open_folder` and `read`.
     """
     attempt, pause = 1, _FIRST_PAUSE
     while True:

@@ -28,11 +28,11 @@ FAILOVER_ERRORS = (
     ClientMissingError,
     HandleError,
 )
-"""Errors of one candidate after which another one may still have the preset."""
+"""Errors of one candidate after which the next candidate is tried."""
 
 
 class Failover:
-    """The candidates that are left for a preset, and the failures of those before.
+    """The remaining candidates for a preset, and the failures of the earlier ones.
 
     Args:
         candidates: Handles, in the order in which they are tried.
@@ -43,18 +43,18 @@ class Failover:
         self.failures: list[VertebraError] = []
 
     def next(self, use: Callable[[PresetHandle], T], failure: VertebraError | None = None) -> T:
-        """Returns the result of the first candidate left that works; candidates that fail are used up.
+        """Returns the result of the first remaining candidate that works; failed candidates are dropped.
 
         Args:
-            use: Is called with a candidate.
-            failure: Why the candidate before failed, if there was one.
+            use: Function of a candidate.
+            failure: The failure of the previous candidate, if there was one.
 
         Raises:
             VertebraError: the failure of the last candidate.
         """
         while self._left:
             if failure is not None:
-                self._note(failure)
+                self._record(failure)
             try:
                 return use(self._left.pop(0))
             except FAILOVER_ERRORS as error:
@@ -63,7 +63,7 @@ class Failover:
         self.failures.append(failure)
         raise failure
 
-    def _note(self, failure: VertebraError) -> None:
+    def _record(self, failure: VertebraError) -> None:
         self.failures.append(failure)
         if not isinstance(failure, PresetNotFoundError | OfflineError):
             logging.getLogger("vertebra").warning("%s Trying the next candidate.", failure)

@@ -1,4 +1,4 @@
-"""Names of files that a source may list: on every system, below a folder of the preset's own and nowhere else."""
+"""Rules for file names in a preset: valid on every system, and always inside the preset's folder."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from collections.abc import Iterable, Sequence
 
 MOST_FILES = 100_000
 LONGEST = 1_000
-"""Bytes of a name, and 255 of each of its parts, as file systems have it."""
+"""The most bytes of a name; each segment has at most 255, as file systems require."""
 _UNSAFE = re.compile(r"[\\\x00-\x1f\x7f:]")
 _IMPOSSIBLE = re.compile(r'[<>"|?*]')
 _DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])(\.|$)", re.IGNORECASE)
-"""Names that Windows keeps for devices, whatever follows a dot."""
+"""Names that Windows reserves for devices, with any extension."""
 
 
 def problem_with(names: Sequence[str]) -> str | None:
-    """Returns what is wrong with the names of a preset's files, or None if nothing is.
+    """Returns the problem with the file names of a preset, or None if they are valid.
 
-    The rules are those of all systems at once, so that a preset that can be used on one can be used on another.
+    The rules are the strictest of all systems, so that a preset that works on one system works on every other.
     """
     if len(names) > MOST_FILES:
-        return f"it lists {len(names):,} files; at most {MOST_FILES:,} are read"
+        return f"it lists {len(names):,} files; at most {MOST_FILES:,} are allowed"
     for name in names:
         reason = _problem_with_one(name)
         if reason:
@@ -32,15 +32,15 @@ def problem_with(names: Sequence[str]) -> str | None:
 
 
 def impossible_on_some(names: Iterable[str]) -> str | None:
-    """Returns what keeps a preset from being written on some systems, though it can be read here, or None."""
+    """Returns why a preset that can be read here cannot be written on some systems, or None."""
     for name in names:
         if _IMPOSSIBLE.search(name):
-            return f"it has a file named {name!r}, which some systems cannot have"
+            return f"it has a file named {name!r}, which is not allowed on some systems"
     return None
 
 
 def _clash(names: Sequence[str]) -> str | None:
-    """Returns which names cannot stand beside each other on every system, if there are any."""
+    """Returns the clash between file names that cannot exist together on every system, or None."""
     name, times = max(Counter(names).items(), key=lambda item: item[1], default=("", 0))
     if times > 1:
         return f"it lists {name!r} {times} times"
@@ -48,17 +48,17 @@ def _clash(names: Sequence[str]) -> str | None:
     for name in names:
         other = seen.setdefault(_folded(name), name)
         if other != name:
-            return f"it lists {other!r} and {name!r}, which are one file where case or accents do not count"
+            return f"it lists {other!r} and {name!r}, which are the same file on systems that ignore case or accents"
     for name in names:
-        for end in (place for place, letter in enumerate(name) if letter == "/"):
+        for end in (index for index, letter in enumerate(name) if letter == "/"):
             file = seen.get(_folded(name[:end]))
             if file is not None:
-                return f"it lists {file!r}, which would have to be a folder for {name!r}"
+                return f"it lists {file!r}, which must also be a folder for {name!r}"
     return None
 
 
 def _folded(name: str) -> str:
-    """Returns the same for names that some file systems take for one: in case, or in how accents are composed."""
+    """Returns one text for all names that some file system takes for the same: other case, or composed accents."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
@@ -67,13 +67,13 @@ def _problem_with_one(name: str) -> str | None:
     try:
         sizes = [len(part.encode()) for part in parts]
     except UnicodeEncodeError:
-        return "is no Unicode text"
+        return "is not valid Unicode"
     if _UNSAFE.search(name) or any(part in ("", ".", "..") for part in parts):
-        return "may lead out of its folder"
+        return "may be outside the preset's folder"
     if any(part[-1] in ". " for part in parts):
-        return "ends with a dot or a space, which some systems leave out"
+        return "ends with a dot or a space, which some systems remove"
     if any(_DEVICES.match(part) for part in parts):
-        return "some systems keep for a device"
+        return "is reserved for a device on some systems"
     if max(sizes) > 255 or sum(sizes) > LONGEST:
-        return "is longer than file systems take"
+        return "is longer than file systems allow"
     return None

@@ -1,4 +1,4 @@
-"""Beginnings of files that are elsewhere: headers are read without the weights that follow them."""
+"""Header stubs: sparse local files with only the header of a remote file, so that its weights are not downloaded."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from vertebra.specs import PresetFile
 if TYPE_CHECKING:
     from vertebra._cache.cached_source import CachedSource
 
-FIRST = 8
-"""Bytes that say how long a beginning is."""
+PREFIX = 8
+"""Bytes at the start of a file that give the length of its header."""
 LengthOf = Callable[[bytes], int]
-"""From the first bytes of a file to how many there are of its beginning."""
+"""Function from the first bytes of a file to the length of its header in bytes."""
 
 
 def write_header_stub(
     source: CachedSource, handle: PresetHandle, file: PresetFile, length_of: LengthOf, target: Path
 ) -> Path:
-    """Writes a file with the beginning and the length of one that is elsewhere, and nothing in between.
+    """Writes the header stub of a remote file: a sparse file of the same length, with only its header.
 
-    Whoever reads headers finds what the whole file would show; it takes the beginning's room on the disk.
+    Reading its header gives the same result as for the whole file; on the disk, only the header takes space.
     """
-    first = source.read_range(handle, file, 0, min(FIRST, file.size))
+    first = source.read_range(handle, file, 0, min(PREFIX, file.size))
     length = min(length_of(first), file.size)
     rest = source.read_range(handle, file, len(first), length) if length > len(first) else b""
     with target.open("wb") as stream:

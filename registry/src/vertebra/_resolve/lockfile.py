@@ -1,4 +1,4 @@
-"""The lockfile: which revision and which bytes each preset of a project has, across all sources."""
+"""The lockfile: the revision and the digests of each preset of a project, across all sources."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from vertebra.specs import PresetFile
 
 NAME = "vertebra.lock"
 _VERSION = 1
-_as_locked: set[tuple[object, ...]] = set()
-"""States of files that were as they are locked."""
+_verified: set[tuple[object, ...]] = set()
+"""States of files that were verified against the lockfile."""
 
 
 @dataclass(frozen=True, slots=True)
 class LockedPreset:
-    """What a preset is."""
+    """One preset in the lockfile."""
 
     handle: PresetHandle | None
-    """A handle of an immutable revision, where the source has such; None for a path, which is found anew each time."""
+    """The pinned handle, if the source has revisions; None for a path, which is resolved at each load."""
     files: tuple[PresetFile, ...]
-    """All files, each with its SHA-256."""
+    """All files of the preset, each with its SHA-256."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +38,13 @@ class Lockfile:
     """The presets of a project."""
 
     presets: Mapping[str, LockedPreset] = field(default_factory=dict)
-    """By what is passed to `from_preset`."""
+    """The presets by the text that is passed to `from_preset`."""
     plugins: Mapping[str, str] = field(default_factory=dict)
-    """Versions of the distributions that were installed when it was written."""
+    """Versions of the distributions that were installed when the lockfile was written."""
 
 
 def lockfile_path() -> Path:
-    """Returns where the lockfile is: `VERTEBRA_LOCKFILE`, or `vertebra.lock` in the current folder."""
+    """Returns the path of the lockfile: `VERTEBRA_LOCKFILE`, or `vertebra.lock` in the current folder."""
     return Path(settings().lockfile or Path.cwd() / NAME)
 
 
@@ -52,28 +52,28 @@ def read_lockfile(path: Path) -> Lockfile:
     """Reads a lockfile.
 
     Raises:
-        LockError: it is missing or unsound.
+        LockError: the lockfile is missing or invalid.
     """
     try:
-        data = parse_json(path.read_bytes(), lambda problem: _unsound(path, problem))
+        data = parse_json(path.read_bytes(), lambda problem: _invalid(path, problem))
     except FileNotFoundError:
-        raise LockError(path, "there is none", "Write it with: vertebra lock PRESET...") from None
+        raise LockError(path, "it does not exist", "Create it with: vertebra lock PRESET...") from None
     except OSError as error:
-        raise _unsound(path, str(error)) from error
+        raise _invalid(path, str(error)) from error
     if data.get("version") != _VERSION:
-        raise _unsound(path, f"its version is {data.get('version')!r}, and {_VERSION} is known here")
+        raise _invalid(path, f"its version is {data.get('version')!r}, expected {_VERSION}")
     try:
         presets = {str(name): _preset_from(facts) for name, facts in data["presets"].items()}
         return Lockfile(presets, {str(name): str(version) for name, version in data["plugins"].items()})
     except (KeyError, TypeError, ValueError, AttributeError, VertebraError) as error:
-        raise _unsound(path, f"it does not have the form of one ({error})") from error
+        raise _invalid(path, f"it does not have the structure of a lockfile ({error})") from error
 
 
 def write_lockfile(path: Path, lockfile: Lockfile) -> None:
-    """Writes a lockfile, in place of the one that is there.
+    """Writes a lockfile; an existing one is replaced.
 
     Raises:
-        PresetSaveError: it cannot be written; the one that is there stays.
+        PresetSaveError: the lockfile cannot be written; an existing one is unchanged.
     """
     data = {
         "version": _VERSION,
@@ -85,17 +85,17 @@ def write_lockfile(path: Path, lockfile: Lockfile) -> None:
 
 
 def locked_preset(requested: str) -> LockedPreset:
-    """Returns what the lockfile says that a preset is.
+    """Returns the lockfile's entry for a preset.
 
     Raises:
-        LockError: the lockfile is missing or unsound, or does not have it.
+        LockError: the lockfile is missing or invalid, or has no entry for the preset.
     """
     path = lockfile_path()
     presets = read_lockfile(path).presets
     if requested not in presets:
         similar = close_names(requested, presets)
         hint = f" (it has {similar[0]!r})" if similar else ""
-        raise LockError(path, f"it does not have {requested!r}{hint}", f"Add it with: vertebra lock {requested}")
+        raise LockError(path, f"it has no entry for {requested!r}{hint}", f"Add it with: vertebra lock {requested}")
     return presets[requested]
 
 
@@ -103,24 +103,24 @@ def check_unlocked(locked: bool | None) -> None:
     """Checks the argument `locked` of a load.
 
     Raises:
-        ArgumentError: it is neither a bool nor None.
-        LockError: it is False, and the machine enforces that presets are locked.
+        ArgumentError: the argument is neither a bool nor None.
+        LockError: the argument is False, but the machine enforces locked presets.
     """
     if locked is not None and not flag("from_preset", "locked", locked) and settings().is_enforced("locked"):
-        problem = f"{settings().origin('locked')} has presets load as they are locked, and locked=False was asked for"
-        raise LockError(lockfile_path(), problem, "Leave the argument out")
+        problem = f"{settings().origin('locked')} requires locked presets, but the call has locked=False"
+        raise LockError(lockfile_path(), problem, "Remove the argument")
 
 
 def verify_locked(
     handle: PresetHandle, files: Sequence[PresetFile], fetch: Callable[[], list[Path]], in_cache: bool
 ) -> list[Path]:
-    """Fetches files and compares their contents with the lockfile.
+    """Fetches files and compares their sizes and digests with the lockfile.
 
     Args:
         handle: The pinned handle.
         files: The files, with the lockfile's sizes and digests.
-        fetch: Returns their local paths.
-        in_cache: Whether these are in the cache or one of its tiers.
+        fetch: Returns the local paths of the files.
+        in_cache: Whether these paths are in the cache or one of its tiers.
 
     Raises:
         LockError: a file differs.
@@ -130,29 +130,29 @@ def verify_locked(
     except IntegrityError as error:
         raise _changed(handle, error.name, error.problem) from error
     for file, path in zip(files, paths, strict=True):
-        problem = _differs_now(file, path)
+        problem = _verify_once(file, path)
         if problem:
             raise _changed(handle, file.name, problem, path if in_cache else None)
     return paths
 
 
-def _differs_now(file: PresetFile, path: Path) -> str | None:
-    """Does as `differs`, once for as long as a file is not written to: a process may load a preset often."""
+def _verify_once(file: PresetFile, path: Path) -> str | None:
+    """Returns the result of `difference`; an unchanged file is hashed only once, since a process may load it often."""
     try:
         facts = path.stat()
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
     state = path, file, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
-    if state in _as_locked:
+    if state in _verified:
         return None
-    problem = differs(file, path)
+    problem = difference(file, path)
     if problem is None:
-        _as_locked.add(state)
+        _verified.add(state)
     return problem
 
 
-def differs(file: PresetFile, path: Path) -> str | None:
-    """Returns how a local file differs from what is locked, or None if it does not."""
+def difference(file: PresetFile, path: Path) -> str | None:
+    """Returns how a local file differs from its entry in the lockfile, or None if it does not."""
     try:
         size = path.stat().st_size
         if size != file.size:
@@ -163,7 +163,7 @@ def differs(file: PresetFile, path: Path) -> str | None:
 
 
 def locked_files(files: Sequence[PresetFile], paths: Sequence[Path]) -> tuple[PresetFile, ...]:
-    """Returns files with the SHA-256 of what stands at some paths."""
+    """Returns files with the sizes and SHA-256 of the local files at some paths."""
     return tuple(
         replace(file, path=None, size=path.stat().st_size, digest=f"sha256:{digest_of(path).sha256()}")
         for file, path in zip(files, paths, strict=True)
@@ -187,13 +187,15 @@ def _preset_from(facts: Mapping[str, Any]) -> LockedPreset:
 
 
 def _changed(handle: PresetHandle, name: str, problem: str, cached: Path | None = None) -> LockError:
-    remedy = "Find out why it changed; if the change is meant, write it down with: vertebra lock --update"
+    remedy = "Find out why it changed; if the change is intended, update the lockfile with: vertebra lock --update"
     if cached is not None and cached.is_relative_to(cache_folder()):
-        remedy = "It was changed in the cache; have it fetched again with: vertebra cache verify --repair"
+        remedy = (
+            "The cached file was changed; remove it with: vertebra cache verify --repair, and load the preset again"
+        )
     elif cached is not None:
-        remedy = f"Mend the cache tier that has {cached}, or leave the tier out"
-    return LockError(lockfile_path(), f"{name} of {str(handle)!r} is not what it names: {problem}", remedy)
+        remedy = f"Repair the cache tier that has {cached}, or remove the tier from VERTEBRA_CACHE_TIERS"
+    return LockError(lockfile_path(), f"{name} of {str(handle)!r} differs from its entry: {problem}", remedy)
 
 
-def _unsound(path: Path, problem: str) -> LockError:
-    return LockError(path, problem, "Restore it, or remove it and write another with: vertebra lock PRESET")
+def _invalid(path: Path, problem: str) -> LockError:
+    return LockError(path, problem, "Restore it, or delete it and create a new one with: vertebra lock PRESET")

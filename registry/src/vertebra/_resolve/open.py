@@ -1,4 +1,4 @@
-"""Opening a preset: at the first of its places that has it."""
+"""Opening a preset: from the first candidate that has it."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from vertebra.errors import (
 from vertebra.handles import PresetHandle
 
 _BY_SEVERITY = (PresetRefusedError, OfflineError, PresetAccessError, SourceUnavailableError)
-"""Of the errors of several places, the later one here is raised: it may pass, or the user can do something about it."""
+"""The last kind in this list is raised if several candidates fail: that error may pass, or the user can fix it."""
 
 
 def open_folder(preset: str | Path, locked: bool | None = None) -> PresetFolder:
-    """Finds the preset that an id, a handle or a path means, as the policy plugins allow.
+    """Opens the preset of an id, a handle or a path, as the policy plugins allow.
 
-    Where it has several places, such as a mirror and what it mirrors, the first that has it is taken.
+    If the preset has several candidates, such as a mirror and its original, the first one that has it is used.
 
     Args:
-        preset: What the user wrote.
-        locked: Whether it must be what the lockfile says; None means as the user's settings say.
+        preset: The id, handle or path.
+        locked: Whether the preset must match the lockfile; None means as in the settings.
 
     Raises:
-        ArgumentError: it is neither a text, nor a path, nor a handle.
-        LockError: the lockfile does not have it, or has another preset under its name.
-        HandleError: the text cannot be a preset.
-        UnknownNameError: no source reads the handle's scheme.
-        PresetNotFoundError: nothing is there.
-        PresetRefusedError: a policy plugin refused it.
+        ArgumentError: `preset` is neither a string, nor a path, nor a handle.
+        LockError: the lockfile has no entry for the preset, or the entry is of another preset.
+        HandleError: the text is not a valid handle.
+        UnknownNameError: no installed source reads the handle's scheme.
+        PresetNotFoundError: no candidate has the preset.
+        PresetRefusedError: a policy plugin refused the preset.
     """
     preset = _arguments.preset("from_preset", preset)
     requested = str(preset)
@@ -55,25 +55,25 @@ def open_folder(preset: str | Path, locked: bool | None = None) -> PresetFolder:
 
 
 def _check_name(requested: str, locked: PresetHandle) -> None:
-    """Compares the handle of a lockfile with what its text means: it must not give one preset the name of another.
+    """Checks that a handle of the lockfile belongs to the requested text: a lockfile must not rename a preset.
 
     Raises:
-        LockError: it is of another preset.
+        LockError: the handle is of another preset.
     """
     try:
-        meant = candidates.handle_variants(requested)
-    except PresetNotFoundError:  # such as the id of a plugin that is not installed: it is the name of nothing else
+        variants = candidates.handle_variants(requested)
+    except PresetNotFoundError:  # such as an id of a plugin that is not installed
         return
-    if not any(candidates.is_revision(locked, handle) for handle in meant):
-        problem = f"it says that {requested!r} is {locked}, which is another preset"
+    if not any(candidates.is_revision(locked, handle) for handle in variants):
+        problem = f"it maps {requested!r} to {locked}, which is another preset"
         remedy = (
-            "Use it behind the mirror that it was made behind, or lock the preset again with: vertebra lock --update"
+            "Use it with the mirror that it was created with, or lock the preset again with: vertebra lock --update"
         )
         raise LockError(lockfile_path(), problem, f"{remedy} {requested}")
 
 
 def _no_candidate(requested: str, failures: list[VertebraError]) -> VertebraError:
-    """Returns the error for a preset that was had at none of its places: the most telling one, with the others."""
+    """Returns the error for a preset that no candidate has: the most informative failure, with the others as notes."""
     offline = all(isinstance(failure, OfflineError) for failure in failures)
     last = failures[0] if offline else max(reversed(failures), key=_severity)
     others = list(failures)
@@ -81,11 +81,11 @@ def _no_candidate(requested: str, failures: list[VertebraError]) -> VertebraErro
     if isinstance(last, PresetNotFoundError) and not last.suggestions and "://" not in requested:
         last = PresetNotFoundError(last.handle, last.problem, candidates.suggested_handles(requested))
     handle = getattr(last, "handle", None)
-    plain = candidates.is_plain_path(requested)
-    if isinstance(handle, PresetHandle) and not plain and not _is_written(handle, requested):
-        last.add_note(f"{handle} is where {requested!r} leads to here, by a built-in id or a policy")
+    is_path = candidates.is_plain_path(requested)
+    if isinstance(handle, PresetHandle) and not is_path and not _is_written(handle, requested):
+        last.add_note(f"{requested!r} was resolved to {handle} by a built-in id or a policy")
     for other in others:
-        last.add_note(f"At another of its places: {other}")
+        last.add_note(f"Another candidate failed, too: {other}")
     return last
 
 
@@ -94,7 +94,7 @@ def _severity(failure: VertebraError) -> int:
 
 
 def _is_written(handle: PresetHandle, requested: str) -> bool:
-    """Says whether a handle is what the user has written, at whichever revision."""
+    """Returns whether a handle is the one that the user wrote, ignoring revisions."""
     with contextlib.suppress(VertebraError):
         return candidates.unpinned(handle) == candidates.unpinned(PresetHandle.parse(requested))
     return False

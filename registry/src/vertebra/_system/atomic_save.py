@@ -1,4 +1,4 @@
-"""Atomic saves: written beside the target, forced to disk, then put in its place by one rename."""
+"""Atomic saves: a file or folder is written next to its target, forced to disk, and renamed to the target."""
 
 from __future__ import annotations
 
@@ -32,44 +32,44 @@ _PROBLEMS = {
 
 
 def destination(path: str | Path) -> Path:
-    """Returns the absolute path that a caller's path means; links in it are left as they are.
+    """Returns the absolute path of a caller's path; does not resolve links.
 
     Raises:
-        ArgumentError: it is not a path.
-        PresetSaveError: nothing can stand there.
+        ArgumentError: the argument is not a path.
+        PresetSaveError: there can be no file or folder at the path.
     """
     path = path if isinstance(path, str) and path else _arguments.path("Saving", "path", path)
     if "://" in str(path):
-        problem = "it is a handle, and saving is to folders and files of this machine"
+        problem = "it is a handle, but presets are saved to folders and files of this machine"
         raise PresetSaveError(path, problem, "Give a path, such as ./my_preset or /data/my_preset")
     target = full_path(path)
     if "\0" in str(target):
         raise PresetSaveError(target, "the path holds a NUL character", "Choose another path")
-    with _explained(target), contextlib.suppress(FileNotFoundError):
+    with _translate_os_errors(target), contextlib.suppress(FileNotFoundError):
         os.lstat(target)
     return target
 
 
 @contextlib.contextmanager
 def replacing_folder(target: Path) -> Iterator[Path]:
-    """Yields an empty folder beside `target` that takes its place when the block ends without an error.
+    """Yields an empty folder next to `target` that replaces the target when the block ends without an error.
 
-    Whoever looks sees the old folder or the new one, complete. What the block leaves unnamed of an existing folder is
-    the caller's to carry over; a process that is killed leaves at most a hidden `.NAME.*.tmp` folder beside it.
+    Other processes see the old folder or the new one, never a mixture. The caller must copy files of the old folder
+    that are to be kept. A process that is killed leaves at most a hidden `.NAME.*.tmp` folder next to the target.
 
     Raises:
-        PresetSaveError: something could not be written, or the target is a link; the target is as it was.
+        PresetSaveError: a file could not be written, or the target is a link; the target is unchanged.
     """
     if target.is_symlink():
         raise PresetSaveError(target, "it is a symbolic link", f"Save to {os.path.realpath(target)} itself")
-    with _explained(target):
+    with _translate_os_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
         try:
             yield stage
             stage.chmod(_mode(target, 0o777))
             _sync_tree(stage)
-            _put_in_place(stage, target)
+            _replace_folder(stage, target)
         finally:
             shutil.rmtree(stage, ignore_errors=True)
     sync_folder(target.parent)
@@ -77,12 +77,12 @@ def replacing_folder(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_file(target: Path) -> Iterator[Path]:
-    """Yields a path beside `target` to write; the file takes the target's place when the block ends without an error.
+    """Yields a path next to `target`; the file written there replaces the target when the block ends without an error.
 
     Raises:
-        PresetSaveError: something could not be written; the target is as it was.
+        PresetSaveError: the file could not be written; the target is unchanged.
     """
-    with _explained(target):
+    with _translate_os_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
         os.close(handle)
@@ -107,25 +107,25 @@ def sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _explained(target: Path) -> Iterator[None]:
+def _translate_os_errors(target: Path) -> Iterator[None]:
     try:
         yield
-    except VertebraError:  # some are OSErrors, too: a file that was to be read is not there
+    except VertebraError:  # some are OSErrors, too, such as a missing input file
         raise
     except OSError as error:
         problem, remedy = _PROBLEMS.get(error.errno or 0, (str(error), "Check the path, and try another folder"))
         raise PresetSaveError(target, problem, remedy) from error
 
 
-def _put_in_place(stage: Path, target: Path) -> None:
+def _replace_folder(stage: Path, target: Path) -> None:
     if target.exists() and any(target.iterdir()):
-        _exchange(stage, target)  # the stage now holds the old folder, and is removed
+        _exchange(stage, target)  # the stage is now the old folder, and is removed
     else:
         stage.replace(target)
 
 
 def _exchange(one: Path, other: Path) -> None:
-    """Swaps two folders in one step of the file system; where it has none, in two renames with a moment between."""
+    """Swaps two folders in one system call, or in two renames with a short gap where the system has no such call."""
     library = ctypes.CDLL(None, use_errno=True)
     first, second = os.fsencode(one), os.fsencode(other)
     if sys.platform.startswith("linux") and hasattr(library, "renameat2"):
@@ -153,19 +153,19 @@ def _exchange(one: Path, other: Path) -> None:
 def _sync_tree(folder: Path) -> None:
     for parent, _, names in os.walk(folder):
         for path in (Path(parent, name) for name in names):
-            if path.is_file() and not path.is_symlink():  # opening a pipe would wait for whoever writes to it
+            if path.is_file() and not path.is_symlink():  # opening a pipe would wait for its writer
                 sync(path)
         sync(Path(parent))
 
 
 def sync_folder(folder: Path) -> None:
-    """Forces a folder to disk; what was saved is in place by now, so that some file systems cannot is no failure."""
+    """Forces a folder to disk. The save is complete already, so an unsupported sync is no error."""
     with contextlib.suppress(OSError):
         sync(folder)
 
 
 def _mode(target: Path, usual: int) -> int:
-    """Returns the permissions to give: those of what is replaced, so that what was private stays so."""
+    """Returns the permissions for the new file or folder: the target's, so that a private target stays private."""
     if target.exists():
         return stat.S_IMODE(target.stat().st_mode)
     mask = os.umask(0)

@@ -1,4 +1,4 @@
-"""The identity of a file: what tells it from another one that was put under its name, or from what it was before."""
+"""The identity of a file: it changes when the file is replaced or written to."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 Identity = tuple[int, int, int, int]
-"""Device, number on the device, bytes, and time of the last change in nanoseconds."""
+"""Device, inode, bytes, and modification time in nanoseconds."""
 
 
 def identity_at(path: Path) -> Identity | None:
-    """Returns the identity of the file at a path, or None if there is none that can be read."""
+    """Returns the identity of the file at a path, or None if there is no readable file."""
     try:
         return identity_of(path.stat())
     except OSError:
@@ -18,5 +18,5 @@ def identity_at(path: Path) -> Identity | None:
 
 
 def identity_of(status: os.stat_result) -> Identity:
-    """Returns the identity that a status, from `os.stat` or `os.fstat`, tells."""
+    """Returns the identity in the result of `os.stat` or `os.fstat`."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -1,4 +1,4 @@
-"""How much memory this machine has, as far as the operating system and a container's limit tell."""
+"""The memory of this machine, from the operating system and the container's limit."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _CONTAINER = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Memory of this machine, in bytes; None where it cannot be told."""
+    """Memory of this machine, in bytes; None where it is unknown."""
 
     total: int | None
     free: int | None
-    """What can be had without swapping."""
+    """Memory available without swapping."""
 
 
 def host_memory() -> Memory:
@@ -32,10 +32,10 @@ def host_memory() -> Memory:
 
 def _available() -> int | None:
     try:
-        found = re.search(r"^MemAvailable:\s+(\d+) kB$", _MEMINFO.read_text(encoding="ascii"), re.MULTILINE)
+        match = re.search(r"^MemAvailable:\s+(\d+) kB$", _MEMINFO.read_text(encoding="ascii"), re.MULTILINE)
     except OSError:
-        found = None
-    return int(found[1]) * 1024 if found else _pages("SC_AVPHYS_PAGES")
+        match = None
+    return int(match[1]) * 1024 if match else _pages("SC_AVPHYS_PAGES")
 
 
 def _pages(name: str) -> int | None:
@@ -46,12 +46,12 @@ def _pages(name: str) -> int | None:
 
 
 def _reclaimable() -> int:
-    """Pages of files that were read, and that the system gives up when memory is asked for."""
+    """Returns the bytes of cached file pages that the system frees on demand."""
     try:
-        found = re.search(r"^inactive_file (\d+)$", (_CONTAINER / "memory.stat").read_text("ascii"), re.MULTILINE)
+        match = re.search(r"^inactive_file (\d+)$", (_CONTAINER / "memory.stat").read_text("ascii"), re.MULTILINE)
     except OSError:
         return 0
-    return int(found[1]) if found else 0
+    return int(match[1]) if match else 0
 
 
 def _container(name: str) -> int | None:

@@ -11,8 +11,8 @@ _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")  # noqa:
 
 
 def warn(message: str) -> None:
-    """Warns, on behalf of the first caller outside this package."""
-    # From Python 3.12 on, warnings.warn does so itself, with skip_file_prefixes.
+    """Issues a warning that points at the first caller outside this package."""
+    # Python 3.12 and later has skip_file_prefixes for this in warnings.warn.
     level = 1
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):

@@ -69,7 +69,7 @@ def _list(args: argparse.Namespace) -> int:
         "tiers": [str(tier) for tier in cache.tiers],
         "presets": rows,
         "bytes": size_of([*own.blobs.values()]),
-        "unfinished": {"count": len(own.unfinished), "bytes": size_of(own.unfinished)},
+        "unfinished": {"count": len(own.partials), "bytes": size_of(own.partials)},
         "unreferenced": {"count": len(unreferenced), "bytes": size_of(unreferenced)},
     }
     if args.json:
@@ -83,7 +83,7 @@ def _row(folder: Path, scan: CacheScan, preset: CachedPreset) -> dict[str, Any]:
     from vertebra._cache.scan import last_used, size_of
     from vertebra._resolve.candidates import is_misnamed
 
-    cached = [scan.blobs[sha256] for _, sha256, _ in preset.wanted() if sha256 in scan.blobs]
+    cached = [scan.blobs[sha256] for _, sha256, _ in preset.blobs() if sha256 in scan.blobs]
     used = datetime.datetime.fromtimestamp(last_used(scan.blobs, preset), datetime.UTC)
     return {
         "preset": str(preset.handle),
@@ -128,11 +128,11 @@ def _print_list(facts: dict[str, Any]) -> None:
 
 def _verify(args: argparse.Namespace) -> int:
     from vertebra._cache.default_store import default_store
-    from vertebra._cache.verify import check_store
+    from vertebra._cache.verify import verify_store
     from vertebra._resolve.candidates import is_misnamed
 
     with progress_bar("hashing") as advance:
-        corrupt, size = check_store(default_store(), args.repair, advance, is_misnamed)
+        corrupt, size = verify_store(default_store(), args.repair, advance, is_misnamed)
     if args.json:
         print_json({"bytes": size, "damaged": [_entry_as_data(entry) for entry in corrupt]})
     else:
@@ -146,7 +146,7 @@ def _verify(args: argparse.Namespace) -> int:
 def _print_remedy(corrupt: Sequence[CorruptEntry], repaired: bool) -> None:
     from vertebra._cache.default_store import cache_folder
 
-    own = [entry for entry in corrupt if entry.place == cache_folder()]
+    own = [entry for entry in corrupt if entry.root == cache_folder()]
     if own and not repaired:
         print("To remove corrupt entries, run: vertebra cache verify --repair. Needed files are downloaded again.")
     if len(own) < len(corrupt):
@@ -202,7 +202,7 @@ def _cached_handles(scan: CacheScan, preset: str) -> list[PresetHandle]:
 def _print_report(report: PruneReport, removed: str) -> None:
     for preset in report.presets:
         print(f"{removed}: {printable(preset)}")
-    counts = {"blobs": report.contents, "partial downloads": report.unfinished, "locks": report.locks}
+    counts = {"blobs": report.blobs, "partial downloads": report.partials, "locks": report.locks}
     listed = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     print(f"{removed}: {listed or ('nothing else' if report.presets else 'nothing')}; {bytes_text(report.freed)}")
 

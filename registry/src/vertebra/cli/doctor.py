@@ -22,7 +22,7 @@ from vertebra._configuration.child_process import PYTHON, environment, signal_na
 from vertebra._configuration.settings import settings
 from vertebra._discovery import catalog as _catalog
 from vertebra._discovery.catalog import RUNTIMES, STRATEGIES, Entry, catalog
-from vertebra._discovery.plugins import Plugin, examined, find_installed, left_out, registry
+from vertebra._discovery.plugins import Plugin, examined, exclusion_reason, find_installed, registry
 from vertebra._discovery.runtimes import available, unavailable_reason
 from vertebra._resolve.lockfile import lockfile_path
 from vertebra.cli.doctor_settings import examine_settings
@@ -172,7 +172,7 @@ def _probe_plugins() -> Iterator[tuple[Finding, bool]]:
 
     Yields a finding for each plugin, and whether this process can import the plugin safely.
     """
-    admitted = [pair for pair in find_installed()[0] if left_out(pair[1], settings()) is None]
+    admitted = [pair for pair in find_installed()[0] if exclusion_reason(pair[1], settings()) is None]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         for (_, plugin), probe in zip(admitted, pool.map(_probe_plugin, admitted), strict=True):
             subject = f"plugin {plugin.name} of {plugin.owner.distribution}"

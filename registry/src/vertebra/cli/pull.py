@@ -86,7 +86,7 @@ def pull_preset(
     folder = open_folder(preset, locked)
     if not needed and not only:
         folder.require_complete()
-    before = {file.name for file in folder.files if folder.is_here(file.name)}
+    before = {file.name for file in folder.files if folder.is_local(file.name)}
     names = _needed(folder) if needed else _matching(folder, only)
     paths = dict(zip(names, folder.fetch_all(names), strict=True))
     folder.record_locked()

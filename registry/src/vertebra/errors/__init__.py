@@ -1,4 +1,4 @@
-"""Every exception that Vertebra raises on purpose: one root, typed, with the parts of its message as attributes."""
+"""Every exception that Vertebra raises on purpose: typed, with one base class, and with the values of its message."""
 
 from vertebra.errors.base import ArgumentError as ArgumentError
 from vertebra.errors.base import VertebraError as VertebraError

@@ -1,4 +1,4 @@
-"""The root of all errors, and the wording that several share."""
+"""The base class of all errors, and text helpers that several errors share."""
 
 from __future__ import annotations
 
@@ -9,48 +9,48 @@ _MOST_CHARACTERS = 4_000
 
 
 class VertebraError(Exception):
-    """Root of every error that Vertebra raises on purpose."""
+    """Base class of every error that Vertebra raises on purpose."""
 
     _keras_call_info_injected = True
-    """Tells Keras to raise an error of a layer as it is: it would make a `RuntimeError` of it to add the arguments."""
+    """Tells Keras to raise this error unchanged, and not wrapped in a `RuntimeError` with the layer's arguments."""
 
     def __init__(self, message: str) -> None:
         rest = len(message) - _MOST_CHARACTERS  # a value from a hostile file may be megabytes long
         super().__init__(message if rest <= 0 else f"{message[:_MOST_CHARACTERS]} … ({rest:,} characters more)")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Python's own way would call the class with the message alone; errors of worker processes are copied so, too.
+        # Python's default calls the class with the message alone. Errors of worker processes are copied this way, too.
         return _rebuild, (type(self), self.args, self.__dict__)
 
 
-def _rebuild(kind: type[VertebraError], arguments: tuple[Any, ...], parts: dict[str, Any]) -> VertebraError:
+def _rebuild(kind: type[VertebraError], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> VertebraError:
     error = kind.__new__(kind)
     error.args = arguments
-    error.__dict__.update(parts)
+    error.__dict__.update(attributes)
     return error
 
 
 class ArgumentError(VertebraError, TypeError):
-    """An argument of a function is not of the type that it takes."""
+    """An argument of a function has the wrong type or value."""
 
     def __init__(self, function: str, argument: str, value: object, expected: str) -> None:
         self.function, self.argument, self.value, self.expected = function, argument, value, expected
         super().__init__(f"{function}: {argument}={value!r}, expected {expected}. Correct the argument.")
 
 
-# === Wording that several errors share ===
+# === Text helpers ===
 
 
 def close_names(name: str, known: Iterable[str]) -> list[str]:
     """Returns up to three known names that look like `name`, best first."""
-    import difflib  # only who needs a hint pays for it
+    import difflib  # only errors with a hint need it
 
     by_lower = {candidate.lower(): candidate for candidate in known}
     return [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)]
 
 
 def ended(text: str) -> str:
-    """Returns a text as a sentence: with a full stop, unless it ends with a mark of its own, such as `PRESET...`."""
+    """Returns a text as a sentence: adds a full stop unless it ends with a punctuation mark, as `PRESET...` does."""
     return text if text.endswith((".", "?", "!")) else f"{text}."
 
 

@@ -8,32 +8,34 @@ from vertebra.errors.base import VertebraError, close_names, did_you_mean, ended
 
 
 class LoraError(VertebraError):
-    """Root of what can be wrong with a LoRA adapter."""
+    """Base class of the errors of LoRA adapters."""
 
 
 class LoraTargetError(LoraError, ValueError):
-    """A LoRA target that names no layer, or a layer that cannot take an adapter."""
+    """A LoRA target matches no layer, or matches a layer that cannot have an adapter."""
 
     def __init__(self, target: object, problem: str, candidates: Iterable[str]) -> None:
         self.target, self.problem = target, problem
         self.candidates = sorted(candidate for candidate in candidates if candidate != target)
         hints = close_names(str(target), self.candidates) if target is not None else []
-        choice = f"Choose among: {shorten(self.candidates)}." if self.candidates else "Leave it out, or choose others."
+        choice = (
+            f"Choose from: {shorten(self.candidates)}." if self.candidates else "Remove it, or choose another target."
+        )
         subject = "LoRA targets" if target is None else f"LoRA target {target!r}"
         super().__init__(f"{subject}: {ended(problem)}{did_you_mean(hints)} {choice}")
 
 
 class LoraDeclarationError(LoraError, TypeError):
-    """What a backbone class declares for LoRA, in `lora_roles` or `lora_targets`, cannot be used."""
+    """A backbone class has an invalid `lora_roles` or `lora_targets` declaration."""
 
     def __init__(self, owner: str, attribute: str, value: object, expected: str, remedy: str = "") -> None:
         self.owner, self.attribute, self.value, self.expected = owner, attribute, value, expected
-        remedy = remedy or "Correct the class"
+        remedy = remedy or "Correct the declaration in the class"
         super().__init__(f"{owner}.{attribute} is {value!r}, expected {ended(expected)} {ended(remedy)}")
 
 
 class LoraStrategyError(LoraError):
-    """A LoRA strategy breaks a rule that all of them keep, so that it would train or merge wrongly."""
+    """A LoRA strategy breaks a rule of the strategy interface, so it would train or merge incorrectly."""
 
     def __init__(self, strategy: str, owner: object, problem: str) -> None:
         self.strategy, self.owner, self.problem = strategy, owner, problem
@@ -44,7 +46,7 @@ class LoraStrategyError(LoraError):
 
 
 class LoraStateError(LoraError):
-    """The backbone has an adapter where it should have none, or none where it needs one."""
+    """The operation needs a backbone without adapters, or a backbone with adapters."""
 
     def __init__(self, problem: str, remedy: str) -> None:
         self.problem = problem
@@ -52,16 +54,16 @@ class LoraStateError(LoraError):
 
 
 class LoraConfigError(LoraError, ValueError):
-    """A LoRA setting out of range, or one that is not known here."""
+    """A LoRA setting is unknown or out of range."""
 
-    def __init__(self, place: object, field: str, value: object, expected: str, remedy: str = "") -> None:
-        self.place, self.field, self.value, self.expected = place, field, value, expected
+    def __init__(self, subject: object, field: str, value: object, expected: str, remedy: str = "") -> None:
+        self.subject, self.field, self.value, self.expected = subject, field, value, expected
         remedy = remedy or "Correct the value and try again"
-        super().__init__(f"{place}: {field}={value!r}, expected {ended(expected)} {ended(remedy)}")
+        super().__init__(f"{subject}: {field}={value!r}, expected {ended(expected)} {ended(remedy)}")
 
 
 class AdapterNotFoundError(LoraError, FileNotFoundError):
-    """No adapter stands at a path."""
+    """There is no adapter at a path."""
 
     def __init__(self, path: object) -> None:
         self.path = path
@@ -75,22 +77,22 @@ class AdapterNotFoundError(LoraError, FileNotFoundError):
 
 
 class AdapterMismatchError(LoraError, ValueError):
-    """An adapter's tensors are not those that the backbone can take."""
+    """An adapter's tensors do not match the layers of the backbone."""
 
-    def __init__(self, place: object, problem: str, names: Sequence[str] = (), remedy: str = "") -> None:
-        self.place, self.problem, self.names = place, problem, list(names)
+    def __init__(self, adapter: object, problem: str, names: Sequence[str] = (), remedy: str = "") -> None:
+        self.adapter, self.problem, self.names = adapter, problem, list(names)
         listed = f": {shorten(self.names)}" if names else ""
-        remedy = remedy or "Load it on the architecture it was trained on"
-        super().__init__(f"Adapter {str(place)!r} {problem}{listed}. {remedy}; the backbone is unchanged.")
+        remedy = remedy or "Load it into the architecture that it was trained on"
+        super().__init__(f"Adapter {str(adapter)!r} {problem}{listed}. {remedy}; the backbone is unchanged.")
 
 
 class AdapterBaseError(LoraError, ValueError):
-    """An adapter was trained on other base weights."""
+    """An adapter was trained on different base weights."""
 
-    def __init__(self, place: object, trained_on: str, found: str) -> None:
-        self.place, self.trained_on, self.found = place, trained_on, found
+    def __init__(self, adapter: object, trained_on: str, actual: str) -> None:
+        self.adapter, self.trained_on, self.actual = adapter, trained_on, actual
         super().__init__(
-            f"Adapter {str(place)!r} was trained on other base weights (fingerprint {trained_on[:12]}) than this "
-            f"backbone has (fingerprint {found[:12]}). Load the preset it was trained on, or pass check_base=False "
-            "if the difference is intended; the backbone is unchanged."
+            f"Adapter {str(adapter)!r} was trained on different base weights (fingerprint {trained_on[:12]}) than this "
+            f"backbone has (fingerprint {actual[:12]}). Load the preset that the adapter was trained on, or pass "
+            "check_base=False if the difference is intended; the backbone is unchanged."
         )

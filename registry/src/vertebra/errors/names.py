@@ -17,7 +17,7 @@ _COMMANDS = {
 
 
 class HandleError(VertebraError, ValueError):
-    """A preset handle that cannot be parsed, or used for what was asked for."""
+    """A preset handle cannot be parsed, or cannot be used for this operation."""
 
     def __init__(self, text: str, problem: str, remedy: str = "") -> None:
         self.text, self.problem = text, problem
@@ -30,27 +30,27 @@ class HandleError(VertebraError, ValueError):
 
 
 class UnknownNameError(VertebraError, LookupError):
-    """A name that nothing installed provides."""
+    """No installed plugin provides a name."""
 
     def __init__(
-        self, kind: str, name: str, known: Iterable[str], hint: str = "", left_out: Sequence[str] = ()
+        self, kind: str, name: str, known: Iterable[str], hint: str = "", excluded: Sequence[str] = ()
     ) -> None:
         self.kind, self.name, self.known = kind, name, sorted(known)
         self.suggestions = close_names(name, self.known)
-        self.hint = hint or f"List what is installed with: vertebra {_COMMANDS.get(kind, 'plugins')}"
-        blocked = f" Installed plugins that your settings leave out: {shorten(left_out, 5)}." if left_out else ""
+        self.hint = hint or f"List the installed ones with: vertebra {_COMMANDS.get(kind, 'plugins')}"
+        blocked = f" Plugins that your settings exclude: {shorten(excluded, 5)}." if excluded else ""
         super().__init__(f"No {kind} is named {name!r}.{did_you_mean(self.suggestions)}{blocked} {ended(self.hint)}")
 
 
 class NameClashError(VertebraError, LookupError):
-    """A name that several plugins claim, so that none of them may have it."""
+    """Several plugins claim the same name, so none of them gets it."""
 
     def __init__(self, kind: str, name: str, owners: Sequence[object]) -> None:
         self.kind, self.name, self.owners = kind, name, list(owners)
         claims = " and ".join(str(owner) for owner in owners)
         super().__init__(
-            f"The {kind} name {name!r} is claimed by {claims}, so neither is used. "
-            "Choose one with VERTEBRA_PREFER=<distribution>, or leave one out with VERTEBRA_BLOCK=<distribution>."
+            f"The {kind} name {name!r} is claimed by {claims}, so none of them is used. "
+            "Choose one with VERTEBRA_PREFER=<distribution>, or exclude one with VERTEBRA_BLOCK=<distribution>."
         )
 
 
@@ -58,11 +58,11 @@ class NameClashError(VertebraError, LookupError):
 
 
 class PluginError(VertebraError):
-    """What a plugin contributed cannot be used."""
+    """A plugin, or one of its contributions, cannot be used."""
 
     def __init__(self, plugin: str, problem: str, remedy: str = "") -> None:
         self.plugin, self.problem = plugin, problem
-        remedy = remedy or f"Update or uninstall it, or leave it out with VERTEBRA_BLOCK={plugin}"
+        remedy = remedy or f"Update or uninstall the plugin, or exclude it with VERTEBRA_BLOCK={plugin}"
         super().__init__(f"Plugin {plugin}: {ended(problem)} {ended(remedy)}")
 
 
@@ -72,27 +72,28 @@ class MissingPluginError(VertebraError):
     def __init__(self, wanted: str, setting: str, known: Iterable[str], remedy: str = "") -> None:
         self.wanted, self.setting, self.known = wanted, setting, sorted(known)
         self.suggestions = close_names(wanted, self.known)
-        hint = did_you_mean(self.suggestions) or f" Installed are: {', '.join(self.known) or 'none'}."
-        remedy = remedy or "Install it, or correct the setting"
+        hint = did_you_mean(self.suggestions) or f" Installed plugins: {', '.join(self.known) or 'none'}."
+        remedy = remedy or "Install the plugin, or correct the setting"
         super().__init__(f"{setting} names plugin {wanted!r}, which is not installed.{hint} {ended(remedy)}")
 
 
 class SettingsError(VertebraError, ValueError):
-    """A configuration file or an environment variable cannot be used."""
+    """A configuration file or an environment variable is invalid."""
 
-    def __init__(self, place: str, problem: str, remedy: str = "") -> None:
-        self.place, self.problem = place, problem
+    def __init__(self, origin: str, problem: str, remedy: str = "") -> None:
+        self.origin, self.problem = origin, problem
         super().__init__(
-            f"Settings in {place}: {ended(problem)} {ended(remedy or 'Correct it, or remove it to use the defaults')}"
+            f"Settings in {origin}: {ended(problem)} "
+            f"{ended(remedy or 'Correct the setting, or remove it to use the default')}"
         )
 
 
 class FailedPluginError(VertebraError):
-    """A setting requires a plugin that cannot be used: without it, policies might be missing."""
+    """A setting requires a plugin that cannot be used. Going on without it could skip a policy."""
 
     def __init__(self, plugin: str, setting: str, reason: str) -> None:
         self.plugin, self.setting, self.reason = plugin, setting, reason
         super().__init__(
-            f"{setting} requires plugin {plugin!r}, which is not in use: {ended(reason)} "
-            f"Correct that, or take the plugin out of {setting}."
+            f"{setting} requires plugin {plugin!r}, which cannot be used: {ended(reason)} "
+            f"Correct the problem, or remove the plugin from {setting}."
         )

@@ -8,7 +8,7 @@ from vertebra.errors.base import VertebraError, ended
 
 
 class RuntimeUnavailableError(VertebraError, ImportError):
-    """A runtime is known, and its backend cannot be used on this machine."""
+    """A runtime is installed, but its backend cannot be used on this machine."""
 
     def __init__(self, runtime: str, reason: str) -> None:
         self.runtime, self.reason = runtime, reason
@@ -16,7 +16,7 @@ class RuntimeUnavailableError(VertebraError, ImportError):
 
 
 class RuntimeChoiceError(VertebraError):
-    """No runtime was chosen, and there is not exactly one to take."""
+    """No runtime was chosen, and there are several runtimes or none."""
 
     def __init__(self, available: Sequence[str]) -> None:
         self.available = list(available)
@@ -27,7 +27,7 @@ class RuntimeChoiceError(VertebraError):
             )
         else:
             problem = "No runtime is installed"
-            remedy = "Install a runtime plugin together with its backend; vertebra doctor says what is missing"
+            remedy = "Install a runtime plugin together with its backend; vertebra doctor reports what to install"
         super().__init__(f"{ended(problem)} {ended(remedy)}")
 
 
@@ -37,18 +37,18 @@ class RuntimeBoundError(VertebraError):
     def __init__(self, wanted: str, bound: str) -> None:
         self.wanted, self.bound = wanted, bound
         super().__init__(
-            f"Runtime {wanted!r} was asked for, but Keras already runs on {bound!r}, and it cannot change in a "
-            f"running process. Start a new process, and choose before Keras is imported: VERTEBRA_RUNTIME={wanted}, "
+            f"Runtime {wanted!r} was requested, but Keras already runs on {bound!r} and cannot change its backend in a "
+            f"running process. Start a new process and choose before Keras is imported: VERTEBRA_RUNTIME={wanted}, "
             f'or vertebra.use("{wanted}") as the first line.'
         )
 
 
 class DtypeChangeError(VertebraError, TypeError):
-    """A model's numbers were to become others than its dtype policy says, which would change nothing it computes."""
+    """A call would convert a model's variables to a dtype that its dtype policy does not use in computations."""
 
     def __init__(self, model: str, wanted: str, policy: str) -> None:
         self.model, self.wanted, self.policy = model, wanted, policy
         super().__init__(
-            f"The parameters of {model} cannot become {wanted}: Keras computes as the dtype policy {policy!r} says, "
-            f"whatever they are. Load or build the model with the dtype: from_preset(..., dtype={wanted!r})."
+            f"The variables of {model} cannot be converted to {wanted}: Keras computes in the dtype of the policy "
+            f"{policy!r}. Load or build the model with the dtype: from_preset(..., dtype={wanted!r})."
         )

@@ -14,38 +14,38 @@ class ClientMissingError(PresetError, ImportError):
     def __init__(self, source: str, package: str) -> None:
         self.source, self.package = source, package
         super().__init__(
-            f"Presets at {source} are read with {package}, which is not installed. "
+            f"Reading presets from {source} needs the package {package}, which is not installed. "
             f"Install it with: pip install {package}."
         )
 
 
 class PresetAccessError(PresetError, PermissionError):
-    """A source does not let the user have a preset."""
+    """The user may not read or write a preset."""
 
     def __init__(self, handle: object, problem: str, remedy: str) -> None:
         self.handle, self.problem, self.remedy = handle, problem, remedy
-        super().__init__(f"Preset {str(handle)!r} may not be used: {ended(problem)} {ended(remedy)}")
+        super().__init__(f"Preset {str(handle)!r} is not accessible: {ended(problem)} {ended(remedy)}")
 
     def __str__(self) -> str:
         return str(self.args[0])
 
 
 class RedirectRefusedError(PresetAccessError):
-    """A service, or what stands between it and the user, sends them where nobody should be sent."""
+    """A redirect was not followed, because its target is not safe."""
 
     def __init__(self, handle: object, target: str, problem: str, setting: str) -> None:
         self.target, self.setting = target, setting
-        remedy = f"Check for a proxy or login page in the way; for a service inside your own network, set {setting}"
+        remedy = f"Check for a proxy or login page; for a service inside your own network, set {setting}"
         super().__init__(handle, f"its download was redirected to {target}, {problem}", remedy)
         self.problem = problem
 
 
 class SourceUnavailableError(PresetError, ConnectionError):
-    """A source cannot be reached now, or stopped answering: it may pass, so it is tried again a few times."""
+    """A source does not answer, or a transfer was cut off. The core retries a few times."""
 
     def __init__(self, handle: object, problem: str, retry_after: float | None = None, remedy: str = "") -> None:
         self.handle, self.problem, self.retry_after = handle, problem, retry_after
-        remedy = remedy or "Check the network and the endpoint, and try again: what has arrived so far is kept"
+        remedy = remedy or "Check the network and the endpoint, and try again: the partial download is kept"
         super().__init__(f"Preset {str(handle)!r} cannot be fetched now: {ended(problem)} {ended(remedy)}")
 
     def __str__(self) -> str:
@@ -53,24 +53,28 @@ class SourceUnavailableError(PresetError, ConnectionError):
 
 
 class IntegrityError(PresetError, ValueError):
-    """What arrived is not what the source, the lockfile or the cache says that it is; nothing of it is kept."""
+    """A file's bytes do not match the size or digest in the source, the lockfile or the cache; they are discarded."""
 
     def __init__(self, handle: object, name: str, problem: str, remedy: str = "") -> None:
         self.handle, self.name, self.problem = handle, name, problem
-        remedy = remedy or "Try again; if it persists, a proxy or the server changes files, or the preset is damaged"
-        super().__init__(f"File {name!r} of preset {str(handle)!r} was not accepted: {ended(problem)} {ended(remedy)}")
+        remedy = (
+            remedy or "Try again; if the error persists, a proxy or the server changes files, or the preset is damaged"
+        )
+        super().__init__(
+            f"File {name!r} of preset {str(handle)!r} failed verification: {ended(problem)} {ended(remedy)}"
+        )
 
 
 class OfflineError(PresetError, FileNotFoundError):
-    """Something is not on this machine, and cannot be fetched: VERTEBRA_OFFLINE forbids it, as a rule."""
+    """Files are not on this machine, and the network may not be used or the source does not answer."""
 
     def __init__(self, handle: object, missing: Sequence[str], reason: str = "VERTEBRA_OFFLINE is set") -> None:
         self.handle, self.missing = handle, list(missing)
-        what = f"missing is {shorten(self.missing)}" if missing else "its list of files is not in the cache"
+        problem = f"missing files: {shorten(self.missing)}" if missing else "its file list is not in the cache"
         super().__init__(
-            f"Preset {str(handle)!r} is not complete on this machine, and {reason}: {what}. "
-            f"Fetch it where there is a network: vertebra pull {handle}. Or carry it here: vertebra bundle {handle} "
-            "-o DIR there, and VERTEBRA_CACHE_TIERS=DIR here."
+            f"Preset {str(handle)!r} is not complete on this machine, and {reason}; {problem}. "
+            f"Fetch it while online: vertebra pull {handle}. Or run, on another machine, vertebra bundle {handle} "
+            "-o DIR, copy DIR to this machine, and set VERTEBRA_CACHE_TIERS=DIR."
         )
 
     def __str__(self) -> str:
@@ -78,18 +82,18 @@ class OfflineError(PresetError, FileNotFoundError):
 
 
 class CacheError(VertebraError, OSError):
-    """The cache cannot take something up."""
+    """The cache folder cannot be used or written to."""
 
-    def __init__(self, place: object, problem: str, remedy: str) -> None:
-        self.place, self.problem = place, problem
-        super().__init__(f"Cache {str(place)!r}: {ended(problem)} {ended(remedy)}")
+    def __init__(self, folder: object, problem: str, remedy: str) -> None:
+        self.folder, self.problem = folder, problem
+        super().__init__(f"Cache {str(folder)!r}: {ended(problem)} {ended(remedy)}")
 
     def __str__(self) -> str:
         return str(self.args[0])
 
 
 class LockError(PresetError, ValueError):
-    """A lockfile is unsound, or does not allow what was asked for."""
+    """A lockfile is invalid, or does not match the requested preset."""
 
     def __init__(self, lockfile: object, problem: str, remedy: str) -> None:
         self.lockfile, self.problem = lockfile, problem
@@ -97,7 +101,7 @@ class LockError(PresetError, ValueError):
 
 
 class PresetExistsError(PresetError, FileExistsError):
-    """Another preset stands where one was to be uploaded to."""
+    """There is another preset at the target of an upload."""
 
     def __init__(self, handle: object, problem: str, remedy: str) -> None:
         self.handle, self.problem = handle, problem
@@ -108,13 +112,13 @@ class PresetExistsError(PresetError, FileExistsError):
 
 
 class PresetUploadError(PresetError, ConnectionError):
-    """A place stopped answering while a preset was uploaded to it."""
+    """A service stopped answering during the upload of a preset."""
 
     def __init__(self, handle: object, problem: str) -> None:
         self.handle, self.problem = handle, problem
         super().__init__(
-            f"The upload to {str(handle)!r} did not come to its end: {problem}. Check what stands there now, which is "
-            "the whole preset or what was there before, and upload it again if need be."
+            f"The upload to {str(handle)!r} did not finish: {problem}. Check the preset at that handle: it is either "
+            "the complete new preset or the previous one. Upload again if needed."
         )
 
     def __str__(self) -> str:

@@ -9,7 +9,7 @@ from vertebra.errors.presets import PresetError
 
 
 class WeightsFileError(PresetError, ValueError):
-    """A weights file is missing, cut short, too long or not what it says it is."""
+    """A weights file is missing, truncated, too long or malformed."""
 
     def __init__(self, path: object, problem: str, remedy: str = "") -> None:
         self.path, self.problem = path, problem
@@ -19,27 +19,27 @@ class WeightsFileError(PresetError, ValueError):
 
 
 class WeightsMismatchError(PresetError, ValueError):
-    """The tensors in the files are not those that the architecture needs."""
+    """The tensors in the weights files do not match the variables of the architecture."""
 
     def __init__(
         self,
-        place: object,
+        subject: object,
         missing: Sequence[str] = (),
         unused: Sequence[str] = (),
         reshaped: Sequence[tuple[str, tuple[int, ...], tuple[int, ...]]] = (),
         retyped: Sequence[str] = (),
     ) -> None:
-        self.place = place
+        self.subject = subject
         self.missing, self.unused = list(missing), list(unused)
         self.reshaped, self.retyped = list(reshaped), list(retyped)
-        shapes = [f"{name} (needed {want}, found {have})" for name, want, have in reshaped]
-        parts = [
+        shapes = [f"{name} (expected {want}, found {have})" for name, want, have in reshaped]
+        problems = [
             listing("missing", self.missing),
             listing("not used by the architecture", self.unused),
-            listing("of another shape", shapes),
-            listing("of another kind of number", self.retyped),
+            listing("of the wrong shape", shapes),
+            listing("of the wrong dtype", self.retyped),
         ]
         super().__init__(
-            f"The weights in {str(place)!r} do not fit the backbone: {'; '.join(filter(None, parts))}. "
-            "Check that config and weights belong together, and constructor arguments given to from_preset."
+            f"The weights in {str(subject)!r} do not fit the backbone: {'; '.join(filter(None, problems))}. "
+            "Check that config and weights belong to the same model, and check the arguments given to from_preset."
         )

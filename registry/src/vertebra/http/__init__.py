@@ -1,8 +1,8 @@
 """HTTP for plugins: `Transport` for sources without a client library, and building blocks for sources with one.
 
-A source without a client library makes a `Transport`, which needs the extra `vertebra[http]`. A source that sends
-requests by its own client library wraps each response in a `Response`; `follow_redirects`, `SignedUrlCache`, `read` and
-`error` then do the rest. Importing this package imports no HTTP library.
+A source without a client library creates a `Transport`, which needs the extra `vertebra[http]`. A source with a client
+library wraps each response of it in a `Response`; `follow_redirects`, `SignedUrlCache`, `read` and `error` then do the
+rest. Importing this package imports no HTTP library.
 """
 
 from vertebra.http.client import TIMEOUTS, get, send

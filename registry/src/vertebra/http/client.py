@@ -1,4 +1,4 @@
-"""GET requests by urllib3: one request as it is (`send`), or with redirects that leave credentials behind (`get`).
+"""GET requests by urllib3: a single request (`send`), or one with redirects that never forward credentials (`get`).
 
 urllib3 is an extra, `vertebra[http]`, and imported at the first request.
 """

@@ -1,4 +1,4 @@
-"""Errors: which of Vertebra's errors an HTTP status means, and the error for a request without a complete response."""
+"""The mapping from HTTP statuses, and from requests without a complete response, to Vertebra's errors."""
 
 from __future__ import annotations
 
@@ -16,24 +16,26 @@ _LONGEST_WAIT = 3600.0
 
 
 def error(handle: PresetHandle, status: int, headers: Mapping[str, str], reason: str = "") -> PresetError:
-    """Returns the error that an HTTP status means, where the service says nothing more precise.
+    """Returns the error that an HTTP status means, unless the service gives a more precise reason.
 
     Args:
         handle: The preset.
         status: The status, 400 or more.
-        headers: The response's, by lower-case name.
+        headers: The response's headers, by lower-case name.
         reason: The service's own error code, if it has one.
     """
     detail = f"HTTP {status}{f' ({reason})' if reason else ''}"
     if status in _TRANSIENT or status >= 500:
         return SourceUnavailableError(handle, detail, retry_after(headers.get("retry-after")))
     if status in (401, 403):
-        return PresetAccessError(handle, detail, "Log in with a token that may read it, or ask its owner for access")
+        return PresetAccessError(
+            handle, detail, "Log in with a token that may read the preset, or ask its owner for access"
+        )
     if status in (404, 410):
-        return PresetNotFoundError(handle, f"nothing is there ({detail})")
+        return PresetNotFoundError(handle, f"the service has nothing at this handle ({detail})")
     return PresetError(
-        f"Preset {str(handle)!r}: the service refused the request with {detail}. Check the handle, and that the "
-        "endpoint is that of such a service."
+        f"Preset {str(handle)!r}: the service refused the request with {detail}. Check the handle and the endpoint of "
+        "the service."
     )
 
 
@@ -45,8 +47,8 @@ def unavailable(handle: PresetHandle, url: str, detail: str) -> SourceUnavailabl
         url: The URL that was requested.
         detail: The reason, without secrets.
     """
-    way = " through the proxy that HTTPS_PROXY or another variable names" if proxy_for(url) else ""
-    return SourceUnavailableError(handle, f"no whole answer from {origin(url)}{way} ({detail})")
+    route = " through the proxy that HTTPS_PROXY or another variable names" if proxy_for(url) else ""
+    return SourceUnavailableError(handle, f"no complete response from {origin(url)}{route} ({detail})")
 
 
 def retry_after(value: str | None) -> float | None:

@@ -1,4 +1,4 @@
-"""URLs: their origin (scheme, host and port), the proxy for them, and what of them may be shown."""
+"""URLs: their origin (scheme, host and port), their proxy, and the removal of secrets from them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def origin(url: str) -> str:
 
 
 def same_origin(one: str, other: str) -> bool:
-    """Says whether two URLs have the same scheme, host and port."""
+    """Returns whether two URLs have the same scheme, host and port."""
     return _origin(one) == _origin(other)
 
 

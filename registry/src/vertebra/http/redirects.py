@@ -2,7 +2,7 @@
 
 A redirect must lead to an HTTP URL, must not lead from an encrypted URL to an unencrypted one, and must not lead into
 the user's own network. A source that requests files over HTTP follows redirects itself, by `follow_redirects`; a client
-library would send the user's token along.
+library would forward the user's token.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _STATUSES = (301, 302, 303, 307, 308)
 _ODD = re.compile(r"[^!-~]|\\")
 _WEB, _ENCRYPTED = re.compile(r"https?:", re.IGNORECASE), re.compile(r"https:", re.IGNORECASE)
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-"""IPv6 addresses that stand for IPv4 addresses in networks with IPv6 only (RFC 6052)."""
+"""IPv6 addresses that represent IPv4 addresses in networks with IPv6 only (RFC 6052)."""
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -55,7 +55,7 @@ class RedirectPolicy:
             target = urljoin(url, location)
             self._check(url, target, urlsplit(target).hostname)
         except ValueError:  # such as a port that is no number, or a bracket without its pair
-            raise self._refused("a text that is no address", "and cannot be followed") from None
+            raise self._refused("a text that is not a URL", "which cannot be followed") from None
         self._visited.add(target)
         return target
 
@@ -76,22 +76,22 @@ class RedirectPolicy:
         if _ODD.search(target):  # libraries differ in how they read such a URL
             raise ValueError(target)
         if not _WEB.match(target) or not host:
-            raise self._refused(f"{target.partition(':')[0]}:", "and only http and https are followed")
+            raise self._refused(f"{target.partition(':')[0]}:", "but only http and https URLs are followed")
         if _ENCRYPTED.match(url) and not _ENCRYPTED.match(target):
             raise self._refused(origin(target), "which is not encrypted")
         if target in self._visited:
-            raise self._refused(origin(target), "in a circle")
+            raise self._refused(origin(target), "which is a redirect loop")
         if len(self._visited) > MOST_REDIRECTS:
             raise self._refused(origin(target), f"the last of more than {MOST_REDIRECTS} redirects")
         if not same_origin(target, self.endpoint):
             self._check_addresses(target, addresses(host, local_names=proxy_for(target) is None))
 
-    def _check_addresses(self, target: str, found: list[Address]) -> None:
-        inside = [address for address in found if not address.is_global]
+    def _check_addresses(self, target: str, resolved: list[Address]) -> None:
+        inside = [address for address in resolved if not address.is_global]
         if not inside:
             return
-        own = addresses(urlsplit(self.endpoint).hostname or "")
-        if any(address.is_link_local for address in inside) or not any(not address.is_global for address in own):
+        service = addresses(urlsplit(self.endpoint).hostname or "")
+        if any(address.is_link_local for address in inside) or not any(not address.is_global for address in service):
             raise self._refused(origin(target), f"an address inside this network ({inside[0]})")
 
     def _refused(self, target: str, problem: str) -> RedirectRefusedError:
@@ -134,14 +134,14 @@ def addresses(host: str, local_names: bool = True) -> list[Address]:
     """
     flags = 0 if local_names else socket.AI_NUMERICHOST
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=flags)
+        entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=flags)
     except (OSError, UnicodeError):
         return []
-    return [_address(str(socket_address[0])) for *_, socket_address in found]
+    return [_address(str(socket_address[0])) for *_, socket_address in entries]
 
 
 def _address(text: str) -> Address:
-    """Returns the address that packets are delivered to: several kinds of IPv6 addresses stand for an IPv4 address."""
+    """Returns the address that packets are delivered to: several kinds of IPv6 addresses contain an IPv4 address."""
     address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv4Address):
         return address

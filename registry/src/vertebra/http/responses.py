@@ -1,4 +1,4 @@
-"""Responses whose bodies arrive in chunks, and reading them: a list of files at once, a file as a stream of bytes."""
+"""Responses whose bodies arrive in chunks, and functions that read them: a file list as bytes, a file as a stream."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vertebra.specs import PresetFile
 
 
 class Response(Iterator[bytes]):
-    """A response whose body has not been read: an iterator over the body as sent; it may be closed at any time."""
+    """A response whose body has not been read: an iterator over the chunks of the body; can be closed at any time."""
 
     url: str
     """The URL that was requested, after all redirects."""
@@ -43,37 +43,39 @@ def read_all(handle: PresetHandle, response: Response, most: int) -> bytes:
 
     Args:
         handle: The preset.
-        response: A response that is no file, such as a list of files.
+        response: A response with a document, such as a file list.
         most: The largest number of bytes allowed.
 
     Raises:
         SourceUnavailableError: the body has more bytes, or arrives too slowly.
     """
     body, server = bytearray(), origin(response.url)
-    pace = StallDetector(handle, f"the response of {server}")
+    stall = StallDetector(handle, f"the response of {server}")
     with contextlib.closing(response):
         for chunk in response:
             body += chunk
-            pace.note(len(chunk))
+            stall.record(len(chunk))
             if len(body) > most:
-                raise SourceUnavailableError(handle, f"{server} sends a list without end: more than {most:,} bytes")
+                raise SourceUnavailableError(
+                    handle, f"{server} sent a document that is too long: more than {most:,} bytes"
+                )
     return bytes(body)
 
 
 def read(
     handle: PresetHandle,
     file: PresetFile,
-    part: tuple[int, int | None],
+    byte_range: tuple[int, int | None],
     send: Callable[[Mapping[str, str]], R],
     error: Callable[[R], Exception],
     digest: Callable[[R], str | None] = lambda _: None,
 ) -> ByteStream:
-    """Begins to transfer a file, or a part of it, for `RemoteSource.read`.
+    """Starts the download of a file, or of a range of it, for `RemoteSource.read`.
 
     Args:
         handle: The preset.
         file: The file.
-        part: Position of the first byte, and of the one after the last, or None for the end.
+        byte_range: Position of the first byte, and of the one after the last, or None for the end.
         send: Requests the file with the given headers.
         error: Returns the error that a response without the file means.
         digest: Returns the digest of the whole file, if the response has one in the service's own header.
@@ -81,7 +83,7 @@ def read(
     Raises:
         IntegrityError: the body is compressed, so that its bytes are not the file's.
     """
-    response = send(range_header(*part))
+    response = send(range_header(*byte_range))
     if response.status == 416:  # the file has this range, so the server does not support ranges
         response.close()
         response = send({})
@@ -114,18 +116,18 @@ def byte_stream(
 
     Raises:
         IntegrityError: the body is compressed, so that its bytes are not the file's.
-        SourceUnavailableError: the response is a part of the file, and does not say which.
+        SourceUnavailableError: the response has a range of the file, but not its position.
     """
     encoding = headers.get("content-encoding", "identity")
     if encoding.lower() not in ("identity", ""):
-        raise IntegrityError(handle, name, f"it was sent as {encoding}, and asked for as it is")
+        raise IntegrityError(handle, name, f"it was sent with the encoding {encoding}, but requested without one")
     start, total = 0, _number(headers.get("content-length"))
     if status == 206:
         unit, _, content_range = headers.get("content-range", "").partition(" ")
         positions, _, size = content_range.partition("/")
         first = _number(positions.partition("-")[0])
         if unit.lower() != "bytes" or first is None:
-            raise SourceUnavailableError(handle, f"it answered for a part of {name} without saying which")
+            raise SourceUnavailableError(handle, f"it sent a range of {name} without its position")
         start, total = first, _number(size)
     return ByteStream(iter(chunks), start, total, headers.get("etag"), digest)
 

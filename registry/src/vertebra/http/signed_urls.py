@@ -1,4 +1,4 @@
-"""`SignedUrlCache`: the URLs at which storage serves files, for services that sign one URL for each file."""
+"""`SignedUrlCache`: the URLs of files in a service's storage, for services that sign a URL for each file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EXPIRED = (400, 401, 403, 404, 410)
 
 
 class SignedUrlCache:
-    """The URL of each file after all redirects: located once for all parts of the file, and again once it has expired.
+    """The final URL of each file after all redirects: located once for all ranges of the file, again when it expires.
 
     A signed URL grants access like a password, so URLs are kept in memory only.
     """

@@ -19,7 +19,7 @@ from vertebra.specs import PresetFile
 
 
 class Transport:
-    """Sends GET requests to a service, with the user's credentials, and reads lists and files.
+    """Sends GET requests to a service, with the user's credentials, and reads file lists and files.
 
     Redirects are checked by `RedirectPolicy`; credentials and other headers of `headers` go to the service's origin
     only. Connections are kept, proxies are those of the environment, and a body that is cut off is an error.
@@ -77,7 +77,7 @@ class Transport:
         return client.get(handle, self.base_url, url, {**login, **self._headers(), **(headers or {})}, **self._options)
 
     def json(self, handle: PresetHandle, path: str, query: str = "", *, most: int = 2**20) -> Any:
-        """Reads a document of JSON, such as a list of files.
+        """Reads a JSON document, such as a file list.
 
         Args:
             handle: The preset.
@@ -96,13 +96,13 @@ class Transport:
         try:
             return json.loads(read_all(handle, response, most))
         except (ValueError, RecursionError):
-            problem = "sent no JSON where a list was expected; a proxy or login page may be in the way"
+            problem = "sent no valid JSON; the response may be of a proxy or login page"
             raise SourceUnavailableError(handle, f"{origin(response.url)} {problem}") from None
 
     def read(
         self, handle: PresetHandle, file: PresetFile, path: str, start: int = 0, stop: int | None = None
     ) -> ByteStream:
-        """Begins to transfer a file, or a part of it, for `RemoteSource.read`.
+        """Starts the download of a file, or of a range of it, for `RemoteSource.read`.
 
         Args:
             handle: The preset.

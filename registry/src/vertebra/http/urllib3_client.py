@@ -1,4 +1,4 @@
-"""The part of `vertebra.http` that uses urllib3, imported at the first request: connection pools and responses."""
+"""The code of `vertebra.http` that uses urllib3, imported at the first request: connection pools and responses."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def send(
     try:
         if not _URL.fullmatch(url):
             raise ValueError(url)
-        found = _manager(proxy_for(url), certificates).request(
+        response = _manager(proxy_for(url), certificates).request(
             "GET",
             url,
             headers={**wanted, "accept-encoding": "identity"},
@@ -54,7 +54,7 @@ def send(
         )
     except _ERRORS as error:
         raise unavailable(handle, url, _reason(error)) from None
-    return _Response(handle, found, url)
+    return _Response(handle, response, url)
 
 
 class _Response(Response):
@@ -68,7 +68,9 @@ class _Response(Response):
 
     def __next__(self) -> bytes:
         try:
-            chunk = self._response.read1(_CHUNK, decode_content=False)  # what has arrived, without waiting for more
+            chunk = self._response.read1(
+                _CHUNK, decode_content=False
+            )  # returns the bytes that have arrived, without waiting for more
         except _ERRORS as error:
             raise unavailable(self._handle, self.url, _reason(error)) from None
         if not chunk:
@@ -82,7 +84,7 @@ class _Response(Response):
 def _reason(error: BaseException) -> str:
     """Returns why there is no complete response, such as that the connection was refused.
 
-    Only the words of the system and of TLS are repeated: other messages may have a signed URL or a secret header.
+    Only messages of the operating system and of TLS are repeated: others may have a signed URL or a secret header.
     """
     cause = _root_cause(error)
     if isinstance(cause, http.client.IncompleteRead) and cause.expected:
@@ -90,7 +92,7 @@ def _reason(error: BaseException) -> str:
     if isinstance(cause, OSError):
         return without_queries(f"{type(cause).__name__}: {cause}".removesuffix(": "))[:_LONGEST_REASON]
     if isinstance(cause, ValueError | http.client.InvalidURL):
-        return f"{type(cause).__name__}: the address or a header cannot be sent"
+        return f"{type(cause).__name__}: the URL or a header is not valid"
     return type(cause).__name__
 
 

@@ -1,4 +1,4 @@
-"""What leaves this process in tests: whether anything does, and what another host is told."""
+"""Network use in tests: records socket calls of this process, and requests to another host."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from urllib.parse import unquote
 _NETWORK = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.sendmsg")
 _ADDRESS = "http://{}:{}"
 _CREDENTIALS = ("authorization", "proxy-authorization", "cookie")
-"""Headers that no other host should get, whatever they hold."""
+"""Headers that another host must not get, with any value."""
 
 
 @contextlib.contextmanager
 def network() -> Iterator[list[str]]:
-    """Yields a list of what this process does with the network, as long as it is not left.
+    """Yields a list of the socket events of this process; events inside the block are appended.
 
-    Python tells of its own sockets only: for a client that has others, count the requests of the service.
+    Only Python's own sockets are recorded: for a client with other sockets, count the requests of the service.
     """
     global _watched
     if _watched is None:
-        sys.addaudithook(_watch)  # there is no way to take it off again
+        sys.addaudithook(_watch)  # an audit hook cannot be removed
     used: list[str] = []
     _watched = used
     try:
@@ -44,36 +44,36 @@ def _watch(event: str, *_: object) -> None:
 
 
 @dataclass(slots=True)
-class Stranger:
-    """A web server that is not the service: it has nothing, and remembers what it was told."""
+class OtherHost:
+    """A web server other than the service: it has no files, and records its requests."""
 
     url: str
-    told: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+    requests: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
     """The target of each request, and its headers by lower-case name."""
 
-    def learned(self, secret: str) -> list[str]:
-        """Returns what it should not have been told: headers that carry credentials, and whatever has the secret."""
-        found = []
-        for target, headers in self.told:
-            found += [target] if secret in unquote(target) else []
-            found += [
+    def leaks(self, secret: str) -> list[str]:
+        """Returns the leaks: headers for credentials, and targets and headers with the secret."""
+        leaks = []
+        for target, headers in self.requests:
+            leaks += [target] if secret in unquote(target) else []
+            leaks += [
                 f"{name}: {value}" for name, value in headers.items() if name in _CREDENTIALS or _has(value, secret)
             ]
-        return found
+        return leaks
 
 
 @contextlib.contextmanager
-def stranger(host: str) -> Iterator[Stranger]:
-    """Runs a server of another origin on the loopback interface.
+def other_host(host: str) -> Iterator[OtherHost]:
+    """Runs a web server of another origin on the loopback interface.
 
     Args:
-        host: The name that it goes by: `127.0.0.1` or `localhost`.
+        host: Host name of its URL: `127.0.0.1` or `localhost`.
     """
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
             headers = {name.lower(): ", ".join(self.headers.get_all(name, [])) for name in self.headers}
-            found.told.append((self.path, headers))
+            server_log.requests.append((self.path, headers))
             self.send_response(404)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -84,18 +84,18 @@ def stranger(host: str) -> Iterator[Stranger]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        found = Stranger(_ADDRESS.format(host, server.server_port))
+        server_log = OtherHost(_ADDRESS.format(host, server.server_port))
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
-            yield found
+            yield server_log
         finally:
             server.shutdown()
             thread.join()
 
 
 def _has(value: str, secret: str) -> bool:
-    """Returns whether a header has a secret, as it is, or encoded as `Basic` does."""
+    """Returns whether a header has a secret, as plain text or encoded as `Basic` does."""
     texts = [value, unquote(value)]
     for word in value.split():
         with contextlib.suppress(binascii.Error, ValueError):

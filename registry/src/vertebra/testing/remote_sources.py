@@ -1,4 +1,4 @@
-"""What must hold for every source that downloads, beyond what must hold for every source.
+"""The test suite for remote sources: the tests of `SourceSuite`, and tests of downloading, caching and uploading.
 
 class TestMySource(RemoteSourceSuite):
     client = "my_client"
@@ -19,7 +19,7 @@ class TestMySource(RemoteSourceSuite):
     def missing_handle(self):
         return PresetHandle("my", "team/missing")
 
-The other fixtures may be given, too: whatever needs one that is not is skipped.
+The other fixtures are optional: tests that need an undefined one are skipped.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from vertebra.errors import (
 from vertebra.handles import PresetHandle
 from vertebra.remote import RemoteSource
 from vertebra.specs import PresetFile
-from vertebra.testing.network import network, stranger
+from vertebra.testing.network import network, other_host
 from vertebra.testing.sources import (
     FILES,
     LARGE,
@@ -62,25 +62,25 @@ from vertebra.testing.sources import (
 
 
 class Faults(Protocol):
-    """What a test can make a service do wrong."""
+    """Faults that a test can switch on in a service."""
 
     def cut(self, name: str, times: int | None) -> None:
-        """Ends the next transfers of a file halfway, or all if `times` is None."""
+        """Cuts off the next downloads of a file halfway; all of them if `times` is None."""
 
     def flip(self, name: str) -> None:
-        """Gives out a file with one bit wrong, from now on."""
+        """Sends a file with one wrong bit from now on."""
 
     def heal(self) -> None:
-        """Ends all faults."""
+        """Removes all faults."""
 
 
 class RemoteSourceSuite(SourceSuite):
-    """Tests of a source that downloads."""
+    """Tests of a remote source."""
 
     client: ClassVar[str | None] = None
     """Import name of the client library, if there is one."""
 
-    # === What a subclass gives, if it can ===
+    # === Optional fixtures of a subclass ===
 
     @pytest.fixture
     def source(self) -> RemoteSource:
@@ -89,28 +89,28 @@ class RemoteSourceSuite(SourceSuite):
 
     @pytest.fixture
     def secret(self) -> str:
-        """A credential that the source sends, also to where it is of no use."""
-        pytest.skip("the source has no credentials here")
+        """A credential that the source sends with every request."""
+        pytest.skip("the `secret` fixture is not defined")
 
     @pytest.fixture
     def requests(self) -> Callable[[], int]:
-        """Returns how many requests the service has had."""
-        pytest.skip("the service does not count its requests")
+        """A function that returns the number of requests to the service."""
+        pytest.skip("the `requests` fixture is not defined")
 
     @pytest.fixture
     def faults(self) -> Faults:
-        """What can go wrong with the service."""
-        pytest.skip("the service does nothing wrong")
+        """The faults of the service."""
+        pytest.skip("the `faults` fixture is not defined")
 
     @pytest.fixture
     def redirect(self) -> Callable[[str], None]:
-        """Has the service answer every request from now on with a redirect to an address."""
-        pytest.skip("the service redirects nobody")
+        """A function that makes the service answer every further request with a redirect to a URL."""
+        pytest.skip("the `redirect` fixture is not defined")
 
     @pytest.fixture
     def new_handle(self) -> PresetHandle:
-        """A handle of a place where nothing is yet, and the user may write."""
-        pytest.skip("nothing can be uploaded")
+        """A handle without a preset that the user may upload to."""
+        pytest.skip("the `new_handle` fixture is not defined")
 
     # === Revisions ===
 
@@ -119,53 +119,53 @@ class RemoteSourceSuite(SourceSuite):
         with pytest.raises(PresetNotFoundError):
             opened(source).files(opened(source).resolve(bad))
 
-    def test_a_handle_is_pinned_to_one_that_stays(self, source: RemoteSource, publish: Publish) -> None:
+    def test_a_resolved_handle_is_pinned(self, source: RemoteSource, publish: Publish) -> None:
         handle = publish(FILES)
         pinned = opened(source).resolve(handle)
         assert (source.is_pinned(handle), source.is_pinned(pinned)) == (False, True)
-        assert source.unpinned(pinned) == source.unpinned(handle)  # else no cache may say what the handle means
+        assert source.unpinned(pinned) == source.unpinned(handle)  # otherwise the cache would ignore the ref
         assert PresetHandle.parse(str(pinned)) == opened(source).resolve(pinned) == pinned
 
     def test_all_files_are_of_one_revision(self, source: RemoteSource, publish: Publish) -> None:
         pinned = opened(source).resolve(publish(FILES))
         opened(source).fetch(pinned, "config.json")
-        later = opened(source).resolve(publish(OTHER_FILES))  # somebody publishes another one meanwhile
+        later = opened(source).resolve(publish(OTHER_FILES))  # another revision is published meanwhile
         fetched = {name: opened(source).fetch(pinned, name).read_bytes() for name in FILES}
         assert fetched == FILES
         assert later != pinned
         assert contents(source, later) == OTHER_FILES
 
-    def test_what_is_pinned_and_here_costs_no_request(
+    def test_a_cached_preset_costs_no_request(
         self, source: RemoteSource, publish: Publish, requests: Callable[[], int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         pinned = opened(source).resolve(publish(FILES))
         contents(source, pinned)
         before = requests()
-        monkeypatch.setattr(cached_source, "_listed", {})  # as another process
+        monkeypatch.setattr(cached_source, "_listed", {})  # as in another process
         assert contents(source, pinned) == FILES
         assert requests() == before
 
     # === Transfers ===
 
     @pytest.mark.parametrize(("start", "stop"), [(0, 7), (3, 12_345), (50_000, None), (0, None)])
-    def test_a_part_of_a_file_is_read(
+    def test_a_range_of_a_file_is_read(
         self, source: RemoteSource, publish: Publish, start: int, stop: int | None
     ) -> None:
         pinned = opened(source).resolve(publish(FILES))
         (file,) = [file for file in opened(source).files(pinned) if file.name == LARGE]
-        with source.read(pinned, file, start, stop) as content:
-            found = b"".join(content.chunks)
-        wanted = FILES[LARGE][start:stop]
-        assert content.total in (None, file.size)
-        assert content.start in (0, start)  # a service may send the whole file whatever it is asked for
-        assert found[start - content.start :][: len(wanted)] == wanted
+        with source.read(pinned, file, start, stop) as stream:
+            received = b"".join(stream.chunks)
+        expected = FILES[LARGE][start:stop]
+        assert stream.total in (None, file.size)
+        assert stream.start in (0, start)  # a service may send the whole file
+        assert received[start - stream.start :][: len(expected)] == expected
 
-    def test_a_transfer_that_stops_goes_on(self, source: RemoteSource, publish: Publish, faults: Faults) -> None:
+    def test_an_interrupted_download_is_resumed(self, source: RemoteSource, publish: Publish, faults: Faults) -> None:
         handle = publish(FILES)
         faults.cut(LARGE, 2)
         assert contents(source, handle) == FILES
 
-    def test_a_file_is_here_completely_or_not_at_all(
+    def test_only_complete_files_are_cached(
         self, source: RemoteSource, publish: Publish, faults: Faults, cache: Path
     ) -> None:
         pinned = opened(source).resolve(publish(FILES))
@@ -190,7 +190,7 @@ class RemoteSourceSuite(SourceSuite):
 
     # === Offline ===
 
-    def test_offline_nothing_goes_out(
+    def test_offline_uses_no_network(
         self, source: RemoteSource, publish: Publish, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         handle = publish(FILES)
@@ -208,9 +208,9 @@ class RemoteSourceSuite(SourceSuite):
                 opened(source).files(opened(source).resolve(replace(handle, revision="never-looked-up")))
         assert used == []
 
-    # === Secrets, and what is not installed ===
+    # === Secrets, and missing clients ===
 
-    def test_credentials_are_told_nobody(
+    def test_credentials_are_not_shown(
         self,
         source: RemoteSource,
         publish: Publish,
@@ -223,38 +223,38 @@ class RemoteSourceSuite(SourceSuite):
         caplog.set_level(logging.DEBUG)
         handle = publish(FILES)
         contents(source, handle)
-        told = [repr(source), str(vars(source))]
+        shown = [repr(source), str(vars(source))]
         for bad in (missing_handle, replace(handle, revision="no-such-revision")):
             with pytest.raises(VertebraError) as raised:
                 opened(source).files(opened(source).resolve(bad))
-            told += [repr(raised.value), str(vars(raised.value)), *traceback.format_exception(raised.value)]
-        told += [caplog.text, *capfd.readouterr()]
-        told += [path.read_text(errors="replace") for path in cache.rglob("*.json")]
-        assert [text for text in told if secret in text] == []
+            shown += [repr(raised.value), str(vars(raised.value)), *traceback.format_exception(raised.value)]
+        shown += [caplog.text, *capfd.readouterr()]
+        shown += [path.read_text(errors="replace") for path in cache.rglob("*.json")]
+        assert [text for text in shown if secret in text] == []
 
     @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-    @pytest.mark.parametrize("what", ["the list of files", "a file"])
-    def test_credentials_go_along_to_no_other_host(
+    @pytest.mark.parametrize("request_kind", ["the file list", "a file"])
+    def test_credentials_are_not_sent_to_another_host(
         self,
         source: RemoteSource,
         publish: Publish,
         secret: str,
         redirect: Callable[[str], None],
-        what: str,
+        request_kind: str,
         host: str,
     ) -> None:
         handle = publish(FILES)
         pinned = opened(source).resolve(handle)
         (file,) = [file for file in opened(source).files(pinned) if file.name == LARGE]
-        with stranger(host) as other:
+        with other_host(host) as other:
             redirect(f"{other.url}/moved")
             with pytest.raises(VertebraError) as raised:  # the other host has nothing
-                source.resolve_snapshot(handle) if what == "the list of files" else _read(source, pinned, file)
-        said = str(raised.value)
-        assert other.told or other.url in said, f"no redirect was met: the other host had no request: {said}"
-        assert other.learned(secret) == []
+                source.resolve_snapshot(handle) if request_kind == "the file list" else _read(source, pinned, file)
+        message = str(raised.value)
+        assert other.requests or other.url in message, f"no redirect was followed or refused: {message}"
+        assert other.leaks(secret) == []
 
-    def test_a_missing_client_says_what_to_install(
+    def test_a_missing_client_is_named(
         self, source: RemoteSource, publish: Publish, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         if self.client is None:
@@ -267,14 +267,14 @@ class RemoteSourceSuite(SourceSuite):
 
     # === Writing ===
 
-    def test_what_is_uploaded_is_downloaded(
+    def test_an_uploaded_preset_can_be_downloaded(
         self, source: RemoteSource, new_handle: PresetHandle, tmp_path: Path
     ) -> None:
         pinned = source.upload(new_handle, written(tmp_path / "one", FILES), False, "first")
         assert source.is_pinned(pinned)
         assert contents(source, pinned) == contents(source, new_handle) == FILES
 
-    def test_a_preset_is_replaced_on_purpose_only(
+    def test_a_preset_is_replaced_only_with_replace(
         self, source: RemoteSource, new_handle: PresetHandle, tmp_path: Path
     ) -> None:
         first = source.upload(new_handle, written(tmp_path / "one", FILES), False, "first")
@@ -288,5 +288,5 @@ class RemoteSourceSuite(SourceSuite):
 
 
 def _read(source: RemoteSource, pinned: PresetHandle, file: PresetFile) -> bytes:
-    with source.read(pinned, file) as content:
-        return b"".join(content.chunks)
+    with source.read(pinned, file) as stream:
+        return b"".join(stream.chunks)

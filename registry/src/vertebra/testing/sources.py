@@ -1,4 +1,4 @@
-"""What must hold for every source of presets: subclass `SourceSuite`, or `RemoteSourceSuite` for what downloads."""
+"""The test suite for all sources of presets: subclass `SourceSuite`, or `RemoteSourceSuite` for a remote source."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Files = Mapping[str, bytes]
 Publish = Callable[[Files], PresetHandle]
 
 RANGE = 10_000
-"""Bytes of a part that is transferred at once with others, in these tests."""
+"""Bytes of one range in these tests; several ranges are downloaded at once."""
 FILES: Files = {
     "config.json": b'{"layers": 2}',
-    "model.safetensors": bytes(range(251)) * 200,  # of several pieces
+    "model.safetensors": bytes(range(251)) * 200,  # several ranges
     "assets/vocabulary.txt": b"one\ntwo\n",
     "empty.txt": b"",
 }
@@ -31,9 +31,9 @@ LARGE = "model.safetensors"
 
 
 class SourceSuite:
-    """Tests of a source; subclass it with a name that pytest collects, and give the fixtures."""
+    """Tests of a source. Give the subclass a name that pytest collects, and define the fixtures."""
 
-    # === What a subclass gives ===
+    # === Fixtures of a subclass ===
 
     @pytest.fixture
     def source(self) -> PresetSource:
@@ -42,19 +42,19 @@ class SourceSuite:
 
     @pytest.fixture
     def publish(self) -> Publish:
-        """Makes files the preset that stands at one place, instead of those before; returns its unpinned handle."""
+        """A function that publishes files as the preset of one handle, replacing earlier files; returns the handle."""
         raise NotImplementedError
 
     @pytest.fixture
     def missing_handle(self) -> PresetHandle:
-        """A handle of nothing."""
+        """A handle that has no preset."""
         raise NotImplementedError
 
-    # === What it stands on ===
+    # === Fixtures of the suite ===
 
     @pytest.fixture(autouse=True)
     def cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-        """A cache of the test's own, which is given; small pieces, and no breaks between attempts."""
+        """A new cache folder for the test, with small ranges and no delays between retries."""
         monkeypatch.setattr(download, "RANGE", RANGE)
         monkeypatch.setattr(retry, "FIRST_WAIT", 0.0)
         monkeypatch.setattr(cached_source, "_listed", {})
@@ -64,7 +64,7 @@ class SourceSuite:
 
     # === Reading ===
 
-    def test_all_files_come_as_they_were_published(self, source: PresetSource, publish: Publish) -> None:
+    def test_files_are_fetched_as_published(self, source: PresetSource, publish: Publish) -> None:
         assert contents(source, publish(FILES)) == FILES
 
     def test_files_are_listed_with_plain_names_and_sizes(self, source: PresetSource, publish: Publish) -> None:
@@ -87,16 +87,16 @@ class SourceSuite:
             opened(source).fetch(opened(source).resolve(publish(FILES)), name)
 
 
-# === Means ===
+# === Helpers ===
 
 
 def opened(source: PresetSource) -> LocalSource | CachedSource:
-    """Returns a source as the core uses it: a remote one behind the cache, a local one as it is."""
+    """Returns a source as the core uses it: a remote one wrapped in the cache, a local one as it is."""
     return open_source(source)
 
 
 def contents(source: PresetSource, handle: PresetHandle) -> dict[str, bytes]:
-    """Fetches all files of a preset that these tests publish; a service may have others of its own beside them."""
+    """Fetches all files of a preset that these tests publish; other files that a service adds are ignored."""
     access = opened(source)
     pinned = access.resolve(handle)
     names = [file.name for file in access.files(pinned) if file.name in FILES]
@@ -112,7 +112,7 @@ def written(folder: Path, files: Files) -> dict[str, Path]:
 
 
 def set_variables(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
-    """Sets variables of Vertebra's, and has them read anew."""
+    """Sets environment variables of Vertebra, and clears the cached settings."""
     for name, value in values.items():
         monkeypatch.setenv(f"VERTEBRA_{name}", value)
     settings.cache_clear()

@@ -204,8 +204,8 @@ def test_another_base_is_refused_and_stays_as_it_is(saved, load, inputs, state):
     before = state(other, inputs)
     with pytest.raises(AdapterBaseError) as caught:
         other.load_lora_weights(saved)
-    assert caught.value.trained_on != caught.value.found
-    assert len(caught.value.trained_on) == len(caught.value.found) == 64
+    assert caught.value.trained_on != caught.value.actual
+    assert len(caught.value.trained_on) == len(caught.value.actual) == 64
     assert state(other, inputs) == before
     other.load_lora_weights(saved, check_base=False)
     assert len(other.trainable_weights) == 8
