@@ -75,7 +75,7 @@ def test_it_holds_these_presets_and_no_others(toy, tmp_path, bundle):
 def test_no_preset_of_a_bundle_is_lost_unasked(toy, bundle, digest):
     before = digest(bundle)
     toy.add("other", {"config.json": b"{}"})
-    with pytest.raises(PresetSaveError, match="other presets, too: toy://bert"):
+    with pytest.raises(PresetSaveError, match="other presets: toy://bert"):
         write_bundle(["toy://other"], bundle)
     assert digest(bundle) == before
     assert len(write_bundle(["toy://other", "toy://bert"], bundle)) == 2

@@ -142,7 +142,7 @@ def test_a_cache_that_has_another_content_under_the_handle_is_found(toy, alone, 
     from vertebra._cache.manifest import Record
 
     cache.put_record(PresetHandle("toy", "bert", "r1"), Record("model.bin", 3, "0" * 64))
-    assert "another content" in verdict(path).different["model.bin"]
+    assert "other bytes" in verdict(path).different["model.bin"]
 
 
 def test_tiers_are_looked_into(toy, alone, path, cache, tmp_path, configure):
