@@ -119,7 +119,7 @@ def test_what_stands_at_the_target_is_replaced_if_it_is_an_adapter(base, golden,
     assert json.loads((target / "adapter_config.json").read_text())["r"] == 2
     (target / "thesis.txt").write_text("years of work")
     assert main(["lora", "convert", str(short), str(target), "--base", base]) == 1
-    assert "other things" in capsys.readouterr().err
+    assert "the folder has other files" in capsys.readouterr().err
     assert (target / "thesis.txt").read_text() == "years of work"
 
 
@@ -227,7 +227,7 @@ def test_a_folder_of_other_things_is_left_alone(base, golden, tmp_path, digest, 
     (tmp_path / "thesis.txt").write_text("years of work")
     before = digest(tmp_path)
     assert main(["lora", "merge", str(golden / "peft_lora"), str(tmp_path), "--base", base]) == 1
-    assert "other things" in capsys.readouterr().err
+    assert "the folder is not empty and holds no preset" in capsys.readouterr().err
     assert digest(tmp_path) == before
 
 
