@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from pathlib import Path
 
 from vertebra._cache.digest import Digest
 from vertebra._cache.layout import key_of
 from vertebra._cache.manifest import Record
+from vertebra._cache.progress import AdvanceBy
 from vertebra._cache.store import Store
 from vertebra.errors import IntegrityError
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
 
-Advance = Callable[[int], None]
 """Callback with the number of bytes that were copied."""
 _BLOCK = 2**20
 
 
 def add_file(
-    store: Store, handle: PresetHandle, file: PresetFile, path: Path, sha256: str | None, advance: Advance
+    store: Store, handle: PresetHandle, file: PresetFile, path: Path, sha256: str | None, advance: AdvanceBy
 ) -> Record:
     """Copies a file of a pinned preset into a store, unless the store has its blob, and writes its record.
 
@@ -46,7 +45,7 @@ def add_file(
 
 
 def _copy(
-    store: Store, handle: PresetHandle, file: PresetFile, path: Path, sha256: str | None, advance: Advance
+    store: Store, handle: PresetHandle, file: PresetFile, path: Path, sha256: str | None, advance: AdvanceBy
 ) -> str:
     digest, size = Digest(file.digest, file.size), 0
     stage = store.stage("partial", key_of(str(handle), file.name))

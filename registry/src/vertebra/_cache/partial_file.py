@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vertebra._cache.digest import Digest
+from vertebra._cache.progress import AdvanceBy
 from vertebra._cache.retry import CancelledError
 from vertebra.errors import IntegrityError
 from vertebra.handles import PresetHandle
@@ -22,7 +23,6 @@ PROGRESS = 2**16
 
 _sync = getattr(os, "fdatasync", os.fsync)
 TranslateOsErrors = Callable[[], contextlib.AbstractContextManager[None]]
-Advance = Callable[[int], None]
 """Callback with the number of bytes that arrived, or minus the number of bytes that were discarded."""
 
 
@@ -33,7 +33,7 @@ class DownloadJob:
     source: RemoteSource
     handle: PresetHandle
     file: PresetFile
-    advance: Advance
+    advance: AdvanceBy
     cancelled: threading.Event
 
 

@@ -6,12 +6,17 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from vertebra.specs import PresetFile
 
 _QUIET, _PAUSE = 1.0, 10.0
 """Seconds before the first line, and between lines."""
+
+Advance = Callable[[int, int], None]
+"""Is called with the number of bytes that are done, and with the total."""
+AdvanceBy = Callable[[int], None]
+"""Is called with the number of bytes since the last call."""
 
 
 class Progress:

@@ -7,7 +7,6 @@ whose record is about to be written is younger than the blobs that are removed.
 from __future__ import annotations
 
 import contextlib
-import shutil
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from vertebra._cache.ownership import is_abandoned
 from vertebra._cache.scan import CacheScan, Unpinned, last_used, scan_cache, size_of
+from vertebra._system.removal import remove_path
 from vertebra.errors import PresetNotFoundError, close_names
 from vertebra.handles import PresetHandle
 
@@ -118,11 +118,7 @@ def _touched(path: Path) -> float:
 
 def _remove(paths: Iterable[Path]) -> None:
     for path in paths:
-        with contextlib.suppress(OSError):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        remove_path(path)
 
 
 def _remove_empty_folders(presets: Path) -> None:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vertebra._cache.digest import digest_of
 from vertebra._cache.layout import file_path, is_hexadecimal, sha256_of
 from vertebra._cache.manifest import Record
+from vertebra._cache.progress import Advance
 from vertebra._cache.revisions import IsRevision
 from vertebra._cache.scan import CacheScan, scan_cache, size_of
 from vertebra._cache.store import Store
+from vertebra._system.removal import remove_path
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
 
-Advance = Callable[[int, int], None]
 """Callback with the number of bytes that were hashed, and the number of all bytes."""
 
 
@@ -151,7 +151,7 @@ def _forget_removed(store: Store) -> None:
     own = scan_cache(store.root)  # before the scan of blobs: processes write a record after its blob
     available = {sha256 for root in store.folders() for sha256 in scan_cache(root).blobs}
     for entry in _check_entries(own, available, {}):
-        _remove(entry.path)
+        remove_path(entry.path)
 
 
 def _repair(entry: CorruptEntry) -> bool:
@@ -159,15 +159,4 @@ def _repair(entry: CorruptEntry) -> bool:
     path = entry.path
     if is_hexadecimal(path.name) and corruption_of(path, path.name, None) is None:
         return True
-    return _remove(path)
-
-
-def _remove(path: Path) -> bool:
-    try:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    except OSError:
-        return False
-    return True
+    return remove_path(path)

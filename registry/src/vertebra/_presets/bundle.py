@@ -10,6 +10,7 @@ from pathlib import Path
 from vertebra._cache.default_store import default_store
 from vertebra._cache.ingest import add_file
 from vertebra._cache.manifest import read_entry
+from vertebra._cache.progress import Advance
 from vertebra._cache.revisions import warn_misnamed
 from vertebra._cache.scan import CachedPreset, CacheScan, scan_cache
 from vertebra._cache.store import Store
@@ -25,7 +26,6 @@ from vertebra.specs import PresetFile
 MARKER = "bundle.json"
 _OWN_NAMES = {MARKER, "blobs", "presets", "refs", "locks", "partial"}
 _VERSION = 1
-Advance = Callable[[int, int], None]
 """Called with the bytes copied so far and the total bytes."""
 
 

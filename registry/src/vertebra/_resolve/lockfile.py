@@ -10,6 +10,7 @@ from typing import Any
 from vertebra._arguments import flag
 from vertebra._cache.default_store import cache_folder
 from vertebra._cache.digest import digest_of
+from vertebra._cache.layout import is_hexadecimal
 from vertebra._configuration.settings import settings
 from vertebra._system.atomic_save import replacing_file
 from vertebra._system.strict_json import dump_json, parse_json
@@ -179,7 +180,7 @@ def _preset_from(facts: Mapping[str, Any]) -> LockedPreset:
     files = []
     for name, file in facts["files"].items():
         size, sha256 = file["size"], file["sha256"]
-        if type(size) is not int or size < 0 or len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
+        if type(size) is not int or size < 0 or not is_hexadecimal(sha256):
             raise ValueError(f"size or sha256 of {name!r}")
         files.append(PresetFile(name, size, None, f"sha256:{sha256}"))
     handle = facts["handle"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-Advance = Callable[[int, int], None]
+from vertebra._cache.progress import Advance
 
 
 @contextlib.contextmanager
