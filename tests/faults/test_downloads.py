@@ -230,7 +230,7 @@ def _size(path):
         return 0
 
 
-def test_what_arrived_is_not_transferred_again(place, start, cache):
+def test_what_arrived_is_not_transferred_again(service, start, cache):
     large = "model.safetensors"
     service.server.faults = [faults.slow(1_500_000, files=f"*{large}")]
     child = start(service.handle, modules=service.modules, **service.environment)
