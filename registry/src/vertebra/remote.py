@@ -59,7 +59,7 @@ class RemoteSource(PresetSource):
     supports_ranges: ClassVar[bool] = True
     """Whether `read` supports `start` and `stop`; otherwise every download is of the whole file."""
     streams: ClassVar[int] = 4
-    """The most simultaneous range downloads of one file; 1 if `supports_ranges` is False."""
+    """The most simultaneous range downloads of one file; without ranges there is one stream, whatever this says."""
 
     @abstractmethod
     def is_pinned(self, handle: PresetHandle) -> bool: ...

@@ -243,6 +243,12 @@ def test_parts_are_put_together_in_order(pieces, fetch):
     assert len(pieces.reads()) == -(-len(LARGE) // 700)
 
 
+def test_a_source_without_ranges_is_read_in_one_stream(pieces, fetch):
+    pieces.supports_ranges = False
+    assert fetch("model.bin")[0].read_bytes() == LARGE
+    assert pieces.reads() == ["model.bin 0"]
+
+
 def test_a_part_that_breaks_off_is_continued(pieces, toys, fetch):
     pieces.faults = [lambda data, start: toys.answer(data[: start + 300], start, unavailable()), unavailable()]
     assert fetch("model.bin")[0].read_bytes() == LARGE

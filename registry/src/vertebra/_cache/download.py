@@ -58,7 +58,8 @@ def download(partial_file: PartialFile) -> str:
 
 def _complete(partial_file: PartialFile) -> None:
     job = partial_file.job
-    if job.file.size - partial_file.size > 2 * RANGE and job.source.streams > 1 and partial_file.restarts == 0:
+    streams = job.source.streams if job.source.supports_ranges else 1
+    if job.file.size - partial_file.size > 2 * RANGE and streams > 1 and partial_file.restarts == 0:
         _in_ranges(partial_file)  # after a failed verification, one stream: ranges may be the cause
     else:
         retry(lambda: _in_one_stream(partial_file), lambda: partial_file.failures, partial_file.is_stopped)
