@@ -82,9 +82,21 @@ each_member = pytest.mark.parametrize("member", MEMBERS, ids=str)
 def nodes(distribution: Distribution, kind: type) -> Iterator[tuple[str, ast.AST]]:
     """Yields all nodes of a kind, each with the name of its module."""
     for module, tree in distribution.modules.items():
-        for node in ast.walk(tree):
+        for node in nodes_of(tree):
             if isinstance(node, kind):
                 yield module, node
+
+
+@functools.cache
+def nodes_of(tree: ast.Module) -> list[ast.AST]:
+    return list(ast.walk(tree))
+
+
+@functools.cache
+def tokens(path: Path) -> list[tokenize.TokenInfo]:
+    """The names, texts and comments of a module."""
+    found = tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline)
+    return [token for token in found if token.type in (tokenize.NAME, tokenize.STRING, tokenize.COMMENT)]
 
 
 # === 1. Importing and listing is fast: contributions are data ===
@@ -295,9 +307,11 @@ def test_one_module_touches_private_attributes_of_keras_s_objects(distribution):
     own, of_keras = defined_names(distribution), keras_private_names()
     found = set()
     for module, node in nodes(distribution, ast.Attribute):
-        owner, is_private = ast.unparse(node.value), re.match("_(?!_)", node.attr)
+        if not re.match("_(?!_)", node.attr):
+            continue
+        owner = ast.unparse(node.value)
         allowed = own if owner in ("self", "cls", "super()") else own - of_keras
-        if is_private and node.attr not in allowed and f"{owner}.{node.attr}" not in OF_OTHERS:
+        if node.attr not in allowed and f"{owner}.{node.attr}" not in OF_OTHERS:
             found.add(f"{module}:{node.lineno}: {owner}.{node.attr}")
     found |= {f"{module}: {text!r}" for module, text in texts(distribution) if text in of_keras}
     assert {place for place in found if not place.startswith(KERAS_INTERNALS)} == set()
@@ -402,7 +416,7 @@ def test_each_module_says_what_it_holds_in_small_functions(path):
     docstring = ast.get_docstring(tree)
     assert docstring
     assert docstring.splitlines()[0].rstrip().endswith((".", ":", "?"))
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    functions = [node for node in nodes_of(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     assert {function.name: body_lines(function) for function in functions if body_lines(function) > 50} == {}
 
 
@@ -446,13 +460,13 @@ BANNED_NAMES = re.compile(r"_?(?:places?|stand_in|go_on|beside|anew)")
 
 def prose(path: Path) -> Iterator[tuple[int, str]]:
     """Yields the lines of documentation, or the texts and comments of a module, each with the number of its line."""
-    text = path.read_text(encoding="utf-8")
     if path.suffix == ".md":
+        text = path.read_text(encoding="utf-8")
         yield from enumerate(
             re.sub(r"```.*?```", lambda block: "\n" * block[0].count("\n"), text, flags=re.S).splitlines(), 1
         )
         return
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+    for token in tokens(path):
         is_key = re.fullmatch(r"\"\w+\"", token.string)  # of JSON and of files, which stay
         if token.type in (tokenize.STRING, tokenize.COMMENT) and not is_key:
             yield from enumerate(token.string.splitlines(), token.start[0])
@@ -478,7 +492,7 @@ def test_subjects_are_named_by_standard_terms(path):
 def test_no_name_has_many_meanings(distribution):
     found = set()
     for path in distribution.paths:
-        for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
+        for token in tokens(path):
             if token.type == tokenize.NAME and BANNED_NAMES.fullmatch(token.string):
                 found.add(f"{relative(path)}:{token.start[0]}: {token.string}")
     assert found == set()

@@ -15,6 +15,7 @@ def connect(server: "KaggleServer", monkeypatch: "pytest.MonkeyPatch", home: Pat
 
     Credentials and caches are looked for in the folder `home`.
     """
+    from kagglehub import clients
     from kagglesdk.kaggle_env import KaggleEnv, _env_to_endpoint
 
     for name in [name for name in os.environ if name.startswith(("KAGGLE_", "KAGGLEHUB_"))]:
@@ -25,5 +26,7 @@ def connect(server: "KaggleServer", monkeypatch: "pytest.MonkeyPatch", home: Pat
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(home / ".kaggle"))
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(home / "kagglehub"))
+    # To name the library that calls, each client looks through the call stack six times, which takes most of a test.
+    monkeypatch.setattr(clients, "get_user_agent", lambda: "kagglehub")
     if user is not None:
         monkeypatch.setenv("KAGGLE_API_TOKEN", server.users[user])
