@@ -26,6 +26,7 @@ from vertebra._cache.store import Store
 from vertebra._cache.verify import verify_store
 
 RUNS = int(os.environ.get("VERTEBRA_FAULT_RUNS", "6"))
+ALL = RUNS >= 200
 CROWD = 16
 DOWNLOADING = Path(__file__).with_name("downloading.py")
 FILES = {
@@ -96,7 +97,7 @@ def is_sound(cache):
     return damages == []
 
 
-# === Places that presets are fetched from ===
+# === Services that presets are fetched from ===
 
 
 class Hub:
@@ -172,13 +173,17 @@ class Bucket:
         self._open.__exit__(*exception)
 
 
-PLACES = {"hub": Hub, "kaggle": Kaggle, "bucket": Bucket}
+SERVICES = {"hub": Hub, "kaggle": Kaggle, "bucket": Bucket}
+EACH_KIND = [*SERVICES] if ALL else ["hub", "bucket"]
+"""A service that promises what its files hash to, and one that does not; Kaggle is another of the first kind."""
+
+each_kind_of_service = pytest.mark.parametrize("service", EACH_KIND, indirect=True)
 
 
-@pytest.fixture(params=PLACES)
+@pytest.fixture(params=SERVICES)
 def service(request):
     """A server of each kind, with the preset `FILES`."""
-    with PLACES[request.param]() as running:
+    with SERVICES[request.param]() as running:
         yield running
 
 
@@ -196,6 +201,7 @@ def downloads(service):
 # === Killed ===
 
 
+@each_kind_of_service
 def test_a_process_killed_at_any_moment_leaves_nothing_wrong(service, start, cache):
     """NW-01."""
     service.server.faults = [faults.slow(6_000_000)]
@@ -309,8 +315,8 @@ print(json.dumps(results))
 def test_a_process_killed_at_each_line_leaves_nothing_wrong(child, cache, monkeypatch):
     """NW-02: absent or complete, whichever line of what writes to the cache is the last; a tenth of them in short."""
     monkeypatch.setenv("VERTEBRA_CACHE", str(cache.root))
-    results = json.loads(child(KILL_AT_EACH_LINE, DOWNLOADING.parent, 1 if RUNS >= 200 else 10))
-    assert len(results) > (150 if RUNS >= 200 else 15)
+    results = json.loads(child(KILL_AT_EACH_LINE, DOWNLOADING.parent, 1 if ALL else 10))
+    assert len(results) > (150 if ALL else 15)
     assert sum(result["damages"] + result["again"] for result in results) == 0
     assert [result["killed"] for result in results] == [True] * (len(results) - 1) + [False]
     assert [name for result in results for name in result["rest"]] == []
@@ -319,6 +325,7 @@ def test_a_process_killed_at_each_line_leaves_nothing_wrong(child, cache, monkey
 # === Crowded ===
 
 
+@each_kind_of_service
 def test_sixteen_processes_share_one_download(service, start, cache):
     """CA-01."""
     found = go(start(service.handle, CROWD, service.modules, **service.environment))
@@ -328,7 +335,7 @@ def test_sixteen_processes_share_one_download(service, start, cache):
     assert downloads(service) == dict.fromkeys(FILES, 1)
 
 
-@pytest.mark.parametrize("service", ["hub", "bucket"], indirect=True)
+@each_kind_of_service
 def test_sixteen_processes_without_locks_download_the_same(service, start, cache):
     """CA-02: where locks do not work there may be several downloads, of files with a promised digest and without."""
     prepare = f"{service.environment.get('PREPARE', '')}\nimport fcntl; fcntl.flock = lambda *_: None"

@@ -278,12 +278,12 @@ except PresetSaveError as error:
 """
 
 
-@pytest.mark.parametrize(("name", "step"), [("EIO", 1), ("EDQUOT", 4)])
-def test_hdf5_that_cannot_be_written_is_an_error_and_the_process_lives_on(strace, tmp_path, name, step):
-    """SV-02, for each write, or each fourth, that may be the first of those that fail."""
+@pytest.mark.parametrize("name", ["EIO", "EDQUOT"])
+def test_hdf5_that_cannot_be_written_is_an_error_and_the_process_lives_on(strace, tmp_path, name):
+    """SV-02, for each write that may be the first of those that fail; each third in the short run."""
     (tmp_path / "new.h5").write_text("old")
     calls = "write,pwrite64,ftruncate,fsync"
-    for number in itertools.count(1, step):
+    for number in itertools.count(1, 1 if RUNS >= 200 else 3):
         inject = f"inject={calls}:error={name}:when={number}+"
         command = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={calls}", "-e", inject]
         done = subprocess.run([*command, sys.executable, "-c", WRITE_HDF5], cwd=tmp_path, capture_output=True)

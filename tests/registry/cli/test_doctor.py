@@ -13,10 +13,16 @@ CODE = """
 import sys
 from vertebra.cli import doctor, doctor_settings, main
 doctor._PLUGIN_SECONDS = 6
-doctor._examine_runtime = lambda runtime: doctor.Finding(f"runtime {runtime.name}", True, "not tried here")
+doctor._examine_runtime = lambda runtime: doctor.Finding(runtime.name, True, "not tried here")
 doctor._examine_strategies = lambda names: []
+probe = doctor._probe
+if not {healthy}:
+    doctor._probe = lambda code, module, *more: (
+        doctor._Probe(True, "None") if module.startswith("vertebra_") else probe(code, module, *more)
+    )
 sys.exit(main(["doctor", "--json"]))
 """
+"""Imports the plugins of this repository in processes of their own only if `healthy` is True."""
 RAISES = "raise ImportError('a library is missing')"
 HANGS = "import time; time.sleep(3600)"
 ENDS = {
@@ -52,7 +58,7 @@ def vertebra_backbones():
 def diagnose(tmp_path: Path):
     """Runs the doctor in a separate process, with installed plugins of the given sources."""
 
-    def run(variables=(), cwd: Path | None = None, **sources: str):
+    def run(variables=(), cwd: Path | None = None, healthy: bool = False, **sources: str):
         for name, source in sources.items():
             (tmp_path / f"{name}.py").write_text(source)
             info = tmp_path / f"{name}-1.0.dist-info"
@@ -61,7 +67,7 @@ def diagnose(tmp_path: Path):
             (info / "entry_points.txt").write_text(f"[vertebra]\n{name} = {name}\n")
         environment = {"PYTHONPATH": str(tmp_path), "HOME": str(tmp_path), **dict(variables)}
         # The script `vertebra` does not look for modules in the current folder, either.
-        command = [sys.executable, "-P", "-c", CODE]
+        command = [sys.executable, "-P", "-c", CODE.format(healthy=healthy)]
         done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, timeout=60)
         return done.returncode, {row["subject"]: row for row in json.loads(done.stdout)}
 
@@ -69,7 +75,7 @@ def diagnose(tmp_path: Path):
 
 
 def test_what_is_broken_is_named_with_its_cause_and_the_rest_is_fine(diagnose):
-    status, findings = diagnose(broken=RAISES, claimant=CLAIMS)
+    status, findings = diagnose(healthy=True, broken=RAISES, claimant=CLAIMS)
     assert status == 1
     assert {subject for subject, row in findings.items() if not row["ok"]} == {
         "plugin broken of broken",
