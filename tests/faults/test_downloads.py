@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -76,18 +75,6 @@ def go(child):
     return json.loads(out)
 
 
-def wait_a_moment(child, seconds):
-    """Waits for some time, but not for a process that has ended."""
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        child.wait(seconds)
-
-
-def begins_to_write(child, cache):
-    """Waits until a process has begun a file in the cache."""
-    while child.poll() is None and not any(f"-{child.pid}." in path.name for path in unfinished(cache)):
-        time.sleep(0.005)
-
-
 def unfinished(cache):
     return [path for path in (cache.root / "partial").glob("*") if path.is_file()]
 
@@ -105,7 +92,7 @@ class Hub:
 
     resumes = True
 
-    modules = ("huggingface_hub.utils",)
+    modules = ("huggingface_hub.file_download", "huggingface_hub.hf_api", "filelock", "tenacity")
 
     def __init__(self):
         self.server = HubServer()
@@ -126,7 +113,7 @@ class Kaggle:
     """Kaggle, whose storage is another server."""
 
     resumes = True
-    modules = ("kagglesdk.kaggle_client", "kagglehub.config")
+    modules = ("kagglesdk.kaggle_client", "kagglehub.config", "filelock", "tenacity")
     handle = "kaggle://team/model/keras/small"
 
     def __init__(self):
@@ -150,7 +137,7 @@ class Bucket:
     """A bucket of a gateway, behind a proxy in which things go wrong."""
 
     resumes = False  # these files have no expected digest, so partial downloads of other processes are not trusted
-    modules = ("obstore", "obstore.store")
+    modules = ("obstore", "obstore.store", "urllib3", "filelock", "tenacity")
     handle = "s3://models/team/model"
 
     def __init__(self):
@@ -201,28 +188,66 @@ def downloads(service):
 # === Killed ===
 
 
+# Fetches in a fork that is killed at a random moment, or at one after it has begun to write, and again and again.
+KILL_AT_ANY_MOMENT = """
+import importlib, json, os, random, shutil, signal, sys, time
+sys.path.insert(0, sys.argv[1])
+import downloading
+from collections import Counter
+from pathlib import Path
+from vertebra._cache.store import Store
+from vertebra._cache.verify import verify_store
+
+handle, runs, root = sys.argv[2], int(sys.argv[3]), Path(os.environ["VERTEBRA_CACHE"])
+for module in sys.argv[4:]:
+    importlib.import_module(module)
+exec(os.environ.get("PREPARE", ""))
+
+def unfinished():
+    return [path.name for path in (root / "partial").glob("*") if path.is_file()]
+
+def ends(child, seconds, or_when=lambda: False):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and not or_when():
+        if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            return
+        time.sleep(0.005)
+
+results = []
+for number in range(runs):
+    child = os.fork()
+    if not child:
+        downloading.fetch(handle)
+        os._exit(0)
+    if number % 2:
+        ends(child, 60, lambda: any(f"-{child}." in name for name in unfinished()))
+    ends(child, random.uniform(0, 0.5))
+    os.kill(child, signal.SIGKILL)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    files = Counter(name.partition(".")[0] for name in unfinished())
+    results.append({
+        "killed": status == -signal.SIGKILL,
+        "damages": len(verify_store(Store(root))[0]),
+        "partial": max((count for key, count in files.items() if key != "note"), default=0),
+    })
+    if status == 0 or not unfinished():
+        shutil.rmtree(root, ignore_errors=True)
+print(json.dumps(results))
+"""
+
+
 @each_kind_of_service
-def test_a_process_killed_at_any_moment_leaves_nothing_wrong(service, start, cache):
+def test_a_process_killed_at_any_moment_leaves_nothing_wrong(service, start, child, cache, monkeypatch):
     """NW-01."""
+    for name, value in {"VERTEBRA_CACHE": str(cache.root), **service.environment}.items():
+        monkeypatch.setenv(name, value)
     service.server.faults = [faults.slow(6_000_000)]
-    killed, left = 0, 0
-    for number in range(RUNS):
-        child = start(service.handle, modules=service.modules, **service.environment)
-        child.stdin.write("\n")
-        child.stdin.flush()
-        if number % 2:
-            begins_to_write(child, cache)
-        wait_a_moment(child, random.uniform(0, 0.5))
-        child.send_signal(signal.SIGKILL)
-        killed += child.wait() == -signal.SIGKILL
-        assert is_sound(cache)
-        of_files = Counter(path.name.partition(".")[0] for path in unfinished(cache))
-        left = max(left, *(count for key, count in of_files.items() if key != "note"), 0)
-        if child.returncode == 0 or not unfinished(cache):
-            shutil.rmtree(cache.root, ignore_errors=True)
+    output = child(KILL_AT_ANY_MOMENT, DOWNLOADING.parent, service.handle, RUNS, *service.modules)
+    results = json.loads(output)
     service.server.faults = []
-    assert killed > RUNS // 3
-    assert left == 1  # of each file at most, for another process to go on from
+    assert sum(result["damages"] for result in results) == 0
+    assert sum(result["killed"] for result in results) > RUNS // 3
+    assert max(result["partial"] for result in results) == 1  # of each file at most, for another process to resume
     assert go(start(service.handle, modules=service.modules, **service.environment)) == [EXPECTED]
     assert is_sound(cache)
     assert unfinished(cache) == []
