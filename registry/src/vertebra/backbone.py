@@ -56,8 +56,8 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
     lora_targets: ClassVar[Sequence[str]] = ("query", "value")
     """The default targets of `enable_lora`: the query and value projections."""
 
-    token_embedding: keras.layers.Embedding
-    """The layer that embeds token ids."""
+    token_embedding: keras.layers.Embedding | None
+    """The layer that embeds token ids, or None if a subclass sets none."""
 
     def __init__(
         self,
@@ -77,6 +77,8 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
         self._arguments = dict(arguments or {})
         for argument, value in self._arguments.items():
             setattr(self, argument, value)
+        if not hasattr(self, "token_embedding"):
+            self.token_embedding = None
         self._preset: str | None = None
         self._origin: PresetFolder | None = None
 
@@ -197,6 +199,10 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
         outcome = save_backbone(self, preset_dir, format, max_shard_size, certificate, assets)
         load_warnings.assets_left_out(outcome)
 
+    def export_to_transformers(self, path: str | Path) -> None:
+        """Saves a folder that transformers loads: KerasHub's name for `save_to_preset(path, format="transformers")`."""
+        self.save_to_preset(path, format="transformers")
+
     # === Keras's own files: adapters cannot change during a save; calls wait during a load ===
 
     def save_weights(self, *args: Any, **kwargs: Any) -> None:
@@ -260,6 +266,10 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
     def default_lora_layer_names(self) -> list[str]:
         """Returns the default targets of `enable_lora`."""
         return list(self.lora_targets)
+
+    def get_lora_target_names(self) -> list[str]:
+        """Returns `default_lora_layer_names()`, under the name that older releases of KerasHub have for it."""
+        return self.default_lora_layer_names()
 
     # === Configuration ===
 

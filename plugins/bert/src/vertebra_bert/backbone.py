@@ -199,7 +199,7 @@ class SelfAttention(keras.layers.Layer):
         heads = (batch, length, self.num_heads, self.hidden_dim // self.num_heads)
         query, key, value = (ops.reshape(layer(x), heads) for layer in (self.query, self.key, self.value))
         mask = None if padding_mask is None else ops.cast(padding_mask, "bool")[:, None, None, :]
-        attend = self._attend_with_dropout if training and self.rate else ops.dot_product_attention
+        attend = self._attend_with_dropout if self.rate and training else ops.dot_product_attention
         return self.attention_output(ops.reshape(attend(query, key, value, mask=mask), ops.shape(x)))
 
     def _attend_with_dropout(self, query: Any, key: Any, value: Any, mask: Any) -> Any:

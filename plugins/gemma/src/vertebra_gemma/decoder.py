@@ -111,14 +111,14 @@ class Attention(keras.layers.Layer):
         query = _rotate(self._heads(self.query(x)), rotation)
         key = self._repeat(_rotate(self._heads(self.key(x)), rotation))
         value = self._repeat(self._heads(self.value(x)))
-        if self.logit_soft_cap is None and not (training and self.rate):
+        if self.logit_soft_cap is None and not (self.rate and training):
             mixed = ops.dot_product_attention(query, key, value, mask=attention_mask, scale=self.scale)
         else:
             mixed = self._attend(query, key, value, attention_mask, training)
         return self.attention_output(ops.reshape(mixed, (*ops.shape(x)[:2], self.query.units)))
 
     def _heads(self, x: Any) -> Any:
-        return ops.reshape(x, (*ops.shape(x)[:2], -1, self.head_dim))
+        return ops.reshape(x, (*ops.shape(x)[:2], x.shape[-1] // self.head_dim, self.head_dim))
 
     def _repeat(self, x: Any) -> Any:
         # torch's attention with shared heads is several times slower on the CPU, where it has no fused kernel.

@@ -199,7 +199,7 @@ class SelfAttention(keras.layers.Layer):
         batch, length = ops.shape(x)[0], ops.shape(x)[1]
         heads = (batch, length, self.num_heads, self.hidden_dim // self.num_heads)
         query, key, value = (ops.reshape(layer(x), heads) for layer in (self.query, self.key, self.value))
-        attend = self._attend_with_dropout if training and self.rate else ops.dot_product_attention
+        attend = self._attend_with_dropout if self.rate and training else ops.dot_product_attention
         attended = attend(query, key, value, mask=attention_mask, scale=self.scale)
         return self.attention_output(ops.reshape(attended, ops.shape(x)))
 

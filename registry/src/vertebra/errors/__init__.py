@@ -45,3 +45,4 @@ from vertebra.errors.storage import RedirectRefusedError as RedirectRefusedError
 from vertebra.errors.storage import SourceUnavailableError as SourceUnavailableError
 from vertebra.errors.weights import WeightsFileError as WeightsFileError
 from vertebra.errors.weights import WeightsMismatchError as WeightsMismatchError
+from vertebra.errors.weights import WeightsNotFoundError as WeightsNotFoundError
