@@ -16,6 +16,7 @@ from vertebra._discovery.catalog import BACKBONES, catalog
 from vertebra._lora.choices import calls
 from vertebra._lora.choices.call_lock import call_lock
 from vertebra._lora_methods import LoraMethods
+from vertebra._weights.layer_paths import weight_names
 from vertebra._weights.quantized import quantization_plan, quantize_as_planned
 from vertebra.errors import LoraStateError
 from vertebra.specs import PresetSpec
@@ -272,6 +273,13 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
         return self.default_lora_layer_names()
 
     # === Configuration ===
+
+    def named_weights(self) -> dict[str, Any]:
+        """Returns each weight by name: the names of its layers and its own, such as `pooled_dense/kernel`.
+
+        The weights of the active adapters are included.
+        """
+        return weight_names(self)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments and the plan of the active adapter.
