@@ -283,6 +283,13 @@ class Runtime(ABC):
     def unavailable_reason(self) -> str | None:
         """Returns why the backend cannot be used here and the remedy, or None if it can. Imports no framework."""
 
+    def check_process(self) -> None:  # noqa: B027 (most backends can be used in any process)
+        """Checks that the backend can be used in this process, whenever it is about to be used.
+
+        Raises:
+            ForkedProcessError: the process was forked, and the backend would wait for threads that it does not have.
+        """
+
     @abstractmethod
     def model_class(self) -> type:
         """Returns the base class of backbones: `keras.Model`, or a subclass with the methods that users expect."""

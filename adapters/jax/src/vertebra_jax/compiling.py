@@ -11,6 +11,7 @@ import jax
 import keras
 
 from vertebra import lora
+from vertebra_jax.forking import require_threads
 
 _KEPT = 8
 """Number of sets of variables for which a compiled function is kept; enabling an adapter, for example, adds a set."""
@@ -25,6 +26,7 @@ def compile_backbone(backbone: Any) -> Callable[..., Any]:
     sets = VariableSets(backbone)
 
     def compiled(inputs: Any) -> Any:
+        require_threads()
         variables, chosen = backbone.variables, {id(variable) for variable in lora.chosen_variables(backbone)}
         program = sets.program([variable for variable in variables if id(variable) not in chosen])
         return program([variable.value for variable in variables], inputs)
