@@ -112,6 +112,12 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
             calls.check_call(self, args or kwargs)
             return super().__call__(*args, **kwargs)
 
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Computes the outputs as arrays, as `keras.Model.predict`, which fails if the inputs have no rows."""
+        if any(getattr(leaf, "shape", ())[:1] == (0,) for leaf in keras.tree.flatten(x)):
+            return keras.tree.map_structure(keras.ops.convert_to_numpy, self(x, training=False))
+        return super().predict(x, *args, **kwargs)
+
     # === Presets ===
 
     @classmethod

@@ -128,6 +128,14 @@ class Translation(ABC):
     def rules(self, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
         """Returns the tensor rule of each weight of a backbone with these arguments; tensor names have no prefix."""
 
+    def difference(self, arguments: Mapping[str, Any]) -> str | None:
+        """Returns how the other library computes otherwise than these arguments from a config say, or None.
+
+        A library may ignore a field that its config has. The text continues "its config has", as in
+        "dropout=0.1, which the library ignores".
+        """
+        return None
+
     def numbered_layers(self, arguments: Mapping[str, Any]) -> Mapping[int, str]:
         """Returns the path of each linear layer by its number in the format's adapter files, if those have numbers."""
         return {}

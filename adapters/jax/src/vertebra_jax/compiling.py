@@ -58,9 +58,19 @@ class VariableSets:
 
 
 def _program(model: Any) -> Callable[..., Any]:
+    """Returns the jitted forward pass; its outputs are in the model's structure, with the keys of dicts in its order."""
+    structure: list[Any] = []  # JAX sorts the keys of dicts, so the function that it compiles returns a flat list
+
     def forward(values: Any, inputs: Any) -> Any:
         with keras.StatelessScope(zip(model.variables, values, strict=True)):
-            return model(inputs, training=False)
+            outputs = model(inputs, training=False)
+        structure[:] = [keras.tree.map_structure(lambda _: 0, outputs)]
+        return keras.tree.flatten(outputs)
 
-    program: Callable[..., Any] = jax.jit(forward)
-    return program
+    program = jax.jit(forward)
+
+    def in_order(values: Any, inputs: Any) -> Any:
+        outputs = program(values, inputs)
+        return keras.tree.pack_sequence_as(structure[0], outputs)
+
+    return in_order

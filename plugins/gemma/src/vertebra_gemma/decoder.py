@@ -133,8 +133,8 @@ class Attention(keras.layers.Layer):
             scores = self.logit_soft_cap * ops.tanh(scores / self.logit_soft_cap)
         # The mask is added: with `where`, the gradient would take another pass over all scores.
         scores = scores - 1e9 * ops.cast(ops.logical_not(mask), "float32")
-        # A tuple of axes avoids Keras's warning about a softmax over an axis of size 1.
-        probabilities = ops.cast(ops.softmax(scores, axis=(3,)), value.dtype)
+        # A tuple of axes avoids Keras's warning about a softmax over an axis of size 1, but fails without elements.
+        probabilities = ops.cast(ops.softmax(scores, axis=3 if 0 in scores.shape else (3,)), value.dtype)
         return ops.einsum("bhqk,bkhd->bqhd", self.dropout(probabilities, training=training), value)
 
     def compute_output_spec(self, x: Any, rotation: Any, attention_mask: Any, training: bool | None = None) -> Any:
