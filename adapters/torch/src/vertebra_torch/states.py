@@ -49,10 +49,10 @@ def load(model: Any, states: dict[str, Any], prefix: str, missing: list[str], er
 
 
 def named_parameters(model: Any, parameters: Iterator[tuple[str, Any]], prefix: str) -> Iterator[tuple[str, Any]]:
-    """Returns the weights among a backbone's parameters, under their names in its state dict."""
+    """Returns the weights among a backbone's parameters, as its state dict names and orders them."""
     start = f"{prefix}." if prefix else ""
-    names = {id(tensor): start + name for name, tensor in tensors_of(model).items()}
-    return ((names[id(parameter)], parameter) for _, parameter in parameters if id(parameter) in names)
+    own = {id(parameter) for _, parameter in parameters}
+    return ((start + name, tensor) for name, tensor in tensors_of(model).items() if id(tensor) in own)
 
 
 def _entries(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
