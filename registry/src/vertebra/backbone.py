@@ -16,6 +16,7 @@ from vertebra._discovery.catalog import BACKBONES, catalog
 from vertebra._lora.choices import calls
 from vertebra._lora.choices.call_lock import call_lock
 from vertebra._lora_methods import LoraMethods
+from vertebra._weights.layer_paths import weight_names
 from vertebra._weights.quantized import quantization_plan, quantize_as_planned
 from vertebra.errors import LoraStateError
 from vertebra.specs import PresetSpec
@@ -56,8 +57,8 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
     lora_targets: ClassVar[Sequence[str]] = ("query", "value")
     """The default targets of `enable_lora`: the query and value projections."""
 
-    token_embedding: keras.layers.Embedding
-    """The layer that embeds token ids."""
+    token_embedding: keras.layers.Embedding | None
+    """The layer that embeds token ids, or None if a subclass sets none."""
 
     def __init__(
         self,
@@ -77,6 +78,8 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
         self._arguments = dict(arguments or {})
         for argument, value in self._arguments.items():
             setattr(self, argument, value)
+        if not hasattr(self, "token_embedding"):
+            self.token_embedding = None
         self._preset: str | None = None
         self._origin: PresetFolder | None = None
 
@@ -108,6 +111,12 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
         with call_lock(self).calling(), calls.calling_with(self, adapters):
             calls.check_call(self, args or kwargs)
             return super().__call__(*args, **kwargs)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Computes the outputs as arrays, as `keras.Model.predict`, which fails if the inputs have no rows."""
+        if any(getattr(leaf, "shape", ())[:1] == (0,) for leaf in keras.tree.flatten(x)):
+            return keras.tree.map_structure(keras.ops.convert_to_numpy, self(x, training=False))
+        return super().predict(x, *args, **kwargs)
 
     # === Presets ===
 
@@ -197,6 +206,10 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
         outcome = save_backbone(self, preset_dir, format, max_shard_size, certificate, assets)
         load_warnings.assets_left_out(outcome)
 
+    def export_to_transformers(self, path: str | Path) -> None:
+        """Saves a folder that transformers loads: KerasHub's name for `save_to_preset(path, format="transformers")`."""
+        self.save_to_preset(path, format="transformers")
+
     # === Keras's own files: adapters cannot change during a save; calls wait during a load ===
 
     def save_weights(self, *args: Any, **kwargs: Any) -> None:
@@ -261,7 +274,18 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
         """Returns the default targets of `enable_lora`."""
         return list(self.lora_targets)
 
+    def get_lora_target_names(self) -> list[str]:
+        """Returns `default_lora_layer_names()`, under the name that older releases of KerasHub have for it."""
+        return self.default_lora_layer_names()
+
     # === Configuration ===
+
+    def named_weights(self) -> dict[str, Any]:
+        """Returns each weight by name: the names of its layers and its own, such as `pooled_dense/kernel`.
+
+        The weights of the active adapters are included.
+        """
+        return weight_names(self)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments and the plan of the active adapter.

@@ -128,6 +128,14 @@ class Translation(ABC):
     def rules(self, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
         """Returns the tensor rule of each weight of a backbone with these arguments; tensor names have no prefix."""
 
+    def difference(self, arguments: Mapping[str, Any]) -> str | None:
+        """Returns how the other library computes otherwise than these arguments from a config say, or None.
+
+        A library may ignore a field that its config has. The text continues "its config has", as in
+        "dropout=0.1, which the library ignores".
+        """
+        return None
+
     def numbered_layers(self, arguments: Mapping[str, Any]) -> Mapping[int, str]:
         """Returns the path of each linear layer by its number in the format's adapter files, if those have numbers."""
         return {}
@@ -282,6 +290,13 @@ class Runtime(ABC):
     @abstractmethod
     def unavailable_reason(self) -> str | None:
         """Returns why the backend cannot be used here and the remedy, or None if it can. Imports no framework."""
+
+    def check_process(self) -> None:  # noqa: B027 (most backends can be used in any process)
+        """Checks that the backend can be used in this process, whenever it is about to be used.
+
+        Raises:
+            ForkedProcessError: the process was forked, and the backend would wait for threads that it does not have.
+        """
 
     @abstractmethod
     def model_class(self) -> type:

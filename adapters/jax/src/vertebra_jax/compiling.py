@@ -11,6 +11,7 @@ import jax
 import keras
 
 from vertebra import lora
+from vertebra_jax.forking import require_threads
 
 _KEPT = 8
 """Number of sets of variables for which a compiled function is kept; enabling an adapter, for example, adds a set."""
@@ -25,6 +26,7 @@ def compile_backbone(backbone: Any) -> Callable[..., Any]:
     sets = VariableSets(backbone)
 
     def compiled(inputs: Any) -> Any:
+        require_threads()
         variables, chosen = backbone.variables, {id(variable) for variable in lora.chosen_variables(backbone)}
         program = sets.program([variable for variable in variables if id(variable) not in chosen])
         return program([variable.value for variable in variables], inputs)
@@ -56,9 +58,19 @@ class VariableSets:
 
 
 def _program(model: Any) -> Callable[..., Any]:
+    """Returns the jitted forward pass; its outputs are in the model's structure, with the keys of dicts in its order."""
+    structure: list[Any] = []  # JAX sorts the keys of dicts, so the function that it compiles returns a flat list
+
     def forward(values: Any, inputs: Any) -> Any:
         with keras.StatelessScope(zip(model.variables, values, strict=True)):
-            return model(inputs, training=False)
+            outputs = model(inputs, training=False)
+        structure[:] = [keras.tree.map_structure(lambda _: 0, outputs)]
+        return keras.tree.flatten(outputs)
 
-    program: Callable[..., Any] = jax.jit(forward)
-    return program
+    program = jax.jit(forward)
+
+    def in_order(values: Any, inputs: Any) -> Any:
+        outputs = program(values, inputs)
+        return keras.tree.pack_sequence_as(structure[0], outputs)
+
+    return in_order

@@ -20,6 +20,11 @@ class JaxRuntime(Runtime):
     def unavailable_reason(self) -> str | None:
         return None if find_spec("jax") else "JAX is not installed; install it with: pip install jax"
 
+    def check_process(self) -> None:
+        from vertebra_jax.forking import check_process
+
+        check_process()
+
     def model_class(self) -> type:
         from vertebra_jax.models import JaxModel
 

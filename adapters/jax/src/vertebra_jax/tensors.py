@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
+from vertebra_jax.forking import require_threads
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -16,6 +18,7 @@ def to_tensor(array: np.ndarray[Any, Any], dtype: str) -> Any:
     On the CPU, the tensor views the array's memory if the array has the dtype, is contiguous and starts at a multiple
     of 64 bytes; JAX copies all other arrays.
     """
+    require_threads()
     return jax.device_put(array if array.dtype.name == dtype else array.astype(jax.numpy.dtype(dtype)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -12,10 +12,11 @@ import torch
 
 from vertebra import layers
 from vertebra.errors import DtypeChangeError
+from vertebra_torch import states
 
 
 class TorchModel(keras.Model):
-    """A Keras model whose `train()` and `eval()` work as in torch, and whose dtype policy cannot be bypassed."""
+    """A Keras model that works as a torch module: its modes, its state dict, and its dtype, which cannot be changed."""
 
     def train(self, mode: bool = True) -> Any:
         """Sets whether later calls apply dropout, unless they pass `training=` or are part of another Keras model.
@@ -35,6 +36,29 @@ class TorchModel(keras.Model):
         if mode is not None and kwargs.get("training") is None and _is_outermost(args, kwargs):
             kwargs["training"] = mode
         return super().__call__(*args, **kwargs)
+
+    def state_dict(self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
+        """Returns the weights by name, such as `transformer_layer_0.self_attention.query.kernel`, those of the active
+        adapter included.
+
+        The names are those of the layers; each weight is there once, and random seeds are not.
+        """
+        entries = super().state_dict(destination=destination, prefix=prefix, keep_vars=keep_vars)
+        states.rename(self, entries, prefix, keep_vars)
+        return entries
+
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, metadata: Any, strict: bool, missing: Any, unexpected: Any, errors: Any
+    ) -> None:
+        """Implements `load_state_dict`, of this module or of one that contains it."""
+        states.load(self, state_dict, prefix, missing, errors)
+        super()._load_from_state_dict(state_dict, prefix, metadata, strict, missing, unexpected, errors)
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Any]]:
+        """Returns the weights, under their names in the state dict."""
+        return states.named_parameters(self, super().named_parameters(prefix, recurse, remove_duplicate), prefix)
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
         """Implements `to()`, `cuda()` and similar methods, but refuses changes of dtype, such as `half()`.

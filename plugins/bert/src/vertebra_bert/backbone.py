@@ -18,7 +18,8 @@ class BertBackbone(Backbone):
     """A BERT encoder.
 
     Inputs, each of shape `(batch, length)` and dtype int32: `token_ids`; `segment_ids`, the number of the segment that
-    each token belongs to; `padding_mask`, 1 for a token and 0 for padding.
+    each token belongs to; `padding_mask`, 1 for a token and 0 for padding. A batch may have no rows, and its sequences
+    must have tokens.
 
     Outputs: `sequence_output` of shape `(batch, length, hidden_dim)`, and `pooled_output` of shape
     `(batch, hidden_dim)`, a dense layer with tanh on the first token.
@@ -199,7 +200,7 @@ class SelfAttention(keras.layers.Layer):
         heads = (batch, length, self.num_heads, self.hidden_dim // self.num_heads)
         query, key, value = (ops.reshape(layer(x), heads) for layer in (self.query, self.key, self.value))
         mask = None if padding_mask is None else ops.cast(padding_mask, "bool")[:, None, None, :]
-        attend = self._attend_with_dropout if training and self.rate else ops.dot_product_attention
+        attend = self._attend_with_dropout if self.rate and training else ops.dot_product_attention
         return self.attention_output(ops.reshape(attend(query, key, value, mask=mask), ops.shape(x)))
 
     def _attend_with_dropout(self, query: Any, key: Any, value: Any, mask: Any) -> Any:
@@ -210,8 +211,8 @@ class SelfAttention(keras.layers.Layer):
         if mask is not None:
             # The mask is added: with `where`, the gradient would take another pass over all scores.
             scores = scores - 1e9 * ops.cast(ops.logical_not(mask), "float32")
-        # A tuple of axes avoids Keras's warning about a softmax over an axis of size 1.
-        probabilities = ops.cast(ops.softmax(scores, axis=(3,)), value.dtype)
+        # A tuple of axes avoids Keras's warning about a softmax over an axis of size 1, but fails without elements.
+        probabilities = ops.cast(ops.softmax(scores, axis=3 if 0 in scores.shape else (3,)), value.dtype)
         return ops.einsum("bhqk,bkhd->bqhd", self.dropout(probabilities, training=True), value)
 
     def compute_output_spec(self, x: Any, padding_mask: Any = None, training: bool | None = None) -> Any:
@@ -223,7 +224,7 @@ class PositionEmbedding(keras.layers.Layer):
     """Learned embeddings of the positions 0, 1, … of a sequence; the output has shape `(batch, length, width)`.
 
     Raises:
-        ValueError: the sequence is longer than there are positions.
+        ValueError: the sequence is longer than there are positions, or has no tokens.
     """
 
     def __init__(self, positions: int, width: int, embeddings_initializer: Any, **kwargs: Any) -> None:
@@ -240,6 +241,8 @@ class PositionEmbedding(keras.layers.Layer):
         length = x.shape[1]
         if isinstance(length, int) and length > self.positions:
             raise ValueError(f"The sequence has {length} tokens; this backbone has {self.positions} positions.")
+        if length == 0:
+            raise ValueError("The sequence has no tokens; BERT's pooled output is that of the first one.")
         # Repeated for each sequence of the batch: otherwise, Keras would infer a batch of one for the sum of
         # embeddings.
         return ops.broadcast_to(ops.convert_to_tensor(self.embeddings)[:length], ops.shape(x))

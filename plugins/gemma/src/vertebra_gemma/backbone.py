@@ -166,7 +166,9 @@ class _Layers:
             name="rotary_embedding",
         )
         windows = {SLIDING: arguments["sliding_window_size"], FULL: None}
-        self.masks = {kind: AttentionMask(windows[kind], name=f"{kind}_mask") for kind in sorted(set(self.types))}
+        self.masks = {
+            kind: AttentionMask(windows[kind], dtype=dtype, name=f"{kind}_mask") for kind in sorted(set(self.types))
+        }
         names = [f"decoder_block_{i}" for i in range(arguments["num_layers"])]
         self.decoder_blocks = [DecoderBlock(arguments, dtype=dtype, name=name) for name in names]
         self.final_normalization = RMSNormalization(

@@ -111,14 +111,14 @@ class Attention(keras.layers.Layer):
         query = _rotate(self._heads(self.query(x)), rotation)
         key = self._repeat(_rotate(self._heads(self.key(x)), rotation))
         value = self._repeat(self._heads(self.value(x)))
-        if self.logit_soft_cap is None and not (training and self.rate):
+        if self.logit_soft_cap is None and not (self.rate and training):
             mixed = ops.dot_product_attention(query, key, value, mask=attention_mask, scale=self.scale)
         else:
             mixed = self._attend(query, key, value, attention_mask, training)
         return self.attention_output(ops.reshape(mixed, (*ops.shape(x)[:2], self.query.units)))
 
     def _heads(self, x: Any) -> Any:
-        return ops.reshape(x, (*ops.shape(x)[:2], -1, self.head_dim))
+        return ops.reshape(x, (*ops.shape(x)[:2], x.shape[-1] // self.head_dim, self.head_dim))
 
     def _repeat(self, x: Any) -> Any:
         # torch's attention with shared heads is several times slower on the CPU, where it has no fused kernel.
@@ -133,8 +133,8 @@ class Attention(keras.layers.Layer):
             scores = self.logit_soft_cap * ops.tanh(scores / self.logit_soft_cap)
         # The mask is added: with `where`, the gradient would take another pass over all scores.
         scores = scores - 1e9 * ops.cast(ops.logical_not(mask), "float32")
-        # A tuple of axes avoids Keras's warning about a softmax over an axis of size 1.
-        probabilities = ops.cast(ops.softmax(scores, axis=(3,)), value.dtype)
+        # A tuple of axes avoids Keras's warning about a softmax over an axis of size 1, but fails without elements.
+        probabilities = ops.cast(ops.softmax(scores, axis=3 if 0 in scores.shape else (3,)), value.dtype)
         return ops.einsum("bhqk,bkhd->bqhd", self.dropout(probabilities, training=training), value)
 
     def compute_output_spec(self, x: Any, rotation: Any, attention_mask: Any, training: bool | None = None) -> Any:

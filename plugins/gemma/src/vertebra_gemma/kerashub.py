@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vertebra import ForeignConfig, TensorRule, Translation
+from vertebra.errors import FormatLimitError
 
 _CONFIG = ForeignConfig("kerashub", "KerasHub's Gemma")
 _COUNTS = (
@@ -51,6 +52,15 @@ class GemmaKerasHub(Translation):
         _CONFIG.check_one_rate(arguments, ("attention_dropout",))
         _check_divisor(arguments)
         return {name: arguments[name] for name in _FIELDS} | {"query_head_dim_normalize": True}
+
+    def difference(self, arguments: Mapping[str, Any]) -> str | None:
+        """KerasHub 0.32 has two fields that it ignores, `layer_norm_epsilon` in all normalisations but the last."""
+        try:
+            _check_divisor({"query_pre_attention_scalar": None, **arguments})
+            _CONFIG.check_fixed(arguments, {"layer_norm_epsilon": _FIXED["layer_norm_epsilon"]})
+        except FormatLimitError as limit:
+            return f"{limit.argument}={limit.value!r}, and {limit.problem}"
+        return None
 
     def rules(self, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
         rules = {

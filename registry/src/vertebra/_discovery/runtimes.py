@@ -26,13 +26,16 @@ def bind(requested: str | None = None) -> Runtime:
         RuntimeChoiceError: no runtime was requested or chosen, and there are several or none.
         UnknownNameError: no plugin provides the runtime.
         SettingsError: the machine enforces another runtime.
+        ForkedProcessError: the process was forked, and the backend cannot be used in it.
     """
     requested = _permitted(requested)
     with _BINDING:
         if bound_backend() is None:
             os.environ["KERAS_BACKEND"] = _lookup(requested or _chosen()).name
             importlib.import_module("keras")
-        return _accept_bound(str(bound_backend()), requested)
+        runtime = _accept_bound(str(bound_backend()), requested)
+    runtime.check_process()
+    return runtime
 
 
 def bind_any(requested: str | None = None) -> Runtime:

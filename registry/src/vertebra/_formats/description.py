@@ -32,6 +32,8 @@ class PresetDescription:
     """The kind of weights file."""
     untied: str | None = None
     """The config field that says that the model's head is not the token table, or None."""
+    difference: str | None = None
+    """How the format's own library computes otherwise than the config says, or None."""
     refine: Callable[[PresetDescription, Mapping[str, TensorEntry]], PresetDescription] | None = None
     """Completes the description from the tensors; None if the config describes the preset completely."""
 

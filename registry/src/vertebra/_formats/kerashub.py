@@ -57,7 +57,8 @@ def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetDescription:
     mode = _mode(folder, inner.get("dtype"))
     own = {name: value for name, value in inner.items() if name not in (*_BASE_FIELDS, "dtype")}
     arguments = base | translation.arguments(own)
-    description = PresetDescription(NAME, folder, owner.name, arguments, translation, FILES)
+    difference = translation.difference(arguments)
+    description = PresetDescription(NAME, folder, owner.name, arguments, translation, FILES, difference=difference)
     return description if mode is None else replace(description, refine=partial(as_quantized, mode))
 
 

@@ -18,6 +18,8 @@ class Dropout(keras.layers.Dropout):  # type: ignore[misc]
     """
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        if not training or not 0 < self.rate < 1 or self.seed is not None or self.noise_shape is not None:
+        if not self.rate:  # `training` may be a traced value, as within `keras.RematScope` on JAX
+            return inputs
+        if not training or self.rate >= 1 or self.seed is not None or self.noise_shape is not None:
             return super().call(inputs, training=training)
         return runtimes.bind().dropout(inputs, self.rate, self.seed_generator)

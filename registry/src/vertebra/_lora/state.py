@@ -325,7 +325,7 @@ class Adapters:
         self._attachment.attach([adapter.key for adapter in before.active], sets, before.strengths)
         self._assign_weights(before.weights)
         self._update_obstacle()
-        before.flags.restore()
+        self.base.set_flags(before.flags)
 
     def _update_obstacle(self) -> None:
         """Records why calls cannot choose other adapters, if an active adapter has co-trained weights."""

@@ -59,6 +59,8 @@ class Conversion:
     """The shard index of a second checkpoint in the source, which was not read, or None if there is just one."""
     untied_heads: tuple[str, ...] = ()
     """Why the source's logits differ from those of its token table: names of heads, or a field of its config."""
+    difference: str | None = None
+    """How the library of the source's format computes otherwise than its config says."""
 
 
 def convert_preset(
@@ -105,6 +107,7 @@ def _convert(
     description, checkpoint = preset.description, preset.mapped()
     export, match = _export(preset, dtype)
     load_warnings.second_checkpoint(description)
+    load_warnings.computed_otherwise(description)
     heads = load_warnings.untied_logits(description, checkpoint, match, _WITHOUT_HEAD)
     tensors = export.tensors if advance is None else _counted(export.tensors, advance)
     sizes = [entry.size for entry in export.tensors.layouts.values()]
@@ -119,7 +122,9 @@ def _convert(
             carry_certificate(certificate, stage)
         keep_user_files(target, stage, format)
     facts = len(sizes), sum(sizes), certified, tuple(match.outside), assets.outcome(target, fields)
-    return Conversion(str(folder.handle), target, format, *facts, description.not_read, tuple(heads))
+    return Conversion(
+        str(folder.handle), target, format, *facts, description.not_read, tuple(heads), description.difference
+    )
 
 
 def _export(preset: OpenPreset, dtype: str | None) -> tuple[PresetExport, Match]:

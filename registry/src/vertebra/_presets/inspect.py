@@ -28,6 +28,7 @@ def _inspect(folder: PresetFolder) -> dict[str, Any]:
     preset = read_description(folder).open_headers()
     return describe(preset) | {
         "not_read": preset.description.not_read,
+        "difference": preset.description.difference,
         "untied_heads": _untied_heads(preset),
     }
 

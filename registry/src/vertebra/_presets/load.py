@@ -110,6 +110,7 @@ def build_prepared(opened: PreparedLoad, overrides: dict[str, Any]) -> Any:
         load_warnings.unused_tensors(description, match)
         load_warnings.untied_logits(description, checkpoint, match)
         load_warnings.second_checkpoint(description)
+        load_warnings.computed_otherwise(description)
         if "dtype" not in overrides:
             load_warnings.widened_weights(description, checkpoint, weights, match)
         _fill(runtime, backbone, weights, checkpoint, match, created)

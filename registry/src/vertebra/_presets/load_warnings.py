@@ -85,6 +85,17 @@ def second_checkpoint_text(description: PresetDescription) -> str:
     )
 
 
+def computed_otherwise(description: PresetDescription) -> None:
+    """Warns if the library that the preset is of computes otherwise than its config says, and so than the backbone."""
+    if description.difference is not None:
+        log.warning("%s: %s", description.folder.handle, computed_otherwise_text(description))
+
+
+def computed_otherwise_text(description: PresetDescription) -> str:
+    """Returns the explanation of what another library computes."""
+    return f"its config has {description.difference}; this backbone computes what the config says"
+
+
 def widened_weights(
     description: PresetDescription, checkpoint: Checkpoint, weights: Mapping[str, Any], match: Match
 ) -> None:

@@ -108,6 +108,8 @@ def _check(folder: PresetFolder, any_runtime: bool) -> _CheckedPreset:
     notes = [*_hidden_notes(folder), *_check_weights(opened, any_runtime)]
     if description.not_read is not None:
         notes.append(load_warnings.second_checkpoint_text(description))
+    if description.difference is not None:
+        notes.append(load_warnings.computed_otherwise_text(description))
     certificate = open_certificate(folder)
     if certificate is None:
         notes.append("it has no parity certificate: save it again with save_to_preset to write one")

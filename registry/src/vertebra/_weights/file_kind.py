@@ -13,7 +13,7 @@ from vertebra._system.file_identity import Identity, identity_of
 from vertebra._weights.files import open_file
 from vertebra._weights.shard_index import read_weight_map
 from vertebra._weights.tensor_entry import Header
-from vertebra.errors import WeightsFileError
+from vertebra.errors import WeightsNotFoundError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,20 +94,21 @@ class FileKind(ABC):
             The path of the weights file or of the index, for messages; and the weights files.
 
         Raises:
-            WeightsFileError: there are no weights, a shard is missing, or the index is unsound.
+            WeightsNotFoundError: there are no weights, or a shard is missing.
+            WeightsFileError: the index is unsound.
         """
         if self.weights in names:
             return fetch(self.weights), {self.weights: None}
         if self.index not in names:
             problem = f"it is missing, and so is {self.index}"
-            raise WeightsFileError(self.weights, problem, "Save the preset again with its weights")
+            raise WeightsNotFoundError(self.weights, problem, "Save the preset again with its weights")
         path = fetch(self.index)
         with open_file(path) as file:
             shards: Shards = {**read_weight_map(path, file, self.suffix, self.lists_shards)}
             check(self.index, identity_of(os.fstat(file.fileno())))
         for shard in shards:
             if shard not in names:
-                raise WeightsFileError(path, f"it names the shard {shard!r}, which is missing")
+                raise WeightsNotFoundError(path, f"it names the shard {shard!r}, which is missing")
         return path, shards
 
     def not_read(self, names: set[str]) -> str | None:

@@ -43,7 +43,8 @@ def check_plannable(model: Any) -> None:
 def quantize_as_planned(model: Any, plan: Mapping[str, Mapping[str, Any]]) -> None:
     """Quantises the layers of a plan; a layer without values gets quantised variables for the caller to fill.
 
-    Variables that remain floats keep the dtype policy that the layer was built with.
+    Layers that a `DTypePolicyMap` has quantised as planned stay as they are. Variables that remain floats keep the dtype
+    policy that the layer was built with.
 
     Raises:
         PresetConfigError: the plan names a layer that cannot be quantised as planned.
@@ -52,7 +53,11 @@ def quantize_as_planned(model: Any, plan: Mapping[str, Mapping[str, Any]]) -> No
     for path, facts in plan.items():
         if path not in layers or kernel_variable(layers[path]) is None:
             raise PresetConfigError(f"Quantised layer {path!r}", "the model has no layer of this path to be quantised")
-        _quantize(path, layers[path], facts)
+        if not _mode(layers[path]):
+            _quantize(path, layers[path], facts)
+        elif _describe(layers[path]) != facts:
+            problem = f"its dtype policy quantises it as {_describe(layers[path])}, and the plan as {dict(facts)}"
+            raise PresetConfigError(f"Quantised layer {path!r}", problem)
 
 
 def _mode(layer: Any) -> str | None:

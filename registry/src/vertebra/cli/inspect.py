@@ -43,6 +43,8 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
     }
     if facts["not_read"]:
         lines["not read"] = f"{facts['not_read']} and its shards, a second checkpoint (vertebra verify compares both)"
+    if facts["difference"]:
+        lines["difference"] = f"{facts['difference']}; Vertebra computes what the config says"
     if facts["untied_heads"]:
         lines["head"] = untied_logits_text(facts["untied_heads"])
     for name, value in lines.items():

@@ -30,6 +30,7 @@ from vertebra.errors.presets import PresetNotFoundError as PresetNotFoundError
 from vertebra.errors.presets import PresetRefusedError as PresetRefusedError
 from vertebra.errors.presets import PresetSaveError as PresetSaveError
 from vertebra.errors.runtimes import DtypeChangeError as DtypeChangeError
+from vertebra.errors.runtimes import ForkedProcessError as ForkedProcessError
 from vertebra.errors.runtimes import RuntimeBoundError as RuntimeBoundError
 from vertebra.errors.runtimes import RuntimeChoiceError as RuntimeChoiceError
 from vertebra.errors.runtimes import RuntimeUnavailableError as RuntimeUnavailableError
@@ -45,3 +46,4 @@ from vertebra.errors.storage import RedirectRefusedError as RedirectRefusedError
 from vertebra.errors.storage import SourceUnavailableError as SourceUnavailableError
 from vertebra.errors.weights import WeightsFileError as WeightsFileError
 from vertebra.errors.weights import WeightsMismatchError as WeightsMismatchError
+from vertebra.errors.weights import WeightsNotFoundError as WeightsNotFoundError

@@ -30,7 +30,7 @@ def _rebuild(kind: type[VertebraError], arguments: tuple[Any, ...], attributes: 
     return error
 
 
-class ArgumentError(VertebraError, TypeError):
+class ArgumentError(VertebraError, TypeError, ValueError):
     """An argument of a function has the wrong type or value."""
 
     def __init__(self, function: str, argument: str, value: object, expected: str) -> None:

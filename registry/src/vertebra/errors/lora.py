@@ -45,7 +45,7 @@ class LoraStrategyError(LoraError):
         )
 
 
-class LoraStateError(LoraError):
+class LoraStateError(LoraError, ValueError):
     """The operation needs a backbone without adapters, or a backbone with adapters."""
 
     def __init__(self, problem: str, remedy: str) -> None:

@@ -29,7 +29,7 @@ class HandleError(VertebraError, ValueError):
         )
 
 
-class UnknownNameError(VertebraError, LookupError):
+class UnknownNameError(VertebraError, LookupError, ValueError):
     """No installed plugin provides a name."""
 
     def __init__(

@@ -11,7 +11,7 @@ class PresetError(VertebraError):
     """Base class of the errors of presets."""
 
 
-class PresetNotFoundError(PresetError, FileNotFoundError):
+class PresetNotFoundError(PresetError, FileNotFoundError, ValueError):
     """There is no preset at a handle, or the preset does not have a file."""
 
     def __init__(self, handle: object, problem: str, suggestions: Sequence[str] = (), remedy: str = "") -> None:
@@ -80,7 +80,7 @@ class FormatLimitError(PresetError, ValueError):
         )
 
 
-class PresetClassError(PresetError, TypeError):
+class PresetClassError(PresetError, TypeError, ValueError):
     """A preset was loaded by the `from_preset` of a class that it does not belong to."""
 
     def __init__(self, handle: object, actual: str, wanted: str) -> None:

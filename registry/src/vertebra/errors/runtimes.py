@@ -43,6 +43,18 @@ class RuntimeBoundError(VertebraError):
         )
 
 
+class ForkedProcessError(VertebraError, RuntimeError):
+    """A backend was used in a process that was forked after its threads had started, which a fork does not copy."""
+
+    def __init__(self, backend: str) -> None:
+        self.backend = backend
+        super().__init__(
+            f"This process was forked from one that had used {backend}, whose threads a fork does not copy: a "
+            f"computation would wait for ever. Start processes that use a backbone with "
+            'multiprocessing.get_context("spawn") or "forkserver"; or fork before the first backbone is loaded.'
+        )
+
+
 class DtypeChangeError(VertebraError, TypeError):
     """A call would convert a model's variables to a dtype that its dtype policy does not use in computations."""
 

@@ -18,6 +18,13 @@ class WeightsFileError(PresetError, ValueError):
         )
 
 
+class WeightsNotFoundError(WeightsFileError, FileNotFoundError):
+    """A weights file of a preset is missing."""
+
+    def __str__(self) -> str:  # FileNotFoundError would print errno style
+        return str(self.args[0])
+
+
 class WeightsMismatchError(PresetError, ValueError):
     """The tensors in the weights files do not match the variables of the architecture."""
 

@@ -22,8 +22,6 @@ def chosen_strengths(choice: Any) -> tuple[list[str], np.ndarray[Any, Any]]:
     if not isinstance(rows, Sequence) or not all(row is None or isinstance(row, str | Mapping) for row in rows):
         expected = "a name, a mapping from names to strengths, or a list with one of these or None for each row"
         raise LoraConfigError("LoRA adapters", "adapters", choice, expected)
-    if not rows:
-        raise LoraConfigError("LoRA adapters", "adapters", choice, "a list with an entry for each row of the batch")
     names, strengths = strength_matrix(rows)
     return names, strengths[0] if for_all else strengths
 
@@ -37,4 +35,5 @@ def strength_matrix(
         if isinstance(strength, bool) or not isinstance(strength, int | float) or not math.isfinite(strength):
             raise LoraConfigError("LoRA adapters", f"strength of {name!r}", strength, "a finite number")
     names = list(dict.fromkeys(name for mix in mixes for name in mix))
-    return names, np.array([[mix.get(name, 0.0) for name in names] for mix in mixes], "float32")
+    strengths = [[mix.get(name, 0.0) for name in names] for mix in mixes]
+    return names, np.array(strengths, "float32").reshape(len(mixes), len(names))

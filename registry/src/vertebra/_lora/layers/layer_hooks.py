@@ -193,7 +193,7 @@ def _check_rows(active: ActiveAdapters, inputs: Any) -> None:
     """Checks the batch size if no row has an adapter here; a layer may fold other axes into the rows."""
     if active.by_rows and not active.layers and len(inputs.shape) > 1:
         batch, rows = inputs.shape[0], active.strengths.shape[0]
-        if batch is None or batch % rows:
+        if batch is None or not rows or batch % rows:
             active.check_rows(batch)
 
 
