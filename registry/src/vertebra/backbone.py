@@ -196,6 +196,7 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
 
         outcome = save_backbone(self, preset_dir, format, max_shard_size, certificate, assets)
         load_warnings.assets_left_out(outcome)
+        load_warnings.followed_links(outcome)
 
     # === Keras's own files: adapters cannot change during a save; calls wait during a load ===
 

@@ -69,7 +69,7 @@ def test_pull_takes_what_a_load_reads(data, toy, sample_preset):
 
 def test_a_bundle_is_written_and_imported(run, data, toy, configure, tmp_path, cache):
     (written,) = data("bundle", "toy://bert", "-o", tmp_path / "bundle")
-    assert written == {"preset": "toy://bert", "handle": "toy://bert@r1", "files": 2, "bytes": SIZE}
+    assert written == {"preset": "toy://bert", "handle": "toy://bert@r1", "files": 2, "bytes": SIZE, "left_out": {}}
     configure(VERTEBRA_CACHE=str(tmp_path / "another"), VERTEBRA_OFFLINE="1")
     toy.asked.clear()
     assert data("pull", "toy://bert", "--from", tmp_path / "bundle") == [written]

@@ -126,7 +126,10 @@ class Store:
 
     def put_file_list(self, handle: PresetHandle, files: Sequence[PresetFile]) -> None:
         """Writes the file list of a pinned preset."""
-        listed = [{"name": file.name, "size": file.size, "digest": file.digest} for file in files]
+        names = [file.name.encode("utf-8", "backslashreplace").decode() for file in files]  # a service may list any
+        listed = [
+            {"name": name, "size": file.size, "digest": file.digest} for name, file in zip(names, files, strict=True)
+        ]
         self._write(preset_path(self.root, handle), {"handle": str(handle), "files": listed})
 
     def put_ref(self, handle: PresetHandle, pinned: PresetHandle) -> None:

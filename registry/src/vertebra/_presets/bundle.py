@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vertebra._cache.default_store import default_store
@@ -38,6 +38,8 @@ class BundledPreset:
     files: int
     size: int
     """Total bytes of its files."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Files of the preset that were not bundled, each with the reason."""
 
 
 def write_bundle(
@@ -79,7 +81,10 @@ def write_bundle(
         shutil.rmtree(stage / "partial", ignore_errors=True)
         named = {folder.requested: str(folder.handle) for folder in folders}
         (stage / MARKER).write_bytes(dump_json({"version": _VERSION, "presets": named}))
-    return [BundledPreset(f.requested, f.handle, len(f.files), sum(file.size for file in f.files)) for f in folders]
+    return [
+        BundledPreset(f.requested, f.handle, len(f.files), sum(file.size for file in f.files), f.left_out)
+        for f in folders
+    ]
 
 
 def read_bundle(presets: Sequence[str], path: Path, advance: Advance | None = None) -> list[BundledPreset]:

@@ -29,6 +29,7 @@ def _inspect(folder: PresetFolder) -> dict[str, Any]:
     return describe(preset) | {
         "not_read": preset.description.not_read,
         "untied_heads": _untied_heads(preset),
+        "left_out": folder.left_out,
     }
 
 
