@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from functools import partial
 from types import ModuleType
@@ -37,6 +38,9 @@ def read_description(folder: PresetFolder) -> PresetDescription:
         document.require_strict()
     with folder.missing_files("files that its config needs"):
         description: PresetDescription = document.read(partial(module.read, folder), _meaning)
+    if document.other is not None:
+        text = "%s: its %s has values that are not clear, in fields that are not used: %s"
+        logging.getLogger("vertebra").warning(text, folder.handle, CONFIG, document.doubts_text)
     return description
 
 

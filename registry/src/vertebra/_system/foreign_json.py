@@ -44,9 +44,11 @@ class ForeignDocument:
     """Returns the error for a problem with the document."""
 
     @property
-    def doubts(self) -> list[str]:
+    def doubts_text(self) -> str:
         """The doubtful values, with the names of their fields."""
-        return [] if self.other is None else _differences(self.value, self.other)
+        doubts = [] if self.other is None else _differences(self.value, self.other)
+        rest = f" and {len(doubts) - _MOST_NAMED} more" if len(doubts) > _MOST_NAMED else ""
+        return "; ".join(doubts[:_MOST_NAMED]) + rest
 
     def require_strict(self) -> None:
         """Raises an error if the document is not strict JSON."""
@@ -71,7 +73,7 @@ class ForeignDocument:
         except Exception:  # a plugin's translation may raise anything for a value that it does not expect
             is_clear = False
         if not is_clear:
-            raise self.failure(f"its values are ambiguous: {'; '.join(self.doubts[:_MOST_NAMED])}")
+            raise self.failure(f"values that matter are not clear: {self.doubts_text}")
         return result
 
 
@@ -140,5 +142,5 @@ def _differences(value: Any, other: Any, name: str = "") -> list[str]:
     elif type(other) is object:
         return [f"{name} is {value}, which is not a number in JSON"]
     else:
-        return [f"{name} is {other!r} and {value!r}"]
+        return [f"{name} has two values, {other!r} and {value!r}"]
     return [text for pair in pairs for text in _differences(pair[1], pair[2], pair[0])]
