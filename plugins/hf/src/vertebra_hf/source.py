@@ -64,6 +64,9 @@ class HfSource(RemoteSource):
     def external_snapshot(self, handle: PresetHandle) -> Snapshot | None:
         return local.external_snapshot(handle, *repository_of(handle))
 
+    def external_revisions(self, handle: PresetHandle) -> list[PresetHandle]:
+        return [replace(handle, revision=commit) for commit in local.cached_commits(repository_of(handle)[0])]
+
     def upload(self, handle: PresetHandle, files: Mapping[str, Path], replace: bool, message: str) -> PresetHandle:
         from vertebra_hf import uploading
 
