@@ -146,8 +146,10 @@ def test_a_manifest_that_leads_elsewhere_is_refused(pushed, destination, put, so
     bad = layout.manifest([PresetFile("../../config.json", 2, None, f"sha256:{'0' * 64}")])
     put(destination, {"vertebra.json": layout.pointer(bad)})
     monkeypatch.setattr(preset_folder, "source_of", lambda handle, requested: source)
-    with pytest.raises(PresetConfigError, match="outside the preset's folder"):
-        preset_folder.PresetFolder("preset", Failover([destination]))
+    folder = preset_folder.PresetFolder("preset", Failover([destination]))
+    assert folder.names == set()
+    with pytest.raises(PresetNotFoundError, match="outside the preset's folder"):
+        folder.fetch("../../config.json")
 
 
 def test_an_object_that_is_missing_is_told(pushed, source, gateway, destination):

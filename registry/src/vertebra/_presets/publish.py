@@ -170,7 +170,7 @@ def _check_portable(folder: PresetFolder, names: Sequence[str]) -> None:
 
 
 def _check_links(folder: PresetFolder, files: Mapping[str, Path]) -> None:
-    """Refuses links that lead out of a local preset: someone else may have put a link to a private file there.
+    """Refuses links that lead out of a local preset: another user may have made a link to a private file there.
 
     Raises:
         PresetNotFoundError: a file is such a link.

@@ -133,7 +133,7 @@ def is_misnamed(pinned: PresetHandle, handle: PresetHandle) -> bool:
 
 def _candidate_handles(text: str, may_be_id: bool) -> list[PresetHandle]:
     if "://" in text and may_be_id:
-        return [PresetHandle.parse(text)]
+        return [_parsed(text)]
     if text in presets() and may_be_id:
         return _readable(presets().lookup(text).value[1])
     for entry in catalog(SOURCES):
@@ -142,6 +142,21 @@ def _candidate_handles(text: str, may_be_id: bool) -> list[PresetHandle]:
             return [handle]
     likely = suggested_handles(text) or close_names(text, [entry.name for entry in presets()])
     raise PresetNotFoundError(text, "it is neither a built-in preset id, nor a folder, nor a handle", likely)
+
+
+def _parsed(text: str) -> PresetHandle:
+    """Returns the handle of a text.
+
+    Raises:
+        HandleError: the text is not a valid handle; the error names the handle for it, if it is the URL of a page.
+    """
+    try:
+        return PresetHandle.parse(text)
+    except HandleError as error:
+        likely = suggested_handles(text)
+        if not likely:
+            raise
+        raise HandleError(text, error.problem, f"Did you mean {likely[0]}?") from None
 
 
 def suggested_handles(text: str) -> list[str]:

@@ -51,7 +51,7 @@ def list_files(handle: PresetHandle, folder: Path) -> list[PresetFile]:
 def open_file(handle: PresetHandle, folder: Path, name: str) -> Path:
     """Returns the path of a regular file in a folder or its subfolders; links are followed wherever they lead.
 
-    The user has named the folder, and tools such as the client of a hub, DVC and Nix fill folders with links. What is
+    The user has named the folder, and tools such as the client of a hub, DVC and Nix fill folders with links. Files
     published is checked by `vertebra._presets.publish`.
 
     Raises:
