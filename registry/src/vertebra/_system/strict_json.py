@@ -17,6 +17,16 @@ _MOST_SEPARATORS = 1_500_000
 """The most brackets and commas in a file: a value costs far more time and memory than its bytes in the file. The
 header of 100,000 tensors has about 1,000,000 of them."""
 MOST_DIGITS = 30
+_LOOKALIKES = {
+    b"version https://git-lfs": "it is a git-lfs pointer, not the file itself",
+    b"<": "it is a web page, such as a login page",
+    b"\xff\xfe": "it is UTF-16 text, expected UTF-8",
+    b"\xfe\xff": "it is UTF-16 text, expected UTF-8",
+    b"PK\x03\x04": "it is a zip archive",
+}
+"""Other files that are found in place of JSON, by their first bytes."""
+_FIRST = 100
+"""The number of bytes in which these are looked for."""
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -71,6 +81,10 @@ def limited_bytes(path: Path) -> bytes:
 
 def decoded(data: bytes, failure: Callable[[str], VertebraError]) -> str:
     """Returns the text of a JSON document, if it is not too large; problems are raised as `failure(problem)`."""
+    start = data[:_FIRST].lstrip()
+    other = next((problem for magic, problem in _LOOKALIKES.items() if start.startswith(magic)), None)
+    if other or not (start or data.strip()):
+        raise failure(other or "it is empty")
     separators = sum(map(data.count, (b"[", b"{", b",")))
     if separators > _MOST_SEPARATORS:
         raise failure(f"it has {separators} brackets and commas; at most {_MOST_SEPARATORS} are allowed")
