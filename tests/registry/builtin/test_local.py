@@ -87,7 +87,7 @@ def test_a_link_to_a_folder_with_very_many_files_is_not_followed(folder, monkeyp
         (folder.parent / "store" / "files" / str(number)).touch()
     files = {file.name: file.problem for file in FolderSource().files(handle(folder))}
     assert not [name for name in files if name.startswith("folder_leads_out/")]
-    assert files["folder_leads_out"] == "is a folder, expected a regular file"
+    assert files["folder_leads_out"] == "is a folder whose files are not read"
 
 
 def test_a_change_behind_a_link_is_a_change_of_the_file(folder):
@@ -149,6 +149,38 @@ def test_a_preset_is_a_folder(path, folder):
 def test_a_handle_holds_an_absolute_path():
     with pytest.raises(HandleError):
         FolderSource().files(PresetHandle("file", "data/preset"))
+
+
+UNREADABLE_INSIDE = """
+import os, sys
+from vertebra import PresetHandle
+from vertebra.builtin.local import FolderSource
+if os.geteuid() == 0:
+    os.setuid(65534)
+for file in FolderSource().files(PresetHandle("file", sys.argv[1])):
+    print(file.name, file.problem)
+"""
+
+
+def test_a_subfolder_or_store_that_may_not_be_read_does_not_keep_from_the_others():
+    with tempfile.TemporaryDirectory() as parent:  # all folders above tmp_path are the user's alone
+        Path(parent).chmod(0o755)
+        for name in ("preset/lost+found", "store"):
+            Path(parent, name).mkdir(parents=True)
+        Path(parent, "store", "blob").touch()
+        Path(parent, "preset", "config.json").write_text("{}")
+        Path(parent, "preset", "link").symlink_to("../store/blob")
+        for name in ("preset/lost+found", "store"):
+            Path(parent, name).chmod(0o000)
+        command = [sys.executable, "-c", UNREADABLE_INSIDE, Path(parent, "preset")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        for name in ("preset/lost+found", "store"):
+            Path(parent, name).chmod(0o755)
+    assert done.stdout.splitlines() == [
+        "config.json None",
+        "link is a link to ../store/blob, which cannot be read (Permission denied)",
+        "lost+found is a folder whose files are not read",
+    ], done.stderr
 
 
 UNPRIVILEGED = """

@@ -111,6 +111,13 @@ def test_a_bundle_and_a_lockfile_of_such_a_preset_load(data, toy, tmp_path, samp
     assert data("inspect", "toy://odd")["left_out"] == {}
 
 
+def test_another_cache_with_such_a_preset_is_a_bundle(data, toy, tmp_path, sample_preset, configure, cache):
+    toy.add("odd", {path.name: path.read_bytes() for path in sample_preset.iterdir()} | ODD)
+    (pulled,) = data("pull", "toy://odd")
+    configure(VERTEBRA_CACHE=str(tmp_path / "another"))
+    assert data("pull", "toy://odd", "--from", cache.root)[0]["files"] == len(pulled["files"])
+
+
 @pytest.mark.parametrize(
     ("exists", "problem"),
     [(False, "there is no such folder"), (True, "the folder is not a bundle: it holds no presets")],

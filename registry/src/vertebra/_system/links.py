@@ -37,5 +37,6 @@ def reading_problem(path: Path) -> str | None:
         return f"is a link to {path.readlink()}, which cannot be read ({error.strerror})"
     if stat.S_ISREG(mode):
         return None
-    kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
-    return f"is {kind}, expected a regular file"
+    if stat.S_ISDIR(mode):
+        return "is a folder whose files are not read"
+    return "is a pipe, a socket or a device, expected a regular file"

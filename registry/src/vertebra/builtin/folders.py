@@ -7,6 +7,7 @@ import filecmp
 import itertools
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -51,8 +52,8 @@ def list_files(handle: PresetHandle, folder: Path) -> list[PresetFile]:
 def open_file(handle: PresetHandle, folder: Path, name: str) -> Path:
     """Returns the path of a regular file in a folder or its subfolders; links are followed wherever they lead.
 
-    The user has named the folder, and tools such as the client of a hub, DVC and Nix fill folders with links. Files
-    published is checked by `vertebra._presets.publish`.
+    The user has named the folder, and tools such as the client of a hub, DVC and Nix fill folders with links. Links are
+    checked before a preset is published, in `vertebra._presets.publish`.
 
     Raises:
         PresetNotFoundError: the folder has no such file, or it is not a regular file.
@@ -121,11 +122,11 @@ def _list(folder: Path) -> list[PresetFile]:
 
 
 def _describe(name: str, path: Path) -> PresetFile:
-    problem = reading_problem(path)
-    if problem is not None:
-        return PresetFile(name, 0, path, problem=problem)
-    status = path.stat()
-    return PresetFile(name, status.st_size, path, identity=identity_of(status))
+    with contextlib.suppress(OSError):
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode):
+            return PresetFile(name, status.st_size, path, identity=identity_of(status))
+    return PresetFile(name, 0, path, problem=reading_problem(path))
 
 
 def _walk(folder: Path, root: Path | None = None) -> Iterator[Path]:
@@ -141,9 +142,17 @@ def _walk(folder: Path, root: Path | None = None) -> Iterator[Path]:
         elif item.name.startswith("."):
             continue
         elif not item.is_symlink():
-            yield from _walk(item, root)
+            yield from _files_below(item, root)
         elif root is not None and _leads_to_another_folder(item, root):
             yield from _linked_files(item)
+
+
+def _files_below(subfolder: Path, root: Path | None) -> Iterator[Path]:
+    """Yields the files below a subfolder, or the subfolder itself if it may not be read."""
+    try:
+        yield from _walk(subfolder, root)
+    except PermissionError:
+        yield subfolder
 
 
 def _linked_files(link: Path) -> list[Path]:
