@@ -213,6 +213,15 @@ def test_parts_of_pushed_presets_and_marks_of_folders_are_no_files(source, put, 
     assert read(destination) == FILES
 
 
+def test_presets_below_a_prefix_are_named(source, put, destination):
+    put(destination, {"checkpoint-500/config.json": b"{}", "a/b/config.json": b"{}", "a/b/c/config.json": b"{}"})
+    put(destination, {f"{'a' * 32}/config.json": b"{}", f"{'a' * 32}/1_Pooling/config.json": b"{}", "x.txt": b""})
+    with pytest.raises(PresetNotFoundError) as caught:
+        opened(source).resolve(destination)
+    assert caught.value.suggestions == [f"{destination}/a/b", f"{destination}/checkpoint-500"]
+    assert opened(source).resolve(PresetHandle.parse(caught.value.suggestions[1]))
+
+
 def test_a_prefix_is_no_beginning_of_a_name(source, put, read, destination):
     put(replace(destination, path=f"{destination.path}-large"), FILES)
     with pytest.raises(PresetNotFoundError, match=r"neither a vertebra\.json nor a config\.json"):

@@ -146,6 +146,12 @@ def test_a_preset_is_a_folder(path, folder):
     assert caught.value.handle == handle(folder.parent / path)
 
 
+def test_the_error_for_a_file_of_a_preset_names_the_folder(folder):
+    with pytest.raises(PresetNotFoundError) as caught:
+        FolderSource().files(handle(folder / "config.json"))
+    assert caught.value.suggestions == [str(handle(folder))]
+
+
 def test_a_handle_holds_an_absolute_path():
     with pytest.raises(HandleError):
         FolderSource().files(PresetHandle("file", "data/preset"))

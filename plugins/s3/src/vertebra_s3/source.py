@@ -73,8 +73,8 @@ class _ObjectSource(RemoteSource):
 
     def _unmanaged_snapshot(self, handle: PresetHandle, bucket: Bucket, location: layout.Location) -> Snapshot:
         names = bucket.names(location.prefix)
-        if "config.json" not in names:  # the objects below the prefix are not listed: it may be a whole bucket
-            raise unmanaged.not_found(handle, names)
+        if "config.json" not in names:  # not all objects below the prefix are listed: it may be a whole bucket
+            raise unmanaged.not_here(handle, bucket, location, names)
         files = unmanaged.files(handle, bucket, location)
         pinned = replace(handle, revision=unmanaged.revision_of(files))
         if handle.revision not in (None, pinned.revision):

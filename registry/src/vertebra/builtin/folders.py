@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from vertebra._system.atomic_save import destination, replacing_folder
@@ -44,7 +45,9 @@ def list_files(handle: PresetHandle, folder: Path) -> list[PresetFile]:
                     return files
         return _list(folder)
     except NotADirectoryError as error:
-        raise PresetNotFoundError(handle, f"{folder} is a file, and a preset is a folder") from error
+        parent = [str(replace(handle, path=Path(handle.path).parent.as_posix()))]
+        likely = parent if os.path.isfile(folder.parent / _CONFIG) else []  # noqa: PTH113
+        raise PresetNotFoundError(handle, f"{folder} is a file, and a preset is a folder", likely) from error
     except OSError as error:
         raise PresetNotFoundError(handle, f"{folder} cannot be read ({error.strerror})") from error
 
