@@ -158,6 +158,15 @@ def test_a_record_of_a_commit_that_is_not_there_is_not_passed_over(downloaded, o
         opened(source).resolve(HANDLE)
 
 
+def test_a_commit_without_files_is_not_named(downloaded, offline, source):
+    """As after a copy of the links alone."""
+    repository = downloaded()
+    shutil.rmtree(repository / "blobs")
+    with pytest.raises(OfflineError) as caught:
+        opened(source).resolve(HANDLE)
+    assert caught.value.revisions == []
+
+
 def test_what_is_no_file_is_not_listed(downloaded, offline):
     repository = downloaded()
     (snapshot,) = (repository / "snapshots").iterdir()

@@ -47,7 +47,8 @@ def external_snapshot(handle: PresetHandle, repo: str, folder: str) -> Snapshot 
 def cached_commits(repo: str) -> list[str]:
     """Returns the commits of a repository that the Hugging Face cache has files of."""
     with contextlib.suppress(OSError):
-        return sorted(path.name for path in _snapshots(repo).iterdir() if COMMIT.fullmatch(path.name))
+        commits = [path for path in _snapshots(repo).iterdir() if COMMIT.fullmatch(path.name)]
+        return sorted(commit.name for commit in commits if any(path.is_file() for path in commit.rglob("*")))
     return []
 
 

@@ -130,9 +130,11 @@ def _update(requested: str, before: LockedPreset) -> LockStatus:
 
 def _compare(folder: PresetFolder, before: LockedPreset) -> LockStatus:
     if before.handle not in (None, folder.handle) and not _has_same_bytes(folder, before):
-        return LockStatus(folder.requested, "moved", replace(before, handle=folder.handle), before)
+        moved = replace(before, handle=folder.handle)
+        return LockStatus(folder.requested, "moved", moved, before, folder.left_out)
     preset = LockedPreset(before.handle, _listed_files(folder, before)) if _is_pinned(folder) else _lock(folder)
-    return LockStatus(folder.requested, "unchanged" if preset == before else "changed", preset, before)
+    state = "unchanged" if preset == before else "changed"
+    return LockStatus(folder.requested, state, preset, before, folder.left_out)
 
 
 def verify_lock(path: Path) -> tuple[list[VerifiedPreset], dict[str, tuple[str, str | None]]]:

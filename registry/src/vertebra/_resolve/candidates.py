@@ -71,7 +71,7 @@ def upload_target(target: str | Path) -> PresetHandle:
     """
     text = str(target)
     if isinstance(target, str) and "://" in text:
-        handle = PresetHandle.parse(text)
+        handle = _parsed(text)
     elif isinstance(target, str) and text in presets():
         problem = "it is a built-in preset id, and presets are uploaded to a handle or path"
         raise HandleError(text, problem, "Write the target as scheme://path or as a path")
@@ -93,10 +93,8 @@ def source_of(handle: PresetHandle, requested: str) -> PresetSource:
     """
     prefix = "" if requested == str(handle) else f"Preset {requested!r} is at {handle}. "
     likely = [f"Did you mean {text}?" for text in suggested_handles(str(handle))[:1]]
-    install = (
-        f"Install a plugin that reads {handle.scheme}:// handles. List the installed sources with: vertebra sources"
-    )
-    hint = prefix + " ".join([*likely, install])
+    remedy = likely[0] if likely else f"Install a plugin that reads {handle.scheme}:// handles."
+    hint = f"{prefix}{remedy} List the installed sources with: vertebra sources"
     entry: Entry[PresetSource] = catalog(SOURCES).lookup(handle.scheme, hint)
     if handle.revision is not None and not entry.value.supports_revisions:
         problem = f"{handle.scheme}:// handles cannot have an '@revision'"

@@ -67,7 +67,8 @@ def _problem_with_one(name: str) -> str | None:
     except UnicodeEncodeError:
         return "is not valid Unicode"
     if _UNSAFE.search(name) or any(part in ("", ".", "..") for part in parts):
-        return "may be outside the preset's folder on some systems"
+        reason = "has a ':', so it " if ":" in name else ""
+        return f"{reason}may be outside the preset's folder on some systems"
     if any(part[-1] in ". " for part in parts):
         return "ends with a dot or a space, which some systems remove"
     if any(_DEVICES.match(part) for part in parts):
