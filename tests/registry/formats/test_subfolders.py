@@ -55,6 +55,12 @@ def test_what_is_no_preset_is_not_named(tmp_path, text):
     assert (error.problem, error.suggestions) == ("it has no config.json", [])
 
 
+@pytest.mark.parametrize("name", ["archive.tar.gz", "bert.ZIP", "model.tgz"])
+def test_an_archive_is_named(tmp_path, name):
+    (tmp_path / name).write_bytes(b"")
+    assert f"it has no config.json, but the archive {name}. Unpack it" in str(error_for(tmp_path))
+
+
 def test_a_folder_with_a_config_is_the_preset(tmp_path):
     put(tmp_path, **{"checkpoint-500": CONFIG})
     (tmp_path / "config.json").write_text("{}")

@@ -46,5 +46,5 @@ def read_description(folder: PresetFolder) -> PresetDescription:
 
 def _meaning(description: PresetDescription) -> tuple[object, ...]:
     """Returns what a config says about a preset."""
-    refine = description.refine
+    refine = description.refine  # two partial functions are never equal, but their arguments are
     return description.backbone, description.arguments, description.untied, getattr(refine, "args", refine)

@@ -20,10 +20,11 @@ from vertebra.handles import PresetHandle
 _MOST_READ = 40
 """Most configs that are read."""
 _MOST_NAMED = 5
+_ARCHIVE = re.compile(r"\.(zip|tar|tgz|tar\.(gz|bz2|xz|zst))$", re.IGNORECASE)
 
 
 def no_config(folder: PresetFolder, is_preset: Callable[[Mapping[str, Any]], bool]) -> PresetNotFoundError:
-    """Returns the error for a folder without a config; it names the subfolders that hold a preset.
+    """Returns the error for a folder without a config; it names the subfolders that hold a preset, or an archive.
 
     Args:
         folder: The folder.
@@ -33,6 +34,10 @@ def no_config(folder: PresetFolder, is_preset: Callable[[Mapping[str, Any]], boo
     inside = sorted((name.removesuffix(end) for name in folder.names if name.endswith(end)), key=_newest_first)
     found = [name for name in inside[:_MOST_READ] if _holds_preset(folder, name, is_preset)]
     problem = f"it has no {CONFIG}"
+    archives = sorted(filter(_ARCHIVE.search, folder.names))
+    if not found and archives:
+        problem += f", but the archive {archives[0]}"
+        return PresetNotFoundError(folder.handle, problem, remedy="Unpack it, and load the folder with its config.json")
     if not found:
         return PresetNotFoundError(folder.handle, problem)
     more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
