@@ -176,15 +176,19 @@ def test_a_subfolder_or_store_that_may_not_be_read_does_not_keep_from_the_others
         Path(parent, "store", "blob").touch()
         Path(parent, "preset", "config.json").write_text("{}")
         Path(parent, "preset", "link").symlink_to("../store/blob")
+        Path(parent, "preset", "listed").mkdir()
+        Path(parent, "preset", "listed", "x").touch()
+        Path(parent, "preset", "listed").chmod(0o444)  # without the x bit, files can be listed but not opened
         for name in ("preset/lost+found", "store"):
             Path(parent, name).chmod(0o000)
         command = [sys.executable, "-c", UNREADABLE_INSIDE, Path(parent, "preset")]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        for name in ("preset/lost+found", "store"):
+        for name in ("preset/lost+found", "preset/listed", "store"):
             Path(parent, name).chmod(0o755)
     assert done.stdout.splitlines() == [
         "config.json None",
         "link is a link to ../store/blob, which cannot be read (Permission denied)",
+        "listed/x is in a folder that may not be read",
         "lost+found is a folder whose files are not read",
     ], done.stderr
 

@@ -75,6 +75,16 @@ def test_other_texts_are_refused_as_by_python(text):
         parsed(text)
 
 
+@pytest.mark.parametrize("depth", [300, 480, 900, 990])
+@pytest.mark.parametrize("start", ["", '"x": NaN, ', '"x": 1, "x": 2, '])
+def test_deep_documents_are_read_or_refused(depth, start):
+    text = "{" + start + '"a": ' + "[" * depth + "]" * depth + "}"
+    try:
+        assert "a" in parsed(text).value
+    except PresetConfigError as error:
+        assert "not valid JSON" in error.problem  # noqa: PT017
+
+
 def test_our_own_format_has_no_byte_order_mark():
     with pytest.raises(PresetConfigError, match="byte order mark"):
         parsed("\ufeff{}").require_strict()

@@ -90,7 +90,7 @@ def parse_foreign_json(data: bytes, failure: Callable[[str], VertebraError]) -> 
     """Parses a JSON object of another library; an invalid one is raised as `failure(problem)`."""
     text = decoded(data.removeprefix(_BYTE_ORDER_MARK), failure)
     problem = "it begins with a byte order mark" if data.startswith(_BYTE_ORDER_MARK) else None
-    value = other = None
+    other = None
     try:
         value = strict_value(text)
     except (ValueError, RecursionError) as error:
@@ -98,10 +98,10 @@ def parse_foreign_json(data: bytes, failure: Callable[[str], VertebraError]) -> 
         try:
             value, other = json.loads(text), _other_reading(text)
             check_writable(text, value)
+            other = other if _differences(value, other) else None
         except (ValueError, RecursionError):
             raise failure(problem) from error
-    value = require_object(value, failure)
-    return ForeignDocument(value, other if _differences(value, other or value) else None, problem, failure)
+    return ForeignDocument(require_object(value, failure), other, problem, failure)
 
 
 def is_json(value: Any) -> bool:

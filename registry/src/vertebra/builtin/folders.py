@@ -129,7 +129,15 @@ def _describe(name: str, path: Path) -> PresetFile:
         status = path.stat()
         if stat.S_ISREG(status.st_mode):
             return PresetFile(name, status.st_size, path, identity=identity_of(status))
-    return PresetFile(name, 0, path, problem=reading_problem(path))
+    try:
+        problem = reading_problem(path)
+    except PermissionError:
+        if "/" not in name:  # the whole folder may not be read
+            raise
+        problem = "is in a folder that may not be read"
+    if problem is None:  # the file has been replaced meanwhile
+        raise FileNotFoundError(path)
+    return PresetFile(name, 0, path, problem=problem)
 
 
 def _walk(folder: Path, root: Path | None = None) -> Iterator[Path]:
