@@ -10,6 +10,7 @@ import pickle
 import random
 import shutil
 import signal
+import stat
 import struct
 import subprocess
 import sys
@@ -163,10 +164,22 @@ def test_a_preset_without_weights_loads_only_without_them(refuse, preset):
     refuse(preset, WeightsFileError)
 
 
-def test_weights_behind_a_link_that_leads_out_of_the_preset_are_not_read(refuse, preset, tmp_path):
-    (preset / WEIGHTS).rename(tmp_path / "secret")
-    (preset / WEIGHTS).symlink_to(tmp_path / "secret")
-    refuse(preset, PresetNotFoundError)
+@pytest.mark.parametrize("name", ["config.json", WEIGHTS])
+@pytest.mark.parametrize("how", ["dangling", "loop", "pipe", "socket", "device", "a folder"])
+def test_what_is_no_file_is_named(refuse, preset, name, how):
+    path = preset / name
+    path.unlink()
+    if how == "pipe":
+        os.mkfifo(path)
+    elif how == "socket":
+        os.mknod(path, stat.S_IFSOCK | 0o600)
+    elif how == "a folder":
+        path.mkdir()
+    else:
+        path.symlink_to({"dangling": "../store/blob", "loop": name, "device": "/dev/zero"}[how])
+    error = refuse(preset, (PresetNotFoundError, WeightsFileError))
+    assert name in str(error)
+    assert how in ("a folder", "socket") or any(word in str(error) for word in ("does not exist", "cannot", "device"))
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,7 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
 
         outcome = save_backbone(self, preset_dir, format, max_shard_size, certificate, assets)
         load_warnings.assets_left_out(outcome)
+        load_warnings.followed_links(outcome)
 
     def export_to_transformers(self, path: str | Path) -> None:
         """Saves a folder that transformers loads: KerasHub's name for `save_to_preset(path, format="transformers")`."""

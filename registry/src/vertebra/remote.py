@@ -96,9 +96,13 @@ class RemoteSource(PresetSource):
     def external_snapshot(self, handle: PresetHandle) -> Snapshot | None:
         """Returns a snapshot from another program's cache, whose file list may be incomplete, or None; uses no network.
 
-        It is used offline if the cache has no file list of the preset.
+        It is used offline if the cache has no file list of the preset. A file without a digest needs its `path`.
         """
         return None
+
+    def external_revisions(self, handle: PresetHandle) -> Sequence[PresetHandle]:
+        """Returns the pinned handles of a preset that another program's cache has, for messages; uses no network."""
+        return ()
 
 
 @contextlib.contextmanager

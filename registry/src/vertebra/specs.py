@@ -138,6 +138,9 @@ class PresetFile:
     identity: tuple[int, int, int, int] | None = field(default=None, compare=False)
     """Device, inode, size and `st_mtime_ns` that `os.stat` gives for `path`, where the file may be replaced while the
     preset is read: the file that is read must be the one that was listed. None if the file cannot be replaced."""
+    problem: str | None = None
+    """Why the file cannot be read, such as a link to a file that does not exist; None for every other file. A preset
+    loads if it does not need the file."""
 
 
 @dataclass(frozen=True, slots=True)

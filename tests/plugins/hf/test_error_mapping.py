@@ -4,7 +4,7 @@ import pytest
 
 from servers import faults
 from vertebra import PresetHandle
-from vertebra.errors import PresetAccessError, PresetNotFoundError, SourceUnavailableError
+from vertebra.errors import PresetAccessError, PresetNotFoundError, SettingsError, SourceUnavailableError
 from vertebra.testing import opened
 
 REPO = "acme/bert"
@@ -128,3 +128,40 @@ def test_a_repository_that_was_disabled():
     error = refusal(HANDLE, REPO, "https://hub", 403, headers, "accepted")
     assert isinstance(error, PresetAccessError)
     assert "disabled" in str(error)
+
+
+# === Tokens that cannot be sent ===
+
+UNSENDABLE = [f"{TOKEN}é", f'"{TOKEN}"', f"'{TOKEN}'", f"Bearer {TOKEN}", f"{TOKEN} x"]
+
+
+@pytest.mark.parametrize("variable", ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "the file"])
+@pytest.mark.parametrize("token", UNSENDABLE, ids=ascii)
+def test_a_token_that_cannot_be_sent_is_named_and_not_shown(hub, source, monkeypatch, tmp_path, token, variable):
+    hub.commit(REPO, FILES)
+    if variable == "the file":
+        (tmp_path / "home").mkdir()
+        (tmp_path / "home" / "token").write_text(token, encoding="utf-8")
+        variable = str(tmp_path / "home" / "token")
+    else:
+        monkeypatch.setenv(variable, token)
+    with pytest.raises(SettingsError) as caught:
+        source.resolve_snapshot(HANDLE)
+    assert caught.value.origin == variable
+    assert TOKEN not in str(caught.value)
+    assert hub.requests == []
+
+
+def test_a_file_of_a_token_that_is_no_text_is_named(hub, source, tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "token").write_bytes(b"\xff\xfe" + TOKEN.encode("utf-16-le"))
+    with pytest.raises(SettingsError, match="it is not a text file") as caught:
+        source.resolve_snapshot(HANDLE)
+    assert caught.value.origin == str(tmp_path / "home" / "token")
+
+
+def test_line_breaks_around_a_token_are_no_part_of_it(hub, client, fetch, log_in):
+    log_in(f" {TOKEN}\r\n")
+    hub.commit(REPO, FILES)
+    hub.private(REPO)
+    assert fetch(f"hf://{REPO}", "config.json") == FILES["config.json"]

@@ -41,6 +41,27 @@ def test_a_whole_repository_is_a_preset(publish, io, run):
     assert np.abs(outputs["sequence_output"] - io["transformers/sequence_output"]).max() <= 1e-5
 
 
+@pytest.mark.keras(once=True)
+def test_files_with_odd_names_do_not_keep_from_loading(hub, publish, io, run):
+    publish("transformers", folder=False)
+    odd = ["model.safetensors:Zone.Identifier", "run 12:30.log", "aux.txt", "README.md", "readme.md", "a."]
+    sha = hub.commit("acme/bert", dict.fromkeys(odd, b"x"))
+    outputs = run(vertebra.Backbone.from_preset(f"hf://acme/bert@{sha}"))
+    assert np.abs(outputs["sequence_output"] - io["transformers/sequence_output"]).max() <= 1e-5
+
+
+@pytest.mark.keras(once=True)
+def test_the_folder_that_the_client_has_downloaded_is_a_local_preset(hub, client, publish, io, run, tmp_path):
+    """Its files are links to blobs; those of the cache stay as they are when the folder is saved over."""
+    publish("transformers", folder=False)
+    folder = client.snapshot_download("acme/bert", endpoint=hub.url)
+    blobs = {path: path.read_bytes() for path in (tmp_path / "home").glob("hub/*/blobs/*")}
+    backbone = vertebra.Backbone.from_preset(folder)
+    assert np.abs(run(backbone)["sequence_output"] - io["transformers/sequence_output"]).max() <= 1e-5
+    backbone.save_to_preset(folder, format="transformers")
+    assert {path: path.read_bytes() for path in blobs} == blobs
+
+
 def test_only_what_is_needed_is_fetched(hub, publish):
     handle = publish("transformers")
     hub.commit("acme/bert", {"transformers/pytorch_model.bin": b"x" * 1000})

@@ -186,22 +186,6 @@ def test_a_listing_that_is_unsound_is_unavailable(hub, source, body):
         source.resolve_snapshot(HANDLE)
 
 
-@pytest.mark.parametrize(
-    ("text", "handle"),
-    [
-        ("google-bert/bert-base-uncased", "hf://google-bert/bert-base-uncased"),
-        ("https://huggingface.co/google-bert/bert-base-uncased/tree/main", "hf://google-bert/bert-base-uncased"),
-        ("huggingface.co/acme/bert", "hf://acme/bert"),
-        *(
-            (text, None)
-            for text in ("bert", "./acme/bert", "/data/acme/bert", "acme/bert/x", "https://example.org/a/b")
-        ),
-    ],
-)
-def test_what_may_have_been_meant(source, text, handle):
-    assert source.suggest(text) == handle
-
-
 # === The user's machine ===
 
 

@@ -78,6 +78,39 @@ def test_a_file_of_credentials_that_is_unsound_is_named(kaggle, source, tmp_path
         source.resolve_snapshot(HANDLE)
 
 
+def test_a_token_that_the_client_cannot_read_is_named_and_not_shown(kaggle, source, monkeypatch):
+    monkeypatch.setenv("KAGGLE_API_TOKEN", "secret" * 100)  # the client takes it for a path, which is too long
+    with pytest.raises(SettingsError) as caught:
+        source.resolve_snapshot(HANDLE)
+    assert caught.value.origin == "KAGGLE_API_TOKEN"
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("storage", ["token", "access_token", "name", "key", "kaggle.json"])
+@pytest.mark.parametrize("change", ["{}é", '"{}"', "Bearer {}", "{}\n{}"], ids=ascii)
+def test_credentials_that_cannot_be_sent_are_named_and_not_shown(
+    kaggle, source, monkeypatch, tmp_path, storage, change
+):
+    key, folder = kaggle.users["acme"], tmp_path / "home" / ".kaggle"
+    folder.mkdir(parents=True, exist_ok=True)
+    text = change.format(key, key)
+    if storage == "token":
+        monkeypatch.setenv("KAGGLE_API_TOKEN", text)
+    elif storage == "access_token":
+        (folder / "access_token").write_text(text, encoding="utf-8")
+    elif storage == "kaggle.json":
+        (folder / "kaggle.json").write_text(json.dumps({"username": "acme", "key": text}))
+    else:
+        monkeypatch.setenv("KAGGLE_USERNAME", text if storage == "name" else "acme")
+        monkeypatch.setenv("KAGGLE_KEY", text if storage == "key" else key)
+    with pytest.raises(SettingsError) as caught:
+        source.resolve_snapshot(HANDLE)
+    named = {"token": "KAGGLE_API_TOKEN", "name": "KAGGLE_USERNAME", "key": "KAGGLE_KEY"}
+    assert caught.value.origin == named.get(storage, storage)
+    assert key not in str(caught.value)
+    assert kaggle.requests == []
+
+
 @pytest.mark.parametrize(
     ("user", "words"),
     [(None, "does not exist, or is private .*get a token at"), ("other", "private and your account has no access")],

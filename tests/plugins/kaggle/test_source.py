@@ -426,21 +426,6 @@ def test_without_a_version_all_of_them_are_pruned(kaggle, fetch, cache, capsys):
     assert all(f"removed: kaggle://{VARIATION}/{version}" in out for version in (1, 2))
 
 
-@pytest.mark.parametrize(
-    ("text", "handle"),
-    [
-        ("https://www.kaggle.com/models/keras/bert/Keras/bert_tiny_en/2", "kaggle://keras/bert/keras/bert_tiny_en/2"),
-        ("kaggle.com/models/keras/bert/keras/bert_tiny_en", "kaggle://keras/bert/keras/bert_tiny_en"),
-        *(
-            (text, None)
-            for text in ("keras/bert", "https://www.kaggle.com/datasets/a/b", "https://example.org/models/a")
-        ),
-    ],
-)
-def test_what_may_have_been_meant(source, text, handle):
-    assert source.suggest(text) == handle
-
-
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", None])
 def test_the_storage_is_read_with_the_certificates_of_the_client(kaggle, fetch, monkeypatch, tmp_path, variable):
     from requests.certs import where

@@ -197,7 +197,7 @@ def test_half_of_the_credentials_is_told(variables, name):
 
 
 @pytest.mark.parametrize("name", [*KEYS, "AWS_SESSION_TOKEN"])
-@pytest.mark.parametrize("bad", ["geheim\nx", "geh eim", "geheim\x7f", "geheimß"])
+@pytest.mark.parametrize("bad", ["geheim\nx", "geh eim", "geheim\x7f", "geheimß", '"geheim"', "Bearer geheim"])
 def test_what_no_key_can_hold_is_told_and_not_repeated(variables, name, bad):
     variables(**{**KEYS, name: bad})
     with pytest.raises(SettingsError, match=r"AWS_") as raised:

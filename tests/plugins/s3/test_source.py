@@ -146,8 +146,10 @@ def test_a_manifest_that_leads_elsewhere_is_refused(pushed, destination, put, so
     bad = layout.manifest([PresetFile("../../config.json", 2, None, f"sha256:{'0' * 64}")])
     put(destination, {"vertebra.json": layout.pointer(bad)})
     monkeypatch.setattr(preset_folder, "source_of", lambda handle, requested: source)
-    with pytest.raises(PresetConfigError, match="outside the preset's folder"):
-        preset_folder.PresetFolder("preset", Failover([destination]))
+    folder = preset_folder.PresetFolder("preset", Failover([destination]))
+    assert folder.names == set()
+    with pytest.raises(PresetNotFoundError, match="outside the preset's folder"):
+        folder.fetch("../../config.json")
 
 
 def test_an_object_that_is_missing_is_told(pushed, source, gateway, destination):
@@ -209,6 +211,15 @@ def test_parts_of_pushed_presets_and_marks_of_folders_are_no_files(source, put, 
     )
     assert opened(source).resolve(destination) == pinned
     assert read(destination) == FILES
+
+
+def test_presets_below_a_prefix_are_named(source, put, destination):
+    put(destination, {"checkpoint-500/config.json": b"{}", "a/b/config.json": b"{}", "a/b/c/config.json": b"{}"})
+    put(destination, {f"{'a' * 32}/config.json": b"{}", f"{'a' * 32}/1_Pooling/config.json": b"{}", "x.txt": b""})
+    with pytest.raises(PresetNotFoundError) as caught:
+        opened(source).resolve(destination)
+    assert caught.value.suggestions == [f"{destination}/a/b", f"{destination}/checkpoint-500"]
+    assert opened(source).resolve(PresetHandle.parse(caught.value.suggestions[1]))
 
 
 def test_a_prefix_is_no_beginning_of_a_name(source, put, read, destination):

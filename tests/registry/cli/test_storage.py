@@ -69,7 +69,7 @@ def test_pull_takes_what_a_load_reads(data, toy, sample_preset):
 
 def test_a_bundle_is_written_and_imported(run, data, toy, configure, tmp_path, cache):
     (written,) = data("bundle", "toy://bert", "-o", tmp_path / "bundle")
-    assert written == {"preset": "toy://bert", "handle": "toy://bert@r1", "files": 2, "bytes": SIZE}
+    assert written == {"preset": "toy://bert", "handle": "toy://bert@r1", "files": 2, "bytes": SIZE, "left_out": {}}
     configure(VERTEBRA_CACHE=str(tmp_path / "another"), VERTEBRA_OFFLINE="1")
     toy.asked.clear()
     assert data("pull", "toy://bert", "--from", tmp_path / "bundle") == [written]
@@ -78,6 +78,44 @@ def test_a_bundle_is_written_and_imported(run, data, toy, configure, tmp_path, c
     assert toy.asked == []
     _, shown = run("bundle", "toy://bert", "-o", tmp_path / "again")
     assert f"VERTEBRA_CACHE_TIERS={tmp_path / 'again'}" in shown
+
+
+ODD = {"model.safetensors:Zone.Identifier": b"[ZoneTransfer]", "aux.txt": b"", "run 12:30.log": b"x", "a.": b""}
+
+
+def test_files_with_unsafe_names_are_left_out_and_named(run, data, toy, tmp_path, sample_preset):
+    files = {path.name: path.read_bytes() for path in sample_preset.iterdir()}
+    toy.add("odd", files | ODD | {"README.md": b"", "readme.md": b""})
+    (pulled,), (bundled,) = data("pull", "toy://odd"), data("bundle", "toy://odd", "-o", tmp_path / "bundle")
+    inspected, (locked,) = data("inspect", "toy://odd"), data("lock", "toy://odd", "--lockfile", tmp_path / "lock")
+    for facts in (pulled, bundled, inspected, locked):
+        assert facts["left_out"].keys() == ODD.keys()
+    kept = files.keys() | {"README.md", "readme.md"}
+    assert {file["name"] for file in pulled["files"]} == locked["files"].keys() == kept
+    assert run("lock", "--lockfile", tmp_path / "lock")[0] == 0
+    for words in (["pull", "toy://odd"], ["inspect", "toy://odd"], ["bundle", "toy://odd", "-o", tmp_path / "again"]):
+        assert "left out: aux.txt, which is reserved for a device on some systems" in run(*words)[1]
+
+
+def test_a_bundle_and_a_lockfile_of_such_a_preset_load(data, toy, tmp_path, sample_preset, configure):
+    toy.add("odd", {path.name: path.read_bytes() for path in sample_preset.iterdir()} | ODD)
+    data("bundle", "toy://odd", "-o", tmp_path / "bundle")
+    data("lock", "toy://odd", "--lockfile", tmp_path / "vertebra.lock")
+    configure(
+        VERTEBRA_CACHE=str(tmp_path / "another"),
+        VERTEBRA_CACHE_TIERS=str(tmp_path / "bundle"),
+        VERTEBRA_OFFLINE="1",
+        VERTEBRA_LOCKED="1",
+        VERTEBRA_LOCKFILE=str(tmp_path / "vertebra.lock"),
+    )
+    assert data("inspect", "toy://odd")["left_out"] == {}
+
+
+def test_another_cache_with_such_a_preset_is_a_bundle(data, toy, tmp_path, sample_preset, configure, cache):
+    toy.add("odd", {path.name: path.read_bytes() for path in sample_preset.iterdir()} | ODD)
+    (pulled,) = data("pull", "toy://odd")
+    configure(VERTEBRA_CACHE=str(tmp_path / "another"))
+    assert data("pull", "toy://odd", "--from", cache.root)[0]["files"] == len(pulled["files"])
 
 
 @pytest.mark.parametrize(

@@ -280,3 +280,54 @@ def test_tensors_of_a_head_are_named(golden, tmp_path):
     tensors = load_file(done.target / WEIGHTS)
     save_file({f"transformer.{k}": v for k, v in tensors.items()} | {"score.w": np.ones(2)}, done.target / WEIGHTS)
     assert convert_preset(done.target, tmp_path / "again").unused == ("score.w",)
+
+
+# === Configs that Python reads, and that are not strict JSON ===
+
+
+def rewritten(folder, change):
+    path = folder / "config.json"
+    path.write_bytes(change(path.read_text()).encode())
+    return folder
+
+
+@pytest.mark.keras(once=True)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("{", '{"classifier_dropout": NaN, ', 1),
+        lambda text: text.replace("{", '{"some_score": [-Infinity, 1e999], ', 1),
+        lambda text: text.replace("{", '{"sep_token_id": 4, "sep_token_id": 5, ', 1),
+        lambda text: "\ufeff" + text,
+    ],
+    ids=["nan", "infinity", "twice", "byte order mark"],
+)
+def test_what_does_not_matter_is_read_as_by_transformers(copy, golden, io, run, change, tmp_path, caplog):
+    folder = rewritten(copy(), change)
+    assert gap(run(vertebra.Backbone.from_preset(folder)), io, "transformers") <= 1e-5
+    told = [record.getMessage() for record in caplog.records if "not clear" in record.getMessage()]
+    assert len(told) == (0 if (folder / "config.json").read_text().startswith("\ufeff") else 1)
+    done = convert_preset(folder, tmp_path / "again", format="transformers")
+    assert "pad_token_id" not in done.assets.fields_left_out
+    assert "NaN" not in (tmp_path / "again" / "config.json").read_text()
+    vertebra.Backbone.from_preset(folder).save_to_preset(folder, format="transformers")
+    assert gap(run(vertebra.Backbone.from_preset(folder)), io, "transformers") <= 1e-5
+
+
+@pytest.mark.keras(once=True)
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda text: text.replace("{", '{"hidden_size": 24, ', 1), "hidden_size has two values, 24 and"),
+        (lambda text: text.replace("{", '{"model_type": "gpt2", ', 1), "model_type has two values, 'gpt2' and"),
+        (lambda text: text.replace("1e-12", "NaN"), "layer_norm_eps is nan"),
+        (lambda text: text + "{}", "Extra data"),
+        (lambda text: text.replace('"', "'"), "not valid JSON"),
+    ],
+    ids=["a field", "the architecture", "a number", "trailing", "quotes"],
+)
+def test_what_matters_and_is_not_clear_is_refused_by_name(copy, change, told):
+    with pytest.raises(PresetConfigError) as caught:
+        vertebra.Backbone.from_preset(rewritten(copy(), change))
+    assert told in str(caught.value)
+    assert "config.json" in str(caught.value)

@@ -273,12 +273,16 @@ def test_nothing_that_was_carried_takes_the_name_of_what_is_written(preset, sour
     assert {*HOSTILE, "modules.json"} <= {*found.carried, *found.left_out}
 
 
-def test_names_that_are_one_file_on_some_systems_are_refused(preset):
-    files = {"carried/kerashub/tokenizer.json": KERASHUB_TOKENIZER, "Tokenizer.json": ""}
-    with pytest.raises(PresetConfigError, match=r"Tokenizer\.json.*Rename the file"):
-        selected(preset("native", files), "kerashub")
-    with pytest.raises(PresetConfigError, match="carried"):
-        selected(preset("transformers", ["carried"]), "native")
+def test_a_file_with_the_name_of_a_folder_of_the_target_is_left_out(preset):
+    found = selected(preset("transformers", ["carried"]), "native")
+    assert "carried/transformers/config.json" not in found.carried.values()
+    assert "is in a folder with the name of the file 'carried'" in found.left_out.values()
+
+
+def test_files_that_are_left_out_of_the_preset_are_named(preset):
+    found = selected(preset("native", ["vocab.txt", "vocab.txt:Zone.Identifier"]), "kerashub")
+    assert list(found.carried) == ["vocab.txt"]
+    assert list(found.left_out) == ["vocab.txt:Zone.Identifier"]
 
 
 def test_a_file_that_grows_while_it_is_copied_is_an_error(preset, tmp_path):

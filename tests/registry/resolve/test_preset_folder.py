@@ -9,6 +9,7 @@ import vertebra
 from vertebra import BackboneSpec, LocalSource, PresetFile, PresetHandle, PresetSpec, hookimpl
 from vertebra._configuration.settings import settings
 from vertebra._presets.lock import lock_presets
+from vertebra._resolve.filenames import MOST_FILES
 from vertebra._resolve.open import open_folder
 from vertebra.errors import (
     ClientMissingError,
@@ -92,7 +93,7 @@ def test_an_id_or_handle_is_resolved_once(written, handle, source, preset):
     assert (folder.requested, str(folder.handle)) == (written, handle)
     assert folder.names == {"config.json", "weights"}
     assert folder.fetch("weights") == preset / "weights"
-    assert folder.config() == {"a": 1}
+    assert folder.config().value == {"a": 1}
     assert source.asked == [handle, f"{handle}/weights", f"{handle}/config.json"]
 
 
@@ -161,7 +162,7 @@ def test_a_source_that_fails_does_not_keep_the_others_from_a_path(add, preset):
         assert open_folder(preset).handle.scheme == "file"
 
 
-@pytest.mark.parametrize("config", [None, "", "[]", '{"a": 1, "a": 2}'])
+@pytest.mark.parametrize("config", [None, "", "[]", '{"a": 1} {}'])
 def test_a_config_must_be_there_and_sound(config, add, preset):
     (preset / "config.json").unlink()
     if config is not None:
@@ -251,10 +252,10 @@ def mirror(source, add, tmp_path):
 
 
 def test_of_several_places_the_first_that_has_it_is_taken(source, mirror):
-    assert open_folder("toy_en").config() == {"a": 2}
+    assert open_folder("toy_en").config().value == {"a": 2}
     assert source.asked == []
     mirror.error = PresetNotFoundError("mirror://here", "nothing is there")
-    assert open_folder("toy_en").config() == {"a": 1}
+    assert open_folder("toy_en").config().value == {"a": 1}
 
 
 @pytest.mark.parametrize("kind", [SourceUnavailableError, OfflineError, PresetAccessError])
@@ -267,7 +268,7 @@ def test_a_place_that_cannot_be_read_is_passed_over_with_a_warning(source, mirro
 
 def test_each_place_that_is_used_must_be_allowed(source, mirror, add):
     add("guard", vertebra_refuse_preset=lambda handle: "only the mirror" if handle.scheme == "toy" else None)
-    assert open_folder("toy_en").config() == {"a": 2}
+    assert open_folder("toy_en").config().value == {"a": 2}
     mirror.error = PresetNotFoundError("mirror://here", "nothing is there")
     with pytest.raises(PresetRefusedError, match="only the mirror"):
         open_folder("toy_en")
@@ -305,7 +306,7 @@ def test_of_several_errors_the_most_telling_is_raised_with_the_others(source, mi
 
 def test_a_place_that_is_refused_does_not_keep_from_the_next(source, mirror, add):
     add("guard", vertebra_refuse_preset=lambda handle: "no mirrors" if handle.scheme == "mirror" else None)
-    assert open_folder("toy_en").config() == {"a": 1}
+    assert open_folder("toy_en").config().value == {"a": 1}
 
 
 def test_what_is_locked_comes_from_whichever_place_has_it(source, mirror, preset, tmp_path, monkeypatch):
@@ -413,10 +414,47 @@ def test_a_path_is_never_taken_for_an_id(add, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "name", ["../x", "assets/../../x", "/x", "a//b", "", ".", "a/./b", "a\\b", "..\\x", "c:x", "C:/x", "a\0b", "a\nb"]
 )
-def test_a_file_that_may_lead_out_of_its_folder_is_refused(source, monkeypatch, name):
-    """PT-01: whatever a source lists is a name below the preset's folder."""
+def test_a_file_that_may_lead_out_of_its_folder_is_left_out(source, monkeypatch, name):
+    """PT-01: every file that can be fetched has a name below the preset's folder."""
     monkeypatch.setattr(source, "files", lambda handle: [PresetFile("config.json", 2), PresetFile(name, 1)])
-    with pytest.raises(PresetConfigError, match="may be outside the preset's folder"):
+    folder = open_folder("toy://here")
+    assert folder.names == {"config.json"}
+    assert "may be outside the preset's folder" in folder.left_out[name]
+    with pytest.raises(PresetNotFoundError, match="may be outside the preset's folder"):
+        folder.fetch(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors:Zone.Identifier", "run 12:30.log", "aux.txt", "a.", "b ", "x" * 300]
+)
+def test_a_file_with_an_odd_name_does_not_keep_from_the_others(source, monkeypatch, name):
+    files = [PresetFile("config.json", 2), PresetFile(name, 1), PresetFile("README.md", 1), PresetFile("readme.md", 1)]
+    monkeypatch.setattr(source, "files", lambda handle: files)
+    folder = open_folder("toy://here")
+    assert folder.names == {"config.json", "README.md", "readme.md"}
+    assert [left[:200] for left in folder.left_out] == [name[:200]]
+
+
+def test_a_needed_file_that_is_listed_twice_is_an_error(source, monkeypatch):
+    files = [PresetFile("config.json", 2), PresetFile("config.json", 3)]
+    monkeypatch.setattr(source, "files", lambda handle: files)
+    with pytest.raises(PresetNotFoundError, match=r"'config\.json' is listed 2 times"):
+        open_folder("toy://here").config()
+
+
+def test_a_file_that_its_source_cannot_read_is_left_out(source, monkeypatch):
+    files = [PresetFile("config.json", 2), PresetFile("vocab.txt", 0, problem="is a link to nothing")]
+    monkeypatch.setattr(source, "files", lambda handle: files)
+    folder = open_folder("toy://here")
+    assert (folder.names, folder.left_out) == ({"config.json"}, {"vocab.txt": "is a link to nothing"})
+    with pytest.raises(PresetNotFoundError, match="is a link to nothing"):
+        folder.fetch_headers(["vocab.txt"], len)
+
+
+def test_there_are_not_too_many_files(source, monkeypatch):
+    files = [PresetFile(str(number), 1) for number in range(MOST_FILES + 1)]
+    monkeypatch.setattr(source, "files", lambda handle: files)
+    with pytest.raises(PresetConfigError, match=f"{MOST_FILES + 1:,} files"):
         open_folder("toy://here")
 
 

@@ -105,3 +105,23 @@ def test_reads_a_changed_text_as_others_do_or_refuses_it(value, position, insert
 def test_never_writes_what_it_would_not_read(value):
     with pytest.raises((TypeError, ValueError)):
         dump_json(value)
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"", "it is empty"),
+        (b" \n", "it is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "a git-lfs pointer"),
+        (b"\n<!DOCTYPE html>", "a web page"),
+        ("{}".encode("utf-16"), "UTF-16"),
+        (b"PK\x03\x04\x14\x00", "a zip archive"),
+        (b"\x89PNG\r\n", "not UTF-8 text"),
+        (b"model_type: bert", "not valid JSON"),
+    ],
+)
+def test_what_is_found_in_place_of_json_is_named(tmp_path, data, problem):
+    (tmp_path / "config.json").write_bytes(data)
+    with pytest.raises(PresetConfigError, match=problem) as caught:
+        read_json(tmp_path / "config.json")
+    assert str(tmp_path / "config.json") in str(caught.value)

@@ -165,11 +165,25 @@ def _agent() -> str:
 
 
 def _saved_token() -> str | None:
-    """Returns the `authorization` header with the token that the client library has saved; uses no network."""
+    """Returns the `authorization` header with the token that the client library has saved; uses no network.
+
+    Raises:
+        SettingsError: the token cannot be sent, such as one with quotes.
+    """
     with importing():
         from huggingface_hub import constants, get_token
-    token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
-    return f"Bearer {token}" if token else None
+    if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
+        return None
+    variables = [name for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN") if os.environ.get(name)]
+    origin = [*variables, str(constants.HF_TOKEN_PATH)][0]
+    try:
+        token = get_token()
+    except UnicodeDecodeError:
+        raise SettingsError(origin, "it is not a text file", "Log in again with: hf auth login") from None
+    if not token:
+        return None
+    http.check_credential(origin, token)
+    return f"Bearer {token}"
 
 
 def _get_with_token(session: FetchSession, headers: Mapping[str, str], token: str | None, url: str) -> HubResponse:

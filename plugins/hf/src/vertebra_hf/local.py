@@ -1,11 +1,14 @@
 """Files in the user's Hugging Face cache, which the hub's own client writes; this module uses no network.
 
 In that cache, `refs/` records the commit of each branch at its last download, and `snapshots/COMMIT/` has the
-downloaded files. Each of them is a link to a blob whose name is its hash.
+downloaded files. Each of them is a link to a blob whose name is its hash; in a cache that was copied without links, and
+on systems without links, it is the file itself, and there is no hash.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +19,7 @@ from vertebra_hf.hub import importing
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _ALGORITHMS = {40: "git", 64: "sha256"}
 """Hash algorithms, by the length of a blob's name."""
+_MAIN = "main"
 
 
 def external_file(repo: str, name: str, commit: str | None) -> Path | None:
@@ -34,31 +38,54 @@ def external_snapshot(handle: PresetHandle, repo: str, folder: str) -> Snapshot 
         repo: Its repository.
         folder: Its folder in the repository: empty, or with a slash at the end.
     """
-    with importing():
-        from huggingface_hub import constants
-        from huggingface_hub.file_download import repo_folder_name
-    repo_cache = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo, repo_type="model"))
-    commit = _commit(repo_cache, handle.revision)
-    root = repo_cache / "snapshots" / str(commit) / folder
+    commit = _commit(handle, repo)
+    root = _snapshots(repo) / str(commit) / folder
     files = [] if commit is None else [file for path in sorted(root.rglob("*")) if (file := _preset_file(root, path))]
     return Snapshot(replace(handle, revision=commit), files) if files else None
 
 
-def _commit(repo_cache: Path, revision: str | None) -> str | None:
-    if COMMIT.fullmatch(revision or ""):
+def cached_commits(repo: str) -> list[str]:
+    """Returns the commits of a repository that the Hugging Face cache has files of."""
+    with contextlib.suppress(OSError):
+        commits = [path for path in _snapshots(repo).iterdir() if COMMIT.fullmatch(path.name)]
+        return sorted(commit.name for commit in commits if any(path.is_file() for path in commit.rglob("*")))
+    return []
+
+
+def _snapshots(repo: str) -> Path:
+    with importing():
+        from huggingface_hub import constants
+        from huggingface_hub.file_download import repo_folder_name
+    return Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo, repo_type="model"), "snapshots")
+
+
+def _commit(handle: PresetHandle, repo: str) -> str | None:
+    """Returns the commit that a handle means, or the only one in the cache if it has no record of the main branch."""
+    revision = handle.revision or _MAIN
+    if COMMIT.fullmatch(revision):
         return revision
     try:
-        commit = (repo_cache / "refs" / (revision or "main")).read_text().strip()
-    except (OSError, UnicodeDecodeError):
+        commit = (_snapshots(repo).parent / "refs" / revision).read_text().strip()
+        return commit if COMMIT.fullmatch(commit) else None
+    except UnicodeDecodeError:
         return None
-    return commit if COMMIT.fullmatch(commit) else None
+    except OSError:
+        commits = cached_commits(repo)
+    if revision != _MAIN or len(commits) != 1:
+        return None
+    text = "%s: the Hugging Face cache does not record the commit of its main branch; the only one there, %s, is used"
+    logging.getLogger("vertebra").warning(text, handle, commits[0])
+    return commits[0]
 
 
 def _preset_file(root: Path, path: Path) -> PresetFile | None:
-    """Returns a file with the digest that its blob is named by, or None if it is not a link to a blob."""
+    """Returns a file with the digest by which its blob is named, or with its path; None if it is not a file."""
     try:
-        name, size = path.readlink().name, path.stat().st_size
-    except (OSError, ValueError):
+        if not path.is_file():
+            return None
+        name, size = path.relative_to(root).as_posix(), path.stat().st_size
+        blob = path.readlink().name if path.is_symlink() else ""
+    except OSError:  # it may not be read
         return None
-    algorithm = _ALGORITHMS.get(len(name)) if re.fullmatch("[0-9a-f]+", name) else None
-    return PresetFile(path.relative_to(root).as_posix(), size, None, f"{algorithm}:{name}") if algorithm else None
+    algorithm = _ALGORITHMS.get(len(blob)) if re.fullmatch("[0-9a-f]+", blob) else None
+    return PresetFile(name, size, None, f"{algorithm}:{blob}") if algorithm else PresetFile(name, size, path)

@@ -21,6 +21,7 @@ from vertebra_hf import local
 from vertebra_hf.error_mapping import refusal
 from vertebra_hf.hub import Hub, HubResponse, api_url, endpoint, file_url
 from vertebra_hf.local import COMMIT
+from vertebra_hf.urls import handle_of
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
 _OTHER_KINDS = ("datasets", "spaces", "buckets", "kernels")
@@ -36,9 +37,10 @@ class HfSource(RemoteSource):
         self._signed_urls = http.SignedUrlCache()
 
     def suggest(self, text: str) -> str | None:
-        name = re.sub(r"^(https?://)?(www\.)?huggingface\.co/", "", text.removeprefix(f"{endpoint()}/"))
-        repo = re.match(rf"{_NAME.pattern}/{_NAME.pattern}(?=$|/|@)", name)
-        return f"hf://{repo[0]}" if repo and (repo[0] == name or name != text) else None
+        handle = handle_of(text, endpoint())
+        if handle is not None:
+            repository_of(handle)  # raises an error if it is not a model's
+        return handle and str(handle)
 
     def is_pinned(self, handle: PresetHandle) -> bool:
         return COMMIT.fullmatch(handle.revision or "") is not None
@@ -63,6 +65,9 @@ class HfSource(RemoteSource):
 
     def external_snapshot(self, handle: PresetHandle) -> Snapshot | None:
         return local.external_snapshot(handle, *repository_of(handle))
+
+    def external_revisions(self, handle: PresetHandle) -> list[PresetHandle]:
+        return [replace(handle, revision=commit) for commit in local.cached_commits(repository_of(handle)[0])]
 
     def upload(self, handle: PresetHandle, files: Mapping[str, Path], replace: bool, message: str) -> PresetHandle:
         from vertebra_hf import uploading

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -39,15 +40,27 @@ def credentials() -> Credentials | None:
     """Returns the user's credentials as kagglehub finds them, or None.
 
     Raises:
-        SettingsError: a file with credentials is malformed.
+        SettingsError: a file with credentials is malformed, or a token, name or key cannot be sent.
     """
     with importing():
         from kagglehub.config import get_kaggle_credentials
+        from kagglesdk.kaggle_env import get_access_token_from_env
     try:
-        saved = get_kaggle_credentials()
+        saved, token_origin = get_kaggle_credentials(), get_access_token_from_env()[1]
     except (ValueError, OSError):
-        raise SettingsError("kaggle.json", "it holds no username and key, or cannot be read") from None
-    return Credentials(saved.username, saved.key, saved.api_key) if saved else None
+        if os.environ.get("KAGGLE_API_TOKEN"):
+            raise SettingsError("KAGGLE_API_TOKEN", "it is neither a token nor the path of a readable file") from None
+        problem = "it holds no username and key, or cannot be read"
+        raise SettingsError("kaggle.json or access_token", problem) from None
+    if saved is None:
+        return None
+    found = Credentials(saved.username, saved.key, saved.api_key)
+    of_key = [name if os.environ.get(name) else "kaggle.json" for name in ("KAGGLE_USERNAME", "KAGGLE_KEY")]
+    origins = (*of_key, token_origin or "the token of kagglehub.login")
+    for origin, text in zip(origins, (found.user, found.key, found.token), strict=True):
+        if text is not None:
+            http.check_credential(origin, str(text))
+    return found
 
 
 def endpoint() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -14,6 +13,7 @@ from vertebra import ByteStream, PresetFile, PresetHandle, RemoteSource, Snapsho
 from vertebra.errors import HandleError, PresetNotFoundError, SourceUnavailableError
 from vertebra_kaggle import storage
 from vertebra_kaggle.api import Api
+from vertebra_kaggle.urls import handle_of
 from vertebra_kaggle.variations import variation_of, version_of
 
 
@@ -29,8 +29,10 @@ class KaggleSource(RemoteSource):
         self._signed_urls = http.SignedUrlCache()
 
     def suggest(self, text: str) -> str | None:
-        page = re.match(r"(https?://)?(www\.)?kaggle\.com/models/([\w.-]+/[\w.-]+/)(\w+)(/[\w.-]+(/\d+)?)", text)
-        return f"kaggle://{page[3]}{page[4].lower()}{page[5]}" if page else None
+        handle = handle_of(text)
+        if handle is not None:
+            variation_of(handle)  # raises an error if it is not valid
+        return handle and str(handle)
 
     def is_pinned(self, handle: PresetHandle) -> bool:
         return version_of(handle) is not None

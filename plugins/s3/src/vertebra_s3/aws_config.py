@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from vertebra import http
 from vertebra.errors import SettingsError
 from vertebra_s3.access import ENDPOINT_SETTING, Access, Keys, switched_on, value
 
@@ -22,7 +23,6 @@ _KEY, _SECRET, _TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSI
 _CONTAINER = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
 _AMAZON_ONLY = ("sso_session", "sso_start_url", "role_arn", "credential_process")
 """Settings of a profile from which only Amazon's own tools can get credentials."""
-_SOUND = re.compile(r"[!-~]+")
 _REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _URL = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(?:/[\w./~%-]*)?", re.ASCII)
 
@@ -129,8 +129,8 @@ def _keys(key_name: str, key: str | None, secret_name: str, secret: str | None, 
         if not text:
             raise SettingsError(name, "it is missing, but its counterpart is set; set both, or none")
     for name, text in ((key_name, key), (secret_name, secret), (f"the session token of {key_name}", token)):
-        if text and not _SOUND.fullmatch(text):
-            raise SettingsError(name, "it has a space or another invalid character; copy it again")
+        if text:
+            http.check_credential(name, text)
     return Keys(key or "", secret or "", token)
 
 

@@ -14,6 +14,7 @@ from vertebra_s3 import layout, unmanaged
 from vertebra_s3.access import Access, azure, google
 from vertebra_s3.aws_config import amazon
 from vertebra_s3.bucket import Bucket, Buckets
+from vertebra_s3.urls import handle_of
 
 
 class _ObjectSource(RemoteSource):
@@ -28,6 +29,10 @@ class _ObjectSource(RemoteSource):
     @abstractmethod
     def access(self) -> Access:
         """Returns the endpoint of the service, and the user's credentials."""
+
+    def suggest(self, text: str) -> str | None:
+        handle = handle_of(self.scheme, text)
+        return handle and str(handle)
 
     def is_pinned(self, handle: PresetHandle) -> bool:
         return layout.is_manifest_revision(handle.revision) or layout.is_list_revision(handle.revision)
@@ -68,8 +73,8 @@ class _ObjectSource(RemoteSource):
 
     def _unmanaged_snapshot(self, handle: PresetHandle, bucket: Bucket, location: layout.Location) -> Snapshot:
         names = bucket.names(location.prefix)
-        if "config.json" not in names:  # the objects below the prefix are not listed: it may be a whole bucket
-            raise unmanaged.not_found(handle, names)
+        if "config.json" not in names:  # not all objects below the prefix are listed: it may be a whole bucket
+            raise unmanaged.not_here(handle, bucket, location, names)
         files = unmanaged.files(handle, bucket, location)
         pinned = replace(handle, revision=unmanaged.revision_of(files))
         if handle.revision not in (None, pinned.revision):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import re
 from collections.abc import Iterable, Mapping
 
 from vertebra import PresetHandle
@@ -11,6 +13,9 @@ from vertebra.errors import PresetError, PresetNotFoundError, close_names
 from vertebra_s3 import layout
 from vertebra_s3.bucket import Bucket, Object
 
+_CONFIG_BELOW = re.compile(r"([^/]+(?:/[^/]+)?)/(?:config|vertebra)\.json")
+"""Names of configs and pointers in a folder, or in a folder of a folder."""
+_MOST_SEARCHED, _MOST_NAMED = 2_000, 5
 MOST_OBJECTS = 10_000
 """Most objects below the prefix of a preset; a prefix with more may be a whole bucket."""
 
@@ -54,3 +59,15 @@ def not_found(handle: PresetHandle, names: Iterable[str]) -> PresetNotFoundError
         problem = f"it has named revisions only, such as {PresetHandle(handle.scheme, handle.path, known[0])}"
         return PresetNotFoundError(handle, problem)
     return PresetNotFoundError(handle, f"its prefix has neither a {layout.MANIFEST} nor a config.json")
+
+
+def not_here(handle: PresetHandle, bucket: Bucket, location: layout.Location, names: Iterable[str]) -> PresetError:
+    """Returns the error for a prefix without a preset; it names the folders below that have a config."""
+    below = (listed["path"].removeprefix(location.prefix) for listed in bucket.list(location.prefix))
+    found = [_CONFIG_BELOW.fullmatch(name) for name in itertools.islice(below, _MOST_SEARCHED)]
+    folders = sorted({match[1] for match in found if match and not layout.is_published(f"{match[1]}/")})
+    if not folders:
+        return not_found(handle, names)
+    problem = f"it has no config.json, but these folders below its prefix have: {', '.join(folders[:_MOST_NAMED])}"
+    presets = [str(PresetHandle(handle.scheme, f"{handle.path}/{folder}")) for folder in folders[:_MOST_NAMED]]
+    return PresetNotFoundError(handle, problem, presets, "Name the prefix that you mean")

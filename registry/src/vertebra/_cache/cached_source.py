@@ -70,7 +70,7 @@ class CachedSource:
         if settings().offline:
             last = self._last(handle)
             if last is None:
-                raise OfflineError(handle, [])
+                raise self._offline(handle)
             _stale.add(handle)
             return last
         try:
@@ -95,7 +95,7 @@ class CachedSource:
             return [replace(file, path=store.find(handle, file)) for file in known]
         try:
             if settings().offline:
-                raise OfflineError(handle, [])
+                raise self._offline(handle)
             return list(self._resolve_now(handle).files)
         except (OfflineError, SourceUnavailableError):
             external = self._external_snapshot(handle)
@@ -131,6 +131,12 @@ class CachedSource:
         with contextlib.suppress(ClientMissingError):  # without the client library, its cache is empty
             return self.source.external_snapshot(handle)
         return None
+
+    def _offline(self, handle: PresetHandle) -> OfflineError:
+        """Returns the error for a preset that is not on this machine, with its revisions that are."""
+        with contextlib.suppress(ClientMissingError):
+            return OfflineError(handle, [], revisions=self.source.external_revisions(handle))
+        return OfflineError(handle, [])
 
     def _resolve_now(self, handle: PresetHandle) -> Snapshot:
         attempts = count(1)

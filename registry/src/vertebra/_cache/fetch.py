@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import threading
@@ -141,9 +142,9 @@ def _fetch(session: FetchSession, file: PresetFile) -> Path:
 
 
 def _import_external(session: FetchSession, file: PresetFile) -> Path | None:
-    """Imports a file from another program's cache, if it matches the source's digest."""
+    """Imports a file from another program's cache, if it matches the source's digest or is listed there only."""
     external = session.source.external_file(session.handle, file)
-    if external is None or file.digest is None:
+    if external is None or (file.digest is None and file.path is None):
         return None
     stage = session.store.stage("partial", session.key(file))
     try:
@@ -152,6 +153,9 @@ def _import_external(session: FetchSession, file: PresetFile) -> Path | None:
         if stage.stat().st_size != file.size or digest.mismatch():
             return None
         session.progress.advance(file.name, file.size)
+        if file.digest is None:
+            text = "%s: %s is used as another program's cache has it, at %s; without a network, it cannot be verified"
+            logging.getLogger("vertebra").warning(text, session.handle, file.name, external)
         return _keep(session, file, stage, digest.sha256())
     except CacheError:
         raise
@@ -218,5 +222,5 @@ def _check_space(session: FetchSession, files: Sequence[PresetFile]) -> None:
 
 def _keep(session: FetchSession, file: PresetFile, stage: Path, sha256: str) -> Path:
     path = session.store.put_blob(stage, sha256)
-    session.store.put_record(session.handle, Record(file.name, file.size, sha256))
+    session.store.put_record(session.handle, Record(file.name, file.size, sha256, file.digest is not None))
     return path

@@ -24,6 +24,8 @@ class Record:
     name: str
     size: int
     sha256: str
+    is_verified: bool = True
+    """Whether the bytes were compared with a digest of the source; files from other programs' caches may have none."""
 
 
 def read_entry(path: Path) -> Entry | None:
@@ -38,7 +40,7 @@ def record_in(entry: Entry) -> Record | None:
     """Returns the record in a manifest entry, or None if it has none."""
     name, size, sha256 = (entry.get(field) for field in ("name", "size", "sha256"))
     if isinstance(name, str) and type(size) is int and isinstance(sha256, str) and is_hexadecimal(sha256):
-        return Record(name, size, sha256)
+        return Record(name, size, sha256, entry.get("verified") is not False)
     return None
 
 

@@ -23,8 +23,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from vertebra._cache.digest import digest_of
 from vertebra._cache.layout import blob_path, file_path, is_regular_file, preset_path, ref_path, sha256_of
-from vertebra._cache.manifest import Record, file_list_in, read_entry, record_in, ref_in
+from vertebra._cache.manifest import Entry, Record, file_list_in, read_entry, record_in, ref_in
 from vertebra._cache.ownership import _unfinished_name, is_abandoned, is_surely_abandoned
 from vertebra._cache.revisions import IsRevision, warn_misnamed
 from vertebra._system.atomic_save import sync, sync_folder
@@ -76,7 +77,8 @@ class Store:
         if known is None and expected is None:
             return None
         if known is not None and (expected in (None, known.sha256)):
-            return self.blob(known.sha256, known.size)
+            blob = self.blob(known.sha256, known.size)
+            return blob if known.is_verified or blob is None or _is_as_listed(blob, file) else None
         return self.blob(expected, file.size) if expected else None
 
     def file_list(self, handle: PresetHandle) -> list[PresetFile] | None:
@@ -121,12 +123,16 @@ class Store:
 
     def put_record(self, handle: PresetHandle, record: Record) -> None:
         """Writes the record of a file of a pinned preset; its blob must be in the store."""
-        entry = {"handle": str(handle), "name": record.name, "size": record.size, "sha256": record.sha256}
+        entry: Entry = {"handle": str(handle), "name": record.name, "size": record.size, "sha256": record.sha256}
+        entry |= {} if record.is_verified else {"verified": False}
         self._write(file_path(self.root, handle, record.name), entry)
 
     def put_file_list(self, handle: PresetHandle, files: Sequence[PresetFile]) -> None:
         """Writes the file list of a pinned preset."""
-        listed = [{"name": file.name, "size": file.size, "digest": file.digest} for file in files]
+        names = [file.name.encode("utf-8", "backslashreplace").decode() for file in files]  # a service may list any
+        listed = [
+            {"name": name, "size": file.size, "digest": file.digest} for name, file in zip(names, files, strict=True)
+        ]
         self._write(preset_path(self.root, handle), {"handle": str(handle), "files": listed})
 
     def put_ref(self, handle: PresetHandle, pinned: PresetHandle) -> None:
@@ -208,3 +214,8 @@ class Store:
                 sync_folder(target.parent)
             finally:
                 stage.unlink(missing_ok=True)
+
+
+def _is_as_listed(blob: Path, file: PresetFile) -> bool:
+    """Returns whether a blob that was not verified has the size and, if there is one now, the digest of its source."""
+    return blob.stat().st_size == file.size and digest_of(blob, file.digest).mismatch() is None

@@ -51,7 +51,9 @@ class PresetDescription:
         """
         folder = self.folder
         with folder.missing_files("its weights"):
-            checkpoint = open_checkpoint(self.files, folder.names, folder.fetch, folder.fetch_all, folder.check_read)
+            checkpoint = open_checkpoint(
+                self.files, folder.listed_names, folder.fetch, folder.fetch_all, folder.check_read
+            )
         return OpenPreset(self._refined(checkpoint.entries), checkpoint.headers, checkpoint.entries, checkpoint)
 
     def open_headers(self) -> OpenPreset:
@@ -64,7 +66,7 @@ class PresetDescription:
         folder, kind = self.folder, self.files
         fetch_headers = partial(folder.fetch_headers, length_of=kind.header_end) if kind.header_comes_first else None
         with folder.missing_files("its weights"):
-            headers = read_headers(kind, folder.names, folder.fetch, fetch_headers, folder.check_read)
+            headers = read_headers(kind, folder.listed_names, folder.fetch, fetch_headers, folder.check_read)
         entries = {name: entry for header in headers.values() for name, entry in header.entries.items()}
         return OpenPreset(self._refined(entries), headers, entries)
 

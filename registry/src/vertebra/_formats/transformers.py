@@ -10,6 +10,7 @@ from vertebra._formats.description import PresetDescription
 from vertebra._formats.export import PresetExport
 from vertebra._formats.translation import express, find_owner, load_translation, translation_for
 from vertebra._resolve.preset_folder import CONFIG, PresetFolder
+from vertebra._system.foreign_json import is_json
 from vertebra._system.strict_json import dump_json
 from vertebra._weights.safetensors.file_kind import SAFETENSORS
 from vertebra._weights.writing import Tensors, write_safetensors
@@ -84,7 +85,9 @@ def _carried_fields(
     """
     changed = {field for field in _MODEL_FIELDS if field in original and written.get(field) != original[field]}
     # Private fields are internal to transformers; before 5.3, it ran code that one of them named (CVE-2026-4372).
-    left_out = [field for field in original if field.startswith("_") or field in changed]
+    left_out = [
+        field for field in original if field.startswith("_") or field in changed or not is_json(original[field])
+    ]
     if original and written.get("model_type") != original.get("model_type"):
         return {}, left_out + sorted(original.keys() - {*left_out, *_DTYPE_FIELDS})
     others = original.keys() - {*left_out, *_MODEL_FIELDS, *_DTYPE_FIELDS}

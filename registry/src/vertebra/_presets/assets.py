@@ -23,8 +23,10 @@ from vertebra._formats import native
 from vertebra._formats.registry import FORMATS, format_of
 from vertebra._presets.certificate_header import CERTIFICATE
 from vertebra._presets.model_card import CARD, is_generated
-from vertebra._resolve.filenames import problem_with
+from vertebra._resolve.filenames import unsafe_names
 from vertebra._resolve.preset_folder import CONFIG, PresetFolder
+from vertebra._system.foreign_json import read_foreign_json
+from vertebra._system.links import targets_outside
 from vertebra._system.strict_json import read_json, read_json_array
 from vertebra._weights.file_kind import FileKind
 from vertebra.errors import OfflineError, PresetConfigError, WeightsFileError
@@ -85,6 +87,8 @@ class CarriedAssets:
     """The reason for each file that was not carried, by its name in the source."""
     fields_left_out: tuple[str, ...]
     """Fields of the source's config that the target's config lacks."""
+    links: Mapping[str, str] = field(default_factory=dict)
+    """The copied file of each carried link that leads out of the source's folder, by its name in the source."""
 
     def __str__(self) -> str:
         reasons: dict[str, list[str]] = {}
@@ -111,6 +115,8 @@ class Assets:
     """Local path and listed size in bytes of each carried file, by its name in the source."""
     config_folder: Path | None = None
     """The folder of the source's config."""
+    links: Mapping[str, str] = field(default_factory=dict)
+    """The file to which each carried link leads that leads out of the source's folder, by its name in the source."""
 
     def copy(self, stage: Path) -> Assets:
         """Copies the files into a folder, one block at a time; never overwrites a file.
@@ -149,7 +155,9 @@ class Assets:
             for name, reason in sorted(self.left_out.items())
             if not (in_place and os.path.lexists(target / name))
         }
-        return CarriedAssets(self.source, dict(self.carried), left_out, tuple(fields_left_out))
+        copied = [name for name, new in self.carried.items() if not (target / new).is_symlink()]
+        links = {name: self.links[name] for name in copied if name in self.links}
+        return CarriedAssets(self.source, dict(self.carried), left_out, tuple(fields_left_out), links)
 
 
 def select_assets(folder: PresetFolder, format: str, locate: Locate, same_weights: bool = True) -> Assets:
@@ -162,13 +170,13 @@ def select_assets(folder: PresetFolder, format: str, locate: Locate, same_weight
         same_weights: Whether the target has the weights that the model card in `folder` describes.
 
     Raises:
-        PresetConfigError: the preset is in no known format, or two files would get the same name in the target.
+        PresetConfigError: the preset is in no known format.
     """
     if not folder.is_complete:
         problem = "its file list is incomplete: only its local files are known, and other files are not carried"
         logging.getLogger("vertebra").warning("%s: %s", folder.handle, problem)
     config = _config(folder, locate)
-    source = format_of(read_json(config))
+    source = format_of(read_foreign_json(config).value)
     if source is None:
         raise PresetConfigError(config, f"it is in no known preset format ({', '.join(FORMATS)})")
     assets = folder.names - {*source.WRITES, CERTIFICATE} - _weights(folder, source.FILES, locate)
@@ -192,9 +200,12 @@ def select_assets(folder: PresetFolder, format: str, locate: Locate, same_weight
         del paths[CARD]
     original = _take_original(paths, source, FORMATS[format])
     carried, replaced = _target_names(paths, source.NAME, format)
-    _check_names(folder, [*carried.values(), *FORMATS[format].WRITES])
+    unsafe = unsafe_names([*carried.values(), *FORMATS[format].WRITES])
+    left_out |= replaced | folder.left_out | {name: unsafe[new] for name, new in carried.items() if new in unsafe}
+    carried = {name: new for name, new in carried.items() if new not in unsafe}
     files = {file.name: (paths[file.name], file.size) for file in folder.files if file.name in carried}
-    return Assets(str(folder.handle), carried, left_out | replaced, original, files, config.parent)
+    links = {} if folder.source.is_remote else targets_outside({name: paths[name] for name in carried})
+    return Assets(str(folder.handle), carried, left_out, original, files, config.parent, links)
 
 
 def name_in(format: str, name: str, source: str, path: Path) -> str | None:
@@ -302,7 +313,7 @@ def _target_names(paths: Mapping[str, Path], source: str, format: str) -> tuple[
 def _reader_of_tokenizer(path: Path, format: str, source: str) -> str:
     """Returns the format whose readers understand a `tokenizer.json`, preferably the target's."""
     tokenizer: Mapping[str, Any] = {}
-    with contextlib.suppress(PresetConfigError):  # larger than any config: not the config of a Keras object
+    with contextlib.suppress(PresetConfigError, OSError):  # larger than any config: not the config of a Keras object
         tokenizer = read_json(path)
     if FORMATS[format].reads_tokenizer(tokenizer):
         return format
@@ -314,14 +325,7 @@ def _take_original(paths: dict[str, Path], source: ModuleType, target: ModuleTyp
     """Removes the kept config of the target's format from `paths` and returns it, for the writer of the new config."""
     name = CONFIG if source is target else f"{CARRIED}/{target.NAME}/{CONFIG}"
     path = paths.pop(name, None) if target.KEEPS_CONFIG else None
-    return {} if path is None else read_json(path)
-
-
-def _check_names(folder: PresetFolder, names: Sequence[str]) -> None:
-    problem = problem_with(names)
-    if problem:
-        remedy = "Rename the file, or convert a copy of the preset without it"
-        raise PresetConfigError(f"Preset {str(folder.handle)!r} in another format", problem, remedy)
+    return {} if path is None else read_foreign_json(path).value
 
 
 def _copy(path: Path, target: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vertebra._cache.default_store import default_store
@@ -15,6 +15,7 @@ from vertebra._cache.revisions import warn_misnamed
 from vertebra._cache.scan import CachedPreset, CacheScan, scan_cache
 from vertebra._cache.store import Store
 from vertebra._resolve.candidates import ask_policies, candidate_handles, is_revision
+from vertebra._resolve.filenames import unsafe_names
 from vertebra._resolve.open import open_folder
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.atomic_save import destination, replacing_folder
@@ -38,6 +39,8 @@ class BundledPreset:
     files: int
     size: int
     """Total bytes of its files."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Files of the preset that were not bundled, each with the reason."""
 
 
 def write_bundle(
@@ -79,7 +82,10 @@ def write_bundle(
         shutil.rmtree(stage / "partial", ignore_errors=True)
         named = {folder.requested: str(folder.handle) for folder in folders}
         (stage / MARKER).write_bytes(dump_json({"version": _VERSION, "presets": named}))
-    return [BundledPreset(f.requested, f.handle, len(f.files), sum(file.size for file in f.files)) for f in folders]
+    return [
+        BundledPreset(f.requested, f.handle, len(f.files), sum(file.size for file in f.files), f.left_out)
+        for f in folders
+    ]
 
 
 def read_bundle(presets: Sequence[str], path: Path, advance: Advance | None = None) -> list[BundledPreset]:
@@ -186,13 +192,14 @@ def _all_cached(scan: CacheScan) -> dict[str, CachedPreset]:
 
 
 def _complete_files(scan: CacheScan, preset: CachedPreset) -> list[tuple[PresetFile, Path, str]]:
-    """Returns the files of a preset, each with its path and SHA-256.
+    """Returns the files of a preset that are not left out, each with its path and SHA-256.
 
     Raises:
         PresetNotFoundError: the file list or a blob is missing.
     """
     blobs = {name: (scan.blobs.get(sha256), sha256) for name, sha256, _ in preset.blobs()}
-    listed = preset.listed or {}
+    left_out = unsafe_names(list(preset.listed or ()))
+    listed = {name: file for name, file in (preset.listed or {}).items() if name not in left_out}
     missing = [name for name in listed if blobs.get(name, (None,))[0] is None] if listed else ["the file list"]
     if missing:
         problem = f"the bundle {scan.root} is incomplete: it lacks {', '.join(missing[:5])}; bundle the preset again"

@@ -30,6 +30,7 @@ def _inspect(folder: PresetFolder) -> dict[str, Any]:
         "not_read": preset.description.not_read,
         "difference": preset.description.difference,
         "untied_heads": _untied_heads(preset),
+        "left_out": folder.left_out,
     }
 
 

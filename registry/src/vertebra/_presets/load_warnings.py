@@ -43,6 +43,14 @@ def assets_left_out(assets: CarriedAssets) -> None:
         log.warning("%s: saved without %s%s", assets.source, assets, remedy)
 
 
+def followed_links(assets: CarriedAssets) -> None:
+    """Warns about copied files that the preset's folder has as links to files outside of it."""
+    if assets.links:
+        names = ", ".join(f"{name} -> {target}" for name, target in list(assets.links.items())[:_MOST_NAMES])
+        rest = ", …" if len(assets.links) > _MOST_NAMES else ""
+        log.warning("%s: saved with the files that its links lead to, outside of it: %s%s", assets.source, names, rest)
+
+
 def untied_logits(
     description: PresetDescription, checkpoint: Checkpoint, match: Match, consequence: str = ""
 ) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -32,6 +32,8 @@ class LockStatus:
     preset: LockedPreset
     before: LockedPreset | None = None
     """The preset's earlier entry in the lockfile."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Files of the preset that are not locked because they are not used, each with the reason."""
 
 
 @dataclass(slots=True)
@@ -77,8 +79,8 @@ def lock_presets(presets: Sequence[str], path: Path, update: bool, remove: bool 
         elif before is not None and not update:
             done.append(LockStatus(requested, "kept", before, before))
         elif before is None:
-            known[requested] = read_consistently(requested, _lock, locked=False)
-            done.append(LockStatus(requested, "added", known[requested]))
+            done.append(read_consistently(requested, _added, locked=False))
+            known[requested] = done[-1].preset
         else:
             done.append(_update(requested, before))
             known[requested] = done[-1].preset
@@ -114,19 +116,25 @@ def _open_current(requested: str, before: LockedPreset) -> PresetFolder | LockSt
     return folder
 
 
+def _added(folder: PresetFolder) -> LockStatus:
+    return LockStatus(folder.requested, "added", _lock(folder), left_out=folder.left_out)
+
+
 def _update(requested: str, before: LockedPreset) -> LockStatus:
     current = _open_current(requested, before)
     if isinstance(current, LockStatus):
         return current
     preset = _lock(current)
-    return LockStatus(requested, "unchanged" if before == preset else "updated", preset, before)
+    return LockStatus(requested, "unchanged" if before == preset else "updated", preset, before, current.left_out)
 
 
 def _compare(folder: PresetFolder, before: LockedPreset) -> LockStatus:
     if before.handle not in (None, folder.handle) and not _has_same_bytes(folder, before):
-        return LockStatus(folder.requested, "moved", replace(before, handle=folder.handle), before)
+        moved = replace(before, handle=folder.handle)
+        return LockStatus(folder.requested, "moved", moved, before, folder.left_out)
     preset = LockedPreset(before.handle, _listed_files(folder, before)) if _is_pinned(folder) else _lock(folder)
-    return LockStatus(folder.requested, "unchanged" if preset == before else "changed", preset, before)
+    state = "unchanged" if preset == before else "changed"
+    return LockStatus(folder.requested, state, preset, before, folder.left_out)
 
 
 def verify_lock(path: Path) -> tuple[list[VerifiedPreset], dict[str, tuple[str, str | None]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -23,11 +23,13 @@ from vertebra._resolve.candidates import is_plain_path, source_of, upload_target
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.filenames import impossible_on_some
 from vertebra._resolve.preset_folder import PresetFolder
+from vertebra._system.links import targets_outside
 from vertebra._weights.match import any_match
 from vertebra.errors import (
     PresetAccessError,
     PresetChangedError,
     PresetConfigError,
+    PresetNotFoundError,
     PresetUploadError,
     RuntimeChoiceError,
     SourceUnavailableError,
@@ -115,7 +117,9 @@ def _check(folder: PresetFolder, any_runtime: bool) -> _CheckedPreset:
         notes.append("it has no parity certificate: save it again with save_to_preset to write one")
     elif not certificate.same_config:
         notes.append("its parity certificate was made with another config.json and is not valid: save the preset again")
-    return _CheckedPreset(opened, dict(zip(names, folder.fetch_all(names), strict=True)), notes)
+    files = dict(zip(names, folder.fetch_all(names), strict=True))
+    _check_links(folder, files)
+    return _CheckedPreset(opened, files, notes)
 
 
 def _publish(
@@ -155,10 +159,28 @@ def _card(handle: PresetHandle, source: PresetSource, preset: OpenPreset) -> str
     return model_card(name, where, describe(preset), sizes)
 
 
-def _check_portable(folder: PresetFolder, names: Iterable[str]) -> None:
-    problem = impossible_on_some(names)
-    if problem:
-        raise PresetConfigError(f"Preset {str(folder.handle)!r}", problem, "Rename the file")
+def _check_portable(folder: PresetFolder, names: Sequence[str]) -> None:
+    """Refuses files that are left out of the preset, and names that are not possible on every system.
+
+    Raises:
+        PresetConfigError: the preset has such a file.
+    """
+    left_out = {name: reason for name, reason in folder.left_out.items() if not _is_hidden(name)}
+    for name, reason in (left_out | impossible_on_some(names)).items():
+        problem = f"it has a file named {name!r}, which {reason}, so it cannot be published"
+        raise PresetConfigError(f"Preset {str(folder.handle)!r}", problem, "Rename or remove the file")
+
+
+def _check_links(folder: PresetFolder, files: Mapping[str, Path]) -> None:
+    """Refuses links that lead out of a local preset: another user may have made a link to a private file there.
+
+    Raises:
+        PresetNotFoundError: a file is such a link.
+    """
+    for name, target in ({} if folder.source.is_remote else targets_outside(files)).items():
+        problem = f"{name} is a link that leads out of the folder, to {target}, and such links are not published"
+        remedy = "Copy the folder with files instead of links (cp -RL FOLDER COPY), check the files, and push the copy"
+        raise PresetNotFoundError(folder.handle, problem, remedy=remedy)
 
 
 def _is_hidden(name: str) -> bool:

@@ -13,7 +13,7 @@ from vertebra._formats.registry import format_of
 from vertebra._presets.assets import CARRIED, name_in
 from vertebra._presets.certificate_header import CERTIFICATE
 from vertebra._resolve.preset_folder import CONFIG
-from vertebra._system.strict_json import read_json
+from vertebra._system.foreign_json import read_foreign_json
 from vertebra._weights.safetensors.file_kind import INDEX, WEIGHTS
 from vertebra.errors import PresetConfigError
 
@@ -29,7 +29,7 @@ _CONFIGS = re.compile(rf"{CARRIED}/[^/]+/{re.escape(CONFIG)}")
 def format_of_folder(folder: Path) -> ModuleType | None:
     """Returns the format module of the preset in a folder, or None if the folder has no preset."""
     try:
-        return format_of(read_json(folder / CONFIG))
+        return format_of(read_foreign_json(folder / CONFIG).value)
     except (OSError, PresetConfigError):
         return None
 

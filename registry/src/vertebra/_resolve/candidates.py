@@ -71,7 +71,7 @@ def upload_target(target: str | Path) -> PresetHandle:
     """
     text = str(target)
     if isinstance(target, str) and "://" in text:
-        handle = PresetHandle.parse(text)
+        handle = _parsed(text)
     elif isinstance(target, str) and text in presets():
         problem = "it is a built-in preset id, and presets are uploaded to a handle or path"
         raise HandleError(text, problem, "Write the target as scheme://path or as a path")
@@ -93,10 +93,8 @@ def source_of(handle: PresetHandle, requested: str) -> PresetSource:
     """
     prefix = "" if requested == str(handle) else f"Preset {requested!r} is at {handle}. "
     likely = [f"Did you mean {text}?" for text in suggested_handles(str(handle))[:1]]
-    install = (
-        f"Install a plugin that reads {handle.scheme}:// handles. List the installed sources with: vertebra sources"
-    )
-    hint = prefix + " ".join([*likely, install])
+    remedy = likely[0] if likely else f"Install a plugin that reads {handle.scheme}:// handles."
+    hint = f"{prefix}{remedy} List the installed sources with: vertebra sources"
     entry: Entry[PresetSource] = catalog(SOURCES).lookup(handle.scheme, hint)
     if handle.revision is not None and not entry.value.supports_revisions:
         problem = f"{handle.scheme}:// handles cannot have an '@revision'"
@@ -133,7 +131,7 @@ def is_misnamed(pinned: PresetHandle, handle: PresetHandle) -> bool:
 
 def _candidate_handles(text: str, may_be_id: bool) -> list[PresetHandle]:
     if "://" in text and may_be_id:
-        return [PresetHandle.parse(text)]
+        return [_parsed(text)]
     if text in presets() and may_be_id:
         return _readable(presets().lookup(text).value[1])
     for entry in catalog(SOURCES):
@@ -142,6 +140,21 @@ def _candidate_handles(text: str, may_be_id: bool) -> list[PresetHandle]:
             return [handle]
     likely = suggested_handles(text) or close_names(text, [entry.name for entry in presets()])
     raise PresetNotFoundError(text, "it is neither a built-in preset id, nor a folder, nor a handle", likely)
+
+
+def _parsed(text: str) -> PresetHandle:
+    """Returns the handle of a text.
+
+    Raises:
+        HandleError: the text is not a valid handle; the error names the handle for it, if it is the URL of a page.
+    """
+    try:
+        return PresetHandle.parse(text)
+    except HandleError as error:
+        likely = suggested_handles(text)
+        if not likely:
+            raise
+        raise HandleError(text, error.problem, f"Did you mean {likely[0]}?") from None
 
 
 def suggested_handles(text: str) -> list[str]:

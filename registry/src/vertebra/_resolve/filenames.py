@@ -1,4 +1,7 @@
-"""Rules for file names in a preset: valid on every system, and always inside the preset's folder."""
+"""Rules for file names in a preset: valid on every system, and always inside the preset's folder.
+
+A file whose name breaks a rule is left out of the preset's files, so that the rest can be used.
+"""
 
 from __future__ import annotations
 
@@ -10,51 +13,46 @@ from collections.abc import Iterable, Sequence
 MOST_FILES = 100_000
 LONGEST = 1_000
 """The most bytes of a name; each segment has at most 255, as file systems require."""
+_LONGEST_SHOWN = 200
 _UNSAFE = re.compile(r"[\\\x00-\x1f\x7f:]")
 _IMPOSSIBLE = re.compile(r'[<>"|?*]')
 _DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])(\.|$)", re.IGNORECASE)
 """Names that Windows reserves for devices, with any extension."""
 
 
-def problem_with(names: Sequence[str]) -> str | None:
-    """Returns the problem with the file names of a preset, or None if they are valid.
+def unsafe_names(names: Sequence[str]) -> dict[str, str]:
+    """Returns the file names of a preset that must not be used, each with the reason.
 
-    The rules are the strictest of all systems, so that a preset that works on one system works on every other.
+    The rules are the strictest of all systems, so that a preset that works on one system works on every other. Names
+    that differ only by case or accents are used: the cache stores files under keys, and copying notices the clash.
     """
-    if len(names) > MOST_FILES:
-        return f"it lists {len(names):,} files; at most {MOST_FILES:,} are allowed"
+    unsafe = {name: reason for name in names if (reason := _problem_with_one(name))}
+    unsafe |= {name: f"is listed {times} times" for name, times in Counter(names).items() if times > 1}
+    files = {_folded(name): name for name in names if name not in unsafe}
     for name in names:
-        reason = _problem_with_one(name)
-        if reason:
-            shown = name if len(name) <= 200 else f"{name[:200]}…"
-            return f"it lists a file named {shown!r}, which {reason}"
-    return _clash(names)
+        ends = (index for index, letter in enumerate(name) if letter == "/")
+        file = next((files[folded] for end in ends if (folded := _folded(name[:end])) in files), None)
+        if file is not None and name not in unsafe:
+            unsafe[name] = f"is in a folder with the name of the file {file!r}"
+    return unsafe
 
 
-def impossible_on_some(names: Iterable[str]) -> str | None:
-    """Returns why a preset that can be read here cannot be written on some systems, or None."""
-    for name in names:
-        if _IMPOSSIBLE.search(name):
-            return f"it has a file named {name!r}, which is not allowed on some systems"
-    return None
-
-
-def _clash(names: Sequence[str]) -> str | None:
-    """Returns the clash between file names that cannot exist together on every system, or None."""
-    name, times = max(Counter(names).items(), key=lambda item: item[1], default=("", 0))
-    if times > 1:
-        return f"it lists {name!r} {times} times"
-    seen: dict[str, str] = {}
+def impossible_on_some(names: Iterable[str]) -> dict[str, str]:
+    """Returns names of files that can be read here but not written on every system, each with the reason."""
+    impossible, seen = {}, dict[str, str]()
     for name in names:
         other = seen.setdefault(_folded(name), name)
-        if other != name:
-            return f"it lists {other!r} and {name!r}, which are the same file on systems that ignore case or accents"
-    for name in names:
-        for end in (index for index, letter in enumerate(name) if letter == "/"):
-            file = seen.get(_folded(name[:end]))
-            if file is not None:
-                return f"it lists {file!r}, which must also be a folder for {name!r}"
-    return None
+        if _IMPOSSIBLE.search(name):
+            impossible[name] = "is not allowed on some systems"
+        elif other != name:
+            impossible[name] = f"is the same as {other!r} on systems that ignore case or accents"
+    return impossible
+
+
+def shown(name: str) -> str:
+    """Returns a name for messages: shortened, and valid Unicode."""
+    name = name.encode("utf-8", "backslashreplace").decode()
+    return name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}…"
 
 
 def _folded(name: str) -> str:
@@ -69,7 +67,8 @@ def _problem_with_one(name: str) -> str | None:
     except UnicodeEncodeError:
         return "is not valid Unicode"
     if _UNSAFE.search(name) or any(part in ("", ".", "..") for part in parts):
-        return "may be outside the preset's folder"
+        reason = "has a ':', so it " if ":" in name else ""
+        return f"{reason}may be outside the preset's folder on some systems"
     if any(part[-1] in ". " for part in parts):
         return "ends with a dot or a space, which some systems remove"
     if any(_DEVICES.match(part) for part in parts):

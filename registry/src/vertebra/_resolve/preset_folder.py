@@ -9,18 +9,17 @@ import weakref
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from vertebra._cache.cached_source import CachedSource, open_source
 from vertebra._cache.layout import key_of
 from vertebra._configuration.settings import settings
 from vertebra._resolve.candidates import ask_policies, is_revision, source_of
 from vertebra._resolve.failover import FAILOVER_ERRORS, Failover
-from vertebra._resolve.filenames import problem_with
+from vertebra._resolve.filenames import MOST_FILES, shown, unsafe_names
 from vertebra._resolve.header_stub import LengthOf, write_header_stub
 from vertebra._resolve.lockfile import LockedPreset, verify_locked
 from vertebra._system.file_identity import Identity, identity_at, identity_of
-from vertebra._system.strict_json import read_json
+from vertebra._system.foreign_json import ForeignDocument, read_foreign_json
 from vertebra.errors import (
     HandleError,
     OfflineError,
@@ -53,19 +52,24 @@ class PresetFolder:
         """The candidate that has the preset, pinned or not."""
         self.handle: PresetHandle
         """Its pinned handle; the same handle if the source has no revisions."""
+        self.left_out: dict[str, str]
+        """Listed files that are not used, each with the reason: their names are unsafe, or they cannot be read."""
         failover.next(self._open)
         self.skipped = list(failover.failures)
         """The failures of the candidates that were tried before this one."""
         self.names = {file.name for file in self.files}
+        self.listed_names = self.names | self.left_out.keys()
+        """Names of the files that are used and of those that are left out: fetching one of the latter is an error."""
         self._by_name = {file.name: file for file in self.files}
         self._headers: Path | None = None
 
     def _open(self, candidate: PresetHandle) -> None:
         self._resolve(candidate)
         with self._attribute_errors():
-            self.files = list(self._locked.files) if self._locked else self._access.files(self.handle)
+            listed = list(self._locked.files) if self._locked else self._access.files(self.handle)
             self.is_complete = self._locked is not None or self._lists_all()
-        _check_names(self.handle, self.files)
+        self.left_out = _unusable(self.handle, listed)
+        self.files = [file for file in listed if shown(file.name) not in self.left_out]
 
     def _resolve(self, candidate: PresetHandle) -> None:
         """Asks the policies for permission, and resolves a candidate to its pinned handle."""
@@ -114,21 +118,28 @@ class PresetFolder:
         """Returns the local paths of several files; missing ones may be downloaded at once.
 
         Raises:
-            PresetNotFoundError: the preset has no such file.
+            PresetNotFoundError: the preset has no such file, or the file is left out.
             LockError: a file differs from the lockfile.
         """
-        missing = [name for name in names if name not in self._by_name]
-        if missing and not self.is_complete:
-            raise self._not_available(*missing)
-        if missing:
-            raise PresetNotFoundError(self.handle, f"it has no file {missing[0]!r}")
-        files = [self._by_name[name] for name in names]
+        files = self._listed(names)
         if self._locked is None:
             return self._fetch(files)
         try:
             return self._fetch_locked(files)
         except FAILOVER_ERRORS as error:  # locked files are the same at every candidate
             return self._failover.next(lambda candidate: self._fetch_locked(files, candidate), error)
+
+    def _listed(self, names: Sequence[str]) -> list[PresetFile]:
+        missing = [name for name in names if name not in self._by_name]
+        for name in missing:
+            if name in self.left_out:
+                remedy = "Restore or rename the file, or use another copy of the preset"
+                raise PresetNotFoundError(self.handle, f"its file {name!r} {self.left_out[name]}", remedy=remedy)
+        if missing and not self.is_complete:
+            raise self._not_available(*missing)
+        if missing:
+            raise PresetNotFoundError(self.handle, f"it has no file {missing[0]!r}")
+        return [self._by_name[name] for name in names]
 
     def _fetch(self, files: Sequence[PresetFile]) -> list[Path]:
         with self._attribute_errors():
@@ -193,7 +204,7 @@ class PresetFolder:
             names: The files.
             length_of: Function from the first bytes of a file to the length of its header in bytes.
         """
-        return [self._header_stub(self._by_name[name], length_of) for name in names]
+        return [self._header_stub(file, length_of) for file in self._listed(names)]
 
     def _header_stub(self, file: PresetFile, length_of: LengthOf) -> Path:
         if file.path is not None or self._locked is not None or isinstance(self._access, LocalSource):
@@ -206,18 +217,18 @@ class PresetFolder:
             return target
         return write_header_stub(self._access, self.handle, file, length_of, target)
 
-    def config(self) -> dict[str, Any]:
-        """Reads the preset's `config.json`.
+    def config(self) -> ForeignDocument:
+        """Reads the preset's `config.json`, which may be in the format of another library.
 
         Raises:
-            PresetNotFoundError: the preset has no `config.json`.
-            PresetConfigError: the file is not a valid JSON object.
+            PresetNotFoundError: the preset has no `config.json`, or it is not a regular file.
+            PresetConfigError: the file is not a JSON object.
             PresetChangedError: the file was replaced after the listing.
         """
-        if CONFIG not in self.names and self.is_complete:
+        if CONFIG not in self.listed_names and self.is_complete:
             raise PresetNotFoundError(self.handle, f"it has no {CONFIG}")
         path = self.fetch(CONFIG)
-        config = read_json(path)
+        config = read_foreign_json(path)
         self.check_read(CONFIG, identity_of(path.stat()))
         return config
 
@@ -271,11 +282,18 @@ def _identity_now(file: PresetFile) -> Identity | None:
     return None if file.path is None else identity_at(file.path)
 
 
-def _check_names(handle: PresetHandle, files: list[PresetFile]) -> None:
-    """Refuses file names that could lead out of a folder: files are copied under the names that a source lists."""
-    problem = problem_with([file.name for file in files])
-    if problem:
-        raise PresetConfigError(f"Preset {str(handle)!r}", problem, "Rename the file, or do not use this preset")
+def _unusable(handle: PresetHandle, files: Sequence[PresetFile]) -> dict[str, str]:
+    """Returns the reason for each file that must not be used, by its name as it is shown.
+
+    Raises:
+        PresetConfigError: there are too many files.
+    """
+    if len(files) > MOST_FILES:
+        problem = f"it lists {len(files):,} files; at most {MOST_FILES:,} are allowed"
+        raise PresetConfigError(f"Preset {str(handle)!r}", problem, "Remove files, or use another preset")
+    reasons = unsafe_names([file.name for file in files])
+    reasons |= {file.name: file.problem for file in files if file.problem is not None}
+    return {shown(name): reasons[name] for name in sorted(reasons)}
 
 
 def config_error(folder: PresetFolder, problem: str, remedy: str = "") -> PresetConfigError:

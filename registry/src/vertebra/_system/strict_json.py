@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,17 @@ MOST_BYTES = 8 * 2**20
 _MOST_SEPARATORS = 1_500_000
 """The most brackets and commas in a file: a value costs far more time and memory than its bytes in the file. The
 header of 100,000 tensors has about 1,000,000 of them."""
-_MOST_DIGITS = 30
+MOST_DIGITS = 30
+_LOOKALIKES = {
+    b"version https://git-lfs": "it is a git-lfs pointer, not the file itself",
+    b"<": "it is a web page, such as a login page",
+    b"\xff\xfe": "it is UTF-16 text, expected UTF-8",
+    b"\xfe\xff": "it is UTF-16 text, expected UTF-8",
+    b"PK\x03\x04": "it is a zip archive",
+}
+"""Other files that are found in place of JSON, by their first bytes."""
+_FIRST = 100
+"""The number of bytes in which these are looked for."""
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -26,7 +37,7 @@ def read_json(path: Path) -> dict[str, Any]:
         PresetConfigError: the file is too large, is not one JSON object in UTF-8, repeats a key, holds a number that
             JSON does not have, or is nested too deeply.
     """
-    return parse_json(_read_limited(path), lambda problem: PresetConfigError(path, problem))
+    return parse_json(limited_bytes(path), lambda problem: PresetConfigError(path, problem))
 
 
 def read_json_array(path: Path) -> list[Any]:
@@ -35,7 +46,7 @@ def read_json_array(path: Path) -> list[Any]:
     Raises:
         PresetConfigError: as for `read_json`.
     """
-    value = _parse(_read_limited(path), lambda problem: PresetConfigError(path, problem))
+    value = _parse(limited_bytes(path), lambda problem: PresetConfigError(path, problem))
     if not isinstance(value, list):
         raise PresetConfigError(path, f"it holds a {type(value).__name__}, expected an array")
     return value
@@ -43,10 +54,7 @@ def read_json_array(path: Path) -> list[Any]:
 
 def parse_json(data: bytes, failure: Callable[[str], VertebraError]) -> dict[str, Any]:
     """Parses a JSON object; an invalid one is raised as `failure(problem)`."""
-    value = _parse(data, failure)
-    if not isinstance(value, dict):
-        raise failure(f"it holds a {type(value).__name__}, expected an object")
-    return value
+    return require_object(_parse(data, failure), failure)
 
 
 def dump_json(value: object) -> bytes:
@@ -54,29 +62,72 @@ def dump_json(value: object) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def _read_limited(path: Path) -> bytes:
-    size = path.stat().st_size
-    if size > MOST_BYTES:
-        raise PresetConfigError(path, f"it has {size} bytes; a configuration has at most {MOST_BYTES}")
-    return path.read_bytes()
+def limited_bytes(path: Path) -> bytes:
+    """Returns the bytes of a JSON file.
+
+    Raises:
+        PresetConfigError: it is too large, is not a regular file, or may not be read.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for a writer
+            raise PresetConfigError(path, "it is a folder, a pipe or a device, expected a regular file")
+        if status.st_size > MOST_BYTES:
+            raise PresetConfigError(path, f"it has {status.st_size} bytes; a configuration has at most {MOST_BYTES}")
+        return path.read_bytes()
+    except PermissionError as error:
+        raise PresetConfigError(path, f"it cannot be read ({error.strerror})", "Make the file readable") from error
 
 
-def _parse(data: bytes, failure: Callable[[str], VertebraError]) -> Any:
+def decoded(data: bytes, failure: Callable[[str], VertebraError]) -> str:
+    """Returns the text of a JSON document, if it is not too large; problems are raised as `failure(problem)`."""
+    start = data[:_FIRST].lstrip()
+    other = next((problem for magic, problem in _LOOKALIKES.items() if start.startswith(magic)), None)
+    if other or not (start or data.strip()):
+        raise failure(other or "it is empty")
     separators = sum(map(data.count, (b"[", b"{", b",")))
     if separators > _MOST_SEPARATORS:
         raise failure(f"it has {separators} brackets and commas; at most {_MOST_SEPARATORS} are allowed")
     try:
-        text = data.decode("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise failure(f"it is not UTF-8 text ({error.reason} at byte {error.start})") from error
+
+
+def strict_value(text: str) -> Any:
+    """Returns the value of a JSON document.
+
+    Raises:
+        ValueError, RecursionError: the text is not strict JSON, or is nested too deeply.
+    """
+    value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_int, parse_float=_float)
+    check_writable(text, value)
+    return value
+
+
+def check_writable(text: str, value: Any) -> None:
+    """Raises ValueError for a lone surrogate, which can be read, but not written."""
+    if _SURROGATE.search(text):
+        json.dumps(value, ensure_ascii=False).encode()
+
+
+def invalid(error: ValueError | RecursionError) -> str:
+    """Returns the problem with a text that is not JSON."""
+    return f"it is not valid JSON ({error})"
+
+
+def _parse(data: bytes, failure: Callable[[str], VertebraError]) -> Any:
+    text = decoded(data, failure)
     try:
-        value = json.loads(
-            text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_int, parse_float=_float
-        )
-        if _SURROGATE.search(text):
-            json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate can be read, but not written
+        return strict_value(text)
     except (ValueError, RecursionError) as error:
-        raise failure(f"it is not valid JSON ({error})") from error
+        raise failure(invalid(error)) from error
+
+
+def require_object(value: Any, failure: Callable[[str], VertebraError]) -> dict[str, Any]:
+    """Returns a value that must be an object; any other one is raised as `failure(problem)`."""
+    if not isinstance(value, dict):
+        raise failure(f"it holds a {type(value).__name__}, expected an object")
     return value
 
 
@@ -94,7 +145,7 @@ def _no_constant(name: str) -> None:
 
 
 def _int(digits: str) -> int:
-    if len(digits) > _MOST_DIGITS:
+    if len(digits) > MOST_DIGITS:
         raise ValueError(f"an integer of {len(digits)} digits")
     return int(digits)
 

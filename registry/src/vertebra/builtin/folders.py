@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import filecmp
+import itertools
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from vertebra._system.atomic_save import destination, replacing_folder
 from vertebra._system.file_identity import identity_of
+from vertebra._system.links import reading_problem
 from vertebra.errors import PresetExistsError, PresetNotFoundError, PresetSaveError
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
 
 _CONFIG = "config.json"
 _MOST_LISTINGS = 20
+_MOST_LINKED = 1_000
+"""Most files below a link to a folder; a link to more is not a part of a preset."""
+_MOST_SUBFOLDERS = 1_000
+"""Most subfolders in which a preset is looked for, if the folder has no config."""
 
 
 def list_files(handle: PresetHandle, folder: Path) -> list[PresetFile]:
-    """Lists the files in a folder and, if it has a config, in its subfolders.
+    """Lists the files in a folder and its subfolders; without a config, only the configs of its subfolders.
 
-    If the folder is replaced meanwhile, as by a save, the new folder is listed.
+    Links are followed. A link to nothing, a pipe or a device is listed with its `problem`. If the folder is replaced
+    meanwhile, as by a save, the new folder is listed.
 
     Raises:
         PresetNotFoundError: the folder does not exist or cannot be read.
@@ -36,23 +45,31 @@ def list_files(handle: PresetHandle, folder: Path) -> list[PresetFile]:
                     return files
         return _list(folder)
     except NotADirectoryError as error:
-        raise PresetNotFoundError(handle, f"{folder} is a file, and a preset is a folder") from error
+        parent = [str(replace(handle, path=Path(handle.path).parent.as_posix()))]
+        likely = parent if os.path.isfile(folder.parent / _CONFIG) else []  # noqa: PTH113
+        raise PresetNotFoundError(handle, f"{folder} is a file, and a preset is a folder", likely) from error
     except OSError as error:
         raise PresetNotFoundError(handle, f"{folder} cannot be read ({error.strerror})") from error
 
 
 def open_file(handle: PresetHandle, folder: Path, name: str) -> Path:
-    """Returns the path of a file in a folder or its subfolders.
+    """Returns the path of a regular file in a folder or its subfolders; links are followed wherever they lead.
+
+    The user has named the folder, and tools such as the client of a hub, DVC and Nix fill folders with links. Links are
+    checked before a preset is published, in `vertebra._presets.publish`.
 
     Raises:
-        PresetNotFoundError: the folder has no such file, or it is a link that leads out of the folder.
+        PresetNotFoundError: the folder has no such file, or it is not a regular file.
     """
-    path = folder / name
-    if not all(map(_is_plain, name.split("/"))) or not path.is_file():
+    path, parts = folder / name, name.split("/")
+    if not all(map(_is_plain, parts)) or not _is_in_listed_folder(path, folder, len(parts) - 1):
         raise PresetNotFoundError(handle, f"it has no file {name!r}")
-    if not path.resolve().is_relative_to(folder.resolve()):
-        problem = f"{name} is a link that leads out of the folder, to {path.resolve()}; copy the files it links to"
-        raise PresetNotFoundError(handle, problem)
+    try:
+        problem = reading_problem(path)
+    except (OSError, ValueError) as error:
+        raise PresetNotFoundError(handle, f"it has no file {name!r}") from error
+    if problem is not None:
+        raise PresetNotFoundError(handle, f"its file {name!r} {problem}")
     return path
 
 
@@ -98,22 +115,98 @@ def _inode(folder: Path) -> tuple[int, int]:
 
 
 def _list(folder: Path) -> list[PresetFile]:
-    deep = (folder / _CONFIG).is_file()  # a folder without a config is no preset, and may be a whole disk
-    paths = sorted((path.relative_to(folder).as_posix(), path) for path in _walk(folder, deep))
-    return [_describe(name, path) for name, path in paths]
+    if os.path.isfile(folder / _CONFIG):  # noqa: PTH113 (Path's raises for links that may not be followed)
+        found = _walk(folder, folder)
+    else:  # a folder without a config is no preset, and may be a whole disk
+        found = itertools.chain(_files_in(folder), _configs_below(folder))
+    paths = sorted((path.relative_to(folder).as_posix(), path) for path in found)
+    files = [_describe(name, path) for name, path in paths]
+    return [file for file in files if file.problem is None or not file.name.rpartition("/")[2].startswith(".")]
 
 
 def _describe(name: str, path: Path) -> PresetFile:
-    status = path.stat()
-    return PresetFile(name, status.st_size, path, identity=identity_of(status))
+    with contextlib.suppress(OSError):
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode):
+            return PresetFile(name, status.st_size, path, identity=identity_of(status))
+    try:
+        problem = reading_problem(path)
+    except PermissionError:
+        if "/" not in name:  # the whole folder may not be read
+            raise
+        problem = "is in a folder that may not be read"
+    if problem is None:  # the file has been replaced meanwhile
+        raise FileNotFoundError(path)
+    return PresetFile(name, 0, path, problem=problem)
 
 
-def _walk(folder: Path, deep: bool) -> Iterator[Path]:
+def _walk(folder: Path, root: Path | None = None) -> Iterator[Path]:
+    """Yields everything in a folder and its visible subfolders that is not a folder itself.
+
+    Args:
+        folder: The folder.
+        root: The folder of the preset: links to folders outside are followed. None follows none, as behind a link.
+    """
     for item in folder.iterdir():
-        if item.is_file():
+        if not _is_folder(item):
             yield item
-        elif deep and item.is_dir() and not item.is_symlink() and not item.name.startswith("."):
-            yield from _walk(item, deep)
+        elif item.name.startswith("."):
+            continue
+        elif not item.is_symlink():
+            yield from _files_below(item, root)
+        elif root is not None and _leads_to_another_folder(item, root):
+            yield from _linked_files(item)
+
+
+def _files_below(subfolder: Path, root: Path | None) -> Iterator[Path]:
+    """Yields the files below a subfolder, or the subfolder itself if it may not be read."""
+    try:
+        yield from _walk(subfolder, root)
+    except PermissionError:
+        yield subfolder
+
+
+def _linked_files(link: Path) -> list[Path]:
+    """Returns the files behind a link to a folder, or the link if they are too many, as behind a link to a disk."""
+    files = list(itertools.islice(_walk(link), _MOST_LINKED + 1))
+    return files if len(files) <= _MOST_LINKED else [link]
+
+
+def _leads_to_another_folder(link: Path, root: Path) -> bool:
+    target, root = link.resolve(), root.resolve()
+    return not (target.is_relative_to(root) or root.is_relative_to(target))
+
+
+def _is_in_listed_folder(path: Path, root: Path, depth: int) -> bool:
+    """Returns whether all folders between a file and the root are folders, or links that a listing follows."""
+    folders = path.parents[:depth]
+    return all(not folder.is_symlink() or _leads_to_another_folder(folder, root) for folder in folders)
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    return (item for item in folder.iterdir() if not _is_folder(item))
+
+
+def _configs_below(folder: Path) -> Iterator[Path]:
+    """Yields the configs in subfolders, and in their subfolders, for messages about where a preset is."""
+    looked_at = itertools.islice(_subfolders(folder), _MOST_SUBFOLDERS)
+    return (path for subfolder in looked_at if os.path.isfile(path := subfolder / _CONFIG))  # noqa: PTH113
+
+
+def _subfolders(folder: Path) -> Iterator[Path]:
+    first = [item for item in itertools.islice(folder.iterdir(), _MOST_SUBFOLDERS) if _is_visible_folder(item)]
+    yield from first
+    for item in first:
+        with contextlib.suppress(OSError):  # it may not be read
+            yield from filter(_is_visible_folder, item.iterdir())
+
+
+def _is_visible_folder(path: Path) -> bool:
+    return not path.name.startswith(".") and _is_folder(path) and not path.is_symlink()
+
+
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 (Path's raises for links that may not be followed)
 
 
 def _is_plain(part: str) -> bool:

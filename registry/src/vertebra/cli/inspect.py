@@ -8,7 +8,7 @@ from typing import Any
 
 from vertebra._presets.inspect import inspect_preset
 from vertebra._presets.load_warnings import untied_logits_text
-from vertebra.cli.output import bytes_text, print_json
+from vertebra.cli.output import bytes_text, print_json, print_left_out
 from vertebra.cli.tree import draw_tree
 
 
@@ -49,5 +49,6 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
         lines["head"] = untied_logits_text(facts["untied_heads"])
     for name, value in lines.items():
         print(f"{name:<11} {value}")
+    print_left_out(facts["left_out"])
     print()
     print(draw_tree(facts["backbone"], facts["tensors"]))

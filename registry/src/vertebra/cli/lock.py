@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vertebra._resolve.lockfile import LockedPreset, lockfile_path
-from vertebra.cli.output import bytes_text, plain_warnings, print_json, printable
+from vertebra.cli.output import bytes_text, plain_warnings, print_json, print_left_out, printable
 from vertebra.cli.progress import busy
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def _as_data(status: LockStatus) -> dict[str, Any]:
         "handle": _handle(status.preset),
         "files": None if status.state == "moved" else _files(status.preset),  # the new revision's files are not listed
         "locked": None if before is None else {"handle": _handle(before), "files": _files(before)},
+        "left_out": status.left_out,
     }
 
 
@@ -94,6 +95,7 @@ def _print_status(status: LockStatus) -> None:
         return
     size = bytes_text(sum(file.size for file in status.preset.files))
     print(f"  {handle or 'a folder'}: {len(status.preset.files)} files, {size}")
+    print_left_out(status.left_out)
     if status.before is not None and status.state in ("changed", "updated"):
         print(f"  {_difference(status.before, status.preset)}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,10 +35,25 @@ def print_assets(assets: CarriedAssets) -> None:
     """Prints the names of the assets that were copied, and of those that were left out."""
     names = [name if name == new else f"{name} as {new}" for name, new in assets.carried.items()]
     if names:
-        rest = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
-        print(f"copied: {', '.join(map(printable, names[:_MOST_NAMES]))}{rest}")
+        print(f"copied: {_joined(names)}")
+    links = [f"{name} -> {target}" for name, target in assets.links.items()]
+    if links:
+        print(f"copied from outside of the folder, where links lead: {_joined(links)}")
     if str(assets):
         print(f"left out: {printable(str(assets))}")
+
+
+def print_left_out(left_out: Mapping[str, str]) -> None:
+    """Prints the files of a preset that are not used, with the reasons."""
+    for name, reason in list(left_out.items())[:_MOST_NAMES]:
+        print(printable(f"  left out: {name}, which {reason}"))
+    if len(left_out) > _MOST_NAMES:
+        print(f"  left out: {len(left_out) - _MOST_NAMES:,} more files")
+
+
+def _joined(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(map(printable, names[:_MOST_NAMES])) + rest
 
 
 def plain_warnings() -> None:

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vertebra.cli.output import bytes_text, plain_warnings, print_json, printable
+from vertebra.cli.output import bytes_text, plain_warnings, print_json, print_left_out, printable
 from vertebra.cli.progress import progress_bar
 from vertebra.errors import PresetNotFoundError
 
@@ -97,6 +97,7 @@ def pull_preset(
         "files": [{"name": file.name, "size": file.size, "path": str(paths[file.name])} for file in files],
         "bytes": sum(file.size for file in files),
         "fetched": sum(file.size for file in files if file.name not in before),
+        "left_out": folder.left_out,
     }
 
 
@@ -126,6 +127,7 @@ def _print_pulled(facts: dict[str, Any]) -> None:
     print(f"  {len(facts['files'])} files, {bytes_text(facts['bytes'])}; {bytes_text(facts['fetched'])} downloaded")
     for file in facts["files"]:
         print(f"  {printable(file['name'])}  {bytes_text(file['size'])}  {file['path']}")
+    print_left_out(facts["left_out"])
 
 
 def _import(args: argparse.Namespace) -> int:
@@ -161,6 +163,7 @@ def _print_bundled(bundled: Sequence[BundledPreset], as_json: bool) -> None:
         print_json(
             [
                 {"preset": item.requested, "handle": str(item.handle), "files": item.files, "bytes": item.size}
+                | {"left_out": item.left_out}
                 for item in bundled
             ]
         )
@@ -168,3 +171,4 @@ def _print_bundled(bundled: Sequence[BundledPreset], as_json: bool) -> None:
     for item in bundled:
         resolved = "" if item.requested == str(item.handle) else f" -> {item.handle}"
         print(printable(f"{item.requested}{resolved}: {item.files} files, {bytes_text(item.size)}"))
+        print_left_out(item.left_out)

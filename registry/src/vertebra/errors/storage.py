@@ -68,9 +68,17 @@ class IntegrityError(PresetError, ValueError):
 class OfflineError(PresetError, FileNotFoundError):
     """Files are not on this machine, and the network may not be used or the source does not answer."""
 
-    def __init__(self, handle: object, missing: Sequence[str], reason: str = "VERTEBRA_OFFLINE is set") -> None:
-        self.handle, self.missing = handle, list(missing)
+    def __init__(
+        self,
+        handle: object,
+        missing: Sequence[str],
+        reason: str = "VERTEBRA_OFFLINE is set",
+        revisions: Sequence[object] = (),
+    ) -> None:
+        self.handle, self.missing, self.revisions = handle, list(missing), list(map(str, revisions))
         problem = f"missing files: {shorten(self.missing)}" if missing else "its file list is not in the cache"
+        if revisions:
+            problem = f"{problem}, but these revisions are on this machine: {shorten(self.revisions, 5)}"
         super().__init__(
             f"Preset {str(handle)!r} is not complete on this machine, and {reason}; {problem}. "
             f"Fetch it while online: vertebra pull {handle}. Or run, on another machine, vertebra bundle {handle} "

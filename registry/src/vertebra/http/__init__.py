@@ -6,6 +6,7 @@ rest. Importing this package imports no HTTP library.
 """
 
 from vertebra.http.client import TIMEOUTS, get, send
+from vertebra.http.credentials import check_credential
 from vertebra.http.error_mapping import error, retry_after, unavailable
 from vertebra.http.origins import (
     hide_queries,
@@ -27,6 +28,7 @@ __all__ = [
     "SignedUrlCache",
     "Transport",
     "byte_stream",
+    "check_credential",
     "error",
     "follow_redirects",
     "get",

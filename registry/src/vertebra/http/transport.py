@@ -11,6 +11,7 @@ from urllib.parse import quote
 from vertebra.errors import SourceUnavailableError
 from vertebra.handles import PresetHandle
 from vertebra.http import client
+from vertebra.http.credentials import check_credential
 from vertebra.http.error_mapping import error
 from vertebra.http.origins import origin
 from vertebra.http.responses import Response, read, read_all
@@ -68,11 +69,14 @@ class Transport:
 
         Raises:
             SourceUnavailableError: there is no response.
+            SettingsError: the token cannot be sent, such as one with quotes.
             RedirectRefusedError: a redirect must not be followed.
             ClientMissingError: urllib3 is not installed; `vertebra[http]` brings it.
         """
         url = f"{self.base_url}/{quote(path.lstrip('/'))}{f'?{query}' if query else ''}"
         token = self._token()
+        if token:
+            check_credential(f"the token for {origin(self.base_url)}", token)
         login = {"authorization": f"Bearer {token}"} if token else {}
         return client.get(handle, self.base_url, url, {**login, **self._headers(), **(headers or {})}, **self._options)
 

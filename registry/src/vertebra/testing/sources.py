@@ -10,7 +10,7 @@ import pytest
 from vertebra._cache import cached_source, download, retry
 from vertebra._cache.cached_source import CachedSource, open_source
 from vertebra._configuration.settings import settings
-from vertebra._resolve.filenames import problem_with
+from vertebra._resolve.filenames import unsafe_names
 from vertebra.errors import PresetNotFoundError
 from vertebra.handles import PresetHandle
 from vertebra.interfaces import LocalSource, PresetSource
@@ -69,7 +69,7 @@ class SourceSuite:
 
     def test_files_are_listed_with_plain_names_and_sizes(self, source: PresetSource, publish: Publish) -> None:
         files = opened(source).files(opened(source).resolve(publish(FILES)))
-        assert problem_with([file.name for file in files]) is None
+        assert unsafe_names([file.name for file in files]) == {}
         sizes = {file.name: file.size for file in files if file.name in FILES}
         assert sizes == {name: len(content) for name, content in FILES.items()}
 

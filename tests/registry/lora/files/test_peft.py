@@ -577,3 +577,26 @@ def test_trained_biases_are_written_as_pefts_bias(backbone, golden, fill, tmp_pa
     again.load_lora_weights(tmp_path / "adapter")
     found, expected = values(again), values(backbone)
     assert all(np.array_equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.keras(once=True)
+@pytest.mark.parametrize("field", ['"revision": NaN', '"revision": "a", "revision": "b"'])
+def test_a_value_that_is_not_clear_is_read_if_it_does_not_matter(backbone, copy, run, io, field):
+    folder = copy()
+    text = (folder / CONFIG).read_text().replace('"revision": null', field)
+    (folder / CONFIG).write_text(text)
+    assert field in text
+    backbone.load_lora_weights(folder)
+    assert gap(run(backbone), io) <= 1e-5
+
+
+@pytest.mark.keras(once=True)
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [('"r": 5, ', "r has two values, 5 and"), ('"rank_pattern": {"query": 2}, ', "rank_pattern has two values")],
+)
+def test_a_value_that_matters_and_is_not_clear_is_refused_by_name(backbone, copy, field, told):
+    folder = copy()
+    (folder / CONFIG).write_text((folder / CONFIG).read_text().replace("{", "{" + field, 1))
+    with pytest.raises(LoraConfigError, match=told):
+        backbone.load_lora_weights(folder)

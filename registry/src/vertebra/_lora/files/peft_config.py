@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vertebra._discovery.catalog import STRATEGIES, catalog
 from vertebra._lora.files.peft_patterns import PatternTable
 from vertebra._lora.plan import LayerPlan
-from vertebra._system.strict_json import MOST_BYTES, parse_json
+from vertebra._system.foreign_json import parse_foreign_json
+from vertebra._system.strict_json import MOST_BYTES
 from vertebra.errors import LoraConfigError
 from vertebra.specs import LoraConfig
 
@@ -91,9 +93,13 @@ def read_config(folder: Path) -> PeftSettings:
     size = path.stat().st_size
     if size > MOST_BYTES:
         raise LoraConfigError(path, "size", size, f"at most {MOST_BYTES} bytes")
-    return _settings_of(
-        path, parse_json(path.read_bytes(), lambda problem: LoraConfigError(path, "file", problem, expected))
-    )
+    document = parse_foreign_json(path.read_bytes(), lambda problem: LoraConfigError(path, "file", problem, expected))
+    return document.read(partial(_settings_of, path), _meaning)
+
+
+def _meaning(settings: PeftSettings) -> tuple[object, ...]:
+    """Returns the values of the settings, with patterns in the order in which they are tried."""
+    return settings.config, *(tuple(table.values.items()) for table in (settings.ranks, settings.alphas))
 
 
 def _settings_of(path: Path, config: Mapping[str, Any]) -> PeftSettings:

@@ -1,0 +1,42 @@
+"""Links that lead out of a preset's folder: followed for reading, and never for publishing."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def targets_outside(paths: Mapping[str, Path]) -> dict[str, str]:
+    """Returns the file that each path leads to, where that is outside the folder of the preset.
+
+    Args:
+        paths: Paths of existing files, by their names below that folder, with `/` between segments.
+    """
+    targets = {}
+    for name, path in paths.items():
+        target = path.resolve()
+        if not target.is_relative_to(path.parents[name.count("/")].resolve()):
+            targets[name] = str(target)
+    return targets
+
+
+def reading_problem(path: Path) -> str | None:
+    """Returns why a path cannot be read as a regular file, or None if it can; links are followed.
+
+    Raises:
+        OSError: there is neither a file nor a link at the path, or its folder may not be read.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        if not path.is_symlink():
+            raise
+        if isinstance(error, FileNotFoundError):
+            return f"is a link to {path.readlink()}, which does not exist"
+        return f"is a link to {path.readlink()}, which cannot be read ({error.strerror})"
+    if stat.S_ISREG(mode):
+        return None
+    if stat.S_ISDIR(mode):
+        return "is a folder whose files are not read"
+    return "is a pipe, a socket or a device, expected a regular file"
