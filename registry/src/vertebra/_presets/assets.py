@@ -247,7 +247,7 @@ def _weights(folder: PresetFolder, kind: FileKind, locate: Locate) -> set[str]:
     index = _local_path(folder, kind.index, locate) if kind.index in names else None
     if index is not None:
         with contextlib.suppress(WeightsFileError):  # loading the preset reports the problem
-            names |= kind.find(folder.names, lambda _: index)[1].keys()
+            names |= kind.find(folder.names, lambda _: index).shards.keys()
     return names
 
 

@@ -59,6 +59,8 @@ class Conversion:
     """The shard index of a second checkpoint in the source, which was not read, or None if there is just one."""
     untied_heads: tuple[str, ...] = ()
     """Why the source's logits differ from those of its token table: names of heads, or a field of its config."""
+    notes: tuple[str, ...] = ()
+    """How an untidy source was read, such as with names under a wrapper's prefix."""
 
 
 def convert_preset(
@@ -119,7 +121,7 @@ def _convert(
             carry_certificate(certificate, stage)
         keep_user_files(target, stage, format)
     facts = len(sizes), sum(sizes), certified, tuple(match.outside), assets.outcome(target, fields)
-    return Conversion(str(folder.handle), target, format, *facts, description.not_read, tuple(heads))
+    return Conversion(str(folder.handle), target, format, *facts, description.not_read, tuple(heads), match.notes)
 
 
 def _export(preset: OpenPreset, dtype: str | None) -> tuple[PresetExport, Match]:
@@ -128,6 +130,7 @@ def _export(preset: OpenPreset, dtype: str | None) -> tuple[PresetExport, Match]
     if match.fresh:
         problem = f"it has no values for {', '.join(match.fresh)}, which from_preset would initialise randomly"
         raise WeightsFileError(checkpoint.path, problem, "Load it with from_preset, train these weights, and save it")
+    load_warnings.untidy_checkpoint(description, match)
     load_warnings.unused_tensors(description, match)
     layouts, arrays = {}, {}
     for name, variable in weights.items():

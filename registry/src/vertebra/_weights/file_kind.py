@@ -6,12 +6,13 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from vertebra._system.file_identity import Identity, identity_of
 from vertebra._weights.files import open_file
-from vertebra._weights.shard_index import read_weight_map
+from vertebra._weights.shard_index import read_index
 from vertebra._weights.tensor_entry import Header
 from vertebra.errors import WeightsFileError
 
@@ -45,6 +46,17 @@ Check = Callable[[str, "Identity | None"], None]
 
 Shards = dict[str, "set[str] | None"]
 """Weights files by name, each with its keys in the shard index, or None without an index."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsFiles:
+    """The weights files of a checkpoint."""
+
+    path: Path
+    """The path of the weights file or of the index, for messages."""
+    shards: Shards
+    metadata: dict[str, str] = field(default_factory=dict)
+    """The texts in the metadata of the index."""
 
 
 def accept(name: str, identity: Identity | None) -> None:
@@ -87,28 +99,25 @@ class FileKind(ABC):
     def map(self, paths: Sequence[Path]) -> Sequence[MappedFile]:
         """Maps files, so that their tensors are viewed in place."""
 
-    def find(self, names: set[str], fetch: Fetch, check: Check = accept) -> tuple[Path, Shards]:
+    def find(self, names: set[str], fetch: Fetch, check: Check = accept) -> WeightsFiles:
         """Finds a preset's weights files among the names of its files; reads only the index.
-
-        Returns:
-            The path of the weights file or of the index, for messages; and the weights files.
 
         Raises:
             WeightsFileError: there are no weights, a shard is missing, or the index is unsound.
         """
         if self.weights in names:
-            return fetch(self.weights), {self.weights: None}
+            return WeightsFiles(fetch(self.weights), {self.weights: None})
         if self.index not in names:
             problem = f"it is missing, and so is {self.index}"
             raise WeightsFileError(self.weights, problem, "Save the preset again with its weights")
         path = fetch(self.index)
         with open_file(path) as file:
-            shards: Shards = {**read_weight_map(path, file, self.suffix, self.lists_shards)}
+            index = read_index(path, file, self.suffix, self.lists_shards)
             check(self.index, identity_of(os.fstat(file.fileno())))
-        for shard in shards:
+        for shard in index.shards:
             if shard not in names:
                 raise WeightsFileError(path, f"it names the shard {shard!r}, which is missing")
-        return path, shards
+        return WeightsFiles(path, {**index.shards}, index.metadata)
 
     def not_read(self, names: set[str]) -> str | None:
         """Returns the index of a second checkpoint, which is not read because there is a single file, or None."""

@@ -111,6 +111,8 @@ def _misfit(start: bytes, size: int, length: int) -> str:
 
 
 def _check_metadata(path: Path, metadata: Any) -> dict[str, str]:
+    if metadata is None:  # the safetensors library reads null like a missing table
+        return {}
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise WeightsFileError(path, "its __metadata__ is not a table of strings")
     return metadata
