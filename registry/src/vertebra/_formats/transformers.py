@@ -33,7 +33,7 @@ _TIED = "tie_word_embeddings"
 
 def recognises(config: Mapping[str, Any]) -> bool:
     """Says whether a config is in this format."""
-    return "model_type" in config
+    return config.get("model_type") is not None
 
 
 def reads_tokenizer(tokenizer: Mapping[str, Any]) -> bool:
@@ -85,7 +85,7 @@ def _carried_fields(
     changed = {field for field in _MODEL_FIELDS if field in original and written.get(field) != original[field]}
     # Private fields are internal to transformers; before 5.3, it ran code that one of them named (CVE-2026-4372).
     left_out = [field for field in original if field.startswith("_") or field in changed]
-    if original and written.get("model_type") != original.get("model_type"):
+    if original and original.get("model_type") not in (None, written.get("model_type")):
         return {}, left_out + sorted(original.keys() - {*left_out, *_DTYPE_FIELDS})
     others = original.keys() - {*left_out, *_MODEL_FIELDS, *_DTYPE_FIELDS}
     arguments = _arguments_of(written, translation)

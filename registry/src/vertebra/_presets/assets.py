@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from vertebra._formats import native
+from vertebra._formats import native, transformers
 from vertebra._formats.registry import FORMATS, format_of
 from vertebra._presets.certificate_header import CERTIFICATE
 from vertebra._presets.model_card import CARD, is_generated
@@ -162,15 +162,13 @@ def select_assets(folder: PresetFolder, format: str, locate: Locate, same_weight
         same_weights: Whether the target has the weights that the model card in `folder` describes.
 
     Raises:
-        PresetConfigError: the preset is in no known format, or two files would get the same name in the target.
+        PresetConfigError: two files would get the same name in the target.
     """
     if not folder.is_complete:
         problem = "its file list is incomplete: only its local files are known, and other files are not carried"
         logging.getLogger("vertebra").warning("%s: %s", folder.handle, problem)
     config = _config(folder, locate)
-    source = format_of(read_json(config))
-    if source is None:
-        raise PresetConfigError(config, f"it is in no known preset format ({', '.join(FORMATS)})")
+    source = format_of(read_json(config)) or transformers  # whose first configs name no model type
     assets = folder.names - {*source.WRITES, CERTIFICATE} - _weights(folder, source.FILES, locate)
     modules = _module_folders(folder, locate)
     others = _other_presets(folder.names, modules)

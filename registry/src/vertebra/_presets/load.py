@@ -85,7 +85,7 @@ def prepare(
     Raises:
         PresetError: as in `Backbone.from_preset`; CertificateError if `verify` is set and there is no certificate.
     """
-    description = read_description(folder)
+    description = read_description(folder, asked)
     backbone_class = class_of(description, asked)
     known = {**_BASE_ARGUMENTS, **backbone_class._constructor_arguments()}
     call = f"from_preset of {backbone_class.__name__}"
