@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from vertebra._formats.backbone_tensors import BackboneTensors, find_backbone
+from vertebra._formats.other_weights import require_weights
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._weights.checkpoint import Checkpoint, CheckpointHeader, open_checkpoint, read_headers
 from vertebra._weights.file_kind import FileKind
@@ -53,6 +54,7 @@ class PresetDescription:
         """
         folder = self.folder
         with folder.missing_files("its weights"):
+            require_weights(folder, self.files)
             checkpoint = open_checkpoint(self.files, folder.names, folder.fetch, folder.fetch_all, folder.check_read)
         return OpenPreset(self._refined(checkpoint.entries), checkpoint.header, checkpoint)
 
@@ -66,6 +68,7 @@ class PresetDescription:
         folder, kind = self.folder, self.files
         fetch_headers = partial(folder.fetch_headers, length_of=kind.header_end) if kind.header_comes_first else None
         with folder.missing_files("its weights"):
+            require_weights(folder, kind)
             header = read_headers(kind, folder.names, folder.fetch, fetch_headers, folder.check_read)
         return OpenPreset(self._refined(header.entries), header)
 
@@ -129,5 +132,6 @@ class OpenPreset:
             untied=described.untied,
         )
         header.check({kind.indexed_as(rule.tensor) for rule in tensors.rules.values()})
+        notes = (*described.notes, *kind.notes(header.metadata), *tensors.notes)
         passed_over = [f"{reason}, which the backbone does not use" for reason in header.disputes.values()]
-        return replace(tensors, notes=(*described.notes, *tensors.notes, *passed_over))
+        return replace(tensors, notes=(*notes, *passed_over))

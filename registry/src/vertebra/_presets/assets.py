@@ -152,7 +152,9 @@ class Assets:
         return CarriedAssets(self.source, dict(self.carried), left_out, tuple(fields_left_out))
 
 
-def select_assets(folder: PresetFolder, format: str, locate: Locate, same_weights: bool = True) -> Assets:
+def select_assets(
+    folder: PresetFolder, format: str, locate: Locate, same_weights: bool = True, kind: FileKind | None = None
+) -> Assets:
     """Decides which assets of a preset are carried into another preset, and under which names.
 
     Args:
@@ -160,6 +162,7 @@ def select_assets(folder: PresetFolder, format: str, locate: Locate, same_weight
         format: The format of the target.
         locate: Locates files; called for the carried files, and for the files that this decision is based on.
         same_weights: Whether the target has the weights that the model card in `folder` describes.
+        kind: The kind of weights file that was read, or None for that of the preset's format.
 
     Raises:
         PresetConfigError: two files would get the same name in the target.
@@ -169,7 +172,7 @@ def select_assets(folder: PresetFolder, format: str, locate: Locate, same_weight
         logging.getLogger("vertebra").warning("%s: %s", folder.handle, problem)
     config = _config(folder, locate)
     source = format_of(read_json(config)) or transformers  # whose first configs name no model type
-    assets = folder.names - {*source.WRITES, CERTIFICATE} - _weights(folder, source.FILES, locate)
+    assets = folder.names - {*source.WRITES, CERTIFICATE} - _weights(folder, kind or source.FILES, locate)
     modules = _module_folders(folder, locate)
     others = _other_presets(folder.names, modules)
     reasons = {

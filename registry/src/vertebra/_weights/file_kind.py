@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -64,12 +64,14 @@ def accept(name: str, identity: Identity | None) -> None:
 
 
 class FileKind(ABC):
-    """A kind of weights file: its file names, its shard index, and reading its headers and tensors."""
+    """A kind of weights file: its file names, its shard index, and reading its headers and tensors.
 
-    weights: ClassVar[str]
-    """Name of the file that holds all tensors of an unsharded checkpoint."""
-    index: ClassVar[str]
-    """Name of the shard index."""
+    Args:
+        weights: Name of the file that holds all tensors of an unsharded checkpoint.
+        index: Name of the shard index.
+        shards: Names of shards that are read without an index.
+    """
+
     suffix: ClassVar[str]
     """Suffix of the names of shards."""
     usual_shard: ClassVar[re.Pattern[str]]
@@ -78,6 +80,9 @@ class FileKind(ABC):
     """Whether a key of the index may have a list of shards."""
     header_comes_first: ClassVar[bool] = False
     """Whether the header is at the beginning of a file, so that a remote header can be read without the tensors."""
+
+    def __init__(self, weights: str, index: str, shards: Sequence[str] = ()) -> None:
+        self.weights, self.index, self.shards = weights, index, tuple(shards)
 
     @abstractmethod
     def indexed_as(self, tensor: str) -> str:
@@ -99,17 +104,22 @@ class FileKind(ABC):
     def map(self, paths: Sequence[Path]) -> Sequence[MappedFile]:
         """Maps files, so that their tensors are viewed in place."""
 
+    def notes(self, metadata: Mapping[str, str]) -> list[str]:
+        """Returns how the files were read, where it may not be expected, from the metadata of their headers."""
+        return []
+
     def find(self, names: set[str], fetch: Fetch, check: Check = accept) -> WeightsFiles:
         """Finds a preset's weights files among the names of its files; reads only the index.
 
         Raises:
             WeightsFileError: there are no weights, a shard is missing, or the index is unsound.
         """
+        if self.shards:
+            return WeightsFiles(fetch(self.shards[0]), dict.fromkeys(self.shards))
         if self.weights in names:
             return WeightsFiles(fetch(self.weights), {self.weights: None})
         if self.index not in names:
-            problem = f"it is missing, and so is {self.index}"
-            raise WeightsFileError(self.weights, problem, "Save the preset again with its weights")
+            raise WeightsFileError(self.weights, f"it is missing, and so is {self.index}")
         path = fetch(self.index)
         with open_file(path) as file:
             index = read_index(path, file, self.suffix, self.lists_shards)
@@ -125,6 +135,8 @@ class FileKind(ABC):
 
     def used(self, names: set[str]) -> set[str]:
         """Returns the weights files and their index among the names of a preset's files; reads no file."""
+        if self.shards:
+            return set(self.shards)
         if self.weights in names:
             return {self.weights}
         return {name for name in names if name == self.index or self.usual_shard.fullmatch(name)}

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from vertebra._weights import shard_index
 from vertebra._weights.checkpoint import open_checkpoint, read_headers
 from vertebra._weights.hdf5 import listing, mapping, reader_process
+from vertebra._weights.reader import process
 from vertebra._weights.hdf5.file_kind import HDF5, HDF5_INDEX, HDF5_WEIGHTS
 from vertebra._weights.hdf5.listing import DTYPES
 from vertebra._weights.hdf5.mapping import map_hdf5, open_hdf5_headers
@@ -90,7 +91,7 @@ def children(monkeypatch):
     started = []
     run = subprocess.run
     monkeypatch.setattr(
-        reader_process.subprocess, "run", lambda *args, **kwargs: started.append((args, kwargs)) or run(*args, **kwargs)
+        process.subprocess, "run", lambda *args, **kwargs: started.append((args, kwargs)) or run(*args, **kwargs)
     )
     return started
 
@@ -489,9 +490,10 @@ REFUSED = {
 @pytest.fixture
 def listed_in_this_process(monkeypatch, capsys):
     """Saves a child for each file; none of these kills it."""
-    job = dataclasses.asdict(listing.LISTING) | {"search": []}
+    job = dataclasses.asdict(listing.LISTING) | {"search": [str(Path(process.__file__).parent)]}
+    monkeypatch.setattr(sys, "path", sys.path[:])
     monkeypatch.setattr(sys, "argv", ["reader_program", json.dumps(job)])
-    spec = importlib.util.spec_from_file_location("reader_program", reader_process._PROGRAM)
+    spec = importlib.util.spec_from_file_location("reader_program", reader_process._PROGRAM.path)
     program = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(program)
 

@@ -16,7 +16,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 JOB = json.loads(sys.argv[1])
@@ -25,6 +24,7 @@ sys.path += JOB["search"]  # the interpreter is isolated: without this it can im
 import h5py  # type: ignore[import-untyped, unused-ignore]  # noqa: E402
 import numpy as np  # noqa: E402
 from h5py import h5d, h5g, h5l, h5o, h5s, h5t  # type: ignore[import-untyped, unused-ignore]  # noqa: E402
+from resource_limits import limit_resources  # type: ignore[import-not-found]  # noqa: E402
 
 _DTYPES = (
     (h5t.IEEE_F16LE, "float16"),
@@ -57,7 +57,7 @@ def main() -> None:
     """Does the job, and ends the process at once: closing a damaged file properly could crash."""
     status = 0
     try:
-        _limit_resources()
+        limit_resources(JOB)
         write = _write_packed if JOB["unpack"] else _write_index
         for number in JOB["files"]:
             write(h5py.File(open(number, "rb", buffering=0, closefd=False), "r"))  # noqa: SIM115
@@ -67,26 +67,6 @@ def main() -> None:
         sys.stderr.flush()
         status = 1
     os._exit(status)
-
-
-def _limit_resources() -> None:
-    try:
-        import resource
-    except ImportError:  # Windows; the parent's time limit holds everywhere
-        return
-    limits = {
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_CPU: JOB["seconds"],
-        resource.RLIMIT_FSIZE: JOB["output"],
-        resource.RLIMIT_NOFILE: 3,  # nothing more can be opened: no other file, no plugin, no network
-    }
-    if sys.platform == "linux":
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        limits[resource.RLIMIT_AS] = pages * resource.getpagesize() + JOB["memory"]
-    for kind, limit in limits.items():
-        hard = resource.getrlimit(kind)[1]
-        most = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        resource.setrlimit(kind, (most, most))
 
 
 def _write_index(file: Any) -> None:

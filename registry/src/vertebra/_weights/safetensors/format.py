@@ -6,6 +6,7 @@ The `safetensors` package gives no offsets and no alignment of tensors, and a vi
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import struct
@@ -52,8 +53,9 @@ class MappedTensors:
     truncated while it is mapped; Vertebra's saves replace files and never rewrite them.
     """
 
-    def __init__(self, path: Path) -> None:
-        with open_file(path) as file:
+    def __init__(self, path: Path, converted: BinaryIO | None = None) -> None:
+        """Maps the file at `path`; or a temporary file of this format, which was made from the file at `path`."""
+        with contextlib.nullcontext(converted) if converted else open_file(path) as file:
             self.header = read_header(path, file)
             self._memory = map_privately(path, file)
 
