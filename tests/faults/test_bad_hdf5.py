@@ -7,7 +7,6 @@ import dataclasses
 import json
 import os
 import tempfile
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -16,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vertebra._weights.hdf5 import listing, reader_process
-from vertebra._weights.reader import process
 from vertebra._weights.hdf5.mapping import map_hdf5
+from vertebra._weights.reader import process
 from vertebra.errors import WeightsFileError
 
 RUNS = int(os.environ.get("VERTEBRA_FAULT_RUNS", "15"))
@@ -299,9 +298,7 @@ else:
 @pytest.mark.parametrize("package", ["h5py", "numpy"])
 def test_a_missing_package_is_named(package, path, monkeypatch):
     find_spec = process.importlib.util.find_spec
-    monkeypatch.setattr(
-        process.importlib.util, "find_spec", lambda name: None if name == package else find_spec(name)
-    )
+    monkeypatch.setattr(process.importlib.util, "find_spec", lambda name: None if name == package else find_spec(name))
     assert package in problem_of(path)
 
 

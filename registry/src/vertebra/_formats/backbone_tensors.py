@@ -172,9 +172,7 @@ class _Names:
         return ".".join(part for part in parts if part not in self._wrappers)
 
 
-def _choose_prefix(
-    names: _Names, translation: Translation, required: set[str], checkpoint: object
-) -> tuple[str, bool]:
+def _choose_prefix(names: _Names, translation: Translation, required: set[str], checkpoint: object) -> tuple[str, bool]:
     """Returns the prefix of the backbone's names, and whether all required tensors are found with it."""
 
     def fits(prefix: str) -> bool:
@@ -243,8 +241,8 @@ def _cause(entries: Mapping[str, TensorEntry], prefix: str, translation: Transla
         raise WeightsMismatchError(
             checkpoint,
             cause=f"they are those of a PEFT model whose adapter is not merged: names contain {added}",
-            remedy="In PEFT, save the result of merge_and_unload() with save_pretrained. Or save the adapter alone with "
-            "the PeftModel's save_pretrained, load the base model here, and then load_lora_weights",
+            remedy="In PEFT, save the result of merge_and_unload() with save_pretrained. Or save the adapter with the "
+            "PeftModel's save_pretrained, and call load_lora_weights here on the base model",
         )
     return "" if prefix in translation.prefixes else f"its tensor names begin with {prefix!r}, and not all fit"
 

@@ -83,7 +83,7 @@ def require_weights(folder: PresetFolder, kind: FileKind) -> None:
     """Checks that a preset has weights under the names that a load reads.
 
     Raises:
-        WeightsFileError: it has none; the error says what it has instead, and what to do.
+        WeightsFileError: it has none; the error names the files that it has instead, and the remedy.
     """
     if kind.shards or kind.weights in folder.names or kind.index in folder.names:
         return
@@ -124,14 +124,15 @@ def weights_to_convert(names: Iterable[str]) -> list[FileKind]:
     top = sorted(name for name in names if "/" not in name)
     singles = [name for name in top if not (_SHARD.fullmatch(name) or _is_other(name))]
     variants = [name for name in singles if _VARIANT.fullmatch(name)]
-    return (
-        _complete_shards(top, ".safetensors")
-        or [PickleKind(PICKLE, PICKLE_INDEX) for _ in {PICKLE, PICKLE_INDEX}.intersection(top)][:1]
-        or _complete_shards(top, ".bin")
-        or [kind for name in variants if (kind := _single(name)) is not None]
-        or [SafetensorsKind(name, INDEX) for name in singles if name.endswith(".safetensors")]
-        or [PickleKind(name, PICKLE_INDEX) for name in singles if _PICKLE.fullmatch(name)]
-    )
+    alternatives: list[list[FileKind]] = [
+        _complete_shards(top, ".safetensors"),
+        [PickleKind(PICKLE, PICKLE_INDEX)] if {PICKLE, PICKLE_INDEX}.intersection(top) else [],
+        _complete_shards(top, ".bin"),
+        [kind for name in variants if (kind := _single(name)) is not None],
+        [SafetensorsKind(name, INDEX) for name in singles if name.endswith(".safetensors")],
+        [PickleKind(name, PICKLE_INDEX) for name in singles if _PICKLE.fullmatch(name)],
+    ]
+    return next(filter(None, alternatives), [])
 
 
 def _single(name: str) -> FileKind | None:

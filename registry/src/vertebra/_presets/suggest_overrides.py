@@ -64,7 +64,7 @@ def _fitting(
         if name is None:
             return fitting
         found = []
-        for argument, value in _candidates(arguments | fitting, before[name], wanted[name]):
+        for argument, value in _candidates({**arguments, **fitting}, before[name], wanted[name]):
             after = _tried(shapes, fitting | {argument: value})
             fits = after.get(name) == wanted[name]
             if fits and all(after.get(other) in (before[other], wanted[other]) for other in wanted):

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from vertebra._weights import shard_index
 from vertebra._weights.checkpoint import open_checkpoint, read_headers
 from vertebra._weights.hdf5 import listing, mapping, reader_process
-from vertebra._weights.reader import process
 from vertebra._weights.hdf5.file_kind import HDF5, HDF5_INDEX, HDF5_WEIGHTS
 from vertebra._weights.hdf5.listing import DTYPES
 from vertebra._weights.hdf5.mapping import map_hdf5, open_hdf5_headers
+from vertebra._weights.reader import process
 from vertebra._weights.tensor_entry import ALIGNMENT, numpy_dtype
 from vertebra.errors import PresetError, WeightsFileError
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import runpy
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,6 @@ sys.path += JOB["search"]  # the interpreter is isolated: without this it can im
 import h5py  # type: ignore[import-untyped, unused-ignore]  # noqa: E402
 import numpy as np  # noqa: E402
 from h5py import h5d, h5g, h5l, h5o, h5s, h5t  # type: ignore[import-untyped, unused-ignore]  # noqa: E402
-from resource_limits import limit_resources  # type: ignore[import-not-found]  # noqa: E402
 
 _DTYPES = (
     (h5t.IEEE_F16LE, "float16"),
@@ -57,7 +57,7 @@ def main() -> None:
     """Does the job, and ends the process at once: closing a damaged file properly could crash."""
     status = 0
     try:
-        limit_resources(JOB)
+        runpy.run_path(JOB["limits"])["limit_resources"](JOB)
         write = _write_packed if JOB["unpack"] else _write_index
         for number in JOB["files"]:
             write(h5py.File(open(number, "rb", buffering=0, closefd=False), "r"))  # noqa: SIM115

@@ -30,7 +30,9 @@ class PickleKind(FileKind):
 
     def notes(self, metadata: Mapping[str, str]) -> list[str]:
         inside = [f"its tensors are under the key {metadata[KEY]!r} of the file"] if metadata.get(KEY) else []
-        others = [f"what is no tensor is left out: {metadata[LEFT_OUT]}"] if metadata.get(LEFT_OUT) else []
+        others = (
+            [f"its values that are no tensors are left out: {metadata[LEFT_OUT]}"] if metadata.get(LEFT_OUT) else []
+        )
         return inside + others
 
     def headers(self, paths: Sequence[Path]) -> list[Header]:

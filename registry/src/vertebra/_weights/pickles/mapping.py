@@ -1,9 +1,10 @@
 """Maps the tensors of a pickle of torch.
 
-A pickle is a program that its reader runs. torch's reader of weights only (`torch.load(weights_only=True)`) runs a few
-known instructions, and refuses all others; faults in it have run code all the same (CVE-2025-32434). So it never runs
-in this process: `reader_program.py` reads the file in a child process without a way to other files, and writes the
-tensors into a temporary safetensors file. That file is read as strictly as any other, and mapped.
+A pickle is a program that its reader runs. `reader_program.py` runs it only if every name in it is in a short list: the
+names with which torch makes tensors. It does so in a child process that can open no file, with limits on memory and
+time, and writes the tensors into a temporary safetensors file, which is read as strictly as any other, and mapped.
+torch is not needed: its own reader of weights only has the same purpose, and had a fault that ran code
+(CVE-2025-32434).
 """
 
 from __future__ import annotations
@@ -24,20 +25,19 @@ LEFT_OUT = "left_out"
 """The metadata that names the entries of the pickle that are no tensors."""
 _PROGRAM = Program(
     Path(__file__).with_name("reader_program.py"),
-    "pickles of torch",
-    ("torch", "numpy", "typing_extensions"),
-    {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
-    "If you trust the file, load it with the library that wrote it, and save the model with save_pretrained, or its "
-    "tensors with safetensors.torch.save_file",
+    "Pickles",
+    ("numpy",),
+    remedy="If you trust the file, load it with the library that wrote it, and save the model with save_pretrained, or "
+    "its tensors with safetensors.torch.save_file",
 )
 _STARTS = (b"PK\x03\x04", b"\x80")
 """First bytes of torch's present format, a zip archive, and of its former one."""
 _TAR = (257, b"ustar")
 """Offset and bytes that mark a tar archive, torch's format before 2017."""
-_SECONDS = 120
+_SECONDS = 60
 _READ_EACH_SECOND = 10 * 2**20
 """Bytes that a child is expected to read in a second, at least."""
-_MEMORY = 2**30
+_MEMORY = 512 * 2**20
 _MOST_EXPANSION = 2
 """Most times the file's size that its tensors may take: several may share their values."""
 _ALWAYS_WRITTEN = 64 * 2**20
@@ -48,8 +48,7 @@ def map_pickle(path: Path) -> MappedTensors:
     """Maps the tensors of a pickle.
 
     Raises:
-        WeightsFileError: torch is not installed, the file is not a pickle of torch, or it holds more than tensors and
-            plain values.
+        WeightsFileError: the file is not a pickle of torch, or holds more than tensors and plain values.
     """
     with open_file(path) as file, temporary_file(path) as output:
         _check_start(path, file.read(512))
@@ -59,7 +58,7 @@ def map_pickle(path: Path) -> MappedTensors:
             "seconds": seconds,
             "memory": _MEMORY + 3 * status.st_size,  # the mapped file, and a tensor with its copy
             "output": _MOST_EXPANSION * status.st_size + _ALWAYS_WRITTEN,
-            "open_files": 16,  # torch opens the mapped file several times
+            "open_files": 4,  # the mapping has its own descriptor of the file
         }
         run_program(_PROGRAM, [OpenFile(path, file)], job, seconds, output)
         mapped = MappedTensors(path, output)
@@ -70,7 +69,7 @@ def map_pickle(path: Path) -> MappedTensors:
 def _check_start(path: Path, start: bytes) -> None:
     offset, mark = _TAR
     if start[offset:].startswith(mark):
-        remedy = "Load it with an old torch, and save it again with torch.save"
+        remedy = "Load it with an old release of torch, and save it again with torch.save"
         raise WeightsFileError(path, "it is a tar archive, torch's format before 2017, which is not read", remedy)
     if not start.startswith(_STARTS):
         other = lookalike(start)

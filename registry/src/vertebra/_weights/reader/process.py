@@ -15,6 +15,7 @@ from typing import IO, Any, BinaryIO, NamedTuple
 from vertebra._configuration.child_process import environment, signal_name
 from vertebra.errors import WeightsFileError
 
+_LIMITS = Path(__file__).with_name("resource_limits.py")
 _MOST_COMPLAINT = 1_000
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}  # by default OpenBLAS starts a thread, with a stack, for each core
 
@@ -32,13 +33,13 @@ class Program:
 
     path: Path
     files: str
-    """What it reads, for messages, such as `HDF5 files`."""
+    """The files that it reads, for messages, such as `HDF5 files`."""
     packages: tuple[str, ...]
     """The packages that it imports; it can import from no others."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables of its environment."""
     remedy: str = ""
-    """What a user can do if it refuses a file; empty for the usual remedy."""
+    """The remedy if it refuses a file; empty for the usual one."""
 
 
 def run_program(
@@ -47,8 +48,8 @@ def run_program(
     """Runs a program on open files, and rewinds `output`, which has the program's output even if it failed.
 
     Args:
-        program: The program. Its only argument is a JSON object: the job, with the descriptors of the `files` and the
-            folders in which it finds packages, `search`.
+        program: The program. Its only argument is a JSON object: the job, with the descriptors of the `files`, the
+            folders of its packages, `search`, and the path of the module that sets its `limits`.
         files: The files to read; the program can open no other files.
         job: The job, with the limits that `resource_limits` sets in the child.
         seconds: Limit of wall-clock time.
@@ -91,7 +92,7 @@ def _run(
 ) -> int:
     (path, first), *others = files
     passed = [file.fileno() for _, file in others]
-    options = {**job, "files": [0, *passed], "search": _search_path(program, path)}
+    options = {**job, "files": [0, *passed], "search": _search_path(program, path), "limits": str(_LIMITS)}
     command = [sys.executable, "-I", "-S", str(program.path), json.dumps(options)]
     streams: dict[str, Any] = {"stdin": first, "stdout": output, "stderr": complaint, "pass_fds": passed}
     inherited = environment() | _ONE_THREAD | dict(program.environment)  # no other variables: the files are untrusted
@@ -105,14 +106,13 @@ def _run(
 
 
 def _search_path(program: Program, path: Path) -> list[str]:
-    """Returns the folders from which the program can import: those of its packages, and this one."""
+    """Returns the folders of the packages that the program needs; it can import from no others."""
     specs = {name: importlib.util.find_spec(name) for name in program.packages}
     for name, spec in specs.items():
         if spec is None or not spec.origin:
             problem = f"{program.files} are read with {name}, which is missing"
             raise WeightsFileError(path, problem, f"Install {name}")
-    folders = {str(Path(spec.origin).parents[1]) for spec in specs.values() if spec and spec.origin}
-    return [*sorted(folders), str(Path(__file__).parent)]
+    return sorted({str(Path(spec.origin).parents[1]) for spec in specs.values() if spec and spec.origin})
 
 
 def _reason(status: int, complaint: bytes) -> str:

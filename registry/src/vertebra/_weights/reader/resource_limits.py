@@ -1,4 +1,4 @@
-"""Limits that a reading program sets itself before it reads a file; the child process imports this module alone."""
+"""Limits that a reading program sets itself before it reads a file; the child process runs this module alone."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import math
 import os
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any
 
 from vertebra._system.file_identity import identity_of
 from vertebra._system.strict_json import parse_json
@@ -53,7 +53,7 @@ class MappedTensors:
     truncated while it is mapped; Vertebra's saves replace files and never rewrite them.
     """
 
-    def __init__(self, path: Path, converted: BinaryIO | None = None) -> None:
+    def __init__(self, path: Path, converted: IO[bytes] | None = None) -> None:
         """Maps the file at `path`; or a temporary file of this format, which was made from the file at `path`."""
         with contextlib.nullcontext(converted) if converted else open_file(path) as file:
             self.header = read_header(path, file)
@@ -86,7 +86,7 @@ def header_end(first: bytes) -> int:
     return 8 + min(int.from_bytes(first, "little"), _MOST_HEADER_BYTES)
 
 
-def read_header(path: Path, file: BinaryIO) -> Header:
+def read_header(path: Path, file: IO[bytes]) -> Header:
     """Reads and checks the header of an open file."""
     size = os.fstat(file.fileno()).st_size
     prefix = file.read(8)
