@@ -15,6 +15,7 @@ from vertebra.errors import WeightsFileError
 from vertebra.errors.base import shorten
 
 _MOST_NAMES = 5
+_USUAL_STEMS = ("model-", "pytorch_model-")
 _SHARD = re.compile(r"(?P<stem>.+?)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.safetensors|\.bin)")
 _VARIANT = re.compile(r"(model|pytorch_model)\.[\w-]+\.(safetensors|bin)|[\w.-]+\.index\.[\w-]+\.json")
 _TRAINING_RUN = re.compile(r"(optimizer|scheduler|scaler|rng_state.*|training_args)\.(bin|pt|pth)|trainer_state\.json")
@@ -151,8 +152,9 @@ def _is_other(name: str) -> bool:
 
 
 def _complete_shards(names: Iterable[str], suffix: str) -> list[FileKind]:
-    """Returns each complete set of shards that has no index."""
+    """Returns each complete set of shards that has no index; those of a variant only if there are no others."""
     sets = [shards for shards in _shard_sets(names) if shards[0].endswith(suffix) and not _missing(shards)]
+    sets = [shards for shards in sets if shards[0].startswith(_USUAL_STEMS)] or sets
     if suffix == ".bin":
         return [PickleKind(PICKLE, PICKLE_INDEX, shards) for shards in sets]
     return [SafetensorsKind(WEIGHTS, INDEX, shards) for shards in sets]

@@ -661,9 +661,9 @@ def find(folder, weight_map=None):
         text = weight_map if isinstance(weight_map, str) else json.dumps({"metadata": {}, "weight_map": weight_map})
         (folder / HDF5_INDEX).write_text(text)
     names = {path.name for path in folder.iterdir()}
-    path, shards = HDF5.find(names, folder.joinpath)
-    read_headers(HDF5, names, folder.joinpath)
-    return path, list(shards)
+    header = read_headers(HDF5, names, folder.joinpath)
+    header.check(header.disputes)
+    return header.path, list(header.files)
 
 
 def test_finds_the_shards_that_the_index_names(shards):
