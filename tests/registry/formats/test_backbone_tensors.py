@@ -258,7 +258,7 @@ def test_a_note_does_not_replace_a_tensor_that_is_there():
 
 def test_an_adapter_that_is_not_merged_is_named():
     names = ["base_model.model.dense.base_layer.weight", "base_model.model.dense.lora_A.default.weight"]
-    with pytest.raises(WeightsMismatchError, match="PEFT.*base_layer, lora_A.*merge_and_unload"):
+    with pytest.raises(WeightsMismatchError, match=r"PEFT.*base_layer, lora_A.*merge_and_unload"):
         find([*names, "base_model.model.dense.bias"])
 
 

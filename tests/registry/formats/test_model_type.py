@@ -60,13 +60,17 @@ def test_the_architectures_come_before_the_class(read):
 
 OTHERS = [
     *({}, BERT, BERT | {"architectures": ["DistilBertModel"]}, BERT | {"architectures": ["BertModel", "GPT2Model"]}),
-    *(BERT | {"architectures": ["BertGenerationDecoder"]}, BERT | {"architectures": "BertModel"}, {"architectures": [1]}),
+    *(
+        BERT | {"architectures": ["BertGenerationDecoder"]},
+        BERT | {"architectures": "BertModel"},
+        {"architectures": [1]},
+    ),
 ]
 
 
 @pytest.mark.parametrize("config", OTHERS)
 def test_a_config_that_tells_nothing_is_refused_with_the_remedy(read, config):
-    with pytest.raises(PresetConfigError, match="no model_type.*'bert'.*from_preset"):
+    with pytest.raises(PresetConfigError, match=r"no model_type.*'bert'.*from_preset"):
         read(config)
 
 

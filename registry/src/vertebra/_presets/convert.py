@@ -142,7 +142,7 @@ def _export(preset: OpenPreset, format: str, dtype: str | None) -> tuple[PresetE
     description, checkpoint = preset.description, preset.mapped()
     backbone, weights, match, _ = build_abstract(class_of(description), preset, {})
     match = _without_fresh(preset, match, format)
-    load_warnings.untidy_checkpoint(description, match)
+    load_warnings.untidy_preset(description, match.notes)
     load_warnings.unused_tensors(description, match)
     layouts, arrays = {}, {}
     for name, rule in match.sources.items():

@@ -105,11 +105,12 @@ def build_prepared(opened: PreparedLoad, overrides: dict[str, Any]) -> Any:
     description, preset = opened.description, opened.preset
     if preset is None:
         backbone = build(opened.backbone_class, description, overrides)
+        load_warnings.untidy_preset(description, description.notes)
     else:
         runtime, checkpoint = runtimes.bind(), preset.mapped()
         backbone, weights, match, created = build_abstract(opened.backbone_class, preset, overrides)
         load_warnings.fresh_weights(description, match)
-        load_warnings.untidy_checkpoint(description, match)
+        load_warnings.untidy_preset(description, match.notes)
         load_warnings.unused_tensors(description, match)
         load_warnings.untied_logits(description, checkpoint, match)
         load_warnings.second_checkpoint(description)

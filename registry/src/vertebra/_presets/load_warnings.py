@@ -28,9 +28,9 @@ def fresh_weights(description: PresetDescription, match: Match) -> None:
         warn(f"{description.folder.handle} has no values for {names}: they are initialised randomly, so train them")
 
 
-def untidy_checkpoint(description: PresetDescription, match: Match) -> None:
-    """Warns about how a preset was read that is not quite in its format, such as names under a wrapper's prefix."""
-    for note in match.notes:
+def untidy_preset(description: PresetDescription, notes: Sequence[str]) -> None:
+    """Tells how a preset was read that is not quite in its format, such as with names under a wrapper's prefix."""
+    for note in notes:
         log.warning("%s: %s", description.folder.handle, note)
 
 

@@ -11,6 +11,7 @@ and any other name is refused. torch writes two forms: a zip archive with `data.
 
 from __future__ import annotations
 
+import codecs
 import collections
 import io
 import json
@@ -100,6 +101,7 @@ def main() -> None:
     """Does the job, and ends the process at once, without code that a damaged state could reach."""
     status = 0
     try:
+        codecs.lookup("cp437")  # zipfile decodes names with it, and no module can be imported later
         runpy.run_path(JOB["limits"])["limit_resources"](JOB)
         memory = mmap.mmap(0, 0, access=mmap.ACCESS_READ)
         root, starts = (_read_zip if memory[:2] == b"PK" else _read_legacy)(memory)
