@@ -1,4 +1,4 @@
-"""Weights that torch, safetensors, the hub's client and PEFT save of wrapped models are read, or refused by the cause."""
+"""Weights of wrapped models, as torch, safetensors, the hub's client and PEFT save them, are read or refused by name."""
 
 import pytest
 

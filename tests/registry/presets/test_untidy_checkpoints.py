@@ -110,7 +110,7 @@ def test_a_table_that_is_stored_as_the_head_is_read(architecture, noted, copy, c
 
 
 @each_architecture
-def test_a_head_beside_names_without_a_prefix_is_told(architecture, copy, check, told):
+def test_a_head_next_to_names_without_a_prefix_is_told(architecture, copy, check, told):
     _, table, head = TABLES[architecture]
     folder = copy(architecture, lambda tensors: tensors | {head: tensors[table] + 1, "score.bias": np.zeros(2)})
     check(architecture, vertebra.Backbone.from_preset(folder))
