@@ -1,4 +1,4 @@
-"""Weights of wrapped models, as torch, safetensors, the hub's client and PEFT save them, are read or refused by name."""
+"""Weights of wrapped models, as torch, safetensors, the hub's client and PEFT save them, are read or refused."""
 
 import pytest
 

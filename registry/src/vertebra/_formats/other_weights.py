@@ -21,6 +21,7 @@ _VARIANT = re.compile(r"(model|pytorch_model)\.[\w-]+\.(safetensors|bin)|[\w.-]+
 _TRAINING_RUN = re.compile(r"(optimizer|scheduler|scaler|rng_state.*|training_args)\.(bin|pt|pth)|trainer_state\.json")
 _ADAPTER = re.compile(r"adapter_(model|config)\..*|.*\.lora\.(h5|safetensors)")
 _ORIGINAL = re.compile(r"consolidated.*\.(pth|safetensors)")
+_CERTIFICATE = re.compile(r"certificate\.safetensors")  # of Vertebra's own presets: outputs, not weights
 _PICKLE = re.compile(r".+\.(bin|pt|pth|ckpt)")
 
 
@@ -147,8 +148,7 @@ def _single(name: str) -> FileKind | None:
 
 
 def _is_other(name: str) -> bool:
-    certificate = name == "certificate.safetensors"
-    return certificate or any(pattern.fullmatch(name) for pattern in (_TRAINING_RUN, _ADAPTER, _ORIGINAL))
+    return any(pattern.fullmatch(name) for pattern in (_TRAINING_RUN, _ADAPTER, _ORIGINAL, _CERTIFICATE))
 
 
 def _complete_shards(names: Iterable[str], suffix: str) -> list[FileKind]:
@@ -188,7 +188,7 @@ def _groups(names: Iterable[str]) -> list[tuple[_Group, list[str]]]:
     groups: dict[int, list[str]] = {}
     for name in sorted(names):
         file = name.rpartition("/")[2]
-        if file != "certificate.safetensors":
+        if not _CERTIFICATE.fullmatch(file):
             index = next((index for index, group in enumerate(_GROUPS) if group.pattern.fullmatch(file)), None)
             groups.setdefault(-1 if index is None else index, []).append(name)
     return [(_GROUPS[index], groups[index]) for index in sorted(groups) if index >= 0]
