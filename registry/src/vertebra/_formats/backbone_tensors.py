@@ -177,7 +177,8 @@ def _choose_prefix(names: _Names, translation: Translation, required: set[str], 
 
     def fits(prefix: str) -> bool:
         direct = required & names.under(prefix).keys()
-        return 2 * len(direct) > len(required) and all(names.find(prefix, name) for name in required - direct)
+        rest = (names.find(prefix, name) for name in required - direct)
+        return 2 * len(direct) > len(required) and None not in rest
 
     fitting = [prefix for prefix in dict.fromkeys(translation.prefixes) if fits(prefix)]
     counts: Counter[str] = Counter()

@@ -215,7 +215,10 @@ def build_abstract(
     try:
         match = preset.match(weights)
     except WeightsMismatchError as error:
-        raise suggest_overrides(error, preset, overrides, partial(_weight_shapes, backbone_class, preset)) from error
+        remedy = suggest_overrides(error, preset, overrides, partial(_weight_shapes, backbone_class, preset))
+        if remedy is None:
+            raise
+        raise WeightsMismatchError(error.subject, reshaped=error.reshaped, remedy=remedy) from None
     return backbone, weights, match, created
 
 

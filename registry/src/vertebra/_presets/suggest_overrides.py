@@ -22,8 +22,8 @@ def suggest_overrides(
     preset: OpenPreset,
     overrides: dict[str, Any],
     shapes: Callable[[dict[str, Any]], dict[str, Shape]],
-) -> WeightsMismatchError:
-    """Returns the error with the call that loads the weights, or unchanged if no one call is the answer.
+) -> str | None:
+    """Returns the remedy for an error with the call that loads the weights, or None if no one call is the answer.
 
     Args:
         error: The error.
@@ -32,19 +32,15 @@ def suggest_overrides(
         shapes: Returns the shape of each weight with overrides.
     """
     if error.missing or error.unused or error.retyped or not error.reshaped:
-        return error
-    try:
-        fitting = _fitting(error.reshaped, preset.description.arguments, overrides, shapes)
-    except VertebraError:
-        return error
+        return None
+    fitting = _fitting(error.reshaped, preset.description.arguments, overrides, shapes)
     if fitting is None:
-        return error
+        return None
     arguments = "".join(f", {name}={value!r}" for name, value in fitting.items())
-    remedy = (
+    return (
         "Check that config and weights belong to the same model. If they do, and the config has the wrong size, such "
         f"as that of a vocabulary without padding: from_preset({preset.description.folder.requested!r}{arguments})"
     )
-    return WeightsMismatchError(error.subject, reshaped=error.reshaped, cause=error.cause, remedy=remedy)
 
 
 def _fitting(

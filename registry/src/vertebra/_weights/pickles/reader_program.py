@@ -246,17 +246,18 @@ def _read_legacy(memory: mmap.mmap) -> tuple[Any, Starts]:
     keys = _Unpickler(file).load()
     _require(isinstance(keys, list), "its list of storages is missing")
     items = _item_sizes(root)
-    starts: dict[str, int] = {}
+    counts, starts = {}, {}
     position = file.tell()
     for key in keys:
         _require(key in items and position + 8 <= len(memory), f"it is truncated, or has an unused storage {key!r}")
         (count,) = struct.unpack("<q", memory[position : position + 8])
-        starts[key] = position + 8
+        counts[key], starts[key] = count, position + 8
         position += 8 + count * items[key]
         _require(count >= 0 and position <= len(memory), f"it is truncated: the storage {key!r} ends after the file")
 
     def start_of(storage: Storage) -> int:
-        _require(storage.key in starts, f"it has no storage {storage.key!r}")
+        end = storage.start + storage.count
+        _require(end <= counts.get(storage.key, 0), f"the storage {storage.key!r} has fewer than {end} items")
         return starts[storage.key] + storage.start * items[storage.key]
 
     return root, start_of
