@@ -7,7 +7,6 @@ import dataclasses
 import json
 import os
 import tempfile
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 
 from vertebra._weights.hdf5 import listing, reader_process
 from vertebra._weights.hdf5.mapping import map_hdf5
+from vertebra._weights.reader import process
 from vertebra.errors import WeightsFileError
 
 RUNS = int(os.environ.get("VERTEBRA_FAULT_RUNS", "15"))
@@ -112,6 +112,10 @@ def path(folder, sound):
     return path
 
 
+def replace_path(path):
+    return dataclasses.replace(reader_process._PROGRAM, path=path)
+
+
 @pytest.fixture
 def reader(monkeypatch, tmp_path):
     """Returns a function that puts another program in the place of the one that reads."""
@@ -119,7 +123,7 @@ def reader(monkeypatch, tmp_path):
     def replace(code):
         program = tmp_path / "reader.py"
         program.write_text(f"import json, os, signal, sys\njob = json.loads(sys.argv[1])\n{code}")
-        monkeypatch.setattr(reader_process, "_PROGRAM", program)
+        monkeypatch.setattr(reader_process, "_PROGRAM", replace_path(program))
 
     return replace
 
@@ -293,16 +297,14 @@ else:
 
 @pytest.mark.parametrize("package", ["h5py", "numpy"])
 def test_a_missing_package_is_named(package, path, monkeypatch):
-    find_spec = reader_process.importlib.util.find_spec
-    monkeypatch.setattr(
-        reader_process.importlib.util, "find_spec", lambda name: None if name == package else find_spec(name)
-    )
+    find_spec = process.importlib.util.find_spec
+    monkeypatch.setattr(process.importlib.util, "find_spec", lambda name: None if name == package else find_spec(name))
     assert package in problem_of(path)
 
 
 @pytest.mark.parametrize("executable", ["", "/nowhere/python"])
 def test_a_missing_interpreter_is_an_error(executable, path, monkeypatch):
-    monkeypatch.setattr(reader_process.sys, "executable", executable)
+    monkeypatch.setattr(process.sys, "executable", executable)
     problem_of(path)
 
 
@@ -310,13 +312,13 @@ def test_a_folder_for_temporary_files_that_is_missing_is_an_error(path, monkeypa
     def refuse():
         raise FileNotFoundError(2, "No usable temporary directory found")
 
-    monkeypatch.setattr(reader_process.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(process.tempfile, "TemporaryFile", refuse)
     problem_of(path)
 
 
 def test_memory_and_open_files_of_the_reader_are_limited(path, tmp_path, monkeypatch):
     """The real program, whose limits are read by a hook in the place of the library's first call."""
-    program = Path(reader_process._PROGRAM).read_text()
+    program = reader_process._PROGRAM.path.read_text()
     probe = """
     import resource
     opened = []
@@ -329,9 +331,9 @@ def test_memory_and_open_files_of_the_reader_are_limited(path, tmp_path, monkeyp
 """
     before, call, after = program.partition("def _write_index(file: Any) -> None:\n")
     (tmp_path / "probe.py").write_text(before + call + probe + after)
-    monkeypatch.setattr(reader_process, "_PROGRAM", tmp_path / "probe.py")
+    monkeypatch.setattr(reader_process, "_PROGRAM", replace_path(tmp_path / "probe.py"))
     with path.open("rb") as one, path.open("rb") as other, tempfile.TemporaryFile() as output:
-        files = [reader_process.OpenFile(path, file) for file in (one, other)]
+        files = [process.OpenFile(path, file) for file in (one, other)]
         with pytest.raises(WeightsFileError) as caught:
             reader_process.run_job(files, listing.LISTING, output)
     count, limits = caught.value.problem.partition(": ")[2].split(" ", 1)

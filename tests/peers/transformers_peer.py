@@ -1,9 +1,12 @@
 """transformers, PEFT and Sentence Transformers in a child process: load or create files, and compute outputs."""
 
+import json
 import warnings
 from pathlib import Path
 
+import huggingface_hub
 import peft
+import safetensors.torch
 import torch
 import transformers
 from serving import serve
@@ -36,6 +39,76 @@ def create(folder, inputs, model, config, dtype="float32", max_shard_size="1GB")
     outputs = compute(made.base_model, inputs)
     made.to(getattr(torch, dtype)).save_pretrained(folder, max_shard_size=max_shard_size)
     return {"outputs": outputs}
+
+
+def create_wrapped(folder, inputs, model, config, way):
+    """Saves the weights of a model in one of the ways of `_WAYS`; returns the outputs of its base model."""
+    torch.manual_seed(0)
+    made = getattr(transformers, model)(transformers.AutoConfig.for_model(**config))
+    outputs = compute(made.base_model, inputs)
+    made.config.save_pretrained(folder)
+    _WAYS[way](made, Path(folder))
+    return {"outputs": outputs}
+
+
+def _save_model(made, folder):
+    safetensors.torch.save_model(made, folder / "model.safetensors", {"format": "pt"})
+
+
+def _save_compiled_layer(made, folder):
+    layers = next(module for module in made.base_model.modules() if isinstance(module, torch.nn.ModuleList))
+    layers[0] = torch.compile(layers[0])
+    _save_model(made, folder)
+
+
+def _save_distributed(made, folder):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/group", rank=0, world_size=1)
+    try:
+        _save_model(torch.nn.parallel.DistributedDataParallel(made), folder)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def _save_attribute(made, folder):
+    task = torch.nn.Module()
+    task.encoder, task.classifier = made.base_model, torch.nn.Linear(16, 3)
+    _save_model(task, folder)
+
+
+def _save_training_run(made, folder):
+    optimizer = torch.optim.AdamW(made.parameters(), lr=0.0)
+    made(torch.ones(1, 3, dtype=torch.long))[0].sum().backward()
+    optimizer.step()
+    state = {"epoch": 1, "state_dict": torch.compile(made).state_dict(), "optimizer": optimizer.state_dict()}
+    torch.save(state | {"rng_state": torch.get_rng_state()}, folder / "checkpoint.pt")
+
+
+def _save_pickled_shards(made, folder):
+    state = made.state_dict()
+    names = [f"pytorch_model-0000{number}-of-00002.bin" for number in (1, 2)]
+    weight_map = {name: names[number % 2] for number, name in enumerate(state)}
+    for name in names:
+        torch.save({key: state[key] for key in state if weight_map[key] == name}, folder / name)
+    index = {"metadata": {"total_size": 0}, "weight_map": weight_map}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+
+
+_WAYS = {
+    "save_model": _save_model,
+    "compiled": lambda made, folder: _save_model(torch.compile(made), folder),
+    "compiled layer": _save_compiled_layer,
+    "distributed": _save_distributed,
+    "attribute": _save_attribute,
+    "shards of the hub": lambda made, folder: huggingface_hub.save_torch_model(made, folder, max_shard_size="6KB"),
+    "adapter": lambda made, folder: _save_model(peft.get_peft_model(made, peft.LoraConfig()), folder),
+    "pickle": lambda made, folder: torch.save(made.state_dict(), folder / "pytorch_model.bin"),
+    "pickle in bfloat16": lambda made, folder: torch.save(made.bfloat16().state_dict(), folder / "pytorch_model.bin"),
+    "pickle of torch 1.5": lambda made, folder: torch.save(
+        made.state_dict(), folder / "pytorch_model.bin", _use_new_zipfile_serialization=False
+    ),
+    "pickle of a training run": _save_training_run,
+    "pickled shards": _save_pickled_shards,
+}
 
 
 def adapt(folder, inputs, adapter, attention=None):
@@ -155,6 +228,7 @@ if __name__ == "__main__":
     serve(
         load=load,
         create=create,
+        create_wrapped=create_wrapped,
         adapt=adapt,
         make_adapter=make_adapter,
         adapt_tied=adapt_tied,

@@ -63,6 +63,7 @@ class TensorRule:
         >>> TensorRule("dense.weight", transpose=True)  # torch's Linear: outputs, inputs
         >>> TensorRule("query/vars/0", shape=(8, 512, 64), axes=(1, 0, 2))  # heads first; the weight is 512 × 512
         >>> TensorRule("c_attn.weight", part=(0, 3))  # query, key and value are fused
+        >>> TensorRule("wte.weight", tied="lm_head.weight")  # the token table is also the matrix of the head
     """
 
     tensor: str
@@ -75,6 +76,9 @@ class TensorRule:
     """The order of the axes of `shape` before they are joined or split into the weight's axes."""
     part: tuple[int, int] | None = None
     """The slice of the last axis: its number, and the number of equal slices; `(0, 3)` is the first of three."""
+    tied: str | None = None
+    """Full name of the head's tensor that is the same one in a model with a tied head, such as `lm_head.weight`. It is
+    read where a checkpoint lacks `tensor`, unless the config says that the head is not tied."""
 
     def __post_init__(self) -> None:
         if self.axes is not None and (self.transpose or self.shape is None):

@@ -40,6 +40,7 @@ def test_json_has_the_same(golden, tmp_path, capsys):
         },
         "not_read": None,
         "untied_heads": [],
+        "notes": [],
     }
     assert len(list((tmp_path / "target").glob("model-*.safetensors"))) == 2
 

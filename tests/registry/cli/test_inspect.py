@@ -1,9 +1,11 @@
 """`vertebra inspect`: what a preset holds, from headers alone."""
 
 import json
+import shutil
 import struct
 
 import pytest
+import safetensors.numpy
 
 from vertebra.cli import main
 from vertebra.cli.inspect import inspect_preset
@@ -39,6 +41,23 @@ def test_names_a_foreign_checkpoint_by_its_weights(request):
     assert "transformer_layer_1/self_attention/query/kernel" in names
     assert "(unused)/cls.predictions.bias" in names
     assert facts["owner"].startswith("vertebra-bert ")
+
+
+def test_says_how_an_untidy_checkpoint_is_read(request, tmp_path, capsys):
+    golden = request.path.parents[2] / "golden" / "bert" / "transformers"
+    shutil.copy(golden / "config.json", tmp_path)
+    tensors = safetensors.numpy.load_file(golden / "model.safetensors")
+    wrapped = {f"module.bert.{name}": array for name, array in tensors.items()}
+    safetensors.numpy.save_file(wrapped, tmp_path / "model.safetensors")
+    assert main(["inspect", str(tmp_path)]) == 0
+    assert "note        its tensor names begin with 'module.bert.', which is left out" in capsys.readouterr().out
+
+
+def test_names_the_weights_that_are_there_and_the_command(request, tmp_path, capsys):
+    shutil.copy(request.path.parents[2] / "golden" / "bert" / "transformers" / "config.json", tmp_path)
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    assert main(["inspect", str(tmp_path)]) == 1
+    assert f"run: vertebra convert {tmp_path} TARGET" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("gigabytes", [100])

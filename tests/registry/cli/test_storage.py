@@ -67,6 +67,13 @@ def test_pull_takes_what_a_load_reads(data, toy, sample_preset):
     assert {file["name"] for file in facts["files"]} == {"config.json", "model.safetensors"}
 
 
+def test_pull_of_the_needed_files_names_the_weights_that_are_there(toy, sample_preset, capsys):
+    config = (sample_preset / "config.json").read_bytes()
+    toy.add("sample", {"config.json": config, "pytorch_model.bin": b"x" * 100})
+    assert main(["pull", "toy://sample", "--needed"]) == 1
+    assert "run: vertebra convert toy://sample TARGET" in capsys.readouterr().err
+
+
 def test_a_bundle_is_written_and_imported(run, data, toy, configure, tmp_path, cache):
     (written,) = data("bundle", "toy://bert", "-o", tmp_path / "bundle")
     assert written == {"preset": "toy://bert", "handle": "toy://bert@r1", "files": 2, "bytes": SIZE, "left_out": {}}

@@ -49,8 +49,9 @@ def test_one_file_wins_over_shards(preset):
 
 
 def test_reads_headers_alone(preset):
-    headers = read_headers(SAFETENSORS, {path.name for path in preset.iterdir()}, preset.joinpath)
-    assert {shard: sorted(header.entries) for shard, header in headers.items()} == SHARDS
+    header = read_headers(SAFETENSORS, {path.name for path in preset.iterdir()}, preset.joinpath)
+    assert {shard: sorted(file.entries) for shard, file in header.files.items()} == SHARDS
+    assert header.entries.keys() == ARRAYS.keys()
 
 
 def test_fetches_each_shard_that_the_index_names_and_no_other(preset):
@@ -109,7 +110,6 @@ def test_a_preset_without_weights_is_refused(tmp_path):
         {"a": INDEX},
         WEIGHT_MAP | {"d": "model-00003-of-00003.safetensors"},
         WEIGHT_MAP | {"a": "model-00002-of-00002.safetensors"},
-        WEIGHT_MAP | {"d": "model-00001-of-00002.safetensors"},
         {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"},
         {f"t{number}": f"m{number}.safetensors" for number in range(10_001)},
     ],
@@ -117,8 +117,37 @@ def test_a_preset_without_weights_is_refused(tmp_path):
 def test_refuses_an_index_that_names_what_is_not_there(weight_map, preset):
     write_index(preset, weight_map)
     with pytest.raises(WeightsFileError) as caught:
-        opened(preset)
+        opened(preset).header.check(ARRAYS)
     assert caught.value.path == preset / INDEX
+
+
+def test_an_index_may_name_tensors_that_are_not_used(preset):
+    write_index(preset, WEIGHT_MAP | {"d": "model-00001-of-00002.safetensors"})
+    header = opened(preset).header
+    assert list(header.disputes) == ["d"]
+    with pytest.raises(WeightsFileError, match=r"00001.*disagree about d"):
+        header.check(["a", "d"])
+
+
+def test_two_shards_may_not_hold_the_same_tensor(preset):
+    safetensors.numpy.save_file(ARRAYS, preset / "model-00002-of-00002.safetensors")
+    with pytest.raises(WeightsFileError, match=r"disagree|both hold"):
+        opened(preset).header.check(["a"])
+
+
+def test_texts_in_the_metadata_of_the_index_and_of_the_shards_are_kept(preset):
+    safetensors.numpy.save_file(
+        {"a": ARRAYS["a"]}, preset / "model-00001-of-00002.safetensors", {"format": "pt", "one": "of the shard"}
+    )
+    metadata = {"total_size": 1, "other": "of the index"}
+    (preset / INDEX).write_text(json.dumps({"metadata": metadata, "weight_map": WEIGHT_MAP}))
+    assert opened(preset).header.metadata == {"format": "pt", "one": "of the shard", "other": "of the index"}
+
+
+@pytest.mark.parametrize("metadata", [None, [], "text", 1])
+def test_metadata_of_an_index_that_is_no_table_is_ignored(metadata, preset):
+    (preset / INDEX).write_text(json.dumps({"metadata": metadata, "weight_map": WEIGHT_MAP}))
+    assert opened(preset).header.metadata == {}
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"weight_map": {"a": "x", "a": "y"}}', '{"weight_map": {"a": NaN}}'])

@@ -95,7 +95,9 @@ class BertTransformers(Translation):
 
     def rules(self, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
         rules = {
-            "token_embedding/embeddings": TensorRule("embeddings.word_embeddings.weight"),
+            "token_embedding/embeddings": TensorRule(
+                "embeddings.word_embeddings.weight", tied="cls.predictions.decoder.weight"
+            ),
             "position_embedding/embeddings": TensorRule("embeddings.position_embeddings.weight"),
             "segment_embedding/embeddings": TensorRule("embeddings.token_type_embeddings.weight"),
             **_norm("embeddings_layer_norm", "embeddings.LayerNorm"),

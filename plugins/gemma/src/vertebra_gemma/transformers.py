@@ -167,7 +167,7 @@ class GemmaTransformers(Translation):
 
     def rules(self, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
         rules = {
-            "token_embedding/embeddings": TensorRule("embed_tokens.weight"),
+            "token_embedding/embeddings": TensorRule("embed_tokens.weight", tied="lm_head.weight"),
             "final_normalization/scale": TensorRule("norm.weight"),
         }
         for i in range(arguments["num_layers"]):

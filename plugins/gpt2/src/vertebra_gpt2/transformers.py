@@ -100,7 +100,7 @@ class GPT2Transformers(Translation):
 
     def rules(self, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
         rules = {
-            "token_embedding/embeddings": TensorRule("wte.weight"),
+            "token_embedding/embeddings": TensorRule("wte.weight", tied="lm_head.weight"),
             "position_embedding/embeddings": TensorRule("wpe.weight"),
             **_norm("layer_norm", "ln_f"),
         }

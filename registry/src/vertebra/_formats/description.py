@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from vertebra._formats.backbone_tensors import BackboneTensors, find_backbone
+from vertebra._formats.other_weights import require_weights
 from vertebra._resolve.preset_folder import PresetFolder
-from vertebra._weights.checkpoint import Checkpoint, open_checkpoint, read_headers
+from vertebra._weights.checkpoint import Checkpoint, CheckpointHeader, open_checkpoint, read_headers
 from vertebra._weights.file_kind import FileKind
-from vertebra._weights.match import Match, any_match, match
+from vertebra._weights.match import Match, match
 from vertebra._weights.safetensors.file_kind import SAFETENSORS
-from vertebra._weights.tensor_entry import Header, TensorEntry
+from vertebra._weights.tensor_entry import TensorEntry
 from vertebra.interfaces import Translation
 from vertebra.specs import TensorRule
 
@@ -37,6 +39,9 @@ class PresetDescription:
     refine: Callable[[PresetDescription, Mapping[str, TensorEntry]], PresetDescription] | None = None
     """Completes the description from the tensors; None if the config describes the preset completely."""
 
+    notes: tuple[str, ...] = ()
+    """How an untidy preset was read, such as without a field of its config."""
+
     @property
     def not_read(self) -> str | None:
         """The shard index of a second checkpoint, which is not read, or None if there is just one."""
@@ -46,15 +51,16 @@ class PresetDescription:
         """Maps the weights.
 
         Raises:
-            WeightsFileError: the weights are missing or unsound, or index and files disagree.
+            WeightsFileError: the weights are missing or unsound.
             PresetConfigError: the preset is of a kind that cannot be read.
         """
         folder = self.folder
         with folder.missing_files("its weights"):
+            require_weights(folder, self.files)
             checkpoint = open_checkpoint(
                 self.files, folder.listed_names, folder.fetch, folder.fetch_all, folder.check_read
             )
-        return OpenPreset(self._refined(checkpoint.entries), checkpoint.headers, checkpoint.entries, checkpoint)
+        return OpenPreset(self._refined(checkpoint.entries), checkpoint.header, checkpoint)
 
     def open_headers(self) -> OpenPreset:
         """Reads the headers of the weights files; of remote safetensors files, only the headers are downloaded.
@@ -66,9 +72,9 @@ class PresetDescription:
         folder, kind = self.folder, self.files
         fetch_headers = partial(folder.fetch_headers, length_of=kind.header_end) if kind.header_comes_first else None
         with folder.missing_files("its weights"):
-            headers = read_headers(kind, folder.listed_names, folder.fetch, fetch_headers, folder.check_read)
-        entries = {name: entry for header in headers.values() for name, entry in header.entries.items()}
-        return OpenPreset(self._refined(entries), headers, entries)
+            require_weights(folder, kind)
+            header = read_headers(kind, folder.listed_names, folder.fetch, fetch_headers, folder.check_read)
+        return OpenPreset(self._refined(header.entries), header)
 
     def _refined(self, entries: Mapping[str, TensorEntry]) -> PresetDescription:
         return self if self.refine is None else replace(self.refine(self, entries), refine=None)
@@ -80,12 +86,15 @@ class OpenPreset:
 
     description: PresetDescription
     """The description, completed from the tensors."""
-    headers: Mapping[str, Header]
-    """Headers of the weights files, by file name."""
-    entries: Mapping[str, TensorEntry]
-    """All tensors by name."""
+    header: CheckpointHeader
+    """The headers of the weights files."""
     checkpoint: Checkpoint | None = None
     """The mapped weights, or None if only the headers were read."""
+
+    @property
+    def entries(self) -> Mapping[str, TensorEntry]:
+        """All tensors by name."""
+        return self.header.entries
 
     def mapped(self) -> Checkpoint:
         """Returns the mapped weights; maps them if only the headers were read."""
@@ -96,53 +105,37 @@ class OpenPreset:
 
         Raises:
             WeightsMismatchError: some weight or tensor has no counterpart.
+            WeightsFileError: the index and the shards disagree about a tensor of the backbone.
         """
-        rules, own, outside = self.rules()
+        tensors = self.backbone_tensors()
         translation = self.description.translation
         optional = translation.optional if translation else ()
-        matched = match(self.mapped().path, weights, own, rules, optional=optional)
-        return replace(matched, outside=outside)
+        path = self.header.path
+        matched = match(path, weights, tensors.own, tensors.rules, optional=optional, cause=tensors.cause)
+        return replace(matched, outside=tensors.outside, notes=tensors.notes)
 
-    def rules(self) -> tuple[dict[str, TensorRule], dict[str, TensorEntry], list[str]]:
-        """Returns the result of `translated_rules`; without a translation, each tensor fills the weight of its name."""
-        described = self.description
+    def backbone_tensors(self) -> BackboneTensors:
+        """Finds the backbone's tensors; without a translation, each tensor fills the weight of its name.
+
+        Raises:
+            WeightsMismatchError: the checkpoint holds several backbones.
+            WeightsFileError: the index and the shards disagree about a tensor of the backbone.
+        """
+        described, header = self.description, self.header
         if described.translation is None:
-            return {name: TensorRule(name) for name in self.entries}, dict(self.entries), []
-        return translated_rules(described.translation, described.arguments, self.entries, described.files.current_name)
-
-
-def translated_rules(
-    translation: Translation,
-    arguments: Mapping[str, Any],
-    entries: Mapping[str, TensorEntry],
-    current_name: Callable[[str], str] = str,
-) -> tuple[dict[str, TensorRule], dict[str, TensorEntry], list[str]]:
-    """Rewrites a translation's rules with the names of the tensors in one checkpoint.
-
-    Args:
-        translation: The translation of the architecture.
-        arguments: The constructor arguments.
-        entries: The checkpoint's tensors by name.
-        current_name: Maps a tensor's name to its present name, for file kinds that once used other names.
-
-    Returns:
-        The rules; the backbone's tensors; and the names of the other tensors. If the checkpoint has the backbone under
-        a prefix, tensors outside the prefix that fill no weight belong to a head.
-    """
-    prefix = next((p for p in translation.prefixes if p and any(name.startswith(p) for name in entries)), "")
-    own = {name: entry for name, entry in entries.items() if name.startswith(prefix)}
-    # A weight may also come from a tensor outside the prefix, such as a head's; its whole name is matched.
-    present = {translation.current_name(current_name(name)): name for name in entries if name not in own}
-    present |= {translation.current_name(current_name(name).removeprefix(prefix)): name for name in own}
-    rules = {
-        weight: replace(rule, tensor=present.get(rule.tensor, prefix + rule.tensor))
-        for weight, rule in translation.rules(arguments).items()
-    }
-    wanted = {rule.tensor for rule in rules.values()}
-    ignored = [prefix + pattern for pattern in translation.ignored]
-    kept = {
-        name: entry
-        for name, entry in entries.items()
-        if name in wanted or (name in own and not any_match(name, ignored))
-    }
-    return rules, kept, [name for name in entries if name not in own and name not in wanted]
+            header.check(header.disputes)
+            return BackboneTensors({name: TensorRule(name) for name in self.entries}, dict(self.entries), [])
+        kind = described.files
+        tensors = find_backbone(
+            described.translation,
+            described.translation.rules(described.arguments),
+            header.entries,
+            checkpoint=header.path,
+            current_name=kind.current_name,
+            metadata=header.metadata,
+            untied=described.untied,
+        )
+        header.check({kind.indexed_as(rule.tensor) for rule in tensors.rules.values()})
+        notes = (*described.notes, *kind.notes(header.metadata), *tensors.notes)
+        passed_over = [f"{reason}, which the backbone does not use" for reason in header.disputes.values()]
+        return replace(tensors, notes=(*notes, *passed_over))

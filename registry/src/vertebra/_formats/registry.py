@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from types import ModuleType
 from typing import Any
 
 from vertebra._formats import kerashub, native, transformers
 from vertebra._formats.description import PresetDescription
+from vertebra._formats.model_type import infer_model_type
 from vertebra._formats.subfolders import no_config
-from vertebra._resolve.preset_folder import CONFIG, PresetFolder, config_error
+from vertebra._resolve.preset_folder import CONFIG, PresetFolder
+from vertebra._system.foreign_json import ForeignDocument
 
 FORMATS: dict[str, ModuleType] = {module.NAME: module for module in (native, transformers, kerashub)}
 
@@ -21,8 +23,13 @@ def format_of(config: Mapping[str, Any]) -> ModuleType | None:
     return next((module for module in FORMATS.values() if module.recognises(config)), None)
 
 
-def read_description(folder: PresetFolder) -> PresetDescription:
+def read_description(folder: PresetFolder, asked: type | None = None) -> PresetDescription:
     """Reads a preset's config in any known format.
+
+    Args:
+        folder: The preset.
+        asked: The class that the user asked for, or None for any. A config that does not name its architecture is
+            read as the class's.
 
     Raises:
         PresetNotFoundError: there is no config; the error names the subfolders that hold a preset.
@@ -31,17 +38,27 @@ def read_description(folder: PresetFolder) -> PresetDescription:
     if CONFIG not in folder.listed_names and folder.is_complete:
         raise no_config(folder, lambda config: format_of(config) is not None)
     document = folder.config()
+    read = _reader(folder, document, asked)
+    with folder.missing_files("files that its config needs"):
+        description = document.read(read, _meaning)
+    if document.other is not None:
+        note = f"its {CONFIG} has values that are not clear, in fields that are not used: {document.doubts_text}"
+        return replace(description, notes=(*description.notes, note))
+    return description
+
+
+def _reader(
+    folder: PresetFolder, document: ForeignDocument, asked: type | None
+) -> Callable[[Mapping[str, Any]], PresetDescription]:
+    """Returns the function that reads a config, by its format."""
     module = format_of(document.value)
-    if module is None:
-        raise config_error(folder, f"it is in no known preset format ({', '.join(FORMATS)})")
     if module is native:
         document.require_strict()
-    with folder.missing_files("files that its config needs"):
-        description: PresetDescription = document.read(partial(module.read, folder), _meaning)
-    if document.other is not None:
-        text = "%s: its %s has values that are not clear, in fields that are not used: %s"
-        logging.getLogger("vertebra").warning(text, folder.handle, CONFIG, document.doubts_text)
-    return description
+    if module is not None:
+        read: Callable[[Mapping[str, Any]], PresetDescription] = partial(module.read, folder)
+        return read
+    model_type, note = infer_model_type(folder, document.value, asked)
+    return lambda config: replace(transformers.read(folder, {**config, "model_type": model_type}), notes=(note,))
 
 
 def _meaning(description: PresetDescription) -> tuple[object, ...]:

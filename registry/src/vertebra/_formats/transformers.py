@@ -34,7 +34,7 @@ _TIED = "tie_word_embeddings"
 
 def recognises(config: Mapping[str, Any]) -> bool:
     """Says whether a config is in this format."""
-    return "model_type" in config
+    return config.get("model_type") is not None
 
 
 def reads_tokenizer(tokenizer: Mapping[str, Any]) -> bool:
@@ -88,7 +88,7 @@ def _carried_fields(
     left_out = [
         field for field in original if field.startswith("_") or field in changed or not is_json(original[field])
     ]
-    if original and written.get("model_type") != original.get("model_type"):
+    if original and original.get("model_type") not in (None, written.get("model_type")):
         return {}, left_out + sorted(original.keys() - {*left_out, *_DTYPE_FIELDS})
     others = original.keys() - {*left_out, *_MODEL_FIELDS, *_DTYPE_FIELDS}
     arguments = _arguments_of(written, translation)

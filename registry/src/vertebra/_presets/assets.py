@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from vertebra._formats import native
+from vertebra._formats import native, transformers
 from vertebra._formats.registry import FORMATS, format_of
 from vertebra._presets.certificate_header import CERTIFICATE
 from vertebra._presets.model_card import CARD, is_generated
@@ -160,7 +160,9 @@ class Assets:
         return CarriedAssets(self.source, dict(self.carried), left_out, tuple(fields_left_out), links)
 
 
-def select_assets(folder: PresetFolder, format: str, locate: Locate, same_weights: bool = True) -> Assets:
+def select_assets(
+    folder: PresetFolder, format: str, locate: Locate, same_weights: bool = True, kind: FileKind | None = None
+) -> Assets:
     """Decides which assets of a preset are carried into another preset, and under which names.
 
     Args:
@@ -168,18 +170,14 @@ def select_assets(folder: PresetFolder, format: str, locate: Locate, same_weight
         format: The format of the target.
         locate: Locates files; called for the carried files, and for the files that this decision is based on.
         same_weights: Whether the target has the weights that the model card in `folder` describes.
-
-    Raises:
-        PresetConfigError: the preset is in no known format.
+        kind: The kind of weights file that was read, or None for that of the preset's format.
     """
     if not folder.is_complete:
         problem = "its file list is incomplete: only its local files are known, and other files are not carried"
         logging.getLogger("vertebra").warning("%s: %s", folder.handle, problem)
     config = _config(folder, locate)
-    source = format_of(read_foreign_json(config).value)
-    if source is None:
-        raise PresetConfigError(config, f"it is in no known preset format ({', '.join(FORMATS)})")
-    assets = folder.names - {*source.WRITES, CERTIFICATE} - _weights(folder, source.FILES, locate)
+    source = format_of(read_foreign_json(config).value) or transformers  # whose first configs name no model type
+    assets = folder.names - {*source.WRITES, CERTIFICATE} - _weights(folder, kind or source.FILES, locate)
     modules = _module_folders(folder, locate)
     others = _other_presets(folder.names, modules)
     reasons = {
@@ -258,7 +256,7 @@ def _weights(folder: PresetFolder, kind: FileKind, locate: Locate) -> set[str]:
     index = _local_path(folder, kind.index, locate) if kind.index in names else None
     if index is not None:
         with contextlib.suppress(WeightsFileError):  # loading the preset reports the problem
-            names |= kind.find(folder.names, lambda _: index)[1].keys()
+            names |= kind.find(folder.names, lambda _: index).shards.keys()
     return names
 
 

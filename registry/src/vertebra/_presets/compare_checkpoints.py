@@ -61,12 +61,13 @@ def compare_checkpoints(description: PresetDescription, checkpoint: Checkpoint) 
         return None
     names = folder.names - {kind.weights}
     try:
-        _, shards = kind.find(names, folder.fetch, folder.check_read)
+        shards = kind.find(names, folder.fetch, folder.check_read).shards
         newer = _newer(description, other, shards)
         absent = [name for name in shards if not folder.is_local(name)]
         if absent:
             return Comparison(kind.weights, other, newer, problem=f"{absent[0]} is not on this machine")
         second = open_checkpoint(kind, names, folder.fetch, folder.fetch_all, folder.check_read)
+        second.header.check(second.header.disputes)
     except WeightsFileError as error:
         return Comparison(kind.weights, other, problem=str(error))
     return Comparison(kind.weights, other, newer, tuple(_differing(checkpoint, second)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from vertebra._discovery import runtimes
-from vertebra._formats.description import OpenPreset
+from vertebra._formats.description import OpenPreset, PresetDescription
 from vertebra._formats.export import PresetExport, plain_config
+from vertebra._formats.other_weights import choose_weights
 from vertebra._formats.registry import FORMATS, read_description
+from vertebra._formats.translation import translation_for
 from vertebra._presets import load_warnings
 from vertebra._presets.assets import CarriedAssets, select_assets
 from vertebra._presets.certificate import carry_certificate
@@ -25,11 +27,12 @@ from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.atomic_save import replacing_folder
 from vertebra._weights.checkpoint import Checkpoint
-from vertebra._weights.match import Match
+from vertebra._weights.match import Match, any_match
+from vertebra._weights.safetensors.file_kind import SAFETENSORS
 from vertebra._weights.tensor_entry import layout_of, numpy_dtype
 from vertebra._weights.tensor_layout import take
 from vertebra._weights.writing import Tensors
-from vertebra.errors import PresetConfigError, WeightsFileError
+from vertebra.errors import PresetConfigError, PresetFormatError, WeightsFileError
 from vertebra.specs import TensorRule
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
@@ -61,6 +64,8 @@ class Conversion:
     """Why the source's logits differ from those of its token table: names of heads, or a field of its config."""
     difference: str | None = None
     """How the library of the source's format computes otherwise than its config says."""
+    notes: tuple[str, ...] = ()
+    """How an untidy source was read, such as with names under a wrapper's prefix."""
 
 
 def convert_preset(
@@ -101,11 +106,11 @@ def _convert(
     size: float | None,
     advance: Callable[[int, int], None] | None,
 ) -> Conversion:
-    described = read_description(folder)
+    described = _with_other_weights(read_description(folder))
     runtimes.bind_any()
     preset = described.open()
     description, checkpoint = preset.description, preset.mapped()
-    export, match = _export(preset, dtype)
+    export, match = _export(preset, format, dtype)
     load_warnings.second_checkpoint(description)
     load_warnings.computed_otherwise(description)
     heads = load_warnings.untied_logits(description, checkpoint, match, _WITHOUT_HEAD)
@@ -113,7 +118,7 @@ def _convert(
     sizes = [entry.size for entry in export.tensors.layouts.values()]
     certificate = open_certificate(folder) if dtype is None else None
     certified = certificate is not None and certificate.same_config
-    assets = select_assets(folder, format, folder.fetch_all)
+    assets = select_assets(folder, format, folder.fetch_all, kind=description.files)
     with replacing_folder(target) as stage:
         fields = FORMATS[format].write(replace(export, tensors=tensors, original=assets.original), stage, size)
         assets = assets.copy(stage)
@@ -123,25 +128,70 @@ def _convert(
         keep_user_files(target, stage, format)
     facts = len(sizes), sum(sizes), certified, tuple(match.outside), assets.outcome(target, fields)
     return Conversion(
-        str(folder.handle), target, format, *facts, description.not_read, tuple(heads), description.difference
+        str(folder.handle),
+        target,
+        format,
+        *facts,
+        description.not_read,
+        tuple(heads),
+        description.difference,
+        match.notes,
     )
 
 
-def _export(preset: OpenPreset, dtype: str | None) -> tuple[PresetExport, Match]:
+def _with_other_weights(description: PresetDescription) -> PresetDescription:
+    """Returns a description with the weights that only a conversion reads, such as pickles, if there are no others."""
+    kind, names = description.files, description.folder.names
+    chosen = None
+    if kind is SAFETENSORS and not {kind.weights, kind.index} & names:
+        chosen = choose_weights(description.folder)
+    if chosen is None:
+        return description
+    return replace(description, files=chosen[0], notes=(*description.notes, chosen[1]))
+
+
+def _export(preset: OpenPreset, format: str, dtype: str | None) -> tuple[PresetExport, Match]:
     description, checkpoint = preset.description, preset.mapped()
     backbone, weights, match, _ = build_abstract(class_of(description), preset, {})
-    if match.fresh:
-        problem = f"it has no values for {', '.join(match.fresh)}, which from_preset would initialise randomly"
-        raise WeightsFileError(checkpoint.path, problem, "Load it with from_preset, train these weights, and save it")
+    match = _without_fresh(preset, match, format)
+    load_warnings.untidy_preset(description, match.notes)
     load_warnings.unused_tensors(description, match)
     layouts, arrays = {}, {}
-    for name, variable in weights.items():
-        rule = match.sources[name]
+    for name, rule in match.sources.items():
+        variable = weights[name]
         stored = checkpoint.entries[rule.tensor].dtype
         wanted = dtype if dtype and "float" in stored else stored
         layouts[name] = layout_of(name, wanted, tuple(variable.shape))
         arrays[name] = _reader(checkpoint, name, rule, tuple(variable.shape), wanted)
     return PresetExport(description.backbone, plain_config(backbone), Tensors(layouts, arrays)), match
+
+
+def _without_fresh(preset: OpenPreset, match: Match, format: str) -> Match:
+    """Returns a match with a note about the weights that the checkpoint lacks.
+
+    Raises:
+        WeightsFileError: the checkpoint lacks weights, and presets of the target's format may not lack them.
+    """
+    if not match.fresh:
+        return match
+    names = ", ".join(match.fresh)
+    optional = {name: _optional(preset.description.backbone, name) for name in FORMATS}
+    if not all(any_match(weight, optional[format]) for weight in match.fresh):
+        others = [name for name in FORMATS if all(any_match(weight, optional[name]) for weight in match.fresh)]
+        remedy = "Load it with from_preset, train these weights, and save it"
+        if others:
+            remedy += f". Or convert it to the {' or '.join(others)} format, in which presets may lack them"
+        problem = f"it has no values for {names}, which from_preset would initialise randomly"
+        raise WeightsFileError(preset.header.path, problem, remedy)
+    return replace(match, notes=(*match.notes, f"it has no values for {names}, and neither has the new preset"))
+
+
+def _optional(backbone: str, format: str) -> Iterable[str]:
+    """Returns globs of the weights of a backbone class that presets of a format may lack."""
+    try:
+        return translation_for(backbone, format)[1].optional
+    except PresetFormatError:  # the native format, or one that the class does not have
+        return ()
 
 
 def _reader(

@@ -31,16 +31,17 @@ def _inspect(folder: PresetFolder) -> dict[str, Any]:
         "difference": preset.description.difference,
         "untied_heads": _untied_heads(preset),
         "left_out": folder.left_out,
+        "notes": list(preset.backbone_tensors().notes),
     }
 
 
 def _untied_heads(preset: OpenPreset) -> list[str] | None:
     """Returns the result of `untied_heads.untied_heads`; maps the weights only if a head must be compared."""
-    untied, (rules, _, outside) = preset.description.untied, preset.rules()
-    heads = untied_heads(untied, rules, outside, preset.entries)
-    if heads is not None or not all(map(preset.description.folder.is_local, preset.headers)):
+    untied, tensors = preset.description.untied, preset.backbone_tensors()
+    heads = untied_heads(untied, tensors.rules, tensors.outside, preset.entries)
+    if heads is not None or not all(map(preset.description.folder.is_local, preset.header.files)):
         return heads
-    return untied_heads(untied, rules, outside, preset.entries, preset.mapped().view)
+    return untied_heads(untied, tensors.rules, tensors.outside, preset.entries, preset.mapped().view)
 
 
 def describe(preset: OpenPreset) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def describe(preset: OpenPreset) -> dict[str, Any]:
         "backbone": described.backbone,
         "owner": _owner(described.backbone),
         "config": described.arguments,
-        "files": sorted(preset.headers),
+        "files": sorted(preset.header.files),
         "parameters": sum(tensor["parameters"] for tensor in used),
         "bytes": sum(by_dtype.values()),
         "bytes_by_dtype": by_dtype,
@@ -67,7 +68,7 @@ def describe(preset: OpenPreset) -> dict[str, Any]:
 
 def _named_tensors(preset: OpenPreset) -> dict[str, TensorEntry]:
     """Returns the tensors by the names of the weights they fill, in the architecture's order, then the unused ones."""
-    (rules, _, _), entries = preset.rules(), preset.entries
+    rules, entries = preset.backbone_tensors().rules, preset.entries
     used = {rule.tensor for rule in rules.values()}
     named = {
         weight: _describe_weight(rule, entries[rule.tensor]) for weight, rule in rules.items() if rule.tensor in entries

@@ -17,6 +17,7 @@ from vertebra._formats.description import OpenPreset, PresetDescription
 from vertebra._formats.registry import read_description
 from vertebra._presets import load_warnings
 from vertebra._presets.certificate_header import Certificate, require_certificate
+from vertebra._presets.suggest_overrides import suggest_overrides
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.lockfile import check_unlocked
 from vertebra._resolve.preset_folder import PresetFolder, config_error
@@ -29,6 +30,7 @@ from vertebra.errors import (
     PresetConfigError,
     UnknownNameError,
     VertebraError,
+    WeightsMismatchError,
     close_names,
 )
 from vertebra.interfaces import Runtime
@@ -83,7 +85,7 @@ def prepare(
     Raises:
         PresetError: as in `Backbone.from_preset`; CertificateError if `verify` is set and there is no certificate.
     """
-    description = read_description(folder)
+    description = read_description(folder, asked)
     backbone_class = class_of(description, asked)
     known = {**_BASE_ARGUMENTS, **backbone_class._constructor_arguments()}
     call = f"from_preset of {backbone_class.__name__}"
@@ -103,10 +105,12 @@ def build_prepared(opened: PreparedLoad, overrides: dict[str, Any]) -> Any:
     description, preset = opened.description, opened.preset
     if preset is None:
         backbone = build(opened.backbone_class, description, overrides)
+        load_warnings.untidy_preset(description, description.notes)
     else:
         runtime, checkpoint = runtimes.bind(), preset.mapped()
         backbone, weights, match, created = build_abstract(opened.backbone_class, preset, overrides)
         load_warnings.fresh_weights(description, match)
+        load_warnings.untidy_preset(description, match.notes)
         load_warnings.unused_tensors(description, match)
         load_warnings.untied_logits(description, checkpoint, match)
         load_warnings.second_checkpoint(description)
@@ -209,8 +213,24 @@ def build_abstract(
     with abstract_build() as created:
         backbone = build(backbone_class, preset.description, overrides)
     weights = weight_names(backbone)
-    match = preset.match(weights)
+    try:
+        match = preset.match(weights)
+    except WeightsMismatchError as error:
+        remedy = suggest_overrides(error, preset, overrides, partial(_weight_shapes, backbone_class, preset))
+        if remedy is None:
+            raise
+        raise WeightsMismatchError(error.subject, reshaped=error.reshaped, remedy=remedy) from None
     return backbone, weights, match, created
+
+
+def _weight_shapes(backbone_class: Any, preset: OpenPreset, overrides: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Returns the shape of each weight of a preset's backbone with overrides, by name."""
+    from vertebra._weights.abstract import abstract_build
+    from vertebra._weights.layer_paths import weight_names
+
+    with abstract_build():
+        backbone = build(backbone_class, preset.description, overrides)
+    return {name: tuple(variable.shape) for name, variable in weight_names(backbone).items()}
 
 
 def tell_observers(opened: PreparedLoad) -> None:

@@ -28,6 +28,12 @@ def fresh_weights(description: PresetDescription, match: Match) -> None:
         warn(f"{description.folder.handle} has no values for {names}: they are initialised randomly, so train them")
 
 
+def untidy_preset(description: PresetDescription, notes: Sequence[str]) -> None:
+    """Tells how a preset was read that is not quite in its format, such as with names under a wrapper's prefix."""
+    for note in notes:
+        log.warning("%s: %s", description.folder.handle, note)
+
+
 def unused_tensors(description: PresetDescription, match: Match) -> None:
     """Warns about tensors that are not the backbone's, such as those of a head."""
     if match.outside:

@@ -137,7 +137,7 @@ def _loaded_dtype(stored: str, dtype: str) -> str:
 def _read_weights(description: PresetDescription, runtime: Runtime | None) -> list[_Weight]:
     """Reads the sizes and dtypes of the weights from the headers of the files."""
     preset = description.open_headers()
-    rules, _, _ = preset.rules()
+    rules = preset.backbone_tensors().rules
     present = [(rule, preset.entries[rule.tensor]) for rule in rules.values() if rule.tensor in preset.entries]
     return [_weight(rule, entry, runtime) for rule, entry in present]
 

@@ -107,7 +107,7 @@ def _check(folder: PresetFolder, any_runtime: bool) -> _CheckedPreset:
     _check_portable(folder, names)
     opened = read_description(folder).open_headers()
     description = opened.description
-    notes = [*_hidden_notes(folder), *_check_weights(opened, any_runtime)]
+    notes = [*_hidden_notes(folder), *opened.backbone_tensors().notes, *_check_weights(opened, any_runtime)]
     if description.not_read is not None:
         notes.append(load_warnings.second_checkpoint_text(description))
     if description.difference is not None:
@@ -212,16 +212,16 @@ def _check_weights(preset: OpenPreset, any_runtime: bool) -> list[str]:
 
 def _check_names(preset: OpenPreset) -> list[str]:
     """Compares the tensors' names with those of the translation, if the format has one."""
-    rules, own, _ = preset.rules()
+    tensors = preset.backbone_tensors()
     translation = preset.description.translation
     if translation is None:
         return []
-    absent = [weight for weight, rule in rules.items() if rule.tensor not in preset.entries]
+    absent = [weight for weight, rule in tensors.rules.items() if rule.tensor not in preset.entries]
     missing = [weight for weight in absent if not any_match(weight, translation.optional)]
-    used = {rule.tensor for rule in rules.values()}
-    unused = [name for name in own if name not in used]
+    used = {rule.tensor for rule in tensors.rules.values()}
+    unused = [name for name in tensors.own if name not in used]
     if missing or unused:
-        raise WeightsMismatchError(preset.description.folder.handle, missing, unused)
+        raise WeightsMismatchError(preset.description.folder.handle, missing, unused, cause=tensors.cause)
     return []
 
 

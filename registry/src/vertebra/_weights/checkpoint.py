@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vertebra._weights.file_kind import Check, Fetch, FetchAll, FileKind, MappedFile, Shards, accept
+from vertebra._weights.file_kind import Check, Fetch, FetchAll, FileKind, MappedFile, WeightsFiles, accept
 from vertebra._weights.tensor_entry import Header, TensorEntry
 from vertebra.errors import WeightsFileError
 
@@ -14,18 +15,34 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+@dataclass(frozen=True, slots=True)
+class CheckpointHeader:
+    """The headers of a checkpoint's files, and what its index says."""
+
+    path: Path
+    """The path of the weights file, or of the shard index."""
+    files: dict[str, Header]
+    """Headers of the files, by file name."""
+    entries: dict[str, TensorEntry]
+    """All tensors by name."""
+    metadata: dict[str, str]
+    """The metadata of the index and of all files."""
+    disputes: dict[str, str]
+    """Keys about which the index and the shards disagree, or two shards, with the reason."""
+
+    def check(self, keys: Collection[str]) -> None:
+        """Raises WeightsFileError if there is a dispute about one of the keys."""
+        reason = next((reason for key, reason in self.disputes.items() if key in keys), None)
+        if reason is not None:
+            raise WeightsFileError(self.path, reason)
+
+
 class Checkpoint:
     """All tensors of a preset, by name, each viewed in the file that holds it."""
 
-    def __init__(self, path: Path, files: Mapping[str, MappedFile]) -> None:
-        self.path = path
-        """The path of the weights file, or of the shard index."""
-        self.headers: dict[str, Header] = {name: mapped.header for name, mapped in files.items()}
-        """Headers of the files, by file name."""
+    def __init__(self, header: CheckpointHeader, files: Mapping[str, MappedFile]) -> None:
+        self.header, self.path, self.entries = header, header.path, header.entries
         self._files = {name: mapped for mapped in files.values() for name in mapped.header.entries}
-        self.entries: dict[str, TensorEntry] = {
-            name: entry for mapped in files.values() for name, entry in mapped.header.entries.items()
-        }
 
     def view(self, name: str) -> np.ndarray[Any, Any]:
         """Returns a writable array over a tensor's bytes; writing to it never reaches the file."""
@@ -49,15 +66,12 @@ def open_checkpoint(
         check: Called with the identity of the index, and of each weights file once it is mapped.
 
     Raises:
-        WeightsFileError: the weights are missing or unsound, or index and files disagree.
+        WeightsFileError: the weights are missing or unsound.
     """
-    path, shards = kind.find(names, fetch, check)
-    paths = [fetch(name) for name in shards] if fetch_all is None else fetch_all(list(shards))
-    files = dict(zip(shards, kind.map(paths), strict=True))
-    headers = {name: mapped.header for name, mapped in files.items()}
-    _check_identities(headers, check)
-    _check_shards(kind, path, shards, headers)
-    return Checkpoint(path, files)
+    found = kind.find(names, fetch, check)
+    paths = [fetch(name) for name in found.shards] if fetch_all is None else fetch_all(list(found.shards))
+    files = dict(zip(found.shards, kind.map(paths), strict=True))
+    return Checkpoint(_header(kind, found, {name: mapped.header for name, mapped in files.items()}, check), files)
 
 
 def read_headers(
@@ -66,8 +80,8 @@ def read_headers(
     fetch: Fetch,
     fetch_headers: FetchAll | None = None,
     check: Check = accept,
-) -> dict[str, Header]:
-    """Reads only the headers of a preset's weights files, by file name.
+) -> CheckpointHeader:
+    """Reads only the headers of a preset's weights files.
 
     Args:
         kind: The kind of weights file.
@@ -77,29 +91,33 @@ def read_headers(
         check: Called with the identity of the index, and of each weights file, once it is read.
 
     Raises:
-        WeightsFileError: the weights are missing or unsound, or index and files disagree.
+        WeightsFileError: the weights are missing or unsound.
     """
     headers_of = fetch_headers or (lambda names: [fetch(name) for name in names])
-    path, shards = kind.find(names, lambda name: fetch(name) if name == kind.index else headers_of([name])[0], check)
-    headers = dict(zip(shards, kind.headers(headers_of(list(shards))), strict=True))
-    _check_identities(headers, check)
-    _check_shards(kind, path, shards, headers)
-    return headers
+    found = kind.find(names, lambda name: fetch(name) if name == kind.index else headers_of([name])[0], check)
+    headers = dict(zip(found.shards, kind.headers(headers_of(list(found.shards))), strict=True))
+    return _header(kind, found, headers, check)
 
 
-def _check_identities(headers: Mapping[str, Header], check: Check) -> None:
+def _header(kind: FileKind, found: WeightsFiles, headers: dict[str, Header], check: Check) -> CheckpointHeader:
     for name, header in headers.items():
         check(name, header.identity)
+    entries = {name: entry for header in headers.values() for name, entry in header.entries.items()}
+    metadata = dict(found.metadata)
+    for header in headers.values():
+        metadata |= header.metadata
+    return CheckpointHeader(found.path, headers, entries, metadata, _disputes(kind, found, headers))
 
 
-def _check_shards(kind: FileKind, path: Path, shards: Shards, headers: Mapping[str, Header]) -> None:
+def _disputes(kind: FileKind, found: WeightsFiles, headers: Mapping[str, Header]) -> dict[str, str]:
+    """Returns the keys that are not in the shard that the index names, or in two shards, with the reason."""
+    disputes: dict[str, str] = {}
     shard_of: dict[str, str] = {}
-    for shard, expected in shards.items():
-        names = headers[shard].entries.keys()
-        differ = set() if expected is None else {kind.indexed_as(name) for name in names} ^ expected
-        if differ:
-            problem = f"the index and the shard {shard!r} disagree about {', '.join(sorted(differ)[:5])}"
-            raise WeightsFileError(path, problem)
-        for name in names:
+    for shard, expected in found.shards.items():
+        keys = {name: kind.indexed_as(name) for name in headers[shard].entries}
+        differ = set() if expected is None else set(keys.values()) ^ expected
+        disputes |= {key: f"the index and the shard {shard!r} disagree about {key}" for key in sorted(differ)}
+        for name, key in keys.items():
             if shard_of.setdefault(name, shard) != shard:
-                raise WeightsFileError(path, f"the shards {shard_of[name]!r} and {shard!r} both hold {name!r}")
+                disputes[key] = f"the shards {shard_of[name]!r} and {shard!r} both hold {name!r}"
+    return disputes

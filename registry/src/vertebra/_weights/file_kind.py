@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from vertebra._system.file_identity import Identity, identity_of
 from vertebra._weights.files import open_file
-from vertebra._weights.shard_index import read_weight_map
+from vertebra._weights.shard_index import read_index
 from vertebra._weights.tensor_entry import Header
 from vertebra.errors import WeightsNotFoundError
 
@@ -47,17 +48,30 @@ Shards = dict[str, "set[str] | None"]
 """Weights files by name, each with its keys in the shard index, or None without an index."""
 
 
+@dataclass(frozen=True, slots=True)
+class WeightsFiles:
+    """The weights files of a checkpoint."""
+
+    path: Path
+    """The path of the weights file or of the index, for messages."""
+    shards: Shards
+    metadata: dict[str, str] = field(default_factory=dict)
+    """The texts in the metadata of the index."""
+
+
 def accept(name: str, identity: Identity | None) -> None:
     """Accepts every file: the `Check` for files that no process replaces while they are read."""
 
 
 class FileKind(ABC):
-    """A kind of weights file: its file names, its shard index, and reading its headers and tensors."""
+    """A kind of weights file: its file names, its shard index, and reading its headers and tensors.
 
-    weights: ClassVar[str]
-    """Name of the file that holds all tensors of an unsharded checkpoint."""
-    index: ClassVar[str]
-    """Name of the shard index."""
+    Args:
+        weights: Name of the file that holds all tensors of an unsharded checkpoint.
+        index: Name of the shard index.
+        shards: Names of shards that are read without an index.
+    """
+
     suffix: ClassVar[str]
     """Suffix of the names of shards."""
     usual_shard: ClassVar[re.Pattern[str]]
@@ -66,6 +80,9 @@ class FileKind(ABC):
     """Whether a key of the index may have a list of shards."""
     header_comes_first: ClassVar[bool] = False
     """Whether the header is at the beginning of a file, so that a remote header can be read without the tensors."""
+
+    def __init__(self, weights: str, index: str, shards: Sequence[str] = ()) -> None:
+        self.weights, self.index, self.shards = weights, index, tuple(shards)
 
     @abstractmethod
     def indexed_as(self, tensor: str) -> str:
@@ -87,29 +104,31 @@ class FileKind(ABC):
     def map(self, paths: Sequence[Path]) -> Sequence[MappedFile]:
         """Maps files, so that their tensors are viewed in place."""
 
-    def find(self, names: set[str], fetch: Fetch, check: Check = accept) -> tuple[Path, Shards]:
-        """Finds a preset's weights files among the names of its files; reads only the index.
+    def notes(self, metadata: Mapping[str, str]) -> list[str]:
+        """Returns how the files were read, where it may not be expected, from the metadata of their headers."""
+        return []
 
-        Returns:
-            The path of the weights file or of the index, for messages; and the weights files.
+    def find(self, names: set[str], fetch: Fetch, check: Check = accept) -> WeightsFiles:
+        """Finds a preset's weights files among the names of its files; reads only the index.
 
         Raises:
             WeightsNotFoundError: there are no weights, or a shard is missing.
             WeightsFileError: the index is unsound.
         """
+        if self.shards:
+            return WeightsFiles(fetch(self.shards[0]), dict.fromkeys(self.shards))
         if self.weights in names:
-            return fetch(self.weights), {self.weights: None}
+            return WeightsFiles(fetch(self.weights), {self.weights: None})
         if self.index not in names:
-            problem = f"it is missing, and so is {self.index}"
-            raise WeightsNotFoundError(self.weights, problem, "Save the preset again with its weights")
+            raise WeightsNotFoundError(self.weights, f"it is missing, and so is {self.index}")
         path = fetch(self.index)
         with open_file(path) as file:
-            shards: Shards = {**read_weight_map(path, file, self.suffix, self.lists_shards)}
+            index = read_index(path, file, self.suffix, self.lists_shards)
             check(self.index, identity_of(os.fstat(file.fileno())))
-        for shard in shards:
+        for shard in index.shards:
             if shard not in names:
                 raise WeightsNotFoundError(path, f"it names the shard {shard!r}, which is missing")
-        return path, shards
+        return WeightsFiles(path, {**index.shards}, index.metadata)
 
     def not_read(self, names: set[str]) -> str | None:
         """Returns the index of a second checkpoint, which is not read because there is a single file, or None."""
@@ -117,6 +136,8 @@ class FileKind(ABC):
 
     def used(self, names: set[str]) -> set[str]:
         """Returns the weights files and their index among the names of a preset's files; reads no file."""
+        if self.shards:
+            return set(self.shards)
         if self.weights in names:
             return {self.weights}
         return {name for name in names if name == self.index or self.usual_shard.fullmatch(name)}

@@ -13,7 +13,7 @@ _LOOKALIKES = {
     b"version https://git-lfs": "a git-lfs pointer, not the file itself",
     b"PK\x03\x04": "a zip archive, such as a .keras file or a torch checkpoint",
     b"\x89HDF": "an HDF5 file",
-    b"\x80": "a pickle, which can run code and is never opened",
+    b"\x80": "a pickle, which can run code and is not opened",
     b"<": "a web page",
     b"{": "a JSON file",
 }

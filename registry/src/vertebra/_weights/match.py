@@ -23,6 +23,8 @@ class Match:
     """Optional weights that the checkpoint lacks."""
     outside: list[str] = field(default_factory=list)
     """Tensors that are not the backbone's, such as those of a head."""
+    notes: tuple[str, ...] = ()
+    """How an untidy checkpoint was read."""
 
 
 def match(
@@ -32,6 +34,7 @@ def match(
     rules: Mapping[str, TensorRule],
     *,
     optional: Iterable[str] = (),
+    cause: str = "",
 ) -> Match:
     """Finds a tensor for every weight.
 
@@ -41,6 +44,7 @@ def match(
         entries: The checkpoint's tensors by name.
         rules: For each weight, the rule that names its tensor.
         optional: Globs of weights that a checkpoint may lack.
+        cause: Why weights have no tensor, for the message, if it is known.
 
     Raises:
         WeightsMismatchError: a weight has no tensor, a tensor fills no weight, or a shape or kind of dtype differs.
@@ -62,7 +66,7 @@ def match(
     ]
     absent = [name for name in missing if name not in fresh]
     if absent or unused or reshaped or retyped:
-        raise WeightsMismatchError(checkpoint, absent, unused, reshaped, retyped)
+        raise WeightsMismatchError(checkpoint, absent, unused, reshaped, retyped, cause)
     return Match(sources, fresh)
 
 

@@ -1,9 +1,10 @@
-"""Reads the shard index of a checkpoint: the map from tensors to shards."""
+"""Reads the shard index of a checkpoint: the map from tensors to shards, and its metadata."""
 
 from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,8 +17,18 @@ _MOST_NAMES = 500_000
 _MOST_SHARDS = 10_000
 
 
-def read_weight_map(path: Path, file: BinaryIO, suffix: str, lists: bool) -> dict[str, set[str]]:
-    """Reads the keys of each shard from an index; the shards are sorted by name.
+@dataclass(frozen=True, slots=True)
+class ShardIndex:
+    """The content of a shard index."""
+
+    shards: dict[str, set[str]]
+    """The keys of each shard, sorted by the names of the shards."""
+    metadata: dict[str, str]
+    """The texts in its metadata; other values, such as sizes, are left out."""
+
+
+def read_index(path: Path, file: BinaryIO, suffix: str, lists: bool) -> ShardIndex:
+    """Reads an index.
 
     Args:
         path: The path of the index, for messages.
@@ -29,19 +40,25 @@ def read_weight_map(path: Path, file: BinaryIO, suffix: str, lists: bool) -> dic
         WeightsFileError: the index is unsound, or a shard's name is not a plain file name.
     """
     keys: dict[str, set[str]] = {}
-    for key, value in _read_table(path, file).items():
+    index = _read_object(path, file)
+    for key, value in _table(path, index).items():
         for shard in _shards(path, key, value, suffix, lists):
             keys.setdefault(shard, set()).add(key)
     if len(keys) > _MOST_SHARDS:
         raise WeightsFileError(path, f"it names {len(keys)} shards; at most {_MOST_SHARDS} are read")
-    return dict(sorted(keys.items()))
+    metadata = index.get("metadata")
+    texts = metadata.items() if isinstance(metadata, dict) else ()
+    return ShardIndex(dict(sorted(keys.items())), {name: text for name, text in texts if isinstance(text, str)})
 
 
-def _read_table(path: Path, file: BinaryIO) -> dict[str, Any]:
+def _read_object(path: Path, file: BinaryIO) -> dict[str, Any]:
     size = os.fstat(file.fileno()).st_size
     if size > _MOST_BYTES:
         raise WeightsFileError(path, f"it has {size} bytes; an index has at most {_MOST_BYTES}")
-    index = parse_json(file.read(size), lambda problem: WeightsFileError(path, f"it is unsound: {problem}"))
+    return parse_json(file.read(size), lambda problem: WeightsFileError(path, f"it is unsound: {problem}"))
+
+
+def _table(path: Path, index: dict[str, Any]) -> dict[str, Any]:
     table = index.get("weight_map")
     if not isinstance(table, dict) or not 0 < len(table) <= _MOST_NAMES:
         raise WeightsFileError(path, f"its weight_map is not a table of 1 to {_MOST_NAMES} names and shards")

@@ -14,7 +14,8 @@ from vertebra.cli.progress import progress_bar
 def add_commands(commands: Any) -> None:
     """Adds the command."""
     text = "write a preset in another format or dtype, one tensor at a time"
-    parser = commands.add_parser("convert", help=text, description=text)
+    others = "reads pytorch_model.bin, fp16 variants and shards without an index, too, which a load refuses"
+    parser = commands.add_parser("convert", help=text, description=f"{text}; {others}")
     parser.add_argument("source", help="a preset id, a handle or a path")
     parser.add_argument("target", help="the folder to write; an error leaves no partial folder")
     parser.add_argument("--format", default="native", help="native, kerashub or transformers (default: native)")

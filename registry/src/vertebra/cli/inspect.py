@@ -8,7 +8,7 @@ from typing import Any
 
 from vertebra._presets.inspect import inspect_preset
 from vertebra._presets.load_warnings import untied_logits_text
-from vertebra.cli.output import bytes_text, print_json, print_left_out
+from vertebra.cli.output import bytes_text, print_json, print_left_out, printable
 from vertebra.cli.tree import draw_tree
 
 
@@ -45,6 +45,8 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
         lines["not read"] = f"{facts['not_read']} and its shards, a second checkpoint (vertebra verify compares both)"
     if facts["difference"]:
         lines["difference"] = f"{facts['difference']}; Vertebra computes what the config says"
+    if facts["notes"]:
+        lines["note"] = "; ".join(map(printable, facts["notes"]))
     if facts["untied_heads"]:
         lines["head"] = untied_logits_text(facts["untied_heads"])
     for name, value in lines.items():

@@ -110,6 +110,7 @@ def _matching(folder: PresetFolder, only: Sequence[str] | None) -> list[str]:
 
 
 def _needed(folder: PresetFolder) -> list[str]:
+    from vertebra._formats.other_weights import require_weights
     from vertebra._formats.registry import read_description
     from vertebra._presets.certificate_header import CERTIFICATE
     from vertebra._resolve.preset_folder import CONFIG
@@ -117,6 +118,7 @@ def _needed(folder: PresetFolder) -> list[str]:
     contents = read_description(folder)
     if not folder.is_complete:
         contents.open_headers()  # fails unless the listed files include the weights
+    require_weights(folder, contents.files)
     used = contents.files.used(folder.names) | {CONFIG, CERTIFICATE}
     return [file.name for file in folder.files if file.name in used]
 

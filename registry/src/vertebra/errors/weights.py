@@ -35,18 +35,24 @@ class WeightsMismatchError(PresetError, ValueError):
         unused: Sequence[str] = (),
         reshaped: Sequence[tuple[str, tuple[int, ...], tuple[int, ...]]] = (),
         retyped: Sequence[str] = (),
+        cause: str = "",
+        remedy: str = "",
     ) -> None:
-        self.subject = subject
+        self.subject, self.cause, self.remedy = subject, cause, remedy
         self.missing, self.unused = list(missing), list(unused)
         self.reshaped, self.retyped = list(reshaped), list(retyped)
         shapes = [f"{name} (expected {want}, found {have})" for name, want, have in reshaped]
         problems = [
+            cause,
             listing("missing", self.missing),
             listing("not used by the architecture", self.unused),
             listing("of the wrong shape", shapes),
             listing("of the wrong dtype", self.retyped),
         ]
+        remedy = remedy or (
+            "Check that config and weights belong to the same model, and check the arguments given to from_preset"
+        )
         super().__init__(
             f"The weights in {str(subject)!r} do not fit the backbone: {'; '.join(filter(None, problems))}. "
-            "Check that config and weights belong to the same model, and check the arguments given to from_preset."
+            f"{ended(remedy)}"
         )

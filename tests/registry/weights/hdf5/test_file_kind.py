@@ -22,6 +22,7 @@ from vertebra._weights.hdf5 import listing, mapping, reader_process
 from vertebra._weights.hdf5.file_kind import HDF5, HDF5_INDEX, HDF5_WEIGHTS
 from vertebra._weights.hdf5.listing import DTYPES
 from vertebra._weights.hdf5.mapping import map_hdf5, open_hdf5_headers
+from vertebra._weights.reader import process
 from vertebra._weights.tensor_entry import ALIGNMENT, numpy_dtype
 from vertebra.errors import PresetError, WeightsFileError
 
@@ -90,7 +91,7 @@ def children(monkeypatch):
     started = []
     run = subprocess.run
     monkeypatch.setattr(
-        reader_process.subprocess, "run", lambda *args, **kwargs: started.append((args, kwargs)) or run(*args, **kwargs)
+        process.subprocess, "run", lambda *args, **kwargs: started.append((args, kwargs)) or run(*args, **kwargs)
     )
     return started
 
@@ -489,9 +490,10 @@ REFUSED = {
 @pytest.fixture
 def listed_in_this_process(monkeypatch, capsys):
     """Saves a child for each file; none of these kills it."""
-    job = dataclasses.asdict(listing.LISTING) | {"search": []}
+    job = dataclasses.asdict(listing.LISTING) | {"search": [str(Path(process.__file__).parent)]}
+    monkeypatch.setattr(sys, "path", sys.path[:])
     monkeypatch.setattr(sys, "argv", ["reader_program", json.dumps(job)])
-    spec = importlib.util.spec_from_file_location("reader_program", reader_process._PROGRAM)
+    spec = importlib.util.spec_from_file_location("reader_program", reader_process._PROGRAM.path)
     program = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(program)
 
@@ -659,9 +661,9 @@ def find(folder, weight_map=None):
         text = weight_map if isinstance(weight_map, str) else json.dumps({"metadata": {}, "weight_map": weight_map})
         (folder / HDF5_INDEX).write_text(text)
     names = {path.name for path in folder.iterdir()}
-    path, shards = HDF5.find(names, folder.joinpath)
-    read_headers(HDF5, names, folder.joinpath)
-    return path, list(shards)
+    header = read_headers(HDF5, names, folder.joinpath)
+    header.check(header.disputes)
+    return header.path, list(header.files)
 
 
 def test_finds_the_shards_that_the_index_names(shards):

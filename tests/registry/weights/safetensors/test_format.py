@@ -61,7 +61,8 @@ UNSOUND = {
     ),
     "two dtypes": encode(b'{"a":{"dtype":"F32","dtype":"I32","shape":[1],"data_offsets":[0,4]}}', FOUR),
     "metadata of numbers": encode({"__metadata__": {"a": 1}}),
-    "metadata that is no table": encode({"__metadata__": None}),
+    "metadata that is no table": encode({"__metadata__": []}),
+    "metadata of nulls": encode({"__metadata__": {"a": None}}),
     "a tensor that is no table": encode({"a": 1}),
     "a missing field": encode({"a": {"dtype": "F32", "shape": []}}, FOUR),
     "a field too many": encode({"a": tensor() | {"strides": [1]}}, FOUR),
@@ -99,6 +100,14 @@ UNSOUND = {
     "JSON": b'{"error": "not found, or gated"}',
     "HDF5": b"\x89HDF\r\n\x1a\n" + bytes(100),
 }
+
+
+def test_metadata_may_be_null(tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(encode({"__metadata__": None, "a": tensor()}, FOUR))
+    assert open_header(path).metadata == {}
+    with safetensors.safe_open(path, "numpy") as file:
+        assert file.metadata() is None
 
 
 @pytest.mark.parametrize("data", UNSOUND.values(), ids=UNSOUND)

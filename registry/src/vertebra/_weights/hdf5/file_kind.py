@@ -17,7 +17,7 @@ HDF5_INDEX = "model.weights.json"
 class Hdf5Kind(FileKind):
     """HDF5 files with Keras's file names and shard index."""
 
-    weights, index, suffix = HDF5_WEIGHTS, HDF5_INDEX, ".weights.h5"
+    suffix = ".weights.h5"
     usual_shard = re.compile(r"model_\d{5}\.weights\.h5")
     lists_shards = True
 
@@ -36,4 +36,4 @@ class Hdf5Kind(FileKind):
         return map_hdf5(paths)
 
 
-HDF5 = Hdf5Kind()
+HDF5 = Hdf5Kind(HDF5_WEIGHTS, HDF5_INDEX)

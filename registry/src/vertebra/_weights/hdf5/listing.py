@@ -12,7 +12,8 @@ from typing import Any, BinaryIO
 from vertebra._system.file_identity import Identity, identity_of
 from vertebra._system.strict_json import parse_json
 from vertebra._weights.files import lookalike
-from vertebra._weights.hdf5.reader_process import MOST_DATASETS, MOST_DEPTH, Job, OpenFile, run_job, temporary_file
+from vertebra._weights.hdf5.reader_process import MOST_DATASETS, MOST_DEPTH, Job, run_job
+from vertebra._weights.reader.process import OpenFile, temporary_file
 from vertebra._weights.tensor_entry import ALIGNMENT, Header, TensorEntry, itemsize
 from vertebra.errors import WeightsFileError
 

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from vertebra._system.file_identity import identity_of
 from vertebra._weights.files import map_privately, open_file, release
 from vertebra._weights.hdf5.listing import LISTING, Listing, aligned, list_datasets, nonsense
-from vertebra._weights.hdf5.reader_process import Job, OpenFile, run_job, temporary_file
+from vertebra._weights.hdf5.reader_process import Job, run_job
+from vertebra._weights.reader.process import OpenFile, temporary_file
 from vertebra._weights.tensor_entry import ALIGNMENT, Header, TensorEntry, numpy_dtype
 from vertebra.errors import WeightsFileError
 

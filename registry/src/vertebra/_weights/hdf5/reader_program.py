@@ -13,10 +13,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import runpy
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 JOB = json.loads(sys.argv[1])
@@ -57,7 +57,7 @@ def main() -> None:
     """Does the job, and ends the process at once: closing a damaged file properly could crash."""
     status = 0
     try:
-        _limit_resources()
+        runpy.run_path(JOB["limits"])["limit_resources"](JOB)
         write = _write_packed if JOB["unpack"] else _write_index
         for number in JOB["files"]:
             write(h5py.File(open(number, "rb", buffering=0, closefd=False), "r"))  # noqa: SIM115
@@ -67,26 +67,6 @@ def main() -> None:
         sys.stderr.flush()
         status = 1
     os._exit(status)
-
-
-def _limit_resources() -> None:
-    try:
-        import resource
-    except ImportError:  # Windows; the parent's time limit holds everywhere
-        return
-    limits = {
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_CPU: JOB["seconds"],
-        resource.RLIMIT_FSIZE: JOB["output"],
-        resource.RLIMIT_NOFILE: 3,  # nothing more can be opened: no other file, no plugin, no network
-    }
-    if sys.platform == "linux":
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        limits[resource.RLIMIT_AS] = pages * resource.getpagesize() + JOB["memory"]
-    for kind, limit in limits.items():
-        hard = resource.getrlimit(kind)[1]
-        most = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        resource.setrlimit(kind, (most, most))
 
 
 def _write_index(file: Any) -> None:

@@ -17,7 +17,7 @@ INDEX = "model.safetensors.index.json"
 class SafetensorsKind(FileKind):
     """safetensors files with transformers' file names and shard index."""
 
-    weights, index, suffix = WEIGHTS, INDEX, ".safetensors"
+    suffix = ".safetensors"
     usual_shard = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
     lists_shards = False
     header_comes_first = True
@@ -38,4 +38,4 @@ class SafetensorsKind(FileKind):
         return [MappedTensors(path) for path in paths]
 
 
-SAFETENSORS = SafetensorsKind()
+SAFETENSORS = SafetensorsKind(WEIGHTS, INDEX)

@@ -6,11 +6,12 @@ The `safetensors` package gives no offsets and no alignment of tensors, and a vi
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any
 
 from vertebra._system.file_identity import identity_of
 from vertebra._system.strict_json import parse_json
@@ -52,8 +53,9 @@ class MappedTensors:
     truncated while it is mapped; Vertebra's saves replace files and never rewrite them.
     """
 
-    def __init__(self, path: Path) -> None:
-        with open_file(path) as file:
+    def __init__(self, path: Path, converted: IO[bytes] | None = None) -> None:
+        """Maps the file at `path`; or a temporary file of this format, which was made from the file at `path`."""
+        with contextlib.nullcontext(converted) if converted else open_file(path) as file:
             self.header = read_header(path, file)
             self._memory = map_privately(path, file)
 
@@ -84,7 +86,7 @@ def header_end(first: bytes) -> int:
     return 8 + min(int.from_bytes(first, "little"), _MOST_HEADER_BYTES)
 
 
-def read_header(path: Path, file: BinaryIO) -> Header:
+def read_header(path: Path, file: IO[bytes]) -> Header:
     """Reads and checks the header of an open file."""
     size = os.fstat(file.fileno()).st_size
     prefix = file.read(8)
@@ -111,6 +113,8 @@ def _misfit(start: bytes, size: int, length: int) -> str:
 
 
 def _check_metadata(path: Path, metadata: Any) -> dict[str, str]:
+    if metadata is None:  # the safetensors library reads null like a missing table
+        return {}
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise WeightsFileError(path, "its __metadata__ is not a table of strings")
     return metadata

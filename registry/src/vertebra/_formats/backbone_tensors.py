@@ -1,0 +1,265 @@
+"""Finds the backbone's tensors in a checkpoint, whatever prefix their names have.
+
+Wrappers of modules add to the names in a checkpoint: torch.compile, DistributedDataParallel and FSDP insert a segment,
+and a model of the user's own that contains the backbone puts the name of its attribute in front. Such a prefix is
+recognised if exactly one fits: then the tensors under it are all that the architecture needs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from vertebra._weights.match import any_match
+from vertebra._weights.tensor_entry import TensorEntry
+from vertebra.errors import WeightsMismatchError
+from vertebra.interfaces import Translation
+from vertebra.specs import TensorRule
+
+_WRAPPERS = frozenset(
+    ("_orig_mod", "module", "_fsdp_wrapped_module", "_fpw_module", "_checkpoint_wrapped_module", "_forward_module")
+)
+"""Segments that torch.compile, DistributedDataParallel, FSDP, activation checkpointing and Lightning add to names."""
+_MOST_SEGMENTS = 16
+"""Most segments of a prefix that no translation declares."""
+_SEPARATORS = re.compile(r"[./]")
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneTensors:
+    """The tensors of a checkpoint, sorted into those of the backbone and others."""
+
+    rules: dict[str, TensorRule]
+    """The tensor rule of each weight, with the tensor's name in the checkpoint."""
+    own: dict[str, TensorEntry]
+    """The backbone's tensors, without those that a translation ignores."""
+    outside: list[str]
+    """Tensors that are not the backbone's, such as those of a head."""
+    notes: tuple[str, ...] = ()
+    """How the names were read, where they are not those of the format."""
+    cause: str = ""
+    """Why weights have no tensor, if the names of the checkpoint tell."""
+
+
+def find_backbone(
+    translation: Translation,
+    rules: Mapping[str, TensorRule],
+    entries: Mapping[str, TensorEntry],
+    *,
+    checkpoint: object = "",
+    current_name: Callable[[str], str] = str,
+    metadata: Mapping[str, str] | None = None,
+    untied: str | None = None,
+) -> BackboneTensors:
+    """Rewrites a translation's rules with the names of the tensors in one checkpoint.
+
+    Args:
+        translation: The translation of the architecture.
+        rules: Its rules.
+        entries: The checkpoint's tensors by name.
+        checkpoint: The path of the checkpoint, for messages.
+        current_name: Maps a tensor's name to its present name, for file kinds that once used other names.
+        metadata: The checkpoint's metadata; safetensors' `save_model` notes in it which of two shared tensors it
+            dropped, and which it kept.
+        untied: The config field that says that the model's head is not the token table, or None.
+
+    Raises:
+        WeightsMismatchError: several prefixes fit, or the model has an adapter that is not merged.
+    """
+    wrappers = _WRAPPERS.difference(*(rule.tensor.split(".") for rule in rules.values()))
+    names = _Names(translation, current_name, entries, metadata or {}, wrappers)
+    required = {
+        rule.tensor for weight, rule in rules.items() if not rule.tied and not any_match(weight, translation.optional)
+    }
+    prefix, fits = _choose_prefix(names, translation, required, checkpoint)
+    cause = "" if fits else _cause(entries, prefix, translation, checkpoint)
+    notes = names.prefix_notes(prefix) if fits else []
+    found: dict[str, TensorRule] = {}
+    for weight, rule in rules.items():
+        key = names.find(prefix, rule.tensor)
+        head = None if key is not None or rule.tied is None else names.find(prefix, rule.tied)
+        if head is not None and untied:
+            cause = f"it lacks {prefix}{rule.tensor}, and {head} is another matrix, as {untied} says"
+        elif head is not None:
+            tied = "the model's head is tied to the token table"
+            notes.append(f"it lacks {prefix}{rule.tensor}, which is read from {head}: {tied}")
+            key = head
+        elif key in names.dropped:
+            notes.append(f"{key} is read from {names.stored[key]}: its metadata says that the two are one tensor")
+        found[weight] = replace(rule, tensor=prefix + rule.tensor if key is None else names.stored[key])
+    strict = not fits or names.is_declared(prefix)
+    own, outside = _sort(names, entries, prefix, found, {_module(rule.tensor) for rule in rules.values()}, strict)
+    return BackboneTensors(found, own, outside, tuple(dict.fromkeys(notes)), cause)
+
+
+class _Names:
+    """The names in a checkpoint, without the segments of wrappers, and the tensors that they name."""
+
+    def __init__(
+        self,
+        translation: Translation,
+        current_name: Callable[[str], str],
+        entries: Mapping[str, TensorEntry],
+        metadata: Mapping[str, str],
+        wrappers: frozenset[str],
+    ) -> None:
+        self._translation, self._wrappers = translation, wrappers
+        dropped = {name: kept for name, kept in metadata.items() if name not in entries and kept in entries}
+        named = {current_name(name): name for name in dropped | dict(entries)}
+        plain = {self._without_wrappers(name): name for name in named}
+        self._is_wrapped = len(plain) == len(named) and plain.keys() != named.keys()
+        originals = {key: named[name] for key, name in plain.items()} if self._is_wrapped else named
+        self.stored = {key: dropped.get(name, name) for key, name in originals.items()}
+        """The name of the tensor in the checkpoint, by its name without wrappers."""
+        self.dropped = {key for key, name in originals.items() if name in dropped}
+        """Names of tensors that were dropped because they share the values of another one."""
+        self._originals = originals
+        self._under: dict[str, dict[str, str]] = {}
+
+    def under(self, prefix: str) -> dict[str, str]:
+        """Returns the names that begin with a prefix, by what follows it."""
+        if prefix not in self._under:
+            names = [name for name in self.stored if name.startswith(prefix)]
+            self._under[prefix] = {self._plain(name, prefix): name for name in names}
+        return self._under[prefix]
+
+    def find(self, prefix: str, tensor: str) -> str | None:
+        """Returns the name of a tensor under a prefix, or under a part of the prefix, such as that of a head."""
+        for outer in _ancestors(prefix):
+            if tensor in (names := self.under(outer)):
+                return names[tensor]
+        return None
+
+    def count_prefixes(self, tensors: set[str]) -> Counter[str]:
+        """Counts, for each prefix, the tensors that the checkpoint has under it."""
+        counts: Counter[str] = Counter()
+        for name in self.stored:
+            parts = name.split(".", _MOST_SEGMENTS)
+            for count in range(len(parts)):
+                prefix = "".join(f"{part}." for part in parts[:count])
+                counts[prefix] += self._plain(name, prefix) in tensors
+        return counts
+
+    def is_declared(self, prefix: str) -> bool:
+        """Says whether a prefix is one that the translation declares, perhaps within another one."""
+        return any(declared and f".{prefix}".endswith(f".{declared}") for declared in self._translation.prefixes)
+
+    def prefix_notes(self, prefix: str) -> list[str]:
+        """Returns how the names under a prefix differ from those that the translation declares."""
+        inner = [] if prefix in self._translation.prefixes else [_prefix_note(prefix)]
+        if not self._is_wrapped:
+            return inner
+        under = {name.removeprefix(prefix): self._originals[name] for name in self.under(prefix).values()}
+        parts = {original.removesuffix(name) for name, original in under.items()}
+        if len(parts) == 1 and all(original.endswith(name) for name, original in under.items()):
+            return [_prefix_note(parts.pop())]
+        used = sorted(self._wrappers.intersection(part for original in under.values() for part in original.split(".")))
+        return [f"its tensor names have segments of wrappers, which are left out: {', '.join(used)}", *inner]
+
+    def is_ignored(self, plain: str) -> bool:
+        """Says whether the translation ignores a tensor of this name."""
+        return any_match(plain, self._translation.ignored)
+
+    def _plain(self, name: str, prefix: str) -> str:
+        return self._translation.current_name(name.removeprefix(prefix))
+
+    def _without_wrappers(self, name: str) -> str:
+        parts = name.split(".")
+        if self._wrappers.isdisjoint(parts):
+            return name
+        return ".".join(part for part in parts if part not in self._wrappers)
+
+
+def _choose_prefix(names: _Names, translation: Translation, required: set[str], checkpoint: object) -> tuple[str, bool]:
+    """Returns the prefix of the backbone's names, and whether all required tensors are found with it."""
+
+    def fits(prefix: str) -> bool:
+        direct = required & names.under(prefix).keys()
+        rest = (names.find(prefix, name) for name in required - direct)
+        return 2 * len(direct) > len(required) and None not in rest
+
+    fitting = [prefix for prefix in dict.fromkeys(translation.prefixes) if fits(prefix)]
+    counts: Counter[str] = Counter()
+    if not fitting:
+        counts = names.count_prefixes(required)
+        fitting = [prefix for prefix, count in counts.items() if 2 * count > len(required) and fits(prefix)]
+    if len(fitting) > 1:
+        shown = ", ".join(map(repr, sorted(fitting)))
+        raise WeightsMismatchError(
+            checkpoint,
+            cause=f"it holds {len(fitting)} backbones, whose tensor names begin with {shown}",
+            remedy="Save the tensors of one of them to a file of their own",
+        )
+    if fitting:
+        return fitting[0], True
+    best, count = max(counts.items(), key=lambda item: item[1], default=("", 0))
+    if 2 * count > len(required):
+        return best, False
+    declared = (prefix for prefix in translation.prefixes if prefix and names.under(prefix))
+    return next(declared, ""), False
+
+
+def _sort(
+    names: _Names,
+    entries: Mapping[str, TensorEntry],
+    prefix: str,
+    found: Mapping[str, TensorRule],
+    modules: set[str],
+    strict: bool,
+) -> tuple[dict[str, TensorEntry], list[str]]:
+    """Sorts the tensors into the backbone's and others; leaves out those that the translation ignores.
+
+    Tensors outside the prefix are not the backbone's. Within a prefix that the translation declares (`strict`), all
+    are; without one, a head has the same prefix: then those are the backbone's that are in one of its `modules`.
+    """
+    used = {rule.tensor for rule in found.values()}
+    plain = {names.stored[name]: rest for rest, name in names.under(prefix).items() if name not in names.dropped}
+    own, outside = {}, []
+    for name, entry in entries.items():
+        rest = plain.get(name)
+        if name in used:
+            own[name] = entry
+        elif rest is not None and names.is_ignored(rest):
+            continue
+        elif rest is not None and (strict or _module(rest) in modules):
+            own[name] = entry
+        else:
+            outside.append(name)
+    return own, outside
+
+
+def _cause(entries: Mapping[str, TensorEntry], prefix: str, translation: Translation, checkpoint: object) -> str:
+    """Returns why weights have no tensor, or an empty text if the names do not tell.
+
+    Raises:
+        WeightsMismatchError: the names are those of a model with an adapter.
+    """
+    parts = {part for name in entries for part in name.split(".")}
+    if "base_layer" in parts:
+        added = ", ".join(sorted(part for part in parts if part == "base_layer" or part.startswith("lora_")))
+        raise WeightsMismatchError(
+            checkpoint,
+            cause=f"they are those of a PEFT model whose adapter is not merged: names contain {added}",
+            remedy="In PEFT, save the result of merge_and_unload() with save_pretrained. Or save the adapter with the "
+            "PeftModel's save_pretrained, and call load_lora_weights here on the base model",
+        )
+    return "" if prefix in translation.prefixes else f"its tensor names begin with {prefix!r}, and not all fit"
+
+
+def _ancestors(prefix: str) -> Iterator[str]:
+    """Yields a prefix and its own prefixes, the longest first, such as `a.b.`, `a.` and an empty one."""
+    while prefix:
+        yield prefix
+        prefix = prefix[: prefix.rstrip(".").rfind(".") + 1]
+    yield ""
+
+
+def _module(tensor: str) -> str:
+    """Returns the outermost module in a tensor's name."""
+    return _SEPARATORS.split(tensor, maxsplit=1)[0]
+
+
+def _prefix_note(prefix: str) -> str:
+    return f"its tensor names begin with {prefix!r}, which is left out"
