@@ -119,36 +119,49 @@ def save(model: Any, filepath: str | Path, name: str | None = None) -> None:
 
 
 def load(
-    model: Any, filepath: str | Path, name: str | None = None, *, check_base: bool = True, strict: bool = True
+    model: Any,
+    filepath: str | Path,
+    name: str | None = None,
+    *,
+    check_base: bool = True,
+    strict: bool = True,
+    locked: bool | None = None,
 ) -> LoraReceipt:
     """Loads an adapter and activates it alone; on an error the model is unchanged.
 
     Args:
         model: The model.
-        filepath: A file or folder that `save` wrote, a PEFT folder, or a KerasHub `.lora.h5` file.
+        filepath: A file or folder that `save` wrote, a PEFT folder, or a KerasHub `.lora.h5` file; or the handle of
+            one, such as `hf://org/name@revision`. Handles are resolved as in `Backbone.from_preset`: by the same
+            sources, cache, policies and lockfile.
         name: Name of the adapter in the model; None means `default`. If the model has an adapter of that name with
-            the same settings, the file's values replace its values.
+            the same settings, the file's values replace its values. An untrained adapter of the default name is
+            replaced, whatever its settings. The receipt says so.
         check_base: Whether to refuse an adapter that was trained on other base weights. Files of PEFT and KerasHub
             have no fingerprint and always pass.
         strict: Whether to refuse a file with tensors that match no weight; if False, the receipt lists them.
+        locked: Whether the adapter must match the lockfile; None means as in the settings.
 
     Returns:
-        A receipt: the adapted layers, the numbers of parameters, and the unused tensors.
+        A receipt: the adapted layers, the numbers of parameters, the unused tensors, and where the file is from.
 
     Raises:
-        AdapterNotFoundError: the path does not exist.
+        AdapterNotFoundError: there is no adapter at the path or handle.
         AdapterMismatchError: the adapter's tensors do not fit the model.
         AdapterBaseError: the adapter was trained on other base weights.
         LoraConfigError: a setting is unknown or out of range.
-        LoraStateError: the model has an adapter of that name with other settings, or adapters are merged.
+        LoraStateError: the model has another adapter of that name, or adapters are merged.
         WeightsFileError: the file is corrupt.
+        PresetError: the source of a handle, a policy or the lockfile refuses, or the source is not available.
     """
     from vertebra._lora import enable as enabling
     from vertebra._lora.choices.calls import changing, reading
     from vertebra._lora.files.dispatch import read_adapter
+    from vertebra._resolve.lockfile import check_unlocked
 
+    check_unlocked(locked, "load_lora_weights")
     with reading(model):
-        file = read_adapter(_bound(model), filepath)
+        file = read_adapter(_bound(model), filepath, locked)
     with changing(model):
         return enabling.load(model, file, name, check_base, strict)
 

@@ -14,6 +14,7 @@ from typing import Any
 from vertebra._cache.cached_source import CachedSource, open_source
 from vertebra._cache.layout import key_of
 from vertebra._configuration.settings import settings
+from vertebra._resolve import missing_config
 from vertebra._resolve.candidates import ask_policies, is_revision, source_of
 from vertebra._resolve.failover import FAILOVER_ERRORS, Failover
 from vertebra._resolve.filenames import problem_with
@@ -215,7 +216,11 @@ class PresetFolder:
             PresetChangedError: the file was replaced after the listing.
         """
         if CONFIG not in self.names and self.is_complete:
-            raise PresetNotFoundError(self.handle, f"it has no {CONFIG}")
+            is_file = len(self.files) == 1 and str(self.files[0].path) == self.handle.path
+            problem, remedy = missing_config.describe(
+                self.requested, self.names, is_file, lambda name: read_json(self.fetch(name))
+            )
+            raise PresetNotFoundError(self.handle, problem, remedy=remedy)
         path = self.fetch(CONFIG)
         config = read_json(path)
         self.check_read(CONFIG, identity_of(path.stat()))

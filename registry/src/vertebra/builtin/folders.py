@@ -20,7 +20,7 @@ _MOST_LISTINGS = 20
 
 
 def list_files(handle: PresetHandle, folder: Path) -> list[PresetFile]:
-    """Lists the files in a folder and, if it has a config, in its subfolders.
+    """Lists the files in a folder and, if it has a config, in its subfolders; or the one file that the path names.
 
     If the folder is replaced meanwhile, as by a save, the new folder is listed.
 
@@ -28,6 +28,8 @@ def list_files(handle: PresetHandle, folder: Path) -> list[PresetFile]:
         PresetNotFoundError: the folder does not exist or cannot be read.
     """
     try:
+        if folder.is_file():  # an adapter may be a single file
+            return [_describe(folder.name, folder)]
         for _ in range(_MOST_LISTINGS):
             before = _inode(folder)
             with contextlib.suppress(FileNotFoundError):
@@ -36,7 +38,7 @@ def list_files(handle: PresetHandle, folder: Path) -> list[PresetFile]:
                     return files
         return _list(folder)
     except NotADirectoryError as error:
-        raise PresetNotFoundError(handle, f"{folder} is a file, and a preset is a folder") from error
+        raise PresetNotFoundError(handle, f"{folder} is inside a file") from error
     except OSError as error:
         raise PresetNotFoundError(handle, f"{folder} cannot be read ({error.strerror})") from error
 
@@ -47,6 +49,8 @@ def open_file(handle: PresetHandle, folder: Path, name: str) -> Path:
     Raises:
         PresetNotFoundError: the folder has no such file, or it is a link that leads out of the folder.
     """
+    if folder.is_file() and name == folder.name:
+        return folder
     path = folder / name
     if not all(map(_is_plain, name.split("/"))) or not path.is_file():
         raise PresetNotFoundError(handle, f"it has no file {name!r}")
