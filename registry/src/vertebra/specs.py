@@ -243,7 +243,7 @@ class LoraReceipt:
     base_model: str | None = None
     """The base that PEFT's config names, as `name@revision` if it names a revision."""
     notes: tuple[str, ...] = ()
-    """What was unusual about the file, and which adapter it replaced."""
+    """Unusual properties of the file, and the adapter that it replaced."""
 
     def __str__(self) -> str:
         total = self.parameters_trained + self.parameters_frozen

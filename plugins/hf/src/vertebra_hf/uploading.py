@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vertebra import PresetFile, PresetHandle, RemoteSource, Snapshot, http
+from vertebra import PresetFile, PresetHandle, RemoteSource, Snapshot, file_names, http
 from vertebra.errors import PresetError, PresetExistsError, PresetNotFoundError, SourceUnavailableError
 from vertebra_hf.error_mapping import write_refusal
 from vertebra_hf.hub import endpoint, importing
@@ -48,7 +48,7 @@ def upload(source: RemoteSource, handle: PresetHandle, repo: str, folder: str, w
     stale = [name for name in present if name not in wanted.files and _WEIGHTS.fullmatch(name)]
     if not stale and all(name in present and _is_same(present[name], path) for name, path in wanted.files.items()):
         return replace(handle, revision=current.handle.revision)
-    if "config.json" in present and not wanted.replace:
+    if file_names.has_config(present) and not wanted.replace:
         remedy = "Choose another repository or folder, or replace the preset with replace=True or --replace"
         raise PresetExistsError(handle, "another preset is already there", remedy)
     changes: list[Any] = [CommitOperationAdd(f"{folder}{name}", str(path)) for name, path in wanted.files.items()]

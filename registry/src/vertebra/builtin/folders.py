@@ -12,10 +12,10 @@ from pathlib import Path
 from vertebra._system.atomic_save import destination, replacing_folder
 from vertebra._system.file_identity import identity_of
 from vertebra.errors import PresetExistsError, PresetNotFoundError, PresetSaveError
+from vertebra.file_names import CONFIG, has_config
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
 
-_CONFIG = "config.json"
 _MOST_LISTINGS = 20
 
 
@@ -73,11 +73,11 @@ def write_folder(handle: PresetHandle, folder: Path, files: Mapping[str, Path], 
     if target == Path.cwd() or target in Path.cwd().parents:
         raise PresetSaveError(target, "it holds the current directory", "Choose a separate folder")
     if target.is_dir() and any(target.iterdir()):
-        if not (target / _CONFIG).is_file():
-            problem = "the folder is not empty and holds no preset"
-            raise PresetSaveError(target, problem, "Choose a new or empty folder")
         if _has_same_files(handle, target, files):
             return
+        if not has_config({path.name for path in target.iterdir()}):
+            problem = "the folder is not empty and holds no preset or adapter"
+            raise PresetSaveError(target, problem, "Choose a new or empty folder")
         if not replace:
             remedy = "Choose another folder, or replace the preset with replace=True or --replace"
             raise PresetExistsError(handle, "the folder holds another preset", remedy)
@@ -102,7 +102,7 @@ def _inode(folder: Path) -> tuple[int, int]:
 
 
 def _list(folder: Path) -> list[PresetFile]:
-    deep = (folder / _CONFIG).is_file()  # a folder without a config is no preset, and may be a whole disk
+    deep = (folder / CONFIG).is_file()  # a folder without a config is no preset, and may be a whole disk
     paths = sorted((path.relative_to(folder).as_posix(), path) for path in _walk(folder, deep))
     return [_describe(name, path) for name, path in paths]
 

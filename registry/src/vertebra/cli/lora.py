@@ -188,7 +188,7 @@ def _adapted(args: argparse.Namespace) -> tuple[Any, LoraReceipt]:
 
 
 def _loaded(args: argparse.Namespace, receipt: LoraReceipt) -> dict[str, Any]:
-    """Returns what was loaded, as plain data."""
+    """Returns the source of the adapter and the notes on it, as plain data."""
     return {
         "source": args.adapter,
         "handle": receipt.source,

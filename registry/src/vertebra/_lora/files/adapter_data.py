@@ -41,7 +41,7 @@ class AdapterFile:
     base_model: str | None = None
     """The base that the file names, such as `org/name@revision`."""
     notes: tuple[str, ...] = ()
-    """What was unusual about the file, for the receipt."""
+    """Unusual properties of the file, for the receipt."""
 
     @property
     def source(self) -> str:

@@ -9,12 +9,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from vertebra import _arguments
-from vertebra._resolve import adapter_names
-from vertebra._resolve.adapter_names import CONFIG, PICKLE, TENSORS
 from vertebra._resolve.candidates import is_plain_path
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.header_stub import LengthOf
-from vertebra._resolve.preset_folder import CONFIG as PRESET_CONFIG
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.file_identity import identity_at
 from vertebra._system.user_paths import full_path
@@ -24,6 +21,15 @@ from vertebra.errors import (
     LoraConfigError,
     PresetNotFoundError,
     WeightsFileError,
+)
+from vertebra.file_names import (
+    ADAPTER_CONFIG,
+    ADAPTER_PICKLE,
+    ADAPTER_SUFFIXES,
+    ADAPTER_TENSORS,
+    CONFIG,
+    adapter_files,
+    adapter_folders,
 )
 
 T = TypeVar("T")
@@ -88,6 +94,12 @@ def read_files(adapter: str | Path, read: Callable[[AdapterFiles], T], locked: b
         raise AdapterNotFoundError(adapter, error.problem, error.suggestions) from error
 
 
+def holds_adapter(folder: PresetFolder) -> bool:
+    """Returns whether a folder holds an adapter, or several, and no preset."""
+    adapters = ADAPTER_CONFIG in folder.names or adapter_files(folder.names)
+    return CONFIG not in folder.names and bool(adapters)
+
+
 def find_files(folder: PresetFolder) -> AdapterFiles:
     """Finds the files of the adapter in a folder.
 
@@ -97,12 +109,12 @@ def find_files(folder: PresetFolder) -> AdapterFiles:
         WeightsFileError: PEFT's tensors are missing.
     """
     names = folder.names
-    if CONFIG in names and TENSORS in names:
-        return AdapterFiles(folder, PEFT, (CONFIG, TENSORS))
-    if CONFIG in names or (TENSORS in names and not _is_file(folder)):
-        raise _incomplete(AdapterFiles(folder, PEFT, (CONFIG, TENSORS)))
-    found = list(names) if _is_file(folder) else adapter_names.single_files(names)
-    if len(found) == 1 and PRESET_CONFIG not in names:
+    if ADAPTER_CONFIG in names and ADAPTER_TENSORS in names:
+        return AdapterFiles(folder, PEFT, (ADAPTER_CONFIG, ADAPTER_TENSORS))
+    if ADAPTER_CONFIG in names or (ADAPTER_TENSORS in names and not _is_file(folder)):
+        raise _incomplete(AdapterFiles(folder, PEFT, (ADAPTER_CONFIG, ADAPTER_TENSORS)))
+    found = list(names) if _is_file(folder) else adapter_files(names)
+    if len(found) == 1 and CONFIG not in names:
         return AdapterFiles(folder, KERASHUB if found[0].endswith(".h5") else SHORT, (found[0],))
     raise AdapterNotFoundError(folder.requested, *_why_none(folder, found))
 
@@ -113,26 +125,25 @@ def _is_file(folder: PresetFolder) -> bool:
 
 
 def _incomplete(files: AdapterFiles) -> LoraConfigError | WeightsFileError:
-    names, place = files.folder.names, files.source
-    if CONFIG not in names:
-        return LoraConfigError(f"{place}/{CONFIG}", "file", None, f"PEFT's {CONFIG} next to {TENSORS}", "Add the file")
-    if PICKLE in names:
-        return WeightsFileError(
-            f"{place}/{TENSORS}", f"it is missing; the adapter has {PICKLE} instead", _CONVERT_PICKLE
-        )
-    return WeightsFileError(f"{place}/{TENSORS}", "it is missing", "Copy the whole folder of the adapter")
+    config, tensors = (f"{files.source}/{name}" for name in files.names)
+    if ADAPTER_CONFIG not in files.folder.names:
+        expected = f"PEFT's {ADAPTER_CONFIG} next to {ADAPTER_TENSORS}"
+        return LoraConfigError(config, "file", None, expected, "Add the file")
+    if ADAPTER_PICKLE in files.folder.names:
+        return WeightsFileError(tensors, f"it is missing; the adapter has {ADAPTER_PICKLE} instead", _CONVERT_PICKLE)
+    return WeightsFileError(tensors, "it is missing", "Copy the whole folder of the adapter")
 
 
 def _why_none(folder: PresetFolder, found: Sequence[str]) -> tuple[str, Sequence[str]]:
     """Returns why a folder is not an adapter, and suggestions."""
-    if PRESET_CONFIG in folder.names:
+    if CONFIG in folder.names:
         return "it is a preset, a whole model, and not an adapter: load it with from_preset", ()
-    inside = adapter_names.subfolders({*folder.names, *_local_names(folder)})
+    inside = adapter_folders({*folder.names, *_local_names(folder)})
     if inside:
         return f"the adapters are in its subfolders: {', '.join(inside)}", _addresses(folder, inside)
     if found:
         return f"it has several files that may be one: {', '.join(found)}; name the file, or pull it first", ()
-    return f"it has neither {CONFIG} nor a single file that ends with {' or '.join(adapter_names.SUFFIXES)}", ()
+    return f"it has neither {ADAPTER_CONFIG} nor a single file that ends with {' or '.join(ADAPTER_SUFFIXES)}", ()
 
 
 def _local_names(folder: PresetFolder) -> list[str]:
@@ -140,7 +151,7 @@ def _local_names(folder: PresetFolder) -> list[str]:
     if not is_plain_path(folder.requested):
         return []
     root = full_path(folder.requested)
-    return [path.relative_to(root).as_posix() for path in root.glob(f"*/{CONFIG}")]
+    return [path.relative_to(root).as_posix() for path in root.glob(f"*/{ADAPTER_CONFIG}")]
 
 
 def _addresses(folder: PresetFolder, inside: Sequence[str]) -> list[str]:

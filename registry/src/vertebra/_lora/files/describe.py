@@ -14,11 +14,11 @@ from vertebra._lora.files.adapter_files import KERASHUB, PEFT, SHORT, AdapterFil
 from vertebra._lora.files.dispatch import model_of, short_header
 from vertebra._lora.files.peft_config import read_config
 from vertebra._lora.files.peft_names import PREFIX, parse_name
-from vertebra._resolve.adapter_names import CONFIG
 from vertebra._weights.hdf5.mapping import open_hdf5_headers
 from vertebra._weights.safetensors.format import header_end, open_header
 from vertebra._weights.tensor_entry import TensorEntry, describe_tensor
 from vertebra.errors import AdapterMismatchError
+from vertebra.file_names import ADAPTER_CONFIG
 
 CO_TRAINED = "beside"
 """Key of the co-trained weights in the data that `describe_adapter` returns."""
@@ -103,7 +103,7 @@ def _read_short(files: AdapterFiles, path: Path) -> _Adapter:
 
 
 def _read_peft(files: AdapterFiles, config: Path, tensors: Path) -> _Adapter:
-    settings = read_config(f"{files.source}/{CONFIG}", config)
+    settings = read_config(f"{files.source}/{ADAPTER_CONFIG}", config)
     header = open_header(tensors)
     parsed = {name: parse_name(name) for name in header.entries}
     modules = {tensor.module.removeprefix(PREFIX) for tensor in parsed.values() if tensor.matrix}
@@ -120,7 +120,7 @@ def _read_peft(files: AdapterFiles, config: Path, tensors: Path) -> _Adapter:
     )
 
 
-def _read_hdf5(files: AdapterFiles, path: Path) -> _Adapter:
+def _read_hdf5(_: AdapterFiles, path: Path) -> _Adapter:
     (header,) = open_hdf5_headers([path])
     ranks = {entry.shape[0] for name, entry in header.entries.items() if name.endswith("_b") and entry.shape}
     layers = {match["layer"] for name in header.entries if (match := _KERASHUB.fullmatch(name))}

@@ -25,13 +25,13 @@ from vertebra._lora.layers.projections import tied_projections, warn_written
 from vertebra._lora.plan import AdapterPlan, LayerPlan
 from vertebra._lora.state import require_adapters
 from vertebra._lora.trainable import BIAS_NAMES
-from vertebra._resolve.adapter_names import CONFIG, TENSORS
 from vertebra._system.strict_json import dump_json
 from vertebra._weights.layer_paths import layer_paths, own_weights
 from vertebra._weights.safetensors.format import MappedTensors
 from vertebra.errors import AdapterMismatchError
+from vertebra.file_names import ADAPTER_CONFIG, ADAPTER_TENSORS
 
-FILES = (CONFIG, TENSORS)
+FILES = (ADAPTER_CONFIG, ADAPTER_TENSORS)
 _BASE = "vertebra.base"
 
 # === Reading ===
@@ -52,7 +52,7 @@ def read_peft(model: Any, files: AdapterFiles, config: Path, tensors_file: Path)
         AdapterMismatchError: the file has no LoRA tensors, or they do not fit the layers.
     """
     source = files.source
-    settings = read_config(f"{source}/{CONFIG}", config)
+    settings = read_config(f"{source}/{ADAPTER_CONFIG}", config)
     tensors = MappedTensors(tensors_file)
     names, layers = AdapterNames(model), layer_paths(model)
     sorted_ = sort_tensors(source, model, tensors, names)
@@ -73,7 +73,7 @@ def read_peft(model: Any, files: AdapterFiles, config: Path, tensors_file: Path)
             other_ranks.append(f"{module} (rank {rank}, declared as {layer.rank})")
         plan.layers.update(fused.plans(layer, tied_variables(plan.strategy, views[paths[0]])))
     if other_ranks:
-        problem = f"holds tensors of another rank than r and rank_pattern of its {CONFIG} declare"
+        problem = f"holds tensors of another rank than r and rank_pattern of its {ADAPTER_CONFIG} declare"
         raise AdapterMismatchError(source, problem, other_ranks, "Take both files from the same adapter")
     return AdapterFile(
         files,
@@ -132,8 +132,8 @@ def write_peft(model: Any, stage: Path, plan: AdapterPlan, data: AdapterData) ->
     base = _fingerprint(
         plan, data.base, {path: view for module_views in views.values() for path, view in module_views.items()}
     )
-    write_arrays(stage / TENSORS, arrays, {"format": "pt", _BASE: base})
-    (stage / CONFIG).write_bytes(dump_json(_config(model, plan, plans, names, data.co_trained)))
+    write_arrays(stage / ADAPTER_TENSORS, arrays, {"format": "pt", _BASE: base})
+    (stage / ADAPTER_CONFIG).write_bytes(dump_json(_config(model, plan, plans, names, data.co_trained)))
 
 
 def _neutral_values(fused: FusedModule, plan: AdapterPlan) -> Values:

@@ -11,9 +11,9 @@ from vertebra._discovery.catalog import STRATEGIES, catalog
 from vertebra._lora.files.peft_methods import FIELDS, MERGE, field_remedy, type_remedy
 from vertebra._lora.files.peft_patterns import PatternTable
 from vertebra._lora.plan import LayerPlan
-from vertebra._resolve.adapter_names import CONFIG
 from vertebra._system.strict_json import MOST_BYTES, parse_json
 from vertebra.errors import LoraConfigError
+from vertebra.file_names import ADAPTER_CONFIG
 from vertebra.specs import LoraConfig
 
 # Fields that affect the computation and are supported.
@@ -37,7 +37,7 @@ _DESCRIPTIVE = {
     "runtime_config", "target_modules", "task_type",
 }  # fmt: skip
 _CONVERT = "Save it with PEFT's save_pretrained(..., path_initial_model_for_weight_conversion=...)"
-_UPDATE = f"If the field only describes, remove it from {CONFIG}. Otherwise: {MERGE}"
+_UPDATE = f"If the field only describes, remove it from {ADAPTER_CONFIG}. Otherwise: {MERGE}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from vertebra.errors import AdapterMismatchError
 
 @dataclass(slots=True)
 class SortedTensors:
-    """The tensors of a file by what they are for."""
+    """The tensors of a file by purpose."""
 
     modules: dict[str, dict[str, Any]] = field(default_factory=dict)
     """The matrices of each adapted module."""
@@ -33,7 +33,7 @@ class SortedTensors:
     head: list[str] = field(default_factory=list)
     """Those of them that are outside of the backbone, in a head."""
     notes: list[str] = field(default_factory=list)
-    """What was unusual about the names."""
+    """Unusual properties of the names."""
 
 
 def sort_tensors(source: object, model: Any, tensors: MappedTensors, names: AdapterNames) -> SortedTensors:
