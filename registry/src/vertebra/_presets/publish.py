@@ -1,4 +1,4 @@
-"""Publishes a preset or adapter: checks it, adds a model card if it has none, and uploads it with the target's source."""
+"""Publishes a preset or adapter: checks it, adds a model card if it has none, and uploads it."""
 
 from __future__ import annotations
 

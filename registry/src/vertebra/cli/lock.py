@@ -31,7 +31,7 @@ _STATES = {
 
 def add_commands(commands: Any) -> None:
     """Adds the command."""
-    text = "lock presets and LoRA adapters to their current revisions and digests; without presets, check whether locked ones changed"
+    text = "lock presets and LoRA adapters to their current revisions and digests; without any, check the locked ones"
     parser = commands.add_parser("lock", help=text, description=text)
     parser.add_argument(
         "presets", nargs="*", metavar="PRESET", help="an id, a handle or a path of a preset or adapter, as it is loaded"
