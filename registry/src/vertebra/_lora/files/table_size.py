@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
-
 from vertebra._lora.files.foreign_names import arguments_of
-from vertebra._lora.layers.projections import is_projection
-from vertebra._weights.layer_paths import layer_paths
-
-_VOCABULARY = "vocabulary_size"
+from vertebra._weights.abstract import abstract_build
+from vertebra._weights.layer_paths import weight_names
 
 
 def size_remedy(model: Any, weight: str, expected: tuple[int, ...], actual: tuple[int, ...]) -> str:
@@ -22,23 +18,29 @@ def size_remedy(model: Any, weight: str, expected: tuple[int, ...], actual: tupl
         expected: The shape of the model's table.
         actual: The shape of the adapter's table.
     """
-    argument = _argument(model, weight, expected[0]) if expected else None
-    if argument is None or len(actual) != len(expected) or actual[1:] != expected[1:]:
+    is_table = weight.endswith("/embeddings") and actual[1:] == expected[1:] and len(actual) == len(expected)
+    if not is_table or not hasattr(model, "constructor_config"):
         return ""
-    size = f"{argument}={actual[0]}"
-    resized = " (transformers: resize_token_embeddings, then save_pretrained)" if argument == _VOCABULARY else ""
+    argument = next((name for name in _candidates(model, expected[0]) if _gives(model, name, weight, actual)), None)
+    if argument is None:
+        return ""
     return (
-        f"Load it onto a base of that size: from_preset(..., {size}) of a checkpoint whose table has {actual[0]} rows, "
-        f"which is the one that the adapter was trained on, or one that was resized{resized}"
+        f"Load it onto a base of that size: from_preset(..., {argument}={actual[0]}) of a checkpoint whose table has "
+        f"{actual[0]} rows, which is the one that the adapter was trained on, or one that was resized and saved, as by "
+        "transformers' resize_token_embeddings and save_pretrained"
     )
 
 
-def _argument(model: Any, weight: str, rows: int) -> str | None:
-    """Returns the constructor's argument that is the number of rows of a table, or None if it cannot be told."""
-    layer = layer_paths(model).get(weight.rpartition("/")[0])
-    if not weight.endswith("/embeddings") or not hasattr(model, "constructor_config"):
-        return None
-    arguments = [name for name, value in arguments_of(model).items() if type(value) is int and value == rows]
-    if _VOCABULARY in arguments and isinstance(layer, keras.layers.Embedding) and is_projection(layer):
-        return _VOCABULARY
-    return arguments[0] if len(arguments) == 1 else None
+def _candidates(model: Any, rows: int) -> list[str]:
+    """Returns the arguments of the model that may be the number of rows."""
+    return [name for name, value in arguments_of(model).items() if type(value) is int and value == rows]
+
+
+def _gives(model: Any, argument: str, weight: str, shape: tuple[int, ...]) -> bool:
+    """Returns whether a weight has a shape in a model with another value of an argument."""
+    try:
+        with abstract_build():
+            other = type(model).from_config(arguments_of(model) | {argument: shape[0]})
+        return tuple(weight_names(other)[weight].shape) == shape
+    except Exception:  # a constructor may refuse the value
+        return False
