@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 __all__ = [
@@ -23,6 +24,8 @@ ADAPTER_PICKLE = "adapter_model.bin"
 """Tensors as PEFT wrote them before safetensors; never opened."""
 ADAPTER_SUFFIXES = (".lora.h5", ".safetensors")
 """Endings of adapters that are a single file."""
+_WEIGHTS = re.compile(r"(adapter_)?model([.-].*)?\.safetensors")
+"""Weights of a model, or of an adapter in PEFT's format."""
 
 
 def has_config(names: Collection[str]) -> bool:
@@ -31,9 +34,9 @@ def has_config(names: Collection[str]) -> bool:
 
 
 def adapter_files(names: Collection[str]) -> list[str]:
-    """Returns the files that may each be an adapter, without those in subfolders."""
+    """Returns the files that may each be an adapter: not in subfolders, and without the weights of a model."""
     found = (name for name in names if name.endswith(ADAPTER_SUFFIXES) and "/" not in name)
-    return sorted(name for name in found if name != ADAPTER_TENSORS)
+    return sorted(name for name in found if not _WEIGHTS.fullmatch(name))
 
 
 def adapter_folders(names: Collection[str]) -> list[str]:

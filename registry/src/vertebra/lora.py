@@ -131,14 +131,11 @@ def load(
 
     Args:
         model: The model.
-        filepath: A file or folder that `save` wrote, a PEFT folder, or a KerasHub `.lora.h5` file; or the handle of
-            one, such as `hf://org/name@revision`. Handles are resolved as in `Backbone.from_preset`: by the same
-            sources, cache, policies and lockfile.
-        name: Name of the adapter in the model; None means `default`. If the model has an adapter of that name with
-            the same settings, the file's values replace its values. An untrained adapter of the default name is
-            replaced, whatever its settings. The receipt says so.
-        check_base: Whether to refuse an adapter that was trained on other base weights. Files of PEFT and KerasHub
-            have no fingerprint and always pass.
+        filepath: The path or handle of a file or folder that `save` wrote, of a PEFT folder, or of a KerasHub
+            `.lora.h5` file. Handles are resolved as in `Backbone.from_preset`.
+        name: Name of the adapter in the model; None means `default`. The file's values replace those of an adapter of
+            that name, if it has the same settings, or has the default name and is untrained; the receipt says so.
+        check_base: Whether to refuse an adapter of other base weights; only files of Vertebra have a fingerprint of it.
         strict: Whether to refuse a file with tensors that match no weight; if False, the receipt lists them.
         locked: Whether the adapter must match the lockfile; None means as in the settings.
 
@@ -152,14 +149,12 @@ def load(
         LoraConfigError: a setting is unknown or out of range.
         LoraStateError: the model has another adapter of that name, or adapters are merged.
         WeightsFileError: the file is corrupt.
-        PresetError: the source of a handle, a policy or the lockfile refuses, or the source is not available.
+        PresetError: a source, a policy or the lockfile refuses, or the source is not available.
     """
     from vertebra._lora import enable as enabling
     from vertebra._lora.choices.calls import changing, reading
     from vertebra._lora.files.dispatch import read_adapter
-    from vertebra._resolve.lockfile import check_unlocked
 
-    check_unlocked(locked, "load_lora_weights")
     with reading(model):
         file = read_adapter(_bound(model), filepath, locked)
     with changing(model):
@@ -216,8 +211,7 @@ def rows(model: Any, names: Choice) -> Iterator[None]:
 
     The choice applies to the current thread or asyncio task and does not change the model: other threads use their own
     choices, or the active adapters. `backbone(inputs, adapters=names)` does the same for one call. Chosen adapters keep
-    the values that they have when the block begins, and do not train. The assignment of adapters to rows is data: a
-    choice of as many other adapters of the same settings, for as many rows, does not recompile.
+    the values that they have when the block begins, and do not train.
 
     Args:
         model: The model, or a model that contains it or shares its layers.
@@ -238,8 +232,8 @@ def rows(model: Any, names: Choice) -> Iterator[None]:
 def chosen_variables(model: Any) -> list[Any]:
     """Returns the variables of the adapters chosen for the current call; `model.variables` includes them.
 
-    The adapters may belong to another model that shares layers with this one. For runtimes that compile: choices of the
-    same structure have different variables of the same shapes, in the same order, so pass their values as arguments.
+    For runtimes that compile: choices of the same structure have variables of the same shapes, in the same order. The
+    adapters may belong to another model that shares layers with this one.
     """
     from vertebra._lora.choices import calls
 

@@ -1,4 +1,4 @@
-"""Adapters at paths and handles: the same sources, cache, policies and lockfile as presets, and errors with a way out."""
+"""Adapters at paths and handles: the sources, cache, policies and lockfile of presets, and errors with a way out."""
 
 import json
 import shutil

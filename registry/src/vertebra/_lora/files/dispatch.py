@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from vertebra._lora.files.adapter_data import _BASE, AdapterData, AdapterFile, base_of, write_arrays
 from vertebra._lora.files.adapter_files import KERASHUB, PEFT, AdapterFiles, read_files
 from vertebra._lora.plan import AdapterPlan, plan_as_data, plan_from_data
+from vertebra._resolve.lockfile import check_unlocked
 from vertebra._system.atomic_save import destination, replacing_file, replacing_folder
 from vertebra._system.strict_json import parse_json
 from vertebra._weights.safetensors.format import MappedTensors, open_header
@@ -52,6 +53,7 @@ def read_adapter(model: Any, adapter: str | Path, locked: bool | None = None) ->
         files.check_read(paths)
         return file
 
+    check_unlocked(locked, "load_lora_weights")
     return read_files(adapter, read, locked)
 
 
