@@ -67,8 +67,7 @@ def enable(
         rank_pattern: Ranks that override `rank`, by target.
         alpha_pattern: Alphas that override `alpha`, by target.
         bias: Biases that also train: `none`, `lora` for the biases of the adapted layers, or `all`.
-        train: Targets of layers that also train in full. Their trained weights are stored with the adapter, and
-            apply only while it is active.
+        train: Targets of layers that also train in full. Their trained weights belong to the adapter.
         name: Name of the adapter. It becomes the only active adapter.
         **options: Further options of the strategy.
 
@@ -184,8 +183,7 @@ def activate(model: Any, *names: str | Mapping[str, float]) -> None:
         *names: Names, or mappings from names to strengths, such as `{"legal": 0.7, "german": 0.3}`.
 
     Raises:
-        LoraStateError: the model has no adapter of a name, adapters are merged, or an adapter with co-trained weights
-            would be active together with others.
+        LoraStateError: the model has no adapter of a name, adapters are merged, or co-trained weights exclude others.
     """
     from vertebra._lora.choices.calls import changing
     from vertebra._lora.choices.strengths import strength_matrix
@@ -219,8 +217,7 @@ def rows(model: Any, names: Choice) -> Iterator[None]:
             base model; or one name or mapping for all rows.
 
     Raises:
-        LoraStateError: the model has no adapter of a name, adapters are merged, or a chosen or active adapter has
-            co-trained weights.
+        LoraStateError: the model has no adapter of a name, adapters are merged, or one has co-trained weights.
         LoraConfigError: a strength is not a finite number, or the list is empty.
     """
     from vertebra._lora.choices import calls

@@ -16,7 +16,6 @@ from vertebra._discovery.catalog import STRATEGIES, catalog
 from vertebra._lora.files.peft_config import read_config
 from vertebra.errors import (
     AdapterMismatchError,
-    AdapterNotFoundError,
     LoraConfigError,
     LoraError,
     LoraStateError,
