@@ -14,6 +14,7 @@ __all__ = [
     "adapter_files",
     "adapter_folders",
     "has_config",
+    "holds_any",
 ]
 
 CONFIG = "config.json"
@@ -31,6 +32,11 @@ _WEIGHTS = re.compile(r"(adapter_)?model([.-].*)?\.safetensors")
 def has_config(names: Collection[str]) -> bool:
     """Returns whether files include the config of a preset, or of an adapter in PEFT's format."""
     return CONFIG in names or ADAPTER_CONFIG in names
+
+
+def holds_any(names: Collection[str]) -> bool:
+    """Returns whether files include a preset or an adapter of any format."""
+    return has_config(names) or bool(adapter_files(names))
 
 
 def adapter_files(names: Collection[str]) -> list[str]:

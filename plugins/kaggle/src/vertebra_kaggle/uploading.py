@@ -50,7 +50,7 @@ def upload(source: RemoteSource, handle: PresetHandle, wanted: Upload) -> Preset
         from kagglehub import model_upload
     current = _newest_snapshot(source, handle)
     before = version_of(current.handle) or 0 if current else 0
-    if current and not wanted.replace and file_names.has_config([file.name for file in current.files]):
+    if current and not wanted.replace and file_names.holds_any([file.name for file in current.files]):
         problem = f"version {before} of the variation is a preset"
         remedy = "Choose another variation, or add a version with replace=True or --replace"
         raise PresetExistsError(handle, problem, remedy)

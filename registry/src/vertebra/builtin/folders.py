@@ -12,7 +12,7 @@ from pathlib import Path
 from vertebra._system.atomic_save import destination, replacing_folder
 from vertebra._system.file_identity import identity_of
 from vertebra.errors import PresetExistsError, PresetNotFoundError, PresetSaveError
-from vertebra.file_names import CONFIG, has_config
+from vertebra.file_names import CONFIG, holds_any
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
 
@@ -75,7 +75,7 @@ def write_folder(handle: PresetHandle, folder: Path, files: Mapping[str, Path], 
     if target.is_dir() and any(target.iterdir()):
         if _has_same_files(handle, target, files):
             return
-        if not has_config({path.name for path in target.iterdir()}):
+        if not holds_any({path.name for path in target.iterdir()}):
             problem = "the folder is not empty and holds no preset or adapter"
             raise PresetSaveError(target, problem, "Choose a new or empty folder")
         if not replace:

@@ -140,9 +140,14 @@ def _why_none(folder: PresetFolder, found: Sequence[str]) -> tuple[str, Sequence
         return "it is a preset, a whole model, and not an adapter: load it with from_preset", ()
     inside = adapter_folders({*folder.names, *_local_names(folder)})
     if inside:
-        return f"the adapters are in its subfolders: {', '.join(inside)}", _addresses(folder, inside)
+        addresses = _addresses(folder, inside)
+        remedy = "" if addresses else "; this source has no handles of folders, so publish each by itself"
+        return f"the adapters are in its subfolders: {', '.join(inside)}{remedy}", addresses
     if found:
-        return f"it has several files that may be one: {', '.join(found)}; name the file, or pull it first", ()
+        return (
+            f"it has several files that may be one: {', '.join(found)}; name the file, or put each into a folder of its own",
+            (),
+        )
     return f"it has neither {ADAPTER_CONFIG} nor a single file that ends with {' or '.join(ADAPTER_SUFFIXES)}", ()
 
 
@@ -161,6 +166,6 @@ def _addresses(folder: PresetFolder, inside: Sequence[str]) -> list[str]:
     with suppress(HandleError):
         handles = [replace(folder.located, path=f"{folder.located.path}/{name}") for name in inside]
         for handle in handles:
-            folder.source.is_pinned(handle)
+            folder.source.unpinned(handle)
         return [str(handle) for handle in handles]
     return []
