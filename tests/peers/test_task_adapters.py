@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import vertebra
+from vertebra._lora.files import peft_config, peft_methods
 from vertebra.errors import AdapterMismatchError, AdapterNotFoundError, LoraConfigError, WeightsFileError
 
 pytestmark = pytest.mark.keras
@@ -124,6 +125,23 @@ def test_settings_of_an_initialisation_do_not_matter_afterwards(settings, make, 
     folder, outputs = make("bert", "AutoModel", settings)
     backbone = load("bert")
     backbone.load_lora_weights(folder)
+    agree(compute(backbone, "bert"), outputs, "bert")
+
+
+def test_each_field_and_type_of_peft_is_known(transformers_peer):
+    """A field that is new in PEFT needs a decision: whether it changes what an adapter computes."""
+    known = transformers_peer("known_to_peft")
+    assert set(known["fields"]) <= peft_config._HONOURED | peft_config._DESCRIPTIVE | peft_methods.FIELDS.keys()
+    assert set(known["types"]) >= peft_methods.CONVERTIBLE | peft_methods.UNMERGEABLE
+
+
+def test_two_adapters_of_one_file_are_mixed_as_peft_adds_them(make, load, compute, agree):
+    """The same adapter at two strengths whose sum is 1."""
+    folder, outputs = make("bert", "AutoModel", {})
+    backbone = load("bert")
+    for name in ("one", "two"):
+        backbone.load_lora_weights(folder, name)
+    backbone.activate_lora({"one": 0.25, "two": 0.75})
     agree(compute(backbone, "bert"), outputs, "bert")
 
 

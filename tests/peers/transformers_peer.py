@@ -102,6 +102,11 @@ def disturbed(model):
     return model
 
 
+def known_to_peft():
+    """Returns the fields of PEFT's LoRA configuration, and its types of adapters."""
+    return {"fields": sorted(peft.LoraConfig().to_dict()), "types": sorted(kind.value for kind in peft.PeftType)}
+
+
 def adapt_tied(folder, inputs, adapter, config):
     """Saves an adapter of a language model's tied table; returns its logits, and those after PEFT has merged it."""
     model = peft.get_peft_model(
@@ -195,6 +200,7 @@ if __name__ == "__main__":
         load=load,
         create=create,
         adapt=adapt,
+        known_to_peft=known_to_peft,
         make_adapter=make_adapter,
         make_task_adapter=make_task_adapter,
         make_converted_adapter=make_converted_adapter,

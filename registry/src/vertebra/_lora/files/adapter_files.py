@@ -144,10 +144,8 @@ def _why_none(folder: PresetFolder, found: Sequence[str]) -> tuple[str, Sequence
         remedy = "" if addresses else "; this source has no handles of folders, so publish each by itself"
         return f"the adapters are in its subfolders: {', '.join(inside)}{remedy}", addresses
     if found:
-        return (
-            f"it has several files that may be one: {', '.join(found)}; name the file, or put each into a folder of its own",
-            (),
-        )
+        remedy = "name the file, or put each into a folder of its own"
+        return f"it has several files that may be one: {', '.join(found)}; {remedy}", ()
     return f"it has neither {ADAPTER_CONFIG} nor a single file that ends with {' or '.join(ADAPTER_SUFFIXES)}", ()
 
 

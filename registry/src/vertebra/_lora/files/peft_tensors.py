@@ -55,16 +55,16 @@ def sort_tensors(source: object, model: Any, tensors: MappedTensors, names: Adap
     sorted_.notes += _notes(source, parsed, prefix)
     for name, tensor in parsed.items():
         plain = tensor.module.removeprefix(prefix)
-        if tensor.matrix and names.layers(plain):
-            _add_matrix(source, sorted_, plain, tensor.matrix, tensors.view(name))
-            sorted_.full_names[plain] = tensor.module.removeprefix(PREFIX)
-            continue
-        weights = [] if tensor.matrix else names.weights(plain)
-        if weights:
+        if tensor.matrix and (layers := names.layers(plain)):
+            module = names.module(layers[0])  # without a checkpoint's prefix
+            _add(source, sorted_.modules.setdefault(module, {}), tensor.matrix, tensors.view(name), name)
+            sorted_.full_names[module] = tensor.module.removeprefix(PREFIX)
+        elif not tensor.matrix and (weights := names.weights(plain)):
             array = tensors.view(name)
             _check_shape(source, model, names, weights[0], name, array.shape)
-            sorted_.weights |= {weight: names.take(weight, array) for weight in weights}
-            sorted_.owners |= dict.fromkeys(weights, plain.rpartition(".")[0])
+            for weight in weights:
+                _add(source, sorted_.weights, weight, names.take(weight, array), name)
+                sorted_.owners[weight] = plain.rpartition(".")[0]
         else:
             sorted_.unused.append(name)
             if not names.is_inside(plain):
@@ -76,14 +76,11 @@ def _prefix(source: object, modules: Sequence[str], names: AdapterNames) -> str:
     """Returns the beginning of names that is not in the model's: PEFT's, and that of wrappers.
 
     Raises:
-        AdapterMismatchError: modules under different prefixes are the same module of the model.
+        AdapterMismatchError: several prefixes lead to modules of the model, so the file is of a larger model.
     """
-    prefixes: dict[str, str] = {}
-    for module in dict.fromkeys(modules):
-        known = _known_part(module, names)
-        if known is not None:
-            prefixes.setdefault(module.removesuffix(known), known)
-    if len(set(prefixes.values())) < len(prefixes) or len(prefixes) > 1:
+    known = {module: _known_part(module, names) for module in modules}
+    prefixes = dict.fromkeys(module.removesuffix(part) for module, part in known.items() if part)
+    if len(prefixes) > 1:
         problem = f"has adapters for several parts of a larger model, {_quoted(prefixes)}, that fit this model"
         raise AdapterMismatchError(source, problem, remedy="Save the part that you want with its own names")
     return next(iter(prefixes), PREFIX)
@@ -119,11 +116,10 @@ def _quoted(names: Iterable[str]) -> str:
     return ", ".join(map(repr, names))
 
 
-def _add_matrix(source: object, sorted_: SortedTensors, module: str, matrix: str, array: Any) -> None:
-    matrices = sorted_.modules.setdefault(module, {})
-    if matrix in matrices:
-        raise AdapterMismatchError(source, "holds a tensor twice, under different names", [f"{module}.{matrix}"])
-    matrices[matrix] = array
+def _add(source: object, table: dict[str, Any], key: str, array: Any, name: str) -> None:
+    if key in table:
+        raise AdapterMismatchError(source, "holds a tensor twice, under different names", [name])
+    table[key] = array
 
 
 def _check_shape(
