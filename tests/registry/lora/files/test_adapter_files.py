@@ -293,6 +293,22 @@ def test_a_pickle_is_named_and_not_opened(plain, golden, tmp_path):
         plain.load_lora_weights(folder)
 
 
+@pytest.mark.parametrize("name", [CONFIG, "adapter_model.bin"])
+def test_a_file_of_an_adapter_is_no_adapter(plain, golden, tmp_path, name):
+    folder = shutil.copytree(golden / "peft_lora", tmp_path / "own")
+    (folder / "adapter_model.bin").write_bytes(b"")
+    with pytest.raises(AdapterNotFoundError, match="pass the folder") as caught:
+        plain.load_lora_weights(folder / name)
+    assert caught.value.suggestions == [str(folder)]
+
+
+@pytest.mark.parametrize("name", ["lora.pt", "lora.bin", "last.ckpt"])
+def test_a_single_pickle_is_not_opened(plain, tmp_path, name):
+    (tmp_path / name).write_bytes(b"cos\nsystem\n(S'false'\ntR.")
+    with pytest.raises(WeightsFileError, match="a pickle"):
+        plain.load_lora_weights(tmp_path / name)
+
+
 @pytest.mark.parametrize(
     ("requested", "texts"),
     [

@@ -35,6 +35,7 @@ from vertebra.file_names import (
 T = TypeVar("T")
 SHORT, PEFT, KERASHUB = "short", "peft", "kerashub"
 """The formats of adapters."""
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _CONVERT_PICKLE = (
     "It is a pickle, which is not opened here. Convert it where PEFT is installed: load the adapter with "
     "PeftModel.from_pretrained, and save it with save_pretrained(..., safe_serialization=True)"
@@ -113,6 +114,8 @@ def find_files(folder: PresetFolder) -> AdapterFiles:
         return AdapterFiles(folder, PEFT, (ADAPTER_CONFIG, ADAPTER_TENSORS))
     if ADAPTER_CONFIG in names or (ADAPTER_TENSORS in names and not _is_file(folder)):
         raise _incomplete(AdapterFiles(folder, PEFT, (ADAPTER_CONFIG, ADAPTER_TENSORS)))
+    if _is_file(folder):
+        _check_file(folder)
     found = list(names) if _is_file(folder) else adapter_files(names)
     if len(found) == 1 and CONFIG not in names:
         return AdapterFiles(folder, KERASHUB if found[0].endswith(".h5") else SHORT, (found[0],))
@@ -122,6 +125,17 @@ def find_files(folder: PresetFolder) -> AdapterFiles:
 def _is_file(folder: PresetFolder) -> bool:
     """Returns whether the path leads to a file instead of a folder."""
     return len(folder.files) == 1 and str(folder.files[0].path) == folder.handle.path
+
+
+def _check_file(folder: PresetFolder) -> None:
+    """Raises an error for a path that leads to a file that is no adapter by itself, or a pickle."""
+    (name,) = folder.names
+    if name in (ADAPTER_CONFIG, ADAPTER_PICKLE):
+        problem = "it is one file of an adapter in PEFT's format: pass the folder"
+        raise AdapterNotFoundError(folder.requested, problem, [str(Path(folder.requested).parent)])
+    if name.endswith(_PICKLES):
+        remedy = "Save the adapter with PEFT's save_pretrained, and pass the folder"
+        raise WeightsFileError(folder.requested, "it is a pickle by its name, which is not opened", remedy)
 
 
 def _incomplete(files: AdapterFiles) -> LoraConfigError | WeightsFileError:
