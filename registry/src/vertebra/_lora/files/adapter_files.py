@@ -110,13 +110,14 @@ def find_files(folder: PresetFolder) -> AdapterFiles:
         WeightsFileError: PEFT's tensors are missing.
     """
     names = folder.names
-    if ADAPTER_CONFIG in names and ADAPTER_TENSORS in names:
-        return AdapterFiles(folder, PEFT, (ADAPTER_CONFIG, ADAPTER_TENSORS))
-    if ADAPTER_CONFIG in names or (ADAPTER_TENSORS in names and not _is_file(folder)):
-        raise _incomplete(AdapterFiles(folder, PEFT, (ADAPTER_CONFIG, ADAPTER_TENSORS)))
-    if _is_file(folder):
+    is_file = _is_file(folder)
+    if is_file:
         _check_file(folder)
-    found = list(names) if _is_file(folder) else adapter_files(names)
+    elif ADAPTER_CONFIG in names or ADAPTER_TENSORS in names:
+        files = AdapterFiles(folder, PEFT, (ADAPTER_CONFIG, ADAPTER_TENSORS))
+        _check_complete(files)
+        return files
+    found = list(names) if is_file else adapter_files(names)
     if len(found) == 1 and CONFIG not in names:
         return AdapterFiles(folder, KERASHUB if found[0].endswith(".h5") else SHORT, (found[0],))
     raise AdapterNotFoundError(folder.requested, *_why_none(folder, found))
@@ -138,14 +139,17 @@ def _check_file(folder: PresetFolder) -> None:
         raise WeightsFileError(folder.requested, "it is a pickle by its name, which is not opened", remedy)
 
 
-def _incomplete(files: AdapterFiles) -> LoraConfigError | WeightsFileError:
+def _check_complete(files: AdapterFiles) -> None:
+    """Raises an error that names the missing file of an adapter in PEFT's format."""
     config, tensors = (f"{files.source}/{name}" for name in files.names)
     if ADAPTER_CONFIG not in files.folder.names:
         expected = f"PEFT's {ADAPTER_CONFIG} next to {ADAPTER_TENSORS}"
-        return LoraConfigError(config, "file", None, expected, "Add the file")
+        raise LoraConfigError(config, "file", None, expected, "Add the file")
+    if ADAPTER_TENSORS in files.folder.names:
+        return
     if ADAPTER_PICKLE in files.folder.names:
-        return WeightsFileError(tensors, f"it is missing; the adapter has {ADAPTER_PICKLE} instead", _CONVERT_PICKLE)
-    return WeightsFileError(tensors, "it is missing", "Copy the whole folder of the adapter")
+        raise WeightsFileError(tensors, f"it is missing; the adapter has {ADAPTER_PICKLE} instead", _CONVERT_PICKLE)
+    raise WeightsFileError(tensors, "it is missing", "Copy the whole folder of the adapter")
 
 
 def _why_none(folder: PresetFolder, found: Sequence[str]) -> tuple[str, Sequence[str]]:
