@@ -60,6 +60,16 @@ def test_an_adapter_that_the_hubs_client_has_cached_loads_offline(publish, backb
         backbone.load_lora_weights("hf://acme/other")
 
 
+def test_a_file_that_only_the_hub_may_have_is_missing_offline(publish, backbone, client, monkeypatch, hub):
+    """The client's cache tells which files it has, and not whether these are all."""
+    publish("peft_lora", prefix="")
+    client.hf_hub_download("acme/lora", "adapter_config.json", endpoint=hub.url)
+    monkeypatch.setenv("VERTEBRA_OFFLINE", "1")
+    vertebra._configuration.settings.settings.cache_clear()
+    with pytest.raises(OfflineError, match="vertebra pull"):
+        backbone.load_lora_weights("hf://acme/lora")
+
+
 def test_info_reads_the_header_only(publish, hub):
     publish("peft_lora", prefix="")
     assert describe_adapter("hf://acme/lora")["ranks"] == [4]

@@ -108,7 +108,16 @@ def find_files(folder: PresetFolder) -> AdapterFiles:
         AdapterNotFoundError: the folder holds no adapter, or several.
         LoraConfigError: PEFT's config is missing.
         WeightsFileError: PEFT's tensors are missing.
+        OfflineError: the file list is incomplete, so that missing files may exist.
     """
+    try:
+        return _find(folder)
+    except (AdapterNotFoundError, LoraConfigError, WeightsFileError):
+        folder.require_complete()
+        raise
+
+
+def _find(folder: PresetFolder) -> AdapterFiles:
     names = folder.names
     is_file = _is_file(folder)
     if is_file:
