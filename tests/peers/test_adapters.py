@@ -62,7 +62,15 @@ def moved(compute):
 # === Written by Vertebra, loaded by PEFT ===
 
 LAST_NORM = {"bert": "embeddings_layer_norm", "gpt2": "layer_norm"}
-TARGETS = [["query", "value"], QKV, ["attention_output"], ["mlp"], ["all-linear"], ["token_embedding"]]
+TARGETS = [
+    ["position_embedding"],
+    ["query", "value"],
+    QKV,
+    ["attention_output"],
+    ["mlp"],
+    ["all-linear"],
+    ["token_embedding"],
+]
 WRITTEN = [
     *((architecture, {"strategy": strategy}) for architecture in ARCHITECTURES for strategy in ("lora", "rslora")),
     *((architecture, {"strategy": "dora", "target_names": QKV}) for architecture in ARCHITECTURES),
@@ -72,7 +80,16 @@ WRITTEN = [
         for architecture in ("bert", "gpt2", "gemma")
         for strategy in ("pissa", "vera", "lora_plus", "keras")
     ),
-    *((architecture, {"target_names": names}) for architecture in ("bert", "gpt2", "gemma") for names in TARGETS),
+    *(
+        (architecture, {"target_names": names})
+        for architecture in ("bert", "gpt2", "gemma")
+        for names in TARGETS
+        if names != ["position_embedding"] or architecture != "gemma"
+    ),
+    ("bert", {"target_names": ["position_embedding", "segment_embedding"], "strategy": "dora"}),
+    ("gpt2", {"target_names": ["position_embedding"], "strategy": "rsdora"}),
+    ("bert", {"rank": 70}),
+    ("gpt2", {"rank": 70, "strategy": "rsdora", "target_names": QKV}),
     *((architecture, {"strategy": "dora", "target_names": ["all-linear"]}) for architecture in ("bert", "gpt2")),
     *(("bert", {"strategy": name, "target_names": ["token_embedding", "key"]}) for name in ("rslora", "dora", "pissa")),
     *(
@@ -127,7 +144,14 @@ PROJECTIONS = {"bert": ["query", "value"], "gpt2": ["c_attn"], "gemma": ["q_proj
 PROJECTIONS["gemma2"] = PROJECTIONS["gemma"]
 EMBEDDING = {"bert": "word_embeddings", "gpt2": "wte"}
 NORM = {"bert": "LayerNorm", "gpt2": "ln_f", "gemma": "norm"}
-VARIANTS = [{}, {"use_rslora": True}, {"use_dora": True}, {"init_lora_weights": "gaussian"}, {"lora_dropout": 0.3}]
+VARIANTS = [
+    {},
+    {"use_rslora": True},
+    {"use_dora": True},
+    {"use_dora": True, "use_rslora": True},
+    {"init_lora_weights": "gaussian"},
+    {"lora_dropout": 0.3},
+]
 READ = [
     *((architecture, variant) for architecture in ARCHITECTURES for variant in VARIANTS),
     *(
@@ -165,6 +189,15 @@ READ = [
     ("gpt2", {"target_modules": r"h\.\d+\.attn\.c_attn", "rank_pattern": {r"h\.[1-9]\d*\.attn\..*": 1}}),
     ("gemma", {"rank_pattern": {r"[^0]\.self_attn\.(q|v)_proj": 3}, "alpha_pattern": {r"[qv]_proj": 12}}),
     ("gemma2", {"alpha_pattern": {r"layers\.(?:1|3)\..*": 5}, "use_rslora": True, "use_dora": False}),
+    *(
+        (architecture, {"target_modules": names, **variant})
+        for architecture, names in (("bert", ["position_embeddings", "token_type_embeddings"]), ("gpt2", ["wpe"]))
+        for variant in ({}, {"use_dora": True}, {"use_rslora": True}, {"modules_to_save": ["ln_1", "LayerNorm"]})
+    ),
+    *((architecture, {"r": 70}) for architecture in ARCHITECTURES),
+    ("bert", {"r": 70, "target_modules": "all-linear", "use_dora": True}),
+    ("bert", {"r": 70, "target_modules": ["word_embeddings"]}),
+    ("bert", {"init_lora_weights": "orthogonal"}),
     ("bert", {"layers_to_transform": [1]}),
     ("bert", {"layers_to_transform": [1], "layers_pattern": "layer"}),
     ("bert", {"target_modules": ["query", "key"], "exclude_modules": ["encoder.layer.0.attention.self.key"]}),
@@ -249,7 +282,6 @@ def test_an_adapter_of_peft_goes_back_to_peft(
 @pytest.mark.parametrize(
     ("settings", "field"),
     [
-        ({"use_dora": True, "use_rslora": True}, "use_dora and use_rslora"),
         ({"lora_bias": True}, "lora_bias"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights"),
         ({"init_lora_weights": "olora"}, "init_lora_weights"),

@@ -126,14 +126,58 @@ def adapt(folder, inputs, adapter, attention=None):
 def make_adapter(folder, inputs, adapter, config, attention=None):
     """Saves an adapter with random values for a checkpoint; returns its outputs and how many parameters it has."""
     base = transformers.AutoModel.from_pretrained(folder, dtype="float32", attn_implementation=attention)
+    model = disturbed(peft.get_peft_model(base, peft.LoraConfig(**config)))
+    model.save_pretrained(adapter)
+    return {"outputs": compute(model, inputs)} | count(model)
+
+
+def make_task_adapter(folder, inputs, adapter, config, model, saving=None, dtype="float32", size=None):
+    """Saves an adapter with random values for a task's model; returns the outputs of its backbone.
+
+    `saving` are arguments of save_pretrained, and `size` is that of a resized vocabulary.
+    """
+    base = getattr(transformers, model).from_pretrained(folder, dtype=dtype)
+    base.config.pad_token_id = 0  # classifiers need one
+    if size is not None:
+        base.resize_token_embeddings(size)
+    made = disturbed(peft.get_peft_model(base, peft.LoraConfig(**config)))
+    made.save_pretrained(adapter, **(saving or {}))
+    named = {INPUTS[name]: torch.tensor(values) for name, values in inputs.items()}
+    with torch.no_grad():
+        # PEFT's class for question answering (0.21.2) does not pass token_type_ids on; its base model takes them.
+        hidden = made.eval().base_model(**named, output_hidden_states=True).hidden_states[-1]
+    return {"outputs": {"sequence_output": hidden.float().tolist()}}
+
+
+def make_converted_adapter(folder, inputs, adapter, config):
+    """Saves an adapter whose initial values change the base, and PEFT's conversion to plain LoRA; returns its outputs.
+
+    PEFT rewrites the config of the initial adapter, which then looks like plain LoRA.
+    """
+    base = transformers.AutoModel.from_pretrained(folder, dtype="float32")
     model = peft.get_peft_model(base, peft.LoraConfig(**config))
+    start = f"{adapter}_start"
+    model.save_pretrained(start)
+    disturbed(model)
+    outputs = compute(model, inputs)
+    model.save_pretrained(f"{adapter}_unconverted")
+    model.save_pretrained(adapter, path_initial_model_for_weight_conversion=start)
+    return {"outputs": outputs}
+
+
+def disturbed(model):
+    """Returns the model with random changes of the trainable parameters, as if it had been trained."""
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.add_(0.1 * torch.randn_like(parameter))
-    model.save_pretrained(adapter)
-    return {"outputs": compute(model, inputs)} | count(model)
+    return model
+
+
+def known_to_peft():
+    """Returns the fields of PEFT's LoRA configuration, and its types of adapters."""
+    return {"fields": sorted(peft.LoraConfig().to_dict()), "types": sorted(kind.value for kind in peft.PeftType)}
 
 
 def adapt_tied(folder, inputs, adapter, config):
@@ -230,7 +274,10 @@ if __name__ == "__main__":
         create=create,
         create_wrapped=create_wrapped,
         adapt=adapt,
+        known_to_peft=known_to_peft,
         make_adapter=make_adapter,
+        make_task_adapter=make_task_adapter,
+        make_converted_adapter=make_converted_adapter,
         adapt_tied=adapt_tied,
         count_adapter=count_adapter,
         read=read,

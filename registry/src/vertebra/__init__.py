@@ -36,6 +36,7 @@ __all__ = [
     "add_plugin",
     "compile",
     "errors",
+    "file_names",
     "hints",
     "hookimpl",
     "http",
@@ -87,6 +88,7 @@ _HOMES = {
 if TYPE_CHECKING:
     from vertebra import activations as activations
     from vertebra import errors as errors
+    from vertebra import file_names as file_names
     from vertebra import hints as hints
     from vertebra import http as http
     from vertebra import layers as layers

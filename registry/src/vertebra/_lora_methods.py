@@ -56,13 +56,19 @@ class LoraMethods:
         lora.save(self, filepath, name)
 
     def load_lora_weights(
-        self, filepath: str | Path, name: str | None = None, *, check_base: bool = True, strict: bool = True
+        self,
+        filepath: str | Path,
+        name: str | None = None,
+        *,
+        check_base: bool = True,
+        strict: bool = True,
+        locked: bool | None = None,
     ) -> LoraReceipt:
-        """Loads an adapter in any of these formats and activates it; on an error the backbone is unchanged.
+        """Loads an adapter from a path or handle and activates it; on an error the backbone is unchanged.
 
         See `vertebra.lora.load`.
         """
-        return lora.load(self, filepath, name, check_base=check_base, strict=strict)
+        return lora.load(self, filepath, name, check_base=check_base, strict=strict, locked=locked)
 
     @property
     def lora_adapters(self) -> dict[str, LoraReceipt]:

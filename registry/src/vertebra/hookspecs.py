@@ -73,4 +73,4 @@ def vertebra_refuse_preset(handle: PresetHandle) -> str | None:
 
 @_hookspec
 def vertebra_preset_loaded(loaded: LoadedPreset) -> None:
-    """Observes a loaded preset. An implementation that raises is reported as a warning."""
+    """Observes a loaded preset or LoRA adapter. An implementation that raises is reported as a warning."""

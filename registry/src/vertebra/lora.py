@@ -67,8 +67,7 @@ def enable(
         rank_pattern: Ranks that override `rank`, by target.
         alpha_pattern: Alphas that override `alpha`, by target.
         bias: Biases that also train: `none`, `lora` for the biases of the adapted layers, or `all`.
-        train: Targets of layers that also train in full. Their trained weights are stored with the adapter, and
-            apply only while it is active.
+        train: Targets of layers that also train in full. Their trained weights belong to the adapter.
         name: Name of the adapter. It becomes the only active adapter.
         **options: Further options of the strategy.
 
@@ -119,36 +118,44 @@ def save(model: Any, filepath: str | Path, name: str | None = None) -> None:
 
 
 def load(
-    model: Any, filepath: str | Path, name: str | None = None, *, check_base: bool = True, strict: bool = True
+    model: Any,
+    filepath: str | Path,
+    name: str | None = None,
+    *,
+    check_base: bool = True,
+    strict: bool = True,
+    locked: bool | None = None,
 ) -> LoraReceipt:
     """Loads an adapter and activates it alone; on an error the model is unchanged.
 
     Args:
         model: The model.
-        filepath: A file or folder that `save` wrote, a PEFT folder, or a KerasHub `.lora.h5` file.
-        name: Name of the adapter in the model; None means `default`. If the model has an adapter of that name with
-            the same settings, the file's values replace its values.
-        check_base: Whether to refuse an adapter that was trained on other base weights. Files of PEFT and KerasHub
-            have no fingerprint and always pass.
+        filepath: The path or handle of a file or folder that `save` wrote, of a PEFT folder, or of a KerasHub
+            `.lora.h5` file. Handles are resolved as in `Backbone.from_preset`.
+        name: Name of the adapter in the model; None means `default`. The file's values replace those of an adapter of
+            that name, if it has the same settings, or has the default name and is untrained; the receipt says so.
+        check_base: Whether to refuse an adapter of other base weights; only files of Vertebra have a fingerprint of it.
         strict: Whether to refuse a file with tensors that match no weight; if False, the receipt lists them.
+        locked: Whether the adapter must match the lockfile; None means as in the settings.
 
     Returns:
-        A receipt: the adapted layers, the numbers of parameters, and the unused tensors.
+        A receipt: the adapted layers, the numbers of parameters, the unused tensors, and where the file is from.
 
     Raises:
-        AdapterNotFoundError: the path does not exist.
+        AdapterNotFoundError: there is no adapter at the path or handle.
         AdapterMismatchError: the adapter's tensors do not fit the model.
         AdapterBaseError: the adapter was trained on other base weights.
         LoraConfigError: a setting is unknown or out of range.
-        LoraStateError: the model has an adapter of that name with other settings, or adapters are merged.
+        LoraStateError: the model has another adapter of that name, or adapters are merged.
         WeightsFileError: the file is corrupt.
+        PresetError: a source, a policy or the lockfile refuses, or the source is not available.
     """
     from vertebra._lora import enable as enabling
     from vertebra._lora.choices.calls import changing, reading
     from vertebra._lora.files.dispatch import read_adapter
 
     with reading(model):
-        file = read_adapter(_bound(model), filepath)
+        file = read_adapter(_bound(model), filepath, locked)
     with changing(model):
         return enabling.load(model, file, name, check_base, strict)
 
@@ -176,8 +183,7 @@ def activate(model: Any, *names: str | Mapping[str, float]) -> None:
         *names: Names, or mappings from names to strengths, such as `{"legal": 0.7, "german": 0.3}`.
 
     Raises:
-        LoraStateError: the model has no adapter of a name, adapters are merged, or an adapter with co-trained weights
-            would be active together with others.
+        LoraStateError: the model has no adapter of a name, adapters are merged, or co-trained weights exclude others.
     """
     from vertebra._lora.choices.calls import changing
     from vertebra._lora.choices.strengths import strength_matrix
@@ -203,8 +209,7 @@ def rows(model: Any, names: Choice) -> Iterator[None]:
 
     The choice applies to the current thread or asyncio task and does not change the model: other threads use their own
     choices, or the active adapters. `backbone(inputs, adapters=names)` does the same for one call. Chosen adapters keep
-    the values that they have when the block begins, and do not train. The assignment of adapters to rows is data: a
-    choice of as many other adapters of the same settings, for as many rows, does not recompile.
+    the values that they have when the block begins, and do not train.
 
     Args:
         model: The model, or a model that contains it or shares its layers.
@@ -212,8 +217,7 @@ def rows(model: Any, names: Choice) -> Iterator[None]:
             base model; or one name or mapping for all rows.
 
     Raises:
-        LoraStateError: the model has no adapter of a name, adapters are merged, or a chosen or active adapter has
-            co-trained weights.
+        LoraStateError: the model has no adapter of a name, adapters are merged, or one has co-trained weights.
         LoraConfigError: a strength is not a finite number, or the list is empty.
     """
     from vertebra._lora.choices import calls
@@ -225,8 +229,8 @@ def rows(model: Any, names: Choice) -> Iterator[None]:
 def chosen_variables(model: Any) -> list[Any]:
     """Returns the variables of the adapters chosen for the current call; `model.variables` includes them.
 
-    The adapters may belong to another model that shares layers with this one. For runtimes that compile: choices of the
-    same structure have different variables of the same shapes, in the same order, so pass their values as arguments.
+    For runtimes that compile: choices of the same structure have variables of the same shapes, in the same order. The
+    adapters may belong to another model that shares layers with this one.
     """
     from vertebra._lora.choices import calls
 

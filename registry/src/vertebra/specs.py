@@ -149,13 +149,14 @@ class PresetFile:
 
 @dataclass(frozen=True, slots=True)
 class LoadedPreset:
-    """The argument of the hook `vertebra_preset_loaded`."""
+    """A loaded preset or adapter: the argument of the hook `vertebra_preset_loaded`."""
 
     requested: str
-    """The preset that the caller passed to `from_preset`."""
+    """The preset that the caller passed to `from_preset`, or the adapter passed to `load_lora_weights`."""
     handle: PresetHandle
     """The handle that the preset was read from, after rewriting."""
     format: str
+    """The format; of an adapter, with `lora:` before it."""
     backbone: str
     """Name of the class."""
     weights: bool
@@ -244,6 +245,12 @@ class LoraReceipt:
     """Co-trained weights: base weights that train with the adapter, or whose values are in its file."""
     unused: tuple[str, ...] = ()
     """Tensors of the adapter's file that match no layer; only with `strict=False`."""
+    source: str | None = None
+    """The path or pinned handle that it was loaded from; None if it was enabled."""
+    base_model: str | None = None
+    """The base that PEFT's config names, as `name@revision` if it names a revision."""
+    notes: tuple[str, ...] = ()
+    """Unusual properties of the file, and the adapter that it replaced."""
 
     def __str__(self) -> str:
         total = self.parameters_trained + self.parameters_frozen
@@ -255,7 +262,7 @@ class LoraReceipt:
         )
         co_trained = [f"co-trained weights: {', '.join(self.trained)}"] if self.trained else []
         unused = [f"unused tensors in the file: {', '.join(self.unused)}"] if self.unused else []
-        return "\n".join([summary, *co_trained, *unused])
+        return "\n".join([summary, *co_trained, *unused, *(f"note: {note}" for note in self.notes)])
 
 
 @dataclass(frozen=True, slots=True)

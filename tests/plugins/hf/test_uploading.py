@@ -76,6 +76,28 @@ def test_weights_of_the_old_preset_go_and_the_rest_stays(hub, source, files):
     assert hub.files(REPO) == {**stays, **NEW}
 
 
+ADAPTER = {"adapter_config.json": b"{}", "adapter_model.safetensors": b"new", "README.md": b"# New"}
+
+
+@pytest.mark.parametrize("new", [ADAPTER, {"own.safetensors": b"new"}], ids=["PEFT", "one file"])
+@pytest.mark.parametrize(
+    "old",
+    [{"a.lora.h5": b"1"}, {"adapter_config.json": b"{}", "adapter_model.bin": b"1"}, OLD],
+    ids=["h5", "bin", "all"],
+)
+def test_an_adapter_replaces_another_and_a_preset(hub, source, tmp_path, old, new):
+    """Files of the old one would be read in place of the new one."""
+    for name, content in new.items():
+        (tmp_path / name).write_bytes(content)
+    paths = {name: tmp_path / name for name in new}
+    hub.commit(REPO, old)
+    with pytest.raises(PresetExistsError):
+        source.upload(HANDLE, paths, False, "message")
+    source.upload(HANDLE, paths, True, "message")
+    left = hub.files(REPO).keys() - new.keys()
+    assert not left - {"tokenizer.json", "README.md", "small/model.safetensors"}
+
+
 def test_a_repository_without_a_preset_may_take_one(hub, source, files):
     hub.commit(REPO, {"README.md": b"# Soon"})
     source.upload(HANDLE, files, False, "message")

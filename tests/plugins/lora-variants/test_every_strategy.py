@@ -23,8 +23,8 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 @pytest.mark.keras(once=True)
-def test_there_are_seven():
-    assert sorted(STRATEGIES) == ["dora", "keras", "lora", "lora_plus", "pissa", "rslora", "vera"]
+def test_there_are_eight():
+    assert sorted(STRATEGIES) == ["dora", "keras", "lora", "lora_plus", "pissa", "rsdora", "rslora", "vera"]
 
 
 # === On each kind of layer ===

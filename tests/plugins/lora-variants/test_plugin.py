@@ -9,7 +9,7 @@ from vertebra import LoraStrategy
 from vertebra._discovery import catalog
 from vertebra_lora_variants import plugin
 
-NAMES = ["rslora", "dora", "pissa", "lora_plus", "vera", "keras"]
+NAMES = ["rslora", "dora", "rsdora", "pissa", "lora_plus", "vera", "keras"]
 MODULES = ["plugin", "rslora", "dora", "pissa", "lora_plus", "vera", "keras_lora"]
 
 
@@ -26,7 +26,7 @@ def test_all_are_installed_beside_the_cores_own():
 
 def test_no_two_mean_the_same_to_peft():
     switches = [strategy.peft_fields for strategy in plugin.vertebra_lora_strategies() if strategy.peft_fields]
-    assert switches == [{"use_rslora": True}, {"use_dora": True}]
+    assert switches == [{"use_rslora": True}, {"use_dora": True}, {"use_dora": True, "use_rslora": True}]
 
 
 def test_one_goes_by_heads():

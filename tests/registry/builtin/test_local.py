@@ -139,17 +139,21 @@ def test_fetches_nothing_else(name, folder):
         FolderSource().fetch(handle(folder), name)
 
 
-@pytest.mark.parametrize("path", ["nothing", "preset/config.json", "preset/loop", "preset/config.json/below"])
+@pytest.mark.parametrize("path", ["nothing", "preset/loop", "preset/config.json/below"])
 def test_a_preset_is_a_folder(path, folder):
     with pytest.raises(PresetNotFoundError) as caught:
         FolderSource().files(handle(folder.parent / path))
     assert caught.value.handle == handle(folder.parent / path)
 
 
-def test_the_error_for_a_file_of_a_preset_names_the_folder(folder):
-    with pytest.raises(PresetNotFoundError) as caught:
-        FolderSource().files(handle(folder / "config.json"))
-    assert caught.value.suggestions == [str(handle(folder))]
+def test_a_path_may_lead_to_one_file(folder):
+    """An adapter may be a single file."""
+    (file,) = FolderSource().files(handle(folder / "config.json"))
+    assert (file.name, file.path) == ("config.json", folder / "config.json")
+    assert FolderSource().fetch(handle(folder / "config.json"), "config.json") == file.path
+    for name in ("other", "config.json/config.json", ""):
+        with pytest.raises(PresetNotFoundError):
+            FolderSource().fetch(handle(folder / "config.json"), name)
 
 
 def test_a_handle_holds_an_absolute_path():
@@ -233,6 +237,7 @@ def test_a_folder_that_may_not_be_read_says_so(mode):
         ("~/x", "{cwd}/x"),
         ("~nobody_of_that_name/x", "{cwd}/~nobody_of_that_name/x"),
         ("here", "{cwd}/here"),
+        ("file", "{cwd}/file"),
         ("./a@b#c", "{cwd}/a@b#c"),
     ],
 )
@@ -240,12 +245,12 @@ def test_what_is_a_path(text, path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "here").mkdir()
+    (tmp_path / "file").write_text("")
     expected = PresetHandle("file", path.format(cwd=tmp_path, parent=tmp_path.parent))
     assert FolderSource().handle_for(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "bert_base_en", "file", "x" * 5000, "a\0b"])
+@pytest.mark.parametrize("text", ["", "bert_base_en", "x" * 5000, "a\0b"])
 def test_what_is_no_path(text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "file").write_text("")
     assert FolderSource().handle_for(text) is None

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vertebra._lora.files.describe import describe_adapter
 from vertebra._weights.hdf5.writing import write_datasets
 from vertebra._weights.safetensors.writing import write_tensors
 from vertebra._weights.tensor_entry import layout_of
 from vertebra.cli import main
-from vertebra.cli.lora_info import describe_adapter
 from vertebra.errors import LoraConfigError
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "bert"

@@ -260,7 +260,7 @@ def test_a_card_has_no_markup_of_strangers():
         "bytes_by_dtype": {"float32": 6_000_000},
         "config": {"a|b": "<img src=x>`", "long": "x" * 1000, "nested": {"k": [1]}},
     }
-    card = model_card("n`\n", 'toy://a"b', facts, {"big": 3_500_000_000})
+    card = model_card(facts, "n`\n", 'toy://a"b', {"big": 3_500_000_000})
     body = card.split("\n---\n", 1)[1].rpartition("\n<!-- Made by")[0]
     assert "<" not in body
     assert card.count("\n---\n") == 1

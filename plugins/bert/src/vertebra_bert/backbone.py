@@ -247,6 +247,10 @@ class PositionEmbedding(keras.layers.Layer):
         # embeddings.
         return ops.broadcast_to(ops.convert_to_tensor(self.embeddings)[:length], ops.shape(x))
 
+    def lookup_indices(self, x: Any) -> Any:
+        """Returns the row of `embeddings` for each token, of shape `(batch, length)`; LoRA adapters use it."""
+        return ops.broadcast_to(ops.arange(ops.shape(x)[1], dtype="int32"), ops.shape(x)[:2])
+
     def compute_output_spec(self, x: Any) -> Any:
         return keras.KerasTensor(x.shape, dtype=self.compute_dtype)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vertebra import PresetFile, PresetHandle, RemoteSource, Snapshot, http
+from vertebra import PresetFile, PresetHandle, RemoteSource, Snapshot, file_names, http
 from vertebra.errors import PresetError, PresetExistsError, PresetNotFoundError, SourceUnavailableError
 from vertebra_hf.error_mapping import write_refusal
 from vertebra_hf.hub import endpoint, importing
@@ -45,10 +45,10 @@ def upload(source: RemoteSource, handle: PresetHandle, repo: str, folder: str, w
     repo_handle = PresetHandle(handle.scheme, repo, handle.revision)
     current = _resolve_or_create(source, api, repo_handle, repo)
     present = {file.name.removeprefix(folder): file for file in current.files if file.name.startswith(folder)}
-    stale = [name for name in present if name not in wanted.files and _WEIGHTS.fullmatch(name)]
+    stale = [name for name in present if name not in wanted.files and _is_stale(name, wanted.files)]
     if not stale and all(name in present and _is_same(present[name], path) for name, path in wanted.files.items()):
         return replace(handle, revision=current.handle.revision)
-    if "config.json" in present and not wanted.replace:
+    if file_names.holds_any(present) and not wanted.replace:
         remedy = "Choose another repository or folder, or replace the preset with replace=True or --replace"
         raise PresetExistsError(handle, "another preset is already there", remedy)
     changes: list[Any] = [CommitOperationAdd(f"{folder}{name}", str(path)) for name, path in wanted.files.items()]
@@ -62,6 +62,14 @@ def upload(source: RemoteSource, handle: PresetHandle, repo: str, folder: str, w
             parent_commit=current.handle.revision,
         )
     return replace(handle, revision=commit.oid)
+
+
+def _is_stale(name: str, wanted: Mapping[str, Path]) -> bool:
+    """Returns whether a file of the repository would be read as part of the files that are published."""
+    if _WEIGHTS.fullmatch(name):
+        return True
+    adapter = (file_names.CONFIG, file_names.ADAPTER_CONFIG, file_names.ADAPTER_TENSORS, file_names.ADAPTER_PICKLE)
+    return file_names.CONFIG not in wanted and (name in adapter or bool(file_names.adapter_files([name])))
 
 
 def _is_same(listed: PresetFile, path: Path) -> bool:

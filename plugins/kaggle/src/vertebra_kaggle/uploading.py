@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vertebra import PresetHandle, RemoteSource, Snapshot
+from vertebra import PresetHandle, RemoteSource, Snapshot, file_names
 from vertebra.errors import (
     PresetAccessError,
     PresetError,
@@ -50,7 +50,7 @@ def upload(source: RemoteSource, handle: PresetHandle, wanted: Upload) -> Preset
         from kagglehub import model_upload
     current = _newest_snapshot(source, handle)
     before = version_of(current.handle) or 0 if current else 0
-    if current and not wanted.replace and any(file.name == "config.json" for file in current.files):
+    if current and not wanted.replace and file_names.holds_any([file.name for file in current.files]):
         problem = f"version {before} of the variation is a preset"
         remedy = "Choose another variation, or add a version with replace=True or --replace"
         raise PresetExistsError(handle, problem, remedy)

@@ -48,6 +48,16 @@ class Dora(LoraStrategy):
         return {**low_rank.tensors(view), vector: AdapterTensor("magnitude", ("out",))}
 
 
+class RsDora(Dora):
+    """DoRA with the scale of rsLoRA, `alpha / √rank` (Kalajdzievski 2023, arXiv:2312.03732), as PEFT combines them."""
+
+    name = "rsdora"
+    peft_fields: ClassVar[Mapping[str, bool] | None] = {"use_dora": True, "use_rslora": True}
+
+    def scale(self, rank: int, alpha: float) -> float:
+        return float(alpha / rank**0.5)
+
+
 def _ratio(layer: Any, view: LinearView) -> Any:
     from keras import ops
 

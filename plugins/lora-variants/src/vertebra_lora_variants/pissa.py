@@ -30,6 +30,10 @@ class Pissa(LoraStrategy):
     def build(self, layer: Any, view: LinearView) -> None:
         if layer.options["iterations"] < 0:
             raise LoraConfigError("LoRA settings", "iterations", layer.options["iterations"], "an int of at least 0")
+        smaller = min(view.in_features, view.out_features)
+        if layer.rank > smaller:
+            expected = f"at most {smaller}, the smaller side of the kernel: it has no more singular vectors"
+            raise LoraConfigError("LoRA settings", "rank", layer.rank, expected)
         start = _Start(layer, view)
         rows, columns = (view.in_features, layer.rank), (layer.rank, view.out_features)
         layer.a = layer.add_weight(name="a", shape=rows, initializer=lambda *_, **__: start.pair[0])

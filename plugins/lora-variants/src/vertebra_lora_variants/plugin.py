@@ -1,7 +1,7 @@
 """The plugin: registers the LoRA strategies of this distribution."""
 
 from vertebra import LoraStrategy, hookimpl
-from vertebra_lora_variants.dora import Dora
+from vertebra_lora_variants.dora import Dora, RsDora
 from vertebra_lora_variants.keras_lora import KerasLora
 from vertebra_lora_variants.lora_plus import LoraPlus
 from vertebra_lora_variants.pissa import Pissa
@@ -11,4 +11,4 @@ from vertebra_lora_variants.vera import Vera
 
 @hookimpl
 def vertebra_lora_strategies() -> list[LoraStrategy]:
-    return [RsLora(), Dora(), Pissa(), LoraPlus(), Vera(), KerasLora()]
+    return [RsLora(), Dora(), RsDora(), Pissa(), LoraPlus(), Vera(), KerasLora()]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from vertebra import ByteStream, PresetFile, PresetHandle, RemoteSource, Snapshot
+from vertebra import ByteStream, PresetFile, PresetHandle, RemoteSource, Snapshot, file_names
 from vertebra.errors import PresetNotFoundError
 from vertebra_s3 import layout, unmanaged
 from vertebra_s3.access import Access, azure, google
@@ -73,7 +73,7 @@ class _ObjectSource(RemoteSource):
 
     def _unmanaged_snapshot(self, handle: PresetHandle, bucket: Bucket, location: layout.Location) -> Snapshot:
         names = bucket.names(location.prefix)
-        if "config.json" not in names:  # not all objects below the prefix are listed: it may be a whole bucket
+        if not file_names.has_config(names):  # not all objects below the prefix are listed: it may be a whole bucket
             raise unmanaged.not_here(handle, bucket, location, names)
         files = unmanaged.files(handle, bucket, location)
         pinned = replace(handle, revision=unmanaged.revision_of(files))

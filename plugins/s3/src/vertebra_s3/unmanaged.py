@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
-from vertebra import PresetHandle
+from vertebra import PresetHandle, file_names
 from vertebra.errors import PresetError, PresetNotFoundError, close_names
 from vertebra_s3 import layout
 from vertebra_s3.bucket import Bucket, Object
@@ -58,7 +58,9 @@ def not_found(handle: PresetHandle, names: Iterable[str]) -> PresetNotFoundError
     if known:
         problem = f"it has named revisions only, such as {PresetHandle(handle.scheme, handle.path, known[0])}"
         return PresetNotFoundError(handle, problem)
-    return PresetNotFoundError(handle, f"its prefix has neither a {layout.MANIFEST} nor a config.json")
+    return PresetNotFoundError(
+        handle, f"its prefix has neither a {layout.MANIFEST} nor a {file_names.CONFIG} or {file_names.ADAPTER_CONFIG}"
+    )
 
 
 def not_here(handle: PresetHandle, bucket: Bucket, location: layout.Location, names: Iterable[str]) -> PresetError:

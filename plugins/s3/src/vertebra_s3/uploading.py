@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vertebra import PresetFile, PresetHandle
+from vertebra import PresetFile, PresetHandle, file_names
 from vertebra.errors import HandleError, IntegrityError, PresetExistsError
 from vertebra_s3 import layout
 from vertebra_s3.bucket import Bucket
@@ -64,7 +64,8 @@ def _is_published(bucket: Bucket, preset: _Preset, replacing: bool) -> bool:
     """
     pointer = bucket.document(_pointer_key(preset))
     if pointer is None:
-        unmanaged = preset.handle.revision is None and bucket.attributes(preset.location.key("config.json")) is not None
+        configs = map(preset.location.key, (file_names.CONFIG, file_names.ADAPTER_CONFIG))
+        unmanaged = preset.handle.revision is None and any(bucket.attributes(key) is not None for key in configs)
         if unmanaged and not replacing:
             raise PresetExistsError(preset.handle, "a preset from another tool is already there", _REMEDY)
         return False

@@ -14,11 +14,12 @@ from vertebra._formats.description import PresetDescription
 from vertebra._formats.export import PresetExport
 from vertebra._formats.kerashub_quantized import as_quantized, is_readable, modes_of
 from vertebra._formats.translation import express, find_owner, load_translation, translation_for
-from vertebra._resolve.preset_folder import CONFIG, PresetFolder, config_error
+from vertebra._resolve.preset_folder import PresetFolder, config_error
 from vertebra._system.strict_json import dump_json
 from vertebra._weights.hdf5.file_kind import HDF5
 from vertebra._weights.hdf5.writing import write_hdf5
 from vertebra._weights.writing import Tensors
+from vertebra.file_names import CONFIG
 from vertebra.specs import BackboneSpec
 
 NAME = "kerashub"

@@ -11,10 +11,11 @@ from typing import Any
 
 from vertebra._formats.description import PresetDescription
 from vertebra._formats.export import PresetExport
-from vertebra._resolve.preset_folder import CONFIG, PresetFolder, config_error
+from vertebra._resolve.preset_folder import PresetFolder, config_error
 from vertebra._system.strict_json import dump_json
 from vertebra._weights.safetensors.file_kind import SAFETENSORS
 from vertebra._weights.writing import write_safetensors
+from vertebra.file_names import CONFIG
 
 NAME = "native"
 METADATA = "metadata.json"

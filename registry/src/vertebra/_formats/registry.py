@@ -10,10 +10,11 @@ from typing import Any
 
 from vertebra._formats import kerashub, native, transformers
 from vertebra._formats.description import PresetDescription
+from vertebra._formats.missing_config import no_config
 from vertebra._formats.model_type import infer_model_type
-from vertebra._formats.subfolders import no_config
-from vertebra._resolve.preset_folder import CONFIG, PresetFolder
+from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.foreign_json import ForeignDocument
+from vertebra.file_names import CONFIG
 
 FORMATS: dict[str, ModuleType] = {module.NAME: module for module in (native, transformers, kerashub)}
 

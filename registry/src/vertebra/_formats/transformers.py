@@ -9,11 +9,12 @@ from typing import Any
 from vertebra._formats.description import PresetDescription
 from vertebra._formats.export import PresetExport
 from vertebra._formats.translation import express, find_owner, load_translation, translation_for
-from vertebra._resolve.preset_folder import CONFIG, PresetFolder
+from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.foreign_json import is_json
 from vertebra._system.strict_json import dump_json
 from vertebra._weights.safetensors.file_kind import SAFETENSORS
 from vertebra._weights.writing import Tensors, write_safetensors
+from vertebra.file_names import CONFIG
 from vertebra.interfaces import Translation
 
 NAME = "transformers"

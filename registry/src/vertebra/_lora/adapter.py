@@ -38,6 +38,8 @@ class Adapter:
         self.co_trained: Weights = co_trained or {}
         self.key = plan.key()
         """Equal for all adapters of the same plan."""
+        self.start: str | None = None
+        """Digest of the values with which it was enabled; None if it was loaded."""
         self._values, self._resident = values, None
 
     _resident: ResidentAdapter | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from vertebra._lora.state import Adapters, adapters_of
 from vertebra._lora.strategy_check import check_strategy
 from vertebra._lora.targets import find_default_targets, find_targets, roles_of
 from vertebra._lora.trainable import weights_to_train
+from vertebra._lora.untrained import is_untrained, values_digest
+from vertebra._resolve.observers import tell_observers
 from vertebra._weights.abstract import abstract_build
 from vertebra._weights.assign import assign_seeds
 from vertebra.errors import (
@@ -54,7 +57,9 @@ def enable(
     check_strategy(plan, views)
     with adapters.base_weights_restored():
         values = {weight: adapters.base_value(weight) for weight in co_trained}
-        adapters.add(Adapter(name, plan, fingerprint(views), None, values), build_adapter_layers(plan, views, 0))
+        adapter = Adapter(name, plan, fingerprint(views), None, values)
+        adapters.add(adapter, build_adapter_layers(plan, views, 0))
+        adapter.start = values_digest(adapters, name)
     return receipt_of(adapters, name)
 
 
@@ -78,24 +83,36 @@ def load(model: Any, file: AdapterFile, name: str | None, check_base: bool, stri
     check_base = flag("load_lora_weights", "check_base", check_base)
     strict = flag("load_lora_weights", "strict", strict)
     name = DEFAULT if name is None else text("load_lora_weights", "name", name)
-    if file.unused and strict:
-        raise AdapterMismatchError(file.path, "holds tensors for which the model has no layer", file.unused)
+    if strict:
+        _check_unused(file)
     adapters = adapters_of(model) or Adapters(model)
     adapters.require_unmerged()
     plan = normalize_tied(_with_heads_of(adapters.base, file.plan), adapters.base.layers)
-    views = _views_of(file.path, adapters, plan)
+    views = _views_of(file.source, adapters, plan)
     _check_co_trained(file, adapters)
     with adapters.base_weights_restored():
         base = fingerprint(views)
         if check_base and file.base is not None and file.base != base:
-            raise AdapterBaseError(file.path, file.base, base)
+            raise AdapterBaseError(file.source, file.base, base)
         adapter = Adapter(name, plan, base, file.values, dict(file.co_trained))
         adapter_layers = adapters.layers_for(adapter) or _without_values(plan, views)
         _check_values(file, adapter_layers)
-        if adapter.name in adapters.known:
-            _check_same(adapters, adapter, file)
+        notes = (*file.notes, *_replaced(adapters, adapter, file))
         adapters.add(adapter, adapter_layers)
-    return receipt_of(adapters, adapter.name, file.unused)
+    tell_observers(file.files.folder, f"lora:{file.files.format}", type(model).__name__)
+    return replace(
+        receipt_of(adapters, name), unused=file.unused, source=file.source, base_model=file.base_model, notes=notes
+    )
+
+
+def _check_unused(file: AdapterFile) -> None:
+    inside = [name for name in file.unused if name not in file.head]
+    if inside:
+        raise AdapterMismatchError(file.source, "holds tensors for which the model has no layer", inside)
+    if file.head:
+        problem = "also holds tensors of a task's head, which a backbone does not have"
+        remedy = "To load the rest and leave these out, pass strict=False (on the command line, --no-strict)"
+        raise AdapterMismatchError(file.source, problem, file.head, remedy)
 
 
 def _check_name(adapters: Adapters, name: str) -> None:
@@ -158,15 +175,15 @@ def _check_values(file: AdapterFile, adapter_layers: AdapterLayers) -> None:
     arrays = {(path, name): array for path, own in file.values.items() for name, array in own.items()}
     wrong = [f"{path}: {name}" for path, name in needed.keys() ^ arrays.keys()]
     if wrong:
-        raise AdapterMismatchError(file.path, "lacks tensors, or holds unknown ones", sorted(wrong))
+        raise AdapterMismatchError(file.source, "lacks tensors, or holds unknown ones", sorted(wrong))
     for (path, name), array in arrays.items():
         shape = tuple(needed[path, name].shape)
         if array.shape != shape or "float" not in array.dtype.name:
             wrong.append(f"{path}: {name} is {array.dtype} {array.shape}, needed {shape}")
     if wrong:
-        raise AdapterMismatchError(file.path, "holds tensors of another shape", wrong)
+        raise AdapterMismatchError(file.source, "holds tensors of another shape", wrong)
     if not all(_finite(array) for array in arrays.values()):
-        raise AdapterMismatchError(file.path, "holds values that are not finite")
+        raise AdapterMismatchError(file.source, "holds values that are not finite")
 
 
 def _is_float(values: Any) -> bool:
@@ -181,31 +198,45 @@ def _check_co_trained(file: AdapterFile, adapters: Adapters) -> None:
     weights = adapters.base.weights
     unknown = [name for name in file.co_trained if name not in weights]
     if unknown:
-        raise AdapterMismatchError(file.path, "holds base weights that the model does not have", unknown)
+        raise AdapterMismatchError(file.source, "holds base weights that the model does not have", unknown)
     wrong = [
         f"{name} is {array.dtype} {array.shape}, needed floats of {tuple(weights[name].shape)}"
         for name, array in file.co_trained.items()
         if array.shape != tuple(weights[name].shape) or not (_is_float(array) and _is_float(weights[name]))
     ]
     if wrong:
-        raise AdapterMismatchError(file.path, "holds base weights of another shape", wrong)
+        raise AdapterMismatchError(file.source, "holds base weights of another shape", wrong)
     if not all(map(_finite, file.co_trained.values())):
-        raise AdapterMismatchError(file.path, "holds values that are not finite")
+        raise AdapterMismatchError(file.source, "holds values that are not finite")
 
 
-def _check_same(adapters: Adapters, adapter: Adapter, file: AdapterFile) -> None:
-    """Checks that the adapter of the same name has the same settings; only such an adapter takes the file's values."""
+def _replaced(adapters: Adapters, adapter: Adapter, file: AdapterFile) -> tuple[str, ...]:
+    """Returns notes on the adapter of the same name that a file replaces.
+
+    The adapter must have the same settings, or be untrained and have the default name, as after `enable_lora(rank)`.
+
+    Raises:
+        LoraStateError: training would be lost.
+    """
+    existing = adapters.known.get(adapter.name)
+    if existing is None:
+        return ()
+    problem = _difference(adapters, adapter, file)
+    if problem is None:
+        return (f"it replaces the values of the adapter {adapter.name!r}",)
+    if adapter.name == DEFAULT and is_untrained(adapters, adapter.name):
+        return (f"it replaces the untrained adapter {adapter.name!r}, {existing.plan}",)
+    raise LoraStateError(problem, "Unload the existing adapter, or load the file with another name=")
+
+
+def _difference(adapters: Adapters, adapter: Adapter, file: AdapterFile) -> str | None:
+    """Returns why a file cannot give its values to the adapter of its name, or None if it can."""
     existing = adapters.known[adapter.name]
     if existing.plan.without_dropout().key() != adapter.plan.without_dropout().key():
-        problem = f"The model has {existing.plan} named {adapter.name!r}, and {str(file.path)!r} holds"
-        raise LoraStateError(
-            f"{problem} {adapter.plan}; settings and layers must be the same",
-            "Unload the existing adapter, or load the file with another name=",
-        )
+        problem = f"The model has {existing.plan} named {adapter.name!r}, and {file.source!r} holds"
+        return f"{problem} {adapter.plan}; settings and layers must be the same"
     kept = sorted(adapters.co_trained_of(adapter.name).keys() - adapter.co_trained.keys())
     if kept:
-        raise LoraStateError(
-            f"The model's adapter has co-trained weights ({', '.join(kept)}), and {str(file.path)!r} "
-            "holds no values for them",
-            "Unload the existing adapter, or load the file with another name=",
-        )
+        problem = f"The model's adapter has co-trained weights ({', '.join(kept)})"
+        return f"{problem}, and {file.source!r} holds no values for them"
+    return None

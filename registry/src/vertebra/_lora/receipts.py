@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from vertebra._lora.state import Adapters
 from vertebra.specs import LoraReceipt
 
 
-def receipt_of(adapters: Adapters, name: str, unused: Sequence[str] = ()) -> LoraReceipt:
+def receipt_of(adapters: Adapters, name: str) -> LoraReceipt:
     """Returns a receipt: the parameters that an adapter added, and the currently trained and frozen parameters.
 
     Args:
         adapters: The adapters of the model.
         name: Name of the adapter.
-        unused: Tensors of its file for which the model has no layer.
     """
     adapter, adapter_layers = adapters.known[name], adapters.layers_of(name)
     values = adapter.values if adapter_layers is None else adapter_layers.variables()
@@ -30,7 +29,6 @@ def receipt_of(adapters: Adapters, name: str, unused: Sequence[str] = ()) -> Lor
         name=name,
         scale=adapter.plan.scale,
         trained=tuple(adapter.co_trained),
-        unused=tuple(unused),
     )
 
 

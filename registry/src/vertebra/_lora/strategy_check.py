@@ -20,7 +20,7 @@ from vertebra._discovery import runtimes
 from vertebra._discovery.catalog import STRATEGIES, Entry, catalog
 from vertebra._discovery.plugins import BUILTIN
 from vertebra._lora.layers.adapter_layers import AdapterLayerBase, AdapterLayers, SharedVariables, change_of_outputs
-from vertebra._lora.layers.linear_view import ConvView, DenseView, EinsumDenseView, EmbeddingView
+from vertebra._lora.layers.linear_view import ConvView, DenseView, EinsumDenseView, EmbeddingView, LookupView
 from vertebra._lora.plan import AdapterPlan, LayerPlan
 from vertebra._weights.layer_paths import own_weights
 from vertebra.errors import LoraStrategyError, VertebraError
@@ -53,7 +53,7 @@ def check_strategy(plan: AdapterPlan, views: Mapping[str, Any]) -> None:
     entry = catalog(STRATEGIES).lookup(plan.config.strategy)
     if entry.owner.module == BUILTIN:
         return
-    for kind in {type(view) for view in views.values()}:
+    for kind in {_SAME_MATRICES.get(type(view), type(view)) for view in views.values()}:
         if (entry.value, kind) not in _sound and _passes(entry, kind, plan.options()):
             _sound.add((entry.value, kind))
 
@@ -289,6 +289,9 @@ def _windows(inputs: Array) -> Array:
     """Returns the inputs of each position of a convolution of width 3, side by side."""
     return np.concatenate([inputs[:, i : inputs.shape[1] - 2 + i] for i in range(3)], axis=-1)
 
+
+_SAME_MATRICES: dict[type, type] = {LookupView: EmbeddingView}
+"""Kinds of views to which strategies apply the same matrices as to another kind."""
 
 _KINDS: dict[type, _Small] = {
     # As many rows as the kernel has, so that the backend compiles fewer shapes.

@@ -24,12 +24,13 @@ from vertebra._formats.registry import FORMATS, format_of
 from vertebra._presets.certificate_header import CERTIFICATE
 from vertebra._presets.model_card import CARD, is_generated
 from vertebra._resolve.filenames import unsafe_names
-from vertebra._resolve.preset_folder import CONFIG, PresetFolder
+from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.foreign_json import read_foreign_json
 from vertebra._system.links import targets_outside
 from vertebra._system.strict_json import read_json, read_json_array
 from vertebra._weights.file_kind import FileKind
 from vertebra.errors import OfflineError, PresetConfigError, WeightsFileError
+from vertebra.file_names import CONFIG
 
 CARRIED = "carried"
 """The folder for files whose names have another meaning in the target's format."""

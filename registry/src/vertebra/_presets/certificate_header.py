@@ -6,10 +6,11 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from vertebra._resolve.preset_folder import CONFIG, PresetFolder
+from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.file_identity import identity_of
 from vertebra._weights.safetensors.format import MappedTensors
 from vertebra.errors import CertificateError
+from vertebra.file_names import CONFIG
 from vertebra.handles import PresetHandle
 
 CERTIFICATE = "certificate.safetensors"

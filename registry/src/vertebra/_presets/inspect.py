@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +11,7 @@ from vertebra._formats.registry import read_description
 from vertebra._presets.untied_heads import untied_heads
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.preset_folder import PresetFolder
-from vertebra._weights.tensor_entry import TensorEntry
+from vertebra._weights.tensor_entry import TensorEntry, describe_tensor
 from vertebra._weights.tensor_layout import weight_shape
 from vertebra.specs import TensorRule
 
@@ -80,17 +79,6 @@ def _describe_weight(rule: TensorRule, entry: TensorEntry) -> TensorEntry:
     """Describes a weight by its tensor, or by its part of a fused tensor."""
     shape = weight_shape(rule, entry.shape) or entry.shape
     return replace(entry, shape=shape, size=entry.size // (rule.part or (0, 1))[1])
-
-
-def describe_tensor(name: str, entry: TensorEntry) -> dict[str, Any]:
-    """Returns a tensor's entry in a header as plain data."""
-    return {
-        "name": name,
-        "shape": list(entry.shape),
-        "dtype": entry.dtype,
-        "parameters": math.prod(entry.shape),
-        "bytes": entry.size,
-    }
 
 
 def _owner(backbone: str) -> str | None:

@@ -12,7 +12,6 @@ from typing import Any
 
 from vertebra._arguments import flag
 from vertebra._discovery import catalog, runtimes
-from vertebra._discovery.plugins import registry
 from vertebra._formats.description import OpenPreset, PresetDescription
 from vertebra._formats.registry import read_description
 from vertebra._presets import load_warnings
@@ -20,8 +19,8 @@ from vertebra._presets.certificate_header import Certificate, require_certificat
 from vertebra._presets.suggest_overrides import suggest_overrides
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.lockfile import check_unlocked
+from vertebra._resolve.observers import tell_observers
 from vertebra._resolve.preset_folder import PresetFolder, config_error
-from vertebra._system.user_warnings import warn
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.match import Match
 from vertebra.errors import (
@@ -34,7 +33,6 @@ from vertebra.errors import (
     close_names,
 )
 from vertebra.interfaces import Runtime
-from vertebra.specs import LoadedPreset
 
 _BASE_ARGUMENTS = {"name": str, "trainable": bool, "dtype": object, "lora": dict | None, "quantized": dict}
 # Keras would import any class that the config of a dtype policy names, so a preset may give only a policy's name.
@@ -62,7 +60,7 @@ def load_backbone(
         from vertebra._presets.certificate import check
 
         check(backbone, opened.certificate)
-    tell_observers(opened)
+    opened.tell_observers()
     return backbone
 
 
@@ -75,6 +73,11 @@ class PreparedLoad:
     preset: OpenPreset | None
     """The opened preset, or None if the backbone is built without weights."""
     certificate: Certificate | None
+
+    def tell_observers(self) -> None:
+        """Tells the plugins that observe loads."""
+        described = self.description
+        tell_observers(described.folder, described.format, described.backbone, self.preset is not None)
 
 
 def prepare(
@@ -231,18 +234,6 @@ def _weight_shapes(backbone_class: Any, preset: OpenPreset, overrides: dict[str,
     with abstract_build():
         backbone = build(backbone_class, preset.description, overrides)
     return {name: tuple(variable.shape) for name, variable in weight_names(backbone).items()}
-
-
-def tell_observers(opened: PreparedLoad) -> None:
-    """Calls the plugins' `vertebra_preset_loaded` hooks."""
-    description, with_weights = opened.description, opened.preset is not None
-    folder = description.folder
-    loaded = LoadedPreset(folder.requested, folder.handle, description.format, description.backbone, with_weights)
-    for plugin, observe in registry().implementations("vertebra_preset_loaded"):
-        try:
-            observe(loaded=loaded)
-        except Exception as error:  # a failing observer must not make the load fail
-            warn(f"Plugin {plugin.name}: vertebra_preset_loaded failed ({error})")
 
 
 def _check_arguments(

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +24,62 @@ _MOST_BYTES = 2**24
 _UNITS = ("bytes", "kB", "MB", "GB")
 
 
-def model_card(name: str, handle: str, facts: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
+Card = Callable[[str, str, Mapping[str, int]], str]
+"""Returns a card from the title, the handle or path to load by, and the bytes of each file."""
+
+
+def model_card(facts: Mapping[str, Any], name: str, handle: str, sizes: Mapping[str, int]) -> str:
     """Returns the text of a model card.
 
     Args:
+        facts: The result of `inspect_preset`.
         name: The preset's name, for the title.
         handle: The handle or path to load the preset by.
-        facts: The result of `inspect_preset`.
         sizes: Bytes of the preset's files by name.
     """
     front = {
         "library_name": _LIBRARIES.get(facts["format"], "vertebra"),
         "tags": ["vertebra", "backbone", facts["backbone"]],
     }
+    table = _table("## Architecture", ("argument", "value"), facts["config"])
+    return _signed(front, name, [*_summary(facts), *_use(handle, facts)], table, sizes)
+
+
+def adapter_card(facts: Mapping[str, Any], name: str, handle: str, sizes: Mapping[str, int]) -> str:
+    """Returns the text of an adapter's card.
+
+    Args:
+        facts: The result of `describe_adapter`.
+        name: The adapter's name, for the title.
+        handle: The handle or path to load the adapter by.
+        sizes: Bytes of the adapter's files by name.
+    """
+    base = facts["base_model"]
+    named = {} if base is None or is_path(base) else {"base_model": base.partition("@")[0]}
+    front = named | {"library_name": "peft" if facts["form"] == "peft" else "vertebra", "tags": ["vertebra", "lora"]}
+    of = f" of `{_escape(base)}`" if named else ""
+    summary = (
+        f"A LoRA adapter{of}: strategy `{_escape(str(facts['strategy']))}`, {len(facts['layers'])} layers, "
+        f"{facts['parameters']:,} parameters. It is loaded onto its base model."
+    )
+    load = f"backbone.load_lora_weights({json.dumps(handle, ensure_ascii=False)})"
+    code = ["import vertebra", "", "backbone = vertebra.Backbone.from_preset(...)  # its base model", load]
+    return _signed(front, name, [summary, "", "## Use", "", "```python", *code, "```", ""], "", sizes)
+
+
+def is_path(base: str) -> bool:
+    """Returns whether the name of a base model is a path, which means nothing on other machines."""
+    return base.startswith((".", "~", "/", "\\")) or base[1:3] in (":\\", ":/") or base.count("/") > 1
+
+
+def _signed(front: Mapping[str, Any], name: str, body: Sequence[str], table: str, sizes: Mapping[str, int]) -> str:
+    """Returns a card with its front matter and title before the body, and the list of files and the digest after it."""
     lines = [f"{key}: {json.dumps(value)}" for key, value in front.items()]  # which is YAML, too
-    text = "\n".join(["---", *lines, "---", "", f"# {_escape(name)}", "", *_summary(facts), *_use(handle, facts)]) + (
-        _table("## Architecture", ("argument", "value"), facts["config"])
+    text = "\n".join(["---", *lines, "---", "", f"# {_escape(name)}", "", *body]) + (
+        table
         + _table("## Files", ("file", "size"), {file: _size(size) for file, size in sizes.items()})
         + "\n## To be completed by the author\n\n"
-        + "Licence, training data, intended use and limitations: the preset's files do not describe them.\n"
+        + "Licence, training data, intended use and limitations: the files do not describe them.\n"
     )
     return text + _SIGNATURE.format(_digest(text))
 

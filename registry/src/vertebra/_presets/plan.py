@@ -12,10 +12,11 @@ from vertebra._discovery import runtimes
 from vertebra._formats.description import PresetDescription
 from vertebra._formats.registry import read_description
 from vertebra._resolve.consistent_read import read_consistently
-from vertebra._resolve.preset_folder import CONFIG, PresetFolder
+from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.memory import host_memory
 from vertebra._weights.tensor_entry import TensorEntry, itemsize
 from vertebra.errors import PresetConfigError
+from vertebra.file_names import CONFIG
 from vertebra.interfaces import Runtime
 from vertebra.specs import LoraConfig, TensorRule
 

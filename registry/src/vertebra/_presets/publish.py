@@ -1,4 +1,4 @@
-"""Publishes a preset: checks it, adds a model card if it has none, and uploads it with the target's source."""
+"""Publishes a preset or adapter: checks it, adds a model card if it has none, and uploads it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from vertebra._discovery import runtimes
 from vertebra._discovery.catalog import BACKBONES, catalog
 from vertebra._formats.description import OpenPreset
 from vertebra._formats.registry import read_description
+from vertebra._lora.files.adapter_files import PEFT, find_files, holds_adapter
+from vertebra._lora.files.describe import describe_files
 from vertebra._presets import load_warnings
 from vertebra._presets.certificate_header import open_certificate
 from vertebra._presets.inspect import describe
-from vertebra._presets.model_card import CARD, is_generated, model_card
+from vertebra._presets.model_card import CARD, Card, adapter_card, is_generated, is_path, model_card
 from vertebra._resolve.candidates import is_plain_path, source_of, upload_target
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.filenames import impossible_on_some
@@ -36,13 +38,14 @@ from vertebra.errors import (
     VertebraError,
     WeightsMismatchError,
 )
+from vertebra.file_names import ADAPTER_CONFIG
 from vertebra.handles import PresetHandle
 from vertebra.interfaces import PresetSource
 
 
 @dataclass(frozen=True, slots=True)
 class PublishResult:
-    """The result of publishing a preset."""
+    """The result of publishing a preset or adapter."""
 
     handle: PresetHandle
     """The handle of the published preset; a pinned handle if the source has revisions."""
@@ -65,7 +68,7 @@ def upload(
 
     Args:
         uri: The handle or folder to publish to.
-        preset: A folder, or any other preset that can be loaded.
+        preset: A folder, or any other preset or adapter that can be loaded.
         replace: Whether another preset at `uri` may be replaced.
         message: The commit message or version note, for services that have one.
         any_runtime: Whether to check the weights with any installed runtime, if none was chosen.
@@ -79,35 +82,56 @@ def upload(
         raise PresetAccessError(handle, "VERTEBRA_OFFLINE is set", "Unset it to publish, or publish to a local folder")
     plain = isinstance(preset, Path) or is_plain_path(preset)
     checked = read_consistently(preset, partial(_check, any_runtime=any_runtime), locked=False if plain else None)
-    description, files, notes = checked.preset.description, dict(checked.files), list(checked.notes)
+    files, notes = dict(checked.files), list(checked.notes)
     with tempfile.TemporaryDirectory(prefix="vertebra-card-") as folder:
         if CARD not in files or is_generated(files[CARD]):
             files[CARD] = Path(folder, CARD)
-            files[CARD].write_text(_card(handle, source, checked.preset), encoding="utf-8")
+            files[CARD].write_text(_card(handle, source, checked), encoding="utf-8")
             advice = "add the licence, training data and intended use"
             notes.append(f"{CARD} was generated, because the preset has none of its own: {advice}")
-        message = message or f"Upload a {description.backbone} with vertebra {metadata.version('vertebra')}"
+        message = message or f"Upload a {checked.subject} with vertebra {metadata.version('vertebra')}"
         size = sum(path.stat().st_size for path in files.values())
-        pinned = _publish(source, handle, files, replace, message, description.folder)
+        pinned = _publish(source, handle, files, replace, message, checked.folder)
     return PublishResult(pinned, tuple(sorted(files)), size, tuple(notes))
 
 
 @dataclass(frozen=True, slots=True)
-class _CheckedPreset:
-    """A preset that passed the checks."""
+class _Checked:
+    """A preset or adapter that passed the checks."""
 
-    preset: OpenPreset
+    folder: PresetFolder
+    subject: str
+    """The class of a backbone, or `LoRA adapter`."""
     files: dict[str, Path]
     notes: list[str]
+    card: Card
 
 
-def _check(folder: PresetFolder, any_runtime: bool) -> _CheckedPreset:
+def _check(folder: PresetFolder, any_runtime: bool) -> _Checked:
     folder.require_complete()
     names = [name for name in sorted(folder.names) if not _is_hidden(name)]
     _check_portable(folder, names)
+    check = _check_adapter if holds_adapter(folder) else partial(_check_preset, any_runtime=any_runtime)
+    subject, notes, card = check(folder)
+    files = dict(zip(names, folder.fetch_all(names), strict=True))
+    _check_links(folder, files)
+    return _Checked(folder, subject, files, [*_hidden_notes(folder), *notes], card)
+
+
+def _check_adapter(folder: PresetFolder) -> tuple[str, list[str], Card]:
+    facts = describe_files(find_files(folder))
+    base = facts["base_model"]
+    notes = []
+    if facts["form"] == PEFT and (base is None or is_path(base)):
+        named = "names no base model" if base is None else f"names its base model by a path, {base!r}"
+        notes.append(f"{ADAPTER_CONFIG} {named}: users cannot tell which one it needs")
+    return "LoRA adapter", notes, partial(adapter_card, facts)
+
+
+def _check_preset(folder: PresetFolder, any_runtime: bool) -> tuple[str, list[str], Card]:
     opened = read_description(folder).open_headers()
     description = opened.description
-    notes = [*_hidden_notes(folder), *opened.backbone_tensors().notes, *_check_weights(opened, any_runtime)]
+    notes = [*opened.backbone_tensors().notes, *_check_weights(opened, any_runtime)]
     if description.not_read is not None:
         notes.append(load_warnings.second_checkpoint_text(description))
     if description.difference is not None:
@@ -117,9 +141,7 @@ def _check(folder: PresetFolder, any_runtime: bool) -> _CheckedPreset:
         notes.append("it has no parity certificate: save it again with save_to_preset to write one")
     elif not certificate.same_config:
         notes.append("its parity certificate was made with another config.json and is not valid: save the preset again")
-    files = dict(zip(names, folder.fetch_all(names), strict=True))
-    _check_links(folder, files)
-    return _CheckedPreset(opened, files, notes)
+    return description.backbone, notes, partial(model_card, describe(opened))
 
 
 def _publish(
@@ -150,13 +172,13 @@ def _publish(
     return pinned
 
 
-def _card(handle: PresetHandle, source: PresetSource, preset: OpenPreset) -> str:
-    listed = preset.description.folder.files
+def _card(handle: PresetHandle, source: PresetSource, checked: _Checked) -> str:
+    listed = checked.folder.files
     sizes = {file.name: file.size for file in listed if not _is_hidden(file.name) and file.name != CARD}
     name = handle.path.rstrip("/").rpartition("/")[2]
     # An absolute path would be meaningless on other machines.
     where = str(handle.without_revision()) if source.is_remote else f"./{name}"
-    return model_card(name, where, describe(preset), sizes)
+    return checked.card(name, where, sizes)
 
 
 def _check_portable(folder: PresetFolder, names: Sequence[str]) -> None:

@@ -100,14 +100,14 @@ def locked_preset(requested: str) -> LockedPreset:
     return presets[requested]
 
 
-def check_unlocked(locked: bool | None) -> None:
-    """Checks the argument `locked` of a load.
+def check_unlocked(locked: bool | None, function: str = "from_preset") -> None:
+    """Checks the argument `locked` of a function that loads a preset or an adapter.
 
     Raises:
         ArgumentError: the argument is neither a bool nor None.
         LockError: the argument is False, but the machine enforces locked presets.
     """
-    if locked is not None and not flag("from_preset", "locked", locked) and settings().is_enforced("locked"):
+    if locked is not None and not flag(function, "locked", locked) and settings().is_enforced("locked"):
         problem = f"{settings().origin('locked')} requires locked presets, but the call has locked=False"
         raise LockError(lockfile_path(), problem, "Remove the argument")
 

@@ -30,11 +30,10 @@ from vertebra.errors import (
     PresetNotFoundError,
     VertebraError,
 )
+from vertebra.file_names import CONFIG
 from vertebra.handles import PresetHandle
 from vertebra.interfaces import LocalSource
 from vertebra.specs import PresetFile
-
-CONFIG = "config.json"
 
 
 class PresetFolder:

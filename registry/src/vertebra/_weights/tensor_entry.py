@@ -46,6 +46,17 @@ def layout_of(name: str, dtype: str, shape: tuple[int, ...]) -> TensorEntry:
     return TensorEntry(name, dtype, shape, 0, math.prod(shape) * itemsize(dtype))
 
 
+def describe_tensor(name: str, entry: TensorEntry) -> dict[str, Any]:
+    """Returns a tensor's entry in a header as plain data."""
+    return {
+        "name": name,
+        "shape": list(entry.shape),
+        "dtype": entry.dtype,
+        "parameters": math.prod(entry.shape),
+        "bytes": entry.size,
+    }
+
+
 def numpy_dtype(name: str) -> np.dtype[Any]:
     """Returns the numpy or ml_dtypes dtype for the name of a Keras dtype."""
     import ml_dtypes

@@ -9,17 +9,16 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from vertebra._system.atomic_save import destination, replacing_folder
 from vertebra._system.file_identity import identity_of
 from vertebra._system.links import reading_problem
 from vertebra.errors import PresetExistsError, PresetNotFoundError, PresetSaveError
+from vertebra.file_names import ADAPTER_CONFIG, CONFIG, holds_any
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
 
-_CONFIG = "config.json"
 _MOST_LISTINGS = 20
 _MOST_LINKED = 1_000
 """Most files below a link to a folder; a link to more is not a part of a preset."""
@@ -28,7 +27,9 @@ _MOST_SUBFOLDERS = 1_000
 
 
 def list_files(handle: PresetHandle, folder: Path) -> list[PresetFile]:
-    """Lists the files in a folder and its subfolders; without a config, only the configs of its subfolders.
+    """Lists the files in a folder and its subfolders, or the one file that the path names.
+
+    Without a config, only the configs of the subfolders are listed.
 
     Links are followed. A link to nothing, a pipe or a device is listed with its `problem`. If the folder is replaced
     meanwhile, as by a save, the new folder is listed.
@@ -37,6 +38,8 @@ def list_files(handle: PresetHandle, folder: Path) -> list[PresetFile]:
         PresetNotFoundError: the folder does not exist or cannot be read.
     """
     try:
+        if folder.is_file():  # an adapter may be a single file
+            return [_describe(folder.name, folder)]
         for _ in range(_MOST_LISTINGS):
             before = _inode(folder)
             with contextlib.suppress(FileNotFoundError):
@@ -45,9 +48,8 @@ def list_files(handle: PresetHandle, folder: Path) -> list[PresetFile]:
                     return files
         return _list(folder)
     except NotADirectoryError as error:
-        parent = [str(replace(handle, path=Path(handle.path).parent.as_posix()))]
-        likely = parent if os.path.isfile(folder.parent / _CONFIG) else []  # noqa: PTH113
-        raise PresetNotFoundError(handle, f"{folder} is a file, and a preset is a folder", likely) from error
+        problem = "is neither a folder nor a regular file" if folder.exists() else "is inside a file"
+        raise PresetNotFoundError(handle, f"{folder} {problem}") from error
     except OSError as error:
         raise PresetNotFoundError(handle, f"{folder} cannot be read ({error.strerror})") from error
 
@@ -61,6 +63,8 @@ def open_file(handle: PresetHandle, folder: Path, name: str) -> Path:
     Raises:
         PresetNotFoundError: the folder has no such file, or it is not a regular file.
     """
+    if folder.is_file() and name == folder.name:
+        return folder
     path, parts = folder / name, name.split("/")
     if not all(map(_is_plain, parts)) or not _is_in_listed_folder(path, folder, len(parts) - 1):
         raise PresetNotFoundError(handle, f"it has no file {name!r}")
@@ -86,11 +90,11 @@ def write_folder(handle: PresetHandle, folder: Path, files: Mapping[str, Path], 
     if target == Path.cwd() or target in Path.cwd().parents:
         raise PresetSaveError(target, "it holds the current directory", "Choose a separate folder")
     if target.is_dir() and any(target.iterdir()):
-        if not (target / _CONFIG).is_file():
-            problem = "the folder is not empty and holds no preset"
-            raise PresetSaveError(target, problem, "Choose a new or empty folder")
         if _has_same_files(handle, target, files):
             return
+        if not holds_any({path.name for path in target.iterdir()}):
+            problem = "the folder is not empty and holds no preset or adapter"
+            raise PresetSaveError(target, problem, "Choose a new or empty folder")
         if not replace:
             remedy = "Choose another folder, or replace the preset with replace=True or --replace"
             raise PresetExistsError(handle, "the folder holds another preset", remedy)
@@ -115,7 +119,7 @@ def _inode(folder: Path) -> tuple[int, int]:
 
 
 def _list(folder: Path) -> list[PresetFile]:
-    if os.path.isfile(folder / _CONFIG):  # noqa: PTH113 (Path's raises for links that may not be followed)
+    if os.path.isfile(folder / CONFIG):  # noqa: PTH113 (Path's raises for links that may not be followed)
         found = _walk(folder, folder)
     else:  # a folder without a config is no preset, and may be a whole disk
         found = itertools.chain(_files_in(folder), _configs_below(folder))
@@ -190,7 +194,8 @@ def _files_in(folder: Path) -> Iterator[Path]:
 def _configs_below(folder: Path) -> Iterator[Path]:
     """Yields the configs in subfolders, and in their subfolders, for messages about where a preset is."""
     looked_at = itertools.islice(_subfolders(folder), _MOST_SUBFOLDERS)
-    return (path for subfolder in looked_at if os.path.isfile(path := subfolder / _CONFIG))  # noqa: PTH113
+    configs = (subfolder / name for subfolder in looked_at for name in (CONFIG, ADAPTER_CONFIG))
+    return filter(os.path.isfile, configs)
 
 
 def _subfolders(folder: Path) -> Iterator[Path]:

@@ -22,7 +22,7 @@ class FolderSource(LocalSource):
 
     def handle_for(self, text: str) -> PresetHandle | None:
         looks_like_path = text.startswith((".", "~")) or "/" in text or os.sep in text
-        if not text or not (looks_like_path or os.path.isdir(text)):  # noqa: PTH112 (Path's raises for long names)
+        if not text or not (looks_like_path or os.path.exists(text)):  # noqa: PTH110 (Path's raises for long names)
             return None
         return PresetHandle(self.scheme, full_path(text).as_posix())
 

@@ -31,9 +31,11 @@ _STATES = {
 
 def add_commands(commands: Any) -> None:
     """Adds the command."""
-    text = "lock presets to their current revisions and digests; without presets, check whether locked ones changed"
+    text = "lock presets and LoRA adapters to their current revisions and digests; without any, check the locked ones"
     parser = commands.add_parser("lock", help=text, description=text)
-    parser.add_argument("presets", nargs="*", metavar="PRESET", help="an id, a handle or a path, as it is loaded")
+    parser.add_argument(
+        "presets", nargs="*", metavar="PRESET", help="an id, a handle or a path of a preset or adapter, as it is loaded"
+    )
     change = parser.add_mutually_exclusive_group()
     change.add_argument("--update", action="store_true", help="lock the current revisions of these presets, or of all")
     change.add_argument("--remove", action="store_true", help="remove these presets from the lockfile")

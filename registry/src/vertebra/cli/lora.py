@@ -44,7 +44,7 @@ def add_commands(commands: Any) -> None:
 
 def _add(group: Any, name: str, text: str, run: Any) -> Any:
     parser = group.add_parser(name, help=text, description=text)
-    parser.add_argument("adapter", help="a .safetensors or .lora.h5 file, or a folder in PEFT's layout")
+    parser.add_argument("adapter", help="a handle, a .safetensors or .lora.h5 file, or a folder in PEFT's layout")
     parser.set_defaults(run=run)
     return parser
 
@@ -53,7 +53,7 @@ def _add(group: Any, name: str, text: str, run: Any) -> Any:
 
 
 def _info(args: argparse.Namespace) -> int:
-    from vertebra.cli.lora_info import describe_adapter
+    from vertebra._lora.files.describe import describe_adapter
 
     facts = describe_adapter(args.adapter)
     if args.json:
@@ -64,7 +64,7 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _print_facts(facts: Mapping[str, Any]) -> None:
-    from vertebra.cli.lora_info import CO_TRAINED
+    from vertebra._lora.files.describe import CO_TRAINED
 
     co_trained = f", and {len(facts[CO_TRAINED])} co-trained base weights" if facts[CO_TRAINED] else ""
     lines = {
@@ -76,6 +76,7 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
         "parameters": f"{facts['parameters']:,}",
         "bytes": f"{facts['bytes']:,} ({bytes_text(facts['bytes'])})",
         "base": facts["base"] or "not recorded",
+        "base model": facts["base_model"] or "not recorded",
         "saved from": facts["saved_from"] or "not recorded",
     }
     for name, value in lines.items():
@@ -98,19 +99,19 @@ def _path(name: str) -> str:
 
 def _convert(args: argparse.Namespace) -> int:
     _bind(args)
-    from vertebra.cli.lora_info import describe_adapter
+    from vertebra._lora.files.describe import describe_adapter
 
     with busy(f"converting {args.adapter}"):
         backbone, receipt = _adapted(args)
         lora.save(backbone, args.target)
-        facts = describe_adapter(args.target) | {"source": args.adapter, "unused": list(receipt.unused)}
+        facts = describe_adapter(args.target) | _loaded(args, receipt)
     if args.json:
         print_json(facts)
         return 0
     sizes = f"{len(facts['layers'])} layers, {facts['parameters']:,} parameters, {bytes_text(facts['bytes'])}"
     strategy = f"{facts['strategy']} of rank {_listed(facts['ranks'])}"
     print(f"{args.adapter} -> {args.target} ({_FORMS[facts['form']]}): {strategy}, {sizes}")
-    _print_unused(receipt)
+    _print_notes(receipt)
     return 0
 
 
@@ -130,8 +131,8 @@ def _merge(args: argparse.Namespace) -> int:
         merged = lora.merge(backbone, reversible=False)
         assets = save_backbone(backbone, target, args.format, fetch=True)
     if args.json:
-        facts = {"dequantized": quantized, "unused": list(receipt.unused), "assets": asdict(assets)}
-        print_json(_merge_facts(args, merged) | facts)
+        facts = {"dequantized": quantized, "assets": asdict(assets)}
+        print_json(_merge_facts(args, merged) | _loaded(args, receipt) | facts)
         return 0
     print(f"{args.base} + {args.adapter} -> {args.target} ({args.format})")
     if quantized:
@@ -142,12 +143,12 @@ def _merge(args: argparse.Namespace) -> int:
         tables = ", ".join(map(printable, merged.changed_projections))
         print(f"merging changes the logits of the tied projection, as in PEFT: {tables}")
     print_assets(assets)
-    _print_unused(receipt)
+    _print_notes(receipt)
     return 0
 
 
 def _merge_facts(args: argparse.Namespace, merged: MergeReceipt) -> dict[str, Any]:
-    request = {"source": args.adapter, "base": args.base, "target": args.target, "format": args.format}
+    request = {"base": args.base, "target": args.target, "format": args.format}
     return request | {name: asdict(merged)[name] for name in _MERGED}
 
 
@@ -186,6 +187,19 @@ def _adapted(args: argparse.Namespace) -> tuple[Any, LoraReceipt]:
     return backbone, lora.load(backbone, args.adapter, check_base=check_base, strict=strict)
 
 
-def _print_unused(receipt: LoraReceipt) -> None:
+def _loaded(args: argparse.Namespace, receipt: LoraReceipt) -> dict[str, Any]:
+    """Returns the source of the adapter and the notes on it, as plain data."""
+    return {
+        "source": args.adapter,
+        "handle": receipt.source,
+        "base_model": receipt.base_model,
+        "unused": list(receipt.unused),
+        "notes": list(receipt.notes),
+    }
+
+
+def _print_notes(receipt: LoraReceipt) -> None:
+    for note in receipt.notes:
+        print(f"note: {printable(note)}")
     if receipt.unused:
         print(f"unused tensors of the adapter: {', '.join(map(printable, receipt.unused))}")

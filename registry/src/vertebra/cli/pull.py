@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vertebra.cli.output import bytes_text, plain_warnings, print_json, print_left_out, printable
 from vertebra.cli.progress import progress_bar
 from vertebra.errors import PresetNotFoundError
+from vertebra.file_names import CONFIG
 
 if TYPE_CHECKING:
     from vertebra._presets.bundle import BundledPreset
@@ -19,20 +20,24 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Adds the commands."""
-    text = "download presets into the cache, so that they load without a network"
+    text = "download presets and LoRA adapters into the cache, so that they load without a network"
     pull = commands.add_parser("pull", help=text, description=text)
     files = pull.add_mutually_exclusive_group()
     files.add_argument("--only", action="append", metavar="GLOB", help="only files that match; may be repeated")
-    needed = "only files that from_preset reads: config, weights, certificate"
+    needed = "only files that are read: config, weights, certificate, or those of an adapter"
     files.add_argument("--needed", action="store_true", help=needed)
     bundle_help = "import these presets, or all, from a bundle instead"
     files.add_argument("--from", dest="bundle", type=Path, metavar="DIR", help=bundle_help)
-    text = "write a folder with complete presets, for use as a cache tier or for import with pull --from"
+    text = (
+        "write a folder with complete presets and LoRA adapters, for use as a cache tier or for import with pull --from"
+    )
     bundle = commands.add_parser("bundle", help=text, description=text)
     bundle.add_argument("-o", "--output", required=True, metavar="DIR", help="the folder to write")
     bundle.add_argument("--replace", action="store_true", help="replace a bundle that holds other presets")
     for parser, run in ((pull, _pull), (bundle, _bundle)):
-        parser.add_argument("presets", nargs="*", metavar="PRESET", help="a preset id or a handle")
+        parser.add_argument(
+            "presets", nargs="*", metavar="PRESET", help="a preset id, or the handle of a preset or adapter"
+        )
         locked = "use the revisions in the lockfile; without presets, all locked presets"
         parser.add_argument("--locked", action="store_true", help=locked)
         parser.add_argument("--json", action="store_true", help="print JSON")
@@ -111,9 +116,12 @@ def _matching(folder: PresetFolder, only: Sequence[str] | None) -> list[str]:
 
 def _needed(folder: PresetFolder) -> list[str]:
     from vertebra._formats.other_weights import require_weights
+    from vertebra._lora.files.adapter_files import find_files, holds_adapter
+
+    if holds_adapter(folder):
+        return list(find_files(folder).names)
     from vertebra._formats.registry import read_description
     from vertebra._presets.certificate_header import CERTIFICATE
-    from vertebra._resolve.preset_folder import CONFIG
 
     contents = read_description(folder)
     if not folder.is_complete:

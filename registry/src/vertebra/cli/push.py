@@ -1,4 +1,4 @@
-"""`vertebra push DIR URI`: publishes a preset at a source."""
+"""`vertebra push DIR URI`: publishes a preset or adapter at a source."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from vertebra.cli.progress import busy
 
 def add_commands(commands: Any) -> None:
     """Adds the command."""
-    text = "check a preset, publish it, and print its pinned handle"
+    text = "check a preset or LoRA adapter, publish it, and print its pinned handle"
     parser = commands.add_parser("push", help=text, description=text)
-    parser.add_argument("preset", metavar="DIR", help="a preset folder, or a preset id or handle")
+    parser.add_argument(
+        "preset", metavar="DIR", help="the folder or handle of a preset or adapter, an adapter's file, or a preset id"
+    )
     parser.add_argument("uri", metavar="URI", help="the handle or path to publish at")
-    parser.add_argument("--replace", action="store_true", help="replace a preset that is already there")
+    parser.add_argument("--replace", action="store_true", help="replace a preset or adapter that is already there")
     parser.add_argument("--message", help="a message for the new revision, if the source keeps messages")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_run)

@@ -101,10 +101,10 @@ def _replayed(
     opened: PreparedLoad, certificate: Certificate, runtime: str, overrides: dict[str, Any]
 ) -> dict[str, Any]:
     from vertebra._presets.certificate import replay
-    from vertebra._presets.load import build_prepared, tell_observers
+    from vertebra._presets.load import build_prepared
 
     backbone = build_prepared(opened, overrides)
-    tell_observers(opened)
+    opened.tell_observers()
     verdict = replay(backbone, certificate)
     return {
         "saved_with": verdict.saved_with,

@@ -63,13 +63,13 @@ class LoraConfigError(LoraError, ValueError):
 
 
 class AdapterNotFoundError(LoraError, FileNotFoundError):
-    """There is no adapter at a path."""
+    """There is no adapter at a path or handle."""
 
-    def __init__(self, path: object) -> None:
-        self.path = path
+    def __init__(self, path: object, problem: str = "nothing is there", suggestions: Sequence[str] = ()) -> None:
+        self.path, self.problem, self.suggestions = path, problem, list(suggestions)
         super().__init__(
-            f"No adapter at {str(path)!r}. Check the path: an adapter is a .safetensors or .lora.h5 file, or a folder "
-            "with an adapter_config.json."
+            f"No adapter at {str(path)!r}: {ended(problem)}{did_you_mean(self.suggestions)} Check the path or handle: "
+            "an adapter is a .safetensors or .lora.h5 file, or a folder with an adapter_config.json."
         )
 
     def __str__(self) -> str:  # FileNotFoundError would print errno style

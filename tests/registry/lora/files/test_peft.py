@@ -12,8 +12,15 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 import vertebra
+from vertebra._discovery.catalog import STRATEGIES, catalog
 from vertebra._lora.files.peft_config import read_config
-from vertebra.errors import AdapterMismatchError, LoraConfigError, LoraError, LoraStateError, WeightsFileError
+from vertebra.errors import (
+    AdapterMismatchError,
+    LoraConfigError,
+    LoraError,
+    LoraStateError,
+    WeightsFileError,
+)
 
 pytestmark = pytest.mark.keras
 
@@ -137,10 +144,17 @@ def test_a_setting_that_is_not_computed_here_is_refused_by_name(backbone, inputs
 @pytest.mark.parametrize(
     ("field", "value", "method", "way_out"),
     [
-        ("peft_type", "LOHA", "LOHA", "merge_and_unload"),
+        ("peft_type", "LOHA", "LOHA", "save_as_lora(path, model, rank)"),
+        ("peft_type", "IA3", "IA3", "save_as_lora cannot convert it"),
+        ("peft_type", "PROMPT_TUNING", "PROMPT_TUNING", "PEFT cannot merge it"),
         ("lora_bias", True, "LoRA with a bias", "merge_and_unload"),
         ("trainable_token_indices", [5], "training of single tokens", "merge_and_unload"),
-        ("use_bdlora", {"nblocks": 2}, "BD-LoRA", "merge_and_unload"),
+        ("use_bdlora", {"nblocks": 2}, "BD-LoRA", "save_as_lora(path, model, rank)"),
+        ("velora_config", {"num_groups": 4}, "VeLoRA", "save_as_lora(path, model, rank)"),
+        ("monteclora_config", {"num_samples": 8}, "MonteCLoRA", "save_as_lora(path, model, rank)"),
+        ("kasa_config", {"beta": 1e-4}, "KaSA", "save_as_lora cannot convert it"),
+        ("target_parameters", ["a.weight"], "parameters that are not a layer's kernel", "merge_and_unload"),
+        ("layer_replication", [[0, 2]], "layer replication", "PEFT cannot merge it"),
         ("enable_lora", [True, False], "LoRA on some slices of a fused projection", "merge_and_unload"),
         ("alora_invocation_tokens", [1], "aLoRA", "PEFT cannot merge it"),
         ("use_qalora", True, "QALoRA", "PEFT cannot merge it"),
@@ -152,7 +166,7 @@ def test_a_setting_that_is_not_computed_here_is_refused_by_name(backbone, inputs
 )
 def test_a_refusal_says_which_method_it_is_and_the_way_out(copy, field, value, method, way_out):
     with pytest.raises(LoraConfigError) as caught:
-        read_config(copy(config={field: value}))
+        read_config("adapter", copy(config={field: value}) / CONFIG)
     assert method in caught.value.expected
     assert way_out in str(caught.value)
     assert "Correct the value" not in str(caught.value)
@@ -212,11 +226,14 @@ def test_a_rank_that_the_tensors_do_not_have_is_refused(backbone, inputs, state,
 
 
 @pytest.mark.keras(once=True)
-def test_a_variant_that_no_strategy_computes_is_refused(backbone, copy, inputs, state):
+def test_a_variant_that_no_strategy_computes_is_refused(backbone, copy, inputs, state, monkeypatch):
     before = state(backbone, inputs)
+    others = [entry for entry in catalog(STRATEGIES) if entry.name != "rsdora"]
+    monkeypatch.setattr("vertebra._lora.files.peft_config.catalog", lambda kind: others)
     with pytest.raises(LoraConfigError) as caught:
         backbone.load_lora_weights(copy(config={"use_dora": True, "use_rslora": True}))
     assert caught.value.field == "use_dora and use_rslora"
+    assert "vertebra-lora-variants" in str(caught.value)
     assert state(backbone, inputs) == before
 
 
@@ -243,7 +260,7 @@ def test_no_pattern_takes_for_ever(copy):
 
     def read():
         start = time.process_time()
-        assert read_config(folder).layer("encoder.layer.0.attention.self.query" * 5).rank == 4
+        assert read_config("adapter", folder / CONFIG).layer("encoder.layer.0.attention.self.query" * 5).rank == 4
         return time.process_time() - start
 
     assert min(read() for _ in range(5)) < 0.05
@@ -322,7 +339,7 @@ def test_the_tensors_alone_do_not_say_the_scale(backbone, golden):
         lambda t: {name: array for name, array in t.items() if "layer.0.attention.self.query.lora_B" not in name},
         lambda t: t | zeros("encoder.layer.0.attention.self.query.lora_C.weight", 4, 16),
         lambda t: t | zeros("encoder.layer.7.attention.self.query.lora_A.weight", 4, 16),
-        lambda t: t | zeros("embeddings.position_embeddings.lora_embedding_A", 4, 16),
+        lambda t: t | zeros("embeddings.LayerNorm.lora_A.weight", 4, 16),
         lambda t: t | zeros("classifier.weight", 2, 16),
         lambda t: t | zeros("pooler.dense.weight", 16, 8),
         lambda t: t | zeros("pooler.dense.weight", 16, 16, dtype="int32"),
@@ -355,8 +372,9 @@ def test_tensors_that_do_not_fit_are_refused_and_nothing_changes(backbone, input
     assert state(backbone, inputs) == before
 
 
-def test_a_scale_other_than_that_of_the_attached_adapter_is_refused(backbone, golden, inputs, state):
+def test_a_scale_other_than_that_of_a_trained_adapter_is_refused(backbone, golden, inputs, state, fill):
     backbone.enable_lora(4)
+    fill(backbone)
     before = state(backbone, inputs)
     with pytest.raises(LoraStateError) as caught:
         backbone.load_lora_weights(golden / "peft_lora")

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+import vertebra
 from vertebra._lora.layers.linear_view import is_adaptable, view_of
 
 pytestmark = pytest.mark.keras
@@ -128,3 +129,61 @@ def test_what_can_be_adapted_is_a_built_layer_with_a_kernel_of_its_own():
     for other in others:
         other.build((None, 3, 3))
     assert not any(is_adaptable(other) for other in others)
+
+
+# === Lookups of an architecture's own ===
+
+
+class Positions(keras.layers.Layer):
+    """Adds rows of a table to the inputs, by their positions."""
+
+    def build(self, shape):
+        self.embeddings = self.add_weight(name="embeddings", shape=(5, shape[-1]), initializer="random_normal")
+
+    def call(self, inputs):
+        return inputs + keras.ops.take(self.embeddings, self.lookup_indices(inputs), axis=0)
+
+    def lookup_indices(self, inputs):
+        return keras.ops.broadcast_to(keras.ops.arange(inputs.shape[1]), inputs.shape[:2])
+
+
+@pytest.fixture
+def positions():
+    """A model that looks up positions, and its inputs."""
+    model = keras.Sequential([keras.Input((3, 4)), Positions(name="positions")])
+    return model, np.random.default_rng(0).normal(size=(2, 3, 4)).astype("float32")
+
+
+def test_a_layer_with_lookup_indices_is_adapted_as_a_lookup(positions):
+    model, inputs = positions
+    before = array(model(inputs))
+    vertebra.lora.enable(model, 2, ["positions"], seed=0)
+    assert np.array_equal(array(model(inputs)), before)
+    for variable in model.trainable_variables:
+        variable.assign(np.random.default_rng(1).normal(size=variable.shape))
+    a, b = (variable.numpy() for variable in model.trainable_variables)
+    assert np.allclose(array(model(inputs)), before + (a @ b)[:3], atol=1e-5)
+    adapted = array(model(inputs))
+    vertebra.lora.merge(model)
+    assert np.allclose(array(model(inputs)), adapted, atol=1e-5)
+
+
+def test_each_row_may_have_its_own_adapter_of_positions(positions):
+    model, inputs = positions
+    outputs = {None: array(model(inputs))}
+    for name in ("a", "b"):
+        vertebra.lora.enable(model, 2, ["positions"], name=name, seed=0)
+        for variable in model.trainable_variables:
+            variable.assign(np.random.default_rng(ord(name)).normal(size=variable.shape))
+        outputs[name] = array(model(inputs))
+    with vertebra.lora.rows(model, ["a", "b"]):
+        found = array(model(inputs))
+    assert np.allclose(found[0], outputs["a"][0], atol=1e-5)
+    assert np.allclose(found[1], outputs["b"][1], atol=1e-5)
+
+
+def test_a_layer_with_only_a_table_is_not_adapted(positions):
+    layer = positions[0].layers[-1]
+    assert is_adaptable(layer)
+    layer.lookup_indices = None
+    assert not is_adaptable(layer)

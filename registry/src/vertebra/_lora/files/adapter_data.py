@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vertebra._lora.files.adapter_files import AdapterFiles
 from vertebra._lora.plan import AdapterPlan
 from vertebra._weights.safetensors.writing import write_tensors
 from vertebra._weights.tensor_entry import Header, layout_of
@@ -25,7 +26,7 @@ _BASE = "vertebra.base"
 class AdapterFile:
     """An adapter read from a file."""
 
-    path: Path
+    files: AdapterFiles
     plan: AdapterPlan
     values: Values
     """Values of the adapter's variables."""
@@ -35,6 +36,17 @@ class AdapterFile:
     """Values of co-trained weights, by name."""
     unused: tuple[str, ...] = ()
     """Names of tensors for which the model has no layer."""
+    head: tuple[str, ...] = ()
+    """Those of them that are outside of the backbone, in a head."""
+    base_model: str | None = None
+    """The base that the file names, such as `org/name@revision`."""
+    notes: tuple[str, ...] = ()
+    """Unusual properties of the file, for the receipt."""
+
+    @property
+    def source(self) -> str:
+        """The path or pinned handle."""
+        return self.files.source
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,80 +7,67 @@ model, with the plan as metadata. The other formats are PEFT's folders and Keras
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vertebra import _arguments
 from vertebra._lora.files.adapter_data import _BASE, AdapterData, AdapterFile, base_of, write_arrays
+from vertebra._lora.files.adapter_files import KERASHUB, PEFT, AdapterFiles, read_files
 from vertebra._lora.plan import AdapterPlan, plan_as_data, plan_from_data
+from vertebra._resolve.lockfile import check_unlocked
 from vertebra._system.atomic_save import destination, replacing_file, replacing_folder
-from vertebra._system.file_identity import identity_at
 from vertebra._system.strict_json import parse_json
-from vertebra._system.user_paths import full_path
 from vertebra._weights.safetensors.format import MappedTensors, open_header
 from vertebra._weights.tensor_entry import Header
-from vertebra.errors import (
-    AdapterNotFoundError,
-    LoraConfigError,
-    PresetSaveError,
-    VertebraError,
-    WeightsFileError,
-)
+from vertebra.errors import LoraConfigError, PresetSaveError
 
 if TYPE_CHECKING:
     from vertebra._lora.layers.adapter_layers import Values
 
 SUFFIX = ".safetensors"
 KERASHUB_SUFFIX = ".lora.h5"
-_ATTEMPTS = 12
 _SETTINGS = "vertebra.adapter"
 _MODEL = "vertebra.model"
 _INFIX = "/lora/"
 
 
-def read_adapter(model: Any, filepath: str | Path) -> AdapterFile:
+def read_adapter(model: Any, adapter: str | Path, locked: bool | None = None) -> AdapterFile:
     """Reads an adapter for a model; nothing in the file is imported, resolved or executed.
 
+    Args:
+        model: The model.
+        adapter: A path or handle.
+        locked: Whether the adapter must match the lockfile; None means as in the settings.
+
     Raises:
-        AdapterNotFoundError: the path does not exist.
+        AdapterNotFoundError: there is no adapter at the path or handle.
         WeightsFileError: the file is corrupt.
         LoraConfigError: a setting is out of range or unknown.
         AdapterMismatchError: the file holds no adapter for this model.
+        PresetError: as for `read_files`.
     """
-    path = existing(filepath)
-    if path.is_dir():
-        from vertebra._lora.files.peft import FILES, read_peft
 
-        return _of_one_version([path / name for name in FILES], partial(read_peft, model, path))
-    if path.name.endswith(".h5"):
+    def read(files: AdapterFiles) -> AdapterFile:
+        paths = files.fetch()
+        file = _read(model, files, paths)
+        files.check_read(paths)
+        return file
+
+    check_unlocked(locked, "load_lora_weights")
+    return read_files(adapter, read, locked)
+
+
+def _read(model: Any, files: AdapterFiles, paths: Sequence[Path]) -> AdapterFile:
+    if files.format == PEFT:
+        from vertebra._lora.files.peft import read_peft
+
+        return read_peft(model, files, *paths)
+    (path,) = paths
+    if files.format == KERASHUB:
         from vertebra._lora.files.kerashub import read_kerashub
 
-        return read_kerashub(model, path)
-    return _read_short(path)
-
-
-def _of_one_version(paths: Sequence[Path], read: Callable[[], AdapterFile]) -> AdapterFile:
-    """Reads files that belong together; retries if one of them is replaced during the read.
-
-    Raises:
-        WeightsFileError: a file was replaced in every attempt.
-    """
-    for _ in range(_ATTEMPTS):
-        before = [identity_at(path) for path in paths]
-        try:
-            file = read()
-        except (VertebraError, OSError):
-            if [identity_at(path) for path in paths] == before:
-                raise
-        else:
-            if [identity_at(path) for path in paths] == before:
-                return file
-    raise WeightsFileError(
-        paths[0].parent, "it was replaced during each read", "Try again when no process writes to it"
-    )
+        return read_kerashub(model, files, path)
+    return _read_short(files, path)
 
 
 def write_adapter(model: Any, filepath: str | Path, plan: AdapterPlan, data: AdapterData) -> None:
@@ -110,28 +97,19 @@ def write_adapter(model: Any, filepath: str | Path, plan: AdapterPlan, data: Ada
             write_peft(model, stage, plan, data)
 
 
-def existing(filepath: str | Path) -> Path:
-    """Returns the full path of an existing adapter.
-
-    Raises:
-        ArgumentError: `filepath` is not a path.
-        AdapterNotFoundError: the path does not exist.
-    """
-    path = full_path(_arguments.path("Loading an adapter", "filepath", filepath))
-    if not os.path.exists(path):  # noqa: PTH110 (Path.exists raises for names that are too long)
-        raise AdapterNotFoundError(filepath)
-    return path
-
-
-def short_header(path: Path) -> tuple[Header, AdapterPlan]:
+def short_header(source: str, path: Path) -> tuple[Header, AdapterPlan]:
     """Returns header and plan of a file in the short form, without reading its values.
+
+    Args:
+        source: The path or handle of the adapter, for messages.
+        path: The file.
 
     Raises:
         WeightsFileError: the file is corrupt.
         LoraConfigError: the file is not in the short form, or a setting is out of range.
     """
     header = open_header(path)
-    return header, _settings(path, header.metadata)
+    return header, _settings(source, header.metadata)
 
 
 def model_of(header: Header) -> str | None:
@@ -139,11 +117,11 @@ def model_of(header: Header) -> str | None:
     return header.metadata.get(_MODEL)
 
 
-def _read_short(path: Path) -> AdapterFile:
+def _read_short(files: AdapterFiles, path: Path) -> AdapterFile:
     from vertebra._lora.layers.adapter_layers import SHARED  # not at the top: headers are read without a framework
 
     tensors = MappedTensors(path)
-    plan = _settings(path, tensors.header.metadata)
+    plan = _settings(files.source, tensors.header.metadata)
     values: Values = {}
     co_trained = {}
     for name in tensors.header.entries:
@@ -152,7 +130,7 @@ def _read_short(path: Path) -> AdapterFile:
             values.setdefault(layer, {})[variable] = tensors.view(name)
         else:
             co_trained[name] = tensors.view(name)
-    return AdapterFile(path, plan, values, base_of(tensors.header), co_trained)
+    return AdapterFile(files, plan, values, base_of(tensors.header), co_trained)
 
 
 def _write_short(model: Any, stage: Path, plan: AdapterPlan, data: AdapterData) -> None:
@@ -162,12 +140,14 @@ def _write_short(model: Any, stage: Path, plan: AdapterPlan, data: AdapterData) 
     write_arrays(stage, arrays | data.co_trained, metadata)
 
 
-def _settings(path: Path, metadata: Mapping[str, str]) -> AdapterPlan:
+def _settings(source: str, metadata: Mapping[str, str]) -> AdapterPlan:
     expected = "settings that save_lora_weights wrote; for PEFT's adapter_model.safetensors, pass its folder"
     if _SETTINGS not in metadata:
-        raise LoraConfigError(path, _SETTINGS, None, expected)
-    data = parse_json(metadata[_SETTINGS].encode(), lambda problem: LoraConfigError(path, _SETTINGS, problem, expected))
-    return plan_from_data(path, data)
+        raise LoraConfigError(source, _SETTINGS, None, expected)
+    data = parse_json(
+        metadata[_SETTINGS].encode(), lambda problem: LoraConfigError(source, _SETTINGS, problem, expected)
+    )
+    return plan_from_data(source, data)
 
 
 def _check_folder(target: Path, own: tuple[str, ...]) -> None:

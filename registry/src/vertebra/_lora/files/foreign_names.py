@@ -9,7 +9,7 @@ from vertebra._discovery.catalog import BACKBONES, catalog
 from vertebra._formats import kerashub, transformers
 from vertebra._formats.translation import load_translation
 from vertebra._weights.layer_paths import weight_names
-from vertebra._weights.tensor_layout import holders, put, take
+from vertebra._weights.tensor_layout import holders, put, stored_shape, take
 from vertebra.interfaces import Translation
 from vertebra.specs import TensorRule
 
@@ -32,6 +32,7 @@ class AdapterNames:
         self._weights = weight_names(model)
         self._rules = {name: rules.get(name, TensorRule(name.replace("/", "."))) for name in self._weights}
         self._tensors = holders(self._rules)
+        self._roots = {_root(name) for name in (*self._tensors, *self._prefixes[1:])}
         kernels = {name: rule for name, rule in self._rules.items() if name.rpartition("/")[2] in _KERNELS}
         self._modules = {name.rpartition("/")[0]: _module(rule.tensor) for name, rule in kernels.items()}
         self._layers: dict[str, list[str]] = {}
@@ -56,6 +57,14 @@ class AdapterNames:
     def weights(self, tensor: str) -> list[str]:
         """Returns the weights that a tensor contains, in its order; empty if the tensor is unknown."""
         return self._find(tensor, self._tensors) or []
+
+    def is_inside(self, name: str) -> bool:
+        """Returns whether a name, known or not, is of the backbone and not of a head on top of it."""
+        return _root(name) in self._roots
+
+    def stored_shape(self, weight: str) -> tuple[int, ...]:
+        """Returns the shape of the tensor that contains a weight."""
+        return stored_shape(self._rules[weight], tuple(self._weights[weight].shape))
 
     def take(self, weight: str, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
         """Returns a weight's value from its tensor, or None if the tensor has another shape."""
@@ -127,3 +136,8 @@ def arguments_of(model: Any) -> dict[str, Any]:
 def _module(tensor: str) -> str:
     """Returns the module that owns a tensor such as `encoder.query.weight`."""
     return tensor.rpartition(".")[0]
+
+
+def _root(name: str) -> str:
+    """Returns the outermost module in a name."""
+    return name.partition(".")[0]

@@ -15,6 +15,7 @@ import numpy as np
 
 from vertebra._discovery.catalog import STRATEGIES, catalog
 from vertebra._lora.files.adapter_data import AdapterData, AdapterFile
+from vertebra._lora.files.adapter_files import AdapterFiles
 from vertebra._lora.files.foreign_names import KerasHubNames
 from vertebra._lora.files.plain_lora import matrices
 from vertebra._lora.layers.adapter_layers import Values
@@ -35,42 +36,48 @@ _TENSOR = re.compile(r"lora/(\d{1,6})/vars/lora_kernel_([ab])")
 # === Reading ===
 
 
-def read_kerashub(model: Any, path: Path) -> AdapterFile:
+def read_kerashub(model: Any, files: AdapterFiles, path: Path) -> AdapterFile:
     """Reads a file that KerasHub wrote.
+
+    Args:
+        model: The model.
+        files: The files of the adapter, for messages.
+        path: The local path of its only file.
 
     Raises:
         WeightsFileError: the file is corrupt.
         AdapterMismatchError: the layer numbers or shapes do not fit this architecture.
         LoraConfigError: the rank is out of range, or no installed strategy works by heads.
     """
+    source = files.source
     (file,) = map_hdf5([path])
     names, layers = KerasHubNames(model), layer_paths(model)
     tensors_by_layer, unknown = _sort(file.header.entries, names)
     if unknown or not tensors_by_layer or _RANK not in file.header.entries:
         problem = "is not a .lora.h5 of this architecture; it holds" if unknown else "holds no adapter"
-        raise AdapterMismatchError(path, problem, unknown)
-    rank = _rank(path, np.asarray(file.view(_RANK)))
-    plan, values = AdapterPlan(LoraConfig(rank, strategy=_strategy(path)), {}), Values()
+        raise AdapterMismatchError(source, problem, unknown)
+    rank = _rank(source, np.asarray(file.view(_RANK)))
+    plan, values = AdapterPlan(LoraConfig(rank, strategy=_strategy(source)), {}), Values()
     for layer, tensors in tensors_by_layer.items():
         if layer not in layers or not is_adaptable(layers[layer]) or tensors.keys() != {"a", "b"}:
             raise AdapterMismatchError(
-                path, "lacks tensors, or holds tensors of a layer that cannot be adapted", [layer]
+                source, "lacks tensors, or holds tensors of a layer that cannot be adapted", [layer]
             )
         view = view_of(layers[layer])
         heads = names.heads(layer, view.out_features)
         a, b = (np.asarray(file.view(tensors[variable])) for variable in ("a", "b"))
         theirs = names.kernel_shape(layer) or (view.in_features, view.out_features)
         if a.shape != (*theirs[:-1], rank):
-            raise AdapterMismatchError(path, "holds tensors of another shape", [f"{tensors['a']} {a.shape}"])
+            raise AdapterMismatchError(source, "holds tensors of another shape", [f"{tensors['a']} {a.shape}"])
         axes = names.axes(layer) or tuple(range(a.ndim))
         values[layer] = {"a": a.transpose(axes).reshape(view.in_features, heads * rank), "b": b}
         plan.layers[layer] = LayerPlan(rank, float(rank), heads)
-    return AdapterFile(path, plan, values)
+    return AdapterFile(files, plan, values)
 
 
-def _rank(path: object, stored: Array) -> int:
+def _rank(source: str, stored: Array) -> int:
     if stored.size != 1 or stored.dtype.kind not in "iu":
-        raise LoraConfigError(path, "rank", stored.tolist(), "one whole number")
+        raise LoraConfigError(source, "rank", stored.tolist(), "one whole number")
     return int(stored.reshape(-1)[0])
 
 
@@ -92,12 +99,12 @@ def _number(dataset: str) -> tuple[int, str]:
     return int(tensor[1]) if tensor else -1, dataset
 
 
-def _strategy(path: object) -> str:
+def _strategy(source: str) -> str:
     for entry in catalog(STRATEGIES):
         if entry.value.per_head:
             return str(entry.name)
     expected = "an installed LoRA strategy that works by heads, as Keras's does: install vertebra-lora-variants"
-    raise LoraConfigError(path, "strategy", None, expected)
+    raise LoraConfigError(source, "strategy", None, expected)
 
 
 # === Writing ===

@@ -2,98 +2,93 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from vertebra._lora.files.adapter_data import AdapterData, AdapterFile, base_of, write_arrays
+from vertebra._lora.files.adapter_files import AdapterFiles
 from vertebra._lora.files.foreign_names import AdapterNames
 from vertebra._lora.files.fused_modules import FusedModule, fuse, split
-from vertebra._lora.files.peft_config import CONFIG, SWITCHES, TENSORS, read_config
+from vertebra._lora.files.peft_config import SWITCHES, read_config
+from vertebra._lora.files.peft_copies import drop_copies
+from vertebra._lora.files.peft_names import PREFIX, WRAPPED
+from vertebra._lora.files.peft_tensors import sort_tensors
 from vertebra._lora.files.plain_lora import as_plain
 from vertebra._lora.fingerprint import fingerprint
 from vertebra._lora.layers.adapter_layers import Values, as_arrays, build_adapter_layers, tied_variables
 from vertebra._lora.layers.linear_view import is_adaptable, view_of
 from vertebra._lora.layers.projections import tied_projections, warn_written
 from vertebra._lora.plan import AdapterPlan, LayerPlan
-from vertebra._lora.state import adapters_of, require_adapters
+from vertebra._lora.state import require_adapters
 from vertebra._lora.trainable import BIAS_NAMES
 from vertebra._system.strict_json import dump_json
-from vertebra._weights.layer_paths import layer_paths, own_weights, weight_names
+from vertebra._weights.layer_paths import layer_paths, own_weights
 from vertebra._weights.safetensors.format import MappedTensors
 from vertebra.errors import AdapterMismatchError
+from vertebra.file_names import ADAPTER_CONFIG, ADAPTER_TENSORS
 
-FILES = (CONFIG, TENSORS)
-_PREFIX = "base_model.model."
-_ADAPTER = ".lora_"
-_WRAPPED = ".base_layer."
-"""Infix of the weights of adapted modules."""
-_SAVED = re.compile(r"\.modules_to_save\.[^.]+\.")
-"""Infix of the weights of fully trained modules, in files with the biases of all modules."""
-_FORMER = ".original_module."
-"""Infix of the original weights of such modules; they are ignored."""
+FILES = (ADAPTER_CONFIG, ADAPTER_TENSORS)
 _BASE = "vertebra.base"
 
 # === Reading ===
 
 
-def read_peft(model: Any, folder: Path) -> AdapterFile:
-    """Reads a folder that PEFT or `write_peft` wrote.
+def read_peft(model: Any, files: AdapterFiles, config: Path, tensors_file: Path) -> AdapterFile:
+    """Reads the files that PEFT or `write_peft` wrote.
+
+    Args:
+        model: The model.
+        files: The files of the adapter, for messages.
+        config: The local path of its config.
+        tensors_file: The local path of its tensors.
 
     Raises:
-        WeightsFileError: the tensors are missing or corrupt.
+        WeightsFileError: the tensors are corrupt.
         LoraConfigError: a setting is missing, out of range or unknown.
-        AdapterMismatchError: the folder has no LoRA tensors, or they do not fit the layers.
+        AdapterMismatchError: the file has no LoRA tensors, or they do not fit the layers.
     """
-    settings = read_config(folder)
-    tensors = MappedTensors(folder / TENSORS)
+    source = files.source
+    settings = read_config(f"{source}/{ADAPTER_CONFIG}", config)
+    tensors = MappedTensors(tensors_file)
     names, layers = AdapterNames(model), layer_paths(model)
-    modules, co_trained, unused = _sort(tensors, names)
-    co_trained = _without_copies(model, co_trained, {path for module in modules for path in names.layers(module)})
-    if not modules:
-        raise AdapterMismatchError(folder, "holds no LoRA tensors for layers of this model", sorted(unused))
+    sorted_ = sort_tensors(source, model, tensors, names)
+    if not sorted_.modules:
+        problem = "holds no LoRA tensors for layers of this model"
+        if sorted_.unused and sorted_.unused == sorted_.head:
+            problem = "adapts only a task's head, which a backbone does not have"
+        raise AdapterMismatchError(source, problem, sorted(sorted_.unused))
+    adapted = {path for module in sorted_.modules for path in names.layers(module)}
+    drop_copies(model, sorted_, tensors, adapted, settings.fully_trained)
     plan = AdapterPlan(settings.config, {}, tied=False)
     values: Values = {}
     other_ranks = []
-    for module, module_tensors in modules.items():
+    for module, matrices in sorted_.modules.items():
         paths = names.layers(module)
-        views = {path: _view(folder, path, layers[path]) for path in paths}
-        fused = FusedModule(folder, module, paths, views, plan.strategy)
-        values |= split(fused, module_tensors)
-        layer, rank = settings.layer(module), _rank(fused, module_tensors)
+        views = {path: _view(source, path, layers[path]) for path in paths}
+        fused = FusedModule(source, module, paths, views, plan.strategy)
+        values |= split(fused, matrices)
+        layer, rank = settings.layer(sorted_.full_names[module]), _rank(fused, matrices)
         if rank != layer.rank:
             other_ranks.append(f"{module} (rank {rank}, declared as {layer.rank})")
         plan.layers.update(fused.plans(layer, tied_variables(plan.strategy, views[paths[0]])))
     if other_ranks:
-        problem = f"holds tensors of another rank than r and rank_pattern of its {CONFIG} declare"
-        raise AdapterMismatchError(folder, problem, other_ranks, "Take both files from the same adapter")
-    return AdapterFile(folder, plan, values, base_of(tensors.header), co_trained, tuple(unused))
-
-
-def _sort(tensors: MappedTensors, names: AdapterNames) -> tuple[dict[str, dict[str, Any]], dict[str, Any], list[str]]:
-    """Returns adapter tensors by module, co-trained weights, and the names of unused tensors."""
-    modules: dict[str, dict[str, Any]] = {}
-    co_trained: dict[str, Any] = {}
-    unused = []
-    for name in tensors.header.entries:
-        if _FORMER in name:
-            continue
-        plain = _SAVED.sub(".", name.removeprefix(_PREFIX))
-        module, separator, tensor = plain.partition(_ADAPTER)
-        weights = [] if separator else names.weights(plain.replace(_WRAPPED, "."))
-        arrays = {weight: names.take(weight, tensors.view(name)) for weight in weights}
-        if separator and names.layers(module):
-            modules.setdefault(module, {})[f"lora_{tensor}"] = tensors.view(name)
-        elif arrays and all(array is not None for array in arrays.values()):
-            co_trained |= arrays
-        else:
-            unused.append(name)
-    return modules, co_trained, unused
+        problem = f"holds tensors of another rank than r and rank_pattern of its {ADAPTER_CONFIG} declare"
+        raise AdapterMismatchError(source, problem, other_ranks, "Take both files from the same adapter")
+    return AdapterFile(
+        files,
+        plan,
+        values,
+        base_of(tensors.header),
+        sorted_.weights,
+        tuple(sorted_.unused),
+        tuple(sorted_.head),
+        settings.base_model,
+        tuple(sorted_.notes),
+    )
 
 
 def _rank(fused: FusedModule, tensors: Mapping[str, Any]) -> int:
@@ -103,28 +98,13 @@ def _rank(fused: FusedModule, tensors: Mapping[str, Any]) -> int:
     return rank
 
 
-def _without_copies(model: Any, co_trained: Mapping[str, Any], adapted: set[str]) -> dict[str, Any]:
-    """Drops kernels of adapted layers that equal the base: PEFT files contain frozen copies of adapted embeddings."""
-    adapters = adapters_of(model)
-    weights = weight_names(model)
-
-    def is_copy(weight: str, value: Any) -> bool:
-        path, _, last = weight.rpartition("/")
-        if path not in adapted or last in BIAS_NAMES:
-            return False
-        base_value = adapters.base_value(weight) if adapters else keras.ops.convert_to_numpy(weights[weight].value)
-        return bool(np.array_equal(base_value, value))
-
-    return {weight: value for weight, value in co_trained.items() if not is_copy(weight, value)}
-
-
-def _view(folder: Path, path: str, layer: Any) -> Any:
+def _view(source: str, path: str, layer: Any) -> Any:
     if not is_adaptable(layer):
-        raise AdapterMismatchError(folder, "holds LoRA tensors of layers that cannot be adapted", [path])
+        raise AdapterMismatchError(source, "holds LoRA tensors of layers that cannot be adapted", [path])
     try:
         return view_of(layer)
     except ValueError as error:
-        raise AdapterMismatchError(folder, f"adapts the layer {path!r}: {error}") from error
+        raise AdapterMismatchError(source, f"adapts the layer {path!r}: {error}") from error
 
 
 # === Writing ===
@@ -150,13 +130,13 @@ def write_peft(model: Any, stage: Path, plan: AdapterPlan, data: AdapterData) ->
         fused = FusedModule(stage, module, names.layers(module), views[module], plan.strategy)
         values = data.values | _neutral_values(fused, plan)
         plans[module], tensors = fuse(fused, {path: plan.layers[path] for path in adapted}, values)
-        arrays |= {f"{_PREFIX}{module}.{tensor}": array for tensor, array in tensors.items()}
+        arrays |= {f"{PREFIX}{module}.{tensor}": array for tensor, array in tensors.items()}
     arrays |= _co_trained_tensors(names, data.co_trained, set(plan.layers), require_adapters(model).base_value)
     base = _fingerprint(
         plan, data.base, {path: view for module_views in views.values() for path, view in module_views.items()}
     )
-    write_arrays(stage / TENSORS, arrays, {"format": "pt", _BASE: base})
-    (stage / CONFIG).write_bytes(dump_json(_config(model, plan, plans, names, data.co_trained)))
+    write_arrays(stage / ADAPTER_TENSORS, arrays, {"format": "pt", _BASE: base})
+    (stage / ADAPTER_CONFIG).write_bytes(dump_json(_config(model, plan, plans, names, data.co_trained)))
 
 
 def _neutral_values(fused: FusedModule, plan: AdapterPlan) -> Values:
@@ -191,7 +171,7 @@ def _co_trained_tensors(
         values = [co_trained[weight] if weight in co_trained else base_value(weight) for weight in weights]
         module, _, last = tensor.rpartition(".")
         wrapped = any(weight.rpartition("/")[0] in adapted for weight in weights)
-        arrays[f"{_PREFIX}{module}{_WRAPPED if wrapped else '.'}{last}"] = names.put(weights, values)
+        arrays[f"{PREFIX}{module}{WRAPPED if wrapped else '.'}{last}"] = names.put(weights, values)
     return arrays
 
 

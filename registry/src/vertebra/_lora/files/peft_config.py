@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from vertebra._discovery.catalog import STRATEGIES, catalog
+from vertebra._lora.files.peft_methods import FIELDS, MERGE, field_remedy, type_remedy
 from vertebra._lora.files.peft_patterns import PatternTable
 from vertebra._lora.plan import LayerPlan
 from vertebra._system.foreign_json import parse_foreign_json
 from vertebra._system.strict_json import MOST_BYTES
 from vertebra.errors import LoraConfigError
+from vertebra.file_names import ADAPTER_CONFIG
 from vertebra.specs import LoraConfig
-
-CONFIG = "adapter_config.json"
-TENSORS = "adapter_model.safetensors"
 
 # Fields that affect the computation and are supported.
 SWITCHES = ("use_dora", "use_rslora")
@@ -39,27 +38,8 @@ _DESCRIPTIVE = {
     "lora_ga_config", "megatron_core", "modules_to_save", "peft_version", "qalora_group_size", "revision",
     "runtime_config", "target_modules", "task_type",
 }  # fmt: skip
-# Fields that change the computation in unsupported ways, with PEFT's name of the method.
-_UNSUPPORTED = {
-    "alora_invocation_tokens": "activated LoRA (aLoRA)",
-    "arrow_config": "Arrow routing",
-    "enable_lora": "LoRA on some slices of a fused projection, of PEFT before 0.4,",
-    "kasa_config": "KaSA",
-    "layer_replication": "layer replication",
-    "lora_bias": "LoRA with a bias",
-    "megatron_config": "LoRA on the parallel layers of Megatron",
-    "monteclora_config": "MonteCLoRA",
-    "target_parameters": "LoRA on parameters that are not a layer's kernel",
-    "trainable_token_indices": "training of single tokens",
-    "use_bdlora": "BD-LoRA",
-    "use_qalora": "QALoRA",
-    "velora_config": "VeLoRA",
-}
-_UNMERGEABLE = ("alora_invocation_tokens", "arrow_config", "use_qalora")
-_MERGE = "Merge the adapter into its base with PEFT (merge_and_unload, then save_pretrained), and load that checkpoint"
-_RETRAIN = "PEFT cannot merge it into its base either: run it with PEFT, or train an adapter without it"
 _CONVERT = "Save it with PEFT's save_pretrained(..., path_initial_model_for_weight_conversion=...)"
-_UPDATE = f"If the field only describes, remove it from {CONFIG}. Otherwise: {_MERGE}"
+_UPDATE = f"If the field only describes, remove it from {ADAPTER_CONFIG}. Otherwise: {MERGE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +49,10 @@ class PeftSettings:
     config: LoraConfig
     ranks: PatternTable
     alphas: PatternTable
+    fully_trained: tuple[str, ...]
+    """The names of fully trained modules, or the ends of their names; PEFT's `modules_to_save`."""
+    base_model: str | None
+    """The base that PEFT loaded, such as `org/name@revision`."""
 
     def layer(self, module: str) -> LayerPlan:
         """Returns the plan of the layers that form a module.
@@ -80,21 +64,22 @@ class PeftSettings:
         return LayerPlan(self.ranks.get(module, self.config.rank), float(self.alphas.get(module, alpha)))
 
 
-def read_config(folder: Path) -> PeftSettings:
-    """Reads the config in a folder.
+def read_config(subject: str, path: Path) -> PeftSettings:
+    """Reads a config.
+
+    Args:
+        subject: The path or handle of the file, for messages.
+        path: Its local path.
 
     Raises:
         LoraConfigError: a setting is missing, out of range or unknown.
     """
-    path = folder / CONFIG
-    if not path.is_file():
-        raise LoraConfigError(path, "file", None, f"PEFT's {CONFIG} next to {TENSORS}")
     expected = "a JSON object that PEFT wrote"
     size = path.stat().st_size
     if size > MOST_BYTES:
-        raise LoraConfigError(path, "size", size, f"at most {MOST_BYTES} bytes")
-    document = parse_foreign_json(path.read_bytes(), lambda problem: LoraConfigError(path, "file", problem, expected))
-    return document.read(partial(_settings_of, path), _meaning)
+        raise LoraConfigError(subject, "size", size, f"at most {MOST_BYTES} bytes")
+    failure = lambda problem: LoraConfigError(subject, "file", problem, expected)  # noqa: E731
+    return parse_foreign_json(path.read_bytes(), failure).read(partial(_settings_of, subject), _meaning)
 
 
 def _meaning(settings: PeftSettings) -> tuple[object, ...]:
@@ -102,64 +87,77 @@ def _meaning(settings: PeftSettings) -> tuple[object, ...]:
     return settings.config, *(tuple(table.values.items()) for table in (settings.ranks, settings.alphas))
 
 
-def _settings_of(path: Path, config: Mapping[str, Any]) -> PeftSettings:
-    _check_method(path, config)
-    _check_fields(path, config)
-    _check_start(path, config.get("init_lora_weights"))
-    ranks, alphas = (PatternTable(path, name, config.get(name)) for name in ("rank_pattern", "alpha_pattern"))
+def _settings_of(subject: str, config: Mapping[str, Any]) -> PeftSettings:
+    _check_method(subject, config)
+    _check_fields(subject, config)
+    _check_start(subject, config.get("init_lora_weights"))
+    ranks, alphas = (PatternTable(subject, name, config.get(name)) for name in ("rank_pattern", "alpha_pattern"))
     settings = LoraConfig(
         rank=config.get("r", 8),
         alpha=config.get("lora_alpha", 8),
         dropout=config.get("lora_dropout", 0.0),
-        strategy=_strategy_of(path, {field: True for field in SWITCHES if config.get(field)}),
+        strategy=_strategy_of(subject, {field: True for field in SWITCHES if config.get(field)}),
     )
     LoraConfig(1, rank_pattern=ranks.values, alpha_pattern=alphas.values)  # the same limits
-    return PeftSettings(settings, ranks, alphas)
+    return PeftSettings(settings, ranks, alphas, _fully_trained(config), _base_model(config))
 
 
-def _check_method(path: Path, config: Mapping[str, Any]) -> None:
+def _fully_trained(config: Mapping[str, Any]) -> tuple[str, ...]:
+    names = config.get("modules_to_save")
+    names = [names] if isinstance(names, str) else names
+    return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
+
+
+def _base_model(config: Mapping[str, Any]) -> str | None:
+    name, revision = config.get("base_model_name_or_path"), config.get("revision")
+    if not isinstance(name, str) or not name:
+        return None
+    return f"{name}@{revision}" if isinstance(revision, str) and revision else name
+
+
+def _check_method(subject: str, config: Mapping[str, Any]) -> None:
     method = config.get("peft_type")
     if method == "LORA":
         return
     expected = f"'LORA': {method} is not computed here" if isinstance(method, str) else "'LORA'"
-    remedy = f"{_MERGE}, if PEFT can merge it" if isinstance(method, str) else "Pass a folder that PEFT wrote"
-    raise LoraConfigError(path, "peft_type", method, expected, remedy)
+    remedy = type_remedy(method) if isinstance(method, str) else "Pass a folder that PEFT wrote"
+    raise LoraConfigError(subject, "peft_type", method, expected, remedy)
 
 
-def _check_fields(path: Path, config: Mapping[str, Any]) -> None:
+def _check_fields(subject: str, config: Mapping[str, Any]) -> None:
     """Raises LoraConfigError for unsupported fields that are on; a field that is off has no effect, even if unknown."""
     for field, value in config.items():
         if field in SWITCHES and not isinstance(value, bool | None):
-            raise LoraConfigError(path, field, value, "true or false")
+            raise LoraConfigError(subject, field, value, "true or false")
         if field in _HONOURED | _DESCRIPTIVE or _is_off(value):
             continue
-        if field not in _UNSUPPORTED:
+        if field not in FIELDS:
             expected = "it to be off: the field is unknown, and may change what the adapter computes"
-            raise LoraConfigError(path, field, value, expected, _UPDATE)
+            raise LoraConfigError(subject, field, value, expected, _UPDATE)
         if value != 0:
-            expected = f"it to be off: {_UNSUPPORTED[field]} is not computed here"
-            raise LoraConfigError(path, field, value, expected, _RETRAIN if field in _UNMERGEABLE else _MERGE)
+            expected = f"it to be off: {FIELDS[field]} is not computed here"
+            raise LoraConfigError(subject, field, value, expected, field_remedy(field))
 
 
 def _is_off(value: Any) -> bool:
     return value is None or value is False or value in ("", "none", [], {})
 
 
-def _check_start(path: Path, start: Any) -> None:
+def _check_start(subject: str, start: Any) -> None:
     plain = start.lower() if isinstance(start, str) else start
     if plain in _STARTS:
         return
     name = next((name for prefix, name in _MUTATING_STARTS.items() if str(plain).startswith(prefix)), None)
     problem = f"{name} changes them, so the adapter alone is incomplete" if name else "this one is unknown"
     expected = f"an initialisation that leaves the base weights unchanged: {problem}"
-    remedy = f"{_CONVERT}. Or: {_MERGE}" if name in _CONVERTIBLE else _MERGE
-    raise LoraConfigError(path, "init_lora_weights", start, expected, remedy)
+    remedy = f"{_CONVERT}. Or: {MERGE}" if name in _CONVERTIBLE else MERGE
+    raise LoraConfigError(subject, "init_lora_weights", start, expected, remedy)
 
 
-def _strategy_of(path: Path, switches: Mapping[str, bool]) -> str:
+def _strategy_of(subject: str, switches: Mapping[str, bool]) -> str:
     for entry in catalog(STRATEGIES):
         if entry.value.peft_fields == switches:
             return entry.name
     names = " and ".join(switches) or "plain LoRA"
-    remedy = f"Install a plugin with such a strategy, such as vertebra-lora-variants. Or: {_MERGE}"
-    raise LoraConfigError(path, names, True, "a variant that an installed LoRA strategy supports", remedy)
+    remedy = f"Install a plugin with such a strategy, such as vertebra-lora-variants. Or: {MERGE}"
+    raise LoraConfigError(subject, names, True, "a variant that an installed LoRA strategy supports", remedy)

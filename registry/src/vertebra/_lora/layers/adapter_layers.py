@@ -17,7 +17,7 @@ from vertebra._keras.dropout import Dropout
 from vertebra._keras.internals import autocast, give_value, has_value
 from vertebra._lora.plan import AdapterPlan, LayerPlan
 from vertebra._weights.layer_paths import own_weights
-from vertebra.errors import LoraStateError, LoraTargetError
+from vertebra.errors import LoraStateError
 from vertebra.interfaces import AdapterLayer
 
 SHARED = "*"
@@ -193,14 +193,12 @@ def build_adapter_layers(plan: AdapterPlan, views: Mapping[str, Any], slot: int)
         slot: Number of the adapter among the active adapters; adapter layers of different slots have different names.
 
     Raises:
-        LoraTargetError: the kernel of a layer is smaller than the rank.
         LoraConfigError: the strategy refuses an option.
     """
     strategy, options = plan.strategy, plan.options()
     shared, settings = _shared(plan, views), Settings.of(plan)
     adapter_layers: dict[str, AdapterLayerBase] = {}
     for path, layer in plan.layers.items():
-        _check_rank(path, views[path], layer)
         with keras.name_scope(path.rpartition("/")[2], override_parent=path.rpartition("/")[0]):  # for unique paths
             adapter_layer = AdapterLayerBase(
                 name_of(slot), _policy(views[path].layer), strategy, views[path], _seed(path, plan.config.seed)
@@ -235,12 +233,6 @@ def _lent_variables(strategy: Any, view: Any, lender: AdapterLayerBase | None) -
     if lender is None:
         return {}
     return {name: getattr(lender, name) for name in tied_variables(strategy, view)}
-
-
-def _check_rank(path: str, view: Any, layer: LayerPlan) -> None:
-    smallest = min(view.in_features, view.out_features)
-    if layer.rank > smallest:
-        raise LoraTargetError(path, f"rank {layer.rank} exceeds its smaller dimension, {smallest}", [])
 
 
 def _seed(path: str, seed: int | None) -> int | None:

@@ -163,6 +163,29 @@ class EmbeddingView(_View):
         return call(self.layer, ops.arange(self.in_features, dtype="int32"))
 
 
+class LookupView(_View):
+    """A layer of another kind that looks up rows of its table `embeddings`, such as those of positions.
+
+    The layer's method `lookup_indices` returns the row numbers for its inputs, with a batch axis.
+    """
+
+    is_lookup = True
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__(layer)
+        self.in_features, self.out_features = layer.embeddings.shape
+
+    @property
+    def variable(self) -> Any:
+        return self.layer.embeddings
+
+    def down(self, inputs: Any, matrix: Any) -> Any:
+        return ops.take(matrix, self.layer.lookup_indices(inputs), axis=0)
+
+    def up(self, hidden: Any, matrix: Any) -> Any:
+        return ops.matmul(hidden, matrix)
+
+
 class ConvView(_View):
     """A convolution, whose low-rank path is one of the same size with `rank` filters, then one of size 1."""
 
@@ -220,8 +243,7 @@ VIEWS: dict[type, type[Any]] = {
 
 def is_adaptable(layer: Any) -> bool:
     """Returns whether adapters can be attached to a layer."""
-    kinds: Any = tuple(VIEWS)
-    if not isinstance(layer, kinds) or not layer.built:
+    if _kind(layer) is None or not layer.built:
         return False
     return getattr(layer, "quantization_mode", None) in (None, *_QUANTIZED)
 
@@ -232,7 +254,16 @@ def view_of(layer: Any) -> Any:
     Raises:
         ValueError: the layer cannot be seen as one linear map.
     """
-    return next(view for kind, view in VIEWS.items() if isinstance(layer, kind))(layer)
+    kind = _kind(layer)
+    assert kind is not None, "callers ask is_adaptable first"
+    return kind(layer)
+
+
+def _kind(layer: Any) -> type[Any] | None:
+    """Returns the class of a layer's linear view, or None if it has none."""
+    if callable(getattr(layer, "lookup_indices", None)) and hasattr(layer, "embeddings"):
+        return LookupView
+    return next((view for kind, view in VIEWS.items() if isinstance(layer, kind)), None)
 
 
 def _rows_times(x: Any, matrix: Any) -> Any:

@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vertebra._discovery.catalog import STRATEGIES, catalog
 from vertebra._lora.files.adapter_data import base_of
-from vertebra._lora.files.dispatch import existing, model_of, short_header
-from vertebra._lora.files.peft_config import TENSORS, read_config
-from vertebra._presets.inspect import describe_tensor
+from vertebra._lora.files.adapter_files import KERASHUB, PEFT, SHORT, AdapterFiles, read_files
+from vertebra._lora.files.dispatch import model_of, short_header
+from vertebra._lora.files.peft_config import read_config
+from vertebra._lora.files.peft_names import PREFIX, parse_name
 from vertebra._weights.hdf5.mapping import open_hdf5_headers
-from vertebra._weights.safetensors.format import open_header
-from vertebra._weights.tensor_entry import TensorEntry
+from vertebra._weights.safetensors.format import header_end, open_header
+from vertebra._weights.tensor_entry import TensorEntry, describe_tensor
 from vertebra.errors import AdapterMismatchError
+from vertebra.file_names import ADAPTER_CONFIG
 
 CO_TRAINED = "beside"
 """Key of the co-trained weights in the data that `describe_adapter` returns."""
 _SHORT = re.compile(r"(?P<layer>.+)/lora/[^/]+")
-_PEFT = re.compile(r"(?:base_model\.model\.)?(?P<layer>.+)\.lora_[^.]+(?:\.weight)?")
 _KERASHUB = re.compile(r"lora/(?P<layer>\d+)/vars/lora_kernel_[ab]")
 _NUMBER = re.compile(r"\d+")
 _KERASHUB_RANK = "lora/vars/rank"
-_FIRST_AXIS_IS_RANK = (".lora_A.weight", ".lora_embedding_A", "/lora_kernel_b")
+_FIRST_AXIS_IS_RANK = ("lora_A.weight", "lora_embedding_A")
 
 
 @dataclass(frozen=True, slots=True)
 class _Adapter:
     """An adapter, as the headers of its files describe it."""
 
-    form: str
     strategy: str | None
     """None if no installed strategy computes it."""
     ranks: set[int]
@@ -44,27 +44,36 @@ class _Adapter:
     """Names of those tensors that are base weights, trained with the adapter."""
     base: str | None = None
     model: str | None = None
+    base_model: str | None = None
 
 
-def describe_adapter(filepath: str | Path) -> dict[str, Any]:
-    """Returns a description of an adapter, as plain data.
+def describe_adapter(adapter: str | Path) -> dict[str, Any]:
+    """Returns a description of an adapter, as plain data; of a remote one, only headers are downloaded.
+
+    Args:
+        adapter: A path or handle.
 
     Raises:
-        AdapterNotFoundError: there is no such file or folder.
+        AdapterNotFoundError: there is no adapter at the path or handle.
         WeightsFileError: a file is corrupt.
         LoraConfigError: a setting is missing or out of range.
         AdapterMismatchError: it holds no adapter.
     """
-    path = existing(filepath)
-    read = _read_folder if path.is_dir() else _read_hdf5 if path.name.endswith(".h5") else _read_short
-    adapter = read(path)
+    return read_files(adapter, describe_files)
+
+
+def describe_files(files: AdapterFiles) -> dict[str, Any]:
+    """Returns the result of `describe_adapter` for opened files."""
+    paths = files.fetch() if files.format == KERASHUB else files.fetch_headers(header_end)
+    adapter = _READERS[files.format](files, *paths)
+    files.check_read(paths)
     if not adapter.layers:
-        raise AdapterMismatchError(path, "holds no adapter; its tensors are", sorted(adapter.tensors))
+        raise AdapterMismatchError(files.source, "holds no adapter; its tensors are", sorted(adapter.tensors))
     tensors = [describe_tensor(name, adapter.tensors[name]) for name in sorted(adapter.tensors, key=_number_key)]
     co_trained = set(adapter.co_trained)
     return {
-        "adapter": str(path),
-        "form": adapter.form,
+        "adapter": files.source,
+        "form": files.format,
         "strategy": adapter.strategy,
         "ranks": sorted(adapter.ranks),
         "alphas": sorted(adapter.alphas),
@@ -72,68 +81,61 @@ def describe_adapter(filepath: str | Path) -> dict[str, Any]:
         "parameters": sum(tensor["parameters"] for tensor in tensors if tensor["name"] not in co_trained),
         "bytes": sum(tensor["bytes"] for tensor in tensors),
         "base": adapter.base,
+        "base_model": adapter.base_model,
         "saved_from": adapter.model,
         CO_TRAINED: sorted(co_trained, key=_number_key),
         "tensors": tensors,
     }
 
 
-def _read_short(path: Path) -> _Adapter:
-    header, plan = short_header(path)
+def _read_short(files: AdapterFiles, path: Path) -> _Adapter:
+    header, plan = short_header(files.source, path)
     return _Adapter(
-        form="short",
         strategy=plan.config.strategy,
         ranks={layer.rank for layer in plan.layers.values()},
         alphas={layer.alpha for layer in plan.layers.values()},
         layers=list(plan.layers),
         tensors=header.entries,
-        co_trained=_others(_SHORT, header.entries),
+        co_trained=[name for name in header.entries if not _SHORT.fullmatch(name)],
         base=base_of(header),
         model=model_of(header),
     )
 
 
-def _read_folder(folder: Path) -> _Adapter:
-    settings = read_config(folder)
-    header = open_header(folder / TENSORS)
-    modules = _layers(_PEFT, header.entries)
+def _read_peft(files: AdapterFiles, config: Path, tensors: Path) -> _Adapter:
+    settings = read_config(f"{files.source}/{ADAPTER_CONFIG}", config)
+    header = open_header(tensors)
+    parsed = {name: parse_name(name) for name in header.entries}
+    modules = {tensor.module.removeprefix(PREFIX) for tensor in parsed.values() if tensor.matrix}
+    ranks = {name: entry for name, entry in header.entries.items() if parsed[name].matrix in _FIRST_AXIS_IS_RANK}
     return _Adapter(
-        form="peft",
         strategy=settings.config.strategy,
-        ranks=_ranks(header.entries),
+        ranks={entry.shape[0] for entry in ranks.values() if entry.shape},
         alphas={settings.layer(module).alpha for module in modules},
-        layers=modules,
+        layers=sorted(modules, key=_number_key),
         tensors=header.entries,
-        co_trained=_others(_PEFT, header.entries),
+        co_trained=[name for name, tensor in parsed.items() if not tensor.matrix],
         base=base_of(header),
+        base_model=settings.base_model,
     )
 
 
-def _read_hdf5(path: Path) -> _Adapter:
+def _read_hdf5(_: AdapterFiles, path: Path) -> _Adapter:
     (header,) = open_hdf5_headers([path])
-    ranks = _ranks(header.entries)
+    ranks = {entry.shape[0] for name, entry in header.entries.items() if name.endswith("_b") and entry.shape}
+    layers = {match["layer"] for name in header.entries if (match := _KERASHUB.fullmatch(name))}
     strategies = (str(entry.name) for entry in catalog(STRATEGIES) if entry.value.per_head)
     return _Adapter(
-        form="kerashub",
         strategy=next(strategies, None),
         ranks=ranks,
         alphas=set(map(float, ranks)),
-        layers=_layers(_KERASHUB, header.entries),
+        layers=sorted(layers, key=_number_key),
         tensors={name: entry for name, entry in header.entries.items() if name != _KERASHUB_RANK},
         co_trained=[],
     )
 
 
-def _ranks(entries: Mapping[str, TensorEntry]) -> set[int]:
-    return {entry.shape[0] for name, entry in entries.items() if name.endswith(_FIRST_AXIS_IS_RANK) and entry.shape}
-
-
-def _layers(pattern: re.Pattern[str], names: Mapping[str, TensorEntry]) -> list[str]:
-    return sorted({match["layer"] for name in names if (match := pattern.fullmatch(name))}, key=_number_key)
-
-
-def _others(pattern: re.Pattern[str], names: Mapping[str, TensorEntry]) -> list[str]:
-    return [name for name in names if not pattern.fullmatch(name)]
+_READERS: Mapping[str, Callable[..., _Adapter]] = {SHORT: _read_short, PEFT: _read_peft, KERASHUB: _read_hdf5}
 
 
 def _number_key(name: str) -> str:

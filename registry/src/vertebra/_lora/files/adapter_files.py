@@ -1,0 +1,196 @@
+"""The files of an adapter, wherever they are: found in the folder of a path or handle, and read at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from vertebra import _arguments
+from vertebra._resolve.candidates import is_plain_path
+from vertebra._resolve.consistent_read import read_consistently
+from vertebra._resolve.header_stub import LengthOf
+from vertebra._resolve.preset_folder import PresetFolder
+from vertebra._system.file_identity import identity_at
+from vertebra._system.user_paths import full_path
+from vertebra.errors import (
+    AdapterNotFoundError,
+    HandleError,
+    LoraConfigError,
+    PresetNotFoundError,
+    WeightsFileError,
+)
+from vertebra.file_names import (
+    ADAPTER_CONFIG,
+    ADAPTER_PICKLE,
+    ADAPTER_SUFFIXES,
+    ADAPTER_TENSORS,
+    CONFIG,
+    adapter_files,
+    adapter_folders,
+)
+
+T = TypeVar("T")
+SHORT, PEFT, KERASHUB = "short", "peft", "kerashub"
+"""The formats of adapters."""
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_CONVERT_PICKLE = (
+    "It is a pickle, which is not opened here. Convert it where PEFT is installed: load the adapter with "
+    "PeftModel.from_pretrained, and save it with save_pretrained(..., safe_serialization=True)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterFiles:
+    """The files of one adapter."""
+
+    folder: PresetFolder
+    format: str
+    names: tuple[str, ...]
+    """Config and tensors of PEFT's format, or the only file of another."""
+
+    @property
+    def source(self) -> str:
+        """The path or pinned handle, for messages and receipts."""
+        requested = self.folder.requested
+        return str(full_path(requested)) if is_plain_path(requested) else str(self.folder.handle)
+
+    def fetch(self) -> list[Path]:
+        """Returns the local paths of the files."""
+        return self.folder.fetch_all(self.names)
+
+    def fetch_headers(self, length_of: LengthOf) -> list[Path]:
+        """Returns the paths of the files; the last one may have its header only, if it is not on this machine."""
+        *whole, last = self.names
+        return [*self.folder.fetch_all(whole), *self.folder.fetch_headers([last], length_of)]
+
+    def check_read(self, paths: Sequence[Path]) -> None:
+        """Compares the files with their listing, after they were read.
+
+        Raises:
+            PresetChangedError: one of them was replaced or written to.
+        """
+        for name, path in zip(self.names, paths, strict=True):
+            self.folder.check_read(name, identity_at(path))
+
+
+def read_files(adapter: str | Path, read: Callable[[AdapterFiles], T], locked: bool | None = None) -> T:
+    """Opens an adapter and reads its files, which are all of one version.
+
+    Args:
+        adapter: A path or handle.
+        read: Reads the files and compares them with `AdapterFiles.check_read`; it may be called several times.
+        locked: Whether the adapter must match the lockfile; None means as in the settings.
+
+    Raises:
+        AdapterNotFoundError: there is no adapter at the path or handle.
+        PresetError: its source, the lockfile, a policy or the cache refuses or fails.
+    """
+    adapter = _arguments.preset("load_lora_weights", adapter, "filepath")
+    try:
+        return read_consistently(adapter, lambda folder: read(find_files(folder)), locked)
+    except PresetNotFoundError as error:
+        raise AdapterNotFoundError(adapter, error.problem, error.suggestions) from error
+
+
+def holds_adapter(folder: PresetFolder) -> bool:
+    """Returns whether a folder holds an adapter, or several, and no preset."""
+    adapters = ADAPTER_CONFIG in folder.names or adapter_files(folder.names)
+    return CONFIG not in folder.names and bool(adapters)
+
+
+def find_files(folder: PresetFolder) -> AdapterFiles:
+    """Finds the files of the adapter in a folder.
+
+    Raises:
+        AdapterNotFoundError: the folder holds no adapter, or several.
+        LoraConfigError: PEFT's config is missing.
+        WeightsFileError: PEFT's tensors are missing.
+        OfflineError: the file list is incomplete, so that missing files may exist.
+    """
+    try:
+        return _find(folder)
+    except (AdapterNotFoundError, LoraConfigError, WeightsFileError):
+        folder.require_complete()
+        raise
+
+
+def _find(folder: PresetFolder) -> AdapterFiles:
+    names = folder.names
+    is_file = _is_file(folder)
+    if is_file:
+        _check_file(folder)
+    elif ADAPTER_CONFIG in names or ADAPTER_TENSORS in names:
+        files = AdapterFiles(folder, PEFT, (ADAPTER_CONFIG, ADAPTER_TENSORS))
+        _check_complete(files)
+        return files
+    found = list(names) if is_file else adapter_files(names)
+    if len(found) == 1 and CONFIG not in names:
+        return AdapterFiles(folder, KERASHUB if found[0].endswith(".h5") else SHORT, (found[0],))
+    raise AdapterNotFoundError(folder.requested, *_why_none(folder, found))
+
+
+def _is_file(folder: PresetFolder) -> bool:
+    """Returns whether the path leads to a file instead of a folder."""
+    return len(folder.files) == 1 and str(folder.files[0].path) == folder.handle.path
+
+
+def _check_file(folder: PresetFolder) -> None:
+    """Raises an error for a path that leads to a file that is no adapter by itself, or a pickle."""
+    (name,) = folder.names
+    if name in (ADAPTER_CONFIG, ADAPTER_PICKLE):
+        problem = "it is one file of an adapter in PEFT's format: pass the folder"
+        raise AdapterNotFoundError(folder.requested, problem, [str(Path(folder.requested).parent)])
+    if name.endswith(_PICKLES):
+        remedy = "Save the adapter with PEFT's save_pretrained, and pass the folder"
+        raise WeightsFileError(folder.requested, "it is a pickle by its name, which is not opened", remedy)
+
+
+def _check_complete(files: AdapterFiles) -> None:
+    """Raises an error that names the missing file of an adapter in PEFT's format."""
+    config, tensors = (f"{files.source}/{name}" for name in files.names)
+    if ADAPTER_CONFIG not in files.folder.names:
+        expected = f"PEFT's {ADAPTER_CONFIG} next to {ADAPTER_TENSORS}"
+        raise LoraConfigError(config, "file", None, expected, "Add the file")
+    if ADAPTER_TENSORS in files.folder.names:
+        return
+    if ADAPTER_PICKLE in files.folder.names:
+        raise WeightsFileError(tensors, f"it is missing; the adapter has {ADAPTER_PICKLE} instead", _CONVERT_PICKLE)
+    raise WeightsFileError(tensors, "it is missing", "Copy the whole folder of the adapter")
+
+
+def _why_none(folder: PresetFolder, found: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """Returns why a folder is not an adapter, and suggestions."""
+    if CONFIG in folder.names:
+        return "it is a preset, a whole model, and not an adapter: load it with from_preset", ()
+    inside = adapter_folders({*folder.names, *_local_names(folder)})
+    if inside:
+        addresses = _addresses(folder, inside)
+        remedy = "" if addresses else "; this source has no handles of folders, so publish each by itself"
+        return f"the adapters are in its subfolders: {', '.join(inside)}{remedy}", addresses
+    if found:
+        remedy = "name the file, or put each into a folder of its own"
+        return f"it has several files that may be one: {', '.join(found)}; {remedy}", ()
+    return f"it has neither {ADAPTER_CONFIG} nor a single file that ends with {' or '.join(ADAPTER_SUFFIXES)}", ()
+
+
+def _local_names(folder: PresetFolder) -> list[str]:
+    """Returns the names of PEFT's configs in subfolders of a path, which its listing omits."""
+    if not is_plain_path(folder.requested):
+        return []
+    root = full_path(folder.requested)
+    return [path.relative_to(root).as_posix() for path in root.glob(f"*/{ADAPTER_CONFIG}")]
+
+
+def _addresses(folder: PresetFolder, inside: Sequence[str]) -> list[str]:
+    """Returns the paths or handles of subfolders, if the source has handles of folders."""
+    if is_plain_path(folder.requested):
+        return [str(Path(folder.requested, name)) for name in inside]
+    with suppress(HandleError):
+        handles = [replace(folder.located, path=f"{folder.located.path}/{name}") for name in inside]
+        for handle in handles:
+            folder.source.unpinned(handle)
+        return [str(handle) for handle in handles]
+    return []

@@ -1,0 +1,50 @@
+"""The names of tensors in PEFT's files, taken apart.
+
+PEFT writes `base_model.model.MODULE.lora_A.weight`. Files of other programs, and parts of a state dict, may also have
+the name of the adapter, or modules that torch puts around others.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+PREFIX = "base_model.model."
+WRAPPED = ".base_layer."
+"""Infix of the weights of adapted modules."""
+_SAVED = re.compile(r"\.modules_to_save\.(?P<adapter>[^.]+)\.")
+"""Infix of the weights of fully trained modules."""
+FORMER = ".original_module."
+"""Infix of the original weights of such modules; they are ignored."""
+_MATRIX = re.compile(r"(?P<module>.+)\.lora_(?P<matrix>\w+)(?P<rest>(?:\.[^.]+){0,2})")
+_WITHOUT_SUFFIX = ("embedding_A", "embedding_B", "magnitude_vector")
+"""Matrices that PEFT writes without `.weight`."""
+WRAPPERS = re.compile(r"(?<![^.])(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+"""Modules that torch puts around others, at any depth."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeftTensor:
+    """The name of one tensor, taken apart."""
+
+    module: str
+    """The module of an adapter's matrix, or the whole name of another tensor; with the file's prefix."""
+    matrix: str | None = None
+    """PEFT's name of the matrix, or None if it is not an adapter's."""
+    adapter: str | None = None
+    """The name of the adapter, if it was left in."""
+
+
+def parse_name(name: str) -> PeftTensor:
+    """Returns the parts of a tensor's name."""
+    plain = WRAPPERS.sub("", name)
+    matrix = _MATRIX.fullmatch(plain)
+    if matrix is None:
+        saved = _SAVED.search(plain)
+        plain = _SAVED.sub(".", plain).replace(WRAPPED, ".")
+        return PeftTensor(plain, None, saved["adapter"] if saved else None)
+    parts = matrix["rest"].split(".")[1:]
+    suffix = f".{parts.pop()}" if parts and parts[-1] in ("weight", "bias") else ""
+    if matrix["matrix"] in _WITHOUT_SUFFIX and suffix == ".weight":
+        suffix = ""
+    return PeftTensor(matrix["module"], f"lora_{matrix['matrix']}{suffix}", ".".join(parts) or None)

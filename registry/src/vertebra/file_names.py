@@ -1,0 +1,50 @@
+"""The names of the files by which presets and adapters are recognised."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+__all__ = [
+    "ADAPTER_CONFIG",
+    "ADAPTER_PICKLE",
+    "ADAPTER_SUFFIXES",
+    "ADAPTER_TENSORS",
+    "CONFIG",
+    "adapter_files",
+    "adapter_folders",
+    "has_config",
+    "holds_any",
+]
+
+CONFIG = "config.json"
+"""The config of a preset."""
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_TENSORS = "adapter_model.safetensors"
+ADAPTER_PICKLE = "adapter_model.bin"
+"""Tensors as PEFT wrote them before safetensors; never opened."""
+ADAPTER_SUFFIXES = (".lora.h5", ".safetensors")
+"""Endings of adapters that are a single file."""
+_WEIGHTS = re.compile(r"(adapter_)?model([.-].*)?\.safetensors")
+"""Weights of a model, or of an adapter in PEFT's format."""
+
+
+def has_config(names: Collection[str]) -> bool:
+    """Returns whether files include the config of a preset, or of an adapter in PEFT's format."""
+    return CONFIG in names or ADAPTER_CONFIG in names
+
+
+def holds_any(names: Collection[str]) -> bool:
+    """Returns whether files include a preset or an adapter of any format."""
+    return has_config(names) or bool(adapter_files(names))
+
+
+def adapter_files(names: Collection[str]) -> list[str]:
+    """Returns the files that may each be an adapter: not in subfolders, and without the weights of a model."""
+    found = (name for name in names if name.endswith(ADAPTER_SUFFIXES) and "/" not in name)
+    return sorted(name for name in found if not _WEIGHTS.fullmatch(name))
+
+
+def adapter_folders(names: Collection[str]) -> list[str]:
+    """Returns the subfolders that hold an adapter in PEFT's format."""
+    return sorted(name.removesuffix(f"/{ADAPTER_CONFIG}") for name in names if name.endswith(f"/{ADAPTER_CONFIG}"))

@@ -1,0 +1,160 @@
+"""Adapters that PEFT saves for a task's model, or converts: their backbone computes the same in Vertebra."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vertebra
+from vertebra._lora.files import peft_config, peft_methods
+from vertebra.errors import AdapterMismatchError, AdapterNotFoundError, LoraConfigError, WeightsFileError
+
+pytestmark = pytest.mark.keras
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+PROJECTIONS = {"bert": ["query", "value"], "gpt2": ["c_attn"], "gemma": ["q_proj", "v_proj"]}
+SAVES_TABLES = {"save_embedding_layers": True}
+
+
+@pytest.fixture
+def make(ask, transformers_peer, tmp_path):
+    """Lets PEFT save an adapter of a model with a head; returns its folder, and the outputs of the backbone."""
+
+    def save(architecture, model, settings, base=None, **options):
+        config = {"r": 2, "lora_alpha": 6, "target_modules": PROJECTIONS[architecture]} | settings
+        config |= {"fan_in_fan_out": True} if architecture == "gpt2" else {}
+        folder, adapter = base or GOLDEN / architecture / "transformers", str(tmp_path / "theirs")
+        arguments = {"adapter": adapter, "config": config, "model": model, **options}
+        there = ask(transformers_peer, "make_task_adapter", folder, architecture, **arguments)
+        return tmp_path / "theirs", there["outputs"]
+
+    return save
+
+
+@pytest.fixture
+def load():
+    return lambda architecture: vertebra.Backbone.from_preset(GOLDEN / architecture / "transformers")
+
+
+WITH_HEADS = [
+    ("bert", "AutoModelForSequenceClassification", {"task_type": "SEQ_CLS"}),
+    ("bert", "AutoModelForTokenClassification", {"task_type": "TOKEN_CLS"}),
+    ("bert", "AutoModelForQuestionAnswering", {"task_type": "QUESTION_ANS"}),
+    ("bert", "AutoModelForMaskedLM", {"target_modules": "all-linear"}),
+    ("bert", "AutoModelForMaskedLM", {"target_modules": ["query", "decoder"]}),
+    ("gpt2", "AutoModelForSequenceClassification", {"task_type": "SEQ_CLS"}),
+    ("gpt2", "AutoModelForCausalLM", {"target_modules": ["c_attn", "lm_head"]}),
+    ("gemma", "AutoModelForCausalLM", {"target_modules": ["q_proj", "lm_head"]}),
+    ("gemma", "AutoModelForSequenceClassification", {"task_type": "SEQ_CLS", "modules_to_save": ["score"]}),
+]
+
+
+@pytest.mark.parametrize(("architecture", "model", "settings"), WITH_HEADS, ids=str)
+def test_a_head_is_left_out_by_the_way_that_the_error_names(architecture, model, settings, make, load, compute, agree):
+    folder, outputs = make(architecture, model, settings)
+    backbone = load(architecture)
+    with pytest.raises(AdapterMismatchError, match=r"head.*strict=False") as caught:
+        backbone.load_lora_weights(folder)
+    receipt = backbone.load_lora_weights(folder, strict=False)
+    assert sorted(receipt.unused) == sorted(caught.value.names)
+    agree(compute(backbone, architecture), outputs, architecture)
+
+
+TABLES = [
+    ("bert", "AutoModelForMaskedLM"),
+    ("gpt2", "AutoModelForCausalLM"),
+    ("gemma", "AutoModelForCausalLM"),
+    ("gpt2", "AutoModel"),
+    ("bert", "AutoModel"),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("architecture", "model"), TABLES)
+def test_unchanged_tables_are_not_co_trained(architecture, model, dtype, make, load, compute, agree):
+    """PEFT writes them, and the head that is tied to them, with save_embedding_layers."""
+    folder, outputs = make(architecture, model, {}, saving=SAVES_TABLES)
+    backbone = vertebra.Backbone.from_preset(GOLDEN / architecture / "transformers", dtype=dtype)
+    strict = model != "AutoModelForMaskedLM"  # its decoder has a bias of its own
+    receipt = backbone.load_lora_weights(folder, "one", strict=strict)
+    assert receipt.trained == ()
+    assert "copies of the base's weights are left out" in str(receipt)
+    backbone.load_lora_weights(folder, "two", strict=strict)
+    backbone.activate_lora({"one": 0.5, "two": 0.5})
+    agree(compute(backbone, architecture), outputs, architecture, 1e-5 if dtype == "float32" else 0.3)
+
+
+@pytest.mark.parametrize("settings", [{}, {"target_modules": ["c_attn", "wte"]}, {"modules_to_save": ["wte"]}], ids=str)
+def test_a_resized_vocabulary_names_both_sizes_and_the_argument(settings, make, load, compute):
+    folder, _ = make("gpt2", "AutoModelForCausalLM", settings, size=64, saving=SAVES_TABLES)
+    backbone = load("gpt2")
+    rows = backbone.token_embedding.input_dim
+    before = compute(backbone, "gpt2")
+    for strict in (True, False):
+        with pytest.raises(AdapterMismatchError, match="vocabulary_size=64") as caught:
+            backbone.load_lora_weights(folder, strict=strict)
+        assert "64, " in str(caught.value)
+        assert f"{rows}, " in str(caught.value)
+    assert all(np.array_equal(compute(backbone, "gpt2")[name], array) for name, array in before.items())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"init_lora_weights": "pissa"},
+        {"init_lora_weights": "pissa_niter_4"},
+        {"init_lora_weights": "olora"},
+        {"init_lora_weights": "pissa", "rank_pattern": {"query": 3}},
+        {"init_lora_weights": "pissa", "use_rslora": True},
+    ],
+    ids=str,
+)
+def test_an_adapter_that_peft_converted_to_plain_lora(settings, ask, transformers_peer, load, compute, agree, tmp_path):
+    config = {"r": 2, "lora_alpha": 6, "target_modules": ["query", "value"]} | settings
+    folder, adapter = GOLDEN / "bert" / "transformers", tmp_path / "theirs"
+    there = ask(transformers_peer, "make_converted_adapter", folder, "bert", adapter=str(adapter), config=config)
+    backbone = load("bert")
+    with pytest.raises(LoraConfigError, match="path_initial_model_for_weight_conversion"):
+        backbone.load_lora_weights(f"{adapter}_unconverted")
+    backbone.load_lora_weights(adapter)
+    agree(compute(backbone, "bert"), there["outputs"], "bert")
+
+
+@pytest.mark.parametrize("settings", [{"init_lora_weights": "eva", "eva_config": {"rho": 1.0}}], ids=str)
+def test_settings_of_an_initialisation_do_not_matter_afterwards(settings, make, load, compute, agree):
+    folder, outputs = make("bert", "AutoModel", settings)
+    backbone = load("bert")
+    backbone.load_lora_weights(folder)
+    agree(compute(backbone, "bert"), outputs, "bert")
+
+
+def test_each_field_and_type_of_peft_is_known(transformers_peer):
+    """A field that is new in PEFT needs a decision: whether it changes what an adapter computes."""
+    known = transformers_peer("known_to_peft")
+    assert set(known["fields"]) <= peft_config._HONOURED | peft_config._DESCRIPTIVE | peft_methods.FIELDS.keys()
+    assert set(known["types"]) >= peft_methods.CONVERTIBLE | peft_methods.UNMERGEABLE
+
+
+def test_two_adapters_of_one_file_are_mixed_as_peft_adds_them(make, load, compute, agree):
+    """The same adapter at two strengths whose sum is 1."""
+    folder, outputs = make("bert", "AutoModel", {})
+    backbone = load("bert")
+    for name in ("one", "two"):
+        backbone.load_lora_weights(folder, name)
+    backbone.activate_lora({"one": 0.25, "two": 0.75})
+    agree(compute(backbone, "bert"), outputs, "bert")
+
+
+def test_a_pickle_is_named_with_the_way_to_convert_it(make, load):
+    folder, _ = make("bert", "AutoModel", {}, saving={"safe_serialization": False})
+    with pytest.raises(WeightsFileError, match=r"adapter_model\.bin.*safe_serialization=True"):
+        load("bert").load_lora_weights(folder)
+
+
+def test_the_folder_of_an_adapter_with_a_name_is_suggested(make, load):
+    folder, _ = make("bert", "AutoModel", {})
+    (folder.parent / "checkpoint").mkdir()
+    folder.rename(folder.parent / "checkpoint" / "legal")
+    with pytest.raises(AdapterNotFoundError) as caught:
+        load("bert").load_lora_weights(folder.parent / "checkpoint")
+    assert caught.value.suggestions == [str(folder.parent / "checkpoint" / "legal")]
