@@ -1,4 +1,4 @@
-"""What a folder without `config.json` is instead, for messages: an adapter, one file, an archive, or folders of presets.
+"""What a folder without `config.json` is instead, for messages: an adapter, a file, an archive, folders of presets.
 
 Presets in subfolders are checkpoints of a training run (`checkpoint-500/`), pipelines of several models
 (`text_encoder/`), and models of Sentence Transformers before 3.0 (`0_Transformer/`).
