@@ -50,15 +50,15 @@ def adapt(folder, inputs, adapter, attention=None):
     return {"outputs": compute(model, inputs), "complaints": said + unexpected} | count(model)
 
 
-def make_adapter(folder, inputs, adapter, config, attention=None):
+def make_adapter(folder, inputs, adapter, config, attention=None, method="Lora", spread=0.1, model="AutoModel"):
     """Saves an adapter with random values for a checkpoint; returns its outputs and how many parameters it has."""
-    base = transformers.AutoModel.from_pretrained(folder, dtype="float32", attn_implementation=attention)
-    model = peft.get_peft_model(base, peft.LoraConfig(**config))
+    base = getattr(transformers, model).from_pretrained(folder, dtype="float32", attn_implementation=attention)
+    model = peft.get_peft_model(base, getattr(peft, f"{method}Config")(**config))
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
-                parameter.add_(0.1 * torch.randn_like(parameter))
+                parameter.add_(spread * torch.randn_like(parameter))
     model.save_pretrained(adapter)
     return {"outputs": compute(model, inputs)} | count(model)
 
@@ -87,7 +87,7 @@ def count_adapter(folder, config):
 def count(model):
     found = {name: parameter.numel() for name, parameter in model.named_parameters()}
     trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    adapters = [name for name in found if "lora_" in name]
+    adapters = [name for name in found if model.base_model.prefix in name]
     return {"added": sum(map(found.get, adapters)), "trained": sum(map(found.get, trained))}
 
 

@@ -31,6 +31,7 @@ def receipt_of(adapters: Adapters, name: str, unused: Sequence[str] = ()) -> Lor
         scale=adapter.plan.scale,
         trained=tuple(adapter.co_trained),
         unused=tuple(unused),
+        method=adapter.plan.method(", "),
     )
 
 

@@ -15,9 +15,10 @@ from vertebra._lora.files.adapter_data import AdapterData, AdapterFile, base_of,
 from vertebra._lora.files.foreign_names import AdapterNames
 from vertebra._lora.files.fused_modules import FusedModule, fuse, split
 from vertebra._lora.files.peft_config import CONFIG, SWITCHES, TENSORS, read_config
+from vertebra._lora.files.peft_methods import method_fields
 from vertebra._lora.files.plain_lora import as_plain
 from vertebra._lora.fingerprint import fingerprint
-from vertebra._lora.layers.adapter_layers import Values, as_arrays, build_adapter_layers, tied_variables
+from vertebra._lora.layers.adapter_layers import Values, as_arrays, build_adapter_layers
 from vertebra._lora.layers.linear_view import is_adaptable, view_of
 from vertebra._lora.layers.projections import tied_projections, warn_written
 from vertebra._lora.plan import AdapterPlan, LayerPlan
@@ -30,7 +31,8 @@ from vertebra.errors import AdapterMismatchError
 
 FILES = (CONFIG, TENSORS)
 _PREFIX = "base_model.model."
-_ADAPTER = ".lora_"
+_LORA = "lora_"
+"""Start of the names of tensors of LoRA, after the module's name."""
 _WRAPPED = ".base_layer."
 """Infix of the weights of adapted modules."""
 _SAVED = re.compile(r"\.modules_to_save\.[^.]+\.")
@@ -53,29 +55,35 @@ def read_peft(model: Any, folder: Path) -> AdapterFile:
     settings = read_config(folder)
     tensors = MappedTensors(folder / TENSORS)
     names, layers = AdapterNames(model), layer_paths(model)
-    modules, co_trained, unused = _sort(tensors, names)
+    plan = AdapterPlan(settings.config, {}, tied=False)
+    method, options = plan.strategy.peft_method, plan.options()
+    plan = replace(plan, tied=method is not None and method.is_tied)
+    modules, co_trained, unused = _sort(tensors, names, method.prefix if method else _LORA)
     co_trained = _without_copies(model, co_trained, {path for module in modules for path in names.layers(module)})
     if not modules:
         raise AdapterMismatchError(folder, "holds no LoRA tensors for layers of this model", sorted(unused))
-    plan = AdapterPlan(settings.config, {}, tied=False)
     values: Values = {}
     other_ranks = []
     for module, module_tensors in modules.items():
         paths = names.layers(module)
         views = {path: _view(folder, path, layers[path]) for path in paths}
-        fused = FusedModule(folder, module, paths, views, plan.strategy)
+        layer, shapes = settings.layer(module), {name: array.shape for name, array in module_tensors.items()}
+        rank, own = plan.strategy.peft_layer(views[paths[0]], layer.rank, options, shapes)
+        layer = replace(layer, rank=rank, options=own)
+        fused = FusedModule(folder, module, paths, views, plan.strategy, rank, {**options, **own})
         values |= split(fused, module_tensors)
-        layer, rank = settings.layer(module), _rank(fused, module_tensors)
-        if rank != layer.rank:
+        if (rank := _rank(fused, module_tensors)) != layer.rank:
             other_ranks.append(f"{module} (rank {rank}, declared as {layer.rank})")
-        plan.layers.update(fused.plans(layer, tied_variables(plan.strategy, views[paths[0]])))
+        plan.layers.update(fused.plans(layer))
     if other_ranks:
         problem = f"holds tensors of another rank than r and rank_pattern of its {CONFIG} declare"
         raise AdapterMismatchError(folder, problem, other_ranks, "Take both files from the same adapter")
     return AdapterFile(folder, plan, values, base_of(tensors.header), co_trained, tuple(unused))
 
 
-def _sort(tensors: MappedTensors, names: AdapterNames) -> tuple[dict[str, dict[str, Any]], dict[str, Any], list[str]]:
+def _sort(
+    tensors: MappedTensors, names: AdapterNames, prefix: str
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any], list[str]]:
     """Returns adapter tensors by module, co-trained weights, and the names of unused tensors."""
     modules: dict[str, dict[str, Any]] = {}
     co_trained: dict[str, Any] = {}
@@ -84,11 +92,11 @@ def _sort(tensors: MappedTensors, names: AdapterNames) -> tuple[dict[str, dict[s
         if _FORMER in name:
             continue
         plain = _SAVED.sub(".", name.removeprefix(_PREFIX))
-        module, separator, tensor = plain.partition(_ADAPTER)
+        module, separator, tensor = plain.partition(f".{prefix}")
         weights = [] if separator else names.weights(plain.replace(_WRAPPED, "."))
         arrays = {weight: names.take(weight, tensors.view(name)) for weight in weights}
         if separator and names.layers(module):
-            modules.setdefault(module, {})[f"lora_{tensor}"] = tensors.view(name)
+            modules.setdefault(module, {})[f"{prefix}{tensor}"] = tensors.view(name)
         elif arrays and all(array is not None for array in arrays.values()):
             co_trained |= arrays
         else:
@@ -97,10 +105,12 @@ def _sort(tensors: MappedTensors, names: AdapterNames) -> tuple[dict[str, dict[s
 
 
 def _rank(fused: FusedModule, tensors: Mapping[str, Any]) -> int:
-    """Returns the rank of a module's tensors."""
-    name, tensor = next((name, tensor) for name, tensor in fused.tensors().items() if "rank" in tensor.axes)
-    rank: int = tensors[name].T.shape[tensor.axes.index("rank")]
-    return rank
+    """Returns the rank of a module's tensors; the declared one if no tensor has an axis for it."""
+    for name, tensor in fused.tensors().items():
+        if "rank" in tensor.axes:
+            rank: int = tensor.as_variable(tensors[name]).shape[tensor.axes.index("rank")]
+            return rank
+    return fused.rank
 
 
 def _without_copies(model: Any, co_trained: Mapping[str, Any], adapted: set[str]) -> dict[str, Any]:
@@ -137,9 +147,10 @@ def write_peft(model: Any, stage: Path, plan: AdapterPlan, data: AdapterData) ->
         LoraConfigError: the strategy has no plain-LoRA export.
     """
     names, layers = AdapterNames(model), layer_paths(model)
-    if plan.strategy.peft_fields is None:
+    if not _has_form(plan, names, layers):
         plan, data = as_plain(model, plan, data)
-    warn_written(tied_projections(plan, layers) if plan.tied else [])
+    method = plan.strategy.peft_method
+    warn_written(tied_projections(plan, layers) if plan.tied and not (method and method.is_tied) else [])
     modules: dict[str, list[str]] = {}
     for path in plan.layers:
         modules.setdefault(names.module(path), []).append(path)
@@ -147,7 +158,8 @@ def write_peft(model: Any, stage: Path, plan: AdapterPlan, data: AdapterData) ->
     plans: dict[str, LayerPlan] = {}
     views = {module: {path: view_of(layers[path]) for path in names.layers(module)} for module in modules}
     for module, adapted in modules.items():
-        fused = FusedModule(stage, module, names.layers(module), views[module], plan.strategy)
+        options = plan.options_of(adapted[0])
+        fused = FusedModule(stage, module, names.layers(module), views[module], plan.strategy, options=options)
         values = data.values | _neutral_values(fused, plan)
         plans[module], tensors = fuse(fused, {path: plan.layers[path] for path in adapted}, values)
         arrays |= {f"{_PREFIX}{module}.{tensor}": array for tensor, array in tensors.items()}
@@ -159,12 +171,29 @@ def write_peft(model: Any, stage: Path, plan: AdapterPlan, data: AdapterData) ->
     (stage / CONFIG).write_bytes(dump_json(_config(model, plan, plans, names, data.co_trained)))
 
 
+def _has_form(plan: AdapterPlan, names: AdapterNames, layers: Mapping[str, Any]) -> bool:
+    """Returns whether PEFT has the strategy, for the kinds of modules that it adapts."""
+    method = plan.strategy.peft_method
+    if method is None:
+        return plan.strategy.peft_fields is not None
+    return all(_kind(names, path, view_of(layers[path])) in method.modules for path in plan.layers)
+
+
+def _kind(names: AdapterNames, path: str, view: Any) -> str:
+    """Returns the kind of a layer's module, as `PeftMethod.modules` names it."""
+    if view.is_lookup:
+        return "embedding"
+    return "reversed" if names.kernels_are_reversed([names.module(path)]) else "linear"
+
+
 def _neutral_values(fused: FusedModule, plan: AdapterPlan) -> Values:
     """Returns values without effect for a module's layers that are not adapted: PEFT adapts the whole module.
 
     These are the strategy's initial values, which change nothing.
     """
-    others = {path: LayerPlan(1, 1.0) for path in fused.paths if path not in plan.layers}
+    like = next(plan.layers[path] for path in fused.paths if path in plan.layers)
+    own = LayerPlan(1, 1.0, options=like.options)
+    others = {path: own for path in fused.paths if path not in plan.layers}
     if not others or not fused.has_output_vectors():
         return {}
     return as_arrays(build_adapter_layers(replace(plan, layers=others), fused.views, 0).values())
@@ -203,21 +232,29 @@ def _config(
     co_trained: Mapping[str, np.ndarray[Any, Any]],
 ) -> dict[str, Any]:
     """Returns the content of PEFT's config; full module names match no other modules."""
+    method, bias = plan.strategy.peft_method, _bias(co_trained, set(plan.layers))
+    common = {
+        "base_model_name_or_path": getattr(model, "_preset", None),
+        "target_modules": sorted(modules),
+        "modules_to_save": _fully_trained(model, names, co_trained, set(plan.layers)) or None,
+        "task_type": None,
+    }
+    if method is not None:
+        fields = method_fields(plan, modules) | common
+        fields |= {"bias": method.biases if bias == "lora_only" else bias} if method.biases else {}
+        reverse = "reversed" in method.modules
+        return fields | ({"fan_in_fan_out": names.kernels_are_reversed(modules)} if reverse else {})
     first = next(iter(modules.values()))
     same = all((layer.rank, layer.alpha) == (first.rank, first.alpha) for layer in modules.values())
-    return {
+    return common | {
         "peft_type": "LORA",
-        "base_model_name_or_path": getattr(model, "_preset", None),
         "r": first.rank,
         "lora_alpha": _number(first.alpha),
         "rank_pattern": {} if same else {f"^{module}": layer.rank for module, layer in modules.items()},
         "alpha_pattern": {} if same else {f"^{module}": _number(layer.alpha) for module, layer in modules.items()},
         "lora_dropout": plan.config.dropout,
-        "target_modules": sorted(modules),
-        "modules_to_save": _fully_trained(model, names, co_trained, set(plan.layers)) or None,
-        "bias": _bias(co_trained, set(plan.layers)),
+        "bias": bias,
         "fan_in_fan_out": names.kernels_are_reversed(modules),
-        "task_type": None,
         **dict.fromkeys(SWITCHES, False),
         **(plan.strategy.peft_fields or {}),
     }

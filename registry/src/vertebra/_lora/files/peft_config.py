@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vertebra._discovery.catalog import STRATEGIES, catalog
+from vertebra._lora.files.peft_methods import reader_of
 from vertebra._lora.files.peft_patterns import PatternTable
 from vertebra._lora.plan import LayerPlan
 from vertebra._system.strict_json import MOST_BYTES, parse_json
@@ -97,6 +98,10 @@ def read_config(folder: Path) -> PeftSettings:
 
 
 def _settings_of(path: Path, config: Mapping[str, Any]) -> PeftSettings:
+    reader = reader_of(config.get("peft_type"))
+    if reader is not None:
+        _check_fields(path, config, reader.fields())
+        return PeftSettings(*reader.settings(path, config))
     _check_method(path, config)
     _check_fields(path, config)
     _check_start(path, config.get("init_lora_weights"))
@@ -120,12 +125,12 @@ def _check_method(path: Path, config: Mapping[str, Any]) -> None:
     raise LoraConfigError(path, "peft_type", method, expected, remedy)
 
 
-def _check_fields(path: Path, config: Mapping[str, Any]) -> None:
+def _check_fields(path: Path, config: Mapping[str, Any], honoured: Set[str] = frozenset(_HONOURED)) -> None:
     """Raises LoraConfigError for unsupported fields that are on; a field that is off has no effect, even if unknown."""
     for field, value in config.items():
         if field in SWITCHES and not isinstance(value, bool | None):
             raise LoraConfigError(path, field, value, "true or false")
-        if field in _HONOURED | _DESCRIPTIVE or _is_off(value):
+        if field in honoured | _DESCRIPTIVE or _is_off(value):
             continue
         if field not in _UNSUPPORTED:
             expected = "it to be off: the field is unknown, and may change what the adapter computes"
