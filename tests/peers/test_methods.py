@@ -1,6 +1,5 @@
 """Adapters of PEFT's methods other than LoRA compute the same here and in PEFT, in both directions."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ FEEDFORWARD = {
     "gpt2": {"target_modules": ["c_attn", "mlp.c_proj"], "feedforward_modules": ["mlp.c_proj"]},
     "gemma": {"target_modules": ["k_proj", "v_proj", "down_proj"], "feedforward_modules": ["down_proj"]},
 }
-TOKENS = {"token_indices": [7, 3, 60]}
+TOKENS = {"token_indices": [46, 28, 9]}
 
 
 def of(method, settings, architectures=("bert", "gemma")):
@@ -32,7 +31,7 @@ READ = [
     ("IA3", "bert", {"target_modules": "all-linear", "feedforward_modules": r".*\.(query|dense)"}),
     ("IA3", "bert", FEEDFORWARD["bert"] | {"modules_to_save": ["pooler"]}),
     *of("LoHa", {"r": 2, "alpha": 6}),
-    *of("LoHa", {"r": 7, "alpha": 3, "rank_dropout": 0.5, "module_dropout": 0.2, "target_modules": "all-linear"}),
+    *of("LoHa", {"r": 4, "alpha": 3, "rank_dropout": 0.5, "module_dropout": 0.2, "target_modules": "all-linear"}),
     ("LoHa", "bert", {"r": 2, "rank_pattern": {"query": 3}, "alpha_pattern": {r".*layer\.1.*": 20}}),
     *of("LoKr", {"r": 2, "alpha": 6}),
     *of("LoKr", {"r": 1, "alpha": 3, "decompose_both": True, "target_modules": "all-linear"}),
@@ -95,3 +94,44 @@ def test_what_peft_saves_computes_the_same_and_goes_back(
     assert again["complaints"] == []
     assert again["added"] == there["added"]
     agree(outputs, again["outputs"], architecture)
+
+
+# === Rows of a table within a LoRA adapter ===
+
+WITHIN = [
+    ("bert", {"trainable_token_indices": [46, 28, 9]}),
+    ("bert", {"trainable_token_indices": {"word_embeddings": [46, 28]}, "use_dora": True}),
+    ("gpt2", {"trainable_token_indices": {"wte": [15]}, "target_modules": ["c_attn"], "fan_in_fan_out": True}),
+    ("gemma", {"trainable_token_indices": [50, 2], "modules_to_save": ["norm"]}),
+]
+
+
+@pytest.mark.parametrize(("architecture", "settings"), WITHIN, ids=str)
+def test_rows_of_a_table_train_with_a_lora_adapter(
+    architecture, settings, made, load, compute, ask, agree, transformers_peer, tmp_path
+):
+    folder, there = made("Lora", architecture, {"r": 2, "lora_alpha": 6} | settings)
+    backbone = load(architecture)
+    receipt = backbone.load_lora_weights(folder)
+    assert receipt.unused == ()
+    assert receipt.parameters_trained == there["trained"]
+    outputs = compute(backbone, architecture)
+    agree(outputs, there["outputs"], architecture)
+    backbone.save_lora_weights(tmp_path / "ours")
+    preset = GOLDEN / architecture / "transformers"
+    again = ask(transformers_peer, "adapt", preset, architecture, adapter=str(tmp_path / "ours"))
+    assert again["complaints"] == []
+    agree(outputs, again["outputs"], architecture)
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "gemma"])
+@pytest.mark.parametrize("method", ["TrainableTokens", "Lora"])
+def test_rows_of_a_tied_table_change_the_logits_as_in_peft(method, architecture, made, load, compute, agree):
+    rows = {"trainable_token_indices": [50, 15]}
+    linear = {"target_modules": ["c_attn"], "fan_in_fan_out": True} if architecture == "gpt2" else {}
+    settings = {"r": 2, **linear, **rows} if method == "Lora" else {"token_indices": [50, 15], "target_modules": None}
+    folder, there = made(method, architecture, settings, model="AutoModelForCausalLM")
+    backbone = load(architecture)
+    backbone.load_lora_weights(folder)
+    logits = compute(backbone, architecture)["logits"]
+    agree({"sequence_output": logits}, {"sequence_output": there["outputs"]["logits"]}, architecture)

@@ -123,6 +123,11 @@ class PeftMethod:
     """The value of the field `bias` if the biases of adapted modules train; None if there is no such field."""
     is_tied: bool = False
     """Whether PEFT also applies the adapter of a tied table where the table projects to logits."""
+    lora_field: str | None = None
+    """The field of PEFT's LoRA configuration that adds this method for some layers to a LoRA adapter. Its value is that
+    of the first of `options`, or a mapping from names of modules to values."""
+    lora_infix: str = ""
+    """What comes before the names of the tensors then."""
 
 
 class LoraStrategy(ABC):
@@ -189,7 +194,9 @@ class LoraStrategy(ABC):
             outputs: The layer's outputs, before its activation.
         """
         if not self.is_low_rank:
-            return view.apply(inputs, self.kernel_delta(layer, view))
+            import keras
+
+            return view.apply(inputs, keras.ops.cast(self.kernel_delta(layer, view), outputs.dtype))
         a, b = self.factors(layer, view)
         hidden = view.down(inputs, a)
         return view.up(hidden if layer.scale == 1 else hidden * layer.scale, b)
@@ -236,8 +243,11 @@ class LoraStrategy(ABC):
         """
         return rank, {}
 
-    def peft_config(self, layers: Mapping[str, tuple[int, Mapping[str, Any]]]) -> Mapping[str, Any]:
-        """Returns further fields of PEFT's config of the method, given rank and options by the name of the module.
+    def peft_config(self, modules: Mapping[str, tuple[LinearView, int, Mapping[str, Any]]]) -> Mapping[str, Any]:
+        """Returns further fields of PEFT's config of the method.
+
+        Args:
+            modules: One of the layers of each module, its rank and its options, by the name of the module.
 
         Raises:
             LoraConfigError: PEFT's config cannot represent them.

@@ -66,5 +66,6 @@ class IA3(LoraStrategy):
         """Returns `feedforward`: PEFT's tensor is `(1, in)` or `(out, 1)`."""
         return rank, {"feedforward": shapes.get("ia3_l", ())[:1] == (1,)}
 
-    def peft_config(self, layers: Mapping[str, tuple[int, Mapping[str, Any]]]) -> Mapping[str, Any]:
-        return {"feedforward_modules": sorted(name for name, (_, options) in layers.items() if options["feedforward"])}
+    def peft_config(self, modules: Mapping[str, tuple[LinearView, int, Mapping[str, Any]]]) -> Mapping[str, Any]:
+        feedforward = [name for name, (_, _, options) in modules.items() if options["feedforward"]]
+        return {"feedforward_modules": sorted(feedforward)}

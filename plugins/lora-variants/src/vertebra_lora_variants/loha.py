@@ -46,7 +46,9 @@ class LoHa(LoraStrategy):
         if layer.rank**2 * (view.in_features + view.out_features) < view.in_features * view.out_features:
             change = super().delta(layer, view, inputs, outputs)
         else:
-            change = view.apply(inputs, self.kernel_delta(layer, view))
+            from keras import ops
+
+            change = view.apply(inputs, ops.cast(self.kernel_delta(layer, view), outputs.dtype))
         return output_dropout.apply(layer, view, change, rescaled=True)
 
     def kernel_delta(self, layer: Any, view: LinearView) -> Any:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, ClassVar
 
 from vertebra import AdapterTensor, LinearView, LoraStrategy, PeftMethod
 from vertebra.errors import LoraConfigError
+
+log = logging.getLogger("vertebra")
 
 _NEUMANN_SINCE = (0, 18)
 """The version of PEFT whose series of `use_cayley_neumann` is computed here; earlier ones had another last term."""
@@ -16,7 +19,8 @@ _NEUMANN_SINCE = (0, 18)
 class Oft(LoraStrategy):
     """`W' = R W`, with a block-diagonal `R` of orthogonal blocks; the outputs of an embedding are rotated instead.
 
-    The rank is the size of the blocks. Each block is the Cayley transform of a skew-symmetric `Q` (the paper's section
+    The rank is the size of the blocks; where it does not divide the dimension, it is the nearest divisor, as in PEFT.
+    Each block is the Cayley transform of a skew-symmetric `Q` (the paper's section
     4), of which the numbers above the diagonal are trained: a matrix `(blocks, rank (rank - 1) / 2)` that starts at 0.
     Options, with PEFT 0.21's names and defaults:
 
@@ -43,16 +47,19 @@ class Oft(LoraStrategy):
         return 1.0
 
     def build(self, layer: Any, view: LinearView) -> None:
-        size, terms = _rotated(view), layer.options["num_cayley_neumann_terms"]
-        if layer.rank < 2 or size % layer.rank:
-            expected = f"the size of a block: a divisor of {size}, and at least 2"
+        terms = layer.options["num_cayley_neumann_terms"]
+        block = _block(view, layer.rank)
+        if block < 2:
+            expected = f"the size of a block, near a divisor of {_rotated(view)} that is at least 2"
             raise LoraConfigError("LoRA settings", "rank", layer.rank, expected)
+        if block != layer.rank:
+            _tell(layer.rank, _rotated(view), block)
         if terms < 1:
             raise LoraConfigError("LoRA settings", "num_cayley_neumann_terms", terms, "an int of at least 1")
         if not 0 < layer.options["eps"] < float("inf"):
             raise LoraConfigError("LoRA settings", "eps", layer.options["eps"], "a finite number above 0")
         shape = _shape(view, layer.rank, layer.options)
-        limit = partial(_limited, eps=layer.options["eps"]) if layer.options["coft"] else None
+        limit = functools.partial(_limited, eps=layer.options["eps"]) if layer.options["coft"] else None
         # Not cast to half precision: rounded numbers would be other rotations.
         layer.angles = layer.add_weight(
             name="angles", shape=shape, initializer="zeros", autocast=False, constraint=limit
@@ -63,16 +70,16 @@ class Oft(LoraStrategy):
 
         if not view.is_lookup:
             return super().delta(layer, view, inputs, outputs)
-        turn = ops.cast(_turn(layer), outputs.dtype)
-        return ops.reshape(_rotate(outputs, turn, layer.rank), ops.shape(outputs))
+        turn = ops.cast(_turn(layer, view), outputs.dtype)
+        return ops.reshape(_rotate(outputs, turn), ops.shape(outputs))
 
     def kernel_delta(self, layer: Any, view: LinearView) -> Any:
         from keras import ops
 
-        kernel, turn = view.matrix(), _turn(layer)
+        kernel, turn = view.matrix(), _turn(layer, view)
         if view.is_lookup:
-            return ops.reshape(_rotate(kernel, turn, layer.rank), kernel.shape)
-        blocks = ops.reshape(kernel, (-1, layer.rank, view.out_features))
+            return ops.reshape(_rotate(kernel, turn), kernel.shape)
+        blocks = ops.reshape(kernel, (-1, turn.shape[-1], view.out_features))
         return ops.reshape(ops.matmul(turn, blocks), kernel.shape)
 
     def tensors_of(self, view: LinearView, rank: int, options: Mapping[str, Any]) -> Mapping[str, AdapterTensor]:
@@ -99,12 +106,22 @@ class Oft(LoraStrategy):
         numbers = shape[-1] if shape else 0
         return round((1 + (1 + 8 * numbers) ** 0.5) / 2), {}
 
-    def peft_config(self, layers: Mapping[str, tuple[int, Mapping[str, Any]]]) -> Mapping[str, Any]:
-        sizes = {rank for rank, _ in layers.values()}
-        if len(sizes) > 1:
-            expected = "blocks of one size: PEFT's OFT has one oft_block_size"
+    def peft_config(self, modules: Mapping[str, tuple[LinearView, int, Mapping[str, Any]]]) -> Mapping[str, Any]:
+        """Returns the size of the blocks, or else their number, whichever all modules have in common."""
+        blocks = [(_rotated(view), _block(view, rank)) for view, rank, _ in modules.values()]
+        sizes, counts = {block for _, block in blocks}, {size // block for size, block in blocks}
+        if len(sizes) > 1 and len(counts) > 1:
+            expected = "blocks of one size, or one number of blocks, as PEFT's OFT has"
             raise LoraConfigError("adapter", "rank", sorted(sizes), expected, "Save it as a .safetensors file")
-        return {"r": 0, "oft_block_size": sizes.pop(), "peft_version": ".".join(map(str, (*_NEUMANN_SINCE, 0)))}
+        size, count = (sizes.pop(), 0) if len(sizes) == 1 else (0, counts.pop())
+        return {"oft_block_size": size, "r": count, "peft_version": ".".join(map(str, (*_NEUMANN_SINCE, 0)))}
+
+
+@functools.cache  # once
+def _tell(rank: int, size: int, block: int) -> None:
+    log.warning(
+        "OFT: blocks of %d do not divide %d, so they have the size of the nearest divisor, %d", rank, size, block
+    )
 
 
 def _rotated(view: LinearView) -> int:
@@ -112,29 +129,38 @@ def _rotated(view: LinearView) -> int:
     return view.out_features if view.is_lookup else view.in_features
 
 
+def _block(view: LinearView, rank: int) -> int:
+    """Returns the divisor of the dimension that is nearest to the rank, and of two the smaller one."""
+    size = _rotated(view)
+    divisors = [number for number in range(1, size + 1) if size % number == 0]
+    return min(divisors, key=lambda number: abs(number - rank))
+
+
 def _shape(view: LinearView, rank: int, options: Mapping[str, Any]) -> tuple[int, int]:
-    return 1 if options["block_share"] else _rotated(view) // rank, rank * (rank - 1) // 2
+    block = _block(view, rank)
+    return 1 if options["block_share"] else _rotated(view) // block, block * (block - 1) // 2
 
 
-def _rotate(vectors: Any, turn: Any, rank: int) -> Any:
-    """Returns the change of each block of vectors, of shape `(…, blocks, rank)`."""
+def _rotate(vectors: Any, turn: Any) -> Any:
+    """Returns the change of vectors, of shape `(…, blocks, 1, block)`."""
     from keras import ops
 
-    blocks = ops.reshape(vectors, (*ops.shape(vectors)[:-1], -1, 1, rank))
+    blocks = ops.reshape(vectors, (*ops.shape(vectors)[:-1], -1, 1, turn.shape[-1]))
     return ops.matmul(blocks, turn)
 
 
-def _turn(layer: Any) -> Any:
-    """Returns `R - I`, of shape `(blocks, rank, rank)`; it is exactly 0 for `Q = 0`."""
+def _turn(layer: Any, view: LinearView) -> Any:
+    """Returns `R - I`, of shape `(blocks, block, block)`; it is exactly 0 for `Q = 0`."""
     from keras import ops
 
     angles, options = ops.convert_to_tensor(layer.angles), layer.options
     if options["coft"]:  # the gradient passes unchanged, as in PEFT, which replaces the values
         angles = angles + ops.stop_gradient(_limited(angles, options["eps"]) - angles)
-    q = _skew(angles, layer.rank)
+    block = _block(view, layer.rank)
+    q = _skew(angles, block)
     if options["use_cayley_neumann"]:
         return _series(q, options["num_cayley_neumann_terms"])
-    identity = ops.eye(layer.rank, dtype="float32")
+    identity = ops.eye(block, dtype="float32")
     return ops.transpose(ops.solve(identity - q, 2 * q), (0, 2, 1))  # the transpose of -2 Q (I + Q)⁻¹
 
 

@@ -26,6 +26,7 @@ class TrainableTokens(LoraStrategy):
     peft_method = PeftMethod(
         "TRAINABLE_TOKENS", "trainable_tokens_", ("embedding",), options=("token_indices",),
         without_effect=("init_weights",), is_tied=True,
+        lora_field="trainable_token_indices", lora_infix="token_adapter.",
     )  # fmt: skip
 
     def scale(self, rank: int, alpha: float) -> float:

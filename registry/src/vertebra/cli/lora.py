@@ -70,8 +70,8 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
     lines = {
         "adapter": f"{facts['adapter']}, {_FORMS[facts['form']]}",
         "strategy": facts["strategy"] or "not installed",
-        "rank": _listed(facts["ranks"]),
-        "alpha": _listed(facts["alphas"]),
+        "rank": _listed(facts["ranks"]) or "none",
+        "alpha": _listed(facts["alphas"]) or "none",
         "layers": f"{len(facts['layers'])}{co_trained}",
         "parameters": f"{facts['parameters']:,}",
         "bytes": f"{facts['bytes']:,} ({bytes_text(facts['bytes'])})",
@@ -108,7 +108,7 @@ def _convert(args: argparse.Namespace) -> int:
         print_json(facts)
         return 0
     sizes = f"{len(facts['layers'])} layers, {facts['parameters']:,} parameters, {bytes_text(facts['bytes'])}"
-    strategy = f"{facts['strategy']} of rank {_listed(facts['ranks'])}"
+    strategy = f"{facts['strategy']} of rank {_listed(facts['ranks'])}" if facts["ranks"] else facts["strategy"]
     print(f"{args.adapter} -> {args.target} ({_FORMS[facts['form']]}): {strategy}, {sizes}")
     _print_unused(receipt)
     return 0

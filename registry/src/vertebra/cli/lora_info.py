@@ -21,7 +21,8 @@ from vertebra.errors import AdapterMismatchError
 CO_TRAINED = "beside"
 """Key of the co-trained weights in the data that `describe_adapter` returns."""
 _SHORT = re.compile(r"(?P<layer>.+)/lora/[^/]+")
-_PEFT = re.compile(r"(?:base_model\.model\.)?(?P<layer>.+)\.lora_[^.]+(?:\.weight)?")
+_PEFT = r"(?:base_model\.model\.)?(?P<layer>.+)\.(?:{})[^.]+(?:\.weight)?"
+_LORA = "lora_"
 _KERASHUB = re.compile(r"lora/(?P<layer>\d+)/vars/lora_kernel_[ab]")
 _NUMBER = re.compile(r"\d+")
 _KERASHUB_RANK = "lora/vars/rank"
@@ -80,11 +81,12 @@ def describe_adapter(filepath: str | Path) -> dict[str, Any]:
 
 def _read_short(path: Path) -> _Adapter:
     header, plan = short_header(path)
+    own = _settings_of(plan.config.strategy)
     return _Adapter(
         form="short",
         strategy=plan.config.strategy,
-        ranks={layer.rank for layer in plan.layers.values()},
-        alphas={layer.alpha for layer in plan.layers.values()},
+        ranks={layer.rank for layer in plan.layers.values() if "rank" in own},
+        alphas={layer.alpha for layer in plan.layers.values() if "alpha" in own},
         layers=list(plan.layers),
         tensors=header.entries,
         co_trained=_others(_SHORT, header.entries),
@@ -96,15 +98,18 @@ def _read_short(path: Path) -> _Adapter:
 def _read_folder(folder: Path) -> _Adapter:
     settings = read_config(folder)
     header = open_header(folder / TENSORS)
-    modules = _layers(_PEFT, header.entries)
+    strategy = catalog(STRATEGIES).lookup(settings.config.strategy).value
+    method = strategy.peft_method
+    pattern = re.compile(_PEFT.format(method.prefix if method else _LORA))
+    modules = _layers(pattern, header.entries)
     return _Adapter(
         form="peft",
         strategy=settings.config.strategy,
-        ranks=_ranks(header.entries),
-        alphas={settings.layer(module).alpha for module in modules},
+        ranks={settings.layer(module).rank for module in modules} if method and method.rank else _ranks(header.entries),
+        alphas={settings.layer(module).alpha for module in modules if "alpha" in strategy.settings},
         layers=modules,
         tensors=header.entries,
-        co_trained=_others(_PEFT, header.entries),
+        co_trained=_others(pattern, header.entries),
         base=base_of(header),
     )
 
@@ -122,6 +127,12 @@ def _read_hdf5(path: Path) -> _Adapter:
         tensors={name: entry for name, entry in header.entries.items() if name != _KERASHUB_RANK},
         co_trained=[],
     )
+
+
+def _settings_of(strategy: str) -> tuple[str, ...]:
+    """Returns those of rank, alpha and dropout that a strategy has; all, if it is not installed."""
+    strategies = catalog(STRATEGIES)
+    return strategies.lookup(strategy).value.settings if strategy in strategies else ("rank", "alpha", "dropout")
 
 
 def _ranks(entries: Mapping[str, TensorEntry]) -> set[int]:

@@ -14,8 +14,9 @@ import numpy as np
 from vertebra._lora.files.adapter_data import AdapterData, AdapterFile, base_of, write_arrays
 from vertebra._lora.files.foreign_names import AdapterNames
 from vertebra._lora.files.fused_modules import FusedModule, fuse, split
+from vertebra._lora.files.peft_added import added_tensors, read_added
 from vertebra._lora.files.peft_config import CONFIG, SWITCHES, TENSORS, read_config
-from vertebra._lora.files.peft_methods import method_fields
+from vertebra._lora.files.peft_types import method_fields
 from vertebra._lora.files.plain_lora import as_plain
 from vertebra._lora.fingerprint import fingerprint
 from vertebra._lora.layers.adapter_layers import Values, as_arrays, build_adapter_layers
@@ -27,7 +28,7 @@ from vertebra._lora.trainable import BIAS_NAMES
 from vertebra._system.strict_json import dump_json
 from vertebra._weights.layer_paths import layer_paths, own_weights, weight_names
 from vertebra._weights.safetensors.format import MappedTensors
-from vertebra.errors import AdapterMismatchError
+from vertebra.errors import AdapterMismatchError, LoraConfigError
 
 FILES = (CONFIG, TENSORS)
 _PREFIX = "base_model.model."
@@ -57,7 +58,7 @@ def read_peft(model: Any, folder: Path) -> AdapterFile:
     names, layers = AdapterNames(model), layer_paths(model)
     plan = AdapterPlan(settings.config, {}, tied=False)
     method, options = plan.strategy.peft_method, plan.options()
-    plan = replace(plan, tied=method is not None and method.is_tied)
+    plan = replace(plan, tied=bool(settings.added) or (method is not None and method.is_tied))
     modules, co_trained, unused = _sort(tensors, names, method.prefix if method else _LORA)
     co_trained = _without_copies(model, co_trained, {path for module in modules for path in names.layers(module)})
     if not modules:
@@ -75,10 +76,15 @@ def read_peft(model: Any, folder: Path) -> AdapterFile:
         if (rank := _rank(fused, module_tensors)) != layer.rank:
             other_ranks.append(f"{module} (rank {rank}, declared as {layer.rank})")
         plan.layers.update(fused.plans(layer))
+    added, added_values, taken = read_added(folder, settings.added, tensors, names, layers)
+    plan.layers.update(added)
+    values |= added_values
     if other_ranks:
         problem = f"holds tensors of another rank than r and rank_pattern of its {CONFIG} declare"
         raise AdapterMismatchError(folder, problem, other_ranks, "Take both files from the same adapter")
-    return AdapterFile(folder, plan, values, base_of(tensors.header), co_trained, tuple(unused))
+    return AdapterFile(
+        folder, plan, values, base_of(tensors.header), co_trained, tuple(name for name in unused if name not in taken)
+    )
 
 
 def _sort(
@@ -149,10 +155,9 @@ def write_peft(model: Any, stage: Path, plan: AdapterPlan, data: AdapterData) ->
     names, layers = AdapterNames(model), layer_paths(model)
     if not _has_form(plan, names, layers):
         plan, data = as_plain(model, plan, data)
-    method = plan.strategy.peft_method
-    warn_written(tied_projections(plan, layers) if plan.tied and not (method and method.is_tied) else [])
+    warn_written(_untied_in_peft(plan, layers) if plan.tied else [])
     modules: dict[str, list[str]] = {}
-    for path in plan.layers:
+    for path in [path for path, layer in plan.layers.items() if layer.strategy is None]:
         modules.setdefault(names.module(path), []).append(path)
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     plans: dict[str, LayerPlan] = {}
@@ -163,20 +168,38 @@ def write_peft(model: Any, stage: Path, plan: AdapterPlan, data: AdapterData) ->
         values = data.values | _neutral_values(fused, plan)
         plans[module], tensors = fuse(fused, {path: plan.layers[path] for path in adapted}, values)
         arrays |= {f"{_PREFIX}{module}.{tensor}": array for tensor, array in tensors.items()}
+    added, fields = added_tensors(stage, plan, names, layers, data.values)
+    arrays |= {f"{_PREFIX}{name}": array for name, array in added.items()}
     arrays |= _co_trained_tensors(names, data.co_trained, set(plan.layers), require_adapters(model).base_value)
     base = _fingerprint(
         plan, data.base, {path: view for module_views in views.values() for path, view in module_views.items()}
     )
     write_arrays(stage / TENSORS, arrays, {"format": "pt", _BASE: base})
-    (stage / CONFIG).write_bytes(dump_json(_config(model, plan, plans, names, data.co_trained)))
+    (stage / CONFIG).write_bytes(dump_json(_config(model, plan, plans, views, names, data.co_trained) | fields))
 
 
 def _has_form(plan: AdapterPlan, names: AdapterNames, layers: Mapping[str, Any]) -> bool:
-    """Returns whether PEFT has the strategy, for the kinds of modules that it adapts."""
+    """Returns whether PEFT has the strategy, for the kinds of modules that it adapts; else plain LoRA is written.
+
+    Raises:
+        LoraConfigError: neither can be written.
+    """
     method = plan.strategy.peft_method
     if method is None:
         return plan.strategy.peft_fields is not None
-    return all(_kind(names, path, view_of(layers[path])) in method.modules for path in plan.layers)
+    kinds = {path: _kind(names, path, view_of(layers[path])) for path in plan.layers}
+    other = next((path for path, kind in kinds.items() if kind not in method.modules), None)
+    if other is not None and not plan.strategy.is_low_rank:
+        expected = f"layers of the kinds {', '.join(method.modules)}, which PEFT adapts by {method.name}"
+        remedy = "Merge the adapter, or save it as a .safetensors file"
+        raise LoraConfigError("adapter", "layers", f"{other}, {kinds[other]}", expected, remedy)
+    return other is None
+
+
+def _untied_in_peft(plan: AdapterPlan, layers: Mapping[str, Any]) -> list[str]:
+    """Returns the adapted tied tables to whose projection PEFT does not apply the adapter."""
+    methods = {path: plan.strategy_of(path).peft_method for path in tied_projections(plan, layers)}
+    return [path for path, method in methods.items() if method is None or not method.is_tied]
 
 
 def _kind(names: AdapterNames, path: str, view: Any) -> str:
@@ -228,6 +251,7 @@ def _config(
     model: Any,
     plan: AdapterPlan,
     modules: Mapping[str, LayerPlan],
+    views: Mapping[str, Mapping[str, Any]],
     names: AdapterNames,
     co_trained: Mapping[str, np.ndarray[Any, Any]],
 ) -> dict[str, Any]:
@@ -240,7 +264,7 @@ def _config(
         "task_type": None,
     }
     if method is not None:
-        fields = method_fields(plan, modules) | common
+        fields = method_fields(plan, modules, views) | {name: value for name, value in common.items() if value}
         fields |= {"bias": method.biases if bias == "lora_only" else bias} if method.biases else {}
         reverse = "reversed" in method.modules
         return fields | ({"fan_in_fan_out": names.kernels_are_reversed(modules)} if reverse else {})

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from vertebra._discovery.catalog import STRATEGIES, catalog
-from vertebra._lora.files.peft_methods import reader_of
 from vertebra._lora.files.peft_patterns import PatternTable
+from vertebra._lora.files.peft_types import lora_fields, reader_of
 from vertebra._lora.plan import LayerPlan
 from vertebra._system.strict_json import MOST_BYTES, parse_json
 from vertebra.errors import LoraConfigError
@@ -68,6 +68,8 @@ class PeftSettings:
     config: LoraConfig
     ranks: PatternTable
     alphas: PatternTable
+    added: Mapping[str, Any]
+    """The values of the fields that add layers adapted by another method."""
 
     def layer(self, module: str) -> LayerPlan:
         """Returns the plan of the layers that form a module.
@@ -101,9 +103,10 @@ def _settings_of(path: Path, config: Mapping[str, Any]) -> PeftSettings:
     reader = reader_of(config.get("peft_type"))
     if reader is not None:
         _check_fields(path, config, reader.fields())
-        return PeftSettings(*reader.settings(path, config))
+        return PeftSettings(*reader.settings(path, config), added={})
     _check_method(path, config)
-    _check_fields(path, config)
+    added = {name: config[name] for name in lora_fields() if not _is_off(config.get(name))}
+    _check_fields(path, config, _HONOURED | added.keys())
     _check_start(path, config.get("init_lora_weights"))
     ranks, alphas = (PatternTable(path, name, config.get(name)) for name in ("rank_pattern", "alpha_pattern"))
     settings = LoraConfig(
@@ -113,7 +116,7 @@ def _settings_of(path: Path, config: Mapping[str, Any]) -> PeftSettings:
         strategy=_strategy_of(path, {field: True for field in SWITCHES if config.get(field)}),
     )
     LoraConfig(1, rank_pattern=ranks.values, alpha_pattern=alphas.values)  # the same limits
-    return PeftSettings(settings, ranks, alphas)
+    return PeftSettings(settings, ranks, alphas, added)
 
 
 def _check_method(path: Path, config: Mapping[str, Any]) -> None:
@@ -125,7 +128,7 @@ def _check_method(path: Path, config: Mapping[str, Any]) -> None:
     raise LoraConfigError(path, "peft_type", method, expected, remedy)
 
 
-def _check_fields(path: Path, config: Mapping[str, Any], honoured: Set[str] = frozenset(_HONOURED)) -> None:
+def _check_fields(path: Path, config: Mapping[str, Any], honoured: Set[str]) -> None:
     """Raises LoraConfigError for unsupported fields that are on; a field that is off has no effect, even if unknown."""
     for field, value in config.items():
         if field in SWITCHES and not isinstance(value, bool | None):

@@ -204,7 +204,8 @@ def build_adapter_layers(plan: AdapterPlan, views: Mapping[str, Any], slot: int)
     adapter_layers: dict[str, AdapterLayerBase] = {}
     for path, layer in plan.layers.items():
         strategy = plan.strategy_of(path)
-        _check_rank(path, views[path], layer, strategy)
+        if strategy.is_low_rank:
+            _check_rank(path, views[path], layer)
         with keras.name_scope(path.rpartition("/")[2], override_parent=path.rpartition("/")[0]):  # for unique paths
             adapter_layer = AdapterLayerBase(
                 name_of(slot), _policy(views[path].layer), strategy, views[path], _seed(path, plan.config.seed)
@@ -243,9 +244,9 @@ def _lent_variables(plan: AdapterPlan, path: str, view: Any, lender: AdapterLaye
     return {name: getattr(lender, name) for name in names}
 
 
-def _check_rank(path: str, view: Any, layer: LayerPlan, strategy: Any) -> None:
+def _check_rank(path: str, view: Any, layer: LayerPlan) -> None:
     smallest = min(view.in_features, view.out_features)
-    if strategy.is_low_rank and layer.rank > smallest:
+    if layer.rank > smallest:
         raise LoraTargetError(path, f"rank {layer.rank} exceeds its smaller dimension, {smallest}", [])
 
 

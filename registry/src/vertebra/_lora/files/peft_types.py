@@ -58,21 +58,31 @@ class MethodReader:
         return settings, ranks, alphas
 
 
+def readers() -> list[MethodReader]:
+    """Returns a reader for each method that an installed strategy computes."""
+    entries = [(entry, entry.value.peft_method) for entry in catalog(STRATEGIES)]
+    return [MethodReader(str(entry.name), entry.value, method) for entry, method in entries if method is not None]
+
+
 def reader_of(peft_type: Any) -> MethodReader | None:
     """Returns the reader for a `peft_type`, or None if no installed strategy computes that method."""
-    for entry in catalog(STRATEGIES):
-        method = entry.value.peft_method
-        if method is not None and method.name == peft_type:
-            return MethodReader(str(entry.name), entry.value, method)
-    return None
+    return next((reader for reader in readers() if reader.method.name == peft_type), None)
 
 
-def method_fields(plan: AdapterPlan, modules: Mapping[str, LayerPlan]) -> dict[str, Any]:
+def lora_fields() -> dict[str, MethodReader]:
+    """Returns the fields of LoRA's config that add layers, with the readers of their methods."""
+    return {reader.method.lora_field: reader for reader in readers() if reader.method.lora_field}
+
+
+def method_fields(
+    plan: AdapterPlan, modules: Mapping[str, LayerPlan], views: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
     """Returns the fields of a config that describe how an adapter of a method computes.
 
     Args:
         plan: The adapter's plan.
         modules: The plans of its modules, by name; full names match no other modules.
+        views: The linear views of the layers of each module.
 
     Raises:
         LoraConfigError: an option that PEFT's config has once differs between modules.
@@ -93,8 +103,10 @@ def method_fields(plan: AdapterPlan, modules: Mapping[str, LayerPlan]) -> dict[s
             expected = f"the same value for all layers: PEFT's {method.name} has one"
             raise LoraConfigError("adapter", name, values, expected, "Save it as a .safetensors file")
         fields[name] = next(iter(values.values()))
-    ranks = {module: (layer.rank, options[module]) for module, layer in modules.items()}
-    return fields | dict(plan.strategy.peft_config(ranks))
+    layers = {
+        module: (next(iter(views[module].values())), layer.rank, options[module]) for module, layer in modules.items()
+    }
+    return fields | dict(plan.strategy.peft_config(layers))
 
 
 def _number(value: float) -> float:
