@@ -18,7 +18,6 @@ KINDS = ["dense", "einsum_split", "einsum_join", "embedding", "conv1d", "conv2d"
 HALVES = ["bfloat16", "mixed_bfloat16"]
 SEVERAL = ["query", "mlp.up", "token_embedding"]
 
-OPTIONS = {"trainable_tokens": {"token_indices": [*range(9)]}}
 TABLE = ("trainable_tokens",)
 """Strategies of tables only."""
 ON_KINDS = [(strategy, kind) for strategy in STRATEGIES for kind in (["embedding"] if strategy in TABLE else KINDS)]
@@ -27,12 +26,12 @@ each_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
 on_each_kind = pytest.mark.parametrize(("strategy", "kind"), ON_KINDS)
 
 
-def given(strategy, **settings):
-    """Returns those of the settings that the strategy has, and its own options."""
+def given(strategy, tokens=(7, 2, 0), **settings):
+    """Returns those of the settings that the strategy has, and the options that it needs."""
     own = catalog.catalog(catalog.STRATEGIES).lookup(strategy).value.settings
     without = {"rank", "alpha", "dropout"} - {*own}
     kept = {name: value for name, value in settings.items() if name.partition("_pattern")[0] not in without}
-    return {"strategy": strategy} | kept | OPTIONS.get(strategy, {})
+    return {"strategy": strategy} | kept | ({"token_indices": tokens} if strategy in TABLE else {})
 
 
 def one(strategy):
@@ -250,7 +249,9 @@ def trained(golden, run, train, tmp_path_factory):
     outputs[None] = run(vertebra.Backbone.from_preset(golden / "transformers"))
     for strategy in STRATEGIES:
         backbone = vertebra.Backbone.from_preset(golden / "transformers")
-        settings = given(strategy, alpha=3, dropout=0.1, rank_pattern={"mlp.up": 4 if strategy == "oft" else 2})
+        settings = given(
+            strategy, [84, 60, 20], alpha=3, dropout=0.1, rank_pattern={"mlp.up": 4 if strategy == "oft" else 2}
+        )
         backbone.enable_lora(4, several(strategy), **settings, seed=0, train=["pooled_dense"])
         train(backbone, steps=2)
         backbone.save_lora_weights(folder / f"{strategy}.safetensors")

@@ -14,7 +14,7 @@ import numpy as np
 from vertebra._lora.files.adapter_data import AdapterData, AdapterFile, base_of, write_arrays
 from vertebra._lora.files.foreign_names import AdapterNames
 from vertebra._lora.files.fused_modules import FusedModule, fuse, split
-from vertebra._lora.files.peft_added import added_tensors, read_added
+from vertebra._lora.files.peft_added import added_tensors, read_added, tied_copies
 from vertebra._lora.files.peft_config import CONFIG, SWITCHES, TENSORS, read_config
 from vertebra._lora.files.peft_types import method_fields
 from vertebra._lora.files.plain_lora import as_plain
@@ -79,6 +79,8 @@ def read_peft(model: Any, folder: Path) -> AdapterFile:
     added, added_values, taken = read_added(folder, settings.added, tensors, names, layers)
     plan.layers.update(added)
     values |= added_values
+    if method and method.is_tied:
+        taken |= tied_copies(tensors, unused, modules)
     if other_ranks:
         problem = f"holds tensors of another rank than r and rank_pattern of its {CONFIG} declare"
         raise AdapterMismatchError(folder, problem, other_ranks, "Take both files from the same adapter")
@@ -171,9 +173,9 @@ def write_peft(model: Any, stage: Path, plan: AdapterPlan, data: AdapterData) ->
     added, fields = added_tensors(stage, plan, names, layers, data.values)
     arrays |= {f"{_PREFIX}{name}": array for name, array in added.items()}
     arrays |= _co_trained_tensors(names, data.co_trained, set(plan.layers), require_adapters(model).base_value)
-    base = _fingerprint(
-        plan, data.base, {path: view for module_views in views.values() for path, view in module_views.items()}
-    )
+    all_views = {path: view for module_views in views.values() for path, view in module_views.items()}
+    all_views |= {path: view_of(layers[path]) for path in plan.layers if path not in all_views}
+    base = _fingerprint(plan, data.base, all_views)
     write_arrays(stage / TENSORS, arrays, {"format": "pt", _BASE: base})
     (stage / CONFIG).write_bytes(dump_json(_config(model, plan, plans, views, names, data.co_trained) | fields))
 

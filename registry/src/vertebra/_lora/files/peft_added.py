@@ -1,12 +1,14 @@
-"""Layers of a LoRA adapter that PEFT adapts by another method, which a field of LoRA's config adds.
+"""Tables: layers that a field of PEFT's LoRA config adds, adapted by another method, and projections tied to tables.
 
 PEFT's `trainable_token_indices` is such a field: in addition to the LoRA of some layers, rows of a table train.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from vertebra._lora.files.fused_modules import FusedModule, fuse, split
 from vertebra._lora.files.peft_types import lora_fields
@@ -79,6 +81,12 @@ def added_tensors(
         arrays |= {f"{module}.{reader.method.lora_infix}{name}": array for name, array in tensors.items()}
         fields.setdefault(field, {})[module] = list(options[reader.method.options[0]])
     return arrays, fields
+
+
+def tied_copies(tensors: Any, unused: Iterable[str], modules: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Returns the unused tensors that repeat those of a table: PEFT stores them again for the projection tied to it."""
+    rows = [array for own in modules.values() for array in own.values()]
+    return {name for name in unused if any(np.array_equal(tensors.view(name), array) for array in rows)}
 
 
 def _value(source: object, field: str, given: Any, module: str) -> Any:
