@@ -9,7 +9,7 @@ from typing import Any
 
 from vertebra._discovery.catalog import STRATEGIES, catalog
 from vertebra._lora.files.peft_patterns import PatternTable
-from vertebra._lora.files.peft_types import lora_fields, reader_of
+from vertebra._lora.files.peft_types import lora_fields, reader_of, readers, where_computed
 from vertebra._lora.plan import LayerPlan
 from vertebra._system.strict_json import MOST_BYTES, parse_json
 from vertebra.errors import LoraConfigError
@@ -123,8 +123,10 @@ def _check_method(path: Path, config: Mapping[str, Any]) -> None:
     method = config.get("peft_type")
     if method == "LORA":
         return
-    expected = f"'LORA': {method} is not computed here" if isinstance(method, str) else "'LORA'"
+    known = ", ".join(["LORA", *(reader.method.name for reader in readers())])
+    expected = f"one of {known}: {method} is not computed here" if isinstance(method, str) else f"one of {known}"
     remedy = f"{_MERGE}, if PEFT can merge it" if isinstance(method, str) else "Pass a folder that PEFT wrote"
+    remedy = where_computed(str(method)) or remedy
     raise LoraConfigError(path, "peft_type", method, expected, remedy)
 
 
@@ -140,7 +142,8 @@ def _check_fields(path: Path, config: Mapping[str, Any], honoured: Set[str]) -> 
             raise LoraConfigError(path, field, value, expected, _UPDATE)
         if value != 0:
             expected = f"it to be off: {_UNSUPPORTED[field]} is not computed here"
-            raise LoraConfigError(path, field, value, expected, _RETRAIN if field in _UNMERGEABLE else _MERGE)
+            remedy = where_computed(field) or (_RETRAIN if field in _UNMERGEABLE else _MERGE)
+            raise LoraConfigError(path, field, value, expected, remedy)
 
 
 def _is_off(value: Any) -> bool:

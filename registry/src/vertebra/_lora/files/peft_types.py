@@ -13,6 +13,8 @@ from vertebra.errors import LoraConfigError
 from vertebra.specs import LoraConfig
 from vertebra.strategies import LoraStrategy, PeftMethod
 
+_PLUGIN = "vertebra-lora-variants"
+_IN_PLUGIN = ("IA3", "LOHA", "LOKR", "OFT", "TRAINABLE_TOKENS", "trainable_token_indices")
 _DEFAULT = 8
 """PEFT's default of rank and alpha."""
 _REMEDY = "Merge the adapter into its base with that version of PEFT, and load the checkpoint"
@@ -62,6 +64,11 @@ def readers() -> list[MethodReader]:
     """Returns a reader for each method that an installed strategy computes."""
     entries = [(entry, entry.value.peft_method) for entry in catalog(STRATEGIES)]
     return [MethodReader(str(entry.name), entry.value, method) for entry, method in entries if method is not None]
+
+
+def where_computed(name: str) -> str | None:
+    """Returns the remedy for a method, or field of LoRA's config, of a known plugin that is not installed, or None."""
+    return f"Install {_PLUGIN}, whose strategies compute it" if name in _IN_PLUGIN else None
 
 
 def reader_of(peft_type: Any) -> MethodReader | None:
