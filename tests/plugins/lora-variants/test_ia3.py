@@ -69,13 +69,13 @@ def test_weights_files_have_the_merged_bias_and_the_base(backbone, golden, run, 
 
 def test_an_option_may_differ_by_layer_and_comes_back(backbone, golden, run, disturb, tmp_path, adapter_layers):
     backbone.enable_lora(target_names=["value", "mlp"], strategy="ia3", feedforward={"mlp.down": True})
-    shapes = {path.rpartition("/")[2]: tuple(x.vector.shape) for path, x in adapter_layers(backbone).items()}
-    assert shapes == {"value": (1, 16), "intermediate": (1, 32), "output": (16, 1)} or (32, 1) in shapes.values()
+    shapes = {tuple(layer.vector.shape) for layer in adapter_layers(backbone).values()}
+    assert shapes == {(1, 16), (1, 32), (32, 1)}  # value, up and down
     disturb(backbone)
     expected = run(backbone)["sequence_output"]
     backbone.save_lora_weights(tmp_path / "adapter.safetensors")
     fresh = vertebra.Backbone.from_preset(golden / "transformers")
-    print(fresh.load_lora_weights(tmp_path / "adapter.safetensors"))
+    fresh.load_lora_weights(tmp_path / "adapter.safetensors")
     assert np.array_equal(run(fresh)["sequence_output"], expected)
 
 

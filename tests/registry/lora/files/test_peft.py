@@ -139,7 +139,6 @@ def test_a_setting_that_is_not_computed_here_is_refused_by_name(backbone, inputs
     [
         ("peft_type", "HRA", "HRA", "merge_and_unload"),
         ("lora_bias", True, "LoRA with a bias", "merge_and_unload"),
-        ("trainable_token_indices", [5], "training of single tokens", "merge_and_unload"),
         ("use_bdlora", {"nblocks": 2}, "BD-LoRA", "merge_and_unload"),
         ("enable_lora", [True, False], "LoRA on some slices of a fused projection", "merge_and_unload"),
         ("alora_invocation_tokens", [1], "aLoRA", "PEFT cannot merge it"),

@@ -14,7 +14,7 @@ from vertebra._lora.files.fused_modules import FusedModule, fuse, split
 from vertebra._lora.files.peft_types import lora_fields
 from vertebra._lora.layers.linear_view import view_of
 from vertebra._lora.plan import LayerPlan
-from vertebra.errors import LoraConfigError
+from vertebra.errors import AdapterMismatchError, LoraConfigError
 
 if TYPE_CHECKING:
     from vertebra._lora.files.foreign_names import AdapterNames
@@ -36,7 +36,7 @@ def read_added(
 
     Raises:
         LoraConfigError: the config has no value for a table that has a tensor.
-        AdapterMismatchError: a tensor does not fit the table.
+        AdapterMismatchError: a tensor does not fit the table, or there is none.
     """
     plans: dict[str, LayerPlan] = {}
     values: Values = {}
@@ -55,6 +55,8 @@ def read_added(
             values |= split(fused, {tensor: tensors.view(name)})
             plans |= dict.fromkeys(paths, LayerPlan(1, 1.0, options=options, strategy=reader.name))
             taken.add(name)
+        if field in fields and not plans:
+            raise AdapterMismatchError(source, f"lacks the tensors of the tables that {field} of its config names")
     return plans, values, taken
 
 
