@@ -34,6 +34,10 @@ class LinearView(ABC):
     def down(self, inputs: Any, matrix: Any) -> Any:
         """Applies a matrix of shape `(in_features, rank)` to the layer's inputs."""
 
+    def indices(self, inputs: Any) -> Any:
+        """Returns the row numbers that a lookup takes for the layer's inputs, as int32."""
+        raise NotImplementedError("only a lookup takes rows by number")
+
     @abstractmethod
     def up(self, hidden: Any, matrix: Any) -> Any:
         """Applies a matrix of shape `(rank, out_features)`; the result has the shape of the layer's outputs."""

@@ -53,7 +53,7 @@ class TrainableTokens(LoraStrategy):
 
         order = sorted(range(len(layer.options["token_indices"])), key=layer.options["token_indices"].__getitem__)
         tokens = _constant([layer.options["token_indices"][number] for number in order])
-        indices = ops.cast(inputs, "int32")
+        indices = view.indices(inputs)
         found = ops.minimum(ops.searchsorted(tokens, ops.reshape(indices, (-1,))), len(order) - 1)
         found = ops.reshape(found, ops.shape(indices))
         is_trained = ops.equal(ops.take(tokens, found), indices)[..., None]

@@ -197,8 +197,11 @@ class EmbeddingView(_View):
         super().__init__(layer)
         self.in_features, self.out_features = layer.input_dim, layer.output_dim
 
+    def indices(self, inputs: Any) -> Any:
+        return ops.cast(inputs, "int32")
+
     def down(self, inputs: Any, matrix: Any) -> Any:
-        return ops.take(matrix, ops.cast(inputs, "int32"), axis=0)
+        return ops.take(matrix, self.indices(inputs), axis=0)
 
     def up(self, hidden: Any, matrix: Any) -> Any:
         return ops.matmul(hidden, matrix)
