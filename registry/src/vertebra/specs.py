@@ -250,7 +250,8 @@ class LoraReceipt:
         total = self.parameters_trained + self.parameters_frozen
         share = 100 * self.parameters_trained / max(total, 1)
         summary = (
-            f"{self.method or self.config.strategy}, on {len(self.layers)} layers: "
+            f"{self.method or f'{self.config.strategy} of rank {self.config.rank}, scale {self.scale:g}'}, "
+            f"on {len(self.layers)} layers: "
             f"{self.parameters_added:,} parameters added, {self.parameters_trained:,} trained ({share:.2f} %), "
             f"{self.parameters_frozen:,} frozen"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vertebra import LinearView
+from vertebra import LinearView, layers
 from vertebra.errors import LoraConfigError
 
 OPTIONS = {"rank_dropout": 0.0, "module_dropout": 0.0}
@@ -20,14 +20,12 @@ def add(layer: Any) -> None:
     Raises:
         LoraConfigError: a share is not in [0, 1).
     """
-    from vertebra.layers import Dropout
-
     for name in OPTIONS:
         rate = layer.options[name]
         if not 0 <= rate < 1:
             raise LoraConfigError("LoRA settings", name, rate, "a number in [0, 1)")
         if rate:
-            setattr(layer, f"{name}_layer", Dropout(rate, seed=layer.seed, dtype="float32"))
+            setattr(layer, f"{name}_layer", layers.Dropout(rate, seed=layer.seed, dtype="float32"))
 
 
 def apply(layer: Any, view: LinearView, change: Any, rescaled: bool) -> Any:

@@ -64,7 +64,7 @@ def test_without_the_plugin_the_remedy_names_it(fields, field, golden, tmp_path,
     reload_plugins()
     shutil.copytree(golden / "peft_lora", tmp_path / "adapter")
     (tmp_path / "adapter" / CONFIG).write_text(json.dumps(fields))
-    with pytest.raises(LoraConfigError, match="Install vertebra-lora-variants") as caught:
+    with pytest.raises(LoraConfigError, match="such as vertebra-lora-variants") as caught:
         read_config(tmp_path / "adapter")
     assert caught.value.field == field
 

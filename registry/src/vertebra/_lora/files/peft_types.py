@@ -13,7 +13,6 @@ from vertebra.errors import LoraConfigError
 from vertebra.specs import LoraConfig
 from vertebra.strategies import LoraStrategy, PeftMethod
 
-_PLUGIN = "vertebra-lora-variants"
 _IN_PLUGIN = ("IA3", "LOHA", "LOKR", "OFT", "TRAINABLE_TOKENS", "trainable_token_indices")
 _DEFAULT = 8
 """PEFT's default of rank and alpha."""
@@ -68,7 +67,7 @@ def readers() -> list[MethodReader]:
 
 def where_computed(name: str) -> str | None:
     """Returns the remedy for a method, or field of LoRA's config, of a known plugin that is not installed, or None."""
-    return f"Install {_PLUGIN}, whose strategies compute it" if name in _IN_PLUGIN else None
+    return "Install a plugin that computes it, such as vertebra-lora-variants" if name in _IN_PLUGIN else None
 
 
 def reader_of(peft_type: Any) -> MethodReader | None:
