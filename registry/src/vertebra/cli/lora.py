@@ -70,8 +70,8 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
     lines = {
         "adapter": f"{facts['adapter']}, {_FORMS[facts['form']]}",
         "strategy": facts["strategy"] or "not installed",
-        "rank": _listed(facts["ranks"]) or "none",
-        "alpha": _listed(facts["alphas"]) or "none",
+        "rank": _listed(facts["ranks"]),
+        "alpha": _listed(facts["alphas"]),
         "layers": f"{len(facts['layers'])}{co_trained}",
         "parameters": f"{facts['parameters']:,}",
         "bytes": f"{facts['bytes']:,} ({bytes_text(facts['bytes'])})",

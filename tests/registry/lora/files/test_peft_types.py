@@ -9,6 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 import vertebra
 from vertebra._lora.files.peft_config import read_config
+from vertebra.cli import main
 from vertebra.errors import AdapterMismatchError, LoraConfigError
 
 pytestmark = pytest.mark.keras
@@ -153,6 +154,20 @@ def test_loha_of_a_reversed_kernel_is_written_as_plain_lora(reference, fill, tmp
     assert (fields_of(tmp_path / "adapter")["peft_type"], fields_of(tmp_path / "adapter")["r"]) == ("LORA", 4)
     second.load_lora_weights(tmp_path / "adapter")
     np.testing.assert_allclose(gpt2.outputs(second), gpt2.outputs(first), atol=1e-5)
+
+
+@pytest.mark.keras(once=True)
+@pytest.mark.parametrize(
+    ("settings", "ranks", "alphas"),
+    [({"strategy": "ia3"}, [], []), ({"strategy": "loha", "alpha": 3}, [2], [3]), ({"strategy": "oft"}, [], [])],
+    ids=str,
+)
+def test_a_description_has_the_settings_that_the_strategy_has(settings, ranks, alphas, written, capsys):
+    folder = written(["query", "value"], **settings)
+    assert main(["lora", "info", str(folder), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["strategy"], facts["ranks"], facts["alphas"]) == (settings["strategy"], ranks, alphas)
+    assert len(facts["layers"]) == 4
 
 
 # === Rows of a table within a LoRA adapter ===
