@@ -123,12 +123,12 @@ def adapt(folder, inputs, adapter, attention=None):
     return {"outputs": compute(model, inputs), "complaints": said + unexpected} | count(model)
 
 
-def make_adapter(folder, inputs, adapter, config, attention=None):
+def make_adapter(folder, inputs, adapter, config, attention=None, method="Lora", spread=0.1, model="AutoModel"):
     """Saves an adapter with random values for a checkpoint; returns its outputs and how many parameters it has."""
-    base = transformers.AutoModel.from_pretrained(folder, dtype="float32", attn_implementation=attention)
-    model = disturbed(peft.get_peft_model(base, peft.LoraConfig(**config)))
-    model.save_pretrained(adapter)
-    return {"outputs": compute(model, inputs)} | count(model)
+    base = getattr(transformers, model).from_pretrained(folder, dtype="float32", attn_implementation=attention)
+    made = disturbed(peft.get_peft_model(base, getattr(peft, f"{method}Config")(**config)), spread)
+    made.save_pretrained(adapter)
+    return {"outputs": compute(made, inputs)} | count(made)
 
 
 def make_task_adapter(folder, inputs, adapter, config, model, saving=None, dtype="float32", size=None):
@@ -165,13 +165,13 @@ def make_converted_adapter(folder, inputs, adapter, config):
     return {"outputs": outputs}
 
 
-def disturbed(model):
+def disturbed(model, spread=0.1):
     """Returns the model with random changes of the trainable parameters, as if it had been trained."""
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
-                parameter.add_(0.1 * torch.randn_like(parameter))
+                parameter.add_(spread * torch.randn_like(parameter))
     return model
 
 
@@ -204,7 +204,7 @@ def count_adapter(folder, config):
 def count(model):
     found = {name: parameter.numel() for name, parameter in model.named_parameters()}
     trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    adapters = [name for name in found if "lora_" in name]
+    adapters = [name for name in found if model.base_model.prefix in name]
     return {"added": sum(map(found.get, adapters)), "trained": sum(map(found.get, trained))}
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "LoraReceipt",
     "LoraStrategy",
     "MergeReceipt",
+    "PeftMethod",
     "PresetFile",
     "PresetHandle",
     "PresetSource",
@@ -52,7 +53,7 @@ __all__ = [
 
 _HOMES = {
     "API_VERSION": "hookspecs",
-    "AdapterLayer": "interfaces",
+    "AdapterLayer": "strategies",
     "AdapterTensor": "specs",
     "BackboneSpec": "specs",
     "ByteStream": "remote",
@@ -60,13 +61,14 @@ _HOMES = {
     "Device": "specs",
     "ForeignConfig": "configs",
     "FormatSpec": "specs",
-    "LinearView": "interfaces",
+    "LinearView": "strategies",
     "LoadedPreset": "specs",
     "LocalSource": "interfaces",
     "LoraConfig": "specs",
     "LoraReceipt": "specs",
-    "LoraStrategy": "interfaces",
+    "LoraStrategy": "strategies",
     "MergeReceipt": "specs",
+    "PeftMethod": "strategies",
     "PresetFile": "specs",
     "PresetHandle": "handles",
     "PresetSource": "interfaces",
@@ -105,10 +107,7 @@ if TYPE_CHECKING:
     from vertebra.handles import PresetHandle as PresetHandle
     from vertebra.hookspecs import API_VERSION as API_VERSION
     from vertebra.hookspecs import hookimpl as hookimpl
-    from vertebra.interfaces import AdapterLayer as AdapterLayer
-    from vertebra.interfaces import LinearView as LinearView
     from vertebra.interfaces import LocalSource as LocalSource
-    from vertebra.interfaces import LoraStrategy as LoraStrategy
     from vertebra.interfaces import PresetSource as PresetSource
     from vertebra.interfaces import Runtime as Runtime
     from vertebra.interfaces import Translation as Translation
@@ -128,6 +127,10 @@ if TYPE_CHECKING:
     from vertebra.specs import PresetFile as PresetFile
     from vertebra.specs import PresetSpec as PresetSpec
     from vertebra.specs import TensorRule as TensorRule
+    from vertebra.strategies import AdapterLayer as AdapterLayer
+    from vertebra.strategies import LinearView as LinearView
+    from vertebra.strategies import LoraStrategy as LoraStrategy
+    from vertebra.strategies import PeftMethod as PeftMethod
 
 
 def __getattr__(name: str) -> Any:

@@ -17,7 +17,7 @@ class LoraMethods:
 
     def enable_lora(
         self,
-        rank: int,
+        rank: int | None = None,
         target_names: Sequence[str] | None = None,
         *,
         target_layer_names: Sequence[str] | None = None,
@@ -26,7 +26,7 @@ class LoraMethods:
         """Freezes the backbone and adds a trainable low-rank path to some of its layers.
 
         Args:
-            rank: Inner dimension of the low-rank product.
+            rank: Inner dimension of the low-rank product; None for strategies without a rank.
             target_names: Names, paths or globs of layers, roles such as `attention.query`, or `all-linear`. None
                 means the targets that the class declares. Each must match at least one layer.
             target_layer_names: KerasHub's name for `target_names`.

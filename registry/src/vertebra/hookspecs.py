@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vertebra.handles import PresetHandle
-    from vertebra.interfaces import LoraStrategy, PresetSource, Runtime
+    from vertebra.interfaces import PresetSource, Runtime
     from vertebra.specs import BackboneSpec, LoadedPreset
+    from vertebra.strategies import LoraStrategy
 
 PROJECT = "vertebra"
 POLICY_HOOKS = ("vertebra_rewrite_handle", "vertebra_refuse_preset", "vertebra_preset_loaded")

@@ -1,13 +1,13 @@
-"""The abstract classes that a plugin author subclasses: `LocalSource`, `Translation`, `LoraStrategy` and `Runtime`.
+"""The abstract classes that a plugin author subclasses: `LocalSource`, `Translation` and `Runtime`.
 
-Subclasses are final: to vary one, wrap it in another class. Importing a subclass must not import a framework or a
-client library; its methods do that.
+`vertebra.strategies` has the class of LoRA strategies. Subclasses are final: to vary one, wrap it in another class.
+Importing a subclass must not import a framework or a client library; its methods do that.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from vertebra.handles import PresetHandle
-    from vertebra.specs import AdapterTensor, Device, PresetFile, TensorRule
+    from vertebra.specs import Device, PresetFile, TensorRule
 
 
 class PresetSource(ABC):
@@ -143,142 +143,6 @@ class Translation(ABC):
     def current_name(self, tensor: str) -> str:
         """Returns the current name of a tensor that has another name in older files."""
         return tensor
-
-
-class LinearView(ABC):
-    """A layer seen as one linear map, `outputs = inputs · kernel`, with the kernel flattened to two dimensions.
-
-    The core creates a linear view for each adapted layer and passes it to strategies; plugins do not subclass it.
-    """
-
-    in_features: int
-    """Rows of the flattened kernel."""
-    out_features: int
-    """Columns of the flattened kernel."""
-    is_lookup: bool = False
-    """Whether the inputs are row numbers of the kernel, as in an embedding."""
-
-    @abstractmethod
-    def down(self, inputs: Any, matrix: Any) -> Any:
-        """Applies a matrix of shape `(in_features, rank)` to the layer's inputs."""
-
-    @abstractmethod
-    def up(self, hidden: Any, matrix: Any) -> Any:
-        """Applies a matrix of shape `(rank, out_features)`; the result has the shape of the layer's outputs."""
-
-    @abstractmethod
-    def matrix(self) -> Any:
-        """Returns the kernel, dequantised if necessary, as a float32 tensor of shape `(in_features, out_features)`."""
-
-    @abstractmethod
-    def without_bias(self, outputs: Any) -> Any:
-        """Returns the layer's outputs before its bias was added."""
-
-    @abstractmethod
-    def multiply(self, outputs: Any, vector: Any) -> Any:
-        """Multiplies the layer's outputs by a vector of shape `(out_features,)`."""
-
-
-class AdapterLayer(ABC):
-    """The variables that a strategy creates for one linear view, and the adapter's settings for it.
-
-    The core creates adapter layers, which are Keras layers; plugins do not subclass it.
-    """
-
-    rank: int
-    scale: float
-    """Factor of the low-rank path, from the strategy's `scale`."""
-    seed: int | None
-    """Seed of the initial values, different for each layer."""
-    heads: int
-    """Number of heads in the layer's outputs, if the layer or its architecture declares it; else 1."""
-    options: Mapping[str, Any]
-    """The strategy's options, with defaults filled in."""
-    shared: Any
-    """The layer with the variables that the strategy's `share` created; None if there are none."""
-
-    @abstractmethod
-    def add_weight(
-        self,
-        *,
-        name: str,
-        shape: tuple[int, ...],
-        initializer: Any,
-        trainable: bool = True,
-        autocast: bool = True,
-    ) -> Any:
-        """Creates a float32 variable, as `keras.layers.Layer.add_weight`; assign it to an attribute of that name.
-
-        In a half-precision layer, the variable is cast when it is used, unless `autocast` is False.
-        """
-
-
-class LoraStrategy(ABC):
-    """A method of adapting a layer: its variables, their initial values, and their effect on the layer.
-
-    A strategy that changes the kernel by a product of two matrices defines `build` and `factors`; any other strategy
-    also defines `delta` and `kernel_delta`. Strategies have no state. Before a plugin's strategy trains, it is tested
-    on a small layer; a broken rule raises `LoraStrategyError`.
-    """
-
-    name: ClassVar[str]
-    options: ClassVar[Mapping[str, Any]] = {}
-    """The strategy's own options: names, with defaults."""
-    peft_fields: ClassVar[Mapping[str, bool] | None] = None
-    """Switches of PEFT's LoRA configuration that select this strategy, or None if PEFT does not have it."""
-    is_low_rank: ClassVar[bool] = True
-    """Whether the kernel changes only by the product of the factors."""
-    per_head: ClassVar[bool] = False
-    """Whether its variables are those of Keras's own `enable_lora` for layers with heads, as in `.lora.h5` files:
-    `a` of shape `(in, heads · rank)` and `b` of shape `(rank, out / heads)`."""
-
-    def scale(self, rank: int, alpha: float) -> float:
-        """Returns the factor of the low-rank path (Hu et al. 2021, arXiv:2106.09685, section 4.1)."""
-        return alpha / rank
-
-    def learning_rates(self, options: Mapping[str, Any]) -> Mapping[str, float]:
-        """Returns factors of the learning rate by variable name; other variables have the factor 1."""
-        return {}
-
-    def share(self, shared: Any, views: Sequence[LinearView], rank: int, seed: int | None) -> bool:
-        """Creates variables for all layers of an adapter by `shared.add_weight(...)`; returns whether there are any."""
-        return False
-
-    @abstractmethod
-    def build(self, layer: Any, view: LinearView) -> None:
-        """Creates the variables of one layer, with initial values that do not change the layer's output.
-
-        Initial values may depend on the kernel: `initializer` may be a function of shape and dtype that calls
-        `view.matrix()`; it is not called when values are loaded.
-        """
-
-    @abstractmethod
-    def factors(self, layer: Any, view: LinearView) -> tuple[Any, Any]:
-        """Returns tensors of shapes `(in, r)` and `(r, out)`; their product, scaled, is the change of the kernel."""
-
-    def delta(self, layer: Any, view: LinearView, inputs: Any, outputs: Any) -> Any:
-        """Returns the change of the layer's outputs, which is added before the activation.
-
-        Args:
-            layer: The adapter layer, with its variables.
-            view: The linear view.
-            inputs: The layer's inputs, after the dropout of the low-rank path.
-            outputs: The layer's outputs, before its activation.
-        """
-        a, b = self.factors(layer, view)
-        hidden = view.down(inputs, a)
-        return view.up(hidden if layer.scale == 1 else hidden * layer.scale, b)
-
-    def kernel_delta(self, layer: Any, view: LinearView) -> Any:
-        """Returns the change of the kernel by merging, a tensor of shape `(in_features, out_features)`."""
-        import keras
-
-        a, b = self.factors(layer, view)
-        return keras.ops.matmul(a, b) * layer.scale
-
-    def tensors(self, view: LinearView) -> Mapping[str, AdapterTensor]:
-        """Returns the tensors of PEFT's files by their names after the module's name, such as `lora_A.weight`."""
-        return {}
 
 
 class Runtime(ABC):

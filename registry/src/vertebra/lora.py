@@ -38,7 +38,7 @@ Choice = str | Mapping[str, float] | Sequence[str | Mapping[str, float] | None]
 
 def enable(
     model: Any,
-    rank: int,
+    rank: int | None = None,
     target_names: Sequence[str] | None = None,
     *,
     alpha: float | None = None,
@@ -57,7 +57,7 @@ def enable(
     Args:
         model: A built Keras model. Its layer objects stay the same. `Dense`, `EinsumDense`, `Embedding` and
             convolution layers can be adapted, in floats or quantised to int8 or int4.
-        rank: Inner dimension of the low-rank product.
+        rank: Inner dimension of the low-rank product; None for strategies without a rank.
         target_names: Names, paths or globs of layers, roles such as `attention.query`, or `all-linear`. None means
             the targets that the model's class declares. Each must match at least one layer.
         alpha: The low-rank path is scaled by `alpha / rank`, or as the strategy defines; None means `rank`.
@@ -85,7 +85,9 @@ def enable(
     from vertebra._lora import enable as enabling
     from vertebra._lora.choices.calls import changing
 
-    config = LoraConfig(rank, alpha, dropout, strategy, seed, rank_pattern or {}, alpha_pattern or {}, options)
+    ranks, alphas = rank_pattern or {}, alpha_pattern or {}
+    config = LoraConfig(1 if rank is None else rank, alpha, dropout, strategy, seed, ranks, alphas, options)
+    config = enabling.own_settings(config, rank)
     with changing(model):
         return enabling.enable(_bound(model), config, target_names, name, bias, train)
 

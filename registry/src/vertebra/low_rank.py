@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vertebra.interfaces import LinearView
 from vertebra.specs import AdapterTensor
+from vertebra.strategies import LinearView
 
 __all__ = ["build", "tensors"]
 

@@ -217,12 +217,18 @@ class LoraConfig:
 
 @dataclass(frozen=True, slots=True)
 class AdapterTensor:
-    """A tensor of a PEFT file: the transpose of a variable of a strategy."""
+    """A tensor of a PEFT file: a variable of a strategy, or its transpose."""
 
     variable: str
     """Name of the variable."""
-    axes: tuple[str, ...]
-    """The meaning of each axis of the variable: `in`, `rank` or `out`."""
+    axes: tuple[str | int, ...]
+    """The meaning of each axis of the variable: `in`, `rank` or `out`, or its size."""
+    transposed: bool = True
+    """Whether the file has the transpose."""
+
+    def as_variable(self, array: Any) -> Any:
+        """Returns the variable's value for the file's, or the file's for the variable's."""
+        return array.T if self.transposed else array
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,14 +257,17 @@ class LoraReceipt:
     """The base that PEFT's config names, as `name@revision` if it names a revision."""
     notes: tuple[str, ...] = ()
     """Unusual properties of the file, and the adapter that it replaced."""
+    method: str = ""
+    """The strategy, with rank and scale if it has them."""
 
     def __str__(self) -> str:
         total = self.parameters_trained + self.parameters_frozen
         share = 100 * self.parameters_trained / max(total, 1)
         summary = (
-            f"{self.config.strategy} of rank {self.config.rank}, scale {self.scale:g}, "
-            f"on {len(self.layers)} layers: {self.parameters_added:,} parameters added, "
-            f"{self.parameters_trained:,} trained ({share:.2f} %), {self.parameters_frozen:,} frozen"
+            f"{self.method or f'{self.config.strategy} of rank {self.config.rank}, scale {self.scale:g}'}, "
+            f"on {len(self.layers)} layers: "
+            f"{self.parameters_added:,} parameters added, {self.parameters_trained:,} trained ({share:.2f} %), "
+            f"{self.parameters_frozen:,} frozen"
         )
         co_trained = [f"co-trained weights: {', '.join(self.trained)}"] if self.trained else []
         unused = [f"unused tensors in the file: {', '.join(self.unused)}"] if self.unused else []

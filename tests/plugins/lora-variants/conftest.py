@@ -1,5 +1,7 @@
 """Fixtures for tests of LoRA strategies: small models with one adapted layer, and their outputs."""
 
+import json
+
 import pytest
 
 KINDS = {
@@ -83,3 +85,15 @@ def disturb():
             variable.assign(variable.numpy() + draws.normal(size=variable.shape).astype("float32") * 0.3)
 
     return move
+
+
+@pytest.fixture(scope="session")
+def edit_config():
+    """Changes fields of PEFT's config in a folder; `...` removes one."""
+
+    def edit(folder, changes):
+        path = folder / "adapter_config.json"
+        config = json.loads(path.read_text()) | changes
+        path.write_text(json.dumps({name: value for name, value in config.items() if value is not ...}))
+
+    return edit

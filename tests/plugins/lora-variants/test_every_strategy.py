@@ -18,25 +18,48 @@ KINDS = ["dense", "einsum_split", "einsum_join", "embedding", "conv1d", "conv2d"
 HALVES = ["bfloat16", "mixed_bfloat16"]
 SEVERAL = ["query", "mlp.up", "token_embedding"]
 
+TABLE = ("trainable_tokens",)
+"""Strategies of tables only."""
+ON_KINDS = [(strategy, kind) for strategy in STRATEGIES for kind in (["embedding"] if strategy in TABLE else KINDS)]
+
 each_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
-each_kind = pytest.mark.parametrize("kind", KINDS)
+on_each_kind = pytest.mark.parametrize(("strategy", "kind"), ON_KINDS)
+
+
+def given(strategy, tokens=(7, 2, 0), **settings):
+    """Returns those of the settings that the strategy has, and the options that it needs."""
+    own = catalog.catalog(catalog.STRATEGIES).lookup(strategy).value.settings
+    without = {"rank", "alpha", "dropout"} - {*own}
+    kept = {name: value for name, value in settings.items() if name.partition("_pattern")[0] not in without}
+    return {"strategy": strategy} | kept | ({"token_indices": tokens} if strategy in TABLE else {})
+
+
+def one(strategy):
+    """Returns a kind of layer that a strategy adapts."""
+    return "embedding" if strategy in TABLE else "dense"
+
+
+def several(strategy):
+    """Returns targets in a BERT that a strategy adapts."""
+    return ["token_embedding"] if strategy in TABLE else SEVERAL
 
 
 @pytest.mark.keras(once=True)
-def test_there_are_eight():
-    assert sorted(STRATEGIES) == ["dora", "keras", "lora", "lora_plus", "pissa", "rsdora", "rslora", "vera"]
+def test_there_are_thirteen():
+    own = ["dora", "keras", "lora", "lora_plus", "pissa", "rsdora", "rslora", "vera"]
+    assert sorted(STRATEGIES) == sorted([*own, "ia3", "loha", "lokr", "oft", "trainable_tokens"])
 
 
 # === On each kind of layer ===
 
 
-@each_kind
-@each_strategy
+@on_each_kind
 def test_outputs_start_unchanged_and_are_those_of_the_merged_kernel(strategy, kind, single, call, disturb):
     model, inputs = single(kind)
     before, _ = call(model, inputs)
     weights = [variable.numpy().tobytes() for variable in model.weights]
-    vertebra.lora.enable(model, 2, ["target"], alpha=3, strategy=strategy, seed=1)
+    rank = 3 if kind.startswith("conv2d") else 2  # divides the inputs
+    vertebra.lora.enable(model, target_names=["target"], **given(strategy, rank=rank, alpha=3), seed=1)
     assert np.array_equal(call(model, inputs)[0], before)
     disturb(model)
     adapted, _ = call(model, inputs)
@@ -52,12 +75,13 @@ def test_outputs_start_unchanged_and_are_those_of_the_merged_kernel(strategy, ki
 
 @pytest.mark.parametrize(
     ("strategy", "kind", "dtype"),  # alternately, so that each strategy and each kind runs in both
-    [(strategy, kind, HALVES[(i + j) % 2]) for i, strategy in enumerate(STRATEGIES) for j, kind in enumerate(KINDS)],
+    [(strategy, kind, HALVES[i % 2]) for i, (strategy, kind) in enumerate(ON_KINDS)],
 )
 def test_half_precision_stays_so_and_adapters_train_in_float32(strategy, kind, dtype, single, call, disturb):
     model, inputs = single(kind, dtype)
     before = call(model, inputs)
-    vertebra.lora.enable(model, 2, ["target"], strategy=strategy, seed=1)
+    rank = 3 if kind.startswith("conv2d") else 2
+    vertebra.lora.enable(model, rank, ["target"], **given(strategy), seed=1)
     assert {variable.dtype for variable in model.trainable_weights} == {"float32"}
     after = call(model, inputs)
     assert np.array_equal(after[0], before[0])
@@ -72,10 +96,10 @@ def test_half_precision_stays_so_and_adapters_train_in_float32(strategy, kind, d
 @each_strategy
 @pytest.mark.parametrize("mode", ["int8", "int4"])
 def test_quantised_layers_start_unchanged_and_come_back(strategy, mode, single, call, disturb):
-    model, inputs = single("dense")
+    model, inputs = single(one(strategy))
     model.get_layer("target").quantize(mode)
     before, _ = call(model, inputs)
-    vertebra.lora.enable(model, 2, ["target"], strategy=strategy, seed=1)
+    vertebra.lora.enable(model, 2, ["target"], **given(strategy), seed=1)
     assert np.array_equal(call(model, inputs)[0], before)
     disturb(model)
     assert np.abs(call(model, inputs)[0] - before).max() > 1e-2
@@ -86,9 +110,9 @@ def test_quantised_layers_start_unchanged_and_come_back(strategy, mode, single, 
 @each_strategy
 def test_a_compiled_model_starts_unchanged(strategy, single):
     """To the bit, except DoRA: compiled functions may sum the squares of a column in another order."""
-    model, inputs = single("dense")
+    model, inputs = single(one(strategy))
     before = model.predict(inputs, verbose=0)
-    vertebra.lora.enable(model, 2, ["target"], strategy=strategy, seed=1)
+    vertebra.lora.enable(model, 2, ["target"], **given(strategy), seed=1)
     after = model.predict(inputs, verbose=0)
     units = 2 if strategy == "dora" else 0
     np.testing.assert_array_max_ulp(after, before, units) if units else np.testing.assert_array_equal(after, before)
@@ -105,6 +129,8 @@ def counts(strategy, rows, columns, rank, heads):
         "pissa": (2 * plain, plain),
         "vera": (plain + rank + columns, rank + columns),
         "keras": (heads * rank * rows + rank * columns // heads,) * 2,
+        "ia3": (columns, columns),
+        "loha": (2 * plain, 2 * plain),
     }.get(strategy, (plain, plain))
 
 
@@ -112,7 +138,7 @@ def counts(strategy, rows, columns, rank, heads):
     ("kind", "rows", "columns", "heads"),
     [("dense", 8, 5, 1), ("einsum_split", 8, 8, 2), ("einsum_join", 8, 6, 1), ("embedding", 9, 8, 1)],
 )
-@each_strategy
+@pytest.mark.parametrize("strategy", [name for name in STRATEGIES if name not in ("lokr", "oft", *TABLE)])
 def test_as_many_parameters_as_the_paper_says(strategy, kind, rows, columns, heads, single):
     model, _ = single(kind)
     base = model.count_params()
@@ -125,13 +151,14 @@ def test_as_many_parameters_as_the_paper_says(strategy, kind, rows, columns, hea
 @each_strategy
 def test_the_same_seed_starts_the_same_and_no_seed_another(strategy, single, adapter_layer):
     def start(seed):
-        model, _ = single("dense")
-        vertebra.lora.enable(model, 2, ["target"], strategy=strategy, seed=seed)
+        model, _ = single(one(strategy))
+        vertebra.lora.enable(model, 2, ["target"], **given(strategy), seed=seed)
         shared = [] if adapter_layer(model).shared is None else adapter_layer(model).shared.weights
         return [variable.numpy().tobytes() for variable in [*adapter_layer(model).weights, *shared]]
 
     assert start(5) == start(5)
-    assert strategy == "pissa" or start(5) != start(6) != start(None)
+    draws_none = strategy in ("pissa", "ia3", "oft", *TABLE)
+    assert draws_none or start(5) != start(6) != start(None)
 
 
 @pytest.mark.keras(once=True)
@@ -149,6 +176,17 @@ def test_the_same_seed_starts_the_same_and_no_seed_another(strategy, single, ada
         ("vera", {"d_initial": float("nan")}, "d_initial"),
         ("vera", {"d_initial": 0.0}, "d_initial"),
         ("vera", {"d_initial": None}, "d_initial"),
+        ("ia3", {"alpha": 2.0}, "alpha"),
+        ("ia3", {"dropout": 0.1}, "dropout"),
+        ("ia3", {"feedforward": "yes"}, "feedforward"),
+        ("ia3", {"feedforward": {"target": 1}}, "feedforward"),
+        ("loha", {"rank_dropout": 1.0}, "rank_dropout"),
+        ("lokr", {"module_dropout": -0.1}, "module_dropout"),
+        ("lokr", {"decompose_factor": 0}, "decompose_factor"),
+        ("oft", {"alpha": 1}, "alpha"),
+        ("oft", {"eps": 0.0}, "eps"),
+        ("oft", {"num_cayley_neumann_terms": 0}, "num_cayley_neumann_terms"),
+        ("trainable_tokens", {"token_indices": [1]}, "target_names"),
     ],
 )
 def test_options_out_of_range_are_refused_and_leave_the_model_alone(strategy, options, field, single, call):
@@ -173,11 +211,11 @@ def test_base_weights_keep_every_bit(strategy, backbone, values, train):
         now = values(backbone)
         return all(now[name].tobytes() == bits for name, bits in before.items())
 
-    backbone.enable_lora(2, SEVERAL, strategy=strategy, name="one")
+    backbone.enable_lora(2, several(strategy), **given(strategy), name="one")
     assert unchanged()
     train(backbone, steps=2)
     assert unchanged()
-    backbone.enable_lora(2, SEVERAL, strategy=strategy, name="two")
+    backbone.enable_lora(2, several(strategy), **given(strategy), name="two")
     train(backbone)
     backbone.activate_lora("one")
     assert unchanged()
@@ -211,16 +249,10 @@ def trained(golden, run, train, tmp_path_factory):
     outputs[None] = run(vertebra.Backbone.from_preset(golden / "transformers"))
     for strategy in STRATEGIES:
         backbone = vertebra.Backbone.from_preset(golden / "transformers")
-        backbone.enable_lora(
-            4,
-            SEVERAL,
-            alpha=3,
-            dropout=0.1,
-            strategy=strategy,
-            seed=0,
-            rank_pattern={"mlp.up": 2},
-            train=["pooled_dense"],
+        settings = given(
+            strategy, [84, 60, 20], alpha=3, dropout=0.1, rank_pattern={"mlp.up": 4 if strategy == "oft" else 2}
         )
+        backbone.enable_lora(4, several(strategy), **settings, seed=0, train=["pooled_dense"])
         train(backbone, steps=2)
         backbone.save_lora_weights(folder / f"{strategy}.safetensors")
         outputs[strategy] = run(backbone)
@@ -276,19 +308,35 @@ def test_a_loaded_adapter_trains_on(strategy, trained, golden, train):
 SWITCHES = {"rslora": {"use_rslora"}, "dora": {"use_dora"}}
 
 
-@each_strategy
+PLAIN = ("lora", "pissa", "lora_plus", "vera", "keras", "loha")
+"""Strategies that PEFT computes as plain LoRA; LoHa, because PEFT has none for embeddings."""
+WITHOUT_FORM = ("ia3", "lokr")
+"""Strategies that PEFT does not have for embeddings, and that are no product of two matrices."""
+
+
+@pytest.mark.parametrize("strategy", [name for name in STRATEGIES if name not in WITHOUT_FORM])
 def test_the_form_that_peft_reads_computes_the_same(strategy, trained, golden, run, tmp_path):
     backbone = vertebra.Backbone.from_preset(golden / "transformers")
     backbone.load_lora_weights(trained[0] / f"{strategy}.safetensors")
     backbone.save_lora_weights(tmp_path / "peft")
     config = json.loads((tmp_path / "peft" / "adapter_config.json").read_text())
-    assert {field for field in ("use_rslora", "use_dora") if config[field]} == SWITCHES.get(strategy, set())
-    assert config["r"] == (8 if strategy == "pissa" else 4)
+    assert {field for field in ("use_rslora", "use_dora") if config.get(field)} == SWITCHES.get(strategy, set())
+    if strategy not in ("oft", *TABLE):
+        assert config["r"] == {"pissa": 8, "loha": 16}.get(strategy, 4)
     backbone.unload_lora()
     receipt = backbone.load_lora_weights(tmp_path / "peft")
-    assert receipt.config.strategy == (strategy if strategy in SWITCHES else "lora")
+    assert receipt.config.strategy == ("lora" if strategy in PLAIN else strategy)
     for name, expected in trained[1][strategy].items():
         np.testing.assert_allclose(run(backbone)[name], expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("strategy", WITHOUT_FORM)
+def test_what_peft_has_not_for_a_layer_is_not_written(strategy, trained, golden, tmp_path):
+    backbone = vertebra.Backbone.from_preset(golden / "transformers")
+    backbone.load_lora_weights(trained[0] / f"{strategy}.safetensors")
+    with pytest.raises(LoraConfigError, match="which PEFT adapts"):
+        backbone.save_lora_weights(tmp_path / "peft")
+    assert not list(tmp_path.iterdir())
 
 
 @each_strategy

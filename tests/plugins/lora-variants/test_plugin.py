@@ -7,10 +7,12 @@ import pytest
 
 from vertebra import LoraStrategy
 from vertebra._discovery import catalog
+from vertebra._lora.files.peft_types import _IN_PLUGIN
 from vertebra_lora_variants import plugin
 
 NAMES = ["rslora", "dora", "rsdora", "pissa", "lora_plus", "vera", "keras"]
-MODULES = ["plugin", "rslora", "dora", "pissa", "lora_plus", "vera", "keras_lora"]
+NAMES += ["ia3", "loha", "lokr", "oft", "trainable_tokens"]
+MODULES = ["plugin", "output_dropout", "keras_lora", *(name for name in NAMES if name not in ("keras", "rsdora"))]
 
 
 def test_the_strategies_have_these_names():
@@ -27,6 +29,11 @@ def test_all_are_installed_beside_the_cores_own():
 def test_no_two_mean_the_same_to_peft():
     switches = [strategy.peft_fields for strategy in plugin.vertebra_lora_strategies() if strategy.peft_fields]
     assert switches == [{"use_rslora": True}, {"use_dora": True}, {"use_dora": True, "use_rslora": True}]
+    methods = [strategy.peft_method for strategy in plugin.vertebra_lora_strategies() if strategy.peft_method]
+    fields = [method.lora_field for method in methods if method.lora_field]
+    assert [method.name for method in methods] == ["IA3", "LOHA", "LOKR", "OFT", "TRAINABLE_TOKENS"]
+    assert len({method.prefix for method in methods}) == len(methods)
+    assert {*fields, *(method.name for method in methods)} == set(_IN_PLUGIN)  # which the core names in its remedies
 
 
 def test_one_goes_by_heads():

@@ -11,8 +11,9 @@ from typing import Any, Generic, TypeVar
 from vertebra._configuration.settings import settings
 from vertebra._discovery.plugins import Owner, Plugin, quarantine_on_error, registry
 from vertebra.errors import NameClashError, PluginError, UnknownNameError
-from vertebra.interfaces import LoraStrategy, PresetSource, Runtime
+from vertebra.interfaces import PresetSource, Runtime
 from vertebra.specs import BackboneSpec, PresetSpec, resolve_reference
+from vertebra.strategies import LoraStrategy
 
 T = TypeVar("T")
 

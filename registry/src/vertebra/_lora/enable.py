@@ -10,6 +10,7 @@ import numpy as np
 
 from vertebra._arguments import flag, text
 from vertebra._discovery import runtimes
+from vertebra._discovery.catalog import STRATEGIES, catalog
 from vertebra._lora.adapter import Adapter
 from vertebra._lora.base_weights import BaseModel
 from vertebra._lora.files.adapter_data import AdapterFile
@@ -31,12 +32,29 @@ from vertebra._weights.assign import assign_seeds
 from vertebra.errors import (
     AdapterBaseError,
     AdapterMismatchError,
+    LoraConfigError,
     LoraStateError,
     LoraTargetError,
 )
 from vertebra.specs import LoraConfig, LoraReceipt
 
 DEFAULT = "default"
+
+
+def own_settings(config: LoraConfig, rank: int | None) -> LoraConfig:
+    """Returns the settings with those that the strategy has; a rank without meaning is dropped, as KerasHub needs one.
+
+    Raises:
+        LoraConfigError: the strategy needs a rank, and `rank` is None; or it has no alpha or dropout, and one is given.
+    """
+    own = catalog(STRATEGIES).lookup(config.strategy).value.settings
+    if rank is None and "rank" in own:
+        raise LoraConfigError("LoRA settings", "rank", rank, f"an int from 1 to 65536 for {config.strategy!r}")
+    given = {"alpha": config.alpha or config.alpha_pattern, "dropout": config.dropout}
+    for name, value in given.items():
+        if value and name not in own:
+            raise LoraConfigError("LoRA settings", name, value, f"none: the strategy {config.strategy!r} has no {name}")
+    return config if "rank" in own else replace(config, rank=1, rank_pattern={})
 
 
 def enable(
@@ -161,9 +179,8 @@ def _views_of(source: object, adapters: Adapters, plan: AdapterPlan) -> dict[str
 def _without_values(plan: AdapterPlan, views: Mapping[str, Any]) -> AdapterLayers:
     with abstract_build():
         adapter_layers = build_adapter_layers(plan, views, 0)
-    if plan.config.dropout:
-        for adapter_layer in adapter_layers.layers.values():
-            assign_seeds(runtimes.bind(), adapter_layer)
+    for adapter_layer in adapter_layers.layers.values():
+        assign_seeds(runtimes.bind(), adapter_layer)  # of dropout
     return adapter_layers
 
 

@@ -1,4 +1,4 @@
-"""Merging: adding the active adapters to the kernels, and undoing it."""
+"""Merging: adding the active adapters to kernels and biases, and undoing it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from vertebra._lora.layers.kernels import Array, matrix_of, merged_kernel
-from vertebra._lora.layers.linear_view import view_of
+from vertebra._lora.layers.kernels import Array, MergedLayer, matrix_of, merged_layer
 from vertebra._lora.layers.projections import untouched_projections
 from vertebra._lora.state import Adapters
 from vertebra.errors import LoraStateError
@@ -17,21 +16,20 @@ from vertebra.specs import MergeReceipt
 
 
 def merge(adapters: Adapters, reversible: bool) -> MergeReceipt:
-    """Adds the active adapters' changes to the kernels, and detaches their adapter layers."""
+    """Adds the active adapters' changes to the kernels and biases, and detaches their adapter layers."""
     adapters.require_unmerged()
     _check(adapters)
-    sums = _sums(adapters)
+    sums = merged_layers(adapters)
     co_trained = {weight: value for name in adapters.active for weight, value in adapters.co_trained_of(name).items()}
     names, weights = adapters.active, adapters.base.weights
     projections = changed_projections(adapters)
-    views = {path: view_of(adapters.base.layers[path]) for path in sums}
+    changed = [variable for merged in sums.values() for variable in merged.variables()]
     adapters.detach()
-    changed = [view.variable for view in views.values()] + [weights[weight] for weight in co_trained]
-    originals = [(variable, _array(variable).copy()) for variable in changed]
+    originals = [(variable, _array(variable).copy()) for variable in [*changed, *map(weights.get, co_trained)]]
     try:
-        error = max(_replace(views[path], exact) for path, exact in sums.items())
         for weight, value in co_trained.items():
             weights[weight].assign(keras.ops.convert_to_tensor(value, dtype=weights[weight].dtype))
+        error = max(map(_replace, sums.values()))  # after co-trained biases, which it may change
     except BaseException:
         _restore(originals)
         adapters.reattach()
@@ -39,7 +37,7 @@ def merge(adapters: Adapters, reversible: bool) -> MergeReceipt:
     adapters.merged = originals
     if not reversible:
         adapters.remove_all()
-    largest = max(float(np.abs(exact).max()) for exact in sums.values())
+    largest = max(float(np.abs(merged.kernel).max()) for merged in sums.values())
     return MergeReceipt(names, tuple(sums), error, largest, reversible, tuple(projections))
 
 
@@ -52,9 +50,10 @@ def unmerge(adapters: Adapters) -> None:
     adapters.reattach()
 
 
-def changed_kernels(adapters: Adapters) -> dict[str, Array]:
-    """Returns each adapted kernel as merging would change it, of shape `(in_features, out_features)`, in float64."""
-    return _sums(adapters)
+def merged_layers(adapters: Adapters) -> dict[str, MergedLayer]:
+    """Returns each adapted layer as merging would change it, by path."""
+    active = adapters.state.default
+    return {path: merged_layer(path, layers, adapters.strengths) for path, layers in active.layers.items()}
 
 
 def changed_projections(adapters: Adapters) -> list[str]:
@@ -63,16 +62,10 @@ def changed_projections(adapters: Adapters) -> list[str]:
     return list(dict.fromkeys(path for plan in plans for path in untouched_projections(plan, adapters.base.layers)))
 
 
-def _sums(adapters: Adapters) -> dict[str, Array]:
-    """Returns each adapted kernel plus its change, by path."""
-    active = adapters.state.default
-    return {path: merged_kernel(adapter_layers, adapters.strengths) for path, adapter_layers in active.layers.items()}
-
-
-def _replace(view: Any, exact: Array) -> float:
-    """Sets a kernel's values; returns the largest rounding error."""
-    view.replace(exact.astype("float32"))
-    return float(np.abs(matrix_of(view) - exact).max())
+def _replace(merged: MergedLayer) -> float:
+    """Sets a layer's kernel and bias; returns the largest rounding error of the kernel."""
+    merged.write(merged.view)
+    return float(np.abs(matrix_of(merged.view) - merged.kernel).max())
 
 
 def _restore(originals: Sequence[tuple[Any, Array]]) -> None:

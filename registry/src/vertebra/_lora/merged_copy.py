@@ -9,7 +9,7 @@ import keras
 from vertebra._discovery import runtimes
 from vertebra._lora.layers.linear_view import is_adaptable, view_of
 from vertebra._lora.layers.projections import warn_merged
-from vertebra._lora.merge import changed_kernels, changed_projections
+from vertebra._lora.merge import changed_projections, merged_layers
 from vertebra._lora.state import adapters_of
 from vertebra._weights.layer_paths import layer_paths, weight_names
 from vertebra.errors import LoraStateError
@@ -25,16 +25,17 @@ def merged_copy(backbone: Any) -> Any:
     copy = type(backbone).from_config(config)
     copy._origin = backbone._origin
     adapters = adapters_of(backbone)
-    kernels = {}
+    merged = {}
     if adapters is not None and adapters.merged is None:
-        kernels = changed_kernels(adapters)
+        merged = merged_layers(adapters)
         warn_merged(changed_projections(adapters))
     values, layers, copied = weight_names(backbone), layer_paths(backbone), layer_paths(copy)
     for name, weight in weight_names(copy).items():
         path = name.rpartition("/")[0]
         if is_adaptable(copied[path]) and view_of(copied[path]).variable is weight:
-            matrix = kernels[path].astype("float32") if path in kernels else view_of(layers[path]).matrix()
-            view_of(copied[path]).replace(matrix)
+            view_of(copied[path]).replace(view_of(layers[path]).matrix())
         else:
             assign(weight, keras.ops.cast(values[name].value, weight.dtype))
+    for path, layer in merged.items():
+        layer.write(view_of(copied[path]))
     return copy

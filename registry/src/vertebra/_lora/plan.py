@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from vertebra._discovery.catalog import STRATEGIES, catalog
 from vertebra._lora.targets import Roles, match
 from vertebra.errors import LoraConfigError, LoraTargetError, close_names
-from vertebra.interfaces import LoraStrategy
 from vertebra.specs import LoraConfig
+from vertebra.strategies import LoraStrategy
 
+_NOTHING: Mapping[str, Any] = {}
 _NAMED = ("alpha", "dropout", "seed", "rank_pattern", "alpha_pattern", "bias", "train", "name")
 
 
@@ -26,6 +27,10 @@ class LayerPlan:
     """Number of heads in the layer's outputs, for strategies that work by heads."""
     shares: str | None = None
     """Path of the layer whose input-side variables this layer shares, as in a fused projection."""
+    options: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    """Options of the strategy that this layer has in place of the adapter's."""
+    strategy: str | None = None
+    """The strategy of this layer, if it is another than the adapter's; the adapter's options are not for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +60,18 @@ class AdapterPlan:
         config = self.config
         return self.strategy.scale(config.rank, config.rank if config.alpha is None else config.alpha)
 
+    def strategy_of(self, path: str) -> LoraStrategy:
+        """Returns the strategy of a layer.
+
+        Raises:
+            UnknownNameError: no plugin provides it.
+        """
+        name = self.layers[path].strategy
+        strategy: LoraStrategy = self.strategy if name is None else catalog(STRATEGIES).lookup(name).value
+        return strategy
+
     def options(self) -> dict[str, Any]:
-        """Returns the strategy's options, with defaults filled in.
+        """Returns the strategy's options for all layers that have no others, with defaults filled in.
 
         Raises:
             LoraConfigError: the strategy does not declare an option, or a value's type differs from the default's.
@@ -65,14 +80,23 @@ class AdapterPlan:
         for name, value in self.config.options.items():
             if name not in known:
                 raise LoraConfigError("LoRA settings", name, value, _settings(name, self.config.strategy, known))
-            kinds = (int, float) if isinstance(known[name], float) else (type(known[name]),)
-            if type(value) not in kinds:
-                raise LoraConfigError("LoRA settings", name, value, f"a {kinds[-1].__name__}")
-        return {**known, **self.config.options}
+            for each in value.values() if isinstance(value, Mapping) else [value]:
+                _check_kind(name, each, known[name])
+        return {**known, **{name: v for name, v in self.config.options.items() if not isinstance(v, Mapping)}}
+
+    def options_of(self, path: str) -> dict[str, Any]:
+        """Returns the options of a layer, with defaults filled in.
+
+        Raises:
+            LoraConfigError: as `options`.
+        """
+        layer = self.layers[path]
+        common = self.options() if layer.strategy is None else self.strategy_of(path).options
+        return {**common, **layer.options}
 
     def key(self) -> str:
         """Returns a text that is equal for adapters that differ only in their values."""
-        layers = {path: [x.rank, x.alpha, x.heads, x.shares] for path, x in self.layers.items()}
+        layers = {path: list(asdict(layer).values()) for path, layer in self.layers.items()}
         facts = [self.config.strategy, self.config.dropout, self.options(), layers, self.tied]
         return json.dumps(facts, sort_keys=True)
 
@@ -82,8 +106,13 @@ class AdapterPlan:
 
     def __str__(self) -> str:
         reading = "" if self.tied else ", not applied to the projection of tied tables"
-        config = self.config
-        return f"{config.strategy} of rank {config.rank} and scale {self.scale:g} on {len(self.layers)} layers{reading}"
+        return f"{self.method(' and ')} on {len(self.layers)} layers{reading}"
+
+    def method(self, separator: str) -> str:
+        """Returns the name of the strategy, with its rank and scale if it has them."""
+        facts = [("rank", f"rank {self.config.rank}"), ("alpha", f"scale {self.scale:g}")]
+        own = separator.join(text for name, text in facts if name in self.strategy.settings)
+        return f"{self.config.strategy} of {own}" if own else self.config.strategy
 
 
 def plan_layers(config: LoraConfig, views: Mapping[str, Any], layers: Mapping[str, Any], roles: Roles) -> AdapterPlan:
@@ -100,11 +129,15 @@ def plan_layers(config: LoraConfig, views: Mapping[str, Any], layers: Mapping[st
     """
     ranks = _by_layer(config.rank_pattern, layers, roles)
     alphas = _by_layer(config.alpha_pattern, layers, roles)
+    own = {
+        name: _by_layer(value, layers, roles) for name, value in config.options.items() if isinstance(value, Mapping)
+    }
     plans = {}
     for path, view in views.items():
         rank = ranks.get(path, config.rank)
         alpha = alphas.get(path, rank if config.alpha is None else config.alpha)
-        plans[path] = LayerPlan(rank, float(alpha), view.heads)
+        options = {name: values[path] for name, values in own.items() if path in values}
+        plans[path] = LayerPlan(rank, float(alpha), view.heads, options=options)
     return AdapterPlan(config, plans)
 
 
@@ -144,10 +177,13 @@ def plan_from_data(source: object, data: Any) -> AdapterPlan:
 
 
 def _layer(source: object, path: str, facts: Any, layers: Mapping[str, Any]) -> LayerPlan:
-    if not isinstance(facts, Mapping) or facts.keys() != set(LayerPlan.__slots__):
+    if not isinstance(facts, Mapping) or facts.keys() | {"options", "strategy"} != set(LayerPlan.__slots__):
         raise LoraConfigError(source, path, facts, f"the fields {', '.join(LayerPlan.__slots__)}")
     checked = LoraConfig(facts["rank"], facts["alpha"])  # the same limits
     heads, shares = facts["heads"], facts["shares"]
+    options, strategy = facts.get("options", {}), facts.get("strategy")  # files from before these fields lack them
+    if not isinstance(options, Mapping) or not isinstance(strategy, str | None):
+        raise LoraConfigError(source, path, facts, "a mapping of options, and the name of a strategy or null")
     if type(heads) is not int or heads < 1:
         raise LoraConfigError(source, f"heads of {path}", heads, "an int of at least 1")
     lender = layers.get(shares) if isinstance(shares, str) else None
@@ -155,7 +191,7 @@ def _layer(source: object, path: str, facts: Any, layers: Mapping[str, Any]) -> 
         raise LoraConfigError(
             source, f"shares of {path}", shares, "the path of an adapted layer that shares no other layer's variables"
         )
-    return LayerPlan(checked.rank, float(checked.alpha or checked.rank), heads, shares)
+    return LayerPlan(checked.rank, float(checked.alpha or checked.rank), heads, shares, options, strategy)
 
 
 def _by_layer(patterns: Mapping[str, Any], layers: Mapping[str, Any], roles: Roles) -> dict[str, Any]:
@@ -167,6 +203,13 @@ def _by_layer(patterns: Mapping[str, Any], layers: Mapping[str, Any], roles: Rol
             raise LoraTargetError(target, "a pattern for it matches none of the adapted layers", names)
         values |= dict.fromkeys(matched, value)
     return values
+
+
+def _check_kind(name: str, value: Any, default: Any) -> None:
+    """Raises LoraConfigError unless the value of an option has the type of its default."""
+    kinds = (int, float) if isinstance(default, float) else (list, tuple) if isinstance(default, tuple) else None
+    if type(value) not in (kinds or (type(default),)):
+        raise LoraConfigError("LoRA settings", name, value, f"a {(kinds or (type(default),))[-1].__name__}")
 
 
 def _settings(name: str, strategy: str, known: Mapping[str, Any]) -> str:

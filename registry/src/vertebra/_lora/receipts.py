@@ -29,6 +29,7 @@ def receipt_of(adapters: Adapters, name: str) -> LoraReceipt:
         name=name,
         scale=adapter.plan.scale,
         trained=tuple(adapter.co_trained),
+        method=adapter.plan.method(", "),
     )
 
 

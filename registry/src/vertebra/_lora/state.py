@@ -19,6 +19,7 @@ from vertebra._lora.layers.adapter_layers import AdapterLayers, Values, as_array
 from vertebra._lora.layers.attachment import Attachment, Strengths
 from vertebra._lora.layers.layer_hooks import Hooks
 from vertebra._lora.layers.linear_view import view_of
+from vertebra._lora.mixing import check_mix
 from vertebra.errors import LoraStateError, close_names
 
 _ATTRIBUTE = "_lora_adapters"
@@ -168,12 +169,13 @@ class Adapters:
         """Makes the named adapters the active ones.
 
         Raises:
-            LoraStateError: adapters are merged, base weights were made trainable that no adapter co-trains, or an
-                adapter with co-trained weights would be active together with others.
+            LoraStateError: adapters are merged, base weights were made trainable that no adapter co-trains, an adapter
+                with co-trained weights would be active together with others, or the adapters cannot be mixed.
         """
         self.require_unmerged()
         chosen = [self.get(name) for name in names]
         self._check_co_trained(chosen)
+        check_mix(chosen, strengths)
         sets = [self._layers_in_slot(adapter, slot) for slot, adapter in enumerate(chosen)]
         before = self._rollback_point(chosen)
         try:

@@ -24,8 +24,8 @@ from vertebra._lora.layers.linear_view import ConvView, DenseView, EinsumDenseVi
 from vertebra._lora.plan import AdapterPlan, LayerPlan
 from vertebra._weights.layer_paths import own_weights
 from vertebra.errors import LoraStrategyError, VertebraError
-from vertebra.interfaces import LoraStrategy
 from vertebra.specs import AdapterTensor
+from vertebra.strategies import LoraStrategy
 
 Array = np.ndarray[Any, Any]
 
@@ -113,7 +113,7 @@ class _Trial:
         self._disturb(adapter_layers)
         changes = self._changes(layer)
         if "delta" in changes:
-            self._check_same(changes.pop("delta"), changes)
+            self._check_same(changes.pop("delta"), changes, self._call("bias_delta", self._bias_delta, layer))
 
     def _check_scale(self) -> None:
         scale = self._strategy.scale(_RANK, _ALPHA)
@@ -140,8 +140,8 @@ class _Trial:
         """
         changes = {_FACTORS: self._call("factors", self._product, layer)} if self._strategy.is_low_rank else {}
         kind = type(self._strategy)
-        are_inherited = (kind.delta, kind.kernel_delta) == (LoraStrategy.delta, LoraStrategy.kernel_delta)
-        if changes and are_inherited:
+        methods = ("delta", "kernel_delta", "bias_delta")
+        if changes and all(getattr(kind, method) is getattr(LoraStrategy, method) for method in methods):
             return changes
         changes["delta"] = self._call("delta", self._delta, layer)
         changes["kernel_delta"] = self._call("kernel_delta", self._kernel_delta, layer)
@@ -172,10 +172,16 @@ class _Trial:
         self._require(array.shape == shape, f"{name} has shape {array.shape} {self._where}, expected {shape}")
         return array
 
-    def _check_same(self, delta: Array, of_kernel: Mapping[str, Array]) -> None:
+    def _bias_delta(self, layer: Any) -> Array:
+        change = self._strategy.bias_delta(layer, self._view)
+        none = np.zeros(self._view.out_features)
+        return none if change is None else self._shaped("bias_delta", change, none.shape)
+
+    def _check_same(self, delta: Array, of_kernel: Mapping[str, Array], of_bias: Array) -> None:
         largest = _largest(delta)
         for name, change in of_kernel.items():
-            gap = _largest(delta - self._small.times(self._inputs, change))
+            expected = self._small.times(self._inputs, change).reshape(-1, _OUT) + of_bias
+            gap = _largest(delta.reshape(-1, _OUT) - expected)
             problem = f"delta and {name} differ by up to {gap:.3g} {self._where}, where delta is up to {largest:.3g}"
             self._require(gap <= _ROUNDING * largest, problem)
 
@@ -196,16 +202,21 @@ class _Trial:
             self._require(_is_finite(factor), f"learning_rates[{name!r}] is {factor!r}, expected a finite number")
 
     def _check_tensors(self, layer: Any) -> None:
-        tensors = self._strategy.tensors(self._view)
+        tensors = self._strategy.tensors_of(self._view, _RANK, layer.options)
         self._require(isinstance(tensors, Mapping), f"tensors is {tensors!r}, expected a mapping to AdapterTensor")
-        self._require(bool(tensors) or self._strategy.peft_fields is None, "it has peft_fields but no tensors")
+        for name in ("peft_fields", "peft_method"):
+            self._require(bool(tensors) or getattr(self._strategy, name) is None, f"it has {name} but no tensors")
         sizes = {"in": self._view.in_features, "rank": _RANK, "out": self._view.out_features}
         known = {variable.name: tuple(variable.shape) for variable in own_weights(layer)}
         for name, tensor in tensors.items():
-            sound = isinstance(tensor, AdapterTensor) and tensor.variable in known and set(tensor.axes) <= sizes.keys()
+            sound = isinstance(tensor, AdapterTensor) and tensor.variable in known
+            sound = sound and all(axis in sizes or type(axis) is int for axis in tensor.axes)
             expected = f"an AdapterTensor of a variable ({', '.join(known)}) with axes among {', '.join(sizes)}"
             self._require(sound, f"tensors[{name!r}] is {tensor!r}, expected {expected}")
-            shape, declared = known[tensor.variable], tuple(sizes[axis] for axis in tensor.axes)
+            shape, declared = (
+                known[tensor.variable],
+                tuple(sizes[axis] if isinstance(axis, str) else axis for axis in tensor.axes),
+            )
             problem = f"tensors[{name!r}] declares {tensor.variable!r} as {tensor.axes}, {declared} {self._where}"
             self._require(shape == declared, f"{problem}, but its shape is {shape}")
 

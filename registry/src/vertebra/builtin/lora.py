@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from vertebra import low_rank
-from vertebra.interfaces import LinearView, LoraStrategy
 from vertebra.specs import AdapterTensor
+from vertebra.strategies import LinearView, LoraStrategy
 
 
 class Lora(LoraStrategy):

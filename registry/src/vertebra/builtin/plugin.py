@@ -4,7 +4,8 @@ from vertebra.builtin.local import FolderSource
 from vertebra.builtin.lora import Lora
 from vertebra.builtin.package import PackageSource
 from vertebra.hookspecs import hookimpl
-from vertebra.interfaces import LoraStrategy, PresetSource
+from vertebra.interfaces import PresetSource
+from vertebra.strategies import LoraStrategy
 
 
 @hookimpl

@@ -109,7 +109,7 @@ def _convert(args: argparse.Namespace) -> int:
         print_json(facts)
         return 0
     sizes = f"{len(facts['layers'])} layers, {facts['parameters']:,} parameters, {bytes_text(facts['bytes'])}"
-    strategy = f"{facts['strategy']} of rank {_listed(facts['ranks'])}"
+    strategy = f"{facts['strategy']} of rank {_listed(facts['ranks'])}" if facts["ranks"] else facts["strategy"]
     print(f"{args.adapter} -> {args.target} ({_FORMS[facts['form']]}): {strategy}, {sizes}")
     _print_notes(receipt)
     return 0

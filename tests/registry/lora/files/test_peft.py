@@ -114,7 +114,7 @@ def test_weights_that_peft_trained_in_full_are_loaded(backbone, copy, run, io):
         ("init_lora_weights", "loftq"),
         ("init_lora_weights", "a_start_of_the_future"),
         ("init_lora_weights", "olora"),
-        ("peft_type", "IA3"),
+        ("peft_type", "BOFT"),
         ("r", 0),
         ("r", -4),
         ("r", "4"),
@@ -144,11 +144,9 @@ def test_a_setting_that_is_not_computed_here_is_refused_by_name(backbone, inputs
 @pytest.mark.parametrize(
     ("field", "value", "method", "way_out"),
     [
-        ("peft_type", "LOHA", "LOHA", "save_as_lora(path, model, rank)"),
-        ("peft_type", "IA3", "IA3", "save_as_lora cannot convert it"),
+        ("peft_type", "HRA", "HRA", "merge_and_unload"),
         ("peft_type", "PROMPT_TUNING", "PROMPT_TUNING", "PEFT cannot merge it"),
         ("lora_bias", True, "LoRA with a bias", "merge_and_unload"),
-        ("trainable_token_indices", [5], "training of single tokens", "merge_and_unload"),
         ("use_bdlora", {"nblocks": 2}, "BD-LoRA", "save_as_lora(path, model, rank)"),
         ("velora_config", {"num_groups": 4}, "VeLoRA", "save_as_lora(path, model, rank)"),
         ("monteclora_config", {"num_samples": 8}, "MonteCLoRA", "save_as_lora(path, model, rank)"),

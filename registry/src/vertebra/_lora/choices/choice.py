@@ -10,6 +10,7 @@ import numpy as np
 from vertebra._discovery import runtimes
 from vertebra._lora.choices.active import ActiveAdapters
 from vertebra._lora.control import state_variable, structure_variable
+from vertebra._lora.mixing import check_mix
 from vertebra._lora.state import Adapters
 from vertebra.errors import LoraStateError
 
@@ -23,10 +24,11 @@ def choose(adapters: Adapters, names: Sequence[str], strengths: np.ndarray[Any, 
         strengths: Their strengths, of shape `(adapters,)` or `(rows, adapters)`.
 
     Raises:
-        LoraStateError: an adapter does not exist or has co-trained weights, or the current weights are not those of
-            the base model.
+        LoraStateError: an adapter does not exist or has co-trained weights, the adapters cannot be mixed, or the
+            current weights are not those of the base model.
     """
     _check(adapters, names)
+    check_mix([adapters.known[name] for name in names], strengths)
     state = adapters.state
     order = sorted(
         range(len(names)), key=lambda number: adapters.known[names[number]].key

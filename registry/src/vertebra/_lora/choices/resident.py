@@ -12,7 +12,7 @@ import numpy as np
 from vertebra._discovery import runtimes
 from vertebra._keras.internals import is_autocast
 from vertebra._lora.layers.adapter_layers import SHARED, AdapterLayers, Values
-from vertebra.interfaces import AdapterLayer
+from vertebra.strategies import AdapterLayer
 
 
 class ResidentLayer:

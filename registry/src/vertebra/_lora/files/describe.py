@@ -13,7 +13,7 @@ from vertebra._lora.files.adapter_data import base_of
 from vertebra._lora.files.adapter_files import KERASHUB, PEFT, SHORT, AdapterFiles, read_files
 from vertebra._lora.files.dispatch import model_of, short_header
 from vertebra._lora.files.peft_config import read_config
-from vertebra._lora.files.peft_names import PREFIX, parse_name
+from vertebra._lora.files.peft_names import LORA, PREFIX, parse_name
 from vertebra._weights.hdf5.mapping import open_hdf5_headers
 from vertebra._weights.safetensors.format import header_end, open_header
 from vertebra._weights.tensor_entry import TensorEntry, describe_tensor
@@ -90,10 +90,11 @@ def describe_files(files: AdapterFiles) -> dict[str, Any]:
 
 def _read_short(files: AdapterFiles, path: Path) -> _Adapter:
     header, plan = short_header(files.source, path)
+    own = _settings_of(plan.config.strategy)
     return _Adapter(
         strategy=plan.config.strategy,
-        ranks={layer.rank for layer in plan.layers.values()},
-        alphas={layer.alpha for layer in plan.layers.values()},
+        ranks={layer.rank for layer in plan.layers.values() if "rank" in own},
+        alphas={layer.alpha for layer in plan.layers.values() if "alpha" in own},
         layers=list(plan.layers),
         tensors=header.entries,
         co_trained=[name for name in header.entries if not _SHORT.fullmatch(name)],
@@ -105,13 +106,16 @@ def _read_short(files: AdapterFiles, path: Path) -> _Adapter:
 def _read_peft(files: AdapterFiles, config: Path, tensors: Path) -> _Adapter:
     settings = read_config(f"{files.source}/{ADAPTER_CONFIG}", config)
     header = open_header(tensors)
-    parsed = {name: parse_name(name) for name in header.entries}
+    strategy = catalog(STRATEGIES).lookup(settings.config.strategy).value
+    method = strategy.peft_method
+    parsed = {name: parse_name(name, method.prefix if method else LORA) for name in header.entries}
     modules = {tensor.module.removeprefix(PREFIX) for tensor in parsed.values() if tensor.matrix}
-    ranks = {name: entry for name, entry in header.entries.items() if parsed[name].matrix in _FIRST_AXIS_IS_RANK}
+    rows = [entry for name, entry in header.entries.items() if parsed[name].matrix in _FIRST_AXIS_IS_RANK]
+    ranks = {entry.shape[0] for entry in rows if entry.shape}
     return _Adapter(
         strategy=settings.config.strategy,
-        ranks={entry.shape[0] for entry in ranks.values() if entry.shape},
-        alphas={settings.layer(module).alpha for module in modules},
+        ranks={settings.layer(module).rank for module in modules} if method and method.rank else ranks,
+        alphas={settings.layer(module).alpha for module in modules if "alpha" in strategy.settings},
         layers=sorted(modules, key=_number_key),
         tensors=header.entries,
         co_trained=[name for name, tensor in parsed.items() if not tensor.matrix],
@@ -133,6 +137,12 @@ def _read_hdf5(_: AdapterFiles, path: Path) -> _Adapter:
         tensors={name: entry for name, entry in header.entries.items() if name != _KERASHUB_RANK},
         co_trained=[],
     )
+
+
+def _settings_of(strategy: str) -> tuple[str, ...]:
+    """Returns those of rank, alpha and dropout that a strategy has; all, if it is not installed."""
+    strategies = catalog(STRATEGIES)
+    return strategies.lookup(strategy).value.settings if strategy in strategies else ("rank", "alpha", "dropout")
 
 
 _READERS: Mapping[str, Callable[..., _Adapter]] = {SHORT: _read_short, PEFT: _read_peft, KERASHUB: _read_hdf5}

@@ -8,16 +8,16 @@ have separate ranks; fused, they are one adapter of the sum of the ranks, whose 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from vertebra._lora.layers.adapter_layers import Values
+from vertebra._lora.layers.adapter_layers import Values, tied_variables
 from vertebra._lora.plan import LayerPlan
-from vertebra.errors import AdapterMismatchError
-from vertebra.interfaces import LoraStrategy
+from vertebra.errors import AdapterMismatchError, LoraConfigError
 from vertebra.specs import AdapterTensor
+from vertebra.strategies import LoraStrategy
 
 Array = np.ndarray[Any, Any]
 
@@ -33,10 +33,13 @@ class FusedModule:
     """Paths of the layers, in the order of their outputs."""
     views: Mapping[str, Any]
     strategy: LoraStrategy
+    rank: int = 1
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The strategy's options for these layers."""
 
     def tensors(self) -> Mapping[str, AdapterTensor]:
         """Returns the strategy's tensors, by name."""
-        return self.strategy.tensors(self.views[self.paths[0]])
+        return self.strategy.tensors_of(self.views[self.paths[0]], self.rank, self.options)
 
     def widths(self) -> list[int]:
         """Returns the number of outputs of each layer."""
@@ -44,11 +47,12 @@ class FusedModule:
 
     def has_output_vectors(self) -> bool:
         """Returns whether a tensor has an output axis and no rank axis, as DoRA's lengths."""
-        return any("rank" not in tensor.axes for tensor in self.tensors().values())
+        return any("out" in tensor.axes and "rank" not in tensor.axes for tensor in self.tensors().values())
 
-    def plans(self, plan: LayerPlan, tied: set[str]) -> dict[str, LayerPlan]:
+    def plans(self, plan: LayerPlan) -> dict[str, LayerPlan]:
         """Returns the plan of each layer, given the plan of the module."""
         first, *others = self.paths
+        tied = tied_variables(self.strategy, self.views[first], self.rank, self.options)
         return {first: plan} | {path: replace(plan, shares=first if tied else None) for path in others}
 
 
@@ -64,7 +68,7 @@ def split(fused: FusedModule, tensors: Mapping[str, Array]) -> Values:
         raise AdapterMismatchError(fused.source, "lacks tensors, or holds unknown ones", sorted(wrong))
     values: Values = {path: {} for path in fused.paths}
     for name, tensor in needed.items():
-        array = tensors[name].T
+        array = tensor.as_variable(tensors[name])
         pieces = _pieces(fused, name, tensor, array)
         values |= {path: values[path] | {tensor.variable: piece} for path, piece in pieces.items()}
     return {path: own for path, own in values.items() if own}
@@ -72,7 +76,7 @@ def split(fused: FusedModule, tensors: Mapping[str, Array]) -> Values:
 
 def _pieces(fused: FusedModule, name: str, tensor: AdapterTensor, array: Array) -> dict[str, Array]:
     if array.ndim != len(tensor.axes) or ("out" in tensor.axes and array.shape[-1] != sum(fused.widths())):
-        shapes = f"{fused.module}: {name} is {array.dtype} {array.T.shape}"
+        shapes = f"{fused.module}: {name} is {array.dtype} {tensor.as_variable(array).shape}"
         raise AdapterMismatchError(fused.source, "holds tensors of another shape", [shapes])
     if "out" not in tensor.axes:
         return {fused.paths[0]: array}
@@ -89,10 +93,23 @@ def fuse(fused: FusedModule, plans: Mapping[str, LayerPlan], values: Values) -> 
         values: The values of the adapted layers' own variables; and, for layers that are not adapted, the values of
             variables with an output axis and no rank axis.
     """
+    first = next(iter(plans.values()))
+    fused = replace(fused, rank=first.rank)
     if _is_fused(fused, plans):
-        return next(iter(plans.values())), _tensors(fused, _joined(fused, values))
+        return first, _tensors(fused, _joined(fused, values))
+    _check_stackable(fused, plans)
     plan = _stacked_plan(fused, plans)
     return plan, _tensors(fused, _stacked(fused, plans, values, plan))
+
+
+def _check_stackable(fused: FusedModule, plans: Mapping[str, LayerPlan]) -> None:
+    """Raises LoraConfigError if adapters of single layers are not an adapter of the module."""
+    options = [plan.options for plan in plans.values()]
+    fixed = [tensor for tensor in fused.tensors().values() if not {"rank", "out"} & set(tensor.axes)]
+    if fixed or any(each != options[0] for each in options):
+        expected = f"the same adapter for all layers of the module ({', '.join(fused.paths)}), as PEFT's has"
+        remedy = "Merge the adapter, or save it as a .safetensors file"
+        raise LoraConfigError("adapter", fused.module, list(plans), expected, remedy)
 
 
 def _is_fused(fused: FusedModule, plans: Mapping[str, LayerPlan]) -> bool:
@@ -101,7 +118,7 @@ def _is_fused(fused: FusedModule, plans: Mapping[str, LayerPlan]) -> bool:
 
 
 def _tensors(fused: FusedModule, variables: Mapping[str, Array]) -> dict[str, Array]:
-    return {name: variables[tensor.variable].T for name, tensor in fused.tensors().items()}
+    return {name: tensor.as_variable(variables[tensor.variable]) for name, tensor in fused.tensors().items()}
 
 
 def _joined(fused: FusedModule, values: Values) -> dict[str, Array]:
@@ -118,11 +135,12 @@ def _stacked_plan(fused: FusedModule, plans: Mapping[str, LayerPlan]) -> LayerPl
     rank = sum(layer.rank for layer in plans.values())
     first = next(iter(plans.values()))
     scale = fused.strategy.scale(first.rank, first.alpha)
-    return LayerPlan(rank, scale / fused.strategy.scale(rank, 1.0))
+    return replace(first, rank=rank, alpha=scale / fused.strategy.scale(rank, 1.0), shares=None)
 
 
 def _stacked(fused: FusedModule, plans: Mapping[str, LayerPlan], values: Values, plan: LayerPlan) -> dict[str, Array]:
     scale = fused.strategy.scale(plan.rank, plan.alpha)
+    factors = {path: fused.strategy.scale(layer.rank, layer.alpha) / scale for path, layer in plans.items()}
     stacked: dict[str, Array] = {}
     for tensor in fused.tensors().values():
         if "rank" not in tensor.axes:
@@ -132,8 +150,8 @@ def _stacked(fused: FusedModule, plans: Mapping[str, LayerPlan], values: Values,
         if tensor.axes == ("in", "rank"):
             stacked[tensor.variable] = np.concatenate(list(own.values()), axis=1)
         else:
-            factors = {path: fused.strategy.scale(layer.rank, layer.alpha) / scale for path, layer in plans.items()}
             stacked[tensor.variable] = _blocks(fused, {path: own[path] * np.float32(factors[path]) for path in own})
+            factors = dict.fromkeys(plans, 1.0)  # once: the tensors are multiplied
     return stacked
 
 

@@ -1,9 +1,9 @@
 """Adapted layers in Keras's weights files, `.weights.h5` and `.keras`.
 
-A file has merged kernels, as Keras writes them for its own LoRA: a model without adapters that loads it computes the
-same as the trained model. The file also has the adapters' variables and the base kernels, so that a model with the same
-adapters loads all of them to the bit. For each adapted layer a record lists the active adapters: a model that has
-adapters for the layer loads the file only if the same adapters are active.
+A file has merged kernels and biases, as Keras writes them for its own LoRA: a model without adapters that loads it
+computes the same as the trained model. The file also has the adapters' variables, the base kernels and the base biases,
+so that a model with the same adapters loads all of them to the bit. For each adapted layer a record lists the active
+adapters: a model that has adapters for the layer loads the file only if the same adapters are active.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from vertebra._lora.choices.active import ActiveAdapters
 from vertebra._lora.layers.adapter_layers import name_of
-from vertebra._lora.layers.kernels import merged_kernel
+from vertebra._lora.layers.kernels import merged_layer
 from vertebra._lora.layers.projections import is_projection, warn_saved
 from vertebra.errors import LoraStateError
 
@@ -58,8 +58,8 @@ def save_layer(store: Any, active: ActiveAdapters, path: str, save: Callable[[An
     else:
         if is_projection(view.layer) and not all(layer.tied for _, layer in adapter_layers):
             warn_saved(path)
-        kernel = view.kernel_of(merged_kernel(adapter_layers, strengths).astype("float32"))
-        with keras.StatelessScope([(view.variable, kernel)]):
+        merged = merged_layer(path, adapter_layers, strengths)
+        with keras.StatelessScope(list(zip(merged.variables(), merged.values(), strict=True))):
             save(store)
     _write_record(store, _record(adapter_layers, strengths))
 

@@ -13,13 +13,15 @@ from vertebra._lora.files.adapter_data import AdapterData, AdapterFile, base_of,
 from vertebra._lora.files.adapter_files import AdapterFiles
 from vertebra._lora.files.foreign_names import AdapterNames
 from vertebra._lora.files.fused_modules import FusedModule, fuse, split
-from vertebra._lora.files.peft_config import SWITCHES, read_config
+from vertebra._lora.files.peft_added import added_tensors, read_added, tied_copies
+from vertebra._lora.files.peft_config import SWITCHES, PeftSettings, read_config
 from vertebra._lora.files.peft_copies import drop_copies
-from vertebra._lora.files.peft_names import PREFIX, WRAPPED
-from vertebra._lora.files.peft_tensors import sort_tensors
+from vertebra._lora.files.peft_names import LORA, PREFIX, WRAPPED
+from vertebra._lora.files.peft_tensors import SortedTensors, sort_tensors
+from vertebra._lora.files.peft_types import method_fields
 from vertebra._lora.files.plain_lora import as_plain
 from vertebra._lora.fingerprint import fingerprint
-from vertebra._lora.layers.adapter_layers import Values, as_arrays, build_adapter_layers, tied_variables
+from vertebra._lora.layers.adapter_layers import Values, as_arrays, build_adapter_layers
 from vertebra._lora.layers.linear_view import is_adaptable, view_of
 from vertebra._lora.layers.projections import tied_projections, warn_written
 from vertebra._lora.plan import AdapterPlan, LayerPlan
@@ -28,7 +30,7 @@ from vertebra._lora.trainable import BIAS_NAMES
 from vertebra._system.strict_json import dump_json
 from vertebra._weights.layer_paths import layer_paths, own_weights
 from vertebra._weights.safetensors.format import MappedTensors
-from vertebra.errors import AdapterMismatchError
+from vertebra.errors import AdapterMismatchError, LoraConfigError
 from vertebra.file_names import ADAPTER_CONFIG, ADAPTER_TENSORS
 
 FILES = (ADAPTER_CONFIG, ADAPTER_TENSORS)
@@ -55,7 +57,10 @@ def read_peft(model: Any, files: AdapterFiles, config: Path, tensors_file: Path)
     settings = read_config(f"{source}/{ADAPTER_CONFIG}", config)
     tensors = MappedTensors(tensors_file)
     names, layers = AdapterNames(model), layer_paths(model)
-    sorted_ = sort_tensors(source, model, tensors, names)
+    plan = AdapterPlan(settings.config, {}, tied=False)
+    method = plan.strategy.peft_method
+    plan = replace(plan, tied=bool(settings.added) or (method is not None and method.is_tied))
+    sorted_ = sort_tensors(source, model, tensors, names, method.prefix if method else LORA)
     if not sorted_.modules:
         problem = "holds no LoRA tensors for layers of this model"
         if sorted_.unused and sorted_.unused == sorted_.head:
@@ -63,39 +68,67 @@ def read_peft(model: Any, files: AdapterFiles, config: Path, tensors_file: Path)
         raise AdapterMismatchError(source, problem, sorted(sorted_.unused))
     adapted = {path for module in sorted_.modules for path in names.layers(module)}
     drop_copies(model, sorted_, tensors, adapted, settings.fully_trained)
-    plan = AdapterPlan(settings.config, {}, tied=False)
-    values: Values = {}
-    other_ranks = []
-    for module, matrices in sorted_.modules.items():
-        paths = names.layers(module)
-        views = {path: _view(source, path, layers[path]) for path in paths}
-        fused = FusedModule(source, module, paths, views, plan.strategy)
-        values |= split(fused, matrices)
-        layer, rank = settings.layer(sorted_.full_names[module]), _rank(fused, matrices)
-        if rank != layer.rank:
-            other_ranks.append(f"{module} (rank {rank}, declared as {layer.rank})")
-        plan.layers.update(fused.plans(layer, tied_variables(plan.strategy, views[paths[0]])))
-    if other_ranks:
-        problem = f"holds tensors of another rank than r and rank_pattern of its {ADAPTER_CONFIG} declare"
-        raise AdapterMismatchError(source, problem, other_ranks, "Take both files from the same adapter")
+    values = _read_modules(source, settings, plan, sorted_, names, layers)
+    added, added_values, taken = read_added(source, settings.added, tensors, names, layers)
+    plan.layers.update(added)
+    if method is not None and method.is_tied:
+        taken |= tied_copies(tensors, sorted_.unused, sorted_.modules)
     return AdapterFile(
         files,
         plan,
-        values,
+        values | added_values,
         base_of(tensors.header),
         sorted_.weights,
-        tuple(sorted_.unused),
-        tuple(sorted_.head),
+        tuple(name for name in sorted_.unused if name not in taken),
+        tuple(name for name in sorted_.head if name not in taken),
         settings.base_model,
         tuple(sorted_.notes),
     )
 
 
+def _read_modules(
+    source: str,
+    settings: PeftSettings,
+    plan: AdapterPlan,
+    tensors: SortedTensors,
+    names: AdapterNames,
+    layers: Mapping[str, Any],
+) -> Values:
+    """Adds the adapted layers to a plan, and returns the values of their variables.
+
+    Raises:
+        AdapterMismatchError: tensors do not fit their layers, or have another rank than the config declares.
+    """
+    values: Values = {}
+    other_ranks = []
+    options = plan.options()
+    for module, matrices in tensors.modules.items():
+        paths = names.layers(module)
+        views = {path: _view(source, path, layers[path]) for path in paths}
+        layer, shapes = (
+            settings.layer(tensors.full_names[module]),
+            {key: array.shape for key, array in matrices.items()},
+        )
+        rank, own = plan.strategy.peft_layer(views[paths[0]], layer.rank, options, shapes)
+        layer = replace(layer, rank=rank, options=own)
+        fused = FusedModule(source, module, paths, views, plan.strategy, rank, {**options, **own})
+        values |= split(fused, matrices)
+        if (rank := _rank(fused, matrices)) != layer.rank:
+            other_ranks.append(f"{module} (rank {rank}, declared as {layer.rank})")
+        plan.layers.update(fused.plans(layer))
+    if other_ranks:
+        problem = f"holds tensors of another rank than r and rank_pattern of its {ADAPTER_CONFIG} declare"
+        raise AdapterMismatchError(source, problem, other_ranks, "Take both files from the same adapter")
+    return values
+
+
 def _rank(fused: FusedModule, tensors: Mapping[str, Any]) -> int:
-    """Returns the rank of a module's tensors."""
-    name, tensor = next((name, tensor) for name, tensor in fused.tensors().items() if "rank" in tensor.axes)
-    rank: int = tensors[name].T.shape[tensor.axes.index("rank")]
-    return rank
+    """Returns the rank of a module's tensors; the declared one if no tensor has an axis for it."""
+    for name, tensor in fused.tensors().items():
+        if "rank" in tensor.axes:
+            rank: int = tensor.as_variable(tensors[name]).shape[tensor.axes.index("rank")]
+            return rank
+    return fused.rank
 
 
 def _view(source: str, path: str, layer: Any) -> Any:
@@ -117,26 +150,60 @@ def write_peft(model: Any, stage: Path, plan: AdapterPlan, data: AdapterData) ->
         LoraConfigError: the strategy has no plain-LoRA export.
     """
     names, layers = AdapterNames(model), layer_paths(model)
-    if plan.strategy.peft_fields is None:
+    if not _has_form(plan, names, layers):
         plan, data = as_plain(model, plan, data)
-    warn_written(tied_projections(plan, layers) if plan.tied else [])
+    warn_written(_untied_in_peft(plan, layers) if plan.tied else [])
     modules: dict[str, list[str]] = {}
-    for path in plan.layers:
+    for path in [path for path, layer in plan.layers.items() if layer.strategy is None]:
         modules.setdefault(names.module(path), []).append(path)
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     plans: dict[str, LayerPlan] = {}
     views = {module: {path: view_of(layers[path]) for path in names.layers(module)} for module in modules}
     for module, adapted in modules.items():
-        fused = FusedModule(stage, module, names.layers(module), views[module], plan.strategy)
+        options = plan.options_of(adapted[0])
+        fused = FusedModule(stage, module, names.layers(module), views[module], plan.strategy, options=options)
         values = data.values | _neutral_values(fused, plan)
         plans[module], tensors = fuse(fused, {path: plan.layers[path] for path in adapted}, values)
         arrays |= {f"{PREFIX}{module}.{tensor}": array for tensor, array in tensors.items()}
+    added, fields = added_tensors(stage, plan, names, layers, data.values)
+    arrays |= {f"{PREFIX}{name}": array for name, array in added.items()}
     arrays |= _co_trained_tensors(names, data.co_trained, set(plan.layers), require_adapters(model).base_value)
-    base = _fingerprint(
-        plan, data.base, {path: view for module_views in views.values() for path, view in module_views.items()}
-    )
+    all_views = {path: view for module_views in views.values() for path, view in module_views.items()}
+    all_views |= {path: view_of(layers[path]) for path in plan.layers if path not in all_views}
+    base = _fingerprint(plan, data.base, all_views)
     write_arrays(stage / ADAPTER_TENSORS, arrays, {"format": "pt", _BASE: base})
-    (stage / ADAPTER_CONFIG).write_bytes(dump_json(_config(model, plan, plans, names, data.co_trained)))
+    (stage / ADAPTER_CONFIG).write_bytes(dump_json(_config(model, plan, plans, views, names, data.co_trained) | fields))
+
+
+def _has_form(plan: AdapterPlan, names: AdapterNames, layers: Mapping[str, Any]) -> bool:
+    """Returns whether PEFT has the strategy, for the kinds of modules that it adapts; else plain LoRA is written.
+
+    Raises:
+        LoraConfigError: neither can be written.
+    """
+    method = plan.strategy.peft_method
+    if method is None:
+        return plan.strategy.peft_fields is not None
+    kinds = {path: _kind(names, path, view_of(layers[path])) for path in plan.layers}
+    other = next((path for path, kind in kinds.items() if kind not in method.modules), None)
+    if other is not None and not plan.strategy.is_low_rank:
+        expected = f"layers of the kinds {', '.join(method.modules)}, which PEFT adapts by {method.name}"
+        remedy = "Merge the adapter, or save it as a .safetensors file"
+        raise LoraConfigError("adapter", "layers", f"{other}, {kinds[other]}", expected, remedy)
+    return other is None
+
+
+def _untied_in_peft(plan: AdapterPlan, layers: Mapping[str, Any]) -> list[str]:
+    """Returns the adapted tied tables to whose projection PEFT does not apply the adapter."""
+    methods = {path: plan.strategy_of(path).peft_method for path in tied_projections(plan, layers)}
+    return [path for path, method in methods.items() if method is None or not method.is_tied]
+
+
+def _kind(names: AdapterNames, path: str, view: Any) -> str:
+    """Returns the kind of a layer's module, as `PeftMethod.modules` names it."""
+    if view.is_lookup:
+        return "embedding"
+    return "reversed" if names.kernels_are_reversed([names.module(path)]) else "linear"
 
 
 def _neutral_values(fused: FusedModule, plan: AdapterPlan) -> Values:
@@ -144,7 +211,9 @@ def _neutral_values(fused: FusedModule, plan: AdapterPlan) -> Values:
 
     These are the strategy's initial values, which change nothing.
     """
-    others = {path: LayerPlan(1, 1.0) for path in fused.paths if path not in plan.layers}
+    like = next(plan.layers[path] for path in fused.paths if path in plan.layers)
+    own = LayerPlan(1, 1.0, options=like.options)
+    others = {path: own for path in fused.paths if path not in plan.layers}
     if not others or not fused.has_output_vectors():
         return {}
     return as_arrays(build_adapter_layers(replace(plan, layers=others), fused.views, 0).values())
@@ -179,25 +248,34 @@ def _config(
     model: Any,
     plan: AdapterPlan,
     modules: Mapping[str, LayerPlan],
+    views: Mapping[str, Mapping[str, Any]],
     names: AdapterNames,
     co_trained: Mapping[str, np.ndarray[Any, Any]],
 ) -> dict[str, Any]:
     """Returns the content of PEFT's config; full module names match no other modules."""
+    method, bias = plan.strategy.peft_method, _bias(co_trained, set(plan.layers))
+    common = {
+        "base_model_name_or_path": getattr(model, "_preset", None),
+        "target_modules": sorted(modules),
+        "modules_to_save": _fully_trained(model, names, co_trained, set(plan.layers)) or None,
+        "task_type": None,
+    }
+    if method is not None:
+        fields = method_fields(plan, modules, views) | {name: value for name, value in common.items() if value}
+        fields |= {"bias": method.biases if bias == "lora_only" else bias} if method.biases else {}
+        reverse = "reversed" in method.modules
+        return fields | ({"fan_in_fan_out": names.kernels_are_reversed(modules)} if reverse else {})
     first = next(iter(modules.values()))
     same = all((layer.rank, layer.alpha) == (first.rank, first.alpha) for layer in modules.values())
-    return {
+    return common | {
         "peft_type": "LORA",
-        "base_model_name_or_path": getattr(model, "_preset", None),
         "r": first.rank,
         "lora_alpha": _number(first.alpha),
         "rank_pattern": {} if same else {f"^{module}": layer.rank for module, layer in modules.items()},
         "alpha_pattern": {} if same else {f"^{module}": _number(layer.alpha) for module, layer in modules.items()},
         "lora_dropout": plan.config.dropout,
-        "target_modules": sorted(modules),
-        "modules_to_save": _fully_trained(model, names, co_trained, set(plan.layers)) or None,
-        "bias": _bias(co_trained, set(plan.layers)),
+        "bias": bias,
         "fan_in_fan_out": names.kernels_are_reversed(modules),
-        "task_type": None,
         **dict.fromkeys(SWITCHES, False),
         **(plan.strategy.peft_fields or {}),
     }

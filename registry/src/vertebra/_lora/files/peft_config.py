@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from vertebra._discovery.catalog import STRATEGIES, catalog
 from vertebra._lora.files.peft_methods import FIELDS, MERGE, field_remedy, type_remedy
 from vertebra._lora.files.peft_patterns import PatternTable
+from vertebra._lora.files.peft_types import lora_fields, reader_of, readers, where_computed
 from vertebra._lora.plan import LayerPlan
 from vertebra._system.foreign_json import parse_foreign_json
 from vertebra._system.strict_json import MOST_BYTES
@@ -53,6 +54,8 @@ class PeftSettings:
     """The names of fully trained modules, or the ends of their names; PEFT's `modules_to_save`."""
     base_model: str | None
     """The base that PEFT loaded, such as `org/name@revision`."""
+    added: Mapping[str, Any]
+    """The values of the fields that add layers adapted by another method."""
 
     def layer(self, module: str) -> LayerPlan:
         """Returns the plan of the layers that form a module.
@@ -84,12 +87,18 @@ def read_config(subject: str, path: Path) -> PeftSettings:
 
 def _meaning(settings: PeftSettings) -> tuple[object, ...]:
     """Returns the values of the settings, with patterns in the order in which they are tried."""
-    return settings.config, *(tuple(table.values.items()) for table in (settings.ranks, settings.alphas))
+    patterns = (tuple(table.values.items()) for table in (settings.ranks, settings.alphas))
+    return settings.config, settings.added, *patterns
 
 
 def _settings_of(subject: str, config: Mapping[str, Any]) -> PeftSettings:
+    reader = reader_of(config.get("peft_type"))
+    if reader is not None:
+        _check_fields(subject, config, reader.fields())
+        return PeftSettings(*reader.settings(subject, config), _fully_trained(config), _base_model(config), added={})
     _check_method(subject, config)
-    _check_fields(subject, config)
+    added = {name: config[name] for name in lora_fields() if not _is_off(config.get(name))}
+    _check_fields(subject, config, _HONOURED | added.keys())
     _check_start(subject, config.get("init_lora_weights"))
     ranks, alphas = (PatternTable(subject, name, config.get(name)) for name in ("rank_pattern", "alpha_pattern"))
     settings = LoraConfig(
@@ -99,7 +108,7 @@ def _settings_of(subject: str, config: Mapping[str, Any]) -> PeftSettings:
         strategy=_strategy_of(subject, {field: True for field in SWITCHES if config.get(field)}),
     )
     LoraConfig(1, rank_pattern=ranks.values, alpha_pattern=alphas.values)  # the same limits
-    return PeftSettings(settings, ranks, alphas, _fully_trained(config), _base_model(config))
+    return PeftSettings(settings, ranks, alphas, _fully_trained(config), _base_model(config), added)
 
 
 def _fully_trained(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -119,24 +128,26 @@ def _check_method(subject: str, config: Mapping[str, Any]) -> None:
     method = config.get("peft_type")
     if method == "LORA":
         return
-    expected = f"'LORA': {method} is not computed here" if isinstance(method, str) else "'LORA'"
-    remedy = type_remedy(method) if isinstance(method, str) else "Pass a folder that PEFT wrote"
-    raise LoraConfigError(subject, "peft_type", method, expected, remedy)
+    known = ", ".join(["LORA", *(reader.method.name for reader in readers())])
+    if not isinstance(method, str):
+        raise LoraConfigError(subject, "peft_type", method, f"one of {known}", "Pass a folder that PEFT wrote")
+    remedy = where_computed(method) or type_remedy(method)
+    raise LoraConfigError(subject, "peft_type", method, f"one of {known}: {method} is not computed here", remedy)
 
 
-def _check_fields(subject: str, config: Mapping[str, Any]) -> None:
+def _check_fields(subject: str, config: Mapping[str, Any], honoured: Set[str]) -> None:
     """Raises LoraConfigError for unsupported fields that are on; a field that is off has no effect, even if unknown."""
     for field, value in config.items():
         if field in SWITCHES and not isinstance(value, bool | None):
             raise LoraConfigError(subject, field, value, "true or false")
-        if field in _HONOURED | _DESCRIPTIVE or _is_off(value):
+        if field in honoured | _DESCRIPTIVE or _is_off(value):
             continue
         if field not in FIELDS:
             expected = "it to be off: the field is unknown, and may change what the adapter computes"
             raise LoraConfigError(subject, field, value, expected, _UPDATE)
         if value != 0:
             expected = f"it to be off: {FIELDS[field]} is not computed here"
-            raise LoraConfigError(subject, field, value, expected, field_remedy(field))
+            raise LoraConfigError(subject, field, value, expected, where_computed(field) or field_remedy(field))
 
 
 def _is_off(value: Any) -> bool:

@@ -16,7 +16,9 @@ _SAVED = re.compile(r"\.modules_to_save\.(?P<adapter>[^.]+)\.")
 """Infix of the weights of fully trained modules."""
 FORMER = ".original_module."
 """Infix of the original weights of such modules; they are ignored."""
-_MATRIX = re.compile(r"(?P<module>.+)\.lora_(?P<matrix>\w+)(?P<rest>(?:\.[^.]+){0,2})")
+LORA = "lora_"
+"""Start of the names of LoRA's matrices, after the module's name; other methods of PEFT have starts of their own."""
+_MATRIX = r"(?P<module>.+)\.{}(?P<matrix>\w+)(?P<rest>(?:\.[^.]+){{0,2}})"
 _WITHOUT_SUFFIX = ("embedding_A", "embedding_B", "magnitude_vector")
 """Matrices that PEFT writes without `.weight`."""
 WRAPPERS = re.compile(r"(?<![^.])(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
@@ -35,10 +37,15 @@ class PeftTensor:
     """The name of the adapter, if it was left in."""
 
 
-def parse_name(name: str) -> PeftTensor:
-    """Returns the parts of a tensor's name."""
+def parse_name(name: str, prefix: str = LORA) -> PeftTensor:
+    """Returns the parts of a tensor's name.
+
+    Args:
+        name: The name.
+        prefix: The start of the names of matrices in the adapter's method.
+    """
     plain = WRAPPERS.sub("", name)
-    matrix = _MATRIX.fullmatch(plain)
+    matrix = re.fullmatch(_MATRIX.format(re.escape(prefix)), plain)
     if matrix is None:
         saved = _SAVED.search(plain)
         plain = _SAVED.sub(".", plain).replace(WRAPPED, ".")
@@ -47,4 +54,4 @@ def parse_name(name: str) -> PeftTensor:
     suffix = f".{parts.pop()}" if parts and parts[-1] in ("weight", "bias") else ""
     if matrix["matrix"] in _WITHOUT_SUFFIX and suffix == ".weight":
         suffix = ""
-    return PeftTensor(matrix["module"], f"lora_{matrix['matrix']}{suffix}", ".".join(parts) or None)
+    return PeftTensor(matrix["module"], f"{prefix}{matrix['matrix']}{suffix}", ".".join(parts) or None)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vertebra._lora.files.foreign_names import AdapterNames
-from vertebra._lora.files.peft_names import FORMER, PREFIX, WRAPPERS, PeftTensor, parse_name
+from vertebra._lora.files.peft_names import FORMER, LORA, PREFIX, WRAPPERS, PeftTensor, parse_name
 from vertebra._lora.files.table_size import size_remedy
 from vertebra._weights.safetensors.format import MappedTensors
 from vertebra.errors import AdapterMismatchError
@@ -36,7 +36,9 @@ class SortedTensors:
     """Unusual properties of the names."""
 
 
-def sort_tensors(source: object, model: Any, tensors: MappedTensors, names: AdapterNames) -> SortedTensors:
+def sort_tensors(
+    source: object, model: Any, tensors: MappedTensors, names: AdapterNames, matrices: str = LORA
+) -> SortedTensors:
     """Sorts the tensors of a file.
 
     Args:
@@ -44,12 +46,13 @@ def sort_tensors(source: object, model: Any, tensors: MappedTensors, names: Adap
         model: The model.
         tensors: The tensors.
         names: The names of the model's layers in PEFT.
+        matrices: The start of the names of matrices in the adapter's method.
 
     Raises:
         AdapterMismatchError: a tensor has another shape than the weight that it holds, the file has several adapters,
             or it has adapters for several parts of a model that each fit.
     """
-    parsed = {name: parse_name(name) for name in tensors.header.entries if FORMER not in name}
+    parsed = {name: parse_name(name, matrices) for name in tensors.header.entries if FORMER not in name}
     sorted_ = SortedTensors()
     prefix = _prefix(source, [tensor.module for tensor in parsed.values() if tensor.matrix], names)
     sorted_.notes += _notes(source, parsed, prefix)

@@ -31,13 +31,13 @@ def matrices(model: Any, plan: AdapterPlan, data: AdapterData) -> dict[str, tupl
     Raises:
         LoraConfigError: the strategy's change is not such a product.
     """
-    strategy = plan.strategy
-    if not strategy.is_low_rank:
+    if not all(plan.strategy_of(path).is_low_rank for path in plan.layers):
         expected = "a strategy whose change of a kernel is a product of two matrices; merge this adapter instead"
         raise LoraConfigError("adapter", "strategy", plan.config.strategy, expected)
     pairs = {}
     for path, adapter_layer in built_layers(model, plan, data).layers.items():
-        a, b = (keras.ops.convert_to_numpy(factor) for factor in strategy.factors(adapter_layer, adapter_layer.view))
+        factors = adapter_layer.strategy.factors(adapter_layer, adapter_layer.view)
+        a, b = (keras.ops.convert_to_numpy(factor) for factor in factors)
         pairs[path] = np.array(a * np.float32(adapter_layer.scale)), np.array(b)
     return pairs
 

@@ -18,13 +18,13 @@ from vertebra._keras.internals import autocast, give_value, has_value
 from vertebra._lora.plan import AdapterPlan, LayerPlan
 from vertebra._weights.layer_paths import own_weights
 from vertebra.errors import LoraStateError
-from vertebra.interfaces import AdapterLayer
+from vertebra.strategies import AdapterLayer
 
 SHARED = "*"
 """Key in place of a layer's path for variables that all layers share."""
 
-_BASE = "base"
-"""Entry in Keras's weights files: the base kernel; the layer's own entry has the merged kernel."""
+_BASE, _BASE_BIAS = "base", "base_bias"
+"""Entries in Keras's weights files: base kernel and base bias; the layer's own entries have the merged ones."""
 
 Values = dict[str, dict[str, Any]]
 """Values of variables, as arrays or tensors, by path of the layer, or `SHARED`, and by name."""
@@ -45,7 +45,7 @@ class Settings:
 
 
 class AdapterLayerBase(keras.layers.Layer):  # type: ignore[misc]
-    """The variables of one layer; `vertebra.interfaces.AdapterLayer` documents its attributes."""
+    """The variables of one layer; `vertebra.strategies.AdapterLayer` documents its attributes."""
 
     def __init__(self, name: str, dtype: str, strategy: Any, view: Any, seed: int | None) -> None:
         super().__init__(name=name, dtype=dtype)
@@ -77,14 +77,18 @@ class AdapterLayerBase(keras.layers.Layer):  # type: ignore[misc]
         super().save_own_variables(store)
         if self.keeps_base and not self.view.is_quantized:
             store[_BASE] = self.view.variable
+            if self.view.bias_variable is not None:
+                store[_BASE_BIAS] = self.view.bias_variable
 
     def load_own_variables(self, store: Any) -> None:
         if self.refused is not None:
             raise self.refused
         names = list(store.keys())
-        super().load_own_variables({name: store[name] for name in names if name != _BASE})
+        super().load_own_variables({name: store[name] for name in names if name not in (_BASE, _BASE_BIAS)})
         if _BASE in names:
             self.view.variable.assign(store[_BASE])
+        if _BASE_BIAS in names:
+            self.view.bias_variable.assign(store[_BASE_BIAS])
 
     def add_weight(self, *, name: str, **arguments: Any) -> Any:
         return self.lent[name] if name in self.lent else super().add_weight(name=name, **arguments)
@@ -195,26 +199,26 @@ def build_adapter_layers(plan: AdapterPlan, views: Mapping[str, Any], slot: int)
     Raises:
         LoraConfigError: the strategy refuses an option.
     """
-    strategy, options = plan.strategy, plan.options()
     shared, settings = _shared(plan, views), Settings.of(plan)
     adapter_layers: dict[str, AdapterLayerBase] = {}
     for path, layer in plan.layers.items():
+        strategy = plan.strategy_of(path)
         with keras.name_scope(path.rpartition("/")[2], override_parent=path.rpartition("/")[0]):  # for unique paths
             adapter_layer = AdapterLayerBase(
                 name_of(slot), _policy(views[path].layer), strategy, views[path], _seed(path, plan.config.seed)
             )
             adapter_layer.__dict__.update(tied=plan.tied, slot=slot, settings=settings)
-            adapter_layer.prepare(
-                layer, options, shared, _lent_variables(strategy, views[path], adapter_layers.get(layer.shares or ""))
-            )
+            lent = _lent_variables(plan, path, views[path], adapter_layers.get(layer.shares or ""))
+            adapter_layer.prepare(layer, plan.options_of(path), shared, lent)
             adapter_layer.drop_inputs(plan.config.dropout)
         adapter_layers[path] = adapter_layer
     return AdapterLayers(adapter_layers, shared)
 
 
-def tied_variables(strategy: Any, view: Any) -> set[str]:
+def tied_variables(strategy: Any, view: Any, rank: int, options: Mapping[str, Any]) -> set[str]:
     """Returns the variables that the layers of a fused projection share: those without an output axis."""
-    return {tensor.variable for tensor in strategy.tensors(view).values() if "out" not in tensor.axes}
+    tensors = strategy.tensors_of(view, rank, options).values()
+    return {tensor.variable for tensor in tensors if "out" not in tensor.axes}
 
 
 def name_of(slot: int) -> str:
@@ -223,16 +227,18 @@ def name_of(slot: int) -> str:
 
 
 def _shared(plan: AdapterPlan, views: Mapping[str, Any]) -> SharedVariables | None:
-    adapted = [views[path] for path in plan.layers]
-    rank = max(layer.rank for layer in plan.layers.values())
+    own = {path: layer for path, layer in plan.layers.items() if layer.strategy is None}
+    adapted = [views[path] for path in own]
+    rank = max(layer.rank for layer in own.values())
     shared = SharedVariables(_policy(adapted[0].layer))
     return shared if plan.strategy.share(shared, adapted, rank, _seed(SHARED, plan.config.seed)) else None
 
 
-def _lent_variables(strategy: Any, view: Any, lender: AdapterLayerBase | None) -> dict[str, Any]:
+def _lent_variables(plan: AdapterPlan, path: str, view: Any, lender: AdapterLayerBase | None) -> dict[str, Any]:
     if lender is None:
         return {}
-    return {name: getattr(lender, name) for name in tied_variables(strategy, view)}
+    names = tied_variables(plan.strategy_of(path), view, plan.layers[path].rank, plan.options_of(path))
+    return {name: getattr(lender, name) for name in names}
 
 
 def _seed(path: str, seed: int | None) -> int | None:

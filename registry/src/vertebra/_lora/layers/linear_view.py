@@ -12,7 +12,7 @@ from keras import ops
 
 from vertebra._discovery import runtimes
 from vertebra._keras.internals import autocast, kernel_variable
-from vertebra.interfaces import LinearView
+from vertebra.strategies import LinearView
 
 _QUANTIZED = ("int8", "int4")
 """Quantisation modes whose layers can be adapted."""
@@ -45,6 +45,35 @@ class _View(LinearView):
 
     def multiply(self, outputs: Any, vector: Any) -> Any:
         return outputs * vector
+
+    def apply(self, inputs: Any, matrix: Any) -> Any:
+        return self.down(inputs, matrix)
+
+    @property
+    def bias_variable(self) -> Any:
+        """The variable that holds the bias, or None."""
+        return getattr(self.layer, "bias", None)
+
+    def bias(self) -> Any:
+        bias = self.bias_variable
+        if bias is None:
+            return None
+        with autocast(None):
+            return ops.cast(self._flatten_bias(bias.value), "float32")
+
+    def bias_of(self, vector: Any) -> Any:
+        """Returns the bias's value, in its own shape and dtype, for a vector of shape `(out_features,)`."""
+        return ops.cast(self._unflatten_bias(vector), self.bias_variable.dtype)
+
+    def replace_bias(self, vector: Any) -> None:
+        """Sets the bias's values from an array or tensor of shape `(out_features,)`."""
+        runtimes.bind().assign(self.bias_variable, self.bias_of(vector))
+
+    def _flatten_bias(self, bias: Any) -> Any:
+        return bias
+
+    def _unflatten_bias(self, vector: Any) -> Any:
+        return vector
 
     def matrix(self) -> Any:
         if self.layer.quantization_mode is None:
@@ -102,6 +131,8 @@ class EinsumDenseView(_View):
         self._produced_shape = tuple(sizes[axis] for axis in self._produced)
         self.in_features = math.prod(self._summed_shape)
         self.out_features = math.prod(self._produced_shape)
+        self._bias_axes = "".join(axis for axis in self._output if axis in self._produced)
+        self._bias_shape = tuple(sizes[axis] for axis in self._bias_axes)
         rank = _unused(layer.equation)
         kept = "".join(axis for axis in self._inputs if axis not in self._summed)
         self._down = f"{self._inputs},{self._summed}{rank}->{kept}{rank}"
@@ -117,9 +148,22 @@ class EinsumDenseView(_View):
     def up(self, hidden: Any, matrix: Any) -> Any:
         return ops.einsum(self._up, hidden, ops.reshape(matrix, (-1, *self._produced_shape)))
 
+    def apply(self, inputs: Any, matrix: Any) -> Any:
+        shaped = ops.reshape(matrix, (*self._summed_shape, *self._produced_shape))
+        return ops.einsum(f"{self._inputs},{self._summed}{self._produced}->{self._output}", inputs, shaped)
+
     def multiply(self, outputs: Any, vector: Any) -> Any:
         shaped = ops.reshape(vector, self._produced_shape)
         return ops.einsum(f"{self._output},{self._produced}->{self._output}", outputs, shaped)
+
+    def _flatten_bias(self, bias: Any) -> Any:
+        shared = bias.shape != self._bias_shape
+        bias = ops.broadcast_to(bias, self._bias_shape) if shared else bias
+        return ops.reshape(ops.transpose(bias, [self._bias_axes.index(axis) for axis in self._produced]), (-1,))
+
+    def _unflatten_bias(self, vector: Any) -> Any:
+        shaped = ops.reshape(vector, self._produced_shape)
+        return ops.transpose(shaped, [self._produced.index(axis) for axis in self._bias_axes])
 
     def _flatten(self, kernel: Any) -> Any:
         order = [self._kernel.index(axis) for axis in self._summed + self._produced]
@@ -153,8 +197,11 @@ class EmbeddingView(_View):
         super().__init__(layer)
         self.in_features, self.out_features = layer.input_dim, layer.output_dim
 
+    def indices(self, inputs: Any) -> Any:
+        return ops.cast(inputs, "int32")
+
     def down(self, inputs: Any, matrix: Any) -> Any:
-        return ops.take(matrix, ops.cast(inputs, "int32"), axis=0)
+        return ops.take(matrix, self.indices(inputs), axis=0)
 
     def up(self, hidden: Any, matrix: Any) -> Any:
         return ops.matmul(hidden, matrix)
@@ -188,6 +235,8 @@ class LookupView(_View):
 
 class ConvView(_View):
     """A convolution, whose low-rank path is one of the same size with `rank` filters, then one of size 1."""
+
+    is_convolution = True
 
     def __init__(self, layer: Any) -> None:
         super().__init__(layer)

@@ -1,0 +1,101 @@
+"""Tables: layers that a field of PEFT's LoRA config adds, adapted by another method, and projections tied to tables.
+
+PEFT's `trainable_token_indices` is such a field: in addition to the LoRA of some layers, rows of a table train.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vertebra._lora.files.fused_modules import FusedModule, fuse, split
+from vertebra._lora.files.peft_types import lora_fields
+from vertebra._lora.layers.linear_view import view_of
+from vertebra._lora.plan import LayerPlan
+from vertebra.errors import AdapterMismatchError, LoraConfigError
+
+if TYPE_CHECKING:
+    from vertebra._lora.files.foreign_names import AdapterNames
+    from vertebra._lora.layers.adapter_layers import Values
+    from vertebra._lora.plan import AdapterPlan
+
+
+def read_added(
+    source: object, fields: Mapping[str, Any], tensors: Any, names: AdapterNames, layers: Mapping[str, Any]
+) -> tuple[dict[str, LayerPlan], Values, set[str]]:
+    """Returns plans and values of the added layers, and the names of their tensors.
+
+    Args:
+        source: The adapter, for messages.
+        fields: The values of the fields that add layers.
+        tensors: The tensors of the file.
+        names: The names of the model's layers in PEFT.
+        layers: The model's layers, by path.
+
+    Raises:
+        LoraConfigError: the config has no value for a table that has a tensor.
+        AdapterMismatchError: a tensor does not fit the table, or there is none.
+    """
+    plans: dict[str, LayerPlan] = {}
+    values: Values = {}
+    taken = set()
+    for field, reader in lora_fields().items():
+        for name in tensors.header.entries if field in fields else ():
+            module, infix, tensor = name.removeprefix("base_model.model.").partition(f".{reader.method.lora_infix}")
+            paths = names.layers(module)
+            if not infix or not paths:
+                continue
+            options = {reader.method.options[0]: _value(source, field, fields[field], module)}
+            views = {path: view_of(layers[path]) for path in paths}
+            fused = FusedModule(
+                source, module, paths, views, reader.strategy, options={**reader.strategy.options, **options}
+            )
+            values |= split(fused, {tensor: tensors.view(name)})
+            plans |= dict.fromkeys(paths, LayerPlan(1, 1.0, options=options, strategy=reader.name))
+            taken.add(name)
+        if field in fields and not plans:
+            raise AdapterMismatchError(source, f"lacks the tensors of the tables that {field} of its config names")
+    return plans, values, taken
+
+
+def added_tensors(
+    source: object, plan: AdapterPlan, names: AdapterNames, layers: Mapping[str, Any], values: Values
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Returns the tensors of the added layers by name, without PEFT's prefix, and the fields of the config.
+
+    Raises:
+        LoraConfigError: PEFT's LoRA cannot add layers of that strategy.
+    """
+    by_strategy = {reader.name: (field, reader) for field, reader in lora_fields().items()}
+    arrays: dict[str, Any] = {}
+    fields: dict[str, dict[str, Any]] = {}
+    for path, layer in plan.layers.items():
+        if layer.strategy is None:
+            continue
+        if layer.strategy not in by_strategy:
+            raise LoraConfigError("adapter", "strategy", layer.strategy, "one that PEFT adds to a LoRA adapter")
+        field, reader = by_strategy[layer.strategy]
+        module, options = names.module(path), plan.options_of(path)
+        fused = FusedModule(source, module, [path], {path: view_of(layers[path])}, reader.strategy, options=options)
+        _, tensors = fuse(fused, {path: layer}, values)
+        arrays |= {f"{module}.{reader.method.lora_infix}{name}": array for name, array in tensors.items()}
+        fields.setdefault(field, {})[module] = list(options[reader.method.options[0]])
+    return arrays, fields
+
+
+def tied_copies(tensors: Any, unused: Iterable[str], modules: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Returns the unused tensors that repeat those of a table: PEFT stores them again for the projection tied to it."""
+    rows = [array for own in modules.values() for array in own.values()]
+    return {name for name in unused if any(np.array_equal(tensors.view(name), array) for array in rows)}
+
+
+def _value(source: object, field: str, given: Any, module: str) -> Any:
+    """Returns the value for a module: the only one, or that of a key with which the module's name ends, as in PEFT."""
+    if not isinstance(given, Mapping):
+        return given
+    for key, value in given.items():
+        if module.endswith(key):
+            return value
+    raise LoraConfigError(source, field, given, f"an entry for {module!r}, of which the file has rows")

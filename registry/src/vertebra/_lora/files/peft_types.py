@@ -1,0 +1,120 @@
+"""PEFT's methods other than LoRA: their config fields, as strategies with a `PeftMethod` declare them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vertebra._discovery.catalog import STRATEGIES, catalog
+from vertebra._lora.files.peft_patterns import PatternTable
+from vertebra._lora.plan import AdapterPlan, LayerPlan
+from vertebra.errors import LoraConfigError
+from vertebra.specs import LoraConfig
+from vertebra.strategies import LoraStrategy, PeftMethod
+
+_IN_PLUGIN = ("IA3", "LOHA", "LOKR", "OFT", "TRAINABLE_TOKENS", "trainable_token_indices")
+_DEFAULT = 8
+"""PEFT's default of rank and alpha."""
+_REMEDY = "Merge the adapter into its base with that version of PEFT, and load the checkpoint"
+_PATTERNS = ("rank_pattern", "alpha_pattern")
+
+
+@dataclass(frozen=True, slots=True)
+class MethodReader:
+    """Reads the configs of one method for the installed strategy that computes it."""
+
+    name: str
+    """Name of the strategy."""
+    strategy: LoraStrategy
+    method: PeftMethod
+
+    def fields(self) -> set[str]:
+        """Returns the names of the fields that are read, or that do not affect what a trained adapter computes."""
+        method = self.method
+        own = {field for field in (method.rank, method.alpha) if field is not None}
+        return {"peft_type", *own, *(_PATTERNS if own else ()), *method.options, *method.without_effect}
+
+    def settings(self, path: object, config: Mapping[str, Any]) -> tuple[LoraConfig, PatternTable, PatternTable]:
+        """Returns the settings, and ranks and alphas by module.
+
+        Raises:
+            LoraConfigError: a value is out of range.
+        """
+        method, defaults = self.method, self.strategy.options
+        problem = self.strategy.peft_problem(config)
+        if problem is not None:
+            field, expected = problem
+            raise LoraConfigError(path, field, config.get(field), expected, _REMEDY)
+        ranks, alphas = (PatternTable(path, field, config.get(field)) for field in _PATTERNS)
+        options = {field: config[field] for field in method.options if config.get(field) is not None}
+        settings = LoraConfig(
+            rank=config.get(method.rank, _DEFAULT) if method.rank else 1,
+            alpha=config.get(method.alpha, _DEFAULT) if method.alpha else None,
+            strategy=self.name,
+            options={field: value for field, value in options.items() if value != defaults[field]},
+        )
+        LoraConfig(1, rank_pattern=ranks.values, alpha_pattern=alphas.values)  # the same limits
+        AdapterPlan(settings, {}).options()  # the options' types
+        return settings, ranks, alphas
+
+
+def readers() -> list[MethodReader]:
+    """Returns a reader for each method that an installed strategy computes."""
+    entries = [(entry, entry.value.peft_method) for entry in catalog(STRATEGIES)]
+    return [MethodReader(str(entry.name), entry.value, method) for entry, method in entries if method is not None]
+
+
+def where_computed(name: str) -> str | None:
+    """Returns the remedy for a method, or field of LoRA's config, of a known plugin that is not installed, or None."""
+    return "Install a plugin that computes it, such as vertebra-lora-variants" if name in _IN_PLUGIN else None
+
+
+def reader_of(peft_type: Any) -> MethodReader | None:
+    """Returns the reader for a `peft_type`, or None if no installed strategy computes that method."""
+    return next((reader for reader in readers() if reader.method.name == peft_type), None)
+
+
+def lora_fields() -> dict[str, MethodReader]:
+    """Returns the fields of LoRA's config that add layers, with the readers of their methods."""
+    return {reader.method.lora_field: reader for reader in readers() if reader.method.lora_field}
+
+
+def method_fields(
+    plan: AdapterPlan, modules: Mapping[str, LayerPlan], views: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Returns the fields of a config that describe how an adapter of a method computes.
+
+    Args:
+        plan: The adapter's plan.
+        modules: The plans of its modules, by name; full names match no other modules.
+        views: The linear views of the layers of each module.
+
+    Raises:
+        LoraConfigError: an option that PEFT's config has once differs between modules.
+    """
+    method, first = plan.strategy.peft_method, next(iter(modules.values()))
+    assert method is not None
+    options = {module: {**plan.options(), **layer.options} for module, layer in modules.items()}
+    fields: dict[str, Any] = {"peft_type": method.name}
+    for field, attribute, pattern in ((method.rank, "rank", "rank_pattern"), (method.alpha, "alpha", "alpha_pattern")):
+        if field is not None:
+            values = {f"^{module}": _number(getattr(layer, attribute)) for module, layer in modules.items()}
+            first_value = _number(getattr(first, attribute))
+            fields[field] = first_value
+            fields[pattern] = {} if set(values.values()) == {first_value} else values
+    for name in method.options:
+        values = {module: own[name] for module, own in options.items()}
+        if any(value != next(iter(values.values())) for value in values.values()):
+            expected = f"the same value for all layers: PEFT's {method.name} has one"
+            raise LoraConfigError("adapter", name, values, expected, "Save it as a .safetensors file")
+        fields[name] = next(iter(values.values()))
+    layers = {
+        module: (next(iter(views[module].values())), layer.rank, options[module]) for module, layer in modules.items()
+    }
+    return fields | dict(plan.strategy.peft_config(layers))
+
+
+def _number(value: float) -> float:
+    """Returns an int if the value is whole, as in PEFT's own files."""
+    return int(value) if value == int(value) else value
