@@ -333,14 +333,11 @@ def parameter_groups(model: Any, learning_rate: float) -> list[dict[str, Any]]:
 
 
 def learning_rates(model: Any, optimizer: Any) -> Any:
-    """Makes a Keras optimiser apply the learning rates of the strategy, as LoRA+ needs.
+    """Makes a Keras optimiser apply the learning rates of the strategy, as LoRA+ needs, and returns it.
 
     Args:
         model: A model with an adapter.
         optimizer: A Keras optimiser that has not been used yet.
-
-    Returns:
-        The same optimiser.
     """
     from vertebra._lora.trainable import set_learning_rates
 

@@ -64,7 +64,7 @@ def test_an_archive_is_named(tmp_path, name):
 def test_a_folder_with_a_config_is_the_preset(tmp_path):
     put(tmp_path, **{"checkpoint-500": CONFIG})
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(vertebra.errors.PresetConfigError, match="no known preset format"):
+    with pytest.raises(vertebra.errors.PresetConfigError, match="it has no model_type"):
         read_description(open_folder(tmp_path))
 
 

@@ -29,7 +29,7 @@ _SUBFOLDER = "Load the subfolder that you mean, by its own path or handle"
 
 
 def no_config(folder: PresetFolder, is_preset: Callable[[Mapping[str, Any]], bool]) -> PresetNotFoundError:
-    """Returns the error for a folder without a config, which names what is there instead.
+    """Returns the error for a folder without a config, which names the files that are there instead.
 
     Args:
         folder: The folder.
