@@ -12,7 +12,7 @@ from vertebra import lora
 from vertebra._lora.choices import calls
 from vertebra._lora.choices.call_lock import call_lock
 from vertebra._lora.state import adapters_of
-from vertebra.errors import LoraConfigError, LoraStateError
+from vertebra.errors import LoraStateError
 
 pytestmark = pytest.mark.keras
 
