@@ -67,6 +67,14 @@ def classify(folder, texts):
     return {"kind": type(task).__name__, "logits": logits.tolist(), "dropout": task.get_config()["dropout"]}
 
 
+def names(model, config):
+    """Returns the public names that KerasHub adds to those of `keras.Model`: of a class and of its backbones."""
+    kind = getattr(keras_hub.models, model)
+    own = set(dir(kind)) - set(dir(keras.Model))
+    found = own if not config else {*own, *vars(kind(**config))}
+    return sorted(name for name in found if not name.startswith("_"))
+
+
 def matrices(backbone):
     """Returns the adapter's variables; biases of its layers are trained, too, but not saved."""
     return [variable for variable in backbone.trainable_weights if "lora_kernel" in variable.name]
@@ -84,4 +92,12 @@ def compute(backbone, inputs):
 
 
 if __name__ == "__main__":
-    serve(load=load, create=create, adapt=adapt, make_adapter=make_adapter, create_task=create_task, classify=classify)
+    serve(
+        load=load,
+        create=create,
+        adapt=adapt,
+        make_adapter=make_adapter,
+        create_task=create_task,
+        classify=classify,
+        names=names,
+    )

@@ -23,6 +23,7 @@ SAMPLES = {
     "RuntimeUnavailableError": ("toy", "Toy is not installed; install it with: pip install toy"),
     "RuntimeChoiceError": (["one", "two"],),
     "RuntimeBoundError": ("wanted", "bound"),
+    "ForkedProcessError": ("JAX",),
     "DtypeChangeError": ("BertBackbone", "float16", "float32"),
     "PresetNotFoundError": ("hf://x", "no such repository", ["hf://y"]),
     "PresetChangedError": ("file:///x", "model.safetensors"),
@@ -44,6 +45,7 @@ SAMPLES = {
     "LockError": ("vertebra.lock", "it has no entry for 'x'", "Write it again"),
     "PresetExistsError": ("s3://x", "another preset is there", "Choose another target"),
     "WeightsFileError": ("model.safetensors", "it is cut short"),
+    "WeightsNotFoundError": ("model.safetensors", "it is missing"),
     "WeightsMismatchError": ("model.safetensors", ["lost"], ["extra"], [("w", (1, 2), (2, 1))], ["k (needs float32)"]),
     "LoraTargetError": ("qery", "it names no layer", ["query", "value"]),
     "LoraDeclarationError": ("NetBackbone", "lora_roles['mlp.up']", "up_*", "a tuple of globs"),
@@ -54,6 +56,11 @@ SAMPLES = {
     "AdapterMismatchError": ("adapter", "has tensors for layers that are not there", ["layer_9"]),
     "AdapterBaseError": ("adapter", "abcdef012345", "543210fedcba"),
 }
+KERASHUBS_VALUE_ERRORS = (
+    *("ArgumentError", "UnknownNameError", "PresetNotFoundError", "PresetClassError", "PresetConfigError"),
+    *("LoraStateError", "AdapterMismatchError", "PresetFormatError", "WeightsFileError"),
+)
+"""Errors for which KerasHub's `Backbone` raises a ValueError."""
 ROOTS = {"VertebraError", "PresetError", "LoraError"}
 CLASSES = {name: value for name, value in vars(errors).items() if name.endswith("Error")}
 NEXT_STEP = re.compile(
@@ -108,6 +115,9 @@ def test_the_parts_are_attributes(name, arguments):
         ("PresetSaveError", OSError),
         ("PresetClassError", TypeError),
         ("WeightsMismatchError", ValueError),
+        ("WeightsNotFoundError", FileNotFoundError),
+        ("ForkedProcessError", RuntimeError),
+        *((name, ValueError) for name in KERASHUBS_VALUE_ERRORS),
     ],
 )
 def test_who_catches_what_python_would_raise_catches_ours(name, standard):

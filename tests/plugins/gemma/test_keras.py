@@ -160,3 +160,10 @@ def test_weights_are_laid_out_over_devices(make):
     assert axes["token_embedding/embeddings"].axes == ("model", "batch")
     with pytest.raises(ValueError, match="'rows'"):
         type(backbone).get_layout_map(mesh, "rows")
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "bfloat16"])
+def test_every_layer_has_the_dtype_policy(arguments, gemma2, policy):
+    backbone = vertebra.models.GemmaBackbone(**gemma2, dtype=policy)
+    policies = {layer.dtype_policy.name for layer in backbone._flatten_layers() if layer.name not in backbone.input}
+    assert policies == {policy}

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vertebra
+from vertebra._presets.convert import convert_preset
+from vertebra._presets.inspect import inspect_preset
 from vertebra._weights.layer_paths import weight_names
 from vertebra._weights.tensor_layout import fits, put, take
 from vertebra.errors import FormatLimitError, PresetConfigError
@@ -186,3 +188,31 @@ def test_a_field_that_cannot_be_honoured_is_refused_by_name(translation, config,
     with pytest.raises(PresetConfigError) as caught:
         translation.arguments(config | {field: value})
     assert caught.value.problem.startswith(f"{field} is ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, None),
+        (
+            {"query_head_dim_normalize": False},
+            "query_head_dim_normalize=False, and KerasHub's Gemma always computes with",
+        ),
+        ({"layer_norm_epsilon": 1e-5}, "layer_norm_epsilon=1e-05, and KerasHub's Gemma always has 1e-06"),
+    ],
+    ids=str,
+)
+def test_what_kerashub_ignores_is_told_when_it_is_loaded(arguments, tmp_path, caplog, changes, said):
+    preset = tmp_path / "preset"
+    vertebra.models.GemmaBackbone(**arguments).save_to_preset(preset, format="kerashub", certificate=False)
+    config = json.loads((preset / "config.json").read_text())
+    config["config"] |= changes
+    (preset / "config.json").write_text(json.dumps(config))
+    backbone = vertebra.Backbone.from_preset(preset)
+    assert all(getattr(backbone, name) == value for name, value in changes.items())
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == (said is not None)
+    assert said is None or said in told[0]
+    difference = convert_preset(preset, tmp_path / "native").difference
+    assert difference == inspect_preset(str(preset))["difference"]
+    assert (difference or "").startswith(said or "")

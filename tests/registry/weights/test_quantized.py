@@ -134,6 +134,29 @@ def test_its_config_builds_it_again_to_take_the_weights(quantized, run):
     assert same(run(again), run(backbone))
 
 
+@pytest.mark.parametrize("mode", ["int8", "int4/8", "float8"])
+def test_so_does_a_config_whose_dtype_policies_quantise_it(arguments, run, mode):
+    policies = keras.dtype_policies.DTypePolicyMap("float32")
+    for layer in ("pooled_dense", "transformer_layer_0/self_attention/query"):
+        policies[layer] = keras.dtype_policies.get(f"{mode}_from_float32")
+    backbone = vertebra.models.BertBackbone(**arguments, dtype=policies)
+    assert backbone.pooled_dense.quantization_mode == mode.partition("/")[0]
+    again = type(backbone).from_config(json.loads(json.dumps(backbone.get_config())))
+    assert again.get_config() == backbone.get_config()
+    again.set_weights(backbone.get_weights())
+    assert same(run(again), run(backbone))
+
+
+@pytest.mark.keras(once=True)
+def test_a_plan_that_the_dtype_policy_contradicts_is_refused(arguments):
+    policies = keras.dtype_policies.DTypePolicyMap("float32")
+    policies["pooled_dense"] = keras.dtype_policies.get("int8_from_float32")
+    config = vertebra.models.BertBackbone(**arguments, dtype=policies).get_config()
+    config["quantized"]["pooled_dense"]["mode"] = "int4"
+    with pytest.raises(PresetConfigError, match="'pooled_dense': its dtype policy quantises it as"):
+        vertebra.models.BertBackbone.from_config(config)
+
+
 def test_an_adapter_and_quantised_layers_are_saved_together(quantized, backbone, tmp_path, run, train):
     adapted = quantized("int8")
     adapted.enable_lora(2)

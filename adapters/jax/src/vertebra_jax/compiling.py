@@ -58,7 +58,7 @@ class VariableSets:
 
 
 def _program(model: Any) -> Callable[..., Any]:
-    """Returns the jitted forward pass; its outputs are in the model's structure, with the keys of dicts in its order."""
+    """Returns the jitted forward pass, with the outputs in the model's structure and the keys of dicts in its order."""
     structure: list[Any] = []  # JAX sorts the keys of dicts, so the function that it compiles returns a flat list
 
     def forward(values: Any, inputs: Any) -> Any:

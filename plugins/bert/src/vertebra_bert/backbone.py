@@ -82,6 +82,7 @@ class BertBackbone(Backbone):
         super().__init__(inputs=inputs, outputs=outputs, arguments=arguments, dtype=dtype, **kwargs)
         self.token_embedding, self.segment_embedding = network.token_embedding, network.segment_embedding
         self.position_embedding, self.embeddings_layer_norm = network.position_embedding, network.embeddings_layer_norm
+        self.embeddings_add, self.embeddings_dropout = network.embeddings_add, network.embeddings_dropout
         self.transformer_layers, self.pooled_dense = network.transformer_layers, network.pooled_dense
         self.cls_token_index = 0
 

@@ -84,6 +84,7 @@ class GPT2Backbone(Backbone):
         outputs = network.connect(**inputs)
         super().__init__(inputs=inputs, outputs=outputs, arguments=arguments, dtype=dtype, **kwargs)
         self.token_embedding, self.position_embedding = network.token_embedding, network.position_embedding
+        self.embeddings_add, self.embeddings_dropout = network.embeddings_add, network.embeddings_dropout
         self.transformer_layers, self.layer_norm = network.transformer_layers, network.layer_norm
 
 
@@ -227,7 +228,7 @@ class CausalMask(keras.layers.Layer):
     """
 
     def call(self, padding_mask: Any) -> Any:
-        positions = ops.arange(ops.shape(padding_mask)[1])
+        positions = ops.arange(ops.shape(padding_mask)[1], dtype="int32")
         queries, keys = ops.expand_dims(positions, 1), ops.expand_dims(positions, 0)
         tokens = ops.cast(padding_mask, "bool")[:, None, None, :]
         return ops.logical_or(ops.logical_and(keys < queries, tokens), keys == queries)

@@ -43,8 +43,8 @@ def check_plannable(model: Any) -> None:
 def quantize_as_planned(model: Any, plan: Mapping[str, Mapping[str, Any]]) -> None:
     """Quantises the layers of a plan; a layer without values gets quantised variables for the caller to fill.
 
-    Layers that a `DTypePolicyMap` has quantised as planned stay as they are. Variables that remain floats keep the dtype
-    policy that the layer was built with.
+    Layers that a `DTypePolicyMap` has quantised as planned stay as they are. Variables that remain floats keep the
+    dtype policy that the layer was built with.
 
     Raises:
         PresetConfigError: the plan names a layer that cannot be quantised as planned.

@@ -22,6 +22,10 @@ class FreezeGuard(keras.layers.Layer):  # type: ignore[misc]
     """
 
     holds_state = True
+    asked: bool | None
+    """What the user last set for the layer itself; None if nothing, since the adapters set what trains."""
+    trained: frozenset[int]
+    """Identities of the weights that train unless the layer is frozen."""
 
     def __init__(self, layer: Any, weights: Sequence[Any]) -> None:
         super().__init__(name=NAME, dtype="float32")
