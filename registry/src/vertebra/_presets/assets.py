@@ -19,8 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from vertebra._formats import native, transformers
-from vertebra._formats.registry import FORMATS, format_of
+from vertebra._formats import native
+from vertebra._formats.registry import FORMATS, format_of_preset
 from vertebra._presets.certificate_header import CERTIFICATE
 from vertebra._presets.model_card import CARD, is_generated
 from vertebra._resolve.filenames import problem_with
@@ -165,13 +165,15 @@ def select_assets(
         kind: The kind of weights file that was read, or None for that of the preset's format.
 
     Raises:
-        PresetConfigError: two files would get the same name in the target.
+        PresetConfigError: the preset is in no known format, or two files would get the same name in the target.
     """
     if not folder.is_complete:
         problem = "its file list is incomplete: only its local files are known, and other files are not carried"
         logging.getLogger("vertebra").warning("%s: %s", folder.handle, problem)
     config = _config(folder, locate)
-    source = format_of(read_json(config)) or transformers  # whose first configs name no model type
+    source = format_of_preset(read_json(config))
+    if source is None:
+        raise PresetConfigError(config, f"it is in no known preset format ({', '.join(FORMATS)})")
     assets = folder.names - {*source.WRITES, CERTIFICATE} - _weights(folder, kind or source.FILES, locate)
     modules = _module_folders(folder, locate)
     others = _other_presets(folder.names, modules)
