@@ -24,6 +24,14 @@ def format_of(config: Mapping[str, Any]) -> ModuleType | None:
     return next((module for module in FORMATS.values() if module.recognises(config)), None)
 
 
+def format_of_preset(config: Mapping[str, Any]) -> ModuleType | None:
+    """Returns the format module for the config of a preset that was read, or None for an empty config.
+
+    The first configs of transformers have no mark of their format.
+    """
+    return format_of(config) or (transformers if config else None)
+
+
 def read_description(folder: PresetFolder, asked: type | None = None) -> PresetDescription:
     """Reads a preset's config in any known format.
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from vertebra._formats import native, transformers
-from vertebra._formats.registry import FORMATS, format_of
+from vertebra._formats import native
+from vertebra._formats.registry import FORMATS, format_of_preset
 from vertebra._presets.certificate_header import CERTIFICATE
 from vertebra._presets.model_card import CARD, is_generated
 from vertebra._resolve.filenames import unsafe_names
@@ -172,12 +172,17 @@ def select_assets(
         locate: Locates files; called for the carried files, and for the files that this decision is based on.
         same_weights: Whether the target has the weights that the model card in `folder` describes.
         kind: The kind of weights file that was read, or None for that of the preset's format.
+
+    Raises:
+        PresetConfigError: the preset is in no known format.
     """
     if not folder.is_complete:
         problem = "its file list is incomplete: only its local files are known, and other files are not carried"
         logging.getLogger("vertebra").warning("%s: %s", folder.handle, problem)
     config = _config(folder, locate)
-    source = format_of(read_foreign_json(config).value) or transformers  # whose first configs name no model type
+    source = format_of_preset(read_foreign_json(config).value)
+    if source is None:
+        raise PresetConfigError(config, f"it is in no known preset format ({', '.join(FORMATS)})")
     assets = folder.names - {*source.WRITES, CERTIFICATE} - _weights(folder, kind or source.FILES, locate)
     modules = _module_folders(folder, locate)
     others = _other_presets(folder.names, modules)
