@@ -118,11 +118,19 @@ def test_the_config_names_modules_with_the_prefix_of_the_wrapper(renamed, plain,
 )
 def test_names_without_one_meaning_are_refused_and_nothing_changes(renamed, plain, state, rename, extra, problem):
     before = state(plain)
-    folder = renamed(rename, {name: np.ones(shape, "float32") for name, shape in extra.items()})
+    folder = renamed(rename, {name: np.full(shape, i, "float32") for i, (name, shape) in enumerate(extra.items())})
     with pytest.raises(AdapterMismatchError, match=problem) as caught:
         plain.load_lora_weights(folder)
     assert "strict=False" not in str(caught.value)
     assert state(plain) == before
+
+
+def test_a_tensor_twice_with_the_same_values_is_one(renamed, plain):
+    """PEFT writes the biases of fully trained modules twice, with bias="all"."""
+    bias = np.ones(16, "float32")
+    names = ("pooler.dense.bias", "pooler.modules_to_save.default.dense.bias")
+    receipt = plain.load_lora_weights(renamed(extra={f"{PREFIX}{name}": bias for name in names}))
+    assert receipt.trained == ("pooled_dense/bias",)
 
 
 HEADS = [

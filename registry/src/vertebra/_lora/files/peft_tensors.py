@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from vertebra._lora.files.foreign_names import AdapterNames
 from vertebra._lora.files.peft_names import FORMER, LORA, PREFIX, WRAPPERS, PeftTensor, parse_name
 from vertebra._lora.files.table_size import size_remedy
@@ -120,8 +122,9 @@ def _quoted(names: Iterable[str]) -> str:
 
 
 def _add(source: object, table: dict[str, Any], key: str, array: Any, name: str) -> None:
-    if key in table:
-        raise AdapterMismatchError(source, "holds a tensor twice, under different names", [name])
+    """Adds a tensor; PEFT writes biases of fully trained modules twice, with the same values."""
+    if key in table and not np.array_equal(table[key], array):
+        raise AdapterMismatchError(source, "holds a tensor twice, with different values", [name])
     table[key] = array
 
 
