@@ -38,6 +38,8 @@ class Adapter:
         self.co_trained: Weights = co_trained or {}
         self.key = plan.key()
         """Equal for all adapters of the same plan."""
+        self.exclusive = frozenset(path for path in plan.layers if not plan.strategy_of(path).is_additive)
+        """Paths of the layers whose changes may not be weighted or summed."""
         self._values, self._resident = values, None
 
     _resident: ResidentAdapter | None
