@@ -305,7 +305,42 @@ class AssignsInBuild(Plain):
         return layer.a * layer.m / layer.m0, layer.b
 
 
-@pytest.mark.parametrize("sound", [Plain, AddsANumber, AssignsInBuild], ids=lambda kind: kind.__name__)
+class ScalesTheKernel(LoraStrategy):
+    """A change that is no product of two matrices, and needs one method only."""
+
+    name = "plain"
+    is_low_rank = False
+
+    def build(self, layer, view):
+        layer.m = layer.add_weight(name="m", shape=(1,), initializer="zeros")
+
+    def kernel_delta(self, layer, view):
+        return view.matrix() * layer.m
+
+
+class ScalesTheBiasToo(ScalesTheKernel):
+    def delta(self, layer, view, inputs, outputs):
+        return outputs * layer.m
+
+    def bias_delta(self, layer, view):
+        return view.bias() * layer.m
+
+
+class ForgetsItsBiasDelta(ScalesTheBiasToo):
+    def bias_delta(self, layer, view):
+        return None
+
+
+def test_a_strategy_that_merges_without_its_change_of_the_bias_is_refused(model, install_strategy):
+    install_strategy(ForgetsItsBiasDelta())
+    with pytest.raises(LoraStrategyError, match="delta and kernel_delta differ"):
+        vertebra.lora.enable(model, 2, ["target"], strategy="plain")
+
+
+SOUND = [Plain, AddsANumber, AssignsInBuild, ScalesTheKernel, ScalesTheBiasToo]
+
+
+@pytest.mark.parametrize("sound", SOUND, ids=lambda kind: kind.__name__)
 def test_a_strategy_that_keeps_the_rules_is_used(sound, model, install_strategy):
     install_strategy(sound())
     assert vertebra.lora.enable(model, 2, ["target"], strategy="plain").layers == ("target",)

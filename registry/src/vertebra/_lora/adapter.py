@@ -40,6 +40,8 @@ class Adapter:
         """Equal for all adapters of the same plan."""
         self.start: str | None = None
         """Digest of the values with which it was enabled; None if it was loaded."""
+        self.exclusive = frozenset(path for path in plan.layers if not plan.strategy_of(path).is_additive)
+        """Paths of the layers whose changes may not be weighted or summed."""
         self._values, self._resident = values, None
 
     _resident: ResidentAdapter | None

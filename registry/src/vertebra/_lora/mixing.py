@@ -22,17 +22,18 @@ def check_mix(adapters: Sequence[Adapter], strengths: np.ndarray[Any, Any] | Non
         LoraStateError: an adapter's strategy is not additive, and in some row the adapter has a strength other than 0
             and 1, or another adapter changes the same layer.
     """
+    if not any(adapter.exclusive for adapter in adapters):
+        return
     rows = np.ones((1, len(adapters))) if strengths is None else np.atleast_2d(strengths)
     for number, adapter in enumerate(adapters):
-        single = {path for path in adapter.plan.layers if not adapter.plan.strategy_of(path).is_additive}
-        if not single:
+        if not adapter.exclusive:
             continue
         own = rows[:, number]
         if not np.isin(own, (0, 1)).all():
             problem = f"Adapter {adapter.name!r} has a strength of {own[~np.isin(own, (0, 1))][0]:g}"
             raise LoraStateError(problem, f"Activate it at 1, or not at all: {_reason(adapter)}")
         for other, share in zip(adapters, rows.T, strict=True):
-            common = sorted(single & other.plan.layers.keys())
+            common = sorted(adapter.exclusive & other.plan.layers.keys())
             if other is not adapter and common and (own * share).any():
                 problem = f"Adapters {adapter.name!r} and {other.name!r} both change {common[0]!r}"
                 raise LoraStateError(problem, f"Activate one of them: {_reason(adapter)}")

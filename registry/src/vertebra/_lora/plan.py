@@ -96,7 +96,9 @@ class AdapterPlan:
 
     def key(self) -> str:
         """Returns a text that is equal for adapters that differ only in their values."""
-        layers = {path: list(asdict(layer).values()) for path, layer in self.layers.items()}
+        layers = {
+            path: [x.rank, x.alpha, x.heads, x.shares, dict(x.options), x.strategy] for path, x in self.layers.items()
+        }
         facts = [self.config.strategy, self.config.dropout, self.options(), layers, self.tied]
         return json.dumps(facts, sort_keys=True)
 
