@@ -81,6 +81,11 @@ class PresetFolder:
         """Returns whether `files` are all files of the preset, and not only those of another program's cache."""
         return isinstance(self._access, LocalSource) or self._access.lists_all(self.handle)
 
+    @property
+    def is_file(self) -> bool:
+        """Whether the path leads to a single file, as that of an adapter may, instead of a folder."""
+        return len(self.files) == 1 and str(self.files[0].path) == self.handle.path
+
     def is_local(self, name: str) -> bool:
         """Returns whether a file of the preset is on this machine already."""
         file = self._by_name[name]
@@ -215,9 +220,8 @@ class PresetFolder:
             PresetChangedError: the file was replaced after the listing.
         """
         if CONFIG not in self.names and self.is_complete:
-            is_file = len(self.files) == 1 and str(self.files[0].path) == self.handle.path
             problem, remedy = missing_config.describe(
-                self.requested, self.names, is_file, lambda name: read_json(self.fetch(name))
+                self.requested, self.names, self.is_file, lambda name: read_json(self.fetch(name))
             )
             raise PresetNotFoundError(self.handle, problem, remedy=remedy)
         path = self.fetch(CONFIG)
