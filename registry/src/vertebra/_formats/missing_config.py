@@ -37,7 +37,7 @@ def no_config(folder: PresetFolder, is_preset: Callable[[Mapping[str, Any]], boo
     """
     if ADAPTER_CONFIG in folder.names:
         return _adapter(folder)
-    if _is_file(folder):
+    if folder.is_file:
         return _file(folder)
     presets = _presets_inside(folder, is_preset)
     if presets:
@@ -64,11 +64,6 @@ def _base(folder: PresetFolder) -> str | None:
         base = read_json(folder.fetch(ADAPTER_CONFIG)).get("base_model_name_or_path")
         return base if isinstance(base, str) and base else None
     return None
-
-
-def _is_file(folder: PresetFolder) -> bool:
-    """Returns whether the path leads to a file instead of a folder."""
-    return len(folder.files) == 1 and str(folder.files[0].path) == folder.handle.path
 
 
 def _file(folder: PresetFolder) -> PresetNotFoundError:

@@ -84,6 +84,11 @@ class PresetFolder:
         """Returns whether `files` are all files of the preset, and not only those of another program's cache."""
         return isinstance(self._access, LocalSource) or self._access.lists_all(self.handle)
 
+    @property
+    def is_file(self) -> bool:
+        """Whether the path leads to a single file, as that of an adapter may, instead of a folder."""
+        return len(self.files) == 1 and str(self.files[0].path) == self.handle.path
+
     def is_local(self, name: str) -> bool:
         """Returns whether a file of the preset is on this machine already."""
         file = self._by_name[name]

@@ -119,22 +119,16 @@ def find_files(folder: PresetFolder) -> AdapterFiles:
 
 def _find(folder: PresetFolder) -> AdapterFiles:
     names = folder.names
-    is_file = _is_file(folder)
-    if is_file:
+    if folder.is_file:
         _check_file(folder)
     elif ADAPTER_CONFIG in names or ADAPTER_TENSORS in names:
         files = AdapterFiles(folder, PEFT, (ADAPTER_CONFIG, ADAPTER_TENSORS))
         _check_complete(files)
         return files
-    found = list(names) if is_file else adapter_files(names)
+    found = list(names) if folder.is_file else adapter_files(names)
     if len(found) == 1 and CONFIG not in names:
         return AdapterFiles(folder, KERASHUB if found[0].endswith(".h5") else SHORT, (found[0],))
     raise AdapterNotFoundError(folder.requested, *_why_none(folder, found))
-
-
-def _is_file(folder: PresetFolder) -> bool:
-    """Returns whether the path leads to a file instead of a folder."""
-    return len(folder.files) == 1 and str(folder.files[0].path) == folder.handle.path
 
 
 def _check_file(folder: PresetFolder) -> None:

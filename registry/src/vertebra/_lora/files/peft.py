@@ -62,10 +62,7 @@ def read_peft(model: Any, files: AdapterFiles, config: Path, tensors_file: Path)
     plan = replace(plan, tied=bool(settings.added) or (method is not None and method.is_tied))
     sorted_ = sort_tensors(source, model, tensors, names, method.prefix if method else LORA)
     if not sorted_.modules:
-        problem = "holds no LoRA tensors for layers of this model"
-        if sorted_.unused and sorted_.unused == sorted_.head:
-            problem = "adapts only a task's head, which a backbone does not have"
-        raise AdapterMismatchError(source, problem, sorted(sorted_.unused))
+        raise AdapterMismatchError(source, "holds no LoRA tensors for layers of this model", sorted(sorted_.unused))
     adapted = {path for module in sorted_.modules for path in names.layers(module)}
     drop_copies(model, sorted_, tensors, adapted, settings.fully_trained)
     values = _read_modules(source, settings, plan, sorted_, names, layers)
