@@ -37,6 +37,7 @@ def test_json_has_the_same(golden, tmp_path, capsys):
             "carried": {"config.json": "carried/transformers/config.json"},
             "left_out": {},
             "fields_left_out": [],
+            "links": {},
         },
         "not_read": None,
         "untied_heads": [],
