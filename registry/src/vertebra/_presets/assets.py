@@ -186,10 +186,8 @@ def select_assets(
     assets = folder.names - {*source.WRITES, CERTIFICATE} - _weights(folder, kind or source.FILES, locate)
     modules = _module_folders(folder, locate)
     others = _other_presets(folder.names, modules)
-    reasons = {
-        name: _reason_to_leave_out(name.removeprefix(f"{CARRIED}/{format}/"), modules, others)
-        for name in sorted(assets)
-    }
+    prefix = f"{CARRIED}/{format}/"
+    reasons = {name: _reason_to_leave_out(name.removeprefix(prefix), modules, others) for name in sorted(assets)}
     left_out = {name: reason for name, reason in reasons.items() if reason is not None}
     if not same_weights and CARD in assets:
         left_out[CARD] = _OTHER_CARD
