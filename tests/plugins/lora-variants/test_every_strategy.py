@@ -90,7 +90,7 @@ def test_a_compiled_model_starts_unchanged(strategy, single):
     before = model.predict(inputs, verbose=0)
     vertebra.lora.enable(model, 2, ["target"], strategy=strategy, seed=1)
     after = model.predict(inputs, verbose=0)
-    units = 2 if strategy == "dora" else 0
+    units = 2 if strategy in ("dora", "rsdora") else 0
     np.testing.assert_array_max_ulp(after, before, units) if units else np.testing.assert_array_equal(after, before)
 
 
@@ -102,6 +102,7 @@ def counts(strategy, rows, columns, rank, heads):
     plain = rank * (rows + columns)
     return {
         "dora": (plain + columns, plain + columns),
+        "rsdora": (plain + columns, plain + columns),
         "pissa": (2 * plain, plain),
         "vera": (plain + rank + columns, rank + columns),
         "keras": (heads * rank * rows + rank * columns // heads,) * 2,
@@ -273,7 +274,7 @@ def test_a_loaded_adapter_trains_on(strategy, trained, golden, train):
 
 # === As PEFT's folder ===
 
-SWITCHES = {"rslora": {"use_rslora"}, "dora": {"use_dora"}}
+SWITCHES = {"rslora": {"use_rslora"}, "dora": {"use_dora"}, "rsdora": {"use_dora", "use_rslora"}}
 
 
 @each_strategy
