@@ -90,3 +90,13 @@ def test_it_is_no_product_of_two_matrices_and_no_lora_h5(backbone, tmp_path):
     with pytest.raises(vertebra.errors.LoraConfigError, match="merge this adapter instead"):
         backbone.save_lora_weights(tmp_path / "adapter.lora.h5")
     assert not list(tmp_path.iterdir())
+
+
+def test_with_the_scale_of_rslora_it_computes_what_dora_does_at_that_scale(single, call, disturb):
+    outputs = []
+    for strategy, alpha in (("rsdora", 2), ("dora", 4)):
+        model, inputs = single("dense")
+        vertebra.lora.enable(model, 4, ["target"], alpha=alpha, strategy=strategy, seed=0)
+        disturb(model)
+        outputs.append(call(model, inputs)[0])
+    assert np.array_equal(*outputs)

@@ -114,7 +114,7 @@ def test_a_compiled_model_starts_unchanged(strategy, single):
     before = model.predict(inputs, verbose=0)
     vertebra.lora.enable(model, 2, ["target"], **given(strategy), seed=1)
     after = model.predict(inputs, verbose=0)
-    units = 2 if strategy == "dora" else 0
+    units = 2 if strategy in ("dora", "rsdora") else 0
     np.testing.assert_array_max_ulp(after, before, units) if units else np.testing.assert_array_equal(after, before)
 
 
@@ -126,6 +126,7 @@ def counts(strategy, rows, columns, rank, heads):
     plain = rank * (rows + columns)
     return {
         "dora": (plain + columns, plain + columns),
+        "rsdora": (plain + columns, plain + columns),
         "pissa": (2 * plain, plain),
         "vera": (plain + rank + columns, rank + columns),
         "keras": (heads * rank * rows + rank * columns // heads,) * 2,
@@ -305,7 +306,7 @@ def test_a_loaded_adapter_trains_on(strategy, trained, golden, train):
 
 # === As PEFT's folder ===
 
-SWITCHES = {"rslora": {"use_rslora"}, "dora": {"use_dora"}}
+SWITCHES = {"rslora": {"use_rslora"}, "dora": {"use_dora"}, "rsdora": {"use_dora", "use_rslora"}}
 
 
 PLAIN = ("lora", "pissa", "lora_plus", "vera", "keras", "loha")
