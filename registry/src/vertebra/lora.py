@@ -85,11 +85,10 @@ def enable(
     from vertebra._lora import enable as enabling
     from vertebra._lora.choices.calls import changing
 
-    ranks, alphas = rank_pattern or {}, alpha_pattern or {}
-    config = LoraConfig(1 if rank is None else rank, alpha, dropout, strategy, seed, ranks, alphas, options)
-    config = enabling.own_settings(config, rank)
+    patterns = rank_pattern or {}, alpha_pattern or {}
+    config = LoraConfig(1 if rank is None else rank, alpha, dropout, strategy, seed, *patterns, options)
     with changing(model):
-        return enabling.enable(_bound(model), config, target_names, name, bias, train)
+        return enabling.enable(_bound(model), enabling.own_settings(config, rank), target_names, name, bias, train)
 
 
 def save(model: Any, filepath: str | Path, name: str | None = None) -> None:

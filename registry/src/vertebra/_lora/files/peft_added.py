@@ -14,7 +14,7 @@ from vertebra._lora.files.fused_modules import FusedModule, fuse, split
 from vertebra._lora.files.peft_types import lora_fields
 from vertebra._lora.layers.linear_view import view_of
 from vertebra._lora.plan import LayerPlan
-from vertebra.errors import AdapterMismatchError, LoraConfigError
+from vertebra.errors import LoraConfigError
 
 if TYPE_CHECKING:
     from vertebra._lora.files.foreign_names import AdapterNames
@@ -35,8 +35,8 @@ def read_added(
         layers: The model's layers, by path.
 
     Raises:
-        LoraConfigError: the config has no value for a table that has a tensor.
-        AdapterMismatchError: a tensor does not fit the table, or there is none.
+        LoraConfigError: the config has no value for a table that has a tensor, or there is no tensor.
+        AdapterMismatchError: a tensor does not fit the table.
     """
     plans: dict[str, LayerPlan] = {}
     values: Values = {}
@@ -56,7 +56,8 @@ def read_added(
             plans |= dict.fromkeys(paths, LayerPlan(1, 1.0, options=options, strategy=reader.name))
             taken.add(name)
         if field in fields and not plans:
-            raise AdapterMismatchError(source, f"lacks the tensors of the tables that {field} of its config names")
+            expected = "rows of a table of this model, which the file does not hold"
+            raise LoraConfigError(source, field, fields[field], expected, "Take both files from the same adapter")
     return plans, values, taken
 
 
