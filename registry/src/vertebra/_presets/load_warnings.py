@@ -92,7 +92,7 @@ def computed_otherwise(description: PresetDescription) -> None:
 
 
 def computed_otherwise_text(description: PresetDescription) -> str:
-    """Returns the explanation of what another library computes."""
+    """Returns the explanation of the difference between backbone and library."""
     return f"its config has {description.difference}; this backbone computes what the config says"
 
 
