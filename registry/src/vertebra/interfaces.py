@@ -129,11 +129,7 @@ class Translation(ABC):
         """Returns the tensor rule of each weight of a backbone with these arguments; tensor names have no prefix."""
 
     def difference(self, arguments: Mapping[str, Any]) -> str | None:
-        """Returns how the other library computes otherwise than these arguments from a config say, or None.
-
-        A library may ignore a field that its config has. The text continues "its config has", as in
-        "dropout=0.1, which the library ignores".
-        """
+        """Returns a field that the other library ignores, and its computation instead, for messages; else None."""
         return None
 
     def numbered_layers(self, arguments: Mapping[str, Any]) -> Mapping[int, str]:
@@ -156,11 +152,7 @@ class Runtime(ABC):
         """Returns why the backend cannot be used here and the remedy, or None if it can. Imports no framework."""
 
     def check_process(self) -> None:  # noqa: B027 (most backends can be used in any process)
-        """Checks that the backend can be used in this process, whenever it is about to be used.
-
-        Raises:
-            ForkedProcessError: the process was forked, and the backend would wait for threads that it does not have.
-        """
+        """Raises ForkedProcessError if the backend would wait for threads that a forked process does not have."""
 
     @abstractmethod
     def model_class(self) -> type:
@@ -181,8 +173,7 @@ class Runtime(ABC):
     def snapshot(self, tensor: Any) -> Any:
         """Returns a copy of a variable's value that later changes of the variable do not affect.
 
-        It must be a copy even if tensors are immutable: training may release their memory, as JAX does with arguments
-        that are donated to a compiled function.
+        Immutable tensors are copied, too: training may release their memory, as JAX does.
         """
 
     def assign(self, variable: Any, tensor: Any) -> None:
@@ -199,18 +190,13 @@ class Runtime(ABC):
 
     @abstractmethod
     def can_view(self, start: int, contiguous: bool) -> bool:
-        """Returns whether `tensor` can view values of the requested dtype at a byte position of a mapped file.
-
-        Args:
-            start: Position of the first byte.
-            contiguous: Whether the values are in the order of the array; False if transposed or with gaps.
-        """
+        """Returns whether `tensor` can view values of the requested dtype at a byte position of a mapped file, in the
+        order of the array (`contiguous`) or transposed or with gaps."""
 
     def dropout(self, inputs: Any, rate: float, generator: Any) -> Any:
-        """Sets a share of the inputs to zero, and scales the others so that the expected values stay the same.
+        """Sets a share of the inputs, which are floats, to zero, and scales the others to keep the expected values.
 
         Args:
-            inputs: A tensor of floats.
             rate: The share, in (0, 1); it may be rounded to a multiple of 2⁻¹⁶.
             generator: A `keras.random.SeedGenerator` that was created without a seed.
         """

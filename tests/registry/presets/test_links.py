@@ -117,6 +117,21 @@ def test_a_conversion_copies_the_files_and_lists_them(folder, tmp_path):
     assert not [path for path in (tmp_path / "converted").rglob("*") if path.is_symlink()]
 
 
+@pytest.mark.parametrize("of_links", [False, True], ids=["among files", "among links"])
+def test_a_link_to_another_file_than_those_of_the_store_is_not_copied(of_links, plain, tmp_path):
+    """The author of a preset may have planted a link to a private file: what is saved from it may be pushed."""
+    folder = hub_client(plain, tmp_path / "hub") if of_links else plain
+    secret = tmp_path / "id_rsa"
+    secret.write_text("a secret")
+    (folder / "vocab.txt").symlink_to(secret)
+    done = convert_preset(folder, tmp_path / "converted")
+    reason = f"it is a link that leads out of the folder, to {secret}"
+    assert done.assets.left_out["vocab.txt"] == reason
+    assert "a secret" not in [path.read_text(errors="replace") for path in files_in(tmp_path / "converted")]
+    vertebra.Backbone.from_preset(folder).save_to_preset(tmp_path / "saved")
+    assert not (tmp_path / "saved" / "vocab.txt").exists()
+
+
 def test_a_conversion_of_files_has_no_links_to_list(plain, tmp_path):
     (plain / "inside").symlink_to("tokenizer.json")
     assert convert_preset(plain, tmp_path / "converted").assets.links == {}

@@ -11,7 +11,7 @@ import jax
 import keras
 
 from vertebra import lora
-from vertebra_jax.forking import require_threads
+from vertebra_jax.models import require_threads
 
 _KEPT = 8
 """Number of sets of variables for which a compiled function is kept; enabling an adapter, for example, adds a set."""

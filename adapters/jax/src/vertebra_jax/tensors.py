@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from vertebra_jax.forking import require_threads
+from vertebra_jax.models import require_threads
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,7 +12,6 @@ import torch
 
 from vertebra import layers
 from vertebra.errors import DtypeChangeError
-from vertebra_torch import states
 
 
 class TorchModel(keras.Model):
@@ -44,21 +43,21 @@ class TorchModel(keras.Model):
         The names are those of the layers; each weight is there once, and random seeds are not.
         """
         entries = super().state_dict(destination=destination, prefix=prefix, keep_vars=keep_vars)
-        states.rename(self, entries, prefix, keep_vars)
+        _rename(self, entries, prefix, keep_vars)
         return entries
 
     def _load_from_state_dict(
         self, state_dict: Any, prefix: str, metadata: Any, strict: bool, missing: Any, unexpected: Any, errors: Any
     ) -> None:
         """Implements `load_state_dict`, of this module or of one that contains it."""
-        states.load(self, state_dict, prefix, missing, errors)
+        _load(self, state_dict, prefix, missing, errors)
         super()._load_from_state_dict(state_dict, prefix, metadata, strict, missing, unexpected, errors)
 
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Any]]:
         """Returns the weights, under their names in the state dict."""
-        return states.named_parameters(self, super().named_parameters(prefix, recurse, remove_duplicate), prefix)
+        return _named_parameters(self, super().named_parameters(prefix, recurse, remove_duplicate), prefix)
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
         """Implements `to()`, `cuda()` and similar methods, but refuses changes of dtype, such as `half()`.
@@ -85,3 +84,60 @@ def _is_outermost(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     if layers.is_calling():
         return False
     return not any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten((args, kwargs)))
+
+
+# === State dicts ===
+#
+# Keras registers each variable as a parameter of its layer and of the model, under names that number the random seeds
+# of the process. So Keras's state dict of one backbone would not fit another one of the same class.
+
+
+def _tensors_of(model: Any) -> dict[str, torch.nn.Parameter]:
+    """Returns each weight of a backbone by its name, such as `transformer_layer_0.self_attention.query.kernel`."""
+    return {name.replace("/", "."): weight.value for name, weight in model.named_weights().items()}
+
+
+def _rename(model: Any, states: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+    """Replaces the entries that Keras's modules have made in a state dict by one entry for each weight."""
+    for key, _ in _entries(model, prefix):
+        states.pop(key, None)
+    for name, tensor in _tensors_of(model).items():
+        states[prefix + name] = tensor if keep_vars else tensor.detach()
+
+
+def _load(model: Any, states: dict[str, Any], prefix: str, missing: list[str], errors: list[str]) -> None:
+    """Takes the weights out of a state dict, copies their values, and leaves Keras's modules nothing else to load.
+
+    Args:
+        model: The backbone.
+        states: The state dict; the entries of the modules below the backbone become their present values.
+        prefix: Prefix of the backbone's names.
+        missing: Gets the names of weights that the state dict lacks.
+        errors: Gets a text for each weight of another shape.
+    """
+    for name, tensor in _tensors_of(model).items():
+        found = states.pop(prefix + name, None)
+        if found is None:
+            missing.append(prefix + name)
+        elif found.shape != tensor.shape:
+            shapes = f"{tuple(found.shape)} in the state dict, and {tuple(tensor.shape)} in the model"
+            errors.append(f"size mismatch for {prefix + name}: its shape is {shapes}.")
+        else:
+            with torch.no_grad():
+                tensor.copy_(found)
+    states.update(_entries(model, prefix))
+
+
+def _named_parameters(model: Any, parameters: Iterator[tuple[str, Any]], prefix: str) -> Iterator[tuple[str, Any]]:
+    """Returns the weights among a backbone's parameters, as its state dict names and orders them."""
+    start = f"{prefix}." if prefix else ""
+    own = {id(parameter) for _, parameter in parameters}
+    return ((start + name, tensor) for name, tensor in _tensors_of(model).items() if id(tensor) in own)
+
+
+def _entries(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    """Returns the parameters of the modules below a backbone, under Keras's names, several of which may be the same."""
+    known = {id(variable.value) for variable in model.variables}
+    for path, module in model.named_modules(prefix=prefix.removesuffix("."), remove_duplicate=False):
+        own = torch.nn.Module.named_parameters(module, recurse=False, remove_duplicate=False)
+        yield from ((f"{path}.{key}", tensor) for key, tensor in own if id(tensor) in known)

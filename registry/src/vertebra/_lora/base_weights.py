@@ -85,7 +85,7 @@ class BaseModel:
         self._remember()
 
     def _guard(self) -> None:
-        """Makes the layers keep what is frozen."""
+        """Adds the guards of all weights, which freeze and thaw as the adapters have set them."""
         if self._guards:
             return
         for path, layer in self.layers.items():

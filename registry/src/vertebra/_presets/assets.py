@@ -1,8 +1,4 @@
-"""Assets: the files of a preset other than config and weights, such as a tokenizer, copied into another preset.
-
-An asset keeps its name unless readers of the target's format would misread a file of that name. Such an asset is
-stored under `carried/<format>/`, and gets its name back when a preset of `<format>` is written.
-"""
+"""Assets: the files of a preset other than config and weights, such as a tokenizer, copied into another preset."""
 
 from __future__ import annotations
 
@@ -19,23 +15,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from vertebra._formats import native
 from vertebra._formats.registry import FORMATS, format_of_preset
+from vertebra._presets.asset_names import CARRIED, REPLACED, target_names
 from vertebra._presets.certificate_header import CERTIFICATE
 from vertebra._presets.model_card import CARD, is_generated
 from vertebra._resolve.filenames import unsafe_names
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.foreign_json import read_foreign_json
-from vertebra._system.links import targets_outside
-from vertebra._system.strict_json import read_json, read_json_array
+from vertebra._system.links import outside_store, targets_outside
+from vertebra._system.strict_json import read_json_array
 from vertebra._weights.file_kind import FileKind
 from vertebra.errors import OfflineError, PresetConfigError, WeightsFileError
 from vertebra.file_names import CONFIG
 
-CARRIED = "carried"
-"""The folder for files whose names have another meaning in the target's format."""
-_TOKENIZER = "tokenizer.json"
-"""Two formats use this file name for different files."""
 _MODULES = "modules.json"
 """Lists the modules of a Sentence Transformers model, such as pooling after the backbone, each with its folder."""
 
@@ -70,7 +62,6 @@ _OTHER_PRESET = "of another preset"
 _GENERATED_CARD = "a model card that was generated for the source"
 _OTHER_CARD = "a model card of other weights"
 NOT_LOCAL = "not on this machine"
-_REPLACED = "another file has this name in the target"
 
 Locate = Callable[[Sequence[str]], Sequence[Path | str]]
 """Returns, for each of several files of a preset, its local path or the reason why it cannot be carried."""
@@ -133,7 +124,7 @@ class Assets:
         for name, new in self.carried.items():
             (path, size), target = self.files[name], stage / new
             if os.path.lexists(target) or not target.resolve().is_relative_to(root):  # a link of the user's own
-                replaced |= {} if _has_same_bytes(path, target) else {name: _REPLACED}
+                replaced |= {} if _has_same_bytes(path, target) else {name: REPLACED}
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
             _copy(path, target)
@@ -183,7 +174,8 @@ def select_assets(
     source = format_of_preset(read_foreign_json(config).value)
     if source is None:
         raise PresetConfigError(config, f"it is in no known preset format ({', '.join(FORMATS)})")
-    assets = folder.names - {*source.WRITES, CERTIFICATE} - _weights(folder, kind or source.FILES, locate)
+    weights = _weights(folder, kind or source.FILES, locate)
+    assets = folder.names - {*source.WRITES, CERTIFICATE} - weights
     modules = _module_folders(folder, locate)
     others = _other_presets(folder.names, modules)
     prefix = f"{CARRIED}/{format}/"
@@ -201,31 +193,15 @@ def select_assets(
         left_out[CARD] = _GENERATED_CARD
         del paths[CARD]
     original = _take_original(paths, source, FORMATS[format])
-    carried, replaced = _target_names(paths, source.NAME, format)
+    carried, replaced = target_names(paths, source.NAME, format)
     unsafe = unsafe_names([*carried.values(), *FORMATS[format].WRITES])
     left_out |= replaced | folder.left_out | {name: unsafe[new] for name, new in carried.items() if new in unsafe}
-    carried = {name: new for name, new in carried.items() if new not in unsafe}
-    files = {file.name: (paths[file.name], file.size) for file in folder.files if file.name in carried}
     links = {} if folder.source.is_remote else targets_outside({name: paths[name] for name in carried})
+    planted = outside_store(links, filter(None, map(folder.find, {CONFIG, *weights})), config.parent) if links else {}
+    left_out |= {name: f"it is a link that leads out of the folder, to {to}" for name, to in planted.items()}
+    carried = {name: new for name, new in carried.items() if new not in unsafe and name not in planted}
+    files = {file.name: (paths[file.name], file.size) for file in folder.files if file.name in carried}
     return Assets(str(folder.handle), carried, left_out, original, files, config.parent, links)
-
-
-def name_in(format: str, name: str, source: str, path: Path) -> str | None:
-    """Returns the name of an asset in a preset of another format, or None if that format writes a file of its name.
-
-    Args:
-        format: The format of the other preset.
-        name: Name of the asset.
-        source: The format of the preset that has the asset.
-        path: Local path of the asset.
-    """
-    restored = name.removeprefix(f"{CARRIED}/{format}/")
-    if restored in FORMATS[format].WRITES:
-        return f"{CARRIED}/{source}/{name}" if restored == name and source != format else None
-    if restored == _TOKENIZER and source != format and restored == name:
-        owner = _reader_of_tokenizer(path, format, source)
-        return name if owner == format else f"{CARRIED}/{owner}/{name}"
-    return restored
 
 
 # === Which files ===
@@ -292,35 +268,6 @@ def _reason_to_leave_out(name: str, module_folders: tuple[str, ...], other_prese
 
 
 # === Which names ===
-
-
-def _target_names(paths: Mapping[str, Path], source: str, format: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Returns the new name of each carried file, and a reason for each other one.
-
-    If two files get the same new name, the one from `carried/` is left out.
-    """
-    taken: dict[str, str] = {}
-    replaced = {}
-    for name in sorted(paths, key=lambda name: (not name.startswith(f"{CARRIED}/"), name)):
-        new = name_in(format, name, source, paths[name])
-        if new in taken:
-            replaced[taken[new]] = _REPLACED
-        if new is None:
-            replaced[name] = _REPLACED
-        else:
-            taken[new] = name
-    return dict(sorted((name, new) for new, name in taken.items())), replaced
-
-
-def _reader_of_tokenizer(path: Path, format: str, source: str) -> str:
-    """Returns the format whose readers understand a `tokenizer.json`, preferably the target's."""
-    tokenizer: Mapping[str, Any] = {}
-    with contextlib.suppress(PresetConfigError, OSError):  # larger than any config: not the config of a Keras object
-        tokenizer = read_json(path)
-    if FORMATS[format].reads_tokenizer(tokenizer):
-        return format
-    foreign = [name for name in FORMATS if name != native.NAME]
-    return next((name for name in foreign if FORMATS[name].reads_tokenizer(tokenizer)), source)
 
 
 def _take_original(paths: dict[str, Path], source: ModuleType, target: ModuleType) -> Mapping[str, Any]:

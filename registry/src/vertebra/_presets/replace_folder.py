@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from vertebra._formats.registry import format_of
-from vertebra._presets.assets import CARRIED, name_in
+from vertebra._presets.asset_names import CARRIED, name_in
 from vertebra._presets.certificate_header import CERTIFICATE
 from vertebra._system.foreign_json import read_foreign_json
 from vertebra._weights.safetensors.file_kind import INDEX, WEIGHTS

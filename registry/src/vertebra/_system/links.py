@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 
@@ -19,6 +20,25 @@ def targets_outside(paths: Mapping[str, Path]) -> dict[str, str]:
         if not target.is_relative_to(path.parents[name.count("/")].resolve()):
             targets[name] = str(target)
     return targets
+
+
+def outside_store(links: Mapping[str, str], known: Iterable[Path], folder: Path) -> dict[str, str]:
+    """Returns the links that do not lead to the store of a preset: one may have been planted, to a private file.
+
+    A store, such as the cache of a hub's client or of DVC, is the folder where the links of the preset's config and
+    weights lead.
+
+    Args:
+        links: The target of each link that leads out of the preset's folder, by name.
+        known: Paths of the preset's config and weights.
+        folder: The preset's folder.
+    """
+    root = folder.resolve()
+    targets = [target.parent for path in known if not (target := path.resolve()).is_relative_to(root)]
+    store = Path(os.path.commonpath(targets)) if targets else None
+    if store is None or root.is_relative_to(store):
+        return dict(links)
+    return {name: target for name, target in links.items() if not Path(target).is_relative_to(store)}
 
 
 def reading_problem(path: Path) -> str | None:

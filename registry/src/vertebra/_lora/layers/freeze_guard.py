@@ -16,8 +16,8 @@ class FreezeGuard(keras.layers.Layer):  # type: ignore[misc]
     """Keeps the frozen weights of the layer that holds it frozen.
 
     Keras sets `trainable` for every weight of every layer below a model. So to freeze and thaw a model would thaw the
-    base weights, too. Keras comes to the guard after the weights of its layer, and the guard freezes again what was
-    frozen. The weights train with the adapter if the user sets `trainable = True` for the layer itself, unless that
+    base weights, too. Keras comes to the guard after the weights of its layer, and the guard freezes the frozen ones
+    again. The weights train with the adapter if the user sets `trainable = True` for the layer itself, unless that
     ends a freeze of the same layer.
     """
 

@@ -1,0 +1,70 @@
+"""The names of assets in presets of another format.
+
+An asset keeps its name unless readers of the target's format would misread a file of that name. Such an asset is
+stored under `carried/<format>/`, and gets its name back when a preset of `<format>` is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vertebra._formats import native
+from vertebra._formats.registry import FORMATS
+from vertebra._system.strict_json import read_json
+from vertebra.errors import PresetConfigError
+
+CARRIED = "carried"
+"""The folder for files whose names have another meaning in the target's format."""
+_TOKENIZER = "tokenizer.json"
+"""Two formats use this file name for different files."""
+REPLACED = "another file has this name in the target"
+
+
+def name_in(format: str, name: str, source: str, path: Path) -> str | None:
+    """Returns the name of an asset in a preset of another format, or None if that format writes a file of its name.
+
+    Args:
+        format: The format of the other preset.
+        name: Name of the asset.
+        source: The format of the preset that has the asset.
+        path: Local path of the asset.
+    """
+    restored = name.removeprefix(f"{CARRIED}/{format}/")
+    if restored in FORMATS[format].WRITES:
+        return f"{CARRIED}/{source}/{name}" if restored == name and source != format else None
+    if restored == _TOKENIZER and source != format and restored == name:
+        owner = _reader_of_tokenizer(path, format, source)
+        return name if owner == format else f"{CARRIED}/{owner}/{name}"
+    return restored
+
+
+def target_names(paths: Mapping[str, Path], source: str, format: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns the new name of each carried file, and a reason for each other one.
+
+    If two files get the same new name, the one from `carried/` is left out.
+    """
+    taken: dict[str, str] = {}
+    replaced = {}
+    for name in sorted(paths, key=lambda name: (not name.startswith(f"{CARRIED}/"), name)):
+        new = name_in(format, name, source, paths[name])
+        if new in taken:
+            replaced[taken[new]] = REPLACED
+        if new is None:
+            replaced[name] = REPLACED
+        else:
+            taken[new] = name
+    return dict(sorted((name, new) for new, name in taken.items())), replaced
+
+
+def _reader_of_tokenizer(path: Path, format: str, source: str) -> str:
+    """Returns the format whose readers understand a `tokenizer.json`, preferably the target's."""
+    tokenizer: Mapping[str, Any] = {}
+    with contextlib.suppress(PresetConfigError, OSError):  # larger than any config: not the config of a Keras object
+        tokenizer = read_json(path)
+    if FORMATS[format].reads_tokenizer(tokenizer):
+        return format
+    foreign = [name for name in FORMATS if name != native.NAME]
+    return next((name for name in foreign if FORMATS[name].reads_tokenizer(tokenizer)), source)
