@@ -106,11 +106,7 @@ def computed_otherwise(description: PresetDescription) -> None:
 
 
 def computed_otherwise_text(description: PresetDescription) -> str:
-<<<<<<< HEAD
-    """Returns the explanation of how the other library computes."""
-=======
     """Returns the explanation of the difference between backbone and library."""
->>>>>>> i12-process
     return f"its config has {description.difference}; this backbone computes what the config says"
 
 
