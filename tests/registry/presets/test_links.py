@@ -215,6 +215,6 @@ def test_a_config_behind_a_link_is_checked_as_any_other(plain, tmp_path):
     (tmp_path / "secret").write_text(json.dumps({"password": "secret"}))
     (plain / "config.json").unlink()
     (plain / "config.json").symlink_to(tmp_path / "secret")
-    with pytest.raises(ValueError, match="no known preset format") as caught:
+    with pytest.raises(ValueError, match="it has no model_type") as caught:
         vertebra.Backbone.from_preset(plain)
     assert "password" not in str(caught.value)

@@ -143,7 +143,10 @@ def _check_fields(subject: str, config: Mapping[str, Any], honoured: Set[str]) -
         if field in honoured | _DESCRIPTIVE or _is_off(value):
             continue
         if field not in FIELDS:
-            expected = "it to be off: the field is unknown, and may change what the adapter computes"
+            method = config.get("peft_type")
+            expected = (
+                f"it to be off: {method} has no such field as known here, and it may change what the adapter computes"
+            )
             raise LoraConfigError(subject, field, value, expected, _UPDATE)
         if value != 0:
             expected = f"it to be off: {FIELDS[field]} is not computed here"
