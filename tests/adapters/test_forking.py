@@ -1,13 +1,14 @@
 """JAX in a forked process: an error says what to do, where a computation would wait for ever."""
 
 import multiprocessing
+import warnings
 
 import numpy as np
 import pytest
 
 import vertebra
 
-pytestmark = [pytest.mark.keras, pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::DeprecationWarning")]
+pytestmark = pytest.mark.keras
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +31,8 @@ def forked():
                 results.put((type(error).__name__, str(error)))
 
         process = multiprocessing.get_context("fork").Process(target=target)
-        process.start()
+        with warnings.catch_warnings(action="ignore"):  # JAX warns of the fork
+            process.start()
         process.join(60)
         if process.is_alive():
             process.kill()

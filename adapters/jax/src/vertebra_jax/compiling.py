@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 import threading
 from collections.abc import Callable
@@ -69,6 +70,7 @@ def _program(model: Any) -> Callable[..., Any]:
 
     program = jax.jit(forward)
 
+    @functools.wraps(forward)
     def in_order(values: Any, inputs: Any) -> Any:
         outputs = program(values, inputs)
         return keras.tree.pack_sequence_as(structure[0], outputs)

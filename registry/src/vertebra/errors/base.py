@@ -24,7 +24,8 @@ class VertebraError(Exception):
 
 
 def _rebuild(kind: type[VertebraError], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> VertebraError:
-    error = kind.__new__(kind)
+    # Python refuses the `__new__` of a ValueError, say, for a class that is an OSError, too.
+    error: VertebraError = (OSError if issubclass(kind, OSError) else kind).__new__(kind)
     error.args = arguments
     error.__dict__.update(attributes)
     return error
