@@ -76,8 +76,9 @@ def enable(
     with adapters.base_weights_restored():
         values = {weight: adapters.base_value(weight) for weight in co_trained}
         adapter = Adapter(name, plan, fingerprint(views), None, values)
-        adapters.add(adapter, build_adapter_layers(plan, views, 0))
-        adapter.start = values_digest(adapters, name)
+        adapter_layers = build_adapter_layers(plan, views, 0)
+        adapter.start = values_digest(adapter_layers.values(), values)
+        adapters.add(adapter, adapter_layers)
     return receipt_of(adapters, name)
 
 

@@ -6,14 +6,15 @@ import hashlib
 
 import keras
 
+from vertebra._lora.adapter import Weights
+from vertebra._lora.layers.adapter_layers import Values
 from vertebra._lora.state import Adapters
 
 
-def values_digest(adapters: Adapters, name: str) -> str:
+def values_digest(values: Values, co_trained: Weights) -> str:
     """Returns a SHA-256 of the values of an adapter and its co-trained weights, as 64 hex digits."""
-    values, digest = adapters.values_of(name), hashlib.sha256()
-    arrays = [array for own in values.values() for array in own.values()]
-    for array in [*arrays, *adapters.co_trained_of(name).values()]:
+    digest = hashlib.sha256()
+    for array in [*(array for own in values.values() for array in own.values()), *co_trained.values()]:
         digest.update(keras.ops.convert_to_numpy(array).tobytes())
     return digest.hexdigest()
 
@@ -21,4 +22,4 @@ def values_digest(adapters: Adapters, name: str) -> str:
 def is_untrained(adapters: Adapters, name: str) -> bool:
     """Returns whether an adapter was enabled here and has not changed since; False if that is unknown."""
     start = adapters.known[name].start
-    return start is not None and start == values_digest(adapters, name)
+    return start is not None and start == values_digest(adapters.values_of(name), adapters.co_trained_of(name))
