@@ -1,6 +1,7 @@
 """Adapters at paths and handles: the sources, cache, policies and lockfile of presets, and errors with a way out."""
 
 import json
+import pickle
 import shutil
 import types
 
@@ -304,7 +305,7 @@ def test_a_file_of_an_adapter_is_no_adapter(plain, golden, tmp_path, name):
 
 @pytest.mark.parametrize("name", ["lora.pt", "lora.bin", "last.ckpt"])
 def test_a_single_pickle_is_not_opened(plain, tmp_path, name):
-    (tmp_path / name).write_bytes(b"cos\nsystem\n(S'false'\ntR.")
+    (tmp_path / name).write_bytes(pickle.dumps({"lora_A": 1}))
     with pytest.raises(WeightsFileError, match="a pickle"):
         plain.load_lora_weights(tmp_path / name)
 
@@ -313,7 +314,7 @@ def test_a_single_pickle_is_not_opened(plain, tmp_path, name):
     ("requested", "texts"),
     [
         ("toy://legal", ["an adapter of ", "backbone.load_lora_weights('toy://legal')", "Backbone.from_preset("]),
-        ("toy://several", ["adapters in its subfolders: german, legal"]),
+        ("toy://several", ["adapters in its subfolders german, legal"]),
     ],
 )
 def test_from_preset_says_that_it_is_an_adapter(source, requested, texts):

@@ -46,7 +46,7 @@ def test_other_methods_are_refused_by_name(method, golden, tmp_path):
     shutil.copytree(golden / "peft_lora", tmp_path / "adapter")
     (tmp_path / "adapter" / CONFIG).write_text(json.dumps({"peft_type": method, "r": 4}))
     with pytest.raises(LoraConfigError) as caught:
-        read_config(tmp_path / "adapter")
+        read_config("adapter", tmp_path / "adapter" / CONFIG)
     assert caught.value.field == "peft_type"
     assert f"{method} is not computed here" in caught.value.expected
     assert "LORA, IA3, LOHA, LOKR, OFT, TRAINABLE_TOKENS" in caught.value.expected
@@ -66,7 +66,7 @@ def test_without_the_plugin_the_remedy_names_it(fields, field, golden, tmp_path,
     shutil.copytree(golden / "peft_lora", tmp_path / "adapter")
     (tmp_path / "adapter" / CONFIG).write_text(json.dumps(fields))
     with pytest.raises(LoraConfigError, match="such as vertebra-lora-variants") as caught:
-        read_config(tmp_path / "adapter")
+        read_config("adapter", tmp_path / "adapter" / CONFIG)
     assert caught.value.field == field
 
 
