@@ -41,6 +41,7 @@ def test_json_has_the_same(golden, tmp_path, capsys):
         },
         "not_read": None,
         "untied_heads": [],
+        "difference": None,
         "notes": [],
     }
     assert len(list((tmp_path / "target").glob("model-*.safetensors"))) == 2

@@ -134,15 +134,15 @@ def test_the_certificate_is_of_the_version_that_was_loaded(versions, preset, whe
 
 def test_the_config_is_of_the_version_that_was_loaded(versions, preset, golden, monkeypatch):
     swap(golden / "transformers", preset)
-    real = vertebra._resolve.preset_folder.read_json
+    real = vertebra._resolve.preset_folder.read_foreign_json
 
-    def read_json(path):
-        config = real(path)
-        if "model_type" in config:
+    def read_foreign_json(path):
+        document = real(path)
+        if "model_type" in document.value:
             swap(versions("native", 2), preset)
-        return config
+        return document
 
-    monkeypatch.setattr(vertebra._resolve.preset_folder, "read_json", read_json)
+    monkeypatch.setattr(vertebra._resolve.preset_folder, "read_foreign_json", read_foreign_json)
     assert numbers(vertebra.Backbone.from_preset(preset)) == {2}
 
 

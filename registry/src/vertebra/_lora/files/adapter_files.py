@@ -88,6 +88,8 @@ def read_files(adapter: str | Path, read: Callable[[AdapterFiles], T], locked: b
         AdapterNotFoundError: there is no adapter at the path or handle.
         PresetError: its source, the lockfile, a policy or the cache refuses or fails.
     """
+    if not adapter:  # an empty text is neither
+        _arguments.path("load_lora_weights", "filepath", adapter)
     adapter = _arguments.preset("load_lora_weights", adapter, "filepath")
     try:
         return read_consistently(adapter, lambda folder: read(find_files(folder)), locked)
