@@ -59,12 +59,18 @@ def leave(free):
         left = os.statvfs(site).f_bavail * os.statvfs(site).f_bsize - free
         (site / "ballast").write_bytes(bytes(left))
 
+def let_saves_run():
+    # These saves compute nothing, so that they need none of JAX's threads, which a fork lacks.
+    if "vertebra_jax.models" in sys.modules:
+        sys.modules["vertebra_jax.models"]._is_forked = False
+
 def attempt(form, size):
     before = state()
     if what == "disk":
         leave(size)
     saver = os.fork()
     if not saver:
+        let_saves_run()
         if what == "file":
             resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
         status = end_of_a_save(form)
