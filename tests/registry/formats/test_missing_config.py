@@ -87,3 +87,9 @@ def test_a_source_without_subfolders_gets_no_suggestion(toy, monkeypatch):
     error = error_for("toy://archive")
     assert "inside" in error.problem
     assert error.suggestions == []
+
+
+def test_a_path_to_the_config_names_the_folder(tmp_path):
+    error = error_for(put(tmp_path, preset=CONFIG) / "preset" / "config.json")
+    assert error.problem == "it is a file, and a preset is a folder"
+    assert error.suggestions == [f"file://{tmp_path / 'preset'}"]

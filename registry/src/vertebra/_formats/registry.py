@@ -44,7 +44,7 @@ def read_description(folder: PresetFolder, asked: type | None = None) -> PresetD
         PresetNotFoundError: there is no config; the error names the subfolders that hold a preset.
         PresetConfigError: the config is in no known format, or unsound, or a field that matters has two values.
     """
-    if CONFIG not in folder.listed_names and folder.is_complete:
+    if folder.is_file or (CONFIG not in folder.listed_names and folder.is_complete):
         raise no_config(folder, lambda config: format_of(config) is not None)
     document = folder.config()
     read = _reader(folder, document, asked)

@@ -159,7 +159,7 @@ def test_a_setting_that_is_not_computed_here_is_refused_by_name(backbone, inputs
         ("init_lora_weights", "pissa_niter_4", "PiSSA", "path_initial_model_for_weight_conversion"),
         ("init_lora_weights", "OLoRA", "OLoRA", "path_initial_model_for_weight_conversion"),
         ("init_lora_weights", "loftq", "LoftQ", "merge_and_unload"),
-        ("use_future", True, "LORA has no such field", "remove it from adapter_config.json"),
+        ("use_future", True, "with peft_type 'LORA' the field is unknown", "remove it from adapter_config.json"),
     ],
 )
 def test_a_refusal_says_which_method_it_is_and_the_way_out(copy, field, value, method, way_out):

@@ -144,9 +144,7 @@ def _check_fields(subject: str, config: Mapping[str, Any], honoured: Set[str]) -
             continue
         if field not in FIELDS:
             method = config.get("peft_type")
-            expected = (
-                f"it to be off: {method} has no such field as known here, and it may change what the adapter computes"
-            )
+            expected = f"it to be off: with peft_type {method!r} the field is unknown, and may change what is computed"
             raise LoraConfigError(subject, field, value, expected, _UPDATE)
         if value != 0:
             expected = f"it to be off: {FIELDS[field]} is not computed here"
