@@ -126,3 +126,11 @@ def test_two_processes_train_one_adapter(golden, tmp_path):
     assert one == other
     assert one[0] == "module.transformer_layer_0.self_attention.query.lora.b"
     assert float(one[1]) > 0
+
+
+def test_floats_do_not_become_integers(torch, golden):
+    backbone = vertebra.Backbone.from_preset(golden / "kerashub_int8")
+    states = backbone.state_dict()
+    name = next(name for name, tensor in states.items() if tensor.dtype == torch.int8)
+    with pytest.raises(RuntimeError, match=rf"dtype mismatch for {name}: its dtype is torch.float32"):
+        backbone.load_state_dict(states | {name: torch.zeros(states[name].shape)})

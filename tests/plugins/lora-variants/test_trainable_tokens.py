@@ -64,3 +64,14 @@ def test_adapters_of_one_table_are_not_mixed(adapted):
     vertebra.lora.enable(model, 1, ["target"], strategy="trainable_tokens", token_indices=[3], name="other")
     with pytest.raises(LoraStateError, match="both change 'target'"):
         vertebra.lora.activate(model, "default", "other")
+
+
+def test_rows_of_positions_train(backbone, run, disturb):
+    before = run(backbone)["sequence_output"]
+    backbone.enable_lora(target_names=["position_embedding"], strategy="trainable_tokens", token_indices=[1])
+    disturb(backbone)
+    changed = np.abs(run(backbone)["sequence_output"] - before).max()
+    backbone.merge_lora()
+    merged = np.abs(run(backbone)["sequence_output"] - before).max()
+    assert changed > 1e-3
+    assert abs(merged - changed) < 1e-5

@@ -218,3 +218,16 @@ def test_a_config_behind_a_link_is_checked_as_any_other(plain, tmp_path):
     with pytest.raises(ValueError, match="it has no model_type") as caught:
         vertebra.Backbone.from_preset(plain)
     assert "password" not in str(caught.value)
+
+
+def test_a_folder_that_holds_the_home_folder_is_no_store(plain, tmp_path, monkeypatch):
+    """The config and the weights may be links to two places, which only a large folder holds."""
+    home = tmp_path / "home"
+    for name, place in {"config.json": "cache", "model.safetensors": "work", "vocab.txt": "keys"}.items():
+        (home / place).mkdir(parents=True)
+        (home / place / name).write_bytes((plain / name).read_bytes() if (plain / name).exists() else b"a secret")
+        (plain / name).unlink(missing_ok=True)
+        (plain / name).symlink_to(home / place / name)
+    monkeypatch.setenv("HOME", str(home))
+    done = convert_preset(plain, tmp_path / "converted")
+    assert "leads out of the folder" in done.assets.left_out["vocab.txt"]

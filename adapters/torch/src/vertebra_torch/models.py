@@ -122,6 +122,9 @@ def _load(model: Any, states: dict[str, Any], prefix: str, missing: list[str], e
         elif found.shape != tensor.shape:
             shapes = f"{tuple(found.shape)} in the state dict, and {tuple(tensor.shape)} in the model"
             errors.append(f"size mismatch for {prefix + name}: its shape is {shapes}.")
+        elif found.is_floating_point() != tensor.is_floating_point():
+            dtypes = f"{found.dtype} in the state dict, and {tensor.dtype} in the model"
+            errors.append(f"dtype mismatch for {prefix + name}: its dtype is {dtypes}.")
         else:
             with torch.no_grad():
                 tensor.copy_(found)

@@ -7,6 +7,9 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+_LEAST_PARTS = 3
+"""Fewest parts of a store's path, as in `/nix/store`: a folder of the root is no store, but a part of the system."""
+
 
 def targets_outside(paths: Mapping[str, Path]) -> dict[str, str]:
     """Returns the file that each path leads to, where that is outside the folder of the preset.
@@ -35,8 +38,10 @@ def outside_store(links: Mapping[str, str], known: Iterable[Path], folder: Path)
     """
     root = folder.resolve()
     targets = [target.parent for path in known if not (target := path.resolve()).is_relative_to(root)]
-    store = Path(os.path.commonpath(targets)) if targets else None
-    if store is None or root.is_relative_to(store):
+    if len({target.anchor for target in targets}) != 1:
+        return dict(links)
+    store = Path(os.path.commonpath(targets))
+    if any(path.is_relative_to(store) for path in (root, Path.home().resolve())) or len(store.parts) < _LEAST_PARTS:
         return dict(links)
     return {name: target for name, target in links.items() if not Path(target).is_relative_to(store)}
 

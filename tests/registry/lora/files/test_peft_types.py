@@ -211,8 +211,8 @@ def test_rows_are_a_layer_of_another_strategy(indices, with_rows, backbone, gold
     [
         ([84, 500], {}, LoraConfigError, "token_indices"),
         ([84], {}, AdapterMismatchError, "another shape"),
-        ({"other": [84, 5]}, {}, LoraConfigError, "an entry for"),
-        ([84, 5], {"module": "embeddings.unknown"}, LoraConfigError, "which the file does not hold"),
+        ({"other": [84, 5]}, {}, LoraConfigError, "rows of each table"),
+        ([84, 5], {"module": "embeddings.unknown"}, AdapterMismatchError, "no layer"),
     ],
     ids=str,
 )

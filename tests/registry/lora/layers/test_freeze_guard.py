@@ -118,3 +118,13 @@ def test_fit_trains_the_adapter_alone_after_a_thaw(plain, extended, train, value
     changed = {name for name, value in values(plain).items() if not np.array_equal(value, before[name])}
     assert changed
     assert all("/lora/" in name for name in changed)
+
+
+def test_a_function_of_the_user_s_may_have_the_name_of_the_attribute(backbone):
+    def trainable(layer, value):
+        layer.trainable = value
+
+    backbone.enable_lora(2)
+    trained = len(backbone.trainable_variables)
+    trainable(backbone.get_layer("pooled_dense"), True)
+    assert len(backbone.trainable_variables) == trained + 2

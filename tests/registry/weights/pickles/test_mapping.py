@@ -239,3 +239,10 @@ def test_a_pickle_that_refers_to_itself_ends(path):
     state["self"] = state
     save(state, path, zipped=False)
     assert "several sets" in problem(path)
+
+
+def test_a_view_with_another_sign_is_refused(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save({"a.b": torch._neg_view(torch.ones(3))}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(WeightsFileError, match="changes the sign"):
+        map_pickle(tmp_path / "pytorch_model.bin")

@@ -5,12 +5,13 @@ PEFT's `trainable_token_indices` is such a field: in addition to the LoRA of som
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vertebra._lora.files.fused_modules import FusedModule, fuse, split
+from vertebra._lora.files.peft_names import WRAPPERS
 from vertebra._lora.files.peft_types import lora_fields
 from vertebra._lora.layers.linear_view import view_of
 from vertebra._lora.plan import LayerPlan
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
 
 
 def read_added(
-    source: object, fields: Mapping[str, Any], tensors: Any, names: AdapterNames, layers: Mapping[str, Any]
+    source: object,
+    fields: Mapping[str, Any],
+    tensors: Any,
+    prefix: str,
+    names: AdapterNames,
+    layers: Mapping[str, Any],
 ) -> tuple[dict[str, LayerPlan], Values, set[str]]:
     """Returns plans and values of the added layers, and the names of their tensors.
 
@@ -31,6 +37,7 @@ def read_added(
         source: The adapter, for messages.
         fields: The values of the fields that add layers.
         tensors: The tensors of the file.
+        prefix: The beginning of their names that is not in the model's.
         names: The names of the model's layers in PEFT.
         layers: The model's layers, by path.
 
@@ -42,10 +49,13 @@ def read_added(
     values: Values = {}
     taken = set()
     for field, reader in lora_fields().items():
-        for name in tensors.header.entries if field in fields else ():
-            module, infix, tensor = name.removeprefix("base_model.model.").partition(f".{reader.method.lora_infix}")
+        if field not in fields:
+            continue
+        rows = _rows_of(tensors.header.entries, prefix, reader.method.lora_infix)
+        _require_rows(source, field, fields[field], [module for module, _ in rows.values()])
+        for name, (module, tensor) in rows.items():
             paths = names.layers(module)
-            if not infix or not paths:
+            if not paths:
                 continue
             options = {reader.method.options[0]: _value(source, field, fields[field], module)}
             views = {path: view_of(layers[path]) for path in paths}
@@ -55,10 +65,26 @@ def read_added(
             values |= split(fused, {tensor: tensors.view(name)})
             plans |= dict.fromkeys(paths, LayerPlan(1, 1.0, options=options, strategy=reader.name))
             taken.add(name)
-        if field in fields and not plans:
-            expected = "rows of a table of this model, which the file does not hold"
-            raise LoraConfigError(source, field, fields[field], expected, "Take both files from the same adapter")
     return plans, values, taken
+
+
+def _rows_of(tensors: Iterable[str], prefix: str, infix: str) -> dict[str, tuple[str, str]]:
+    """Returns the module and the own name of each tensor that holds rows, by its name in the file."""
+    rows = {}
+    for name in tensors:
+        module, found, tensor = WRAPPERS.sub("", name).removeprefix(prefix).partition(f".{infix}")
+        if found and not tensor.startswith("base_layer."):
+            rows[name] = module, tensor.partition(".")[0]  # the adapter's name may follow
+    return rows
+
+
+def _require_rows(source: object, field: str, given: Any, modules: Sequence[str]) -> None:
+    """Raises LoraConfigError if the file lacks the rows of a table that the config names."""
+    keys = list(given) if isinstance(given, Mapping) else [""]
+    lacking = [key for key in keys if not any(module.endswith(key) for module in modules)]
+    if lacking:
+        expected = "rows of each table that it names, which the file does not hold"
+        raise LoraConfigError(source, field, given, expected, "Take both files from the same adapter")
 
 
 def added_tensors(

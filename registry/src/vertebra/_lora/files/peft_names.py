@@ -12,6 +12,8 @@ from dataclasses import dataclass
 PREFIX = "base_model.model."
 WRAPPED = ".base_layer."
 """Infix of the weights of adapted modules."""
+_WRAPPED_TABLE = ".token_adapter.base_layer."
+"""Infix of the weights of tables of which LoRA trains single rows, too."""
 _SAVED = re.compile(r"\.modules_to_save\.(?P<adapter>[^.]+)\.")
 """Infix of the weights of fully trained modules."""
 FORMER = ".original_module."
@@ -48,7 +50,7 @@ def parse_name(name: str, prefix: str = LORA) -> PeftTensor:
     matrix = re.fullmatch(_MATRIX.format(re.escape(prefix)), plain)
     if matrix is None:
         saved = _SAVED.search(plain)
-        plain = _SAVED.sub(".", plain).replace(WRAPPED, ".")
+        plain = _SAVED.sub(".", plain).replace(_WRAPPED_TABLE, ".").replace(WRAPPED, ".")
         return PeftTensor(plain, None, saved["adapter"] if saved else None)
     parts = matrix["rest"].split(".")[1:]
     suffix = f".{parts.pop()}" if parts and parts[-1] in ("weight", "bias") else ""

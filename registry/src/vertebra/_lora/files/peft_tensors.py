@@ -36,6 +36,8 @@ class SortedTensors:
     """Those of them that are outside of the backbone, in a head."""
     notes: list[str] = field(default_factory=list)
     """Unusual properties of the names."""
+    prefix: str = PREFIX
+    """The beginning of names that is not in the model's."""
 
 
 def sort_tensors(
@@ -57,6 +59,7 @@ def sort_tensors(
     parsed = {name: parse_name(name, matrices) for name in tensors.header.entries if FORMER not in name}
     sorted_ = SortedTensors()
     prefix = _prefix(source, [tensor.module for tensor in parsed.values() if tensor.matrix], names)
+    sorted_.prefix = prefix
     sorted_.notes += _notes(source, parsed, prefix)
     for name, tensor in parsed.items():
         plain = tensor.module.removeprefix(prefix)
@@ -83,6 +86,8 @@ def _prefix(source: object, modules: Sequence[str], names: AdapterNames) -> str:
     Raises:
         AdapterMismatchError: several prefixes lead to modules of the model, so the file is of a larger model.
     """
+    if modules and all(module.startswith(PREFIX) and names.layers(module.removeprefix(PREFIX)) for module in modules):
+        return PREFIX
     known = {module: _known_part(module, names) for module in modules}
     prefixes = dict.fromkeys(module.removesuffix(part) for module, part in known.items() if part)
     if len(prefixes) > 1:

@@ -226,8 +226,11 @@ class LookupView(_View):
     def variable(self) -> Any:
         return self.layer.embeddings
 
+    def indices(self, inputs: Any) -> Any:
+        return ops.cast(self.layer.lookup_indices(inputs), "int32")
+
     def down(self, inputs: Any, matrix: Any) -> Any:
-        return ops.take(matrix, self.layer.lookup_indices(inputs), axis=0)
+        return ops.take(matrix, self.indices(inputs), axis=0)
 
     def up(self, hidden: Any, matrix: Any) -> Any:
         return ops.matmul(hidden, matrix)

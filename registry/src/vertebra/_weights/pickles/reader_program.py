@@ -4,9 +4,9 @@ Its only argument is a job, a JSON object from `mapping.py`. The pickle is its s
 standard output, as a safetensors file. On an error in the pickle it writes the message to standard error and ends with
 exit status 1.
 
-A pickle names the functions that its reader calls. Here, each name is that of one of the few functions in `_NAMES`,
-and any other name is refused. torch writes two forms: a zip archive with `data.pkl` and a file for each storage,
-`data/KEY`; and up to release 1.5, several pickles and then the storages, each after its length.
+A pickle names the functions that its reader calls. Here, each is one of `_NAMES`; other names are refused. torch writes
+two forms: a zip archive with `data.pkl` and a file for each storage, `data/KEY`; and up to release 1.5, several pickles
+and then the storages, each after its length.
 """
 
 from __future__ import annotations
@@ -117,8 +117,9 @@ def main() -> None:
 # === The functions that a pickle may call ===
 
 
-def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any, dtype: str | None = None) -> Tensor:
-    """Replaces `torch._utils._rebuild_tensor_v2`; further arguments are about gradients."""
+def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *more: Any, dtype: str | None = None) -> Tensor:
+    """Replaces `torch._utils._rebuild_tensor_v2`; further arguments are about gradients, and a view's negative sign."""
+    _require(not any(more[2:]), "a tensor is a view that changes the sign of its values")
     _require(isinstance(storage, Storage), "a tensor has no storage")
     sizes = (offset, *shape, *strides)
     plain = isinstance(shape, tuple) and isinstance(strides, tuple) and len(shape) == len(strides)
@@ -136,9 +137,9 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any, dtype:
 
 def _tensor_of_dtype(*arguments: Any) -> Tensor:
     """Replaces `torch._utils._rebuild_tensor_v3`: two arguments about gradients come before the dtype."""
-    storage, offset, shape, strides, _, _, dtype, *_ = arguments
+    storage, offset, shape, strides, _, _, dtype, *more = arguments
     _require(isinstance(dtype, str) and dtype in _DTYPES, f"a tensor has dtype {dtype!r}")
-    return _tensor(storage, offset, shape, strides, dtype=dtype)
+    return _tensor(storage, offset, shape, strides, None, None, *more, dtype=dtype)
 
 
 def _parameter(data: Any, *_: Any) -> Any:
@@ -308,7 +309,9 @@ def _tables(value: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _tensors(table: dict[str, Any]) -> dict[str, Tensor]:
-    return {name: value for name, value in table.items() if isinstance(value, Tensor)}
+    """Returns the tensors in a table, checked again: a pickle can set attributes of the objects that it made."""
+    found = ((name, value) for name, value in table.items() if isinstance(value, Tensor))
+    return {name: _tensor(own.storage, own.offset, own.shape, own.strides, dtype=own.dtype) for name, own in found}
 
 
 def _write(key: str, table: dict[str, Any], memory: mmap.mmap, starts: Starts) -> None:
