@@ -144,7 +144,7 @@ def _check_fields(subject: str, config: Mapping[str, Any], honoured: Set[str]) -
             continue
         if field not in FIELDS:
             method = config.get("peft_type")
-            expected = f"it to be off: with peft_type {method!r} the field is unknown, and may change what is computed"
+            expected = f"it to be off: with peft_type {method!r} the field is unknown, and may change the computation"
             raise LoraConfigError(subject, field, value, expected, _UPDATE)
         if value != 0:
             expected = f"it to be off: {FIELDS[field]} is not computed here"

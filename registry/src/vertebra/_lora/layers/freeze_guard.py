@@ -60,13 +60,11 @@ def _trainable(weights: Sequence[Any]) -> frozenset[int]:
 
 def _is_set_for(layer: int, frame: FrameType | None) -> bool:
     """Returns whether `trainable` is set for the layer of an identity itself, and not for one that contains it."""
-    while frame is not None and frame.f_code.co_name in ("__setattr__", "trainable") and _is_of_keras(frame):
-        if frame.f_code.co_name == "trainable" and id(frame.f_locals.get("self")) != layer:
-            return False
+    while frame is not None and frame.f_code.co_name in ("__setattr__", "trainable"):
+        if frame.f_code.co_name == "trainable":
+            if frame.f_globals.get("__name__", "").partition(".")[0] not in ("keras", "vertebra"):
+                return True  # a function of the user's
+            if id(frame.f_locals.get("self")) != layer:
+                return False
         frame = frame.f_back
     return True
-
-
-def _is_of_keras(frame: FrameType) -> bool:
-    """Returns whether a frame is of Keras or of Vertebra: the user may have functions of the same names."""
-    return frame.f_globals.get("__name__", "").partition(".")[0].partition("_")[0] in ("keras", "vertebra", "torch")

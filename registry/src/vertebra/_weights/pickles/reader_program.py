@@ -1,8 +1,7 @@
 """The program that reads a pickle of torch in a child process, because a pickle can run code.
 
 Its only argument is a job, a JSON object from `mapping.py`. The pickle is its standard input. It writes the tensors to
-standard output, as a safetensors file. On an error in the pickle it writes the message to standard error and ends with
-exit status 1.
+standard output, as a safetensors file. If the pickle is refused, standard error has the message, and the status is 1.
 
 A pickle names the functions that its reader calls. Here, each is one of `_NAMES`; other names are refused. torch writes
 two forms: a zip archive with `data.pkl` and a file for each storage, `data/KEY`; and up to release 1.5, several pickles
