@@ -134,3 +134,23 @@ def test_floats_do_not_become_integers(torch, golden):
     name = next(name for name, tensor in states.items() if tensor.dtype == torch.int8)
     with pytest.raises(RuntimeError, match=rf"dtype mismatch for {name}: its dtype is torch.float32"):
         backbone.load_state_dict(states | {name: torch.zeros(states[name].shape)})
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_distributed_checkpoints_have_the_same_names(torch, other, adapted):
+    from torch.distributed.checkpoint.state_dict import get_model_state_dict, set_model_state_dict
+
+    one, two = other(adapted), other(adapted)
+    states = get_model_state_dict(one)
+    assert list(states) == list(one.state_dict())
+    set_model_state_dict(two, states)
+    assert all(torch.equal(tensor, two.state_dict()[name]) for name, tensor in states.items())
+
+
+def test_a_name_of_no_weight_is_no_attribute(backbone):
+    assert backbone.transformer_layer_0.self_attention.query.kernel is not None
+    for name in ("transformer_layer_9", "transformer_layer"):
+        with pytest.raises(AttributeError, match=name):
+            getattr(backbone, name)
+    with pytest.raises(AttributeError, match=r"transformer_layer_0\.other"):
+        backbone.transformer_layer_0.other  # noqa: B018

@@ -59,6 +59,16 @@ class TorchModel(keras.Model):
         """Returns the weights, under their names in the state dict."""
         return _named_parameters(self, super().named_parameters(prefix, recurse, remove_duplicate), prefix)
 
+    def __getattr__(self, name: str) -> Any:
+        """Returns the weights below a name that is no attribute: torch's tools look up the names of a state dict."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            below = None if name.startswith("_") or not self.__dict__.get("built") else _below(_tensors_of(self), name)
+            if below is None:
+                raise
+            return below
+
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
         """Implements `to()`, `cuda()` and similar methods, but refuses changes of dtype, such as `half()`.
 
@@ -95,6 +105,26 @@ def _is_outermost(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 def _tensors_of(model: Any) -> dict[str, torch.nn.Parameter]:
     """Returns each weight of a backbone by its name, such as `transformer_layer_0.self_attention.query.kernel`."""
     return {name.replace("/", "."): weight.value for name, weight in model.named_weights().items()}
+
+
+class _Weights:
+    """The weights whose names begin with a prefix, as attributes."""
+
+    def __init__(self, tensors: dict[str, torch.nn.Parameter], prefix: str) -> None:
+        self._tensors, self._prefix = tensors, prefix
+
+    def __getattr__(self, name: str) -> Any:
+        below = _below(self._tensors, self._prefix + name)
+        if below is None:
+            raise AttributeError(f"there are no weights {self._prefix + name!r}")
+        return below
+
+
+def _below(tensors: dict[str, torch.nn.Parameter], name: str) -> Any:
+    """Returns the weight of a name, or those whose names begin with it and a dot, or None."""
+    if name in tensors:
+        return tensors[name]
+    return _Weights(tensors, f"{name}.") if any(other.startswith(f"{name}.") for other in tensors) else None
 
 
 def _rename(model: Any, states: dict[str, Any], prefix: str, keep_vars: bool) -> None:
