@@ -64,7 +64,9 @@ class TorchModel(keras.Model):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            below = None if name.startswith("_") or not self.__dict__.get("built") else _below(_tensors_of(self), name)
+            below = (
+                None if name.startswith("_") or not self.__dict__.get("built") else _below(self.named_weights(), name)
+            )
             if below is None:
                 raise
             return below
@@ -110,21 +112,21 @@ def _tensors_of(model: Any) -> dict[str, torch.nn.Parameter]:
 class _Weights:
     """The weights whose names begin with a prefix, as attributes."""
 
-    def __init__(self, tensors: dict[str, torch.nn.Parameter], prefix: str) -> None:
-        self._tensors, self._prefix = tensors, prefix
+    def __init__(self, weights: dict[str, Any], prefix: str) -> None:
+        self._weights, self._prefix = weights, prefix
 
     def __getattr__(self, name: str) -> Any:
-        below = _below(self._tensors, self._prefix + name)
+        below = _below(self._weights, self._prefix + name)
         if below is None:
-            raise AttributeError(f"there are no weights {self._prefix + name!r}")
+            raise AttributeError(f"there are no weights {(self._prefix + name).replace('/', '.')!r}")
         return below
 
 
-def _below(tensors: dict[str, torch.nn.Parameter], name: str) -> Any:
-    """Returns the weight of a name, or those whose names begin with it and a dot, or None."""
-    if name in tensors:
-        return tensors[name]
-    return _Weights(tensors, f"{name}.") if any(other.startswith(f"{name}.") for other in tensors) else None
+def _below(weights: dict[str, Any], name: str) -> Any:
+    """Returns the tensor of a weight, or the weights below a name, or None; reads no other values."""
+    if name in weights:
+        return weights[name].value
+    return _Weights(weights, f"{name}/") if any(other.startswith(f"{name}/") for other in weights) else None
 
 
 def _rename(model: Any, states: dict[str, Any], prefix: str, keep_vars: bool) -> None:
