@@ -350,3 +350,11 @@ def test_files_that_change_at_each_read_are_an_error(plain, golden, tmp_path, mo
     monkeypatch.setattr("vertebra._resolve.consistent_read._FIRST_PAUSE", 0)
     with pytest.raises(PresetChangedError):
         plain.load_lora_weights(folder)
+
+
+def test_values_that_are_not_clear_are_noted(plain, golden, tmp_path):
+    folder = shutil.copytree(golden / "peft_lora", tmp_path / "unclear")
+    text = (folder / CONFIG).read_text().rstrip().removesuffix("}")
+    (folder / CONFIG).write_text(text + ', "runtime_config": NaN, "inference_mode": true}')
+    (note,) = [note for note in plain.load_lora_weights(folder).notes if "not clear" in note]
+    assert "runtime_config" in note

@@ -161,7 +161,7 @@ def _why_none(folder: PresetFolder, found: Sequence[str]) -> tuple[str, Sequence
     """Returns why a folder is not an adapter, and suggestions."""
     if CONFIG in folder.names:
         return "it is a preset, a whole model, and not an adapter: load it with from_preset", ()
-    inside = adapter_folders({*folder.names, *_local_names(folder)})
+    inside = adapter_folders(folder.names)
     if inside:
         addresses = _addresses(folder, inside)
         remedy = "" if addresses else "; this source has no handles of folders, so publish each by itself"
@@ -170,14 +170,6 @@ def _why_none(folder: PresetFolder, found: Sequence[str]) -> tuple[str, Sequence
         remedy = "name the file, or put each into a folder of its own"
         return f"it has several files that may be one: {', '.join(found)}; {remedy}", ()
     return f"it has neither {ADAPTER_CONFIG} nor a single file that ends with {' or '.join(ADAPTER_SUFFIXES)}", ()
-
-
-def _local_names(folder: PresetFolder) -> list[str]:
-    """Returns the names of PEFT's configs in subfolders of a path, which its listing omits."""
-    if not is_plain_path(folder.requested):
-        return []
-    root = full_path(folder.requested)
-    return [path.relative_to(root).as_posix() for path in root.glob(f"*/{ADAPTER_CONFIG}")]
 
 
 def _addresses(folder: PresetFolder, inside: Sequence[str]) -> list[str]:

@@ -72,6 +72,8 @@ def read_peft(model: Any, files: AdapterFiles, config: Path, tensors_file: Path)
     plan.layers.update(added)
     if method is not None and method.is_tied:
         taken |= tied_copies(tensors, sorted_.unused, sorted_.modules)
+    if settings.doubts:
+        sorted_.notes.append(f"its {ADAPTER_CONFIG} has values that are not clear, in unused fields: {settings.doubts}")
     return AdapterFile(
         files,
         plan,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,8 @@ class PeftSettings:
     """The base that PEFT loaded, such as `org/name@revision`."""
     added: Mapping[str, Any]
     """The values of the fields that add layers adapted by another method."""
+    doubts: str = ""
+    """The values that are not clear, such as NaN, in fields that are not used."""
 
     def layer(self, module: str) -> LayerPlan:
         """Returns the plan of the layers that form a module.
@@ -82,13 +84,14 @@ def read_config(subject: str, path: Path) -> PeftSettings:
     if size > MOST_BYTES:
         raise LoraConfigError(subject, "size", size, f"at most {MOST_BYTES} bytes")
     failure = lambda problem: LoraConfigError(subject, "file", problem, expected)  # noqa: E731
-    return parse_foreign_json(path.read_bytes(), failure).read(partial(_settings_of, subject), _meaning)
+    document = parse_foreign_json(path.read_bytes(), failure)
+    return replace(document.read(partial(_settings_of, subject), _meaning), doubts=document.doubts_text)
 
 
 def _meaning(settings: PeftSettings) -> tuple[object, ...]:
     """Returns the values of the settings, with patterns in the order in which they are tried."""
     patterns = (tuple(table.values.items()) for table in (settings.ranks, settings.alphas))
-    return settings.config, settings.added, *patterns
+    return settings.config, settings.added, settings.fully_trained, *patterns
 
 
 def _settings_of(subject: str, config: Mapping[str, Any]) -> PeftSettings:
