@@ -358,3 +358,12 @@ def test_values_that_are_not_clear_are_noted(plain, golden, tmp_path):
     (folder / CONFIG).write_text(text + ', "runtime_config": NaN, "inference_mode": true}')
     (note,) = [note for note in plain.load_lora_weights(folder).notes if "not clear" in note]
     assert "runtime_config" in note
+
+
+def test_a_wrong_value_is_named_with_its_file(plain, golden, tmp_path):
+    folder = shutil.copytree(golden / "peft_lora", tmp_path / "wrong")
+    config = json.loads((folder / CONFIG).read_text())
+    (folder / CONFIG).write_text(json.dumps(config | {"r": "4"}))
+    with pytest.raises(LoraConfigError, match="rank='4'") as caught:
+        plain.load_lora_weights(folder)
+    assert str(folder / CONFIG) in str(caught.value)

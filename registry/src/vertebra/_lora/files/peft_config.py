@@ -95,6 +95,16 @@ def _meaning(settings: PeftSettings) -> tuple[object, ...]:
 
 
 def _settings_of(subject: str, config: Mapping[str, Any]) -> PeftSettings:
+    """Returns the settings of a config; an error in any value names the file."""
+    try:
+        return _read_settings(subject, config)
+    except LoraConfigError as error:
+        if error.subject == subject:
+            raise
+        raise LoraConfigError(subject, error.field, error.value, error.expected) from error
+
+
+def _read_settings(subject: str, config: Mapping[str, Any]) -> PeftSettings:
     reader = reader_of(config.get("peft_type"))
     if reader is not None:
         _check_fields(subject, config, reader.fields())
