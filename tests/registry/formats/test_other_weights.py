@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from vertebra._formats.other_weights import choose_weights, require_weights, weights_to_convert
+from vertebra._formats.description import PresetDescription
+from vertebra._formats.other_weights import choose_weights, no_weights, weights_to_convert
 from vertebra._resolve.open import open_folder
 from vertebra._weights.hdf5.file_kind import HDF5
 from vertebra._weights.safetensors.file_kind import INDEX, SAFETENSORS, WEIGHTS
@@ -29,9 +30,7 @@ def folder(tmp_path):
 
 
 def problem(folder, kind=SAFETENSORS):
-    with pytest.raises(WeightsFileError) as caught:
-        require_weights(folder, kind)
-    return str(caught.value)
+    return str(no_weights(folder, kind))
 
 
 OTHERS = {
@@ -128,4 +127,4 @@ def test_an_empty_preset_has_nothing_to_be_named(folder):
 
 @pytest.mark.parametrize("name", [WEIGHTS, INDEX])
 def test_weights_under_their_own_names_are_enough(folder, name):
-    require_weights(folder(name, "pytorch_model.bin"), SAFETENSORS)
+    PresetDescription("native", folder(name, "pytorch_model.bin"), "BertBackbone", {}).require_weights()

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from vertebra._formats.backbone_tensors import BackboneTensors, find_backbone
-from vertebra._formats.other_weights import require_weights
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._weights.checkpoint import Checkpoint, CheckpointHeader, open_checkpoint, read_headers
 from vertebra._weights.file_kind import FileKind
@@ -47,6 +46,18 @@ class PresetDescription:
         """The shard index of a second checkpoint, which is not read, or None if there is just one."""
         return self.files.not_read(self.folder.names)
 
+    def require_weights(self) -> None:
+        """Checks that the preset has weights under the names that a load reads.
+
+        Raises:
+            WeightsNotFoundError: it has none; the error names the files that it has instead, and the remedy.
+        """
+        kind = self.files
+        if not kind.shards and {kind.weights, kind.index}.isdisjoint(self.folder.listed_names):
+            from vertebra._formats.other_weights import no_weights  # a load that succeeds does without its imports
+
+            raise no_weights(self.folder, kind)
+
     def open(self) -> OpenPreset:
         """Maps the weights.
 
@@ -56,7 +67,7 @@ class PresetDescription:
         """
         folder = self.folder
         with folder.missing_files("its weights"):
-            require_weights(folder, self.files)
+            self.require_weights()
             checkpoint = open_checkpoint(
                 self.files, folder.listed_names, folder.fetch, folder.fetch_all, folder.check_read
             )
@@ -72,7 +83,7 @@ class PresetDescription:
         folder, kind = self.folder, self.files
         fetch_headers = partial(folder.fetch_headers, length_of=kind.header_end) if kind.header_comes_first else None
         with folder.missing_files("its weights"):
-            require_weights(folder, kind)
+            self.require_weights()
             header = read_headers(kind, folder.listed_names, folder.fetch, fetch_headers, folder.check_read)
         return OpenPreset(self._refined(header.entries), header)
 

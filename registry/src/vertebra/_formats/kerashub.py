@@ -17,7 +17,6 @@ from vertebra._formats.translation import express, find_owner, load_translation,
 from vertebra._resolve.preset_folder import PresetFolder, config_error
 from vertebra._system.strict_json import dump_json
 from vertebra._weights.hdf5.file_kind import HDF5
-from vertebra._weights.hdf5.writing import write_hdf5
 from vertebra._weights.writing import Tensors
 from vertebra.file_names import CONFIG
 from vertebra.specs import BackboneSpec
@@ -73,6 +72,8 @@ def write(export: PresetExport, stage: Path, max_shard_size: float | None) -> li
         PresetFormatError: no plugin has a translation of the class to this format.
         FormatLimitError: the format cannot represent the export.
     """
+    from vertebra._weights.hdf5.writing import write_hdf5
+
     spec, translation = translation_for(export.backbone, NAME)
     config, tensors = express(export, NAME, translation)
     base = {name: export.config[name] for name in _BASE_FIELDS if name in export.config}

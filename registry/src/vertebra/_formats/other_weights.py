@@ -81,14 +81,11 @@ _GROUPS = (
 """The first group whose pattern the name of a file matches is its own."""
 
 
-def require_weights(folder: PresetFolder, kind: FileKind) -> None:
-    """Checks that a preset has weights under the names that a load reads.
+def no_weights(folder: PresetFolder, kind: FileKind) -> WeightsNotFoundError:
+    """Returns the error for a preset without weights under the names that a load reads.
 
-    Raises:
-        WeightsNotFoundError: it has none; the error names the files that it has instead, and the remedy.
+    The error names the files that the preset has instead, and the remedy.
     """
-    if kind.shards or {kind.weights, kind.index} & folder.listed_names:
-        return
     problem = f"it is missing, and so is {kind.index}"
     remedy = "Save the preset again with its weights"
     groups = _groups(folder.names)
@@ -101,7 +98,7 @@ def require_weights(folder: PresetFolder, kind: FileKind) -> None:
     if inner := _inner_presets(folder.names, kind):
         problem += f". These folders in it have weights: {', '.join(inner)}"
         remedy = f"Load {folder.requested}/{inner[0]}" if not groups else remedy
-    raise WeightsNotFoundError(kind.weights, problem, remedy)
+    return WeightsNotFoundError(kind.weights, problem, remedy)
 
 
 def choose_weights(folder: PresetFolder) -> tuple[FileKind, str] | None:

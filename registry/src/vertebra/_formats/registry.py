@@ -10,7 +10,6 @@ from typing import Any
 
 from vertebra._formats import kerashub, native, transformers
 from vertebra._formats.description import PresetDescription
-from vertebra._formats.missing_config import no_config
 from vertebra._formats.model_type import infer_model_type
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.foreign_json import ForeignDocument
@@ -45,6 +44,8 @@ def read_description(folder: PresetFolder, asked: type | None = None) -> PresetD
         PresetConfigError: the config is in no known format, or unsound, or a field that matters has two values.
     """
     if folder.is_file or (CONFIG not in folder.listed_names and folder.is_complete):
+        from vertebra._formats.missing_config import no_config
+
         raise no_config(folder, lambda config: format_of(config) is not None)
     document = folder.config()
     read = _reader(folder, document, asked)

@@ -16,7 +16,6 @@ from vertebra._formats.description import OpenPreset, PresetDescription
 from vertebra._formats.registry import read_description
 from vertebra._presets import load_warnings
 from vertebra._presets.certificate_header import Certificate, require_certificate
-from vertebra._presets.suggest_overrides import suggest_overrides
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.lockfile import check_unlocked
 from vertebra._resolve.observers import tell_observers
@@ -219,6 +218,8 @@ def build_abstract(
     try:
         match = preset.match(weights)
     except WeightsMismatchError as error:
+        from vertebra._presets.suggest_overrides import suggest_overrides
+
         remedy = suggest_overrides(error, preset, overrides, partial(_weight_shapes, backbone_class, preset))
         if remedy is None:
             raise

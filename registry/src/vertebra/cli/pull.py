@@ -115,7 +115,6 @@ def _matching(folder: PresetFolder, only: Sequence[str] | None) -> list[str]:
 
 
 def _needed(folder: PresetFolder) -> list[str]:
-    from vertebra._formats.other_weights import require_weights
     from vertebra._lora.files.adapter_files import find_files, holds_adapter
 
     if holds_adapter(folder):
@@ -126,7 +125,7 @@ def _needed(folder: PresetFolder) -> list[str]:
     contents = read_description(folder)
     if not folder.is_complete:
         contents.open_headers()  # fails unless the listed files include the weights
-    require_weights(folder, contents.files)
+    contents.require_weights()
     used = contents.files.used(folder.names) | {CONFIG, CERTIFICATE}
     return [file.name for file in folder.files if file.name in used]
 

@@ -1,4 +1,7 @@
-"""The HDF5 kind of weights files, as Keras writes them: one file, or shards with an index."""
+"""The HDF5 kind of weights files, as Keras writes them: one file, or shards with an index.
+
+What reads the files is imported only when one is read.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vertebra._weights.file_kind import FileKind, MappedFile
-from vertebra._weights.hdf5.mapping import map_hdf5, open_hdf5_headers
 from vertebra._weights.tensor_entry import Header
 
 HDF5_WEIGHTS = "model.weights.h5"
@@ -30,9 +32,13 @@ class Hdf5Kind(FileKind):
         return tensor.replace("_layer_checkpoint_dependencies", "layers")
 
     def headers(self, paths: Sequence[Path]) -> list[Header]:
+        from vertebra._weights.hdf5.mapping import open_hdf5_headers
+
         return open_hdf5_headers(paths)
 
     def map(self, paths: Sequence[Path]) -> Sequence[MappedFile]:
+        from vertebra._weights.hdf5.mapping import map_hdf5
+
         return map_hdf5(paths)
 
 
