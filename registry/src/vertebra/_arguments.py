@@ -53,8 +53,14 @@ def is_amount(value: object) -> bool:
     return not isinstance(value, bool) and isinstance(value, numbers.Real) and 0 < float(value) < math.inf
 
 
-def path(function: str, name: str, value: object) -> Path:
+def path(function: str, name: str, value: object, expected: str = "a path") -> Path:
     """Returns a path, which may be given as a string.
+
+    Args:
+        function: The function that has the argument.
+        name: The argument.
+        value: Its value.
+        expected: What the error says that the argument may be.
 
     Raises:
         ArgumentError: the value is not of this type, or is empty.
@@ -62,7 +68,7 @@ def path(function: str, name: str, value: object) -> Path:
     text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if isinstance(text, str) and text:
         return Path(text)
-    raise ArgumentError(function, name, value, "a path")
+    raise ArgumentError(function, name, value, expected)
 
 
 def preset(function: str, value: object, name: str = "preset") -> str | Path:
@@ -73,7 +79,7 @@ def preset(function: str, value: object, name: str = "preset") -> str | Path:
     """
     if isinstance(value, PresetHandle):
         return str(value)
-    return value if isinstance(value, str) else path(function, name, value)
+    return value if isinstance(value, str) else path(function, name, value, "a string or a path")
 
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

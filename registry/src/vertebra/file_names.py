@@ -10,6 +10,7 @@ __all__ = [
     "ADAPTER_PICKLE",
     "ADAPTER_SUFFIXES",
     "ADAPTER_TENSORS",
+    "CERTIFICATE",
     "CONFIG",
     "adapter_files",
     "adapter_folders",
@@ -19,6 +20,8 @@ __all__ = [
 
 CONFIG = "config.json"
 """The config of a preset."""
+CERTIFICATE = "certificate.safetensors"
+"""The parity certificate of a preset: a sample's inputs and outputs, and no weights."""
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_TENSORS = "adapter_model.safetensors"
 ADAPTER_PICKLE = "adapter_model.bin"
@@ -40,9 +43,9 @@ def holds_any(names: Collection[str]) -> bool:
 
 
 def adapter_files(names: Collection[str]) -> list[str]:
-    """Returns the files that may each be an adapter: not in subfolders, and without the weights of a model."""
+    """Returns the files that may each be an adapter: not in subfolders, and of no model's own files."""
     found = (name for name in names if name.endswith(ADAPTER_SUFFIXES) and "/" not in name)
-    return sorted(name for name in found if not _WEIGHTS.fullmatch(name))
+    return sorted(name for name in found if name != CERTIFICATE and not _WEIGHTS.fullmatch(name))
 
 
 def adapter_folders(names: Collection[str]) -> list[str]:

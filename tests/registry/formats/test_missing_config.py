@@ -61,6 +61,15 @@ def test_an_archive_is_named(tmp_path, name):
     assert f"it has no config.json, but the archive {name}. Unpack it" in str(error_for(tmp_path))
 
 
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "model-00001-of-00002.safetensors", "model.weights.h5", "pytorch_model.bin", "a.gguf"]
+)
+def test_weights_without_their_config_are_named(tmp_path, name):
+    for file in (name, "certificate.safetensors", "metadata.json"):
+        (tmp_path / file).write_bytes(b"")
+    assert f"config.json is missing next to {name}. Copy the whole folder" in str(error_for(tmp_path))
+
+
 def test_a_folder_with_a_config_is_the_preset(tmp_path):
     put(tmp_path, **{"checkpoint-500": CONFIG})
     (tmp_path / "config.json").write_text("{}")

@@ -215,6 +215,13 @@ def test_what_could_not_be_loaded_is_refused(toy, preset, case):
     assert "mine" not in toy.presets
 
 
+def test_a_preset_that_lost_its_config_is_no_adapter(toy, preset):
+    shutil.copy(preset / "model.safetensors", preset / "certificate.safetensors")
+    (preset / "config.json").unlink()
+    with pytest.raises(PresetNotFoundError, match=r"config\.json is missing next to model\.safetensors"):
+        upload("toy://mine", preset)
+
+
 def test_tensors_that_the_config_does_not_mean_are_refused(bert, tmp_path):
     config = json.loads((bert / "config.json").read_text())
     (bert / "config.json").write_text(json.dumps(config | {"num_hidden_layers": config["num_hidden_layers"] + 1}))

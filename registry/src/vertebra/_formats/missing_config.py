@@ -13,10 +13,12 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
+from vertebra._formats.other_weights import found_weights
 from vertebra._resolve.candidates import suggested_handles
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.strict_json import read_json
 from vertebra.errors import PresetNotFoundError, VertebraError
+from vertebra.errors.base import shorten
 from vertebra.file_names import ADAPTER_CONFIG, ADAPTER_SUFFIXES, CONFIG, adapter_folders
 from vertebra.handles import PresetHandle
 
@@ -47,6 +49,9 @@ def no_config(folder: PresetFolder, is_preset: Callable[[Mapping[str, Any]], boo
     if archives := sorted(filter(_ARCHIVE.search, folder.names)):
         problem = f"it has no {CONFIG}, but the archive {archives[0]}"
         return PresetNotFoundError(folder.handle, problem, remedy=f"Unpack it, and load the folder with its {CONFIG}")
+    if weights := found_weights(folder.names):
+        problem = f"{CONFIG} is missing next to {shorten(weights, _MOST_NAMED)}"
+        return PresetNotFoundError(folder.handle, problem, remedy="Copy the whole folder that the weights come from")
     return PresetNotFoundError(folder.handle, f"it has no {CONFIG}")
 
 

@@ -13,6 +13,7 @@ from vertebra._weights.pickles.file_kind import PICKLE, PICKLE_INDEX, PickleKind
 from vertebra._weights.safetensors.file_kind import INDEX, SAFETENSORS, WEIGHTS, SafetensorsKind
 from vertebra.errors import WeightsFileError, WeightsNotFoundError
 from vertebra.errors.base import shorten
+from vertebra.file_names import CERTIFICATE
 
 _MOST_NAMES = 5
 _USUAL_STEMS = ("model-", "pytorch_model-")
@@ -21,7 +22,6 @@ _VARIANT = re.compile(r"(model|pytorch_model)\.[\w-]+\.(safetensors|bin)|[\w.-]+
 _TRAINING_RUN = re.compile(r"(optimizer|scheduler|scaler|rng_state.*|training_args)\.(bin|pt|pth)|trainer_state\.json")
 _ADAPTER = re.compile(r"adapter_(model|config)\..*|.*\.lora\.(h5|safetensors)")
 _ORIGINAL = re.compile(r"consolidated.*\.(pth|safetensors)")
-_CERTIFICATE = re.compile(r"certificate\.safetensors")  # of Vertebra's own presets: outputs, not weights
 _PICKLE = re.compile(r".+\.(bin|pt|pth|ckpt)")
 
 
@@ -118,6 +118,12 @@ def choose_weights(folder: PresetFolder) -> tuple[FileKind, str] | None:
     return (found[0], f"its weights are read from {_names(found[0], folder.names)}") if found else None
 
 
+def found_weights(names: Iterable[str]) -> list[str]:
+    """Returns the files of a folder, without its subfolders, that hold the weights of a model in any format."""
+    top = (name for name in sorted(names) if "/" not in name and not _is_other(name))
+    return [name for name in top if any(group.pattern.fullmatch(name) for group in _GROUPS)]
+
+
 def weights_to_convert(names: Iterable[str]) -> list[FileKind]:
     """Returns the weights that convert reads: the first set of alternatives that a preset has, best first."""
     top = sorted(name for name in names if "/" not in name)
@@ -145,7 +151,7 @@ def _single(name: str) -> FileKind | None:
 
 
 def _is_other(name: str) -> bool:
-    return any(pattern.fullmatch(name) for pattern in (_TRAINING_RUN, _ADAPTER, _ORIGINAL, _CERTIFICATE))
+    return name == CERTIFICATE or any(pattern.fullmatch(name) for pattern in (_TRAINING_RUN, _ADAPTER, _ORIGINAL))
 
 
 def _complete_shards(names: Iterable[str], suffix: str) -> list[FileKind]:
@@ -185,7 +191,7 @@ def _groups(names: Iterable[str]) -> list[tuple[_Group, list[str]]]:
     groups: dict[int, list[str]] = {}
     for name in sorted(names):
         file = name.rpartition("/")[2]
-        if not _CERTIFICATE.fullmatch(file):
+        if file != CERTIFICATE:
             index = next((index for index, group in enumerate(_GROUPS) if group.pattern.fullmatch(file)), None)
             groups.setdefault(-1 if index is None else index, []).append(name)
     return [(_GROUPS[index], groups[index]) for index in sorted(groups) if index >= 0]

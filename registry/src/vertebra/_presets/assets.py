@@ -17,7 +17,6 @@ from typing import Any
 
 from vertebra._formats.registry import FORMATS, format_of_preset
 from vertebra._presets.asset_names import CARRIED, REPLACED, target_names
-from vertebra._presets.certificate_header import CERTIFICATE
 from vertebra._presets.model_card import CARD, is_generated
 from vertebra._resolve.filenames import unsafe_names
 from vertebra._resolve.preset_folder import PresetFolder
@@ -26,7 +25,7 @@ from vertebra._system.links import outside_store, targets_outside
 from vertebra._system.strict_json import read_json_array
 from vertebra._weights.file_kind import FileKind
 from vertebra.errors import OfflineError, PresetConfigError, WeightsFileError
-from vertebra.file_names import CONFIG
+from vertebra.file_names import CERTIFICATE, CONFIG
 
 _MODULES = "modules.json"
 """Lists the modules of a Sentence Transformers model, such as pooling after the backbone, each with its folder."""

@@ -17,12 +17,12 @@ import keras
 import numpy as np
 
 from vertebra._discovery import runtimes
-from vertebra._presets.certificate_header import CERTIFICATE, Certificate, digest_of_config
+from vertebra._presets.certificate_header import Certificate, digest_of_config
 from vertebra._weights.quantized import quantization_plan
 from vertebra._weights.safetensors.writing import write_tensors
 from vertebra._weights.tensor_entry import layout_of
 from vertebra.errors import CertificateError
-from vertebra.file_names import CONFIG
+from vertebra.file_names import CERTIFICATE, CONFIG
 from vertebra.handles import PresetHandle
 
 _LIMITS = {"float64": 5e-6, "float32": 5e-6, "float16": 4e-3, "bfloat16": 3e-2}

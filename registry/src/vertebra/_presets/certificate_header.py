@@ -10,10 +10,8 @@ from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.file_identity import identity_of
 from vertebra._weights.safetensors.format import MappedTensors
 from vertebra.errors import CertificateError
-from vertebra.file_names import CONFIG
+from vertebra.file_names import CERTIFICATE, CONFIG
 from vertebra.handles import PresetHandle
-
-CERTIFICATE = "certificate.safetensors"
 
 
 @dataclass(frozen=True, slots=True)

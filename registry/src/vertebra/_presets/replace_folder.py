@@ -11,11 +11,10 @@ from types import ModuleType
 
 from vertebra._formats.registry import format_of
 from vertebra._presets.asset_names import CARRIED, name_in
-from vertebra._presets.certificate_header import CERTIFICATE
 from vertebra._system.foreign_json import read_foreign_json
 from vertebra._weights.safetensors.file_kind import INDEX, WEIGHTS
 from vertebra.errors import PresetConfigError
-from vertebra.file_names import CONFIG
+from vertebra.file_names import CERTIFICATE, CONFIG
 
 _WEIGHTS = re.compile(
     rf"{re.escape(WEIGHTS)}|{re.escape(INDEX)}|model-\d{{5}}-of-\d{{5}}\.safetensors"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vertebra.cli.output import bytes_text, plain_warnings, print_json, print_left_out, printable
 from vertebra.cli.progress import progress_bar
 from vertebra.errors import PresetNotFoundError
-from vertebra.file_names import CONFIG
+from vertebra.file_names import CERTIFICATE, CONFIG
 
 if TYPE_CHECKING:
     from vertebra._presets.bundle import BundledPreset
@@ -120,7 +120,6 @@ def _needed(folder: PresetFolder) -> list[str]:
     if holds_adapter(folder):
         return list(find_files(folder).names)
     from vertebra._formats.registry import read_description
-    from vertebra._presets.certificate_header import CERTIFICATE
 
     contents = read_description(folder)
     if not folder.is_complete:

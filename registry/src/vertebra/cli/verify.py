@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vertebra._discovery import runtimes
 from vertebra.cli.lock import add_lockfile_option, verify_lockfile
 from vertebra.cli.output import plain_warnings, print_json, printable
+from vertebra.file_names import CERTIFICATE
 
 if TYPE_CHECKING:
     from vertebra._presets.certificate_header import Certificate
@@ -69,7 +70,7 @@ def verify_preset(
     """
     name = runtimes.bind_any(runtime).name
     plain_warnings()
-    from vertebra._presets.certificate_header import CERTIFICATE, not_certified
+    from vertebra._presets.certificate_header import not_certified
     from vertebra._presets.compare_checkpoints import compare_checkpoints
     from vertebra._presets.load import prepare
     from vertebra._resolve.consistent_read import read_consistently
