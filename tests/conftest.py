@@ -3,6 +3,7 @@
 import gc
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,8 @@ settings.register_profile("vertebra", max_examples=examples, deadline=None, dera
 settings.load_profile("vertebra")
 
 MARK = "pytestmark = pytest.mark.keras"
+MEMORY = Path("/dev/shm")  # of Linux
+ENOUGH_MEMORY = 6 * 2**30
 
 
 def pytest_addoption(parser):
@@ -29,6 +32,8 @@ def pytest_configure(config):
         if variable != "VERTEBRA_FAULT_RUNS":
             del os.environ[variable]
     os.environ["VERTEBRA_CONFIG"] = os.devnull  # the user's own settings must not change what is tested
+    if not hasattr(config, "workerinput"):
+        keep_temporary_files_in_memory(config)
     if runtime != "none":
         os.environ["VERTEBRA_RUNTIME"] = runtime
         os.environ["KERAS_BACKEND"] = runtime  # test modules may import Keras before anything of Vertebra
@@ -36,6 +41,16 @@ def pytest_configure(config):
         os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # most of the time would go into optimising what runs once
         if not hasattr(config, "workerinput"):
             share_what_jax_compiles(config)
+
+
+def keep_temporary_files_in_memory(config):
+    """Lets all processes of this run write temporary files to memory if there is enough: a disk takes longer."""
+    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ENOUGH_MEMORY:
+        folder = tempfile.TemporaryDirectory(prefix="vertebra_tests_", dir=MEMORY, ignore_cleanup_errors=True)
+        config.add_cleanup(folder.cleanup)
+        Path(folder.name).chmod(0o711)  # as the system's: tests become another user, too
+        os.environ["TMPDIR"] = folder.name
+        tempfile.tempdir = None  # the module remembers the folder that it found first
 
 
 def share_what_jax_compiles(config):
@@ -71,6 +86,13 @@ def garbage_is_looked_for_among_what_is_new():
     """Keras looks for garbage for each layer that it quantises: not among all that the frameworks consist of."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_framework_without_a_runtime(pytestconfig):
+    """A run without a runtime stays without one: other modules test what happens before Keras is imported."""
+    yield
+    assert pytestconfig.getoption("--runtime") != "none" or {"keras", "torch", "jax"}.isdisjoint(sys.modules)
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,14 @@ def gateway():
         yield gateway
 
 
+@pytest.fixture(scope="package", autouse=True)
+def no_certificates(tmp_path_factory):
+    """Lets the client read no certificates, which it does for each store: the gateway has no use for them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_DIR", str(tmp_path_factory.mktemp("certificates")))
+        yield
+
+
 @pytest.fixture
 def nobody(tmp_path, monkeypatch):
     """The settings of a user without any; returns a home to put files in."""

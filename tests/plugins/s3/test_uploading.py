@@ -5,9 +5,10 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
 from servers import faults
 from vertebra import PresetHandle
@@ -335,10 +336,14 @@ def test_manifests_do_not_depend_on_the_order_of_files():
 def test_a_preset_is_pushed_pulled_and_locked_by_command(proxy, cache, destination, capsys, monkeypatch, tmp_path):
     from vertebra.cli import main
 
-    golden = Path(__file__).parents[2] / "golden" / "bert" / "transformers"
-    weights = (golden / "model.safetensors").read_bytes()
+    preset = tmp_path / "preset"
+    preset.mkdir()
+    config = {"vertebra_format": 1, "backbone": "SampleBackbone", "config": {"num_layers": 1}}
+    (preset / "config.json").write_text(json.dumps(config))
+    weights = safetensors.numpy.save({"head/kernel": np.zeros((4, 2), "float32")})
+    (preset / "model.safetensors").write_bytes(weights)
     monkeypatch.chdir(tmp_path)
-    assert main(["push", str(golden), str(destination)]) == 0
+    assert main(["push", str(preset), str(destination)]) == 0
     pinned = capsys.readouterr().out.splitlines()[0]
     assert main(["lock", str(destination)]) == 0
     assert pinned in (tmp_path / "vertebra.lock").read_text()
@@ -346,5 +351,5 @@ def test_a_preset_is_pushed_pulled_and_locked_by_command(proxy, cache, destinati
     assert weights in [path.read_bytes() for path in cache.glob("blobs/*/*")]
     proxy.clear()
     assert main(["inspect", pinned]) == 0
-    assert "BertBackbone" in capsys.readouterr().out
+    assert "SampleBackbone" in capsys.readouterr().out
     assert proxy.requests == []

@@ -34,7 +34,7 @@ def find_owner(folder: PresetFolder, format: str, field: str, identifier: object
         owners = " and ".join(str(entry.owner) for entry in claims) or "no installed backbone"
         raise config_error(
             folder,
-            f"{field} {identifier!r} is read by {owners}; values that can be read: {', '.join(known)}",
+            f"{field} {identifier!r} is read by {owners}; values that can be read: {', '.join(known) or 'none'}",
             "Install a plugin for this architecture, or block all but one of the plugins that read it",
         )
     return claims[0]
