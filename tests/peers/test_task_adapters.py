@@ -7,6 +7,7 @@ import pytest
 
 import vertebra
 from vertebra._lora.files import peft_config, peft_methods
+from vertebra.cli import main
 from vertebra.errors import AdapterMismatchError, AdapterNotFoundError, LoraConfigError, WeightsFileError
 
 pytestmark = pytest.mark.keras
@@ -145,10 +146,16 @@ def test_two_adapters_of_one_file_are_mixed_as_peft_adds_them(make, load, comput
     agree(compute(backbone, "bert"), outputs, "bert")
 
 
-def test_a_pickle_is_named_with_the_way_to_convert_it(make, load):
-    folder, _ = make("bert", "AutoModel", {}, saving={"safe_serialization": False})
-    with pytest.raises(WeightsFileError, match=r"adapter_model\.bin.*safe_serialization=True"):
+@pytest.mark.parametrize("with_base", [False, True])
+def test_a_pickle_is_converted(make, load, compute, agree, with_base):
+    folder, outputs = make("bert", "AutoModel", {}, saving={"safe_serialization": False})
+    with pytest.raises(WeightsFileError, match=rf"adapter_model\.bin.*vertebra lora convert {folder} TARGET"):
         load("bert").load_lora_weights(folder)
+    base = ["--base", str(GOLDEN / "bert" / "transformers")] if with_base else []
+    assert main(["lora", "convert", str(folder), str(folder.parent / "converted"), *base]) == 0
+    backbone = load("bert")
+    backbone.load_lora_weights(folder.parent / "converted")
+    agree(compute(backbone, "bert"), outputs, "bert")
 
 
 def test_the_folder_of_an_adapter_with_a_name_is_suggested(make, load):

@@ -290,7 +290,7 @@ def test_a_missing_file_is_named(plain, golden, tmp_path, missing, error, text):
 def test_a_pickle_is_named_and_not_opened(plain, golden, tmp_path):
     folder = shutil.copytree(golden / "peft_lora", tmp_path / "old")
     (folder / TENSORS).rename(folder / "adapter_model.bin")
-    with pytest.raises(WeightsFileError, match=r"adapter_model\.bin.*a pickle.*save_pretrained"):
+    with pytest.raises(WeightsFileError, match=rf"adapter_model\.bin.*a pickle.*lora convert {folder} TARGET"):
         plain.load_lora_weights(folder)
 
 

@@ -16,7 +16,7 @@ from vertebra._lora.files.peft_config import read_config
 from vertebra._lora.files.peft_names import LORA, PREFIX, parse_name
 from vertebra._weights.hdf5.mapping import open_hdf5_headers
 from vertebra._weights.safetensors.format import header_end, open_header
-from vertebra._weights.tensor_entry import TensorEntry, describe_tensor
+from vertebra._weights.tensor_entry import Header, TensorEntry, describe_tensor
 from vertebra.errors import AdapterMismatchError
 from vertebra.file_names import ADAPTER_CONFIG
 
@@ -67,6 +67,21 @@ def describe_files(files: AdapterFiles) -> dict[str, Any]:
     paths = files.fetch() if files.format == KERASHUB else files.fetch_headers(header_end)
     adapter = _READERS[files.format](files, *paths)
     files.check_read(paths)
+    return _facts(files, adapter)
+
+
+def describe_peft(files: AdapterFiles, config: Path, header: Header) -> dict[str, Any]:
+    """Returns the result of `describe_adapter` for an adapter in PEFT's format.
+
+    Args:
+        files: Its files, for messages.
+        config: The local path of its config.
+        header: The header of its tensors.
+    """
+    return _facts(files, _peft(files, config, header))
+
+
+def _facts(files: AdapterFiles, adapter: _Adapter) -> dict[str, Any]:
     if not adapter.layers:
         raise AdapterMismatchError(files.source, "holds no adapter; its tensors are", sorted(adapter.tensors))
     tensors = [describe_tensor(name, adapter.tensors[name]) for name in sorted(adapter.tensors, key=_number_key)]
@@ -104,8 +119,11 @@ def _read_short(files: AdapterFiles, path: Path) -> _Adapter:
 
 
 def _read_peft(files: AdapterFiles, config: Path, tensors: Path) -> _Adapter:
+    return _peft(files, config, open_header(tensors))
+
+
+def _peft(files: AdapterFiles, config: Path, header: Header) -> _Adapter:
     settings = read_config(f"{files.source}/{ADAPTER_CONFIG}", config)
-    header = open_header(tensors)
     strategy = catalog(STRATEGIES).lookup(settings.config.strategy).value
     method = strategy.peft_method
     parsed = {name: parse_name(name, method.prefix if method else LORA) for name in header.entries}

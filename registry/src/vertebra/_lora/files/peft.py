@@ -29,11 +29,9 @@ from vertebra._lora.state import require_adapters
 from vertebra._lora.trainable import BIAS_NAMES
 from vertebra._system.strict_json import dump_json
 from vertebra._weights.layer_paths import layer_paths, own_weights
-from vertebra._weights.safetensors.format import MappedTensors
 from vertebra.errors import AdapterMismatchError, LoraConfigError
 from vertebra.file_names import ADAPTER_CONFIG, ADAPTER_TENSORS
 
-FILES = (ADAPTER_CONFIG, ADAPTER_TENSORS)
 _BASE = "vertebra.base"
 
 # === Reading ===
@@ -55,7 +53,7 @@ def read_peft(model: Any, files: AdapterFiles, config: Path, tensors_file: Path)
     """
     source = files.source
     settings = read_config(f"{source}/{ADAPTER_CONFIG}", config)
-    tensors = MappedTensors(tensors_file)
+    tensors = files.map_tensors(tensors_file)
     names, layers = AdapterNames(model), layer_paths(model)
     plan = AdapterPlan(settings.config, {}, tied=False)
     method = plan.strategy.peft_method
@@ -72,6 +70,7 @@ def read_peft(model: Any, files: AdapterFiles, config: Path, tensors_file: Path)
     plan.layers.update(added)
     if method is not None and method.is_tied:
         taken |= tied_copies(tensors, sorted_.unused, sorted_.modules)
+    sorted_.notes += files.pickle_notes(tensors.header)
     if settings.doubts:
         sorted_.notes.append(f"its {ADAPTER_CONFIG} has values that are not clear, in unused fields: {settings.doubts}")
     return AdapterFile(
