@@ -288,7 +288,7 @@ def unmerge(model: Any) -> None:
     """Undoes a merge: restores the original kernels, to the bit, and reattaches the adapters.
 
     Raises:
-        LoraStateError: no adapter is merged.
+        LoraStateError: no adapter is merged, or a merged weight was changed since, which would be lost.
     """
     from vertebra._lora import merge as merging
     from vertebra._lora.choices.calls import changing
