@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -68,22 +69,33 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
     from vertebra._lora.files.describe import CO_TRAINED
 
     co_trained = f", and {len(facts[CO_TRAINED])} co-trained base weights" if facts[CO_TRAINED] else ""
-    lines = {
-        "adapter": f"{facts['adapter']}, {_FORMS[facts['form']]}",
-        "strategy": facts["strategy"] or "not installed",
-        "rank": _listed(facts["ranks"]),
-        "alpha": _listed(facts["alphas"]),
-        "layers": f"{len(facts['layers'])}{co_trained}",
-        "parameters": f"{facts['parameters']:,}",
-        "bytes": f"{facts['bytes']:,} ({bytes_text(facts['bytes'])})",
-        "base": facts["base"] or "not recorded",
-        "base model": facts["base_model"] or "not recorded",
-        "saved from": facts["saved_from"] or "not recorded",
-    }
-    for name, value in lines.items():
+    lines = [
+        ("adapter", f"{facts['adapter']}, {_FORMS[facts['form']]}"),
+        ("strategy", facts["strategy"] or "not installed"),
+        (facts["rank_name"], _listed(facts["ranks"])),
+        ("alpha", _listed(facts["alphas"])),
+        *([("options", _options(facts["options"]))] if facts["options"] else []),
+        ("layers", f"{len(facts['layers'])}{co_trained}"),
+        *(("added layer", _added(layer, own)) for layer, own in facts["added_layers"].items()),
+        ("parameters", f"{facts['parameters']:,}"),
+        ("bytes", f"{facts['bytes']:,} ({bytes_text(facts['bytes'])})"),
+        ("base", facts["base"] or "not recorded"),
+        ("base model", facts["base_model"] or "not recorded"),
+        ("saved from", facts["saved_from"] or "not recorded"),
+    ]
+    for name, value in lines:
         print(f"{name:<11} {printable(value)}")
     print()
     print(draw_tree("tensors", [tensor | {"name": _path(tensor["name"])} for tensor in facts["tensors"]]))
+
+
+def _options(options: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={json.dumps(value)}" for name, value in options.items())
+
+
+def _added(layer: str, facts: Mapping[str, Any]) -> str:
+    options = {name: value for name, value in facts.items() if name != "strategy"}
+    return f"{layer}, by {facts['strategy']}: {_options(options)}"
 
 
 def _listed(numbers: list[Any]) -> str:
@@ -108,8 +120,8 @@ def _convert(args: argparse.Namespace) -> int:
         print_json(facts)
         return 0
     sizes = f"{len(facts['layers'])} layers, {facts['parameters']:,} parameters, {bytes_text(facts['bytes'])}"
-    strategy = f"{facts['strategy']} of rank {_listed(facts['ranks'])}" if facts["ranks"] else facts["strategy"]
-    print(f"{args.adapter} -> {args.target} ({_FORMS[facts['form']]}): {strategy}, {sizes}")
+    rank = f" of {facts['rank_name']} {_listed(facts['ranks'])}" if facts["ranks"] else ""
+    print(f"{args.adapter} -> {args.target} ({_FORMS[facts['form']]}): {facts['strategy']}{rank}, {sizes}")
     _print_notes(facts)
     return 0
 

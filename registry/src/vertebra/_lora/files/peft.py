@@ -64,6 +64,8 @@ def read_peft(model: Any, files: AdapterFiles, config: Path, tensors_file: Path)
     adapted = {path for module in sorted_.modules for path in names.layers(module)}
     drop_copies(model, sorted_, tensors, adapted, settings.fully_trained)
     values = _read_modules(source, settings, plan, sorted_, names, layers)
+    if method is not None and method.rank is None:  # the tensors alone tell the ranks
+        plan = replace(plan, config=replace(plan.config, rank=max(layer.rank for layer in plan.layers.values())))
     added, added_values, taken = read_added(source, settings.added, tensors, sorted_.prefix, names, layers)
     if both := sorted(plan.layers.keys() & added.keys()):
         raise AdapterMismatchError(source, "adapts a table by LoRA and by rows at once", both)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vertebra._lora.files.fused_modules import FusedModule, fuse, split
-from vertebra._lora.files.peft_names import WRAPPERS
-from vertebra._lora.files.peft_types import lora_fields
+from vertebra._lora.files.peft_names import rows_of
+from vertebra._lora.files.peft_types import lora_fields, value_for
 from vertebra._lora.layers.linear_view import view_of
 from vertebra._lora.plan import LayerPlan
 from vertebra.errors import LoraConfigError
@@ -51,13 +51,13 @@ def read_added(
     for field, reader in lora_fields().items():
         if field not in fields:
             continue
-        rows = _rows_of(tensors.header.entries, prefix, reader.method.lora_infix)
+        rows = rows_of(tensors.header.entries, prefix, reader.method.lora_infix)
         _require_rows(source, field, fields[field], [module for module, _ in rows.values()])
         for name, (module, tensor) in rows.items():
             paths = names.layers(module)
             if not paths:
                 continue
-            options = {reader.method.options[0]: _value(source, field, fields[field], module)}
+            options = {reader.method.options[0]: _given(source, field, fields[field], module)}
             views = {path: view_of(layers[path]) for path in paths}
             fused = FusedModule(
                 source, module, paths, views, reader.strategy, options={**reader.strategy.options, **options}
@@ -66,16 +66,6 @@ def read_added(
             plans |= dict.fromkeys(paths, LayerPlan(1, 1.0, options=options, strategy=reader.name))
             taken.add(name)
     return plans, values, taken
-
-
-def _rows_of(tensors: Iterable[str], prefix: str, infix: str) -> dict[str, tuple[str, str]]:
-    """Returns the module and the own name of each tensor that holds rows, by its name in the file."""
-    rows = {}
-    for name in tensors:
-        module, found, tensor = WRAPPERS.sub("", name).removeprefix(prefix).partition(f".{infix}")
-        if found and not tensor.startswith("base_layer."):
-            rows[name] = module, tensor.partition(".")[0]  # the adapter's name may follow
-    return rows
 
 
 def _require_rows(source: object, field: str, given: Any, modules: Sequence[str]) -> None:
@@ -118,11 +108,9 @@ def tied_copies(tensors: Any, unused: Iterable[str], modules: Mapping[str, Mappi
     return {name for name in unused if any(np.array_equal(tensors.view(name), array) for array in rows)}
 
 
-def _value(source: object, field: str, given: Any, module: str) -> Any:
-    """Returns the value for a module: the only one, or that of a key with which the module's name ends, as in PEFT."""
-    if not isinstance(given, Mapping):
-        return given
-    for key, value in given.items():
-        if module.endswith(key):
-            return value
-    raise LoraConfigError(source, field, given, f"an entry for {module!r}, of which the file has rows")
+def _given(source: object, field: str, value: Any, module: str) -> Any:
+    """Returns the value of a field for a module that has rows."""
+    own = value_for(module, value)
+    if own is None:
+        raise LoraConfigError(source, field, value, f"an entry for {module!r}, of which the file has rows")
+    return own

@@ -80,6 +80,16 @@ def lora_fields() -> dict[str, MethodReader]:
     return {reader.method.lora_field: reader for reader in readers() if reader.method.lora_field}
 
 
+def value_for(module: str, value: Any) -> Any:
+    """Returns the value of such a field for a module: the only one, or that of a key with which the module's name ends.
+
+    PEFT takes the first such key. None if there is none.
+    """
+    if not isinstance(value, Mapping):
+        return value
+    return next((own for key, own in value.items() if module.endswith(key)), None)
+
+
 def method_fields(
     plan: AdapterPlan, modules: Mapping[str, LayerPlan], views: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
