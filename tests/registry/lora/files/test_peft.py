@@ -607,6 +607,13 @@ def test_a_value_that_is_not_clear_is_read_if_it_does_not_matter(backbone, copy,
 
 
 @pytest.mark.keras(once=True)
+@pytest.mark.parametrize("field", ["r", "lora_alpha"])
+def test_a_scale_that_is_null_is_refused_as_peft_fails_to_load_it(backbone, copy, field):
+    with pytest.raises(LoraConfigError, match=f"{field}=None, expected a number: PEFT fails to load null"):
+        backbone.load_lora_weights(copy({field: None}))
+
+
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize(
     ("field", "told"),
     [('"r": 5, ', "r has two values, 5 and"), ('"rank_pattern": {"query": 2}, ', "rank_pattern has two values")],

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +12,7 @@ from vertebra._resolve.candidates import is_plain_path
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.header_stub import LengthOf
 from vertebra._resolve.preset_folder import PresetFolder
+from vertebra._resolve.subfolders import named_subfolders
 from vertebra._system.file_identity import identity_at
 from vertebra._system.user_paths import full_path
 from vertebra._weights.pickles.mapping import map_pickle, notes_of
@@ -20,7 +20,6 @@ from vertebra._weights.safetensors.format import MappedTensors
 from vertebra._weights.tensor_entry import Header
 from vertebra.errors import (
     AdapterNotFoundError,
-    HandleError,
     LoraConfigError,
     PresetNotFoundError,
     WeightsFileError,
@@ -196,22 +195,9 @@ def _why_none(folder: PresetFolder, found: Sequence[str]) -> tuple[str, Sequence
         return "it is a preset, a whole model, and not an adapter: load it with from_preset", ()
     inside = adapter_folders(folder.names)
     if inside:
-        addresses = _addresses(folder, inside)
-        remedy = "" if addresses else "; this source has no handles of folders, so publish each by itself"
-        return f"the adapters are in its subfolders: {', '.join(inside)}{remedy}", addresses
+        words, handles = named_subfolders(folder, "adapters", inside)
+        return words, [handle.path if is_plain_path(folder.requested) else str(handle) for handle in handles]
     if found:
         remedy = "name the file, or put each into a folder of its own"
         return f"it has several files that may be one: {', '.join(found)}; {remedy}", ()
     return f"it has neither {ADAPTER_CONFIG} nor a single file that ends with {' or '.join(ADAPTER_SUFFIXES)}", ()
-
-
-def _addresses(folder: PresetFolder, inside: Sequence[str]) -> list[str]:
-    """Returns the paths or handles of subfolders, if the source has handles of folders."""
-    if is_plain_path(folder.requested):
-        return [str(Path(folder.requested, name)) for name in inside]
-    with suppress(HandleError):
-        handles = [replace(folder.located, path=f"{folder.located.path}/{name}") for name in inside]
-        for handle in handles:
-            folder.source.unpinned(handle)
-        return [str(handle) for handle in handles]
-    return []
