@@ -85,6 +85,34 @@ def test_unchanged_tables_are_not_co_trained(architecture, model, dtype, make, l
     agree(compute(backbone, architecture), outputs, architecture, 1e-5 if dtype == "float32" else 0.3)
 
 
+ROWS = [
+    ("bert", "AutoModel", {"trainable_token_indices": [46, 28, 9]}),
+    ("bert", "AutoModel", {"trainable_token_indices": {"embeddings.word_embeddings": [4], "position_embeddings": [2]}}),
+    ("bert", "AutoModel", {"trainable_token_indices": {"position_embeddings": [2]}, "modules_to_save": ["pooler"]}),
+    ("gpt2", "AutoModel", {"trainable_token_indices": {"wte": [15]}}),
+    ("gpt2", "AutoModelForCausalLM", {"trainable_token_indices": {"transformer.wte": [15, 50]}}),
+    ("gemma", "AutoModelForCausalLM", {"trainable_token_indices": [50, 2]}),
+]
+
+
+@pytest.mark.parametrize("saving", [{}, SAVES_TABLES], ids=str)
+@pytest.mark.parametrize(("architecture", "model", "settings"), ROWS, ids=str)
+def test_rows_of_a_table_with_and_without_the_table(architecture, model, settings, saving, make, load, compute, agree):
+    """With it, PEFT also writes the table, and for a tied head the table and the rows again."""
+    folder, outputs = make(architecture, model, settings, saving=saving)
+    backbone = load(architecture)
+    receipt = backbone.load_lora_weights(folder)
+    assert receipt.unused == ()
+    assert "token_embedding/embeddings" not in receipt.trained
+    agree(compute(backbone, architecture), outputs, architecture)
+
+
+def test_rows_and_a_lora_of_one_table_are_not_made_by_peft(make):
+    """So a file with both is refused here, too."""
+    with pytest.raises(AssertionError, match=r"trainable_token_indices cannot be applied to .*lora\.layer\.Embedding"):
+        make("bert", "AutoModel", {"target_modules": ["word_embeddings"], "trainable_token_indices": [4]})
+
+
 @pytest.mark.parametrize("settings", [{}, {"target_modules": ["c_attn", "wte"]}, {"modules_to_save": ["wte"]}], ids=str)
 def test_a_resized_vocabulary_names_both_sizes_and_the_argument(settings, make, load, compute):
     folder, _ = make("gpt2", "AutoModelForCausalLM", settings, size=64, saving=SAVES_TABLES)

@@ -68,10 +68,12 @@ def read_peft(model: Any, files: AdapterFiles, config: Path, tensors_file: Path)
         plan = replace(plan, config=replace(plan.config, rank=max(layer.rank for layer in plan.layers.values())))
     added, added_values, taken = read_added(source, settings.added, tensors, sorted_.prefix, names, layers)
     if both := sorted(plan.layers.keys() & added.keys()):
-        raise AdapterMismatchError(source, "adapts a table by LoRA and by rows at once", both)
+        remedy = "PEFT (0.21.2) does not load it either: train a LoRA of that table, or rows of it, and not both"
+        raise AdapterMismatchError(source, "adapts a table by LoRA and by rows at once", both, remedy)
     plan.layers.update(added)
     if method is not None and method.is_tied:
-        taken |= tied_copies(tensors, sorted_.unused, sorted_.modules)
+        rows = (array for matrices in sorted_.modules.values() for array in matrices.values())
+        taken |= tied_copies(tensors, sorted_.unused, rows)
     sorted_.notes += files.pickle_notes(tensors.header)
     if settings.doubts:
         sorted_.notes.append(f"its {ADAPTER_CONFIG} has values that are not clear, in unused fields: {settings.doubts}")

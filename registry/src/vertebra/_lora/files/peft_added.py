@@ -47,16 +47,16 @@ def read_added(
     """
     plans: dict[str, LayerPlan] = {}
     values: Values = {}
-    taken = set()
+    taken: set[str] = set()
     for field, reader in lora_fields().items():
         if field not in fields:
             continue
         rows = rows_of(tensors.header.entries, prefix, reader.method.lora_infix)
         _require_rows(source, field, fields[field], [module for module, _ in rows.values()])
-        for name, (module, tensor) in rows.items():
+        inside = {name: found for name, found in rows.items() if names.layers(found[0])}
+        taken |= tied_copies(tensors, rows.keys() - inside.keys(), map(tensors.view, inside))
+        for name, (module, tensor) in inside.items():
             paths = names.layers(module)
-            if not paths:
-                continue
             options = {reader.method.options[0]: _given(source, field, fields[field], module)}
             views = {path: view_of(layers[path]) for path in paths}
             fused = FusedModule(
@@ -102,10 +102,10 @@ def added_tensors(
     return arrays, fields
 
 
-def tied_copies(tensors: Any, unused: Iterable[str], modules: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    """Returns the unused tensors that repeat those of a table: PEFT stores them again for the projection tied to it."""
-    rows = [array for own in modules.values() for array in own.values()]
-    return {name for name in unused if any(np.array_equal(tensors.view(name), array) for array in rows)}
+def tied_copies(tensors: Any, unused: Iterable[str], rows: Iterable[Any]) -> set[str]:
+    """Returns the unused tensors that repeat rows of a table: PEFT stores them again for a projection tied to it."""
+    tables = list(rows)
+    return {name for name in unused if any(np.array_equal(tensors.view(name), array) for array in tables)}
 
 
 def _given(source: object, field: str, value: Any, module: str) -> Any:
