@@ -69,7 +69,8 @@ def enable(
         bias: Biases that also train: `none`, `lora` for the biases of the adapted layers, or `all`.
         train: Targets of layers that also train in full. Their trained weights belong to the adapter.
         name: Name of the adapter. It becomes the only active adapter.
-        **options: Further options of the strategy.
+        **options: Further options of the strategy, and fields of PEFT's LoRA config that add layers, such as
+            `trainable_token_indices`: row numbers of the token embedding, or a mapping from targets to row numbers.
 
     Returns:
         A receipt: the adapted layers and the numbers of parameters added, trained and frozen.
