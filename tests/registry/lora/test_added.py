@@ -1,5 +1,7 @@
 """Layers that an adapter has in addition to those of its LoRA: rows of a table, by PEFT's trainable_token_indices."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -24,6 +26,18 @@ def test_rows_train_with_a_lora_and_return_from_a_file(plain, fill, run, golden,
     again = fresh.load_lora_weights(tmp_path / form)
     assert (sorted(again.layers), again.parameters_trained) == (sorted(receipt.layers), receipt.parameters_trained)
     assert np.array_equal(run(fresh)["sequence_output"], run(plain)["sequence_output"])
+
+
+@pytest.mark.keras(once=True)
+def test_rows_stay_rows_where_peft_lacks_the_strategy_of_the_others(plain, fill, run, golden, tmp_path):
+    plain.enable_lora(2, strategy="vera", trainable_token_indices=ROWS)
+    fill(plain)
+    plain.save_lora_weights(tmp_path / "plain")
+    config = json.loads((tmp_path / "plain" / "adapter_config.json").read_text())
+    assert config["trainable_token_indices"] == {"embeddings.word_embeddings": ROWS}
+    fresh = vertebra.Backbone.from_preset(golden / "transformers")
+    fresh.load_lora_weights(tmp_path / "plain")
+    np.testing.assert_allclose(run(fresh)["sequence_output"], run(plain)["sequence_output"], atol=1e-5)
 
 
 def test_rows_start_as_those_of_the_base_and_alone_change(plain, adapters, fill, run):
