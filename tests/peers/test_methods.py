@@ -124,6 +124,27 @@ def test_rows_of_a_table_train_with_a_lora_adapter(
     agree(outputs, again["outputs"], architecture)
 
 
+@pytest.mark.parametrize("strategy", ["lora", "dora", "rslora"])
+@pytest.mark.parametrize("architecture", ["bert", "gpt2", "gemma"])
+def test_rows_that_are_enabled_here_compute_the_same_in_peft(
+    architecture, strategy, load, compute, ask, agree, transformers_peer, tmp_path
+):
+    backbone = load(architecture)
+    backbone.enable_lora(2, strategy=strategy, alpha=6, trainable_token_indices=[46, 28, 9])
+    draws = np.random.default_rng(0)
+    for variable in backbone.trainable_weights:
+        variable.assign(variable.numpy() + draws.normal(size=variable.shape) * 0.2)
+    outputs = compute(backbone, architecture)
+    backbone.save_lora_weights(tmp_path / "ours")
+    preset = GOLDEN / architecture / "transformers"
+    there = ask(transformers_peer, "adapt", preset, architecture, adapter=str(tmp_path / "ours"))
+    assert there["complaints"] == []
+    agree(outputs, there["outputs"], architecture)
+    fresh = load(architecture)
+    assert "token_embedding" in fresh.load_lora_weights(tmp_path / "ours").layers
+    agree(compute(fresh, architecture), outputs, architecture)
+
+
 @pytest.mark.parametrize("architecture", ["gpt2", "gemma"])
 @pytest.mark.parametrize("method", ["TrainableTokens", "Lora"])
 def test_rows_of_a_tied_table_change_the_logits_as_in_peft(method, architecture, made, load, compute, agree):

@@ -7,6 +7,7 @@ import pytest
 
 import vertebra
 from vertebra._lora.files import peft_config, peft_methods
+from vertebra.cli import main
 from vertebra.errors import AdapterMismatchError, AdapterNotFoundError, LoraConfigError, WeightsFileError
 
 pytestmark = pytest.mark.keras
@@ -84,6 +85,34 @@ def test_unchanged_tables_are_not_co_trained(architecture, model, dtype, make, l
     agree(compute(backbone, architecture), outputs, architecture, 1e-5 if dtype == "float32" else 0.3)
 
 
+ROWS = [
+    ("bert", "AutoModel", {"trainable_token_indices": [46, 28, 9]}),
+    ("bert", "AutoModel", {"trainable_token_indices": {"embeddings.word_embeddings": [4], "position_embeddings": [2]}}),
+    ("bert", "AutoModel", {"trainable_token_indices": {"position_embeddings": [2]}, "modules_to_save": ["pooler"]}),
+    ("gpt2", "AutoModel", {"trainable_token_indices": {"wte": [15]}}),
+    ("gpt2", "AutoModelForCausalLM", {"trainable_token_indices": {"transformer.wte": [15, 50]}}),
+    ("gemma", "AutoModelForCausalLM", {"trainable_token_indices": [50, 2]}),
+]
+
+
+@pytest.mark.parametrize("saving", [{}, SAVES_TABLES], ids=str)
+@pytest.mark.parametrize(("architecture", "model", "settings"), ROWS, ids=str)
+def test_rows_of_a_table_with_and_without_the_table(architecture, model, settings, saving, make, load, compute, agree):
+    """With it, PEFT also writes the table, and for a tied head the table and the rows again."""
+    folder, outputs = make(architecture, model, settings, saving=saving)
+    backbone = load(architecture)
+    receipt = backbone.load_lora_weights(folder)
+    assert receipt.unused == ()
+    assert "token_embedding/embeddings" not in receipt.trained
+    agree(compute(backbone, architecture), outputs, architecture)
+
+
+def test_rows_and_a_lora_of_one_table_are_not_made_by_peft(make):
+    """So a file with both is refused here, too."""
+    with pytest.raises(AssertionError, match=r"trainable_token_indices cannot be applied to .*lora\.layer\.Embedding"):
+        make("bert", "AutoModel", {"target_modules": ["word_embeddings"], "trainable_token_indices": [4]})
+
+
 @pytest.mark.parametrize("settings", [{}, {"target_modules": ["c_attn", "wte"]}, {"modules_to_save": ["wte"]}], ids=str)
 def test_a_resized_vocabulary_names_both_sizes_and_the_argument(settings, make, load, compute):
     folder, _ = make("gpt2", "AutoModelForCausalLM", settings, size=64, saving=SAVES_TABLES)
@@ -145,10 +174,16 @@ def test_two_adapters_of_one_file_are_mixed_as_peft_adds_them(make, load, comput
     agree(compute(backbone, "bert"), outputs, "bert")
 
 
-def test_a_pickle_is_named_with_the_way_to_convert_it(make, load):
-    folder, _ = make("bert", "AutoModel", {}, saving={"safe_serialization": False})
-    with pytest.raises(WeightsFileError, match=r"adapter_model\.bin.*safe_serialization=True"):
+@pytest.mark.parametrize("with_base", [False, True])
+def test_a_pickle_is_converted(make, load, compute, agree, with_base):
+    folder, outputs = make("bert", "AutoModel", {}, saving={"safe_serialization": False})
+    with pytest.raises(WeightsFileError, match=rf"adapter_model\.bin.*vertebra lora convert {folder} TARGET"):
         load("bert").load_lora_weights(folder)
+    base = ["--base", str(GOLDEN / "bert" / "transformers")] if with_base else []
+    assert main(["lora", "convert", str(folder), str(folder.parent / "converted"), *base]) == 0
+    backbone = load("bert")
+    backbone.load_lora_weights(folder.parent / "converted")
+    agree(compute(backbone, "bert"), outputs, "bert")
 
 
 def test_the_folder_of_an_adapter_with_a_name_is_suggested(make, load):

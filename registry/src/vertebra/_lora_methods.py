@@ -31,7 +31,7 @@ class LoraMethods:
                 means the targets that the class declares. Each must match at least one layer.
             target_layer_names: KerasHub's name for `target_names`.
             **settings: `alpha`, `dropout`, `strategy`, `seed`, `rank_pattern`, `alpha_pattern`, `bias`, `train`, `name`
-                and options of the strategy, as in `vertebra.lora.enable`.
+                options of the strategy, and `trainable_token_indices`, as in `vertebra.lora.enable`.
 
         Returns:
             A receipt: the adapted layers and the numbers of parameters added, trained and frozen.

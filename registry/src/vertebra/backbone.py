@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -222,13 +223,14 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
         """Loads weights as `keras.Model.load_weights`; a model with adapters loads all weights of the file or none.
 
         Raises:
-            LoraStateError: the active adapters or their strengths differ from those when the file was saved.
+            LoraStateError: the active adapters or their strengths differ from those when the file was saved, or they
+                are merged.
             ValueError: the file's weights do not fit the model.
         """
         from vertebra._lora.files.keras_weights import check_file
         from vertebra._lora.state import adapters_of
 
-        with call_lock(self).changing():
+        with self.replacing_weights():
             load = functools.partial(super().load_weights, *args, **kwargs)
             if adapters_of(self) is not None:
                 check_file(load)
@@ -246,9 +248,17 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
             return weights
 
     def set_weights(self, weights: list[Any]) -> None:
-        """Sets the values of the weights, as `keras.Model.set_weights`."""
-        with call_lock(self).changing():
+        """Sets the values of the weights, as `keras.Model.set_weights`; raises LoraStateError while merged."""
+        with self.replacing_weights():
             super().set_weights(weights)
+
+    def replacing_weights(self) -> AbstractContextManager[None]:
+        """Blocks calls within a `with` block that replaces weights; runtimes use it for methods of their own.
+
+        Raises:
+            LoraStateError: adapters are merged; `unmerge_lora` would discard the new weights.
+        """
+        return calls.replacing_weights(self)
 
     def sample_inputs(self) -> Any:
         """Returns a small fixed input in the structure of `inputs`: two short rows, the second padded.

@@ -25,7 +25,7 @@ CERTIFICATE = "certificate.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_TENSORS = "adapter_model.safetensors"
 ADAPTER_PICKLE = "adapter_model.bin"
-"""Tensors as PEFT wrote them before safetensors; never opened."""
+"""Tensors as PEFT wrote them before safetensors: a pickle, which only `vertebra lora convert` reads."""
 ADAPTER_SUFFIXES = (".lora.h5", ".safetensors")
 """Endings of adapters that are a single file."""
 _WEIGHTS = re.compile(r"(adapter_)?model([.-].*)?\.safetensors")

@@ -156,7 +156,10 @@ class Runtime(ABC):
 
     @abstractmethod
     def model_class(self) -> type:
-        """Returns the base class of backbones: `keras.Model`, or a subclass with the methods that users expect."""
+        """Returns the base class of backbones: `keras.Model`, or a subclass with the methods that users expect.
+
+        A method of the subclass that replaces weights does so in `with self.replacing_weights()`.
+        """
 
     @abstractmethod
     def devices(self) -> list[Device]:

@@ -69,7 +69,8 @@ def enable(
         bias: Biases that also train: `none`, `lora` for the biases of the adapted layers, or `all`.
         train: Targets of layers that also train in full. Their trained weights belong to the adapter.
         name: Name of the adapter. It becomes the only active adapter.
-        **options: Further options of the strategy.
+        **options: Further options of the strategy, and fields of PEFT's LoRA config that add layers, such as
+            `trainable_token_indices`: row numbers of the token embedding, or a mapping from targets to row numbers.
 
     Returns:
         A receipt: the adapted layers and the numbers of parameters added, trained and frozen.
@@ -288,7 +289,7 @@ def unmerge(model: Any) -> None:
     """Undoes a merge: restores the original kernels, to the bit, and reattaches the adapters.
 
     Raises:
-        LoraStateError: no adapter is merged.
+        LoraStateError: no adapter is merged, or a merged weight was changed since, which would be lost.
     """
     from vertebra._lora import merge as merging
     from vertebra._lora.choices.calls import changing

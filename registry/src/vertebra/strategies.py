@@ -151,6 +151,8 @@ class LoraStrategy(ABC):
     targets to values."""
     settings: ClassVar[tuple[str, ...]] = ("rank", "alpha", "dropout")
     """Those of rank, alpha and dropout that have a meaning for the strategy; the user may not give the others."""
+    rank_name: ClassVar[str] = "rank"
+    """What the rank is called in descriptions of adapters, such as `block size`."""
     peft_fields: ClassVar[Mapping[str, bool] | None] = None
     """Switches of PEFT's LoRA configuration that select this strategy, or None if PEFT's LoRA does not have it."""
     peft_method: ClassVar[PeftMethod | None] = None
@@ -231,6 +233,14 @@ class LoraStrategy(ABC):
         """
         return None
 
+    def peft_rank(self, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
+        """Returns the rank that PEFT's tensors of a module tell, if the config gives none; None if they tell none.
+
+        Args:
+            shapes: Shapes of the tensors in PEFT's file, by their names after the module's name.
+        """
+        return None
+
     def peft_layer(
         self, view: LinearView, rank: int, options: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
     ) -> tuple[int, Mapping[str, Any]]:
@@ -245,7 +255,7 @@ class LoraStrategy(ABC):
         Raises:
             LoraConfigError: the shapes contradict the options.
         """
-        return rank, {}
+        return self.peft_rank(shapes) or rank, {}
 
     def peft_config(self, modules: Mapping[str, tuple[LinearView, int, Mapping[str, Any]]]) -> Mapping[str, Any]:
         """Returns further fields of PEFT's config of the method.

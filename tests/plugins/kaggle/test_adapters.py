@@ -28,6 +28,6 @@ def test_what_is_published_loads_from_there(kaggle, backbone, golden, name):
 def test_subfolders_are_named_though_no_handle_leads_there(kaggle, backbone, golden):
     files = {f"legal/{path.name}": path.read_bytes() for path in (golden / "peft_lora").iterdir()}
     kaggle.publish(VARIATION, files)
-    with pytest.raises(AdapterNotFoundError, match="subfolders: legal") as caught:
+    with pytest.raises(AdapterNotFoundError, match="subfolders legal; this source has no handles of folders") as caught:
         backbone.load_lora_weights(f"kaggle://{VARIATION}")
     assert caught.value.suggestions == []

@@ -243,7 +243,7 @@ def test_another_runtime_is_refused_once_one_is_bound(base, golden, tmp_path, ru
     assert "process" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [[], ["convert", "a", "b"], ["merge", "a"], ["info"]])
+@pytest.mark.parametrize("words", [[], ["convert", "a"], ["merge", "a", "b"], ["info"]])
 def test_wrong_usage_is_said(words, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["lora", *words])

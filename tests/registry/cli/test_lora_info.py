@@ -123,6 +123,47 @@ def test_peft_patterns_and_base_weights(peft):
     assert facts["beside"] == ["base_model.model.layer.9.q.base_layer.bias"]
 
 
+ROWS = {
+    "base_model.model.q.lora_A.weight": (4, 8),
+    "base_model.model.q.lora_B.weight": (8, 4),
+    "base_model.model.embed.token_adapter.trainable_tokens_delta": (3, 8),
+    "base_model.model.embed.token_adapter.base_layer.weight": (50, 8),
+}
+
+
+@pytest.mark.parametrize("given", [[9, 2, 7], {"embed": [9, 2, 7]}], ids=str)
+def test_rows_of_a_table_are_no_base_weights(peft, given, capsys):
+    folder = peft(ROWS, trainable_token_indices=given)
+    facts = describe_adapter(folder)
+    assert facts["added_layers"] == {"embed": {"strategy": "trainable_tokens", "token_indices": [9, 2, 7]}}
+    assert facts["layers"] == ["embed", "q"]
+    assert facts["parameters"] == 2 * 4 * 8 + 3 * 8
+    assert facts["beside"] == ["base_model.model.embed.token_adapter.base_layer.weight"]
+    assert (facts["strategy"], facts["ranks"]) == ("lora", [4])
+    assert main(["lora", "info", str(folder)]) == 0
+    assert "added layer embed, by trainable_tokens: token_indices=[9, 2, 7]\n" in capsys.readouterr().out
+
+
+def test_rows_in_the_short_form(tmp_path):
+    rows = {"rank": 1, "alpha": 1.0, "heads": 1, "shares": None, "strategy": "trainable_tokens"}
+    settings = plan()
+    settings["layers"]["token_embedding"] = rows | {"options": {"token_indices": [5]}}
+    facts = describe_adapter(short(tmp_path / "a.safetensors", **{"vertebra.adapter": json.dumps(settings)}))
+    assert facts["added_layers"] == {"token_embedding": {"strategy": "trainable_tokens", "token_indices": [5]}}
+    assert (facts["ranks"], facts["alphas"]) == ([2, 3], [4.0])
+
+
+@pytest.mark.parametrize("given", [{"oft_block_size": 4, "r": 0}, {"oft_block_size": 0, "r": 2}], ids=str)
+def test_blocks_of_oft_have_the_size_that_the_tensors_tell(peft, given, capsys):
+    shapes = {"base_model.model.q.oft_R.weight": (2, 6), "base_model.model.wide.oft_R.weight": (2, 28)}
+    folder = peft(shapes, peft_type="OFT", lora_alpha=None, use_cayley_neumann=False, **given)
+    facts = describe_adapter(folder)
+    assert (facts["rank_name"], facts["ranks"]) == ("block size", [4, 8])
+    assert facts["options"] == {"use_cayley_neumann": False}
+    assert main(["lora", "info", str(folder)]) == 0
+    assert "block size  4, 8\n" in capsys.readouterr().out
+
+
 def test_a_file_of_kerashub_has_numbers_for_layers(tmp_path):
     arrays = {"lora/vars/rank": np.array(4)}
     for number in (11, 9):

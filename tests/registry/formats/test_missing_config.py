@@ -94,7 +94,7 @@ def test_a_source_without_subfolders_gets_no_suggestion(toy, monkeypatch):
     monkeypatch.setattr(toy, "unpinned", unpinned)
     toy.add("archive", {"inside/config.json": CONFIG.encode()})
     error = error_for("toy://archive")
-    assert "inside" in error.problem
+    assert "inside; this source has no handles of folders" in error.problem
     assert error.suggestions == []
 
 

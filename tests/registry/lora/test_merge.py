@@ -93,6 +93,46 @@ def test_while_merged_adapters_do_not_change_and_can_be_saved(adapted, run, tmp_
     assert gap(run(fresh), outputs) == 0
 
 
+@pytest.mark.parametrize("verb", ["load_weights", "set_weights", "load_state_dict"])
+def test_while_merged_no_weights_are_loaded(adapted, runtime, values, tmp_path, verb):
+    """Unmerging would discard them."""
+    backbone = adapted()
+    if verb == "load_state_dict" and runtime != "torch":
+        pytest.skip("only on torch a backbone is a module")
+    backbone.merge_lora()
+    backbone.save_weights(tmp_path / "merged.weights.h5")
+    before = values(backbone)
+    given = {
+        "load_weights": lambda: tmp_path / "merged.weights.h5",
+        "set_weights": lambda: [value + 1 for value in backbone.get_weights()],
+        "load_state_dict": lambda: {name: tensor + 1 for name, tensor in backbone.state_dict().items()},
+    }[verb]()
+    with pytest.raises(LoraStateError, match=r"are merged \(default\)\. Call unmerge_lora\(\) first"):
+        getattr(backbone, verb)(given)
+    assert bits(values(backbone)) == bits(before)
+    backbone.unmerge_lora()
+    if verb != "load_weights":  # the file has merged kernels, and no adapter
+        backbone.unload_lora()
+        getattr(backbone, verb)(given if verb == "set_weights" else {n: t for n, t in given.items() if "lora" not in n})
+
+
+@pytest.mark.parametrize("weight", ["kernel", "bias"])
+def test_a_weight_that_was_changed_while_merged_is_not_overwritten(backbone, values, weight):
+    backbone.enable_lora(2, bias="lora")
+    before = values(backbone)
+    backbone.merge_lora()
+    name = f"transformer_layer_1/self_attention/value/{weight}"
+    variable = backbone.named_weights()[name]
+    merged = variable.numpy()
+    variable.assign(merged + 1)
+    with pytest.raises(LoraStateError, match=f"changed after merging.*: {name}"):
+        backbone.unmerge_lora()
+    assert np.array_equal(variable.numpy(), merged + 1)
+    variable.assign(merged)
+    backbone.unmerge_lora()
+    assert bits(values(backbone)) == bits(before)
+
+
 @pytest.mark.parametrize("format", ["native", "transformers", "kerashub"])
 def test_a_merged_backbone_is_saved_as_a_preset_of_its_own(golden, arguments, adapted, run, tmp_path, format):
     base = vertebra.models.BertBackbone(**arguments, activation="gelu_approximate")

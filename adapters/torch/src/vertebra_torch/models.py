@@ -49,9 +49,14 @@ class TorchModel(keras.Model):
     def _load_from_state_dict(
         self, state_dict: Any, prefix: str, metadata: Any, strict: bool, missing: Any, unexpected: Any, errors: Any
     ) -> None:
-        """Implements `load_state_dict`, of this module or of one that contains it."""
-        _load(self, state_dict, prefix, missing, errors)
-        super()._load_from_state_dict(state_dict, prefix, metadata, strict, missing, unexpected, errors)
+        """Implements `load_state_dict`, of this module or of one that contains it.
+
+        Raises:
+            LoraStateError: adapters are merged.
+        """
+        with self.replacing_weights():
+            _load(self, state_dict, prefix, missing, errors)
+            super()._load_from_state_dict(state_dict, prefix, metadata, strict, missing, unexpected, errors)
 
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True

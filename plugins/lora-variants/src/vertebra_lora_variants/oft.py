@@ -36,6 +36,7 @@ class Oft(LoraStrategy):
         "use_cayley_neumann": True, "num_cayley_neumann_terms": 5, "block_share": False, "coft": False, "eps": 6e-5,
     }  # fmt: skip
     settings: ClassVar[tuple[str, ...]] = ("rank",)
+    rank_name = "block size"
     is_low_rank = False
     is_additive = False
     peft_method = PeftMethod(
@@ -98,13 +99,11 @@ class Oft(LoraStrategy):
             return "peft_version", "PEFT 0.18 or later: earlier ones computed use_cayley_neumann with another series"
         return None
 
-    def peft_layer(
-        self, view: LinearView, rank: int, options: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
-    ) -> tuple[int, Mapping[str, Any]]:
+    def peft_rank(self, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
         """Returns the size of the blocks: a block of size `b` has `b (b - 1) / 2` numbers."""
         shape = next(iter(shapes.values()), ())
         numbers = shape[-1] if shape else 0
-        return round((1 + (1 + 8 * numbers) ** 0.5) / 2), {}
+        return round((1 + (1 + 8 * numbers) ** 0.5) / 2)
 
     def peft_config(self, modules: Mapping[str, tuple[LinearView, int, Mapping[str, Any]]]) -> Mapping[str, Any]:
         """Returns the size of the blocks, or else their number, whichever all modules have in common."""

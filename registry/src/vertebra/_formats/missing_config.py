@@ -16,15 +16,14 @@ from typing import Any
 from vertebra._formats.other_weights import found_weights
 from vertebra._resolve.candidates import suggested_handles
 from vertebra._resolve.preset_folder import PresetFolder
+from vertebra._resolve.subfolders import named_subfolders, newest_first
 from vertebra._system.strict_json import read_json
 from vertebra.errors import PresetNotFoundError, VertebraError
 from vertebra.errors.base import shorten
 from vertebra.file_names import ADAPTER_CONFIG, ADAPTER_SUFFIXES, CONFIG, adapter_folders
-from vertebra.handles import PresetHandle
 
 _MOST_READ = 40
 """Most configs that are read."""
-_MOST_NAMED = 5
 _ARCHIVE = re.compile(r"\.(zip|tar|tgz|tar\.(gz|bz2|xz|zst))$", re.IGNORECASE)
 _ONTO = "backbone.load_lora_weights({!r})"
 _SUBFOLDER = "Load the subfolder that you mean, by its own path or handle"
@@ -85,35 +84,19 @@ def _file(folder: PresetFolder) -> PresetNotFoundError:
 
 
 def _subfolders(folder: PresetFolder, kind: str, found: list[str]) -> PresetNotFoundError:
-    more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
-    problem = f"it has no {CONFIG}, but there are {kind} in its subfolders {', '.join(found[:_MOST_NAMED])}{more}"
-    handles = [str(handle) for name in found[:_MOST_NAMED] if (handle := _handle_of(folder, name)) is not None]
-    return PresetNotFoundError(folder.handle, problem, handles, _SUBFOLDER)
+    words, handles = named_subfolders(folder, kind, found)
+    remedy = _SUBFOLDER if handles else ""
+    return PresetNotFoundError(folder.handle, f"it has no {CONFIG}, but {words}", list(map(str, handles)), remedy)
 
 
 def _presets_inside(folder: PresetFolder, is_preset: Callable[[Mapping[str, Any]], bool]) -> list[str]:
     """Returns the subfolders that hold a preset."""
     end = f"/{CONFIG}"
-    inside = sorted((name.removesuffix(end) for name in folder.names if name.endswith(end)), key=_newest_first)
+    inside = sorted((name.removesuffix(end) for name in folder.names if name.endswith(end)), key=newest_first)
     return [name for name in inside[:_MOST_READ] if _holds_preset(folder, name, is_preset)]
-
-
-def _newest_first(name: str) -> tuple[tuple[int, str], ...]:
-    """Returns a sort key by which `checkpoint-1000` comes before `checkpoint-500`."""
-    pieces = re.findall(r"(\d+)|(\D+)", name)
-    return tuple((-int(digits), "") if digits else (0, text) for digits, text in pieces)
 
 
 def _holds_preset(folder: PresetFolder, name: str, is_preset: Callable[[Mapping[str, Any]], bool]) -> bool:
     with contextlib.suppress(VertebraError, OSError):  # an unreadable config is no preset's
         return is_preset(read_json(folder.fetch(f"{name}/{CONFIG}")))
     return False
-
-
-def _handle_of(folder: PresetFolder, name: str) -> PresetHandle | None:
-    """Returns the handle of a subfolder, or None if the source has no handles for subfolders."""
-    with contextlib.suppress(VertebraError):
-        handle = replace(folder.located, path=f"{folder.located.path}/{name}")
-        folder.source.unpinned(handle)
-        return handle
-    return None

@@ -73,6 +73,18 @@ class Adapter:
 
 
 @dataclass(frozen=True, slots=True)
+class MergedWeight:
+    """A variable of the base model that merging has changed."""
+
+    name: str
+    variable: Any
+    before: np.ndarray[Any, Any]
+    """Its value from before merging."""
+    digest: bytes
+    """Digest of its value after merging."""
+
+
+@dataclass(frozen=True, slots=True)
 class RollbackPoint:
     """The state before a change, to which a failed change rolls back."""
 

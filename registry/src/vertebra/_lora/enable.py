@@ -12,6 +12,7 @@ from vertebra._arguments import flag, text
 from vertebra._discovery import runtimes
 from vertebra._discovery.catalog import STRATEGIES, catalog
 from vertebra._lora.adapter import Adapter
+from vertebra._lora.added import added_layers, split_fields
 from vertebra._lora.base_weights import BaseModel
 from vertebra._lora.files.adapter_data import AdapterFile
 from vertebra._lora.files.foreign_names import KerasHubNames
@@ -65,6 +66,7 @@ def enable(
     _check_name(adapters, text("enable_lora", "name", name))
     roles = roles_of(model)
     base = adapters.base
+    config, fields = split_fields(config)
     if targets is None:
         layers = find_default_targets(model, roles, base.layers)
     else:
@@ -73,6 +75,9 @@ def enable(
     plan = _with_heads_of(base, plan_layers(config, views, layers, roles))
     co_trained = weights_to_train(base, layers, bias, train, roles)
     check_strategy(plan, views)
+    added = added_layers(model, plan, fields, co_trained, roles, base.layers)
+    plan = replace(plan, layers=plan.layers | added)
+    views |= {path: _view(path, base.layers[path]) for path in added}
     with adapters.base_weights_restored():
         values = {weight: adapters.base_value(weight) for weight in co_trained}
         adapter = Adapter(name, plan, fingerprint(views), None, values)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from vertebra._lora.adapter import MergedWeight
 from vertebra._lora.layers.kernels import Array, MergedLayer, matrix_of, merged_layer
 from vertebra._lora.layers.projections import untouched_projections
 from vertebra._lora.state import Adapters
@@ -34,18 +36,31 @@ def merge(adapters: Adapters, reversible: bool) -> MergeReceipt:
         _restore(originals)
         adapters.reattach()
         raise
-    adapters.merged = originals
-    if not reversible:
+    if reversible:
+        paths = {id(variable): name for name, variable in weights.items()}
+        adapters.merged = [
+            MergedWeight(paths[id(variable)], variable, before, _digest(variable)) for variable, before in originals
+        ]
+    else:
         adapters.remove_all()
     largest = max(float(np.abs(merged.kernel).max()) for merged in sums.values())
     return MergeReceipt(names, tuple(sums), error, largest, reversible, tuple(projections))
 
 
 def unmerge(adapters: Adapters) -> None:
-    """Restores the original kernels, to the bit, and reattaches the adapter layers."""
+    """Restores the original kernels, to the bit, and reattaches the adapter layers.
+
+    Raises:
+        LoraStateError: no adapter is merged, or a merged weight was changed since, which would be lost.
+    """
     if adapters.merged is None:
         raise LoraStateError("No adapter is merged", "Call merge_lora() first")
-    _restore(adapters.merged)
+    changed = [weight.name for weight in adapters.merged if _digest(weight.variable) != weight.digest]
+    if changed:
+        problem = f"These weights were changed after merging, and unmerging would discard that: {', '.join(changed)}"
+        remedy = "To keep it, save the backbone with save_to_preset; to discard it, load base and adapter again"
+        raise LoraStateError(problem, remedy)
+    _restore([(weight.variable, weight.before) for weight in adapters.merged])
     adapters.merged = None
     adapters.reattach()
 
@@ -83,6 +98,11 @@ def _check(adapters: Adapters) -> None:
         path, mode = next(iter(modes.items()))
         problem = f"Layer {path!r} is quantised as {mode}, and the merged kernel would be rounded to that"
         raise LoraStateError(problem, "Call merged_copy(), which returns a copy in floats with the adapter merged")
+
+
+def _digest(variable: Any) -> bytes:
+    """Returns a SHA-256 of the value of a variable."""
+    return hashlib.sha256(np.ascontiguousarray(_array(variable)).view("uint8").data).digest()
 
 
 def _array(variable: Any) -> Array:

@@ -112,7 +112,7 @@ class AdapterPlan:
 
     def method(self, separator: str) -> str:
         """Returns the name of the strategy, with its rank and scale if it has them."""
-        facts = [("rank", f"rank {self.config.rank}"), ("alpha", f"scale {self.scale:g}")]
+        facts = [("rank", f"{self.strategy.rank_name} {self.config.rank}"), ("alpha", f"scale {self.scale:g}")]
         own = separator.join(text for name, text in facts if name in self.strategy.settings)
         return f"{self.config.strategy} of {own}" if own else self.config.strategy
 

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from vertebra._lora.adapter import Adapter, RollbackPoint, Weights
+from vertebra._lora.adapter import Adapter, MergedWeight, RollbackPoint, Weights
 from vertebra._lora.base_weights import BaseModel
 from vertebra._lora.choices.active import AdapterState
 from vertebra._lora.choices.resident import ResidentAdapter, make_resident
@@ -55,8 +55,8 @@ class Adapters:
         self.known: dict[str, Adapter] = {}
         """Every adapter, by name."""
         self.strengths: Strengths = None
-        self.merged: list[tuple[Any, np.ndarray[Any, Any]]] | None = None
-        """Variables with their values from before merging; None if no adapter is merged."""
+        self.merged: list[MergedWeight] | None = None
+        """The variables that merging has changed; None if no adapter is merged."""
         self._active: tuple[Adapter, ...] = ()
         self._sets: dict[tuple[str, int], AdapterLayers] = {}
         """Adapter layers of each plan that was active, by the plan's key and slot: the index among active adapters."""

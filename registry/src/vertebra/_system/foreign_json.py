@@ -36,8 +36,8 @@ class ForeignDocument:
     value: dict[str, Any]
     """The object, with NaN as a float and the last value of each repeated key."""
     other: dict[str, Any] | None = None
-    """The object with the first value of each repeated key, and another object in place of each number that JSON does
-    not have; None if both readings are equal."""
+    """The object with the first value of each repeated key, and an object that equals nothing in place of each number
+    that JSON does not have; None if both readings are equal."""
     problem: str | None = None
     """Why the document is not strict JSON, or None if it is."""
     failure: Callable[[str], VertebraError] = VertebraError
@@ -113,14 +113,28 @@ def is_json(value: Any) -> bool:
     return True
 
 
+class _Unusual:
+    """A number that JSON does not have, such as NaN, in the second reading; it equals nothing else."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+    def is_of(self, value: Any) -> bool:
+        """Returns whether Python reads this number as that value."""
+        return type(value) in (int, float) and repr(value) == repr(json.loads(self._text))
+
+
 def _other_reading(text: str) -> Any:
-    """Reads a text with the first of each repeated key, and with objects that equal nothing as unusual numbers."""
+    """Reads a text with the first of each repeated key, and with objects that equal nothing for unusual numbers."""
     return json.loads(
         text,
         object_pairs_hook=_first_values,
-        parse_constant=lambda _: object(),
-        parse_int=lambda digits: int(digits) if len(digits) <= MOST_DIGITS else object(),
-        parse_float=lambda digits: value if math.isfinite(value := float(digits)) else object(),
+        parse_constant=_Unusual,
+        parse_int=lambda digits: int(digits) if len(digits) <= MOST_DIGITS else _Unusual(digits),
+        parse_float=lambda digits: value if math.isfinite(value := float(digits)) else _Unusual(digits),
     )
 
 
@@ -139,7 +153,7 @@ def _differences(value: Any, other: Any, name: str = "") -> list[str]:
         pairs = [(f"{name}[{index}]", *items) for index, items in enumerate(zip(value, other, strict=True))]
     elif type(value) is type(other) and value == other:
         return []
-    elif type(other) is object:
+    elif isinstance(other, _Unusual) and other.is_of(value):
         return [f"{name} is {value}, which is not a number in JSON"]
     else:
         return [f"{name} has two values, {other!r} and {value!r}"]

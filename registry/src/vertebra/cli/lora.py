@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -24,7 +25,8 @@ def add_commands(commands: Any) -> None:
     text = "show a LoRA adapter, convert it to another format, or merge it into a preset"
     group = commands.add_parser("lora", help=text, description=text).add_subparsers(metavar="ACTION", required=True)
     info = _add(group, "info", "show an adapter's settings, layers and sizes, without loading it", _info)
-    convert = _add(group, "convert", "convert an adapter to another format", _convert)
+    text = "convert an adapter to another format; without --base, only adapter_model.bin of a folder to safetensors"
+    convert = _add(group, "convert", text, _convert)
     convert.add_argument("target", help="a .safetensors or .lora.h5 file, or a folder in PEFT's layout")
     merge = _add(group, "merge", "write a preset with an adapter merged into its kernels", _merge)
     merge.add_argument("target", help="the folder to write; an error leaves no partial folder")
@@ -32,7 +34,7 @@ def add_commands(commands: Any) -> None:
     merge.add_argument("--dtype", help="dtype of the merged preset (default: Keras's dtype policy)")
     for parser in (convert, merge):
         parser.add_argument(
-            "--base", required=True, metavar="PRESET", help="the base model: a preset id, handle or path"
+            "--base", required=parser is merge, metavar="PRESET", help="the base model: a preset id, handle or path"
         )
         no_check = "accept a base model that the adapter was not trained on"
         parser.add_argument("--no-check-base", action="store_true", help=no_check)
@@ -67,22 +69,33 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
     from vertebra._lora.files.describe import CO_TRAINED
 
     co_trained = f", and {len(facts[CO_TRAINED])} co-trained base weights" if facts[CO_TRAINED] else ""
-    lines = {
-        "adapter": f"{facts['adapter']}, {_FORMS[facts['form']]}",
-        "strategy": facts["strategy"] or "not installed",
-        "rank": _listed(facts["ranks"]),
-        "alpha": _listed(facts["alphas"]),
-        "layers": f"{len(facts['layers'])}{co_trained}",
-        "parameters": f"{facts['parameters']:,}",
-        "bytes": f"{facts['bytes']:,} ({bytes_text(facts['bytes'])})",
-        "base": facts["base"] or "not recorded",
-        "base model": facts["base_model"] or "not recorded",
-        "saved from": facts["saved_from"] or "not recorded",
-    }
-    for name, value in lines.items():
+    lines = [
+        ("adapter", f"{facts['adapter']}, {_FORMS[facts['form']]}"),
+        ("strategy", facts["strategy"] or "not installed"),
+        (facts["rank_name"], _listed(facts["ranks"])),
+        ("alpha", _listed(facts["alphas"])),
+        *([("options", _options(facts["options"]))] if facts["options"] else []),
+        ("layers", f"{len(facts['layers'])}{co_trained}"),
+        *(("added layer", _added(layer, own)) for layer, own in facts["added_layers"].items()),
+        ("parameters", f"{facts['parameters']:,}"),
+        ("bytes", f"{facts['bytes']:,} ({bytes_text(facts['bytes'])})"),
+        ("base", facts["base"] or "not recorded"),
+        ("base model", facts["base_model"] or "not recorded"),
+        ("saved from", facts["saved_from"] or "not recorded"),
+    ]
+    for name, value in lines:
         print(f"{name:<11} {printable(value)}")
     print()
     print(draw_tree("tensors", [tensor | {"name": _path(tensor["name"])} for tensor in facts["tensors"]]))
+
+
+def _options(options: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={json.dumps(value)}" for name, value in options.items())
+
+
+def _added(layer: str, facts: Mapping[str, Any]) -> str:
+    options = {name: value for name, value in facts.items() if name != "strategy"}
+    return f"{layer}, by {facts['strategy']}: {_options(options)}"
 
 
 def _listed(numbers: list[Any]) -> str:
@@ -98,21 +111,36 @@ def _path(name: str) -> str:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    _bind(args)
     from vertebra._lora.files.describe import describe_adapter
 
     with busy(f"converting {args.adapter}"):
-        backbone, receipt = _adapted(args)
-        lora.save(backbone, args.target)
-        facts = describe_adapter(args.target) | _loaded(args, receipt)
+        outcome = _rewritten(args) if args.base is None else _saved(args)
+        facts = describe_adapter(args.target) | outcome
     if args.json:
         print_json(facts)
         return 0
     sizes = f"{len(facts['layers'])} layers, {facts['parameters']:,} parameters, {bytes_text(facts['bytes'])}"
-    strategy = f"{facts['strategy']} of rank {_listed(facts['ranks'])}" if facts["ranks"] else facts["strategy"]
-    print(f"{args.adapter} -> {args.target} ({_FORMS[facts['form']]}): {strategy}, {sizes}")
-    _print_notes(receipt)
+    rank = f" of {facts['rank_name']} {_listed(facts['ranks'])}" if facts["ranks"] else ""
+    print(f"{args.adapter} -> {args.target} ({_FORMS[facts['form']]}): {facts['strategy']}{rank}, {sizes}")
+    _print_notes(facts)
     return 0
+
+
+def _rewritten(args: argparse.Namespace) -> dict[str, Any]:
+    """Rewrites a pickle, and returns its source and notes on it, as plain data."""
+    from vertebra._lora.convert import rewrite_pickle
+
+    return {"source": args.adapter, "unused": [], "notes": rewrite_pickle(args.adapter, args.target)}
+
+
+def _saved(args: argparse.Namespace) -> dict[str, Any]:
+    """Saves the adapter from its base, and returns its source and notes on it, as plain data."""
+    _bind(args)
+    from vertebra._lora.convert import load_to_convert
+
+    backbone, receipt = _adapted(args, load_to_convert)
+    lora.save(backbone, args.target)
+    return _loaded(args, receipt)
 
 
 # === merge ===
@@ -143,7 +171,7 @@ def _merge(args: argparse.Namespace) -> int:
         tables = ", ".join(map(printable, merged.changed_projections))
         print(f"merging changes the logits of the tied projection, as in PEFT: {tables}")
     print_assets(assets)
-    _print_notes(receipt)
+    _print_notes(_loaded(args, receipt))
     return 0
 
 
@@ -172,8 +200,8 @@ def _bind(args: argparse.Namespace) -> None:
     plain_warnings()
 
 
-def _adapted(args: argparse.Namespace) -> tuple[Any, LoraReceipt]:
-    """Loads the base model, and the adapter into it."""
+def _adapted(args: argparse.Namespace, load: Callable[..., LoraReceipt] = lora.load) -> tuple[Any, LoraReceipt]:
+    """Loads the base model, and the adapter into it by `load`."""
     from vertebra.backbone import Backbone
 
     dtype = getattr(args, "dtype", None)
@@ -184,7 +212,7 @@ def _adapted(args: argparse.Namespace) -> tuple[Any, LoraReceipt]:
         remedy = "Pass the preset of its base model, and save that adapter to a file with save_lora_weights"
         raise LoraStateError(f"The preset {args.base!r} already has the adapter {', '.join(own)}", remedy)
     check_base, strict = not args.no_check_base, not args.no_strict
-    return backbone, lora.load(backbone, args.adapter, check_base=check_base, strict=strict)
+    return backbone, load(backbone, args.adapter, check_base=check_base, strict=strict)
 
 
 def _loaded(args: argparse.Namespace, receipt: LoraReceipt) -> dict[str, Any]:
@@ -198,8 +226,8 @@ def _loaded(args: argparse.Namespace, receipt: LoraReceipt) -> dict[str, Any]:
     }
 
 
-def _print_notes(receipt: LoraReceipt) -> None:
-    for note in receipt.notes:
+def _print_notes(facts: Mapping[str, Any]) -> None:
+    for note in facts["notes"]:
         print(f"note: {printable(note)}")
-    if receipt.unused:
-        print(f"unused tensors of the adapter: {', '.join(map(printable, receipt.unused))}")
+    if facts["unused"]:
+        print(f"unused tensors of the adapter: {', '.join(map(printable, facts['unused']))}")

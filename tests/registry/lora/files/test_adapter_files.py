@@ -264,6 +264,15 @@ def test_subfolders_are_suggested(source, plain, golden, tmp_path):
         assert caught.value.suggestions == [str(tmp_path / "out" / "checkpoint-500")]
 
 
+def test_of_many_subfolders_the_newest_come_first(plain, tmp_path):
+    for number in (500, 1000, 1500, 2000, 2500, 3000, 3500):
+        (tmp_path / f"checkpoint-{number}").mkdir()
+        (tmp_path / f"checkpoint-{number}" / CONFIG).write_text("{}")
+    with pytest.raises(AdapterNotFoundError, match=r"subfolders checkpoint-3500, .* and 2 more") as caught:
+        plain.load_lora_weights(tmp_path)
+    assert caught.value.suggestions[:2] == [str(tmp_path / f"checkpoint-{number}") for number in (3500, 3000)]
+
+
 def test_a_preset_is_no_adapter(plain, golden):
     with pytest.raises(AdapterNotFoundError, match=r"a whole model.*from_preset"):
         plain.load_lora_weights(golden / "transformers")
@@ -290,7 +299,7 @@ def test_a_missing_file_is_named(plain, golden, tmp_path, missing, error, text):
 def test_a_pickle_is_named_and_not_opened(plain, golden, tmp_path):
     folder = shutil.copytree(golden / "peft_lora", tmp_path / "old")
     (folder / TENSORS).rename(folder / "adapter_model.bin")
-    with pytest.raises(WeightsFileError, match=r"adapter_model\.bin.*a pickle.*save_pretrained"):
+    with pytest.raises(WeightsFileError, match=rf"adapter_model\.bin.*a pickle.*lora convert {folder} TARGET"):
         plain.load_lora_weights(folder)
 
 

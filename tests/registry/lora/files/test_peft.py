@@ -607,6 +607,29 @@ def test_a_value_that_is_not_clear_is_read_if_it_does_not_matter(backbone, copy,
 
 
 @pytest.mark.keras(once=True)
+def test_a_lora_and_rows_of_one_table_are_refused_with_the_way_out(backbone, copy):
+    table = "base_model.model.embeddings.word_embeddings"
+    shapes = {
+        "lora_embedding_A": (4, 101),
+        "lora_embedding_B": (16, 4),
+        "token_adapter.trainable_tokens_delta": (1, 16),
+    }
+    both = {f"{table}.{name}": np.zeros(shape, "float32") for name, shape in shapes.items()}
+    folder = copy({"trainable_token_indices": [3]}, lambda tensors: tensors | both)
+    with pytest.raises(
+        AdapterMismatchError, match=r"at once: token_embedding.*train a LoRA of that table, or rows of it"
+    ):
+        backbone.load_lora_weights(folder)
+
+
+@pytest.mark.keras(once=True)
+@pytest.mark.parametrize("field", ["r", "lora_alpha"])
+def test_a_scale_that_is_null_is_refused_as_peft_fails_to_load_it(backbone, copy, field):
+    with pytest.raises(LoraConfigError, match=f"{field}=None, expected a number: PEFT fails to load null"):
+        backbone.load_lora_weights(copy({field: None}))
+
+
+@pytest.mark.keras(once=True)
 @pytest.mark.parametrize(
     ("field", "told"),
     [('"r": 5, ', "r has two values, 5 and"), ('"rank_pattern": {"query": 2}, ', "rank_pattern has two values")],

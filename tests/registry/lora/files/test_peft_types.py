@@ -159,7 +159,7 @@ def test_loha_of_a_reversed_kernel_is_written_as_plain_lora(reference, fill, tmp
 @pytest.mark.keras(once=True)
 @pytest.mark.parametrize(
     ("settings", "ranks", "alphas"),
-    [({"strategy": "ia3"}, [], []), ({"strategy": "loha", "alpha": 3}, [2], [3]), ({"strategy": "oft"}, [], [])],
+    [({"strategy": "ia3"}, [], []), ({"strategy": "loha", "alpha": 3}, [2], [3]), ({"strategy": "oft"}, [2], [])],
     ids=str,
 )
 def test_a_description_has_the_settings_that_the_strategy_has(settings, ranks, alphas, written, capsys):

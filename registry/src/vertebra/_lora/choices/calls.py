@@ -58,6 +58,20 @@ def changing(model: Any) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def replacing_weights(model: Any) -> Iterator[None]:
+    """Blocks calls of a model while its weights are replaced.
+
+    Raises:
+        LoraStateError: adapters are merged, so unmerging would discard the new weights.
+    """
+    with call_lock(model).changing():
+        adapters = adapters_of(model)
+        if adapters is not None:
+            adapters.require_unmerged()
+        yield
+
+
 def owner_of(model: Any) -> Any:
     """Returns the model that calls of a model choose adapters from: the model itself, or its inner model with adapters.
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,11 +12,14 @@ from vertebra._resolve.candidates import is_plain_path
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.header_stub import LengthOf
 from vertebra._resolve.preset_folder import PresetFolder
+from vertebra._resolve.subfolders import named_subfolders
 from vertebra._system.file_identity import identity_at
 from vertebra._system.user_paths import full_path
+from vertebra._weights.pickles.mapping import map_pickle, notes_of
+from vertebra._weights.safetensors.format import MappedTensors
+from vertebra._weights.tensor_entry import Header
 from vertebra.errors import (
     AdapterNotFoundError,
-    HandleError,
     LoraConfigError,
     PresetNotFoundError,
     WeightsFileError,
@@ -36,10 +38,7 @@ T = TypeVar("T")
 SHORT, PEFT, KERASHUB = "short", "peft", "kerashub"
 """The formats of adapters."""
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-_CONVERT_PICKLE = (
-    "It is a pickle, which is not opened here. Convert it where PEFT is installed: load the adapter with "
-    "PeftModel.from_pretrained, and save it with save_pretrained(..., safe_serialization=True)"
-)
+_CONVERT_PICKLE = "It is a pickle, which only a conversion reads. Run: vertebra lora convert {} TARGET, and load TARGET"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +49,11 @@ class AdapterFiles:
     format: str
     names: tuple[str, ...]
     """Config and tensors of PEFT's format, or the only file of another."""
+
+    @property
+    def is_pickled(self) -> bool:
+        """Whether the tensors are in a pickle."""
+        return self.names[-1] == ADAPTER_PICKLE
 
     @property
     def source(self) -> str:
@@ -66,6 +70,23 @@ class AdapterFiles:
         *whole, last = self.names
         return [*self.folder.fetch_all(whole), *self.folder.fetch_headers([last], length_of)]
 
+    def map_tensors(self, path: Path) -> MappedTensors:
+        """Maps the tensors of PEFT's format or of the short form; a child process reads those of a pickle.
+
+        Args:
+            path: The local path of the last of the files.
+
+        Raises:
+            WeightsFileError: the file is corrupt, or a pickle that holds more than tensors and plain values.
+        """
+        return map_pickle(path) if self.is_pickled else MappedTensors(path)
+
+    def pickle_notes(self, header: Header) -> list[str]:
+        """Returns notes on the pickle from which mapped tensors are; none if they are from another file."""
+        if not self.is_pickled:
+            return []
+        return [f"its tensors are from {ADAPTER_PICKLE}, a pickle", *notes_of(header.metadata)]
+
     def check_read(self, paths: Sequence[Path]) -> None:
         """Compares the files with their listing, after they were read.
 
@@ -76,13 +97,16 @@ class AdapterFiles:
             self.folder.check_read(name, identity_at(path))
 
 
-def read_files(adapter: str | Path, read: Callable[[AdapterFiles], T], locked: bool | None = None) -> T:
+def read_files(
+    adapter: str | Path, read: Callable[[AdapterFiles], T], locked: bool | None = None, pickles: bool = False
+) -> T:
     """Opens an adapter and reads its files, which are all of one version.
 
     Args:
         adapter: A path or handle.
         read: Reads the files and compares them with `AdapterFiles.check_read`; it may be called several times.
         locked: Whether the adapter must match the lockfile; None means as in the settings.
+        pickles: Whether the tensors of PEFT's format may be in a pickle.
 
     Raises:
         AdapterNotFoundError: there is no adapter at the path or handle.
@@ -92,7 +116,7 @@ def read_files(adapter: str | Path, read: Callable[[AdapterFiles], T], locked: b
         _arguments.path("load_lora_weights", "filepath", adapter)
     adapter = _arguments.preset("load_lora_weights", adapter, "filepath")
     try:
-        return read_consistently(adapter, lambda folder: read(find_files(folder)), locked)
+        return read_consistently(adapter, lambda folder: read(find_files(folder, pickles)), locked)
     except PresetNotFoundError as error:
         raise AdapterNotFoundError(adapter, error.problem, error.suggestions) from error
 
@@ -103,8 +127,12 @@ def holds_adapter(folder: PresetFolder) -> bool:
     return CONFIG not in folder.names and bool(adapters)
 
 
-def find_files(folder: PresetFolder) -> AdapterFiles:
+def find_files(folder: PresetFolder, pickles: bool = False) -> AdapterFiles:
     """Finds the files of the adapter in a folder.
+
+    Args:
+        folder: The folder.
+        pickles: Whether the tensors of PEFT's format may be in a pickle; those of safetensors come first.
 
     Raises:
         AdapterNotFoundError: the folder holds no adapter, or several.
@@ -113,18 +141,19 @@ def find_files(folder: PresetFolder) -> AdapterFiles:
         OfflineError: the file list is incomplete, so that missing files may exist.
     """
     try:
-        return _find(folder)
+        return _find(folder, pickles)
     except (AdapterNotFoundError, LoraConfigError, WeightsFileError):
         folder.require_complete()
         raise
 
 
-def _find(folder: PresetFolder) -> AdapterFiles:
+def _find(folder: PresetFolder, pickles: bool) -> AdapterFiles:
     names = folder.names
     if folder.is_file:
         _check_file(folder)
     elif ADAPTER_CONFIG in names or ADAPTER_TENSORS in names:
-        files = AdapterFiles(folder, PEFT, (ADAPTER_CONFIG, ADAPTER_TENSORS))
+        is_pickled = pickles and ADAPTER_TENSORS not in names and ADAPTER_PICKLE in names
+        files = AdapterFiles(folder, PEFT, (ADAPTER_CONFIG, ADAPTER_PICKLE if is_pickled else ADAPTER_TENSORS))
         _check_complete(files)
         return files
     found = list(names) if folder.is_file else adapter_files(names)
@@ -138,6 +167,8 @@ def _check_file(folder: PresetFolder) -> None:
     (name,) = folder.names
     if name in (ADAPTER_CONFIG, ADAPTER_PICKLE):
         problem = "it is one file of an adapter in PEFT's format: pass the folder"
+        if name == ADAPTER_PICKLE:
+            problem += ", to vertebra lora convert, which alone reads such a pickle"
         raise AdapterNotFoundError(folder.requested, problem, [str(Path(folder.requested).parent)])
     if name.endswith(_PICKLES):
         remedy = "Save the adapter with PEFT's save_pretrained, and pass the folder"
@@ -150,10 +181,11 @@ def _check_complete(files: AdapterFiles) -> None:
     if ADAPTER_CONFIG not in files.folder.names:
         expected = f"PEFT's {ADAPTER_CONFIG} next to {ADAPTER_TENSORS}"
         raise LoraConfigError(config, "file", None, expected, "Add the file")
-    if ADAPTER_TENSORS in files.folder.names:
+    if files.names[-1] in files.folder.names:
         return
     if ADAPTER_PICKLE in files.folder.names:
-        raise WeightsFileError(tensors, f"it is missing; the adapter has {ADAPTER_PICKLE} instead", _CONVERT_PICKLE)
+        problem = f"it is missing; the adapter has {ADAPTER_PICKLE} instead"
+        raise WeightsFileError(tensors, problem, _CONVERT_PICKLE.format(files.folder.requested))
     raise WeightsFileError(tensors, "it is missing", "Copy the whole folder of the adapter")
 
 
@@ -163,22 +195,9 @@ def _why_none(folder: PresetFolder, found: Sequence[str]) -> tuple[str, Sequence
         return "it is a preset, a whole model, and not an adapter: load it with from_preset", ()
     inside = adapter_folders(folder.names)
     if inside:
-        addresses = _addresses(folder, inside)
-        remedy = "" if addresses else "; this source has no handles of folders, so publish each by itself"
-        return f"the adapters are in its subfolders: {', '.join(inside)}{remedy}", addresses
+        words, handles = named_subfolders(folder, "adapters", inside)
+        return words, [handle.path if is_plain_path(folder.requested) else str(handle) for handle in handles]
     if found:
         remedy = "name the file, or put each into a folder of its own"
         return f"it has several files that may be one: {', '.join(found)}; {remedy}", ()
     return f"it has neither {ADAPTER_CONFIG} nor a single file that ends with {' or '.join(ADAPTER_SUFFIXES)}", ()
-
-
-def _addresses(folder: PresetFolder, inside: Sequence[str]) -> list[str]:
-    """Returns the paths or handles of subfolders, if the source has handles of folders."""
-    if is_plain_path(folder.requested):
-        return [str(Path(folder.requested, name)) for name in inside]
-    with suppress(HandleError):
-        handles = [replace(folder.located, path=f"{folder.located.path}/{name}") for name in inside]
-        for handle in handles:
-            folder.source.unpinned(handle)
-        return [str(handle) for handle in handles]
-    return []

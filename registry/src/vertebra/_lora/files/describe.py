@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,15 @@ from vertebra._discovery.catalog import STRATEGIES, catalog
 from vertebra._lora.files.adapter_data import base_of
 from vertebra._lora.files.adapter_files import KERASHUB, PEFT, SHORT, AdapterFiles, read_files
 from vertebra._lora.files.dispatch import model_of, short_header
-from vertebra._lora.files.peft_config import read_config
-from vertebra._lora.files.peft_names import LORA, PREFIX, parse_name
+from vertebra._lora.files.peft_config import PeftSettings, read_config
+from vertebra._lora.files.peft_names import LORA, PREFIX, PeftTensor, parse_name, rows_of
+from vertebra._lora.files.peft_types import lora_fields, value_for
 from vertebra._weights.hdf5.mapping import open_hdf5_headers
 from vertebra._weights.safetensors.format import header_end, open_header
-from vertebra._weights.tensor_entry import TensorEntry, describe_tensor
+from vertebra._weights.tensor_entry import Header, TensorEntry, describe_tensor
 from vertebra.errors import AdapterMismatchError
 from vertebra.file_names import ADAPTER_CONFIG
+from vertebra.strategies import LoraStrategy
 
 CO_TRAINED = "beside"
 """Key of the co-trained weights in the data that `describe_adapter` returns."""
@@ -40,8 +42,12 @@ class _Adapter:
     layers: Sequence[str]
     """Paths of layers, or in other formats names of modules or numbers of layers."""
     tensors: Mapping[str, TensorEntry]
-    co_trained: Sequence[str]
+    co_trained: Sequence[str] = ()
     """Names of those tensors that are base weights, trained with the adapter."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the strategy, as the file has them."""
+    added: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The strategy and the options of those layers that have another strategy than the adapter."""
     base: str | None = None
     model: str | None = None
     base_model: str | None = None
@@ -67,6 +73,21 @@ def describe_files(files: AdapterFiles) -> dict[str, Any]:
     paths = files.fetch() if files.format == KERASHUB else files.fetch_headers(header_end)
     adapter = _READERS[files.format](files, *paths)
     files.check_read(paths)
+    return _facts(files, adapter)
+
+
+def describe_peft(files: AdapterFiles, config: Path, header: Header) -> dict[str, Any]:
+    """Returns the result of `describe_adapter` for an adapter in PEFT's format.
+
+    Args:
+        files: Its files, for messages.
+        config: The local path of its config.
+        header: The header of its tensors.
+    """
+    return _facts(files, _peft(files, config, header))
+
+
+def _facts(files: AdapterFiles, adapter: _Adapter) -> dict[str, Any]:
     if not adapter.layers:
         raise AdapterMismatchError(files.source, "holds no adapter; its tensors are", sorted(adapter.tensors))
     tensors = [describe_tensor(name, adapter.tensors[name]) for name in sorted(adapter.tensors, key=_number_key)]
@@ -76,8 +97,11 @@ def describe_files(files: AdapterFiles) -> dict[str, Any]:
         "form": files.format,
         "strategy": adapter.strategy,
         "ranks": sorted(adapter.ranks),
+        "rank_name": _rank_name(adapter.strategy),
         "alphas": sorted(adapter.alphas),
+        "options": dict(adapter.options),
         "layers": list(adapter.layers),
+        "added_layers": {layer: dict(facts) for layer, facts in adapter.added.items()},
         "parameters": sum(tensor["parameters"] for tensor in tensors if tensor["name"] not in co_trained),
         "bytes": sum(tensor["bytes"] for tensor in tensors),
         "base": adapter.base,
@@ -91,11 +115,15 @@ def describe_files(files: AdapterFiles) -> dict[str, Any]:
 def _read_short(files: AdapterFiles, path: Path) -> _Adapter:
     header, plan = short_header(files.source, path)
     own = _settings_of(plan.config.strategy)
+    layers = [layer for layer in plan.layers.values() if layer.strategy is None]
+    added = {path: layer for path, layer in plan.layers.items() if layer.strategy is not None}
     return _Adapter(
         strategy=plan.config.strategy,
-        ranks={layer.rank for layer in plan.layers.values() if "rank" in own},
-        alphas={layer.alpha for layer in plan.layers.values() if "alpha" in own},
+        ranks={layer.rank for layer in layers if "rank" in own},
+        alphas={layer.alpha for layer in layers if "alpha" in own},
+        options=plan.config.options,
         layers=list(plan.layers),
+        added={path: {"strategy": layer.strategy, **layer.options} for path, layer in added.items()},
         tensors=header.entries,
         co_trained=[name for name in header.entries if not _SHORT.fullmatch(name)],
         base=base_of(header),
@@ -104,24 +132,58 @@ def _read_short(files: AdapterFiles, path: Path) -> _Adapter:
 
 
 def _read_peft(files: AdapterFiles, config: Path, tensors: Path) -> _Adapter:
+    return _peft(files, config, open_header(tensors))
+
+
+def _peft(files: AdapterFiles, config: Path, header: Header) -> _Adapter:
     settings = read_config(f"{files.source}/{ADAPTER_CONFIG}", config)
-    header = open_header(tensors)
     strategy = catalog(STRATEGIES).lookup(settings.config.strategy).value
     method = strategy.peft_method
     parsed = {name: parse_name(name, method.prefix if method else LORA) for name in header.entries}
     modules = {tensor.module.removeprefix(PREFIX) for tensor in parsed.values() if tensor.matrix}
-    rows = [entry for name, entry in header.entries.items() if parsed[name].matrix in _FIRST_AXIS_IS_RANK]
-    ranks = {entry.shape[0] for entry in rows if entry.shape}
+    added, rows = _added(settings.added, header.entries)
     return _Adapter(
         strategy=settings.config.strategy,
-        ranks={settings.layer(module).rank for module in modules} if method and method.rank else ranks,
+        ranks=_ranks(strategy, settings, modules, {parsed[name]: entry for name, entry in header.entries.items()}),
         alphas={settings.layer(module).alpha for module in modules if "alpha" in strategy.settings},
-        layers=sorted(modules, key=_number_key),
+        options=settings.config.options,
+        layers=sorted(modules | added.keys(), key=_number_key),
+        added=added,
         tensors=header.entries,
-        co_trained=[name for name, tensor in parsed.items() if not tensor.matrix],
+        co_trained=[name for name, tensor in parsed.items() if not tensor.matrix and name not in rows],
         base=base_of(header),
         base_model=settings.base_model,
     )
+
+
+def _ranks(
+    strategy: LoraStrategy, settings: PeftSettings, modules: Iterable[str], tensors: Mapping[PeftTensor, TensorEntry]
+) -> set[int]:
+    """Returns the ranks that the config or the tensors tell."""
+    method = strategy.peft_method
+    if method is None:
+        firsts = (entry.shape[:1] for tensor, entry in tensors.items() if tensor.matrix in _FIRST_AXIS_IS_RANK)
+        return {size for first in firsts for size in first}
+    if method.rank is not None:
+        return {settings.layer(module).rank for module in modules}
+    shapes: dict[str, dict[str, tuple[int, ...]]] = {}
+    for tensor, entry in tensors.items():
+        if tensor.matrix:
+            shapes.setdefault(tensor.module, {})[tensor.matrix] = entry.shape
+    return {rank for own in shapes.values() if (rank := strategy.peft_rank(own)) is not None}
+
+
+def _added(fields: Mapping[str, Any], names: Iterable[str]) -> tuple[dict[str, dict[str, Any]], set[str]]:
+    """Returns the modules that fields of LoRA's config add, with strategy and options, and their tensors' names."""
+    added: dict[str, dict[str, Any]] = {}
+    tensors: set[str] = set()
+    readers = {field: reader for field, reader in lora_fields().items() if field in fields}
+    for name, reader in readers.items():
+        rows = rows_of(names, PREFIX, reader.method.lora_infix)
+        for module, _ in rows.values():
+            added[module] = {"strategy": reader.name, reader.method.options[0]: value_for(module, fields[name])}
+        tensors |= rows.keys()
+    return added, tensors
 
 
 def _read_hdf5(_: AdapterFiles, path: Path) -> _Adapter:
@@ -135,7 +197,6 @@ def _read_hdf5(_: AdapterFiles, path: Path) -> _Adapter:
         alphas=set(map(float, ranks)),
         layers=sorted(layers, key=_number_key),
         tensors={name: entry for name, entry in header.entries.items() if name != _KERASHUB_RANK},
-        co_trained=[],
     )
 
 
@@ -143,6 +204,15 @@ def _settings_of(strategy: str) -> tuple[str, ...]:
     """Returns those of rank, alpha and dropout that a strategy has; all, if it is not installed."""
     strategies = catalog(STRATEGIES)
     return strategies.lookup(strategy).value.settings if strategy in strategies else ("rank", "alpha", "dropout")
+
+
+def _rank_name(strategy: str | None) -> str:
+    """Returns what a strategy's rank is called; `rank`, if it is not installed."""
+    strategies = catalog(STRATEGIES)
+    if strategy is None or strategy not in strategies:
+        return LoraStrategy.rank_name
+    name: str = strategies.lookup(strategy).value.rank_name
+    return name
 
 
 _READERS: Mapping[str, Callable[..., _Adapter]] = {SHORT: _read_short, PEFT: _read_peft, KERASHUB: _read_hdf5}

@@ -20,6 +20,7 @@ from vertebra._system.strict_json import parse_json
 from vertebra._weights.safetensors.format import MappedTensors, open_header
 from vertebra._weights.tensor_entry import Header
 from vertebra.errors import LoraConfigError, PresetSaveError
+from vertebra.file_names import ADAPTER_CONFIG, ADAPTER_TENSORS
 
 if TYPE_CHECKING:
     from vertebra._lora.layers.adapter_layers import Values
@@ -31,13 +32,14 @@ _MODEL = "vertebra.model"
 _INFIX = "/lora/"
 
 
-def read_adapter(model: Any, adapter: str | Path, locked: bool | None = None) -> AdapterFile:
+def read_adapter(model: Any, adapter: str | Path, locked: bool | None = None, pickles: bool = False) -> AdapterFile:
     """Reads an adapter for a model; nothing in the file is imported, resolved or executed.
 
     Args:
         model: The model.
         adapter: A path or handle.
         locked: Whether the adapter must match the lockfile; None means as in the settings.
+        pickles: Whether the tensors of PEFT's format may be in a pickle.
 
     Raises:
         AdapterNotFoundError: there is no adapter at the path or handle.
@@ -54,7 +56,7 @@ def read_adapter(model: Any, adapter: str | Path, locked: bool | None = None) ->
         return file
 
     check_unlocked(locked, "load_lora_weights")
-    return read_files(adapter, read, locked)
+    return read_files(adapter, read, locked, pickles)
 
 
 def _read(model: Any, files: AdapterFiles, paths: Sequence[Path]) -> AdapterFile:
@@ -78,23 +80,36 @@ def write_adapter(model: Any, filepath: str | Path, plan: AdapterPlan, data: Ada
         LoraConfigError: the format cannot represent the adapter.
     """
     target = destination(filepath)
-    if target.name.endswith(KERASHUB_SUFFIX):
+    folder = peft_folder(filepath)
+    if folder is not None:
+        from vertebra._lora.files.peft import write_peft
+
+        with replacing_folder(folder) as stage:
+            write_peft(model, stage, plan, data)
+    elif target.name.endswith(KERASHUB_SUFFIX):
         from vertebra._lora.files.kerashub import write_kerashub
 
         with replacing_file(target) as stage:
             write_kerashub(model, stage, plan, data)
-    elif target.suffix == SUFFIX:
+    else:
         with replacing_file(target) as stage:
             _write_short(model, stage, plan, data)
-    elif target.suffix in (".h5", ".bin", ".pt", ".ckpt"):
+
+
+def peft_folder(filepath: str | Path) -> Path | None:
+    """Returns the folder in PEFT's format that a path implies, or None if the path is that of a file.
+
+    Raises:
+        PresetSaveError: the path has the ending of another file, or is that of a folder with other files.
+    """
+    target = destination(filepath)
+    if target.name.endswith(KERASHUB_SUFFIX) or target.suffix == SUFFIX:
+        return None
+    if target.suffix in (".h5", ".bin", ".pt", ".ckpt"):
         remedy = f"Name a {SUFFIX} file, a {KERASHUB_SUFFIX} file, or a folder"
         raise PresetSaveError(target, f"adapters are not written as {target.suffix}", remedy)
-    else:
-        from vertebra._lora.files.peft import FILES, write_peft
-
-        _check_folder(target, FILES)
-        with replacing_folder(target) as stage:
-            write_peft(model, stage, plan, data)
+    _check_folder(target, (ADAPTER_CONFIG, ADAPTER_TENSORS))
+    return target
 
 
 def short_header(source: str, path: Path) -> tuple[Header, AdapterPlan]:

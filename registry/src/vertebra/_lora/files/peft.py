@@ -29,11 +29,9 @@ from vertebra._lora.state import require_adapters
 from vertebra._lora.trainable import BIAS_NAMES
 from vertebra._system.strict_json import dump_json
 from vertebra._weights.layer_paths import layer_paths, own_weights
-from vertebra._weights.safetensors.format import MappedTensors
 from vertebra.errors import AdapterMismatchError, LoraConfigError
 from vertebra.file_names import ADAPTER_CONFIG, ADAPTER_TENSORS
 
-FILES = (ADAPTER_CONFIG, ADAPTER_TENSORS)
 _BASE = "vertebra.base"
 
 # === Reading ===
@@ -55,7 +53,7 @@ def read_peft(model: Any, files: AdapterFiles, config: Path, tensors_file: Path)
     """
     source = files.source
     settings = read_config(f"{source}/{ADAPTER_CONFIG}", config)
-    tensors = MappedTensors(tensors_file)
+    tensors = files.map_tensors(tensors_file)
     names, layers = AdapterNames(model), layer_paths(model)
     plan = AdapterPlan(settings.config, {}, tied=False)
     method = plan.strategy.peft_method
@@ -66,12 +64,17 @@ def read_peft(model: Any, files: AdapterFiles, config: Path, tensors_file: Path)
     adapted = {path for module in sorted_.modules for path in names.layers(module)}
     drop_copies(model, sorted_, tensors, adapted, settings.fully_trained)
     values = _read_modules(source, settings, plan, sorted_, names, layers)
+    if method is not None and method.rank is None:  # the tensors alone tell the ranks
+        plan = replace(plan, config=replace(plan.config, rank=max(layer.rank for layer in plan.layers.values())))
     added, added_values, taken = read_added(source, settings.added, tensors, sorted_.prefix, names, layers)
     if both := sorted(plan.layers.keys() & added.keys()):
-        raise AdapterMismatchError(source, "adapts a table by LoRA and by rows at once", both)
+        remedy = "PEFT (0.21.2) does not load it either: train a LoRA of that table, or rows of it, and not both"
+        raise AdapterMismatchError(source, "adapts a table by LoRA and by rows at once", both, remedy)
     plan.layers.update(added)
     if method is not None and method.is_tied:
-        taken |= tied_copies(tensors, sorted_.unused, sorted_.modules)
+        rows = (array for matrices in sorted_.modules.values() for array in matrices.values())
+        taken |= tied_copies(tensors, sorted_.unused, rows)
+    sorted_.notes += files.pickle_notes(tensors.header)
     if settings.doubts:
         sorted_.notes.append(f"its {ADAPTER_CONFIG} has values that are not clear, in unused fields: {settings.doubts}")
     return AdapterFile(

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vertebra._lora.files.fused_modules import FusedModule, fuse, split
-from vertebra._lora.files.peft_names import WRAPPERS
-from vertebra._lora.files.peft_types import lora_fields
+from vertebra._lora.files.peft_names import rows_of
+from vertebra._lora.files.peft_types import lora_fields, value_for
 from vertebra._lora.layers.linear_view import view_of
 from vertebra._lora.plan import LayerPlan
 from vertebra.errors import LoraConfigError
@@ -47,17 +47,17 @@ def read_added(
     """
     plans: dict[str, LayerPlan] = {}
     values: Values = {}
-    taken = set()
+    taken: set[str] = set()
     for field, reader in lora_fields().items():
         if field not in fields:
             continue
-        rows = _rows_of(tensors.header.entries, prefix, reader.method.lora_infix)
+        rows = rows_of(tensors.header.entries, prefix, reader.method.lora_infix)
         _require_rows(source, field, fields[field], [module for module, _ in rows.values()])
-        for name, (module, tensor) in rows.items():
+        inside = {name: found for name, found in rows.items() if names.layers(found[0])}
+        taken |= tied_copies(tensors, rows.keys() - inside.keys(), map(tensors.view, inside))
+        for name, (module, tensor) in inside.items():
             paths = names.layers(module)
-            if not paths:
-                continue
-            options = {reader.method.options[0]: _value(source, field, fields[field], module)}
+            options = {reader.method.options[0]: _given(source, field, fields[field], module)}
             views = {path: view_of(layers[path]) for path in paths}
             fused = FusedModule(
                 source, module, paths, views, reader.strategy, options={**reader.strategy.options, **options}
@@ -66,16 +66,6 @@ def read_added(
             plans |= dict.fromkeys(paths, LayerPlan(1, 1.0, options=options, strategy=reader.name))
             taken.add(name)
     return plans, values, taken
-
-
-def _rows_of(tensors: Iterable[str], prefix: str, infix: str) -> dict[str, tuple[str, str]]:
-    """Returns the module and the own name of each tensor that holds rows, by its name in the file."""
-    rows = {}
-    for name in tensors:
-        module, found, tensor = WRAPPERS.sub("", name).removeprefix(prefix).partition(f".{infix}")
-        if found and not tensor.startswith("base_layer."):
-            rows[name] = module, tensor.partition(".")[0]  # the adapter's name may follow
-    return rows
 
 
 def _require_rows(source: object, field: str, given: Any, modules: Sequence[str]) -> None:
@@ -112,17 +102,15 @@ def added_tensors(
     return arrays, fields
 
 
-def tied_copies(tensors: Any, unused: Iterable[str], modules: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    """Returns the unused tensors that repeat those of a table: PEFT stores them again for the projection tied to it."""
-    rows = [array for own in modules.values() for array in own.values()]
-    return {name for name in unused if any(np.array_equal(tensors.view(name), array) for array in rows)}
+def tied_copies(tensors: Any, unused: Iterable[str], rows: Iterable[Any]) -> set[str]:
+    """Returns the unused tensors that repeat rows of a table: PEFT stores them again for a projection tied to it."""
+    tables = list(rows)
+    return {name for name in unused if any(np.array_equal(tensors.view(name), array) for array in tables)}
 
 
-def _value(source: object, field: str, given: Any, module: str) -> Any:
-    """Returns the value for a module: the only one, or that of a key with which the module's name ends, as in PEFT."""
-    if not isinstance(given, Mapping):
-        return given
-    for key, value in given.items():
-        if module.endswith(key):
-            return value
-    raise LoraConfigError(source, field, given, f"an entry for {module!r}, of which the file has rows")
+def _given(source: object, field: str, value: Any, module: str) -> Any:
+    """Returns the value of a field for a module that has rows."""
+    own = value_for(module, value)
+    if own is None:
+        raise LoraConfigError(source, field, value, f"an entry for {module!r}, of which the file has rows")
+    return own

@@ -11,7 +11,7 @@ from typing import Any
 from vertebra._discovery.catalog import STRATEGIES, catalog
 from vertebra._lora.files.peft_methods import FIELDS, MERGE, field_remedy, type_remedy
 from vertebra._lora.files.peft_patterns import PatternTable
-from vertebra._lora.files.peft_types import lora_fields, reader_of, readers, where_computed
+from vertebra._lora.files.peft_types import lora_fields, number, reader_of, readers, where_computed
 from vertebra._lora.plan import LayerPlan
 from vertebra._system.foreign_json import parse_foreign_json
 from vertebra._system.strict_json import MOST_BYTES
@@ -115,8 +115,8 @@ def _read_settings(subject: str, config: Mapping[str, Any]) -> PeftSettings:
     _check_start(subject, config.get("init_lora_weights"))
     ranks, alphas = (PatternTable(subject, name, config.get(name)) for name in ("rank_pattern", "alpha_pattern"))
     settings = LoraConfig(
-        rank=config.get("r", 8),
-        alpha=config.get("lora_alpha", 8),
+        rank=number(subject, config, "r"),
+        alpha=number(subject, config, "lora_alpha"),
         dropout=config.get("lora_dropout", 0.0),
         strategy=_strategy_of(subject, {field: True for field in SWITCHES if config.get(field)}),
     )

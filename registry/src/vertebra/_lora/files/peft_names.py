@@ -7,6 +7,7 @@ the name of the adapter, or modules that torch puts around others.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 PREFIX = "base_model.model."
@@ -37,6 +38,22 @@ class PeftTensor:
     """PEFT's name of the matrix, or None if it is not an adapter's."""
     adapter: str | None = None
     """The name of the adapter, if it was left in."""
+
+
+def rows_of(tensors: Iterable[str], prefix: str, infix: str) -> dict[str, tuple[str, str]]:
+    """Returns the module and the own name of each tensor that a field of LoRA's config adds, by its name in the file.
+
+    Args:
+        tensors: The names in the file.
+        prefix: The beginning of names that is not in the model's.
+        infix: What comes before the tensors' own names.
+    """
+    rows = {}
+    for name in tensors:
+        module, found, tensor = WRAPPERS.sub("", name).removeprefix(prefix).partition(f".{infix}")
+        if found and not tensor.startswith("base_layer."):
+            rows[name] = module, tensor.partition(".")[0]  # the adapter's name may follow
+    return rows
 
 
 def parse_name(name: str, prefix: str = LORA) -> PeftTensor:

@@ -49,14 +49,29 @@ class MethodReader:
         ranks, alphas = (PatternTable(path, field, config.get(field)) for field in _PATTERNS)
         options = {field: config[field] for field in method.options if config.get(field) is not None}
         settings = LoraConfig(
-            rank=config.get(method.rank, _DEFAULT) if method.rank else 1,
-            alpha=config.get(method.alpha, _DEFAULT) if method.alpha else None,
+            rank=number(path, config, method.rank) if method.rank else 1,
+            alpha=number(path, config, method.alpha) if method.alpha else None,
             strategy=self.name,
             options={field: value for field, value in options.items() if value != defaults[field]},
         )
         LoraConfig(1, rank_pattern=ranks.values, alpha_pattern=alphas.values)  # the same limits
         AdapterPlan(settings, {}).options()  # the options' types
         return settings, ranks, alphas
+
+
+def number(path: object, config: Mapping[str, Any], field: str) -> Any:
+    """Returns the rank or alpha of a config, or PEFT's default.
+
+    Raises:
+        LoraConfigError: it is null, which PEFT cannot load.
+    """
+    value = config.get(field, _DEFAULT)
+    if value is None:
+        expected = (
+            f"a number: PEFT fails to load null, and its default, {_DEFAULT}, is meant only if the field is absent"
+        )
+        raise LoraConfigError(path, field, value, expected, "Give the value with which the adapter was trained")
+    return value
 
 
 def readers() -> list[MethodReader]:
@@ -78,6 +93,16 @@ def reader_of(peft_type: Any) -> MethodReader | None:
 def lora_fields() -> dict[str, MethodReader]:
     """Returns the fields of LoRA's config that add layers, with the readers of their methods."""
     return {reader.method.lora_field: reader for reader in readers() if reader.method.lora_field}
+
+
+def value_for(module: str, value: Any) -> Any:
+    """Returns the value of such a field for a module: the only one, or that of a key with which the module's name ends.
+
+    PEFT takes the first such key. None if there is none.
+    """
+    if not isinstance(value, Mapping):
+        return value
+    return next((own for key, own in value.items() if module.endswith(key)), None)
 
 
 def method_fields(

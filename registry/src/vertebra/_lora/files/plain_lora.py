@@ -52,15 +52,17 @@ def built_layers(model: Any, plan: AdapterPlan, data: AdapterData) -> AdapterLay
 
 
 def as_plain(model: Any, plan: AdapterPlan, data: AdapterData) -> tuple[AdapterPlan, AdapterData]:
-    """Returns an equivalent adapter of plain LoRA.
+    """Returns an equivalent adapter of plain LoRA; layers that have another strategy than the adapter stay as they are.
 
     Raises:
         LoraConfigError: the strategy has no plain-LoRA export.
     """
-    pairs = matrices(model, plan, data)
+    added = {path: layer for path, layer in plan.layers.items() if layer.strategy is not None}
+    own = replace(plan, layers={path: layer for path, layer in plan.layers.items() if path not in added})
+    pairs = matrices(model, own, replace(data, values={p: v for p, v in data.values.items() if p not in added}))
     rank = max(a.shape[1] for a, _ in pairs.values())
     config = replace(plan.config, strategy=plain_strategy(), rank=rank, alpha=None, options={}, seed=None)
     config = replace(config, rank_pattern={}, alpha_pattern={})
     layers = {path: LayerPlan(a.shape[1], float(a.shape[1])) for path, (a, _) in pairs.items()}
-    values = {path: {"a": a, "b": b} for path, (a, b) in pairs.items()}
-    return replace(plan, config=config, layers=layers), replace(data, values=values)
+    values = {path: {"a": a, "b": b} for path, (a, b) in pairs.items()} | {path: data.values[path] for path in added}
+    return replace(plan, config=config, layers=layers | added), replace(data, values=values)

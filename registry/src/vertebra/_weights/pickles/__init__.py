@@ -1,1 +1,1 @@
-"""Pickles of torch, such as pytorch_model.bin: read by `vertebra convert` alone, in a child process."""
+"""Pickles of torch, such as pytorch_model.bin: only conversions, of presets and adapters, read them."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vertebra._weights.file_kind import FileKind
-from vertebra._weights.pickles.mapping import KEY, LEFT_OUT, map_pickle
+from vertebra._weights.pickles.mapping import map_pickle, notes_of
 from vertebra._weights.safetensors.format import MappedTensors
 from vertebra._weights.tensor_entry import Header
 
@@ -29,11 +29,7 @@ class PickleKind(FileKind):
         return tensor
 
     def notes(self, metadata: Mapping[str, str]) -> list[str]:
-        inside = [f"its tensors are under the key {metadata[KEY]!r} of the file"] if metadata.get(KEY) else []
-        others = (
-            [f"its values that are no tensors are left out: {metadata[LEFT_OUT]}"] if metadata.get(LEFT_OUT) else []
-        )
-        return inside + others
+        return notes_of(metadata)
 
     def headers(self, paths: Sequence[Path]) -> list[Header]:
         return [mapped.header for mapped in self.map(paths)]

@@ -10,6 +10,7 @@ torch is not needed: its own reader of weights only has the same purpose, and ha
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +20,9 @@ from vertebra._weights.reader.process import OpenFile, Program, run_program, tem
 from vertebra._weights.safetensors.format import MappedTensors
 from vertebra.errors import WeightsFileError
 
-KEY = "key"
+_KEY = "key"
 """The metadata of the temporary file that names the key under which the tensors were, such as `state_dict`."""
-LEFT_OUT = "left_out"
+_LEFT_OUT = "left_out"
 """The metadata that names the entries of the pickle that are no tensors."""
 _PROGRAM = Program(
     Path(__file__).with_name("reader_program.py"),
@@ -64,6 +65,13 @@ def map_pickle(path: Path) -> MappedTensors:
         mapped = MappedTensors(path, output)
     mapped.header = replace(mapped.header, identity=identity_of(status))
     return mapped
+
+
+def notes_of(metadata: Mapping[str, str]) -> list[str]:
+    """Returns notes on what a pickle holds in addition to tensors by name, from the metadata of the mapped file."""
+    key, left_out = metadata.get(_KEY), metadata.get(_LEFT_OUT)
+    inside = [f"its tensors are under the key {key!r} of the file"] if key else []
+    return inside + ([f"its values that are no tensors are left out: {left_out}"] if left_out else [])
 
 
 def _check_start(path: Path, start: bytes) -> None:
