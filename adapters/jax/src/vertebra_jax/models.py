@@ -5,7 +5,9 @@ A fork does not copy JAX's threads, and a computation would wait for them for ev
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -50,12 +52,18 @@ def _refuse_calls() -> None:
     Compiled functions of such a model call no backbone, so that only Keras's own classes can tell.
     """
 
-    def refuse(*_: Any, **__: Any) -> Any:
-        raise ForkedProcessError("JAX")
-
-    keras.Layer.__call__ = refuse
+    keras.Layer.__call__ = _checked(keras.Layer.__call__)
     for name in _STARTS:
-        setattr(keras.Model, name, refuse)
+        setattr(keras.Model, name, _checked(getattr(keras.Model, name)))
+
+
+def _checked(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        check_process()
+        return method(*args, **kwargs)
+
+    return checked
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
