@@ -261,6 +261,8 @@ OF_OTHERS = {
     "parser._actions",  # argparse's
     "client.http_client()._session",
     "super()._apply",  # torch's
+    "module._modules",  # torch's
+    "self.modules[_KERAS_MODULE]._parameters",  # torch's: the dict in which torch's tools replace tensors
 }
 
 

@@ -64,6 +64,30 @@ def test_using_a_backbone_says_what_to_do(backbone, golden, inputs, forked):
         assert 'multiprocessing.get_context("spawn") or "forkserver"' in text
 
 
+def test_using_a_model_around_a_backbone_says_what_to_do(backbone, inputs, forked):
+    import keras
+
+    around = keras.Model(backbone.inputs, keras.layers.Dense(2)(backbone(backbone.input)["pooled_output"]))
+    extended = keras.Model(backbone.inputs, keras.layers.Dense(2)(backbone.output["pooled_output"]))
+    targets = np.zeros((len(inputs["token_ids"]), 2))
+    for model in (around, extended):
+        model.compile("sgd", "mse")
+        model.predict(inputs, verbose=0)
+        model.fit(inputs, targets, verbose=0)
+        uses = {
+            "call": lambda model=model: model(inputs),
+            "predict": lambda model=model: model.predict(inputs, verbose=0),
+            "predict_on_batch": lambda model=model: model.predict_on_batch(inputs),
+            "fit": lambda model=model: model.fit(inputs, targets, verbose=0),
+            "train_on_batch": lambda model=model: model.train_on_batch(inputs, targets),
+            "evaluate": lambda model=model: model.evaluate(inputs, targets, verbose=0),
+        }
+        for name, use in uses.items():
+            kind, text = forked(use)
+            assert kind == "ForkedProcessError", (name, text)
+        assert np.isfinite(model.predict(inputs, verbose=0)).all()  # this process is not affected
+
+
 def test_a_forked_process_that_uses_no_backbone_is_not_hurt(backbone, run, forked):
     before = run(backbone)["pooled_output"]
     assert forked(lambda: sum(range(5))) == ("", "10")

@@ -24,6 +24,7 @@ SAMPLES = {
     "RuntimeChoiceError": (["one", "two"],),
     "RuntimeBoundError": ("wanted", "bound"),
     "ForkedProcessError": ("JAX",),
+    "ReplacedWeightsError": ("BertBackbone",),
     "DtypeChangeError": ("BertBackbone", "float16", "float32"),
     "PresetNotFoundError": ("hf://x", "no such repository", ["hf://y"]),
     "PresetChangedError": ("file:///x", "model.safetensors"),
@@ -117,6 +118,7 @@ def test_the_parts_are_attributes(name, arguments):
         ("WeightsMismatchError", ValueError),
         ("WeightsNotFoundError", FileNotFoundError),
         ("ForkedProcessError", RuntimeError),
+        ("ReplacedWeightsError", RuntimeError),
         *((name, ValueError) for name in KERASHUBS_VALUE_ERRORS),
     ],
 )

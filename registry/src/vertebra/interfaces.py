@@ -154,6 +154,9 @@ class Runtime(ABC):
     def check_process(self) -> None:  # noqa: B027 (most backends can be used in any process)
         """Raises ForkedProcessError if the backend would wait for threads that a forked process does not have."""
 
+    def check_weights(self, model: Any) -> None:  # noqa: B027 (most backends have no other parameters than variables)
+        """Raises ReplacedWeightsError if the variables of a model do not have the values of its weights."""
+
     @abstractmethod
     def model_class(self) -> type:
         """Returns the base class of backbones: `keras.Model`, or a subclass with the methods that users expect.

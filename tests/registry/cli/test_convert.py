@@ -55,6 +55,9 @@ def test_json_has_the_same(golden, tmp_path, capsys):
         (["--max-shard-size", "0"], "size"),
         (["--max-shard-size", "nan"], "size"),
         (["--format", "kerashub"], "activation"),
+        (["--set", "vocabulary_sizes=128"], "no argument 'vocabulary_sizes', did you mean 'vocabulary_size'?"),
+        (["--set", "vocabulary_size=many"], "vocabulary_size is 'many', expected a value of type int"),
+        (["--set", "dtype=bfloat16"], "does not take dtype"),
     ],
 )
 def test_what_cannot_be_done_is_an_error_and_writes_nothing(golden, tmp_path, capsys, options, said):
@@ -90,3 +93,42 @@ def test_a_name_of_a_file_cannot_control_the_terminal(golden, tmp_path, capsys):
     (folder / ".c\u202ed").write_text("")
     assert main(["convert", str(folder), str(tmp_path / "target")]) == 0
     assert "\u202e" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("format", ["native", "kerashub", "transformers"])
+def test_a_padded_vocabulary_is_converted_by_the_command_of_the_error(golden, tmp_path, capsys, format):
+    import shlex
+
+    import numpy as np
+    from safetensors.numpy import load_file, save_file
+
+    folder = shutil.copytree(golden / "transformers", tmp_path / "a preset")
+    if format == "kerashub":
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | {"hidden_act": "gelu_new"}))
+    tensors = load_file(folder / "model.safetensors")
+    name = next(name for name in tensors if name.endswith("word_embeddings.weight"))
+    save_file(tensors | {name: np.resize(tensors[name], (128, 16))}, folder / "model.safetensors")
+    command = ["convert", str(folder), str(tmp_path / "target"), "--format", format]
+    assert main(command) == 1
+    suggested = capsys.readouterr().err.partition("vertebra convert")[2].strip().removesuffix(".")
+    assert shlex.split(suggested) == [str(folder), "TARGET", "--set", "vocabulary_size=128"]
+    assert main([*command, "--set", "dropout=0.25", *shlex.split(suggested)[2:]]) == 0
+    assert "has no parity certificate" in capsys.readouterr().out
+    backbone = vertebra.Backbone.from_preset(tmp_path / "target")
+    assert (backbone.vocabulary_size, backbone.dropout) == (128, 0.25)
+    assert backbone.token_embedding.embeddings.shape == (128, 16)
+
+
+@pytest.mark.parametrize("setting", ["vocabulary_size", "=1", "a b=1"])
+def test_a_setting_without_name_or_value_is_a_usage_error(tmp_path, capsys, setting):
+    with pytest.raises(SystemExit, match="2"):
+        main(["convert", "./a", "./b", "--set", setting])
+    assert "is not NAME=VALUE" in capsys.readouterr().err
+
+
+def test_values_of_settings_are_json_or_text():
+    from vertebra.cli.convert import _setting
+
+    texts = ["a=1", "a=0.5", "a=true", "a=null", "a=[1, 2]", 'a="1"', "a=relu", "a=NaN", "a=x=y", "a="]
+    assert [_setting(text)[1] for text in texts] == [1, 0.5, True, None, [1, 2], "1", "relu", "NaN", "x=y", ""]

@@ -32,6 +32,11 @@ class Toy(Translation):
         return tensor.replace("old.", "dense.")
 
 
+class Larger(Toy):
+    def rules(self, arguments):
+        return super().rules(arguments) | {"norm/gamma": TensorRule("norm.weight")}
+
+
 class Tied(Toy):
     def rules(self, arguments):
         return super().rules(arguments) | {"table/embeddings": TensorRule("table.weight", tied="lm_head.weight")}
@@ -102,33 +107,76 @@ def test_a_module_may_have_the_name_of_a_wrapper():
     )
 
 
-def test_a_prefix_of_the_translation_comes_before_others():
-    found = find(under("toy.", *under("teacher.toy.")))
+OTHERS = {
+    "ema": ("toy.", "ema.toy.", "ema.lm_head.weight"),
+    "ema of a wrapped model": ("module.", "ema.module.", "ema.module.lm_head.weight"),
+    "ema within a wrapped model": ("module.toy.", "module.ema.toy.", "module.ema.lm_head.weight"),
+    "wrapped model and plain ema": ("module.", "ema.", "ema.lm_head.weight"),
+    "teacher": ("toy.", "teacher.", "teacher.lm_head.weight"),
+    "teacher within the model": ("toy.", "toy.teacher.", "toy.teacher.lm_head.weight"),
+    "plain and wrapped": ("", "module.", "module.lm_head.weight"),
+    "plain and compiled": ("toy.", "_orig_mod.toy.", "_orig_mod.lm_head.weight"),
+    "model in a module": ("net.", "ema.net.", "ema.lm_head.weight"),
+    "ema in the same module": ("net.", "net.ema.", "net.ema.lm_head.weight"),
+    "two towers": ("toy.", "ctx_encoder.toy.", "ctx_encoder.score.weight"),
+}
+"""For each kind of two backbones: the prefix of the one that is read, of the other, and a head of the other."""
+
+
+@pytest.mark.parametrize(("prefix", "other", "head"), OTHERS.values(), ids=OTHERS)
+def test_another_backbone_is_told_and_not_read(prefix, other, head):
+    own_head = f"{prefix.removesuffix('toy.')}lm_head.weight"
+    found = find([*under(other, head), *under(prefix), own_head])
+    assert list(found.own) == under(prefix)
+    assert found.outside == [own_head]
+    assert [note for note in found.notes if "another" in note] == [f"another backbone under {other!r} is not read"]
+    assert [repr(prefix) in note for note in found.notes[:-1]] == [True] * (prefix not in Toy.prefixes)
+
+
+def test_several_other_backbones_are_told():
+    found = find(under("toy.", *under("teacher."), *under("ema.toy.")))
     assert list(found.own) == under("toy.")
-    assert found.outside == under("teacher.toy.")
-    assert found.notes == ()
+    assert found.outside == []
+    assert found.notes == tuple(f"another backbone under {other!r} is not read" for other in ("ema.toy.", "teacher."))
 
 
-@pytest.mark.parametrize("prefixes", [("student.", "teacher."), ("", "toy."), ("a.toy.", "b.toy."), ("m.", "m.ema.")])
+def test_another_backbone_may_lack_tensors():
+    found = find(under("toy.", *under("teacher."), "teacher.lm_head.weight", "toy.norm.weight"), Larger)
+    assert list(found.own) == under("toy.", "toy.norm.weight")
+    assert found.outside == []
+    assert found.notes == ("another backbone under 'teacher.' is not read",)
+
+
+def test_a_head_next_to_an_incomplete_backbone_stays_a_head():
+    found = find(under("", *under("toy."), "toy.norm.weight", "lm_head.weight"), Larger)
+    assert list(found.own) == under("toy.", "toy.norm.weight")
+    assert found.outside == ["lm_head.weight"]
+    assert found.notes == ("another backbone under '' is not read",)
+
+
+AMBIGUOUS = [
+    *[("student.", "teacher."), ("", "toy."), ("a.toy.", "b.toy."), ("m.", "m.toy."), ("model.", "ema_model.")],
+    *[("question_encoder.bert_model.", "ctx_encoder.bert_model."), ("module.query.", "module.context.")],
+    *[("module.", "_orig_mod."), ("encoder_q.", "encoder_k.", "ema.encoder_q.")],
+]
+
+
+@pytest.mark.parametrize("prefixes", AMBIGUOUS)
 def test_several_backbones_are_refused_by_their_prefixes(prefixes):
     with pytest.raises(WeightsMismatchError) as caught:
         find([name for prefix in prefixes for name in under(prefix)], checkpoint="here")
-    assert all(repr(prefix) in caught.value.cause for prefix in prefixes)
+    assert all(repr(prefix.removeprefix("module.") or prefix) in caught.value.cause for prefix in prefixes)
     assert caught.value.subject == "here"
 
 
-def test_names_of_which_only_some_have_a_wrapper_are_read_as_they_are():
-    """The two would be one name: an average of weights, for example, is not the weights."""
-    found = find(under("", *under("module.")))
+def test_the_names_of_another_backbone_may_have_segments_of_wrappers():
+    found = find(under("", "ema._orig_mod.dense.weight", "ema.dense._fsdp_wrapped_module.bias"))
     assert list(found.own) == under("")
-    assert found.outside == under("module.")
+    assert found.outside == []
+    assert found.notes == ("another backbone under 'ema.' is not read",)
 
 
 def test_a_prefix_with_which_not_all_fits_is_named():
-    class Larger(Toy):
-        def rules(self, arguments):
-            return super().rules(arguments) | {"norm/gamma": TensorRule("norm.weight")}
-
     found = find(under("net."), Larger)
     assert "'net.'" in found.cause
     assert tensors(found)["norm/gamma"] == "net.norm.weight"

@@ -92,6 +92,33 @@ def test_two_backbones_in_one_checkpoint_are_refused_everywhere(architecture, co
 
 
 @each_architecture
+@pytest.mark.parametrize(
+    "prefixes", [("module.", "ema.module."), ("", "module."), ("{0}", "ema.{0}"), ("net.", "ema.net.")]
+)
+def test_another_backbone_in_the_checkpoint_is_told_once_and_is_no_head(
+    architecture, prefixes, copy, check, told, tmp_path
+):
+    base, table, head = TABLES[architecture]
+    prefix, other = (text.format(base) for text in prefixes)
+
+    def change(tensors):
+        average = {name: array + 1 for name, array in tensors.items()}
+        average_head = {other.removesuffix(base) + head: average[table]}
+        return prefixed(other, average) | average_head | prefixed(prefix, tensors)
+
+    folder = copy(architecture, change)
+    check(architecture, vertebra.Backbone.from_preset(folder))
+    assert told(f"another backbone under {other!r} is not read") == 1
+    assert told("head") == told("tied") == 0
+    facts = inspect_preset(folder)
+    assert facts["notes"][-1] == f"another backbone under {other!r} is not read"
+    assert facts["untied_heads"] == []
+    done = convert_preset(folder, tmp_path / "to")
+    assert done.notes == tuple(facts["notes"])
+    assert (done.unused, done.untied_heads) == ((), ())
+
+
+@each_architecture
 @pytest.mark.parametrize("noted", [True, False])
 def test_a_table_that_is_stored_as_the_head_is_read(architecture, noted, copy, check, told):
     prefix, table, head = TABLES[architecture]

@@ -1,11 +1,13 @@
-"""The base class of backbones on JAX: Keras's own class, which raises an error in a forked process.
+"""The base class of backbones on JAX: Keras's own class, and errors in forked processes.
 
 A fork does not copy JAX's threads, and a computation would wait for them for ever.
 """
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -16,6 +18,8 @@ _is_used = False
 """Whether this process has used JAX through a backbone, so that JAX has started its threads."""
 _is_forked = False
 """Whether this process was forked from one that had used JAX."""
+_STARTS = ("compile", "make_train_function", "make_test_function", "make_predict_function")
+"""Methods of a Keras model that `fit`, `evaluate`, `predict` and their variants for one batch call first."""
 
 
 def require_threads() -> None:
@@ -37,7 +41,29 @@ def check_process() -> None:
 
 def _after_fork() -> None:
     global _is_forked
-    _is_forked = _is_forked or _is_used
+    if _is_used and not _is_forked:
+        _is_forked = True
+        _refuse_calls()
+
+
+def _refuse_calls() -> None:
+    """Makes calls of all Keras layers and models errors in this process, also of models that contain a backbone.
+
+    Compiled functions of such a model call no backbone, so that only Keras's own classes can tell.
+    """
+
+    keras.Layer.__call__ = _checked(keras.Layer.__call__)
+    for name in _STARTS:
+        setattr(keras.Model, name, _checked(getattr(keras.Model, name)))
+
+
+def _checked(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        check_process()
+        return method(*args, **kwargs)
+
+    return checked
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
@@ -45,30 +71,8 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
 
 
 class JaxModel(keras.Model):
-    """A Keras model that raises an error in a forked process, where it would wait for JAX's threads for ever."""
+    """A Keras model that notes that it is used: in processes that are forked afterwards, calls are errors."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         require_threads()
         super().__init__(*args, **kwargs)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        require_threads()
-        return super().__call__(*args, **kwargs)
-
-    def compile(self, *args: Any, **kwargs: Any) -> None:
-        require_threads()
-        super().compile(*args, **kwargs)
-
-    # Keras calls these at the beginning of `fit`, `evaluate`, `predict` and their variants for one batch.
-
-    def make_train_function(self, force: bool = False) -> Any:
-        require_threads()
-        return super().make_train_function(force)
-
-    def make_test_function(self, force: bool = False) -> Any:
-        require_threads()
-        return super().make_test_function(force)
-
-    def make_predict_function(self, force: bool = False) -> Any:
-        require_threads()
-        return super().make_predict_function(force)

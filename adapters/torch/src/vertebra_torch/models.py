@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import torch
 
 from vertebra import layers
-from vertebra.errors import DtypeChangeError
+from vertebra.errors import DtypeChangeError, ReplacedWeightsError
+
+_KERAS_MODULE = "_torch_params"
+"""Name of the module in which Keras registers the variables of a layer as parameters."""
 
 
 class TorchModel(keras.Model):
@@ -36,6 +41,11 @@ class TorchModel(keras.Model):
             kwargs["training"] = mode
         return super().__call__(*args, **kwargs)
 
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Computes the outputs, with the tensors that torch's tools have registered in place of the weights."""
+        with _registered_values(self):
+            return super().forward(*args, **kwargs)
+
     def state_dict(self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
         """Returns the weights by name, such as `transformer_layer_0.self_attention.query.kernel`, those of the active
         adapter included.
@@ -58,11 +68,15 @@ class TorchModel(keras.Model):
             _load(self, state_dict, prefix, missing, errors)
             super()._load_from_state_dict(state_dict, prefix, metadata, strict, missing, unexpected, errors)
 
-    def named_parameters(
-        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, Any]]:
-        """Returns the weights, under their names in the state dict."""
-        return _named_parameters(self, super().named_parameters(prefix, recurse, remove_duplicate), prefix)
+    def named_modules(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, Any]]:
+        """Returns the layers and Keras's other modules; torch's tools call this before they replace parameters."""
+        _note_registered(self)
+        return super().named_modules(*args, **kwargs)
+
+    def get_parameter(self, target: str) -> torch.nn.Parameter:
+        """Returns a weight by its name in the state dict, or a parameter by its name in `named_parameters`."""
+        weight = _tensors_of(self).get(target)
+        return super().get_parameter(target) if weight is None else weight
 
     def __getattr__(self, name: str) -> Any:
         """Returns the weights below a name that is no attribute: torch's tools look up the names of a state dict."""
@@ -111,7 +125,10 @@ def _is_outermost(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 def _tensors_of(model: Any) -> dict[str, torch.nn.Parameter]:
     """Returns each weight of a backbone by its name, such as `transformer_layer_0.self_attention.query.kernel`."""
-    return {name.replace("/", "."): weight.value for name, weight in model.named_weights().items()}
+    replaced = {id(variable): tensor for variable, tensor in _replaced(model)}
+    return {
+        name.replace("/", "."): replaced.get(id(weight), weight.value) for name, weight in model.named_weights().items()
+    }
 
 
 class _Weights:
@@ -168,16 +185,86 @@ def _load(model: Any, states: dict[str, Any], prefix: str, missing: list[str], e
     states.update(_entries(model, prefix))
 
 
-def _named_parameters(model: Any, parameters: Iterator[tuple[str, Any]], prefix: str) -> Iterator[tuple[str, Any]]:
-    """Returns the weights among a backbone's parameters, as its state dict names and orders them."""
-    start = f"{prefix}." if prefix else ""
-    own = {id(parameter) for _, parameter in parameters}
-    return ((start + name, tensor) for name, tensor in _tensors_of(model).items() if id(tensor) in own)
-
-
 def _entries(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
     """Returns the parameters of the modules below a backbone, under Keras's names, several of which may be the same."""
-    known = {id(variable.value) for variable in model.variables}
+    known = {id(variable.value) for variable in model.variables} | {id(tensor) for _, tensor in _replaced(model)}
     for path, module in model.named_modules(prefix=prefix.removesuffix("."), remove_duplicate=False):
         own = torch.nn.Module.named_parameters(module, recurse=False, remove_duplicate=False)
         yield from ((f"{path}.{key}", tensor) for key, tensor in own if id(tensor) in known)
+
+
+# === Replaced parameters ===
+#
+# FSDP's `fully_shard`, `torch.func.functional_call` and `torch.export` put other tensors in place of a module's
+# parameters. Keras's layers compute with their variables, and would not notice.
+
+
+class _Registered(NamedTuple):
+    """The module with which a weight is registered as a parameter."""
+
+    modules: dict[str, Any]
+    """The modules of the layer; Keras's own has the layer's parameters."""
+    key: str
+    """The weight's name in that module."""
+    variable: weakref.ref[Any]
+    value: weakref.ref[Any]
+    """The tensor of the variable, which is in use while it is the parameter."""
+
+    def tensor(self) -> Any:
+        """Returns the parameter, or None if the module has no such parameter any more."""
+        return self.modules[_KERAS_MODULE]._parameters.get(self.key)
+
+
+def require_own_values(model: Any) -> None:
+    """Raises ReplacedWeightsError if torch's tools hold the weights of a model in tensors of their own."""
+    if _replaced(model):
+        raise ReplacedWeightsError(type(model).__name__)
+
+
+def _note_registered(model: Any) -> None:
+    """Notes where each weight is a parameter, before tools replace it; notes about replaced ones stay."""
+    variables = {id(variable): variable for variable in model.variables}
+    noted = model.__dict__.get("_registered", {})
+    known = {identity: entry for identity, entry in noted.items() if entry.variable() is variables.get(identity)}
+    if known.keys() != variables.keys():
+        model.__dict__["_registered"] = _registered(model) | known
+
+
+def _registered(model: Any) -> dict[int, _Registered]:
+    """Returns where the innermost layer of each variable has it as a parameter, by the variable's identity."""
+    entries: dict[int, _Registered] = {}
+    for _, module in torch.nn.Module.named_modules(model):
+        if not isinstance(module, keras.layers.Layer):
+            continue
+        parameters = module.torch_params  # Keras makes the module when it is needed, and tools expect no new ones
+        for variable in module.variables:
+            if parameters.get(variable.path) is variable.value:
+                refs = weakref.ref(variable), weakref.ref(variable.value)
+                entries[id(variable)] = _Registered(module._modules, variable.path, *refs)
+    return entries
+
+
+def _replaced(model: Any) -> list[tuple[Any, torch.Tensor]]:
+    """Returns the variables in whose place torch's tools have registered another tensor, with the tensor."""
+    noted = model.__dict__.get("_registered", {}).values()
+    found = [(entry.variable(), tensor) for entry in noted if (tensor := entry.tensor()) is not entry.value()]
+    if not found:
+        return []
+    own = {id(variable) for variable in model.variables}
+    return [(variable, tensor) for variable, tensor in found if id(variable) in own and tensor is not None]
+
+
+@contextlib.contextmanager
+def _registered_values(model: Any) -> Iterator[None]:
+    """Makes the variables of a model read the tensors that are registered in their place."""
+    replaced = _replaced(model)
+    if not replaced:
+        yield
+        return
+    with keras.StatelessScope(replaced) as scope:
+        yield
+    weights = {id(variable) for variable, _ in replaced}
+    for variable in model.variables:  # such as the states of random seeds
+        value = None if id(variable) in weights else scope.get_current_value(variable)
+        if value is not None:
+            variable.assign(value)

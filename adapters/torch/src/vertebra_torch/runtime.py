@@ -20,6 +20,11 @@ class TorchRuntime(Runtime):
     def unavailable_reason(self) -> str | None:
         return None if find_spec("torch") else "PyTorch is not installed; install it with: pip install torch"
 
+    def check_weights(self, model: Any) -> None:
+        from vertebra_torch.models import require_own_values
+
+        require_own_values(model)
+
     def model_class(self) -> type:
         from vertebra_torch.models import TorchModel
 

@@ -2,14 +2,16 @@
 
 Wrappers of modules add to the names in a checkpoint: torch.compile, DistributedDataParallel and FSDP insert a segment,
 and a model of the user's own that contains the backbone puts the name of its attribute in front. Such a prefix is
-recognised if exactly one fits: then the tensors under it are all that the architecture needs.
+recognised if exactly one fits: then the tensors under it are all that the architecture needs. If several fit, the
+checkpoint holds several backbones, such as an average of the weights next to them: the one that the translation
+declares is read, or the outermost one.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from vertebra._weights.match import any_match
@@ -36,7 +38,7 @@ class BackboneTensors:
     own: dict[str, TensorEntry]
     """The backbone's tensors, without those that a translation ignores."""
     outside: list[str]
-    """Tensors that are not the backbone's, such as those of a head."""
+    """Tensors that are not the backbone's, such as those of a head. Those of another backbone are noted instead."""
     notes: tuple[str, ...] = ()
     """How the names were read, where they are not those of the format."""
     cause: str = ""
@@ -75,7 +77,9 @@ def find_backbone(
     }
     prefix, fits = _choose_prefix(names, translation, required, checkpoint)
     cause = "" if fits else _cause(entries, prefix, translation, checkpoint)
-    notes = names.prefix_notes(prefix) if fits else []
+    modules = {_module(rule.tensor) for rule in rules.values()}
+    others = names.other_backbones(prefix, required, modules) if fits else {}
+    notes = [*names.prefix_notes(prefix, others), *names.other_notes(others)] if fits else []
     found: dict[str, TensorRule] = {}
     for weight, rule in rules.items():
         key = names.find(prefix, rule.tensor)
@@ -90,7 +94,9 @@ def find_backbone(
             notes.append(f"{key} is read from {names.stored[key]}: its metadata says that the two are one tensor")
         found[weight] = replace(rule, tensor=prefix + rule.tensor if key is None else names.stored[key])
     strict = not fits or names.is_declared(prefix)
-    own, outside = _sort(names, entries, prefix, found, {_module(rule.tensor) for rule in rules.values()}, strict)
+    of_others = {names.stored[name] for of_other in others.values() for name in of_other}
+    rest = {name: entry for name, entry in entries.items() if name not in of_others}
+    own, outside = _sort(names, rest, prefix, found, modules, strict)
     return BackboneTensors(found, own, outside, tuple(dict.fromkeys(notes)), cause)
 
 
@@ -142,21 +148,60 @@ class _Names:
                 counts[prefix] += self._plain(name, prefix) in tensors
         return counts
 
+    def other_backbones(self, prefix: str, tensors: set[str], modules: set[str]) -> dict[str, set[str]]:
+        """Returns the names of other backbones and their heads, by prefix; most of a backbone's tensors are under it.
+
+        Args:
+            prefix: The prefix of the backbone that is read.
+            tensors: The tensors that the architecture needs.
+            modules: Its outermost modules.
+        """
+        if 2 * (len(self.stored) - len(tensors)) <= len(tensors):
+            return {}
+        counts = self.count_prefixes(tensors)
+        others = sorted(other for other, count in counts.items() if other != prefix and 2 * count > len(tensors))
+        return {other: self._names_of_other(other, prefix, modules) for other in others}
+
+    def _names_of_other(self, other: str, prefix: str, modules: set[str]) -> set[str]:
+        if prefix.startswith(other):  # a head there may be that of either
+            under = {name for rest, name in self.under(other).items() if _module(rest) in modules}
+            return {name for name in under if not name.startswith(prefix)}
+        branch = next(outer for outer in reversed([*_ancestors(other)]) if not prefix.startswith(outer))
+        return set(self.under(branch).values())
+
     def is_declared(self, prefix: str) -> bool:
         """Says whether a prefix is one that the translation declares, perhaps within another one."""
         return any(declared and f".{prefix}".endswith(f".{declared}") for declared in self._translation.prefixes)
 
-    def prefix_notes(self, prefix: str) -> list[str]:
-        """Returns how the names under a prefix differ from those that the translation declares."""
+    def prefix_notes(self, prefix: str, others: Mapping[str, set[str]]) -> list[str]:
+        """Returns how the backbone's names differ from those that the translation declares.
+
+        Args:
+            prefix: The prefix of the backbone.
+            others: The names of other backbones, by prefix.
+        """
         inner = [] if prefix in self._translation.prefixes else [_prefix_note(prefix)]
-        if not self._is_wrapped:
+        own = set(self.under(prefix).values()).difference(*others.values())
+        wrappers = {part for name in own for part in self._originals[name].split(".")} & self._wrappers
+        if not self._is_wrapped or not wrappers:
             return inner
-        under = {name.removeprefix(prefix): self._originals[name] for name in self.under(prefix).values()}
+        original = self._original(prefix, own)
+        if original != prefix:
+            return [_prefix_note(original)]
+        used = ", ".join(sorted(wrappers))
+        return [f"its tensor names have segments of wrappers, which are left out: {used}", *inner]
+
+    def other_notes(self, others: Mapping[str, set[str]]) -> list[str]:
+        """Returns which backbones are not read; `others` are their names, by prefix."""
+        prefixes = [self._original(prefix, names) for prefix, names in others.items()]
+        return [f"another backbone under {prefix!r} is not read" for prefix in prefixes]
+
+    def _original(self, prefix: str, names: set[str]) -> str:
+        """Returns a prefix with the segments of wrappers; without them, if the names under it have others, too."""
+        under = {name.removeprefix(prefix): self._originals[name] for name in names if name.startswith(prefix)}
         parts = {original.removesuffix(name) for name, original in under.items()}
-        if len(parts) == 1 and all(original.endswith(name) for name, original in under.items()):
-            return [_prefix_note(parts.pop())]
-        used = sorted(self._wrappers.intersection(part for original in under.values() for part in original.split(".")))
-        return [f"its tensor names have segments of wrappers, which are left out: {', '.join(used)}", *inner]
+        alike = len(parts) == 1 and all(original.endswith(name) for name, original in under.items())
+        return parts.pop() if alike else prefix
 
     def is_ignored(self, plain: str) -> bool:
         """Says whether the translation ignores a tensor of this name."""
@@ -185,6 +230,7 @@ def _choose_prefix(names: _Names, translation: Translation, required: set[str], 
     if not fitting:
         counts = names.count_prefixes(required)
         fitting = [prefix for prefix, count in counts.items() if 2 * count > len(required) and fits(prefix)]
+        fitting = _outermost(fitting, translation.prefixes) or fitting
     if len(fitting) > 1:
         shown = ", ".join(map(repr, sorted(fitting)))
         raise WeightsMismatchError(
@@ -246,6 +292,25 @@ def _cause(entries: Mapping[str, TensorEntry], prefix: str, translation: Transla
             "PeftModel's save_pretrained, and call load_lora_weights here on the base model",
         )
     return "" if prefix in translation.prefixes else f"its tensor names begin with {prefix!r}, and not all fit"
+
+
+def _outermost(prefixes: Collection[str], declared: Iterable[str]) -> list[str]:
+    """Returns the prefix whose segments all others have, in order, next to further ones; an empty list if none is.
+
+    Then the others are copies within other modules: `net.` of `net.` and `ema.net.`. They are not if a declared prefix
+    is all that they add.
+    """
+    return [
+        prefix
+        for prefix in prefixes
+        if all(_contains(other, prefix) for other in prefixes)
+        and not any(prefix + inner in prefixes for inner in declared if inner)
+    ]
+
+
+def _contains(prefix: str, segments: str) -> bool:
+    rest = iter(prefix.split("."))
+    return all(segment in rest for segment in segments.split("."))
 
 
 def _ancestors(prefix: str) -> Iterator[str]:

@@ -80,8 +80,8 @@ class MergedWeight:
     variable: Any
     before: np.ndarray[Any, Any]
     """Its value from before merging."""
-    digest: bytes
-    """Digest of its value after merging."""
+    checksum: int
+    """Checksum of its value after merging."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,7 +39,7 @@ def merge(adapters: Adapters, reversible: bool) -> MergeReceipt:
     if reversible:
         paths = {id(variable): name for name, variable in weights.items()}
         adapters.merged = [
-            MergedWeight(paths[id(variable)], variable, before, _digest(variable)) for variable, before in originals
+            MergedWeight(paths[id(variable)], variable, before, _checksum(variable)) for variable, before in originals
         ]
     else:
         adapters.remove_all()
@@ -55,7 +55,7 @@ def unmerge(adapters: Adapters) -> None:
     """
     if adapters.merged is None:
         raise LoraStateError("No adapter is merged", "Call merge_lora() first")
-    changed = [weight.name for weight in adapters.merged if _digest(weight.variable) != weight.digest]
+    changed = [weight.name for weight in adapters.merged if _checksum(weight.variable) != weight.checksum]
     if changed:
         problem = f"These weights were changed after merging, and unmerging would discard that: {', '.join(changed)}"
         remedy = "To keep it, save the backbone with save_to_preset; to discard it, load base and adapter again"
@@ -100,9 +100,9 @@ def _check(adapters: Adapters) -> None:
         raise LoraStateError(problem, "Call merged_copy(), which returns a copy in floats with the adapter merged")
 
 
-def _digest(variable: Any) -> bytes:
-    """Returns a SHA-256 of the value of a variable."""
-    return hashlib.sha256(np.ascontiguousarray(_array(variable)).view("uint8").data).digest()
+def _checksum(variable: Any) -> int:
+    """Returns a checksum of the value of a variable."""
+    return zlib.crc32(np.ascontiguousarray(_array(variable)).view("uint8").data)
 
 
 def _array(variable: Any) -> Array:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+import shlex
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +22,7 @@ from vertebra._presets import load_warnings
 from vertebra._presets.assets import CarriedAssets, select_assets
 from vertebra._presets.certificate import carry_certificate
 from vertebra._presets.certificate_header import open_certificate
-from vertebra._presets.load import build_abstract, class_of
+from vertebra._presets.load import BASE_ARGUMENTS, build_abstract, check_overrides, class_of
 from vertebra._presets.replace_folder import keep_user_files
 from vertebra._presets.save import check_request
 from vertebra._resolve.consistent_read import read_consistently
@@ -68,6 +70,20 @@ class Conversion:
     """How an untidy source was read, such as with names under a wrapper's prefix."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Options:
+    target: Path
+    format: str
+    dtype: str | None
+    max_shard_size: float | None
+    overrides: dict[str, Any]
+
+    @property
+    def keeps_outputs(self) -> bool:
+        """Whether the new preset computes the outputs of the source, to the bit."""
+        return self.dtype is None and not self.overrides
+
+
 def convert_preset(
     preset: str | Path,
     target_dir: str | Path,
@@ -75,6 +91,7 @@ def convert_preset(
     dtype: str | None = None,
     max_shard_size: float | None = 10,
     advance: Callable[[int, int], None] | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> Conversion:
     """Writes a preset to another folder, in another format or dtype; holds about one tensor in memory at a time.
 
@@ -87,6 +104,8 @@ def convert_preset(
         dtype: Dtype of the floats, or None to keep each as it is stored.
         max_shard_size: Most gigabytes (10⁹ bytes) in one weights file, or None for a single file.
         advance: Called with the bytes written so far and the total bytes, or None for no progress.
+        overrides: Arguments of the class's constructor, such as `vocabulary_size`, that override the preset's config,
+            as in `from_preset`. The new preset has no certificate then.
 
     Raises:
         PresetError: for the same reasons as in `from_preset` and `save_to_preset`.
@@ -94,43 +113,39 @@ def convert_preset(
     target = check_request(target_dir, format, max_shard_size)
     if dtype not in (None, *DTYPES):
         raise PresetConfigError("convert", f"dtype={dtype!r} is not a dtype of floats", f"Use {', '.join(DTYPES)}")
-    convert = partial(_convert, target=target, format=format, dtype=dtype, size=max_shard_size, advance=advance)
+    options = _Options(target, format, dtype, max_shard_size, dict(overrides or {}))
+    convert = partial(_convert, options=options, advance=advance)
     return read_consistently(preset, convert)
 
 
-def _convert(
-    folder: PresetFolder,
-    target: Path,
-    format: str,
-    dtype: str | None,
-    size: float | None,
-    advance: Callable[[int, int], None] | None,
-) -> Conversion:
+def _convert(folder: PresetFolder, options: _Options, advance: Callable[[int, int], None] | None) -> Conversion:
     described = _with_other_weights(read_description(folder))
     runtimes.bind_any()
     preset = described.open()
     description, checkpoint = preset.description, preset.mapped()
-    export, match = _export(preset, format, dtype)
+    export, match = _export(preset, options)
     load_warnings.second_checkpoint(description)
     load_warnings.computed_otherwise(description)
     heads = load_warnings.untied_logits(description, checkpoint, match, _WITHOUT_HEAD)
     tensors = export.tensors if advance is None else _counted(export.tensors, advance)
     sizes = [entry.size for entry in export.tensors.layouts.values()]
-    certificate = open_certificate(folder) if dtype is None else None
+    certificate = open_certificate(folder) if options.keeps_outputs else None
     certified = certificate is not None and certificate.same_config
-    assets = select_assets(folder, format, folder.fetch_all, kind=description.files)
-    with replacing_folder(target) as stage:
-        fields = FORMATS[format].write(replace(export, tensors=tensors, original=assets.original), stage, size)
+    assets = select_assets(folder, options.format, folder.fetch_all, kind=description.files)
+    with replacing_folder(options.target) as stage:
+        fields = FORMATS[options.format].write(
+            replace(export, tensors=tensors, original=assets.original), stage, options.max_shard_size
+        )
         assets = assets.copy(stage)
         folder.check_all()
         if certificate is not None and certified:
             carry_certificate(certificate, stage)
-        keep_user_files(target, stage, format)
-    facts = len(sizes), sum(sizes), certified, tuple(match.outside), assets.outcome(target, fields)
+        keep_user_files(options.target, stage, options.format)
+    facts = len(sizes), sum(sizes), certified, tuple(match.outside), assets.outcome(options.target, fields)
     return Conversion(
         str(folder.handle),
-        target,
-        format,
+        options.target,
+        options.format,
         *facts,
         description.not_read,
         tuple(heads),
@@ -150,20 +165,29 @@ def _with_other_weights(description: PresetDescription) -> PresetDescription:
     return replace(description, files=chosen[0], notes=(*description.notes, chosen[1]))
 
 
-def _export(preset: OpenPreset, format: str, dtype: str | None) -> tuple[PresetExport, Match]:
+def _export(preset: OpenPreset, options: _Options) -> tuple[PresetExport, Match]:
     description, checkpoint = preset.description, preset.mapped()
-    backbone, weights, match, _ = build_abstract(class_of(description), preset, {})
-    match = _without_fresh(preset, match, format)
+    backbone_class = class_of(description)
+    check_overrides(backbone_class, options.overrides, f"convert of {backbone_class.__name__}", BASE_ARGUMENTS)
+    backbone, weights, match, _ = build_abstract(backbone_class, preset, options.overrides, _command)
+    match = _without_fresh(preset, match, options.format)
     load_warnings.untidy_preset(description, match.notes)
     load_warnings.unused_tensors(description, match)
     layouts, arrays = {}, {}
     for name, rule in match.sources.items():
         variable = weights[name]
         stored = checkpoint.entries[rule.tensor].dtype
-        wanted = dtype if dtype and "float" in stored else stored
+        wanted = options.dtype if options.dtype and "float" in stored else stored
         layouts[name] = layout_of(name, wanted, tuple(variable.shape))
         arrays[name] = _reader(checkpoint, name, rule, tuple(variable.shape), wanted)
     return PresetExport(description.backbone, plain_config(backbone), Tensors(layouts, arrays)), match
+
+
+def _command(preset: str, overrides: Mapping[str, Any]) -> str:
+    """Returns the command that converts a preset with overrides."""
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in overrides.items()}
+    options = "".join(f" --set {shlex.quote(f'{name}={text}')}" for name, text in texts.items())
+    return f"vertebra convert {shlex.quote(preset)} TARGET{options}"
 
 
 def _without_fresh(preset: OpenPreset, match: Match, format: str) -> Match:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from vertebra._formats.description import OpenPreset, PresetDescription
 from vertebra._formats.registry import read_description
 from vertebra._presets import load_warnings
 from vertebra._presets.certificate_header import Certificate, require_certificate
+from vertebra._presets.suggest_overrides import Call, load_call, suggest_overrides
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.lockfile import check_unlocked
 from vertebra._resolve.observers import tell_observers
@@ -33,7 +34,8 @@ from vertebra.errors import (
 )
 from vertebra.interfaces import Runtime
 
-_BASE_ARGUMENTS = {"name": str, "trainable": bool, "dtype": object, "lora": dict | None, "quantized": dict}
+BASE_ARGUMENTS = {"name": str, "trainable": bool, "dtype": object, "lora": dict | None, "quantized": dict}
+"""The arguments that configs of every class may have, with their types."""
 # Keras would import any class that the config of a dtype policy names, so a preset may give only a policy's name.
 _AS_DATA = {"dtype": str}
 
@@ -89,9 +91,7 @@ def prepare(
     """
     description = read_description(folder, asked)
     backbone_class = class_of(description, asked)
-    known = {**_BASE_ARGUMENTS, **backbone_class._constructor_arguments()}
-    call = f"from_preset of {backbone_class.__name__}"
-    _check_arguments(backbone_class, overrides, known, call, "Correct the argument")
+    check_overrides(backbone_class, overrides, f"from_preset of {backbone_class.__name__}")
     preset = description.open() if load_weights else None
     described = description if preset is None else preset.description
     return PreparedLoad(described, backbone_class, preset, require_certificate(folder) if verify else None)
@@ -153,9 +153,30 @@ def class_of(description: PresetDescription, asked: Any = None) -> Any:
         PresetConfigError: the class is not installed, or an argument is unknown or has a wrong type.
     """
     backbone_class = _resolve_class(description, asked)
-    known = {**_BASE_ARGUMENTS, **backbone_class._constructor_arguments()} | _AS_DATA
+    known = {**BASE_ARGUMENTS, **backbone_class._constructor_arguments()} | _AS_DATA
     _check_arguments(backbone_class, description.arguments, known, f"config.json of {str(description.folder.handle)!r}")
     return backbone_class
+
+
+def check_overrides(
+    backbone_class: Any, overrides: Mapping[str, Any], origin: str, without: Collection[str] = ()
+) -> None:
+    """Checks overrides against the constructor's arguments.
+
+    Args:
+        backbone_class: The class.
+        overrides: The overrides by name.
+        origin: The call that they are passed to, for messages.
+        without: Arguments that this call does not take.
+
+    Raises:
+        PresetConfigError: an argument is unknown or has a wrong type.
+    """
+    known = {**BASE_ARGUMENTS, **backbone_class._constructor_arguments()}
+    refused = sorted(set(without).intersection(overrides))
+    if refused:
+        raise PresetConfigError(origin, f"it does not take {', '.join(refused)}", "Remove the argument")
+    _check_arguments(backbone_class, overrides, known, origin, "Correct the argument")
 
 
 def _resolve_class(description: PresetDescription, asked: Any) -> Any:
@@ -198,9 +219,15 @@ def build(backbone_class: Any, description: PresetDescription, overrides: dict[s
 
 
 def build_abstract(
-    backbone_class: Any, preset: OpenPreset, overrides: dict[str, Any]
+    backbone_class: Any, preset: OpenPreset, overrides: dict[str, Any], call: Call = load_call
 ) -> tuple[Any, dict[str, Any], Match, list[Any]]:
     """Builds a preset's backbone without values, and finds the tensor that fills each weight.
+
+    Args:
+        backbone_class: The class.
+        preset: The preset.
+        overrides: Arguments of the class's constructor, instead of those of the config.
+        call: Returns the call or command with other overrides, for the message if those would fit.
 
     Returns:
         The backbone, its weights by name, their tensors, and every variable that was created.
@@ -218,9 +245,7 @@ def build_abstract(
     try:
         match = preset.match(weights)
     except WeightsMismatchError as error:
-        from vertebra._presets.suggest_overrides import suggest_overrides
-
-        remedy = suggest_overrides(error, preset, overrides, partial(_weight_shapes, backbone_class, preset))
+        remedy = suggest_overrides(error, preset, overrides, partial(_weight_shapes, backbone_class, preset), call)
         if remedy is None:
             raise
         raise WeightsMismatchError(error.subject, reshaped=error.reshaped, remedy=remedy) from None

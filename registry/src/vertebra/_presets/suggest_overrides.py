@@ -1,4 +1,4 @@
-"""Suggests the overrides of `from_preset` with which weights fit that have other sizes than the config says.
+"""Suggests the overrides of a config with which weights fit that have other sizes than the config says.
 
 Vocabularies are often padded, to a multiple of 64 rows for example, without a change of the config.
 """
@@ -14,7 +14,15 @@ from vertebra.errors import VertebraError, WeightsMismatchError
 Shape = tuple[int, ...]
 Mismatch = tuple[str, Shape, Shape]
 """Name of a weight, the shape of its tensor by the config, and the shape that the tensor has."""
+Call = Callable[[str, Mapping[str, Any]], str]
+"""Function from a preset and overrides to the call or command that reads the preset with them."""
 _MOST_OVERRIDES = 3
+
+
+def load_call(preset: str, overrides: Mapping[str, Any]) -> str:
+    """Returns the call that loads a preset with overrides."""
+    arguments = "".join(f", {name}={value!r}" for name, value in overrides.items())
+    return f"from_preset({preset!r}{arguments})"
 
 
 def suggest_overrides(
@@ -22,24 +30,25 @@ def suggest_overrides(
     preset: OpenPreset,
     overrides: dict[str, Any],
     shapes: Callable[[dict[str, Any]], dict[str, Shape]],
+    call: Call = load_call,
 ) -> str | None:
-    """Returns the remedy for an error with the call that loads the weights, or None if no one call is the answer.
+    """Returns the remedy for an error with the call that reads the weights, or None if no one call is the answer.
 
     Args:
         error: The error.
         preset: The preset.
         overrides: The overrides with which it was loaded.
         shapes: Returns the shape of each weight with overrides.
+        call: Returns the call for the preset and its overrides.
     """
     if error.missing or error.unused or error.retyped or not error.reshaped:
         return None
     fitting = _fitting(error.reshaped, preset.description.arguments, overrides, shapes)
     if fitting is None:
         return None
-    arguments = "".join(f", {name}={value!r}" for name, value in fitting.items())
     return (
         "Check that config and weights belong to the same model. If they do, and the config has the wrong size, such "
-        f"as that of a vocabulary without padding: from_preset({preset.description.folder.requested!r}{arguments})"
+        f"as that of a vocabulary without padding: {call(preset.description.folder.requested, fitting)}"
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from vertebra._discovery import runtimes
+from vertebra._system.strict_json import strict_value
 from vertebra.cli.output import bytes_text, plain_warnings, print_assets, print_json
 from vertebra.cli.progress import progress_bar
 
@@ -22,6 +23,10 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--dtype", help="dtype of floating-point weights (default: as stored)")
     size = "largest size of one weights file (default: 10)"
     parser.add_argument("--max-shard-size", type=float, default=10, metavar="GB", help=size)
+    setting = (
+        "argument of the class instead of the config's, as in from_preset, such as vocabulary_size=128; repeatable"
+    )
+    parser.add_argument("--set", type=_setting, action="append", default=[], metavar="NAME=VALUE", help=setting)
     runtime = "runtime that builds the architecture; it does not affect the result (default: any)"
     parser.add_argument("--runtime", help=runtime)
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -34,7 +39,8 @@ def _run(args: argparse.Namespace) -> int:
     from vertebra._presets.convert import convert_preset
 
     with progress_bar("converting") as advance:
-        done = convert_preset(args.source, args.target, args.format, args.dtype, args.max_shard_size, advance)
+        options = args.format, args.dtype, args.max_shard_size, advance, dict(args.set)
+        done = convert_preset(args.source, args.target, *options)
     if args.json:
         print_json(asdict(done) | {"target": str(done.target)})
     else:
@@ -43,3 +49,14 @@ def _run(args: argparse.Namespace) -> int:
         if not done.certificate:
             print("The preset has no parity certificate; to make one, load it and call save_to_preset.")
     return 0
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """Returns the name and the value of an override; the value is JSON, or else text."""
+    name, equals, value = text.partition("=")
+    if not name.isidentifier() or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as vocabulary_size=128")
+    try:
+        return name, strict_value(value)
+    except (ValueError, RecursionError):
+        return name, value

@@ -31,6 +31,7 @@ from vertebra.errors.presets import PresetRefusedError as PresetRefusedError
 from vertebra.errors.presets import PresetSaveError as PresetSaveError
 from vertebra.errors.runtimes import DtypeChangeError as DtypeChangeError
 from vertebra.errors.runtimes import ForkedProcessError as ForkedProcessError
+from vertebra.errors.runtimes import ReplacedWeightsError as ReplacedWeightsError
 from vertebra.errors.runtimes import RuntimeBoundError as RuntimeBoundError
 from vertebra.errors.runtimes import RuntimeChoiceError as RuntimeChoiceError
 from vertebra.errors.runtimes import RuntimeUnavailableError as RuntimeUnavailableError

@@ -64,3 +64,15 @@ class DtypeChangeError(VertebraError, TypeError):
             f"The variables of {model} cannot be converted to {wanted}: Keras computes in the dtype of the policy "
             f"{policy!r}. Load or build the model with the dtype: from_preset(..., dtype={wanted!r})."
         )
+
+
+class ReplacedWeightsError(VertebraError, RuntimeError):
+    """A tool of the backend holds the weights of a model in tensors of its own, so that Keras's variables are stale."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        super().__init__(
+            f"The weights of {model} are not in Keras's variables: a tool such as FSDP's fully_shard holds them in "
+            "tensors of its own. Load the full state dict (get_model_state_dict with full_state_dict=True, of "
+            "torch.distributed.checkpoint.state_dict) into another backbone with load_state_dict, and use that one."
+        )

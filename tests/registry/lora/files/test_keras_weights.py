@@ -89,7 +89,8 @@ def test_a_checkpoint_of_a_model_around_the_layers_holds_the_adapter(fresh, run,
     assert np.abs(run(fresh())["pooled_output"] - trained).max() > 1e-3
 
 
-def test_training_is_restored_from_a_backup(fresh, inputs, tmp_path):
+@pytest.mark.parametrize("inner", [False, True])
+def test_training_is_restored_from_a_backup(fresh, inputs, tmp_path, inner):
     def fit(epochs, stop):
         class Stop(keras.callbacks.Callback):
             def on_epoch_end(self, epoch, logs=None):
@@ -98,7 +99,8 @@ def test_training_is_restored_from_a_backup(fresh, inputs, tmp_path):
 
         backbone = fresh(dropout=0.0, attention_dropout=0.0)
         backbone.enable_lora(2, seed=1)
-        model = keras.Model(backbone.input, backbone.output["pooled_output"])
+        output = backbone(backbone.input) if inner else backbone.output
+        model = keras.Model(backbone.input, output["pooled_output"])
         model.compile(keras.optimizers.SGD(0.1), "mse")
         backup = keras.callbacks.BackupAndRestore(tmp_path / "backup", delete_checkpoint=False)
         try:

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from vertebra._discovery import runtimes
 from vertebra._keras.internals import all_layers
 from vertebra._lora.choices.active import (
     ActiveAdapters,
@@ -46,14 +47,24 @@ def calling_with(model: Any, choice: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def reading(model: Any) -> Iterator[None]:
-    """Prevents changes of a model while it is saved or described; choices of this thread are ignored meanwhile."""
+    """Prevents changes of a model while it is saved or described; choices of this thread are ignored meanwhile.
+
+    Raises:
+        ReplacedWeightsError: the model's variables do not have the values of its weights.
+    """
+    runtimes.bind().check_weights(model)
     with call_lock(model).reading(), choosing(model, None):
         yield
 
 
 @contextlib.contextmanager
 def changing(model: Any) -> Iterator[None]:
-    """Blocks calls of a model while its adapters change; choices of this thread are ignored meanwhile."""
+    """Blocks calls of a model while its adapters change; choices of this thread are ignored meanwhile.
+
+    Raises:
+        ReplacedWeightsError: the model's variables do not have the values of its weights.
+    """
+    runtimes.bind().check_weights(model)
     with call_lock(model).changing(), choosing(model, None):
         yield
 
