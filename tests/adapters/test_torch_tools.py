@@ -12,12 +12,8 @@ pytestmark = pytest.mark.keras
 
 
 @pytest.fixture(autouse=True)
-def torch(runtime):
-    if runtime != "torch":
-        pytest.skip("only on torch a backbone is a module")
-    import torch
-
-    return torch
+def only_on_torch(torch):
+    """Skips these tests on other runtimes."""
 
 
 @pytest.fixture
