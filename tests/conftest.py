@@ -3,7 +3,6 @@
 import gc
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -45,12 +44,16 @@ def pytest_configure(config):
 
 def keep_temporary_files_in_memory(config):
     """Lets all processes of this run write temporary files to memory if there is enough: a disk takes longer."""
-    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ENOUGH_MEMORY:
-        folder = tempfile.TemporaryDirectory(prefix="vertebra_tests_", dir=MEMORY, ignore_cleanup_errors=True)
-        config.add_cleanup(folder.cleanup)
-        Path(folder.name).chmod(0o711)  # as the system's: tests become another user, too
-        os.environ["TMPDIR"] = folder.name
-        tempfile.tempdir = None  # the module remembers the folder that it found first
+    if not (MEMORY.is_dir() and os.access(MEMORY, os.W_OK)):
+        return
+    limits = os.statvfs(MEMORY)
+    if limits.f_flag & os.ST_NOEXEC or limits.f_bavail * limits.f_frsize < ENOUGH_MEMORY:
+        return  # torch loads what it compiles from the folder
+    folder = tempfile.TemporaryDirectory(prefix="vertebra_tests_", dir=MEMORY, ignore_cleanup_errors=True)
+    config.add_cleanup(folder.cleanup)
+    Path(folder.name).chmod(0o711)  # as the system's: tests become another user, too
+    os.environ["TMPDIR"] = folder.name
+    tempfile.tempdir = None  # the module remembers the folder that it found first
 
 
 def share_what_jax_compiles(config):

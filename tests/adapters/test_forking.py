@@ -94,6 +94,16 @@ def test_a_forked_process_that_uses_no_backbone_is_not_hurt(backbone, run, forke
     assert np.array_equal(run(backbone)["pooled_output"], before)
 
 
+def test_a_layer_without_weights_may_be_used(backbone, forked):
+    import keras
+
+    class Split(keras.layers.Layer):
+        def call(self, text):
+            return text.split()
+
+    assert forked(lambda: Split()("two words")) == ("", "['two', 'words']")
+
+
 def test_a_process_that_was_forked_before_the_first_use_may_use_it(child, golden):
     code = """
 import os, sys, vertebra

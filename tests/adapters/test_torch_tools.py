@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import vertebra
-from vertebra.errors import ReplacedWeightsError
+from vertebra.errors import DtypeChangeError, ReplacedWeightsError
 
 pytestmark = pytest.mark.keras
 
@@ -18,8 +18,8 @@ def only_on_torch(torch):
 
 @pytest.fixture
 def make(arguments):
-    def backbone(adapted=False):
-        made = vertebra.models.BertBackbone(**arguments)
+    def backbone(adapted=False, **options):
+        made = vertebra.models.BertBackbone(**arguments | options)
         if adapted:
             made.enable_lora(2)
         return made
@@ -68,6 +68,29 @@ def test_a_weight_is_found_by_its_name_in_the_state_dict(torch, make):
         backbone.get_parameter("pooled_dense.other")
 
 
+def test_gradients_are_set_for_what_can_be_trained(make):
+    backbone = make(dropout=0.1)
+    weights = [weight.value for weight in backbone.named_weights().values()]
+    for trains in (False, True):
+        backbone.requires_grad_(trains)
+        assert {weight.requires_grad for weight in weights} == {trains}
+
+
+def test_only_the_adapter_trains_after_freezing_and_thawing(make):
+    backbone = make(adapted=True, dropout=0.1)
+    before = [parameter.requires_grad for parameter in backbone.parameters()]
+    assert not any(parameter.requires_grad for parameter in backbone.requires_grad_(False).parameters())
+    assert [parameter.requires_grad for parameter in backbone.requires_grad_(True).parameters()] == before
+    assert sum(before) == 8  # the factors of query and value in two layers
+
+
+def test_an_average_of_weights_is_theirs(torch, make, tensors):
+    backbone = make(dropout=0.1)
+    average = torch.optim.swa_utils.AveragedModel(backbone)
+    average.update_parameters(backbone)
+    assert torch.equal(output(average.module, tensors), output(backbone, tensors))
+
+
 @pytest.mark.parametrize("adapted", [False, True])
 def test_a_functional_call_computes_with_the_given_tensors(torch, make, modules, tensors, adapted):
     one, two = modules(make(adapted)), modules(make(adapted))
@@ -77,6 +100,13 @@ def test_a_functional_call_computes_with_the_given_tensors(torch, make, modules,
     assert torch.equal(called if torch.is_tensor(called) else called["sequence_output"], expected)
     assert torch.equal(output(two, tensors), before)
     assert not torch.equal(expected, before)
+
+
+def test_tensors_of_another_dtype_are_refused(torch, make, modules, tensors):
+    module = modules(make())
+    halves = {name: parameter.bfloat16() for name, parameter in module.named_parameters()}
+    with pytest.raises(DtypeChangeError, match="dtype='bfloat16'"):
+        torch.func.functional_call(module, halves, (tensors,))
 
 
 def test_gradients_of_a_functional_call_are_those_of_the_given_tensors(torch, make, around, tensors):
@@ -155,7 +185,12 @@ def test_fsdp_trains_a_backbone(torch, make, modules, tensors, sharded, adapted,
     loaded = make(adapted)
     loaded.load_state_dict({name.removeprefix("backbone."): tensor for name, tensor in states.items()})
     assert torch.allclose(output(loaded, tensors), trained, atol=1e-6)
-    for use in (lambda: backbone.save_to_preset(tmp_path / "saved"), lambda: backbone.enable_lora(2, name="other")):
+    for use in (
+        lambda: backbone.save_to_preset(tmp_path / "saved"),
+        lambda: backbone.enable_lora(2, name="other"),
+        lambda: backbone.set_weights(plain.get_weights()),
+        lambda: backbone.load_weights(tmp_path / "weights.h5"),
+    ):
         with pytest.raises(ReplacedWeightsError, match="fully_shard"):
             use()
     assert not (tmp_path / "saved").exists()

@@ -225,15 +225,16 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
         Raises:
             LoraStateError: the active adapters or their strengths differ from those when the file was saved, or they
                 are merged.
+            ReplacedWeightsError: torch's tools hold the weights in tensors of their own.
             ValueError: the file's weights do not fit the model.
         """
         from vertebra._lora.files.keras_weights import check_file
         from vertebra._lora.state import adapters_of
 
-        with self.replacing_weights():
+        with calls.replacing_variables(self):
             load = functools.partial(super().load_weights, *args, **kwargs)
             if adapters_of(self) is not None:
-                check_file(load)
+                check_file(self, load)
             load()
 
     def save(self, *args: Any, **kwargs: Any) -> Any:
@@ -248,8 +249,8 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
             return weights
 
     def set_weights(self, weights: list[Any]) -> None:
-        """Sets the values of the weights, as `keras.Model.set_weights`; raises LoraStateError while merged."""
-        with self.replacing_weights():
+        """Sets the values of the weights, as `keras.Model.set_weights`; raises the errors of `load_weights`."""
+        with calls.replacing_variables(self):
             super().set_weights(weights)
 
     def replacing_weights(self) -> AbstractContextManager[None]:

@@ -52,16 +52,17 @@ def _refuse_calls() -> None:
     Compiled functions of such a model call no backbone, so that only Keras's own classes can tell.
     """
 
-    keras.Layer.__call__ = _checked(keras.Layer.__call__)
+    keras.Layer.__call__ = _checked(keras.Layer.__call__, lambda layer: bool(layer.weights))
     for name in _STARTS:
         setattr(keras.Model, name, _checked(getattr(keras.Model, name)))
 
 
-def _checked(method: Callable[..., Any]) -> Callable[..., Any]:
+def _checked(method: Callable[..., Any], applies: Callable[[Any], bool] = lambda _: True) -> Callable[..., Any]:
     @functools.wraps(method)
-    def checked(*args: Any, **kwargs: Any) -> Any:
-        check_process()
-        return method(*args, **kwargs)
+    def checked(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if applies(self):
+            check_process()
+        return method(self, *args, **kwargs)
 
     return checked
 

@@ -73,6 +73,17 @@ class TorchModel(keras.Model):
         _note_registered(self)
         return super().named_modules(*args, **kwargs)
 
+    def requires_grad_(self, requires_grad: bool = True) -> Any:
+        """Sets whether weights receive gradients: all that can, or with adapters those that train, as `trainable` does.
+
+        Integers cannot: quantised kernels, and the states of random seeds, which Keras makes parameters, too.
+        """
+        parameters = [variable.value for variable in self.trainable_variables] if self.lora_adapters else None
+        for parameter in self.parameters() if parameters is None or not requires_grad else parameters:
+            if parameter.is_floating_point():
+                parameter.requires_grad_(requires_grad)
+        return self
+
     def get_parameter(self, target: str) -> torch.nn.Parameter:
         """Returns a weight by its name in the state dict, or a parameter by its name in `named_parameters`."""
         weight = _tensors_of(self).get(target)
@@ -97,10 +108,14 @@ class TorchModel(keras.Model):
             DtypeChangeError: the dtype of parameters would change.
         """
         for dtype in {parameter.dtype for parameter in self.parameters() if parameter.is_floating_point()}:
-            wanted = fn(torch.zeros((), dtype=dtype)).dtype
-            if wanted != dtype:
-                raise DtypeChangeError(type(self).__name__, str(wanted).removeprefix("torch."), self.dtype_policy.name)
+            wanted = fn(torch.zeros((), dtype=dtype))
+            if wanted.dtype != dtype:
+                raise DtypeChangeError(type(self).__name__, _dtype_name(wanted), self.dtype_policy.name)
         return super()._apply(fn, recurse)
+
+
+def _dtype_name(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _keras_calls(frame: FrameType | None) -> bool:
@@ -256,11 +271,18 @@ def _replaced(model: Any) -> list[tuple[Any, torch.Tensor]]:
 
 @contextlib.contextmanager
 def _registered_values(model: Any) -> Iterator[None]:
-    """Makes the variables of a model read the tensors that are registered in their place."""
+    """Makes the variables of a model read the tensors that are registered in their place.
+
+    Raises:
+        DtypeChangeError: a tensor has another dtype than the weight, in which it would not be computed with.
+    """
     replaced = _replaced(model)
     if not replaced:
         yield
         return
+    for variable, tensor in replaced:
+        if tensor.dtype != variable.value.dtype:
+            raise DtypeChangeError(type(model).__name__, _dtype_name(tensor), model.dtype_policy.name)
     with keras.StatelessScope(replaced) as scope:
         yield
     weights = {id(variable) for variable, _ in replaced}

@@ -115,6 +115,22 @@ def test_training_is_restored_from_a_backup(fresh, inputs, tmp_path, inner):
     assert np.abs(resumed - fit(4, stop=False)).max() <= 1e-5
 
 
+def test_a_compiled_backbone_loads_its_weights_and_optimizer(fresh, run, inputs, tmp_path):
+    def compiled(seed):
+        backbone = fresh(dropout=0.0, attention_dropout=0.0)
+        backbone.enable_lora(2, seed=seed)
+        backbone.compile(keras.optimizers.Adam(0.1), {"pooled_output": "mse"})
+        return backbone
+
+    trained, other, path = compiled(1), compiled(2), tmp_path / "trained.weights.h5"
+    trained.fit(inputs, {"pooled_output": np.zeros((3, 16))}, epochs=2, verbose=0)
+    trained.save_weights(path)
+    other.optimizer.build(other.trainable_variables)
+    other.load_weights(path)
+    assert gap(run(other), run(trained)) == 0
+    assert int(other.optimizer.iterations) == int(trained.optimizer.iterations) > 0
+
+
 def test_a_keras_file_of_a_backbone_with_an_adapter_opens_as_it_was(fresh, run, randomise, tmp_path):
     trained = fresh()
     trained.enable_lora(4, TARGETS)

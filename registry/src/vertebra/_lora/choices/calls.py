@@ -83,6 +83,19 @@ def replacing_weights(model: Any) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def replacing_variables(model: Any) -> Iterator[None]:
+    """Blocks calls of a model while the values of its variables are replaced.
+
+    Raises:
+        LoraStateError: as `replacing_weights`.
+        ReplacedWeightsError: the model does not compute with its variables.
+    """
+    runtimes.bind().check_weights(model)
+    with replacing_weights(model):
+        yield
+
+
 def owner_of(model: Any) -> Any:
     """Returns the model that calls of a model choose adapters from: the model itself, or its inner model with adapters.
 

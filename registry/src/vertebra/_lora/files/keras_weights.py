@@ -8,8 +8,9 @@ adapters: a model that has adapters for the layer loads the file only if the sam
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -88,11 +89,12 @@ def load_layer(store: Any, active: ActiveAdapters, path: str, load: Callable[[An
     load({name: store[name] for name in names if name != _MARK} if _MARK in names else store)
 
 
-def check_file(load: Callable[[], None]) -> None:
+def check_file(model: Any, load: Callable[[], None]) -> None:
     """Loads a weights file in a dry run, so that an error leaves the model unchanged.
 
     Args:
-        load: Loads the file into a model that has adapters.
+        model: The model, which has adapters.
+        load: Loads the file into it.
 
     Raises:
         LoraStateError: the active adapters differ from those when the file was saved.
@@ -100,7 +102,7 @@ def check_file(load: Callable[[], None]) -> None:
     refusals: list[_Refusal] = []
     token = _refusals.set(refusals)
     try:
-        with _DiscardScope():
+        with _without_optimizer(model), _DiscardScope():
             load()
     except Exception:  # Keras raises for a mismatch, and for its warning where warnings are errors
         if not refusals:
@@ -120,6 +122,17 @@ class _Refusal:
     error: LoraStateError
     is_of_kernel: bool
     """Whether the layer's own entry holds a kernel that is not the base kernel."""
+
+
+@contextlib.contextmanager
+def _without_optimizer(model: Any) -> Iterator[None]:
+    """Hides a model's optimizer: Keras makes another one to load it, which a scope without state does not allow."""
+    attributes = vars(model)
+    hidden = {"optimizer": attributes.pop("optimizer")} if "optimizer" in attributes else {}
+    try:
+        yield
+    finally:
+        attributes.update(hidden)
 
 
 class _DiscardScope(keras.StatelessScope):  # type: ignore[misc]
