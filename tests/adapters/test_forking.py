@@ -98,10 +98,10 @@ def test_a_layer_without_weights_may_be_used(backbone, forked):
     import keras
 
     class Split(keras.layers.Layer):
-        def call(self, text):
+        def call(self, *, text):
             return text.split()
 
-    assert forked(lambda: Split()("two words")) == ("", "['two', 'words']")
+    assert forked(lambda: Split()(text="two words")) == ("", "['two', 'words']")
 
 
 def test_a_process_that_was_forked_before_the_first_use_may_use_it(child, golden):
