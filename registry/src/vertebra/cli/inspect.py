@@ -9,7 +9,8 @@ from typing import Any
 from vertebra._presets.inspect import inspect_preset
 from vertebra._presets.load_warnings import untied_logits_text
 from vertebra.cli.output import bytes_text, print_json, print_left_out, printable
-from vertebra.cli.tree import draw_tree
+from vertebra.cli.terminal.table import print_fields
+from vertebra.cli.terminal.tree import draw_tree
 
 
 def add_commands(commands: Any) -> None:
@@ -49,8 +50,7 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
         lines["note"] = "; ".join(map(printable, facts["notes"]))
     if facts["untied_heads"]:
         lines["head"] = untied_logits_text(facts["untied_heads"])
-    for name, value in lines.items():
-        print(f"{name:<11} {value}")
+    print_fields(lines.items())
     print_left_out(facts["left_out"])
     print()
     print(draw_tree(facts["backbone"], facts["tensors"]))

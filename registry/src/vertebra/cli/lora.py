@@ -12,7 +12,8 @@ from vertebra import lora
 from vertebra._discovery import runtimes
 from vertebra.cli.output import bytes_text, plain_warnings, print_assets, print_json, printable
 from vertebra.cli.progress import busy
-from vertebra.cli.tree import draw_tree
+from vertebra.cli.terminal.table import print_fields
+from vertebra.cli.terminal.tree import draw_tree
 from vertebra.errors import LoraStateError
 from vertebra.specs import LoraReceipt, MergeReceipt
 
@@ -83,8 +84,7 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
         ("base model", facts["base_model"] or "not recorded"),
         ("saved from", facts["saved_from"] or "not recorded"),
     ]
-    for name, value in lines:
-        print(f"{name:<11} {printable(value)}")
+    print_fields((name, printable(value)) for name, value in lines)
     print()
     print(draw_tree("tensors", [tensor | {"name": _path(tensor["name"])} for tensor in facts["tensors"]]))
 
