@@ -60,6 +60,9 @@ class Parser(argparse.ArgumentParser):
         sys.stdout.flush()
         super().exit(status, message)
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        print(message or "", end="", file=file or sys.stderr)  # argparse would ignore that a disk is full
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if not isinstance(action, argparse._SubParsersAction):
             super()._check_value(action, value)

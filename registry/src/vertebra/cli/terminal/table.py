@@ -35,15 +35,23 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def print_fields(fields: Iterable[tuple[str, str]], indent: str = "") -> None:
-    """Prints labels and values in two columns; on a terminal, long values are wrapped inside their column."""
+    """Prints labels and values in two columns; on a terminal, long values are wrapped inside their column.
+
+    A value with a word that is longer than the column begins on the next line.
+    """
     lines, room = list(fields), terminal_width()
     width = max(11, *(len(label) for label, _ in lines)) + 1
     for label, value in lines:
         start = f"{indent}{label:<{width}}"
-        parts = [value] if room is None else wrap(value, room - len(start))
-        print(f"{start}{parts[0]}")
-        for part in parts[1:]:
-            print(f"{' ' * len(start)}{part}")
+        if room is None:
+            print(f"{start}{value}")
+            continue
+        if _longest_word(value) > room - len(start):
+            print(f"{indent}{label}")
+            start = f"{indent}{_GAP}"
+        for part in wrap(value, room - len(start)):
+            print(f"{start}{part}")
+            start = " " * len(start)
 
 
 def wrap(text: str, width: int) -> list[str]:
@@ -70,8 +78,11 @@ def _print_records(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> No
 
 
 def _least(column: Sequence[str]) -> int:
-    longest_word = max(len(word.rstrip()) for cell in column for word in _WORD.findall(cell))
-    return max(longest_word, min(_NARROWEST, max(map(len, column))))
+    return max(*map(_longest_word, column), min(_NARROWEST, max(map(len, column))))
+
+
+def _longest_word(text: str) -> int:
+    return max((len(word.rstrip()) for word in _WORD.findall(text)), default=0)
 
 
 def _total(widths: Sequence[int]) -> int:
