@@ -18,11 +18,9 @@ from vertebra._formats.registry import FORMATS, read_description
 from vertebra._formats.translation import translation_for
 from vertebra._presets import load_warnings
 from vertebra._presets.assets import CarriedAssets, select_assets
-from vertebra._presets.certificate import carry_certificate
-from vertebra._presets.certificate_header import open_certificate
+from vertebra._presets.certificate_header import carry_certificate, open_certificate
 from vertebra._presets.load import build_abstract, class_of
-from vertebra._presets.replace_folder import keep_user_files
-from vertebra._presets.save import check_request
+from vertebra._presets.replace_folder import check_request, keep_user_files
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.atomic_save import replacing_folder
@@ -75,6 +73,7 @@ def convert_preset(
     dtype: str | None = None,
     max_shard_size: float | None = 10,
     advance: Callable[[int, int], None] | None = None,
+    runtime: str | None = None,
 ) -> Conversion:
     """Writes a preset to another folder, in another format or dtype; holds about one tensor in memory at a time.
 
@@ -87,6 +86,7 @@ def convert_preset(
         dtype: Dtype of the floats, or None to keep each as it is stored.
         max_shard_size: Most gigabytes (10⁹ bytes) in one weights file, or None for a single file.
         advance: Called with the bytes written so far and the total bytes, or None for no progress.
+        runtime: Name of the runtime that builds the class, which does not affect the result; None means any.
 
     Raises:
         PresetError: for the same reasons as in `from_preset` and `save_to_preset`.
@@ -94,7 +94,9 @@ def convert_preset(
     target = check_request(target_dir, format, max_shard_size)
     if dtype not in (None, *DTYPES):
         raise PresetConfigError("convert", f"dtype={dtype!r} is not a dtype of floats", f"Use {', '.join(DTYPES)}")
-    convert = partial(_convert, target=target, format=format, dtype=dtype, size=max_shard_size, advance=advance)
+    convert = partial(
+        _convert, target=target, format=format, dtype=dtype, size=max_shard_size, advance=advance, runtime=runtime
+    )
     return read_consistently(preset, convert)
 
 
@@ -105,9 +107,10 @@ def _convert(
     dtype: str | None,
     size: float | None,
     advance: Callable[[int, int], None] | None,
+    runtime: str | None,
 ) -> Conversion:
     described = _with_other_weights(read_description(folder))
-    runtimes.bind_any()
+    runtimes.bind_any(runtime)
     preset = described.open()
     description, checkpoint = preset.description, preset.mapped()
     export, match = _export(preset, format, dtype)
