@@ -202,12 +202,18 @@ def _dequantized(backbone: Any, args: argparse.Namespace) -> Any:
 
 
 def _check_inputs(args: argparse.Namespace, pickles: bool = False) -> None:
-    """Finds the adapter and its base, because an error should come before a framework is imported."""
+    """Finds the adapter and its base, because an error should come before a framework is imported.
+
+    Only paths are checked: a handle is resolved once, so that a command reads one revision.
+    """
     from vertebra._lora.files.adapter_files import read_files
+    from vertebra._resolve.candidates import is_plain_path
     from vertebra._resolve.open import open_folder
 
-    read_files(args.adapter, lambda _: None, pickles=pickles)
-    open_folder(args.base)
+    if is_plain_path(args.adapter):
+        read_files(args.adapter, lambda _: None, pickles=pickles)
+    if is_plain_path(args.base):
+        open_folder(args.base)
 
 
 def _bind(args: argparse.Namespace) -> None:
