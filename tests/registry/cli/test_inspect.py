@@ -3,10 +3,12 @@
 import json
 import shutil
 import struct
+import types
 
 import pytest
 import safetensors.numpy
 
+import vertebra
 from vertebra.cli import main
 from vertebra.cli.inspect import inspect_preset
 
@@ -58,6 +60,52 @@ def test_names_the_weights_that_are_there_and_the_command(request, tmp_path, cap
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
     assert main(["inspect", str(tmp_path)]) == 1
     assert f"run: vertebra convert {tmp_path} TARGET" in capsys.readouterr().err
+
+
+@pytest.fixture
+def source(toys, configure):
+    """A remote source, next to the installed plugins."""
+    source, module = toys.ToyRemote(), types.ModuleType("toy_plugin")
+    module.vertebra_preset_sources = vertebra.hookimpl(lambda: [source], specname="vertebra_preset_sources")
+    vertebra.add_plugin(module, "toys")
+    return source
+
+
+@pytest.fixture
+def remote(request, source, monkeypatch):
+    """A remote preset of KerasHub, with one weights file."""
+    folder = request.path.parents[2] / "golden" / "bert" / "kerashub"
+    source.add("kerashub", {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()})
+    monkeypatch.setattr("vertebra._presets.inspect._MOST_BYTES", 1000)
+    return "toy://kerashub"
+
+
+def test_a_large_file_without_a_header_is_not_downloaded_unasked(remote, source, capsys):
+    assert main(["inspect", remote]) == 0
+    shown = capsys.readouterr().out
+    assert "not downloaded: the tensors of such a file are not listed at its beginning; --download" in shown
+    assert "parameters  unknown" in shown
+    assert "num_layers=2" in shown
+    assert source.reads() == ["config.json 0"]
+    facts = inspect_preset(remote)
+    assert facts["not_downloaded"].keys() == {"model.weights.h5"}
+    assert (facts["backbone"], facts["files"], facts["parameters"], facts["bytes"]) == (
+        "BertBackbone",
+        ["model.weights.h5"],
+        None,
+        None,
+    )
+    complete = inspect_preset(remote, download=True)
+    assert (complete["parameters"], complete["not_downloaded"]) == (6656, {})
+    assert complete.keys() == facts.keys()
+    assert inspect_preset(remote) == complete  # the file is in the cache now
+
+
+def test_a_small_file_is_downloaded_and_a_header_alone_is_read(remote, source, monkeypatch, sample_preset):
+    source.add("sample", {path.name: path.read_bytes() for path in sample_preset.iterdir()})
+    assert inspect_preset("toy://sample")["not_downloaded"] == {}
+    monkeypatch.setattr("vertebra._presets.inspect._MOST_BYTES", 10**6)
+    assert inspect_preset(remote)["parameters"] == 6656
 
 
 @pytest.mark.parametrize("gigabytes", [100])
