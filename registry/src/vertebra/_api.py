@@ -108,8 +108,7 @@ def files(preset: str | Path, *names: str) -> dict[str, Path]:
         OfflineError: files are not on this machine, and the network must not be used.
 
     Examples:
-        >>> vertebra.files("hf://acme/bert", "tokenizer.json")["tokenizer.json"]  # doctest: +SKIP
-        PosixPath('/home/me/.cache/vertebra/blobs/4e/4e1a...')
+        >>> vertebra.files("hf://acme/bert", "tokenizer.json")["tokenizer.json"].read_text()  # doctest: +SKIP
     """
     from vertebra._resolve.local_files import local_files
 

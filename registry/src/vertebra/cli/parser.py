@@ -50,9 +50,10 @@ class Parser(argparse.ArgumentParser):
         """Parses words as `parse_args` does; its error for unknown arguments is that of the subcommand."""
         args, unknown = self.parse_known_args(words)
         if unknown:
-            options = [option for action in args.parser._actions for option in action.option_strings]
+            parser = args.parser
+            options = [option for action in parser._actions for option in action.option_strings]
             near = close_names(unknown[0].partition("=")[0], options) if unknown[0].startswith("-") else []
-            args.parser.error(f"unrecognized arguments: {' '.join(unknown)}{_did_you_mean(near)}")
+            parser.error(f"unrecognized arguments: {' '.join(unknown)}{_did_you_mean(near)}")
         return args
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
