@@ -45,6 +45,17 @@ def test_names_a_foreign_checkpoint_by_its_weights(request):
     assert facts["owner"].startswith("vertebra-bert ")
 
 
+def test_the_tree_counts_what_the_facts_count(request, capsys):
+    folder = request.path.parents[2] / "golden" / "bert" / "transformers_head"
+    parameters = inspect_preset(str(folder))["parameters"]
+    assert main(["inspect", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    assert f"parameters  {parameters:,}\n" in shown
+    assert f"\nBertBackbone  {parameters:,}\n" in shown
+    assert "\nnot used  " in shown
+    assert "unused" not in shown
+
+
 def test_says_how_an_untidy_checkpoint_is_read(request, tmp_path, capsys):
     golden = request.path.parents[2] / "golden" / "bert" / "transformers"
     shutil.copy(golden / "config.json", tmp_path)

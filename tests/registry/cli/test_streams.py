@@ -34,6 +34,20 @@ def test_a_tree_is_drawn_with_the_characters_that_there_are(words, encoding):
     assert b"\\u" not in done.stdout
 
 
+def test_the_locale_c_has_no_other_characters_either():
+    variables = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": ""}
+    done = run("inspect", GOLDEN / "kerashub", **variables)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"|- " in done.stdout
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_path_that_is_no_text_keeps_its_bytes(tmp_path, encoding):
+    folder = os.fsencode(tmp_path) + b"/caf\xe9"
+    done = run("cache", "path", VERTEBRA_CACHE=os.fsdecode(folder), PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stdout) == (0, folder + b"\n")
+
+
 def test_json_has_the_same_values_in_every_encoding(sample_preset):
     preset = sample_preset.rename(sample_preset.with_name("pr\u00e9set \u2500"))
     ascii, unicode = (run("inspect", preset, "--json", PYTHONIOENCODING=name) for name in ("ascii", "utf-8"))

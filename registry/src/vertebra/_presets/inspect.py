@@ -17,7 +17,8 @@ from vertebra._weights.tensor_entry import TensorEntry, describe_tensor
 from vertebra._weights.tensor_layout import weight_shape
 from vertebra.specs import TensorRule
 
-_UNUSED = "(unused)/"
+UNUSED = "(unused)/"
+"""Prefix of the names of tensors that the backbone does not use."""
 _MOST_BYTES = 25_000_000
 """Bytes that are downloaded without being asked for."""
 
@@ -96,7 +97,7 @@ def _describe(
     described: PresetDescription, files: Iterable[str], tensors: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     by_dtype: dict[str, int] = {}
-    used = [tensor for tensor in tensors if not tensor["name"].startswith(_UNUSED)]
+    used = [tensor for tensor in tensors if not tensor["name"].startswith(UNUSED)]
     for tensor in used:
         by_dtype[tensor["dtype"]] = by_dtype.get(tensor["dtype"], 0) + tensor["bytes"]
     return {
@@ -120,7 +121,7 @@ def _named_tensors(preset: OpenPreset) -> dict[str, TensorEntry]:
     named = {
         weight: _describe_weight(rule, entries[rule.tensor]) for weight, rule in rules.items() if rule.tensor in entries
     }
-    return named | {f"{_UNUSED}{tensor}": entry for tensor, entry in entries.items() if tensor not in used}
+    return named | {f"{UNUSED}{tensor}": entry for tensor, entry in entries.items() if tensor not in used}
 
 
 def _describe_weight(rule: TensorRule, entry: TensorEntry) -> TensorEntry:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from vertebra._presets.inspect import inspect_preset
+from vertebra._presets.inspect import UNUSED, inspect_preset
 from vertebra._presets.load_warnings import untied_logits_text
 from vertebra.cli.output import bytes_text, print_json, print_left_out, printable
 from vertebra.cli.terminal.table import print_fields
@@ -57,9 +57,20 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
         lines["head"] = untied_logits_text(facts["untied_heads"])
     print_fields(lines.items())
     print_left_out(facts["left_out"])
-    if facts["tensors"]:
+    for title, tensors in _trees(facts).items():
         print()
-        print(draw_tree(facts["backbone"], facts["tensors"]))
+        print(draw_tree(title, tensors))
+
+
+def _trees(facts: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Returns the weights of the backbone, and the tensors that it does not use, by the title of their tree."""
+    used = [tensor for tensor in facts["tensors"] if not tensor["name"].startswith(UNUSED)]
+    unused = [
+        tensor | {"name": tensor["name"].removeprefix(UNUSED)}
+        for tensor in facts["tensors"]
+        if tensor["name"].startswith(UNUSED)
+    ]
+    return {title: tensors for title, tensors in ((facts["backbone"], used), ("not used", unused)) if tensors}
 
 
 def _not_downloaded(sizes: Mapping[str, int]) -> str:

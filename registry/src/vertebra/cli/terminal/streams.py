@@ -32,15 +32,25 @@ def prepare_streams() -> None:
         stream = getattr(sys, name)
         if stream is None:  # closed by the caller, as in `vertebra presets >&-`
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 (until the process ends)
-        elif isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "backslashreplace"):
+        elif isinstance(stream, io.TextIOWrapper) and stream.errors in (
+            "strict",
+            "backslashreplace",
+            "surrogateescape",
+        ):
             stream.reconfigure(errors=_ERRORS)
 
 
-def _replace(error: UnicodeError) -> tuple[str, int]:
+def _replace(error: UnicodeError) -> tuple[bytes, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end].translate(_ASCII)
-    return text.encode("ascii", "backslashreplace").decode("ascii"), error.end
+    return b"".join(map(_bytes_of, text)), error.end
+
+
+def _bytes_of(character: str) -> bytes:
+    """Returns a character in ASCII, escaped if need be; a byte of a path that is no text stays that byte."""
+    is_byte = "\udc80" <= character <= "\udcff"
+    return character.encode("ascii", "surrogateescape" if is_byte else "backslashreplace")
 
 
 def flush_or_discard() -> None:
