@@ -59,7 +59,7 @@ def test_long_cells_are_wrapped_between_words(on_terminal):
     ]
 
 
-def test_rows_are_records_if_the_columns_do_not_fit(on_terminal):
+def test_rows_are_blocks_if_the_columns_do_not_fit(on_terminal):
     assert on_terminal(40, print_table, HEADINGS, ROWS) == [
         "bert_tiny_en_uncased",
         "  parameters  4,385,920",

@@ -9,12 +9,12 @@ from vertebra.cli.terminal.streams import terminal_width
 
 _GAP = "  "
 _NARROWEST = 24
-"""Characters to which a longer column is narrowed at most; where that is not enough, rows are printed as records."""
+"""Characters to which a longer column is narrowed at most; where that is not enough, each row is printed as a block of lines."""
 _WORD = re.compile(r"[^\s/]*/+|[^\s/]+\s*|\s+")
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table; if the terminal is too narrow for it, long cells are wrapped, or each row becomes a record.
+    """Prints a table; if the terminal is too narrow for it, long cells are wrapped, or each row becomes a block of labelled lines.
 
     Cells are wrapped between words and after slashes; the first column, which has the names, is never wrapped.
     """
@@ -25,7 +25,7 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     if room is not None and _total(widths) > room:
         least = [widths[0], *(_least(column) for column in columns[1:])]
         if _total(least) > room:
-            _print_records(headings, rows)
+            _print_blocks(headings, rows)
             return
         while _total(widths) > room:
             excess = [width - fewest for width, fewest in zip(widths, least, strict=True)]
@@ -71,7 +71,7 @@ def _print_row(row: Sequence[str], widths: Sequence[int], room: int | None) -> N
         print(_GAP.join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip())
 
 
-def _print_records(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _print_blocks(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         print(row[0])
         print_fields(zip(headings[1:], row[1:], strict=True), indent=_GAP)
