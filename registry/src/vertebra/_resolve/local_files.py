@@ -30,11 +30,13 @@ def matching(folder: PresetFolder, patterns: Sequence[str]) -> list[str]:
     """Returns the names of a preset's files that are equal to a pattern or match it as a glob; without any, all names.
 
     Raises:
-        PresetNotFoundError: no file matches a pattern; the error has the names that resemble it.
+        PresetNotFoundError: no file matches a pattern, or the file is left out.
+        OfflineError: no file matches, and only the files on this machine are known.
     """
     for pattern in patterns:
         if not any(_matches(name, pattern) for name in folder.names):
-            folder.require_complete()  # else the file may exist, and be unknown
+            if pattern in folder.left_out or not folder.is_complete:
+                folder.fetch(pattern)  # raises: it must not be used, or may exist and be unknown
             names = sorted(folder.names)
             more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
             problem = f"none of its files matches {pattern!r}; it has {', '.join(names[:_MOST_NAMES])}{more}"
