@@ -55,7 +55,7 @@ def test_a_name_that_no_file_has_is_answered_with_those_that_resemble_it(sentenc
 
 def test_a_file_that_is_left_out_is_told_with_the_reason(toy, cache):
     toy.add("odd", {"config.json": b"{}", "aux.txt": b""})
-    with pytest.raises(PresetNotFoundError, match="its file 'aux.txt' is reserved for a device"):
+    with pytest.raises(PresetNotFoundError, match=r"its file 'aux\.txt' is reserved for a device"):
         vertebra.files("toy://odd", "aux.txt")
     assert vertebra.files("toy://odd").keys() == {"config.json"}
 

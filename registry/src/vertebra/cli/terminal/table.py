@@ -9,12 +9,12 @@ from vertebra.cli.terminal.streams import terminal_width
 
 _GAP = "  "
 _NARROWEST = 24
-"""Characters to which a longer column is narrowed at most; where that is not enough, each row is printed as a block of lines."""
+"""Characters to which a longer column is narrowed at most; where that is not enough, each row becomes a block."""
 _WORD = re.compile(r"[^\s/]*/+|[^\s/]+\s*|\s+")
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table; if the terminal is too narrow for it, long cells are wrapped, or each row becomes a block of labelled lines.
+    """Prints a table; if the terminal is too narrow for it, wraps long cells, or prints each row as labelled lines.
 
     Cells are wrapped between words and after slashes; the first column, which has the names, is never wrapped.
     """
