@@ -259,6 +259,7 @@ OF_OTHERS = {
     "hashlib._Hash",
     "argparse._SubParsersAction",
     "parser._actions",  # argparse's
+    "commands._choices_actions",  # argparse's
     "client.http_client()._session",
     "super()._apply",  # torch's
     "module._modules",  # torch's

@@ -38,6 +38,7 @@ __all__ = [
     "compile",
     "errors",
     "file_names",
+    "files",
     "hints",
     "hookimpl",
     "http",
@@ -80,6 +81,7 @@ _HOMES = {
     "Translation": "interfaces",
     "add_plugin": "_api",
     "compile": "_api",
+    "files": "_api",
     "hookimpl": "hookspecs",
     "load_model": "_api",
     "require_client": "remote",
@@ -99,6 +101,7 @@ if TYPE_CHECKING:
     from vertebra import models as models
     from vertebra._api import add_plugin as add_plugin
     from vertebra._api import compile as compile
+    from vertebra._api import files as files
     from vertebra._api import load_model as load_model
     from vertebra._api import upload_preset as upload_preset
     from vertebra._api import use as use

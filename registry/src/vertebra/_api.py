@@ -89,6 +89,32 @@ def load_model(filepath: str | Path, *, runtime: str | None = None, **kwargs: An
     return keras.saving.load_model(filepath, **kwargs)
 
 
+def files(preset: str | Path, *names: str) -> dict[str, Path]:
+    """Returns the local paths of files of a preset or adapter, for other programs; downloads those not cached yet.
+
+    Imports no framework. Treat the files as read-only: those of a remote preset are in the cache, under names that are
+    hashes. `vertebra pull --to DIR` writes copies under their own names.
+
+    Args:
+        preset: An id, a handle or a path, as in `Backbone.from_preset`.
+        *names: Names or globs of the files, such as `"tokenizer.json"` or `"*.json"`; without any, all files.
+
+    Returns:
+        The path of each file, by its name in the preset.
+
+    Raises:
+        ArgumentError: an argument is not a text, or `preset` not a path.
+        PresetNotFoundError: there is no such preset, or no file matches a name.
+        OfflineError: files are not on this machine, and the network must not be used.
+
+    Examples:
+        >>> vertebra.files("hf://acme/bert", "tokenizer.json")["tokenizer.json"].read_text()  # doctest: +SKIP
+    """
+    from vertebra._resolve.local_files import local_files
+
+    return local_files(preset, [_arguments.text("files", "names", name) for name in names])
+
+
 def upload_preset(
     uri: str | Path, preset_dir: str | Path, *, replace: bool = False, message: str | None = None
 ) -> PresetHandle:

@@ -243,6 +243,81 @@ def test_parts_are_put_together_in_order(pieces, fetch):
     assert len(pieces.reads()) == -(-len(LARGE) // 700)
 
 
+@pytest.mark.parametrize(("longest", "sizes"), [(10.0, [200] * 4 + [400, 800, 800, 800, 800, 720]), (0.0, [200] * 26)])
+def test_ranges_grow_unless_the_connection_is_slow(toy, toys, fetch, monkeypatch, longest, sizes):
+    monkeypatch.setattr(download, "FIRST_RANGE", 200)
+    monkeypatch.setattr(download, "RANGE", 800)
+    monkeypatch.setattr(download, "_LONGEST", longest)
+    toy.streams, asked, read = 2, {}, toy.read
+
+    def measured(handle, file, start=0, stop=None):
+        asked[start] = stop - start
+        return read(handle, file, start, stop)
+
+    monkeypatch.setattr(toy, "read", measured)
+    assert fetch("model.bin")[0].read_bytes() == LARGE
+    assert [asked[start] for start in sorted(asked)] == [*sizes[:-1], len(LARGE) - sum(sizes[:-1])]
+
+
+@pytest.fixture
+def advanced(monkeypatch):
+    """The numbers of bytes that the progress is told."""
+    told = []
+    monkeypatch.setattr("vertebra._cache.progress.Progress.advance", lambda self, name, count: told.append(count))
+    return told
+
+
+@pytest.mark.parametrize("streams", [1, 3])
+def test_progress_counts_bytes_as_they_arrive(pieces, toys, fetch, advanced, monkeypatch, streams):
+    monkeypatch.setattr(toys, "CHUNK", 100)
+    pieces.streams = streams
+    fetch("model.bin")
+    assert max(advanced) == 100
+    assert sum(advanced) == len(LARGE)
+
+
+@pytest.mark.parametrize("streams", [1, 3])
+def test_discarded_bytes_do_not_count(pieces, toys, fetch, advanced, streams):
+    pieces.streams = streams
+    pieces.faults = [lambda data, start: toys.answer(bytes(len(data)), start)]
+    fetch("model.bin")
+    assert sum(advanced) == len(LARGE)
+    assert min(advanced) < 0
+
+
+def test_an_interruption_keeps_the_bytes_that_continue_the_file(pieces, toys, fetch, cache, monkeypatch):
+    waiting = threading.Event()
+
+    def stalls(data, start):
+        def chunks():
+            yield data[start : start + 300]
+            waiting.set()
+            while True:
+                yield b""
+
+        return toys.ByteStream(chunks(), start)
+
+    read = pieces.read
+
+    def interrupted(*_, **__):
+        waiting.wait(5)
+        raise KeyboardInterrupt
+
+    def second_stalls(handle, file, start=0, stop=None):
+        return stalls(LARGE, start) if start == 700 else read(handle, file, start, stop)
+
+    monkeypatch.setattr(pieces, "read", second_stalls)
+    monkeypatch.setattr(fetching, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fetch("model.bin")
+    monkeypatch.undo()
+    (left,) = cache.partials()
+    assert left.read_bytes() == LARGE[:1000]
+    monkeypatch.setattr(pieces, "streams", 1)
+    assert fetch("model.bin")[0].read_bytes() == LARGE
+    assert pieces.reads()[-1] == "model.bin 1000"
+
+
 def test_a_source_without_ranges_is_read_in_one_stream(pieces, fetch):
     pieces.supports_ranges = False
     assert fetch("model.bin")[0].read_bytes() == LARGE

@@ -3,10 +3,12 @@
 import json
 import shutil
 import struct
+import types
 
 import pytest
 import safetensors.numpy
 
+import vertebra
 from vertebra.cli import main
 from vertebra.cli.inspect import inspect_preset
 
@@ -43,6 +45,17 @@ def test_names_a_foreign_checkpoint_by_its_weights(request):
     assert facts["owner"].startswith("vertebra-bert ")
 
 
+def test_the_tree_counts_what_the_facts_count(request, capsys):
+    folder = request.path.parents[2] / "golden" / "bert" / "transformers_head"
+    parameters = inspect_preset(str(folder))["parameters"]
+    assert main(["inspect", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    assert f"parameters  {parameters:,}\n" in shown
+    assert f"\nBertBackbone  {parameters:,}\n" in shown
+    assert "\nnot used  " in shown
+    assert "unused" not in shown
+
+
 def test_says_how_an_untidy_checkpoint_is_read(request, tmp_path, capsys):
     golden = request.path.parents[2] / "golden" / "bert" / "transformers"
     shutil.copy(golden / "config.json", tmp_path)
@@ -58,6 +71,52 @@ def test_names_the_weights_that_are_there_and_the_command(request, tmp_path, cap
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
     assert main(["inspect", str(tmp_path)]) == 1
     assert f"run: vertebra convert {tmp_path} TARGET" in capsys.readouterr().err
+
+
+@pytest.fixture
+def source(toys, configure):
+    """A remote source, next to the installed plugins."""
+    source, module = toys.ToyRemote(), types.ModuleType("toy_plugin")
+    module.vertebra_preset_sources = vertebra.hookimpl(lambda: [source], specname="vertebra_preset_sources")
+    vertebra.add_plugin(module, "toys")
+    return source
+
+
+@pytest.fixture
+def remote(request, source, monkeypatch):
+    """A remote preset of KerasHub, with one weights file."""
+    folder = request.path.parents[2] / "golden" / "bert" / "kerashub"
+    source.add("kerashub", {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()})
+    monkeypatch.setattr("vertebra._presets.inspect._MOST_BYTES", 1000)
+    return "toy://kerashub"
+
+
+def test_a_large_file_without_a_header_is_not_downloaded_unasked(remote, source, capsys):
+    assert main(["inspect", remote]) == 0
+    shown = capsys.readouterr().out
+    assert "not downloaded: the tensors of such a file are not listed at its beginning; --download" in shown
+    assert "parameters  unknown" in shown
+    assert "num_layers=2" in shown
+    assert source.reads() == ["config.json 0"]
+    facts = inspect_preset(remote)
+    assert facts["not_downloaded"].keys() == {"model.weights.h5"}
+    assert (facts["backbone"], facts["files"], facts["parameters"], facts["bytes"]) == (
+        "BertBackbone",
+        ["model.weights.h5"],
+        None,
+        None,
+    )
+    complete = inspect_preset(remote, download=True)
+    assert (complete["parameters"], complete["not_downloaded"]) == (6656, {})
+    assert complete.keys() == facts.keys()
+    assert inspect_preset(remote) == complete  # the file is in the cache now
+
+
+def test_a_small_file_is_downloaded_and_a_header_alone_is_read(remote, source, monkeypatch, sample_preset):
+    source.add("sample", {path.name: path.read_bytes() for path in sample_preset.iterdir()})
+    assert inspect_preset("toy://sample")["not_downloaded"] == {}
+    monkeypatch.setattr("vertebra._presets.inspect._MOST_BYTES", 10**6)
+    assert inspect_preset(remote)["parameters"] == 6656
 
 
 @pytest.mark.parametrize("gigabytes", [100])

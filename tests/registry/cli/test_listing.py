@@ -41,6 +41,39 @@ def test_presets_tell_class_size_and_place(listed):
     assert by_name["bert_tiny_en_uncased"]["handle"] == "kaggle://keras/bert/keras/bert_tiny_en_uncased/3"
 
 
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["bert_tiny"], {"bert_tiny_en_uncased", "bert_tiny_en_uncased_sst2"}),
+        (["BERT_TINY", "sst2"], {"bert_tiny_en_uncased_sst2"}),
+        (["bert_tiny_*_uncased"], {"bert_tiny_en_uncased"}),
+        (["tiny", "--architecture", "BertBackbone"], {"bert_tiny_en_uncased", "bert_tiny_en_uncased_sst2"}),
+        (["tiny", "--architecture", "gpt2"], set()),
+        (["GPT2Backbone", "--max-size", "550MB"], {"gpt2_base_en", "gpt2_base_en_cnn_dailymail"}),
+        (["--max-size", "17543680"], {"bert_tiny_en_uncased", "bert_tiny_en_uncased_sst2"}),
+        (["--max-size", "17543679"], set()),
+        (["--max-size", "0.0165 GiB", "sst2"], {"bert_tiny_en_uncased_sst2"}),
+    ],
+)
+def test_presets_are_filtered_by_name_architecture_and_size(words, names, capsys):
+    assert main(["presets", *words, "--json"]) == 0
+    shown = capsys.readouterr()
+    assert {row["name"] for row in json.loads(shown.out)} == names
+    assert ("none of " in shown.err) == (not names)
+
+
+@pytest.mark.parametrize("size", ["big", "1.2.3MB", "-1", "5 XB", "", "nan"])
+def test_a_size_is_a_number_with_a_unit(size, capsys):
+    with pytest.raises(SystemExit):
+        main(["presets", f"--max-size={size}"])
+    assert "is not a size, such as 500MB or 2GB" in capsys.readouterr().err
+
+
+def test_a_column_without_any_value_is_not_shown(capsys):
+    main(["runtimes"])
+    assert "REASON" not in capsys.readouterr().out
+
+
 def test_builtin_contributions_are_listed_like_any(listed):
     assert {row["scheme"] for row in listed("sources")} >= {"file", "package"}
     assert "lora" in {row["name"] for row in listed("strategies")}

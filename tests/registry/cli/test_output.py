@@ -3,7 +3,7 @@
 import pytest
 
 from vertebra.cli.output import bytes_text, print_rows
-from vertebra.cli.tree import draw_tree
+from vertebra.cli.terminal.tree import draw_tree
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ def test_sizes(size, text):
 
 
 def test_columns_are_aligned_and_empty_cells_are_marked(capsys):
-    print_rows([{"a": "long name", "b": 1234}, {"a": "x", "b": None}, {"a": True, "b": ["p", "q"]}], ("a", "b"), False)
+    print_rows([{"a": "long name", "b": 1234}, {"a": "x", "b": None}, {"a": True, "b": ["p", "q"]}], ("a", "b"))
     assert capsys.readouterr().out.splitlines() == [
         "A          B",
         "long name  1,234",

@@ -60,6 +60,59 @@ def test_pull_takes_some_files(data, toy, capsys):
     assert "*.bib" in capsys.readouterr().err
 
 
+def test_pull_to_a_folder_writes_the_files_under_their_own_names(run, data, toy, cache, tmp_path):
+    (facts,) = data("pull", "toy://bert", "--to", tmp_path / "new" / "bert")
+    folder = tmp_path / "new" / "bert"
+    assert {file["name"]: file["path"] for file in facts["files"]} == {
+        name: str(folder / name) for name in ("config.json", "model.bin")
+    }
+    assert {path.name: path.stat().st_size for path in folder.iterdir()} == {"config.json": 8, "model.bin": 5120}
+    assert list((tmp_path / "new").iterdir()) == [folder]
+    (folder / "config.json").write_text("mine")  # a copy: the cache keeps its file
+    assert data("cache", "verify")["damaged"] == []
+    status, shown = run("pull", "toy://bert", "--only", "config.json", "--to", tmp_path / "one")
+    assert (status, shown.splitlines()[-1]) == (0, f"  config.json  8 B  {tmp_path / 'one' / 'config.json'}")
+
+
+def test_pull_to_a_folder_that_holds_files_needs_a_flag(run, data, toy, tmp_path, capsys):
+    folder = tmp_path / "bert"
+    data("pull", "toy://bert", "--to", folder)
+    (folder / "notes.txt").write_text("mine")
+    data("pull", "toy://bert", "--to", folder)  # equal files are no obstacle
+    (folder / "config.json").write_text("changed")
+    assert main(["pull", "toy://bert", "--to", str(folder)]) == 1
+    assert "the folder is not empty: it holds other files" in capsys.readouterr().err
+    assert (folder / "config.json").read_text() == "changed"
+    data("pull", "toy://bert", "--to", folder, "--replace")
+    assert {path.name: path.stat().st_size for path in folder.iterdir()} == {
+        "config.json": 8,
+        "model.bin": 5120,
+        "notes.txt": 4,
+    }
+
+
+MISSING = ["toy://bert", "toy://nowhere", "toy://other", "no_such_id"]
+
+
+def test_presets_that_can_be_pulled_are_pulled_when_others_are_missing(run, toy, capsys):
+    toy.add("other", {"config.json": b"{}"})
+    status = main(["pull", *MISSING])
+    shown = capsys.readouterr()
+    assert status == 1
+    assert [line for line in shown.out.splitlines() if not line.startswith(" ")] == [
+        "toy://bert -> toy://bert@r1",
+        "toy://other -> toy://other@r1",
+    ]
+    assert "error: No preset at 'toy://nowhere': nothing is there" in shown.err
+    assert shown.err.splitlines()[-1] == "error: 2 of 4 presets could not be pulled: toy://nowhere, no_such_id"
+    status, shown = run("pull", *MISSING, "--json")
+    facts = json.loads(shown)
+    assert status == 1
+    assert [one["preset"] for one in facts] == MISSING
+    assert [one["error"] is None for one in facts] == [True, False, True, False]
+    assert "nothing is there" in facts[1]["error"]
+
+
 def test_pull_takes_what_a_load_reads(data, toy, sample_preset):
     files = {path.name: path.read_bytes() for path in sample_preset.iterdir()}
     toy.add("sample", files | {"pytorch_model.bin": b"x" * 100, "README.md": b"read"})
@@ -154,6 +207,9 @@ def test_what_is_locked_is_pulled_and_bundled_without_naming_it(data, toy, tmp_p
         ["bundle", "toy://bert"],
         ["pull", "--from", "x", "--locked"],
         ["pull", "x", "--needed", "--only", "y"],
+        ["pull", "x", "y", "--to", "z"],
+        ["pull", "x", "--replace"],
+        ["pull", "--from", "x", "--to", "y"],
         ["lock", "--remove"],
         ["lock", "x", "--remove", "--update"],
         ["verify", "--dtype", "float32"],
@@ -195,7 +251,8 @@ def full(run, cache):
 
 def test_an_empty_cache_is_no_error(run, cache):
     assert run("cache", "path") == (0, f"{cache.root}\n")
-    assert run("cache", "ls") == (0, f"no presets\n0 B in {cache.root}\n")
+    for name in ("ls", "list"):
+        assert run("cache", name) == (0, f"no presets\n0 B in {cache.root}\n")
     assert run("cache", "verify") == (0, "0 B hashed; corrupt entries: none\n")
     assert run("cache", "prune") == (0, "removed: nothing; 0 B\n")
 

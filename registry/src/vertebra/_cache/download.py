@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 from vertebra._cache.partial_file import PROGRESS, DownloadJob, PartialFile, WriterThreads
 from vertebra._cache.retry import CancelledError, retry
@@ -13,8 +15,11 @@ from vertebra._cache.stall import StallDetector
 from vertebra.errors import IntegrityError, SourceUnavailableError, VertebraError
 from vertebra.remote import ByteStream
 
-RANGE = 8 * 2**20
-"""Bytes of one range; several ranges are downloaded at once, and `streams` plus about four are in memory."""
+FIRST_RANGE, RANGE = 2**20, 8 * 2**20
+"""Bytes of the first ranges and of the largest; several are downloaded at once, and `streams` plus about four are in
+memory. Ranges grow as long as each takes less than `_LONGEST` seconds: on a slow connection they stay small, so that an
+interrupted download has little to fetch again."""
+_LONGEST = 1.0
 
 
 class _ChangedError(Exception):
@@ -76,6 +81,7 @@ def _in_one_stream(partial_file: PartialFile) -> None:
         _check(partial_file, stream, partial_file.size)
         for chunk in stream.chunks:
             partial_file.write(chunk)
+            partial_file.receive(len(chunk))
             if partial_file.size < job.file.size:
                 stall.record(len(chunk))
     if partial_file.size < job.file.size:
@@ -112,58 +118,93 @@ def _check(partial_file: PartialFile, stream: ByteStream, start: int) -> None:
         raise _UnverifiableError
 
 
+@dataclass(slots=True)
+class _Range:
+    """A range of a file that one stream downloads."""
+
+    start: int
+    stop: int
+    chunks: list[bytes] = field(default_factory=list)
+    """The bytes that arrived; joining them would cost more time than hashing and writing them."""
+
+    @property
+    def position(self) -> int:
+        """The offset of the next byte."""
+        return self.start + sum(map(len, self.chunks))
+
+
 def _in_ranges(partial_file: PartialFile) -> None:
     """Downloads the rest in ranges, several at once; they are written in order, so the partial file has no gaps."""
-    job = partial_file.job
-    pending: deque[Future[list[bytes]]] = deque()
-    starts = iter(range(partial_file.size, job.file.size, RANGE))
-    streams = job.source.streams
-    with WriterThreads() as writers, ThreadPoolExecutor(streams, "vertebra-transfer") as pool:
+    pending: deque[_Range] = deque()
+    with WriterThreads() as writers:
         try:
-            for start in _first(starts, streams + 1):
-                pending.append(pool.submit(_range, partial_file, start))
-            while pending:
-                chunks = pending.popleft().result()
-                for start in _first(starts, 1):
-                    pending.append(pool.submit(_range, partial_file, start))
-                partial_file.write(*chunks, writers=writers)
+            _transfer_ranges(partial_file, pending, writers)
+        except BaseException:
+            with contextlib.suppress(Exception):  # such as a full disk, which is the error already
+                writers.wait()
+                for arrived in _without_gap(pending):
+                    partial_file.keep(*arrived.chunks)
+            raise
+
+
+def _transfer_ranges(partial_file: PartialFile, pending: deque[_Range], writers: WriterThreads) -> None:
+    """Downloads and writes ranges; after an error, `pending` has those that were begun and not written, in order."""
+    job = partial_file.job
+    streams, size, next_start = job.source.streams, min(FIRST_RANGE, RANGE), partial_file.size
+    with ThreadPoolExecutor(streams, "vertebra-transfer") as pool:
+        futures: deque[Future[float]] = deque()
+        try:
+            while pending or next_start < job.file.size:
+                while len(pending) < streams + 2 and next_start < job.file.size:
+                    pending.append(_Range(next_start, min(next_start + size, job.file.size)))
+                    futures.append(pool.submit(_transfer_range, partial_file, pending[-1]))
+                    next_start = pending[-1].stop
+                seconds = futures[0].result()
+                size = min(2 * size, RANGE) if seconds < _LONGEST else max(size // 2, min(FIRST_RANGE, RANGE))
+                partial_file.write(*pending[0].chunks, writers=writers)
+                pending.popleft()
+                futures.popleft()
             writers.wait()
         except BaseException:
             partial_file.stopped = True
-            for future in pending:
+            for future in futures:
                 future.cancel()
             raise
 
 
-def _first(starts: Iterator[int], count: int) -> list[int]:
-    return [start for _, start in zip(range(count), starts, strict=False)]
+def _without_gap(pending: Iterable[_Range]) -> Iterator[_Range]:
+    """Yields the ranges that continue a file, up to the first that is not complete."""
+    for part in pending:
+        yield part
+        if part.position < part.stop:
+            return
 
 
-def _range(partial_file: PartialFile, start: int) -> list[bytes]:
-    """Returns one range as the chunks that arrived; joining them would cost more time than hashing and writing them."""
+def _transfer_range(partial_file: PartialFile, part: _Range) -> float:
+    """Downloads one range, and returns the seconds that it took."""
     job = partial_file.job
-    stop = min(start + RANGE, job.file.size)
-    chunks: list[bytes] = []
-    failures = 0
+    failures, began = 0, time.monotonic()
 
     def attempt() -> None:
         nonlocal failures
         failures += 1
-        position = begun = start + sum(map(len, chunks))
+        position = begun = part.position
         stall = StallDetector(job.handle, job.file.name)
-        with _translate_connection_errors(job), job.source.read(job.handle, job.file, position, stop) as stream:
+        with _translate_connection_errors(job), job.source.read(job.handle, job.file, position, part.stop) as stream:
             _check(partial_file, stream, position)
             for chunk in stream.chunks:
                 if partial_file.is_stopped():
                     raise CancelledError
-                chunks.append(chunk[: stop - position])
-                position += len(chunks[-1])
-                if position == stop:
+                part.chunks.append(chunk[: part.stop - position])
+                size = len(part.chunks[-1])
+                partial_file.receive(size)
+                position += size
+                if position == part.stop:
                     return
-                stall.record(len(chunks[-1]))
+                stall.record(size)
                 if position - begun >= PROGRESS:
                     failures = 0
         raise SourceUnavailableError(job.handle, f"{job.file.name} was cut short at {position:,} bytes")
 
     retry(attempt, lambda: failures, partial_file.is_stopped)
-    return chunks
+    return time.monotonic() - began

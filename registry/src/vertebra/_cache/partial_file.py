@@ -75,6 +75,8 @@ class PartialFile:
         """Whether the ranges that are downloaded at once must stop, because one of them has failed."""
         self._gained = 0
         """Bytes since the last failed attempt."""
+        self._received, self._receiving = 0, threading.Lock()
+        """Bytes that arrived, of which some may not be written yet."""
         self.expected = job.file.digest
         self._response_digest: str | None = None
         self._digest = Digest(self.expected, job.file.size)
@@ -96,7 +98,13 @@ class PartialFile:
         self._stream.seek(self.size)
         self._stream.truncate()
         if self.size:
-            self.job.advance(self.size)
+            self.receive(self.size)
+
+    def receive(self, size: int) -> None:
+        """Counts bytes that arrived, for the progress; any thread may call it, before or after they are written."""
+        with self._receiving:
+            self._received += size
+        self.job.advance(size)
 
     def write(self, *chunks: bytes, writers: WriterThreads | None = None) -> None:
         """Appends bytes that arrived.
@@ -126,7 +134,11 @@ class PartialFile:
         self._gained += size
         if self._gained >= PROGRESS:
             self.failures = 0
-        self.job.advance(size)
+
+    def keep(self, *chunks: bytes) -> None:
+        """Appends bytes for the next attempt, which reads and hashes the file again; this one has ended."""
+        self._append(chunks)
+        self.size += sum(map(len, chunks))
 
     def _append(self, chunks: Sequence[bytes], to_disk: bool = False) -> None:
         with self._translate_os_errors():
@@ -147,7 +159,8 @@ class PartialFile:
 
     def restart(self) -> None:
         """Discards all bytes."""
-        self.job.advance(-self.size)
+        self.job.advance(-self._received)
+        self._received = 0
         with self._translate_os_errors():
             self._stream.seek(0)
             self._stream.truncate()

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from vertebra.specs import PresetFile
+
+if TYPE_CHECKING:
+    import rich.progress
 
 _QUIET, _PAUSE = 1.0, 10.0
 """Seconds before the first line, and between lines."""
@@ -49,37 +54,66 @@ class Progress:
 
 
 class _Bars(Progress):
-    """Shows a bar for each file, and one for all if there are several."""
+    """Shows a bar for all files, if there are several, and one for each file that is being downloaded."""
 
-    def __init__(self, files: Sequence[PresetFile], bars: object) -> None:
+    def __init__(self, files: Sequence[PresetFile], bars: rich.progress.Progress) -> None:
         super().__init__(files)
-        self._bars: object = bars
-        self._tasks = {file.name: bars.add_task(file.name, total=file.size) for file in files}  # type: ignore[attr-defined]
-        self._all = bars.add_task("all", total=self._total) if len(files) > 1 else None  # type: ignore[attr-defined]
+        self._bars = bars
+        self._sizes = {file.name: file.size for file in files}
+        self._arrived = dict.fromkeys(self._sizes, 0)
+        self._tasks: dict[str, rich.progress.TaskID] = {}
+        self._all = bars.add_task(_files(len(files)), total=self._total) if len(files) > 1 else None
 
     def advance(self, name: str, count: int) -> None:
-        for task in (self._tasks[name], self._all):
-            if task is not None:
-                self._bars.advance(task, count)  # type: ignore[attr-defined]
+        with self._lock:
+            self._arrived[name] += count
+            if self._all is not None:
+                self._bars.advance(self._all, count)
+            if name not in self._tasks:
+                begun = self._arrived[name] - count
+                self._tasks[name] = self._bars.add_task(name, total=self._sizes[name], completed=begun)
+            self._bars.advance(self._tasks[name], count)
+            if self._all is not None and self._arrived[name] >= self._sizes[name]:
+                self._bars.remove_task(self._tasks.pop(name))
 
     def finish(self) -> None:
         """Does nothing: the bars disappear by themselves."""
 
 
+def is_watched() -> bool:
+    """Returns whether stderr is a terminal on which lines can be replaced, so that bars can be shown."""
+    return sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+
+
+def new_bars() -> rich.progress.Progress:
+    """Returns bars on stderr that fit the width of the terminal: a narrow one gets fewer columns."""
+    from rich import progress
+    from rich.console import Console
+    from rich.table import Column
+
+    console = Console(stderr=True)
+    name = Column(no_wrap=True, overflow="ellipsis", max_width=max(console.width // 3, 8))
+    columns: list[progress.ProgressColumn] = [
+        progress.TextColumn("{task.description}", markup=False, table_column=name)
+    ]
+    if console.width >= 60:
+        columns.append(progress.BarColumn(min(40, console.width // 4)))
+    columns.append(progress.DownloadColumn(table_column=Column(no_wrap=True)))
+    if console.width >= 80:
+        columns.append(progress.TransferSpeedColumn(table_column=Column(no_wrap=True)))
+    columns.append(progress.TimeRemainingColumn(table_column=Column(no_wrap=True)))
+    return progress.Progress(*columns, console=console, transient=True)
+
+
 @contextlib.contextmanager
 def show_progress(files: Sequence[PresetFile]) -> Iterator[Progress]:
     """Yields the progress of the downloads of some files."""
-    if not sys.stderr.isatty():
+    if not is_watched():
         progress = Progress(files)
         yield progress
         progress.finish()
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-    from rich.progress import Progress as Bars
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Bars(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bars:
+    with new_bars() as bars:
         yield _Bars(files, bars)
 
 

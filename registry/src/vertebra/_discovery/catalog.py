@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Generic, TypeVar
 
 from vertebra._configuration.settings import settings
+from vertebra._discovery.extras import install_command
 from vertebra._discovery.plugins import Owner, Plugin, quarantine_on_error, registry
 from vertebra.errors import NameClashError, PluginError, UnknownNameError
 from vertebra.interfaces import PresetSource, Runtime
@@ -72,7 +73,7 @@ class Catalog(Generic[T]):
         """
         claims = self._claims.get(name)
         if claims is None:
-            raise UnknownNameError(self.kind, name, self._claims, hint, self._excluded)
+            raise UnknownNameError(self.kind, name, self._claims, hint, self._excluded, install_command(name))
         if len(claims) > 1:
             raise NameClashError(self.kind, name, [claim.owner for claim in claims])
         return claims[0]

@@ -27,7 +27,7 @@ _MOST_READ = 40
 _MOST_NAMED = 5
 """Most weights files that a message names."""
 _ARCHIVE = re.compile(r"\.(zip|tar|tgz|tar\.(gz|bz2|xz|zst))$", re.IGNORECASE)
-_ONTO = "backbone.load_lora_weights({!r})"
+_ONTO = "backbone.load_lora_weights({0!r}); to see its settings, run: vertebra lora info {0}"
 _SUBFOLDER = "Load the subfolder that you mean, by its own path or handle"
 
 

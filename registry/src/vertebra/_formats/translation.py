@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from vertebra._discovery.catalog import BACKBONES, Entry, catalog
+from vertebra._discovery.extras import install_command
 from vertebra._formats.export import PresetExport
 from vertebra._resolve.preset_folder import PresetFolder, config_error
 from vertebra._weights.tensor_entry import TensorEntry, layout_of
@@ -32,10 +33,13 @@ def find_owner(folder: PresetFolder, format: str, field: str, identifier: object
     if len(claims) != 1:
         known = sorted(name for entry in catalog(BACKBONES) for name in _identifiers(entry, format))
         owners = " and ".join(str(entry.owner) for entry in claims) or "no installed backbone"
+        install = None if claims else install_command(str(identifier).rpartition(">")[2])
         raise config_error(
             folder,
             f"{field} {identifier!r} is read by {owners}; values that can be read: {', '.join(known) or 'none'}",
-            "Install a plugin for this architecture, or block all but one of the plugins that read it",
+            f"Install the plugin for this architecture with: {install}"
+            if install
+            else "Install a plugin for this architecture, or block all but one of the plugins that read it",
         )
     return claims[0]
 

@@ -148,14 +148,6 @@ def check(backbone: Any, certificate: Certificate) -> None:
         raise CertificateError(certificate.handle, f"its outputs differ from its certificate: {worst}", remedy)
 
 
-def carry_certificate(certificate: Certificate, stage: Path) -> None:
-    """Writes a preset's certificate to a folder that has the same weights and an equivalent config."""
-    file = certificate.tensors
-    arrays = {name: partial(file.view, name) for name in file.header.entries}
-    facts = file.header.metadata | {"config": digest_of_config(stage / CONFIG)}
-    write_tensors(stage / CERTIFICATE, arrays, file.header.entries, facts)
-
-
 def _difference(output: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> float:
     norm = float(np.linalg.norm(expected.astype("float64")))
     return float(np.linalg.norm(output.astype("float64") - expected)) / (norm or 1.0)

@@ -1,14 +1,16 @@
-"""Opening a parity certificate and checking its config; unlike replaying it, this needs no runtime."""
+"""Opening a parity certificate, checking its config and copying it; unlike replaying it, this needs no runtime."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.file_identity import identity_of
 from vertebra._weights.safetensors.format import MappedTensors
+from vertebra._weights.safetensors.writing import write_tensors
 from vertebra.errors import CertificateError
 from vertebra.file_names import CERTIFICATE, CONFIG
 from vertebra.handles import PresetHandle
@@ -53,6 +55,14 @@ def require_certificate(folder: PresetFolder) -> Certificate:
     if certificate is None:
         raise not_certified(folder)
     return certificate
+
+
+def carry_certificate(certificate: Certificate, stage: Path) -> None:
+    """Writes a preset's certificate to a folder that has the same weights and an equivalent config."""
+    file = certificate.tensors
+    arrays = {name: partial(file.view, name) for name in file.header.entries}
+    facts = file.header.metadata | {"config": digest_of_config(stage / CONFIG)}
+    write_tensors(stage / CERTIFICATE, arrays, file.header.entries, facts)
 
 
 def not_certified(folder: PresetFolder) -> CertificateError:

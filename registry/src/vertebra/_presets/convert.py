@@ -20,11 +20,9 @@ from vertebra._formats.registry import FORMATS, read_description
 from vertebra._formats.translation import translation_for
 from vertebra._presets import load_warnings
 from vertebra._presets.assets import CarriedAssets, select_assets
-from vertebra._presets.certificate import carry_certificate
-from vertebra._presets.certificate_header import open_certificate
+from vertebra._presets.certificate_header import carry_certificate, open_certificate
 from vertebra._presets.load import BASE_ARGUMENTS, build_abstract, check_overrides, class_of
-from vertebra._presets.replace_folder import keep_user_files
-from vertebra._presets.save import check_request
+from vertebra._presets.replace_folder import check_request, keep_user_files
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.atomic_save import replacing_folder
@@ -77,6 +75,7 @@ class _Options:
     dtype: str | None
     max_shard_size: float | None
     overrides: dict[str, Any]
+    runtime: str | None
 
     @property
     def keeps_outputs(self) -> bool:
@@ -92,6 +91,7 @@ def convert_preset(
     max_shard_size: float | None = 10,
     advance: Callable[[int, int], None] | None = None,
     overrides: Mapping[str, Any] | None = None,
+    runtime: str | None = None,
 ) -> Conversion:
     """Writes a preset to another folder, in another format or dtype; holds about one tensor in memory at a time.
 
@@ -106,6 +106,7 @@ def convert_preset(
         advance: Called with the bytes written so far and the total bytes, or None for no progress.
         overrides: Arguments of the class's constructor, such as `vocabulary_size`, that override the preset's config,
             as in `from_preset`. The new preset has no certificate then.
+        runtime: Name of the runtime that builds the class, which does not affect the result; None means any.
 
     Raises:
         PresetError: for the same reasons as in `from_preset` and `save_to_preset`.
@@ -113,14 +114,14 @@ def convert_preset(
     target = check_request(target_dir, format, max_shard_size)
     if dtype not in (None, *DTYPES):
         raise PresetConfigError("convert", f"dtype={dtype!r} is not a dtype of floats", f"Use {', '.join(DTYPES)}")
-    options = _Options(target, format, dtype, max_shard_size, dict(overrides or {}))
+    options = _Options(target, format, dtype, max_shard_size, dict(overrides or {}), runtime)
     convert = partial(_convert, options=options, advance=advance)
     return read_consistently(preset, convert)
 
 
 def _convert(folder: PresetFolder, options: _Options, advance: Callable[[int, int], None] | None) -> Conversion:
     described = _with_other_weights(read_description(folder))
-    runtimes.bind_any()
+    runtimes.bind_any(options.runtime)
     preset = described.open()
     description, checkpoint = preset.description, preset.mapped()
     export, match = _export(preset, options)

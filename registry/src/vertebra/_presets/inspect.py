@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from vertebra._discovery.catalog import BACKBONES, catalog
-from vertebra._formats.description import OpenPreset
+from vertebra._discovery.catalog import BACKBONES, catalog, presets
+from vertebra._formats.description import OpenPreset, PresetDescription
 from vertebra._formats.registry import read_description
 from vertebra._presets.untied_heads import untied_heads
 from vertebra._resolve.consistent_read import read_consistently
@@ -15,17 +17,34 @@ from vertebra._weights.tensor_entry import TensorEntry, describe_tensor
 from vertebra._weights.tensor_layout import weight_shape
 from vertebra.specs import TensorRule
 
-_UNUSED = "(unused)/"
+UNUSED = "(unused)/"
+"""Prefix of the names of tensors that the backbone does not use."""
+_MOST_BYTES = 25_000_000
+"""Bytes that are downloaded without being asked for."""
 
 
-def inspect_preset(preset: str) -> dict[str, Any]:
-    """Returns the description of a preset as plain data: its class, config, files and tensors."""
-    return read_consistently(preset, _inspect)
+def inspect_preset(preset: str, download: bool = False) -> dict[str, Any]:
+    """Returns the description of a preset as plain data: its class, config, files and tensors.
+
+    Args:
+        preset: A preset, as passed to `from_preset`.
+        download: Whether to download weights files of more than 25 MB whose headers cannot be read alone, such as HDF5
+            files. Without it, `not_downloaded` has their sizes in bytes, and only the config is described.
+
+    Raises:
+        PresetError: as in `from_preset`, for the files that are read.
+    """
+    return read_consistently(preset, partial(_inspect, download=download))
 
 
-def _inspect(folder: PresetFolder) -> dict[str, Any]:
-    preset = read_description(folder).open_headers()
+def _inspect(folder: PresetFolder, download: bool) -> dict[str, Any]:
+    description = read_description(folder)
+    missing = {} if download else _to_download(description)
+    if sum(missing.values()) > _MOST_BYTES:
+        return _describe_config(description, missing)
+    preset = description.open_headers()
     return describe(preset) | {
+        "not_downloaded": {},
         "not_read": preset.description.not_read,
         "difference": preset.description.difference,
         "untied_heads": _untied_heads(preset),
@@ -43,12 +62,42 @@ def _untied_heads(preset: OpenPreset) -> list[str] | None:
     return untied_heads(untied, tensors.rules, tensors.outside, preset.entries, preset.mapped().view)
 
 
+def _to_download(description: PresetDescription) -> dict[str, int]:
+    """Returns the sizes of the weights files that would be downloaded, because their headers cannot be read alone."""
+    folder, kind = description.folder, description.files
+    if kind.header_comes_first and folder.has_header_stubs:
+        return {}
+    weights = kind.used(folder.names)
+    return {file.name: file.size for file in folder.files if file.name in weights and not folder.is_local(file.name)}
+
+
+def _describe_config(description: PresetDescription, missing: Mapping[str, int]) -> dict[str, Any]:
+    """Returns the description of a preset whose weights files are not here, with the keys of a complete one."""
+    requested = description.folder.requested
+    known = presets().lookup(requested).value[1].parameters if requested in presets() else None
+    return _describe(description, description.files.used(description.folder.names), []) | {
+        "parameters": known,
+        "bytes": None,
+        "not_downloaded": dict(missing),
+        "not_read": description.not_read,
+        "difference": description.difference,
+        "untied_heads": None,
+        "left_out": description.folder.left_out,
+        "notes": list(description.notes),
+    }
+
+
 def describe(preset: OpenPreset) -> dict[str, Any]:
     """Returns the description of an open preset as plain data, from its config and headers."""
-    described = preset.description
     tensors = [describe_tensor(name, entry) for name, entry in _named_tensors(preset).items()]
+    return _describe(preset.description, preset.header.files, tensors)
+
+
+def _describe(
+    described: PresetDescription, files: Iterable[str], tensors: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     by_dtype: dict[str, int] = {}
-    used = [tensor for tensor in tensors if not tensor["name"].startswith(_UNUSED)]
+    used = [tensor for tensor in tensors if not tensor["name"].startswith(UNUSED)]
     for tensor in used:
         by_dtype[tensor["dtype"]] = by_dtype.get(tensor["dtype"], 0) + tensor["bytes"]
     return {
@@ -57,11 +106,11 @@ def describe(preset: OpenPreset) -> dict[str, Any]:
         "backbone": described.backbone,
         "owner": _owner(described.backbone),
         "config": described.arguments,
-        "files": sorted(preset.header.files),
+        "files": sorted(files),
         "parameters": sum(tensor["parameters"] for tensor in used),
         "bytes": sum(by_dtype.values()),
         "bytes_by_dtype": by_dtype,
-        "tensors": tensors,
+        "tensors": list(tensors),
     }
 
 
@@ -72,7 +121,7 @@ def _named_tensors(preset: OpenPreset) -> dict[str, TensorEntry]:
     named = {
         weight: _describe_weight(rule, entries[rule.tensor]) for weight, rule in rules.items() if rule.tensor in entries
     }
-    return named | {f"{_UNUSED}{tensor}": entry for tensor, entry in entries.items() if tensor not in used}
+    return named | {f"{UNUSED}{tensor}": entry for tensor, entry in entries.items() if tensor not in used}
 
 
 def _describe_weight(rule: TensorRule, entry: TensorEntry) -> TensorEntry:

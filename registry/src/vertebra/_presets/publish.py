@@ -80,6 +80,8 @@ def upload(
     source = source_of(handle, str(uri))
     if settings().offline and source.is_remote:
         raise PresetAccessError(handle, "VERTEBRA_OFFLINE is set", "Unset it to publish, or publish to a local folder")
+    if type(source).upload is PresetSource.upload:
+        source.upload(handle, {}, replace, "")  # raises: the source has no uploads, so nothing needs to be checked
     plain = isinstance(preset, Path) or is_plain_path(preset)
     checked = read_consistently(preset, partial(_check, any_runtime=any_runtime), locked=False if plain else None)
     files, notes = dict(checked.files), list(checked.notes)

@@ -1,4 +1,4 @@
-"""Keeps the user's own files, such as a tokenizer, when a save replaces a preset folder."""
+"""Replacing a preset folder: checks before a save, and keeping the user's own files, such as a tokenizer."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import shutil
 from pathlib import Path
 from types import ModuleType
 
-from vertebra._formats.registry import format_of
+from vertebra._arguments import is_amount
+from vertebra._formats.registry import FORMATS, format_of
 from vertebra._presets.asset_names import CARRIED, name_in
+from vertebra._system.atomic_save import destination
 from vertebra._system.foreign_json import read_foreign_json
 from vertebra._weights.safetensors.file_kind import INDEX, WEIGHTS
-from vertebra.errors import PresetConfigError
+from vertebra.errors import PresetConfigError, PresetFormatError, PresetSaveError
 from vertebra.file_names import CERTIFICATE, CONFIG
 
+_MOST_NAMES = 5
 _WEIGHTS = re.compile(
     rf"{re.escape(WEIGHTS)}|{re.escape(INDEX)}|model-\d{{5}}-of-\d{{5}}\.safetensors"
     r"|model\.weights\.(h5|json)|model_\d{5}\.weights\.h5"
@@ -23,6 +26,45 @@ _WEIGHTS = re.compile(
 """Names of weights files in all formats: an old one would be read as the new preset's."""
 _CONFIGS = re.compile(rf"{CARRIED}/[^/]+/{re.escape(CONFIG)}")
 """Configs in other formats that the old preset kept: they describe its old weights."""
+
+
+def check_request(preset_dir: str | Path, format: str, max_shard_size: float | None) -> Path:
+    """Returns the absolute path to write to, after making every check that does not need the backbone.
+
+    Raises:
+        PresetFormatError: the format is not known.
+        PresetSaveError: a preset cannot be written to this path.
+    """
+    if not isinstance(format, str) or format not in FORMATS:
+        raise PresetFormatError(
+            f"Preset to write at {str(preset_dir)!r}", f"format={format!r} is not known", list(FORMATS)
+        )
+    if max_shard_size is not None and not is_amount(max_shard_size):
+        problem = f"max_shard_size={max_shard_size!r} is not a finite number above 0"
+        raise PresetSaveError(preset_dir, problem, "Give a number of gigabytes, or None for a single file")
+    target = destination(preset_dir)
+    _check_target(target)
+    return target
+
+
+def _check_target(target: Path) -> None:
+    if target.exists() and not target.is_dir():
+        raise PresetSaveError(target, "it is a file, and a preset is a folder", "Choose another path")
+    if target == Path.cwd() or target in Path.cwd().parents:
+        raise PresetSaveError(target, "it holds the current directory", "Save to a separate folder")
+    if target.is_dir() and any(target.iterdir()) and format_of_folder(target) is None:
+        raise PresetSaveError(target, "the folder is not empty and holds no preset", "Choose a new or empty folder")
+    _check_weights(target)
+
+
+def _check_weights(target: Path) -> None:
+    """Refuses to replace a preset whose folder has a second checkpoint, because a save would delete it unread."""
+    unread = unread_weights(target) if target.is_dir() else []
+    if unread:
+        shown = ", ".join(unread[:_MOST_NAMES]) + (", …" if len(unread) > _MOST_NAMES else "")
+        problem = f"its preset does not read all its weights files, and a save would delete them: {shown}"
+        remedy = f"Compare the checkpoints (vertebra verify {target}) and remove one of them, or save to another folder"
+        raise PresetSaveError(target, problem, remedy)
 
 
 def format_of_folder(folder: Path) -> ModuleType | None:

@@ -11,22 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from vertebra import _arguments
-from vertebra._arguments import flag, is_amount
+from vertebra._arguments import flag
 from vertebra._formats.export import export_of, plain_config
 from vertebra._formats.registry import FORMATS
 from vertebra._lora.choices.calls import reading
 from vertebra._presets.assets import NOT_LOCAL, Assets, CarriedAssets, select_assets
-from vertebra._presets.replace_folder import format_of_folder, keep_user_files, unread_weights
+from vertebra._presets.replace_folder import check_request, keep_user_files
 from vertebra._resolve.open import open_folder
 from vertebra._resolve.preset_folder import PresetFolder
-from vertebra._system.atomic_save import destination, replacing_folder
+from vertebra._system.atomic_save import replacing_folder
 from vertebra._weights.abstract import abstract_build
 from vertebra._weights.layer_paths import weight_names
 from vertebra._weights.quantized import check_plannable
-from vertebra.errors import ArgumentError, PresetError, PresetFormatError, PresetSaveError, VertebraError
+from vertebra.errors import ArgumentError, PresetError, PresetSaveError, VertebraError
 
 log = logging.getLogger("vertebra")
-_MOST_NAMES = 5
 
 
 def save_backbone(
@@ -107,45 +106,6 @@ def _local_paths(folder: PresetFolder, names: Sequence[str]) -> list[Path | str]
         except OSError as error:
             paths.append(f"it cannot be read: {error.strerror}")
     return paths
-
-
-def check_request(preset_dir: str | Path, format: str, max_shard_size: float | None) -> Path:
-    """Returns the absolute path to write to, after making every check that does not need the backbone.
-
-    Raises:
-        PresetFormatError: the format is not known.
-        PresetSaveError: a preset cannot be written to this path.
-    """
-    if not isinstance(format, str) or format not in FORMATS:
-        raise PresetFormatError(
-            f"Preset to write at {str(preset_dir)!r}", f"format={format!r} is not known", list(FORMATS)
-        )
-    if max_shard_size is not None and not is_amount(max_shard_size):
-        problem = f"max_shard_size={max_shard_size!r} is not a finite number above 0"
-        raise PresetSaveError(preset_dir, problem, "Give a number of gigabytes, or None for a single file")
-    target = destination(preset_dir)
-    _check_target(target)
-    return target
-
-
-def _check_target(target: Path) -> None:
-    if target.exists() and not target.is_dir():
-        raise PresetSaveError(target, "it is a file, and a preset is a folder", "Choose another path")
-    if target == Path.cwd() or target in Path.cwd().parents:
-        raise PresetSaveError(target, "it holds the current directory", "Save to a separate folder")
-    if target.is_dir() and any(target.iterdir()) and format_of_folder(target) is None:
-        raise PresetSaveError(target, "the folder is not empty and holds no preset", "Choose a new or empty folder")
-    _check_weights(target)
-
-
-def _check_weights(target: Path) -> None:
-    """Refuses to replace a preset whose folder has a second checkpoint, because a save would delete it unread."""
-    unread = unread_weights(target) if target.is_dir() else []
-    if unread:
-        shown = ", ".join(unread[:_MOST_NAMES]) + (", …" if len(unread) > _MOST_NAMES else "")
-        problem = f"its preset does not read all its weights files, and a save would delete them: {shown}"
-        remedy = f"Compare the checkpoints (vertebra verify {target}) and remove one of them, or save to another folder"
-        raise PresetSaveError(target, problem, remedy)
 
 
 def _check_rebuilds(target: Path, backbone: Any, weights: Mapping[str, Any]) -> None:

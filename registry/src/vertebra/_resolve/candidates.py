@@ -10,6 +10,7 @@ from typing import Any
 
 from vertebra._cache import revisions
 from vertebra._discovery.catalog import SOURCES, Entry, catalog, presets
+from vertebra._discovery.extras import install_command
 from vertebra._discovery.plugins import Plugin, registry
 from vertebra._system.user_warnings import warn
 from vertebra.errors import (
@@ -93,8 +94,9 @@ def source_of(handle: PresetHandle, requested: str) -> PresetSource:
     """
     prefix = "" if requested == str(handle) else f"Preset {requested!r} is at {handle}. "
     likely = [f"Did you mean {text}?" for text in suggested_handles(str(handle))[:1]]
-    remedy = likely[0] if likely else f"Install a plugin that reads {handle.scheme}:// handles."
-    hint = f"{prefix}{remedy} List the installed sources with: vertebra sources"
+    if not likely and install_command(handle.scheme) is None:
+        likely = [f"Install a plugin that reads {handle.scheme}:// handles."]
+    hint = f"{prefix}{''.join(f'{text} ' for text in likely)}List the installed sources with: vertebra sources"
     entry: Entry[PresetSource] = catalog(SOURCES).lookup(handle.scheme, hint)
     if handle.revision is not None and not entry.value.supports_revisions:
         problem = f"{handle.scheme}:// handles cannot have an '@revision'"
@@ -139,7 +141,9 @@ def _candidate_handles(text: str, may_be_id: bool) -> list[PresetHandle]:
         if handle is not None:
             return [handle]
     likely = suggested_handles(text) or close_names(text, [entry.name for entry in presets()])
-    raise PresetNotFoundError(text, "it is neither a built-in preset id, nor a folder, nor a handle", likely)
+    install = None if likely else install_command(text)
+    remedy = f"If it is the id of an architecture that is not installed: {install}" if install else ""
+    raise PresetNotFoundError(text, "it is neither a built-in preset id, nor a folder, nor a handle", likely, remedy)
 
 
 def _parsed(text: str) -> PresetHandle:

@@ -96,6 +96,11 @@ class PresetFolder:
             return file.path is not None
         return isinstance(self._access, LocalSource) or self._access.find(self.handle, file) is not None
 
+    @property
+    def has_header_stubs(self) -> bool:
+        """Whether headers of files that are not local can be read alone; locked files are fetched to be verified."""
+        return self._locked is None and not isinstance(self._access, LocalSource)
+
     def find(self, name: str) -> Path | None:
         """Returns the local path of a file of the preset, or None if it is not on this machine; uses no network."""
         file = self._by_name.get(name)

@@ -76,6 +76,41 @@ def replacing_folder(target: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def replacing_files(target: Path) -> Iterator[Path]:
+    """Yields an empty folder next to the folder `target`; its files move there when the block ends without an error.
+
+    Each one replaces the file of its name in one step; all other files of `target` are kept.
+
+    Raises:
+        PresetSaveError: a file could not be written, or would replace a folder or follow a link out of `target`; then
+            no file of `target` was changed.
+    """
+    with _translate_os_errors(target):
+        stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+        try:
+            yield stage
+            _sync_tree(stage)
+            names = [path.relative_to(stage) for path in sorted(stage.rglob("*")) if path.is_file()]
+            for name in names:
+                _check_replaceable(target, name)
+            for name in names:
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
+                (stage / name).replace(target / name)
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+    sync_folder(target)
+
+
+def _check_replaceable(target: Path, name: Path) -> None:
+    if (target / name).is_dir():
+        raise PresetSaveError(
+            target, f"{name} is a folder there, and a file here", "Move it out, or choose a new folder"
+        )
+    if not (target / name).parent.resolve().is_relative_to(target.resolve()):
+        raise PresetSaveError(target, f"{name.parent} is a link that leads out of it", "Choose a new folder")
+
+
+@contextlib.contextmanager
 def replacing_file(target: Path) -> Iterator[Path]:
     """Yields a path next to `target`; the file written there replaces the target when the block ends without an error.
 

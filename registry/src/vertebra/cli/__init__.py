@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 
-from vertebra.cli.output import printable
+from vertebra.cli.output import print_error, printable
+from vertebra.cli.parser import Parser
+from vertebra.cli.terminal.streams import flush_or_discard, prepare_streams
 from vertebra.errors import VertebraError
 
 _LISTINGS = ("plugins", "backbones", "presets", "sources", "strategies", "runtimes")
@@ -19,49 +19,77 @@ COMMANDS |= {"pull": "pull", "bundle": "pull"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit status: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    args = build_parser(words[:1]).parse_args(words)
+    """Runs the command and returns its exit status: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C.
+
+    No failure ends in a traceback, except an unexpected one in Python's development mode.
+    """
+    prepare_streams()
     try:
-        status: int = args.run(args)
+        try:
+            status = _run(list(sys.argv[1:] if arguments is None else arguments))
+        except VertebraError as error:
+            print_error(error)
+            status = 1
         sys.stdout.flush()
-    except VertebraError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        for note in getattr(error, "__notes__", ()):
-            print(f"note: {printable(note)}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # The reader closed the pipe, as in `vertebra presets | head`: exit quietly, also when Python closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader closed the pipe, as in `vertebra presets | head`
+        flush_or_discard()
         return 141
+    except Exception as error:
+        if sys.flags.dev_mode:
+            raise
+        print(f"error: {printable(_unexpected(error))}", file=sys.stderr)
+        flush_or_discard()
+        return 1
     return status
 
 
-def build_parser(wanted: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """Returns the parser of the wanted command, or of all; only modules of commands in the parser are imported."""
-    parser = argparse.ArgumentParser(
-        prog="vertebra", description="List, fetch, inspect, convert and share presets of model backbones."
-    )
-    parser.add_argument("--version", action="store_true", help="print the version and exit")
-    parser.set_defaults(run=_print_version_or_help(parser))
-    commands = parser.add_subparsers(metavar="COMMAND")
-    modules = [COMMANDS[name] for name in wanted if name in COMMANDS] or dict.fromkeys(COMMANDS.values())
-    for module in modules:
-        importlib.import_module(f"vertebra.cli.{module}").add_commands(commands)
-    return parser
-
-
-def _print_version_or_help(parser: argparse.ArgumentParser) -> object:
-    def run(args: argparse.Namespace) -> int:
-        if not args.version:
-            parser.print_help()
-            return 2
+def _run(words: list[str]) -> int:
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
+    args = build_parser(words[:1]).parse(words)
+    if args.version:
         from importlib.metadata import version
 
         print(f"vertebra {version('vertebra')}")
         return 0
+    status: int = args.run(args)
+    return status
 
-    return run
+
+def _unexpected(error: Exception) -> str:
+    """Returns the text for an exception that is not Vertebra's: that of the system, or one for a report of a bug."""
+    if isinstance(error, OSError) and error.strerror:
+        names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+        return ": ".join([*names, error.strerror])
+    if isinstance(error, MemoryError):
+        return "there is not enough memory"
+    import traceback
+
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"{text} (unexpected, in {last.filename}, line {last.lineno}; PYTHONDEVMODE=1 shows the traceback)"
+
+
+def build_parser(wanted: Sequence[str] = ()) -> Parser:
+    """Returns the parser of the wanted command, or of all; only modules of commands in the parser are imported."""
+    parser = Parser(
+        prog="vertebra",
+        description="List, fetch, inspect, convert and share presets of model backbones.",
+        epilog="vertebra help COMMAND shows the arguments of a command.",
+    )
+    parser.add_argument("-V", "--version", action="store_true", help="print the version and exit")
+
+    def print_help(_: object) -> int:
+        parser.print_help()
+        return 2
+
+    parser.set_defaults(run=print_help)
+    commands = parser.add_subparsers(metavar="COMMAND")
+    modules = [COMMANDS[name] for name in wanted if name in COMMANDS] or dict.fromkeys(COMMANDS.values())
+    for module in modules:
+        importlib.import_module(f"vertebra.cli.{module}").add_commands(commands)
+    commands._choices_actions.sort(key=lambda action: action.dest)  # argparse lists commands as they were added
+    return parser

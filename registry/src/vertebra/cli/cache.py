@@ -23,7 +23,7 @@ def add_commands(commands: Any) -> None:
     """Adds the group."""
     text = "list, verify and clean up the local cache of remote presets"
     group = commands.add_parser("cache", help=text, description=text).add_subparsers(metavar="ACTION", required=True)
-    _add(group, "ls", "list the cached presets, with their size and last use", _list)
+    _add(group, "ls", "list the cached presets, with their size and last use", _list, aliases=["list"])
     text = "hash every blob and check every manifest entry; the exit status is 1 if any is corrupt"
     verify = _add(group, "verify", text, _verify)
     verify.add_argument(
@@ -37,8 +37,8 @@ def add_commands(commands: Any) -> None:
     _add(group, "path", "print the cache folder", _path)
 
 
-def _add(group: Any, name: str, text: str, run: Any) -> Any:
-    parser = group.add_parser(name, help=text, description=text)
+def _add(group: Any, name: str, text: str, run: Any, aliases: Sequence[str] = ()) -> Any:
+    parser = group.add_parser(name, help=text, description=text, aliases=aliases)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
     return parser
@@ -113,7 +113,7 @@ def _print_list(facts: dict[str, Any]) -> None:
     ]
     columns = ("preset", "files", "size", "last used", *(["folder"] if facts["tiers"] else []))
     if shown:
-        print_rows(shown, columns, as_json=False)
+        print_rows(shown, columns)
     else:
         print("no presets")
     print(f"{bytes_text(facts['bytes'])} in {facts['path']}")

@@ -15,7 +15,7 @@ SHELLS = ("bash", "zsh", "fish")
 PRESETS = ("preset", "presets", "source", "base", "uri")
 """Arguments that take a preset id, a handle or a folder."""
 FILES = ("adapter", "target", "lockfile")
-FOLDERS = ("output", "bundle")
+FOLDERS = ("output", "bundle", "to")
 _DTYPES = ("float32", "bfloat16", "float16")
 _FUNCTION = "_vertebra_presets"
 
@@ -95,6 +95,7 @@ def completion_script(shell: str) -> str:
 
     parser = build_parser()
     names = {"runtime": _names(RUNTIMES), "format": _formats(), "dtype": _DTYPES}
+    names["architecture"] = _names(BACKBONES)
     names["backbone"] = [entry.name for entry in catalog(BACKBONES) if entry.value.demo]
     for action in arguments_of(parser):
         _set_completion(action, names)

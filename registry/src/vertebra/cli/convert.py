@@ -6,7 +6,6 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
-from vertebra._discovery import runtimes
 from vertebra._system.strict_json import strict_value
 from vertebra.cli.output import bytes_text, plain_warnings, print_assets, print_json
 from vertebra.cli.progress import progress_bar
@@ -34,12 +33,11 @@ def add_commands(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    runtimes.bind_any(args.runtime)
     plain_warnings()
     from vertebra._presets.convert import convert_preset
 
     with progress_bar("converting") as advance:
-        options = args.format, args.dtype, args.max_shard_size, advance, dict(args.set)
+        options = args.format, args.dtype, args.max_shard_size, advance, dict(args.set), args.runtime
         done = convert_preset(args.source, args.target, *options)
     if args.json:
         print_json(asdict(done) | {"target": str(done.target)})

@@ -6,10 +6,11 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from vertebra._presets.inspect import inspect_preset
+from vertebra._presets.inspect import UNUSED, inspect_preset
 from vertebra._presets.load_warnings import untied_logits_text
 from vertebra.cli.output import bytes_text, print_json, print_left_out, printable
-from vertebra.cli.tree import draw_tree
+from vertebra.cli.terminal.table import print_fields
+from vertebra.cli.terminal.tree import draw_tree
 
 
 def add_commands(commands: Any) -> None:
@@ -17,12 +18,14 @@ def add_commands(commands: Any) -> None:
     text = "show a preset's architecture, parameters and size, without loading it"
     parser = commands.add_parser("inspect", help=text, description=text)
     parser.add_argument("preset", help="a preset id, a handle or a path")
+    download = "download weights files of more than 25 MB whose headers cannot be read alone, as of HDF5 files"
+    parser.add_argument("--download", action="store_true", help=download)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
-    facts = inspect_preset(args.preset)
+    facts = inspect_preset(args.preset, args.download)
     if args.json:
         print_json(facts)
     else:
@@ -38,9 +41,12 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
         "format": f"{facts['format']} ({', '.join(facts['files'])})",
         "backbone": f"{facts['backbone']}, from {facts['owner'] or 'no installed plugin'}",
         "config": config,
-        "parameters": f"{facts['parameters']:,}",
-        "bytes": f"{facts['bytes']:,} ({dtypes})",
+        "parameters": "unknown" if facts["parameters"] is None else f"{facts['parameters']:,}",
     }
+    if facts["not_downloaded"]:
+        lines["bytes"] = _not_downloaded(facts["not_downloaded"])
+    else:
+        lines["bytes"] = f"{facts['bytes']:,} ({dtypes})"
     if facts["not_read"]:
         lines["not read"] = f"{facts['not_read']} and its shards, a second checkpoint (vertebra verify compares both)"
     if facts["difference"]:
@@ -49,8 +55,26 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
         lines["note"] = "; ".join(map(printable, facts["notes"]))
     if facts["untied_heads"]:
         lines["head"] = untied_logits_text(facts["untied_heads"])
-    for name, value in lines.items():
-        print(f"{name:<11} {value}")
+    print_fields(lines.items())
     print_left_out(facts["left_out"])
-    print()
-    print(draw_tree(facts["backbone"], facts["tensors"]))
+    for title, tensors in _trees(facts).items():
+        print()
+        print(draw_tree(title, tensors))
+
+
+def _trees(facts: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Returns the weights of the backbone, and the tensors that it does not use, by the title of their tree."""
+    used = [tensor for tensor in facts["tensors"] if not tensor["name"].startswith(UNUSED)]
+    unused = [
+        tensor | {"name": tensor["name"].removeprefix(UNUSED)}
+        for tensor in facts["tensors"]
+        if tensor["name"].startswith(UNUSED)
+    ]
+    return {title: tensors for title, tensors in ((facts["backbone"], used), ("not used", unused)) if tensors}
+
+
+def _not_downloaded(sizes: Mapping[str, int]) -> str:
+    files = f"{len(sizes)} files" if len(sizes) > 1 else next(iter(sizes))
+    why = "the tensors of such a file are not listed at its beginning"
+    remedy = "--download downloads it; vertebra plan estimates parameters and memory from the config"
+    return f"{bytes_text(sum(sizes.values()))} in {files}, not downloaded: {why}; {remedy}"

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from vertebra._discovery import catalog as _catalog
 from vertebra._discovery.catalog import BACKBONES, RUNTIMES, SOURCES, STRATEGIES, Catalog, Entry, Kind, catalog
 from vertebra._discovery.plugins import examined, registry
 from vertebra._discovery.runtimes import unavailable_reason
-from vertebra.cli.output import Row, print_rows
+from vertebra.cli.output import Row, bytes_text, print_json, print_rows
 from vertebra.errors import VertebraError
+
+_EMPTY: tuple[Any, ...] = (None, "", [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,7 @@ class Listing:
 
     help: str
     columns: tuple[str, ...]
-    """Fields to show in the table; JSON has all of them."""
+    """Fields to show in the table, except those without any value; JSON has all of them."""
     rows: Callable[[], list[Row]]
 
 
@@ -32,11 +36,55 @@ def add_commands(commands: Any) -> None:
     for name, listing in LISTINGS.items():
         parser = commands.add_parser(name, help=listing.help, description=listing.help)
         parser.add_argument("--json", action="store_true", help="print JSON")
-        parser.set_defaults(run=_run, listing=listing)
+        parser.set_defaults(run=_run, listing=listing, is_wanted=None)
+        if name == "presets":
+            _add_filters(parser)
+
+
+def _add_filters(parser: Any) -> None:
+    part = "part of an id or of an architecture, or a glob such as 'bert_*'; all that are given must match"
+    parser.add_argument("filters", nargs="*", metavar="FILTER", help=part)
+    parser.add_argument("--architecture", metavar="FILTER", help="only architectures with this part, or of this glob")
+    size = "only presets of at most this size, such as 500MB or 2GB, at four bytes for each parameter (float32)"
+    parser.add_argument("--max-size", type=_size, metavar="SIZE", help=size)
+    parser.set_defaults(is_wanted=_is_wanted)
+
+
+def _size(text: str) -> float:
+    found = re.fullmatch(r"([0-9.]+) ?([kmgt]?)(i?)b?", text.strip(), re.IGNORECASE)
+    with contextlib.suppress(ValueError):
+        if found:
+            unit = 1024 if found[3] else 1000
+            return float(found[1]) * float(unit ** " kmgt".index(found[2].lower() or " "))
+    raise argparse.ArgumentTypeError(f"{text!r} is not a size, such as 500MB or 2GB")
+
+
+def _is_wanted(args: argparse.Namespace, row: Row) -> bool:
+    texts = (row["name"], row["backbone"])
+    return (
+        all(any(_matches(text, part) for text in texts) for part in args.filters)
+        and (args.architecture is None or _matches(row["backbone"], args.architecture))
+        and (args.max_size is None or row["float32_bytes"] <= args.max_size)
+    )
+
+
+def _matches(text: str, part: str) -> bool:
+    """Returns whether a text contains a part, or matches it as a glob; case does not matter."""
+    text, part = text.lower(), part.lower()
+    return fnmatchcase(text, part) or part in text
 
 
 def _run(args: argparse.Namespace) -> int:
-    print_rows(args.listing.rows(), args.listing.columns, args.json)
+    every = args.listing.rows()
+    rows = every if args.is_wanted is None else [row for row in every if args.is_wanted(args, row)]
+    if args.json:
+        print_json(rows)
+    else:
+        shown = [row | {"size": bytes_text(row.get("float32_bytes", 0))} for row in rows]
+        filled = [name for name in args.listing.columns if not rows or any(row[name] not in _EMPTY for row in shown)]
+        print_rows(shown, filled)
+    if every and not rows:
+        print(f"none of {len(every)} matches", file=sys.stderr)
     for line in _warnings():
         print(line, file=sys.stderr)
     return 0
@@ -78,6 +126,7 @@ def _presets() -> list[Row]:
             "name": entry.name,
             "backbone": entry.value[0].name,
             "parameters": entry.value[1].parameters,
+            "float32_bytes": 4 * entry.value[1].parameters,
             "handle": entry.value[1].handle,
             "copies": list(entry.value[1].copies),
             "description": entry.value[1].description,
@@ -115,7 +164,11 @@ LISTINGS = {
         ("name", "presets", "formats", "distribution", "version"),
         _entries(BACKBONES, _backbone),
     ),
-    "presets": Listing("list built-in presets", ("name", "backbone", "parameters", "handle"), _presets),
+    "presets": Listing(
+        "list built-in presets, with their size in float32",
+        ("name", "backbone", "parameters", "size", "description", "handle"),
+        _presets,
+    ),
     "sources": Listing(
         "list preset sources, such as hf and kaggle",
         ("scheme", "revisions", "distribution", "version"),

@@ -12,7 +12,8 @@ from vertebra import lora
 from vertebra._discovery import runtimes
 from vertebra.cli.output import bytes_text, plain_warnings, print_assets, print_json, printable
 from vertebra.cli.progress import busy
-from vertebra.cli.tree import draw_tree
+from vertebra.cli.terminal.table import print_fields
+from vertebra.cli.terminal.tree import draw_tree
 from vertebra.errors import LoraStateError
 from vertebra.specs import LoraReceipt, MergeReceipt
 
@@ -83,8 +84,7 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
         ("base model", facts["base_model"] or "not recorded"),
         ("saved from", facts["saved_from"] or "not recorded"),
     ]
-    for name, value in lines:
-        print(f"{name:<11} {printable(value)}")
+    print_fields((name, printable(value)) for name, value in lines)
     print()
     print(draw_tree("tensors", [tensor | {"name": _path(tensor["name"])} for tensor in facts["tensors"]]))
 
@@ -135,8 +135,12 @@ def _rewritten(args: argparse.Namespace) -> dict[str, Any]:
 
 def _saved(args: argparse.Namespace) -> dict[str, Any]:
     """Saves the adapter from its base, and returns its source and notes on it, as plain data."""
-    _bind(args)
     from vertebra._lora.convert import load_to_convert
+    from vertebra._system.atomic_save import destination
+
+    destination(args.target)
+    _check_inputs(args, pickles=True)
+    _bind(args)
 
     backbone, receipt = _adapted(args, load_to_convert)
     lora.save(backbone, args.target)
@@ -147,10 +151,13 @@ def _saved(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _merge(args: argparse.Namespace) -> int:
-    _bind(args)
-    from vertebra._presets.save import check_request, save_backbone
+    from vertebra._presets.replace_folder import check_request
 
     target = check_request(args.target, args.format, None)
+    _check_inputs(args)
+    _bind(args)
+    from vertebra._presets.save import save_backbone
+
     with busy(f"merging {args.adapter}"):
         backbone, receipt = _adapted(args)
         quantized = bool(backbone.constructor_config().get("quantized"))
@@ -192,6 +199,21 @@ def _dequantized(backbone: Any, args: argparse.Namespace) -> Any:
 
 
 # === Both ===
+
+
+def _check_inputs(args: argparse.Namespace, pickles: bool = False) -> None:
+    """Finds the adapter and its base, because an error should come before a framework is imported.
+
+    Only paths are checked: a handle is resolved once, so that a command reads one revision.
+    """
+    from vertebra._lora.files.adapter_files import read_files
+    from vertebra._resolve.candidates import is_plain_path
+    from vertebra._resolve.open import open_folder
+
+    if is_plain_path(args.adapter):
+        read_files(args.adapter, lambda _: None, pickles=pickles)
+    if is_plain_path(args.base):
+        open_folder(args.base)
 
 
 def _bind(args: argparse.Namespace) -> None:

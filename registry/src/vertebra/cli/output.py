@@ -6,6 +6,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from vertebra.cli.terminal.streams import can_encode
+from vertebra.cli.terminal.table import print_table
+
 if TYPE_CHECKING:
     from vertebra._presets.assets import CarriedAssets
 
@@ -13,22 +16,24 @@ Row = dict[str, Any]
 _MOST_NAMES = 100
 
 
-def print_rows(rows: Sequence[Row], columns: Sequence[str], as_json: bool) -> None:
-    """Prints rows as JSON, or as a table of some of their fields under upper-case headings."""
-    if as_json:
-        print_json(rows)
-        return
-    table = [[name.upper() for name in columns], *([_cell(row[name]) for name in columns] for row in rows)]
-    widths = [max(len(line[index]) for line in table) for index in range(len(columns))]
-    for line in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+def print_rows(rows: Sequence[Row], columns: Sequence[str]) -> None:
+    """Prints a table of some fields of the rows."""
+    print_table(columns, [[_cell(row[name]) for name in columns] for row in rows])
 
 
 def print_json(value: object) -> None:
-    """Prints a value as indented JSON."""
+    """Prints a value as indented JSON; characters that the encoding of stdout lacks are escaped as JSON does."""
     import json  # tables do without
 
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    print(text if can_encode(text) else json.dumps(value, indent=2))
+
+
+def print_error(error: BaseException) -> None:
+    """Prints an error and its notes to stderr, each on a line."""
+    print(f"error: {printable(str(error))}", file=sys.stderr)
+    for note in getattr(error, "__notes__", ()):
+        print(f"note: {printable(note)}", file=sys.stderr)
 
 
 def print_assets(assets: CarriedAssets) -> None:

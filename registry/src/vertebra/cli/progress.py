@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator
 
-from vertebra._cache.progress import Advance
+from vertebra._cache.progress import Advance, is_watched, new_bars
 
 
 @contextlib.contextmanager
 def progress_bar(title: str) -> Iterator[Advance | None]:
-    """Yields a function to call with the bytes done and the total bytes, or None if stderr is not a terminal."""
-    if not sys.stderr.isatty():
+    """Yields a function to call with the bytes done and the total bytes, or None if there are no bars."""
+    if not is_watched():
         yield None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
+    with new_bars() as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
@@ -27,7 +22,7 @@ def progress_bar(title: str) -> Iterator[Advance | None]:
 @contextlib.contextmanager
 def busy(title: str) -> Iterator[None]:
     """Shows a spinner on a terminal during an operation of unknown length."""
-    if not sys.stderr.isatty():
+    if not is_watched():
         yield
         return
     from rich.console import Console

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vertebra.cli.output import bytes_text, plain_warnings, print_json, print_left_out, printable
+from vertebra.cli.output import bytes_text, plain_warnings, print_error, print_json, print_left_out, printable
 from vertebra.cli.progress import progress_bar
-from vertebra.errors import PresetNotFoundError
+from vertebra.errors import VertebraError
 from vertebra.file_names import CERTIFICATE, CONFIG
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ def add_commands(commands: Any) -> None:
     files.add_argument("--needed", action="store_true", help=needed)
     bundle_help = "import these presets, or all, from a bundle instead"
     files.add_argument("--from", dest="bundle", type=Path, metavar="DIR", help=bundle_help)
+    to = "also copy the files into this folder, under their own names, for other programs"
+    pull.add_argument("--to", metavar="DIR", help=to)
+    pull.add_argument("--replace", action="store_true", help="replace files of the same names in the folder of --to")
     text = (
         "write a folder with complete presets and LoRA adapters, for use as a cache tier or for import with pull --from"
     )
@@ -61,15 +64,43 @@ def _pull(args: argparse.Namespace) -> int:
     plain_warnings()
     if args.bundle is not None:
         return _import(args)
-    pulled = []
-    for preset in _presets(args):
-        facts = pull_preset(preset, args.only, args.needed, True if args.locked else None)
-        pulled.append(facts)
-        if not args.json:
-            _print_pulled(facts)
+    presets = _presets(args)
+    if args.to is None and args.replace:
+        args.parser.error("--replace applies to --to only")
+    if args.to is not None and len(presets) > 1:
+        args.parser.error("--to takes the files of one preset: pull each preset into a folder of its own")
+    pulled = [_pull_one(preset, args) for preset in presets]
     if args.json:
         print_json(pulled)
-    return 0
+    failed = [facts["preset"] for facts in pulled if facts["error"] is not None]
+    if failed and len(presets) > 1:
+        names = ", ".join(map(printable, failed))
+        print(f"error: {len(failed)} of {len(presets)} presets could not be pulled: {names}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _pull_one(preset: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Pulls one preset and prints the result; an error is printed and returned, so that other presets are pulled."""
+    try:
+        facts = pull_preset(preset, args.only, args.needed, True if args.locked else None)
+        if args.to is not None:
+            facts |= _copied(facts, args)
+    except VertebraError as error:
+        print_error(error)
+        return {"preset": preset, "error": str(error)}
+    if not args.json:
+        _print_pulled(facts)
+    return facts | {"error": None}
+
+
+def _copied(facts: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
+    """Copies the files of a preset, and returns the facts that name the copies instead of the cached files."""
+    from vertebra._resolve.local_files import copy_files
+
+    cached = {file["name"]: Path(file["path"]) for file in facts["files"]}
+    with progress_bar("copying") as advance:
+        copies = copy_files(cached, args.to, args.replace, advance)
+    return {"files": [file | {"path": str(copies[file["name"]])} for file in facts["files"]]}
 
 
 def pull_preset(
@@ -86,13 +117,14 @@ def pull_preset(
     Raises:
         PresetNotFoundError: there is no such preset, or no file that matches a pattern.
     """
+    from vertebra._resolve.local_files import matching
     from vertebra._resolve.open import open_folder
 
     folder = open_folder(preset, locked)
     if not needed and not only:
         folder.require_complete()
     before = {file.name for file in folder.files if folder.is_local(file.name)}
-    names = _needed(folder) if needed else _matching(folder, only)
+    names = _needed(folder) if needed else matching(folder, only or ())
     paths = dict(zip(names, folder.fetch_all(names), strict=True))
     folder.record_locked()
     files = [file for file in folder.files if file.name in paths]
@@ -104,14 +136,6 @@ def pull_preset(
         "fetched": sum(file.size for file in files if file.name not in before),
         "left_out": folder.left_out,
     }
-
-
-def _matching(folder: PresetFolder, only: Sequence[str] | None) -> list[str]:
-    for glob in only or ():
-        if not any(fnmatchcase(name, glob) for name in folder.names):
-            names = ", ".join(sorted(folder.names)[:10])
-            raise PresetNotFoundError(folder.handle, f"none of its files matches {glob!r}; it has {names}")
-    return [f.name for f in folder.files if only is None or any(fnmatchcase(f.name, glob) for glob in only)]
 
 
 def _needed(folder: PresetFolder) -> list[str]:
@@ -143,6 +167,8 @@ def _import(args: argparse.Namespace) -> int:
 
     if args.locked:
         args.parser.error("--locked does not apply to --from; compare imported presets with vertebra verify")
+    if args.to is not None:
+        args.parser.error("--to does not apply to --from: import the preset first, and then pull it with --to")
     with progress_bar("importing") as advance:
         bundled = read_bundle(args.presets, args.bundle, advance)
     _print_bundled(bundled, args.json)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vertebra._discovery import runtimes
 from vertebra.cli.lock import add_lockfile_option, verify_lockfile
 from vertebra.cli.output import plain_warnings, print_json, printable
+from vertebra.errors import CertificateError
 from vertebra.file_names import CERTIFICATE
 
 if TYPE_CHECKING:
@@ -68,27 +69,25 @@ def verify_preset(
     Raises:
         CertificateError: the preset has no certificate, or one of another architecture.
     """
-    name = runtimes.bind_any(runtime).name
     plain_warnings()
-    from vertebra._presets.certificate_header import not_certified
     from vertebra._presets.compare_checkpoints import compare_checkpoints
-    from vertebra._presets.load import prepare
     from vertebra._resolve.consistent_read import read_consistently
     from vertebra._weights.non_finite import not_finite
-    from vertebra.backbone import Backbone
 
     overrides: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
+    name = ""
 
     def read(folder: PresetFolder) -> tuple[PreparedLoad, Checkpoint, Comparison | None]:
+        nonlocal name
+        if CERTIFICATE not in folder.names and not certificate_optional:
+            raise _not_certified(folder)
+        name = runtimes.bind_any(runtime).name  # later than the errors that need no framework
+        from vertebra._presets.load import prepare
+        from vertebra.backbone import Backbone
+
         opened = prepare(folder, Backbone, overrides, verify=CERTIFICATE in folder.names)
         checkpoint = (opened.preset or opened.description.open()).mapped()
-        comparison = compare_checkpoints(opened.description, checkpoint)
-        if opened.certificate is None and not certificate_optional:
-            error = not_certified(folder)
-            if comparison is not None:
-                error.add_note(f"The preset holds two checkpoints: {comparison}")
-            raise error
-        return opened, checkpoint, comparison
+        return opened, checkpoint, compare_checkpoints(opened.description, checkpoint)
 
     opened, checkpoint, comparison = read_consistently(preset, read)
     facts: dict[str, Any] = {"handle": str(opened.description.folder.handle), "holds": None}
@@ -96,6 +95,19 @@ def verify_preset(
     if opened.certificate is not None:
         facts |= _replayed(opened, opened.certificate, name, overrides)
     return facts | {"not_finite": not_finite(checkpoint)}
+
+
+def _not_certified(folder: PresetFolder) -> CertificateError:
+    """Returns the error for a preset without a certificate; a preset with two checkpoints has them compared."""
+    from vertebra._formats.registry import read_description
+    from vertebra._presets.certificate_header import not_certified
+    from vertebra._presets.compare_checkpoints import compare_checkpoints
+
+    error, description = not_certified(folder), read_description(folder)
+    if description.not_read is not None:
+        comparison = compare_checkpoints(description, description.open().mapped())
+        error.add_note(f"The preset holds two checkpoints: {comparison}")
+    return error
 
 
 def _replayed(

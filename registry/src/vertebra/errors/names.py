@@ -33,13 +33,21 @@ class UnknownNameError(VertebraError, LookupError, ValueError):
     """No installed plugin provides a name."""
 
     def __init__(
-        self, kind: str, name: str, known: Iterable[str], hint: str = "", excluded: Sequence[str] = ()
+        self,
+        kind: str,
+        name: str,
+        known: Iterable[str],
+        hint: str = "",
+        excluded: Sequence[str] = (),
+        install: str | None = None,
     ) -> None:
-        self.kind, self.name, self.known = kind, name, sorted(known)
-        self.suggestions = close_names(name, self.known)
+        self.kind, self.name, self.known, self.install = kind, name, sorted(known), install
+        self.suggestions = [] if install else close_names(name, self.known)
+        """Names that resemble it; none if the command `install` is known to install the name itself."""
         self.hint = hint or f"List the installed ones with: vertebra {_COMMANDS.get(kind, 'plugins')}"
         blocked = f" Plugins that your settings exclude: {shorten(excluded, 5)}." if excluded else ""
-        super().__init__(f"No {kind} is named {name!r}.{did_you_mean(self.suggestions)}{blocked} {ended(self.hint)}")
+        likely = f" Install it with: {install}." if install else did_you_mean(self.suggestions)
+        super().__init__(f"No {kind} is named {name!r}.{likely}{blocked} {ended(self.hint)}")
 
 
 class NameClashError(VertebraError, LookupError):

@@ -1,0 +1,33 @@
+"""Distributions that are not installed, by the extras in the metadata of the core, which itself names no plugin."""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+
+_CORE = "vertebra"
+
+
+def install_command(name: str) -> str | None:
+    """Returns the pip command that installs the plugin for a name, or None if the core has no extra for it.
+
+    An extra is for a name if it installs the plugin `vertebra-EXTRA`, which is not installed yet, and is the name in
+    lower case, or the part of it before `Backbone` or `_`: a scheme, a runtime, an architecture, or a built-in id.
+    """
+    word = name.lower().removesuffix("backbone").partition("_")[0]
+    try:
+        requirements = metadata.requires(_CORE) or []
+    except metadata.PackageNotFoundError:  # the package was copied without its metadata
+        return None
+    plugin = re.compile(rf"{_CORE}-{re.escape(word)}\b[^-;]*;.*\bextra\s*==\s*['\"]{re.escape(word)}['\"]")
+    if not any(map(plugin.match, requirements)) or _is_installed(f"{_CORE}-{word}"):
+        return None
+    return f"pip install '{_CORE}[{word}]'"
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        metadata.distribution(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Output for terminals, pipes and files: encodings, tables and trees."""

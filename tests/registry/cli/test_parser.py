@@ -1,0 +1,78 @@
+"""Words of the command line: wrong ones, other names for commands, and help."""
+
+import re
+
+import pytest
+
+from vertebra.cli import COMMANDS, build_parser, main
+
+
+def refused(capsys, *words):
+    """Returns the error for wrong usage."""
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    return shown.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["presest"], "there is no command vertebra presest. Did you mean presets?"),
+        (["INSPECT"], "Did you mean inspect"),
+        (["lora", "merg"], "there is no command vertebra lora merg. Did you mean merge?"),
+        (["cache", "prnue"], "Did you mean prune?"),
+        (["xyzzy"], "The commands are: backbones, bundle, cache,"),
+        (["list"], "vertebra presets lists built-in presets"),
+        (["ls"], "vertebra cache ls those in the cache"),
+        (["downlaod"], "vertebra pull PRESET downloads a preset"),
+        (["cache", "rm", "x"], "vertebra cache prune PRESET removes a preset"),
+        (["lora", "show", "x"], "vertebra lora info ADAPTER"),
+        (["completion", "bsh"], "invalid choice: 'bsh'"),
+    ],
+)
+def test_a_wrong_command_is_answered_with_the_right_one(words, said, capsys):
+    assert said in refused(capsys, *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "usage", "said"),
+    [
+        (["sources", "x"], "usage: vertebra sources ", "vertebra sources: error: unrecognized arguments: x"),
+        (["inspect", "x", "--jsn"], "usage: vertebra inspect ", "unrecognized arguments: --jsn Did you mean --json?"),
+        (["lora", "info", "x", "y"], "usage: vertebra lora info ", "unrecognized arguments: y"),
+        (["pull", "x", "--lokced=1"], "usage: vertebra pull ", "Did you mean --locked?"),
+        (["presets", "--max-size", "big"], "usage: vertebra presets ", "'big' is not a size, such as 500MB or 2GB"),
+    ],
+)
+def test_a_wrong_argument_is_answered_with_the_usage_of_its_command(words, usage, said, capsys):
+    shown = refused(capsys, *words)
+    assert shown.startswith(usage)
+    assert said in shown
+
+
+@pytest.mark.parametrize("command", [[], ["presets"], ["lora", "merge"]])
+def test_help_is_a_command_too(command, capsys):
+    for words in (["help", *command], [*command, "--help"]):
+        with pytest.raises(SystemExit) as stop:
+            main(words)
+        assert stop.value.code == 0
+        assert capsys.readouterr().out.startswith(f"usage: {' '.join(['vertebra', *command])} [-h]")
+
+
+def test_help_of_an_unknown_command_names_the_known_one(capsys):
+    assert "Did you mean inspect?" in refused(capsys, "help", "inspct")
+
+
+def test_help_lists_the_commands_in_order(capsys):
+    build_parser().print_help()
+    words = [line.split()[0] for line in capsys.readouterr().out.splitlines() if re.match(r" {4}\w", line)]
+    assert [word for word in words if word in COMMANDS] == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("words", [["-V"], ["--version"], ["--version", "presets"], ["-V", "inspect", "x"]])
+def test_version(words, capsys):
+    assert main(words) == 0
+    assert capsys.readouterr().out.startswith("vertebra 0.")

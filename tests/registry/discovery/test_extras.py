@@ -1,0 +1,71 @@
+"""The extras of the core, by the names that users ask for."""
+
+import pytest
+
+import vertebra
+from vertebra._discovery import catalog, extras
+from vertebra._discovery.extras import install_command
+from vertebra.cli import main
+from vertebra.errors import UnknownNameError
+
+
+@pytest.fixture
+def only_core(monkeypatch, configure):
+    """The core without any of its plugins, as after `pip install vertebra`."""
+    configure(VERTEBRA_BLOCK="*")
+    monkeypatch.setattr(extras, "_is_installed", lambda distribution: False)
+
+
+@pytest.mark.parametrize(
+    ("name", "extra"),
+    [
+        ("kaggle", "kaggle"),
+        ("jax", "jax"),
+        ("JAX", "jax"),
+        ("BertBackbone", "bert"),
+        ("GPT2Backbone", "gpt2"),
+        ("bert_tiny_en_uncased", "bert"),
+        ("http", None),  # extras of libraries, not of plugins
+        ("testing", None),
+        ("tensorflow", None),
+        ("", None),
+        ("bert-x; extra == 'bert'", None),
+    ],
+)
+def test_a_name_is_that_of_an_extra_or_not(name, extra, monkeypatch):
+    assert install_command(name) is None  # all are installed
+    monkeypatch.setattr(extras, "_is_installed", lambda distribution: False)
+    assert install_command(name) == (extra and f"pip install 'vertebra[{extra}]'")
+
+
+def test_a_copy_without_metadata_has_no_extras(monkeypatch):
+    monkeypatch.setattr(extras, "_CORE", "no-such-distribution")
+    assert install_command("kaggle") is None
+
+
+@pytest.mark.usefixtures("only_core")
+@pytest.mark.parametrize(
+    ("words", "extra"),
+    [
+        (["inspect", "kaggle://keras/bert/keras/bert_tiny_en_uncased/3"], "kaggle"),
+        (["inspect", "hf://acme/bert"], "hf"),
+        (["inspect", "bert_tiny_en_uncased"], "bert"),
+    ],
+)
+def test_the_command_names_the_extra_to_install(words, extra, capsys):
+    assert main(words) == 1
+    shown = capsys.readouterr().err
+    assert f"pip install 'vertebra[{extra}]'" in shown
+    assert "Did you mean" not in shown
+
+
+@pytest.mark.usefixtures("only_core")
+def test_an_architecture_and_a_runtime_name_theirs(request, capsys):
+    with pytest.raises(AttributeError, match=r"pip install 'vertebra\[gpt2\]'"):
+        vertebra.models.GPT2Backbone  # noqa: B018
+    with pytest.raises(UnknownNameError) as caught:
+        catalog.catalog(catalog.RUNTIMES).lookup("jax")
+    assert caught.value.install == "pip install 'vertebra[jax]'"
+    for name in ("transformers", "kerashub"):
+        assert main(["inspect", str(request.path.parents[2] / "golden" / "gemma" / name)]) == 1
+        assert "with: pip install 'vertebra[gemma]'" in capsys.readouterr().err
