@@ -47,7 +47,7 @@ def shown(value: object, most: int = 200) -> str:
     try:
         text = repr(value)
     except ValueError:  # Python refuses to print ints of more than 4,300 digits
-        return f"a {type(value).__name__} that is too long to show"
+        return f"<{type(value).__name__}, too long to show>"
     return text if len(text) <= most else f"{text[:most]}… ({len(text) - most:,} characters more)"
 
 
