@@ -122,3 +122,10 @@ def test_what_is_compiled_is_a_model(model):
 def test_a_plugin_that_is_added_has_a_name(name):
     with pytest.raises(ArgumentError, match="add_plugin: name="):
         vertebra.add_plugin(sys.modules[__name__], name)
+
+
+def test_values_of_numpy_become_python_s():
+    value = {"a": np.array([[1], [2]]), "b": [np.float64(0.5), (np.bool_(True), "x")], "c": range(2)}
+    plain = _arguments.plain(value)
+    assert plain == {"a": [[1], [2]], "b": [0.5, [True, "x"]], "c": range(2)}
+    assert type(plain["b"][0]) is float

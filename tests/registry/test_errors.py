@@ -9,6 +9,7 @@ import pytest
 
 from vertebra import errors
 from vertebra.errors import VertebraError, close_names
+from vertebra.errors.base import shown
 
 # For each class: arguments, all of their texts to be found in the message.
 SAMPLES = {
@@ -177,3 +178,9 @@ def test_a_message_does_not_repeat_a_huge_value():
     error = errors.PresetConfigError("config.json", "x" * 10**6)
     assert len(str(error)) < 5_000
     assert len(error.problem) == 10**6
+
+
+def test_a_long_value_is_shortened():
+    assert shown("a") == "'a'"
+    assert shown([1] * 1000, most=9) == "[1, 1, 1,… (2,991 characters more)"
+    assert shown(10**5000) == "<int, too long to show>"

@@ -53,6 +53,15 @@ def is_amount(value: object) -> bool:
     return not isinstance(value, bool) and isinstance(value, numbers.Real) and 0 < float(value) < math.inf
 
 
+def plain(value: Any) -> Any:
+    """Returns a value with NumPy's arrays as lists, and NumPy's numbers as Python's, also within collections."""
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def path(function: str, name: str, value: object, expected: str = "a path") -> Path:
     """Returns a path, which may be given as a string.
 

@@ -30,8 +30,8 @@ class LoraMethods:
             target_names: Names, paths or globs of layers, roles such as `attention.query`, or `all-linear`. None
                 means the targets that the class declares. Each must match at least one layer.
             target_layer_names: KerasHub's name for `target_names`.
-            **settings: `alpha`, `dropout`, `strategy`, `seed`, `rank_pattern`, `alpha_pattern`, `bias`, `train`, `name`
-                options of the strategy, and `trainable_token_indices`, as in `vertebra.lora.enable`.
+            **settings: `alpha`, `dropout`, `strategy`, `seed`, `rank_pattern`, `alpha_pattern`, `bias`, `train`,
+                `name`, options of the strategy, and `trainable_token_indices`, as in `vertebra.lora.enable`.
 
         Returns:
             A receipt: the adapted layers and the numbers of parameters added, trained and frozen.

@@ -12,6 +12,9 @@ __all__ = [
     "ADAPTER_TENSORS",
     "CERTIFICATE",
     "CONFIG",
+    "PICKLE_SUFFIXES",
+    "TORCH_SUFFIXES",
+    "WEIGHTS_SUFFIXES",
     "adapter_files",
     "adapter_folders",
     "has_config",
@@ -28,6 +31,15 @@ ADAPTER_PICKLE = "adapter_model.bin"
 """Tensors as PEFT wrote them before safetensors: a pickle, which only `vertebra lora convert` reads."""
 ADAPTER_SUFFIXES = (".lora.h5", ".safetensors")
 """Endings of adapters that are a single file."""
+TORCH_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
+"""Endings of files of torch.save, which are pickles."""
+PICKLE_SUFFIXES = (*TORCH_SUFFIXES, ".pkl", ".pickle")
+"""Endings of pickles, of torch or others."""
+WEIGHTS_SUFFIXES = (
+    *(*PICKLE_SUFFIXES, ".safetensors", ".h5", ".hdf5", ".keras", ".npz", ".npy", ".msgpack"),
+    *(".gguf", ".ggml", ".onnx", ".tflite", ".pb"),
+)
+"""Endings of files in which any library stores weights."""
 _WEIGHTS = re.compile(r"(adapter_)?model([.-].*)?\.safetensors")
 """Weights of a model, or of an adapter in PEFT's format."""
 

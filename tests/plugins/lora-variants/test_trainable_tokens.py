@@ -51,12 +51,21 @@ def test_only_rows_that_are_looked_up_train(single, adapter_layer):
 
 
 @pytest.mark.keras(once=True)
-@pytest.mark.parametrize("rows", [[], [9], [-1], [1, 1], [True], ["a"]], ids=str)
+@pytest.mark.parametrize("rows", [[], [9], [-1], [1, 1], [True], ["a"], [2j], [None]], ids=str)
 def test_rows_that_the_table_has_not_are_refused(rows, single):
     model, _ = single("embedding")
     with pytest.raises(LoraConfigError) as caught:
         vertebra.lora.enable(model, 1, ["target"], strategy="trainable_tokens", token_indices=rows)
     assert caught.value.field == "token_indices"
+
+
+@pytest.mark.keras(once=True)
+@pytest.mark.parametrize("rows", [np.array(ROWS), [np.int64(row) for row in ROWS]], ids=repr)
+def test_rows_may_be_numpy_s(rows, single, tmp_path):
+    model, _ = single("embedding")
+    receipt = vertebra.lora.enable(model, 1, ["target"], strategy="trainable_tokens", token_indices=rows)
+    assert receipt.config.options == {"token_indices": list(ROWS)}
+    vertebra.lora.save(model, tmp_path / "a.safetensors")
 
 
 def test_adapters_of_one_table_are_not_mixed(adapted):

@@ -57,7 +57,11 @@ def test_json_has_the_same(golden, tmp_path, capsys):
         (["--format", "kerashub"], "activation"),
         (["--set", "vocabulary_sizes=128"], "no argument 'vocabulary_sizes', did you mean 'vocabulary_size'?"),
         (["--set", "vocabulary_size=many"], "vocabulary_size is 'many', expected a value of type int"),
-        (["--set", "dtype=bfloat16"], "does not take dtype"),
+        (["--set", "dtype=bfloat16"], "--set does not take dtype. Leave it out; --dtype chooses"),
+        (["--set", "name=a"], "--set does not take name. Leave it out.\n"),
+        (["--set", "activation=none"], "Check the arguments that replace the config's (activation='none')"),
+        (["--set", "num_layers=3"], "check the arguments that replace the config's"),
+        (["--set", f"num_layers={'9' * 5000}"], "… (4,802 characters more), expected a value of type int"),
     ],
 )
 def test_what_cannot_be_done_is_an_error_and_writes_nothing(golden, tmp_path, capsys, options, said):
@@ -112,7 +116,8 @@ def test_a_padded_vocabulary_is_converted_by_the_command_of_the_error(golden, tm
     command = ["convert", str(folder), str(tmp_path / "target"), "--format", format]
     assert main(command) == 1
     suggested = capsys.readouterr().err.partition("vertebra convert")[2].strip().removesuffix(".")
-    assert shlex.split(suggested) == [str(folder), "TARGET", "--set", "vocabulary_size=128"]
+    kept = [] if format == "native" else ["--format", format]
+    assert shlex.split(suggested) == [str(folder), "TARGET", *kept, "--set", "vocabulary_size=128"]
     assert main([*command, "--set", "dropout=0.25", *shlex.split(suggested)[2:]]) == 0
     assert "has no parity certificate" in capsys.readouterr().out
     backbone = vertebra.Backbone.from_preset(tmp_path / "target")
@@ -120,11 +125,28 @@ def test_a_padded_vocabulary_is_converted_by_the_command_of_the_error(golden, tm
     assert backbone.token_embedding.embeddings.shape == (128, 16)
 
 
-@pytest.mark.parametrize("setting", ["vocabulary_size", "=1", "a b=1"])
+def test_the_suggested_command_keeps_the_options(golden, tmp_path, capsys):
+    folder = shutil.copytree(golden / "transformers", tmp_path / "preset")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": 90}))
+    options = ["--format", "transformers", "--dtype", "bfloat16", "--max-shard-size", "0.5", "--set", "dropout=0.25"]
+    assert main(["convert", str(folder), str(tmp_path / "target"), *options]) == 1
+    assert f"convert {folder} TARGET {' '.join(options)} --set vocabulary_size=101" in capsys.readouterr().err
+
+
+def test_a_setting_is_given_once(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["convert", "./a", str(tmp_path / "b"), "--set", "dropout=0.1", "--set", "dropout=0.2"])
+    assert "dropout is given twice, as 0.1 and 0.2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("setting", ["vocabulary_size", "=1", "a b=1", "9" * 5000])
 def test_a_setting_without_name_or_value_is_a_usage_error(tmp_path, capsys, setting):
     with pytest.raises(SystemExit, match="2"):
         main(["convert", "./a", "./b", "--set", setting])
-    assert "is not NAME=VALUE" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "is not NAME=VALUE" in said
+    assert len(said) < 2000
 
 
 def test_values_of_settings_are_json_or_text():

@@ -147,6 +147,40 @@ def test_another_backbone_may_lack_tensors():
     assert found.notes == ("another backbone under 'teacher.' is not read",)
 
 
+class Long(Toy):
+    def rules(self, arguments):
+        layers = {f"layer_{n}/kernel": TensorRule(f"layers.{n}.weight") for n in range(9)}
+        return (
+            super().rules(arguments) | layers | {"table/embeddings": TensorRule("table.weight", tied="lm_head.weight")}
+        )
+
+
+LONG = [rule.tensor for rule in Long().rules({}).values()]
+PARTS = {
+    "token table": ["table.weight"],
+    "some layers": ["layers.0.weight", "layers.1.weight", "layers.2.weight"],
+    "layers and table": ["layers.0.weight", "table.weight"],
+}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "other"), [("net.", "ema.net."), ("toy.", "ema.toy."), ("", "ema."), ("m.", "m.ema.")]
+)
+@pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
+def test_a_part_of_another_backbone_is_no_head(part, prefix, other):
+    own = [prefix + name for name in LONG]
+    found = find([*own, *(other + name for name in part), "score.weight"], Long)
+    assert list(found.own) == own
+    assert found.outside == ["score.weight"]
+    assert found.notes[-1] == f"another backbone under {other!r} is not read"
+
+
+def test_a_head_may_have_names_of_the_backbone():
+    head = ["score.dense.weight", "score.dense.bias", "score.out.weight"]
+    found = find([*(f"toy.{name}" for name in LONG), *head], Long)
+    assert (found.outside, found.notes) == (head, ())
+
+
 def test_a_head_next_to_an_incomplete_backbone_stays_a_head():
     found = find(under("", *under("toy."), "toy.norm.weight", "lm_head.weight"), Larger)
     assert list(found.own) == under("toy.", "toy.norm.weight")

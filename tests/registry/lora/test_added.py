@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import vertebra
+from vertebra._lora.state import adapters_of
 from vertebra.errors import LoraConfigError, LoraTargetError
 
 pytestmark = pytest.mark.keras
@@ -73,15 +74,20 @@ def test_rows_of_any_model():
 
 
 WRONG = [
-    ({"trainable_token_indices": []}, "different ints from 0 to 100"),
-    ({"trainable_token_indices": [101]}, "different ints from 0 to 100"),
-    ({"trainable_token_indices": [1, 1]}, "different ints from 0 to 100"),
+    ({"trainable_token_indices": []}, "trainable_token_indices=.* distinct ints from 0 to 100"),
+    ({"trainable_token_indices": [101]}, "trainable_token_indices=.* distinct ints from 0 to 100"),
+    ({"trainable_token_indices": [1, 1]}, "trainable_token_indices=.* distinct ints from 0 to 100"),
     ({"trainable_token_indices": 3}, "a list of ints"),
     ({"trainable_token_indices": "ab"}, "a list of ints"),
     ({"trainable_token_indices": [1.5]}, "a list of ints"),
     ({"trainable_token_indices": [True]}, "a list of ints"),
+    ({"trainable_token_indices": [-1]}, "trainable_token_indices=.* distinct ints from 0 to 100"),
+    ({"trainable_token_indices": np.array([[1]])}, "a list of ints"),
+    ({"trainable_token_indices": np.array(1)}, "a list of ints"),
+    ({"trainable_token_indices": np.array([1.0])}, "a list of ints"),
+    ({"trainable_token_indices": np.array([True])}, "a list of ints"),
     ({"trainable_token_indices": {}}, "a list of ints"),
-    ({"trainable_token_indices": {"pooled_dense": [1]}}, "tables that are looked up"),
+    ({"trainable_token_indices": {"pooled_dense": [1]}}, "trainable_token_indices=.* tables that are looked up"),
     ({"trainable_token_indices": [1], "strategy": "ia3"}, "only adapters of LoRA have it"),
     ({"trainable_token_indices": [1], "target_names": ["token_embedding"]}, "in another way, as it does 'token_embedd"),
     ({"trainable_token_indices": [1], "train": ["token_embedding"]}, "in another way, as it does 'token_embedding'"),
@@ -107,6 +113,17 @@ def test_without_the_plugin_it_is_named(plain, monkeypatch):
     monkeypatch.setattr("vertebra._lora.added.lora_fields", dict)
     with pytest.raises(LoraConfigError, match="Install a plugin that computes it, such as vertebra-lora-variants"):
         plain.enable_lora(2, trainable_token_indices=[1])
+
+
+ARRAYS = [np.array(ROWS), np.array(ROWS, "uint8"), [*np.array(ROWS)], {"token_embedding": np.array(ROWS, "int32")}]
+
+
+@pytest.mark.keras(once=True)
+@pytest.mark.parametrize("rows", ARRAYS, ids=repr)
+def test_rows_may_be_numpy_s(plain, tmp_path, rows):
+    plain.enable_lora(2, trainable_token_indices=rows)
+    assert adapters_of(plain).known["default"].plan.layers["token_embedding"].options == {"token_indices": ROWS}
+    plain.save_lora_weights(tmp_path / "a")
 
 
 @pytest.mark.keras(once=True)

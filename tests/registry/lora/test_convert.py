@@ -109,10 +109,47 @@ def test_every_other_command_names_the_conversion(pickled, golden, tmp_path, cap
     assert f"vertebra lora convert {folder} TARGET" in refusal(words[action], capsys)
 
 
-def test_the_file_itself_is_no_adapter(pickled, capsys):
-    said = refusal(["lora", "info", str(pickled() / PICKLE)], capsys)
+def test_the_file_itself_is_no_adapter(pickled, tmp_path, capsys):
+    path = pickled() / PICKLE
+    said = refusal(["lora", "info", str(path)], capsys)
     assert "vertebra lora convert" in said
     assert "pass the folder" in said
+    assert "pass the folder. Did you mean" in convert(capsys, path, tmp_path / "target", status=1)
+
+
+@pytest.mark.parametrize("options", [["--no-strict"], ["--no-check-base"], ["--runtime", "torch", "--no-strict"]])
+def test_options_of_a_base_are_refused_without_one(pickled, tmp_path, capsys, options):
+    said = convert(capsys, pickled(), tmp_path / "target", *options, status=1)
+    named = [option for option in options if option.startswith("--")]
+    assert all(option in said for option in [*named, "have no effect", "--base PRESET"])
+    assert not (tmp_path / "target").exists()
+
+
+def test_a_pickle_without_a_config_is_named(pickled, tmp_path, capsys):
+    folder = pickled()
+    (folder / CONFIG).unlink()
+    told = f"expected PEFT's {CONFIG} next to {PICKLE}. Add the file"
+    assert told in convert(capsys, folder, tmp_path / "target", status=1)
+    assert told in refusal(["lora", "info", str(folder)], capsys)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_a_truncated_pickle_is_to_be_copied_again(pickled, tmp_path, capsys, share):
+    path = pickled() / PICKLE
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    said = convert(capsys, path.parent, tmp_path / "target", status=1)
+    assert "it is truncated" in said
+    assert "Copy or download the file again" in said
+    assert "If you trust" not in said
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"), [({}, "an empty dict"), ({"a": 1}, "a dict"), ([], "an empty list")], ids=str
+)
+def test_a_pickle_without_tensors_is_told(pickled, tmp_path, capsys, value, kind):
+    path = pickled() / PICKLE
+    torch.save(value, path)
+    assert f"holds no tensors by name: its value is {kind}" in convert(capsys, path.parent, tmp_path / "to", status=1)
 
 
 @pytest.mark.parametrize("target", ["target.safetensors", "target.lora.h5"])

@@ -107,13 +107,24 @@ def test_while_merged_no_weights_are_loaded(adapted, runtime, values, tmp_path, 
         "set_weights": lambda: [value + 1 for value in backbone.get_weights()],
         "load_state_dict": lambda: {name: tensor + 1 for name, tensor in backbone.state_dict().items()},
     }[verb]()
-    with pytest.raises(LoraStateError, match=r"are merged \(default\)\. Call unmerge_lora\(\) first"):
+    with pytest.raises(LoraStateError, match=r"are merged \(default\)\. Call unmerge_lora\(\) first\. .*False\)"):
         getattr(backbone, verb)(given)
     assert bits(values(backbone)) == bits(before)
     backbone.unmerge_lora()
     if verb != "load_weights":  # the file has merged kernels, and no adapter
         backbone.unload_lora()
         getattr(backbone, verb)(given if verb == "set_weights" else {n: t for n, t in given.items() if "lora" not in n})
+
+
+@pytest.mark.keras(once=True)
+def test_a_model_that_is_trained_while_merged_is_merged_for_good(adapted):
+    backbone = adapted()
+    backbone.merge_lora()
+    with pytest.raises(LoraStateError, match=r"To train the merged model .* merge with merge_lora\(reversible=False\)"):
+        backbone.set_weights(backbone.get_weights())  # as EarlyStopping(restore_best_weights=True) does
+    backbone.unmerge_lora()
+    backbone.merge_lora(reversible=False)
+    backbone.set_weights(backbone.get_weights())
 
 
 @pytest.mark.parametrize("weight", ["kernel", "bias"])

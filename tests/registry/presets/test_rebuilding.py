@@ -72,5 +72,5 @@ def test_max_shard_size_is_the_second_argument_as_in_kerashub(tmp_path):
 
 
 def test_a_wrong_argument_is_the_callers_and_not_the_files(backbone, golden):
-    with pytest.raises(PresetConfigError, match="arguments of from_preset"):
+    with pytest.raises(PresetConfigError, match=r"arguments that replace the config\'s \(dropout=2\.0\)"):
         vertebra.Backbone.from_preset(golden / "transformers", dropout=2.0)

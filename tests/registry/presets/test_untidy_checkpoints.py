@@ -119,6 +119,21 @@ def test_another_backbone_in_the_checkpoint_is_told_once_and_is_no_head(
 
 
 @each_architecture
+def test_a_part_of_another_backbone_is_no_head(architecture, copy, check, told):
+    _, table, _ = TABLES[architecture]
+
+    def change(tensors):
+        part = {name: array + 1 for name, array in [(table, tensors[table]), *tensors.items()][:8]}
+        return prefixed("ema.net.", part) | prefixed("net.", tensors)
+
+    folder = copy(architecture, change)
+    check(architecture, vertebra.Backbone.from_preset(folder))
+    assert told("another backbone under 'ema.net.' is not read") == 1
+    assert told("head") == told("tied") == 0
+    assert inspect_preset(folder)["untied_heads"] == []
+
+
+@each_architecture
 @pytest.mark.parametrize("noted", [True, False])
 def test_a_table_that_is_stored_as_the_head_is_read(architecture, noted, copy, check, told):
     prefix, table, head = TABLES[architecture]

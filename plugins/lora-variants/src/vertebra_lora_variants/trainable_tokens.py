@@ -69,7 +69,7 @@ def _checked(tokens: Any, view: LinearView) -> Any:
     """Returns the row numbers.
 
     Raises:
-        LoraConfigError: the layer is no table, or these are not different row numbers of it.
+        LoraConfigError: the layer is no table, or these are not distinct row numbers of it.
     """
     if not view.is_lookup:
         shape = f"a kernel of shape ({view.in_features}, {view.out_features})"
@@ -78,7 +78,7 @@ def _checked(tokens: Any, view: LinearView) -> Any:
         )
     sound = all(type(token) is int and 0 <= token < view.in_features for token in tokens)
     if not tokens or not sound or len(set(tokens)) != len(tokens):
-        expected = f"different ints from 0 to {view.in_features - 1}, the rows of the table"
+        expected = f"distinct ints from 0 to {view.in_features - 1}, the rows of the table"
         raise LoraConfigError("LoRA settings", "token_indices", list(tokens), expected)
     return tokens
 

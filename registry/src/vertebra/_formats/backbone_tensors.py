@@ -4,7 +4,7 @@ Wrappers of modules add to the names in a checkpoint: torch.compile, Distributed
 and a model of the user's own that contains the backbone puts the name of its attribute in front. Such a prefix is
 recognised if exactly one fits: then the tensors under it are all that the architecture needs. If several fit, the
 checkpoint holds several backbones, such as an average of the weights next to them: the one that the translation
-declares is read, or the outermost one.
+declares is read, or the outermost one. Others may be parts of a backbone.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ _WRAPPERS = frozenset(
 """Segments that torch.compile, DistributedDataParallel, FSDP, activation checkpointing and Lightning add to names."""
 _MOST_SEGMENTS = 16
 """Most segments of a prefix that no translation declares."""
+_FEWEST_OF_PART = 3
+"""Fewest tensors of a part of another backbone. A head may have one or two of the same names, as of a normalisation."""
 _SEPARATORS = re.compile(r"[./]")
 
 
@@ -78,7 +80,7 @@ def find_backbone(
     prefix, fits = _choose_prefix(names, translation, required, checkpoint)
     cause = "" if fits else _cause(entries, prefix, translation, checkpoint)
     modules = {_module(rule.tensor) for rule in rules.values()}
-    others = names.other_backbones(prefix, required, modules) if fits else {}
+    others = names.other_backbones(prefix, required, rules.values()) if fits else {}
     notes = [*names.prefix_notes(prefix, others), *names.other_notes(others)] if fits else []
     found: dict[str, TensorRule] = {}
     for weight, rule in rules.items():
@@ -138,29 +140,38 @@ class _Names:
                 return names[tensor]
         return None
 
-    def count_prefixes(self, tensors: set[str]) -> Counter[str]:
-        """Counts, for each prefix, the tensors that the checkpoint has under it."""
+    def count_prefixes(self, tensors: set[str], without: Collection[str] = ()) -> Counter[str]:
+        """Counts, for each prefix, the tensors that the checkpoint has under it, without some names."""
         counts: Counter[str] = Counter()
-        for name in self.stored:
+        for name in (name for name in self.stored if name not in without):
             parts = name.split(".", _MOST_SEGMENTS)
             for count in range(len(parts)):
                 prefix = "".join(f"{part}." for part in parts[:count])
                 counts[prefix] += self._plain(name, prefix) in tensors
         return counts
 
-    def other_backbones(self, prefix: str, tensors: set[str], modules: set[str]) -> dict[str, set[str]]:
-        """Returns the names of other backbones and their heads, by prefix; most of a backbone's tensors are under it.
+    def other_backbones(self, prefix: str, required: set[str], rules: Collection[TensorRule]) -> dict[str, set[str]]:
+        """Returns the names of other backbones, or of parts of them, and of their heads, by prefix.
+
+        Under such a prefix are most of the tensors that a backbone needs, a few of its tensors, or its token table.
 
         Args:
             prefix: The prefix of the backbone that is read.
-            tensors: The tensors that the architecture needs.
-            modules: Its outermost modules.
+            required: The tensors that the architecture needs.
+            rules: The rules of all its tensors.
         """
-        if 2 * (len(self.stored) - len(tensors)) <= len(tensors):
-            return {}
-        counts = self.count_prefixes(tensors)
-        others = sorted(other for other, count in counts.items() if other != prefix and 2 * count > len(tensors))
-        return {other: self._names_of_other(other, prefix, modules) for other in others}
+        tensors = {rule.tensor for rule in rules}
+        own = {name for tensor in tensors if (name := self.find(prefix, tensor)) is not None}
+        tables = {rule.tensor for rule in rules if rule.tied}
+        evidence = ((required, len(required) // 2 + 1), (tensors, _FEWEST_OF_PART), (tables, 1))
+        others = {
+            other
+            for wanted, fewest in evidence
+            for other, count in self.count_prefixes(wanted, without=own).items()
+            if count >= fewest and other != prefix
+        }
+        modules = set(map(_module, tensors))
+        return {other: self._names_of_other(other, prefix, modules) for other in sorted(others)}
 
     def _names_of_other(self, other: str, prefix: str, modules: set[str]) -> set[str]:
         if prefix.startswith(other):  # a head there may be that of either

@@ -13,7 +13,7 @@ from vertebra._weights.pickles.file_kind import PICKLE, PICKLE_INDEX, PickleKind
 from vertebra._weights.safetensors.file_kind import INDEX, SAFETENSORS, WEIGHTS, SafetensorsKind
 from vertebra.errors import WeightsFileError, WeightsNotFoundError
 from vertebra.errors.base import shorten
-from vertebra.file_names import CERTIFICATE
+from vertebra.file_names import CERTIFICATE, TORCH_SUFFIXES
 
 _MOST_NAMES = 5
 _USUAL_STEMS = ("model-", "pytorch_model-")
@@ -22,7 +22,7 @@ _VARIANT = re.compile(r"(model|pytorch_model)\.[\w-]+\.(safetensors|bin)|[\w.-]+
 _TRAINING_RUN = re.compile(r"(optimizer|scheduler|scaler|rng_state.*|training_args)\.(bin|pt|pth)|trainer_state\.json")
 _ADAPTER = re.compile(r"adapter_(model|config)\..*|.*\.lora\.(h5|safetensors)")
 _ORIGINAL = re.compile(r"consolidated.*\.(pth|safetensors)")
-_PICKLE = re.compile(r".+\.(bin|pt|pth|ckpt)")
+_PICKLE = re.compile(rf".+({'|'.join(map(re.escape, TORCH_SUFFIXES))})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from numbers import Integral
 from typing import Any
 
+from vertebra._arguments import plain
 from vertebra._lora.files.peft_types import lora_fields, where_computed
 from vertebra._lora.plan import AdapterPlan, LayerPlan
 from vertebra._lora.targets import Layers, Roles, find_targets
@@ -21,7 +21,7 @@ _SETTINGS = "LoRA settings"
 
 
 def split_fields(config: LoraConfig) -> tuple[LoraConfig, dict[str, Any]]:
-    """Returns the settings without the fields that add layers, and these fields.
+    """Returns the settings without the fields that add layers, and these fields; NumPy's values become Python's.
 
     Raises:
         LoraConfigError: a plugin has the strategy for a field, and is not installed.
@@ -30,8 +30,9 @@ def split_fields(config: LoraConfig) -> tuple[LoraConfig, dict[str, Any]]:
         remedy = where_computed(name)
         if remedy is not None and name not in lora_fields():
             raise LoraConfigError(_SETTINGS, name, value, "a setting that an installed strategy declares", remedy)
-    fields = {name: config.options[name] for name in lora_fields() if config.options.get(name) is not None}
-    options = {name: value for name, value in config.options.items() if name not in lora_fields()}
+    given = {name: plain(value) for name, value in config.options.items()}
+    fields = {name: given[name] for name in lora_fields() if given.get(name) is not None}
+    options = {name: value for name, value in given.items() if name not in lora_fields()}
     return replace(config, options=options), fields
 
 
@@ -74,13 +75,13 @@ def _by_path(model: Any, field: str, value: Any, roles: Roles, layers: Layers) -
         expected = "a list of ints, for the token embedding, or a mapping from targets to lists"
         raise LoraConfigError(_SETTINGS, field, value, expected)
     found = {target: find_targets(model, [target], roles, layers) for target in own}
-    return {path: list(map(int, own[target])) for target, paths in found.items() for path in paths}
+    return {path: list(own[target]) for target, paths in found.items() for path in paths}
 
 
 def _are_ints(value: Any) -> bool:
-    """Returns whether a value is a sequence of ints, of Python or numpy."""
+    """Returns whether a value is a sequence of ints."""
     is_sequence = isinstance(value, Sequence) and not isinstance(value, str | bytes)
-    return is_sequence and all(isinstance(item, Integral) and not isinstance(item, bool) for item in value)
+    return is_sequence and all(type(item) is int for item in value)
 
 
 def _token_table(model: Any, field: str, value: Any, layers: Layers) -> str:

@@ -212,6 +212,12 @@ def _check_kind(name: str, value: Any, default: Any) -> None:
     kinds = (int, float) if isinstance(default, float) else (list, tuple) if isinstance(default, tuple) else None
     if type(value) not in (kinds or (type(default),)):
         raise LoraConfigError("LoRA settings", name, value, f"a {(kinds or (type(default),))[-1].__name__}")
+    if not _is_plain(value):
+        raise LoraConfigError("LoRA settings", name, value, "numbers and texts only, which files can store")
+
+
+def _is_plain(value: Any) -> bool:
+    return all(map(_is_plain, value)) if isinstance(value, list | tuple) else isinstance(value, str | int | float)
 
 
 def _settings(name: str, strategy: str, known: Mapping[str, Any]) -> str:

@@ -342,4 +342,5 @@ class Adapters:
 
 
 def _merged(names: Sequence[str]) -> tuple[str, str]:
-    return f"Adapters are merged ({', '.join(names)})", "Call unmerge_lora() first"
+    remedy = "Call unmerge_lora() first. To train the merged model or set its weights, merge with "
+    return f"Adapters are merged ({', '.join(names)})", f"{remedy}merge_lora(reversible=False)"

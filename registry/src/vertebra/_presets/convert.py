@@ -36,8 +36,7 @@ from vertebra.errors import PresetConfigError, PresetFormatError, WeightsFileErr
 from vertebra.specs import TensorRule
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
-
-
+_FORMAT, _MAX_SHARD_SIZE = "native", 10
 _WITHOUT_HEAD = "; the new preset has no head, so a reader that uses the token table as its head gets other logits"
 
 
@@ -82,13 +81,20 @@ class _Options:
         """Whether the new preset computes the outputs of the source, to the bit."""
         return self.dtype is None and not self.overrides
 
+    def words(self) -> list[str]:
+        """Returns the options of the command line that differ from its defaults, but for the overrides."""
+        given = {"--format": self.format, "--dtype": self.dtype, "--max-shard-size": self.max_shard_size}
+        defaults = {"--format": _FORMAT, "--dtype": None, "--max-shard-size": _MAX_SHARD_SIZE}
+        changed = {option: value for option, value in given.items() if value != defaults[option]}
+        return [word for option, value in changed.items() for word in (option, str(value))]
+
 
 def convert_preset(
     preset: str | Path,
     target_dir: str | Path,
-    format: str = "native",
+    format: str = _FORMAT,
     dtype: str | None = None,
-    max_shard_size: float | None = 10,
+    max_shard_size: float | None = _MAX_SHARD_SIZE,
     advance: Callable[[int, int], None] | None = None,
     overrides: Mapping[str, Any] | None = None,
     runtime: str | None = None,
@@ -169,8 +175,9 @@ def _with_other_weights(description: PresetDescription) -> PresetDescription:
 def _export(preset: OpenPreset, options: _Options) -> tuple[PresetExport, Match]:
     description, checkpoint = preset.description, preset.mapped()
     backbone_class = class_of(description)
-    check_overrides(backbone_class, options.overrides, f"convert of {backbone_class.__name__}", BASE_ARGUMENTS)
-    backbone, weights, match, _ = build_abstract(backbone_class, preset, options.overrides, _command)
+    _check_overrides(backbone_class, options.overrides)
+    command = partial(_command, options)
+    backbone, weights, match, _ = build_abstract(backbone_class, preset, options.overrides, command)
     match = _without_fresh(preset, match, options.format)
     load_warnings.untidy_preset(description, match.notes)
     load_warnings.unused_tensors(description, match)
@@ -184,11 +191,21 @@ def _export(preset: OpenPreset, options: _Options) -> tuple[PresetExport, Match]
     return PresetExport(description.backbone, plain_config(backbone), Tensors(layouts, arrays)), match
 
 
-def _command(preset: str, overrides: Mapping[str, Any]) -> str:
-    """Returns the command that converts a preset with overrides."""
+def _check_overrides(backbone_class: Any, overrides: Mapping[str, Any]) -> None:
+    """Refuses overrides that the class has not, or that a conversion has not, such as that of the dtype."""
+    origin = f"convert of {backbone_class.__name__}"
+    refused = sorted(overrides.keys() & BASE_ARGUMENTS)
+    if refused:
+        remedy = "; --dtype chooses the dtype of the weights" if "dtype" in refused else ""
+        raise PresetConfigError(origin, f"--set does not take {', '.join(refused)}", f"Leave it out{remedy}")
+    check_overrides(backbone_class, overrides, origin)
+
+
+def _command(options: _Options, preset: str, overrides: Mapping[str, Any]) -> str:
+    """Returns the command that converts a preset with overrides, and with the options that were given."""
     texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in overrides.items()}
-    options = "".join(f" --set {shlex.quote(f'{name}={text}')}" for name, text in texts.items())
-    return f"vertebra convert {shlex.quote(preset)} TARGET{options}"
+    words = ["vertebra", "convert", preset, "TARGET", *options.words()]
+    return shlex.join([*words, *(word for name, text in texts.items() for word in ("--set", f"{name}={text}"))])
 
 
 def _without_fresh(preset: OpenPreset, match: Match, format: str) -> Match:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from vertebra.errors import (
     WeightsMismatchError,
     close_names,
 )
+from vertebra.errors.base import shown
 from vertebra.interfaces import Runtime
 
 BASE_ARGUMENTS = {"name": str, "trainable": bool, "dtype": object, "lora": dict | None, "quantized": dict}
@@ -158,24 +159,18 @@ def class_of(description: PresetDescription, asked: Any = None) -> Any:
     return backbone_class
 
 
-def check_overrides(
-    backbone_class: Any, overrides: Mapping[str, Any], origin: str, without: Collection[str] = ()
-) -> None:
+def check_overrides(backbone_class: Any, overrides: Mapping[str, Any], origin: str) -> None:
     """Checks overrides against the constructor's arguments.
 
     Args:
         backbone_class: The class.
         overrides: The overrides by name.
         origin: The call that they are passed to, for messages.
-        without: Arguments that this call does not take.
 
     Raises:
         PresetConfigError: an argument is unknown or has a wrong type.
     """
     known = {**BASE_ARGUMENTS, **backbone_class._constructor_arguments()}
-    refused = sorted(set(without).intersection(overrides))
-    if refused:
-        raise PresetConfigError(origin, f"it does not take {', '.join(refused)}", "Remove the argument")
     _check_arguments(backbone_class, overrides, known, origin, "Correct the argument")
 
 
@@ -212,8 +207,8 @@ def build(backbone_class: Any, description: PresetDescription, overrides: dict[s
     except Exception as error:  # a constructor may raise anything for values that it does not expect
         problem = f"{backbone_class.__name__} cannot be built from it ({type(error).__name__}: {error})"
         if overrides:
-            given = ", ".join(f"{name}={value!r}" for name, value in overrides.items())
-            remedy = f"Check the arguments of from_preset ({given}), and then the file"
+            given = ", ".join(f"{name}={shown(value)}" for name, value in overrides.items())
+            remedy = f"Check the arguments that replace the config's ({given}), and then the file"
             raise config_error(description.folder, problem, remedy) from error
         raise config_error(description.folder, problem) from error
 
@@ -273,7 +268,7 @@ def _check_arguments(
             raise PresetConfigError(origin, f"{backbone_class.__name__} has no argument {name!r}{hint}", remedy)
         if not _fits(value, known[name]):
             wanted = getattr(known[name], "__name__", str(known[name]))
-            raise PresetConfigError(origin, f"{name} is {value!r}, expected a value of type {wanted}", remedy)
+            raise PresetConfigError(origin, f"{name} is {shown(value)}, expected a value of type {wanted}", remedy)
 
 
 def _fits(value: object, hint: Any) -> bool:

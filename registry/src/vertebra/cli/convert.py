@@ -9,6 +9,7 @@ from typing import Any
 from vertebra._system.strict_json import strict_value
 from vertebra.cli.output import bytes_text, plain_warnings, print_assets, print_json
 from vertebra.cli.progress import progress_bar
+from vertebra.errors.base import shown
 
 
 def add_commands(commands: Any) -> None:
@@ -25,7 +26,7 @@ def add_commands(commands: Any) -> None:
     setting = (
         "argument of the class instead of the config's, as in from_preset, such as vocabulary_size=128; repeatable"
     )
-    parser.add_argument("--set", type=_setting, action="append", default=[], metavar="NAME=VALUE", help=setting)
+    parser.add_argument("--set", type=_setting, action=_AddSetting, default={}, metavar="NAME=VALUE", help=setting)
     runtime = "runtime that builds the architecture; it does not affect the result (default: any)"
     parser.add_argument("--runtime", help=runtime)
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -37,7 +38,7 @@ def _run(args: argparse.Namespace) -> int:
     from vertebra._presets.convert import convert_preset
 
     with progress_bar("converting") as advance:
-        options = args.format, args.dtype, args.max_shard_size, advance, dict(args.set), args.runtime
+        options = args.format, args.dtype, args.max_shard_size, advance, args.set, args.runtime
         done = convert_preset(args.source, args.target, *options)
     if args.json:
         print_json(asdict(done) | {"target": str(done.target)})
@@ -49,11 +50,22 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
+class _AddSetting(argparse.Action):
+    """Adds an override to those that were given before."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+        name, value = values
+        given = getattr(namespace, self.dest)
+        if name in given:
+            raise argparse.ArgumentError(self, f"{name} is given twice, as {shown(given[name])} and {shown(value)}")
+        setattr(namespace, self.dest, given | {name: value})
+
+
 def _setting(text: str) -> tuple[str, Any]:
     """Returns the name and the value of an override; the value is JSON, or else text."""
     name, equals, value = text.partition("=")
     if not name.isidentifier() or not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as vocabulary_size=128")
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not NAME=VALUE, such as vocabulary_size=128")
     try:
         return name, strict_value(value)
     except (ValueError, RecursionError):

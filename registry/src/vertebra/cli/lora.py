@@ -113,6 +113,8 @@ def _path(name: str) -> str:
 def _convert(args: argparse.Namespace) -> int:
     from vertebra._lora.files.describe import describe_adapter
 
+    if args.base is None:
+        _refuse_options_of_a_base(args)
     with busy(f"converting {args.adapter}"):
         outcome = _rewritten(args) if args.base is None else _saved(args)
         facts = describe_adapter(args.target) | outcome
@@ -124,6 +126,15 @@ def _convert(args: argparse.Namespace) -> int:
     print(f"{args.adapter} -> {args.target} ({_FORMS[facts['form']]}): {facts['strategy']}{rank}, {sizes}")
     _print_notes(facts)
     return 0
+
+
+def _refuse_options_of_a_base(args: argparse.Namespace) -> None:
+    """Raises LoraStateError for options that would have no effect without a base."""
+    options = {"--no-check-base": args.no_check_base, "--no-strict": args.no_strict, "--runtime": args.runtime}
+    given = [name for name, value in options.items() if value]
+    if given:
+        remedy = "Name the base model of the adapter, with --base PRESET, or leave them out"
+        raise LoraStateError(f"Without a base, these options have no effect: {', '.join(given)}", remedy)
 
 
 def _rewritten(args: argparse.Namespace) -> dict[str, Any]:

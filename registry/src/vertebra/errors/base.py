@@ -42,6 +42,15 @@ class ArgumentError(VertebraError, TypeError, ValueError):
 # === Text helpers ===
 
 
+def shown(value: object, most: int = 200) -> str:
+    """Returns the representation of a value, shortened: users and files may give thousands of characters."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to print ints of more than 4,300 digits
+        return f"<{type(value).__name__}, too long to show>"
+    return text if len(text) <= most else f"{text[:most]}… ({len(text) - most:,} characters more)"
+
+
 def close_names(name: str, known: Iterable[str]) -> list[str]:
     """Returns up to three known names that look like `name`, best first."""
     import difflib  # only errors with a hint need it

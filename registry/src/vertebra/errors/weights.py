@@ -50,7 +50,7 @@ class WeightsMismatchError(PresetError, ValueError):
             listing("of the wrong dtype", self.retyped),
         ]
         remedy = remedy or (
-            "Check that config and weights belong to the same model, and check the arguments given to from_preset"
+            "Check that config and weights belong to the same model, and check the arguments that replace the config's"
         )
         super().__init__(
             f"The weights in {str(subject)!r} do not fit the backbone: {'; '.join(filter(None, problems))}. "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -30,6 +30,7 @@ from vertebra.file_names import (
     ADAPTER_SUFFIXES,
     ADAPTER_TENSORS,
     CONFIG,
+    PICKLE_SUFFIXES,
     adapter_files,
     adapter_folders,
 )
@@ -37,7 +38,6 @@ from vertebra.file_names import (
 T = TypeVar("T")
 SHORT, PEFT, KERASHUB = "short", "peft", "kerashub"
 """The formats of adapters."""
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _CONVERT_PICKLE = "It is a pickle, which only a conversion reads. Run: vertebra lora convert {} TARGET, and load TARGET"
 
 
@@ -150,8 +150,8 @@ def find_files(folder: PresetFolder, pickles: bool = False) -> AdapterFiles:
 def _find(folder: PresetFolder, pickles: bool) -> AdapterFiles:
     names = folder.names
     if folder.is_file:
-        _check_file(folder)
-    elif ADAPTER_CONFIG in names or ADAPTER_TENSORS in names:
+        _check_file(folder, pickles)
+    elif _is_peft(names):
         is_pickled = pickles and ADAPTER_TENSORS not in names and ADAPTER_PICKLE in names
         files = AdapterFiles(folder, PEFT, (ADAPTER_CONFIG, ADAPTER_PICKLE if is_pickled else ADAPTER_TENSORS))
         _check_complete(files)
@@ -162,15 +162,21 @@ def _find(folder: PresetFolder, pickles: bool) -> AdapterFiles:
     raise AdapterNotFoundError(folder.requested, *_why_none(folder, found))
 
 
-def _check_file(folder: PresetFolder) -> None:
+def _is_peft(names: Collection[str]) -> bool:
+    """Returns whether files are those of an adapter in PEFT's format; some may be missing."""
+    is_pickle_alone = ADAPTER_PICKLE in names and CONFIG not in names and not adapter_files(names)
+    return ADAPTER_CONFIG in names or ADAPTER_TENSORS in names or is_pickle_alone
+
+
+def _check_file(folder: PresetFolder, pickles: bool) -> None:
     """Raises an error for a path that leads to a file that is no adapter by itself, or a pickle."""
     (name,) = folder.names
     if name in (ADAPTER_CONFIG, ADAPTER_PICKLE):
         problem = "it is one file of an adapter in PEFT's format: pass the folder"
-        if name == ADAPTER_PICKLE:
+        if name == ADAPTER_PICKLE and not pickles:
             problem += ", to vertebra lora convert, which alone reads such a pickle"
         raise AdapterNotFoundError(folder.requested, problem, [str(Path(folder.requested).parent)])
-    if name.endswith(_PICKLES):
+    if name.lower().endswith(PICKLE_SUFFIXES):
         remedy = "Save the adapter with PEFT's save_pretrained, and pass the folder"
         raise WeightsFileError(folder.requested, "it is a pickle by its name, which is not opened", remedy)
 
@@ -179,7 +185,8 @@ def _check_complete(files: AdapterFiles) -> None:
     """Raises an error that names the missing file of an adapter in PEFT's format."""
     config, tensors = (f"{files.source}/{name}" for name in files.names)
     if ADAPTER_CONFIG not in files.folder.names:
-        expected = f"PEFT's {ADAPTER_CONFIG} next to {ADAPTER_TENSORS}"
+        found = ADAPTER_TENSORS if ADAPTER_TENSORS in files.folder.names else ADAPTER_PICKLE
+        expected = f"PEFT's {ADAPTER_CONFIG} next to {found}"
         raise LoraConfigError(config, "file", None, expected, "Add the file")
     if files.names[-1] in files.folder.names:
         return

@@ -20,7 +20,7 @@ from vertebra._system.strict_json import parse_json
 from vertebra._weights.safetensors.format import MappedTensors, open_header
 from vertebra._weights.tensor_entry import Header
 from vertebra.errors import LoraConfigError, PresetSaveError
-from vertebra.file_names import ADAPTER_CONFIG, ADAPTER_TENSORS
+from vertebra.file_names import ADAPTER_CONFIG, ADAPTER_TENSORS, WEIGHTS_SUFFIXES
 
 if TYPE_CHECKING:
     from vertebra._lora.layers.adapter_layers import Values
@@ -105,7 +105,7 @@ def peft_folder(filepath: str | Path) -> Path | None:
     target = destination(filepath)
     if target.name.endswith(KERASHUB_SUFFIX) or target.suffix == SUFFIX:
         return None
-    if target.suffix in (".h5", ".bin", ".pt", ".ckpt"):
+    if target.suffix.lower() in WEIGHTS_SUFFIXES:
         remedy = f"Name a {SUFFIX} file, a {KERASHUB_SUFFIX} file, or a folder"
         raise PresetSaveError(target, f"adapters are not written as {target.suffix}", remedy)
     _check_folder(target, (ADAPTER_CONFIG, ADAPTER_TENSORS))

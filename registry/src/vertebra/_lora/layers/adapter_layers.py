@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -17,7 +18,7 @@ from vertebra._keras.dropout import Dropout
 from vertebra._keras.internals import autocast, give_value, has_value
 from vertebra._lora.plan import AdapterPlan, LayerPlan
 from vertebra._weights.layer_paths import own_weights
-from vertebra.errors import LoraStateError
+from vertebra.errors import LoraConfigError, LoraStateError
 from vertebra.strategies import AdapterLayer
 
 SHARED = "*"
@@ -209,10 +210,23 @@ def build_adapter_layers(plan: AdapterPlan, views: Mapping[str, Any], slot: int)
             )
             adapter_layer.__dict__.update(tied=plan.tied, slot=slot, settings=settings)
             lent = _lent_variables(plan, path, views[path], adapter_layers.get(layer.shares or ""))
-            adapter_layer.prepare(layer, plan.options_of(path), shared, lent)
+            with _fields_as_given(plan, path):
+                adapter_layer.prepare(layer, plan.options_of(path), shared, lent)
             adapter_layer.drop_inputs(plan.config.dropout)
         adapter_layers[path] = adapter_layer
     return AdapterLayers(adapter_layers, shared)
+
+
+@contextlib.contextmanager
+def _fields_as_given(plan: AdapterPlan, path: str) -> Iterator[None]:
+    """Names the field of PEFT's LoRA config, which the user gave, in errors about the option of an added layer."""
+    try:
+        yield
+    except LoraConfigError as error:
+        method = plan.strategy_of(path).peft_method
+        if plan.layers[path].strategy is None or method is None or not method.lora_field:
+            raise
+        raise LoraConfigError(error.subject, method.lora_field, error.value, error.expected) from None
 
 
 def tied_variables(strategy: Any, view: Any, rank: int, options: Mapping[str, Any]) -> set[str]:

@@ -28,8 +28,11 @@ _PROGRAM = Program(
     Path(__file__).with_name("reader_program.py"),
     "Pickles",
     ("numpy",),
-    remedy="If you trust the file, load it with the library that wrote it, and save the model with save_pretrained, or "
-    "its tensors with safetensors.torch.save_file",
+    remedies={
+        1: "If you trust the file, load it with the library that wrote it, and save the model with save_pretrained, or "
+        "its tensors with safetensors.torch.save_file",
+        2: "Copy or download the file again",
+    },
 )
 _STARTS = (b"PK\x03\x04", b"\x80")
 """First bytes of torch's present format, a zip archive, and of its former one."""

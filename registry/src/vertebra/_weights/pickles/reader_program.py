@@ -1,7 +1,7 @@
 """The program that reads a pickle of torch in a child process, because a pickle can run code.
 
 Its only argument is a job, a JSON object from `mapping.py`. The pickle is its standard input. It writes the tensors to
-standard output, as a safetensors file. If the pickle is refused, standard error has the message, and the status is 1.
+standard output, as a safetensors file. Errors go to standard error; the status is 1 if it is refused, 2 if damaged.
 
 A pickle names the functions that its reader calls. Here, each is one of `_NAMES`; other names are refused. torch writes
 two forms: a zip archive with `data.pkl` and a file for each storage, `data/KEY`; and up to release 1.5, several pickles
@@ -62,9 +62,8 @@ _STORAGES = {
     "DoubleStorage": "float64",
 }
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-_MOST_DEPTH = 3
-_MOST_NAMES = 20
-_MOST_DIMENSIONS = 16
+_MOST_DEPTH, _MOST_NAMES, _MOST_DIMENSIONS = 3, 20, 16
+_DAMAGE = (EOFError, zipfile.BadZipFile, pickle.UnpicklingError, struct.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,7 @@ def main() -> None:
     except Exception as error:
         sys.stderr.write(str(error) or type(error).__name__)
         sys.stderr.flush()
-        status = 1
+        status = 2 if isinstance(error, _DAMAGE) else 1
     os._exit(status)
 
 
@@ -204,9 +203,10 @@ def _file() -> BinaryIO:
 
 
 def _read_zip(memory: mmap.mmap) -> tuple[Any, Starts]:
-    with zipfile.ZipFile(_file()) as archive:
-        members = {info.filename: info for info in archive.infolist()}
-        _require(len(members) == len(archive.infolist()), "two of its members have one name")
+    _require(zipfile.is_zipfile(_file()), "it is truncated: its zip archive ends after the file", EOFError)
+    listed = zipfile.ZipFile(_file()).infolist()
+    members = {info.filename: info for info in listed}
+    _require(len(members) == len(listed), "two of its members have one name")
     pickles = [name for name in members if name.count("/") == 1 and name.endswith("/data.pkl")]
     _require(len(pickles) == 1, "it is a zip archive without data.pkl, and not a file of torch.save")
     root = pickles[0].partition("/")[0]
@@ -215,10 +215,9 @@ def _read_zip(memory: mmap.mmap) -> tuple[Any, Starts]:
     _require(little, "its numbers are not little-endian")
 
     def start_of(storage: Storage) -> int:
-        info = members.get(f"{root}/data/{storage.key}")
-        if info is None:
-            raise ValueError(f"it has no storage {storage.key!r}")
-        start, end = _range(memory, info)
+        name = f"{root}/data/{storage.key}"
+        _require(name in members, f"it has no storage {storage.key!r}")
+        start, end = _range(memory, members[name])
         needed = storage.count * (_DTYPES[storage.dtype][1] if storage.dtype else 1)
         _require(end - start >= needed, f"the storage {storage.key!r} has {end - start} bytes, expected {needed}")
         return start
@@ -233,7 +232,7 @@ def _range(memory: mmap.mmap, info: zipfile.ZipInfo) -> tuple[int, int]:
     _require(header[:4] == b"PK\x03\x04" and info.compress_type == zipfile.ZIP_STORED, f"{info.filename} is compressed")
     name, extra = struct.unpack("<HH", header[26:30])
     start = info.header_offset + 30 + name + extra
-    _require(start + info.file_size <= len(memory), f"it is truncated: {info.filename} ends after the file")
+    _require(start + info.file_size <= len(memory), f"it is truncated: {info.filename} ends after the file", EOFError)
     return start, start + info.file_size
 
 
@@ -249,11 +248,11 @@ def _read_legacy(memory: mmap.mmap) -> tuple[Any, Starts]:
     counts, starts = {}, {}
     position = file.tell()
     for key in keys:
-        _require(key in items and position + 8 <= len(memory), f"it is truncated, or has an unused storage {key!r}")
+        _require(key in items and position + 8 <= len(memory), f"it is truncated, or {key!r} is unused", EOFError)
         (count,) = struct.unpack("<q", memory[position : position + 8])
         counts[key], starts[key] = count, position + 8
         position += 8 + count * items[key]
-        _require(count >= 0 and position <= len(memory), f"it is truncated: the storage {key!r} ends after the file")
+        _require(count >= 0 and position <= len(memory), f"it is truncated: {key!r} ends after the file", EOFError)
 
     def start_of(storage: Storage) -> int:
         end = storage.start + storage.count
@@ -291,7 +290,8 @@ def _state_dict(root: Any) -> tuple[str, dict[str, Any]]:
     tables = dict(_tables(root, ""))
     modules = {key: table for key, table in tables.items() if any("." in name for name in _tensors(table))}
     found = modules or tables
-    _require(bool(found), f"it holds no tensors by name, but a {type(root).__name__}")
+    value = f"a {type(root).__name__}" if root else f"an empty {type(root).__name__}"
+    _require(bool(found), f"it holds no tensors by name: its value is {value}")
     _require(len(found) == 1, f"it holds several sets of tensors, under the keys {', '.join(map(repr, found))}")
     return next(iter(found.items()))
 
@@ -341,9 +341,9 @@ def _values(tensor: Tensor, memory: mmap.mmap, start: int) -> memoryview:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
-def _require(condition: bool, problem: str) -> None:
+def _require(condition: bool, problem: str, kind: type[Exception] = ValueError) -> None:
     if not condition:
-        raise ValueError(problem)
+        raise kind(problem)
 
 
 if __name__ == "__main__":

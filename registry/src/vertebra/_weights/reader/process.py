@@ -38,8 +38,8 @@ class Program:
     """The packages that it imports; it can import from no others."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables of its environment."""
-    remedy: str = ""
-    """The remedy if it refuses a file; empty for the usual one."""
+    remedies: Mapping[int, str] = field(default_factory=dict)
+    """Remedies by exit status, in place of the usual one."""
 
 
 def run_program(
@@ -66,7 +66,9 @@ def run_program(
             output.seek(0)
         complaint.seek(0)
         if status:
-            raise WeightsFileError(path, _reason(status, complaint.read(_MOST_COMPLAINT)), program.remedy)
+            raise WeightsFileError(
+                path, _reason(status, complaint.read(_MOST_COMPLAINT)), program.remedies.get(status, "")
+            )
 
 
 def temporary_file(path: Path) -> IO[bytes]:
