@@ -250,6 +250,13 @@ def test_an_override_that_the_constructor_does_not_take_is_refused(golden, name,
     assert caught.value.subject == "from_preset of BertBackbone"
 
 
+def test_the_base_class_has_no_layers_of_its_own():
+    with pytest.raises(
+        TypeError, match=r"Backbone needs inputs and outputs.*; call from_preset\(\.\.\.\), or a class of"
+    ):
+        vertebra.Backbone()
+
+
 def test_a_misspelled_argument_is_an_error_that_names_the_nearest(arguments):
     with pytest.raises(TypeError, match="BertBackbone has no argument 'max_seq_length'; did you mean 'max_sequence_le"):
         vertebra.models.BertBackbone(**arguments | {"max_seq_length": 3})
