@@ -110,11 +110,11 @@ def test_an_input_is_given_once_and_known(backbones, name):
     inputs = inputs_of(backbone)
     with pytest.raises(ValueError, match="has the inputs 'token_ids' and 'input_ids': pass one of them"):
         backbone(inputs | {"input_ids": inputs["token_ids"]})
-    with pytest.raises(ValueError, match=f"A call of {name} has no input 'padding_msk'; did you mean 'padding_mask'?"):
+    with pytest.raises(ValueError, match=f"A call of {name} has no input 'padding_msk'; did you mean 'padding_mask'"):
         backbone({"token_ids": inputs["token_ids"], "padding_msk": inputs["padding_mask"]})
     with pytest.raises(ValueError, match="has no input 'labels'; its inputs are token_ids, "):
         backbone(inputs | {"labels": inputs["token_ids"]})
-    with pytest.raises(TypeError, match="no argument 'atention_mask'; did you mean 'attention_mask'?"):
+    with pytest.raises(TypeError, match="no argument 'atention_mask'; did you mean 'attention_mask'"):
         backbone(input_ids=inputs["token_ids"], atention_mask=inputs["padding_mask"])
     with pytest.raises(TypeError, match="no argument 'attention_mask'; pass the inputs in one dict, or each by its na"):
         backbone(inputs["token_ids"], attention_mask=inputs["padding_mask"])
