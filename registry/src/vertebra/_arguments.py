@@ -139,8 +139,8 @@ def call_arguments(
 def inputs_of_call(backbone: Any, inputs: Any) -> Any:
     """Returns a table of inputs with all inputs of a backbone, under its names; other inputs are returned as they are.
 
-    transformers' names are replaced by the backbone's. A padding mask that is left out is 1 for each token, and segment ids
-    are 0.
+    transformers' names are replaced by the backbone's. A padding mask that is left out is 1 for each token, and segment
+    ids are 0.
 
     Raises:
         ValueError: an input is there under two names, or is unknown: Keras would take it for another one.
