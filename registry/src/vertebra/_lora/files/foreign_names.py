@@ -130,8 +130,7 @@ def base_of_peft(model: Any) -> dict[str, Any]:
     fields: dict[str, Any] = {"base_model_name_or_path": getattr(model, "_preset", None), "auto_mapping": None}
     if fields["base_model_name_or_path"]:
         handle = PresetHandle.parse(fields["base_model_name_or_path"])
-        sources = catalog(SOURCES)
-        name = sources.lookup(handle.scheme).value.transformers_name(handle) if handle.scheme in sources else None
+        name = catalog(SOURCES).lookup(handle.scheme).value.transformers_name(handle)
         if name:
             fields |= {"base_model_name_or_path": name, "revision": handle.revision}
     translation = translation_of(model, transformers.NAME)
