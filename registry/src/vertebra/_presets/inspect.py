@@ -15,7 +15,8 @@ from vertebra._weights.tensor_entry import TensorEntry, describe_tensor
 from vertebra._weights.tensor_layout import weight_shape
 from vertebra.specs import TensorRule
 
-_UNUSED = "(unused)/"
+UNUSED = "(unused)/"
+"""Prefix of the names of tensors that fill no weight."""
 
 
 def inspect_preset(preset: str) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def describe(preset: OpenPreset) -> dict[str, Any]:
     described = preset.description
     tensors = [describe_tensor(name, entry) for name, entry in _named_tensors(preset).items()]
     by_dtype: dict[str, int] = {}
-    used = [tensor for tensor in tensors if not tensor["name"].startswith(_UNUSED)]
+    used = [tensor for tensor in tensors if not tensor["name"].startswith(UNUSED)]
     for tensor in used:
         by_dtype[tensor["dtype"]] = by_dtype.get(tensor["dtype"], 0) + tensor["bytes"]
     return {
@@ -72,7 +73,7 @@ def _named_tensors(preset: OpenPreset) -> dict[str, TensorEntry]:
     named = {
         weight: _describe_weight(rule, entries[rule.tensor]) for weight, rule in rules.items() if rule.tensor in entries
     }
-    return named | {f"{_UNUSED}{tensor}": entry for tensor, entry in entries.items() if tensor not in used}
+    return named | {f"{UNUSED}{tensor}": entry for tensor, entry in entries.items() if tensor not in used}
 
 
 def _describe_weight(rule: TensorRule, entry: TensorEntry) -> TensorEntry:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
+from vertebra._presets.inspect import UNUSED
+
 _NUMBERED = re.compile(r"(.*?)(\d+)")
 _DEEPEST = 50
 """Most levels to draw; an untrusted file may name a tensor with a million slashes."""
@@ -37,12 +39,12 @@ def draw_tree(title: str, tensors: Sequence[dict[str, Any]]) -> str:
     root = _Node(title)
     for tensor in tensors:
         _insert(root, tensor)
-    return "\n".join([f"{root.label}  {root.parameters:,}", *_branches(root, "")])
+    used = sum(tensor["parameters"] for tensor in tensors if not tensor["name"].startswith(UNUSED))
+    return "\n".join([f"{root.label}  {used:,}", *_branches(root, "")])
 
 
 def _insert(root: _Node, tensor: dict[str, Any]) -> None:
     node = root
-    node.parameters += tensor["parameters"]
     for label in tensor["name"].split("/", _DEEPEST):
         node = node.children.setdefault(label, _Node(label))
         node.parameters += tensor["parameters"]

@@ -180,7 +180,7 @@ def _check_complete(files: AdapterFiles) -> None:
     config, tensors = (f"{files.source}/{name}" for name in files.names)
     if ADAPTER_CONFIG not in files.folder.names:
         expected = f"PEFT's {ADAPTER_CONFIG} next to {ADAPTER_TENSORS}"
-        raise LoraConfigError(config, "file", None, expected, "Add the file")
+        raise LoraConfigError(config, "the file", ..., expected, "Add the file")
     if files.names[-1] in files.folder.names:
         return
     if ADAPTER_PICKLE in files.folder.names:
