@@ -43,6 +43,14 @@ def test_names_a_foreign_checkpoint_by_its_weights(request):
     assert facts["owner"].startswith("vertebra-bert ")
 
 
+def test_the_tree_counts_no_tensors_that_fill_no_weight(request, capsys):
+    folder = str(request.path.parents[2] / "golden" / "bert" / "transformers_head")
+    main(["inspect", folder])
+    shown = capsys.readouterr().out
+    assert f"BertBackbone  {inspect_preset(folder)['parameters']:,}\n" in shown
+    assert "(unused)" in shown
+
+
 def test_says_how_an_untidy_checkpoint_is_read(request, tmp_path, capsys):
     golden = request.path.parents[2] / "golden" / "bert" / "transformers"
     shutil.copy(golden / "config.json", tmp_path)

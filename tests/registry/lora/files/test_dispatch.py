@@ -174,7 +174,23 @@ def test_an_adapter_can_be_saved_over_the_file_it_was_loaded_from(saved, load, v
 
 
 @pytest.mark.keras(once=True)
-@pytest.mark.parametrize("name", ["a.h5", "a.ckpt", "a.bin", "a.pt", "thesis", "x" * 300 + ".safetensors", "nul\0"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a.h5",
+        "a.ckpt",
+        "a.bin",
+        "a.pt",
+        "a.npz",
+        "a.NPZ",
+        "a.safetensor",
+        "a.SAFETENSORS",
+        "a.gguf",
+        "thesis",
+        "x" * 300 + ".safetensors",
+        "nul\0",
+    ],
+)
 def test_a_target_that_cannot_hold_it_is_refused(saved, load, tmp_path, digest, name):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("mine")
