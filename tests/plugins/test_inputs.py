@@ -79,6 +79,17 @@ def test_masks_and_segments_have_defaults(backbones, name, call, tokens):
 
 
 @each
+@pytest.mark.parametrize("names", [lambda inputs: inputs, foreign], ids=["ours", "theirs"])
+def test_none_means_that_an_input_is_left_out(backbones, name, names):
+    backbone = backbones[name]
+    inputs = inputs_of(backbone)
+    alone = names(dict.fromkeys(inputs) | {"token_ids": inputs["token_ids"]})
+    assert np.allclose(states(backbone(alone)), states(backbone(default_inputs_of(backbone))), atol=1e-6)
+    with pytest.raises(ValueError):
+        backbone(names(inputs | {"token_ids": None}))
+
+
+@each
 def test_a_model_around_a_backbone_may_have_them_too(backbones, name, tmp_path):
     backbone = backbones[name]
     tokens = keras.Input((None,), dtype="int32", name="input_ids")

@@ -139,17 +139,18 @@ def call_arguments(
 def inputs_of_call(backbone: Any, inputs: Any) -> Any:
     """Returns a table of inputs with all inputs of a backbone, under its names; other inputs are returned as they are.
 
-    transformers' names are replaced by the backbone's. A padding mask that is left out is 1 for each token, and segment
-    ids are 0.
+    transformers' names are replaced by the backbone's. A padding mask that is left out or None is 1 for each token, and
+    segment ids are 0.
 
     Raises:
         ValueError: an input is there under two names, or is unknown: Keras would take it for another one.
     """
     if not isinstance(inputs, Mapping) or not isinstance(known := backbone.input, Mapping):
         return inputs
-    if type(inputs) is dict and inputs.keys() == known.keys():
+    if type(inputs) is dict and inputs.keys() == known.keys() and not any(inputs.get(n, 0) is None for n in _DEFAULTS):
         return inputs
-    given = {_own_name(backbone, name, inputs): value for name, value in inputs.items()}
+    named = {_own_name(backbone, name, inputs): value for name, value in inputs.items()}
+    given = {name: value for name, value in named.items() if value is not None or name not in _DEFAULTS}
     for name in given.keys() - known.keys():
         _refuse_input(backbone, name)
     if "token_ids" in given:
