@@ -161,10 +161,9 @@ def _write_short(model: Any, stage: Path, plan: AdapterPlan, data: AdapterData) 
 
 
 def _settings(source: str, metadata: Mapping[str, str]) -> AdapterPlan:
-    expected = "settings that save_lora_weights wrote"
+    expected = f"settings that save_lora_weights wrote; for PEFT's {ADAPTER_TENSORS}, pass its folder"
     if _SETTINGS not in metadata:
-        remedy = f"It is no adapter in the short form: pass one, or the folder of PEFT's {ADAPTER_TENSORS}"
-        raise LoraConfigError(source, _SETTINGS, ..., expected, remedy)
+        raise LoraConfigError(source, _SETTINGS, ..., expected, "Pass a file that is an adapter in the short form")
     data = parse_json(
         metadata[_SETTINGS].encode(), lambda problem: LoraConfigError(source, _SETTINGS, problem, expected)
     )
