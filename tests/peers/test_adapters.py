@@ -138,6 +138,22 @@ def test_peft_computes_the_same(
     agree(moved(backbone, architecture), there["outputs"], architecture)
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("settings", [{}, {"strategy": "ia3"}], ids=str)
+def test_peft_finds_the_base_and_its_class(
+    architecture, settings, preset, disturb, moved, ask, agree, transformers_peer, tmp_path
+):
+    backbone = vertebra.Backbone.from_preset(preset(architecture))
+    backbone.enable_lora(**settings | ({"rank": 2} if not settings else {}))
+    disturb(backbone)
+    backbone.save_lora_weights(tmp_path / "adapter")
+    there = ask(transformers_peer, "adapt_alone", preset(architecture), architecture, adapter=str(tmp_path / "adapter"))
+    assert (
+        there["base"] == {"bert": "Bert", "gpt2": "GPT2", "gemma": "Gemma", "gemma2": "Gemma2"}[architecture] + "Model"
+    )
+    agree(moved(backbone, architecture), there["outputs"], architecture)
+
+
 # === Written by PEFT, loaded by Vertebra ===
 
 PROJECTIONS = {"bert": ["query", "value"], "gpt2": ["c_attn"], "gemma": ["q_proj", "v_proj"]}

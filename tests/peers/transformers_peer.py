@@ -123,6 +123,12 @@ def adapt(folder, inputs, adapter, attention=None):
     return {"outputs": compute(model, inputs), "complaints": said + unexpected} | count(model)
 
 
+def adapt_alone(inputs, adapter, folder=None):
+    """Loads the base that an adapter names, and the adapter; returns the outputs, and the class of the base."""
+    model = peft.AutoPeftModel.from_pretrained(adapter, dtype="float32")
+    return {"outputs": compute(model, inputs), "base": type(model.get_base_model()).__name__}
+
+
 def make_adapter(folder, inputs, adapter, config, attention=None, method="Lora", spread=0.1, model="AutoModel"):
     """Saves an adapter with random values for a checkpoint; returns its outputs and how many parameters it has."""
     base = getattr(transformers, model).from_pretrained(folder, dtype="float32", attn_implementation=attention)
@@ -274,6 +280,7 @@ if __name__ == "__main__":
         create=create,
         create_wrapped=create_wrapped,
         adapt=adapt,
+        adapt_alone=adapt_alone,
         known_to_peft=known_to_peft,
         make_adapter=make_adapter,
         make_task_adapter=make_task_adapter,

@@ -1,6 +1,7 @@
 """`Backbone` behaves as users of Keras expect of a model, and users of KerasHub of a backbone."""
 
 import json
+import pickle
 
 import keras
 import numpy as np
@@ -9,6 +10,16 @@ import pytest
 import vertebra
 from vertebra.errors import LoraStateError, PresetClassError, PresetConfigError
 
+FRESH = """
+import json, sys
+import keras
+import numpy as np
+import vertebra
+
+model = vertebra.load_model(sys.argv[1], compile=False)
+outputs = model(dict(np.load(sys.argv[2])), training=False)
+print(json.dumps(keras.ops.convert_to_numpy(outputs).tolist()))
+"""
 pytestmark = pytest.mark.keras
 
 
@@ -233,12 +244,39 @@ def test_a_clone_has_the_architecture_and_takes_the_weights(backbone, run):
     assert np.array_equal(run(clone)["pooled_output"], run(backbone)["pooled_output"])
 
 
-def test_a_copy_layer_by_layer_never_loses_an_adapter_silently(backbone, tmp_path):
+def test_a_copy_layer_by_layer_never_loses_an_adapter_silently(backbone):
     backbone.enable_lora(2)
-    with pytest.raises(LoraStateError):
+    with pytest.raises(LoraStateError, match="a config or a clone cannot keep"):
         keras.models.clone_model(backbone)
+    with pytest.raises(LoraStateError, match="a config or a clone cannot keep"):
+        keras.Model(backbone.inputs, backbone.output["pooled_output"]).get_config()
+
+
+@pytest.mark.parametrize("targets", [None, ["all-linear"], ["token_embedding", "pooled_dense"]], ids=str)
+def test_a_functional_extension_is_saved_with_the_adapter_merged(golden, inputs, run, child, tmp_path, caplog, targets):
+    backbone = vertebra.Backbone.from_preset(golden / "transformers", dropout=0.0, attention_dropout=0.0)
+    backbone.enable_lora(2, targets, seed=0)
+    task = keras.Model(backbone.inputs, keras.layers.Dense(2, name="head")(backbone.output["pooled_output"]))
+    task.compile(keras.optimizers.SGD(0.1), "mse", run_eagerly=True)
+    callback = keras.callbacks.ModelCheckpoint(tmp_path / "task.keras", monitor="loss")
+    task.fit(inputs, np.ones((3, 2)), epochs=2, verbose=0, callbacks=[callback])
+    assert [record.message for record in caplog.records if "merged into the kernels" in record.message] != []
+    expected = run(task)
+    assert not np.allclose(run(pickle.loads(pickle.dumps(task))), 0)
+    again = vertebra.load_model(tmp_path / "task.keras", compile=False)
+    assert np.abs(run(again) - expected).max() <= 1e-6
+    assert vertebra.lora.adapters(again) == {}
+    np.savez(tmp_path / "inputs.npz", **inputs)
+    found = child(FRESH, tmp_path / "task.keras", tmp_path / "inputs.npz")
+    assert np.abs(np.array(json.loads(found)) - expected).max() <= 1e-6
+    assert list(vertebra.lora.adapters(backbone)) == ["default"]
+
+
+def test_a_functional_extension_of_quantised_layers_is_not_saved(backbone, tmp_path):
+    backbone.quantize("int8", filters=lambda layer: isinstance(layer, keras.layers.Dense))
+    backbone.enable_lora(2)
     flat = keras.Model(backbone.inputs, keras.layers.Dense(2)(backbone.output["pooled_output"]))
-    with pytest.raises(LoraStateError):
+    with pytest.raises(LoraStateError, match=r"neither can a \.keras file if the layers are quantised"):
         flat.save(tmp_path / "flat.keras")
 
 
@@ -248,6 +286,13 @@ def test_an_override_that_the_constructor_does_not_take_is_refused(golden, name,
         vertebra.Backbone.from_preset(golden / "transformers", **{name: value})
     assert name in caught.value.problem
     assert caught.value.subject == "from_preset of BertBackbone"
+
+
+def test_the_base_class_has_no_layers_of_its_own():
+    with pytest.raises(
+        TypeError, match=r"Backbone needs inputs and outputs.*; call from_preset\(\.\.\.\), or a class of"
+    ):
+        vertebra.Backbone()
 
 
 def test_a_misspelled_argument_is_an_error_that_names_the_nearest(arguments):

@@ -41,7 +41,8 @@ def test_every_public_name_resolves():
 
 
 def test_models_lists_what_is_installed(toy):
-    assert dir(vertebra.models) == ["ToyBackbone"]
+    assert dir(vertebra.models) == ["Backbone", "ToyBackbone"]
+    assert vertebra.models.Backbone is vertebra.Backbone
     assert not hasattr(vertebra.models, "TyoBackbone")
     assert not hasattr(vertebra.models, "_private")
 
@@ -57,6 +58,16 @@ def test_a_lazy_class_has_presets(toy):
     assert isinstance(door, LazyBackbone)
     assert {name: preset.parameters for name, preset in door.presets.items()} == {"toy_en": 7}
     assert vertebra.Backbone.presets == door.presets
+
+
+def test_a_preset_has_the_keys_of_kerashubs(toy):
+    preset = vertebra.models.Backbone.presets["toy_en"]
+    assert preset["metadata"] == {"description": "", "params": 7}
+    assert preset["file_handle"] == preset.handle == "file:///toy"
+    assert "metadata" in preset
+    assert preset.get("kaggle_handle") is None
+    assert dict(preset) == {"metadata": preset["metadata"], "file_handle": "file:///toy"}
+    assert len({preset, preset}) == 1
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,12 +50,15 @@ def compile(backbone: Any) -> Callable[..., Any]:
     import keras
 
     from vertebra._lora.choices import calls
+    from vertebra.backbone import Backbone
 
     if not isinstance(backbone, keras.Model):
         raise ArgumentError("compile", "backbone", backbone, "a Keras model")
     program = runtime.compile(backbone)
+    complete = functools.partial(_arguments.inputs_of_call, backbone) if isinstance(backbone, Backbone) else None
 
     def compiled(inputs: Any, *, adapters: lora.Choice | None = None) -> Any:
+        inputs = inputs if complete is None else complete(inputs)
         chosen = contextlib.nullcontext() if adapters is None else calls.calling_with(backbone, adapters)
         with call_lock(backbone).calling(), chosen:
             calls.check_compiled(backbone, inputs)

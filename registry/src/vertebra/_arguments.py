@@ -1,4 +1,4 @@
-"""Checks of the arguments of public functions; each error names the argument and its value."""
+"""Checks and defaults of the arguments of public functions; each error names the argument and its value."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import numbers
 import os
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,18 +118,101 @@ def _type_hints(constructor: Any) -> dict[str, Any]:
 
 
 _CALL_ARGUMENTS = {"inputs", "training", "mask"}
+_ALIASES = {"input_ids": "token_ids", "attention_mask": "padding_mask", "token_type_ids": "segment_ids"}
+"""transformers' names of inputs."""
+_DEFAULTS = {"padding_mask": 1, "segment_ids": 0}
+"""The value, at each token, of inputs that a call may leave out: those of transformers."""
 
 
-def refuse_call_arguments(backbone_class: type, kwargs: Mapping[str, Any]) -> None:
-    """Refuses unknown arguments of a call, because functional models ignore them."""
+def call_arguments(
+    backbone: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Returns the arguments of a call with all inputs, under the backbone's names; see `inputs_of_call`.
+
+    Inputs may be keyword arguments, too, as in `backbone(**tokenizer(texts))`.
+
+    Raises:
+        TypeError: an argument is unknown, which functional models ignore.
+    """
+    known = backbone.input
+    if not args and "inputs" not in kwargs and isinstance(known, Mapping):
+        names = [name for name in kwargs if name in known or _ALIASES.get(name) in known]
+        args = ({name: kwargs.pop(name) for name in names},) if names else ()
+    if not kwargs.keys() <= _CALL_ARGUMENTS:
+        _refuse_call_arguments(backbone, kwargs)
+    if args:
+        return (inputs_of_call(backbone, args[0]), *args[1:]), kwargs
+    return args, kwargs | {"inputs": inputs_of_call(backbone, kwargs["inputs"])} if "inputs" in kwargs else kwargs
+
+
+def inputs_of_call(backbone: Any, inputs: Any) -> Any:
+    """Returns a table of inputs with all inputs of a backbone, under its names; other inputs are returned as they are.
+
+    transformers' names are replaced by the backbone's. A padding mask that is left out or None is 1 for each token, and
+    segment ids are 0.
+
+    Raises:
+        ValueError: an input is there under two names, or is unknown: Keras would take it for another one.
+    """
+    if not isinstance(inputs, Mapping) or not isinstance(known := backbone.input, Mapping):
+        return inputs
+    if type(inputs) is dict and inputs.keys() == known.keys() and not any(inputs.get(n, 0) is None for n in _DEFAULTS):
+        return inputs
+    named = {_own_name(backbone, name, inputs): value for name, value in inputs.items()}
+    given = {name: value for name, value in named.items() if value is not None or name not in _DEFAULTS}
+    for name in given.keys() - known.keys():
+        _refuse_input(backbone, name)
+    if "token_ids" in given:
+        given |= {
+            name: _like(given["token_ids"], _DEFAULTS[name]) for name in _DEFAULTS.keys() & known.keys() - given.keys()
+        }
+    return given
+
+
+def _like(tokens: Any, value: int) -> Any:
+    """Returns an input with one value for each token; Keras mixes no tensors with arrays."""
+    import keras
+    import numpy as np
+
+    if keras.ops.is_tensor(tokens) or isinstance(tokens, keras.KerasTensor):
+        return keras.ops.full_like(tokens, value, dtype="int32")
+    return np.full(np.shape(tokens), value, "int32")
+
+
+def _own_name(backbone: Any, name: str, inputs: Mapping[str, Any]) -> str:
+    own = _ALIASES.get(name, name)
+    if own == name or own not in backbone.input or name in backbone.input:
+        return name
+    if own in inputs:
+        raise ValueError(f"A call of {type(backbone).__name__} has the inputs {own!r} and {name!r}: pass one of them.")
+    return own
+
+
+def _refuse_input(backbone: Any, name: str) -> None:
+    similar = [] if name in _ALIASES else close_names(name, _input_names(backbone))
+    hint = f"; did you mean {similar[0]!r}?" if similar else f"; its inputs are {', '.join(backbone.input)}."
+    raise ValueError(f"A call of {type(backbone).__name__} has no input {name!r}{hint}")
+
+
+def _input_names(backbone: Any) -> list[str]:
+    own = list(backbone.input) if isinstance(backbone.input, Mapping) else []
+    return [*own, *(alias for alias, meant in _ALIASES.items() if meant in own)]
+
+
+def _refuse_call_arguments(backbone: Any, kwargs: Mapping[str, Any]) -> None:
     for name in kwargs.keys() - _CALL_ARGUMENTS:
-        similar = close_names(name, [*_CALL_ARGUMENTS, "adapters"])
+        similar = close_names(name, [*_CALL_ARGUMENTS, "adapters", *_input_names(backbone)])
         hint = f"; did you mean {similar[0]!r}?" if similar else "; it takes inputs, training, mask and adapters."
-        raise TypeError(f"A call of {backbone_class.__name__} has no argument {name!r}{hint}")
+        if name in _input_names(backbone):
+            hint = "; pass the inputs in one dict, or each by its name."
+        raise TypeError(f"A call of {type(backbone).__name__} has no argument {name!r}{hint}")
 
 
-def refuse_constructor_arguments(backbone_class: type, kwargs: Mapping[str, Any]) -> None:
-    """Refuses unknown arguments of a constructor, because Keras accepts any."""
+def refuse_constructor_arguments(backbone_class: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Refuses unknown arguments of a constructor, because Keras accepts any, and a backbone without layers."""
+    if len(args) + len(kwargs.keys() & {"inputs", "outputs"}) < 2:
+        problem = f"{backbone_class.__name__} needs inputs and outputs, which the constructor of an architecture passes"
+        raise TypeError(f"{problem}; call from_preset(...), or a class of vertebra.models.")
     for name in kwargs.keys() - {"inputs", "outputs"}:
         similar = close_names(name, inspect.signature(backbone_class).parameters)
         hint = f"; did you mean {similar[0]!r}?" if similar else "."

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from vertebra._discovery import runtimes
@@ -51,10 +52,20 @@ class LazyBackbone:
         entries = [entry for entry in catalog(BACKBONES) if self.__name__ in (BASE, entry.name)]
         return {preset.name: preset for entry in entries for preset in entry.value.presets}
 
-    def from_preset(self, *args: Any, runtime: str | None = None, **kwargs: Any) -> Any:
-        """Binds the runtime, then calls `from_preset` of the class."""
+    def from_preset(
+        self,
+        preset: str | Path,
+        load_weights: bool = True,
+        *,
+        runtime: str | None = None,
+        verify: bool = False,
+        locked: bool | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Binds the runtime, then builds the backbone that a preset describes: `vertebra.Backbone.from_preset`."""
         runtimes.bind(runtime)
-        return self._resolve().from_preset(*args, **kwargs)  # type: ignore[attr-defined]
+        resolved: Any = self._resolve()
+        return resolved.from_preset(preset, load_weights, verify=verify, locked=locked, **kwargs)
 
     def __call__(self, *args: Any, runtime: str | None = None, **kwargs: Any) -> Any:
         runtimes.bind(runtime)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 
-from vertebra import lora
-from vertebra._arguments import constructor_arguments, flag, refuse_call_arguments, refuse_constructor_arguments
+from vertebra import _arguments, lora
 from vertebra._discovery import runtimes
 from vertebra._discovery.catalog import BACKBONES, catalog
 from vertebra._lora.choices import calls
@@ -70,11 +69,11 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        refuse_constructor_arguments(type(self), kwargs)
+        _arguments.refuse_constructor_arguments(type(self), args, kwargs)
         super().__init__(*args, name=name, **kwargs)
         if dtype is not None:
             self.dtype_policy = keras.dtype_policies.get(dtype)
-        if not flag(type(self).__name__, "trainable", trainable):
+        if not _arguments.flag(type(self).__name__, "trainable", trainable):
             self.trainable = False
         self._arguments = dict(arguments or {})
         for argument, value in self._arguments.items():
@@ -87,7 +86,7 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
     @classmethod
     def _constructor_arguments(cls) -> dict[str, Any]:
         """Returns the constructor arguments that the class adds to those of `Backbone`, with their types."""
-        return constructor_arguments(cls, Backbone)
+        return _arguments.constructor_arguments(cls, Backbone)
 
     # === Calls ===
 
@@ -95,26 +94,34 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
         """Computes the outputs.
 
         Args:
-            *args: The inputs, in the structure of `inputs`, as in `keras.Model`.
+            *args: The inputs, in the structure of `inputs`, as in `keras.Model`. transformers' names are accepted, too:
+                `input_ids` for `token_ids`, `attention_mask` for `padding_mask`, and `token_type_ids` for
+                `segment_ids`. Without a padding mask, all tokens count; without segment ids, these are 0.
             adapters: LoRA adapters for this call alone, as in `vertebra.lora.rows`; None means the active adapters.
             **kwargs: `training`, whether dropout is applied, and `mask`, as in `keras.Model`.
 
         Raises:
             TypeError: a keyword argument is unknown.
+            ValueError: an input is unknown, missing or given twice.
             LoraStateError: the adapters cannot be chosen.
         """
-        refuse_call_arguments(type(self), kwargs)
+        args, kwargs = _arguments.call_arguments(self, args, kwargs)
         if adapters is None:
             with call_lock(self).calling():
                 calls.check_call(self, args or kwargs)
                 return super().__call__(*args, **kwargs)
-        _refuse_symbolic(args, kwargs)
+        calls.refuse_symbolic(args, kwargs)
         with call_lock(self).calling(), calls.calling_with(self, adapters):
             calls.check_call(self, args or kwargs)
             return super().__call__(*args, **kwargs)
 
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None, **kwargs: Any) -> Any:
+        """Computes the outputs; on jax, Keras's `fit` calls this method itself."""
+        return super().call(_arguments.inputs_of_call(self, inputs), training=training, mask=mask, **kwargs)
+
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Computes the outputs as arrays, as `keras.Model.predict`, which fails if the inputs have no rows."""
+        x = _arguments.inputs_of_call(self, x)
         if any(getattr(leaf, "shape", ())[:1] == (0,) for leaf in keras.tree.flatten(x)):
             return keras.tree.map_structure(keras.ops.convert_to_numpy, self(x, training=False))
         return super().predict(x, *args, **kwargs)
@@ -340,10 +347,3 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
             if not arguments.get("trainable", True):
                 backbone.trainable = False  # the adapter, too
         return backbone
-
-
-def _refuse_symbolic(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Raises LoraStateError for a symbolic call: a model built from it could not hold the choice of adapters."""
-    if any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten((args, dict(kwargs)))):
-        problem = "Adapters were chosen in a symbolic call, which only builds a model"
-        raise LoraStateError(problem, "Choose them when calling that model: with backbone.lora_rows(...): ...")

@@ -50,6 +50,10 @@ class PresetSource(ABC):
         """Returns the handle of the same preset without a revision."""
         return handle.without_revision()
 
+    def transformers_name(self, handle: PresetHandle) -> str | None:
+        """Returns the repository or path from which transformers loads a preset, or None; PEFT's folders name it."""
+        return None
+
     def upload(self, handle: PresetHandle, files: Mapping[str, Path], replace: bool, message: str) -> PresetHandle:
         """Uploads files as a preset, completely or not at all, and returns its pinned handle.
 

@@ -1,17 +1,22 @@
-"""The installed backbone classes as attributes: `vertebra.models.BertBackbone`."""
+"""The installed backbone classes as attributes, `vertebra.models.BertBackbone`, and their base class, `Backbone`."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vertebra import _lazy_class
 from vertebra._discovery.catalog import BACKBONES, catalog
 from vertebra.errors import UnknownNameError
 
+if TYPE_CHECKING:
+    from vertebra.backbone import Backbone as Backbone
+
 
 def __getattr__(name: str) -> Any:
     if name.startswith("_"):
         raise AttributeError(f"module 'vertebra.models' has no attribute {name!r}")
+    if name == _lazy_class.BASE:  # KerasHub users find the class here, too
+        return _lazy_class.resolve_backbone(name)
     try:
         catalog(BACKBONES).lookup(name)
     except UnknownNameError as error:
@@ -20,4 +25,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [entry.name for entry in catalog(BACKBONES)]
+    return sorted([_lazy_class.BASE, *(entry.name for entry in catalog(BACKBONES))])

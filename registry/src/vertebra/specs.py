@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -20,8 +20,8 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
-class PresetSpec:
-    """A built-in preset of an architecture."""
+class PresetSpec(Mapping[str, Any]):
+    """A built-in preset of an architecture; also a mapping with keys of KerasHub's: `metadata`, and `SCHEME_handle`."""
 
     name: str
     """The id for `from_preset`, unique among all installed presets."""
@@ -36,6 +36,19 @@ class PresetSpec:
     def __post_init__(self) -> None:
         _check_kinds("PresetSpec", tuple, (self.copies,))
         _check_kinds("PresetSpec", str, (self.name, self.handle, *self.copies))
+
+    def __getitem__(self, key: str) -> Any:
+        return self._entries()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries())
+
+    def __len__(self) -> int:
+        return len(self._entries())
+
+    def _entries(self) -> dict[str, Any]:
+        handles = {f"{handle.partition('://')[0]}_handle": handle for handle in (*reversed(self.copies), self.handle)}
+        return {"metadata": {"description": self.description, "params": self.parameters}, **handles}
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,8 +274,7 @@ class LoraReceipt:
     """The strategy, with rank and scale if it has them."""
 
     def __str__(self) -> str:
-        total = self.parameters_trained + self.parameters_frozen
-        share = 100 * self.parameters_trained / max(total, 1)
+        share = 100 * self.parameters_trained / max(self.parameters_trained + self.parameters_frozen, 1)
         summary = (
             f"{self.method or f'{self.config.strategy} of rank {self.config.rank}, scale {self.scale:g}'}, "
             f"on {len(self.layers)} layers: "
@@ -325,8 +337,7 @@ def _is_number(value: object) -> TypeGuard[int | float]:
 
 
 def _check_rank(rank: object, name: str) -> None:
-    valid = isinstance(rank, int) and not isinstance(rank, bool) and 1 <= rank <= 65_536
-    _require(name, rank, valid, "an int from 1 to 65536")
+    _require(name, rank, isinstance(rank, int) and 1 <= rank <= 65_536, "an int from 1 to 65536")
 
 
 def _check_alpha(alpha: object, name: str) -> None:

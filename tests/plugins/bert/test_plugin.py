@@ -1,6 +1,7 @@
 """What the BERT plugin contributes: its presets are KerasHub's, to the id, the address and the parameter."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,14 @@ def test_the_presets_are_kerashubs():
 
 def test_no_preset_stands_twice():
     assert len({preset.name for preset in PRESETS}) == len({preset.handle for preset in PRESETS}) == len(PRESETS)
+
+
+def test_descriptions_have_the_size_that_the_parameters_have():
+    for preset in PRESETS:
+        layers, width = map(int, re.match(r"(\d+) layers of width (\d+); \w", preset.description).groups())
+        rest = preset.parameters - layers * (12 * width**2 + 13 * width) - width**2 - width  # layers and pooler
+        rows, remainder = divmod(rest, width)
+        assert (remainder, 20_000 < rows < 251_000) == (0, True), preset  # tokens, positions, segments and a norm
 
 
 def test_every_address_is_a_handle():

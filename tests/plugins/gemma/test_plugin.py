@@ -1,6 +1,7 @@
 """What the Gemma plugin contributes: its presets are KerasHub's, to the id, the address and the parameter."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,13 @@ def test_the_presets_are_kerashubs():
 
 def test_no_preset_stands_twice():
     assert len({preset.name for preset in PRESETS}) == len({preset.handle for preset in PRESETS}) == len(PRESETS)
+
+
+def test_descriptions_have_the_width_that_the_parameters_have():
+    for preset in PRESETS:
+        layers, width = map(int, re.match(r"(\d+) layers of width (\d+); \w", preset.description).groups())
+        assert preset.parameters % width == 0
+        assert 10 < layers < 50
 
 
 def test_every_address_is_a_handle():

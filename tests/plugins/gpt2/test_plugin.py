@@ -1,6 +1,7 @@
 """What the GPT-2 plugin contributes: its presets are KerasHub's, to the id, the address and the parameter."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,12 @@ def test_the_presets_are_kerashubs():
 
 def test_no_preset_stands_twice():
     assert len({preset.name for preset in PRESETS}) == len({preset.handle for preset in PRESETS}) == len(PRESETS)
+
+
+def test_descriptions_have_the_size_that_the_parameters_have():
+    for preset in PRESETS:
+        layers, width = map(int, re.match(r"(\d+) layers of width (\d+); \w", preset.description).groups())
+        assert preset.parameters == (50257 + 1024 + 2) * width + layers * (12 * width**2 + 13 * width)
 
 
 def test_every_address_is_a_handle():

@@ -1,5 +1,6 @@
 """Adapters load from the hub as they do from a folder, and are published there."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -89,3 +90,21 @@ def test_from_preset_tells_that_a_repository_is_an_adapter(publish):
     publish("peft_lora", prefix="")
     with pytest.raises(PresetNotFoundError, match=r"adapter of .*backbone\.load_lora_weights\('hf://acme/lora'\)"):
         vertebra.Backbone.from_preset("hf://acme/lora")
+
+
+def test_the_folder_of_an_adapter_names_the_repository_and_commit_of_its_base(hub, cache, golden, tmp_path):
+    files = {f"{folder}{path.name}": path for folder in ("", "inner/") for path in (golden / "transformers").iterdir()}
+    commit = hub.commit("acme/minilm", files)
+    named = {}
+    for handle in ("hf://acme/minilm", "hf://acme/minilm/inner"):
+        base = vertebra.Backbone.from_preset(handle)
+        base.enable_lora(2)
+        base.save_lora_weights(tmp_path / base.name)
+        config = json.loads((tmp_path / base.name / "adapter_config.json").read_text())
+        named[handle] = config["base_model_name_or_path"], config.get("revision")
+        assert config["auto_mapping"]["base_model_class"] == "BertModel"
+        assert base.load_lora_weights(tmp_path / base.name).base_model.endswith(f"@{commit}")
+    assert named == {
+        "hf://acme/minilm": ("acme/minilm", commit),
+        "hf://acme/minilm/inner": (f"hf://acme/minilm/inner@{commit}", None),  # transformers has no name for it
+    }

@@ -10,9 +10,9 @@ from vertebra._discovery import catalog
 from vertebra._lora.files.peft_types import _IN_PLUGIN
 from vertebra_lora_variants import plugin
 
-NAMES = ["rslora", "dora", "rsdora", "pissa", "lora_plus", "vera", "keras"]
+NAMES = ["rslora", "dora", "rsdora", "pissa", "lora_plus", "vera"]
 NAMES += ["ia3", "loha", "lokr", "oft", "trainable_tokens"]
-MODULES = ["plugin", "output_dropout", "keras_lora", *(name for name in NAMES if name not in ("keras", "rsdora"))]
+MODULES = ["plugin", "output_dropout", *(name for name in NAMES if name != "rsdora")]
 
 
 def test_the_strategies_have_these_names():
@@ -23,7 +23,7 @@ def test_the_strategies_have_these_names():
 
 def test_all_are_installed_beside_the_cores_own():
     installed = {entry.name: entry.owner.distribution for entry in catalog.catalog(catalog.STRATEGIES)}
-    assert installed == {"lora": "vertebra"} | dict.fromkeys(NAMES, "vertebra-lora-variants")
+    assert installed == dict.fromkeys(["lora", "keras"], "vertebra") | dict.fromkeys(NAMES, "vertebra-lora-variants")
 
 
 def test_no_two_mean_the_same_to_peft():
@@ -34,10 +34,6 @@ def test_no_two_mean_the_same_to_peft():
     assert [method.name for method in methods] == ["IA3", "LOHA", "LOKR", "OFT", "TRAINABLE_TOKENS"]
     assert len({method.prefix for method in methods}) == len(methods)
     assert {*fields, *(method.name for method in methods)} == set(_IN_PLUGIN)  # which the core names in its remedies
-
-
-def test_one_goes_by_heads():
-    assert [strategy.name for strategy in plugin.vertebra_lora_strategies() if strategy.per_head] == ["keras"]
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -1,6 +1,7 @@
 """The private Keras APIs, one by one: the name of a failing test names the API that changed."""
 
 import ast
+import pickle
 import re
 from pathlib import Path
 
@@ -317,3 +318,24 @@ def test_wrap_update(kind):
     optimizer.apply([keras.ops.ones(2)], [variable])
     assert calls == [[variable]]
     assert np.array_equal(variable.numpy(), np.ones(2))
+
+
+class Telling(keras.layers.Layer):
+    """Records whether its config is asked for together with its weights."""
+
+    def get_config(self):
+        Telling.found = internals.is_saving_config()
+        return super().get_config()
+
+
+@of("shared_objects/id_to_config_map")
+def test_a_config_that_is_saved_with_weights_is_known(tmp_path):
+    model = keras.Sequential([keras.Input((2,)), Telling()])
+    model.save(tmp_path / "model.keras")
+    assert Telling.found
+    model.get_config()
+    assert not Telling.found
+    pickle.dumps(model)
+    assert Telling.found
+    keras.models.clone_model(model)
+    assert not Telling.found

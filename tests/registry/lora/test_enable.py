@@ -397,3 +397,27 @@ def test_saving_an_adapter_that_is_not_there_is_refused(backbone, tmp_path):
     with pytest.raises(LoraStateError):
         backbone.save_lora_weights(tmp_path / "adapter.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.keras(once=True)
+@pytest.mark.parametrize(
+    ("setting", "own"),
+    [
+        ({"r": 4}, "rank"),
+        ({"rank": 4, "target_modules": ["query"]}, "target_names"),
+        ({"rank": 4, "modules_to_save": ["pooled_dense"]}, "train"),
+        ({"rank": 4, "lora_alpha": 8}, "alpha"),
+        ({"rank": 4, "use_dora": True}, "strategy"),
+    ],
+    ids=str,
+)
+def test_a_setting_of_peft_is_answered_with_our_name(backbone, setting, own):
+    with pytest.raises(LoraConfigError, match=f"did you mean '{own}'") as caught:
+        backbone.enable_lora(**setting)
+    assert caught.value.field == list(setting)[-1]
+
+
+@pytest.mark.keras(once=True)
+def test_a_rank_that_is_not_given_is_said_to_be_missing(backbone):
+    with pytest.raises(LoraConfigError, match="rank is missing, expected an int from 1 to 65536 for 'lora'"):
+        backbone.enable_lora()

@@ -45,6 +45,10 @@ class HfSource(RemoteSource):
     def is_pinned(self, handle: PresetHandle) -> bool:
         return COMMIT.fullmatch(handle.revision or "") is not None
 
+    def transformers_name(self, handle: PresetHandle) -> str | None:
+        repo, folder = repository_of(handle)
+        return None if folder else repo
+
     def resolve_snapshot(self, handle: PresetHandle) -> Snapshot:
         repo, folder = repository_of(handle)
         response = self._hub.get(handle, api_url(repo, handle.revision))

@@ -3,7 +3,6 @@
 from vertebra import LoraStrategy, hookimpl
 from vertebra_lora_variants.dora import Dora, RsDora
 from vertebra_lora_variants.ia3 import IA3
-from vertebra_lora_variants.keras_lora import KerasLora
 from vertebra_lora_variants.loha import LoHa
 from vertebra_lora_variants.lokr import LoKr
 from vertebra_lora_variants.lora_plus import LoraPlus
@@ -16,5 +15,5 @@ from vertebra_lora_variants.vera import Vera
 
 @hookimpl
 def vertebra_lora_strategies() -> list[LoraStrategy]:
-    variants = [RsLora(), Dora(), RsDora(), Pissa(), LoraPlus(), Vera(), KerasLora()]
+    variants = [RsLora(), Dora(), RsDora(), Pissa(), LoraPlus(), Vera()]
     return [*variants, IA3(), LoHa(), LoKr(), Oft(), TrainableTokens()]

@@ -217,3 +217,16 @@ def wrap_update(optimizer: Any, wrap: Callable[[Update], Update]) -> None:
     """
     vars(optimizer).pop("_backend_update_step", None)  # an earlier wrapper
     optimizer._backend_update_step = wrap(optimizer._backend_update_step)
+
+
+# === Saving ===
+
+
+def is_saving_config() -> bool:
+    """Says whether Keras is writing the config of a model whose weights it writes next: a `.keras` file, or a pickle.
+
+    Public Keras calls `get_config` in the same way for a config alone, as `clone_model` does.
+    """
+    from keras.src.backend.common import global_state
+
+    return global_state.get_global_attribute("shared_objects/id_to_config_map") is not None

@@ -50,7 +50,8 @@ def own_settings(config: LoraConfig, rank: int | None) -> LoraConfig:
     """
     own = catalog(STRATEGIES).lookup(config.strategy).value.settings
     if rank is None and "rank" in own:
-        raise LoraConfigError("LoRA settings", "rank", rank, f"an int from 1 to 65536 for {config.strategy!r}")
+        AdapterPlan(config, {}).options()  # a setting under PEFT's name, such as r, is the cause
+        raise LoraConfigError("LoRA settings", "rank", ..., f"an int from 1 to 65536 for {config.strategy!r}")
     given = {"alpha": config.alpha or config.alpha_pattern, "dropout": config.dropout}
     for name, value in given.items():
         if value and name not in own:

@@ -14,6 +14,19 @@ from vertebra.specs import LoraConfig
 from vertebra.strategies import LoraStrategy
 
 _NOTHING: Mapping[str, Any] = {}
+_OF_PEFT = {
+    "r": "rank",
+    "target_modules": "target_names",
+    "modules_to_save": "train",
+    "lora_alpha": "alpha",
+    "lora_dropout": "dropout",
+    "adapter_name": "name",
+    "init_lora_weights": "strategy",
+    "peft_type": "strategy",
+    "use_dora": "strategy",
+    "use_rslora": "strategy",
+}
+"""The arguments of `enable_lora` that have the meaning of PEFT's settings."""
 _NAMED = ("alpha", "dropout", "seed", "rank_pattern", "alpha_pattern", "bias", "train", "name")
 
 
@@ -222,7 +235,7 @@ def _is_plain(value: Any) -> bool:
 
 def _settings(name: str, strategy: str, known: Mapping[str, Any]) -> str:
     """Returns a message that lists the settings that exist, for a setting that does not."""
-    similar = close_names(name, [*_NAMED, *known])
+    similar = [_OF_PEFT[name]] if name in _OF_PEFT else close_names(name, [*_NAMED, *known])
     own = f" and its own options: {', '.join(known)}" if known else ""
     hint = f"; did you mean {similar[0]!r}?" if similar else ""
     return f"no such setting: {strategy!r} takes {', '.join(_NAMED)}{own}{hint}"

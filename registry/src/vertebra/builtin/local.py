@@ -32,6 +32,9 @@ class FolderSource(LocalSource):
     def fetch(self, handle: PresetHandle, name: str) -> Path:
         return open_file(handle, _folder(handle), name)
 
+    def transformers_name(self, handle: PresetHandle) -> str | None:
+        return handle.path
+
     def upload(self, handle: PresetHandle, files: Mapping[str, Path], replace: bool, message: str) -> PresetHandle:
         write_folder(handle, _folder(handle), files, replace)
         return handle

@@ -1,5 +1,6 @@
 """The plugin module of the built-in contributions."""
 
+from vertebra.builtin.keras_lora import KerasLora
 from vertebra.builtin.local import FolderSource
 from vertebra.builtin.lora import Lora
 from vertebra.builtin.package import PackageSource
@@ -15,4 +16,4 @@ def vertebra_preset_sources() -> list[PresetSource]:
 
 @hookimpl
 def vertebra_lora_strategies() -> list[LoraStrategy]:
-    return [Lora()]
+    return [Lora(), KerasLora()]

@@ -54,12 +54,13 @@ class LoraStateError(LoraError, ValueError):
 
 
 class LoraConfigError(LoraError, ValueError):
-    """A LoRA setting is unknown or out of range."""
+    """A LoRA setting is missing, unknown or out of range; a value of `...` means that it is missing."""
 
     def __init__(self, subject: object, field: str, value: object, expected: str, remedy: str = "") -> None:
         self.subject, self.field, self.value, self.expected = subject, field, value, expected
+        given = f"{field} is missing" if value is ... else f"{field}={value!r}"
         remedy = remedy or "Correct the value and try again"
-        super().__init__(f"{subject}: {field}={value!r}, expected {ended(expected)} {ended(remedy)}")
+        super().__init__(f"{subject}: {given}, expected {ended(expected)} {ended(remedy)}")
 
 
 class AdapterNotFoundError(LoraError, FileNotFoundError):

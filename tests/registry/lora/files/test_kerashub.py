@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
+import vertebra
 from vertebra.errors import AdapterMismatchError, LoraConfigError, VertebraError, WeightsFileError
 
 pytestmark = pytest.mark.keras
@@ -200,3 +201,22 @@ def test_a_file_that_is_no_hdf5_is_refused(bert, tmp_path):
     (tmp_path / "adapter.lora.h5").write_bytes((bert.folder / NAME).read_bytes()[:-100])
     with pytest.raises(WeightsFileError):
         bert.load("kerashub").load_lora_weights(tmp_path / "adapter.lora.h5")
+
+
+# === Without the plugin of further strategies ===
+
+
+@pytest.mark.keras(once=True)
+def test_the_core_reads_the_file_that_it_writes(arguments, reload_plugins, monkeypatch, run, fill, tmp_path):
+    monkeypatch.setenv("VERTEBRA_BLOCK", "lora-variants")
+    reload_plugins()
+    backbone = vertebra.models.BertBackbone(**arguments)
+    backbone.save_to_preset(tmp_path / "base")
+    backbone.enable_lora(4)
+    fill(backbone)
+    backbone.save_lora_weights(tmp_path / "own.lora.h5")
+    fresh = vertebra.Backbone.from_preset(tmp_path / "base")
+    fresh.enable_lora(4)
+    receipt = fresh.load_lora_weights(tmp_path / "own.lora.h5")
+    assert receipt.config.strategy == "keras"
+    assert np.allclose(run(fresh)["pooled_output"], run(backbone)["pooled_output"], atol=1e-5)

@@ -639,3 +639,19 @@ def test_a_value_that_matters_and_is_not_clear_is_refused_by_name(backbone, copy
     (folder / CONFIG).write_text((folder / CONFIG).read_text().replace("{", "{" + field, 1))
     with pytest.raises(LoraConfigError, match=told):
         backbone.load_lora_weights(folder)
+
+
+def test_a_config_names_the_base_and_the_class_that_transformers_has_for_it(arguments, golden, tmp_path):
+    def config_of(backbone):
+        backbone.enable_lora(2)
+        backbone.save_lora_weights(tmp_path / backbone.name)
+        return json.loads((tmp_path / backbone.name / CONFIG).read_text())
+
+    bert = {"base_model_class": "BertModel", "parent_library": "transformers.models.bert.modeling_bert"}
+    loaded = config_of(vertebra.Backbone.from_preset(golden / "transformers"))
+    assert (loaded["base_model_name_or_path"], loaded["revision"]) == (str(golden / "transformers"), None)
+    assert loaded["auto_mapping"] == bert
+    made = config_of(vertebra.models.BertBackbone(**arguments))
+    assert (made["base_model_name_or_path"], made["auto_mapping"]) == (None, bert)
+    gated = vertebra.models.GPT2Backbone(11, 1, 2, 8, 8, activation="mish", attention_dropout=0.5)
+    assert "auto_mapping" in config_of(gated)

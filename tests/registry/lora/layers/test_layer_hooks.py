@@ -222,15 +222,23 @@ def test_an_activation_is_applied_after_the_sum(toy_class, ids, fill, run):
     toy.enable_lora(2, ["dense"])
     fill(toy)
     assert np.abs(run(toy, ids)).max() <= 1  # the layer's own activation, tanh
-    assert toy.get_layer("dense").activation is None
+    assert toy.get_layer("dense").activation is keras.activations.linear
     toy.unload_lora()
     assert toy.get_layer("dense").activation is keras.activations.tanh
 
 
-def test_a_model_around_the_layers_cannot_be_saved_without_its_adapter(backbone, tmp_path):
+def test_a_model_around_the_layers_has_no_config_with_an_adapter(backbone):
     backbone.enable_lora(2)
     model = keras.Model(backbone.input, backbone.output["pooled_output"])
     with pytest.raises(LoraStateError):
         model.get_config()
     backbone.unload_lora()
     assert model.get_config()["layers"]
+
+
+def test_a_model_around_the_layers_has_a_config_while_no_adapter_is_active(backbone):
+    backbone.enable_lora(2, ["pooled_dense"])
+    backbone.disable_lora()
+    model = keras.Model(backbone.input, backbone.output["pooled_output"])
+    copy = keras.models.clone_model(model)
+    assert copy.get_layer("pooled_dense").activation is keras.activations.tanh

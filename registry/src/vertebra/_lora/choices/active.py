@@ -84,6 +84,8 @@ class AdapterState:
         """Problem and remedy if calls cannot choose adapters, because the weights are not those of the base model."""
         self.hooked: Container[str] = ()
         """Paths of the layers that have hooks."""
+        self.is_told = False
+        """Whether a warning has said that files of single layers hold merged kernels."""
         self.losses = 0
         """Count of removed hooks."""
 

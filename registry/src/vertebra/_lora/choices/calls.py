@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -150,6 +150,13 @@ def chosen_variables(model: Any) -> list[Any]:
     shown = {id(variable) for variable in model.variables}
     choices.sort(key=_number)  # the order of blocks may vary
     return [variable for active in choices for variable in active.variables if id(variable) in shown]
+
+
+def refuse_symbolic(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Raises LoraStateError for a symbolic call: a model built from it could not hold the choice of adapters."""
+    if any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten((args, dict(kwargs)))):
+        problem = "Adapters were chosen in a symbolic call, which only builds a model"
+        raise LoraStateError(problem, "Choose them when calling that model: with backbone.lora_rows(...): ...")
 
 
 def _chosen(owner: Any, choice: Any) -> ActiveAdapters:

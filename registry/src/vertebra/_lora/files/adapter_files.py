@@ -187,7 +187,7 @@ def _check_complete(files: AdapterFiles) -> None:
     if ADAPTER_CONFIG not in files.folder.names:
         found = ADAPTER_TENSORS if ADAPTER_TENSORS in files.folder.names else ADAPTER_PICKLE
         expected = f"PEFT's {ADAPTER_CONFIG} next to {found}"
-        raise LoraConfigError(config, "file", None, expected, "Add the file")
+        raise LoraConfigError(config, "the file", ..., expected, "Add the file")
     if files.names[-1] in files.folder.names:
         return
     if ADAPTER_PICKLE in files.folder.names:

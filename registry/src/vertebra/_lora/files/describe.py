@@ -18,6 +18,7 @@ from vertebra._lora.files.peft_types import lora_fields, value_for
 from vertebra._weights.hdf5.mapping import open_hdf5_headers
 from vertebra._weights.safetensors.format import header_end, open_header
 from vertebra._weights.tensor_entry import Header, TensorEntry, describe_tensor
+from vertebra.builtin.keras_lora import KerasLora
 from vertebra.errors import AdapterMismatchError
 from vertebra.file_names import ADAPTER_CONFIG
 from vertebra.strategies import LoraStrategy
@@ -190,9 +191,8 @@ def _read_hdf5(_: AdapterFiles, path: Path) -> _Adapter:
     (header,) = open_hdf5_headers([path])
     ranks = {entry.shape[0] for name, entry in header.entries.items() if name.endswith("_b") and entry.shape}
     layers = {match["layer"] for name in header.entries if (match := _KERASHUB.fullmatch(name))}
-    strategies = (str(entry.name) for entry in catalog(STRATEGIES) if entry.value.per_head)
     return _Adapter(
-        strategy=next(strategies, None),
+        strategy=KerasLora.name,
         ranks=ranks,
         alphas=set(map(float, ranks)),
         layers=sorted(layers, key=_number_key),

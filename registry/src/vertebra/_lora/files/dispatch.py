@@ -19,7 +19,7 @@ from vertebra._system.atomic_save import destination, replacing_file, replacing_
 from vertebra._system.strict_json import parse_json
 from vertebra._weights.safetensors.format import MappedTensors, open_header
 from vertebra._weights.tensor_entry import Header
-from vertebra.errors import LoraConfigError, PresetSaveError
+from vertebra.errors import LoraConfigError, PresetSaveError, close_names
 from vertebra.file_names import ADAPTER_CONFIG, ADAPTER_TENSORS, WEIGHTS_SUFFIXES
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 SUFFIX = ".safetensors"
 KERASHUB_SUFFIX = ".lora.h5"
+_OTHER_SUFFIXES = (*WEIGHTS_SUFFIXES, ".gz", ".json", ".tar", ".yaml", ".zip")
+"""Endings of files, in lower case; any other ending, such as that of `bert-v1.5`, is part of a folder's name."""
 _SETTINGS = "vertebra.adapter"
 _MODEL = "vertebra.model"
 _INFIX = "/lora/"
@@ -105,7 +107,7 @@ def peft_folder(filepath: str | Path) -> Path | None:
     target = destination(filepath)
     if target.name.endswith(KERASHUB_SUFFIX) or target.suffix == SUFFIX:
         return None
-    if target.suffix.lower() in WEIGHTS_SUFFIXES:
+    if target.suffix.lower() in _OTHER_SUFFIXES or close_names(target.suffix, [SUFFIX]):
         remedy = f"Name a {SUFFIX} file, a {KERASHUB_SUFFIX} file, or a folder"
         raise PresetSaveError(target, f"adapters are not written as {target.suffix}", remedy)
     _check_folder(target, (ADAPTER_CONFIG, ADAPTER_TENSORS))
@@ -156,9 +158,9 @@ def _write_short(model: Any, stage: Path, plan: AdapterPlan, data: AdapterData) 
 
 
 def _settings(source: str, metadata: Mapping[str, str]) -> AdapterPlan:
-    expected = "settings that save_lora_weights wrote; for PEFT's adapter_model.safetensors, pass its folder"
+    expected = f"settings that save_lora_weights wrote; for PEFT's {ADAPTER_TENSORS}, pass its folder"
     if _SETTINGS not in metadata:
-        raise LoraConfigError(source, _SETTINGS, None, expected)
+        raise LoraConfigError(source, _SETTINGS, ..., expected, "Pass a file that is an adapter in the short form")
     data = parse_json(
         metadata[_SETTINGS].encode(), lambda problem: LoraConfigError(source, _SETTINGS, problem, expected)
     )

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from vertebra._discovery.catalog import BACKBONES, catalog
+from vertebra._discovery.catalog import BACKBONES, SOURCES, catalog
 from vertebra._formats import kerashub, transformers
 from vertebra._formats.translation import load_translation
 from vertebra._weights.layer_paths import weight_names
 from vertebra._weights.tensor_layout import holders, put, stored_shape, take
+from vertebra.errors import FormatLimitError
+from vertebra.handles import PresetHandle
 from vertebra.interfaces import Translation
 from vertebra.specs import TensorRule
 
@@ -118,6 +120,29 @@ class KerasHubNames:
         """Returns the number of heads in a layer's outputs in KerasHub."""
         shape = self.kernel_shape(path)
         return 1 if shape is None else max(1, out_features // shape[-1])
+
+
+def base_of_peft(model: Any) -> dict[str, Any]:
+    """Returns the fields of PEFT's config that name the base: its repository or path, revision and class.
+
+    A base that transformers cannot load is named by its handle. `AutoPeftModel` of PEFT imports the class.
+    """
+    fields: dict[str, Any] = {"base_model_name_or_path": getattr(model, "_preset", None), "auto_mapping": None}
+    if fields["base_model_name_or_path"]:
+        handle = PresetHandle.parse(fields["base_model_name_or_path"])
+        name = catalog(SOURCES).lookup(handle.scheme).value.transformers_name(handle)
+        if name:
+            fields |= {"base_model_name_or_path": name, "revision": handle.revision}
+    translation = translation_of(model, transformers.NAME)
+    try:
+        config = translation.config(arguments_of(model)) if translation else {}
+    except FormatLimitError:  # transformers has no class that computes the same
+        config = {}
+    if config.get("architectures"):
+        kind = config["model_type"].replace("-", "_")
+        library = f"{transformers.NAME}.models.{kind}.modeling_{kind}"
+        fields["auto_mapping"] = {"base_model_class": config["architectures"][0], "parent_library": library}
+    return fields
 
 
 def translation_of(model: Any, format: str) -> Translation | None:

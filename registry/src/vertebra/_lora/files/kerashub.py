@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from vertebra._discovery.catalog import STRATEGIES, catalog
 from vertebra._lora.files.adapter_data import AdapterData, AdapterFile
 from vertebra._lora.files.adapter_files import AdapterFiles
 from vertebra._lora.files.foreign_names import KerasHubNames
@@ -24,6 +23,7 @@ from vertebra._lora.plan import AdapterPlan, LayerPlan
 from vertebra._weights.hdf5.mapping import map_hdf5
 from vertebra._weights.hdf5.writing import write_datasets
 from vertebra._weights.layer_paths import layer_paths
+from vertebra.builtin.keras_lora import KerasLora
 from vertebra.errors import AdapterMismatchError, LoraConfigError
 from vertebra.specs import LoraConfig
 
@@ -47,7 +47,7 @@ def read_kerashub(model: Any, files: AdapterFiles, path: Path) -> AdapterFile:
     Raises:
         WeightsFileError: the file is corrupt.
         AdapterMismatchError: the layer numbers or shapes do not fit this architecture.
-        LoraConfigError: the rank is out of range, or no installed strategy works by heads.
+        LoraConfigError: the rank is out of range.
     """
     source = files.source
     (file,) = map_hdf5([path])
@@ -57,7 +57,7 @@ def read_kerashub(model: Any, files: AdapterFiles, path: Path) -> AdapterFile:
         problem = "is not a .lora.h5 of this architecture; it holds" if unknown else "holds no adapter"
         raise AdapterMismatchError(source, problem, unknown)
     rank = _rank(source, np.asarray(file.view(_RANK)))
-    plan, values = AdapterPlan(LoraConfig(rank, strategy=_strategy(source)), {}), Values()
+    plan, values = AdapterPlan(LoraConfig(rank, strategy=KerasLora.name), {}), Values()
     for layer, tensors in tensors_by_layer.items():
         if layer not in layers or not is_adaptable(layers[layer]) or tensors.keys() != {"a", "b"}:
             raise AdapterMismatchError(
@@ -97,14 +97,6 @@ def _sort(entries: Any, names: KerasHubNames) -> tuple[dict[str, dict[str, str]]
 def _number(dataset: str) -> tuple[int, str]:
     tensor = _TENSOR.fullmatch(dataset)
     return int(tensor[1]) if tensor else -1, dataset
-
-
-def _strategy(source: str) -> str:
-    for entry in catalog(STRATEGIES):
-        if entry.value.per_head:
-            return str(entry.name)
-    expected = "an installed LoRA strategy that works by heads, as Keras's does: install vertebra-lora-variants"
-    raise LoraConfigError(source, "strategy", None, expected)
 
 
 # === Writing ===

@@ -11,7 +11,7 @@ import numpy as np
 
 from vertebra._lora.files.adapter_data import AdapterData, AdapterFile, base_of, write_arrays
 from vertebra._lora.files.adapter_files import AdapterFiles
-from vertebra._lora.files.foreign_names import AdapterNames
+from vertebra._lora.files.foreign_names import AdapterNames, base_of_peft
 from vertebra._lora.files.fused_modules import FusedModule, fuse, split
 from vertebra._lora.files.peft_added import added_tensors, read_added, tied_copies
 from vertebra._lora.files.peft_config import SWITCHES, PeftSettings, read_config
@@ -259,7 +259,7 @@ def _config(
     """Returns the content of PEFT's config; full module names match no other modules."""
     method, bias = plan.strategy.peft_method, _bias(co_trained, set(plan.layers))
     common = {
-        "base_model_name_or_path": getattr(model, "_preset", None),
+        **base_of_peft(model),
         "target_modules": sorted(modules),
         "modules_to_save": _fully_trained(model, names, co_trained, set(plan.layers)) or None,
         "task_type": None,

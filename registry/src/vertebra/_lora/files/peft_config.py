@@ -143,7 +143,8 @@ def _check_method(subject: str, config: Mapping[str, Any]) -> None:
         return
     known = ", ".join(["LORA", *(reader.method.name for reader in readers())])
     if not isinstance(method, str):
-        raise LoraConfigError(subject, "peft_type", method, f"one of {known}", "Pass a folder that PEFT wrote")
+        given = method if "peft_type" in config else ...
+        raise LoraConfigError(subject, "peft_type", given, f"one of {known}", "Pass a folder that PEFT wrote")
     remedy = where_computed(method) or type_remedy(method)
     raise LoraConfigError(subject, "peft_type", method, f"one of {known}: {method} is not computed here", remedy)
 

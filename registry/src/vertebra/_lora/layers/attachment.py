@@ -13,7 +13,8 @@ from vertebra._lora.base_weights import BaseModel
 from vertebra._lora.choices.active import ActiveAdapters, AdapterState
 from vertebra._lora.control import CONTROL, state_variable, structure_variable
 from vertebra._lora.layers.adapter_layers import AdapterLayers
-from vertebra._lora.layers.layer_hooks import hold, refuse_config, release
+from vertebra._lora.layers.layer_configs import config_of_merged
+from vertebra._lora.layers.layer_hooks import hold, release
 
 Strengths = np.ndarray[Any, Any] | None
 """Strengths of the adapters, of shape `(adapters,)` or `(rows, adapters)`; None means one adapter at strength 1."""
@@ -29,7 +30,7 @@ class Attachment:
         self._sets: tuple[AdapterLayers, ...] = ()
         self._controls: dict[tuple[tuple[str, ...], tuple[int, ...] | None], tuple[Any, ...]] = {}
         """Control variables of each structure, kept so that functions compiled for it are reused."""
-        self._refusing: list[Any] = []
+        self._configured: list[Any] = []
 
     def attach(self, keys: Sequence[str], sets: Sequence[AdapterLayers], strengths: Strengths) -> bool:
         """Attaches the adapter layers of some plans; returns False if they are attached, so only strengths change."""
@@ -48,11 +49,11 @@ class Attachment:
         self._state.default = ActiveAdapters()
         for layer, adapter_layers in self._held(self._sets).items():
             release(self._base.layers[layer], [adapter_layer for _, adapter_layer in adapter_layers])
-        for layer in self._refusing:
+        for layer in self._configured:
             vars(layer).pop("get_config", None)
         if self._sets:
             track_parameters(self._base.model)
-        self._sets, self._refusing, self._keys, self._shape = (), [], (), None
+        self._sets, self._configured, self._keys, self._shape = (), [], (), None
 
     def _attach(self, keys: tuple[str, ...], sets: tuple[AdapterLayers, ...], strengths: Strengths) -> None:
         shape = None if strengths is None else strengths.shape
@@ -81,16 +82,16 @@ class Attachment:
         return by_path
 
     def _reset_holders(self, paths: Iterable[str], is_new: bool) -> None:
-        """Resets compiled functions of the layers' holders, and makes their `get_config` refuse."""
+        """Resets compiled functions of the layers' holders, and replaces their `get_config`."""
         holders = {prefix for path in paths for prefix in _holders(path)}
         for layer in [self._base.model, *(self._base.layers[path] for path in sorted(holders))]:
             if hasattr(layer, CONTROL):
-                continue  # its hook refuses
+                continue  # its hook has replaced it
             if is_new and isinstance(layer, keras.Model):
                 layer.train_function = layer.test_function = layer.predict_function = None
             if not hasattr(layer, "constructor_config") or layer is not self._base.model:  # a backbone's own can
-                layer.get_config = refuse_config
-                self._refusing.append(layer)
+                layer.get_config = config_of_merged(layer.get_config, self._state)
+                self._configured.append(layer)
 
 
 def _control_variables(keys: tuple[str, ...], strengths: Strengths) -> tuple[Any, ...]:

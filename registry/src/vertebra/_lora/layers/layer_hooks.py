@@ -16,13 +16,17 @@ from vertebra._lora.choices.active import ActiveAdapters, AdapterState
 from vertebra._lora.control import CONTROL, AdapterControl
 from vertebra._lora.files.keras_weights import load_layer, save_layer
 from vertebra._lora.layers.adapter_layers import change_of_outputs, change_of_projection
+from vertebra._lora.layers.layer_configs import config_of_merged
 from vertebra._lora.layers.projections import is_projection
 from vertebra.errors import LoraStateError
 
 _CALLS = ("call", "quantized_call")
 _OTHERS = ("get_config", "save_own_variables", "load_own_variables")
-_POSTPONED = ("activation", "logit_soft_cap")
-"""The last operations of layers on their outputs, postponed until adapters have been added."""
+_NEUTRAL = {"activation": keras.activations.linear, "logit_soft_cap": None}
+"""The last operations of layers on their outputs, postponed until adapters have been added: the values without them.
+
+Keras cannot serialise a layer whose activation is None.
+"""
 
 
 class Hook:
@@ -31,14 +35,14 @@ class Hook:
     def __init__(self, path: str, layer: Any, state: AdapterState, control: AdapterControl) -> None:
         self._path, self._layer, self._state, self._control = path, layer, state, control
         self._is_table, self._is_tied = isinstance(layer, keras.layers.Embedding), is_projection(layer)
-        self._postponed = {name: value for name in _POSTPONED if (value := getattr(layer, name, None)) is not None}
+        self._postponed = {name: value for name in _NEUTRAL if (value := getattr(layer, name, None)) is not None}
         self._own = {name: vars(layer)[name] for name in (*_CALLS, *_OTHERS) if name in vars(layer)}
 
     def attach(self) -> None:
         """Wraps the layer's methods."""
         hold(self._layer, [self._control])
         for name in self._postponed:
-            setattr(self._layer, name, None)
+            setattr(self._layer, name, _NEUTRAL[name])
         layer, save, load = self._layer, self._layer.save_own_variables, self._layer.load_own_variables
         layer.get_config = self._with_postponed(layer.get_config)
         layer.save_own_variables = lambda store: save_layer(store, self._state.default, self._path, save)
@@ -101,8 +105,6 @@ class Hook:
 
     def _with_postponed(self, original: Any) -> Any:
         def get_config() -> dict[str, Any]:
-            if self._path in self._state.default.layers:
-                return refuse_config()
             serialized = {
                 name: keras.activations.serialize(value) if name == "activation" else value
                 for name, value in self._postponed.items()
@@ -110,7 +112,8 @@ class Hook:
             config: dict[str, Any] = original() | serialized
             return config
 
-        return get_config
+        with_adapter = config_of_merged(get_config, self._state)
+        return lambda: with_adapter() if self._path in self._state.default.layers else get_config()
 
 
 class Hooks(Mapping[str, Hook]):
@@ -152,14 +155,6 @@ class Hooks(Mapping[str, Hook]):
         if taken:
             problem = f"Another model that shares these layers has an adapter for them: {', '.join(taken)}"
             raise LoraStateError(problem, "Unload it from the model that it was enabled on first")
-
-
-def refuse_config() -> dict[str, Any]:
-    """Raises LoraStateError: a layer's config has no adapter, so a copy would silently lose the trained values."""
-    raise LoraStateError(
-        "This model contains single layers with a LoRA adapter, which a config, a .keras file or a clone cannot keep",
-        "Merge the adapter, or save it by itself; or use the whole backbone as a layer, backbone(inputs)",
-    )
 
 
 def hold(layer: Any, inner: Sequence[Any]) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from vertebra import LinearView, LoraStrategy
 from vertebra.errors import LoraConfigError
+from vertebra.strategies import LinearView, LoraStrategy
 
 
 class KerasLora(LoraStrategy):
