@@ -337,7 +337,7 @@ def _is_number(value: object) -> TypeGuard[int | float]:
 
 
 def _check_rank(rank: object, name: str) -> None:
-    _require(name, rank, isinstance(rank, int) and 1 <= rank <= 65_536, "an int from 1 to 65536")
+    _require(name, rank, type(rank) is int and 1 <= rank <= 65_536, "an int from 1 to 65536")
 
 
 def _check_alpha(alpha: object, name: str) -> None:
