@@ -14,13 +14,14 @@ from typing import Any
 
 from vertebra._discovery import runtimes
 from vertebra._discovery.catalog import BACKBONES, backbone_class, catalog
+from vertebra._discovery.task_classes import named_task, task_class
 from vertebra.specs import PresetSpec
 
 BASE = "Backbone"
 
 
-def resolve_backbone(name: str) -> Any:
-    """Returns a backbone class by name, or a lazy class while no runtime is bound."""
+def resolve_class(name: str) -> Any:
+    """Returns the class of a backbone or task by name, or a lazy class while no runtime is bound."""
     if runtimes.bound_backend() is None:
         return _lazy_class(name)
     runtimes.bind()
@@ -29,7 +30,7 @@ def resolve_backbone(name: str) -> Any:
 
 @functools.cache
 def _lazy_class(name: str) -> LazyBackbone:
-    return LazyBackbone(name)
+    return LazyBackbone(name) if named_task(name) is None else LazyTask(name)
 
 
 def _load_class(name: str) -> type:
@@ -37,7 +38,8 @@ def _load_class(name: str) -> type:
         from vertebra.backbone import Backbone
 
         return Backbone
-    return backbone_class(name)
+    task = named_task(name)
+    return backbone_class(name) if task is None else task_class(task)
 
 
 class LazyBackbone:
@@ -92,3 +94,23 @@ class LazyBackbone:
     def _resolve(self) -> type:
         runtimes.bind()
         return _load_class(self.__name__)
+
+
+class LazyTask(LazyBackbone):
+    """A proxy of a task's class."""
+
+    @property
+    def presets(self) -> Mapping[str, PresetSpec]:
+        """The built-in presets of the architecture, or of all architectures; this imports no framework."""
+        task = named_task(self.__name__)
+        backbone = task.backbone if task else None
+        entries = [entry for entry in catalog(BACKBONES) if backbone in (None, entry.name)]
+        return {preset.name: preset for entry in entries for preset in entry.value.presets}
+
+    def from_preset(
+        self, preset: str | Path, load_weights: bool = True, *, runtime: str | None = None, **kwargs: Any
+    ) -> Any:
+        """Binds the runtime, then builds the task that a preset describes, as the class's own `from_preset`."""
+        runtimes.bind(runtime)
+        resolved: Any = self._resolve()
+        return resolved.from_preset(preset, load_weights, **kwargs)

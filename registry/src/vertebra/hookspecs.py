@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vertebra.interfaces import PresetSource, Runtime
     from vertebra.specs import BackboneSpec, LoadedPreset
     from vertebra.strategies import LoraStrategy
+    from vertebra.tasks import TaskSpec, TokenizerSpec
 
 PROJECT = "vertebra"
 POLICY_HOOKS = ("vertebra_rewrite_handle", "vertebra_refuse_preset", "vertebra_preset_loaded")
@@ -51,6 +52,16 @@ def vertebra_lora_strategies() -> list[LoraStrategy]:  # type: ignore[empty-body
 @_hookspec
 def vertebra_runtimes() -> list[Runtime]:  # type: ignore[empty-body]
     """Contributes runtimes, each for one Keras backend."""
+
+
+@_hookspec
+def vertebra_tasks() -> list[TaskSpec]:  # type: ignore[empty-body]
+    """Contributes tasks: classes that add a head to a backbone, such as a classifier."""
+
+
+@_hookspec
+def vertebra_tokenizers() -> list[TokenizerSpec]:  # type: ignore[empty-body]
+    """Contributes kinds of tokenizers: the classes that read the tokenizer of a preset."""
 
 
 @_hookspec

@@ -1,11 +1,15 @@
-"""The installed backbone classes as attributes, `vertebra.models.BertBackbone`, and their base class, `Backbone`."""
+"""The installed classes as attributes: `vertebra.models.BertBackbone`, `TextClassifier`, `BertTextClassifier`, …
+
+`Backbone` is the base class of all backbones.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from vertebra import _lazy_class
-from vertebra._discovery.catalog import BACKBONES, catalog
+from vertebra._discovery.catalog import BACKBONES, TASKS, catalog
+from vertebra._discovery.task_classes import named_task
 from vertebra.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -16,13 +20,15 @@ def __getattr__(name: str) -> Any:
     if name.startswith("_"):
         raise AttributeError(f"module 'vertebra.models' has no attribute {name!r}")
     if name == _lazy_class.BASE:  # KerasHub users find the class here, too
-        return _lazy_class.resolve_backbone(name)
+        return _lazy_class.resolve_class(name)
+    if named_task(name) is not None:
+        return _lazy_class.resolve_class(name)
     try:
         catalog(BACKBONES).lookup(name)
     except UnknownNameError as error:
         raise AttributeError(str(error)) from error
-    return _lazy_class.resolve_backbone(name)
+    return _lazy_class.resolve_class(name)
 
 
 def __dir__() -> list[str]:
-    return sorted([_lazy_class.BASE, *(entry.name for entry in catalog(BACKBONES))])
+    return sorted([_lazy_class.BASE, *(entry.name for kind in (BACKBONES, TASKS) for entry in catalog(kind))])

@@ -115,6 +115,9 @@ class BackboneSpec:
     presets: tuple[PresetSpec, ...] = ()
     formats: Mapping[str, FormatSpec] = field(default_factory=lambda: _NOTHING)
     """The architecture's representation by the name of the format."""
+    heads: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    """References to the heads of its checkpoints, by the name of the task: functions `(arguments, config) -> HeadSpec`
+    of the backbone's arguments and the checkpoint's config; see `vertebra.heads`."""
     demo: str | None = None
     """Reference to a function `(DemoContext) -> None` that demonstrates the architecture; `vertebra demo` runs it."""
 

@@ -16,6 +16,7 @@ class TorchRuntime(Runtime):
     """Runs Keras on PyTorch."""
 
     name = "torch"
+    compiles_each_shape = False
 
     def unavailable_reason(self) -> str | None:
         return None if find_spec("torch") else "PyTorch is not installed; install it with: pip install torch"

@@ -17,6 +17,11 @@ def vertebra_backbones() -> list[BackboneSpec]:
                     ("keras_hub>BertBackbone", "keras_nlp>BertBackbone"), "vertebra_bert.kerashub:BertKerasHub"
                 ),
             },
+            heads={
+                "TextClassifier": "vertebra_bert.heads:text_classifier",
+                "TokenClassifier": "vertebra_bert.heads:token_classifier",
+                "MaskedLM": "vertebra_bert.heads:masked_lm",
+            },
             demo="vertebra_bert.demo:run",
         )
     ]

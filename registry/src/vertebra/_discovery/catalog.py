@@ -15,6 +15,7 @@ from vertebra.errors import NameClashError, PluginError, UnknownNameError
 from vertebra.interfaces import PresetSource, Runtime
 from vertebra.specs import BackboneSpec, PresetSpec, resolve_reference
 from vertebra.strategies import LoraStrategy
+from vertebra.tasks import TaskSpec, TokenizerSpec
 
 T = TypeVar("T")
 
@@ -96,7 +97,9 @@ STRATEGIES = Kind(
     "LoRA strategy", "LoRA strategies", "vertebra_lora_strategies", LoraStrategy, lambda strategy: strategy.name
 )
 RUNTIMES = Kind("runtime", "runtimes", "vertebra_runtimes", Runtime, lambda runtime: runtime.name)
-KINDS = (BACKBONES, SOURCES, STRATEGIES, RUNTIMES)
+TASKS = Kind("task", "tasks", "vertebra_tasks", TaskSpec, lambda spec: spec.name)
+TOKENIZERS = Kind("tokenizer", "tokenizers", "vertebra_tokenizers", TokenizerSpec, lambda spec: spec.name)
+KINDS = (BACKBONES, SOURCES, STRATEGIES, RUNTIMES, TASKS, TOKENIZERS)
 
 
 @functools.cache

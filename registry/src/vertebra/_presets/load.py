@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from vertebra._resolve.observers import tell_observers
 from vertebra._resolve.preset_folder import PresetFolder, config_error
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.match import Match
+from vertebra._weights.tensor_views import TensorViews
 from vertebra.errors import (
     CertificateError,
     PresetClassError,
@@ -34,6 +35,7 @@ from vertebra.errors import (
 )
 from vertebra.errors.base import shown
 from vertebra.interfaces import Runtime
+from vertebra.tasks import TaskPreset
 
 BASE_ARGUMENTS = {"name": str, "trainable": bool, "dtype": object, "lora": dict | None, "quantized": dict}
 """The arguments that configs of every class may have, with their types."""
@@ -64,6 +66,24 @@ def load_backbone(
         check(backbone, opened.certificate)
     opened.tell_observers()
     return backbone
+
+
+def load_for_task(
+    asked: type, preset: str | Path, load_weights: bool, overrides: dict[str, Any], locked: bool | None
+) -> TaskPreset:
+    """Builds the backbone of a preset, and returns the rest of the preset with it; see `vertebra.tasks.open_preset`."""
+    load_weights = flag("from_preset", "load_weights", load_weights)
+    check_unlocked(locked)
+    read = partial(prepare, asked=asked, overrides=overrides, load_weights=load_weights)
+    opened = read_consistently(preset, read, locked)
+    matches: list[Match] = []
+    backbone = build_prepared(opened, overrides, matches.append)
+    opened.tell_observers()
+    description = opened.description
+    if opened.preset is None:
+        return TaskPreset(backbone, description.format, description.folder, {})
+    tensors = TensorViews(matches[0].outside, opened.preset.mapped().view)
+    return TaskPreset(backbone, description.format, description.folder, tensors, matches[0].fresh)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +118,15 @@ def prepare(
     return PreparedLoad(described, backbone_class, preset, require_certificate(folder) if verify else None)
 
 
-def build_prepared(opened: PreparedLoad, overrides: dict[str, Any]) -> Any:
+def build_prepared(
+    opened: PreparedLoad, overrides: dict[str, Any], report: Callable[[Match], None] | None = None
+) -> Any:
     """Builds a backbone, and fills it with the weights if they were mapped.
+
+    Args:
+        opened: The preset.
+        overrides: Arguments of the constructor, instead of those of the config.
+        report: Called with the match, instead of warnings about tensors that are not used and weights without values.
 
     Raises:
         PresetConfigError: the config does not build the class.
@@ -112,10 +139,13 @@ def build_prepared(opened: PreparedLoad, overrides: dict[str, Any]) -> Any:
     else:
         runtime, checkpoint = runtimes.bind(), preset.mapped()
         backbone, weights, match, created = build_abstract(opened.backbone_class, preset, overrides)
-        load_warnings.fresh_weights(description, match)
         load_warnings.untidy_preset(description, match.notes)
-        load_warnings.unused_tensors(description, match)
-        load_warnings.untied_logits(description, checkpoint, match)
+        if report is None:
+            load_warnings.fresh_weights(description, match)
+            load_warnings.unused_tensors(description, match)
+            load_warnings.untied_logits(description, checkpoint, match)
+        else:
+            report(match)
         load_warnings.second_checkpoint(description)
         load_warnings.computed_otherwise(description)
         if "dtype" not in overrides:

@@ -12,7 +12,18 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from vertebra._discovery import catalog as _catalog
-from vertebra._discovery.catalog import BACKBONES, RUNTIMES, SOURCES, STRATEGIES, Catalog, Entry, Kind, catalog
+from vertebra._discovery.catalog import (
+    BACKBONES,
+    RUNTIMES,
+    SOURCES,
+    STRATEGIES,
+    TASKS,
+    TOKENIZERS,
+    Catalog,
+    Entry,
+    Kind,
+    catalog,
+)
 from vertebra._discovery.plugins import examined, registry
 from vertebra._discovery.runtimes import unavailable_reason
 from vertebra.cli.output import Row, bytes_text, print_json, print_rows
@@ -178,6 +189,18 @@ LISTINGS = {
         "list LoRA strategies",
         ("name", "distribution", "version"),
         _entries(STRATEGIES, lambda strategy: {"name": strategy.name}),
+    ),
+    "tasks": Listing(
+        "list tasks, such as TextClassifier",
+        ("name", "description", "distribution", "version"),
+        _entries(TASKS, lambda spec: {"name": spec.name, "description": spec.description, "class": spec.task}),
+    ),
+    "tokenizers": Listing(
+        "list the kinds of tokenizers that can be read",
+        ("name", "description", "distribution", "version"),
+        _entries(
+            TOKENIZERS, lambda spec: {"name": spec.name, "description": spec.description, "class": spec.tokenizer}
+        ),
     ),
     "runtimes": Listing(
         "list runtimes, and whether they are available",

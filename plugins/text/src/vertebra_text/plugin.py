@@ -1,0 +1,23 @@
+"""The hooks that contribute the tokenizer and the tasks."""
+
+from vertebra import hookimpl
+from vertebra.tasks import TaskSpec, TokenizerSpec
+
+_TASKS = (
+    ("TextEmbedder", "embedder", "a vector for each text"),
+    ("TextClassifier", "classifier", "classes, several labels, or a number for each text"),
+    ("Reranker", "reranker", "a score for each pair of a query and a document"),
+    ("TokenClassifier", "token_classifier", "a class for each token, such as names of people and places"),
+    ("MaskedLM", "masked_lm", "the tokens at masked positions"),
+)
+
+
+@hookimpl
+def vertebra_tasks() -> list[TaskSpec]:
+    return [TaskSpec(name, f"vertebra_text.tasks.{module}:{name}", text) for name, module, text in _TASKS]
+
+
+@hookimpl
+def vertebra_tokenizers() -> list[TokenizerSpec]:
+    files = "transformers' and KerasHub's tokenizers, and SentencePiece models"
+    return [TokenizerSpec("PretrainedTokenizer", "vertebra_text.pretrained:PretrainedTokenizer", files)]

@@ -1,0 +1,1 @@
+"""Reads and writes tasks in presets of each format."""

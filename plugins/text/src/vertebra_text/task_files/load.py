@@ -1,0 +1,64 @@
+"""Builds a task from a preset: backbone, head and tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vertebra import tasks
+from vertebra.errors import PresetNotFoundError
+from vertebra_text.interface import Tokenizer
+from vertebra_text.system import log
+from vertebra_text.task_files import kerashub, native, sentence_transformers, transformers
+from vertebra_text.task_files.stored import StoredTask, fill
+from vertebra_text.tasks.preprocessor import TextPreprocessor
+
+_READERS = (native, kerashub, sentence_transformers, transformers)
+"""Modules that read tasks, in the order in which they are asked: the files of the first ones come with a config that
+the last ones read, too."""
+
+
+def load_task(
+    task_class: Any,
+    preset: str | Path,
+    load_weights: bool,
+    locked: bool | None,
+    own: Mapping[str, Any],
+    of_backbone: Mapping[str, Any],
+    parts: Mapping[str, Any],
+) -> Any:
+    """Builds the task of a preset; `Task.from_preset` documents it.
+
+    Args:
+        task_class: The class.
+        preset: The preset.
+        load_weights: Whether to load weights.
+        locked: Whether the preset must be in the lockfile.
+        own: Arguments of the task, given by the user.
+        of_backbone: Arguments of the backbone.
+        parts: The preprocessor, if the user gave one.
+    """
+    opened = tasks.open_preset(preset, task_class.backbone_class, load_weights, locked=locked, **of_backbone)
+    reader = next((reader for reader in _READERS if reader.recognises(opened)), None)
+    stored = StoredTask() if reader is None else reader.read(task_class, opened, own)
+    for note in stored.notes:
+        log.warning("%s: %s", opened.handle, note)
+    arguments = {**stored.arguments, **own}
+    preprocessor = parts["preprocessor"] if "preprocessor" in parts else _preprocessor(opened, stored)
+    task = task_class(opened.backbone, preprocessor=preprocessor, **arguments)
+    if load_weights:
+        changed = [name for name, value in own.items() if stored.arguments.get(name) != value]
+        fill(task, opened, stored, changed)
+    task.__dict__["_preset"] = opened
+    return task
+
+
+def _preprocessor(opened: tasks.TaskPreset, stored: StoredTask) -> TextPreprocessor | None:
+    """Returns the preset's own preprocessor, or None if it has no tokenizer."""
+    try:
+        tokenizer = Tokenizer.from_files(opened.files)
+    except PresetNotFoundError as error:
+        log.warning("%s: it has no tokenizer, so the task takes token ids. %s", opened.handle, error)
+        return None
+    return TextPreprocessor(tokenizer, stored.sequence_length).bound_to(opened.backbone)

@@ -1,0 +1,66 @@
+"""Tasks in Vertebra's own format: `task.json`, and `task.safetensors` with the variables of the head by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from vertebra import TensorRule
+from vertebra.errors import PresetClassError, PresetConfigError
+from vertebra.tasks import TaskPreset, read_tensors, write_tensors
+from vertebra_text.task_files.stored import StoredTask
+
+CONFIG, WEIGHTS = "task.json", "task.safetensors"
+_VERSION = 1
+
+
+def recognises(preset: TaskPreset) -> bool:
+    """Returns whether a preset has a task in this format."""
+    return preset.format == "native" and CONFIG in preset.files.names
+
+
+def read(task_class: Any, preset: TaskPreset, own: Mapping[str, Any]) -> StoredTask:
+    """Returns the task of a preset.
+
+    Raises:
+        PresetClassError: it is another task.
+        PresetConfigError: `task.json` is invalid, or of a newer version.
+    """
+    config = preset.files.json(CONFIG).value
+    arguments = config.get("arguments")
+    if config.get("vertebra_task") != _VERSION or not isinstance(arguments, dict):
+        problem = (
+            f"vertebra_task is {config.get('vertebra_task')!r}, and this version of vertebra-text reads {_VERSION}"
+        )
+        raise PresetConfigError(CONFIG, problem, "Update vertebra-text")
+    if config.get("task") != task_class.task_name():
+        if "pooling_mode" in task_class._own_arguments():
+            return StoredTask()  # any backbone can embed
+        raise PresetClassError(preset.handle, str(config.get("task")), task_class.task_name())
+    length = config.get("sequence_length")
+    replaced = {"labels", "num_classes"} & own.keys()
+    kept = {name: value for name, value in arguments.items() if not (replaced and name in ("labels", "num_classes"))}
+    tensors = read_tensors(preset.files, WEIGHTS) if WEIGHTS in preset.files.names else {}
+    return StoredTask(kept, tensors, _rules, length if type(length) is int else None)
+
+
+def _rules(task: Any) -> dict[str, TensorRule]:
+    return {name: TensorRule(name) for name in task.head_weights()}
+
+
+def write(task: Any, stage: Path) -> None:
+    """Writes the task's own files into a folder."""
+    config = {
+        "vertebra_task": _VERSION,
+        "task": type(task).task_name(),
+        "arguments": task.task_arguments(),
+        "sequence_length": getattr(task.preprocessor, "sequence_length", None),
+    }
+    (stage / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    weights = task.head_weights()
+    if weights:
+        write_tensors(stage / WEIGHTS, {name: keras.ops.convert_to_numpy(w.value) for name, w in weights.items()})

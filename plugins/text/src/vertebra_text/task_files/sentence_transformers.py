@@ -1,0 +1,166 @@
+"""Folders of Sentence Transformers: `modules.json`, and a folder for each module after the transformer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from vertebra import TensorRule
+from vertebra.errors import PresetConfigError, PresetNotFoundError
+from vertebra.tasks import TaskPreset, read_tensors
+from vertebra_text.task_files.stored import StoredTask
+from vertebra_text.tasks.pooling import MODES
+
+MODULES = "modules.json"
+_CONFIG, _SETTINGS = "config_sentence_transformers.json", "sentence_bert_config.json"
+_OLD_MODES = {
+    "cls": "pooling_mode_cls_token",
+    "max": "pooling_mode_max_tokens",
+    "mean": "pooling_mode_mean_tokens",
+    "mean_sqrt_len_tokens": "pooling_mode_mean_sqrt_len_tokens",
+    "weightedmean": "pooling_mode_weightedmean_tokens",
+    "lasttoken": "pooling_mode_lasttoken",
+}
+"""Fields of releases up to 5, in the order in which vectors are concatenated."""
+ACTIVATIONS = {
+    "Identity": None,
+    "Tanh": "tanh",
+    "ReLU": "relu",
+    "GELU": "gelu",
+    "SiLU": "silu",
+    "Sigmoid": "sigmoid",
+    "Mish": "mish",
+    "ReLU6": "relu6",
+    "Hardswish": "hard_silu",
+}
+"""torch's classes of activations, with the names of `vertebra.activations`."""
+
+
+def recognises(preset: TaskPreset) -> bool:
+    """Returns whether a preset is a folder of Sentence Transformers."""
+    return MODULES in preset.files.names
+
+
+def read(task_class: Any, preset: TaskPreset, own: Mapping[str, Any]) -> StoredTask:
+    """Returns the embedder of a folder; for other tasks, the folder is read as a transformers checkpoint.
+
+    Raises:
+        PresetConfigError: a module cannot be computed here.
+    """
+    if "pooling_mode" not in task_class._own_arguments():
+        from vertebra_text.task_files import transformers
+
+        return transformers.read(task_class, preset, own)
+    folder = _Folder(preset)
+    for module in folder.modules():
+        folder.add(module)
+    return folder.stored(own)
+
+
+class _Folder:
+    """The modules of a folder, read one after the other."""
+
+    def __init__(self, preset: TaskPreset) -> None:
+        self._preset, self._files = preset, preset.files
+        self._arguments: dict[str, Any] = {"pooling_mode": "mean", "normalize": False, "dense": []}
+        self._tensors: dict[str, Any] = {}
+        self._done: list[str] = []
+        self._readers: dict[str, Callable[[str], None]] = {
+            "Transformer": lambda path: None,
+            "Pooling": self._pooling,
+            "Dense": self._dense,
+            "Normalize": self._normalize,
+            "Dropout": lambda path: None,  # does nothing but in training
+        }
+
+    def modules(self) -> list[dict[str, Any]]:
+        """Returns the modules in the order of computing.
+
+        Raises:
+            PresetConfigError: `modules.json` is not a list of modules.
+        """
+        text = self._files.fetch(MODULES).read_text("utf-8")
+        try:
+            listed = json.loads(text)
+            return sorted(listed, key=lambda module: module["idx"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise PresetConfigError(
+                MODULES, f"it is not a list of modules with idx, path and type ({error})"
+            ) from error
+
+    def add(self, module: Mapping[str, Any]) -> None:
+        kind = str(module.get("type")).rpartition(".")[2]
+        if kind not in self._readers:
+            known = ", ".join(self._readers)
+            problem = f"it has the module {module.get('type')!r}; known are {known}"
+            raise PresetConfigError(MODULES, problem, "Load the backbone alone, with vertebra.Backbone.from_preset")
+        if self._done and self._done[-1] == "Normalize":
+            raise PresetConfigError(MODULES, f"the module {kind} comes after Normalize, which must be the last")
+        path = str(module.get("path", ""))
+        self._readers[kind](f"{path}/" if path else "")
+        self._done.append(kind)
+
+    def _pooling(self, path: str) -> None:
+        config = self._files.json(f"{path}config.json").value
+        if config.get("include_prompt") is False:
+            raise PresetConfigError(f"{path}config.json", "include_prompt is false, which is not supported")
+        modes = config.get("pooling_mode")
+        if modes is None:
+            modes = [mode for mode, field in _OLD_MODES.items() if config.get(field)] or ["mean"]
+        listed = [modes] if isinstance(modes, str) else list(modes)
+        unknown = [mode for mode in listed if mode not in MODES]
+        if unknown:
+            raise PresetConfigError(
+                f"{path}config.json", f"pooling_mode is {unknown[0]!r}, expected {', '.join(MODES)}"
+            )
+        self._arguments["pooling_mode"] = listed[0] if len(listed) == 1 else listed
+
+    def _dense(self, path: str) -> None:
+        config = self._files.json(f"{path}config.json").value
+        function = str(config.get("activation_function", "torch.nn.modules.activation.Tanh"))
+        activation = ACTIVATIONS.get(function.rpartition(".")[2], "")
+        if activation == "" or not function.startswith("torch.nn."):
+            raise PresetConfigError(
+                f"{path}config.json", f"activation_function is {function!r}, expected one of torch.nn"
+            )
+        if config.get("use_residual"):
+            raise PresetConfigError(f"{path}config.json", "use_residual is true, which is not supported")
+        if config.get("module_input_name", "sentence_embedding") != "sentence_embedding":
+            raise PresetConfigError(f"{path}config.json", "module_input_name is not 'sentence_embedding'")
+        number = len(self._arguments["dense"])
+        spec = {"units": config.get("out_features"), "activation": activation, "use_bias": config.get("bias", True)}
+        self._arguments["dense"].append(spec)
+        for name, array in read_tensors(self._files, f"{path}model.safetensors").items():
+            self._tensors[f"dense_{number}/{name}"] = array
+
+    def _normalize(self, path: str) -> None:
+        self._arguments["normalize"] = True
+
+    def stored(self, own: Mapping[str, Any]) -> StoredTask:
+        """Returns the task."""
+        settings, config = self._json(_SETTINGS), self._json(_CONFIG)
+        prompts = config.get("prompts") or {}
+        arguments = self._arguments | {
+            "prompts": {name: text for name, text in prompts.items() if isinstance(text, str)},
+            "default_prompt_name": config.get("default_prompt_name"),
+            "truncate_dim": config.get("truncate_dim"),
+            "similarity_fn_name": config.get("similarity_fn_name") or "cosine",
+        }
+        length = settings.get("max_seq_length")
+        return StoredTask(arguments, self._tensors, _rules, length if type(length) is int else None)
+
+    def _json(self, name: str) -> Mapping[str, Any]:
+        try:
+            return self._files.json(name).value
+        except PresetNotFoundError:
+            return {}
+
+
+def _rules(task: Any) -> dict[str, TensorRule]:
+    rules = {}
+    for name in task.head_weights():
+        layer, _, variable = name.partition("/")
+        is_kernel = variable == "kernel"
+        rules[name] = TensorRule(f"{layer}/linear.{'weight' if is_kernel else 'bias'}", transpose=is_kernel)
+    return rules

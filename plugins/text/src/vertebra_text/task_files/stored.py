@@ -1,0 +1,86 @@
+"""`StoredTask`: what the files of a preset say about a task, in any format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vertebra import TensorRule
+from vertebra.errors import WeightsMismatchError
+from vertebra_text.system import warn
+
+if TYPE_CHECKING:
+    from vertebra.tasks import TaskPreset
+
+Rules = Callable[[Any], Mapping[str, TensorRule]]
+"""Returns, for a task, the tensor of the preset for each variable of its head."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTask:
+    """A task as a preset describes it."""
+
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the task's constructor."""
+    tensors: Mapping[str, Any] = field(default_factory=dict)
+    """The tensors that may be the head's, by name."""
+    rules: Rules = lambda task: {}
+    sequence_length: int | None = None
+    """The most tokens of a row, if the preset limits them further than its tokenizer does."""
+    notes: Sequence[str] = ()
+    """What the user should know about how the preset was read."""
+
+
+def fill(task: Any, preset: TaskPreset, stored: StoredTask, replaced: Sequence[str]) -> None:
+    """Fills the head of a task with the tensors of a preset, and says which variables stay random.
+
+    Args:
+        task: The task.
+        preset: The preset.
+        stored: What the preset says about the task.
+        replaced: Names of arguments that the user gave instead of the preset's: variables whose shape they change are
+            random.
+
+    Raises:
+        WeightsMismatchError: a tensor has another shape, and no argument of the user explains it.
+    """
+    weights, rules = task.head_weights(), stored.rules(task)
+    fresh, reshaped = [], []
+    for name, variable in weights.items():
+        rule = rules.get(name)
+        if rule is None or rule.tensor not in stored.tensors:
+            fresh.append(name)
+            continue
+        array = np.asarray(stored.tensors[rule.tensor])
+        array = array.T if rule.transpose else array
+        if tuple(array.shape) != tuple(variable.shape):
+            reshaped.append((name, tuple(variable.shape), tuple(array.shape)))
+        else:
+            variable.assign(array.astype("float32"))
+    if reshaped and not replaced:
+        raise WeightsMismatchError(preset.handle, reshaped=reshaped)
+    fresh += [*(name for name, _, _ in reshaped), *_used(task, preset.fresh)]
+    if fresh:
+        warn(f"{preset.handle} has no values for {', '.join(fresh)}: they are initialised randomly, so train them")
+    _tell_unused(task, preset, stored)
+
+
+def _used(task: Any, names: Sequence[str]) -> list[str]:
+    """Returns the weights of the backbone that the task's outputs depend on: not the pooled output's, without it."""
+    outputs = task.backbone.output
+    if task.uses_pooled_output or not isinstance(outputs, Mapping) or "pooled_output" not in outputs:
+        return list(names)
+    layer = outputs["pooled_output"]._keras_history.operation.name
+    return [name for name in names if not name.startswith(f"{layer}/")]
+
+
+def _tell_unused(task: Any, preset: TaskPreset, stored: StoredTask) -> None:
+    used = {rule.tensor for rule in stored.rules(task).values()}
+    unused = [name for name in preset.tensors if name not in used]
+    if unused:
+        from vertebra_text.system import log
+
+        log.warning("%s: %d further tensors are not used: %s", preset.handle, len(unused), ", ".join(unused[:20]))

@@ -1,0 +1,108 @@
+"""Tasks of transformers checkpoints: the head's tensors, and the fields of `config.json` about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vertebra.errors import PresetConfigError
+from vertebra.tasks import TaskPreset
+from vertebra_text.task_files.stored import StoredTask
+from vertebra_text.tasks.head import head_of
+
+_CONFIG, _SENTENCE_TRANSFORMERS = "config.json", "config_sentence_transformers.json"
+_MOST_LABELS = 1_000_000
+_ACTIVATIONS = {"Identity": "identity", "Sigmoid": "sigmoid"}
+_RENAMED = {".weight": ".gamma", ".bias": ".beta"}
+"""Names of the variables of layer normalisation in checkpoints that were converted from TensorFlow."""
+
+
+def recognises(preset: TaskPreset) -> bool:
+    """Returns whether a preset is a transformers checkpoint."""
+    return preset.format == "transformers"
+
+
+def read(task_class: Any, preset: TaskPreset, own: Mapping[str, Any]) -> StoredTask:
+    """Returns the task of a checkpoint, with the head of the class, if the checkpoint has it."""
+    config = preset.files.json(_CONFIG).value
+    name = getattr(task_class, "head_task", "")
+    if not name:
+        return StoredTask()
+    head = head_of(name, preset.backbone, config)
+    arguments: dict[str, Any] = {"head": head.to_config()}
+    if name != "MaskedLM":
+        arguments |= _classes(config)
+    if name == "TextClassifier":
+        arguments |= _problem(task_class, preset, config)
+    arguments = {key: value for key, value in arguments.items() if _is_needed(key, own)}
+    return StoredTask(arguments, with_old_names(preset.tensors), lambda task: task.built_head.rules())
+
+
+def with_old_names(tensors: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns tensors with the present names of those that have older ones."""
+    renamed = {}
+    for name in tensors:
+        for new, old in _RENAMED.items():
+            if name.endswith(old):
+                renamed[name.removesuffix(old) + new] = name
+    if not renamed:
+        return tensors
+    return {**{name: tensors[name] for name in tensors}, **{new: tensors[old] for new, old in renamed.items()}}
+
+
+def _is_needed(argument: str, own: Mapping[str, Any]) -> bool:
+    """Returns whether an argument of the checkpoint is used beside those of the user, which may contradict it."""
+    about_classes = {"num_classes", "labels"}
+    return argument not in about_classes or not about_classes & own.keys()
+
+
+def _classes(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns number and names of the classes; transformers' default is two classes.
+
+    Raises:
+        PresetConfigError: the names are no list of classes.
+    """
+    names = config.get("id2label")
+    if names is None:
+        count = config.get("num_labels", 2)
+        if type(count) is not int or not 0 < count <= _MOST_LABELS:
+            raise PresetConfigError(_CONFIG, f"num_labels is {count!r}, expected an int above 0")
+        return {"num_classes": count}
+    try:
+        by_number = {int(number): str(name) for number, name in names.items()}
+    except (AttributeError, ValueError) as error:
+        raise PresetConfigError(_CONFIG, f"id2label is {names!r}, expected names by number") from error
+    if sorted(by_number) != list(range(len(by_number))) or not by_number:
+        raise PresetConfigError(_CONFIG, f"id2label has the numbers {sorted(by_number)}, expected 0, 1, 2, …")
+    labels = [by_number[number] for number in range(len(by_number))]
+    if len(set(labels)) != len(labels):  # transformers allows it; a label must still name one class here
+        labels = [name if labels.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(labels)]
+    return {"num_classes": len(labels), "labels": labels}
+
+
+def _problem(task_class: Any, preset: TaskPreset, config: Mapping[str, Any]) -> dict[str, Any]:
+    if "score" in task_class._own_arguments():
+        return {"score": _score(preset, config)}
+    return {"problem_type": config["problem_type"]} if config.get("problem_type") else {}
+
+
+def _score(preset: TaskPreset, config: Mapping[str, Any]) -> str:
+    """Returns what the score of a cross-encoder is: Sentence Transformers' `activation_fn`, by default a sigmoid.
+
+    Its releases have it in a file of their own, in a field of the config, or under an older name.
+
+    Raises:
+        PresetConfigError: the function is another one.
+    """
+    own = preset.files.json(_SENTENCE_TRANSFORMERS).value if _SENTENCE_TRANSFORMERS in preset.files.names else {}
+    nested = config.get("sentence_transformers")
+    name = (
+        own.get("activation_fn")
+        or (nested.get("activation_fn") if isinstance(nested, Mapping) else None)
+        or config.get("sbert_ce_default_activation_function")
+        or "Sigmoid"
+    )
+    score = _ACTIVATIONS.get(str(name).rpartition(".")[2])
+    if score is None:
+        raise PresetConfigError(_CONFIG, f"activation_fn is {name!r}, expected torch's Identity or Sigmoid")
+    return score

@@ -1,0 +1,1 @@
+"""Tasks: a backbone with a head, from raw text to vectors, scores and labels."""

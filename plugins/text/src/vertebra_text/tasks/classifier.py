@@ -1,0 +1,187 @@
+"""`TextClassifier`: classes, several labels, or a number for each text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+
+from vertebra import heads
+from vertebra.errors import ArgumentError
+from vertebra_text.tasks.head import Head, head_of
+from vertebra_text.tasks.labels import checked_classes, checked_names, class_numbers
+from vertebra_text.tasks.task import Task
+
+SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
+PROBLEMS = (SINGLE, MULTI, REGRESSION)
+"""What the outputs are, by transformers' names."""
+
+
+@keras.saving.register_keras_serializable("vertebra_text")
+class TextClassifier(Task):
+    """Classifies texts or pairs of texts.
+
+    The output has shape (batch, classes): logits, unless `activation` says otherwise.
+
+    Args:
+        backbone: The backbone.
+        num_classes: The number of classes, labels or numbers; None means the number of `labels`.
+        preprocessor: As in `Task`.
+        activation: Activation of the outputs, such as `"softmax"`, or None for logits.
+        dropout: Rate of the head's dropout in [0, 1), or None for the rates that the architecture's checkpoints have.
+        labels: Names of the classes in order; None means `LABEL_0`, `LABEL_1`, …, as in transformers.
+        problem_type: `single_label_classification`; `multi_label_classification`, where each class is present or not;
+            or `regression`. None means regression for one class, and else a single label, as in transformers.
+        head: The layers, as the config of a `vertebra.heads.HeadSpec`; None means those of the architecture.
+        **kwargs: `compile` and `name`, as in `Task`.
+
+    Raises:
+        ArgumentError: an argument is out of range.
+    """
+
+    head_task: ClassVar[str] = "TextClassifier"
+    """The name under which an architecture declares the head."""
+
+    def __init__(
+        self,
+        backbone: Any,
+        num_classes: int | None = None,
+        preprocessor: Any = None,
+        activation: Any = None,
+        dropout: float | None = None,
+        *,
+        labels: Sequence[str] | None = None,
+        problem_type: str | None = None,
+        head: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        classes = checked_classes(type(self).__name__, num_classes, labels)
+        problem = problem_type or (REGRESSION if classes == 1 else SINGLE)
+        if problem not in PROBLEMS:
+            raise ArgumentError(type(self).__name__, "problem_type", problem_type, f"one of {', '.join(PROBLEMS)}")
+        spec = head_of(self.head_task, backbone, {}) if head is None else heads.HeadSpec.from_config(head)
+        built = Head(spec, backbone, classes, activation, dropout)
+        outputs = built.connect(backbone(backbone.input), backbone.input.get("padding_mask"))
+        arguments = {
+            "num_classes": classes,
+            "activation": activation,
+            "dropout": dropout,
+            "labels": checked_names(classes, labels),
+            "problem_type": problem,
+            "head": spec.to_config(),
+        }
+        self.__dict__["_head"] = built
+        super().__init__(backbone, outputs, preprocessor, arguments, **kwargs)
+        self.__dict__["_head"] = built
+
+    @property
+    def built_head(self) -> Head:
+        """The layers of the head."""
+        return self._head
+
+    @property
+    def uses_pooled_output(self) -> bool:
+        """Whether the head reads the backbone's pooled output."""
+        return bool(self._head.spec.pooling == "pooled_output")
+
+    def head_weights(self) -> dict[str, Any]:
+        return self._head.weights()
+
+    def task_arguments(self) -> dict[str, Any]:
+        activation = self._arguments["activation"]
+        name = activation if isinstance(activation, str | None) else keras.activations.serialize(activation)
+        return super().task_arguments() | {"activation": name}
+
+    # === Training ===
+
+    def default_loss(self) -> Any:
+        logits = not self._has_activation()
+        if self.problem_type == REGRESSION:
+            return keras.losses.MeanSquaredError()
+        if self.problem_type == MULTI:
+            return keras.losses.BinaryCrossentropy(from_logits=logits)
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
+
+    def default_metrics(self) -> Any:
+        if self.problem_type == REGRESSION:
+            return [keras.metrics.MeanAbsoluteError()]
+        if self.problem_type == MULTI:
+            return [keras.metrics.BinaryAccuracy(threshold=0.5 if self._has_activation() else 0.0)]
+        return [keras.metrics.SparseCategoricalAccuracy()]
+
+    def _has_activation(self) -> bool:
+        return self.activation not in (None, "linear")
+
+    def check_labels(self, y: Any) -> Any:
+        """Returns labels as numbers: a class by number or name, or rows of numbers.
+
+        Raises:
+            ArgumentError: a class is unknown, or a row has another length.
+        """
+        if self.problem_type == SINGLE:
+            return class_numbers(type(self).__name__, y, self.labels)
+        values = np.asarray(y, "float32")
+        values = values[:, None] if values.ndim == 1 and self.num_classes == 1 else values
+        if values.ndim != 2 or values.shape[1] != self.num_classes:
+            expected = f"rows of {self.num_classes} numbers, one for each of its labels"
+            raise ArgumentError(type(self).__name__, "y", f"an array of shape {values.shape}", expected)
+        return values
+
+    def batch_labels(self, labels: Any) -> Any:
+        """Returns the labels of one batch as an array."""
+        return np.asarray(labels)
+
+    # === Answers ===
+
+    def classify(
+        self,
+        texts: Any,
+        *,
+        top_k: int | None = 1,
+        threshold: float = 0.5,
+        adapters: Any = None,
+        batch_size: int = 32,
+    ) -> Any:
+        """Returns the classes of texts, each as a dict with `label` and `score`.
+
+        Args:
+            texts: A text, a list of texts, a list of pairs, or a tuple of two lists.
+            top_k: The number of classes for each text, the likeliest first; None for all. 1 returns a dict for each
+                text instead of a list. With several labels, all labels from the threshold on are returned instead.
+            threshold: The lowest probability of a label that is returned, for several labels.
+            adapters: As in `predict`.
+            batch_size: The number of texts in a batch.
+        """
+        scores = self.probabilities(texts, adapters=adapters, batch_size=batch_size)
+        if self.problem_type == REGRESSION:
+            answers: list[Any] = [self._ranked(row, self.num_classes, top_k == 1) for row in scores]
+        elif self.problem_type == MULTI:
+            answers = [[entry for entry in self._ranked(row, None) if entry["score"] >= threshold] for row in scores]
+        else:
+            answers = [self._ranked(row, top_k, top_k == 1) for row in scores]
+        return answers[0] if isinstance(texts, str) else answers
+
+    def probabilities(self, texts: Any, *, adapters: Any = None, batch_size: int = 32) -> Any:
+        """Returns the probability of each class, shape (texts, classes), float32; or the numbers, for regression."""
+        outputs = np.asarray(self.predict(texts, adapters=adapters, batch_size=batch_size), "float32")
+        if self.problem_type == REGRESSION or self._has_activation():
+            return outputs
+        return sigmoid(outputs) if self.problem_type == MULTI else softmax(outputs)
+
+    def _ranked(self, row: Any, top_k: int | None, single: bool = False) -> Any:
+        order = np.argsort(-row, kind="stable")[:top_k]
+        entries = [{"label": self.labels[index], "score": float(row[index])} for index in order]
+        return entries[0] if single and len(entries) == 1 else entries
+
+
+def sigmoid(logits: Any) -> Any:
+    """Returns the logistic function of logits, without overflow."""
+    return 0.5 * (1 + np.tanh(0.5 * logits))
+
+
+def softmax(logits: Any) -> Any:
+    """Returns the softmax over the last axis."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)

@@ -1,0 +1,143 @@
+"""Computes outputs for many texts: sorted by length, so that little is padded, and returned in their own order."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+import vertebra
+from vertebra.errors import ArgumentError
+
+log = logging.getLogger("vertebra")
+_CHUNK = 2048
+"""The number of texts that are tokenized at once."""
+_STEPS = ((64, 16), (256, 32), (1024, 64))
+"""Lengths are rounded up where each shape is compiled: to a multiple of 16 up to 64 tokens, and so on."""
+_LARGEST_STEP = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some texts of a call, with the outputs for them."""
+
+    rows: np.ndarray[Any, Any]
+    """Positions of the texts in the call."""
+    arrays: dict[str, np.ndarray[Any, Any]]
+    """The tokenized texts; inputs of the model and what else was asked for."""
+    outputs: Any
+    """The outputs, of shape (rows, …) with the padded length of the batch where there is an axis for tokens."""
+
+
+class Inference:
+    """The forward pass of a task for texts.
+
+    Args:
+        task: The task.
+    """
+
+    def __init__(self, task: Any) -> None:
+        self._task, self._runtime = task, vertebra.use()
+        self._program = vertebra.compile(task) if self._runtime.compiles_each_shape else None
+
+    def outputs(self, texts: Any, batch_size: int, adapters: Any = None) -> Any:
+        """Returns the outputs for texts as one array, in their order; the task's outputs have no axis for tokens."""
+        listed = [texts] if isinstance(texts, str) else _listed(texts)
+        results: np.ndarray[Any, Any] | None = None
+        for batch in self.batches(listed, batch_size, adapters):
+            if results is None:
+                results = np.empty((len(listed), *batch.outputs.shape[1:]), batch.outputs.dtype)
+            results[batch.rows] = batch.outputs
+        if results is None:
+            return np.zeros((0, *self._task.output_shape[1:]), "float32")
+        return results
+
+    def batches(self, texts: Sequence[Any], batch_size: int, adapters: Any = None, **options: Any) -> Iterator[Batch]:
+        """Yields the outputs for texts, batch by batch, the longest texts of each chunk first.
+
+        Args:
+            texts: Texts or pairs.
+            batch_size: The most texts in a batch.
+            adapters: The name of a LoRA adapter, a list with one for each text, or None for the active ones.
+            **options: Options of the tokenizer, for further arrays.
+
+        Raises:
+            ArgumentError: `adapters` is a list of another length.
+        """
+        by_row = adapters if isinstance(adapters, list | tuple) else None
+        if by_row is not None and len(by_row) != len(texts):
+            raise ArgumentError("predict", "adapters", f"{len(by_row)} names", f"one for each of {len(texts)} texts")
+        cut = 0
+        for start in range(0, len(texts), _CHUNK):
+            chunk = texts[start : start + _CHUNK]
+            arrays = self._task.preprocessor.encode(chunk, return_num_truncated_tokens=True, **options)
+            cut += int(np.count_nonzero(arrays.pop("num_truncated_tokens")))
+            for rows in _by_length(arrays["padding_mask"], batch_size):
+                batch = {name: array[rows] for name, array in arrays.items()}
+                names = [by_row[start + row] for row in rows] if by_row is not None else adapters
+                yield self._batch(start + rows, _cropped(batch), names, batch_size)
+        if cut:
+            most = self._task.preprocessor.sequence_length
+            log.warning("%d of %d texts are longer than %s tokens, and were cut", cut, len(texts), most)
+
+    def _batch(self, rows: Any, arrays: dict[str, Any], adapters: Any, batch_size: int) -> Batch:
+        inputs = {name: arrays[name] for name in self._task.input}
+        if self._program is None:
+            chosen = contextlib.nullcontext() if adapters is None else self._task.lora_rows(adapters)
+            with chosen:
+                return Batch(rows, arrays, self._task.predict_on_batch(inputs))
+        shaped, names = _rounded(inputs, adapters, batch_size)
+        outputs = self._program(shaped, adapters=names)
+        outputs = keras.tree.map_structure(lambda x: np.asarray(keras.ops.convert_to_numpy(x))[: len(rows)], outputs)
+        return Batch(rows, arrays, outputs)
+
+
+def _listed(texts: Any) -> Sequence[Any]:
+    if isinstance(texts, tuple) and len(texts) == 2 and not isinstance(texts[0], str):
+        return list(zip(*texts, strict=True))
+    return texts if isinstance(texts, list) else list(texts)
+
+
+def _by_length(mask: Any, batch_size: int) -> Iterator[np.ndarray[Any, Any]]:
+    """Yields the rows of batches, the longest first: a batch that is too large for the memory fails at once."""
+    order = np.argsort(-mask.sum(axis=1), kind="stable")
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def _cropped(arrays: dict[str, Any]) -> dict[str, Any]:
+    """Removes the columns in which all rows are padding."""
+    used = np.flatnonzero(arrays["padding_mask"].any(axis=0))
+    if not len(used):
+        return arrays
+    columns = slice(used[0], used[-1] + 1)
+    return {name: array[:, columns] if array.ndim > 1 else array for name, array in arrays.items()}
+
+
+def _rounded(inputs: dict[str, Any], adapters: Any, batch_size: int) -> tuple[dict[str, Any], Any]:
+    """Pads inputs to one of a few shapes, since each new shape is compiled: with padding, and copies of the last row."""
+    rows, length = next(iter(inputs.values())).shape[:2]
+    target = _rounded_rows(rows, batch_size)
+    width = (0, _rounded_length(length) - length)
+    shaped = {
+        name: np.pad(np.pad(array, ((0, 0), width)), ((0, target - rows), (0, 0)), mode="edge")
+        for name, array in inputs.items()
+    }
+    if isinstance(adapters, list):
+        adapters = adapters + adapters[-1:] * (target - rows)
+    return shaped, adapters
+
+
+def _rounded_rows(rows: int, batch_size: int) -> int:
+    """Returns the next power of two, or the batch size if that is less."""
+    return min(1 << (rows - 1).bit_length(), batch_size)
+
+
+def _rounded_length(length: int) -> int:
+    step = next((step for most, step in _STEPS if length <= most), _LARGEST_STEP)
+    return -(-length // step) * step

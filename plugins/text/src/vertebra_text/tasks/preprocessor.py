@@ -1,0 +1,69 @@
+"""`TextPreprocessor`: from texts to the inputs of a backbone, as the first step of every text task."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from vertebra.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from vertebra_text.interface import Arrays, Tokenizer
+
+log = logging.getLogger("vertebra")
+TRUNCATIONS = ("longest_first", "only_first", "only_second", "error")
+
+
+class TextPreprocessor:
+    """Tokenizes texts or pairs of texts, cuts what is too long, and pads each batch to its longest row.
+
+    Args:
+        tokenizer: The tokenizer.
+        sequence_length: The most tokens of a row, with special tokens, or None for what tokenizer and backbone allow.
+        truncation: What is cut off a row that is too long, as in `Tokenizer`; `"error"` refuses the text.
+        input_names: The backbone's inputs; None means those of the tokenizer's own architecture.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        sequence_length: int | None = None,
+        truncation: str = "longest_first",
+        input_names: Collection[str] | None = None,
+    ) -> None:
+        if truncation not in TRUNCATIONS:
+            raise ArgumentError("TextPreprocessor", "truncation", truncation, f"one of {', '.join(TRUNCATIONS)}")
+        self.tokenizer, self.truncation = tokenizer, truncation
+        self.sequence_length = sequence_length or tokenizer.max_length
+        self.input_names = tuple(input_names or tokenizer.input_names)
+
+    def bound_to(self, backbone: Any) -> TextPreprocessor:
+        """Returns a preprocessor that makes the inputs of a backbone, and no rows that are too long for it."""
+        most = getattr(backbone, "max_sequence_length", None)
+        lengths = [length for length in (self.sequence_length, most) if length]
+        names = [name for name in backbone.input if name in (*self.tokenizer.input_names, "segment_ids")]
+        return TextPreprocessor(self.tokenizer, min(lengths, default=None), self.truncation, names)
+
+    def __call__(self, x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """Returns the inputs for texts, with labels and weights unchanged, as `keras.utils.pack_x_y_sample_weight`."""
+        return keras.utils.pack_x_y_sample_weight(self.encode(x), y, sample_weight)
+
+    def encode(self, texts: Any, **options: Any) -> Arrays:
+        """Returns the inputs for texts or pairs of texts: int32 arrays of shape (batch, length), by name.
+
+        Args:
+            texts: A list of texts, a list of pairs, or a tuple of two lists.
+            **options: Further options of the tokenizer; the arrays that they ask for are returned, too.
+
+        Raises:
+            ArgumentError: a text is not a string, or too long if `truncation` is `"error"`.
+        """
+        arrays = self.tokenizer(texts, max_length=self.sequence_length, truncation=self.truncation, **options)
+        if "segment_ids" in self.input_names and "segment_ids" not in arrays:
+            arrays["segment_ids"] = np.zeros_like(arrays["token_ids"])
+        unused = set(self.tokenizer.input_names) - set(self.input_names)
+        return {name: array for name, array in arrays.items() if name not in unused}

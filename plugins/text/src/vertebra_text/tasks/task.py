@@ -1,0 +1,274 @@
+"""`Task`: a backbone with a head and a preprocessor, as one Keras model."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import keras
+
+import vertebra
+from vertebra.errors import ArgumentError
+from vertebra_text.tasks.adapters import TaskAdapters
+from vertebra_text.tasks.batches import is_prepared, text_batches, transformed
+from vertebra_text.tasks.inference import Inference
+from vertebra_text.tasks.preprocessor import TextPreprocessor
+
+_FROM_PRESET = object()
+"""The default of `preprocessor` in `from_preset`: the preset's own tokenizer."""
+
+
+class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
+    """The base class of tasks: `fit`, `evaluate` and `predict` take raw texts, as does each task's own method.
+
+    A subclass builds its head in `__init__` and passes inputs and outputs to `super().__init__`. It names the `task`,
+    sets `default_loss` and the like, and implements `read_arguments` and `head_weights` to load and save presets.
+
+    Args:
+        backbone: The backbone; its inputs are the task's.
+        outputs: The symbolic outputs of the head for `backbone(backbone.input)`.
+        preprocessor: A `TextPreprocessor`, a `Tokenizer`, a function of texts that returns the backbone's inputs, or
+            None for a model of token ids.
+        arguments: The constructor's other arguments, by name; they become attributes, and `get_config` returns them.
+        inputs: The symbolic inputs, or None for the backbone's.
+        compile: Whether to compile the model with the task's default optimizer, loss and metrics.
+        name: Name of the model.
+    """
+
+    backbone_class: ClassVar[type | None] = None
+    """The class that the backbone must be of, or None for any."""
+
+    uses_pooled_output = False
+    """Whether the head reads the backbone's pooled output."""
+
+    def __init__(
+        self,
+        backbone: Any,
+        outputs: Any,
+        preprocessor: Any = None,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        inputs: Any = None,
+        compile: bool = True,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(inputs=backbone.input if inputs is None else inputs, outputs=outputs, name=name)
+        # Not registered as a layer a second time: the functional model has it already.
+        self.__dict__["_backbone"], self.__dict__["_inference"] = backbone, None
+        self.preprocessor = preprocessor
+        self.__dict__.update({"_arguments": dict(arguments or {}), **(arguments or {})})
+        if compile:
+            self.compile()
+
+    # === Parts ===
+
+    @property
+    def backbone(self) -> Any:
+        """The backbone."""
+        return self._backbone
+
+    @property
+    def preprocessor(self) -> Any:
+        """The function from texts to the backbone's inputs, or None; it can be set."""
+        return self._preprocessor
+
+    @preprocessor.setter
+    def preprocessor(self, value: Any) -> None:
+        from vertebra_text.interface import Tokenizer
+
+        if isinstance(value, Tokenizer):
+            value = TextPreprocessor(value)
+        if isinstance(value, TextPreprocessor):
+            value = value.bound_to(self._backbone)
+        if value is not None and not callable(value):
+            raise ArgumentError(type(self).__name__, "preprocessor", value, "a TextPreprocessor, a Tokenizer, or None")
+        self.__dict__["_preprocessor"] = value
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer of the preprocessor, or None."""
+        return getattr(self._preprocessor, "tokenizer", None)
+
+    # === Training ===
+
+    def compile(self, optimizer: Any = "auto", loss: Any = "auto", *, metrics: Any = "auto", **kwargs: Any) -> None:
+        """Configures training as `keras.Model.compile`; `"auto"` is Adam at 5e-5, and the task's loss and metrics."""
+        optimizer = keras.optimizers.Adam(5e-5) if _is_auto(optimizer) else optimizer
+        loss = self.default_loss() if _is_auto(loss) else loss
+        metrics = self.default_metrics() if _is_auto(metrics) else metrics
+        super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
+
+    def default_loss(self) -> Any:
+        """Returns the loss for `compile(loss="auto")`, or None."""
+        return None
+
+    def default_metrics(self) -> Any:
+        """Returns the metrics for `compile(metrics="auto")`, or None."""
+        return None
+
+    def fit(self, x: Any = None, y: Any = None, *, batch_size: int = 32, shuffle: bool = True, **kwargs: Any) -> Any:
+        """Trains the task as `keras.Model.fit`, on texts or on prepared inputs.
+
+        Args:
+            x: Texts or pairs of texts, as in `TextPreprocessor`; or batches `(texts, labels)` from a
+                `keras.utils.PyDataset`, a torch `DataLoader`, or a generator; or inputs that are token ids already.
+            y: A label for each text.
+            batch_size: The number of texts in a batch.
+            shuffle: Whether texts are in another order in each epoch.
+            **kwargs: Further arguments of `keras.Model.fit`, such as `epochs`, `validation_data`, `validation_split`
+                and `sample_weight`.
+
+        Raises:
+            ArgumentError: texts and labels differ in number, or a label is out of range.
+        """
+        validation = kwargs.pop("validation_data", None)
+        if self._preprocessor is not None and not is_prepared(x):
+            weights, split = kwargs.pop("sample_weight", None), kwargs.pop("validation_split", 0.0)
+            x, held_out = text_batches(self, x, y, weights, batch_size, shuffle=shuffle, validation_split=split)
+            y, validation = None, validation if held_out is None else held_out
+        elif not hasattr(x, "__getitem__") or not hasattr(x, "num_batches"):
+            kwargs |= {"batch_size": batch_size, "shuffle": shuffle} if y is not None else {}
+        if validation is not None:
+            kwargs["validation_data"] = self._validation(validation, batch_size)
+        return super().fit(x, y, **kwargs)
+
+    def _validation(self, data: Any, batch_size: int) -> Any:
+        if self._preprocessor is None or not isinstance(data, tuple | list) or is_prepared(data[0]):
+            return data if self._preprocessor is None or isinstance(data, tuple | list) else transformed(self, data)
+        return text_batches(self, *data[:2], data[2] if len(data) > 2 else None, batch_size, shuffle=False)[0]
+
+    def evaluate(self, x: Any = None, y: Any = None, *, batch_size: int = 32, **kwargs: Any) -> Any:
+        """Computes loss and metrics as `keras.Model.evaluate`, on texts or on prepared inputs, as in `fit`."""
+        if self._preprocessor is not None and not is_prepared(x):
+            x, _ = text_batches(self, x, y, kwargs.pop("sample_weight", None), batch_size, shuffle=False)
+            return super().evaluate(x, **kwargs)
+        return super().evaluate(x, y, **kwargs | ({} if y is None else {"batch_size": batch_size}))
+
+    def predict(self, x: Any, *, batch_size: int = 32, adapters: Any = None, **kwargs: Any) -> Any:
+        """Returns the outputs for texts or for prepared inputs, in their order.
+
+        Texts are sorted by length and padded to the longest of their batch, which changes no result.
+
+        Args:
+            x: Texts or pairs of texts, or inputs as in `keras.Model.predict`.
+            batch_size: The number of rows in a batch.
+            adapters: The name of a LoRA adapter, or a list with one for each text, or None for the active ones.
+            **kwargs: Further arguments of `keras.Model.predict`, for prepared inputs.
+        """
+        if self._preprocessor is not None and not is_prepared(x):
+            return self.inference.outputs(x, batch_size, adapters)
+        return super().predict(x, batch_size=batch_size, **kwargs)
+
+    @property
+    def inference(self) -> Inference:
+        """Computes outputs for many texts."""
+        if self._inference is None:
+            self.__dict__["_inference"] = Inference(self)
+        return self._inference
+
+    def check_labels(self, y: Any) -> Any:
+        """Returns labels as the loss expects them; a subclass raises ArgumentError if they cannot be the task's."""
+        return y
+
+    # === Presets ===
+
+    @classmethod
+    def from_preset(
+        cls,
+        preset: str | Path,
+        load_weights: bool = True,
+        *,
+        runtime: str | None = None,
+        locked: bool | None = None,
+        preprocessor: Any = _FROM_PRESET,
+        **kwargs: Any,
+    ) -> Any:
+        """Builds the task of a preset: its backbone, head and tokenizer.
+
+        Args:
+            preset: A built-in preset id, a handle or a path, as in `vertebra.Backbone.from_preset`.
+            load_weights: Whether to load the weights of backbone and head; if False, they are random.
+            runtime: Name of the runtime, as in `vertebra.Backbone.from_preset`.
+            locked: As in `vertebra.Backbone.from_preset`.
+            preprocessor: As in the constructor; left out, the preset's own tokenizer. None for a model of token ids.
+            **kwargs: Arguments of this class, such as `num_classes`, or else of the backbone, such as `dtype`. They
+                override those of the preset.
+
+        Raises:
+            PresetError: as in `vertebra.Backbone.from_preset`, or the preset is of another task.
+            ArgumentError: an argument is out of range.
+        """
+        from vertebra_text.task_files.load import load_task
+
+        vertebra.use(runtime)
+        own = {name: kwargs.pop(name) for name in cls._own_arguments() & kwargs.keys()}
+        given = {} if preprocessor is _FROM_PRESET else {"preprocessor": preprocessor}
+        return load_task(cls, preset, load_weights, locked, own, kwargs, given)
+
+    @classmethod
+    def _own_arguments(cls) -> set[str]:
+        """Returns the names of the constructor's arguments, apart from the parts and those of every task."""
+        return set(inspect.signature(cls).parameters) - {"backbone", "preprocessor", "name", "compile", "kwargs"}
+
+    def save_to_preset(
+        self,
+        preset_dir: str | Path,
+        max_shard_size: float | None = 10,
+        *,
+        format: str = "native",
+        **kwargs: Any,
+    ) -> None:
+        """Saves backbone, head and tokenizer as a preset folder, which appears complete or not at all.
+
+        Args:
+            preset_dir: The folder.
+            max_shard_size: Maximum size of a weights file in gigabytes (10⁹ bytes), or None for a single file.
+            format: `native`; `transformers`; `sentence-transformers`; or `kerashub`.
+            **kwargs: Further arguments of `vertebra.Backbone.save_to_preset`.
+
+        Raises:
+            PresetSaveError: the folder cannot be written; existing files are unchanged.
+            FormatLimitError: the format cannot represent the task.
+        """
+        from vertebra_text.task_files.save import save_task
+
+        save_task(self, preset_dir, max_shard_size, format, kwargs)
+
+    @classmethod
+    def task_name(cls) -> str:
+        """Returns the name of the task, without that of an architecture."""
+        return next(base.__name__ for base in cls.__mro__ if "head_task" in vars(base) or base.__base__ is Task)
+
+    def head_weights(self) -> dict[str, Any]:
+        """Returns the variables that are not the backbone's, by name."""
+        return {}
+
+    # === Configuration ===
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments; the backbone is serialised, and the preprocessor is left out."""
+        backbone = keras.saving.serialize_keras_object(self._backbone)
+        return {"name": self.name, "backbone": backbone, **self.task_arguments()}
+
+    def task_arguments(self) -> dict[str, Any]:
+        """Returns the constructor's arguments without the backbone and the preprocessor, as JSON."""
+        return dict(self._arguments)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Any:
+        """Builds a task from a config that `get_config` returned."""
+        arguments = dict(config)
+        if isinstance(arguments.get("backbone"), Mapping):
+            arguments["backbone"] = keras.saving.deserialize_keras_object(arguments["backbone"])
+        return cls(**arguments)
+
+
+def as_texts(texts: Any) -> Sequence[Any]:
+    """Returns one text, or several, as a list."""
+    return [texts] if isinstance(texts, str) else texts
+
+
+def _is_auto(value: object) -> bool:
+    return isinstance(value, str) and value == "auto"

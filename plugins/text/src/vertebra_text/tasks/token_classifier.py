@@ -1,0 +1,129 @@
+"""`TokenClassifier`: a class for each token, and the entities of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+
+from vertebra import heads
+from vertebra.errors import ArgumentError
+from vertebra_text.tasks.classifier import softmax
+from vertebra_text.tasks.entities import AGGREGATIONS, entities_of
+from vertebra_text.tasks.head import Head, head_of
+from vertebra_text.tasks.labels import IGNORED, checked_classes, checked_names, class_numbers
+from vertebra_text.tasks.task import Task
+
+
+@keras.saving.register_keras_serializable("vertebra_text")
+class TokenClassifier(Task):
+    """Classifies each token of a text, such as for names of people and places.
+
+    The output has shape (batch, length, classes), in logits.
+
+    Args:
+        backbone: The backbone.
+        num_classes: The number of classes; None means the number of `labels`.
+        preprocessor: As in `Task`.
+        dropout: Rate of the head's dropout in [0, 1), or None for the rate that the architecture's checkpoints have.
+        labels: Names of the classes in order, such as `O`, `B-PER` and `I-PER`; None means `LABEL_0`, `LABEL_1`, ….
+        head: As in `TextClassifier`.
+        **kwargs: `compile` and `name`, as in `Task`.
+
+    Raises:
+        ArgumentError: an argument is out of range.
+    """
+
+    head_task: ClassVar[str] = "TokenClassifier"
+    """The name under which an architecture declares the head."""
+
+    def __init__(
+        self,
+        backbone: Any,
+        num_classes: int | None = None,
+        preprocessor: Any = None,
+        dropout: float | None = None,
+        *,
+        labels: Sequence[str] | None = None,
+        head: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        classes = checked_classes(type(self).__name__, num_classes, labels)
+        spec = head_of(self.head_task, backbone, {}) if head is None else heads.HeadSpec.from_config(head)
+        built = Head(spec, backbone, classes, None, dropout)
+        outputs = built.connect(backbone(backbone.input), backbone.input.get("padding_mask"))
+        arguments = {
+            "num_classes": classes,
+            "dropout": dropout,
+            "labels": checked_names(classes, labels),
+            "head": spec.to_config(),
+        }
+        super().__init__(backbone, outputs, preprocessor, arguments, **kwargs)
+        self.__dict__["_head"] = built
+
+    @property
+    def built_head(self) -> Head:
+        """The layers of the head."""
+        return self._head
+
+    def head_weights(self) -> dict[str, Any]:
+        return self._head.weights()
+
+    # === Training ===
+
+    def default_loss(self) -> Any:
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=IGNORED)
+
+    def check_labels(self, y: Any) -> Any:
+        """Returns the classes of the words of each text as lists of numbers.
+
+        Raises:
+            ArgumentError: a class is unknown.
+        """
+        return [class_numbers("TokenClassifier", list(row), self.labels) for row in y]
+
+    def batch_labels(self, labels: Any) -> Any:
+        """Returns the labels of one batch; `prepare` aligns them with the tokens."""
+        return labels
+
+    # === Answers ===
+
+    def tag(
+        self,
+        texts: Any,
+        *,
+        aggregation: str = "simple",
+        ignore_labels: Sequence[str] = ("O",),
+        adapters: Any = None,
+        batch_size: int = 32,
+    ) -> Any:
+        """Returns the entities of each text, each as a dict with `label`, `score`, `text`, `start` and `end`.
+
+        Args:
+            texts: A text or a list of texts.
+            aggregation: How tokens become entities, as in transformers: `none` for each token; `simple` joins
+                neighbours of one class; `first`, `average` and `max` choose one class for all tokens of a word first.
+            ignore_labels: Classes that are left out.
+            adapters: As in `predict`.
+            batch_size: The number of texts in a batch.
+
+        Returns:
+            For each text a list; `start` and `end` are positions in the text, in characters.
+
+        Raises:
+            ArgumentError: `aggregation` is unknown.
+        """
+        if aggregation not in AGGREGATIONS:
+            raise ArgumentError("TokenClassifier", "aggregation", aggregation, f"one of {', '.join(AGGREGATIONS)}")
+        listed = [texts] if isinstance(texts, str) else list(texts)
+        options = {"return_offsets_mapping": True, "return_word_ids": True, "return_special_tokens_mask": True}
+        answers: list[Any] = [None] * len(listed)
+        for batch in self.inference.batches(listed, batch_size, adapters, **options):
+            for place, row in enumerate(batch.rows):
+                arrays = {name: array[place] for name, array in batch.arrays.items()}
+                length = len(arrays["token_ids"])
+                scores = softmax(np.asarray(batch.outputs[place][:length], "float32"))
+                answers[row] = entities_of(listed[row], scores, arrays, self.labels, aggregation, ignore_labels)
+        return answers[0] if isinstance(texts, str) else answers

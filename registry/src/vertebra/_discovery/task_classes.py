@@ -1,0 +1,63 @@
+"""The classes of tasks by name: of any architecture, such as `TextClassifier`, or of one, such as `BertTextClassifier`."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+from vertebra._discovery.catalog import BACKBONES, TASKS, Entry, backbone_class, catalog
+from vertebra.errors import PluginError
+from vertebra.specs import resolve_reference
+from vertebra.tasks import TaskSpec
+
+_SUFFIX = "Backbone"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedTask:
+    """What the name of a task means."""
+
+    name: str
+    entry: Entry[TaskSpec]
+    backbone: str | None
+    """The name of the backbone's class, if the name is that of an architecture's task."""
+
+
+def named_task(name: str) -> NamedTask | None:
+    """Returns the task of a name, or None if no plugin contributes it.
+
+    Raises:
+        NameClashError: several plugins claim the task.
+    """
+    tasks, backbones = catalog(TASKS), catalog(BACKBONES)
+    if name in tasks:
+        return NamedTask(name, tasks.lookup(name), None)
+    for entry in tasks:
+        backbone = name.removesuffix(entry.name) + _SUFFIX
+        if name.endswith(entry.name) and backbone in backbones:
+            return NamedTask(name, entry, backbone)
+    return None
+
+
+@functools.cache
+def task_class(task: NamedTask) -> Any:
+    """Imports the class of a task; of an architecture's task, it is a subclass whose `backbone_class` is set.
+
+    Raises:
+        PluginError: the class cannot be imported.
+    """
+    reference = task.entry.value.task
+    try:
+        loaded: Any = resolve_reference(reference)
+    except Exception as error:
+        problem = f"{reference} cannot be imported ({type(error).__name__}: {error})"
+        raise PluginError(task.entry.owner.distribution, problem) from error
+    if task.backbone is None:
+        return loaded
+    members = {
+        "backbone_class": backbone_class(task.backbone),
+        "__module__": "vertebra.models",
+        "__doc__": loaded.__doc__,
+    }
+    return type(loaded)(task.name, (loaded,), members)

@@ -1,0 +1,158 @@
+"""Tasks give the outputs of transformers and Sentence Transformers, for raw texts, from folders that these wrote."""
+
+import numpy as np
+import pytest
+
+import vertebra
+
+from .conftest import TOLERANCE, Peer
+
+pytestmark = pytest.mark.keras
+
+LETTERS = [*"abcdefghijklmnopqrstuvwxyz", *(f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz")]
+VOCABULARY = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "the",
+    "fox",
+    "jump",
+    "##s",
+    "over",
+    "dog",
+    ".",
+    ",",
+    *LETTERS,
+]
+TEXTS = ["the fox jumps over the dog.", "dog", "a quick brown fox, lazy", "jumps " * 12]
+PAIRS = [["the fox", "jumps over the dog"], ["dog", "a"], ["lazy dog, over", "the quick fox jumps"]]
+SIZES = {
+    "vocab_size": len(VOCABULARY),
+    "num_hidden_layers": 2,
+    "hidden_size": 16,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "max_position_embeddings": 64,
+}
+CONFIGS = {"bert": SIZES | {"model_type": "bert"}}
+PREFIXES = {"bert": "Bert"}
+each_model = pytest.mark.parametrize("model_type", CONFIGS)
+
+
+@pytest.fixture(scope="session")
+def text_peer(peers_python):
+    """Calls functions of text_peer.py."""
+    peer = Peer(peers_python, "text_peer.py", "torch")
+    yield peer
+    peer.close()
+
+
+@pytest.fixture
+def made(text_peer, tmp_path):
+    """Lets the peers write a checkpoint with a head and a tokenizer; returns its folder."""
+
+    def make(model_type, head, **config):
+        folder = str(tmp_path / "made")
+        text_peer("make_tokenizer", folder=folder, vocabulary=VOCABULARY)
+        model = f"{PREFIXES[model_type]}{head}"
+        text_peer("make_model", folder=folder, model=model, config=CONFIGS[model_type] | config)
+        return folder
+
+    return make
+
+
+def agree(ours, theirs):
+    np.testing.assert_allclose(np.asarray(ours), np.asarray(theirs), atol=TOLERANCE, rtol=0)
+
+
+@each_model
+@pytest.mark.parametrize(
+    "pooling", ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken", ["max", "cls"]]
+)
+def test_pooling(model_type, pooling, made, text_peer):
+    folder = made(model_type, "Model")
+    options = {"dense": [], "normalize": pooling == "mean", "prompts": {}}
+    text_peer("make_embedder", folder=folder, pooling=pooling, **options)
+    embedder = vertebra.models.TextEmbedder.from_preset(folder)
+    agree(embedder.embed(TEXTS), text_peer("embed", folder=folder, texts=TEXTS))
+
+
+@each_model
+def test_dense_layers_prompts_and_shorter_vectors(model_type, made, text_peer):
+    folder = made(model_type, "Model")
+    options = {"dense": [[12, "Tanh"], [8, "Identity"]], "normalize": True, "truncate_dim": 6}
+    text_peer("make_embedder", folder=folder, pooling="mean", prompts={"query": "fox "}, **options)
+    embedder = vertebra.models.TextEmbedder.from_preset(folder)
+    agree(embedder.embed(TEXTS), text_peer("embed", folder=folder, texts=TEXTS))
+    theirs = text_peer("embed", folder=folder, texts=TEXTS, prompt_name="query")
+    agree(embedder.encode_query(TEXTS), theirs)
+
+
+@each_model
+def test_a_checkpoint_without_modules_is_read_as_by_the_peer(model_type, made, text_peer):
+    folder = made(model_type, "Model")
+    embedder = vertebra.models.TextEmbedder.from_preset(folder, normalize=False)
+    agree(embedder.embed(TEXTS), text_peer("embed", folder=folder, texts=TEXTS))
+
+
+@each_model
+@pytest.mark.parametrize("problem", ["single_label_classification", "multi_label_classification", "regression"])
+def test_classifiers(model_type, problem, made, text_peer):
+    folder = made(model_type, "ForSequenceClassification", num_labels=3, problem_type=problem)
+    classifier = vertebra.models.TextClassifier.from_preset(folder)
+    assert classifier.problem_type == problem
+    model = "AutoModelForSequenceClassification"
+    agree(classifier.predict(TEXTS), text_peer("logits", folder=folder, texts=TEXTS, model=model))
+    agree(classifier.predict(PAIRS), text_peer("logits", folder=folder, texts=PAIRS, model=model))
+
+
+@each_model
+def test_labels_and_scores(model_type, made, text_peer):
+    names = {"id2label": {0: "sad", 1: "glad", 2: "mad"}, "label2id": {"sad": 0, "glad": 1, "mad": 2}}
+    folder = made(model_type, "ForSequenceClassification", **names)
+    ours = vertebra.models.TextClassifier.from_preset(folder).classify(TEXTS, top_k=None)
+    theirs = text_peer("pipeline", folder=folder, task="text-classification", texts=TEXTS, top_k=None)
+    assert [[entry["label"] for entry in row] for row in ours] == [[entry["label"] for entry in row] for row in theirs]
+    agree([[entry["score"] for entry in row] for row in ours], [[entry["score"] for entry in row] for row in theirs])
+
+
+@each_model
+@pytest.mark.parametrize("saved", ["by transformers", "by Sentence Transformers"])
+def test_rerankers(model_type, saved, made, text_peer):
+    folder = made(model_type, "ForSequenceClassification", num_labels=1)
+    if saved == "by Sentence Transformers":
+        text_peer("save_reranker", folder=folder)
+    reranker = vertebra.models.Reranker.from_preset(folder)
+    agree(reranker.scores(PAIRS), text_peer("rerank", folder=folder, pairs=PAIRS))
+
+
+@each_model
+@pytest.mark.parametrize("aggregation", ["none", "simple", "first", "average", "max"])
+def test_entities(model_type, aggregation, made, text_peer):
+    names = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
+    labels = {"id2label": dict(enumerate(names)), "label2id": {name: number for number, name in enumerate(names)}}
+    folder = made(model_type, "ForTokenClassification", **labels)
+    ours = vertebra.models.TokenClassifier.from_preset(folder).tag(TEXTS, aggregation=aggregation)
+    options = {"task": "token-classification", "aggregation_strategy": aggregation}
+    theirs = text_peer("pipeline", folder=folder, texts=TEXTS, **options)
+    kind = "entity" if aggregation == "none" else "entity_group"
+    assert [[(e["label"], e["start"], e["end"]) for e in row] for row in ours] == [
+        [(e[kind], e["start"], e["end"]) for e in row] for row in theirs
+    ]
+    agree([e["score"] for row in ours for e in row], [e["score"] for row in theirs for e in row])
+
+
+@each_model
+def test_masked_tokens(model_type, made, text_peer):
+    folder = made(model_type, "ForMaskedLM")
+    texts = ["the [MASK] jumps over the dog.", "[MASK] fox [MASK]"]
+    task = vertebra.models.MaskedLM.from_preset(folder)
+    theirs = text_peer("pipeline", folder=folder, task="fill-mask", texts=texts, top_k=5)
+    theirs[0] = [theirs[0]]
+    for ours, expected in zip(task.fill(texts), theirs, strict=True):
+        assert [[entry["token"] for entry in mask] for mask in ours] == [
+            [entry["token_str"] for entry in mask] for mask in expected
+        ]
+        agree([[e["score"] for e in mask] for mask in ours], [[e["score"] for e in mask] for mask in expected])
