@@ -10,22 +10,7 @@ from .conftest import TOLERANCE, Peer
 pytestmark = pytest.mark.keras
 
 LETTERS = [*"abcdefghijklmnopqrstuvwxyz", *(f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz")]
-VOCABULARY = [
-    "[PAD]",
-    "[UNK]",
-    "[CLS]",
-    "[SEP]",
-    "[MASK]",
-    "the",
-    "fox",
-    "jump",
-    "##s",
-    "over",
-    "dog",
-    ".",
-    ",",
-    *LETTERS,
-]
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "fox", "jump", "over", "dog", ".", ",", *LETTERS]
 TEXTS = ["the fox jumps over the dog.", "dog", "a quick brown fox, lazy", "jumps " * 12]
 PAIRS = [["the fox", "jumps over the dog"], ["dog", "a"], ["lazy dog, over", "the quick fox jumps"]]
 SIZES = {
@@ -156,3 +141,62 @@ def test_masked_tokens(model_type, made, text_peer):
             [entry["token_str"] for entry in mask] for mask in expected
         ]
         agree([[e["score"] for e in mask] for mask in ours], [[e["score"] for e in mask] for mask in expected])
+
+
+# === KerasHub ===
+
+KERASHUB = {
+    "Bert": {
+        "vocabulary_size": len(VOCABULARY),
+        "num_layers": 2,
+        "num_heads": 2,
+        "hidden_dim": 16,
+        "intermediate_dim": 24,
+        "max_sequence_length": 64,
+    }
+}
+each_architecture = pytest.mark.parametrize("architecture", KERASHUB)
+
+
+@pytest.fixture(scope="session")
+def kerashub_tasks(peers_python, runtime):
+    """Calls functions of kerashub_tasks_peer.py."""
+    peer = Peer(peers_python, "kerashub_tasks_peer.py", runtime)
+    yield peer
+    peer.close()
+
+
+@pytest.fixture
+def created(kerashub_tasks, tmp_path):
+    """Lets KerasHub save a task; returns its folder and its outputs."""
+
+    def create(architecture, task, **options):
+        folder = str(tmp_path / "created")
+        config = KERASHUB[architecture]
+        options |= {"vocabulary": VOCABULARY, "config": config, "texts": TEXTS}
+        return folder, kerashub_tasks("create", folder=folder, architecture=architecture, task=task, **options)
+
+    return create
+
+
+@each_architecture
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
+def test_embedders_of_kerashub(architecture, pooling, created):
+    folder, theirs = created(architecture, "TextEmbedder", pooling_mode=pooling, normalize=pooling != "cls")
+    agree(vertebra.models.TextEmbedder.from_preset(folder).embed(TEXTS), theirs)
+
+
+@each_architecture
+@pytest.mark.parametrize("activation", [None, "softmax"])
+def test_classifiers_of_kerashub(architecture, activation, created):
+    folder, theirs = created(architecture, "TextClassifier", num_classes=3, activation=activation)
+    classifier = getattr(vertebra.models, f"{architecture}TextClassifier").from_preset(folder)
+    agree(classifier.predict(TEXTS), theirs)
+
+
+@each_architecture
+def test_masked_language_models_of_kerashub(architecture, created):
+    folder, theirs = created(architecture, "MaskedLM")
+    task = vertebra.models.MaskedLM.from_preset(folder)
+    inputs = {name: np.array(theirs["inputs"][name], "int32") for name in task.input}
+    agree(task.predict(inputs), theirs["outputs"])

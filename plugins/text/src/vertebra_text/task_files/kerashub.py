@@ -1,14 +1,23 @@
-"""Tasks of KerasHub presets: `task.json` and `task.weights.h5`."""
+"""Tasks of KerasHub presets: `task.json`, and the variables of the head in `task.weights.h5`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from vertebra import TensorRule, heads
+from vertebra.errors import PresetConfigError
 from vertebra.tasks import TaskPreset, read_tensors
 from vertebra_text.task_files.stored import StoredTask
+from vertebra_text.tasks.head import head_of
 
 CONFIG, WEIGHTS = "task.json", "task.weights.h5"
+_MASKED_LM = "layers/masked_lm_head"
+_ARGUMENTS = ("num_classes", "activation", "dropout", "pooling_mode", "normalize")
+"""Arguments with the same names and meanings here."""
+_EPSILON, _ACTIVATION = 1e-5, "gelu"
+"""KerasHub's head for masked language models has these for all architectures (0.32, MaskedLMHead)."""
 
 
 def recognises(preset: TaskPreset) -> bool:
@@ -17,5 +26,64 @@ def recognises(preset: TaskPreset) -> bool:
 
 
 def read(task_class: Any, preset: TaskPreset, own: Mapping[str, Any]) -> StoredTask:
-    """Returns the task of a preset, or an empty one if it has none."""
-    return StoredTask()
+    """Returns the task of a preset, or an empty one if the preset has none of this class.
+
+    Raises:
+        PresetConfigError: `task.json` is invalid.
+    """
+    if CONFIG not in preset.files.names:
+        return StoredTask()
+    document = preset.files.json(CONFIG).value
+    name, config = document.get("class_name"), document.get("config")
+    if not isinstance(name, str) or not isinstance(config, Mapping):
+        raise PresetConfigError(CONFIG, "it has no class_name and config, expected the config of a Keras object")
+    if not name.endswith(task_class.task_name()):
+        return StoredTask(notes=[f"it has a head of {name}, which is not used"])
+    arguments = {argument: config[argument] for argument in _ARGUMENTS if argument in config}
+    if "pooling_mode" in arguments:
+        return StoredTask(arguments)
+    arguments["head"] = _head(task_class, preset, config).to_config()
+    if "num_classes" in own or "labels" in own:
+        arguments.pop("num_classes", None)
+    return StoredTask(arguments, read_tensors(preset.files, WEIGHTS), _rules)
+
+
+def _head(task_class: Any, preset: TaskPreset, config: Mapping[str, Any]) -> heads.HeadSpec:
+    """Returns the head of the architecture, as KerasHub computes it.
+
+    Raises:
+        PresetConfigError: KerasHub's head has another width.
+    """
+    head = head_of(task_class.head_task, preset.backbone, {})
+    width = config.get("hidden_dim")
+    if width not in (None, getattr(preset.backbone, "hidden_dim", width)):
+        raise PresetConfigError(CONFIG, f"hidden_dim is {width!r}, expected that of the backbone")
+    if task_class.head_task != "MaskedLM":
+        return head
+    layers = [_as_kerashub(layer) for layer in head.layers]
+    return replace(head, layers=tuple(layers))
+
+
+def _as_kerashub(layer: heads.Layer) -> heads.Layer:
+    if isinstance(layer, heads.Norm):
+        return replace(layer, epsilon=_EPSILON)
+    return replace(layer, activation=_ACTIVATION) if isinstance(layer, heads.Dense) else layer
+
+
+def _rules(task: Any) -> dict[str, TensorRule]:
+    """Returns the dataset of each variable: Keras numbers the layers of a class in their order."""
+    rules: dict[str, TensorRule] = {}
+    dense = 0
+    for layer, built in task.built_head.layers:
+        if isinstance(layer, heads.Vocabulary):
+            rules[f"{built.name}/bias"] = TensorRule(f"{_MASKED_LM}/vars/0")
+        elif isinstance(layer, heads.Norm):
+            group = f"{_MASKED_LM}/_intermediate_layer_norm/vars"
+            rules |= {f"{built.name}/gamma": TensorRule(f"{group}/0"), f"{built.name}/beta": TensorRule(f"{group}/1")}
+        elif isinstance(layer, heads.Dense):
+            group = "layers/dense" + (f"_{dense}" if dense else "") + "/vars"
+            if task.head_task == "MaskedLM":
+                group = f"{_MASKED_LM}/_intermediate_dense/vars"
+            rules |= {f"{built.name}/kernel": TensorRule(f"{group}/0"), f"{built.name}/bias": TensorRule(f"{group}/1")}
+            dense += 1
+    return rules

@@ -1,0 +1,47 @@
+"""KerasHub's tasks in a child process: created with a vocabulary, saved, loaded, and their outputs for raw texts."""
+
+import keras_hub
+import numpy as np
+from serving import serve
+
+models = keras_hub.models
+
+
+def create(folder, architecture, task, vocabulary, config, texts, length=24, **options):
+    """Saves a task with random weights; returns its outputs."""
+    tokenizer = getattr(models, f"{architecture}Tokenizer")(vocabulary)
+    preprocessor = getattr(models, f"{architecture}{task}Preprocessor")(tokenizer, sequence_length=length)
+    backbone = getattr(models, f"{architecture}Backbone")(**config)
+    made = getattr(models, f"{architecture}{task}")(backbone, preprocessor=preprocessor, **options)
+    draws = np.random.default_rng(0)
+    for variable in made.trainable_weights:
+        start = 1 if variable.path.endswith("gamma") else 0
+        variable.assign(start + 0.2 * draws.standard_normal(variable.shape))
+    made.save_to_preset(folder)
+    return outputs(made, task, texts)
+
+
+def load(folder, task, texts):
+    """Loads a task; returns its outputs."""
+    return outputs(getattr(models, task).from_preset(folder), task, texts)
+
+
+def outputs(made, task, texts):
+    """Returns the outputs for texts; those of a masked language model are for ids, at the second and third token."""
+    if not task.endswith("MaskedLM"):
+        return made.predict(texts, verbose=0).tolist()
+    ids = made.preprocessor.tokenizer(texts)
+    rows = [[2, *list(map(int, row))[:6], 3] for row in ids]
+    length = max(map(len, rows))
+    inputs = {
+        "token_ids": np.array([row + [0] * (length - len(row)) for row in rows]),
+        "padding_mask": np.array([[1] * len(row) + [0] * (length - len(row)) for row in rows]),
+        "mask_positions": np.array([[1, 2]] * len(rows)),
+    }
+    inputs["segment_ids"] = np.zeros_like(inputs["token_ids"])
+    made.preprocessor = None
+    return {"inputs": {name: array.tolist() for name, array in inputs.items()}, "outputs": made.predict(inputs, verbose=0).tolist()}
+
+
+if __name__ == "__main__":
+    serve(create=create, load=load)
