@@ -40,7 +40,10 @@ def outputs(made, task, texts):
     }
     inputs["segment_ids"] = np.zeros_like(inputs["token_ids"])
     made.preprocessor = None
-    return {"inputs": {name: array.tolist() for name, array in inputs.items()}, "outputs": made.predict(inputs, verbose=0).tolist()}
+    return {
+        "inputs": {name: array.tolist() for name, array in inputs.items()},
+        "outputs": made.predict(inputs, verbose=0).tolist(),
+    }
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ _FIELDS = {"texts": ("text", "texts", "sentence"), "labels": ("label", "labels")
 
 
 def is_prepared(x: Any) -> bool:
-    """Returns whether inputs are token ids already: tensors, or a dict or structure of them."""
+    """Returns whether inputs are token ids already: tensors, a dict of them, or batches that were made here."""
+    if isinstance(x, TextBatches | PreparedDataset):
+        return True
     leaves = list(x.values()) if isinstance(x, Mapping) else [x]
     return bool(leaves) and all(_is_numeric(leaf) for leaf in leaves)
 
@@ -142,10 +144,15 @@ def prepared(task: Any, texts: Any, labels: Any, weights: Any) -> Any:
 
 
 def transformed(task: Any, batches: Any) -> Any:
-    """Returns an iterable of batches `(texts, labels, weights)` with the texts prepared, of the same kind."""
-    return (
-        PreparedDataset(task, batches) if isinstance(batches, keras.utils.PyDataset) else PreparedBatches(task, batches)
-    )
+    """Returns batches `(texts, labels, weights)` with the texts prepared: a `PyDataset`, or a generator."""
+    if isinstance(batches, keras.utils.PyDataset):
+        return PreparedDataset(task, batches)
+    return _generated(task, batches)
+
+
+def steps_of(batches: Any) -> int | None:
+    """Returns the number of batches of a loader that can be read again, or None."""
+    return len(batches) if _is_loader(batches) and hasattr(batches, "__len__") else None
 
 
 class PreparedDataset(keras.utils.PyDataset):  # type: ignore[misc]
@@ -165,10 +172,18 @@ class PreparedDataset(keras.utils.PyDataset):  # type: ignore[misc]
         self._batches.on_epoch_end()
 
 
-def PreparedBatches(task: Any, batches: Iterable[Any]) -> Iterator[Any]:  # noqa: N802
-    """Yields the batches of a loader or generator with the texts prepared."""
-    for batch in batches:
-        yield _prepared_batch(task, batch)
+def is_shuffled_by_keras(batches: Any) -> bool:
+    """Returns whether Keras shuffles data itself: the rows of arrays, or the batches of a user's `PyDataset`."""
+    return not isinstance(batches, TextBatches | Iterator)
+
+
+def _generated(task: Any, batches: Iterable[Any]) -> Iterator[Any]:
+    """Yields the batches of a loader, again and again, or those of a generator, with the texts prepared."""
+    while True:
+        for batch in batches:
+            yield _prepared_batch(task, batch)
+        if steps_of(batches) is None:
+            return
 
 
 def _prepared_batch(task: Any, batch: Any) -> Any:

@@ -12,7 +12,7 @@ import keras
 import vertebra
 from vertebra.errors import ArgumentError
 from vertebra_text.tasks.adapters import TaskAdapters
-from vertebra_text.tasks.batches import is_prepared, text_batches, transformed
+from vertebra_text.tasks.batches import is_prepared, is_shuffled_by_keras, steps_of, text_batches
 from vertebra_text.tasks.inference import Inference
 from vertebra_text.tasks.preprocessor import TextPreprocessor
 
@@ -100,6 +100,12 @@ class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
         metrics = self.default_metrics() if _is_auto(metrics) else metrics
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles the task as the one that was saved."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None and self.built:
+            self.optimizer.build(self.trainable_variables)
+
     def default_loss(self) -> Any:
         """Returns the loss for `compile(loss="auto")`, or None."""
         return None
@@ -126,22 +132,27 @@ class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
         validation = kwargs.pop("validation_data", None)
         if self._preprocessor is not None and not is_prepared(x):
             weights, split = kwargs.pop("sample_weight", None), kwargs.pop("validation_split", 0.0)
+            kwargs.setdefault("steps_per_epoch", steps_of(x))
             x, held_out = text_batches(self, x, y, weights, batch_size, shuffle=shuffle, validation_split=split)
             y, validation = None, validation if held_out is None else held_out
-        elif not hasattr(x, "__getitem__") or not hasattr(x, "num_batches"):
-            kwargs |= {"batch_size": batch_size, "shuffle": shuffle} if y is not None else {}
+        elif y is not None:
+            kwargs["batch_size"] = batch_size
         if validation is not None:
             kwargs["validation_data"] = self._validation(validation, batch_size)
-        return super().fit(x, y, **kwargs)
+        # Batches of texts are shuffled already, text by text; Keras warns if it is to shuffle a generator.
+        return super().fit(x, y, shuffle=shuffle and is_shuffled_by_keras(x), **kwargs)
 
     def _validation(self, data: Any, batch_size: int) -> Any:
-        if self._preprocessor is None or not isinstance(data, tuple | list) or is_prepared(data[0]):
-            return data if self._preprocessor is None or isinstance(data, tuple | list) else transformed(self, data)
+        if self._preprocessor is None or is_prepared(data) or (isinstance(data, tuple | list) and is_prepared(data[0])):
+            return data
+        if not isinstance(data, tuple | list):
+            return text_batches(self, data, None, None, batch_size, shuffle=False)[0]
         return text_batches(self, *data[:2], data[2] if len(data) > 2 else None, batch_size, shuffle=False)[0]
 
     def evaluate(self, x: Any = None, y: Any = None, *, batch_size: int = 32, **kwargs: Any) -> Any:
         """Computes loss and metrics as `keras.Model.evaluate`, on texts or on prepared inputs, as in `fit`."""
         if self._preprocessor is not None and not is_prepared(x):
+            kwargs.setdefault("steps", steps_of(x))
             x, _ = text_batches(self, x, y, kwargs.pop("sample_weight", None), batch_size, shuffle=False)
             return super().evaluate(x, **kwargs)
         return super().evaluate(x, y, **kwargs | ({} if y is None else {"batch_size": batch_size}))
@@ -240,6 +251,11 @@ class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
     def task_name(cls) -> str:
         """Returns the name of the task, without that of an architecture."""
         return next(base.__name__ for base in cls.__mro__ if "head_task" in vars(base) or base.__base__ is Task)
+
+    def named_weights(self) -> dict[str, Any]:
+        """Returns each weight by name: those of the backbone below `backbone/`, and those of the head."""
+        of_backbone = {f"backbone/{name}": weight for name, weight in self._backbone.named_weights().items()}
+        return of_backbone | self.head_weights()
 
     def head_weights(self) -> dict[str, Any]:
         """Returns the variables that are not the backbone's, by name."""
