@@ -69,12 +69,9 @@ def fill(task: Any, preset: TaskPreset, stored: StoredTask, replaced: Sequence[s
 
 
 def _used(task: Any, names: Sequence[str]) -> list[str]:
-    """Returns the weights of the backbone that the task's outputs depend on: not the pooled output's, without it."""
-    outputs = task.backbone.output
-    if task.uses_pooled_output or not isinstance(outputs, Mapping) or "pooled_output" not in outputs:
-        return list(names)
-    layer = outputs["pooled_output"]._keras_history.operation.name
-    return [name for name in names if not name.startswith(f"{layer}/")]
+    """Returns the weights of the backbone that the task's outputs depend on."""
+    weights, unused = task.backbone.named_weights(), {id(variable) for variable in task.unused_variables()}
+    return [name for name in names if id(weights[name]) not in unused]
 
 
 def _tell_unused(task: Any, preset: TaskPreset, stored: StoredTask) -> None:

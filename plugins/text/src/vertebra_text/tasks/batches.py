@@ -133,14 +133,7 @@ class TextBatches(keras.utils.PyDataset):  # type: ignore[misc]
         labels, weights = (
             None if column is None else [column[row] for row in rows] for column in (self._labels, self._weights)
         )
-        return prepared(self._task, [self._texts[row] for row in rows], labels, weights)
-
-
-def prepared(task: Any, texts: Any, labels: Any, weights: Any) -> Any:
-    """Returns one batch as the task's preprocessor makes it, with the labels as arrays."""
-    labels = None if labels is None else task.batch_labels(labels)
-    weights = None if weights is None else np.asarray(weights)
-    return task.preprocessor(texts, y=labels, sample_weight=weights)
+        return self._task.prepare([self._texts[row] for row in rows], labels, weights)
 
 
 def transformed(task: Any, batches: Any) -> Any:
@@ -192,4 +185,4 @@ def _prepared_batch(task: Any, batch: Any) -> Any:
     texts, labels, weights = (*batch, None, None)[:3] if isinstance(batch, tuple | list) else (batch, None, None)
     if isinstance(texts, tuple) and texts and isinstance(texts[0], str):
         texts = list(texts)  # torch's default collation makes a tuple of a batch of texts
-    return prepared(task, texts, None if labels is None else task.check_labels(labels), weights)
+    return task.prepare(texts, None if labels is None else task.check_labels(labels), weights)

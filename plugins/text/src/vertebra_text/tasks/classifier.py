@@ -129,10 +129,6 @@ class TextClassifier(Task):
             raise ArgumentError(type(self).__name__, "y", f"an array of shape {values.shape}", expected)
         return values
 
-    def batch_labels(self, labels: Any) -> Any:
-        """Returns the labels of one batch as an array."""
-        return np.asarray(labels)
-
     # === Answers ===
 
     def classify(

@@ -28,6 +28,7 @@ class MaskedLM(Task):
     Args:
         backbone: The backbone; it has a `token_embedding`.
         preprocessor: As in `Task`.
+        mask_selection_rate: The share of the tokens that `fit` masks, in (0, 1).
         head: As in `TextClassifier`.
         **kwargs: `compile` and `name`, as in `Task`.
 
@@ -39,19 +40,28 @@ class MaskedLM(Task):
     """The name under which an architecture declares the head."""
 
     def __init__(
-        self, backbone: Any, preprocessor: Any = None, *, head: Mapping[str, Any] | None = None, **kwargs: Any
+        self,
+        backbone: Any,
+        preprocessor: Any = None,
+        *,
+        mask_selection_rate: float = 0.15,
+        head: Mapping[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
         spec = head_of(self.head_task, backbone, {}) if head is None else heads.HeadSpec.from_config(head)
         if not any(isinstance(layer, heads.Vocabulary) for layer in spec.layers):
             expected = "an architecture with a head for masked language models"
             raise ArgumentError("MaskedLM", "backbone", type(backbone).__name__, expected)
+        if not 0 < mask_selection_rate < 1:
+            raise ArgumentError("MaskedLM", "mask_selection_rate", mask_selection_rate, "a share between 0 and 1")
         built = Head(spec, backbone, 0)
         positions = keras.Input((None,), dtype="int32", name=POSITIONS)
         states = backbone(backbone.input)["sequence_output"]
         masked = ops.take_along_axis(states, positions[:, :, None], axis=1)
         outputs = built.connect({"sequence_output": masked})
+        arguments = {"mask_selection_rate": mask_selection_rate, "head": spec.to_config()}
         inputs = {**backbone.input, POSITIONS: positions}
-        super().__init__(backbone, outputs, preprocessor, {"head": spec.to_config()}, inputs=inputs, **kwargs)
+        super().__init__(backbone, outputs, preprocessor, arguments, inputs=inputs, **kwargs)
         self.__dict__["_head"] = built
 
     @property
@@ -109,3 +119,45 @@ class MaskedLM(Task):
 
     def default_loss(self) -> Any:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def prepare(self, texts: Any, labels: Any = None, sample_weight: Any = None) -> Any:
+        """Returns one batch with masks: a share of the tokens, whose ids are the labels; as the paper chooses them.
+
+        Of the chosen tokens, 80 % become the mask token, 10 % another token, and 10 % stay.
+
+        Raises:
+            ArgumentError: labels are given.
+        """
+        if labels is not None:
+            raise ArgumentError("MaskedLM", "y", type(labels).__name__, "no labels: they are the masked tokens")
+        arrays = self.encode(texts, return_special_tokens_mask=True)
+        draws = np.random.default_rng(int(np.random.randint(2**31)))  # noqa: NPY002 (seeded by set_random_seed)
+        eligible = (arrays.pop("special_tokens_mask") == 0) & (arrays["padding_mask"] == 1)
+        positions, weights = _chosen(eligible, self.mask_selection_rate, draws)
+        y = np.take_along_axis(arrays["token_ids"], positions, axis=1)
+        self._mask(arrays["token_ids"], positions, weights, draws)
+        if sample_weight is not None:
+            weights = weights * np.asarray(sample_weight)[:, None]
+        return keras.utils.pack_x_y_sample_weight({**arrays, POSITIONS: positions}, y, weights)
+
+    def _mask(self, token_ids: Any, positions: Any, weights: Any, draws: Any) -> None:
+        """Replaces the chosen tokens."""
+        fate = draws.random(positions.shape)
+        others = draws.integers(0, self.tokenizer.vocabulary_size(), positions.shape)
+        ids = np.take_along_axis(token_ids, positions, axis=1)
+        new = np.where(fate < 0.8, self.tokenizer.mask_token_id, np.where(fate < 0.9, others, ids))
+        rows = np.nonzero(weights)[0]
+        token_ids[rows, positions[weights > 0]] = new[weights > 0]
+
+
+def _chosen(eligible: Any, rate: float, draws: Any) -> tuple[Any, Any]:
+    """Returns positions of randomly chosen tokens, int32, and their weights, 1 or 0, each of shape (batch, masks).
+
+    A row gets its share of masks, at least one if it has a token; further places have the weight 0.
+    """
+    order = np.argsort(np.where(eligible, draws.random(eligible.shape), 2), axis=1)
+    tokens = eligible.sum(axis=1)
+    counts = np.minimum(np.maximum(np.round(tokens * rate), 1), tokens).astype(int)
+    most = max(int(counts.max(initial=0)), 1)
+    weights = (np.arange(most)[None] < counts[:, None]).astype("float32")
+    return order[:, :most].astype("int32"), weights

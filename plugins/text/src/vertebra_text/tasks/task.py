@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import keras
+import numpy as np
 
 import vertebra
 from vertebra.errors import ArgumentError
@@ -92,6 +93,26 @@ class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
         return getattr(self._preprocessor, "tokenizer", None)
 
     # === Training ===
+
+    @property
+    def trainable_variables(self) -> list[Any]:
+        """The variables that train; without the layer of a pooled output that the head does not read."""
+        unused = {id(variable) for variable in self.unused_variables()}
+        return [variable for variable in super().trainable_variables if id(variable) not in unused]
+
+    @property
+    def trainable_weights(self) -> list[Any]:
+        """The weights that train, as `trainable_variables`."""
+        unused = {id(variable) for variable in self.unused_variables()}
+        return [variable for variable in super().trainable_weights if id(variable) not in unused]
+
+    def unused_variables(self) -> list[Any]:
+        """Returns the variables of the backbone that no output depends on: those of its pooled output, if not read."""
+        outputs = self._backbone.output
+        if self.uses_pooled_output or not isinstance(outputs, Mapping) or "pooled_output" not in outputs:
+            return []
+        layer = outputs["pooled_output"]._keras_history.operation
+        return list(layer.variables)
 
     def compile(self, optimizer: Any = "auto", loss: Any = "auto", *, metrics: Any = "auto", **kwargs: Any) -> None:
         """Configures training as `keras.Model.compile`; `"auto"` is Adam at 5e-5, and the task's loss and metrics."""
@@ -182,6 +203,19 @@ class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
     def check_labels(self, y: Any) -> Any:
         """Returns labels as the loss expects them; a subclass raises ArgumentError if they cannot be the task's."""
         return y
+
+    def prepare(self, texts: Any, labels: Any = None, sample_weight: Any = None) -> Any:
+        """Returns one batch for Keras: inputs, labels and weights as arrays; labels are those of `check_labels`."""
+        labels = None if labels is None else np.asarray(labels)
+        weights = None if sample_weight is None else np.asarray(sample_weight)
+        return keras.utils.pack_x_y_sample_weight(self.encode(texts), labels, weights)
+
+    def encode(self, texts: Any, **options: Any) -> Any:
+        """Returns the inputs of one batch of texts; padded to a multiple of 16 where each shape is compiled."""
+        if not isinstance(self._preprocessor, TextPreprocessor):
+            return self._preprocessor(texts)
+        rounded = {"pad_to_multiple_of": 16} if vertebra.use().compiles_each_shape else {}
+        return self._preprocessor.encode(texts, **rounded, **options)
 
     # === Presets ===
 

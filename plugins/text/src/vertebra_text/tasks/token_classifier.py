@@ -84,9 +84,30 @@ class TokenClassifier(Task):
         """
         return [class_numbers("TokenClassifier", list(row), self.labels) for row in y]
 
-    def batch_labels(self, labels: Any) -> Any:
-        """Returns the labels of one batch; `prepare` aligns them with the tokens."""
-        return labels
+    def prepare(self, texts: Any, labels: Any = None, sample_weight: Any = None) -> Any:
+        """Returns one batch, with the class of each word at its first token; other tokens do not count.
+
+        Args:
+            texts: Lists of words.
+            labels: For each text, the classes of its words.
+            sample_weight: A weight for each text.
+
+        Raises:
+            ArgumentError: a text has another number of words than of classes.
+        """
+        if labels is None:
+            return super().prepare(texts, None, sample_weight)
+        words = [list(text) for text in texts]
+        for text, classes in zip(words, labels, strict=True):
+            if len(text) != len(classes):
+                problem = f"{len(classes)} classes for {len(text)} words, as {' '.join(text[:5])!r}"
+                raise ArgumentError(
+                    "TokenClassifier", "y", problem, "texts as lists of words, and a class for each word"
+                )
+        arrays = self.encode(words, is_split_into_words=True, return_word_ids=True)
+        y = _aligned(arrays.pop("word_ids"), labels)
+        weights = None if sample_weight is None else np.asarray(sample_weight)
+        return keras.utils.pack_x_y_sample_weight(arrays, y, weights)
 
     # === Answers ===
 
@@ -127,3 +148,12 @@ class TokenClassifier(Task):
                 scores = softmax(np.asarray(batch.outputs[place][:length], "float32"))
                 answers[row] = entities_of(listed[row], scores, arrays, self.labels, aggregation, ignore_labels)
         return answers[0] if isinstance(texts, str) else answers
+
+
+def _aligned(word_ids: Any, labels: Sequence[Any]) -> Any:
+    """Returns the class of each token, int32, shape (batch, length): `IGNORED` but for the first token of a word."""
+    before = np.concatenate([np.full((len(word_ids), 1), -1), word_ids[:, :-1]], axis=1)
+    y = np.full(word_ids.shape, IGNORED, "int32")
+    for row, column in zip(*np.nonzero((word_ids >= 0) & (word_ids != before)), strict=True):
+        y[row, column] = labels[row][word_ids[row, column]]
+    return y
