@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vertebra.interfaces import PresetSource, Runtime
     from vertebra.specs import BackboneSpec, LoadedPreset
     from vertebra.strategies import LoraStrategy
-    from vertebra.tasks import TaskSpec, TokenizerSpec
+    from vertebra.tasks import CommandSpec, TaskSpec, TokenizerSpec
 
 PROJECT = "vertebra"
 POLICY_HOOKS = ("vertebra_rewrite_handle", "vertebra_refuse_preset", "vertebra_preset_loaded")
@@ -57,6 +57,11 @@ def vertebra_runtimes() -> list[Runtime]:  # type: ignore[empty-body]
 @_hookspec
 def vertebra_tasks() -> list[TaskSpec]:  # type: ignore[empty-body]
     """Contributes tasks: classes that add a head to a backbone, such as a classifier."""
+
+
+@_hookspec
+def vertebra_commands() -> list[CommandSpec]:  # type: ignore[empty-body]
+    """Contributes subcommands of `vertebra`."""
 
 
 @_hookspec

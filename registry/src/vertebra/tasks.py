@@ -42,6 +42,19 @@ class TokenizerSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class CommandSpec:
+    """A subcommand of `vertebra`."""
+
+    name: str
+    """The word after `vertebra`; commands of the core keep their names."""
+    help: str
+    """What the command does, in a few words."""
+    command: str
+    """Reference to a function `(parser) -> None`, which adds arguments to an `argparse.ArgumentParser` and sets the
+    default `run` to a function of the parsed arguments that returns the exit status."""
+
+
+@dataclass(frozen=True, slots=True)
 class TaskPreset:
     """A preset that was opened for a task: its backbone, and everything else that it has."""
 

@@ -1,7 +1,7 @@
 """The hooks that contribute the tokenizer and the tasks."""
 
 from vertebra import hookimpl
-from vertebra.tasks import TaskSpec, TokenizerSpec
+from vertebra.tasks import CommandSpec, TaskSpec, TokenizerSpec
 
 _TASKS = (
     ("TextEmbedder", "embedder", "a vector for each text"),
@@ -9,6 +9,12 @@ _TASKS = (
     ("Reranker", "reranker", "a score for each pair of a query and a document"),
     ("TokenClassifier", "token_classifier", "a class for each token, such as names of people and places"),
     ("MaskedLM", "masked_lm", "the tokens at masked positions"),
+)
+_COMMANDS = (
+    ("embed", "write the vectors of texts"),
+    ("classify", "write the classes of texts"),
+    ("tag", "write the entities of texts, such as names"),
+    ("rerank", "write the scores of pairs of a query and a document"),
 )
 
 
@@ -21,3 +27,8 @@ def vertebra_tasks() -> list[TaskSpec]:
 def vertebra_tokenizers() -> list[TokenizerSpec]:
     files = "transformers' and KerasHub's tokenizers, and SentencePiece models"
     return [TokenizerSpec("PretrainedTokenizer", "vertebra_text.pretrained:PretrainedTokenizer", files)]
+
+
+@hookimpl
+def vertebra_commands() -> list[CommandSpec]:
+    return [CommandSpec(name, text, f"vertebra_text.commands:{name}") for name, text in _COMMANDS]

@@ -15,7 +15,7 @@ from vertebra.errors import NameClashError, PluginError, UnknownNameError
 from vertebra.interfaces import PresetSource, Runtime
 from vertebra.specs import BackboneSpec, PresetSpec, resolve_reference
 from vertebra.strategies import LoraStrategy
-from vertebra.tasks import TaskSpec, TokenizerSpec
+from vertebra.tasks import CommandSpec, TaskSpec, TokenizerSpec
 
 T = TypeVar("T")
 
@@ -99,7 +99,8 @@ STRATEGIES = Kind(
 RUNTIMES = Kind("runtime", "runtimes", "vertebra_runtimes", Runtime, lambda runtime: runtime.name)
 TASKS = Kind("task", "tasks", "vertebra_tasks", TaskSpec, lambda spec: spec.name)
 TOKENIZERS = Kind("tokenizer", "tokenizers", "vertebra_tokenizers", TokenizerSpec, lambda spec: spec.name)
-KINDS = (BACKBONES, SOURCES, STRATEGIES, RUNTIMES, TASKS, TOKENIZERS)
+COMMANDS = Kind("command", "commands", "vertebra_commands", CommandSpec, lambda spec: spec.name)
+KINDS = (BACKBONES, SOURCES, STRATEGIES, RUNTIMES, TASKS, TOKENIZERS, COMMANDS)
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from vertebra.cli.parser import Parser
 from vertebra.cli.terminal.streams import flush_or_discard, prepare_streams
 from vertebra.errors import VertebraError
 
-_LISTINGS = ("plugins", "backbones", "presets", "sources", "strategies", "runtimes")
+_LISTINGS = ("plugins", "backbones", "presets", "sources", "strategies", "runtimes", "tasks", "tokenizers")
 COMMANDS = dict.fromkeys(_LISTINGS, "listing") | {"inspect": "inspect", "doctor": "doctor", "demo": "demo"}
 COMMANDS |= {name: name for name in ("convert", "verify", "plan", "lora", "cache", "lock", "push", "completion")}
 COMMANDS |= {"pull": "pull", "bundle": "pull"}
@@ -91,5 +91,7 @@ def build_parser(wanted: Sequence[str] = ()) -> Parser:
     modules = [COMMANDS[name] for name in wanted if name in COMMANDS] or dict.fromkeys(COMMANDS.values())
     for module in modules:
         importlib.import_module(f"vertebra.cli.{module}").add_commands(commands)
+    if not any(name in COMMANDS for name in wanted):
+        importlib.import_module("vertebra.cli.plugin_commands").add_commands(commands, list(COMMANDS), wanted)
     commands._choices_actions.sort(key=lambda action: action.dest)  # argparse lists commands as they were added
     return parser

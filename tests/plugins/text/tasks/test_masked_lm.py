@@ -21,7 +21,7 @@ def test_a_share_of_the_tokens_is_masked(task):
     keras.utils.set_random_seed(0)
     texts = ["good bad fox dog the " * 4] * 50
     inputs, labels, weights = task.prepare(texts)
-    before = task.preprocessor.encode(texts)["token_ids"]
+    before = task.encode(texts)["token_ids"]
     assert weights.sum() == 50 * 3  # 15 % of 20 tokens
     assert (np.take_along_axis(before, inputs["mask_positions"], axis=1) == labels).all()
     changed = before != inputs["token_ids"]

@@ -1,0 +1,127 @@
+"""`vertebra embed | classify | tag | rerank`: a task over the texts of files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from vertebra_text.long_runs.progress import counted
+from vertebra_text.long_runs.reading import KINDS, read_records
+from vertebra_text.long_runs.run import run
+
+Answers = Callable[[Any, Sequence[Any], argparse.Namespace], Sequence[Mapping[str, Any]]]
+"""Computes the answers of a task for texts."""
+
+
+def embed(parser: Any) -> None:
+    """Adds the arguments of `vertebra embed`."""
+    _add_arguments(parser, "TextEmbedder", _embed, "a file that ends with .npy, .jsonl, .parquet or .csv")
+    parser.add_argument("--prompt-name", metavar="NAME", help="put this prompt of the preset before each text")
+    parser.add_argument("--truncate-dim", type=int, metavar="N", help="keep the first N values of a vector")
+    parser.set_defaults(settings=("prompt_name", "truncate_dim"), of_task=("truncate_dim",))
+
+
+def classify(parser: Any) -> None:
+    """Adds the arguments of `vertebra classify`."""
+    _add_arguments(parser, "TextClassifier", _classify)
+    parser.add_argument("--top-k", type=int, default=1, metavar="K", help="write the K likeliest classes (default: 1)")
+    parser.set_defaults(settings=("top_k",))
+
+
+def tag(parser: Any) -> None:
+    """Adds the arguments of `vertebra tag`."""
+    _add_arguments(parser, "TokenClassifier", _tag)
+    ways = ("none", "simple", "first", "average", "max")
+    parser.add_argument("--aggregation", choices=ways, default="simple", help="how tokens become entities")
+    parser.set_defaults(settings=("aggregation",))
+
+
+def rerank(parser: Any) -> None:
+    """Adds the arguments of `vertebra rerank`."""
+    _add_arguments(parser, "Reranker", _rerank)
+    parser.add_argument("--query-column", default="query", metavar="NAME", help="field with the query (default: query)")
+    column = "field with the document (default: document)"
+    parser.add_argument("--document-column", default="document", metavar="NAME", help=column)
+    parser.set_defaults(pairs=True, settings=("query_column", "document_column"))
+
+
+def _add_arguments(parser: Any, task: str, answers: Answers, out: str = "") -> None:
+    out = out or "a file that ends with .jsonl, .csv or .parquet"
+    parser.add_argument("input", nargs="+", metavar="INPUT", help="text, JSONL, CSV or Parquet files, or - for stdin")
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUT", help=out)
+    parser.add_argument("--preset", required=True, help="a preset id, a handle or a path")
+    parser.add_argument("--text-column", default="text", metavar="NAME", help="field with the text (default: text)")
+    kinds = sorted(set(KINDS.values()))
+    parser.add_argument("--format", choices=kinds, help="format of the input (default: by its suffix)")
+    parser.add_argument("--adapter", help="LoRA adapter to load: a path or a handle")
+    parser.add_argument("--runtime", help="the runtime, such as torch or jax")
+    parser.add_argument("--dtype", help="dtype or dtype policy of the backbone (default: float32)")
+    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="texts in a batch (default: 32)")
+    parser.add_argument("--skip-bad", action="store_true", help="go on after records that cannot be read")
+    parser.add_argument("--restart", action="store_true", help="begin again instead of continuing an interrupted run")
+    parser.add_argument("--json", action="store_true", help="print a summary as JSON")
+    parser.set_defaults(run=_run, task=task, answers=answers, pairs=False, settings=(), of_task=())
+
+
+def _run(args: argparse.Namespace) -> int:
+    columns = (args.query_column, args.document_column) if args.pairs else (args.text_column,)
+    task = _load(args)
+    job = {"task": args.task, "preset": args.preset, "adapter": args.adapter, "dtype": args.dtype, "input": args.input}
+    job |= {"columns": list(columns)} | {name: getattr(args, name) for name in args.settings}
+    width = task.output_shape[-1] if args.task == "TextEmbedder" else 0
+    with counted() as advance:
+        summary = run(
+            read_records(args.input, columns, args.format),
+            lambda texts: args.answers(task, texts, args) if texts else [],
+            args.output,
+            job,
+            width=width,
+            skip_bad=args.skip_bad,
+            restart=args.restart,
+            advance=advance,
+        )
+    if args.json:
+        print(json.dumps(asdict(summary) | {"output": str(args.output)}, indent=2))
+    else:
+        earlier = f", {summary.continued:,} of them by an earlier run" if summary.continued else ""
+        print(f"{args.output}: {summary.records:,} records{earlier}")
+    for line in summary.bad:
+        print(f"warning: {line}", file=sys.stderr)
+    if summary.bad_count > len(summary.bad):
+        print(f"warning: and {summary.bad_count - len(summary.bad):,} more", file=sys.stderr)
+    return 0
+
+
+def _load(args: argparse.Namespace) -> Any:
+    import vertebra
+
+    options = {name: getattr(args, name) for name in args.of_task if getattr(args, name) is not None}
+    options |= {"dtype": args.dtype} if args.dtype else {}
+    task = getattr(vertebra.models, args.task).from_preset(args.preset, runtime=args.runtime, **options)
+    if args.adapter:
+        task.load_lora_weights(args.adapter)
+    return task
+
+
+def _embed(task: Any, texts: Sequence[Any], args: argparse.Namespace) -> list[dict[str, Any]]:
+    vectors = task.embed(texts, prompt_name=args.prompt_name, batch_size=args.batch_size)
+    return [{"embedding": vector.tolist()} for vector in vectors]
+
+
+def _classify(task: Any, texts: Sequence[Any], args: argparse.Namespace) -> list[dict[str, Any]]:
+    answers = task.classify(texts, top_k=args.top_k, batch_size=args.batch_size)
+    return [answer if isinstance(answer, dict) else {"labels": answer} for answer in answers]
+
+
+def _tag(task: Any, texts: Sequence[Any], args: argparse.Namespace) -> list[dict[str, Any]]:
+    answers = task.tag(texts, aggregation=args.aggregation, batch_size=args.batch_size)
+    return [{"entities": answer} for answer in answers]
+
+
+def _rerank(task: Any, texts: Sequence[Any], args: argparse.Namespace) -> list[dict[str, Any]]:
+    return [{"score": float(score)} for score in task.scores(texts, batch_size=args.batch_size)]

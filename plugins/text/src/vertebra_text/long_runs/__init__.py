@@ -1,0 +1,1 @@
+"""Long runs: a task over the records of files, restarted where it was interrupted."""

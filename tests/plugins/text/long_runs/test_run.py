@@ -1,0 +1,183 @@
+"""Long runs: every record has one answer, in order, also after the process was killed at any moment."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from vertebra_text.long_runs import run as running
+from vertebra_text.long_runs.errors import OutputError, RecordError
+from vertebra_text.long_runs.reading import Record
+from vertebra_text.long_runs.run import run
+
+JOB = {"task": "lengths"}
+
+
+def lengths(texts):
+    return [{"length": len(text)} for text in texts]
+
+
+def records(count, bad=()):
+    return [
+        Record("in", n, None if n in bad else "x" * n, "it is broken" if n in bad else "") for n in range(1, count + 1)
+    ]
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(running, "CHUNK", 7)
+
+
+def read(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_answers_have_the_order_of_the_records(tmp_path):
+    summary = run(records(100), lengths, tmp_path / "out.jsonl", JOB)
+    assert [row["length"] for row in read(tmp_path / "out.jsonl")] == list(range(1, 101))
+    assert (summary.records, summary.continued, summary.bad_count) == (100, 0, 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 6, 7, 8, 14])
+def test_any_number_of_records(count, tmp_path):
+    run(records(count), lengths, tmp_path / "out.jsonl", JOB)
+    assert len(read(tmp_path / "out.jsonl")) == count
+
+
+def test_a_run_goes_on_where_it_was_interrupted(tmp_path):
+    seen = []
+
+    def answer(texts):
+        seen.extend(map(len, texts))
+        if 50 in seen and not hasattr(answer, "failed"):
+            answer.failed = True
+            raise KeyboardInterrupt
+        return lengths(texts)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(records(100), answer, tmp_path / "out.jsonl", JOB)
+    assert not (tmp_path / "out.jsonl").exists()
+    summary = run(records(100), answer, tmp_path / "out.jsonl", JOB)
+    assert [row["length"] for row in read(tmp_path / "out.jsonl")] == list(range(1, 101))
+    assert summary.continued == 49
+    assert seen.count(50) == 2
+    assert seen.count(49) == 1
+
+
+def test_a_bad_record_ends_the_run_and_the_answers_before_it_are_kept(tmp_path):
+    with pytest.raises(RecordError, match=r"in, record 40: it is broken.*--skip-bad"):
+        run(records(100, bad=[40]), lengths, tmp_path / "out.jsonl", JOB)
+    summary = run(records(100), lengths, tmp_path / "out.jsonl", JOB)
+    assert summary.continued == 39
+    assert len(read(tmp_path / "out.jsonl")) == 100
+
+
+def test_bad_records_can_be_passed_over(tmp_path):
+    summary = run(records(100, bad=[40, 41]), lengths, tmp_path / "out.jsonl", JOB, skip_bad=True)
+    rows = read(tmp_path / "out.jsonl")
+    assert rows[39] == {"error": "record 40: it is broken"}
+    assert rows[41] == {"length": 42}
+    assert (summary.bad_count, summary.bad[0]) == (2, "in, record 40: it is broken")
+
+
+def interrupted(tmp_path, name="out.jsonl", **options):
+    def answer(texts):
+        if len(texts[0]) > 20:
+            raise KeyboardInterrupt
+        return lengths(texts)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(records(100), answer, tmp_path / name, JOB, **options)
+
+
+def test_another_job_does_not_go_on(tmp_path):
+    interrupted(tmp_path)
+    with pytest.raises(OutputError, match=r"task was 'lengths' and is 'other'.*--restart"):
+        run(records(100), lengths, tmp_path / "out.jsonl", {"task": "other"})
+    run(records(100), lengths, tmp_path / "out.jsonl", {"task": "other"}, restart=True)
+    assert len(read(tmp_path / "out.jsonl")) == 100
+
+
+def test_another_input_does_not_go_on(tmp_path):
+    interrupted(tmp_path)
+    with pytest.raises(OutputError, match="the input has changed"):
+        run(records(100)[1:], lengths, tmp_path / "out.jsonl", JOB)
+
+
+def test_a_damaged_note_is_told(tmp_path):
+    interrupted(tmp_path)
+    (tmp_path / "out.jsonl.state").write_text("{")
+    with pytest.raises(OutputError, match="not the note of a run"):
+        run(records(100), lengths, tmp_path / "out.jsonl", JOB)
+
+
+def test_what_was_written_after_the_last_note_is_cut_off(tmp_path):
+    interrupted(tmp_path)
+    with (tmp_path / "out.jsonl.partial").open("ab") as file:
+        file.write(b'{"length": 1')
+    run(records(100), lengths, tmp_path / "out.jsonl", JOB)
+    assert [row["length"] for row in read(tmp_path / "out.jsonl")] == list(range(1, 101))
+
+
+def test_vectors_become_a_numpy_file(tmp_path):
+    def vectors(texts):
+        return [{"embedding": [len(text), 0.5]} for text in texts]
+
+    run(records(20, bad=[3]), vectors, tmp_path / "out.npy", JOB, width=2, skip_bad=True)
+    found = np.load(tmp_path / "out.npy")
+    assert (found.shape, found.dtype) == ((20, 2), np.float32)
+    assert np.isnan(found[2]).all()
+    assert found[19].tolist() == [20, 0.5]
+
+
+def test_tables(tmp_path):
+    run(records(3, bad=[2]), lengths, tmp_path / "out.csv", JOB, skip_bad=True)
+    assert (tmp_path / "out.csv").read_text().splitlines() == ["length,error", "1,", ",record 2: it is broken", "3,"]
+    pyarrow = pytest.importorskip("pyarrow", reason="Parquet files need pyarrow")
+    import pyarrow.parquet
+
+    run(records(30), lengths, tmp_path / "out.parquet", JOB)
+    assert pyarrow.parquet.read_table(tmp_path / "out.parquet")["length"].to_pylist() == list(range(1, 31))
+
+
+@pytest.mark.parametrize(("name", "width"), [("out", 0), ("out.txt", 0), ("out.npy", 0), ("out.h5", 3)])
+def test_other_outputs_are_refused(name, width, tmp_path):
+    with pytest.raises(OutputError, match="its suffix is"):
+        run(records(3), lengths, tmp_path / name, JOB, width=width)
+
+
+PROGRAM = """
+import sys, time
+from pathlib import Path
+from vertebra_text.long_runs import run as running
+from vertebra_text.long_runs.reading import Record
+running.CHUNK = 3
+def answer(texts):
+    time.sleep(0.001)
+    return [{"length": len(text)} for text in texts]
+records = [Record("in", n, "x" * n) for n in range(1, 301)]
+print("ready", flush=True)
+running.run(records, answer, Path(sys.argv[1]), {})
+"""
+
+
+def test_a_process_killed_at_any_moment_loses_nothing(tmp_path):
+    out, draws = tmp_path / "out.jsonl", random.Random(1)
+    for _ in range(40):
+        child = subprocess.Popen([sys.executable, "-c", PROGRAM, str(out)], stdout=subprocess.PIPE)
+        child.stdout.readline()
+        time.sleep(draws.uniform(0, 0.05))
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+        if out.exists():
+            break
+    subprocess.run([sys.executable, "-c", PROGRAM, str(out)], check=True, stdout=subprocess.DEVNULL)
+    assert [row["length"] for row in read(out)] == list(range(1, 301))
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
