@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra._discovery import runtimes
-from vertebra._discovery.catalog import BACKBONES, backbone_class, catalog
+from vertebra._discovery.catalog import backbone_class, presets_of
 from vertebra.specs import PresetSpec
 
 BASE = "Backbone"
@@ -49,8 +49,7 @@ class LazyBackbone:
     @property
     def presets(self) -> Mapping[str, PresetSpec]:
         """The built-in presets of the class, or of all classes for `Backbone`; this imports no framework."""
-        entries = [entry for entry in catalog(BACKBONES) if self.__name__ in (BASE, entry.name)]
-        return {preset.name: preset for entry in entries for preset in entry.value.presets}
+        return presets_of(None if self.__name__ == BASE else self.__name__)
 
     def from_preset(
         self,

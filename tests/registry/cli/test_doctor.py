@@ -14,7 +14,7 @@ import sys
 from vertebra.cli import doctor, doctor_settings, main
 doctor._PLUGIN_SECONDS = 6
 doctor._examine_runtime = lambda runtime: doctor.Finding(runtime.name, True, "not tried here")
-doctor._examine_strategies = lambda names: []
+doctor._examine_strategies = doctor._examine_references = lambda names: []
 probe = doctor._probe
 if not {healthy}:
     doctor._probe = lambda code, module, *more: (
@@ -79,7 +79,6 @@ def test_what_is_broken_is_named_with_its_cause_and_the_rest_is_fine(diagnose):
     assert status == 1
     assert {subject for subject, row in findings.items() if not row["ok"]} == {
         "plugin broken of broken",
-        "plugin broken",
         "backbone BertBackbone",
     }
     assert "a library is missing" in findings["plugin broken of broken"]["detail"]
@@ -123,7 +122,7 @@ def test_a_probe_gets_what_it_needs_of_the_environment_and_no_secret(diagnose, t
     # It shows what the probe has; the doctor itself, which imports it later, has everything.
     source = f"import os\nif not os.path.exists({str(shown)!r}):\n    {SHOWS.format(str(shown))}"
     _, findings = diagnose(variables=given, witness=source)
-    assert "implements no hook" in findings["plugin witness"]["detail"]
+    assert "implements no hook" in findings["plugin witness of witness"]["detail"]
     environment = json.loads(shown.read_text())
     assert {name: environment.get(name) for name in NEEDED} == {name: given[name] for name in NEEDED}
     assert not environment.keys() & {*SECRETS}
@@ -166,7 +165,7 @@ def test_a_report_that_cannot_be_read_is_a_finding(monkeypatch, report):
 def test_a_healthy_installation_passes(monkeypatch, capsys):
     def probe(code, *_):
         tried = {"runtime": "toy", "problems": {}}
-        return doctor._Probe(True, "tried", answer=tried if code == doctor._TRY_STRATEGIES else None)
+        return doctor._Probe(True, "tried", answer=tried if code == doctor._TRY_STRATEGIES else {})
 
     monkeypatch.setattr(doctor, "_probe", probe)
     assert main(["doctor"]) == 0

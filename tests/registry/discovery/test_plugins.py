@@ -11,6 +11,8 @@ from vertebra._discovery.plugins import Owner
 from vertebra._resolve.open import open_folder
 from vertebra.errors import FailedPluginError, MissingPluginError, PluginError, PresetRefusedError, SettingsError
 
+pytestmark = pytest.mark.filterwarnings("ignore::vertebra.errors.PluginWarning")
+
 BACKBONE = """
 from vertebra import BackboneSpec, hookimpl
 
