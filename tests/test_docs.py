@@ -13,7 +13,8 @@ import vertebra
 from vertebra import hookspecs
 from vertebra._configuration import config_file
 from vertebra._configuration.settings import Settings
-from vertebra._discovery.plugins import Owner, PluginRegistry
+from vertebra._discovery.plugin import Owner
+from vertebra._discovery.plugins import PluginRegistry
 from vertebra._resolve import candidates
 from vertebra.cli import COMMANDS
 from vertebra.errors import PresetRefusedError

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -51,7 +52,7 @@ class Catalog(Generic[T]):
         for entry in entries:
             self._claims.setdefault(entry.name, []).append(entry)
         for name, claims in self._claims.items():
-            self._claims[name] = _preferred(claims, prefer)
+            self._claims[name] = preferred(claims, prefer)
 
     def __contains__(self, name: str) -> bool:
         return name in self._claims
@@ -108,6 +109,8 @@ PRESETS = Kind("preset", "presets", "vertebra_presets", PresetSpec, lambda prese
 KINDS: tuple[Kind, ...] = (BACKBONES, PRESETS, FORMATS, SOURCES, STRATEGIES, RUNTIMES)
 _warned: set[str] = set()
 """The warnings that this process has issued."""
+_MOST_CHARACTERS = 120
+"""Most characters of the reason why a plugin is not used, in errors on something else."""
 _FORMAT_NAME = re.compile(r"[a-z0-9_-]+")  # it is also the name of a folder
 
 
@@ -180,7 +183,8 @@ def clashes() -> Iterator[tuple[str, str, list[str]]]:
 
 def plugins_that_are(*statuses: str) -> list[str]:
     """Returns the plugins of a status, each with the reason."""
-    return [f"{p.name} ({p.reason.rstrip('.')})" for p in registry().plugins if p.status in statuses]
+    found = [plugin for plugin in registry().plugins if plugin.status in statuses]
+    return [f"{p.name} ({textwrap.shorten(p.reason, _MOST_CHARACTERS, placeholder=' …').rstrip('.')})" for p in found]
 
 
 def failed() -> list[str]:
@@ -257,11 +261,12 @@ def _collect(plugin: Plugin) -> dict[Kind, list[Entry[Any]]]:
 
 
 def _report_imports(plugins: Iterable[Plugin], frameworks: set[str]) -> None:
-    """Records the plugins whose entry modules import a framework."""
+    """Records the rule that plugins break whose entry modules import a framework."""
     for plugin in plugins:
-        names = " and ".join(sorted(plugin.imported & frameworks))
+        names = sorted(plugin.imported & frameworks)
         if names:
-            cost = f"its entry module imports {names}: every command waits for it, and the runtime cannot be chosen"
+            named = "keras" if "keras" in names else " and ".join(names)  # Keras itself imports others
+            cost = f"its entry module imports {named}: every command waits for it, and the runtime cannot be chosen"
             plugin.report(f"{cost}. {NO_FRAMEWORK}")
 
 
@@ -299,7 +304,8 @@ def _check_item(plugin: Plugin, kind: Kind, item: Any) -> None:
         raise PluginError(plugin.name, problem, "Give the PresetSpec the name of its class, such as backbone='X'")
 
 
-def _preferred(claims: list[Entry[T]], prefer: tuple[str, ...]) -> list[Entry[T]]:
+def preferred(claims: list[Entry[T]], prefer: tuple[str, ...]) -> list[Entry[T]]:
+    """Returns the one claim of a plugin that the settings prefer, or all claims if none is preferred."""
     for wanted in prefer if len(claims) > 1 else ():
         chosen = [claim for claim in claims if claim.matches(wanted)]
         if len(chosen) == 1:

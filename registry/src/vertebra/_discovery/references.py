@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from vertebra._discovery import runtimes
-from vertebra._discovery.catalog import BACKBONES, catalog
+from vertebra._discovery.catalog import BACKBONES, catalog, known_formats
 from vertebra.errors import RuntimeChoiceError
 from vertebra.specs import BackboneSpec, resolve_reference
 
@@ -27,7 +27,7 @@ def broken_references(plugins: Collection[str]) -> dict[str, list[str]]:
 
 
 def _broken(spec: BackboneSpec, has_runtime: bool) -> Iterator[str]:
-    references = {f"{format} translation": format_spec.translation for format, format_spec in spec.formats.items()}
+    references = {f"{format} translation": spec.formats[format].translation for format in known_formats(spec)}
     if has_runtime:
         references |= {"class": spec.backbone} | ({"demo": spec.demo} if spec.demo else {})
     for title, reference in references.items():

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from vertebra._configuration.settings import settings
 from vertebra._discovery import catalog
 from vertebra._formats import kerashub, native, transformers
 from vertebra._formats.abstract import Format
@@ -14,7 +15,7 @@ from vertebra._formats.description import PresetDescription
 from vertebra._formats.model_type import infer_model_type
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.foreign_json import ForeignDocument
-from vertebra.errors import NameClashError
+from vertebra.errors import PresetConfigError
 from vertebra.file_names import CONFIG
 
 _BUILTIN: dict[str, Format] = {module.NAME: module for module in (native, transformers, kerashub)}
@@ -30,14 +31,17 @@ def format_of(config: Mapping[str, Any]) -> Format | None:
 
     Raises:
         PluginError: a contributed format fails.
-        NameClashError: several contributed formats recognise the config.
+        PresetConfigError: several contributed formats recognise the config, and the settings prefer none.
     """
     builtin = next((format for format in _BUILTIN.values() if format.recognises(config)), None)
     if builtin is not None:
         return builtin
     found = [entry for entry in catalog.catalog(catalog.FORMATS) if ContributedFormat(entry).recognises(config)]
+    found = catalog.preferred(found, settings().names("prefer"))
     if len(found) > 1:
-        raise NameClashError("preset format of", CONFIG, [entry.owner for entry in found])
+        claims = " and ".join(f"{entry.name} of {entry.owner}" for entry in found)
+        remedy = "Prefer a plugin with VERTEBRA_PREFER, or exclude one with VERTEBRA_BLOCK"
+        raise PresetConfigError(CONFIG, f"it is in several formats: {claims}", remedy)
     return ContributedFormat(found[0]) if found else None
 
 

@@ -31,8 +31,8 @@ def load_translation(entry: Entry[BackboneSpec], format: str) -> Translation:
     try:
         translation: Translation = resolve_reference(reference)()
     except Exception as error:
-        problem = f"the translation of {entry.name}, {reference}, cannot be imported ({type(error).__name__}: {error})"
-        raise PluginError(entry.owner.distribution, problem) from error
+        problem = f"the translation of {entry.value.name}, {reference}, cannot be imported"
+        raise PluginError(entry.owner.distribution, f"{problem} ({type(error).__name__}: {error})") from error
     return translation
 
 

@@ -33,6 +33,7 @@ from vertebra.errors import (
     close_names,
 )
 from vertebra.errors.base import shown
+from vertebra.errors.names import failed_plugins
 from vertebra.interfaces import Runtime
 
 BASE_ARGUMENTS = {"name": str, "trainable": bool, "dtype": object, "lora": dict | None, "quantized": dict}
@@ -193,7 +194,8 @@ def _resolve_class(description: PresetDescription, asked: Any) -> Any:
 
 
 def _hint(error: UnknownNameError) -> str:
-    return f" Installed with a similar name: {', '.join(error.suggestions)}" if error.suggestions else ""
+    similar = f" Installed with a similar name: {', '.join(error.suggestions)}." if error.suggestions else ""
+    return similar + failed_plugins(error.failed)
 
 
 def build(backbone_class: Any, description: PresetDescription, overrides: dict[str, Any]) -> Any:
