@@ -174,6 +174,56 @@ def test_a_healthy_installation_passes(monkeypatch, capsys):
     assert "FAIL" not in shown
 
 
+def test_each_failure_is_told_once(diagnose):
+    sources = {"broken": RAISES, "hookless": "x = 1", "claimant": CLAIMS}
+    _, findings = diagnose(**sources)
+    texts = [row["detail"] for row in findings.values() if not row["ok"]]
+    for once in ("a library is missing", "it implements no hook", "claimant 1.0"):
+        assert [once in text for text in texts].count(True) == 1
+    assert "VERTEBRA_BLOCK=hookless" in findings["plugin hookless of hookless"]["detail"]
+
+
+def test_a_missing_runtime_and_missing_architectures_are_told(diagnose):
+    status, findings = diagnose({"VERTEBRA_PLUGINS": "policy"}, policy=POLICY)
+    assert status == 1
+    assert "install a runtime plugin" in findings["runtimes"]["detail"]
+    assert "install a plugin with one" in findings["backbones"]["detail"]
+    assert [row["ok"] for row in (findings["runtimes"], findings["backbones"], findings["presets"])] == [
+        False,
+        False,
+        True,
+    ]
+
+
+REFERENCES = """
+from vertebra import BackboneSpec, hookimpl
+
+@hookimpl
+def vertebra_backbones():
+    return [BackboneSpec("GoneBackbone", "a_module_that_is_missing:Gone")]
+"""
+
+
+def test_code_that_cannot_be_imported_is_found_in_a_process_of_its_own(install, reload_plugins, monkeypatch):
+    install("acme", REFERENCES)
+    monkeypatch.setenv("VERTEBRA_PLUGINS", "acme,bert,torch")
+    monkeypatch.setenv("PYTHONPATH", str(Path(sys.path[0])))
+    found = {finding.subject: finding for finding in doctor._examine_references(["acme", "bert"])}
+    assert (found["code of acme"].ok, found["code of bert"].ok) == (False, True)
+    assert "class of GoneBackbone, a_module_that_is_missing:Gone, cannot be imported" in found["code of acme"].detail
+    assert "a_module_that_is_missing" not in sys.modules
+
+
+def test_code_that_ends_the_process_is_found_plugin_by_plugin(monkeypatch):
+    def probe(code, plugins, *_):
+        died = doctor._Probe(False, "ended the process with SIGSEGV", survived=False)
+        return died if "bad" in plugins else doctor._Probe(True, "{}", answer={})
+
+    monkeypatch.setattr(doctor, "_probe", probe)
+    found = [(finding.subject, finding.ok) for finding in doctor._examine_references(["bad", "good"])]
+    assert found == [("code of bad", False), ("code of good", True)]
+
+
 def test_where_presets_are_kept_is_examined(monkeypatch, configure, tmp_path):
     tiers = f"{tmp_path},{tmp_path / 'modelz'}"
     configure(VERTEBRA_CACHE_TIERS=tiers, VERTEBRA_OFFLINE="1", VERTEBRA_LOCKED="1")

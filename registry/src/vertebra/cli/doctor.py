@@ -32,6 +32,8 @@ from vertebra.cli.output import print_json
 from vertebra.errors import SettingsError, VertebraError
 from vertebra.interfaces import Runtime
 
+_CONTRIBUTIONS = "contributions"
+"""The subject of the finding that contributions cannot be examined."""
 _PLUGIN_SECONDS = 10
 _RUNTIME_SECONDS = 120
 _IMPORT = """
@@ -126,23 +128,11 @@ def examine() -> Iterator[Finding]:
     except SettingsError:  # reported above; no other check works until the settings are corrected
         return
     yield from _examine_storage()
-    probes = _probe_plugins()
-    if not all(probe.survived for _, probe in probes):
-        yield from itertools.starmap(_plugin_finding, probes)
-        problem = "not checked: first uninstall or block the plugin that hangs or crashes"
-        yield Finding("contributions", False, problem)
-        return
-    problems = [Finding("settings", False, str(problem)) for problem in examined().problems("block")]
-    problems = problems and [*problems, Finding("contributions", False, "not checked: correct the settings first")]
-    if not problems:
-        try:
-            catalog(BACKBONES)  # calls the hooks
-        except VertebraError as error:
-            problems = [Finding("contributions", False, str(error))]
-    loaded = {(plugin.name, plugin.owner): plugin for plugin in examined().plugins}
-    yield from (_plugin_finding(loaded[plugin.name, plugin.owner], probe) for plugin, probe in probes)
-    if problems:
-        yield from problems
+    ready = True
+    for finding in _examine_plugins():
+        ready &= finding.subject != _CONTRIBUTIONS
+        yield finding
+    if not ready:
         return
     yield from itertools.starmap(Finding, examine_contributions())
     for entry in catalog(RUNTIMES):
@@ -175,6 +165,27 @@ def _examine_storage() -> Iterator[Finding]:
 
 def _is_readable_folder(path: Path) -> bool:
     return os.path.isdir(path) and os.access(path, os.R_OK | os.X_OK)  # noqa: PTH112 (Path's raises for others' folders)
+
+
+def _examine_plugins() -> Iterator[Finding]:
+    """Yields a finding for each plugin, and failed ones on what keeps its contributions from being examined."""
+    probes = _probe_plugins()
+    if not all(probe.survived for _, probe in probes):
+        yield from itertools.starmap(_plugin_finding, probes)
+        problem = "not checked: first uninstall or block the plugin that hangs or crashes"
+        yield Finding(_CONTRIBUTIONS, False, problem)
+        return
+    problems = [Finding("settings", False, str(problem)) for problem in examined().problems("block")]
+    if problems:
+        problems.append(Finding(_CONTRIBUTIONS, False, "not checked: correct the settings first"))
+    else:
+        try:
+            catalog(BACKBONES)  # calls the hooks
+        except VertebraError as error:
+            problems = [Finding(_CONTRIBUTIONS, False, str(error))]
+    loaded = {(plugin.name, plugin.owner): plugin for plugin in examined().plugins}
+    yield from (_plugin_finding(loaded[plugin.name, plugin.owner], probe) for plugin, probe in probes)
+    yield from problems
 
 
 def _probe_plugins() -> list[tuple[Plugin, _Probe]]:

@@ -25,7 +25,7 @@ class HandleError(VertebraError, ValueError):
         super().__init__(
             f"Handle {text!r}: {ended(problem)} {ended(remedy)}"
             if remedy
-            else f"{text!r} is not a preset handle: {problem}. Write scheme://path or scheme://path@revision, "
+            else f"{text!r} is not a preset handle: {ended(problem)} Write scheme://path or scheme://path@revision, "
             "a path such as ./my_preset, or a preset id (list them with: vertebra presets)."
         )
 
