@@ -193,7 +193,7 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
         Args:
             preset_dir: The folder.
             max_shard_size: Maximum size of a weights file in gigabytes (10⁹ bytes), or None for a single file.
-            format: `native`; `kerashub`, which KerasHub loads; or `transformers`, which transformers loads.
+            format: `native`; `kerashub` or `transformers`, for the libraries of these names; or one of a plugin.
             certificate: Whether to store a small input and its output, which `from_preset(verify=True)` and
                 `vertebra verify` replay. This costs a forward pass of a few tokens.
             assets: Whether to save assets; or the handle or path of a preset to take them from, whose missing files are

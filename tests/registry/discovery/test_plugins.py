@@ -70,6 +70,14 @@ def test_one_that_is_interrupted_interrupts(install, discover):
         discover()
 
 
+def test_arguments_that_a_hook_does_not_have_are_named(install, discover):
+    install("acme", BROKEN["asks for arguments"])
+    install("beta", REFUSES.replace("(handle)", "(handle, preset)"))
+    problem = "vertebra_backbones() has the arguments what, which the hook does not have"
+    assert discover()["acme"].reason == f"{problem}. The arguments of the hook are: none."
+    assert "has the arguments preset, " in discover()["beta"].reason
+
+
 def test_an_interrupt_names_the_plugin(install, reload_plugins, monkeypatch, capsys):
     monkeypatch.setenv("VERTEBRA_PLUGINS", "acme-*")
     install("acme-slow", "raise KeyboardInterrupt")

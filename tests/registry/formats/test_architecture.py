@@ -8,7 +8,7 @@ from vertebra._discovery.catalog import clashes, identifiers
 from vertebra._formats.registry import read_description
 from vertebra._resolve.open import open_folder
 from vertebra.cli import main
-from vertebra.errors import PresetConfigError
+from vertebra.errors import PluginError, PresetConfigError
 
 PLUGIN = """
 from vertebra import BackboneSpec, FormatSpec, Translation, hookimpl
@@ -90,6 +90,13 @@ def test_an_own_name_is_no_clash(read):
 def test_names_that_can_be_read_are_listed_once(read):
     with pytest.raises(PresetConfigError, match=r"can be read: acme_llama, beta_llama, llama. "):
         read({"model_type": "lama"})
+
+
+def test_a_translation_that_cannot_be_imported_is_an_error_of_its_plugin(read, install, monkeypatch):
+    monkeypatch.setenv("VERTEBRA_PLUGINS", "gone")
+    install("gone", PLUGIN.format(name="GoneBackbone", own="gone", module="a_module_that_is_missing"))
+    with pytest.raises(PluginError, match=r"Plugin gone: the translation of GoneBackbone, a_module_.*ModuleNotFound"):
+        read({"model_type": "gone"})
 
 
 def test_the_clash_is_reported(capsys):

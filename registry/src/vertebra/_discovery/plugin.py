@@ -83,7 +83,8 @@ def quarantine_on_error(plugin: Plugin, action: str) -> Iterator[None]:
         action: The action, for messages, such as `importing`.
     """
     words = f"{action} plugin {plugin.name} of {plugin.owner.distribution}"
-    _running.append((words, time.monotonic()))
+    running = (words, time.monotonic())
+    _running.append(running)
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
@@ -97,7 +98,7 @@ def quarantine_on_error(plugin: Plugin, action: str) -> Iterator[None]:
     except BaseException as error:  # SystemExit, too: a plugin must not end the process
         plugin.quarantine(f"{type(error).__name__}: {error}".removesuffix(": "))
     finally:
-        _running.pop()
+        _running.remove(running)  # another thread may have added one
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 from collections.abc import Callable, Iterator
 from importlib import metadata
@@ -166,6 +167,7 @@ class PluginRegistry:
     def _register(self, plugin: Plugin, module: object) -> None:
         plugin.implementations = _policies(module)  # kept even if the other hooks are invalid
         _check_markers(plugin, module)
+        _check_arguments(plugin, module)
         key = _key(plugin)
         if self._manager.has_plugin(key):
             raise PluginError(plugin.name, "a plugin with this name exists already", "Choose another name")
@@ -250,6 +252,21 @@ def _policies(module: object) -> dict[str, Callable[..., Any]]:
         if hook in hookspecs.POLICY_HOOKS and callable(function):
             policies[hook] = function
     return policies
+
+
+def _check_arguments(plugin: Plugin, module: object) -> None:
+    """Refuses hook implementations with arguments that the hook does not have."""
+    for name in dir(module):
+        function = getattr(module, name, None)
+        options = getattr(function, "vertebra_impl", None)
+        spec = getattr(hookspecs, options.get("specname") or name, None) if isinstance(options, dict) else None
+        if spec is None or not callable(function):
+            continue
+        given, known = (inspect.signature(item).parameters for item in (function, spec))
+        extra = [argument for argument in given if argument not in known]
+        if extra:
+            problem = f"{name}() has the arguments {', '.join(extra)}, which the hook does not have"
+            raise PluginError(plugin.name, problem, f"The arguments of the hook are: {', '.join(known) or 'none'}")
 
 
 def _check_markers(plugin: Plugin, module: object) -> None:
