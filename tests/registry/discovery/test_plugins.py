@@ -6,8 +6,10 @@ import types
 import pytest
 
 import vertebra
+from vertebra._configuration.settings import Settings
 from vertebra._discovery import catalog, plugins
 from vertebra._discovery.plugin import Owner
+from vertebra._discovery.plugins import PluginRegistry
 from vertebra._resolve.open import open_folder
 from vertebra.cli import main
 from vertebra.errors import (
@@ -303,6 +305,18 @@ def test_two_distributions_may_use_one_entry_point_name(install, discover):
     found = discover()
     assert [found[name].status for name in ("acme-one", "acme-two")] == ["loaded", "loaded"]
     assert [found[name].name for name in ("acme-one", "acme-two")] == ["same", "same"]
+
+
+def test_two_entry_points_of_one_module_are_one_plugin(install, discover):
+    install("acme", BACKBONE.format(name="One"), entry_points=["one = acme", "two = acme"])
+    found = PluginRegistry(Settings()).plugins
+    assert {plugin.name: plugin.status for plugin in found if plugin.owner.distribution == "acme"} == {
+        "one": "loaded",
+        "two": "failed",
+    }
+    assert discover()["acme"].reason == (
+        "its module is also that of the plugin 'one'. Name each module in one entry point."
+    )
 
 
 def test_a_hook_may_be_a_method_or_have_another_name(install, discover):

@@ -230,22 +230,11 @@ def _contributions() -> dict[Kind, list[Entry[Any]]]:
         FailedPluginError: the hook of a required plugin failed.
     """
     contributions: dict[Kind, list[Entry[Any]]] = {kind: [] for kind in KINDS}
-    reserved: dict[Kind, set[str]] = {kind: set() for kind in KINDS} | {FORMATS: set(BUILTIN_FORMATS)}
     plugins = registry().plugins
     with naming_slow_plugins():
-        for plugin in plugins:
+        for plugin in plugins:  # the core's own is the first
             for kind, entries in _collect(plugin).items():
-                names = {entry.name for entry in entries}
-                if plugin.owner.module == BUILTIN:
-                    reserved[kind] |= names
-                    names = set()
-                plugin.report(
-                    *(
-                        f"its {kind.title} {name!r} is not used: that is a name of the core"
-                        for name in sorted(names & reserved[kind])
-                    )
-                )
-                contributions[kind] += [entry for entry in entries if entry.name not in names & reserved[kind]]
+                contributions[kind] += _without_names_of_the_core(plugin, kind, entries, contributions[kind])
     registry().check_settings("prefer")
     _report_imports(plugins, {"keras", *(entry.name for entry in contributions[RUNTIMES])})
     _warn_of_problems(plugins)
@@ -258,6 +247,20 @@ def _collect(plugin: Plugin) -> dict[Kind, list[Entry[Any]]]:
     with quarantine_on_error(plugin, "calling the hooks of"):
         items |= {k: _check(plugin, k, plugin.implementations[k.hook]()) for k in KINDS if k.hook in plugin.hooks}
     return items
+
+
+def _without_names_of_the_core(
+    plugin: Plugin, kind: Kind, entries: list[Entry[Any]], others: list[Entry[Any]]
+) -> list[Entry[Any]]:
+    """Returns the entries of a plugin that are not under a name of the core, and reports the others."""
+    if plugin.owner.module == BUILTIN:
+        return entries
+    names = {entry.name for entry in others if entry.owner.module == BUILTIN}
+    if kind is FORMATS:
+        names |= set(BUILTIN_FORMATS)
+    for name in sorted(names & {entry.name for entry in entries}):
+        plugin.report(f"its {kind.title} {name!r} is not used: that is a name of the core")
+    return [entry for entry in entries if entry.name not in names]
 
 
 def _report_imports(plugins: Iterable[Plugin], frameworks: set[str]) -> None:

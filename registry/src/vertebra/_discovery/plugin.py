@@ -63,9 +63,10 @@ class Plugin:
         """Returns whether a name or glob of the settings matches this plugin, by its name, distribution or module."""
         return fnmatchcase(self.name, pattern) or self.owner.matches(pattern)
 
-    def report(self, *problems: str) -> None:
-        """Records rules that this plugin breaks although it is used."""
-        self.problems += [problem for problem in problems if problem not in self.problems]
+    def report(self, problem: str) -> None:
+        """Records a rule that this plugin breaks although it is used."""
+        if problem not in self.problems:
+            self.problems.append(problem)
 
     def quarantine(self, reason: str) -> None:
         """Removes all contributions of this plugin except its policy hooks."""
@@ -105,12 +106,15 @@ def quarantine_on_error(plugin: Plugin, action: str) -> Iterator[None]:
 def naming_slow_plugins() -> Iterator[None]:
     """Writes to stderr which plugin's code is running if it takes more than 3 seconds, until the block ends."""
     done = threading.Event()
+    thread = threading.Thread(target=_name_slow_plugins, args=(done,), daemon=True)
     with contextlib.suppress(RuntimeError):  # some builds of Python have no threads
-        threading.Thread(target=_name_slow_plugins, args=(done,), daemon=True).start()
+        thread.start()
     try:
         yield
     finally:
         done.set()
+        if thread.ident is not None:
+            thread.join()  # a program that forks now must have no other thread
 
 
 def _name_slow_plugins(done: threading.Event) -> None:

@@ -171,6 +171,10 @@ class PluginRegistry:
         key = _key(plugin)
         if self._manager.has_plugin(key):
             raise PluginError(plugin.name, "a plugin with this name exists already", "Choose another name")
+        other = self._manager.get_name(module)
+        if other is not None:
+            problem = f"its module is also that of the plugin {other.rpartition(':')[2]!r}"
+            raise PluginError(plugin.name, problem, "Name each module in one entry point")
         try:
             self._manager.register(module, key)
             self._check_names(plugin, module)

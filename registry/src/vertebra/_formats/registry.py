@@ -9,9 +9,9 @@ from typing import Any
 from vertebra._configuration.settings import settings
 from vertebra._discovery import catalog
 from vertebra._formats import kerashub, native, transformers
-from vertebra._formats.abstract import Format
 from vertebra._formats.contributed import ContributedFormat
 from vertebra._formats.description import PresetDescription
+from vertebra._formats.format import Format
 from vertebra._formats.model_type import infer_model_type
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.foreign_json import ForeignDocument

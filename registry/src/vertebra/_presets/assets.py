@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vertebra._formats.abstract import Format
+from vertebra._formats.format import Format
 from vertebra._formats.registry import format_of_preset, formats
 from vertebra._presets.asset_names import CARRIED, REPLACED, target_names
 from vertebra._presets.model_card import CARD, is_generated

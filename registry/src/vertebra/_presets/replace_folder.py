@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from vertebra._arguments import is_amount
-from vertebra._formats.abstract import Format
+from vertebra._formats.format import Format
 from vertebra._formats.registry import format_of, formats
 from vertebra._presets.asset_names import CARRIED, name_in
 from vertebra._system.atomic_save import destination
