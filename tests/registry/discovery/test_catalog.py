@@ -15,6 +15,8 @@ from vertebra._discovery.catalog import (
     catalog,
     clashes,
     clear_catalog,
+    lora_variant,
+    peft_methods,
     presets,
     presets_of,
 )
@@ -201,6 +203,70 @@ def test_a_name_of_the_core_stays_with_the_core(claim, prefer, install, monkeypa
     shown = capsys.readouterr()
     assert "that is a name of the core" in shown.out
     assert "plugin acme-claims of acme-claims: its" in shown.err
+
+
+def test_a_path_is_read_by_the_core_whatever_a_source_claims(install, tmp_path):
+    source = """
+from vertebra import LocalSource, PresetHandle, hookimpl
+
+class Greedy(LocalSource):
+    scheme = "a-greedy"
+    files = fetch = lambda self, *_: []
+
+    def handle_for(self, text):
+        return PresetHandle("a-greedy", "x")
+
+@hookimpl
+def vertebra_preset_sources():
+    return [Greedy()]
+"""
+    install("acme-greedy", source)
+    assert [handle.scheme for handle in candidate_handles(str(tmp_path))] == ["file"]
+    assert [handle.scheme for handle in candidate_handles("a_name_of_its_own")] == ["a-greedy"]
+
+
+def test_the_class_backbone_is_the_core_s(install):
+    install("acme-one", BACKBONE.format(presets="").replace('"Shared"', '"Backbone"'))
+    assert "Backbone" not in catalog(BACKBONES)
+    assert "that is a name of the core" in registry().plugins[1].problems[0]
+
+
+# === Methods of PEFT ===
+
+STRATEGY = """
+from vertebra import PeftMethod, hookimpl
+from vertebra.builtin.lora import Lora
+
+class Method(Lora):
+    name = "{name}"
+    {declares}
+
+@hookimpl
+def vertebra_lora_strategies():
+    return [Method()]
+"""
+METHODS = {
+    "LOHA": 'peft_fields, peft_method = None, PeftMethod("LOHA", "hada_", ("linear",))',
+    "use_dora": 'peft_fields = {"use_dora": True}',
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_of_peft_that_two_compute_is_a_clash(method, install, monkeypatch):
+    for name in ("one", "two"):
+        install(f"acme-{name}", STRATEGY.format(name=name, declares=METHODS[method]))
+    with pytest.raises(NameClashError, match=f"method of PEFT name '{method}' is claimed by acme-one .* and acme-two"):
+        peft_methods().lookup(method)
+    assert ("method of PEFT", method) in [clash[:2] for clash in clashes()]
+    monkeypatch.setenv("VERTEBRA_PREFER", "acme-two")
+    settings.cache_clear()
+    clear_catalog()
+    assert peft_methods().lookup(method).value.name == "two"
+
+
+def test_plain_lora_of_peft_is_the_core_s(install):
+    install("acme-one", STRATEGY.format(name="a_lora", declares=""))
+    assert peft_methods().lookup(lora_variant({})).value.name == "lora"
 
 
 # === Presets for architectures of other plugins ===

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Generic, TypeVar
@@ -107,6 +107,8 @@ RUNTIMES = Kind("runtime", "runtimes", "vertebra_runtimes", Runtime, lambda runt
 FORMATS = Kind("preset format", "preset formats", "vertebra_formats", PresetFormat, lambda item: item.name)
 PRESETS = Kind("preset", "presets", "vertebra_presets", PresetSpec, lambda preset: preset.name)
 KINDS: tuple[Kind, ...] = (BACKBONES, PRESETS, FORMATS, SOURCES, STRATEGIES, RUNTIMES)
+_RESERVED = {FORMATS: set(BUILTIN_FORMATS), BACKBONES: {"Backbone"}}
+"""Names of the core that are no contributions."""
 _warned: set[str] = set()
 """The warnings that this process has issued."""
 _MOST_CHARACTERS = 120
@@ -165,6 +167,27 @@ def identifiers(format: str) -> Catalog[BackboneSpec]:
     return Catalog(f"{format} architecture", entries, settings().names("prefer"))
 
 
+@functools.cache
+def peft_methods() -> Catalog[LoraStrategy]:
+    """Returns the LoRA strategies by the methods of PEFT that they compute; the core's methods stay with the core.
+
+    The name of a method is its `peft_type` or, for a variant of LoRA, that of `lora_variant`.
+    """
+    entries = []
+    for entry in catalog(STRATEGIES):
+        method, fields = entry.value.peft_method, entry.value.peft_fields
+        names = ([] if method is None else [method.name]) + ([] if fields is None else [lora_variant(fields)])
+        entries += [replace(entry, name=name) for name in names]
+    core = {entry.name for entry in entries if entry.owner.module == BUILTIN}
+    allowed = [entry for entry in entries if entry.owner.module == BUILTIN or entry.name not in core]
+    return Catalog("method of PEFT", allowed, settings().names("prefer"))
+
+
+def lora_variant(fields: Mapping[str, bool]) -> str:
+    """Returns the name of a variant of LoRA: the fields of PEFT's config that are on."""
+    return " and ".join(sorted(field for field, on in fields.items() if on)) or "plain LoRA"
+
+
 def known_formats(spec: BackboneSpec) -> list[str]:
     """Returns the foreign formats of an architecture that are built in or contributed by an installed plugin."""
     return [name for name in spec.formats if name in BUILTIN_FORMATS or name in catalog(FORMATS)]
@@ -175,6 +198,8 @@ def clashes() -> Iterator[tuple[str, str, list[str]]]:
     for kind in KINDS:
         for name, owners in catalog(kind).clashes().items():
             yield kind.title, name, list(map(str, owners))
+    for name, owners in peft_methods().clashes().items():
+        yield peft_methods().kind, name, list(map(str, owners))
     for format in (*BUILTIN_FORMATS, *(entry.name for entry in catalog(FORMATS))):
         readers = identifiers(format)
         for name in readers.clashes():
@@ -219,6 +244,7 @@ def clear_catalog() -> None:
     _contributions.cache_clear()
     catalog.cache_clear()
     identifiers.cache_clear()
+    peft_methods.cache_clear()
 
 
 @functools.cache
@@ -255,9 +281,7 @@ def _without_names_of_the_core(
     """Returns the entries of a plugin that are not under a name of the core, and reports the others."""
     if plugin.owner.module == BUILTIN:
         return entries
-    names = {entry.name for entry in others if entry.owner.module == BUILTIN}
-    if kind is FORMATS:
-        names |= set(BUILTIN_FORMATS)
+    names = {entry.name for entry in others if entry.owner.module == BUILTIN} | _RESERVED.get(kind, set())
     for name in sorted(names & {entry.name for entry in entries}):
         plugin.report(f"its {kind.title} {name!r} is not used: that is a name of the core")
     return [entry for entry in entries if entry.name not in names]

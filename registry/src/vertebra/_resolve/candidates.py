@@ -11,7 +11,7 @@ from typing import Any
 from vertebra._cache import revisions
 from vertebra._discovery.catalog import SOURCES, Entry, catalog, failed, presets
 from vertebra._discovery.extras import install_command
-from vertebra._discovery.plugin import Plugin
+from vertebra._discovery.plugin import BUILTIN, Plugin
 from vertebra._discovery.plugins import registry
 from vertebra._system.user_warnings import warn
 from vertebra.errors import (
@@ -138,7 +138,7 @@ def _candidate_handles(text: str, may_be_id: bool) -> list[PresetHandle]:
         return [_parsed(text)]
     if text in presets() and may_be_id:
         return _readable(presets().lookup(text).value)
-    for entry in catalog(SOURCES):
+    for entry in sorted(catalog(SOURCES), key=lambda entry: entry.owner.module != BUILTIN):  # paths are the core's
         handle = _ask_source(entry, text)
         if handle is not None:
             return [handle]

@@ -137,7 +137,9 @@ def examine() -> Iterator[Finding]:
     yield from itertools.starmap(Finding, examine_contributions())
     for entry in catalog(RUNTIMES):
         yield _examine_runtime(entry)
-    yield from _examine_references(sorted({entry.plugin for entry in catalog(BACKBONES).claims()}))
+    plugins = sorted({entry.plugin for entry in catalog(BACKBONES).claims()})
+    if plugins:
+        yield from _examine_references(plugins)
     if available():
         yield from _examine_strategies([entry.name for entry in catalog(STRATEGIES)])
 
