@@ -13,7 +13,8 @@ import vertebra
 from vertebra import hookspecs
 from vertebra._configuration import config_file
 from vertebra._configuration.settings import Settings
-from vertebra._discovery.plugins import Owner, PluginRegistry
+from vertebra._discovery import catalog
+from vertebra._discovery.plugins import PluginRegistry
 from vertebra._resolve import candidates
 from vertebra.cli import COMMANDS
 from vertebra.errors import PresetRefusedError
@@ -92,7 +93,7 @@ def test_the_example_plugin_works(tmp_path, monkeypatch):
     module = types.ModuleType("vertebra_team")
     monkeypatch.setitem(sys.modules, "vertebra_team", module)
     exec(compile(source, "vertebra_team.py", "exec"), module.__dict__)
-    plugin = PluginRegistry(Settings(block=("*",))).add(module, "team", Owner("vertebra-team", "1.0", "vertebra_team"))
+    plugin = PluginRegistry(Settings(block=("*",))).add(module, "team")
     assert plugin.status == "loaded"
     (tmp_path / "nlp" / "bert").mkdir(parents=True)
     (tmp_path / "nlp" / "bert" / "config.json").write_text("{}")
@@ -116,7 +117,7 @@ def policies(monkeypatch):
     """Registers the plugins of docs/storage.md, and no others."""
     registry = PluginRegistry(Settings(block=("*",)))
     for name in ("acme_mirror", "acme_allowed"):
-        assert registry.add(example(name, "storage.md"), name, Owner(name, "1.0", name)).status == "loaded"
+        assert registry.add(example(name, "storage.md"), name).status == "loaded"
     monkeypatch.setattr(candidates, "registry", lambda: registry)
 
 
@@ -149,6 +150,35 @@ def test_the_example_of_a_mirror_tries_the_bucket_first(policies, written, means
 def test_the_example_of_a_list_refuses_the_others(policies, written):
     with pytest.raises(PresetRefusedError, match="only s3://acme-models"):
         candidates.ask_policies(candidates.candidate_handles(written)[-1])
+
+
+@pytest.fixture
+def added():
+    """Returns a function that adds the module of an example as a plugin for the test."""
+    names = []
+
+    def add(name, page):
+        vertebra.add_plugin(example(name, page), name)
+        names.append(name)
+
+    yield add
+    for name in names:
+        vertebra.remove_plugin(name)
+
+
+def test_the_example_of_a_preset_pack_adds_an_id(added):
+    added("acme_presets", "plugins.md")
+    preset = vertebra.models.BertBackbone.presets["acme_bert_small"]
+    assert dict(preset)["s3_handle"] == "s3://acme-models/bert-small"
+    assert [str(handle) for handle in candidates.candidate_handles("acme_bert_small")][:1] == [preset.handle]
+
+
+def test_the_example_of_a_format_reads_what_it_writes(added):
+    added("acme_format", "plugins.md")
+    format = catalog.catalog(catalog.FORMATS).lookup("acme").value
+    config = format.config("acme_bert", {"width": 768})
+    assert config == {"architecture": "acme_bert", "width": 768}
+    assert (format.identifier(config), format.identifier({"model_type": "bert"})) == ("acme_bert", None)
 
 
 def test_the_example_declares_an_entry_point_that_the_core_reads():

@@ -127,8 +127,8 @@ def owned_names() -> set[str]:
         | {member.package for member in MEMBERS}
         | ENTRIES.keys()
         | {entry.name for kind in (catalog.BACKBONES, catalog.RUNTIMES) for entry in catalog.catalog(kind)}
-        | {preset.handle.partition(":")[0] for _, preset in presets}
-        | {preset.name for _, preset in presets}
+        | {preset.handle.partition(":")[0] for preset in presets}
+        | {preset.name for preset in presets}
         | {
             "gpt2",
             "gemma",

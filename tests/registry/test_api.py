@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import vertebra
-from vertebra._discovery import catalog, plugins
-from vertebra.errors import PluginError, RuntimeBoundError, UnknownNameError
+from vertebra._discovery import plugins
+from vertebra.errors import PluginError, PresetClassError, RuntimeBoundError, UnknownNameError
 
 pytestmark = pytest.mark.keras
 
@@ -16,15 +16,9 @@ pytestmark = pytest.mark.keras
 @pytest.fixture
 def forget():
     """Takes the plugins that a test adds away again."""
-    registry = plugins.registry()
-    before = list(registry.plugins)
     yield
-    for plugin in registry.plugins[len(before) :]:
-        key = f"{plugin.owner.distribution}:{plugin.name}"
-        if registry._manager.has_plugin(key):
-            registry._manager.unregister(name=key)
-    registry.plugins[:] = before
-    catalog.clear_catalog()
+    for name in [plugin.name for plugin in plugins.registry().plugins if plugin.added]:
+        vertebra.remove_plugin(name)
 
 
 # === use ===
@@ -113,6 +107,21 @@ def test_a_strategy_of_a_plugin_saves_and_loads_like_the_builtin_one(
     again = vertebra.Backbone.from_preset(golden / "transformers")
     again.load_lora_weights(tmp_path / "adapter.safetensors")
     assert np.array_equal(run(again)["pooled_output"], run(backbone)["pooled_output"])
+
+
+def test_a_preset_of_an_added_plugin_loads_by_its_id(forget, golden, run, backbone):
+    plugin = types.ModuleType("pack")
+    preset = vertebra.PresetSpec("packed", f"file://{golden / 'transformers'}", 6656, backbone="BertBackbone")
+    plugin.vertebra_presets = vertebra.hookimpl(specname="vertebra_presets")(lambda: [preset])
+    vertebra.add_plugin(plugin, "notebook")
+    for owner in (vertebra.models.BertBackbone, vertebra.Backbone):
+        assert owner.presets["packed"] == preset
+        assert np.array_equal(run(owner.from_preset("packed"))["pooled_output"], run(backbone)["pooled_output"])
+    assert "packed" not in vertebra.models.GPT2Backbone.presets
+    with pytest.raises(PresetClassError):
+        vertebra.models.GPT2Backbone.from_preset("packed")
+    vertebra.remove_plugin("notebook")
+    assert "packed" not in vertebra.models.BertBackbone.presets
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,19 @@ def test_a_text_that_ends_a_sentence_gets_no_second_mark(name, arguments, end):
     assert str(CLASSES[name](*arguments)).endswith(end)
 
 
+SENTENCES = ("problem", "expected", "reason", "remedy", "hint")
+
+
+@pytest.mark.parametrize("mark", [".", "?"])
+@pytest.mark.parametrize("name", sorted(CLASSES.keys() - {"OfflineError"}))  # its reason is not the end of a sentence
+def test_a_sentence_that_ends_with_a_mark_gets_no_second_one(name, mark):
+    parameters = inspect.signature(CLASSES[name]).parameters
+    given = dict(zip(parameters, SAMPLES.get(name, ("it failed",)), strict=False))
+    for parameter in parameters.keys() & {*SENTENCES}:
+        message = str(CLASSES[name](**given | {parameter: f"it is a sentence{mark}"}))
+        assert not re.search(r"sentence[.?!][.;,?!]", message)
+
+
 def test_long_lists_are_cut_short_in_the_message_only():
     missing = [f"weight_{number}" for number in range(1000)]
     error = CLASSES["WeightsMismatchError"]("x", missing)

@@ -26,6 +26,7 @@ __all__ = [
     "PeftMethod",
     "PresetFile",
     "PresetFiles",
+    "PresetFormat",
     "PresetHandle",
     "PresetSource",
     "PresetSpec",
@@ -49,6 +50,7 @@ __all__ = [
     "low_rank",
     "models",
     "open_files",
+    "remove_plugin",
     "require_client",
     "upload_preset",
     "use",
@@ -74,6 +76,7 @@ _HOMES = {
     "PeftMethod": "strategies",
     "PresetFile": "specs",
     "PresetFiles": "interfaces",
+    "PresetFormat": "interfaces",
     "PresetHandle": "handles",
     "PresetSource": "interfaces",
     "PresetSpec": "specs",
@@ -88,6 +91,7 @@ _HOMES = {
     "hookimpl": "hookspecs",
     "load_model": "_api",
     "open_files": "_api",
+    "remove_plugin": "_api",
     "require_client": "remote",
     "upload_preset": "_api",
     "use": "_api",
@@ -108,6 +112,7 @@ if TYPE_CHECKING:
     from vertebra._api import files as files
     from vertebra._api import load_model as load_model
     from vertebra._api import open_files as open_files
+    from vertebra._api import remove_plugin as remove_plugin
     from vertebra._api import upload_preset as upload_preset
     from vertebra._api import use as use
     from vertebra.backbone import Backbone as Backbone
@@ -117,6 +122,7 @@ if TYPE_CHECKING:
     from vertebra.hookspecs import hookimpl as hookimpl
     from vertebra.interfaces import LocalSource as LocalSource
     from vertebra.interfaces import PresetFiles as PresetFiles
+    from vertebra.interfaces import PresetFormat as PresetFormat
     from vertebra.interfaces import PresetSource as PresetSource
     from vertebra.interfaces import Runtime as Runtime
     from vertebra.interfaces import Translation as Translation

@@ -165,21 +165,37 @@ def upload_preset(
     return upload(uri, preset_dir, replace, message).handle
 
 
-def add_plugin(module: object, name: str) -> None:
+def add_plugin(module: object, name: str, *, replace: bool = False) -> None:
     """Adds a plugin that is not installed, such as one in a notebook, until the process ends.
 
     Args:
         module: A module or other object with hook implementations.
         name: Name of the plugin, for messages.
+        replace: Whether to remove the plugin that was added under this name, or from this module, first. Without it,
+            only one that failed is replaced.
 
     Raises:
-        ArgumentError: `name` is not a string, or is empty.
-        PluginError: the plugin has no hooks, or invalid ones.
+        ArgumentError: `name` is not a string, or is empty, or `replace` is not a bool.
+        PluginError: the plugin has no hooks, or invalid ones, or is added already.
     """
     _arguments.text("add_plugin", "name", name)
-    owner = plugins.Owner(name, "", getattr(module, "__name__", type(module).__name__))
-    plugin = plugins.registry().add(module, name, owner)
+    plugin = plugins.registry().add(module, name, _arguments.flag("add_plugin", "replace", replace))
     catalog.clear_catalog()
     catalog.catalog(catalog.BACKBONES)
     if plugin.status != "loaded":
-        raise PluginError(name, plugin.reason, "Correct the plugin, and add it again in a new process")
+        raise PluginError(name, plugin.reason, "Correct the plugin, and add it again")
+
+
+def remove_plugin(name: str) -> None:
+    """Removes a plugin that `add_plugin` added; objects that it made stay as they are.
+
+    Args:
+        name: Name of the plugin.
+
+    Raises:
+        ArgumentError: `name` is not a string, or is empty.
+        PluginError: the plugin is installed, and was not added.
+        UnknownNameError: there is no plugin of that name.
+    """
+    plugins.registry().remove(_arguments.text("remove_plugin", "name", name))
+    catalog.clear_catalog()

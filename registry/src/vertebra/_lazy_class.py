@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra._discovery import runtimes
-from vertebra._discovery.catalog import BACKBONES, backbone_class, catalog
+from vertebra._discovery.catalog import backbone_class, presets_of
 from vertebra._discovery.task_classes import named_task, task_class
 from vertebra.specs import PresetSpec
 
@@ -51,8 +51,7 @@ class LazyBackbone:
     @property
     def presets(self) -> Mapping[str, PresetSpec]:
         """The built-in presets of the class, or of all classes for `Backbone`; this imports no framework."""
-        entries = [entry for entry in catalog(BACKBONES) if self.__name__ in (BASE, entry.name)]
-        return {preset.name: preset for entry in entries for preset in entry.value.presets}
+        return presets_of(None if self.__name__ == BASE else self.__name__)
 
     def from_preset(
         self,
@@ -103,9 +102,7 @@ class LazyTask(LazyBackbone):
     def presets(self) -> Mapping[str, PresetSpec]:
         """The built-in presets of the architecture, or of all architectures; this imports no framework."""
         task = named_task(self.__name__)
-        backbone = task.backbone if task else None
-        entries = [entry for entry in catalog(BACKBONES) if backbone in (None, entry.name)]
-        return {preset.name: preset for entry in entries for preset in entry.value.presets}
+        return presets_of(task.backbone if task else None)
 
     def from_preset(
         self, preset: str | Path, load_weights: bool = True, *, runtime: str | None = None, **kwargs: Any

@@ -12,7 +12,7 @@ import keras
 
 from vertebra import _arguments, lora
 from vertebra._discovery import runtimes
-from vertebra._discovery.catalog import BACKBONES, catalog
+from vertebra._discovery.catalog import presets_of
 from vertebra._lora.choices import calls
 from vertebra._lora.choices.call_lock import call_lock
 from vertebra._lora_methods import LoraMethods
@@ -29,9 +29,7 @@ class _Presets:
     """Returns the built-in presets of a backbone class; for the base class, those of all classes."""
 
     def __get__(self, instance: object, owner: type) -> Mapping[str, PresetSpec]:
-        is_base_class = owner.__name__ == "Backbone"
-        specs = [entry.value for entry in catalog(BACKBONES) if is_base_class or entry.name == owner.__name__]
-        return {preset.name: preset for spec in specs for preset in spec.presets}
+        return presets_of(None if owner.__name__ == "Backbone" else owner.__name__)
 
 
 class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc]
@@ -195,7 +193,7 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
         Args:
             preset_dir: The folder.
             max_shard_size: Maximum size of a weights file in gigabytes (10⁹ bytes), or None for a single file.
-            format: `native`; `kerashub`, which KerasHub loads; or `transformers`, which transformers loads.
+            format: `native`; `kerashub` or `transformers`, for the libraries of these names; or one of a plugin.
             certificate: Whether to store a small input and its output, which `from_preset(verify=True)` and
                 `vertebra verify` replay. This costs a forward pass of a few tokens.
             assets: Whether to save assets; or the handle or path of a preset to take them from, whose missing files are

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vertebra.handles import PresetHandle
-    from vertebra.interfaces import PresetSource, Runtime
-    from vertebra.specs import BackboneSpec, LoadedPreset
+    from vertebra.interfaces import PresetFormat, PresetSource, Runtime
+    from vertebra.specs import BackboneSpec, LoadedPreset, PresetSpec
     from vertebra.strategies import LoraStrategy
     from vertebra.tasks import CommandSpec, TaskSpec, TokenizerSpec
 
@@ -37,6 +37,16 @@ _hookspec = pluggy.HookspecMarker(PROJECT)
 @_hookspec
 def vertebra_backbones() -> list[BackboneSpec]:  # type: ignore[empty-body]
     """Contributes architectures, each with its built-in presets."""
+
+
+@_hookspec
+def vertebra_presets() -> list[PresetSpec]:  # type: ignore[empty-body]
+    """Contributes built-in ids for architectures of any plugin; each `PresetSpec` names its `backbone`."""
+
+
+@_hookspec
+def vertebra_formats() -> list[PresetFormat]:  # type: ignore[empty-body]
+    """Contributes formats of presets, in which architectures are read and written by their translations."""
 
 
 @_hookspec

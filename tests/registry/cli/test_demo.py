@@ -7,7 +7,7 @@ import pytest
 
 from vertebra import BackboneSpec
 from vertebra._discovery.catalog import BACKBONES, Catalog, Entry
-from vertebra._discovery.plugins import Owner
+from vertebra._discovery.plugin import Owner
 from vertebra.cli import demo, main
 
 

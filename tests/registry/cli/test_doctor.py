@@ -14,7 +14,7 @@ import sys
 from vertebra.cli import doctor, doctor_settings, main
 doctor._PLUGIN_SECONDS = 6
 doctor._examine_runtime = lambda runtime: doctor.Finding(runtime.name, True, "not tried here")
-doctor._examine_strategies = lambda names: []
+doctor._examine_strategies = doctor._examine_references = lambda names: []
 probe = doctor._probe
 if not {healthy}:
     doctor._probe = lambda code, module, *more: (
@@ -79,7 +79,6 @@ def test_what_is_broken_is_named_with_its_cause_and_the_rest_is_fine(diagnose):
     assert status == 1
     assert {subject for subject, row in findings.items() if not row["ok"]} == {
         "plugin broken of broken",
-        "plugin broken",
         "backbone BertBackbone",
     }
     assert "a library is missing" in findings["plugin broken of broken"]["detail"]
@@ -123,7 +122,7 @@ def test_a_probe_gets_what_it_needs_of_the_environment_and_no_secret(diagnose, t
     # It shows what the probe has; the doctor itself, which imports it later, has everything.
     source = f"import os\nif not os.path.exists({str(shown)!r}):\n    {SHOWS.format(str(shown))}"
     _, findings = diagnose(variables=given, witness=source)
-    assert "implements no hook" in findings["plugin witness"]["detail"]
+    assert "implements no hook" in findings["plugin witness of witness"]["detail"]
     environment = json.loads(shown.read_text())
     assert {name: environment.get(name) for name in NEEDED} == {name: given[name] for name in NEEDED}
     assert not environment.keys() & {*SECRETS}
@@ -166,13 +165,63 @@ def test_a_report_that_cannot_be_read_is_a_finding(monkeypatch, report):
 def test_a_healthy_installation_passes(monkeypatch, capsys):
     def probe(code, *_):
         tried = {"runtime": "toy", "problems": {}}
-        return doctor._Probe(True, "tried", answer=tried if code == doctor._TRY_STRATEGIES else None)
+        return doctor._Probe(True, "tried", answer=tried if code == doctor._TRY_STRATEGIES else {})
 
     monkeypatch.setattr(doctor, "_probe", probe)
     assert main(["doctor"]) == 0
     shown = capsys.readouterr().out
     assert "BertBackbone" in shown
     assert "FAIL" not in shown
+
+
+def test_each_failure_is_told_once(diagnose):
+    sources = {"broken": RAISES, "hookless": "x = 1", "claimant": CLAIMS}
+    _, findings = diagnose(**sources)
+    texts = [row["detail"] for row in findings.values() if not row["ok"]]
+    for once in ("a library is missing", "it implements no hook", "claimant 1.0"):
+        assert [once in text for text in texts].count(True) == 1
+    assert "VERTEBRA_BLOCK=hookless" in findings["plugin hookless of hookless"]["detail"]
+
+
+def test_a_missing_runtime_and_missing_architectures_are_told(diagnose):
+    status, findings = diagnose({"VERTEBRA_PLUGINS": "policy"}, policy=POLICY)
+    assert status == 1
+    assert "install a runtime plugin" in findings["runtimes"]["detail"]
+    assert "install a plugin with one" in findings["backbones"]["detail"]
+    assert [row["ok"] for row in (findings["runtimes"], findings["backbones"], findings["presets"])] == [
+        False,
+        False,
+        True,
+    ]
+
+
+REFERENCES = """
+from vertebra import BackboneSpec, hookimpl
+
+@hookimpl
+def vertebra_backbones():
+    return [BackboneSpec("GoneBackbone", "a_module_that_is_missing:Gone")]
+"""
+
+
+def test_code_that_cannot_be_imported_is_found_in_a_process_of_its_own(install, reload_plugins, monkeypatch):
+    install("acme", REFERENCES)
+    monkeypatch.setenv("VERTEBRA_PLUGINS", "acme,bert,torch")
+    monkeypatch.setenv("PYTHONPATH", str(Path(sys.path[0])))
+    found = {finding.subject: finding for finding in doctor._examine_references(["acme", "bert"])}
+    assert (found["code of acme"].ok, found["code of bert"].ok) == (False, True)
+    assert "class of GoneBackbone, a_module_that_is_missing:Gone, cannot be imported" in found["code of acme"].detail
+    assert "a_module_that_is_missing" not in sys.modules
+
+
+def test_code_that_ends_the_process_is_found_plugin_by_plugin(monkeypatch):
+    def probe(code, plugins, *_):
+        died = doctor._Probe(False, "ended the process with SIGSEGV", survived=False)
+        return died if "bad" in plugins else doctor._Probe(True, "{}", answer={})
+
+    monkeypatch.setattr(doctor, "_probe", probe)
+    found = [(finding.subject, finding.ok) for finding in doctor._examine_references(["bad", "good"])]
+    assert found == [("code of bad", False), ("code of good", True)]
 
 
 def test_where_presets_are_kept_is_examined(monkeypatch, configure, tmp_path):

@@ -3,10 +3,33 @@
 import pytest
 
 from vertebra import BackboneSpec, FormatSpec, PresetHandle, PresetSpec
-from vertebra._discovery.catalog import BACKBONES, KINDS, SOURCES, STRATEGIES, Catalog, Entry, catalog, presets
-from vertebra._discovery.plugins import Owner, registry
+from vertebra._configuration.settings import settings
+from vertebra._discovery.catalog import (
+    BACKBONES,
+    FORMATS,
+    KINDS,
+    SOURCES,
+    STRATEGIES,
+    Catalog,
+    Entry,
+    catalog,
+    clashes,
+    clear_catalog,
+    lora_variant,
+    peft_methods,
+    presets,
+    presets_of,
+)
+from vertebra._discovery.plugin import Owner
+from vertebra._discovery.plugins import registry
+from vertebra._lazy_class import LazyBackbone
+from vertebra._presets.load import prepare
+from vertebra._resolve.candidates import candidate_handles
 from vertebra._resolve.open import open_folder
-from vertebra.errors import NameClashError, UnknownNameError
+from vertebra.cli import main
+from vertebra.errors import NameClashError, PluginWarning, UnknownNameError, VertebraError
+
+pytestmark = pytest.mark.filterwarnings("ignore::vertebra.errors.PluginWarning")
 
 BACKBONE = """
 from vertebra import BackboneSpec, PresetSpec, hookimpl
@@ -144,22 +167,202 @@ def test_a_preset_that_two_claim_belongs_to_neither(clash):
 
 
 def test_a_preset_of_a_clashing_backbone_is_still_known(clash):
-    assert presets().lookup("preset_one").value[1].handle == "file:///nowhere/preset_one"
+    assert presets().lookup("preset_one").value.handle == "file:///nowhere/preset_one"
 
 
-def test_a_name_of_the_core_may_be_claimed_but_not_taken(install):
+CLAIMS_OF_THE_CORE = {
+    (SOURCES, "file"): ("vertebra_preset_sources", "vertebra.builtin.local.FolderSource()"),
+    (STRATEGIES, "lora"): ("vertebra_lora_strategies", "vertebra.builtin.lora.Lora()"),
+    (FORMATS, "transformers"): (
+        "vertebra_formats",
+        "type('F', (PresetFormat,), dict(name='transformers', identifier_field='x'))()",
+    ),
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS_OF_THE_CORE, ids=lambda claim: claim[1])
+@pytest.mark.parametrize("prefer", [False, True])
+def test_a_name_of_the_core_stays_with_the_core(claim, prefer, install, monkeypatch, capsys):
+    (kind, name), (hook, value) = claim, CLAIMS_OF_THE_CORE[claim]
+    source = (
+        "import vertebra.builtin.local\nimport vertebra.builtin.lora\nfrom vertebra import PresetFormat, hookimpl\n"
+    )
+    install("acme-claims", f"{source}\n@hookimpl\ndef {hook}():\n    return [{value}]\n")
+    if prefer:
+        monkeypatch.setenv("VERTEBRA_PREFER", "acme-claims")
+    if kind is not FORMATS:
+        assert catalog(kind).lookup(name).owner.distribution == "vertebra"
+    assert not [entry for entry in catalog(kind) if entry.owner.distribution == "acme-claims"]
+    assert not list(clashes())
+    plugin = next(plugin for plugin in registry().plugins if plugin.name == "acme-claims")
+    assert (plugin.status, plugin.problems) == (
+        "loaded",
+        [f"its {kind.title} {name!r} is not used: that is a name of the core"],
+    )
+    main(["plugins"])
+    shown = capsys.readouterr()
+    assert "that is a name of the core" in shown.out
+    assert "plugin acme-claims of acme-claims: its" in shown.err
+
+
+def test_a_path_is_read_by_the_core_whatever_a_source_claims(install, tmp_path):
     source = """
-from vertebra import hookimpl
+from vertebra import LocalSource, PresetHandle, hookimpl
+
+class Greedy(LocalSource):
+    scheme = "a-greedy"
+    files = fetch = lambda self, *_: []
+
+    def handle_for(self, text):
+        return PresetHandle("a-greedy", "x")
+
+@hookimpl
+def vertebra_preset_sources():
+    return [Greedy()]
+"""
+    install("acme-greedy", source)
+    assert [handle.scheme for handle in candidate_handles(str(tmp_path))] == ["file"]
+    assert [handle.scheme for handle in candidate_handles("a_name_of_its_own")] == ["a-greedy"]
+
+
+def test_the_class_backbone_is_the_core_s(install):
+    install("acme-one", BACKBONE.format(presets="").replace('"Shared"', '"Backbone"'))
+    assert "Backbone" not in catalog(BACKBONES)
+    assert "that is a name of the core" in registry().plugins[1].problems[0]
+
+
+# === Methods of PEFT ===
+
+STRATEGY = """
+from vertebra import PeftMethod, hookimpl
 from vertebra.builtin.lora import Lora
+
+class Method(Lora):
+    name = "{name}"
+    {declares}
 
 @hookimpl
 def vertebra_lora_strategies():
-    return [Lora()]
+    return [Method()]
 """
-    install("acme-lora", source)
-    with pytest.raises(NameClashError) as caught:
-        catalog(STRATEGIES).lookup("lora")
-    assert [owner.distribution for owner in caught.value.owners] == ["vertebra", "acme-lora"]
+METHODS = {
+    "LOHA": 'peft_fields, peft_method = None, PeftMethod("LOHA", "hada_", ("linear",))',
+    "use_dora": 'peft_fields = {"use_dora": True}',
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_of_peft_that_two_compute_is_a_clash(method, install, monkeypatch):
+    for name in ("one", "two"):
+        install(f"acme-{name}", STRATEGY.format(name=name, declares=METHODS[method]))
+    with pytest.raises(NameClashError, match=f"method of PEFT name '{method}' is claimed by acme-one .* and acme-two"):
+        peft_methods().lookup(method)
+    assert ("method of PEFT", method) in [clash[:2] for clash in clashes()]
+    monkeypatch.setenv("VERTEBRA_PREFER", "acme-two")
+    settings.cache_clear()
+    clear_catalog()
+    assert peft_methods().lookup(method).value.name == "two"
+
+
+def test_plain_lora_of_peft_is_the_core_s(install):
+    install("acme-one", STRATEGY.format(name="a_lora", declares=""))
+    assert peft_methods().lookup(lora_variant({})).value.name == "lora"
+
+
+# === Presets for architectures of other plugins ===
+
+PACK = """
+from vertebra import PresetSpec, hookimpl
+
+@hookimpl
+def vertebra_presets():
+    return [{presets}]
+"""
+OF_SHARED = 'PresetSpec("{}", "{}", 5, "small", backbone="{}")'
+
+
+def test_a_plugin_adds_presets_to_the_architecture_of_another(install, capsys):
+    install("acme-one", BACKBONE.format(presets=PRESET.format(name="own")))
+    install("acme-pack", PACK.format(presets=OF_SHARED.format("packed", "file:///packs/x", "Shared")))
+    entry = presets().lookup("packed")
+    assert (entry.owner.distribution, entry.value.backbone, entry.value.handle) == (
+        "acme-pack",
+        "Shared",
+        "file:///packs/x",
+    )
+    assert presets().lookup("own").value.backbone == "Shared"
+    assert [*presets_of("Shared")] == [*presets_of(None)] == ["own", "packed"]
+    assert [*LazyBackbone("Shared").presets] == [*LazyBackbone("Backbone").presets] == ["own", "packed"]
+    assert candidate_handles("packed") == [PresetHandle.parse("file:///packs/x")]
+    main(["presets"])
+    assert "packed" in capsys.readouterr().out
+
+
+def test_an_id_that_an_architecture_and_a_pack_claim_is_a_clash(install, monkeypatch):
+    install("acme-one", BACKBONE.format(presets=PRESET.format(name="both")))
+    install("acme-pack", PACK.format(presets=OF_SHARED.format("both", "file:///packs/x", "Shared")))
+    with pytest.raises(NameClashError, match=r"acme-one 1.0 .* and acme-pack 1.0"):
+        candidate_handles("both")
+    assert "both" not in presets_of("Shared")
+    monkeypatch.setenv("VERTEBRA_PREFER", "acme-pack")
+    settings.cache_clear()
+    clear_catalog()
+    assert presets_of("Shared")["both"].handle == "file:///packs/x"
+
+
+def test_a_preset_of_an_absent_architecture_is_named_and_not_offered(install, tmp_path):
+    install("acme-pack", PACK.format(presets=OF_SHARED.format("packed", f"file://{tmp_path}", "AbsentBackbone")))
+    folder = tmp_path / "site" / "acme_pack-1.0.dist-info"
+    with (folder / "METADATA").open("a") as file:
+        file.write("Requires-Dist: acme-absent>=2\nRequires-Dist: pluggy\n")
+    assert "packed" in presets()
+    assert presets_of(None) == {}
+    with pytest.raises(UnknownNameError, match=r"'AbsentBackbone'.*preset 'packed' of acme-pack.*requires acme-absent"):
+        prepare(open_folder("packed"), object, {})
+
+
+@pytest.mark.parametrize(
+    "wrong", ['PresetSpec("x", "file:///x", 1)', '"x"', 'PresetSpec("x", "file:///x", 1, backbone=None)']
+)
+def test_a_preset_of_the_hook_names_its_architecture(wrong, install):
+    install("acme-pack", PACK.format(presets=wrong))
+    assert "x" not in presets()
+    assert status("acme-pack") == "failed"
+
+
+def test_a_preset_of_a_spec_is_of_its_architecture():
+    preset = PresetSpec("x", "file:///x", 1, backbone="Other")
+    with pytest.raises(TypeError, match="x is a preset of another backbone"):
+        BackboneSpec("One", "one:One", presets=(preset,))
+
+
+# === Warnings ===
+
+
+@pytest.mark.filterwarnings("default::vertebra.errors.PluginWarning")
+def test_a_library_user_is_told_once_of_a_plugin_that_failed(install, recwarn):
+    install("acme-fails", "raise ImportError('a library is missing')")
+    for _ in range(2):
+        clear_catalog()
+        list(catalog(SOURCES))
+    (warning,) = recwarn
+    assert warning.category is PluginWarning
+    assert str(warning.message) == ("plugin acme-fails of acme-fails is not used: ImportError: a library is missing.")
+
+
+def test_an_unknown_name_tells_which_plugins_failed(install):
+    install("acme-fails", "raise ImportError('a library is missing')")
+    install("acme-new", api=["9"])
+    with pytest.raises(UnknownNameError) as caught:
+        catalog(SOURCES).lookup("acme")
+    assert caught.value.failed == [
+        "acme-fails (ImportError: a library is missing)",
+        "acme-new (it supports plugin API 9, but this is API 1)",
+    ]
+    for call in (lambda: open_folder("acme://x"), lambda: open_folder("acme_base")):
+        with pytest.raises(VertebraError, match=r"acme-fails \(ImportError: a library is missing\)") as caught:
+            call()
+        assert "vertebra plugins" in str(caught.value)
 
 
 # === Lookup ===

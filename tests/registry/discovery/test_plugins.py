@@ -6,10 +6,22 @@ import types
 import pytest
 
 import vertebra
+from vertebra._configuration.settings import Settings
 from vertebra._discovery import catalog, plugins
-from vertebra._discovery.plugins import Owner
+from vertebra._discovery.plugin import Owner
+from vertebra._discovery.plugins import PluginRegistry
 from vertebra._resolve.open import open_folder
-from vertebra.errors import FailedPluginError, MissingPluginError, PluginError, PresetRefusedError, SettingsError
+from vertebra.cli import main
+from vertebra.errors import (
+    FailedPluginError,
+    MissingPluginError,
+    PluginError,
+    PresetRefusedError,
+    SettingsError,
+    UnknownNameError,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore::vertebra.errors.PluginWarning")
 
 BACKBONE = """
 from vertebra import BackboneSpec, hookimpl
@@ -58,6 +70,74 @@ def test_one_that_is_interrupted_interrupts(install, discover):
     install("acme", "raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
         discover()
+
+
+def test_arguments_that_a_hook_does_not_have_are_named(install, discover):
+    install("acme", BROKEN["asks for arguments"])
+    install("beta", REFUSES.replace("(handle)", "(handle, preset)"))
+    problem = "vertebra_backbones() has the arguments what, which the hook does not have"
+    assert discover()["acme"].reason == f"{problem}. The arguments of the hook are: none."
+    assert "has the arguments preset, " in discover()["beta"].reason
+
+
+def test_an_interrupt_names_the_plugin(install, reload_plugins, monkeypatch, capsys):
+    monkeypatch.setenv("VERTEBRA_PLUGINS", "acme-*")
+    install("acme-slow", "raise KeyboardInterrupt")
+    assert main(["plugins"]) == 130
+    assert capsys.readouterr().err == "interrupted while importing plugin acme-slow of acme-slow\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "action"),
+    [
+        ("import time; time.sleep(0.3)", "importing"),
+        ("@hookimpl\ndef vertebra_backbones():\n    time.sleep(0.3)\n    return []", "calling the hooks of"),
+    ],
+)
+def test_a_slow_plugin_is_named_once_while_it_runs(source, action, install, reload_plugins, monkeypatch, capsys):
+    monkeypatch.setattr("vertebra._discovery.plugin._PATIENCE", 0.12)
+    monkeypatch.setenv("VERTEBRA_PLUGINS", "acme-*")
+    install("acme-slow", f"import time\nfrom vertebra import hookimpl\n{source}\n{REFUSES}")
+    install("acme-sound", BACKBONE.format(name="Sound"))
+    list(catalog.catalog(catalog.BACKBONES))
+    assert capsys.readouterr().err == f"{action} plugin acme-slow of acme-slow ...\n"
+
+
+# === Entry modules that import a framework ===
+
+
+@pytest.fixture
+def keras(install, tmp_path):
+    """Returns a function that puts a module in Keras's place, which only the test may import."""
+
+    def write(source):
+        (tmp_path / "site" / "keras.py").write_text(source)
+
+    return write
+
+
+def test_an_entry_module_that_imports_keras_is_named(keras, install, reload_plugins, monkeypatch):
+    monkeypatch.setenv("VERTEBRA_PLUGINS", "acme-*")
+    keras("x = 1")
+    install("acme-first", BACKBONE.format(name="First"))
+    install("acme-heavy", "import keras" + BACKBONE.format(name="Heavy"))
+    assert "Heavy" in catalog.catalog(catalog.BACKBONES)
+    found = {plugin.name: plugin for plugin in plugins.registry().plugins}
+    assert found["acme-heavy"].status == "loaded"
+    assert "its entry module imports keras: " in found["acme-heavy"].problems[0]
+    assert "An entry module must not import a framework" in found["acme-heavy"].problems[0]
+    assert not found["acme-first"].problems
+
+
+def test_an_entry_module_in_which_keras_fails_is_told_the_rule_and_not_what_keras_lacks(keras, install, discover):
+    keras("import a_backend_that_is_not_installed")
+    install("acme-heavy", "import keras" + BACKBONE.format(name="Heavy"))
+    install("acme-other", "import a_library_that_is_not_installed")
+    found = discover()
+    assert found["acme-heavy"].status == found["acme-other"].status == "failed"
+    assert found["acme-heavy"].reason.startswith("its entry module imports keras, which failed (ModuleNotFoundError: ")
+    assert "An entry module must not import a framework" in found["acme-heavy"].reason
+    assert found["acme-other"].reason == "ModuleNotFoundError: No module named 'a_library_that_is_not_installed'"
 
 
 def test_what_a_plugin_prints_stays_out_of_the_output(install, discover, capfd):
@@ -227,6 +307,18 @@ def test_two_distributions_may_use_one_entry_point_name(install, discover):
     assert [found[name].name for name in ("acme-one", "acme-two")] == ["same", "same"]
 
 
+def test_two_entry_points_of_one_module_are_one_plugin(install, discover):
+    install("acme", BACKBONE.format(name="One"), entry_points=["one = acme", "two = acme"])
+    found = PluginRegistry(Settings()).plugins
+    assert {plugin.name: plugin.status for plugin in found if plugin.owner.distribution == "acme"} == {
+        "one": "loaded",
+        "two": "failed",
+    }
+    assert discover()["acme"].reason == (
+        "its module is also that of the plugin 'one'. Name each module in one entry point."
+    )
+
+
 def test_a_hook_may_be_a_method_or_have_another_name(install, discover):
     source = """
 from vertebra import hookimpl
@@ -345,6 +437,59 @@ def test_a_second_plugin_of_one_name_does_not_replace_the_first(reload_plugins):
         vertebra.add_plugin(plugin_module(BACKBONE.format(name="Second")), "mine")
     assert "First" in catalog.catalog(catalog.BACKBONES)
     assert "Second" not in catalog.catalog(catalog.BACKBONES)
+
+
+def test_a_plugin_is_replaced_on_request(reload_plugins):
+    vertebra.add_plugin(plugin_module(BACKBONE.format(name="First")), "mine")
+    vertebra.add_plugin(plugin_module(BACKBONE.format(name="Second")), "mine", replace=True)
+    names = [entry.name for entry in catalog.catalog(catalog.BACKBONES)]
+    assert ("First" in names, "Second" in names) == (False, True)
+
+
+def test_an_edited_module_is_added_again(reload_plugins):
+    module = plugin_module(BACKBONE.format(name="First"))
+    vertebra.add_plugin(module, "mine")
+    exec(BACKBONE.format(name="Second"), module.__dict__)
+    for name in ("mine", "other"):
+        with pytest.raises(PluginError, match=r"Pass replace=True, or call vertebra.remove_plugin first") as caught:
+            vertebra.add_plugin(module, name)
+        assert len(str(caught.value)) < 200
+    vertebra.add_plugin(module, "other", replace=True)
+    assert [plugin.name for plugin in plugins.registry().plugins if plugin.added] == ["other"]
+    assert "Second" in catalog.catalog(catalog.BACKBONES)
+
+
+def test_a_plugin_that_failed_is_corrected_and_added_again(reload_plugins):
+    hooks = "from vertebra import hookimpl\n@hookimpl\ndef vertebra_runtimes(): return 1"
+    for source in (BROKEN["is misspelled"], hooks):
+        with pytest.raises(PluginError) as caught:
+            vertebra.add_plugin(plugin_module(source), "mine")
+        assert str(caught.value).count("mine") == 1
+        assert str(caught.value).endswith(". Correct the plugin, and add it again.")
+    vertebra.add_plugin(plugin_module(BACKBONE.format(name="Corrected")), "mine")
+    assert "Corrected" in catalog.catalog(catalog.BACKBONES)
+
+
+def test_an_added_plugin_is_removed(reload_plugins, tmp_path):
+    vertebra.add_plugin(plugin_module(REFUSES), "policy")
+    with pytest.raises(PresetRefusedError):
+        open_folder(tmp_path)
+    vertebra.remove_plugin("policy")
+    open_folder(tmp_path)
+    vertebra.add_plugin(plugin_module(REFUSES), "policy")
+    with pytest.raises(PresetRefusedError):
+        open_folder(tmp_path)
+
+
+def test_only_an_added_plugin_is_removed_or_replaced(install, reload_plugins, monkeypatch):
+    monkeypatch.setenv("VERTEBRA_PLUGINS", "acme*")
+    install("acme", REFUSES)
+    with pytest.raises(PluginError, match="exclude it with VERTEBRA_BLOCK=acme"):
+        vertebra.remove_plugin("acme")
+    with pytest.raises(PluginError, match="its module is that of the plugin 'acme'"):
+        vertebra.add_plugin(sys.modules["acme"], "mine", replace=True)
+    with pytest.raises(UnknownNameError, match="No added plugin is named 'mine'"):
+        vertebra.remove_plugin("mine")
 
 
 def test_the_registry_of_the_process_follows_the_settings(reload_plugins, monkeypatch, two):

@@ -168,19 +168,17 @@ def install_strategy():
     import types
 
     import vertebra
-    from vertebra._discovery import catalog, plugins
 
-    before = len(plugins.registry().plugins)
+    added = []
 
     def install(strategy):
         hook = vertebra.hookimpl(specname="vertebra_lora_strategies")(lambda: [strategy])
         vertebra.add_plugin(types.SimpleNamespace(strategies=hook), f"strategy-{strategy.name}")
+        added.append(f"strategy-{strategy.name}")
 
     yield install
-    while len(plugins.registry().plugins) > before:
-        added = plugins.registry().plugins.pop()
-        plugins.registry()._manager.unregister(name=f"{added.owner.distribution}:{added.name}")
-    catalog.clear_catalog()
+    for name in added:
+        vertebra.remove_plugin(name)
 
 
 @pytest.fixture(scope="session")

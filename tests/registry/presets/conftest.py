@@ -10,7 +10,6 @@ import pytest
 def plugin():
     """Returns a context manager that registers a plugin with some hooks, and unregisters it."""
     import vertebra
-    from vertebra._discovery import catalog, plugins
 
     @contextmanager
     def adding(**hooks):
@@ -19,8 +18,6 @@ def plugin():
         try:
             yield
         finally:
-            added = plugins.registry().plugins.pop()
-            plugins.registry()._manager.unregister(name=f"{added.owner.distribution}:{added.name}")
-            catalog.clear_catalog()
+            vertebra.remove_plugin("test-plugin")
 
     return adding

@@ -150,16 +150,23 @@ def test_what_is_not_there_comes_with_similar_names(source):
     assert unknown.value.suggestions == ["toy"]
 
 
-def test_a_source_that_fails_does_not_keep_the_others_from_a_path(add, preset):
+def test_a_source_that_fails_does_not_keep_the_others_from_a_text(add, preset):
     class Broken(ToySource):
-        scheme = "broken"  # asked before the local one
+        scheme = "broken"
 
         def handle_for(self, text):
             raise OSError("no network")
 
-    add(vertebra_preset_sources=lambda: [Broken(preset)])
+    class Sound(ToySource):
+        scheme = "sound"  # asked after the broken one
+
+        def handle_for(self, text):
+            return PresetHandle("sound", "here")
+
+    add(vertebra_preset_sources=lambda: [Broken(preset), Sound(preset)])
     with pytest.warns(UserWarning, match="broken|acme"):
-        assert open_folder(preset).handle.scheme == "file"
+        assert open_folder("a_text").handle.scheme == "sound"
+    assert open_folder(preset).handle.scheme == "file"  # the core is asked first
 
 
 @pytest.mark.parametrize("config", [None, "", "[]", '{"a": 1} {}'])

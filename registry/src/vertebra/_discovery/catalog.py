@@ -1,19 +1,28 @@
-"""The contributions of all plugins, by kind and name; in a clash of names, no plugin gets the name."""
+"""The contributions of all plugins, by kind and name.
+
+In a clash of names, no plugin gets the name, unless it is a name of the core, which keeps it.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Generic, TypeVar
 
 from vertebra._configuration.settings import settings
-from vertebra._discovery.extras import install_command
-from vertebra._discovery.plugins import Owner, Plugin, quarantine_on_error, registry
-from vertebra.errors import NameClashError, PluginError, UnknownNameError
-from vertebra.interfaces import PresetSource, Runtime
-from vertebra.specs import BackboneSpec, PresetSpec, resolve_reference
+from vertebra._discovery.extras import install_command, missing_requirements
+from vertebra._discovery.installed import NO_FRAMEWORK
+from vertebra._discovery.plugin import BUILTIN, Owner, Plugin, naming_slow_plugins, quarantine_on_error
+from vertebra._discovery.plugins import registry
+from vertebra._system.user_warnings import warn
+from vertebra.errors import NameClashError, PluginError, PluginWarning, UnknownNameError
+from vertebra.errors.base import ended
+from vertebra.interfaces import PresetFormat, PresetSource, Runtime
+from vertebra.specs import BUILTIN_FORMATS, BackboneSpec, PresetSpec, resolve_reference
 from vertebra.strategies import LoraStrategy
 from vertebra.tasks import CommandSpec, TaskSpec, TokenizerSpec
 
@@ -38,15 +47,13 @@ class Entry(Generic[T]):
 class Catalog(Generic[T]):
     """The contributions of one kind."""
 
-    def __init__(
-        self, kind: str, entries: Iterable[Entry[T]], prefer: tuple[str, ...] = (), excluded: Iterable[str] = ()
-    ) -> None:
-        self.kind, self._excluded = kind, list(excluded)
+    def __init__(self, kind: str, entries: Iterable[Entry[T]], prefer: tuple[str, ...] = ()) -> None:
+        self.kind = kind
         self._claims: dict[str, list[Entry[T]]] = {}
         for entry in entries:
             self._claims.setdefault(entry.name, []).append(entry)
         for name, claims in self._claims.items():
-            self._claims[name] = _preferred(claims, prefer)
+            self._claims[name] = preferred(claims, prefer)
 
     def __contains__(self, name: str) -> bool:
         return name in self._claims
@@ -74,7 +81,8 @@ class Catalog(Generic[T]):
         """
         claims = self._claims.get(name)
         if claims is None:
-            raise UnknownNameError(self.kind, name, self._claims, hint, self._excluded, install_command(name))
+            blocked = plugins_that_are("blocked")
+            raise UnknownNameError(self.kind, name, self._claims, hint, blocked, install_command(name), failed())
         if len(claims) > 1:
             raise NameClashError(self.kind, name, [claim.owner for claim in claims])
         return claims[0]
@@ -97,35 +105,125 @@ STRATEGIES = Kind(
     "LoRA strategy", "LoRA strategies", "vertebra_lora_strategies", LoraStrategy, lambda strategy: strategy.name
 )
 RUNTIMES = Kind("runtime", "runtimes", "vertebra_runtimes", Runtime, lambda runtime: runtime.name)
+FORMATS = Kind("preset format", "preset formats", "vertebra_formats", PresetFormat, lambda item: item.name)
+PRESETS = Kind("preset", "presets", "vertebra_presets", PresetSpec, lambda preset: preset.name)
 TASKS = Kind("task", "tasks", "vertebra_tasks", TaskSpec, lambda spec: spec.name)
 TOKENIZERS = Kind("tokenizer", "tokenizers", "vertebra_tokenizers", TokenizerSpec, lambda spec: spec.name)
 COMMANDS = Kind("command", "commands", "vertebra_commands", CommandSpec, lambda spec: spec.name)
-KINDS = (BACKBONES, SOURCES, STRATEGIES, RUNTIMES, TASKS, TOKENIZERS, COMMANDS)
+KINDS: tuple[Kind, ...] = (BACKBONES, PRESETS, FORMATS, SOURCES, STRATEGIES, RUNTIMES, TASKS, TOKENIZERS, COMMANDS)
+_RESERVED = {FORMATS: set(BUILTIN_FORMATS), BACKBONES: {"Backbone"}}
+"""Names of the core that are no contributions."""
+_warned: set[str] = set()
+"""The warnings that this process has issued."""
+_MOST_CHARACTERS = 120
+"""Most characters of the reason why a plugin is not used, in errors on something else."""
+_FORMAT_NAME = re.compile(r"[a-z0-9_-]+")  # it is also the name of a folder
 
 
 @functools.cache
 def catalog(kind: Kind) -> Catalog[Any]:
-    """Returns the contributions of a kind, collected on the first call."""
-    return Catalog(kind.title, _contributions()[kind], settings().names("prefer"), _excluded())
+    """Returns the contributions of a kind, collected on the first call.
+
+    The presets include those of architectures, also if the name of the architecture is not found or clashes: loading
+    one of them is an error that says so.
+    """
+    entries = _contributions()[kind]
+    if kind is PRESETS:
+        entries = [*(preset for claim in catalog(BACKBONES).claims() for preset in _presets_of(claim)), *entries]
+    return Catalog(kind.title, entries, settings().names("prefer"))
+
+
+def presets() -> Catalog[PresetSpec]:
+    """Returns the built-in presets of all plugins; each has the name of its backbone."""
+    return catalog(PRESETS)
+
+
+def presets_of(backbone: str | None) -> dict[str, PresetSpec]:
+    """Returns the built-in presets of an installed architecture, or of all, by id."""
+    backbones = {entry.name for entry in catalog(BACKBONES)} if backbone is None else {backbone}
+    return {entry.name: entry.value for entry in presets() if entry.value.backbone in backbones}
+
+
+def check_backbone_of(text: str) -> None:
+    """Checks that the architecture of a built-in id is installed; any other text passes.
+
+    Raises:
+        UnknownNameError: it is not installed; the error names the distribution to install, if it is known.
+        NameClashError: several plugins claim the id, or the architecture.
+    """
+    if text in presets():
+        entry = presets().lookup(text)
+        missing = missing_requirements(entry.owner.distribution)
+        requires = f", which requires {' and '.join(missing)} (not installed)" if missing else ""
+        needs = f"It is the backbone of the preset {text!r} of {entry.owner.distribution}{requires}"
+        catalog(BACKBONES).lookup(entry.value.backbone, f"{needs}. Install the plugin that provides it")
 
 
 @functools.cache
-def presets() -> Catalog[tuple[BackboneSpec, PresetSpec]]:
-    """Returns the built-in presets of all installed backbones.
-
-    Presets of backbones with clashing names are included, so that loading one raises an error with both plugins' names.
-    """
+def identifiers(format: str) -> Catalog[BackboneSpec]:
+    """Returns the architectures that read a format, by the names that configs of the format have for them."""
     entries = [
-        Entry(preset.name, (backbone.value, preset), backbone.owner, backbone.plugin)
-        for backbone in catalog(BACKBONES).claims()
-        for preset in backbone.value.presets
+        Entry(identifier, claim.value, claim.owner, claim.plugin)
+        for claim in catalog(BACKBONES).claims()
+        if format in claim.value.formats
+        for identifier in dict.fromkeys(claim.value.formats[format].identifiers)
     ]
-    return Catalog("preset", entries, settings().names("prefer"), _excluded())
+    return Catalog(f"{format} architecture", entries, settings().names("prefer"))
 
 
-def _excluded() -> list[str]:
-    """Returns the plugins that the user's settings exclude, each with the setting."""
-    return [f"{p.name} ({p.reason})" for p in registry().plugins if p.status == "blocked"]
+@functools.cache
+def peft_methods() -> Catalog[LoraStrategy]:
+    """Returns the LoRA strategies by the methods of PEFT that they compute; the core's methods stay with the core.
+
+    The name of a method is its `peft_type` or, for a variant of LoRA, that of `lora_variant`.
+    """
+    entries = []
+    for entry in catalog(STRATEGIES):
+        method, fields = entry.value.peft_method, entry.value.peft_fields
+        names = ([] if method is None else [method.name]) + ([] if fields is None else [lora_variant(fields)])
+        entries += [replace(entry, name=name) for name in names]
+    core = {entry.name for entry in entries if entry.owner.module == BUILTIN}
+    allowed = [entry for entry in entries if entry.owner.module == BUILTIN or entry.name not in core]
+    return Catalog("method of PEFT", allowed, settings().names("prefer"))
+
+
+def lora_variant(fields: Mapping[str, bool]) -> str:
+    """Returns the name of a variant of LoRA: the fields of PEFT's config that are on."""
+    return " and ".join(sorted(field for field, on in fields.items() if on)) or "plain LoRA"
+
+
+def known_formats(spec: BackboneSpec) -> list[str]:
+    """Returns the foreign formats of an architecture that are built in or contributed by an installed plugin."""
+    return [name for name in spec.formats if name in BUILTIN_FORMATS or name in catalog(FORMATS)]
+
+
+def clashes() -> Iterator[tuple[str, str, list[str]]]:
+    """Yields the kind and the name of each clash, and the contributions that claim the name."""
+    for kind in KINDS:
+        for name, owners in catalog(kind).clashes().items():
+            yield kind.title, name, list(map(str, owners))
+    for name, owners in peft_methods().clashes().items():
+        yield peft_methods().kind, name, list(map(str, owners))
+    for format in (*BUILTIN_FORMATS, *(entry.name for entry in catalog(FORMATS))):
+        readers = identifiers(format)
+        for name in readers.clashes():
+            yield readers.kind, name, [f"{e.value.name} of {e.owner}" for e in readers.claims() if e.name == name]
+
+
+def plugins_that_are(*statuses: str) -> list[str]:
+    """Returns the plugins of a status, each with the reason."""
+    found = [plugin for plugin in registry().plugins if plugin.status in statuses]
+    return [f"{p.name} ({textwrap.shorten(p.reason, _MOST_CHARACTERS, placeholder=' …').rstrip('.')})" for p in found]
+
+
+def failed() -> list[str]:
+    """Returns the installed plugins that cannot be used, each with the reason."""
+    return plugins_that_are("failed", "incompatible")
+
+
+def _presets_of(backbone: Entry[BackboneSpec]) -> Iterator[Entry[PresetSpec]]:
+    for preset in backbone.value.presets:
+        yield Entry(preset.name, replace(preset, backbone=backbone.name), backbone.owner, backbone.plugin)
 
 
 def backbone_class(name: str) -> type:
@@ -149,7 +247,8 @@ def clear_catalog() -> None:
     """Clears the collected contributions, so that the next lookup includes plugins that were added since."""
     _contributions.cache_clear()
     catalog.cache_clear()
-    presets.cache_clear()
+    identifiers.cache_clear()
+    peft_methods.cache_clear()
 
 
 @functools.cache
@@ -161,13 +260,57 @@ def _contributions() -> dict[Kind, list[Entry[Any]]]:
         FailedPluginError: the hook of a required plugin failed.
     """
     contributions: dict[Kind, list[Entry[Any]]] = {kind: [] for kind in KINDS}
-    for plugin in registry().plugins:
-        with quarantine_on_error(plugin):
-            items = {k: _check(plugin, k, plugin.implementations[k.hook]()) for k in KINDS if k.hook in plugin.hooks}
-            for kind, entries in items.items():
-                contributions[kind] += entries
+    plugins = registry().plugins
+    with naming_slow_plugins():
+        for plugin in plugins:  # the core's own is the first
+            for kind, entries in _collect(plugin).items():
+                contributions[kind] += _without_names_of_the_core(plugin, kind, entries, contributions[kind])
     registry().check_settings("prefer")
+    _report_imports(plugins, {"keras", *(entry.name for entry in contributions[RUNTIMES])})
+    _warn_of_problems(plugins)
     return contributions
+
+
+def _collect(plugin: Plugin) -> dict[Kind, list[Entry[Any]]]:
+    """Returns what a plugin contributes; nothing if one of its hooks fails."""
+    items: dict[Kind, list[Entry[Any]]] = {}
+    with quarantine_on_error(plugin, "calling the hooks of"):
+        items |= {k: _check(plugin, k, plugin.implementations[k.hook]()) for k in KINDS if k.hook in plugin.hooks}
+    return items
+
+
+def _without_names_of_the_core(
+    plugin: Plugin, kind: Kind, entries: list[Entry[Any]], others: list[Entry[Any]]
+) -> list[Entry[Any]]:
+    """Returns the entries of a plugin that are not under a name of the core, and reports the others."""
+    if plugin.owner.module == BUILTIN:
+        return entries
+    names = {entry.name for entry in others if entry.owner.module == BUILTIN} | _RESERVED.get(kind, set())
+    for name in sorted(names & {entry.name for entry in entries}):
+        plugin.report(f"its {kind.title} {name!r} is not used: that is a name of the core")
+    return [entry for entry in entries if entry.name not in names]
+
+
+def _report_imports(plugins: Iterable[Plugin], frameworks: set[str]) -> None:
+    """Records the rule that plugins break whose entry modules import a framework."""
+    for plugin in plugins:
+        names = sorted(plugin.imported & frameworks)
+        if names:
+            named = "keras" if "keras" in names else " and ".join(names)  # Keras itself imports others
+            cost = f"its entry module imports {named}: every command waits for it, and the runtime cannot be chosen"
+            plugin.report(f"{cost}. {NO_FRAMEWORK}")
+
+
+def _warn_of_problems(plugins: Iterable[Plugin]) -> None:
+    """Warns once in a process of each plugin that failed, or that breaks a rule."""
+    for plugin in plugins:
+        is_unused = plugin.status in ("failed", "incompatible") and not plugin.added
+        unused = [f"is not used: {plugin.reason}"] if is_unused else []
+        for problem in (*unused, *plugin.problems):
+            text = f"plugin {plugin.name} of {plugin.owner.distribution} {problem}"
+            if text not in _warned:
+                _warned.add(text)
+                warn(ended(text), PluginWarning)
 
 
 def _check(plugin: Plugin, kind: Kind, items: Any) -> list[Entry[Any]]:
@@ -176,12 +319,24 @@ def _check(plugin: Plugin, kind: Kind, items: Any) -> list[Entry[Any]]:
     for item in items:
         if not isinstance(item, kind.contribution):
             raise PluginError(plugin.name, f"returned {item!r}, expected {kind.contribution.__name__} instances")
-        if not isinstance(kind.name(item), str):
-            raise PluginError(plugin.name, f"returned a {kind.title} named {kind.name(item)!r}, expected a string")
+        _check_item(plugin, kind, item)
     return [Entry(kind.name(item), item, plugin.owner, plugin.name) for item in items]
 
 
-def _preferred(claims: list[Entry[T]], prefer: tuple[str, ...]) -> list[Entry[T]]:
+def _check_item(plugin: Plugin, kind: Kind, item: Any) -> None:
+    name = kind.name(item)
+    if not isinstance(name, str):
+        raise PluginError(plugin.name, f"returned a {kind.title} named {name!r}, expected a string")
+    if kind is FORMATS and not (_FORMAT_NAME.fullmatch(name) and isinstance(item.identifier_field, str)):
+        problem = f"returned a format named {name!r} with the identifier_field {item.identifier_field!r}"
+        raise PluginError(plugin.name, problem, "Name it with letters from a to z, digits, - and _, and give it both")
+    if kind is PRESETS and not item.backbone:
+        problem = f"returned the preset {name!r} without a backbone"
+        raise PluginError(plugin.name, problem, "Give the PresetSpec the name of its class, such as backbone='X'")
+
+
+def preferred(claims: list[Entry[T]], prefer: tuple[str, ...]) -> list[Entry[T]]:
+    """Returns the one claim of a plugin that the settings prefer, or all claims if none is preferred."""
     for wanted in prefer if len(claims) > 1 else ():
         chosen = [claim for claim in claims if claim.matches(wanted)]
         if len(chosen) == 1:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from importlib import metadata
 
 _CORE = "vertebra"
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 def install_command(name: str) -> str | None:
@@ -23,6 +25,15 @@ def install_command(name: str) -> str | None:
     if not any(map(plugin.match, requirements)) or _is_installed(f"{_CORE}-{word}"):
         return None
     return f"pip install '{_CORE}[{word}]'"
+
+
+def missing_requirements(distribution: str) -> list[str]:
+    """Returns the distributions that an installed one requires, and that are not installed."""
+    with contextlib.suppress(metadata.PackageNotFoundError):  # a plugin that was added is no distribution
+        requirements = [text for text in metadata.requires(distribution) or [] if "extra" not in text]
+        names = [match[0] for text in requirements if (match := _NAME.match(text))]
+        return [name for name in names if not _is_installed(name)]
+    return []
 
 
 def _is_installed(distribution: str) -> bool:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
+import inspect
 import itertools
-import re
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from importlib import metadata
 from types import ModuleType
 from typing import Any
@@ -18,62 +14,23 @@ import pluggy
 
 from vertebra import hookspecs
 from vertebra._configuration.settings import Settings, settings
+from vertebra._discovery.installed import find_installed, load
+from vertebra._discovery.plugin import BUILTIN, Owner, Plugin, naming_slow_plugins, quarantine_on_error
 from vertebra.errors import (
     FailedPluginError,
     MissingPluginError,
     PluginError,
     SettingsError,
+    UnknownNameError,
     VertebraError,
     close_names,
 )
 
-GROUP = "vertebra"
-API_GROUP = "vertebra.api"
-BUILTIN = "vertebra.builtin.plugin"
 _PREFIX = "vertebra_"
 """Prefix of the names of all hooks."""
 _OR_GLOB = "Correct the name, or write a glob, such as {0}*, for a plugin that may be missing"
 _IF_MISSING = {"plugins": "Install the plugin, or correct the setting", "block": _OR_GLOB, "prefer": _OR_GLOB}
 """The remedy for a name that no installed plugin has, by setting."""
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """The distribution and module that a plugin comes from."""
-
-    distribution: str
-    version: str
-    module: str
-
-    def matches(self, pattern: str) -> bool:
-        """Returns whether a name or glob matches this distribution, or is its module. `Acme_Tools` is `acme-tools`."""
-        return self.module == pattern or fnmatchcase(_canonical(self.distribution), _canonical(pattern))
-
-    def __str__(self) -> str:
-        return f"{self.distribution} {self.version} ({self.module})".replace("  ", " ")
-
-
-@dataclass(slots=True)
-class Plugin:
-    """An installed plugin, and its state."""
-
-    name: str
-    owner: Owner
-    status: str = "loaded"
-    """`loaded`, `failed`, `blocked` or `incompatible`."""
-    reason: str = ""
-    hooks: list[str] = field(default_factory=list)
-    implementations: dict[str, Callable[..., Any]] = field(default_factory=dict, repr=False)
-
-    def matches(self, pattern: str) -> bool:
-        """Returns whether a name or glob of the settings matches this plugin, by its name, distribution or module."""
-        return fnmatchcase(self.name, pattern) or self.owner.matches(pattern)
-
-    def quarantine(self, reason: str) -> None:
-        """Removes all contributions of this plugin except its policy hooks."""
-        self.status, self.reason = "failed", reason
-        self.implementations = {n: hook for n, hook in self.implementations.items() if n in hookspecs.POLICY_HOOKS}
-        self.hooks = sorted(self.implementations)
 
 
 class PluginRegistry:
@@ -93,11 +50,54 @@ class PluginRegistry:
             if hook in plugin.implementations:
                 yield plugin, plugin.implementations[hook]
 
-    def add(self, module: object, name: str, owner: Owner) -> Plugin:
-        """Adds an imported plugin."""
-        plugin = Plugin(name, owner)
+    def add(self, module: object, name: str, replace: bool = False) -> Plugin:
+        """Adds a module as a plugin that is not installed.
+
+        A plugin that was added under the name, or from the module, is removed first if it failed or with `replace`.
+
+        Raises:
+            PluginError: such a plugin exists, and is not removed.
+        """
+        for other in self._same(module, name):
+            if not other.added:
+                raise PluginError(name, f"its module is that of the plugin {other.name!r}", "Add another module")
+            if not replace and other.status == "loaded":
+                problem = "it is added already" if other.name == name else f"its module is added as {other.name!r}"
+                raise PluginError(name, problem, "Pass replace=True, or call vertebra.remove_plugin first")
+            self._remove(other)
+        owner = Owner(name, "", getattr(module, "__name__", type(module).__name__))
+        return self._load(Plugin(name, owner, added=True), module)
+
+    def remove(self, name: str) -> None:
+        """Removes an added plugin.
+
+        Raises:
+            PluginError: the plugin is installed.
+            UnknownNameError: there is no plugin of that name.
+        """
+        named = [plugin for plugin in self.plugins if plugin.name == name]
+        added = [plugin for plugin in named if plugin.added]
+        if named and not added:
+            problem = "it is part of an installed distribution, and only added plugins can be removed"
+            raise PluginError(name, problem, f"Uninstall it, or exclude it with VERTEBRA_BLOCK={name}")
+        if not added:
+            known = [plugin.name for plugin in self.plugins if plugin.added]
+            raise UnknownNameError("added plugin", name, known, "vertebra.add_plugin adds one")
+        self._remove(added[0])
+
+    def _remove(self, plugin: Plugin) -> None:
+        self.plugins = [other for other in self.plugins if other is not plugin]
+        if self._manager.has_plugin(_key(plugin)):
+            self._manager.unregister(name=_key(plugin))
+
+    def _same(self, module: object, name: str) -> list[Plugin]:
+        """Returns the plugin that was added under a name, and the one that is made of a module."""
+        key = self._manager.get_name(module)
+        return [p for p in self.plugins if (p.added and p.name == name) or (key is not None and _key(p) == key)]
+
+    def _load(self, plugin: Plugin, module: object) -> Plugin:
         self.plugins.append(plugin)
-        with quarantine_on_error(plugin):
+        with quarantine_on_error(plugin, "loading"):
             self._register(plugin, module)
         return plugin
 
@@ -143,15 +143,16 @@ class PluginRegistry:
     def _load_builtin(self) -> None:
         from vertebra.builtin import plugin
 
-        self.add(plugin, "builtin", Owner("vertebra", metadata.version("vertebra"), BUILTIN))
+        self._load(Plugin("builtin", Owner("vertebra", metadata.version("vertebra"), BUILTIN)), plugin)
 
     def _load_installed(self) -> None:
         candidates, apis = find_installed()
-        for entry, plugin in candidates:
-            self.plugins.append(plugin)
-            if self._admit(plugin, apis.get(plugin.owner, {"1"})):
-                with quarantine_on_error(plugin):
-                    self._register(plugin, _load(entry))
+        with naming_slow_plugins():
+            for entry, plugin in candidates:
+                self.plugins.append(plugin)
+                if self._admit(plugin, apis.get(plugin.owner, {"1"})):
+                    with quarantine_on_error(plugin, "importing"):
+                        self._register(plugin, load(entry, plugin))
 
     def _admit(self, plugin: Plugin, apis: set[str]) -> bool:
         reason = exclusion_reason(plugin, self._settings)
@@ -166,9 +167,14 @@ class PluginRegistry:
     def _register(self, plugin: Plugin, module: object) -> None:
         plugin.implementations = _policies(module)  # kept even if the other hooks are invalid
         _check_markers(plugin, module)
-        key = f"{plugin.owner.distribution}:{plugin.name}"
+        _check_arguments(plugin, module)
+        key = _key(plugin)
         if self._manager.has_plugin(key):
             raise PluginError(plugin.name, "a plugin with this name exists already", "Choose another name")
+        other = self._manager.get_name(module)
+        if other is not None:
+            problem = f"its module is also that of the plugin {other.rpartition(':')[2]!r}"
+            raise PluginError(plugin.name, problem, "Name each module in one entry point")
         try:
             self._manager.register(module, key)
             self._check_names(plugin, module)
@@ -233,18 +239,8 @@ def is_glob(pattern: str) -> bool:
     return any(character in pattern for character in "*?[")
 
 
-@contextlib.contextmanager
-def quarantine_on_error(plugin: Plugin) -> Iterator[None]:
-    """Runs a plugin's code: its output goes to stderr, and if it raises, only this plugin is quarantined."""
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    except KeyboardInterrupt:
-        raise
-    except VertebraError as error:
-        plugin.quarantine(str(error))
-    except BaseException as error:  # SystemExit, too: a plugin must not end the process
-        plugin.quarantine(f"{type(error).__name__}: {error}".removesuffix(": "))
+def _key(plugin: Plugin) -> str:
+    return f"{plugin.owner.distribution}:{plugin.name}"
 
 
 def _policies(module: object) -> dict[str, Callable[..., Any]]:
@@ -262,47 +258,24 @@ def _policies(module: object) -> dict[str, Callable[..., Any]]:
     return policies
 
 
+def _check_arguments(plugin: Plugin, module: object) -> None:
+    """Refuses hook implementations with arguments that the hook does not have."""
+    for name in dir(module):
+        function = getattr(module, name, None)
+        options = getattr(function, "vertebra_impl", None)
+        spec = getattr(hookspecs, options.get("specname") or name, None) if isinstance(options, dict) else None
+        if spec is None or not callable(function):
+            continue
+        given, known = (inspect.signature(item).parameters for item in (function, spec))
+        extra = [argument for argument in given if argument not in known]
+        if extra:
+            problem = f"{name}() has the arguments {', '.join(extra)}, which the hook does not have"
+            raise PluginError(plugin.name, problem, f"The arguments of the hook are: {', '.join(known) or 'none'}")
+
+
 def _check_markers(plugin: Plugin, module: object) -> None:
     """Refuses functions that are named like hooks but lack the marker: they would never be called."""
     for name in dir(module) if isinstance(module, ModuleType) else ():
         value = getattr(module, name)
         if name.startswith(_PREFIX) and callable(value) and not hasattr(value, "vertebra_impl"):
             raise PluginError(plugin.name, f"{name}() lacks the hookimpl marker", "Decorate it with vertebra.hookimpl")
-
-
-def find_installed() -> tuple[list[tuple[metadata.EntryPoint, Plugin]], dict[Owner, set[str]]]:
-    """Returns the plugins of all entry points, and the API versions that each supports; imports none of them."""
-    entries = metadata.entry_points()
-    read = functools.cache(_name_and_version)
-    apis: dict[Owner, set[str]] = {}
-    for entry in entries.select(group=API_GROUP):
-        apis.setdefault(Owner(*read(entry.dist), _module(entry)), set()).add(entry.name)
-    installed = [
-        (entry, Plugin(entry.name, Owner(*read(entry.dist), _module(entry)))) for entry in entries.select(group=GROUP)
-    ]
-    return sorted(installed, key=lambda pair: (pair[1].name, pair[1].owner.distribution)), apis
-
-
-def _name_and_version(distribution: metadata.Distribution | None) -> tuple[str, str]:
-    """Reads name and version together: each access to a distribution's metadata parses the file again."""
-    if distribution is None:
-        return "unknown", ""
-    fields = distribution.metadata  # an interrupted installation may lack them
-    name, version = (fields[key] if key in fields else "" for key in ("Name", "Version"))  # noqa: SIM401 (it has no get)
-    return name or "unknown", version
-
-
-def _module(entry: metadata.EntryPoint) -> str:
-    """Returns the module of an entry point. Unlike `entry.module`, it accepts invalid names; loading reports those."""
-    return entry.value.partition(":")[0].strip()
-
-
-def _load(entry: metadata.EntryPoint) -> object:
-    if not entry.pattern.match(entry.value):
-        raise PluginError(entry.name, f"its entry point refers to {entry.value!r}, which is not a valid module name")
-    return entry.load()
-
-
-def _canonical(name: str) -> str:
-    """Returns the normalized name of a distribution."""
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -10,10 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vertebra._formats.architecture import find_owner
 from vertebra._formats.description import PresetDescription
 from vertebra._formats.export import PresetExport
 from vertebra._formats.kerashub_quantized import as_quantized, is_readable, modes_of
-from vertebra._formats.translation import express, find_owner, load_translation, translation_for
+from vertebra._formats.translation import express, load_translation, translation_for
 from vertebra._resolve.preset_folder import PresetFolder, config_error
 from vertebra._system.strict_json import dump_json
 from vertebra._weights.hdf5.file_kind import HDF5
@@ -42,23 +43,30 @@ def reads_tokenizer(tokenizer: Mapping[str, Any]) -> bool:
     return recognises(tokenizer)
 
 
-def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetDescription:
+def read(folder: PresetFolder, config: Mapping[str, Any], asked: type | None = None) -> PresetDescription:
     """Reads KerasHub's config as data: its registered name is looked up among the installed backbones, not imported.
+
+    Args:
+        folder: The preset.
+        config: Its config.
+        asked: The class that the user asked for, or None for any: it decides between several owners.
 
     Raises:
         PresetConfigError: no installed backbone has the registered name, or a field cannot be honoured.
     """
-    owner = find_owner(folder, NAME, "registered_name", config["registered_name"])
+    owner = find_owner(folder, NAME, "registered_name", config["registered_name"], asked)
     inner = config.get("config")
     if not isinstance(inner, dict):
         raise config_error(folder, f"config is {inner!r}, expected a table of the constructor's arguments")
     base = {name: inner[name] for name in _BASE_FIELDS if name in inner}
-    translation = load_translation(owner.value, NAME)
+    translation = load_translation(owner, NAME)
     mode = _mode(folder, inner.get("dtype"))
     own = {name: value for name, value in inner.items() if name not in (*_BASE_FIELDS, "dtype")}
     arguments = base | translation.arguments(own)
     difference = translation.difference(arguments)
-    description = PresetDescription(NAME, folder, owner.name, arguments, translation, FILES, difference=difference)
+    description = PresetDescription(
+        NAME, folder, owner.value.name, arguments, translation, FILES, difference=difference
+    )
     return description if mode is None else replace(description, refine=partial(as_quantized, mode))
 
 

@@ -39,8 +39,8 @@ def reads_tokenizer(_tokenizer: Mapping[str, Any]) -> bool:
     return True
 
 
-def read(folder: PresetFolder, config: Mapping[str, Any]) -> PresetDescription:
-    """Reads a native config.
+def read(folder: PresetFolder, config: Mapping[str, Any], _asked: type | None = None) -> PresetDescription:
+    """Reads a native config, which names its class.
 
     Raises:
         PresetConfigError: a field is missing, unknown or of a wrong type, or the format version is not supported.

@@ -1,30 +1,52 @@
-"""The registry of preset formats: format modules by name, and detection of a preset's format."""
+"""The registry of preset formats, and detection of a preset's format."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
-from types import ModuleType
 from typing import Any
 
+from vertebra._configuration.settings import settings
+from vertebra._discovery import catalog
 from vertebra._formats import kerashub, native, transformers
+from vertebra._formats.contributed import ContributedFormat
 from vertebra._formats.description import PresetDescription
+from vertebra._formats.format import Format
 from vertebra._formats.model_type import infer_model_type
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.foreign_json import ForeignDocument
+from vertebra.errors import PresetConfigError
 from vertebra.file_names import CONFIG
 
-FORMATS: dict[str, ModuleType] = {module.NAME: module for module in (native, transformers, kerashub)}
+_BUILTIN: dict[str, Format] = {module.NAME: module for module in (native, transformers, kerashub)}
 
 
-def format_of(config: Mapping[str, Any]) -> ModuleType | None:
-    """Returns the format module for a config, or None if no known format recognises it."""
-    return next((module for module in FORMATS.values() if module.recognises(config)), None)
+def formats() -> dict[str, Format]:
+    """Returns the formats by name: the built-in ones, and those of plugins."""
+    return _BUILTIN | {entry.name: ContributedFormat(entry) for entry in catalog.catalog(catalog.FORMATS)}
 
 
-def format_of_preset(config: Mapping[str, Any]) -> ModuleType | None:
-    """Returns the format module for the config of a preset that was read, or None for an empty config.
+def format_of(config: Mapping[str, Any]) -> Format | None:
+    """Returns the format of a config, or None if no known format recognises it; built-in formats are asked first.
+
+    Raises:
+        PluginError: a contributed format fails.
+        PresetConfigError: several contributed formats recognise the config, and the settings prefer none.
+    """
+    builtin = next((format for format in _BUILTIN.values() if format.recognises(config)), None)
+    if builtin is not None:
+        return builtin
+    found = [entry for entry in catalog.catalog(catalog.FORMATS) if ContributedFormat(entry).recognises(config)]
+    found = catalog.preferred(found, settings().names("prefer"))
+    if len(found) > 1:
+        claims = " and ".join(f"{entry.name} of {entry.owner}" for entry in found)
+        remedy = "Prefer a plugin with VERTEBRA_PREFER, or exclude one with VERTEBRA_BLOCK"
+        raise PresetConfigError(CONFIG, f"it is in several formats: {claims}", remedy)
+    return ContributedFormat(found[0]) if found else None
+
+
+def format_of_preset(config: Mapping[str, Any]) -> Format | None:
+    """Returns the format of the config of a preset that was read, or None for an empty config.
 
     The first configs of transformers have no mark of their format.
     """
@@ -61,14 +83,14 @@ def _reader(
     folder: PresetFolder, document: ForeignDocument, asked: type | None
 ) -> Callable[[Mapping[str, Any]], PresetDescription]:
     """Returns the function that reads a config, by its format."""
-    module = format_of(document.value)
-    if module is native:
+    format = format_of(document.value)
+    if format is native:
         document.require_strict()
-    if module is not None:
-        read: Callable[[Mapping[str, Any]], PresetDescription] = partial(module.read, folder)
-        return read
+    if format is not None:
+        found: Format = format
+        return lambda config: found.read(folder, config, asked)
     model_type, note = infer_model_type(folder, document.value, asked)
-    return lambda config: replace(transformers.read(folder, {**config, "model_type": model_type}), notes=(note,))
+    return lambda config: replace(transformers.read(folder, {**config, "model_type": model_type}, asked), notes=(note,))
 
 
 def _meaning(description: PresetDescription) -> tuple[object, ...]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from vertebra._discovery.catalog import BACKBONES, Entry, catalog
-from vertebra._discovery.extras import install_command
+from vertebra._discovery.catalog import BACKBONES, Entry, catalog, known_formats
 from vertebra._formats.export import PresetExport
-from vertebra._resolve.preset_folder import PresetFolder, config_error
 from vertebra._weights.tensor_entry import TensorEntry, layout_of
 from vertebra._weights.tensor_layout import holders, put, stored_shape
 from vertebra._weights.writing import Tensors
-from vertebra.errors import FormatLimitError, PresetFormatError
+from vertebra.errors import FormatLimitError, PluginError, PresetFormatError
 from vertebra.interfaces import Translation
 from vertebra.specs import BackboneSpec, TensorRule, resolve_reference
 
@@ -23,30 +21,18 @@ Reader = Callable[[], "np.ndarray[Any, Any]"]
 _BASE_FIELDS = ("name", "trainable", "lora", "quantized")
 
 
-def find_owner(folder: PresetFolder, format: str, field: str, identifier: object) -> Entry[BackboneSpec]:
-    """Returns the one architecture that reads configs with this identifier.
+def load_translation(entry: Entry[BackboneSpec], format: str) -> Translation:
+    """Imports and returns the translation between a format and an architecture.
 
     Raises:
-        PresetConfigError: no installed backbone reads them, or several do.
+        PluginError: the translation cannot be imported from the module that the plugin names.
     """
-    claims = [entry for entry in catalog(BACKBONES).claims() if identifier in _identifiers(entry, format)]
-    if len(claims) != 1:
-        known = sorted(name for entry in catalog(BACKBONES) for name in _identifiers(entry, format))
-        owners = " and ".join(str(entry.owner) for entry in claims) or "no installed backbone"
-        install = None if claims else install_command(str(identifier).rpartition(">")[2])
-        raise config_error(
-            folder,
-            f"{field} {identifier!r} is read by {owners}; values that can be read: {', '.join(known) or 'none'}",
-            f"Install the plugin for this architecture with: {install}"
-            if install
-            else "Install a plugin for this architecture, or block all but one of the plugins that read it",
-        )
-    return claims[0]
-
-
-def load_translation(spec: BackboneSpec, format: str) -> Translation:
-    """Imports and returns the translation between a format and an architecture."""
-    translation: Translation = resolve_reference(spec.formats[format].translation)()
+    reference = entry.value.formats[format].translation
+    try:
+        translation: Translation = resolve_reference(reference)()
+    except Exception as error:
+        problem = f"the translation of {entry.value.name}, {reference}, cannot be imported"
+        raise PluginError(entry.owner.distribution, f"{problem} ({type(error).__name__}: {error})") from error
     return translation
 
 
@@ -55,13 +41,14 @@ def translation_for(backbone: str, format: str) -> tuple[BackboneSpec, Translati
 
     Raises:
         PresetFormatError: no plugin provides the class, or it has no translation to the format.
+        PluginError: the translation cannot be imported.
     """
     backbones = catalog(BACKBONES)
-    spec = backbones.lookup(backbone).value if backbone in backbones else None
-    if spec is None or format not in spec.formats:
-        known = ["native", *(spec.formats if spec else ())]
+    entry: Entry[BackboneSpec] | None = backbones.lookup(backbone) if backbone in backbones else None
+    if entry is None or format not in entry.value.formats:
+        known = ["native", *(known_formats(entry.value) if entry else ())]
         raise PresetFormatError(backbone, f"no plugin has a translation of it to the {format} format", known)
-    return spec, load_translation(spec, format)
+    return entry.value, load_translation(entry, format)
 
 
 def express(export: PresetExport, format: str, translation: Translation) -> tuple[dict[str, Any], Tensors]:
@@ -99,7 +86,3 @@ def _rearrange(tensors: Tensors, rules: Mapping[str, TensorRule]) -> Tensors:
 
 def _joined(rules: list[TensorRule], readers: list[Reader]) -> Reader:
     return lambda: put(rules, [read() for read in readers])
-
-
-def _identifiers(entry: Entry[BackboneSpec], format: str) -> tuple[str, ...]:
-    return entry.value.formats[format].identifiers if format in entry.value.formats else ()

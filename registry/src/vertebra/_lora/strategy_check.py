@@ -18,7 +18,7 @@ import numpy as np
 
 from vertebra._discovery import runtimes
 from vertebra._discovery.catalog import STRATEGIES, Entry, catalog
-from vertebra._discovery.plugins import BUILTIN
+from vertebra._discovery.plugin import BUILTIN
 from vertebra._lora.layers.adapter_layers import AdapterLayerBase, AdapterLayers, SharedVariables, change_of_outputs
 from vertebra._lora.layers.linear_view import ConvView, DenseView, EinsumDenseView, EmbeddingView, LookupView
 from vertebra._lora.plan import AdapterPlan, LayerPlan

@@ -71,7 +71,10 @@ def find_default_targets(model: Any, roles: Roles, layers: Layers | None = None)
     if missing and _declares_targets(model):
         raise LoraDeclarationError(owner, "lora_targets", targets, f"layers of the model: {missing[0]!r} matches none")
     if missing:
-        problem = f"{owner} declares no lora_targets, and has no layer called {missing[0]}, a default target"
+        problem = (
+            f"{owner} declares no lora_targets, and has no layer called {missing[0]}, a default target; "
+            "pass the targets as a list"
+        )
         raise LoraTargetError(None, problem, {layer.name for layer in _adaptable(layers).values()})
     return find_targets(model, targets, roles, layers)
 

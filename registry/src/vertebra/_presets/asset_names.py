@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra._formats import native
-from vertebra._formats.registry import FORMATS
+from vertebra._formats.registry import formats
 from vertebra._system.strict_json import read_json
 from vertebra.errors import PresetConfigError
 
@@ -33,7 +33,7 @@ def name_in(format: str, name: str, source: str, path: Path) -> str | None:
         path: Local path of the asset.
     """
     restored = name.removeprefix(f"{CARRIED}/{format}/")
-    if restored in FORMATS[format].WRITES:
+    if restored in formats()[format].WRITES:
         return f"{CARRIED}/{source}/{name}" if restored == name and source != format else None
     if restored == _TOKENIZER and source != format and restored == name:
         owner = _reader_of_tokenizer(path, format, source)
@@ -64,7 +64,7 @@ def _reader_of_tokenizer(path: Path, format: str, source: str) -> str:
     tokenizer: Mapping[str, Any] = {}
     with contextlib.suppress(PresetConfigError, OSError):  # larger than any config: not the config of a Keras object
         tokenizer = read_json(path)
-    if FORMATS[format].reads_tokenizer(tokenizer):
+    if formats()[format].reads_tokenizer(tokenizer):
         return format
-    foreign = [name for name in FORMATS if name != native.NAME]
-    return next((name for name in foreign if FORMATS[name].reads_tokenizer(tokenizer)), source)
+    foreign = [name for name in formats() if name != native.NAME]
+    return next((name for name in foreign if formats()[name].reads_tokenizer(tokenizer)), source)

@@ -12,10 +12,10 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from vertebra._formats.registry import FORMATS, format_of_preset
+from vertebra._formats.format import Format
+from vertebra._formats.registry import format_of_preset, formats
 from vertebra._presets.asset_names import CARRIED, REPLACED, target_names
 from vertebra._presets.model_card import CARD, is_generated
 from vertebra._resolve.filenames import unsafe_names
@@ -172,7 +172,7 @@ def select_assets(
     config = _config(folder, locate)
     source = format_of_preset(read_foreign_json(config).value)
     if source is None:
-        raise PresetConfigError(config, f"it is in no known preset format ({', '.join(FORMATS)})")
+        raise PresetConfigError(config, f"it is in no known preset format ({', '.join(formats())})")
     weights = _weights(folder, kind or source.FILES, locate)
     assets = folder.names - {*source.WRITES, CERTIFICATE} - weights
     modules = _module_folders(folder, locate)
@@ -191,9 +191,9 @@ def select_assets(
     if CARD in paths and is_generated(paths[CARD]):
         left_out[CARD] = _GENERATED_CARD
         del paths[CARD]
-    original = _take_original(paths, source, FORMATS[format])
+    original = _take_original(paths, source, formats()[format])
     carried, replaced = target_names(paths, source.NAME, format)
-    unsafe = unsafe_names([*carried.values(), *FORMATS[format].WRITES])
+    unsafe = unsafe_names([*carried.values(), *formats()[format].WRITES])
     left_out |= replaced | folder.left_out | {name: unsafe[new] for name, new in carried.items() if new in unsafe}
     links = {} if folder.source.is_remote else targets_outside({name: paths[name] for name in carried})
     planted = outside_store(links, filter(None, map(folder.find, {CONFIG, *weights})), config.parent) if links else {}
@@ -269,9 +269,9 @@ def _reason_to_leave_out(name: str, module_folders: tuple[str, ...], other_prese
 # === Which names ===
 
 
-def _take_original(paths: dict[str, Path], source: ModuleType, target: ModuleType) -> Mapping[str, Any]:
+def _take_original(paths: dict[str, Path], source: Format, target: Format) -> Mapping[str, Any]:
     """Removes the kept config of the target's format from `paths` and returns it, for the writer of the new config."""
-    name = CONFIG if source is target else f"{CARRIED}/{target.NAME}/{CONFIG}"
+    name = CONFIG if source.NAME == target.NAME else f"{CARRIED}/{target.NAME}/{CONFIG}"
     path = paths.pop(name, None) if target.KEEPS_CONFIG else None
     return {} if path is None else read_foreign_json(path).value
 

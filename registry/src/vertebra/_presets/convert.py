@@ -16,7 +16,7 @@ from vertebra._discovery import runtimes
 from vertebra._formats.description import OpenPreset, PresetDescription
 from vertebra._formats.export import PresetExport, plain_config
 from vertebra._formats.other_weights import choose_weights
-from vertebra._formats.registry import FORMATS, read_description
+from vertebra._formats.registry import formats, read_description
 from vertebra._formats.translation import translation_for
 from vertebra._presets import load_warnings
 from vertebra._presets.assets import CarriedAssets, select_assets
@@ -140,7 +140,7 @@ def _convert(folder: PresetFolder, options: _Options, advance: Callable[[int, in
     certified = certificate is not None and certificate.same_config
     assets = select_assets(folder, options.format, folder.fetch_all, kind=description.files)
     with replacing_folder(options.target) as stage:
-        fields = FORMATS[options.format].write(
+        fields = formats()[options.format].write(
             replace(export, tensors=tensors, original=assets.original), stage, options.max_shard_size
         )
         assets = assets.copy(stage)
@@ -217,9 +217,9 @@ def _without_fresh(preset: OpenPreset, match: Match, format: str) -> Match:
     if not match.fresh:
         return match
     names = ", ".join(match.fresh)
-    optional = {name: _optional(preset.description.backbone, name) for name in FORMATS}
+    optional = {name: _optional(preset.description.backbone, name) for name in formats()}
     if not all(any_match(weight, optional[format]) for weight in match.fresh):
-        others = [name for name in FORMATS if all(any_match(weight, optional[name]) for weight in match.fresh)]
+        others = [name for name in formats() if all(any_match(weight, optional[name]) for weight in match.fresh)]
         remedy = "Load it with from_preset, train these weights, and save it"
         if others:
             remedy += f". Or convert it to the {' or '.join(others)} format, in which presets may lack them"

@@ -74,7 +74,7 @@ def _to_download(description: PresetDescription) -> dict[str, int]:
 def _describe_config(description: PresetDescription, missing: Mapping[str, int]) -> dict[str, Any]:
     """Returns the description of a preset whose weights files are not here, with the keys of a complete one."""
     requested = description.folder.requested
-    known = presets().lookup(requested).value[1].parameters if requested in presets() else None
+    known = presets().lookup(requested).value.parameters if requested in presets() else None
     return _describe(description, description.files.used(description.folder.names), []) | {
         "parameters": known,
         "bytes": None,

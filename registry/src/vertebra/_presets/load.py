@@ -34,6 +34,7 @@ from vertebra.errors import (
     close_names,
 )
 from vertebra.errors.base import shown
+from vertebra.errors.names import failed_plugins
 from vertebra.interfaces import Runtime
 from vertebra.tasks import TaskPreset
 
@@ -108,8 +109,10 @@ def prepare(
     """Reads a preset and maps its files, after checking the arguments against the class's constructor.
 
     Raises:
+        UnknownNameError: the architecture of a built-in id is not installed.
         PresetError: as in `Backbone.from_preset`; CertificateError if `verify` is set and there is no certificate.
     """
+    catalog.check_backbone_of(folder.requested)
     description = read_description(folder, asked)
     backbone_class = class_of(description, asked)
     check_overrides(backbone_class, overrides, f"from_preset of {backbone_class.__name__}")
@@ -221,7 +224,8 @@ def _resolve_class(description: PresetDescription, asked: Any) -> Any:
 
 
 def _hint(error: UnknownNameError) -> str:
-    return f" Installed with a similar name: {', '.join(error.suggestions)}" if error.suggestions else ""
+    similar = f" Installed with a similar name: {', '.join(error.suggestions)}." if error.suggestions else ""
+    return similar + failed_plugins(error.failed)
 
 
 def build(backbone_class: Any, description: PresetDescription, overrides: dict[str, Any]) -> Any:

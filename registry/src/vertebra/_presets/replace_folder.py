@@ -7,10 +7,10 @@ import os
 import re
 import shutil
 from pathlib import Path
-from types import ModuleType
 
 from vertebra._arguments import is_amount
-from vertebra._formats.registry import FORMATS, format_of
+from vertebra._formats.format import Format
+from vertebra._formats.registry import format_of, formats
 from vertebra._presets.asset_names import CARRIED, name_in
 from vertebra._system.atomic_save import destination
 from vertebra._system.foreign_json import read_foreign_json
@@ -35,9 +35,9 @@ def check_request(preset_dir: str | Path, format: str, max_shard_size: float | N
         PresetFormatError: the format is not known.
         PresetSaveError: a preset cannot be written to this path.
     """
-    if not isinstance(format, str) or format not in FORMATS:
+    if not isinstance(format, str) or format not in formats():
         raise PresetFormatError(
-            f"Preset to write at {str(preset_dir)!r}", f"format={format!r} is not known", list(FORMATS)
+            f"Preset to write at {str(preset_dir)!r}", f"format={format!r} is not known", list(formats())
         )
     if max_shard_size is not None and not is_amount(max_shard_size):
         problem = f"max_shard_size={max_shard_size!r} is not a finite number above 0"
@@ -67,8 +67,8 @@ def _check_weights(target: Path) -> None:
         raise PresetSaveError(target, problem, remedy)
 
 
-def format_of_folder(folder: Path) -> ModuleType | None:
-    """Returns the format module of the preset in a folder, or None if the folder has no preset."""
+def format_of_folder(folder: Path) -> Format | None:
+    """Returns the format of the preset in a folder, or None if the folder has no preset."""
     try:
         return format_of(read_foreign_json(folder / CONFIG).value)
     except (OSError, PresetConfigError):

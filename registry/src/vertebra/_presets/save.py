@@ -13,7 +13,7 @@ from typing import Any
 from vertebra import _arguments
 from vertebra._arguments import flag
 from vertebra._formats.export import export_of, plain_config
-from vertebra._formats.registry import FORMATS
+from vertebra._formats.registry import formats
 from vertebra._lora.choices.calls import reading
 from vertebra._presets.assets import NOT_LOCAL, Assets, CarriedAssets, select_assets
 from vertebra._presets.replace_folder import check_request, keep_user_files
@@ -50,7 +50,7 @@ def save_backbone(
         _check_rebuilds(target, backbone, weights)
         with replacing_folder(target) as stage:
             export = replace(export_of(backbone, weights), original=selected.original)
-            fields = FORMATS[format].write(export, stage, max_shard_size)
+            fields = formats()[format].write(export, stage, max_shard_size)
             keep_user_files(target, stage, format)
             selected = selected.copy(stage)
             if certificate:

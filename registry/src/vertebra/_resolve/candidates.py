@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from vertebra._cache import revisions
-from vertebra._discovery.catalog import SOURCES, Entry, catalog, presets
+from vertebra._discovery.catalog import SOURCES, Entry, catalog, failed, presets
 from vertebra._discovery.extras import install_command
-from vertebra._discovery.plugins import Plugin, registry
+from vertebra._discovery.plugin import BUILTIN, Plugin
+from vertebra._discovery.plugins import registry
 from vertebra._system.user_warnings import warn
 from vertebra.errors import (
     HandleError,
@@ -23,6 +24,7 @@ from vertebra.errors import (
     VertebraError,
     close_names,
 )
+from vertebra.errors.names import failed_plugins
 from vertebra.handles import PresetHandle
 from vertebra.interfaces import PresetSource
 from vertebra.specs import PresetSpec
@@ -53,7 +55,7 @@ def handle_variants(text: str) -> list[PresetHandle]:
     For a built-in id, these are its handle and those of all copies, even if no installed source reads them.
     """
     is_id = text in presets()
-    handles = _handles(presets().lookup(text).value[1]) if is_id else _candidate_handles(text, may_be_id=True)
+    handles = _handles(presets().lookup(text).value) if is_id else _candidate_handles(text, may_be_id=True)
     rewritten = [handle for one in handles for handle in _rewrite(one)]
     return list(dict.fromkeys([*handles, *rewritten]))
 
@@ -135,14 +137,18 @@ def _candidate_handles(text: str, may_be_id: bool) -> list[PresetHandle]:
     if "://" in text and may_be_id:
         return [_parsed(text)]
     if text in presets() and may_be_id:
-        return _readable(presets().lookup(text).value[1])
-    for entry in catalog(SOURCES):
+        return _readable(presets().lookup(text).value)
+    for entry in sorted(catalog(SOURCES), key=lambda entry: entry.owner.module != BUILTIN):  # paths are the core's
         handle = _ask_source(entry, text)
         if handle is not None:
             return [handle]
     likely = suggested_handles(text) or close_names(text, [entry.name for entry in presets()])
     install = None if likely else install_command(text)
     remedy = f"If it is the id of an architecture that is not installed: {install}" if install else ""
+    if not likely and failed():
+        remedy = (
+            f"{remedy or 'Check the path or id; vertebra presets lists the built-in ids'}.{failed_plugins(failed())}"
+        )
     raise PresetNotFoundError(text, "it is neither a built-in preset id, nor a folder, nor a handle", likely, remedy)
 
 

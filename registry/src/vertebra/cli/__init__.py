@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from collections.abc import Sequence
 
 from vertebra.cli.output import print_error, printable
 from vertebra.cli.parser import Parser
 from vertebra.cli.terminal.streams import flush_or_discard, prepare_streams
-from vertebra.errors import VertebraError
+from vertebra.errors import PluginWarning, VertebraError
 
-_LISTINGS = ("plugins", "backbones", "presets", "sources", "strategies", "runtimes", "tasks", "tokenizers")
+_LISTINGS = ("plugins", "backbones", "presets", "formats", "sources", "strategies", "runtimes", "tasks", "tokenizers")
 COMMANDS = dict.fromkeys(_LISTINGS, "listing") | {"inspect": "inspect", "doctor": "doctor", "demo": "demo"}
 COMMANDS |= {name: name for name in ("convert", "verify", "plan", "lora", "cache", "lock", "push", "completion")}
 COMMANDS |= {"pull": "pull", "bundle": "pull"}
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     No failure ends in a traceback, except an unexpected one in Python's development mode.
     """
     prepare_streams()
+    warnings.simplefilter("ignore", PluginWarning)  # listings, doctor and errors name the plugins
     try:
         try:
             status = _run(list(sys.argv[1:] if arguments is None else arguments))
@@ -31,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print_error(error)
             status = 1
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(" ".join(["interrupted", *getattr(interrupt, "__notes__", ())]), file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader closed the pipe, as in `vertebra presets | head`
         flush_or_discard()

@@ -136,7 +136,7 @@ def _names(kind: Any) -> list[str]:
 
 
 def _formats() -> list[str]:
-    formats = (name for entry in catalog(BACKBONES) for name in entry.value.formats)
+    formats = (name for entry in catalog(BACKBONES) for name in discovered.known_formats(entry.value))
     return list(dict.fromkeys(["native", *formats]))
 
 

@@ -19,7 +19,9 @@ def add_commands(commands: Any) -> None:
     parser = commands.add_parser("convert", help=text, description=f"{text}; {others}")
     parser.add_argument("source", help="a preset id, a handle or a path")
     parser.add_argument("target", help="the folder to write; an error leaves no partial folder")
-    parser.add_argument("--format", default="native", help="native, kerashub or transformers (default: native)")
+    parser.add_argument(
+        "--format", default="native", help="native (the default), kerashub, transformers, or one of a plugin"
+    )
     parser.add_argument("--dtype", help="dtype of floating-point weights (default: as stored)")
     size = "largest size of one weights file (default: 10)"
     parser.add_argument("--max-shard-size", type=float, default=10, metavar="GB", help=size)

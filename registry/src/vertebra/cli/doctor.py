@@ -13,23 +13,27 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from vertebra._configuration.child_process import PYTHON, environment, signal_name
 from vertebra._configuration.settings import settings
-from vertebra._discovery import catalog as _catalog
-from vertebra._discovery.catalog import RUNTIMES, STRATEGIES, Entry, catalog
-from vertebra._discovery.plugins import Plugin, examined, exclusion_reason, find_installed, registry
+from vertebra._discovery.catalog import BACKBONES, RUNTIMES, STRATEGIES, Entry, catalog
+from vertebra._discovery.installed import find_installed
+from vertebra._discovery.plugin import Plugin
+from vertebra._discovery.plugins import examined, exclusion_reason
 from vertebra._discovery.runtimes import available, unavailable_reason
 from vertebra._resolve.lockfile import lockfile_path
+from vertebra.cli.doctor_contributions import examine_contributions
 from vertebra.cli.doctor_settings import examine_settings
 from vertebra.cli.output import print_json
 from vertebra.errors import SettingsError, VertebraError
 from vertebra.interfaces import Runtime
 
+_CONTRIBUTIONS = "contributions"
+"""The subject of the finding that contributions cannot be examined."""
 _PLUGIN_SECONDS = 10
 _RUNTIME_SECONDS = 120
 _IMPORT = """
@@ -48,6 +52,11 @@ def attempt(names):
     runtime = runtimes.bind_any().name
     from vertebra._lora.strategy_check import problems_of
     return {'runtime': runtime, 'problems': problems_of(json.loads(names))}
+"""
+_RESOLVE = """
+def attempt(plugins):
+    from vertebra._discovery.references import broken_references
+    return broken_references(json.loads(plugins))
 """
 _REPORT = """
 import json, os, sys, traceback
@@ -119,25 +128,18 @@ def examine() -> Iterator[Finding]:
     except SettingsError:  # reported above; no other check works until the settings are corrected
         return
     yield from _examine_storage()
-    survived = True
-    for finding, plugin_survived in _probe_plugins():
-        survived &= plugin_survived
+    ready = True
+    for finding in _examine_plugins():
+        ready &= finding.subject != _CONTRIBUTIONS
         yield finding
-    if not survived:
-        problem = "not checked: first uninstall or block the plugin that hangs or crashes"
-        yield Finding("contributions", False, problem)
+    if not ready:
         return
-    problems = [Finding("settings", False, str(problem)) for problem in examined().problems("block")]
-    if problems:
-        yield from [*problems, Finding("contributions", False, "not checked: correct the settings first")]
-        return
-    try:
-        yield from _examine_contributions()
-    except VertebraError as error:
-        yield Finding("contributions", False, str(error))
-        return
+    yield from itertools.starmap(Finding, examine_contributions())
     for entry in catalog(RUNTIMES):
         yield _examine_runtime(entry)
+    plugins = sorted({entry.plugin for entry in catalog(BACKBONES).claims()})
+    if plugins:
+        yield from _examine_references(plugins)
     if available():
         yield from _examine_strategies([entry.name for entry in catalog(STRATEGIES)])
 
@@ -167,25 +169,45 @@ def _is_readable_folder(path: Path) -> bool:
     return os.path.isdir(path) and os.access(path, os.R_OK | os.X_OK)  # noqa: PTH112 (Path's raises for others' folders)
 
 
-def _probe_plugins() -> Iterator[tuple[Finding, bool]]:
-    """Imports each plugin in a child process first: a plugin that hangs or crashes must not stop the doctor.
+def _examine_plugins() -> Iterator[Finding]:
+    """Yields a finding for each plugin, and failed ones on what keeps its contributions from being examined."""
+    probes = _probe_plugins()
+    if not all(probe.survived for _, probe in probes):
+        yield from itertools.starmap(_plugin_finding, probes)
+        problem = "not checked: first uninstall or block the plugin that hangs or crashes"
+        yield Finding(_CONTRIBUTIONS, False, problem)
+        return
+    problems = [Finding("settings", False, str(problem)) for problem in examined().problems("block")]
+    if problems:
+        problems.append(Finding(_CONTRIBUTIONS, False, "not checked: correct the settings first"))
+    else:
+        try:
+            catalog(BACKBONES)  # calls the hooks
+        except VertebraError as error:
+            problems = [Finding(_CONTRIBUTIONS, False, str(error))]
+    loaded = {(plugin.name, plugin.owner): plugin for plugin in examined().plugins}
+    yield from (_plugin_finding(loaded[plugin.name, plugin.owner], probe) for plugin, probe in probes)
+    yield from problems
 
-    Yields a finding for each plugin, and whether this process can import the plugin safely.
-    """
-    admitted = [pair for pair in find_installed()[0] if exclusion_reason(pair[1], settings()) is None]
+
+def _probe_plugins() -> list[tuple[Plugin, _Probe]]:
+    """Imports each plugin in a child process first: a plugin that hangs or crashes must not stop the doctor."""
+    admitted = [plugin for _, plugin in find_installed()[0] if exclusion_reason(plugin, settings()) is None]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for (_, plugin), probe in zip(admitted, pool.map(_probe_plugin, admitted), strict=True):
-            subject = f"plugin {plugin.name} of {plugin.owner.distribution}"
-            yield Finding(subject, probe.ok, probe.detail), probe.survived
+        return list(zip(admitted, pool.map(_probe_plugin, admitted), strict=True))
 
 
-def _probe_plugin(pair: tuple[metadata.EntryPoint, Plugin]) -> _Probe:
-    owner = pair[1].owner
-    probe = _probe(_IMPORT, owner.module, _PLUGIN_SECONDS)
-    if probe.ok:
-        return replace(probe, detail=f"{owner.module} can be imported")
+def _probe_plugin(plugin: Plugin) -> _Probe:
+    return _probe(_IMPORT, plugin.owner.module, _PLUGIN_SECONDS)
+
+
+def _plugin_finding(plugin: Plugin, probe: _Probe) -> Finding:
+    subject, owner = f"plugin {plugin.name} of {plugin.owner.distribution}", plugin.owner
+    problem = plugin.reason or "; ".join(plugin.problems) or ("" if probe.ok else probe.detail)
+    if not problem:
+        return Finding(subject, True, f"{owner.module} can be imported")
     remedy = f"uninstall or update it, or block it with VERTEBRA_BLOCK={owner.distribution}"
-    return replace(probe, detail=f"{probe.detail}; {remedy}")
+    return Finding(subject, None if probe.ok is None else False, f"{problem.rstrip('.')}; {remedy}")
 
 
 def _probe(code: str, argument: str, seconds: float, *needed: str) -> _Probe:
@@ -224,21 +246,6 @@ def _read_report(text: str) -> dict[str, Any]:
     return {}
 
 
-def _examine_contributions() -> Iterator[Finding]:
-    catalogs = {kind.plural: catalog(kind) for kind in _catalog.KINDS} | {"presets": _catalog.presets()}
-    for plugin in registry().plugins:
-        if plugin.status in ("failed", "incompatible"):
-            yield Finding(f"plugin {plugin.name}", False, plugin.reason)
-    for title, entries in catalogs.items():
-        clashes = {name: " and ".join(map(str, owners)) for name, owners in entries.clashes().items()}
-        for name, claims in clashes.items():
-            yield Finding(
-                f"{entries.kind} {name}", False, f"claimed by {claims}; set VERTEBRA_PREFER or VERTEBRA_BLOCK"
-            )
-        names = [entry.name for entry in entries]
-        yield Finding(title, True, ", ".join(names) if len(names) < 10 else f"{len(names)} installed")
-
-
 def _examine_runtime(entry: Entry[Runtime]) -> Finding:
     subject = f"runtime {entry.name}"
     reason = unavailable_reason(entry)
@@ -251,6 +258,22 @@ def _examine_runtime(entry: Entry[Runtime]) -> Finding:
 def _settings_of(runtime: str) -> str:
     """Returns a regular expression for a backend's environment variables, which begin with its name."""
     return rf"{re.escape(runtime)}_\w+"
+
+
+def _examine_references(plugins: list[str]) -> Iterator[Finding]:
+    """Resolves the references of all plugins in one child process; if that fails, each in a process of its own."""
+    needed = [_settings_of(runtime.name) for runtime in available()]
+    probe = _probe(_RESOLVE, json.dumps(plugins), _RUNTIME_SECONDS, *needed)
+    if not probe.ok and len(plugins) > 1:
+        for plugin in plugins:
+            yield from _examine_references([plugin])
+        return
+    if not probe.ok:
+        yield from (Finding(f"code of {plugin}", probe.ok, probe.detail) for plugin in plugins)
+        return
+    for plugin in plugins:
+        problems = probe.answer.get(plugin)
+        yield Finding(f"code of {plugin}", not problems, "; ".join(problems or ["all references can be imported"]))
 
 
 def _examine_strategies(names: list[str]) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""`vertebra plugins | backbones | presets | sources | strategies | runtimes`: lists installed components by name."""
+"""`vertebra plugins`, `backbones`, `presets`, …: lists installed components by name."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ from typing import Any
 from vertebra._discovery import catalog as _catalog
 from vertebra._discovery.catalog import (
     BACKBONES,
+    FORMATS,
     RUNTIMES,
     SOURCES,
     STRATEGIES,
     TASKS,
     TOKENIZERS,
-    Catalog,
     Entry,
     Kind,
     catalog,
 )
+from vertebra._discovery.plugin import BUILTIN
 from vertebra._discovery.plugins import examined, registry
 from vertebra._discovery.runtimes import unavailable_reason
 from vertebra.cli.output import Row, bytes_text, print_json, print_rows
 from vertebra.errors import VertebraError
+from vertebra.specs import BUILTIN_FORMATS
 
 _EMPTY: tuple[Any, ...] = (None, "", [])
 
@@ -112,7 +114,7 @@ def _plugins() -> list[Row]:
             "module": plugin.owner.module,
             "status": plugin.status,
             "hooks": plugin.hooks,
-            "reason": plugin.reason,
+            "reason": plugin.reason or "; ".join(plugin.problems),
         }
         for plugin in examined().plugins
     ]
@@ -127,24 +129,35 @@ def _owner(entry: Entry[Any]) -> Row:
 
 
 def _backbone(spec: Any) -> Row:
-    formats = ["native", *spec.formats]
-    return {"name": spec.name, "presets": len(spec.presets), "formats": formats, "class": spec.backbone}
+    formats = ["native", *_catalog.known_formats(spec)]
+    return {
+        "name": spec.name,
+        "presets": len(_catalog.presets_of(spec.name)),
+        "formats": formats,
+        "class": spec.backbone,
+    }
 
 
 def _presets() -> list[Row]:
     return [
         {
             "name": entry.name,
-            "backbone": entry.value[0].name,
-            "parameters": entry.value[1].parameters,
-            "float32_bytes": 4 * entry.value[1].parameters,
-            "handle": entry.value[1].handle,
-            "copies": list(entry.value[1].copies),
-            "description": entry.value[1].description,
+            "backbone": entry.value.backbone,
+            "parameters": entry.value.parameters,
+            "float32_bytes": 4 * entry.value.parameters,
+            "handle": entry.value.handle,
+            "copies": list(entry.value.copies),
+            "description": entry.value.description,
         }
         | _owner(entry)
         for entry in _catalog.presets()
     ]
+
+
+def _formats() -> list[Row]:
+    core = next(plugin.owner for plugin in registry().plugins if plugin.owner.module == BUILTIN)
+    entries = [*(Entry(name, None, core) for name in BUILTIN_FORMATS), *catalog(FORMATS)]
+    return [{"name": entry.name} | _owner(entry) for entry in entries]
 
 
 def _runtimes() -> list[Row]:
@@ -156,11 +169,10 @@ def _warnings() -> list[str]:
     """Returns warnings about unused plugins and clashing names."""
     unused = [plugin for plugin in registry().plugins if plugin.status in ("failed", "incompatible")]
     lines = [f"warning: plugin {p.name} of {p.owner.distribution} is not used: {p.reason}" for p in unused]
-    catalogs: list[Catalog[Any]] = [*(catalog(kind) for kind in _catalog.KINDS), _catalog.presets()]
-    for entries in catalogs:
-        for name, owners in entries.clashes().items():
-            claims = " and ".join(map(str, owners))
-            lines.append(f"warning: the {entries.kind} name {name} is claimed by {claims}, so neither is used")
+    for plugin in registry().plugins:
+        lines += [f"warning: plugin {plugin.name} of {plugin.owner.distribution}: {text}" for text in plugin.problems]
+    for kind, name, claims in _catalog.clashes():
+        lines.append(f"warning: the {kind} name {name} is claimed by {' and '.join(claims)}, so neither is used")
     return lines
 
 
@@ -179,6 +191,9 @@ LISTINGS = {
         "list built-in presets, with their size in float32",
         ("name", "backbone", "parameters", "size", "description", "handle"),
         _presets,
+    ),
+    "formats": Listing(
+        "list formats of presets that can be read and written", ("name", "distribution", "version"), _formats
     ),
     "sources": Listing(
         "list preset sources, such as hf and kaggle",

@@ -31,7 +31,9 @@ def add_commands(commands: Any) -> None:
     convert.add_argument("target", help="a .safetensors or .lora.h5 file, or a folder in PEFT's layout")
     merge = _add(group, "merge", "write a preset with an adapter merged into its kernels", _merge)
     merge.add_argument("target", help="the folder to write; an error leaves no partial folder")
-    merge.add_argument("--format", default="native", help="native, kerashub or transformers (default: native)")
+    merge.add_argument(
+        "--format", default="native", help="native (the default), kerashub, transformers, or one of a plugin"
+    )
     merge.add_argument("--dtype", help="dtype of the merged preset (default: Keras's dtype policy)")
     for parser in (convert, merge):
         parser.add_argument(

@@ -17,6 +17,7 @@ from vertebra.errors.names import HandleError as HandleError
 from vertebra.errors.names import MissingPluginError as MissingPluginError
 from vertebra.errors.names import NameClashError as NameClashError
 from vertebra.errors.names import PluginError as PluginError
+from vertebra.errors.names import PluginWarning as PluginWarning
 from vertebra.errors.names import SettingsError as SettingsError
 from vertebra.errors.names import UnknownNameError as UnknownNameError
 from vertebra.errors.presets import CertificateError as CertificateError

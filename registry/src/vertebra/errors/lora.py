@@ -40,7 +40,7 @@ class LoraStrategyError(LoraError):
     def __init__(self, strategy: str, owner: object, problem: str) -> None:
         self.strategy, self.owner, self.problem = strategy, owner, problem
         super().__init__(
-            f"LoRA strategy {strategy!r} of {owner}: {problem}. Update the plugin, or choose another strategy; "
+            f"LoRA strategy {strategy!r} of {owner}: {ended(problem)} Update the plugin, or choose another strategy; "
             "vertebra strategies lists them."
         )
 
@@ -84,7 +84,8 @@ class AdapterMismatchError(LoraError, ValueError):
         self.adapter, self.problem, self.names = adapter, problem, list(names)
         listed = f": {shorten(self.names)}" if names else ""
         remedy = remedy or "Load it into the architecture that it was trained on"
-        super().__init__(f"Adapter {str(adapter)!r} {problem}{listed}. {remedy}; the backbone is unchanged.")
+        given = ended(f"{problem}{listed}")
+        super().__init__(f"Adapter {str(adapter)!r} {given} {ended(remedy)} The backbone is unchanged.")
 
 
 class AdapterBaseError(LoraError, ValueError):

@@ -9,9 +9,12 @@ from vertebra.errors.base import VertebraError, close_names, did_you_mean, ended
 _COMMANDS = {
     "backbone": "backbones",
     "preset": "presets",
+    "preset format": "formats",
     "preset source": "sources",
     "LoRA strategy": "strategies",
     "runtime": "runtimes",
+    "task": "tasks",
+    "tokenizer": "tokenizers",
 }
 """The command that lists each kind of name."""
 
@@ -24,7 +27,7 @@ class HandleError(VertebraError, ValueError):
         super().__init__(
             f"Handle {text!r}: {ended(problem)} {ended(remedy)}"
             if remedy
-            else f"{text!r} is not a preset handle: {problem}. Write scheme://path or scheme://path@revision, "
+            else f"{text!r} is not a preset handle: {ended(problem)} Write scheme://path or scheme://path@revision, "
             "a path such as ./my_preset, or a preset id (list them with: vertebra presets)."
         )
 
@@ -40,14 +43,22 @@ class UnknownNameError(VertebraError, LookupError, ValueError):
         hint: str = "",
         excluded: Sequence[str] = (),
         install: str | None = None,
+        failed: Sequence[str] = (),
     ) -> None:
         self.kind, self.name, self.known, self.install = kind, name, sorted(known), install
+        self.failed = list(failed)
+        """The installed plugins that failed, each with the reason: one of them may have the name."""
         self.suggestions = [] if install else close_names(name, self.known)
         """Names that resemble it; none if the command `install` is known to install the name itself."""
         self.hint = hint or f"List the installed ones with: vertebra {_COMMANDS.get(kind, 'plugins')}"
         blocked = f" Plugins that your settings exclude: {shorten(excluded, 5)}." if excluded else ""
         likely = f" Install it with: {install}." if install else did_you_mean(self.suggestions)
-        super().__init__(f"No {kind} is named {name!r}.{likely}{blocked} {ended(self.hint)}")
+        super().__init__(f"No {kind} is named {name!r}.{likely}{blocked}{failed_plugins(failed)} {ended(self.hint)}")
+
+
+def failed_plugins(failed: Sequence[str]) -> str:
+    """Returns the sentence on installed plugins that failed, or nothing."""
+    return f" Installed plugins that failed: {'; '.join(failed[:5])}. See: vertebra plugins." if failed else ""
 
 
 class NameClashError(VertebraError, LookupError):
@@ -65,11 +76,15 @@ class NameClashError(VertebraError, LookupError):
 # === Plugins ===
 
 
+class PluginWarning(UserWarning):
+    """An installed plugin failed, and is not used, or breaks a rule."""
+
+
 class PluginError(VertebraError):
     """A plugin, or one of its contributions, cannot be used."""
 
     def __init__(self, plugin: str, problem: str, remedy: str = "") -> None:
-        self.plugin, self.problem = plugin, problem
+        self.plugin, self.problem, self.remedy = plugin, problem, remedy
         remedy = remedy or f"Update or uninstall the plugin, or exclude it with VERTEBRA_BLOCK={plugin}"
         super().__init__(f"Plugin {plugin}: {ended(problem)} {ended(remedy)}")
 

@@ -75,7 +75,7 @@ class FormatLimitError(PresetError, ValueError):
     def __init__(self, format: str, argument: str, value: object, problem: str) -> None:
         self.format, self.argument, self.value, self.problem = format, argument, value, problem
         super().__init__(
-            f"The {format} format cannot represent {argument}={value!r}: {problem}. "
+            f"The {format} format cannot represent {argument}={value!r}: {ended(problem)} "
             "Nothing was written. Save in the native format, which can represent every backbone."
         )
 

@@ -125,8 +125,8 @@ class PresetUploadError(PresetError, ConnectionError):
     def __init__(self, handle: object, problem: str) -> None:
         self.handle, self.problem = handle, problem
         super().__init__(
-            f"The upload to {str(handle)!r} did not finish: {problem}. Check the preset at that handle: it is either "
-            "the complete new preset or the previous one. Upload again if needed."
+            f"The upload to {str(handle)!r} did not finish: {ended(problem)} Check the preset at that handle: it is "
+            "either the complete new preset or the previous one. Upload again if needed."
         )
 
     def __str__(self) -> str:

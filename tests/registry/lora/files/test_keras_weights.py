@@ -382,7 +382,7 @@ def test_saving_a_preset_holds_up_no_calls_and_fetching_its_assets_no_changes(se
     from vertebra._presets import save
 
     backbone, _ = several
-    events, choose, write = [], save._select_assets, save.FORMATS["native"].write
+    events, choose, write = [], save._select_assets, save.formats()["native"].write
 
     def start(function, *args):
         thread = threading.Thread(target=function, args=args, daemon=True)  # so that a deadlock fails only this test
@@ -405,7 +405,7 @@ def test_saving_a_preset_holds_up_no_calls_and_fetching_its_assets_no_changes(se
         return write(*args)
 
     monkeypatch.setattr(save, "_select_assets", fetch)
-    monkeypatch.setattr(save.FORMATS["native"], "write", write_slowly)
+    monkeypatch.setattr(save.formats()["native"], "write", write_slowly)
     backbone.save_to_preset(tmp_path / "preset", certificate=False)
     assert events[:2] == [False, False]
     events[2].join(60)

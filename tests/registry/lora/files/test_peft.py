@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 import vertebra
-from vertebra._discovery.catalog import STRATEGIES, catalog
+from vertebra._discovery.catalog import Catalog, peft_methods
 from vertebra._lora.files.peft_config import read_config
 from vertebra.errors import (
     AdapterMismatchError,
@@ -226,8 +226,8 @@ def test_a_rank_that_the_tensors_do_not_have_is_refused(backbone, inputs, state,
 @pytest.mark.keras(once=True)
 def test_a_variant_that_no_strategy_computes_is_refused(backbone, copy, inputs, state, monkeypatch):
     before = state(backbone, inputs)
-    others = [entry for entry in catalog(STRATEGIES) if entry.name != "rsdora"]
-    monkeypatch.setattr("vertebra._lora.files.peft_config.catalog", lambda kind: others)
+    others = Catalog("method of PEFT", [entry for entry in peft_methods() if entry.value.name != "rsdora"])
+    monkeypatch.setattr("vertebra._lora.files.peft_config.peft_methods", lambda: others)
     with pytest.raises(LoraConfigError) as caught:
         backbone.load_lora_weights(copy(config={"use_dora": True, "use_rslora": True}))
     assert caught.value.field == "use_dora and use_rslora"

@@ -148,8 +148,8 @@ def base_of_peft(model: Any) -> dict[str, Any]:
 def translation_of(model: Any, format: str) -> Translation | None:
     """Returns the translation of a model's architecture to a format, or None if no plugin has one."""
     name = type(model).__name__
-    spec = catalog(BACKBONES).lookup(name).value if name in catalog(BACKBONES) else None
-    return load_translation(spec, format) if spec is not None and format in spec.formats else None
+    entry = catalog(BACKBONES).lookup(name) if name in catalog(BACKBONES) else None
+    return load_translation(entry, format) if entry is not None and format in entry.value.formats else None
 
 
 def arguments_of(model: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vertebra._discovery.catalog import STRATEGIES, catalog
+from vertebra._discovery.catalog import lora_variant, peft_methods
 from vertebra._lora.files.peft_methods import FIELDS, MERGE, field_remedy, type_remedy
 from vertebra._lora.files.peft_patterns import PatternTable
 from vertebra._lora.files.peft_types import lora_fields, number, reader_of, readers, where_computed
@@ -181,9 +181,14 @@ def _check_start(subject: str, start: Any) -> None:
 
 
 def _strategy_of(subject: str, switches: Mapping[str, bool]) -> str:
-    for entry in catalog(STRATEGIES):
-        if entry.value.peft_fields == switches:
-            return entry.name
-    names = " and ".join(switches) or "plain LoRA"
+    """Returns the name of the strategy that computes the variant of LoRA with these switches.
+
+    Raises:
+        LoraConfigError: no installed strategy computes it.
+        NameClashError: strategies of several plugins compute it, and the settings prefer none.
+    """
+    names = lora_variant(switches)
+    if names in peft_methods():
+        return peft_methods().lookup(names).value.name
     remedy = f"Install a plugin with such a strategy, such as vertebra-lora-variants. Or: {MERGE}"
     raise LoraConfigError(subject, names, True, "a variant that an installed LoRA strategy supports", remedy)

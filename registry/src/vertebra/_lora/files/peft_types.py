@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vertebra._discovery.catalog import STRATEGIES, catalog
+from vertebra._discovery.catalog import Entry, peft_methods
 from vertebra._lora.files.peft_patterns import PatternTable
 from vertebra._lora.plan import AdapterPlan, LayerPlan
 from vertebra.errors import LoraConfigError
@@ -76,8 +76,12 @@ def number(path: object, config: Mapping[str, Any], field: str) -> Any:
 
 def readers() -> list[MethodReader]:
     """Returns a reader for each method that an installed strategy computes."""
-    entries = [(entry, entry.value.peft_method) for entry in catalog(STRATEGIES)]
-    return [MethodReader(str(entry.name), entry.value, method) for entry, method in entries if method is not None]
+    return [reader for entry in peft_methods() if (reader := _reader(entry)) is not None]
+
+
+def _reader(entry: Entry[LoraStrategy]) -> MethodReader | None:
+    method = entry.value.peft_method
+    return MethodReader(entry.value.name, entry.value, method) if method and method.name == entry.name else None
 
 
 def where_computed(name: str) -> str | None:
@@ -86,8 +90,13 @@ def where_computed(name: str) -> str | None:
 
 
 def reader_of(peft_type: Any) -> MethodReader | None:
-    """Returns the reader for a `peft_type`, or None if no installed strategy computes that method."""
-    return next((reader for reader in readers() if reader.method.name == peft_type), None)
+    """Returns the reader for a `peft_type`, or None if no installed strategy computes that method.
+
+    Raises:
+        NameClashError: strategies of several plugins compute it, and the settings prefer none.
+    """
+    known = isinstance(peft_type, str) and peft_type in peft_methods()
+    return _reader(peft_methods().lookup(peft_type)) if known else None
 
 
 def lora_fields() -> dict[str, MethodReader]:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from vertebra._discovery.catalog import STRATEGIES, catalog
+from vertebra._discovery.catalog import lora_variant, peft_methods
 from vertebra._lora.files.adapter_data import AdapterData
 from vertebra._lora.layers.adapter_layers import AdapterLayers, build_adapter_layers
 from vertebra._lora.layers.linear_view import view_of
@@ -22,7 +22,7 @@ Array = np.ndarray[Any, Any]
 
 def plain_strategy() -> str:
     """Returns the name of plain LoRA: the strategy that PEFT computes without any switch."""
-    return next(str(entry.name) for entry in catalog(STRATEGIES) if entry.value.peft_fields == {})
+    return peft_methods().lookup(lora_variant({})).value.name
 
 
 def matrices(model: Any, plan: AdapterPlan, data: AdapterData) -> dict[str, tuple[Array, Array]]:

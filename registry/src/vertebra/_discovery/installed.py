@@ -1,0 +1,72 @@
+"""Installed plugins: finds entry points, and imports them one at a time."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import traceback
+from importlib import metadata
+
+from vertebra._discovery.plugin import Owner, Plugin
+from vertebra.errors import PluginError
+
+GROUP = "vertebra"
+API_GROUP = "vertebra.api"
+NO_FRAMEWORK = (
+    "An entry module must not import a framework: let it name the code that does, as in "
+    "BackboneSpec(backbone='package.module:Class')"
+)
+"""The remedy for a plugin whose entry module imports a framework."""
+
+
+def find_installed() -> tuple[list[tuple[metadata.EntryPoint, Plugin]], dict[Owner, set[str]]]:
+    """Returns the plugins of all entry points, and the API versions that each supports; imports none of them."""
+    entries = metadata.entry_points()
+    read = functools.cache(_name_and_version)
+    apis: dict[Owner, set[str]] = {}
+    for entry in entries.select(group=API_GROUP):
+        apis.setdefault(Owner(*read(entry.dist), _module(entry)), set()).add(entry.name)
+    installed = [
+        (entry, Plugin(entry.name, Owner(*read(entry.dist), _module(entry)))) for entry in entries.select(group=GROUP)
+    ]
+    return sorted(installed, key=lambda pair: (pair[1].name, pair[1].owner.distribution)), apis
+
+
+def _name_and_version(distribution: metadata.Distribution | None) -> tuple[str, str]:
+    """Reads name and version together: each access to a distribution's metadata parses the file again."""
+    if distribution is None:
+        return "unknown", ""
+    fields = distribution.metadata  # an interrupted installation may lack them
+    name, version = (fields[key] if key in fields else "" for key in ("Name", "Version"))  # noqa: SIM401 (it has no get)
+    return name or "unknown", version
+
+
+def _module(entry: metadata.EntryPoint) -> str:
+    """Returns the module of an entry point. Unlike `entry.module`, it accepts invalid names; loading reports those."""
+    return entry.value.partition(":")[0].strip()
+
+
+def load(entry: metadata.EntryPoint, plugin: Plugin) -> object:
+    """Imports the module of an entry point, and records in the plugin what the import imported.
+
+    Raises:
+        PluginError: the entry point names no module, or Keras, which its entry module imports, failed.
+    """
+    if not entry.pattern.match(entry.value):
+        raise PluginError(entry.name, f"its entry point refers to {entry.value!r}, which is not a valid module name")
+    before = set(sys.modules)
+    try:
+        return entry.load()
+    except Exception as error:
+        if not _failed_in(error, "keras"):
+            raise
+        problem = f"its entry module imports keras, which failed ({type(error).__name__}: {error})"
+        raise PluginError(entry.name, problem, NO_FRAMEWORK) from error
+    finally:
+        plugin.imported = frozenset(name for name in sys.modules.keys() - before if "." not in name)
+
+
+def _failed_in(error: Exception, package: str) -> bool:
+    """Returns whether an error was raised in a package, or in code that it called."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_globals.get("__name__", "").partition(".")[0] == package for frame, _ in frames)

@@ -1,0 +1,81 @@
+"""Findings of `vertebra doctor` on what plugins contribute: clashes, presets, formats, and the code that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vertebra._discovery.catalog import (
+    BACKBONES,
+    FORMATS,
+    KINDS,
+    PRESETS,
+    RUNTIMES,
+    SOURCES,
+    catalog,
+    clashes,
+    known_formats,
+)
+from vertebra._discovery.extras import install_command
+from vertebra.handles import PresetHandle
+from vertebra.specs import BUILTIN_FORMATS, PresetSpec
+
+ContributionFinding = tuple[str, bool, str]
+"""The subject of a check, whether it passed, and a sentence on the result."""
+_NEEDED = {
+    BACKBONES: "no architecture is installed, so no preset can be loaded: install a plugin with one",
+    RUNTIMES: "none is installed, so no model can be built: install a runtime plugin together with its backend",
+}
+_MOST_NAMES = 5
+
+
+def examine_contributions() -> Iterator[ContributionFinding]:
+    """Yields findings on names that clash, kinds without a contribution, unknown formats, and presets."""
+    for title, name, claims in clashes():
+        yield f"{title} {name}", False, f"claimed by {' and '.join(claims)}; set VERTEBRA_PREFER or VERTEBRA_BLOCK"
+    for kind in KINDS:
+        names = [*(BUILTIN_FORMATS if kind is FORMATS else ()), *(entry.name for entry in catalog(kind))]
+        if kind in _NEEDED and not list(catalog(kind).claims()):
+            yield kind.plural, False, _NEEDED[kind]
+        else:
+            yield kind.plural, True, ", ".join(names) if len(names) < 10 else f"{len(names)} installed"
+    yield from _unknown_formats()
+    yield from _presets()
+
+
+def _unknown_formats() -> Iterator[ContributionFinding]:
+    for entry in catalog(BACKBONES).claims():
+        unknown = sorted(entry.value.formats.keys() - set(known_formats(entry.value)))
+        if unknown:
+            known = ", ".join(BUILTIN_FORMATS[1:])
+            problem = (
+                f"{entry.owner} has a FormatSpec for {', '.join(unknown)}, which no plugin contributes as a format"
+            )
+            yield f"formats of {entry.name}", False, f"{problem}; built-in formats are {known}"
+
+
+def _presets() -> Iterator[ContributionFinding]:
+    """Yields a finding for each plugin and reason why its presets cannot be loaded."""
+    affected: dict[tuple[str, str], list[str]] = {}
+    for entry in catalog(PRESETS):
+        problem = _problem(entry.value)
+        if problem is not None:
+            affected.setdefault((entry.owner.distribution, problem), []).append(entry.name)
+    for (distribution, problem), names in affected.items():
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        yield f"presets of {distribution}", False, f"{', '.join(names[:_MOST_NAMES])}{more}: {problem}"
+
+
+def _problem(preset: PresetSpec) -> str | None:
+    """Returns why a preset cannot be loaded, without a look at its files; None if it may be loaded."""
+    if preset.backbone not in catalog(BACKBONES):
+        return f"their backbone {preset.backbone} is of no installed plugin{_install(preset.backbone)}"
+    schemes = list(dict.fromkeys(PresetHandle.parse(handle).scheme for handle in (preset.handle, *preset.copies)))
+    if any(map(catalog(SOURCES).__contains__, schemes)):
+        return None
+    texts = " or ".join(f"{scheme}://" for scheme in schemes)
+    return f"no installed plugin reads {texts}{_install(schemes[0])}"
+
+
+def _install(name: str) -> str:
+    command = install_command(name)
+    return f"; install one with: {command}" if command else "; install one"

@@ -1,0 +1,89 @@
+"""Presets: built-in ids, files, and what a load tells policies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vertebra.handles import PresetHandle
+
+
+@dataclass(frozen=True, slots=True)
+class PresetSpec(Mapping[str, Any]):
+    """A built-in preset of an architecture; also a mapping with keys of KerasHub's: `metadata`, and `SCHEME_handle`."""
+
+    name: str
+    """The id for `from_preset`, unique among all installed presets."""
+    handle: str
+    """The handle of the preset, as text."""
+    parameters: int
+    """The number of parameters."""
+    description: str = ""
+    copies: tuple[str, ...] = ()
+    """Handles of copies, in order of preference; each is tried if the ones before cannot be read."""
+    backbone: str = ""
+    """Name of the class, for the hook `vertebra_presets`; a preset in a `BackboneSpec` needs none."""
+
+    def __post_init__(self) -> None:
+        check_kinds("PresetSpec", tuple, (self.copies,))
+        check_kinds("PresetSpec", str, (self.name, self.handle, *self.copies, self.backbone))
+
+    def __getitem__(self, key: str) -> Any:
+        return self._entries()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries())
+
+    def __len__(self) -> int:
+        return len(self._entries())
+
+    def _entries(self) -> dict[str, Any]:
+        handles = {f"{handle.partition('://')[0]}_handle": handle for handle in (*reversed(self.copies), self.handle)}
+        return {"metadata": {"description": self.description, "params": self.parameters}, **handles}
+
+
+@dataclass(frozen=True, slots=True)
+class PresetFile:
+    """A file of a preset."""
+
+    name: str
+    """Path below the preset's folder, with `/` between segments."""
+    size: int
+    """Bytes."""
+    path: Path | None = None
+    """The path of the file on this machine, or None if the file must be fetched."""
+    digest: str | None = None
+    """The file's digest, `sha256:` and 64 hexadecimal digits, or None if the source lists none. Sources may also list
+    `git:`, the id of a blob in git, or `md5:`."""
+    identity: tuple[int, int, int, int] | None = field(default=None, compare=False)
+    """Device, inode, size and `st_mtime_ns` that `os.stat` gives for `path`, where the file may be replaced while the
+    preset is read: the file that is read must be the one that was listed. None if the file cannot be replaced."""
+    problem: str | None = None
+    """Why the file cannot be read, such as a link to a file that does not exist; None for every other file. A preset
+    loads if it does not need the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPreset:
+    """A loaded preset or adapter: the argument of the hook `vertebra_preset_loaded`."""
+
+    requested: str
+    """The preset that the caller passed to `from_preset`, or the adapter passed to `load_lora_weights`."""
+    handle: PresetHandle
+    """The handle that the preset was read from, after rewriting."""
+    format: str
+    """The format; of an adapter, with `lora:` before it."""
+    backbone: str
+    """Name of the class."""
+    weights: bool
+    """Whether weights were loaded, too."""
+
+
+def check_kinds(owner: str, kind: type, values: Iterable[object]) -> None:
+    """Raises TypeError unless all values are of a kind."""
+    for value in values:
+        if not isinstance(value, kind):
+            raise TypeError(f"{owner}: got {value!r}, expected a {kind.__name__}")

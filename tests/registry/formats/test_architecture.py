@@ -1,0 +1,106 @@
+"""Configs that several architectures read: a preference or the class that the user names decides."""
+
+import json
+
+import pytest
+
+from vertebra._discovery.catalog import clashes, identifiers
+from vertebra._formats.registry import read_description
+from vertebra._resolve.open import open_folder
+from vertebra.cli import main
+from vertebra.errors import PluginError, PresetConfigError
+
+PLUGIN = """
+from vertebra import BackboneSpec, FormatSpec, Translation, hookimpl
+
+class Reads(Translation):
+    def arguments(self, config):
+        return {{"layers": config.get("layers", 1)}}
+
+    def config(self, arguments):
+        return {{}}
+
+    def rules(self, arguments):
+        return {{}}
+
+@hookimpl
+def vertebra_backbones():
+    formats = {{"transformers": FormatSpec(("llama", "{own}"), "{module}:Reads")}}
+    return [BackboneSpec("{name}", "nowhere:{name}", formats=formats)]
+"""
+
+
+@pytest.fixture(autouse=True)
+def two(install, reload_plugins, monkeypatch):
+    """Two plugins that read one model type."""
+    monkeypatch.setenv("VERTEBRA_PLUGINS", "acme,beta")
+    for plugin in ("acme", "beta"):
+        name = f"{plugin.title()}LlamaBackbone"
+        install(plugin, PLUGIN.format(name=name, own=f"{plugin}_llama", module=plugin))
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Returns a function that reads a config."""
+
+    def describe(config, asked=None):
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        return read_description(open_folder(tmp_path), asked).backbone
+
+    return describe
+
+
+def test_the_error_names_both_and_every_way_out(read):
+    with pytest.raises(PresetConfigError) as caught:
+        read({"model_type": "llama"})
+    said = str(caught.value)
+    for part in (
+        "model_type 'llama' is read by AcmeLlamaBackbone of acme 1.0 (acme) and BetaLlamaBackbone of beta 1.0 (beta). ",
+        "vertebra.models.AcmeLlamaBackbone.from_preset",
+        "VERTEBRA_PREFER=acme",
+        "VERTEBRA_BLOCK=beta",
+    ):
+        assert part in said
+
+
+@pytest.mark.parametrize("wanted", ["acme", "beta"])
+def test_a_preference_decides(read, wanted, monkeypatch):
+    monkeypatch.setenv("VERTEBRA_PREFER", wanted)
+    assert read({"model_type": "llama"}) == f"{wanted.title()}LlamaBackbone"
+    assert not list(clashes())
+
+
+def test_the_class_that_the_user_names_decides(read, monkeypatch):
+    named = type("BetaLlamaBackbone", (), {})
+    assert read({"model_type": "llama"}, named) == "BetaLlamaBackbone"
+    assert read({"model_type": "llama"}, type("Mine", (named,), {})) == "BetaLlamaBackbone"
+    with pytest.raises(PresetConfigError):
+        read({"model_type": "llama"}, type("Other", (), {}))
+
+
+def test_a_config_without_a_model_type_is_settled_alike(read, monkeypatch):
+    monkeypatch.setenv("VERTEBRA_PREFER", "beta")
+    assert read({"architectures": ["LlamaForCausalLM"]}) == "BetaLlamaBackbone"
+
+
+def test_an_own_name_is_no_clash(read):
+    assert read({"model_type": "beta_llama"}) == "BetaLlamaBackbone"
+
+
+def test_names_that_can_be_read_are_listed_once(read):
+    with pytest.raises(PresetConfigError, match=r"can be read: acme_llama, beta_llama, llama. "):
+        read({"model_type": "lama"})
+
+
+def test_a_translation_that_cannot_be_imported_is_an_error_of_its_plugin(read, install, monkeypatch):
+    monkeypatch.setenv("VERTEBRA_PLUGINS", "gone")
+    install("gone", PLUGIN.format(name="GoneBackbone", own="gone", module="a_module_that_is_missing"))
+    with pytest.raises(PluginError, match=r"Plugin gone: the translation of GoneBackbone, a_module_.*ModuleNotFound"):
+        read({"model_type": "gone"})
+
+
+def test_the_clash_is_reported(capsys):
+    claims = ["AcmeLlamaBackbone of acme 1.0 (acme)", "BetaLlamaBackbone of beta 1.0 (beta)"]
+    assert list(clashes()) == [(identifiers("transformers").kind, "llama", claims)]
+    main(["plugins"])
+    assert f"transformers architecture name llama is claimed by {' and '.join(claims)}" in capsys.readouterr().err
