@@ -12,10 +12,12 @@ __all__ = [
     "Backbone",
     "BackboneSpec",
     "ByteStream",
+    "CommandSpec",
     "DemoContext",
     "Device",
     "ForeignConfig",
     "FormatSpec",
+    "HeadSpec",
     "LinearView",
     "LoadedPreset",
     "LocalSource",
@@ -33,7 +35,10 @@ __all__ = [
     "RemoteSource",
     "Runtime",
     "Snapshot",
+    "TaskPreset",
+    "TaskSpec",
     "TensorRule",
+    "TokenizerSpec",
     "Translation",
     "activations",
     "add_plugin",
@@ -52,6 +57,7 @@ __all__ = [
     "open_files",
     "remove_plugin",
     "require_client",
+    "tasks",
     "upload_preset",
     "use",
 ]
@@ -62,10 +68,12 @@ _HOMES = {
     "AdapterTensor": "specs",
     "BackboneSpec": "specs",
     "ByteStream": "remote",
+    "CommandSpec": "specs",
     "DemoContext": "specs",
     "Device": "specs",
     "ForeignConfig": "configs",
     "FormatSpec": "specs",
+    "HeadSpec": "specs",
     "LinearView": "strategies",
     "LoadedPreset": "specs",
     "LocalSource": "interfaces",
@@ -75,7 +83,7 @@ _HOMES = {
     "MergeReceipt": "specs",
     "PeftMethod": "strategies",
     "PresetFile": "specs",
-    "PresetFiles": "interfaces",
+    "PresetFiles": "specs",
     "PresetFormat": "interfaces",
     "PresetHandle": "handles",
     "PresetSource": "interfaces",
@@ -83,7 +91,10 @@ _HOMES = {
     "RemoteSource": "remote",
     "Runtime": "interfaces",
     "Snapshot": "remote",
+    "TaskPreset": "specs",
+    "TaskSpec": "specs",
     "TensorRule": "specs",
+    "TokenizerSpec": "specs",
     "Translation": "interfaces",
     "add_plugin": "_api",
     "compile": "_api",
@@ -107,6 +118,7 @@ if TYPE_CHECKING:
     from vertebra import lora as lora
     from vertebra import low_rank as low_rank
     from vertebra import models as models
+    from vertebra import tasks as tasks
     from vertebra._api import add_plugin as add_plugin
     from vertebra._api import compile as compile
     from vertebra._api import files as files
@@ -121,7 +133,6 @@ if TYPE_CHECKING:
     from vertebra.hookspecs import API_VERSION as API_VERSION
     from vertebra.hookspecs import hookimpl as hookimpl
     from vertebra.interfaces import LocalSource as LocalSource
-    from vertebra.interfaces import PresetFiles as PresetFiles
     from vertebra.interfaces import PresetFormat as PresetFormat
     from vertebra.interfaces import PresetSource as PresetSource
     from vertebra.interfaces import Runtime as Runtime
@@ -132,16 +143,22 @@ if TYPE_CHECKING:
     from vertebra.remote import require_client as require_client
     from vertebra.specs import AdapterTensor as AdapterTensor
     from vertebra.specs import BackboneSpec as BackboneSpec
+    from vertebra.specs import CommandSpec as CommandSpec
     from vertebra.specs import DemoContext as DemoContext
     from vertebra.specs import Device as Device
     from vertebra.specs import FormatSpec as FormatSpec
+    from vertebra.specs import HeadSpec as HeadSpec
     from vertebra.specs import LoadedPreset as LoadedPreset
     from vertebra.specs import LoraConfig as LoraConfig
     from vertebra.specs import LoraReceipt as LoraReceipt
     from vertebra.specs import MergeReceipt as MergeReceipt
     from vertebra.specs import PresetFile as PresetFile
+    from vertebra.specs import PresetFiles as PresetFiles
     from vertebra.specs import PresetSpec as PresetSpec
+    from vertebra.specs import TaskPreset as TaskPreset
+    from vertebra.specs import TaskSpec as TaskSpec
     from vertebra.specs import TensorRule as TensorRule
+    from vertebra.specs import TokenizerSpec as TokenizerSpec
     from vertebra.strategies import AdapterLayer as AdapterLayer
     from vertebra.strategies import LinearView as LinearView
     from vertebra.strategies import LoraStrategy as LoraStrategy

@@ -14,7 +14,8 @@ from vertebra._lora.choices.call_lock import call_lock
 from vertebra._system.user_warnings import warn
 from vertebra.errors import ArgumentError, PluginError
 from vertebra.handles import PresetHandle
-from vertebra.interfaces import PresetFiles, Runtime
+from vertebra.interfaces import Runtime
+from vertebra.specs import PresetFiles
 
 
 def use(runtime: str | None = None) -> Runtime:

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
     from vertebra.handles import PresetHandle
     from vertebra.interfaces import PresetFormat, PresetSource, Runtime
-    from vertebra.specs import BackboneSpec, LoadedPreset, PresetSpec
+    from vertebra.specs import BackboneSpec, CommandSpec, LoadedPreset, PresetSpec, TaskSpec, TokenizerSpec
     from vertebra.strategies import LoraStrategy
-    from vertebra.tasks import CommandSpec, TaskSpec, TokenizerSpec
 
 PROJECT = "vertebra"
 POLICY_HOOKS = ("vertebra_rewrite_handle", "vertebra_refuse_preset", "vertebra_preset_loaded")

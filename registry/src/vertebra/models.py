@@ -1,4 +1,4 @@
-"""The installed classes as attributes: `vertebra.models.BertBackbone`, `TextClassifier`, `BertTextClassifier`, …
+"""The installed classes as attributes, such as `vertebra.models.BertBackbone` and `BertTextClassifier`.
 
 `Backbone` is the base class of all backbones.
 """

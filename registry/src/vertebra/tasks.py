@@ -1,80 +1,17 @@
-"""The interface of plugins that contribute tasks and tokenizers: what they register, and how they open a preset."""
+"""How plugins that contribute tasks open a preset, and read and write its files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from vertebra.handles import PresetHandle
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from vertebra.interfaces import PresetFiles
+    from vertebra.specs import HeadSpec, PresetFiles, TaskPreset
 
     Tensors = Mapping[str, np.ndarray[Any, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class TaskSpec:
-    """A task: its class, which adds a head to any backbone."""
-
-    name: str
-    """Name of the class, which is also its name in `vertebra.models`."""
-    task: str
-    """Reference to the class."""
-    description: str = ""
-    """What the task computes, in a few words."""
-
-
-@dataclass(frozen=True, slots=True)
-class TokenizerSpec:
-    """A kind of tokenizer: its class, which says by file names whether it reads the tokenizer of a preset."""
-
-    name: str
-    """Name of the class, which is also its name in `vertebra.models`."""
-    tokenizer: str
-    """Reference to the class."""
-    description: str = ""
-    """The files that it reads, in a few words."""
-
-
-@dataclass(frozen=True, slots=True)
-class CommandSpec:
-    """A subcommand of `vertebra`."""
-
-    name: str
-    """The word after `vertebra`; commands of the core keep their names."""
-    help: str
-    """What the command does, in a few words."""
-    command: str
-    """Reference to a function `(parser) -> None`, which adds arguments to an `argparse.ArgumentParser` and sets the
-    default `run` to a function of the parsed arguments that returns the exit status."""
-
-
-@dataclass(frozen=True, slots=True)
-class TaskPreset:
-    """A preset that was opened for a task: its backbone, and everything else that it has."""
-
-    backbone: Any
-    """The `Backbone`, with its weights."""
-    format: str
-    """The format of the preset."""
-    files: PresetFiles
-    """All files of the preset, at the revision of the backbone's weights."""
-    tensors: Tensors
-    """The checkpoint's tensors that are not the backbone's, such as those of a head, by name; each is read when it is
-    looked up, as a view of the mapped file."""
-
-    fresh: Sequence[str] = ()
-    """Names of the backbone's weights that the preset has no values for; they are initialised randomly."""
-
-    @property
-    def handle(self) -> PresetHandle:
-        """The pinned handle."""
-        return self.files.handle
 
 
 def open_preset(
@@ -106,12 +43,31 @@ def open_preset(
     return load_for_task(backbone_class or Backbone, preset, load_weights, overrides, locked)
 
 
-def declared_heads(backbone: str) -> Mapping[str, str]:
-    """Returns the references to the heads that an installed architecture declares, by name of the task."""
-    from vertebra._discovery.catalog import BACKBONES, catalog
+def declared_head(task: str, backbone: Any, config: Mapping[str, Any]) -> HeadSpec | None:
+    """Returns the head that the architecture of a backbone declares for a task, or None.
 
-    entries = catalog(BACKBONES)
-    return entries.lookup(backbone).value.heads if backbone in entries else {}
+    Args:
+        task: Name of the task.
+        backbone: The backbone.
+        config: The config of a transformers checkpoint, or an empty dict for the defaults of the architecture.
+    """
+    from vertebra._discovery.catalog import BACKBONES, catalog
+    from vertebra.specs import resolve_reference
+
+    name, backbones = type(backbone).__name__, catalog(BACKBONES)
+    reference = backbones.lookup(name).value.heads.get(task) if name in backbones else None
+    if reference is None:
+        return None
+    head: HeadSpec = resolve_reference(reference)(backbone.constructor_config(), config)
+    return head
+
+
+def variables_of_output(backbone: Any, output: str) -> list[Any]:
+    """Returns the variables of the layer that computes an output of a backbone, such as `pooled_output`."""
+    from vertebra._keras.internals import layer_of
+
+    outputs = backbone.output
+    return list(layer_of(outputs[output]).variables) if isinstance(outputs, Mapping) and output in outputs else []
 
 
 def read_tensors(files: PresetFiles, name: str) -> Tensors:

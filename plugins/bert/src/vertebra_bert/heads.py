@@ -5,28 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vertebra.heads import Dense, Dropout, HeadSpec, Norm, Vocabulary
+from vertebra import HeadSpec
 
 
 def text_classifier(arguments: Mapping[str, Any], config: Mapping[str, Any]) -> HeadSpec:
     """Returns the head of `BertForSequenceClassification`."""
-    return HeadSpec("pooled_output", (Dropout(_rate(arguments, config)), Dense("classifier")))
+    return HeadSpec("pooled_output", (HeadSpec.Dropout(_rate(arguments, config)), HeadSpec.Dense("classifier")))
 
 
 def token_classifier(arguments: Mapping[str, Any], config: Mapping[str, Any]) -> HeadSpec:
     """Returns the head of `BertForTokenClassification`."""
-    return HeadSpec("", (Dropout(_rate(arguments, config)), Dense("classifier")))
+    return HeadSpec("", (HeadSpec.Dropout(_rate(arguments, config)), HeadSpec.Dense("classifier")))
 
 
-def masked_lm(arguments: Mapping[str, Any], config: Mapping[str, Any]) -> HeadSpec:
+def masked_lm(arguments: Mapping[str, Any], _config: Mapping[str, Any]) -> HeadSpec:
     """Returns the head of `BertForMaskedLM`."""
     transform = "cls.predictions.transform"
     return HeadSpec(
         "",
         (
-            Dense(f"{transform}.dense", "hidden", arguments["activation"]),
-            Norm(f"{transform}.LayerNorm", arguments["layer_norm_epsilon"]),
-            Vocabulary("cls.predictions.bias", "cls.predictions.decoder.weight"),
+            HeadSpec.Dense(f"{transform}.dense", "hidden", arguments["activation"]),
+            HeadSpec.Norm(f"{transform}.LayerNorm", arguments["layer_norm_epsilon"]),
+            HeadSpec.Vocabulary("cls.predictions.bias", "cls.predictions.decoder.weight"),
         ),
     )
 

@@ -1,7 +1,6 @@
 """The hooks that contribute the tokenizer and the tasks."""
 
-from vertebra import hookimpl
-from vertebra.tasks import CommandSpec, TaskSpec, TokenizerSpec
+from vertebra import CommandSpec, TaskSpec, TokenizerSpec, hookimpl
 
 _TASKS = (
     ("TextEmbedder", "embedder", "a vector for each text"),

@@ -22,9 +22,16 @@ from vertebra._system.user_warnings import warn
 from vertebra.errors import NameClashError, PluginError, PluginWarning, UnknownNameError
 from vertebra.errors.base import ended
 from vertebra.interfaces import PresetFormat, PresetSource, Runtime
-from vertebra.specs import BUILTIN_FORMATS, BackboneSpec, PresetSpec, resolve_reference
+from vertebra.specs import (
+    BUILTIN_FORMATS,
+    BackboneSpec,
+    CommandSpec,
+    PresetSpec,
+    TaskSpec,
+    TokenizerSpec,
+    resolve_reference,
+)
 from vertebra.strategies import LoraStrategy
-from vertebra.tasks import CommandSpec, TaskSpec, TokenizerSpec
 
 T = TypeVar("T")
 
@@ -101,9 +108,7 @@ class Kind:
 
 BACKBONES = Kind("backbone", "backbones", "vertebra_backbones", BackboneSpec, lambda spec: spec.name)
 SOURCES = Kind("preset source", "preset sources", "vertebra_preset_sources", PresetSource, lambda source: source.scheme)
-STRATEGIES = Kind(
-    "LoRA strategy", "LoRA strategies", "vertebra_lora_strategies", LoraStrategy, lambda strategy: strategy.name
-)
+STRATEGIES = Kind("LoRA strategy", "LoRA strategies", "vertebra_lora_strategies", LoraStrategy, lambda item: item.name)
 RUNTIMES = Kind("runtime", "runtimes", "vertebra_runtimes", Runtime, lambda runtime: runtime.name)
 FORMATS = Kind("preset format", "preset formats", "vertebra_formats", PresetFormat, lambda item: item.name)
 PRESETS = Kind("preset", "presets", "vertebra_presets", PresetSpec, lambda preset: preset.name)

@@ -1,4 +1,4 @@
-"""The classes of tasks by name: of any architecture, such as `TextClassifier`, or of one, such as `BertTextClassifier`."""
+"""The classes of tasks by name: `TextClassifier` of any architecture, or `BertTextClassifier` of one."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 
 from vertebra._discovery.catalog import BACKBONES, TASKS, Entry, backbone_class, catalog
 from vertebra.errors import PluginError
-from vertebra.specs import resolve_reference
-from vertebra.tasks import TaskSpec
+from vertebra.specs import TaskSpec, resolve_reference
 
 _SUFFIX = "Backbone"
 

@@ -219,6 +219,11 @@ def wrap_update(optimizer: Any, wrap: Callable[[Update], Update]) -> None:
     optimizer._backend_update_step = wrap(optimizer._backend_update_step)
 
 
+def layer_of(tensor: Any) -> Any:
+    """Returns the layer that computes a symbolic tensor; public Keras has only the tensors of a layer."""
+    return tensor._keras_history.operation
+
+
 # === Saving ===
 
 

@@ -36,7 +36,7 @@ from vertebra.errors import (
 from vertebra.errors.base import shown
 from vertebra.errors.names import failed_plugins
 from vertebra.interfaces import Runtime
-from vertebra.tasks import TaskPreset
+from vertebra.specs import TaskPreset
 
 BASE_ARGUMENTS = {"name": str, "trainable": bool, "dtype": object, "lora": dict | None, "quantized": dict}
 """The arguments that configs of every class may have, with their types."""

@@ -1,4 +1,4 @@
-"""Mappings of tensors by name, each viewed in its file when it is looked up; and files of tensors that are no preset."""
+"""Mappings of tensors by name, each viewed in its file when it is looked up; and single files of tensors."""
 
 from __future__ import annotations
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 from vertebra.cli.output import print_error, printable
 from vertebra.cli.parser import Parser
@@ -94,6 +96,19 @@ def build_parser(wanted: Sequence[str] = ()) -> Parser:
     for module in modules:
         importlib.import_module(f"vertebra.cli.{module}").add_commands(commands)
     if not any(name in COMMANDS for name in wanted):
-        importlib.import_module("vertebra.cli.plugin_commands").add_commands(commands, list(COMMANDS), wanted)
+        _add_plugin_commands(commands, wanted)
     commands._choices_actions.sort(key=lambda action: action.dest)  # argparse lists commands as they were added
     return parser
+
+
+def _add_plugin_commands(commands: Any, wanted: Sequence[str]) -> None:
+    """Adds the commands that plugins contribute; the code of a command is imported when it is the wanted one."""
+    from vertebra._discovery import catalog
+    from vertebra.specs import resolve_reference
+
+    with contextlib.suppress(VertebraError):  # settings that cannot be met: the command that runs tells them
+        for entry in catalog.catalog(catalog.COMMANDS):
+            if entry.name not in COMMANDS:
+                parser = commands.add_parser(entry.name, help=entry.value.help, description=entry.value.help)
+                if entry.name in wanted:
+                    resolve_reference(entry.value.command)(parser)

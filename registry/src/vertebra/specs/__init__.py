@@ -6,11 +6,17 @@ from vertebra.specs.architectures import DemoContext as DemoContext
 from vertebra.specs.architectures import FormatSpec as FormatSpec
 from vertebra.specs.architectures import TensorRule as TensorRule
 from vertebra.specs.architectures import resolve_reference as resolve_reference
+from vertebra.specs.heads import HeadSpec as HeadSpec
 from vertebra.specs.lora import AdapterTensor as AdapterTensor
 from vertebra.specs.lora import LoraConfig as LoraConfig
 from vertebra.specs.lora import LoraReceipt as LoraReceipt
 from vertebra.specs.lora import MergeReceipt as MergeReceipt
+from vertebra.specs.preset_files import PresetFiles as PresetFiles
 from vertebra.specs.presets import LoadedPreset as LoadedPreset
 from vertebra.specs.presets import PresetFile as PresetFile
 from vertebra.specs.presets import PresetSpec as PresetSpec
 from vertebra.specs.runtimes import Device as Device
+from vertebra.specs.tasks import CommandSpec as CommandSpec
+from vertebra.specs.tasks import TaskPreset as TaskPreset
+from vertebra.specs.tasks import TaskSpec as TaskSpec
+from vertebra.specs.tasks import TokenizerSpec as TokenizerSpec

@@ -116,7 +116,7 @@ def test_a_task_of_one_architecture(preset):
     ("labels", "problem"),
     [
         ([0, 1], "12 texts"),
-        ([2] + LABELS[1:], "from 0 to 1"),
+        ([2, *LABELS[1:]], "from 0 to 1"),
         (["ugly"] * 12, "bad, good"),
         ([[1, 0]] * 12, "one class for each text"),
     ],

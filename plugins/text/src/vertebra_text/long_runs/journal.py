@@ -1,7 +1,7 @@
 """The journal of a run: the answers so far, and a note of how many are complete, so that a killed run is continued.
 
 `OUT.partial` holds the answers, and `OUT.state` a JSON object that is replaced after each chunk, once the answers are
-on disk. What was written after the last note is cut off when the run is continued.
+on disk. Answers that were written after the last note is cut off when the run is continued.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def run(
     width: int = 0,
     skip_bad: bool = False,
     restart: bool = False,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> Summary:
     """Writes the answer for each record, in order; a run that is repeated goes on where it was interrupted.
 

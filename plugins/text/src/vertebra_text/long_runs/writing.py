@@ -118,7 +118,7 @@ class Vectors:
 
 
 class _replacing:  # noqa: N801 (used as a function)
-    """Writes a new file beside the output, and replaces the output when it is complete."""
+    """Writes a new file next to the output, and replaces the output when it is complete."""
 
     def __init__(self, out: Path) -> None:
         self._out, self._new = out, out.with_name(out.name + ".new")

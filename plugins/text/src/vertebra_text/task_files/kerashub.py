@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from vertebra import TensorRule, heads
+from vertebra import HeadSpec, TaskPreset, TensorRule, tasks
 from vertebra.errors import PresetConfigError
-from vertebra.tasks import TaskPreset, read_tensors
+from vertebra_text.layers.head import head_of
 from vertebra_text.task_files.stored import StoredTask
-from vertebra_text.tasks.head import head_of
 
 CONFIG, WEIGHTS = "task.json", "task.weights.h5"
 _MASKED_LM = "layers/masked_lm_head"
@@ -45,10 +44,10 @@ def read(task_class: Any, preset: TaskPreset, own: Mapping[str, Any]) -> StoredT
     arguments["head"] = _head(task_class, preset, config).to_config()
     if "num_classes" in own or "labels" in own:
         arguments.pop("num_classes", None)
-    return StoredTask(arguments, read_tensors(preset.files, WEIGHTS), _rules)
+    return StoredTask(arguments, tasks.read_tensors(preset.files, WEIGHTS), _rules)
 
 
-def _head(task_class: Any, preset: TaskPreset, config: Mapping[str, Any]) -> heads.HeadSpec:
+def _head(task_class: Any, preset: TaskPreset, config: Mapping[str, Any]) -> HeadSpec:
     """Returns the head of the architecture, as KerasHub computes it.
 
     Raises:
@@ -64,10 +63,10 @@ def _head(task_class: Any, preset: TaskPreset, config: Mapping[str, Any]) -> hea
     return replace(head, layers=tuple(layers))
 
 
-def _as_kerashub(layer: heads.Layer) -> heads.Layer:
-    if isinstance(layer, heads.Norm):
+def _as_kerashub(layer: Any) -> Any:
+    if isinstance(layer, HeadSpec.Norm):
         return replace(layer, epsilon=_EPSILON)
-    return replace(layer, activation=_ACTIVATION) if isinstance(layer, heads.Dense) else layer
+    return replace(layer, activation=_ACTIVATION) if isinstance(layer, HeadSpec.Dense) else layer
 
 
 def _rules(task: Any) -> dict[str, TensorRule]:
@@ -75,12 +74,12 @@ def _rules(task: Any) -> dict[str, TensorRule]:
     rules: dict[str, TensorRule] = {}
     dense = 0
     for layer, built in task.built_head.layers:
-        if isinstance(layer, heads.Vocabulary):
+        if isinstance(layer, HeadSpec.Vocabulary):
             rules[f"{built.name}/bias"] = TensorRule(f"{_MASKED_LM}/vars/0")
-        elif isinstance(layer, heads.Norm):
+        elif isinstance(layer, HeadSpec.Norm):
             group = f"{_MASKED_LM}/_intermediate_layer_norm/vars"
             rules |= {f"{built.name}/gamma": TensorRule(f"{group}/0"), f"{built.name}/beta": TensorRule(f"{group}/1")}
-        elif isinstance(layer, heads.Dense):
+        elif isinstance(layer, HeadSpec.Dense):
             group = "layers/dense" + (f"_{dense}" if dense else "") + "/vars"
             if task.head_task == "MaskedLM":
                 group = f"{_MASKED_LM}/_intermediate_dense/vars"

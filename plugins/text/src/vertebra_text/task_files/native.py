@@ -9,9 +9,8 @@ from typing import Any
 
 import keras
 
-from vertebra import TensorRule
+from vertebra import TaskPreset, TensorRule, tasks
 from vertebra.errors import PresetClassError, PresetConfigError
-from vertebra.tasks import TaskPreset, read_tensors, write_tensors
 from vertebra_text.task_files.stored import StoredTask
 
 CONFIG, WEIGHTS = "task.json", "task.safetensors"
@@ -44,7 +43,7 @@ def read(task_class: Any, preset: TaskPreset, own: Mapping[str, Any]) -> StoredT
     length = config.get("sequence_length")
     replaced = {"labels", "num_classes"} & own.keys()
     kept = {name: value for name, value in arguments.items() if not (replaced and name in ("labels", "num_classes"))}
-    tensors = read_tensors(preset.files, WEIGHTS) if WEIGHTS in preset.files.names else {}
+    tensors = tasks.read_tensors(preset.files, WEIGHTS) if WEIGHTS in preset.files.names else {}
     return StoredTask(kept, tensors, _rules, length if type(length) is int else None)
 
 
@@ -63,4 +62,4 @@ def write(task: Any, stage: Path) -> None:
     (stage / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     weights = task.head_weights()
     if weights:
-        write_tensors(stage / WEIGHTS, {name: keras.ops.convert_to_numpy(w.value) for name, w in weights.items()})
+        tasks.write_tensors(stage / WEIGHTS, {name: keras.ops.convert_to_numpy(w.value) for name, w in weights.items()})

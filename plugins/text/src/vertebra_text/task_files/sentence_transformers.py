@@ -6,11 +6,10 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vertebra import TensorRule
+from vertebra import TaskPreset, TensorRule, tasks
 from vertebra.errors import PresetConfigError, PresetNotFoundError
-from vertebra.tasks import TaskPreset, read_tensors
+from vertebra_text.layers.pooling import MODES
 from vertebra_text.task_files.stored import StoredTask
-from vertebra_text.tasks.pooling import MODES
 
 MODULES = "modules.json"
 _CONFIG, _SETTINGS = "config_sentence_transformers.json", "sentence_bert_config.json"
@@ -67,11 +66,11 @@ class _Folder:
         self._tensors: dict[str, Any] = {}
         self._done: list[str] = []
         self._readers: dict[str, Callable[[str], None]] = {
-            "Transformer": lambda path: None,
+            "Transformer": lambda _: None,
             "Pooling": self._pooling,
             "Dense": self._dense,
             "Normalize": self._normalize,
-            "Dropout": lambda path: None,  # does nothing but in training
+            "Dropout": lambda _: None,  # does nothing but in training
         }
 
     def modules(self) -> list[dict[str, Any]]:
@@ -131,7 +130,7 @@ class _Folder:
         number = len(self._arguments["dense"])
         spec = {"units": config.get("out_features"), "activation": activation, "use_bias": config.get("bias", True)}
         self._arguments["dense"].append(spec)
-        for name, array in read_tensors(self._files, f"{path}model.safetensors").items():
+        for name, array in tasks.read_tensors(self._files, f"{path}model.safetensors").items():
             self._tensors[f"dense_{number}/{name}"] = array
 
     def _normalize(self, path: str) -> None:

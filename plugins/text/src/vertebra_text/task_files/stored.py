@@ -13,7 +13,7 @@ from vertebra.errors import WeightsMismatchError
 from vertebra_text.system import warn
 
 if TYPE_CHECKING:
-    from vertebra.tasks import TaskPreset
+    from vertebra import TaskPreset
 
 Rules = Callable[[Any], Mapping[str, TensorRule]]
 """Returns, for a task, the tensor of the preset for each variable of its head."""
@@ -27,7 +27,7 @@ class StoredTask:
     """Arguments of the task's constructor."""
     tensors: Mapping[str, Any] = field(default_factory=dict)
     """The tensors that may be the head's, by name."""
-    rules: Rules = lambda task: {}
+    rules: Rules = lambda _: {}
     sequence_length: int | None = None
     """The most tokens of a row, if the preset limits them further than its tokenizer does."""
     notes: Sequence[str] = ()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from vertebra import TaskPreset
 from vertebra.errors import PresetConfigError
-from vertebra.tasks import TaskPreset
+from vertebra_text.layers.head import head_of
 from vertebra_text.task_files.stored import StoredTask
-from vertebra_text.tasks.head import head_of
 
 _CONFIG, _SENTENCE_TRANSFORMERS = "config.json", "config_sentence_transformers.json"
 _MOST_LABELS = 1_000_000
@@ -51,7 +51,7 @@ def with_old_names(tensors: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _is_needed(argument: str, own: Mapping[str, Any]) -> bool:
-    """Returns whether an argument of the checkpoint is used beside those of the user, which may contradict it."""
+    """Returns whether an argument of the checkpoint is used; those of the user may contradict it."""
     about_classes = {"num_classes", "labels"}
     return argument not in about_classes or not about_classes & own.keys()
 

@@ -79,7 +79,7 @@ def _sliced(column: Any, start: int, stop: int) -> Any:
 
 
 def _columns(x: Any, y: Any) -> tuple[Any, Any]:
-    """Returns the texts and labels of a table, such as one of Hugging Face's `datasets`, or the arguments themselves."""
+    """Returns texts and labels of a table, such as one of Hugging Face's `datasets`, or the arguments themselves."""
     names = getattr(x, "column_names", None) or (list(x) if isinstance(x, Mapping) else None)
     if names is None:
         return x, y
@@ -122,7 +122,7 @@ class TextBatches(keras.utils.PyDataset):  # type: ignore[misc]
     def on_epoch_begin(self) -> None:
         """Shuffles with Keras's own generator of random numbers, so that `keras.utils.set_random_seed` fixes it."""
         if self._shuffle:
-            seed = int(np.random.randint(2**31))  # noqa: NPY002 (the generator that set_random_seed seeds)
+            seed = int(np.random.randint(2**31))
             self._order = np.random.default_rng(seed).permutation(len(self._texts))
 
     def __len__(self) -> int:

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from vertebra import heads
+from vertebra import HeadSpec
 from vertebra.errors import ArgumentError
-from vertebra_text.tasks.head import Head, head_of
-from vertebra_text.tasks.labels import checked_classes, checked_names, class_numbers
+from vertebra_text.labels import checked_classes, checked_names, class_numbers
+from vertebra_text.layers.head import Head, head_of
 from vertebra_text.tasks.task import Task
 
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
@@ -34,13 +34,14 @@ class TextClassifier(Task):
         labels: Names of the classes in order; None means `LABEL_0`, `LABEL_1`, …, as in transformers.
         problem_type: `single_label_classification`; `multi_label_classification`, where each class is present or not;
             or `regression`. None means regression for one class, and else a single label, as in transformers.
-        head: The layers, as the config of a `vertebra.heads.HeadSpec`; None means those of the architecture.
+        head: The layers, as the config of a `vertebra.HeadSpec`; None means those of the architecture.
         **kwargs: `compile` and `name`, as in `Task`.
 
     Raises:
         ArgumentError: an argument is out of range.
     """
 
+    _head: Head
     head_task: ClassVar[str] = "TextClassifier"
     """The name under which an architecture declares the head."""
 
@@ -61,7 +62,7 @@ class TextClassifier(Task):
         problem = problem_type or (REGRESSION if classes == 1 else SINGLE)
         if problem not in PROBLEMS:
             raise ArgumentError(type(self).__name__, "problem_type", problem_type, f"one of {', '.join(PROBLEMS)}")
-        spec = head_of(self.head_task, backbone, {}) if head is None else heads.HeadSpec.from_config(head)
+        spec = head_of(self.head_task, backbone, {}) if head is None else HeadSpec.from_config(head)
         built = Head(spec, backbone, classes, activation, dropout)
         outputs = built.connect(backbone(backbone.input), backbone.input.get("padding_mask"))
         arguments = {

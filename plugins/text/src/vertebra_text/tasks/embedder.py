@@ -10,7 +10,7 @@ import numpy as np
 
 from vertebra import activations
 from vertebra.errors import ArgumentError
-from vertebra_text.tasks.pooling import Pooling, UnitLength, checked_modes
+from vertebra_text.layers.pooling import Pooling, UnitLength, checked_modes
 from vertebra_text.tasks.task import Task
 
 SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
@@ -40,6 +40,8 @@ class TextEmbedder(Task):
     Raises:
         ArgumentError: an argument is out of range.
     """
+
+    _dense: list[Any]
 
     def __init__(
         self,

@@ -120,7 +120,7 @@ def _cropped(arrays: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rounded(inputs: dict[str, Any], adapters: Any, batch_size: int) -> tuple[dict[str, Any], Any]:
-    """Pads inputs to one of a few shapes, since each new shape is compiled: with padding, and copies of the last row."""
+    """Pads inputs to one of a few shapes, as each is compiled once: with padding, and copies of the last row."""
     rows, length = next(iter(inputs.values())).shape[:2]
     target = _rounded_rows(rows, batch_size)
     width = (0, _rounded_length(length) - length)

@@ -9,10 +9,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from vertebra import heads
+from vertebra import HeadSpec
 from vertebra.errors import ArgumentError
+from vertebra_text.layers.head import Head, head_of
 from vertebra_text.tasks.classifier import softmax
-from vertebra_text.tasks.head import Head, head_of
 from vertebra_text.tasks.task import Task
 
 POSITIONS = "mask_positions"
@@ -36,6 +36,7 @@ class MaskedLM(Task):
         ArgumentError: the architecture declares no head for masked language models, and none is given.
     """
 
+    _head: Head
     head_task: ClassVar[str] = "MaskedLM"
     """The name under which an architecture declares the head."""
 
@@ -48,8 +49,8 @@ class MaskedLM(Task):
         head: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        spec = head_of(self.head_task, backbone, {}) if head is None else heads.HeadSpec.from_config(head)
-        if not any(isinstance(layer, heads.Vocabulary) for layer in spec.layers):
+        spec = head_of(self.head_task, backbone, {}) if head is None else HeadSpec.from_config(head)
+        if not any(isinstance(layer, HeadSpec.Vocabulary) for layer in spec.layers):
             expected = "an architecture with a head for masked language models"
             raise ArgumentError("MaskedLM", "backbone", type(backbone).__name__, expected)
         if not 0 < mask_selection_rate < 1:
@@ -131,7 +132,7 @@ class MaskedLM(Task):
         if labels is not None:
             raise ArgumentError("MaskedLM", "y", type(labels).__name__, "no labels: they are the masked tokens")
         arrays = self.encode(texts, return_special_tokens_mask=True)
-        draws = np.random.default_rng(int(np.random.randint(2**31)))  # noqa: NPY002 (seeded by set_random_seed)
+        draws = np.random.default_rng(int(np.random.randint(2**31)))
         eligible = (arrays.pop("special_tokens_mask") == 0) & (arrays["padding_mask"] == 1)
         positions, weights = _chosen(eligible, self.mask_selection_rate, draws)
         y = np.take_along_axis(arrays["token_ids"], positions, axis=1)

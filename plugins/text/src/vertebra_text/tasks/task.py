@@ -12,10 +12,10 @@ import numpy as np
 
 import vertebra
 from vertebra.errors import ArgumentError
+from vertebra_text.preprocessor import TextPreprocessor
 from vertebra_text.tasks.adapters import TaskAdapters
 from vertebra_text.tasks.batches import is_prepared, is_shuffled_by_keras, steps_of, text_batches
 from vertebra_text.tasks.inference import Inference
-from vertebra_text.tasks.preprocessor import TextPreprocessor
 
 _FROM_PRESET = object()
 """The default of `preprocessor` in `from_preset`: the preset's own tokenizer."""
@@ -41,6 +41,10 @@ class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
     backbone_class: ClassVar[type | None] = None
     """The class that the backbone must be of, or None for any."""
 
+    _backbone: Any
+    _arguments: dict[str, Any]
+    _inference: Any
+    _preprocessor: Any
     uses_pooled_output = False
     """Whether the head reads the backbone's pooled output."""
 
@@ -108,11 +112,7 @@ class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
 
     def unused_variables(self) -> list[Any]:
         """Returns the variables of the backbone that no output depends on: those of its pooled output, if not read."""
-        outputs = self._backbone.output
-        if self.uses_pooled_output or not isinstance(outputs, Mapping) or "pooled_output" not in outputs:
-            return []
-        layer = outputs["pooled_output"]._keras_history.operation
-        return list(layer.variables)
+        return [] if self.uses_pooled_output else vertebra.tasks.variables_of_output(self._backbone, "pooled_output")
 
     def compile(self, optimizer: Any = "auto", loss: Any = "auto", *, metrics: Any = "auto", **kwargs: Any) -> None:
         """Configures training as `keras.Model.compile`; `"auto"` is Adam at 5e-5, and the task's loss and metrics."""

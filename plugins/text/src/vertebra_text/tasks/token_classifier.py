@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from vertebra import heads
+from vertebra import HeadSpec
 from vertebra.errors import ArgumentError
+from vertebra_text.labels import IGNORED, checked_classes, checked_names, class_numbers
+from vertebra_text.layers.head import Head, head_of
 from vertebra_text.tasks.classifier import softmax
 from vertebra_text.tasks.entities import AGGREGATIONS, entities_of
-from vertebra_text.tasks.head import Head, head_of
-from vertebra_text.tasks.labels import IGNORED, checked_classes, checked_names, class_numbers
 from vertebra_text.tasks.task import Task
 
 
@@ -36,6 +36,7 @@ class TokenClassifier(Task):
         ArgumentError: an argument is out of range.
     """
 
+    _head: Head
     head_task: ClassVar[str] = "TokenClassifier"
     """The name under which an architecture declares the head."""
 
@@ -51,7 +52,7 @@ class TokenClassifier(Task):
         **kwargs: Any,
     ) -> None:
         classes = checked_classes(type(self).__name__, num_classes, labels)
-        spec = head_of(self.head_task, backbone, {}) if head is None else heads.HeadSpec.from_config(head)
+        spec = head_of(self.head_task, backbone, {}) if head is None else HeadSpec.from_config(head)
         built = Head(spec, backbone, classes, None, dropout)
         outputs = built.connect(backbone(backbone.input), backbone.input.get("padding_mask"))
         arguments = {
@@ -142,10 +143,10 @@ class TokenClassifier(Task):
         options = {"return_offsets_mapping": True, "return_word_ids": True, "return_special_tokens_mask": True}
         answers: list[Any] = [None] * len(listed)
         for batch in self.inference.batches(listed, batch_size, adapters, **options):
-            for place, row in enumerate(batch.rows):
-                arrays = {name: array[place] for name, array in batch.arrays.items()}
+            for index, row in enumerate(batch.rows):
+                arrays = {name: array[index] for name, array in batch.arrays.items()}
                 length = len(arrays["token_ids"])
-                scores = softmax(np.asarray(batch.outputs[place][:length], "float32"))
+                scores = softmax(np.asarray(batch.outputs[index][:length], "float32"))
                 answers[row] = entities_of(listed[row], scores, arrays, self.labels, aggregation, ignore_labels)
         return answers[0] if isinstance(texts, str) else answers
 

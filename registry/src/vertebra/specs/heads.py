@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 POOLINGS = ("", "pooled_output", "first", "mean")
-"""What a head reads: each token's hidden state; the backbone's pooled output; the first token's hidden state; the mean
-of all tokens' hidden states, without padding."""
+"""The states that a head reads: each token's hidden state; the backbone's pooled output; the first token's hidden
+state; the mean of all tokens' hidden states, without padding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,16 @@ _KINDS: dict[str, type[Layer]] = {kind.__name__: kind for kind in (Dense, Norm, 
 
 @dataclass(frozen=True, slots=True)
 class HeadSpec:
-    """A head: what it reads of the backbone's outputs, and its layers in order."""
+    """A head: the states of the backbone that it reads, and its layers in order."""
 
     pooling: str
     """One of `POOLINGS`."""
     layers: tuple[Layer, ...]
+
+    Dense: ClassVar[type[Dense]] = Dense
+    Norm: ClassVar[type[Norm]] = Norm
+    Dropout: ClassVar[type[Dropout]] = Dropout
+    Vocabulary: ClassVar[type[Vocabulary]] = Vocabulary
 
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:

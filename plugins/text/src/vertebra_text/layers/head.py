@@ -8,15 +8,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from vertebra import TensorRule, activations, heads, layers
-from vertebra.specs import resolve_reference
-from vertebra.tasks import declared_heads
+from vertebra import HeadSpec, TensorRule, activations, layers, tasks
 
 OUTPUT = "logits"
 """Name of the last dense layer, as in KerasHub."""
 
 
-def head_of(task: str, backbone: Any, config: Mapping[str, Any]) -> heads.HeadSpec:
+def head_of(task: str, backbone: Any, config: Mapping[str, Any]) -> HeadSpec:
     """Returns the head that an architecture's checkpoints have for a task.
 
     Architectures that declare none get dropout and one dense layer, `classifier`, on the pooled output if there is one.
@@ -26,13 +24,12 @@ def head_of(task: str, backbone: Any, config: Mapping[str, Any]) -> heads.HeadSp
         backbone: The backbone.
         config: The config of a transformers checkpoint, or an empty dict.
     """
-    reference = declared_heads(type(backbone).__name__).get(task)
-    if reference is not None:
-        head: heads.HeadSpec = resolve_reference(reference)(backbone.constructor_config(), config)
-        return head
+    declared = tasks.declared_head(task, backbone, config)
+    if declared is not None:
+        return declared
     pooled = isinstance(backbone.output, Mapping) and "pooled_output" in backbone.output
     pooling = "" if task == "TokenClassifier" else "pooled_output" if pooled else "first"
-    return heads.HeadSpec(pooling, (heads.Dropout(0.1), heads.Dense("classifier")))
+    return HeadSpec(pooling, (HeadSpec.Dropout(0.1), HeadSpec.Dense("classifier")))
 
 
 class Head:
@@ -47,24 +44,24 @@ class Head:
     """
 
     def __init__(
-        self, spec: heads.HeadSpec, backbone: Any, units: int, activation: Any = None, dropout: float | None = None
+        self, spec: HeadSpec, backbone: Any, units: int, activation: Any = None, dropout: float | None = None
     ) -> None:
         self.spec, self.backbone = spec, backbone
         self._units, self._activation, self._dropout = units, activation, dropout
-        self.layers: list[tuple[heads.Layer, Any]] = []
+        self.layers: list[tuple[Any, Any]] = []
         for number, layer in enumerate(spec.layers):
             self.layers.append((layer, self._layer(layer, number)))
 
-    def _layer(self, layer: heads.Layer, number: int) -> Any:
+    def _layer(self, layer: Any, number: int) -> Any:
         dtype = self.backbone.dtype_policy
-        if isinstance(layer, heads.Dropout):
+        if isinstance(layer, HeadSpec.Dropout):
             rate = layer.rate if self._dropout is None else self._dropout
             return layers.Dropout(rate, dtype=dtype, name=f"head_dropout_{number}")
-        if isinstance(layer, heads.Norm):
+        if isinstance(layer, HeadSpec.Norm):
             return keras.layers.LayerNormalization(
                 epsilon=layer.epsilon, center=layer.use_bias, dtype=dtype, name=f"head_norm_{number}"
             )
-        if isinstance(layer, heads.Vocabulary):
+        if isinstance(layer, HeadSpec.Vocabulary):
             return VocabularyBias(dtype=dtype, name="vocabulary")
         is_output = layer.width == "outputs"
         activation = self._activation if is_output else layer.activation and activations.activation(layer.activation)
@@ -89,7 +86,7 @@ class Head:
         """Returns the outputs of the head for outputs of the backbone."""
         x = self._pooled(outputs, padding_mask)
         for layer, built in self.layers:
-            if isinstance(layer, heads.Vocabulary):
+            if isinstance(layer, HeadSpec.Vocabulary):
                 x = built(self.backbone.token_embedding(x, reverse=True))
             else:
                 x = built(x)
@@ -102,7 +99,7 @@ class Head:
         if self.spec.pooling == "first":
             return states[:, 0, :]
         if self.spec.pooling == "mean":
-            from vertebra_text.tasks.pooling import Pooling
+            from vertebra_text.layers.pooling import Pooling
 
             return Pooling("mean", name="head_pooling", dtype=self.backbone.dtype_policy)(states, padding_mask)
         return states
@@ -115,12 +112,12 @@ class Head:
         """Returns the tensor of a transformers checkpoint for each variable, by name."""
         rules: dict[str, TensorRule] = {}
         for layer, built in self.layers:
-            if isinstance(layer, heads.Vocabulary):
+            if isinstance(layer, HeadSpec.Vocabulary):
                 rules[f"{built.name}/bias"] = TensorRule(layer.bias)
-            elif isinstance(layer, heads.Dense):
+            elif isinstance(layer, HeadSpec.Dense):
                 rules[f"{built.name}/kernel"] = TensorRule(f"{layer.module}.weight", transpose=True)
                 rules[f"{built.name}/bias"] = TensorRule(f"{layer.module}.bias")
-            elif isinstance(layer, heads.Norm):
+            elif isinstance(layer, HeadSpec.Norm):
                 rules[f"{built.name}/gamma"] = TensorRule(f"{layer.module}.weight")
                 rules[f"{built.name}/beta"] = TensorRule(f"{layer.module}.bias")
         known = self.weights()

@@ -19,12 +19,13 @@ TRUNCATIONS = ("longest_first", "only_first", "only_second", "error")
 
 
 class TextPreprocessor:
-    """Tokenizes texts or pairs of texts, cuts what is too long, and pads each batch to its longest row.
+    """Tokenizes texts or pairs of texts, cuts rows that are too long, and pads each batch to its longest row.
 
     Args:
         tokenizer: The tokenizer.
-        sequence_length: The most tokens of a row, with special tokens, or None for what tokenizer and backbone allow.
-        truncation: What is cut off a row that is too long, as in `Tokenizer`; `"error"` refuses the text.
+        sequence_length: The most tokens of a row, with special tokens, or None for as many as tokenizer and backbone
+            allow.
+        truncation: The part that is cut off a row that is too long, as in `Tokenizer`; `"error"` refuses the text.
         input_names: The backbone's inputs; None means those of the tokenizer's own architecture.
     """
 

@@ -1,0 +1,1 @@
+"""Keras layers of tasks: pooling, and the layers of HeadSpec."""
