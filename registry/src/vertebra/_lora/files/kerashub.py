@@ -118,8 +118,8 @@ def write_kerashub(model: Any, stage: Path, plan: AdapterPlan, data: AdapterData
         expected = "adapters of layers that KerasHub has in this architecture, and no co-trained base weights"
         raise LoraConfigError(".lora.h5", "adapter", ", ".join(unknown), expected)
     pairs = _own_pairs(plan, data) if plan.strategy.per_head else _by_heads(model, names, plan, data)
-    changed = [b for _, _, b in pairs.values() if b.any()] or [b for _, _, b in pairs.values()]
-    rank = max(b.shape[0] for b in changed)
+    changes = [b for _, a, b in pairs.values() if a.any() and b.any()]
+    rank = max(b.shape[0] for b in changes or [b for _, _, b in pairs.values()])
     _tell_rank(rank, plan)
     datasets = {_RANK: np.array(rank, "int64")}
     for path, (heads, a, b) in pairs.items():
