@@ -67,7 +67,9 @@ def test_peft_answers_questions_without_segment_ids(architecture, kind, make, lo
     folder, _ = make(architecture, f"AutoModelFor{kind}", {"task_type": "QUESTION_ANS"})
     notes = load(architecture).load_lora_weights(folder, strict=False).notes
     assert [note for note in notes if "segment_ids" in note] == (
-        ["PEFT trained it without segment_ids, as for every task_type QUESTION_ANS: leave segment_ids out, or pass zeros"]
+        [
+            "PEFT trained it without segment_ids, as for every task_type QUESTION_ANS: leave segment_ids out, or pass zeros"
+        ]
         if architecture == "bert"
         else []
     )
