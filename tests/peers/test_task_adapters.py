@@ -61,18 +61,13 @@ def test_a_head_is_left_out_by_the_way_that_the_error_names(architecture, model,
     agree(compute(backbone, architecture), outputs, architecture)
 
 
-@pytest.mark.parametrize(("architecture", "kind"), [("bert", "QuestionAnswering"), ("gpt2", "QuestionAnswering")])
-def test_peft_answers_questions_without_segment_ids(architecture, kind, make, load, inputs_of):
-    """A receipt says so, for architectures that have them; PEFT 0.21.2 drops token_type_ids."""
-    folder, _ = make(architecture, f"AutoModelFor{kind}", {"task_type": "QUESTION_ANS"})
+@pytest.mark.parametrize("architecture", ["bert", "gpt2"])
+def test_peft_answers_questions_without_segment_ids(architecture, make, load):
+    """PEFT 0.21.2 drops token_type_ids, and the receipt says so if the architecture has them."""
+    folder, _ = make(architecture, "AutoModelForQuestionAnswering", {"task_type": "QUESTION_ANS"})
     notes = load(architecture).load_lora_weights(folder, strict=False).notes
-    assert [note for note in notes if "segment_ids" in note] == (
-        [
-            "PEFT trained it without segment_ids, as for every task_type QUESTION_ANS: leave segment_ids out, or pass zeros"
-        ]
-        if architecture == "bert"
-        else []
-    )
+    told = "PEFT trained it without segment_ids, as for every task_type QUESTION_ANS: leave segment_ids out"
+    assert any(note.startswith(told) for note in notes) == (architecture == "bert")
 
 
 TABLES = [
