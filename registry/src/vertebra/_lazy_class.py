@@ -59,9 +59,7 @@ class _Documentation:
 
     def __get__(self, instance: LazyBackbone | None, owner: type) -> str | None:
         if instance is None:
-            return (
-                "A proxy of a backbone class, which can be called, subclassed and used in `isinstance`."
-            )
+            return "A proxy of a backbone class, which can be called, subclassed and used in `isinstance`."
         definition = class_definition(_reference(instance.__name__))
         return definition and ast.get_docstring(definition)
 
