@@ -72,7 +72,7 @@ test-latest: setup
 peers: setup $(PEERS_VENV)/ready
 	PEERS_PYTHON=$(PEERS_VENV)/bin/python $(BIN)/python -m pytest $(PEERS_WORKERS) --runtime torch tests/peers
 	PEERS_PYTHON=$(PEERS_VENV)/bin/python $(BIN)/python -m pytest $(PEERS_WORKERS) --runtime jax tests/peers
-	PEERS_PYTHON=$(PEERS_VENV)/bin/python $(PEERS_VENV)/bin/python -m pytest $(PEERS_WORKERS) --runtime torch tests/peers/training
+	PEERS_PYTHON=$(PEERS_VENV)/bin/python $(PEERS_VENV)/bin/python -m pytest $(PEERS_WORKERS) --runtime torch tests/peers/same_process
 
 $(PEERS_VENV)/ready: constraints.txt Makefile | setup
 	$(PYTHON) -m venv $(PEERS_VENV)

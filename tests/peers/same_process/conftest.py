@@ -1,4 +1,4 @@
-"""Tools that train torch modules, on a module around a backbone: in an environment with Vertebra and all of them."""
+"""Tools of torch and Vertebra in one process: the environment of `make peers` has both."""
 
 import os
 from pathlib import Path
@@ -15,9 +15,9 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session", autouse=True)
 def tools(runtime):
-    """Skips these tests unless the interpreter has the libraries, and Keras runs on torch."""
+    """Skips these tests unless the interpreter has the libraries and Keras runs on torch."""
     for name in ("transformers", "accelerate", "lightning"):
-        pytest.importorskip(name, reason="the interpreter of `make peers` has the libraries that train")
+        pytest.importorskip(name, reason="only the environment of `make peers` has it")
     if runtime != "torch":
         pytest.skip("only on torch a backbone is a module")
     os.environ["CUDA_VISIBLE_DEVICES"] = ""

@@ -1,10 +1,9 @@
 """Lightning: fits a module, saves checkpoints, loads one into another object, and goes on from it."""
 
-import lightning
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 
+lightning = pytest.importorskip("lightning", reason="only the environment of `make peers` has it")
 pytestmark = pytest.mark.keras
 
 
@@ -32,7 +31,7 @@ def module(make):
 @pytest.fixture
 def fit(examples, tmp_path):
     def run(module, epochs, **arguments):
-        keep = ModelCheckpoint(tmp_path / "kept", "best", monitor="loss", save_last=True)
+        keep = lightning.pytorch.callbacks.ModelCheckpoint(tmp_path / "kept", "best", monitor="loss", save_last=True)
         trainer = lightning.Trainer(
             max_epochs=epochs,
             accelerator="cpu",

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 
+accelerate = pytest.importorskip("accelerate", reason="only the environment of `make peers` has it")
 pytestmark = pytest.mark.keras
 
 
@@ -13,13 +12,13 @@ def prepared():
     """Returns a function that prepares a model and its optimiser, as at the start of a program."""
 
     def start(model, **arguments):
-        AcceleratorState._reset_state(reset_partial_state=True)
-        accelerator = Accelerator(cpu=True, **arguments)
+        accelerate.state.AcceleratorState._reset_state(reset_partial_state=True)
+        accelerator = accelerate.Accelerator(cpu=True, **arguments)
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         return accelerator, *accelerator.prepare(model, torch.optim.AdamW(trained, 0.01))
 
     yield start
-    AcceleratorState._reset_state(reset_partial_state=True)
+    accelerate.state.AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def steps(accelerator, model, optimizer, examples, count=2):
@@ -54,9 +53,7 @@ def test_a_model_is_saved_and_unwrapped(make, prepared, examples, logits, tmp_pa
     accelerator.save_model(model, str(tmp_path / "model"), max_shard_size="20KB")
     assert len(list((tmp_path / "model").glob("*.safetensors"))) > 1
     other = make(seed=1)
-    from accelerate import load_checkpoint_in_model
-
-    load_checkpoint_in_model(other, str(tmp_path / "model"))
+    accelerate.load_checkpoint_in_model(other, str(tmp_path / "model"))
     assert torch.equal(logits(other), logits(model))
     assert accelerator.unwrap_model(model).backbone.lora_adapters.keys() == other.backbone.lora_adapters.keys()
 
