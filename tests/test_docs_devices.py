@@ -117,7 +117,7 @@ os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
 import vertebra
 import keras, numpy as np
 sizes = dict(vocabulary_size=64, num_layers=1, hidden_dim=8, intermediate_dim=16)
-gemma = vertebra.models.GemmaBackbone(num_query_heads=4, num_key_value_heads=2, head_dim=4, **sizes)
+gemma = vertebra.models.GemmaBackbone(num_query_heads=4, num_key_value_heads=1, head_dim=4, **sizes)
 gemma.save_to_preset("my_gemma")
 inputs = {"token_ids": np.arange(1, 13).reshape(2, 6), "padding_mask": np.ones((2, 6), "int32")}
 names = {"inputs": inputs, "targets": np.zeros((2, 6, 1))}

@@ -6,7 +6,6 @@ backend, which `from_preset(..., runtime="jax")` may still choose.
 
 from __future__ import annotations
 
-import ast
 import functools
 import inspect
 import sys
@@ -16,7 +15,7 @@ from typing import Any
 
 from vertebra._discovery import runtimes
 from vertebra._discovery.catalog import BACKBONES, backbone_class, catalog
-from vertebra._discovery.source_code import class_definition, constructor_signature
+from vertebra._discovery.source_code import docstring_of, signature_of
 from vertebra.specs import PresetSpec
 
 BASE = "Backbone"
@@ -60,8 +59,7 @@ class _Documentation:
     def __get__(self, instance: LazyBackbone | None, owner: type) -> str | None:
         if instance is None:
             return "A proxy of a backbone class, which can be called, subclassed and used in `isinstance`."
-        definition = class_definition(_reference(instance.__name__))
-        return definition and ast.get_docstring(definition)
+        return docstring_of(_reference(instance.__name__))
 
 
 class LazyBackbone:
@@ -73,8 +71,7 @@ class LazyBackbone:
     @property
     def __signature__(self) -> inspect.Signature:
         """The signature of the constructor, as in its source, and the runtime; this imports no framework."""
-        definition = class_definition(_reference(self.__name__))
-        own = definition and constructor_signature(definition)
+        own = signature_of(_reference(self.__name__))
         return inspect.signature(self.__call__) if own is None else _with_runtime(own)
 
     @property

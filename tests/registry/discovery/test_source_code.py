@@ -1,12 +1,11 @@
 """Signatures and docstrings are read from source code, and nothing but packages is imported."""
 
-import ast
 import inspect
 import sys
 
 import pytest
 
-from vertebra._discovery.source_code import class_definition, constructor_signature
+from vertebra._discovery.source_code import docstring_of, signature_of
 
 SOURCE = """
 raise RuntimeError("imported")
@@ -21,25 +20,27 @@ class Plain: ...
 """
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def toy(tmp_path, monkeypatch):
+    """A module that cannot be imported."""
     (tmp_path / "toy_source.py").write_text(SOURCE)
     monkeypatch.syspath_prepend(tmp_path)
-    yield lambda name: class_definition(f"toy_source:{name}")
+    yield
     assert "toy_source" not in sys.modules
 
 
-def test_a_signature_is_that_of_the_constructor(toy):
-    signature = constructor_signature(toy("Toy"))
+def test_the_signature_and_docstring_are_those_of_the_source():
+    signature = signature_of("toy_source:Toy")
     assert str(signature) == "(first, /, second: \"'int'\" = -2, *rest, third: 'float' = DEFAULT, fourth, **others)"
     assert signature.parameters["second"].default == -2
     assert signature.parameters["fourth"].default is inspect.Parameter.empty
-    assert ast.get_docstring(toy("Toy")) == "A toy."
+    assert docstring_of("toy_source:Toy") == "A toy."
 
 
-def test_what_is_not_there_is_none(toy):
-    assert constructor_signature(toy("Plain")) is None
-    assert toy("Other") is None
-    assert class_definition("nowhere:Toy") is None
-    assert class_definition("nowhere.inner:Toy") is None
-    assert class_definition("itertools:chain") is None  # a module without source code
+@pytest.mark.parametrize(
+    "reference",
+    ["toy_source:Plain", "toy_source:Other", "nowhere:Toy", "nowhere.inner:Toy", "itertools:chain"],
+)
+def test_a_class_without_them_has_none(reference):
+    assert signature_of(reference) is None
+    assert docstring_of(reference) is None

@@ -11,12 +11,26 @@ from typing import Any
 _Kind = inspect.Parameter
 
 
-def class_definition(reference: str) -> ast.ClassDef | None:
-    """Returns the definition of a class, or None if its source code is not there or does not have it.
+def docstring_of(reference: str) -> str | None:
+    """Returns the docstring of a class, or None if it has none or its source code is not there.
 
     Args:
-        reference: The class, such as `vertebra_bert.backbone:BertBackbone`; only the packages are imported.
+        reference: The class, such as `vertebra_bert.backbone:BertBackbone`; only its packages are imported.
     """
+    definition = _definition(reference)
+    return None if definition is None else ast.get_docstring(definition)
+
+
+def signature_of(reference: str) -> inspect.Signature | None:
+    """Returns the signature of a class's constructor, with annotations as texts, or None if its source has none."""
+    definition = _definition(reference)
+    nodes = [] if definition is None else definition.body
+    methods = (node for node in nodes if isinstance(node, ast.FunctionDef) and node.name == "__init__")
+    method = next(methods, None)
+    return None if method is None else inspect.Signature(_parameters(method.args)[1:])  # without self
+
+
+def _definition(reference: str) -> ast.ClassDef | None:
     module, _, name = reference.partition(":")
     try:
         spec = importlib.util.find_spec(module)
@@ -25,13 +39,6 @@ def class_definition(reference: str) -> ast.ClassDef | None:
         return None
     nodes = ast.parse(source or "").body
     return next((node for node in nodes if isinstance(node, ast.ClassDef) and node.name == name), None)
-
-
-def constructor_signature(definition: ast.ClassDef) -> inspect.Signature | None:
-    """Returns the signature of a constructor without `self`, annotations as texts; None if the class defines none."""
-    methods = (node for node in definition.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
-    method = next(methods, None)
-    return None if method is None else inspect.Signature(_parameters(method.args)[1:])
 
 
 def _parameters(arguments: ast.arguments) -> list[inspect.Parameter]:
