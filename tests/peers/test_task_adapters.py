@@ -61,6 +61,15 @@ def test_a_head_is_left_out_by_the_way_that_the_error_names(architecture, model,
     agree(compute(backbone, architecture), outputs, architecture)
 
 
+@pytest.mark.parametrize("architecture", ["bert", "gpt2"])
+def test_peft_answers_questions_without_segment_ids(architecture, make, load):
+    """PEFT 0.21.2 drops token_type_ids, and the receipt says so if the architecture has them."""
+    folder, _ = make(architecture, "AutoModelForQuestionAnswering", {"task_type": "QUESTION_ANS"})
+    notes = load(architecture).load_lora_weights(folder, strict=False).notes
+    told = "PEFT trained it without segment_ids, as for every task_type QUESTION_ANS: leave segment_ids out"
+    assert any(note.startswith(told) for note in notes) == (architecture == "bert")
+
+
 TABLES = [
     ("bert", "AutoModelForMaskedLM"),
     ("gpt2", "AutoModelForCausalLM"),

@@ -66,7 +66,10 @@ def test_rematerialised_backbones_train_as_others(make, name, mode):
         with scope:
             backbone = make(name, dropout=0.0)
             output = backbone.output
-            model = keras.Model(backbone.input, output["sequence_output"] if isinstance(output, dict) else output)
+            if isinstance(output, dict):
+                pooled = keras.ops.expand_dims(output["pooled_output"], 1)
+                output = keras.layers.Add()([output["sequence_output"], pooled])
+            model = keras.Model(backbone.input, output)
             model.compile(keras.optimizers.SGD(0.1), "mse")
             inputs = filled(backbone, (2, 3))
             return model.fit(inputs, np.zeros((2, 3, 8)), epochs=2, verbose=0, shuffle=False).history["loss"]

@@ -258,7 +258,7 @@ def test_a_functional_extension_is_saved_with_the_adapter_merged(golden, inputs,
     backbone.enable_lora(2, targets, seed=0)
     task = keras.Model(backbone.inputs, keras.layers.Dense(2, name="head")(backbone.output["pooled_output"]))
     task.compile(keras.optimizers.SGD(0.1), "mse", run_eagerly=True)
-    callback = keras.callbacks.ModelCheckpoint(tmp_path / "task.keras", monitor="loss")
+    callback = keras.callbacks.ModelCheckpoint(tmp_path / "task.keras", monitor="loss", save_best_only=True)
     task.fit(inputs, np.ones((3, 2)), epochs=2, verbose=0, callbacks=[callback])
     assert [record.message for record in caplog.records if "merged into the kernels" in record.message] != []
     expected = run(task)

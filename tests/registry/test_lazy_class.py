@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import pydoc
 import sys
 
 import pytest
@@ -102,3 +103,19 @@ def test_nothing_is_an_instance_before_keras_is_there():
     assert not issubclass(int, vertebra.Backbone)
     assert repr(vertebra.Backbone) == "<vertebra lazy class Backbone>"
     assert vertebra.Backbone.__name__ == "Backbone"
+
+
+def test_the_signature_and_the_docstring_are_those_of_the_class():
+    signature = inspect.signature(vertebra.models.BertBackbone)
+    assert list(signature.parameters)[:2] == ["vocabulary_size", "num_layers"]
+    assert signature.parameters["max_sequence_length"].default == 512
+    assert signature.parameters["runtime"].kind is inspect.Parameter.KEYWORD_ONLY
+    assert list(inspect.signature(vertebra.Backbone).parameters)[-2:] == ["runtime", "kwargs"]
+    assert "hidden_dim" in inspect.getdoc(vertebra.models.BertBackbone)
+    assert "Args:" in pydoc.plain(pydoc.render_doc(vertebra.models.BertBackbone))
+    assert "proxy" in LazyBackbone.__doc__
+
+
+def test_a_class_without_source_code_has_the_signature_of_the_call(toy):
+    assert list(inspect.signature(vertebra.models.ToyBackbone).parameters) == ["args", "runtime", "kwargs"]
+    assert vertebra.models.ToyBackbone.__doc__ is None

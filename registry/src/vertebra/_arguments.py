@@ -169,6 +169,13 @@ def inputs_of_call(backbone: Any, inputs: Any) -> Any:
     return given
 
 
+def inputs_known_as(model: Any, names: Sequence[str]) -> list[str]:
+    """Returns a model's names of the inputs that transformers knows by other names, as far as it has them."""
+    known = getattr(model, "input", None)
+    known = known if isinstance(known, Mapping) else {}
+    return [_ALIASES[name] for name in names if _ALIASES[name] in known]
+
+
 def _like(tokens: Any, value: int) -> Any:
     """Returns an input with one value for each token; Keras mixes no tensors with arrays."""
     import keras

@@ -7,13 +7,15 @@ backend, which `from_preset(..., runtime="jax")` may still choose.
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from vertebra._discovery import runtimes
-from vertebra._discovery.catalog import backbone_class, presets_of
+from vertebra._discovery.catalog import BACKBONES, backbone_class, catalog, presets_of
+from vertebra._discovery.source_code import docstring_of, signature_of
 from vertebra._discovery.task_classes import named_task, task_class
 from vertebra.specs import PresetSpec
 
@@ -42,11 +44,40 @@ def _load_class(name: str) -> type:
     return backbone_class(name) if task is None else task_class(task)
 
 
+def _reference(name: str) -> str:
+    task = named_task(name)
+    if task is not None:
+        return task.entry.value.task
+    return f"vertebra.backbone:{BASE}" if name == BASE else catalog(BACKBONES).lookup(name).value.backbone
+
+
+def _with_runtime(signature: inspect.Signature) -> inspect.Signature:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    runtime = inspect.Parameter("runtime", kind, default=None, annotation="str | None")
+    parameters = sorted([*signature.parameters.values(), runtime], key=lambda parameter: parameter.kind)
+    return signature.replace(parameters=parameters)
+
+
+class _Documentation:
+    """The docstring of a lazy class is that of the class which it represents, as in its source."""
+
+    def __get__(self, instance: LazyBackbone | None, owner: type) -> str | None:
+        if instance is None:
+            return "A proxy of a backbone class, which can be called, subclassed and used in `isinstance`."
+        return docstring_of(_reference(instance.__name__))
+
+
 class LazyBackbone:
-    """A proxy of a backbone class: it can be called, subclassed and used in `isinstance`, and has its attributes."""
+    __doc__ = _Documentation()
 
     def __init__(self, name: str) -> None:
         self.__name__ = self.__qualname__ = name
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """The signature of the constructor, as in its source, and the runtime; this imports no framework."""
+        own = signature_of(_reference(self.__name__))
+        return inspect.signature(self.__call__) if own is None else _with_runtime(own)
 
     @property
     def presets(self) -> Mapping[str, PresetSpec]:
@@ -63,7 +94,19 @@ class LazyBackbone:
         locked: bool | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Binds the runtime, then builds the backbone that a preset describes: `vertebra.Backbone.from_preset`."""
+        """Binds the runtime, then builds the backbone that a preset describes.
+
+        Args:
+            preset: A built-in preset id, a handle such as `file:///data/bert`, or the path of a preset folder.
+            load_weights: Whether to load the weights; if False, the weights are random.
+            runtime: Name of the runtime that Keras runs on for the rest of the process.
+            verify: Whether to replay the preset's parity certificate.
+            locked: Whether the preset must be as `vertebra.lock` records; None means as `VERTEBRA_LOCKED` says.
+            **kwargs: Arguments of the class's constructor, such as `dtype`, that override the preset's config.
+
+        Raises:
+            VertebraError: as `from_preset` of the class, which documents each error.
+        """
         runtimes.bind(runtime)
         resolved: Any = self._resolve()
         return resolved.from_preset(preset, load_weights, verify=verify, locked=locked, **kwargs)

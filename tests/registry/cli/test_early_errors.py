@@ -30,6 +30,7 @@ sys.exit(status)"""
         (["verify", SOURCE], "it has no certificate"),
         (["verify", "./missing"], "No preset at"),
         (["push", SOURCE, "package://x"], "presets cannot be uploaded to package://"),
+        (["push", SOURCE, "pp"], "as a path: ./pp"),
         (["push", "./missing", "./target"], "No preset at"),
         (["lora", "merge", "./missing", "target", "--base", SOURCE], "No adapter at"),
         (["lora", "merge", ADAPTER, "target", "--base", "./missing"], "No preset at"),

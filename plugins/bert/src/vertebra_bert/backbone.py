@@ -119,7 +119,8 @@ class _Layers:
         x = self.embeddings_dropout(self.embeddings_layer_norm(self.embeddings_add(embeddings)))
         for layer in self.transformer_layers:
             x = layer(x, padding_mask=padding_mask)
-        return {"sequence_output": x, "pooled_output": self.pooled_dense(x[:, 0, :])}
+        first = ops.take(x, 0, axis=1)  # an index with slices could not be rematerialised on JAX
+        return {"sequence_output": x, "pooled_output": self.pooled_dense(first)}
 
 
 @keras.saving.register_keras_serializable("vertebra_bert")

@@ -82,7 +82,8 @@ def upload_target(target: str | Path) -> PresetHandle:
         try:
             handle = _candidate_handles(text, may_be_id=False)[0]
         except PresetNotFoundError as error:
-            raise HandleError(text, "presets cannot be uploaded to it") from error
+            problem = "it is neither a handle nor a path, and presets are uploaded to one of them"
+            raise HandleError(text, problem, f"Write the target as scheme://path, or as a path: ./{text}") from error
     ask_policies(handle)
     return handle
 

@@ -110,6 +110,41 @@ def test_plain_lora_and_all_that_amounts_to_it_goes_out_and_in(reference, fill, 
     assert np.abs(expected - before).max() > 0.01
 
 
+@pytest.mark.keras(once=True)
+@pytest.mark.parametrize(
+    ("settings", "rank"),
+    [
+        ({"rank": 2}, 4),  # query and value have two heads
+        ({"rank": 8}, 8),  # as wide as a head
+        ({"rank": 2, "target_names": ["attention.output", "mlp"]}, 2),
+        ({"rank": 3, "strategy": "keras"}, 3),
+    ],
+    ids=str,
+)
+def test_the_rank_is_that_of_the_adapter_where_the_form_allows_it(bert, fill, tmp_path, caplog, settings, rank):
+    backbone = bert.load("kerashub")
+    backbone.enable_lora(**settings)
+    for trained in (False, True):
+        if trained:
+            fill(backbone)
+        backbone.save_lora_weights(tmp_path / "adapter.lora.h5")
+        assert datasets(tmp_path / "adapter.lora.h5")[RANK] == rank
+    told = [f"call enable_lora({rank}) in KerasHub" in message for message in caplog.messages]
+    assert told == ([] if rank == settings["rank"] else [True, True])
+
+
+def test_the_rank_of_kerashub_outlasts_a_conversion_to_peft_and_back(kerashub, tmp_path, caplog):
+    backbone, again = kerashub.load("kerashub"), kerashub.load("kerashub")
+    backbone.load_lora_weights(kerashub.folder / NAME)
+    backbone.save_lora_weights(tmp_path / "peft")
+    again.load_lora_weights(tmp_path / "peft")
+    again.save_lora_weights(tmp_path / "again.lora.h5")
+    assert datasets(tmp_path / "again.lora.h5")[RANK] == 4
+    last = kerashub.load("kerashub")
+    last.load_lora_weights(tmp_path / "again.lora.h5")
+    assert np.abs(kerashub.outputs(last) - kerashub.outputs(backbone)).max() <= 1e-5
+
+
 def test_layers_without_heads_have_a_number_too(bert, fill, tmp_path):
     backbone, again = bert.load("kerashub"), bert.load("kerashub")
     backbone.enable_lora(2, ["attention.output", "mlp"])

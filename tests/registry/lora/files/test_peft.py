@@ -655,3 +655,9 @@ def test_a_config_names_the_base_and_the_class_that_transformers_has_for_it(argu
     assert (made["base_model_name_or_path"], made["auto_mapping"]) == (None, bert)
     gated = vertebra.models.GPT2Backbone(11, 1, 2, 8, 8, activation="mish", attention_dropout=0.5)
     assert "auto_mapping" in config_of(gated)
+
+
+@pytest.mark.parametrize(("task", "told"), [("QUESTION_ANS", True), ("SEQ_CLS", False), (["QUESTION_ANS"], False)])
+def test_a_task_for_which_peft_drops_an_input_is_noted(backbone, copy, task, told):
+    receipt = backbone.load_lora_weights(copy({"task_type": task}))
+    assert [("segment_ids" in note, "pass zeros" in note) for note in receipt.notes] == [(True, True)] * told

@@ -7,6 +7,7 @@ number is its index among KerasHub's layers with weights.
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from vertebra._weights.layer_paths import layer_paths
 from vertebra.builtin.keras_lora import KerasLora
 from vertebra.errors import AdapterMismatchError, LoraConfigError
 from vertebra.specs import LoraConfig
+
+log = logging.getLogger("vertebra")
 
 Array = np.ndarray[Any, Any]
 
@@ -115,11 +118,13 @@ def write_kerashub(model: Any, stage: Path, plan: AdapterPlan, data: AdapterData
         expected = "adapters of layers that KerasHub has in this architecture, and no co-trained base weights"
         raise LoraConfigError(".lora.h5", "adapter", ", ".join(unknown), expected)
     pairs = _own_pairs(plan, data) if plan.strategy.per_head else _by_heads(model, names, plan, data)
-    rank = max(b.shape[0] for _, _, b in pairs.values())
+    changes = [b for _, a, b in pairs.values() if a.any() and b.any()]
+    rank = max(b.shape[0] for b in changes or [b for _, _, b in pairs.values()])
+    _tell_rank(rank, plan)
     datasets = {_RANK: np.array(rank, "int64")}
     for path, (heads, a, b) in pairs.items():
         group = f"lora/{numbers[path]}/vars/lora_kernel_"
-        a, b = _widen(a, b, heads, rank)
+        a, b = _with_rank(a, b, heads, rank)
         datasets |= {f"{group}a": _to_axes(a, names, path, rank), f"{group}b": b}
     write_datasets(stage, datasets)
 
@@ -135,25 +140,47 @@ def _own_pairs(plan: AdapterPlan, data: AdapterData) -> dict[str, tuple[int, Arr
 def _by_heads(
     model: Any, names: KerasHubNames, plan: AdapterPlan, data: AdapterData
 ) -> dict[str, tuple[int, Array, Array]]:
-    """Returns the exact change in factors by heads: with a rank per head, or the full change where that is smaller."""
+    """Returns the change in factors by heads; `b` is the same for all heads, so it holds the rows of all of them."""
     factors = {}
     for path, (a, b) in matrices(model, plan, data).items():
         heads = names.heads(path, b.shape[1])
-        width = b.shape[1] // heads
-        if a.shape[1] * heads > width:
-            factors[path] = heads, a @ b, np.eye(width, dtype="float32")
-        else:
-            spread = np.einsum("ir,hk->ihrk", a, np.eye(heads, dtype="float32"))
-            stacked = b.reshape(a.shape[1], heads, width).reshape(-1, width)
-            factors[path] = heads, spread.reshape(a.shape[0], -1), stacked
+        rows = b.reshape(b.shape[0] * heads, -1)
+        coordinates, basis = _factors(rows)
+        by_head = np.einsum("ir,rhk->ihk", a, coordinates.reshape(b.shape[0], heads, -1))
+        factors[path] = heads, by_head.reshape(a.shape[0], -1), basis
     return factors
 
 
-def _widen(a: Array, b: Array, heads: int, rank: int) -> tuple[Array, Array]:
-    """Pads both factors with zeros up to a rank: KerasHub has one rank for all layers."""
-    more = rank - b.shape[0]
-    by_head = np.pad(a.reshape(a.shape[0], heads, -1), ((0, 0), (0, 0), (0, more)))
-    return by_head.reshape(a.shape[0], -1), np.pad(b, ((0, more), (0, 0)))
+def _factors(rows: Array) -> tuple[Array, Array]:
+    """Returns two matrices whose product is a matrix, with the smallest inner dimension that it allows.
+
+    The product is exact unless the rows or columns depend on each other, as those of an adapter from KerasHub do after
+    a conversion to PEFT's format: then it is rounded.
+    """
+    left, sizes, right = np.linalg.svd(rows.astype("float64"), full_matrices=False)
+    rank = int((sizes > sizes[0] * max(rows.shape) * np.finfo("float32").eps).sum())
+    if 0 < rank < len(sizes):
+        return (left[:, :rank] * sizes[:rank]).astype(rows.dtype), right[:rank].astype(rows.dtype)
+    count, width = rows.shape
+    return (np.eye(count, dtype=rows.dtype), rows) if count <= width else (rows, np.eye(width, dtype=rows.dtype))
+
+
+def _tell_rank(rank: int, plan: AdapterPlan) -> None:
+    """Warns that KerasHub needs another rank than the adapter has."""
+    trained = max(layer.rank for layer in plan.layers.values())
+    if rank != trained:
+        log.warning(
+            "The adapter of rank %d has rank %d in KerasHub's format, in which the heads of a layer share a matrix: "
+            "call enable_lora(%d) in KerasHub before loading it. strategy=%r trains that form, and keeps the rank.",
+            *(trained, rank, rank, KerasLora.name),
+        )
+
+
+def _with_rank(a: Array, b: Array, heads: int, rank: int) -> tuple[Array, Array]:
+    """Pads both factors with zeros up to a rank: KerasHub has one for all layers. Cuts those that change nothing."""
+    by_head, more = a.reshape(a.shape[0], heads, -1)[..., :rank], max(0, rank - b.shape[0])
+    by_head = np.pad(by_head, ((0, 0), (0, 0), (0, more)))
+    return by_head.reshape(a.shape[0], -1), np.pad(b[:rank], ((0, more), (0, 0)))
 
 
 def _to_axes(a: Array, names: KerasHubNames, path: str, rank: int) -> Array:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vertebra._arguments import inputs_known_as
 from vertebra._lora.files.adapter_data import AdapterData, AdapterFile, base_of, write_arrays
 from vertebra._lora.files.adapter_files import AdapterFiles
 from vertebra._lora.files.foreign_names import AdapterNames, base_of_peft
@@ -77,6 +78,10 @@ def read_peft(model: Any, files: AdapterFiles, config: Path, tensors_file: Path)
     sorted_.notes += files.pickle_notes(tensors.header)
     if settings.doubts:
         sorted_.notes.append(f"its {ADAPTER_CONFIG} has values that are not clear, in unused fields: {settings.doubts}")
+    sorted_.notes += [
+        f"PEFT trained it without {name}, as for every task_type {settings.task}: leave {name} out, or pass zeros"
+        for name in inputs_known_as(model, settings.dropped_inputs)
+    ]
     return AdapterFile(
         files,
         plan,

@@ -56,8 +56,15 @@ class PeftSettings:
     """The base that PEFT loaded, such as `org/name@revision`."""
     added: Mapping[str, Any]
     """The values of the fields that add layers adapted by another method."""
+    task: object = None
+    """The task of the model that PEFT trained, such as `SEQ_CLS`."""
     doubts: str = ""
     """The values that are not clear, such as NaN, in fields that are not used."""
+
+    @property
+    def dropped_inputs(self) -> tuple[str, ...]:
+        """transformers' names of inputs that PEFT's model of this task accepts, and does not pass to its base."""
+        return ("token_type_ids",) if self.task == "QUESTION_ANS" else ()
 
     def layer(self, module: str) -> LayerPlan:
         """Returns the plan of the layers that form a module.
@@ -97,7 +104,7 @@ def _meaning(settings: PeftSettings) -> tuple[object, ...]:
 def _settings_of(subject: str, config: Mapping[str, Any]) -> PeftSettings:
     """Returns the settings of a config; an error in any value names the file."""
     try:
-        return _read_settings(subject, config)
+        return replace(_read_settings(subject, config), task=config.get("task_type"))
     except LoraConfigError as error:
         if error.subject == subject:
             raise

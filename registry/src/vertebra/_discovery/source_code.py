@@ -1,0 +1,75 @@
+"""Facts about classes that are read from their source code, because importing them would import a framework."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+_Kind = inspect.Parameter
+
+
+def docstring_of(reference: str) -> str | None:
+    """Returns the docstring of a class, or None if it has none or its source code is not there.
+
+    Args:
+        reference: The class, such as `vertebra_bert.backbone:BertBackbone`; only its packages are imported.
+    """
+    definition = _definition(reference)
+    return None if definition is None else ast.get_docstring(definition)
+
+
+def signature_of(reference: str) -> inspect.Signature | None:
+    """Returns the signature of a class's constructor, with annotations as texts, or None if its source has none."""
+    definition = _definition(reference)
+    nodes = [] if definition is None else definition.body
+    methods = (node for node in nodes if isinstance(node, ast.FunctionDef) and node.name == "__init__")
+    method = next(methods, None)
+    return None if method is None else inspect.Signature(_parameters(method.args)[1:])  # without self
+
+
+def _definition(reference: str) -> ast.ClassDef | None:
+    module, _, name = reference.partition(":")
+    try:
+        spec = importlib.util.find_spec(module)
+        source = spec.loader.get_source(module) if spec and spec.loader else None  # type: ignore[attr-defined]
+    except (AttributeError, ImportError, ValueError):  # a loader without source code, or no such package
+        return None
+    nodes = ast.parse(source or "").body
+    return next((node for node in nodes if isinstance(node, ast.ClassDef) and node.name == name), None)
+
+
+def _parameters(arguments: ast.arguments) -> list[inspect.Parameter]:
+    before, plain = len(arguments.posonlyargs), [*arguments.posonlyargs, *arguments.args]
+    kinds = [_Kind.POSITIONAL_ONLY if number < before else _Kind.POSITIONAL_OR_KEYWORD for number in range(len(plain))]
+    defaults = [None] * (len(plain) - len(arguments.defaults)) + arguments.defaults
+    found = [_parameter(*facts) for facts in zip(plain, kinds, defaults, strict=True)]
+    found += [_parameter(arguments.vararg, _Kind.VAR_POSITIONAL)] if arguments.vararg else []
+    keywords: Sequence[Any] = list(zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True))
+    found += [_parameter(argument, _Kind.KEYWORD_ONLY, default) for argument, default in keywords]
+    return found + ([_parameter(arguments.kwarg, _Kind.VAR_KEYWORD)] if arguments.kwarg else [])
+
+
+def _parameter(argument: ast.arg, kind: Any, default: ast.expr | None = None) -> inspect.Parameter:
+    annotation = _Kind.empty if argument.annotation is None else ast.unparse(argument.annotation)
+    return _Kind(argument.arg, kind, default=_value(default), annotation=annotation)
+
+
+def _value(default: ast.expr | None) -> Any:
+    if default is None:
+        return _Kind.empty
+    try:
+        return ast.literal_eval(default)
+    except ValueError:  # the name of a constant, for example
+        return _Expression(ast.unparse(default))
+
+
+class _Expression(str):
+    """An expression as text, shown without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
