@@ -25,6 +25,7 @@ __all__ = [
     "MergeReceipt",
     "PeftMethod",
     "PresetFile",
+    "PresetFiles",
     "PresetHandle",
     "PresetSource",
     "PresetSpec",
@@ -47,6 +48,7 @@ __all__ = [
     "lora",
     "low_rank",
     "models",
+    "open_files",
     "require_client",
     "upload_preset",
     "use",
@@ -71,6 +73,7 @@ _HOMES = {
     "MergeReceipt": "specs",
     "PeftMethod": "strategies",
     "PresetFile": "specs",
+    "PresetFiles": "interfaces",
     "PresetHandle": "handles",
     "PresetSource": "interfaces",
     "PresetSpec": "specs",
@@ -84,6 +87,7 @@ _HOMES = {
     "files": "_api",
     "hookimpl": "hookspecs",
     "load_model": "_api",
+    "open_files": "_api",
     "require_client": "remote",
     "upload_preset": "_api",
     "use": "_api",
@@ -103,6 +107,7 @@ if TYPE_CHECKING:
     from vertebra._api import compile as compile
     from vertebra._api import files as files
     from vertebra._api import load_model as load_model
+    from vertebra._api import open_files as open_files
     from vertebra._api import upload_preset as upload_preset
     from vertebra._api import use as use
     from vertebra.backbone import Backbone as Backbone
@@ -111,6 +116,7 @@ if TYPE_CHECKING:
     from vertebra.hookspecs import API_VERSION as API_VERSION
     from vertebra.hookspecs import hookimpl as hookimpl
     from vertebra.interfaces import LocalSource as LocalSource
+    from vertebra.interfaces import PresetFiles as PresetFiles
     from vertebra.interfaces import PresetSource as PresetSource
     from vertebra.interfaces import Runtime as Runtime
     from vertebra.interfaces import Translation as Translation

@@ -14,7 +14,7 @@ from vertebra._lora.choices.call_lock import call_lock
 from vertebra._system.user_warnings import warn
 from vertebra.errors import ArgumentError, PluginError
 from vertebra.handles import PresetHandle
-from vertebra.interfaces import Runtime
+from vertebra.interfaces import PresetFiles, Runtime
 
 
 def use(runtime: str | None = None) -> Runtime:
@@ -117,6 +117,23 @@ def files(preset: str | Path, *names: str) -> dict[str, Path]:
     from vertebra._resolve.local_files import local_files
 
     return local_files(preset, [_arguments.text("files", "names", name) for name in names])
+
+
+def open_files(preset: str | Path) -> PresetFiles:
+    """Opens the files of a preset or adapter, for plugins that read files other than a backbone's.
+
+    Fetches nothing yet; all files are of one revision. `files` fetches files for other programs.
+
+    Args:
+        preset: An id, a handle or a path, as in `Backbone.from_preset`.
+
+    Raises:
+        ArgumentError: `preset` is not a path.
+        PresetNotFoundError: there is no such preset.
+    """
+    from vertebra._resolve.open import open_folder
+
+    return open_folder(preset)
 
 
 def upload_preset(

@@ -236,10 +236,20 @@ class PresetFolder:
         """
         if CONFIG not in self.listed_names and self.is_complete:
             raise PresetNotFoundError(self.handle, f"it has no {CONFIG}")
-        path = self.fetch(CONFIG)
-        config = read_foreign_json(path)
-        self.check_read(CONFIG, identity_of(path.stat()))
-        return config
+        return self.json(CONFIG)
+
+    def json(self, name: str) -> ForeignDocument:
+        """Reads a JSON object from a file of the preset, which may be in the format of another library.
+
+        Raises:
+            PresetNotFoundError: the preset has no such file, or it is not a regular file.
+            PresetConfigError: the file is not a JSON object.
+            PresetChangedError: the file was replaced after the listing.
+        """
+        path = self.fetch(name)
+        document = read_foreign_json(path)
+        self.check_read(name, identity_of(path.stat()))
+        return document
 
     def check_read(self, name: str, identity: Identity | None) -> None:
         """Compares a file that was read with its listing, so that all files that are read are of one moment.

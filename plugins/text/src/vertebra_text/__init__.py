@@ -1,0 +1,20 @@
+"""Text for Vertebra: tokenizers."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vertebra_text.interface import Tokenizer as Tokenizer
+    from vertebra_text.vocabulary_check import check_vocabulary as check_vocabulary
+
+__all__ = ["Tokenizer", "check_vocabulary"]
+
+_HOMES = {"Tokenizer": "interface", "check_vocabulary": "vocabulary_check"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:  # imported at the first use: a plugin's module must import quickly
+        return getattr(importlib.import_module(f"vertebra_text.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'vertebra_text' has no attribute {name!r}")

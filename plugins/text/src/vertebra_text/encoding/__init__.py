@@ -1,0 +1,1 @@
+"""From texts to arrays: arguments, truncation, and the assembly of a batch."""

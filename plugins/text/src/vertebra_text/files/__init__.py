@@ -1,0 +1,1 @@
+"""The files of tokenizers: reading and writing them in the formats of other libraries."""

@@ -1,0 +1,98 @@
+"""From the pieces of a SentencePiece model to the vocabulary of a family: each has its own ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tokenizers import AddedToken, Tokenizer
+
+from vertebra.errors import PresetConfigError
+from vertebra_text import pipelines
+from vertebra_text.families import SPM_BPE, UNIGRAM, Family
+from vertebra_text.files import sentencepiece
+from vertebra_text.files.sentencepiece import SentencePieceModel
+
+Scored = list[tuple[str, float]]
+"""Pieces with their scores, in the order of their ids."""
+_UNUSED = -100.0
+"""The score of a piece that is never chosen."""
+_NAMES = {sentencepiece.UNIGRAM: UNIGRAM, sentencepiece.BPE: SPM_BPE}
+
+
+def build_backend(
+    model: SentencePieceModel,
+    family: Family,
+    special: Mapping[str, str],
+    options: Mapping[str, Any],
+    subject: object,
+) -> Tokenizer:
+    """Builds a tokenizer from a SentencePiece model, without added tokens.
+
+    Raises:
+        PresetConfigError: the model is of another algorithm than the family's.
+    """
+    found = _NAMES.get(model.trainer.model_type, f"type {model.trainer.model_type}")
+    if found != family.algorithm:
+        raise PresetConfigError(subject, f"its SentencePiece model is {found}, but {family.name} is {family.algorithm}")
+    if found == UNIGRAM:
+        backend = pipelines.unigram(scored_pieces(model, family, special, options), special["unk"])
+    else:
+        vocabulary = {piece.text: index for index, piece in enumerate(model.pieces)}
+        unk = special["unk"] if family.name == "GemmaTokenizer" else None
+        backend = pipelines.spm_bpe(vocabulary, merges_of(vocabulary), unk)
+    pipelines.set_pipeline(backend, family, options, model.normalizer.charsmap)
+    return backend
+
+
+def control_tokens(model: SentencePieceModel, family: Family, options: Mapping[str, Any]) -> tuple[AddedToken, ...]:
+    """Returns the pieces that are found in a text as a whole: control symbols and the user's own symbols."""
+    kinds = {sentencepiece.CONTROL: True, sentencepiece.USER_DEFINED: False}
+    found = [AddedToken(p.text, normalized=False, special=kinds[p.type]) for p in model.pieces if p.type in kinds]
+    sentinels = [text for text, _ in _t5([], {}, options)] if "extra_ids" in options else []
+    return (*found, *(AddedToken(text, normalized=False, special=True) for text in sentinels))
+
+
+def scored_pieces(
+    model: SentencePieceModel, family: Family, special: Mapping[str, str], options: Mapping[str, Any]
+) -> Scored:
+    """Returns the vocabulary of a family of Unigram models; the index of a piece is its id."""
+    pieces = [(piece.text, piece.score) for piece in model.pieces]
+    return _UNIGRAM[family.name](pieces, special, options)
+
+
+def _xlm_roberta(pieces: Scored, special: Mapping[str, str], options: Mapping[str, Any]) -> Scored:
+    """Returns fairseq's order: four special tokens, then the pieces without SentencePiece's three, and the mask."""
+    first = [(special[role], 0.0) for role in ("bos", "pad", "eos", "unk")]
+    return [*first, *pieces[3:], (special["mask"], 0.0)]
+
+
+def _camembert(pieces: Scored, special: Mapping[str, str], options: Mapping[str, Any]) -> Scored:
+    first = [("<s>NOTUSED", 0.0), (special["pad"], 0.0), ("</s>NOTUSED", 0.0), (special["unk"], 0.0)]
+    return [*first, ("<unk>NOTUSED", _UNUSED), *pieces[1:], (special["mask"], 0.0)]
+
+
+def _t5(pieces: Scored, special: Mapping[str, str], options: Mapping[str, Any]) -> Scored:
+    return pieces + [(f"<extra_id_{index}>", 0.0) for index in reversed(range(options["extra_ids"]))]
+
+
+_UNIGRAM: dict[str, Callable[[Scored, Mapping[str, str], Mapping[str, Any]], Scored]] = {
+    "XLMRobertaTokenizer": _xlm_roberta,
+    "CamembertTokenizer": _camembert,
+    "T5Tokenizer": _t5,
+}
+
+
+def merges_of(vocabulary: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Returns the merges of a BPE model that has none: each way to join two pieces to a third, by the id of the third.
+
+    SentencePiece numbers the pieces of a BPE model in the order of its merges.
+    """
+    found = [
+        (index, cut, len(piece) - cut, vocabulary[piece[:cut]], vocabulary[piece[cut:]], piece)
+        for piece, index in vocabulary.items()
+        for cut in range(1, len(piece))
+        if piece[:cut] in vocabulary and piece[cut:] in vocabulary
+    ]
+    found.sort(key=lambda merge: merge[:5])
+    return [(piece[:cut], piece[cut:]) for _, cut, _, _, _, piece in found]
