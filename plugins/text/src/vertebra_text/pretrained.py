@@ -67,7 +67,7 @@ class PretrainedTokenizer(Tokenizer):
 
     @classmethod
     def read(cls, files: PresetFiles) -> PretrainedTokenizer:
-        return cls((kerashub if kerashub.reads(files.names) else transformers).read(files))
+        return cls((kerashub if kerashub.owns(files) else transformers).read(files))
 
     # === The vocabulary ===
 

@@ -27,6 +27,8 @@ ASSETS = "assets/tokenizer/"
 WORDPIECE_FILE, BPE_FILES, SPM_FILE = "vocabulary.txt", ("vocabulary.json", "merges.txt"), "vocabulary.spm"
 SPECIAL = {"GemmaTokenizer": ("bos", "eos", "pad"), "LlamaTokenizer": ("bos", "eos"), "T5Tokenizer": ("eos", "pad")}
 """The special tokens that a class of KerasHub has, if they are fewer than transformers'."""
+_MOST_CONFIG = 2**20
+"""The size of a config in bytes; a larger file holds a vocabulary."""
 _FIXED = {"split": True, "suffix_indicator": "##", "add_bos": False, "add_eos": False}
 """Fields that change the tokens, with the only value that is supported."""
 
@@ -34,6 +36,13 @@ _FIXED = {"split": True, "suffix_indicator": "##", "add_bos": False, "add_eos": 
 def reads(names: Collection[str]) -> bool:
     """Returns whether files include a tokenizer of KerasHub."""
     return TOKENIZER in names and any(name.startswith(ASSETS) for name in names)
+
+
+def owns(files: PresetFiles) -> bool:
+    """Returns whether the `tokenizer.json` of a preset is KerasHub's: transformers has a file of this name, too."""
+    if not reads(files.names) or files.fetch(TOKENIZER).stat().st_size > _MOST_CONFIG:
+        return False
+    return "registered_name" in read_fields(files, TOKENIZER)
 
 
 def read(files: PresetFiles) -> TokenizerParts:
