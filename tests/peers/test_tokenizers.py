@@ -150,7 +150,7 @@ OPTIONS = [
 @pytest.mark.parametrize("paired", [False, True], ids=["texts", "pairs"])
 @pytest.mark.parametrize("name", ["bert", "roberta", "xlm-roberta", "t5", "mpnet"])
 def test_rows_are_those_of_transformers(name, paired, options, trained, tokenizer_peer):
-    texts = awkward_texts(1500)[300:]
+    texts = awkward_texts(800)[300:]
     pairs = texts[::-1] if paired else None
     wanted = {"return_offsets_mapping": True, "return_special_tokens_mask": True}
     theirs = tokenizer_peer(
@@ -186,7 +186,7 @@ def test_ids_are_decoded_as_in_transformers(name, clean, trained, tokenizer_peer
     config = KINDS[name].config | {"clean_up_tokenization_spaces": clean}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
     tokenizer = read(tmp_path)
-    texts = awkward_texts(1000)
+    texts = awkward_texts(600)
     rows = ids_of(tokenizer, texts)
     for skip in (False, True):
         theirs = tokenizer_peer(
