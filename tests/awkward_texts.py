@@ -3,20 +3,50 @@
 import random
 import unicodedata
 
-WORDS = (
-    "the quick brown fox jumps over lazy dogs unbelievable 1234567890 3.14159 e-mail don't I'll they've a.b@c.de "
-    "Straße naïve café ÉCOLE İstanbul ıssız ﬁnancial ﬀ ǅungla Ωmega ὈΔΥΣΣΕΎΣ Привет МИР Ёлка "
-    "你好世界 東京都 かな カタカナ ｶﾀｶﾅ 한국어 ㄱㅏ สวัสดีครับ हिन्दी क्षि বাংলা தமிழ் ქართული አማርኛ ᚠᚢᚦ "
-    "שָׁלוֹם عربي مَرْحَبًا ‏مرحبا‎ עברית \u202eabc\u202c 👩‍👩‍👧‍👦 👍🏽 🇩🇪 ☃️ ½ ² ① № ™ … “quoted” ‘so’ — – - ´ ` ^ ¨ "
-    "𝒳𝔬𝕦 𠀀𠀁 \U0001F600 ﷽ Å Å Å ṩ ẛ̣ q̣̇ Z̸̧̛a̴l̵g̶o̷ ﬅ ǆ ß ẞ ſ ŉ"
-).split()
-SPACES = [" ", "  ", "   ", "\t", "\n", "\r\n", "\r", "\u00a0", "\u2003", "\u3000", "\u200b", "\u2028", "\ufeff", "\x0b"]
-CONTROLS = ["\x00", "\x01", "\x1b[31m", "\x7f", "\x85", "\xad", "\u200d", "\u2060", "\ufffd", "\ufffe", "\U000e0001", "\ue000"]
-SPECIAL = (
-    "[CLS] [SEP] [PAD] [MASK] [UNK] [cls] <s> </s> <pad> <mask> <unk> <bos> <eos> <|endoftext|> <extra_id_0> "
-    "<start_of_turn> [MASK ] < s> ##ing ▁the ▁ Ġthe <0x0A> <0x41>"
-).split()
-PUNCTUATION = list("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~") + ["...", "!!", "''", "``", "¿", "、", "。", "٪", "·"]
+_WORDS = """
+the quick brown fox jumps over lazy dogs unbelievable 1234567890 3.14159 e-mail don't I'll they've
+a.b@c.de Straße naïve café ÉCOLE İstanbul ıssız ﬁnancial ﬀ ǅungla Ωmega ὈΔΥΣΣΕΎΣ Привет МИР Ёлка 你好世界 東京都
+かな カタカナ ｶﾀｶﾅ 한국어 ㄱㅏ สวัสดีครับ हिन्दी क्षि বাংলা தமிழ் ქართული አማርኛ ᚠᚢᚦ שָׁלוֹם عربي مَرْحَبًا
+\u200f\u0645\u0631\u062d\u0628\u0627\u200e עברית \u202eabc\u202c 👩‍👩‍👧‍👦 👍🏽 🇩🇪 ☃️ ½ ² ① № ™ … “quoted”
+‘so’ — – - ´ ` ^ ¨ 𝒳𝔬𝕦 𠀀𠀁 😀 ﷽ Å Å Å ṩ ẛ̣ q̣̇ Z̸̧̛a̴l̵g̶o̷ ﬅ ǆ ß ẞ ſ ŉ
+"""
+WORDS = _WORDS.split()
+SPACES = [
+    " ",
+    "  ",
+    "   ",
+    "\t",
+    "\n",
+    "\r\n",
+    "\r",
+    "\u00a0",
+    "\u2003",
+    "\u3000",
+    "\u200b",
+    "\u2028",
+    "\ufeff",
+    "\x0b",
+]
+CONTROLS = [
+    "\x00",
+    "\x01",
+    "\x1b[31m",
+    "\x7f",
+    "\x85",
+    "\xad",
+    "\u200d",
+    "\u2060",
+    "\ufffd",
+    "\ufffe",
+    "\U000e0001",
+    "\ue000",
+]
+_SPECIAL = """
+[CLS] [SEP] [PAD] [MASK] [UNK] [cls] <s> </s> <pad> <mask> <unk> <bos> <eos> <|endoftext|> <extra_id_0>
+<start_of_turn> [MASK ] < s> ##ing ▁the ▁ Ġthe <0x0A> <0x41>
+"""
+SPECIAL = _SPECIAL.split()
+PUNCTUATION = [*"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", "...", "!!", "''", "``", "¿", "、", "。", "٪", "·"]
 MARKS = ["\u0301", "\u0308", "\u0323", "\u0338", "\u20dd", "\ufe0f", "\u0e31", "\u093f"]
 
 

@@ -4,9 +4,10 @@ import json
 from dataclasses import dataclass, field
 
 import pytest
-from awkward_texts import PUNCTUATION, SPACES, SPECIAL, WORDS, awkward_texts, training_texts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from awkward_texts import PUNCTUATION, SPACES, SPECIAL, WORDS, awkward_texts, training_texts
 
 pytestmark = pytest.mark.keras(once=True)
 

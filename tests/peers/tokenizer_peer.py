@@ -22,11 +22,15 @@ def train(folder, kind, texts, size=900):
     Path(folder).mkdir(parents=True, exist_ok=True)
     if kind in ("wordpiece", "mpnet"):
         made = tokenizers.BertWordPieceTokenizer(lowercase=False, strip_accents=False)
-        made.train_from_iterator(texts, vocab_size=size, min_frequency=1, special_tokens=SPECIAL[kind], show_progress=False)
+        made.train_from_iterator(
+            texts, vocab_size=size, min_frequency=1, special_tokens=SPECIAL[kind], show_progress=False
+        )
         made.save_model(folder)
     elif kind in ("bytes", "gpt2"):
         made = tokenizers.ByteLevelBPETokenizer()
-        made.train_from_iterator(texts, vocab_size=size, min_frequency=1, special_tokens=SPECIAL[kind], show_progress=False)
+        made.train_from_iterator(
+            texts, vocab_size=size, min_frequency=1, special_tokens=SPECIAL[kind], show_progress=False
+        )
         made.save_model(folder)
     else:
         train_sentencepiece(folder, texts, **json.loads(kind), vocab_size=size, character_coverage=0.98)

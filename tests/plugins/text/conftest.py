@@ -4,6 +4,7 @@ import json
 
 import pytest
 import tokenizers
+
 from awkward_texts import training_texts
 
 BERT = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -78,9 +79,13 @@ def make_kerashub(vocabularies, spm, tmp_path):
         path = tmp_path / f"{name}{len(list(tmp_path.iterdir()))}"
         assets = path / "assets" / "tokenizer"
         assets.mkdir(parents=True)
-        write_json(path / "tokenizer.json", {"class_name": name, "config": config, "registered_name": f"keras_hub>{name}"})
+        write_json(
+            path / "tokenizer.json", {"class_name": name, "config": config, "registered_name": f"keras_hub>{name}"}
+        )
         if name in ("BertTokenizer", "DistilBertTokenizer"):
-            (assets / "vocabulary.txt").write_text("".join(f"{token}\n" for token in vocabularies["wordpiece"]), "utf-8")
+            (assets / "vocabulary.txt").write_text(
+                "".join(f"{token}\n" for token in vocabularies["wordpiece"]), "utf-8"
+            )
         elif name == "RobertaTokenizer":
             write_json(assets / "vocabulary.json", vocabularies["bpe"])
             (assets / "merges.txt").write_text("\n".join(vocabularies["merges"]) + "\n", "utf-8")

@@ -223,7 +223,9 @@ def test_a_preset_without_a_tokenizer_says_which_files_are_missing(tmp_path, rea
 def test_several_threads_get_the_same_as_one(bert):
     from concurrent.futures import ThreadPoolExecutor
 
-    calls = [({"max_length": 5 + number % 4, "padding_side": "left" if number % 2 else "right"}) for number in range(40)]
+    calls = [
+        ({"max_length": 5 + number % 4, "padding_side": "left" if number % 2 else "right"}) for number in range(40)
+    ]
     texts = ["the quick brown fox jumps over the lazy dogs", "a", "the fox"]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda options: bert(texts, **options), calls))

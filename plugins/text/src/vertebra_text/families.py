@@ -37,7 +37,7 @@ class Family:
     special: Mapping[str, str]
     """The default of each special token, by its role."""
     template: str
-    """Where special tokens stand: `bert`, `roberta`, `s` (as RoBERTa's, with bos and eos), `eos`, or `flags` for
+    """The positions of special tokens: `bert`, `roberta`, `s` (as RoBERTa's, with bos and eos), `eos`, or `flags` for
     `add_bos_token` and `add_eos_token`."""
     aliases: tuple[str, ...] = ()
     """Further classes of transformers with the same tokenizer."""

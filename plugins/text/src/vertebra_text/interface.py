@@ -168,7 +168,7 @@ class Tokenizer(ABC):
                 longest row.
             pad_to_multiple_of: Rows are padded to a multiple of this number.
             padding: As in transformers: `"longest"`, or `"max_length"` for `sequence_length=max_length`.
-            truncation: What is cut off a row that is too long: `"longest_first"` shortens the longer text of a pair
+            truncation: How a row that is too long is shortened: `"longest_first"` shortens the longer text of a pair
                 first, `"only_first"` and `"only_second"` one of the texts; `"error"` raises an error, and
                 `"do_not_truncate"` cuts nothing. True and False mean the first and the last.
             padding_side: `"right"` or `"left"`; None means the tokenizer's own.

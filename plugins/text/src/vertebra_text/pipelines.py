@@ -21,9 +21,7 @@ def wordpiece(vocabulary: dict[str, int], unk: str) -> Tokenizer:
 
 def byte_bpe(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> Tokenizer:
     return Tokenizer(
-        models.BPE(
-            vocab=vocabulary, merges=merges, continuing_subword_prefix="", end_of_word_suffix="", fuse_unk=False
-        )
+        models.BPE(vocab=vocabulary, merges=merges, continuing_subword_prefix="", end_of_word_suffix="", fuse_unk=False)
     )
 
 
@@ -33,8 +31,7 @@ def unigram(pieces: list[tuple[str, float]], unk: str) -> Tokenizer:
 
 
 def spm_bpe(vocabulary: dict[str, int], merges: list[tuple[str, str]], unk: str | None) -> Tokenizer:
-    model = {"vocab": vocabulary, "merges": merges, "fuse_unk": True, "byte_fallback": True}
-    return Tokenizer(models.BPE(**model, **({} if unk is None else {"unk_token": unk})))
+    return Tokenizer(models.BPE(vocab=vocabulary, merges=merges, unk_token=unk, fuse_unk=True, byte_fallback=True))
 
 
 # === Normalizer, pre-tokenizer and decoder ===
@@ -82,7 +79,7 @@ def _unigram_pipeline(backend: Tokenizer, options: Options) -> None:
     backend.decoder = decoders.Metaspace(replacement=SPACE, prepend_scheme=scheme)
 
 
-def _gemma_pipeline(backend: Tokenizer, options: Options) -> None:
+def _gemma_pipeline(backend: Tokenizer, _: Options) -> None:
     backend.normalizer = normalizers.Replace(" ", SPACE)
     backend.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
     backend.decoder = decoders.Sequence([decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()])
@@ -118,7 +115,9 @@ def set_template(backend: Tokenizer, family: Family, special: Mapping[str, str],
 
     def named(role: str) -> tuple[str, int]:
         token = special[role]
-        return token, backend.token_to_id(token)
+        index = backend.token_to_id(token)
+        assert index is not None, "special tokens are added before the template is set"
+        return token, index
 
     if family.template == "roberta":
         prefix = options.get("add_prefix_space", False)

@@ -122,8 +122,7 @@ class PretrainedTokenizer(Tokenizer):
     def encode_texts(self, texts: Texts, options: EncodingOptions) -> Arrays:
         template = self._template(texts, options)
         flats = [self._encoded(texts, items, options) for items in (texts.first, texts.second) if items is not None]
-        totals = sum(flat.lengths for flat in flats)
-        flats = self._truncated(flats, template, options)
+        kept = self._truncated(flats, template, options)
         layout = Layout(
             options.sequence_length,
             options.pad_to_multiple_of,
@@ -131,10 +130,10 @@ class PretrainedTokenizer(Tokenizer):
             self.pad_token_id or 0,  # as KerasHub pads without such a token: the mask says which tokens count
             0,
         )
-        assembly = Assembly(template, flats, layout)
+        assembly = Assembly(template, kept, layout)
         arrays = self._arrays(assembly, options)
         if options.return_num_truncated_tokens:
-            arrays["num_truncated_tokens"] = (totals - sum(flat.lengths for flat in flats)).astype("int32")
+            arrays["num_truncated_tokens"] = (_totals(flats) - _totals(kept)).astype("int32")
         return arrays
 
     def _template(self, texts: Texts, options: EncodingOptions) -> Template:
@@ -199,6 +198,11 @@ class PretrainedTokenizer(Tokenizer):
 
     def __repr__(self) -> str:
         return f"<{self.parts.class_name} of {self.vocabulary_size():,} tokens>"
+
+
+def _totals(flats: list[FlatTokens]) -> np.ndarray[Any, Any]:
+    """Returns the number of tokens of each row, without special tokens."""
+    return np.sum([flat.lengths for flat in flats], axis=0)
 
 
 def _cleaned(text: str) -> str:

@@ -1,4 +1,4 @@
-"""`Template`: where special tokens stand in a sequence, read from the post-processor of a tokenizer."""
+"""`Template`: the positions of special tokens in a sequence, read from the post-processor of a tokenizer."""
 
 from __future__ import annotations
 

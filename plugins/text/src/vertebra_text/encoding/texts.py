@@ -60,7 +60,9 @@ def _without_pair_argument(texts: Sequence[Any]) -> Texts:
     """Returns texts that may be pairs: a list of pairs, or a tuple of two lists."""
     if isinstance(texts, tuple) and len(texts) == 2:
         if all(map(_is_text, texts)):
-            raise ArgumentError(CALL, "texts", _shown(texts), f"two lists {_PAIRED}: a tuple of two texts may mean both")
+            raise ArgumentError(
+                CALL, "texts", _shown(texts), f"two lists {_PAIRED}: a tuple of two texts may mean both"
+            )
         segments = [_plain(segment) for segment in texts]
         if all(isinstance(segment, list) for segment in segments):
             return Texts(segments[0], segments[1], False)

@@ -23,15 +23,13 @@ NO_LIMIT = 10**9
 Check = Callable[[Any], bool]
 
 
-def read_fields(
-    files: PresetFiles, name: str, wanted: Callable[[str], bool] = lambda name: True
-) -> dict[str, Any]:
+def read_fields(files: PresetFiles, name: str, wanted: Callable[[str], bool] = bool) -> dict[str, Any]:
     """Returns the fields of a JSON object; an empty object if the preset has no such file.
 
     Args:
         files: The preset.
         name: Name of the file.
-        wanted: Says whether a field matters: such a field must not have two values.
+        wanted: Says whether a field of this name matters: such a field must not have two values.
 
     Raises:
         PresetConfigError: the file is no JSON object, or a field that matters is not clear.

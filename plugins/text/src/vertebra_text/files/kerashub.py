@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from tokenizers import AddedToken, Tokenizer, models
+from tokenizers import Tokenizer, models
 
 from vertebra import PresetFiles
 from vertebra.errors import PresetConfigError
@@ -85,7 +85,9 @@ def _family(envelope: Mapping[str, Any]) -> Family:
     family = family_of_kerashub(name) if isinstance(name, str) else None
     if family is None:
         known = ", ".join(name for family in FAMILIES for name in family.kerashub)
-        raise PresetConfigError(TOKENIZER, f"registered_name is {name!r}; the classes of KerasHub read here are {known}")
+        raise PresetConfigError(
+            TOKENIZER, f"registered_name is {name!r}; the classes of KerasHub read here are {known}"
+        )
     return family
 
 
@@ -136,14 +138,7 @@ def _backend(
         with file_errors(name):
             model = sentencepiece.parse_model(data)
             backend = spm_vocabulary.build_backend(model, family, special.texts, options, name)
-        return _with_symbols(backend, model, family, options), data
+        backend.add_tokens(list(spm_vocabulary.control_tokens(model, options)))
+        return backend, data
     pipelines.set_pipeline(backend, family, options)
     return backend, b""
-
-
-def _with_symbols(
-    backend: Tokenizer, model: sentencepiece.SentencePieceModel, family: Family, options: Mapping[str, Any]
-) -> Tokenizer:
-    tokens: list[AddedToken] = list(spm_vocabulary.control_tokens(model, family, options))
-    backend.add_tokens(tokens)
-    return backend

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,9 @@ from vertebra_text.files.kerashub import ASSETS, BPE_FILES, SPM_FILE, WORDPIECE_
 from vertebra_text.files.parts import TokenizerParts
 from vertebra_text.files.sentencepiece import Normalizer, Piece, SentencePieceModel, Trainer
 
+_NO_SPECIAL_TOKENS = "KerasHub finds no special tokens in texts with its {}: it reads them as plain text"
+_CALLER = 5
+"""The frames from a warning to the caller of `save_to_preset`."""
 _MODULES = {"XLMRoberta": "xlm_roberta", "DistilBert": "distil_bert", "GPT2": "gpt2", "T5": "t5"}
 """KerasHub's module names that are not those of the class in small letters."""
 
@@ -39,6 +43,8 @@ def kerashub_files(parts: TokenizerParts) -> dict[str, bytes]:
         assets = _byte_bpe_assets(parts, state)
     else:
         config |= {"proto": None, "add_bos": False, "add_eos": False}
+        if not parts.backend.encode_special_tokens:
+            warnings.warn(_NO_SPECIAL_TOKENS.format(family.kerashub[0]), stacklevel=_CALLER)
         assets = {SPM_FILE: parts.sentencepiece or _sentencepiece(parts, state, family)}
     envelope = _envelope(family.kerashub[0], config)
     return {
@@ -174,6 +180,9 @@ def _sentencepiece(parts: TokenizerParts, state: Mapping[str, Any], family: Fami
         problem = "KerasHub needs the SentencePiece model from which it was made, and only its tokenizer.json was read"
         raise _limit("tokenizer", family.name, problem)
     pieces = [Piece(text, float(score)) for text, score in state["model"]["vocab"]]
-    first = (Piece("<unk>", 0.0, sentencepiece.UNKNOWN), *(Piece(t, 0.0, sentencepiece.CONTROL) for t in ("<s>", "</s>")))
+    first = (
+        Piece("<unk>", 0.0, sentencepiece.UNKNOWN),
+        *(Piece(t, 0.0, sentencepiece.CONTROL) for t in ("<s>", "</s>")),
+    )
     normalizer = Normalizer(name="nmt_nfkc", charsmap=_charsmap(parts.backend.normalizer))
     return sentencepiece.dump_model(SentencePieceModel((*first, *pieces[4:-1]), Trainer(), normalizer))

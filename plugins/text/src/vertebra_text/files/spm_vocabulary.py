@@ -45,11 +45,11 @@ def build_backend(
     return backend
 
 
-def control_tokens(model: SentencePieceModel, family: Family, options: Mapping[str, Any]) -> tuple[AddedToken, ...]:
+def control_tokens(model: SentencePieceModel, options: Mapping[str, Any]) -> tuple[AddedToken, ...]:
     """Returns the pieces that are found in a text as a whole: control symbols and the user's own symbols."""
     kinds = {sentencepiece.CONTROL: True, sentencepiece.USER_DEFINED: False}
     found = [AddedToken(p.text, normalized=False, special=kinds[p.type]) for p in model.pieces if p.type in kinds]
-    sentinels = [text for text, _ in _t5([], {}, options)] if "extra_ids" in options else []
+    sentinels = [text for text, _ in _sentinels(options.get("extra_ids", 0))]
     return (*found, *(AddedToken(text, normalized=False, special=True) for text in sentinels))
 
 
@@ -58,28 +58,29 @@ def scored_pieces(
 ) -> Scored:
     """Returns the vocabulary of a family of Unigram models; the index of a piece is its id."""
     pieces = [(piece.text, piece.score) for piece in model.pieces]
-    return _UNIGRAM[family.name](pieces, special, options)
+    arrange = _UNIGRAM.get(family.name)
+    return pieces + _sentinels(options["extra_ids"]) if arrange is None else arrange(pieces, special)
 
 
-def _xlm_roberta(pieces: Scored, special: Mapping[str, str], options: Mapping[str, Any]) -> Scored:
+def _xlm_roberta(pieces: Scored, special: Mapping[str, str]) -> Scored:
     """Returns fairseq's order: four special tokens, then the pieces without SentencePiece's three, and the mask."""
     first = [(special[role], 0.0) for role in ("bos", "pad", "eos", "unk")]
     return [*first, *pieces[3:], (special["mask"], 0.0)]
 
 
-def _camembert(pieces: Scored, special: Mapping[str, str], options: Mapping[str, Any]) -> Scored:
+def _camembert(pieces: Scored, special: Mapping[str, str]) -> Scored:
     first = [("<s>NOTUSED", 0.0), (special["pad"], 0.0), ("</s>NOTUSED", 0.0), (special["unk"], 0.0)]
     return [*first, ("<unk>NOTUSED", _UNUSED), *pieces[1:], (special["mask"], 0.0)]
 
 
-def _t5(pieces: Scored, special: Mapping[str, str], options: Mapping[str, Any]) -> Scored:
-    return pieces + [(f"<extra_id_{index}>", 0.0) for index in reversed(range(options["extra_ids"]))]
+def _sentinels(count: int) -> Scored:
+    """Returns the tokens that T5 puts in place of a span of text."""
+    return [(f"<extra_id_{index}>", 0.0) for index in reversed(range(count))]
 
 
-_UNIGRAM: dict[str, Callable[[Scored, Mapping[str, str], Mapping[str, Any]], Scored]] = {
+_UNIGRAM: dict[str, Callable[[Scored, Mapping[str, str]], Scored]] = {
     "XLMRobertaTokenizer": _xlm_roberta,
     "CamembertTokenizer": _camembert,
-    "T5Tokenizer": _t5,
 }
 
 

@@ -73,11 +73,11 @@ def read(files: PresetFiles) -> TokenizerParts:
     )
     options = _options(family, config)
     if TOKENIZER in files.names:
-        parts, special = _from_tokenizer_json(files, family, options, special)
+        parts = _from_tokenizer_json(files, family, options, special)
     else:
         parts = _from_vocabulary(files, family, options, special)
     parts.backend.encode_special_tokens = checked(CONFIG, config, "split_special_tokens", False, is_flag, "a bool")
-    return _with_config(parts, config, family_of_model_type(model_type), special)
+    return _with_config(parts, config, family_of_model_type(model_type))
 
 
 def _matters(field: str) -> bool:
@@ -101,7 +101,9 @@ def _family(files: PresetFiles, config: Mapping[str, Any], model_type: object) -
             return family
         if short not in _BASE_CLASSES:
             known = ", ".join(family.name for family in FAMILIES)
-            problem = f"tokenizer_class is {name!r}, which needs a {TOKENIZER}; only {known} are built from vocabularies"
+            problem = (
+                f"tokenizer_class is {name!r}, which needs a {TOKENIZER}; only {known} are built from vocabularies"
+            )
             raise PresetConfigError(CONFIG, problem, f"Save it with transformers, which writes a {TOKENIZER}")
     family = family_of_model_type(model_type)
     return family if family is not None or TOKENIZER in files.names else _family_of_files(files)
@@ -113,7 +115,9 @@ def _family_of_files(files: PresetFiles) -> Family:
         found = family_of_class("BertTokenizer")
     elif _has(files.names, BPE_FILES):
         vocabulary = read_vocabulary(files, BPE_FILES[0])
-        found = family_of_class("RobertaTokenizer" if {"<s>", "</s>", "<mask>"} <= vocabulary.keys() else "GPT2Tokenizer")
+        found = family_of_class(
+            "RobertaTokenizer" if {"<s>", "</s>", "<mask>"} <= vocabulary.keys() else "GPT2Tokenizer"
+        )
     else:
         found = None
     if found is None:
@@ -128,7 +132,9 @@ def _options(family: Family | None, config: Mapping[str, Any]) -> dict[str, Any]
         return {}
     options = {}
     for name, default in family.options.items():
-        check, expected = (is_count, "a count") if isinstance(default, int) and not is_flag(default) else (is_flag, "a bool")
+        check, expected = (
+            (is_count, "a count") if isinstance(default, int) and not is_flag(default) else (is_flag, "a bool")
+        )
         options[name] = checked(CONFIG, config, name, default, check, expected)
     return options
 
@@ -138,7 +144,7 @@ def _options(family: Family | None, config: Mapping[str, Any]) -> dict[str, Any]
 
 def _from_tokenizer_json(
     files: PresetFiles, family: Family | None, options: Mapping[str, Any], special: SpecialTokens
-) -> tuple[TokenizerParts, SpecialTokens]:
+) -> TokenizerParts:
     path = files.fetch(TOKENIZER)
     data = read_bytes(path, TOKENIZER)
     with file_errors(TOKENIZER, "Fetch the file again, or update the tokenizers library"):
@@ -152,7 +158,7 @@ def _from_tokenizer_json(
     if pad is not None and "pad" not in special.roles:
         special = replace(special, roles={**special.roles, "pad": AddedToken(pad, special=True, normalized=False)})
     special.add_to(backend)
-    return TokenizerParts(backend, NAME, special.texts, family, options=options, padding_side=side, truncation_side=cut), special
+    return TokenizerParts(backend, NAME, special.texts, family, options=options, padding_side=side, truncation_side=cut)
 
 
 def _overrule(backend: Tokenizer, family: Family | None, options: Mapping[str, Any]) -> None:
@@ -185,7 +191,7 @@ def _from_vocabulary(
         with file_errors(name):
             model = sentencepiece.parse_model(data)
             backend = spm_vocabulary.build_backend(model, family, special.texts, options, name)
-        special = special.with_extra(spm_vocabulary.control_tokens(model, family, options))
+        special = special.with_extra(spm_vocabulary.control_tokens(model, options))
     else:
         raise PresetConfigError(files.handle, f"{family.name} needs {TOKENIZER} or {' and '.join(family.files)}")
     special.add_to(backend)
@@ -205,18 +211,17 @@ def _byte_bpe(files: PresetFiles, family: Family, options: Mapping[str, Any]) ->
 # === The rest of the config ===
 
 
-def _with_config(
-    parts: TokenizerParts, config: Mapping[str, Any], of_model: Family | None, special: SpecialTokens
-) -> TokenizerParts:
+def _with_config(parts: TokenizerParts, config: Mapping[str, Any], of_model: Family | None) -> TokenizerParts:
     """Adds the fields that do not change the tokens of a text."""
     family = parts.family
-    inputs = checked(CONFIG, config, "model_input_names", None, lambda value: isinstance(value, list), "a list of names")
+    inputs = checked(
+        CONFIG, config, "model_input_names", None, lambda value: isinstance(value, list), "a list of names"
+    )
     owner = family or of_model
     segments = "token_type_ids" in inputs if inputs is not None else owner is not None and owner.segments
-    known = {} if family is None else {"class_name": family.name}
     return replace(
         parts,
-        **known,
+        class_name=parts.class_name if family is None else family.name,
         config=config,
         segments=segments,
         max_length=checked(CONFIG, config, "model_max_length", None, is_count, "a number of tokens"),

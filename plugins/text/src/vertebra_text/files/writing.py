@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from vertebra.errors import ArgumentError, PresetFormatError, PresetSaveError
-from vertebra_text.families import WORDPIECE
 from vertebra_text.files import kerashub, transformers
 from vertebra_text.files.kerashub_writing import kerashub_files
 from vertebra_text.files.parts import TokenizerParts
@@ -80,21 +79,20 @@ def _tokenizer_config(parts: TokenizerParts) -> dict[str, Any]:
     for name in _NOT_CARRIED:
         carried.pop(name, None)
     inputs = ["input_ids", *(["token_type_ids"] if parts.segments else []), "attention_mask"]
-    config = carried | {
-        "tokenizer_class": parts.config.get("tokenizer_class") or parts.class_name
-        if parts.format == transformers.NAME
-        else parts.class_name,
-        "model_max_length": _NO_LIMIT if parts.max_length is None else parts.max_length,
-        "model_input_names": inputs,
-        "padding_side": parts.padding_side,
-        "truncation_side": parts.truncation_side,
-        "clean_up_tokenization_spaces": parts.clean_up_spaces,
-        **parts.options,
-    }
+    config = (
+        {"tokenizer_class": parts.class_name}
+        | carried
+        | {
+            "model_max_length": _NO_LIMIT if parts.max_length is None else parts.max_length,
+            "model_input_names": inputs,
+            "padding_side": parts.padding_side,
+            "truncation_side": parts.truncation_side,
+            "clean_up_tokenization_spaces": parts.clean_up_spaces,
+            **parts.options,
+        }
+    )
     if parts.backend.encode_special_tokens:
         config["split_special_tokens"] = True
-    if parts.family is not None and parts.family.algorithm == WORDPIECE:
-        config["do_basic_tokenize"] = True
     return config
 
 
