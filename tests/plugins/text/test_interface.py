@@ -230,3 +230,68 @@ def test_several_threads_get_the_same_as_one(bert):
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda options: bert(texts, **options), calls))
     assert all(equal(arrays, bert(texts, **options)) for arrays, options in zip(found, calls, strict=True))
+
+
+def test_only_the_files_of_the_tokenizer_are_read(make, read, monkeypatch):
+    import vertebra
+
+    folder = make("roberta")
+    for name in ("config.json", "model.safetensors", "README.md", "sentencepiece.bpe.model"):
+        (folder / name).write_text("{}")
+    fetched, fetch = [], type(vertebra.open_files(folder)).fetch_all
+
+    def fetch_all(self, names):
+        fetched.extend(names)
+        return fetch(self, names)
+
+    monkeypatch.setattr(type(vertebra.open_files(folder)), "fetch_all", fetch_all)
+    read(folder)
+    assert set(fetched) == {"config.json", "vocab.json", "merges.txt"}
+
+
+def test_another_library_s_tokenizer_implements_the_contract(tmp_path, monkeypatch):
+    from vertebra_text import Tokenizer, interface
+
+    class Characters(Tokenizer):
+        files_description = "a characters.txt"
+
+        @classmethod
+        def reads(cls, names):
+            return "characters.txt" in names
+
+        @classmethod
+        def read(cls, files):
+            tokenizer = cls()
+            tokenizer.characters = files.fetch("characters.txt").read_text()
+            return tokenizer
+
+        def encode_texts(self, texts, options):
+            rows = [[self.token_to_id(c) for c in text] for text in texts.first]
+            return {"token_ids": np.array(rows, "int32"), "padding_mask": np.ones_like(rows, "int32")}
+
+        def tokenize(self, texts):
+            return [self.token_to_id(character) for character in texts]
+
+        def detokenize(self, token_ids, *, skip_special_tokens=False):
+            return "".join(map(self.id_to_token, token_ids))
+
+        def token_to_id(self, token):
+            return self.characters.index(token)
+
+        def id_to_token(self, id):
+            return self.characters[id]
+
+        def vocabulary_size(self):
+            return len(self.characters)
+
+        def save_to_preset(self, preset_dir, *, format=None):
+            return []
+
+    monkeypatch.setattr(interface, "_load", lambda path: Characters)
+    (tmp_path / "characters.txt").write_text("abc")
+    tokenizer = Tokenizer.from_preset(tmp_path)
+    assert tokenizer(["ab", "ca"])["token_ids"].tolist() == [[0, 1], [2, 0]]
+    assert tokenizer("ab")["token_ids"].tolist() == [0, 1]
+    assert tokenizer.decode([2, 1]) == "cb"
+    with pytest.raises(ArgumentError, match="decode bytes first"):
+        tokenizer(b"ab")

@@ -93,6 +93,13 @@ def _llama_pipeline(backend: Tokenizer, options: Options) -> None:
     backend.decoder = decoders.Sequence([*steps, decoders.Strip(content=" ", left=1)] if prefix else steps)
 
 
+def set_sentencepiece_spaces(backend: Tokenizer, with_prefix: bool) -> None:
+    """Writes spaces as SentencePiece does for Llama: one before the text, whatever it begins with, and no stripping."""
+    signs = normalizers.Replace(" ", SPACE)
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE), signs]) if with_prefix else signs
+    backend.pre_tokenizer = None
+
+
 _PIPELINES: dict[str, Callable[[Tokenizer, Options], None]] = {
     WORDPIECE: _wordpiece_pipeline,
     BYTE_BPE: _byte_bpe_pipeline,

@@ -202,7 +202,8 @@ class PretrainedTokenizer(Tokenizer):
 
 def _totals(flats: list[FlatTokens]) -> np.ndarray[Any, Any]:
     """Returns the number of tokens of each row, without special tokens."""
-    return np.sum([flat.lengths for flat in flats], axis=0)
+    totals: np.ndarray[Any, Any] = np.sum([flat.lengths for flat in flats], axis=0)
+    return totals
 
 
 def _cleaned(text: str) -> str:

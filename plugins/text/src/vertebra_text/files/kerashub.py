@@ -27,6 +27,8 @@ ASSETS = "assets/tokenizer/"
 WORDPIECE_FILE, BPE_FILES, SPM_FILE = "vocabulary.txt", ("vocabulary.json", "merges.txt"), "vocabulary.spm"
 SPECIAL = {"GemmaTokenizer": ("bos", "eos", "pad"), "LlamaTokenizer": ("bos", "eos"), "T5Tokenizer": ("eos", "pad")}
 """The special tokens that a class of KerasHub has, if they are fewer than transformers'."""
+_REBUILT = {"LlamaTokenizer": "PreTrainedTokenizerFast"}
+"""The class to name in transformers, whose version 5 builds another tokenizer for this class than its file has."""
 _MOST_CONFIG = 2**20
 """The size of a config in bytes; a larger file holds a vocabulary."""
 _FIXED = {"split": True, "suffix_indicator": "##", "add_bos": False, "add_eos": False}
@@ -72,7 +74,7 @@ def read(files: PresetFiles) -> TokenizerParts:
         NAME,
         special.texts,
         family,
-        family.name,
+        _REBUILT.get(family.name, family.name),
         options,
         segments=family.segments,
         max_length=length if is_count(length) else None,
@@ -138,6 +140,8 @@ def _backend(
         with file_errors(name):
             model = sentencepiece.parse_model(data)
             backend = spm_vocabulary.build_backend(model, family, special.texts, options, name)
+        if family.name == "LlamaTokenizer":
+            pipelines.set_sentencepiece_spaces(backend, model.normalizer.add_dummy_prefix)
         backend.add_tokens(list(spm_vocabulary.control_tokens(model, options)))
         return backend, data
     pipelines.set_pipeline(backend, family, options)

@@ -74,7 +74,8 @@ def _checked(parts: TokenizerParts) -> Family:
         fixed, given = family.special[role], parts.special.get(role)
         if given != fixed and role != "unk":
             raise _limit(f"{role}_token", given, f"KerasHub's {family.kerashub[0]} always has {fixed!r}")
-    _check_pipeline(parts, family)
+    if not parts.sentencepiece:
+        _check_pipeline(parts, family)
     _check_added(parts, family)
     return family
 

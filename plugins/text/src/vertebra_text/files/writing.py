@@ -67,9 +67,11 @@ def _write(target: Path, files: Mapping[str, bytes]) -> None:
 def transformers_files(parts: TokenizerParts) -> dict[str, bytes]:
     """Returns the files that transformers 4 and 5 read, by name."""
     special = {f"{role}_token": text for role, text in parts.special.items()}
+    roles = () if parts.family is None else parts.family.special
+    absent = {f"{role}_token": None for role in roles if role not in parts.special}  # else the class adds its default
     return {
         transformers.TOKENIZER: parts.backend.to_str(pretty=True).encode(),
-        transformers.CONFIG: dump(_tokenizer_config(parts) | special),
+        transformers.CONFIG: dump(_tokenizer_config(parts) | absent | special),
         transformers.SPECIAL_TOKENS: dump(special),
     }
 
