@@ -64,6 +64,11 @@ def encode(folder, texts, name="AutoTokenizer", pairs=None, **options):
     return {key: [list(row) for row in found[key]] for key in found}
 
 
+def encode_one(folder, text, pair, name):
+    """Returns the token ids of one pair that is not in a list."""
+    return list(loaded(folder, name)(text, pair)["input_ids"])
+
+
 def decode(folder, rows, name="AutoTokenizer", **options):
     """Returns the texts of token ids."""
     return [loaded(folder, name).decode(row, **options) for row in rows]
@@ -115,6 +120,7 @@ if __name__ == "__main__":
         train=train,
         save=save,
         encode=encode,
+        encode_one=encode_one,
         decode=decode,
         special=special,
         make_kerashub=make_kerashub,
