@@ -65,6 +65,9 @@ class PresetFiles(Protocol):
     def require_complete(self) -> None:
         """Raises OfflineError if there may be files that are not in `names`."""
 
+    def check_all(self) -> None:
+        """Raises PresetChangedError if a file was replaced or written to since the preset was opened."""
+
 
 class PresetSource(ABC):
     """The common base of local and remote sources; subclass `LocalSource` or `RemoteSource`."""

@@ -295,3 +295,34 @@ def test_another_library_s_tokenizer_implements_the_contract(tmp_path, monkeypat
     assert tokenizer.decode([2, 1]) == "cb"
     with pytest.raises(ArgumentError, match="decode bytes first"):
         tokenizer(b"ab")
+
+
+def test_a_tokenizer_can_be_copied_to_other_processes(make, make_kerashub, read):
+    import pickle
+
+    for folder in (make("bert", {"model_max_length": 5}), make_kerashub("XLMRobertaTokenizer")):
+        tokenizer = read(folder)
+        again = pickle.loads(pickle.dumps(tokenizer))
+        assert equal(again([*TEXTS, "<s>"]), tokenizer([*TEXTS, "<s>"]))
+
+
+def test_any_sequence_of_texts_is_a_list(bert):
+    from collections import UserList
+
+    assert equal(bert(UserList(TEXTS)), bert(TEXTS))
+
+
+def test_files_that_change_while_they_are_read_are_refused(make, read, monkeypatch):
+    from vertebra.errors import PresetChangedError
+    from vertebra_text import pretrained
+
+    folder, reading = make("bert", {}), pretrained.PretrainedTokenizer.read.__func__
+
+    def read_and_change(cls, files):
+        tokenizer = reading(cls, files)
+        (folder / "vocab.txt").write_text("[UNK]\n")
+        return tokenizer
+
+    monkeypatch.setattr(pretrained.PretrainedTokenizer, "read", classmethod(read_and_change))
+    with pytest.raises(PresetChangedError):
+        read(folder)

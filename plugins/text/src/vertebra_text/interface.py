@@ -133,7 +133,9 @@ class Tokenizer(ABC):
                 f"it has no tokenizer: none of its files is {expected}",
                 remedy="Use the preset's original, or copy the tokenizer's files into its folder",
             )
-        return found.read(files)
+        tokenizer = found.read(files)
+        files.check_all()  # so that all files are of one moment
+        return tokenizer
 
     def decode(self, token_ids: Any, *, skip_special_tokens: bool = False) -> Any:
         """As `detokenize`; the name of transformers."""

@@ -196,8 +196,18 @@ class PretrainedTokenizer(Tokenizer):
 
         return write_tokenizer(self.parts, preset_dir, format or self.parts.format)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy of the library's tokenizer loses this flag, also in a worker process.
+        state = {name: value for name, value in vars(self).items() if name not in ("parts", "_backend")}
+        return _copied, (type(self), self.parts, self._backend.encode_special_tokens), state
+
     def __repr__(self) -> str:
         return f"<{self.parts.class_name} of {self.vocabulary_size():,} tokens>"
+
+
+def _copied(kind: type[PretrainedTokenizer], parts: TokenizerParts, encode_special_tokens: bool) -> PretrainedTokenizer:
+    parts.backend.encode_special_tokens = encode_special_tokens
+    return kind(parts)
 
 
 def _totals(flats: list[FlatTokens]) -> np.ndarray[Any, Any]:

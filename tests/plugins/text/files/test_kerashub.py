@@ -75,3 +75,32 @@ def test_a_missing_asset_is_named(make_kerashub, read):
     (folder / "assets" / "tokenizer" / "vocabulary.txt").rename(folder / "assets" / "tokenizer" / "vocab.txt")
     with pytest.raises(PresetNotFoundError, match=r"assets/tokenizer/vocabulary\.txt"):
         read(folder)
+
+
+def test_a_tokenizer_that_a_conversion_has_carried_is_found(make_kerashub, make, read):
+    folder = make_kerashub("BertTokenizer", lowercase=True)
+    plain = read(folder)
+    (folder / "carried" / "kerashub").mkdir(parents=True)
+    (folder / "tokenizer.json").rename(folder / "carried" / "kerashub" / "tokenizer.json")
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+    assert read(folder).tokenize("The Fox") == plain.tokenize("the fox")
+
+    other = make("roberta")
+    (other / "carried" / "transformers").mkdir(parents=True)
+    backend = read(other).backend.to_str()
+    (other / "carried" / "transformers" / "tokenizer.json").write_text(backend)
+    for name in ("vocab.json", "merges.txt"):
+        (other / name).unlink()
+    (other / "config.json").write_text('{"registered_name": "keras_hub>RobertaBackbone"}')
+    assert read(other).parts.class_name == "RobertaTokenizer"
+    assert read(other).tokenize("the fox") == read(make("roberta")).tokenize("the fox")
+
+
+@pytest.mark.parametrize(
+    "config", [{"registered_name": "keras_hub>XLMRobertaBackbone"}, {"backbone": "XLMRobertaBackbone"}]
+)
+def test_the_class_of_the_backbone_names_the_family(config, make, read):
+    folder = make("xlm-roberta")
+    (folder / "tokenizer_config.json").unlink()
+    (folder / "config.json").write_text(json.dumps(config))
+    assert read(folder).parts.class_name == "XLMRobertaTokenizer"

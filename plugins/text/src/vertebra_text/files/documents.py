@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,14 @@ def _limit(value: object) -> Any:
     return value if isinstance(value, int) and value < NO_LIMIT else None
 
 
+def stored_name(names: Collection[str], name: str, format: str) -> str:
+    """Returns the name under which a preset stores a file of a format, or no text if it has none.
+
+    A preset of another format, which has another file of this name, stores it in the folder `carried`.
+    """
+    return next((stored for stored in (name, f"carried/{format}/{name}") if stored in names), "")
+
+
 def read_bytes(path: Path, name: str) -> bytes:
     """Returns the bytes of a tokenizer's file.
 
@@ -91,6 +99,10 @@ def is_flag(value: object) -> bool:
 
 def is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31
+
+
+def is_small(value: object) -> bool:
+    return is_count(value) and value <= 10_000  # type: ignore[operator]
 
 
 def is_side(value: object) -> bool:

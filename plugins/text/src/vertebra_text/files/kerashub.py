@@ -15,7 +15,7 @@ from vertebra.errors import PresetConfigError
 from vertebra_text import pipelines
 from vertebra_text.families import BYTE_BPE, FAMILIES, WORDPIECE, Family, family_of_kerashub
 from vertebra_text.files import sentencepiece, spm_vocabulary
-from vertebra_text.files.documents import checked, is_count, is_flag, read_bytes, read_fields
+from vertebra_text.files.documents import checked, is_count, is_flag, read_bytes, read_fields, stored_name
 from vertebra_text.files.guard import file_errors
 from vertebra_text.files.parts import TokenizerParts
 from vertebra_text.files.special_tokens import SpecialTokens, read_special_tokens
@@ -37,14 +37,15 @@ _FIXED = {"split": True, "suffix_indicator": "##", "add_bos": False, "add_eos": 
 
 def reads(names: Collection[str]) -> bool:
     """Returns whether files include a tokenizer of KerasHub."""
-    return TOKENIZER in names and any(name.startswith(ASSETS) for name in names)
+    return stored_name(names, TOKENIZER, NAME) != "" and any(name.startswith(ASSETS) for name in names)
 
 
 def owns(files: PresetFiles) -> bool:
     """Returns whether the `tokenizer.json` of a preset is KerasHub's: transformers has a file of this name, too."""
-    if not reads(files.names) or files.fetch(TOKENIZER).stat().st_size > _MOST_CONFIG:
+    name = stored_name(files.names, TOKENIZER, NAME)
+    if not reads(files.names) or files.fetch(name).stat().st_size > _MOST_CONFIG:
         return False
-    return "registered_name" in read_fields(files, TOKENIZER)
+    return "registered_name" in read_fields(files, name)
 
 
 def read(files: PresetFiles) -> TokenizerParts:
@@ -53,7 +54,7 @@ def read(files: PresetFiles) -> TokenizerParts:
     Raises:
         PresetConfigError: a file is invalid, or a field is not supported.
     """
-    envelope = read_fields(files, TOKENIZER)
+    envelope = read_fields(files, stored_name(files.names, TOKENIZER, NAME))
     family = _family(envelope)
     config = checked(TOKENIZER, envelope, "config", {}, lambda value: isinstance(value, dict), "an object")
     for name, value in _FIXED.items():
