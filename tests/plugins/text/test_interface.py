@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vertebra.errors import ArgumentError, PresetNotFoundError
+from vertebra.errors import ArgumentError, PresetConfigError, PresetNotFoundError
 
 TEXTS = ["the quick brown fox", "a dog"]
 
@@ -304,6 +304,21 @@ def test_a_tokenizer_can_be_copied_to_other_processes(make, make_kerashub, read)
         tokenizer = read(folder)
         again = pickle.loads(pickle.dumps(tokenizer))
         assert equal(again([*TEXTS, "<s>"]), tokenizer([*TEXTS, "<s>"]))
+
+
+@pytest.mark.parametrize(("token", "index"), [("[UNK]", None), ("the", 2**31)])
+def test_a_vocabulary_that_fails_on_a_text_is_named(token, index, make, read):
+    import json
+
+    folder = make("bert", {"tokenizer_class": "PreTrainedTokenizerFast"})
+    state = json.loads(read(make("bert")).backend.to_str())
+    state["model"]["vocab"].pop(token)
+    if index is not None:
+        state["model"]["vocab"][token] = index
+    state["added_tokens"] = [added for added in state["added_tokens"] if added["content"] != "[UNK]"]
+    (folder / "tokenizer.json").write_text(json.dumps(state), "utf-8")
+    with pytest.raises(PresetConfigError, match=r"PreTrainedTokenizerFast of .* tokens"):
+        read(folder)(["the \u2603\u2604"])
 
 
 def test_any_sequence_of_texts_is_a_list(bert):

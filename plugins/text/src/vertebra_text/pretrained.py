@@ -18,6 +18,7 @@ from vertebra_text.encoding.template import PLAIN, PLAIN_PAIR, Template, templat
 from vertebra_text.encoding.texts import Texts, arranged, unencodable
 from vertebra_text.encoding.truncation import kept_lengths
 from vertebra_text.files import kerashub, transformers
+from vertebra_text.files.guard import file_errors
 from vertebra_text.files.parts import TokenizerParts
 from vertebra_text.interface import Arrays, Tokenizer
 from vertebra_text.roles import SpecialId, SpecialToken
@@ -158,15 +159,16 @@ class PretrainedTokenizer(Tokenizer):
     def _encoded(self, texts: Texts, items: list[Any], options: EncodingOptions) -> FlatTokens:
         encode = self._backend.encode_batch if options.needs_offsets else self._backend.encode_batch_fast
         words = options.is_split_into_words
-        try:
-            return encoded(
-                partial(encode, is_pretokenized=words, add_special_tokens=False), items, options.needs_offsets
-            )
-        except TypeError:
-            error = unencodable(texts)
-            if error is None:
-                raise
-            raise error from None
+        with file_errors(self):  # a vocabulary may lack the unknown token, or have ids beyond int32
+            try:
+                return encoded(
+                    partial(encode, is_pretokenized=words, add_special_tokens=False), items, options.needs_offsets
+                )
+            except TypeError:
+                error = unencodable(texts)
+                if error is None:
+                    raise
+                raise error from None
 
     def _truncated(self, flats: list[FlatTokens], template: Template, options: EncodingOptions) -> list[FlatTokens]:
         most = self._most_tokens(options)
@@ -186,7 +188,8 @@ class PretrainedTokenizer(Tokenizer):
 
     def detokenize(self, token_ids: Any, *, skip_special_tokens: bool = False) -> Any:
         rows, is_single = _rows(token_ids)
-        texts = self._backend.decode_batch(rows, skip_special_tokens=skip_special_tokens)
+        with file_errors(self):
+            texts = self._backend.decode_batch(rows, skip_special_tokens=skip_special_tokens)
         if self.parts.clean_up_spaces and type(self._backend.model).__name__ != "BPE":
             texts = [_cleaned(text) for text in texts]
         return texts[0] if is_single else texts
@@ -202,7 +205,7 @@ class PretrainedTokenizer(Tokenizer):
         return _copied, (type(self), self.parts, self._backend.encode_special_tokens), state
 
     def __repr__(self) -> str:
-        return f"<{self.parts.class_name} of {self.vocabulary_size():,} tokens>"
+        return f"<{self.parts.class_name} of {self._backend.get_vocab_size():,} tokens>"
 
 
 def _copied(kind: type[PretrainedTokenizer], parts: TokenizerParts, encode_special_tokens: bool) -> PretrainedTokenizer:
