@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
@@ -197,7 +198,10 @@ class PretrainedTokenizer(Tokenizer):
     def save_to_preset(self, preset_dir: str | Path, *, format: str | None = None) -> list[str]:
         from vertebra_text.files.writing import write_tokenizer
 
-        return write_tokenizer(self.parts, preset_dir, format or self.parts.format)
+        names, notes = write_tokenizer(self.parts, preset_dir, format or self.parts.format)
+        for note in notes:
+            warnings.warn(note, stacklevel=2)
+        return names
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy of the library's tokenizer loses this flag, also in a worker process.

@@ -77,6 +77,71 @@ def test_a_change_of_meaning_in_kerashub_is_said(make, read, tmp_path):
         read(make("xlm-roberta")).save_to_preset(tmp_path / "new", format="kerashub")
 
 
+def spm_folder(folder, name, pieces, trainer, normalizer, config):
+    """Writes a tokenizer with a SentencePiece model."""
+    from vertebra_text.files.sentencepiece import SentencePieceModel, dump_model
+
+    folder.mkdir()
+    (folder / "tokenizer.model").write_bytes(dump_model(SentencePieceModel(tuple(pieces), trainer, normalizer)))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": name} | config), "utf-8")
+    return folder
+
+
+@pytest.fixture
+def models(vocabularies, tmp_path):
+    """Folders with tokenizers of SentencePiece that have other ids or another algorithm than XLM-RoBERTa's."""
+    from vertebra_text.files.sentencepiece import BPE, BYTE, CONTROL, UNKNOWN, USER_DEFINED, Normalizer, Piece, Trainer
+
+    words = [Piece(text, score) for text, score in vocabularies["unigram"]]
+    control = [Piece("<pad>", type=CONTROL), Piece("</s>", type=CONTROL), Piece("<unk>", type=UNKNOWN)]
+    t5 = [*control, *words]
+    by_length = sorted(
+        {piece.text for piece in words} | {character for piece in words for character in piece.text}, key=len
+    )
+    plain = [Piece(text, -float(number)) for number, text in enumerate(by_length)]
+    start = [Piece("<unk>", type=UNKNOWN), Piece("<s>", type=CONTROL), Piece("</s>", type=CONTROL)]
+    llama = [*start, *(Piece(f"<0x{byte:02X}>", type=BYTE) for byte in range(256)), *plain]
+    identity = Normalizer("identity", add_dummy_prefix=False, remove_extra_whitespaces=False)
+    ids = {"unk_id": 2, "eos_id": 1, "bos_id": -1, "pad_id": 0}
+    gemma = [Piece({"<s>": "<bos>", "</s>": "<eos>"}.get(p.text, p.text), p.score, p.type) for p in llama]
+    gemma[3:3] = [Piece("<pad>", type=CONTROL), Piece("<mask>", type=USER_DEFINED)]
+    bpe = {"model_type": BPE, "byte_fallback": True}
+    return {
+        "T5Tokenizer": spm_folder(tmp_path / "t5", "T5Tokenizer", t5, Trainer(**ids), Normalizer(), {"extra_ids": 3}),
+        "GemmaTokenizer": spm_folder(tmp_path / "gemma", "GemmaTokenizer", gemma, Trainer(**bpe), identity, {}),
+    }
+
+
+@pytest.mark.filterwarnings("ignore:KerasHub")
+@pytest.mark.parametrize("name", ["T5Tokenizer", "GemmaTokenizer"])
+def test_a_sentencepiece_model_is_made_from_a_tokenizer_json(name, models, read, tmp_path):
+    tokenizer = read(models[name])
+    tokenizer.save_to_preset(tmp_path / "json", format="transformers")
+    again = read(tmp_path / "json")
+    assert not again.parts.sentencepiece
+    again.save_to_preset(tmp_path / "new", format="kerashub")
+    assert read(tmp_path / "new").tokenize(TEXTS) == tokenizer.tokenize(TEXTS)
+
+
+@pytest.mark.filterwarnings("ignore:KerasHub")
+def test_merges_that_sentencepiece_cannot_hold_are_refused(models, read, tmp_path):
+    tokenizer = read(models["GemmaTokenizer"])
+    tokenizer.save_to_preset(tmp_path / "json", format="transformers")
+    path = tmp_path / "json" / "tokenizer.json"
+    state = json.loads(path.read_text("utf-8"))
+    state["model"]["merges"].reverse()
+    path.write_text(json.dumps(state), "utf-8")
+    with pytest.raises(FormatLimitError, match="its merges are not in the order of its ids"):
+        read(tmp_path / "json").save_to_preset(tmp_path / "new", format="kerashub")
+
+
+@pytest.mark.filterwarnings("ignore:KerasHub finds no special tokens")
+def test_sentinels_that_kerashub_lacks_are_said(models, read, tmp_path):
+    with pytest.warns(UserWarning, match="has no sentinel tokens") as caught:
+        read(models["T5Tokenizer"]).save_to_preset(tmp_path / "new", format="kerashub")
+    assert {warning.filename for warning in caught} == {__file__}
+
+
 # === What is refused ===
 
 

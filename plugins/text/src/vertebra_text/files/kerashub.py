@@ -140,7 +140,7 @@ def _backend(
         data = read_bytes(files.fetch(name), name)
         with file_errors(name):
             model = sentencepiece.parse_model(data)
-            backend = spm_vocabulary.build_backend(model, family, special.texts, options, name)
+            backend = spm_vocabulary.build_backend(model, family, special.texts, options, name, finds_special=False)
         if family.name == "LlamaTokenizer":
             pipelines.set_sentencepiece_spaces(backend, model.normalizer.add_dummy_prefix)
         backend.add_tokens(list(spm_vocabulary.control_tokens(model, options)))

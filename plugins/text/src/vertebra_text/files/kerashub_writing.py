@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,44 +11,48 @@ from tokenizers import Tokenizer, models
 
 from vertebra.errors import FormatLimitError
 from vertebra_text import pipelines
-from vertebra_text.families import BYTE_BPE, UNIGRAM, WORDPIECE, Family
-from vertebra_text.files import kerashub, sentencepiece
+from vertebra_text.families import BYTE_BPE, WORDPIECE, Family
+from vertebra_text.files import kerashub, sentencepiece, spm_export
 from vertebra_text.files.kerashub import ASSETS, BPE_FILES, SPM_FILE, WORDPIECE_FILE
 from vertebra_text.files.parts import TokenizerParts
-from vertebra_text.files.sentencepiece import Normalizer, Piece, SentencePieceModel, Trainer
 
 _NO_SPECIAL_TOKENS = "KerasHub finds no special tokens in texts with its {}: it reads them as plain text"
-_CALLER = 5
-"""The frames from a warning to the caller of `save_to_preset`."""
+_NO_SENTINELS = "KerasHub's {} has no sentinel tokens, such as <extra_id_0>: they are left out"
 _MODULES = {"XLMRoberta": "xlm_roberta", "DistilBert": "distil_bert", "GPT2": "gpt2", "T5": "t5"}
 """KerasHub's module names that are not those of the class in small letters."""
 
 
-def kerashub_files(parts: TokenizerParts) -> dict[str, bytes]:
-    """Returns the files of KerasHub's tokenizer, by name.
+def kerashub_files(parts: TokenizerParts) -> tuple[dict[str, bytes], list[str]]:
+    """Returns the files of KerasHub's tokenizer, by name, and its differences from this tokenizer.
 
     Raises:
         FormatLimitError: KerasHub has no such tokenizer.
     """
     family = _checked(parts)
-    state = json.loads(parts.backend.to_str())
     config: dict[str, Any] = {"trainable": True, "dtype": _dtype(), "config_file": kerashub.TOKENIZER}
     if family.algorithm == WORDPIECE:
         config |= _wordpiece_config(parts)
         assets = {WORDPIECE_FILE: _lines(_tokens(parts))}
     elif family.algorithm == BYTE_BPE:
         config |= {"add_prefix_space": parts.options["add_prefix_space"]}
-        assets = _byte_bpe_assets(parts, state)
+        assets = _byte_bpe_assets(parts)
     else:
         config |= {"proto": None, "add_bos": False, "add_eos": False}
-        if not parts.backend.encode_special_tokens:
-            warnings.warn(_NO_SPECIAL_TOKENS.format(family.kerashub[0]), stacklevel=_CALLER)
-        assets = {SPM_FILE: parts.sentencepiece or _sentencepiece(parts, state, family)}
+        assets = {SPM_FILE: _sentencepiece(parts, family)}
     envelope = _envelope(family.kerashub[0], config)
-    return {
+    files = {
         kerashub.TOKENIZER: (json.dumps(envelope, indent=4) + "\n").encode(),
         **{f"{ASSETS}{name}": data for name, data in assets.items()},
     }
+    return files, _notes(parts, family)
+
+
+def _notes(parts: TokenizerParts, family: Family) -> list[str]:
+    """Returns the differences of KerasHub's tokenizer from this one."""
+    plain = family.algorithm not in (WORDPIECE, BYTE_BPE) and not parts.backend.encode_special_tokens
+    notes = [_NO_SPECIAL_TOKENS] if plain else []
+    notes += [_NO_SENTINELS] if parts.options.get("extra_ids") else []
+    return [note.format(family.kerashub[0]) for note in notes]
 
 
 # === What KerasHub can hold ===
@@ -69,8 +71,7 @@ def _checked(parts: TokenizerParts) -> Family:
     family = parts.family
     if family is None or not family.kerashub:
         raise _limit("tokenizer_class", parts.class_name, "KerasHub has no class of this tokenizer")
-    roles = kerashub.SPECIAL.get(family.name, tuple(family.special))
-    for role in roles:
+    for role in _roles(family):
         fixed, given = family.special[role], parts.special.get(role)
         if given != fixed and role != "unk":
             raise _limit(f"{role}_token", given, f"KerasHub's {family.kerashub[0]} always has {fixed!r}")
@@ -80,10 +81,15 @@ def _checked(parts: TokenizerParts) -> Family:
     return family
 
 
+def _roles(family: Family) -> tuple[str, ...]:
+    """Returns the special tokens that KerasHub's class has."""
+    return kerashub.SPECIAL.get(family.name, tuple(family.special))
+
+
 def _check_pipeline(parts: TokenizerParts, family: Family) -> None:
     """Refuses a normalizer or pre-tokenizer that is not the family's: KerasHub has it in its code."""
     usual = Tokenizer(models.BPE())
-    pipelines.set_pipeline(usual, family, parts.options, _charsmap(parts.backend.normalizer))
+    pipelines.set_pipeline(usual, family, parts.options, spm_export.charsmap_of(parts.backend.normalizer))
     for name in ("normalizer", "pre_tokenizer"):
         given, expected = getattr(parts.backend, name), getattr(usual, name)
         if _state(given) != _state(expected):
@@ -138,7 +144,8 @@ def _lines(tokens: list[str]) -> bytes:
     return "".join(f"{token}\n" for token in tokens).encode()
 
 
-def _byte_bpe_assets(parts: TokenizerParts, state: Mapping[str, Any]) -> dict[str, bytes]:
+def _byte_bpe_assets(parts: TokenizerParts) -> dict[str, bytes]:
+    state = json.loads(parts.backend.to_str())
     merges = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in state["model"]["merges"]]
     lines = [f"{first} {second}" for first, second in merges]
     vocabulary = json.dumps(parts.backend.get_vocab(with_added_tokens=True), ensure_ascii=False)
@@ -160,30 +167,11 @@ def _dtype() -> dict[str, Any]:
     return {"module": "keras", "class_name": "DTypePolicy", "config": {"name": "int32"}, "registered_name": None}
 
 
-# === SentencePiece ===
-
-
-def _charsmap(normalizer: Any) -> bytes:
-    """Returns the rules of a normalizer that was made from those of SentencePiece."""
-    state = json.loads(_state(normalizer) or b"null")
-    if not state or state["type"] != "Precompiled":
-        return b""
-    return base64.b64decode(state["precompiled_charsmap"])
-
-
-def _sentencepiece(parts: TokenizerParts, state: Mapping[str, Any], family: Family) -> bytes:
-    """Returns a SentencePiece model with the pieces of a Unigram tokenizer.
-
-    Raises:
-        FormatLimitError: the tokenizer is of another kind.
-    """
-    if family.algorithm != UNIGRAM or family.name != "XLMRobertaTokenizer":
-        problem = "KerasHub needs the SentencePiece model from which it was made, and only its tokenizer.json was read"
-        raise _limit("tokenizer", family.name, problem)
-    pieces = [Piece(text, float(score)) for text, score in state["model"]["vocab"]]
-    first = (
-        Piece("<unk>", 0.0, sentencepiece.UNKNOWN),
-        *(Piece(t, 0.0, sentencepiece.CONTROL) for t in ("<s>", "</s>")),
-    )
-    normalizer = Normalizer(name="nmt_nfkc", charsmap=_charsmap(parts.backend.normalizer))
-    return sentencepiece.dump_model(SentencePieceModel((*first, *pieces[4:-1]), Trainer(), normalizer))
+def _sentencepiece(parts: TokenizerParts, family: Family) -> bytes:
+    """Returns the SentencePiece model that was read, or one that gives the same ids."""
+    if parts.sentencepiece:
+        return parts.sentencepiece
+    try:
+        return sentencepiece.dump_model(spm_export.sentencepiece_model(parts, _roles(family)))
+    except ValueError as error:
+        raise _limit("tokenizer", parts.class_name, str(error)) from error

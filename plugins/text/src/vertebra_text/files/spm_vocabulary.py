@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
@@ -26,8 +26,17 @@ def build_backend(
     special: Mapping[str, str],
     options: Mapping[str, Any],
     subject: object,
+    finds_special: bool = True,
 ) -> Tokenizer:
     """Builds a tokenizer from a SentencePiece model, without added tokens.
+
+    Args:
+        model: The model.
+        family: The family that gives the ids.
+        special: The special tokens, by role.
+        options: The family's options.
+        subject: The file, for messages.
+        finds_special: Whether the pieces of special tokens are found in texts: by transformers, not by SentencePiece.
 
     Raises:
         PresetConfigError: the model is of another algorithm than the family's.
@@ -35,14 +44,25 @@ def build_backend(
     found = _NAMES.get(model.trainer.model_type, f"type {model.trainer.model_type}")
     if found != family.algorithm:
         raise PresetConfigError(subject, f"its SentencePiece model is {found}, but {family.name} is {family.algorithm}")
+    hidden = {*special.values(), *(p.text for p in model.pieces if p.type == sentencepiece.CONTROL)}
     if found == UNIGRAM:
-        backend = pipelines.unigram(scored_pieces(model, family, special, options), special["unk"])
+        pieces = scored_pieces(model, family, special, options)
+        backend = pipelines.unigram(pieces if finds_special else _without(hidden, pieces), special["unk"])
     else:
         vocabulary = {piece.text: index for index, piece in enumerate(model.pieces)}
         unk = special["unk"] if family.name == "GemmaTokenizer" else None
-        backend = pipelines.spm_bpe(vocabulary, merges_of(vocabulary), unk)
+        merges = merges_of(vocabulary)
+        if not finds_special:
+            merges = [pair for pair in merges if "".join(pair) not in hidden]
+        backend = pipelines.spm_bpe(vocabulary, merges, unk)
     pipelines.set_pipeline(backend, family, options, model.normalizer.charsmap)
     return backend
+
+
+def _without(hidden: Collection[str], pieces: Scored) -> Scored:
+    """Returns pieces of which some are never the best for a text, whatever the others are."""
+    worst = min(score for _, score in pieces) + _UNUSED
+    return [(text, worst if text in hidden else score) for text, score in pieces]
 
 
 def control_tokens(model: SentencePieceModel, options: Mapping[str, Any]) -> tuple[AddedToken, ...]:

@@ -22,8 +22,11 @@ _NOT_CARRIED = ("auto_map", "name_or_path", "tokenizer_file", "vocab_file", "mer
 """Fields that name code or paths, or that describe the machine of the author."""
 
 
-def write_tokenizer(parts: TokenizerParts, preset_dir: str | Path, format: str) -> list[str]:
+def write_tokenizer(parts: TokenizerParts, preset_dir: str | Path, format: str) -> tuple[list[str], list[str]]:
     """Writes a tokenizer; `Tokenizer.save_to_preset` documents it.
+
+    Returns:
+        The names of the files, and the differences that the user should know.
 
     Raises:
         PresetFormatError: the format is not known.
@@ -37,13 +40,13 @@ def write_tokenizer(parts: TokenizerParts, preset_dir: str | Path, format: str) 
     if format not in _FORMATS:
         raise PresetFormatError(f"Tokenizer to write at {str(preset_dir)!r}", f"format={format!r}", list(_FORMATS))
     target = Path(preset_dir)
-    files = kerashub_files(parts) if format == kerashub.NAME else transformers_files(parts)
+    files, notes = kerashub_files(parts) if format == kerashub.NAME else (transformers_files(parts), [])
     try:
         _write(target, files)
     except OSError as error:
         problem = f"its files cannot be written ({error.strerror})"
         raise PresetSaveError(target, problem, "Choose a folder that you may write to") from error
-    return sorted(files)
+    return sorted(files), notes
 
 
 def _write(target: Path, files: Mapping[str, bytes]) -> None:
