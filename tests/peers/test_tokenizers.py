@@ -194,3 +194,78 @@ def test_ids_are_decoded_as_in_transformers(name, clean, trained, tokenizer_peer
             "decode", folder=str(tmp_path), rows=rows, name=KINDS[name].name, skip_special_tokens=skip
         )
         assert different(texts, tokenizer.decode(rows, skip_special_tokens=skip), theirs) == []
+
+
+# === Layouts of version 4 ===
+
+
+LISTED = [(name, False) for name in ("bert", "roberta", "xlm-roberta", "t5", "gemma", "mpnet")]
+LISTED += [(name, True) for name in ("bert", "roberta", "xlm-roberta", "mpnet")]
+"""Tokenizers, and whether `added_tokens_decoder` lists the tokens; then transformers forgets a model's own symbols."""
+
+
+@pytest.mark.parametrize(("name", "decoder"), LISTED)
+def test_added_tokens_of_version_4_are_those_of_transformers(name, decoder, trained, tokenizer_peer, tmp_path):
+    for path in trained(name).iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    size = read(tmp_path).vocabulary_size()
+    mask = {"content": "[MASK]" if name == "bert" else "<mask>", "lstrip": True, "normalized": False}
+    special = {"additional_special_tokens": ["<a>", "<b>"]} | ({} if name == "t5" else {"mask_token": mask})
+    added = {"<a>": size, "<b>": size + 1, "New": size + 2}
+    config = dict(KINDS[name].config)
+    if decoder:
+        flags = {"lstrip": False, "rstrip": False, "single_word": False}
+        tokens = {
+            str(index): flags | {"content": text, "normalized": text == "New", "special": text != "New"}
+            for text, index in added.items()
+        }
+        special = {
+            key: value | {"__type": "AddedToken"} if key == "mask_token" else value for key, value in special.items()
+        }
+        config |= {"added_tokens_decoder": tokens, **special}
+    else:
+        (tmp_path / "special_tokens_map.json").write_text(json.dumps(special), encoding="utf-8")
+        (tmp_path / "added_tokens.json").write_text(json.dumps(added), encoding="utf-8")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    texts = [f"the {text} New <a>fox new" for text in awkward_texts(400)]
+    theirs = tokenizer_peer("encode", folder=str(tmp_path), texts=texts, name=KINDS[name].name)["input_ids"]
+    assert different(texts, ids_of(read(tmp_path), texts), theirs) == []
+
+
+# === KerasHub ===
+
+
+@pytest.mark.filterwarnings("ignore:KerasHub")
+@pytest.mark.parametrize("source", ["vocabulary", "tokenizer.json"])
+@pytest.mark.parametrize("name", ["bert", "bert-cased", "distilbert", "roberta", "gpt2", "xlm-roberta", "t5", "gemma"])
+def test_kerashub_reads_written_tokenizers(name, source, trained, tokenizer_peer, tmp_path):
+    tokenizer = read(trained(name))
+    if source == "tokenizer.json":
+        tokenizer.save_to_preset(tmp_path / "json", format="transformers")
+        tokenizer = read(tmp_path / "json")
+    tokenizer.save_to_preset(tmp_path / "new", format="kerashub")
+    texts = [" ".join(word for word in text.split() if word.isascii()) for text in training_texts(300)]
+    theirs = tokenizer_peer("encode_kerashub", folder=str(tmp_path / "new"), texts=texts)
+    assert different(texts, tokenizer.tokenize(texts), theirs) == []
+    assert different(texts, read(tmp_path / "new").tokenize(texts), theirs) == []
+
+
+@pytest.mark.parametrize("options", [{}, {"lowercase": True}, {"lowercase": True, "strip_accents": True}], ids=str)
+def test_tokenizers_that_kerashub_saved_are_read(options, trained, tokenizer_peer, tmp_path):
+    tokens = (trained("bert") / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    arguments = {"vocabulary": tokens, **options}
+    tokenizer_peer("make_kerashub", folder=str(tmp_path), name="BertTokenizer", arguments=arguments)
+    texts = [
+        " ".join(word for word in text.split() if word.isalpha() and word < "ÿ" and "ß" not in word)
+        for text in training_texts(300)
+    ]
+    theirs = tokenizer_peer("encode_kerashub", folder=str(tmp_path), texts=texts)
+    assert different(texts, read(tmp_path).tokenize(texts), theirs) == []
+
+
+@pytest.mark.filterwarnings("ignore:KerasHub")
+def test_kerashub_s_llama_has_the_ids_of_sentencepiece(trained, tokenizer_peer, tmp_path):
+    read(trained("llama")).save_to_preset(tmp_path, format="kerashub")
+    texts = awkward_texts(3000)
+    theirs = tokenizer_peer("encode_kerashub", folder=str(tmp_path), texts=texts)
+    assert different(texts, read(tmp_path).tokenize(texts), theirs) == []
