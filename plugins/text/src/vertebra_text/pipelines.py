@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from vertebra_text.families import BYTE_BPE, SPM_BPE, UNIGRAM, WORDPIECE, Family
 
@@ -110,11 +110,6 @@ _PIPELINES: dict[str, Callable[[Tokenizer, Options], None]] = {
 
 
 # === Special tokens ===
-
-
-def add_tokens(backend: Tokenizer, tokens: list[AddedToken]) -> None:
-    """Adds tokens; those that are not in the vocabulary get the next ids. A token keeps the flags it was added with."""
-    backend.add_tokens(tokens)
 
 
 def set_template(backend: Tokenizer, family: Family, special: Mapping[str, str], options: Options) -> None:
