@@ -19,6 +19,7 @@ from reopening import measure_reopening
 from startup import measure_startup
 from storing import measure_storing
 from tables import markdown, replace_table
+from tokenizing import measure_tokenizing
 from training import measure_training
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +32,18 @@ PEERS = [
     "jax==0.10.2",
     "keras==3.15.1",
 ]
-PARTS = ("startup", "loading", "bfloat16", "headers", "large", "converting", "training", "adapting", "storage")
+PARTS = (
+    "startup",
+    "loading",
+    "bfloat16",
+    "headers",
+    "large",
+    "converting",
+    "training",
+    "adapting",
+    "storage",
+    "tokenizing",
+)
 
 
 def main() -> int:
@@ -71,6 +83,7 @@ def parts(runs: int, peers: Path | None, work: Path) -> dict[str, Callable[[], l
         "adapting": partial(with_peers, measure_adapting),
         "storage": partial(measure_storing, 2 * runs, work),
         "storage.cached": partial(measure_reopening, runs, work),
+        "tokenizing": partial(measure_tokenizing, 2 * runs),
     }
 
 

@@ -13,6 +13,7 @@ __all__ = [
     "CERTIFICATE",
     "CONFIG",
     "PICKLE_SUFFIXES",
+    "TOKENIZER",
     "TORCH_SUFFIXES",
     "WEIGHTS_SUFFIXES",
     "adapter_files",
@@ -23,6 +24,8 @@ __all__ = [
 
 CONFIG = "config.json"
 """The config of a preset."""
+TOKENIZER = "tokenizer.json"
+"""The tokenizer of a preset, in the format of transformers or of KerasHub."""
 CERTIFICATE = "certificate.safetensors"
 """The parity certificate of a preset: a sample's inputs and outputs, and no weights."""
 ADAPTER_CONFIG = "adapter_config.json"

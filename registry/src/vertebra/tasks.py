@@ -62,6 +62,17 @@ def declared_head(task: str, backbone: Any, config: Mapping[str, Any]) -> HeadSp
     return head
 
 
+def tokenizer_classes() -> list[Any]:
+    """Imports and returns the classes of tokenizers that plugins contribute, in order of name.
+
+    Raises:
+        PluginError: a class cannot be imported.
+    """
+    from vertebra._discovery.catalog import TOKENIZERS, catalog, imported
+
+    return [imported(entry, entry.value.tokenizer) for entry in catalog(TOKENIZERS)]
+
+
 def variables_of_output(backbone: Any, output: str) -> list[Any]:
     """Returns the variables of the layer that computes an output of a backbone, such as `pooled_output`."""
     from vertebra._keras.internals import layer_of

@@ -6,7 +6,7 @@ The names of classes and of special tokens are those of transformers 5.23 and Ke
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 WORDPIECE, BYTE_BPE, UNIGRAM, SPM_BPE = "WordPiece", "byte-level BPE", "Unigram", "SentencePiece BPE"
@@ -37,7 +37,7 @@ class Family:
     special: Mapping[str, str]
     """The default of each special token, by its role."""
     template: str
-    """Where special tokens stand: `bert`, `roberta`, `s` (as RoBERTa's, with bos and eos), `eos`, or `flags` for
+    """The positions of special tokens: `bert`, `roberta`, `s` (as RoBERTa's, with bos and eos), `eos`, or `flags` for
     `add_bos_token` and `add_eos_token`."""
     aliases: tuple[str, ...] = ()
     """Further classes of transformers with the same tokenizer."""
@@ -49,7 +49,7 @@ class Family:
     """Whether the architecture has segment ids."""
     stripping: tuple[str, ...] = ()
     """Roles whose token takes the space before it along."""
-    options: Mapping[str, Any] = ()  # type: ignore[assignment]
+    options: Mapping[str, Any] = field(default_factory=dict)
     """The fields of `tokenizer_config.json` that change the tokens, with their defaults."""
 
     @property
@@ -67,9 +67,9 @@ FAMILIES = (
         WORDPIECE,
         _BERT,
         "bert",
-        ("ElectraTokenizer", "MobileBertTokenizer"),
-        ("bert", "electra", "mobilebert", "megatron-bert", "nomic_bert"),
-        ("BertTokenizer", "ElectraTokenizer"),
+        aliases=("ElectraTokenizer", "MobileBertTokenizer"),
+        model_types=("bert", "electra", "mobilebert", "megatron-bert", "nomic_bert"),
+        kerashub=("BertTokenizer", "ElectraTokenizer"),
         segments=True,
         options=_CASES,
     ),
@@ -78,9 +78,8 @@ FAMILIES = (
         WORDPIECE,
         _BERT,
         "bert",
-        (),
-        ("distilbert",),
-        ("DistilBertTokenizer",),
+        model_types=("distilbert",),
+        kerashub=("DistilBertTokenizer",),
         options=_CASES,
     ),
     Family(
@@ -88,9 +87,7 @@ FAMILIES = (
         WORDPIECE,
         {**_ROBERTA, "unk": "[UNK]"},
         "roberta",
-        (),
-        ("mpnet",),
-        (),
+        model_types=("mpnet",),
         stripping=("mask",),
         options=_CASES,
     ),
@@ -99,9 +96,9 @@ FAMILIES = (
         BYTE_BPE,
         _ROBERTA,
         "roberta",
-        ("LongformerTokenizer", "BartTokenizer"),
-        ("roberta", "bart", "longformer"),
-        ("RobertaTokenizer", "BartTokenizer"),
+        aliases=("LongformerTokenizer", "BartTokenizer"),
+        model_types=("roberta", "bart", "longformer"),
+        kerashub=("RobertaTokenizer", "BartTokenizer"),
         options={"add_prefix_space": False},
     ),
     Family(
@@ -109,9 +106,8 @@ FAMILIES = (
         BYTE_BPE,
         {"unk": "<|endoftext|>", "bos": "<|endoftext|>", "eos": "<|endoftext|>"},
         "flags",
-        (),
-        ("gpt2", "gpt_neo", "gptj"),
-        ("GPT2Tokenizer",),
+        model_types=("gpt2", "gpt_neo", "gptj"),
+        kerashub=("GPT2Tokenizer",),
         options={"add_prefix_space": False, **_BEGIN_END},
     ),
     Family(
@@ -119,9 +115,8 @@ FAMILIES = (
         UNIGRAM,
         _ROBERTA,
         "s",
-        (),
-        ("xlm-roberta", "xlm-roberta-xl"),
-        ("XLMRobertaTokenizer",),
+        model_types=("xlm-roberta", "xlm-roberta-xl"),
+        kerashub=("XLMRobertaTokenizer",),
         options={"add_prefix_space": True},
     ),
     Family(
@@ -129,9 +124,7 @@ FAMILIES = (
         UNIGRAM,
         _ROBERTA,
         "s",
-        (),
-        ("camembert",),
-        (),
+        model_types=("camembert",),
         stripping=("mask",),
         options={"add_prefix_space": True},
     ),
@@ -140,9 +133,8 @@ FAMILIES = (
         UNIGRAM,
         {"eos": "</s>", "unk": "<unk>", "pad": "<pad>"},
         "eos",
-        (),
-        ("t5", "mt5"),
-        ("T5Tokenizer",),
+        model_types=("t5", "mt5"),
+        kerashub=("T5Tokenizer",),
         options={"extra_ids": 100},
     ),
     Family(
@@ -150,9 +142,8 @@ FAMILIES = (
         SPM_BPE,
         {"unk": "<unk>", "bos": "<bos>", "eos": "<eos>", "pad": "<pad>", "mask": "<mask>"},
         "flags",
-        (),
-        ("gemma", "gemma2", "gemma3_text"),
-        ("GemmaTokenizer", "Gemma3Tokenizer"),
+        model_types=("gemma", "gemma2", "gemma3_text"),
+        kerashub=("GemmaTokenizer", "Gemma3Tokenizer"),
         options=_BEGIN_END,
     ),
     Family(
@@ -160,9 +151,9 @@ FAMILIES = (
         SPM_BPE,
         {"unk": "<unk>", "bos": "<s>", "eos": "</s>"},
         "flags",
-        ("CodeLlamaTokenizer",),
-        ("llama", "mistral"),
-        ("LlamaTokenizer", "MistralTokenizer"),
+        aliases=("CodeLlamaTokenizer",),
+        model_types=("llama", "mistral"),
+        kerashub=("LlamaTokenizer", "MistralTokenizer"),
         options={"add_prefix_space": True, "legacy": False, **_BEGIN_END},
     ),
 )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from vertebra import PresetFiles, open_files
+from vertebra import PresetFiles, open_files, tasks
 from vertebra.errors import PresetNotFoundError
 from vertebra_text.encoding.options import EncodingOptions, checked_options
 from vertebra_text.encoding.texts import arranged
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
 Arrays = dict[str, "np.ndarray[Any, Any]"]
 """A backbone's inputs, by name."""
-_CLASSES = ("vertebra_text.pretrained:PretrainedTokenizer",)
-"""The tokenizer classes, in the order in which they are asked whether they read a preset."""
 
 
 class Tokenizer(ABC):
@@ -127,7 +124,7 @@ class Tokenizer(ABC):
     @classmethod
     def from_files(cls, files: PresetFiles) -> Tokenizer:
         """Reads the tokenizer of a preset that is open; raises the errors of `from_preset`."""
-        classes = [_load(path) for path in _CLASSES]
+        classes = tasks.tokenizer_classes()
         found = next((kind for kind in classes if issubclass(kind, cls) and kind.reads(files.names)), None)
         if found is None:
             files.require_complete()
@@ -137,7 +134,9 @@ class Tokenizer(ABC):
                 f"it has no tokenizer: none of its files is {expected}",
                 remedy="Use the preset's original, or copy the tokenizer's files into its folder",
             )
-        return found.read(files)
+        tokenizer = found.read(files)
+        files.check_all()  # so that all files are of one moment
+        return tokenizer
 
     def decode(self, token_ids: Any, *, skip_special_tokens: bool = False) -> Any:
         """As `detokenize`; the name of transformers."""
@@ -172,7 +171,7 @@ class Tokenizer(ABC):
                 longest row.
             pad_to_multiple_of: Rows are padded to a multiple of this number.
             padding: As in transformers: `"longest"`, or `"max_length"` for `sequence_length=max_length`.
-            truncation: What is cut off a row that is too long: `"longest_first"` shortens the longer text of a pair
+            truncation: How a row that is too long is shortened: `"longest_first"` shortens the longer text of a pair
                 first, `"only_first"` and `"only_second"` one of the texts; `"error"` raises an error, and
                 `"do_not_truncate"` cuts nothing. True and False mean the first and the last.
             padding_side: `"right"` or `"left"`; None means the tokenizer's own.
@@ -198,9 +197,3 @@ class Tokenizer(ABC):
         checked = arranged(texts, text_pair, options.is_split_into_words)
         arrays = self.encode_texts(checked, options)
         return {name: array[0] for name, array in arrays.items()} if checked.is_single else arrays
-
-
-def _load(path: str) -> type[Tokenizer]:
-    module, _, name = path.partition(":")
-    found: type[Tokenizer] = getattr(importlib.import_module(module), name)
-    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from vertebra_text.families import BYTE_BPE, SPM_BPE, UNIGRAM, WORDPIECE, Family
 
@@ -31,8 +31,7 @@ def unigram(pieces: list[tuple[str, float]], unk: str) -> Tokenizer:
 
 
 def spm_bpe(vocabulary: dict[str, int], merges: list[tuple[str, str]], unk: str | None) -> Tokenizer:
-    model = {"vocab": vocabulary, "merges": merges, "fuse_unk": True, "byte_fallback": True}
-    return Tokenizer(models.BPE(**model, **({} if unk is None else {"unk_token": unk})))
+    return Tokenizer(models.BPE(vocab=vocabulary, merges=merges, unk_token=unk, fuse_unk=True, byte_fallback=True))
 
 
 # === Normalizer, pre-tokenizer and decoder ===
@@ -80,7 +79,7 @@ def _unigram_pipeline(backend: Tokenizer, options: Options) -> None:
     backend.decoder = decoders.Metaspace(replacement=SPACE, prepend_scheme=scheme)
 
 
-def _gemma_pipeline(backend: Tokenizer, options: Options) -> None:
+def _gemma_pipeline(backend: Tokenizer, _: Options) -> None:
     backend.normalizer = normalizers.Replace(" ", SPACE)
     backend.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
     backend.decoder = decoders.Sequence([decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()])
@@ -92,6 +91,13 @@ def _llama_pipeline(backend: Tokenizer, options: Options) -> None:
     backend.pre_tokenizer = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme=scheme, split=False)
     steps = [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
     backend.decoder = decoders.Sequence([*steps, decoders.Strip(content=" ", left=1)] if prefix else steps)
+
+
+def set_sentencepiece_spaces(backend: Tokenizer, with_prefix: bool) -> None:
+    """Writes spaces as SentencePiece does for Llama: one before the text, whatever it begins with, and no stripping."""
+    signs = normalizers.Replace(" ", SPACE)
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE), signs]) if with_prefix else signs
+    backend.pre_tokenizer = None
 
 
 _PIPELINES: dict[str, Callable[[Tokenizer, Options], None]] = {
@@ -106,17 +112,14 @@ _PIPELINES: dict[str, Callable[[Tokenizer, Options], None]] = {
 # === Special tokens ===
 
 
-def add_tokens(backend: Tokenizer, tokens: list[AddedToken]) -> None:
-    """Adds tokens; those that are not in the vocabulary get the next ids. A token keeps the flags it was added with."""
-    backend.add_tokens(tokens)
-
-
 def set_template(backend: Tokenizer, family: Family, special: Mapping[str, str], options: Options) -> None:
     """Sets the post-processor of a tokenizer, which adds the special tokens of the family."""
 
     def named(role: str) -> tuple[str, int]:
         token = special[role]
-        return token, backend.token_to_id(token)
+        index = backend.token_to_id(token)
+        assert index is not None, "special tokens are added before the template is set"
+        return token, index
 
     if family.template == "roberta":
         prefix = options.get("add_prefix_space", False)

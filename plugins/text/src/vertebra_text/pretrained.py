@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from vertebra_text.encoding.template import PLAIN, PLAIN_PAIR, Template, templat
 from vertebra_text.encoding.texts import Texts, arranged, unencodable
 from vertebra_text.encoding.truncation import kept_lengths
 from vertebra_text.files import kerashub, transformers
+from vertebra_text.files.guard import file_errors
 from vertebra_text.files.parts import TokenizerParts
 from vertebra_text.interface import Arrays, Tokenizer
 from vertebra_text.roles import SpecialId, SpecialToken
@@ -67,7 +69,7 @@ class PretrainedTokenizer(Tokenizer):
 
     @classmethod
     def read(cls, files: PresetFiles) -> PretrainedTokenizer:
-        return cls((kerashub if kerashub.reads(files.names) else transformers).read(files))
+        return cls((kerashub if kerashub.owns(files) else transformers).read(files))
 
     # === The vocabulary ===
 
@@ -122,8 +124,7 @@ class PretrainedTokenizer(Tokenizer):
     def encode_texts(self, texts: Texts, options: EncodingOptions) -> Arrays:
         template = self._template(texts, options)
         flats = [self._encoded(texts, items, options) for items in (texts.first, texts.second) if items is not None]
-        totals = sum(flat.lengths for flat in flats)
-        flats = self._truncated(flats, template, options)
+        kept = self._truncated(flats, template, options)
         layout = Layout(
             options.sequence_length,
             options.pad_to_multiple_of,
@@ -131,10 +132,10 @@ class PretrainedTokenizer(Tokenizer):
             self.pad_token_id or 0,  # as KerasHub pads without such a token: the mask says which tokens count
             0,
         )
-        assembly = Assembly(template, flats, layout)
+        assembly = Assembly(template, kept, layout)
         arrays = self._arrays(assembly, options)
         if options.return_num_truncated_tokens:
-            arrays["num_truncated_tokens"] = (totals - sum(flat.lengths for flat in flats)).astype("int32")
+            arrays["num_truncated_tokens"] = (_totals(flats) - _totals(kept)).astype("int32")
         return arrays
 
     def _template(self, texts: Texts, options: EncodingOptions) -> Template:
@@ -159,15 +160,16 @@ class PretrainedTokenizer(Tokenizer):
     def _encoded(self, texts: Texts, items: list[Any], options: EncodingOptions) -> FlatTokens:
         encode = self._backend.encode_batch if options.needs_offsets else self._backend.encode_batch_fast
         words = options.is_split_into_words
-        try:
-            return encoded(
-                partial(encode, is_pretokenized=words, add_special_tokens=False), items, options.needs_offsets
-            )
-        except TypeError:
-            error = unencodable(texts)
-            if error is None:
-                raise
-            raise error from None
+        with file_errors(self):  # a vocabulary may lack the unknown token, or have ids beyond int32
+            try:
+                return encoded(
+                    partial(encode, is_pretokenized=words, add_special_tokens=False), items, options.needs_offsets
+                )
+            except TypeError:
+                error = unencodable(texts)
+                if error is None:
+                    raise
+                raise error from None
 
     def _truncated(self, flats: list[FlatTokens], template: Template, options: EncodingOptions) -> list[FlatTokens]:
         most = self._most_tokens(options)
@@ -187,7 +189,8 @@ class PretrainedTokenizer(Tokenizer):
 
     def detokenize(self, token_ids: Any, *, skip_special_tokens: bool = False) -> Any:
         rows, is_single = _rows(token_ids)
-        texts = self._backend.decode_batch(rows, skip_special_tokens=skip_special_tokens)
+        with file_errors(self):
+            texts = self._backend.decode_batch(rows, skip_special_tokens=skip_special_tokens)
         if self.parts.clean_up_spaces and type(self._backend.model).__name__ != "BPE":
             texts = [_cleaned(text) for text in texts]
         return texts[0] if is_single else texts
@@ -195,10 +198,29 @@ class PretrainedTokenizer(Tokenizer):
     def save_to_preset(self, preset_dir: str | Path, *, format: str | None = None) -> list[str]:
         from vertebra_text.files.writing import write_tokenizer
 
-        return write_tokenizer(self.parts, preset_dir, format or self.parts.format)
+        names, notes = write_tokenizer(self.parts, preset_dir, format or self.parts.format)
+        for note in notes:
+            warnings.warn(note, stacklevel=2)
+        return names
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy of the library's tokenizer loses this flag, also in a worker process.
+        state = {name: value for name, value in vars(self).items() if name not in ("parts", "_backend")}
+        return _copied, (type(self), self.parts, self._backend.encode_special_tokens), state
 
     def __repr__(self) -> str:
-        return f"<{self.parts.class_name} of {self.vocabulary_size():,} tokens>"
+        return f"<{self.parts.class_name} of {self._backend.get_vocab_size():,} tokens>"
+
+
+def _copied(kind: type[PretrainedTokenizer], parts: TokenizerParts, encode_special_tokens: bool) -> PretrainedTokenizer:
+    parts.backend.encode_special_tokens = encode_special_tokens
+    return kind(parts)
+
+
+def _totals(flats: list[FlatTokens]) -> np.ndarray[Any, Any]:
+    """Returns the number of tokens of each row, without special tokens."""
+    totals: np.ndarray[Any, Any] = np.sum([flat.lengths for flat in flats], axis=0)
+    return totals
 
 
 def _cleaned(text: str) -> str:

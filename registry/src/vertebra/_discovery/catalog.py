@@ -240,12 +240,17 @@ def backbone_class(name: str) -> type:
         PluginError: the class cannot be imported from the module that the plugin names.
     """
     entry: Entry[BackboneSpec] = catalog(BACKBONES).lookup(name)
-    try:
-        loaded: type = resolve_reference(entry.value.backbone)
-    except Exception as error:
-        problem = f"{entry.value.backbone} cannot be imported ({type(error).__name__}: {error})"
-        raise PluginError(entry.owner.distribution, problem) from error
+    loaded: type = imported(entry, entry.value.backbone)
     return loaded
+
+
+def imported(entry: Entry[Any], reference: str) -> Any:
+    """Imports the object of a reference; raises PluginError if the module that the plugin names has none."""
+    try:
+        return resolve_reference(reference)
+    except Exception as error:
+        problem = f"{reference} cannot be imported ({type(error).__name__}: {error})"
+        raise PluginError(entry.owner.distribution, problem) from error
 
 
 def clear_catalog() -> None:

@@ -6,9 +6,8 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-from vertebra._discovery.catalog import BACKBONES, TASKS, Entry, backbone_class, catalog
-from vertebra.errors import PluginError
-from vertebra.specs import TaskSpec, resolve_reference
+from vertebra._discovery.catalog import BACKBONES, TASKS, Entry, backbone_class, catalog, imported
+from vertebra.specs import TaskSpec
 
 _SUFFIX = "Backbone"
 
@@ -46,12 +45,7 @@ def task_class(task: NamedTask) -> Any:
     Raises:
         PluginError: the class cannot be imported.
     """
-    reference = task.entry.value.task
-    try:
-        loaded: Any = resolve_reference(reference)
-    except Exception as error:
-        problem = f"{reference} cannot be imported ({type(error).__name__}: {error})"
-        raise PluginError(task.entry.owner.distribution, problem) from error
+    loaded = imported(task.entry, task.entry.value.task)
     if task.backbone is None:
         return loaded
     members = {

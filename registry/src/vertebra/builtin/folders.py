@@ -15,7 +15,7 @@ from vertebra._system.atomic_save import destination, replacing_folder
 from vertebra._system.file_identity import identity_of
 from vertebra._system.links import reading_problem
 from vertebra.errors import PresetExistsError, PresetNotFoundError, PresetSaveError
-from vertebra.file_names import ADAPTER_CONFIG, CONFIG, holds_any
+from vertebra.file_names import ADAPTER_CONFIG, CONFIG, TOKENIZER, holds_any
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
 
@@ -119,9 +119,9 @@ def _inode(folder: Path) -> tuple[int, int]:
 
 
 def _list(folder: Path) -> list[PresetFile]:
-    if os.path.isfile(folder / CONFIG):  # noqa: PTH113 (Path's raises for links that may not be followed)
+    if any(os.path.isfile(folder / name) for name in (CONFIG, TOKENIZER)):  # noqa: PTH113 (Path's raises for some links)
         found = _walk(folder, folder)
-    else:  # a folder without a config is no preset, and may be a whole disk
+    else:  # a folder without a config or a tokenizer is no preset, and may be a whole disk
         found = itertools.chain(_files_in(folder), _configs_below(folder))
     paths = sorted((path.relative_to(folder).as_posix(), path) for path in found)
     files = [_describe(name, path) for name, path in paths]

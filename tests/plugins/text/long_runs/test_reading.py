@@ -7,10 +7,10 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from vertebra_text.long_runs.errors import OutputError
-from vertebra_text.long_runs.reading import read_records
 
 from vertebra.errors import ArgumentError
+from vertebra_text.long_runs.errors import OutputError
+from vertebra_text.long_runs.reading import read_records
 
 
 def records(path, *columns, kind=None):

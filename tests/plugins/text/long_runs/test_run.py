@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+
 from vertebra_text.long_runs import run as running
 from vertebra_text.long_runs.errors import OutputError, RecordError
 from vertebra_text.long_runs.reading import Record
@@ -138,8 +139,7 @@ def test_vectors_become_a_numpy_file(tmp_path):
 def test_tables(tmp_path):
     run(records(3, bad=[2]), lengths, tmp_path / "out.csv", JOB, skip_bad=True)
     assert (tmp_path / "out.csv").read_text().splitlines() == ["length,error", "1,", ",record 2: it is broken", "3,"]
-    pyarrow = pytest.importorskip("pyarrow", reason="Parquet files need pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="Parquet files need pyarrow")
 
     run(records(30), lengths, tmp_path / "out.parquet", JOB)
     assert parquet.read_table(tmp_path / "out.parquet")["length"].to_pylist() == list(range(1, 31))

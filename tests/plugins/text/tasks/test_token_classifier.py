@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from vertebra_text.labels import IGNORED
 
 import vertebra
 from vertebra.errors import ArgumentError
+from vertebra_text.labels import IGNORED
 
 pytestmark = pytest.mark.keras
 WORDS = [["the", "fox", "jumps"], ["bad", "dog", "."], ["fox", "dog"]]

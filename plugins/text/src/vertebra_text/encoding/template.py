@@ -1,4 +1,4 @@
-"""`Template`: where special tokens stand in a sequence, read from the post-processor of a tokenizer."""
+"""`Template`: the positions of special tokens in a sequence, read from the post-processor of a tokenizer."""
 
 from __future__ import annotations
 
@@ -46,7 +46,12 @@ def templates_of(post_processor: Any) -> tuple[Template, Template]:
     """
     if post_processor is None:
         return PLAIN, PLAIN_PAIR
-    return _templates(json.loads(post_processor.__getstate__()))
+    found = _templates(json.loads(post_processor.__getstate__()))
+    for template in found:
+        values = [*template.segments, *(value for slot in template.slots for value in (*slot.ids, *slot.segments))]
+        if max(values, default=0) >= 2**31:
+            raise ValueError(f"the id {max(values)} is beyond int32")
+    return found
 
 
 def _templates(state: Mapping[str, Any]) -> tuple[Template, Template]:

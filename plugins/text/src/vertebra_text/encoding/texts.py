@@ -82,7 +82,7 @@ def _plain(value: Any) -> Any:
     for method in ("tolist", "to_list", "to_pylist"):  # numpy and pandas, polars, pyarrow
         if callable(getattr(value, method, None)):
             return getattr(value, method)()
-    return value
+    return list(value) if isinstance(value, Sequence) else value  # such as a column of a data set
 
 
 def _is_text(value: Any) -> bool:

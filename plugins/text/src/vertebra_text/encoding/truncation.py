@@ -38,16 +38,19 @@ def kept_lengths(
         return np.minimum(first, most), None
     if strategy == "longest_first":
         return _balanced(first, second, most)
+    if most == 0:
+        return np.zeros_like(first), np.zeros_like(second)
     excess = np.maximum(total - most, 0)
     chosen = first if strategy == "only_first" else second
-    if np.any(excess > chosen):
-        raise _too_long(np.where(excess > chosen, total, 0), most, "or truncate with 'longest_first'")
+    fails = (excess > 0) & (excess >= chosen)  # the library leaves no text empty
+    if np.any(fails):
+        raise _too_long(np.where(fails, total, 0), most, "or truncate with 'longest_first'")
     return (first - excess, second) if strategy == "only_first" else (first, second - excess)
 
 
 def _balanced(first: Lengths, second: Lengths, most: int) -> tuple[Lengths, Lengths]:
     """Keeps the shorter text whole as long as it needs at most half of the room."""
-    short, long = np.minimum(first, second), np.maximum(first, second)
+    short = np.minimum(first, second)
     room = np.where(short > most, short, np.maximum(short, most - short))
     fits = short + room <= most
     kept_short = np.where(fits, short, most // 2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,13 @@ NO_LIMIT = 10**9
 Check = Callable[[Any], bool]
 
 
-def read_fields(files: PresetFiles, name: str, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, Any]:
+def read_fields(files: PresetFiles, name: str, wanted: Callable[[str], bool] = bool) -> dict[str, Any]:
     """Returns the fields of a JSON object; an empty object if the preset has no such file.
 
     Args:
         files: The preset.
         name: Name of the file.
-        wanted: Says whether a field matters: such a field must not have two values.
+        wanted: Says whether a field of this name matters: such a field must not have two values.
 
     Raises:
         PresetConfigError: the file is no JSON object, or a field that matters is not clear.
@@ -48,6 +48,14 @@ def _limit(value: object) -> Any:
     if isinstance(value, bool | str | list | dict):
         return value
     return value if isinstance(value, int) and value < NO_LIMIT else None
+
+
+def stored_name(names: Collection[str], name: str, format: str) -> str:
+    """Returns the name under which a preset stores a file of a format, or no text if it has none.
+
+    A preset of another format, which has another file of this name, stores it in the folder `carried`.
+    """
+    return next((stored for stored in (name, f"carried/{format}/{name}") if stored in names), "")
 
 
 def read_bytes(path: Path, name: str) -> bytes:
@@ -91,6 +99,10 @@ def is_flag(value: object) -> bool:
 
 def is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31
+
+
+def is_small(value: object) -> bool:
+    return is_count(value) and value <= 10_000  # type: ignore[operator]
 
 
 def is_side(value: object) -> bool:

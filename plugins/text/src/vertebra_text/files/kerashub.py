@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from tokenizers import AddedToken, Tokenizer, models
+from tokenizers import Tokenizer, models
 
 from vertebra import PresetFiles
 from vertebra.errors import PresetConfigError
 from vertebra_text import pipelines
 from vertebra_text.families import BYTE_BPE, FAMILIES, WORDPIECE, Family, family_of_kerashub
 from vertebra_text.files import sentencepiece, spm_vocabulary
-from vertebra_text.files.documents import checked, is_count, is_flag, read_bytes, read_fields
+from vertebra_text.files.documents import checked, is_count, is_flag, read_bytes, read_fields, stored_name
 from vertebra_text.files.guard import file_errors
 from vertebra_text.files.parts import TokenizerParts
 from vertebra_text.files.special_tokens import SpecialTokens, read_special_tokens
@@ -27,13 +27,25 @@ ASSETS = "assets/tokenizer/"
 WORDPIECE_FILE, BPE_FILES, SPM_FILE = "vocabulary.txt", ("vocabulary.json", "merges.txt"), "vocabulary.spm"
 SPECIAL = {"GemmaTokenizer": ("bos", "eos", "pad"), "LlamaTokenizer": ("bos", "eos"), "T5Tokenizer": ("eos", "pad")}
 """The special tokens that a class of KerasHub has, if they are fewer than transformers'."""
+_REBUILT = {"LlamaTokenizer": "PreTrainedTokenizerFast"}
+"""The class to name in transformers, whose version 5 builds another tokenizer for this class than its file has."""
+_MOST_CONFIG = 2**20
+"""The size of a config in bytes; a larger file holds a vocabulary."""
 _FIXED = {"split": True, "suffix_indicator": "##", "add_bos": False, "add_eos": False}
 """Fields that change the tokens, with the only value that is supported."""
 
 
 def reads(names: Collection[str]) -> bool:
     """Returns whether files include a tokenizer of KerasHub."""
-    return TOKENIZER in names and any(name.startswith(ASSETS) for name in names)
+    return stored_name(names, TOKENIZER, NAME) != "" and any(name.startswith(ASSETS) for name in names)
+
+
+def owns(files: PresetFiles) -> bool:
+    """Returns whether the `tokenizer.json` of a preset is KerasHub's: transformers has a file of this name, too."""
+    name = stored_name(files.names, TOKENIZER, NAME)
+    if not reads(files.names) or files.fetch(name).stat().st_size > _MOST_CONFIG:
+        return False
+    return "registered_name" in read_fields(files, name)
 
 
 def read(files: PresetFiles) -> TokenizerParts:
@@ -42,7 +54,7 @@ def read(files: PresetFiles) -> TokenizerParts:
     Raises:
         PresetConfigError: a file is invalid, or a field is not supported.
     """
-    envelope = read_fields(files, TOKENIZER)
+    envelope = read_fields(files, stored_name(files.names, TOKENIZER, NAME))
     family = _family(envelope)
     config = checked(TOKENIZER, envelope, "config", {}, lambda value: isinstance(value, dict), "an object")
     for name, value in _FIXED.items():
@@ -63,7 +75,7 @@ def read(files: PresetFiles) -> TokenizerParts:
         NAME,
         special.texts,
         family,
-        family.name,
+        _REBUILT.get(family.name, family.name),
         options,
         segments=family.segments,
         max_length=length if is_count(length) else None,
@@ -128,15 +140,10 @@ def _backend(
         data = read_bytes(files.fetch(name), name)
         with file_errors(name):
             model = sentencepiece.parse_model(data)
-            backend = spm_vocabulary.build_backend(model, family, special.texts, options, name)
-        return _with_symbols(backend, model, family, options), data
+            backend = spm_vocabulary.build_backend(model, family, special.texts, options, name, finds_special=False)
+        if family.name == "LlamaTokenizer":
+            pipelines.set_sentencepiece_spaces(backend, model.normalizer.add_dummy_prefix)
+        backend.add_tokens(list(spm_vocabulary.control_tokens(model, options)))
+        return backend, data
     pipelines.set_pipeline(backend, family, options)
     return backend, b""
-
-
-def _with_symbols(
-    backend: Tokenizer, model: sentencepiece.SentencePieceModel, family: Family, options: Mapping[str, Any]
-) -> Tokenizer:
-    tokens: list[AddedToken] = list(spm_vocabulary.control_tokens(model, family, options))
-    backend.add_tokens(tokens)
-    return backend

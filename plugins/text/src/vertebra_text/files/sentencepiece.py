@@ -15,7 +15,8 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 """Types of pieces."""
 UNIGRAM, BPE = 1, 2
 """Types of models; the format also knows models of words and characters."""
-_MOST_PIECES = 2**24
+_MOST_PIECES, _MOST_CHARACTERS = 2**21, 512
+"""The trainer's default is 16 characters; merges are found by trying each cut of a piece."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,8 @@ def parse_model(data: bytes) -> SentencePieceModel:
             continue
         if number == _PIECES_FIELD:
             pieces.append(_message(Piece, _PIECE, value, text=""))
+            if len(pieces[-1].text) > _MOST_CHARACTERS:
+                raise ValueError(f"piece {len(pieces) - 1} has {len(pieces[-1].text)} characters")
         elif number == _TRAINER_FIELD:
             trainer = _message(Trainer, _TRAINER, value)
         elif number == _NORMALIZER_FIELD:

@@ -39,13 +39,14 @@ class SpecialTokens:
         return replace(self, extra=(*self.extra, *tokens))
 
     def add_to(self, backend: Tokenizer) -> None:
-        """Adds the tokens to a tokenizer that does not have them yet, in transformers' order."""
-        by_id = sorted(self.declared.values(), key=lambda pair: pair[0])
+        """Adds the tokens to a tokenizer that does not have them yet, in transformers' order.
+
+        A token without a role that has the text of one with a role replaces its flags, as in transformers.
+        """
         present = {token.content for token in backend.get_added_tokens_decoder().values()}
-        for token in (*(token for _, token in by_id), *self.roles.values(), *self.extra):
-            if token.content and token.content not in present:
-                backend.add_tokens([token])
-                present.add(token.content)
+        by_id = [token for _, token in sorted(self.declared.values(), key=lambda pair: pair[0])]
+        others = [token for token in (*self.roles.values(), *self.extra) if token.content not in self.declared]
+        backend.add_tokens([token for token in (*by_id, *others) if token.content and token.content not in present])
 
     def check_ids(self, backend: Tokenizer, subject: object) -> None:
         """Raises PresetConfigError if a token has another id than the files say."""

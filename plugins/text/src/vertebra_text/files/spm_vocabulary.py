@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
@@ -26,8 +26,17 @@ def build_backend(
     special: Mapping[str, str],
     options: Mapping[str, Any],
     subject: object,
+    finds_special: bool = True,
 ) -> Tokenizer:
     """Builds a tokenizer from a SentencePiece model, without added tokens.
+
+    Args:
+        model: The model.
+        family: The family that gives the ids.
+        special: The special tokens, by role.
+        options: The family's options.
+        subject: The file, for messages.
+        finds_special: Whether the pieces of special tokens are found in texts: by transformers, not by SentencePiece.
 
     Raises:
         PresetConfigError: the model is of another algorithm than the family's.
@@ -35,21 +44,32 @@ def build_backend(
     found = _NAMES.get(model.trainer.model_type, f"type {model.trainer.model_type}")
     if found != family.algorithm:
         raise PresetConfigError(subject, f"its SentencePiece model is {found}, but {family.name} is {family.algorithm}")
+    hidden = {*special.values(), *(p.text for p in model.pieces if p.type == sentencepiece.CONTROL)}
     if found == UNIGRAM:
-        backend = pipelines.unigram(scored_pieces(model, family, special, options), special["unk"])
+        pieces = scored_pieces(model, family, special, options)
+        backend = pipelines.unigram(pieces if finds_special else _without(hidden, pieces), special["unk"])
     else:
         vocabulary = {piece.text: index for index, piece in enumerate(model.pieces)}
         unk = special["unk"] if family.name == "GemmaTokenizer" else None
-        backend = pipelines.spm_bpe(vocabulary, merges_of(vocabulary), unk)
+        merges = merges_of(vocabulary)
+        if not finds_special:
+            merges = [pair for pair in merges if "".join(pair) not in hidden]
+        backend = pipelines.spm_bpe(vocabulary, merges, unk)
     pipelines.set_pipeline(backend, family, options, model.normalizer.charsmap)
     return backend
 
 
-def control_tokens(model: SentencePieceModel, family: Family, options: Mapping[str, Any]) -> tuple[AddedToken, ...]:
+def _without(hidden: Collection[str], pieces: Scored) -> Scored:
+    """Returns pieces of which some are never the best for a text, whatever the others are."""
+    worst = min(score for _, score in pieces) + _UNUSED
+    return [(text, worst if text in hidden else score) for text, score in pieces]
+
+
+def control_tokens(model: SentencePieceModel, options: Mapping[str, Any]) -> tuple[AddedToken, ...]:
     """Returns the pieces that are found in a text as a whole: control symbols and the user's own symbols."""
     kinds = {sentencepiece.CONTROL: True, sentencepiece.USER_DEFINED: False}
     found = [AddedToken(p.text, normalized=False, special=kinds[p.type]) for p in model.pieces if p.type in kinds]
-    sentinels = [text for text, _ in _t5([], {}, options)] if "extra_ids" in options else []
+    sentinels = [text for text, _ in _sentinels(options.get("extra_ids", 0))]
     return (*found, *(AddedToken(text, normalized=False, special=True) for text in sentinels))
 
 
@@ -58,28 +78,29 @@ def scored_pieces(
 ) -> Scored:
     """Returns the vocabulary of a family of Unigram models; the index of a piece is its id."""
     pieces = [(piece.text, piece.score) for piece in model.pieces]
-    return _UNIGRAM[family.name](pieces, special, options)
+    arrange = _UNIGRAM.get(family.name)
+    return pieces + _sentinels(options["extra_ids"]) if arrange is None else arrange(pieces, special)
 
 
-def _xlm_roberta(pieces: Scored, special: Mapping[str, str], options: Mapping[str, Any]) -> Scored:
+def _xlm_roberta(pieces: Scored, special: Mapping[str, str]) -> Scored:
     """Returns fairseq's order: four special tokens, then the pieces without SentencePiece's three, and the mask."""
     first = [(special[role], 0.0) for role in ("bos", "pad", "eos", "unk")]
     return [*first, *pieces[3:], (special["mask"], 0.0)]
 
 
-def _camembert(pieces: Scored, special: Mapping[str, str], options: Mapping[str, Any]) -> Scored:
+def _camembert(pieces: Scored, special: Mapping[str, str]) -> Scored:
     first = [("<s>NOTUSED", 0.0), (special["pad"], 0.0), ("</s>NOTUSED", 0.0), (special["unk"], 0.0)]
     return [*first, ("<unk>NOTUSED", _UNUSED), *pieces[1:], (special["mask"], 0.0)]
 
 
-def _t5(pieces: Scored, special: Mapping[str, str], options: Mapping[str, Any]) -> Scored:
-    return pieces + [(f"<extra_id_{index}>", 0.0) for index in reversed(range(options["extra_ids"]))]
+def _sentinels(count: int) -> Scored:
+    """Returns the tokens that T5 puts in place of a span of text."""
+    return [(f"<extra_id_{index}>", 0.0) for index in reversed(range(count))]
 
 
-_UNIGRAM: dict[str, Callable[[Scored, Mapping[str, str], Mapping[str, Any]], Scored]] = {
+_UNIGRAM: dict[str, Callable[[Scored, Mapping[str, str]], Scored]] = {
     "XLMRobertaTokenizer": _xlm_roberta,
     "CamembertTokenizer": _camembert,
-    "T5Tokenizer": _t5,
 }
 
 

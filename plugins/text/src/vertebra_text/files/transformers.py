@@ -28,7 +28,16 @@ from vertebra_text.families import (
     family_of_model_type,
 )
 from vertebra_text.files import sentencepiece, spm_vocabulary
-from vertebra_text.files.documents import checked, is_count, is_flag, is_side, read_bytes, read_fields
+from vertebra_text.files.documents import (
+    checked,
+    is_count,
+    is_flag,
+    is_side,
+    is_small,
+    read_bytes,
+    read_fields,
+    stored_name,
+)
 from vertebra_text.files.guard import file_errors
 from vertebra_text.files.parts import TokenizerParts
 from vertebra_text.files.special_tokens import SpecialTokens, read_special_tokens
@@ -42,13 +51,16 @@ TOKENIZER, CONFIG, SPECIAL_TOKENS, ADDED = (
     "added_tokens.json",
 )
 _MODEL_CONFIG = "config.json"
+_NAMES_OF_MODELS = ("model_type", "backbone", "registered_name")
+"""The fields that name the architecture in the configs of transformers, of Vertebra and of KerasHub."""
 _BASE_CLASSES = ("PreTrainedTokenizer", "TokenizersBackend")
 """Classes without a behaviour of their own: the `tokenizer.json` says everything."""
 
 
 def reads(names: Collection[str]) -> bool:
     """Returns whether files include a tokenizer of transformers."""
-    return any(_has(names, group) for group in ((TOKENIZER,), WORDPIECE_FILES, BPE_FILES)) or _spm_name(names) != ""
+    vocabulary = _has(names, WORDPIECE_FILES) or _has(names, BPE_FILES) or _spm_name(names) != ""
+    return vocabulary or stored_name(names, TOKENIZER, NAME) != ""
 
 
 def _has(names: Collection[str], group: Collection[str]) -> bool:
@@ -66,18 +78,18 @@ def read(files: PresetFiles) -> TokenizerParts:
         PresetConfigError: a file is invalid, or the tokenizer is of a class that needs code.
     """
     config = read_fields(files, CONFIG, _matters)
-    model_type = read_fields(files, _MODEL_CONFIG, lambda name: name == "model_type").get("model_type")
-    family = _family(files, config, model_type)
+    of_model = _family_of_model(read_fields(files, _MODEL_CONFIG, _NAMES_OF_MODELS.__contains__))
+    family = _family(files, config, of_model)
     special = read_special_tokens(
         config, read_fields(files, SPECIAL_TOKENS), read_fields(files, ADDED), family, files.handle
     )
     options = _options(family, config)
-    if TOKENIZER in files.names:
-        parts, special = _from_tokenizer_json(files, family, options, special)
+    if stored_name(files.names, TOKENIZER, NAME):
+        parts = _from_tokenizer_json(files, family, options, special)
     else:
         parts = _from_vocabulary(files, family, options, special)
     parts.backend.encode_special_tokens = checked(CONFIG, config, "split_special_tokens", False, is_flag, "a bool")
-    return _with_config(parts, config, family_of_model_type(model_type), special)
+    return _with_config(parts, config, of_model)
 
 
 def _matters(field: str) -> bool:
@@ -91,13 +103,21 @@ def _matters(field: str) -> bool:
 # === The class ===
 
 
-def _family(files: PresetFiles, config: Mapping[str, Any], model_type: object) -> Family | None:
+def _family_of_model(config: Mapping[str, Any]) -> Family | None:
+    """Returns the family of a preset's backbone, from its config in any format, or None."""
+    name = next((config[field] for field in _NAMES_OF_MODELS if isinstance(config.get(field), str)), "")
+    cls = name.rpartition(">")[2].removesuffix("Backbone")
+    return family_of_model_type(name) or family_of_class(f"{cls}Tokenizer")
+
+
+def _family(files: PresetFiles, config: Mapping[str, Any], of_model: Family | None) -> Family | None:
     """Returns the family of a preset's tokenizer; None if its `tokenizer.json` says everything."""
+    has_file = stored_name(files.names, TOKENIZER, NAME) != ""
     name = checked(CONFIG, config, "tokenizer_class", None, lambda value: isinstance(value, str), "the name of a class")
     if name is not None:
         short = name.removesuffix("Fast")
         family = family_of_class(name)
-        if family is not None or TOKENIZER in files.names:
+        if family is not None or has_file:
             return family
         if short not in _BASE_CLASSES:
             known = ", ".join(family.name for family in FAMILIES)
@@ -105,8 +125,7 @@ def _family(files: PresetFiles, config: Mapping[str, Any], model_type: object) -
                 f"tokenizer_class is {name!r}, which needs a {TOKENIZER}; only {known} are built from vocabularies"
             )
             raise PresetConfigError(CONFIG, problem, f"Save it with transformers, which writes a {TOKENIZER}")
-    family = family_of_model_type(model_type)
-    return family if family is not None or TOKENIZER in files.names else _family_of_files(files)
+    return of_model if of_model is not None or has_file else _family_of_files(files)
 
 
 def _family_of_files(files: PresetFiles) -> Family:
@@ -132,9 +151,8 @@ def _options(family: Family | None, config: Mapping[str, Any]) -> dict[str, Any]
         return {}
     options = {}
     for name, default in family.options.items():
-        check, expected = (
-            (is_count, "a count") if isinstance(default, int) and not is_flag(default) else (is_flag, "a bool")
-        )
+        is_number = isinstance(default, int) and not is_flag(default)
+        check, expected = (is_small, "a number from 1 to 10,000") if is_number else (is_flag, "a bool")
         options[name] = checked(CONFIG, config, name, default, check, expected)
     return options
 
@@ -144,9 +162,8 @@ def _options(family: Family | None, config: Mapping[str, Any]) -> dict[str, Any]
 
 def _from_tokenizer_json(
     files: PresetFiles, family: Family | None, options: Mapping[str, Any], special: SpecialTokens
-) -> tuple[TokenizerParts, SpecialTokens]:
-    path = files.fetch(TOKENIZER)
-    data = read_bytes(path, TOKENIZER)
+) -> TokenizerParts:
+    data = read_bytes(files.fetch(stored_name(files.names, TOKENIZER, NAME)), TOKENIZER)
     with file_errors(TOKENIZER, "Fetch the file again, or update the tokenizers library"):
         backend = Tokenizer.from_buffer(data)
     side = (backend.padding or {}).get("direction", "right")
@@ -158,9 +175,7 @@ def _from_tokenizer_json(
     if pad is not None and "pad" not in special.roles:
         special = replace(special, roles={**special.roles, "pad": AddedToken(pad, special=True, normalized=False)})
     special.add_to(backend)
-    return TokenizerParts(
-        backend, NAME, special.texts, family, options=options, padding_side=side, truncation_side=cut
-    ), special
+    return TokenizerParts(backend, NAME, special.texts, family, options=options, padding_side=side, truncation_side=cut)
 
 
 def _overrule(backend: Tokenizer, family: Family | None, options: Mapping[str, Any]) -> None:
@@ -193,7 +208,7 @@ def _from_vocabulary(
         with file_errors(name):
             model = sentencepiece.parse_model(data)
             backend = spm_vocabulary.build_backend(model, family, special.texts, options, name)
-        special = special.with_extra(spm_vocabulary.control_tokens(model, family, options))
+        special = special.with_extra(spm_vocabulary.control_tokens(model, options))
     else:
         raise PresetConfigError(files.handle, f"{family.name} needs {TOKENIZER} or {' and '.join(family.files)}")
     special.add_to(backend)
@@ -213,9 +228,7 @@ def _byte_bpe(files: PresetFiles, family: Family, options: Mapping[str, Any]) ->
 # === The rest of the config ===
 
 
-def _with_config(
-    parts: TokenizerParts, config: Mapping[str, Any], of_model: Family | None, special: SpecialTokens
-) -> TokenizerParts:
+def _with_config(parts: TokenizerParts, config: Mapping[str, Any], of_model: Family | None) -> TokenizerParts:
     """Adds the fields that do not change the tokens of a text."""
     family = parts.family
     inputs = checked(
@@ -223,10 +236,9 @@ def _with_config(
     )
     owner = family or of_model
     segments = "token_type_ids" in inputs if inputs is not None else owner is not None and owner.segments
-    known = {} if family is None else {"class_name": family.name}
     return replace(
         parts,
-        **known,
+        class_name=parts.class_name if family is None else family.name,
         config=config,
         segments=segments,
         max_length=checked(CONFIG, config, "model_max_length", None, is_count, "a number of tokens"),
