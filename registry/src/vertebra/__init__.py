@@ -77,8 +77,8 @@ _HOMES = {
     "RemoteSource": "remote",
     "Runtime": "interfaces",
     "Snapshot": "remote",
-    "TensorRule": "specs",
-    "Translation": "interfaces",
+    "TensorRule": "translations",
+    "Translation": "translations",
     "add_plugin": "_api",
     "compile": "_api",
     "files": "_api",
@@ -113,7 +113,6 @@ if TYPE_CHECKING:
     from vertebra.interfaces import LocalSource as LocalSource
     from vertebra.interfaces import PresetSource as PresetSource
     from vertebra.interfaces import Runtime as Runtime
-    from vertebra.interfaces import Translation as Translation
     from vertebra.remote import ByteStream as ByteStream
     from vertebra.remote import RemoteSource as RemoteSource
     from vertebra.remote import Snapshot as Snapshot
@@ -129,11 +128,12 @@ if TYPE_CHECKING:
     from vertebra.specs import MergeReceipt as MergeReceipt
     from vertebra.specs import PresetFile as PresetFile
     from vertebra.specs import PresetSpec as PresetSpec
-    from vertebra.specs import TensorRule as TensorRule
     from vertebra.strategies import AdapterLayer as AdapterLayer
     from vertebra.strategies import LinearView as LinearView
     from vertebra.strategies import LoraStrategy as LoraStrategy
     from vertebra.strategies import PeftMethod as PeftMethod
+    from vertebra.translations import TensorRule as TensorRule
+    from vertebra.translations import Translation as Translation
 
 
 def __getattr__(name: str) -> Any:

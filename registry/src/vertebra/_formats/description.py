@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from vertebra._formats.backbone_tensors import BackboneTensors, find_backbone
+from vertebra._formats.checked_translation import CheckedTranslation
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._weights.checkpoint import Checkpoint, CheckpointHeader, open_checkpoint, read_headers
 from vertebra._weights.file_kind import FileKind
 from vertebra._weights.match import Match, match
 from vertebra._weights.safetensors.file_kind import SAFETENSORS
 from vertebra._weights.tensor_entry import TensorEntry
-from vertebra.interfaces import Translation
-from vertebra.specs import TensorRule
+from vertebra.translations import TensorRule, Translation
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +124,16 @@ class OpenPreset:
         path = self.header.path
         matched = match(path, weights, tensors.own, tensors.rules, optional=optional, cause=tensors.cause)
         return replace(matched, outside=tensors.outside, notes=tensors.notes)
+
+    def check_rules(self, weights: Iterable[str]) -> None:
+        """Checks that the translation has a rule for each weight of the config's model, and for no other.
+
+        Raises:
+            PluginError: it has not.
+        """
+        described = self.description
+        if isinstance(described.translation, CheckedTranslation):
+            described.translation.check_weights(described.translation.rules(described.arguments), weights)
 
     def backbone_tensors(self) -> BackboneTensors:
         """Finds the backbone's tensors; without a translation, each tensor fills the weight of its name.

@@ -33,7 +33,7 @@ from vertebra._weights.tensor_entry import layout_of, numpy_dtype
 from vertebra._weights.tensor_layout import take
 from vertebra._weights.writing import Tensors
 from vertebra.errors import PresetConfigError, PresetFormatError, WeightsFileError
-from vertebra.specs import TensorRule
+from vertebra.translations import TensorRule
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 _FORMAT, _MAX_SHARD_SIZE = "native", 10

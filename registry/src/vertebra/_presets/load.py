@@ -230,6 +230,7 @@ def build_abstract(
     Raises:
         PresetConfigError: the config does not build the class.
         WeightsMismatchError: some weight or tensor has no counterpart.
+        PluginError: the translation of the preset's format has the wrong weights.
     """
     from vertebra._weights.abstract import abstract_build
     from vertebra._weights.layer_paths import weight_names
@@ -240,6 +241,8 @@ def build_abstract(
     try:
         match = preset.match(weights)
     except WeightsMismatchError as error:
+        if not overrides:  # the rules are those of the config's arguments
+            preset.check_rules(weights)
         remedy = suggest_overrides(error, preset, overrides, partial(_weight_shapes, backbone_class, preset), call)
         if remedy is None:
             raise

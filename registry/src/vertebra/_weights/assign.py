@@ -12,7 +12,7 @@ from vertebra._keras.internals import all_layers, give_value, has_value, seed_ge
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.tensor_layout import take
 from vertebra.interfaces import Runtime
-from vertebra.specs import TensorRule
+from vertebra.translations import TensorRule
 
 
 def assign_weights(

@@ -10,7 +10,7 @@ from typing import Any
 from vertebra._weights.tensor_entry import TensorEntry
 from vertebra._weights.tensor_layout import fits, stored_shape
 from vertebra.errors import WeightsMismatchError
-from vertebra.specs import TensorRule
+from vertebra.translations import TensorRule
 
 
 @dataclass(frozen=True, slots=True)
