@@ -18,7 +18,7 @@ from vertebra.testing import RemoteSourceSuite, opened
 from vertebra.testing.sources import written
 
 PAGE = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text(encoding="utf-8")
-SOURCE, DOWNLOADING, TEST = re.findall(r"```python\n(.+?)```", PAGE, flags=re.DOTALL)
+SOURCE, DOWNLOADING, TEST = re.findall(r"```python\n(.+?)```", PAGE, flags=re.DOTALL)[:3]
 
 module = sys.modules.setdefault("vertebra_team", types.ModuleType("vertebra_team"))
 exec(compile(SOURCE, "vertebra_team.py", "exec"), module.__dict__)

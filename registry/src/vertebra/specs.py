@@ -79,9 +79,17 @@ class BackboneSpec:
     """The architecture's representation by the name of the format."""
     demo: str | None = None
     """Reference to a function `(DemoContext) -> None` that demonstrates the architecture; `vertebra demo` runs it."""
+    version: int = 1
+    """Version of the constructor's arguments and of the names of weights, which native presets record. Raise it when a
+    new release renames an argument or a layer."""
+    migrate: str | None = None
+    """Reference to a function that reads presets of older versions: from the arguments in a config and their version,
+    it returns those of the present version, and a dict of new names by former ones, of weights or of layers."""
 
     def __post_init__(self) -> None:
-        _check_kinds("BackboneSpec", str, (self.name, self.backbone))
+        _check_kinds("BackboneSpec", str, (self.name, self.backbone, *filter(None, (self.demo, self.migrate))))
+        if type(self.version) is not int or self.version < 1:
+            raise TypeError(f"BackboneSpec: version={self.version!r}, expected an int of at least 1")
         _check_kinds("BackboneSpec", tuple, (self.presets,))
         _check_kinds("BackboneSpec", PresetSpec, self.presets)
         _check_kinds("BackboneSpec", FormatSpec, self.formats.values())

@@ -143,7 +143,7 @@ class CheckedTranslation(Translation):
             return False
 
     def _problem_of_field(self, key: Any, config: Mapping[str, Any]) -> str | None:
-        """Returns what is wrong with the config if the look-up of a key failed, or None if the config has the key."""
+        """Returns the problem of a config in which the look-up of a key failed, or None if the config has the key."""
         reader = f"{self._reference} of plugin {self._distribution}"
         field = next((name for name, value in config.items() if type(value) is type(key) and value == key), None)
         if field is not None:
