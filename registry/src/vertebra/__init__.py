@@ -60,7 +60,7 @@ _HOMES = {
     "ByteStream": "remote",
     "DemoContext": "specs",
     "Device": "specs",
-    "ForeignConfig": "configs",
+    "ForeignConfig": "translations",
     "FormatSpec": "specs",
     "LinearView": "strategies",
     "LoadedPreset": "specs",
@@ -106,7 +106,6 @@ if TYPE_CHECKING:
     from vertebra._api import upload_preset as upload_preset
     from vertebra._api import use as use
     from vertebra.backbone import Backbone as Backbone
-    from vertebra.configs import ForeignConfig as ForeignConfig
     from vertebra.handles import PresetHandle as PresetHandle
     from vertebra.hookspecs import API_VERSION as API_VERSION
     from vertebra.hookspecs import hookimpl as hookimpl
@@ -132,6 +131,7 @@ if TYPE_CHECKING:
     from vertebra.strategies import LinearView as LinearView
     from vertebra.strategies import LoraStrategy as LoraStrategy
     from vertebra.strategies import PeftMethod as PeftMethod
+    from vertebra.translations import ForeignConfig as ForeignConfig
     from vertebra.translations import TensorRule as TensorRule
     from vertebra.translations import Translation as Translation
 

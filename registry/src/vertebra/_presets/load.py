@@ -272,7 +272,7 @@ def _match_resized(
     """Returns the match in which the class resizes the weights that do not fit, or None if it cannot."""
     if error.missing or error.unused or error.retyped or not error.reshaped:
         return None
-    from vertebra._presets.resized_weights import match_resized  # a load that fits does without its imports
+    from vertebra._formats.resized_weights import match_resized  # a load that fits does without its imports
 
     names = [name for name, _, _ in error.reshaped]
     return match_resized(backbone_class, preset, weights, shapes({}), names)
