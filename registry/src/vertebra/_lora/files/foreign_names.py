@@ -11,6 +11,7 @@ from vertebra._formats import kerashub, transformers
 from vertebra._formats.tensor_names import as_written, in_module
 from vertebra._formats.translation import load_translation
 from vertebra._weights.layer_paths import weight_names
+from vertebra._weights.match import any_match
 from vertebra._weights.tensor_layout import holders, put, stored_shape, take
 from vertebra.errors import FormatLimitError
 from vertebra.handles import PresetHandle
@@ -32,6 +33,7 @@ class AdapterNames:
         translation = translation_of(model, transformers.NAME)
         rules = translation.rules(arguments_of(model)) if translation else {}
         self._prefixes = ("", *(translation.prefixes if translation else ()))
+        self._ignored = translation.ignored if translation else ()
         self._weights = weight_names(model)
         plain = {name: rules.get(name, TensorRule(name.replace("/", "."))) for name in self._weights}
         written = as_written(plain, self._prefixes)
@@ -69,7 +71,8 @@ class AdapterNames:
 
     def is_inside(self, name: str) -> bool:
         """Returns whether a name, known or not, is of the backbone and not of a head on top of it."""
-        return _root(name) in self._roots
+        ignored = (any_match(name.removeprefix(prefix), self._ignored) for prefix in self._prefixes)
+        return _root(name) in self._roots and not any(ignored)
 
     def stored_shape(self, weight: str) -> tuple[int, ...]:
         """Returns the shape of the tensor that contains a weight."""
