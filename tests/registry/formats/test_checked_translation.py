@@ -58,7 +58,7 @@ def test_a_field_that_the_config_lacks_is_its_own_fault(checkpoint, translation,
         load(folder)
     told = str(caught.value)
     assert f"config.json of 'file://{folder}'" in told
-    assert "it lacks 'hidden_size', which acme_vit:ViTTranslation of plugin acme-vit needs" in told
+    assert "it lacks 'hidden_size', which acme_vit:ViTTranslation of plugin acme-vit looks up" in told
     assert isinstance(caught.value.__cause__, KeyError)
 
 
@@ -74,6 +74,12 @@ def test_a_value_that_a_table_of_the_plugin_lacks_names_its_field(checkpoint, tr
     monkeypatch.setattr(translation, "arguments", lambda self, config: {"a": {"gelu": 1}[config["hidden_act"]]})
     with pytest.raises(PresetConfigError, match="hidden_act is 'geluu', which acme_vit:ViTTranslation of plugin acme-"):
         load(checkpoint(hidden_act="geluu"))
+
+
+def test_a_value_within_a_table_of_the_config_is_named_with_both(checkpoint, translation, monkeypatch):
+    monkeypatch.setattr(translation, "arguments", lambda self, config: {"a": {"linear": 1}[config["rope"]["type"]]})
+    with pytest.raises(PresetConfigError, match=r"rope\.type is 'yarn', which acme_vit:ViTTranslation"):
+        load(checkpoint(rope={"type": "yarn"}))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import UserDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from vertebra._system.foreign_json import is_json
@@ -145,10 +145,10 @@ class CheckedTranslation(Translation):
     def _problem_of_field(self, key: Any, config: Mapping[str, Any]) -> str | None:
         """Returns the problem of a config in which the look-up of a key failed, or None if the config has the key."""
         reader = f"{self._reference} of plugin {self._distribution}"
-        field = next((name for name, value in config.items() if type(value) is type(key) and value == key), None)
+        field = next((name for name, value in _values(config) if type(value) is type(key) and value == key), None)
         if field is not None:
             return f"{field} is {shown(key)}, which {reader} does not know"
-        return f"it lacks {key!r}, which {reader} needs" if isinstance(key, str) and key not in config else None
+        return f"it lacks {key!r}, which {reader} looks up" if isinstance(key, str) and key not in config else None
 
     def _call(self, method: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
         try:
@@ -168,6 +168,15 @@ class CheckedTranslation(Translation):
 
     def _broken(self, problem: str) -> PluginError:
         return PluginError(self._distribution, f"{self._reference}: {problem}")
+
+
+def _values(config: Mapping[str, Any], outer: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields each value in a config with the name of its field, such as `rope_parameters.rope_type`."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _values(value, f"{outer}{name}.")
+        else:
+            yield f"{outer}{name}", value
 
 
 def _is_table(value: object) -> bool:
