@@ -62,7 +62,7 @@ _HOMES = {
     "ByteStream": "remote",
     "DemoContext": "specs",
     "Device": "specs",
-    "ForeignConfig": "configs",
+    "ForeignConfig": "translations",
     "FormatSpec": "specs",
     "LinearView": "strategies",
     "LoadedPreset": "specs",
@@ -80,8 +80,8 @@ _HOMES = {
     "RemoteSource": "remote",
     "Runtime": "interfaces",
     "Snapshot": "remote",
-    "TensorRule": "specs",
-    "Translation": "interfaces",
+    "TensorRule": "translations",
+    "Translation": "translations",
     "add_plugin": "_api",
     "compile": "_api",
     "files": "_api",
@@ -111,7 +111,6 @@ if TYPE_CHECKING:
     from vertebra._api import upload_preset as upload_preset
     from vertebra._api import use as use
     from vertebra.backbone import Backbone as Backbone
-    from vertebra.configs import ForeignConfig as ForeignConfig
     from vertebra.handles import PresetHandle as PresetHandle
     from vertebra.hookspecs import API_VERSION as API_VERSION
     from vertebra.hookspecs import hookimpl as hookimpl
@@ -119,7 +118,6 @@ if TYPE_CHECKING:
     from vertebra.interfaces import PresetFormat as PresetFormat
     from vertebra.interfaces import PresetSource as PresetSource
     from vertebra.interfaces import Runtime as Runtime
-    from vertebra.interfaces import Translation as Translation
     from vertebra.remote import ByteStream as ByteStream
     from vertebra.remote import RemoteSource as RemoteSource
     from vertebra.remote import Snapshot as Snapshot
@@ -135,11 +133,13 @@ if TYPE_CHECKING:
     from vertebra.specs import MergeReceipt as MergeReceipt
     from vertebra.specs import PresetFile as PresetFile
     from vertebra.specs import PresetSpec as PresetSpec
-    from vertebra.specs import TensorRule as TensorRule
     from vertebra.strategies import AdapterLayer as AdapterLayer
     from vertebra.strategies import LinearView as LinearView
     from vertebra.strategies import LoraStrategy as LoraStrategy
     from vertebra.strategies import PeftMethod as PeftMethod
+    from vertebra.translations import ForeignConfig as ForeignConfig
+    from vertebra.translations import TensorRule as TensorRule
+    from vertebra.translations import Translation as Translation
 
 
 def __getattr__(name: str) -> Any:
