@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from vertebra._formats.tensor_names import checkpoint_names, in_module
+from vertebra._formats.translation import checkpoint_names, in_module
 from vertebra._weights.match import any_match
 from vertebra._weights.tensor_entry import TensorEntry
 from vertebra.errors import WeightsMismatchError

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vertebra._discovery.catalog import BACKBONES, Entry, backbone_class, catalog, known_formats
 from vertebra._formats.checked_translation import CheckedTranslation
 from vertebra._formats.export import PresetExport
-from vertebra._formats.tensor_names import as_written
 from vertebra._weights.tensor_entry import TensorEntry, layout_of
 from vertebra._weights.tensor_layout import holders, put, stored_shape
 from vertebra._weights.writing import Tensors
@@ -42,7 +42,9 @@ def load_translation(owner: Entry[BackboneSpec], format: str, origin: str = CONF
     try:
         translation = resolve_reference(reference)()
     except Exception as error:
-        problem = f"{reference} cannot be imported ({type(error).__name__}: {error})"
+        problem = (
+            f"the translation of {owner.value.name}, {reference}, cannot be imported ({type(error).__name__}: {error})"
+        )
         raise PluginError(distribution, problem) from error
     if not isinstance(translation, Translation):
         raise PluginError(distribution, f"{reference} is {shown(translation)}, expected a subclass of Translation")
@@ -107,3 +109,37 @@ def _rearrange(tensors: Tensors, rules: Mapping[str, TensorRule]) -> Tensors:
 
 def _joined(rules: list[TensorRule], readers: list[Reader]) -> Reader:
     return lambda: put(rules, [read() for read in readers])
+
+
+# === Names of tensors ===
+
+
+def as_written(rules: Mapping[str, TensorRule], prefixes: Iterable[str]) -> dict[str, TensorRule]:
+    """Returns rules with the tensors' full names in a new checkpoint.
+
+    Names have no prefix, as in a checkpoint of the library's base model. If there is a tensor outside the prefix, such
+    as that of a head, the names are those of a model with a head.
+
+    Args:
+        rules: The rules of a translation.
+        prefixes: The prefixes that the translation declares.
+    """
+    prefix = next(filter(None, prefixes), "") if any(rule.outside for rule in rules.values()) else ""
+    return {weight: rule if rule.outside else _prefixed(rule, prefix) for weight, rule in rules.items()}
+
+
+def in_module(rule: TensorRule) -> str:
+    """Returns the name of a tensor in the library's model."""
+    return rule.tensor if rule.module is None else f"{rule.module}.{rule.tensor.rpartition('.')[2]}"
+
+
+def checkpoint_names(rules: Iterable[TensorRule]) -> dict[str, str]:
+    """Returns the name in checkpoints of each tensor that has another one in the library's model, by that name."""
+    rules = list(rules)
+    own = {rule.tensor for rule in rules}
+    return {name: rule.tensor for rule in rules if (name := in_module(rule)) not in own}
+
+
+def _prefixed(rule: TensorRule, prefix: str) -> TensorRule:
+    module = None if rule.module is None else prefix + rule.module
+    return replace(rule, tensor=prefix + rule.tensor, module=module)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vertebra._discovery.catalog import BACKBONES, SOURCES, catalog
 from vertebra._formats import kerashub, transformers
-from vertebra._formats.tensor_names import as_written, in_module
-from vertebra._formats.translation import load_translation
+from vertebra._formats.translation import as_written, in_module, load_translation
 from vertebra._weights.layer_paths import weight_names
 from vertebra._weights.match import any_match
 from vertebra._weights.tensor_layout import holders, put, stored_shape, take

@@ -1,7 +1,7 @@
 """The names of tensors in new checkpoints, and in the models of other libraries."""
 
 from vertebra import TensorRule
-from vertebra._formats.tensor_names import as_written, checkpoint_names, in_module
+from vertebra._formats.translation import as_written, checkpoint_names, in_module
 
 RULES = {
     "query/kernel": TensorRule("layer.0.query.weight", module="layers.0.q_proj"),
