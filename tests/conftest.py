@@ -2,7 +2,9 @@
 
 import gc
 import hashlib
+import importlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -231,6 +233,26 @@ def other_runtime(runtime):
     if not names:
         pytest.skip(f"only the backend of {runtime} is installed")
     return names[0]
+
+
+@pytest.fixture
+def documented_vit(tmp_path, monkeypatch):
+    """The package of the architecture in docs/plugins.md, added as a plugin until the test ends."""
+    import vertebra
+    from vertebra._discovery import catalog, plugins
+
+    page = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text(encoding="utf-8")
+    for name, code in re.findall(r"`acme_vit/(\w+\.py)`\n\n```python\n(.+?)```", page, flags=re.DOTALL):
+        (tmp_path / "plugin" / "acme_vit").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "plugin" / "acme_vit" / name).write_text(code)
+    monkeypatch.syspath_prepend(tmp_path / "plugin")
+    package = importlib.import_module("acme_vit")
+    vertebra.add_plugin(package, "acme-vit")
+    yield package
+    for name in [name for name in sys.modules if name.partition(".")[0] == "acme_vit"]:
+        del sys.modules[name]
+    plugins.registry.cache_clear()
+    catalog.clear_catalog()
 
 
 # === For tests of LoRA strategies: small models with one adapted layer, and their outputs ===

@@ -1,4 +1,4 @@
-"""The examples of the documentation run: `docs/examples`, and the code of docs/lora.md and docs/serving.md."""
+"""The examples of the documentation run: `docs/examples`, and those of docs/lora.md, serving.md and plugins.md."""
 
 import re
 import runpy
@@ -103,3 +103,47 @@ def test_the_strategy_on_the_page_works(lora_fa, golden, run, train, tmp_path):
         np.testing.assert_allclose(run(fresh)["pooled_output"], trained["pooled_output"], atol=1e-6)
     backbone.merge_lora()
     np.testing.assert_allclose(run(backbone)["pooled_output"], trained["pooled_output"], atol=1e-6)
+
+
+PLUGINS = (DOCS / "plugins.md").read_text(encoding="utf-8")
+VIT = re.findall(r"`(?:acme_vit/\w+|test_acme_vit)\.py`\n\n```python\n(.+?)```", PLUGINS, flags=re.DOTALL)
+RESIZE, MIGRATE = BLOCK.findall(PLUGINS.partition("### Another size")[2])
+
+
+def test_the_architecture_on_the_page_is_short():
+    translation, network, _ = ([line for line in code.splitlines() if line.strip()] for code in VIT)
+    assert len(translation + network) <= 80
+
+
+def test_the_tests_of_the_architecture_on_the_page_pass(documented_vit, tmp_path):
+    names = {}
+    exec(compile(VIT[2], "test_acme_vit.py", "exec"), names)
+    for name, test in names.items():
+        if name.startswith("test_"):
+            test(tmp_path / name)
+
+
+def test_the_architecture_on_the_page_takes_another_image_size(documented_vit, tmp_path, monkeypatch, caplog):
+    names = {"vertebra": vertebra, "keras": keras, "np": np}
+    exec(compile(RESIZE, "plugins.md", "exec"), names)
+    small = vertebra.models.AcmeViTBackbone(8, 4, 16, 1, 2, 24)
+    small.save_to_preset(tmp_path / "small")
+    with pytest.raises(vertebra.errors.WeightsMismatchError, match="positions/embeddings"):
+        vertebra.Backbone.from_preset(tmp_path / "small", size=12)
+    resize = vars(names["AcmeViTBackbone"])["resize_weight"]
+    monkeypatch.setattr(vertebra.models.AcmeViTBackbone, "resize_weight", resize)
+    large = vertebra.Backbone.from_preset(tmp_path / "small", size=12)
+    assert large(np.zeros((1, 12, 12, 3))).shape == (1, 10, 16)
+    before, after = (model.get_layer("positions").embeddings.numpy() for model in (small, large))
+    np.testing.assert_array_equal(after[:, 0], before[:, 0])
+    np.testing.assert_allclose(after[:, [1, 3, 7, 9]], before[:, 1:], atol=1e-6)  # bilinear: corners stay
+    assert "positions/embeddings was resized from (1, 5, 16) to (1, 10, 16)" in caplog.text
+
+
+def test_the_migration_on_the_page_renames():
+    names = {}
+    exec(compile(MIGRATE, "plugins.md", "exec"), names)
+    assert names["migrate"]({"hidden_dim": 4, "depth": 1}, 1) == (
+        {"width": 4, "depth": 1},
+        {"block_0_dense": "block_0_up"},
+    )

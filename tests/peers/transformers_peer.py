@@ -14,6 +14,7 @@ from serving import serve
 transformers.utils.logging.disable_progress_bar()
 
 INPUTS = {"token_ids": "input_ids", "segment_ids": "token_type_ids", "padding_mask": "attention_mask"}
+INPUTS["pixels"] = "pixel_values"
 OUTPUTS = {"last_hidden_state": "sequence_output", "pooler_output": "pooled_output", "logits": "logits"}
 
 
@@ -111,9 +112,9 @@ _WAYS = {
 }
 
 
-def adapt(folder, inputs, adapter, attention=None):
+def adapt(folder, inputs, adapter, attention=None, model="AutoModel"):
     """Loads an adapter on a checkpoint; returns its outputs, PEFT's warnings, and its number of parameters."""
-    base = transformers.AutoModel.from_pretrained(folder, dtype="float32", attn_implementation=attention)
+    base = getattr(transformers, model).from_pretrained(folder, dtype="float32", attn_implementation=attention)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model = peft.PeftModel.from_pretrained(base, adapter)

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from vertebra import LoraConfig, LoraReceipt, TensorRule
+from vertebra import BackboneSpec, LoraConfig, LoraReceipt, TensorRule
 from vertebra.errors import LoraConfigError
 from vertebra.specs import resolve_reference
 
@@ -56,3 +56,14 @@ def test_what_is_no_reference_is_not_imported(reference):
 def test_an_order_of_axes_needs_their_sizes_and_is_not_reversed_as_well(wrong):
     with pytest.raises(TypeError, match="axes"):
         TensorRule("x", **wrong)
+
+
+@pytest.mark.parametrize("version", [0, -1, 1.0, "2", True, None])
+def test_a_version_is_a_positive_int(version):
+    with pytest.raises(TypeError, match=r"BackboneSpec: version=.*, expected an int of at least 1"):
+        BackboneSpec("Net", "net:Net", version=version)
+
+
+def test_a_migration_is_a_reference():
+    with pytest.raises(TypeError, match="BackboneSpec: got <function"):
+        BackboneSpec("Net", "net:Net", version=2, migrate=lambda arguments, version: arguments)

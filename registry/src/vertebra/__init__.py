@@ -71,7 +71,7 @@ _HOMES = {
     "CommandSpec": "specs",
     "DemoContext": "specs",
     "Device": "specs",
-    "ForeignConfig": "configs",
+    "ForeignConfig": "translations",
     "FormatSpec": "specs",
     "HeadSpec": "specs",
     "LinearView": "strategies",
@@ -93,9 +93,9 @@ _HOMES = {
     "Snapshot": "remote",
     "TaskPreset": "specs",
     "TaskSpec": "specs",
-    "TensorRule": "specs",
     "TokenizerSpec": "specs",
-    "Translation": "interfaces",
+    "TensorRule": "translations",
+    "Translation": "translations",
     "add_plugin": "_api",
     "compile": "_api",
     "files": "_api",
@@ -128,7 +128,6 @@ if TYPE_CHECKING:
     from vertebra._api import upload_preset as upload_preset
     from vertebra._api import use as use
     from vertebra.backbone import Backbone as Backbone
-    from vertebra.configs import ForeignConfig as ForeignConfig
     from vertebra.handles import PresetHandle as PresetHandle
     from vertebra.hookspecs import API_VERSION as API_VERSION
     from vertebra.hookspecs import hookimpl as hookimpl
@@ -136,7 +135,6 @@ if TYPE_CHECKING:
     from vertebra.interfaces import PresetFormat as PresetFormat
     from vertebra.interfaces import PresetSource as PresetSource
     from vertebra.interfaces import Runtime as Runtime
-    from vertebra.interfaces import Translation as Translation
     from vertebra.remote import ByteStream as ByteStream
     from vertebra.remote import RemoteSource as RemoteSource
     from vertebra.remote import Snapshot as Snapshot
@@ -157,12 +155,14 @@ if TYPE_CHECKING:
     from vertebra.specs import PresetSpec as PresetSpec
     from vertebra.specs import TaskPreset as TaskPreset
     from vertebra.specs import TaskSpec as TaskSpec
-    from vertebra.specs import TensorRule as TensorRule
     from vertebra.specs import TokenizerSpec as TokenizerSpec
     from vertebra.strategies import AdapterLayer as AdapterLayer
     from vertebra.strategies import LinearView as LinearView
     from vertebra.strategies import LoraStrategy as LoraStrategy
     from vertebra.strategies import PeftMethod as PeftMethod
+    from vertebra.translations import ForeignConfig as ForeignConfig
+    from vertebra.translations import TensorRule as TensorRule
+    from vertebra.translations import Translation as Translation
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from vertebra import lora
 from vertebra.errors import LoraConfigError
@@ -14,6 +14,8 @@ from vertebra.specs import LoraReceipt, MergeReceipt
 
 class LoraMethods:
     """The LoRA methods of `Backbone`."""
+
+    lora_targets: ClassVar[Sequence[str]]
 
     def enable_lora(
         self,
@@ -102,3 +104,11 @@ class LoraMethods:
     def merged_copy(self) -> Any:
         """Returns a new float backbone with the active adapters merged; see `vertebra.lora.merged_copy`."""
         return lora.merged_copy(self)
+
+    def default_lora_layer_names(self) -> list[str]:
+        """Returns the default targets of `enable_lora`."""
+        return list(self.lora_targets)
+
+    def get_lora_target_names(self) -> list[str]:
+        """Returns `default_lora_layer_names()`, under the name that older releases of KerasHub have for it."""
+        return self.default_lora_layer_names()

@@ -213,6 +213,15 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
         load_warnings.assets_left_out(outcome)
         load_warnings.followed_links(outcome)
 
+    @classmethod
+    def resize_weight(cls, name: str, value: Any, shape: tuple[int, ...]) -> Any:  # noqa: ARG003 (for subclasses)
+        """Returns the value of a weight, by name, in another shape; None, if it cannot be resized, as by default.
+
+        A subclass overrides this for weights whose shape depends on arguments that `from_preset` may override, such
+        as the positions of another image size. `value` is an array of numpy; narrow floats come as float32.
+        """
+        return None
+
     def export_to_transformers(self, path: str | Path) -> None:
         """Saves a folder that transformers loads: KerasHub's name for `save_to_preset(path, format="transformers")`."""
         self.save_to_preset(path, format="transformers")
@@ -286,14 +295,6 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
                 problem = "The backbone has LoRA adapters, and quantising would replace the kernels that they adapt"
                 raise LoraStateError(problem, "Quantise it first, then enable or load the adapters")
             return super().quantize(*args, **kwargs)
-
-    def default_lora_layer_names(self) -> list[str]:
-        """Returns the default targets of `enable_lora`."""
-        return list(self.lora_targets)
-
-    def get_lora_target_names(self) -> list[str]:
-        """Returns `default_lora_layer_names()`, under the name that older releases of KerasHub have for it."""
-        return self.default_lora_layer_names()
 
     # === Configuration ===
 

@@ -1,6 +1,7 @@
-"""The classes that a plugin author subclasses: `LocalSource`, `PresetFormat`, `Translation` and `Runtime`.
+"""The classes that a plugin author subclasses: `LocalSource`, `PresetFormat` and `Runtime`.
 
-`vertebra.strategies` has the class of LoRA strategies. Subclasses are final: to vary one, wrap it in another class.
+`vertebra.translations` has the class of translations, and `vertebra.strategies` that of LoRA strategies. Subclasses are
+final: to vary one, wrap it in another class.
 Importing a subclass must not import a framework or a client library; its methods do that.
 """
 
@@ -12,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from vertebra.errors import PresetAccessError
+from vertebra.translations import Translation as Translation
 
 if TYPE_CHECKING:
     import numpy as np
 
     from vertebra.handles import PresetHandle
-    from vertebra.specs import Device, PresetFile, TensorRule
+    from vertebra.specs import Device, PresetFile
 
 
 class PresetSource(ABC):
@@ -94,55 +96,6 @@ class LocalSource(PresetSource):
         Raises:
             PresetNotFoundError: the preset has no such file.
         """
-
-
-class Translation(ABC):
-    """The mapping between an architecture's config and tensors and those of another library's format."""
-
-    prefixes: ClassVar[tuple[str, ...]] = ("",)
-    """Prefixes that tensor names may have; in a checkpoint with a head, the backbone's tensors have their own prefix.
-
-    If there is no tensor with the prefix, the rule's name is tried as a full name, such as `lm_head.weight`.
-    """
-    ignored: ClassVar[tuple[str, ...]] = ()
-    """Globs of tensors, without prefix, that checkpoints may have but that are not weights."""
-    optional: ClassVar[tuple[str, ...]] = ()
-    """Globs of weights that checkpoints may lack; those are newly initialised, and reported."""
-
-    @abstractmethod
-    def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the constructor arguments for a config.
-
-        Raises:
-            PresetConfigError: the class cannot compute what a field requires; the message names the field.
-        """
-
-    @abstractmethod
-    def config(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the config for constructor arguments; the base class's arguments are not included.
-
-        In the transformers format, fields of a preset's original config that `arguments` ignores, such as token ids,
-        are kept; they override the same fields of the result.
-
-        Raises:
-            FormatLimitError: the format cannot represent an argument's value; the message names the argument.
-        """
-
-    @abstractmethod
-    def rules(self, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
-        """Returns the tensor rule of each weight of a backbone with these arguments; tensor names have no prefix."""
-
-    def difference(self, arguments: Mapping[str, Any]) -> str | None:
-        """Returns a field that the other library ignores, and its computation instead, for messages; else None."""
-        return None
-
-    def numbered_layers(self, arguments: Mapping[str, Any]) -> Mapping[int, str]:
-        """Returns the path of each linear layer by its number in the format's adapter files, if those have numbers."""
-        return {}
-
-    def current_name(self, tensor: str) -> str:
-        """Returns the current name of a tensor that has another name in older files."""
-        return tensor
 
 
 class PresetFormat:

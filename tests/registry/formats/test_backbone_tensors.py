@@ -42,6 +42,16 @@ class Tied(Toy):
         return super().rules(arguments) | {"table/embeddings": TensorRule("table.weight", tied="lm_head.weight")}
 
 
+class Headed(Toy):
+    def rules(self, arguments):
+        return super().rules(arguments) | {"lm_head/kernel": TensorRule("lm_head.weight", outside=True)}
+
+
+class Renamed(Toy):
+    def rules(self, arguments):
+        return super().rules(arguments) | {"norm/gamma": TensorRule("old_norm.weight", module="layers.norm")}
+
+
 def entries(*names):
     return {name: layout_of(name, "float32", (1,)) for name in names}
 
@@ -69,6 +79,23 @@ def test_names_are_found_with_and_without_prefix(prefix, module):
     assert found.rules["dense/kernel"] == TensorRule(names[0], transpose=True)
     assert list(found.own) == names
     assert found.notes == ()
+
+
+@pytest.mark.parametrize("outer", ["", "module.", "student."])
+@pytest.mark.parametrize("prefix", ["", "toy."])
+def test_a_head_is_found_outside_of_the_prefix(outer, prefix):
+    names = [*under(outer + prefix), f"{outer}lm_head.weight"]
+    found = find(names, Headed)
+    assert tensors(found)["lm_head/kernel"] == f"{outer}lm_head.weight"
+    assert (list(found.own), found.outside) == (names, [])
+
+
+@pytest.mark.parametrize("prefix", ["", "toy.", "student."])
+@pytest.mark.parametrize("name", ["old_norm.weight", "layers.norm.weight"])
+def test_a_tensor_has_its_own_name_or_that_of_its_module(prefix, name):
+    found = find([*under(prefix), prefix + name], Renamed)
+    assert tensors(found)["norm/gamma"] == prefix + name
+    assert found.outside == []
 
 
 WRAPPED = [

@@ -269,6 +269,34 @@ def test_a_strategy_that_breaks_a_rule_is_refused_by_name(broken, told, model, i
     assert vertebra.lora.adapters(model) == {}
 
 
+class FailsOnAWideLayer(Plain):
+    def build(self, layer, view):
+        low_rank.build(layer, view)
+        if view.in_features > 16:
+            layer.c = layer.nothing
+
+
+class HasNoScaleOfRankThree(Plain):
+    def scale(self, rank, alpha):
+        return None if rank == 3 else 1.0
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        (FailsOnAWideLayer, "it failed for the layer 'target' (AttributeError: "),
+        (HasNoScaleOfRankThree, "scale(3, 3.0) is None, expected a finite number"),
+    ],
+)
+def test_a_fault_that_no_small_layer_shows_names_the_strategy_and_the_layer(broken, told, install_strategy):
+    install_strategy(broken())
+    wide = keras.Sequential([keras.Input((32,)), keras.layers.Dense(4, name="target")])
+    with pytest.raises(LoraStrategyError) as caught:
+        vertebra.lora.enable(wide, 3, ["target"], strategy="plain")
+    assert told in caught.value.problem
+    assert vertebra.lora.adapters(wide) == {}
+
+
 def test_a_model_is_as_it_was_before_a_strategy_was_refused(backbone, inputs, state, install_strategy):
     install_strategy(StartsAtOnes())
     backbone.enable_lora(2, name="first")

@@ -141,3 +141,4 @@ def test_an_architecture_with_a_head_of_its_own_need_not_tie():
     rules = {TABLE: TensorRule("table"), "dense/kernel": TensorRule("kernel")}
     assert untied_heads("field", rules, [], ENTRIES) == ["field"]
     assert untied_heads("field", rules | {"token_embedding/reverse_embeddings": TensorRule("head")}, [], ENTRIES) == []
+    assert untied_heads("field", rules | {"lm_head/kernel": TensorRule("head", outside=True)}, [], ENTRIES) == []

@@ -62,6 +62,9 @@ class GemmaKerasHub(Translation):
             return f"{limit.argument}={limit.value!r}, and {limit.problem}"
         return None
 
+    def ineffective_arguments(self, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        return ("initializer_range",)
+
     def rules(self, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
         rules = {
             "token_embedding/embeddings": TensorRule("layers/reversible_embedding/vars/0"),

@@ -165,6 +165,9 @@ class GemmaTransformers(Translation):
             config["initializer_range"] = float(arguments["initializer_range"])
         return config
 
+    def ineffective_arguments(self, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        return () if arguments["use_sliding_window_attention"] else ("sliding_window_size", "layer_types")
+
     def rules(self, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
         rules = {
             "token_embedding/embeddings": TensorRule("embed_tokens.weight", tied="lm_head.weight"),

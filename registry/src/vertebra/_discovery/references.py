@@ -29,7 +29,8 @@ def broken_references(plugins: Collection[str]) -> dict[str, list[str]]:
 def _broken(spec: BackboneSpec, has_runtime: bool) -> Iterator[str]:
     references = {f"{format} translation": spec.formats[format].translation for format in known_formats(spec)}
     if has_runtime:
-        references |= {"class": spec.backbone} | ({"demo": spec.demo} if spec.demo else {})
+        named = {"class": spec.backbone, "demo": spec.demo, "migration": spec.migrate}
+        references |= {title: reference for title, reference in named.items() if reference}
     for title, reference in references.items():
         try:
             found = resolve_reference(reference)

@@ -14,11 +14,11 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from vertebra._formats.translation import checkpoint_names, in_module
 from vertebra._weights.match import any_match
 from vertebra._weights.tensor_entry import TensorEntry
 from vertebra.errors import WeightsMismatchError
-from vertebra.interfaces import Translation
-from vertebra.specs import TensorRule
+from vertebra.translations import TensorRule, Translation
 
 _WRAPPERS = frozenset(
     ("_orig_mod", "module", "_fsdp_wrapped_module", "_fpw_module", "_checkpoint_wrapped_module", "_forward_module")
@@ -72,8 +72,10 @@ def find_backbone(
     Raises:
         WeightsMismatchError: several prefixes fit, or the model has an adapter that is not merged.
     """
-    wrappers = _WRAPPERS.difference(*(rule.tensor.split(".") for rule in rules.values()))
-    names = _Names(translation, current_name, entries, metadata or {}, wrappers)
+    wrappers = _WRAPPERS.difference(
+        *(name.split(".") for rule in rules.values() for name in (rule.tensor, in_module(rule)))
+    )
+    names = _Names(translation, rules, current_name, entries, metadata or {}, wrappers)
     required = {
         rule.tensor for weight, rule in rules.items() if not rule.tied and not any_match(weight, translation.optional)
     }
@@ -108,12 +110,14 @@ class _Names:
     def __init__(
         self,
         translation: Translation,
+        rules: Mapping[str, TensorRule],
         current_name: Callable[[str], str],
         entries: Mapping[str, TensorEntry],
         metadata: Mapping[str, str],
         wrappers: frozenset[str],
     ) -> None:
         self._translation, self._wrappers = translation, wrappers
+        self._of_model = checkpoint_names(rules.values())
         dropped = {name: kept for name, kept in metadata.items() if name not in entries and kept in entries}
         named = {current_name(name): name for name in dropped | dict(entries)}
         plain = {self._without_wrappers(name): name for name in named}
@@ -219,7 +223,8 @@ class _Names:
         return any_match(plain, self._translation.ignored)
 
     def _plain(self, name: str, prefix: str) -> str:
-        return self._translation.current_name(name.removeprefix(prefix))
+        plain = self._translation.current_name(name.removeprefix(prefix))
+        return self._of_model.get(plain, plain)
 
     def _without_wrappers(self, name: str) -> str:
         parts = name.split(".")

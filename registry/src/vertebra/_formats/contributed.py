@@ -12,7 +12,7 @@ from vertebra._formats.carried_fields import carried_fields
 from vertebra._formats.description import PresetDescription
 from vertebra._formats.export import PresetExport
 from vertebra._formats.translation import express, load_translation, translation_for
-from vertebra._resolve.preset_folder import PresetFolder
+from vertebra._resolve.preset_folder import PresetFolder, origin_of
 from vertebra._system.strict_json import dump_json
 from vertebra._weights.safetensors.file_kind import SAFETENSORS
 from vertebra._weights.writing import write_safetensors
@@ -55,7 +55,7 @@ class ContributedFormat:
         """
         field = self._format.identifier_field
         owner = find_owner(folder, self.NAME, field, self._identifier(config), asked)
-        translation = load_translation(owner, self.NAME)
+        translation = load_translation(owner, self.NAME, origin_of(folder))
         arguments = translation.arguments(self._fields(config))
         difference = translation.difference(arguments)
         return PresetDescription(self.NAME, folder, owner.value.name, arguments, translation, difference=difference)

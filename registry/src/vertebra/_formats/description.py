@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from vertebra._formats.backbone_tensors import BackboneTensors, find_backbone
+from vertebra._formats.checked_translation import CheckedTranslation
+from vertebra._formats.migration import new_name
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._weights.checkpoint import Checkpoint, CheckpointHeader, open_checkpoint, read_headers
 from vertebra._weights.file_kind import FileKind
 from vertebra._weights.match import Match, match
 from vertebra._weights.safetensors.file_kind import SAFETENSORS
 from vertebra._weights.tensor_entry import TensorEntry
-from vertebra.interfaces import Translation
-from vertebra.specs import TensorRule
+from vertebra.translations import TensorRule, Translation
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class PresetDescription:
     refine: Callable[[PresetDescription, Mapping[str, TensorEntry]], PresetDescription] | None = None
     """Completes the description from the tensors; None if the config describes the preset completely."""
 
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """The present names of weights and layers by those in a native preset of an older version."""
     notes: tuple[str, ...] = ()
     """How an untidy preset was read, such as without a field of its config."""
 
@@ -111,8 +114,12 @@ class OpenPreset:
         """Returns the mapped weights; maps them if only the headers were read."""
         return self.checkpoint or self.description.open().mapped()
 
-    def match(self, weights: Mapping[str, Any]) -> Match:
+    def match(self, weights: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]] | None = None) -> Match:
         """Finds the tensor that fills each weight.
+
+        Args:
+            weights: The variables by name.
+            shapes: The shapes of weights whose tensors have the values of another shape, by name.
 
         Raises:
             WeightsMismatchError: some weight or tensor has no counterpart.
@@ -122,8 +129,20 @@ class OpenPreset:
         translation = self.description.translation
         optional = translation.optional if translation else ()
         path = self.header.path
-        matched = match(path, weights, tensors.own, tensors.rules, optional=optional, cause=tensors.cause)
+        matched = match(
+            path, weights, tensors.own, tensors.rules, optional=optional, cause=tensors.cause, shapes=shapes
+        )
         return replace(matched, outside=tensors.outside, notes=tensors.notes)
+
+    def check_rules(self, weights: Iterable[str]) -> None:
+        """Checks that the translation has a rule for each weight of the config's model, and for no other.
+
+        Raises:
+            PluginError: it has not.
+        """
+        described = self.description
+        if isinstance(described.translation, CheckedTranslation):
+            described.translation.check_weights(described.translation.rules(described.arguments), weights)
 
     def backbone_tensors(self) -> BackboneTensors:
         """Finds the backbone's tensors; without a translation, each tensor fills the weight of its name.
@@ -135,7 +154,8 @@ class OpenPreset:
         described, header = self.description, self.header
         if described.translation is None:
             header.check(header.disputes)
-            return BackboneTensors({name: TensorRule(name) for name in self.entries}, dict(self.entries), [])
+            rules = {new_name(name, described.renamed): TensorRule(name) for name in self.entries}
+            return BackboneTensors(rules, dict(self.entries), [])
         kind = described.files
         tensors = find_backbone(
             described.translation,

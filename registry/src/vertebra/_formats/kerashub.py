@@ -15,7 +15,7 @@ from vertebra._formats.description import PresetDescription
 from vertebra._formats.export import PresetExport
 from vertebra._formats.kerashub_quantized import as_quantized, is_readable, modes_of
 from vertebra._formats.translation import express, load_translation, translation_for
-from vertebra._resolve.preset_folder import PresetFolder, config_error
+from vertebra._resolve.preset_folder import PresetFolder, config_error, origin_of
 from vertebra._system.strict_json import dump_json
 from vertebra._weights.hdf5.file_kind import HDF5
 from vertebra._weights.writing import Tensors
@@ -59,7 +59,7 @@ def read(folder: PresetFolder, config: Mapping[str, Any], asked: type | None = N
     if not isinstance(inner, dict):
         raise config_error(folder, f"config is {inner!r}, expected a table of the constructor's arguments")
     base = {name: inner[name] for name in _BASE_FIELDS if name in inner}
-    translation = load_translation(owner, NAME)
+    translation = load_translation(owner, NAME, origin_of(folder))
     mode = _mode(folder, inner.get("dtype"))
     own = {name: value for name, value in inner.items() if name not in (*_BASE_FIELDS, "dtype")}
     arguments = base | translation.arguments(own)

@@ -14,8 +14,7 @@ from typing import Any
 from vertebra._formats.description import PresetDescription
 from vertebra._weights.tensor_entry import TensorEntry
 from vertebra.errors import PresetConfigError
-from vertebra.interfaces import Translation
-from vertebra.specs import TensorRule
+from vertebra.translations import TensorRule, Translation
 
 _MODE = re.compile(r"(int8|int4)(?:/(-?\d{1,6}))?")
 _KERNELS = {
@@ -57,7 +56,7 @@ class QuantizedTranslation(Translation):
 
     def __init__(self, floats: Translation, mode: str, entries: Mapping[str, TensorEntry]) -> None:
         self._floats, self._mode, self._entries = floats, mode, entries
-        self.prefixes, self.ignored, self.optional = floats.prefixes, floats.ignored, floats.optional  # type: ignore[misc]
+        self.prefixes, self.ignored, self.optional = floats.prefixes, floats.ignored, floats.optional
 
     def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
         return self._floats.arguments(config)

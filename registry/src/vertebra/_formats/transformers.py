@@ -11,7 +11,7 @@ from vertebra._formats.carried_fields import carried_fields
 from vertebra._formats.description import PresetDescription
 from vertebra._formats.export import PresetExport
 from vertebra._formats.translation import express, load_translation, translation_for
-from vertebra._resolve.preset_folder import PresetFolder
+from vertebra._resolve.preset_folder import PresetFolder, origin_of
 from vertebra._system.strict_json import dump_json
 from vertebra._weights.safetensors.file_kind import SAFETENSORS
 from vertebra._weights.writing import Tensors, write_safetensors
@@ -57,7 +57,7 @@ def read(folder: PresetFolder, config: Mapping[str, Any], asked: type | None = N
         PresetConfigError: no installed backbone reads the model type, or a field cannot be honoured.
     """
     owner = find_owner(folder, NAME, "model_type", config["model_type"], asked)
-    translation = load_translation(owner, NAME)
+    translation = load_translation(owner, NAME, origin_of(folder))
     untied = f"{_TIED}=false in {CONFIG}" if config.get(_TIED) is False else None
     return PresetDescription(NAME, folder, owner.value.name, translation.arguments(config), translation, untied=untied)
 
@@ -72,8 +72,9 @@ def write(export: PresetExport, stage: Path, max_shard_size: float | None) -> li
         PresetFormatError: no plugin has a translation of the class to this format.
         FormatLimitError: the format cannot represent the export.
     """
-    _, translation = translation_for(export.backbone, NAME)
+    spec, translation = translation_for(export.backbone, NAME)
     written, tensors = express(export, NAME, translation)
+    translation.check_identifier(written, "model_type", spec.formats[NAME].identifiers)
     carried, left_out = carried_fields(
         written, export.original, _identifier, translation.arguments, _MODEL_FIELDS, _DTYPE_FIELDS
     )

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from vertebra._discovery.catalog import BACKBONES, Entry, catalog, known_formats
+from vertebra._discovery.catalog import BACKBONES, Entry, backbone_class, catalog, known_formats
+from vertebra._formats.checked_translation import CheckedTranslation
 from vertebra._formats.export import PresetExport
 from vertebra._weights.tensor_entry import TensorEntry, layout_of
 from vertebra._weights.tensor_layout import holders, put, stored_shape
 from vertebra._weights.writing import Tensors
 from vertebra.errors import FormatLimitError, PluginError, PresetFormatError
-from vertebra.interfaces import Translation
-from vertebra.specs import BackboneSpec, TensorRule, resolve_reference
+from vertebra.errors.base import shown
+from vertebra.file_names import CONFIG
+from vertebra.specs import BackboneSpec, resolve_reference
+from vertebra.translations import TensorRule, Translation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,22 +26,32 @@ Reader = Callable[[], "np.ndarray[Any, Any]"]
 _BASE_FIELDS = ("name", "trainable", "lora", "quantized")
 
 
-def load_translation(entry: Entry[BackboneSpec], format: str) -> Translation:
+def load_translation(owner: Entry[BackboneSpec], format: str, origin: str = CONFIG) -> CheckedTranslation:
     """Imports and returns the translation between a format and an architecture.
 
+    Args:
+        owner: The architecture.
+        format: The format.
+        origin: The config that is read, for messages.
+
     Raises:
-        PluginError: the translation cannot be imported from the module that the plugin names.
+        PluginError: it cannot be imported, or is not a `Translation`.
     """
-    reference = entry.value.formats[format].translation
+    reference = owner.value.formats[format].translation
+    distribution = owner.owner.distribution
     try:
-        translation: Translation = resolve_reference(reference)()
+        translation = resolve_reference(reference)()
     except Exception as error:
-        problem = f"the translation of {entry.value.name}, {reference}, cannot be imported"
-        raise PluginError(entry.owner.distribution, f"{problem} ({type(error).__name__}: {error})") from error
-    return translation
+        problem = (
+            f"the translation of {owner.value.name}, {reference}, cannot be imported ({type(error).__name__}: {error})"
+        )
+        raise PluginError(distribution, problem) from error
+    if not isinstance(translation, Translation):
+        raise PluginError(distribution, f"{reference} is {shown(translation)}, expected a subclass of Translation")
+    return CheckedTranslation(translation, reference, distribution, origin)
 
 
-def translation_for(backbone: str, format: str) -> tuple[BackboneSpec, Translation]:
+def translation_for(backbone: str, format: str) -> tuple[BackboneSpec, CheckedTranslation]:
     """Returns the spec of a backbone class, and its translation to a format.
 
     Raises:
@@ -51,11 +66,12 @@ def translation_for(backbone: str, format: str) -> tuple[BackboneSpec, Translati
     return entry.value, load_translation(entry, format)
 
 
-def express(export: PresetExport, format: str, translation: Translation) -> tuple[dict[str, Any], Tensors]:
+def express(export: PresetExport, format: str, translation: CheckedTranslation) -> tuple[dict[str, Any], Tensors]:
     """Translates an export's config and tensors to a format.
 
     Raises:
         FormatLimitError: the format cannot represent the export.
+        PluginError: the translation is faulty, for example because it would read its own config as another model.
     """
     if export.config.get("lora") is not None:
         rank = export.config["lora"]["config"]["rank"]
@@ -66,12 +82,19 @@ def express(export: PresetExport, format: str, translation: Translation) -> tupl
         raise FormatLimitError(format, "dtype", mode, "vertebra writes only floats in this format")
     arguments = {name: value for name, value in export.config.items() if name not in _BASE_FIELDS}
     config = translation.config(arguments)
-    rules = translation.rules(arguments)
+    translation.check_read_back(config, arguments, _defaults(export.backbone))
+    rules = as_written(translation.rules(arguments), translation.prefixes)
     unnamed = sorted(export.tensors.layouts.keys() - rules.keys())
     if unnamed:
         problem = f"the translation of {export.backbone} has no tensor names for them"
         raise FormatLimitError(format, "weights", unnamed[:5], problem)
     return config, _rearrange(export.tensors, rules)
+
+
+def _defaults(backbone: str) -> dict[str, Any]:
+    """Returns the default values of a class's constructor arguments."""
+    parameters = inspect.signature(backbone_class(backbone)).parameters.values()
+    return {one.name: one.default for one in parameters if one.default is not one.empty}
 
 
 def _rearrange(tensors: Tensors, rules: Mapping[str, TensorRule]) -> Tensors:
@@ -86,3 +109,37 @@ def _rearrange(tensors: Tensors, rules: Mapping[str, TensorRule]) -> Tensors:
 
 def _joined(rules: list[TensorRule], readers: list[Reader]) -> Reader:
     return lambda: put(rules, [read() for read in readers])
+
+
+# === Names of tensors ===
+
+
+def as_written(rules: Mapping[str, TensorRule], prefixes: Iterable[str]) -> dict[str, TensorRule]:
+    """Returns rules with the tensors' full names in a new checkpoint.
+
+    Names have no prefix, as in a checkpoint of the library's base model. If there is a tensor outside the prefix, such
+    as that of a head, the names are those of a model with a head.
+
+    Args:
+        rules: The rules of a translation.
+        prefixes: The prefixes that the translation declares.
+    """
+    prefix = next(filter(None, prefixes), "") if any(rule.outside for rule in rules.values()) else ""
+    return {weight: rule if rule.outside else _prefixed(rule, prefix) for weight, rule in rules.items()}
+
+
+def in_module(rule: TensorRule) -> str:
+    """Returns the name of a tensor in the library's model."""
+    return rule.tensor if rule.module is None else f"{rule.module}.{rule.tensor.rpartition('.')[2]}"
+
+
+def checkpoint_names(rules: Iterable[TensorRule]) -> dict[str, str]:
+    """Returns the name in checkpoints of each tensor that has another one in the library's model, by that name."""
+    rules = list(rules)
+    own = {rule.tensor for rule in rules}
+    return {name: rule.tensor for rule in rules if (name := in_module(rule)) not in own}
+
+
+def _prefixed(rule: TensorRule, prefix: str) -> TensorRule:
+    module = None if rule.module is None else prefix + rule.module
+    return replace(rule, tensor=prefix + rule.tensor, module=module)

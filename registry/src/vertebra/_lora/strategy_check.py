@@ -56,6 +56,8 @@ def check_strategy(plan: AdapterPlan, views: Mapping[str, Any]) -> None:
     for kind in {_SAME_MATRICES.get(type(view), type(view)) for view in views.values()}:
         if (entry.value, kind) not in _sound and _passes(entry, kind, plan.options()):
             _sound.add((entry.value, kind))
+    for rank, alpha in {(layer.rank, layer.alpha) for layer in plan.layers.values() if layer.strategy is None}:
+        _check_scale(entry, rank, alpha)
 
 
 def problems_of(names: Iterable[str]) -> dict[str, str]:
@@ -86,6 +88,13 @@ def _passes(entry: Entry[LoraStrategy], kind: type, options: Mapping[str, Any]) 
     return True
 
 
+def _check_scale(entry: Entry[LoraStrategy], rank: int, alpha: float) -> None:
+    scale = entry.value.scale(rank, alpha)
+    if not _is_finite(scale):
+        problem = f"scale({rank}, {alpha}) is {scale!r}, expected a finite number"
+        raise LoraStrategyError(entry.name, entry.owner, problem)
+
+
 class _Trial:
     """One strategy on one small layer of random values."""
 
@@ -101,7 +110,7 @@ class _Trial:
 
     def run(self, options: Mapping[str, Any]) -> None:
         """Checks all rules."""
-        self._call("scale", self._check_scale)
+        self._call("scale", _check_scale, self._entry, _RANK, _ALPHA)
         adapter_layers = self._call("build", self._build, options)
         layer = adapter_layers.layers[_PATH]
         self._call("build", self._check_variables, layer)
@@ -114,10 +123,6 @@ class _Trial:
         changes = self._changes(layer)
         if "delta" in changes:
             self._check_same(changes.pop("delta"), changes, self._call("bias_delta", self._bias_delta, layer))
-
-    def _check_scale(self) -> None:
-        scale = self._strategy.scale(_RANK, _ALPHA)
-        self._require(_is_finite(scale), f"scale({_RANK}, {_ALPHA}) is {scale!r}, expected a finite number")
 
     def _build(self, options: Mapping[str, Any]) -> AdapterLayers:
         shared = _SmallShared("float32")

@@ -33,7 +33,6 @@ from vertebra._weights.tensor_entry import layout_of, numpy_dtype
 from vertebra._weights.tensor_layout import take
 from vertebra._weights.writing import Tensors
 from vertebra.errors import PresetConfigError, PresetFormatError, WeightsFileError
-from vertebra.specs import TensorRule
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 _FORMAT, _MAX_SHARD_SIZE = "native", 10
@@ -187,7 +186,7 @@ def _export(preset: OpenPreset, options: _Options) -> tuple[PresetExport, Match]
         stored = checkpoint.entries[rule.tensor].dtype
         wanted = options.dtype if options.dtype and "float" in stored else stored
         layouts[name] = layout_of(name, wanted, tuple(variable.shape))
-        arrays[name] = _reader(checkpoint, name, rule, tuple(variable.shape), wanted)
+        arrays[name] = _reader(checkpoint, name, match, tuple(variable.shape), wanted)
     return PresetExport(description.backbone, plain_config(backbone), Tensors(layouts, arrays)), match
 
 
@@ -237,11 +236,13 @@ def _optional(backbone: str, format: str) -> Iterable[str]:
 
 
 def _reader(
-    checkpoint: Checkpoint, weight: str, rule: TensorRule, shape: tuple[int, ...], dtype: str
+    checkpoint: Checkpoint, weight: str, match: Match, shape: tuple[int, ...], dtype: str
 ) -> Callable[[], np.ndarray[Any, Any]]:
+    rule, resized = match.sources[weight], match.resized.get(weight)
+
     def read() -> np.ndarray[Any, Any]:
         checkpoint.release(rule.tensor)  # frees the pages of the tensors that were read before this one
-        stored = take(rule, checkpoint.view(rule.tensor), shape)
+        stored = take(rule, checkpoint.view(rule.tensor), shape) if resized is None else resized
         with np.errstate(over="ignore"):
             converted = stored.astype(numpy_dtype(dtype), copy=False)
         if converted is not stored and np.isinf(converted).sum() > np.isinf(stored).sum():

@@ -15,7 +15,7 @@ from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._weights.tensor_entry import TensorEntry, describe_tensor
 from vertebra._weights.tensor_layout import weight_shape
-from vertebra.specs import TensorRule
+from vertebra.translations import TensorRule
 
 UNUSED = "(unused)/"
 """Prefix of the names of tensors that the backbone does not use."""

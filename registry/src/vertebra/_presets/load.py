@@ -12,7 +12,9 @@ from typing import Any
 
 from vertebra._arguments import flag
 from vertebra._discovery import catalog, runtimes
+from vertebra._formats import native
 from vertebra._formats.description import OpenPreset, PresetDescription
+from vertebra._formats.migration import pip_install, writer_of
 from vertebra._formats.registry import read_description
 from vertebra._presets import load_warnings
 from vertebra._presets.certificate_header import Certificate, require_certificate
@@ -169,7 +171,7 @@ def _fill(
     from vertebra._weights.abstract import finish, initialize
     from vertebra._weights.assign import assign_seeds, assign_weights
 
-    assign_weights(runtime, weights, checkpoint, match.sources)
+    assign_weights(runtime, weights, checkpoint, match)
     assign_seeds(runtime, backbone)
     initialize(created)
     finish(backbone)
@@ -214,18 +216,23 @@ def _resolve_class(description: PresetDescription, asked: Any) -> Any:
     try:
         backbone_class = catalog.backbone_class(description.backbone)
     except UnknownNameError as error:
-        remedy = f"Install the plugin that provides it.{_hint(error)}"
-        raise config_error(
-            description.folder, f"no installed backbone is named {description.backbone!r}", remedy
-        ) from error
+        problem = f"no installed backbone is named {description.backbone!r}"
+        raise config_error(description.folder, problem, _installing(description, error)) from error
     if asked is not None and not issubclass(backbone_class, asked):
         raise PresetClassError(description.folder.handle, backbone_class.__name__, asked.__name__)
     return backbone_class
 
 
-def _hint(error: UnknownNameError) -> str:
+def _installing(description: PresetDescription, error: UnknownNameError) -> str:
+    """Returns how to install the plugin that provides a preset's class."""
+    if error.install:
+        return f"Install the plugin that provides it with: {error.install}"
+    writer = writer_of(description.folder) if description.format == native.NAME else None
+    if writer is not None:
+        written = f"It was written with the plugin {writer.distribution} {writer.version}"
+        return f"{written}; if you trust it, install it with: {pip_install(writer)}"
     similar = f" Installed with a similar name: {', '.join(error.suggestions)}." if error.suggestions else ""
-    return similar + failed_plugins(error.failed)
+    return f"Install the plugin that provides it.{similar}{failed_plugins(error.failed)}"
 
 
 def build(backbone_class: Any, description: PresetDescription, overrides: dict[str, Any]) -> Any:
@@ -264,6 +271,7 @@ def build_abstract(
     Raises:
         PresetConfigError: the config does not build the class.
         WeightsMismatchError: some weight or tensor has no counterpart.
+        PluginError: the translation of the preset's format has the wrong weights.
     """
     from vertebra._weights.abstract import abstract_build
     from vertebra._weights.layer_paths import weight_names
@@ -274,11 +282,33 @@ def build_abstract(
     try:
         match = preset.match(weights)
     except WeightsMismatchError as error:
-        remedy = suggest_overrides(error, preset, overrides, partial(_weight_shapes, backbone_class, preset), call)
+        if not overrides:  # the rules are those of the config's arguments
+            preset.check_rules(weights)
+        shapes = partial(_weight_shapes, backbone_class, preset)
+        resized = _match_resized(error, backbone_class, preset, weights, shapes) if overrides else None
+        if resized is not None:
+            return backbone, weights, resized, created
+        remedy = suggest_overrides(error, preset, overrides, shapes, call)
         if remedy is None:
             raise
         raise WeightsMismatchError(error.subject, reshaped=error.reshaped, remedy=remedy) from None
     return backbone, weights, match, created
+
+
+def _match_resized(
+    error: WeightsMismatchError,
+    backbone_class: Any,
+    preset: OpenPreset,
+    weights: Mapping[str, Any],
+    shapes: Callable[[dict[str, Any]], dict[str, tuple[int, ...]]],
+) -> Match | None:
+    """Returns the match in which the class resizes the weights that do not fit, or None if it cannot."""
+    if error.missing or error.unused or error.retyped or not error.reshaped:
+        return None
+    from vertebra._formats.resized_weights import match_resized  # a load that fits does without its imports
+
+    names = [name for name, _, _ in error.reshaped]
+    return match_resized(backbone_class, preset, weights, shapes({}), names)
 
 
 def _weight_shapes(backbone_class: Any, preset: OpenPreset, overrides: dict[str, Any]) -> dict[str, tuple[int, ...]]:

@@ -18,7 +18,8 @@ from vertebra._weights.tensor_entry import TensorEntry, itemsize
 from vertebra.errors import PresetConfigError
 from vertebra.file_names import CONFIG
 from vertebra.interfaces import Runtime
-from vertebra.specs import LoraConfig, TensorRule
+from vertebra.specs import LoraConfig
+from vertebra.translations import TensorRule
 
 _ADAM = 3
 """Numbers that Adam keeps for each trained one: its gradient and two moments (Kingma & Ba 2014, arXiv:1412.6980)."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from vertebra._weights.tensor_entry import TensorEntry
-from vertebra.specs import TensorRule
+from vertebra.translations import TensorRule
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,6 +62,6 @@ def _differ(table: np.ndarray[Any, Any], head: np.ndarray[Any, Any]) -> bool:
 
 
 def _has_own_output_matrix(rules: Mapping[str, TensorRule]) -> bool:
-    """Says whether an architecture has a separate weight for `reverse=True`, instead of the token table."""
+    """Says whether an architecture has a separate weight for logits: that of `reverse=True`, or that of a head."""
     layer = TABLE.rpartition("/")[0]
-    return any(weight.startswith(f"{layer}/") and weight != TABLE for weight in rules)
+    return any(rule.outside or (weight.startswith(f"{layer}/") and weight != TABLE) for weight, rule in rules.items())

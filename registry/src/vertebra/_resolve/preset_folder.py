@@ -317,4 +317,9 @@ def _unusable(handle: PresetHandle, files: Sequence[PresetFile]) -> dict[str, st
 
 def config_error(folder: PresetFolder, problem: str, remedy: str = "") -> PresetConfigError:
     """Returns the error for a problem in a preset's `config.json`."""
-    return PresetConfigError(f"{CONFIG} of {str(folder.handle)!r}", problem, remedy)
+    return PresetConfigError(origin_of(folder), problem, remedy)
+
+
+def origin_of(folder: PresetFolder) -> str:
+    """Returns the words for a preset's `config.json` in messages."""
+    return f"{CONFIG} of {str(folder.handle)!r}"

@@ -105,10 +105,10 @@ def parse_foreign_json(data: bytes, failure: Callable[[str], VertebraError]) -> 
 
 
 def is_json(value: Any) -> bool:
-    """Returns whether a value can be written as JSON: it has no NaN and no infinity."""
+    """Returns whether a value can be written as JSON: it has no NaN, no infinity, and no other type than JSON's."""
     try:
         json.dumps(value, allow_nan=False)
-    except ValueError:
+    except (TypeError, ValueError):
         return False
     return True
 

@@ -10,18 +10,18 @@ import numpy as np
 
 from vertebra._keras.internals import all_layers, give_value, has_value, seed_generators
 from vertebra._weights.checkpoint import Checkpoint
+from vertebra._weights.match import Match
 from vertebra._weights.tensor_layout import take
 from vertebra.interfaces import Runtime
-from vertebra.specs import TensorRule
 
 
-def assign_weights(
-    runtime: Runtime, weights: Mapping[str, Any], checkpoint: Checkpoint, sources: Mapping[str, TensorRule]
-) -> None:
+def assign_weights(runtime: Runtime, weights: Mapping[str, Any], checkpoint: Checkpoint, match: Match) -> None:
     """Gives each weight its value: a view of the mapped file where dtype and layout allow one, else a copy."""
-    for name, rule in sources.items():
+    for name, rule in match.sources.items():
         variable = weights[name]
-        array = take(rule, checkpoint.view(rule.tensor), tuple(variable.shape))
+        array = match.resized.get(name)
+        if array is None:
+            array = take(rule, checkpoint.view(rule.tensor), tuple(variable.shape))
         give_value(variable, runtime.tensor(array, str(variable.dtype)))
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vertebra._weights.tensor_entry import TensorEntry
 from vertebra._weights.tensor_layout import fits, stored_shape
 from vertebra.errors import WeightsMismatchError
-from vertebra.specs import TensorRule
+from vertebra.translations import TensorRule
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,8 @@ class Match:
     """Tensors that are not the backbone's, such as those of a head."""
     notes: tuple[str, ...] = ()
     """How an untidy checkpoint was read."""
+    resized: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    """The values of weights that have another shape in the checkpoint."""
 
 
 def match(
@@ -35,6 +40,7 @@ def match(
     *,
     optional: Iterable[str] = (),
     cause: str = "",
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Match:
     """Finds a tensor for every weight.
 
@@ -45,6 +51,7 @@ def match(
         rules: For each weight, the rule that names its tensor.
         optional: Globs of weights that a checkpoint may lack.
         cause: Why weights have no tensor, for the message, if it is known.
+        shapes: For some weights, the shape in which the checkpoint has them; None means that all have their own.
 
     Raises:
         WeightsMismatchError: a weight has no tensor, a tensor fills no weight, or a shape or kind of dtype differs.
@@ -54,10 +61,11 @@ def match(
     sources = {name: rules[name] for name in weights if name not in missing}
     used = {rule.tensor for rule in sources.values()}
     unused = [name for name in entries if name not in used]
+    wanted = {name: tuple(weights[name].shape) for name in sources} | dict(shapes or {})
     reshaped = [
-        (name, stored_shape(rule, want), have)
+        (name, stored_shape(rule, wanted[name]), have)
         for name, rule in sources.items()
-        if not fits(rule, want := tuple(weights[name].shape), have := entries[rule.tensor].shape)
+        if not fits(rule, wanted[name], have := entries[rule.tensor].shape)
     ]
     retyped = [
         f"{name} (needs {weights[name].dtype}, found {entries[rule.tensor].dtype})"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vertebra.specs import TensorRule
+from vertebra.translations import TensorRule
 
 if TYPE_CHECKING:
     import numpy as np

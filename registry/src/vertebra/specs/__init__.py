@@ -4,7 +4,6 @@ from vertebra.specs.architectures import BUILTIN_FORMATS as BUILTIN_FORMATS
 from vertebra.specs.architectures import BackboneSpec as BackboneSpec
 from vertebra.specs.architectures import DemoContext as DemoContext
 from vertebra.specs.architectures import FormatSpec as FormatSpec
-from vertebra.specs.architectures import TensorRule as TensorRule
 from vertebra.specs.architectures import resolve_reference as resolve_reference
 from vertebra.specs.heads import HeadSpec as HeadSpec
 from vertebra.specs.lora import AdapterTensor as AdapterTensor
@@ -20,3 +19,4 @@ from vertebra.specs.tasks import CommandSpec as CommandSpec
 from vertebra.specs.tasks import TaskPreset as TaskPreset
 from vertebra.specs.tasks import TaskSpec as TaskSpec
 from vertebra.specs.tasks import TokenizerSpec as TokenizerSpec
+from vertebra.translations import TensorRule as TensorRule

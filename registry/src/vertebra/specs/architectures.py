@@ -33,45 +33,6 @@ class FormatSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class TensorRule:
-    """The tensor of a checkpoint that has the value of a weight, and its layout.
-
-    The tensor's axes are reordered first (`transpose` or `axes`), and the result is reshaped to the weight's shape. If
-    the tensor is fused from several weights, the weight is one `part` of the last axis.
-
-    Examples:
-        >>> TensorRule("dense.weight", transpose=True)  # torch's Linear: outputs, inputs
-        >>> TensorRule("query/vars/0", shape=(8, 512, 64), axes=(1, 0, 2))  # heads first; the weight is 512 × 512
-        >>> TensorRule("c_attn.weight", part=(0, 3))  # query, key and value are fused
-        >>> TensorRule("wte.weight", tied="lm_head.weight")  # the token table is also the matrix of the head
-    """
-
-    tensor: str
-    """Name of the tensor."""
-    transpose: bool = False
-    """Whether the tensor's axes are in reverse order."""
-    shape: tuple[int, ...] | None = None
-    """The tensor's shape, or None for the weight's shape, apart from `transpose` and `part`."""
-    axes: tuple[int, ...] | None = None
-    """The order of the axes of `shape` before they are joined or split into the weight's axes."""
-    part: tuple[int, int] | None = None
-    """The slice of the last axis: its number, and the number of equal slices; `(0, 3)` is the first of three."""
-    tied: str | None = None
-    """Full name of the head's tensor that is the same one in a model with a tied head, such as `lm_head.weight`. It is
-    read where a checkpoint lacks `tensor`, unless the config says that the head is not tied."""
-
-    def __post_init__(self) -> None:
-        if self.axes is not None and (self.transpose or self.shape is None):
-            raise TypeError(f"TensorRule: axes={self.axes!r} needs shape, and cannot be combined with transpose")
-        if self.axes is not None and sorted(self.axes) != list(range(len(self.shape or ()))):
-            raise TypeError(
-                f"TensorRule: axes={self.axes!r} is not an order of the {len(self.shape or ())} axes of shape"
-            )
-        if self.part is not None and not 0 <= self.part[0] < self.part[1]:
-            raise TypeError(f"TensorRule: part={self.part!r}, expected (number, count) with 0 <= number < count")
-
-
-@dataclass(frozen=True, slots=True)
 class BackboneSpec:
     """An architecture: its class, its built-in presets, and the formats of other libraries that it can be read from."""
 
@@ -87,9 +48,17 @@ class BackboneSpec:
     of the backbone's arguments and the checkpoint's config; see `vertebra.heads`."""
     demo: str | None = None
     """Reference to a function `(DemoContext) -> None` that demonstrates the architecture; `vertebra demo` runs it."""
+    version: int = 1
+    """Version of the constructor's arguments and of the names of weights, which native presets record. Raise it when a
+    new release renames an argument or a layer."""
+    migrate: str | None = None
+    """Reference to a function that reads presets of older versions: from the arguments in a config and their version,
+    it returns those of the present version, and a dict of new names by former ones, of weights or of layers."""
 
     def __post_init__(self) -> None:
-        check_kinds("BackboneSpec", str, (self.name, self.backbone))
+        check_kinds("BackboneSpec", str, (self.name, self.backbone, *filter(None, (self.demo, self.migrate))))
+        if type(self.version) is not int or self.version < 1:
+            raise TypeError(f"BackboneSpec: version={self.version!r}, expected an int of at least 1")
         check_kinds("BackboneSpec", tuple, (self.presets,))
         check_kinds("BackboneSpec", PresetSpec, self.presets)
         check_kinds("BackboneSpec", FormatSpec, self.formats.values())

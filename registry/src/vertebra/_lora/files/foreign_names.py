@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vertebra._discovery.catalog import BACKBONES, SOURCES, catalog
 from vertebra._formats import kerashub, transformers
-from vertebra._formats.translation import load_translation
+from vertebra._formats.translation import as_written, in_module, load_translation
 from vertebra._weights.layer_paths import weight_names
+from vertebra._weights.match import any_match
 from vertebra._weights.tensor_layout import holders, put, stored_shape, take
 from vertebra.errors import FormatLimitError
 from vertebra.handles import PresetHandle
-from vertebra.interfaces import Translation
-from vertebra.specs import TensorRule
+from vertebra.translations import TensorRule, Translation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,10 +32,17 @@ class AdapterNames:
         translation = translation_of(model, transformers.NAME)
         rules = translation.rules(arguments_of(model)) if translation else {}
         self._prefixes = ("", *(translation.prefixes if translation else ()))
+        self._ignored = translation.ignored if translation else ()
         self._weights = weight_names(model)
-        self._rules = {name: rules.get(name, TensorRule(name.replace("/", "."))) for name in self._weights}
+        plain = {name: rules.get(name, TensorRule(name.replace("/", "."))) for name in self._weights}
+        written = as_written(plain, self._prefixes)
+        self._rules = {name: replace(rule, tensor=in_module(rule), module=None) for name, rule in written.items()}
         self._tensors = holders(self._rules)
-        self._roots = {_root(name) for name in (*self._tensors, *self._prefixes[1:])}
+        others = {name: (in_module(plain[name]), plain[name].tensor, written[name].tensor) for name in plain}
+        self._others = {other: self._rules[name].tensor for name, spellings in others.items() for other in spellings}
+        """The tensor of the library's model by its other spellings: without a prefix, and as checkpoints have it."""
+        self._others |= {_module(other): _module(tensor) for other, tensor in self._others.items()}
+        self._roots = {_root(name) for name in (*self._tensors, *self._others, *self._prefixes[1:])}
         kernels = {name: rule for name, rule in self._rules.items() if name.rpartition("/")[2] in _KERNELS}
         self._modules = {name.rpartition("/")[0]: _module(rule.tensor) for name, rule in kernels.items()}
         self._layers: dict[str, list[str]] = {}
@@ -62,7 +70,8 @@ class AdapterNames:
 
     def is_inside(self, name: str) -> bool:
         """Returns whether a name, known or not, is of the backbone and not of a head on top of it."""
-        return _root(name) in self._roots
+        ignored = (any_match(name.removeprefix(prefix), self._ignored) for prefix in self._prefixes)
+        return _root(name) in self._roots and not any(ignored)
 
     def stored_shape(self, weight: str) -> tuple[int, ...]:
         """Returns the shape of the tensor that contains a weight."""
@@ -82,9 +91,8 @@ class AdapterNames:
 
     def kernels_are_reversed(self, modules: Iterable[str]) -> bool:
         """Returns whether all modules store kernels as (inputs, outputs), as Keras does, unlike torch's `Linear`."""
-        return all(
-            not self._rules[f"{path}/{_KERNELS[0]}"].transpose for module in modules for path in self._linear(module)
-        )
+        rules = (self._rules[f"{path}/{_KERNELS[0]}"] for module in modules for path in self._linear(module))
+        return all(not rule.transpose and (rule.axes is None or rule.axes[0] == 0) for rule in rules)
 
     def put(self, weights: list[str], arrays: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
         """Returns the tensor that contains the weights."""
@@ -94,8 +102,9 @@ class AdapterNames:
         return [path for path in self.layers(module) if f"{path}/{_KERNELS[0]}" in self._rules]
 
     def _find(self, name: str, table: Mapping[str, list[str]]) -> list[str] | None:
-        plain = (name.removeprefix(prefix) for prefix in self._prefixes if name.startswith(prefix))
-        return next((table[candidate] for candidate in plain if candidate in table), None)
+        plain = [name.removeprefix(prefix) for prefix in self._prefixes if name.startswith(prefix)]
+        candidates = (*plain, *(self._others[other] for other in plain if other in self._others))
+        return next((table[candidate] for candidate in candidates if candidate in table), None)
 
 
 class KerasHubNames:

@@ -14,11 +14,12 @@ import keras
 import numpy as np
 
 from vertebra._discovery import runtimes
+from vertebra._discovery.catalog import STRATEGIES, catalog
 from vertebra._keras.dropout import Dropout
 from vertebra._keras.internals import autocast, give_value, has_value
 from vertebra._lora.plan import AdapterPlan, LayerPlan
 from vertebra._weights.layer_paths import own_weights
-from vertebra.errors import LoraConfigError, LoraStateError
+from vertebra.errors import LoraConfigError, LoraStateError, LoraStrategyError, VertebraError
 from vertebra.strategies import AdapterLayer
 
 SHARED = "*"
@@ -26,6 +27,9 @@ SHARED = "*"
 
 _BASE, _BASE_BIAS = "base", "base_bias"
 """Entries in Keras's weights files: base kernel and base bias; the layer's own entries have the merged ones."""
+
+_FAULTS = (ArithmeticError, AttributeError, LookupError, NameError, TypeError)
+"""Exceptions that mean a mistake in a strategy, unlike those of memory, or of values that it refuses."""
 
 Values = dict[str, dict[str, Any]]
 """Values of variables, as arrays or tensors, by path of the layer, or `SHARED`, and by name."""
@@ -199,6 +203,7 @@ def build_adapter_layers(plan: AdapterPlan, views: Mapping[str, Any], slot: int)
 
     Raises:
         LoraConfigError: the strategy refuses an option.
+        LoraStrategyError: the strategy fails for a layer.
     """
     shared, settings = _shared(plan, views), Settings.of(plan)
     adapter_layers: dict[str, AdapterLayerBase] = {}
@@ -210,7 +215,7 @@ def build_adapter_layers(plan: AdapterPlan, views: Mapping[str, Any], slot: int)
             )
             adapter_layer.__dict__.update(tied=plan.tied, slot=slot, settings=settings)
             lent = _lent_variables(plan, path, views[path], adapter_layers.get(layer.shares or ""))
-            with _fields_as_given(plan, path):
+            with _fields_as_given(plan, path), _faults_named(strategy.name, path):
                 adapter_layer.prepare(layer, plan.options_of(path), shared, lent)
             adapter_layer.drop_inputs(plan.config.dropout)
         adapter_layers[path] = adapter_layer
@@ -227,6 +232,19 @@ def _fields_as_given(plan: AdapterPlan, path: str) -> Iterator[None]:
         if plan.layers[path].strategy is None or method is None or not method.lora_field:
             raise
         raise LoraConfigError(error.subject, method.lora_field, error.value, error.expected) from None
+
+
+@contextlib.contextmanager
+def _faults_named(strategy: str, path: str) -> Iterator[None]:
+    """Names the strategy and the layer in errors of its code that no small layer shows."""
+    try:
+        yield
+    except VertebraError:
+        raise
+    except _FAULTS as error:
+        owner = catalog(STRATEGIES).lookup(strategy).owner
+        problem = f"it failed for the layer {path!r} ({type(error).__name__}: {error})"
+        raise LoraStrategyError(strategy, owner, problem) from error
 
 
 def tied_variables(strategy: Any, view: Any, rank: int, options: Mapping[str, Any]) -> set[str]:
