@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from vertebra import tasks
 from vertebra.errors import ArgumentError, PresetConfigError, PresetNotFoundError
 
 TEXTS = ["the quick brown fox", "a dog"]
@@ -250,7 +251,7 @@ def test_only_the_files_of_the_tokenizer_are_read(make, read, monkeypatch):
 
 
 def test_another_library_s_tokenizer_implements_the_contract(tmp_path, monkeypatch):
-    from vertebra_text import Tokenizer, interface
+    from vertebra_text import Tokenizer
 
     class Characters(Tokenizer):
         files_description = "a characters.txt"
@@ -287,7 +288,7 @@ def test_another_library_s_tokenizer_implements_the_contract(tmp_path, monkeypat
         def save_to_preset(self, preset_dir, *, format=None):
             return []
 
-    monkeypatch.setattr(interface, "_load", lambda path: Characters)
+    monkeypatch.setattr(tasks, "tokenizer_classes", lambda: [Characters])
     (tmp_path / "characters.txt").write_text("abc")
     tokenizer = Tokenizer.from_preset(tmp_path)
     assert tokenizer(["ab", "ca"])["token_ids"].tolist() == [[0, 1], [2, 0]]

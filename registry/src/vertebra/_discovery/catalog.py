@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Generic, TypeVar
@@ -16,19 +16,26 @@ from typing import Any, Generic, TypeVar
 from vertebra._configuration.settings import settings
 from vertebra._discovery.extras import install_command, missing_requirements
 from vertebra._discovery.installed import NO_FRAMEWORK
+from vertebra._discovery.kinds import BACKBONES as BACKBONES
+from vertebra._discovery.kinds import COMMANDS as COMMANDS
+from vertebra._discovery.kinds import FORMATS as FORMATS
+from vertebra._discovery.kinds import KINDS as KINDS
+from vertebra._discovery.kinds import PRESETS as PRESETS
+from vertebra._discovery.kinds import RUNTIMES as RUNTIMES
+from vertebra._discovery.kinds import SOURCES as SOURCES
+from vertebra._discovery.kinds import STRATEGIES as STRATEGIES
+from vertebra._discovery.kinds import TASKS as TASKS
+from vertebra._discovery.kinds import TOKENIZERS as TOKENIZERS
+from vertebra._discovery.kinds import Kind as Kind
 from vertebra._discovery.plugin import BUILTIN, Owner, Plugin, naming_slow_plugins, quarantine_on_error
 from vertebra._discovery.plugins import registry
 from vertebra._system.user_warnings import warn
 from vertebra.errors import NameClashError, PluginError, PluginWarning, UnknownNameError
 from vertebra.errors.base import ended
-from vertebra.interfaces import PresetFormat, PresetSource, Runtime
 from vertebra.specs import (
     BUILTIN_FORMATS,
     BackboneSpec,
-    CommandSpec,
     PresetSpec,
-    TaskSpec,
-    TokenizerSpec,
     resolve_reference,
 )
 from vertebra.strategies import LoraStrategy
@@ -95,27 +102,6 @@ class Catalog(Generic[T]):
         return claims[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of contribution: its hook, the type of the items that the hook returns, and the name of an item."""
-
-    title: str
-    plural: str
-    hook: str
-    contribution: type
-    name: Callable[[Any], str]
-
-
-BACKBONES = Kind("backbone", "backbones", "vertebra_backbones", BackboneSpec, lambda spec: spec.name)
-SOURCES = Kind("preset source", "preset sources", "vertebra_preset_sources", PresetSource, lambda source: source.scheme)
-STRATEGIES = Kind("LoRA strategy", "LoRA strategies", "vertebra_lora_strategies", LoraStrategy, lambda item: item.name)
-RUNTIMES = Kind("runtime", "runtimes", "vertebra_runtimes", Runtime, lambda runtime: runtime.name)
-FORMATS = Kind("preset format", "preset formats", "vertebra_formats", PresetFormat, lambda item: item.name)
-PRESETS = Kind("preset", "presets", "vertebra_presets", PresetSpec, lambda preset: preset.name)
-TASKS = Kind("task", "tasks", "vertebra_tasks", TaskSpec, lambda spec: spec.name)
-TOKENIZERS = Kind("tokenizer", "tokenizers", "vertebra_tokenizers", TokenizerSpec, lambda spec: spec.name)
-COMMANDS = Kind("command", "commands", "vertebra_commands", CommandSpec, lambda spec: spec.name)
-KINDS: tuple[Kind, ...] = (BACKBONES, PRESETS, FORMATS, SOURCES, STRATEGIES, RUNTIMES, TASKS, TOKENIZERS, COMMANDS)
 _RESERVED = {FORMATS: set(BUILTIN_FORMATS), BACKBONES: {"Backbone"}}
 """Names of the core that are no contributions."""
 _warned: set[str] = set()
