@@ -13,6 +13,10 @@ GEMMA = SIZES | {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim":
 CAPS = {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 1.5, "attn_implementation": "eager"}
 GEMMA2 = GEMMA | CAPS | {"sliding_window": 3, "query_pre_attn_scalar": 4}
 CONFIGS = {
+    **dict.fromkeys(
+        ("roberta", "xlm-roberta", "camembert"),
+        SIZES | {"num_attention_heads": 2, "intermediate_size": 24, "type_vocab_size": 1},
+    ),
     "bert": SIZES | {"num_attention_heads": 2, "intermediate_size": 24},
     "gpt2": SIZES | {"num_attention_heads": 2, "bos_token_id": 1, "eos_token_id": 2},
     "gemma": GEMMA,
@@ -28,6 +32,15 @@ TRANSFORMERS = [
     ("bert", "BertModel", {"layer_norm_eps": 0.1, "type_vocab_size": 3, "num_attention_heads": 4}),
     ("bert", "BertForPreTraining", {}),
     ("bert", "BertForSequenceClassification", {"num_labels": 3}),
+    ("roberta", "RobertaModel", {}),
+    ("roberta", "RobertaModel", {"layer_norm_eps": 0.1, "pad_token_id": 0, "num_attention_heads": 4}),
+    ("roberta", "RobertaForMaskedLM", {}),
+    ("roberta", "RobertaForSequenceClassification", {"num_labels": 3}),
+    ("roberta", "RobertaForMultipleChoice", {}),
+    ("xlm-roberta", "XLMRobertaModel", {}),
+    ("xlm-roberta", "XLMRobertaForTokenClassification", {}),
+    ("camembert", "CamembertModel", {}),
+    ("camembert", "CamembertForMaskedLM", {}),
     ("gpt2", "GPT2Model", {}),
     ("gpt2", "GPT2Model", {"n_inner": 24, "layer_norm_epsilon": 0.1}),
     ("gpt2", "GPT2Model", {"scale_attn_weights": False}),
@@ -63,6 +76,9 @@ TRANSFORMERS = [
 KERASHUB = [
     ("bert", {}),
     ("bert", {"num_segments": 3, "num_heads": 4, "dropout": 0}),
+    ("roberta", {}),
+    ("roberta", {"num_heads": 4, "dropout": 0}),
+    ("xlm-roberta", {}),
     ("gpt2", {}),
     ("gpt2", {"num_heads": 4, "intermediate_dim": 24, "dropout": 0}),
     ("gemma", {}),
@@ -145,6 +161,7 @@ def test_backbones_of_kerashub_in_bfloat16(
     ("model_type", "model", "field"),
     [
         ("bert", "BertModel", "hidden_act"),
+        ("roberta", "RobertaModel", "hidden_act"),
         ("gpt2", "GPT2Model", "activation_function"),
         ("gemma", "GemmaModel", "hidden_act"),
         ("gemma2", "Gemma2Model", "hidden_activation"),

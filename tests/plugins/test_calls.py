@@ -54,7 +54,7 @@ def test_nothing_is_computed_for_nothing(make, name, shape):
 
 def test_bert_says_that_it_needs_a_token(make):
     backbone = make("BertBackbone")
-    with pytest.raises(ValueError, match="The sequence has no tokens; BERT's pooled output is that of the first one"):
+    with pytest.raises(ValueError, match="The sequence has no tokens; the pooled output is that of the first one"):
         backbone(filled(backbone, (2, 0)))
 
 

@@ -89,6 +89,10 @@ class TensorRule:
     """The order of the axes of `shape` before they are joined or split into the weight's axes."""
     part: tuple[int, int] | None = None
     """The slice of the last axis: its number, and the number of equal slices; `(0, 3)` is the first of three."""
+    first_row: int = 0
+    """Number of the weight's row that is the tensor's first one; those before it are read as 0 and not written."""
+    added: bool = False
+    """Whether the weight is one row that is contained in every row of the tensor: it is read as 0."""
     tied: str | None = None
     """Full name of the head's tensor that is the same one in a model with a tied head, such as `lm_head.weight`. It is
     read where a checkpoint lacks `tensor`, unless the config says that the head is not tied."""
@@ -97,9 +101,7 @@ class TensorRule:
         if self.axes is not None and (self.transpose or self.shape is None):
             raise TypeError(f"TensorRule: axes={self.axes!r} needs shape, and cannot be combined with transpose")
         if self.axes is not None and sorted(self.axes) != list(range(len(self.shape or ()))):
-            raise TypeError(
-                f"TensorRule: axes={self.axes!r} is not an order of the {len(self.shape or ())} axes of shape"
-            )
+            raise TypeError(f"TensorRule: axes={self.axes!r} is not an order of the axes of shape={self.shape!r}")
         if self.part is not None and not 0 <= self.part[0] < self.part[1]:
             raise TypeError(f"TensorRule: part={self.part!r}, expected (number, count) with 0 <= number < count")
 
@@ -153,11 +155,10 @@ class PresetFile:
     """The file's digest, `sha256:` and 64 hexadecimal digits, or None if the source lists none. Sources may also list
     `git:`, the id of a blob in git, or `md5:`."""
     identity: tuple[int, int, int, int] | None = field(default=None, compare=False)
-    """Device, inode, size and `st_mtime_ns` that `os.stat` gives for `path`, where the file may be replaced while the
-    preset is read: the file that is read must be the one that was listed. None if the file cannot be replaced."""
+    """Device, inode, size and `st_mtime_ns` that `os.stat` gives for `path`, which must be those of the file that is
+    read; None if the file cannot be replaced while the preset is read."""
     problem: str | None = None
-    """Why the file cannot be read, such as a link to a file that does not exist; None for every other file. A preset
-    loads if it does not need the file."""
+    """Why the file cannot be read, such as a link to nothing, or None; a preset loads if it does not need the file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,3 @@
+"""Built-in presets."""
+
+ROBERTA_PRESETS = XLM_ROBERTA_PRESETS = CAMEMBERT_PRESETS = ()
