@@ -18,6 +18,9 @@ BACKBONES = {
     "roberta": ("RobertaBackbone", ENCODER),
     "xlm-roberta": ("XLMRobertaBackbone", ENCODER),
     "camembert": ("CamembertBackbone", ENCODER),
+    "distilbert": ("DistilBertBackbone", ENCODER),
+    "mpnet": ("MPNetBackbone", ENCODER),
+    "modernbert": ("ModernBertBackbone", ENCODER | {"local_attention": 4}),
     "bert": ("BertBackbone", SIZES | {"num_heads": 2, "intermediate_dim": 24, "max_sequence_length": 12}),
     "gpt2": ("GPT2Backbone", SIZES | {"num_heads": 2, "intermediate_dim": 64, "max_sequence_length": 12}),
     "gemma": ("GemmaBackbone", GEMMA),
@@ -30,7 +33,7 @@ BACKBONES = {
 }
 """Class and constructor arguments of a tiny backbone, whose windows are shorter than the inputs."""
 WITH_SEGMENTS = ("bert",)
-COUNTING = ("roberta", "xlm-roberta", "camembert")
+COUNTING = ("roberta", "xlm-roberta", "camembert", "mpnet")
 """Architectures that do not count tokens with the id of padding, 1; KerasHub counts them."""
 
 

@@ -16,6 +16,8 @@ KERASHUB = [
     ("roberta", {"num_segments": 2}),
     ("roberta", {"pad_token_id": 0}),
     ("roberta", {"pooler": True}),
+    ("distilbert", {"activation": "gelu_approximate"}),
+    ("distilbert", {"attention_dropout": 0.5}),
     ("gpt2", {"activation": "relu"}),
     ("gpt2", {"layer_norm_epsilon": 1e-6}),
     ("gpt2", {"attention_dropout": 0.5}),

@@ -15,7 +15,7 @@ ROWS = {
     "both": [PADDING, 5, 6, 7, PADDING, PADDING],
     "inside": [5, PADDING, 6, PADDING, 7, 8],
 }
-MODELS = {"roberta": "RobertaModel"}
+MODELS = {"roberta": "RobertaModel", "mpnet": "MPNetModel"}
 EXTRA = {"roberta": {"type_vocab_size": 1}}
 
 
@@ -28,9 +28,9 @@ def test_padding_anywhere(model_type, masked, transformers_peer, tmp_path):
     padding = (tokens != PADDING).astype("int32") if masked else np.ones_like(tokens)
     inputs = {"token_ids": tokens, "padding_mask": padding}
     lists = {name: array.tolist() for name, array in inputs.items()}
-    there = transformers_peer(
-        "create", folder=str(tmp_path), inputs=lists, model=MODELS[model_type], config=config | EXTRA.get(model_type, {})
-    )
+    config |= EXTRA.get(model_type, {})
+    model = MODELS[model_type]
+    there = transformers_peer("create", folder=str(tmp_path), inputs=lists, model=model, config=config)
     import keras
 
     outputs = vertebra.Backbone.from_preset(tmp_path)(inputs, training=False)

@@ -17,6 +17,12 @@ CONFIGS = {
         ("roberta", "xlm-roberta", "camembert"),
         SIZES | {"num_attention_heads": 2, "intermediate_size": 24, "type_vocab_size": 1},
     ),
+    "distilbert": {"vocab_size": 61, "n_layers": 3, "n_heads": 2, "dim": 16, "hidden_dim": 24}
+    | {"max_position_embeddings": 12},
+    "modernbert": SIZES
+    | {"num_attention_heads": 2, "intermediate_size": 24, "local_attention": 4}
+    | {name: 1 for name in ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")},
+    "mpnet": SIZES | {"num_attention_heads": 2, "intermediate_size": 24},
     "bert": SIZES | {"num_attention_heads": 2, "intermediate_size": 24},
     "gpt2": SIZES | {"num_attention_heads": 2, "bos_token_id": 1, "eos_token_id": 2},
     "gemma": GEMMA,
@@ -26,6 +32,7 @@ CONFIGS = {
 """Configs of tiny models, by model type."""
 
 ROPE = {"rope_type": "linear", "rope_theta": 100.0, "factor": 4.0}
+ROPES = {kind: {"rope_type": "default", "rope_theta": theta} for kind, theta in (("full_attention", 90.0),)}
 PATTERN = ["full_attention", "full_attention", "sliding_attention"]
 TRANSFORMERS = [
     ("bert", "BertModel", {}),
@@ -41,6 +48,22 @@ TRANSFORMERS = [
     ("xlm-roberta", "XLMRobertaForTokenClassification", {}),
     ("camembert", "CamembertModel", {}),
     ("camembert", "CamembertForMaskedLM", {}),
+    ("distilbert", "DistilBertModel", {}),
+    ("distilbert", "DistilBertModel", {"n_heads": 4, "sinusoidal_pos_embds": True}),
+    ("distilbert", "DistilBertForMaskedLM", {}),
+    ("distilbert", "DistilBertForSequenceClassification", {"num_labels": 3}),
+    ("distilbert", "DistilBertForQuestionAnswering", {}),
+    ("modernbert", "ModernBertModel", {}),
+    ("modernbert", "ModernBertModel", {"norm_bias": True, "attention_bias": True, "mlp_bias": True, "norm_eps": 0.1}),
+    ("modernbert", "ModernBertModel", {"global_attn_every_n_layers": 2, "global_rope_theta": 50.0}),
+    ("modernbert", "ModernBertModel", {"layer_types": PATTERN, "rope_parameters": ROPES, "num_attention_heads": 4}),
+    ("modernbert", "ModernBertForMaskedLM", {}),
+    ("modernbert", "ModernBertForSequenceClassification", {"num_labels": 3}),
+    ("modernbert", "ModernBertForTokenClassification", {}),
+    ("mpnet", "MPNetModel", {}),
+    ("mpnet", "MPNetModel", {"layer_norm_eps": 0.1, "num_attention_heads": 4, "pad_token_id": 0}),
+    ("mpnet", "MPNetForMaskedLM", {}),
+    ("mpnet", "MPNetForTokenClassification", {}),
     ("gpt2", "GPT2Model", {}),
     ("gpt2", "GPT2Model", {"n_inner": 24, "layer_norm_epsilon": 0.1}),
     ("gpt2", "GPT2Model", {"scale_attn_weights": False}),
@@ -79,6 +102,7 @@ KERASHUB = [
     ("roberta", {}),
     ("roberta", {"num_heads": 4, "dropout": 0}),
     ("xlm-roberta", {}),
+    ("distilbert", {}),
     ("gpt2", {}),
     ("gpt2", {"num_heads": 4, "intermediate_dim": 24, "dropout": 0}),
     ("gemma", {}),
@@ -162,6 +186,7 @@ def test_backbones_of_kerashub_in_bfloat16(
     [
         ("bert", "BertModel", "hidden_act"),
         ("roberta", "RobertaModel", "hidden_act"),
+        ("distilbert", "DistilBertModel", "activation"),
         ("gpt2", "GPT2Model", "activation_function"),
         ("gemma", "GemmaModel", "hidden_act"),
         ("gemma2", "Gemma2Model", "hidden_activation"),

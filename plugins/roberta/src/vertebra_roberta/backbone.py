@@ -140,9 +140,7 @@ class _Layers:
 
     def _pooled_dense(self) -> Any:
         width, initializer = self.arguments["hidden_dim"], _initializer(self.arguments)
-        return keras.layers.Dense(
-            width, "tanh", kernel_initializer=initializer, dtype=self.dtype, name="pooled_dense"
-        )
+        return keras.layers.Dense(width, "tanh", kernel_initializer=initializer, dtype=self.dtype, name="pooled_dense")
 
     def connect(self, token_ids: Any, padding_mask: Any, segment_ids: Any = None) -> dict[str, Any]:
         segments = ops.zeros_like(token_ids) if segment_ids is None else segment_ids

@@ -102,7 +102,9 @@ class RobertaTransformers(Translation):
 
     def rules(self, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
         rules = {
-            "token_embedding/embeddings": TensorRule("embeddings.word_embeddings.weight", tied="lm_head.decoder.weight"),
+            "token_embedding/embeddings": TensorRule(
+                "embeddings.word_embeddings.weight", tied="lm_head.decoder.weight"
+            ),
             "position_embedding/embeddings": TensorRule("embeddings.position_embeddings.weight"),
             "segment_embedding/embeddings": TensorRule("embeddings.token_type_embeddings.weight"),
             **_norm("embeddings_layer_norm", "embeddings.LayerNorm"),

@@ -9,7 +9,6 @@ from vertebra._discovery import runtimes
 from vertebra._keras import internals
 
 _HOMES = {
-    "AttentionMask": "vertebra.layers.attention_mask",
     "Dropout": "vertebra._keras.dropout",
     "EncoderLayer": "vertebra.layers.encoder",
     "FirstToken": "vertebra.layers.encoder",
@@ -18,6 +17,7 @@ _HOMES = {
     "SelfAttention": "vertebra.layers.encoder",
     "TokenPositionEmbedding": "vertebra.layers.position_embeddings",
     "attend": "vertebra.layers.attention",
+    "masking_bias": "vertebra.layers.attention",
     "rotate": "vertebra.layers.rotary",
 }
 """The module of each public name."""

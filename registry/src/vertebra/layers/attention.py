@@ -38,9 +38,20 @@ def attend(query: Any, key: Any, value: Any, *, mask: Any = None, bias: Any = No
     return ops.einsum("bhqk,bkhd->bqhd", dropout(probabilities), value)
 
 
+_MASKED = -3e4
+"""The bias of a position that is not attended to: far below all scores, and within the range of float16."""
+
+
+def masking_bias(mask: Any) -> Any:
+    """Returns the bias in float32 with the effect of a mask, which may be of any dtype, for `attend`.
+
+    With a bias, the gradient takes one pass over all scores less than with `keras.ops.where`.
+    """
+    return _MASKED * ops.cast(ops.logical_not(mask), "float32")
+
+
 def _as_bias(mask: Any, bias: Any) -> Any:
-    """Returns a bias in float32 that masks, too: with `where`, the gradient would take another pass over all scores."""
+    """Returns a bias that masks, too."""
     if mask is None:
         return bias
-    masking = -1e9 * ops.cast(ops.logical_not(mask), "float32")
-    return masking if bias is None else ops.cast(bias, "float32") + masking
+    return masking_bias(mask) if bias is None else ops.cast(bias, "float32") + masking_bias(mask)

@@ -23,7 +23,8 @@ class EncoderLayer(keras.layers.Layer):  # type: ignore[misc]
 
     Args:
         arguments: The backbone's arguments, of which the layer uses `num_heads`, `hidden_dim`, `intermediate_dim`,
-            `activation`, `dropout`, `attention_dropout`, `layer_norm_epsilon` and `initializer_range`.
+            `activation`, `dropout`, `attention_dropout`, `layer_norm_epsilon`, `initializer_range` and, where it is
+            another one than `dropout`, `attention_output_dropout`.
         **kwargs: The arguments of every Keras layer.
     """
 
@@ -31,20 +32,23 @@ class EncoderLayer(keras.layers.Layer):  # type: ignore[misc]
         super().__init__(**kwargs)
         self.arguments = dict(arguments)
         self.attention = SelfAttention(arguments, dtype=self.dtype_policy, name="self_attention")
-        self.attention_dropout = self._dropout("self_attention_dropout")
+        rate = arguments["dropout"]
+        self.attention_dropout = self._dropout(
+            "self_attention_dropout", arguments.get("attention_output_dropout", rate)
+        )
         self.attention_norm = self._norm("self_attention_layer_norm")
         function = activations.activation(arguments["activation"])
         self.up = self._dense("intermediate_dim", "feedforward_intermediate_dense", function)
         self.down = self._dense("hidden_dim", "feedforward_output_dense")
-        self.feedforward_dropout = self._dropout("feedforward_dropout")
+        self.feedforward_dropout = self._dropout("feedforward_dropout", rate)
         self.feedforward_norm = self._norm("feedforward_layer_norm")
 
     def _norm(self, name: str) -> Any:
         epsilon = self.arguments["layer_norm_epsilon"]
         return keras.layers.LayerNormalization(epsilon=epsilon, dtype=self.dtype_policy, name=name)
 
-    def _dropout(self, name: str) -> Any:
-        return Dropout(self.arguments["dropout"], dtype=self.dtype_policy, name=name)
+    def _dropout(self, name: str, rate: float) -> Any:
+        return Dropout(rate, dtype=self.dtype_policy, name=name)
 
     def _dense(self, width: str, name: str, activation: Any = None) -> Any:
         initializer = _initializer(self.arguments)
