@@ -19,6 +19,7 @@ BACKBONES = {
     "xlm-roberta": ("XLMRobertaBackbone", ENCODER),
     "camembert": ("CamembertBackbone", ENCODER),
     "distilbert": ("DistilBertBackbone", ENCODER),
+    "electra": ("ElectraBackbone", ENCODER | {"embedding_dim": 8}),
     "mpnet": ("MPNetBackbone", ENCODER),
     "modernbert": ("ModernBertBackbone", ENCODER | {"local_attention": 4}),
     "bert": ("BertBackbone", SIZES | {"num_heads": 2, "intermediate_dim": 24, "max_sequence_length": 12}),
@@ -32,7 +33,7 @@ BACKBONES = {
     ),
 }
 """Class and constructor arguments of a tiny backbone, whose windows are shorter than the inputs."""
-WITH_SEGMENTS = ("bert",)
+WITH_SEGMENTS = ("bert", "electra")
 COUNTING = ("roberta", "xlm-roberta", "camembert", "mpnet")
 """Architectures that do not count tokens with the id of padding, 1; KerasHub counts them."""
 
@@ -96,8 +97,16 @@ def folder(tmp_path):
 
 @pytest.fixture(scope="session")
 def tiny():
-    """Returns class and constructor arguments of an architecture's tiny backbone, the same here and in KerasHub."""
-    return lambda architecture: BACKBONES[architecture]
+    """Returns KerasHub's class and constructor arguments for an architecture's tiny backbone."""
+
+    def find(architecture):
+        name, arguments = BACKBONES[architecture]
+        if architecture == "electra":  # where KerasHub's argument has another name
+            arguments = {"vocab_size": arguments["vocabulary_size"]} | arguments
+            del arguments["vocabulary_size"]
+        return name, arguments
+
+    return find
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,10 @@ KERASHUB = [
     ("bert", {"activation": "gelu"}),
     ("bert", {"layer_norm_epsilon": 1e-5}),
     ("bert", {"attention_dropout": 0.5}),
+    ("bert", {"pooler": False}),
+    ("bert", {"embedding_dim": 8}),
+    ("electra", {"pooler": False}),
+    ("electra", {"activation": "gelu"}),
     ("roberta", {"activation": "relu"}),
     ("roberta", {"layer_norm_epsilon": 1e-12}),
     ("roberta", {"attention_dropout": 0.5}),
@@ -35,6 +39,8 @@ KERASHUB = [
     ("gemma2", {"layer_types": ["full_attention", "sliding_attention", "full_attention"]}),
 ]
 TRANSFORMERS = [
+    ("bert", {"embedding_dim": 8}),
+    ("electra", {"pooler": True}),
     ("gemma", {"dropout": 0.5}),
     ("gemma", {"use_post_ffw_norm": True}),
     ("gemma2", {"use_post_ffw_norm": False}),

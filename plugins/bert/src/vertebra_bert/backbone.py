@@ -1,4 +1,7 @@
-"""BERT (Devlin et al. 2018, arXiv:1810.04805): token, position and segment embeddings, then a transformer encoder."""
+"""BERT (Devlin et al. 2018, arXiv:1810.04805): token, position and segment embeddings, then a transformer encoder.
+
+ELECTRA (Clark et al. 2020, arXiv:2003.10555) is the same network, with a projection between the two.
+"""
 
 from __future__ import annotations
 
@@ -90,6 +93,14 @@ class BertBackbone(Backbone):
         self.embeddings_projection = network.embeddings_projection
         self.transformer_layers, self.pooled_dense = network.transformer_layers, network.pooled_dense
         self.cls_token_index = 0
+
+
+@keras.saving.register_keras_serializable("vertebra_bert")
+class ElectraBackbone(BertBackbone):
+    """An ELECTRA encoder: `BertBackbone`, with the names of ELECTRA in other formats.
+
+    Checkpoints of transformers have `pooler=False`, and most have an `embedding_dim`.
+    """
 
 
 class _Layers:

@@ -70,3 +70,5 @@ PRESETS = tuple(
     )
     for name, model, version, parameters, layers, width, text in _TABLE
 )
+
+ELECTRA_PRESETS = ()
