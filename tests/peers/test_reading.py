@@ -42,13 +42,9 @@ TRANSFORMERS = [
     ("bert", "BertForSequenceClassification", {"num_labels": 3}),
     ("roberta", "RobertaModel", {}),
     ("roberta", "RobertaModel", {"layer_norm_eps": 0.1, "pad_token_id": 0, "num_attention_heads": 4}),
-    ("roberta", "RobertaForMaskedLM", {}),
-    ("roberta", "RobertaForSequenceClassification", {"num_labels": 3}),
     ("roberta", "RobertaForMultipleChoice", {}),
     ("xlm-roberta", "XLMRobertaModel", {}),
-    ("xlm-roberta", "XLMRobertaForTokenClassification", {}),
     ("camembert", "CamembertModel", {}),
-    ("camembert", "CamembertForMaskedLM", {}),
     ("distilbert", "DistilBertModel", {}),
     ("distilbert", "DistilBertModel", {"n_heads": 4, "sinusoidal_pos_embds": True}),
     ("distilbert", "DistilBertForMaskedLM", {}),
@@ -68,8 +64,6 @@ TRANSFORMERS = [
     ("modernbert", "ModernBertForTokenClassification", {}),
     ("mpnet", "MPNetModel", {}),
     ("mpnet", "MPNetModel", {"layer_norm_eps": 0.1, "num_attention_heads": 4, "pad_token_id": 0}),
-    ("mpnet", "MPNetForMaskedLM", {}),
-    ("mpnet", "MPNetForTokenClassification", {}),
     ("gpt2", "GPT2Model", {}),
     ("gpt2", "GPT2Model", {"n_inner": 24, "layer_norm_epsilon": 0.1}),
     ("gpt2", "GPT2Model", {"scale_attn_weights": False}),
@@ -138,14 +132,35 @@ def test_models_of_transformers(model_type, model, changes, created, compute, ag
     agree(compute(vertebra.Backbone.from_preset(folder), model_type), theirs, model_type)
 
 
-@pytest.mark.parametrize("model", ["BertForMaskedLM", "BertForTokenClassification", "BertForQuestionAnswering"])
-def test_a_pooler_that_transformers_leaves_out_is_reported(model, created, compute, agree, folder):
-    theirs = created("bert", model, {})
+@pytest.mark.parametrize(
+    ("model_type", "model"),
+    [
+        *(("bert", f"BertFor{task}") for task in ("MaskedLM", "TokenClassification", "QuestionAnswering")),
+        *(("roberta", f"RobertaFor{task}") for task in ("MaskedLM", "SequenceClassification", "QuestionAnswering")),
+        ("xlm-roberta", "XLMRobertaForTokenClassification"),
+        ("camembert", "CamembertForMaskedLM"),
+        ("mpnet", "MPNetForMaskedLM"),
+        ("mpnet", "MPNetForTokenClassification"),
+    ],
+)
+def test_a_pooler_that_transformers_leaves_out_is_reported(model_type, model, created, compute, agree, folder):
+    theirs = created(model_type, model, {})
     with pytest.warns(
         UserWarning, match="no values for pooled_dense/kernel, pooled_dense/bias: they are initialised randomly"
     ):
         backbone = vertebra.Backbone.from_preset(folder)
-    agree(compute(backbone, "bert"), theirs, "bert")
+    agree(compute(backbone, model_type), theirs, model_type)
+    agree(compute(vertebra.Backbone.from_preset(folder, pooler=False), model_type), theirs, model_type)
+
+
+@pytest.mark.parametrize("model_type", ["bert", "roberta", "mpnet"])
+def test_a_pooler_can_be_left_out(model_type, created, compute, agree, folder):
+    theirs = created(
+        model_type, {"bert": "BertModel", "roberta": "RobertaModel", "mpnet": "MPNetModel"}[model_type], {}
+    )
+    ours = compute(vertebra.Backbone.from_preset(folder, pooler=False), model_type)
+    assert list(ours) == ["sequence_output"]
+    agree(ours, theirs, model_type)
 
 
 @pytest.mark.parametrize(

@@ -152,8 +152,7 @@ class PresetFile:
     path: Path | None = None
     """The path of the file on this machine, or None if the file must be fetched."""
     digest: str | None = None
-    """The file's digest, `sha256:` and 64 hexadecimal digits, or None if the source lists none. Sources may also list
-    `git:`, the id of a blob in git, or `md5:`."""
+    """`sha256:` and 64 hexadecimal digits, `git:` and the id of a blob, or `md5:`; None if the source lists none."""
     identity: tuple[int, int, int, int] | None = field(default=None, compare=False)
     """Device, inode, size and `st_mtime_ns` that `os.stat` gives for `path`, which must be those of the file that is
     read; None if the file cannot be replaced while the preset is read."""

@@ -68,8 +68,7 @@ class ElectraKerasHub(BertKerasHub):
     `initializer_range` is not written, because loaded weights are not initialised.
     """
 
-    ignored = ("layers/dense/vars/*", "layers/dense_1/vars/*")
-    """The pooler, if `pooler` is overridden."""
+    optional = ("pooled_dense/*",)
 
     def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
         own = {name: value for name, value in config.items() if name not in (_VOCABULARY, "embedding_dim")}

@@ -77,7 +77,7 @@ class BertTransformers(Translation):
     """Reads and writes checkpoints of `BertModel`, and reads those of models with a head on top of it."""
 
     prefixes = ("", "bert.")
-    ignored = ("embeddings.position_ids", "pooler.*")
+    ignored = ("embeddings.position_ids",)
     optional = ("pooled_dense/*",)
 
     def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,16 +49,14 @@ _COUNTS = (
 _PAD_TOKEN_ID = 1
 """The id of padding, whatever the config says."""
 _POOLER = "add_pooling_layer"
-"""The argument of transformers' classes; a config without it says by the names of its classes if it has a pooler."""
-_WITH_POOLER = ("Model", "ForMultipleChoice")
-"""How the names of transformers' classes with a pooler end."""
+"""The argument of transformers' classes without which they have a pooler."""
 
 
 class MPNetTransformers(Translation):
     """Reads and writes checkpoints of `MPNetModel`, and reads those of models with a head on top of it."""
 
     prefixes = ("", "mpnet.")
-    ignored = ("embeddings.position_ids", "pooler.*")
+    ignored = ("embeddings.position_ids",)
     optional = ("pooled_dense/*",)
 
     def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,7 +69,7 @@ class MPNetTransformers(Translation):
             "max_sequence_length": _positions(fields),
             "attention_dropout": None if same_rates else fields["attention_probs_dropout_prob"],
             "activation": _CONFIG.activation("hidden_act", fields["hidden_act"]),
-            "pooler": _has_pooler(config),
+            "pooler": config.get(_POOLER) is not False,
         }
 
     def config(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,15 +124,6 @@ def _positions(fields: Mapping[str, Any]) -> int:
     if rows < _PAD_TOKEN_ID + 2:
         raise _CONFIG.refusal("max_position_embeddings", rows, f"expected at least {_PAD_TOKEN_ID + 2}")
     return rows - _PAD_TOKEN_ID - 1
-
-
-def _has_pooler(config: Mapping[str, Any]) -> bool:
-    if isinstance(config.get(_POOLER), bool):
-        return config[_POOLER]
-    names = config.get("architectures")
-    if not isinstance(names, list) or not names:
-        return True
-    return any(isinstance(name, str) and name.endswith(_WITH_POOLER) for name in names)
 
 
 def _dense(ours: str, theirs: str) -> dict[str, TensorRule]:

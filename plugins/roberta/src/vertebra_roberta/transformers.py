@@ -53,9 +53,7 @@ _COUNTS = (
     *("max_position_embeddings", "type_vocab_size"),
 )
 _POOLER = "add_pooling_layer"
-"""The argument of transformers' classes; a config without it says by the names of its classes if it has a pooler."""
-_WITH_POOLER = ("Model", "ForMultipleChoice")
-"""How the names of transformers' classes with a pooler end."""
+"""The argument of transformers' classes without which they have a pooler."""
 
 
 class RobertaTransformers(Translation):
@@ -67,7 +65,7 @@ class RobertaTransformers(Translation):
     """The default of transformers' config class."""
 
     prefixes = ("", "roberta.")
-    ignored = ("embeddings.position_ids", "pooler.*")
+    ignored = ("embeddings.position_ids",)
     optional = ("pooled_dense/*",)
 
     def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,7 +79,7 @@ class RobertaTransformers(Translation):
             "max_sequence_length": _positions(fields),
             "attention_dropout": None if same_rates else fields["attention_probs_dropout_prob"],
             "activation": _CONFIG.activation("hidden_act", fields["hidden_act"]),
-            "pooler": _has_pooler(config),
+            "pooler": config.get(_POOLER) is not False,
         }
 
     def config(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,15 +150,6 @@ def _positions(fields: Mapping[str, Any]) -> int:
         expected = "expected an int from 0, below vocab_size and max_position_embeddings - 1"
         raise _CONFIG.refusal("pad_token_id", padding, expected)
     return rows - padding - 1
-
-
-def _has_pooler(config: Mapping[str, Any]) -> bool:
-    if isinstance(config.get(_POOLER), bool):
-        return config[_POOLER]
-    names = config.get("architectures")
-    if not isinstance(names, list) or not names:
-        return True
-    return any(isinstance(name, str) and name.endswith(_WITH_POOLER) for name in names)
 
 
 def _dense(ours: str, theirs: str) -> dict[str, TensorRule]:

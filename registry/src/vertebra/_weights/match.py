@@ -43,7 +43,7 @@ def match(
         weights: The model's variables by name.
         entries: The checkpoint's tensors by name.
         rules: For each weight, the rule that names its tensor.
-        optional: Globs of weights that a checkpoint may lack.
+        optional: Globs of weights that the checkpoint or the model may lack.
         cause: Why weights have no tensor, for the message, if it is known.
 
     Raises:
@@ -53,7 +53,8 @@ def match(
     fresh = [name for name in missing if any_match(name, optional)]
     sources = {name: rules[name] for name in weights if name not in missing}
     used = {rule.tensor for rule in sources.values()}
-    unused = [name for name in entries if name not in used]
+    spare = {rule.tensor for name, rule in rules.items() if name not in weights and any_match(name, optional)}
+    unused = [name for name in entries if name not in used | spare]
     reshaped = [
         (name, stored_shape(rule, want), have)
         for name, rule in sources.items()

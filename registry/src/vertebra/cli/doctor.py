@@ -236,7 +236,7 @@ def _examine_contributions() -> Iterator[Finding]:
                 f"{entries.kind} {name}", False, f"claimed by {claims}; set VERTEBRA_PREFER or VERTEBRA_BLOCK"
             )
         names = [entry.name for entry in entries]
-        yield Finding(title, True, ", ".join(names) if len(names) < 10 else f"{len(names)} installed")
+        yield Finding(title, True, ", ".join(names) if len(names) < 20 else f"{len(names)} installed")
 
 
 def _examine_runtime(entry: Entry[Runtime]) -> Finding:

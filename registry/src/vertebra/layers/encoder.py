@@ -77,7 +77,8 @@ class EncoderLayer(keras.layers.Layer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
-        return super().get_config() | {"arguments": dict(self.arguments)}
+        config: dict[str, Any] = super().get_config()
+        return config | {"arguments": dict(self.arguments)}
 
 
 @keras.saving.register_keras_serializable("vertebra")
@@ -104,7 +105,7 @@ class SelfAttention(keras.layers.Layer):  # type: ignore[misc]
 
         self.query, self.key, self.value = projection("query"), projection("key"), projection("value")
         self.attention_output = projection("attention_output")
-        self.dropout = Dropout(self.rate, dtype=self.dtype_policy, name="attention_dropout")
+        self.dropout: Any = Dropout(self.rate, dtype=self.dtype_policy, name="attention_dropout")
 
     def build(self, shape: Any) -> None:
         """Creates the weights, for inputs of a shape."""
@@ -129,7 +130,8 @@ class SelfAttention(keras.layers.Layer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
-        return super().get_config() | {"arguments": dict(self.arguments)}
+        config: dict[str, Any] = super().get_config()
+        return config | {"arguments": dict(self.arguments)}
 
 
 @keras.saving.register_keras_serializable("vertebra")

@@ -52,7 +52,8 @@ class PositionEmbedding(keras.layers.Layer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
-        return super().get_config() | {
+        config: dict[str, Any] = super().get_config()
+        return config | {
             "positions": self.positions,
             "width": self.width,
             "embeddings_initializer": keras.initializers.serialize(self.embeddings_initializer),
@@ -103,7 +104,8 @@ class TokenPositionEmbedding(PositionEmbedding):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
-        return super().get_config() | {"pad_token_id": self.pad_token_id}
+        config: dict[str, Any] = super().get_config()
+        return config | {"pad_token_id": self.pad_token_id}
 
 
 def _check_length(length: Any, positions: int) -> None:

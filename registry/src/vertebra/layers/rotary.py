@@ -40,7 +40,8 @@ class RotaryEmbedding(keras.layers.Layer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
-        return super().get_config() | {
+        config: dict[str, Any] = super().get_config()
+        return config | {
             "head_dim": self.head_dim,
             "max_wavelength": self.max_wavelength,
             "scaling_factor": self.scaling_factor,
