@@ -25,8 +25,8 @@ class ModernBertBackbone(Backbone):
 
     Output: `sequence_output` of shape `(batch, length, hidden_dim)`.
 
-    Padding takes part in the computation: the paper's network removes it first, with kernels that neither Keras nor
-    its backends on the CPU have. Batches of similar lengths have the same effect.
+    Padding takes part in the computation. The paper's network removes it first: attention then needs a kernel for
+    packed sequences, and JAX compiles a program for each number of tokens. Batches of similar lengths avoid most of it.
 
     Args:
         vocabulary_size: Number of tokens.
