@@ -19,4 +19,6 @@ def test_backbones_have_kerashubs_names(kerashub_peer, tiny, build, architecture
     model, config = tiny(architecture)
     names = kerashub_peer("names", model=model, config=config)
     backbone = build(architecture)
-    assert [name for name in names if not hasattr(backbone, name)] == []
+    joined = {"embeddings"} if architecture in ("roberta", "xlm-roberta", "distilbert") else set()
+    # One layer there is `token_embedding` and `position_embedding` here.
+    assert {name for name in names if not hasattr(backbone, name)} == joined
