@@ -31,3 +31,27 @@ def test_from_kerashub_to_transformers_and_back(
     agree({name: np.array(values) for name, values in expected.items()}, there["outputs"], architecture)
     back = ask(kerashub_peer, "load", last, architecture)["outputs"]
     assert back == expected
+
+
+@pytest.mark.parametrize("architecture", ["roberta", "xlm-roberta"])
+def test_a_pooler_is_left_out_for_kerashub(
+    architecture, build, compute, ask, agree, kerashub_peer, transformers_peer, tmp_path
+):
+    first, last = tmp_path / "first", tmp_path / "last"
+    build(architecture, pooler=True).save_to_preset(first, format="transformers")
+    expected = ask(transformers_peer, "load", first, architecture)["outputs"]
+    assert main(["convert", str(first), str(last), "--format", "kerashub"]) != 0
+    convert(first, last, "--format", "kerashub", "--set", "pooler=false")
+    there = ask(kerashub_peer, "load", last, architecture)["outputs"]
+    agree({name: np.array(values) for name, values in expected.items()}, there, architecture)
+
+
+def test_a_pooler_is_left_out_for_transformers(tiny, ask, agree, kerashub_peer, transformers_peer, tmp_path):
+    first, last = tmp_path / "first", tmp_path / "last"
+    model, arguments = tiny("electra")
+    config = arguments | {"num_segments": 2}
+    expected = ask(kerashub_peer, "create", first, "electra", model=model, config=config)["outputs"]
+    convert(first, last, "--format", "transformers", "--set", "pooler=false")
+    there = ask(transformers_peer, "load", last, "electra")
+    assert not any(there["report"].values())
+    agree({name: np.array(values) for name, values in expected.items()}, there["outputs"], "electra")
