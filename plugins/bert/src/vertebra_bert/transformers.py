@@ -154,7 +154,10 @@ class ElectraTransformers(BertTransformers):
         return super().arguments({name: value for name, value in given.items() if name != _POOLER}) | own
 
     def config(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        _ELECTRA.check_fixed(arguments, {"pooler": False})
+        if arguments["pooler"]:
+            raise _ELECTRA.limit(
+                arguments, "pooler", f"{_ELECTRA.owner} has none; load or convert it with pooler=False"
+            )
         fields = super().config({**arguments, "embedding_dim": None, "pooler": True})
         width = arguments["embedding_dim"] or arguments["hidden_dim"]
         return fields | {"architectures": ["ElectraModel"], "model_type": "electra", "embedding_size": width}

@@ -21,7 +21,6 @@ _FIXED = {
     "pad_token_id": 1,
     "activation": "gelu",
     "layer_norm_epsilon": 1e-5,
-    "pooler": False,
 }
 """Arguments that KerasHub's classes do not have, with the values that they always use."""
 _FIRST_POSITION = 2
@@ -39,6 +38,8 @@ class RobertaKerasHub(Translation):
         return _CONFIG.constructor_arguments(config, _COUNTS, _DEFAULTS)
 
     def config(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        if arguments["pooler"]:
+            raise _CONFIG.limit(arguments, "pooler", f"{_CONFIG.owner} has none; load or convert it with pooler=False")
         _CONFIG.check_fixed(arguments, _FIXED)
         _CONFIG.check_one_rate(arguments, ("attention_dropout",))
         return {name: arguments[name] for name in _FIELDS}
