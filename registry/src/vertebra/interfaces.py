@@ -107,8 +107,8 @@ class Translation(ABC):
     ignored: ClassVar[tuple[str, ...]] = ()
     """Globs of tensors, without prefix, that checkpoints may have but that are not weights."""
     optional: ClassVar[tuple[str, ...]] = ()
-    """Globs of weights that checkpoints may lack; those are newly initialised, and reported. A model may lack them, too,
-    if an argument that overrides the config leaves them out."""
+    """Globs of weights that checkpoints may lack; those are newly initialised, and reported. A model may lack them,
+    too, if an argument that overrides the config leaves them out."""
 
     @abstractmethod
     def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
