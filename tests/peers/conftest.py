@@ -13,7 +13,15 @@ TOLERANCE = 1e-5
 
 SIZES = {"vocabulary_size": 61, "num_layers": 3, "hidden_dim": 16}
 GEMMA = SIZES | {"num_query_heads": 4, "num_key_value_heads": 2, "head_dim": 4, "intermediate_dim": 48}
+ENCODER = SIZES | {"num_heads": 2, "intermediate_dim": 24, "max_sequence_length": 12}
 BACKBONES = {
+    "roberta": ("RobertaBackbone", ENCODER),
+    "xlm-roberta": ("XLMRobertaBackbone", ENCODER),
+    "camembert": ("CamembertBackbone", ENCODER),
+    "distilbert": ("DistilBertBackbone", ENCODER),
+    "electra": ("ElectraBackbone", ENCODER | {"embedding_dim": 8}),
+    "mpnet": ("MPNetBackbone", ENCODER),
+    "modernbert": ("ModernBertBackbone", ENCODER | {"local_attention": 4}),
     "bert": ("BertBackbone", SIZES | {"num_heads": 2, "intermediate_dim": 24, "max_sequence_length": 12}),
     "gpt2": ("GPT2Backbone", SIZES | {"num_heads": 2, "intermediate_dim": 64, "max_sequence_length": 12}),
     "gemma": ("GemmaBackbone", GEMMA),
@@ -25,6 +33,9 @@ BACKBONES = {
     ),
 }
 """Class and constructor arguments of a tiny backbone, whose windows are shorter than the inputs."""
+WITH_SEGMENTS = ("bert", "electra")
+COUNTING = ("roberta", "xlm-roberta", "camembert", "mpnet")
+"""Architectures that do not count tokens with the id of padding, 1; KerasHub counts them."""
 
 
 class Peer:
@@ -94,8 +105,16 @@ def folder(tmp_path):
 
 @pytest.fixture(scope="session")
 def tiny():
-    """Returns class and constructor arguments of an architecture's tiny backbone, the same here and in KerasHub."""
-    return lambda architecture: BACKBONES[architecture]
+    """Returns KerasHub's class and constructor arguments for an architecture's tiny backbone."""
+
+    def find(architecture):
+        name, arguments = BACKBONES[architecture]
+        if architecture == "electra":  # where KerasHub's argument has another name
+            arguments = {"vocab_size": arguments["vocabulary_size"]} | arguments
+            del arguments["vocabulary_size"]
+        return name, arguments
+
+    return find
 
 
 @pytest.fixture(scope="session")
@@ -108,8 +127,9 @@ def inputs_of():
         draws = np.random.default_rng(1)
         padding = np.ones((3, 9), "int32")
         padding[1, 6:] = padding[2, :2] = 0
-        found = {"token_ids": draws.integers(0, 61, (3, 9), dtype="int32"), "padding_mask": padding}
-        if architecture == "bert":
+        first = 2 if architecture in COUNTING else 0
+        found = {"token_ids": draws.integers(first, 61, (3, 9), dtype="int32"), "padding_mask": padding}
+        if architecture in WITH_SEGMENTS:
             found["segment_ids"] = draws.integers(0, 2, (3, 9), dtype="int32")
         return found
 

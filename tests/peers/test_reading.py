@@ -13,6 +13,17 @@ GEMMA = SIZES | {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim":
 CAPS = {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 1.5, "attn_implementation": "eager"}
 GEMMA2 = GEMMA | CAPS | {"sliding_window": 3, "query_pre_attn_scalar": 4}
 CONFIGS = {
+    **dict.fromkeys(
+        ("roberta", "xlm-roberta", "camembert"),
+        SIZES | {"num_attention_heads": 2, "intermediate_size": 24, "type_vocab_size": 1},
+    ),
+    "distilbert": {"vocab_size": 61, "n_layers": 3, "n_heads": 2, "dim": 16, "hidden_dim": 24}
+    | {"max_position_embeddings": 12},
+    "modernbert": SIZES
+    | {"num_attention_heads": 2, "intermediate_size": 24, "local_attention": 4}
+    | dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"), 1),
+    "electra": SIZES | {"num_attention_heads": 2, "intermediate_size": 24, "embedding_size": 8},
+    "mpnet": SIZES | {"num_attention_heads": 2, "intermediate_size": 24},
     "bert": SIZES | {"num_attention_heads": 2, "intermediate_size": 24},
     "gpt2": SIZES | {"num_attention_heads": 2, "bos_token_id": 1, "eos_token_id": 2},
     "gemma": GEMMA,
@@ -22,12 +33,37 @@ CONFIGS = {
 """Configs of tiny models, by model type."""
 
 ROPE = {"rope_type": "linear", "rope_theta": 100.0, "factor": 4.0}
+ROPES = {kind: {"rope_type": "default", "rope_theta": theta} for kind, theta in (("full_attention", 90.0),)}
 PATTERN = ["full_attention", "full_attention", "sliding_attention"]
 TRANSFORMERS = [
     ("bert", "BertModel", {}),
     ("bert", "BertModel", {"layer_norm_eps": 0.1, "type_vocab_size": 3, "num_attention_heads": 4}),
     ("bert", "BertForPreTraining", {}),
     ("bert", "BertForSequenceClassification", {"num_labels": 3}),
+    ("roberta", "RobertaModel", {}),
+    ("roberta", "RobertaModel", {"layer_norm_eps": 0.1, "pad_token_id": 0, "num_attention_heads": 4}),
+    ("roberta", "RobertaForMultipleChoice", {}),
+    ("xlm-roberta", "XLMRobertaModel", {}),
+    ("camembert", "CamembertModel", {}),
+    ("distilbert", "DistilBertModel", {}),
+    ("distilbert", "DistilBertModel", {"n_heads": 4, "sinusoidal_pos_embds": True}),
+    ("distilbert", "DistilBertForMaskedLM", {}),
+    ("distilbert", "DistilBertForSequenceClassification", {"num_labels": 3}),
+    ("distilbert", "DistilBertForQuestionAnswering", {}),
+    ("electra", "ElectraModel", {}),
+    ("electra", "ElectraModel", {"embedding_size": 16, "type_vocab_size": 3, "layer_norm_eps": 0.1}),
+    ("electra", "ElectraForPreTraining", {}),
+    ("electra", "ElectraForMaskedLM", {}),
+    ("electra", "ElectraForTokenClassification", {}),
+    ("modernbert", "ModernBertModel", {}),
+    ("modernbert", "ModernBertModel", {"norm_bias": True, "attention_bias": True, "mlp_bias": True, "norm_eps": 0.1}),
+    ("modernbert", "ModernBertModel", {"global_attn_every_n_layers": 2, "global_rope_theta": 50.0}),
+    ("modernbert", "ModernBertModel", {"layer_types": PATTERN, "rope_parameters": ROPES, "num_attention_heads": 4}),
+    ("modernbert", "ModernBertForMaskedLM", {}),
+    ("modernbert", "ModernBertForSequenceClassification", {"num_labels": 3}),
+    ("modernbert", "ModernBertForTokenClassification", {}),
+    ("mpnet", "MPNetModel", {}),
+    ("mpnet", "MPNetModel", {"layer_norm_eps": 0.1, "num_attention_heads": 4, "pad_token_id": 0}),
     ("gpt2", "GPT2Model", {}),
     ("gpt2", "GPT2Model", {"n_inner": 24, "layer_norm_epsilon": 0.1}),
     ("gpt2", "GPT2Model", {"scale_attn_weights": False}),
@@ -63,6 +99,12 @@ TRANSFORMERS = [
 KERASHUB = [
     ("bert", {}),
     ("bert", {"num_segments": 3, "num_heads": 4, "dropout": 0}),
+    ("roberta", {}),
+    ("roberta", {"num_heads": 4, "dropout": 0}),
+    ("xlm-roberta", {}),
+    ("distilbert", {}),
+    ("electra", {}),
+    ("electra", {"embedding_dim": 16, "num_heads": 4}),
     ("gpt2", {}),
     ("gpt2", {"num_heads": 4, "intermediate_dim": 24, "dropout": 0}),
     ("gemma", {}),
@@ -90,14 +132,35 @@ def test_models_of_transformers(model_type, model, changes, created, compute, ag
     agree(compute(vertebra.Backbone.from_preset(folder), model_type), theirs, model_type)
 
 
-@pytest.mark.parametrize("model", ["BertForMaskedLM", "BertForTokenClassification", "BertForQuestionAnswering"])
-def test_a_pooler_that_transformers_leaves_out_is_reported(model, created, compute, agree, folder):
-    theirs = created("bert", model, {})
+@pytest.mark.parametrize(
+    ("model_type", "model"),
+    [
+        *(("bert", f"BertFor{task}") for task in ("MaskedLM", "TokenClassification", "QuestionAnswering")),
+        *(("roberta", f"RobertaFor{task}") for task in ("MaskedLM", "SequenceClassification", "QuestionAnswering")),
+        ("xlm-roberta", "XLMRobertaForTokenClassification"),
+        ("camembert", "CamembertForMaskedLM"),
+        ("mpnet", "MPNetForMaskedLM"),
+        ("mpnet", "MPNetForTokenClassification"),
+    ],
+)
+def test_a_pooler_that_transformers_leaves_out_is_reported(model_type, model, created, compute, agree, folder):
+    theirs = created(model_type, model, {})
     with pytest.warns(
         UserWarning, match="no values for pooled_dense/kernel, pooled_dense/bias: they are initialised randomly"
     ):
         backbone = vertebra.Backbone.from_preset(folder)
-    agree(compute(backbone, "bert"), theirs, "bert")
+    agree(compute(backbone, model_type), theirs, model_type)
+    agree(compute(vertebra.Backbone.from_preset(folder, pooler=False), model_type), theirs, model_type)
+
+
+@pytest.mark.parametrize("model_type", ["bert", "roberta", "mpnet"])
+def test_a_pooler_can_be_left_out(model_type, created, compute, agree, folder):
+    theirs = created(
+        model_type, {"bert": "BertModel", "roberta": "RobertaModel", "mpnet": "MPNetModel"}[model_type], {}
+    )
+    ours = compute(vertebra.Backbone.from_preset(folder, pooler=False), model_type)
+    assert list(ours) == ["sequence_output"]
+    agree(ours, theirs, model_type)
 
 
 @pytest.mark.parametrize(
@@ -145,6 +208,8 @@ def test_backbones_of_kerashub_in_bfloat16(
     ("model_type", "model", "field"),
     [
         ("bert", "BertModel", "hidden_act"),
+        ("roberta", "RobertaModel", "hidden_act"),
+        ("distilbert", "DistilBertModel", "activation"),
         ("gpt2", "GPT2Model", "activation_function"),
         ("gemma", "GemmaModel", "hidden_act"),
         ("gemma2", "Gemma2Model", "hidden_activation"),

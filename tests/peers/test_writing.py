@@ -9,13 +9,34 @@ pytestmark = pytest.mark.keras
 SMALL = 4e-6
 """4 kB, in gigabytes, so that each of these models has several shards."""
 CAPPED = "gemma2"
-ARCHITECTURES = ("bert", "gpt2", "gemma", "gemma2")
+ARCHITECTURES = ("bert", "roberta", "distilbert", "gpt2", "gemma", "gemma2")
 
 TRANSFORMERS = [
     *((architecture, {"activation": name}) for architecture in ARCHITECTURES for name in activations.NAMES),
     ("bert", {"layer_norm_epsilon": 0.1}),
     ("bert", {"num_segments": 3, "num_heads": 4, "intermediate_dim": 40}),
     ("bert", {"dropout": 0, "attention_dropout": 0.5, "initializer_range": 1}),
+    ("roberta", {"pooler": True, "layer_norm_epsilon": 0.1}),
+    ("roberta", {"pad_token_id": 0, "num_heads": 4, "intermediate_dim": 40}),
+    ("roberta", {"dropout": 0, "attention_dropout": 0.5, "initializer_range": 1}),
+    ("xlm-roberta", {"pooler": True}),
+    ("camembert", {"pooler": True}),
+    ("distilbert", {"num_heads": 4, "intermediate_dim": 40}),
+    ("distilbert", {"dropout": 0, "attention_dropout": 0.5, "initializer_range": 1}),
+    ("electra", {"pooler": False}),
+    ("electra", {"pooler": False, "embedding_dim": None, "num_segments": 3, "num_heads": 4}),
+    ("electra", {"pooler": False, "activation": "relu", "layer_norm_epsilon": 0.1}),
+    ("bert", {"pooler": False}),
+    ("modernbert", {}),
+    ("modernbert", {"activation": "silu", "layer_norm_epsilon": 0.1, "num_heads": 4, "intermediate_dim": 40}),
+    ("modernbert", {"norm_bias": True, "attention_bias": True, "feedforward_bias": True}),
+    ("modernbert", {"layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}),
+    ("modernbert", {"layer_types": ["full_attention", "sliding_attention", "full_attention"], "local_attention": 3}),
+    ("modernbert", {"global_max_wavelength": 100, "local_max_wavelength": 7}),
+    ("modernbert", {"dropout": 0.5, "attention_dropout": 0.25, "embedding_dropout": 0.1, "initializer_range": 1}),
+    *(("mpnet", {"activation": name}) for name in ("gelu", "relu")),
+    ("mpnet", {"layer_norm_epsilon": 0.1, "num_heads": 4, "intermediate_dim": 40}),
+    ("mpnet", {"dropout": 0, "attention_dropout": 0.5, "initializer_range": 1, "pooler": False}),
     ("gpt2", {"layer_norm_epsilon": 0.1}),
     ("gpt2", {"intermediate_dim": 24, "num_heads": 4}),
     ("gpt2", {"dropout": 0, "attention_dropout": 0.5, "embedding_dropout": 0.25, "initializer_range": 1}),
@@ -55,6 +76,11 @@ KERASHUB = [
     ("bert", {}),
     ("bert", {"num_segments": 3, "num_heads": 4, "intermediate_dim": 40}),
     ("bert", {"dropout": 0}),
+    ("roberta", {"num_heads": 4, "intermediate_dim": 40, "dropout": 0}),
+    ("xlm-roberta", {}),
+    ("distilbert", {"num_heads": 4, "dropout": 0}),
+    ("electra", {}),
+    ("electra", {"embedding_dim": 16, "num_segments": 3, "num_heads": 4, "dropout": 0}),
     ("gpt2", {}),
     ("gpt2", {"intermediate_dim": 24, "num_heads": 4}),
     ("gpt2", {"dropout": 0}),
@@ -77,7 +103,13 @@ def attention_for(architecture):
 
 
 def assert_complete(report):
-    assert not any(report.values()), report
+    """transformers' RoBERTa and MPNet always have a pooler."""
+    assert all(name.startswith("pooler.") for names in report.values() for name in names), report
+
+
+def tolerance_for(architecture, dtype):
+    """KerasHub's RoBERTa has one table for positions and the segment, whose sum is rounded."""
+    return 0.05 if architecture == "roberta" and dtype == "bfloat16" else 1e-5
 
 
 @pytest.mark.parametrize(("architecture", "changes"), TRANSFORMERS, ids=str)
@@ -96,6 +128,7 @@ def test_kerashub_computes_the_same(architecture, changes, build, compute, ask, 
     backbone.save_to_preset(folder, format="kerashub", certificate=False)
     there = ask(kerashub_peer, "load", folder, architecture)
     agree(compute(backbone, architecture), there["outputs"], architecture)
+    there["config"].pop("vocab_size", None)  # ELECTRA's name of the argument
     assert there["config"] | backbone.get_config() == backbone.get_config() | {"dtype": there["config"]["dtype"]}
 
 
@@ -116,7 +149,8 @@ def test_kerashub_loads_shards(architecture, dtype, build, compute, ask, agree, 
     build(architecture, dtype).save_to_preset(folder, SMALL, format="kerashub")
     assert len(list(folder.glob("model_*.weights.h5"))) > 1
     there = ask(kerashub_peer, "load", folder, architecture)
-    agree(compute(build(architecture), architecture), there["outputs"], architecture)
+    expected = compute(build(architecture), architecture)
+    agree(expected, there["outputs"], architecture, tolerance_for(architecture, dtype))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -130,7 +164,8 @@ def test_one_file_in_bfloat16_is_loaded_by_both(
     there = ask(transformers_peer, "load", folder / "t", architecture, attention=attention_for(architecture))
     assert there["dtype"] == "bfloat16"
     agree(expected, there["outputs"], architecture)
-    agree(expected, ask(kerashub_peer, "load", folder / "k", architecture)["outputs"], architecture)
+    there = ask(kerashub_peer, "load", folder / "k", architecture)
+    agree(expected, there["outputs"], architecture, tolerance_for(architecture, "bfloat16"))
 
 
 @pytest.mark.parametrize(

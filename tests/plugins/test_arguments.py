@@ -13,9 +13,12 @@ pytestmark = pytest.mark.keras(once=True)
 BERT = {"num_heads": 2, "vocabulary_size": 11, "num_layers": 1, "hidden_dim": 8, "intermediate_dim": 8}
 GEMMA = BERT | {"num_query_heads": 2, "num_key_value_heads": 1, "head_dim": 4}
 del GEMMA["num_heads"]
+ENCODERS = ("Roberta", "XLMRoberta", "Camembert", "DistilBert", "Electra", "MPNet", "ModernBert")
 TINY = {"BertBackbone": BERT, "GPT2Backbone": BERT, "GemmaBackbone": GEMMA}
+TINY |= {f"{name}Backbone": BERT for name in ENCODERS}
 WRONG = {
     "Size": [0, -1, 2**31, "2", 2.0, True, None, [2]],
+    "TokenId": [-1, 2**31, "2", True],
     "Layers": [0, 1001, "2", True],
     "Rate": [1, -0.1, float("nan"), "a", True, [0.1]],
     "Positive": [0, -1, float("inf"), float("nan"), "1", False],

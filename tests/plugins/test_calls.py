@@ -12,6 +12,8 @@ BERT = {"num_heads": 2, "vocabulary_size": 11, "num_layers": 1, "hidden_dim": 8,
 GEMMA = BERT | {"num_query_heads": 2, "num_key_value_heads": 1, "head_dim": 4, "attention_logit_soft_cap": 5.0}
 del GEMMA["num_heads"]
 TINY = {"BertBackbone": BERT, "GPT2Backbone": BERT, "GemmaBackbone": GEMMA}
+TINY |= {f"{name}Backbone": BERT for name in ("Roberta", "DistilBert", "Electra", "MPNet", "ModernBert")}
+WITH_POOLER = ("BertBackbone", "ElectraBackbone", "MPNetBackbone")
 each = pytest.mark.parametrize("name", TINY)
 
 
@@ -34,8 +36,8 @@ def states(outputs):
 @each
 @pytest.mark.parametrize("shape", [(0, 5), (2, 0)], ids=str)
 def test_nothing_is_computed_for_nothing(make, name, shape):
-    if name == "BertBackbone" and shape == (2, 0):
-        pytest.skip("BERT's pooled output needs a first token")
+    if name in WITH_POOLER and shape == (2, 0):
+        pytest.skip("a pooled output needs a first token")
     backbone = make(name, dropout=0.5)
     backbone.enable_lora(2)
     compiled, inputs = vertebra.compile(backbone), filled(backbone, shape)
@@ -52,9 +54,10 @@ def test_nothing_is_computed_for_nothing(make, name, shape):
     assert {states(outputs).shape for outputs in calls} == {(*shape, 8)}
 
 
-def test_bert_says_that_it_needs_a_token(make):
-    backbone = make("BertBackbone")
-    with pytest.raises(ValueError, match="The sequence has no tokens; BERT's pooled output is that of the first one"):
+@pytest.mark.parametrize("name", WITH_POOLER)
+def test_a_pooler_says_that_it_needs_a_token(make, name):
+    backbone = make(name)
+    with pytest.raises(ValueError, match="The sequence has no tokens; the pooled output is that of the first one"):
         backbone(filled(backbone, (2, 0)))
 
 

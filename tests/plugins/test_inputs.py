@@ -15,6 +15,7 @@ BERT = {"num_heads": 2, "vocabulary_size": 11, "num_layers": 1, "hidden_dim": 8,
 GEMMA = BERT | {"num_query_heads": 2, "num_key_value_heads": 1, "head_dim": 4}
 del GEMMA["num_heads"]
 TINY = {"BertBackbone": BERT | {"dropout": 0.0}, "GPT2Backbone": BERT | {"dropout": 0.0}, "GemmaBackbone": GEMMA}
+TINY |= {f"{name}Backbone": BERT | {"dropout": 0.0} for name in ("Roberta", "DistilBert", "MPNet", "ModernBert")}
 THEIRS = {"token_ids": "input_ids", "padding_mask": "attention_mask", "segment_ids": "token_type_ids"}
 each = pytest.mark.parametrize("name", TINY)
 

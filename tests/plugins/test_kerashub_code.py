@@ -74,7 +74,9 @@ def test_the_presets_of_a_class_are_listed_with_metadata(name):
     for preset in kind.presets:
         assert kind.presets[preset]["metadata"]["description"]
         assert kind.presets[preset]["metadata"]["params"] > 10**6
-        assert kind.presets[preset]["kaggle_handle"].startswith("kaggle://")
+        schemes = {name for name in ("kaggle", "hf") if f"{name}_handle" in kind.presets[preset]}
+        assert "kaggle" in schemes or not kind.presets[preset].handle.startswith("kaggle://")
+        assert all(kind.presets[preset][f"{name}_handle"].startswith(f"{name}://") for name in schemes)
     assert kind.presets.items() <= keras_hub.models.Backbone.presets.items()
 
 

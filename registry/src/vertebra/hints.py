@@ -39,6 +39,8 @@ class Expected(Predicate):
 
 Size: TypeAlias = Annotated[int, Interval(ge=1, le=MOST_ROWS)]
 """A number of items, or a width."""
+TokenId: TypeAlias = Annotated[int, Interval(ge=0, le=MOST_ROWS)]
+"""The id of a token."""
 Layers: TypeAlias = Annotated[int, Interval(ge=1, le=MOST_LAYERS)]
 """A number of layers."""
 Rate: TypeAlias = Annotated[float, Interval(ge=0, lt=1)]

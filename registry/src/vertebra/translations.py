@@ -42,6 +42,10 @@ class TensorRule:
     """The order of the axes of `shape` before they are joined or split into the weight's axes."""
     part: tuple[int, int] | None = None
     """The slice of the last axis: its number, and the number of equal slices; `(0, 3)` is the first of three."""
+    first_row: int = 0
+    """Number of the weight's row that is the tensor's first one; those before it are read as 0 and not written."""
+    added: bool = False
+    """Whether the weight is one row that is contained in every row of the tensor: it is read as 0."""
     tied: str | None = None
     """Full name of the head's tensor that is the same one in a model with a tied head, such as `lm_head.weight`. It is
     read where a checkpoint lacks `tensor`, unless the config says that the head is not tied."""
@@ -76,7 +80,8 @@ class Translation(ABC):
     ignored: tuple[str, ...] = ()
     """Globs of tensors, without prefix, that checkpoints may have but that are not weights."""
     optional: tuple[str, ...] = ()
-    """Globs of weights that checkpoints may lack; those are newly initialised, and reported."""
+    """Globs of weights that checkpoints may lack; those are newly initialised, and reported. A model may lack them,
+    too, if an argument that overrides the config leaves them out."""
 
     @abstractmethod
     def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:

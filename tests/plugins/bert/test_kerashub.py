@@ -22,6 +22,8 @@ FIXED = {
     "layer_norm_epsilon": 1e-12,
     "attention_dropout": None,
     "initializer_range": 0.02,
+    "embedding_dim": None,
+    "pooler": True,
 }
 SIZES = ("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim", "max_sequence_length")
 SIZES += ("num_segments",)
@@ -63,7 +65,14 @@ def test_what_a_config_leaves_out_is_as_in_kerashub(translation, theirs):
 
 @pytest.mark.parametrize(
     ("argument", "value"),
-    [("activation", "gelu"), ("activation", "relu"), ("layer_norm_epsilon", 1e-5), ("attention_dropout", 0.3)],
+    [
+        ("activation", "gelu"),
+        ("activation", "relu"),
+        ("layer_norm_epsilon", 1e-5),
+        ("attention_dropout", 0.3),
+        ("pooler", False),
+        ("embedding_dim", 8),
+    ],
 )
 def test_what_kerashub_does_not_compute_is_refused_by_name(translation, theirs, argument, value):
     with pytest.raises(FormatLimitError) as caught:

@@ -1,4 +1,4 @@
-"""What the BERT plugin contributes: its presets are KerasHub's, to the id, the address and the parameter."""
+"""What the BERT plugin contributes: presets with KerasHub's ids, addresses and parameters, and translations."""
 
 import json
 import re
@@ -19,12 +19,24 @@ FACTS = json.loads(Path(__file__).with_name("presets.json").read_text(encoding="
 
 @pytest.fixture
 def spec():
-    (only,) = plugin.vertebra_backbones()
-    return only
+    bert, _ = plugin.vertebra_backbones()
+    return bert
 
 
-def test_the_presets_are_kerashubs():
-    assert {preset.name: {"params": preset.parameters, "handle": preset.handle} for preset in PRESETS} == FACTS
+def test_presets_of_kerashub_have_its_facts():
+    found = {preset.name: {"params": preset.parameters, "handle": preset.handle} for preset in PRESETS if preset.copies}
+    assert found == FACTS
+
+
+def test_other_presets_are_on_hugging_face():
+    others = [preset for preset in PRESETS if not preset.copies]
+    assert all(preset.handle.startswith("hf://") for preset in others)
+    assert all(re.search(r"; (Apache-2.0|MIT|AFL-3.0)$", preset.description) for preset in others)
+
+
+def test_presets_of_electra_have_the_parameters_of_kerashub():
+    electra = plugin.vertebra_backbones()[1].presets
+    assert [preset.parameters for preset in electra] == [13_548_800, 109_482_240, 335_141_888]
 
 
 def test_no_preset_stands_twice():

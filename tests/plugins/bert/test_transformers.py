@@ -212,16 +212,19 @@ ARGUMENTS = st.fixed_dictionaries(
 )
 
 
+OPTIONS = {"embedding_dim": None, "pooler": True}
+
+
 @given(ARGUMENTS)
 def test_what_is_written_is_read(arguments):
     translation = BertTransformers()
-    again = translation.arguments(json.loads(json.dumps(translation.config(arguments))))
+    again = translation.arguments(json.loads(json.dumps(translation.config(arguments | OPTIONS))))
     same_rate = arguments["attention_dropout"] == arguments["dropout"]  # None means the same
     assert again == (arguments | {"attention_dropout": None} if same_rate else arguments)
 
 
 def test_what_is_written_has_every_field_that_is_read_and_says_its_type(translation):
-    written = translation.config(DEFAULTS)
+    written = translation.config(DEFAULTS | OPTIONS)
     assert (written["model_type"], written["architectures"]) == ("bert", ["BertModel"])
     assert written.items() >= {"hidden_act": "gelu", "attention_probs_dropout_prob": 0.1}.items()
     assert translation.arguments(written) == translation.arguments({}) == DEFAULTS

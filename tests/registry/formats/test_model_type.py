@@ -45,6 +45,13 @@ def test_the_class_that_was_asked_for_tells_the_model_type(read, mark):
         ("GemmaForCausalLM", "GemmaBackbone"),
         ("Gemma2ForCausalLM", "GemmaBackbone"),
         ("VaultGemmaModel", "GemmaBackbone"),
+        ("RobertaForSequenceClassification", "RobertaBackbone"),
+        ("XLMRobertaModel", "XLMRobertaBackbone"),
+        ("CamembertForMaskedLM", "CamembertBackbone"),
+        ("DistilBertModel", "DistilBertBackbone"),
+        ("ElectraForPreTraining", "ElectraBackbone"),
+        ("MPNetForMaskedLM", "MPNetBackbone"),
+        ("ModernBertForMaskedLM", "ModernBertBackbone"),
     ],
 )
 def test_its_architectures_tell_the_model_type(read, architecture, backbone):
@@ -59,7 +66,7 @@ def test_the_architectures_come_before_the_class(read):
 
 
 OTHERS = [
-    *({}, BERT, BERT | {"architectures": ["DistilBertModel"]}, BERT | {"architectures": ["BertModel", "GPT2Model"]}),
+    *({}, BERT, BERT | {"architectures": ["AlbertModel"]}, BERT | {"architectures": ["BertModel", "GPT2Model"]}),
     *(
         BERT | {"architectures": ["BertGenerationDecoder"]},
         BERT | {"architectures": "BertModel"},

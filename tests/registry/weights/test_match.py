@@ -70,6 +70,13 @@ def test_optional_weights_may_be_missing_and_are_reported():
     assert found.sources == rules(bias="bias")
 
 
+def test_a_model_may_lack_optional_weights_too():
+    found = match("place", {}, tensors(bias=(3,)), {"bias": RULES["bias"]}, optional=("bias",))
+    assert (found.sources, found.fresh) == ({}, [])
+    with pytest.raises(WeightsMismatchError, match="bias"):
+        match("place", {}, tensors(bias=(3,)), {"bias": RULES["bias"]})
+
+
 def test_an_optional_weight_that_is_there_must_fit():
     with pytest.raises(WeightsMismatchError) as caught:
         match("place", WEIGHTS, tensors(weight=(9, 9), bias=(3,)), RULES, optional=("kernel",))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vertebra import TensorRule
-from vertebra._weights.tensor_layout import fits, holders, put, stored_shape, take
+from vertebra._weights.tensor_layout import fits, holders, put, stored_shape, take, weight_shape
 
 sizes = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)
 
@@ -108,3 +108,30 @@ def test_tensors_hold_their_weights_in_the_order_of_the_parts():
         "key": TensorRule("qkv", part=(1, 3)),
     }
     assert holders(rules) == {"qkv": ["query", "key", "value"], "out": ["out"]}
+
+
+def test_rows_that_a_tensor_lacks_are_zero_and_not_written():
+    rule = TensorRule("positions", first_row=2)
+    stored = np.arange(6, dtype="float32").reshape(3, 2)
+    assert (stored_shape(rule, (5, 2)), weight_shape(rule, (3, 2))) == ((3, 2), (5, 2))
+    assert fits(rule, (5, 2), (3, 2))
+    assert not fits(rule, (5, 2), (5, 2))
+    taken = take(rule, stored, (5, 2))
+    assert np.array_equal(taken, np.concatenate([np.zeros((2, 2)), stored]))
+    taken[:2] = 7
+    assert np.array_equal(put([rule], [taken]), stored)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_row_that_is_contained_in_every_row_is_added_and_read_as_zero(dtype):
+    rules = [TensorRule("positions", first_row=2), TensorRule("positions", added=True)]
+    positions, row = np.arange(10).reshape(5, 2).astype(dtype), np.array([[3, 5]], dtype)
+    stored = put(rules, [positions, row])
+    assert stored.dtype == dtype
+    assert np.array_equal(stored, positions[2:] + row)
+    assert weight_shape(rules[1], (3, 2)) == (1, 2)
+    assert fits(rules[1], (1, 2), (3, 2))
+    assert not fits(rules[1], (1, 3), (3, 2))
+    assert np.array_equal(take(rules[1], stored, (1, 2)), np.zeros((1, 2)))
+    named = {"row": rules[1], "positions": rules[0]}
+    assert holders(named) == {"positions": ["positions", "row"]}

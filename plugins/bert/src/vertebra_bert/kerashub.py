@@ -1,4 +1,4 @@
-"""Translation of BERT from and to KerasHub's format: names of config fields and HDF5 datasets."""
+"""Translation of BERT and ELECTRA from and to KerasHub's format: names of config fields and HDF5 datasets."""
 
 from __future__ import annotations
 
@@ -16,8 +16,12 @@ _DEFAULTS = {"dropout": 0.1, "max_sequence_length": 512, "num_segments": 2}
 """Defaults of KerasHub's constructor for arguments that a config omits."""
 _FIELDS = (*_COUNTS, "dropout")
 
-_FIXED = {"activation": "gelu_approximate", "layer_norm_epsilon": 1e-12}
-"""Arguments that KerasHub's class does not have, with the values that it always uses."""
+_FIXED = {"activation": "gelu_approximate", "layer_norm_epsilon": 1e-12, "pooler": True}
+"""Arguments that KerasHub's classes do not have, with the values that they always use."""
+
+_ELECTRA = ForeignConfig("kerashub", "KerasHub's ELECTRA")
+_VOCABULARY = "vocab_size"
+"""KerasHub's name of `vocabulary_size` in ELECTRA."""
 
 
 class BertKerasHub(Translation):
@@ -31,6 +35,8 @@ class BertKerasHub(Translation):
 
     def config(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         _CONFIG.check_fixed(arguments, _FIXED)
+        if arguments["embedding_dim"] not in (None, arguments["hidden_dim"]):
+            raise _CONFIG.limit(arguments, "embedding_dim", "its BERT always has hidden_dim; ELECTRA has a projection")
         _CONFIG.check_one_rate(arguments, ("attention_dropout",))
         return {name: arguments[name] for name in _FIELDS}
 
@@ -56,19 +62,64 @@ class BertKerasHub(Translation):
 
     def numbered_layers(self, arguments: Mapping[str, Any]) -> dict[int, str]:
         """Numbers start with the embeddings and their norm; then come each layer and its sublayers, the last first."""
-        count = arguments["num_layers"]
-        numbers = {4 + 10 * count: "pooled_dense"}
-        for i in range(count):
-            layer, first = f"transformer_layer_{i}", 4 + 10 * i
-            numbers |= {
-                first + 1: f"{layer}/feedforward_output_dense",
-                first + 2: f"{layer}/feedforward_intermediate_dense",
-                first + 6: f"{layer}/self_attention/attention_output",
-                first + 7: f"{layer}/self_attention/value",
-                first + 8: f"{layer}/self_attention/key",
-                first + 9: f"{layer}/self_attention/query",
-            }
-        return numbers
+        return _numbered_layers(4, arguments["num_layers"])
+
+
+class ElectraKerasHub(BertKerasHub):
+    """Reads and writes presets of KerasHub's `ElectraBackbone`.
+
+    `initializer_range` is not written, because loaded weights are not initialised.
+    """
+
+    optional = ("pooled_dense/*",)
+
+    def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        own = {name: value for name, value in config.items() if name not in (_VOCABULARY, "embedding_dim")}
+        counts = (_VOCABULARY, "hidden_dim", "embedding_dim")
+        _ELECTRA.check_counts(config, counts)
+        arguments = super().arguments(own | {"vocabulary_size": config[_VOCABULARY]})
+        width = config["embedding_dim"]
+        return arguments | {"embedding_dim": None if width == config["hidden_dim"] else width}
+
+    def config(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        fields = super().config({**arguments, "embedding_dim": None})
+        width = arguments["embedding_dim"] or arguments["hidden_dim"]
+        return {_VOCABULARY: fields.pop("vocabulary_size"), **fields, "embedding_dim": width}
+
+    def rules(self, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
+        rules = super().rules(arguments)
+        if not arguments.get("pooler", True):
+            rules = {weight: rule for weight, rule in rules.items() if not weight.startswith("pooled_dense/")}
+        if not _has_projection(arguments):
+            return rules
+        pooler = _pair("pooled_dense", "layers/dense_1", "kernel", "bias") if arguments.get("pooler", True) else {}
+        return rules | pooler | _pair("embeddings_projection", "layers/dense", "kernel", "bias")
+
+    def numbered_layers(self, arguments: Mapping[str, Any]) -> dict[int, str]:
+        """Numbers as in BERT, with the projection after the embeddings' norm."""
+        if not _has_projection(arguments):
+            return super().numbered_layers(arguments)
+        return {4: "embeddings_projection"} | _numbered_layers(5, arguments["num_layers"])
+
+
+def _has_projection(arguments: Mapping[str, Any]) -> bool:
+    return arguments.get("embedding_dim") not in (None, arguments["hidden_dim"])
+
+
+def _numbered_layers(start: int, count: int) -> dict[int, str]:
+    """Returns the paths of the linear layers by their numbers, which start after those of the embeddings."""
+    numbers = {start + 10 * count: "pooled_dense"}
+    for i in range(count):
+        layer, first = f"transformer_layer_{i}", start + 10 * i
+        numbers |= {
+            first + 1: f"{layer}/feedforward_output_dense",
+            first + 2: f"{layer}/feedforward_intermediate_dense",
+            first + 6: f"{layer}/self_attention/attention_output",
+            first + 7: f"{layer}/self_attention/value",
+            first + 8: f"{layer}/self_attention/key",
+            first + 9: f"{layer}/self_attention/query",
+        }
+    return numbers
 
 
 def _attention(ours: str, theirs: str, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:

@@ -1,7 +1,7 @@
-"""The hook that contributes BERT."""
+"""The hook that contributes BERT and ELECTRA."""
 
 from vertebra import BackboneSpec, FormatSpec, hookimpl
-from vertebra_bert.presets import PRESETS
+from vertebra_bert.presets import ELECTRA_PRESETS, PRESETS
 
 
 @hookimpl
@@ -23,5 +23,16 @@ def vertebra_backbones() -> list[BackboneSpec]:
                 "MaskedLM": "vertebra_bert.heads:masked_lm",
             },
             demo="vertebra_bert.demo:run",
-        )
+        ),
+        BackboneSpec(
+            name="ElectraBackbone",
+            backbone="vertebra_bert.backbone:ElectraBackbone",
+            presets=ELECTRA_PRESETS,
+            formats={
+                "transformers": FormatSpec(("electra",), "vertebra_bert.transformers:ElectraTransformers"),
+                "kerashub": FormatSpec(
+                    ("keras_hub>ElectraBackbone", "keras_nlp>ElectraBackbone"), "vertebra_bert.kerashub:ElectraKerasHub"
+                ),
+            },
+        ),
     ]

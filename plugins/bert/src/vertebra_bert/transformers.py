@@ -1,4 +1,4 @@
-"""Translation of BERT from and to the transformers format: names of config fields and tensors."""
+"""Translation of BERT and ELECTRA from and to the transformers format: names of config fields and tensors."""
 
 from __future__ import annotations
 
@@ -60,6 +60,19 @@ _COUNTS = (
 )
 
 
+_POOLER = "add_pooling_layer"
+"""The argument of transformers' classes without which they have a pooler."""
+
+_ELECTRA = ForeignConfig("transformers", "transformers' ELECTRA")
+_ELECTRA_DEFAULTS = {
+    "embedding_size": 128,
+    "hidden_size": 256,
+    "num_attention_heads": 4,
+    "intermediate_size": 1024,
+}
+"""Defaults of transformers' ElectraConfig that differ from those of BertConfig."""
+
+
 class BertTransformers(Translation):
     """Reads and writes checkpoints of `BertModel`, and reads those of models with a head on top of it."""
 
@@ -76,9 +89,12 @@ class BertTransformers(Translation):
         return {ours: fields[theirs] for ours, theirs in _FIELDS.items()} | {
             "attention_dropout": None if same_rates else fields["attention_probs_dropout_prob"],
             "activation": _CONFIG.activation("hidden_act", fields["hidden_act"]),
+            **({"pooler": False} if config.get(_POOLER) is False else {}),
         }
 
     def config(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        if arguments["embedding_dim"] not in (None, arguments["hidden_dim"]):
+            raise _CONFIG.limit(arguments, "embedding_dim", "its BERT always has hidden_dim; ELECTRA has a projection")
         attention = arguments["attention_dropout"]
         fields = {theirs: arguments[ours] for ours, theirs in _FIELDS.items()}
         # Where transformers expects a float, it refuses an int.
@@ -91,6 +107,7 @@ class BertTransformers(Translation):
             "hidden_act": activations.transformers_name(arguments["activation"]),
             "position_embedding_type": "absolute",
             "pad_token_id": 0,
+            **({} if arguments["pooler"] else {_POOLER: False}),
         }
 
     def rules(self, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
@@ -101,7 +118,7 @@ class BertTransformers(Translation):
             "position_embedding/embeddings": TensorRule("embeddings.position_embeddings.weight"),
             "segment_embedding/embeddings": TensorRule("embeddings.token_type_embeddings.weight"),
             **_norm("embeddings_layer_norm", "embeddings.LayerNorm"),
-            **_dense("pooled_dense", "pooler.dense"),
+            **(_dense("pooled_dense", "pooler.dense") if arguments.get("pooler", True) else {}),
         }
         for i in range(arguments["num_layers"]):
             ours, theirs = f"transformer_layer_{i}", f"encoder.layer.{i}"
@@ -120,6 +137,38 @@ class BertTransformers(Translation):
     def current_name(self, tensor: str) -> str:
         # Checkpoints converted from TensorFlow have its names for the weights of layer normalisation.
         return tensor.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+
+
+class ElectraTransformers(BertTransformers):
+    """Reads and writes checkpoints of `ElectraModel`, and reads those of models with a head on top of it."""
+
+    prefixes = ("", "electra.")
+    ignored = ("embeddings.position_ids",)
+    optional = ()
+
+    def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        given = _ELECTRA_DEFAULTS | {name: value for name, value in config.items() if value is not None}
+        width, hidden = given.pop("embedding_size"), given["hidden_size"]
+        _ELECTRA.check_counts({"embedding_size": width}, ("embedding_size",))
+        own = {"embedding_dim": None if width == hidden else width, "pooler": False}
+        return super().arguments({name: value for name, value in given.items() if name != _POOLER}) | own
+
+    def config(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        if arguments["pooler"]:
+            raise _ELECTRA.limit(
+                arguments, "pooler", f"{_ELECTRA.owner} has none; load or convert it with pooler=False"
+            )
+        fields = super().config({**arguments, "embedding_dim": None, "pooler": True})
+        width = arguments["embedding_dim"] or arguments["hidden_dim"]
+        return fields | {"architectures": ["ElectraModel"], "model_type": "electra", "embedding_size": width}
+
+    def rules(self, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
+        rules = super().rules(arguments)
+        table = "token_embedding/embeddings"
+        rules[table] = TensorRule(rules[table].tensor, tied="generator_lm_head.weight")
+        if arguments.get("embedding_dim") in (None, arguments["hidden_dim"]):
+            return rules
+        return rules | _dense("embeddings_projection", "embeddings_project")
 
 
 def _dense(ours: str, theirs: str) -> dict[str, TensorRule]:

@@ -108,8 +108,8 @@ class Attention(keras.layers.Layer):
         self.attention_output.build((*shape[:-1], self.query.units))
 
     def call(self, x: Any, rotation: Any, attention_mask: Any, training: bool | None = None) -> Any:
-        query = _rotate(self._heads(self.query(x)), rotation)
-        key = self._repeat(_rotate(self._heads(self.key(x)), rotation))
+        query = layers.rotate(self._heads(self.query(x)), rotation)
+        key = self._repeat(layers.rotate(self._heads(self.key(x)), rotation))
         value = self._repeat(self._heads(self.value(x)))
         if self.logit_soft_cap is None and not (self.rate and training):
             mixed = ops.dot_product_attention(query, key, value, mask=attention_mask, scale=self.scale)
@@ -193,40 +193,8 @@ class AttentionMask(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("vertebra_gemma")
-class RotaryEmbedding(keras.layers.Layer):
-    """Cosines and sines of the angles by which the pairs of a head are rotated at each position (arXiv:2104.09864).
-
-    The input is any tensor of shape `(batch, length, …)`. Both outputs have shape `(length, 1, head_dim / 2)`; they
-    are computed in float32.
-    """
-
-    def __init__(self, head_dim: int, max_wavelength: float, scaling_factor: float, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.head_dim, self.max_wavelength, self.scaling_factor = head_dim, max_wavelength, scaling_factor
-
-    def call(self, x: Any) -> tuple[Any, Any]:
-        exponents = ops.arange(0, self.head_dim, 2, dtype="float32") / self.head_dim
-        frequencies = 1 / (self.scaling_factor * self.max_wavelength**exponents)
-        angles = ops.arange(ops.shape(x)[1], dtype="float32")[:, None, None] * frequencies
-        return ops.cast(ops.cos(angles), self.compute_dtype), ops.cast(ops.sin(angles), self.compute_dtype)
-
-    def compute_output_spec(self, x: Any) -> tuple[Any, Any]:
-        shape = (x.shape[1], 1, self.head_dim // 2)
-        return keras.KerasTensor(shape, dtype=self.compute_dtype), keras.KerasTensor(shape, dtype=self.compute_dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {
-            "head_dim": self.head_dim,
-            "max_wavelength": self.max_wavelength,
-            "scaling_factor": self.scaling_factor,
-        }
-
-
-def _rotate(x: Any, rotation: tuple[Any, Any]) -> Any:
-    """Rotates the pairs of each head; the first halves of all pairs come before the second halves."""
-    cos, sin = rotation
-    first, second = ops.split(x, 2, axis=-1)
-    return ops.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+class RotaryEmbedding(layers.RotaryEmbedding):
+    """`vertebra.layers.RotaryEmbedding` under the name that `.keras` files have for it."""
 
 
 def _query_scalar(arguments: Mapping[str, Any]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -127,7 +128,7 @@ def _named_tensors(preset: OpenPreset) -> dict[str, TensorEntry]:
 def _describe_weight(rule: TensorRule, entry: TensorEntry) -> TensorEntry:
     """Describes a weight by its tensor, or by its part of a fused tensor."""
     shape = weight_shape(rule, entry.shape) or entry.shape
-    return replace(entry, shape=shape, size=entry.size // (rule.part or (0, 1))[1])
+    return replace(entry, shape=shape, size=entry.size * math.prod(shape) // max(math.prod(entry.shape), 1))
 
 
 def _owner(backbone: str) -> str | None:

@@ -15,6 +15,7 @@ from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.memory import host_memory
 from vertebra._weights.tensor_entry import TensorEntry, itemsize
+from vertebra._weights.tensor_layout import weight_shape
 from vertebra.errors import PresetConfigError
 from vertebra.file_names import CONFIG
 from vertebra.interfaces import Runtime
@@ -147,8 +148,9 @@ def _read_weights(description: PresetDescription, runtime: Runtime | None) -> li
 def _weight(rule: TensorRule, entry: TensorEntry, runtime: Runtime | None) -> _Weight:
     """Describes one weight; without a runtime, every tensor is assumed to be viewable unless a rule permutes axes."""
     in_order = rule.part is None and not (rule.transpose and len(entry.shape) > 1)
-    viewed = rule.axes is None and (runtime is None or runtime.can_view(entry.start, in_order))
-    return _Weight(math.prod(entry.shape) // (rule.part or (0, 1))[1], entry.dtype, viewed)
+    copied = rule.axes is not None or rule.first_row or rule.added
+    viewed = not copied and (runtime is None or runtime.can_view(entry.start, in_order))
+    return _Weight(math.prod(weight_shape(rule, entry.shape) or entry.shape), entry.dtype, viewed)
 
 
 def _estimate_weights(description: PresetDescription, stored: int) -> list[_Weight]:

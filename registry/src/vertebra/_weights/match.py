@@ -49,7 +49,7 @@ def match(
         weights: The model's variables by name.
         entries: The checkpoint's tensors by name.
         rules: For each weight, the rule that names its tensor.
-        optional: Globs of weights that a checkpoint may lack.
+        optional: Globs of weights that the checkpoint or the model may lack.
         cause: Why weights have no tensor, for the message, if it is known.
         shapes: For some weights, the shape in which the checkpoint has them; None means that all have their own.
 
@@ -60,7 +60,8 @@ def match(
     fresh = [name for name in missing if any_match(name, optional)]
     sources = {name: rules[name] for name in weights if name not in missing}
     used = {rule.tensor for rule in sources.values()}
-    unused = [name for name in entries if name not in used]
+    spare = {rule.tensor for name, rule in rules.items() if name not in weights and any_match(name, optional)}
+    unused = [name for name in entries if name not in used | spare]
     wanted = {name: tuple(weights[name].shape) for name in sources} | dict(shapes or {})
     reshaped = [
         (name, stored_shape(rule, wanted[name]), have)

@@ -19,6 +19,8 @@ def stored_shape(rule: TensorRule, weight: Shape) -> Shape:
     if rule.shape is not None:
         return rule.shape
     whole = _whole(rule, weight)
+    if rule.first_row:
+        whole = (max(whole[0] - rule.first_row, 0), *whole[1:])
     return whole[::-1] if rule.transpose else whole
 
 
@@ -27,6 +29,10 @@ def weight_shape(rule: TensorRule, stored: Shape) -> Shape | None:
     if rule.shape is not None:
         return None
     whole = stored[::-1] if rule.transpose else stored
+    if rule.added:
+        return (1, *whole[1:])
+    if rule.first_row:
+        return (whole[0] + rule.first_row, *whole[1:])
     if rule.part is None:
         return whole
     return (*whole[:-1], whole[-1] // rule.part[1]) if whole else None
@@ -34,11 +40,19 @@ def weight_shape(rule: TensorRule, stored: Shape) -> Shape | None:
 
 def fits(rule: TensorRule, weight: Shape, stored: Shape) -> bool:
     """Says whether a tensor of shape `stored` can hold a weight of shape `weight` under the rule."""
+    if rule.added or rule.first_row:
+        return weight_shape(rule, stored) == weight
     return stored_shape(rule, weight) == stored and math.prod(_whole(rule, weight)) == math.prod(stored)
 
 
 def take(rule: TensorRule, array: np.ndarray[Any, Any], weight: Shape) -> np.ndarray[Any, Any]:
     """Extracts a weight's value from its tensor, as a view if the layout allows one."""
+    import numpy as np
+
+    if rule.added:
+        return np.zeros(weight, array.dtype)
+    if rule.first_row:
+        return np.concatenate([np.zeros((rule.first_row, *weight[1:]), array.dtype), array])
     ordered = array.transpose(_axes(rule, array.ndim)).reshape(_whole(rule, weight))
     if rule.part is None:
         return ordered
@@ -51,6 +65,9 @@ def put(rules: Sequence[TensorRule], weights: Sequence[np.ndarray[Any, Any]]) ->
     import numpy as np
 
     rule = rules[0]
+    if rule.first_row:
+        rows = weights[0][rule.first_row :]
+        return sum(weights[1:], rows).astype(rows.dtype) if weights[1:] else rows
     whole = weights[0] if rule.part is None else np.concatenate(weights, axis=-1)
     axes = _axes(rule, len(rule.shape or whole.shape))
     shape = whole.shape if rule.shape is None else tuple(rule.shape[axis] for axis in axes)
@@ -64,7 +81,10 @@ def holders(rules: Mapping[str, TensorRule]) -> dict[str, list[str]]:
     held: dict[str, list[str]] = {}
     for weight, rule in rules.items():
         held.setdefault(rule.tensor, []).append(weight)
-    return {tensor: sorted(weights, key=lambda name: rules[name].part or (0, 1)) for tensor, weights in held.items()}
+    return {
+        tensor: sorted(weights, key=lambda name: (rules[name].added, rules[name].part or (0, 1)))
+        for tensor, weights in held.items()
+    }
 
 
 def _whole(rule: TensorRule, weight: Shape) -> Shape:

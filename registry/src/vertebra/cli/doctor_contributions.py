@@ -37,7 +37,7 @@ def examine_contributions() -> Iterator[ContributionFinding]:
         if kind in _NEEDED and not list(catalog(kind).claims()):
             yield kind.plural, False, _NEEDED[kind]
         else:
-            yield kind.plural, True, ", ".join(names) if len(names) < 10 else f"{len(names)} installed"
+            yield kind.plural, True, ", ".join(names) if len(names) <= 20 else f"{len(names)} installed"
     yield from _unknown_formats()
     yield from _presets()
 

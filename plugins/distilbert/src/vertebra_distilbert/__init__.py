@@ -1,0 +1,1 @@
+"""DistilBERT for Vertebra."""

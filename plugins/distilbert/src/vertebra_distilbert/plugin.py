@@ -1,0 +1,22 @@
+"""The hook that contributes DistilBERT."""
+
+from vertebra import BackboneSpec, FormatSpec, hookimpl
+from vertebra_distilbert.presets import PRESETS
+
+
+@hookimpl
+def vertebra_backbones() -> list[BackboneSpec]:
+    return [
+        BackboneSpec(
+            name="DistilBertBackbone",
+            backbone="vertebra_distilbert.backbone:DistilBertBackbone",
+            presets=PRESETS,
+            formats={
+                "transformers": FormatSpec(("distilbert",), "vertebra_distilbert.transformers:DistilBertTransformers"),
+                "kerashub": FormatSpec(
+                    ("keras_hub>DistilBertBackbone", "keras_nlp>DistilBertBackbone"),
+                    "vertebra_distilbert.kerashub:DistilBertKerasHub",
+                ),
+            },
+        )
+    ]

@@ -1,0 +1,18 @@
+"""The hook that contributes ModernBERT."""
+
+from vertebra import BackboneSpec, FormatSpec, hookimpl
+from vertebra_modernbert.presets import PRESETS
+
+
+@hookimpl
+def vertebra_backbones() -> list[BackboneSpec]:
+    return [
+        BackboneSpec(
+            name="ModernBertBackbone",
+            backbone="vertebra_modernbert.backbone:ModernBertBackbone",
+            presets=PRESETS,
+            formats={
+                "transformers": FormatSpec(("modernbert",), "vertebra_modernbert.transformers:ModernBertTransformers")
+            },
+        )
+    ]

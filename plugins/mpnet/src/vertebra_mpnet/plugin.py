@@ -1,0 +1,16 @@
+"""The hook that contributes MPNet."""
+
+from vertebra import BackboneSpec, FormatSpec, hookimpl
+from vertebra_mpnet.presets import PRESETS
+
+
+@hookimpl
+def vertebra_backbones() -> list[BackboneSpec]:
+    return [
+        BackboneSpec(
+            name="MPNetBackbone",
+            backbone="vertebra_mpnet.backbone:MPNetBackbone",
+            presets=PRESETS,
+            formats={"transformers": FormatSpec(("mpnet",), "vertebra_mpnet.transformers:MPNetTransformers")},
+        )
+    ]

@@ -1,0 +1,40 @@
+"""The hook that contributes RoBERTa, XLM-RoBERTa and CamemBERT."""
+
+from vertebra import BackboneSpec, FormatSpec, hookimpl
+from vertebra_roberta.presets import CAMEMBERT_PRESETS, ROBERTA_PRESETS, XLM_ROBERTA_PRESETS
+
+
+@hookimpl
+def vertebra_backbones() -> list[BackboneSpec]:
+    return [
+        BackboneSpec(
+            name="RobertaBackbone",
+            backbone="vertebra_roberta.backbone:RobertaBackbone",
+            presets=ROBERTA_PRESETS,
+            formats={
+                "transformers": FormatSpec(("roberta",), "vertebra_roberta.transformers:RobertaTransformers"),
+                "kerashub": _kerashub("RobertaBackbone"),
+            },
+        ),
+        BackboneSpec(
+            name="XLMRobertaBackbone",
+            backbone="vertebra_roberta.backbone:XLMRobertaBackbone",
+            presets=XLM_ROBERTA_PRESETS,
+            formats={
+                "transformers": FormatSpec(("xlm-roberta",), "vertebra_roberta.transformers:XLMRobertaTransformers"),
+                "kerashub": _kerashub("XLMRobertaBackbone"),
+            },
+        ),
+        BackboneSpec(
+            name="CamembertBackbone",
+            backbone="vertebra_roberta.backbone:CamembertBackbone",
+            presets=CAMEMBERT_PRESETS,
+            formats={
+                "transformers": FormatSpec(("camembert",), "vertebra_roberta.transformers:CamembertTransformers"),
+            },
+        ),
+    ]
+
+
+def _kerashub(name: str) -> FormatSpec:
+    return FormatSpec((f"keras_hub>{name}", f"keras_nlp>{name}"), "vertebra_roberta.kerashub:RobertaKerasHub")
