@@ -1,5 +1,6 @@
 """Tasks give the outputs of transformers and Sentence Transformers, for raw texts, from folders that these wrote."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -21,8 +22,17 @@ SIZES = {
     "intermediate_size": 24,
     "max_position_embeddings": 64,
 }
-CONFIGS = {"bert": SIZES | {"model_type": "bert"}}
-PREFIXES = {"bert": "Bert"}
+DISTILBERT = {"n_layers": 2, "dim": 16, "n_heads": 2, "hidden_dim": 24, "model_type": "distilbert"}
+CONFIGS = {
+    "bert": SIZES | {"model_type": "bert"},
+    "electra": SIZES | {"model_type": "electra", "embedding_size": 12},
+    "roberta": SIZES | {"model_type": "roberta", "pad_token_id": 0},
+    "distilbert": DISTILBERT | {name: SIZES[name] for name in ("vocab_size", "max_position_embeddings")},
+    "mpnet": SIZES | {"model_type": "mpnet"},
+    "modernbert": SIZES | {"model_type": "modernbert", "pad_token_id": 0, "global_attn_every_n_layers": 2},
+}
+PREFIXES = {"bert": "Bert", "electra": "Electra", "roberta": "Roberta", "distilbert": "DistilBert", "mpnet": "MPNet"}
+PREFIXES["modernbert"] = "ModernBert"
 each_model = pytest.mark.parametrize("model_type", CONFIGS)
 
 
@@ -141,6 +151,50 @@ def test_masked_tokens(model_type, made, text_peer):
             [entry["token_str"] for entry in mask] for mask in expected
         ]
         agree([[e["score"] for e in mask] for mask in ours], [[e["score"] for e in mask] for mask in expected])
+
+
+# === Written here, read by the peers ===
+
+
+@each_model
+@pytest.mark.parametrize("format", ["native", "transformers", "sentence-transformers"])
+def test_embedders_that_are_written(model_type, format, made, text_peer, tmp_path):
+    folder = made(model_type, "Model")
+    options = {"dense": [[12, "Tanh"], [8, "Identity"]], "normalize": True, "prompts": {"query": "fox "}}
+    text_peer("make_embedder", folder=folder, pooling=["mean", "cls"], **options)
+    embedder = vertebra.models.TextEmbedder.from_preset(folder)
+    embedder.save_to_preset(tmp_path / "written", format=format)
+    again = vertebra.models.TextEmbedder.from_preset(tmp_path / "written")
+    if format != "transformers":  # which has the transformer alone
+        agree(again.embed(TEXTS), embedder.embed(TEXTS))
+        assert again.prompts == embedder.prompts
+    if format == "sentence-transformers":
+        agree(text_peer("embed", folder=str(tmp_path / "written"), texts=TEXTS), embedder.embed(TEXTS))
+
+
+@each_model
+@pytest.mark.parametrize("format", ["native", "transformers"])
+@pytest.mark.parametrize("kind", ["TextClassifier", "TokenClassifier", "MaskedLM"])
+def test_heads_that_are_written(model_type, kind, format, made, text_peer, tmp_path):
+    heads = {"TextClassifier": "SequenceClassification", "TokenClassifier": "TokenClassification"}
+    model = f"For{heads.get(kind, 'MaskedLM')}"
+    folder = made(model_type, model, **({} if kind == "MaskedLM" else {"num_labels": 3}))
+    task = getattr(vertebra.models, kind).from_preset(folder)
+    for variable in task.head_weights().values():
+        variable.assign(variable + 0.1)
+    written = str(tmp_path / "written")
+    task.save_to_preset(written, format=format)
+    again = getattr(vertebra.models, kind).from_preset(written)
+    for name, variable in again.head_weights().items():
+        agree(keras.ops.convert_to_numpy(variable), keras.ops.convert_to_numpy(task.head_weights()[name]))
+    if format == "transformers" and kind == "TextClassifier":
+        found = text_peer("logits", folder=written, texts=TEXTS, model=f"AutoModel{model}")
+        agree(task.predict(TEXTS), found)
+    if format == "transformers" and kind == "MaskedLM":
+        texts = ["the [MASK] jumps", "a [MASK]"]
+        expected = text_peer("pipeline", folder=written, task="fill-mask", texts=texts, top_k=3)
+        answers = [entry[0] for entry in task.fill(texts, top_k=3)]
+        agree([[e["score"] for e in row] for row in answers], [[e["score"] for e in row] for row in expected])
 
 
 # === KerasHub ===

@@ -35,6 +35,7 @@ __all__ = [
     "RemoteSource",
     "Runtime",
     "Snapshot",
+    "TaskExport",
     "TaskPreset",
     "TaskSpec",
     "TensorRule",
@@ -91,6 +92,7 @@ _HOMES = {
     "RemoteSource": "remote",
     "Runtime": "interfaces",
     "Snapshot": "remote",
+    "TaskExport": "specs",
     "TaskPreset": "specs",
     "TaskSpec": "specs",
     "TokenizerSpec": "specs",
@@ -153,6 +155,7 @@ if TYPE_CHECKING:
     from vertebra.specs import PresetFile as PresetFile
     from vertebra.specs import PresetFiles as PresetFiles
     from vertebra.specs import PresetSpec as PresetSpec
+    from vertebra.specs import TaskExport as TaskExport
     from vertebra.specs import TaskPreset as TaskPreset
     from vertebra.specs import TaskSpec as TaskSpec
     from vertebra.specs import TokenizerSpec as TokenizerSpec

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from vertebra.specs import HeadSpec, PresetFiles, TaskPreset
+    from vertebra.specs import HeadSpec, PresetFiles, TaskExport, TaskPreset
 
     Tensors = Mapping[str, np.ndarray[Any, Any]]
 
@@ -41,6 +41,30 @@ def open_preset(
     from vertebra.backbone import Backbone
 
     return load_for_task(backbone_class or Backbone, preset, load_weights, overrides, locked)
+
+
+def save_preset(
+    backbone: Any, preset_dir: str | Path, task: TaskExport, format: str = "native", **options: Any
+) -> None:
+    """Saves a backbone and its task as a preset folder, which appears complete or not at all.
+
+    Args:
+        backbone: The backbone.
+        preset_dir: The folder.
+        task: What the task adds.
+        format: As in `Backbone.save_to_preset`.
+        **options: `max_shard_size`, `certificate` and `assets`, as in `Backbone.save_to_preset`.
+
+    Raises:
+        PresetSaveError: as in `Backbone.save_to_preset`.
+        FormatLimitError: the format cannot represent a setting of the backbone.
+    """
+    from vertebra._presets import load_warnings
+    from vertebra._presets.save import save_backbone
+
+    outcome = save_backbone(backbone, preset_dir, format, task=task, **options)
+    load_warnings.assets_left_out(outcome)
+    load_warnings.followed_links(outcome)
 
 
 def declared_head(task: str, backbone: Any, config: Mapping[str, Any]) -> HeadSpec | None:

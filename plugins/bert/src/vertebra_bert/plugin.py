@@ -34,5 +34,10 @@ def vertebra_backbones() -> list[BackboneSpec]:
                     ("keras_hub>ElectraBackbone", "keras_nlp>ElectraBackbone"), "vertebra_bert.kerashub:ElectraKerasHub"
                 ),
             },
+            heads={
+                "TextClassifier": "vertebra_bert.heads:electra_text_classifier",
+                "TokenClassifier": "vertebra_bert.heads:electra_token_classifier",
+                "MaskedLM": "vertebra_bert.heads:electra_masked_lm",
+            },
         ),
     ]

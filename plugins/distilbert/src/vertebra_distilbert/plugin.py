@@ -18,5 +18,10 @@ def vertebra_backbones() -> list[BackboneSpec]:
                     "vertebra_distilbert.kerashub:DistilBertKerasHub",
                 ),
             },
+            heads={
+                "TextClassifier": "vertebra_distilbert.heads:text_classifier",
+                "TokenClassifier": "vertebra_distilbert.heads:token_classifier",
+                "MaskedLM": "vertebra_distilbert.heads:masked_lm",
+            },
         )
     ]

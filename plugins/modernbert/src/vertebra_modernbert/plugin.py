@@ -14,5 +14,10 @@ def vertebra_backbones() -> list[BackboneSpec]:
             formats={
                 "transformers": FormatSpec(("modernbert",), "vertebra_modernbert.transformers:ModernBertTransformers")
             },
+            heads={
+                "TextClassifier": "vertebra_modernbert.heads:text_classifier",
+                "TokenClassifier": "vertebra_modernbert.heads:token_classifier",
+                "MaskedLM": "vertebra_modernbert.heads:masked_lm",
+            },
         )
     ]

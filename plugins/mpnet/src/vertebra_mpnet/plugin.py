@@ -12,5 +12,10 @@ def vertebra_backbones() -> list[BackboneSpec]:
             backbone="vertebra_mpnet.backbone:MPNetBackbone",
             presets=PRESETS,
             formats={"transformers": FormatSpec(("mpnet",), "vertebra_mpnet.transformers:MPNetTransformers")},
+            heads={
+                "TextClassifier": "vertebra_mpnet.heads:text_classifier",
+                "TokenClassifier": "vertebra_mpnet.heads:token_classifier",
+                "MaskedLM": "vertebra_mpnet.heads:masked_lm",
+            },
         )
     ]

@@ -3,6 +3,12 @@
 from vertebra import BackboneSpec, FormatSpec, hookimpl
 from vertebra_roberta.presets import CAMEMBERT_PRESETS, ROBERTA_PRESETS, XLM_ROBERTA_PRESETS
 
+_HEADS = {
+    "TextClassifier": "vertebra_roberta.heads:text_classifier",
+    "TokenClassifier": "vertebra_roberta.heads:token_classifier",
+    "MaskedLM": "vertebra_roberta.heads:masked_lm",
+}
+
 
 @hookimpl
 def vertebra_backbones() -> list[BackboneSpec]:
@@ -15,6 +21,7 @@ def vertebra_backbones() -> list[BackboneSpec]:
                 "transformers": FormatSpec(("roberta",), "vertebra_roberta.transformers:RobertaTransformers"),
                 "kerashub": _kerashub("RobertaBackbone"),
             },
+            heads=_HEADS,
         ),
         BackboneSpec(
             name="XLMRobertaBackbone",
@@ -24,6 +31,7 @@ def vertebra_backbones() -> list[BackboneSpec]:
                 "transformers": FormatSpec(("xlm-roberta",), "vertebra_roberta.transformers:XLMRobertaTransformers"),
                 "kerashub": _kerashub("XLMRobertaBackbone"),
             },
+            heads=_HEADS,
         ),
         BackboneSpec(
             name="CamembertBackbone",
@@ -32,6 +40,7 @@ def vertebra_backbones() -> list[BackboneSpec]:
             formats={
                 "transformers": FormatSpec(("camembert",), "vertebra_roberta.transformers:CamembertTransformers"),
             },
+            heads=_HEADS,
         ),
     ]
 

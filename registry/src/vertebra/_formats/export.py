@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vertebra._weights.tensor_entry import layout_of
 from vertebra._weights.writing import Tensors
+from vertebra.specs import TaskExport
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +26,8 @@ class PresetExport:
     """The weights, by name."""
     original: Mapping[str, Any] = field(default_factory=dict)
     """The preset's config in the format to be written, kept from an earlier conversion; empty if there is none."""
+    task: TaskExport | None = None
+    """What a task adds to the preset, or None for the preset of a backbone alone."""
 
 
 def export_of(backbone: Any, weights: Mapping[str, Any]) -> PresetExport:

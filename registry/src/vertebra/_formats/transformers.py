@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ from vertebra._formats.translation import express, load_translation, translation
 from vertebra._resolve.preset_folder import PresetFolder, origin_of
 from vertebra._system.strict_json import dump_json
 from vertebra._weights.safetensors.file_kind import SAFETENSORS
+from vertebra._weights.tensor_entry import layout_of
 from vertebra._weights.writing import Tensors, write_safetensors
 from vertebra.file_names import CONFIG
+from vertebra.specs import TaskExport
 
 NAME = "transformers"
 FILES = SAFETENSORS
@@ -78,9 +82,38 @@ def write(export: PresetExport, stage: Path, max_shard_size: float | None) -> li
     carried, left_out = carried_fields(
         written, export.original, _identifier, translation.arguments, _MODEL_FIELDS, _DTYPE_FIELDS
     )
+    if export.task is not None:
+        tensors = _with_head(tensors, export.task, next(filter(None, translation.prefixes), ""))
+        written = _of_task(written, export.task)
+        carried = {name: value for name, value in carried.items() if name not in export.task.config}
     (stage / CONFIG).write_bytes(dump_json(written | carried | {"dtype": _config_dtype(tensors)}))
     write_safetensors(tensors, stage, max_shard_size)
     return left_out
+
+
+def _of_task(written: Mapping[str, Any], task: TaskExport) -> dict[str, Any]:
+    """Returns a config with the fields of a task, and the class with its head."""
+    bases = [str(name).removesuffix("Model") for name in written.get("architectures") or ()]
+    return {
+        **written,
+        **({"architectures": [base + task.model for base in bases]} if task.model else {}),
+        **task.config,
+    }
+
+
+def _with_head(tensors: Tensors, task: TaskExport, prefix: str) -> Tensors:
+    """Returns the tensors of a checkpoint with a head: the backbone's with their prefix, and those of the head."""
+    prefix = prefix if task.model else ""
+    layouts = {prefix + name: replace(entry, name=prefix + name) for name, entry in tensors.layouts.items()}
+    arrays = {prefix + name: read for name, read in tensors.arrays.items()}
+    for name, array in task.tensors.items():
+        layouts[name] = layout_of(name, array.dtype.name, array.shape)
+        arrays[name] = partial(_same, array)
+    return Tensors(layouts, arrays)
+
+
+def _same(array: Any) -> Any:
+    return array
 
 
 def _config_dtype(tensors: Tensors) -> str:

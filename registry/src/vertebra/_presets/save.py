@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -24,6 +25,7 @@ from vertebra._weights.abstract import abstract_build
 from vertebra._weights.layer_paths import weight_names
 from vertebra._weights.quantized import check_plannable
 from vertebra.errors import ArgumentError, PresetError, PresetSaveError, VertebraError
+from vertebra.specs import TaskExport
 
 log = logging.getLogger("vertebra")
 
@@ -36,10 +38,11 @@ def save_backbone(
     certificate: bool = True,
     assets: bool | str | Path = True,
     fetch: bool = False,
+    task: TaskExport | None = None,
 ) -> CarriedAssets:
     """Writes a preset folder; documented by `Backbone.save_to_preset`, which warns about assets that are left out.
 
-    With `fetch`, missing assets of the backbone's own preset are fetched.
+    With `fetch`, missing assets of the backbone's own preset are fetched. `task` adds to the preset.
     """
     certificate = flag("save_to_preset", "certificate", certificate)
     assets = _assets_argument(assets)
@@ -49,7 +52,7 @@ def save_backbone(
         weights = weight_names(backbone)
         _check_rebuilds(target, backbone, weights)
         with replacing_folder(target) as stage:
-            export = replace(export_of(backbone, weights), original=selected.original)
+            export = replace(export_of(backbone, weights), original=selected.original, task=task)
             fields = formats()[format].write(export, stage, max_shard_size)
             keep_user_files(target, stage, format)
             selected = selected.copy(stage)
@@ -58,7 +61,21 @@ def save_backbone(
 
                 write_certificate(backbone, stage)
             keep_user_files(target, stage, format, replace=True)  # includes files written into the target meanwhile
+            if task is not None:
+                _write_task(task, stage)
     return selected.outcome(target, fields)
+
+
+def _write_task(task: TaskExport, stage: Path) -> None:
+    """Adds the files of a task to a preset; a file of the same name may be a link to the user's, so it is replaced."""
+    with tempfile.TemporaryDirectory(dir=stage.parent) as folder:
+        task.write(Path(folder))
+        for path in sorted(Path(folder).rglob("*")):
+            target = stage / path.relative_to(folder)
+            if path.is_dir():
+                target.mkdir(exist_ok=True)
+            else:
+                path.replace(target)
 
 
 def _assets_argument(assets: object) -> bool | str | Path:

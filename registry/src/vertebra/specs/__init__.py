@@ -16,6 +16,7 @@ from vertebra.specs.presets import PresetFile as PresetFile
 from vertebra.specs.presets import PresetSpec as PresetSpec
 from vertebra.specs.runtimes import Device as Device
 from vertebra.specs.tasks import CommandSpec as CommandSpec
+from vertebra.specs.tasks import TaskExport as TaskExport
 from vertebra.specs.tasks import TaskPreset as TaskPreset
 from vertebra.specs.tasks import TaskSpec as TaskSpec
 from vertebra.specs.tasks import TokenizerSpec as TokenizerSpec

@@ -22,8 +22,8 @@ class Dense:
 
     module: str
     """Name of the layer's tensors in a transformers checkpoint, without `.weight`."""
-    width: Literal["hidden", "outputs"] = "outputs"
-    """Whether the layer is as wide as its input, or has one unit for each output of the task."""
+    width: Literal["hidden", "embedding", "outputs"] = "outputs"
+    """Whether the layer is as wide as the hidden states or as the token table, or has a unit for each output."""
     activation: str | None = None
     """One of `vertebra.activations.NAMES`, or None."""
     use_bias: bool = True

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,6 +51,21 @@ class CommandSpec:
     command: str
     """Reference to a function `(parser) -> None`, which adds arguments to an `argparse.ArgumentParser` and sets the
     default `run` to a function of the parsed arguments that returns the exit status."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskExport:
+    """What a task adds to the preset of its backbone when it is saved."""
+
+    write: Callable[[Path], None]
+    """Writes further files into an empty folder; they replace files of the same names in the preset."""
+    tensors: Tensors = field(default_factory=dict)
+    """The tensors of the head by their full names in a transformers checkpoint; other formats have own files."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of a transformers config."""
+    model: str = ""
+    """The end of the name of transformers' class, such as `ForSequenceClassification`, or an empty text for the base
+    model. The backbone's tensors get the prefix that they have in a model with a head."""
 
 
 @dataclass(frozen=True, slots=True)

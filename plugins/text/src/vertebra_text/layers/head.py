@@ -66,7 +66,7 @@ class Head:
         is_output = layer.width == "outputs"
         activation = self._activation if is_output else layer.activation and activations.activation(layer.activation)
         return keras.layers.Dense(
-            self._units if is_output else self._width(),
+            self._units if is_output else self._width(layer.width),
             activation,
             use_bias=layer.use_bias,
             kernel_initializer=keras.initializers.TruncatedNormal(
@@ -76,8 +76,10 @@ class Head:
             name=OUTPUT if is_output else f"head_dense_{number}",
         )
 
-    def _width(self) -> int:
-        """Returns the width of the hidden states."""
+    def _width(self, kind: str) -> int:
+        """Returns the width of the hidden states, or of the token table."""
+        if kind == "embedding":
+            return int(self.backbone.token_embedding.output_dim)
         outputs = self.backbone.output
         states = outputs["sequence_output"] if isinstance(outputs, Mapping) else outputs
         return int(states.shape[-1])

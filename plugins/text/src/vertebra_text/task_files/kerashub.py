@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from vertebra import HeadSpec, TaskPreset, TensorRule, tasks
-from vertebra.errors import PresetConfigError
+from vertebra import HeadSpec, TaskExport, TaskPreset, TensorRule, tasks
+from vertebra.errors import FormatLimitError, PresetConfigError
 from vertebra_text.layers.head import head_of
 from vertebra_text.task_files.stored import StoredTask
 
@@ -86,3 +86,13 @@ def _rules(task: Any) -> dict[str, TensorRule]:
             rules |= {f"{built.name}/kernel": TensorRule(f"{group}/0"), f"{built.name}/bias": TensorRule(f"{group}/1")}
             dense += 1
     return rules
+
+
+def export(task: Any) -> TaskExport:
+    """Returns what the task adds to a KerasHub preset.
+
+    Raises:
+        FormatLimitError: KerasHub has no such task, or not such settings.
+    """
+    problem = "tasks are not written in it; save the backbone, with task.backbone.save_to_preset"
+    raise FormatLimitError("kerashub", "task", type(task).task_name(), problem)

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from vertebra import TaskPreset, TensorRule, tasks
+from vertebra import TaskExport, TaskPreset, TensorRule, tasks
 from vertebra.errors import PresetClassError, PresetConfigError
 from vertebra_text.task_files.stored import StoredTask
 
@@ -51,15 +51,21 @@ def _rules(task: Any) -> dict[str, TensorRule]:
     return {name: TensorRule(name) for name in task.head_weights()}
 
 
-def write(task: Any, stage: Path) -> None:
-    """Writes the task's own files into a folder."""
+def export(task: Any) -> TaskExport:
+    """Returns what the task adds to a native preset."""
+    return TaskExport(lambda folder: _write(task, folder))
+
+
+def _write(task: Any, folder: Path) -> None:
     config = {
         "vertebra_task": _VERSION,
         "task": type(task).task_name(),
         "arguments": task.task_arguments(),
         "sequence_length": getattr(task.preprocessor, "sequence_length", None),
     }
-    (stage / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     weights = task.head_weights()
     if weights:
-        tasks.write_tensors(stage / WEIGHTS, {name: keras.ops.convert_to_numpy(w.value) for name, w in weights.items()})
+        tasks.write_tensors(
+            folder / WEIGHTS, {name: keras.ops.convert_to_numpy(w.value) for name, w in weights.items()}
+        )

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from vertebra import TaskPreset, TensorRule, tasks
-from vertebra.errors import PresetConfigError, PresetNotFoundError
+import keras
+import numpy as np
+
+from vertebra import TaskExport, TaskPreset, TensorRule, tasks
+from vertebra.errors import FormatLimitError, PresetConfigError, PresetNotFoundError
 from vertebra_text.layers.pooling import MODES
 from vertebra_text.task_files.stored import StoredTask
 
@@ -163,3 +167,86 @@ def _rules(task: Any) -> dict[str, TensorRule]:
         is_kernel = variable == "kernel"
         rules[name] = TensorRule(f"{layer}/linear.{'weight' if is_kernel else 'bias'}", transpose=is_kernel)
     return rules
+
+
+def export(task: Any) -> TaskExport:
+    """Returns what the task adds to a transformers checkpoint: the modules of Sentence Transformers.
+
+    Raises:
+        FormatLimitError: the task is no embedder or reranker, or has an activation that torch has no class for.
+    """
+    from vertebra_text.task_files import transformers
+
+    if hasattr(task, "score"):
+        return transformers.export(task)
+    if not hasattr(task, "pooling_mode"):
+        raise FormatLimitError("sentence-transformers", "task", type(task).task_name(), "save it as transformers")
+    classes = {name: torch for torch, name in ACTIVATIONS.items()}
+    for spec in task.dense:
+        if spec.get("activation") not in classes:
+            problem = f"the activations of its dense layers are {', '.join(map(str, classes))}"
+            raise FormatLimitError("sentence-transformers", "activation", spec.get("activation"), problem)
+    return TaskExport(lambda folder: _write(task, folder, classes))
+
+
+def _write(task: Any, folder: Path, classes: Mapping[Any, str]) -> None:
+    """Writes the modules as releases from 3 on read them."""
+    width = task.backbone.output["sequence_output"].shape[-1]
+    modes = [task.pooling_mode] if isinstance(task.pooling_mode, str) else list(task.pooling_mode)
+    modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
+    pooling = {"word_embedding_dimension": width, "include_prompt": True}
+    pooling |= {field: mode in modes for mode, field in _OLD_MODES.items()}
+    if modes != [mode for mode in _OLD_MODES if mode in modes]:  # an order that older releases cannot have
+        pooling = {"embedding_dimension": width, "pooling_mode": modes, "include_prompt": True}
+    _dump(folder / "1_Pooling" / "config.json", pooling)
+    width *= len(modes)
+    for number, spec in enumerate(task.dense):
+        name = f"{len(modules)}_Dense"
+        modules.append((name, "Dense"))
+        _dump(folder / name / "config.json", _dense_config(spec, width, classes))
+        tasks.write_tensors(folder / name / "model.safetensors", _dense_tensors(task, number))
+        width = spec["units"]
+    if task.normalize:
+        modules.append((f"{len(modules)}_Normalize", "Normalize"))
+    listed = [
+        {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for number, (path, kind) in enumerate(modules)
+    ]
+    (folder / MODULES).write_text(json.dumps(listed, indent=2) + "\n", encoding="utf-8")
+    _dump(folder / _CONFIG, _settings(task))
+    _dump(
+        folder / _SETTINGS,
+        {"max_seq_length": getattr(task.preprocessor, "sequence_length", None), "do_lower_case": False},
+    )
+
+
+def _dense_config(spec: Mapping[str, Any], width: int, classes: Mapping[Any, str]) -> dict[str, Any]:
+    name = classes[spec.get("activation")]
+    module = "linear" if name == "Identity" else "activation"
+    return {
+        "in_features": width,
+        "out_features": spec["units"],
+        "bias": spec.get("use_bias", True),
+        "activation_function": f"torch.nn.modules.{module}.{name}",
+    }
+
+
+def _dense_tensors(task: Any, number: int) -> dict[str, Any]:
+    weights = {name: w for name, w in task.head_weights().items() if name.startswith(f"dense_{number}/")}
+    arrays = {name.partition("/")[2]: keras.ops.convert_to_numpy(weight.value) for name, weight in weights.items()}
+    tensors = {"linear.weight": np.ascontiguousarray(arrays["kernel"].T)}
+    return tensors | ({"linear.bias": arrays["bias"]} if "bias" in arrays else {})
+
+
+def _settings(task: Any) -> dict[str, Any]:
+    return {
+        "prompts": dict(task.prompts),
+        "default_prompt_name": task.default_prompt_name,
+        "similarity_fn_name": task.similarity_fn_name,
+        **({} if task.truncate_dim is None else {"truncate_dim": task.truncate_dim}),
+    }
+
+
+def _dump(path: Path, value: Mapping[str, Any]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

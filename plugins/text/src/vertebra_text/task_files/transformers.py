@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vertebra import TaskPreset
-from vertebra.errors import PresetConfigError
+import keras
+import numpy as np
+
+from vertebra import TaskExport, TaskPreset
+from vertebra.errors import FormatLimitError, PresetConfigError
 from vertebra_text.layers.head import head_of
 from vertebra_text.task_files.stored import StoredTask
 
@@ -106,3 +109,48 @@ def _score(preset: TaskPreset, config: Mapping[str, Any]) -> str:
     if score is None:
         raise PresetConfigError(_CONFIG, f"activation_fn is {name!r}, expected torch's Identity or Sigmoid")
     return score
+
+
+_MODELS = {
+    "TextClassifier": "ForSequenceClassification",
+    "TokenClassifier": "ForTokenClassification",
+    "MaskedLM": "ForMaskedLM",
+}
+"""The ends of the names of transformers' classes."""
+_SCORES = {"identity": "torch.nn.modules.linear.Identity", "sigmoid": "torch.nn.modules.activation.Sigmoid"}
+"""The classes of the score of a cross-encoder."""
+
+
+def export(task: Any) -> TaskExport:
+    """Returns what the task adds to a transformers checkpoint: the head's tensors, and the fields of its classes.
+
+    Raises:
+        FormatLimitError: the outputs have an activation, which transformers' heads do not have.
+    """
+    name = getattr(task, "head_task", "")
+    if not name:
+        return TaskExport(lambda _: None)
+    if getattr(task, "activation", None) not in (None, "linear"):
+        raise FormatLimitError("transformers", "activation", task.activation, "its heads return logits")
+    rules, weights = task.built_head.rules(), task.head_weights()
+    tensors = {}
+    for name_, rule in rules.items():
+        array = keras.ops.convert_to_numpy(weights[name_].value)
+        tensors[rule.tensor] = np.ascontiguousarray(array.T if rule.transpose else array)
+    return TaskExport(lambda _: None, tensors, _fields(task, name), _MODELS[name])
+
+
+def _fields(task: Any, name: str) -> dict[str, Any]:
+    """Returns the fields of a config about the classes."""
+    if name == "MaskedLM":
+        return {}
+    names = dict(enumerate(task.labels))
+    fields: dict[str, Any] = {
+        "id2label": {str(number): label for number, label in names.items()},
+        "label2id": {label: number for number, label in names.items()},
+    }
+    if hasattr(task, "score"):
+        fields["sentence_transformers"] = {"activation_fn": _SCORES[task.score]}
+    elif name == "TextClassifier":
+        fields["problem_type"] = task.problem_type
+    return fields

@@ -1,0 +1,33 @@
+"""The heads of RoBERTa's checkpoints, as transformers has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vertebra import HeadSpec
+
+
+def text_classifier(arguments: Mapping[str, Any], config: Mapping[str, Any]) -> HeadSpec:
+    """Returns the head of `RobertaForSequenceClassification`."""
+    rate = _rate(arguments, config)
+    hidden = HeadSpec.Dense("classifier.dense", "hidden", "tanh")
+    output = HeadSpec.Dense("classifier.out_proj")
+    return HeadSpec("first", (HeadSpec.Dropout(rate), hidden, HeadSpec.Dropout(rate), output))
+
+
+def token_classifier(arguments: Mapping[str, Any], config: Mapping[str, Any]) -> HeadSpec:
+    """Returns the head of `RobertaForTokenClassification`."""
+    return HeadSpec("", (HeadSpec.Dropout(_rate(arguments, config)), HeadSpec.Dense("classifier")))
+
+
+def masked_lm(arguments: Mapping[str, Any], _config: Mapping[str, Any]) -> HeadSpec:
+    """Returns the head of `RobertaForMaskedLM`."""
+    hidden = HeadSpec.Dense("lm_head.dense", "hidden", "gelu")
+    norm = HeadSpec.Norm("lm_head.layer_norm", arguments["layer_norm_epsilon"])
+    return HeadSpec("", (hidden, norm, HeadSpec.Vocabulary("lm_head.bias", "lm_head.decoder.weight")))
+
+
+def _rate(arguments: Mapping[str, Any], config: Mapping[str, Any]) -> float:
+    rate = config.get("classifier_dropout")
+    return float(arguments["dropout"] if rate is None else rate)
