@@ -1,4 +1,4 @@
-"""Text for Vertebra: tokenizers."""
+"""Text for Vertebra: tokenizers and tasks."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vertebra_text.interface import Tokenizer as Tokenizer
+    from vertebra_text.preprocessor import TextPreprocessor as TextPreprocessor
+    from vertebra_text.tasks.task import Task as Task
     from vertebra_text.vocabulary_check import check_vocabulary as check_vocabulary
 
-__all__ = ["Tokenizer", "check_vocabulary"]
+__all__ = ["Task", "TextPreprocessor", "Tokenizer", "check_vocabulary"]
 
-_HOMES = {"Tokenizer": "interface", "check_vocabulary": "vocabulary_check"}
+_HOMES = {
+    "Task": "tasks.task",
+    "TextPreprocessor": "preprocessor",
+    "Tokenizer": "interface",
+    "check_vocabulary": "vocabulary_check",
+}
 
 
 def __getattr__(name: str) -> Any:
