@@ -6,18 +6,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vertebra_text.interface import Tokenizer as Tokenizer
     from vertebra_text.preprocessor import TextPreprocessor as TextPreprocessor
     from vertebra_text.tasks.task import Task as Task
-    from vertebra_text.vocabulary_check import check_vocabulary as check_vocabulary
+    from vertebra_text.tokenizers.interface import Tokenizer as Tokenizer
+    from vertebra_text.tokenizers.vocabulary_check import check_vocabulary as check_vocabulary
 
 __all__ = ["Task", "TextPreprocessor", "Tokenizer", "check_vocabulary"]
 
 _HOMES = {
     "Task": "tasks.task",
     "TextPreprocessor": "preprocessor",
-    "Tokenizer": "interface",
-    "check_vocabulary": "vocabulary_check",
+    "Tokenizer": "tokenizers.interface",
+    "check_vocabulary": "tokenizers.vocabulary_check",
 }
 
 

@@ -25,7 +25,7 @@ def vertebra_tasks() -> list[TaskSpec]:
 @hookimpl
 def vertebra_tokenizers() -> list[TokenizerSpec]:
     files = "transformers' and KerasHub's tokenizers, and SentencePiece models"
-    return [TokenizerSpec("PretrainedTokenizer", "vertebra_text.pretrained:PretrainedTokenizer", files)]
+    return [TokenizerSpec("PretrainedTokenizer", "vertebra_text.tokenizers.pretrained:PretrainedTokenizer", files)]
 
 
 @hookimpl

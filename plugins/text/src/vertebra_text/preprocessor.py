@@ -12,7 +12,7 @@ import numpy as np
 from vertebra.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from vertebra_text.interface import Arrays, Tokenizer
+    from vertebra_text.tokenizers.interface import Arrays, Tokenizer
 
 log = logging.getLogger("vertebra")
 TRUNCATIONS = ("longest_first", "only_first", "only_second", "error")

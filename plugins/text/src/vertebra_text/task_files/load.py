@@ -8,11 +8,11 @@ from typing import Any
 
 from vertebra import tasks
 from vertebra.errors import PresetNotFoundError
-from vertebra_text.interface import Tokenizer
 from vertebra_text.preprocessor import TextPreprocessor
 from vertebra_text.system import log
 from vertebra_text.task_files import kerashub, native, sentence_transformers, transformers
 from vertebra_text.task_files.stored import StoredTask, fill
+from vertebra_text.tokenizers.interface import Tokenizer
 
 _READERS = (native, kerashub, sentence_transformers, transformers)
 """Modules that read tasks, in the order in which they are asked: the files of the first ones come with a config that

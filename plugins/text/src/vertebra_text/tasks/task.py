@@ -81,7 +81,7 @@ class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
 
     @preprocessor.setter
     def preprocessor(self, value: Any) -> None:
-        from vertebra_text.interface import Tokenizer
+        from vertebra_text.tokenizers.interface import Tokenizer
 
         if isinstance(value, Tokenizer):
             value = TextPreprocessor(value)

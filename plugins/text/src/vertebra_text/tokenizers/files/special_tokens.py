@@ -9,7 +9,7 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer
 
 from vertebra.errors import PresetConfigError
-from vertebra_text.families import Family
+from vertebra_text.tokenizers.families import Family
 
 ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 """The special tokens that have an attribute of their own; the fields are called `bos_token` and so on."""

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from vertebra.errors import ArgumentError, PresetFormatError, PresetSaveError
-from vertebra_text.files import kerashub, transformers
-from vertebra_text.files.kerashub_writing import kerashub_files
-from vertebra_text.files.parts import TokenizerParts
+from vertebra_text.tokenizers.files import kerashub, transformers
+from vertebra_text.tokenizers.files.kerashub_writing import kerashub_files
+from vertebra_text.tokenizers.files.parts import TokenizerParts
 
 _FORMATS = ("transformers", "kerashub", "native")
 """Formats of presets; a native preset has the files of transformers."""

@@ -8,11 +8,11 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from vertebra_text.families import UNIGRAM
-from vertebra_text.files import sentencepiece
-from vertebra_text.files.parts import TokenizerParts
-from vertebra_text.files.sentencepiece import Normalizer, Piece, SentencePieceModel, Trainer
-from vertebra_text.files.spm_vocabulary import merges_of
+from vertebra_text.tokenizers.families import UNIGRAM
+from vertebra_text.tokenizers.files import sentencepiece
+from vertebra_text.tokenizers.files.parts import TokenizerParts
+from vertebra_text.tokenizers.files.sentencepiece import Normalizer, Piece, SentencePieceModel, Trainer
+from vertebra_text.tokenizers.files.spm_vocabulary import merges_of
 
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 _SENTINEL = re.compile(r"<extra_id_\d+>")

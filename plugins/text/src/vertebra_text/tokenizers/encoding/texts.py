@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vertebra.errors import ArgumentError
-from vertebra_text.encoding.options import CALL
+from vertebra_text.tokenizers.encoding.options import CALL
 
 _SHOWN = 60
 """Most characters of a text in a message."""

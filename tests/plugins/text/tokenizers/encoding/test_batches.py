@@ -83,7 +83,7 @@ def test_pairs_keep_as_many_tokens_as_in_the_library(first, most, strategy, data
     import tokenizers
 
     from vertebra.errors import ArgumentError
-    from vertebra_text.encoding.truncation import kept_lengths
+    from vertebra_text.tokenizers.encoding.truncation import kept_lengths
 
     second = data.draw(st.lists(st.integers(0, 12), min_size=len(first), max_size=len(first)))
     backend = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0}, unk_token="a"))
@@ -105,7 +105,7 @@ def test_pairs_keep_as_many_tokens_as_in_the_library(first, most, strategy, data
 def test_templates_are_read_from_every_post_processor():
     from tokenizers import processors
 
-    from vertebra_text.encoding.template import PLAIN, PLAIN_PAIR, templates_of
+    from vertebra_text.tokenizers.encoding.template import PLAIN, PLAIN_PAIR, templates_of
 
     assert templates_of(None) == (PLAIN, PLAIN_PAIR)
     assert templates_of(processors.ByteLevel()) == (PLAIN, PLAIN_PAIR)

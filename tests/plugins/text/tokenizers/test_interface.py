@@ -330,7 +330,7 @@ def test_any_sequence_of_texts_is_a_list(bert):
 
 def test_files_that_change_while_they_are_read_are_refused(make, read, monkeypatch):
     from vertebra.errors import PresetChangedError
-    from vertebra_text import pretrained
+    from vertebra_text.tokenizers import pretrained
 
     folder, reading = make("bert", {}), pretrained.PretrainedTokenizer.read.__func__
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from vertebra.errors import ArgumentError
-from vertebra_text.encoding.options import CALL
+from vertebra_text.tokenizers.encoding.options import CALL
 
 Lengths = np.ndarray[Any, Any]
 """Numbers of tokens, one for each text: int64, shape (batch,)."""

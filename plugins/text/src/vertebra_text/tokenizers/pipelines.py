@@ -7,7 +7,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from vertebra_text.families import BYTE_BPE, SPM_BPE, UNIGRAM, WORDPIECE, Family
+from vertebra_text.tokenizers.families import BYTE_BPE, SPM_BPE, UNIGRAM, WORDPIECE, Family
 
 Options = Mapping[str, Any]
 """The fields of `Family.options`, with their values."""

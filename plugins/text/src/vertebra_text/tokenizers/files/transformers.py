@@ -15,8 +15,8 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 
 from vertebra import PresetFiles
 from vertebra.errors import PresetConfigError
-from vertebra_text import pipelines
-from vertebra_text.families import (
+from vertebra_text.tokenizers import pipelines
+from vertebra_text.tokenizers.families import (
     BPE_FILES,
     BYTE_BPE,
     FAMILIES,
@@ -27,8 +27,8 @@ from vertebra_text.families import (
     family_of_class,
     family_of_model_type,
 )
-from vertebra_text.files import sentencepiece, spm_vocabulary
-from vertebra_text.files.documents import (
+from vertebra_text.tokenizers.files import sentencepiece, spm_vocabulary
+from vertebra_text.tokenizers.files.documents import (
     checked,
     is_count,
     is_flag,
@@ -38,10 +38,10 @@ from vertebra_text.files.documents import (
     read_fields,
     stored_name,
 )
-from vertebra_text.files.guard import file_errors
-from vertebra_text.files.parts import TokenizerParts
-from vertebra_text.files.special_tokens import SpecialTokens, read_special_tokens
-from vertebra_text.files.vocabularies import read_merges, read_vocabulary
+from vertebra_text.tokenizers.files.guard import file_errors
+from vertebra_text.tokenizers.files.parts import TokenizerParts
+from vertebra_text.tokenizers.files.special_tokens import SpecialTokens, read_special_tokens
+from vertebra_text.tokenizers.files.vocabularies import read_merges, read_vocabulary
 
 NAME = "transformers"
 TOKENIZER, CONFIG, SPECIAL_TOKENS, ADDED = (

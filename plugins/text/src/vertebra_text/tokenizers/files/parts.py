@@ -8,7 +8,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from vertebra_text.families import Family
+from vertebra_text.tokenizers.families import Family
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vertebra_text.encoding.flat import Array, FlatTokens
-from vertebra_text.encoding.template import Template
+from vertebra_text.tokenizers.encoding.flat import Array, FlatTokens
+from vertebra_text.tokenizers.encoding.template import Template
 
 
 @dataclass(frozen=True, slots=True)

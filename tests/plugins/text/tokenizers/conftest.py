@@ -41,7 +41,7 @@ def vocabularies():
 @pytest.fixture
 def spm(vocabularies):
     """Returns the bytes of a SentencePiece model of Unigram type."""
-    from vertebra_text.files.sentencepiece import CONTROL, UNKNOWN, Piece, SentencePieceModel, dump_model
+    from vertebra_text.tokenizers.files.sentencepiece import CONTROL, UNKNOWN, Piece, SentencePieceModel, dump_model
 
     first = (Piece("<unk>", 0.0, UNKNOWN), Piece("<s>", 0.0, CONTROL), Piece("</s>", 0.0, CONTROL))
     return dump_model(SentencePieceModel((*first, *(Piece(text, score) for text, score in vocabularies["unigram"]))))

@@ -12,17 +12,17 @@ import numpy as np
 
 from vertebra import PresetFiles
 from vertebra.errors import ArgumentError, PresetConfigError
-from vertebra_text.encoding.assembly import Assembly, Layout
-from vertebra_text.encoding.flat import FlatTokens, encoded
-from vertebra_text.encoding.options import CALL, EncodingOptions
-from vertebra_text.encoding.template import PLAIN, PLAIN_PAIR, Template, templates_of
-from vertebra_text.encoding.texts import Texts, arranged, unencodable
-from vertebra_text.encoding.truncation import kept_lengths
-from vertebra_text.files import kerashub, transformers
-from vertebra_text.files.guard import file_errors
-from vertebra_text.files.parts import TokenizerParts
-from vertebra_text.interface import Arrays, Tokenizer
-from vertebra_text.roles import SpecialId, SpecialToken
+from vertebra_text.tokenizers.encoding.assembly import Assembly, Layout
+from vertebra_text.tokenizers.encoding.flat import FlatTokens, encoded
+from vertebra_text.tokenizers.encoding.options import CALL, EncodingOptions
+from vertebra_text.tokenizers.encoding.template import PLAIN, PLAIN_PAIR, Template, templates_of
+from vertebra_text.tokenizers.encoding.texts import Texts, arranged, unencodable
+from vertebra_text.tokenizers.encoding.truncation import kept_lengths
+from vertebra_text.tokenizers.files import kerashub, transformers
+from vertebra_text.tokenizers.files.guard import file_errors
+from vertebra_text.tokenizers.files.parts import TokenizerParts
+from vertebra_text.tokenizers.interface import Arrays, Tokenizer
+from vertebra_text.tokenizers.roles import SpecialId, SpecialToken
 
 _JOINED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
 """Signs that transformers joins to the word before them, on request, in its order."""
@@ -196,7 +196,7 @@ class PretrainedTokenizer(Tokenizer):
         return texts[0] if is_single else texts
 
     def save_to_preset(self, preset_dir: str | Path, *, format: str | None = None) -> list[str]:
-        from vertebra_text.files.writing import write_tokenizer
+        from vertebra_text.tokenizers.files.writing import write_tokenizer
 
         names, notes = write_tokenizer(self.parts, preset_dir, format or self.parts.format)
         for note in notes:

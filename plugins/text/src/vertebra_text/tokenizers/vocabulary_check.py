@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from vertebra.errors import ArgumentError, PresetConfigError
 
 if TYPE_CHECKING:
-    from vertebra_text.interface import Tokenizer
+    from vertebra_text.tokenizers.interface import Tokenizer
 
 _MOST_NAMED = 5
 

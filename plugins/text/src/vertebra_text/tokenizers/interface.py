@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from vertebra import PresetFiles, open_files, tasks
 from vertebra.errors import PresetNotFoundError
-from vertebra_text.encoding.options import EncodingOptions, checked_options
-from vertebra_text.encoding.texts import arranged
+from vertebra_text.tokenizers.encoding.options import EncodingOptions, checked_options
+from vertebra_text.tokenizers.encoding.texts import arranged
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from vertebra_text.encoding.texts import Texts
+    from vertebra_text.tokenizers.encoding.texts import Texts
 
 Arrays = dict[str, "np.ndarray[Any, Any]"]
 """A backbone's inputs, by name."""

@@ -8,10 +8,10 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer
 
 from vertebra.errors import PresetConfigError
-from vertebra_text import pipelines
-from vertebra_text.families import SPM_BPE, UNIGRAM, Family
-from vertebra_text.files import sentencepiece
-from vertebra_text.files.sentencepiece import SentencePieceModel
+from vertebra_text.tokenizers import pipelines
+from vertebra_text.tokenizers.families import SPM_BPE, UNIGRAM, Family
+from vertebra_text.tokenizers.files import sentencepiece
+from vertebra_text.tokenizers.files.sentencepiece import SentencePieceModel
 
 Scored = list[tuple[str, float]]
 """Pieces with their scores, in the order of their ids."""

@@ -79,7 +79,7 @@ def test_a_change_of_meaning_in_kerashub_is_said(make, read, tmp_path):
 
 def spm_folder(folder, name, pieces, trainer, normalizer, config):
     """Writes a tokenizer with a SentencePiece model."""
-    from vertebra_text.files.sentencepiece import SentencePieceModel, dump_model
+    from vertebra_text.tokenizers.files.sentencepiece import SentencePieceModel, dump_model
 
     folder.mkdir()
     (folder / "tokenizer.model").write_bytes(dump_model(SentencePieceModel(tuple(pieces), trainer, normalizer)))
@@ -90,7 +90,16 @@ def spm_folder(folder, name, pieces, trainer, normalizer, config):
 @pytest.fixture
 def models(vocabularies, tmp_path):
     """Folders with tokenizers of SentencePiece that have other ids or another algorithm than XLM-RoBERTa's."""
-    from vertebra_text.files.sentencepiece import BPE, BYTE, CONTROL, UNKNOWN, USER_DEFINED, Normalizer, Piece, Trainer
+    from vertebra_text.tokenizers.files.sentencepiece import (
+        BPE,
+        BYTE,
+        CONTROL,
+        UNKNOWN,
+        USER_DEFINED,
+        Normalizer,
+        Piece,
+        Trainer,
+    )
 
     words = [Piece(text, score) for text, score in vocabularies["unigram"]]
     control = [Piece("<pad>", type=CONTROL), Piece("</s>", type=CONTROL), Piece("<unk>", type=UNKNOWN)]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vertebra_text.files import protobuf
-from vertebra_text.files.sentencepiece import (
+from vertebra_text.tokenizers.files import protobuf
+from vertebra_text.tokenizers.files.sentencepiece import (
     BPE,
     BYTE,
     Normalizer,

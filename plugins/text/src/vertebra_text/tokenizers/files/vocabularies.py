@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vertebra import PresetFiles
 from vertebra.errors import PresetConfigError
-from vertebra_text.files.documents import read_bytes, read_fields
+from vertebra_text.tokenizers.files.documents import read_bytes, read_fields
 
 _HEADER = "#version"
 _MOST_ID = 2**24

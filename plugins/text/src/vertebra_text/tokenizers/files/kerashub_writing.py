@@ -10,11 +10,11 @@ from typing import Any
 from tokenizers import Tokenizer, models
 
 from vertebra.errors import FormatLimitError
-from vertebra_text import pipelines
-from vertebra_text.families import BYTE_BPE, WORDPIECE, Family
-from vertebra_text.files import kerashub, sentencepiece, spm_export
-from vertebra_text.files.kerashub import ASSETS, BPE_FILES, SPM_FILE, WORDPIECE_FILE
-from vertebra_text.files.parts import TokenizerParts
+from vertebra_text.tokenizers import pipelines
+from vertebra_text.tokenizers.families import BYTE_BPE, WORDPIECE, Family
+from vertebra_text.tokenizers.files import kerashub, sentencepiece, spm_export
+from vertebra_text.tokenizers.files.kerashub import ASSETS, BPE_FILES, SPM_FILE, WORDPIECE_FILE
+from vertebra_text.tokenizers.files.parts import TokenizerParts
 
 _NO_SPECIAL_TOKENS = "KerasHub finds no special tokens in texts with its {}: it reads them as plain text"
 _NO_SENTINELS = "KerasHub's {} has no sentinel tokens, such as <extra_id_0>: they are left out"

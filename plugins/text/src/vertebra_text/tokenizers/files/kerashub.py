@@ -12,14 +12,14 @@ from tokenizers import Tokenizer, models
 
 from vertebra import PresetFiles
 from vertebra.errors import PresetConfigError
-from vertebra_text import pipelines
-from vertebra_text.families import BYTE_BPE, FAMILIES, WORDPIECE, Family, family_of_kerashub
-from vertebra_text.files import sentencepiece, spm_vocabulary
-from vertebra_text.files.documents import checked, is_count, is_flag, read_bytes, read_fields, stored_name
-from vertebra_text.files.guard import file_errors
-from vertebra_text.files.parts import TokenizerParts
-from vertebra_text.files.special_tokens import SpecialTokens, read_special_tokens
-from vertebra_text.files.vocabularies import read_merges, read_vocabulary
+from vertebra_text.tokenizers import pipelines
+from vertebra_text.tokenizers.families import BYTE_BPE, FAMILIES, WORDPIECE, Family, family_of_kerashub
+from vertebra_text.tokenizers.files import sentencepiece, spm_vocabulary
+from vertebra_text.tokenizers.files.documents import checked, is_count, is_flag, read_bytes, read_fields, stored_name
+from vertebra_text.tokenizers.files.guard import file_errors
+from vertebra_text.tokenizers.files.parts import TokenizerParts
+from vertebra_text.tokenizers.files.special_tokens import SpecialTokens, read_special_tokens
+from vertebra_text.tokenizers.files.vocabularies import read_merges, read_vocabulary
 
 NAME = "kerashub"
 TOKENIZER, PREPROCESSOR = "tokenizer.json", "preprocessor.json"
