@@ -140,19 +140,24 @@ def presets_of(backbone: str | None) -> dict[str, PresetSpec]:
     return {entry.name: entry.value for entry in presets() if entry.value.backbone in backbones}
 
 
-def check_backbone_of(text: str) -> None:
-    """Checks that the architecture of a built-in id is installed; any other text passes.
+def backbone_of(text: str) -> str | None:
+    """Returns the name of the architecture of a built-in id; None for any other text.
 
     Raises:
         UnknownNameError: it is not installed; the error names the distribution to install, if it is known.
         NameClashError: several plugins claim the id, or the architecture.
     """
-    if text in presets():
-        entry = presets().lookup(text)
-        missing = missing_requirements(entry.owner.distribution)
+    if text not in presets():
+        return None
+    entry = presets().lookup(text)
+    name, distribution = entry.value.backbone, entry.owner.distribution
+    hint = ""
+    if name not in catalog(BACKBONES):
+        missing = missing_requirements(distribution)
         requires = f", which requires {' and '.join(missing)} (not installed)" if missing else ""
-        needs = f"It is the backbone of the preset {text!r} of {entry.owner.distribution}{requires}"
-        catalog(BACKBONES).lookup(entry.value.backbone, f"{needs}. Install the plugin that provides it")
+        needs = f"It is the backbone of the preset {text!r} of {distribution}{requires}"
+        hint = f"{needs}. Install the plugin that provides it"
+    return catalog(BACKBONES).lookup(name, hint).name
 
 
 @functools.cache
