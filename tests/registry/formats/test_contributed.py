@@ -124,6 +124,22 @@ def test_a_preset_loads_and_is_saved_as_it_was(add, preset, tmp_path):
     assert (tmp_path / "saved" / "labels.txt").read_text() == "cat"
 
 
+def test_ignored_fields_within_tables_are_kept(add, preset, tmp_path):
+    add(NestedFormat())
+    arguments = {"width": 3, "depth": 2, "num_classes": 0, "labels": {"0": "cat"}, "_private": 1}
+    config = {"model": {"kind": "net_a", "arguments": arguments, "author": "acme"}, "schema": 2, "license": "mit"}
+    (preset / "config.json").write_text(json.dumps(config))
+    conversion = convert_preset(preset, tmp_path / "nested", "nested")
+    assert list(conversion.assets.fields_left_out) == ["model.arguments._private"]
+    del arguments["_private"]
+    assert config_of(convert_preset(tmp_path / "nested", tmp_path / "native").target)["config"]["width"] == 3
+    assert config_of(convert_preset(tmp_path / "native", tmp_path / "again", "nested").target) == config
+    backbone = vertebra.Backbone.from_preset(tmp_path / "native", load_weights=False, depth=1)
+    backbone.save_to_preset(tmp_path / "other", format="nested", assets=str(tmp_path / "nested"))
+    arguments["depth"] = 1
+    assert config_of(tmp_path / "other") == config
+
+
 def test_around_other_formats_nothing_is_lost(add, preset, tmp_path):
     add(AcmeFormat(), NestedFormat())
     folder = preset

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra._formats.architecture import find_owner
-from vertebra._formats.carried_fields import carried_fields
+from vertebra._formats.carried_fields import with_carried_fields
 from vertebra._formats.description import PresetDescription
 from vertebra._formats.export import PresetExport
 from vertebra._formats.translation import express, load_translation, translation_for
@@ -75,10 +75,10 @@ def write(export: PresetExport, stage: Path, max_shard_size: float | None) -> li
     spec, translation = translation_for(export.backbone, NAME)
     written, tensors = express(export, NAME, translation)
     translation.check_identifier(written, "model_type", spec.formats[NAME].identifiers)
-    carried, left_out = carried_fields(
+    config, left_out = with_carried_fields(
         written, export.original, _identifier, translation.arguments, _MODEL_FIELDS, _DTYPE_FIELDS
     )
-    (stage / CONFIG).write_bytes(dump_json(written | carried | {"dtype": _config_dtype(tensors)}))
+    (stage / CONFIG).write_bytes(dump_json(config | {"dtype": _config_dtype(tensors)}))
     write_safetensors(tensors, stage, max_shard_size)
     return left_out
 
