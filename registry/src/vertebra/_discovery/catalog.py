@@ -20,7 +20,7 @@ from vertebra._discovery.plugin import BUILTIN, Owner, Plugin, naming_slow_plugi
 from vertebra._discovery.plugins import registry
 from vertebra._system.user_warnings import warn
 from vertebra.errors import NameClashError, PluginError, PluginWarning, UnknownNameError
-from vertebra.errors.base import ended
+from vertebra.errors.base import ended, shown
 from vertebra.interfaces import PresetFormat, PresetSource, Runtime
 from vertebra.specs import BUILTIN_FORMATS, BackboneSpec, PresetSpec, resolve_reference
 from vertebra.strategies import LoraStrategy
@@ -233,14 +233,16 @@ def backbone_class(name: str) -> type:
     Raises:
         UnknownNameError: no plugin provides the class.
         NameClashError: several plugins provide it.
-        PluginError: the class cannot be imported from the module that the plugin names.
+        PluginError: the class cannot be imported from the module that the plugin names, or is no class.
     """
     entry: Entry[BackboneSpec] = catalog(BACKBONES).lookup(name)
     try:
-        loaded: type = resolve_reference(entry.value.backbone)
+        loaded = resolve_reference(entry.value.backbone)
     except Exception as error:
         problem = f"{entry.value.backbone} cannot be imported ({type(error).__name__}: {error})"
         raise PluginError(entry.owner.distribution, problem) from error
+    if not isinstance(loaded, type):
+        raise PluginError(entry.owner.distribution, f"{entry.value.backbone} is {shown(loaded)}, expected a class")
     return loaded
 
 
