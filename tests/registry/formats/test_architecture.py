@@ -144,4 +144,7 @@ def test_the_clash_is_reported(capsys):
     claims = ["AcmeLlamaBackbone of acme 1.0 (acme)", "BetaLlamaBackbone of beta 1.0 (beta)"]
     assert list(clashes()) == [(identifiers("transformers").kind, "llama", claims)]
     main(["plugins"])
-    assert f"transformers architecture name llama is claimed by {' and '.join(claims)}" in capsys.readouterr().err
+    warned = (
+        f"transformers architecture name llama is claimed by {' and '.join(claims)}; choose one with VERTEBRA_PREFER"
+    )
+    assert warned in capsys.readouterr().err

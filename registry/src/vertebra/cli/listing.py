@@ -161,7 +161,8 @@ def _warnings() -> list[str]:
     for plugin in registry().plugins:
         lines += [f"warning: plugin {plugin.name} of {plugin.owner.distribution}: {text}" for text in plugin.problems]
     for kind, name, claims in _catalog.clashes():
-        lines.append(f"warning: the {kind} name {name} is claimed by {' and '.join(claims)}, so neither is used")
+        choice = "choose one with VERTEBRA_PREFER or VERTEBRA_BLOCK"  # a class that is named is used without a choice
+        lines.append(f"warning: the {kind} name {name} is claimed by {' and '.join(claims)}; {choice}")
     return lines
 
 
