@@ -7,6 +7,8 @@ import re
 from importlib import metadata
 
 _CORE = "vertebra"
+_STRATEGIES = "lora-variants"
+"""The extra for further LoRA strategies, which have names of their own."""
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
@@ -25,6 +27,17 @@ def install_command(name: str) -> str | None:
     if not any(map(plugin.match, requirements)) or _is_installed(f"{_CORE}-{word}"):
         return None
     return f"pip install '{_CORE}[{word}]'"
+
+
+def strategies_command() -> str | None:
+    """Returns the pip command that installs further LoRA strategies, or None if they are installed."""
+    return install_command(_STRATEGIES)
+
+
+def strategies_plugin() -> str:
+    """Returns the name of the plugin with further LoRA strategies; if it is not installed, with the command for it."""
+    command = strategies_command()
+    return f"{_CORE}-{_STRATEGIES}" + (f" ({command})" if command else "")
 
 
 def missing_requirements(distribution: str) -> list[str]:
