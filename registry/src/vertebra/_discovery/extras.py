@@ -7,8 +7,6 @@ import re
 from importlib import metadata
 
 _CORE = "vertebra"
-_STRATEGIES = "lora-variants"
-"""The extra for further LoRA strategies, which have names of their own."""
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
@@ -30,14 +28,11 @@ def install_command(name: str) -> str | None:
 
 
 def strategies_command() -> str | None:
-    """Returns the pip command that installs further LoRA strategies, or None if they are installed."""
-    return install_command(_STRATEGIES)
-
-
-def strategies_plugin() -> str:
-    """Returns the name of the plugin with further LoRA strategies; if it is not installed, with the command for it."""
-    command = strategies_command()
-    return f"{_CORE}-{_STRATEGIES}" + (f" ({command})" if command else "")
+    """Returns the pip command that installs further LoRA strategies, by an extra `lora-...`, or None if there is none."""
+    extras: list[str] = []
+    with contextlib.suppress(metadata.PackageNotFoundError):  # the package was copied without its metadata
+        extras = metadata.metadata(_CORE).get_all("Provides-Extra") or []
+    return next(filter(None, (install_command(extra) for extra in extras if extra.startswith("lora-"))), None)
 
 
 def missing_requirements(distribution: str) -> list[str]:
