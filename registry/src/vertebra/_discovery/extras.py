@@ -28,7 +28,7 @@ def install_command(name: str) -> str | None:
 
 
 def strategies_command() -> str | None:
-    """Returns the pip command that installs further LoRA strategies, by an extra `lora-...`, or None if there is none."""
+    """Returns the pip command for an extra `lora-...` with further LoRA strategies, or None if there is none."""
     extras: list[str] = []
     with contextlib.suppress(metadata.PackageNotFoundError):  # the package was copied without its metadata
         extras = metadata.metadata(_CORE).get_all("Provides-Extra") or []
