@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Generic, TypeVar
 
 from vertebra._configuration.settings import settings
-from vertebra._discovery.extras import install_command, missing_requirements
+from vertebra._discovery.extras import install_command, missing_requirements, strategies_command
 from vertebra._discovery.installed import NO_FRAMEWORK
 from vertebra._discovery.plugin import BUILTIN, Owner, Plugin, naming_slow_plugins, quarantine_on_error
 from vertebra._discovery.plugins import registry
@@ -81,6 +81,8 @@ class Catalog(Generic[T]):
         claims = self._claims.get(name)
         if claims is None:
             blocked = plugins_that_are("blocked")
+            if self.kind == STRATEGIES.title and (command := strategies_command()):
+                hint = hint or f"More of them are installed with: {command}"
             raise UnknownNameError(self.kind, name, self._claims, hint, blocked, install_command(name), failed())
         if len(claims) > 1:
             raise NameClashError(self.kind, name, [claim.owner for claim in claims])
