@@ -189,6 +189,15 @@ def test_a_contribution_without_a_name_is_told_which_attribute_it_lacks(hook, in
     )
 
 
+@pytest.mark.parametrize("value", ["{'A': 'b'}", "['A']"])
+def test_a_hook_that_returns_something_else_is_named(value, install):
+    install("acme-wrong", f"from vertebra import hookimpl\n\n@hookimpl\ndef vertebra_presets():\n    return {value}\n")
+    catalog(SOURCES)
+    (reason,) = [plugin.reason for plugin in registry().plugins if plugin.name == "acme-wrong"]
+    assert reason.startswith("vertebra_presets() returned ")
+    assert reason.endswith(" PresetSpec")
+
+
 def test_an_error_in_a_hook_names_the_line_of_the_plugin(install):
     install(
         "acme-fails",

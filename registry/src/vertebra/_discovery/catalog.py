@@ -20,7 +20,7 @@ from vertebra._discovery.plugin import BUILTIN, Owner, Plugin, naming_slow_plugi
 from vertebra._discovery.plugins import registry
 from vertebra._system.user_warnings import warn
 from vertebra.errors import NameClashError, PluginError, PluginWarning, UnknownNameError
-from vertebra.errors.base import ended
+from vertebra.errors.base import ended, shown
 from vertebra.interfaces import PresetFormat, PresetSource, Runtime
 from vertebra.specs import BUILTIN_FORMATS, BackboneSpec, PresetSpec, resolve_reference
 from vertebra.strategies import LoraStrategy
@@ -310,10 +310,12 @@ def _warn_of_problems(plugins: Iterable[Plugin]) -> None:
 
 def _check(plugin: Plugin, kind: Kind, items: Any) -> list[Entry[Any]]:
     if not isinstance(items, list | tuple):
-        raise PluginError(plugin.name, f"returned {items!r}, expected a list of {kind.contribution.__name__}")
+        problem = f"{kind.hook}() returned {shown(items)}, expected a list of {kind.contribution.__name__}"
+        raise PluginError(plugin.name, problem)
     for item in items:
         if not isinstance(item, kind.contribution):
-            raise PluginError(plugin.name, f"returned {item!r}, expected {kind.contribution.__name__} instances")
+            problem = f"{kind.hook}() returned {shown(item)} in its list, expected a {kind.contribution.__name__}"
+            raise PluginError(plugin.name, problem)
         _check_item(plugin, kind, item)
     return [Entry(kind.name(item), item, plugin.owner, plugin.name) for item in items]
 
