@@ -60,12 +60,13 @@ class PresetSource(ABC):
         """Uploads files as a preset, completely or not at all, and returns its pinned handle.
 
         Args:
-            handle: The target.
+            handle: The target; it may have a revision, such as a branch, to publish under.
             files: Local paths by the file names in the preset.
             replace: Whether another preset at the handle may be replaced.
             message: Commit message, for services that store one.
 
         Raises:
+            HandleError: the source cannot publish under the revision.
             PresetExistsError: another preset is at the handle, and `replace` is False.
             PresetAccessError: the user may not write there.
         """
