@@ -26,6 +26,7 @@ def vertebra_presets():
         PresetSpec("unread", "oci://x", 1, backbone="OneBackbone"),
         PresetSpec("unread_copy", "oci://x", 1, copies=("ipfs://x",), backbone="OneBackbone"),
         PresetSpec("of_none", "file:///x", 1, backbone="NoBackbone"),
+        PresetSpec("lost", "ipfs://x", 1, backbone="NoBackbone"),
         *(PresetSpec(f"bert_{number}", "file:///x", 1, backbone="BertBackbone") for number in range(7)),
     ]
 """
@@ -48,7 +49,8 @@ def test_presets_of_absent_architectures_and_schemes_are_named(monkeypatch):
     bert = "bert_0, bert_1, bert_2, bert_3, bert_4 and 2 more: the backbone BertBackbone is of no installed plugin"
     assert presets == [
         f"{bert}; install one with: pip install 'vertebra[bert]'",
-        "of_none: the backbone NoBackbone is of no installed plugin; install one",
+        "lost, of_none: the backbone NoBackbone is of no installed plugin; install one",
+        "lost: no installed plugin reads ipfs://; install one",
         "unread: no installed plugin reads oci://; install one",
         "unread_copy: no installed plugin reads oci:// or ipfs://; install one",
     ]

@@ -62,7 +62,6 @@ class NestedFormat(PresetFormat):
     """A format with an envelope."""
 
     name = "nested"
-    identifier_field = "kind"
 
     def identifier(self, config):
         model = config.get("model")
@@ -224,7 +223,34 @@ def test_a_format_that_fails_to_write_is_named_and_writes_nothing(config, add, t
     assert not (tmp_path / "saved").exists()
 
 
-@pytest.mark.parametrize("fields", [{"name": "Acme Format"}, {"name": "../x"}, {"name": "x", "identifier_field": None}])
-def test_a_format_has_a_name_for_folders_and_a_field(fields, add):
+@pytest.mark.parametrize("name", ["Acme Format", "../x"])
+def test_a_format_has_a_name_for_folders(name, add):
     with pytest.raises(PluginError, match="returned a format named"):
-        add(type("Wrong", (AcmeFormat,), fields)())
+        add(type("Wrong", (AcmeFormat,), {"name": name})())
+
+
+@pytest.mark.parametrize("fields", [{}, {"identifier_field": 1}, {"identifier": lambda self, config: "net_a"}])
+def test_a_format_has_a_field_or_methods_that_name_the_architecture(fields, add):
+    with pytest.raises(
+        PluginError, match=r"format 'x', whose identifier_field is .* or.* define identifier and config"
+    ):
+        add(type("Wrong", (PresetFormat,), {"name": "x"} | fields)())
+
+
+def test_a_nested_format_without_a_field_names_itself_in_errors(add, preset):
+    add(NestedFormat())
+    (preset / "config.json").write_text(json.dumps({"model": {"kind": "net_c", "arguments": {}}}))
+    with pytest.raises(PresetConfigError, match=r"nested architecture 'net_c' is read by no installed backbone"):
+        vertebra.Backbone.from_preset(preset)
+
+
+def test_the_error_for_an_unknown_format_names_plugins_that_failed(add, preset, tmp_path, monkeypatch):
+    add()
+    told = "acme-format (it has no name)"
+    monkeypatch.setattr("vertebra._presets.replace_folder.failed", lambda: [told])
+    monkeypatch.setattr("vertebra._formats.model_type.failed", lambda: [told])
+    with pytest.raises(PresetFormatError, match=r"that failed: acme-format \(it has no name\)\.") as caught:
+        NetBackbone(3, 2).save_to_preset(tmp_path / "saved", format="acme")
+    assert caught.value.failed == [told]
+    with pytest.raises(PresetConfigError, match=r"that failed: acme-format \(it has no name\)\."):
+        vertebra.Backbone.from_preset(preset)

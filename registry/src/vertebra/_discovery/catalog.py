@@ -6,7 +6,6 @@ In a clash of names, no plugin gets the name, unless it is a name of the core, w
 from __future__ import annotations
 
 import functools
-import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Generic, TypeVar
 
 from vertebra._configuration.settings import settings
+from vertebra._discovery.checks import check_format, check_name, check_preset
 from vertebra._discovery.extras import install_command, missing_requirements, strategies_command
 from vertebra._discovery.installed import NO_FRAMEWORK
 from vertebra._discovery.plugin import BUILTIN, Owner, Plugin, naming_slow_plugins, quarantine_on_error
@@ -115,7 +115,6 @@ _warned: set[str] = set()
 """The warnings that this process has issued."""
 _MOST_CHARACTERS = 120
 """Most characters of the reason why a plugin is not used, in errors on something else."""
-_FORMAT_NAME = re.compile(r"[a-z0-9_-]+")  # it is also the name of a folder
 
 
 @functools.cache
@@ -320,24 +319,22 @@ def _warn_of_problems(plugins: Iterable[Plugin]) -> None:
 
 def _check(plugin: Plugin, kind: Kind, items: Any) -> list[Entry[Any]]:
     if not isinstance(items, list | tuple):
-        raise PluginError(plugin.name, f"returned {items!r}, expected a list of {kind.contribution.__name__}")
+        problem = f"{kind.hook}() returned {shown(items)}, expected a list of {kind.contribution.__name__}"
+        raise PluginError(plugin.name, problem)
     for item in items:
         if not isinstance(item, kind.contribution):
-            raise PluginError(plugin.name, f"returned {item!r}, expected {kind.contribution.__name__} instances")
+            problem = f"{kind.hook}() returned {shown(item)} in its list, expected a {kind.contribution.__name__}"
+            raise PluginError(plugin.name, problem)
         _check_item(plugin, kind, item)
     return [Entry(kind.name(item), item, plugin.owner, plugin.name) for item in items]
 
 
 def _check_item(plugin: Plugin, kind: Kind, item: Any) -> None:
-    name = kind.name(item)
-    if not isinstance(name, str):
-        raise PluginError(plugin.name, f"returned a {kind.title} named {name!r}, expected a string")
-    if kind is FORMATS and not (_FORMAT_NAME.fullmatch(name) and isinstance(item.identifier_field, str)):
-        problem = f"returned a format named {name!r} with the identifier_field {item.identifier_field!r}"
-        raise PluginError(plugin.name, problem, "Name it with letters from a to z, digits, - and _, and give it both")
-    if kind is PRESETS and not item.backbone:
-        problem = f"returned the preset {name!r} without a backbone"
-        raise PluginError(plugin.name, problem, "Give the PresetSpec the name of its class, such as backbone='X'")
+    check_name(plugin.name, kind.title, item, kind.name)
+    if kind is FORMATS:
+        check_format(plugin.name, item)
+    if kind is PRESETS:
+        check_preset(plugin.name, item)
 
 
 def preferred(claims: list[Entry[T]], prefer: tuple[str, ...]) -> list[Entry[T]]:

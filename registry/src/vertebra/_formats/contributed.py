@@ -53,7 +53,7 @@ class ContributedFormat:
             PresetConfigError: no installed backbone reads the identifier, or a field cannot be honoured.
             PluginError: the format fails.
         """
-        field = self._format.identifier_field
+        field = self._format.identifier_field or f"{self.NAME} architecture"
         owner = find_owner(folder, self.NAME, field, self._identifier(config), asked)
         translation = load_translation(owner, self.NAME, origin_of(folder))
         arguments = translation.arguments(self._fields(config))
@@ -82,7 +82,7 @@ class ContributedFormat:
             export.original,
             self._identifier,
             lambda config: (self._identifier(config), translation.arguments(self._fields(config))),
-            (self._format.identifier_field,),
+            (self._format.identifier_field,) if self._format.identifier_field else (),
         )
         (stage / CONFIG).write_bytes(dump_json(config))
         write_safetensors(tensors, stage, max_shard_size)

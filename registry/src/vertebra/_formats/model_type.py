@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from vertebra._discovery.catalog import BACKBONES, catalog
+from vertebra._discovery.catalog import BACKBONES, catalog, failed
 from vertebra._formats import transformers
 from vertebra._formats.architecture import named_classes
 from vertebra._resolve.preset_folder import PresetFolder, config_error
+from vertebra.errors.names import failed_plugins
 
 _CLASS = re.compile(r"(?P<model>\w+?)(?:(?:LMHead|DoubleHeads)?Model|For[A-Z]\w*)")
 """Names of transformers' classes, such as `BertModel` and `GPT2LMHeadModel`."""
@@ -37,7 +38,7 @@ def infer_model_type(folder: PresetFolder, config: Mapping[str, Any], asked: typ
     classes = [entry.name for entry in catalog(BACKBONES) if len(_types(entry.value)) == 1]
     if classes and not by_class:
         remedy += f", or load it with the class, such as vertebra.models.{classes[0]}.from_preset"
-    raise config_error(folder, problem, remedy)
+    raise config_error(folder, problem, f"{remedy}.{failed_plugins(failed())}")
 
 
 def _types_of_class(names: list[str]) -> list[str]:

@@ -62,23 +62,21 @@ def _presets() -> Iterator[ContributionFinding]:
     """Yields a finding for each plugin and reason why its presets cannot be loaded."""
     affected: dict[tuple[str, str], list[str]] = {}
     for entry in catalog(PRESETS):
-        problem = _problem(entry.value)
-        if problem is not None:
+        for problem in _problems(entry.value):
             affected.setdefault((entry.owner.distribution, problem), []).append(entry.name)
     for (distribution, problem), names in affected.items():
         more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
         yield f"presets of {distribution}", False, f"{', '.join(names[:_MOST_NAMES])}{more}: {problem}"
 
 
-def _problem(preset: PresetSpec) -> str | None:
-    """Returns why a preset cannot be loaded, without a look at its files; None if it may be loaded."""
+def _problems(preset: PresetSpec) -> Iterator[str]:
+    """Yields the reasons why a preset cannot be loaded that are known without a look at its files."""
     if preset.backbone not in catalog(BACKBONES):
-        return f"the backbone {preset.backbone} is of no installed plugin{_install(preset.backbone)}"
+        yield f"the backbone {preset.backbone} is of no installed plugin{_install(preset.backbone)}"
     schemes = list(dict.fromkeys(PresetHandle.parse(handle).scheme for handle in (preset.handle, *preset.copies)))
-    if any(map(catalog(SOURCES).__contains__, schemes)):
-        return None
-    texts = " or ".join(f"{scheme}://" for scheme in schemes)
-    return f"no installed plugin reads {texts}{_install(schemes[0])}"
+    if not any(map(catalog(SOURCES).__contains__, schemes)):
+        texts = " or ".join(f"{scheme}://" for scheme in schemes)
+        yield f"no installed plugin reads {texts}{_install(schemes[0])}"
 
 
 def _install(name: str) -> str:
