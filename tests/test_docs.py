@@ -173,6 +173,17 @@ def test_the_example_of_a_preset_pack_adds_an_id(added):
     assert [str(handle) for handle in candidates.candidate_handles("acme_bert_small")][:1] == [preset.handle]
 
 
+def test_the_example_of_a_nested_format_reads_what_it_writes():
+    source = re.search(r"in place of `identifier_field`:\n\n```python\n(.+?)```", DOCS["plugins.md"], flags=re.DOTALL)
+    names = {"PresetFormat": vertebra.PresetFormat}
+    exec(compile(source.group(1), "acme_format.py", "exec"), names)
+    format = names["AcmeFormat"]()
+    config = format.config("acme_bert", {"width": 768})
+    assert config == {"acme": {"kind": "acme_bert"}, "network": {"width": 768}}
+    assert (format.identifier(config), format.fields(config)) == ("acme_bert", {"width": 768})
+    assert format.identifier({"acme": 1}) is None
+
+
 def test_the_example_of_a_format_reads_what_it_writes(added):
     added("acme_format", "plugins.md")
     format = catalog.catalog(catalog.FORMATS).lookup("acme").value

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from vertebra import PresetHandle
-from vertebra.errors import PresetNotFoundError, SourceUnavailableError
+from vertebra.errors import PresetError, PresetNotFoundError, SourceUnavailableError
 from vertebra.testing import RemoteSourceSuite, opened
 from vertebra.testing.sources import written
 
 PAGE = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text(encoding="utf-8")
-SOURCE, DOWNLOADING, TEST, *_ = re.findall(r"```python\n(.+?)```", PAGE, flags=re.DOTALL)
+SOURCE, DOWNLOADING, UPLOADING, TEST, *_ = re.findall(r"```python\n(.+?)```", PAGE, flags=re.DOTALL)
 
 module = sys.modules.setdefault("vertebra_team", types.ModuleType("vertebra_team"))
 exec(compile(SOURCE, "vertebra_team.py", "exec"), module.__dict__)
@@ -54,7 +54,9 @@ class TestRemoteSourceOfThePage(RemoteSourceSuite):
         module = types.ModuleType("vertebra_acme")
         exec(compile(DOWNLOADING, "vertebra_acme.py", "exec"), module.__dict__)
         module.SERVER = f"http://127.0.0.1:{server.server_port}"
-        return module.AcmeSource()
+        downloading = module.AcmeSource
+        exec(compile(UPLOADING, "vertebra_acme.py", "exec"), module.__dict__)
+        return type("AcmeSource", (module.AcmeSource, downloading), {})()
 
     @pytest.fixture
     def publish(self, server, tmp_path):
@@ -73,6 +75,10 @@ class TestRemoteSourceOfThePage(RemoteSourceSuite):
     @pytest.fixture
     def missing_handle(self):
         return PresetHandle("acme", "missing")
+
+    @pytest.fixture
+    def new_handle(self):
+        return PresetHandle("acme", "new")
 
     @pytest.fixture
     def secret(self, monkeypatch):
@@ -102,6 +108,11 @@ class TestRemoteSourceOfThePage(RemoteSourceSuite):
         with pytest.raises(PresetNotFoundError):
             opened(source).resolve(PresetHandle("acme", "bert?admin=1#x"))
 
+    def test_a_redirected_upload_is_refused(self, source, server, secret, new_handle):
+        server.location = "http://127.0.0.1:1/"
+        with pytest.raises(PresetError, match="302"):
+            source._put(new_handle, "new/x", b"", 0)
+
     def test_a_bad_index_is_said_to_be_damaged(self, source, publish, tmp_path):
         handle = publish({"config.json": b"{}"})
         (tmp_path / "www" / "bert" / "newest.json").write_text("[]")
@@ -116,7 +127,22 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.server.tokens.append(self.headers["Authorization"])
         if self.server.location is None:
             super().do_GET()
+        else:
+            self._redirect()
+
+    def do_PUT(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.server.location is not None:
+            self._redirect()
             return
+        path = Path(self.translate_path(self.path))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body)
+        self.send_response(201)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _redirect(self):
         self.send_response(302)
         self.send_header("Location", self.server.location)
         self.send_header("Content-Length", "0")

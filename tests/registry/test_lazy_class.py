@@ -116,6 +116,15 @@ def test_the_signature_and_the_docstring_are_those_of_the_class():
     assert "proxy" in LazyBackbone.__doc__
 
 
+def test_an_argument_of_the_name_of_the_runtime_is_the_runtime(toy, monkeypatch):
+    def own(reference):
+        return inspect.signature(lambda runtime, size: None)
+
+    monkeypatch.setattr("vertebra._lazy_class.signature_of", own)
+    signature = inspect.signature(vertebra.models.ToyBackbone)
+    assert str(signature) == "(size, *, runtime: 'str | None' = None)"
+
+
 def test_a_class_without_source_code_has_the_signature_of_the_call(toy):
     assert list(inspect.signature(vertebra.models.ToyBackbone).parameters) == ["args", "runtime", "kwargs"]
     assert vertebra.models.ToyBackbone.__doc__ is None

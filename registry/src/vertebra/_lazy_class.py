@@ -54,7 +54,8 @@ def _reference(name: str) -> str:
 def _with_runtime(signature: inspect.Signature) -> inspect.Signature:
     kind = inspect.Parameter.KEYWORD_ONLY
     runtime = inspect.Parameter("runtime", kind, default=None, annotation="str | None")
-    parameters = sorted([*signature.parameters.values(), runtime], key=lambda parameter: parameter.kind)
+    others = [parameter for name, parameter in signature.parameters.items() if name != runtime.name]
+    parameters = sorted([*others, runtime], key=lambda parameter: parameter.kind)
     return signature.replace(parameters=parameters)
 
 

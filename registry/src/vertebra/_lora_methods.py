@@ -77,6 +77,14 @@ class LoraMethods:
         """A receipt for each adapter, by name; active adapters come first."""
         return lora.adapters(self)
 
+    def summary(self, line_length: Any = None, positions: Any = None, print_fn: Any = None, **settings: Any) -> None:
+        """Prints the layers, as `keras.Model.summary`, and then a line for each adapter."""
+        from vertebra._lora.receipts import summary_lines
+
+        super().summary(line_length, positions, print_fn, **settings)  # type: ignore[misc]  # Keras's
+        for line in summary_lines(self):
+            (print_fn or print)(f" {line}")
+
     def activate_lora(self, *names: str | Mapping[str, float]) -> None:
         """Makes the named adapters the active ones; see `vertebra.lora.activate`."""
         lora.activate(self, *names)

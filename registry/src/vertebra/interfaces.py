@@ -60,12 +60,13 @@ class PresetSource(ABC):
         """Uploads files as a preset, completely or not at all, and returns its pinned handle.
 
         Args:
-            handle: The target.
+            handle: The target; it may have a revision, such as a branch, to publish under.
             files: Local paths by the file names in the preset.
             replace: Whether another preset at the handle may be replaced.
             message: Commit message, for services that store one.
 
         Raises:
+            HandleError: the source cannot publish under the revision.
             PresetExistsError: another preset is at the handle, and `replace` is False.
             PresetAccessError: the user may not write there.
         """
@@ -113,15 +114,16 @@ class PresetFormat:
 
     name: ClassVar[str]
     """Name of the format: lower-case letters, digits, `-` and `_`."""
-    identifier_field: ClassVar[str]
-    """The field of a config that names the architecture by one of the `identifiers` of a `FormatSpec`."""
+    identifier_field: ClassVar[str | None] = None
+    """The field of a config that names the architecture by one of the `identifiers` of a `FormatSpec`; None if no field
+    at the top does, so that the class defines `identifier` and `config`."""
 
     def identifier(self, config: Mapping[str, Any]) -> str | None:
         """Returns the name of the architecture in a config, or None if the config is not in this format.
 
         It is called with configs of any origin that are in no built-in format.
         """
-        value = config.get(self.identifier_field)
+        value = config.get(self.identifier_field) if self.identifier_field else None
         return value if isinstance(value, str) else None
 
     def fields(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -135,7 +137,7 @@ class PresetFormat:
             identifier: The first of the architecture's identifiers.
             fields: The result of `Translation.config`, which may override the identifier.
         """
-        return {self.identifier_field: identifier, **fields}
+        return ({self.identifier_field: identifier} if self.identifier_field else {}) | dict(fields)
 
 
 class Runtime(ABC):

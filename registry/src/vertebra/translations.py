@@ -95,8 +95,8 @@ class Translation(ABC):
     def config(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the config for constructor arguments; the base class's arguments are not included.
 
-        In the transformers format, fields of a preset's original config that `arguments` ignores, such as token ids,
-        are kept; they override the same fields of the result.
+        In every format but KerasHub's, fields of a preset's original config that `arguments` ignores, such as token
+        ids, are kept; they override the same fields of the result.
 
         Raises:
             FormatLimitError: the format cannot represent an argument's value; the message names the argument.

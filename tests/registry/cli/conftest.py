@@ -1,6 +1,8 @@
-"""A preset that is written without a framework."""
+"""A preset that is written without a framework, and a terminal of any width."""
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -27,3 +29,22 @@ def sample_preset(tmp_path: Path) -> Path:
     arrays = {name: lambda d=dtype, s=shape: np.zeros(s, d) for name, (dtype, shape) in shapes.items()}
     write_tensors(folder / "model.safetensors", arrays, layouts, {})
     return folder
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def on_terminal(monkeypatch):
+    """Returns a function that prints on a terminal of some columns, and returns the lines."""
+
+    def lines(columns, show, *arguments):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", Terminal())
+            show(*arguments)
+            return sys.stdout.getvalue().splitlines()
+
+    return lines

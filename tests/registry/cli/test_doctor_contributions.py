@@ -26,6 +26,7 @@ def vertebra_presets():
         PresetSpec("unread", "oci://x", 1, backbone="OneBackbone"),
         PresetSpec("unread_copy", "oci://x", 1, copies=("ipfs://x",), backbone="OneBackbone"),
         PresetSpec("of_none", "file:///x", 1, backbone="NoBackbone"),
+        PresetSpec("lost", "ipfs://x", 1, backbone="NoBackbone"),
         *(PresetSpec(f"bert_{number}", "file:///x", 1, backbone="BertBackbone") for number in range(7)),
     ]
 """
@@ -45,10 +46,11 @@ def failed():
 def test_presets_of_absent_architectures_and_schemes_are_named(monkeypatch):
     monkeypatch.setattr("vertebra._discovery.extras._is_installed", lambda name: False)
     presets = [detail for subject, detail in failed() if subject == "presets of acme-pack"]
-    bert = "bert_0, bert_1, bert_2, bert_3, bert_4 and 2 more: their backbone BertBackbone is of no installed plugin"
+    bert = "bert_0, bert_1, bert_2, bert_3, bert_4 and 2 more: the backbone BertBackbone is of no installed plugin"
     assert presets == [
         f"{bert}; install one with: pip install 'vertebra[bert]'",
-        "of_none: their backbone NoBackbone is of no installed plugin; install one",
+        "lost, of_none: the backbone NoBackbone is of no installed plugin; install one",
+        "lost: no installed plugin reads ipfs://; install one",
         "unread: no installed plugin reads oci://; install one",
         "unread_copy: no installed plugin reads oci:// or ipfs://; install one",
     ]

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from vertebra._discovery import extras
 from vertebra.cli import main
 from vertebra.cli.listing import LISTINGS
 
@@ -60,6 +61,23 @@ def test_presets_are_filtered_by_name_architecture_and_size(words, names, capsys
     shown = capsys.readouterr()
     assert {row["name"] for row in json.loads(shown.out)} == names
     assert ("none of " in shown.err) == (not names)
+
+
+@pytest.mark.parametrize(
+    ("filters", "said"),
+    [
+        (["gemma_27b_x"], "; more are installed with: pip install 'vertebra[gemma]'"),
+        (["bert_tini_en_uncased"], ". Did you mean 'bert_tiny_en_uncased', "),
+        (["bert_tiny", "GPT3Backbone"], ". Did you mean 'GPT2Backbone'"),
+        (["--architecture", "BirtBackbone"], ". Did you mean 'BertBackbone'"),
+        (["xyzzy"], " matches\n"),
+        (["bert_tiny", "--max-size", "1 kB"], " matches\n"),
+    ],
+)
+def test_filters_that_match_nothing_are_answered_with_what_does(filters, said, monkeypatch, capsys):
+    monkeypatch.setattr(extras, "_is_installed", lambda distribution: distribution != "vertebra-gemma")
+    assert main(["presets", *filters]) == 0
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("size", ["big", "1.2.3MB", "-1", "5 XB", "", "nan"])

@@ -28,6 +28,14 @@ def refused(capsys, *words):
         (["list"], "vertebra presets lists built-in presets"),
         (["ls"], "vertebra cache ls those in the cache"),
         (["downlaod"], "vertebra pull PRESET downloads a preset"),
+        (["version"], "there is no command vertebra version. vertebra --version prints the version."),
+        (["verison"], "vertebra --version prints the version."),
+        (["install", "x"], "vertebra pull PRESET downloads a preset."),
+        (["upgrade"], "vertebra lock --update the locked presets."),
+        (["cp", "x", "y"], "vertebra pull PRESET --to DIR"),
+        (["check"], "vertebra doctor this installation."),
+        (["cache", "du"], "vertebra cache ls lists the presets in the cache."),
+        (["lora", "fuse"], "vertebra lora merge ADAPTER"),
         (["cache", "rm", "x"], "vertebra cache prune PRESET removes a preset"),
         (["lora", "show", "x"], "vertebra lora info ADAPTER"),
         (["completion", "bsh"], "invalid choice: 'bsh'"),
@@ -37,11 +45,19 @@ def test_a_wrong_command_is_answered_with_the_right_one(words, said, capsys):
     assert said in refused(capsys, *words)
 
 
+@pytest.mark.parametrize("word", ["load", "run", "serve", "uninstal", "logs", "tree"])
+def test_a_word_that_only_resembles_another_name_is_not_answered_with_its_command(word, capsys):
+    said = refused(capsys, word)
+    assert "Did you mean" in said or "The commands are:" in said
+
+
 @pytest.mark.parametrize(
     ("words", "usage", "said"),
     [
         (["sources", "x"], "usage: vertebra sources ", "vertebra sources: error: unrecognized arguments: x"),
-        (["inspect", "x", "--jsn"], "usage: vertebra inspect ", "unrecognized arguments: --jsn Did you mean --json?"),
+        (["inspect", "x", "--jsn"], "usage: vertebra inspect ", "unrecognized arguments: --jsn. Did you mean --json?"),
+        (["--json", "plan", "x"], "usage: vertebra plan ", "--json comes after the command: vertebra plan ... --json"),
+        (["-v"], "usage: vertebra ", "unrecognized arguments: -v. Did you mean -V?"),
         (["lora", "info", "x", "y"], "usage: vertebra lora info ", "unrecognized arguments: y"),
         (["pull", "x", "--lokced=1"], "usage: vertebra pull ", "Did you mean --locked?"),
         (["presets", "--max-size", "big"], "usage: vertebra presets ", "'big' is not a size, such as 500MB or 2GB"),

@@ -31,6 +31,13 @@ def test_people_read_sizes_and_whether_it_fits(sample_preset, capsys):
     assert "fits in memory" in shown or "is unknown" in shown
 
 
+@pytest.mark.parametrize("columns", [40, 80])
+def test_the_text_fits_a_terminal(columns, sample_preset, on_terminal):
+    shown = on_terminal(columns, main, ["plan", str(sample_preset)])
+    assert max(len(line) for line in shown if str(sample_preset.parent) not in line) <= columns
+    assert " ".join(" ".join(shown).split()).endswith("Activations take additional memory, which depends on the batch.")
+
+
 def test_what_cannot_be_is_an_error(sample_preset, capsys):
     assert main(["plan", str(sample_preset), "--dtype", "float33"]) == 1
     assert "float33" in capsys.readouterr().err

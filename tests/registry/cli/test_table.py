@@ -1,6 +1,5 @@
 """Tables on terminals of every width, and in pipes."""
 
-import io
 import os
 import pty
 import subprocess
@@ -16,25 +15,6 @@ ROWS = [
     ["bert_tiny_en_uncased", "4,385,920", "kaggle://keras/bert/keras/bert_tiny_en_uncased/3"],
     ["short", "-", "file:///x"],
 ]
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-@pytest.fixture
-def on_terminal(monkeypatch):
-    """Returns a function that prints on a terminal of some columns, and returns the lines."""
-
-    def lines(columns, show, *arguments):
-        monkeypatch.setenv("COLUMNS", str(columns))
-        with monkeypatch.context() as patch:
-            patch.setattr(sys, "stdout", Terminal())
-            show(*arguments)
-            return sys.stdout.getvalue().splitlines()
-
-    return lines
 
 
 def test_a_pipe_gets_whole_rows(monkeypatch, capsys):

@@ -170,6 +170,45 @@ def test_a_preset_of_a_clashing_backbone_is_still_known(clash):
     assert presets().lookup("preset_one").value.handle == "file:///nowhere/preset_one"
 
 
+NAMELESS = {
+    "vertebra_preset_sources": ("LocalSource", "preset source of the class X", "scheme"),
+    "vertebra_lora_strategies": ("LoraStrategy", "LoRA strategy of the class X", "name"),
+    "vertebra_formats": ("PresetFormat", "preset format of the class X", "name"),
+}
+
+
+@pytest.mark.parametrize("hook", NAMELESS)
+def test_a_contribution_without_a_name_is_told_which_attribute_it_lacks(hook, install):
+    base, told, attribute = NAMELESS[hook]
+    body = f"class X({base}):\n    files = fetch = build = None\n\n@hookimpl\ndef {hook}():\n    return [X()]\n"
+    install("acme-nameless", f"from vertebra import {base}, hookimpl\n\n{body}")
+    catalog(SOURCES)
+    (reason,) = [plugin.reason for plugin in registry().plugins if plugin.name == "acme-nameless"]
+    assert (
+        reason == f"returned a {told}, which has no attribute '{attribute}'. Give the class the attribute {attribute}."
+    )
+
+
+@pytest.mark.parametrize("value", ["{'A': 'b'}", "['A']"])
+def test_a_hook_that_returns_something_else_is_named(value, install):
+    install("acme-wrong", f"from vertebra import hookimpl\n\n@hookimpl\ndef vertebra_presets():\n    return {value}\n")
+    catalog(SOURCES)
+    (reason,) = [plugin.reason for plugin in registry().plugins if plugin.name == "acme-wrong"]
+    assert reason.startswith("vertebra_presets() returned ")
+    assert reason.endswith(" PresetSpec")
+
+
+def test_an_error_in_a_hook_names_the_line_of_the_plugin(install):
+    install(
+        "acme-fails",
+        "import json\nfrom vertebra import hookimpl\n\n@hookimpl\ndef vertebra_presets():\n    json.loads('x')\n",
+    )
+    catalog(SOURCES)
+    (reason,) = [plugin.reason for plugin in registry().plugins if plugin.name == "acme-fails"]
+    assert reason.startswith("JSONDecodeError: ")
+    assert reason.endswith(", in line 6 of acme_fails")
+
+
 CLAIMS_OF_THE_CORE = {
     (SOURCES, "file"): ("vertebra_preset_sources", "vertebra.builtin.local.FolderSource()"),
     (STRATEGIES, "lora"): ("vertebra_lora_strategies", "vertebra.builtin.lora.Lora()"),
@@ -347,7 +386,9 @@ def test_a_library_user_is_told_once_of_a_plugin_that_failed(install, recwarn):
         list(catalog(SOURCES))
     (warning,) = recwarn
     assert warning.category is PluginWarning
-    assert str(warning.message) == ("plugin acme-fails of acme-fails is not used: ImportError: a library is missing.")
+    assert str(warning.message) == (
+        "plugin acme-fails of acme-fails is not used: ImportError: a library is missing, in line 1 of acme_fails."
+    )
 
 
 def test_an_unknown_name_tells_which_plugins_failed(install):
@@ -356,11 +397,13 @@ def test_an_unknown_name_tells_which_plugins_failed(install):
     with pytest.raises(UnknownNameError) as caught:
         catalog(SOURCES).lookup("acme")
     assert caught.value.failed == [
-        "acme-fails (ImportError: a library is missing)",
+        "acme-fails (ImportError: a library is missing, in line 1 of acme_fails)",
         "acme-new (it supports plugin API 9, but this is API 1)",
     ]
     for call in (lambda: open_folder("acme://x"), lambda: open_folder("acme_base")):
-        with pytest.raises(VertebraError, match=r"acme-fails \(ImportError: a library is missing\)") as caught:
+        with pytest.raises(
+            VertebraError, match=r"acme-fails \(ImportError: a library is missing, in line 1 of acme_fails\)"
+        ) as caught:
             call()
         assert "vertebra plugins" in str(caught.value)
 

@@ -41,6 +41,7 @@ def test_a_name_is_that_of_an_extra_or_not(name, extra, monkeypatch):
 def test_a_copy_without_metadata_has_no_extras(monkeypatch):
     monkeypatch.setattr(extras, "_CORE", "no-such-distribution")
     assert install_command("kaggle") is None
+    assert extras.strategies_command() is None
 
 
 @pytest.mark.usefixtures("only_core")
@@ -69,3 +70,13 @@ def test_an_architecture_and_a_runtime_name_theirs(request, capsys):
     for name in ("transformers", "kerashub"):
         assert main(["inspect", str(request.path.parents[2] / "golden" / "gemma" / name)]) == 1
         assert "with: pip install 'vertebra[gemma]'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("only_core")
+def test_a_lora_strategy_names_the_extra_with_more_of_them(request, capsys):
+    with pytest.raises(
+        UnknownNameError, match=r"More of them are installed with: pip install 'vertebra\[lora-variants\]'"
+    ):
+        catalog.catalog(catalog.STRATEGIES).lookup("dora")
+    assert main(["lora", "info", str(request.path.parents[2] / "golden" / "bert" / "peft_dora")]) == 1
+    assert "vertebra-lora-variants (pip install 'vertebra[lora-variants]')" in capsys.readouterr().err

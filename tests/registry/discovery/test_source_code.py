@@ -1,4 +1,4 @@
-"""Signatures and docstrings are read from source code, and nothing but packages is imported."""
+"""Signatures and docstrings are read from source code, and nothing is imported."""
 
 import inspect
 import sys
@@ -23,10 +23,14 @@ class Plain: ...
 @pytest.fixture(autouse=True)
 def toy(tmp_path, monkeypatch):
     """A module that cannot be imported."""
-    (tmp_path / "toy_source.py").write_text(SOURCE)
+    package = tmp_path / "toy_package"
+    package.mkdir()
+    for path in (tmp_path / "toy_source.py", package / "__init__.py", package / "inner.py"):
+        path.write_text(SOURCE)
+    (tmp_path / "toy_faulty.py").write_text("class Toy(:")
     monkeypatch.syspath_prepend(tmp_path)
     yield
-    assert "toy_source" not in sys.modules
+    assert not sys.modules.keys() & {"toy_source", "toy_package", "toy_package.inner"}
 
 
 def test_the_signature_and_docstring_are_those_of_the_source():
@@ -39,8 +43,22 @@ def test_the_signature_and_docstring_are_those_of_the_source():
 
 @pytest.mark.parametrize(
     "reference",
-    ["toy_source:Plain", "toy_source:Other", "nowhere:Toy", "nowhere.inner:Toy", "itertools:chain"],
+    [
+        "toy_source:Plain",
+        "toy_source:Other",
+        "toy_source.inner:Toy",
+        "toy_package.other:Toy",
+        "toy_faulty:Toy",
+        "nowhere:Toy",
+        "nowhere.inner:Toy",
+        "itertools:chain",
+    ],
 )
 def test_a_class_without_them_has_none(reference):
     assert signature_of(reference) is None
     assert docstring_of(reference) is None
+
+
+def test_packages_are_not_imported():
+    assert docstring_of("toy_package.inner:Toy") == docstring_of("toy_package:Toy") == "A toy."
+    assert len(signature_of("toy_package.inner:Toy").parameters) == 6

@@ -43,9 +43,9 @@ def two(install, reload_plugins, monkeypatch):
 def read(tmp_path):
     """Returns a function that reads a config."""
 
-    def describe(config, asked=None):
+    def describe(config, asked=None, preset=tmp_path):
         (tmp_path / "config.json").write_text(json.dumps(config))
-        return read_description(open_folder(tmp_path), asked).backbone
+        return read_description(open_folder(preset), asked).backbone
 
     return describe
 
@@ -78,6 +78,47 @@ def test_the_class_that_the_user_names_decides(read, monkeypatch):
         read({"model_type": "llama"}, type("Other", (), {}))
 
 
+def test_the_class_of_the_call_decides_against_a_preference(read, monkeypatch):
+    monkeypatch.setenv("VERTEBRA_PREFER", "acme")
+    assert read({"model_type": "llama"}, type("BetaLlamaBackbone", (), {})) == "BetaLlamaBackbone"
+
+
+PACK = """
+from vertebra import PresetSpec, hookimpl
+
+@hookimpl
+def vertebra_presets():
+    names = {"ours": "BetaLlamaBackbone", "gone": "GoneBackbone"}
+    return [PresetSpec(name, "file://FOLDER", 1, backbone=backbone) for name, backbone in names.items()]
+"""
+
+
+@pytest.mark.parametrize("prefer", ["none*", "acme"])
+def test_a_built_in_id_is_of_the_architecture_that_it_names(read, install, prefer, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("VERTEBRA_PLUGINS", "acme,beta,pack")
+    monkeypatch.setenv("VERTEBRA_PREFER", prefer)
+    install("pack", PACK.replace("FOLDER", str(tmp_path)))
+    assert read({"model_type": "llama"}, preset="ours") == "BetaLlamaBackbone"
+    assert read({"model_type": "beta_llama"}, preset="ours") == "BetaLlamaBackbone"
+    assert read({"model_type": "llama"}, type("AcmeLlamaBackbone", (), {}), "ours") == "AcmeLlamaBackbone"
+    for command in ("inspect", "plan"):
+        assert main([command, "gone"]) == 1
+        assert "It is the backbone of the preset 'gone' of pack. Install the plugin" in capsys.readouterr().err
+
+
+def test_a_config_without_a_model_type_is_of_the_architecture_that_the_id_names(install, monkeypatch, tmp_path):
+    monkeypatch.setenv("VERTEBRA_PLUGINS", "one,pack")
+    install(
+        "one",
+        PLUGIN.format(name="BetaLlamaBackbone", own="llama", module="one").replace('"llama", "llama"', '"llama",'),
+    )
+    install("pack", PACK.replace("FOLDER", str(tmp_path)))
+    (tmp_path / "config.json").write_text(json.dumps({"layers": 3}))
+    description = read_description(open_folder("ours"))
+    assert description.arguments == {"layers": 3}
+    assert "read as 'llama' because of the class" in description.notes[0]
+
+
 def test_a_config_without_a_model_type_is_settled_alike(read, monkeypatch):
     monkeypatch.setenv("VERTEBRA_PREFER", "beta")
     assert read({"architectures": ["LlamaForCausalLM"]}) == "BetaLlamaBackbone"
@@ -103,4 +144,7 @@ def test_the_clash_is_reported(capsys):
     claims = ["AcmeLlamaBackbone of acme 1.0 (acme)", "BetaLlamaBackbone of beta 1.0 (beta)"]
     assert list(clashes()) == [(identifiers("transformers").kind, "llama", claims)]
     main(["plugins"])
-    assert f"transformers architecture name llama is claimed by {' and '.join(claims)}" in capsys.readouterr().err
+    warned = (
+        f"transformers architecture name llama is claimed by {' and '.join(claims)}; choose one with VERTEBRA_PREFER"
+    )
+    assert warned in capsys.readouterr().err

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 import vertebra
 from vertebra import TensorRule
 from vertebra._formats.checked_translation import CheckedTranslation
-from vertebra._formats.tensor_names import in_module
+from vertebra._formats.translation import in_module
 from vertebra.errors import PluginError, PresetConfigError, PresetFormatError, WeightsMismatchError
 
 pytestmark = pytest.mark.keras(once=True)
@@ -146,10 +146,23 @@ def test_a_tensor_that_the_file_lacks_is_the_file_s_fault(checkpoint):
         load(folder)
 
 
+def test_harmless_rules_and_optional_weights_are_not_blamed_for_it(checkpoint, translation, monkeypatch):
+    folder = checkpoint(tensors=lambda found: {k: v for k, v in found.items() if k != "layernorm.bias"})
+    monkeypatch.setattr(translation, "optional", ("block_0_up/bias", "pooler/*"))
+
+    def change(rules):
+        others = {name: rule for name, rule in rules.items() if name != "block_0_up/bias"}
+        return others | {"pooler/kernel": TensorRule("pool.weight")}
+
+    with_rules(monkeypatch, translation, change)
+    with pytest.raises(WeightsMismatchError, match="1 missing: norm/beta"):
+        load(folder)
+
+
 def test_a_translation_that_cannot_be_imported_names_the_plugin(checkpoint, documented_vit, monkeypatch):
     folder = checkpoint()
     monkeypatch.delattr(documented_vit, "ViTTranslation")
-    with pytest.raises(PluginError, match=r"acme_vit:ViTTranslation cannot be imported \(AttributeError"):
+    with pytest.raises(PluginError, match=r"acme_vit:ViTTranslation, cannot be imported \(AttributeError"):
         load(folder)
     monkeypatch.setattr(documented_vit, "ViTTranslation", dict, raising=False)
     with pytest.raises(PluginError, match=r"acme_vit:ViTTranslation is \{\}, expected a subclass of Translation"):

@@ -62,7 +62,6 @@ class NestedFormat(PresetFormat):
     """A format with an envelope."""
 
     name = "nested"
-    identifier_field = "kind"
 
     def identifier(self, config):
         model = config.get("model")
@@ -122,6 +121,22 @@ def test_a_preset_loads_and_is_saved_as_it_was(add, preset, tmp_path):
     saved = load_file(tmp_path / "saved" / "model.safetensors")
     assert {name: array.tolist() for name, array in saved.items()} == {n: a.tolist() for n, a in tensors.items()}
     assert (tmp_path / "saved" / "labels.txt").read_text() == "cat"
+
+
+def test_ignored_fields_within_tables_are_kept(add, preset, tmp_path):
+    add(NestedFormat())
+    arguments = {"width": 3, "depth": 2, "num_classes": 0, "labels": {"0": "cat"}, "_private": 1}
+    config = {"model": {"kind": "net_a", "arguments": arguments, "author": "acme"}, "schema": 2, "license": "mit"}
+    (preset / "config.json").write_text(json.dumps(config))
+    conversion = convert_preset(preset, tmp_path / "nested", "nested")
+    assert list(conversion.assets.fields_left_out) == ["model.arguments._private"]
+    del arguments["_private"]
+    assert config_of(convert_preset(tmp_path / "nested", tmp_path / "native").target)["config"]["width"] == 3
+    assert config_of(convert_preset(tmp_path / "native", tmp_path / "again", "nested").target) == config
+    backbone = vertebra.Backbone.from_preset(tmp_path / "native", load_weights=False, depth=1)
+    backbone.save_to_preset(tmp_path / "other", format="nested", assets=str(tmp_path / "nested"))
+    arguments["depth"] = 1
+    assert config_of(tmp_path / "other") == config
 
 
 def test_around_other_formats_nothing_is_lost(add, preset, tmp_path):
@@ -208,7 +223,34 @@ def test_a_format_that_fails_to_write_is_named_and_writes_nothing(config, add, t
     assert not (tmp_path / "saved").exists()
 
 
-@pytest.mark.parametrize("fields", [{"name": "Acme Format"}, {"name": "../x"}, {"name": "x", "identifier_field": None}])
-def test_a_format_has_a_name_for_folders_and_a_field(fields, add):
+@pytest.mark.parametrize("name", ["Acme Format", "../x"])
+def test_a_format_has_a_name_for_folders(name, add):
     with pytest.raises(PluginError, match="returned a format named"):
-        add(type("Wrong", (AcmeFormat,), fields)())
+        add(type("Wrong", (AcmeFormat,), {"name": name})())
+
+
+@pytest.mark.parametrize("fields", [{}, {"identifier_field": 1}, {"identifier": lambda self, config: "net_a"}])
+def test_a_format_has_a_field_or_methods_that_name_the_architecture(fields, add):
+    with pytest.raises(
+        PluginError, match=r"format 'x', whose identifier_field is .* or.* define identifier and config"
+    ):
+        add(type("Wrong", (PresetFormat,), {"name": "x"} | fields)())
+
+
+def test_a_nested_format_without_a_field_names_itself_in_errors(add, preset):
+    add(NestedFormat())
+    (preset / "config.json").write_text(json.dumps({"model": {"kind": "net_c", "arguments": {}}}))
+    with pytest.raises(PresetConfigError, match=r"nested architecture 'net_c' is read by no installed backbone"):
+        vertebra.Backbone.from_preset(preset)
+
+
+def test_the_error_for_an_unknown_format_names_plugins_that_failed(add, preset, tmp_path, monkeypatch):
+    add()
+    told = "acme-format (it has no name)"
+    monkeypatch.setattr("vertebra._presets.replace_folder.failed", lambda: [told])
+    monkeypatch.setattr("vertebra._formats.model_type.failed", lambda: [told])
+    with pytest.raises(PresetFormatError, match=r"that failed: acme-format \(it has no name\)\.") as caught:
+        NetBackbone(3, 2).save_to_preset(tmp_path / "saved", format="acme")
+    assert caught.value.failed == [told]
+    with pytest.raises(PresetConfigError, match=r"that failed: acme-format \(it has no name\)\."):
+        vertebra.Backbone.from_preset(preset)

@@ -72,6 +72,19 @@ def test_the_adapters_are_listed_those_that_act_first(several):
     assert [receipt.parameters_added for receipt in backbone.lora_adapters.values()] == [512, 512, 768]
 
 
+def test_the_summary_lists_them(several, capsys):
+    backbone, _ = several
+    backbone.activate_lora("c")
+    shown = []
+    backbone.summary(print_fn=shown.append)
+    lines = "".join(shown[1:]).split(" Adapter ")[1:]
+    assert [line.partition(":")[0] for line in lines] == ["c, active", "a, inactive", "b, inactive"]
+    assert f"{backbone.lora_adapters['c'].parameters_added:,} parameters" in lines[0]
+    backbone.merge_lora()
+    backbone.summary(line_length=60)
+    assert " Adapter c, merged: " in capsys.readouterr().out
+
+
 @pytest.mark.keras(once=True)
 @pytest.mark.parametrize("name", ["d", "", "A"])
 def test_a_name_that_is_not_there_is_refused(several, run, name):

@@ -182,6 +182,12 @@ def test_a_fixture_that_redirects_nobody_proves_nothing(server, publish, request
         TEST(Careful(server), publish, SECRET, break_the_service, request_kind, "127.0.0.1")
 
 
+def test_an_upload_that_ignores_its_revision_fails(toys, tmp_path):
+    test = RemoteSourceSuite().test_an_upload_is_found_under_its_revision_or_refused
+    with pytest.raises(KeyError, match="release-1"):
+        test(toys.ToyRemote(), PresetHandle("toy", "new"), tmp_path)
+
+
 def test_a_stranger_remembers_what_it_is_told():
     with other_host("localhost") as other:
         request = urllib.request.Request(f"{other.url}/x?key={SECRET}", headers={"X-Plain": "nothing"})

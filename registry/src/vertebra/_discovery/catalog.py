@@ -6,7 +6,6 @@ In a clash of names, no plugin gets the name, unless it is a name of the core, w
 from __future__ import annotations
 
 import functools
-import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +13,8 @@ from fnmatch import fnmatchcase
 from typing import Any, Generic, TypeVar
 
 from vertebra._configuration.settings import settings
-from vertebra._discovery.extras import install_command, missing_requirements
+from vertebra._discovery.checks import check_format, check_name, check_preset
+from vertebra._discovery.extras import install_command, missing_requirements, strategies_command
 from vertebra._discovery.installed import NO_FRAMEWORK
 from vertebra._discovery.kinds import BACKBONES as BACKBONES
 from vertebra._discovery.kinds import COMMANDS as COMMANDS
@@ -31,13 +31,8 @@ from vertebra._discovery.plugin import BUILTIN, Owner, Plugin, naming_slow_plugi
 from vertebra._discovery.plugins import registry
 from vertebra._system.user_warnings import warn
 from vertebra.errors import NameClashError, PluginError, PluginWarning, UnknownNameError
-from vertebra.errors.base import ended
-from vertebra.specs import (
-    BUILTIN_FORMATS,
-    BackboneSpec,
-    PresetSpec,
-    resolve_reference,
-)
+from vertebra.errors.base import ended, shown
+from vertebra.specs import BUILTIN_FORMATS, BackboneSpec, PresetSpec, resolve_reference
 from vertebra.strategies import LoraStrategy
 
 T = TypeVar("T")
@@ -96,6 +91,8 @@ class Catalog(Generic[T]):
         claims = self._claims.get(name)
         if claims is None:
             blocked = plugins_that_are("blocked")
+            if self.kind == STRATEGIES.title and (command := strategies_command()):
+                hint = hint or f"More of them are installed with: {command}"
             raise UnknownNameError(self.kind, name, self._claims, hint, blocked, install_command(name), failed())
         if len(claims) > 1:
             raise NameClashError(self.kind, name, [claim.owner for claim in claims])
@@ -108,7 +105,6 @@ _warned: set[str] = set()
 """The warnings that this process has issued."""
 _MOST_CHARACTERS = 120
 """Most characters of the reason why a plugin is not used, in errors on something else."""
-_FORMAT_NAME = re.compile(r"[a-z0-9_-]+")  # it is also the name of a folder
 
 
 @functools.cache
@@ -135,19 +131,24 @@ def presets_of(backbone: str | None) -> dict[str, PresetSpec]:
     return {entry.name: entry.value for entry in presets() if entry.value.backbone in backbones}
 
 
-def check_backbone_of(text: str) -> None:
-    """Checks that the architecture of a built-in id is installed; any other text passes.
+def backbone_of(text: str) -> str | None:
+    """Returns the name of the architecture of a built-in id; None for any other text.
 
     Raises:
         UnknownNameError: it is not installed; the error names the distribution to install, if it is known.
         NameClashError: several plugins claim the id, or the architecture.
     """
-    if text in presets():
-        entry = presets().lookup(text)
-        missing = missing_requirements(entry.owner.distribution)
+    if text not in presets():
+        return None
+    entry = presets().lookup(text)
+    name, distribution = entry.value.backbone, entry.owner.distribution
+    hint = ""
+    if name not in catalog(BACKBONES):
+        missing = missing_requirements(distribution)
         requires = f", which requires {' and '.join(missing)} (not installed)" if missing else ""
-        needs = f"It is the backbone of the preset {text!r} of {entry.owner.distribution}{requires}"
-        catalog(BACKBONES).lookup(entry.value.backbone, f"{needs}. Install the plugin that provides it")
+        needs = f"It is the backbone of the preset {text!r} of {distribution}{requires}"
+        hint = f"{needs}. Install the plugin that provides it"
+    return catalog(BACKBONES).lookup(name, hint).name
 
 
 @functools.cache
@@ -223,10 +224,12 @@ def backbone_class(name: str) -> type:
     Raises:
         UnknownNameError: no plugin provides the class.
         NameClashError: several plugins provide it.
-        PluginError: the class cannot be imported from the module that the plugin names.
+        PluginError: the class cannot be imported from the module that the plugin names, or is no class.
     """
     entry: Entry[BackboneSpec] = catalog(BACKBONES).lookup(name)
-    loaded: type = imported(entry, entry.value.backbone)
+    loaded = imported(entry, entry.value.backbone)
+    if not isinstance(loaded, type):
+        raise PluginError(entry.owner.distribution, f"{entry.value.backbone} is {shown(loaded)}, expected a class")
     return loaded
 
 
@@ -311,24 +314,22 @@ def _warn_of_problems(plugins: Iterable[Plugin]) -> None:
 
 def _check(plugin: Plugin, kind: Kind, items: Any) -> list[Entry[Any]]:
     if not isinstance(items, list | tuple):
-        raise PluginError(plugin.name, f"returned {items!r}, expected a list of {kind.contribution.__name__}")
+        problem = f"{kind.hook}() returned {shown(items)}, expected a list of {kind.contribution.__name__}"
+        raise PluginError(plugin.name, problem)
     for item in items:
         if not isinstance(item, kind.contribution):
-            raise PluginError(plugin.name, f"returned {item!r}, expected {kind.contribution.__name__} instances")
+            problem = f"{kind.hook}() returned {shown(item)} in its list, expected a {kind.contribution.__name__}"
+            raise PluginError(plugin.name, problem)
         _check_item(plugin, kind, item)
     return [Entry(kind.name(item), item, plugin.owner, plugin.name) for item in items]
 
 
 def _check_item(plugin: Plugin, kind: Kind, item: Any) -> None:
-    name = kind.name(item)
-    if not isinstance(name, str):
-        raise PluginError(plugin.name, f"returned a {kind.title} named {name!r}, expected a string")
-    if kind is FORMATS and not (_FORMAT_NAME.fullmatch(name) and isinstance(item.identifier_field, str)):
-        problem = f"returned a format named {name!r} with the identifier_field {item.identifier_field!r}"
-        raise PluginError(plugin.name, problem, "Name it with letters from a to z, digits, - and _, and give it both")
-    if kind is PRESETS and not item.backbone:
-        problem = f"returned the preset {name!r} without a backbone"
-        raise PluginError(plugin.name, problem, "Give the PresetSpec the name of its class, such as backbone='X'")
+    check_name(plugin.name, kind.title, item, kind.name)
+    if kind is FORMATS:
+        check_format(plugin.name, item)
+    if kind is PRESETS:
+        check_preset(plugin.name, item)
 
 
 def preferred(claims: list[Entry[T]], prefer: tuple[str, ...]) -> list[Entry[T]]:

@@ -27,6 +27,14 @@ def install_command(name: str) -> str | None:
     return f"pip install '{_CORE}[{word}]'"
 
 
+def strategies_command() -> str | None:
+    """Returns the pip command for an extra `lora-...` with further LoRA strategies, or None if there is none."""
+    extras: list[str] = []
+    with contextlib.suppress(metadata.PackageNotFoundError):  # the package was copied without its metadata
+        extras = metadata.metadata(_CORE).get_all("Provides-Extra") or []
+    return next(filter(None, (install_command(extra) for extra in extras if extra.startswith("lora-"))), None)
+
+
 def missing_requirements(distribution: str) -> list[str]:
     """Returns the distributions that an installed one requires, and that are not installed."""
     with contextlib.suppress(metadata.PackageNotFoundError):  # a plugin that was added is no distribution

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import inspect
+import itertools
+import sys
 from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
 from typing import Any
 
 _Kind = inspect.Parameter
@@ -15,7 +17,7 @@ def docstring_of(reference: str) -> str | None:
     """Returns the docstring of a class, or None if it has none or its source code is not there.
 
     Args:
-        reference: The class, such as `vertebra_bert.backbone:BertBackbone`; only its packages are imported.
+        reference: The class, such as `vertebra_bert.backbone:BertBackbone`; nothing is imported, not even its packages.
     """
     definition = _definition(reference)
     return None if definition is None else ast.get_docstring(definition)
@@ -33,12 +35,22 @@ def signature_of(reference: str) -> inspect.Signature | None:
 def _definition(reference: str) -> ast.ClassDef | None:
     module, _, name = reference.partition(":")
     try:
-        spec = importlib.util.find_spec(module)
+        spec = _find(module)
         source = spec.loader.get_source(module) if spec and spec.loader else None  # type: ignore[attr-defined]
-    except (AttributeError, ImportError, ValueError):  # a loader without source code, or no such package
+        nodes = ast.parse(source or "").body
+    except Exception:  # a loader without source code, or faulty code of a plugin, which its import reports
         return None
-    nodes = ast.parse(source or "").body
     return next((node for node in nodes if isinstance(node, ast.ClassDef) and node.name == name), None)
+
+
+def _find(module: str) -> ModuleSpec | None:
+    """Finds a module; unlike `importlib.util.find_spec`, it does not import the packages around it."""
+    spec: ModuleSpec | None = None
+    path: Sequence[str] | None = None
+    for name in itertools.accumulate(module.split("."), "{}.{}".format):
+        spec = next(filter(None, (finder.find_spec(name, path) for finder in sys.meta_path)), None)
+        path = (spec and spec.submodule_search_locations) or ()
+    return spec
 
 
 def _parameters(arguments: ast.arguments) -> list[inspect.Parameter]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from vertebra._discovery.catalog import Entry, failed, identifiers
+from vertebra._configuration.settings import settings
+from vertebra._discovery.catalog import BACKBONES, Entry, backbone_of, catalog, failed, identifiers, preferred
 from vertebra._discovery.extras import install_command
 from vertebra._resolve.preset_folder import PresetFolder, config_error
 from vertebra.errors.names import failed_plugins
@@ -19,26 +20,31 @@ def find_owner(
         format: The format.
         field: The field of the config that has the identifier.
         identifier: The identifier.
-        asked: The class that the user asked for, or None for any. If it, or a class that it is derived from, is one of
-            several that read the config, it is the one.
+        asked: The class that the user asked for, or None for any. Of several that read the config, it decides, or a
+            class that it is derived from, else that of the built-in id, else a preferred plugin.
 
     Raises:
         PresetConfigError: no installed backbone reads them, or several do.
     """
-    catalog = identifiers(format)
-    claims = [entry for entry in catalog.claims() if entry.name == identifier]
-    bases = [base.__name__ for base in getattr(asked, "__mro__", ())]
-    if len(claims) > 1:
-        claims = [claim for claim in claims if claim.value.name in bases] or claims
+    specs = [entry for entry in catalog(BACKBONES).claims() if format in entry.value.formats]
+    readers = [entry for entry in specs if identifier in entry.value.formats[format].identifiers]
+    chosen = next((name for name in named_classes(folder, asked) if any(name == one.name for one in readers)), None)
+    claims = preferred([one for one in readers if chosen in (None, one.name)], settings().names("prefer"))
     if len(claims) == 1:
         return claims[0]
     if claims:
         raise config_error(folder, *_ambiguous(f"{field} {identifier!r}", claims))
-    known = ", ".join(sorted({entry.name for entry in catalog.claims()})) or "none"
+    known = ", ".join(sorted({entry.name for entry in identifiers(format).claims()})) or "none"
     install = install_command(str(identifier).rpartition(">")[2])
     problem = f"{field} {identifier!r} is read by no installed backbone; values that can be read: {known}"
     remedy = f"Install the plugin for this architecture{f' with: {install}' if install else ''}"
     raise config_error(folder, problem, f"{remedy}.{failed_plugins(failed())}")
+
+
+def named_classes(folder: PresetFolder, asked: type | None) -> list[str]:
+    """Returns the names of the class that the user asked for and its bases, and of that of a built-in id."""
+    bases = [base.__name__ for base in getattr(asked, "__mro__", ())]
+    return [*bases, *filter(None, [backbone_of(folder.requested)])]
 
 
 def _ambiguous(identifier: str, claims: list[Entry[BackboneSpec]]) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from vertebra._system.foreign_json import is_json
@@ -10,8 +10,11 @@ from vertebra._system.foreign_json import is_json
 _MOST_FIELDS = 1_000
 """Most fields of an original config that are tested one by one; real configs have about 100."""
 
+Path = tuple[str, ...]
+"""The names of a field and of the tables around it, outermost first."""
 
-def carried_fields(
+
+def with_carried_fields(
     written: Mapping[str, Any],
     original: Mapping[str, Any],
     identifier: Callable[[Mapping[str, Any]], object],
@@ -19,12 +22,12 @@ def carried_fields(
     model_fields: Collection[str],
     dtype_fields: Collection[str] = (),
 ) -> tuple[dict[str, Any], list[str]]:
-    """Returns the fields of the original config that are carried, and the names of those that are left out.
+    """Returns a config with the carried fields of the original one, and the names of those that are left out.
 
     A field is carried if the translation ignores it: the written config has the same meaning with the field's value and
     with an impossible value. A field that the translation reads is neither carried nor left out: the translation writes
     its meaning, perhaps in another field. No field is carried from another architecture's config, where it may have
-    another meaning.
+    another meaning. The fields of a table that is in both configs are told apart; names join theirs with dots.
 
     Args:
         written: The config that the translation writes.
@@ -35,23 +38,46 @@ def carried_fields(
         model_fields: Fields that name the architecture, which are those of the translation.
         dtype_fields: Fields that name the dtype of the tensors, which is that of the written ones.
     """
-    changed = {field for field in model_fields if field in original and written.get(field) != original[field]}
+    values, merged = dict(_fields(original, written)), dict(written)
+    of_model, of_dtype = ({(field,) for field in fields} for fields in (model_fields, dtype_fields))
+    changed = {path for path in of_model & values.keys() if written.get(path[0]) != values[path]}
     # Private fields are internal to transformers; before 5.3, it ran code that one of them named (CVE-2026-4372).
-    left_out = [
-        field for field in original if field.startswith("_") or field in changed or not is_json(original[field])
+    refused = [
+        path for path, value in values.items() if path[-1].startswith("_") or path in changed or not is_json(value)
     ]
     if identifier(original) not in (None, identifier(written)):
-        return {}, left_out + sorted(original.keys() - {*left_out, *dtype_fields})
-    others = original.keys() - {*left_out, *model_fields, *dtype_fields}
+        return merged, _names(refused) + sorted(_names(values.keys() - {*refused, *of_dtype}))
+    others = values.keys() - {*refused, *of_model, *of_dtype}
     expected = _meaning_of(written, meaning)
     if expected is None or len(others) > _MOST_FIELDS:
-        return {}, left_out + sorted(others - written.keys())
+        return merged, _names(refused) + sorted(_names(others - dict(_fields(written, original)).keys()))
 
-    def is_ignored(field: str) -> bool:
-        values = (original[field], object())
-        return all(_meaning_of({**written, field: value}, meaning) == expected for value in values)
+    def is_ignored(path: Path) -> bool:
+        tried = (_replaced(written, path, value) for value in (values[path], object()))
+        return all(_meaning_of(config, meaning) == expected for config in tried)
 
-    return {field: original[field] for field in original if field in others and is_ignored(field)}, left_out
+    for path in filter(is_ignored, filter(others.__contains__, values)):
+        merged = _replaced(merged, path, values[path])
+    return merged, _names(refused)
+
+
+def _fields(config: Mapping[str, Any], other: Mapping[str, Any], outer: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Yields the path and the value of each field of a config; of a table that the other has, too, its fields'."""
+    for field, value in config.items():
+        if isinstance(value, Mapping) and isinstance(other.get(field), Mapping):
+            yield from _fields(value, other[field], (*outer, field))
+        else:
+            yield (*outer, field), value
+
+
+def _replaced(config: Mapping[str, Any], path: Path, value: Any) -> dict[str, Any]:
+    """Returns a copy of a config with another value of a field."""
+    field, inner = path[0], path[1:]
+    return {**config, field: _replaced(config[field], inner, value) if inner else value}
+
+
+def _names(paths: Iterable[Path]) -> list[str]:
+    return [".".join(path) for path in paths]
 
 
 def _meaning_of(config: Mapping[str, Any], meaning: Callable[[Mapping[str, Any]], object]) -> object:

@@ -8,7 +8,7 @@ from typing import Any
 
 from vertebra._discovery.catalog import Entry
 from vertebra._formats.architecture import find_owner
-from vertebra._formats.carried_fields import carried_fields
+from vertebra._formats.carried_fields import with_carried_fields
 from vertebra._formats.description import PresetDescription
 from vertebra._formats.export import PresetExport
 from vertebra._formats.translation import express, load_translation, translation_for
@@ -53,7 +53,7 @@ class ContributedFormat:
             PresetConfigError: no installed backbone reads the identifier, or a field cannot be honoured.
             PluginError: the format fails.
         """
-        field = self._format.identifier_field
+        field = self._format.identifier_field or f"{self.NAME} architecture"
         owner = find_owner(folder, self.NAME, field, self._identifier(config), asked)
         translation = load_translation(owner, self.NAME, origin_of(folder))
         arguments = translation.arguments(self._fields(config))
@@ -77,14 +77,14 @@ class ContributedFormat:
         written = self._config(identifiers[0], fields)
         if self._identifier(written) not in identifiers:
             raise PluginError(self._owner.distribution, f"its format {self.NAME} writes a config that it does not read")
-        carried, left_out = carried_fields(
+        config, left_out = with_carried_fields(
             written,
             export.original,
             self._identifier,
-            lambda config: translation.arguments(self._fields(config)),
-            (self._format.identifier_field,),
+            lambda config: (self._identifier(config), translation.arguments(self._fields(config))),
+            (self._format.identifier_field,) if self._format.identifier_field else (),
         )
-        (stage / CONFIG).write_bytes(dump_json(written | carried))
+        (stage / CONFIG).write_bytes(dump_json(config))
         write_safetensors(tensors, stage, max_shard_size)
         return left_out
 

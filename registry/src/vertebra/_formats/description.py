@@ -13,7 +13,7 @@ from vertebra._formats.migration import new_name
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._weights.checkpoint import Checkpoint, CheckpointHeader, open_checkpoint, read_headers
 from vertebra._weights.file_kind import FileKind
-from vertebra._weights.match import Match, match
+from vertebra._weights.match import Match, any_match, match
 from vertebra._weights.safetensors.file_kind import SAFETENSORS
 from vertebra._weights.tensor_entry import TensorEntry
 from vertebra.translations import TensorRule, Translation
@@ -137,12 +137,16 @@ class OpenPreset:
     def check_rules(self, weights: Iterable[str]) -> None:
         """Checks that the translation has a rule for each weight of the config's model, and for no other.
 
+        Optional weights need none, and a rule for another weight is harmless if the checkpoint lacks its tensor.
+
         Raises:
             PluginError: it has not.
         """
-        described = self.description
-        if isinstance(described.translation, CheckedTranslation):
-            described.translation.check_weights(described.translation.rules(described.arguments), weights)
+        translation, tensors = self.description.translation, self.backbone_tensors()
+        if isinstance(translation, CheckedTranslation):
+            weights = {name for name in weights if name in tensors.rules or not any_match(name, translation.optional)}
+            rules = {name for name, rule in tensors.rules.items() if name in weights or rule.tensor in tensors.own}
+            translation.check_weights(rules, weights)
 
     def backbone_tensors(self) -> BackboneTensors:
         """Finds the backbone's tensors; without a translation, each tensor fills the weight of its name.

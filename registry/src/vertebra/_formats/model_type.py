@@ -6,9 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from vertebra._discovery.catalog import BACKBONES, catalog
+from vertebra._discovery.catalog import BACKBONES, catalog, failed
 from vertebra._formats import transformers
+from vertebra._formats.architecture import named_classes
 from vertebra._resolve.preset_folder import PresetFolder, config_error
+from vertebra.errors.names import failed_plugins
 
 _CLASS = re.compile(r"(?P<model>\w+?)(?:(?:LMHead|DoubleHeads)?Model|For[A-Z]\w*)")
 """Names of transformers' classes, such as `BertModel` and `GPT2LMHeadModel`."""
@@ -25,7 +27,7 @@ def infer_model_type(folder: PresetFolder, config: Mapping[str, Any], asked: typ
     Raises:
         PresetConfigError: neither the config's `architectures` nor the class has one model type.
     """
-    by_class = _types_of_class(asked)
+    by_class = _types_of_class(named_classes(folder, asked))
     by_config = _types_of_architectures(config)
     for types, reason in ((by_config, "its architectures"), (by_class, "the class")):
         if len(types) == 1:
@@ -36,14 +38,14 @@ def infer_model_type(folder: PresetFolder, config: Mapping[str, Any], asked: typ
     classes = [entry.name for entry in catalog(BACKBONES) if len(_types(entry.value)) == 1]
     if classes and not by_class:
         remedy += f", or load it with the class, such as vertebra.models.{classes[0]}.from_preset"
-    raise config_error(folder, problem, remedy)
+    raise config_error(folder, problem, f"{remedy}.{failed_plugins(failed())}")
 
 
-def _types_of_class(asked: type | None) -> list[str]:
-    """Returns the model types that a backbone class reads, or the class from which it is derived."""
+def _types_of_class(names: list[str]) -> list[str]:
+    """Returns the model types that the first backbone class of these names reads."""
     backbones = catalog(BACKBONES)
-    names = [base.__name__ for base in getattr(asked, "__mro__", ()) if base.__name__ in backbones]
-    return list(_types(backbones.lookup(names[0]).value)) if names else []
+    name = next(filter(backbones.__contains__, names), None)
+    return [] if name is None else list(_types(backbones.lookup(name).value))
 
 
 def _types_of_architectures(config: Mapping[str, Any]) -> list[str]:

@@ -62,9 +62,11 @@ def read_description(folder: PresetFolder, asked: type | None = None) -> PresetD
             read as the class's.
 
     Raises:
+        UnknownNameError: the architecture of a built-in id is not installed.
         PresetNotFoundError: there is no config; the error names the subfolders that hold a preset.
         PresetConfigError: the config is in no known format, or unsound, or a field that matters has two values.
     """
+    catalog.backbone_of(folder.requested)
     if folder.is_file or (CONFIG not in folder.listed_names and folder.is_complete):
         from vertebra._formats.missing_config import no_config
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra._formats.architecture import find_owner
-from vertebra._formats.carried_fields import carried_fields
+from vertebra._formats.carried_fields import with_carried_fields
 from vertebra._formats.description import PresetDescription
 from vertebra._formats.export import PresetExport
 from vertebra._formats.translation import express, load_translation, translation_for
@@ -79,14 +79,13 @@ def write(export: PresetExport, stage: Path, max_shard_size: float | None) -> li
     spec, translation = translation_for(export.backbone, NAME)
     written, tensors = express(export, NAME, translation)
     translation.check_identifier(written, "model_type", spec.formats[NAME].identifiers)
-    carried, left_out = carried_fields(
+    config, left_out = with_carried_fields(
         written, export.original, _identifier, translation.arguments, _MODEL_FIELDS, _DTYPE_FIELDS
     )
     if export.task is not None:
         tensors = _with_head(tensors, export.task, next(filter(None, translation.prefixes), ""))
-        written = _of_task(written, export.task)
-        carried = {name: value for name, value in carried.items() if name not in export.task.config}
-    (stage / CONFIG).write_bytes(dump_json(written | carried | {"dtype": _config_dtype(tensors)}))
+        config = _of_task(config, export.task)
+    (stage / CONFIG).write_bytes(dump_json(config | {"dtype": _config_dtype(tensors)}))
     write_safetensors(tensors, stage, max_shard_size)
     return left_out
 

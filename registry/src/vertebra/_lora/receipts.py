@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from vertebra._lora.state import Adapters
+from vertebra._lora.choices.calls import reading
+from vertebra._lora.state import Adapters, adapters_of
 from vertebra.specs import LoraReceipt
 
 
@@ -30,6 +31,26 @@ def receipt_of(adapters: Adapters, name: str) -> LoraReceipt:
         scale=adapter.plan.scale,
         trained=tuple(adapter.co_trained),
         method=adapter.plan.method(", "),
+    )
+
+
+def summary_lines(model: Any) -> list[str]:
+    """Returns a line for the summary of a model about each of its adapters; active adapters come first."""
+    with reading(model):
+        adapters = adapters_of(model)
+        return (
+            []
+            if adapters is None
+            else [_line(adapters, name) for name in dict.fromkeys([*adapters.active, *adapters.known])]
+        )
+
+
+def _line(adapters: Adapters, name: str) -> str:
+    receipt = receipt_of(adapters, name)
+    state = "inactive" if name not in adapters.active else "active" if adapters.merged is None else "merged"
+    return (
+        f"Adapter {name}, {state}: {receipt.method}, on {len(receipt.layers)} layers, "
+        f"{receipt.parameters_added:,} parameters"
     )
 
 

@@ -111,10 +111,9 @@ def prepare(
     """Reads a preset and maps its files, after checking the arguments against the class's constructor.
 
     Raises:
-        UnknownNameError: the architecture of a built-in id is not installed.
+        UnknownNameError: as in `read_description`.
         PresetError: as in `Backbone.from_preset`; CertificateError if `verify` is set and there is no certificate.
     """
-    catalog.check_backbone_of(folder.requested)
     description = read_description(folder, asked)
     backbone_class = class_of(description, asked)
     check_overrides(backbone_class, overrides, f"from_preset of {backbone_class.__name__}")

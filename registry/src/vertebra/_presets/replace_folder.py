@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 from vertebra._arguments import is_amount
+from vertebra._discovery.catalog import failed
 from vertebra._formats.format import Format
 from vertebra._formats.registry import format_of, formats
 from vertebra._presets.asset_names import CARRIED, name_in
@@ -37,7 +38,7 @@ def check_request(preset_dir: str | Path, format: str, max_shard_size: float | N
     """
     if not isinstance(format, str) or format not in formats():
         raise PresetFormatError(
-            f"Preset to write at {str(preset_dir)!r}", f"format={format!r} is not known", list(formats())
+            f"Preset to write at {str(preset_dir)!r}", f"format={format!r} is not known", list(formats()), failed()
         )
     if max_shard_size is not None and not is_amount(max_shard_size):
         problem = f"max_shard_size={max_shard_size!r} is not a finite number above 0"

@@ -55,7 +55,7 @@ def attempt(names):
 """
 _RESOLVE = """
 def attempt(plugins):
-    from vertebra._discovery.references import broken_references
+    from vertebra.cli.doctor_contributions import broken_references
     return broken_references(json.loads(plugins))
 """
 _REPORT = """

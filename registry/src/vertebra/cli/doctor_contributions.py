@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
+from vertebra._discovery import runtimes
 from vertebra._discovery.catalog import (
     BACKBONES,
     FORMATS,
@@ -11,13 +12,17 @@ from vertebra._discovery.catalog import (
     PRESETS,
     RUNTIMES,
     SOURCES,
+    Entry,
     catalog,
     clashes,
     known_formats,
 )
 from vertebra._discovery.extras import install_command
+from vertebra._formats.translation import load_translation
+from vertebra.errors import PluginError, RuntimeChoiceError
+from vertebra.errors.base import shown
 from vertebra.handles import PresetHandle
-from vertebra.specs import BUILTIN_FORMATS, PresetSpec
+from vertebra.specs import BUILTIN_FORMATS, BackboneSpec, PresetSpec, resolve_reference
 
 ContributionFinding = tuple[str, bool, str]
 """The subject of a check, whether it passed, and a sentence on the result."""
@@ -57,25 +62,69 @@ def _presets() -> Iterator[ContributionFinding]:
     """Yields a finding for each plugin and reason why its presets cannot be loaded."""
     affected: dict[tuple[str, str], list[str]] = {}
     for entry in catalog(PRESETS):
-        problem = _problem(entry.value)
-        if problem is not None:
+        for problem in _problems(entry.value):
             affected.setdefault((entry.owner.distribution, problem), []).append(entry.name)
     for (distribution, problem), names in affected.items():
         more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
         yield f"presets of {distribution}", False, f"{', '.join(names[:_MOST_NAMES])}{more}: {problem}"
 
 
-def _problem(preset: PresetSpec) -> str | None:
-    """Returns why a preset cannot be loaded, without a look at its files; None if it may be loaded."""
+def _problems(preset: PresetSpec) -> Iterator[str]:
+    """Yields the reasons why a preset cannot be loaded that are known without a look at its files."""
     if preset.backbone not in catalog(BACKBONES):
-        return f"their backbone {preset.backbone} is of no installed plugin{_install(preset.backbone)}"
+        yield f"the backbone {preset.backbone} is of no installed plugin{_install(preset.backbone)}"
     schemes = list(dict.fromkeys(PresetHandle.parse(handle).scheme for handle in (preset.handle, *preset.copies)))
-    if any(map(catalog(SOURCES).__contains__, schemes)):
-        return None
-    texts = " or ".join(f"{scheme}://" for scheme in schemes)
-    return f"no installed plugin reads {texts}{_install(schemes[0])}"
+    if not any(map(catalog(SOURCES).__contains__, schemes)):
+        texts = " or ".join(f"{scheme}://" for scheme in schemes)
+        yield f"no installed plugin reads {texts}{_install(schemes[0])}"
 
 
 def _install(name: str) -> str:
     command = install_command(name)
     return f"; install one with: {command}" if command else "; install one"
+
+
+# === The code that plugins name ===
+
+
+def broken_references(plugins: Collection[str]) -> dict[str, list[str]]:
+    """Returns why references of plugins to classes, translations and functions cannot be used, by name of the plugin.
+
+    Binds a runtime; without one, only translations are resolved, because other code may need it.
+    """
+    try:
+        has_runtime = runtimes.bind_any() is not None
+    except RuntimeChoiceError:
+        has_runtime = False
+    broken: dict[str, list[str]] = {}
+    for entry in catalog(BACKBONES).claims():
+        if entry.plugin in plugins:
+            broken.setdefault(entry.plugin, []).extend(_broken_translations(entry))
+            broken[entry.plugin] += _broken_code(entry.value) if has_runtime else []
+    return {plugin: problems for plugin, problems in broken.items() if problems}
+
+
+def _broken_translations(entry: Entry[BackboneSpec]) -> Iterator[str]:
+    for format in known_formats(entry.value):
+        try:
+            load_translation(entry, format)
+        except PluginError as error:
+            yield error.problem
+
+
+def _broken_code(spec: BackboneSpec) -> Iterator[str]:
+    from vertebra.backbone import Backbone
+
+    for title, reference in {"class": spec.backbone, "demo": spec.demo, "migration": spec.migrate}.items():
+        if reference is None:
+            continue
+        subject = f"the {title} of {spec.name}, {reference},"
+        try:
+            found = resolve_reference(reference)
+        except Exception as error:
+            yield f"{subject} cannot be imported ({type(error).__name__}: {error})"
+            continue
+        if title == "class" and not (isinstance(found, type) and issubclass(found, Backbone)):
+            yield f"{subject} is {shown(found)}, expected a subclass of vertebra.Backbone"
+        elif not callable(found):
+            yield f"{subject} is {shown(found)}, expected a function"

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -24,11 +24,13 @@ from vertebra._discovery.catalog import (
     Kind,
     catalog,
 )
+from vertebra._discovery.extras import install_command
 from vertebra._discovery.plugin import BUILTIN
 from vertebra._discovery.plugins import examined, registry
 from vertebra._discovery.runtimes import unavailable_reason
 from vertebra.cli.output import Row, bytes_text, print_json, print_rows
-from vertebra.errors import VertebraError
+from vertebra.errors import VertebraError, close_names
+from vertebra.errors.base import did_you_mean
 from vertebra.specs import BUILTIN_FORMATS
 
 _EMPTY: tuple[Any, ...] = (None, "", [])
@@ -87,6 +89,17 @@ def _matches(text: str, part: str) -> bool:
     return fnmatchcase(text, part) or part in text
 
 
+def _remedy(args: argparse.Namespace, presets: Sequence[Row]) -> str:
+    """Returns what would match: presets of an architecture that is not installed, or names that resemble a filter."""
+    names = [name for row in presets for name in (row["name"], row["backbone"])]
+    filters = [*args.filters, args.architecture or ""]
+    unknown = [part for part in filters if not any(_matches(name, part) for name in names)]
+    commands = [command for part in unknown if (command := install_command(part))]
+    if commands:
+        return f"; more are installed with: {commands[0]}"
+    return next((f".{did_you_mean(near)}" for part in unknown if (near := close_names(part, names))), "")
+
+
 def _run(args: argparse.Namespace) -> int:
     every = args.listing.rows()
     rows = every if args.is_wanted is None else [row for row in every if args.is_wanted(args, row)]
@@ -97,7 +110,7 @@ def _run(args: argparse.Namespace) -> int:
         filled = [name for name in args.listing.columns if not rows or any(row[name] not in _EMPTY for row in shown)]
         print_rows(shown, filled)
     if every and not rows:
-        print(f"none of {len(every)} matches", file=sys.stderr)
+        print(f"none of {len(every)} matches{_remedy(args, every)}", file=sys.stderr)
     for line in _warnings():
         print(line, file=sys.stderr)
     return 0
@@ -172,7 +185,8 @@ def _warnings() -> list[str]:
     for plugin in registry().plugins:
         lines += [f"warning: plugin {plugin.name} of {plugin.owner.distribution}: {text}" for text in plugin.problems]
     for kind, name, claims in _catalog.clashes():
-        lines.append(f"warning: the {kind} name {name} is claimed by {' and '.join(claims)}, so neither is used")
+        choice = "choose one with VERTEBRA_PREFER or VERTEBRA_BLOCK"  # a class that is named is used without a choice
+        lines.append(f"warning: the {kind} name {name} is claimed by {' and '.join(claims)}; {choice}")
     return lines
 
 

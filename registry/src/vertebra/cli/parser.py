@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from typing import Any, NoReturn
 
 from vertebra.errors import close_names
@@ -13,26 +14,40 @@ _LISTINGS = (
     "vertebra presets lists built-in presets, vertebra cache ls those in the cache, vertebra backbones architectures"
 )
 _INSPECT = "vertebra inspect PRESET shows a preset, and vertebra lora info ADAPTER an adapter"
+_CACHE_LS = "vertebra cache ls lists the presets in the cache"
 _OTHER_NAMES = {
     "vertebra": {
+        ("version",): "vertebra --version prints the version",
+        ("install",): "pip installs plugins, and vertebra pull PRESET downloads a preset",
+        ("update", "upgrade"): "pip updates plugins, and vertebra lock --update the locked presets",
         ("list", "ls", "models"): _LISTINGS,
         ("search", "find"): "vertebra presets FILTER lists the built-in presets whose names match",
-        ("download", "fetch", "get"): "vertebra pull PRESET downloads a preset",
+        ("download", "fetch", "get", "clone"): "vertebra pull PRESET downloads a preset",
         ("upload", "publish"): "vertebra push DIR URI publishes a preset",
         ("info", "show", "describe"): _INSPECT,
-        ("rm", "remove", "delete", "prune", "uninstall"): _PRUNE,
-        ("merge",): "vertebra lora merge ADAPTER TARGET --base PRESET merges an adapter into a preset",
+        ("rm", "remove", "delete", "prune", "clean", "clear", "gc"): _PRUNE,
+        (
+            "copy",
+            "cp",
+            "export",
+        ): "vertebra convert PRESET DIR writes a preset, and vertebra pull PRESET --to DIR its files",
+        ("import",): "vertebra pull --from DIR imports a bundle",
+        ("check", "test", "validate"): "vertebra verify PRESET checks a preset, and vertebra doctor this installation",
+        ("status", "health"): "vertebra doctor checks this installation",
+        ("size", "du"): "vertebra plan PRESET shows the size of a preset, and vertebra cache ls those in the cache",
+        ("merge", "fuse"): "vertebra lora merge ADAPTER TARGET --base PRESET merges an adapter into a preset",
         ("env", "config", "settings"): "vertebra doctor shows the settings",
     },
     "vertebra cache": {
-        ("rm", "remove", "delete", "clear", "clean", "purge"): _PRUNE,
-        ("info", "show", "scan"): "vertebra cache ls lists the presets in the cache",
+        ("rm", "remove", "delete", "clear", "clean", "purge", "gc"): _PRUNE,
+        ("info", "show", "scan", "size", "du"): _CACHE_LS,
         ("dir", "folder", "where"): "vertebra cache path prints the folder",
     },
     "vertebra lora": {
         ("show", "inspect", "describe"): "vertebra lora info ADAPTER shows an adapter",
         ("list", "ls"): "vertebra cache ls lists adapters in the cache, too, and vertebra strategies LoRA strategies",
         ("export", "save"): "vertebra lora convert ADAPTER TARGET --base PRESET writes an adapter in another form",
+        ("apply", "fuse"): "vertebra lora merge ADAPTER TARGET --base PRESET merges an adapter into a preset",
         ("pull", "push", "lock"): "vertebra pull, push and lock take adapters, too",
     },
 }
@@ -52,8 +67,11 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             parser = args.parser
             options = [option for action in parser._actions for option in action.option_strings]
-            near = close_names(unknown[0].partition("=")[0], options) if unknown[0].startswith("-") else []
-            parser.error(f"unrecognized arguments: {' '.join(unknown)}{_did_you_mean(near)}")
+            name = unknown[0].partition("=")[0]
+            if name in options:  # before the command
+                parser.error(f"{name} comes after the command: {parser.prog} ... {name}")
+            near = close_names(name, options) if name.startswith("-") else []
+            parser.error(f"unrecognized arguments: {' '.join(unknown)}.{_did_you_mean(near)}")
         return args
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
@@ -73,10 +91,16 @@ class Parser(argparse.ArgumentParser):
     def _hint(self, value: str, commands: list[str]) -> str:
         hints = {name: hint for names, hint in _OTHER_NAMES.get(self.prog, {}).items() for name in names}
         near = close_names(value, [*commands, *hints])
-        if near and near[0] in hints:
+        if near and near[0] in hints and _is_typo(value.lower(), near[0]):
             return f" {hints[near[0]]}."
         near = [name for name in near if name in commands]
         return _did_you_mean(near) or f" The commands are: {', '.join(commands)}."
+
+
+def _is_typo(value: str, name: str) -> bool:
+    """Returns whether two words have the same letters, or all but one of them: `downlaod`, but not `load`."""
+    letters, others = Counter(value), Counter(name)
+    return max((letters - others).total(), (others - letters).total()) <= (len(name) > 3)
 
 
 def _did_you_mean(names: list[str]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from vertebra._presets.plan import Plan, plan_preset
 from vertebra.cli.output import bytes_text, print_json
+from vertebra.cli.terminal.table import print_fields, print_text
 
 
 def add_commands(commands: Any) -> None:
@@ -29,17 +30,22 @@ def _run(args: argparse.Namespace) -> int:
         facts = {"place" if name == "device" else name: value for name, value in asdict(plan).items()}
         print_json(facts | {"fits": {name: plan.fits(needed) for name, needed in uses.items()}})
         return 0
-    print(f"{plan.backbone} of {plan.handle} ({plan.format}), {plan.parameters:,} parameters")
-    print(f"  to download     {bytes_text(plan.to_fetch)} of {bytes_text(plan.files)}")
-    print(f"  weights         {bytes_text(plan.weights)}, of which {bytes_text(plan.converted)} are converted copies")
-    if plan.lora_parameters is not None:
-        print(f"  LoRA            {plan.lora_parameters:,} parameters")
-    for name, needed in uses.items():
-        print(f"  {name:<15} {bytes_text(needed)}: {_verdict(plan, needed)}")
+    print_text(f"{plan.backbone} of {plan.handle} ({plan.format}), {plan.parameters:,} parameters")
+    print_fields([*_sizes(plan), *((name, _verdict(plan, needed)) for name, needed in uses.items())], indent="  ")
     if plan.not_read:
-        print(f"warning: {plan.not_read} and its shards are not read: vertebra verify compares both checkpoints")
-    print("Activations take additional memory, which depends on the batch.")
+        print_text(f"warning: {plan.not_read} and its shards are not read: vertebra verify compares both checkpoints")
+    print_text("Activations take additional memory, which depends on the batch.")
     return 0
+
+
+def _sizes(plan: Plan) -> list[tuple[str, str]]:
+    rows = [
+        ("to download", f"{bytes_text(plan.to_fetch)} of {bytes_text(plan.files)}"),
+        ("weights", f"{bytes_text(plan.weights)}, of which {bytes_text(plan.converted)} are converted copies"),
+    ]
+    if plan.lora_parameters is not None:
+        rows.append(("LoRA", f"{plan.lora_parameters:,} parameters"))
+    return rows
 
 
 def _uses(plan: Plan) -> dict[str, int]:
@@ -51,5 +57,6 @@ def _uses(plan: Plan) -> dict[str, int]:
 
 def _verdict(plan: Plan, needed: int) -> str:
     if plan.free is None:
-        return f"the free memory of {plan.device} is unknown"
-    return f"{'fits' if plan.fits(needed) else 'does not fit'} in {plan.device} ({bytes_text(plan.free)} free)"
+        return f"{bytes_text(needed)}: the free memory of {plan.device} is unknown"
+    fits = "fits" if plan.fits(needed) else "does not fit"
+    return f"{bytes_text(needed)}: {fits} in {plan.device} ({bytes_text(plan.free)} free)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vertebra.errors.base import VertebraError, did_you_mean, ended
+from vertebra.errors.names import failed_plugins
 
 
 class PresetError(VertebraError):
@@ -64,9 +65,12 @@ class PresetConfigError(PresetError, ValueError):
 class PresetFormatError(PresetError, ValueError):
     """A preset format is unknown, or it cannot represent this backbone."""
 
-    def __init__(self, subject: object, problem: str, known: Sequence[str]) -> None:
+    def __init__(self, subject: object, problem: str, known: Sequence[str], failed: Sequence[str] = ()) -> None:
         self.subject, self.problem, self.known = subject, problem, list(known)
-        super().__init__(f"{subject}: {ended(problem)} Choose one of these formats: {', '.join(known) or 'none'}.")
+        self.failed = list(failed)
+        """The installed plugins that failed, each with the reason: one of them may contribute the format."""
+        choice = f"Choose one of these formats: {', '.join(known) or 'none'}."
+        super().__init__(f"{subject}: {ended(problem)} {choice}{failed_plugins(failed)}")
 
 
 class FormatLimitError(PresetError, ValueError):

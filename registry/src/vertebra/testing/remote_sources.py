@@ -286,6 +286,16 @@ class RemoteSourceSuite(SourceSuite):
         assert opened(source).resolve(new_handle) == second != first
         assert contents(source, second) == OTHER_FILES
 
+    def test_an_upload_is_found_under_its_revision_or_refused(
+        self, source: RemoteSource, new_handle: PresetHandle, tmp_path: Path
+    ) -> None:
+        target = replace(new_handle, revision="release-1")
+        try:
+            source.upload(target, written(tmp_path / "one", FILES), False, "first")
+        except VertebraError:
+            return
+        assert contents(source, target) == FILES
+
 
 def _read(source: RemoteSource, pinned: PresetHandle, file: PresetFile) -> bytes:
     with source.read(pinned, file) as stream:

@@ -11,7 +11,7 @@ from typing import Any
 from vertebra._discovery.catalog import lora_variant, peft_methods
 from vertebra._lora.files.peft_methods import FIELDS, MERGE, field_remedy, type_remedy
 from vertebra._lora.files.peft_patterns import PatternTable
-from vertebra._lora.files.peft_types import lora_fields, number, reader_of, readers, where_computed
+from vertebra._lora.files.peft_types import lora_fields, number, plugin_with_more, reader_of, readers, where_computed
 from vertebra._lora.plan import LayerPlan
 from vertebra._system.foreign_json import parse_foreign_json
 from vertebra._system.strict_json import MOST_BYTES
@@ -197,5 +197,5 @@ def _strategy_of(subject: str, switches: Mapping[str, bool]) -> str:
     names = lora_variant(switches)
     if names in peft_methods():
         return peft_methods().lookup(names).value.name
-    remedy = f"Install a plugin with such a strategy, such as vertebra-lora-variants. Or: {MERGE}"
+    remedy = f"Install a plugin with such a strategy, {plugin_with_more()}. Or: {MERGE}"
     raise LoraConfigError(subject, names, True, "a variant that an installed LoRA strategy supports", remedy)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vertebra._discovery.catalog import Entry, peft_methods
+from vertebra._discovery.extras import strategies_command
 from vertebra._lora.files.peft_patterns import PatternTable
 from vertebra._lora.plan import AdapterPlan, LayerPlan
 from vertebra.errors import LoraConfigError
@@ -86,7 +87,13 @@ def _reader(entry: Entry[LoraStrategy]) -> MethodReader | None:
 
 def where_computed(name: str) -> str | None:
     """Returns the remedy for a method, or field of LoRA's config, of a known plugin that is not installed, or None."""
-    return "Install a plugin that computes it, such as vertebra-lora-variants" if name in _IN_PLUGIN else None
+    return f"Install a plugin that computes it, {plugin_with_more()}" if name in _IN_PLUGIN else None
+
+
+def plugin_with_more() -> str:
+    """Returns an example of a plugin with more strategies; if it is not installed, with the command for it."""
+    command = strategies_command()
+    return "such as vertebra-lora-variants" + (f" ({command})" if command else "")
 
 
 def reader_of(peft_type: Any) -> MethodReader | None:

@@ -54,6 +54,12 @@ def print_fields(fields: Iterable[tuple[str, str]], indent: str = "") -> None:
             start = " " * len(start)
 
 
+def print_text(text: str) -> None:
+    """Prints a line of text, on a terminal wrapped to its width."""
+    room = terminal_width()
+    print(text if room is None else "\n".join(wrap(text, room)))
+
+
 def wrap(text: str, width: int) -> list[str]:
     """Returns the lines of a text that is wrapped between words and after slashes; a longer word is not broken."""
     lines = [""]

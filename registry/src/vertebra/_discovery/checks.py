@@ -1,0 +1,58 @@
+"""Checks of what the hooks of plugins return, before it is used under its name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from vertebra.errors import PluginError
+from vertebra.interfaces import PresetFormat
+from vertebra.specs import PresetSpec
+
+_FORMAT_NAME = re.compile(r"[a-z0-9_-]+")  # it is also the name of a folder
+
+
+def check_name(plugin: str, title: str, item: Any, name: Callable[[Any], object]) -> None:
+    """Checks that a contribution has a name.
+
+    Raises:
+        PluginError: it has none, or one that is not a string.
+    """
+    try:
+        found = name(item)
+    except AttributeError as error:
+        problem = f"returned a {title} of the class {type(item).__name__}, which has no attribute {error.name!r}"
+        raise PluginError(plugin, problem, f"Give the class the attribute {error.name}") from error
+    if not isinstance(found, str):
+        raise PluginError(plugin, f"returned a {title} named {found!r}, expected a string")
+
+
+def check_format(plugin: str, format: PresetFormat) -> None:
+    """Checks that a format can name a folder, and says where its configs name the architecture.
+
+    Raises:
+        PluginError: its name has other characters, or it has neither an `identifier_field` nor methods in its place.
+    """
+    if not _FORMAT_NAME.fullmatch(format.name):
+        problem = f"returned a format named {format.name!r}"
+        raise PluginError(plugin, problem, "Name it with letters from a to z, digits, - and _")
+    field, kind = format.identifier_field, type(format)
+    names_itself = kind.identifier is not PresetFormat.identifier and kind.config is not PresetFormat.config
+    if not isinstance(field, str) and not (field is None and names_itself):
+        problem = f"returned the format {format.name!r}, whose identifier_field is {field!r}"
+        remedy = (
+            "Set it to the field that names the architecture or, without such a field, define identifier and config"
+        )
+        raise PluginError(plugin, problem, remedy)
+
+
+def check_preset(plugin: str, preset: PresetSpec) -> None:
+    """Checks that a preset names its class.
+
+    Raises:
+        PluginError: it names none.
+    """
+    if not preset.backbone:
+        problem = f"returned the preset {preset.name!r} without a backbone"
+        raise PluginError(plugin, problem, "Give the PresetSpec the name of its class, such as backbone='X'")
