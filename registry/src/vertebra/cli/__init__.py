@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import sys
 import warnings
@@ -14,7 +13,18 @@ from vertebra.cli.parser import Parser
 from vertebra.cli.terminal.streams import flush_or_discard, prepare_streams
 from vertebra.errors import PluginWarning, VertebraError
 
-_LISTINGS = ("plugins", "backbones", "presets", "formats", "sources", "strategies", "runtimes", "tasks", "tokenizers")
+_LISTINGS = (
+    "plugins",
+    "backbones",
+    "presets",
+    "formats",
+    "sources",
+    "strategies",
+    "runtimes",
+    "tasks",
+    "tokenizers",
+    "commands",
+)
 COMMANDS = dict.fromkeys(_LISTINGS, "listing") | {"inspect": "inspect", "doctor": "doctor", "demo": "demo"}
 COMMANDS |= {name: name for name in ("convert", "verify", "plan", "lora", "cache", "lock", "push", "completion")}
 COMMANDS |= {"pull": "pull", "bundle": "pull"}
@@ -77,12 +87,20 @@ def _unexpected(error: Exception) -> str:
     return f"{text} (unexpected, in {last.filename}, line {last.lineno}; PYTHONDEVMODE=1 shows the traceback)"
 
 
-def build_parser(wanted: Sequence[str] = ()) -> Parser:
-    """Returns the parser of the wanted command, or of all; only modules of commands in the parser are imported."""
+def build_parser(wanted: Sequence[str] = (), plugins: bool = False) -> Parser:
+    """Returns the parser of the wanted command, or of all; only modules of commands in the parser are imported.
+
+    Args:
+        wanted: The first word of the command line, if there is one.
+        plugins: Whether commands of plugins are included if none is wanted, which takes as long as a listing.
+
+    Raises:
+        VertebraError: the wanted command is none of the core, and the settings of plugins cannot be met.
+    """
     parser = Parser(
         prog="vertebra",
         description="List, fetch, inspect, convert and share presets of model backbones.",
-        epilog="vertebra help COMMAND shows the arguments of a command.",
+        epilog="vertebra help COMMAND shows the arguments of a command; vertebra commands lists those of plugins.",
     )
     parser.add_argument("-V", "--version", action="store_true", help="print the version and exit")
 
@@ -95,7 +113,7 @@ def build_parser(wanted: Sequence[str] = ()) -> Parser:
     modules = [COMMANDS[name] for name in wanted if name in COMMANDS] or dict.fromkeys(COMMANDS.values())
     for module in modules:
         importlib.import_module(f"vertebra.cli.{module}").add_commands(commands)
-    if not any(name in COMMANDS for name in wanted):
+    if plugins or not all(name in COMMANDS or name.startswith("-") for name in wanted):
         _add_plugin_commands(commands, wanted)
     commands._choices_actions.sort(key=lambda action: action.dest)  # argparse lists commands as they were added
     return parser
@@ -104,11 +122,9 @@ def build_parser(wanted: Sequence[str] = ()) -> Parser:
 def _add_plugin_commands(commands: Any, wanted: Sequence[str]) -> None:
     """Adds the commands that plugins contribute; the code of a command is imported when it is the wanted one."""
     from vertebra._discovery import catalog
-    from vertebra.specs import resolve_reference
 
-    with contextlib.suppress(VertebraError):  # settings that cannot be met: the command that runs tells them
-        for entry in catalog.catalog(catalog.COMMANDS):
-            if entry.name not in COMMANDS:
-                parser = commands.add_parser(entry.name, help=entry.value.help, description=entry.value.help)
-                if entry.name in wanted:
-                    resolve_reference(entry.value.command)(parser)
+    for entry in catalog.catalog(catalog.COMMANDS):
+        if entry.name not in COMMANDS:
+            parser = commands.add_parser(entry.name, help=entry.value.help, description=entry.value.help)
+            if entry.name in wanted or not wanted:
+                catalog.imported(entry, entry.value.command)(parser)

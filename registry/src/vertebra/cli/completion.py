@@ -93,7 +93,7 @@ def completion_script(shell: str) -> str:
     """Returns the script for a shell, with the presets, schemes and runtimes that are installed now."""
     import shtab  # no other command needs it
 
-    parser = build_parser()
+    parser = build_parser(plugins=True)
     names = {"runtime": _names(RUNTIMES), "format": _formats(), "dtype": _DTYPES}
     names["architecture"] = _names(BACKBONES)
     names["backbone"] = [entry.name for entry in catalog(BACKBONES) if entry.value.demo]

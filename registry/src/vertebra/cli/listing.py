@@ -14,6 +14,7 @@ from typing import Any
 from vertebra._discovery import catalog as _catalog
 from vertebra._discovery.catalog import (
     BACKBONES,
+    COMMANDS,
     FORMATS,
     RUNTIMES,
     SOURCES,
@@ -230,6 +231,11 @@ LISTINGS = {
         _entries(
             TOKENIZERS, lambda spec: {"name": spec.name, "description": spec.description, "class": spec.tokenizer}
         ),
+    ),
+    "commands": Listing(
+        "list the commands of plugins",
+        ("name", "description", "distribution", "version"),
+        _entries(COMMANDS, lambda spec: {"name": spec.name, "description": spec.help, "code": spec.command}),
     ),
     "runtimes": Listing(
         "list runtimes, and whether they are available",
