@@ -1,0 +1,67 @@
+"""`vertebra embed`, `classify`, `tag` and `rerank` on files."""
+
+import json
+
+import numpy as np
+import pytest
+
+import vertebra
+from vertebra.cli import main
+
+from .conftest import BAD, GOOD
+
+pytestmark = pytest.mark.keras
+
+
+@pytest.fixture
+def run(tmp_path, capsys):
+    """Runs a command on a file, and returns its records and its summary."""
+
+    def run(command, data, name, preset, *options, status=0):
+        (tmp_path / name).write_text(data)
+        out = tmp_path / f"out{'.npy' if command == 'embed' else '.jsonl'}"
+        words = [command, str(tmp_path / name), "-o", str(out), "--preset", str(preset), "--json", *options]
+        assert main(words) == status, capsys.readouterr().err
+        shown = capsys.readouterr()
+        if status:
+            return shown.err
+        found = np.load(out) if out.suffix == ".npy" else [json.loads(line) for line in out.read_text().splitlines()]
+        return found, json.loads(shown.out)
+
+    return run
+
+
+def saved(preset, tmp_path, task, **options):
+    """Saves a task with the head of a new model."""
+    getattr(vertebra.models, task).from_preset(preset, False, **options).save_to_preset(tmp_path / "task")
+    return tmp_path / "task"
+
+
+def test_vectors_are_those_of_python(run, preset):
+    vectors, summary = run("embed", "\n".join(GOOD), "in.txt", preset)
+    np.testing.assert_allclose(vectors, vertebra.models.TextEmbedder.from_preset(preset).embed(GOOD), atol=1e-6)
+    assert (summary["records"], summary["bad"]) == (len(GOOD), [])
+
+
+def test_classes(run, preset, tmp_path):
+    folder = saved(preset, tmp_path, "TextClassifier", labels=["bad", "good"])
+    answers, _ = run("classify", "review\n" + "\n".join(GOOD + BAD), "in.csv", folder, "--text-column", "review")
+    assert {answer["label"] for answer in answers} <= {"good", "bad"}
+    assert len(answers) == len(GOOD + BAD)
+
+
+def test_entities_and_records_without_a_text(run, preset, tmp_path):
+    folder = saved(preset, tmp_path, "TokenClassifier", labels=["O", "B-X"])
+    data = '{"text": "the fox"}\n{"texts": "a"}\n{"text": "dog"}'
+    assert "record 2: its field 'text' is missing" in run("tag", data, "in.jsonl", folder, status=1)
+    answers, summary = run("tag", data, "in.jsonl", folder, "--skip-bad")
+    assert [list(answer) for answer in answers] == [["entities"], ["error"], ["entities"]]
+    assert (summary["continued"], summary["bad_count"]) == (1, 1)
+
+
+def test_pairs(run, preset, tmp_path):
+    folder = saved(preset, tmp_path, "Reranker")
+    data = '{"query": "fox", "document": "the fox"}\n{"query": "fox", "document": "dog"}'
+    answers, _ = run("rerank", data, "in.jsonl", folder)
+    expected = vertebra.models.Reranker.from_preset(folder).scores([("fox", "the fox"), ("fox", "dog")])
+    np.testing.assert_allclose([answer["score"] for answer in answers], expected, atol=1e-6)
