@@ -70,8 +70,10 @@ def test_rematerialised_backbones_train_as_others(make, name, mode):
             backbone = make(name, dropout=0.0)
             output = backbone.output
             if isinstance(output, dict):
-                pooled = keras.ops.expand_dims(output["pooled_output"], 1)
-                output = keras.layers.Add()([output["sequence_output"], pooled])
+                pooled = [keras.ops.expand_dims(output[name], 1) for name in output.keys() & {"pooled_output"}]
+                output = (
+                    keras.layers.Add()([output["sequence_output"], *pooled]) if pooled else output["sequence_output"]
+                )
             model = keras.Model(backbone.input, output)
             model.compile(keras.optimizers.SGD(0.1), "mse")
             inputs = filled(backbone, (2, 3))

@@ -13,7 +13,7 @@ from vertebra.errors import UnknownNameError
 def only_core(monkeypatch, configure):
     """The core without any of its plugins, as after `pip install vertebra`."""
     configure(VERTEBRA_BLOCK="*")
-    monkeypatch.setattr(extras, "_is_installed", lambda distribution: False)
+    monkeypatch.setattr(extras, "is_installed", lambda distribution: False)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def only_core(monkeypatch, configure):
 )
 def test_a_name_is_that_of_an_extra_or_not(name, extra, monkeypatch):
     assert install_command(name) is None  # all are installed
-    monkeypatch.setattr(extras, "_is_installed", lambda distribution: False)
+    monkeypatch.setattr(extras, "is_installed", lambda distribution: False)
     assert install_command(name) == (extra and f"pip install 'vertebra[{extra}]'")
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import vertebra
 from vertebra._discovery import catalog, plugins
+from vertebra._presets import load
 from vertebra._presets.convert import convert_preset
 from vertebra.errors import PluginError, PresetConfigError
 
@@ -181,9 +182,10 @@ def test_a_version_is_a_positive_int(old, version):
 
 
 @pytest.mark.keras(once=True)
-def test_without_the_plugin_the_error_says_how_to_install_it(old, configure):
+def test_without_the_plugin_the_error_says_how_to_install_it(old, configure, monkeypatch):
     folder, _ = old
     block(configure)
+    monkeypatch.setattr(load, "is_installed", lambda distribution: False)
     with pytest.raises(PresetConfigError) as caught:
         vertebra.Backbone.from_preset(folder)
     told = "It was written with the plugin acme-net 1.0; if you trust it, install it with: pip install 'acme-net==1.0'"

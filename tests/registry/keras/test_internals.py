@@ -339,3 +339,9 @@ def test_a_config_that_is_saved_with_weights_is_known(tmp_path):
     assert Telling.found
     keras.models.clone_model(model)
     assert not Telling.found
+
+
+@of("_keras_history")
+def test_the_layer_of_a_symbolic_tensor():
+    layer = keras.layers.Dense(3)
+    assert internals.layer_of(layer(keras.Input((2,)))) is layer

@@ -22,7 +22,7 @@ def install_command(name: str) -> str | None:
     except metadata.PackageNotFoundError:  # the package was copied without its metadata
         return None
     plugin = re.compile(rf"{_CORE}-{re.escape(word)}\b[^-;]*;.*\bextra\s*==\s*['\"]{re.escape(word)}['\"]")
-    if not any(map(plugin.match, requirements)) or _is_installed(f"{_CORE}-{word}"):
+    if not any(map(plugin.match, requirements)) or is_installed(f"{_CORE}-{word}"):
         return None
     return f"pip install '{_CORE}[{word}]'"
 
@@ -40,11 +40,12 @@ def missing_requirements(distribution: str) -> list[str]:
     with contextlib.suppress(metadata.PackageNotFoundError):  # a plugin that was added is no distribution
         requirements = [text for text in metadata.requires(distribution) or [] if "extra" not in text]
         names = [match[0] for text in requirements if (match := _NAME.match(text))]
-        return [name for name in names if not _is_installed(name)]
+        return [name for name in names if not is_installed(name)]
     return []
 
 
-def _is_installed(distribution: str) -> bool:
+def is_installed(distribution: str) -> bool:
+    """Returns whether a distribution is installed."""
     try:
         metadata.distribution(distribution)
     except metadata.PackageNotFoundError:

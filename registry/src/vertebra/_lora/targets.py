@@ -157,7 +157,9 @@ def _check_globs(model: Any, used: Sequence[str], roles: Roles, layers: Mapping[
 def _declares_targets(model: Any) -> bool:
     """Returns whether a class below `Backbone`, or the model itself, declares default targets."""
     names = {"lora_targets", "default_lora_layer_names"}
-    return bool(names & vars(model).keys()) or sum(bool(names & vars(kind).keys()) for kind in type(model).__mro__) > 1
+    of_core = __name__.partition(".")[0]
+    below = [kind for kind in type(model).__mro__ if kind.__module__.partition(".")[0] != of_core]
+    return bool(names & vars(model).keys()) or any(names & vars(kind).keys() for kind in below)
 
 
 def _check_names(names: set[str], candidates: Mapping[str, Any], layers: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from vertebra._arguments import flag
 from vertebra._discovery import catalog, runtimes
+from vertebra._discovery.extras import is_installed
 from vertebra._formats import native
 from vertebra._formats.description import OpenPreset, PresetDescription
 from vertebra._formats.migration import pip_install, writer_of
@@ -227,7 +228,7 @@ def _installing(description: PresetDescription, error: UnknownNameError) -> str:
     if error.install:
         return f"Install the plugin that provides it with: {error.install}"
     writer = writer_of(description.folder) if description.format == native.NAME else None
-    if writer is not None:
+    if writer is not None and not is_installed(writer.distribution):
         written = f"It was written with the plugin {writer.distribution} {writer.version}"
         return f"{written}; if you trust it, install it with: {pip_install(writer)}"
     similar = f" Installed with a similar name: {', '.join(error.suggestions)}." if error.suggestions else ""
