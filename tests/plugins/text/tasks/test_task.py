@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import vertebra
-from vertebra.errors import ArgumentError
+from vertebra.errors import ArgumentError, PresetConfigError
 
 from .conftest import BAD, GOOD
 
@@ -104,6 +104,23 @@ def test_token_ids_are_taken_without_a_preprocessor(preset):
     inputs = {name: np.ones((2, 4), "int32") for name in task.input}
     assert task.predict(inputs, verbose=0).shape == (2, 2)
     task.fit(inputs, np.array([0, 1]), verbose=0)
+
+
+def test_any_function_can_prepare_the_texts(preset):
+    def lengths(texts):
+        ids = np.array([[2, min(len(text), 20), 3] for text in texts], "int32")
+        return {"token_ids": ids, "segment_ids": np.zeros_like(ids), "padding_mask": np.ones_like(ids)}
+
+    task = vertebra.models.TextClassifier.from_preset(preset, False, num_classes=2, preprocessor=lengths)
+    assert task.predict(TEXTS, verbose=0).shape == (12, 2)
+    task.fit(TEXTS, LABELS, verbose=0)
+
+
+def test_a_vocabulary_that_is_larger_than_the_table_is_refused(preset):
+    with (preset / "vocab.txt").open("a") as file:
+        file.write("\nmore")
+    with pytest.raises(PresetConfigError, match="it has 64 tokens, and the backbone's table has 63 rows"):
+        vertebra.models.TextClassifier.from_preset(preset, False, num_classes=2)
 
 
 def test_a_task_of_one_architecture(preset):

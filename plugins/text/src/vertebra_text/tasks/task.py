@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -82,11 +83,14 @@ class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
     @preprocessor.setter
     def preprocessor(self, value: Any) -> None:
         from vertebra_text.tokenizers.interface import Tokenizer
+        from vertebra_text.tokenizers.vocabulary_check import check_vocabulary
 
         if isinstance(value, Tokenizer):
             value = TextPreprocessor(value)
         if isinstance(value, TextPreprocessor):
             value = value.bound_to(self._backbone)
+            if self._backbone.token_embedding is not None:  # a token without a row would be NaN on JAX
+                check_vocabulary(value.tokenizer, self._backbone.token_embedding.input_dim)
         if value is not None and not callable(value):
             raise ArgumentError(type(self).__name__, "preprocessor", value, "a TextPreprocessor, a Tokenizer, or None")
         self.__dict__["_preprocessor"] = value
@@ -189,9 +193,13 @@ class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
             adapters: The name of a LoRA adapter, or a list with one for each text, or None for the active ones.
             **kwargs: Further arguments of `keras.Model.predict`, for prepared inputs.
         """
-        if self._preprocessor is not None and not is_prepared(x):
+        if isinstance(self._preprocessor, TextPreprocessor) and not is_prepared(x):
             return self.inference.outputs(x, batch_size, adapters)
-        return super().predict(x, batch_size=batch_size, **kwargs)
+        if self._preprocessor is not None and not is_prepared(x):
+            x = self._preprocessor(x)
+        chosen = contextlib.nullcontext() if adapters is None else self.lora_rows(adapters)
+        with chosen:
+            return super().predict(x, batch_size=batch_size, **kwargs)
 
     @property
     def inference(self) -> Inference:
