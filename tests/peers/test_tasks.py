@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import vertebra
+from vertebra.errors import PresetConfigError
 
 from .conftest import TOLERANCE, Peer
 
@@ -151,6 +152,12 @@ def test_masked_tokens(model_type, made, text_peer):
             [entry["token_str"] for entry in mask] for mask in expected
         ]
         agree([[e["score"] for e in mask] for mask in ours], [[e["score"] for e in mask] for mask in expected])
+
+
+def test_an_untied_head_is_refused(made):
+    folder = made("bert", "ForMaskedLM", tie_word_embeddings=False)
+    with pytest.raises(PresetConfigError, match=r"decoder\.weight is not the token table"):
+        vertebra.models.MaskedLM.from_preset(folder)
 
 
 # === Written here, read by the peers ===

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from vertebra import TaskExport, TaskPreset
+from vertebra import HeadSpec, TaskExport, TaskPreset
 from vertebra.errors import FormatLimitError, PresetConfigError
 from vertebra_text.layers.head import head_of
 from vertebra_text.task_files.stored import StoredTask
@@ -32,6 +32,7 @@ def read(task_class: Any, preset: TaskPreset, own: Mapping[str, Any]) -> StoredT
     if not name:
         return StoredTask()
     head = head_of(name, preset.backbone, config)
+    _check_tied(preset, config, head)
     arguments: dict[str, Any] = {"head": head.to_config()}
     if name != "MaskedLM":
         arguments |= _classes(config)
@@ -39,6 +40,14 @@ def read(task_class: Any, preset: TaskPreset, own: Mapping[str, Any]) -> StoredT
         arguments |= _problem(task_class, preset, config)
     arguments = {key: value for key, value in arguments.items() if _is_needed(key, own)}
     return StoredTask(arguments, with_old_names(preset.tensors), lambda task: task.built_head.rules())
+
+
+def _check_tied(preset: TaskPreset, config: Mapping[str, Any], head: HeadSpec) -> None:
+    """Raises PresetConfigError if a head has a matrix of its own: the token table would be used without a word."""
+    own = [layer.matrix for layer in head.layers if isinstance(layer, HeadSpec.Vocabulary)]
+    if config.get("tie_word_embeddings") is False and any(matrix in preset.tensors for matrix in own):
+        problem = f"tie_word_embeddings is false: {own[0]} is not the token table, which is not supported"
+        raise PresetConfigError(_CONFIG, problem, "Use a checkpoint with a tied head")
 
 
 def with_old_names(tensors: Mapping[str, Any]) -> Mapping[str, Any]:
