@@ -44,7 +44,7 @@ def failed():
 
 
 def test_presets_of_absent_architectures_and_schemes_are_named(monkeypatch):
-    monkeypatch.setattr("vertebra._discovery.extras._is_installed", lambda name: False)
+    monkeypatch.setattr("vertebra._discovery.extras.is_installed", lambda name: False)
     presets = [detail for subject, detail in failed() if subject == "presets of acme-pack"]
     bert = "bert_0, bert_1, bert_2, bert_3, bert_4 and 2 more: the backbone BertBackbone is of no installed plugin"
     assert presets == [

@@ -75,7 +75,7 @@ def test_presets_are_filtered_by_name_architecture_and_size(words, names, capsys
     ],
 )
 def test_filters_that_match_nothing_are_answered_with_what_does(filters, said, monkeypatch, capsys):
-    monkeypatch.setattr(extras, "_is_installed", lambda distribution: distribution != "vertebra-gemma")
+    monkeypatch.setattr(extras, "is_installed", lambda distribution: distribution != "vertebra-gemma")
     assert main(["presets", *filters]) == 0
     assert said in capsys.readouterr().err
 
