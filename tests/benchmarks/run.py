@@ -12,6 +12,7 @@ from pathlib import Path
 
 from adapting import measure_adapting
 from converting import measure_converting
+from embedding import measure_embedding
 from large import measure_headers, measure_large
 from loading import measure_bfloat16, measure_loading
 from measure import Row
@@ -28,6 +29,7 @@ PEERS = [
     "keras-hub==0.32.0",
     "transformers==5.23.0",
     "peft==0.21.2",
+    "sentence-transformers==6.2.0",
     "torch==2.13.0",
     "jax==0.10.2",
     "keras==3.15.1",
@@ -43,6 +45,7 @@ PARTS = (
     "adapting",
     "storage",
     "tokenizing",
+    "embedding",
 )
 
 
@@ -84,6 +87,7 @@ def parts(runs: int, peers: Path | None, work: Path) -> dict[str, Callable[[], l
         "storage": partial(measure_storing, 2 * runs, work),
         "storage.cached": partial(measure_reopening, runs, work),
         "tokenizing": partial(measure_tokenizing, 2 * runs),
+        "embedding": partial(with_peers, measure_embedding),
     }
 
 

