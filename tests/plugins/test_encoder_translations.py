@@ -130,3 +130,10 @@ def test_other_names_of_distilberts_fields_are_read():
 def test_what_kerashub_lacks_is_refused_by_argument(argument, value):
     with pytest.raises(FormatLimitError, match=argument):
         RobertaKerasHub().config(build("RobertaBackbone", RobertaKerasHub, **{argument: value}).get_config())
+
+
+@pytest.mark.parametrize("name", KERASHUB)
+def test_another_initial_deviation_is_no_reason_to_refuse_a_save(name, tmp_path):
+    backbone = build(name, KERASHUB[name][0], initializer_range=0.5)
+    backbone.save_to_preset(tmp_path / "saved", format="kerashub", certificate=False)
+    assert type(vertebra.Backbone.from_preset(tmp_path / "saved")).__name__ == name

@@ -34,6 +34,9 @@ class DistilBertKerasHub(Translation):
         _CONFIG.check_one_rate(arguments, ("attention_dropout",))
         return {name: arguments[name] for name in _FIELDS}
 
+    def ineffective_arguments(self, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        return ("initializer_range",)
+
     def rules(self, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
         embeddings = "layers/token_and_position_embedding"
         rules = {

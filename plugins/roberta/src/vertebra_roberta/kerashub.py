@@ -44,6 +44,9 @@ class RobertaKerasHub(Translation):
         _CONFIG.check_one_rate(arguments, ("attention_dropout",))
         return {name: arguments[name] for name in _FIELDS}
 
+    def ineffective_arguments(self, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        return ("initializer_range",)
+
     def rules(self, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
         embeddings = "layers/token_and_position_embedding"
         positions = f"{embeddings}/position_embedding/vars/0"
