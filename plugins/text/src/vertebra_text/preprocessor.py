@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,6 @@ from vertebra.errors import ArgumentError
 if TYPE_CHECKING:
     from vertebra_text.tokenizers.interface import Arrays, Tokenizer
 
-log = logging.getLogger("vertebra")
 TRUNCATIONS = ("longest_first", "only_first", "only_second", "error")
 
 

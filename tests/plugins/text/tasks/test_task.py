@@ -6,6 +6,7 @@ import pytest
 
 import vertebra
 from vertebra.errors import ArgumentError, PresetConfigError
+from vertebra_text import TextPreprocessor
 
 from .conftest import BAD, GOOD
 
@@ -160,3 +161,9 @@ def test_a_task_is_saved_and_loaded_by_keras(classifier, tmp_path):
     loaded = keras.saving.load_model(tmp_path / "task.keras")
     loaded.preprocessor = classifier.preprocessor
     np.testing.assert_allclose(loaded.predict(TEXTS), classifier.predict(TEXTS), atol=1e-6)
+
+
+def test_a_text_that_is_too_long_can_be_refused(classifier):
+    classifier.preprocessor = TextPreprocessor(classifier.tokenizer, truncation="error")
+    with pytest.raises(ArgumentError, match="at most 30 without special tokens"):
+        classifier.predict(["good " * 100])

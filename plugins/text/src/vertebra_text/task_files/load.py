@@ -50,7 +50,6 @@ def load_task(
     if load_weights:
         changed = [name for name, value in own.items() if stored.arguments.get(name) != value]
         fill(task, opened, stored, changed)
-    task.__dict__["_preset"] = opened
     return task
 
 

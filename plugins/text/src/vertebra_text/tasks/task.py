@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -321,11 +321,6 @@ class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
         if isinstance(arguments.get("backbone"), Mapping):
             arguments["backbone"] = keras.saving.deserialize_keras_object(arguments["backbone"])
         return cls(**arguments)
-
-
-def as_texts(texts: Any) -> Sequence[Any]:
-    """Returns one text, or several, as a list."""
-    return [texts] if isinstance(texts, str) else texts
 
 
 def _is_auto(value: object) -> bool:
