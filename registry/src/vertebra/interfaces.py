@@ -7,6 +7,7 @@ Importing a subclass must not import a framework or a client library; its method
 
 from __future__ import annotations
 
+import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -152,6 +153,10 @@ class Runtime(ABC):
     @abstractmethod
     def unavailable_reason(self) -> str | None:
         """Returns why the backend cannot be used here and the remedy, or None if it can. Imports no framework."""
+
+    def import_keras(self) -> None:
+        """Imports Keras on this backend, which the environment names already."""
+        importlib.import_module("keras")
 
     def check_process(self) -> None:  # noqa: B027 (most backends can be used in any process)
         """Raises ForkedProcessError if the backend would wait for threads that a forked process does not have."""

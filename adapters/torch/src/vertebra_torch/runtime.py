@@ -21,6 +21,11 @@ class TorchRuntime(Runtime):
     def unavailable_reason(self) -> str | None:
         return None if find_spec("torch") else "PyTorch is not installed; install it with: pip install torch"
 
+    def import_keras(self) -> None:
+        from vertebra_torch.importing import import_keras
+
+        import_keras()
+
     def check_weights(self, model: Any) -> None:
         from vertebra_torch.models import require_own_values
 

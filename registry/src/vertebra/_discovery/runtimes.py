@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import threading
@@ -31,8 +30,9 @@ def bind(requested: str | None = None) -> Runtime:
     requested = _permitted(requested)
     with _BINDING:
         if bound_backend() is None:
-            os.environ["KERAS_BACKEND"] = _lookup(requested or _chosen()).name
-            importlib.import_module("keras")
+            chosen = _lookup(requested or _chosen())
+            os.environ["KERAS_BACKEND"] = chosen.name
+            chosen.import_keras()
         runtime = _accept_bound(str(bound_backend()), requested)
     runtime.check_process()
     return runtime

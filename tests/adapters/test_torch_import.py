@@ -1,0 +1,80 @@
+"""Keras on torch is imported without torch's compiler, which works as ever once it is imported."""
+
+import pytest
+
+pytestmark = pytest.mark.keras
+
+
+@pytest.fixture(autouse=True)
+def only_on_torch(torch):
+    """Skips the tests on other runtimes."""
+
+
+def test_a_start_imports_no_compiler(child):
+    """From the import of Keras to the first numbers, random ones included."""
+    printed = child(
+        "import sys, vertebra\n"
+        "vertebra.use()\n"
+        "import keras\n"
+        "keras.layers.Dense(2)(keras.random.normal((1, 2)))\n"
+        "print(sorted({'torch._dynamo', 'sympy'} & sys.modules.keys()))"
+    )
+    assert printed.split() == ["[]"]
+
+
+def test_the_compiler_skips_what_keras_excludes_from_it(child):
+    """As Keras does itself; and the same seed gives the same numbers within a compiled function."""
+    printed = child(
+        "import vertebra, torch\n"
+        "vertebra.use()\n"
+        "import keras\n"
+        "from keras.src.backend.torch import image, random\n"
+        "normal = lambda seed: keras.random.normal((3,), seed=keras.random.SeedGenerator(seed))\n"
+        "seeds = keras.random.SeedGenerator(3)\n"
+        "program = torch.compile(lambda x: x + keras.random.normal((3,), seed=seeds), backend='eager')\n"
+        "print(bool((program(torch.zeros(3)) == normal(3)).all()))\n"
+        "print(random.torch_seed_generator._torchdynamo_disable, image._torch_seed_generator._torchdynamo_disable)\n"
+        "print(type(torch._dynamo.__spec__.loader).__name__, torch._dynamo.__loader__ is torch._dynamo.__spec__.loader)"
+    )
+    assert printed.split() == ["True", "True", "True", "SourceFileLoader", "True"]
+
+
+def test_the_import_hook_is_gone_after_its_use(child):
+    printed = child(
+        "import sys, vertebra\n"
+        "before = list(sys.meta_path)\n"
+        "vertebra.use()\n"
+        "added = [finder for finder in sys.meta_path if type(finder).__module__ == 'vertebra_torch.importing']\n"
+        "import torch._dynamo\n"
+        "print(len(added), added[0] in sys.meta_path)"
+    )
+    assert printed.split() == ["1", "False"]
+
+
+@pytest.mark.parametrize("first", ["import torch._dynamo", "import keras"])
+def test_what_is_imported_before_stays(child, first):
+    printed = child(
+        f"{first}\n"
+        "import torch, vertebra\n"
+        "vertebra.use()\n"
+        "from keras.src.backend.torch import random\n"
+        "print(random.torch_seed_generator._torchdynamo_disable, random.dynamo is torch._dynamo)"
+    )
+    assert printed.split() == ["True", "True"]
+
+
+def test_another_use_of_the_compiler_during_the_import_gets_the_compiler(child):
+    """As by a later release of Keras, or in another thread."""
+    printed = child(
+        "import sys, torch\n"
+        "from vertebra_torch.importing import _DeferredCompiler\n"
+        "deferred = sys.modules['torch._dynamo'] = _DeferredCompiler()\n"
+        "@deferred.disable(reason='a test')\n"
+        "def excluded(): pass\n"
+        "before = excluded\n"
+        "from torch._dynamo import is_compiling\n"
+        "import torch._dynamo.config\n"
+        "print(sys.modules['torch._dynamo'] is not deferred, deferred.is_compiling is is_compiling)\n"
+        "print(excluded is not before, excluded._torchdynamo_disable_msg == 'a test')"
+    )
+    assert printed.split() == ["True"] * 4
