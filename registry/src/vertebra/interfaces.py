@@ -218,9 +218,9 @@ class Runtime(ABC):
         return keras.random.dropout(inputs, rate, seed=generator)
 
     @abstractmethod
-    def compile(self, backbone: Any) -> Callable[..., Any]:
+    def compile(self, backbone: Any, frozen: bool = False) -> Callable[..., Any]:
         """Returns a compiled function of the backbone's inputs, for inference, without Python overhead at each layer.
 
-        It reads the backbone's weights at each call, so that it follows later training; it is traced again for each new
-        shape or dtype of the inputs.
+        It reads the backbone's weights at each call, so that it follows later training, unless they are `frozen`: then
+        it may hold copies of them in another layout. It is traced again where it must be for other inputs.
         """

@@ -1,65 +1,112 @@
-"""Compiles the forward pass with torch's own tracer, into one flat sequence of kernel calls."""
+"""Compiles the forward pass into flat sequences of kernel calls."""
 
 from __future__ import annotations
 
 import operator
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import torch
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from vertebra import lora
+from vertebra_torch import fusing, packing, tracing
 
 _KEPT = 8
 """Number of sets of variables for which graphs are kept; enabling an adapter, for example, adds a set."""
 _tracing = threading.Lock()
 """torch's tracer keeps its state in global variables, so only one thread may trace at a time."""
+_of_models: weakref.WeakKeyDictionary[Any, VariableSets] = weakref.WeakKeyDictionary()
+"""The graphs of each model, which all its compiled functions share."""
 
 
-def compile_backbone(backbone: Any) -> Callable[..., Any]:
+def compile_backbone(backbone: Any, frozen: bool) -> Callable[..., Any]:
     """Returns the forward pass as a traced graph, without autograd; the graph holds the weights themselves, not copies.
 
-    It is traced for each shape of the inputs, and again if variables are added, as by `enable_lora`. Adapters with
-    equal settings share variables, so to switch between them causes no new trace; adapters chosen for one call are
-    arguments of the graph. It needs no C++ compiler, unlike `torch.compile` on the CPU.
+    It is traced once for all shapes of the inputs that the layers treat alike, and again if variables are added, as by
+    `enable_lora`. Adapters with equal settings share variables, so to switch between them causes no new trace; adapters
+    chosen for one call are arguments of the graph. It needs no C++ compiler, unlike `torch.compile` on the CPU.
+
+    Args:
+        backbone: The model.
+        frozen: Whether the weights will not change, so that graphs may be fused and hold packed copies of weights.
     """
-    sets = VariableSets()
+    sets = _of_models.setdefault(backbone, VariableSets())
+    call = _Frozen() if frozen else _call
 
     def compiled(inputs: Any) -> Any:
         chosen = lora.chosen_variables(backbone)
         tensors = [keras.ops.convert_to_tensor(value) for value in keras.tree.flatten(inputs)]
         tensors += [variable.value for variable in chosen]
         structure = repr(keras.tree.map_structure(lambda _: 0, inputs))  # names of inputs, or their order
-        key = (structure, *((tuple(t.shape), t.dtype, t.device) for t in tensors))
         with torch.no_grad():
             graphs = sets.graphs(_without(backbone.variables, chosen))
-            if key not in graphs:
-                with _tracing:
-                    if key not in graphs:
-                        graphs[key] = _trace(backbone, inputs, tensors, chosen)
-            return graphs[key](*tensors)
+            forward = _forward(backbone, inputs, chosen)
+            return call(graphs.graph(structure, forward, tensors), tensors)
 
     return compiled
+
+
+def _call(graph: tracing.Graph, tensors: list[torch.Tensor]) -> Any:
+    return graph.call(*tensors)
+
+
+class _Frozen:
+    """Calls fused graphs, with packed weights that it holds."""
+
+    def __init__(self) -> None:
+        self._packed: dict[tracing.Graph, tuple[fusing.FusedGraph, list[torch.Tensor]]] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, graph: tracing.Graph, tensors: list[torch.Tensor]) -> Any:
+        with self._lock:
+            if graph not in self._packed:
+                fused = graph.fused
+                self._packed[graph] = fused, [packing.pack(weight) for weight in fused.weights]
+            fused, packed = self._packed[graph]
+        return fused.call(*tensors, *packed)
+
+
+class Graphs:
+    """The graphs for one set of variables."""
+
+    def __init__(self) -> None:
+        self._by_shape: dict[Any, tracing.Graph] = {}
+        self._traced: dict[Any, list[tracing.Graph]] = {}
+
+    def graph(self, structure: str, forward: Callable[..., Any], tensors: list[torch.Tensor]) -> tracing.Graph:
+        """Returns the graph for inputs of a structure; it is traced if none is right for their shapes."""
+        key = (structure, *((tensor.dtype, tensor.device) for tensor in tensors))
+        shapes = (key, *(tensor.shape for tensor in tensors))
+        if shapes not in self._by_shape:
+            with _tracing:
+                if shapes not in self._by_shape:
+                    traced = self._traced.setdefault(key, [])
+                    graph = next((graph for graph in traced if graph.accepts(tensors)), None)
+                    if graph is None:
+                        graph = tracing.trace(forward, tensors)
+                        traced.append(graph)
+                    self._by_shape[shapes] = graph
+        return self._by_shape[shapes]
 
 
 class VariableSets:
     """The graphs of a model, for each set of variables; variables are compared by identity."""
 
     def __init__(self) -> None:
-        self._known: list[tuple[list[Any], dict[Any, Callable[..., Any]]]] = []
+        self._known: list[tuple[list[Any], Graphs]] = []
         self._lock = threading.Lock()
 
-    def graphs(self, variables: list[Any]) -> dict[Any, Callable[..., Any]]:
-        """Returns the graphs that hold a set of variables, by the structure and shapes of the inputs."""
+    def graphs(self, variables: list[Any]) -> Graphs:
+        """Returns the graphs that hold a set of variables."""
         with self._lock:
             for number, (known, graphs) in enumerate(self._known):
                 if len(known) == len(variables) and all(map(operator.is_, known, variables)):
                     self._known.append(self._known.pop(number))  # the least recently used set is dropped first
                     return graphs
-            self._known = [*self._known, (variables, {})][-_KEPT:]
+            self._known = [*self._known, (variables, Graphs())][-_KEPT:]
             return self._known[-1][1]
 
 
@@ -68,14 +115,12 @@ def _without(variables: list[Any], chosen: list[Any]) -> list[Any]:
     return [variable for variable in variables if id(variable) not in identities]
 
 
-def _trace(backbone: Any, inputs: Any, tensors: list[torch.Tensor], chosen: list[Any]) -> Callable[..., Any]:
-    count = len(tensors) - len(chosen)
+def _forward(backbone: Any, inputs: Any, chosen: list[Any]) -> Callable[..., Any]:
+    """Returns the forward pass as a function of the flat inputs and the values of chosen variables."""
+    count = len(keras.tree.flatten(inputs))
 
     def forward(*flat: torch.Tensor) -> Any:
         with keras.StatelessScope(zip(chosen, flat[count:], strict=True)):
             return backbone(keras.tree.pack_sequence_as(inputs, flat[:count]), training=False)
 
-    graph = make_fx(forward)(*tensors)
-    graph.graph.eliminate_dead_code()
-    graph.recompile()
-    return graph.forward  # not __call__, which the tracer replaces while another thread traces
+    return forward

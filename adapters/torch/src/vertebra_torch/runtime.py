@@ -65,7 +65,7 @@ class TorchRuntime(Runtime):
 
         return drop(inputs, rate, generator)
 
-    def compile(self, backbone: Any) -> Callable[..., Any]:
+    def compile(self, backbone: Any, frozen: bool = False) -> Callable[..., Any]:
         from vertebra_torch.compiling import compile_backbone
 
-        return compile_backbone(backbone)
+        return compile_backbone(backbone, frozen)

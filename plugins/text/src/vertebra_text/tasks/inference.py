@@ -20,6 +20,8 @@ _CHUNK = 2048
 _STEPS = ((64, 16), (256, 32), (1024, 64))
 """Lengths are rounded up where each shape is compiled: to a multiple of 16 up to 64 tokens, and so on."""
 _LARGEST_STEP = 128
+_MANY = 1024
+"""The number of texts from which it is worth while to trace the model, which takes seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Inference:
     def __init__(self, task: Any) -> None:
         self._task, self._runtime = task, vertebra.use()
         self._program = vertebra.compile(task) if self._runtime.compiles_each_shape else None
+        self._count = 0
 
     def outputs(self, texts: Any, batch_size: int, adapters: Any = None) -> Any:
         """Returns the outputs for texts as one array, in their order; the task's outputs have no axis for tokens."""
@@ -77,22 +80,31 @@ class Inference:
             chunk = texts[start : start + _CHUNK]
             arrays = self._task.preprocessor.encode(chunk, return_num_truncated_tokens=True, **options)
             cut += int(np.count_nonzero(arrays.pop("num_truncated_tokens")))
+            program = self._program_for(len(chunk))
             for rows in _by_length(arrays["padding_mask"], batch_size):
                 batch = {name: array[rows] for name, array in arrays.items()}
                 names = [by_row[start + row] for row in rows] if by_row is not None else adapters
-                yield self._batch(start + rows, _cropped(batch), names, batch_size)
+                yield self._batch(program, start + rows, _cropped(batch), names, batch_size)
         if cut:
             most = self._task.preprocessor.sequence_length
             log.warning("%d of %d texts are longer than %s tokens, and were cut", cut, len(texts), most)
 
-    def _batch(self, rows: Any, arrays: dict[str, Any], adapters: Any, batch_size: int) -> Batch:
+    def _program_for(self, count: int) -> Any:
+        """Returns the compiled task for a number of texts, or None to call the task itself."""
+        self._count += count
+        if self._program is not None or self._count < _MANY:
+            return self._program
+        return vertebra.compile(self._task, frozen=True)  # only for this chunk: training may follow
+
+    def _batch(self, program: Any, rows: Any, arrays: dict[str, Any], adapters: Any, batch_size: int) -> Batch:
         inputs = {name: arrays[name] for name in self._task.input}
-        if self._program is None:
+        if program is None:
             chosen = contextlib.nullcontext() if adapters is None else self._task.lora_rows(adapters)
             with chosen:
                 return Batch(rows, arrays, self._task.predict_on_batch(inputs))
-        shaped, names = _rounded(inputs, adapters, batch_size)
-        outputs = self._program(shaped, adapters=names)
+        if self._program is not None:
+            inputs, adapters = _rounded(inputs, adapters, batch_size)
+        outputs = program(inputs, adapters=adapters)
         outputs = keras.tree.map_structure(lambda x: np.asarray(keras.ops.convert_to_numpy(x))[: len(rows)], outputs)
         return Batch(rows, arrays, outputs)
 
