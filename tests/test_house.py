@@ -263,6 +263,11 @@ OF_OTHERS = {
     "client.http_client()._session",
     "super()._apply",  # torch's
     "module._modules",  # torch's
+    "aten._unsafe_view",  # this and the following: kernels of torch, whose names in its graphs begin so
+    "aten._scaled_dot_product_flash_attention_for_cpu",
+    "torch.ops.mkldnn._linear_pointwise",
+    "torch.ops.mkldnn._reorder_linear_weight",
+    "torch.ops.mkldnn._is_mkldnn_bf16_supported",
     "self.modules[_KERAS_MODULE]._parameters",  # torch's: the dict in which torch's tools replace tensors
 }
 
@@ -368,10 +373,12 @@ def test_each_plugin_is_declared_in_the_same_way(member):
     assert any(re.match(r"vertebra(\[http\])?>=", need) for need in member.project["dependencies"])
 
 
-def test_all_adapters_have_the_same_files():
-    files = [{module.removeprefix(adapter.package) for module in adapter.modules} for adapter in ADAPTERS]
+def test_all_adapters_have_a_file_for_each_part_of_the_interface():
+    """Further ones are of a compiler of the adapter's own."""
+    files = [{module.removeprefix(f"{adapter.package}.") for module in adapter.modules} for adapter in ADAPTERS]
     assert len(files) > 1
-    assert all(names == files[0] for names in files)
+    shared = {"plugin", "runtime", "models", "tensors", "dropping", "devices", "compiling"}
+    assert all(names >= shared for names in files)
 
 
 def test_tests_mirror_the_source():

@@ -451,10 +451,11 @@ def test_a_compiled_function_that_many_threads_call_at_once_fails_in_none(runtim
     import threading
     from concurrent.futures import ThreadPoolExecutor
 
-    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5, name="up"), Counting(), keras.layers.Dense(3)])
     inputs = np.random.default_rng(0).normal(size=(2, 6)).astype("float32")
-    expected = array_of(model(inputs))
     for _ in range(5):
+        layers = [keras.layers.Dense(5, name="up"), Counting(), keras.layers.Dense(3)]
+        model = keras.Sequential([keras.Input((6,)), *layers])
+        expected = array_of(model(inputs))
         compiled, barrier = vertebra.compile(model), threading.Barrier(4)
         Counting.calls = 0
 
