@@ -53,7 +53,7 @@ def _rules(task: Any) -> dict[str, TensorRule]:
 
 def export(task: Any) -> TaskExport:
     """Returns what the task adds to a native preset."""
-    return TaskExport(lambda folder: _write(task, folder))
+    return TaskExport(lambda folder, _: _write(task, folder))
 
 
 def _write(task: Any, folder: Path) -> None:

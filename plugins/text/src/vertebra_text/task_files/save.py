@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vertebra import TaskExport, tasks
 from vertebra.errors import PresetFormatError
-from vertebra_text.task_files import kerashub, native, sentence_transformers, transformers
+from vertebra_text.task_files import kerashub_writing, native, sentence_transformers, transformers
 
 _EXPORTS: Mapping[str, tuple[str, Callable[[Any], TaskExport]]] = {
     "native": ("native", native.export),
     "transformers": ("transformers", transformers.export),
     "sentence-transformers": ("transformers", sentence_transformers.export),
-    "kerashub": ("kerashub", kerashub.export),
+    "kerashub": ("kerashub", kerashub_writing.export),
 }
 """The format of the backbone, and the function that exports the task, by the name of the format."""
 
@@ -33,14 +35,12 @@ def save_task(
         )
     of_backbone, export = _EXPORTS[format]
     exported = export(task)
-    with_tokenizer = TaskExport(
-        lambda folder: _write(task, exported, folder, of_backbone), exported.tensors, exported.config, exported.model
-    )
+    with_tokenizer = replace(exported, write=partial(_write, task, exported, of_backbone))
     options = {"max_shard_size": max_shard_size, **options}
     tasks.save_preset(task.backbone, preset_dir, with_tokenizer, of_backbone, **options)
 
 
-def _write(task: Any, exported: TaskExport, folder: Path, format: str) -> None:
+def _write(task: Any, exported: TaskExport, format: str, folder: Path, config: Mapping[str, Any]) -> None:
     if task.tokenizer is not None:
         task.tokenizer.save_to_preset(folder, format=format)
-    exported.write(folder)
+    exported.write(folder, config)

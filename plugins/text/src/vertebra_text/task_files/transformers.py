@@ -138,7 +138,7 @@ def export(task: Any) -> TaskExport:
     """
     name = getattr(task, "head_task", "")
     if not name:
-        return TaskExport(lambda _: None)
+        return TaskExport(lambda *_: None)
     if getattr(task, "activation", None) not in (None, "linear"):
         raise FormatLimitError("transformers", "activation", task.activation, "its heads return logits")
     rules, weights = task.built_head.rules(), task.head_weights()
@@ -146,7 +146,7 @@ def export(task: Any) -> TaskExport:
     for name_, rule in rules.items():
         array = keras.ops.convert_to_numpy(weights[name_].value)
         tensors[rule.tensor] = np.ascontiguousarray(array.T if rule.transpose else array)
-    return TaskExport(lambda _: None, tensors, _fields(task, name), _MODELS[name])
+    return TaskExport(lambda *_: None, tensors, _fields(task, name), _MODELS[name])
 
 
 def _fields(task: Any, name: str) -> dict[str, Any]:
