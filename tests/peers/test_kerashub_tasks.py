@@ -51,8 +51,8 @@ def trained(tokenizer_peer, tmp_path_factory):
     def tokenizer(architecture):
         if architecture not in found:
             folder = tmp_path_factory.mktemp(architecture)
-            texts = [*TEXTS, *PAIRS[0], *PAIRS[1]] * 30
-            tokenizer_peer("train", folder=str(folder), kind=TOKENIZERS[architecture], texts=texts, size=120)
+            texts, size = [*TEXTS, *PAIRS[0], *PAIRS[1]] * 30, 300 if architecture == "Roberta" else 60
+            tokenizer_peer("train", folder=str(folder), kind=TOKENIZERS[architecture], texts=texts, size=size)
             config = json.dumps({"tokenizer_class": f"{architecture}Tokenizer"})
             (folder / "tokenizer_config.json").write_text(config)
             found[architecture] = Tokenizer.from_preset(folder)

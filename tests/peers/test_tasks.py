@@ -1,11 +1,15 @@
 """Tasks give the outputs of transformers and Sentence Transformers, for raw texts, from folders that these wrote."""
 
+import json
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 
 import vertebra
 from vertebra.errors import PresetConfigError
+from vertebra_text.task_files.sentence_transformers import ACTIVATIONS as ACTIVATIONS_OF_TORCH
 
 from .conftest import TOLERANCE, Peer
 
@@ -84,6 +88,66 @@ def test_dense_layers_prompts_and_shorter_vectors(model_type, made, text_peer):
     agree(embedder.embed(TEXTS), text_peer("embed", folder=folder, texts=TEXTS))
     theirs = text_peer("embed", folder=folder, texts=TEXTS, prompt_name="query")
     agree(embedder.encode_query(TEXTS), theirs)
+
+
+PROMPT = {"query": "the fox says, "}
+
+
+@pytest.mark.parametrize("model_type", ["bert", "mpnet"])
+@pytest.mark.parametrize("format", ["sentence-transformers", "native"])
+@pytest.mark.parametrize("pooling", ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"])
+def test_prompts_that_do_not_count_in_pooling(model_type, pooling, format, made, text_peer, tmp_path):
+    folder = made(model_type, "Model")
+    options = {"dense": [], "normalize": False, "prompts": PROMPT, "include_prompt": False}
+    text_peer("make_embedder", folder=folder, pooling=pooling, **options)
+    embedder = vertebra.models.TextEmbedder.from_preset(folder)
+    theirs = text_peer("embed", folder=folder, texts=TEXTS, prompt_name="query")
+    agree(embedder.encode_query(TEXTS), theirs)
+    agree(embedder.embed(TEXTS), text_peer("embed", folder=folder, texts=TEXTS))
+    written = str(tmp_path / "written")
+    embedder.save_to_preset(written, format=format)
+    agree(vertebra.models.TextEmbedder.from_preset(written).encode_query(TEXTS), theirs)
+    if format == "sentence-transformers":
+        agree(text_peer("embed", folder=written, texts=TEXTS, prompt_name="query"), theirs)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_prompts_do_not_count_whichever_side_is_padded(side, made, text_peer):
+    folder = made("bert", "Model")
+    config = Path(folder, "tokenizer_config.json")
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"padding_side": side}))
+    options = {"dense": [], "normalize": False, "prompts": PROMPT, "include_prompt": False}
+    text_peer("make_embedder", folder=folder, pooling=["weightedmean", "lasttoken", "cls"], **options)
+    theirs = [text_peer("embed", folder=folder, texts=[text], prompt_name="query")[0] for text in TEXTS]
+    embedder = vertebra.models.TextEmbedder.from_preset(folder)
+    agree([embedder.encode_query([text])[0] for text in TEXTS], theirs)
+
+
+ACTIVATIONS = [name for name in ACTIVATIONS_OF_TORCH if name != "Identity"]
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations_and_residual_layers(activation, made, text_peer, tmp_path):
+    folder, written = made("bert", "Model"), str(tmp_path / "written")
+    dense = [[16, activation, {"use_residual": True}], [12, activation, {"use_residual": True}], [8, activation]]
+    dense[2].append({"bias": False})
+    text_peer("make_embedder", folder=folder, pooling="mean", dense=dense, normalize=False, prompts={})
+    theirs = text_peer("embed", folder=folder, texts=TEXTS)
+    embedder = vertebra.models.TextEmbedder.from_preset(folder)
+    agree(embedder.embed(TEXTS), theirs)
+    embedder.save_to_preset(written, format="sentence-transformers")
+    agree(text_peer("embed", folder=written, texts=TEXTS), theirs)
+    assert vertebra.models.TextEmbedder.from_preset(written).dense == embedder.dense
+
+
+@pytest.mark.parametrize("name", ["torch.nn.modules.activation.PReLU", "os.system", "torch.nn.modules.linear.Linear"])
+def test_other_activations_are_refused_by_name(name, made, text_peer):
+    folder = made("bert", "Model")
+    text_peer("make_embedder", folder=folder, pooling="mean", dense=[[8, "Tanh"]], normalize=False, prompts={})
+    config = Path(folder, "2_Dense", "config.json")
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"activation_function": name}))
+    with pytest.raises(PresetConfigError, match=name):
+        vertebra.models.TextEmbedder.from_preset(folder)
 
 
 @each_model

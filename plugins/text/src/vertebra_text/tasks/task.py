@@ -88,7 +88,7 @@ class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
         if isinstance(value, Tokenizer):
             value = TextPreprocessor(value)
         if isinstance(value, TextPreprocessor):
-            value = value.bound_to(self._backbone)
+            value = value.bound_to(self._backbone, self.input)
             if self._backbone.token_embedding is not None:  # a token without a row would be NaN on JAX
                 check_vocabulary(value.tokenizer, self._backbone.token_embedding.input_dim)
         if value is not None and not callable(value):
