@@ -159,7 +159,7 @@ def test_pairs_are_cut_alike(architecture, made, kerashub_tasks, tmp_path):
 
 
 def test_another_epsilon_is_told_and_kept(made, tmp_path):
-    ours = made("Bert", "MaskedLM")
+    ours = made("DistilBert", "MaskedLM")
     with pytest.warns(UserWarning, match=r"adds 1e-05 to the variance .* this head 1e-12"):
         ours.save_to_preset(tmp_path / "ours", format="kerashub")
     again = vertebra.models.MaskedLM.from_preset(tmp_path / "ours")

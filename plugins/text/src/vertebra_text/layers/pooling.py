@@ -51,7 +51,9 @@ class Pooling(keras.layers.Layer):
         tokens = ops.cast(padding_mask, "float32")
         mask = tokens if pooling_mask is None else ops.cast(pooling_mask, "float32")
         pooled = [
-            self._weightedmean(states, mask, tokens) if mode == "weightedmean" else getattr(self, f"_{mode}")(states, mask)
+            self._weightedmean(states, mask, tokens)
+            if mode == "weightedmean"
+            else getattr(self, f"_{mode}")(states, mask)
             for mode in self.modes
         ]
         return pooled[0] if len(pooled) == 1 else ops.concatenate(pooled, axis=-1)

@@ -35,13 +35,14 @@ def read(task_class: Any, preset: TaskPreset, own: Mapping[str, Any]) -> StoredT
         PresetConfigError: `task.json` is invalid.
     """
     if CONFIG not in preset.files.names:
-        return StoredTask()
+        return _without_task(task_class, preset)
     document = preset.files.json(CONFIG).value
     name, config = document.get("class_name"), document.get("config")
     if not isinstance(name, str) or not isinstance(config, Mapping):
         raise PresetConfigError(CONFIG, "it has no class_name and config, expected the config of a Keras object")
     if not name.endswith(task_class.task_name()):
-        return StoredTask(notes=[f"it has a head of {name}, which is not used"])
+        notes = [f"it has a head of {name}, which is not used"]
+        return replace(_without_task(task_class, preset), notes=notes)
     preprocessor = _preprocessor(config)
     notes = _notes(preprocessor)
     arguments = _own_arguments(task_class, document)
@@ -56,6 +57,12 @@ def read(task_class: Any, preset: TaskPreset, own: Mapping[str, Any]) -> StoredT
     elif len(arguments.get("labels", ())) != arguments.get("num_classes"):
         arguments.pop("labels", None)
     return StoredTask(arguments, tasks.read_tensors(preset.files, WEIGHTS), rules, notes=notes)
+
+
+def _without_task(task_class: Any, preset: TaskPreset) -> StoredTask:
+    """Returns a task for a preset that has none of its class: with KerasHub's head, so that it can be written again."""
+    name = task_class.head_task
+    return StoredTask({"head": head_in_kerashub(name, preset.backbone).to_config()} if name == "MaskedLM" else {})
 
 
 def _preprocessor(config: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -49,7 +49,7 @@ def export(task: Any) -> TaskExport:
     """
     if hasattr(task, "pooling_mode"):
         _check_embedder(task)
-    elif getattr(task, "head_task", ""):
+    elif task.head_task:
         _check_head(task)
     _check_preprocessor(task.preprocessor)
     return TaskExport(lambda folder, config: _write(task, folder, config))

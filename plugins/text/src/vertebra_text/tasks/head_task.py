@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from vertebra import HeadSpec
 from vertebra_text.layers.head import Head, head_of
@@ -24,8 +24,6 @@ class HeadTask(Task):
         **kwargs: `inputs`, `compile` and `name`, as in `Task`.
     """
 
-    head_task: ClassVar[str]
-    """The name under which an architecture declares the head."""
     _head: Head
 
     def __init__(

@@ -42,6 +42,8 @@ class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
     backbone_class: ClassVar[type | None] = None
     """The class that the backbone must be of, or None for any."""
 
+    head_task: ClassVar[str] = ""
+    """The name under which an architecture declares the head of the task, if it does."""
     _backbone: Any
     _arguments: dict[str, Any]
     _inference: Any
@@ -292,7 +294,7 @@ class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
     @classmethod
     def task_name(cls) -> str:
         """Returns the name of the task, without that of an architecture."""
-        return next(base.__name__ for base in cls.__mro__ if "head_task" in vars(base) or base.__base__ is Task)
+        return next(base.__name__ for base in cls.__mro__ if vars(base).get("head_task") or base.__base__ is Task)
 
     def named_weights(self) -> dict[str, Any]:
         """Returns each weight by name: those of the backbone below `backbone/`, and those of the head."""
