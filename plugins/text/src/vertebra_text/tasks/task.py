@@ -17,6 +17,7 @@ from vertebra_text.preprocessor import TextPreprocessor
 from vertebra_text.tasks.adapters import TaskAdapters
 from vertebra_text.tasks.batches import is_prepared, is_shuffled_by_keras, steps_of, text_batches
 from vertebra_text.tasks.inference import Inference
+from vertebra_text.tasks.keras_assets import load_preprocessor, save_preprocessor
 
 _FROM_PRESET = object()
 """The default of `preprocessor` in `from_preset`: the preset's own tokenizer."""
@@ -308,13 +309,26 @@ class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
     # === Configuration ===
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments; the backbone is serialised, and the preprocessor is left out."""
+        """Returns the constructor's arguments; the backbone is serialised, and the preprocessor left out.
+
+        A `.keras` file has the preprocessor among its assets.
+        """
         backbone = keras.saving.serialize_keras_object(self._backbone)
         return {"name": self.name, "backbone": backbone, **self.task_arguments()}
 
     def task_arguments(self) -> dict[str, Any]:
         """Returns the constructor's arguments without the backbone and the preprocessor, as JSON."""
         return dict(self._arguments)
+
+    def save_assets(self, dir_path: str) -> None:
+        """Writes the preprocessor's files into a `.keras` file; Keras calls it."""
+        save_preprocessor(self, dir_path)
+
+    def load_assets(self, dir_path: str | None) -> None:
+        """Reads the preprocessor's files from a `.keras` file; Keras calls it."""
+        found = None if dir_path is None else load_preprocessor(dir_path)
+        if found is not None:
+            self.preprocessor = found
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Any:
