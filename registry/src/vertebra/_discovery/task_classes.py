@@ -59,7 +59,6 @@ def task_class(task: NamedTask) -> Any:
     return keras.saving.register_keras_serializable(_PACKAGE)(made)
 
 
-
 def class_names() -> list[str]:
     """Returns the names of all classes: of backbones, of tasks, and of each architecture's tasks."""
     backbones = [entry.name for entry in catalog(BACKBONES)]

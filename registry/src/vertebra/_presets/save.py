@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,6 @@ from vertebra._weights.abstract import abstract_build
 from vertebra._weights.layer_paths import weight_names
 from vertebra._weights.quantized import check_plannable
 from vertebra.errors import ArgumentError, PresetError, PresetSaveError, VertebraError
-from vertebra.file_names import CONFIG
 from vertebra.specs import TaskExport
 
 log = logging.getLogger("vertebra")
@@ -71,7 +69,7 @@ def save_backbone(
 def _write_task(task: TaskExport, stage: Path) -> None:
     """Adds the files of a task to a preset; a file of the same name may be a link to the user's, so it is replaced."""
     with tempfile.TemporaryDirectory(dir=stage.parent) as folder:
-        task.write(Path(folder), json.loads((stage / CONFIG).read_bytes()))
+        task.write(Path(folder))
         for path in sorted(Path(folder).rglob("*")):
             target = stage / path.relative_to(folder)
             if path.is_dir():

@@ -57,9 +57,8 @@ class CommandSpec:
 class TaskExport:
     """What a task adds to the preset of its backbone when it is saved."""
 
-    write: Callable[[Path, Mapping[str, Any]], None]
-    """Writes further files into an empty folder, for the config that the backbone has in the format; they replace files
-    of the same names in the preset."""
+    write: Callable[[Path], None]
+    """Writes further files into an empty folder; they replace files of the same names in the preset."""
     tensors: Tensors = field(default_factory=dict)
     """The tensors of the head by their full names in a transformers checkpoint; other formats have own files."""
     config: Mapping[str, Any] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from typing import Any
 from vertebra import HeadSpec, TaskPreset, TensorRule, tasks
 from vertebra.errors import PresetConfigError
 from vertebra_text.layers.head import head_of
-from vertebra_text.task_files.stored import StoredTask
+from vertebra_text.task_files.stored import StoredTask, truncation_of
 
 CONFIG, WEIGHTS = "task.json", "task.weights.h5"
 OWN = "vertebra"
@@ -44,11 +44,12 @@ def read(task_class: Any, preset: TaskPreset, own: Mapping[str, Any]) -> StoredT
         notes = [f"it has a head of {name}, which is not used"]
         return replace(_without_task(task_class, preset), notes=notes)
     preprocessor = _preprocessor(config)
-    notes = _notes(preprocessor)
-    arguments = _own_arguments(task_class, document)
+    notes, own_fields = _notes(preprocessor), _own_fields(document)
+    truncation = truncation_of(CONFIG, own_fields)
+    arguments = _own_arguments(task_class, own_fields)
     arguments |= {argument: config[argument] for argument in ARGUMENTS if argument in config}
     if "pooling_mode" in arguments:
-        return StoredTask(arguments, notes=notes)
+        return StoredTask(arguments, truncation=truncation, notes=notes)
     arguments.setdefault("head", _checked_head(task_class, preset, config).to_config())
     if "mask_selection_rate" in preprocessor and task_class.head_task == "MaskedLM":
         arguments["mask_selection_rate"] = preprocessor["mask_selection_rate"]
@@ -56,7 +57,7 @@ def read(task_class: Any, preset: TaskPreset, own: Mapping[str, Any]) -> StoredT
         arguments = {name: value for name, value in arguments.items() if name not in ("num_classes", "labels")}
     elif len(arguments.get("labels", ())) != arguments.get("num_classes"):
         arguments.pop("labels", None)
-    return StoredTask(arguments, tasks.read_tensors(preset.files, WEIGHTS), rules, notes=notes)
+    return StoredTask(arguments, tasks.read_tensors(preset.files, WEIGHTS), rules, truncation=truncation, notes=notes)
 
 
 def _without_task(task_class: Any, preset: TaskPreset) -> StoredTask:
@@ -76,17 +77,21 @@ def _notes(preprocessor: Mapping[str, Any]) -> list[str]:
     return [] if given == ROUND_ROBIN else [f"truncate is {given!r}: pairs that are too long are cut as longest_first"]
 
 
-def _own_arguments(task_class: Any, document: Mapping[str, Any]) -> dict[str, Any]:
+def _own_fields(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    fields = document.get(OWN, {})
+    if not isinstance(fields, dict):
+        raise PresetConfigError(CONFIG, f"{OWN} is {fields!r}, expected arguments by name")
+    return fields
+
+
+def _own_arguments(task_class: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the arguments that this package wrote next to KerasHub's.
 
     Raises:
-        PresetConfigError: they are no arguments of the class.
+        PresetConfigError: the head is invalid.
     """
-    arguments = document.get(OWN, {})
     known = task_class._own_arguments()
-    if not isinstance(arguments, dict):
-        raise PresetConfigError(CONFIG, f"{OWN} is {arguments!r}, expected arguments by name")
-    kept = {name: value for name, value in arguments.items() if name in known}
+    kept = {name: value for name, value in fields.items() if name in known}
     try:
         if "head" in kept:
             HeadSpec.from_config(kept["head"])

@@ -16,6 +16,7 @@ from vertebra.errors import FormatLimitError
 from vertebra_text.preprocessor import TextPreprocessor
 from vertebra_text.system import warn
 from vertebra_text.task_files.kerashub import ARGUMENTS, CONFIG, OWN, ROUND_ROBIN, WEIGHTS, head_in_kerashub, rules
+from vertebra_text.task_files.stored import TRUNCATION
 
 _FORMAT = "kerashub"
 _TASKS = {
@@ -47,12 +48,17 @@ def export(task: Any) -> TaskExport:
     Raises:
         FormatLimitError: KerasHub has no such task, or not such settings.
     """
-    if hasattr(task, "pooling_mode"):
-        _check_embedder(task)
-    elif task.head_task:
+    backbone = tasks.kerashub_config(task.backbone)
+    name, stem = type(task).task_name(), str(backbone["class_name"]).removesuffix("Backbone")
+    if name not in _TASKS.get(stem, ()):
+        problem = f"KerasHub has no {stem}{name}; task.backbone.save_to_preset saves the backbone alone"
+        raise _limit("task", name, problem)
+    if task.head_task:
         _check_head(task)
+    else:
+        _check_embedder(task)
     _check_preprocessor(task.preprocessor)
-    return TaskExport(lambda folder, config: _write(task, folder, config))
+    return TaskExport(lambda folder: _write(task, folder, stem, backbone))
 
 
 def _limit(argument: str, value: object, problem: str) -> FormatLimitError:
@@ -114,23 +120,21 @@ def _check_preprocessor(preprocessor: Any) -> None:
 # === Files ===
 
 
-def _write(task: Any, folder: Path, backbone: Mapping[str, Any]) -> None:
-    name, stem = type(task).task_name(), str(backbone["class_name"]).removesuffix("Backbone")
-    if name not in _TASKS.get(stem, ()):
-        raise _limit(
-            "task", name, f"KerasHub has no {stem}{name}; task.backbone.save_to_preset saves the backbone alone"
-        )
-    tokenizer = _tokenizer(folder / _TOKENIZER, stem) if task.tokenizer is not None else None
-    preprocessor = None if tokenizer is None else _preprocessor(task, f"{stem}{name}Preprocessor", tokenizer)
+def _write(task: Any, folder: Path, stem: str, backbone: Mapping[str, Any]) -> None:
+    name, preprocessor = type(task).task_name(), None
+    if task.tokenizer is not None:
+        if not (folder / _TOKENIZER).exists():
+            task.tokenizer.save_to_preset(folder, format=_FORMAT)
+        preprocessor = _preprocessor(task, f"{stem}{name}Preprocessor", _tokenizer(folder / _TOKENIZER, stem))
+        _dump(folder / _PREPROCESSOR, preprocessor)
     arguments = task.task_arguments()
     config = {"backbone": backbone, "preprocessor": preprocessor, "name": task.name}
     config |= {argument: arguments[argument] for argument in ARGUMENTS if argument in arguments}
     if "dropout" in config:
         config["dropout"] = _dropout(task)
     own = {argument: value for argument, value in arguments.items() if argument not in ARGUMENTS}
+    own |= {TRUNCATION: task.preprocessor.truncation} if isinstance(task.preprocessor, TextPreprocessor) else {}
     _dump(folder / CONFIG, _object(f"{stem}{name}", config) | {OWN: own})
-    if preprocessor is not None:
-        _dump(folder / _PREPROCESSOR, preprocessor)
     found = task.head_weights()
     if found:
         arrays = {rule.tensor: keras.ops.convert_to_numpy(found[name].value) for name, rule in rules(task).items()}
@@ -150,8 +154,8 @@ def _tokenizer(path: Path, stem: str) -> dict[str, Any]:
     if given != wanted:
         if not {given, wanted} <= set(_WORDPIECE):
             raise _limit("tokenizer_class", given, f"its {stem} tasks have a {wanted}")
-        envelope = _object(wanted, {**envelope["config"], "name": None})
-        envelope["config"].pop("name")
+        config = {field: value for field, value in envelope["config"].items() if field != "name"}
+        envelope = _object(wanted, config)
         _dump(path, envelope)
     return envelope
 

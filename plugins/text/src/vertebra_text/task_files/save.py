@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +33,14 @@ def save_task(
         )
     of_backbone, export = _EXPORTS[format]
     exported = export(task)
-    with_tokenizer = replace(exported, write=partial(_write, task, exported, of_backbone))
+    with_tokenizer = TaskExport(
+        lambda folder: _write(task, exported, folder, of_backbone), exported.tensors, exported.config, exported.model
+    )
     options = {"max_shard_size": max_shard_size, **options}
     tasks.save_preset(task.backbone, preset_dir, with_tokenizer, of_backbone, **options)
 
 
-def _write(task: Any, exported: TaskExport, format: str, folder: Path, config: Mapping[str, Any]) -> None:
+def _write(task: Any, exported: TaskExport, folder: Path, format: str) -> None:
     if task.tokenizer is not None:
         task.tokenizer.save_to_preset(folder, format=format)
-    exported.write(folder, config)
+    exported.write(folder)

@@ -206,7 +206,7 @@ def export(task: Any) -> TaskExport:
         if spec.get("activation") not in classes:
             problem = f"the activations of its dense layers are {', '.join(map(str, classes))}"
             raise FormatLimitError("sentence-transformers", "activation", spec.get("activation"), problem)
-    return TaskExport(lambda folder, _: _write(task, folder, classes))
+    return TaskExport(lambda folder: _write(task, folder, classes))
 
 
 def _write(task: Any, folder: Path, classes: Mapping[Any, str]) -> None:

@@ -154,7 +154,7 @@ def export(task: Any) -> TaskExport:
     """
     name = task.head_task
     if not name:
-        return TaskExport(lambda *_: None)
+        return TaskExport(lambda _: None)
     if getattr(task, "activation", None) not in (None, "linear"):
         raise FormatLimitError("transformers", "activation", task.activation, "its heads return logits")
     rules, weights = task.built_head.rules(), task.head_weights()
@@ -164,7 +164,7 @@ def export(task: Any) -> TaskExport:
         tensors[rule.tensor] = np.ascontiguousarray(array.T if rule.transpose else array)
     for layer in _untied_layers(task):
         tensors[layer.bias] = tensors[bias_of(layer.matrix)]  # the name that version 4 reads
-    return TaskExport(lambda *_: None, tensors, _fields(task, name), _MODELS[name])
+    return TaskExport(lambda _: None, tensors, _fields(task, name), _MODELS[name])
 
 
 def _untied_layers(task: Any) -> list[Any]:
