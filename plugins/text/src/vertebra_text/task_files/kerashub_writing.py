@@ -53,11 +53,11 @@ def export(task: Any) -> TaskExport:
     if name not in _TASKS.get(stem, ()):
         problem = f"KerasHub has no {stem}{name}; task.backbone.save_to_preset saves the backbone alone"
         raise _limit("task", name, problem)
+    _check_preprocessor(task.preprocessor)
     if task.head_task:
         _check_head(task)
     else:
         _check_embedder(task)
-    _check_preprocessor(task.preprocessor)
     return TaskExport(lambda folder: _write(task, folder, stem, backbone))
 
 
@@ -81,19 +81,27 @@ def _check_head(task: Any) -> None:
     ours, theirs = _layers(task.built_head.spec), _layers(head_in_kerashub(task.head_task, task.backbone))
     if [kind for kind, _ in ours] != [kind for kind, _ in theirs]:
         raise _limit("head", [kind for kind, _ in ours], f"its layers are {', '.join(kind for kind, _ in theirs)}")
+    epsilons = None
     for (kind, given), (_, fixed) in zip(ours, theirs, strict=True):
-        for name in given.keys() - {"epsilon"}:
-            if given[name] != fixed[name]:
+        for name in given:
+            if given[name] != fixed[name] and name == "epsilon":
+                epsilons = fixed[name], given[name]
+            elif given[name] != fixed[name]:
                 raise _limit(
                     f"head.{kind}.{name}", given[name], f"it is always {fixed[name]!r} in its {task.head_task}"
                 )
-        if given.get("epsilon") != fixed.get("epsilon"):
-            warn(
-                f"KerasHub's {task.head_task} adds {fixed['epsilon']} to the variance in its layer normalisation, and "
-                f"this head {given['epsilon']}: its outputs differ slightly. Vertebra reads {given['epsilon']} again"
-            )
-    activation = task.task_arguments().get("activation")
-    if activation is not None and not (isinstance(activation, str) and hasattr(keras.activations, activation)):
+    _check_activation(getattr(task, "activation", None))
+    if epsilons is not None:
+        warn(
+            f"KerasHub's {task.head_task} adds {epsilons[0]} to the variance in its layer normalisation, and this head "
+            f"{epsilons[1]}: its outputs differ slightly. Vertebra reads {epsilons[1]} again"
+        )
+
+
+def _check_activation(activation: Any) -> None:
+    name = activation if isinstance(activation, str) else getattr(activation, "__name__", "")
+    known = getattr(keras.activations, name, None)
+    if activation is not None and (known is None or activation not in (name, known)):
         raise _limit("activation", activation, "it loads activations of Keras only")
 
 

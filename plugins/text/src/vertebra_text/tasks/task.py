@@ -265,8 +265,10 @@ class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
 
     @classmethod
     def _own_arguments(cls) -> set[str]:
-        """Returns the names of the constructor's arguments, apart from the parts and those of every task."""
-        return set(inspect.signature(cls).parameters) - {"backbone", "preprocessor", "name", "compile", "kwargs"}
+        """Returns the names of the constructors' arguments, apart from the parts and those of every task."""
+        classes = [base for base in cls.__mro__ if issubclass(base, Task) and "__init__" in vars(base)]
+        names = {name for base in classes for name in inspect.signature(base.__init__).parameters}
+        return names - {*inspect.signature(Task.__init__).parameters, "kwargs"}
 
     def save_to_preset(
         self,
