@@ -15,30 +15,34 @@ from vertebra_text.tokenizers.interface import Tokenizer
 _FOLDER, _SETTINGS = "preprocessor", "preprocessor.json"
 
 
-def save_preprocessor(task: Any, dir_path: str) -> None:
-    """Writes the preprocessor of a task below a folder; one that is a function is left out, with a warning."""
-    preprocessor = task.preprocessor
-    if not isinstance(preprocessor, TextPreprocessor):
-        if preprocessor is not None:
-            warn("A preprocessor that is a function is not saved: set task.preprocessor again after loading")
-        return
-    folder = Path(dir_path, _FOLDER)
-    preprocessor.tokenizer.save_to_preset(folder, format="native")
-    settings = {"sequence_length": preprocessor.sequence_length, "truncation": preprocessor.truncation}
-    (folder / _SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+class KerasAssets:
+    """The methods by which Keras keeps the preprocessor of a `Task` in a `.keras` file."""
+
+    preprocessor: Any
+
+    def save_assets(self, dir_path: str) -> None:
+        """Writes the preprocessor below a folder; one that is a function is left out, with a warning."""
+        preprocessor = self.preprocessor
+        if not isinstance(preprocessor, TextPreprocessor):
+            if preprocessor is not None:
+                warn("A preprocessor that is a function is not saved: set task.preprocessor again after loading")
+            return
+        folder = Path(dir_path, _FOLDER)
+        preprocessor.tokenizer.save_to_preset(folder, format="native")
+        settings = {"sequence_length": preprocessor.sequence_length, "truncation": preprocessor.truncation}
+        (folder / _SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+    def load_assets(self, dir_path: str | None) -> None:
+        """Reads the preprocessor below a folder, if there is one, with the checks of a preset: sizes, names, no code.
+
+        Raises:
+            PresetConfigError: a file is invalid.
+        """
+        if dir_path is not None and Path(dir_path, _FOLDER).is_dir():
+            self.preprocessor = _read(Path(dir_path, _FOLDER))
 
 
-def load_preprocessor(dir_path: str) -> TextPreprocessor | None:
-    """Returns the preprocessor below a folder, or None if there is none.
-
-    The files are read with the checks of a preset's: sizes, names, and no code.
-
-    Raises:
-        PresetConfigError: a file is invalid.
-    """
-    folder = Path(dir_path, _FOLDER)
-    if not folder.is_dir():
-        return None
+def _read(folder: Path) -> TextPreprocessor:
     files = open_files(folder, locked=False)  # a temporary folder, which no lockfile can name
     settings = files.json(_SETTINGS).value
     length, truncation = settings.get("sequence_length"), settings.get("truncation")

@@ -17,13 +17,13 @@ from vertebra_text.preprocessor import TextPreprocessor
 from vertebra_text.tasks.adapters import TaskAdapters
 from vertebra_text.tasks.batches import is_prepared, is_shuffled_by_keras, steps_of, text_batches
 from vertebra_text.tasks.inference import Inference
-from vertebra_text.tasks.keras_assets import load_preprocessor, save_preprocessor
+from vertebra_text.tasks.keras_assets import KerasAssets
 
 _FROM_PRESET = object()
 """The default of `preprocessor` in `from_preset`: the preset's own tokenizer."""
 
 
-class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
+class Task(TaskAdapters, KerasAssets, vertebra.use().model_class()):  # type: ignore[misc]
     """The base class of tasks: `fit`, `evaluate` and `predict` take raw texts, as does each task's own method.
 
     A subclass builds its head in `__init__` and passes inputs and outputs to `super().__init__`. It names the `task`,
@@ -321,16 +321,6 @@ class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
     def task_arguments(self) -> dict[str, Any]:
         """Returns the constructor's arguments without the backbone and the preprocessor, as JSON."""
         return dict(self._arguments)
-
-    def save_assets(self, dir_path: str) -> None:
-        """Writes the preprocessor's files into a `.keras` file; Keras calls it."""
-        save_preprocessor(self, dir_path)
-
-    def load_assets(self, dir_path: str | None) -> None:
-        """Reads the preprocessor's files from a `.keras` file; Keras calls it."""
-        found = None if dir_path is None else load_preprocessor(dir_path)
-        if found is not None:
-            self.preprocessor = found
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Any:
