@@ -1,5 +1,7 @@
 """KerasHub's tasks in a child process: created with a vocabulary, saved, loaded, and their outputs for raw texts."""
 
+import warnings
+
 import keras_hub
 import numpy as np
 from serving import serve
@@ -23,13 +25,21 @@ def create(folder, architecture, task, vocabulary, config, texts, length=24, **o
 
 def load(folder, task, texts):
     """Loads a task; returns its outputs."""
-    return outputs(getattr(models, task).from_preset(folder), task, texts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = getattr(models, task).from_preset(folder)
+    return outputs(made, task, texts)
+
+
+def save_again(folder, task, target):
+    """Loads a task and saves it."""
+    getattr(models, task).from_preset(folder).save_to_preset(target)
 
 
 def outputs(made, task, texts):
     """Returns the outputs for texts; those of a masked language model are for ids, at the second and third token."""
     if not task.endswith("MaskedLM"):
-        return made.predict(texts, verbose=0).tolist()
+        return made.predict(tuple(texts) if isinstance(texts[0], list) else texts, verbose=0).tolist()
     ids = made.preprocessor.tokenizer(texts)
     rows = [[2, *list(map(int, row))[:6], 3] for row in ids]
     length = max(map(len, rows))
@@ -38,7 +48,8 @@ def outputs(made, task, texts):
         "padding_mask": np.array([[1] * len(row) + [0] * (length - len(row)) for row in rows]),
         "mask_positions": np.array([[1, 2]] * len(rows)),
     }
-    inputs["segment_ids"] = np.zeros_like(inputs["token_ids"])
+    if "segment_ids" in made.input:
+        inputs["segment_ids"] = np.zeros_like(inputs["token_ids"])
     made.preprocessor = None
     return {
         "inputs": {name: array.tolist() for name, array in inputs.items()},
@@ -47,4 +58,4 @@ def outputs(made, task, texts):
 
 
 if __name__ == "__main__":
-    serve(create=create, load=load)
+    serve(create=create, load=load, save_again=save_again)

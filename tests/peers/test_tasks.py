@@ -1,11 +1,16 @@
 """Tasks give the outputs of transformers and Sentence Transformers, for raw texts, from folders that these wrote."""
 
+import json
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import vertebra
 from vertebra.errors import PresetConfigError
+from vertebra_text.task_files.sentence_transformers import ACTIVATIONS as ACTIVATIONS_OF_TORCH
 
 from .conftest import TOLERANCE, Peer
 
@@ -86,6 +91,66 @@ def test_dense_layers_prompts_and_shorter_vectors(model_type, made, text_peer):
     agree(embedder.encode_query(TEXTS), theirs)
 
 
+PROMPT = {"query": "the fox says, "}
+
+
+@pytest.mark.parametrize("model_type", ["bert", "mpnet"])
+@pytest.mark.parametrize("format", ["sentence-transformers", "native"])
+@pytest.mark.parametrize("pooling", ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"])
+def test_prompts_that_do_not_count_in_pooling(model_type, pooling, format, made, text_peer, tmp_path):
+    folder = made(model_type, "Model")
+    options = {"dense": [], "normalize": False, "prompts": PROMPT, "include_prompt": False}
+    text_peer("make_embedder", folder=folder, pooling=pooling, **options)
+    embedder = vertebra.models.TextEmbedder.from_preset(folder)
+    theirs = text_peer("embed", folder=folder, texts=TEXTS, prompt_name="query")
+    agree(embedder.encode_query(TEXTS), theirs)
+    agree(embedder.embed(TEXTS), text_peer("embed", folder=folder, texts=TEXTS))
+    written = str(tmp_path / "written")
+    embedder.save_to_preset(written, format=format)
+    agree(vertebra.models.TextEmbedder.from_preset(written).encode_query(TEXTS), theirs)
+    if format == "sentence-transformers":
+        agree(text_peer("embed", folder=written, texts=TEXTS, prompt_name="query"), theirs)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_prompts_do_not_count_whichever_side_is_padded(side, made, text_peer):
+    folder = made("bert", "Model")
+    config = Path(folder, "tokenizer_config.json")
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"padding_side": side}))
+    options = {"dense": [], "normalize": False, "prompts": PROMPT, "include_prompt": False}
+    text_peer("make_embedder", folder=folder, pooling=["weightedmean", "lasttoken", "cls"], **options)
+    theirs = [text_peer("embed", folder=folder, texts=[text], prompt_name="query")[0] for text in TEXTS]
+    embedder = vertebra.models.TextEmbedder.from_preset(folder)
+    agree([embedder.encode_query([text])[0] for text in TEXTS], theirs)
+
+
+ACTIVATIONS = [name for name in ACTIVATIONS_OF_TORCH if name != "Identity"]
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations_and_residual_layers(activation, made, text_peer, tmp_path):
+    folder, written = made("bert", "Model"), str(tmp_path / "written")
+    dense = [[16, activation, {"use_residual": True}], [12, activation, {"use_residual": True}], [8, activation]]
+    dense[2].append({"bias": False})
+    text_peer("make_embedder", folder=folder, pooling="mean", dense=dense, normalize=False, prompts={})
+    theirs = text_peer("embed", folder=folder, texts=TEXTS)
+    embedder = vertebra.models.TextEmbedder.from_preset(folder)
+    agree(embedder.embed(TEXTS), theirs)
+    embedder.save_to_preset(written, format="sentence-transformers")
+    agree(text_peer("embed", folder=written, texts=TEXTS), theirs)
+    assert vertebra.models.TextEmbedder.from_preset(written).dense == embedder.dense
+
+
+@pytest.mark.parametrize("name", ["torch.nn.modules.activation.PReLU", "os.system", "torch.nn.modules.linear.Linear"])
+def test_other_activations_are_refused_by_name(name, made, text_peer):
+    folder = made("bert", "Model")
+    text_peer("make_embedder", folder=folder, pooling="mean", dense=[[8, "Tanh"]], normalize=False, prompts={})
+    config = Path(folder, "2_Dense", "config.json")
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"activation_function": name}))
+    with pytest.raises(PresetConfigError, match=name):
+        vertebra.models.TextEmbedder.from_preset(folder)
+
+
 @each_model
 def test_a_checkpoint_without_modules_is_read_as_by_the_peer(model_type, made, text_peer):
     folder = made(model_type, "Model")
@@ -154,10 +219,37 @@ def test_masked_tokens(model_type, made, text_peer):
         agree([[e["score"] for e in mask] for mask in ours], [[e["score"] for e in mask] for mask in expected])
 
 
-def test_an_untied_head_is_refused(made):
+@each_model
+def test_a_matrix_of_the_head_that_is_not_the_token_table(model_type, made, text_peer, tmp_path):
+    folder, written = made(model_type, "ForMaskedLM", tie_word_embeddings=False), str(tmp_path / "written")
+    texts = ["the [MASK] jumps over the dog.", "a [MASK] fox"]
+    task = vertebra.models.MaskedLM.from_preset(folder)
+    assert [weight.path for weight in task.trainable_weights if weight.path.startswith("vocabulary/kernel")]
+    scores_agree(task, text_peer, folder, texts)
+    for variable in task.head_weights().values():
+        variable.assign(variable + 0.05)
+    task.save_to_preset(written, format="transformers")
+    scores_agree(task, text_peer, written, texts)
+    scores_agree(vertebra.models.MaskedLM.from_preset(written), text_peer, written, texts)
+    task.save_to_preset(tmp_path / "native")
+    scores_agree(vertebra.models.MaskedLM.from_preset(tmp_path / "native"), text_peer, written, texts)
+
+
+def scores_agree(task, text_peer, folder, texts):
+    theirs = text_peer("pipeline", folder=folder, task="fill-mask", texts=texts, top_k=5)
+    ours = [masks[0] for masks in task.fill(texts)]
+    assert [[e["token"] for e in row] for row in ours] == [[e["token_str"] for e in row] for row in theirs]
+    agree([[e["score"] for e in row] for row in ours], [[e["score"] for e in row] for row in theirs])
+
+
+def test_the_bias_of_an_untied_head_has_another_name_in_version_4(made):
     folder = made("bert", "ForMaskedLM", tie_word_embeddings=False)
-    with pytest.raises(PresetConfigError, match=r"decoder\.weight is not the token table"):
-        vertebra.models.MaskedLM.from_preset(folder)
+    expected = vertebra.models.MaskedLM.from_preset(folder).fill("a [MASK] fox")
+    path = Path(folder, "model.safetensors")
+    tensors = load_file(path)
+    tensors["cls.predictions.bias"] = tensors.pop("cls.predictions.decoder.bias")
+    save_file(tensors, path, {"format": "pt"})
+    assert vertebra.models.MaskedLM.from_preset(folder).fill("a [MASK] fox") == expected
 
 
 # === Written here, read by the peers ===
@@ -202,62 +294,3 @@ def test_heads_that_are_written(model_type, kind, format, made, text_peer, tmp_p
         expected = text_peer("pipeline", folder=written, task="fill-mask", texts=texts, top_k=3)
         answers = [entry[0] for entry in task.fill(texts, top_k=3)]
         agree([[e["score"] for e in row] for row in answers], [[e["score"] for e in row] for row in expected])
-
-
-# === KerasHub ===
-
-KERASHUB = {
-    "Bert": {
-        "vocabulary_size": len(VOCABULARY),
-        "num_layers": 2,
-        "num_heads": 2,
-        "hidden_dim": 16,
-        "intermediate_dim": 24,
-        "max_sequence_length": 64,
-    }
-}
-each_architecture = pytest.mark.parametrize("architecture", KERASHUB)
-
-
-@pytest.fixture(scope="session")
-def kerashub_tasks(peers_python, runtime):
-    """Calls functions of kerashub_tasks_peer.py."""
-    peer = Peer(peers_python, "kerashub_tasks_peer.py", runtime)
-    yield peer
-    peer.close()
-
-
-@pytest.fixture
-def created(kerashub_tasks, tmp_path):
-    """Lets KerasHub save a task; returns its folder and its outputs."""
-
-    def create(architecture, task, **options):
-        folder = str(tmp_path / "created")
-        config = KERASHUB[architecture]
-        options |= {"vocabulary": VOCABULARY, "config": config, "texts": TEXTS}
-        return folder, kerashub_tasks("create", folder=folder, architecture=architecture, task=task, **options)
-
-    return create
-
-
-@each_architecture
-@pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
-def test_embedders_of_kerashub(architecture, pooling, created):
-    folder, theirs = created(architecture, "TextEmbedder", pooling_mode=pooling, normalize=pooling != "cls")
-    agree(vertebra.models.TextEmbedder.from_preset(folder).embed(TEXTS), theirs)
-
-
-@each_architecture
-@pytest.mark.parametrize("activation", [None, "softmax"])
-def test_classifiers_of_kerashub(architecture, activation, created):
-    folder, theirs = created(architecture, "TextClassifier", num_classes=3, activation=activation)
-    classifier = getattr(vertebra.models, f"{architecture}TextClassifier").from_preset(folder)
-    agree(classifier.predict(TEXTS), theirs)
-
-
-@each_architecture
-def test_masked_language_models_of_kerashub(architecture, created):
-    folder, theirs = created(architecture, "MaskedLM")
-    task = vertebra.models.MaskedLM.from_preset(folder)
-    inputs = {name: np.array(theirs["inputs"][name], "int32") for name in task.input}
-    agree(task.predict(inputs), theirs["outputs"])

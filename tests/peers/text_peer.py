@@ -31,14 +31,18 @@ def make_model(folder, model, config):
     made.save_pretrained(folder)
 
 
-def make_embedder(folder, pooling, dense, normalize, prompts, **options):
-    """Turns the checkpoint of a folder into a folder of Sentence Transformers."""
+def make_embedder(folder, pooling, dense, normalize, prompts, include_prompt=True, **options):
+    """Turns the checkpoint of a folder into a folder of Sentence Transformers.
+
+    `dense` has the width, the name of the activation and further arguments of each layer.
+    """
     torch.manual_seed(1)
     transformer = Transformer(folder)
-    modules = [transformer, Pooling(transformer.get_embedding_dimension(), pooling)]
-    for units, activation in dense:
+    modules = [transformer, Pooling(transformer.get_embedding_dimension(), pooling, include_prompt)]
+    for units, activation, *arguments in dense:
         function = getattr(torch.nn, activation)()
-        modules.append(Dense(modules[-1].get_embedding_dimension(), units, activation_function=function))
+        width = modules[-1].get_embedding_dimension()
+        modules.append(Dense(width, units, activation_function=function, **dict(*arguments)))
     modules += [Normalize()] if normalize else []
     model = sentence_transformers.SentenceTransformer(modules=modules, prompts=prompts, **options)
     model.save_pretrained(folder)

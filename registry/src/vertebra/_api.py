@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vertebra import _arguments, lora
-from vertebra._discovery import catalog, plugins, runtimes
+from vertebra import _arguments, _lazy_class, lora
+from vertebra._discovery import catalog, plugins, runtimes, task_classes
 from vertebra._lora.choices.call_lock import call_lock
 from vertebra._system.user_warnings import warn
 from vertebra.errors import ArgumentError, PluginError
@@ -72,7 +72,7 @@ def compile(backbone: Any, *, frozen: bool = False) -> Callable[..., Any]:
 
 
 def load_model(filepath: str | Path, *, runtime: str | None = None, **kwargs: Any) -> Any:
-    """Loads a `.keras` file that holds backbones, or layers of them, of any installed plugin.
+    """Loads a `.keras` file that holds backbones, layers of them, or tasks, of any installed plugin.
 
     Keras needs the classes in a file to be imported already; this function imports them and calls
     `keras.saving.load_model`. Load only files that you trust: Keras creates every object that a file names.
@@ -89,11 +89,14 @@ def load_model(filepath: str | Path, *, runtime: str | None = None, **kwargs: An
     runtimes.bind(runtime)
     import keras
 
-    for entry in catalog.catalog(catalog.BACKBONES):
+    problems = {}
+    for name in task_classes.class_names():
         try:
-            catalog.backbone_class(entry.name)
+            _lazy_class.resolve_class(name)
         except PluginError as error:  # the file may not need the classes of that plugin
-            warn(str(error))
+            problems[str(error)] = error
+    for problem in problems:
+        warn(problem)
     return keras.saving.load_model(filepath, **kwargs)
 
 
@@ -123,13 +126,14 @@ def files(preset: str | Path, *names: str) -> dict[str, Path]:
     return local_files(preset, [_arguments.text("files", "names", name) for name in names])
 
 
-def open_files(preset: str | Path) -> PresetFiles:
+def open_files(preset: str | Path, *, locked: bool | None = None) -> PresetFiles:
     """Opens the files of a preset or adapter, for plugins that read files other than a backbone's.
 
     Fetches nothing yet; all files are of one revision. `files` fetches files for other programs.
 
     Args:
         preset: An id, a handle or a path, as in `Backbone.from_preset`.
+        locked: As in `Backbone.from_preset`.
 
     Raises:
         ArgumentError: `preset` is not a path.
@@ -137,7 +141,7 @@ def open_files(preset: str | Path) -> PresetFiles:
     """
     from vertebra._resolve.open import open_folder
 
-    return open_folder(preset)
+    return open_folder(preset, locked)
 
 
 def upload_preset(

@@ -86,6 +86,20 @@ def declared_head(task: str, backbone: Any, config: Mapping[str, Any]) -> HeadSp
     return head
 
 
+def kerashub_config(backbone: Any) -> dict[str, Any]:
+    """Returns the config of a backbone in KerasHub's format, which the config of a KerasHub task contains.
+
+    Raises:
+        PresetFormatError: no plugin has a translation of the backbone to this format.
+        FormatLimitError: the format cannot represent a setting of the backbone.
+    """
+    from vertebra._formats.export import export_of
+    from vertebra._formats.kerashub import expressed
+    from vertebra._weights.layer_paths import weight_names
+
+    return expressed(export_of(backbone, weight_names(backbone)))[0]
+
+
 def tokenizer_classes() -> list[Any]:
     """Imports and returns the classes of tokenizers that plugins contribute, in order of name.
 

@@ -9,7 +9,7 @@ from typing import Any
 from vertebra._discovery.catalog import BACKBONES, TASKS, Entry, backbone_class, catalog, imported
 from vertebra.specs import TaskSpec
 
-_SUFFIX = "Backbone"
+_SUFFIX, _PACKAGE = "Backbone", "vertebra"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,19 @@ def task_class(task: NamedTask) -> Any:
     loaded = imported(task.entry, task.entry.value.task)
     if task.backbone is None:
         return loaded
+    import keras
+
     members = {
         "backbone_class": backbone_class(task.backbone),
         "__module__": "vertebra.models",
         "__doc__": loaded.__doc__,
     }
-    return type(loaded)(task.name, (loaded,), members)
+    made = type(loaded)(task.name, (loaded,), members)
+    return keras.saving.register_keras_serializable(_PACKAGE)(made)
+
+
+def class_names() -> list[str]:
+    """Returns the names of all classes: of backbones, of tasks, and of each architecture's tasks."""
+    backbones = [entry.name for entry in catalog(BACKBONES)]
+    tasks = [entry.name for entry in catalog(TASKS)]
+    return [*backbones, *tasks, *(name.removesuffix(_SUFFIX) + task for name in backbones for task in tasks)]

@@ -82,14 +82,19 @@ def write(export: PresetExport, stage: Path, max_shard_size: float | None) -> li
     """
     from vertebra._weights.hdf5.writing import write_hdf5
 
-    spec, translation = translation_for(export.backbone, NAME)
-    config, tensors = express(export, NAME, translation)
-    base = {name: export.config[name] for name in _BASE_FIELDS if name in export.config}
-    inner = base | {"dtype": _policy(tensors)} | config
-    (stage / CONFIG).write_bytes(dump_json(_envelope(spec, inner)))
+    config, tensors = expressed(export)
+    (stage / CONFIG).write_bytes(dump_json(config))
     (stage / _METADATA).write_bytes(dump_json(_metadata(tensors)))
     write_hdf5(tensors, stage, max_shard_size)
     return []
+
+
+def expressed(export: PresetExport) -> tuple[dict[str, Any], Tensors]:
+    """Returns the config and the tensors of an export in KerasHub's format; raises the errors of `write`."""
+    spec, translation = translation_for(export.backbone, NAME)
+    config, tensors = express(export, NAME, translation)
+    base = {name: export.config[name] for name in _BASE_FIELDS if name in export.config}
+    return _envelope(spec, base | {"dtype": _policy(tensors)} | config), tensors
 
 
 def _mode(folder: PresetFolder, dtype: Any) -> str | None:

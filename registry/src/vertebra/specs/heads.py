@@ -55,7 +55,9 @@ class Vocabulary:
     bias: str
     """Name of the bias in a transformers checkpoint."""
     matrix: str = ""
-    """Name of the tensor that is the token table, once more, in checkpoints whose head is not tied."""
+    """Name of the matrix in a transformers checkpoint: the token table, once more, or another one if it is not tied."""
+    tied: bool = True
+    """Whether the matrix is the token table, or one of the head's own."""
 
 
 Layer = Dense | Norm | Dropout | Vocabulary

@@ -12,6 +12,7 @@ from vertebra import HeadSpec, TensorRule, activations, layers, tasks
 
 OUTPUT = "logits"
 """Name of the last dense layer, as in KerasHub."""
+_VOCABULARY = "vocabulary"
 
 
 def head_of(task: str, backbone: Any, config: Mapping[str, Any]) -> HeadSpec:
@@ -62,18 +63,23 @@ class Head:
                 epsilon=layer.epsilon, center=layer.use_bias, dtype=dtype, name=f"head_norm_{number}"
             )
         if isinstance(layer, HeadSpec.Vocabulary):
-            return VocabularyBias(dtype=dtype, name="vocabulary")
+            if layer.tied:
+                return VocabularyBias(dtype=dtype, name=_VOCABULARY)
+            return self._dense(self.backbone.token_embedding.input_dim, None, True, _VOCABULARY)
         is_output = layer.width == "outputs"
         activation = self._activation if is_output else layer.activation and activations.activation(layer.activation)
+        units = self._units if is_output else self._width(layer.width)
+        return self._dense(units, activation, layer.use_bias, OUTPUT if is_output else f"head_dense_{number}")
+
+    def _dense(self, units: int, activation: Any, use_bias: bool, name: str) -> Any:
+        initializer = keras.initializers.TruncatedNormal(stddev=getattr(self.backbone, "initializer_range", 0.02))
         return keras.layers.Dense(
-            self._units if is_output else self._width(layer.width),
+            units,
             activation,
-            use_bias=layer.use_bias,
-            kernel_initializer=keras.initializers.TruncatedNormal(
-                stddev=getattr(self.backbone, "initializer_range", 0.02)
-            ),
-            dtype=dtype,
-            name=OUTPUT if is_output else f"head_dense_{number}",
+            use_bias=use_bias,
+            kernel_initializer=initializer,
+            dtype=self.backbone.dtype_policy,
+            name=name,
         )
 
     def _width(self, kind: str) -> int:
@@ -88,7 +94,7 @@ class Head:
         """Returns the outputs of the head for outputs of the backbone."""
         x = self._pooled(outputs, padding_mask)
         for layer, built in self.layers:
-            if isinstance(layer, HeadSpec.Vocabulary):
+            if isinstance(layer, HeadSpec.Vocabulary) and layer.tied:
                 x = built(self.backbone.token_embedding(x, reverse=True))
             else:
                 x = built(x)
@@ -115,7 +121,8 @@ class Head:
         rules: dict[str, TensorRule] = {}
         for layer, built in self.layers:
             if isinstance(layer, HeadSpec.Vocabulary):
-                rules[f"{built.name}/bias"] = TensorRule(layer.bias)
+                rules[f"{built.name}/bias"] = TensorRule(layer.bias if layer.tied else bias_of(layer.matrix))
+                rules[f"{built.name}/kernel"] = TensorRule(layer.matrix, transpose=True)
             elif isinstance(layer, HeadSpec.Dense):
                 rules[f"{built.name}/kernel"] = TensorRule(f"{layer.module}.weight", transpose=True)
                 rules[f"{built.name}/bias"] = TensorRule(f"{layer.module}.bias")
@@ -124,6 +131,11 @@ class Head:
                 rules[f"{built.name}/beta"] = TensorRule(f"{layer.module}.bias")
         known = self.weights()
         return {name: rule for name, rule in rules.items() if name in known}
+
+
+def bias_of(matrix: str) -> str:
+    """Returns the name of the bias next to a matrix in a transformers checkpoint, which is used if it is not tied."""
+    return f"{matrix.removesuffix('.weight')}.bias"
 
 
 @keras.saving.register_keras_serializable("vertebra_text")

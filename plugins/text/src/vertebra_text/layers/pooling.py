@@ -35,7 +35,8 @@ class Pooling(keras.layers.Layer):
 
     Padding does not count. `cls` is the state of the first token and `lasttoken` of the last; `mean_sqrt_len_tokens` is
     the sum over the square root of the number of tokens; `weightedmean` weighs the tokens with 1, 2, 3, … (Muennighoff
-    2022, arXiv:2202.08904). Sums are computed in float32.
+    2022, arXiv:2202.08904). Sums are computed in float32. Of the tokens, those of `pooling_mask` count, or all; their
+    weights for `weightedmean` are the same in both cases.
 
     Args:
         modes: One of `MODES`, or several, whose vectors are concatenated in their order.
@@ -46,9 +47,15 @@ class Pooling(keras.layers.Layer):
         super().__init__(**kwargs)
         self.modes = checked_modes(modes)
 
-    def call(self, states: Any, padding_mask: Any) -> Any:
-        mask = ops.cast(padding_mask, "float32")
-        pooled = [getattr(self, f"_{mode}")(states, mask) for mode in self.modes]
+    def call(self, states: Any, padding_mask: Any, pooling_mask: Any = None) -> Any:
+        tokens = ops.cast(padding_mask, "float32")
+        mask = tokens if pooling_mask is None else ops.cast(pooling_mask, "float32")
+        pooled = [
+            self._weightedmean(states, mask, tokens)
+            if mode == "weightedmean"
+            else getattr(self, f"_{mode}")(states, mask)
+            for mode in self.modes
+        ]
         return pooled[0] if len(pooled) == 1 else ops.concatenate(pooled, axis=-1)
 
     def _cls(self, states: Any, mask: Any) -> Any:
@@ -56,7 +63,8 @@ class Pooling(keras.layers.Layer):
 
     def _lasttoken(self, states: Any, mask: Any) -> Any:
         positions = ops.arange(ops.shape(mask)[1], dtype="float32")
-        return _at(states, ops.argmax(mask * (positions + 1), axis=1))
+        last = _at(states, ops.argmax(mask * (positions + 1), axis=1))
+        return last * ops.cast(ops.max(mask, axis=1, keepdims=True), last.dtype)  # 0 if no token counts
 
     def _max(self, states: Any, mask: Any) -> Any:
         return ops.max(ops.where(mask[:, :, None] > 0, states, ops.cast(float("-inf"), states.dtype)), axis=1)
@@ -67,8 +75,8 @@ class Pooling(keras.layers.Layer):
     def _mean_sqrt_len_tokens(self, states: Any, mask: Any) -> Any:
         return self._over(states, mask, ops.sqrt(ops.sum(mask, axis=1, keepdims=True)))
 
-    def _weightedmean(self, states: Any, mask: Any) -> Any:
-        weights = mask * ops.cumsum(mask, axis=1)
+    def _weightedmean(self, states: Any, mask: Any, tokens: Any) -> Any:
+        weights = mask * ops.cumsum(tokens, axis=1)
         return self._over(states, weights, ops.sum(weights, axis=1, keepdims=True))
 
     def _over(self, states: Any, weights: Any, total: Any) -> Any:
@@ -76,7 +84,7 @@ class Pooling(keras.layers.Layer):
         summed = ops.einsum("bl,blw->bw", weights, ops.cast(states, "float32"))
         return ops.cast(summed / ops.maximum(total, 1e-9), self.compute_dtype)
 
-    def compute_output_spec(self, states: Any, padding_mask: Any) -> Any:
+    def compute_output_spec(self, states: Any, padding_mask: Any, pooling_mask: Any = None) -> Any:
         return keras.KerasTensor((states.shape[0], states.shape[-1] * len(self.modes)), dtype=self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:

@@ -60,4 +60,4 @@ def _preprocessor(opened: tasks.TaskPreset, stored: StoredTask) -> TextPreproces
     except PresetNotFoundError as error:
         log.warning("%s: it has no tokenizer, so the task takes token ids. %s", opened.handle, error)
         return None
-    return TextPreprocessor(tokenizer, stored.sequence_length).bound_to(opened.backbone)
+    return TextPreprocessor(tokenizer, stored.sequence_length, stored.truncation).bound_to(opened.backbone)

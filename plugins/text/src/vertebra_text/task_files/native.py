@@ -11,7 +11,8 @@ import keras
 
 from vertebra import TaskExport, TaskPreset, TensorRule, tasks
 from vertebra.errors import PresetClassError, PresetConfigError
-from vertebra_text.task_files.stored import StoredTask
+from vertebra_text.preprocessor import TextPreprocessor
+from vertebra_text.task_files.stored import TRUNCATION, StoredTask, truncation_of
 
 CONFIG, WEIGHTS = "task.json", "task.safetensors"
 _VERSION = 1
@@ -44,7 +45,8 @@ def read(task_class: Any, preset: TaskPreset, own: Mapping[str, Any]) -> StoredT
     replaced = {"labels", "num_classes"} & own.keys()
     kept = {name: value for name, value in arguments.items() if not (replaced and name in ("labels", "num_classes"))}
     tensors = tasks.read_tensors(preset.files, WEIGHTS) if WEIGHTS in preset.files.names else {}
-    return StoredTask(kept, tensors, _rules, length if type(length) is int else None)
+    truncation = truncation_of(CONFIG, config)
+    return StoredTask(kept, tensors, _rules, length if type(length) is int else None, truncation)
 
 
 def _rules(task: Any) -> dict[str, TensorRule]:
@@ -63,6 +65,8 @@ def _write(task: Any, folder: Path) -> None:
         "arguments": task.task_arguments(),
         "sequence_length": getattr(task.preprocessor, "sequence_length", None),
     }
+    if isinstance(task.preprocessor, TextPreprocessor):
+        config[TRUNCATION] = task.preprocessor.truncation
     (folder / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     weights = task.head_weights()
     if weights:

@@ -8,13 +8,13 @@ from typing import Any
 
 from vertebra import TaskExport, tasks
 from vertebra.errors import PresetFormatError
-from vertebra_text.task_files import kerashub, native, sentence_transformers, transformers
+from vertebra_text.task_files import kerashub_writing, native, sentence_transformers, transformers
 
 _EXPORTS: Mapping[str, tuple[str, Callable[[Any], TaskExport]]] = {
     "native": ("native", native.export),
     "transformers": ("transformers", transformers.export),
     "sentence-transformers": ("transformers", sentence_transformers.export),
-    "kerashub": ("kerashub", kerashub.export),
+    "kerashub": ("kerashub", kerashub_writing.export),
 }
 """The format of the backbone, and the function that exports the task, by the name of the format."""
 

@@ -16,6 +16,8 @@ from vertebra_text.layers.pooling import MODES
 from vertebra_text.task_files.stored import StoredTask
 
 MODULES = "modules.json"
+_VECTOR = "sentence_embedding"
+"""The peer's name of the pooled vector; modules may also read and write others."""
 _CONFIG, _SETTINGS = "config_sentence_transformers.json", "sentence_bert_config.json"
 _OLD_MODES = {
     "cls": "pooling_mode_cls_token",
@@ -36,8 +38,25 @@ ACTIVATIONS = {
     "Mish": "mish",
     "ReLU6": "relu6",
     "Hardswish": "hard_silu",
+    "LeakyReLU": "leaky_relu",
+    "CELU": "celu",
+    "ELU": "elu",
+    "Hardshrink": "hard_shrink",
+    "Hardsigmoid": "hard_sigmoid",
+    "Hardtanh": "hard_tanh",
+    "LogSigmoid": "log_sigmoid",
+    "LogSoftmax": "log_softmax",
+    "SELU": "selu",
+    "Softmax": "softmax",
+    "Softmin": "softmin",
+    "Softplus": "softplus",
+    "Softshrink": "soft_shrink",
+    "Softsign": "softsign",
+    "Tanhshrink": "tanh_shrink",
 }
-"""torch's classes of activations, with the names of `vertebra.activations`."""
+"""torch's classes of activations without weights, with their names here; the peer builds them without arguments."""
+_LINEAR, _SHORTCUT = "linear", "residual"
+"""The peer's names of the matrices of a dense layer."""
 
 
 def recognises(preset: TaskPreset) -> bool:
@@ -106,8 +125,7 @@ class _Folder:
 
     def _pooling(self, path: str) -> None:
         config = self._files.json(f"{path}config.json").value
-        if config.get("include_prompt") is False:
-            raise PresetConfigError(f"{path}config.json", "include_prompt is false, which is not supported")
+        self._arguments["include_prompt"] = config.get("include_prompt") is not False
         modes = config.get("pooling_mode")
         if modes is None:
             modes = [mode for mode, field in _OLD_MODES.items() if config.get(field)] or ["mean"]
@@ -124,15 +142,16 @@ class _Folder:
         function = str(config.get("activation_function", "torch.nn.modules.activation.Tanh"))
         activation = ACTIVATIONS.get(function.rpartition(".")[2], "")
         if activation == "" or not function.startswith("torch.nn."):
+            known = ", ".join(ACTIVATIONS)
             raise PresetConfigError(
-                f"{path}config.json", f"activation_function is {function!r}, expected one of torch.nn"
+                f"{path}config.json", f"activation_function is {function!r}, expected one of torch.nn: {known}"
             )
-        if config.get("use_residual"):
-            raise PresetConfigError(f"{path}config.json", "use_residual is true, which is not supported")
-        if config.get("module_input_name", "sentence_embedding") != "sentence_embedding":
-            raise PresetConfigError(f"{path}config.json", "module_input_name is not 'sentence_embedding'")
+        for field in ("module_input_name", "module_output_name"):
+            if config.get(field) not in (None, _VECTOR):
+                raise PresetConfigError(f"{path}config.json", f"{field} is {config[field]!r}, expected {_VECTOR!r}")
         number = len(self._arguments["dense"])
         spec = {"units": config.get("out_features"), "activation": activation, "use_bias": config.get("bias", True)}
+        spec |= {"use_residual": True} if config.get("use_residual") else {}
         self._arguments["dense"].append(spec)
         for name, array in tasks.read_tensors(self._files, f"{path}model.safetensors").items():
             self._tensors[f"dense_{number}/{name}"] = array
@@ -164,8 +183,9 @@ def _rules(task: Any) -> dict[str, TensorRule]:
     rules = {}
     for name in task.head_weights():
         layer, _, variable = name.partition("/")
-        is_kernel = variable == "kernel"
-        rules[name] = TensorRule(f"{layer}/linear.{'weight' if is_kernel else 'bias'}", transpose=is_kernel)
+        is_kernel, number = variable == "kernel", layer.removesuffix(f"_{_SHORTCUT}")
+        matrix = _LINEAR if layer == number else _SHORTCUT
+        rules[name] = TensorRule(f"{number}/{matrix}.{'weight' if is_kernel else 'bias'}", transpose=is_kernel)
     return rules
 
 
@@ -194,10 +214,10 @@ def _write(task: Any, folder: Path, classes: Mapping[Any, str]) -> None:
     width = task.backbone.output["sequence_output"].shape[-1]
     modes = [task.pooling_mode] if isinstance(task.pooling_mode, str) else list(task.pooling_mode)
     modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
-    pooling = {"word_embedding_dimension": width, "include_prompt": True}
+    pooling = {"word_embedding_dimension": width, "include_prompt": task.include_prompt}
     pooling |= {field: mode in modes for mode, field in _OLD_MODES.items()}
     if modes != [mode for mode in _OLD_MODES if mode in modes]:  # an order that older releases cannot have
-        pooling = {"embedding_dimension": width, "pooling_mode": modes, "include_prompt": True}
+        pooling = {"embedding_dimension": width, "pooling_mode": modes, "include_prompt": task.include_prompt}
     _dump(folder / "1_Pooling" / "config.json", pooling)
     width *= len(modes)
     for number, spec in enumerate(task.dense):
@@ -228,14 +248,19 @@ def _dense_config(spec: Mapping[str, Any], width: int, classes: Mapping[Any, str
         "out_features": spec["units"],
         "bias": spec.get("use_bias", True),
         "activation_function": f"torch.nn.modules.{module}.{name}",
+        **({"use_residual": True} if spec.get("use_residual") else {}),
     }
 
 
 def _dense_tensors(task: Any, number: int) -> dict[str, Any]:
-    weights = {name: w for name, w in task.head_weights().items() if name.startswith(f"dense_{number}/")}
-    arrays = {name.partition("/")[2]: keras.ops.convert_to_numpy(weight.value) for name, weight in weights.items()}
-    tensors = {"linear.weight": np.ascontiguousarray(arrays["kernel"].T)}
-    return tensors | ({"linear.bias": arrays["bias"]} if "bias" in arrays else {})
+    """Returns the tensors of a dense layer, by the peer's names."""
+    weights, tensors = task.head_weights(), {}
+    for name, rule in _rules(task).items():
+        layer, _, tensor = rule.tensor.partition("/")
+        if layer == f"dense_{number}":
+            array = keras.ops.convert_to_numpy(weights[name].value)
+            tensors[tensor] = np.ascontiguousarray(array.T if rule.transpose else array)
+    return tensors
 
 
 def _settings(task: Any) -> dict[str, Any]:

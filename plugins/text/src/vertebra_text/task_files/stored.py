@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vertebra import TensorRule
-from vertebra.errors import WeightsMismatchError
+from vertebra.errors import PresetConfigError, WeightsMismatchError
+from vertebra_text.preprocessor import TRUNCATIONS
 from vertebra_text.system import warn
 
 if TYPE_CHECKING:
     from vertebra import TaskPreset
 
+TRUNCATION = "truncation"
+"""The field of a `task.json` with that argument of the preprocessor."""
 Rules = Callable[[Any], Mapping[str, TensorRule]]
 """Returns, for a task, the tensor of the preset for each variable of its head."""
 
@@ -30,8 +33,26 @@ class StoredTask:
     rules: Rules = lambda _: {}
     sequence_length: int | None = None
     """The most tokens of a row, if the preset limits them further than its tokenizer does."""
+    truncation: str = TRUNCATIONS[0]
+    """As in `TextPreprocessor`."""
     notes: Sequence[str] = ()
     """What the user should know about how the preset was read."""
+
+
+def truncation_of(name: str, fields: Mapping[str, Any]) -> str:
+    """Returns how a task cuts texts that are too long, by the fields of its config.
+
+    Args:
+        name: The name of the file with the config.
+        fields: The fields.
+
+    Raises:
+        PresetConfigError: there is no such way.
+    """
+    truncation = fields.get(TRUNCATION, TRUNCATIONS[0])
+    if truncation not in TRUNCATIONS:
+        raise PresetConfigError(name, f"{TRUNCATION} is {truncation!r}, expected one of {', '.join(TRUNCATIONS)}")
+    return str(truncation)
 
 
 def fill(task: Any, preset: TaskPreset, stored: StoredTask, replaced: Sequence[str]) -> None:

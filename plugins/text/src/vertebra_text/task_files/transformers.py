@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 
-from vertebra import HeadSpec, TaskExport, TaskPreset
+from vertebra import HeadSpec, TaskExport, TaskPreset, TensorRule
 from vertebra.errors import FormatLimitError, PresetConfigError
-from vertebra_text.layers.head import head_of
+from vertebra_text.layers.head import bias_of, head_of
 from vertebra_text.task_files.stored import StoredTask
 
 _CONFIG, _SENTENCE_TRANSFORMERS = "config.json", "config_sentence_transformers.json"
+_TIED = "tie_word_embeddings"
 _MOST_LABELS = 1_000_000
 _ACTIVATIONS = {"Identity": "identity", "Sigmoid": "sigmoid"}
 _RENAMED = {".weight": ".gamma", ".bias": ".beta"}
@@ -28,26 +31,39 @@ def recognises(preset: TaskPreset) -> bool:
 def read(task_class: Any, preset: TaskPreset, own: Mapping[str, Any]) -> StoredTask:
     """Returns the task of a checkpoint, with the head of the class, if the checkpoint has it."""
     config = preset.files.json(_CONFIG).value
-    name = getattr(task_class, "head_task", "")
+    name = task_class.head_task
     if not name:
         return StoredTask()
     head = head_of(name, preset.backbone, config)
-    _check_tied(preset, config, head)
+    if name == "MaskedLM" and config.get(_TIED) is False:
+        head = _untied(head)
     arguments: dict[str, Any] = {"head": head.to_config()}
     if name != "MaskedLM":
         arguments |= _classes(config)
     if name == "TextClassifier":
         arguments |= _problem(task_class, preset, config)
     arguments = {key: value for key, value in arguments.items() if _is_needed(key, own)}
-    return StoredTask(arguments, with_old_names(preset.tensors), lambda task: task.built_head.rules())
+    tensors = with_old_names(preset.tensors)
+    return StoredTask(arguments, tensors, partial(_rules, tensors))
 
 
-def _check_tied(preset: TaskPreset, config: Mapping[str, Any], head: HeadSpec) -> None:
-    """Raises PresetConfigError if a head has a matrix of its own: the token table would be used without a word."""
-    own = [layer.matrix for layer in head.layers if isinstance(layer, HeadSpec.Vocabulary)]
-    if config.get("tie_word_embeddings") is False and any(matrix in preset.tensors for matrix in own):
-        problem = f"tie_word_embeddings is false: {own[0]} is not the token table, which is not supported"
-        raise PresetConfigError(_CONFIG, problem, "Use a checkpoint with a tied head")
+def _untied(head: HeadSpec) -> HeadSpec:
+    """Returns a head whose matrix of the vocabulary is not the token table."""
+    layers = [replace(layer, tied=False) if isinstance(layer, HeadSpec.Vocabulary) else layer for layer in head.layers]
+    return replace(head, layers=tuple(layers))
+
+
+def _rules(tensors: Mapping[str, Any], task: Any) -> dict[str, TensorRule]:
+    """Returns the tensor of each variable.
+
+    Version 4 of transformers has one bias of the vocabulary under two names, and saves it under the head's. Version 5
+    has two biases if the matrix is not tied, saves both, and computes with the one next to the matrix.
+    """
+    rules = task.built_head.rules()
+    for layer, built in task.built_head.layers:
+        if isinstance(layer, HeadSpec.Vocabulary) and rules[f"{built.name}/bias"].tensor not in tensors:
+            rules[f"{built.name}/bias"] = TensorRule(layer.bias)
+    return rules
 
 
 def with_old_names(tensors: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -136,7 +152,7 @@ def export(task: Any) -> TaskExport:
     Raises:
         FormatLimitError: the outputs have an activation, which transformers' heads do not have.
     """
-    name = getattr(task, "head_task", "")
+    name = task.head_task
     if not name:
         return TaskExport(lambda _: None)
     if getattr(task, "activation", None) not in (None, "linear"):
@@ -146,13 +162,20 @@ def export(task: Any) -> TaskExport:
     for name_, rule in rules.items():
         array = keras.ops.convert_to_numpy(weights[name_].value)
         tensors[rule.tensor] = np.ascontiguousarray(array.T if rule.transpose else array)
+    for layer in _untied_layers(task):
+        tensors[layer.bias] = tensors[bias_of(layer.matrix)]  # the name that version 4 reads
     return TaskExport(lambda _: None, tensors, _fields(task, name), _MODELS[name])
+
+
+def _untied_layers(task: Any) -> list[Any]:
+    layers = task.built_head.spec.layers
+    return [layer for layer in layers if isinstance(layer, HeadSpec.Vocabulary) and not layer.tied]
 
 
 def _fields(task: Any, name: str) -> dict[str, Any]:
     """Returns the fields of a config about the classes."""
     if name == "MaskedLM":
-        return {}
+        return {_TIED: not _untied_layers(task)}
     names = dict(enumerate(task.labels))
     fields: dict[str, Any] = {
         "id2label": {str(number): label for number, label in names.items()},

@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from vertebra import HeadSpec
 from vertebra.errors import ArgumentError
 from vertebra_text.labels import checked_classes, checked_names, class_numbers
-from vertebra_text.layers.head import Head, head_of
-from vertebra_text.tasks.task import Task
+from vertebra_text.layers.head import Head
+from vertebra_text.tasks.head_task import HeadTask
 
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 PROBLEMS = (SINGLE, MULTI, REGRESSION)
@@ -20,7 +19,7 @@ PROBLEMS = (SINGLE, MULTI, REGRESSION)
 
 
 @keras.saving.register_keras_serializable("vertebra_text")
-class TextClassifier(Task):
+class TextClassifier(HeadTask):
     """Classifies texts or pairs of texts.
 
     The output has shape (batch, classes): logits, unless `activation` says otherwise.
@@ -41,9 +40,7 @@ class TextClassifier(Task):
         ArgumentError: an argument is out of range.
     """
 
-    _head: Head
     head_task: ClassVar[str] = "TextClassifier"
-    """The name under which an architecture declares the head."""
 
     def __init__(
         self,
@@ -62,33 +59,15 @@ class TextClassifier(Task):
         problem = problem_type or (REGRESSION if classes == 1 else SINGLE)
         if problem not in PROBLEMS:
             raise ArgumentError(type(self).__name__, "problem_type", problem_type, f"one of {', '.join(PROBLEMS)}")
-        spec = head_of(self.head_task, backbone, {}) if head is None else HeadSpec.from_config(head)
-        built = Head(spec, backbone, classes, activation, dropout)
-        outputs = built.connect(backbone(backbone.input), backbone.input.get("padding_mask"))
+        built = Head(self.declared(backbone, head), backbone, classes, activation, dropout)
         arguments = {
             "num_classes": classes,
             "activation": activation,
             "dropout": dropout,
             "labels": checked_names(classes, labels),
             "problem_type": problem,
-            "head": spec.to_config(),
         }
-        self.__dict__["_head"] = built
-        super().__init__(backbone, outputs, preprocessor, arguments, **kwargs)
-        self.__dict__["_head"] = built
-
-    @property
-    def built_head(self) -> Head:
-        """The layers of the head."""
-        return self._head
-
-    @property
-    def uses_pooled_output(self) -> bool:
-        """Whether the head reads the backbone's pooled output."""
-        return bool(self._head.spec.pooling == "pooled_output")
-
-    def head_weights(self) -> dict[str, Any]:
-        return self._head.weights()
+        super().__init__(backbone, built, preprocessor, arguments, **kwargs)
 
     def task_arguments(self) -> dict[str, Any]:
         activation = self._arguments["activation"]

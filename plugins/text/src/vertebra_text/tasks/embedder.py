@@ -8,9 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from vertebra import activations
 from vertebra.errors import ArgumentError
 from vertebra_text.layers.pooling import Pooling, UnitLength, checked_modes
+from vertebra_text.layers.projection import Projection
+from vertebra_text.preprocessor import POOLING_MASK, TextPreprocessor, with_prompt
 from vertebra_text.tasks.task import Task
 
 SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
@@ -29,7 +30,10 @@ class TextEmbedder(Task):
             `weightedmean`, `lasttoken`, or a list of them, whose vectors are concatenated.
         normalize: Whether vectors are divided by their Euclidean length.
         dense: Dense layers after pooling: a list of dicts with `units`, `activation` (None, or one of
-            `vertebra.activations.NAMES`) and `use_bias`.
+            `vertebra_text.layers.projection.ACTIVATIONS`), `use_bias` and `use_residual` (whether the inputs of the
+            layer are added to its outputs, through a matrix if their widths differ).
+        include_prompt: Whether the tokens of a prompt count in pooling, as in Sentence Transformers. If not, the model
+            has the further input `pooling_mask`: int32, shape (batch, length), 1 for tokens that count.
         prompts: Texts that are put before a text, by name, such as `{"query": "query: "}`.
         default_prompt_name: The name of the prompt for calls that name none, or None for no prompt.
         truncate_dim: Number of leading values of a vector that are kept, for models that were trained so (Kusupati et
@@ -41,7 +45,7 @@ class TextEmbedder(Task):
         ArgumentError: an argument is out of range.
     """
 
-    _dense: list[Any]
+    _dense: list[Projection]
 
     def __init__(
         self,
@@ -51,6 +55,7 @@ class TextEmbedder(Task):
         normalize: bool = True,
         *,
         dense: Sequence[Mapping[str, Any]] = (),
+        include_prompt: bool = True,
         prompts: Mapping[str, str] | None = None,
         default_prompt_name: str | None = None,
         truncate_dim: int | None = None,
@@ -60,12 +65,13 @@ class TextEmbedder(Task):
         modes = checked_modes(pooling_mode)
         if similarity_fn_name not in SIMILARITIES:
             raise ArgumentError("TextEmbedder", "similarity_fn_name", similarity_fn_name, ", ".join(SIMILARITIES))
-        self.__dict__["_dense"] = [_dense_layer(spec, n, backbone.dtype_policy) for n, spec in enumerate(dense)]
+        inputs = dict(backbone.input)
+        if not include_prompt:
+            inputs[POOLING_MASK] = keras.Input((None,), dtype="int32", name=POOLING_MASK)
         pooling = Pooling(modes, dtype=backbone.dtype_policy, name="pooling")
         states = _states(backbone(backbone.input))
-        x = pooling(states, backbone.input["padding_mask"])
-        for layer in self._dense:
-            x = layer(x)
+        x = pooling(states, inputs["padding_mask"], inputs.get(POOLING_MASK))
+        x, self.__dict__["_dense"] = _projected(x, dense, backbone.dtype_policy)
         if normalize:
             x = UnitLength(dtype=backbone.dtype_policy, name="normalize")(x)
         if truncate_dim is not None:
@@ -75,6 +81,7 @@ class TextEmbedder(Task):
             "pooling_mode": modes[0] if len(modes) == 1 else list(modes),
             "normalize": normalize,
             "dense": [dict(spec) for spec in dense],
+            "include_prompt": include_prompt,
             "prompts": dict(prompts or {}),
             "default_prompt_name": default_prompt_name,
             "truncate_dim": truncate_dim,
@@ -82,12 +89,10 @@ class TextEmbedder(Task):
         }
         if default_prompt_name is not None:
             _prompt(arguments["prompts"], default_prompt_name)
-        dense_layers = self._dense
-        super().__init__(backbone, x, preprocessor, arguments, **kwargs)
-        self.__dict__["_dense"] = dense_layers
+        super().__init__(backbone, x, preprocessor, arguments, inputs=inputs, **kwargs)
 
     def head_weights(self) -> dict[str, Any]:
-        return {f"{layer.name}/{weight.name}": weight for layer in self._dense for weight in layer.weights}
+        return {name: weight for layer in self._dense for name, weight in layer.weights().items()}
 
     # === Vectors ===
 
@@ -116,8 +121,22 @@ class TextEmbedder(Task):
         if prompt is None:
             name = prompt_name or self.default_prompt_name
             prompt = _prompt(self.prompts, name) if name else ""
-        vectors = self.predict(_with_prompt(prompt, listed), batch_size=batch_size, adapters=adapters)
+        if prompt and not self.include_prompt:
+            vectors = self._pooled_without(prompt, listed, batch_size, adapters)
+        else:
+            vectors = self.predict(with_prompt(prompt, listed), batch_size=batch_size, adapters=adapters)
         return vectors[0] if isinstance(texts, str) else vectors
+
+    def _pooled_without(self, prompt: str, texts: Sequence[Any], batch_size: int, adapters: Any) -> Any:
+        """Returns the vectors of texts after a prompt whose tokens do not count in pooling."""
+        if not isinstance(self.preprocessor, TextPreprocessor):
+            expected = "a TextPreprocessor, since include_prompt is False"
+            raise ArgumentError("TextEmbedder", "preprocessor", self.preprocessor, expected)
+        batches = list(self.inference.batches(texts, batch_size, adapters, prompt=prompt))
+        if not batches:
+            return self.predict([])
+        order = np.argsort(np.concatenate([batch.rows for batch in batches]))
+        return np.concatenate([batch.outputs for batch in batches])[order]
 
     def encode_text(self, text: Any, **kwargs: Any) -> Any:
         """Returns the vectors of texts, of shape (texts, dimension), as KerasHub's method."""
@@ -155,15 +174,13 @@ def _states(outputs: Any) -> Any:
     return outputs["sequence_output"] if isinstance(outputs, Mapping) else outputs
 
 
-def _dense_layer(spec: Mapping[str, Any], number: int, dtype: Any) -> Any:
-    unknown = spec.keys() - {"units", "activation", "use_bias"}
-    if unknown or "units" not in spec:
-        raise ArgumentError("TextEmbedder", "dense", dict(spec), "dicts with units, activation and use_bias")
-    activation = spec.get("activation")
-    function = activations.activation(activation) if activation else None
-    return keras.layers.Dense(
-        spec["units"], function, use_bias=spec.get("use_bias", True), dtype=dtype, name=f"dense_{number}"
-    )
+def _projected(x: Any, dense: Sequence[Mapping[str, Any]], dtype: Any) -> tuple[Any, list[Projection]]:
+    """Returns the outputs of dense layers, one after the other, and the layers."""
+    layers = []
+    for number, spec in enumerate(dense):
+        layers.append(Projection(spec, f"dense_{number}", x.shape[-1], dtype))
+        x = layers[-1](x)
+    return x, layers
 
 
 def _check_dimension(truncate_dim: object, dimension: int) -> None:
@@ -175,7 +192,3 @@ def _prompt(prompts: Mapping[str, str], name: str) -> str:
     if name not in prompts:
         raise ArgumentError("TextEmbedder", "prompt_name", name, f"one of {', '.join(prompts) or 'no prompts'}")
     return prompts[name]
-
-
-def _with_prompt(prompt: str, texts: Sequence[Any]) -> Sequence[Any]:
-    return [prompt + text if isinstance(text, str) else text for text in texts] if prompt else texts

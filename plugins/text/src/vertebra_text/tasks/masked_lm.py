@@ -11,16 +11,16 @@ from keras import ops
 
 from vertebra import HeadSpec
 from vertebra.errors import ArgumentError
-from vertebra_text.layers.head import Head, head_of
+from vertebra_text.layers.head import Head
 from vertebra_text.tasks.classifier import softmax
-from vertebra_text.tasks.task import Task
+from vertebra_text.tasks.head_task import HeadTask
 
 POSITIONS = "mask_positions"
 """The further input of the model, as in KerasHub: int32, shape (batch, masks)."""
 
 
 @keras.saving.register_keras_serializable("vertebra_text")
-class MaskedLM(Task):
+class MaskedLM(HeadTask):
     """Predicts the tokens at masked positions (Devlin et al. 2018, arXiv:1810.04805).
 
     The inputs are the backbone's and `mask_positions`; the output has shape (batch, masks, vocabulary), in logits.
@@ -36,9 +36,7 @@ class MaskedLM(Task):
         ArgumentError: the architecture declares no head for masked language models, and none is given.
     """
 
-    _head: Head
     head_task: ClassVar[str] = "MaskedLM"
-    """The name under which an architecture declares the head."""
 
     def __init__(
         self,
@@ -49,7 +47,7 @@ class MaskedLM(Task):
         head: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        spec = head_of(self.head_task, backbone, {}) if head is None else HeadSpec.from_config(head)
+        spec = self.declared(backbone, head)
         if not any(isinstance(layer, HeadSpec.Vocabulary) for layer in spec.layers):
             expected = "an architecture with a head for masked language models"
             raise ArgumentError("MaskedLM", "backbone", type(backbone).__name__, expected)
@@ -60,18 +58,9 @@ class MaskedLM(Task):
         states = backbone(backbone.input)["sequence_output"]
         masked = ops.take_along_axis(states, positions[:, :, None], axis=1)
         outputs = built.connect({"sequence_output": masked})
-        arguments = {"mask_selection_rate": mask_selection_rate, "head": spec.to_config()}
         inputs = {**backbone.input, POSITIONS: positions}
-        super().__init__(backbone, outputs, preprocessor, arguments, inputs=inputs, **kwargs)
-        self.__dict__["_head"] = built
-
-    @property
-    def built_head(self) -> Head:
-        """The layers of the head."""
-        return self._head
-
-    def head_weights(self) -> dict[str, Any]:
-        return self._head.weights()
+        arguments = {"mask_selection_rate": mask_selection_rate}
+        super().__init__(backbone, built, preprocessor, arguments, inputs=inputs, outputs=outputs, **kwargs)
 
     def fill(self, texts: Any, *, top_k: int = 5, adapters: Any = None) -> Any:
         """Returns the likeliest tokens for each mask, each as a dict with `token`, `score` and `text`.

@@ -17,12 +17,13 @@ from vertebra_text.preprocessor import TextPreprocessor
 from vertebra_text.tasks.adapters import TaskAdapters
 from vertebra_text.tasks.batches import is_prepared, is_shuffled_by_keras, steps_of, text_batches
 from vertebra_text.tasks.inference import Inference
+from vertebra_text.tasks.keras_assets import KerasAssets
 
 _FROM_PRESET = object()
 """The default of `preprocessor` in `from_preset`: the preset's own tokenizer."""
 
 
-class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
+class Task(TaskAdapters, KerasAssets, vertebra.use().model_class()):  # type: ignore[misc]
     """The base class of tasks: `fit`, `evaluate` and `predict` take raw texts, as does each task's own method.
 
     A subclass builds its head in `__init__` and passes inputs and outputs to `super().__init__`. It names the `task`,
@@ -42,6 +43,8 @@ class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
     backbone_class: ClassVar[type | None] = None
     """The class that the backbone must be of, or None for any."""
 
+    head_task: ClassVar[str] = ""
+    """The name under which an architecture declares the head of the task, if it does."""
     _backbone: Any
     _arguments: dict[str, Any]
     _inference: Any
@@ -88,7 +91,7 @@ class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
         if isinstance(value, Tokenizer):
             value = TextPreprocessor(value)
         if isinstance(value, TextPreprocessor):
-            value = value.bound_to(self._backbone)
+            value = value.bound_to(self._backbone, self.input)
             if self._backbone.token_embedding is not None:  # a token without a row would be NaN on JAX
                 check_vocabulary(value.tokenizer, self._backbone.token_embedding.input_dim)
         if value is not None and not callable(value):
@@ -262,8 +265,10 @@ class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
 
     @classmethod
     def _own_arguments(cls) -> set[str]:
-        """Returns the names of the constructor's arguments, apart from the parts and those of every task."""
-        return set(inspect.signature(cls).parameters) - {"backbone", "preprocessor", "name", "compile", "kwargs"}
+        """Returns the names of the constructors' arguments, apart from the parts and those of every task."""
+        classes = [base for base in cls.__mro__ if issubclass(base, Task) and "__init__" in vars(base)]
+        names = {name for base in classes for name in inspect.signature(base.__init__).parameters}
+        return names - {*inspect.signature(Task.__init__).parameters, "kwargs"}
 
     def save_to_preset(
         self,
@@ -292,7 +297,7 @@ class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
     @classmethod
     def task_name(cls) -> str:
         """Returns the name of the task, without that of an architecture."""
-        return next(base.__name__ for base in cls.__mro__ if "head_task" in vars(base) or base.__base__ is Task)
+        return next(base.__name__ for base in cls.__mro__ if vars(base).get("head_task") or base.__base__ is Task)
 
     def named_weights(self) -> dict[str, Any]:
         """Returns each weight by name: those of the backbone below `backbone/`, and those of the head."""
@@ -306,7 +311,10 @@ class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
     # === Configuration ===
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments; the backbone is serialised, and the preprocessor is left out."""
+        """Returns the constructor's arguments; the backbone is serialised, and the preprocessor left out.
+
+        A `.keras` file has the preprocessor among its assets.
+        """
         backbone = keras.saving.serialize_keras_object(self._backbone)
         return {"name": self.name, "backbone": backbone, **self.task_arguments()}
 

@@ -8,17 +8,16 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from vertebra import HeadSpec
 from vertebra.errors import ArgumentError
 from vertebra_text.labels import IGNORED, checked_classes, checked_names, class_numbers
-from vertebra_text.layers.head import Head, head_of
+from vertebra_text.layers.head import Head
 from vertebra_text.tasks.classifier import softmax
 from vertebra_text.tasks.entities import AGGREGATIONS, entities_of
-from vertebra_text.tasks.task import Task
+from vertebra_text.tasks.head_task import HeadTask
 
 
 @keras.saving.register_keras_serializable("vertebra_text")
-class TokenClassifier(Task):
+class TokenClassifier(HeadTask):
     """Classifies each token of a text, such as for names of people and places.
 
     The output has shape (batch, length, classes), in logits.
@@ -36,9 +35,7 @@ class TokenClassifier(Task):
         ArgumentError: an argument is out of range.
     """
 
-    _head: Head
     head_task: ClassVar[str] = "TokenClassifier"
-    """The name under which an architecture declares the head."""
 
     def __init__(
         self,
@@ -52,25 +49,9 @@ class TokenClassifier(Task):
         **kwargs: Any,
     ) -> None:
         classes = checked_classes(type(self).__name__, num_classes, labels)
-        spec = head_of(self.head_task, backbone, {}) if head is None else HeadSpec.from_config(head)
-        built = Head(spec, backbone, classes, None, dropout)
-        outputs = built.connect(backbone(backbone.input), backbone.input.get("padding_mask"))
-        arguments = {
-            "num_classes": classes,
-            "dropout": dropout,
-            "labels": checked_names(classes, labels),
-            "head": spec.to_config(),
-        }
-        super().__init__(backbone, outputs, preprocessor, arguments, **kwargs)
-        self.__dict__["_head"] = built
-
-    @property
-    def built_head(self) -> Head:
-        """The layers of the head."""
-        return self._head
-
-    def head_weights(self) -> dict[str, Any]:
-        return self._head.weights()
+        built = Head(self.declared(backbone, head), backbone, classes, None, dropout)
+        arguments = {"num_classes": classes, "dropout": dropout, "labels": checked_names(classes, labels)}
+        super().__init__(backbone, built, preprocessor, arguments, **kwargs)
 
     # === Training ===
 
