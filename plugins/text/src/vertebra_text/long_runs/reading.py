@@ -48,12 +48,17 @@ def read_records(sources: Sequence[str], columns: Sequence[str], kind: str | Non
         OutputError: a file cannot be opened.
     """
     for source in sources:
-        its_kind = kind or KINDS.get(Path(source).suffix.lower(), "text")
+        its_kind = kind or kind_of(source)
         if its_kind == "parquet":
             yield from _parquet(source, columns)
             continue
         with _opened(source) as file:
             yield from _READERS[its_kind](source, file, columns)
+
+
+def kind_of(source: str) -> str:
+    """Returns the kind of a file by its suffix."""
+    return KINDS.get(Path(source).suffix.lower(), "text")
 
 
 def _opened(source: str) -> BinaryIO:

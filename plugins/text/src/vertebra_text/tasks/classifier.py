@@ -160,6 +160,10 @@ class TextClassifier(Task):
             answers = [self._ranked(row, top_k, top_k == 1) for row in scores]
         return answers[0] if isinstance(texts, str) else answers
 
+    def answers(self, texts: Any, **options: Any) -> Any:
+        """Returns what `classify` returns for a list of texts; for `stream`."""
+        return self.classify(texts, **options)
+
     def probabilities(self, texts: Any, *, adapters: Any = None, batch_size: int = 32) -> Any:
         """Returns the probability of each class, shape (texts, classes), float32; or the numbers, for regression."""
         outputs = np.asarray(self.predict(texts, adapters=adapters, batch_size=batch_size), "float32")

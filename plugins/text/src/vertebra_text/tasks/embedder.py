@@ -119,6 +119,10 @@ class TextEmbedder(Task):
         vectors = self.predict(_with_prompt(prompt, listed), batch_size=batch_size, adapters=adapters)
         return vectors[0] if isinstance(texts, str) else vectors
 
+    def answers(self, texts: Any, **options: Any) -> Any:
+        """Returns what `embed` returns for a list of texts; for `stream`."""
+        return self.embed(texts, **options)
+
     def encode_text(self, text: Any, **kwargs: Any) -> Any:
         """Returns the vectors of texts, of shape (texts, dimension), as KerasHub's method."""
         return self.embed([text] if isinstance(text, str) else text, **kwargs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +12,8 @@ import numpy as np
 
 import vertebra
 from vertebra.errors import ArgumentError
+from vertebra_text.tasks import cut_texts
 
-log = logging.getLogger("vertebra")
 _CHUNK = 2048
 """The number of texts that are tokenized at once."""
 _STEPS = ((64, 16), (256, 32), (1024, 64))
@@ -47,11 +46,11 @@ class Inference:
 
     def outputs(self, texts: Any, batch_size: int, adapters: Any = None) -> Any:
         """Returns the outputs for texts as one array, in their order; the task's outputs have no axis for tokens."""
-        listed = [texts] if isinstance(texts, str) else _listed(texts)
+        items = [texts] if isinstance(texts, str) else listed(texts)
         results: np.ndarray[Any, Any] | None = None
-        for batch in self.batches(listed, batch_size, adapters):
+        for batch in self.batches(items, batch_size, adapters):
             if results is None:
-                results = np.empty((len(listed), *batch.outputs.shape[1:]), batch.outputs.dtype)
+                results = np.empty((len(items), *batch.outputs.shape[1:]), batch.outputs.dtype)
             results[batch.rows] = batch.outputs
         if results is None:
             return np.zeros((0, *self._task.output_shape[1:]), "float32")
@@ -81,23 +80,23 @@ class Inference:
                 batch = {name: array[rows] for name, array in arrays.items()}
                 names = [by_row[start + row] for row in rows] if by_row is not None else adapters
                 yield self._batch(start + rows, _cropped(batch), names, batch_size)
-        if cut:
-            most = self._task.preprocessor.sequence_length
-            log.warning("%d of %d texts are longer than %s tokens, and were cut", cut, len(texts), most)
+        cut_texts.count(cut, len(texts), self._task.preprocessor.sequence_length)
 
     def _batch(self, rows: Any, arrays: dict[str, Any], adapters: Any, batch_size: int) -> Batch:
-        inputs = {name: arrays[name] for name in self._task.input}
+        inputs = {name: arrays[name] for name in self._task.input if name in arrays}
         if self._program is None:
             chosen = contextlib.nullcontext() if adapters is None else self._task.lora_rows(adapters)
             with chosen:
-                return Batch(rows, arrays, self._task.predict_on_batch(inputs))
+                outputs = self._task.predict_on_batch(inputs | self._task.further_inputs(inputs))
+            return Batch(rows, arrays, outputs)
         shaped, names = _rounded(inputs, adapters, batch_size)
-        outputs = self._program(shaped, adapters=names)
+        outputs = self._program(shaped | self._task.further_inputs(shaped), adapters=names)
         outputs = keras.tree.map_structure(lambda x: np.asarray(keras.ops.convert_to_numpy(x))[: len(rows)], outputs)
         return Batch(rows, arrays, outputs)
 
 
-def _listed(texts: Any) -> Sequence[Any]:
+def listed(texts: Any) -> Sequence[Any]:
+    """Returns texts or pairs as a list; a tuple of two lists is the first and the second texts of pairs."""
     if isinstance(texts, tuple) and len(texts) == 2 and not isinstance(texts[0], str):
         return list(zip(*texts, strict=True))
     return texts if isinstance(texts, list) else list(texts)

@@ -60,6 +60,10 @@ class Reranker(TextClassifier):
         outputs = np.asarray(self.predict(pairs, adapters=adapters, batch_size=batch_size), "float32")[:, 0]
         return sigmoid(outputs) if self.score == "sigmoid" else outputs
 
+    def answers(self, texts: Any, **options: Any) -> Any:
+        """Returns what `scores` returns for a list of texts; for `stream`."""
+        return self.scores(texts, **options)
+
     def rank(
         self, query: str, documents: Sequence[str], *, top_k: int | None = None, **kwargs: Any
     ) -> list[dict[str, Any]]:

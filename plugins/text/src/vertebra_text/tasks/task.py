@@ -17,12 +17,13 @@ from vertebra_text.preprocessor import TextPreprocessor
 from vertebra_text.tasks.adapters import TaskAdapters
 from vertebra_text.tasks.batches import is_prepared, is_shuffled_by_keras, steps_of, text_batches
 from vertebra_text.tasks.inference import Inference
+from vertebra_text.tasks.stream import TaskStream
 
 _FROM_PRESET = object()
 """The default of `preprocessor` in `from_preset`: the preset's own tokenizer."""
 
 
-class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
+class Task(TaskAdapters, TaskStream, vertebra.use().model_class()):  # type: ignore[misc]
     """The base class of tasks: `fit`, `evaluate` and `predict` take raw texts, as does each task's own method.
 
     A subclass builds its head in `__init__` and passes inputs and outputs to `super().__init__`. It names the `task`,
@@ -207,6 +208,10 @@ class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
         if self._inference is None:
             self.__dict__["_inference"] = Inference(self)
         return self._inference
+
+    def further_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the inputs of the model that no tokenizer makes, for the tokenized inputs of a batch."""
+        return {}
 
     def check_labels(self, y: Any) -> Any:
         """Returns labels as the loss expects them; a subclass raises ArgumentError if they cannot be the task's."""

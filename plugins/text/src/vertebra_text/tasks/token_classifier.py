@@ -150,6 +150,10 @@ class TokenClassifier(Task):
                 answers[row] = entities_of(listed[row], scores, arrays, self.labels, aggregation, ignore_labels)
         return answers[0] if isinstance(texts, str) else answers
 
+    def answers(self, texts: Any, **options: Any) -> Any:
+        """Returns what `tag` returns for a list of texts; for `stream`."""
+        return self.tag(texts, **options)
+
 
 def _aligned(word_ids: Any, labels: Sequence[Any]) -> Any:
     """Returns the class of each token, int32, shape (batch, length): `IGNORED` but for the first token of a word."""
