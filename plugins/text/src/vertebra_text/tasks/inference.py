@@ -71,6 +71,9 @@ class Inference:
         by_row = adapters if isinstance(adapters, list | tuple) else None
         if by_row is not None and len(by_row) != len(texts):
             raise ArgumentError("predict", "adapters", f"{len(by_row)} names", f"one for each of {len(texts)} texts")
+        if by_row:
+            with self._task.lora_rows(by_row):  # so that all are stacked at once, and not batch by batch
+                pass
         cut = 0
         for start in range(0, len(texts), _CHUNK):
             chunk = texts[start : start + _CHUNK]
