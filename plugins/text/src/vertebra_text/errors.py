@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from vertebra.errors import ArgumentError, VertebraError
 
 
 class TextError(ArgumentError):
-    """One text of a call cannot be answered, such as one that is no string; the others can."""
+    """One text of a call cannot be answered, such as one that is no string; its position is in the argument's name."""
+
+    def renumbered(self, position: Callable[[int], int]) -> TextError:
+        """Returns the error with another position, for a text of a part of a longer list.
+
+        Args:
+            position: Returns the position in the list for one in the part.
+        """
+        name, _, index = self.argument.rstrip("]").partition("[")
+        if not index.isdigit():
+            return self
+        return TextError(self.function, f"{name}[{position(int(index))}]", self.value, self.expected)
 
 
 class ItemError(VertebraError, ValueError):

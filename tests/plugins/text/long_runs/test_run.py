@@ -114,6 +114,19 @@ def test_a_bad_record_ends_the_run_and_the_answers_before_it_are_kept(tmp_path):
     assert len(read(tmp_path / "out.jsonl")) == 100
 
 
+def test_record_40_000_ends_the_run_or_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "WINDOW", 1024)
+    short = [
+        Record("in.jsonl", n, "x" if n != 40_000 else None, "" if n != 40_000 else "cut") for n in range(1, 40_011)
+    ]
+    with pytest.raises(RecordError, match=r"in\.jsonl, record 40,000: cut\. Correct it, or pass --skip-bad"):
+        run(short, lengths, tmp_path / "out.jsonl", JOB)
+    summary = run(short, lengths, tmp_path / "out.jsonl", JOB, skip_bad=True)
+    rows = read(tmp_path / "out.jsonl")
+    assert (summary.continued, summary.records, summary.bad_count) == (39_999, 40_010, 1)
+    assert (rows[39_999], rows[-1]) == ({"error": "record 40000: cut"}, {"length": 1})
+
+
 def test_bad_records_can_be_passed_over(tmp_path):
     summary = run(records(100, bad=[40, 41]), lengths, tmp_path / "out.jsonl", JOB, skip_bad=True)
     rows = read(tmp_path / "out.jsonl")

@@ -10,7 +10,7 @@ import numpy as np
 
 from vertebra import HeadSpec
 from vertebra.errors import ArgumentError
-from vertebra_text.labels import checked_classes, checked_names, class_numbers
+from vertebra_text.labels import checked_classes, checked_names, class_numbers, label_rows
 from vertebra_text.layers.head import Head, head_of
 from vertebra_text.tasks.task import Task
 
@@ -42,6 +42,7 @@ class TextClassifier(Task):
     """
 
     _head: Head
+    needs_labels = True
     head_task: ClassVar[str] = "TextClassifier"
     """The name under which an architecture declares the head."""
 
@@ -119,16 +120,16 @@ class TextClassifier(Task):
         """Returns labels as numbers: a class by number or name, or rows of numbers.
 
         Raises:
-            ArgumentError: a class is unknown, or a row has another length.
+            ArgumentError: a class is unknown, a row has another length, or a number is out of range.
         """
         if self.problem_type == SINGLE:
             return class_numbers(type(self).__name__, y, self.labels)
-        values = np.asarray(y, "float32")
-        values = values[:, None] if values.ndim == 1 and self.num_classes == 1 else values
-        if values.ndim != 2 or values.shape[1] != self.num_classes:
-            expected = f"rows of {self.num_classes} numbers, one for each of its labels"
-            raise ArgumentError(type(self).__name__, "y", f"an array of shape {values.shape}", expected)
-        return values
+        return label_rows(type(self).__name__, y, self.num_classes, self.labels_are_shares)
+
+    @property
+    def labels_are_shares(self) -> bool:
+        """Whether labels that are numbers are from 0 to 1, as the loss needs them."""
+        return bool(self.problem_type == MULTI)
 
     # === Answers ===
 

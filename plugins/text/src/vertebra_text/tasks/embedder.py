@@ -11,6 +11,7 @@ import numpy as np
 from vertebra import activations
 from vertebra.errors import ArgumentError
 from vertebra_text.layers.pooling import Pooling, UnitLength, checked_modes
+from vertebra_text.tasks.inference import listed
 from vertebra_text.tasks.task import Task
 
 SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
@@ -112,11 +113,10 @@ class TextEmbedder(Task):
         Raises:
             ArgumentError: a text is not a string, or a prompt is unknown.
         """
-        listed = [texts] if isinstance(texts, str) else list(texts)
         if prompt is None:
             name = prompt_name or self.default_prompt_name
             prompt = _prompt(self.prompts, name) if name else ""
-        vectors = self.predict(_with_prompt(prompt, listed), batch_size=batch_size, adapters=adapters)
+        vectors = self.predict(_with_prompt(prompt, listed(texts)), batch_size=batch_size, adapters=adapters)
         return vectors[0] if isinstance(texts, str) else vectors
 
     def answers(self, texts: Any, **options: Any) -> Any:

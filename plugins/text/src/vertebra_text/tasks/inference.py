@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 import vertebra
 from vertebra.errors import ArgumentError
+from vertebra_text.errors import TextError
 from vertebra_text.tasks import cut_texts
 
 _CHUNK = 2048
@@ -46,7 +47,7 @@ class Inference:
 
     def outputs(self, texts: Any, batch_size: int, adapters: Any = None) -> Any:
         """Returns the outputs for texts as one array, in their order; the task's outputs have no axis for tokens."""
-        items = [texts] if isinstance(texts, str) else listed(texts)
+        items = listed(texts)
         results: np.ndarray[Any, Any] | None = None
         for batch in self.batches(items, batch_size, adapters):
             if results is None:
@@ -68,6 +69,7 @@ class Inference:
         Raises:
             ArgumentError: `adapters` is a list of another length.
         """
+        self._task.require_tokenizer()
         by_row = adapters if isinstance(adapters, list | tuple) else None
         if by_row is not None and len(by_row) != len(texts):
             raise ArgumentError("predict", "adapters", f"{len(by_row)} names", f"one for each of {len(texts)} texts")
@@ -77,13 +79,21 @@ class Inference:
         cut = 0
         for start in range(0, len(texts), _CHUNK):
             chunk = texts[start : start + _CHUNK]
-            arrays = self._task.preprocessor.encode(chunk, return_num_truncated_tokens=True, **options)
+            arrays = self._encoded(chunk, start, options)
             cut += int(np.count_nonzero(arrays.pop("num_truncated_tokens")))
             for rows in _by_length(arrays["padding_mask"], batch_size):
                 batch = {name: array[rows] for name, array in arrays.items()}
                 names = [by_row[start + row] for row in rows] if by_row is not None else adapters
                 yield self._batch(start + rows, _cropped(batch), names, batch_size)
         cut_texts.count(cut, len(texts), self._task.preprocessor.sequence_length)
+
+    def _encoded(self, texts: Sequence[Any], start: int, options: dict[str, Any]) -> dict[str, Any]:
+        """Returns the tokenized texts; errors name their positions in the call."""
+        try:
+            arrays: dict[str, Any] = self._task.preprocessor.encode(texts, return_num_truncated_tokens=True, **options)
+        except TextError as error:
+            raise error.renumbered(lambda index: start + index) from None
+        return arrays
 
     def _batch(self, rows: Any, arrays: dict[str, Any], adapters: Any, batch_size: int) -> Batch:
         inputs = {name: arrays[name] for name in self._task.input if name in arrays}
@@ -99,9 +109,20 @@ class Inference:
 
 
 def listed(texts: Any) -> Sequence[Any]:
-    """Returns texts or pairs as a list; a tuple of two lists is the first and the second texts of pairs."""
+    """Returns texts or pairs as a list; a tuple of two lists is the first and the second texts of pairs.
+
+    Raises:
+        ArgumentError: `texts` is not iterable, or a dict, or the two lists have different lengths.
+    """
+    if isinstance(texts, str):
+        return [texts]
+    if isinstance(texts, bytes | Mapping) or not isinstance(texts, Iterable):
+        raise ArgumentError("predict", "texts", texts, "a text, a list of texts, or a list of pairs")
     if isinstance(texts, tuple) and len(texts) == 2 and not isinstance(texts[0], str):
-        return list(zip(*texts, strict=True))
+        first, second = map(list, texts)
+        if len(first) != len(second):
+            raise ArgumentError("predict", "texts", f"{len(first)} and {len(second)} texts", "two lists of one length")
+        return list(zip(first, second, strict=True))
     return texts if isinstance(texts, list) else list(texts)
 
 

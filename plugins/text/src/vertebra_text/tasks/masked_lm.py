@@ -15,6 +15,7 @@ from vertebra.errors import ArgumentError
 from vertebra_text.errors import TextError
 from vertebra_text.layers.head import Head, head_of
 from vertebra_text.tasks.classifier import softmax
+from vertebra_text.tasks.inference import listed
 from vertebra_text.tasks.task import Task
 
 POSITIONS = "mask_positions"
@@ -93,19 +94,19 @@ class MaskedLM(Task):
         Raises:
             TextError: a text has no mask.
         """
-        listed = [texts] if isinstance(texts, str) else list(texts)
-        mask = self.tokenizer.mask_token
-        for number, text in enumerate(listed):
+        self.require_tokenizer()
+        items, mask = listed(texts), self.tokenizer.mask_token
+        for number, text in enumerate(items):
             if isinstance(text, str) and mask not in text:
                 raise _without_mask(number, text, mask)
-        answers: list[Any] = [None] * len(listed)
-        for batch in self.inference.batches(listed, batch_size, adapters):
+        answers: list[Any] = [None] * len(items)
+        for batch in self.inference.batches(items, batch_size, adapters):
             counts = np.count_nonzero(batch.arrays["token_ids"] == self.tokenizer.mask_token_id, axis=1)
             for row, count, logits in zip(batch.rows, counts, batch.outputs, strict=True):
                 if not count:  # it was cut off
-                    raise _without_mask(row, listed[row], f"{mask} among the tokens that are kept")
+                    raise _without_mask(row, items[row], f"{mask} among the tokens that are kept")
                 scores = softmax(np.asarray(logits[:count], "float32"))
-                answers[row] = [self._candidates(listed[row], mask, n, one, top_k) for n, one in enumerate(scores)]
+                answers[row] = [self._candidates(items[row], mask, n, one, top_k) for n, one in enumerate(scores)]
         return answers[0] if isinstance(texts, str) else answers
 
     def answers(self, texts: Any, **options: Any) -> Any:

@@ -15,7 +15,7 @@ import vertebra
 from vertebra.errors import ArgumentError
 from vertebra_text.preprocessor import TextPreprocessor
 from vertebra_text.tasks.adapters import TaskAdapters
-from vertebra_text.tasks.batches import is_prepared, is_shuffled_by_keras, steps_of, text_batches
+from vertebra_text.tasks.batches import has_texts, is_prepared, is_shuffled_by_keras, steps_of, text_batches
 from vertebra_text.tasks.inference import Inference
 from vertebra_text.tasks.stream import TaskStream
 
@@ -47,6 +47,8 @@ class Task(TaskAdapters, TaskStream, vertebra.use().model_class()):  # type: ign
     _arguments: dict[str, Any]
     _inference: Any
     _preprocessor: Any
+    needs_labels = False
+    """Whether `fit` needs a label for each text."""
     uses_pooled_output = False
     """Whether the head reads the backbone's pooled output."""
 
@@ -100,6 +102,12 @@ class Task(TaskAdapters, TaskStream, vertebra.use().model_class()):  # type: ign
     def tokenizer(self) -> Any:
         """The tokenizer of the preprocessor, or None."""
         return getattr(self._preprocessor, "tokenizer", None)
+
+    def require_tokenizer(self) -> None:
+        """Raises ArgumentError if the task has no tokenizer, and cannot take texts."""
+        if not isinstance(self._preprocessor, TextPreprocessor):
+            expected = "a TextPreprocessor or a Tokenizer, as the task is called with texts; set task.preprocessor"
+            raise ArgumentError(type(self).__name__, "preprocessor", self._preprocessor, expected)
 
     # === Training ===
 
@@ -161,8 +169,11 @@ class Task(TaskAdapters, TaskStream, vertebra.use().model_class()):  # type: ign
             kwargs.setdefault("steps_per_epoch", steps_of(x))
             x, held_out = text_batches(self, x, y, weights, batch_size, shuffle=shuffle, validation_split=split)
             y, validation = None, validation if held_out is None else held_out
-        elif y is not None:
-            kwargs["batch_size"] = batch_size
+        else:
+            if self._preprocessor is None and has_texts(x):
+                self.require_tokenizer()
+            if y is not None:
+                kwargs["batch_size"] = batch_size
         if validation is not None:
             kwargs["validation_data"] = self._validation(validation, batch_size)
         # Batches of texts are shuffled already, text by text; Keras warns if it is to shuffle a generator.
@@ -198,6 +209,8 @@ class Task(TaskAdapters, TaskStream, vertebra.use().model_class()):  # type: ign
             return self.inference.outputs(x, batch_size, adapters)
         if self._preprocessor is not None and not is_prepared(x):
             x = self._preprocessor(x)
+        if self._preprocessor is None and has_texts(x):
+            self.require_tokenizer()
         chosen = contextlib.nullcontext() if adapters is None else self.lora_rows(adapters)
         with chosen:
             return super().predict(x, batch_size=batch_size, **kwargs)

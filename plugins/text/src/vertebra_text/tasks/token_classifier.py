@@ -14,6 +14,7 @@ from vertebra_text.labels import IGNORED, checked_classes, checked_names, class_
 from vertebra_text.layers.head import Head, head_of
 from vertebra_text.tasks.classifier import softmax
 from vertebra_text.tasks.entities import AGGREGATIONS, entities_of
+from vertebra_text.tasks.inference import listed
 from vertebra_text.tasks.task import Task
 
 
@@ -37,6 +38,7 @@ class TokenClassifier(Task):
     """
 
     _head: Head
+    needs_labels = True
     head_task: ClassVar[str] = "TokenClassifier"
     """The name under which an architecture declares the head."""
 
@@ -139,15 +141,15 @@ class TokenClassifier(Task):
         """
         if aggregation not in AGGREGATIONS:
             raise ArgumentError("TokenClassifier", "aggregation", aggregation, f"one of {', '.join(AGGREGATIONS)}")
-        listed = [texts] if isinstance(texts, str) else list(texts)
+        items = listed(texts)
         options = {"return_offsets_mapping": True, "return_word_ids": True, "return_special_tokens_mask": True}
-        answers: list[Any] = [None] * len(listed)
-        for batch in self.inference.batches(listed, batch_size, adapters, **options):
+        answers: list[Any] = [None] * len(items)
+        for batch in self.inference.batches(items, batch_size, adapters, **options):
             for index, row in enumerate(batch.rows):
                 arrays = {name: array[index] for name, array in batch.arrays.items()}
                 length = len(arrays["token_ids"])
                 scores = softmax(np.asarray(batch.outputs[index][:length], "float32"))
-                answers[row] = entities_of(listed[row], scores, arrays, self.labels, aggregation, ignore_labels)
+                answers[row] = entities_of(items[row], scores, arrays, self.labels, aggregation, ignore_labels)
         return answers[0] if isinstance(texts, str) else answers
 
     def answers(self, texts: Any, **options: Any) -> Any:
