@@ -44,8 +44,8 @@ def rows(found: dict[str, list[float]]) -> list[Row]:
     return [
         {
             "trained by": name,
-            "accuracy, mean, %": 100 * mean[name],
-            "standard deviation, %": 100 * deviation[name],
+            "accuracy, mean, %": mean[name],
+            "standard deviation, %": deviation[name],
             "seeds, %": ", ".join(f"{100 * value:.1f}" for value in values),
             "bar": None if name == PEER else bar(name, mean, deviation),
         }

@@ -66,8 +66,8 @@ def row(name: str, found: dict[str, dict[str, float]]) -> Row:
     return {
         "what": name,
         "texts/s": round(own["rate"]),
-        "of Sentence Transformers', %": 100 * rate,
-        "of KerasHub's, %": 100 * of_kerashub,
+        "of Sentence Transformers', %": rate,
+        "of KerasHub's, %": of_kerashub,
         "to the first vector, s": own["first"],
         "bars": ("hold" if holds else "missed") if name.startswith("Vertebra") else None,
     }
@@ -83,7 +83,7 @@ def measure_rows(runs: int, work: Path) -> list[Row]:
             "runtime": runtime,
             "one adapter, texts/s": round(rates["one"]),
             "an adapter for each, texts/s": round(rates["each"]),
-            "of one adapter's, %": 100 * rates["ratio"],
+            "of one adapter's, %": rates["ratio"],
             "bar": "holds" if rates["ratio"] >= LEAST_BY_ROWS else "missed",
         }
         for runtime, rates in found.items()

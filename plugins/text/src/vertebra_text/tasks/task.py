@@ -109,6 +109,10 @@ class Task(TaskAdapters, TaskStream, vertebra.use().model_class()):  # type: ign
             expected = "a TextPreprocessor or a Tokenizer, as the task is called with texts; set task.preprocessor"
             raise ArgumentError(type(self).__name__, "preprocessor", self._preprocessor, expected)
 
+    def _check_prepared(self, x: Any) -> None:
+        if self._preprocessor is None and has_texts(x):
+            self.require_tokenizer()
+
     # === Training ===
 
     @property
@@ -170,10 +174,8 @@ class Task(TaskAdapters, TaskStream, vertebra.use().model_class()):  # type: ign
             x, held_out = text_batches(self, x, y, weights, batch_size, shuffle=shuffle, validation_split=split)
             y, validation = None, validation if held_out is None else held_out
         else:
-            if self._preprocessor is None and has_texts(x):
-                self.require_tokenizer()
-            if y is not None:
-                kwargs["batch_size"] = batch_size
+            self._check_prepared(x)
+            kwargs |= {} if y is None else {"batch_size": batch_size}
         if validation is not None:
             kwargs["validation_data"] = self._validation(validation, batch_size)
         # Batches of texts are shuffled already, text by text; Keras warns if it is to shuffle a generator.
@@ -192,6 +194,7 @@ class Task(TaskAdapters, TaskStream, vertebra.use().model_class()):  # type: ign
             kwargs.setdefault("steps", steps_of(x))
             x, _ = text_batches(self, x, y, kwargs.pop("sample_weight", None), batch_size, shuffle=False)
             return super().evaluate(x, **kwargs)
+        self._check_prepared(x)
         return super().evaluate(x, y, **kwargs | ({} if y is None else {"batch_size": batch_size}))
 
     def predict(self, x: Any, *, batch_size: int = 32, adapters: Any = None, **kwargs: Any) -> Any:
@@ -209,8 +212,7 @@ class Task(TaskAdapters, TaskStream, vertebra.use().model_class()):  # type: ign
             return self.inference.outputs(x, batch_size, adapters)
         if self._preprocessor is not None and not is_prepared(x):
             x = self._preprocessor(x)
-        if self._preprocessor is None and has_texts(x):
-            self.require_tokenizer()
+        self._check_prepared(x)
         chosen = contextlib.nullcontext() if adapters is None else self.lora_rows(adapters)
         with chosen:
             return super().predict(x, batch_size=batch_size, **kwargs)
