@@ -81,7 +81,7 @@ PROBLEMS = {
     "bytes": (b"good", r"Item 7 of the stream: b'good', expected a text; decode bytes first"),
     "a number": (float("nan"), r"Item 7 of the stream: nan, expected a text; NaN is a missing value"),
     "a surrogate": ("a\ud800", r"Item 7 of the stream: .*lone surrogate"),
-    "a pair": (("a", "b"), r"Item 7 of the stream: it is a pair of texts, and the first item is a text"),
+    "a pair": (("a", "b"), r"Item 7 of the stream: it is a pair of texts, and the first is a text"),
     "an exception": (OSError("line 8 is broken"), r"Item 7 of the stream: line 8 is broken\."),
 }
 
@@ -106,6 +106,13 @@ def test_answers_come_before_an_error_and_go_on_after_it(embedder):
     assert [answer.index for answer in found if isinstance(answer, ItemError)] == [7, 13]
     vectors = [answer for answer in found if not isinstance(answer, ItemError)]
     np.testing.assert_allclose(vectors, embedder.embed(TEXTS), atol=1e-5)
+
+
+def test_the_first_text_says_whether_the_items_are_pairs(preset):
+    reranker = task_of(preset, "Reranker")
+    found = list(reranker.stream([None, ("a", "b"), "c", ("d", "e")], on_error="skip"))
+    assert [isinstance(answer, ItemError) for answer in found] == [True, False, True, False]
+    assert "it is a text, and the first is a pair of texts" in str(found[2])
 
 
 def test_a_text_that_may_not_be_cut_is_named(embedder):

@@ -104,15 +104,15 @@ class _Stream:
 
     def _checked(self, item: Any) -> Any:
         """Returns an item, or an exception in place of one that is a text among pairs, or a pair among texts."""
-        if isinstance(item, Exception):
-            return item
         is_pair = isinstance(item, list | tuple)
+        if not is_pair and not isinstance(item, str):
+            return item
         if self._is_paired is None:
             self._is_paired = is_pair
         if is_pair == self._is_paired:
             return item
         kinds = ("a text", "a pair of texts")
-        return ValueError(f"it is {kinds[is_pair]}, and the first item is {kinds[self._is_paired]}")
+        return ValueError(f"it is {kinds[is_pair]}, and the first is {kinds[self._is_paired]}")
 
     def _answers(self, items: Sequence[Any], adapters: Any, index: int) -> list[Any]:
         """Returns the answer for each item, or an `ItemError`; after the first error only if errors are passed over.
