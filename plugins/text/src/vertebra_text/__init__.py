@@ -6,14 +6,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vertebra_text.errors import ItemError as ItemError
+    from vertebra_text.errors import TextError as TextError
     from vertebra_text.preprocessor import TextPreprocessor as TextPreprocessor
     from vertebra_text.tasks.task import Task as Task
     from vertebra_text.tokenizers.interface import Tokenizer as Tokenizer
     from vertebra_text.tokenizers.vocabulary_check import check_vocabulary as check_vocabulary
 
-__all__ = ["Task", "TextPreprocessor", "Tokenizer", "check_vocabulary"]
+__all__ = ["ItemError", "Task", "TextError", "TextPreprocessor", "Tokenizer", "check_vocabulary"]
 
 _HOMES = {
+    "ItemError": "errors",
+    "TextError": "errors",
     "Task": "tasks.task",
     "TextPreprocessor": "preprocessor",
     "Tokenizer": "tokenizers.interface",

@@ -5,52 +5,56 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from vertebra_text.long_runs.progress import counted
+from vertebra_text.errors import ItemError
+from vertebra_text.long_runs.counting import count_records
+from vertebra_text.long_runs.progress import shown
 from vertebra_text.long_runs.reading import KINDS, read_records
-from vertebra_text.long_runs.run import run
+from vertebra_text.long_runs.run import WINDOW, run
 
-Answers = Callable[[Any, Sequence[Any], argparse.Namespace], Sequence[Mapping[str, Any]]]
-"""Computes the answers of a task for texts."""
+Fields = Callable[[Any], Mapping[str, Any]]
+"""Returns the fields of the output for one answer of a task."""
 
 
 def embed(parser: Any) -> None:
     """Adds the arguments of `vertebra embed`."""
-    _add_arguments(parser, "TextEmbedder", _embed, "a file that ends with .npy, .jsonl, .parquet or .csv")
+    _add_arguments(parser, "TextEmbedder", _fields_of_embed, "a file that ends with .npy, .jsonl, .parquet or .csv")
     parser.add_argument("--prompt-name", metavar="NAME", help="put this prompt of the preset before each text")
     parser.add_argument("--truncate-dim", type=int, metavar="N", help="keep the first N values of a vector")
-    parser.set_defaults(settings=("prompt_name", "truncate_dim"), of_task=("truncate_dim",))
+    parser.set_defaults(
+        settings=("prompt_name", "truncate_dim"), of_task=("truncate_dim",), of_answers=("prompt_name",)
+    )
 
 
 def classify(parser: Any) -> None:
     """Adds the arguments of `vertebra classify`."""
-    _add_arguments(parser, "TextClassifier", _classify)
+    _add_arguments(parser, "TextClassifier", _fields_of_classify)
     parser.add_argument("--top-k", type=int, default=1, metavar="K", help="write the K likeliest classes (default: 1)")
-    parser.set_defaults(settings=("top_k",))
+    parser.set_defaults(settings=("top_k",), of_answers=("top_k",))
 
 
 def tag(parser: Any) -> None:
     """Adds the arguments of `vertebra tag`."""
-    _add_arguments(parser, "TokenClassifier", _tag)
+    _add_arguments(parser, "TokenClassifier", _fields_of_tag)
     ways = ("none", "simple", "first", "average", "max")
     parser.add_argument("--aggregation", choices=ways, default="simple", help="how tokens become entities")
-    parser.set_defaults(settings=("aggregation",))
+    parser.set_defaults(settings=("aggregation",), of_answers=("aggregation",))
 
 
 def rerank(parser: Any) -> None:
     """Adds the arguments of `vertebra rerank`."""
-    _add_arguments(parser, "Reranker", _rerank)
+    _add_arguments(parser, "Reranker", _fields_of_rerank)
     parser.add_argument("--query-column", default="query", metavar="NAME", help="field with the query (default: query)")
     column = "field with the document (default: document)"
     parser.add_argument("--document-column", default="document", metavar="NAME", help=column)
     parser.set_defaults(pairs=True, settings=("query_column", "document_column"))
 
 
-def _add_arguments(parser: Any, task: str, answers: Answers, out: str = "") -> None:
+def _add_arguments(parser: Any, task: str, fields: Fields, out: str = "") -> None:
     out = out or "a file that ends with .jsonl, .csv or .parquet"
     parser.add_argument("input", nargs="+", metavar="INPUT", help="text, JSONL, CSV or Parquet files, or - for stdin")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUT", help=out)
@@ -65,7 +69,7 @@ def _add_arguments(parser: Any, task: str, answers: Answers, out: str = "") -> N
     parser.add_argument("--skip-bad", action="store_true", help="go on after records that cannot be read")
     parser.add_argument("--restart", action="store_true", help="begin again instead of continuing an interrupted run")
     parser.add_argument("--json", action="store_true", help="print a summary as JSON")
-    parser.set_defaults(run=_run, task=task, answers=answers, pairs=False, settings=(), of_task=())
+    parser.set_defaults(run=_run, task=task, fields=fields, pairs=False, settings=(), of_task=(), of_answers=())
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -74,16 +78,16 @@ def _run(args: argparse.Namespace) -> int:
     job = {"task": args.task, "preset": args.preset, "adapter": args.adapter, "dtype": args.dtype, "input": args.input}
     job |= {"columns": list(columns)} | {name: getattr(args, name) for name in args.settings}
     width = task.output_shape[-1] if args.task == "TextEmbedder" else 0
-    with counted() as advance:
+    with shown(count_records(args.input, args.format)) as progress:
         summary = run(
             read_records(args.input, columns, args.format),
-            lambda texts: args.answers(task, texts, args) if texts else [],
+            lambda texts: _stream(task, texts, args),
             args.output,
             job,
             width=width,
             skip_bad=args.skip_bad,
             restart=args.restart,
-            advance=advance,
+            progress=progress,
         )
     if args.json:
         print(json.dumps(asdict(summary) | {"output": str(args.output)}, indent=2))
@@ -97,6 +101,13 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _stream(task: Any, texts: Iterable[Any], args: argparse.Namespace) -> Iterator[Any]:
+    """Yields the fields of each answer, or an `ItemError`."""
+    options = {name: getattr(args, name) for name in args.of_answers}
+    answers = task.stream(texts, batch_size=args.batch_size, window=WINDOW, on_error="skip", **options)
+    return (answer if isinstance(answer, ItemError) else args.fields(answer) for answer in answers)
+
+
 def _load(args: argparse.Namespace) -> Any:
     import vertebra
 
@@ -108,20 +119,17 @@ def _load(args: argparse.Namespace) -> Any:
     return task
 
 
-def _embed(task: Any, texts: Sequence[Any], args: argparse.Namespace) -> list[dict[str, Any]]:
-    vectors = task.embed(texts, prompt_name=args.prompt_name, batch_size=args.batch_size)
-    return [{"embedding": vector.tolist()} for vector in vectors]
+def _fields_of_embed(vector: Any) -> dict[str, Any]:
+    return {"embedding": vector.tolist()}
 
 
-def _classify(task: Any, texts: Sequence[Any], args: argparse.Namespace) -> list[dict[str, Any]]:
-    answers = task.classify(texts, top_k=args.top_k, batch_size=args.batch_size)
-    return [answer if isinstance(answer, dict) else {"labels": answer} for answer in answers]
+def _fields_of_classify(answer: Any) -> dict[str, Any]:
+    return answer if isinstance(answer, dict) else {"labels": answer}
 
 
-def _tag(task: Any, texts: Sequence[Any], args: argparse.Namespace) -> list[dict[str, Any]]:
-    answers = task.tag(texts, aggregation=args.aggregation, batch_size=args.batch_size)
-    return [{"entities": answer} for answer in answers]
+def _fields_of_tag(answer: Any) -> dict[str, Any]:
+    return {"entities": answer}
 
 
-def _rerank(task: Any, texts: Sequence[Any], args: argparse.Namespace) -> list[dict[str, Any]]:
-    return [{"score": float(score)} for score in task.scores(texts, batch_size=args.batch_size)]
+def _fields_of_rerank(score: Any) -> dict[str, Any]:
+    return {"score": float(score)}

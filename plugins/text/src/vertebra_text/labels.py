@@ -43,15 +43,43 @@ def class_numbers(task: str, y: Any, labels: Sequence[str]) -> Any:
     values = np.asarray(y)
     if values.dtype.kind in "US":
         known = {name: number for number, name in enumerate(labels)}
-        unknown = next((str(value) for value in values.flat if str(value) not in known), None)
-        if unknown is not None:
-            raise ArgumentError(task, "y", unknown, f"one of {', '.join(labels)}")
+        for number, value in enumerate(values.flat):
+            if str(value) not in known:
+                raise ArgumentError(task, f"y[{number}]", str(value), f"one of {', '.join(labels)}")
         return np.vectorize(lambda value: known[str(value)], otypes=["int32"])(values)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.dtype.kind not in "iub" or values.ndim != 1:
         raise ArgumentError(task, "y", f"{values.dtype} of shape {values.shape}", "one class for each text")
-    wrong = values[(values < 0) | (values >= len(labels))] if values.dtype.kind != "b" else values[:0]
+    wrong = np.flatnonzero((values < 0) | (values >= len(labels))) if values.dtype.kind != "b" else []
     if len(wrong):
-        raise ArgumentError(task, "y", int(wrong[0]), f"a class from 0 to {len(labels) - 1}")
+        raise ArgumentError(task, f"y[{wrong[0]}]", int(values[wrong[0]]), f"a class from 0 to {len(labels) - 1}")
     return values.astype("int32")
+
+
+def label_rows(task: str, y: Any, count: int, is_share: bool) -> Any:
+    """Returns labels that are numbers as an array of shape (texts, count), float32.
+
+    Args:
+        task: Name of the task.
+        y: For each text a row of `count` numbers, or one number if `count` is 1.
+        count: The numbers of a row.
+        is_share: Whether they are from 0 to 1, such as whether a class is present.
+
+    Raises:
+        ArgumentError: a row has another length, or a number is out of range or not finite.
+    """
+    expected = f"a row of {count} numbers for each text" if count > 1 else "a number for each text"
+    try:
+        values = np.asarray(y, "float32")
+    except (TypeError, ValueError):
+        raise ArgumentError(task, "y", y, expected) from None
+    values = values[:, None] if values.ndim == 1 and count == 1 else values
+    if values.ndim != 2 or values.shape[1] != count:
+        raise ArgumentError(task, "y", f"an array of shape {values.shape}", expected)
+    is_wrong = ~np.isfinite(values) | (is_share & ((values < 0) | (values > 1)))
+    if is_wrong.any():
+        row, column = np.argwhere(is_wrong)[0]
+        wanted = "a number from 0 to 1" if is_share else "a finite number"
+        raise ArgumentError(task, f"y[{row}]", float(values[row, column]), wanted)
+    return values

@@ -14,6 +14,7 @@ from vertebra._lora.adapter import Adapter, MergedWeight, RollbackPoint, Weights
 from vertebra._lora.base_weights import BaseModel
 from vertebra._lora.choices.active import AdapterState
 from vertebra._lora.choices.resident import ResidentAdapter, make_resident
+from vertebra._lora.choices.table import AdapterTables
 from vertebra._lora.control import AdapterControl
 from vertebra._lora.layers.adapter_layers import AdapterLayers, Values, as_arrays, build_adapter_layers, host_copy
 from vertebra._lora.layers.attachment import Attachment, Strengths
@@ -66,6 +67,7 @@ class Adapters:
         self._hooks = Hooks(self.base.layers, self.state, AdapterControl(self.state))
         self._attachment = Attachment(self.base, self.state)
         self._resident_lock = threading.Lock()
+        self.tables = AdapterTables()
 
     # === Queries ===
 
@@ -233,7 +235,8 @@ class Adapters:
     # === Steps of changes ===
 
     def _prune(self, key: str) -> None:
-        """Drops the adapter layers of a plan that no adapter uses any more."""
+        """Drops the table of a plan, and its adapter layers if no adapter uses them any more."""
+        self.tables.forget(key)
         if all(adapter.key != key for adapter in self.known.values()):
             self._sets = {
                 slot_key: adapter_layers for slot_key, adapter_layers in self._sets.items() if slot_key[0] != key

@@ -74,6 +74,23 @@ def test_csv_and_tsv(tmp_path):
         records(write(tmp_path / "other.csv", b"a,b\n1,2\n"))
 
 
+def test_a_row_that_is_not_csv_is_one_record(tmp_path):
+    found = records(write(tmp_path / "in.csv", b'text,id\na,1\n"b"b,2\nc,3\n'))
+    assert found[0] == "a"
+    assert found[1].startswith("it is not CSV (line 3: ")
+    assert found[2:] == ["c"]
+    assert records(write(tmp_path / "long.csv", b"text\n" + b"x" * 200_000 + b"\n"))[0] == "x" * 200_000
+    with pytest.raises(OutputError, match="its first row is not CSV"):
+        records(write(tmp_path / "head.csv", b'"text"a,b\nc,d\n'))
+
+
+def test_record_40_000_is_named_by_its_number(tmp_path):
+    lines = [b'{"text": "a"}'] * 40_010
+    lines[39_999] = b'{"text": "a'
+    found = list(read_records([str(write(tmp_path / "in.jsonl", b"\n".join(lines)))], ("text",)))
+    assert [(record.number, record.problem[:14]) for record in found if record.problem] == [(40_000, "it is not JSON")]
+
+
 def test_parquet(tmp_path):
     pyarrow = pytest.importorskip("pyarrow", reason="Parquet files need pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")

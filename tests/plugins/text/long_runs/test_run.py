@@ -1,5 +1,6 @@
 """Long runs: every record has one answer, in order, also after the process was killed at any moment."""
 
+import itertools
 import json
 import random
 import signal
@@ -10,6 +11,7 @@ import time
 import numpy as np
 import pytest
 
+from vertebra_text.errors import ItemError
 from vertebra_text.long_runs import run as running
 from vertebra_text.long_runs.errors import OutputError, RecordError
 from vertebra_text.long_runs.reading import Record
@@ -18,6 +20,19 @@ from vertebra_text.long_runs.run import run
 JOB = {"task": "lengths"}
 
 
+def in_windows(answer):
+    """Returns the stream of a function of texts; texts that are errors get errors."""
+
+    def stream(texts):
+        remaining = iter(texts)
+        for window in iter(lambda: list(itertools.islice(remaining, running.WINDOW)), []):
+            answers = iter(answer([text for text in window if isinstance(text, str)]))
+            yield from (next(answers) if isinstance(text, str) else ItemError(0, str(text)) for text in window)
+
+    return stream
+
+
+@in_windows
 def lengths(texts):
     return [{"length": len(text)} for text in texts]
 
@@ -29,8 +44,8 @@ def records(count, bad=()):
 
 
 @pytest.fixture(autouse=True)
-def small_chunks(monkeypatch):
-    monkeypatch.setattr(running, "CHUNK", 7)
+def small_windows(monkeypatch):
+    monkeypatch.setattr(running, "WINDOW", 7)
 
 
 def read(path):
@@ -53,12 +68,13 @@ def test_any_number_of_records(count, tmp_path):
 def test_a_run_goes_on_where_it_was_interrupted(tmp_path):
     seen = []
 
+    @in_windows
     def answer(texts):
         seen.extend(map(len, texts))
         if 50 in seen and not hasattr(answer, "failed"):
             answer.failed = True
             raise KeyboardInterrupt
-        return lengths(texts)
+        return [{"length": len(text)} for text in texts]
 
     with pytest.raises(KeyboardInterrupt):
         run(records(100), answer, tmp_path / "out.jsonl", JOB)
@@ -70,12 +86,45 @@ def test_a_run_goes_on_where_it_was_interrupted(tmp_path):
     assert seen.count(49) == 1
 
 
+class Counts:
+    """Keeps the calls of a progress."""
+
+    def __init__(self):
+        self.calls = []
+
+    def begin(self, earlier):
+        self.calls.append(("begin", earlier))
+
+    def advance(self, count):
+        self.calls.append(count)
+
+
+def test_progress_goes_on_where_the_run_was_interrupted(tmp_path):
+    interrupted(tmp_path)
+    counts = Counts()
+    run(records(40), lengths, tmp_path / "out.jsonl", JOB, progress=counts)
+    assert counts.calls == [("begin", 21), 7, 7, 5]
+
+
 def test_a_bad_record_ends_the_run_and_the_answers_before_it_are_kept(tmp_path):
     with pytest.raises(RecordError, match=r"in, record 40: it is broken.*--skip-bad"):
         run(records(100, bad=[40]), lengths, tmp_path / "out.jsonl", JOB)
     summary = run(records(100), lengths, tmp_path / "out.jsonl", JOB)
     assert summary.continued == 39
     assert len(read(tmp_path / "out.jsonl")) == 100
+
+
+def test_record_40_000_ends_the_run_or_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "WINDOW", 1024)
+    short = [
+        Record("in.jsonl", n, "x" if n != 40_000 else None, "" if n != 40_000 else "cut") for n in range(1, 40_011)
+    ]
+    with pytest.raises(RecordError, match=r"in\.jsonl, record 40,000: cut\. Correct it, or pass --skip-bad"):
+        run(short, lengths, tmp_path / "out.jsonl", JOB)
+    summary = run(short, lengths, tmp_path / "out.jsonl", JOB, skip_bad=True)
+    rows = read(tmp_path / "out.jsonl")
+    assert (summary.continued, summary.records, summary.bad_count) == (39_999, 40_010, 1)
+    assert (rows[39_999], rows[-1]) == ({"error": "record 40000: cut"}, {"length": 1})
 
 
 def test_bad_records_can_be_passed_over(tmp_path):
@@ -87,10 +136,11 @@ def test_bad_records_can_be_passed_over(tmp_path):
 
 
 def interrupted(tmp_path, name="out.jsonl", **options):
+    @in_windows
     def answer(texts):
         if len(texts[0]) > 20:
             raise KeyboardInterrupt
-        return lengths(texts)
+        return [{"length": len(text)} for text in texts]
 
     with pytest.raises(KeyboardInterrupt):
         run(records(100), answer, tmp_path / name, JOB, **options)
@@ -126,6 +176,7 @@ def test_what_was_written_after_the_last_note_is_cut_off(tmp_path):
 
 
 def test_vectors_become_a_numpy_file(tmp_path):
+    @in_windows
     def vectors(texts):
         return [{"embedding": [len(text), 0.5]} for text in texts]
 
@@ -154,15 +205,17 @@ def test_other_outputs_are_refused(name, width, tmp_path):
 PROGRAM = """
 import sys, time
 from pathlib import Path
+from vertebra_text.errors import ItemError
 from vertebra_text.long_runs import run as running
 from vertebra_text.long_runs.reading import Record
-running.CHUNK = 3
-def answer(texts):
-    time.sleep(0.001)
-    return [{"length": len(text)} for text in texts]
+running.WINDOW = 3
+def stream(texts):
+    for text in texts:
+        time.sleep(0.0003)
+        yield {"length": len(text)}
 records = [Record("in", n, "x" * n) for n in range(1, 301)]
 print("ready", flush=True)
-running.run(records, answer, Path(sys.argv[1]), {})
+running.run(records, stream, Path(sys.argv[1]), {})
 """
 
 

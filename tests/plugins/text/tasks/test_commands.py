@@ -59,6 +59,16 @@ def test_entities_and_records_without_a_text(run, preset, tmp_path):
     assert (summary["continued"], summary["bad_count"]) == (1, 1)
 
 
+def test_a_text_that_the_tokenizer_refuses_is_a_bad_record(run, preset, tmp_path):
+    folder = saved(preset, tmp_path, "TextClassifier", labels=["bad", "good"])
+    data = '{"text": "good"}\n{"text": "a\\ud800"}\n{"text": "bad"}'
+    error = run("classify", data, "in.jsonl", folder, status=1)
+    assert "in.jsonl, record 2: 'a\\ud800', expected text without the lone surrogate" in error
+    answers, summary = run("classify", data, "in.jsonl", folder, "--skip-bad")
+    assert [list(answer) for answer in answers] == [["label", "score"], ["error"], ["label", "score"]]
+    assert (summary["continued"], summary["bad_count"]) == (1, 1)
+
+
 def test_pairs(run, preset, tmp_path):
     folder = saved(preset, tmp_path, "Reranker")
     data = '{"query": "fox", "document": "the fox"}\n{"query": "fox", "document": "dog"}'

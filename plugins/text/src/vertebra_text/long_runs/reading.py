@@ -48,12 +48,17 @@ def read_records(sources: Sequence[str], columns: Sequence[str], kind: str | Non
         OutputError: a file cannot be opened.
     """
     for source in sources:
-        its_kind = kind or KINDS.get(Path(source).suffix.lower(), "text")
+        its_kind = kind or kind_of(source)
         if its_kind == "parquet":
             yield from _parquet(source, columns)
             continue
         with _opened(source) as file:
             yield from _READERS[its_kind](source, file, columns)
+
+
+def kind_of(source: str) -> str:
+    """Returns the kind of a file by its suffix."""
+    return KINDS.get(Path(source).suffix.lower(), "text")
 
 
 def _opened(source: str) -> BinaryIO:
@@ -122,18 +127,32 @@ def _csv(source: str, file: BinaryIO, columns: Sequence[str], delimiter: str = "
 
 
 def _csv_rows(source: str, lines: Any, columns: Sequence[str], delimiter: str) -> Iterator[Record]:
-    reader = csv.DictReader(lines, delimiter=delimiter, strict=True)
-    try:
-        _require_columns(source, reader.fieldnames or (), columns)
-        for number, row in enumerate(reader, 1):
-            record = _of_row(source, number, row, columns)
-            yield (
-                record
-                if record.problem or _is_unicode(record.text)
-                else Record(source, number, None, "it is not UTF-8")
-            )
-    except csv.Error as error:
-        raise OutputError(source, f"line {reader.line_num:,} is not CSV ({error})", "Correct the file") from error
+    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST))  # of all readers; Python's own limit is 128 KiB
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    rows = (row for row in _parsed(reader) if row != [])
+    names = next(rows, [])
+    if isinstance(names, str):
+        raise OutputError(source, f"its first row {names.removeprefix('it ')}", "Correct the file")
+    _require_columns(source, names, columns)
+    for number, row in enumerate(rows, 1):
+        if isinstance(row, str):
+            yield Record(source, number, None, row)
+            continue
+        record = _of_row(source, number, dict(zip(names, row, strict=False)), columns)
+        yield (
+            record if record.problem or _is_unicode(record.text) else Record(source, number, None, "it is not UTF-8")
+        )
+
+
+def _parsed(reader: Any) -> Iterator[list[str] | str]:
+    """Yields the rows of a reader, or the problem of each that is not CSV; the reader goes on with the next line."""
+    while True:
+        try:
+            yield next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield f"it is not CSV (line {reader.line_num:,}: {error})"
 
 
 def _is_unicode(text: Any) -> bool:

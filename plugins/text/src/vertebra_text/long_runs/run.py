@@ -1,22 +1,27 @@
-"""Runs a task over records: in chunks, with a journal, and with progress."""
+"""Runs a task over records, with a journal and with progress."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vertebra_text.errors import ItemError
 from vertebra_text.long_runs.errors import RecordError
 from vertebra_text.long_runs.journal import Journal
+from vertebra_text.long_runs.progress import Progress
 from vertebra_text.long_runs.reading import Record
 from vertebra_text.long_runs.writing import form_of
 
-CHUNK = 1024
-"""The number of records after which the journal is written."""
-Answer = Callable[[Sequence[Any]], Sequence[Mapping[str, Any]]]
-"""Computes the answers for texts, each as a dict."""
+WINDOW = 1024
+"""The number of records that are read and answered together, after which the journal is written."""
+Stream = Callable[[Iterable[Any]], Iterator[Any]]
+"""Yields the answer for each text as a dict, or an `ItemError`, as `Task.stream` does."""
+
+
+_MOST_TOLD = 20
 
 
 @dataclass(slots=True)
@@ -34,29 +39,29 @@ class Summary:
 
 def run(
     records: Iterable[Record],
-    answer: Answer,
+    stream: Stream,
     out: Path,
     job: Mapping[str, Any],
     *,
     width: int = 0,
     skip_bad: bool = False,
     restart: bool = False,
-    advance: Callable[[int], None] = lambda _: None,
+    progress: Progress | None = None,
 ) -> Summary:
     """Writes the answer for each record, in order; a run that is repeated goes on where it was interrupted.
 
     Args:
         records: The records.
-        answer: The task.
+        stream: The task: `Task.stream` in windows of `WINDOW`, which yields errors in place of missing answers.
         out: The output, whose suffix says its form.
         job: The settings of the run, to recognise an interrupted one.
         width: The number of values in a vector, or 0 for answers that are not vectors.
-        skip_bad: Whether records without a text get an answer with the field `error`, instead of ending the run.
+        skip_bad: Whether records without an answer get one with the field `error`, instead of ending the run.
         restart: Whether to begin again.
-        advance: Called with the number of records that were done.
+        progress: Is told how many records are done.
 
     Raises:
-        RecordError: a record has no text, and `skip_bad` is False; the records before it are in the journal.
+        RecordError: a record has no answer, and `skip_bad` is False; the records before it are in the journal.
         OutputError: the output cannot be written, or an interrupted run is of another job.
     """
     form, summary = form_of(out, width), Summary()
@@ -67,15 +72,19 @@ def run(
             journal.skip(record.text)
         journal.check_skipped()
         summary.continued = journal.records
-        advance(journal.records)
-        for chunk in _chunks(remaining):
-            complete, bad = _until_bad(chunk, skip_bad)
-            answers = _answers(complete, answer, summary)
+        if progress is not None:
+            progress.begin(journal.records)
+        for pairs in _windows(remaining, stream):
+            complete, bad = pairs, None
+            if not skip_bad:
+                complete, bad = _until_bad(pairs)
             if complete:
-                journal.write([record.text for record in complete], form.encode(answers))
+                answers = [_answer(record, answer, summary) for record, answer in complete]
+                journal.write([record.text for record, _ in complete], form.encode(answers))
             if bad is not None:
-                raise RecordError(bad.source, bad.number, bad.problem)
-            advance(len(complete))
+                raise bad
+            if progress is not None:
+                progress.advance(len(complete))
     finally:
         journal.close()
     summary.records = journal.records
@@ -84,29 +93,33 @@ def run(
     return summary
 
 
-def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
-    while chunk := list(itertools.islice(records, CHUNK)):
-        yield chunk
+def _windows(records: Iterator[Record], stream: Stream) -> Iterator[list[tuple[Record, Any]]]:
+    """Yields windows of records with their answers."""
+    kept, read = itertools.tee(records)
+    answered = zip(kept, stream(_item(record) for record in read), strict=False)
+    while pairs := list(itertools.islice(answered, WINDOW)):
+        yield pairs
 
 
-def _until_bad(chunk: list[Record], skip_bad: bool) -> tuple[list[Record], Record | None]:
-    """Returns the records before the first one without a text, and that one."""
-    for number, record in enumerate(chunk):
-        if record.problem and not skip_bad:
-            return chunk[:number], record
-    return chunk, None
+def _item(record: Record) -> Any:
+    """Returns the text of a record; without a text, an error that the stream passes on."""
+    return ValueError(record.problem) if record.problem else record.text
 
 
-def _answers(records: Sequence[Record], answer: Answer, summary: Summary) -> list[Mapping[str, Any]]:
-    """Returns an answer for each record; those without a text get their problem."""
-    answers = iter(answer([record.text for record in records if not record.problem]))
-    found: list[Mapping[str, Any]] = []
-    for record in records:
-        if record.problem:
-            summary.bad_count += 1
-            if len(summary.bad) < 20:
-                summary.bad.append(f"{record.source}, record {record.number:,}: {record.problem}")
-            found.append({"error": f"record {record.number}: {record.problem}"})
-        else:
-            found.append(next(answers))
-    return found
+def _until_bad(pairs: list[tuple[Record, Any]]) -> tuple[list[tuple[Record, Any]], RecordError | None]:
+    """Returns the records before the first one without an answer, and the error of that one."""
+    for number, (record, answer) in enumerate(pairs):
+        if isinstance(answer, ItemError):
+            return pairs[:number], RecordError(record.source, record.number, answer.problem)
+    return pairs, None
+
+
+def _answer(record: Record, answer: Any, summary: Summary) -> Mapping[str, Any]:
+    """Returns the answer for a record; one without an answer gets its problem."""
+    if not isinstance(answer, ItemError):
+        found: Mapping[str, Any] = answer
+        return found
+    summary.bad_count += 1
+    if len(summary.bad) < _MOST_TOLD:
+        summary.bad.append(f"{record.source}, record {record.number:,}: {answer.problem}")
+    return {"error": f"record {record.number}: {answer.problem}"}

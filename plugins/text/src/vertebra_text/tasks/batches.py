@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from vertebra.errors import ArgumentError
+from vertebra_text.errors import TextError
 
 _FIELDS = {"texts": ("text", "texts", "sentence"), "labels": ("label", "labels")}
 """Names of the columns that tables of texts have, in order of preference."""
@@ -21,6 +22,13 @@ def is_prepared(x: Any) -> bool:
         return True
     leaves = list(x.values()) if isinstance(x, Mapping) else [x]
     return bool(leaves) and all(_is_numeric(leaf) for leaf in leaves)
+
+
+def has_texts(x: Any) -> bool:
+    """Returns whether inputs are a text, or begin with one."""
+    while isinstance(x, list | tuple) and x:
+        x = x[0]
+    return isinstance(x, str) or (isinstance(x, np.ndarray) and x.dtype.kind in "OUS")
 
 
 def _is_numeric(value: Any) -> bool:
@@ -59,6 +67,10 @@ def text_batches(
         if y is not None or validation_split:
             raise ArgumentError("fit", "x", type(x).__name__, "texts; batches have their own labels")
         return transformed(task, x), None
+    if not texts:
+        raise ArgumentError("fit", "x", texts, "at least one text")
+    if y is None and task.needs_labels:
+        raise ArgumentError("fit", "y", None, "a label for each text")
     labels = None if y is None else task.check_labels(y)
     for name, values in (("y", labels), ("sample_weight", sample_weight)):
         if values is not None and len(values) != len(texts):
@@ -133,7 +145,10 @@ class TextBatches(keras.utils.PyDataset):  # type: ignore[misc]
         labels, weights = (
             None if column is None else [column[row] for row in rows] for column in (self._labels, self._weights)
         )
-        return self._task.prepare([self._texts[row] for row in rows], labels, weights)
+        try:
+            return self._task.prepare([self._texts[row] for row in rows], labels, weights)
+        except TextError as error:
+            raise error.renumbered(lambda index: int(rows[index])) from None
 
 
 def transformed(task: Any, batches: Any) -> Any:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from vertebra.errors import ArgumentError
-from vertebra_text.labels import checked_classes, checked_names, class_numbers
+from vertebra_text.labels import checked_classes, checked_names, class_numbers, label_rows
 from vertebra_text.layers.head import Head
 from vertebra_text.tasks.head_task import HeadTask
 
@@ -40,6 +40,7 @@ class TextClassifier(HeadTask):
         ArgumentError: an argument is out of range.
     """
 
+    needs_labels = True
     head_task: ClassVar[str] = "TextClassifier"
 
     def __init__(
@@ -98,16 +99,16 @@ class TextClassifier(HeadTask):
         """Returns labels as numbers: a class by number or name, or rows of numbers.
 
         Raises:
-            ArgumentError: a class is unknown, or a row has another length.
+            ArgumentError: a class is unknown, a row has another length, or a number is out of range.
         """
         if self.problem_type == SINGLE:
             return class_numbers(type(self).__name__, y, self.labels)
-        values = np.asarray(y, "float32")
-        values = values[:, None] if values.ndim == 1 and self.num_classes == 1 else values
-        if values.ndim != 2 or values.shape[1] != self.num_classes:
-            expected = f"rows of {self.num_classes} numbers, one for each of its labels"
-            raise ArgumentError(type(self).__name__, "y", f"an array of shape {values.shape}", expected)
-        return values
+        return label_rows(type(self).__name__, y, self.num_classes, self.labels_are_shares)
+
+    @property
+    def labels_are_shares(self) -> bool:
+        """Whether labels that are numbers are from 0 to 1, as the loss needs them."""
+        return bool(self.problem_type == MULTI)
 
     # === Answers ===
 
@@ -138,6 +139,10 @@ class TextClassifier(HeadTask):
         else:
             answers = [self._ranked(row, top_k, top_k == 1) for row in scores]
         return answers[0] if isinstance(texts, str) else answers
+
+    def answers(self, texts: Any, **options: Any) -> Any:
+        """Returns what `classify` returns for a list of texts; for `stream`."""
+        return self.classify(texts, **options)
 
     def probabilities(self, texts: Any, *, adapters: Any = None, batch_size: int = 32) -> Any:
         """Returns the probability of each class, shape (texts, classes), float32; or the numbers, for regression."""

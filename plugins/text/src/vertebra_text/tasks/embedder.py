@@ -12,6 +12,7 @@ from vertebra.errors import ArgumentError
 from vertebra_text.layers.pooling import Pooling, UnitLength, checked_modes
 from vertebra_text.layers.projection import Projection
 from vertebra_text.preprocessor import POOLING_MASK, TextPreprocessor, with_prompt
+from vertebra_text.tasks.inference import listed
 from vertebra_text.tasks.task import Task
 
 SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
@@ -117,14 +118,14 @@ class TextEmbedder(Task):
         Raises:
             ArgumentError: a text is not a string, or a prompt is unknown.
         """
-        listed = [texts] if isinstance(texts, str) else list(texts)
         if prompt is None:
             name = prompt_name or self.default_prompt_name
             prompt = _prompt(self.prompts, name) if name else ""
+        items = listed(texts)
         if prompt and not self.include_prompt:
-            vectors = self._pooled_without(prompt, listed, batch_size, adapters)
+            vectors = self._pooled_without(prompt, items, batch_size, adapters)
         else:
-            vectors = self.predict(with_prompt(prompt, listed), batch_size=batch_size, adapters=adapters)
+            vectors = self.predict(with_prompt(prompt, items), batch_size=batch_size, adapters=adapters)
         return vectors[0] if isinstance(texts, str) else vectors
 
     def _pooled_without(self, prompt: str, texts: Sequence[Any], batch_size: int, adapters: Any) -> Any:
@@ -137,6 +138,10 @@ class TextEmbedder(Task):
             return self.predict([])
         order = np.argsort(np.concatenate([batch.rows for batch in batches]))
         return np.concatenate([batch.outputs for batch in batches])[order]
+
+    def answers(self, texts: Any, **options: Any) -> Any:
+        """Returns what `embed` returns for a list of texts; for `stream`."""
+        return self.embed(texts, **options)
 
     def encode_text(self, text: Any, **kwargs: Any) -> Any:
         """Returns the vectors of texts, of shape (texts, dimension), as KerasHub's method."""

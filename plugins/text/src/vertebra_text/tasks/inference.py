@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +12,9 @@ import numpy as np
 
 import vertebra
 from vertebra.errors import ArgumentError
+from vertebra_text.errors import TextError
+from vertebra_text.tasks import cut_texts
 
-log = logging.getLogger("vertebra")
 _CHUNK = 2048
 """The number of texts that are tokenized at once."""
 _STEPS = ((64, 16), (256, 32), (1024, 64))
@@ -50,11 +50,11 @@ class Inference:
 
     def outputs(self, texts: Any, batch_size: int, adapters: Any = None) -> Any:
         """Returns the outputs for texts as one array, in their order; the task's outputs have no axis for tokens."""
-        listed = [texts] if isinstance(texts, str) else _listed(texts)
+        items = listed(texts)
         results: np.ndarray[Any, Any] | None = None
-        for batch in self.batches(listed, batch_size, adapters):
+        for batch in self.batches(items, batch_size, adapters):
             if results is None:
-                results = np.empty((len(listed), *batch.outputs.shape[1:]), batch.outputs.dtype)
+                results = np.empty((len(items), *batch.outputs.shape[1:]), batch.outputs.dtype)
             results[batch.rows] = batch.outputs
         if results is None:
             return np.zeros((0, *self._task.output_shape[1:]), "float32")
@@ -72,22 +72,32 @@ class Inference:
         Raises:
             ArgumentError: `adapters` is a list of another length.
         """
+        self._task.require_tokenizer()
         by_row = adapters if isinstance(adapters, list | tuple) else None
         if by_row is not None and len(by_row) != len(texts):
             raise ArgumentError("predict", "adapters", f"{len(by_row)} names", f"one for each of {len(texts)} texts")
+        if by_row:
+            with self._task.lora_rows(by_row):  # so that all are stacked at once, and not batch by batch
+                pass
         cut = 0
         for start in range(0, len(texts), _CHUNK):
             chunk = texts[start : start + _CHUNK]
-            arrays = self._task.preprocessor.encode(chunk, return_num_truncated_tokens=True, **options)
+            arrays = self._encoded(chunk, start, options)
             cut += int(np.count_nonzero(arrays.pop("num_truncated_tokens")))
             program = self._program_for(len(chunk))
             for rows in _by_length(arrays["padding_mask"], batch_size):
                 batch = {name: array[rows] for name, array in arrays.items()}
                 names = [by_row[start + row] for row in rows] if by_row is not None else adapters
                 yield self._batch(program, start + rows, _cropped(batch), names, batch_size)
-        if cut:
-            most = self._task.preprocessor.sequence_length
-            log.warning("%d of %d texts are longer than %s tokens, and were cut", cut, len(texts), most)
+        cut_texts.count(cut, len(texts), self._task.preprocessor.sequence_length)
+
+    def _encoded(self, texts: Sequence[Any], start: int, options: dict[str, Any]) -> dict[str, Any]:
+        """Returns the tokenized texts; errors name their positions in the call."""
+        try:
+            arrays: dict[str, Any] = self._task.preprocessor.encode(texts, return_num_truncated_tokens=True, **options)
+        except TextError as error:
+            raise error.renumbered(lambda index: start + index) from None
+        return arrays
 
     def _program_for(self, count: int) -> Any:
         """Returns the compiled task for a number of texts, or None to call the task itself."""
@@ -97,21 +107,34 @@ class Inference:
         return vertebra.compile(self._task, frozen=True)  # only for this chunk: training may follow
 
     def _batch(self, program: Any, rows: Any, arrays: dict[str, Any], adapters: Any, batch_size: int) -> Batch:
-        inputs = {name: arrays[name] for name in self._task.input}
+        inputs = {name: arrays[name] for name in self._task.input if name in arrays}
+        if self._program is not None:
+            inputs, adapters = _rounded(inputs, adapters, batch_size)
+        inputs |= self._task.further_inputs(inputs)
         if program is None:
             chosen = contextlib.nullcontext() if adapters is None else self._task.lora_rows(adapters)
             with chosen:
                 return Batch(rows, arrays, self._task.predict_on_batch(inputs))
-        if self._program is not None:
-            inputs, adapters = _rounded(inputs, adapters, batch_size)
         outputs = program(inputs, adapters=adapters)
         outputs = keras.tree.map_structure(lambda x: np.asarray(keras.ops.convert_to_numpy(x))[: len(rows)], outputs)
         return Batch(rows, arrays, outputs)
 
 
-def _listed(texts: Any) -> Sequence[Any]:
+def listed(texts: Any) -> Sequence[Any]:
+    """Returns texts or pairs as a list; a tuple of two lists is the first and the second texts of pairs.
+
+    Raises:
+        ArgumentError: `texts` is not iterable, or a dict, or the two lists have different lengths.
+    """
+    if isinstance(texts, str):
+        return [texts]
+    if isinstance(texts, bytes | Mapping) or not isinstance(texts, Iterable):
+        raise ArgumentError("predict", "texts", texts, "a text, a list of texts, or a list of pairs")
     if isinstance(texts, tuple) and len(texts) == 2 and not isinstance(texts[0], str):
-        return list(zip(*texts, strict=True))
+        first, second = map(list, texts)
+        if len(first) != len(second):
+            raise ArgumentError("predict", "texts", f"{len(first)} and {len(second)} texts", "two lists of one length")
+        return list(zip(first, second, strict=True))
     return texts if isinstance(texts, list) else list(texts)
 
 

@@ -9,11 +9,14 @@ import keras
 import numpy as np
 from keras import ops
 
+import vertebra
 from vertebra import HeadSpec
 from vertebra.errors import ArgumentError
+from vertebra_text.errors import TextError
 from vertebra_text.layers.head import Head
 from vertebra_text.tasks.classifier import softmax
 from vertebra_text.tasks.head_task import HeadTask
+from vertebra_text.tasks.inference import listed
 
 POSITIONS = "mask_positions"
 """The further input of the model, as in KerasHub: int32, shape (batch, masks)."""
@@ -62,39 +65,50 @@ class MaskedLM(HeadTask):
         arguments = {"mask_selection_rate": mask_selection_rate}
         super().__init__(backbone, built, preprocessor, arguments, inputs=inputs, outputs=outputs, **kwargs)
 
-    def fill(self, texts: Any, *, top_k: int = 5, adapters: Any = None) -> Any:
+    # === Answers ===
+
+    def fill(self, texts: Any, *, top_k: int = 5, adapters: Any = None, batch_size: int = 32) -> Any:
         """Returns the likeliest tokens for each mask, each as a dict with `token`, `score` and `text`.
 
         Args:
             texts: A text with mask tokens, such as `[MASK]`, or a list of texts.
             top_k: The number of tokens for each mask.
             adapters: As in `predict`.
+            batch_size: The number of texts in a batch.
 
         Returns:
             For each text, a list with a list of tokens for each of its masks; `text` is the text with that one mask
             filled.
 
         Raises:
-            ArgumentError: a text has no mask.
+            TextError: a text has no mask.
         """
-        listed = [texts] if isinstance(texts, str) else list(texts)
-        answers = [self._fill(text, top_k, adapters) for text in listed]
+        self.require_tokenizer()
+        items, mask = listed(texts), self.tokenizer.mask_token
+        for number, text in enumerate(items):
+            if isinstance(text, str) and mask not in text:
+                raise _without_mask(number, text, mask)
+        answers: list[Any] = [None] * len(items)
+        for batch in self.inference.batches(items, batch_size, adapters):
+            counts = np.count_nonzero(batch.arrays["token_ids"] == self.tokenizer.mask_token_id, axis=1)
+            for row, count, logits in zip(batch.rows, counts, batch.outputs, strict=True):
+                if not count:  # it was cut off
+                    raise _without_mask(row, items[row], f"{mask} among the tokens that are kept")
+                scores = softmax(np.asarray(logits[:count], "float32"))
+                answers[row] = [self._candidates(items[row], mask, n, one, top_k) for n, one in enumerate(scores)]
         return answers[0] if isinstance(texts, str) else answers
 
-    def _fill(self, text: str, top_k: int, adapters: Any) -> list[list[dict[str, Any]]]:
-        mask = self.tokenizer.mask_token
-        arrays = self.preprocessor.encode([text])
-        positions = np.flatnonzero(arrays["token_ids"][0] == self.tokenizer.mask_token_id)
-        if not len(positions):
-            raise ArgumentError("MaskedLM", "texts", text, f"texts with {mask}")
-        inputs = {**arrays, POSITIONS: positions[None].astype("int32")}
-        if adapters is None:
-            logits = self.predict_on_batch(inputs)
-        else:
-            with self.lora_rows(adapters):
-                logits = self.predict_on_batch(inputs)
-        scores = softmax(np.asarray(logits[0], "float32"))
-        return [self._candidates(text, mask, number, row, top_k) for number, row in enumerate(scores)]
+    def answers(self, texts: Any, **options: Any) -> Any:
+        """Returns what `fill` returns for a list of texts; for `stream`."""
+        return self.fill(texts, **options)
+
+    def further_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the positions of the masks, int32, shape (batch, masks); a row with fewer masks repeats others."""
+        is_mask = inputs["token_ids"] == self.tokenizer.mask_token_id
+        most = max(int(is_mask.sum(axis=1).max(initial=0)), 1)
+        if vertebra.use().compiles_each_shape:
+            most = 1 << (most - 1).bit_length()
+        return {POSITIONS: np.argsort(~is_mask, axis=1, kind="stable")[:, :most].astype("int32")}
 
     def _candidates(self, text: str, mask: str, number: int, row: Any, top_k: int) -> list[dict[str, Any]]:
         before, after = text.split(mask)[: number + 1], text.split(mask)[number + 1 :]
@@ -138,6 +152,10 @@ class MaskedLM(HeadTask):
         new = np.where(fate < 0.8, self.tokenizer.mask_token_id, np.where(fate < 0.9, others, ids))
         rows = np.nonzero(weights)[0]
         token_ids[rows, positions[weights > 0]] = new[weights > 0]
+
+
+def _without_mask(number: int, text: str, mask: str) -> TextError:
+    return TextError("MaskedLM", f"texts[{number}]", text, f"a text with {mask}")
 
 
 def _chosen(eligible: Any, rate: float, draws: Any) -> tuple[Any, Any]:

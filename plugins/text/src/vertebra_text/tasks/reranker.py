@@ -9,7 +9,9 @@ import keras
 import numpy as np
 
 from vertebra.errors import ArgumentError
+from vertebra_text.errors import TextError
 from vertebra_text.tasks.classifier import REGRESSION, TextClassifier, sigmoid
+from vertebra_text.tasks.inference import listed
 
 _SCORES = ("identity", "sigmoid")
 
@@ -46,6 +48,11 @@ class Reranker(TextClassifier):
     def default_loss(self) -> Any:
         return keras.losses.BinaryCrossentropy(from_logits=not self._has_activation())
 
+    @property
+    def labels_are_shares(self) -> bool:
+        """Whether labels are from 0 to 1: they are, from irrelevant to relevant."""
+        return True
+
     def default_metrics(self) -> Any:
         return None
 
@@ -56,9 +63,20 @@ class Reranker(TextClassifier):
             pairs: A list of pairs (query, document), or a tuple of two lists.
             adapters: As in `predict`.
             batch_size: The number of pairs in a batch.
+
+        Raises:
+            TextError: an item is no pair.
         """
+        pairs = listed(pairs)
+        for number, pair in enumerate(pairs):
+            if not isinstance(pair, list | tuple) or len(pair) != 2:
+                raise TextError("Reranker", f"pairs[{number}]", pair, "a pair of a query and a document")
         outputs = np.asarray(self.predict(pairs, adapters=adapters, batch_size=batch_size), "float32")[:, 0]
         return sigmoid(outputs) if self.score == "sigmoid" else outputs
+
+    def answers(self, texts: Any, **options: Any) -> Any:
+        """Returns what `scores` returns for a list of texts; for `stream`."""
+        return self.scores(texts, **options)
 
     def rank(
         self, query: str, documents: Sequence[str], *, top_k: int | None = None, **kwargs: Any

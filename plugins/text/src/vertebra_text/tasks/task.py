@@ -15,15 +15,16 @@ import vertebra
 from vertebra.errors import ArgumentError
 from vertebra_text.preprocessor import TextPreprocessor
 from vertebra_text.tasks.adapters import TaskAdapters
-from vertebra_text.tasks.batches import is_prepared, is_shuffled_by_keras, steps_of, text_batches
+from vertebra_text.tasks.batches import has_texts, is_prepared, is_shuffled_by_keras, steps_of, text_batches
 from vertebra_text.tasks.inference import Inference
 from vertebra_text.tasks.keras_assets import KerasAssets
+from vertebra_text.tasks.stream import TaskStream
 
 _FROM_PRESET = object()
 """The default of `preprocessor` in `from_preset`: the preset's own tokenizer."""
 
 
-class Task(TaskAdapters, KerasAssets, vertebra.use().model_class()):  # type: ignore[misc]
+class Task(TaskAdapters, TaskStream, KerasAssets, vertebra.use().model_class()):  # type: ignore[misc]
     """The base class of tasks: `fit`, `evaluate` and `predict` take raw texts, as does each task's own method.
 
     A subclass builds its head in `__init__` and passes inputs and outputs to `super().__init__`. It names the `task`,
@@ -49,6 +50,8 @@ class Task(TaskAdapters, KerasAssets, vertebra.use().model_class()):  # type: ig
     _arguments: dict[str, Any]
     _inference: Any
     _preprocessor: Any
+    needs_labels = False
+    """Whether `fit` needs a label for each text."""
     uses_pooled_output = False
     """Whether the head reads the backbone's pooled output."""
 
@@ -102,6 +105,16 @@ class Task(TaskAdapters, KerasAssets, vertebra.use().model_class()):  # type: ig
     def tokenizer(self) -> Any:
         """The tokenizer of the preprocessor, or None."""
         return getattr(self._preprocessor, "tokenizer", None)
+
+    def require_tokenizer(self) -> None:
+        """Raises ArgumentError if the task has no tokenizer, and cannot take texts."""
+        if not isinstance(self._preprocessor, TextPreprocessor):
+            expected = "a TextPreprocessor or a Tokenizer, as the task is called with texts; set task.preprocessor"
+            raise ArgumentError(type(self).__name__, "preprocessor", self._preprocessor, expected)
+
+    def _check_prepared(self, x: Any) -> None:
+        if self._preprocessor is None and has_texts(x):
+            self.require_tokenizer()
 
     # === Training ===
 
@@ -163,8 +176,9 @@ class Task(TaskAdapters, KerasAssets, vertebra.use().model_class()):  # type: ig
             kwargs.setdefault("steps_per_epoch", steps_of(x))
             x, held_out = text_batches(self, x, y, weights, batch_size, shuffle=shuffle, validation_split=split)
             y, validation = None, validation if held_out is None else held_out
-        elif y is not None:
-            kwargs["batch_size"] = batch_size
+        else:
+            self._check_prepared(x)
+            kwargs |= {} if y is None else {"batch_size": batch_size}
         if validation is not None:
             kwargs["validation_data"] = self._validation(validation, batch_size)
         # Batches of texts are shuffled already, text by text; Keras warns if it is to shuffle a generator.
@@ -183,6 +197,7 @@ class Task(TaskAdapters, KerasAssets, vertebra.use().model_class()):  # type: ig
             kwargs.setdefault("steps", steps_of(x))
             x, _ = text_batches(self, x, y, kwargs.pop("sample_weight", None), batch_size, shuffle=False)
             return super().evaluate(x, **kwargs)
+        self._check_prepared(x)
         return super().evaluate(x, y, **kwargs | ({} if y is None else {"batch_size": batch_size}))
 
     def predict(self, x: Any, *, batch_size: int = 32, adapters: Any = None, **kwargs: Any) -> Any:
@@ -200,6 +215,7 @@ class Task(TaskAdapters, KerasAssets, vertebra.use().model_class()):  # type: ig
             return self.inference.outputs(x, batch_size, adapters)
         if self._preprocessor is not None and not is_prepared(x):
             x = self._preprocessor(x)
+        self._check_prepared(x)
         chosen = contextlib.nullcontext() if adapters is None else self.lora_rows(adapters)
         with chosen:
             return super().predict(x, batch_size=batch_size, **kwargs)
@@ -210,6 +226,10 @@ class Task(TaskAdapters, KerasAssets, vertebra.use().model_class()):  # type: ig
         if self._inference is None:
             self.__dict__["_inference"] = Inference(self)
         return self._inference
+
+    def further_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the inputs of the model that no tokenizer makes, for the tokenized inputs of a batch."""
+        return {}
 
     def check_labels(self, y: Any) -> Any:
         """Returns labels as the loss expects them; a subclass raises ArgumentError if they cannot be the task's."""

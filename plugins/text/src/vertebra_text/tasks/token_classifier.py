@@ -14,6 +14,7 @@ from vertebra_text.layers.head import Head
 from vertebra_text.tasks.classifier import softmax
 from vertebra_text.tasks.entities import AGGREGATIONS, entities_of
 from vertebra_text.tasks.head_task import HeadTask
+from vertebra_text.tasks.inference import listed
 
 
 @keras.saving.register_keras_serializable("vertebra_text")
@@ -35,6 +36,7 @@ class TokenClassifier(HeadTask):
         ArgumentError: an argument is out of range.
     """
 
+    needs_labels = True
     head_task: ClassVar[str] = "TokenClassifier"
 
     def __init__(
@@ -120,16 +122,20 @@ class TokenClassifier(HeadTask):
         """
         if aggregation not in AGGREGATIONS:
             raise ArgumentError("TokenClassifier", "aggregation", aggregation, f"one of {', '.join(AGGREGATIONS)}")
-        listed = [texts] if isinstance(texts, str) else list(texts)
+        items = listed(texts)
         options = {"return_offsets_mapping": True, "return_word_ids": True, "return_special_tokens_mask": True}
-        answers: list[Any] = [None] * len(listed)
-        for batch in self.inference.batches(listed, batch_size, adapters, **options):
+        answers: list[Any] = [None] * len(items)
+        for batch in self.inference.batches(items, batch_size, adapters, **options):
             for index, row in enumerate(batch.rows):
                 arrays = {name: array[index] for name, array in batch.arrays.items()}
                 length = len(arrays["token_ids"])
                 scores = softmax(np.asarray(batch.outputs[index][:length], "float32"))
-                answers[row] = entities_of(listed[row], scores, arrays, self.labels, aggregation, ignore_labels)
+                answers[row] = entities_of(items[row], scores, arrays, self.labels, aggregation, ignore_labels)
         return answers[0] if isinstance(texts, str) else answers
+
+    def answers(self, texts: Any, **options: Any) -> Any:
+        """Returns what `tag` returns for a list of texts; for `stream`."""
+        return self.tag(texts, **options)
 
 
 def _aligned(word_ids: Any, labels: Sequence[Any]) -> Any:

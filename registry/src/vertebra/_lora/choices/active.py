@@ -33,7 +33,8 @@ class ActiveAdapters:
     layers: Mapping[str, Sequence[tuple[int, Any]]] = field(default_factory=dict)
     """The adapter layers of each adapted layer, by path, each with the number of its adapter."""
     strengths: Any = None
-    """Variable of shape `(adapters,)` or `(rows, adapters)`, float32; None means one adapter at strength 1."""
+    """Variable of shape `(adapters,)` or `(rows, adapters)`, float32; None means one adapter at strength 1. The number
+    of an adapter is its column; a table of adapters has one column, too."""
     variables: Sequence[Any] = ()
     """The control variables for compiled functions and, for a choice, the adapters' own variables. Choices of adapters
     of the same settings have as many variables, of the same shapes, in the same order."""
@@ -43,6 +44,8 @@ class ActiveAdapters:
     """Names of the adapters that a call chose."""
     losses: int = 0
     """The model's count of removed hooks when the choice was made."""
+    numbers: Any = None
+    """Variable of shape `(rows, adapters)`, int32: in the column of a table, the number in it of each row's adapter."""
 
     @property
     def is_choice(self) -> bool:
@@ -53,6 +56,12 @@ class ActiveAdapters:
     def by_rows(self) -> bool:
         """Whether each row of the batch has strengths of its own."""
         return self.strengths is not None and len(self.strengths.shape) == 2
+
+    def change(self, number: int, layer: Any, inputs: Any, outputs: Any) -> Any:
+        """Returns the change of outputs by a stacked layer, from which each row takes its own adapter."""
+        self.check_rows(outputs.shape[0])
+        numbers, strengths = (keras.ops.convert_to_tensor(v)[:, number] for v in (self.numbers, self.strengths))
+        return layer.change(inputs, outputs, numbers, strengths)
 
     def weigh(self, number: int, change: Any) -> Any:
         """Returns an adapter's change multiplied by its strength, for the whole batch or by rows."""

@@ -13,6 +13,7 @@ import keras
 
 from vertebra._keras.internals import is_call_training, unlocked, untrack
 from vertebra._lora.choices.active import ActiveAdapters, AdapterState
+from vertebra._lora.choices.table import StackedLayer
 from vertebra._lora.control import CONTROL, AdapterControl
 from vertebra._lora.files.keras_weights import load_layer, save_layer
 from vertebra._lora.layers.adapter_layers import change_of_outputs, change_of_projection
@@ -93,7 +94,10 @@ class Hook:
         compute = change_of_projection if reverse else change_of_outputs
         changed = outputs
         for number, adapter_layer in adapter_layers:
-            changed = changed + active.weigh(number, compute(adapter_layer, inputs, outputs))
+            if isinstance(adapter_layer, StackedLayer):
+                changed = changed + active.change(number, adapter_layer, inputs, outputs)
+            else:
+                changed = changed + active.weigh(number, compute(adapter_layer, inputs, outputs))
         return changed
 
     def _apply_postponed(self, outputs: Any, reverse: bool) -> Any:

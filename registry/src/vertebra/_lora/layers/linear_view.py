@@ -2,110 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import keras
 from keras import ops
 
-from vertebra._discovery import runtimes
-from vertebra._keras.internals import autocast, kernel_variable
-from vertebra.strategies import LinearView
+from vertebra._lora.layers.view import View
 
 _QUANTIZED = ("int8", "int4")
 """Quantisation modes whose layers can be adapted."""
 
 
-class _View(LinearView):
-    """The base class of all linear views."""
-
-    def __init__(self, layer: Any) -> None:
-        self.layer = layer
-
-    @property
-    def variable(self) -> Any:
-        """The variable that holds the kernel, quantised or not."""
-        return kernel_variable(self.layer)
-
-    @property
-    def is_quantized(self) -> bool:
-        """Whether the kernel is stored as integers."""
-        return getattr(self.layer, "quantization_mode", None) is not None
-
-    @property
-    def heads(self) -> int:
-        """Number of heads in the outputs, as far as the layer itself tells."""
-        return 1
-
-    def without_bias(self, outputs: Any) -> Any:
-        bias = getattr(self.layer, "bias", None)
-        return outputs if bias is None else outputs - ops.cast(bias, outputs.dtype)
-
-    def multiply(self, outputs: Any, vector: Any) -> Any:
-        return outputs * vector
-
-    def apply(self, inputs: Any, matrix: Any) -> Any:
-        return self.down(inputs, matrix)
-
-    @property
-    def bias_variable(self) -> Any:
-        """The variable that holds the bias, or None."""
-        return getattr(self.layer, "bias", None)
-
-    def bias(self) -> Any:
-        bias = self.bias_variable
-        if bias is None:
-            return None
-        with autocast(None):
-            return ops.cast(self._flatten_bias(bias.value), "float32")
-
-    def bias_of(self, vector: Any) -> Any:
-        """Returns the bias's value, in its own shape and dtype, for a vector of shape `(out_features,)`."""
-        return ops.cast(self._unflatten_bias(vector), self.bias_variable.dtype)
-
-    def replace_bias(self, vector: Any) -> None:
-        """Sets the bias's values from an array or tensor of shape `(out_features,)`."""
-        runtimes.bind().assign(self.bias_variable, self.bias_of(vector))
-
-    def _flatten_bias(self, bias: Any) -> Any:
-        return bias
-
-    def _unflatten_bias(self, vector: Any) -> Any:
-        return vector
-
-    def matrix(self) -> Any:
-        if self.layer.quantization_mode is None:
-            with autocast(None):  # the stored kernel, even within a call in half precision
-                return ops.cast(self._flatten(self.variable.value), "float32")
-        with _kernel_only(self.layer):  # the images of the unit vectors are the rows of the kernel
-            return ops.cast(self._probe(type(self.layer).quantized_call), "float32")
-
-    def kernel_of(self, matrix: Any) -> Any:
-        """Returns the kernel's value, in its own shape and dtype, for a matrix `(in_features, out_features)`."""
-        return ops.cast(self._unflatten(matrix), self.variable.dtype)
-
-    def replace(self, matrix: Any) -> None:
-        """Sets the kernel's values from an array or tensor of shape `(in_features, out_features)`."""
-        runtimes.bind().assign(self.variable, self.kernel_of(matrix))
-
-    def _flatten(self, kernel: Any) -> Any:
-        return ops.reshape(kernel, (self.in_features, self.out_features))
-
-    def _unflatten(self, matrix: Any) -> Any:
-        return ops.reshape(matrix, self.variable.shape)
-
-    def _probe(self, call: Any) -> Any:
-        return call(self.layer, ops.eye(self.in_features, dtype=self.layer.compute_dtype))
-
-
-class DenseView(_View):
+class DenseView(View):
     """A `Dense` layer."""
 
     def __init__(self, layer: Any) -> None:
         super().__init__(layer)
         self.in_features, self.out_features = layer.kernel.shape
+
+    takes_rows = True
 
     def down(self, inputs: Any, matrix: Any) -> Any:
         return _rows_times(inputs, matrix)
@@ -113,8 +29,16 @@ class DenseView(_View):
     def up(self, hidden: Any, matrix: Any) -> Any:
         return _rows_times(hidden, matrix)
 
+    def down_rows(self, inputs: Any, matrices: Any) -> Any:
+        """Applies matrices of shape `(rows, in_features, rank)`, one to each row of the inputs."""
+        return _each_times(inputs, matrices)
 
-class EinsumDenseView(_View):
+    def up_rows(self, hidden: Any, matrices: Any) -> Any:
+        """Applies matrices of shape `(rows, rank, out_features)`, one to each row."""
+        return _each_times(hidden, matrices)
+
+
+class EinsumDenseView(View):
     """An `EinsumDense` layer whose kernel axes are each either summed over or produced."""
 
     def __init__(self, layer: Any) -> None:
@@ -137,6 +61,10 @@ class EinsumDenseView(_View):
         kept = "".join(axis for axis in self._inputs if axis not in self._summed)
         self._down = f"{self._inputs},{self._summed}{rank}->{kept}{rank}"
         self._up = f"{kept}{rank},{rank}{self._produced}->{self._output}"
+        batch = self._inputs[0]
+        self.takes_rows = batch.isalpha() and batch in kept and self._output[0] == batch
+        self._down_rows = f"{self._inputs},{batch}{self._summed}{rank}->{kept}{rank}"
+        self._up_rows = f"{kept}{rank},{batch}{rank}{self._produced}->{self._output}"
 
     @property
     def heads(self) -> int:
@@ -147,6 +75,15 @@ class EinsumDenseView(_View):
 
     def up(self, hidden: Any, matrix: Any) -> Any:
         return ops.einsum(self._up, hidden, ops.reshape(matrix, (-1, *self._produced_shape)))
+
+    def down_rows(self, inputs: Any, matrices: Any) -> Any:
+        """Applies matrices of shape `(rows, in_features, rank)`, one to each row of the inputs."""
+        shaped = ops.reshape(matrices, (matrices.shape[0], *self._summed_shape, matrices.shape[2]))
+        return ops.einsum(self._down_rows, inputs, shaped)
+
+    def up_rows(self, hidden: Any, matrices: Any) -> Any:
+        """Applies matrices of shape `(rows, rank, out_features)`, one to each row."""
+        return ops.einsum(self._up_rows, hidden, ops.reshape(matrices, (*matrices.shape[:2], *self._produced_shape)))
 
     def apply(self, inputs: Any, matrix: Any) -> Any:
         shaped = ops.reshape(matrix, (*self._summed_shape, *self._produced_shape))
@@ -188,7 +125,7 @@ class EinsumDenseView(_View):
         return super()._flatten(ops.einsum(f"{self._output}->{kept[0]}{''.join(kept[1:])}{self._produced}", outputs))
 
 
-class EmbeddingView(_View):
+class EmbeddingView(View):
     """An `Embedding` layer, whose low-rank path also looks up rows."""
 
     is_lookup = True
@@ -210,7 +147,7 @@ class EmbeddingView(_View):
         return call(self.layer, ops.arange(self.in_features, dtype="int32"))
 
 
-class LookupView(_View):
+class LookupView(View):
     """A layer of another kind that looks up rows of its table `embeddings`, such as those of positions.
 
     The layer's method `lookup_indices` returns the row numbers for its inputs, with a batch axis.
@@ -236,7 +173,7 @@ class LookupView(_View):
         return ops.matmul(hidden, matrix)
 
 
-class ConvView(_View):
+class ConvView(View):
     """A convolution, whose low-rank path is one of the same size with `rank` filters, then one of size 1."""
 
     is_convolution = True
@@ -324,19 +261,12 @@ def _rows_times(x: Any, matrix: Any) -> Any:
     return ops.reshape(rows, (*ops.shape(x)[:-1], matrix.shape[1]))
 
 
+def _each_times(x: Any, matrices: Any) -> Any:
+    """Returns `x[row] @ matrices[row]` for each row."""
+    shape = ops.shape(x)
+    rows = ops.matmul(ops.reshape(x, (shape[0], -1, matrices.shape[1])), matrices)
+    return ops.reshape(rows, (*shape[:-1], matrices.shape[2]))
+
+
 def _unused(equation: str) -> str:
     return next(letter for letter in "rqponmz" if letter not in equation)
-
-
-@contextlib.contextmanager
-def _kernel_only(layer: Any) -> Iterator[None]:
-    """Disables a layer's activation, bias and input quantisation within the block."""
-    names = [name for name in ("activation", "bias", "inputs_quantizer") if getattr(layer, name, None) is not None]
-    kept = {name: getattr(layer, name) for name in names}
-    try:
-        for name in names:
-            setattr(layer, name, None)
-        yield
-    finally:
-        for name, value in kept.items():
-            setattr(layer, name, value)

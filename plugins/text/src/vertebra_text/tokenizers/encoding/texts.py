@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vertebra.errors import ArgumentError
+from vertebra_text.errors import TextError
 from vertebra_text.tokenizers.encoding.options import CALL
 
 _SHOWN = 60
@@ -116,10 +117,10 @@ def _check_items(name: str, items: list[Any], split_into_words: bool) -> None:
         raise _not_text(f"{name}[{index}]", items[index])
     for index, item in enumerate(items):
         if not isinstance(item, list | tuple) or not all(map(_is_text, item)):
-            raise ArgumentError(CALL, f"{name}[{index}]", _shown(item), "a list of words, because is_split_into_words")
+            raise TextError(CALL, f"{name}[{index}]", _shown(item), "a list of words, because is_split_into_words")
 
 
-def _not_text(name: str, value: object) -> ArgumentError:
+def _not_text(name: str, value: object) -> TextError:
     expected = _ONE if name == "texts" else "a text"
     if isinstance(value, bytes | bytearray):
         expected += "; decode bytes first, with value.decode('utf-8')"
@@ -127,10 +128,10 @@ def _not_text(name: str, value: object) -> ArgumentError:
         expected += "; leave out missing values, or replace them by ''"
     elif isinstance(value, float) and value != value:
         expected += "; NaN is a missing value of a table: leave it out, or replace it by ''"
-    return ArgumentError(CALL, name, _shown(value), expected)
+    return TextError(CALL, name, _shown(value), expected)
 
 
-def unencodable(texts: Texts) -> ArgumentError | None:
+def unencodable(texts: Texts) -> TextError | None:
     """Returns the error for the first text with a lone surrogate, which UTF-8 cannot represent, or None."""
     for name, items in (("texts", texts.first), ("text_pair", texts.second or [])):
         for index, item in enumerate(items):
@@ -140,7 +141,7 @@ def unencodable(texts: Texts) -> ArgumentError | None:
                 except UnicodeEncodeError as error:
                     expected = f"text without the lone surrogate at {error.start}, half of a character of UTF-16"
                     argument = name if texts.is_single else f"{name}[{index}]"
-                    return ArgumentError(CALL, argument, _shown(text), expected)
+                    return TextError(CALL, argument, _shown(text), expected)
     return None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from vertebra.errors import ArgumentError
+from vertebra_text.errors import TextError
 from vertebra_text.tokenizers.encoding.options import CALL
 
 Lengths = np.ndarray[Any, Any]
@@ -62,7 +63,7 @@ def _balanced(first: Lengths, second: Lengths, most: int) -> tuple[Lengths, Leng
     return np.where(is_long, kept_first, first), np.where(is_long, kept_second, second)
 
 
-def _too_long(total: Lengths, most: int, remedy: str) -> ArgumentError:
+def _too_long(total: Lengths, most: int, remedy: str) -> TextError:
     index = int(np.argmax(total > most))
     expected = f"at most {most} without special tokens; shorten the text, {remedy}"
-    return ArgumentError(CALL, f"texts[{index}]", f"{int(total[index])} tokens", expected)
+    return TextError(CALL, f"texts[{index}]", f"{int(total[index])} tokens", expected)
