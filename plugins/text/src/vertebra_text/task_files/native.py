@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from vertebra import TaskExport, TaskPreset, TensorRule, tasks
 from vertebra.errors import PresetClassError, PresetConfigError
 from vertebra_text.task_files.stored import StoredTask
@@ -57,6 +55,8 @@ def export(task: Any) -> TaskExport:
 
 
 def _write(task: Any, folder: Path) -> None:
+    import keras  # not at the top: describing a task imports no framework
+
     config = {
         "vertebra_task": _VERSION,
         "task": type(task).task_name(),

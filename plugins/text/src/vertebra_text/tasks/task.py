@@ -17,12 +17,13 @@ from vertebra_text.preprocessor import TextPreprocessor
 from vertebra_text.tasks.adapters import TaskAdapters
 from vertebra_text.tasks.batches import is_prepared, is_shuffled_by_keras, steps_of, text_batches
 from vertebra_text.tasks.inference import Inference
+from vertebra_text.tasks.sample import SampledTask
 
 _FROM_PRESET = object()
 """The default of `preprocessor` in `from_preset`: the preset's own tokenizer."""
 
 
-class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
+class Task(TaskAdapters, SampledTask, vertebra.use().model_class()):  # type: ignore[misc]
     """The base class of tasks: `fit`, `evaluate` and `predict` take raw texts, as does each task's own method.
 
     A subclass builds its head in `__init__` and passes inputs and outputs to `super().__init__`. It names the `task`,
@@ -288,6 +289,17 @@ class Task(TaskAdapters, vertebra.use().model_class()):  # type: ignore[misc]
         from vertebra_text.task_files.save import save_task
 
         save_task(self, preset_dir, max_shard_size, format, kwargs)
+
+    @classmethod
+    def export_preset(cls, preset: vertebra.TaskPreset, format: str) -> vertebra.TaskExport:
+        """Returns what the task of a preset adds to a preset of another format, for `vertebra convert`.
+
+        Raises:
+            FormatLimitError: the format cannot represent the task.
+        """
+        from vertebra_text.task_files.save import export_preset
+
+        return export_preset(cls, preset, format)
 
     @classmethod
     def task_name(cls) -> str:
