@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vertebra._formats import native
 from vertebra._formats.format import Format
 from vertebra._formats.registry import format_of_preset, formats
 from vertebra._presets.asset_names import CARRIED, REPLACED, target_names
@@ -223,7 +224,9 @@ def select_assets(
     left_out |= {name: f"it is a link that leads out of the folder, to {to}" for name, to in planted.items()}
     carried = {name: new for name, new in carried.items() if new not in unsafe and name not in planted}
     files = {file.name: (paths[file.name], file.size) for file in folder.files if file.name in carried}
-    tokenizer = _translated(folder, format, config, carried, paths)
+    # A native preset holds the files of any other format.
+    stays = format in (source.NAME, native.NAME)
+    tokenizer = None if stays else _translated(folder, format, config, carried, paths)
     return Assets(str(folder.handle), carried, left_out, original, files, config.parent, links, tokenizer)
 
 

@@ -281,7 +281,8 @@ def _replay_task(
     stored = {key: view(key) for key in certificate.tensors.header.entries if key.startswith(TASK_OUTPUTS)}
     if _kinds(outputs) != _kinds(stored):
         return TextVerdict(texts, name, False, f"its certificate has other outputs than its {name}")
-    differences = {f"{name} {key.removeprefix(TASK_OUTPUTS)}": difference(outputs[key], stored[key]) for key in stored}
+    names = {key: f"{name} {key.removeprefix(TASK_OUTPUTS)}" for key in stored} if len(stored) > 1 else {}
+    differences = {names.get(key, name): difference(outputs[key], stored[key]) for key in stored}
     worst = max(differences.values(), default=math.nan)
     problem = None if worst <= limit else f"the outputs of its {name} differ by {worst:.1e} (limit {limit:.0e})"
     return TextVerdict(texts, name, problem is None, problem, differences)

@@ -182,7 +182,7 @@ def _with_task(
         The name of the task or None, the export, and the match without the tensors of the head.
     """
     described = preset.description
-    found = describe_uses(described, match.outside, download=True).tasks
+    found = describe_uses(described, match.outside, tokenizer=False).tasks
     if not found:
         return None, export, match
     tensors = TensorViews(match.outside, preset.mapped().view)

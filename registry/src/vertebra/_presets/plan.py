@@ -111,7 +111,8 @@ def _plan(folder: PresetFolder, dtype: str, runtime: Runtime | None, lora_rank: 
     is_local = all(file.path is not None for file in of_backbone)
     stored = sum(file.size for file in of_backbone if file.name != CONFIG)
     weights = _read_weights(description, runtime) if is_local else _estimate_weights(description, stored)
-    uses = describe_uses(description, description.open_headers().backbone_tensors().outside if is_local else None)
+    outside = description.open_headers().backbone_tensors().outside if is_local else None
+    uses = describe_uses(description, outside, tokenizer=False)
     task = uses.tasks[0] if uses.tasks else None
     read = [file for file in folder.files if file in of_backbone or (task and file.name in uses.files.fetched)]
     head = (task.facts.parameters or 0) if task else 0

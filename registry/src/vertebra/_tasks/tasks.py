@@ -33,7 +33,7 @@ class DescribedTask:
 
 @dataclass(frozen=True, slots=True)
 class PresetUses:
-    """What a preset can be used for beside its backbone: its tasks and its tokenizer."""
+    """The uses of a preset besides features: its tasks and its tokenizer."""
 
     tasks: Sequence[DescribedTask]
     tokenizer: FoundTokenizer
@@ -42,7 +42,7 @@ class PresetUses:
 
 
 def describe_uses(
-    description: PresetDescription, tensors: Sequence[str] | None, download: bool = False
+    description: PresetDescription, tensors: Sequence[str] | None, download: bool = False, tokenizer: bool = True
 ) -> PresetUses:
     """Returns the tasks and the tokenizer of a preset, from small files alone.
 
@@ -50,9 +50,10 @@ def describe_uses(
         description: The preset.
         tensors: Names of the tensors that are not the backbone's, or None if the headers were not read.
         download: Whether files of more than 25 MB are downloaded.
+        tokenizer: Whether the tokenizer is read.
     """
     files = SmallFiles(description.folder, download)
-    found = find_tokenizer(files)
+    found = find_tokenizer(files) if tokenizer else FoundTokenizer()
     preset = DescribedPreset(
         description.format, description.backbone, description.arguments, files, tensors, found.tokenizer
     )

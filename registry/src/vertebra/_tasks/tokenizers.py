@@ -8,13 +8,14 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from vertebra._discovery.catalog import TOKENIZERS, catalog, imported
 from vertebra.errors import FormatLimitError, PresetFormatError, VertebraError
 from vertebra.specs import PresetFiles, PresetTokenizer, TextSample
+
+if TYPE_CHECKING:
+    import numpy as np
 
 log = logging.getLogger("vertebra")
 SENTENCES = ("A cat sits on the mat, and 12 dogs don't.", "Café ÉTÉ: naïve 東京!")
@@ -117,7 +118,8 @@ def same_tokens(one: PresetFiles, other: PresetFiles) -> bool:
     first, second = (find_tokenizer(files).tokenizer for files in (one, other))
     if first is None or second is None or first.vocabulary_size() != second.vocabulary_size():
         return False
-    return bool(np.array_equal(*(tokenizer(list(SENTENCES))["token_ids"] for tokenizer in (first, second))))
+    ids = [tokenizer(list(SENTENCES))["token_ids"].tolist() for tokenizer in (first, second)]
+    return bool(ids[0] == ids[1])
 
 
 def write_files(files: Mapping[str, bytes], stage: Path) -> None:
@@ -163,5 +165,5 @@ def text_inputs(
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Returns the inputs of a backbone for texts; inputs that the tokenizer does not make are zeros."""
     arrays = tokenizer(texts, max_length=max_length)
-    zeros = np.zeros_like(next(iter(arrays.values())))
+    zeros = 0 * next(iter(arrays.values()))
     return {name: arrays.get(name, zeros).astype(sample.dtype) for name, sample in backbone_inputs.items()}

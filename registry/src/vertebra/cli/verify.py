@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -114,9 +114,12 @@ def _replayed(
     opened: PreparedLoad, certificate: Certificate, runtime: str, overrides: dict[str, Any]
 ) -> dict[str, Any]:
     from vertebra._presets.certificate import replay, replay_texts
+    from vertebra._presets.certificate_header import TASK
     from vertebra._presets.load import build_prepared
 
-    backbone = build_prepared(opened, overrides)
+    has_task = TASK in certificate.tensors.header.metadata
+    ignore: Callable[[Any], None] | None = (lambda _: None) if has_task else None  # the task reads the head's tensors
+    backbone = build_prepared(opened, overrides, ignore)
     opened.tell_observers()
     verdict = replay(backbone, certificate)
     limit = max(verdict.limits.values())
@@ -165,5 +168,5 @@ def _print_verdict(facts: Mapping[str, Any]) -> None:
 
 
 def _text_verdict(texts: Mapping[str, Any]) -> str:
-    """Returns what was found about the texts of a certificate."""
+    """Returns a sentence about the texts of a certificate."""
     return str(texts["problem"] or f"the tokenizer makes the stored ids of {len(texts['texts'])} texts")

@@ -43,12 +43,20 @@ def describe(name: str, preset: DescribedPreset) -> TaskFacts | None:
     if found is None:
         return None
     settings, parameters = found
-    is_embedder = name == "TextEmbedder" and sentence_transformers.MODULES in preset.files.names
-    tags, library = (["sentence-transformers", "feature-extraction"], "sentence-transformers") if is_embedder else ([], "")
+    tags, library = _labels_of_hub(name, preset)
     hidden = (*_NOT_SHOWN, *(("labels", "num_classes", "problem_type") if name == "Reranker" else ()))
     shown = {key: value for key, value in settings.items() if key not in hidden and value not in (None, {}, [])}
     lines = _usage(name, settings, preset.tokenizer)
     return TaskFacts(shown, parameters, lines, _PIPELINES.get(name, ""), tags, library)
+
+
+def _labels_of_hub(name: str, preset: DescribedPreset) -> tuple[Sequence[str], str]:
+    """Returns tags and the library's name, as models of Sentence Transformers have them on the Hub."""
+    if name == "TextEmbedder" and sentence_transformers.MODULES in preset.files.names:
+        return ["sentence-transformers", "feature-extraction"], "sentence-transformers"
+    if name == "Reranker" and preset.format == "transformers":
+        return ["sentence-transformers", "cross-encoder"], "sentence-transformers"
+    return [], ""
 
 
 Found = tuple[Mapping[str, Any], int | None] | None

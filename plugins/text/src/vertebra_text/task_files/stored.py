@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from vertebra import TensorRule
 from vertebra.errors import WeightsMismatchError
 from vertebra_text.system import warn
@@ -47,6 +45,8 @@ def fill(task: Any, preset: TaskPreset, stored: StoredTask, replaced: Sequence[s
     Raises:
         WeightsMismatchError: a tensor has another shape, and no argument of the user explains it.
     """
+    import numpy as np  # not at the top: describing a task imports no arrays
+
     weights, rules = task.head_weights(), stored.rules(task)
     fresh, reshaped = [], []
     for name, variable in weights.items():
