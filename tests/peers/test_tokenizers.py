@@ -272,7 +272,12 @@ def test_kerashub_s_llama_has_the_ids_of_sentencepiece(trained, tokenizer_peer, 
     assert different(texts, read(tmp_path).tokenize(texts), theirs) == []
 
 
-BACKBONES = {"bert": "BertBackbone", "roberta": "RobertaBackbone", "distilbert": "DistilBertBackbone", "gpt2": "GPT2Backbone"}
+BACKBONES = {
+    "bert": "BertBackbone",
+    "roberta": "RobertaBackbone",
+    "distilbert": "DistilBertBackbone",
+    "gpt2": "GPT2Backbone",
+}
 
 
 @pytest.mark.parametrize("name", BACKBONES)

@@ -84,5 +84,3 @@ def test_texts_of_files_are_escaped(published):
     assert "<" not in body
     assert body.count("```") == 2
     assert "\n# title" not in body
-
-

@@ -190,7 +190,9 @@ def _with_task(
     task = export_task(found[0].name, opened, options.format)
     if isinstance(task, str):
         return None, export, replace(match, notes=(*match.notes, task))
-    arrays = {name: array if options.dtype is None else _cast(array, options.dtype) for name, array in task.tensors.items()}
+    arrays = {
+        name: array if options.dtype is None else _cast(array, options.dtype) for name, array in task.tensors.items()
+    }
     outside = [name for name in match.outside if name not in task.read]
     return found[0].name, replace(export, task=replace(task, tensors=arrays)), replace(match, outside=outside)
 

@@ -108,7 +108,10 @@ def describe_text(
     """
     uses = describe_uses(description, outside, download)
     tasks = [{"task": task.name, "owner": task.distribution, **asdict(task.facts)} for task in uses.tasks]
-    return {"tasks": tasks, "tokenizer": describe_tokenizer(uses.tokenizer, description.arguments.get("vocabulary_size"))}
+    return {
+        "tasks": tasks,
+        "tokenizer": describe_tokenizer(uses.tokenizer, description.arguments.get("vocabulary_size")),
+    }
 
 
 def _describe(

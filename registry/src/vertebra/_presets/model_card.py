@@ -122,7 +122,7 @@ def _use(handle: str, facts: Mapping[str, Any], task: Mapping[str, Any] | None) 
     backbones = catalog(BACKBONES)
     backbone = facts["backbone"]
     owner = backbones.lookup(backbone).owner.distribution if backbone in backbones else None
-    needs = [f"`{owner}`" if owner else f"the plugin that provides `{_escape(backbone)}`"]
+    needs = ["`vertebra`", f"`{owner}`" if owner else f"the plugin that provides `{_escape(backbone)}`"]
     load = f"backbone = vertebra.Backbone.from_preset({json.dumps(handle, ensure_ascii=False)})"
     lines = [load]
     if task is not None:
@@ -132,7 +132,7 @@ def _use(handle: str, facts: Mapping[str, Any], task: Mapping[str, Any] | None) 
     return [
         "## Use",
         "",
-        f"Install `vertebra`, {', '.join(needs)} and a runtime plugin, such as `vertebra-torch` or `vertebra-jax`. Then:",
+        f"Install {', '.join(needs)} and a runtime plugin, such as `vertebra-torch` or `vertebra-jax`. Then:",
         "",
         "```python",
         "import vertebra",

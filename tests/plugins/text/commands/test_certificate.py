@@ -26,7 +26,9 @@ def rewrite(folder, change):
     metadata = dict(file.header.metadata)
     change(metadata, tensors)
     layouts = {name: layout_of(name, array.dtype.name, array.shape) for name, array in tensors.items()}
-    write_tensors(folder / "new", {name: partial(np.asarray, array) for name, array in tensors.items()}, layouts, metadata)
+    write_tensors(
+        folder / "new", {name: partial(np.asarray, array) for name, array in tensors.items()}, layouts, metadata
+    )
     (folder / "new").replace(folder / CERTIFICATE)
 
 
@@ -49,7 +51,7 @@ def test_a_tokenizer_that_changed_is_found(saved, capsys):
     (folder / "tokenizer.json").write_text(json.dumps(document))
     assert main(["verify", str(folder)]) == 1
     shown = capsys.readouterr().out
-    assert "its tokenizer or the certificate changed: \"A cat sits on the mat" in shown
+    assert 'its tokenizer or the certificate changed: "A cat sits on the mat' in shown
     assert "DOES NOT HOLD" in shown
     (folder / "tokenizer.json").unlink()
     (folder / "vocab.txt").unlink(missing_ok=True)

@@ -70,4 +70,6 @@ def require_text() -> None:
         DemoError: the package `vertebra-text` is not installed.
     """
     if find_spec("vertebra_text") is None:
-        raise DemoError("The demo needs the package vertebra-text", "Install it with: pip install 'vertebra-bert[demo]'")
+        raise DemoError(
+            "The demo needs the package vertebra-text", "Install it with: pip install 'vertebra-bert[demo]'"
+        )

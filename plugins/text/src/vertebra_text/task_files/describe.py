@@ -183,5 +183,8 @@ def _usage(name: str, settings: Mapping[str, Any], tokenizer: Any) -> Sequence[s
         "MaskedLM": [f"task.fill({masked})"] if mask else [],
     }
     if name == "TextEmbedder" and "query" in (settings.get("prompts") or {}):
-        return [f"vectors = task.encode_documents({documents})", f"task.similarity(task.encode_query({query}), vectors)"]
+        return [
+            f"vectors = task.encode_documents({documents})",
+            f"task.similarity(task.encode_query({query}), vectors)",
+        ]
     return lines.get(name, [])

@@ -201,7 +201,11 @@ class PretrainedTokenizer(Tokenizer):
         model = type(self._backend.model).__name__
         name = self.parts.class_name if self.parts.family is None else self.parts.family.name
         special = {f"{role}_token": token for role, token in self.special.items()}
-        return super().describe() | {"kind": f"{name} ({model})", "format": self.parts.format, "special_tokens": special}
+        return super().describe() | {
+            "kind": f"{name} ({model})",
+            "format": self.parts.format,
+            "special_tokens": special,
+        }
 
     def save_to_preset(self, preset_dir: str | Path, *, format: str | None = None) -> list[str]:
         from vertebra_text.tokenizers.files.writing import write_tokenizer
