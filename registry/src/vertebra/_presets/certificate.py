@@ -195,7 +195,7 @@ class TextVerdict:
     holds: bool | None
     """Whether tokens and outputs are as stored, or None if a plugin is missing that could tell."""
     problem: str | None = None
-    """What differs, or what is missing."""
+    """The difference, or the missing plugin."""
     differences: Mapping[str, float] = field(default_factory=dict)
     """As in `Verdict`, for the outputs of the task."""
 

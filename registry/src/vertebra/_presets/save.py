@@ -24,7 +24,7 @@ from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.atomic_save import replacing_folder
 from vertebra._tasks.preset_files import LocalFiles
 from vertebra._tasks.tasks import write_task
-from vertebra._tasks.tokenizers import sample_of_tokenizer
+from vertebra._tasks.tokenizers import SENTENCES, sample_of_tokenizer
 from vertebra._weights.abstract import abstract_build
 from vertebra._weights.layer_paths import weight_names
 from vertebra._weights.quantized import check_plannable
@@ -74,7 +74,7 @@ def save_backbone(
 def _sample(backbone: Any, stage: Path, task: TaskExport | None) -> TextSample | None:
     """Returns texts for the certificate, and their input, or None if the preset has no tokenizer of the backbone."""
     if task is not None and task.sample is not None:
-        return task.sample()
+        return task.sample(SENTENCES)
     inputs = backbone.sample_inputs()
     if not isinstance(inputs, Mapping):
         return None

@@ -72,15 +72,15 @@ class TaskExport:
     model. The backbone's tensors get the prefix that they have in a model with a head."""
     read: Collection[str] = ()
     """Names of the tensors of the head in the checkpoint that is converted; empty if a model is saved."""
-    sample: Callable[[], TextSample] | None = None
-    """Computes a sample of the task for the parity certificate, or None for one of the backbone alone."""
+    sample: Callable[[Sequence[str]], TextSample] | None = None
+    """Computes a sample of the task on texts for the parity certificate; None for a sample of the backbone alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextSample:
     """Texts, and what a task makes of them; a certificate has them, so that `vertebra verify` can compute them again.
 
-    The class of a task has the method `text_sample(texts=None)`, which returns the sample of a task that was loaded.
+    The class of a task has the method `text_sample(texts)`, which returns the sample of a task that was loaded.
     """
 
     task: str

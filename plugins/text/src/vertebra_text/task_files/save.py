@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ def _exported(task: Any, format: str, subject: str) -> tuple[str, TaskExport]:
     return of_backbone, export(task)
 
 
-def _sample_of(task: Any) -> Callable[[], TextSample] | None:
+def _sample_of(task: Any) -> Callable[[Sequence[str]], TextSample] | None:
     """Returns the function that computes the sample for the certificate, if the task reads texts."""
     return None if task.tokenizer is None else task.text_sample
 

@@ -9,9 +9,6 @@ import keras
 
 from vertebra import TextSample
 
-_SENTENCES = ("A cat sits on the mat, and 12 dogs don't.", "Café ÉTÉ: naïve 東京!")
-"""Texts with capitals, accents, digits, an apostrophe and another script: each is a step of some tokenizer."""
-
 
 class SampledTask:
     """The method of `Task` that computes a sample."""
@@ -19,18 +16,19 @@ class SampledTask:
     reads_pairs: ClassVar[bool] = False
     """Whether the task needs pairs of texts."""
 
-    def text_sample(self, texts: Sequence[Any] | None = None) -> TextSample:
-        """Returns texts, the backbone's inputs for them, and the outputs of the task for these.
+    def text_sample(self, texts: Sequence[Any]) -> TextSample:
+        """Returns the backbone's inputs for texts, and the outputs of the task for these.
 
         Args:
-            texts: Texts or pairs of texts, or None for two short ones.
+            texts: Texts; a task that needs pairs makes one of each text and its predecessor. Or pairs of texts.
 
         Raises:
             ArgumentError: a text is not a string.
         """
         task: Any = self
-        if texts is None:
-            texts = [list(_SENTENCES), list(reversed(_SENTENCES))] if self.reads_pairs else list(_SENTENCES)
+        texts = list(texts)
+        if self.reads_pairs and isinstance(texts[0], str):
+            texts = [[text, texts[number - 1]] for number, text in enumerate(texts)]
         arrays = task.preprocessor.encode(texts)
         outputs = task(task.sample_inputs(arrays), training=False)
         outputs = keras.tree.map_structure(lambda x: keras.ops.convert_to_numpy(x).astype("float32"), outputs)
