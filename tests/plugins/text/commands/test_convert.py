@@ -109,6 +109,20 @@ def test_a_tokenizer_is_translated_and_its_original_is_restored(preset, tmp_path
 
 
 @pytest.mark.keras(once=True)
+def test_the_length_of_a_tokenizer_is_that_of_the_preprocessor(preset, tmp_path):
+    from vertebra_text import Tokenizer
+
+    config = {"tokenizer_class": "BertTokenizer", "model_max_length": 24}
+    (preset / "tokenizer_config.json").write_text(json.dumps(config))
+    done = convert_preset(preset, tmp_path / "there", format="kerashub")
+    assert "preprocessor.json" in done.assets.tokenizer
+    assert Tokenizer.from_preset(tmp_path / "there").max_length == 24
+    document = json.loads((tmp_path / "there" / "preprocessor.json").read_text())
+    assert document["registered_name"] == "keras_hub>BertTextClassifierPreprocessor"
+    assert document["config"]["sequence_length"] == 24
+
+
+@pytest.mark.keras(once=True)
 def test_files_that_were_kept_are_restored_unless_the_tokenizer_changed(saved, tmp_path):
     _, source = saved("TextEmbedder", "transformers")
     convert_preset(source, tmp_path / "there", format="kerashub")
