@@ -292,6 +292,8 @@ def test_a_conversion_translates_the_tokenizer(name, trained, tokenizer_peer, tm
     backbone.save_to_preset(source, format="transformers", certificate=False)
     for file in trained(name).iterdir():
         shutil.copy(file, source)
+    config = json.loads((source / "tokenizer_config.json").read_text(encoding="utf-8"))
+    (source / "tokenizer_config.json").write_text(json.dumps(config | {"model_max_length": 24}), encoding="utf-8")
     assert main(["convert", str(source), str(tmp_path / "there"), "--format", "kerashub"]) == 0
     assert main(["convert", str(tmp_path / "there"), str(tmp_path / "native")]) == 0
     shutil.rmtree(tmp_path / "there" / "carried", ignore_errors=True)
@@ -302,6 +304,10 @@ def test_a_conversion_translates_the_tokenizer(name, trained, tokenizer_peer, tm
     ours = read(source)
     kerashub = tokenizer_peer("encode_kerashub", folder=str(tmp_path / "there"), texts=texts)
     assert different(texts, ours.tokenize(texts), kerashub) == []
+    if name != "gpt2":  # whose preprocessor also makes labels
+        kind = BACKBONES[name].replace("Backbone", "TextClassifierPreprocessor")
+        rows = tokenizer_peer("preprocess_kerashub", folder=str(tmp_path / "there"), name=kind, texts=texts)
+        assert rows == ours(texts, sequence_length=24)["token_ids"].tolist()
     transformers = tokenizer_peer("encode", folder=str(tmp_path / "back"), texts=texts)["input_ids"]
     assert different(texts, ids_of(ours, texts), transformers) == []
     assert read(tmp_path / "native").tokenize(texts) == ours.tokenize(texts)
