@@ -19,7 +19,6 @@ from vertebra._formats.other_weights import choose_weights
 from vertebra._formats.registry import formats, read_description
 from vertebra._formats.translation import translation_for
 from vertebra._presets import load_warnings
-from vertebra._presets.asset_names import TASK_FILES
 from vertebra._presets.assets import CarriedAssets, select_assets
 from vertebra._presets.certificate_header import carry_certificate, open_certificate
 from vertebra._presets.load import BASE_ARGUMENTS, build_abstract, check_overrides, class_of
@@ -147,7 +146,6 @@ def _convert(folder: PresetFolder, options: _Options, advance: Callable[[int, in
     certificate = open_certificate(folder) if options.keeps_outputs else None
     certified = certificate is not None and certificate.same_config
     assets = select_assets(folder, options.format, folder.fetch_all, kind=description.files)
-    assets = assets if task is None else assets.without(TASK_FILES)
     with replacing_folder(options.target) as stage:
         fields = formats()[options.format].write(
             replace(export, tensors=tensors, original=assets.original), stage, options.max_shard_size
