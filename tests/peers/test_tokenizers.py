@@ -1,6 +1,7 @@
 """Tokenizers: the same ids as transformers' for awkward texts, in each layout of the files, and back again."""
 
 import json
+import shutil
 from dataclasses import dataclass, field
 
 import pytest
@@ -277,3 +278,44 @@ def test_kerashub_s_llama_has_the_ids_of_sentencepiece(trained, tokenizer_peer, 
     texts = awkward_texts(3000)
     theirs = tokenizer_peer("encode_kerashub", folder=str(tmp_path), texts=texts)
     assert different(texts, read(tmp_path).tokenize(texts), theirs) == []
+
+
+BACKBONES = {
+    "bert": "BertBackbone",
+    "roberta": "RobertaBackbone",
+    "distilbert": "DistilBertBackbone",
+    "gpt2": "GPT2Backbone",
+}
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_conversion_translates_the_tokenizer(name, trained, tokenizer_peer, tmp_path):
+    import vertebra
+    from vertebra.cli import main
+
+    source = tmp_path / "source"
+    sizes = {"num_layers": 1, "num_heads": 2, "hidden_dim": 8, "intermediate_dim": 8, "max_sequence_length": 64}
+    size = read(trained(name)).vocabulary_size()
+    backbone = getattr(vertebra.models, BACKBONES[name])(vocabulary_size=size, **sizes)
+    backbone.save_to_preset(source, format="transformers", certificate=False)
+    for file in trained(name).iterdir():
+        shutil.copy(file, source)
+    config = json.loads((source / "tokenizer_config.json").read_text(encoding="utf-8"))
+    (source / "tokenizer_config.json").write_text(json.dumps(config | {"model_max_length": 24}), encoding="utf-8")
+    assert main(["convert", str(source), str(tmp_path / "there"), "--format", "kerashub"]) == 0
+    assert main(["convert", str(tmp_path / "there"), str(tmp_path / "native")]) == 0
+    shutil.rmtree(tmp_path / "there" / "carried", ignore_errors=True)
+    for file in trained(name).iterdir():  # so that nothing is left but KerasHub's own files
+        (tmp_path / "there" / file.name).unlink(missing_ok=True)
+    assert main(["convert", str(tmp_path / "there"), str(tmp_path / "back"), "--format", "transformers"]) == 0
+    texts = [" ".join(word for word in text.split() if word.isascii()) for text in training_texts(200)]
+    ours = read(source)
+    kerashub = tokenizer_peer("encode_kerashub", folder=str(tmp_path / "there"), texts=texts)
+    assert different(texts, ours.tokenize(texts), kerashub) == []
+    if name != "gpt2":  # whose preprocessor also makes labels
+        kind = BACKBONES[name].replace("Backbone", "TextClassifierPreprocessor")
+        rows = tokenizer_peer("preprocess_kerashub", folder=str(tmp_path / "there"), name=kind, texts=texts)
+        assert rows == ours(texts, sequence_length=24)["token_ids"].tolist()
+    transformers = tokenizer_peer("encode", folder=str(tmp_path / "back"), texts=texts)["input_ids"]
+    assert different(texts, ids_of(ours, texts), transformers) == []
+    assert read(tmp_path / "native").tokenize(texts) == ours.tokenize(texts)

@@ -129,6 +129,12 @@ def encode_kerashub(folder, texts):
     return [[int(token) for token in row] for row in kerashub_loaded(folder).tokenize(texts)]
 
 
+def preprocess_kerashub(folder, name, texts):
+    """Returns the token ids of a preprocessor of KerasHub that is loaded from a preset, with padding."""
+    models = importlib.import_module("keras_hub").models
+    return [list(map(int, row)) for row in getattr(models, name).from_preset(folder)(texts)["token_ids"]]
+
+
 def encode_sentencepiece(file, texts):
     """Returns the token ids of SentencePiece itself."""
     import sentencepiece
@@ -151,6 +157,7 @@ if __name__ == "__main__":
         special=special,
         make_kerashub=make_kerashub,
         encode_kerashub=encode_kerashub,
+        preprocess_kerashub=preprocess_kerashub,
         encode_sentencepiece=encode_sentencepiece,
         versions=versions,
     )

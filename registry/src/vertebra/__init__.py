@@ -14,6 +14,7 @@ __all__ = [
     "ByteStream",
     "CommandSpec",
     "DemoContext",
+    "DescribedPreset",
     "Device",
     "ForeignConfig",
     "FormatSpec",
@@ -32,13 +33,16 @@ __all__ = [
     "PresetHandle",
     "PresetSource",
     "PresetSpec",
+    "PresetTokenizer",
     "RemoteSource",
     "Runtime",
     "Snapshot",
     "TaskExport",
+    "TaskFacts",
     "TaskPreset",
     "TaskSpec",
     "TensorRule",
+    "TextSample",
     "TokenizerSpec",
     "Translation",
     "activations",
@@ -71,6 +75,7 @@ _HOMES = {
     "ByteStream": "remote",
     "CommandSpec": "specs",
     "DemoContext": "specs",
+    "DescribedPreset": "specs",
     "Device": "specs",
     "ForeignConfig": "translations",
     "FormatSpec": "specs",
@@ -89,14 +94,17 @@ _HOMES = {
     "PresetHandle": "handles",
     "PresetSource": "interfaces",
     "PresetSpec": "specs",
+    "PresetTokenizer": "specs",
     "RemoteSource": "remote",
     "Runtime": "interfaces",
     "Snapshot": "remote",
     "TaskExport": "specs",
+    "TaskFacts": "specs",
     "TaskPreset": "specs",
     "TaskSpec": "specs",
     "TokenizerSpec": "specs",
     "TensorRule": "translations",
+    "TextSample": "specs",
     "Translation": "translations",
     "add_plugin": "_api",
     "compile": "_api",
@@ -145,6 +153,7 @@ if TYPE_CHECKING:
     from vertebra.specs import BackboneSpec as BackboneSpec
     from vertebra.specs import CommandSpec as CommandSpec
     from vertebra.specs import DemoContext as DemoContext
+    from vertebra.specs import DescribedPreset as DescribedPreset
     from vertebra.specs import Device as Device
     from vertebra.specs import FormatSpec as FormatSpec
     from vertebra.specs import HeadSpec as HeadSpec
@@ -155,9 +164,12 @@ if TYPE_CHECKING:
     from vertebra.specs import PresetFile as PresetFile
     from vertebra.specs import PresetFiles as PresetFiles
     from vertebra.specs import PresetSpec as PresetSpec
+    from vertebra.specs import PresetTokenizer as PresetTokenizer
     from vertebra.specs import TaskExport as TaskExport
+    from vertebra.specs import TaskFacts as TaskFacts
     from vertebra.specs import TaskPreset as TaskPreset
     from vertebra.specs import TaskSpec as TaskSpec
+    from vertebra.specs import TextSample as TextSample
     from vertebra.specs import TokenizerSpec as TokenizerSpec
     from vertebra.strategies import AdapterLayer as AdapterLayer
     from vertebra.strategies import LinearView as LinearView

@@ -75,14 +75,28 @@ def declared_head(task: str, backbone: Any, config: Mapping[str, Any]) -> HeadSp
         backbone: The backbone.
         config: The config of a transformers checkpoint, or an empty dict for the defaults of the architecture.
     """
+    return head_of_architecture(task, type(backbone).__name__, backbone.constructor_config(), config)
+
+
+def head_of_architecture(
+    task: str, backbone: str, arguments: Mapping[str, Any], config: Mapping[str, Any]
+) -> HeadSpec | None:
+    """Returns the head that an architecture declares for a task, or None; imports no framework.
+
+    Args:
+        task: Name of the task.
+        backbone: Name of the backbone's class.
+        arguments: Arguments of the backbone's constructor.
+        config: The config of a transformers checkpoint, or an empty dict for the defaults of the architecture.
+    """
     from vertebra._discovery.catalog import BACKBONES, catalog
     from vertebra.specs import resolve_reference
 
-    name, backbones = type(backbone).__name__, catalog(BACKBONES)
-    reference = backbones.lookup(name).value.heads.get(task) if name in backbones else None
+    backbones = catalog(BACKBONES)
+    reference = backbones.lookup(backbone).value.heads.get(task) if backbone in backbones else None
     if reference is None:
         return None
-    head: HeadSpec = resolve_reference(reference)(backbone.constructor_config(), config)
+    head: HeadSpec = resolve_reference(reference)(arguments, config)
     return head
 
 
@@ -106,9 +120,9 @@ def tokenizer_classes() -> list[Any]:
     Raises:
         PluginError: a class cannot be imported.
     """
-    from vertebra._discovery.catalog import TOKENIZERS, catalog, imported
+    from vertebra._tasks import tokenizers
 
-    return [imported(entry, entry.value.tokenizer) for entry in catalog(TOKENIZERS)]
+    return tokenizers.tokenizer_classes()
 
 
 def variables_of_output(backbone: Any, output: str) -> list[Any]:

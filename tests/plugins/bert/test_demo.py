@@ -14,7 +14,7 @@ from vertebra_bert.demo import handover, heatmap, picture, weights
 from vertebra_bert.demo.grammar import sentences, vocabulary
 from vertebra_bert.demo.models import EMBEDDING, compiled, sentence_model
 from vertebra_bert.demo.problems import DemoError
-from vertebra_bert.demo.reference import Reference, largest_difference
+from vertebra_bert.demo.reference import Reference
 from vertebra_bert.demo.screen import Screen
 from vertebra_bert.demo.second_process import Report
 from vertebra_bert.demo.sentences import COMPARED, HELD_OUT_PAIRS, TRAINING_PAIRS, labelled
@@ -142,10 +142,10 @@ def test_weights_that_are_not_installed_are_left_for_the_small_preset(package):
         assert "not installed" in found.note
 
 
-def test_without_tokenizers_the_demo_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(DemoError, match="tokenizers") as caught:
-        weights.require_tokenizers()
+def test_without_the_plugin_for_texts_the_demo_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "vertebra_text", None)
+    with pytest.raises(DemoError, match="vertebra-text") as caught:
+        weights.require_text()
     assert "vertebra-bert[demo]" in caught.value.remedy
 
 
@@ -183,34 +183,25 @@ def test_the_small_preset_is_small():
 
 @pytest.fixture
 def reference():
-    mask = np.array([[1, 0]], "int32")
-    outputs = {"sequence_output": np.zeros((1, 2, 3), "float32"), "pooled_output": np.ones((1, 3), "float32")}
-    return Reference({"padding_mask": mask}, outputs, {name: array + 1 for name, array in outputs.items()})
+    return Reference(np.zeros((2, 3), "float32"), np.ones((2, 2), "float32"))
 
 
 def test_a_reference_survives_its_file(reference, tmp_path):
     reference.save(tmp_path / "reference.npz")
-    again = Reference.load(tmp_path / "reference.npz")
-    for group in ("inputs", "plain", "adapted"):
-        before, after = getattr(reference, group), getattr(again, group)
-        assert before.keys() == after.keys()
-        assert all(np.array_equal(before[name], after[name]) for name in before)
+    assert Reference.load(tmp_path / "reference.npz").differences(reference) == (0, 0)
 
 
-def test_the_largest_difference_is_of_tokens_and_not_of_padding(reference):
-    mask = reference.inputs["padding_mask"]
-    computed = {name: array.copy() for name, array in reference.plain.items()}
-    computed["sequence_output"][0, 1] = 7
-    assert largest_difference(computed, reference.plain, mask) == 0
-    computed["sequence_output"][0, 0, 2] = 0.5
-    assert largest_difference(computed, reference.plain, mask) == 0.5
-    computed["pooled_output"][0, 0] = np.nan
-    assert np.isnan(largest_difference(computed, reference.plain, mask))
+def test_differences_are_the_largest_and_nan_is_one(reference):
+    other = Reference(reference.vectors.copy(), reference.probabilities.copy())
+    other.vectors[0, 1], other.vectors[1, 1] = 0.25, -0.5
+    assert other.differences(reference) == (0.5, 0)
+    other.probabilities[0, 0] = np.nan
+    assert np.isnan(other.differences(reference)[1])
 
 
 @pytest.mark.parametrize("differences", [(2e-4, 0.0), (0.0, 2e-4), (float("nan"), 0.0), (0.0, float("nan"))])
 def test_runtimes_that_disagree_end_the_demo(differences, monkeypatch, tmp_path):
-    monkeypatch.setattr(handover, "_run", lambda runtime, arguments: Report(runtime, *differences, cosine=1.0))
+    monkeypatch.setattr(handover, "_run", lambda runtime, arguments: Report(runtime, *differences, 1.0, "happy"))
     with pytest.raises(DemoError, match="differ"):
         handover.continue_on("torch", "preset", tmp_path, tmp_path)
 
@@ -247,7 +238,7 @@ run(vertebra.DemoContext(tuple(sys.argv[1].split()), Path(sys.argv[2])), small_w
 def test_the_demo_learns_and_goes_on_in_a_second_process(child, runtime, tmp_path):
     runtimes = "jax torch" if runtime == "torch" else runtime
     printed = child(DEMO, runtimes, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"adapter.lora.safetensors", "reference.npz", "similarity.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {"classifier", "reference.npz", "similarity.png"}
     before, after = (float(printed.split(f"{word}     ")[1].split()[1]) for word in ("before", "after "))
     assert after >= before + 10
     assert ("is the only available runtime" in printed) == (runtime != "torch")

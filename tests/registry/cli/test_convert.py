@@ -38,11 +38,14 @@ def test_json_has_the_same(golden, tmp_path, capsys):
             "left_out": {},
             "fields_left_out": [],
             "links": {},
+            "tokenizer": [],
+            "notes": [],
         },
         "not_read": None,
         "untied_heads": [],
         "difference": None,
         "notes": [],
+        "task": None,
     }
     assert len(list((tmp_path / "target").glob("model-*.safetensors"))) == 2
 
@@ -85,7 +88,7 @@ def test_every_file_is_carried_or_named(golden, tmp_path, capsys):
     assert main(["convert", str(folder), str(tmp_path / "target"), "--format", "transformers"]) == 0
     shown = capsys.readouterr().out
     assert (
-        "copied: LICENSE, preprocessor.json, task.json, task.weights.h5, "
+        "copied: LICENSE, preprocessor.json, task.json as carried/kerashub/task.json, task.weights.h5, "
         "tokenizer.json as carried/kerashub/tokenizer.json\n"
     ) in shown
     assert "left out: .env (a hidden file); pytorch_model.bin (other weights)\n" in shown

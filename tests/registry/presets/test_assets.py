@@ -147,6 +147,7 @@ def test_a_generated_model_card_is_not_carried(preset):
     from vertebra._presets.model_card import model_card
 
     facts = {"format": "native", "backbone": "X", "parameters": 1, "bytes_by_dtype": {"float32": 4}, "config": {}}
+    facts |= {"tasks": []}
     card = model_card(facts, "x", "./x", {})
     found = selected(preset("native", {"README.md": card}), "transformers")
     assert found.left_out == {"README.md": "a model card that was generated for the source"}

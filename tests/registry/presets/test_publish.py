@@ -266,6 +266,7 @@ def test_a_card_has_no_markup_of_strangers():
         "parameters": 1_500_000,
         "bytes_by_dtype": {"float32": 6_000_000},
         "config": {"a|b": "<img src=x>`", "long": "x" * 1000, "nested": {"k": [1]}},
+        "tasks": [],
     }
     card = model_card(facts, "n`\n", 'toy://a"b', {"big": 3_500_000_000})
     body = card.split("\n---\n", 1)[1].rpartition("\n<!-- Made by")[0]

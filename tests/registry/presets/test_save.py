@@ -189,12 +189,12 @@ def has(folder, files):
 
 @pytest.fixture
 def told(caplog):
-    """Returns a function that returns the warnings logged since its last call."""
+    """Returns a function that returns the warnings logged since its last call, but for the tokenizer, which is none."""
 
     def messages():
         found = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
         caplog.clear()
-        return found
+        return [message for message in found if "the tokenizer was not translated" not in message]
 
     return messages
 

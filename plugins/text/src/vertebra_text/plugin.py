@@ -17,9 +17,12 @@ _COMMANDS = (
 )
 
 
+_DESCRIBE = "vertebra_text.task_files.describe:describe"
+
+
 @hookimpl
 def vertebra_tasks() -> list[TaskSpec]:
-    return [TaskSpec(name, f"vertebra_text.tasks.{module}:{name}", text) for name, module, text in _TASKS]
+    return [TaskSpec(name, f"vertebra_text.tasks.{module}:{name}", text, _DESCRIBE) for name, module, text in _TASKS]
 
 
 @hookimpl

@@ -9,11 +9,11 @@ import keras
 import numpy as np
 
 from vertebra.errors import ArgumentError
+from vertebra_text.tokenizers.encoding.options import LIMITING
 
 if TYPE_CHECKING:
     from vertebra_text.tokenizers.interface import Arrays, Tokenizer
 
-TRUNCATIONS = ("longest_first", "only_first", "only_second", "error")
 POOLING_MASK = "pooling_mask"
 """The input of embedders that leave a prompt out of pooling: int32, shape (batch, length), 1 for tokens that count."""
 
@@ -36,8 +36,8 @@ class TextPreprocessor:
         truncation: str = "longest_first",
         input_names: Collection[str] | None = None,
     ) -> None:
-        if truncation not in TRUNCATIONS:
-            raise ArgumentError("TextPreprocessor", "truncation", truncation, f"one of {', '.join(TRUNCATIONS)}")
+        if truncation not in LIMITING:
+            raise ArgumentError("TextPreprocessor", "truncation", truncation, f"one of {', '.join(LIMITING)}")
         self.tokenizer, self.truncation = tokenizer, truncation
         self.sequence_length = sequence_length or tokenizer.max_length
         self.input_names = tuple(input_names or tokenizer.input_names)

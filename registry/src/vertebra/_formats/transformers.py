@@ -85,6 +85,7 @@ def write(export: PresetExport, stage: Path, max_shard_size: float | None) -> li
     if export.task is not None:
         tensors = _with_head(tensors, export.task, next(filter(None, translation.prefixes), ""))
         config = _of_task(config, export.task)
+        left_out = [name for name in left_out if name not in config]
     (stage / CONFIG).write_bytes(dump_json(config | {"dtype": _config_dtype(tensors)}))
     write_safetensors(tensors, stage, max_shard_size)
     return left_out

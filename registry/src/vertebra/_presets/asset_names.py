@@ -18,8 +18,10 @@ from vertebra.errors import PresetConfigError
 
 CARRIED = "carried"
 """The folder for files whose names have another meaning in the target's format."""
-_TOKENIZER = "tokenizer.json"
-"""Two formats use this file name for different files."""
+_TOKENIZER, _TASK = "tokenizer.json", "task.json"
+"""Two formats use these file names for different files."""
+TASK_FILES = (_TASK, "task.safetensors", "task.weights.h5")
+"""The files of a task in Vertebra's and KerasHub's formats."""
 REPLACED = "another file has this name in the target"
 
 
@@ -33,6 +35,8 @@ def name_in(format: str, name: str, source: str, path: Path) -> str | None:
         path: Local path of the asset.
     """
     restored = name.removeprefix(f"{CARRIED}/{format}/")
+    if restored == _TASK and restored == name and source != format:
+        return f"{CARRIED}/{source}/{name}"
     if restored in formats()[format].WRITES:
         return f"{CARRIED}/{source}/{name}" if restored == name and source != format else None
     if restored == _TOKENIZER and source != format and restored == name:

@@ -9,11 +9,12 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vertebra._formats import native
 from vertebra._formats.format import Format
 from vertebra._formats.registry import format_of_preset, formats
 from vertebra._presets.asset_names import CARRIED, REPLACED, target_names
@@ -23,6 +24,8 @@ from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.foreign_json import read_foreign_json
 from vertebra._system.links import outside_store, targets_outside
 from vertebra._system.strict_json import read_json_array
+from vertebra._tasks.preset_files import LocalFiles
+from vertebra._tasks.tokenizers import TranslatedTokenizer, same_tokens, translate_tokenizer, write_files
 from vertebra._weights.file_kind import FileKind
 from vertebra.errors import OfflineError, PresetConfigError, WeightsFileError
 from vertebra.file_names import CERTIFICATE, CONFIG
@@ -50,9 +53,9 @@ _FILES = {
 }
 """Files that are not carried, by the reason shown to the user."""
 _CARRIED_WEIGHTS = re.compile(
-    r"task\.weights\.h5|adapter_model\.(safetensors|bin)|.*\.lora\.(safetensors|h5)", re.IGNORECASE
+    r"task\.weights\.h5|task\.safetensors|adapter_model\.(safetensors|bin)|.*\.lora\.(safetensors|h5)", re.IGNORECASE
 )
-"""Weights files that are carried, because the backbone does not read them: those of KerasHub tasks and of adapters."""
+"""Weights files that are carried, because the backbone does not read them: those of tasks and of adapters."""
 _BLOCK = 2**20
 _MOST_NAMES = 100
 """Most file names in a message, for each reason."""
@@ -80,6 +83,10 @@ class CarriedAssets:
     """Fields of the source's config that the target's config lacks."""
     links: Mapping[str, str] = field(default_factory=dict)
     """The copied file of each carried link that leads out of the source's folder, by its name in the source."""
+    tokenizer: tuple[str, ...] = ()
+    """The files of the tokenizer that were written in the target's format."""
+    notes: tuple[str, ...] = ()
+    """Differences of that tokenizer from the source's, or why it was not translated."""
 
     def __str__(self) -> str:
         reasons: dict[str, list[str]] = {}
@@ -108,6 +115,8 @@ class Assets:
     """The folder of the source's config."""
     links: Mapping[str, str] = field(default_factory=dict)
     """The file to which each carried link leads that leads out of the source's folder, by its name in the source."""
+    tokenizer: TranslatedTokenizer | None = None
+    """The tokenizer in the target's format, if the source's files are not in it."""
 
     def copy(self, stage: Path) -> Assets:
         """Copies the files into a folder, one block at a time; never overwrites a file.
@@ -130,8 +139,21 @@ class Assets:
             if target.stat().st_size != size:
                 problem = f"it has {target.stat().st_size:,} bytes, expected {size:,} from the file list"
                 raise PresetConfigError(path, problem, "Try again when no other program writes to the preset")
+        if self.tokenizer is not None:
+            write_files(self.tokenizer.files, stage)
         carried = {name: new for name, new in self.carried.items() if name not in replaced}
         return dataclasses.replace(self, carried=carried, left_out=self.left_out | replaced)
+
+    def without(self, names: Collection[str]) -> Assets:
+        """Returns these assets without some files, which the target has in its own form."""
+        kept = {name: new for name, new in self.carried.items() if name not in names}
+        left_out = {name: reason for name, reason in self.left_out.items() if name not in names}
+        return dataclasses.replace(self, carried=kept, left_out=left_out)
+
+    @property
+    def has_tokenizer(self) -> bool:
+        """Whether the target has the tokenizer of the source, in a form that its readers understand."""
+        return self.tokenizer is None or bool(self.tokenizer.files)
 
     def outcome(self, target: Path, fields_left_out: Sequence[str]) -> CarriedAssets:
         """Returns the result once the target is complete.
@@ -148,7 +170,9 @@ class Assets:
         }
         copied = [name for name, new in self.carried.items() if not (target / new).is_symlink()]
         links = {name: self.links[name] for name in copied if name in self.links}
-        return CarriedAssets(self.source, dict(self.carried), left_out, tuple(fields_left_out), links)
+        tokenizer = self.tokenizer or TranslatedTokenizer({})
+        more = tuple(sorted(tokenizer.files)), tuple(tokenizer.notes)
+        return CarriedAssets(self.source, dict(self.carried), left_out, tuple(fields_left_out), links, *more)
 
 
 def select_assets(
@@ -200,7 +224,24 @@ def select_assets(
     left_out |= {name: f"it is a link that leads out of the folder, to {to}" for name, to in planted.items()}
     carried = {name: new for name, new in carried.items() if new not in unsafe and name not in planted}
     files = {file.name: (paths[file.name], file.size) for file in folder.files if file.name in carried}
-    return Assets(str(folder.handle), carried, left_out, original, files, config.parent, links)
+    # A native preset holds the files of any other format.
+    stays = format in (source.NAME, native.NAME)
+    tokenizer = None if stays else _translated(folder, format, config, carried, paths)
+    return Assets(str(folder.handle), carried, left_out, original, files, config.parent, links, tokenizer)
+
+
+def _translated(
+    folder: PresetFolder, format: str, config: Path, carried: Mapping[str, str], paths: Mapping[str, Path]
+) -> TranslatedTokenizer | None:
+    """Returns the tokenizer in the target's format, or None if the carried files are in it already.
+
+    Those that an earlier conversion kept are restored, unless the tokenizer has changed since.
+    """
+    restored = {new: paths[name] for name, new in carried.items()}
+    own, kept = (LocalFiles(folder.handle, {CONFIG: config, **files}) for files in (paths, restored))
+    if any(name.startswith(f"{CARRIED}/{format}/") for name in carried) and same_tokens(own, kept):
+        return None
+    return translate_tokenizer(own, format)
 
 
 # === Which files ===

@@ -1,14 +1,16 @@
 """A preset's parity certificate: a small input, and the backbone's outputs for it when the preset was saved.
 
-Replaying it shows that weights, code and runtime together still compute the same outputs.
+Replaying it shows that weights, code and runtime together still compute the same outputs. If the preset has a
+tokenizer, the input is that of texts, which are stored, too, as are the outputs of its task.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,18 @@ import keras
 import numpy as np
 
 from vertebra._discovery import runtimes
-from vertebra._presets.certificate_header import Certificate, digest_of_config
+from vertebra._presets.certificate_header import TASK, TASK_OUTPUTS, TEXTS, Certificate, digest_of_config
+from vertebra._resolve.preset_folder import PresetFolder
+from vertebra._tasks.preset_files import SmallFiles
+from vertebra._tasks.tasks import loaded_class
+from vertebra._tasks.tokenizers import find_tokenizer, text_inputs, tokenizer_classes
 from vertebra._weights.quantized import quantization_plan
 from vertebra._weights.safetensors.writing import write_tensors
 from vertebra._weights.tensor_entry import layout_of
 from vertebra.errors import CertificateError
 from vertebra.file_names import CERTIFICATE, CONFIG
 from vertebra.handles import PresetHandle
+from vertebra.specs import PresetTokenizer, TextSample
 
 _LIMITS = {"float64": 5e-6, "float32": 5e-6, "float16": 4e-3, "bfloat16": 3e-2}
 """Largest relative difference of an output, by compute dtype.
@@ -37,6 +44,7 @@ _QUANTIZED = 1e-2
 _SAVE_AGAIN = "Check that config and certificate belong together, or save the preset again"
 _MOST_ITEMS = 2**20
 """Most numbers in one input: a hostile certificate must not need more memory than the weights."""
+_MOST_TEXTS, _MOST_IDS = 100, 16
 log = logging.getLogger("vertebra")
 
 
@@ -64,13 +72,19 @@ class Verdict:
         return [name for name, limit in self.limits.items() if not self.differences[name] <= limit < math.inf]
 
 
-def write_certificate(backbone: Any, stage: Path) -> None:
+def write_certificate(backbone: Any, stage: Path, sample: Callable[[], TextSample | None] = lambda: None) -> None:
     """Runs the backbone on a sample input and stores input and outputs.
 
     If the backbone cannot run on the sample, this logs a warning and writes no certificate.
+
+    Args:
+        backbone: The backbone.
+        stage: The folder of the preset, which has its config.
+        sample: Returns texts with the input and the outputs of a task for them, or None for an input without texts.
     """
     try:
-        tensors = _tensors(backbone)
+        text = sample()
+        tensors = _tensors(backbone, text)
     except Exception as error:
         log.warning("No parity certificate was written: the backbone cannot run on the sample input (%s)", error)
         return
@@ -81,12 +95,16 @@ def write_certificate(backbone: Any, stage: Path) -> None:
     arrays = {name: partial(np.asarray, array) for name, array in tensors.items()}
     digest = digest_of_config(stage / CONFIG)
     facts = {"runtime": keras.config.backend(), "dtype": str(backbone.compute_dtype), "config": digest}
+    if text is not None:
+        facts |= {TEXTS: json.dumps(text.texts, ensure_ascii=False), **({TASK: text.task} if text.task else {})}
     write_tensors(stage / CERTIFICATE, arrays, layouts, facts)
 
 
-def _tensors(backbone: Any) -> dict[str, np.ndarray[Any, Any]]:
-    inputs = backbone.sample_inputs()
-    named = _flatten("inputs", inputs) | _flatten("outputs", _run(backbone, inputs))
+def _tensors(backbone: Any, text: TextSample | None) -> dict[str, np.ndarray[Any, Any]]:
+    inputs = backbone.sample_inputs() if text is None else dict(text.inputs)
+    named = flatten("inputs", inputs) | flatten("outputs", _run(backbone, inputs))
+    if text is not None and text.task:
+        named |= flatten(TASK_OUTPUTS.rstrip("/"), text.outputs)
     return {name: np.asarray(array) for name, array in named.items()}
 
 
@@ -97,12 +115,12 @@ def replay(backbone: Any, certificate: Certificate) -> Verdict:
         CertificateError: the certificate has other inputs or outputs than the backbone.
     """
     handle, tensors = certificate.handle, certificate.tensors
-    stored = {name: tensors.view(name) for name in tensors.header.entries}
+    stored = {name: tensors.view(name) for name in tensors.header.entries if not name.startswith(TASK_OUTPUTS)}
     facts = {name: tensors.header.metadata.get(name, "") for name in ("runtime", "dtype")}
     sample = backbone.sample_inputs()
     inputs = _stored_inputs(handle, stored, sample)
     try:
-        outputs = _flatten("outputs", _run(backbone, keras.tree.pack_sequence_as(sample, inputs)))
+        outputs = flatten("outputs", _run(backbone, keras.tree.pack_sequence_as(sample, inputs)))
     except Exception as error:  # token ids outside the vocabulary, or any other input that the layers refuse
         problem = f"the backbone cannot run on its stored input ({type(error).__name__}: {error})"
         raise CertificateError(handle, problem, _SAVE_AGAIN) from error
@@ -110,13 +128,13 @@ def replay(backbone: Any, certificate: Certificate) -> Verdict:
     if _kinds(outputs) != _kinds(expected):
         raise CertificateError(handle, "its certificate has other outputs than the backbone", _SAVE_AGAIN)
     limit = max(_limit(backbone, str(backbone.compute_dtype)), _limit(backbone, facts["dtype"]))
-    differences = {name.removeprefix("outputs/"): _difference(outputs[name], expected[name]) for name in expected}
+    differences = {name.removeprefix("outputs/"): difference(outputs[name], expected[name]) for name in expected}
     return Verdict(differences, dict.fromkeys(differences, limit), facts, certificate.same_config)
 
 
 def _stored_inputs(handle: PresetHandle, stored: Mapping[str, Any], sample: Any) -> list[Any]:
     """Returns the stored inputs in the order of the sample's, after comparing their dtypes and ranks."""
-    wanted = _flatten("inputs", sample)
+    wanted = flatten("inputs", sample)
     inputs = {name: stored[name] for name in stored if name.startswith("inputs/")}
     kinds, expected = ({name: (a.dtype, a.ndim) for name, a in arrays.items()} for arrays in (inputs, wanted))
     if kinds != expected or any(array.size > _MOST_ITEMS for array in inputs.values()):
@@ -148,7 +166,8 @@ def check(backbone: Any, certificate: Certificate) -> None:
         raise CertificateError(certificate.handle, f"its outputs differ from its certificate: {worst}", remedy)
 
 
-def _difference(output: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> float:
+def difference(output: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> float:
+    """Returns the norm of the difference of two arrays, divided by that of the second (both Euclidean)."""
     norm = float(np.linalg.norm(expected.astype("float64")))
     return float(np.linalg.norm(output.astype("float64") - expected)) / (norm or 1.0)
 
@@ -166,7 +185,110 @@ def _run(backbone: Any, inputs: Any) -> Any:
     return keras.tree.map_structure(lambda x: keras.ops.convert_to_numpy(x).astype("float32"), outputs)
 
 
-def _flatten(group: str, structure: Any) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class TextVerdict:
+    """The result of making the input of a certificate from its texts again, and of computing its task's outputs."""
+
+    texts: list[Any]
+    task: str | None
+    """The task whose outputs the certificate has, or None."""
+    holds: bool | None
+    """Whether tokens and outputs are as stored, or None if a plugin is missing that could tell."""
+    problem: str | None = None
+    """The difference, or the missing plugin."""
+    differences: Mapping[str, float] = field(default_factory=dict)
+    """As in `Verdict`, for the outputs of the task."""
+
+
+def replay_texts(
+    folder: PresetFolder, certificate: Certificate, limit: float, overrides: Mapping[str, Any]
+) -> TextVerdict | None:
+    """Makes the stored input of its texts again, and the outputs of the preset's task; None without stored texts.
+
+    Args:
+        folder: The preset.
+        certificate: Its certificate.
+        limit: The largest relative difference of an output.
+        overrides: Arguments for `from_preset` of the task.
+
+    Raises:
+        CertificateError: the texts of the certificate cannot be read.
+    """
+    metadata = certificate.tensors.header.metadata
+    if TEXTS not in metadata:
+        return None
+    texts, task = _stored_texts(certificate), metadata.get(TASK)
+    if not tokenizer_classes():
+        return TextVerdict(texts, task, None, "no installed plugin reads tokenizers, so the texts were not checked")
+    found = find_tokenizer(SmallFiles(folder, download=True))
+    if found.tokenizer is None:
+        return TextVerdict(texts, task, False, f"its tokenizer cannot be read: {found.problem or 'it has none'}")
+    stored = {
+        name.removeprefix("inputs/"): certificate.tensors.view(name)
+        for name in certificate.tensors.header.entries
+        if name.startswith("inputs/")
+    }
+    problem = _other_tokens(found.tokenizer, texts, stored)
+    if problem is not None or task is None:
+        return TextVerdict(texts, task, problem is None, problem)
+    return _replay_task(folder, certificate, texts, task, limit, overrides)
+
+
+def _stored_texts(certificate: Certificate) -> list[Any]:
+    try:
+        texts = json.loads(certificate.tensors.header.metadata[TEXTS])
+    except (ValueError, RecursionError):
+        texts = None
+    is_list = isinstance(texts, list) and 0 < len(texts) <= _MOST_TEXTS
+    if not is_list or not all(isinstance(text, str | list) for text in texts):
+        raise CertificateError(certificate.handle, "the texts of its certificate cannot be read", _SAVE_AGAIN)
+    return list(texts)
+
+
+def _other_tokens(tokenizer: PresetTokenizer, texts: list[Any], stored: Mapping[str, Any]) -> str | None:
+    """Returns how the tokens of the texts differ from the stored input, or None if they are the same."""
+    length = max(array.shape[-1] for array in stored.values())
+    try:
+        inputs = text_inputs(tokenizer, texts, stored, length)
+    except Exception as error:  # the texts are from a file, and the tokenizer from a plugin
+        return f"its tokenizer cannot encode the certificate's texts ({type(error).__name__}: {error})"
+    if all(np.array_equal(array, inputs[name]) for name, array in stored.items()):
+        return None
+    ids, expected = (arrays.get("token_ids") for arrays in (inputs, stored))
+    if ids is None or expected is None or len(ids) != len(texts) or len(expected) != len(texts):
+        return "its tokenizer makes another input of the certificate's texts"
+    row = next((n for n in range(len(texts)) if not np.array_equal(ids[n], expected[n])), 0)
+    return (
+        f"its tokenizer or the certificate changed: {texts[row]!r} is {ids[row][:_MOST_IDS].tolist()} now, and was "
+        f"{expected[row][:_MOST_IDS].tolist()}"
+    )
+
+
+def _replay_task(
+    folder: PresetFolder,
+    certificate: Certificate,
+    texts: list[Any],
+    name: str,
+    limit: float,
+    overrides: Mapping[str, Any],
+) -> TextVerdict:
+    task_class = loaded_class(name)
+    if task_class is None:
+        return TextVerdict(texts, name, None, f"no installed plugin provides {name}, so its outputs were not checked")
+    task = task_class.from_preset(str(folder.handle), **overrides)
+    outputs = flatten(TASK_OUTPUTS.rstrip("/"), task.text_sample(texts).outputs)
+    view = certificate.tensors.view
+    stored = {key: view(key) for key in certificate.tensors.header.entries if key.startswith(TASK_OUTPUTS)}
+    if _kinds(outputs) != _kinds(stored):
+        return TextVerdict(texts, name, False, f"its certificate has other outputs than its {name}")
+    names = {key: f"{name} {key.removeprefix(TASK_OUTPUTS)}" for key in stored} if len(stored) > 1 else {}
+    differences = {names.get(key, name): difference(outputs[key], stored[key]) for key in stored}
+    worst = max(differences.values(), default=math.nan)
+    problem = None if worst <= limit else f"the outputs of its {name} differ by {worst:.1e} (limit {limit:.0e})"
+    return TextVerdict(texts, name, problem is None, problem, differences)
+
+
+def flatten(group: str, structure: Any) -> dict[str, Any]:
     """Flattens inputs or outputs to a table of tensors by name, such as `inputs/token_ids`, or `outputs/0` for one."""
     leaves = keras.tree.flatten_with_path(structure)
     return {f"{group}/{'/'.join(map(str, path)) or 0}": tensor for path, tensor in leaves}

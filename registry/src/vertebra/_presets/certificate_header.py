@@ -15,6 +15,11 @@ from vertebra.errors import CertificateError
 from vertebra.file_names import CERTIFICATE, CONFIG
 from vertebra.handles import PresetHandle
 
+TEXTS, TASK = "texts", "task"
+"""Keys of the metadata: the texts of the input, as JSON, and the task that computed outputs for them."""
+TASK_OUTPUTS = "task/"
+"""Prefix of the names of these outputs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
@@ -57,12 +62,27 @@ def require_certificate(folder: PresetFolder) -> Certificate:
     return certificate
 
 
-def carry_certificate(certificate: Certificate, stage: Path) -> None:
-    """Writes a preset's certificate to a folder that has the same weights and an equivalent config."""
+def carry_certificate(certificate: Certificate, stage: Path, task: bool, tokenizer: bool) -> None:
+    """Writes a preset's certificate to a folder that has the same weights and an equivalent config.
+
+    Args:
+        certificate: The certificate.
+        stage: The folder.
+        task: Whether the folder has the task of the preset; without it, the outputs of the task are left out.
+        tokenizer: Whether the folder has the tokenizer of the preset; without it, the texts are left out, too.
+    """
     file = certificate.tensors
-    arrays = {name: partial(file.view, name) for name in file.header.entries}
+    left_out = () if tokenizer and task else (TASK,) if tokenizer else (TASK, TEXTS)
+    entries = {
+        name: entry
+        for name, entry in file.header.entries.items()
+        if TASK not in left_out or not name.startswith(TASK_OUTPUTS)
+    }
+    arrays = {name: partial(file.view, name) for name in entries}
     facts = file.header.metadata | {"config": digest_of_config(stage / CONFIG)}
-    write_tensors(stage / CERTIFICATE, arrays, file.header.entries, facts)
+    write_tensors(
+        stage / CERTIFICATE, arrays, entries, {key: text for key, text in facts.items() if key not in left_out}
+    )
 
 
 def not_certified(folder: PresetFolder) -> CertificateError:

@@ -26,13 +26,16 @@ from vertebra._presets.replace_folder import check_request, keep_user_files
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.atomic_save import replacing_folder
+from vertebra._tasks.tasks import describe_uses, export_task, write_task
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.match import Match, any_match
 from vertebra._weights.safetensors.file_kind import SAFETENSORS
 from vertebra._weights.tensor_entry import layout_of, numpy_dtype
 from vertebra._weights.tensor_layout import take
+from vertebra._weights.tensor_views import TensorViews
 from vertebra._weights.writing import Tensors
 from vertebra.errors import PresetConfigError, PresetFormatError, WeightsFileError
+from vertebra.specs import TaskPreset
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 _FORMAT, _MAX_SHARD_SIZE = "native", 10
@@ -64,6 +67,8 @@ class Conversion:
     """How the library of the source's format computes otherwise than its config says."""
     notes: tuple[str, ...] = ()
     """How an untidy source was read, such as with names under a wrapper's prefix."""
+    task: str | None = None
+    """The task whose head was converted with the backbone, or None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +134,10 @@ def _convert(folder: PresetFolder, options: _Options, advance: Callable[[int, in
     runtimes.bind_any(options.runtime)
     preset = described.open()
     description, checkpoint = preset.description, preset.mapped()
-    export, match = _export(preset, options)
+    backbone, export, match = _export(preset, options)
+    task, export, match = _with_task(preset, backbone, export, match, options)
+    load_warnings.untidy_preset(description, match.notes)
+    load_warnings.unused_tensors(description, match)
     load_warnings.second_checkpoint(description)
     load_warnings.computed_otherwise(description)
     heads = load_warnings.untied_logits(description, checkpoint, match, _WITHOUT_HEAD)
@@ -143,9 +151,11 @@ def _convert(folder: PresetFolder, options: _Options, advance: Callable[[int, in
             replace(export, tensors=tensors, original=assets.original), stage, options.max_shard_size
         )
         assets = assets.copy(stage)
+        if export.task is not None:
+            write_task(export.task, stage)
         folder.check_all()
         if certificate is not None and certified:
-            carry_certificate(certificate, stage)
+            carry_certificate(certificate, stage, task is not None, assets.has_tokenizer)
         keep_user_files(options.target, stage, options.format)
     facts = len(sizes), sum(sizes), certified, tuple(match.outside), assets.outcome(options.target, fields)
     return Conversion(
@@ -157,7 +167,36 @@ def _convert(folder: PresetFolder, options: _Options, advance: Callable[[int, in
         tuple(heads),
         description.difference,
         match.notes,
+        task,
     )
+
+
+def _with_task(
+    preset: OpenPreset, backbone: Any, export: PresetExport, match: Match, options: _Options
+) -> tuple[str | None, PresetExport, Match]:
+    """Adds the head of the preset's task, if a plugin can read it and the target's format can hold it.
+
+    Returns:
+        The name of the task or None, the export, and the match without the tensors of the head.
+    """
+    described = preset.description
+    found = describe_uses(described, match.outside, tokenizer=False).tasks
+    if not found:
+        return None, export, match
+    tensors = TensorViews(match.outside, preset.mapped().view)
+    opened = TaskPreset(backbone, described.format, described.folder, tensors, match.fresh)
+    task = export_task(found[0].name, opened, options.format)
+    if isinstance(task, str):
+        return None, export, replace(match, notes=(*match.notes, task))
+    arrays = {
+        name: array if options.dtype is None else _cast(array, options.dtype) for name, array in task.tensors.items()
+    }
+    outside = [name for name in match.outside if name not in task.read]
+    return found[0].name, replace(export, task=replace(task, tensors=arrays)), replace(match, outside=outside)
+
+
+def _cast(array: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
+    return array.astype(numpy_dtype(dtype), copy=False)
 
 
 def _with_other_weights(description: PresetDescription) -> PresetDescription:
@@ -171,15 +210,13 @@ def _with_other_weights(description: PresetDescription) -> PresetDescription:
     return replace(description, files=chosen[0], notes=(*description.notes, chosen[1]))
 
 
-def _export(preset: OpenPreset, options: _Options) -> tuple[PresetExport, Match]:
+def _export(preset: OpenPreset, options: _Options) -> tuple[Any, PresetExport, Match]:
     description, checkpoint = preset.description, preset.mapped()
     backbone_class = class_of(description)
     _check_overrides(backbone_class, options.overrides)
     command = partial(_command, options)
     backbone, weights, match, _ = build_abstract(backbone_class, preset, options.overrides, command)
     match = _without_fresh(preset, match, options.format)
-    load_warnings.untidy_preset(description, match.notes)
-    load_warnings.unused_tensors(description, match)
     layouts, arrays = {}, {}
     for name, rule in match.sources.items():
         variable = weights[name]
@@ -187,7 +224,7 @@ def _export(preset: OpenPreset, options: _Options) -> tuple[PresetExport, Match]
         wanted = options.dtype if options.dtype and "float" in stored else stored
         layouts[name] = layout_of(name, wanted, tuple(variable.shape))
         arrays[name] = _reader(checkpoint, name, match, tuple(variable.shape), wanted)
-    return PresetExport(description.backbone, plain_config(backbone), Tensors(layouts, arrays)), match
+    return backbone, PresetExport(description.backbone, plain_config(backbone), Tensors(layouts, arrays)), match
 
 
 def _check_overrides(backbone_class: Any, overrides: Mapping[str, Any]) -> None:

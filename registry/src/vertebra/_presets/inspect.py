@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -14,14 +14,15 @@ from vertebra._formats.registry import read_description
 from vertebra._presets.untied_heads import untied_heads
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.preset_folder import PresetFolder
+from vertebra._tasks.preset_files import MOST_BYTES
+from vertebra._tasks.tasks import describe_uses
+from vertebra._tasks.tokenizers import describe_tokenizer
 from vertebra._weights.tensor_entry import TensorEntry, describe_tensor
 from vertebra._weights.tensor_layout import weight_shape
 from vertebra.translations import TensorRule
 
 UNUSED = "(unused)/"
 """Prefix of the names of tensors that the backbone does not use."""
-_MOST_BYTES = 25_000_000
-"""Bytes that are downloaded without being asked for."""
 
 
 def inspect_preset(preset: str, download: bool = False) -> dict[str, Any]:
@@ -41,10 +42,10 @@ def inspect_preset(preset: str, download: bool = False) -> dict[str, Any]:
 def _inspect(folder: PresetFolder, download: bool) -> dict[str, Any]:
     description = read_description(folder)
     missing = {} if download else _to_download(description)
-    if sum(missing.values()) > _MOST_BYTES:
-        return _describe_config(description, missing)
+    if sum(missing.values()) > MOST_BYTES:
+        return _describe_config(description, missing) | describe_text(description, None)
     preset = description.open_headers()
-    return describe(preset) | {
+    return describe(preset, download) | {
         "not_downloaded": {},
         "not_read": preset.description.not_read,
         "difference": preset.description.difference,
@@ -88,10 +89,29 @@ def _describe_config(description: PresetDescription, missing: Mapping[str, int])
     }
 
 
-def describe(preset: OpenPreset) -> dict[str, Any]:
-    """Returns the description of an open preset as plain data, from its config and headers."""
+def describe(preset: OpenPreset, download: bool = False) -> dict[str, Any]:
+    """Returns the description of an open preset as plain data, from its config, headers and small files."""
     tensors = [describe_tensor(name, entry) for name, entry in _named_tensors(preset).items()]
-    return _describe(preset.description, preset.header.files, tensors)
+    text = describe_text(preset.description, preset.backbone_tensors().outside, download)
+    return _describe(preset.description, preset.header.files, tensors) | text
+
+
+def describe_text(
+    description: PresetDescription, outside: Sequence[str] | None, download: bool = False
+) -> dict[str, Any]:
+    """Returns the tasks and the tokenizer of a preset as plain data.
+
+    Args:
+        description: The preset.
+        outside: Names of the tensors that are not the backbone's, or None if the headers were not read.
+        download: Whether files of more than 25 MB are downloaded.
+    """
+    uses = describe_uses(description, outside, download)
+    tasks = [{"task": task.name, "owner": task.distribution, **asdict(task.facts)} for task in uses.tasks]
+    return {
+        "tasks": tasks,
+        "tokenizer": describe_tokenizer(uses.tokenizer, description.arguments.get("vocabulary_size")),
+    }
 
 
 def _describe(

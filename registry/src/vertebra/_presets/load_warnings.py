@@ -42,11 +42,13 @@ def unused_tensors(description: PresetDescription, match: Match) -> None:
 
 
 def assets_left_out(assets: CarriedAssets) -> None:
-    """Warns about the files and config fields that were not saved with a backbone."""
+    """Warns about the files and config fields that were not saved with a backbone, and about its tokenizer."""
     if str(assets):
         is_missing = NOT_LOCAL in assets.left_out.values()
         remedy = f". To save them, run: vertebra pull {assets.source}, and save again" if is_missing else ""
         log.warning("%s: saved without %s%s", assets.source, assets, remedy)
+    for note in assets.notes:
+        log.warning("%s: %s", assets.source, note)
 
 
 def followed_links(assets: CarriedAssets) -> None:

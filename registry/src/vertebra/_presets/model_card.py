@@ -37,12 +37,20 @@ def model_card(facts: Mapping[str, Any], name: str, handle: str, sizes: Mapping[
         handle: The handle or path to load the preset by.
         sizes: Bytes of the preset's files by name.
     """
-    front = {
-        "library_name": _LIBRARIES.get(facts["format"], "vertebra"),
-        "tags": ["vertebra", "backbone", facts["backbone"]],
-    }
-    table = _table("## Architecture", ("argument", "value"), facts["config"])
-    return _signed(front, name, [*_summary(facts), *_use(handle, facts)], table, sizes)
+    task = facts["tasks"][0] if facts["tasks"] else None
+    settings = "" if task is None else _table(f"## {_escape(task['task'])}", ("setting", "value"), task["settings"])
+    table = settings + _table("## Architecture", ("argument", "value"), facts["config"])
+    return _signed(_front(facts, task), name, [*_summary(facts, task), *_use(handle, facts, task)], table, sizes)
+
+
+def _front(facts: Mapping[str, Any], task: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Returns the front matter, by which hubs list a preset; task is that of the preset, or None."""
+    library = _LIBRARIES.get(facts["format"], "vertebra")
+    if task is None:
+        return {"library_name": library, "tags": ["vertebra", "backbone", facts["backbone"]]}
+    pipeline = {"pipeline_tag": task["pipeline_tag"]} if task["pipeline_tag"] else {}
+    tags = ["vertebra", *task["tags"], task["task"], facts["backbone"]]
+    return {"library_name": task["library_name"] or library, **pipeline, "tags": tags}
 
 
 def adapter_card(facts: Mapping[str, Any], name: str, handle: str, sizes: Mapping[str, int]) -> str:
@@ -100,29 +108,36 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _summary(facts: Mapping[str, Any]) -> list[str]:
+def _summary(facts: Mapping[str, Any], task: Mapping[str, Any] | None) -> list[str]:
     dtypes = ", ".join(f"{_size(size)} {dtype}" for dtype, size in sorted(facts["bytes_by_dtype"].items()))
-    return [
-        f"A `{_escape(facts['backbone'])}` with {facts['parameters']:,} parameters ({dtypes}), in the "
-        f"{facts['format']} format. It is a backbone: it computes features and has no task head.",
-        "",
-    ]
+    backbone = f"`{_escape(facts['backbone'])}` with {facts['parameters']:,} parameters ({dtypes})"
+    in_format = f"in the {facts['format']} format"
+    if task is None:
+        return [f"A {backbone}, {in_format}. It is a backbone: it computes features and has no task head.", ""]
+    head = "" if task["parameters"] is None else f" of {task['parameters']:,} parameters"
+    return [f"A `{_escape(task['task'])}`: a {backbone}, and a head{head}, {in_format}.", ""]
 
 
-def _use(handle: str, facts: Mapping[str, Any]) -> list[str]:
+def _use(handle: str, facts: Mapping[str, Any], task: Mapping[str, Any] | None) -> list[str]:
     backbones = catalog(BACKBONES)
     backbone = facts["backbone"]
     owner = backbones.lookup(backbone).owner.distribution if backbone in backbones else None
-    needs = f"`vertebra`, `{owner}`" if owner else f"`vertebra`, the plugin that provides `{_escape(backbone)}`"
+    needs = ["`vertebra`", f"`{owner}`" if owner else f"the plugin that provides `{_escape(backbone)}`"]
+    load = f"backbone = vertebra.Backbone.from_preset({json.dumps(handle, ensure_ascii=False)})"
+    lines = [load]
+    if task is not None:
+        needs.append(f"`{task['owner']}`")
+        load = f"task = vertebra.models.{task['task']}.from_preset({json.dumps(handle, ensure_ascii=False)})"
+        lines = [load, *(" ".join(line.splitlines()) for line in task["usage"])]
     return [
         "## Use",
         "",
-        f"Install {needs} and a runtime plugin, such as `vertebra-torch` or `vertebra-jax`. Then:",
+        f"Install {', '.join(needs)} and a runtime plugin, such as `vertebra-torch` or `vertebra-jax`. Then:",
         "",
         "```python",
         "import vertebra",
         "",
-        f"backbone = vertebra.Backbone.from_preset({json.dumps(handle, ensure_ascii=False)})",
+        *lines,
         "```",
         "",
     ]

@@ -14,6 +14,7 @@ from vertebra._formats.registry import read_description
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.memory import host_memory
+from vertebra._tasks.tasks import describe_uses
 from vertebra._weights.tensor_entry import TensorEntry, itemsize
 from vertebra._weights.tensor_layout import weight_shape
 from vertebra.errors import PresetConfigError
@@ -50,18 +51,24 @@ class Plan:
     files: int
     """Bytes of all files that a load reads."""
     parameters: int
-    """Number of parameters."""
+    """Number of parameters of the backbone."""
+    task: str | None
+    """The task that the preset holds, or None; without a plugin that describes tasks, it is not known."""
+    head_parameters: int
+    """Number of parameters of the task's head, which is trained with an adapter, too."""
+    head: int
+    """Bytes of the head in the requested dtype."""
     weights: int
     """Bytes of the weights in the requested dtype."""
     converted: int
     """Bytes of the weights that are copied to new memory, because their stored dtype or order of axes differs; the
     others are viewed in the mapped files."""
     train_all: int
-    """Bytes of Adam's gradients and moments for all parameters."""
+    """Bytes of Adam's gradients and moments for all parameters, including the head's."""
     lora_parameters: int | None
     """Number of parameters of the adapter."""
     train_lora: int | None
-    """Bytes of the adapter, its gradients and Adam's moments."""
+    """Bytes of the adapter, its gradients and Adam's moments, and of those of the head."""
     not_read: str | None
     """The shard index of a second checkpoint, which is not read, or None if there is just one."""
     device: str
@@ -100,10 +107,15 @@ def _plan(folder: PresetFolder, dtype: str, runtime: Runtime | None, lora_rank: 
     device, free = _free_memory(runtime)
     description = read_description(folder)
     names = description.files.used(folder.names)
-    read = [file for file in folder.files if file.name in names | {CONFIG}]
-    stored = sum(file.size for file in read if file.name != CONFIG)
-    is_local = all(file.path is not None for file in read)
+    of_backbone = [file for file in folder.files if file.name in names | {CONFIG}]
+    is_local = all(file.path is not None for file in of_backbone)
+    stored = sum(file.size for file in of_backbone if file.name != CONFIG)
     weights = _read_weights(description, runtime) if is_local else _estimate_weights(description, stored)
+    outside = description.open_headers().backbone_tensors().outside if is_local else None
+    uses = describe_uses(description, outside, tokenizer=False)
+    task = uses.tasks[0] if uses.tasks else None
+    read = [file for file in folder.files if file in of_backbone or (task and file.name in uses.files.fetched)]
+    head = (task.facts.parameters or 0) if task else 0
     floats = "float32" if dtype.startswith("mixed") else dtype
     parameters = sum(weight.parameters for weight in weights)
     lora = None if lora_rank is None else _lora_parameters(description, LoraConfig(lora_rank))
@@ -114,15 +126,23 @@ def _plan(folder: PresetFolder, dtype: str, runtime: Runtime | None, lora_rank: 
         to_fetch=sum(file.size for file in read if file.path is None),
         files=sum(file.size for file in read),
         parameters=parameters,
+        task=task.name if task else None,
+        head_parameters=head,
+        head=head * itemsize(floats),
         weights=sum(_loaded_size(weight, floats) for weight in weights),
         converted=sum(_loaded_size(weight, floats) for weight in weights if not _can_be_viewed(weight, floats)),
-        train_all=parameters * _ADAM * itemsize(floats),
+        train_all=(parameters + head) * _ADAM * itemsize(floats),
         lora_parameters=lora,
-        train_lora=None if lora is None else lora * (1 + _ADAM) * max(_LORA_BYTES, itemsize(floats)),
+        train_lora=None if lora is None else _lora_bytes(lora, head, itemsize(floats)),
         not_read=description.not_read,
         device=device,
         free=free,
     )
+
+
+def _lora_bytes(lora: int, head: int, size: int) -> int:
+    """Returns the bytes of an adapter, and of Adam's numbers for it and for a head whose numbers have `size` bytes."""
+    return lora * (1 + _ADAM) * max(_LORA_BYTES, size) + head * _ADAM * size
 
 
 def _loaded_size(weight: _Weight, floats: str) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,16 +15,21 @@ from vertebra._arguments import flag
 from vertebra._formats.export import export_of, plain_config
 from vertebra._formats.registry import formats
 from vertebra._lora.choices.calls import reading
+from vertebra._presets.asset_names import TASK_FILES
 from vertebra._presets.assets import NOT_LOCAL, Assets, CarriedAssets, select_assets
 from vertebra._presets.replace_folder import check_request, keep_user_files
+from vertebra._resolve.candidates import handle_of_path
 from vertebra._resolve.open import open_folder
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.atomic_save import replacing_folder
+from vertebra._tasks.preset_files import LocalFiles
+from vertebra._tasks.tasks import write_task
+from vertebra._tasks.tokenizers import SENTENCES, sample_of_tokenizer
 from vertebra._weights.abstract import abstract_build
 from vertebra._weights.layer_paths import weight_names
 from vertebra._weights.quantized import check_plannable
 from vertebra.errors import ArgumentError, PresetError, PresetSaveError, VertebraError
-from vertebra.specs import TaskExport
+from vertebra.specs import TaskExport, TextSample
 
 log = logging.getLogger("vertebra")
 
@@ -48,6 +52,7 @@ def save_backbone(
     assets = _assets_argument(assets)
     target = check_request(preset_dir, format, max_shard_size)
     selected = _select_assets(backbone, format, assets, fetch)  # may download, so it runs before the backbone is locked
+    selected = selected if task is None else selected.without(TASK_FILES)
     with reading(backbone):
         weights = weight_names(backbone)
         _check_rebuilds(target, backbone, weights)
@@ -59,23 +64,23 @@ def save_backbone(
             if certificate:
                 from vertebra._presets.certificate import write_certificate
 
-                write_certificate(backbone, stage)
+                write_certificate(backbone, stage, partial(_sample, backbone, stage, task))
             keep_user_files(target, stage, format, replace=True)  # includes files written into the target meanwhile
             if task is not None:
-                _write_task(task, stage)
+                write_task(task, stage)
     return selected.outcome(target, fields)
 
 
-def _write_task(task: TaskExport, stage: Path) -> None:
-    """Adds the files of a task to a preset; a file of the same name may be a link to the user's, so it is replaced."""
-    with tempfile.TemporaryDirectory(dir=stage.parent) as folder:
-        task.write(Path(folder))
-        for path in sorted(Path(folder).rglob("*")):
-            target = stage / path.relative_to(folder)
-            if path.is_dir():
-                target.mkdir(exist_ok=True)
-            else:
-                path.replace(target)
+def _sample(backbone: Any, stage: Path, task: TaskExport | None) -> TextSample | None:
+    """Returns texts for the certificate, and their input, or None if the preset has no tokenizer of the backbone."""
+    if task is not None and task.sample is not None:
+        return task.sample(SENTENCES)
+    inputs = backbone.sample_inputs()
+    if not isinstance(inputs, Mapping):
+        return None
+    rows = getattr(getattr(backbone, "token_embedding", None), "input_dim", None)
+    files = LocalFiles.of_folder(handle_of_path(stage), stage)
+    return sample_of_tokenizer(files, inputs, getattr(backbone, "max_sequence_length", None), rows)
 
 
 def _assets_argument(assets: object) -> bool | str | Path:

@@ -88,6 +88,11 @@ def upload_target(target: str | Path) -> PresetHandle:
     return handle
 
 
+def handle_of_path(path: Path) -> PresetHandle:
+    """Returns the handle of a local path."""
+    return _candidate_handles(str(path), may_be_id=False)[0]
+
+
 def source_of(handle: PresetHandle, requested: str) -> PresetSource:
     """Returns the source that reads a handle.
 

@@ -46,6 +46,8 @@ def _run(args: argparse.Namespace) -> int:
         print_json(asdict(done) | {"target": str(done.target)})
     else:
         print(f"{done.source} -> {done.target} ({done.format}): {done.tensors} weights, {bytes_text(done.size)}")
+        if done.task:
+            print(f"with the head of its task {done.task}")
         print_assets(done.assets)
         if not done.certificate:
             print("The preset has no parity certificate; to make one, load it and call save_to_preset.")

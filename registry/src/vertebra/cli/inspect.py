@@ -12,10 +12,12 @@ from vertebra.cli.output import bytes_text, print_json, print_left_out, printabl
 from vertebra.cli.terminal.table import print_fields
 from vertebra.cli.terminal.tree import draw_tree
 
+_MOST_ITEMS = 10
+
 
 def add_commands(commands: Any) -> None:
     """Adds the command."""
-    text = "show a preset's architecture, parameters and size, without loading it"
+    text = "show a preset's architecture, tasks, tokenizer, parameters and size, without loading it"
     parser = commands.add_parser("inspect", help=text, description=text)
     parser.add_argument("preset", help="a preset id, a handle or a path")
     download = "download weights files of more than 25 MB whose headers cannot be read alone, as of HDF5 files"
@@ -55,11 +57,49 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
         lines["note"] = "; ".join(map(printable, facts["notes"]))
     if facts["untied_heads"]:
         lines["head"] = untied_logits_text(facts["untied_heads"])
+    lines |= {f"task {task['task']}": _task_text(task) for task in facts["tasks"]}
+    if facts["tokenizer"]:
+        lines["tokenizer"] = _tokenizer_text(facts["tokenizer"])
     print_fields(lines.items())
     print_left_out(facts["left_out"])
     for title, tensors in _trees(facts).items():
         print()
         print(draw_tree(title, tensors))
+
+
+def _task_text(task: Mapping[str, Any]) -> str:
+    head = "unknown size" if task["parameters"] is None else f"{task['parameters']:,} parameters"
+    settings = [f"{name}: {_short(value)}" for name, value in task["settings"].items() if name != "num_classes"]
+    if "labels" not in task["settings"] and "num_classes" in task["settings"]:
+        settings.insert(0, f"{task['settings']['num_classes']} classes")
+    return printable("; ".join([f"head of {head}", *settings]))
+
+
+def _tokenizer_text(tokenizer: Mapping[str, Any]) -> str:
+    if tokenizer["problem"]:
+        return printable(f"not readable: {tokenizer['problem']}")
+    size, rows = tokenizer["vocabulary_size"], tokenizer["table_rows"]
+    agreement = {
+        None: "",
+        True: f", which fit the {rows or 0:,} rows of the table",
+        False: f", MORE than the {rows or 0:,} rows of the table",
+    }[tokenizer["fits_table"]]
+    parts = [f"{tokenizer['kind']}, {size:,} tokens{agreement}"]
+    if tokenizer.get("max_length"):
+        parts.append(f"at most {tokenizer['max_length']:,} tokens of a text")
+    if tokenizer.get("special_tokens"):
+        parts.append(f"special tokens {' '.join(dict.fromkeys(tokenizer['special_tokens'].values()))}")
+    return printable("; ".join(parts))
+
+
+def _short(value: object) -> str:
+    """Returns a setting in a few words: of a long list, the first items and their number."""
+    if isinstance(value, list):
+        more = f", … ({len(value):,})" if len(value) > _MOST_ITEMS else ""
+        return ", ".join(map(str, value[:_MOST_ITEMS])) + more
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={item!r}" for name, item in value.items())
+    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
 
 
 def _trees(facts: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:

@@ -44,6 +44,10 @@ def print_assets(assets: CarriedAssets) -> None:
     links = [f"{name} -> {target}" for name, target in assets.links.items()]
     if links:
         print(f"copied from outside of the folder, where links lead: {_joined(links)}")
+    if assets.tokenizer:
+        print(f"tokenizer written as {_joined(assets.tokenizer)}")
+    for note in assets.notes:
+        print(f"note: {printable(note)}")
     if str(assets):
         print(f"left out: {printable(str(assets))}")
 

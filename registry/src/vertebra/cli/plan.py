@@ -43,15 +43,19 @@ def _sizes(plan: Plan) -> list[tuple[str, str]]:
         ("to download", f"{bytes_text(plan.to_fetch)} of {bytes_text(plan.files)}"),
         ("weights", f"{bytes_text(plan.weights)}, of which {bytes_text(plan.converted)} are converted copies"),
     ]
+    if plan.task is not None:
+        rows.append(("head", f"{plan.head_parameters:,} parameters of {plan.task}, {bytes_text(plan.head)}"))
     if plan.lora_parameters is not None:
-        rows.append(("LoRA", f"{plan.lora_parameters:,} parameters"))
+        with_head = f", and {plan.head_parameters:,} of the head" if plan.head_parameters else ""
+        rows.append(("LoRA", f"{plan.lora_parameters:,} parameters{with_head}"))
     return rows
 
 
 def _uses(plan: Plan) -> dict[str, int]:
-    uses = {"run": plan.weights, "train all": plan.weights + plan.train_all}
+    weights = plan.weights + plan.head
+    uses = {"run": weights, "train all": weights + plan.train_all}
     if plan.train_lora is not None:
-        uses["train LoRA"] = plan.weights + plan.train_lora
+        uses["train LoRA"] = weights + plan.train_lora
     return uses
 
 

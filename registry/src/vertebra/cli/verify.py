@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -113,21 +113,29 @@ def _not_certified(folder: PresetFolder) -> CertificateError:
 def _replayed(
     opened: PreparedLoad, certificate: Certificate, runtime: str, overrides: dict[str, Any]
 ) -> dict[str, Any]:
-    from vertebra._presets.certificate import replay
+    from vertebra._presets.certificate import replay, replay_texts
+    from vertebra._presets.certificate_header import TASK
     from vertebra._presets.load import build_prepared
 
-    backbone = build_prepared(opened, overrides)
+    has_task = TASK in certificate.tensors.header.metadata
+    ignore: Callable[[Any], None] | None = (lambda _: None) if has_task else None  # the task reads the head's tensors
+    backbone = build_prepared(opened, overrides, ignore)
     opened.tell_observers()
     verdict = replay(backbone, certificate)
+    limit = max(verdict.limits.values())
+    texts = replay_texts(opened.description.folder, certificate, limit, overrides)
+    of_task = {} if texts is None else texts.differences
     return {
         "saved_with": verdict.saved_with,
         "replayed_with": {"runtime": runtime, "dtype": str(backbone.compute_dtype)},
         "outputs": {
             name: {"difference": difference, "limit": verdict.limits[name]}
             for name, difference in verdict.differences.items()
-        },
+        }
+        | {name: {"difference": difference, "limit": limit} for name, difference in of_task.items()},
         "same_config": verdict.same_config,
-        "holds": verdict.holds,
+        "texts": None if texts is None else asdict(texts),
+        "holds": verdict.holds and (texts is None or texts.holds is not False),
     }
 
 
@@ -151,7 +159,14 @@ def _print_verdict(facts: Mapping[str, Any]) -> None:
     print(f"{facts['handle']}: saved with {saved}, replayed with {replayed}")
     for name, output in facts["outputs"].items():
         print(f"  {name:<16} relative difference {output['difference']:.1e} (limit {output['limit']:.0e})")
+    if facts["texts"]:
+        print(f"  {printable(_text_verdict(facts['texts']))}")
     if not facts["same_config"]:
         print("  config.json has changed since the preset was certified")
-    failed = "certificate DOES NOT HOLD: weights, code or runtime changed since the preset was saved"
+    failed = "certificate DOES NOT HOLD: weights, tokenizer, code or runtime changed since the preset was saved"
     print("certificate holds" if facts["holds"] else failed)
+
+
+def _text_verdict(texts: Mapping[str, Any]) -> str:
+    """Returns a sentence about the texts of a certificate."""
+    return str(texts["problem"] or f"the tokenizer makes the stored ids of {len(texts['texts'])} texts")

@@ -16,8 +16,12 @@ from vertebra.specs.presets import PresetFile as PresetFile
 from vertebra.specs.presets import PresetSpec as PresetSpec
 from vertebra.specs.runtimes import Device as Device
 from vertebra.specs.tasks import CommandSpec as CommandSpec
+from vertebra.specs.tasks import DescribedPreset as DescribedPreset
+from vertebra.specs.tasks import PresetTokenizer as PresetTokenizer
 from vertebra.specs.tasks import TaskExport as TaskExport
+from vertebra.specs.tasks import TaskFacts as TaskFacts
 from vertebra.specs.tasks import TaskPreset as TaskPreset
 from vertebra.specs.tasks import TaskSpec as TaskSpec
+from vertebra.specs.tasks import TextSample as TextSample
 from vertebra.specs.tasks import TokenizerSpec as TokenizerSpec
 from vertebra.translations import TensorRule as TensorRule

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +26,10 @@ class TaskSpec:
     """Reference to the class."""
     description: str = ""
     """What the task computes, in a few words."""
+    describe: str = ""
+    """Reference to a function `(name, DescribedPreset) -> TaskFacts | None`, which says whether a preset holds the
+    task of this name, for `inspect`, `plan`, `convert` and model cards. It imports no framework. Without one, these
+    commands treat a preset of the task as one of its backbone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ class TokenizerSpec:
     name: str
     """Name of the class, which is also its name in `vertebra.models`."""
     tokenizer: str
-    """Reference to the class."""
+    """Reference to the class, which has the methods of `PresetTokenizer`."""
     description: str = ""
     """The files that it reads, in a few words."""
 
@@ -66,6 +70,27 @@ class TaskExport:
     model: str = ""
     """The end of the name of transformers' class, such as `ForSequenceClassification`, or an empty text for the base
     model. The backbone's tensors get the prefix that they have in a model with a head."""
+    read: Collection[str] = ()
+    """Names of the tensors of the head in the checkpoint that is converted; empty if a model is saved."""
+    sample: Callable[[Sequence[str]], TextSample] | None = None
+    """Computes a sample of the task on texts for the parity certificate; None for a sample of the backbone alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextSample:
+    """Texts, and what a task makes of them; a certificate has them, so that `vertebra verify` can compute them again.
+
+    The class of a task has the method `text_sample(texts)`, which returns the sample of a task that was loaded.
+    """
+
+    task: str
+    """Name of the task."""
+    texts: Sequence[Any]
+    """Texts or pairs of texts, as JSON."""
+    inputs: Mapping[str, Any]
+    """The inputs of the backbone for the texts: arrays by name."""
+    outputs: Any
+    """The outputs of the task for these inputs: an array, or a structure of arrays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +114,75 @@ class TaskPreset:
     def handle(self) -> PresetHandle:
         """The pinned handle."""
         return self.files.handle
+
+
+class PresetTokenizer(Protocol):
+    """The methods of a tokenizer, as the commands use them; a class of `vertebra_text.Tokenizer` has them."""
+
+    formats: Collection[str]
+    """Formats of presets whose readers understand the files that were read, or none if unknown: a conversion to another
+    format translates the tokenizer, or carries its files as they are if there are none."""
+
+    @classmethod
+    def reads(cls, names: Collection[str]) -> bool:
+        """Returns whether a preset with files of these names has a tokenizer of this class."""
+
+    @classmethod
+    def read(cls, files: PresetFiles) -> PresetTokenizer:
+        """Returns the tokenizer of a preset; imports no framework."""
+
+    def __call__(self, texts: Any, **options: Any) -> dict[str, np.ndarray[Any, Any]]:
+        """Returns the inputs of a backbone for texts; `max_length=` limits the number of tokens of each."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """Returns facts for users as JSON: `kind`, `vocabulary_size`, and others."""
+
+    def id_to_token(self, id: int) -> str:
+        """Returns the token of an id."""
+
+    def vocabulary_size(self) -> int:
+        """Returns the number of ids: the largest id plus one."""
+
+    def save_to_preset(self, preset_dir: Path, *, format: str) -> list[str]:
+        """Writes the tokenizer's files for a format into a folder, and returns their names; warns about differences.
+
+        Raises:
+            FormatLimitError: the format cannot represent the tokenizer.
+            PresetFormatError: the format is unknown.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedPreset:
+    """A preset of which only config and headers were read, for functions that describe tasks."""
+
+    format: str
+    """The format of the preset."""
+    backbone: str
+    """Name of the backbone's class."""
+    arguments: Mapping[str, Any]
+    """Arguments of the backbone's constructor."""
+    files: PresetFiles
+    """All files; those of more than 25 MB that are not local cannot be fetched."""
+    tensors: Collection[str] | None
+    """Names of the tensors that are not the backbone's, such as those of a head, or None if headers were not read."""
+    tokenizer: PresetTokenizer | None = None
+    """The tokenizer, or None if there is none that can be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFacts:
+    """What the files of a preset say about a task; texts from the files may be hostile, and are escaped when shown."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Facts for users as JSON, such as `labels`."""
+    parameters: int | None = None
+    """Number of parameters of the head, all of which are trained, or None if unknown."""
+    usage: Sequence[str] = ()
+    """Lines of Python for a model card, which use the variable `task`."""
+    pipeline_tag: str = ""
+    """The name of the task on hubs, such as `text-classification`."""
+    tags: Sequence[str] = ()
+    """Further tags for hubs."""
+    library_name: str = ""
+    """The library that reads the task, by its name on hubs, if it is another one than that of the format."""

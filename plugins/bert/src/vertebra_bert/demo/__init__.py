@@ -1,4 +1,4 @@
-"""The demo of BERT: load real weights, compare sentences, fine-tune with LoRA, and continue on another runtime."""
+"""The demo of BERT: load real weights, compare texts, fine-tune with LoRA, and continue on another runtime."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def run(context: vertebra.DemoContext, weights: Weights | None = None) -> None:
         DemoError: a required package is missing, or the outputs of the runtimes differ.
     """
     from vertebra_bert.demo.screen import Screen
-    from vertebra_bert.demo.weights import find_weights, require_tokenizers
+    from vertebra_bert.demo.weights import find_weights, require_text
 
     started = time.perf_counter()
-    require_tokenizers()
+    require_text()
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     first, second = _two_of(context.runtimes)

@@ -1,4 +1,4 @@
-"""Fine-tuning: a linear head on frozen embeddings, then such a head together with a LoRA adapter."""
+"""Fine-tuning: a linear head on frozen vectors, then a classifier of texts together with a LoRA adapter."""
 
 from __future__ import annotations
 
@@ -8,37 +8,28 @@ from typing import Any
 import keras
 import numpy as np
 
-from vertebra_bert.demo.models import EMBEDDING, classifier, compiled, linear_head
+import vertebra
+from vertebra_bert.demo.models import linear_head
 from vertebra_bert.demo.sentences import HELD_OUT_PAIRS, TRAINING_PAIRS, labelled
-from vertebra_bert.demo.tokens import Arrays, Tokenize
 
+LABELS = ("unhappy", "happy")
 BATCH = 16
 _HEAD_STEPS, _HEAD_RATE = 60, 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """The tokenised remarks and their labels, for training and for testing."""
-
-    training: Arrays
-    training_labels: np.ndarray[Any, Any]
-    held_out: Arrays
-    held_out_labels: np.ndarray[Any, Any]
-
-    @classmethod
-    def tokenized(cls, tokenize: Tokenize) -> Task:
-        """Returns the task with tokenised remarks."""
-        training, training_labels = labelled(TRAINING_PAIRS)
-        held_out, held_out_labels = labelled(HELD_OUT_PAIRS)
-        return cls(tokenize(training), np.array(training_labels), tokenize(held_out), np.array(held_out_labels))
+_HEAD = vertebra.HeadSpec("mean", (vertebra.HeadSpec.Dense("classifier"),))
+"""The classifier reads the mean of the hidden states, as the embedder does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The predictions for the held-out remarks, and their labels."""
+    """The predictions for the held-out remarks."""
 
     probabilities: np.ndarray[Any, Any]
-    labels: np.ndarray[Any, Any]
+    """The probability of each remark that the speaker is happy."""
+
+    @property
+    def labels(self) -> np.ndarray[Any, Any]:
+        """The right answers: 1 for a happy speaker."""
+        return np.array(labelled(HELD_OUT_PAIRS)[1])
 
     @property
     def right(self) -> np.ndarray[Any, Any]:
@@ -58,28 +49,33 @@ class Score:
         return float(-np.log(np.clip(of_label, 1e-7, 1)).mean())
 
 
-def fit_frozen(sentences: Any, task: Task) -> Score:
-    """Trains a linear head on the embeddings of the unchanged model, and returns its score."""
-    embed = compiled(sentences)
-    training, held_out = embed(task.training)[EMBEDDING], embed(task.held_out)[EMBEDDING]
+def fit_frozen(embedder: Any) -> Score:
+    """Trains a linear head on the vectors of the unchanged embedder, and returns its score."""
+    texts, labels = labelled(TRAINING_PAIRS)
+    training, held_out = embedder.embed(texts), embedder.embed(labelled(HELD_OUT_PAIRS)[0])
     head = linear_head(training.shape[1])
     head.compile(keras.optimizers.Adam(_HEAD_RATE), "binary_crossentropy")
     for _ in range(_HEAD_STEPS):
-        head.train_on_batch(training, task.training_labels)
-    return Score(head.predict(held_out, verbose=0)[:, 0], task.held_out_labels)
+        head.train_on_batch(training, np.array(labels))
+    return Score(head.predict(held_out, verbose=0)[:, 0])
 
 
-def fit_adapter(
-    sentences: Any, task: Task, epochs: int, learning_rate: float, progress: keras.callbacks.Callback
-) -> Score:
-    """Trains the backbone's adapter together with a new linear head, and returns their score."""
-    model = classifier(sentences)
-    rate = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps_per_epoch(task))
-    model.compile(keras.optimizers.Adam(rate, clipnorm=1.0), "binary_crossentropy")
-    model.fit(task.training, task.training_labels, batch_size=BATCH, epochs=epochs, callbacks=[progress], verbose=0)
-    return Score(model.predict(task.held_out, batch_size=64, verbose=0)[:, 0], task.held_out_labels)
+def make_classifier(embedder: Any) -> Any:
+    """Returns a classifier with a new head on the backbone of an embedder."""
+    options = {"labels": list(LABELS), "head": _HEAD.to_config()}
+    return vertebra.models.TextClassifier(embedder.backbone, preprocessor=embedder.preprocessor, **options)
 
 
-def steps_per_epoch(task: Task) -> int:
+def fit_adapter(classifier: Any, epochs: int, learning_rate: float, progress: keras.callbacks.Callback) -> Score:
+    """Trains the adapter of a classifier together with its head, and returns their score."""
+    texts, labels = labelled(TRAINING_PAIRS)
+    rate = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps_per_epoch())
+    classifier.compile(keras.optimizers.Adam(rate, clipnorm=1.0), metrics=None)
+    names = [LABELS[label] for label in labels]
+    classifier.fit(texts, names, batch_size=BATCH, epochs=epochs, callbacks=[progress], verbose=0)
+    return Score(classifier.probabilities(labelled(HELD_OUT_PAIRS)[0])[:, 1])
+
+
+def steps_per_epoch() -> int:
     """Returns the number of weight updates in an epoch."""
-    return -(-len(task.training_labels) // BATCH)
+    return -(-2 * len(TRAINING_PAIRS) // BATCH)

@@ -17,17 +17,17 @@ TOLERANCE = 1e-4
 _SECONDS = 300
 
 
-def continue_on(runtime: str, preset: str, adapter: Path, reference: Path) -> Report:
+def continue_on(runtime: str, preset: str, classifier: Path, reference: Path) -> Report:
     """Runs the second process and returns its report.
 
     Raises:
         DemoError: the second process failed, or its outputs differ from those of this process.
     """
-    report = _run(runtime, [preset, str(adapter), str(reference)])
-    if not (report.without_adapter <= TOLERANCE and report.with_adapter <= TOLERANCE):
+    report = _run(runtime, [preset, str(classifier), str(reference)])
+    if not (report.vectors <= TOLERANCE and report.probabilities <= TOLERANCE):
         raise DemoError(
-            f"The outputs on {report.runtime} differ by {report.without_adapter:.1e}, and with the adapter by "
-            f"{report.with_adapter:.1e}; at most {TOLERANCE:.0e} is allowed",
+            f"The vectors on {report.runtime} differ by {report.vectors:.1e}, and the probabilities by "
+            f"{report.probabilities:.1e}; at most {TOLERANCE:.0e} is allowed",
             "Check the runtimes with: vertebra doctor",
         )
     return report

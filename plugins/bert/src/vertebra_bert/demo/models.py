@@ -39,9 +39,3 @@ def linear_head(width: int) -> Any:
     # The values of an embedding of length 1 are small; scaled up, they train a new head faster.
     layers = [keras.layers.Rescaling(4.0), keras.layers.Dense(1, activation="sigmoid")]
     return keras.Sequential([keras.Input((width,)), *layers])
-
-
-def classifier(sentences: Any) -> Any:
-    """Returns a model from a backbone's inputs to the probability that a new linear head computes."""
-    embedding = sentences.output[EMBEDDING]
-    return keras.Model(sentences.input, linear_head(embedding.shape[-1])(embedding))

@@ -1,45 +1,39 @@
-"""A file with the outputs of one runtime, for comparison with those of another."""
+"""A file with the answers of one runtime, for comparison with those of another."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vertebra_bert.demo.tokens import Arrays
+from vertebra_bert.demo.sentences import COMPARED, HELD_OUT_PAIRS, PUBLISHED, labelled
+
+TEXTS = (*PUBLISHED, *COMPARED, *labelled(HELD_OUT_PAIRS)[0])
+"""The texts that each runtime embeds and classifies."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A model's inputs, and its outputs without and with the adapter."""
+    """The answers for `TEXTS`."""
 
-    inputs: Arrays
-    plain: Arrays
-    adapted: Arrays
+    vectors: np.ndarray[Any, Any]
+    """The vectors of the embedder, without the adapter."""
+    probabilities: np.ndarray[Any, Any]
+    """The probabilities of the classifier, with the adapter."""
 
     def save(self, path: Path) -> None:
-        """Writes everything into one `.npz` file."""
-        groups = {"inputs": self.inputs, "plain": self.plain, "adapted": self.adapted}
-        arrays = {f"{group}.{name}": array for group, items in groups.items() for name, array in items.items()}
-        np.savez(path, **arrays)  # type: ignore[arg-type]
+        """Writes the answers into one `.npz` file."""
+        np.savez(path, **asdict(self))
 
     @classmethod
     def load(cls, path: Path) -> Reference:
         """Reads a file that `save` has written."""
-        groups: dict[str, Arrays] = {"inputs": {}, "plain": {}, "adapted": {}}
         with np.load(path) as arrays:
-            for key in arrays.files:
-                group, _, name = key.partition(".")
-                groups[group][name] = arrays[key]
-        return cls(**groups)
+            return cls(**{name: arrays[name] for name in arrays.files})
 
-
-def largest_difference(computed: Arrays, expected: Arrays, padding_mask: np.ndarray[Any, Any]) -> float:
-    """Returns the largest absolute difference between computed and expected values; NaN if one of them is NaN.
-
-    Hidden states of padding are not compared, because they are undefined.
-    """
-    gaps = [np.abs(computed[name] - array) for name, array in expected.items()]
-    return float(np.max([(gap[padding_mask == 1] if gap.ndim == 3 else gap).max() for gap in gaps]))
+    def differences(self, other: Reference) -> tuple[float, float]:
+        """Returns the largest absolute difference of vectors and of probabilities; NaN if a value is NaN."""
+        gaps = np.abs(self.vectors - other.vectors), np.abs(self.probabilities - other.probabilities)
+        return float(gaps[0].max()), float(gaps[1].max())

@@ -1,4 +1,4 @@
-"""The second process: loads preset and adapter on its runtime, and compares outputs with those of the first process."""
+"""The second process: loads embedder and classifier on its runtime, and compares answers with the first one's."""
 
 from __future__ import annotations
 
@@ -15,43 +15,39 @@ class Report:
     """The result of the second process."""
 
     runtime: str
-    without_adapter: float
-    """Largest difference between the outputs of the preset without the adapter."""
-    with_adapter: float
+    vectors: float
+    """Largest difference between the vectors of the embedder."""
+    probabilities: float
+    """Largest difference between the probabilities of the classifier."""
     cosine: float
-    """Similarity of the first two sentences, without the adapter."""
+    """Similarity of the first two sentences."""
+    answer: str
+    """The classifier's answer to the first held-out remark with a negation."""
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Prints a report as JSON; the arguments are the preset's handle and the paths of adapter and reference."""
-    preset, adapter, reference = arguments
+    """Prints a report as JSON; the arguments are the preset's handle and the paths of classifier and reference."""
+    preset, classifier, reference = arguments
     warnings.simplefilter("ignore")  # stderr is for errors only
-    print(json.dumps(asdict(compare(preset, Path(adapter), Path(reference)))))
+    print(json.dumps(asdict(compare(preset, Path(classifier), Path(reference)))))
 
 
-def compare(preset: str, adapter: Path, reference: Path) -> Report:
-    """Computes the reference's outputs again on the runtime of this process, and returns the differences."""
+def compare(preset: str, classifier: Path, reference: Path) -> Report:
+    """Computes the reference's answers again on the runtime of this process, and returns the differences."""
     import vertebra
 
-    backbone = vertebra.Backbone.from_preset(preset)
+    embedder = vertebra.models.TextEmbedder.from_preset(preset)
+    tuned = vertebra.models.TextClassifier.from_preset(classifier)
 
     import keras
 
-    from vertebra_bert.demo.models import EMBEDDING, compiled, sentence_model
-    from vertebra_bert.demo.reference import Reference, largest_difference
+    from vertebra_bert.demo.reference import TEXTS, Reference
+    from vertebra_bert.demo.sentences import EXAMPLE
 
-    expected = Reference.load(reference)
-    sentences, mask = sentence_model(backbone), expected.inputs["padding_mask"]
-    plain = compiled(sentences)(expected.inputs)
-    backbone.load_lora_weights(adapter)
-    adapted = compiled(sentences)(expected.inputs)
-    first, second = plain[EMBEDDING][:2]
-    return Report(
-        runtime=keras.config.backend(),
-        without_adapter=largest_difference(plain, expected.plain, mask),
-        with_adapter=largest_difference(adapted, expected.adapted, mask),
-        cosine=float(first @ second),
-    )
+    answers = Reference(embedder.embed(TEXTS), tuned.probabilities(TEXTS))
+    first, second = answers.vectors[:2]
+    differences = answers.differences(Reference.load(reference))
+    return Report(keras.config.backend(), *differences, float(first @ second), tuned.classify(EXAMPLE)["label"])
 
 
 if __name__ == "__main__":

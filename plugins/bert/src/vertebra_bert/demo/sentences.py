@@ -100,6 +100,9 @@ HELD_OUT_PAIRS: _Pairs = (
     ("The laptop is not cheap, but it is fast.", "The laptop is cheap, but it is not fast."),
 )
 
+EXAMPLE = HELD_OUT_PAIRS[3][0]
+"""A remark whose words alone mislead: it is of a happy speaker."""
+
 
 def labelled(pairs: _Pairs) -> tuple[list[str], list[int]]:
     """Returns the sentences of all pairs, and their labels: 1 for a happy and 0 for an unhappy speaker."""

@@ -13,36 +13,34 @@ import keras
 import numpy as np
 
 import vertebra
-from vertebra_bert.demo.adapting import Score, Task, fit_adapter, fit_frozen, steps_per_epoch
+from vertebra_bert.demo.adapting import LABELS, Score, fit_adapter, fit_frozen, make_classifier, steps_per_epoch
 from vertebra_bert.demo.handover import TOLERANCE, continue_on
 from vertebra_bert.demo.heatmap import heat_map
-from vertebra_bert.demo.models import EMBEDDING, compiled, sentence_model
 from vertebra_bert.demo.picture import can_draw, save_picture
-from vertebra_bert.demo.problems import DemoError
 from vertebra_bert.demo.progress import TrainingProgress
-from vertebra_bert.demo.reference import Reference
+from vertebra_bert.demo.reference import TEXTS, Reference
 from vertebra_bert.demo.screen import Screen, number, percent
-from vertebra_bert.demo.sentences import COMPARED, HELD_OUT_PAIRS, PUBLISHED, TRAINING_PAIRS, labelled
-from vertebra_bert.demo.tokens import Tokenize, open_tokenizer
+from vertebra_bert.demo.sentences import COMPARED, EXAMPLE, HELD_OUT_PAIRS, PUBLISHED, TRAINING_PAIRS, labelled
 from vertebra_bert.demo.weights import Weights
 
 SEED = 1
 RANK, ALPHA = 8, 16
 
 
+CLASSIFIER = "classifier"
+"""The folder of the fine-tuned classifier, in the demo's folder."""
+
+
 def tell(screen: Screen, weights: Weights, first: str, second: str, folder: Path) -> None:
     """Runs all sections: load, compare, fine-tune, and continue in a second process."""
     keras.utils.set_random_seed(SEED)
-    backbone = _load(screen, weights, first)
-    tokenize = _tokenizer(weights)
-    sentences = sentence_model(backbone)
-    reference_inputs = tokenize([*PUBLISHED, *COMPARED, *labelled(HELD_OUT_PAIRS)[0]])
-    plain = compiled(sentences)(reference_inputs)
-    _compare(screen, plain[EMBEDDING][len(PUBLISHED) :][: len(COMPARED)], folder)
-    _adapt(screen, backbone, sentences, Task.tokenized(tokenize), weights)
-    adapted = compiled(sentences)(reference_inputs)
-    _hand_over(screen, backbone, weights, second, folder, Reference(reference_inputs, plain, adapted))
-    _end(screen, weights, second, folder)
+    embedder = _load(screen, weights, first)
+    vectors = embedder.embed(TEXTS)
+    _compare(screen, vectors[len(PUBLISHED) :][: len(COMPARED)], folder)
+    classifier = _adapt(screen, embedder, weights)
+    reference = Reference(vectors, classifier.probabilities(TEXTS))
+    _hand_over(screen, classifier, weights, second, folder, reference)
+    _end(screen, second, folder)
 
 
 # === Load ===
@@ -52,28 +50,22 @@ def _load(screen: Screen, weights: Weights, runtime: str) -> Any:
     screen.heading(f"Load {weights.title}")
     if weights.note:
         screen.fact("note", weights.note)
+    screen.code(f'embedder = vertebra.models.TextEmbedder.from_preset("{weights.handle}")')
     started = time.perf_counter()
-    backbone = vertebra.Backbone.from_preset(weights.handle, dropout=0.0, attention_dropout=0.0)
+    embedder = vertebra.models.TextEmbedder.from_preset(weights.handle, dropout=0.0, attention_dropout=0.0)
     seconds = time.perf_counter() - started
-    screen.fact("preset", weights.handle)
-    screen.fact("loaded", f"{backbone.count_params():,} parameters in {number(seconds)} s, on {runtime}")
-    return backbone
-
-
-def _tokenizer(weights: Weights) -> Tokenize:
-    if weights.folder is None:
-        raise DemoError(
-            f"The package {weights.package} is not installed", "Install it, or let the demo choose its weights"
-        )
-    return open_tokenizer(weights.folder)
+    tokens = f"{embedder.tokenizer.vocabulary_size():,} tokens"
+    screen.fact("loaded", f"{embedder.count_params():,} parameters and {tokens} in {number(seconds)} s, on {runtime}")
+    return embedder
 
 
 # === Compare ===
 
 
-def _compare(screen: Screen, embeddings: Any, folder: Path) -> None:
-    screen.heading("Compare sentences")
-    similarities = embeddings @ embeddings.T
+def _compare(screen: Screen, vectors: Any, folder: Path) -> None:
+    screen.heading("Compare texts")
+    screen.code(f'vectors = embedder.embed(["{COMPARED[0]}", "{COMPARED[1]}", ...])')
+    similarities = vectors @ vectors.T
     screen.show(heat_map(COMPARED, similarities))
     if not can_draw():
         screen.fact("picture", "not drawn: Pillow is not installed (pip install pillow)")
@@ -86,18 +78,20 @@ def _compare(screen: Screen, embeddings: Any, folder: Path) -> None:
 # === Adapt ===
 
 
-def _adapt(screen: Screen, backbone: Any, sentences: Any, task: Task, weights: Weights) -> None:
-    screen.heading(f"Fine-tune with LoRA, rank {RANK}")
+def _adapt(screen: Screen, embedder: Any, weights: Weights) -> Any:
+    screen.heading(f"Fine-tune a classifier with LoRA, rank {RANK}")
     examples = " / ".join(HELD_OUT_PAIRS[3])
     screen.fact("task", f"is the speaker happy or not?  {examples}")
     screen.fact("data", f"{2 * len(TRAINING_PAIRS)} remarks for training, {2 * len(HELD_OUT_PAIRS)} others for testing")
-    before = fit_frozen(sentences, task)
-    screen.fact("adapter", str(backbone.enable_lora(RANK, alpha=ALPHA, seed=SEED)))
-    with TrainingProgress(screen, weights.epochs, steps_per_epoch(task)) as progress:
-        after = fit_adapter(sentences, task, weights.epochs, weights.learning_rate, progress)
-    _show_score(screen, "before", before, "a linear head on the frozen embeddings")
-    _show_score(screen, "after", after, "a linear head, trained together with the adapter")
+    before = fit_frozen(embedder)
+    classifier = make_classifier(embedder)
+    screen.fact("adapter", str(classifier.enable_lora(RANK, alpha=ALPHA, seed=SEED)))
+    with TrainingProgress(screen, weights.epochs, steps_per_epoch()) as progress:
+        after = fit_adapter(classifier, weights.epochs, weights.learning_rate, progress)
+    _show_score(screen, "before", before, "a linear head on the frozen vectors")
+    _show_score(screen, "after", after, "a TextClassifier, trained together with the adapter")
     _show_corrections(screen, before, after)
+    return classifier
 
 
 def _show_score(screen: Screen, label: str, score: Score, meaning: str) -> None:
@@ -116,50 +110,51 @@ def _show_corrections(screen: Screen, before: Score, after: Score) -> None:
 
 
 def _feeling(probability: float) -> str:
-    return "happy" if probability > 0.5 else "unhappy"
+    return LABELS[int(probability > 0.5)]
 
 
 # === Hand over ===
 
 
 def _hand_over(
-    screen: Screen, backbone: Any, weights: Weights, runtime: str, folder: Path, reference: Reference
+    screen: Screen, classifier: Any, weights: Weights, runtime: str, folder: Path, reference: Reference
 ) -> None:
     first_runtime = keras.config.backend()
     screen.heading(f"Continue on {runtime}, in a second process")
     if first_runtime == runtime:
         screen.fact("note", f"{runtime} is the only available runtime; install another one to continue on it")
-    adapter, outputs = folder / "adapter.lora.safetensors", folder / "reference.npz"
-    backbone.save_lora_weights(adapter)
+    preset, outputs = folder / CLASSIFIER, folder / "reference.npz"
+    classifier.save_to_preset(preset, certificate=False, assets=False)
     reference.save(outputs)
-    screen.fact("saved", f"{adapter}, {adapter.stat().st_size:,} bytes")
+    size = sum(path.stat().st_size for path in preset.rglob("*") if path.is_file())
+    screen.fact("saved", f"{preset}: backbone, adapter, head and tokenizer, {size / 1e6:.1f} MB")
     started = time.perf_counter()
-    report = continue_on(runtime, weights.handle, adapter, outputs)
-    screen.fact(
-        "loaded", f"preset and adapter, on {report.runtime}; the process took {time.perf_counter() - started:.0f} s"
-    )
-    differences = f"{report.without_adapter:.1e} without the adapter, {report.with_adapter:.1e} with it"
+    report = continue_on(runtime, weights.handle, preset, outputs)
+    screen.fact("loaded", f"on {report.runtime}; the process took {time.perf_counter() - started:.0f} s")
+    differences = f"{report.vectors:.1e} of the vectors, {report.probabilities:.1e} of the probabilities"
     screen.fact("difference", f"at most {differences} (allowed: {TOLERANCE:.0e})")
-    first, second = reference.plain[EMBEDDING][:2]
+    first, second = reference.vectors[:2]
     cosines = f"{number(first @ second, 4)} on {first_runtime}, {number(report.cosine, 4)} on {report.runtime}"
     screen.fact("similarity", f'of "{PUBLISHED[0]}" and "{PUBLISHED[1]}": {cosines}')
+    screen.fact("answer", f'to "{EXAMPLE}" on {report.runtime}: ', (report.answer, "bold green"))
 
 
 # === End ===
 
 
-def _end(screen: Screen, weights: Weights, runtime: str, folder: Path) -> None:
+def _end(screen: Screen, runtime: str, folder: Path) -> None:
     screen.heading("Try next")
+    preset = (folder / CLASSIFIER).as_posix()
     screen.code(
         f"{_program('vertebra')} presets",
-        f"{_program('vertebra')} inspect {weights.handle}",
+        f"{_program('vertebra')} inspect {preset}",
         _program("python"),
         ">>> import vertebra",
-        f'>>> backbone = vertebra.Backbone.from_preset("{weights.handle}", runtime="{runtime}")',
-        f'>>> print(backbone.load_lora_weights("{(folder / "adapter.lora.safetensors").as_posix()}"))',
+        f'>>> classifier = vertebra.models.TextClassifier.from_preset("{preset}", runtime="{runtime}")',
+        f'>>> classifier.classify("{EXAMPLE}")',
     )
     screen.console.print()
-    screen.fact("files", ", ".join(sorted(str(path) for path in folder.iterdir() if path.is_file())))
+    screen.fact("files", ", ".join(sorted(str(path) for path in folder.iterdir())))
 
 
 def _program(name: str) -> str:

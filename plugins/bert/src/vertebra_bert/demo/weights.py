@@ -63,11 +63,13 @@ def small_weights(note: str) -> Weights:
     return replace(SMALL, note=note)
 
 
-def require_tokenizers() -> None:
-    """Checks that the tokenizer's package is installed.
+def require_text() -> None:
+    """Checks that the plugin for texts is installed.
 
     Raises:
-        DemoError: the package `tokenizers` is not installed.
+        DemoError: the package `vertebra-text` is not installed.
     """
-    if find_spec("tokenizers") is None:
-        raise DemoError("The demo needs the package tokenizers", "Install it with: pip install 'vertebra-bert[demo]'")
+    if find_spec("vertebra_text") is None:
+        raise DemoError(
+            "The demo needs the package vertebra-text", "Install it with: pip install 'vertebra-bert[demo]'"
+        )

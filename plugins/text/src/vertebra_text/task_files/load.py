@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vertebra import tasks
+from vertebra import TaskPreset, tasks
 from vertebra.errors import PresetNotFoundError
 from vertebra_text.preprocessor import TextPreprocessor
 from vertebra_text.system import log
@@ -40,20 +40,40 @@ def load_task(
         parts: The preprocessor, if the user gave one.
     """
     opened = tasks.open_preset(preset, task_class.backbone_class, load_weights, locked=locked, **of_backbone)
+    return build_task(task_class, opened, own, parts, load_weights)[0]
+
+
+def build_task(
+    task_class: Any,
+    opened: TaskPreset,
+    own: Mapping[str, Any],
+    parts: Mapping[str, Any],
+    load_weights: bool = True,
+) -> tuple[Any, StoredTask]:
+    """Builds the task of a preset that is open; returns it with what the preset says about it.
+
+    Args:
+        task_class: The class.
+        opened: The preset; its backbone may have no values.
+        own: Arguments of the task that override those of the preset.
+        parts: The preprocessor, if it is not the preset's own, and other arguments of every task.
+        load_weights: Whether to load the weights of the head.
+    """
     reader = next((reader for reader in _READERS if reader.recognises(opened)), None)
     stored = StoredTask() if reader is None else reader.read(task_class, opened, own)
     for note in stored.notes:
         log.warning("%s: %s", opened.handle, note)
     arguments = {**stored.arguments, **own}
-    preprocessor = parts["preprocessor"] if "preprocessor" in parts else _preprocessor(opened, stored)
-    task = task_class(opened.backbone, preprocessor=preprocessor, **arguments)
+    if "preprocessor" not in parts:
+        parts = {"preprocessor": _preprocessor(opened, stored), **parts}
+    task = task_class(opened.backbone, **parts, **arguments)
     if load_weights:
         changed = [name for name, value in own.items() if stored.arguments.get(name) != value]
         fill(task, opened, stored, changed)
-    return task
+    return task, stored
 
 
-def _preprocessor(opened: tasks.TaskPreset, stored: StoredTask) -> TextPreprocessor | None:
+def _preprocessor(opened: TaskPreset, stored: StoredTask) -> TextPreprocessor | None:
     """Returns the preset's own preprocessor, or None if it has no tokenizer."""
     try:
         tokenizer = Tokenizer.from_files(opened.files)

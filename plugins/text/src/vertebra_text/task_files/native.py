@@ -7,11 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from vertebra import TaskExport, TaskPreset, TensorRule, tasks
 from vertebra.errors import PresetClassError, PresetConfigError
-from vertebra_text.preprocessor import TextPreprocessor
 from vertebra_text.task_files.stored import TRUNCATION, StoredTask, truncation_of
 
 CONFIG, WEIGHTS = "task.json", "task.safetensors"
@@ -59,6 +56,10 @@ def export(task: Any) -> TaskExport:
 
 
 def _write(task: Any, folder: Path) -> None:
+    import keras  # not at the top: describing a task imports no framework
+
+    from vertebra_text.preprocessor import TextPreprocessor
+
     config = {
         "vertebra_task": _VERSION,
         "task": type(task).task_name(),

@@ -7,12 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import keras
-import numpy as np
-
-from vertebra import TaskExport, TaskPreset, TensorRule, tasks
+from vertebra import PresetFiles, TaskExport, TaskPreset, TensorRule, tasks
 from vertebra.errors import FormatLimitError, PresetConfigError, PresetNotFoundError
-from vertebra_text.layers.pooling import MODES
 from vertebra_text.task_files.stored import StoredTask
 
 MODULES = "modules.json"
@@ -74,17 +70,26 @@ def read(task_class: Any, preset: TaskPreset, own: Mapping[str, Any]) -> StoredT
         from vertebra_text.task_files import transformers
 
         return transformers.read(task_class, preset, own)
-    folder = _Folder(preset)
+    return read_modules(preset.files)
+
+
+def read_modules(files: PresetFiles) -> StoredTask:
+    """Returns the embedder of a folder.
+
+    Raises:
+        PresetConfigError: a module cannot be computed here.
+    """
+    folder = _Folder(files)
     for module in folder.modules():
         folder.add(module)
-    return folder.stored(own)
+    return folder.stored()
 
 
 class _Folder:
-    """The modules of a folder, read one after the other."""
+    """The modules of a folder, read one after the other; needs no framework."""
 
-    def __init__(self, preset: TaskPreset) -> None:
-        self._preset, self._files = preset, preset.files
+    def __init__(self, files: PresetFiles) -> None:
+        self._files = files
         self._arguments: dict[str, Any] = {"pooling_mode": "mean", "normalize": False, "dense": []}
         self._tensors: dict[str, Any] = {}
         self._done: list[str] = []
@@ -130,10 +135,10 @@ class _Folder:
         if modes is None:
             modes = [mode for mode, field in _OLD_MODES.items() if config.get(field)] or ["mean"]
         listed = [modes] if isinstance(modes, str) else list(modes)
-        unknown = [mode for mode in listed if mode not in MODES]
+        unknown = [mode for mode in listed if mode not in _OLD_MODES]
         if unknown:
             raise PresetConfigError(
-                f"{path}config.json", f"pooling_mode is {unknown[0]!r}, expected {', '.join(MODES)}"
+                f"{path}config.json", f"pooling_mode is {unknown[0]!r}, expected {', '.join(_OLD_MODES)}"
             )
         self._arguments["pooling_mode"] = listed[0] if len(listed) == 1 else listed
 
@@ -159,7 +164,7 @@ class _Folder:
     def _normalize(self, path: str) -> None:
         self._arguments["normalize"] = True
 
-    def stored(self, own: Mapping[str, Any]) -> StoredTask:
+    def stored(self) -> StoredTask:
         """Returns the task."""
         settings, config = self._json(_SETTINGS), self._json(_CONFIG)
         prompts = config.get("prompts") or {}
@@ -254,6 +259,9 @@ def _dense_config(spec: Mapping[str, Any], width: int, classes: Mapping[Any, str
 
 def _dense_tensors(task: Any, number: int) -> dict[str, Any]:
     """Returns the tensors of a dense layer, by the peer's names."""
+    import keras
+    import numpy as np
+
     weights, tensors = task.head_weights(), {}
     for name, rule in _rules(task).items():
         layer, _, tensor = rule.tensor.partition("/")

@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from vertebra import TensorRule
 from vertebra.errors import PresetConfigError, WeightsMismatchError
-from vertebra_text.preprocessor import TRUNCATIONS
 from vertebra_text.system import warn
+from vertebra_text.tokenizers.encoding.options import LIMITING
 
 if TYPE_CHECKING:
     from vertebra import TaskPreset
@@ -33,7 +31,7 @@ class StoredTask:
     rules: Rules = lambda _: {}
     sequence_length: int | None = None
     """The most tokens of a row, if the preset limits them further than its tokenizer does."""
-    truncation: str = TRUNCATIONS[0]
+    truncation: str = LIMITING[0]
     """As in `TextPreprocessor`."""
     notes: Sequence[str] = ()
     """What the user should know about how the preset was read."""
@@ -49,9 +47,9 @@ def truncation_of(name: str, fields: Mapping[str, Any]) -> str:
     Raises:
         PresetConfigError: there is no such way.
     """
-    truncation = fields.get(TRUNCATION, TRUNCATIONS[0])
-    if truncation not in TRUNCATIONS:
-        raise PresetConfigError(name, f"{TRUNCATION} is {truncation!r}, expected one of {', '.join(TRUNCATIONS)}")
+    truncation = fields.get(TRUNCATION, LIMITING[0])
+    if truncation not in LIMITING:
+        raise PresetConfigError(name, f"{TRUNCATION} is {truncation!r}, expected one of {', '.join(LIMITING)}")
     return str(truncation)
 
 
@@ -68,6 +66,8 @@ def fill(task: Any, preset: TaskPreset, stored: StoredTask, replaced: Sequence[s
     Raises:
         WeightsMismatchError: a tensor has another shape, and no argument of the user explains it.
     """
+    import numpy as np  # not at the top: describing a task imports no arrays
+
     weights, rules = task.head_weights(), stored.rules(task)
     fresh, reshaped = [], []
     for name, variable in weights.items():

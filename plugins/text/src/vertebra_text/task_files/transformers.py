@@ -7,12 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import keras
-import numpy as np
-
-from vertebra import HeadSpec, TaskExport, TaskPreset, TensorRule
+from vertebra import HeadSpec, PresetFiles, TaskExport, TaskPreset, TensorRule
 from vertebra.errors import FormatLimitError, PresetConfigError
-from vertebra_text.layers.head import bias_of, head_of
 from vertebra_text.task_files.stored import StoredTask
 
 _CONFIG, _SENTENCE_TRANSFORMERS = "config.json", "config_sentence_transformers.json"
@@ -34,12 +30,14 @@ def read(task_class: Any, preset: TaskPreset, own: Mapping[str, Any]) -> StoredT
     name = task_class.head_task
     if not name:
         return StoredTask()
+    from vertebra_text.layers.head import head_of  # not at the top: describing a task imports no framework
+
     head = head_of(name, preset.backbone, config)
     if name == "MaskedLM" and config.get(_TIED) is False:
         head = _untied(head)
     arguments: dict[str, Any] = {"head": head.to_config()}
     if name != "MaskedLM":
-        arguments |= _classes(config)
+        arguments |= classes(config)
     if name == "TextClassifier":
         arguments |= _problem(task_class, preset, config)
     arguments = {key: value for key, value in arguments.items() if _is_needed(key, own)}
@@ -84,7 +82,7 @@ def _is_needed(argument: str, own: Mapping[str, Any]) -> bool:
     return argument not in about_classes or not about_classes & own.keys()
 
 
-def _classes(config: Mapping[str, Any]) -> dict[str, Any]:
+def classes(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns number and names of the classes; transformers' default is two classes.
 
     Raises:
@@ -110,33 +108,38 @@ def _classes(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _problem(task_class: Any, preset: TaskPreset, config: Mapping[str, Any]) -> dict[str, Any]:
     if "score" in task_class._own_arguments():
-        return {"score": _score(preset, config)}
+        return {"score": score(activation_name(preset.files, config) or "Sigmoid")}
     return {"problem_type": config["problem_type"]} if config.get("problem_type") else {}
 
 
-def _score(preset: TaskPreset, config: Mapping[str, Any]) -> str:
-    """Returns what the score of a cross-encoder is: Sentence Transformers' `activation_fn`, by default a sigmoid.
+def activation_name(files: PresetFiles, config: Mapping[str, Any]) -> str | None:
+    """Returns Sentence Transformers' `activation_fn` of a cross-encoder, or None if the preset names none.
 
     Its releases have it in a file of their own, in a field of the config, or under an older name.
-
-    Raises:
-        PresetConfigError: the function is another one.
     """
-    own = preset.files.json(_SENTENCE_TRANSFORMERS).value if _SENTENCE_TRANSFORMERS in preset.files.names else {}
+    own = files.json(_SENTENCE_TRANSFORMERS).value if _SENTENCE_TRANSFORMERS in files.names else {}
     nested = config.get("sentence_transformers")
     name = (
         own.get("activation_fn")
         or (nested.get("activation_fn") if isinstance(nested, Mapping) else None)
         or config.get("sbert_ce_default_activation_function")
-        or "Sigmoid"
     )
-    score = _ACTIVATIONS.get(str(name).rpartition(".")[2])
-    if score is None:
-        raise PresetConfigError(_CONFIG, f"activation_fn is {name!r}, expected torch's Identity or Sigmoid")
-    return score
+    return None if not name else str(name)
 
 
-_MODELS = {
+def score(activation: str) -> str:
+    """Returns what the score of a cross-encoder is, by the name of its activation function.
+
+    Raises:
+        PresetConfigError: the function is another one.
+    """
+    found = _ACTIVATIONS.get(activation.rpartition(".")[2])
+    if found is None:
+        raise PresetConfigError(_CONFIG, f"activation_fn is {activation!r}, expected torch's Identity or Sigmoid")
+    return found
+
+
+MODELS = {
     "TextClassifier": "ForSequenceClassification",
     "TokenClassifier": "ForTokenClassification",
     "MaskedLM": "ForMaskedLM",
@@ -152,6 +155,11 @@ def export(task: Any) -> TaskExport:
     Raises:
         FormatLimitError: the outputs have an activation, which transformers' heads do not have.
     """
+    import keras
+    import numpy as np
+
+    from vertebra_text.layers.head import bias_of
+
     name = task.head_task
     if not name:
         return TaskExport(lambda _: None)
@@ -164,7 +172,7 @@ def export(task: Any) -> TaskExport:
         tensors[rule.tensor] = np.ascontiguousarray(array.T if rule.transpose else array)
     for layer in _untied_layers(task):
         tensors[layer.bias] = tensors[bias_of(layer.matrix)]  # the name that version 4 reads
-    return TaskExport(lambda _: None, tensors, _fields(task, name), _MODELS[name])
+    return TaskExport(lambda _: None, tensors, _fields(task, name), MODELS[name])
 
 
 def _untied_layers(task: Any) -> list[Any]:

@@ -8,8 +8,9 @@ from typing import Any
 
 from vertebra import open_files
 from vertebra.errors import PresetConfigError
-from vertebra_text.preprocessor import TRUNCATIONS, TextPreprocessor
+from vertebra_text.preprocessor import TextPreprocessor
 from vertebra_text.system import warn
+from vertebra_text.tokenizers.encoding.options import LIMITING
 from vertebra_text.tokenizers.interface import Tokenizer
 
 _FOLDER, _SETTINGS = "preprocessor", "preprocessor.json"
@@ -46,7 +47,7 @@ def _read(folder: Path) -> TextPreprocessor:
     files = open_files(folder, locked=False)  # a temporary folder, which no lockfile can name
     settings = files.json(_SETTINGS).value
     length, truncation = settings.get("sequence_length"), settings.get("truncation")
-    if truncation not in TRUNCATIONS or not (length is None or (type(length) is int and length > 0)):
+    if truncation not in LIMITING or not (length is None or (type(length) is int and length > 0)):
         problem = f"sequence_length is {length!r} and truncation {truncation!r}"
-        raise PresetConfigError(_SETTINGS, f"{problem}, expected an int above 0, and one of {', '.join(TRUNCATIONS)}")
+        raise PresetConfigError(_SETTINGS, f"{problem}, expected an int above 0, and one of {', '.join(LIMITING)}")
     return TextPreprocessor(Tokenizer.from_files(files), length, truncation)

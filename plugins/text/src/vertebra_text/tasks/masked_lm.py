@@ -119,6 +119,10 @@ class MaskedLM(HeadTask):
             found.append({"token": token, "score": float(row[index]), "text": filled})
         return found
 
+    def sample_inputs(self, arrays: Any) -> Any:
+        """Returns the inputs for logits at the first token after the special one of each text."""
+        return {**arrays, POSITIONS: np.ones((len(arrays["token_ids"]), 1), "int32")}
+
     # === Training ===
 
     def default_loss(self) -> Any:

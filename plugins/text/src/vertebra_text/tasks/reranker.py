@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -27,6 +27,9 @@ class Reranker(TextClassifier):
         score: What a score is: `identity`, the output itself, or `sigmoid` of it.
         **kwargs: Further arguments of `TextClassifier`.
     """
+
+    head_task: ClassVar[str] = "TextClassifier"
+    reads_pairs = True
 
     def __init__(
         self,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import keras
@@ -18,13 +17,12 @@ from vertebra_text.tasks.adapters import TaskAdapters
 from vertebra_text.tasks.batches import has_texts, is_prepared, is_shuffled_by_keras, steps_of, text_batches
 from vertebra_text.tasks.inference import Inference
 from vertebra_text.tasks.keras_assets import KerasAssets
+from vertebra_text.tasks.presets import TaskPresets
+from vertebra_text.tasks.sample import SampledTask
 from vertebra_text.tasks.stream import TaskStream
 
-_FROM_PRESET = object()
-"""The default of `preprocessor` in `from_preset`: the preset's own tokenizer."""
 
-
-class Task(TaskAdapters, TaskStream, KerasAssets, vertebra.use().model_class()):  # type: ignore[misc]
+class Task(TaskAdapters, TaskStream, SampledTask, TaskPresets, KerasAssets, vertebra.use().model_class()):  # type: ignore[misc]
     """The base class of tasks: `fit`, `evaluate` and `predict` take raw texts, as does each task's own method.
 
     A subclass builds its head in `__init__` and passes inputs and outputs to `super().__init__`. It names the `task`,
@@ -248,40 +246,7 @@ class Task(TaskAdapters, TaskStream, KerasAssets, vertebra.use().model_class()):
         rounded = {"pad_to_multiple_of": 16} if vertebra.use().compiles_each_shape else {}
         return self._preprocessor.encode(texts, **rounded, **options)
 
-    # === Presets ===
-
-    @classmethod
-    def from_preset(
-        cls,
-        preset: str | Path,
-        load_weights: bool = True,
-        *,
-        runtime: str | None = None,
-        locked: bool | None = None,
-        preprocessor: Any = _FROM_PRESET,
-        **kwargs: Any,
-    ) -> Any:
-        """Builds the task of a preset: its backbone, head and tokenizer.
-
-        Args:
-            preset: A built-in preset id, a handle or a path, as in `vertebra.Backbone.from_preset`.
-            load_weights: Whether to load the weights of backbone and head; if False, they are random.
-            runtime: Name of the runtime, as in `vertebra.Backbone.from_preset`.
-            locked: As in `vertebra.Backbone.from_preset`.
-            preprocessor: As in the constructor; left out, the preset's own tokenizer. None for a model of token ids.
-            **kwargs: Arguments of this class, such as `num_classes`, or else of the backbone, such as `dtype`. They
-                override those of the preset.
-
-        Raises:
-            PresetError: as in `vertebra.Backbone.from_preset`, or the preset is of another task.
-            ArgumentError: an argument is out of range.
-        """
-        from vertebra_text.task_files.load import load_task
-
-        vertebra.use(runtime)
-        own = {name: kwargs.pop(name) for name in cls._own_arguments() & kwargs.keys()}
-        given = {} if preprocessor is _FROM_PRESET else {"preprocessor": preprocessor}
-        return load_task(cls, preset, load_weights, locked, own, kwargs, given)
+    # === Names ===
 
     @classmethod
     def _own_arguments(cls) -> set[str]:
@@ -289,30 +254,6 @@ class Task(TaskAdapters, TaskStream, KerasAssets, vertebra.use().model_class()):
         classes = [base for base in cls.__mro__ if issubclass(base, Task) and "__init__" in vars(base)]
         names = {name for base in classes for name in inspect.signature(base.__init__).parameters}
         return names - {*inspect.signature(Task.__init__).parameters, "kwargs"}
-
-    def save_to_preset(
-        self,
-        preset_dir: str | Path,
-        max_shard_size: float | None = 10,
-        *,
-        format: str = "native",
-        **kwargs: Any,
-    ) -> None:
-        """Saves backbone, head and tokenizer as a preset folder, which appears complete or not at all.
-
-        Args:
-            preset_dir: The folder.
-            max_shard_size: Maximum size of a weights file in gigabytes (10⁹ bytes), or None for a single file.
-            format: `native`; `transformers`; `sentence-transformers`; or `kerashub`.
-            **kwargs: Further arguments of `vertebra.Backbone.save_to_preset`.
-
-        Raises:
-            PresetSaveError: the folder cannot be written; existing files are unchanged.
-            FormatLimitError: the format cannot represent the task.
-        """
-        from vertebra_text.task_files.save import save_task
-
-        save_task(self, preset_dir, max_shard_size, format, kwargs)
 
     @classmethod
     def task_name(cls) -> str:

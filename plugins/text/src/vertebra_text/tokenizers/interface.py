@@ -32,6 +32,9 @@ class Tokenizer(ABC):
     """The arrays that a call returns: the inputs of the tokenizer's own architecture."""
     max_length: int | None = None
     """The most tokens of a sequence, with special tokens, or None if the files give no limit."""
+    formats: Collection[str] = ()
+    """Formats of presets whose readers understand the files that were read. A conversion to another format translates
+    the tokenizer with `save_to_preset`; if there are none, it copies the files."""
     files_description: ClassVar[str] = ""
     """The files that the class reads, for the message about a preset without any."""
 
@@ -107,6 +110,11 @@ class Tokenizer(ABC):
         """
 
     # === What a user calls ===
+
+    def describe(self) -> dict[str, Any]:
+        """Returns facts for `vertebra inspect`, as JSON."""
+        size = self.vocabulary_size()
+        return {"kind": type(self).__name__, "vocabulary_size": size, "max_length": self.max_length}
 
     @classmethod
     def from_preset(cls, preset: str | Path) -> Tokenizer:

@@ -24,6 +24,8 @@ from vertebra_text.tokenizers.files.parts import TokenizerParts
 from vertebra_text.tokenizers.interface import Arrays, Tokenizer
 from vertebra_text.tokenizers.roles import SpecialId, SpecialToken
 
+_NATIVE = "native"
+"""Vertebra's own format holds the files of either library."""
 _JOINED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
 """Signs that transformers joins to the word before them, on request, in its order."""
 
@@ -54,7 +56,7 @@ class PretrainedTokenizer(Tokenizer):
         self.parts = parts
         self.special = dict(parts.special)
         """The special tokens, by role."""
-        self.max_length = parts.max_length
+        self.max_length, self.formats = parts.max_length, (parts.format, _NATIVE)
         self.input_names = ("token_ids", "padding_mask", *(("segment_ids",) if parts.segments else ()))
         self.padding_side, self.truncation_side = parts.padding_side, parts.truncation_side
         self._backend = parts.backend
@@ -194,6 +196,16 @@ class PretrainedTokenizer(Tokenizer):
         if self.parts.clean_up_spaces and type(self._backend.model).__name__ != "BPE":
             texts = [_cleaned(text) for text in texts]
         return texts[0] if is_single else texts
+
+    def describe(self) -> dict[str, Any]:
+        model = type(self._backend.model).__name__
+        name = self.parts.class_name if self.parts.family is None else self.parts.family.name
+        special = {f"{role}_token": token for role, token in self.special.items()}
+        return super().describe() | {
+            "kind": f"{name} ({model})",
+            "format": self.parts.format,
+            "special_tokens": special,
+        }
 
     def save_to_preset(self, preset_dir: str | Path, *, format: str | None = None) -> list[str]:
         from vertebra_text.tokenizers.files.writing import write_tokenizer

@@ -10,7 +10,9 @@ from vertebra.errors import ArgumentError
 
 CALL = "Tokenizer"
 """The name in error messages of the function whose arguments are checked."""
-TRUNCATIONS = ("longest_first", "only_first", "only_second", "error", "do_not_truncate")
+LIMITING = ("longest_first", "only_first", "only_second", "error")
+"""Truncations that leave no row longer than its limit."""
+TRUNCATIONS = (*LIMITING, "do_not_truncate")
 SIDES = ("right", "left")
 _MOST = 2**24
 """The largest length that is accepted, so that a mistyped one does not exhaust the memory."""

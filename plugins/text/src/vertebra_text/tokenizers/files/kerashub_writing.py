@@ -43,6 +43,7 @@ def kerashub_files(parts: TokenizerParts) -> tuple[dict[str, bytes], list[str]]:
     files = {
         kerashub.TOKENIZER: (json.dumps(envelope, indent=4) + "\n").encode(),
         **{f"{ASSETS}{name}": data for name, data in assets.items()},
+        **_preprocessor(parts, family, envelope),
     }
     return files, _notes(parts, family)
 
@@ -161,6 +162,37 @@ def _envelope(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
         "config": {"name": f"{module}_tokenizer", **config},
         "registered_name": f"keras_hub>{name}",
     }
+
+
+def _preprocessor(parts: TokenizerParts, family: Family, tokenizer: Mapping[str, Any]) -> dict[str, bytes]:
+    """Returns the file of a preprocessor with the length of the tokenizer, or none if it has none.
+
+    Without it, as for preprocessors of other tasks than that of the file, KerasHub's length is 512.
+    """
+    if parts.max_length is None or not parts.special.keys() & {"cls", "bos"}:
+        return {}
+    kind = "TextClassifier" if "cls" in parts.special else "CausalLM"
+    module = tokenizer["module"].removesuffix("_tokenizer")
+    stem = family.kerashub[0].removesuffix("Tokenizer")
+    of_kind = (
+        {"truncate": "round_robin"} if kind == "TextClassifier" else {"add_start_token": True, "add_end_token": True}
+    )
+    suffix = "text_classifier_preprocessor" if kind == "TextClassifier" else "causal_lm_preprocessor"
+    envelope = {
+        "module": f"{module}_{suffix}",
+        "class_name": f"{stem}{kind}Preprocessor",
+        "config": {
+            "name": f"{module.rpartition('.')[2]}_{suffix}",
+            "trainable": True,
+            "dtype": _dtype(),
+            "tokenizer": dict(tokenizer),
+            "config_file": kerashub.PREPROCESSOR,
+            "sequence_length": parts.max_length,
+            **of_kind,
+        },
+        "registered_name": f"keras_hub>{stem}{kind}Preprocessor",
+    }
+    return {kerashub.PREPROCESSOR: (json.dumps(envelope, indent=4) + "\n").encode()}
 
 
 def _dtype() -> dict[str, Any]:

@@ -1,0 +1,120 @@
+"""Certificates of presets with a tokenizer start from texts, and have the outputs of the task."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+
+import vertebra
+from vertebra._weights.safetensors.format import MappedTensors
+from vertebra._weights.safetensors.writing import write_tensors
+from vertebra._weights.tensor_entry import layout_of
+from vertebra.cli import main
+from vertebra.cli.verify import verify_preset
+
+from .conftest import OPTIONS
+
+pytestmark = pytest.mark.keras
+CERTIFICATE = "certificate.safetensors"
+
+
+def rewrite(folder, change):
+    """Changes the metadata and the tensors of a certificate."""
+    file = MappedTensors(folder / CERTIFICATE)
+    tensors = {name: np.array(file.view(name)) for name in file.header.entries}
+    metadata = dict(file.header.metadata)
+    change(metadata, tensors)
+    layouts = {name: layout_of(name, array.dtype.name, array.shape) for name, array in tensors.items()}
+    write_tensors(
+        folder / "new", {name: partial(np.asarray, array) for name, array in tensors.items()}, layouts, metadata
+    )
+    (folder / "new").replace(folder / CERTIFICATE)
+
+
+@pytest.mark.parametrize("format", ["native", "transformers"])
+@pytest.mark.parametrize("name", OPTIONS)
+def test_holds_for_each_task(name, format, saved):
+    _, folder = saved(name, format)
+    facts = verify_preset(str(folder))
+    assert facts["holds"] is True
+    assert (facts["texts"]["task"], facts["texts"]["holds"], facts["texts"]["problem"]) == (name, True, None)
+    assert facts["outputs"][name]["difference"] < 1e-6
+
+
+@pytest.mark.keras(once=True)
+def test_a_tokenizer_that_changed_is_found(saved, capsys):
+    _, folder = saved("TextClassifier")
+    document = json.loads((folder / "tokenizer.json").read_text())
+    vocabulary = document["model"]["vocab"]
+    vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
+    (folder / "tokenizer.json").write_text(json.dumps(document))
+    assert main(["verify", str(folder)]) == 1
+    shown = capsys.readouterr().out
+    assert 'its tokenizer or the certificate changed: "A cat sits on the mat' in shown
+    assert "DOES NOT HOLD" in shown
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.txt").unlink(missing_ok=True)
+    assert "its tokenizer cannot be read" in verify_preset(str(folder))["texts"]["problem"]
+
+
+def of_texts(metadata, tensors):
+    metadata["texts"] = json.dumps(["another text", "dog"])
+
+
+def of_ids(metadata, tensors):
+    tensors["inputs/token_ids"][0, 1] += 1
+
+
+def of_outputs(metadata, tensors):
+    tensors["task/0"] += 0.01
+
+
+def of_shapes(metadata, tensors):
+    tensors["task/0"] = tensors["task/0"][:, :1]
+
+
+@pytest.mark.keras(once=True)
+@pytest.mark.parametrize("change", [of_texts, of_ids, of_outputs, of_shapes])
+def test_a_certificate_that_was_tampered_with_does_not_hold(change, saved):
+    _, folder = saved("TextClassifier")
+    rewrite(folder, change)
+    facts = verify_preset(str(folder))
+    assert facts["holds"] is False
+    assert facts["texts"]["problem"]
+
+
+@pytest.mark.keras(once=True)
+@pytest.mark.parametrize("texts", ["{", "[]", "3", "[1]", json.dumps(["x"] * 1000), "[" * 100_000])
+def test_texts_that_are_unsound_are_refused(texts, saved):
+    _, folder = saved("TextEmbedder")
+    rewrite(folder, lambda metadata, tensors: metadata.update(texts=texts))
+    with pytest.raises(vertebra.errors.CertificateError, match="texts of its certificate"):
+        verify_preset(str(folder))
+
+
+@pytest.mark.keras(once=True)
+def test_a_backbone_with_a_tokenizer_starts_from_texts(preset, tmp_path):
+    vertebra.Backbone.from_preset(preset).save_to_preset(tmp_path / "saved")
+    facts = verify_preset(str(tmp_path / "saved"))
+    assert facts["texts"]["task"] is None
+    assert facts["texts"]["holds"] is facts["holds"] is True
+    vertebra.Backbone.from_preset(tmp_path / "saved", verify=True)
+
+
+@pytest.mark.keras(once=True)
+def test_without_the_plugin_the_texts_are_not_checked_and_that_is_said(saved, monkeypatch):
+    _, folder = saved("TextEmbedder")
+    monkeypatch.setattr("vertebra._presets.certificate.tokenizer_classes", list)
+    facts = verify_preset(str(folder))
+    assert facts["holds"] is True
+    assert facts["texts"]["holds"] is None
+    assert "no installed plugin reads tokenizers" in facts["texts"]["problem"]
+
+
+@pytest.mark.keras(once=True)
+def test_a_conversion_carries_what_the_target_has(saved, tmp_path):
+    _, folder = saved("TextClassifier")
+    for format in ("transformers", "native"):
+        assert main(["convert", str(folder), str(tmp_path / format), "--format", format]) == 0
+        assert verify_preset(str(tmp_path / format))["texts"]["task"] == "TextClassifier"

@@ -1,0 +1,178 @@
+"""`convert` and `save_to_preset` carry heads, and translate tokenizers, to the format of the target."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import vertebra
+from vertebra._presets.convert import convert_preset
+from vertebra._presets.inspect import inspect_preset
+from vertebra.cli import main
+
+from .conftest import OPTIONS
+
+pytestmark = pytest.mark.keras
+TEXTS = ["The fox, the dog.", "a dog", "Fox [MASK] é"]
+each_task = pytest.mark.parametrize("name", OPTIONS)
+
+
+def ids(folder):
+    from vertebra_text import Tokenizer
+
+    return Tokenizer.from_preset(folder)(TEXTS)["token_ids"]
+
+
+@each_task
+@pytest.mark.parametrize(("source", "target"), [("native", "transformers"), ("transformers", "native")])
+def test_a_head_goes_with_its_backbone(name, source, target, saved, answers, tmp_path):
+    task, folder = saved(name, source)
+    done = convert_preset(folder, tmp_path / "target", format=target)
+    assert (done.task, done.unused) == (name, ())
+    if name != "TextEmbedder" or target != "transformers":  # whose form there is that of Sentence Transformers
+        again = getattr(vertebra.models, name).from_preset(tmp_path / "target")
+        np.testing.assert_allclose(answers(again), answers(task), atol=1e-6)
+        assert getattr(again, "labels", None) == getattr(task, "labels", None)
+    assert not [name for name in done.assets.left_out if name.startswith("task")]
+
+
+def test_a_head_stays_with_its_backbone_in_another_dtype(saved, tmp_path):
+    task, folder = saved("TextClassifier", "transformers")
+    done = convert_preset(folder, tmp_path / "half", format="transformers", dtype="bfloat16")
+    again = vertebra.models.TextClassifier.from_preset(tmp_path / "half")
+    (difference,) = np.abs(again.predict(TEXTS) - task.predict(TEXTS)).max(keepdims=True).ravel()
+    assert done.task == "TextClassifier"
+    assert difference < 0.05
+    assert inspect_preset(str(tmp_path / "half"))["bytes_by_dtype"].keys() == {"bfloat16"}
+    tensors = inspect_preset(str(tmp_path / "half"))["tensors"]
+    assert {tensor["dtype"] for tensor in tensors} == {"bfloat16"}
+
+
+def test_a_task_of_another_plugin_is_converted(own_task, preset, tmp_path):
+    task = own_task.from_preset(preset, load_weights=False)
+    task.save_to_preset(tmp_path / "own")
+    (facts,) = inspect_preset(str(tmp_path / "own"))["tasks"]
+    assert (facts["task"], facts["parameters"]) == ("SpamScorer", 17)
+    convert_preset(tmp_path / "own", tmp_path / "half", dtype="float16")
+    again = own_task.from_preset(tmp_path / "half")
+    np.testing.assert_allclose(again.predict(TEXTS), task.predict(TEXTS), atol=0.01)
+
+
+@pytest.fixture
+def own_task():
+    """The task of docs/text.md, as another plugin contributes it."""
+    import keras
+
+    from vertebra import TaskSpec, hookimpl
+    from vertebra_text import Task
+
+    @keras.saving.register_keras_serializable("test_own_task")
+    class SpamScorer(Task):
+        def __init__(self, backbone, preprocessor=None, **kwargs):
+            states = backbone(backbone.input)["sequence_output"]
+            score = keras.layers.Dense(1, "sigmoid", name="score")
+            outputs = score(keras.layers.GlobalMaxPooling1D(name="pooling")(states))
+            super().__init__(backbone, outputs, preprocessor, **kwargs)
+
+        def head_weights(self):
+            return {f"score/{weight.name}": weight for weight in self.get_layer("score").weights}
+
+    globals()["SpamScorer"] = SpamScorer
+
+    class Plugin:
+        @hookimpl
+        def vertebra_tasks(self):
+            return [TaskSpec("SpamScorer", f"{__name__}:SpamScorer", "", "vertebra_text.task_files.describe:describe")]
+
+    vertebra.add_plugin(Plugin(), "spam")
+    yield vertebra.models.SpamScorer
+    vertebra.remove_plugin("spam")
+    del globals()["SpamScorer"]
+
+
+# === Tokenizers ===
+
+
+@pytest.mark.keras(once=True)
+def test_a_tokenizer_is_translated_and_its_original_is_restored(preset, tmp_path, capsys):
+    (preset / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer", "mine": 1}))
+    there = convert_preset(preset, tmp_path / "there", format="kerashub")
+    assert there.assets.tokenizer == ("assets/tokenizer/vocabulary.txt", "tokenizer.json")
+    assert there.assets.notes == ()
+    np.testing.assert_array_equal(ids(tmp_path / "there"), ids(preset))
+    back = convert_preset(tmp_path / "there", tmp_path / "back", format="transformers")
+    np.testing.assert_array_equal(ids(tmp_path / "back"), ids(preset))
+    assert "tokenizer.json" in back.assets.tokenizer
+    assert main(["convert", str(preset), str(tmp_path / "printed"), "--format", "kerashub"]) == 0
+    assert "tokenizer written as assets/tokenizer/vocabulary.txt, tokenizer.json\n" in capsys.readouterr().out
+
+
+@pytest.mark.keras(once=True)
+def test_the_length_of_a_tokenizer_is_that_of_the_preprocessor(preset, tmp_path):
+    from vertebra_text import Tokenizer
+
+    config = {"tokenizer_class": "BertTokenizer", "model_max_length": 24}
+    (preset / "tokenizer_config.json").write_text(json.dumps(config))
+    done = convert_preset(preset, tmp_path / "there", format="kerashub")
+    assert "preprocessor.json" in done.assets.tokenizer
+    assert Tokenizer.from_preset(tmp_path / "there").max_length == 24
+    document = json.loads((tmp_path / "there" / "preprocessor.json").read_text())
+    assert document["registered_name"] == "keras_hub>BertTextClassifierPreprocessor"
+    assert document["config"]["sequence_length"] == 24
+
+
+@pytest.mark.keras(once=True)
+def test_files_that_were_kept_are_restored_unless_the_tokenizer_changed(saved, tmp_path):
+    _, source = saved("TextEmbedder", "transformers")
+    convert_preset(source, tmp_path / "there", format="kerashub")
+    convert_preset(tmp_path / "there", tmp_path / "back", format="transformers")
+    assert (tmp_path / "back" / "tokenizer.json").read_bytes() == (source / "tokenizer.json").read_bytes()
+    words = tmp_path / "there" / "assets" / "tokenizer" / "vocabulary.txt"
+    words.write_text(words.read_text().replace("\na\n", "\nA\n"))
+    convert_preset(tmp_path / "there", tmp_path / "other", format="transformers")
+    np.testing.assert_array_equal(ids(tmp_path / "other"), ids(tmp_path / "there"))
+    assert (tmp_path / "other" / "tokenizer.json").read_bytes() != (source / "tokenizer.json").read_bytes()
+
+
+@pytest.mark.keras(once=True)
+def test_a_tokenizer_without_a_form_in_the_format_is_copied_and_named(saved, tmp_path, capsys):
+    _, source = saved("TextEmbedder", "transformers")
+    document = json.loads((source / "tokenizer.json").read_text())
+    document["normalizer"] = {"type": "NFC"}
+    (source / "tokenizer.json").write_text(json.dumps(document))
+    assert main(["convert", str(source), str(tmp_path / "there"), "--format", "kerashub", "--json"]) == 0
+    done = json.loads(capsys.readouterr().out)
+    (note,) = done["assets"]["notes"]
+    assert "was not translated to the kerashub format" in note
+    assert "normalizer" in note
+    assert done["assets"]["carried"]["tokenizer.json"] == "carried/transformers/tokenizer.json"
+    assert not (tmp_path / "there" / "assets").exists()
+
+
+@pytest.mark.keras(once=True)
+def test_save_to_preset_of_a_backbone_translates_the_tokenizer(preset, tmp_path, caplog):
+    vertebra.Backbone.from_preset(preset).save_to_preset(tmp_path / "saved", format="kerashub")
+    np.testing.assert_array_equal(ids(tmp_path / "saved"), ids(preset))
+    assert (tmp_path / "saved" / "assets" / "tokenizer" / "vocabulary.txt").is_file()
+    shutil.rmtree(tmp_path / "saved" / "assets")
+    assert caplog.records == []
+
+
+@pytest.mark.keras(once=True)
+def test_a_task_without_a_form_in_the_format_is_named(saved, tmp_path, monkeypatch):
+    from vertebra.errors import FormatLimitError
+    from vertebra_text import Task
+
+    def refuse(preset, format):
+        raise FormatLimitError(format, "task", "TextClassifier", "it has none")
+
+    _, source = saved("TextClassifier")
+    monkeypatch.setattr(Task, "export_preset", refuse)
+    done = convert_preset(source, tmp_path / "there", format="kerashub")
+    assert done.task is None
+    assert any("TextClassifier has no form in the kerashub format" in note for note in done.notes)
+    assert done.assets.carried["task.json"] == "carried/native/task.json"
+    monkeypatch.undo()
+    convert_preset(tmp_path / "there", tmp_path / "back")
+    assert inspect_preset(str(tmp_path / "back"))["tasks"][0]["task"] == "TextClassifier"
