@@ -1,8 +1,11 @@
 """One process, one runtime: `--runtime none` collects the tests that need no framework, torch or jax the others."""
 
+import contextlib
 import gc
 import hashlib
 import importlib
+import importlib.metadata
+import json
 import os
 import re
 import subprocess
@@ -11,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from forking import ForkServer
 from hypothesis import settings
 
 examples = 2 * int(os.environ.get("VERTEBRA_FAULT_RUNS", "15"))
@@ -98,6 +102,68 @@ def no_framework_without_a_runtime(pytestconfig):
     """A run without a runtime stays without one: other modules test what happens before Keras is imported."""
     yield
     assert pytestconfig.getoption("--runtime") != "none" or {"keras", "torch", "jax"}.isdisjoint(sys.modules)
+
+
+class ForkedReaders:
+    """Starts the programs that read HDF5 files and pickles, each in a fork of a process that has imported h5py."""
+
+    def __init__(self):
+        self.open = contextlib.ExitStack()
+        self.server = None
+
+    def __getattr__(self, name):
+        return getattr(subprocess, name)
+
+    def run(self, command, **options):
+        """Runs a reader as `subprocess.run` does."""
+        _, *interpreter, program, job = command
+        if self.server is None:
+            server = ForkServer(
+                "h5py",
+                options=interpreter,
+                search=json.loads(job)["search"],
+                environment=os.environ | {"HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"},
+            )
+            self.server = self.open.enter_context(server)
+        return self.server.run([program, job], **options)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_readers():
+    """Spares each reader the start of an interpreter, which takes longer than to read a small file."""
+    from vertebra._weights.reader import process
+
+    readers = ForkedReaders()
+    with pytest.MonkeyPatch.context() as patch, readers.open:
+        patch.setattr(process, "subprocess", readers)
+        yield
+
+
+@pytest.fixture
+def new_interpreter(monkeypatch):
+    """Has each reader start an interpreter, as it does in programs."""
+    from vertebra._weights.reader import process
+
+    monkeypatch.setattr(process, "subprocess", subprocess)
+
+
+COMMAND = ("vertebra.cli", *(f"vertebra.cli.{name}" for name in ("convert", "doctor", "inspect", "listing", "lora")))
+
+
+@pytest.fixture(scope="session")
+def python():
+    """Runs a Python program in a fork of a process that has imported the command and the plugins, and no numpy."""
+    plugins = [entry.value for entry in importlib.metadata.entry_points(group="vertebra")]
+    with ForkServer(*COMMAND, *plugins, options=["-P"]) as server:
+        yield server.run
+
+
+@pytest.fixture(scope="session")
+def python_with_numpy():
+    """The same with numpy, for programs that read weights."""
+    plugins = [entry.value for entry in importlib.metadata.entry_points(group="vertebra")]
+    with ForkServer(*COMMAND, *plugins, "vertebra.models", "numpy", options=["-P"]) as server:
+        yield server.run
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,7 @@ def vertebra_backbones():
 
 
 @pytest.fixture
-def diagnose(tmp_path: Path):
+def diagnose(tmp_path: Path, python):
     """Runs the doctor in a separate process, with installed plugins of the given sources."""
 
     def run(variables=(), cwd: Path | None = None, healthy: bool = False, **sources: str):
@@ -66,9 +66,7 @@ def diagnose(tmp_path: Path):
             (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
             (info / "entry_points.txt").write_text(f"[vertebra]\n{name} = {name}\n")
         environment = {"PYTHONPATH": str(tmp_path), "HOME": str(tmp_path), **dict(variables)}
-        # The script `vertebra` does not look for modules in the current folder, either.
-        command = [sys.executable, "-P", "-c", CODE.format(healthy=healthy)]
-        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, timeout=60)
+        done = python(["-c", CODE.format(healthy=healthy)], cwd=cwd, text=True, env=environment, timeout=60)
         return done.returncode, {row["subject"]: row for row in json.loads(done.stdout)}
 
     return run
