@@ -160,7 +160,7 @@ def open_streams() -> None:
         of_errors = name == "stderr"
         handler = "backslashreplace" if of_errors else errors or "strict"
         options = {"encoding": encoding or None, "errors": handler, "buffering": 1 if of_errors else -1}
-        stream = open(fd, mode, closefd=False, **options)  # noqa: PTH123, SIM115
+        stream = open(fd, mode, closefd=False, **options)  # noqa: SIM115
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
 

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -191,25 +190,6 @@ def test_a_missing_runtime_and_missing_architectures_are_told(diagnose):
         False,
         True,
     ]
-
-
-REFERENCES = """
-from vertebra import BackboneSpec, hookimpl
-
-@hookimpl
-def vertebra_backbones():
-    return [BackboneSpec("GoneBackbone", "a_module_that_is_missing:Gone")]
-"""
-
-
-def test_code_that_cannot_be_imported_is_found_in_a_process_of_its_own(install, reload_plugins, monkeypatch):
-    install("acme", REFERENCES)
-    monkeypatch.setenv("VERTEBRA_PLUGINS", "acme,bert,torch")
-    monkeypatch.setenv("PYTHONPATH", str(Path(sys.path[0])))
-    found = {finding.subject: finding for finding in doctor._examine_references(["acme", "bert"])}
-    assert (found["code of acme"].ok, found["code of bert"].ok) == (False, True)
-    assert "class of GoneBackbone, a_module_that_is_missing:Gone, cannot be imported" in found["code of acme"].detail
-    assert "a_module_that_is_missing" not in sys.modules
 
 
 def test_code_that_ends_the_process_is_found_plugin_by_plugin(monkeypatch):
