@@ -277,17 +277,27 @@ def digest():
 def child(runtime):
     """Runs code in a process of its own, on this or another runtime; returns what it printed.
 
-    The code finds its arguments in `sys.argv[1:]`. `under` is a command that starts it.
+    The code finds its arguments in `sys.argv[1:]`. The process is a fork of one that has imported Keras, unless `under`
+    is a command that starts it, or `interpreter` asks for a new interpreter, in which nothing is imported.
     """
+    servers = {}
 
-    def start(code, *arguments, on=runtime, under=()):
+    def start(code, *arguments, on=runtime, under=(), interpreter=False):
         environment = os.environ | {"VERTEBRA_RUNTIME": on, "KERAS_BACKEND": on}
-        command = [*under, sys.executable, "-c", code, *map(str, arguments)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        program = ["-c", code, *map(str, arguments)]
+        options = {"env": environment, "text": True, "timeout": 300}
+        if under or interpreter:
+            done = subprocess.run([*under, sys.executable, *program], capture_output=True, **options)
+        else:
+            if on not in servers:
+                modules = ["vertebra", "numpy"] if on == "none" else ["vertebra", "keras"]
+                servers[on] = opened.enter_context(ForkServer(*modules, environment=environment))
+            done = servers[on].run(program, **options)
         assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
-    return start
+    with contextlib.ExitStack() as opened:
+        yield start
 
 
 @pytest.fixture(scope="session")

@@ -164,14 +164,22 @@ SERVICES = {"hub": Hub, "kaggle": Kaggle, "bucket": Bucket}
 EACH_KIND = [*SERVICES] if ALL else ["hub", "bucket"]
 """A service that promises what its files hash to, and one that does not; Kaggle is another of the first kind."""
 
-each_kind_of_service = pytest.mark.parametrize("service", EACH_KIND, indirect=True)
+each_kind_of_service = pytest.mark.parametrize("running_service", EACH_KIND, indirect=True)
 
 
-@pytest.fixture(params=SERVICES)
-def service(request):
+@pytest.fixture(scope="module", params=SERVICES)
+def running_service(request):
     """A server of each kind, with the preset `FILES`."""
     with SERVICES[request.param]() as running:
         yield running
+
+
+@pytest.fixture
+def service(running_service):
+    """The server, without faults and requests of other tests."""
+    running_service.server.faults = []
+    running_service.files.clear()
+    return running_service
 
 
 def downloads(service):
