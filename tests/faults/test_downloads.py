@@ -207,6 +207,7 @@ from vertebra._cache.store import Store
 from vertebra._cache.verify import verify_store
 
 handle, runs, root = sys.argv[2], int(sys.argv[3]), Path(os.environ["VERTEBRA_CACHE"])
+downloading.import_plugins()
 for module in sys.argv[4:]:
     importlib.import_module(module)
 exec(os.environ.get("PREPARE", ""))
@@ -299,11 +300,10 @@ sys.path.insert(0, sys.argv[1])
 import downloading
 from itertools import count
 from pathlib import Path
-from vertebra import add_plugin
 from vertebra._cache import fetch, layout, manifest, ownership, store
 from vertebra._cache.verify import verify_store
 
-add_plugin(downloading.Toys(), "toys")
+downloading.import_plugins()
 traced = {module.__file__ for module in (fetch, store, layout, manifest, ownership)}
 root = Path(os.environ["VERTEBRA_CACHE"])
 downloading.CONTENTS = {"config.json": downloading.CONTENTS["config.json"]}
@@ -427,9 +427,8 @@ FLIP_BITS = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import downloading
-from vertebra import add_plugin
 
-add_plugin(downloading.Toys(), "toys")
+downloading.import_plugins()
 outcomes = [downloading.fetch(f"flipping://team/model-{number}") for number in range(int(sys.argv[2]))]
 print(sum(outcome.get("error") == "IntegrityError" for outcome in outcomes))
 """
