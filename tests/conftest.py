@@ -5,7 +5,6 @@ import gc
 import hashlib
 import importlib
 import importlib.metadata
-import json
 import os
 import re
 import subprocess
@@ -14,8 +13,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from forking import ForkServer
 from hypothesis import settings
+
+from forking import ForkServer, fork_readers
 
 examples = 2 * int(os.environ.get("VERTEBRA_FAULT_RUNS", "15"))
 settings.register_profile("vertebra", max_examples=examples, deadline=None, derandomize=True, database=None)
@@ -104,38 +104,10 @@ def no_framework_without_a_runtime(pytestconfig):
     assert pytestconfig.getoption("--runtime") != "none" or {"keras", "torch", "jax"}.isdisjoint(sys.modules)
 
 
-class ForkedReaders:
-    """Starts the programs that read HDF5 files and pickles, each in a fork of a process that has imported h5py."""
-
-    def __init__(self):
-        self.open = contextlib.ExitStack()
-        self.server = None
-
-    def __getattr__(self, name):
-        return getattr(subprocess, name)
-
-    def run(self, command, **options):
-        """Runs a reader as `subprocess.run` does."""
-        _, *interpreter, program, job = command
-        if self.server is None:
-            server = ForkServer(
-                "h5py",
-                options=interpreter,
-                search=json.loads(job)["search"],
-                environment=os.environ | {"HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"},
-            )
-            self.server = self.open.enter_context(server)
-        return self.server.run([program, job], **options)
-
-
 @pytest.fixture(scope="session", autouse=True)
 def forked_readers():
     """Spares each reader the start of an interpreter, which takes longer than to read a small file."""
-    from vertebra._weights.reader import process
-
-    readers = ForkedReaders()
-    with pytest.MonkeyPatch.context() as patch, readers.open:
-        patch.setattr(process, "subprocess", readers)
+    with fork_readers():
         yield
 
 

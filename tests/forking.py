@@ -9,6 +9,7 @@ the interpreter, and variables that it or a module reads once: tests of those st
 """
 
 import atexit
+import contextlib
 import fcntl
 import gc
 import json
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn, Self
@@ -112,6 +113,41 @@ class ForkServer:
         file.seek(0)
         content = file.read()
         return content.decode() if text else content
+
+
+class ForkedReaders:
+    """`subprocess` for the programs that read HDF5 files and pickles: they run in forks, once the first has begun."""
+
+    def __init__(self) -> None:
+        self.opened = contextlib.ExitStack()
+        self._server: ForkServer | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(subprocess, name)
+
+    def run(self, command: Sequence[str], **options: Any) -> subprocess.CompletedProcess:
+        """Runs a reader as `subprocess.run` does."""
+        _, *interpreter, program, job = command
+        if self._server is None:
+            environment = os.environ | {"HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"}
+            search = json.loads(job)["search"]
+            server = ForkServer("h5py", options=interpreter, search=search, environment=environment)
+            self._server = self.opened.enter_context(server)
+        return self._server.run([program, job], **options)
+
+
+@contextlib.contextmanager
+def fork_readers() -> Iterator[None]:
+    """Has this process run each reader in a fork of a process that has imported h5py."""
+    from vertebra._weights.reader import process
+
+    readers = ForkedReaders()
+    before, process.subprocess = process.subprocess, readers
+    try:
+        with readers.opened:
+            yield
+    finally:
+        process.subprocess = before
 
 
 # === The process that is forked ===
