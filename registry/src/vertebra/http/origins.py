@@ -8,12 +8,8 @@ import os
 import re
 from urllib.parse import urlsplit
 
-_NAMES = tuple(f"{scheme}_proxy" for scheme in ("http", "https", "all", "no"))
-_PROXY_VARIABLES = (
-    *_NAMES,
-    *map(str.upper, _NAMES),
-    "REQUEST_METHOD",
-)  # of a CGI program, which must not use HTTP_PROXY
+_NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_PROXY_VARIABLES = (*_NAMES, *map(str.upper, _NAMES), "REQUEST_METHOD")  # a CGI program must not use HTTP_PROXY
 _QUERY = re.compile(r"(https?://[^\s?\"'>]*|\"[A-Z]+ /[^\s?\"'>]*)\?[^\s\"'>]*")
 
 
