@@ -1,8 +1,10 @@
 """One process, one runtime: `--runtime none` collects the tests that need no framework, torch or jax the others."""
 
+import contextlib
 import gc
 import hashlib
 import importlib
+import importlib.metadata
 import os
 import re
 import subprocess
@@ -12,6 +14,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from forking import ForkServer, fork_readers
 
 examples = 2 * int(os.environ.get("VERTEBRA_FAULT_RUNS", "15"))
 settings.register_profile("vertebra", max_examples=examples, deadline=None, derandomize=True, database=None)
@@ -98,6 +102,40 @@ def no_framework_without_a_runtime(pytestconfig):
     """A run without a runtime stays without one: other modules test what happens before Keras is imported."""
     yield
     assert pytestconfig.getoption("--runtime") != "none" or {"keras", "torch", "jax"}.isdisjoint(sys.modules)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_readers():
+    """Spares each reader the start of an interpreter, which takes longer than to read a small file."""
+    with fork_readers():
+        yield
+
+
+@pytest.fixture
+def new_interpreter(monkeypatch):
+    """Has each reader start an interpreter, as it does in programs."""
+    from vertebra._weights.reader import process
+
+    monkeypatch.setattr(process, "subprocess", subprocess)
+
+
+COMMAND = ("vertebra.cli", *(f"vertebra.cli.{name}" for name in ("convert", "doctor", "inspect", "listing", "lora")))
+
+
+@pytest.fixture(scope="session")
+def python():
+    """Runs a Python program in a fork of a process that has imported the command and the plugins, and no numpy."""
+    plugins = [entry.value for entry in importlib.metadata.entry_points(group="vertebra")]
+    with ForkServer(*COMMAND, *plugins, options=["-P"]) as server:
+        yield server.run
+
+
+@pytest.fixture(scope="session")
+def python_with_numpy():
+    """The same with numpy, for programs that read weights."""
+    plugins = [entry.value for entry in importlib.metadata.entry_points(group="vertebra")]
+    with ForkServer(*COMMAND, *plugins, "vertebra.models", "numpy", options=["-P"]) as server:
+        yield server.run
 
 
 @pytest.fixture(scope="session")
@@ -211,17 +249,27 @@ def digest():
 def child(runtime):
     """Runs code in a process of its own, on this or another runtime; returns what it printed.
 
-    The code finds its arguments in `sys.argv[1:]`. `under` is a command that starts it.
+    The code finds its arguments in `sys.argv[1:]`. The process is a fork of one that has imported Keras, unless `under`
+    is a command that starts it, or `interpreter` asks for a new interpreter, in which nothing is imported.
     """
+    servers = {}
 
-    def start(code, *arguments, on=runtime, under=()):
+    def start(code, *arguments, on=runtime, under=(), interpreter=False):
         environment = os.environ | {"VERTEBRA_RUNTIME": on, "KERAS_BACKEND": on}
-        command = [*under, sys.executable, "-c", code, *map(str, arguments)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        program = ["-c", code, *map(str, arguments)]
+        options = {"env": environment, "text": True, "timeout": 300}
+        if under or interpreter:
+            done = subprocess.run([*under, sys.executable, *program], capture_output=True, **options)
+        else:
+            if on not in servers:
+                modules = ["vertebra", "numpy"] if on == "none" else ["vertebra", "keras"]
+                servers[on] = opened.enter_context(ForkServer(*modules, environment=environment))
+            done = servers[on].run(program, **options)
         assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
-    return start
+    with contextlib.ExitStack() as opened:
+        yield start
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from pathlib import Path
 from vertebra import ByteStream, PresetFile, PresetHandle, RemoteSource, Snapshot, add_plugin, hookimpl
 from vertebra._cache import cached_source, download, leases, progress, store  # noqa: F401 (before the fork)
 from vertebra._cache import fetch as fetching  # noqa: F401 (the same)
+from vertebra._discovery.catalog import SOURCES, catalog
 from vertebra._resolve.open import open_folder
 from vertebra.errors import VertebraError
 
@@ -71,6 +72,12 @@ class Toys:
         return [ToySource(), FlippingSource()]
 
 
+def import_plugins() -> None:
+    """Finds the sources of all plugins, so that no fork has to."""
+    add_plugin(Toys(), "toys")
+    catalog(SOURCES)
+
+
 def fetch(handle: str) -> dict[str, str]:
     """Fetches everything of a preset; returns what its files hash to, or which error there was."""
     try:
@@ -95,7 +102,7 @@ def fetch_at_once(handle: str, processes: int) -> list[dict[str, str]]:
 def main() -> None:
     """Is a child."""
     handle, processes, *modules = sys.argv[1:]
-    add_plugin(Toys(), "toys")
+    import_plugins()
     for module in modules:
         importlib.import_module(module)
     exec(os.environ.get("PREPARE", ""))

@@ -8,25 +8,23 @@ sees in a fork are those of a fetch.
 """
 
 import contextlib
-import ctypes
 import hashlib
 import json
 import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import downloading
+import tracing
 
 from vertebra import add_plugin
 from vertebra._cache import cached_source, download
@@ -41,10 +39,7 @@ from vertebra.errors import VertebraError
 
 EXPECTED = {name: hashlib.sha256(content).hexdigest() for name, content in downloading.CONTENTS.items()}
 ROOT = Path(os.environ["VERTEBRA_CACHE"])
-LONGEST = 60
-"""Seconds after which a fork counts as hanging, and is ended by SIGALRM."""
 BEGUN_BY_OTHERS = f".{ABANDONED}.0.tmp"
-_PR_SET_PTRACER, _ANYBODY = 0x59616D61, ctypes.c_ulong(-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +123,7 @@ def in_a_fork(case: Case, log: str | None = None, offline: bool = False) -> str:
     os.close(told)
     with os.fdopen(found) as answers:
         answers.readline()
-        with watching(child, case, log) if log else contextlib.nullcontext():
+        with tracing.watching(child, case.calls, case.fault, log) if log else contextlib.nullcontext():
             os.close(begin_now)
             answer = answers.readline()
             status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -137,7 +132,7 @@ def in_a_fork(case: Case, log: str | None = None, offline: bool = False) -> str:
 
 def be_a_child(case: Case, offline: bool, awaited: int, told: int) -> NoReturn:
     """Says that it is ready, fetches when told to, and says what came of it; by calls that are never made to fail."""
-    signal.alarm(LONGEST)
+    signal.alarm(tracing.LONGEST)
     try:
         prepare(case, offline)
         os.writev(told, [b"ready\n"])
@@ -149,7 +144,7 @@ def be_a_child(case: Case, offline: bool, awaited: int, told: int) -> NoReturn:
 
 def prepare(case: Case, offline: bool) -> None:
     """Makes this process the one that a case is about."""
-    ctypes.CDLL(None).prctl(_PR_SET_PTRACER, _ANYBODY, 0, 0, 0)
+    tracing.let_others_trace()
     if offline:
         os.environ["VERTEBRA_OFFLINE"] = "1"
         settings.cache_clear()
@@ -206,20 +201,6 @@ def judgement(found: dict[str, Any]) -> str:
         return str(found["problem"])
     hashes = {name: hashlib.sha256(Path(path).read_bytes()).hexdigest() for name, path in found["paths"].items()}
     return "fetched" if hashes == EXPECTED else f"wrong: {hashes}"
-
-
-@contextlib.contextmanager
-def watching(process: int, case: Case, log: str) -> Iterator[None]:
-    """Has strace look at a process, and do to its calls what a case says."""
-    options = ["-f", "-o", log, "-e", f"trace={case.calls}"]
-    options += ["-e", f"inject={case.calls}:{case.fault}"] if case.fault else []
-    tracer = subprocess.Popen(["strace", *options, "-p", str(process)], stderr=subprocess.PIPE, text=True)
-    said = tracer.stderr.readline()
-    if "attached" not in said:
-        os.kill(process, signal.SIGKILL)
-        raise RuntimeError(said)
-    yield
-    tracer.communicate()
 
 
 if __name__ == "__main__":

@@ -303,7 +303,7 @@ def test_a_missing_package_is_named(package, path, monkeypatch):
 
 
 @pytest.mark.parametrize("executable", ["", "/nowhere/python"])
-def test_a_missing_interpreter_is_an_error(executable, path, monkeypatch):
+def test_a_missing_interpreter_is_an_error(executable, path, monkeypatch, new_interpreter):
     monkeypatch.setattr(process.sys, "executable", executable)
     problem_of(path)
 
@@ -316,7 +316,7 @@ def test_a_folder_for_temporary_files_that_is_missing_is_an_error(path, monkeypa
     problem_of(path)
 
 
-def test_memory_and_open_files_of_the_reader_are_limited(path, tmp_path, monkeypatch):
+def test_memory_and_open_files_of_the_reader_are_limited(path, tmp_path, monkeypatch, new_interpreter):
     """The real program, whose limits are read by a hook in the place of the library's first call."""
     program = reader_process._PROGRAM.path.read_text()
     probe = """

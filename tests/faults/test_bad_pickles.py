@@ -53,7 +53,7 @@ def problem(path):
     return caught.value.problem
 
 
-def test_a_pickle_is_read_without_torch(path):
+def test_a_pickle_is_read_without_torch(path, new_interpreter):
     mapped = map_pickle(path)
     assert {name: mapped.view(name).tolist() for name in mapped.header.entries} == {
         "layer.0": [1.0, 1.0],

@@ -497,7 +497,7 @@ def test_a_backend_that_is_not_installed_is_said(child, runtime):
         "except vertebra.errors.RuntimeUnavailableError as error:\n"
         "    print(error.runtime, 'keras' in sys.modules)"
     )
-    assert child(code, runtime).split() == [runtime, "False"]
+    assert child(code, runtime, interpreter=True).split() == [runtime, "False"]
 
 
 def test_keras_bound_to_a_backend_that_no_plugin_runs_is_said(child, golden):
@@ -510,7 +510,7 @@ def test_keras_bound_to_a_backend_that_no_plugin_runs_is_said(child, golden):
         "except vertebra.errors.RuntimeBoundError as error:\n"
         "    print(error.bound, keras.config.backend())"
     )
-    assert child(code, golden / "transformers").split() == ["numpy", "numpy"]
+    assert child(code, golden / "transformers", interpreter=True).split() == ["numpy", "numpy"]
 
 
 # === Saves that fail ===

@@ -164,14 +164,22 @@ SERVICES = {"hub": Hub, "kaggle": Kaggle, "bucket": Bucket}
 EACH_KIND = [*SERVICES] if ALL else ["hub", "bucket"]
 """A service that promises what its files hash to, and one that does not; Kaggle is another of the first kind."""
 
-each_kind_of_service = pytest.mark.parametrize("service", EACH_KIND, indirect=True)
+each_kind_of_service = pytest.mark.parametrize("running_service", EACH_KIND, indirect=True)
 
 
-@pytest.fixture(params=SERVICES)
-def service(request):
+@pytest.fixture(scope="module", params=SERVICES)
+def running_service(request):
     """A server of each kind, with the preset `FILES`."""
     with SERVICES[request.param]() as running:
         yield running
+
+
+@pytest.fixture
+def service(running_service):
+    """The server, without faults and requests of other tests."""
+    running_service.server.faults = []
+    running_service.files.clear()
+    return running_service
 
 
 def downloads(service):
@@ -199,6 +207,7 @@ from vertebra._cache.store import Store
 from vertebra._cache.verify import verify_store
 
 handle, runs, root = sys.argv[2], int(sys.argv[3]), Path(os.environ["VERTEBRA_CACHE"])
+downloading.import_plugins()
 for module in sys.argv[4:]:
     importlib.import_module(module)
 exec(os.environ.get("PREPARE", ""))
@@ -291,11 +300,10 @@ sys.path.insert(0, sys.argv[1])
 import downloading
 from itertools import count
 from pathlib import Path
-from vertebra import add_plugin
 from vertebra._cache import fetch, layout, manifest, ownership, store
 from vertebra._cache.verify import verify_store
 
-add_plugin(downloading.Toys(), "toys")
+downloading.import_plugins()
 traced = {module.__file__ for module in (fetch, store, layout, manifest, ownership)}
 root = Path(os.environ["VERTEBRA_CACHE"])
 downloading.CONTENTS = {"config.json": downloading.CONTENTS["config.json"]}
@@ -419,9 +427,8 @@ FLIP_BITS = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import downloading
-from vertebra import add_plugin
 
-add_plugin(downloading.Toys(), "toys")
+downloading.import_plugins()
 outcomes = [downloading.fetch(f"flipping://team/model-{number}") for number in range(int(sys.argv[2]))]
 print(sum(outcome.get("error") == "IntegrityError" for outcome in outcomes))
 """

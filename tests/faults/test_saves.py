@@ -4,7 +4,6 @@
 """
 
 import errno
-import itertools
 import json
 import os
 import random
@@ -12,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -260,36 +260,47 @@ os.chmod(".", 0o755)
     assert outcomes == [13, 13, 13]  # EACCES
 
 
-# Replaces an HDF5 file in the working directory and ends with the number of the system's error, or 0.
+# Replaces an HDF5 file in the working directory in a fork whose calls fail from the first on, then in another whose
+# calls fail from a later one on, and so on until none fails. Prints the error's number, or 0, and the files of each.
 WRITE_HDF5 = """
-import sys
+import itertools, json, os, sys
 from pathlib import Path
+sys.path.insert(0, sys.argv[1])
 import numpy as np
+import tracing
 from vertebra._system.atomic_save import replacing_file
 from vertebra._weights.hdf5.writing import write_datasets
 from vertebra.errors import PresetSaveError
 
 arrays = {f"layers/{number}/vars/0": np.full(20_000, number, "float32") for number in range(5)}
-try:
-    with replacing_file(Path("new.h5")) as stage:
-        write_datasets(stage, arrays)
-except PresetSaveError as error:
-    sys.exit(error.__cause__.errno)
+
+def write(name="new.h5"):
+    try:
+        with replacing_file(Path(name)) as stage:
+            write_datasets(stage, arrays)
+    except PresetSaveError as error:
+        return error.__cause__.errno
+    return 0
+
+os.chdir(sys.argv[2])
+write("imported.h5")
+Path("imported.h5").unlink()
+calls, results = "write,pwrite64,ftruncate,fsync", []
+for number in itertools.count(1, int(sys.argv[4])):
+    Path("new.h5").write_text("old")
+    status = tracing.status_of(write, calls, f"error={sys.argv[3]}:when={number}+")
+    results.append([number, status, os.listdir(), Path("new.h5").read_bytes() == b"old"])
+    if status == 0:
+        break
+print(json.dumps(results))
 """
 
 
 @pytest.mark.parametrize("name", ["EIO", "EDQUOT"])
-def test_hdf5_that_cannot_be_written_is_an_error_and_the_process_lives_on(strace, tmp_path, name):
+def test_hdf5_that_cannot_be_written_is_an_error_and_the_process_lives_on(strace, child, tmp_path, name):
     """SV-02, for each write that may be the first of those that fail; each third in the short run."""
-    (tmp_path / "new.h5").write_text("old")
-    calls = "write,pwrite64,ftruncate,fsync"
-    for number in itertools.count(1, 1 if RUNS >= 200 else 3):
-        inject = f"inject={calls}:error={name}:when={number}+"
-        command = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={calls}", "-e", inject]
-        done = subprocess.run([*command, sys.executable, "-c", WRITE_HDF5], cwd=tmp_path, capture_output=True)
-        assert [path.name for path in tmp_path.iterdir()] == ["new.h5"]
-        if done.returncode == 0:
-            break
-        assert done.returncode == getattr(errno, name), (number, done.stderr)
-        assert (tmp_path / "new.h5").read_text() == "old"
-    assert number > 8  # each array, the metadata, and forcing it to disk
+    step = 1 if RUNS >= 200 else 3
+    *failed, last = json.loads(child(WRITE_HDF5, Path(__file__).parent, tmp_path, name, step))
+    assert [result[1:] for result in failed] == [[getattr(errno, name), ["new.h5"], True]] * len(failed)
+    assert last[1:] == [0, ["new.h5"], False]
+    assert last[0] > 8  # each array, the metadata, and forcing it to disk

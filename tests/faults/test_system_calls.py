@@ -40,9 +40,10 @@ SCENARIOS = {"alone": {}, "after others": {"begun": True}, "in threads": {"begun
 each_scenario = pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
 
 
-@pytest.fixture
-def fetch(strace, tmp_path):
+@pytest.fixture(scope="module")
+def fetch(strace, tmp_path_factory):
     """Returns a function that fetches with faults, and returns what came of it."""
+    tmp_path = tmp_path_factory.mktemp("fetches")
     environment = os.environ | {"VERTEBRA_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path)}
     helper = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("system_calls.py"))],

@@ -1,6 +1,7 @@
 """What an HTTP answer means: the part that it holds, the error that it is, and how long to wait."""
 
 import email.utils
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from vertebra.errors import (
     SourceUnavailableError,
 )
 from vertebra.http import retry_after
+from vertebra.http.origins import proxy_for
 
 HANDLE = PresetHandle("toy", "bert")
 
@@ -207,3 +209,18 @@ def test_a_listing_has_an_end_and_comes_in_time(monkeypatch):
     monkeypatch.setattr(stall, "SLOWEST", 10**12)
     with pytest.raises(SourceUnavailableError, match="stalled"):
         http.read_all(HANDLE, Body(b"1", b"2"), 4)
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "ALL_PROXY"])
+def test_a_change_of_the_proxies_is_seen(monkeypatch, variable):
+    """They are kept as long as no variable changes."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    for proxy in ("http://one:1", "http://other:2"):
+        monkeypatch.setenv(variable, proxy)
+        assert proxy_for("http://acme.test/x") == proxy
+    monkeypatch.setenv("no_proxy", "acme.test")
+    assert proxy_for("http://acme.test/x") is None
+    monkeypatch.delenv("no_proxy")
+    monkeypatch.delenv(variable)
+    assert proxy_for("http://acme.test/x") is None

@@ -135,6 +135,8 @@ osd crush update on start = false
 osd class update on start = false
 osd objectstore = memstore
 memstore device bytes = 4294967296
+rgw override bucket index max shards = 1
+{logs}
 
 [mon.a]
 mon data = {folder}/mon
@@ -150,6 +152,11 @@ rgw dns name = localhost
 """
 
 
+LOGS = "auth bluestore client context crush filestore finisher mon monc ms objclass objecter osd paxos rados rgw"
+LOGS += " rgw_access rocksdb throttle timer tp"
+"""Subsystems that collect lines in memory, for the case of a crash, at a quarter of the time of a request."""
+
+
 class Keeper:
     """Starts the daemons one after the other, each as a child of this process."""
 
@@ -157,7 +164,9 @@ class Keeper:
         self.folder = folder
         self.port, mon_port = free_ports(2)
         self.configuration = folder / "ceph.conf"
-        text = CONFIGURATION.format(fsid=uuid.uuid4(), folder=folder, port=self.port, mon_port=mon_port)
+        ports = {"port": self.port, "mon_port": mon_port}
+        logs = "\n".join(f"debug {name} = 0/0" for name in LOGS.split())
+        text = CONFIGURATION.format(fsid=uuid.uuid4(), folder=folder, logs=logs, **ports)
         self.configuration.write_text(text)
         self.deadline = time.monotonic() + DEADLINE
         self.output = (folder / "output.txt").open("w+", errors="replace")

@@ -1,8 +1,6 @@
 """What the plugin contributes: presets with the right numbers of parameters, and translations without a framework."""
 
 import re
-import subprocess
-import sys
 
 import pytest
 
@@ -45,10 +43,10 @@ def test_parameters_are_those_of_layers_width_and_tables(preset):
 
 
 @pytest.mark.parametrize("module", ["kerashub", "plugin", "presets", "transformers"])
-def test_contributes_without_a_framework(module):
+def test_contributes_without_a_framework(module, python):
     heavy = "{'numpy', 'keras', 'torch', 'jax', 'h5py'}"
     code = f"import sys, vertebra_distilbert.{module}; print(sorted({heavy} & set(sys.modules)))"
-    assert subprocess.check_output([sys.executable, "-c", code], text=True, timeout=60) == "[]\n"
+    assert python(["-c", code], text=True, timeout=60).stdout == "[]\n"
 
 
 ROWS = {

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -61,8 +59,8 @@ def test_formats_are_translated(spec, format, identifiers):
 
 
 @pytest.mark.parametrize("module", ["plugin", "presets", "transformers", "kerashub"])
-def test_contributes_without_a_framework(module):
+def test_contributes_without_a_framework(module, python):
     code = (
         f"import sys, vertebra_gemma.{module}; print(sorted({{'numpy', 'keras', 'torch', 'jax'}} & set(sys.modules)))"
     )
-    assert subprocess.check_output([sys.executable, "-c", code], text=True, timeout=60) == "[]\n"
+    assert python(["-c", code], text=True, timeout=60).stdout == "[]\n"

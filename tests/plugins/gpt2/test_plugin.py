@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -58,7 +56,7 @@ def test_foreign_formats_are_translated(spec, format, identifiers):
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_contributes_without_a_framework(module):
+def test_contributes_without_a_framework(module, python):
     heavy = "{'numpy', 'keras', 'torch', 'jax', 'h5py'}"
     code = f"import sys, vertebra_gpt2.{module}; print(sorted({heavy} & set(sys.modules)))"
-    assert subprocess.check_output([sys.executable, "-c", code], text=True, timeout=60) == "[]\n"
+    assert python(["-c", code], text=True, timeout=60).stdout == "[]\n"

@@ -1,8 +1,5 @@
 """The plugin registers strategies with distinct names, without importing a framework."""
 
-import subprocess
-import sys
-
 import pytest
 
 from vertebra import LoraStrategy
@@ -37,7 +34,7 @@ def test_no_two_mean_the_same_to_peft():
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_contributes_without_a_framework(module):
+def test_contributes_without_a_framework(module, python):
     heavy = "{'numpy', 'keras', 'torch', 'jax', 'h5py'}"
     code = f"import sys, vertebra_lora_variants.{module}; print(sorted({heavy} & set(sys.modules)))"
-    assert subprocess.check_output([sys.executable, "-c", code], text=True, timeout=60) == "[]\n"
+    assert python(["-c", code], text=True, timeout=60).stdout == "[]\n"

@@ -15,9 +15,9 @@ OF_SERVICES = ("AWS_", "AZURE_", "GOOGLE_")
 _counter = itertools.count()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def gateway():
-    """One gateway for all tests, with the bucket `models`."""
+    """One gateway for all tests of the plugin, with the bucket `models`."""
     if reason := radosgw.missing():
         pytest.skip(reason)
     with radosgw.RadosGateway() as gateway:

@@ -13,12 +13,26 @@ from vertebra_s3 import access
 pytest.importorskip("obstore")
 
 
+@pytest.fixture(scope="module")
+def pushed():
+    """The handle of the preset that all tests read, and the one of its revision, once it has been pushed."""
+    return {}
+
+
 @pytest.fixture
-def pinned(source, write, destination):
-    """A preset that was pushed and looked up."""
-    pinned = source.upload(destination, write(FILES), False, "message")
-    opened(source).files(pinned)
-    return pinned
+def handles(pushed, source, write, destination):
+    """The handle of a preset that has been pushed, and the one of its revision."""
+    if not pushed:
+        pushed[destination] = source.upload(destination, write(FILES), False, "message")
+    [handles] = pushed.items()
+    return handles
+
+
+@pytest.fixture
+def pinned(source, handles):
+    """The revision of the preset, whose files are listed."""
+    opened(source).files(handles[1])
+    return handles[1]
 
 
 class TestTransfers(TransferSuite):
@@ -41,12 +55,12 @@ class TestTransfersByTheClient(TestTransfers):
         return reading_by_client
 
 
-def test_a_flipped_bit_of_a_manifest_is_never_believed(proxy, source, pinned, destination):
+def test_a_flipped_bit_of_a_manifest_is_never_believed(proxy, source, handles):
     choose = random.Random(5)
     for _ in range(60):
         proxy.faults = [faults.flip_bit(choose.randrange(500), choose.randrange(8), files="*vertebra.json")]
         with pytest.raises(PresetError):
-            source.resolve_snapshot(choose.choice([pinned, destination]))
+            source.resolve_snapshot(choose.choice(handles))
 
 
 def test_a_service_that_stalls_is_given_up(proxy, source, pinned, monkeypatch):

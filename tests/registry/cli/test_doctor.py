@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -55,7 +54,7 @@ def vertebra_backbones():
 
 
 @pytest.fixture
-def diagnose(tmp_path: Path):
+def diagnose(tmp_path: Path, python):
     """Runs the doctor in a separate process, with installed plugins of the given sources."""
 
     def run(variables=(), cwd: Path | None = None, healthy: bool = False, **sources: str):
@@ -66,9 +65,7 @@ def diagnose(tmp_path: Path):
             (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
             (info / "entry_points.txt").write_text(f"[vertebra]\n{name} = {name}\n")
         environment = {"PYTHONPATH": str(tmp_path), "HOME": str(tmp_path), **dict(variables)}
-        # The script `vertebra` does not look for modules in the current folder, either.
-        command = [sys.executable, "-P", "-c", CODE.format(healthy=healthy)]
-        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, timeout=60)
+        done = python(["-c", CODE.format(healthy=healthy)], cwd=cwd, text=True, env=environment, timeout=60)
         return done.returncode, {row["subject"]: row for row in json.loads(done.stdout)}
 
     return run
@@ -193,25 +190,6 @@ def test_a_missing_runtime_and_missing_architectures_are_told(diagnose):
         False,
         True,
     ]
-
-
-REFERENCES = """
-from vertebra import BackboneSpec, hookimpl
-
-@hookimpl
-def vertebra_backbones():
-    return [BackboneSpec("GoneBackbone", "a_module_that_is_missing:Gone")]
-"""
-
-
-def test_code_that_cannot_be_imported_is_found_in_a_process_of_its_own(install, reload_plugins, monkeypatch):
-    install("acme", REFERENCES)
-    monkeypatch.setenv("VERTEBRA_PLUGINS", "acme,bert,torch")
-    monkeypatch.setenv("PYTHONPATH", str(Path(sys.path[0])))
-    found = {finding.subject: finding for finding in doctor._examine_references(["acme", "bert"])}
-    assert (found["code of acme"].ok, found["code of bert"].ok) == (False, True)
-    assert "class of GoneBackbone, a_module_that_is_missing:Gone, cannot be imported" in found["code of acme"].detail
-    assert "a_module_that_is_missing" not in sys.modules
 
 
 def test_code_that_ends_the_process_is_found_plugin_by_plugin(monkeypatch):

@@ -1,8 +1,11 @@
 """Code that plugins name, as `vertebra doctor` tries it before a user does."""
 
+import sys
+
 import pytest
 
 from vertebra._discovery.catalog import backbone_class
+from vertebra.cli import doctor
 from vertebra.cli.doctor_contributions import broken_references
 from vertebra.errors import PluginError, RuntimeChoiceError
 
@@ -84,3 +87,13 @@ def test_without_a_runtime_translations_alone_are_resolved(monkeypatch):
 
     monkeypatch.setattr("vertebra._discovery.runtimes.bind_any", bind_any)
     assert len(broken_references(["acme"])["acme"]) == 3
+
+
+def test_the_doctor_resolves_them_in_a_process_of_its_own(monkeypatch, runtime):
+    monkeypatch.setenv("VERTEBRA_PLUGINS", f"acme,bert,{runtime}")
+    monkeypatch.setenv("PYTHONPATH", sys.path[0])
+    monkeypatch.delitem(sys.modules, "acme_code", raising=False)
+    found = {finding.subject: finding for finding in doctor._examine_references(["acme", "bert"])}
+    assert (found["code of acme"].ok, found["code of bert"].ok) == (False, True)
+    assert "the class of GoneBackbone, acme_gone:Gone, cannot be imported" in found["code of acme"].detail
+    assert "acme_code" not in sys.modules

@@ -1,13 +1,11 @@
 """Errors that need no framework come before it is imported, which takes seconds."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "bert"
-SOURCE, ADAPTER = GOLDEN / "kerashub", GOLDEN / "peft_lora"
+SOURCE, ADAPTER = GOLDEN / "transformers", GOLDEN / "peft_lora"
 CODE = """import sys
 from vertebra.cli import main
 status = main(sys.argv[1:])
@@ -41,11 +39,9 @@ sys.exit(status)"""
         (["plan", "./missing", "--lora-rank", "4"], "No preset at"),
     ],
 )
-def test_errors_that_need_no_framework_come_before_it(words, said, tmp_path):
+def test_errors_that_need_no_framework_come_before_it(words, said, tmp_path, python_with_numpy):
     (tmp_path / "file").touch()
-    done = subprocess.run(
-        [sys.executable, "-c", CODE, *words], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = python_with_numpy(["-c", CODE, *words], cwd=tmp_path, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (1, "")
     assert said in done.stderr
     assert "Traceback" not in done.stderr

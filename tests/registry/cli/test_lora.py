@@ -266,5 +266,5 @@ def test_whoever_watches_sees_that_work_goes_on(base, golden, tmp_path, monkeypa
 @pytest.mark.keras
 def test_a_runtime_is_bound_before_keras_is_imported(base, golden, tmp_path, child):
     code = "import sys; from vertebra.cli import main; sys.exit(main(sys.argv[1:]))"
-    child(code, "lora", "merge", golden / "peft_lora", tmp_path / "merged", "--base", base)
+    child(code, "lora", "merge", golden / "peft_lora", tmp_path / "merged", "--base", base, interpreter=True)
     assert (tmp_path / "merged" / "model.safetensors").exists()

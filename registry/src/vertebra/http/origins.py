@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import os
 import re
 from urllib.parse import urlsplit
 
+_NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_PROXY_VARIABLES = (*_NAMES, *map(str.upper, _NAMES), "REQUEST_METHOD")  # a CGI program must not use HTTP_PROXY
 _QUERY = re.compile(r"(https?://[^\s?\"'>]*|\"[A-Z]+ /[^\s?\"'>]*)\?[^\s\"'>]*")
 
 
@@ -22,14 +26,22 @@ def same_origin(one: str, other: str) -> bool:
 
 def proxy_for(url: str) -> str | None:
     """Returns the URL of the proxy that the environment sets for a URL, or None if requests go to the host directly."""
-    from urllib.request import getproxies, proxy_bypass  # imports http.client, which most commands do not need
+    from urllib.request import proxy_bypass  # imports http.client, which most commands do not need
 
-    parts, proxies = urlsplit(url), getproxies()
+    parts, proxies = urlsplit(url), _proxies(*map(os.environ.get, _PROXY_VARIABLES))
     proxy = proxies.get(parts.scheme) or proxies.get("all")
     hosts = {parts.hostname or "", parts.netloc.rpartition("@")[2]}  # NO_PROXY may name a port, too
     if not proxy or any(proxy_bypass(host) for host in hosts):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"
+
+
+@functools.lru_cache(maxsize=8)
+def _proxies(*_variables: str | None) -> dict[str, str]:
+    """Returns the proxies by scheme; only a change of a variable makes Python look through the whole environment."""
+    from urllib.request import getproxies
+
+    return getproxies()
 
 
 def without_queries(text: str) -> str:

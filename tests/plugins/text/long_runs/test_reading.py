@@ -37,7 +37,10 @@ def test_a_line_without_end_does_not_fill_the_memory(tmp_path):
     assert records(path) == ["it has more than 16,777,216 bytes", "next"]
 
 
-@given(st.lists(st.text().filter(lambda text: text.isprintable()), min_size=1))
+PRINTABLE = st.characters(exclude_categories=["C", "Z"], include_characters=" ")
+
+
+@given(st.lists(st.text(PRINTABLE), min_size=1))
 def test_json_lines_give_the_texts_back(texts):
     import tempfile
     from pathlib import Path

@@ -99,7 +99,7 @@ def children(monkeypatch):
 # === Reading ===
 
 
-def test_reads_what_kerashub_wrote():
+def test_reads_what_kerashub_wrote(new_interpreter):
     for path, mapped in zip(GOLDEN, map_hdf5(GOLDEN), strict=True):
         assert_same(views(mapped, mapped.header.entries), read_with_h5py(path))
 
@@ -303,7 +303,7 @@ print(mapped.view("a").sum(), "h5py" in sys.modules)
     assert in_another_process(code, path).split() == ["False", "6.0", "False"]
 
 
-def test_nothing_in_the_environment_reaches_the_library(path, tmp_path, monkeypatch):
+def test_nothing_in_the_environment_reaches_the_library(path, tmp_path, monkeypatch, new_interpreter):
     with h5py.File(path, "w") as file:
         put(file, "a", np.arange(4.0), compression="gzip")
     (tmp_path / "numpy.py").write_text("raise SystemExit('the wrong numpy')")
