@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vertebra import DescribedPreset, HeadSpec, PresetFiles, TaskFacts, tasks
-from vertebra_text.task_files import native, sentence_transformers, transformers
+from vertebra_text.task_files import kerashub, native, sentence_transformers, transformers
 
-_KERASHUB_CONFIG, _KERASHUB_WEIGHTS = "task.json", "task.weights.h5"
 _CONFIG = "config.json"
 _TEXTS = ["a cat sits on the mat", "stock markets fell"]
 _PIPELINES = {
@@ -75,26 +74,31 @@ def _with_length(settings: Mapping[str, Any], config: Mapping[str, Any]) -> dict
     return {**settings, "sequence_length": config.get("sequence_length")}
 
 
-def _stored(files: PresetFiles, name: str) -> int:
-    """Returns the number of parameters in a file of a head."""
+def _stored(files: PresetFiles, name: str, group: str = "") -> int:
+    """Returns the number of parameters in a file of a head, of those whose names begin with a group."""
     if name not in files.names:
         return 0
-    return sum(int(array.size) for array in tasks.read_tensors(files, name).values())
+    tensors = tasks.read_tensors(files, name)
+    return sum(int(array.size) for tensor, array in tensors.items() if tensor.startswith(group))
 
 
 def _kerashub(name: str, preset: DescribedPreset) -> Found:
-    if _KERASHUB_CONFIG not in preset.files.names:
+    """Our own arguments are next to KerasHub's; only those of a reranker have a score."""
+    if kerashub.CONFIG not in preset.files.names:
         return None
-    document = preset.files.json(_KERASHUB_CONFIG).value
-    config = document.get("config")
-    if not str(document.get("class_name")).endswith(name) or not isinstance(config, Mapping):
+    document = preset.files.json(kerashub.CONFIG).value
+    config, own = document.get("config"), document.get(kerashub.OWN)
+    own = own if isinstance(own, Mapping) else {}
+    task = "TextClassifier" if name == "Reranker" else name
+    if not str(document.get("class_name")).endswith(task) or not isinstance(config, Mapping):
         return None
-    names = ("num_classes", "activation", "dropout", "pooling_mode", "normalize")
-    settings = {key: config[key] for key in names if key in config}
+    if task == "TextClassifier" and (name == "Reranker") != ("score" in own):
+        return None
+    settings = {**own, **{key: config[key] for key in kerashub.ARGUMENTS if key in config}}
     preprocessor = config.get("preprocessor")
     if isinstance(preprocessor, Mapping) and isinstance(preprocessor.get("config"), Mapping):
         settings = _with_length(settings, preprocessor["config"])
-    return settings, _stored(preset.files, _KERASHUB_WEIGHTS)
+    return settings, _stored(preset.files, kerashub.WEIGHTS, "layers/")  # without the optimizer's
 
 
 def _embedder(preset: DescribedPreset) -> Found:
@@ -114,7 +118,7 @@ def _transformers(name: str, preset: DescribedPreset) -> Found:
     activation = transformers.activation_name(preset.files, config)
     if task == "TextClassifier" and (name == "Reranker") != (activation is not None):
         return None
-    spec = _head(task, preset, config)
+    spec = transformers.with_ties(_head(task, preset, config), config)
     if preset.tensors is not None and not _tensors_of(spec) <= set(preset.tensors):
         return None  # a head that the checkpoint lacks would be random
     if name == "MaskedLM":
@@ -161,7 +165,7 @@ def _parameters(spec: HeadSpec, arguments: Mapping[str, Any], outputs: int) -> i
         elif isinstance(layer, HeadSpec.Norm):
             total += width * (1 + layer.use_bias)
         elif isinstance(layer, HeadSpec.Vocabulary):
-            total += rows
+            total += rows if layer.tied else rows + width * rows
     return total
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from vertebra import HeadSpec, TaskPreset, TensorRule, tasks
 from vertebra.errors import PresetConfigError
-from vertebra_text.layers.head import head_of
 from vertebra_text.task_files.stored import StoredTask, truncation_of
 
 CONFIG, WEIGHTS = "task.json", "task.weights.h5"
@@ -40,7 +39,7 @@ def read(task_class: Any, preset: TaskPreset, own: Mapping[str, Any]) -> StoredT
     name, config = document.get("class_name"), document.get("config")
     if not isinstance(name, str) or not isinstance(config, Mapping):
         raise PresetConfigError(CONFIG, "it has no class_name and config, expected the config of a Keras object")
-    if not name.endswith(task_class.task_name()):
+    if not name.endswith(task_in_kerashub(task_class)):
         notes = [f"it has a head of {name}, which is not used"]
         return replace(_without_task(task_class, preset), notes=notes)
     preprocessor = _preprocessor(config)
@@ -112,6 +111,11 @@ def _checked_head(task_class: Any, preset: TaskPreset, config: Mapping[str, Any]
     return head_in_kerashub(task_class.head_task, preset.backbone)
 
 
+def task_in_kerashub(task_class: Any) -> str:
+    """Returns the name of KerasHub's task for a class; a reranker is a classifier of one class."""
+    return str(task_class.head_task or task_class.task_name())
+
+
 def head_in_kerashub(task: str, backbone: Any) -> HeadSpec:
     """Returns the head of an architecture as KerasHub computes it.
 
@@ -119,6 +123,8 @@ def head_in_kerashub(task: str, backbone: Any) -> HeadSpec:
         task: The name under which the architecture declares the head.
         backbone: The backbone.
     """
+    from vertebra_text.layers.head import head_of  # not at the top: describing a task imports no framework
+
     head = head_of(task, backbone, {})
     return replace(head, layers=tuple(map(_as_kerashub, head.layers))) if task == "MaskedLM" else head
 

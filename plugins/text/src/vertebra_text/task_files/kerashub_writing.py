@@ -15,7 +15,16 @@ from vertebra import HeadSpec, TaskExport, tasks
 from vertebra.errors import FormatLimitError
 from vertebra_text.preprocessor import TextPreprocessor
 from vertebra_text.system import warn
-from vertebra_text.task_files.kerashub import ARGUMENTS, CONFIG, OWN, ROUND_ROBIN, WEIGHTS, head_in_kerashub, rules
+from vertebra_text.task_files.kerashub import (
+    ARGUMENTS,
+    CONFIG,
+    OWN,
+    ROUND_ROBIN,
+    WEIGHTS,
+    head_in_kerashub,
+    rules,
+    task_in_kerashub,
+)
 from vertebra_text.task_files.stored import TRUNCATION
 
 _FORMAT = "kerashub"
@@ -49,7 +58,7 @@ def export(task: Any) -> TaskExport:
         FormatLimitError: KerasHub has no such task, or not such settings.
     """
     backbone = tasks.kerashub_config(task.backbone)
-    name, stem = type(task).task_name(), str(backbone["class_name"]).removesuffix("Backbone")
+    name, stem = task_in_kerashub(type(task)), str(backbone["class_name"]).removesuffix("Backbone")
     if name not in _TASKS.get(stem, ()):
         problem = f"KerasHub has no {stem}{name}; task.backbone.save_to_preset saves the backbone alone"
         raise _limit("task", name, problem)
@@ -129,7 +138,7 @@ def _check_preprocessor(preprocessor: Any) -> None:
 
 
 def _write(task: Any, folder: Path, stem: str, backbone: Mapping[str, Any]) -> None:
-    name, preprocessor = type(task).task_name(), None
+    name, preprocessor = task_in_kerashub(type(task)), None
     if task.tokenizer is not None:
         if not (folder / _TOKENIZER).exists():
             task.tokenizer.save_to_preset(folder, format=_FORMAT)

@@ -32,9 +32,7 @@ def read(task_class: Any, preset: TaskPreset, own: Mapping[str, Any]) -> StoredT
         return StoredTask()
     from vertebra_text.layers.head import head_of  # not at the top: describing a task imports no framework
 
-    head = head_of(name, preset.backbone, config)
-    if name == "MaskedLM" and config.get(_TIED) is False:
-        head = _untied(head)
+    head = with_ties(head_of(name, preset.backbone, config), config)
     arguments: dict[str, Any] = {"head": head.to_config()}
     if name != "MaskedLM":
         arguments |= classes(config)
@@ -45,8 +43,10 @@ def read(task_class: Any, preset: TaskPreset, own: Mapping[str, Any]) -> StoredT
     return StoredTask(arguments, tensors, partial(_rules, tensors))
 
 
-def _untied(head: HeadSpec) -> HeadSpec:
-    """Returns a head whose matrix of the vocabulary is not the token table."""
+def with_ties(head: HeadSpec, config: Mapping[str, Any]) -> HeadSpec:
+    """Returns a head whose matrix of the vocabulary is not the token table, if a config says so."""
+    if config.get(_TIED) is not False:
+        return head
     layers = [replace(layer, tied=False) if isinstance(layer, HeadSpec.Vocabulary) else layer for layer in head.layers]
     return replace(head, layers=tuple(layers))
 
