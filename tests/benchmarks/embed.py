@@ -1,4 +1,4 @@
-"""One side of the benchmark of embedding: embeds texts with MiniLM, and prints its figures as JSON.
+"""One side of the benchmark of embedding: embeds texts, and prints its figures as JSON.
 
     python embed.py vertebra|sentence_transformers|kerashub FOLDER COUNT
 

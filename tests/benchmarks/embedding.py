@@ -1,4 +1,4 @@
-"""Embedding raw texts with MiniLM, against Sentence Transformers and KerasHub's `TextEmbedder`, in turn."""
+"""Embedding raw texts with MiniLM and BERT-base, against Sentence Transformers and KerasHub's `TextEmbedder`, in turn."""
 
 import json
 import shutil
@@ -9,7 +9,9 @@ import measure as measuring
 from measure import Row, figures, in_turn, median
 from tokenizing import texts_of
 
-COUNT, OF_KERASHUB, OF_ROWS = 5000, 500, 1000
+COUNT, OF_ROWS = 5000, 1000
+COUNTS = {"MiniLM": (COUNT, 500), "BERT-base": (1000, 64)}
+"""The number of texts for each model, and for KerasHub, which pads all of them to one length."""
 LEAST_BY_ROWS = 0.7
 FASTER_THAN_PEER, FASTER_THAN_KERASHUB, MOST_START = 1.5, 3.0, 0.6
 SIDES = {
@@ -23,11 +25,15 @@ PEER = "*Sentence Transformers, torch*"
 
 
 def measure_embedding(runs: int, peers: Path, work: Path) -> list[Row]:
-    """Embeds texts in a process for each side; KerasHub gets fewer, as it pads all of them to one length."""
-    folder = prepared(work)
-    sides = {name: lambda side=side: one(side, peers, folder) for name, side in SIDES.items()}
-    found = {name: median(values) for name, values in in_turn(runs, **sides).items()}
-    return [row(name, found) for name in SIDES]
+    """Embeds texts in a process for each side."""
+    folder, rows = prepared(work), []
+    for model, counts in COUNTS.items():
+        if model == "BERT-base":
+            folder = bert_base(folder)
+        sides = {name: lambda side=side: one(side, peers, folder, *counts) for name, side in SIDES.items()}
+        found = {name: median(values) for name, values in in_turn(runs, **sides).items()}
+        rows += [row(model, name, found) for name in SIDES]
+    return rows
 
 
 def prepared(work: Path) -> Path:
@@ -49,21 +55,33 @@ def minilm(work: Path) -> Path:
     return folder
 
 
-def one(side: tuple[str, str], peers: Path, folder: Path) -> dict[str, float]:
+def bert_base(minilm: Path) -> Path:
+    """Returns a model of the size of BERT-base with random weights, in the format of Sentence Transformers."""
+    folder = minilm.parent / "bert_base"
+    if not folder.exists():
+        measuring.ENVIRONMENT |= {"VERTEBRA_RUNTIME": "torch", "KERAS_BACKEND": "torch"}
+        script = str(Path(__file__).parent / "make_embedder.py")
+        measuring.wall_seconds([sys.executable, script, str(minilm), str(folder)])
+    measuring.read_through(folder)
+    return folder
+
+
+def one(side: tuple[str, str], peers: Path, folder: Path, most: int, of_kerashub: int) -> dict[str, float]:
     """Runs one side once."""
     library, runtime = side
     python = sys.executable if library == "vertebra" else str(peers)
-    count = OF_KERASHUB if library == "kerashub" else COUNT
+    count = of_kerashub if library == "kerashub" else most
     measuring.ENVIRONMENT |= {"KERAS_BACKEND": runtime, "VERTEBRA_RUNTIME": runtime, "HF_HUB_OFFLINE": "1"}
     return figures([python, str(Path(__file__).parent / "embed.py"), library, str(folder), str(count)])
 
 
-def row(name: str, found: dict[str, dict[str, float]]) -> Row:
+def row(model: str, name: str, found: dict[str, dict[str, float]]) -> Row:
     own, peer = found[name], found[PEER]
     kerashub = found[f"*KerasHub, {name.rpartition(' ')[2].strip('*')}*"]
     rate, of_kerashub, start = own["rate"] / peer["rate"], own["rate"] / kerashub["rate"], own["first"] / peer["first"]
     holds = rate >= FASTER_THAN_PEER and of_kerashub >= FASTER_THAN_KERASHUB and start <= MOST_START
     return {
+        "model": model,
         "what": name,
         "texts/s": round(own["rate"]),
         "of Sentence Transformers', %": rate,
