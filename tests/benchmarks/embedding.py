@@ -1,8 +1,9 @@
-"""Embedding raw texts with MiniLM and BERT-base, against Sentence Transformers and KerasHub's `TextEmbedder`, in turn."""
+"""Embedding raw texts with MiniLM and BERT-base, against Sentence Transformers and KerasHub's embedders, in turn."""
 
 import json
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 import measure as measuring
@@ -26,14 +27,16 @@ PEER = "*Sentence Transformers, torch*"
 
 def measure_embedding(runs: int, peers: Path, work: Path) -> list[Row]:
     """Embeds texts in a process for each side."""
-    folder, rows = prepared(work), []
-    for model, counts in COUNTS.items():
-        if model == "BERT-base":
-            folder = bert_base(folder)
-        sides = {name: lambda side=side: one(side, peers, folder, *counts) for name, side in SIDES.items()}
-        found = {name: median(values) for name, values in in_turn(runs, **sides).items()}
-        rows += [row(model, name, found) for name in SIDES]
-    return rows
+    minilm = prepared(work)
+    folders = {"MiniLM": minilm, "BERT-base": bert_base(minilm)}
+    return [row for model, folder in folders.items() for row in rows_of(model, folder, runs, peers)]
+
+
+def rows_of(model: str, folder: Path, runs: int, peers: Path) -> list[Row]:
+    """Measures one model."""
+    sides = {name: partial(one, side, peers, folder, *COUNTS[model]) for name, side in SIDES.items()}
+    found = {name: median(values) for name, values in in_turn(runs, **sides).items()}
+    return [row(model, name, found) for name in SIDES]
 
 
 def prepared(work: Path) -> Path:
