@@ -1,5 +1,7 @@
 """Keras on torch is imported without torch's compiler, which works as ever once it is imported."""
 
+import functools
+
 import pytest
 
 pytestmark = pytest.mark.keras
@@ -10,9 +12,15 @@ def only_on_torch(torch):
     """Skips the tests on other runtimes."""
 
 
-def test_a_start_imports_no_compiler(child):
+@pytest.fixture
+def start(child):
+    """Runs code in a new interpreter, which has imported nothing; returns what it printed."""
+    return functools.partial(child, interpreter=True)
+
+
+def test_a_start_imports_no_compiler(start):
     """From the import of Keras to the first numbers, random ones included."""
-    printed = child(
+    printed = start(
         "import sys, vertebra\n"
         "vertebra.use()\n"
         "import keras\n"
@@ -22,9 +30,9 @@ def test_a_start_imports_no_compiler(child):
     assert printed.split() == ["[]"]
 
 
-def test_the_compiler_skips_what_keras_excludes_from_it(child):
+def test_the_compiler_skips_what_keras_excludes_from_it(start):
     """As Keras does itself; and the same seed gives the same numbers within a compiled function."""
-    printed = child(
+    printed = start(
         "import vertebra, torch\n"
         "vertebra.use()\n"
         "import keras\n"
@@ -39,8 +47,8 @@ def test_the_compiler_skips_what_keras_excludes_from_it(child):
     assert printed.split() == ["True", "True", "True", "SourceFileLoader", "True"]
 
 
-def test_the_import_hook_is_gone_after_its_use(child):
-    printed = child(
+def test_the_import_hook_is_gone_after_its_use(start):
+    printed = start(
         "import sys, vertebra\n"
         "before = list(sys.meta_path)\n"
         "vertebra.use()\n"
@@ -52,8 +60,8 @@ def test_the_import_hook_is_gone_after_its_use(child):
 
 
 @pytest.mark.parametrize("first", ["import torch._dynamo", "import keras"])
-def test_what_is_imported_before_stays(child, first):
-    printed = child(
+def test_what_is_imported_before_stays(start, first):
+    printed = start(
         f"{first}\n"
         "import torch, vertebra\n"
         "vertebra.use()\n"
@@ -63,9 +71,9 @@ def test_what_is_imported_before_stays(child, first):
     assert printed.split() == ["True", "True"]
 
 
-def test_another_use_of_the_compiler_during_the_import_gets_the_compiler(child):
+def test_another_use_of_the_compiler_during_the_import_gets_the_compiler(start):
     """As by a later release of Keras, or in another thread."""
-    printed = child(
+    printed = start(
         "import sys, torch\n"
         "from vertebra_torch.importing import _DeferredCompiler\n"
         "deferred = sys.modules['torch._dynamo'] = _DeferredCompiler()\n"
