@@ -71,10 +71,21 @@ def test_one_graph_serves_all_shapes(still, sized, graphs):
     assert len(graphs) == 1
 
 
-def test_the_functions_of_a_model_share_its_graphs(still, sized, graphs):
-    for frozen in (False, True, True):
-        vertebra.compile(still, frozen=frozen)(sized(3, 8))
+def test_a_function_and_its_packed_forms_share_graphs(still, sized, graphs):
+    compiled = vertebra.compile(still)
+    for function in (compiled, compiled.packed(), compiled.packed().packed()):
+        function(sized(3, 8))
     assert len(graphs) == 1
+
+
+def test_a_model_that_is_compiled_again_is_traced_again():
+    """What else changes than weights is seen then, such as an activation."""
+    inputs, dense = keras.Input((4,)), keras.layers.Dense(3, "relu")
+    model = keras.Model(inputs, {"x": dense(inputs)})
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    vertebra.compile(model)(x)
+    dense.activation = keras.activations.tanh
+    assert error(vertebra.compile(model), model, x) < 1e-6
 
 
 def test_sizes_of_one_have_graphs_of_their_own(still, sized, graphs):
@@ -99,11 +110,11 @@ class Counted(keras.layers.Layer):
         return x * float(np.prod(np.asarray(x.shape)))
 
 
-@pytest.mark.parametrize("frozen", [False, True])
-def test_a_layer_that_needs_numbers_has_a_graph_for_each_shape(graphs, frozen):
+@pytest.mark.parametrize("packs", [False, True])
+def test_a_layer_that_needs_numbers_has_a_graph_for_each_shape(graphs, packs):
     inputs = keras.Input((4,))
     model = keras.Model(inputs, Counted()(inputs))
-    compiled = vertebra.compile(model, frozen=frozen)
+    compiled = vertebra.compile(model).packed() if packs else vertebra.compile(model)
     for rows in (2, 3, 2):
         x = np.ones((rows, 4), "float32")
         assert np.array_equal(compiled(x), model(x))
@@ -112,7 +123,7 @@ def test_a_layer_that_needs_numbers_has_a_graph_for_each_shape(graphs, frozen):
 
 def test_the_graphs_of_a_model_that_is_gone_are_freed(sized, arguments):
     backbone = vertebra.models.BertBackbone(**arguments)
-    vertebra.compile(backbone, frozen=True)(sized(3, 8))
+    vertebra.compile(backbone).packed()(sized(3, 8))
     weight = weakref.ref(backbone.get_layer("pooled_dense").kernel)
     del backbone
     gc.collect()
@@ -133,7 +144,7 @@ def fused_calls(graph):
 
 
 def test_a_fused_layer_makes_six_kernel_calls_of_products(still, sized, graphs, packed):
-    compiled = vertebra.compile(still, frozen=True)
+    compiled = vertebra.compile(still).packed()
     assert error(compiled, still, sized(3, 8)) < 1e-6
     assert error(compiled, still, sized(5, 6)) < 1e-6
     products, sums = fused_calls(graphs[0])
@@ -155,7 +166,7 @@ def test_activations_are_the_models(packed, activation, bias):
     hidden = keras.layers.Dense(5, function, use_bias=bias, bias_initializer="normal")(inputs)
     model = keras.Model(inputs, {"x": keras.layers.Add()([keras.layers.Dense(6)(hidden), inputs])})
     x = np.random.default_rng(0).normal(size=(3, 4, 6)).astype("float32")
-    assert error(vertebra.compile(model, frozen=True), model, x) < 1e-6
+    assert error(vertebra.compile(model).packed(), model, x) < 1e-6
 
 
 def test_a_sum_with_another_shape_is_not_fused_into_the_product(packed):
@@ -164,7 +175,7 @@ def test_a_sum_with_another_shape_is_not_fused_into_the_product(packed):
     dense = keras.layers.Dense(6, use_bias=False)
     model = keras.Model([inputs, row], {"x": keras.layers.Add()([dense(inputs), row])})
     x = [np.random.default_rng(0).normal(size=(3, n, 6)).astype("float32") for n in (4, 1)]
-    assert error(vertebra.compile(model, frozen=True), model, x) < 1e-6
+    assert error(vertebra.compile(model).packed(), model, x) < 1e-6
 
 
 def test_a_product_that_is_used_twice_is_computed_for_both(packed):
@@ -172,24 +183,24 @@ def test_a_product_that_is_used_twice_is_computed_for_both(packed):
     hidden = keras.layers.Dense(6)(inputs)
     model = keras.Model(inputs, {"hidden": hidden, "active": keras.ops.relu(hidden)})
     x = np.random.default_rng(0).normal(size=(3, 6)).astype("float32")
-    assert error(vertebra.compile(model, frozen=True), model, x) < 1e-6
+    assert error(vertebra.compile(model).packed(), model, x) < 1e-6
 
 
 def test_a_layer_that_is_called_twice_has_one_packed_weight(packed, graphs):
     inputs, dense = keras.Input((6,)), keras.layers.Dense(6)
     model = keras.Model(inputs, {"x": dense(dense(inputs))})
     x = np.ones((3, 6), "float32")
-    assert error(vertebra.compile(model, frozen=True), model, x) < 1e-6
+    assert error(vertebra.compile(model).packed(), model, x) < 1e-6
     assert len(graphs[0].fused.weights) == 1
 
 
 def test_each_function_has_the_weights_at_its_first_call(still, sized, packed):
-    """A function for frozen weights is made again after they change."""
+    """A function for weights that do not change is packed again after they do."""
     inputs = sized(3, 8)
-    vertebra.compile(still, frozen=True)(inputs)
+    vertebra.compile(still).packed()(inputs)
     for variable in still.weights:
         variable.assign(variable.value * 0.5)
-    assert error(vertebra.compile(still, frozen=True), still, inputs) < 1e-6
+    assert error(vertebra.compile(still).packed(), still, inputs) < 1e-6
 
 
 def test_adapters_for_each_row(still, sized, packed):
@@ -197,7 +208,7 @@ def test_adapters_for_each_row(still, sized, packed):
         still.enable_lora(2, name=name)
         for variable in still.trainable_weights:
             variable.assign(np.random.default_rng(ord(name)).normal(size=variable.shape) * 0.3)
-    compiled = vertebra.compile(still, frozen=True)
+    compiled = vertebra.compile(still).packed()
     inputs = sized(3, 8)
     expected = still(inputs, adapters=["a", "b", None])["sequence_output"]
     found = compiled(inputs, adapters=["a", "b", None])["sequence_output"]
@@ -207,16 +218,64 @@ def test_adapters_for_each_row(still, sized, packed):
 
 def test_bfloat16(arguments, sized, packed):
     backbone = vertebra.models.BertBackbone(**arguments | {"dropout": 0.0}, dtype="bfloat16")
-    assert error(vertebra.compile(backbone, frozen=True), backbone, sized(3, 8)) < 0.1
+    assert error(vertebra.compile(backbone).packed(), backbone, sized(3, 8)) < 0.1
 
 
-def test_a_weight_is_packed_where_that_is_faster(torch, monkeypatch):
-    """The measurement itself; which is faster depends on the machine."""
+def test_each_weight_is_packed_once(still, sized, packed, graphs, monkeypatch):
+    """Graphs for other shapes use the same copies."""
     from vertebra_torch import packing
 
-    assert packing.is_faster(torch.ones(24, 40)) in (True, False)
-    assert not packing.is_faster(torch.ones(24, 40, dtype=torch.float64))
-    assert not packing.is_faster(torch.ones(24))
-    assert not packing.is_faster(torch.ones(24, 0))
-    monkeypatch.setattr(packing, "_least_seconds", lambda *functions: [1.0, 2.0])
-    assert not packing.is_faster(torch.ones(25, 40))
+    weights, pack = [], packing.pack
+    monkeypatch.setattr(packing, "pack", lambda weight: weights.append(weight) or pack(weight))
+    compiled = vertebra.compile(still).packed()
+    for shape in [(3, 8), (1, 5), (4, 1), (1, 1)]:
+        assert error(compiled, still, sized(*shape)) < 1e-6
+    assert len(graphs) > 1
+    assert len(weights) == 6 * still.num_layers + 1
+
+
+def test_what_follows_a_change_of_shape_is_not_fused(packed):
+    """The sum is of other axes than the product's."""
+    inputs, dense = keras.Input((4,)), keras.layers.Dense(6, use_bias=False)
+    shifted = keras.layers.Reshape((6, 1))(dense(inputs))
+
+    class Shift(keras.layers.Layer):
+        def build(self, shape):
+            self.shift = self.add_weight(shape=(6,), initializer="normal")
+
+        def call(self, x):
+            return x + self.shift
+
+    model = keras.Model(inputs, {"x": Shift()(shifted)})
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    assert error(vertebra.compile(model).packed(), model, x) < 1e-6
+
+
+@pytest.mark.parametrize(("seconds", "faster"), [([1.0, 2.0], False), ([2.0, 1.0], True)])
+def test_a_weight_is_packed_where_that_is_faster(torch, monkeypatch, seconds, faster):
+    from vertebra_torch import packing
+
+    measured = []
+    monkeypatch.setattr(packing, "_least_seconds", lambda *functions: measured.append(functions) or seconds)
+    packing._is_measured_faster.cache_clear()
+    for _ in range(2):
+        assert packing.is_faster(torch.ones(24, 40)) == faster
+    assert len(measured) == 1
+    packing._is_measured_faster.cache_clear()
+
+
+def test_only_matrices_of_the_kernels_types_are_packed(torch, packed):
+    from vertebra_torch import packing
+
+    assert packing.is_faster(torch.ones(24, 40))
+    for other in (torch.ones(24, 40, dtype=torch.float64), torch.ones(24), torch.ones(24, 0)):
+        assert not packing.is_faster(other)
+
+
+def test_the_measurement_itself():
+    from vertebra_torch import packing
+
+    calls = []
+    one, other = packing._least_seconds(lambda: calls.append(1), lambda: calls.append(2))
+    assert min(one, other) >= 0
+    assert calls == [1, 2] * (1 + packing._REPETITIONS)  # in turn

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,19 +32,17 @@ def use(runtime: str | None = None) -> Runtime:
     return runtimes.bind(runtime)
 
 
-def compile(backbone: Any, *, frozen: bool = False) -> Callable[..., Any]:
+def compile(backbone: Any) -> CompiledModel:
     """Returns a compiled function of a backbone's inputs, for inference, without Python overhead at each layer.
 
     Args:
         backbone: A backbone, or any functional Keras model.
-        frozen: Whether the weights will not change as long as the function is used. On a CPU, torch then holds the
-            weights of dense layers a second time, in the layout of the processor's fastest product.
 
     Returns:
         A function with the inputs and outputs of the backbone; the outputs are tensors of the backend. It
-        follows later changes of the weights, unless they are frozen. JAX compiles it for each shape of the inputs, and
-        torch once for all shapes, apart from sizes of 1. `adapters=` chooses LoRA adapters for one call, as in
-        `vertebra.lora.rows`. Several threads may call it at once.
+        follows later changes of the weights. JAX compiles it for each shape of the inputs, and torch once for all
+        shapes, apart from sizes of 1. `adapters=` chooses LoRA adapters for one call, as in `vertebra.lora.rows`.
+        Several threads may call it at once.
 
     Raises:
         ArgumentError: `backbone` is not a Keras model.
@@ -53,22 +50,46 @@ def compile(backbone: Any, *, frozen: bool = False) -> Callable[..., Any]:
     runtime = runtimes.bind()
     import keras
 
-    from vertebra._lora.choices import calls
-    from vertebra.backbone import Backbone
-
     if not isinstance(backbone, keras.Model):
         raise ArgumentError("compile", "backbone", backbone, "a Keras model")
-    program = runtime.compile(backbone, frozen)
-    complete = functools.partial(_arguments.inputs_of_call, backbone) if isinstance(backbone, Backbone) else None
+    return CompiledModel(backbone, runtime.compile(backbone))
 
-    def compiled(inputs: Any, *, adapters: lora.Choice | None = None) -> Any:
-        inputs = inputs if complete is None else complete(inputs)
-        chosen = contextlib.nullcontext() if adapters is None else calls.calling_with(backbone, adapters)
-        with call_lock(backbone).calling(), chosen:
-            calls.check_compiled(backbone, inputs)
-            return program(inputs)
 
-    return compiled
+class CompiledModel:
+    """The forward pass of a model as a function, as `vertebra.compile` returns it.
+
+    Args:
+        model: The model.
+        program: The function, as a runtime compiles it.
+    """
+
+    def __init__(self, model: Any, program: Callable[..., Any]) -> None:
+        self._model, self._program = model, program
+
+    def __call__(self, inputs: Any, *, adapters: lora.Choice | None = None) -> Any:
+        """Returns the outputs of the model.
+
+        Args:
+            inputs: The inputs.
+            adapters: LoRA adapters for this call, as in `vertebra.lora.rows`; None means the active ones.
+        """
+        from vertebra._lora.choices import calls
+        from vertebra.backbone import Backbone
+
+        if isinstance(self._model, Backbone):
+            inputs = _arguments.inputs_of_call(self._model, inputs)
+        chosen = contextlib.nullcontext() if adapters is None else calls.calling_with(self._model, adapters)
+        with call_lock(self._model).calling(), chosen:
+            calls.check_compiled(self._model, inputs)
+            return self._program(inputs)
+
+    def packed(self) -> CompiledModel:
+        """Returns the function for weights that do not change as long as it is used.
+
+        On a CPU, torch copies the weights of dense layers into the layout of the processor's fastest product at the
+        first call, if that is faster than to use them as they are. Other runtimes return the same function.
+        """
+        return CompiledModel(self._model, runtimes.bind().pack(self._program))
 
 
 def load_model(filepath: str | Path, *, runtime: str | None = None, **kwargs: Any) -> Any:

@@ -218,9 +218,16 @@ class Runtime(ABC):
         return keras.random.dropout(inputs, rate, seed=generator)
 
     @abstractmethod
-    def compile(self, backbone: Any, frozen: bool = False) -> Callable[..., Any]:
+    def compile(self, backbone: Any) -> Callable[..., Any]:
         """Returns a compiled function of the backbone's inputs, for inference, without Python overhead at each layer.
 
-        It reads the backbone's weights at each call, so that it follows later training, unless they are `frozen`: then
-        it may hold copies of them in another layout. It is traced again where it must be for other inputs.
+        It reads the backbone's weights at each call, so that it follows later training; it is traced again where it
+        must be for other inputs.
         """
+
+    def pack(self, program: Callable[..., Any]) -> Callable[..., Any]:
+        """Returns a function that `compile` returned, for weights that do not change as long as it is used.
+
+        It may hold copies of the weights in another layout.
+        """
+        return program

@@ -56,7 +56,7 @@ class JaxRuntime(Runtime):
 
         return drop(inputs, rate, generator)
 
-    def compile(self, backbone: Any, frozen: bool = False) -> Callable[..., Any]:
+    def compile(self, backbone: Any) -> Callable[..., Any]:
         from vertebra_jax.compiling import compile_backbone
 
         return compile_backbone(backbone)

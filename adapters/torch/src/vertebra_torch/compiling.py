@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import threading
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -12,18 +11,16 @@ import keras
 import torch
 
 from vertebra import lora
-from vertebra_torch import fusing, packing, tracing
+from vertebra_torch import packing, tracing
 
 _KEPT = 8
 """Number of sets of variables for which graphs are kept; enabling an adapter, for example, adds a set."""
 _tracing = threading.Lock()
 """torch's tracer keeps its state in global variables, so only one thread may trace at a time."""
-_of_models: weakref.WeakKeyDictionary[Any, VariableSets] = weakref.WeakKeyDictionary()
-"""The graphs of each model, which all its compiled functions share."""
 
 
-def compile_backbone(backbone: Any, frozen: bool) -> Callable[..., Any]:
-    """Returns the forward pass as a traced graph, without autograd; the graph holds the weights themselves, not copies.
+class CompiledFunction:
+    """The forward pass as a traced graph, without autograd; the graph holds the weights themselves, not copies.
 
     It is traced once for all shapes of the inputs that the layers treat alike, and again if variables are added, as by
     `enable_lora`. Adapters with equal settings share variables, so to switch between them causes no new trace; adapters
@@ -31,42 +28,30 @@ def compile_backbone(backbone: Any, frozen: bool) -> Callable[..., Any]:
 
     Args:
         backbone: The model.
-        frozen: Whether the weights will not change, so that graphs may be fused and hold packed copies of weights.
+        sets: The graphs that are traced already, if another function shares them.
+        weights: Packed copies of weights that do not change, or None to read the weights at each call.
     """
-    sets = _of_models.setdefault(backbone, VariableSets())
-    call = _Frozen() if frozen else _call
 
-    def compiled(inputs: Any) -> Any:
-        chosen = lora.chosen_variables(backbone)
+    def __init__(
+        self, backbone: Any, sets: VariableSets | None = None, weights: packing.PackedWeights | None = None
+    ) -> None:
+        self._backbone, self._sets, self._weights = backbone, sets or VariableSets(), weights
+
+    def __call__(self, inputs: Any) -> Any:
+        chosen = lora.chosen_variables(self._backbone)
         tensors = [keras.ops.convert_to_tensor(value) for value in keras.tree.flatten(inputs)]
         tensors += [variable.value for variable in chosen]
         structure = repr(keras.tree.map_structure(lambda _: 0, inputs))  # names of inputs, or their order
         with torch.no_grad():
-            graphs = sets.graphs(_without(backbone.variables, chosen))
-            forward = _forward(backbone, inputs, chosen)
-            return call(graphs.graph(structure, forward, tensors), tensors)
+            graphs = self._sets.graphs(_without(self._backbone.variables, chosen))
+            graph = graphs.graph(structure, _forward(self._backbone, inputs, chosen), tensors)
+            if self._weights is None:
+                return graph.call(*tensors)
+            return graph.fused.call(*tensors, *self._weights.packed(graph.fused.weights))
 
-    return compiled
-
-
-def _call(graph: tracing.Graph, tensors: list[torch.Tensor]) -> Any:
-    return graph.call(*tensors)
-
-
-class _Frozen:
-    """Calls fused graphs, with packed weights that it holds."""
-
-    def __init__(self) -> None:
-        self._packed: dict[tracing.Graph, tuple[fusing.FusedGraph, list[torch.Tensor]]] = {}
-        self._lock = threading.Lock()
-
-    def __call__(self, graph: tracing.Graph, tensors: list[torch.Tensor]) -> Any:
-        with self._lock:
-            if graph not in self._packed:
-                fused = graph.fused
-                self._packed[graph] = fused, [packing.pack(weight) for weight in fused.weights]
-            fused, packed = self._packed[graph]
-        return fused.call(*tensors, *packed)
+    def packed(self) -> CompiledFunction:
+        """Returns the function for weights that do not change; it shares the graphs."""
+        return CompiledFunction(self._backbone, self._sets, packing.PackedWeights())
 
 
 class Graphs:

@@ -109,13 +109,13 @@ class _Product:
     def at(cls, module: Any, node: Any) -> _Product:
         found = cls(node, node)
         following = _only_user(node)
-        if following is not None and following.target in _VIEWS:
+        if following is not None and following.target in _VIEWS and _width(following) == _width(node):
             found.view = found.last = following
             following = _only_user(following)
         if _is_sum(following):
             bias = _other(following, found.last)
             tensor = _tensor(module, bias)
-            if tensor is not None and tensor.shape == _shape(node)[-1:]:
+            if tensor is not None and tensor.ndim == 1 and _fits(tensor, node):
                 found.bias, found.last = bias, following
                 following = _only_user(following)
         if following is not None and following.target in (aten.gelu.default, aten.relu.default):
@@ -176,6 +176,15 @@ def _is_like(node: Any, other: Any) -> bool:
     if not isinstance(node, torch.fx.Node) or not isinstance(node.meta.get("val"), torch.Tensor):
         return False
     return str(_shape(node)) == str(_shape(other)) and node.meta["val"].dtype == other.meta["val"].dtype
+
+
+def _fits(bias: torch.Tensor, node: Any) -> bool:
+    return str(bias.shape[0]) == _width(node) and bias.dtype == node.meta["val"].dtype
+
+
+def _width(node: Any) -> str:
+    """Returns the last size of a node, as a number or a symbol."""
+    return str(_shape(node)[-1])
 
 
 def _shape(node: Any) -> Any:

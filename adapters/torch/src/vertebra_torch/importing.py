@@ -51,6 +51,9 @@ class _DeferredCompiler(ModuleType):
 
     def disable(self, function: Any = None, **options: Any) -> Any:
         """Notes a function that the compiler is not to trace; used as `@disable` or `@disable()`."""
+        real = sys.modules.get(_COMPILER)
+        if real not in (None, self):  # a later use of Keras's reference to this module
+            return real.disable(function, **options)  # type: ignore[union-attr]
         if function is None:
             return lambda decorated: self.disable(decorated, **options)
         self._functions.append((function, options))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ import torch
 _ROWS = 512
 """The number of rows for which weights are laid out, and the choice of the faster product is made."""
 _REPETITIONS = 5
+_MOST = 4096
+"""The largest size of a matrix that is measured; larger ones are treated as it."""
 
 
 def linear(rows: Any, packed: Any, bias: Any, activation: str, scalars: list[float], algorithm: str) -> Any:
@@ -24,6 +27,22 @@ def linear_sum(rows: Any, residual: Any, packed: Any, bias: Any, operation: str)
     return torch.ops.mkldnn._linear_pointwise.binary(rows, residual, packed, bias, operation)
 
 
+class PackedWeights:
+    """Packed copies of weights, each made when it is first needed."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # with the weight, so that its id stays its own
+        self._lock = threading.Lock()
+
+    def packed(self, weights: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Returns the packed copies of weights."""
+        with self._lock:
+            for weight in weights:
+                if id(weight) not in self._known:
+                    self._known[id(weight)] = weight, pack(weight)
+            return [self._known[id(weight)][1] for weight in weights]
+
+
 def pack(weight: torch.Tensor) -> torch.Tensor:
     """Returns a copy of a weight of shape (inputs, outputs) in oneDNN's layout."""
     return torch.ops.mkldnn._reorder_linear_weight(weight.detach().t().contiguous(), _ROWS)
@@ -33,7 +52,8 @@ def is_faster(weight: torch.Tensor) -> bool:
     """Says whether products with a packed copy of a weight are faster on this machine, and so worth the memory."""
     if weight.ndim != 2 or weight.device.type != "cpu" or weight.numel() == 0 or not _is_supported(weight.dtype):
         return False
-    return _is_measured_faster(*weight.shape, weight.dtype)
+    inputs, outputs = (min(size, _MOST) for size in weight.shape)
+    return _is_measured_faster(inputs, outputs, weight.dtype)
 
 
 def _is_supported(dtype: torch.dtype) -> bool:

@@ -65,7 +65,11 @@ class TorchRuntime(Runtime):
 
         return drop(inputs, rate, generator)
 
-    def compile(self, backbone: Any, frozen: bool = False) -> Callable[..., Any]:
-        from vertebra_torch.compiling import compile_backbone
+    def compile(self, backbone: Any) -> Callable[..., Any]:
+        from vertebra_torch.compiling import CompiledFunction
 
-        return compile_backbone(backbone, frozen)
+        return CompiledFunction(backbone)
+
+    def pack(self, program: Any) -> Callable[..., Any]:
+        packed: Callable[..., Any] = program.packed()
+        return packed

@@ -22,6 +22,8 @@ _STEPS = ((64, 16), (256, 32), (1024, 64))
 _LARGEST_STEP = 128
 _MANY = 1024
 """The number of texts from which it is worth while to trace the model, which takes seconds."""
+_MANY_AT_ONCE = 256
+"""The number of texts from which it is worth while to pack the weights, which takes as long as a few texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,8 @@ class Inference:
 
     def __init__(self, task: Any) -> None:
         self._task, self._runtime = task, vertebra.use()
-        self._program = vertebra.compile(task) if self._runtime.compiles_each_shape else None
+        self._has_few_shapes = self._runtime.compiles_each_shape
+        self._program = vertebra.compile(task) if self._has_few_shapes else None
         self._count = 0
 
     def outputs(self, texts: Any, batch_size: int, adapters: Any = None) -> Any:
@@ -73,12 +76,14 @@ class Inference:
             ArgumentError: `adapters` is a list of another length.
         """
         self._task.require_tokenizer()
+        if type(batch_size) is not int or batch_size < 1:
+            raise ArgumentError("predict", "batch_size", batch_size, "an int above 0")
         by_row = adapters if isinstance(adapters, list | tuple) else None
         if by_row is not None and len(by_row) != len(texts):
             raise ArgumentError("predict", "adapters", f"{len(by_row)} names", f"one for each of {len(texts)} texts")
         if by_row:
-            with self._task.lora_rows(by_row):  # so that all are stacked at once, and not batch by batch
-                pass
+            with self._task.lora_rows(list({repr(name): name for name in by_row}.values())):
+                pass  # so that all are stacked at once, and not batch by batch
         cut = 0
         for start in range(0, len(texts), _CHUNK):
             chunk = texts[start : start + _CHUNK]
@@ -102,13 +107,15 @@ class Inference:
     def _program_for(self, count: int) -> Any:
         """Returns the compiled task for a number of texts, or None to call the task itself."""
         self._count += count
-        if self._program is not None or self._count < _MANY:
+        if self._program is None and self._count >= _MANY:
+            self._program = vertebra.compile(self._task)
+        if self._program is None or count < _MANY_AT_ONCE:
             return self._program
-        return vertebra.compile(self._task, frozen=True)  # only for this chunk: training may follow
+        return self._program.packed()  # only for these texts: training may follow
 
     def _batch(self, program: Any, rows: Any, arrays: dict[str, Any], adapters: Any, batch_size: int) -> Batch:
         inputs = {name: arrays[name] for name in self._task.input if name in arrays}
-        if self._program is not None:
+        if self._has_few_shapes:
             inputs, adapters = _rounded(inputs, adapters, batch_size)
         inputs |= self._task.further_inputs(inputs)
         if program is None:
