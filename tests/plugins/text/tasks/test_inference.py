@@ -1,0 +1,87 @@
+"""How many texts are computed: in batches by length, and compiled where that is worth while."""
+
+import numpy as np
+import pytest
+
+import vertebra
+from vertebra.errors import ArgumentError
+
+pytestmark = pytest.mark.keras
+
+
+@pytest.fixture
+def embedder(preset):
+    return vertebra.models.TextEmbedder.from_preset(preset)
+
+
+@pytest.fixture
+def alone(embedder):
+    """Returns the vectors of texts, each computed alone."""
+    return lambda texts: np.stack([embedder.embed(text) for text in texts])
+
+
+@pytest.fixture
+def many(monkeypatch):
+    """Few texts are many."""
+    from vertebra_text.tasks import inference
+
+    monkeypatch.setattr(inference, "_MANY", 8)
+    monkeypatch.setattr(inference, "_MANY_AT_ONCE", 4)
+
+
+@pytest.fixture
+def packings(many, runtime, monkeypatch):
+    """Each time that weights are packed, which only torch does."""
+    if runtime != "torch":
+        pytest.skip("only torch packs weights")
+    noted, pack = [], type(vertebra.use()).pack
+    monkeypatch.setattr(
+        type(vertebra.use()), "pack", lambda self, program: noted.append(program) or pack(self, program)
+    )
+    return noted
+
+
+TEXTS = ["fox", "the good dog is bad", "", "a", "the fox " * 9, "good", "bad dog", "x y z", "fox fox", "dog ."]
+
+
+def test_many_texts_get_the_vectors_that_each_has_alone(embedder, alone, many):
+    expected = alone(TEXTS)
+    for _ in range(3):
+        np.testing.assert_allclose(embedder.embed(TEXTS, batch_size=3), expected, atol=1e-6)
+
+
+def test_weights_are_packed_for_calls_with_many_texts_only(embedder, packings):
+    embedder.embed(TEXTS[:6])
+    assert len(packings) == 0  # not enough so far to trace
+    embedder.embed(TEXTS)
+    assert len(packings) == 1
+    embedder.embed(TEXTS[0])
+    assert len(packings) == 1
+    embedder.embed(TEXTS)
+    assert len(packings) == 2
+    assert packings[0] is packings[1]  # one traced function
+
+
+def test_vectors_follow_weights_that_change_between_calls(embedder, alone, many):
+    embedder.embed(TEXTS)
+    embedder.embed(TEXTS)
+    for variable in embedder.weights:
+        variable.assign(variable.value * 0.7)
+    np.testing.assert_allclose(embedder.embed(TEXTS), alone(TEXTS), atol=1e-6)
+
+
+def test_adapters_for_each_of_many_texts(embedder, many):
+    for name in ("a", "b"):
+        embedder.enable_lora(2, name=name)
+        for variable in embedder.trainable_weights:
+            variable.assign(np.random.default_rng(ord(name)).normal(size=variable.shape) * 0.2)
+    names = ["a", "b", None, {"a": 0.5, "b": 1.0}, "b"] * 2
+    expected = np.stack([embedder.predict([text], adapters=[name])[0] for text, name in zip(TEXTS, names, strict=True)])
+    for _ in range(2):
+        np.testing.assert_allclose(embedder.embed(TEXTS, adapters=names, batch_size=4), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5, None, "8", True])
+def test_a_batch_has_at_least_one_text(embedder, size):
+    with pytest.raises(ArgumentError, match=r"batch_size=.*, expected an int above 0"):
+        embedder.embed(TEXTS, batch_size=size)
