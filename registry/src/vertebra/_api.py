@@ -40,9 +40,9 @@ def compile(backbone: Any) -> CompiledModel:
 
     Returns:
         A function with the inputs and outputs of the backbone; the outputs are tensors of the backend. It
-        follows later changes of the weights. JAX compiles it for each shape of the inputs, and torch once for all
-        shapes, apart from sizes of 1. `adapters=` chooses LoRA adapters for one call, as in `vertebra.lora.rows`.
-        Several threads may call it at once.
+        follows later changes of the weights. JAX compiles it for each shape of the inputs, and torch for the first
+        one and then for all, apart from sizes of 1. `adapters=` chooses LoRA adapters for one call, as in
+        `vertebra.lora.rows`. Several threads may call it at once.
 
     Raises:
         ArgumentError: `backbone` is not a Keras model.

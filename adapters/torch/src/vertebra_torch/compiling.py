@@ -22,9 +22,10 @@ _tracing = threading.Lock()
 class CompiledFunction:
     """The forward pass as a traced graph, without autograd; the graph holds the weights themselves, not copies.
 
-    It is traced once for all shapes of the inputs that the layers treat alike, and again if variables are added, as by
-    `enable_lora`. Adapters with equal settings share variables, so to switch between them causes no new trace; adapters
-    chosen for one call are arguments of the graph. It needs no C++ compiler, unlike `torch.compile` on the CPU.
+    It is traced for the first shape of the inputs, at the second one for all shapes that the layers treat alike, and
+    again if variables are added, as by `enable_lora`. Adapters with equal settings share variables, so to switch
+    between them causes no new trace; adapters chosen for one call are arguments of the graph. It needs no C++ compiler,
+    unlike `torch.compile` on the CPU.
 
     Args:
         backbone: The model.
@@ -62,7 +63,10 @@ class Graphs:
         self._traced: dict[Any, list[tracing.Graph]] = {}
 
     def graph(self, structure: str, forward: Callable[..., Any], tensors: list[torch.Tensor]) -> tracing.Graph:
-        """Returns the graph for inputs of a structure; it is traced if none is right for their shapes."""
+        """Returns the graph for inputs of a structure; it is traced if none is right for their shapes.
+
+        The first graph is for one shape: a graph for all takes several times as long to trace.
+        """
         key = (structure, *((tensor.dtype, tensor.device) for tensor in tensors))
         shapes = (key, *(tensor.shape for tensor in tensors))
         if shapes not in self._by_shape:
@@ -71,7 +75,7 @@ class Graphs:
                     traced = self._traced.setdefault(key, [])
                     graph = next((graph for graph in traced if graph.accepts(tensors)), None)
                     if graph is None:
-                        graph = tracing.trace(forward, tensors)
+                        graph = tracing.trace(forward, tensors, for_all_shapes=bool(traced))
                         traced.append(graph)
                     self._by_shape[shapes] = graph
         return self._by_shape[shapes]

@@ -1,6 +1,6 @@
 """Traces a function of tensors into one flat sequence of kernel calls, with torch's own tracer.
 
-Sizes of the inputs stay symbols where the function allows, so that one graph serves batches of all sizes.
+Sizes of the inputs can stay symbols where the function allows, so that one graph serves batches of all sizes.
 """
 
 from __future__ import annotations
@@ -35,8 +35,17 @@ class Graph:
         return fuse(self._module)
 
 
-def trace(function: Callable[..., Any], tensors: Sequence[torch.Tensor]) -> Graph:
-    """Returns the graph of a function of tensors; for all shapes that it treats alike, or for these shapes alone."""
+def trace(function: Callable[..., Any], tensors: Sequence[torch.Tensor], *, for_all_shapes: bool) -> Graph:
+    """Returns the graph of a function of tensors.
+
+    Args:
+        function: The function.
+        tensors: Its arguments.
+        for_all_shapes: Whether the graph is for all shapes that the function treats as these, if it allows that, or for
+            these alone.
+    """
+    if not for_all_shapes:
+        return _with_numbers(function, tensors)
     try:
         return _with_symbols(function, tensors)
     except Exception:  # a layer may need the numbers; if the inputs are wrong, it raises its own error again
