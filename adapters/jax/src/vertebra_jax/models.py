@@ -1,13 +1,14 @@
-"""The base class of backbones on JAX: Keras's own class, and errors in forked processes.
+"""The base class of backbones on JAX: Keras's own class, values kept after exceptions, and errors in forked processes.
 
 A fork does not copy JAX's threads, and a computation would wait for them for ever.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -72,8 +73,51 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
 
 
 class JaxModel(keras.Model):
-    """A Keras model that notes that it is used: in processes that are forked afterwards, calls are errors."""
+    """A Keras model that keeps its values after exceptions, and notes that it is used.
+
+    In processes that are forked afterwards, calls are errors.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         require_threads()
         super().__init__(*args, **kwargs)
+
+    @functools.wraps(keras.Model.fit)
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        with _keeping_values(self):
+            return super().fit(*args, **kwargs)
+
+    @functools.wraps(keras.Model.evaluate)
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        with _keeping_values(self):
+            return super().evaluate(*args, **kwargs)
+
+    @functools.wraps(keras.Model.predict)
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        with _keeping_values(self):
+            return super().predict(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def _keeping_values(model: Any) -> Iterator[None]:
+    """Puts the values of variables back after an exception: Keras takes them out while it computes (3.15)."""
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is not None and model.built and not optimizer.built:
+        optimizer.build(model.trainable_variables)
+    variables = [*model.variables, *model.metrics_variables, *(optimizer.variables if optimizer is not None else [])]
+    values = [(variable, variable.value) for variable in variables if _has_value(variable)]
+    try:
+        yield
+    except BaseException:
+        model.jax_state_sync()  # the values after the last step
+        for variable, value in values:  # those before the first one
+            if not _has_value(variable) and not value.is_deleted():
+                variable.assign(value)
+        raise
+
+
+def _has_value(variable: Any) -> bool:
+    try:
+        return variable.value is not None
+    except TypeError:  # Keras calls the initialiser, which it has forgotten
+        return False
