@@ -10,6 +10,7 @@ import vertebra
 from vertebra._presets.convert import convert_preset
 from vertebra._presets.inspect import inspect_preset
 from vertebra.cli import main
+from vertebra.cli.verify import verify_preset
 
 from .conftest import OPTIONS
 
@@ -30,10 +31,9 @@ def test_a_head_goes_with_its_backbone(name, source, target, saved, answers, tmp
     task, folder = saved(name, source)
     done = convert_preset(folder, tmp_path / "target", format=target)
     assert (done.task, done.unused) == (name, ())
-    if name != "TextEmbedder" or target != "transformers":  # whose form there is that of Sentence Transformers
-        again = getattr(vertebra.models, name).from_preset(tmp_path / "target")
-        np.testing.assert_allclose(answers(again), answers(task), atol=1e-6)
-        assert getattr(again, "labels", None) == getattr(task, "labels", None)
+    again = getattr(vertebra.models, name).from_preset(tmp_path / "target")
+    np.testing.assert_allclose(answers(again), answers(task), atol=1e-6)
+    assert {**again.task_arguments(), "head": None} == {**task.task_arguments(), "head": None}
     assert not [name for name in done.assets.left_out if name.startswith("task")]
 
 
@@ -47,6 +47,68 @@ def test_a_head_stays_with_its_backbone_in_another_dtype(saved, tmp_path):
     assert inspect_preset(str(tmp_path / "half"))["bytes_by_dtype"].keys() == {"bfloat16"}
     tensors = inspect_preset(str(tmp_path / "half"))["tensors"]
     assert {tensor["dtype"] for tensor in tensors} == {"bfloat16"}
+
+
+@pytest.mark.parametrize("format", ["transformers", "sentence-transformers"])
+def test_an_embedder_in_transformers_format_is_a_folder_of_sentence_transformers(format, saved, answers, tmp_path):
+    task, folder = saved("TextEmbedder", pooling_mode="cls", normalize=False, truncate_dim=4)
+    task.save_to_preset(tmp_path / "saved", format=format)
+    convert_preset(folder, tmp_path / "converted", format="transformers")
+    for name in ("saved", "converted"):
+        again = vertebra.models.TextEmbedder.from_preset(tmp_path / name)
+        assert again.task_arguments() == task.task_arguments()
+        np.testing.assert_allclose(answers(again), answers(task), atol=1e-6)
+        assert (tmp_path / name / "modules.json").is_file()
+
+
+def test_an_embedder_of_sentence_transformers_keeps_fields_of_the_peer(saved, tmp_path):
+    _, folder = saved("TextEmbedder", "transformers")
+    settings = json.loads((folder / "sentence_bert_config.json").read_text())
+    (folder / "sentence_bert_config.json").write_text(json.dumps(settings | {"do_lower_case": True}))
+    done = convert_preset(folder, tmp_path / "half", format="transformers", dtype="bfloat16")
+    assert done.task == "TextEmbedder"
+    assert json.loads((tmp_path / "half" / "sentence_bert_config.json").read_text())["do_lower_case"] is True
+
+
+def test_a_task_that_transformers_lacks_is_refused_and_named(own_task, preset, tmp_path):
+    task = own_task.from_preset(preset, load_weights=False)
+    with pytest.raises(vertebra.errors.FormatLimitError, match="transformers has no such task"):
+        task.save_to_preset(tmp_path / "own", format="transformers")
+    assert not (tmp_path / "own").exists()
+    task.save_to_preset(tmp_path / "own")
+    done = convert_preset(tmp_path / "own", tmp_path / "there", format="transformers")
+    assert done.task is None
+    assert any("SpamScorer has no form in the transformers format" in note for note in done.notes)
+
+
+@each_task
+def test_the_length_of_rows_goes_with_the_task(name, saved, tmp_path):
+    from vertebra_text import TextPreprocessor
+
+    task, _ = saved(name)
+    task.preprocessor = TextPreprocessor(task.tokenizer, 16)
+    for format in ("native", "transformers"):
+        task.save_to_preset(tmp_path / format, format=format)
+        convert_preset(tmp_path / format, tmp_path / f"{format}_there", format="transformers")
+    for folder in ("native", "transformers", "native_there", "transformers_there"):
+        again = type(task).from_preset(tmp_path / folder)
+        assert again.preprocessor.sequence_length == 16
+        assert verify_preset(str(tmp_path / folder))["holds"]
+    config = json.loads((tmp_path / "native_there" / "tokenizer_config.json").read_text())
+    assert config["model_max_length"] == 16
+
+
+@pytest.mark.keras(once=True)
+def test_a_truncation_that_a_checkpoint_cannot_hold_is_told(saved, tmp_path):
+    from vertebra_text import TextPreprocessor
+
+    task, _ = saved("Reranker")
+    task.preprocessor = TextPreprocessor(task.tokenizer, truncation="only_first")
+    with pytest.warns(UserWarning, match="truncation='only_first' is not saved"):
+        task.save_to_preset(tmp_path / "saved", format="transformers")
+    task.save_to_preset(tmp_path / "native")
+    with pytest.warns(UserWarning, match="truncation='only_first' is not saved"):
+        convert_preset(tmp_path / "native", tmp_path / "there", format="transformers")
 
 
 def test_a_task_of_another_plugin_is_converted(own_task, preset, tmp_path):

@@ -153,7 +153,7 @@ def export(task: Any) -> TaskExport:
     """Returns what the task adds to a transformers checkpoint: the head's tensors, and the fields of its classes.
 
     Raises:
-        FormatLimitError: the outputs have an activation, which transformers' heads do not have.
+        FormatLimitError: transformers has no such task, or the outputs have an activation, which its heads lack.
     """
     import keras
     import numpy as np
@@ -162,7 +162,8 @@ def export(task: Any) -> TaskExport:
 
     name = task.head_task
     if not name:
-        return TaskExport(lambda _: None)
+        problem = "transformers has no such task; task.backbone.save_to_preset saves the backbone alone"
+        raise FormatLimitError("transformers", "task", type(task).task_name(), problem)
     if getattr(task, "activation", None) not in (None, "linear"):
         raise FormatLimitError("transformers", "activation", task.activation, "its heads return logits")
     rules, weights = task.built_head.rules(), task.head_weights()
