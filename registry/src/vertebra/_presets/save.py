@@ -74,7 +74,10 @@ def save_backbone(
 def _sample(backbone: Any, stage: Path, task: TaskExport | None) -> TextSample | None:
     """Returns texts for the certificate, and their input, or None if the preset has no tokenizer of the backbone."""
     if task is not None and task.sample is not None:
-        return task.sample(SENTENCES)
+        try:
+            return task.sample(SENTENCES)
+        except Exception as error:  # such as a preprocessor that refuses long texts; the task itself is saved
+            log.warning("The parity certificate has no outputs of the task, which cannot take its texts (%s)", error)
     inputs = backbone.sample_inputs()
     if not isinstance(inputs, Mapping):
         return None
