@@ -223,10 +223,12 @@ def replay_texts(
     found = find_tokenizer(SmallFiles(folder, download=True))
     if found.tokenizer is None:
         return TextVerdict(texts, name, False, f"its tokenizer cannot be read: {found.problem or 'it has none'}")
-    task_class = loaded_class(name) if name else None
-    if name and task_class is None:
-        return TextVerdict(texts, name, None, f"no installed plugin provides {name}, so its texts were not checked")
-    task = task_class.from_preset(str(folder.handle), **overrides) if name else None
+    task = None
+    if name is not None:
+        task_class = loaded_class(name)
+        if task_class is None:
+            return TextVerdict(texts, name, None, f"no installed plugin provides {name}, so its texts were not checked")
+        task = task_class.from_preset(str(folder.handle), **overrides)
     stored = {
         name.removeprefix("inputs/"): certificate.tensors.view(name)
         for name in certificate.tensors.header.entries

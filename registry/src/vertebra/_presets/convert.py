@@ -146,6 +146,8 @@ def _convert(folder: PresetFolder, options: _Options, advance: Callable[[int, in
     certificate = open_certificate(folder) if options.keeps_outputs else None
     certified = certificate is not None and certificate.same_config
     assets = select_assets(folder, options.format, folder.fetch_all, kind=description.files)
+    if task is not None and description.format != options.format:
+        assets = assets.without_task()
     with replacing_folder(options.target) as stage:
         fields = formats()[options.format].write(
             replace(export, tensors=tensors, original=assets.original), stage, options.max_shard_size
@@ -156,7 +158,7 @@ def _convert(folder: PresetFolder, options: _Options, advance: Callable[[int, in
         folder.check_all()
         if certificate is not None and certified:
             carry_certificate(certificate, stage, task is not None, assets.has_tokenizer)
-        keep_user_files(options.target, stage, options.format)
+        keep_user_files(options.target, stage, options.format, with_task=task is None)
     facts = len(sizes), sum(sizes), certified, tuple(match.outside), assets.outcome(options.target, fields)
     return Conversion(
         str(folder.handle),

@@ -153,6 +153,77 @@ def own_task():
     del globals()["SpamScorer"]
 
 
+# === Files of earlier tasks ===
+
+OF_TASKS = {
+    "native": ("task.json", "task.safetensors"),
+    "kerashub": ("task.json", "task.weights.h5"),
+    "transformers": (),
+    "sentence-transformers": ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"),
+}
+
+
+def task_files(folder):
+    """Returns the names of all files of tasks below a folder, but for those in the modules' folders."""
+    names = {name for group in OF_TASKS.values() for name in group}
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.name in names}
+
+
+def tasks_of(folder):
+    return [facts["task"] for facts in inspect_preset(str(folder))["tasks"]]
+
+
+@pytest.mark.keras(once=True)
+@pytest.mark.parametrize("target", ["native", "kerashub", "transformers"])
+@pytest.mark.parametrize("source", ["native", "kerashub", "transformers"])
+@pytest.mark.parametrize("name", ["TextClassifier", "TextEmbedder"])
+def test_a_conversion_has_no_files_of_the_task_in_another_format(name, source, target, saved, tmp_path):
+    _, folder = saved(name, source, **({"dense": []} if name == "TextEmbedder" else {}))
+    assert convert_preset(folder, tmp_path / "there", format=target).task == name
+    expected = OF_TASKS["sentence-transformers" if (name, target) == ("TextEmbedder", "transformers") else target]
+    if name == "TextEmbedder" and target in ("native", "kerashub"):
+        expected = expected[:1]  # it has no weights
+    assert task_files(tmp_path / "there") == set(expected)
+    assert (tmp_path / "there" / "1_Pooling").exists() == ("modules.json" in expected)
+    assert tasks_of(tmp_path / "there") == [name]
+
+
+@pytest.mark.keras(once=True)
+@pytest.mark.parametrize(
+    ("format", "earlier", "later"),
+    [
+        ("native", "TextClassifier", "TextEmbedder"),
+        ("native", "TextEmbedder", "TextClassifier"),
+        ("kerashub", "TextClassifier", "TextEmbedder"),
+        ("transformers", "TextEmbedder", "TextClassifier"),
+        ("transformers", "TextEmbedder", "Reranker"),
+        ("transformers", "TextEmbedder", "TokenClassifier"),
+    ],
+)
+def test_a_task_replaces_the_files_of_an_earlier_one(format, earlier, later, saved, tmp_path):
+    _, folder = saved(earlier, format, **({"dense": []} if earlier == "TextEmbedder" else {}))
+    (folder / "LICENSE").write_text("mine")
+    task, plain = saved(later, "native", **({"dense": []} if later == "TextEmbedder" else {}))
+    shutil.copytree(folder, tmp_path / "converted")
+    task.save_to_preset(folder, format=format)
+    convert_preset(plain, tmp_path / "converted", format=format)
+    for written in (folder, tmp_path / "converted"):
+        assert tasks_of(written) == [later]
+        (facts,) = inspect_preset(str(written))["tasks"]
+        assert facts["parameters"] == sum(int(np.prod(weight.shape)) for weight in task.head_weights().values())
+        assert not (written / "1_Pooling").exists()
+        assert (written / "LICENSE").read_text() == "mine"
+
+
+@pytest.mark.keras(once=True)
+def test_a_task_of_a_folder_of_sentence_transformers_is_saved_without_its_modules(saved, tmp_path):
+    _, folder = saved("TextEmbedder", "transformers")
+    with pytest.warns(UserWarning, match="no values for"):
+        task = vertebra.models.TextClassifier.from_preset(folder, num_classes=2)
+    task.save_to_preset(tmp_path / "saved", format="transformers")
+    assert tasks_of(tmp_path / "saved") == ["TextClassifier"]
+
+
 # === Tokenizers ===
 
 
