@@ -198,6 +198,7 @@ def test_a_conversion_has_no_files_of_the_task_in_another_format(name, source, t
         ("transformers", "TextEmbedder", "TextClassifier"),
         ("transformers", "TextEmbedder", "Reranker"),
         ("transformers", "TextEmbedder", "TokenClassifier"),
+        ("transformers", "Reranker", "TextClassifier"),
     ],
 )
 def test_a_task_replaces_the_files_of_an_earlier_one(format, earlier, later, saved, tmp_path):
@@ -218,6 +219,15 @@ def test_a_task_replaces_the_files_of_an_earlier_one(format, earlier, later, sav
 @pytest.mark.keras(once=True)
 def test_a_task_of_a_folder_of_sentence_transformers_is_saved_without_its_modules(saved, tmp_path):
     _, folder = saved("TextEmbedder", "transformers")
+    with pytest.warns(UserWarning, match="no values for"):
+        task = vertebra.models.TextClassifier.from_preset(folder, num_classes=2)
+    task.save_to_preset(tmp_path / "saved", format="transformers")
+    assert tasks_of(tmp_path / "saved") == ["TextClassifier"]
+
+
+@pytest.mark.keras(once=True)
+def test_a_classifier_that_was_a_reranker_is_no_reranker(saved, tmp_path):
+    _, folder = saved("Reranker", "transformers")
     with pytest.warns(UserWarning, match="no values for"):
         task = vertebra.models.TextClassifier.from_preset(folder, num_classes=2)
     task.save_to_preset(tmp_path / "saved", format="transformers")

@@ -12,6 +12,8 @@ from vertebra.errors import FormatLimitError, PresetConfigError
 from vertebra_text.task_files.stored import StoredTask
 
 _CONFIG, _SENTENCE_TRANSFORMERS = "config.json", "config_sentence_transformers.json"
+_PEER, _OLD_ACTIVATION = "sentence_transformers", "sbert_ce_default_activation_function"
+"""Fields of a config that make a classifier a cross-encoder."""
 _TIED = "tie_word_embeddings"
 _MOST_LABELS = 1_000_000
 _ACTIVATIONS = {"Identity": "identity", "Sigmoid": "sigmoid"}
@@ -118,11 +120,11 @@ def activation_name(files: PresetFiles, config: Mapping[str, Any]) -> str | None
     Its releases have it in a file of their own, in a field of the config, or under an older name.
     """
     own = files.json(_SENTENCE_TRANSFORMERS).value if _SENTENCE_TRANSFORMERS in files.names else {}
-    nested = config.get("sentence_transformers")
+    nested = config.get(_PEER)
     name = (
         own.get("activation_fn")
         or (nested.get("activation_fn") if isinstance(nested, Mapping) else None)
-        or config.get("sbert_ce_default_activation_function")
+        or config.get(_OLD_ACTIVATION)
     )
     return None if not name else str(name)
 
@@ -191,7 +193,6 @@ def _fields(task: Any, name: str) -> dict[str, Any]:
         "label2id": {label: number for number, label in names.items()},
     }
     if hasattr(task, "score"):
-        fields["sentence_transformers"] = {"activation_fn": _SCORES[task.score]}
-    elif name == "TextClassifier":
-        fields["problem_type"] = task.problem_type
-    return fields
+        return fields | {_PEER: {"activation_fn": _SCORES[task.score]}}
+    fields |= {_PEER: None, _OLD_ACTIVATION: None}  # else it would be the cross-encoder that it was
+    return fields | ({"problem_type": task.problem_type} if name == "TextClassifier" else {})
