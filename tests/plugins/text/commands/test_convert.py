@@ -1,7 +1,9 @@
 """`convert` and `save_to_preset` carry heads, and translate tokenizers, to the format of the target."""
 
+import importlib.util
 import json
 import shutil
+import types
 
 import numpy as np
 import pytest
@@ -151,6 +153,52 @@ def own_task():
     yield vertebra.models.SpamScorer
     vertebra.remove_plugin("spam")
     del globals()["SpamScorer"]
+
+
+@pytest.mark.keras(once=True)
+def test_a_task_that_cannot_be_read_is_named(saved, tmp_path, capsys):
+    _, source = saved("TextEmbedder", "transformers")
+    modules = json.loads((source / "modules.json").read_text())
+    modules.append({"idx": 9, "name": "9", "path": "9_Other", "type": "acme.Other"})
+    (source / "modules.json").write_text(json.dumps(modules))
+    assert main(["convert", str(source), str(tmp_path / "there"), "--json"]) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert done["task"] is None
+    (note,) = done["notes"]
+    assert "cannot be read, so it was not converted" in note
+    assert "acme.Other" in note
+    assert done["assets"]["carried"]["modules.json"] == "modules.json"
+
+
+@pytest.mark.keras(once=True)
+def test_a_head_that_is_large_and_not_on_this_machine_is_fetched(saved, answers, tmp_path, monkeypatch, remote):
+    task, source = saved("TextClassifier", "kerashub")
+    remote.add("mine", {path.relative_to(source).as_posix(): path.read_bytes() for path in source.rglob("*.*")})
+    monkeypatch.setattr("vertebra._tasks.preset_files.MOST_BYTES", 1000)
+    done = convert_preset("toy://mine", tmp_path / "there", format="transformers")
+    assert (done.task, done.notes) == ("TextClassifier", ())
+    again = vertebra.models.TextClassifier.from_preset(tmp_path / "there")
+    np.testing.assert_allclose(answers(again), answers(task), atol=1e-6)
+
+
+@pytest.fixture
+def remote(request, monkeypatch, tmp_path):
+    """A source of presets in memory, `toy://`, and an empty cache."""
+    from vertebra._configuration import settings
+
+    path = request.path.parents[3] / "registry" / "toy_remote.py"
+    spec = importlib.util.spec_from_file_location("toy_remote", path)
+    toys = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(toys)
+    source, plugin = toys.ToyRemote(), types.ModuleType("toy_plugin")
+    plugin.vertebra_preset_sources = vertebra.hookimpl(lambda: [source], specname="vertebra_preset_sources")
+    monkeypatch.setenv("VERTEBRA_CACHE", str(tmp_path / "cache"))
+    settings.settings.cache_clear()
+    vertebra.add_plugin(plugin, "toys")
+    yield source
+    vertebra.remove_plugin("toys")
+    monkeypatch.undo()
+    settings.settings.cache_clear()
 
 
 # === Files of earlier tasks ===
