@@ -264,10 +264,9 @@ def test_embedders_that_are_written(model_type, format, made, text_peer, tmp_pat
     embedder = vertebra.models.TextEmbedder.from_preset(folder)
     embedder.save_to_preset(tmp_path / "written", format=format)
     again = vertebra.models.TextEmbedder.from_preset(tmp_path / "written")
-    if format != "transformers":  # which has the transformer alone
-        agree(again.embed(TEXTS), embedder.embed(TEXTS))
-        assert again.prompts == embedder.prompts
-    if format == "sentence-transformers":
+    agree(again.embed(TEXTS), embedder.embed(TEXTS))
+    assert again.prompts == embedder.prompts
+    if format != "native":
         agree(text_peer("embed", folder=str(tmp_path / "written"), texts=TEXTS), embedder.embed(TEXTS))
 
 

@@ -94,11 +94,12 @@ def write(export: PresetExport, stage: Path, max_shard_size: float | None) -> li
 def _of_task(written: Mapping[str, Any], task: TaskExport) -> dict[str, Any]:
     """Returns a config with the fields of a task, and the class with its head."""
     bases = [str(name).removesuffix("Model") for name in written.get("architectures") or ()]
-    return {
+    fields = {
         **written,
         **({"architectures": [base + task.model for base in bases]} if task.model else {}),
         **task.config,
     }
+    return {name: value for name, value in fields.items() if name not in task.config or value is not None}
 
 
 def _with_head(tensors: Tensors, task: TaskExport, prefix: str) -> Tensors:

@@ -7,22 +7,49 @@ stored under `carried/<format>/`, and gets its name back when a preset of `<form
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from vertebra._formats import native
 from vertebra._formats.registry import formats
-from vertebra._system.strict_json import read_json
+from vertebra._system.strict_json import read_json, read_json_array
 from vertebra.errors import PresetConfigError
 
 CARRIED = "carried"
 """The folder for files whose names have another meaning in the target's format."""
 _TOKENIZER, _TASK = "tokenizer.json", "task.json"
 """Two formats use these file names for different files."""
-TASK_FILES = (_TASK, "task.safetensors", "task.weights.h5")
-"""The files of a task in Vertebra's and KerasHub's formats."""
+MODULES = "modules.json"
+"""Lists the modules of a Sentence Transformers model, such as pooling after the backbone, each with its folder."""
+_TASK_FILES = (
+    *(_TASK, "task.safetensors", "task.weights.h5"),
+    *(MODULES, "config_sentence_transformers.json", "sentence_bert_config.json"),
+)
+"""The files of a task in Vertebra's and KerasHub's formats, and in that of Sentence Transformers."""
+_CARRIED_NAME = re.compile(rf"{CARRIED}/[^/]+/")
 REPLACED = "another file has this name in the target"
+
+
+def is_of_task(name: str, module_folders: tuple[str, ...]) -> bool:
+    """Returns whether a file describes a task, or holds its weights; such files contradict those of another task.
+
+    Args:
+        name: Name of the file, which may be below `carried/`.
+        module_folders: The folders of the preset's modules, as `module_folders` returns them.
+    """
+    restored = _CARRIED_NAME.sub("", name, count=1) if name.startswith(CARRIED) else name
+    return restored in _TASK_FILES or restored.startswith(module_folders)
+
+
+def module_folders(path: Path | None) -> tuple[str, ...]:
+    """Returns the folders that a `modules.json` names; their files belong to other modules than the backbone."""
+    with contextlib.suppress(PresetConfigError):  # a file that cannot be parsed names no folders
+        modules = [] if path is None else read_json_array(path)
+        names = [str(module.get("path")) for module in modules if isinstance(module, dict)]
+        return tuple(f"{name}/" for name in names if name.strip("./") and name.split("/")[0] != CARRIED)
+    return ()
 
 
 def name_in(format: str, name: str, source: str, path: Path) -> str | None:

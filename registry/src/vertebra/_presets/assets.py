@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,21 +17,17 @@ from typing import Any
 from vertebra._formats import native
 from vertebra._formats.format import Format
 from vertebra._formats.registry import format_of_preset, formats
-from vertebra._presets.asset_names import CARRIED, REPLACED, target_names
+from vertebra._presets.asset_names import CARRIED, MODULES, REPLACED, is_of_task, module_folders, target_names
 from vertebra._presets.model_card import CARD, is_generated
 from vertebra._resolve.filenames import unsafe_names
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.foreign_json import read_foreign_json
 from vertebra._system.links import outside_store, targets_outside
-from vertebra._system.strict_json import read_json_array
 from vertebra._tasks.preset_files import LocalFiles
 from vertebra._tasks.tokenizers import TranslatedTokenizer, same_tokens, translate_tokenizer, write_files
 from vertebra._weights.file_kind import FileKind
 from vertebra.errors import OfflineError, PresetConfigError, WeightsFileError
 from vertebra.file_names import CERTIFICATE, CONFIG
-
-_MODULES = "modules.json"
-"""Lists the modules of a Sentence Transformers model, such as pooling after the backbone, each with its folder."""
 
 _OTHER_WEIGHTS = "other weights"
 _TRAINING_RUN = "of a training run"
@@ -117,6 +113,8 @@ class Assets:
     """The file to which each carried link leads that leads out of the source's folder, by its name in the source."""
     tokenizer: TranslatedTokenizer | None = None
     """The tokenizer in the target's format, if the source's files are not in it."""
+    module_folders: tuple[str, ...] = ()
+    """The folders of the modules of Sentence Transformers."""
 
     def copy(self, stage: Path) -> Assets:
         """Copies the files into a folder, one block at a time; never overwrites a file.
@@ -144,8 +142,9 @@ class Assets:
         carried = {name: new for name, new in self.carried.items() if name not in replaced}
         return dataclasses.replace(self, carried=carried, left_out=self.left_out | replaced)
 
-    def without(self, names: Collection[str]) -> Assets:
-        """Returns these assets without some files, which the target has in its own form."""
+    def without_task(self) -> Assets:
+        """Returns these assets without the files of a task, which the target has in its own form."""
+        names = [name for name in (*self.carried, *self.left_out) if is_of_task(name, self.module_folders)]
         kept = {name: new for name, new in self.carried.items() if name not in names}
         left_out = {name: reason for name, reason in self.left_out.items() if name not in names}
         return dataclasses.replace(self, carried=kept, left_out=left_out)
@@ -199,7 +198,7 @@ def select_assets(
         raise PresetConfigError(config, f"it is in no known preset format ({', '.join(formats())})")
     weights = _weights(folder, kind or source.FILES, locate)
     assets = folder.names - {*source.WRITES, CERTIFICATE} - weights
-    modules = _module_folders(folder, locate)
+    modules = module_folders(_local_path(folder, MODULES, locate))
     others = _other_presets(folder.names, modules)
     prefix = f"{CARRIED}/{format}/"
     reasons = {name: _reason_to_leave_out(name.removeprefix(prefix), modules, others) for name in sorted(assets)}
@@ -227,7 +226,7 @@ def select_assets(
     # A native preset holds the files of any other format.
     stays = format in (source.NAME, native.NAME)
     tokenizer = None if stays else _translated(folder, format, config, carried, paths)
-    return Assets(str(folder.handle), carried, left_out, original, files, config.parent, links, tokenizer)
+    return Assets(str(folder.handle), carried, left_out, original, files, config.parent, links, tokenizer, modules)
 
 
 def _translated(
@@ -258,16 +257,6 @@ def _local_path(folder: PresetFolder, name: str, locate: Locate) -> Path | None:
     """Returns the local path of a file, or None if the preset lacks the file or it cannot be read."""
     (path,) = locate([name]) if name in folder.names else ("",)
     return path if isinstance(path, Path) else None
-
-
-def _module_folders(folder: PresetFolder, locate: Locate) -> tuple[str, ...]:
-    """Returns the folders that `modules.json` names; their weights belong to other modules than the backbone."""
-    path = _local_path(folder, _MODULES, locate)
-    with contextlib.suppress(PresetConfigError):  # a file that cannot be parsed names no folders
-        modules = [] if path is None else read_json_array(path)
-        names = [str(module.get("path")) for module in modules if isinstance(module, dict)]
-        return tuple(f"{name}/" for name in names if name.strip("./") and name.split("/")[0] != CARRIED)
-    return ()
 
 
 def _weights(folder: PresetFolder, kind: FileKind, locate: Locate) -> set[str]:

@@ -217,21 +217,32 @@ def replay_texts(
     metadata = certificate.tensors.header.metadata
     if TEXTS not in metadata:
         return None
-    texts, task = _stored_texts(certificate), metadata.get(TASK)
+    texts, name = _stored_texts(certificate), metadata.get(TASK)
     if not tokenizer_classes():
-        return TextVerdict(texts, task, None, "no installed plugin reads tokenizers, so the texts were not checked")
+        return TextVerdict(texts, name, None, "no installed plugin reads tokenizers, so the texts were not checked")
     found = find_tokenizer(SmallFiles(folder, download=True))
     if found.tokenizer is None:
-        return TextVerdict(texts, task, False, f"its tokenizer cannot be read: {found.problem or 'it has none'}")
+        return TextVerdict(texts, name, False, f"its tokenizer cannot be read: {found.problem or 'it has none'}")
+    task = None
+    if name is not None:
+        task_class = loaded_class(name)
+        if task_class is None:
+            return TextVerdict(texts, name, None, f"no installed plugin provides {name}, so its texts were not checked")
+        task = task_class.from_preset(str(folder.handle), **overrides)
     stored = {
         name.removeprefix("inputs/"): certificate.tensors.view(name)
         for name in certificate.tensors.header.entries
         if name.startswith("inputs/")
     }
-    problem = _other_tokens(found.tokenizer, texts, stored)
-    if problem is not None or task is None:
-        return TextVerdict(texts, task, problem is None, problem)
-    return _replay_task(folder, certificate, texts, task, limit, overrides)
+    try:
+        sample = _sample_again(task, found.tokenizer, texts, stored)
+    except Exception as error:  # the texts are from a file, and tokenizer and task from plugins
+        problem = f"its tokenizer cannot encode the certificate's texts ({type(error).__name__}: {error})"
+        return TextVerdict(texts, name, False, problem)
+    other = _other_tokens(sample.inputs, texts, stored)
+    if other is not None or task is None:
+        return TextVerdict(texts, name, other is None, other)
+    return _compared_outputs(sample, certificate, texts, limit)
 
 
 def _stored_texts(certificate: Certificate) -> list[Any]:
@@ -245,14 +256,18 @@ def _stored_texts(certificate: Certificate) -> list[Any]:
     return list(texts)
 
 
-def _other_tokens(tokenizer: PresetTokenizer, texts: list[Any], stored: Mapping[str, Any]) -> str | None:
-    """Returns how the tokens of the texts differ from the stored input, or None if they are the same."""
+def _sample_again(task: Any, tokenizer: PresetTokenizer, texts: list[Any], stored: Mapping[str, Any]) -> TextSample:
+    """Returns the sample of a task, which cuts texts that are too long in its own way, or that of a tokenizer alone."""
+    if task is not None:
+        sample: TextSample = task.text_sample(texts)
+        return sample
     length = max(array.shape[-1] for array in stored.values())
-    try:
-        inputs = text_inputs(tokenizer, texts, stored, length)
-    except Exception as error:  # the texts are from a file, and the tokenizer from a plugin
-        return f"its tokenizer cannot encode the certificate's texts ({type(error).__name__}: {error})"
-    if all(np.array_equal(array, inputs[name]) for name, array in stored.items()):
+    return TextSample("", texts, text_inputs(tokenizer, texts, stored, length), ())
+
+
+def _other_tokens(inputs: Mapping[str, Any], texts: list[Any], stored: Mapping[str, Any]) -> str | None:
+    """Returns how the input that was made of the texts differs from the stored one, or None if it is the same."""
+    if all(name in inputs and np.array_equal(array, inputs[name]) for name, array in stored.items()):
         return None
     ids, expected = (arrays.get("token_ids") for arrays in (inputs, stored))
     if ids is None or expected is None or len(ids) != len(texts) or len(expected) != len(texts):
@@ -264,19 +279,8 @@ def _other_tokens(tokenizer: PresetTokenizer, texts: list[Any], stored: Mapping[
     )
 
 
-def _replay_task(
-    folder: PresetFolder,
-    certificate: Certificate,
-    texts: list[Any],
-    name: str,
-    limit: float,
-    overrides: Mapping[str, Any],
-) -> TextVerdict:
-    task_class = loaded_class(name)
-    if task_class is None:
-        return TextVerdict(texts, name, None, f"no installed plugin provides {name}, so its outputs were not checked")
-    task = task_class.from_preset(str(folder.handle), **overrides)
-    outputs = flatten(TASK_OUTPUTS.rstrip("/"), task.text_sample(texts).outputs)
+def _compared_outputs(sample: TextSample, certificate: Certificate, texts: list[Any], limit: float) -> TextVerdict:
+    name, outputs = sample.task, flatten(TASK_OUTPUTS.rstrip("/"), sample.outputs)
     view = certificate.tensors.view
     stored = {key: view(key) for key in certificate.tensors.header.entries if key.startswith(TASK_OUTPUTS)}
     if _kinds(outputs) != _kinds(stored):

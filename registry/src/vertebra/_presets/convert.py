@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -130,12 +131,19 @@ def convert_preset(
 
 
 def _convert(folder: PresetFolder, options: _Options, advance: Callable[[int, int], None] | None) -> Conversion:
+    with tempfile.TemporaryDirectory() as task_folder:
+        return _convert_folder(folder, options, advance, Path(task_folder))
+
+
+def _convert_folder(
+    folder: PresetFolder, options: _Options, advance: Callable[[int, int], None] | None, task_folder: Path
+) -> Conversion:
     described = _with_other_weights(read_description(folder))
     runtimes.bind_any(options.runtime)
     preset = described.open()
     description, checkpoint = preset.description, preset.mapped()
     backbone, export, match = _export(preset, options)
-    task, export, match = _with_task(preset, backbone, export, match, options)
+    task, export, match = _with_task(preset, backbone, export, match, options, task_folder)
     load_warnings.untidy_preset(description, match.notes)
     load_warnings.unused_tensors(description, match)
     load_warnings.second_checkpoint(description)
@@ -146,6 +154,8 @@ def _convert(folder: PresetFolder, options: _Options, advance: Callable[[int, in
     certificate = open_certificate(folder) if options.keeps_outputs else None
     certified = certificate is not None and certificate.same_config
     assets = select_assets(folder, options.format, folder.fetch_all, kind=description.files)
+    if task is not None and description.format != options.format:
+        assets = assets.without_task()
     with replacing_folder(options.target) as stage:
         fields = formats()[options.format].write(
             replace(export, tensors=tensors, original=assets.original), stage, options.max_shard_size
@@ -156,7 +166,7 @@ def _convert(folder: PresetFolder, options: _Options, advance: Callable[[int, in
         folder.check_all()
         if certificate is not None and certified:
             carry_certificate(certificate, stage, task is not None, assets.has_tokenizer)
-        keep_user_files(options.target, stage, options.format)
+        keep_user_files(options.target, stage, options.format, with_task=task is None)
     facts = len(sizes), sum(sizes), certified, tuple(match.outside), assets.outcome(options.target, fields)
     return Conversion(
         str(folder.handle),
@@ -172,7 +182,7 @@ def _convert(folder: PresetFolder, options: _Options, advance: Callable[[int, in
 
 
 def _with_task(
-    preset: OpenPreset, backbone: Any, export: PresetExport, match: Match, options: _Options
+    preset: OpenPreset, backbone: Any, export: PresetExport, match: Match, options: _Options, folder: Path
 ) -> tuple[str | None, PresetExport, Match]:
     """Adds the head of the preset's task, if a plugin can read it and the target's format can hold it.
 
@@ -180,12 +190,15 @@ def _with_task(
         The name of the task or None, the export, and the match without the tensors of the head.
     """
     described = preset.description
-    found = describe_uses(described, match.outside, tokenizer=False).tasks
+    uses = describe_uses(described, match.outside, download=True, tokenizer=False)
+    found = uses.tasks
+    problems = [f"a task of the preset cannot be read, so it was not converted: {problem}" for problem in uses.problems]
+    match = replace(match, notes=(*match.notes, *problems))
     if not found:
         return None, export, match
     tensors = TensorViews(match.outside, preset.mapped().view)
     opened = TaskPreset(backbone, described.format, described.folder, tensors, match.fresh)
-    task = export_task(found[0].name, opened, options.format)
+    task = export_task(found[0].name, opened, options.format, folder)
     if isinstance(task, str):
         return None, export, replace(match, notes=(*match.notes, task))
     arrays = {

@@ -12,7 +12,7 @@ from vertebra._arguments import is_amount
 from vertebra._discovery.catalog import failed
 from vertebra._formats.format import Format
 from vertebra._formats.registry import format_of, formats
-from vertebra._presets.asset_names import CARRIED, name_in
+from vertebra._presets.asset_names import CARRIED, MODULES, is_of_task, module_folders, name_in
 from vertebra._system.atomic_save import destination
 from vertebra._system.foreign_json import read_foreign_json
 from vertebra._weights.safetensors.file_kind import INDEX, WEIGHTS
@@ -88,7 +88,7 @@ def unread_weights(folder: Path) -> list[str]:
     return sorted(name for name in names - format.FILES.used(names) if _WEIGHTS.fullmatch(name))
 
 
-def keep_user_files(target: Path, stage: Path, format: str, replace: bool = False) -> None:
+def keep_user_files(target: Path, stage: Path, format: str, replace: bool = False, with_task: bool = True) -> None:
     """Links the user's own files from a preset folder into the folder that replaces it.
 
     Each file gets the name that it has in a preset of the new format.
@@ -98,11 +98,13 @@ def keep_user_files(target: Path, stage: Path, format: str, replace: bool = Fals
         stage: The folder that replaces it.
         format: The format of the new preset.
         replace: Whether the files replace different files of the same name in `stage`.
+        with_task: Whether the files of the task that the folder holds are kept; if not, the new preset has its own.
     """
     old = format_of_folder(target)
     if old is None:
         return
     own = {*old.WRITES, CERTIFICATE}
+    modules = () if with_task else module_folders(_file(target / MODULES))
 
     def keep(item: Path, name: str) -> None:
         if item.is_dir() and not item.is_symlink():
@@ -113,6 +115,8 @@ def keep_user_files(target: Path, stage: Path, format: str, replace: bool = Fals
                 (stage / name).mkdir(parents=True, exist_ok=True)
             if (stage / name).is_dir():
                 shutil.copystat(item, stage / name)
+        elif not with_task and is_of_task(name, modules):
+            return
         elif name not in own and not _WEIGHTS.fullmatch(name) and not _CONFIGS.fullmatch(name):
             new = name_in(format, name, old.NAME, item)
             if new is not None:
@@ -120,6 +124,10 @@ def keep_user_files(target: Path, stage: Path, format: str, replace: bool = Fals
 
     for item in target.iterdir():
         keep(item, item.name)
+
+
+def _file(path: Path) -> Path | None:
+    return path if path.is_file() else None
 
 
 def _link(item: Path, copy: Path, replace: bool) -> None:

@@ -15,7 +15,6 @@ from vertebra._arguments import flag
 from vertebra._formats.export import export_of, plain_config
 from vertebra._formats.registry import formats
 from vertebra._lora.choices.calls import reading
-from vertebra._presets.asset_names import TASK_FILES
 from vertebra._presets.assets import NOT_LOCAL, Assets, CarriedAssets, select_assets
 from vertebra._presets.replace_folder import check_request, keep_user_files
 from vertebra._resolve.candidates import handle_of_path
@@ -52,20 +51,21 @@ def save_backbone(
     assets = _assets_argument(assets)
     target = check_request(preset_dir, format, max_shard_size)
     selected = _select_assets(backbone, format, assets, fetch)  # may download, so it runs before the backbone is locked
-    selected = selected if task is None else selected.without(TASK_FILES)
+    selected = selected if task is None else selected.without_task()
     with reading(backbone):
         weights = weight_names(backbone)
         _check_rebuilds(target, backbone, weights)
         with replacing_folder(target) as stage:
             export = replace(export_of(backbone, weights), original=selected.original, task=task)
             fields = formats()[format].write(export, stage, max_shard_size)
-            keep_user_files(target, stage, format)
+            keep = partial(keep_user_files, target, stage, format, with_task=task is None)
+            keep()
             selected = selected.copy(stage)
             if certificate:
                 from vertebra._presets.certificate import write_certificate
 
                 write_certificate(backbone, stage, partial(_sample, backbone, stage, task))
-            keep_user_files(target, stage, format, replace=True)  # includes files written into the target meanwhile
+            keep(replace=True)  # includes files written into the target meanwhile
             if task is not None:
                 write_task(task, stage)
     return selected.outcome(target, fields)
@@ -74,7 +74,10 @@ def save_backbone(
 def _sample(backbone: Any, stage: Path, task: TaskExport | None) -> TextSample | None:
     """Returns texts for the certificate, and their input, or None if the preset has no tokenizer of the backbone."""
     if task is not None and task.sample is not None:
-        return task.sample(SENTENCES)
+        try:
+            return task.sample(SENTENCES)
+        except Exception as error:  # such as a preprocessor that refuses long texts; the task itself is saved
+            log.warning("The parity certificate has no outputs of the task, which cannot take its texts (%s)", error)
     inputs = backbone.sample_inputs()
     if not isinstance(inputs, Mapping):
         return None

@@ -14,6 +14,20 @@ MOST_BYTES = 25_000_000
 """Bytes that are downloaded without being asked for."""
 
 
+def free_path(stage: Path, name: str) -> Path:
+    """Returns the path of a new file in a folder; removes a file or link of its name, and links of its folders.
+
+    The links may lead to the user's own files, which stay: the outermost is removed first, so that nothing below it is.
+    """
+    target = stage / name
+    for folder in reversed(Path(name).parents):
+        if folder.name and (stage / folder).is_symlink():
+            (stage / folder).unlink()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    return target
+
+
 class LocalFiles:
     """Files at known paths; `vertebra.PresetFiles` documents the methods.
 

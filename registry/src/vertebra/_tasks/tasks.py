@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,8 +14,8 @@ from typing import Any
 from vertebra._discovery.catalog import TASKS, catalog, imported
 from vertebra._discovery.task_classes import named_task, task_class
 from vertebra._formats.description import PresetDescription
-from vertebra._tasks.preset_files import SmallFiles
-from vertebra._tasks.tokenizers import FoundTokenizer, find_tokenizer, write_files
+from vertebra._tasks.preset_files import SmallFiles, free_path
+from vertebra._tasks.tokenizers import FoundTokenizer, find_tokenizer
 from vertebra.errors import FormatLimitError, VertebraError
 from vertebra.specs import DescribedPreset, TaskExport, TaskFacts, TaskPreset
 
@@ -36,6 +37,8 @@ class PresetUses:
     """The uses of a preset besides features: its tasks and its tokenizer."""
 
     tasks: Sequence[DescribedTask]
+    problems: Sequence[str]
+    """Why tasks could not be described; each once."""
     tokenizer: FoundTokenizer
     files: SmallFiles
     """The preset's files; `fetched` has those that were read."""
@@ -57,11 +60,12 @@ def describe_uses(
     preset = DescribedPreset(
         description.format, description.backbone, description.arguments, files, tensors, found.tokenizer
     )
-    return PresetUses(_describe_tasks(preset), found, files)
+    described, problems = _describe_tasks(preset)
+    return PresetUses(described, problems, found, files)
 
 
-def _describe_tasks(preset: DescribedPreset) -> list[DescribedTask]:
-    described = []
+def _describe_tasks(preset: DescribedPreset) -> tuple[list[DescribedTask], list[str]]:
+    described, problems = [], []
     for entry in catalog(TASKS):
         if not entry.value.describe:
             continue
@@ -69,10 +73,11 @@ def _describe_tasks(preset: DescribedPreset) -> list[DescribedTask]:
             facts = imported(entry, entry.value.describe)(entry.name, preset)
         except (VertebraError, OSError) as error:  # loading the task reports it
             log.info("%s: its task %s was not described: %s", preset.files.handle, entry.name, error)
+            problems.append(str(error))
             continue
         if facts is not None:
             described.append(DescribedTask(entry.name, facts, entry.owner.distribution))
-    return described
+    return described, list(dict.fromkeys(problems))
 
 
 def loaded_class(name: str) -> Any:
@@ -81,34 +86,35 @@ def loaded_class(name: str) -> Any:
     return None if task is None else task_class(task)
 
 
-def export_task(name: str, preset: TaskPreset, format: str) -> TaskExport | str:
+def export_task(name: str, preset: TaskPreset, format: str, folder: Path) -> TaskExport | str:
     """Returns what the task of a preset adds to a preset of another format, or the reason why it has no form there.
 
     Args:
         name: The task.
         preset: The preset; its backbone has no values.
         format: The format of the target.
+        folder: An empty folder for the files of the task, until they are written.
     """
     from vertebra._weights.abstract import abstract_build
 
     task = loaded_class(name)
     try:
-        with abstract_build(), tempfile.TemporaryDirectory() as folder:
+        with abstract_build():
             export: TaskExport = task.export_preset(preset, format)
-            export.write(Path(folder))  # in this block, which has the values of the head
-            files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in _files_in(Path(folder))}
+            export.write(folder)  # in this block, which has the values of the head
     except FormatLimitError as error:
         reason = f"{error.argument}={error.value!r}: {error.problem}"
         return f"the task {name} has no form in the {format} format, so only its backbone was written: {reason}"
-    return replace(export, write=partial(write_files, files))
+    return replace(export, write=partial(_move_files, folder))
 
 
-def _files_in(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*")) if path.is_file()]
+def _move_files(folder: Path, target: Path) -> None:
+    for path in [path for path in sorted(folder.rglob("*")) if path.is_file()]:
+        shutil.move(path, free_path(target, path.relative_to(folder).as_posix()))
 
 
 def write_task(task: TaskExport, stage: Path) -> None:
     """Adds the files of a task to a preset; a file of the same name may be a link to the user's, so it is replaced."""
     with tempfile.TemporaryDirectory(dir=stage.parent) as folder:
         task.write(Path(folder))
-        write_files({path.relative_to(folder).as_posix(): path.read_bytes() for path in _files_in(Path(folder))}, stage)
+        _move_files(Path(folder), stage)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vertebra._discovery.catalog import TOKENIZERS, catalog, imported
+from vertebra._tasks.preset_files import free_path
 from vertebra.errors import FormatLimitError, PresetFormatError, VertebraError
 from vertebra.specs import PresetFiles, PresetTokenizer, TextSample
 
@@ -123,14 +124,9 @@ def same_tokens(one: PresetFiles, other: PresetFiles) -> bool:
 
 
 def write_files(files: Mapping[str, bytes], stage: Path) -> None:
-    """Writes files into a folder; existing ones, and folders, may be links to the user's, so they are replaced."""
+    """Writes files into a folder, by name; replaces existing ones as `free_path` does."""
     for name, content in files.items():
-        target = stage / name
-        for link in [folder for folder in target.parents if folder.is_relative_to(stage) and folder.is_symlink()]:
-            link.unlink()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
-        target.write_bytes(content)
+        free_path(stage, name).write_bytes(content)
 
 
 # === Samples ===

@@ -66,7 +66,7 @@ class TaskExport:
     tensors: Tensors = field(default_factory=dict)
     """The tensors of the head by their full names in a transformers checkpoint; other formats have own files."""
     config: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of a transformers config."""
+    """Fields of a transformers config; None removes a field that the preset has from an earlier task."""
     model: str = ""
     """The end of the name of transformers' class, such as `ForSequenceClassification`, or an empty text for the base
     model. The backbone's tensors get the prefix that they have in a model with a head."""

@@ -5,7 +5,7 @@ import pytest
 LETTERS = [*"abcdefghijklmnopqrstuvwxyz", *(f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz")]
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "fox", "dog", ".", ",", *LETTERS]
 OPTIONS = {
-    "TextEmbedder": {"dense": [{"units": 8, "activation": "tanh"}], "prompts": {"query": "query: "}},
+    "TextEmbedder": {"dense": [{"units": 8, "activation": "tanh", "use_bias": True}], "prompts": {"query": "query: "}},
     "TextClassifier": {"labels": ["bad", "good", "`<b>|"]},
     "Reranker": {},
     "TokenClassifier": {"labels": ["O", "B-PER", "I-PER"]},

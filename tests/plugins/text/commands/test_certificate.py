@@ -58,6 +58,64 @@ def test_a_tokenizer_that_changed_is_found(saved, capsys):
     assert "its tokenizer cannot be read" in verify_preset(str(folder))["texts"]["problem"]
 
 
+@pytest.mark.keras(once=True)
+@pytest.mark.parametrize("format", ["native", "kerashub"])
+@pytest.mark.parametrize(
+    ("name", "length", "truncation"),
+    [
+        ("Reranker", 44, "only_first"),
+        ("Reranker", 44, "only_second"),
+        ("Reranker", 44, "longest_first"),
+        ("TextClassifier", 6, "only_first"),
+        ("TextClassifier", 60, "error"),
+    ],
+)
+def test_holds_however_the_task_cuts_its_texts(name, length, truncation, format, saved, tmp_path):
+    from vertebra_text import TextPreprocessor
+
+    if format == "kerashub" and truncation.startswith("only"):
+        return  # refused
+    task, _ = saved(name)
+    task.preprocessor = TextPreprocessor(task.tokenizer, length, truncation)
+    task.save_to_preset(tmp_path / "saved", format=format)
+    facts = verify_preset(str(tmp_path / "saved"))
+    assert facts["texts"]["problem"] is None
+    assert facts["texts"]["task"] == name
+    assert facts["holds"]
+
+
+@pytest.mark.keras(once=True)
+def test_a_task_that_cannot_take_the_texts_has_the_certificate_of_its_backbone(saved, tmp_path, caplog):
+    from vertebra_text import TextPreprocessor
+
+    task, _ = saved("TextClassifier")
+    task.preprocessor = TextPreprocessor(task.tokenizer, 5, "error")
+    task.save_to_preset(tmp_path / "saved")
+    assert "has no outputs of the task, which cannot take its texts" in caplog.text
+    facts = verify_preset(str(tmp_path / "saved"))
+    assert (facts["holds"], facts["texts"]["task"], facts["texts"]["holds"]) == (True, None, True)
+
+
+@pytest.mark.keras(once=True)
+def test_a_vocabulary_without_an_unknown_token_has_a_certificate_without_texts(preset, tmp_path, caplog):
+    words = (preset / "vocab.txt").read_text().replace("[UNK]\n", "")
+    (preset / "vocab.txt").write_text(words)
+    with pytest.warns(UserWarning, match="no values for"):
+        task = vertebra.models.TextClassifier.from_preset(preset, num_classes=2)
+    task.save_to_preset(tmp_path / "saved")
+    assert "has no outputs of the task, which cannot take its texts" in caplog.text
+    assert verify_preset(str(tmp_path / "saved"))["holds"]
+
+
+@pytest.mark.keras(once=True)
+def test_without_the_plugin_of_the_task_its_texts_are_not_checked(saved, monkeypatch):
+    _, folder = saved("TextClassifier")
+    monkeypatch.setattr("vertebra._presets.certificate.loaded_class", lambda name: None)
+    facts = verify_preset(str(folder))
+    assert (facts["holds"], facts["texts"]["holds"]) == (True, None)
+    assert "no installed plugin provides TextClassifier" in facts["texts"]["problem"]
+
+
 def of_texts(metadata, tensors):
     metadata["texts"] = json.dumps(["another text", "dog"])
 

@@ -12,6 +12,8 @@ from vertebra.errors import FormatLimitError, PresetConfigError
 from vertebra_text.task_files.stored import StoredTask
 
 _CONFIG, _SENTENCE_TRANSFORMERS = "config.json", "config_sentence_transformers.json"
+_PEER, _OLD_ACTIVATION = "sentence_transformers", "sbert_ce_default_activation_function"
+"""Fields of a config that make a classifier a cross-encoder."""
 _TIED = "tie_word_embeddings"
 _MOST_LABELS = 1_000_000
 _ACTIVATIONS = {"Identity": "identity", "Sigmoid": "sigmoid"}
@@ -118,11 +120,11 @@ def activation_name(files: PresetFiles, config: Mapping[str, Any]) -> str | None
     Its releases have it in a file of their own, in a field of the config, or under an older name.
     """
     own = files.json(_SENTENCE_TRANSFORMERS).value if _SENTENCE_TRANSFORMERS in files.names else {}
-    nested = config.get("sentence_transformers")
+    nested = config.get(_PEER)
     name = (
         own.get("activation_fn")
         or (nested.get("activation_fn") if isinstance(nested, Mapping) else None)
-        or config.get("sbert_ce_default_activation_function")
+        or config.get(_OLD_ACTIVATION)
     )
     return None if not name else str(name)
 
@@ -153,7 +155,7 @@ def export(task: Any) -> TaskExport:
     """Returns what the task adds to a transformers checkpoint: the head's tensors, and the fields of its classes.
 
     Raises:
-        FormatLimitError: the outputs have an activation, which transformers' heads do not have.
+        FormatLimitError: transformers has no such task, or the outputs have an activation, which its heads lack.
     """
     import keras
     import numpy as np
@@ -162,7 +164,8 @@ def export(task: Any) -> TaskExport:
 
     name = task.head_task
     if not name:
-        return TaskExport(lambda _: None)
+        problem = "transformers has no such task; task.backbone.save_to_preset saves the backbone alone"
+        raise FormatLimitError("transformers", "task", type(task).task_name(), problem)
     if getattr(task, "activation", None) not in (None, "linear"):
         raise FormatLimitError("transformers", "activation", task.activation, "its heads return logits")
     rules, weights = task.built_head.rules(), task.head_weights()
@@ -190,7 +193,6 @@ def _fields(task: Any, name: str) -> dict[str, Any]:
         "label2id": {label: number for number, label in names.items()},
     }
     if hasattr(task, "score"):
-        fields["sentence_transformers"] = {"activation_fn": _SCORES[task.score]}
-    elif name == "TextClassifier":
-        fields["problem_type"] = task.problem_type
-    return fields
+        return fields | {_PEER: {"activation_fn": _SCORES[task.score]}}
+    fields |= {_PEER: None, _OLD_ACTIVATION: None}  # else it would be the cross-encoder that it was
+    return fields | ({"problem_type": task.problem_type} if name == "TextClassifier" else {})

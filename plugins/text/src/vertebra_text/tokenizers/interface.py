@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -110,6 +111,16 @@ class Tokenizer(ABC):
         """
 
     # === What a user calls ===
+
+    def with_max_length(self, max_length: int | None) -> Tokenizer:
+        """Returns this tokenizer with another limit, which `save_to_preset` writes.
+
+        Args:
+            max_length: The most tokens of a sequence, with special tokens, or None for no limit.
+        """
+        other = copy.copy(self)
+        other.max_length = max_length
+        return other
 
     def describe(self) -> dict[str, Any]:
         """Returns facts for `vertebra inspect`, as JSON."""

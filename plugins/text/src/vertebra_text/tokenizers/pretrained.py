@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -206,6 +207,9 @@ class PretrainedTokenizer(Tokenizer):
             "format": self.parts.format,
             "special_tokens": special,
         }
+
+    def with_max_length(self, max_length: int | None) -> PretrainedTokenizer:
+        return type(self)(replace(self.parts, max_length=max_length))
 
     def save_to_preset(self, preset_dir: str | Path, *, format: str | None = None) -> list[str]:
         from vertebra_text.tokenizers.files.writing import write_tokenizer
