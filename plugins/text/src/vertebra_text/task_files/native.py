@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from vertebra import TaskExport, TaskPreset, TensorRule, tasks
-from vertebra.errors import PresetClassError, PresetConfigError
+from vertebra.errors import ArgumentError, PresetClassError, PresetConfigError
+from vertebra_text.system import warn
 from vertebra_text.task_files.stored import TRUNCATION, StoredTask, truncation_of
 
 CONFIG, WEIGHTS = "task.json", "task.safetensors"
@@ -43,7 +44,7 @@ def read(task_class: Any, preset: TaskPreset, own: Mapping[str, Any]) -> StoredT
     kept = {name: value for name, value in arguments.items() if not (replaced and name in ("labels", "num_classes"))}
     tensors = tasks.read_tensors(preset.files, WEIGHTS) if WEIGHTS in preset.files.names else {}
     truncation = truncation_of(CONFIG, config)
-    return StoredTask(kept, tensors, _rules, length if type(length) is int else None, truncation)
+    return StoredTask(kept, tensors, _rules, length if type(length) is int else None, truncation, file=CONFIG)
 
 
 def _rules(task: Any) -> dict[str, TensorRule]:
@@ -52,6 +53,10 @@ def _rules(task: Any) -> dict[str, TensorRule]:
 
 def export(task: Any) -> TaskExport:
     """Returns what the task adds to a native preset."""
+    try:
+        task.check_stored(task.task_arguments())
+    except ArgumentError as error:
+        warn(f"{error.argument} cannot be loaded from a preset: pass {error.argument}=... to from_preset again")
     return TaskExport(lambda folder: _write(task, folder))
 
 

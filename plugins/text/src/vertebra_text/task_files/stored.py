@@ -25,7 +25,7 @@ class StoredTask:
     """A task as a preset describes it."""
 
     arguments: dict[str, Any] = field(default_factory=dict)
-    """Arguments of the task's constructor."""
+    """Arguments of the task's constructor; others are told, and not used."""
     tensors: Mapping[str, Any] = field(default_factory=dict)
     """The tensors that may be the head's, by name."""
     rules: Rules = lambda _: {}
@@ -35,6 +35,8 @@ class StoredTask:
     """As in `TextPreprocessor`."""
     notes: Sequence[str] = ()
     """What the user should know about how the preset was read."""
+    file: str = ""
+    """Name of the file with the arguments, for errors."""
 
 
 def truncation_of(name: str, fields: Mapping[str, Any]) -> str:
