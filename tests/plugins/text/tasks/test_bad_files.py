@@ -54,6 +54,9 @@ BAD = [
     ("TextEmbedder", "native", "arguments.normalize", "false", "normalize is 'false', expected True or False"),
     ("TextEmbedder", "native", "arguments.truncate_dim", "x", "truncate_dim is 'x'"),
     ("TextEmbedder", "native", "arguments.similarity_fn_name", ["x"], "similarity_fn_name is"),
+    ("TextEmbedder", "native", "sequence_length", -4, "sequence_length is -4, expected null, or an int above 0"),
+    ("TextEmbedder", "native", "sequence_length", True, "sequence_length is True"),
+    ("TextEmbedder", "native", "arguments", [1], r"arguments is \[1\], expected values by name"),
     ("TextClassifier", "native", "arguments.labels", 5, "labels is 5, expected a list of names"),
     ("TextClassifier", "native", "arguments.labels", [["a"], ["b"]], "labels is"),
     ("TextClassifier", "native", "arguments.labels", {"a": 0, "b": 1}, "labels is"),
@@ -90,6 +93,7 @@ OF_MODULES = [
     ("1_Pooling/config.json", "pooling_mode", 5, "pooling_mode is 5"),
     ("1_Pooling/config.json", "pooling_mode", [["mean"]], "pooling_mode is"),
     ("1_Pooling/config.json", "pooling_mode", [], "pooling_mode is"),
+    ("sentence_bert_config.json", "max_seq_length", "512", "max_seq_length is '512'"),
     ("config_sentence_transformers.json", "prompts", ["query"], r"prompts is \['query'\]"),
     ("config_sentence_transformers.json", "default_prompt_name", ["x"], "default_prompt_name is"),
     ("config_sentence_transformers.json", "truncate_dim", "x", "truncate_dim is 'x'"),
@@ -110,7 +114,7 @@ def test_so_are_values_of_sentence_transformers(file, path, value, problem, chan
 def test_arguments_of_a_file_that_the_class_lacks_are_not_used_and_told(argument, value, changed, caplog):
     made, folder = changed("TextEmbedder", "native", f"arguments.{argument}", value)
     task = made.from_preset(folder)
-    assert f"TextEmbedder has no argument '{argument}', so it is not used" in caplog.text
+    assert f"arguments that TextEmbedder lacks are not used: '{argument}'" in caplog.text
     assert task.optimizer is not None
     assert task.preprocessor.tokenizer is not None
     assert task.name != "x/y"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,8 @@ def _constructed(
     of_file = {name: value for name, value in stored.arguments.items() if name in known and name not in own}
     unknown = [name for name in stored.arguments if name not in known]
     if unknown:
-        log.warning("%s: %s has no argument %s, so it is not used", opened.handle, task_class.__name__, _list(unknown))
+        names = ", ".join(map(repr, unknown))
+        log.warning("%s: arguments that %s lacks are not used: %s", opened.handle, task_class.__name__, names)
     try:
         task_class.check_stored(of_file)
         return task_class(opened.backbone, **parts, **of_file, **own)
@@ -99,10 +100,6 @@ def _constructed(
             raise
         problem = f"{task_class.__name__} cannot be built from {of_file!r:.200} ({type(error).__name__}: {error})"
         raise PresetConfigError(stored.file, problem, "Correct the file, or pass other arguments") from error
-
-
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names))
 
 
 def _preprocessor(opened: TaskPreset, stored: StoredTask) -> TextPreprocessor | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from vertebra import PresetFiles, TaskExport, TaskPreset, TensorRule, tasks
 from vertebra.errors import FormatLimitError, PresetConfigError, PresetNotFoundError
-from vertebra_text.task_files.stored import StoredTask
+from vertebra_text.task_files.stored import StoredTask, length_of
 
 MODULES = "modules.json"
 _VECTOR = "sentence_embedding"
@@ -180,8 +180,7 @@ class _Folder:
             "truncate_dim": config.get("truncate_dim"),
             "similarity_fn_name": config.get("similarity_fn_name") or "cosine",
         }
-        length = settings.get("max_seq_length")
-        length = length if type(length) is int else None
+        length = length_of(_SETTINGS, "max_seq_length", settings.get("max_seq_length"))
         return StoredTask(arguments, self._tensors, _rules, length, file=_CONFIG)
 
     def _json(self, name: str) -> Mapping[str, Any]:

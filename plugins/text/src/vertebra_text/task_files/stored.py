@@ -55,6 +55,22 @@ def truncation_of(name: str, fields: Mapping[str, Any]) -> str:
     return str(truncation)
 
 
+def length_of(name: str, field: str, value: object) -> int | None:
+    """Returns the most tokens of a row, by a field of a config; None means no limit of its own.
+
+    Args:
+        name: The name of the file with the config.
+        field: The name of the field.
+        value: Its value.
+
+    Raises:
+        PresetConfigError: it is neither None nor an int above 0.
+    """
+    if value is None or (type(value) is int and value > 0):
+        return value
+    raise PresetConfigError(name, f"{field} is {value!r:.200}, expected null, or an int above 0")
+
+
 def fill(task: Any, preset: TaskPreset, stored: StoredTask, replaced: Sequence[str]) -> None:
     """Fills the head of a task with the tensors of a preset, and says which variables stay random.
 
