@@ -18,7 +18,7 @@ from vertebra.errors import (
     RedirectRefusedError,
     SourceUnavailableError,
 )
-from vertebra.http import retry_after
+from vertebra.http import origins, retry_after
 from vertebra.http.origins import proxy_for
 
 HANDLE = PresetHandle("toy", "bert")
@@ -211,7 +211,7 @@ def test_a_listing_has_an_end_and_comes_in_time(monkeypatch):
         http.read_all(HANDLE, Body(b"1", b"2"), 4)
 
 
-@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "ALL_PROXY"])
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "ALL_PROXY", "Http_Proxy", "All_proxy"])
 def test_a_change_of_the_proxies_is_seen(monkeypatch, variable):
     """They are kept as long as no variable changes."""
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
@@ -224,3 +224,12 @@ def test_a_change_of_the_proxies_is_seen(monkeypatch, variable):
     monkeypatch.delenv("no_proxy")
     monkeypatch.delenv(variable)
     assert proxy_for("http://acme.test/x") is None
+
+
+def test_a_change_of_the_systems_settings_is_seen(monkeypatch):
+    """Windows and macOS have such settings."""
+    monkeypatch.setattr(origins, "_HAS_SETTINGS", True)
+    monkeypatch.setattr("urllib.request.proxy_bypass", lambda host: False)
+    for proxy in ("http://one:1", "http://other:2"):
+        monkeypatch.setattr("urllib.request.getproxies", lambda found=proxy: {"http": found})
+        assert proxy_for("http://acme.test/x") == proxy

@@ -4,9 +4,10 @@ import dataclasses
 
 import pytest
 
-from vertebra import BackboneSpec, LoraConfig, LoraReceipt, TensorRule
-from vertebra.errors import LoraConfigError
+from vertebra import BackboneSpec, HeadSpec, LoraConfig, LoraReceipt, TensorRule
+from vertebra.errors import LoraConfigError, PresetConfigError
 from vertebra.specs import resolve_reference
+from vertebra.tasks import head_of_architecture
 
 
 @pytest.mark.parametrize(
@@ -67,3 +68,36 @@ def test_a_version_is_a_positive_int(version):
 def test_a_migration_is_a_reference():
     with pytest.raises(TypeError, match="BackboneSpec: got <function"):
         BackboneSpec("Net", "net:Net", version=2, migrate=lambda arguments, version: arguments)
+
+
+@pytest.mark.parametrize(
+    ("layer", "problem"),
+    [
+        ({"kind": "Dropout", "rate": "x"}, r"HeadSpec\.Dropout: rate='x', expected a number in \[0, 1\)"),
+        ({"kind": "Dropout", "rate": float("nan")}, "rate=nan"),
+        ({"kind": "Dropout", "rate": True}, "rate=True"),
+        ({"kind": "Dense", "module": 5}, "module=5, expected a text"),
+        ({"kind": "Dense", "module": "a", "width": ["hidden"]}, "width="),
+        ({"kind": "Dense", "module": "a", "activation": {"class_name": "Softmax"}}, "activation="),
+        ({"kind": "Dense", "module": "a", "use_bias": "no"}, "use_bias='no', expected True or False"),
+        ({"kind": "Norm", "module": "a", "epsilon": 0}, "epsilon=0, expected a number above 0"),
+        ({"kind": "Vocabulary", "bias": "a", "matrix": None}, "matrix=None"),
+        ({"kind": "Vocabulary", "bias": "a", "tied": 1}, "tied=1"),
+        ({"kind": ["Dense"]}, "is not the config of a head"),
+        ({"kind": "Dense", "module": "a", "more": 1}, "is not the config of a head"),
+    ],
+)
+def test_the_config_of_a_head_is_checked(layer, problem):
+    with pytest.raises(ValueError, match=problem):
+        HeadSpec.from_config({"pooling": "", "layers": [layer]})
+
+
+def test_a_head_is_read_from_its_config():
+    head = HeadSpec("first", (HeadSpec.Dropout(0), HeadSpec.Dense("a", "hidden", "gelu"), HeadSpec.Norm("b", 1e-5)))
+    assert HeadSpec.from_config(head.to_config()) == head
+
+
+def test_a_field_that_a_head_cannot_be_made_from_is_named():
+    config = {"classifier_activation": "x", "unused": 1}
+    with pytest.raises(PresetConfigError, match=r"config\.json: classifier_activation is 'x', which the head of Text"):
+        head_of_architecture("TextClassifier", "ModernBertBackbone", {"layer_norm_epsilon": 1e-5}, config)

@@ -88,15 +88,30 @@ def head_of_architecture(
         backbone: Name of the backbone's class.
         arguments: Arguments of the backbone's constructor.
         config: The config of a transformers checkpoint, or an empty dict for the defaults of the architecture.
+
+    Raises:
+        PresetConfigError: the head cannot be as the config says.
     """
     from vertebra._discovery.catalog import BACKBONES, catalog
+    from vertebra._formats.checked_translation import Recorded
+    from vertebra.errors import PresetConfigError, VertebraError
     from vertebra.specs import resolve_reference
 
     backbones = catalog(BACKBONES)
     reference = backbones.lookup(backbone).value.heads.get(task) if backbone in backbones else None
     if reference is None:
         return None
-    head: HeadSpec = resolve_reference(reference)(arguments, config)
+    recorded = Recorded(config)
+    try:
+        head: HeadSpec = resolve_reference(reference)(arguments, recorded)
+    except VertebraError:
+        raise
+    except Exception as error:
+        fields = [f"{name} is {config[name]!r}" for name in sorted(recorded.read & config.keys())]
+        if not fields:  # a fault of the architecture
+            raise
+        problem = f"{' and '.join(fields)}, which the head of {task} cannot be made from"
+        raise PresetConfigError("config.json", f"{problem} ({type(error).__name__}: {error})") from error
     return head
 
 

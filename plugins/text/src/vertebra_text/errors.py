@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from vertebra.errors import ArgumentError, VertebraError
 
@@ -20,6 +20,21 @@ class TextError(ArgumentError):
         if not index.isdigit():
             return self
         return TextError(self.function, f"{name}[{position(int(index))}]", self.value, self.expected)
+
+
+def require_single_texts(task: str, texts: Sequence[object]) -> None:
+    """Refuses pairs of texts, for a task whose answers are about positions in one text.
+
+    Args:
+        task: Name of the task.
+        texts: Texts or pairs; other values are refused when they are encoded.
+
+    Raises:
+        TextError: an item is a pair.
+    """
+    for number, text in enumerate(texts):
+        if isinstance(text, list | tuple):
+            raise TextError(task, f"texts[{number}]", text, "a text; there are no answers for pairs")
 
 
 class ItemError(VertebraError, ValueError):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,9 @@ def checked_classes(task: str, num_classes: object, labels: Sequence[str] | None
     Raises:
         ArgumentError: neither argument is there, or they differ.
     """
-    if isinstance(labels, str) or (labels is not None and len(set(labels)) != len(labels)):
+    if labels is not None and not _are_names(labels):
         raise ArgumentError(task, "labels", labels, "a list of names, each once")
-    count = len(labels) if num_classes is None and labels else num_classes
+    count = len(labels) if num_classes is None and labels is not None else num_classes
     if type(count) is not int or count < 1:
         raise ArgumentError(task, "num_classes", count, "the number of classes, or labels=[...]")
     if labels is not None and len(labels) != count:
@@ -29,31 +30,57 @@ def checked_classes(task: str, num_classes: object, labels: Sequence[str] | None
     return count
 
 
+def _are_names(labels: object) -> bool:
+    """Returns whether labels are a list of texts or numbers that differ as texts."""
+    if isinstance(labels, str | bytes | Mapping) or not isinstance(labels, Collection):
+        return False
+    names = list(labels)
+    return all(isinstance(name, str | Real) for name in names) and len(set(map(str, names))) == len(names)
+
+
+def checked_rate(task: str, dropout: object) -> float | None:
+    """Returns the rate of a task's argument `dropout`.
+
+    Raises:
+        ArgumentError: it is neither None nor a number in [0, 1).
+    """
+    if dropout is None or (isinstance(dropout, Real) and not isinstance(dropout, bool) and 0 <= dropout < 1):
+        return dropout  # type: ignore[return-value]
+    raise ArgumentError(task, "dropout", dropout, "None, or a number in [0, 1)")
+
+
 def checked_names(count: int, labels: Sequence[str] | None) -> list[str]:
     """Returns the names of classes; without any, transformers' `LABEL_0`, `LABEL_1`, …"""
     return [f"LABEL_{number}" for number in range(count)] if labels is None else [str(name) for name in labels]
 
 
-def class_numbers(task: str, y: Any, labels: Sequence[str]) -> Any:
+def class_numbers(task: str, y: Any, labels: Sequence[str], name: str = "y", item: str = "text") -> Any:
     """Returns labels as numbers of classes, int32.
+
+    Args:
+        task: Name of the task.
+        y: A label for each text or word, a name or a number.
+        labels: The names of the classes.
+        name: The name of `y` in errors.
+        item: `text` or `word`, for errors.
 
     Raises:
         ArgumentError: a label is neither the name nor the number of a class.
     """
     values = np.asarray(y)
     if values.dtype.kind in "US":
-        known = {name: number for number, name in enumerate(labels)}
+        known = {label: number for number, label in enumerate(labels)}
         for number, value in enumerate(values.flat):
             if str(value) not in known:
-                raise ArgumentError(task, f"y[{number}]", str(value), f"one of {', '.join(labels)}")
+                raise ArgumentError(task, f"{name}[{number}]", str(value), f"one of {', '.join(labels)}")
         return np.vectorize(lambda value: known[str(value)], otypes=["int32"])(values)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.dtype.kind not in "iub" or values.ndim != 1:
-        raise ArgumentError(task, "y", f"{values.dtype} of shape {values.shape}", "one class for each text")
+        raise ArgumentError(task, name, f"{values.dtype} of shape {values.shape}", f"one class for each {item}")
     wrong = np.flatnonzero((values < 0) | (values >= len(labels))) if values.dtype.kind != "b" else []
     if len(wrong):
-        raise ArgumentError(task, f"y[{wrong[0]}]", int(values[wrong[0]]), f"a class from 0 to {len(labels) - 1}")
+        raise ArgumentError(task, f"{name}[{wrong[0]}]", int(values[wrong[0]]), f"a class from 0 to {len(labels) - 1}")
     return values.astype("int32")
 
 

@@ -136,7 +136,7 @@ class CheckedTranslation(Translation):
         """
         if all(isinstance(value, int | float) and not isinstance(value, bool) for value in (have, arguments[name])):
             return False
-        recorded = _Recorded({**arguments, name: have})
+        recorded = Recorded({**arguments, name: have})
         try:
             return self._translation.config(recorded) == config and name in recorded.read
         except Exception:  # a translation refuses what its format cannot represent
@@ -188,8 +188,8 @@ def _is_same(one: Any, other: Any) -> bool:
     return bool(one == other) or (is_json([one, other]) and json.dumps(one) == json.dumps(other))
 
 
-class _Recorded(UserDict[str, Any]):
-    """Arguments that record which of them are read."""
+class Recorded(UserDict[str, Any]):
+    """Arguments or fields that record which of them are read."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.read: set[str] = set()

@@ -75,6 +75,10 @@ def _describe_tasks(preset: DescribedPreset) -> tuple[list[DescribedTask], list[
             log.info("%s: its task %s was not described: %s", preset.files.handle, entry.name, error)
             problems.append(str(error))
             continue
+        except Exception as error:  # of a plugin; the preset can be described without this task
+            reason = f"{type(error).__name__}: {error}"
+            log.info("%s: its task %s was not described: %s", preset.files.handle, entry.name, reason)
+            continue
         if facts is not None:
             described.append(DescribedTask(entry.name, facts, entry.owner.distribution))
     return described, list(dict.fromkeys(problems))

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal
+from numbers import Real
+from typing import Any, ClassVar, Literal, get_args
+
+from vertebra.activations import NAMES
 
 POOLINGS = ("", "pooled_output", "first", "mean")
 """The states that a head reads: each token's hidden state; the backbone's pooled output; the first token's hidden
 state; the mean of all tokens' hidden states, without padding."""
+Width = Literal["hidden", "embedding", "outputs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +26,18 @@ class Dense:
 
     module: str
     """Name of the layer's tensors in a transformers checkpoint, without `.weight`."""
-    width: Literal["hidden", "embedding", "outputs"] = "outputs"
+    width: Width = "outputs"
     """Whether the layer is as wide as the hidden states or as the token table, or has a unit for each output."""
     activation: str | None = None
     """One of `vertebra.activations.NAMES`, or None."""
     use_bias: bool = True
+
+    def __post_init__(self) -> None:
+        _require(self, "module", isinstance(self.module, str), "a text")
+        _require(self, "width", self.width in get_args(Width), f"one of {', '.join(get_args(Width))}")
+        known = self.activation is None or self.activation in NAMES
+        _require(self, "activation", known, f"None, or one of {', '.join(NAMES)}")
+        _require(self, "use_bias", isinstance(self.use_bias, bool), "True or False")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +50,11 @@ class Norm:
     """Added to the variance."""
     use_bias: bool = True
 
+    def __post_init__(self) -> None:
+        _require(self, "module", isinstance(self.module, str), "a text")
+        _require(self, "epsilon", _is_number(self.epsilon) and self.epsilon > 0, "a number above 0")
+        _require(self, "use_bias", isinstance(self.use_bias, bool), "True or False")
+
 
 @dataclass(frozen=True, slots=True)
 class Dropout:
@@ -46,6 +62,9 @@ class Dropout:
 
     rate: float
     """The share of the inputs that are set to zero, in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        _require(self, "rate", _is_number(self.rate) and 0 <= self.rate < 1, "a number in [0, 1)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +78,23 @@ class Vocabulary:
     tied: bool = True
     """Whether the matrix is the token table, or one of the head's own."""
 
+    def __post_init__(self) -> None:
+        _require(self, "bias", isinstance(self.bias, str), "a text")
+        _require(self, "matrix", isinstance(self.matrix, str), "a text")
+        _require(self, "tied", isinstance(self.tied, bool), "True or False")
+
 
 Layer = Dense | Norm | Dropout | Vocabulary
 _KINDS: dict[str, type[Layer]] = {kind.__name__: kind for kind in (Dense, Norm, Dropout, Vocabulary)}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _require(layer: Layer, field: str, holds: bool, expected: str) -> None:
+    if not holds:
+        raise ValueError(f"HeadSpec.{type(layer).__name__}: {field}={getattr(layer, field)!r}, expected {expected}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+import vertebra
+from vertebra import TaskSpec, hookimpl
 from vertebra._presets.inspect import inspect_preset
 from vertebra._presets.plan import plan_preset
 from vertebra.cli import main
@@ -80,6 +82,27 @@ def test_a_transformers_checkpoint_without_its_head_holds_no_task(saved):
     assert [task["task"] for task in inspect_preset(str(folder))["tasks"]] == ["TokenClassifier"]
     (folder / "config.json").write_text(json.dumps(config | {"architectures": ["BertForMaskedLM"]}))
     assert inspect_preset(str(folder))["tasks"] == []
+
+
+def fail(name, preset):
+    raise TypeError("a fault of the plugin")
+
+
+def test_a_task_whose_plugin_fails_is_left_out(saved, caplog):
+    class Plugin:
+        @hookimpl
+        def vertebra_tasks(self):
+            return [TaskSpec("Failing", "missing:Failing", "", f"{__name__}:fail")]
+
+    _, folder = saved("TextEmbedder")
+    caplog.set_level("INFO", "vertebra")
+    vertebra.add_plugin(Plugin(), "failing")
+    try:
+        assert [task["task"] for task in inspect_preset(str(folder))["tasks"]] == ["TextEmbedder"]
+        assert plan_preset(str(folder)).task == "TextEmbedder"
+    finally:
+        vertebra.remove_plugin("failing")
+    assert "its task Failing was not described: TypeError: a fault of the plugin" in caplog.text
 
 
 def test_imports_no_framework(saved):

@@ -1,11 +1,13 @@
 """Progress: lines with count, rate and time left, which go on after an interruption; a bar on a terminal."""
 
 import io
+import itertools
 import os
 import sys
 
 import pytest
 
+from vertebra_text.long_runs import counting
 from vertebra_text.long_runs import progress as showing
 from vertebra_text.long_runs.counting import count_records
 from vertebra_text.long_runs.progress import shown
@@ -99,6 +101,18 @@ def test_the_records_of_several_files_are_summed_unless_one_cannot_be_counted(tm
     assert count_records(paths) == 4
     assert count_records([*paths, "-"]) is None
     assert count_records([*paths, str(tmp_path / "missing.txt")]) is None
+
+
+@pytest.mark.parametrize("name", ["in.txt", "in.csv"])
+def test_the_total_is_not_known_if_counting_takes_too_long(name, tmp_path, monkeypatch):
+    content, count = FILES[name]
+    (tmp_path / name).write_bytes(content)
+    now = itertools.count()
+    monkeypatch.setattr(counting.time, "monotonic", lambda: float(next(now)))
+    monkeypatch.setattr(counting, "_SECONDS", 10)
+    assert count_records([str(tmp_path / name)]) == count
+    monkeypatch.setattr(counting, "_SECONDS", 0.5)
+    assert count_records([str(tmp_path / name)]) is None
 
 
 def test_parquet_files_are_counted_by_their_metadata(tmp_path):

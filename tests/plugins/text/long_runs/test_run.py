@@ -59,6 +59,29 @@ def test_answers_have_the_order_of_the_records(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
 
 
+@pytest.mark.parametrize("count", [0, 1, 7, 8])
+def test_a_stream_ends_before_the_output_is_complete(count, tmp_path):
+    ended = []
+
+    def stream(texts):
+        yield from lengths(texts)
+        ended.append((tmp_path / "out.jsonl").exists())  # such as the count of texts that were cut
+
+    run(records(count), stream, tmp_path / "out.jsonl", JOB)
+    assert ended == [False]
+
+
+@pytest.mark.parametrize(("fewer", "more"), [(1, 0), (0, 1)])
+def test_a_stream_with_too_few_or_too_many_answers_completes_no_output(fewer, more, tmp_path):
+    def stream(texts):
+        answers = list(lengths(texts))
+        yield from answers[: len(answers) - fewer] + answers[:more]
+
+    with pytest.raises(ValueError, match="zip"):
+        run(records(10), stream, tmp_path / "out.jsonl", JOB)
+    assert not (tmp_path / "out.jsonl").exists()
+
+
 @pytest.mark.parametrize("count", [0, 1, 6, 7, 8, 14])
 def test_any_number_of_records(count, tmp_path):
     run(records(count), lengths, tmp_path / "out.jsonl", JOB)

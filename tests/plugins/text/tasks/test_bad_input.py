@@ -9,7 +9,7 @@ import pytest
 import vertebra
 from vertebra.errors import ArgumentError, PresetConfigError
 from vertebra_text import TextPreprocessor
-from vertebra_text.errors import TextError
+from vertebra_text.errors import ItemError, TextError
 
 from .conftest import BAD, GOOD
 
@@ -83,6 +83,19 @@ def test_a_reranker_takes_pairs_alone(pairs, make):
         make("Reranker").scores(pairs)
 
 
+@pytest.mark.parametrize("name", ["TokenClassifier", "MaskedLM"])
+def test_pairs_have_no_answers_by_position(name, make):
+    task = make(name)
+    pairs = [("a [MASK]", "b"), ("a", "[MASK]")]
+    for texts in (pairs, (["a [MASK]"], ["b"]), [["a [MASK]", "b"]]):
+        with pytest.raises(TextError, match=r"texts\[0\]=.*expected a text; there are no answers for pairs"):
+            getattr(task, METHODS[name])(texts)
+    first, second = task.stream(pairs, on_error="skip")
+    assert isinstance(first, ItemError)
+    assert "there are no answers for pairs" in second.problem
+    assert task.predict(pairs).shape[0] == 2 if name == "MaskedLM" else True
+
+
 def test_without_texts_there_are_no_answers_and_nothing_to_train_on(make):
     assert make("TextEmbedder").embed([]).shape == (0, 16)
     for name in ("TextClassifier", "TokenClassifier"):
@@ -108,7 +121,10 @@ LABELLED = [
     ("TextClassifier", {"problem_type": "multi_label_classification"}, ["a", "b"], [[0], [0, 1]], "a row of 2 numbers"),
     ("TextClassifier", {"problem_type": "multi_label_classification"}, ["a"], [[0, 1, 1]], r"shape \(1, 3\)"),
     ("Reranker", {}, [("a", "b")], [7.0], r"y\[0\]=7.0, expected a number from 0 to 1"),
-    ("TokenClassifier", {}, [["a", "b"]], [[0, 5]], r"y\[1\]=5, expected a class from 0 to 1"),
+    ("TokenClassifier", {}, [["a", "b"]], [[0, 5]], r"y\[0\]\[1\]=5, expected a class from 0 to 1"),
+    ("TokenClassifier", {}, [["a"], ["a", "b"]], [[0], [0, 7]], r"y\[1\]\[1\]=7, expected a class from 0 to 1"),
+    ("TokenClassifier", {}, [["a"], ["b"]], [["LABEL_0"], ["X"]], r"y\[1\]\[0\]='X', expected one of LABEL_0"),
+    ("TokenClassifier", {}, [["a"], ["b"]], [[0], [0.5]], r"y\[1\]='float64 of .*expected one class for each word"),
     ("TokenClassifier", {}, [["a", "b"]], [[0]], "1 classes for 2 words"),
 ]
 

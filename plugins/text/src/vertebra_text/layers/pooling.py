@@ -20,7 +20,7 @@ def checked_modes(modes: str | Sequence[str]) -> tuple[str, ...]:
     Raises:
         ArgumentError: a mode is unknown.
     """
-    listed = (modes,) if isinstance(modes, str) else tuple(modes)
+    listed = tuple(modes) if isinstance(modes, list | tuple) else (modes,)
     for mode in listed:
         if mode not in MODES:
             raise ArgumentError("TextEmbedder", "pooling_mode", mode, f"one of {', '.join(MODES)}, or a list of them")

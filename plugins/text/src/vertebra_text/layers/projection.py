@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from typing import Any
 
 import keras
@@ -43,16 +44,22 @@ class Projection:
         dtype: The dtype policy.
 
     Raises:
-        ArgumentError: the dict has another key, or no `units`; or the activation is unknown.
+        ArgumentError: the dict has another key, or no `units`; or a value is out of range.
     """
 
     def __init__(self, spec: Mapping[str, Any], name: str, width: int, dtype: Any) -> None:
         if spec.keys() - _FIELDS or "units" not in spec:
             raise ArgumentError("TextEmbedder", "dense", dict(spec), f"dicts with {', '.join(sorted(_FIELDS))}")
+        units = spec["units"]
+        if isinstance(units, bool) or not isinstance(units, Integral) or units < 1:
+            raise ArgumentError("TextEmbedder", "dense", dict(spec), "units that are an int above 0")
+        for flag in ("use_bias", "use_residual"):
+            if not isinstance(spec.get(flag, False), bool):
+                raise ArgumentError("TextEmbedder", "dense", dict(spec), f"{flag} that is True or False")
         chosen = spec.get("activation")
         if chosen is not None and chosen not in ACTIVATIONS:
             raise ArgumentError("TextEmbedder", "activation", chosen, f"None, or one of {', '.join(ACTIVATIONS)}")
-        self.units = spec["units"]
+        self.units = int(units)
         self._is_residual = bool(spec.get("use_residual"))
         self._dense = keras.layers.Dense(
             self.units, chosen and activation(chosen), use_bias=spec.get("use_bias", True), dtype=dtype, name=name

@@ -96,7 +96,7 @@ def run(
 def _windows(records: Iterator[Record], stream: Stream) -> Iterator[list[tuple[Record, Any]]]:
     """Yields windows of records with their answers."""
     kept, read = itertools.tee(records)
-    answered = zip(kept, stream(_item(record) for record in read), strict=False)
+    answered = zip(kept, stream(_item(record) for record in read), strict=True)
     while pairs := list(itertools.islice(answered, WINDOW)):
         yield pairs
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vertebra import DescribedPreset, HeadSpec, PresetFiles, TaskFacts, tasks
+from vertebra.errors import PresetConfigError
 from vertebra_text.task_files import kerashub, native, sentence_transformers, transformers
 
 _CONFIG = "config.json"
@@ -42,6 +43,8 @@ def describe(name: str, preset: DescribedPreset) -> TaskFacts | None:
     if found is None:
         return None
     settings, parameters = found
+    if not isinstance(settings.get("prompts"), Mapping | None):
+        raise PresetConfigError(native.CONFIG, f"prompts is {settings['prompts']!r:.200}, expected texts by name")
     tags, library = _labels_of_hub(name, preset)
     hidden = (*_NOT_SHOWN, *(("labels", "num_classes", "problem_type") if name == "Reranker" else ()))
     shown = {key: value for key, value in settings.items() if key not in hidden and value not in (None, {}, [])}

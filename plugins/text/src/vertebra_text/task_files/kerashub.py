@@ -46,17 +46,19 @@ def read(task_class: Any, preset: TaskPreset, own: Mapping[str, Any]) -> StoredT
     notes, own_fields = _notes(preprocessor), _own_fields(document)
     truncation = truncation_of(CONFIG, own_fields)
     arguments = _own_arguments(task_class, own_fields)
-    arguments |= {argument: config[argument] for argument in ARGUMENTS if argument in config}
+    known = task_class._own_arguments()
+    arguments |= {argument: config[argument] for argument in ARGUMENTS if argument in config and argument in known}
     if "pooling_mode" in arguments:
-        return StoredTask(arguments, truncation=truncation, notes=notes)
+        return StoredTask(arguments, truncation=truncation, notes=notes, file=CONFIG)
     arguments.setdefault("head", _checked_head(task_class, preset, config).to_config())
     if "mask_selection_rate" in preprocessor and task_class.head_task == "MaskedLM":
         arguments["mask_selection_rate"] = preprocessor["mask_selection_rate"]
     if "num_classes" in own or "labels" in own:
         arguments = {name: value for name, value in arguments.items() if name not in ("num_classes", "labels")}
-    elif len(arguments.get("labels", ())) != arguments.get("num_classes"):
-        arguments.pop("labels", None)
-    return StoredTask(arguments, tasks.read_tensors(preset.files, WEIGHTS), rules, truncation=truncation, notes=notes)
+    elif isinstance(labels := arguments.get("labels"), list) and len(labels) != arguments.get("num_classes"):
+        arguments.pop("labels")  # KerasHub has saved other classes
+    tensors = tasks.read_tensors(preset.files, WEIGHTS)
+    return StoredTask(arguments, tensors, rules, truncation=truncation, notes=notes, file=CONFIG)
 
 
 def _without_task(task_class: Any, preset: TaskPreset) -> StoredTask:

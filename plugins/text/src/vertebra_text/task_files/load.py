@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra import TaskPreset, tasks
-from vertebra.errors import PresetNotFoundError
+from vertebra.errors import ArgumentError, PresetConfigError, PresetNotFoundError, VertebraError
 from vertebra_text.preprocessor import TextPreprocessor
 from vertebra_text.system import log
 from vertebra_text.task_files import kerashub, native, sentence_transformers, transformers
@@ -63,14 +63,43 @@ def build_task(
     stored = StoredTask() if reader is None else reader.read(task_class, opened, own)
     for note in stored.notes:
         log.warning("%s: %s", opened.handle, note)
-    arguments = {**stored.arguments, **own}
     if "preprocessor" not in parts:
         parts = {"preprocessor": _preprocessor(opened, stored), **parts}
-    task = task_class(opened.backbone, **parts, **arguments)
+    task = _constructed(task_class, opened, stored, own, parts)
     if load_weights:
         changed = [name for name, value in own.items() if stored.arguments.get(name) != value]
         fill(task, opened, stored, changed)
     return task, stored
+
+
+def _constructed(
+    task_class: Any, opened: TaskPreset, stored: StoredTask, own: Mapping[str, Any], parts: Mapping[str, Any]
+) -> Any:
+    """Returns the task of the arguments of a file, and of those of the user, which override them.
+
+    Raises:
+        PresetConfigError: an argument of the file cannot be used.
+    """
+    known = task_class._own_arguments()
+    of_file = {name: value for name, value in stored.arguments.items() if name in known and name not in own}
+    unknown = [name for name in stored.arguments if name not in known]
+    if unknown:
+        names = ", ".join(map(repr, unknown))
+        log.warning("%s: arguments that %s lacks are not used: %s", opened.handle, task_class.__name__, names)
+    try:
+        task_class.check_stored(of_file)
+        return task_class(opened.backbone, **parts, **of_file, **own)
+    except ArgumentError as error:
+        name = error.argument.partition("[")[0]
+        if name not in of_file:
+            raise
+        problem = f"{error.argument} is {error.value!r:.200}, expected {error.expected}"
+        raise PresetConfigError(stored.file, problem, f"Correct the file, or pass {name}=...") from error
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
+        if isinstance(error, VertebraError) or not of_file:
+            raise
+        problem = f"{task_class.__name__} cannot be built from {of_file!r:.200} ({type(error).__name__}: {error})"
+        raise PresetConfigError(stored.file, problem, "Correct the file, or pass other arguments") from error
 
 
 def _preprocessor(opened: TaskPreset, stored: StoredTask) -> TextPreprocessor | None:

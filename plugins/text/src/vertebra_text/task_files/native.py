@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from vertebra import TaskExport, TaskPreset, TensorRule, tasks
-from vertebra.errors import PresetClassError, PresetConfigError
-from vertebra_text.task_files.stored import TRUNCATION, StoredTask, truncation_of
+from vertebra.errors import ArgumentError, PresetClassError, PresetConfigError
+from vertebra_text.system import warn
+from vertebra_text.task_files.stored import TRUNCATION, StoredTask, length_of, truncation_of
 
 CONFIG, WEIGHTS = "task.json", "task.safetensors"
 _VERSION = 1
@@ -29,21 +30,23 @@ def read(task_class: Any, preset: TaskPreset, own: Mapping[str, Any]) -> StoredT
     """
     config = preset.files.json(CONFIG).value
     arguments = config.get("arguments")
-    if config.get("vertebra_task") != _VERSION or not isinstance(arguments, dict):
+    if config.get("vertebra_task") != _VERSION:
         problem = (
             f"vertebra_task is {config.get('vertebra_task')!r}, and this version of vertebra-text reads {_VERSION}"
         )
         raise PresetConfigError(CONFIG, problem, "Update vertebra-text")
+    if not isinstance(arguments, dict):
+        raise PresetConfigError(CONFIG, f"arguments is {arguments!r:.200}, expected values by name")
     if config.get("task") != task_class.task_name():
         if "pooling_mode" in task_class._own_arguments():
             return StoredTask()  # any backbone can embed
         raise PresetClassError(preset.handle, str(config.get("task")), task_class.task_name())
-    length = config.get("sequence_length")
+    length = length_of(CONFIG, "sequence_length", config.get("sequence_length"))
     replaced = {"labels", "num_classes"} & own.keys()
     kept = {name: value for name, value in arguments.items() if not (replaced and name in ("labels", "num_classes"))}
     tensors = tasks.read_tensors(preset.files, WEIGHTS) if WEIGHTS in preset.files.names else {}
     truncation = truncation_of(CONFIG, config)
-    return StoredTask(kept, tensors, _rules, length if type(length) is int else None, truncation)
+    return StoredTask(kept, tensors, _rules, length, truncation, file=CONFIG)
 
 
 def _rules(task: Any) -> dict[str, TensorRule]:
@@ -52,6 +55,10 @@ def _rules(task: Any) -> dict[str, TensorRule]:
 
 def export(task: Any) -> TaskExport:
     """Returns what the task adds to a native preset."""
+    try:
+        task.check_stored(task.task_arguments())
+    except ArgumentError as error:
+        warn(f"{error.argument} cannot be loaded from a preset: pass {error.argument}=... to from_preset again")
     return TaskExport(lambda folder: _write(task, folder))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from vertebra import PresetFiles, TaskExport, TaskPreset, TensorRule, tasks
 from vertebra.errors import FormatLimitError, PresetConfigError, PresetNotFoundError
-from vertebra_text.task_files.stored import StoredTask
+from vertebra_text.task_files.stored import StoredTask, length_of
 
 MODULES = "modules.json"
 _VECTOR = "sentence_embedding"
@@ -134,8 +134,8 @@ class _Folder:
         modes = config.get("pooling_mode")
         if modes is None:
             modes = [mode for mode, field in _OLD_MODES.items() if config.get(field)] or ["mean"]
-        listed = [modes] if isinstance(modes, str) else list(modes)
-        unknown = [mode for mode in listed if mode not in _OLD_MODES]
+        listed = modes if isinstance(modes, list) else [modes]
+        unknown = [mode for mode in listed if mode not in tuple(_OLD_MODES)] if listed else [listed]
         if unknown:
             raise PresetConfigError(
                 f"{path}config.json", f"pooling_mode is {unknown[0]!r}, expected {', '.join(_OLD_MODES)}"
@@ -156,6 +156,10 @@ class _Folder:
                 raise PresetConfigError(f"{path}config.json", f"{field} is {config[field]!r}, expected {_VECTOR!r}")
         number = len(self._arguments["dense"])
         spec = {"units": config.get("out_features"), "activation": activation, "use_bias": config.get("bias", True)}
+        if type(spec["units"]) is not int or spec["units"] < 1:
+            raise PresetConfigError(
+                f"{path}config.json", f"out_features is {spec['units']!r:.200}, expected an int above 0"
+            )
         spec |= {"use_residual": True} if config.get("use_residual") else {}
         self._arguments["dense"].append(spec)
         for name, array in tasks.read_tensors(self._files, f"{path}model.safetensors").items():
@@ -168,14 +172,16 @@ class _Folder:
         """Returns the task."""
         settings, config = self._json(_SETTINGS), self._json(_CONFIG)
         prompts = config.get("prompts") or {}
+        if not isinstance(prompts, dict):
+            raise PresetConfigError(_CONFIG, f"prompts is {prompts!r:.200}, expected texts by name")
         arguments = self._arguments | {
             "prompts": {name: text for name, text in prompts.items() if isinstance(text, str)},
             "default_prompt_name": config.get("default_prompt_name"),
             "truncate_dim": config.get("truncate_dim"),
             "similarity_fn_name": config.get("similarity_fn_name") or "cosine",
         }
-        length = settings.get("max_seq_length")
-        return StoredTask(arguments, self._tensors, _rules, length if type(length) is int else None)
+        length = length_of(_SETTINGS, "max_seq_length", settings.get("max_seq_length"))
+        return StoredTask(arguments, self._tensors, _rules, length, file=_CONFIG)
 
     def _json(self, name: str) -> Mapping[str, Any]:
         try:

@@ -25,7 +25,7 @@ class StoredTask:
     """A task as a preset describes it."""
 
     arguments: dict[str, Any] = field(default_factory=dict)
-    """Arguments of the task's constructor."""
+    """Arguments of the task's constructor; others are told, and not used."""
     tensors: Mapping[str, Any] = field(default_factory=dict)
     """The tensors that may be the head's, by name."""
     rules: Rules = lambda _: {}
@@ -35,6 +35,8 @@ class StoredTask:
     """As in `TextPreprocessor`."""
     notes: Sequence[str] = ()
     """What the user should know about how the preset was read."""
+    file: str = ""
+    """Name of the file with the arguments, for errors."""
 
 
 def truncation_of(name: str, fields: Mapping[str, Any]) -> str:
@@ -51,6 +53,22 @@ def truncation_of(name: str, fields: Mapping[str, Any]) -> str:
     if truncation not in LIMITING:
         raise PresetConfigError(name, f"{TRUNCATION} is {truncation!r}, expected one of {', '.join(LIMITING)}")
     return str(truncation)
+
+
+def length_of(name: str, field: str, value: object) -> int | None:
+    """Returns the most tokens of a row, by a field of a config; None means no limit of its own.
+
+    Args:
+        name: The name of the file with the config.
+        field: The name of the field.
+        value: Its value.
+
+    Raises:
+        PresetConfigError: it is neither None nor an int above 0.
+    """
+    if value is None or (type(value) is int and value > 0):
+        return value
+    raise PresetConfigError(name, f"{field} is {value!r:.200}, expected null, or an int above 0")
 
 
 def fill(task: Any, preset: TaskPreset, stored: StoredTask, replaced: Sequence[str]) -> None:

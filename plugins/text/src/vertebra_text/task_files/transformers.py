@@ -42,7 +42,7 @@ def read(task_class: Any, preset: TaskPreset, own: Mapping[str, Any]) -> StoredT
         arguments |= _problem(task_class, preset, config)
     arguments = {key: value for key, value in arguments.items() if _is_needed(key, own)}
     tensors = with_old_names(preset.tensors)
-    return StoredTask(arguments, tensors, partial(_rules, tensors))
+    return StoredTask(arguments, tensors, partial(_rules, tensors), file=_CONFIG)
 
 
 def with_ties(head: HeadSpec, config: Mapping[str, Any]) -> HeadSpec:

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
+from vertebra import activations
 from vertebra.errors import ArgumentError
-from vertebra_text.labels import checked_classes, checked_names, class_numbers, label_rows
+from vertebra_text.labels import checked_classes, checked_names, checked_rate, class_numbers, label_rows
 from vertebra_text.layers.head import Head
 from vertebra_text.tasks.head_task import HeadTask
 
@@ -28,7 +29,8 @@ class TextClassifier(HeadTask):
         backbone: The backbone.
         num_classes: The number of classes, labels or numbers; None means the number of `labels`.
         preprocessor: As in `Task`.
-        activation: Activation of the outputs, such as `"softmax"`, or None for logits.
+        activation: Activation of the outputs: a name of Keras, such as `"softmax"`, or of
+            `vertebra.activations.NAMES`, a function, a layer, or None for logits. A preset can hold a name.
         dropout: Rate of the head's dropout in [0, 1), or None for the rates that the architecture's checkpoints have.
         labels: Names of the classes in order; None means `LABEL_0`, `LABEL_1`, …, as in transformers.
         problem_type: `single_label_classification`; `multi_label_classification`, where each class is present or not;
@@ -60,7 +62,8 @@ class TextClassifier(HeadTask):
         problem = problem_type or (REGRESSION if classes == 1 else SINGLE)
         if problem not in PROBLEMS:
             raise ArgumentError(type(self).__name__, "problem_type", problem_type, f"one of {', '.join(PROBLEMS)}")
-        built = Head(self.declared(backbone, head), backbone, classes, activation, dropout)
+        function, rate = _function(activation), checked_rate(type(self).__name__, dropout)
+        built = Head(self.declared(backbone, head), backbone, classes, function, rate)
         arguments = {
             "num_classes": classes,
             "activation": activation,
@@ -74,6 +77,13 @@ class TextClassifier(HeadTask):
         activation = self._arguments["activation"]
         name = activation if isinstance(activation, str | None) else keras.activations.serialize(activation)
         return super().task_arguments() | {"activation": name}
+
+    @classmethod
+    def check_stored(cls, arguments: Mapping[str, Any]) -> None:
+        activation = arguments.get("activation")
+        if activation is not None and activation not in (*_of_keras(), *activations.NAMES):
+            expected = f"None, the name of a function in keras.activations, or one of {', '.join(activations.NAMES)}"
+            raise ArgumentError(cls.__name__, "activation", activation, expected)
 
     # === Training ===
 
@@ -155,6 +165,19 @@ class TextClassifier(HeadTask):
         order = np.argsort(-row, kind="stable")[:top_k]
         entries = [{"label": self.labels[index], "score": float(row[index])} for index in order]
         return entries[0] if single and len(entries) == 1 else entries
+
+
+def _of_keras() -> list[str]:
+    """Returns the names of Keras's activations."""
+    names = (name for name in dir(keras.activations) if not name.startswith("_"))
+    return [name for name in names if name not in ("get", "serialize", "deserialize")]
+
+
+def _function(activation: Any) -> Any:
+    """Returns an activation as Keras's layers take it: names of Vertebra that Keras lacks become functions."""
+    if isinstance(activation, str) and activation in activations.NAMES and activation not in _of_keras():
+        return activations.activation(activation)
+    return activation
 
 
 def sigmoid(logits: Any) -> Any:

@@ -64,6 +64,9 @@ class TextEmbedder(Task):
         **kwargs: Any,
     ) -> None:
         modes = checked_modes(pooling_mode)
+        dense = _checked_dense(dense)
+        prompts = _checked_prompts(prompts, default_prompt_name)
+        _check_flags(normalize=normalize, include_prompt=include_prompt)
         if similarity_fn_name not in SIMILARITIES:
             raise ArgumentError("TextEmbedder", "similarity_fn_name", similarity_fn_name, ", ".join(SIMILARITIES))
         inputs = dict(backbone.input)
@@ -81,15 +84,13 @@ class TextEmbedder(Task):
         arguments = {
             "pooling_mode": modes[0] if len(modes) == 1 else list(modes),
             "normalize": normalize,
-            "dense": [dict(spec) for spec in dense],
+            "dense": dense,
             "include_prompt": include_prompt,
-            "prompts": dict(prompts or {}),
+            "prompts": prompts,
             "default_prompt_name": default_prompt_name,
             "truncate_dim": truncate_dim,
             "similarity_fn_name": similarity_fn_name,
         }
-        if default_prompt_name is not None:
-            _prompt(arguments["prompts"], default_prompt_name)
         super().__init__(backbone, x, preprocessor, arguments, inputs=inputs, **kwargs)
 
     def head_weights(self) -> dict[str, Any]:
@@ -186,6 +187,29 @@ def _projected(x: Any, dense: Sequence[Mapping[str, Any]], dtype: Any) -> tuple[
         layers.append(Projection(spec, f"dense_{number}", x.shape[-1], dtype))
         x = layers[-1](x)
     return x, layers
+
+
+def _checked_dense(dense: object) -> list[dict[str, Any]]:
+    if not isinstance(dense, Sequence) or not all(isinstance(spec, Mapping) for spec in dense):
+        raise ArgumentError("TextEmbedder", "dense", dense, "a list of dicts")
+    return [dict(spec) for spec in dense]
+
+
+def _checked_prompts(prompts: object, default: object) -> dict[str, str]:
+    """Returns the prompts by name, which have the default one."""
+    prompts = {} if prompts is None else prompts
+    if not isinstance(prompts, Mapping) or not all(isinstance(text, str) for pair in prompts.items() for text in pair):
+        raise ArgumentError("TextEmbedder", "prompts", prompts, "a dict with a text for each name")
+    if default is not None and (not isinstance(default, str) or default not in prompts):
+        expected = f"None, or one of {', '.join(prompts) or 'no prompts'}"
+        raise ArgumentError("TextEmbedder", "default_prompt_name", default, expected)
+    return dict(prompts)
+
+
+def _check_flags(**flags: object) -> None:
+    for name, value in flags.items():
+        if not isinstance(value, bool | np.bool_ | int):
+            raise ArgumentError("TextEmbedder", name, value, "True or False")
 
 
 def _check_dimension(truncate_dim: object, dimension: int) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vertebra import HeadSpec
+from vertebra.errors import ArgumentError
 from vertebra_text.layers.head import Head, head_of
 from vertebra_text.tasks.task import Task
 
@@ -48,9 +49,14 @@ class HeadTask(Task):
         """Returns the head of an argument `head`, or that of the architecture if the argument is None.
 
         Raises:
-            ValueError: the argument is not the config of a head.
+            ArgumentError: the argument is not the config of a head.
         """
-        return head_of(cls.head_task, backbone, {}) if head is None else HeadSpec.from_config(head)
+        if head is None:
+            return head_of(cls.head_task, backbone, {})
+        try:
+            return HeadSpec.from_config(head)
+        except ValueError as error:
+            raise ArgumentError(cls.__name__, "head", head, f"the config of a vertebra.HeadSpec: {error}") from error
 
     @property
     def built_head(self) -> Head:

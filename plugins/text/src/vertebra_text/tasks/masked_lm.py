@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any, ClassVar
 
 import keras
@@ -12,7 +13,7 @@ from keras import ops
 import vertebra
 from vertebra import HeadSpec
 from vertebra.errors import ArgumentError
-from vertebra_text.errors import TextError
+from vertebra_text.errors import TextError, require_single_texts
 from vertebra_text.layers.head import Head
 from vertebra_text.tasks.classifier import softmax
 from vertebra_text.tasks.head_task import HeadTask
@@ -54,7 +55,7 @@ class MaskedLM(HeadTask):
         if not any(isinstance(layer, HeadSpec.Vocabulary) for layer in spec.layers):
             expected = "an architecture with a head for masked language models"
             raise ArgumentError("MaskedLM", "backbone", type(backbone).__name__, expected)
-        if not 0 < mask_selection_rate < 1:
+        if not isinstance(mask_selection_rate, Real) or not 0 < mask_selection_rate < 1:
             raise ArgumentError("MaskedLM", "mask_selection_rate", mask_selection_rate, "a share between 0 and 1")
         built = Head(spec, backbone, 0)
         positions = keras.Input((None,), dtype="int32", name=POSITIONS)
@@ -81,10 +82,11 @@ class MaskedLM(HeadTask):
             filled.
 
         Raises:
-            TextError: a text has no mask.
+            TextError: a text has no mask, or an item is a pair of texts.
         """
         self.require_tokenizer()
         items, mask = listed(texts), self.tokenizer.mask_token
+        require_single_texts("MaskedLM", items)
         for number, text in enumerate(items):
             if isinstance(text, str) and mask not in text:
                 raise _without_mask(number, text, mask)

@@ -256,6 +256,13 @@ class Task(TaskAdapters, TaskStream, SampledTask, TaskPresets, KerasAssets, vert
         return names - {*inspect.signature(Task.__init__).parameters, "kwargs"}
 
     @classmethod
+    def check_stored(cls, arguments: Mapping[str, Any]) -> None:
+        """Raises ArgumentError if arguments of a preset's file are not data, but Keras objects, which would be built.
+
+        The constructor takes them from Python.
+        """
+
+    @classmethod
     def task_name(cls) -> str:
         """Returns the name of the task, without that of an architecture."""
         return next(base.__name__ for base in cls.__mro__ if vars(base).get("head_task") or base.__base__ is Task)

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from vertebra.errors import ArgumentError
-from vertebra_text.labels import IGNORED, checked_classes, checked_names, class_numbers
+from vertebra_text.errors import require_single_texts
+from vertebra_text.labels import IGNORED, checked_classes, checked_names, checked_rate, class_numbers
 from vertebra_text.layers.head import Head
 from vertebra_text.tasks.classifier import softmax
 from vertebra_text.tasks.entities import AGGREGATIONS, entities_of
@@ -51,7 +52,7 @@ class TokenClassifier(HeadTask):
         **kwargs: Any,
     ) -> None:
         classes = checked_classes(type(self).__name__, num_classes, labels)
-        built = Head(self.declared(backbone, head), backbone, classes, None, dropout)
+        built = Head(self.declared(backbone, head), backbone, classes, None, checked_rate(type(self).__name__, dropout))
         arguments = {"num_classes": classes, "dropout": dropout, "labels": checked_names(classes, labels)}
         super().__init__(backbone, built, preprocessor, arguments, **kwargs)
 
@@ -64,9 +65,12 @@ class TokenClassifier(HeadTask):
         """Returns the classes of the words of each text as lists of numbers.
 
         Raises:
-            ArgumentError: a class is unknown.
+            ArgumentError: a class is unknown; `y[2][5]` is that of the word 5 of the text 2.
         """
-        return [class_numbers("TokenClassifier", list(row), self.labels) for row in y]
+        return [
+            class_numbers("TokenClassifier", list(row), self.labels, f"y[{number}]", "word")
+            for number, row in enumerate(y)
+        ]
 
     def prepare(self, texts: Any, labels: Any = None, sample_weight: Any = None) -> Any:
         """Returns one batch, with the class of each word at its first token; other tokens do not count.
@@ -119,10 +123,12 @@ class TokenClassifier(HeadTask):
 
         Raises:
             ArgumentError: `aggregation` is unknown.
+            TextError: an item is a pair of texts.
         """
         if aggregation not in AGGREGATIONS:
             raise ArgumentError("TokenClassifier", "aggregation", aggregation, f"one of {', '.join(AGGREGATIONS)}")
         items = listed(texts)
+        require_single_texts("TokenClassifier", items)
         options = {"return_offsets_mapping": True, "return_word_ids": True, "return_special_tokens_mask": True}
         answers: list[Any] = [None] * len(items)
         for batch in self.inference.batches(items, batch_size, adapters, **options):
