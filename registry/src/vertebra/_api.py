@@ -107,6 +107,8 @@ def load_model(filepath: str | Path, *, runtime: str | None = None, **kwargs: An
         ArgumentError: `filepath` is not a path.
     """
     filepath = _arguments.path("load_model", "filepath", filepath)
+    if filepath.is_dir():
+        raise ArgumentError("load_model", "filepath", str(filepath), "a .keras file; from_preset reads folders")
     runtimes.bind(runtime)
     import keras
 

@@ -10,12 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from vertebra.errors import WeightsMismatchError
 from vertebra_text.errors import ItemError
 from vertebra_text.long_runs.counting import count_records
 from vertebra_text.long_runs.progress import shown
 from vertebra_text.long_runs.reading import KINDS, read_records
 from vertebra_text.long_runs.run import WINDOW, run
 
+_TRAIN = "Train the task with `fit` and save it with `save_to_preset`, or take a preset that has the head"
 Fields = Callable[[Any], Mapping[str, Any]]
 """Returns the fields of the output for one answer of a task."""
 
@@ -114,6 +116,9 @@ def _load(args: argparse.Namespace) -> Any:
     options = {name: getattr(args, name) for name in args.of_task if getattr(args, name) is not None}
     options |= {"dtype": args.dtype} if args.dtype else {}
     task = getattr(vertebra.models, args.task).from_preset(args.preset, runtime=args.runtime, **options)
+    if task.random_weights:
+        problem = f"it has no trained head for {args.task}, so the answers would be random"
+        raise WeightsMismatchError(args.preset, missing=task.random_weights, cause=problem, remedy=_TRAIN)
     if args.adapter:
         task.load_lora_weights(args.adapter)
     return task

@@ -75,7 +75,8 @@ def express(export: PresetExport, format: str, translation: CheckedTranslation) 
     """
     if export.config.get("lora") is not None:
         rank = export.config["lora"]["config"]["rank"]
-        problem = "save the adapter with save_lora_weights, and the base model without it"
+        merging = "merge it with merge_lora(reversible=False)"
+        problem = f"{merging}, or save it with save_lora_weights, and the base model without it"
         raise FormatLimitError(format, "lora", rank, problem)
     if export.config.get("quantized"):
         mode = next(iter(export.config["quantized"].values()))["mode"]

@@ -75,3 +75,15 @@ def test_pairs(run, preset, tmp_path):
     answers, _ = run("rerank", data, "in.jsonl", folder)
     expected = vertebra.models.Reranker.from_preset(folder).scores([("fox", "the fox"), ("fox", "dog")])
     np.testing.assert_allclose([answer["score"] for answer in answers], expected, atol=1e-6)
+
+
+def test_a_preset_without_the_head_is_refused(run, preset):
+    """Its answers would be random."""
+    shown = run("rerank", '{"query": "fox", "document": "dog"}', "in.jsonl", preset, status=1)
+    assert "it has no trained head for Reranker, so the answers would be random" in shown
+
+
+def test_a_json_document_is_refused(run, preset):
+    assert "expected JSON lines" in run("embed", '[{"text": "fox"}]', "in.json", preset, status=1)
+    vectors, _ = run("embed", '{"text": "fox"}', "in.json", preset, "--format", "jsonl")
+    assert vectors.shape == (1, 16)

@@ -187,3 +187,14 @@ def test_memory_does_not_grow_with_the_texts(preset):
     done = subprocess.run([sys.executable, "-c", PROGRAM, str(preset)], check=True, capture_output=True, text=True)
     peaks = json.loads(done.stdout)
     assert peaks[-1] - peaks[0] < 8, peaks
+
+
+def test_the_answers_before_an_error_of_the_source_are_given(embedder):
+    def source():
+        yield from ("fox", "dog")
+        raise OSError("the source is gone")
+
+    stream, found = embedder.stream(source()), []
+    with pytest.raises(OSError, match="the source is gone"):
+        found.extend(stream)
+    np.testing.assert_allclose(np.stack(found), embedder.embed(["fox", "dog"]), atol=1e-6)

@@ -167,3 +167,39 @@ def test_a_text_that_is_too_long_can_be_refused(classifier):
     classifier.preprocessor = TextPreprocessor(classifier.tokenizer, truncation="error")
     with pytest.raises(ArgumentError, match="at most 30 without special tokens"):
         classifier.predict(["good " * 100])
+
+
+def test_the_weights_that_a_preset_lacks_are_listed(classifier, preset):
+    assert sorted(classifier.random_weights) == ["logits/bias", "logits/kernel"]
+    assert list(vertebra.models.TextEmbedder.from_preset(preset).random_weights) == []
+
+
+def test_a_reranker_without_a_head_in_its_checkpoint_has_one_class(preset, tmp_path):
+    """A checkpoint of transformers that names no classes has two by default."""
+    vertebra.Backbone.from_preset(preset).save_to_preset(tmp_path / "checkpoint", format="transformers")
+    with pytest.warns(UserWarning, match="no values for"):
+        assert vertebra.models.Reranker.from_preset(tmp_path / "checkpoint").output_shape == (None, 1)
+
+
+def test_an_adapter_is_saved_without_the_head_and_says_so(classifier, preset, tmp_path, caplog):
+    classifier.enable_lora(2)
+    classifier.save_lora_weights(tmp_path / "a.lora.h5")
+    assert "does not hold the task's head" in caplog.text
+    caplog.clear()
+    embedder = vertebra.models.TextEmbedder.from_preset(preset)
+    embedder.enable_lora(2)
+    embedder.save_lora_weights(tmp_path / "b.lora.h5")
+    assert "the task's head" not in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
+def test_a_keras_file_does_not_bring_the_way_of_compiling_of_another_runtime(classifier, tmp_path):
+    classifier.compile(jit_compile=True)
+    classifier.save(tmp_path / "task.keras")
+    loaded = vertebra.load_model(tmp_path / "task.keras")
+    assert loaded.jit_compile == (vertebra.use().name == "jax")
+
+
+def test_a_folder_is_no_keras_file(preset):
+    with pytest.raises(ArgumentError, match=r"expected a \.keras file; from_preset reads folders"):
+        vertebra.load_model(preset)

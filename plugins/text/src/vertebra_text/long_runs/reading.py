@@ -57,7 +57,14 @@ def read_records(sources: Sequence[str], columns: Sequence[str], kind: str | Non
 
 
 def kind_of(source: str) -> str:
-    """Returns the kind of a file by its suffix."""
+    """Returns the kind of a file by its suffix.
+
+    Raises:
+        ArgumentError: the suffix is that of a JSON document, whose lines are no texts.
+    """
+    if Path(source).suffix.lower() == ".json":
+        expected = "JSON lines, one object in each; if it has them, pass --format jsonl"
+        raise ArgumentError("Reading records", "input", source, expected)
     return KINDS.get(Path(source).suffix.lower(), "text")
 
 

@@ -68,7 +68,7 @@ def build_task(
     task = _constructed(task_class, opened, stored, own, parts)
     if load_weights:
         changed = [name for name, value in own.items() if stored.arguments.get(name) != value]
-        fill(task, opened, stored, changed)
+        task.__dict__["random_weights"] = fill(task, opened, stored, changed)
     return task, stored
 
 

@@ -71,8 +71,8 @@ def length_of(name: str, field: str, value: object) -> int | None:
     raise PresetConfigError(name, f"{field} is {value!r:.200}, expected null, or an int above 0")
 
 
-def fill(task: Any, preset: TaskPreset, stored: StoredTask, replaced: Sequence[str]) -> None:
-    """Fills the head of a task with the tensors of a preset, and says which variables stay random.
+def fill(task: Any, preset: TaskPreset, stored: StoredTask, replaced: Sequence[str]) -> list[str]:
+    """Fills the head of a task with the tensors of a preset; returns and tells the names of variables that stay random.
 
     Args:
         task: The task.
@@ -105,6 +105,7 @@ def fill(task: Any, preset: TaskPreset, stored: StoredTask, replaced: Sequence[s
     if fresh:
         warn(f"{preset.handle} has no values for {', '.join(fresh)}: they are initialised randomly, so train them")
     _tell_unused(task, preset, stored)
+    return fresh
 
 
 def _used(task: Any, names: Sequence[str]) -> list[str]:

@@ -36,7 +36,8 @@ def read(task_class: Any, preset: TaskPreset, own: Mapping[str, Any]) -> StoredT
 
     head = with_ties(head_of(name, preset.backbone, config), config)
     arguments: dict[str, Any] = {"head": head.to_config()}
-    if name != "MaskedLM":
+    has_one_class = "score" in task_class._own_arguments() and not {"id2label", "num_labels"} & config.keys()
+    if name != "MaskedLM" and not has_one_class:
         arguments |= classes(config)
     if name == "TextClassifier":
         arguments |= _problem(task_class, preset, config)

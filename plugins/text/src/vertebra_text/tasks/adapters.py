@@ -5,18 +5,23 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
+from vertebra_text.system import log
+
 
 class TaskAdapters:
     """The LoRA methods of `Task`; `vertebra.Backbone` documents them. A task's head has no adapters: it is trained."""
 
     backbone: Any
+    head_weights: Any
 
     def enable_lora(self, *args: Any, **kwargs: Any) -> Any:
         """Freezes the backbone and adds trainable adapters to it; the head stays trainable."""
         return self.backbone.enable_lora(*args, **kwargs)
 
     def save_lora_weights(self, *args: Any, **kwargs: Any) -> None:
-        """Saves an adapter of the backbone."""
+        """Saves an adapter of the backbone, without the task's head; a notice says so."""
+        if self.head_weights():
+            log.warning("The adapter does not hold the task's head: save_to_preset saves both")
         self.backbone.save_lora_weights(*args, **kwargs)
 
     def load_lora_weights(self, *args: Any, **kwargs: Any) -> Any:

@@ -88,7 +88,11 @@ class _Stream:
         remaining, index = iter(texts), 0
         names = None if adapters is None or isinstance(adapters, str | Mapping) else iter(adapters)
         try:
-            while items := list(itertools.islice(remaining, window)):
+            failure = None
+            while failure is None:
+                items, failure = _read(remaining, window)
+                if not items:
+                    break
                 chosen = adapters if names is None else _next_names(names, index, len(items))
                 with collecting(self._cut_texts):
                     answers = self._answers([self._checked(item) for item in items], chosen, index)
@@ -99,6 +103,8 @@ class _Stream:
                         raise answer
                     yield answer
                 index += len(items)
+            if failure is not None:
+                raise failure
         finally:
             self._cut_texts.tell()
 
@@ -145,6 +151,16 @@ class _Stream:
         if self._raises and any(isinstance(answer, ItemError) for answer in answers):
             return answers
         return answers + self._answers(items[half:], second, index + half)
+
+
+def _read(texts: Iterator[Any], count: int) -> tuple[list[Any], Exception | None]:
+    """Returns the next items, and the error that ends them early."""
+    items: list[Any] = []
+    try:
+        items.extend(itertools.islice(texts, count))  # keeps those before an error
+    except Exception as error:
+        return items, error
+    return items, None
 
 
 def _next_names(names: Iterator[Any], index: int, count: int) -> list[Any]:

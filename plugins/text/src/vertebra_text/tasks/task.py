@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -50,6 +50,8 @@ class Task(TaskAdapters, TaskStream, SampledTask, TaskPresets, KerasAssets, vert
     _preprocessor: Any
     needs_labels = False
     """Whether `fit` needs a label for each text."""
+    random_weights: Sequence[str] = ()
+    """Names of the weights for which the preset has no values, such as those of a head that it lacks."""
     uses_pooled_output = False
     """Whether the head reads the backbone's pooled output."""
 
@@ -140,8 +142,12 @@ class Task(TaskAdapters, TaskStream, SampledTask, TaskPresets, KerasAssets, vert
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles the task as the one that was saved."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
+        """Compiles the task as the one that was saved.
+
+        Whether Keras itself compiles the model is decided again, as the file may come from another runtime.
+        """
+        arguments = keras.saving.deserialize_keras_object(config)
+        self.compile(**{**arguments, "jit_compile": "auto"})
         if self.optimizer is not None and self.built:
             self.optimizer.build(self.trainable_variables)
 
