@@ -165,7 +165,8 @@ def _convert_folder(
             write_task(export.task, stage)
         folder.check_all()
         if certificate is not None and certified:
-            carry_certificate(certificate, stage, task is not None, assets.has_tokenizer)
+            same_texts = assets.has_tokenizer and (export.task is None or export.task.same_texts)
+            carry_certificate(certificate, stage, task is not None, same_texts)
         keep_user_files(options.target, stage, options.format, with_task=task is None)
     facts = len(sizes), sum(sizes), certified, tuple(match.outside), assets.outcome(options.target, fields)
     return Conversion(

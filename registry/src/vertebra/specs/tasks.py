@@ -72,6 +72,9 @@ class TaskExport:
     model. The backbone's tensors get the prefix that they have in a model with a head."""
     read: Collection[str] = ()
     """Names of the tensors of the head in the checkpoint that is converted; empty if a model is saved."""
+    same_texts: bool = True
+    """Whether the preset that is written makes the input of texts that the converted preset makes; if not, texts and
+    outputs of the task are left out of its parity certificate."""
     sample: Callable[[Sequence[str]], TextSample] | None = None
     """Computes a sample of the task on texts for the parity certificate; None for a sample of the backbone alone."""
 

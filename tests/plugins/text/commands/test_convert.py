@@ -105,12 +105,14 @@ def test_a_truncation_that_a_checkpoint_cannot_hold_is_told(saved, tmp_path):
     from vertebra_text import TextPreprocessor
 
     task, _ = saved("Reranker")
-    task.preprocessor = TextPreprocessor(task.tokenizer, truncation="only_first")
+    task.preprocessor = TextPreprocessor(task.tokenizer, 44, "only_first")
     with pytest.warns(UserWarning, match="truncation='only_first' is not saved"):
         task.save_to_preset(tmp_path / "saved", format="transformers")
     task.save_to_preset(tmp_path / "native")
     with pytest.warns(UserWarning, match="truncation='only_first' is not saved"):
         convert_preset(tmp_path / "native", tmp_path / "there", format="transformers")
+    facts = verify_preset(str(tmp_path / "there"))
+    assert (facts["holds"], facts["texts"]) == (True, None)
 
 
 def test_a_task_of_another_plugin_is_converted(own_task, preset, tmp_path):

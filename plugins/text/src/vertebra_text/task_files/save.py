@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,9 @@ def export_preset(task_class: Any, preset: TaskPreset, format: str) -> TaskExpor
         return replace(exported, read=read)
     if preset.format == _TRANSFORMERS:  # its files are carried, with the fields that only the peers read
         return replace(exported, read=read, write=lambda _: None)
-    return replace(exported, read=read, write=lambda folder: _write_with_length(task, exported, folder))
+    same = getattr(task.preprocessor, "truncation", LIMITING[0]) == LIMITING[0]
+    write = partial(_write_with_length, task, exported)
+    return replace(exported, read=read, write=write, same_texts=same)
 
 
 def _write_with_length(task: Any, exported: TaskExport, folder: Path) -> None:
