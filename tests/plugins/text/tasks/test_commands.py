@@ -77,6 +77,7 @@ def test_pairs(run, preset, tmp_path):
     np.testing.assert_allclose([answer["score"] for answer in answers], expected, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.*initialised randomly")
 def test_a_preset_without_the_head_is_refused(run, preset):
     """Its answers would be random."""
     shown = run("rerank", '{"query": "fox", "document": "dog"}', "in.jsonl", preset, status=1)
