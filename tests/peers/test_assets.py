@@ -140,7 +140,7 @@ def test_no_peer_finds_a_tokenizer_of_the_other(kerashub_peer, transformers_peer
         Path(middle, name).write_bytes((task / name).read_bytes())
     last = converted(middle, ["transformers", "native", "kerashub"], tmp_path / "again")
     assert Path(last, "tokenizer.json").read_bytes() == (task / "tokenizer.json").read_bytes()
-    back = converted(last, ["transformers"], tmp_path / "back")
+    back = converted(last, ["native", "transformers"], tmp_path / "back")  # KerasHub cannot hold the dense layer
     assert_reads_the_same(transformers_peer, before, back)
     assert transformers_peer("embed", folder=back, texts=TEXTS) == transformers_peer(
         "embed", folder=before, texts=TEXTS

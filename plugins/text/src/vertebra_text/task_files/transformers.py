@@ -189,7 +189,7 @@ def _fields(task: Any, name: str) -> dict[str, Any]:
     if name == "MaskedLM":
         return {_TIED: not _untied_layers(task)}
     names = dict(enumerate(task.labels))
-    fields: dict[str, Any] = {
+    fields: dict[str, Any] = _dropout(task, name) | {
         "id2label": {str(number): label for number, label in names.items()},
         "label2id": {label: number for number, label in names.items()},
     }
@@ -197,3 +197,16 @@ def _fields(task: Any, name: str) -> dict[str, Any]:
         return fields | {_PEER: {"activation_fn": _SCORES[task.score]}}
     fields |= {_PEER: None, _OLD_ACTIVATION: None}  # else it would be the cross-encoder that it was
     return fields | ({"problem_type": task.problem_type} if name == "TextClassifier" else {})
+
+
+def _dropout(task: Any, name: str) -> dict[str, Any]:
+    """Returns the field with the rate of the head's dropout, if the user chose it and the architecture has a field."""
+    from vertebra_text.layers.head import head_of
+
+    if task.dropout is None:
+        return {}
+    for field in ("classifier_dropout", "seq_classif_dropout"):
+        head = head_of(name, task.backbone, {field: task.dropout})
+        if any(isinstance(layer, HeadSpec.Dropout) and layer.rate == task.dropout for layer in head.layers):
+            return {field: task.dropout}
+    return {}
