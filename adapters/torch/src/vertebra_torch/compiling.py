@@ -22,10 +22,10 @@ _tracing = threading.Lock()
 class CompiledFunction:
     """The forward pass as a traced graph, without autograd; the graph holds the weights themselves, not copies.
 
-    It is traced for the first shape of the inputs, at the second one for all shapes that the layers treat alike, and
-    again if variables are added, as by `enable_lora`. Adapters with equal settings share variables, so to switch
-    between them causes no new trace; adapters chosen for one call are arguments of the graph. It needs no C++ compiler,
-    unlike `torch.compile` on the CPU.
+    It is traced for the first shape of the inputs, at the second one, or if packed, for all shapes that the layers
+    treat alike, and again if variables are added, as by `enable_lora`. Adapters with equal settings share variables, so
+    to switch between them causes no new trace; adapters chosen for one call are arguments of the graph. It needs no C++
+    compiler, unlike `torch.compile` on the CPU.
 
     Args:
         backbone: The model.
@@ -45,7 +45,8 @@ class CompiledFunction:
         structure = repr(keras.tree.map_structure(lambda _: 0, inputs))  # names of inputs, or their order
         with torch.no_grad():
             graphs = self._sets.graphs(_without(self._backbone.variables, chosen))
-            graph = graphs.graph(structure, _forward(self._backbone, inputs, chosen), tensors)
+            forward = _forward(self._backbone, inputs, chosen)
+            graph = graphs.graph(structure, forward, tensors, for_all_shapes=self._weights is not None)
             if self._weights is None:
                 return graph.call(*tensors)
             return graph.fused.call(*tensors, *self._weights.packed(graph.fused.weights))
@@ -62,10 +63,12 @@ class Graphs:
         self._by_shape: dict[Any, tracing.Graph] = {}
         self._traced: dict[Any, list[tracing.Graph]] = {}
 
-    def graph(self, structure: str, forward: Callable[..., Any], tensors: list[torch.Tensor]) -> tracing.Graph:
+    def graph(
+        self, structure: str, forward: Callable[..., Any], tensors: list[torch.Tensor], *, for_all_shapes: bool
+    ) -> tracing.Graph:
         """Returns the graph for inputs of a structure; it is traced if none is right for their shapes.
 
-        The first graph is for one shape: a graph for all takes several times as long to trace.
+        The first graph is for one shape, unless others will surely follow: a graph for all takes longer to trace.
         """
         key = (structure, *((tensor.dtype, tensor.device) for tensor in tensors))
         shapes = (key, *(tensor.shape for tensor in tensors))
@@ -75,7 +78,7 @@ class Graphs:
                     traced = self._traced.setdefault(key, [])
                     graph = next((graph for graph in traced if graph.accepts(tensors)), None)
                     if graph is None:
-                        graph = tracing.trace(forward, tensors, for_all_shapes=bool(traced))
+                        graph = tracing.trace(forward, tensors, for_all_shapes=for_all_shapes or bool(traced))
                         traced.append(graph)
                     self._by_shape[shapes] = graph
         return self._by_shape[shapes]
