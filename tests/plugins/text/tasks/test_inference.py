@@ -85,3 +85,21 @@ def test_adapters_for_each_of_many_texts(embedder, many):
 def test_a_batch_has_at_least_one_text(embedder, size):
     with pytest.raises(ArgumentError, match=r"batch_size=.*, expected an int above 0"):
         embedder.embed(TEXTS, batch_size=size)
+
+
+@pytest.mark.parametrize("most", [7, 20, 32])
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_rows_are_as_long_as_the_model_takes(preset, most, side):
+    """Lengths are rounded where each shape is compiled, but not above the number of positions."""
+    from vertebra_text import TextPreprocessor
+
+    sizes = {"num_layers": 1, "num_heads": 2, "hidden_dim": 8, "intermediate_dim": 8, "max_sequence_length": most}
+    tokenizer = vertebra.models.TextEmbedder.from_preset(preset).tokenizer
+    backbone = vertebra.models.BertBackbone(vocabulary_size=tokenizer.vocabulary_size(), **sizes)
+    tokenizer.padding_side = side
+    task = vertebra.models.TextClassifier(backbone, 2, TextPreprocessor(tokenizer))
+    texts = ["the fox " * 30, "fox"]
+    assert task.predict(texts).shape == (2, 2)
+    task.fit(texts, [0, 1], verbose=0)
+    assert task.encode(texts)["token_ids"].shape[1] == most
+    assert task.encode(texts)["padding_mask"].sum(axis=1).tolist() == [most, 3]

@@ -116,7 +116,7 @@ class Inference:
     def _batch(self, program: Any, rows: Any, arrays: dict[str, Any], adapters: Any, batch_size: int) -> Batch:
         inputs = {name: arrays[name] for name in self._task.input if name in arrays}
         if self._has_few_shapes:
-            inputs, adapters = _rounded(inputs, adapters, batch_size)
+            inputs, adapters = _rounded(inputs, adapters, batch_size, self._task.preprocessor.sequence_length)
         inputs |= self._task.further_inputs(inputs)
         if program is None:
             chosen = contextlib.nullcontext() if adapters is None else self._task.lora_rows(adapters)
@@ -161,11 +161,12 @@ def _cropped(arrays: dict[str, Any]) -> dict[str, Any]:
     return {name: array[:, columns] if array.ndim > 1 else array for name, array in arrays.items()}
 
 
-def _rounded(inputs: dict[str, Any], adapters: Any, batch_size: int) -> tuple[dict[str, Any], Any]:
+def _rounded(inputs: dict[str, Any], adapters: Any, batch_size: int, most: int | None) -> tuple[dict[str, Any], Any]:
     """Pads inputs to one of a few shapes, as each is compiled once: with padding, and copies of the last row."""
     rows, length = next(iter(inputs.values())).shape[:2]
     target = _rounded_rows(rows, batch_size)
-    width = (0, _rounded_length(length) - length)
+    rounded = _rounded_length(length) if most is None else min(_rounded_length(length), max(most, length))
+    width = (0, rounded - length)
     shaped = {
         name: np.pad(np.pad(array, ((0, 0), width)), ((0, target - rows), (0, 0)), mode="edge")
         for name, array in inputs.items()
@@ -173,6 +174,15 @@ def _rounded(inputs: dict[str, Any], adapters: Any, batch_size: int) -> tuple[di
     if isinstance(adapters, list):
         adapters = adapters + adapters[-1:] * (target - rows)
     return shaped, adapters
+
+
+def within(arrays: dict[str, Any], most: int | None) -> dict[str, Any]:
+    """Removes columns of padding, so that rows have the most tokens that a model takes, or fewer."""
+    mask = arrays["padding_mask"]
+    if most is None or mask.shape[1] <= most:
+        return arrays
+    columns = slice(-most, None) if mask[:, most:].any() else slice(most)  # padded at the beginning, or at the end
+    return {name: array[:, columns] if array.ndim > 1 else array for name, array in arrays.items()}
 
 
 def _rounded_rows(rows: int, batch_size: int) -> int:

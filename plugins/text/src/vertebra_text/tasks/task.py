@@ -15,7 +15,7 @@ from vertebra.errors import ArgumentError
 from vertebra_text.preprocessor import TextPreprocessor
 from vertebra_text.tasks.adapters import TaskAdapters
 from vertebra_text.tasks.batches import has_texts, is_prepared, is_shuffled_by_keras, steps_of, text_batches
-from vertebra_text.tasks.inference import Inference
+from vertebra_text.tasks.inference import Inference, within
 from vertebra_text.tasks.keras_assets import KerasAssets
 from vertebra_text.tasks.presets import TaskPresets
 from vertebra_text.tasks.sample import SampledTask
@@ -249,8 +249,10 @@ class Task(TaskAdapters, TaskStream, SampledTask, TaskPresets, KerasAssets, vert
         """Returns the inputs of one batch of texts; padded to a multiple of 16 where each shape is compiled."""
         if not isinstance(self._preprocessor, TextPreprocessor):
             return self._preprocessor(texts)
-        rounded = {"pad_to_multiple_of": 16} if vertebra.use().compiles_each_shape else {}
-        return self._preprocessor.encode(texts, **rounded, **options)
+        if not vertebra.use().compiles_each_shape:
+            return self._preprocessor.encode(texts, **options)
+        arrays = self._preprocessor.encode(texts, pad_to_multiple_of=16, **options)
+        return within(arrays, self._preprocessor.sequence_length)
 
     # === Names ===
 
