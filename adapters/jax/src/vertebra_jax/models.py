@@ -84,6 +84,9 @@ class JaxModel(keras.Model):
 
     @functools.wraps(keras.Model.fit)
     def fit(self, *args: Any, **kwargs: Any) -> Any:
+        optimizer = getattr(self, "optimizer", None)
+        if optimizer is not None and self.built and not optimizer.built:
+            optimizer.build(self.trainable_variables)  # as Keras does, but before its values could be lost
         with _keeping_values(self):
             return super().fit(*args, **kwargs)
 
@@ -102,8 +105,6 @@ class JaxModel(keras.Model):
 def _keeping_values(model: Any) -> Iterator[None]:
     """Puts the values of variables back after an exception: Keras takes them out while it computes (3.15)."""
     optimizer = getattr(model, "optimizer", None)
-    if optimizer is not None and model.built and not optimizer.built:
-        optimizer.build(model.trainable_variables)
     variables = [*model.variables, *model.metrics_variables, *(optimizer.variables if optimizer is not None else [])]
     values = [(variable, variable.value) for variable in variables if _has_value(variable)]
     try:

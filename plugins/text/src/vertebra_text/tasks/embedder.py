@@ -134,11 +134,7 @@ class TextEmbedder(Task):
         if not isinstance(self.preprocessor, TextPreprocessor):
             expected = "a TextPreprocessor, since include_prompt is False"
             raise ArgumentError("TextEmbedder", "preprocessor", self.preprocessor, expected)
-        batches = list(self.inference.batches(texts, batch_size, adapters, prompt=prompt))
-        if not batches:
-            return self.predict([])
-        order = np.argsort(np.concatenate([batch.rows for batch in batches]))
-        return np.concatenate([batch.outputs for batch in batches])[order]
+        return self.inference.outputs(texts, batch_size, adapters, prompt=prompt)
 
     def answers(self, texts: Any, **options: Any) -> Any:
         """Returns what `embed` returns for a list of texts; for `stream`."""
@@ -201,7 +197,7 @@ def _checked_prompts(prompts: object, default: object) -> dict[str, str]:
     if not isinstance(prompts, Mapping) or not all(isinstance(text, str) for pair in prompts.items() for text in pair):
         raise ArgumentError("TextEmbedder", "prompts", prompts, "a dict with a text for each name")
     if default is not None and (not isinstance(default, str) or default not in prompts):
-        expected = f"None, or one of {', '.join(prompts) or 'no prompts'}"
+        expected = f"None, or one of {', '.join(prompts)}" if prompts else "None, since there are no prompts"
         raise ArgumentError("TextEmbedder", "default_prompt_name", default, expected)
     return dict(prompts)
 
@@ -219,5 +215,6 @@ def _check_dimension(truncate_dim: object, dimension: int) -> None:
 
 def _prompt(prompts: Mapping[str, str], name: str) -> str:
     if name not in prompts:
-        raise ArgumentError("TextEmbedder", "prompt_name", name, f"one of {', '.join(prompts) or 'no prompts'}")
+        expected = f"one of {', '.join(prompts)}" if prompts else "None, since there are no prompts"
+        raise ArgumentError("TextEmbedder", "prompt_name", name, expected)
     return prompts[name]

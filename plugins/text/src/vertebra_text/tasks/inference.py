@@ -51,11 +51,14 @@ class Inference:
         self._program = vertebra.compile(task) if self._has_few_shapes else None
         self._count = 0
 
-    def outputs(self, texts: Any, batch_size: int, adapters: Any = None) -> Any:
-        """Returns the outputs for texts as one array, in their order; the task's outputs have no axis for tokens."""
+    def outputs(self, texts: Any, batch_size: int, adapters: Any = None, **options: Any) -> Any:
+        """Returns the outputs for texts as one array, in their order; the task's outputs have no axis for tokens.
+
+        The arguments are those of `batches`.
+        """
         items = listed(texts)
         results: np.ndarray[Any, Any] | None = None
-        for batch in self.batches(items, batch_size, adapters):
+        for batch in self.batches(items, batch_size, adapters, **options):
             if results is None:
                 results = np.empty((len(items), *batch.outputs.shape[1:]), batch.outputs.dtype)
             results[batch.rows] = batch.outputs

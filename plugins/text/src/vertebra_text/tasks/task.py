@@ -25,8 +25,8 @@ from vertebra_text.tasks.stream import TaskStream
 class Task(TaskAdapters, TaskStream, SampledTask, TaskPresets, KerasAssets, vertebra.use().model_class()):  # type: ignore[misc]
     """The base class of tasks: `fit`, `evaluate` and `predict` take raw texts, as does each task's own method.
 
-    A subclass builds its head in `__init__` and passes inputs and outputs to `super().__init__`. It names the `task`,
-    sets `default_loss` and the like, and implements `read_arguments` and `head_weights` to load and save presets.
+    A subclass builds its head in `__init__` and passes inputs and outputs to `super().__init__`. It implements
+    `head_weights`, so that presets hold the head, and `default_loss` and the like.
 
     Args:
         backbone: The backbone; its inputs are the task's.
