@@ -66,12 +66,14 @@ class CompiledModel:
     def __init__(self, model: Any, program: Callable[..., Any]) -> None:
         self._model, self._program = model, program
 
-    def __call__(self, inputs: Any, *, adapters: lora.Choice | None = None) -> Any:
+    def __call__(self, inputs: Any, *, adapters: lora.Choice | None = None, tokens: Any = None) -> Any:
         """Returns the outputs of the model.
 
         Args:
             inputs: The inputs.
             adapters: LoRA adapters for this call, as in `vertebra.lora.rows`; None means the active ones.
+            tokens: The `vertebra.layers.Tokens` of the inputs, if layers that treat each token alone are to compute no
+                padding; one adapter must serve all rows then. None computes all positions.
         """
         from vertebra._lora.choices import calls
         from vertebra.backbone import Backbone
@@ -81,7 +83,7 @@ class CompiledModel:
         chosen = contextlib.nullcontext() if adapters is None else calls.calling_with(self._model, adapters)
         with call_lock(self._model).calling(), chosen:
             calls.check_compiled(self._model, inputs)
-            return self._program(inputs)
+            return self._program(inputs, tokens)
 
     def packed(self) -> CompiledModel:
         """Returns the function for weights that do not change as long as it is used.

@@ -217,9 +217,28 @@ class Runtime(ABC):
 
         return keras.random.dropout(inputs, rate, seed=generator)
 
+    def attention(self, query: Any, key: Any, value: Any, mask: Any, bias: Any, scale: float) -> Any:
+        """Computes attention without dropout, with the fastest kernel that there is.
+
+        Args:
+            query: Floats of shape `(batch, length, heads, width)`.
+            key: Floats of the same shape.
+            value: Floats of the same shape.
+            mask: Bools that broadcast to `(batch, heads, length, length)`: whether a position attends to another; or
+                None.
+            bias: Floats of the query's dtype that broadcast to the same shape, and are added to the scores; or None.
+            scale: The factor of the scores.
+        """
+        import keras
+
+        return keras.ops.dot_product_attention(query, key, value, bias=bias, mask=mask, scale=scale)
+
     @abstractmethod
     def compile(self, backbone: Any) -> Callable[..., Any]:
         """Returns a compiled function of the backbone's inputs, for inference, without Python overhead at each layer.
+
+        A second argument, `vertebra.layers.Tokens` or None, says which positions are computed: the function calls the
+        backbone within `vertebra.layers.computing(tokens)`.
 
         It reads the backbone's weights at each call, so that it follows later training; it is traced again where it
         must be for other inputs.

@@ -12,6 +12,7 @@ import jax
 import keras
 
 from vertebra import lora
+from vertebra.layers import computing
 from vertebra_jax.models import require_threads
 
 _KEPT = 8
@@ -26,11 +27,11 @@ def compile_backbone(backbone: Any) -> Callable[..., Any]:
     """
     sets = VariableSets(backbone)
 
-    def compiled(inputs: Any) -> Any:
+    def compiled(inputs: Any, tokens: Any = None) -> Any:
         require_threads()
         variables, chosen = backbone.variables, {id(variable) for variable in lora.chosen_variables(backbone)}
         program = sets.program([variable for variable in variables if id(variable) not in chosen])
-        return program([variable.value for variable in variables], inputs)
+        return program([variable.value for variable in variables], inputs, tokens)
 
     return compiled
 
@@ -62,8 +63,8 @@ def _program(model: Any) -> Callable[..., Any]:
     """Returns the jitted forward pass, with the outputs in the model's structure and the keys of dicts in its order."""
     structure: list[Any] = []  # JAX sorts the keys of dicts, so the function that it compiles returns a flat list
 
-    def forward(values: Any, inputs: Any) -> Any:
-        with keras.StatelessScope(zip(model.variables, values, strict=True)):
+    def forward(values: Any, inputs: Any, tokens: Any = None) -> Any:
+        with keras.StatelessScope(zip(model.variables, values, strict=True)), computing(tokens):
             outputs = model(inputs, training=False)
         structure[:] = [keras.tree.map_structure(lambda _: 0, outputs)]
         return keras.tree.flatten(outputs)
@@ -71,8 +72,8 @@ def _program(model: Any) -> Callable[..., Any]:
     program = jax.jit(forward)
 
     @functools.wraps(forward)
-    def in_order(values: Any, inputs: Any) -> Any:
-        outputs = program(values, inputs)
+    def in_order(values: Any, inputs: Any, tokens: Any = None) -> Any:
+        outputs = program(values, inputs, tokens)
         return keras.tree.pack_sequence_as(structure[0], outputs)
 
     return in_order

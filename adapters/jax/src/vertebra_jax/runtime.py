@@ -56,6 +56,11 @@ class JaxRuntime(Runtime):
 
         return drop(inputs, rate, generator)
 
+    def attention(self, query: Any, key: Any, value: Any, mask: Any, bias: Any, scale: float) -> Any:
+        from vertebra_jax.attention import attend
+
+        return attend(query, key, value, mask, bias, scale)
+
     def compile(self, backbone: Any) -> Callable[..., Any]:
         from vertebra_jax.compiling import compile_backbone
 

@@ -11,6 +11,7 @@ import keras
 import torch
 
 from vertebra import lora
+from vertebra.layers import Tokens, computing
 from vertebra_torch import packing, tracing
 
 _KEPT = 8
@@ -38,14 +39,15 @@ class CompiledFunction:
     ) -> None:
         self._backbone, self._sets, self._weights = backbone, sets or VariableSets(), weights
 
-    def __call__(self, inputs: Any) -> Any:
+    def __call__(self, inputs: Any, tokens: Any = None) -> Any:
         chosen = lora.chosen_variables(self._backbone)
-        tensors = [keras.ops.convert_to_tensor(value) for value in keras.tree.flatten(inputs)]
+        arguments = (inputs, tuple(tokens or ()))
+        tensors = [keras.ops.convert_to_tensor(value) for value in keras.tree.flatten(arguments)]
         tensors += [variable.value for variable in chosen]
-        structure = repr(keras.tree.map_structure(lambda _: 0, inputs))  # names of inputs, or their order
+        structure = repr(keras.tree.map_structure(lambda _: 0, arguments))  # names of inputs, or their order
         with torch.no_grad():
             graphs = self._sets.graphs(_without(self._backbone.variables, chosen))
-            forward = _forward(self._backbone, inputs, chosen)
+            forward = _forward(self._backbone, arguments, chosen)
             graph = graphs.graph(structure, forward, tensors, for_all_shapes=self._weights is not None)
             if self._weights is None:
                 return graph.call(*tensors)
@@ -107,12 +109,16 @@ def _without(variables: list[Any], chosen: list[Any]) -> list[Any]:
     return [variable for variable in variables if id(variable) not in identities]
 
 
-def _forward(backbone: Any, inputs: Any, chosen: list[Any]) -> Callable[..., Any]:
-    """Returns the forward pass as a function of the flat inputs and the values of chosen variables."""
-    count = len(keras.tree.flatten(inputs))
+def _forward(backbone: Any, arguments: Any, chosen: list[Any]) -> Callable[..., Any]:
+    """Returns the forward pass as a function of the flat inputs and tokens, and the values of chosen variables."""
+    count = len(keras.tree.flatten(arguments))
 
     def forward(*flat: torch.Tensor) -> Any:
-        with keras.StatelessScope(zip(chosen, flat[count:], strict=True)):
-            return backbone(keras.tree.pack_sequence_as(inputs, flat[:count]), training=False)
+        inputs, tokens = keras.tree.pack_sequence_as(arguments, flat[:count])
+        with (
+            keras.StatelessScope(zip(chosen, flat[count:], strict=True)),
+            computing(Tokens(*tokens) if tokens else None),
+        ):
+            return backbone(inputs, training=False)
 
     return forward

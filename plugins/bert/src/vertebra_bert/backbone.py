@@ -125,6 +125,7 @@ class _Layers:
             self.embeddings_projection = self._dense("embeddings_projection")
         self.pooled_dense = self._dense("pooled_dense", "tanh") if arguments["pooler"] else None
         self.first_token = layers.FirstToken(dtype=dtype, name="first_token")
+        self.unpad, self.pad = layers.Unpad(dtype=dtype, name="unpad"), layers.Pad(dtype=dtype, name="pad")
 
     @property
     def _embedding_dim(self) -> int:
@@ -146,8 +147,10 @@ class _Layers:
         x = self.embeddings_dropout(self.embeddings_layer_norm(self.embeddings_add(embeddings)))
         if self.embeddings_projection is not None:
             x = self.embeddings_projection(x)
+        x = self.unpad(x)
         for layer in self.transformer_layers:
             x = layer(x, padding_mask=padding_mask)
+        x = self.pad(x, padding_mask)
         if self.pooled_dense is None:
             return {"sequence_output": x}
         return {"sequence_output": x, "pooled_output": self.pooled_dense(self.first_token(x))}

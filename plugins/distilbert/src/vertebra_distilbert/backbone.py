@@ -102,6 +102,7 @@ class _Layers:
         self.transformer_layers = [
             layers.EncoderLayer({**arguments, **fixed}, dtype=dtype, name=name) for name in names
         ]
+        self.unpad, self.pad = layers.Unpad(dtype=dtype, name="unpad"), layers.Pad(dtype=dtype, name="pad")
 
     def _embedding(self, kind: Any, rows: str, name: str) -> Any:
         width, initializer = self.arguments["hidden_dim"], _initializer(self.arguments)
@@ -111,8 +112,10 @@ class _Layers:
         tokens = self.token_embedding(token_ids)
         x = self.embeddings_add([tokens, self.position_embedding(tokens)])
         x = self.embeddings_dropout(self.embeddings_layer_norm(x))
+        x = self.unpad(x)
         for layer in self.transformer_layers:
             x = layer(x, padding_mask=padding_mask)
+        x = self.pad(x, padding_mask)
         return {"sequence_output": x}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import keras
@@ -111,10 +112,11 @@ class Attention(keras.layers.Layer):
         query = layers.rotate(self._heads(self.query(x)), rotation)
         key = self._repeat(layers.rotate(self._heads(self.key(x)), rotation))
         value = self._repeat(self._heads(self.value(x)))
-        if self.logit_soft_cap is None and not (self.rate and training):
-            mixed = ops.dot_product_attention(query, key, value, mask=attention_mask, scale=self.scale)
+        if self.logit_soft_cap is None:
+            dropout = partial(self.dropout, training=True) if self.rate and training else None
+            mixed = layers.attend(query, key, value, mask=attention_mask, dropout=dropout, scale=self.scale)
         else:
-            mixed = self._attend(query, key, value, attention_mask, training)
+            mixed = self._attend_with_cap(query, key, value, attention_mask, training)
         return self.attention_output(ops.reshape(mixed, (*ops.shape(x)[:2], self.query.units)))
 
     def _heads(self, x: Any) -> Any:
@@ -124,13 +126,11 @@ class Attention(keras.layers.Layer):
         # torch's attention with shared heads is several times slower on the CPU, where it has no fused kernel.
         return x if self.groups == 1 else ops.repeat(x, self.groups, axis=2)
 
-    def _attend(self, query: Any, key: Any, value: Any, mask: Any, training: bool | None) -> Any:
-        """Computes the same as the fused kernel, but with a cap on the scores and dropout of the probabilities."""
+    def _attend_with_cap(self, query: Any, key: Any, value: Any, mask: Any, training: bool | None) -> Any:
+        """Computes the same as `vertebra.layers.attend`, but with a cap on the scores."""
         # The query is scaled before the product, which could overflow float16 otherwise.
         scores = ops.einsum("bqhd,bkhd->bhqk", query * ops.cast(self.scale, query.dtype), key)
-        scores = ops.cast(scores, "float32")
-        if self.logit_soft_cap is not None:
-            scores = self.logit_soft_cap * ops.tanh(scores / self.logit_soft_cap)
+        scores = self.logit_soft_cap * ops.tanh(ops.cast(scores, "float32") / self.logit_soft_cap)
         # The mask is added: with `where`, the gradient would take another pass over all scores.
         scores = scores - 1e9 * ops.cast(ops.logical_not(mask), "float32")
         # A tuple of axes avoids Keras's warning about a softmax over an axis of size 1, but fails without elements.

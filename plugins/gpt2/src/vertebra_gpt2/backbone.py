@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import keras
@@ -200,20 +201,9 @@ class SelfAttention(keras.layers.Layer):
         batch, length = ops.shape(x)[0], ops.shape(x)[1]
         heads = (batch, length, self.num_heads, self.hidden_dim // self.num_heads)
         query, key, value = (ops.reshape(layer(x), heads) for layer in (self.query, self.key, self.value))
-        attend = self._attend_with_dropout if self.rate and training else ops.dot_product_attention
-        attended = attend(query, key, value, mask=attention_mask, scale=self.scale)
+        dropout = partial(self.dropout, training=True) if self.rate and training else None
+        attended = layers.attend(query, key, value, mask=attention_mask, dropout=dropout, scale=self.scale)
         return self.attention_output(ops.reshape(attended, ops.shape(x)))
-
-    def _attend_with_dropout(self, query: Any, key: Any, value: Any, mask: Any, scale: float) -> Any:
-        """Computes the same as the fused kernel, but with dropout of the probabilities, which the kernel lacks."""
-        # The query is scaled before the product, which could overflow float16 otherwise.
-        scores = ops.cast(ops.einsum("bqhd,bkhd->bhqk", query * scale, key), "float32")
-        if mask is not None:
-            # The mask is added: with `where`, the gradient would take another pass over all scores.
-            scores = scores - 1e9 * ops.cast(ops.logical_not(mask), "float32")
-        # A tuple of axes avoids Keras's warning about a softmax over an axis of size 1, but fails without elements.
-        probabilities = ops.cast(ops.softmax(scores, axis=3 if 0 in scores.shape else (3,)), value.dtype)
-        return ops.einsum("bhqk,bkhd->bqhd", self.dropout(probabilities, training=True), value)
 
     def compute_output_spec(self, x: Any, attention_mask: Any = None, training: bool | None = None) -> Any:
         return keras.KerasTensor(x.shape, dtype=self.compute_dtype)

@@ -25,8 +25,8 @@ class ModernBertBackbone(Backbone):
 
     Output: `sequence_output` of shape `(batch, length, hidden_dim)`.
 
-    Padding takes part in the computation. The paper's network removes it first: attention then needs a kernel for
-    packed sequences, and JAX compiles a program for each number of tokens. Batches of similar lengths avoid most of it.
+    Within `vertebra.layers.computing(tokens)`, as in tasks, padding is not computed, apart from attention; the paper's
+    network has kernels for GPUs whose attention does not compute it, either.
 
     Args:
         vocabulary_size: Number of tokens.
@@ -138,15 +138,18 @@ class _Layers:
             for i in range(arguments["num_layers"])
         ]
         self.final_norm = _norm(arguments, dtype, "layer_norm")
+        self.unpad, self.pad = layers.Unpad(dtype=dtype, name="unpad"), layers.Pad(dtype=dtype, name="pad")
 
     def connect(self, token_ids: Any, padding_mask: Any) -> dict[str, Any]:
         # Many layers share rotations and masks, so they are computed once.
         rotations = {kind: layer(token_ids) for kind, layer in self.rotations.items()}
         masks = {kind: layer(padding_mask) for kind, layer in self.masks.items()}
         x = self.embeddings_dropout(self.embeddings_layer_norm(self.token_embedding(token_ids)))
+        x = self.unpad(x)
         for layer, kind in zip(self.transformer_layers, self.types, strict=True):
             x = layer(x, rotation=rotations[kind], attention_mask=masks[kind])
-        return {"sequence_output": self.final_norm(x)}
+        x = self.pad(self.final_norm(x), padding_mask)
+        return {"sequence_output": x}
 
 
 @keras.saving.register_keras_serializable("vertebra_modernbert")
@@ -234,10 +237,12 @@ class SelfAttention(keras.layers.Layer):
 
     def call(self, x: Any, rotation: Any, attention_mask: Any, training: bool | None = None) -> Any:
         heads = (*ops.shape(x)[:2], self.num_heads, x.shape[-1] // self.num_heads)
-        query, key, value = (ops.reshape(layer(x), heads) for layer in (self.query, self.key, self.value))
+        query, key, value = (
+            layers.padded(ops.reshape(layer(x), heads)) for layer in (self.query, self.key, self.value)
+        )
         query, key = layers.rotate(query, rotation), layers.rotate(key, rotation)
         dropout = partial(self.dropout, training=True) if self.rate and training else None
-        mixed = layers.attend(query, key, value, mask=attention_mask, dropout=dropout)
+        mixed = layers.unpadded(layers.attend(query, key, value, mask=attention_mask, dropout=dropout))
         return self.output_dropout(self.attention_output(ops.reshape(mixed, ops.shape(x))), training=training)
 
     def compute_output_spec(self, x: Any, rotation: Any, attention_mask: Any, training: bool | None = None) -> Any:

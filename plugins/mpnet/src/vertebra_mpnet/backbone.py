@@ -130,6 +130,7 @@ class _Layers:
         names = [f"transformer_layer_{i}" for i in range(arguments["num_layers"])]
         self.transformer_layers = [layers.EncoderLayer(arguments, dtype=dtype, name=name) for name in names]
         self.first_token = layers.FirstToken(dtype=dtype, name="first_token")
+        self.unpad, self.pad = layers.Unpad(dtype=dtype, name="unpad"), layers.Pad(dtype=dtype, name="pad")
         self.pooled_dense = self._pooled_dense() if arguments["pooler"] else None
 
     def _embedding(self, kind: Any, rows: str, **kwargs: Any) -> Any:
@@ -145,8 +146,10 @@ class _Layers:
         bias = self.attention_bias(self.relative_bias(self.buckets(token_ids)), padding_mask=padding_mask)
         x = self.embeddings_add([self.token_embedding(token_ids), self.position_embedding(token_ids)])
         x = self.embeddings_dropout(self.embeddings_layer_norm(x))
+        x = self.unpad(x)
         for layer in self.transformer_layers:
             x = layer(x, bias=bias)
+        x = self.pad(x, padding_mask)
         if self.pooled_dense is None:
             return {"sequence_output": x}
         return {"sequence_output": x, "pooled_output": self.pooled_dense(self.first_token(x))}

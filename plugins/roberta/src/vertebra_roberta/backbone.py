@@ -132,6 +132,7 @@ class _Layers:
         names = [f"transformer_layer_{i}" for i in range(arguments["num_layers"])]
         self.transformer_layers = [layers.EncoderLayer(arguments, dtype=dtype, name=name) for name in names]
         self.first_token = layers.FirstToken(dtype=dtype, name="first_token")
+        self.unpad, self.pad = layers.Unpad(dtype=dtype, name="unpad"), layers.Pad(dtype=dtype, name="pad")
         self.pooled_dense = self._pooled_dense() if arguments["pooler"] else None
 
     def _embedding(self, kind: Any, rows: str, **kwargs: Any) -> Any:
@@ -150,8 +151,10 @@ class _Layers:
             self.segment_embedding(segments),
         ]
         x = self.embeddings_dropout(self.embeddings_layer_norm(self.embeddings_add(embeddings)))
+        x = self.unpad(x)
         for layer in self.transformer_layers:
             x = layer(x, padding_mask=padding_mask)
+        x = self.pad(x, padding_mask)
         if self.pooled_dense is None:
             return {"sequence_output": x}
         return {"sequence_output": x, "pooled_output": self.pooled_dense(self.first_token(x))}

@@ -12,13 +12,21 @@ _HOMES = {
     "Dropout": "vertebra._keras.dropout",
     "EncoderLayer": "vertebra.layers.encoder",
     "FirstToken": "vertebra.layers.encoder",
+    "Pad": "vertebra.layers.unpadding",
     "PositionEmbedding": "vertebra.layers.position_embeddings",
     "RotaryEmbedding": "vertebra.layers.rotary",
     "SelfAttention": "vertebra.layers.encoder",
     "TokenPositionEmbedding": "vertebra.layers.position_embeddings",
+    "Tokens": "vertebra.layers.unpadding",
+    "Unpad": "vertebra.layers.unpadding",
     "attend": "vertebra.layers.attention",
+    "can_unpad": "vertebra.layers.unpadding",
+    "computing": "vertebra.layers.unpadding",
     "masking_bias": "vertebra.layers.attention",
+    "padded": "vertebra.layers.unpadding",
     "rotate": "vertebra.layers.rotary",
+    "tokens_of": "vertebra.layers.unpadding",
+    "unpadded": "vertebra.layers.unpadding",
 }
 """The module of each public name."""
 

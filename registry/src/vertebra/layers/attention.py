@@ -6,12 +6,23 @@ from typing import Any
 
 from keras import ops
 
+from vertebra._discovery import runtimes
 
-def attend(query: Any, key: Any, value: Any, *, mask: Any = None, bias: Any = None, dropout: Any = None) -> Any:
+
+def attend(
+    query: Any,
+    key: Any,
+    value: Any,
+    *,
+    mask: Any = None,
+    bias: Any = None,
+    dropout: Any = None,
+    scale: float | None = None,
+) -> Any:
     """Computes attention (Vaswani et al. 2017, arXiv:1706.03762, section 3.2.1).
 
     Args:
-        query: Floats of shape `(batch, length, heads, width)`; scores are divided by the square root of `width`.
+        query: Floats of shape `(batch, length, heads, width)`.
         key: Floats of the same shape.
         value: Floats of the same shape.
         mask: Bools that broadcast to `(batch, heads, length, length)`: whether a position attends to another. None
@@ -19,18 +30,19 @@ def attend(query: Any, key: Any, value: Any, *, mask: Any = None, bias: Any = No
         bias: Floats that broadcast to the same shape, which are added to the scores, or None.
         dropout: A function for the probabilities, such as a `Dropout` layer in training, or None, with which the
             runtime's fused kernel computes attention.
+        scale: The factor of the scores; None means one over the square root of `width`.
 
     Returns:
         Floats of the shape of `query`.
     """
-    if dropout is None and bias is None:
-        return ops.dot_product_attention(query, key, value, mask=mask)
-    bias = _as_bias(mask, bias)
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
     if dropout is None:
-        return ops.dot_product_attention(query, key, value, bias=ops.cast(bias, query.dtype))
+        if bias is not None:
+            mask, bias = None, ops.cast(_as_bias(mask, bias), query.dtype)
+        return runtimes.bind().attention(query, key, value, mask, bias, scale)
+    bias = _as_bias(mask, bias)
     # The query is scaled before the product, which could overflow float16 otherwise.
-    query = query * query.shape[-1] ** -0.5
-    scores = ops.cast(ops.einsum("bqhd,bkhd->bhqk", query, key), "float32")
+    scores = ops.cast(ops.einsum("bqhd,bkhd->bhqk", query * scale, key), "float32")
     if bias is not None:
         scores = scores + ops.cast(bias, "float32")
     # A tuple of axes avoids Keras's warning about a softmax over an axis of size 1, but fails without elements.

@@ -12,6 +12,7 @@ from keras import ops
 from vertebra import activations
 from vertebra._keras.dropout import Dropout
 from vertebra.layers.attention import attend
+from vertebra.layers.unpadding import padded, unpadded
 
 
 @keras.saving.register_keras_serializable("vertebra")
@@ -114,12 +115,11 @@ class SelfAttention(keras.layers.Layer):  # type: ignore[misc]
 
     def call(self, x: Any, padding_mask: Any = None, bias: Any = None, training: bool | None = None) -> Any:
         """Computes the output."""
-        batch, length = ops.shape(x)[0], ops.shape(x)[1]
-        heads = (batch, length, self.num_heads, self.hidden_dim // self.num_heads)
-        query, key, value = (ops.reshape(layer(x), heads) for layer in (self.query, self.key, self.value))
+        heads = (*ops.shape(x)[:2], self.num_heads, self.hidden_dim // self.num_heads)
+        query, key, value = (padded(ops.reshape(layer(x), heads)) for layer in (self.query, self.key, self.value))
         mask = None if padding_mask is None else ops.cast(padding_mask, "bool")[:, None, None, :]
         dropout = partial(self.dropout, training=True) if self.rate and training else None
-        mixed = attend(query, key, value, mask=mask, bias=bias, dropout=dropout)
+        mixed = unpadded(attend(query, key, value, mask=mask, bias=bias, dropout=dropout))
         return self.attention_output(ops.reshape(mixed, ops.shape(x)))
 
     def compute_output_spec(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,15 +12,13 @@ import keras
 import numpy as np
 
 import vertebra
+from vertebra import layers
 from vertebra.errors import ArgumentError
 from vertebra_text.errors import TextError
-from vertebra_text.tasks import cut_texts
+from vertebra_text.tasks import cut_texts, shapes
 
 _CHUNK = 2048
 """The number of texts that are tokenized at once."""
-_STEPS = ((64, 16), (256, 32), (1024, 64))
-"""Lengths are rounded up where each shape is compiled: to a multiple of 16 up to 64 tokens, and so on."""
-_LARGEST_STEP = 128
 _MANY = 1024
 """The number of texts from which it is worth while to trace the model, which takes seconds."""
 _MANY_AT_ONCE = 256
@@ -50,6 +49,7 @@ class Inference:
         self._has_few_shapes = self._runtime.compiles_each_shape
         self._program = vertebra.compile(task) if self._has_few_shapes else None
         self._count = 0
+        self._can_unpad = layers.can_unpad(task)
 
     def outputs(self, texts: Any, batch_size: int, adapters: Any = None, **options: Any) -> Any:
         """Returns the outputs for texts as one array, in their order; the task's outputs have no axis for tokens.
@@ -93,10 +93,11 @@ class Inference:
             arrays = self._encoded(chunk, start, options)
             cut += int(np.count_nonzero(arrays.pop("num_truncated_tokens")))
             program = self._program_for(len(chunk))
-            for rows in _by_length(arrays["padding_mask"], batch_size):
-                batch = {name: array[rows] for name, array in arrays.items()}
+            lengths = arrays["padding_mask"].sum(axis=1)
+            for rows, shape in self._batched(lengths, batch_size, by_row is not None):
+                batch = shapes.cropped({name: array[rows] for name, array in arrays.items()})
                 names = [by_row[start + row] for row in rows] if by_row is not None else adapters
-                yield self._batch(program, start + rows, _cropped(batch), names, batch_size)
+                yield self._batch(program, start + rows, batch, names, shape)
         cut_texts.count(cut, len(texts), self._task.preprocessor.sequence_length)
 
     def _encoded(self, texts: Sequence[Any], start: int, options: dict[str, Any]) -> dict[str, Any]:
@@ -116,16 +117,34 @@ class Inference:
             return self._program
         return self._program.packed()  # only for these texts: training may follow
 
-    def _batch(self, program: Any, rows: Any, arrays: dict[str, Any], adapters: Any, batch_size: int) -> Batch:
+    def _batched(
+        self, lengths: np.ndarray[Any, Any], batch_size: int, has_rows: bool
+    ) -> Iterator[tuple[np.ndarray[Any, Any], shapes.Shape | None]]:
+        """Yields the rows of batches, and their shapes if each shape is compiled; with adapters for rows or without."""
+        if not self._has_few_shapes:
+            return zip(shapes.by_length(lengths, batch_size), itertools.repeat(None))
+        if self._can_unpad and not has_rows and len(lengths) > batch_size:
+            return shapes.by_tokens(lengths, batch_size)
+        batches = shapes.by_length(lengths, batch_size)
+        return ((rows, shapes.rounded(len(rows), int(lengths[rows[0]]), batch_size)) for rows in batches)
+
+    def _batch(
+        self, program: Any, rows: Any, arrays: dict[str, Any], adapters: Any, shape: shapes.Shape | None
+    ) -> Batch:
         inputs = {name: arrays[name] for name in self._task.input if name in arrays}
-        if self._has_few_shapes:
-            inputs, adapters = _rounded(inputs, adapters, batch_size, self._task.preprocessor.sequence_length)
+        tokens = None
+        if shape is not None:
+            inputs, tokens = shapes.shaped(inputs, shape, self._task.preprocessor.sequence_length)
+            if isinstance(adapters, list):
+                adapters = adapters + adapters[-1:] * (shape.rows - len(rows))
+        elif program is None and self._can_unpad and not isinstance(adapters, list):
+            tokens = shapes.tokens_if_fewer(inputs["padding_mask"])
         inputs |= self._task.further_inputs(inputs)
         if program is None:
             chosen = contextlib.nullcontext() if adapters is None else self._task.lora_rows(adapters)
-            with chosen:
+            with chosen, layers.computing(tokens):
                 return Batch(rows, arrays, self._task.predict_on_batch(inputs))
-        outputs = program(inputs, adapters=adapters)
+        outputs = program(inputs, adapters=adapters, tokens=tokens)
         outputs = keras.tree.map_structure(lambda x: np.asarray(keras.ops.convert_to_numpy(x))[: len(rows)], outputs)
         return Batch(rows, arrays, outputs)
 
@@ -146,53 +165,3 @@ def listed(texts: Any) -> Sequence[Any]:
             raise ArgumentError("predict", "texts", f"{len(first)} and {len(second)} texts", "two lists of one length")
         return list(zip(first, second, strict=True))
     return texts if isinstance(texts, list) else list(texts)
-
-
-def _by_length(mask: Any, batch_size: int) -> Iterator[np.ndarray[Any, Any]]:
-    """Yields the rows of batches, the longest first: a batch that is too large for the memory fails at once."""
-    order = np.argsort(-mask.sum(axis=1), kind="stable")
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
-
-
-def _cropped(arrays: dict[str, Any]) -> dict[str, Any]:
-    """Removes the columns in which all rows are padding."""
-    used = np.flatnonzero(arrays["padding_mask"].any(axis=0))
-    if not len(used):
-        return arrays
-    columns = slice(used[0], used[-1] + 1)
-    return {name: array[:, columns] if array.ndim > 1 else array for name, array in arrays.items()}
-
-
-def _rounded(inputs: dict[str, Any], adapters: Any, batch_size: int, most: int | None) -> tuple[dict[str, Any], Any]:
-    """Pads inputs to one of a few shapes, as each is compiled once: with padding, and copies of the last row."""
-    rows, length = next(iter(inputs.values())).shape[:2]
-    target = _rounded_rows(rows, batch_size)
-    rounded = _rounded_length(length) if most is None else min(_rounded_length(length), max(most, length))
-    width = (0, rounded - length)
-    shaped = {
-        name: np.pad(np.pad(array, ((0, 0), width)), ((0, target - rows), (0, 0)), mode="edge")
-        for name, array in inputs.items()
-    }
-    if isinstance(adapters, list):
-        adapters = adapters + adapters[-1:] * (target - rows)
-    return shaped, adapters
-
-
-def within(arrays: dict[str, Any], most: int | None) -> dict[str, Any]:
-    """Removes columns of padding, so that rows have the most tokens that a model takes, or fewer."""
-    mask = arrays["padding_mask"]
-    if most is None or mask.shape[1] <= most:
-        return arrays
-    columns = slice(-most, None) if mask[:, most:].any() else slice(most)  # padded at the beginning, or at the end
-    return {name: array[:, columns] if array.ndim > 1 else array for name, array in arrays.items()}
-
-
-def _rounded_rows(rows: int, batch_size: int) -> int:
-    """Returns the next power of two, or the batch size if that is less."""
-    return min(1 << (rows - 1).bit_length(), batch_size)
-
-
-def _rounded_length(length: int) -> int:
-    step = next((step for most, step in _STEPS if length <= most), _LARGEST_STEP)
-    return -(-length // step) * step

@@ -15,10 +15,11 @@ from vertebra.errors import ArgumentError
 from vertebra_text.preprocessor import TextPreprocessor
 from vertebra_text.tasks.adapters import TaskAdapters
 from vertebra_text.tasks.batches import has_texts, is_prepared, is_shuffled_by_keras, steps_of, text_batches
-from vertebra_text.tasks.inference import Inference, within
+from vertebra_text.tasks.inference import Inference
 from vertebra_text.tasks.keras_assets import KerasAssets
 from vertebra_text.tasks.presets import TaskPresets
 from vertebra_text.tasks.sample import SampledTask
+from vertebra_text.tasks.shapes import within
 from vertebra_text.tasks.stream import TaskStream
 
 
