@@ -11,8 +11,7 @@ from typing import Any
 import jax
 import keras
 
-from vertebra import lora
-from vertebra.layers import computing
+from vertebra import layers, lora
 from vertebra_jax.models import require_threads
 
 _KEPT = 8
@@ -64,7 +63,7 @@ def _program(model: Any) -> Callable[..., Any]:
     structure: list[Any] = []  # JAX sorts the keys of dicts, so the function that it compiles returns a flat list
 
     def forward(values: Any, inputs: Any, tokens: Any = None) -> Any:
-        with keras.StatelessScope(zip(model.variables, values, strict=True)), computing(tokens):
+        with keras.StatelessScope(zip(model.variables, values, strict=True)), layers.computing(tokens):
             outputs = model(inputs, training=False)
         structure[:] = [keras.tree.map_structure(lambda _: 0, outputs)]
         return keras.tree.flatten(outputs)

@@ -10,8 +10,7 @@ from typing import Any
 import keras
 import torch
 
-from vertebra import lora
-from vertebra.layers import Tokens, computing
+from vertebra import layers, lora
 from vertebra_torch import packing, tracing
 
 _KEPT = 8
@@ -115,10 +114,8 @@ def _forward(backbone: Any, arguments: Any, chosen: list[Any]) -> Callable[..., 
 
     def forward(*flat: torch.Tensor) -> Any:
         inputs, tokens = keras.tree.pack_sequence_as(arguments, flat[:count])
-        with (
-            keras.StatelessScope(zip(chosen, flat[count:], strict=True)),
-            computing(Tokens(*tokens) if tokens else None),
-        ):
+        computed = layers.computing(layers.Tokens(*tokens) if tokens else None)
+        with keras.StatelessScope(zip(chosen, flat[count:], strict=True)), computed:
             return backbone(inputs, training=False)
 
     return forward

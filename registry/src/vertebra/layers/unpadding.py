@@ -16,6 +16,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from vertebra._keras import internals
+
 
 class Tokens(NamedTuple):
     """The positions of a batch of padded sequences that a call computes: arrays or tensors of dtype int32."""
@@ -68,7 +70,7 @@ def computing(tokens: Tokens | None) -> Iterator[None]:
 
 def can_unpad(model: Any) -> bool:
     """Returns whether a model, or a model that is a layer of it, has a layer `Unpad`."""
-    return any(isinstance(layer, Unpad) for layer in model._flatten_layers())
+    return any(isinstance(layer, Unpad) for layer in internals.all_layers(model))
 
 
 def padded(x: Any) -> Any:

@@ -72,7 +72,7 @@ def shaped(inputs: dict[str, Array], shape: Shape, most: int | None) -> tuple[di
     if shape.tokens is None or not inputs["padding_mask"].any():
         return filled, None
     tokens = layers.tokens_of(padded["padding_mask"], shape.tokens)
-    return filled, tokens._replace(numbers=np.pad(tokens.numbers, copies, mode="edge"))
+    return filled, layers.Tokens(tokens.positions, np.pad(tokens.numbers, copies, mode="edge"))
 
 
 def tokens_if_fewer(padding_mask: Array) -> layers.Tokens | None:
