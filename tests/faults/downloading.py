@@ -6,6 +6,7 @@ Imports the modules, prints "ready", waits for a line, and fetches everything in
 JSON, what each found: the SHA-256 of each file, or the name of an error.
 """
 
+import gc
 import hashlib
 import importlib
 import json
@@ -106,6 +107,7 @@ def main() -> None:
     for module in modules:
         importlib.import_module(module)
     exec(os.environ.get("PREPARE", ""))
+    gc.freeze()  # else the collector of each fork would copy the memory that it shares
     print("ready", flush=True)
     sys.stdin.readline()
     print(json.dumps(fetch_at_once(handle, int(processes))), flush=True)
