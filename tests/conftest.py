@@ -111,6 +111,21 @@ def forked_readers():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def forked_programs(request):
+    """Spares the suites of `vertebra.testing` the start of an interpreter for each program, and the import of Keras."""
+    from vertebra.testing import processes
+
+    def start(program, runtime, **options):
+        if runtime is None:
+            return request.getfixturevalue("python")(program, **options)
+        return request.getfixturevalue("on_runtime")(runtime, program, **options)
+
+    before, processes.start = processes.start, start
+    yield
+    processes.start = before
+
+
 @pytest.fixture
 def new_interpreter(monkeypatch):
     """Has each reader start an interpreter, as it does in programs."""
@@ -246,30 +261,41 @@ def digest():
 
 
 @pytest.fixture(scope="session")
-def child(runtime):
+def on_runtime():
+    """Runs a Python program in a fork of a process that has imported Keras on a runtime, or numpy for `none`."""
+    servers = {}
+
+    def run(runtime, program, **options):
+        environment = os.environ | {"VERTEBRA_RUNTIME": runtime, "KERAS_BACKEND": runtime}
+        if runtime not in servers:
+            modules = ["vertebra", "numpy"] if runtime == "none" else ["vertebra", "keras"]
+            servers[runtime] = opened.enter_context(ForkServer(*modules, environment=environment))
+        return servers[runtime].run(program, env=environment, **options)
+
+    with contextlib.ExitStack() as opened:
+        yield run
+
+
+@pytest.fixture(scope="session")
+def child(runtime, on_runtime):
     """Runs code in a process of its own, on this or another runtime; returns what it printed.
 
     The code finds its arguments in `sys.argv[1:]`. The process is a fork of one that has imported Keras, unless `under`
     is a command that starts it, or `interpreter` asks for a new interpreter, in which nothing is imported.
     """
-    servers = {}
 
     def start(code, *arguments, on=runtime, under=(), interpreter=False):
-        environment = os.environ | {"VERTEBRA_RUNTIME": on, "KERAS_BACKEND": on}
         program = ["-c", code, *map(str, arguments)]
-        options = {"env": environment, "text": True, "timeout": 300}
+        options = {"text": True, "timeout": 300}
         if under or interpreter:
-            done = subprocess.run([*under, sys.executable, *program], capture_output=True, **options)
+            environment = os.environ | {"VERTEBRA_RUNTIME": on, "KERAS_BACKEND": on}
+            done = subprocess.run([*under, sys.executable, *program], env=environment, capture_output=True, **options)
         else:
-            if on not in servers:
-                modules = ["vertebra", "numpy"] if on == "none" else ["vertebra", "keras"]
-                servers[on] = opened.enter_context(ForkServer(*modules, environment=environment))
-            done = servers[on].run(program, **options)
+            done = on_runtime(on, program, **options)
         assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
-    with contextlib.ExitStack() as opened:
-        yield start
+    return start
 
 
 @pytest.fixture(scope="session")
