@@ -1,4 +1,4 @@
-"""The test classes in docs/plugins.md pass, for the plugins of that page; those of sources are in test_docs_suite.py."""
+"""The test classes in docs/plugins.md pass for the plugins of that page; those of sources are in test_docs_suite.py."""
 
 import importlib
 import re

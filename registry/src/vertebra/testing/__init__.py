@@ -12,21 +12,56 @@ import pytest
 
 if TYPE_CHECKING:
     from vertebra.testing.backbones import BackboneSuite as BackboneSuite
+    from vertebra.testing.commands import CommandSuite as CommandSuite
+    from vertebra.testing.formats import FormatSuite as FormatSuite
+    from vertebra.testing.memory import MemorySource as MemorySource
     from vertebra.testing.plugins import PluginSuite as PluginSuite
+    from vertebra.testing.policies import PolicySuite as PolicySuite
+    from vertebra.testing.preset_packs import PresetPackSuite as PresetPackSuite
     from vertebra.testing.remote_sources import Faults as Faults
     from vertebra.testing.remote_sources import RemoteSourceSuite as RemoteSourceSuite
     from vertebra.testing.rules import rule as rule
+    from vertebra.testing.runtimes import RuntimeSuite as RuntimeSuite
     from vertebra.testing.sources import SourceSuite as SourceSuite
     from vertebra.testing.sources import opened as opened
+    from vertebra.testing.strategies import StrategySuite as StrategySuite
+    from vertebra.testing.tiny import TinyBackbone as TinyBackbone
+    from vertebra.testing.toy_server import ToyServer as ToyServer
 
-__all__ = ["BackboneSuite", "Faults", "PluginSuite", "RemoteSourceSuite", "SourceSuite", "opened", "rule"]
+__all__ = [
+    "BackboneSuite",
+    "CommandSuite",
+    "Faults",
+    "FormatSuite",
+    "MemorySource",
+    "PluginSuite",
+    "PolicySuite",
+    "PresetPackSuite",
+    "RemoteSourceSuite",
+    "RuntimeSuite",
+    "SourceSuite",
+    "StrategySuite",
+    "TinyBackbone",
+    "ToyServer",
+    "opened",
+    "rule",
+]
 
 _HOMES = {
     "BackboneSuite": "backbones",
+    "CommandSuite": "commands",
     "Faults": "remote_sources",
+    "FormatSuite": "formats",
+    "MemorySource": "memory",
     "PluginSuite": "plugins",
+    "PolicySuite": "policies",
+    "PresetPackSuite": "preset_packs",
     "RemoteSourceSuite": "remote_sources",
+    "RuntimeSuite": "runtimes",
     "SourceSuite": "sources",
+    "StrategySuite": "strategies",
+    "TinyBackbone": "tiny",
+    "ToyServer": "toy_server",
     "opened": "sources",
     "rule": "rules",
 }

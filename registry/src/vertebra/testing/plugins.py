@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from vertebra._discovery.catalog import KINDS, RUNTIMES, Kind, catalog
+from vertebra._discovery.catalog import KINDS, RUNTIMES, catalog
 from vertebra._discovery.plugins import registry
 from vertebra.testing.processes import imported_by
 from vertebra.testing.rules import rule
@@ -47,8 +47,9 @@ class PluginSuite:
         assert (plugin.status, plugin.reason, plugin.problems) == ("loaded", "", [])
 
 
-def entry_module_of(kind: Kind, name: str) -> str:
-    """Returns the entry module of the plugin that contributes a name; skips the test if no plugin does."""
+def entry_module_of(hook: str, name: str) -> str:
+    """Returns the entry module of the plugin that contributes a name through a hook; skips the test if none does."""
+    (kind,) = (kind for kind in KINDS if kind.hook == hook)
     if name not in catalog(kind):
         pytest.skip(f"no installed plugin contributes the {kind.title} {name!r}")
     return catalog(kind).lookup(name).owner.module

@@ -1,4 +1,4 @@
-"""The fixtures of `BackboneSuite`: the architecture, its inputs and what it declares, and models of it."""
+"""The fixtures of `BackboneSuite`: an architecture, its inputs and capabilities, and models of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 
 import vertebra
-from vertebra._discovery.catalog import BACKBONES, known_formats
+from vertebra._discovery.catalog import known_formats
 from vertebra._discovery.runtimes import bind
 from vertebra.errors import LoraTargetError
 from vertebra.specs import BackboneSpec, LoraReceipt
@@ -91,7 +91,7 @@ class BackboneFixtures(PluginSuite):
     @pytest.fixture
     def entry_module(self, spec: BackboneSpec) -> str:
         """Name of the module that contributes the architecture."""
-        return entry_module_of(BACKBONES, spec.name)
+        return entry_module_of("vertebra_backbones", spec.name)
 
     @pytest.fixture
     def light_references(self, spec: BackboneSpec) -> Sequence[str]:
@@ -122,9 +122,16 @@ class BackboneFixtures(PluginSuite):
         return self._shared[key]
 
     @pytest.fixture
+    def compiled(self, backbone: Any, key: tuple[Any, ...]) -> Any:
+        """The compiled function of `backbone`, which takes less time for further shapes where each is compiled."""
+        if (key, "compiled") not in self._shared:
+            self._shared[key, "compiled"] = vertebra.compile(backbone)
+        return self._shared[key, "compiled"]
+
+    @pytest.fixture
     def inputs(self, backbone: Any, make_inputs: MakeInputs) -> Any:
-        """Inputs of three rows."""
-        return make_inputs(backbone, 3)
+        """Inputs of two rows, as the sample's, so that few shapes are compiled."""
+        return make_inputs(backbone, 2)
 
 
 def adapted(backbone: Any, **settings: Any) -> bool:

@@ -44,11 +44,11 @@ class LoraRules(BackboneFixtures):
     def test_each_row_may_have_an_adapter(self, build: Build, inputs: Any, tolerance: float) -> None:
         """With an adapter for each row, a row has the outputs that it has with that adapter alone."""
         backbone = build()
-        names = ["one", None, "three"]
-        if not all(adapted(backbone, name=name, seed=0) for name in names if name is not None):
+        if not all(adapted(backbone, name=name, seed=0) for name in ("one", "other")):
             pytest.skip(NO_LAYERS)
-        found = computed(backbone, inputs, adapters=names)
-        for row, name in enumerate(names):
-            alone = computed(backbone, inputs, adapters=[name] * len(names))
-            rows = slice(row, row + 1)
-            assert largest_difference(rows_of(found, rows), rows_of(alone, rows)) <= tolerance
+        alone = {name: computed(backbone, inputs, adapters=[name] * 2) for name in ("one", "other", None)}
+        for names in (("one", "other"), ("other", None)):
+            found = computed(backbone, inputs, adapters=list(names))
+            for row, name in enumerate(names):
+                rows = slice(row, row + 1)
+                assert largest_difference(rows_of(found, rows), rows_of(alone[name], rows)) <= tolerance
