@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from vertebra.testing import tiny_plugin as tiny_plugin
     from vertebra.testing.backbones import BackboneSuite as BackboneSuite
     from vertebra.testing.commands import CommandSuite as CommandSuite
     from vertebra.testing.formats import FormatSuite as FormatSuite
@@ -45,6 +46,7 @@ __all__ = [
     "ToyServer",
     "opened",
     "rule",
+    "tiny_plugin",
 ]
 
 _HOMES = {
@@ -72,4 +74,6 @@ pytest.register_assert_rewrite(*{f"{__name__}.{home}" for home in _HOMES.values(
 def __getattr__(name: str) -> Any:
     if name in _HOMES:  # imported at the first use: some suites import Keras
         return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name in __all__:
+        return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -26,11 +26,13 @@ _NAME = re.compile(r"[a-z][a-z0-9-]*")
 _HELP = """
 import sys
 from vertebra import cli
+from vertebra.testing.plugins import use_plugin
+use_plugin(sys.argv[1])
 try:
-    cli.main([sys.argv[1], "--help"])
+    cli.main([sys.argv[2], "--help"])
 except SystemExit as ended:
     print("\\nstatus", ended.code)
-print("imported", *(name for name in sys.argv[2:] if name in sys.modules))
+print("imported", *(name for name in sys.argv[3:] if name in sys.modules))
 """
 
 
@@ -66,7 +68,7 @@ class CommandSuite(PluginSuite):
     def test_its_help_imports_no_framework(self, spec: CommandSpec, entry_module: str) -> None:
         """`--help` shows all options, ends with status 0 and imports no framework."""
         frameworks: Sequence[str] = ["keras", *(entry.name for entry in catalog(RUNTIMES).claims())]
-        shown = run_python(_HELP, spec.name, *frameworks)
+        shown = run_python(_HELP, entry_module, spec.name, *frameworks)
         assert "usage:" in shown
         assert re.search(r"^status (None|0)$", shown, flags=re.MULTILINE)
         assert shown.splitlines()[-1].strip() == "imported"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 
 import pytest
 
+from vertebra._api import add_plugin
 from vertebra._discovery.catalog import KINDS, RUNTIMES, catalog
 from vertebra._discovery.plugins import registry
 from vertebra.testing.processes import imported_by
@@ -45,6 +47,12 @@ class PluginSuite:
             catalog(kind)  # calls the hooks
         (plugin,) = (plugin for plugin in registry().plugins if plugin.owner.module == entry_module)
         assert (plugin.status, plugin.reason, plugin.problems) == ("loaded", "", [])
+
+
+def use_plugin(entry_module: str) -> None:
+    """Adds a plugin to this process, a new one, unless it is installed."""
+    if entry_module not in {plugin.owner.module for plugin in registry().plugins}:
+        add_plugin(importlib.import_module(entry_module), "under-test")
 
 
 def entry_module_of(hook: str, name: str) -> str:

@@ -28,12 +28,12 @@ print(*(name for name in forbidden if name in sys.modules))
 
 
 def run_python(code: str, *arguments: object, runtime: str | None = None) -> str:
-    """Runs a program in a process of its own, with the import path of this one; returns what it printed.
+    """Runs a program in a process of its own, with the import path of this one; returns its output.
 
     Args:
         code: The program; it finds its arguments in `sys.argv[1:]`.
         arguments: They are passed as texts.
-        runtime: The runtime of the process; None for that of this process.
+        runtime: The runtime of the process; None for a program that needs none.
     """
     program = ["-c", f"import sys; sys.path[:] = {sys.path!r}\n{code}", *map(str, arguments)]
     done = start(program, runtime, text=True, timeout=_MOST_SECONDS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -15,12 +14,12 @@ import numpy as np
 import pytest
 
 import vertebra
-from vertebra._discovery.plugins import registry
 from vertebra._discovery.runtimes import available, bind
 from vertebra._weights.safetensors.format import open_header
 from vertebra.testing import processes
 from vertebra.testing.backbones.comparing import Arrays, computed, largest_difference
 from vertebra.testing.backbones.fixtures import NO_LAYERS, BackboneFixtures, Build, adapted
+from vertebra.testing.plugins import use_plugin
 from vertebra.testing.rules import rule
 
 _ADDRESSES = ("data_ptr", "unsafe_buffer_pointer")
@@ -141,8 +140,7 @@ def _store(build: Build, inputs: Any, folder: Path) -> Stored:
 
 def compute_stored(folder: str, entry_module: str, runtime: str, *files: str) -> None:
     """Computes with files of `Stored` in this process, and writes the outputs, or the error, next to them."""
-    if entry_module not in {plugin.owner.module for plugin in registry().plugins}:
-        vertebra.add_plugin(importlib.import_module(entry_module), "under-test")
+    use_plugin(entry_module)
     arrays = list(np.load(Path(folder, "inputs.npz")).values())
     for file in files:
         path = f"{folder}/{file}"

@@ -1,4 +1,4 @@
-"""A backbone of one dense layer with two thousand parameters at most, with everything that backbones have."""
+"""A backbone of 328 parameters, with the capabilities of large ones."""
 
 from __future__ import annotations
 
