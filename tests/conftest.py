@@ -331,37 +331,12 @@ def documented_vit(tmp_path, monkeypatch):
 
 # === For tests of LoRA strategies: small models with one adapted layer, and their outputs ===
 
-KINDS = {
-    "dense": ("Dense", {"units": 5, "activation": "tanh"}, (6, 8)),
-    "einsum_split": ("EinsumDense", {"equation": "abc,cde->abde", "output_shape": (None, 2, 4)}, (6, 8)),
-    "einsum_join": ("EinsumDense", {"equation": "abde,dec->abc", "output_shape": (None, 6)}, (6, 2, 4)),
-    "embedding": ("Embedding", {"input_dim": 9, "output_dim": 8}, (6,)),
-    "conv1d": ("Conv1D", {"filters": 5, "kernel_size": 3, "dilation_rate": 2, "padding": "causal"}, (6, 8)),
-    "conv2d": ("Conv2D", {"filters": 5, "kernel_size": 3, "strides": 2, "padding": "same"}, (7, 8, 3)),
-    "conv2d_first": ("Conv2D", {"filters": 5, "kernel_size": 3, "data_format": "channels_first"}, (3, 7, 8)),
-}
-"""Class, arguments and shape of the inputs of each kind of layer."""
-
-
 @pytest.fixture(scope="session")
 def single():
     """Builds a model of one layer, `target`, with a nonzero bias, and inputs for it."""
-    import keras
-    import numpy as np
+    from vertebra.testing.strategies.layers import single_layer
 
-    def build(kind="dense", dtype="float32", **changes):
-        name, arguments, shape = KINDS[kind]
-        draws = np.random.default_rng(0)
-        lookup = kind == "embedding"
-        inputs = keras.Input(shape, dtype="int32" if lookup else "float32")
-        layer = getattr(keras.layers, name)(**arguments | changes, dtype=dtype, name="target")
-        model = keras.Model(inputs, layer(inputs))
-        for variable in model.weights:
-            variable.assign(draws.normal(size=variable.shape) * 0.3)
-        rows = (4, *shape)
-        return model, draws.integers(0, 9, rows) if lookup else draws.normal(size=rows).astype("float32")
-
-    return build
+    return single_layer
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ TARGET = "target"
 _ROWS = 4
 
 
-def single_layer(kind: str, dtype: str = "float32", **changes: Any) -> tuple[Any, np.ndarray[Any, Any]]:
+def single_layer(kind: str = "dense", dtype: str = "float32", **changes: Any) -> tuple[Any, np.ndarray[Any, Any]]:
     """Returns a model of one layer, named `target`, with a nonzero bias, and inputs for it.
 
     Args:
