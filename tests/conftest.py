@@ -331,6 +331,7 @@ def documented_vit(tmp_path, monkeypatch):
 
 # === For tests of LoRA strategies: small models with one adapted layer, and their outputs ===
 
+
 @pytest.fixture(scope="session")
 def single():
     """Builds a model of one layer, `target`, with a nonzero bias, and inputs for it."""

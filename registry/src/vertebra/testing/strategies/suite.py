@@ -6,7 +6,7 @@ class TestMyStrategy(StrategySuite):
         (strategy,) = my_plugin.vertebra_lora_strategies()
         return strategy
 
-Each test adapts a small layer of one kind; a kind that the strategy refuses with a `LoraConfigError` is skipped.
+Each test adapts a small layer; a kind that the strategy refuses with a `LoraConfigError` is skipped.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from vertebra.testing.strategies.layers import KINDS, TARGET, single_layer
 Enable = Callable[..., None]
 _FORMS = ("short.safetensors", "peft", "keras.lora.h5")
 """Files in which an adapter can be saved: Vertebra's own, PEFT's folder and KerasHub's file."""
+on_two_kinds = pytest.mark.parametrize("kind", ["dense", "embedding"], indirect=True)
 
 
 class StrategySuite(PluginSuite):
@@ -45,7 +46,7 @@ class StrategySuite(PluginSuite):
 
     @pytest.fixture(params=KINDS)
     def kind(self, request: pytest.FixtureRequest) -> str:
-        """The kind of the small layer; each test runs on every kind."""
+        """The kind of the small layer: merging is tested on every kind, and all else on a dense layer and a table."""
         return str(request.param)
 
     @pytest.fixture
@@ -106,6 +107,7 @@ class StrategySuite(PluginSuite):
         assert [v.numpy().tobytes() for v in model.weights] == weights
 
     @rule("ST-03")
+    @on_two_kinds
     def test_it_trains_in_float32_at_half_precision(self, kind: str, enable: Enable) -> None:
         """At a layer in bfloat16, the adapter trains in float32, and the outputs stay bfloat16."""
         model, inputs = single_layer(kind, "bfloat16")
@@ -120,6 +122,7 @@ class StrategySuite(PluginSuite):
         np.testing.assert_allclose(_outputs(model, inputs), adapted, atol=0.03 * np.abs(adapted).max())
 
     @rule("ST-04")
+    @on_two_kinds
     def test_it_adapts_quantised_layers(self, kind: str, enable: Enable) -> None:
         """An adapter of a layer that is quantised to int8 changes nothing at first, and unloading it restores all."""
         model, inputs = single_layer(kind)
@@ -136,6 +139,7 @@ class StrategySuite(PluginSuite):
         assert np.array_equal(_outputs(model, inputs), before)
 
     @rule("ST-05")
+    @on_two_kinds
     def test_every_trainable_variable_gets_a_gradient(self, kind: str, enable: Enable) -> None:
         """Training changes every trainable variable of a used adapter, and no base weight."""
         model, inputs = single_layer(kind)
@@ -150,6 +154,7 @@ class StrategySuite(PluginSuite):
         assert changed == trainable
 
     @rule("ST-06")
+    @on_two_kinds
     def test_files_keep_it(self, kind: str, enable: Enable, tmp_path: Path) -> None:
         """An adapter that is loaded from a file computes the same, in each form of file that can represent it."""
         model, inputs = single_layer(kind)
@@ -168,6 +173,7 @@ class StrategySuite(PluginSuite):
             np.testing.assert_allclose(_outputs(fresh, inputs), expected, atol=2e-5, err_msg=form)
 
     @rule("ST-07")
+    @on_two_kinds
     def test_adapters_do_not_disturb_each_other(self, kind: str, enable: Enable) -> None:
         """A strategy has no state: a second adapter leaves the outputs of the first as they are."""
         model, inputs = single_layer(kind)
