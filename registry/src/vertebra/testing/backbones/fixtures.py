@@ -45,6 +45,11 @@ class BackboneFixtures(PluginSuite):
         raise NotImplementedError
 
     @pytest.fixture
+    def set_values(self) -> Callable[[Any], None]:
+        """A function that gives a new model values as after training, so that biases and scales matter."""
+        return lambda backbone: disturb(backbone.weights)
+
+    @pytest.fixture
     def make_inputs(self) -> MakeInputs:
         """A function of a backbone, a number of rows and optionally a length that returns inputs for a call."""
         return inputs_for
@@ -99,12 +104,12 @@ class BackboneFixtures(PluginSuite):
         return [*(format.translation for format in spec.formats.values()), *spec.heads.values()]
 
     @pytest.fixture
-    def build(self, spec: BackboneSpec, arguments: dict[str, Any]) -> Build:
+    def build(self, spec: BackboneSpec, arguments: dict[str, Any], set_values: Callable[[Any], None]) -> Build:
         """A function that builds a model, with arguments that override those of the fixture."""
 
         def build(**overrides: Any) -> Any:
             backbone = getattr(vertebra.models, spec.name)(**arguments | overrides)
-            disturb(backbone.weights)
+            set_values(backbone)
             return backbone
 
         return build
