@@ -33,7 +33,8 @@ class TestRoberta(BackboneSuite):
     def set_values(self):
         def set_values(backbone):
             disturb(backbone.weights)
-            table = backbone.position_embedding.embeddings
-            table.assign(np.concatenate([np.zeros((2, 16)), table.numpy()[2:]]))  # KerasHub has no rows of padding
+            table, segments = backbone.position_embedding.embeddings, backbone.segment_embedding.embeddings
+            table.assign(np.concatenate([np.zeros((2, 16)), table.numpy()[2:]]))
+            segments.assign(np.zeros((1, 16)))  # KerasHub adds them to the positions, but has no row for padding
 
         return set_values
