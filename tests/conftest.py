@@ -124,6 +124,21 @@ def forked_readers():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def forked_programs(request):
+    """Spares the suites of `vertebra.testing` the start of an interpreter for each program, and the import of Keras."""
+    from vertebra.testing import processes
+
+    def start(program, runtime, **options):
+        if runtime is None:
+            return request.getfixturevalue("python")(program, **options)
+        return request.getfixturevalue("on_runtime")(runtime, program, **options)
+
+    before, processes.start = processes.start, start
+    yield
+    processes.start = before
+
+
 @pytest.fixture
 def new_interpreter(monkeypatch):
     """Has each reader start an interpreter, as it does in programs."""
@@ -259,30 +274,41 @@ def digest():
 
 
 @pytest.fixture(scope="session")
-def child(runtime):
+def on_runtime():
+    """Runs a Python program in a fork of a process that has imported Keras on a runtime, or numpy for `none`."""
+    servers = {}
+
+    def run(runtime, program, **options):
+        environment = os.environ | {"VERTEBRA_RUNTIME": runtime, "KERAS_BACKEND": runtime}
+        if runtime not in servers:
+            modules = ["vertebra", "numpy"] if runtime == "none" else ["vertebra", "keras"]
+            servers[runtime] = opened.enter_context(ForkServer(*modules, environment=environment))
+        return servers[runtime].run(program, env=environment, **options)
+
+    with contextlib.ExitStack() as opened:
+        yield run
+
+
+@pytest.fixture(scope="session")
+def child(runtime, on_runtime):
     """Runs code in a process of its own, on this or another runtime; returns what it printed.
 
     The code finds its arguments in `sys.argv[1:]`. The process is a fork of one that has imported Keras, unless `under`
     is a command that starts it, or `interpreter` asks for a new interpreter, in which nothing is imported.
     """
-    servers = {}
 
     def start(code, *arguments, on=runtime, under=(), interpreter=False):
-        environment = os.environ | {"VERTEBRA_RUNTIME": on, "KERAS_BACKEND": on}
         program = ["-c", code, *map(str, arguments)]
-        options = {"env": environment, "text": True, "timeout": 300}
+        options = {"text": True, "timeout": 300}
         if under or interpreter:
-            done = subprocess.run([*under, sys.executable, *program], capture_output=True, **options)
+            environment = os.environ | {"VERTEBRA_RUNTIME": on, "KERAS_BACKEND": on}
+            done = subprocess.run([*under, sys.executable, *program], env=environment, capture_output=True, **options)
         else:
-            if on not in servers:
-                modules = ["vertebra", "numpy"] if on == "none" else ["vertebra", "keras"]
-                servers[on] = opened.enter_context(ForkServer(*modules, environment=environment))
-            done = servers[on].run(program, **options)
+            done = on_runtime(on, program, **options)
         assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
-    with contextlib.ExitStack() as opened:
-        yield start
+    return start
 
 
 @pytest.fixture(scope="session")
@@ -318,37 +344,13 @@ def documented_vit(tmp_path, monkeypatch):
 
 # === For tests of LoRA strategies: small models with one adapted layer, and their outputs ===
 
-KINDS = {
-    "dense": ("Dense", {"units": 5, "activation": "tanh"}, (6, 8)),
-    "einsum_split": ("EinsumDense", {"equation": "abc,cde->abde", "output_shape": (None, 2, 4)}, (6, 8)),
-    "einsum_join": ("EinsumDense", {"equation": "abde,dec->abc", "output_shape": (None, 6)}, (6, 2, 4)),
-    "embedding": ("Embedding", {"input_dim": 9, "output_dim": 8}, (6,)),
-    "conv1d": ("Conv1D", {"filters": 5, "kernel_size": 3, "dilation_rate": 2, "padding": "causal"}, (6, 8)),
-    "conv2d": ("Conv2D", {"filters": 5, "kernel_size": 3, "strides": 2, "padding": "same"}, (7, 8, 3)),
-    "conv2d_first": ("Conv2D", {"filters": 5, "kernel_size": 3, "data_format": "channels_first"}, (3, 7, 8)),
-}
-"""Class, arguments and shape of the inputs of each kind of layer."""
-
 
 @pytest.fixture(scope="session")
 def single():
     """Builds a model of one layer, `target`, with a nonzero bias, and inputs for it."""
-    import keras
-    import numpy as np
+    from vertebra.testing.strategies.layers import single_layer
 
-    def build(kind="dense", dtype="float32", **changes):
-        name, arguments, shape = KINDS[kind]
-        draws = np.random.default_rng(0)
-        lookup = kind == "embedding"
-        inputs = keras.Input(shape, dtype="int32" if lookup else "float32")
-        layer = getattr(keras.layers, name)(**arguments | changes, dtype=dtype, name="target")
-        model = keras.Model(inputs, layer(inputs))
-        for variable in model.weights:
-            variable.assign(draws.normal(size=variable.shape) * 0.3)
-        rows = (4, *shape)
-        return model, draws.integers(0, 9, rows) if lookup else draws.normal(size=rows).astype("float32")
-
-    return build
+    return single_layer
 
 
 @pytest.fixture(scope="session")

@@ -55,6 +55,9 @@ def test_every_link_leads_somewhere():
     names = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "findings/README.md")
     pages = {name: (ROOT / name).read_text(encoding="utf-8") for name in names}
     pages |= {f"docs/{name}": text for name, text in DOCS.items()}
+    pages |= {
+        f"docs/rules/{path.name}": path.read_text(encoding="utf-8") for path in (ROOT / "docs/rules").glob("*.md")
+    }
     for page, text in pages.items():
         for target, heading in re.findall(r"\]\(([^)#:]+)(?:#([^)]+))?\)", text):
             file = (ROOT / page).parent.joinpath(target)

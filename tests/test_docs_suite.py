@@ -1,17 +1,20 @@
-"""The sources in docs/plugins.md pass the suites; the first one by the test class of that page."""
+"""The plugins without Keras in docs/plugins.md pass the suites, by the test classes of that page."""
 
 import functools
 import hashlib
 import http.server
+import importlib
 import json
 import re
 import sys
+import tempfile
 import threading
 import types
 from pathlib import Path
 
 import pytest
 
+import vertebra
 from vertebra import PresetHandle
 from vertebra.errors import PresetError, PresetNotFoundError, SourceUnavailableError
 from vertebra.testing import RemoteSourceSuite, opened
@@ -23,6 +26,35 @@ SOURCE, DOWNLOADING, UPLOADING, TEST, *_ = re.findall(r"```python\n(.+?)```", PA
 module = sys.modules.setdefault("vertebra_team", types.ModuleType("vertebra_team"))
 exec(compile(SOURCE, "vertebra_team.py", "exec"), module.__dict__)
 exec(compile(TEST, "test_team.py", "exec"))
+
+FILES = re.findall(
+    r"`([\w/]+)\.py`\n\n```python\n(.+?)```",
+    PAGE + (Path(__file__).parents[1] / "docs" / "storage.md").read_text(encoding="utf-8"),
+    flags=re.DOTALL,
+)
+OTHERS = ("acme_presets", "acme_names", "acme_mirror", "acme_allowed")
+FOLDER = tempfile.TemporaryDirectory(prefix="vertebra_docs_")
+for name, code in FILES:
+    if name in OTHERS:
+        Path(FOLDER.name, f"{name}.py").write_text(code, encoding="utf-8")
+sys.path.insert(0, FOLDER.name)
+for name in ("acme_presets", "acme_names", "acme_policies"):
+    exec(compile(dict(FILES)[f"test_{name}"], f"test_{name}.py", "exec"))
+sys.path.remove(FOLDER.name)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installed():
+    """Adds the plugins of the page whose tests need them; policies are not added, because they would be asked."""
+    sys.path.insert(0, FOLDER.name)
+    for name in OTHERS[:2]:
+        vertebra.add_plugin(importlib.import_module(name), name)
+    yield
+    for name in OTHERS[:2]:
+        vertebra.remove_plugin(name)
+    for name in OTHERS:
+        del sys.modules[name]
+    sys.path.remove(FOLDER.name)
 
 
 def test_the_remote_source_is_short():

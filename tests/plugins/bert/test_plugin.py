@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vertebra import PresetHandle, Translation
+from vertebra import Translation
 from vertebra.specs import resolve_reference
 from vertebra_bert import plugin
 from vertebra_bert.presets import PRESETS
@@ -37,20 +37,12 @@ def test_presets_of_electra_have_the_parameters_of_kerashub():
     assert [preset.parameters for preset in electra] == [13_548_800, 109_482_240, 335_141_888]
 
 
-def test_no_preset_stands_twice():
-    assert len({preset.name for preset in PRESETS}) == len({preset.handle for preset in PRESETS}) == len(PRESETS)
-
-
 def test_descriptions_have_the_size_that_the_parameters_have():
     for preset in PRESETS:
         layers, width = map(int, re.match(r"(\d+) layers of width (\d+); \w", preset.description).groups())
         rest = preset.parameters - layers * (12 * width**2 + 13 * width) - width**2 - width  # layers and pooler
         rows, remainder = divmod(rest, width)
         assert (remainder, 20_000 < rows < 251_000) == (0, True), preset  # tokens, positions, segments and a norm
-
-
-def test_every_address_is_a_handle():
-    assert [str(PresetHandle.parse(preset.handle)) for preset in PRESETS] == [preset.handle for preset in PRESETS]
 
 
 def test_the_spec_names_the_class_and_its_presets(spec):
@@ -67,11 +59,3 @@ def test_the_transformers_format_is_translated(spec):
 def test_kerashubs_format_is_translated_by_its_present_name_and_its_old_one(spec):
     assert spec.formats["kerashub"].identifiers == ("keras_hub>BertBackbone", "keras_nlp>BertBackbone")
     assert issubclass(resolve_reference(spec.formats["kerashub"].translation), Translation)
-
-
-@pytest.mark.parametrize(
-    "module", ["vertebra_bert.plugin", "vertebra_bert.presets", "vertebra_bert.transformers", "vertebra_bert.kerashub"]
-)
-def test_contributes_without_a_framework(module, python):
-    code = f"import sys, {module}; print(sorted({{'numpy', 'keras', 'torch', 'jax'}} & set(sys.modules)))"
-    assert python(["-c", code], text=True, timeout=60).stdout == "[]\n"

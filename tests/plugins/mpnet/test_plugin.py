@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from vertebra import PresetHandle, Translation
+from vertebra import Translation
 from vertebra.specs import resolve_reference
 from vertebra_mpnet import plugin
 
@@ -27,22 +27,10 @@ def test_each_class_has_its_formats():
     assert all(spec.backbone == f"vertebra_mpnet.backbone:{spec.name}" for spec in SPECS)
 
 
-def test_no_preset_is_listed_twice():
-    assert len({preset.name for preset in PRESETS}) == len({preset.handle for preset in PRESETS}) == len(PRESETS)
-    assert all(str(PresetHandle.parse(preset.handle)) == preset.handle for preset in PRESETS)
-
-
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)
 def test_parameters_are_those_of_layers_width_and_tables(preset):
     layers, width = map(int, re.match(r"(\d+) layers of width (\d+); \w", preset.description).groups())
     assert preset.parameters == parameters(ROWS[preset.name], layers, width)
-
-
-@pytest.mark.parametrize("module", ["plugin", "presets", "transformers"])
-def test_contributes_without_a_framework(module, python):
-    heavy = "{'numpy', 'keras', 'torch', 'jax', 'h5py'}"
-    code = f"import sys, vertebra_mpnet.{module}; print(sorted({heavy} & set(sys.modules)))"
-    assert python(["-c", code], text=True, timeout=60).stdout == "[]\n"
 
 
 ROWS = dict.fromkeys(("mpnet_base", "all_mpnet_base_v2"), 30527)

@@ -48,6 +48,7 @@ from vertebra.handles import PresetHandle
 from vertebra.remote import RemoteSource
 from vertebra.specs import PresetFile
 from vertebra.testing.network import network, other_host
+from vertebra.testing.rules import rule
 from vertebra.testing.sources import (
     FILES,
     LARGE,
@@ -114,19 +115,25 @@ class RemoteSourceSuite(SourceSuite):
 
     # === Revisions ===
 
+    @rule("RS-01")
     def test_a_bad_revision_is_an_error(self, source: RemoteSource, publish: Publish) -> None:
+        """A revision that does not exist is a `PresetNotFoundError`."""
         bad = replace(publish(FILES), revision="no-such-revision")
         with pytest.raises(PresetNotFoundError):
             opened(source).files(opened(source).resolve(bad))
 
+    @rule("RS-02")
     def test_a_resolved_handle_is_pinned(self, source: RemoteSource, publish: Publish) -> None:
+        """Resolving gives a pinned handle of the same preset, which resolves to itself and can be written as text."""
         handle = publish(FILES)
         pinned = opened(source).resolve(handle)
         assert (source.is_pinned(handle), source.is_pinned(pinned)) == (False, True)
         assert source.unpinned(pinned) == source.unpinned(handle)  # otherwise the cache would ignore the ref
         assert PresetHandle.parse(str(pinned)) == opened(source).resolve(pinned) == pinned
 
+    @rule("RS-03")
     def test_all_files_are_of_one_revision(self, source: RemoteSource, publish: Publish) -> None:
+        """All files of a pinned handle are of its revision, also after another one was published."""
         pinned = opened(source).resolve(publish(FILES))
         opened(source).fetch(pinned, "config.json")
         later = opened(source).resolve(publish(OTHER_FILES))  # another revision is published meanwhile
@@ -135,9 +142,11 @@ class RemoteSourceSuite(SourceSuite):
         assert later != pinned
         assert contents(source, later) == OTHER_FILES
 
+    @rule("RS-04")
     def test_a_cached_preset_costs_no_request(
         self, source: RemoteSource, publish: Publish, requests: Callable[[], int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        """A pinned preset that is in the cache is read without a request."""
         pinned = opened(source).resolve(publish(FILES))
         contents(source, pinned)
         before = requests()
@@ -147,10 +156,12 @@ class RemoteSourceSuite(SourceSuite):
 
     # === Transfers ===
 
+    @rule("RS-05")
     @pytest.mark.parametrize(("start", "stop"), [(0, 7), (3, 12_345), (50_000, None), (0, None)])
     def test_a_range_of_a_file_is_read(
         self, source: RemoteSource, publish: Publish, start: int, stop: int | None
     ) -> None:
+        """`read` sends the bytes from `start` up to `stop`, or says that it begins at 0, and how large the file is."""
         pinned = opened(source).resolve(publish(FILES))
         (file,) = [file for file in opened(source).files(pinned) if file.name == LARGE]
         with source.read(pinned, file, start, stop) as stream:
@@ -160,14 +171,18 @@ class RemoteSourceSuite(SourceSuite):
         assert stream.start in (0, start)  # a service may send the whole file
         assert received[start - stream.start :][: len(expected)] == expected
 
+    @rule("RS-06")
     def test_an_interrupted_download_is_resumed(self, source: RemoteSource, publish: Publish, faults: Faults) -> None:
+        """A transfer that is cut off is a `SourceUnavailableError`, after which the download goes on."""
         handle = publish(FILES)
         faults.cut(LARGE, 2)
         assert contents(source, handle) == FILES
 
+    @rule("RS-07")
     def test_only_complete_files_are_cached(
         self, source: RemoteSource, publish: Publish, faults: Faults, cache: Path
     ) -> None:
+        """A file that did not arrive completely is not in the cache."""
         pinned = opened(source).resolve(publish(FILES))
         faults.cut(LARGE, None)
         with pytest.raises(SourceUnavailableError):
@@ -177,9 +192,11 @@ class RemoteSourceSuite(SourceSuite):
         faults.heal()
         assert opened(source).fetch(pinned, LARGE).read_bytes() == FILES[LARGE]
 
+    @rule("RS-08")
     def test_a_wrong_bit_is_never_accepted(
         self, source: RemoteSource, publish: Publish, faults: Faults, cache: Path
     ) -> None:
+        """Files have digests, so that one wrong bit is an `IntegrityError`."""
         pinned = opened(source).resolve(publish(FILES))
         faults.flip(LARGE)
         with pytest.raises(IntegrityError):
@@ -190,9 +207,11 @@ class RemoteSourceSuite(SourceSuite):
 
     # === Offline ===
 
+    @rule("RS-09")
     def test_offline_uses_no_network(
         self, source: RemoteSource, publish: Publish, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        """Offline, cached files are found without the network, and others are an `OfflineError` that names them."""
         handle = publish(FILES)
         pinned = opened(source).resolve(handle)
         opened(source).fetch(pinned, "config.json")
@@ -210,6 +229,7 @@ class RemoteSourceSuite(SourceSuite):
 
     # === Secrets, and missing clients ===
 
+    @rule("RS-10")
     def test_credentials_are_not_shown(
         self,
         source: RemoteSource,
@@ -220,6 +240,7 @@ class RemoteSourceSuite(SourceSuite):
         caplog: pytest.LogCaptureFixture,
         capfd: pytest.CaptureFixture[str],
     ) -> None:
+        """A credential appears in no message, log, representation or file of the cache."""
         caplog.set_level(logging.DEBUG)
         handle = publish(FILES)
         contents(source, handle)
@@ -232,6 +253,7 @@ class RemoteSourceSuite(SourceSuite):
         shown += [path.read_text(errors="replace") for path in cache.rglob("*.json")]
         assert [text for text in shown if secret in text] == []
 
+    @rule("RS-11")
     @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
     @pytest.mark.parametrize("request_kind", ["the file list", "a file"])
     def test_credentials_are_not_sent_to_another_host(
@@ -243,6 +265,7 @@ class RemoteSourceSuite(SourceSuite):
         request_kind: str,
         host: str,
     ) -> None:
+        """A credential is not sent to another host after a redirect."""
         handle = publish(FILES)
         pinned = opened(source).resolve(handle)
         (file,) = [file for file in opened(source).files(pinned) if file.name == LARGE]
@@ -254,9 +277,11 @@ class RemoteSourceSuite(SourceSuite):
         assert other.requests or other.url in message, f"no redirect was followed or refused: {message}"
         assert other.leaks(secret) == []
 
+    @rule("RS-12")
     def test_a_missing_client_is_named(
         self, source: RemoteSource, publish: Publish, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        """Without the client library, an error names the command that installs it."""
         if self.client is None:
             pytest.skip("the source needs no client library")
         handle = publish(FILES)
@@ -267,16 +292,20 @@ class RemoteSourceSuite(SourceSuite):
 
     # === Writing ===
 
+    @rule("RS-13")
     def test_an_uploaded_preset_can_be_downloaded(
         self, source: RemoteSource, new_handle: PresetHandle, tmp_path: Path
     ) -> None:
+        """`upload` returns the pinned handle of the preset, which is downloaded with the same files."""
         pinned = source.upload(new_handle, written(tmp_path / "one", FILES), False, "first")
         assert source.is_pinned(pinned)
         assert contents(source, pinned) == contents(source, new_handle) == FILES
 
+    @rule("RS-14")
     def test_a_preset_is_replaced_only_with_replace(
         self, source: RemoteSource, new_handle: PresetHandle, tmp_path: Path
     ) -> None:
+        """Another preset at the target is a `PresetExistsError`, and is replaced only with `replace=True`."""
         first = source.upload(new_handle, written(tmp_path / "one", FILES), False, "first")
         others = written(tmp_path / "other", OTHER_FILES)
         with pytest.raises(PresetExistsError):
@@ -286,9 +315,11 @@ class RemoteSourceSuite(SourceSuite):
         assert opened(source).resolve(new_handle) == second != first
         assert contents(source, second) == OTHER_FILES
 
+    @rule("RS-15")
     def test_an_upload_is_found_under_its_revision_or_refused(
         self, source: RemoteSource, new_handle: PresetHandle, tmp_path: Path
     ) -> None:
+        """A target with a revision is published under it, or refused before anything is sent."""
         target = replace(new_handle, revision="release-1")
         try:
             source.upload(target, written(tmp_path / "one", FILES), False, "first")

@@ -14,6 +14,8 @@ from vertebra._resolve.filenames import unsafe_names
 from vertebra.errors import PresetNotFoundError
 from vertebra.handles import PresetHandle
 from vertebra.interfaces import LocalSource, PresetSource
+from vertebra.testing.plugins import PluginSuite, entry_module_of
+from vertebra.testing.rules import rule
 
 Files = Mapping[str, bytes]
 Publish = Callable[[Files], PresetHandle]
@@ -30,7 +32,7 @@ OTHER_FILES: Files = {name: content[::-1] for name, content in FILES.items()}
 LARGE = "model.safetensors"
 
 
-class SourceSuite:
+class SourceSuite(PluginSuite):
     """Tests of a source. Give the subclass a name that pytest collects, and define the fixtures."""
 
     # === Fixtures of a subclass ===
@@ -52,6 +54,11 @@ class SourceSuite:
 
     # === Fixtures of the suite ===
 
+    @pytest.fixture
+    def entry_module(self, source: PresetSource) -> str:
+        """Name of the module that contributes the source."""
+        return entry_module_of("vertebra_preset_sources", source.scheme)
+
     @pytest.fixture(autouse=True)
     def cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         """A new cache folder for the test, with small ranges and no delays between retries."""
@@ -64,25 +71,35 @@ class SourceSuite:
 
     # === Reading ===
 
+    @rule("SO-01")
     def test_files_are_fetched_as_published(self, source: PresetSource, publish: Publish) -> None:
+        """The bytes of every file are those that were published."""
         assert contents(source, publish(FILES)) == FILES
 
+    @rule("SO-02")
     def test_files_are_listed_with_plain_names_and_sizes(self, source: PresetSource, publish: Publish) -> None:
+        """Files are listed with names below the preset's folder and their sizes in bytes."""
         files = opened(source).files(opened(source).resolve(publish(FILES)))
         assert unsafe_names([file.name for file in files]) == {}
         sizes = {file.name: file.size for file in files if file.name in FILES}
         assert sizes == {name: len(content) for name, content in FILES.items()}
 
+    @rule("SO-03")
     def test_one_file_is_fetched_at_a_time(self, source: PresetSource, publish: Publish) -> None:
+        """One file can be fetched without the others."""
         pinned = opened(source).resolve(publish(FILES))
         assert opened(source).fetch(pinned, "assets/vocabulary.txt").read_bytes() == FILES["assets/vocabulary.txt"]
 
+    @rule("SO-04")
     def test_a_missing_preset_is_an_error(self, source: PresetSource, missing_handle: PresetHandle) -> None:
+        """A preset that does not exist is a `PresetNotFoundError`."""
         with pytest.raises(PresetNotFoundError):
             opened(source).files(opened(source).resolve(missing_handle))
 
+    @rule("SO-05")
     @pytest.mark.parametrize("name", ["missing.txt", "assets", "../config.json", "assets/../config.json"])
     def test_a_missing_file_is_an_error(self, source: PresetSource, publish: Publish, name: str) -> None:
+        """A file that the preset does not have is a `PresetNotFoundError` that names it; `..` leads nowhere."""
         with pytest.raises(PresetNotFoundError, match=r"missing\.txt|assets|config\.json"):
             opened(source).fetch(opened(source).resolve(publish(FILES)), name)
 

@@ -43,3 +43,13 @@ def test_classes_that_cannot_be_are_refused(classes, problem, tagger):
 def test_texts_without_tokens_have_no_entities(tagger):
     assert tagger.tag(["", "fox"])[0] == []
     assert np.shape(tagger.tag([])) == (0,)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_outputs_of_batches_of_different_lengths_are_padded_with_zeros(tagger, batch_size):
+    texts = ["fox", "the good fox", "a"]
+    found, alone = tagger.predict(texts, batch_size=batch_size), [tagger.predict([text])[0] for text in texts]
+    assert found.shape == (3, max(map(len, alone)), alone[0].shape[-1])
+    for row, expected in zip(found, alone, strict=True):
+        np.testing.assert_allclose(row[: len(expected)], expected, atol=1e-5)
+    assert batch_size > 1 or not found[0][len(alone[0]) :].any()

@@ -52,16 +52,20 @@ class Inference:
         self._can_unpad = layers.can_unpad(task)
 
     def outputs(self, texts: Any, batch_size: int, adapters: Any = None, **options: Any) -> Any:
-        """Returns the outputs for texts as one array, in their order; the task's outputs have no axis for tokens.
+        """Returns the outputs for texts as one array, in their order.
 
-        The arguments are those of `batches`.
+        If they have an axis for tokens or masks, rows of shorter batches are padded with zeros, on the side on which
+        the tokenizer pads. The arguments are those of `batches`.
         """
         items = listed(texts)
+        at_start = getattr(self._task.tokenizer, "padding_side", "right") == "left"
         results: np.ndarray[Any, Any] | None = None
         for batch in self.batches(items, batch_size, adapters, **options):
             if results is None:
                 results = np.empty((len(items), *batch.outputs.shape[1:]), batch.outputs.dtype)
-            results[batch.rows] = batch.outputs
+            shape = tuple(np.maximum(results.shape[1:], batch.outputs.shape[1:]))
+            results = _padded(results, shape, at_start)
+            results[batch.rows] = _padded(batch.outputs, shape, at_start)
         if results is None:
             return np.zeros((0, *self._task.output_shape[1:]), "float32")
         return results
@@ -147,6 +151,14 @@ class Inference:
         outputs = program(inputs, adapters=adapters, tokens=tokens)
         outputs = keras.tree.map_structure(lambda x: np.asarray(keras.ops.convert_to_numpy(x))[: len(rows)], outputs)
         return Batch(rows, arrays, outputs)
+
+
+def _padded(rows: np.ndarray[Any, Any], shape: tuple[int, ...], at_start: bool) -> np.ndarray[Any, Any]:
+    """Pads each row to a shape with zeros; rows that have it are returned as they are."""
+    missing = [most - size for most, size in zip(shape, rows.shape[1:], strict=True)]
+    if not any(missing):
+        return rows
+    return np.pad(rows, [(0, 0), *((count, 0) if at_start else (0, count) for count in missing)])
 
 
 def listed(texts: Any) -> Sequence[Any]:

@@ -1,0 +1,63 @@
+"""The suite of every plugin; the suites of the kinds derive from it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+
+import pytest
+
+from vertebra._api import add_plugin
+from vertebra._discovery.catalog import KINDS, RUNTIMES, catalog
+from vertebra._discovery.plugins import registry
+from vertebra.testing.processes import imported_by
+from vertebra.testing.rules import rule
+
+
+class PluginSuite:
+    """Tests of a plugin. Give the subclass a name that pytest collects, and define the fixture `entry_module`.
+
+    The suites of the kinds derive from this one, and find the entry module of an installed plugin themselves.
+    """
+
+    # === Fixtures of a subclass ===
+
+    @pytest.fixture
+    def entry_module(self) -> str:
+        """Name of the module that the entry point of the plugin names."""
+        pytest.skip("the `entry_module` fixture is not defined")
+
+    @pytest.fixture
+    def light_references(self) -> Sequence[str]:
+        """References to code that must not import a framework, either, because commands run it."""
+        return ()
+
+    # === Rules ===
+
+    @rule("PL-01")
+    def test_the_entry_module_imports_no_framework(self, entry_module: str, light_references: Sequence[str]) -> None:
+        """The entry module imports neither Keras nor a framework, and neither does code that commands run."""
+        frameworks = ["keras", *(entry.name for entry in catalog(RUNTIMES).claims())]
+        assert imported_by(entry_module, light_references, frameworks) == []
+
+    @rule("PL-02")
+    def test_the_plugin_is_accepted(self, entry_module: str) -> None:
+        """The core accepts the plugin with everything that its hooks return, and reports no problem."""
+        for kind in KINDS:
+            catalog(kind)  # calls the hooks
+        (plugin,) = (plugin for plugin in registry().plugins if plugin.owner.module == entry_module)
+        assert (plugin.status, plugin.reason, plugin.problems) == ("loaded", "", [])
+
+
+def use_plugin(entry_module: str) -> None:
+    """Adds a plugin to this process, a new one, unless it is installed."""
+    if entry_module not in {plugin.owner.module for plugin in registry().plugins}:
+        add_plugin(importlib.import_module(entry_module), "under-test")
+
+
+def entry_module_of(hook: str, name: str) -> str:
+    """Returns the entry module of the plugin that contributes a name through a hook; skips the test if none does."""
+    (kind,) = (kind for kind in KINDS if kind.hook == hook)
+    if name not in catalog(kind):
+        pytest.skip(f"no installed plugin contributes the {kind.title} {name!r}")
+    return catalog(kind).lookup(name).owner.module

@@ -1,0 +1,105 @@
+"""The suite for built-in presets: subclass `PresetPackSuite`, and define the fixture `presets`.
+
+class TestMyPresets(PresetPackSuite):
+    @pytest.fixture
+    def presets(self):
+        return my_plugin.vertebra_presets()
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import pytest
+
+from vertebra._discovery.catalog import BACKBONES, SOURCES, catalog
+from vertebra._discovery.catalog import presets as all_presets
+from vertebra._resolve.candidates import source_of
+from vertebra.errors import PresetNotFoundError
+from vertebra.handles import PresetHandle
+from vertebra.specs import PresetSpec
+from vertebra.testing.plugins import PluginSuite
+from vertebra.testing.rules import rule
+
+_ID = re.compile(r"\w[\w.-]*")
+
+
+class PresetPackSuite(PluginSuite):
+    """Tests of built-in presets, of a pack or of an architecture; no service is asked.
+
+    Give the subclass a name that pytest collects, and define the fixture `presets`.
+    """
+
+    @pytest.fixture
+    def presets(self) -> Sequence[PresetSpec]:
+        """The presets, as the plugin contributes them."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def entry_module(self, presets: Sequence[PresetSpec]) -> str:
+        """Name of the module that contributes the presets."""
+        found = all_presets()
+        if presets[0].name not in found:
+            pytest.skip(f"no installed plugin contributes the preset {presets[0].name!r}")
+        return found.lookup(presets[0].name).owner.module
+
+    @rule("PP-01")
+    def test_ids_are_names_of_their_own(self, presets: Sequence[PresetSpec]) -> None:
+        """Ids are different, can be told from paths and handles, and no other plugin has them."""
+        names = [preset.name for preset in presets]
+        assert [name for name in names if names.count(name) > 1] == []
+        assert [name for name in names if not _ID.fullmatch(name)] == []
+        for preset in presets:
+            assert all_presets().lookup(preset.name).value.handle == preset.handle  # raises if plugins clash
+
+    @rule("PP-02")
+    def test_handles_are_read_by_installed_sources(self, presets: Sequence[PresetSpec]) -> None:
+        """Each handle and copy is valid, written in its plain form, and of the scheme of an installed source."""
+        for preset in presets:
+            for text in (preset.handle, *preset.copies):
+                handle = PresetHandle.parse(text)
+                assert str(handle) == text
+                source_of(handle, text)  # raises if no source reads it, or not with this revision
+
+    @rule("PP-03")
+    def test_a_handle_has_one_id(self, presets: Sequence[PresetSpec]) -> None:
+        """No two ids have the same handle."""
+        handles = [preset.handle for preset in presets]
+        assert [handle for handle in handles if handles.count(handle) > 1] == []
+
+    @rule("PP-04")
+    def test_architectures_are_installed(self, presets: Sequence[PresetSpec]) -> None:
+        """Each preset is of an installed architecture, which the pack depends on."""
+        for preset in presets:
+            catalog(BACKBONES).lookup(all_presets().lookup(preset.name).value.backbone)
+
+    @rule("PP-05")
+    def test_listings_have_facts(self, presets: Sequence[PresetSpec]) -> None:
+        """Each preset has its number of parameters, and a description in one line."""
+        assert [preset.name for preset in presets if type(preset.parameters) is not int or preset.parameters < 1] == []
+        assert [p.name for p in presets if not p.description or not p.description.isprintable()] == []
+
+    @rule("PP-06")
+    def test_local_presets_have_the_stated_parameters(self, presets: Sequence[PresetSpec]) -> None:
+        """A preset on this machine, such as one in a package, loads and has the stated number of parameters."""
+        import vertebra
+
+        local = [preset for preset in presets if _is_local(preset.handle)]
+        if not local:
+            pytest.skip("no preset is on this machine")
+        for preset in local:
+            backbone = vertebra.Backbone.from_preset(preset.name)
+            assert backbone.count_params() == preset.parameters, preset.name
+
+
+def _is_local(text: str) -> bool:
+    """Returns whether a local source has the files of a preset."""
+    handle = PresetHandle.parse(text)
+    source = catalog(SOURCES).lookup(handle.scheme).value
+    if source.is_remote:
+        return False
+    try:
+        return bool(source.files(handle))
+    except PresetNotFoundError:
+        return False

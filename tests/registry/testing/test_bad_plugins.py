@@ -1,0 +1,130 @@
+"""The suites notice faults: each of these plugins breaks one rule, and the failure names it."""
+
+import types
+
+import keras
+import pytest
+
+import vertebra
+from vertebra import PresetHandle, hints, hookimpl
+from vertebra.errors import LoraDeclarationError
+from vertebra.testing import BackboneSuite, PolicySuite, TinyBackbone
+from vertebra.testing.backbones.inputs import disturb, inputs_for
+
+pytestmark = pytest.mark.keras(once=True)
+
+
+class Wrong(vertebra.Backbone):
+    """A backbone with a layer that breaks a rule, between those of a tiny one and the outputs."""
+
+    def __init__(self, layer, **kwargs):
+        inner = TinyBackbone()
+        states = layer(inner.output["sequence_output"])
+        super().__init__(inputs=inner.input, outputs={"sequence_output": states}, **kwargs)
+        self.token_embedding = inner.token_embedding
+
+
+class MixedRows(keras.layers.Layer):
+    def call(self, states):
+        return states - keras.ops.mean(states, axis=0, keepdims=True)
+
+
+class Random(keras.layers.Layer):
+    def call(self, states):
+        return keras.random.dropout(states, 0.5)
+
+
+class CutOff(keras.layers.Layer):
+    def call(self, states):
+        return keras.ops.stop_gradient(states)
+
+
+class OnlyEight(keras.layers.Layer):
+    def call(self, states):
+        return keras.ops.where(keras.ops.shape(states)[1] > 8, states / 0, states)
+
+
+def given(build):
+    """Returns what the fixtures of the suite are for a function that builds a backbone."""
+    backbone = build()
+    return {
+        "build": build,
+        "backbone": backbone,
+        "compiled": lambda inputs: backbone(inputs, training=False),
+        "inputs": inputs_for(backbone, 2),
+        "make_inputs": inputs_for,
+        "lengths": (1, 24),
+        "tolerance": 1e-5,
+        "without_gradient": (),
+        "arguments": {"width": 8},
+        "precisions": ("bfloat16",),
+    }
+
+
+def broken(test, **fixtures):
+    """Returns the rule that a failing test of a suite names."""
+    names = test.__wrapped__.__code__.co_varnames[1 : test.__wrapped__.__code__.co_argcount]
+    with pytest.raises((AssertionError, LoraDeclarationError, RuntimeError)) as caught:
+        test(None, **{name: fixtures[name] for name in names})
+    (note,) = caught.value.__notes__
+    return note.partition(":")[0]
+
+
+@pytest.mark.parametrize(
+    ("layer", "test", "rule"),
+    [
+        (MixedRows, BackboneSuite.test_a_batch_has_any_number_of_rows, "BB-05"),
+        (OnlyEight, BackboneSuite.test_its_inputs_have_any_length, "BB-06"),
+        (Random, BackboneSuite.test_a_call_for_inference_always_computes_the_same, "BB-07"),
+        (CutOff, BackboneSuite.test_every_trainable_weight_gets_a_gradient, "BB-09"),
+    ],
+)
+def test_a_layer_that_breaks_a_rule_is_noticed(layer, test, rule):
+    def build(**overrides):
+        backbone = Wrong(layer(), **overrides)
+        disturb(backbone.weights)
+        return backbone
+
+    assert broken(test, **given(build)) == rule
+
+
+def test_a_role_with_a_typo_is_noticed():
+    def build():
+        backbone = TinyBackbone()
+        backbone.lora_roles = {"mlp": ("dense_*",), "attention.query": ("qeury",)}
+        return backbone
+
+    assert broken(BackboneSuite.test_its_roles_name_layers, **given(build)) == "BB-12"
+
+
+def test_a_layer_without_the_dtype_is_noticed():
+    class Forgetful(TinyBackbone):
+        def __init__(self, width: hints.Size = 8, dtype=None, **kwargs):
+            tokens = keras.Input((None,), dtype="int32", name="token_ids")
+            states = keras.layers.Embedding(5, width, name="token_embedding")(tokens)
+            outputs = keras.layers.Dense(width, dtype=dtype, name="dense")(states)
+            super(TinyBackbone, self).__init__(
+                inputs={"token_ids": tokens}, outputs=outputs, arguments={"width": width}, dtype=dtype, **kwargs
+            )
+
+    assert broken(BackboneSuite.test_it_computes_with_less_precision, **given(Forgetful)) == "BB-10"
+
+
+@pytest.mark.parametrize(
+    ("answer", "test", "rule"),
+    [
+        (lambda handle: [], PolicySuite.test_rewriting_returns_handles, "PO-01"),
+        (
+            lambda handle: PresetHandle(handle.scheme, f"mirror/{handle.path}", handle.revision),
+            PolicySuite.test_rewriting_twice_changes_nothing_more,
+            "PO-02",
+        ),
+        (lambda handle: handle.without_revision(), PolicySuite.test_rewriting_keeps_the_revision, "PO-03"),
+    ],
+)
+def test_a_policy_that_breaks_a_rule_is_noticed(answer, test, rule):
+    policy = types.ModuleType("acme_policy")
+    policy.vertebra_rewrite_handle = hookimpl(lambda handle: answer(handle), specname="vertebra_rewrite_handle")
+    handles = [PresetHandle("file", "a", "v1"), PresetHandle("file", "b")]
+    hooks = {"vertebra_rewrite_handle": policy.vertebra_rewrite_handle}
+    assert broken(test, hooks=hooks, handles=handles) == rule

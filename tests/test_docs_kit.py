@@ -1,0 +1,54 @@
+"""The test classes in docs/plugins.md pass for the plugins of the pages; test_docs_suite.py has those without Keras."""
+
+import importlib
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import vertebra
+
+pytestmark = pytest.mark.keras
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = "".join((DOCS / name).read_text(encoding="utf-8") for name in ("text.md", "lora.md", "plugins.md"))
+FILES = re.findall(r"`([\w/]+\.py)`\n\n```python\n(.+?)```", PAGES, flags=re.DOTALL)[
+    ::-1
+]  # the first of each name counts
+PLUGINS = ("acme_vit", "acme_format", "vertebra_lora_fa", "acme_characters_plugin", "acme_spam_plugin")
+TESTS = ("acme_vit", "acme_format", "vertebra_lora_fa", "acme_characters", "acme_spam")
+FOLDER = tempfile.TemporaryDirectory(prefix="vertebra_docs_")
+
+
+def forget():
+    """Removes the modules of the pages."""
+    names = {name.removesuffix(".py").partition("/")[0] for name, _ in FILES}
+    for name in [name for name in sys.modules if name.partition(".")[0] in names]:
+        del sys.modules[name]
+
+
+for name, code in FILES:
+    path = Path(FOLDER.name, name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(code, encoding="utf-8")
+sys.path.insert(0, FOLDER.name)
+for name in (*TESTS, *(["vertebra_jax"] if os.environ["KERAS_BACKEND"] == "jax" else [])):
+    exec(compile(dict(FILES)[f"test_{name}.py"], f"test_{name}.py", "exec"))
+forget()
+sys.path.remove(FOLDER.name)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installed():
+    """Adds the plugins of the pages, whose modules can be imported as if they were installed."""
+    sys.path.insert(0, FOLDER.name)
+    for plugin in PLUGINS:
+        vertebra.add_plugin(importlib.import_module(plugin), plugin)
+    yield
+    for plugin in PLUGINS:
+        vertebra.remove_plugin(plugin)
+    forget()
+    sys.path.remove(FOLDER.name)
