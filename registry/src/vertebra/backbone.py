@@ -75,7 +75,8 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
             self.trainable = False
         self._arguments = dict(arguments or {})
         for argument, value in self._arguments.items():
-            setattr(self, argument, value)
+            if not isinstance(getattr(type(self), argument, None), property):  # such as Keras's input_shape
+                setattr(self, argument, value)
         if not hasattr(self, "token_embedding"):
             self.token_embedding = None
         self._preset: str | None = None

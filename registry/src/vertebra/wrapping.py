@@ -1,0 +1,58 @@
+"""Helpers for plugins that wrap the Keras models of another library in backbones."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+from vertebra._keras.internals import child_layers, generated_name, saved_layers, tracked_weights
+from vertebra._weights.abstract import abstract_build
+from vertebra._weights.layer_paths import weight_names
+from vertebra.translations import TensorRule
+
+
+def name_layers(model: Any) -> None:
+    """Gives the layers below a model names that depend on its structure alone, each another one than its siblings.
+
+    Keras numbers layers without a name in the order in which a process creates them, so that the names of weights
+    would differ between processes. Here they are numbered in the order in which their parent holds them.
+    """
+    _name_children(model, set())
+
+
+def weight_rules(build: Callable[[], Any]) -> dict[str, TensorRule]:
+    """Returns the rule of each weight of a model, with its name in Keras's weights files.
+
+    Args:
+        build: Builds the model; its weights get no values.
+    """
+    with abstract_build():
+        model = build()
+    names = {id(variable): name for name, variable in weight_names(model).items()}
+    numbered = {
+        id(variable): f"{path}/vars/{number}"
+        for path, layer in saved_layers(model).items()
+        for number, variable in enumerate(tracked_weights(layer))
+    }
+    return {name: TensorRule(numbered[identity]) for identity, name in names.items() if identity in numbered}
+
+
+def _name_children(layer: Any, seen: set[int]) -> None:
+    children = [child for child in child_layers(layer) if id(child) not in seen and child.weights]
+    seen |= set(map(id, children))
+    used: set[str] = set()
+    for child in sorted(children, key=_is_numbered):  # names that an author chose come first
+        name = generated_name(child) if _is_numbered(child) else child.name
+        numbered = (f"{name}_{number}" for number in itertools.count(1))
+        own = next(one for one in itertools.chain([name], numbered) if one not in used)
+        used.add(own)
+        child.name = own
+    for child in children:
+        _name_children(child, seen)
+
+
+def _is_numbered(layer: Any) -> bool:
+    """Says whether Keras made a layer's name: that of its class, perhaps with a number."""
+    name, number = generated_name(layer), layer.name.rpartition("_")[2]
+    return layer.name == name or (number.isdecimal() and layer.name == f"{name}_{number}")
