@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from vertebra._keras.internals import child_layers, generated_name, saved_layers, tracked_weights
+from vertebra._keras.internals import child_layers, is_saved, saved_attributes, snake_case, tracked_weights
 from vertebra._weights.abstract import abstract_build
 from vertebra._weights.layer_paths import weight_names
 from vertebra.translations import TensorRule
@@ -32,10 +33,47 @@ def weight_rules(build: Callable[[], Any]) -> dict[str, TensorRule]:
     names = {id(variable): name for name, variable in weight_names(model).items()}
     numbered = {
         id(variable): f"{path}/vars/{number}"
-        for path, layer in saved_layers(model).items()
+        for path, layer in _saved_layers(model).items()
         for number, variable in enumerate(tracked_weights(layer))
     }
     return {name: TensorRule(numbered[identity]) for identity, name in names.items() if identity in numbered}
+
+
+def _saved_layers(model: Any) -> dict[str, Any]:
+    """Returns a model and every layer below it, by the names of their groups in Keras's weights files."""
+    import keras
+
+    found: dict[str, Any] = {}
+    seen: set[int] = set()
+
+    def visit(held: Any, path: str) -> None:
+        if id(held) in seen:
+            return
+        seen.add(id(held))
+        if is_saved(held):
+            found[path] = held
+            members = saved_attributes(held)
+        else:
+            members = _numbered(held)
+        for name, member in members:
+            if is_saved(member) or isinstance(member, list | dict | tuple):
+                visit(member, f"{path}/{name}" if path else name)
+
+    visit(model, "")
+    return {path: layer for path, layer in found.items() if isinstance(layer, keras.layers.Layer)}
+
+
+def _numbered(container: Any) -> list[tuple[str, Any]]:
+    """Returns the layers and containers in a container, by the names that Keras's files give them."""
+    values = container.values() if isinstance(container, dict) else container
+    named: list[tuple[str, Any]] = []
+    counts: Counter[str] = Counter()
+    for value in values:
+        if is_saved(value) or isinstance(value, list | dict | tuple):
+            kind = snake_case(type(value).__name__) if is_saved(value) else "container"
+            named.append((f"{kind}_{counts[kind]}" if counts[kind] else kind, value))
+            counts[kind] += 1
+    return named
 
 
 def _name_children(layer: Any, seen: set[int]) -> None:
@@ -43,7 +81,7 @@ def _name_children(layer: Any, seen: set[int]) -> None:
     seen |= set(map(id, children))
     used: set[str] = set()
     for child in sorted(children, key=_is_numbered):  # names that an author chose come first
-        name = generated_name(child) if _is_numbered(child) else child.name
+        name = snake_case(type(child).__name__) if _is_numbered(child) else child.name
         numbered = (f"{name}_{number}" for number in itertools.count(1))
         own = next(one for one in itertools.chain([name], numbered) if one not in used)
         used.add(own)
@@ -54,5 +92,5 @@ def _name_children(layer: Any, seen: set[int]) -> None:
 
 def _is_numbered(layer: Any) -> bool:
     """Says whether Keras made a layer's name: that of its class, perhaps with a number."""
-    name, number = generated_name(layer), layer.name.rpartition("_")[2]
+    name, number = snake_case(type(layer).__name__), layer.name.rpartition("_")[2]
     return layer.name == name or (number.isdecimal() and layer.name == f"{name}_{number}")

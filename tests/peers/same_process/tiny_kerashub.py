@@ -47,13 +47,14 @@ CSP = {
     "stackwise_depth": [1, 1],
     "stackwise_strides": [1, 2],
     "stackwise_num_filters": [8, 16],
-    "block_type": "dark",
+    "block_type": "dark_block",
+    "stage_type": "csp",
     "image_shape": (32, 32, 3),
 }
 RESNET = {
-    "input_conv_filters": [8],
+    "input_conv_filters": [64],
     "input_conv_kernel_sizes": [7],
-    "stackwise_num_filters": [64, 16, 16, 16],
+    "stackwise_num_filters": [64, 64, 64, 64],
     "stackwise_num_blocks": [1, 1, 1, 1],
     "stackwise_num_strides": [1, 2, 2, 2],
     "block_type": "basic_block",
@@ -217,8 +218,7 @@ PLAIN = {
     "ElectraBackbone": {"vocab_size": 31, "embedding_dim": 8}
     | {name: value for name, value in ENCODER.items() if name != "vocabulary_size"},
     "FNetBackbone": {name: value for name, value in ENCODER.items() if name != "num_heads"},
-    "FalconBackbone": {name: value for name, value in TEXT.items() if name != "num_heads"}
-    | {"num_attention_heads": 2},
+    "FalconBackbone": {name: value for name, value in TEXT.items() if name != "num_heads"} | {"num_attention_heads": 2},
     "FluxBackbone": FLUX,
     "GPT2Backbone": ENCODER,
     "GPTNeoXBackbone": ENCODER,
@@ -241,7 +241,8 @@ PLAIN = {
     "QwenBackbone": DECODER,
     "Qwen3Backbone": HEADS,
     "Qwen3MoeBackbone": MIXTURE | {"head_dim": 8},
-    "Qwen3_5Backbone": HEADS | {"linear_num_key_heads": 2, "linear_num_value_heads": 2}
+    "Qwen3_5Backbone": HEADS
+    | {"linear_num_key_heads": 2, "linear_num_value_heads": 2}
     | {"linear_key_head_dim": 8, "linear_value_head_dim": 8},
     "Qwen3_5MoeBackbone": {name: value for name, value in MIXTURE.items() if name != "intermediate_dim"}
     | {"head_dim": 8, "shared_expert_intermediate_size": 12, "linear_num_key_heads": 2}
@@ -267,27 +268,45 @@ PLAIN = {
 }
 
 
-def nested():
-    """Returns the arguments of classes that are made of other models."""
+NESTED = ("BASNetBackbone", "DeepLabV3Backbone", "DepthAnythingBackbone", "PARSeqBackbone", "RetinaNetBackbone")
+NESTED += ("SegFormerBackbone",)
+"""Classes that are made of other models."""
+
+
+def arguments(name):
+    """Returns the constructor arguments of a class."""
+    return PLAIN[name] if name in PLAIN else _nested(name)
+
+
+def _nested(name):
+    """Returns those of a class that is made of other models."""
     from keras_hub import models
 
-    resnet = RESNET | {"image_shape": (64, 64, 3)}
-    clip_vision = getattr(models, "CLIPBackbone").__init__.__globals__
-    vision = clip_vision["CLIPVisionEncoder"] if "CLIPVisionEncoder" in clip_vision else None
-    found = {
-        "BASNetBackbone": lambda: {"image_encoder": models.ResNetBackbone(**resnet), "num_classes": 1}
-        | {"image_shape": (64, 64, 3), "projection_filters": 8, "prediction_heads": [0], "refinement_head": None},
-        "DeepLabV3Backbone": lambda: {"image_encoder": models.ResNetBackbone(**resnet)}
-        | {"spatial_pyramid_pooling_key": "P4", "low_level_feature_key": "P2", "upsampling_size": (4, 4)}
-        | {"dilation_rates": [6, 12], "image_shape": (64, 64, 3), "projection_filters": 8},
-        "DepthAnythingBackbone": lambda: {"image_encoder": models.DINOV2Backbone(**PLAIN["DINOV2Backbone"])}
-        | {"reassemble_factors": [4, 2], "neck_hidden_dims": [8, 8], "fusion_hidden_dim": 8, "head_hidden_dim": 8}
-        | {"head_in_index": -1, "feature_keys": ["stage1", "stage2"]},
-        "PARSeqBackbone": lambda: {"image_encoder": models.ViTBackbone(**VIT | {"use_class_token": False})}
-        | {"vocabulary_size": 31, "max_label_length": 5, "decoder_hidden_dim": 16, "num_decoder_layers": 1}
-        | {"num_decoder_heads": 2, "decoder_mlp_dim": 24},
-        "RetinaNetBackbone": lambda: {"image_encoder": models.ResNetBackbone(**resnet), "min_level": 3}
-        | {"max_level": 5, "use_p5": False, "image_shape": (64, 64, 3)},
+    any_size = {name: value for name, value in RESNET.items() if name != "image_shape"}
+    made = {
+        "BASNetBackbone": lambda: (
+            {"image_encoder": models.ResNetBackbone(**any_size), "num_classes": 1}
+            | {"image_shape": (64, 64, 3), "projection_filters": 8, "prediction_heads": [0], "refinement_head": None}
+        ),
+        "DeepLabV3Backbone": lambda: (
+            {"image_encoder": models.ResNetBackbone(**RESNET)}
+            | {"spatial_pyramid_pooling_key": "P4", "low_level_feature_key": "P2", "upsampling_size": 4}
+            | {"dilation_rates": [6, 12], "image_shape": (64, 64, 3), "projection_filters": 8}
+        ),
+        "DepthAnythingBackbone": lambda: (
+            {"image_encoder": models.DINOV2Backbone(**PLAIN["DINOV2Backbone"])}
+            | {"reassemble_factors": [4, 2], "neck_hidden_dims": [8, 8], "fusion_hidden_dim": 8, "head_hidden_dim": 8}
+            | {"head_in_index": -1, "feature_keys": ["stage1", "stage2"]}
+        ),
+        "PARSeqBackbone": lambda: (
+            {"image_encoder": models.ViTBackbone(**VIT | {"use_class_token": False})}
+            | {"vocabulary_size": 31, "max_label_length": 25, "decoder_hidden_dim": 16, "num_decoder_layers": 1}
+            | {"num_decoder_heads": 2, "decoder_mlp_dim": 24}
+        ),
+        "RetinaNetBackbone": lambda: (
+            {"image_encoder": models.ResNetBackbone(**RESNET), "min_level": 3}
+            | {"max_level": 5, "use_p5": False, "image_shape": (64, 64, 3)}
+        ),
         "SegFormerBackbone": lambda: {"image_encoder": models.MiTBackbone(**MIT), "projection_filters": 8},
     }
-    return found
+    return made[name]()

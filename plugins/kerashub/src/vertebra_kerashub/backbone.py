@@ -20,6 +20,8 @@ _PREFIX = "KerasHub"
 _BASE = ("dtype", "trainable", "name")
 _PIXELS = 64
 """Height and width of sample images of any size."""
+_SAMPLES = 4096
+"""Length of sample sounds of any length."""
 _PLAIN = (str, int, float, bool, type(None), keras.layers.Layer, keras.KerasTensor)
 
 
@@ -33,10 +35,12 @@ class KerasHubBackbone(Backbone):
     kerashub_class: Any
     """KerasHub's class."""
 
-    def __init__(self, *args: Any, dtype: Any = None, trainable: bool = True, name: str | None = None, **kwargs: Any):
+    def __init__(
+        self, *args: Any, dtype: Any = None, trainable: bool = True, name: str | None = None, **kwargs: Any
+    ) -> None:
         kind = type(self).kerashub_class
-        given = _bound(kind, args, kwargs) | ({} if dtype is None else {"dtype": dtype})
-        made = _made(kind, given)
+        policy = dtype.name if type(dtype) is keras.DTypePolicy else dtype  # Moonshine needs a dtype with a hash
+        made = _made(kind, _bound(kind, args, kwargs) | ({} if policy is None else {"dtype": policy}))
         wrapping.name_layers(made)
         config = {key: value for key, value in made.get_config().items() if key not in _BASE}
         super().__init__(
@@ -55,13 +59,14 @@ class KerasHubBackbone(Backbone):
                 setattr(self, name, value)
 
     def sample_inputs(self) -> Any:
-        """Returns a small fixed input; images of any size have 64 × 64 pixels."""
+        """Returns a small fixed input; images of any size have 64 × 64 pixels, and sound has 4,096 samples."""
 
         def sized(sample: Any, tensor: Any) -> Any:
-            if len(tensor.shape) != 4 or None not in tensor.shape[1:]:
+            size = _PIXELS if len(tensor.shape) == 4 else _SAMPLES if tensor.shape[2:] == (1,) else None
+            if size is None or None not in tensor.shape[1:] or "float" not in str(sample.dtype):
                 return sample
-            shape = [size or _PIXELS for size in tensor.shape[1:]]
-            return np.cos(np.arange(2 * np.prod(shape))).reshape(2, *shape).astype("float32")
+            shape = [length or size for length in tensor.shape[1:]]
+            return np.cos(np.arange(2 * np.prod(shape))).reshape(2, *shape).astype(sample.dtype)
 
         return keras.tree.map_structure(sized, super().sample_inputs(), self.input)
 
@@ -107,11 +112,11 @@ def __getattr__(name: str) -> type[KerasHubBackbone]:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     kind = getattr(keras_hub.models, wrapped)
 
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+    def constructor(self: Any, *args: Any, **kwargs: Any) -> None:
         KerasHubBackbone.__init__(self, *args, **kwargs)
 
-    __init__.__signature__ = _signature(kind)  # type: ignore[attr-defined]
-    members = {"__init__": __init__, "kerashub_class": kind, "__doc__": kind.__doc__, "__module__": __name__}
+    constructor.__signature__ = _signature(kind)  # type: ignore[attr-defined]
+    members = {"__init__": constructor, "kerashub_class": kind, "__doc__": kind.__doc__, "__module__": __name__}
     made = type(name, (KerasHubBackbone,), members)
     return keras.saving.register_keras_serializable("vertebra_kerashub")(made)
 

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from vertebra._configuration.settings import settings
-from vertebra._discovery.catalog import BACKBONES, Entry, backbone_of, catalog, failed, identifiers, preferred, without_fallbacks
+from vertebra._discovery.catalog import (
+    BACKBONES,
+    Entry,
+    backbone_of,
+    catalog,
+    failed,
+    identifiers,
+    preferred,
+    without_fallbacks,
+)
 from vertebra._discovery.extras import install_command
 from vertebra._resolve.preset_folder import PresetFolder, config_error
 from vertebra.errors.names import failed_plugins

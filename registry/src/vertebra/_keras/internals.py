@@ -113,46 +113,35 @@ def set_trainable(layer: Any, trainable: bool) -> None:
     layer._trainable = trainable
 
 
-def generated_name(layer: Any) -> str:
-    """Returns the name, without a number, that Keras gives a layer whose author gives it none.
+def snake_case(name: str) -> str:
+    """Returns the name of a class as in the names that Keras gives layers without one.
 
     Public Keras has no function for it.
     """
     from keras.src.utils.naming import to_snake_case
 
-    name: str = to_snake_case(type(layer).__name__)
-    return name
+    written: str = to_snake_case(name)
+    return written
 
 
-def saved_layers(model: Any) -> dict[str, Any]:
-    """Returns a model and every layer below it, by the names of their groups in Keras's weights files.
+def is_saved(value: Any) -> bool:
+    """Says whether Keras's weights files have a group for a value, such as a layer.
 
-    Public Keras has these names only in the files that it writes, for which it needs the values of all weights.
+    Public Keras has no such class.
     """
     from keras.src.saving.keras_saveable import KerasSaveable
-    from keras.src.saving.saving_lib import _get_unique_name, _walk_saveable
-    from keras.src.utils.naming import to_snake_case
 
-    found: dict[str, Any] = {}
-    seen: set[int] = set()
+    return isinstance(value, KerasSaveable)
 
-    def visit(held: Any, path: str) -> None:
-        if not isinstance(held, KerasSaveable | list | dict | tuple) or id(held) in seen:
-            return
-        seen.add(id(held))
-        if isinstance(held, KerasSaveable):
-            found[path] = held
-            for name, child in _walk_saveable(held):
-                visit(child, f"{path}/{name}" if path else name)
-            return
-        used: dict[str, int] = {}
-        for child in held.values() if isinstance(held, dict) else held:
-            if isinstance(child, KerasSaveable | list | dict | tuple):
-                kind = to_snake_case(type(child).__name__) if isinstance(child, KerasSaveable) else "container"
-                visit(child, f"{path}/{_get_unique_name(kind, used)}")
 
-    visit(model, "")
-    return {path: layer for path, layer in found.items() if hasattr(layer, "_trainable_variables")}
+def saved_attributes(layer: Any) -> list[tuple[str, Any]]:
+    """Returns the attributes of a layer by name, in the order in which Keras's weights files save them.
+
+    Public Keras has the names only in the files that it writes, for which it needs the values of all weights.
+    """
+    from keras.src.saving.saving_lib import _walk_saveable
+
+    return list(_walk_saveable(layer))
 
 
 def track_parameters(layer: Any) -> None:
