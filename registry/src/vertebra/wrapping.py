@@ -92,5 +92,6 @@ def _name_children(layer: Any, seen: set[int]) -> None:
 
 def _is_numbered(layer: Any) -> bool:
     """Says whether Keras made a layer's name: that of its class, perhaps with a number."""
-    name, number = snake_case(type(layer).__name__), layer.name.rpartition("_")[2]
-    return layer.name == name or (number.isdecimal() and layer.name == f"{name}_{number}")
+    own, name = str(layer.name), snake_case(type(layer).__name__)
+    number = own.rpartition("_")[2]
+    return own == name or (number.isdecimal() and own == f"{name}_{number}")

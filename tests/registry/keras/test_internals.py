@@ -69,7 +69,6 @@ def test_snake_case():
 @of("KerasSaveable")
 def test_is_saved():
     assert internals.is_saved(dense())
-    assert internals.is_saved(keras.random.SeedGenerator(0))
     assert not internals.is_saved([dense()])
 
 

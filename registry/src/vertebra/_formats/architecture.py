@@ -38,9 +38,9 @@ def find_owner(
     specs = [entry for entry in catalog(BACKBONES).claims() if format in entry.value.formats]
     readers = [entry for entry in specs if identifier in entry.value.formats[format].identifiers]
     chosen = next((name for name in named_classes(folder, asked) if any(name == one.name for one in readers)), None)
-    if chosen is None:
-        readers = without_fallbacks(readers)
     claims = preferred([one for one in readers if chosen in (None, one.name)], settings().names("prefer"))
+    if len(claims) > 1:
+        claims = without_fallbacks(claims)
     if len(claims) == 1:
         return claims[0]
     if claims:
