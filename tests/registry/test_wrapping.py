@@ -47,6 +47,29 @@ def test_names_depend_on_the_structure_alone():
     }
 
 
+class Lists(keras.layers.Layer):
+    """A layer whose properties make lists, each of which may have the address of the last one."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.held = tuple(keras.layers.Dense(4) for _ in range(8))
+
+    def build(self, shape):
+        for layer in self.held:
+            layer.build(shape)
+
+    call = Block.call
+    parts = twins = property(lambda self: list(self.held))
+    first = property(lambda self: [[layer] for layer in self.held[:4]])
+    second = property(lambda self: [[layer] for layer in self.held[4:]])
+
+
+def test_lists_that_properties_make_are_not_taken_for_each_other():
+    inputs = keras.Input((4,))
+    rules = wrapping.weight_rules(lambda: keras.Model(inputs, Lists()(inputs)))
+    assert len(rules) == 16
+
+
 def test_rules_are_the_names_in_keras_s_files(tmp_path):
     def named():
         model = build()

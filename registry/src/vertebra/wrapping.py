@@ -44,20 +44,20 @@ def _saved_layers(model: Any) -> dict[str, Any]:
     import keras
 
     found: dict[str, Any] = {}
-    seen: set[int] = set()
+    seen: set[int] = set()  # of layers alone: the id of a list that a property returned may be that of the next one
 
-    def visit(held: Any, path: str) -> None:
-        if id(held) in seen:
+    def visit(held: Any, path: str, around: tuple[int, ...] = ()) -> None:
+        if id(held) in seen or id(held) in around:
             return
-        seen.add(id(held))
         if is_saved(held):
+            seen.add(id(held))
             found[path] = held
-            members = saved_attributes(held)
+            members, around = saved_attributes(held), ()
         else:
-            members = _numbered(held)
+            members, around = _numbered(held), (*around, id(held))
         for name, member in members:
             if is_saved(member) or isinstance(member, list | dict | tuple):
-                visit(member, f"{path}/{name}" if path else name)
+                visit(member, f"{path}/{name}" if path else name, around)
 
     visit(model, "")
     return {path: layer for path, layer in found.items() if isinstance(layer, keras.layers.Layer)}

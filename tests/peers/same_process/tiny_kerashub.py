@@ -49,6 +49,7 @@ CSP = {
     "stackwise_num_filters": [8, 16],
     "block_type": "dark_block",
     "stage_type": "csp",
+    "block_ratio": [0.5],
     "image_shape": (32, 32, 3),
 }
 RESNET = {
@@ -268,7 +269,7 @@ PLAIN = {
 }
 
 
-NESTED = ("BASNetBackbone", "DeepLabV3Backbone", "DepthAnythingBackbone", "PARSeqBackbone", "RetinaNetBackbone")
+NESTED = ("DeepLabV3Backbone", "DepthAnythingBackbone", "PARSeqBackbone", "RetinaNetBackbone")
 NESTED += ("SegFormerBackbone",)
 """Classes that are made of other models."""
 
@@ -282,11 +283,10 @@ def _nested(name):
     """Returns those of a class that is made of other models."""
     from keras_hub import models
 
-    any_size = {name: value for name, value in RESNET.items() if name != "image_shape"}
     made = {
         "BASNetBackbone": lambda: (
             {"image_encoder": models.ResNetBackbone(**any_size), "num_classes": 1}
-            | {"image_shape": (64, 64, 3), "projection_filters": 8, "prediction_heads": [0], "refinement_head": None}
+            | {"image_shape": (64, 64, 3), "prediction_heads": None, "refinement_head": None}
         ),
         "DeepLabV3Backbone": lambda: (
             {"image_encoder": models.ResNetBackbone(**RESNET)}
