@@ -284,10 +284,6 @@ def _nested(name):
     from keras_hub import models
 
     made = {
-        "BASNetBackbone": lambda: (
-            {"image_encoder": models.ResNetBackbone(**any_size), "num_classes": 1}
-            | {"image_shape": (64, 64, 3), "prediction_heads": None, "refinement_head": None}
-        ),
         "DeepLabV3Backbone": lambda: (
             {"image_encoder": models.ResNetBackbone(**RESNET)}
             | {"spatial_pyramid_pooling_key": "P4", "low_level_feature_key": "P2", "upsampling_size": 4}
