@@ -1,4 +1,4 @@
-"""The examples of the documentation run: `docs/examples`, and those of four pages: LoRA, serving, images and plugins."""
+"""The examples of the documentation run: `docs/examples`, and those of pages on LoRA, serving, images and plugins."""
 
 import os
 import re
