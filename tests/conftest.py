@@ -326,8 +326,11 @@ def other_runtime(runtime):
 def documented_vit(tmp_path, monkeypatch):
     """The package of the architecture in docs/plugins.md, added as a plugin until the test ends."""
     import vertebra
+    from vertebra._configuration.settings import settings
     from vertebra._discovery import catalog, plugins
 
+    monkeypatch.setenv("VERTEBRA_PREFER", "acme-vit")  # vertebra-vit reads the same checkpoints
+    settings.cache_clear()
     page = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text(encoding="utf-8")
     for name, code in re.findall(r"`acme_vit/(\w+\.py)`\n\n```python\n(.+?)```", page, flags=re.DOTALL):
         (tmp_path / "plugin" / "acme_vit").mkdir(parents=True, exist_ok=True)
@@ -338,6 +341,8 @@ def documented_vit(tmp_path, monkeypatch):
     yield package
     for name in [name for name in sys.modules if name.partition(".")[0] == "acme_vit"]:
         del sys.modules[name]
+    monkeypatch.delenv("VERTEBRA_PREFER")
+    settings.cache_clear()
     plugins.registry.cache_clear()
     catalog.clear_catalog()
 

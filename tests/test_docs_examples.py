@@ -1,4 +1,4 @@
-"""The examples of the documentation run: `docs/examples`, and those of docs/lora.md, serving.md and plugins.md."""
+"""The examples of the documentation run: `docs/examples`, and those of pages on LoRA, serving, images and plugins."""
 
 import os
 import re
@@ -74,6 +74,16 @@ def test_the_page_about_serving_runs_from_top_to_bottom(presets, inputs, run):
     for answer in (rows[0], rows[2], names["mixed"]):
         pooled = keras.ops.convert_to_numpy(answer["pooled_output"])
         assert np.abs(pooled[0] - legal[0]).max() <= 1e-5
+
+
+def test_the_page_about_images_runs_from_top_to_bottom():
+    names = {}
+    for block in BLOCK.findall((DOCS / "images.md").read_text(encoding="utf-8")):
+        exec(compile(block, "images.md", "exec"), names)
+    assert names["states"].shape == (4, 17, 16)
+    assert [tuple(states.shape) for states in names["maps"]] == [(4, 4, 4, 16)] * 2
+    assert names["larger"]["sequence_output"].shape == (4, 19, 16)
+    assert [tuple(states.shape) for states in names["detector"](names["images"])] == [(4, 4, 4, 16)] * 2
 
 
 @pytest.fixture

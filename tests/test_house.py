@@ -121,7 +121,7 @@ def owned_names() -> set[str]:
     return (
         {member.name for member in MEMBERS}
         | {member.package for member in MEMBERS}
-        | (ENTRIES.keys() - {"text"})  # also the name of a type
+        | (ENTRIES.keys() - {"text", "kerashub"})  # also the names of a type and of a format
         | {entry.name for kind in (catalog.BACKBONES, catalog.RUNTIMES) for entry in catalog.catalog(kind)}
         | {preset.handle.partition(":")[0] for preset in presets}
         | {preset.name for preset in presets}

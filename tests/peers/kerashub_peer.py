@@ -85,7 +85,10 @@ def count(variables):
 
 
 def compute(backbone, inputs):
-    outputs = backbone({name: np.array(values, "int32") for name, values in inputs.items()}, training=False)
+    arrays = {name: np.array(values, "float32" if name == "images" else "int32") for name, values in inputs.items()}
+    outputs = backbone(arrays["images"] if isinstance(backbone.input, keras.KerasTensor) else arrays, training=False)
+    if "images" in arrays:
+        return {"sequence_output": keras.ops.convert_to_numpy(outputs).tolist()}
     if not isinstance(outputs, dict):
         outputs = {"sequence_output": outputs, "logits": backbone.token_embedding(outputs, reverse=True)}
     return {name: keras.ops.convert_to_numpy(array).tolist() for name, array in outputs.items()}

@@ -18,14 +18,17 @@ INPUTS["pixels"] = "pixel_values"
 OUTPUTS = {"last_hidden_state": "sequence_output", "pooler_output": "pooled_output", "logits": "logits"}
 
 
-def load(folder, inputs, model="AutoModel", attention=None):
-    """Loads a checkpoint in float32; returns its outputs, the loading report, and the dtype in its config."""
+def load(folder, inputs, model="AutoModel", attention=None, call=None):
+    """Loads a checkpoint in float32; returns its outputs, the loading report, and the dtype in its config.
+
+    `call` are further arguments of the call.
+    """
     loaded, report = getattr(transformers, model).from_pretrained(
         folder, dtype="float32", attn_implementation=attention, output_loading_info=True
     )
     dtype = str(transformers.AutoConfig.from_pretrained(folder).dtype).removeprefix("torch.")
     report = {key: sorted(map(str, found)) for key, found in report.items()}
-    return {"outputs": compute(loaded, inputs), "report": report, "dtype": dtype}
+    return {"outputs": compute(loaded, inputs, call), "report": report, "dtype": dtype}
 
 
 def create(folder, inputs, model, config, dtype="float32", max_shard_size="1GB"):
@@ -268,10 +271,18 @@ def activations():
     return sorted(name for name, function in names.items() if not list(function.parameters()))
 
 
-def compute(model, inputs):
+def feature_maps(folder, inputs, model, layers):
+    """Returns the hidden states that a backbone class gives after layers, as maps with the channels in front."""
+    loaded = getattr(transformers, model).from_pretrained(folder, out_indices=[number + 1 for number in layers])
     named = {INPUTS[name]: torch.tensor(values) for name, values in inputs.items()}
     with torch.no_grad():
-        outputs = model.eval()(**named)
+        return [states.tolist() for states in loaded.eval()(**named).feature_maps]
+
+
+def compute(model, inputs, call=None):
+    named = {INPUTS[name]: torch.tensor(values) for name, values in inputs.items()}
+    with torch.no_grad():
+        outputs = model.eval()(**named, **(call or {}))
     return {ours: outputs[theirs].tolist() for theirs, ours in OUTPUTS.items() if outputs.get(theirs) is not None}
 
 
@@ -290,6 +301,7 @@ if __name__ == "__main__":
         count_adapter=count_adapter,
         read=read,
         embed=embed,
+        feature_maps=feature_maps,
         create_language_model=create_language_model,
         create_sentence_model=create_sentence_model,
         activations=activations,

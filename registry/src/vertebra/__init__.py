@@ -65,6 +65,7 @@ __all__ = [
     "tasks",
     "upload_preset",
     "use",
+    "wrapping",
 ]
 
 _HOMES = {
@@ -129,6 +130,7 @@ if TYPE_CHECKING:
     from vertebra import low_rank as low_rank
     from vertebra import models as models
     from vertebra import tasks as tasks
+    from vertebra import wrapping as wrapping
     from vertebra._api import add_plugin as add_plugin
     from vertebra._api import compile as compile
     from vertebra._api import files as files

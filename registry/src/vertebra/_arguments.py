@@ -134,8 +134,8 @@ def call_arguments(
     Raises:
         TypeError: an argument is unknown, which functional models ignore.
     """
-    known = backbone.input
-    if not args and "inputs" not in kwargs and isinstance(known, Mapping):
+    known = _inputs(backbone)
+    if not args and "inputs" not in kwargs:
         names = [name for name in kwargs if name in known or _ALIASES.get(name) in known]
         args = ({name: kwargs.pop(name) for name in names},) if names else ()
     if not kwargs.keys() <= _CALL_ARGUMENTS:
@@ -149,16 +149,37 @@ def inputs_of_call(backbone: Any, inputs: Any) -> Any:
     """Returns a table of inputs with all inputs of a backbone, under its names; other inputs are returned as they are.
 
     transformers' names are replaced by the backbone's. A padding mask that is left out or None is 1 for each token, and
-    segment ids are 0.
+    segment ids are 0. If the backbone has a single input, such as images, it may be in a table, too, or without one.
 
     Raises:
         ValueError: an input is there under two names, or is unknown: Keras would take it for another one.
     """
-    if not isinstance(inputs, Mapping) or not isinstance(known := backbone.input, Mapping):
+    known = _inputs(backbone)
+    (only,) = known if len(known) == 1 else (None,)
+    if not isinstance(inputs, Mapping):
+        wraps = only is not None and known is backbone.input and not isinstance(inputs, list | tuple)
+        return {only: inputs} if wraps else inputs
+    if only is None or known is backbone.input:
+        return _named(backbone, known, inputs) if known else inputs
+    found = _named(backbone, known, inputs)
+    if only not in found:
+        raise ValueError(f"A call of {type(backbone).__name__} lacks its input {only!r}.")
+    return found[only]
+
+
+def _inputs(backbone: Any) -> Mapping[str, Any]:
+    """Returns the inputs of a backbone by name; without any where they are in a list."""
+    inputs = backbone.input
+    if isinstance(inputs, Mapping):
         return inputs
+    return {} if isinstance(inputs, list | tuple) else {inputs.name: inputs}
+
+
+def _named(backbone: Any, known: Mapping[str, Any], inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns all inputs, under a backbone's names; raises the errors of `inputs_of_call`."""
     if type(inputs) is dict and inputs.keys() == known.keys() and not any(inputs.get(n, 0) is None for n in _DEFAULTS):
         return inputs
-    named = {_own_name(backbone, name, inputs): value for name, value in inputs.items()}
+    named = {_own_name(backbone, known, name, inputs): value for name, value in inputs.items()}
     given = {name: value for name, value in named.items() if value is not None or name not in _DEFAULTS}
     for name in given.keys() - known.keys():
         _refuse_input(backbone, name)
@@ -186,9 +207,9 @@ def _like(tokens: Any, value: int) -> Any:
     return np.full(np.shape(tokens), value, "int32")
 
 
-def _own_name(backbone: Any, name: str, inputs: Mapping[str, Any]) -> str:
+def _own_name(backbone: Any, known: Mapping[str, Any], name: str, inputs: Mapping[str, Any]) -> str:
     own = _ALIASES.get(name, name)
-    if own == name or own not in backbone.input or name in backbone.input:
+    if own == name or own not in known or name in known:
         return name
     if own in inputs:
         raise ValueError(f"A call of {type(backbone).__name__} has the inputs {own!r} and {name!r}: pass one of them.")
@@ -197,12 +218,12 @@ def _own_name(backbone: Any, name: str, inputs: Mapping[str, Any]) -> str:
 
 def _refuse_input(backbone: Any, name: str) -> None:
     similar = [] if name in _ALIASES else close_names(name, _input_names(backbone))
-    hint = f"; did you mean {similar[0]!r}?" if similar else f"; its inputs are {', '.join(backbone.input)}."
+    hint = f"; did you mean {similar[0]!r}?" if similar else f"; its inputs are {', '.join(_inputs(backbone))}."
     raise ValueError(f"A call of {type(backbone).__name__} has no input {name!r}{hint}")
 
 
 def _input_names(backbone: Any) -> list[str]:
-    own = list(backbone.input) if isinstance(backbone.input, Mapping) else []
+    own = list(_inputs(backbone))
     return [*own, *(alias for alias, meant in _ALIASES.items() if meant in own)]
 
 

@@ -33,7 +33,7 @@ class _Presets:
 
 
 class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc]
-    """A model without a task: token ids and masks in, hidden states out.
+    """A model without a task: inputs such as token ids and masks, or images, in; hidden states out.
 
     A backbone is a functional model, built when it is constructed: extend it from `inputs` and `output`, compile and
     fit it, save it as `.keras`, or call it as a layer of another model. A subclass builds its layers in `__init__`,
@@ -75,7 +75,8 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
             self.trainable = False
         self._arguments = dict(arguments or {})
         for argument, value in self._arguments.items():
-            setattr(self, argument, value)
+            if not isinstance(getattr(type(self), argument, None), property):  # such as Keras's input_shape
+                setattr(self, argument, value)
         if not hasattr(self, "token_embedding"):
             self.token_embedding = None
         self._preset: str | None = None
@@ -94,7 +95,8 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
         Args:
             *args: The inputs, in the structure of `inputs`, as in `keras.Model`. transformers' names are accepted, too:
                 `input_ids` for `token_ids`, `attention_mask` for `padding_mask`, and `token_type_ids` for
-                `segment_ids`. Without a padding mask, all tokens count; without segment ids, these are 0.
+                `segment_ids`. Without a padding mask, all tokens count; without segment ids, these are 0. A single
+                input, such as images, may also be in a table or a keyword argument, by its name.
             adapters: LoRA adapters for this call alone, as in `vertebra.lora.rows`; None means the active adapters.
             **kwargs: `training`, whether dropout is applied, and `mask`, as in `keras.Model`.
 
@@ -195,7 +197,7 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
             max_shard_size: Maximum size of a weights file in gigabytes (10⁹ bytes), or None for a single file.
             format: `native`; `kerashub` or `transformers`, for the libraries of these names; or one of a plugin.
             certificate: Whether to store a small input and its output, which `from_preset(verify=True)` and
-                `vertebra verify` replay. This costs a forward pass of a few tokens.
+                `vertebra verify` replay. This costs a forward pass of this input.
             assets: Whether to save assets; or the handle or path of a preset to take them from, whose missing files are
                 downloaded.
 
@@ -276,7 +278,7 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
         return calls.replacing_weights(self)
 
     def sample_inputs(self) -> Any:
-        """Returns a small fixed input in the structure of `inputs`: two short rows, the second padded.
+        """Returns a small fixed input in the structure of `inputs`: of texts, two short rows, the second padded.
 
         A subclass overrides this if shapes and dtypes do not suffice to make valid inputs.
         """

@@ -83,6 +83,20 @@ def test_the_class_of_the_call_decides_against_a_preference(read, monkeypatch):
     assert read({"model_type": "llama"}, type("BetaLlamaBackbone", (), {})) == "BetaLlamaBackbone"
 
 
+def test_a_fallback_comes_last_unless_it_is_named_or_preferred(read, install, reload_plugins, monkeypatch):
+    monkeypatch.setenv("VERTEBRA_PLUGINS", "acme,gamma")
+    code = PLUGIN.format(name="GammaLlamaBackbone", own="gamma_llama", module="gamma")
+    install("gamma", code.replace("formats=formats", "formats=formats, fallback=True"))
+    reload_plugins()
+    assert read({"model_type": "llama"}) == "AcmeLlamaBackbone"
+    assert read({"model_type": "gamma_llama"}) == "GammaLlamaBackbone"
+    assert not list(clashes())
+    assert read({"model_type": "llama"}, type("GammaLlamaBackbone", (), {})) == "GammaLlamaBackbone"
+    monkeypatch.setenv("VERTEBRA_PREFER", "gamma")
+    reload_plugins()
+    assert read({"model_type": "llama"}) == "GammaLlamaBackbone"
+
+
 PACK = """
 from vertebra import PresetSpec, hookimpl
 

@@ -58,6 +58,27 @@ def test_every_private_part_has_a_test():
     assert found - own <= TESTED
 
 
+# === Names in files ===
+
+
+@of("to_snake_case")
+def test_snake_case():
+    assert internals.snake_case("BatchNormalization") == keras.layers.BatchNormalization().name.rstrip("_0123456789")
+
+
+@of("KerasSaveable")
+def test_is_saved():
+    assert internals.is_saved(dense())
+    assert not internals.is_saved([dense()])
+
+
+@of("_walk_saveable")
+def test_saved_attributes_begin_with_the_layers_of_a_model():
+    model = network()
+    name, layers = internals.saved_attributes(model)[0]
+    assert (name, list(layers)) == ("layers", model.layers)
+
+
 # === Variables ===
 
 

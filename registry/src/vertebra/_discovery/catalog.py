@@ -160,7 +160,14 @@ def identifiers(format: str) -> Catalog[BackboneSpec]:
         if format in claim.value.formats
         for identifier in dict.fromkeys(claim.value.formats[format].identifiers)
     ]
+    first = {entry.name for entry in entries if not entry.value.fallback}
+    entries = [entry for entry in entries if entry.name not in first or not entry.value.fallback]
     return Catalog(f"{format} architecture", entries, settings().names("prefer"))
+
+
+def without_fallbacks(entries: list[Entry[BackboneSpec]]) -> list[Entry[BackboneSpec]]:
+    """Returns the architectures that are no fallback, or all if each of them is one."""
+    return [entry for entry in entries if not entry.value.fallback] or entries
 
 
 @functools.cache

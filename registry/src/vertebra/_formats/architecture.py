@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from vertebra._configuration.settings import settings
-from vertebra._discovery.catalog import BACKBONES, Entry, backbone_of, catalog, failed, identifiers, preferred
+from vertebra._discovery.catalog import (
+    BACKBONES,
+    Entry,
+    backbone_of,
+    catalog,
+    failed,
+    identifiers,
+    preferred,
+    without_fallbacks,
+)
 from vertebra._discovery.extras import install_command
 from vertebra._resolve.preset_folder import PresetFolder, config_error
 from vertebra.errors.names import failed_plugins
@@ -30,6 +39,8 @@ def find_owner(
     readers = [entry for entry in specs if identifier in entry.value.formats[format].identifiers]
     chosen = next((name for name in named_classes(folder, asked) if any(name == one.name for one in readers)), None)
     claims = preferred([one for one in readers if chosen in (None, one.name)], settings().names("prefer"))
+    if len(claims) > 1:
+        claims = without_fallbacks(claims)
     if len(claims) == 1:
         return claims[0]
     if claims:

@@ -113,6 +113,37 @@ def set_trainable(layer: Any, trainable: bool) -> None:
     layer._trainable = trainable
 
 
+def snake_case(name: str) -> str:
+    """Returns the name of a class as in the names that Keras gives layers without one.
+
+    Public Keras has no function for it.
+    """
+    from keras.src.utils.naming import to_snake_case
+
+    written: str = to_snake_case(name)
+    return written
+
+
+def is_saved(value: Any) -> bool:
+    """Says whether Keras's weights files have a group for a value, such as a layer.
+
+    Public Keras has no such class.
+    """
+    from keras.src.saving.keras_saveable import KerasSaveable
+
+    return isinstance(value, KerasSaveable)
+
+
+def saved_attributes(layer: Any) -> list[tuple[str, Any]]:
+    """Returns the attributes of a layer by name, in the order in which Keras's weights files save them.
+
+    Public Keras has the names only in the files that it writes, for which it needs the values of all weights.
+    """
+    from keras.src.saving.saving_lib import _walk_saveable
+
+    return list(_walk_saveable(layer))
+
+
 def track_parameters(layer: Any) -> None:
     """Registers a layer's variables as parameters of its torch module; does nothing on other backends.
 

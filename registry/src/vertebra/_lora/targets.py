@@ -92,7 +92,7 @@ def find_layers(model: Any, targets: Sequence[str], roles: Roles, layers: Layers
 def match(target: str, candidates: Mapping[str, Any], roles: Roles) -> set[str]:
     """Returns the paths of the candidates that a target matches."""
     if target == ALL_LINEAR:
-        return {path for path, layer in candidates.items() if hasattr(layer, "kernel")}
+        return {path for path, layer in candidates.items() if hasattr(layer, "kernel") and _is_one_map(layer)}
     patterns = [pattern for role in _roles_below(target, roles) for pattern in roles[role]]
     return {
         path
@@ -125,6 +125,16 @@ def _adaptable(layers: Mapping[str, Any]) -> dict[str, Any]:
     from vertebra._lora.layers.linear_view import is_adaptable  # not at the top: plans are read without a framework
 
     return {path: layer for path, layer in layers.items() if is_adaptable(layer)}
+
+
+def _is_one_map(layer: Any) -> bool:
+    """Says whether an adaptable layer is a single linear map, as a convolution in groups is not."""
+    from vertebra._lora.layers.linear_view import is_adaptable, view_of
+
+    try:
+        return not is_adaptable(layer) or view_of(layer) is not None
+    except ValueError:
+        return False
 
 
 def _roles_below(target: str, roles: Roles) -> list[str]:

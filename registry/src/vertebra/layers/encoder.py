@@ -88,7 +88,8 @@ class SelfAttention(keras.layers.Layer):  # type: ignore[misc]
 
     Args:
         arguments: The backbone's arguments, of which the layer uses `num_heads`, `hidden_dim`, `dropout`,
-            `attention_dropout` and `initializer_range`.
+            `attention_dropout` and `initializer_range`. Where `qkv_bias` or `output_bias` is false, the projections of
+            query, key and value or that of the output have no bias.
         **kwargs: The arguments of every Keras layer.
     """
 
@@ -98,14 +99,17 @@ class SelfAttention(keras.layers.Layer):  # type: ignore[misc]
         self.num_heads, self.hidden_dim = arguments["num_heads"], arguments["hidden_dim"]
         self.rate = arguments["dropout" if arguments["attention_dropout"] is None else "attention_dropout"]
 
-        def projection(name: str) -> Any:
-            initializer = _initializer(arguments)
+        def projection(name: str, bias: str = "qkv_bias") -> Any:
             return keras.layers.Dense(
-                self.hidden_dim, kernel_initializer=initializer, dtype=self.dtype_policy, name=name
+                self.hidden_dim,
+                use_bias=arguments.get(bias, True),
+                kernel_initializer=_initializer(arguments),
+                dtype=self.dtype_policy,
+                name=name,
             )
 
         self.query, self.key, self.value = projection("query"), projection("key"), projection("value")
-        self.attention_output = projection("attention_output")
+        self.attention_output = projection("attention_output", "output_bias")
         self.dropout: Any = Dropout(self.rate, dtype=self.dtype_policy, name="attention_dropout")
 
     def build(self, shape: Any) -> None:

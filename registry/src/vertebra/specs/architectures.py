@@ -51,6 +51,9 @@ class BackboneSpec:
     version: int = 1
     """Version of the constructor's arguments and of the names of weights, which native presets record. Raise it when a
     new release renames an argument or a layer."""
+    fallback: bool = False
+    """Whether any other architecture that reads the same config of a foreign format comes first: for plugins that wrap
+    the classes of another library."""
     migrate: str | None = None
     """Reference to a function that reads presets of older versions: from the arguments in a config and their version,
     it returns those of the present version, and a dict of new names by former ones, of weights or of layers."""

@@ -3,6 +3,10 @@
 A tensor with an output axis is split among the layers. A tensor without one is the same for all of them: the layers
 share the variable, so that further training equals training the fused module. Adapters that were made layer by layer
 have separate ranks; fused, they are one adapter of the sum of the ranks, whose output-side matrix is block-diagonal.
+
+PEFT's tensors of a convolution have the axes of torch's kernels: `(rank, channels, *kernel_size)` on the input side,
+and axes of size 1 behind those of the output side. Here they are matrices, with an input axis of `(*kernel_size,
+channels)`.
 """
 
 from __future__ import annotations
@@ -54,6 +58,46 @@ class FusedModule:
         first, *others = self.paths
         tied = tied_variables(self.strategy, self.views[first], self.rank, self.options)
         return {first: plan} | {path: replace(plan, shares=first if tied else None) for path in others}
+
+
+def flattened(view: Any, needed: Mapping[str, AdapterTensor], tensors: Mapping[str, Array]) -> dict[str, Array]:
+    """Returns a module's tensors as matrices and vectors, which those of a convolution are not in PEFT's files.
+
+    Args:
+        view: The linear view of a layer of the module.
+        needed: The strategy's tensors, by name.
+        tensors: The module's tensors, by name; those of another shape are returned as they are.
+    """
+    return {name: _flat(view, needed[name], array) if name in needed else array for name, array in tensors.items()}
+
+
+def _flat(view: Any, tensor: AdapterTensor, array: Array) -> Array:
+    rank = array.shape[1 if "out" in tensor.axes else 0] if array.ndim > 1 else 0
+    if not view.is_convolution or array.shape != _stored_shape(view, tensor, rank):
+        return array
+    if "in" in tensor.axes:
+        return np.moveaxis(array, 1, -1).reshape(rank, -1)
+    return array.reshape((view.out_features, rank) if "rank" in tensor.axes else -1)
+
+
+def _as_stored(view: Any, tensor: AdapterTensor, array: Array) -> Array:
+    """Returns a tensor as PEFT's file has it; the inverse of `flattened`."""
+    if not view.is_convolution:
+        return array
+    rank = array.shape[0 if "in" in tensor.axes else -1]
+    shape = _stored_shape(view, tensor, rank)
+    if "in" in tensor.axes:
+        return np.moveaxis(array.reshape(rank, *shape[2:], shape[1]), -1, 1)
+    return array.reshape(shape)
+
+
+def _stored_shape(view: Any, tensor: AdapterTensor, rank: int) -> tuple[int, ...]:
+    """Returns the shape of a convolution's tensor in PEFT's files."""
+    *size, channels, outputs = view.variable.shape
+    if "in" in tensor.axes:
+        return (rank, channels, *size)
+    ones = (1,) * len(size)
+    return (outputs, rank, *ones) if "rank" in tensor.axes else (1, outputs, *ones)
 
 
 def split(fused: FusedModule, tensors: Mapping[str, Array]) -> Values:
@@ -118,7 +162,11 @@ def _is_fused(fused: FusedModule, plans: Mapping[str, LayerPlan]) -> bool:
 
 
 def _tensors(fused: FusedModule, variables: Mapping[str, Array]) -> dict[str, Array]:
-    return {name: tensor.as_variable(variables[tensor.variable]) for name, tensor in fused.tensors().items()}
+    view = fused.views[fused.paths[0]]
+    return {
+        name: _as_stored(view, tensor, tensor.as_variable(variables[tensor.variable]))
+        for name, tensor in fused.tensors().items()
+    }
 
 
 def _joined(fused: FusedModule, values: Values) -> dict[str, Array]:

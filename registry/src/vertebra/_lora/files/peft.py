@@ -13,7 +13,7 @@ from vertebra._arguments import inputs_known_as
 from vertebra._lora.files.adapter_data import AdapterData, AdapterFile, base_of, write_arrays
 from vertebra._lora.files.adapter_files import AdapterFiles
 from vertebra._lora.files.foreign_names import AdapterNames, base_of_peft
-from vertebra._lora.files.fused_modules import FusedModule, fuse, split
+from vertebra._lora.files.fused_modules import FusedModule, flattened, fuse, split
 from vertebra._lora.files.peft_added import added_tensors, read_added, tied_copies
 from vertebra._lora.files.peft_config import SWITCHES, PeftSettings, read_config
 from vertebra._lora.files.peft_copies import drop_copies
@@ -114,11 +114,12 @@ def _read_modules(
     for module, matrices in tensors.modules.items():
         paths = names.layers(module)
         views = {path: _view(source, path, layers[path]) for path in paths}
-        layer, shapes = (
-            settings.layer(tensors.full_names[module]),
-            {key: array.shape for key, array in matrices.items()},
-        )
-        rank, own = plan.strategy.peft_layer(views[paths[0]], layer.rank, options, shapes)
+        first, layer = views[paths[0]], settings.layer(tensors.full_names[module])
+        if first.is_convolution:
+            _check_convolution(source, plan, module)
+            matrices = flattened(first, plan.strategy.tensors_of(first, layer.rank, options), matrices)
+        shapes = {key: array.shape for key, array in matrices.items()}
+        rank, own = plan.strategy.peft_layer(first, layer.rank, options, shapes)
         layer = replace(layer, rank=rank, options=own)
         fused = FusedModule(source, module, paths, views, plan.strategy, rank, {**options, **own})
         values |= split(fused, matrices)
@@ -129,6 +130,13 @@ def _read_modules(
         problem = f"holds tensors of another rank than r and rank_pattern of its {ADAPTER_CONFIG} declare"
         raise AdapterMismatchError(source, problem, other_ranks, "Take both files from the same adapter")
     return values
+
+
+def _check_convolution(source: str, plan: AdapterPlan, module: str) -> None:
+    """Refuses a convolution that another method than LoRA adapts: the tensors of each method have other axes."""
+    if plan.strategy.peft_method is not None:
+        problem = f"adapts a convolution by {plan.strategy.peft_method.name}, and only LoRA of convolutions is read"
+        raise AdapterMismatchError(source, problem, [module], "Merge it in PEFT with merge_and_unload()")
 
 
 def _rank(fused: FusedModule, tensors: Mapping[str, Any]) -> int:
@@ -210,8 +218,8 @@ def _untied_in_peft(plan: AdapterPlan, layers: Mapping[str, Any]) -> list[str]:
 
 def _kind(names: AdapterNames, path: str, view: Any) -> str:
     """Returns the kind of a layer's module, as `PeftMethod.modules` names it."""
-    if view.is_lookup:
-        return "embedding"
+    if view.is_lookup or view.is_convolution:
+        return "embedding" if view.is_lookup else "convolution"
     return "reversed" if names.kernels_are_reversed([names.module(path)]) else "linear"
 
 

@@ -1,0 +1,1 @@
+"""ViT and DINOv2 for Vertebra."""
