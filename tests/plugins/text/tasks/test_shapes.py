@@ -55,12 +55,13 @@ def test_a_batch_without_tokens_computes_its_padding():
     inputs, tokens = shapes.shaped({"padding_mask": mask_of([0], 1)}, shapes.Shape(2, 16, 16), None)
     assert tokens is None
     assert inputs["padding_mask"].shape == (2, 16)
-    assert shapes.tokens_if_fewer(np.zeros((2, 1), "int32")) is None
+    assert shapes.tokens_of(np.zeros((2, 1), "int32"), 0) is None
 
 
-def test_hardly_any_padding_is_computed():
-    assert shapes.tokens_if_fewer(mask_of([20, 19], 20)) is None
-    assert len(shapes.tokens_if_fewer(mask_of([20, 10], 20)).positions) == 30
+def test_padding_is_removed_from_a_share_on():
+    assert shapes.tokens_of(mask_of([20, 19], 20), 0.1) is None
+    assert len(shapes.tokens_of(mask_of([20, 10], 20), 0.1).positions) == 30
+    assert len(shapes.tokens_of(mask_of([20, 20], 20), 0).positions) == 40
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from vertebra_text.tasks import cut_texts, shapes
 
 _CHUNK = 2048
 """The number of texts that are tokenized at once."""
+_WORTHWHILE = 0.1
+"""The share of padding in a batch from which it is worth while to remove it."""
 _MANY = 1024
 """The number of texts from which it is worth while to trace the model, which takes seconds."""
 _MANY_AT_ONCE = 256
@@ -141,8 +143,9 @@ class Inference:
             inputs, tokens = shapes.shaped(inputs, shape, self._task.preprocessor.sequence_length)
             if isinstance(adapters, list):
                 adapters = adapters + adapters[-1:] * (shape.rows - len(rows))
-        elif program is None and self._can_unpad and not isinstance(adapters, list):
-            tokens = shapes.tokens_if_fewer(inputs["padding_mask"])
+        elif self._can_unpad and not isinstance(adapters, list):
+            # A program is traced with tokens or without; with them, it serves all batches.
+            tokens = shapes.tokens_of(inputs["padding_mask"], least_padding=_WORTHWHILE if program is None else 0)
         inputs |= self._task.further_inputs(inputs)
         if program is None:
             chosen = contextlib.nullcontext() if adapters is None else self._task.lora_rows(adapters)

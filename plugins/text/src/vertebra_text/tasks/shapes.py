@@ -15,8 +15,6 @@ _STEPS = ((64, 16), (256, 32), (1024, 64))
 """Lengths are rounded up where each shape is compiled: to a multiple of 16 up to 64 tokens, and so on."""
 _LARGEST_STEP = 128
 _SHORTEST = 16
-_MOST_TOKENS = 0.9
-"""The share of tokens in a batch up to which it is worth while to compute no padding."""
 
 
 class Shape(NamedTuple):
@@ -75,9 +73,9 @@ def shaped(inputs: dict[str, Array], shape: Shape, most: int | None) -> tuple[di
     return filled, layers.Tokens(tokens.positions, np.pad(tokens.numbers, copies, mode="edge"))
 
 
-def tokens_if_fewer(padding_mask: Array) -> layers.Tokens | None:
-    """Returns the tokens of a batch, or None if hardly any position is padding."""
-    return layers.tokens_of(padding_mask) if 0 < padding_mask.mean() <= _MOST_TOKENS else None
+def tokens_of(padding_mask: Array, least_padding: float) -> layers.Tokens | None:
+    """Returns the tokens of a batch, or None if it has none, or less padding than a share of its positions."""
+    return layers.tokens_of(padding_mask) if 0 < padding_mask.mean() <= 1 - least_padding else None
 
 
 def cropped(arrays: dict[str, Array]) -> dict[str, Array]:
