@@ -77,6 +77,8 @@ def test_objects_of_kerashub_and_data_of_keras_may_be_in_configs(value):
         (POLICY | {"module": "os", "class_name": "system"}, "os.system"),
         (POLICY | {"module": ["os"]}, r"\['os'\]\.DTypePolicy"),
         (OWN | {"class_name": "Popen"}, "keras_hub>ResNetBackbone"),
+        (OWN | {"module": "mine.models"}, "keras_hub>ResNetBackbone"),
+        (OWN | {"module": "keras_hubs"}, "keras_hub>ResNetBackbone"),
         (OWN | {"registered_name": "mine>ResNetBackbone"}, "mine>ResNetBackbone"),
         ({"class_name": "__lambda__", "config": {"value": "e30="}}, "None.__lambda__"),
         (OWN | {"config": {"inner": [{"class_name": "__typespec__"}]}}, "None.__typespec__"),

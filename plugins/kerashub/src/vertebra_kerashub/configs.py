@@ -20,13 +20,18 @@ def check_config(backbone: str, config: Mapping[str, Any]) -> None:
     """
     for field, value in _objects(config):
         name, module, registered = (value.get(key) for key in ("class_name", "module", "registered_name"))
-        own = isinstance(registered, str) and registered == f"{_PACKAGE}{name}"
+        own = registered == f"{_PACKAGE}{name}" and _is_own(module)
         names = _DATA.get(module, set()) if isinstance(module, str) else set()
         if not own and (registered is not None or (names is not None and name not in names)):
             problem = f"{field} is an object of {registered or f'{module}.{name}'}, expected one of KerasHub's classes"
             raise PresetConfigError(
                 f"config.json of KerasHub's {backbone}", problem, "Load it in KerasHub if you trust it"
             )
+
+
+def _is_own(module: object) -> bool:
+    """Says whether a module is KerasHub's: Keras imports the module of a class whose name is not registered."""
+    return isinstance(module, str) and module.partition(".")[0] == "keras_hub"
 
 
 def has_objects(config: Mapping[str, Any]) -> bool:
