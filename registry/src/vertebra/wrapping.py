@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 from vertebra._keras.internals import child_layers, is_saved, saved_attributes, snake_case, tracked_weights
-from vertebra._weights.abstract import abstract_build
 from vertebra._weights.layer_paths import weight_names
 from vertebra.translations import TensorRule
 
@@ -28,6 +27,8 @@ def weight_rules(build: Callable[[], Any]) -> dict[str, TensorRule]:
     Args:
         build: Builds the model; its weights get no values.
     """
+    from vertebra._weights.abstract import abstract_build
+
     with abstract_build():
         model = build()
     names = {id(variable): name for name, variable in weight_names(model).items()}
