@@ -32,7 +32,7 @@ def _sample(backbone: Any, tensor: Any) -> np.ndarray[Any, Any]:
         return np.zeros(shape, dtype)
     rows = getattr(getattr(backbone, "token_embedding", None), "input_dim", 1)
     ids = np.arange(1, 1 + math.prod(shape)) * 7919 % rows
-    # Padding that is not masked has no meaning, and formats differ in what they keep of it.
+    # Padding that no mask marks has no meaning, and formats differ in the weights for it that they keep.
     return np.where(ids == getattr(backbone, "pad_token_id", None), (ids + 1) % rows, ids).reshape(shape).astype(dtype)
 
 
