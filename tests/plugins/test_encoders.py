@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 import vertebra
-from vertebra import layers
 
 pytestmark = pytest.mark.keras
 
@@ -120,25 +119,6 @@ def test_a_native_preset_has_all_of_it(tmp_path, make, encoder):
     again = vertebra.Backbone.from_preset(tmp_path / "preset")
     assert again.get_config() == backbone.get_config() | {"name": again.name}
     assert np.array_equal(run(again), run(backbone))
-
-
-@each
-@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
-def test_padding_is_not_computed_if_the_tokens_are_given(make, encoder, compiled, monkeypatch):
-    backbone, computed = make(encoder), []
-    expected, inputs, tokens = run(backbone), inputs_of(backbone), layers.tokens_of(PADDING, 24)
-    layer = backbone.transformer_layers[0]
-    call = layer.down.call
-    monkeypatch.setattr(layer.down, "call", lambda x, **_: computed.append(tuple(x.shape)) or call(x))
-    if compiled:
-        outputs = vertebra.compile(backbone)(inputs, tokens=tokens)
-    else:
-        with layers.computing(tokens):
-            outputs = backbone(inputs, training=False)
-    states = keras.ops.convert_to_numpy(outputs[SEQUENCE])
-    assert np.allclose(states[PADDING == 1], expected, atol=1e-5)
-    assert not states[PADDING == 0].any()
-    assert {shape[:2] for shape in computed} == {(1, 24)}
 
 
 @each

@@ -88,7 +88,7 @@ def test_adapters_train_and_are_saved(make, vertebra, tmp_path, name):
     inputs = backbone.sample_inputs()
     plain = run(backbone, inputs)
     backbone.save_to_preset(tmp_path / "base")
-    backbone.enable_lora(2, None if backbone.lora_targets else ["all-linear"], seed=0)
+    backbone.enable_lora(2, None if "lora_targets" in vars(backbone) else ["all-linear"], seed=0)
     np.testing.assert_allclose(run(backbone, inputs), plain, atol=1e-6)
     draws = np.random.default_rng(0)
     for variable in backbone.trainable_weights:

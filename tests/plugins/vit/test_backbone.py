@@ -1,4 +1,4 @@
-"""Image encoders: inputs without tokens, images of any size, hidden states by layer, training, adapters and files."""
+"""Image encoders: inputs without tokens, images of any size, hidden states by layer, adapters and files."""
 
 import keras
 import numpy as np
@@ -12,14 +12,6 @@ pytestmark = pytest.mark.keras
 
 each = pytest.mark.parametrize("name", ["vit", "vit without class token", "dinov2", "registers"])
 once = pytest.mark.keras(once=True)
-
-
-def train(backbone, images):
-    model = keras.Model(backbone.input, backbone.output)
-    model.compile(keras.optimizers.SGD(0.1), "mse", run_eagerly=True)
-    targets = {name: np.zeros((3, *(size or 10 for size in out.shape[1:]))) for name, out in model.output.items()}
-    targets["sequence_output"] = np.zeros(backbone(images)["sequence_output"].shape)
-    return model.fit(images, targets, verbose=0).history["loss"][0]
 
 
 def test_images_are_passed_as_they_are_or_by_name(make, images, states):
@@ -65,17 +57,6 @@ def test_hidden_states_of_layers_that_are_not_there(make, images, layers):
         make("vit").features(images(), layers)
 
 
-@each
-def test_every_weight_trains(make, values, images, name):
-    backbone = make(name)
-    before = values(backbone)
-    assert np.isfinite(train(backbone, images()))
-    after = values(backbone)
-    same = {name for name in before if np.array_equal(before[name], after[name])}
-    # The bias of a key adds the same to all scores of a query. No input masks patches.
-    assert {name for name in same if not name.endswith("/key/bias")} <= {"embeddings/mask_token"}
-
-
 def test_layers_are_left_out_for_whole_images(make, images):
     backbone = make("dinov2", drop_path_rate=0.5)
     layer = backbone.transformer_layers[0]
@@ -84,13 +65,6 @@ def test_layers_are_left_out_for_whole_images(make, images):
     left_out = np.abs(change).max(axis=(1, 2)) == 0
     assert 2 < left_out.sum() < 40
     assert np.abs(keras.ops.convert_to_numpy(layer(tokens, training=False)) - tokens).min(axis=(1, 2)).all()
-
-
-@each
-def test_every_role_has_layers(make, name):
-    backbone = make(name)
-    for role in backbone.lora_roles:
-        assert len(make(name).enable_lora(2, [role]).layers) == (1 if role == "embedding.patch" else 2)
 
 
 def test_adapters_of_patches_have_the_shapes_of_peft(make, tmp_path, images, states):
@@ -121,11 +95,10 @@ def test_patches_that_peft_cannot_adapt_are_refused(make, tmp_path):
     assert not (tmp_path / "adapter").exists()
 
 
-@each
+@pytest.mark.parametrize("name", ["vit without class token", "dinov2"])
 @pytest.mark.parametrize("format", ["native", "transformers", "kerashub"])
 def test_presets_hold_all_of_it(make, tmp_path, images, states, name, format):
-    limits = {"kerashub": {"pooler": False}} if name == "vit" else {}
-    backbone = make(name, **limits.get(format, {}))
+    backbone = make(name)
     if (name, format) == ("vit without class token", "transformers"):
         with pytest.raises(vertebra.errors.FormatLimitError, match="use_class_token=False"):
             backbone.save_to_preset(tmp_path / "preset", format=format)
@@ -136,15 +109,6 @@ def test_presets_hold_all_of_it(make, tmp_path, images, states, name, format):
     np.testing.assert_array_equal(states(again, images(20, 8)), states(backbone, images(20, 8)))
 
 
-@each
-def test_a_keras_file_has_all_of_it(make, tmp_path, images, states, name):
-    backbone = make(name)
-    backbone.save(tmp_path / "model.keras")
-    again = vertebra.load_model(tmp_path / "model.keras")
-    assert type(again) is type(backbone)
-    np.testing.assert_array_equal(states(again, images(8, 20)), states(backbone, images(8, 20)))
-
-
 @pytest.mark.parametrize("name", ["vit", "registers"])
 def test_compiled_outputs_are_the_same_for_all_sizes(make, images, states, name):
     backbone = make(name)
@@ -152,22 +116,6 @@ def test_compiled_outputs_are_the_same_for_all_sizes(make, images, states, name)
     for size in ((12, 12), (20, 8), (8, 28)):
         found = keras.ops.convert_to_numpy(compiled(images(*size))["sequence_output"])
         np.testing.assert_allclose(found, states(backbone, images(*size)), atol=1e-5)
-
-
-@pytest.mark.parametrize("name", ["vit", "registers"])
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "float16"])
-def test_lower_precisions_compute_nearly_the_same(make, images, states, name, policy):
-    full, lower = make(name), make(name, dtype=policy)
-    lower.set_weights(full.get_weights())
-    assert 0 < np.abs(states(lower, images(20, 8)) - states(full, images(20, 8))).mean() < 0.05
-
-
-@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
-def test_quantised_weights_compute_nearly_the_same(make, images, states):
-    backbone = make("vit")
-    before = states(backbone, images())
-    backbone.quantize("int8")
-    assert 0 < np.abs(states(backbone, images()) - before).mean() < 0.1
 
 
 def test_positions_are_resized_for_another_size(make, tmp_path, images, states, caplog):

@@ -265,15 +265,24 @@ def test_a_layer_without_a_kernel_has_no_kernel_variable():
     assert internals.kernel_variable(layer) is None
 
 
-@of("Layer._untrack_variable")
-@pytest.mark.parametrize("layer", [keras.layers.Dense(2), keras.layers.Embedding(4, 2)], ids=["Dense", "Embedding"])
-def test_remove_kernel(layer):
+@of("Layer._untrack_variable", "ReversibleEmbedding.reverse_embeddings")
+@pytest.mark.parametrize(
+    ("layer", "names"),
+    [
+        (keras.layers.Dense(2, use_bias=False), ["kernel"]),
+        (keras.layers.Embedding(4, 2), ["embeddings"]),
+        (keras.layers.ReversibleEmbedding(4, 2), ["embeddings"]),
+        (keras.layers.ReversibleEmbedding(4, 2, tie_weights=False), ["embeddings", "reverse_embeddings"]),
+    ],
+    ids=["Dense", "Embedding", "tied", "untied"],
+)
+def test_remove_kernel(layer, names):
     layer.build((None, 4))
-    kernel = internals.kernel_variable(layer)
     with internals.unlocked(layer):
-        internals.remove_kernel(layer)
+        removed = internals.remove_kernel(layer)
+    assert [variable.name for variable in removed] == names
     assert internals.kernel_variable(layer) is None
-    assert all(variable is not kernel for variable in layer.variables)
+    assert layer.variables == []
 
 
 @of("Dense._int4_block_size", "EinsumDense._int4_block_size", "Embedding._int4_block_size")

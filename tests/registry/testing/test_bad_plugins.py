@@ -6,7 +6,7 @@ import keras
 import pytest
 
 import vertebra
-from vertebra import PresetHandle, hints, hookimpl
+from vertebra import PresetHandle, hints, hookimpl, layers
 from vertebra.errors import LoraDeclarationError
 from vertebra.testing import BackboneSuite, PolicySuite, TinyBackbone
 from vertebra.testing.backbones.inputs import disturb, inputs_for
@@ -44,13 +44,46 @@ class OnlyEight(keras.layers.Layer):
         return keras.ops.where(keras.ops.shape(states)[1] > 8, states / 0, states)
 
 
+class Unpadded(vertebra.Backbone):
+    """A backbone with a layer that breaks the rule for unpadding, between `Unpad` and `Pad`."""
+
+    def __init__(self, layer, **kwargs):
+        inner = TinyBackbone()
+        states = layers.Unpad()(inner.output["sequence_output"])
+        states = layers.Pad()(layer(keras.layers.Dense(8)(states)), inner.input["padding_mask"])
+        super().__init__(inputs=inner.input, outputs={"sequence_output": states}, **kwargs)
+        self.token_embedding = inner.token_embedding
+
+
+class MixedTokens(keras.layers.Layer):
+    def call(self, states):
+        return states - keras.ops.mean(states, axis=1, keepdims=True)
+
+
+class ComputedPadding(keras.layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(8)
+
+    def build(self, shape):
+        self.dense.build(shape)
+
+    def call(self, states):
+        return layers.unpadded(self.dense(layers.padded(states)))
+
+
 def given(build):
     """Returns what the fixtures of the suite are for a function that builds a backbone."""
     backbone = build()
+
+    def compiled(inputs, tokens=None):
+        with layers.computing(tokens):
+            return backbone(inputs, training=False)
+
     return {
         "build": build,
         "backbone": backbone,
-        "compiled": lambda inputs: backbone(inputs, training=False),
+        "compiled": compiled,
         "inputs": inputs_for(backbone, 2),
         "make_inputs": inputs_for,
         "lengths": (1, 24),
@@ -86,6 +119,20 @@ def test_a_layer_that_breaks_a_rule_is_noticed(layer, test, rule):
         return backbone
 
     assert broken(test, **given(build)) == rule
+
+
+@pytest.mark.parametrize("layer", [keras.layers.ReLU, MixedTokens, ComputedPadding])
+def test_only_layers_that_treat_each_token_alone_keep_the_rule_for_unpadding(layer):
+    def build():
+        backbone = Unpadded(layer())
+        disturb(backbone.weights)
+        return backbone
+
+    test, fixtures = BackboneSuite.test_padding_is_not_computed_if_the_tokens_are_given, given(build)
+    if layer is keras.layers.ReLU:  # which treats each token alone
+        test(None, **{name: fixtures[name] for name in ("backbone", "compiled", "make_inputs", "tolerance")})
+    else:
+        assert broken(test, **fixtures) == "BB-19"
 
 
 def test_a_role_with_a_typo_is_noticed():

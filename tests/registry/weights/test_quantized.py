@@ -9,7 +9,8 @@ from keras.quantizers import AbsMaxQuantizer, Float8QuantizationConfig, Int4Quan
 from safetensors.numpy import load_file
 
 import vertebra
-from vertebra._weights.quantized import quantization_plan
+from vertebra._weights.abstract import abstract_build
+from vertebra._weights.quantized import quantization_plan, quantize_as_planned
 from vertebra.errors import FormatLimitError, PresetConfigError
 
 pytestmark = pytest.mark.keras
@@ -58,6 +59,22 @@ def test_a_preset_computes_what_was_saved_to_the_last_bit(quantized, tmp_path, r
     assert again.get_config() == backbone.get_config()
     assert len(quantization_plan(again)) == LAYERS
     assert {variable.dtype for variable in again.weights} == {variable.dtype for variable in backbone.weights}
+
+
+@two_ways
+def test_a_layer_without_values_gets_the_variables_of_a_quantised_one(way):
+    def model():
+        table = keras.layers.ReversibleEmbedding(8, 8, tie_weights=False, name="table")
+        tokens = keras.Input((None,), dtype="int32")
+        return keras.Model(tokens, table(table(tokens), reverse=True))
+
+    usual = model()
+    usual.get_layer("table").quantize(WAYS[way].mode, config=WAYS[way])
+    with abstract_build():
+        again = model()
+        quantize_as_planned(again, quantization_plan(usual))
+    shapes = [[(v.name, v.shape, v.dtype) for v in each.weights] for each in (usual, again)]
+    assert sorted(shapes[0]) == sorted(shapes[1])
 
 
 @each_way

@@ -42,20 +42,27 @@ class KerasHubBackbone(Backbone):
         policy = dtype.name if type(dtype) is keras.DTypePolicy else dtype  # Moonshine needs a dtype with a hash
         made = _made(kind, _bound(kind, args, kwargs) | ({} if policy is None else {"dtype": policy}))
         wrapping.name_layers(made)
-        config = {key: value for key, value in made.get_config().items() if key not in _BASE}
+        config = {key: _as_json(value) for key, value in made.get_config().items() if key not in _BASE}
         super().__init__(
             inputs=made.input, outputs=made.output, arguments=config, dtype=dtype, trainable=trainable, name=name
         )
         self._hold(made)
         self.lora_roles = roles(self.named_weights())
-        self.lora_targets = default_targets(self.named_weights(), made.default_lora_layer_names())
+        targets = default_targets(self.named_weights(), made.default_lora_layer_names())
+        if targets:
+            self.lora_targets = targets
 
     def _hold(self, made: Any) -> None:
-        """Takes over the attributes of KerasHub's model: layers outside its graph have weights, too."""
+        """Takes over the attributes of KerasHub's model, but for lists of the config, which are tuples there or lists.
+
+        Layers outside the model's graph have weights, too.
+        """
         self.token_embedding = made.token_embedding
         for name, value in vars(made).items():
             is_property = isinstance(getattr(type(self), name, None), property)
-            if not name.startswith("_") and not is_property and name not in dir(keras.Model) and _is_plain(value):
+            is_of_keras = name.startswith("_") or name in _BASE or name in dir(keras.Model)
+            is_list = isinstance(value, list | tuple) and self.get_config().get(name) == _as_json(value)
+            if not is_of_keras and not is_property and not is_list and _is_plain(value):
                 setattr(self, name, value)
 
     def sample_inputs(self) -> Any:
@@ -96,6 +103,13 @@ def _bound(kind: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str
     bound = inspect.signature(kind).bind_partial(*args, **kwargs)
     arguments = dict(bound.arguments)
     return {**arguments.pop("kwargs", {}), **arguments}
+
+
+def _as_json(value: Any) -> Any:
+    """Returns an argument as a JSON file has it: with lists for tuples."""
+    if isinstance(value, dict):
+        return {name: _as_json(inner) for name, inner in value.items()}
+    return [_as_json(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _is_plain(value: Any) -> bool:

@@ -176,6 +176,7 @@ def untrack(layer: Any, held: Any) -> None:
 # === Kernels ===
 
 _KERNELS = ("_kernel", "_embeddings")
+_UNTIED = "reverse_embeddings"
 
 
 def kernel_variable(layer: Any) -> Any:
@@ -187,14 +188,18 @@ def kernel_variable(layer: Any) -> Any:
     return None if name is None else getattr(layer, name)
 
 
-def remove_kernel(layer: Any) -> None:
-    """Removes the variable of a layer's kernel or embedding table; call it within `unlocked`.
+def remove_kernel(layer: Any) -> list[Any]:
+    """Removes and returns the variables that quantising replaces; call it within `unlocked`.
 
-    Public Keras does this only within `layer.quantize`, which needs the values of the kernel.
+    They are that of the kernel or embedding table, and the second table of an untied `ReversibleEmbedding`. Public
+    Keras removes them only within `layer.quantize`, which needs their values.
     """
-    name = _kernel_name(layer)
-    layer._untrack_variable(getattr(layer, str(name)))
-    setattr(layer, str(name), None)  # Keras's `del` would run the garbage collector for each layer
+    names = [name for name in (_kernel_name(layer), _UNTIED) if name and getattr(layer, name, None) is not None]
+    removed = [getattr(layer, name) for name in names]
+    for name, variable in zip(names, removed, strict=True):
+        layer._untrack_variable(variable)
+        setattr(layer, name, None)  # Keras's `del` would run the garbage collector for each layer
+    return removed
 
 
 def int4_block_size(layer: Any) -> int | None:

@@ -112,9 +112,9 @@ def _quantize(path: str, layer: Any, facts: Mapping[str, Any]) -> None:
 
 def _rebuild(layer: Any, mode: str, config: Any) -> None:
     """Replaces the kernel of a layer without values by the variables of a quantised layer."""
-    replaced = kernel_variable(layer)
+    shape = tuple(kernel_variable(layer).shape)
     layer.quantization_config = config
     with unlocked(layer):
-        remove_kernel(layer)
-        drop(replaced)
-        layer.quantized_build(tuple(replaced.shape), mode, config)
+        for replaced in remove_kernel(layer):
+            drop(replaced)
+        layer.quantized_build(shape, mode, config)
