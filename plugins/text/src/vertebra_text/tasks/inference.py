@@ -36,7 +36,7 @@ class Batch:
     arrays: dict[str, np.ndarray[Any, Any]]
     """The tokenized texts; inputs of the model and what else was asked for."""
     outputs: Any
-    """The outputs, of shape (rows, …) with the padded length of the batch where there is an axis for tokens."""
+    """The outputs, of shape (rows, …); with an axis for tokens it is as long as the rows, and padding is 0."""
 
 
 class Inference:
@@ -150,10 +150,17 @@ class Inference:
         if program is None:
             chosen = contextlib.nullcontext() if adapters is None else self._task.lora_rows(adapters)
             with chosen, layers.computing(tokens):
-                return Batch(rows, arrays, self._task.predict_on_batch(inputs))
+                return Batch(rows, arrays, self._of_tokens(self._task.predict_on_batch(inputs), arrays))
         outputs = program(inputs, adapters=adapters, tokens=tokens)
         outputs = keras.tree.map_structure(lambda x: np.asarray(keras.ops.convert_to_numpy(x))[: len(rows)], outputs)
-        return Batch(rows, arrays, outputs)
+        return Batch(rows, arrays, self._of_tokens(outputs, arrays))
+
+    def _of_tokens(self, outputs: Any, arrays: dict[str, Any]) -> Any:
+        """Returns outputs for each token as long as the batch's rows, with zeros for padding; others unchanged."""
+        if not self._task.has_output_for_each_token:
+            return outputs
+        mask = arrays["padding_mask"] != 0
+        return np.where(mask[:, :, None], outputs[:, : mask.shape[1]], outputs.dtype.type(0))
 
 
 def _padded(rows: np.ndarray[Any, Any], shape: tuple[int, ...], at_start: bool) -> np.ndarray[Any, Any]:

@@ -53,6 +53,8 @@ class Task(TaskAdapters, TaskStream, SampledTask, TaskPresets, KerasAssets, vert
     """Whether `fit` needs a label for each text."""
     random_weights: Sequence[str] = ()
     """Names of the weights for which the preset has no values, such as those of a head that it lacks."""
+    has_output_for_each_token = False
+    """Whether the outputs have shape (batch, length, …), with an axis for the tokens."""
     uses_pooled_output = False
     """Whether the head reads the backbone's pooled output."""
 

@@ -38,6 +38,7 @@ class TokenClassifier(HeadTask):
     """
 
     needs_labels = True
+    has_output_for_each_token = True
     head_task: ClassVar[str] = "TokenClassifier"
 
     def __init__(
