@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import vertebra
+from vertebra._configuration.settings import settings
 
 pytestmark = pytest.mark.keras
 
@@ -45,10 +46,14 @@ sys.path.remove(FOLDER.name)
 def installed():
     """Adds the plugins of the pages, whose modules can be imported as if they were installed."""
     sys.path.insert(0, FOLDER.name)
-    for plugin in PLUGINS:
-        vertebra.add_plugin(importlib.import_module(plugin), plugin)
-    yield
-    for plugin in PLUGINS:
-        vertebra.remove_plugin(plugin)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VERTEBRA_PREFER", "acme_vit*")  # vertebra-vit reads the same; new processes add it later
+        settings.cache_clear()
+        for plugin in PLUGINS:
+            vertebra.add_plugin(importlib.import_module(plugin), plugin)
+        yield
+        for plugin in PLUGINS:
+            vertebra.remove_plugin(plugin)
+    settings.cache_clear()
     forget()
     sys.path.remove(FOLDER.name)

@@ -46,7 +46,7 @@ class StrategySuite(PluginSuite):
 
     @pytest.fixture(params=KINDS)
     def kind(self, request: pytest.FixtureRequest) -> str:
-        """The kind of the small layer: merging is tested on every kind, and all else on a dense layer and a table."""
+        """The kind of the small layer: each for merging and half precision, and a dense layer and a table for all else."""
         return str(request.param)
 
     @pytest.fixture
@@ -97,7 +97,7 @@ class StrategySuite(PluginSuite):
         assert np.array_equal(_outputs(model, inputs), before)
         disturb(model.trainable_weights)
         adapted = _outputs(model, inputs)
-        assert np.abs(adapted - before).max() > 1e-3
+        assert np.abs(adapted - before).max() > 1e-2
         lora.merge(model)
         np.testing.assert_allclose(_outputs(model, inputs), adapted, atol=2e-5)
         lora.unmerge(model)
@@ -107,10 +107,10 @@ class StrategySuite(PluginSuite):
         assert [v.numpy().tobytes() for v in model.weights] == weights
 
     @rule("ST-03")
-    @on_two_kinds
-    def test_it_trains_in_float32_at_half_precision(self, kind: str, enable: Enable) -> None:
+    @pytest.mark.parametrize("policy", ["bfloat16", "mixed_bfloat16"])
+    def test_it_trains_in_float32_at_half_precision(self, kind: str, policy: str, enable: Enable) -> None:
         """At a layer in bfloat16, the adapter trains in float32, and the outputs stay bfloat16."""
-        model, inputs = single_layer(kind, "bfloat16")
+        model, inputs = single_layer(kind, policy)
         before = _outputs(model, inputs)
         enable(model)
         assert {str(variable.dtype) for variable in model.trainable_weights} == {"float32"}
@@ -119,7 +119,7 @@ class StrategySuite(PluginSuite):
         assert keras.backend.standardize_dtype(model(inputs).dtype) == "bfloat16"
         adapted = _outputs(model, inputs)
         lora.merge(model)
-        np.testing.assert_allclose(_outputs(model, inputs), adapted, atol=0.03 * np.abs(adapted).max())
+        np.testing.assert_allclose(_outputs(model, inputs), adapted, atol=0.02 * np.abs(adapted).max())
 
     @rule("ST-04")
     @on_two_kinds
