@@ -9,8 +9,7 @@ import jax
 import keras
 from jax import numpy as jnp
 
-_MASKED = -3e4
-"""The bias of a position that is not attended to: far below all scores."""
+from vertebra import layers
 
 
 @functools.partial(jax.jit, static_argnames="scale")
@@ -37,7 +36,7 @@ def _on_cpu(query: Any, key: Any, value: Any, mask: Any, bias: Any, scale: float
     if bias is not None:
         scores = scores + bias.astype("float32")
     if mask is not None:
-        scores = scores + jnp.where(mask, 0.0, _MASKED)
+        scores = scores + layers.masking_bias(mask)
     highest = scores.max(axis=-1, keepdims=True, initial=jnp.finfo("float32").min)
     weights = jnp.exp(scores - jax.lax.stop_gradient(highest))
     mixed = jnp.matmul(weights.astype(value.dtype), value, preferred_element_type="float32")

@@ -50,6 +50,32 @@ def test_many_texts_get_the_vectors_that_each_has_alone(embedder, alone, many):
         np.testing.assert_allclose(embedder.embed(TEXTS, batch_size=3), expected, atol=1e-6)
 
 
+@pytest.fixture
+def computed(embedder, monkeypatch):
+    """Shapes that a dense layer between the embeddings and the pooling has computed."""
+    layer, shapes = embedder.backbone.transformer_layers[0].down, []
+    call = layer.call
+    monkeypatch.setattr(layer, "call", lambda x, **options: shapes.append(tuple(x.shape[:2])) or call(x, **options))
+    return shapes
+
+
+def test_padding_of_a_batch_is_not_computed(embedder, computed, runtime):
+    tokens = int(embedder.preprocessor.encode(TEXTS)["padding_mask"].sum())
+    embedder.embed(TEXTS, batch_size=5 if runtime == "jax" else 32)
+    if runtime == "jax":  # half of five rows of a power of two
+        assert {rows for rows, _ in computed} == {1}
+        assert {count for _, count in computed} <= {40, 80, 160}
+    else:
+        assert computed == [(1, tokens)]
+
+
+def test_with_an_adapter_for_each_row_padding_is_computed(embedder, computed):
+    embedder.enable_lora(2, name="a")
+    embedder.embed(TEXTS, adapters=["a", None] * 5, batch_size=10)
+    assert computed
+    assert all(rows == 10 for rows, _ in computed)
+
+
 def test_weights_are_packed_for_calls_with_many_texts_only(embedder, packings):
     embedder.embed(TEXTS[:6])
     assert len(packings) == 0  # not enough so far to trace
