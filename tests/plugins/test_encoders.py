@@ -113,6 +113,15 @@ def test_a_part_of_a_model_can_be_saved(tmp_path, make, encoder):
 
 
 @each
+def test_every_role_has_layers(make, encoder):
+    backbone = make(encoder)
+    assert {"attention.query", "mlp.up", "mlp.down", "embedding.token"} <= backbone.lora_roles.keys()
+    for role in backbone.lora_roles:
+        found = make(encoder).enable_lora(2, [role]).layers
+        assert len(found) == (1 if role == "embedding.token" else 2)
+
+
+@each
 def test_a_native_preset_has_all_of_it(tmp_path, make, encoder):
     backbone = make(encoder, activation="silu", attention_dropout=0.25)
     backbone.save_to_preset(tmp_path / "preset")

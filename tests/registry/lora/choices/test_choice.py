@@ -148,7 +148,7 @@ def test_an_adapter_that_is_trained_is_chosen_as_it_is_now(several, inputs, trai
 # === Threads and tasks ===
 
 
-@pytest.mark.parametrize(("threads", "rounds"), [(2, 20), (8, 10)])
+@pytest.mark.parametrize(("threads", "rounds"), [(2, 60), (8, 30)])
 @pytest.mark.parametrize("way", ["argument", "block", "compiled"])
 def test_threads_get_the_adapters_of_their_own_choice(several, inputs, race, threads, rounds, way):
     backbone, outputs = several

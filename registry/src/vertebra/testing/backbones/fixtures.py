@@ -78,7 +78,7 @@ class BackboneFixtures(PluginSuite):
     @pytest.fixture
     def precisions(self) -> Sequence[str]:
         """Keras's dtype policies with less precision than float32 that the backbone supports."""
-        return ("mixed_bfloat16", "float16")
+        return ("mixed_bfloat16", "mixed_float16", "bfloat16", "float16")
 
     @pytest.fixture
     def without_gradient(self) -> Sequence[str]:

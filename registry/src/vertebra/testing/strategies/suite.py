@@ -46,7 +46,7 @@ class StrategySuite(PluginSuite):
 
     @pytest.fixture(params=KINDS)
     def kind(self, request: pytest.FixtureRequest) -> str:
-        """The kind of the small layer: each for merging and half precision, and a dense layer and a table for all else."""
+        """The kind of the small layer: each for merging and half precision, a dense layer and a table for all else."""
         return str(request.param)
 
     @pytest.fixture
