@@ -35,5 +35,9 @@ class TestWrapped(BackboneSuite):
         return tiny_kerashub.arguments(name)
 
     @pytest.fixture
+    def full_precision(self):
+        return ("attention_softmax",)
+
+    @pytest.fixture
     def without_gradient(self):
         return ("token_embedding/reverse_embeddings",)  # a task's, for logits

@@ -81,6 +81,11 @@ class BackboneFixtures(PluginSuite):
         return ("mixed_bfloat16", "mixed_float16", "bfloat16", "float16")
 
     @pytest.fixture
+    def full_precision(self) -> Sequence[str]:
+        """Globs of the names of layers that compute in float32 whatever the dtype policy is, such as a softmax."""
+        return ()
+
+    @pytest.fixture
     def without_gradient(self) -> Sequence[str]:
         """Globs of the names of weights that have no effect, such as a bias that a softmax cancels."""
         return ()
