@@ -89,6 +89,7 @@ def given(build):
         "lengths": (1, 24),
         "tolerance": 1e-5,
         "without_gradient": (),
+        "full_precision": (),
         "arguments": {"width": 8},
         "precisions": ("bfloat16",),
     }

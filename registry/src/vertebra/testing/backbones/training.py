@@ -52,7 +52,7 @@ class TrainingRules(BackboneFixtures):
     def test_it_computes_with_less_precision(
         self, build: Build, inputs: Any, precisions: Sequence[str], full_precision: Sequence[str]
     ) -> None:
-        """With another dtype policy, layers and weights have it, outputs its compute dtype, and nearly the same values."""
+        """With another dtype policy, layers and weights have it, outputs its compute dtype, and nearly equal values."""
         full = build()
         expected = computed(full, inputs)
         for name in precisions:
