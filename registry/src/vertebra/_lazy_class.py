@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from vertebra._discovery import runtimes
-from vertebra._discovery.catalog import BACKBONES, backbone_class, catalog, presets_of
+from vertebra._discovery.backbone_classes import backbone_class
+from vertebra._discovery.catalog import BACKBONES, catalog, presets_of
 from vertebra._discovery.source_code import docstring_of, signature_of
 from vertebra._discovery.task_classes import named_task, task_class
+from vertebra.errors import RuntimeChoiceError
 from vertebra.specs import PresetSpec
 
 BASE = "Backbone"
@@ -42,6 +44,27 @@ def _load_class(name: str) -> type:
         return Backbone
     task = named_task(name)
     return backbone_class(name) if task is None else task_class(task)
+
+
+def _bind(name: str, runtime: str | None = None) -> None:
+    """Binds the requested runtime; if none is requested or chosen, the only one that computes the class."""
+    try:
+        runtimes.bind(runtime)
+    except RuntimeChoiceError as error:
+        able = [one for one in error.available if _computes_on(name, one)]
+        if len(able) != 1:
+            raise
+        runtimes.bind(able[0])
+
+
+def _computes_on(name: str, runtime: str) -> bool:
+    task = named_task(name)
+    backbone = name if task is None else task.backbone
+    return (
+        backbone is None
+        or backbone not in catalog(BACKBONES)
+        or catalog(BACKBONES).lookup(backbone).value.computes_on(runtime)
+    )
 
 
 def _reference(name: str) -> str:
@@ -108,12 +131,12 @@ class LazyBackbone:
         Raises:
             VertebraError: as `from_preset` of the class, which documents each error.
         """
-        runtimes.bind(runtime)
+        _bind(self.__name__, runtime)
         resolved: Any = self._resolve()
         return resolved.from_preset(preset, load_weights, verify=verify, locked=locked, **kwargs)
 
     def __call__(self, *args: Any, runtime: str | None = None, **kwargs: Any) -> Any:
-        runtimes.bind(runtime)
+        _bind(self.__name__, runtime)
         return self._resolve()(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
@@ -135,7 +158,7 @@ class LazyBackbone:
         return f"<vertebra lazy class {self.__name__}>"
 
     def _resolve(self) -> type:
-        runtimes.bind()
+        _bind(self.__name__)
         return _load_class(self.__name__)
 
 
@@ -152,6 +175,6 @@ class LazyTask(LazyBackbone):
         self, preset: str | Path, load_weights: bool = True, *, runtime: str | None = None, **kwargs: Any
     ) -> Any:
         """Binds the runtime, then builds the task that a preset describes, as the class's own `from_preset`."""
-        runtimes.bind(runtime)
+        _bind(self.__name__, runtime)
         resolved: Any = self._resolve()
         return resolved.from_preset(preset, load_weights, **kwargs)

@@ -30,7 +30,7 @@ from vertebra._discovery.kinds import Kind as Kind
 from vertebra._discovery.plugin import BUILTIN, Owner, Plugin, naming_slow_plugins, quarantine_on_error
 from vertebra._discovery.plugins import registry
 from vertebra._system.user_warnings import warn
-from vertebra.errors import NameClashError, PluginError, PluginWarning, UnknownNameError
+from vertebra.errors import NameClashError, PluginError, PluginWarning, UnknownNameError, VertebraError
 from vertebra.errors.base import ended, shown
 from vertebra.specs import BUILTIN_FORMATS, BackboneSpec, PresetSpec, resolve_reference
 from vertebra.strategies import LoraStrategy
@@ -225,25 +225,12 @@ def _presets_of(backbone: Entry[BackboneSpec]) -> Iterator[Entry[PresetSpec]]:
         yield Entry(preset.name, replace(preset, backbone=backbone.name), backbone.owner, backbone.plugin)
 
 
-def backbone_class(name: str) -> type:
-    """Imports an installed backbone class by name.
-
-    Raises:
-        UnknownNameError: no plugin provides the class.
-        NameClashError: several plugins provide it.
-        PluginError: the class cannot be imported from the module that the plugin names, or is no class.
-    """
-    entry: Entry[BackboneSpec] = catalog(BACKBONES).lookup(name)
-    loaded = imported(entry, entry.value.backbone)
-    if not isinstance(loaded, type):
-        raise PluginError(entry.owner.distribution, f"{entry.value.backbone} is {shown(loaded)}, expected a class")
-    return loaded
-
-
 def imported(entry: Entry[Any], reference: str) -> Any:
     """Imports the object of a reference; raises PluginError if the module that the plugin names has none."""
     try:
         return resolve_reference(reference)
+    except VertebraError:  # which says more than that the import failed
+        raise
     except Exception as error:
         problem = f"{reference} cannot be imported ({type(error).__name__}: {error})"
         raise PluginError(entry.owner.distribution, problem) from error

@@ -6,7 +6,8 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-from vertebra._discovery.catalog import BACKBONES, TASKS, Entry, backbone_class, catalog, imported
+from vertebra._discovery.backbone_classes import backbone_class
+from vertebra._discovery.catalog import BACKBONES, TASKS, Entry, catalog, imported
 from vertebra.specs import TaskSpec
 
 _SUFFIX, _PACKAGE = "Backbone", "vertebra"

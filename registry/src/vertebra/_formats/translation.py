@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from vertebra._discovery.catalog import BACKBONES, Entry, backbone_class, catalog, known_formats
+from vertebra._discovery.backbone_classes import backbone_class
+from vertebra._discovery.catalog import BACKBONES, Entry, catalog, known_formats
 from vertebra._formats.checked_translation import CheckedTranslation
 from vertebra._formats.export import PresetExport
 from vertebra._weights.tensor_entry import TensorEntry, layout_of

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from vertebra._arguments import flag
-from vertebra._discovery import catalog, runtimes
+from vertebra._discovery import runtimes
+from vertebra._discovery.backbone_classes import backbone_class as class_of_name
 from vertebra._discovery.extras import is_installed
 from vertebra._formats import native
 from vertebra._formats.description import OpenPreset, PresetDescription
@@ -214,13 +215,13 @@ def _resolve_class(description: PresetDescription, asked: Any) -> Any:
     if asked is not None and description.backbone == asked.__name__:
         return asked
     try:
-        backbone_class = catalog.backbone_class(description.backbone)
+        found = class_of_name(description.backbone)
     except UnknownNameError as error:
         problem = f"no installed backbone is named {description.backbone!r}"
         raise config_error(description.folder, problem, _installing(description, error)) from error
-    if asked is not None and not issubclass(backbone_class, asked):
-        raise PresetClassError(description.folder.handle, backbone_class.__name__, asked.__name__)
-    return backbone_class
+    if asked is not None and not issubclass(found, asked):
+        raise PresetClassError(description.folder.handle, found.__name__, asked.__name__)
+    return found
 
 
 def _installing(description: PresetDescription, error: UnknownNameError) -> str:

@@ -93,14 +93,14 @@ def broken_references(plugins: Collection[str]) -> dict[str, list[str]]:
     Binds a runtime; without one, only translations are resolved, because other code may need it.
     """
     try:
-        has_runtime = runtimes.bind_any() is not None
+        runtime = runtimes.bind_any().name
     except RuntimeChoiceError:
-        has_runtime = False
+        runtime = ""
     broken: dict[str, list[str]] = {}
     for entry in catalog(BACKBONES).claims():
         if entry.plugin in plugins:
             broken.setdefault(entry.plugin, []).extend(_broken_translations(entry))
-            broken[entry.plugin] += _broken_code(entry.value) if has_runtime else []
+            broken[entry.plugin] += _broken_code(entry.value) if runtime and entry.value.computes_on(runtime) else []
     return {plugin: problems for plugin, problems in broken.items() if problems}
 
 

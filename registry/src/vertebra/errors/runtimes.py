@@ -34,10 +34,11 @@ class RuntimeChoiceError(VertebraError):
 class RuntimeBoundError(VertebraError):
     """Keras is already bound to another backend in this process."""
 
-    def __init__(self, wanted: str, bound: str) -> None:
-        self.wanted, self.bound = wanted, bound
+    def __init__(self, wanted: str, bound: str, user: str = "") -> None:
+        self.wanted, self.bound, self.user = wanted, bound, user
+        needs = f"{user} needs the runtime {wanted!r}" if user else f"Runtime {wanted!r} was requested"
         super().__init__(
-            f"Runtime {wanted!r} was requested, but Keras already runs on {bound!r} and cannot change its backend in a "
+            f"{needs}, but Keras already runs on {bound!r} and cannot change its backend in a "
             f"running process. Start a new process and choose before Keras is imported: VERTEBRA_RUNTIME={wanted}, "
             f'or vertebra.use("{wanted}") as the first line.'
         )

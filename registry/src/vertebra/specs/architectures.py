@@ -54,6 +54,8 @@ class BackboneSpec:
     fallback: bool = False
     """Whether any other architecture that reads the same config of a foreign format comes first: for plugins that wrap
     the classes of another library."""
+    runtimes: tuple[str, ...] = ()
+    """The runtimes that compute it, for an architecture that is written for one framework; empty for all."""
     migrate: str | None = None
     """Reference to a function that reads presets of older versions: from the arguments in a config and their version,
     it returns those of the present version, and a dict of new names by former ones, of weights or of layers."""
@@ -65,9 +67,15 @@ class BackboneSpec:
         check_kinds("BackboneSpec", tuple, (self.presets,))
         check_kinds("BackboneSpec", PresetSpec, self.presets)
         check_kinds("BackboneSpec", FormatSpec, self.formats.values())
+        check_kinds("BackboneSpec", tuple, (self.runtimes,))
+        check_kinds("BackboneSpec", str, self.runtimes)
         others = [preset.name for preset in self.presets if preset.backbone not in ("", self.name)]
         if others:
             raise TypeError(f"BackboneSpec {self.name}: {', '.join(others)} is a preset of another backbone")
+
+    def computes_on(self, runtime: str) -> bool:
+        """Says whether a runtime computes the architecture."""
+        return not self.runtimes or runtime in self.runtimes
 
 
 @dataclass(frozen=True, slots=True)

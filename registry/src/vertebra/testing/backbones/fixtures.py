@@ -98,6 +98,12 @@ class BackboneFixtures(PluginSuite):
 
     # === Fixtures of the suite ===
 
+    @pytest.fixture(autouse=True)
+    def computing(self, spec: BackboneSpec) -> None:
+        """Skips the rules on a runtime that the architecture does not declare."""
+        if not spec.computes_on(bind().name):
+            pytest.skip(f"the architecture is for {' and '.join(spec.runtimes)}")
+
     @pytest.fixture
     def entry_module(self, spec: BackboneSpec) -> str:
         """Name of the module that contributes the architecture."""

@@ -1,0 +1,18 @@
+"""The variable that names modules for the command; no framework is imported."""
+
+import json
+from pathlib import Path
+
+NETS = Path(__file__).with_name("nets.py")
+
+
+def test_the_command_lists_the_modules_of_the_variable(python):
+    environment = {"VERTEBRA_TORCH_MODULES": f"{NETS}:TextNet, {NETS}:image_net"}
+    done = python(["-m", "vertebra.cli", "backbones", "--json"], text=True, env=environment)
+    names = {entry["name"] for entry in json.loads(done.stdout)}
+    assert {"TextNetBackbone", "ImageNetBackbone"} <= names, done.stderr
+
+
+def test_a_variable_of_another_form_is_reported(python):
+    done = python(["-m", "vertebra.cli", "plugins"], text=True, env={"VERTEBRA_TORCH_MODULES": "net.py"})
+    assert "VERTEBRA_TORCH_MODULES: 'net.py' names no module" in done.stdout
