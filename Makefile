@@ -32,7 +32,7 @@ endif
 export PYTHONDONTWRITEBYTECODE :=
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: setup demo test coverage test-latest peers check format bench faults clean
+.PHONY: setup demo test coverage test-latest peers check api format bench faults clean
 
 setup: $(VENV)/ready
 
@@ -91,6 +91,10 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --runtime none tests/test_house.py
+
+# Records the public API, as of a release; until then the changelog must name each change of it.
+api: setup
+	$(BIN)/python tests/public_api.py > tests/golden/public_api.txt
 
 format: setup
 	$(BIN)/ruff format .
