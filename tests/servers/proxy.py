@@ -1,4 +1,4 @@
-"""A proxy in front of a gateway for S3, that forwards what it gets and has the faults of the other servers.
+"""A proxy in front of a gateway for S3 or of a registry, that forwards what it gets and has the faults of the other servers.
 
     with RadosGateway() as gateway, FaultProxy(gateway) as proxy:
         proxy.faults = [faults.cut(0.5, files="*.safetensors", times=1)]
@@ -20,6 +20,7 @@ from urllib.parse import unquote
 from servers.faults import Fault
 from servers.http import COPY_SIZE, LoopbackServer
 from servers.messages import Content, FilePart, Refused, Request, Response
+from servers.oci_registry import OciRegistry
 from servers.radosgw import RadosGateway
 
 OF_A_CONNECTION = {"connection", "content-length", "keep-alive", "transfer-encoding"}
@@ -36,7 +37,7 @@ class FaultProxy(LoopbackServer):
         faults: what goes wrong.
     """
 
-    def __init__(self, gateway: RadosGateway, faults: Iterable[Fault] = ()) -> None:
+    def __init__(self, gateway: RadosGateway | OciRegistry, faults: Iterable[Fault] = ()) -> None:
         super().__init__(faults=faults)
         self.gateway = gateway
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -20,10 +21,10 @@ from vertebra.specs import PresetFile
 
 
 class Transport:
-    """Sends GET requests to a service, with the user's credentials, and reads file lists and files.
+    """Sends requests to a service, with the user's credentials, and reads file lists and files.
 
-    Redirects are checked by `RedirectPolicy`; credentials and other headers of `headers` go to the service's origin
-    only. Connections are kept, proxies are those of the environment, and a body that is cut off is an error.
+    Redirects of GET requests are checked by `RedirectPolicy`, those of others are not followed; credentials and other
+    headers of `headers` go to the service's origin only. Connections are kept, proxies are those of the environment, and a body that is cut off is an error.
     """
 
     def __init__(
@@ -47,7 +48,8 @@ class Transport:
         """
         self.base_url = base_url.rstrip("/")
         self._token, self._headers = token, headers
-        self._options: dict[str, Any] = {"setting": setting, "timeouts": timeouts, "certificates": certificates}
+        self._setting = setting
+        self._options: dict[str, Any] = {"timeouts": timeouts, "certificates": certificates}
 
     def get(
         self,
@@ -73,12 +75,42 @@ class Transport:
             RedirectRefusedError: a redirect must not be followed.
             ClientMissingError: urllib3 is not installed; `vertebra[http]` brings it.
         """
-        url = f"{self.base_url}/{quote(path.lstrip('/'))}{f'?{query}' if query else ''}"
-        token = self._token()
-        if token:
-            check_credential(f"the token for {origin(self.base_url)}", token)
-        login = {"authorization": f"Bearer {token}"} if token else {}
-        return client.get(handle, self.base_url, url, {**login, **self._headers(), **(headers or {})}, **self._options)
+        url, sent = self._url(path, query), {**self._login(), **(headers or {})}
+        return client.get(handle, self.base_url, url, sent, setting=self._setting, **self._options)
+
+    def send(
+        self,
+        method: str,
+        handle: PresetHandle,
+        path: str,
+        body: bytes | Path | None = None,
+        headers: Mapping[str, str] | None = None,
+        query: str = "",
+    ) -> Response:
+        """Sends a request of any method, such as PUT, for `upload`; follows no redirect.
+
+        Args:
+            method: Method of the request.
+            handle: The preset.
+            path: Path below the base URL, not percent-encoded.
+            body: Body of the request: bytes, or a file, which is not read into memory.
+            headers: Headers of this request.
+            query: Query of the URL, percent-encoded.
+
+        Returns:
+            The response, with any status below 300. Close it, or read its body with `read_all`.
+
+        Raises:
+            PresetNotFoundError, PresetAccessError, PresetError: as `vertebra.http.error` maps the status; a redirect,
+                too, is refused, as the body and the credentials are for this service.
+            SourceUnavailableError, SettingsError, ClientMissingError: as for `get`.
+        """
+        url, sent = self._url(path, query), {**self._login(), **(headers or {})}
+        response = client.send(handle, url, sent, method=method, body=body, **self._options)
+        if response.status >= 300:
+            response.finish()
+            raise error(handle, response.status, response.headers)
+        return response
 
     def json(self, handle: PresetHandle, path: str, query: str = "", *, most: int = 2**20) -> Any:
         """Reads a JSON document, such as a file list.
@@ -120,6 +152,16 @@ class Transport:
             SourceUnavailableError, PresetNotFoundError, PresetAccessError, PresetError: as for `json`.
         """
         return read(handle, file, (start, stop), partial(self.get, handle, path), partial(_error, handle))
+
+    def _url(self, path: str, query: str) -> str:
+        return f"{self.base_url}/{quote(path.lstrip('/'))}{f'?{query}' if query else ''}"
+
+    def _login(self) -> dict[str, str]:
+        """Returns the headers that identify the user."""
+        token = self._token()
+        if token:
+            check_credential(f"the token for {origin(self.base_url)}", token)
+        return {**({"authorization": f"Bearer {token}"} if token else {}), **self._headers()}
 
 
 def _error(handle: PresetHandle, response: Response) -> Exception:

@@ -1,0 +1,75 @@
+"""The source of `oci://registry/repository[:tag|@digest]`: models in registries of container images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from vertebra import ByteStream, PresetFile, PresetHandle, RemoteSource, Snapshot, http
+from vertebra.errors import IntegrityError, PresetNotFoundError
+from vertebra_oci import manifest
+from vertebra_oci.reference import is_digest, reference_of, suggested
+from vertebra_oci.registry import Registries, refusal
+
+_LONGEST_MANIFEST = 4 * 2**20
+"""Bytes of the longest manifest that registries must accept."""
+
+
+class OciSource(RemoteSource):
+    """Reads ModelPack artifacts, and those of `oras push`; a digest of a manifest is the revision."""
+
+    scheme = "oci"
+
+    def __init__(self) -> None:
+        self._registries = Registries()
+
+    def suggest(self, text: str) -> str | None:
+        handle = suggested(text)
+        return handle and str(handle)
+
+    def is_pinned(self, handle: PresetHandle) -> bool:
+        return is_digest(handle.revision)
+
+    def unpinned(self, handle: PresetHandle) -> PresetHandle:
+        reference = reference_of(handle)
+        return PresetHandle(handle.scheme, f"{reference.registry}/{reference.repository}")
+
+    def resolve_snapshot(self, handle: PresetHandle) -> Snapshot:
+        digest, document = self._manifest(handle, reference_of(handle).tag)
+        model = manifest.model_of(handle, document)
+        if model is not None:
+            digest, document = self._manifest(handle, model)
+        pinned = handle if self.is_pinned(handle) else replace(self.unpinned(handle), revision=digest)
+        return Snapshot(pinned, manifest.files_of(handle, document))
+
+    def read(self, handle: PresetHandle, file: PresetFile, start: int = 0, stop: int | None = None) -> ByteStream:
+        reference = reference_of(handle)
+        send = partial(self._registries.get, handle, reference, f"blobs/{file.digest}")
+        return http.read(handle, file, (start, stop), send, partial(refusal, handle, reference))
+
+    def upload(self, handle: PresetHandle, files: Mapping[str, Path], replace: bool, message: str) -> PresetHandle:
+        from vertebra_oci import uploading
+
+        uploading.check_target(handle)
+        try:
+            current, _ = self._manifest(handle, reference_of(handle).tag)
+        except PresetNotFoundError:
+            current = None
+        digest = uploading.upload(self._registries, handle, files, current, replace)
+        return PresetHandle(handle.scheme, self.unpinned(handle).path, digest)
+
+    def _manifest(self, handle: PresetHandle, tag: str) -> tuple[str, Mapping[str, object]]:
+        """Returns the digest and the content of a manifest or index."""
+        reference = replace(reference_of(handle), tag=tag)
+        headers = {"accept": manifest.ACCEPTED}
+        response = self._registries.get(handle, reference, f"manifests/{tag}", headers)
+        if response.status != 200:
+            raise refusal(handle, reference, response)
+        data = http.read_all(handle, response, _LONGEST_MANIFEST)
+        digest = manifest.digest_of(data)
+        expected = tag if is_digest(tag) else response.headers.get("docker-content-digest", digest)
+        if digest != expected:
+            raise IntegrityError(handle, "its manifest", f"it has the digest {digest}, expected {expected}", "Try again")
+        return digest, manifest.parsed(handle, data)

@@ -1,0 +1,82 @@
+"""What holds for every source that downloads, for this one: a real registry behind a proxy that has faults."""
+
+from dataclasses import replace
+
+import pytest
+
+from servers import faults
+from servers.oci_registry import digest_of
+from vertebra import PresetHandle
+from vertebra.testing import RemoteSourceSuite
+from vertebra.testing.sources import FILES, written
+from vertebra_oci.source import OciSource
+
+
+class RegistryFaults:
+    def __init__(self, proxy):
+        self.proxy = proxy
+
+    def cut(self, name, times):
+        self.proxy.faults = [faults.cut(0.5, files=f"*{digest_of(FILES[name])}", times=times)]
+
+    def flip(self, name):
+        self.proxy.faults = [faults.flip_bit(30_000, files=f"*{digest_of(FILES[name])}")]
+
+    def heal(self):
+        self.proxy.faults = []
+
+
+class TestOci(RemoteSourceSuite):
+    @pytest.fixture
+    def source(self):
+        return OciSource()
+
+    @pytest.fixture
+    def publish(self, source, destination, tmp_path):
+        tagged = replace(destination, path=f"{destination.path}:v1")
+
+        def publish(files):
+            source.upload(tagged, written(tmp_path / "published", files), True, "message")
+            return tagged
+
+        return publish
+
+    @pytest.fixture
+    def missing_handle(self, destination):
+        return replace(destination, path=f"{destination.path}-missing")
+
+    @pytest.fixture
+    def requests(self, proxy):
+        return lambda: len(proxy.requests)
+
+    @pytest.fixture
+    def faults(self, proxy):
+        return RegistryFaults(proxy)
+
+    @pytest.fixture(params=["", ":v1"])
+    def new_handle(self, request, destination):
+        return replace(destination, path=f"{destination.path}{request.param}")
+
+
+class TestWithTokens(TestOci):
+    """A registry that wants a token for each repository."""
+
+    @pytest.fixture(autouse=True)
+    def secret(self, tokens, log_in, proxy):
+        log_in(proxy.registry, "acme", tokens.users["acme"])
+        return tokens.users["acme"]
+
+    @pytest.fixture
+    def registry(self, private):
+        return private
+
+    @pytest.fixture
+    def redirect(self, proxy):
+        def redirect(location):
+            proxy.faults = [faults.redirect(location, paths="*", methods=("GET", "HEAD"))]
+
+        return redirect
+
+    @pytest.fixture
+    def faults(self):
+        pytest.skip("the proxy reads whole blobs without a token")
