@@ -72,7 +72,9 @@ class TokenService(LoopbackServer):
         subject = ("-subj", "/CN=tests", "-days", "2")
         files = ("-keyout", str(self.key), "-out", str(self.certificate))
         subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *files, *subject], check=True, capture_output=True
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *files, *subject],
+            check=True,
+            capture_output=True,
         )
         super().start()
 

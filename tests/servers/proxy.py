@@ -1,4 +1,4 @@
-"""A proxy in front of a gateway for S3 or of a registry, that forwards what it gets and has the faults of the other servers.
+"""A proxy before a gateway for S3, or a registry, that forwards what it gets and has the faults of the other servers.
 
     with RadosGateway() as gateway, FaultProxy(gateway) as proxy:
         proxy.faults = [faults.cut(0.5, files="*.safetensors", times=1)]

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vertebra import http
 from vertebra.errors import SettingsError
 
 _HELPER = re.compile(r"[\w-]+")
@@ -99,7 +98,7 @@ def _of_entry(origin: str, entry: Mapping[str, Any]) -> Login:
             user, _, secret = base64.b64decode(entry["auth"], validate=True).decode().partition(":")
         if entry.get("identitytoken"):
             user, secret = "", entry["identitytoken"]
-        return _checked(origin, user, secret)
+        return _login(origin, user, secret)
     except (TypeError, ValueError, AttributeError, binascii.Error):
         raise SettingsError(origin, "its credentials are malformed", "Log in again with docker login") from None
 
@@ -115,7 +114,7 @@ def _of_helper(origin: str, name: object, key: str) -> Login:
         )
         found = json.loads(done.stdout)
         user, secret = found["Username"], found["Secret"]
-        return _checked(f"{program} ({origin})", "" if user == "<token>" else user, secret)
+        return _login(f"{program} ({origin})", "" if user == "<token>" else user, secret)
     except FileNotFoundError:
         raise SettingsError(origin, f"its credential helper {program} is not installed") from None
     except (OSError, subprocess.SubprocessError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -123,7 +122,7 @@ def _of_helper(origin: str, name: object, key: str) -> Login:
         raise SettingsError(origin, problem, "Log in again with docker login") from None
 
 
-def _checked(origin: str, user: str, secret: str) -> Login:
-    for text in filter(None, (user, secret)):
-        http.check_credential(origin, text)
+def _login(origin: str, user: object, secret: object) -> Login:
+    if not isinstance(user, str) or not isinstance(secret, str):
+        raise TypeError(origin)
     return Login(origin, user, secret)

@@ -29,6 +29,7 @@ PATH, TITLE = "org.cncf.model.filepath", "org.opencontainers.image.title"
 _MOST_NAMED = 5
 _UNPACK = "io.deis.oras.content.unpack"
 """The annotation with which oras marks a folder, which it packs."""
+_COMPRESSED, _ARCHIVES = (".tar+gzip", ".tar+zstd"), (".tar", ".gz", ".tgz", ".zst")
 _LAYER = "application/vnd.cncf.model."
 _DOCUMENTATION = {"readme.md", "license", "licence", "license.txt", "license.md", "notice", "model_card.md"}
 _OPTIONAL = tuple(f"{_LAYER}{kind}.v1." for kind in ("code", "dataset", "doc"))
@@ -112,11 +113,20 @@ def _file(handle: PresetHandle, layer: Any) -> PresetFile | None:
         raise _malformed(handle, "a layer has a name, type or size of the wrong kind")
     if not is_digest(_text(digest)):
         raise _malformed(handle, f"the layer {name!r} has a digest of an algorithm other than SHA-256")
-    if (media.startswith(_LAYER) and ".tar" in media) or annotations.get(_UNPACK) == "true":
+    if _is_packed(name, media, annotations):
         if media.startswith(_OPTIONAL):
             return None
         raise PresetError(f"Preset {str(handle)!r}: its layer {name!r} is packed as an archive. {_RAW}.")
     return PresetFile(name, size, None, digest)
+
+
+def _is_packed(name: str, media: str, annotations: Mapping[str, Any]) -> bool:
+    """Returns whether a layer is an archive of the file or folder that it names.
+
+    The type `application/vnd.oci.image.layer.v1.tar` does not tell: oras's client for Python gives it to every file.
+    """
+    archive = media.endswith(_COMPRESSED) and not name.lower().endswith(_ARCHIVES)
+    return archive or (media.startswith(_LAYER) and ".tar" in media) or annotations.get(_UNPACK) == "true"
 
 
 def _is_attestation(entry: Mapping[str, Any]) -> bool:

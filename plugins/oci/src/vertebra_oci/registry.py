@@ -7,7 +7,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -20,7 +20,7 @@ from vertebra_oci.reference import PLAIN_HTTP, Reference
 PULL, PUSH = "pull", "pull,push"
 _CHALLENGE = re.compile(r"(?:^|,\s*)(Basic|Bearer)\s+", re.IGNORECASE)
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
-_LONGEST_TOKEN = 2**20
+_LONGEST_DOCUMENT = 2**20
 _LIFETIME, _MARGIN = 60.0, 10.0
 """Seconds that a token is valid for if its response does not say, and before its end that another one is requested."""
 
@@ -84,11 +84,17 @@ class Registries:
         """Returns the URL of a path below a repository."""
         return f"{reference.base}/v2/{reference.repository}/{path}"
 
-    def _with_login(self, handle: PresetHandle, reference: Reference, access: str, send: Any) -> http.Response:
+    def _with_login(
+        self,
+        handle: PresetHandle,
+        reference: Reference,
+        access: str,
+        send: Callable[[Mapping[str, str]], http.Response],
+    ) -> http.Response:
         """Sends a request, and after a challenge once more with a new token."""
         key = (reference.base, reference.repository, access)
         header, expires = self._headers.get(key, ("", 0.0))
-        response: http.Response = send({"authorization": header} if time.monotonic() < expires else {})
+        response = send({"authorization": header} if time.monotonic() < expires else {})
         if response.status != 401:
             return response
         response.finish()
@@ -96,8 +102,7 @@ class Registries:
             current, expires = self._headers.get(key, ("", 0.0))
             if current == header or time.monotonic() >= expires:  # else another thread has a new one
                 self._headers[key] = current, _ = _answer(handle, reference, access, response)
-        response = send({"authorization": current})
-        return response
+        return send({"authorization": current})
 
 
 def refusal(handle: PresetHandle, reference: Reference, response: http.Response, action: str = "read") -> PresetError:
@@ -113,7 +118,9 @@ def refusal(handle: PresetHandle, reference: Reference, response: http.Response,
     if response.status in (401, 403):
         login = login_of(reference.registry)
         used = f"the credentials come from {login.origin}" if login else "no credentials were found"
-        problem = f"{reference.registry} does not let you {action} {reference.repository} (HTTP {response.status}; {used})"
+        problem = (
+            f"{reference.registry} does not let you {action} {reference.repository} (HTTP {response.status}; {used})"
+        )
         return PresetAccessError(handle, problem, f"Log in with: docker login {reference.registry}")
     if response.status == 404:
         return PresetNotFoundError(handle, f"there is no {reference}, or you may not see it")
@@ -123,9 +130,7 @@ def refusal(handle: PresetHandle, reference: Reference, response: http.Response,
 # === Tokens (the distribution specification, and its token authentication) ===
 
 
-def _answer(
-    handle: PresetHandle, reference: Reference, access: str, response: http.Response
-) -> tuple[str, float]:
+def _answer(handle: PresetHandle, reference: Reference, access: str, response: http.Response) -> tuple[str, float]:
     """Returns the header that answers a challenge, and when it expires."""
     challenges = _challenges(response.headers.get("www-authenticate", ""))
     login = login_of(reference.registry)
@@ -139,7 +144,9 @@ def _answer(
 def _challenges(header: str) -> dict[str, dict[str, str]]:
     """Returns the parameters of each challenge, by its scheme in lower case."""
     parts = _CHALLENGE.split(header)[1:]
-    return {scheme.lower(): dict(_PARAMETER.findall(text)) for scheme, text in zip(parts[::2], parts[1::2], strict=True)}
+    return {
+        scheme.lower(): dict(_PARAMETER.findall(text)) for scheme, text in zip(parts[::2], parts[1::2], strict=True)
+    }
 
 
 def _token(
@@ -151,7 +158,9 @@ def _token(
     wanted = {"scope": f"repository:{reference.repository}:{access}"}
     wanted |= {"service": challenge["service"]} if "service" in challenge else {}
     if login and not login.user:
-        form = urlencode({**wanted, "grant_type": "refresh_token", "client_id": "vertebra", "refresh_token": login.secret})
+        form = urlencode(
+            {**wanted, "grant_type": "refresh_token", "client_id": "vertebra", "refresh_token": login.secret}
+        )
         headers = {"content-type": "application/x-www-form-urlencoded"}
         response = http.send(handle, realm, headers, method="POST", body=form.encode())
     else:
@@ -160,7 +169,7 @@ def _token(
     policy.check_peer(realm, response.peer)
     if response.status != 200:
         raise refusal(handle, reference, response, "read" if access == PULL else "write to")
-    document = _json(handle, response)
+    document = json_object(handle, response)
     token, seconds = document.get("token") or document.get("access_token"), document.get("expires_in")
     if not isinstance(token, str) or not token:
         raise SourceUnavailableError(handle, f"{http.origin(realm)} sent no token")
@@ -168,15 +177,20 @@ def _token(
     return f"Bearer {token}", time.monotonic() + max(lifetime - _MARGIN, 0.0)
 
 
-def _json(handle: PresetHandle, response: http.Response) -> dict[str, Any]:
+def json_object(handle: PresetHandle, response: http.Response) -> dict[str, Any]:
+    """Reads a short body as a JSON object.
+
+    Raises:
+        SourceUnavailableError: the body is not a JSON object, such as the HTML of a login page.
+    """
     with contextlib.suppress(ValueError, RecursionError):
-        document = json.loads(http.read_all(handle, response, _LONGEST_TOKEN))
+        document = json.loads(http.read_all(handle, response, _LONGEST_DOCUMENT))
         if isinstance(document, dict):
             return document
-    raise SourceUnavailableError(handle, f"{http.origin(response.url)} sent no valid JSON as its token")
+    raise SourceUnavailableError(handle, f"{http.origin(response.url)} sent no valid JSON")
 
 
-def location(reference: Reference, response: http.Response, query: Mapping[str, str]) -> str:
+def location(response: http.Response, query: Mapping[str, str]) -> str:
     """Returns the URL in the `Location` header of a response, with more parameters."""
     url = urljoin(response.url, response.headers.get("location", ""))
     return f"{url}{'&' if urlsplit(url).query else '?'}{urlencode(query)}"

@@ -8,11 +8,12 @@ from functools import partial
 from pathlib import Path
 
 from vertebra import ByteStream, PresetFile, PresetHandle, RemoteSource, Snapshot, http
-from vertebra.errors import IntegrityError, PresetNotFoundError
+from vertebra.errors import IntegrityError, PresetNotFoundError, close_names
 from vertebra_oci import manifest
-from vertebra_oci.reference import is_digest, reference_of, suggested
-from vertebra_oci.registry import Registries, refusal
+from vertebra_oci.reference import Reference, is_digest, reference_of, suggested
+from vertebra_oci.registry import Registries, json_object, refusal
 
+_MOST_TAGS = 3
 _LONGEST_MANIFEST = 4 * 2**20
 """Bytes of the longest manifest that registries must accept."""
 
@@ -65,11 +66,29 @@ class OciSource(RemoteSource):
         reference = replace(reference_of(handle), tag=tag)
         headers = {"accept": manifest.ACCEPTED}
         response = self._registries.get(handle, reference, f"manifests/{tag}", headers)
+        if response.status == 404 and not is_digest(tag):
+            response.finish()
+            raise self._no_tag(handle, reference)
         if response.status != 200:
             raise refusal(handle, reference, response)
         data = http.read_all(handle, response, _LONGEST_MANIFEST)
         digest = manifest.digest_of(data)
         expected = tag if is_digest(tag) else response.headers.get("docker-content-digest", digest)
         if digest != expected:
-            raise IntegrityError(handle, "its manifest", f"it has the digest {digest}, expected {expected}", "Try again")
+            raise IntegrityError(
+                handle, "its manifest", f"it has the digest {digest}, expected {expected}", "Try again"
+            )
         return digest, manifest.parsed(handle, data)
+
+    def _no_tag(self, handle: PresetHandle, reference: Reference) -> PresetNotFoundError:
+        """Returns the error for a tag that does not exist; it names the nearest, or the first of the repository."""
+        response = self._registries.get(handle, reference, "tags/list", {})
+        tags: list[str] = []
+        if response.status == 200:
+            listed = json_object(handle, response).get("tags")
+            tags = sorted(map(str, listed)) if isinstance(listed, list) else []
+        response.close()
+        found = close_names(reference.tag, tags) or tags[:_MOST_TAGS]
+        path = self.unpinned(handle).path
+        names = [str(PresetHandle(handle.scheme, f"{path}:{tag}")) for tag in found]
+        return PresetNotFoundError(handle, f"there is no {reference}, or you may not see it", names)

@@ -23,8 +23,9 @@ from vertebra.specs import PresetFile
 class Transport:
     """Sends requests to a service, with the user's credentials, and reads file lists and files.
 
-    Redirects of GET requests are checked by `RedirectPolicy`, those of others are not followed; credentials and other
-    headers of `headers` go to the service's origin only. Connections are kept, proxies are those of the environment, and a body that is cut off is an error.
+    Redirects of GET requests are checked by `RedirectPolicy`, and those of other requests are not followed. Credentials
+    and other headers of `headers` go to the service's origin only. Connections are kept, proxies are those of the
+    environment, and a body that is cut off is an error.
     """
 
     def __init__(
