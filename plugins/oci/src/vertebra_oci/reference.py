@@ -76,7 +76,7 @@ def suggested(text: str) -> PresetHandle | None:
     Raises:
         HandleError: there cannot be such a handle.
     """
-    scheme, separator, rest = text.rpartition("://")
+    scheme, _, rest = text.rpartition("://")
     rest = re.sub(r"^hub\.docker\.com/r/", "docker.io/", rest)
     host = rest.partition("/")[0]
     if not (scheme in ("docker", "oras") or (scheme in ("", "http", "https") and _KNOWN.fullmatch(host))):

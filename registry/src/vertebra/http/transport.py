@@ -137,7 +137,13 @@ class Transport:
             raise SourceUnavailableError(handle, f"{origin(response.url)} {problem}") from None
 
     def read(
-        self, handle: PresetHandle, file: PresetFile, path: str, start: int = 0, stop: int | None = None
+        self,
+        handle: PresetHandle,
+        file: PresetFile,
+        path: str,
+        start: int = 0,
+        stop: int | None = None,
+        query: str = "",
     ) -> ByteStream:
         """Starts the download of a file, or of a range of it, for `RemoteSource.read`.
 
@@ -147,12 +153,13 @@ class Transport:
             path: Path of the file below the base URL, not percent-encoded.
             start: Position of the first byte.
             stop: Position after the last byte, or None for the end of the file.
+            query: Query of the URL, percent-encoded.
 
         Raises:
             IntegrityError: the body is compressed, so that its bytes are not the file's.
             SourceUnavailableError, PresetNotFoundError, PresetAccessError, PresetError: as for `json`.
         """
-        return read(handle, file, (start, stop), partial(self.get, handle, path), partial(_error, handle))
+        return read(handle, file, (start, stop), partial(self.get, handle, path, query=query), partial(_error, handle))
 
     def _url(self, path: str, query: str) -> str:
         return f"{self.base_url}/{quote(path.lstrip('/'))}{f'?{query}' if query else ''}"
