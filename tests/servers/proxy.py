@@ -1,4 +1,4 @@
-"""A proxy before a gateway for S3, or a registry, that forwards what it gets and has the faults of the other servers.
+"""A proxy before a storage service or a registry, that forwards what it gets and has the faults of the other servers.
 
     with RadosGateway() as gateway, FaultProxy(gateway) as proxy:
         proxy.faults = [faults.cut(0.5, files="*.safetensors", times=1)]
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote
 
+from servers.azurite import Azurite
 from servers.faults import Fault
 from servers.http import COPY_SIZE, LoopbackServer
 from servers.messages import Content, FilePart, Refused, Request, Response
@@ -37,7 +38,7 @@ class FaultProxy(LoopbackServer):
         faults: what goes wrong.
     """
 
-    def __init__(self, gateway: RadosGateway | OciRegistry, faults: Iterable[Fault] = ()) -> None:
+    def __init__(self, gateway: RadosGateway | OciRegistry | Azurite, faults: Iterable[Fault] = ()) -> None:
         super().__init__(faults=faults)
         self.gateway = gateway
 

@@ -270,6 +270,17 @@ def test_azure_needs_an_account(variables):
     assert dict(azure().options) == {"skip_signature": "true"}
     variables(AZURE_STORAGE_ACCOUNT_KEY="c2VjcmV0")
     assert azure().options == ()
+    variables(AZURE_STORAGE_ENDPOINT="https://acme.blob.example.org/")
+    assert azure().endpoint == "https://acme.blob.example.org/"
+    assert azure().options == (("endpoint", "https://acme.blob.example.org"),)
+
+
+@pytest.mark.parametrize("url", ["acme.blob.example.org", "ftp://acme", "https://acme:key@example.org", "http://a b"])
+def test_an_endpoint_of_azure_that_is_no_url_is_named(variables, url):
+    variables(AZURE_STORAGE_ACCOUNT_NAME="acme", AZURE_STORAGE_ENDPOINT=url)
+    with pytest.raises(SettingsError, match="AZURE_STORAGE_ENDPOINT") as raised:
+        azure()
+    assert url not in str(raised.value)
 
 
 @pytest.mark.parametrize("source", [S3Source, GoogleSource, AzureSource])

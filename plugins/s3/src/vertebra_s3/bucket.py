@@ -179,7 +179,7 @@ class Bucket:
         import obstore
         from obstore.exceptions import GenericError, PreconditionError
 
-        options: dict[str, Any] = {} if tag is None else {"if_match": tag}
+        options: dict[str, Any] = {} if tag is None else {"if_match": _quoted(tag)}
         ranged = {"range": {"offset": start} if stop is None else (start, stop)} if (start, stop) != (0, None) else {}
         with self._mapped_errors(key):
             try:
@@ -241,6 +241,11 @@ class Bucket:
 
     def _request(self, key: str) -> ObjectRequest:
         return ObjectRequest(self._handle, self._access, self._store, self._name, key)
+
+
+def _quoted(tag: str) -> str:
+    """Returns an ETag as HTTP has it; Azure lists them without quotation marks."""
+    return tag if tag.startswith(('"', "W/")) else f'"{tag}"'
 
 
 def _check_process(handle: PresetHandle) -> None:
