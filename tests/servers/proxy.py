@@ -26,6 +26,8 @@ from servers.radosgw import RadosGateway
 
 OF_A_CONNECTION = {"connection", "content-length", "keep-alive", "transfer-encoding"}
 """Headers that are about a connection, and not about the message."""
+SPELLING = {"etag": "ETag", "content-range": "Content-Range"}
+"""Headers that the server looks at, for services that write them in another way."""
 IN_MEMORY = 1 << 20
 PATIENCE = 60  # seconds to wait for the gateway
 
@@ -79,7 +81,7 @@ class FaultProxy(LoopbackServer):
                 raise Refused(Response.json({"error": f"no answer from the gateway: {error}"}, 502)) from error
 
     def _received(self, request: Request, answer: http.client.HTTPResponse) -> Response:
-        headers = {name: text for name, text in answer.getheaders() if name.lower() not in OF_A_CONNECTION}
+        headers = {SPELLING.get(n, n): text for n, text in answer.getheaders() if n.lower() not in OF_A_CONNECTION}
         if request.method == "HEAD":
             # The size of a body that is not sent.
             size = int(answer.getheader("Content-Length", 0))
