@@ -1,11 +1,11 @@
 """What holds for every source that downloads, for this one: a server that ModelScope's own client understands."""
 
 import pytest
-from vertebra_modelscope.source import ModelScopeSource
 
 from servers import faults
 from vertebra import PresetHandle
 from vertebra.testing import RemoteSourceSuite
+from vertebra_modelscope.source import ModelScopeSource
 
 
 class ServiceFaults:

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from vertebra_modelscope.source import ModelScopeSource
 
 from servers import faults
 from servers.messages import Response
@@ -17,6 +16,7 @@ from vertebra.errors import (
     SourceUnavailableError,
 )
 from vertebra.testing import opened
+from vertebra_modelscope.source import ModelScopeSource
 
 FILES = {"config.json": b'{"layers": 2}', "model.safetensors": bytes(range(200)) * 20, "assets/a.txt": b"one"}
 HANDLE = PresetHandle("modelscope", "acme/bert")

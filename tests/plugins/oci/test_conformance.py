@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from vertebra_oci.source import OciSource
 
 from servers import faults
 from servers.oci_registry import digest_of
 from vertebra.testing import RemoteSourceSuite
 from vertebra.testing.sources import FILES, written
+from vertebra_oci.source import OciSource
 
 
 class RegistryFaults:

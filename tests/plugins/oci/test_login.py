@@ -5,7 +5,6 @@ import json
 import time
 
 import pytest
-from vertebra_oci.login import login_of
 
 from servers import faults
 from servers.http import LoopbackServer
@@ -14,6 +13,7 @@ from servers.proxy import FaultProxy
 from vertebra import PresetHandle
 from vertebra.errors import PresetAccessError, RedirectRefusedError, SettingsError, SourceUnavailableError
 from vertebra.testing import opened
+from vertebra_oci.login import login_of
 
 FILES = {"config.json": b'{"layers": 2}'}
 HOST = "registry.test:5000"

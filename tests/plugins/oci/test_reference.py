@@ -1,11 +1,11 @@
 """Handles, and the texts that mean them."""
 
 import pytest
-from vertebra_oci.reference import reference_of
-from vertebra_oci.source import OciSource
 
 from vertebra import PresetHandle
 from vertebra.errors import HandleError, PresetNotFoundError
+from vertebra_oci.reference import reference_of
+from vertebra_oci.source import OciSource
 
 DIGEST = f"sha256:{'a' * 64}"
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from vertebra.errors import SettingsError
+from vertebra.errors import PresetAccessError, SettingsError
 from vertebra_s3.access import Keys, azure, google
 from vertebra_s3.aws_config import amazon
 from vertebra_s3.source import AzureSource, GoogleSource, S3Source
@@ -261,6 +261,15 @@ def test_google_is_asked_without_credentials_if_there_are_none(variables, nobody
     login.unlink()
     variables(GOOGLE_APPLICATION_CREDENTIALS="/some/file.json")
     assert google().options == ()
+
+
+def test_google_s_storage_is_not_written_without_credentials(write):
+    """The client library would ask the metadata server of a cloud machine for them, and wait for it elsewhere."""
+    from vertebra import PresetHandle
+
+    pytest.importorskip("obstore")
+    with pytest.raises(PresetAccessError, match="writing needs credentials; no credentials were"):
+        GoogleSource().upload(PresetHandle("gs", "models/bert"), write({"config.json": b"{}"}), False, "message")
 
 
 def test_azure_needs_an_account(variables):
