@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -50,8 +51,14 @@ def login() -> dict[str, str]:
 
 
 def api() -> http.Transport:
-    """Returns the service's interface."""
-    return http.Transport(f"{endpoint()}/api/v1", headers=login, setting=ENDPOINT)
+    """Returns the interface of the user's service."""
+    return _transport(endpoint())
+
+
+@functools.cache
+def _transport(url: str) -> http.Transport:
+    """Returns the interface at a URL, always the same one: it keeps the addresses of files."""
+    return http.Transport(f"{url}/api/v1", headers=login, setting=ENDPOINT)
 
 
 def listing(handle: PresetHandle) -> Listing:

@@ -15,11 +15,12 @@ from urllib.parse import urlencode, urljoin, urlsplit
 from vertebra import PresetHandle, http
 from vertebra.errors import PresetAccessError, PresetError, PresetNotFoundError, SourceUnavailableError
 from vertebra_oci.login import Login, login_of
-from vertebra_oci.reference import PLAIN_HTTP, Reference
+from vertebra_oci.reference import Reference
 
 PULL, PUSH = "pull", "pull,push"
 _CHALLENGE = re.compile(r"(?:^|,\s*)(Basic|Bearer)\s+", re.IGNORECASE)
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
+_SETTING = "the registry in the handle to its address there"
 _LONGEST_DOCUMENT = 2**20
 _LIFETIME, _MARGIN = 60.0, 10.0
 """Seconds that a token is valid for if its response does not say, and before its end that another one is requested."""
@@ -33,13 +34,13 @@ class Registries:
         """The header for a registry, repository and kind of access, and when it expires."""
         self._lock = threading.Lock()
 
-    def get(self, handle: PresetHandle, reference: Reference, path: str, headers: Mapping[str, str]) -> http.Response:
-        """Requests a manifest or blob of a repository, and follows redirects.
+    def get(self, handle: PresetHandle, reference: Reference, url: str, headers: Mapping[str, str]) -> http.Response:
+        """Requests a manifest or blob of a repository, and follows redirects, without credentials.
 
         Args:
             handle: The preset.
             reference: The artifact.
-            path: Path below the repository.
+            url: A URL of the registry, or one that it has redirected to.
             headers: Headers of the request.
 
         Returns:
@@ -49,10 +50,9 @@ class Registries:
             SourceUnavailableError, RedirectRefusedError, ClientMissingError: as `vertebra.http.get` does.
             PresetAccessError: the registry does not accept the user's credentials.
         """
-        url = self.url(reference, path)
 
         def send(login: Mapping[str, str]) -> http.Response:
-            return http.get(handle, reference.base, url, {**login, **headers}, setting=PLAIN_HTTP)
+            return http.get(handle, reference.base, url, {**login, **headers}, setting=_SETTING)
 
         return self._with_login(handle, reference, PULL, send)
 
@@ -95,8 +95,8 @@ class Registries:
         key = (reference.base, reference.repository, access)
         header, expires = self._headers.get(key, ("", 0.0))
         response = send({"authorization": header} if time.monotonic() < expires else {})
-        if response.status != 401:
-            return response
+        if response.status != 401 or not http.same_origin(response.url, reference.base):
+            return response  # storage and other hosts have no right to ask for credentials
         response.finish()
         with self._lock:
             current, expires = self._headers.get(key, ("", 0.0))
@@ -153,7 +153,7 @@ def _token(
     handle: PresetHandle, reference: Reference, access: str, challenge: Mapping[str, str], login: Login | None
 ) -> tuple[str, float]:
     """Requests a token from the service that the registry names; the checks of redirects apply to its URL."""
-    policy = http.RedirectPolicy(handle, reference.base, reference.base, PLAIN_HTTP)
+    policy = http.RedirectPolicy(handle, reference.base, reference.base, _SETTING)
     realm = policy.resolve(f"{reference.base}/v2/", challenge.get("realm", ""))
     wanted = {"scope": f"repository:{reference.repository}:{access}"}
     wanted |= {"service": challenge["service"]} if "service" in challenge else {}

@@ -25,6 +25,7 @@ class OciSource(RemoteSource):
 
     def __init__(self) -> None:
         self._registries = Registries()
+        self._urls = http.SignedUrlCache()
 
     def suggest(self, text: str) -> str | None:
         handle = suggested(text)
@@ -47,7 +48,8 @@ class OciSource(RemoteSource):
 
     def read(self, handle: PresetHandle, file: PresetFile, start: int = 0, stop: int | None = None) -> ByteStream:
         reference = reference_of(handle)
-        send = partial(self._registries.get, handle, reference, f"blobs/{file.digest}")
+        locate = partial(self._registries.url, reference, f"blobs/{file.digest}")
+        send = partial(self._urls.open, locate(), locate, partial(self._registries.get, handle, reference))
         return http.read(handle, file, (start, stop), send, partial(refusal, handle, reference))
 
     def upload(self, handle: PresetHandle, files: Mapping[str, Path], replace: bool, message: str) -> PresetHandle:
@@ -65,7 +67,7 @@ class OciSource(RemoteSource):
         """Returns the digest and the content of a manifest or index."""
         reference = replace(reference_of(handle), tag=tag)
         headers = {"accept": manifest.ACCEPTED}
-        response = self._registries.get(handle, reference, f"manifests/{tag}", headers)
+        response = self._registries.get(handle, reference, self._registries.url(reference, f"manifests/{tag}"), headers)
         if response.status == 404 and not is_digest(tag):
             response.finish()
             raise self._no_tag(handle, reference)
@@ -82,7 +84,7 @@ class OciSource(RemoteSource):
 
     def _no_tag(self, handle: PresetHandle, reference: Reference) -> PresetNotFoundError:
         """Returns the error for a tag that does not exist; it names the nearest, or the first of the repository."""
-        response = self._registries.get(handle, reference, "tags/list", {})
+        response = self._registries.get(handle, reference, self._registries.url(reference, "tags/list"), {})
         tags: list[str] = []
         if response.status == 200:
             listed = json_object(handle, response).get("tags")

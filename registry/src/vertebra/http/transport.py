@@ -16,6 +16,7 @@ from vertebra.http.credentials import check_credential
 from vertebra.http.error_mapping import error
 from vertebra.http.origins import origin
 from vertebra.http.responses import Response, read, read_all
+from vertebra.http.signed_urls import SignedUrlCache
 from vertebra.remote import ByteStream
 from vertebra.specs import PresetFile
 
@@ -49,7 +50,7 @@ class Transport:
         """
         self.base_url = base_url.rstrip("/")
         self._token, self._headers = token, headers
-        self._setting = setting
+        self._setting, self._urls = setting, SignedUrlCache()
         self._options: dict[str, Any] = {"timeouts": timeouts, "certificates": certificates}
 
     def get(
@@ -147,6 +148,8 @@ class Transport:
     ) -> ByteStream:
         """Starts the download of a file, or of a range of it, for `RemoteSource.read`.
 
+        If the service redirects to a signed URL in its storage, all ranges of the file use that URL until it expires.
+
         Args:
             handle: The preset.
             file: The file.
@@ -159,7 +162,14 @@ class Transport:
             IntegrityError: the body is compressed, so that its bytes are not the file's.
             SourceUnavailableError, PresetNotFoundError, PresetAccessError, PresetError: as for `json`.
         """
-        return read(handle, file, (start, stop), partial(self.get, handle, path, query=query), partial(_error, handle))
+
+        def send(url: str, headers: Mapping[str, str]) -> Response:
+            sent = {**self._login(), **headers}
+            return client.get(handle, self.base_url, url, sent, setting=self._setting, **self._options)
+
+        url = self._url(path, query)
+        located = partial(self._urls.open, (handle, url), lambda: url, send)
+        return read(handle, file, (start, stop), located, partial(_error, handle))
 
     def _url(self, path: str, query: str) -> str:
         return f"{self.base_url}/{quote(path.lstrip('/'))}{f'?{query}' if query else ''}"

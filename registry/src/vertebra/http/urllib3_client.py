@@ -66,7 +66,7 @@ class _Response(Response):
 
     def __init__(self, handle: PresetHandle, response: urllib3.BaseHTTPResponse, url: str) -> None:
         self.url, self.status = url, response.status
-        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        self.headers = {name.lower(): response.headers[name] for name in response.headers}  # joins repeated lines
         self.peer = getattr(response.connection, "peer", None)
         self._handle, self._response = handle, response
 
