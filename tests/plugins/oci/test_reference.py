@@ -59,6 +59,8 @@ def test_no_revisions(text):
         ("https://hub.docker.com/r/acme/bert", "oci://docker.io/acme/bert"),
         ("localhost:5000/acme/bert:v1", "oci://localhost:5000/acme/bert:v1"),
         ("team.azurecr.io/bert", "oci://team.azurecr.io/bert"),
+        ("1234.dkr.ecr.eu-west-1.amazonaws.com/bert:v1", "oci://1234.dkr.ecr.eu-west-1.amazonaws.com/bert:v1"),
+        ("https://acme.s3.amazonaws.com/bert", None),
         ("acme/bert", None),
         ("https://huggingface.co/acme/bert", None),
         ("hf://ghcr.io/bert", None),

@@ -20,7 +20,7 @@ _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 _SHAPE = "oci://registry/repository, optionally followed by :tag or @sha256:digest"
 _KNOWN = re.compile(
     r"(?:docker|ghcr|quay)\.io|registry\.gitlab\.com|(?:localhost|127\.0\.0\.1):[0-9]+"
-    r"|[\w.-]+\.(?:azurecr\.io|pkg\.dev|amazonaws\.com)"
+    r"|[\w.-]+\.(?:azurecr\.io|pkg\.dev)|[0-9]+\.dkr\.ecr\.[\w-]+\.amazonaws\.com"
 )
 """Hosts of registries, by which a reference without a scheme is recognised."""
 _ADDRESSES = {"docker.io": "registry-1.docker.io", "index.docker.io": "registry-1.docker.io"}
