@@ -141,7 +141,7 @@ def test_an_endpoint_without_a_scheme_is_encrypted(monkeypatch):
 @pytest.mark.parametrize("path", ["acme", "acme/bert/folder", "acme/be rt"])
 def test_handles_of_no_repository(service, source, write, path):
     for action in (source.resolve_snapshot, lambda handle: source.upload(handle, write(FILES), False, "message")):
-        with pytest.raises(HandleError, match="write modelscope://owner/name"):
+        with pytest.raises(HandleError, match="Write modelscope://owner/name"):
             action(PresetHandle("modelscope", path))
     assert service.requests == []
 

@@ -7,7 +7,7 @@ import pytest
 from servers import faults
 from servers.oci_registry import digest_of
 from vertebra import PresetHandle
-from vertebra.errors import HandleError, PresetExistsError, SourceUnavailableError
+from vertebra.errors import HandleError, IntegrityError, PresetExistsError, SourceUnavailableError
 
 FILES = {"config.json": b'{"layers": 2}', "model.safetensors": bytes(range(200)) * 20, "README.md": b"# Model"}
 FILES |= {"assets/vocabulary.txt": b"one", "empty.txt": b""}
@@ -83,6 +83,15 @@ def test_another_artifact_keeps_its_tag(source, destination, write, read):
     source.upload(destination, write({"config.json": b"[]"}), True, "two")
     assert read(destination) == {"config.json": b"[]"}
     assert read(first) == FILES
+
+
+def test_a_registry_that_changes_manifests_is_told(source, destination, write, proxy):
+    def change(_, response):
+        return response.with_headers(**{"Docker-Content-Digest": digest_of(b"changed")})
+
+    proxy.faults = [faults.Fault("changed", change, paths="*/manifests/*", methods=("PUT",))]
+    with pytest.raises(IntegrityError, match="Use a registry that does not change manifests"):
+        source.upload(destination, write(FILES), False, "message")
 
 
 def test_a_digest_is_no_target(source, destination, write, proxy):

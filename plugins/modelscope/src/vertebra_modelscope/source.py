@@ -58,4 +58,4 @@ def check(handle: PresetHandle) -> None:
         HandleError: it does not.
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", handle.path):
-        raise HandleError(str(handle), f"write modelscope://owner/name: {handle.path!r} is not a model of ModelScope")
+        raise HandleError(str(handle), f"{handle.path!r} is not a model of ModelScope", "Write modelscope://owner/name")

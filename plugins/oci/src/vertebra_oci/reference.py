@@ -17,7 +17,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _HOST = re.compile(r"(?:[A-Za-z0-9-]+\.)*[A-Za-z0-9-]+(?::[0-9]{1,5})?")
 _NAME = re.compile(r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*")
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
-_SHAPE = "oci://registry/repository, optionally followed by :tag or @sha256:digest"
+_SHAPE = "Write oci://registry/repository, optionally followed by :tag or @sha256:digest"
 _KNOWN = re.compile(
     r"(?:docker|ghcr|quay)\.io|registry\.gitlab\.com|(?:localhost|127\.0\.0\.1):[0-9]+"
     r"|[\w.-]+\.(?:azurecr\.io|pkg\.dev)|[0-9]+\.dkr\.ecr\.[\w-]+\.amazonaws\.com"
@@ -57,16 +57,16 @@ def reference_of(handle: PresetHandle) -> Reference:
     registry, _, path = handle.path.partition("/")
     repository, _, tag = path.partition(":")
     if not _HOST.fullmatch(registry) or not re.search(r"[.:]|^localhost$", registry):
-        raise HandleError(str(handle), f"{registry!r} is not the host of a registry; write {_SHAPE}")
+        raise HandleError(str(handle), f"{registry!r} is not the host of a registry", _SHAPE)
     if not repository or not all(map(_NAME.fullmatch, repository.split("/"))):
-        raise HandleError(str(handle), f"{repository!r} is not a repository, a lower-case path; write {_SHAPE}")
+        raise HandleError(str(handle), f"{repository!r} is not a repository, a path in lower case", _SHAPE)
     if ":" in path and not _TAG.fullmatch(tag):
-        raise HandleError(str(handle), f"{tag!r} is not a tag; write {_SHAPE}")
+        raise HandleError(str(handle), f"{tag!r} is not a tag", _SHAPE)
     revision = handle.revision
     if is_digest(revision):  # as of all tools for registries, a tag next to a digest is for readers only
         return Reference(registry, repository, str(revision))
     if revision is not None and (tag or not _TAG.fullmatch(revision)):
-        raise PresetNotFoundError(handle, f"{revision!r} is not a digest, or one of two tags; write {_SHAPE}")
+        raise PresetNotFoundError(handle, f"{revision!r} is not a digest, or one of two tags", remedy=_SHAPE)
     return Reference(registry, repository, revision or tag or NEWEST)
 
 

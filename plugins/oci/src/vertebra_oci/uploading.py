@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vertebra import PresetFile, PresetHandle, file_names
-from vertebra.errors import HandleError, PresetExistsError
+from vertebra.errors import HandleError, IntegrityError, PresetExistsError
 from vertebra_oci import manifest
 from vertebra_oci.reference import Reference, is_digest, reference_of
 from vertebra_oci.registry import Registries, location
@@ -34,6 +34,7 @@ def upload(
 
     Raises:
         PresetExistsError: the tag is of another manifest, and `replacing` is False.
+        IntegrityError: the registry has changed the manifest.
     """
     reference = reference_of(handle)
     listed = [_preset_file(name, files[name]) for name in sorted(files)]
@@ -48,7 +49,12 @@ def upload(
         _send_blob(registries, handle, reference, str(file.digest), files[file.name])
     _send_blob(registries, handle, reference, manifest.digest_of(config), config)
     url = registries.url(reference, f"manifests/{reference.tag}")
-    registries.send(handle, reference, "PUT", url, document, {"content-type": manifest.MANIFEST}).finish()
+    response = registries.send(handle, reference, "PUT", url, document, {"content-type": manifest.MANIFEST})
+    response.finish()
+    stored = response.headers.get("docker-content-digest", digest)
+    if stored != digest:
+        problem = f"the registry has stored it with the digest {stored[:80]}, expected {digest}"
+        raise IntegrityError(handle, "its manifest", problem, "Use a registry that does not change manifests")
     return digest
 
 
