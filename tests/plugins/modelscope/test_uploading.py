@@ -1,5 +1,7 @@
 """Uploads."""
 
+import json
+
 import pytest
 
 from servers import faults
@@ -106,6 +108,33 @@ def test_hosts_that_get_no_token(monkeypatch, url):
     monkeypatch.delenv("MODELSCOPE_ENDPOINT", raising=False)
     assert not _is_of_service(url)
     assert _is_of_service("https://lfs.modelscope.cn/x")
+
+
+def test_an_adapter_without_large_files_asks_for_no_storage(service, source, token, write, read):
+    files = {"config.json": b"{}", "notes.txt": b"text"}
+    source.upload(HANDLE, write(files), False, "message")
+    assert not any("/batch" in request.target for request in service.requests)
+    assert read(HANDLE, files) == files
+
+
+def test_a_storage_that_refuses_a_file_is_told(service, source, token, write):
+    service.storage.faults = [faults.status(403, paths="/large/*", methods=("PUT",))]
+    with pytest.raises(PresetAccessError, match="HTTP 403"):
+        source.upload(HANDLE, write(FILES), False, "message")
+
+
+@pytest.mark.parametrize("url", ["http://169.254.169.254/x", "ftp://127.0.0.1/x", "http://[", 7, ""])
+def test_nothing_is_sent_where_no_redirect_may_lead(service, source, token, write, url):
+    def change(_, response):
+        document = json.loads(bytes(response.content))
+        for entry in document["Data"]["objects"]:
+            entry["actions"] = {"upload": {"href": url}}
+        return Response.json(document)
+
+    service.faults = [faults.Fault("elsewhere", change, paths="*/batch", methods=("POST",))]
+    with pytest.raises(PresetError):
+        source.upload(HANDLE, write(FILES), False, "message")
+    assert service.storage.requests == []
 
 
 @pytest.mark.parametrize("paths", ["*/batch", "*/commit/*", "/api/v1/models"])

@@ -97,6 +97,12 @@ def test_malformed_files_are_named(nobody, text, problem):
     assert "no-secret" not in str(raised.value)
 
 
+def test_a_file_that_is_no_text_is_named(nobody):
+    (nobody / "config.json").write_bytes(bytes(range(256)))
+    with pytest.raises(SettingsError, match=r"config\.json.*cannot be read"):
+        login_of(HOST)
+
+
 @pytest.mark.parametrize("setting", ["credHelpers", "credsStore"])
 @pytest.mark.parametrize(("user", "login"), [("acme", ("acme", "secret")), ("<token>", ("", "secret"))])
 def test_credential_helpers(nobody, tmp_path, monkeypatch, setting, user, login):

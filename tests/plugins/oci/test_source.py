@@ -214,6 +214,20 @@ def test_several_models_of_an_index_are_named(put_index, tagged, destination, so
     assert all(f"{destination}@{digest}" in str(raised.value) for digest in digests)
 
 
+def test_an_index_without_a_model_is_an_error(put_index, tagged, source):
+    put_index(ATTESTATION)
+    with pytest.raises(PresetNotFoundError, match="its image index lists no model"):
+        opened(source).resolve(tagged)
+
+
+def test_a_busy_registry_is_unavailable(put_files, proxy, tagged, source):
+    put_files(FILES)
+    proxy.faults = [faults.status(429, 7, paths="*")]
+    with pytest.raises(SourceUnavailableError, match="HTTP 429") as raised:
+        source.resolve_snapshot(tagged)
+    assert raised.value.retry_after == 7
+
+
 def test_an_index_by_its_digest_is_read(put_index, registry, repository, destination, read):
     put_index({})
     digest = digest_of(registry.request("GET", f"/v2/{repository}/manifests/v1"))

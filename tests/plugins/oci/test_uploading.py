@@ -7,7 +7,7 @@ import pytest
 from servers import faults
 from servers.oci_registry import digest_of
 from vertebra import PresetHandle
-from vertebra.errors import HandleError, IntegrityError, PresetExistsError, SourceUnavailableError
+from vertebra.errors import HandleError, IntegrityError, PresetExistsError, RedirectRefusedError, SourceUnavailableError
 
 FILES = {"config.json": b'{"layers": 2}', "model.safetensors": bytes(range(200)) * 20, "README.md": b"# Model"}
 FILES |= {"assets/vocabulary.txt": b"one", "empty.txt": b""}
@@ -115,3 +115,13 @@ def test_the_upload_is_sent_where_the_registry_says_without_credentials_of_anoth
         source.upload(destination, write(FILES), False, "message")
     assert len(sent_blobs(other)) == len(FILES) + 1
     assert not any("authorization" in request.headers for request in other.requests)
+
+
+@pytest.mark.parametrize("target", ["http://169.254.169.254/x", "ftp://127.0.0.1/x", "http://["])
+def test_nothing_is_sent_where_no_redirect_may_lead(source, destination, write, proxy, target):
+    def change(_, response):
+        return response.with_headers(Location=target)
+
+    proxy.faults = [faults.Fault("elsewhere", change, paths="*/blobs/uploads/", methods=("POST",))]
+    with pytest.raises(RedirectRefusedError):
+        source.upload(destination, write(FILES), False, "message")

@@ -88,15 +88,22 @@ def _store(handle: PresetHandle, files: Mapping[PresetFile, Path]) -> None:
     try:
         described = document["Data"]["objects"]
         links = {entry["oid"]: (entry.get("actions") or {}).get("upload", {}).get("href") for entry in described}
+        urls = {sha256: str(url) for sha256, url in links.items() if url is not None and sha256 in paths}
     except (LookupError, TypeError, AttributeError):
         raise SourceUnavailableError(handle, "it does not say where to store files") from None
-    for sha256, url in links.items():
-        if url is not None and sha256 in paths:
-            login = service.login() if _is_of_service(url) else {}
-            response = http.send(handle, url, login, method="PUT", body=paths[sha256])
-            response.finish()
-            if response.status >= 300:
-                raise http.error(handle, response.status, response.headers)
+    for sha256, url in urls.items():
+        _send(handle, url, paths[sha256])
+
+
+def _send(handle: PresetHandle, url: str, path: Path) -> None:
+    """Sends a file to a URL that the service has named; the checks of redirects apply to it."""
+    endpoint = service.endpoint()
+    target = http.RedirectPolicy(handle, endpoint, endpoint, service.ENDPOINT).resolve(f"{endpoint}/", url)
+    login = service.login() if _is_of_service(target) else {}
+    response = http.send(handle, target, login, method="PUT", body=path)
+    response.finish()
+    if response.status >= 300:
+        raise http.error(handle, response.status, response.headers)
 
 
 def _is_of_service(url: str) -> bool:

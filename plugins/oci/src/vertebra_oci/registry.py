@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from vertebra import PresetHandle, http
 from vertebra.errors import PresetAccessError, PresetError, PresetNotFoundError, SourceUnavailableError
@@ -190,7 +190,12 @@ def json_object(handle: PresetHandle, response: http.Response) -> dict[str, Any]
     raise SourceUnavailableError(handle, f"{http.origin(response.url)} sent no valid JSON")
 
 
-def location(response: http.Response, query: Mapping[str, str]) -> str:
-    """Returns the URL in the `Location` header of a response, with more parameters."""
-    url = urljoin(response.url, response.headers.get("location", ""))
+def location(handle: PresetHandle, reference: Reference, response: http.Response, query: Mapping[str, str]) -> str:
+    """Returns the URL in the `Location` header of a response, with more parameters.
+
+    Raises:
+        RedirectRefusedError: nothing must be sent there, as for a redirect.
+    """
+    policy = http.RedirectPolicy(handle, reference.base, reference.base, _SETTING)
+    url = policy.resolve(response.url, response.headers.get("location", ""))
     return f"{url}{'&' if urlsplit(url).query else '?'}{urlencode(query)}"

@@ -79,7 +79,7 @@ def _send_blob(
         return
     started = registries.send(handle, reference, "POST", registries.url(reference, "blobs/uploads/"), b"")
     started.finish()
-    url = location(started, {"digest": digest})
+    url = location(handle, reference, started, {"digest": digest})
     registries.send(handle, reference, "PUT", url, body, _BINARY).finish()
 
 
