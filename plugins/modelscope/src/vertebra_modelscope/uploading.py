@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from vertebra_modelscope import service
 
 _LARGE = 5 * 2**20
 """Bytes above which a file is stored outside of git, as are all files of weights."""
-_PRIVATE = 1
+_PRIVATE, _LONGEST_ANSWER = 1, 2**24
 _JSON = {"content-type": "application/json"}
 _REMEDY = "Choose another repository, or replace the preset with replace=True or --replace"
 
@@ -39,7 +38,7 @@ def upload(source: RemoteSource, handle: PresetHandle, wanted: Upload) -> Preset
         PresetNotFoundError: there is no such branch.
         PresetAccessError: the user may not write to the repository.
     """
-    listed = [_preset_file(name, path) for name, path in wanted.files.items()]
+    listed = [PresetFile.of(name, path) for name, path in wanted.files.items()]
     current = _resolve_or_create(source, handle)
     present = {file.name: file for file in current.files} if current else {}
     stale = [name for name in present if name not in wanted.files and name.endswith(file_names.WEIGHTS_SUFFIXES)]
@@ -134,21 +133,11 @@ def _post(handle: PresetHandle, path: str, document: Mapping[str, Any]) -> Any:
         PresetError: the service refuses it, with the status 200 or another one.
     """
     response = service.api().send("POST", handle, path, json.dumps(document).encode(), _JSON)
-    try:
-        answer = json.loads(http.read_all(handle, response, 2**24))
-        refused = answer.get("Success") is False
-    except (ValueError, AttributeError, RecursionError):
-        raise SourceUnavailableError(handle, f"{service.endpoint()} sent no valid JSON") from None
-    if refused:
+    answer = http.read_json(handle, response, _LONGEST_ANSWER)
+    if isinstance(answer, dict) and answer.get("Success") is False:
         code = str(answer.get("Code"))[:20]
         raise PresetError(f"Preset {str(handle)!r}: the service did not accept it (code {code}). See the model's page.")
     return answer
-
-
-def _preset_file(name: str, path: Path) -> PresetFile:
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return PresetFile(name, stream.tell(), None, f"sha256:{digest}")
 
 
 def _is_large(file: PresetFile) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import re
 import threading
 import time
@@ -21,7 +19,6 @@ PULL, PUSH = "pull", "pull,push"
 _CHALLENGE = re.compile(r"(?:^|,\s*)(Basic|Bearer)\s+", re.IGNORECASE)
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 _SETTING = "the registry in the handle to its address there"
-_LONGEST_DOCUMENT = 2**20
 _LIFETIME, _MARGIN = 60.0, 10.0
 """Seconds that a token is valid for if its response does not say, and before its end that another one is requested."""
 
@@ -183,11 +180,10 @@ def json_object(handle: PresetHandle, response: http.Response) -> dict[str, Any]
     Raises:
         SourceUnavailableError: the body is not a JSON object, such as the HTML of a login page.
     """
-    with contextlib.suppress(ValueError, RecursionError):
-        document = json.loads(http.read_all(handle, response, _LONGEST_DOCUMENT))
-        if isinstance(document, dict):
-            return document
-    raise SourceUnavailableError(handle, f"{http.origin(response.url)} sent no valid JSON")
+    document = http.read_json(handle, response)
+    if isinstance(document, dict):
+        return document
+    raise SourceUnavailableError(handle, f"{http.origin(response.url)} sent another document than a JSON object")
 
 
 def location(handle: PresetHandle, reference: Reference, response: http.Response, query: Mapping[str, str]) -> str:

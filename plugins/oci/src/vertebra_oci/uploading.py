@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +36,7 @@ def upload(
         IntegrityError: the registry has changed the manifest.
     """
     reference = reference_of(handle)
-    listed = [_preset_file(name, files[name]) for name in sorted(files)]
+    listed = [PresetFile.of(name, files[name]) for name in sorted(files)]
     config = manifest.config(reference.repository.rpartition("/")[2], listed)
     document = manifest.manifest(config, listed, file_names.WEIGHTS_SUFFIXES)
     digest = manifest.digest_of(document)
@@ -81,9 +80,3 @@ def _send_blob(
     started.finish()
     url = location(handle, reference, started, {"digest": digest})
     registries.send(handle, reference, "PUT", url, body, _BINARY).finish()
-
-
-def _preset_file(name: str, path: Path) -> PresetFile:
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return PresetFile(name, stream.tell(), None, f"sha256:{digest}")

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from vertebra.errors import SourceUnavailableError
 from vertebra.handles import PresetHandle
 from vertebra.http import client
 from vertebra.http.credentials import check_credential
 from vertebra.http.error_mapping import error
 from vertebra.http.origins import origin
-from vertebra.http.responses import Response, read, read_all
+from vertebra.http.responses import Response, read, read_json
 from vertebra.http.signed_urls import SignedUrlCache
 from vertebra.remote import ByteStream
 from vertebra.specs import PresetFile
@@ -131,11 +129,7 @@ class Transport:
         if response.status != 200:
             response.close()
             raise error(handle, response.status, response.headers)
-        try:
-            return json.loads(read_all(handle, response, most))
-        except (ValueError, RecursionError):
-            problem = "sent no valid JSON; the response may be of a proxy or login page"
-            raise SourceUnavailableError(handle, f"{origin(response.url)} {problem}") from None
+        return read_json(handle, response, most)
 
     def read(
         self,
