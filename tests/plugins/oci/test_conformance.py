@@ -1,13 +1,12 @@
 """What holds for every source that downloads, for this one: a real registry behind a proxy that has faults."""
 
-from dataclasses import replace
-
 import pytest
 
 from servers import faults
 from servers.oci_registry import digest_of
+from vertebra import PresetHandle
 from vertebra.testing import RemoteSourceSuite
-from vertebra.testing.sources import FILES, written
+from vertebra.testing.sources import FILES
 from vertebra_oci.source import OciSource
 
 
@@ -31,18 +30,8 @@ class TestOci(RemoteSourceSuite):
         return OciSource()
 
     @pytest.fixture
-    def publish(self, source, destination, tmp_path):
-        tagged = replace(destination, path=f"{destination.path}:v1")
-
-        def publish(files):
-            source.upload(tagged, written(tmp_path / "published", files), True, "message")
-            return tagged
-
-        return publish
-
-    @pytest.fixture
-    def missing_handle(self, destination):
-        return replace(destination, path=f"{destination.path}-missing")
+    def new_handle(self, destination):
+        return destination
 
     @pytest.fixture
     def requests(self, proxy):
@@ -52,13 +41,13 @@ class TestOci(RemoteSourceSuite):
     def faults(self, proxy):
         return RegistryFaults(proxy)
 
-    @pytest.fixture(params=["", ":v1"])
-    def new_handle(self, request, destination):
-        return replace(destination, path=f"{destination.path}{request.param}")
-
 
 class TestWithTokens(TestOci):
-    """A registry that wants a token for each repository."""
+    """A registry that wants a token for each repository, and a handle with a tag."""
+
+    @pytest.fixture
+    def new_handle(self, destination):
+        return PresetHandle("oci", f"{destination.path}:v1")
 
     @pytest.fixture(autouse=True)
     def secret(self, tokens, log_in, proxy):

@@ -6,6 +6,7 @@ import pytest
 
 from servers import faults
 from servers.oci_registry import INDEX, MANIFEST, digest_of
+from servers.proxy import FaultProxy
 from vertebra import PresetHandle
 from vertebra.errors import (
     IntegrityError,
@@ -76,6 +77,19 @@ def test_a_missing_tag_is_named_with_the_nearest(put_files, destination, source)
     with pytest.raises(PresetNotFoundError, match=r"there is no 127\.0\.0\.1:\d+/acme/bert-[\d-]+:v1\.1") as raised:
         opened(source).resolve(PresetHandle("oci", f"{destination.path}:v1.1"))
     assert f"{destination}:v1.0" in str(raised.value)
+
+
+def test_ranges_come_from_the_storage_that_the_registry_names(put_files, proxy, registry, tagged, source):
+    """The registry is asked once for a blob, and all ranges come from the URL to which it redirects."""
+    content = bytes(range(250)) * 400  # ten ranges
+    put_files({"config.json": b"{}", "model.safetensors": content})
+    pinned = opened(source).resolve(tagged)
+    with FaultProxy(registry) as storage:
+        proxy.faults = [faults.redirect_origin(storage.url, paths="*/blobs/*")]
+        assert opened(source).fetch(pinned, "model.safetensors").read_bytes() == content
+        proxy.faults = []
+    asked = [request for request in proxy.requests if "/blobs/" in request.target]
+    assert (len(asked), len(storage.requests) > 5) == (1, True)
 
 
 # === Layers ===
