@@ -143,7 +143,7 @@ class TestRemoteSourceOfThePage(RemoteSourceSuite):
     def test_a_redirected_upload_is_refused(self, source, server, secret, new_handle):
         server.location = "http://127.0.0.1:1/"
         with pytest.raises(PresetError, match="302"):
-            source._put(new_handle, "new/x", b"", 0)
+            source._put(new_handle, "new/x", b"")
 
     def test_a_bad_index_is_said_to_be_damaged(self, source, publish, tmp_path):
         handle = publish({"config.json": b"{}"})

@@ -19,6 +19,7 @@ from vertebra import PresetFile, PresetHandle, http
 from vertebra.errors import (
     ClientMissingError,
     PresetAccessError,
+    PresetError,
     PresetNotFoundError,
     RedirectRefusedError,
     SourceUnavailableError,
@@ -31,7 +32,17 @@ ASKED = {"Range": "bytes=1-2", "If-Match": '"1"', "Accept": "text/plain", "User-
 
 
 class Service(LoopbackServer):
-    """Redirects a request for `/to/URL` to that URL."""
+    """Redirects a request for `/to/URL` to that URL, and accepts bodies."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.bodies = []
+
+    def respond(self, request, body):
+        if request.method in ("GET", "HEAD"):
+            return super().respond(request, body)
+        self.bodies.append(body.read())
+        return Response(201)
 
     @route("GET", "/to/(?P<url>.+)")
     def lead(self, request, body, url):
@@ -374,3 +385,113 @@ def test_a_file_is_read_in_parts(service, part):
 def test_a_transport_checks_redirects(service):
     with pytest.raises(RedirectRefusedError, match="set TOY_ENDPOINT"):
         transport(service, setting="TOY_ENDPOINT").json(HANDLE, "to/http://169.254.169.254/")
+
+
+def test_all_parts_of_a_file_come_from_where_it_was_found(service, other):
+    """The service is asked once, and again when the URL has expired."""
+    sender, file = transport(service, token=lambda: "secret"), PresetFile("file", 256_000)
+    for _ in range(3):
+        with sender.read(HANDLE, file, f"to/{other.url}/file", 3, 7) as stream:
+            assert b"".join(stream.chunks) == bytes(range(3, 7))
+    assert (len(service.requests), len(other.requests)) == (1, 3)
+    other.faults = [faults.status(403, paths="/file", times=1)]
+    with sender.read(HANDLE, file, f"to/{other.url}/file", 3, 7) as stream:
+        assert b"".join(stream.chunks) == bytes(range(3, 7))
+    assert (len(service.requests), len(other.requests)) == (2, 5)
+    assert not any("authorization" in request.headers for request in other.requests)
+
+
+def test_a_file_has_a_query_of_its_own(service):
+    """Two files that differ by their query are two files."""
+    for name in ("a", "b"):
+        transport(service).read(HANDLE, PresetFile(name, 256_000), "file", query=f"name={name}").chunks.close()
+    assert [request.query for request in service.requests] == [{"name": "a"}, {"name": "b"}]
+
+
+# === Requests that write ===
+
+
+@pytest.fixture
+def content(tmp_path):
+    """A file that is larger than any buffer."""
+    path = tmp_path / "content"
+    path.write_bytes(bytes(range(251)) * 10_000)
+    return path
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST", "PATCH", "DELETE"])
+def test_a_body_of_bytes_is_sent(service, method):
+    sender = transport(service, "/api", token=lambda: "secret", headers=lambda: {"X-Api-Key": "secret"})
+    sender.send(method, HANDLE, "a b", b"body", {"content-type": "text/plain"}, "n=1").close()
+    [request] = service.requests
+    assert (request.method, request.target, service.bodies) == (method, "/api/a%20b?n=1", [b"body"])
+    sent = [request.headers[name] for name in ("authorization", "x-api-key", "content-type", "content-length")]
+    assert sent == ["Bearer secret", "secret", "text/plain", "4"]
+
+
+def test_a_file_is_sent_with_its_size(service, content):
+    """Services with signed URLs refuse bodies in chunks."""
+    transport(service).send("PUT", HANDLE, "x", content).close()
+    assert service.bodies == [content.read_bytes()]
+    assert service.requests[0].headers["content-length"] == "2510000"
+    assert "transfer-encoding" not in service.requests[0].headers
+
+
+def test_an_empty_file_is_sent(service, tmp_path):
+    (tmp_path / "empty").write_bytes(b"")
+    transport(service).send("PUT", HANDLE, "x", tmp_path / "empty").close()
+    assert (service.bodies, service.requests[0].headers["content-length"]) == ([b""], "0")
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(404, PresetNotFoundError), (403, PresetAccessError), (500, SourceUnavailableError), (302, PresetError)],
+)
+def test_a_refused_request_is_an_error(service, content, status, error):
+    service.faults = [faults.status(status, paths="*", methods=("PUT",))]
+    with pytest.raises(error, match=f"HTTP {status}"):
+        transport(service).send("PUT", HANDLE, "x", content)
+
+
+def test_a_body_is_not_sent_after_a_redirect(service, other, content):
+    service.faults = [faults.redirect(other.url, paths="*", methods=("PUT",))]
+    with pytest.raises(PresetError, match="HTTP 302"):
+        transport(service, token=lambda: "secret").send("PUT", HANDLE, "x", content)
+    assert other.requests == []
+
+
+def test_a_connection_that_breaks_while_a_body_is_sent_is_told(service, content):
+    service.faults = [faults.reset(paths="*", methods=("PUT",))]
+    with pytest.raises(SourceUnavailableError):
+        transport(service).send("PUT", HANDLE, "x", content)
+
+
+def test_a_file_that_is_missing_is_told(service, tmp_path):
+    with pytest.raises(SourceUnavailableError, match="No such file"):
+        transport(service).send("PUT", HANDLE, "x", tmp_path / "missing")
+
+
+def test_a_head_request_has_no_body(service):
+    response = http.send(HANDLE, f"{service.url}/file", method="HEAD")
+    assert (response.status, response.headers["content-length"], list(response)) == (200, "256000", [])
+
+
+def test_repeated_headers_are_joined(service):
+    """As two challenges of a registry are."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        lines = (
+            b"HTTP/1.1 401 no\r\nWWW-Authenticate: Bearer a\r\nWWW-Authenticate: Basic b\r\nContent-Length: 0\r\n\r\n"
+        )
+        thread = threading.Thread(target=lambda: _answer(listener, lines))
+        thread.start()
+        response = http.send(HANDLE, f"http://127.0.0.1:{listener.getsockname()[1]}/")
+        response.close()
+        thread.join()
+    assert response.headers["www-authenticate"] == "Bearer a, Basic b"
+
+
+def _answer(listener, lines):
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(4096)
+        connection.sendall(lines)

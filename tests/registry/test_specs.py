@@ -1,10 +1,11 @@
 """Frozen dataclasses: values out of range are refused."""
 
 import dataclasses
+import hashlib
 
 import pytest
 
-from vertebra import BackboneSpec, HeadSpec, LoraConfig, LoraReceipt, TensorRule
+from vertebra import BackboneSpec, HeadSpec, LoraConfig, LoraReceipt, PresetFile, TensorRule
 from vertebra.errors import LoraConfigError, PresetConfigError
 from vertebra.specs import resolve_reference
 from vertebra.tasks import head_of_architecture
@@ -101,3 +102,10 @@ def test_a_field_that_a_head_cannot_be_made_from_is_named():
     config = {"classifier_activation": "x", "unused": 1}
     with pytest.raises(PresetConfigError, match=r"config\.json: classifier_activation is 'x', which the head of Text"):
         head_of_architecture("TextClassifier", "ModernBertBackbone", {"layer_norm_epsilon": 1e-5}, config)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", bytes(range(256)) * 5_000])
+def test_a_file_to_upload_is_described(tmp_path, content):
+    (tmp_path / "x").write_bytes(content)
+    described = PresetFile.of("assets/x.txt", tmp_path / "x")
+    assert described == PresetFile("assets/x.txt", len(content), None, f"sha256:{hashlib.sha256(content).hexdigest()}")

@@ -1,4 +1,4 @@
-"""A proxy in front of a gateway for S3, that forwards what it gets and has the faults of the other servers.
+"""A proxy before a storage service or a registry, that forwards what it gets and has the faults of the other servers.
 
     with RadosGateway() as gateway, FaultProxy(gateway) as proxy:
         proxy.faults = [faults.cut(0.5, files="*.safetensors", times=1)]
@@ -17,13 +17,17 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote
 
+from servers.azurite import Azurite
 from servers.faults import Fault
 from servers.http import COPY_SIZE, LoopbackServer
 from servers.messages import Content, FilePart, Refused, Request, Response
+from servers.oci_registry import OciRegistry
 from servers.radosgw import RadosGateway
 
 OF_A_CONNECTION = {"connection", "content-length", "keep-alive", "transfer-encoding"}
 """Headers that are about a connection, and not about the message."""
+SPELLING = {"etag": "ETag", "content-range": "Content-Range"}
+"""Headers that the server looks at, for services that write them in another way."""
 IN_MEMORY = 1 << 20
 PATIENCE = 60  # seconds to wait for the gateway
 
@@ -36,7 +40,7 @@ class FaultProxy(LoopbackServer):
         faults: what goes wrong.
     """
 
-    def __init__(self, gateway: RadosGateway, faults: Iterable[Fault] = ()) -> None:
+    def __init__(self, gateway: RadosGateway | OciRegistry | Azurite, faults: Iterable[Fault] = ()) -> None:
         super().__init__(faults=faults)
         self.gateway = gateway
 
@@ -77,7 +81,7 @@ class FaultProxy(LoopbackServer):
                 raise Refused(Response.json({"error": f"no answer from the gateway: {error}"}, 502)) from error
 
     def _received(self, request: Request, answer: http.client.HTTPResponse) -> Response:
-        headers = {name: text for name, text in answer.getheaders() if name.lower() not in OF_A_CONNECTION}
+        headers = {SPELLING.get(n, n): text for n, text in answer.getheaders() if n.lower() not in OF_A_CONNECTION}
         if request.method == "HEAD":
             # The size of a body that is not sent.
             size = int(answer.getheader("Content-Length", 0))

@@ -84,6 +84,10 @@ class TransferSuite:
         """A handle of `FILES`, whose list is known: what goes wrong from now on strikes files."""
         raise NotImplementedError
 
+    def glob(self, name):
+        """The glob of a file for faults."""
+        return f"*{name}"
+
     # === What must hold ===
 
     @_both
@@ -127,9 +131,8 @@ class TransferSuite:
     def test_no_flipped_bit_is_accepted(self, service, source, pinned, cache, name):
         choose = random.Random(5)
         for _ in range(20):
-            service.faults = [
-                faults.flip_bit(choose.randrange(len(FILES[name])), choose.randrange(8), files=f"*{name}")
-            ]
+            offset, bit = choose.randrange(len(FILES[name])), choose.randrange(8)
+            service.faults = [faults.flip_bit(offset, bit, files=self.glob(name))]
             with pytest.raises(IntegrityError):
                 opened(source).fetch(pinned, name)
         assert kept(cache) == set()

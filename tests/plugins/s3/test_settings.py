@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from vertebra.errors import SettingsError
+from vertebra.errors import PresetAccessError, SettingsError
 from vertebra_s3.access import Keys, azure, google
 from vertebra_s3.aws_config import amazon
 from vertebra_s3.source import AzureSource, GoogleSource, S3Source
@@ -263,6 +263,15 @@ def test_google_is_asked_without_credentials_if_there_are_none(variables, nobody
     assert google().options == ()
 
 
+def test_google_s_storage_is_not_written_without_credentials(write):
+    """The client library would ask the metadata server of a cloud machine for them, and wait for it elsewhere."""
+    from vertebra import PresetHandle
+
+    pytest.importorskip("obstore")
+    with pytest.raises(PresetAccessError, match="writing needs credentials; no credentials were"):
+        GoogleSource().upload(PresetHandle("gs", "models/bert"), write({"config.json": b"{}"}), False, "message")
+
+
 def test_azure_needs_an_account(variables):
     with pytest.raises(SettingsError, match="AZURE_STORAGE_ACCOUNT_NAME"):
         azure()
@@ -270,6 +279,17 @@ def test_azure_needs_an_account(variables):
     assert dict(azure().options) == {"skip_signature": "true"}
     variables(AZURE_STORAGE_ACCOUNT_KEY="c2VjcmV0")
     assert azure().options == ()
+    variables(AZURE_STORAGE_ENDPOINT="https://acme.blob.example.org/")
+    assert azure().endpoint == "https://acme.blob.example.org/"
+    assert azure().options == (("endpoint", "https://acme.blob.example.org"),)
+
+
+@pytest.mark.parametrize("url", ["acme.blob.example.org", "ftp://acme", "https://acme:key@example.org", "http://a b"])
+def test_an_endpoint_of_azure_that_is_no_url_is_named(variables, url):
+    variables(AZURE_STORAGE_ACCOUNT_NAME="acme", AZURE_STORAGE_ENDPOINT=url)
+    with pytest.raises(SettingsError, match="AZURE_STORAGE_ENDPOINT") as raised:
+        azure()
+    assert url not in str(raised.value)
 
 
 @pytest.mark.parametrize("source", [S3Source, GoogleSource, AzureSource])

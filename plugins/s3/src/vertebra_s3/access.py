@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vertebra.errors import SettingsError
 
-ENDPOINT_SETTING = "AWS_ENDPOINT_URL_S3"
+ENDPOINT_SETTING, AZURE_ENDPOINT = "AWS_ENDPOINT_URL_S3", "AZURE_STORAGE_ENDPOINT"
+_URL = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(?:/[\w./~%-]*)?", re.ASCII)
 CONNECT_SECONDS, READ_SECONDS = 10.0, 30.0
+_GOOGLE_CLIENT = "GCSStore"
 _GOOGLE = (
     "GOOGLE_APPLICATION_CREDENTIALS",
     "GOOGLE_SERVICE_ACCOUNT",
@@ -59,6 +62,11 @@ class Access:
     reads_by_url: bool = False
     """Whether files are read by URLs that the client signs, and not by the client itself."""
 
+    @property
+    def needs_login_to_write(self) -> bool:
+        """Whether a write is refused here: without credentials, the client library asks Google's metadata server."""
+        return self.client == _GOOGLE_CLIENT and ("skip_signature", "true") in self.options
+
 
 def timeouts() -> tuple[float, float]:
     """Returns the seconds to wait for a connection, and for the next bytes."""
@@ -70,7 +78,7 @@ def google() -> Access:
     names = _set_variables(_GOOGLE)
     if not names and _default_login().is_file():
         names = ["gcloud auth application-default login"]
-    return _read_by_client("GCSStore", "Google Cloud Storage", names, _GOOGLE[0])
+    return _read_by_client(_GOOGLE_CLIENT, "Google Cloud Storage", names, _GOOGLE[0])
 
 
 def azure() -> Access:
@@ -82,7 +90,14 @@ def azure() -> Access:
     account = value("AZURE_STORAGE_ACCOUNT_NAME")
     if account is None:
         raise SettingsError("AZURE_STORAGE_ACCOUNT_NAME", "it is missing; set it to the account of the container")
-    return _read_by_client("AzureStore", f"Azure account {account}", _set_variables(_AZURE), _AZURE[0])
+    names = _set_variables(_AZURE)
+    endpoint = value(AZURE_ENDPOINT)
+    if endpoint is None:
+        return _read_by_client("AzureStore", f"Azure account {account}", names, _AZURE[0])
+    if not _URL.fullmatch(endpoint):
+        raise SettingsError(AZURE_ENDPOINT, "expected a URL such as https://account.blob.core.windows.net")
+    found = _read_by_client("AzureStore", endpoint, names, _AZURE[0])
+    return replace(found, options=(*found.options, ("endpoint", endpoint.rstrip("/"))))
 
 
 def value(variable: str) -> str | None:

@@ -20,7 +20,7 @@ from vertebra.errors import (
 )
 from vertebra_s3 import layout, signed_requests
 from vertebra_s3.access import Access, timeouts
-from vertebra_s3.error_mapping import is_no_bucket, is_range_error, refusal, replaced
+from vertebra_s3.error_mapping import is_no_bucket, is_range_error, no_login, refusal, replaced
 from vertebra_s3.signed_requests import ObjectRequest
 
 _RETRIES = 3
@@ -53,12 +53,15 @@ class Buckets:
         Raises:
             ClientMissingError: obstore is not installed.
             SettingsError: a setting is malformed.
+            PresetAccessError: the user has no credentials, which writing needs.
             SourceUnavailableError: the client library must not be used in this process.
         """
         with importing(handle):
             import obstore  # noqa: F401 (raises an error here if it is missing)
         _check_process(handle)
         access = self._access()
+        if writing and access.needs_login_to_write:
+            raise no_login(handle, access)
         store = self._store(access, name, _RETRIES if writing else 0)
         return Bucket(handle, access, (store, name), self._check if access.sends_token else None, writing)
 
@@ -179,7 +182,7 @@ class Bucket:
         import obstore
         from obstore.exceptions import GenericError, PreconditionError
 
-        options: dict[str, Any] = {} if tag is None else {"if_match": tag}
+        options: dict[str, Any] = {} if tag is None else {"if_match": _quoted(tag)}
         ranged = {"range": {"offset": start} if stop is None else (start, stop)} if (start, stop) != (0, None) else {}
         with self._mapped_errors(key):
             try:
@@ -241,6 +244,11 @@ class Bucket:
 
     def _request(self, key: str) -> ObjectRequest:
         return ObjectRequest(self._handle, self._access, self._store, self._name, key)
+
+
+def _quoted(tag: str) -> str:
+    """Returns an ETag as HTTP has it; Azure lists them without quotation marks."""
+    return tag if tag.startswith(('"', "W/")) else f'"{tag}"'
 
 
 def _check_process(handle: PresetHandle) -> None:

@@ -76,6 +76,11 @@ def _by_status(
     return http.error(handle, status, headers, code)
 
 
+def no_login(handle: PresetHandle, access: Access) -> PresetAccessError:
+    """Returns the error for a write without credentials, for which the client library would ask a cloud machine."""
+    return _no_access(handle, access, "writing needs credentials", writing=True)
+
+
 def replaced(handle: PresetHandle, name: str) -> IntegrityError:
     """Returns the error for a file that was replaced since the preset was looked up."""
     remedy = "Load it again; presets that vertebra push has written never change"

@@ -43,7 +43,7 @@ def upload(
     """
     if layout.is_manifest_revision(handle.revision) or layout.is_list_revision(handle.revision):
         raise HandleError(str(handle), "such a revision is computed from the files; name another one, or none")
-    listed = [_preset_file(name, path) for name, path in files.items()]
+    listed = [PresetFile.of(name, path) for name, path in files.items()]
     manifest = layout.manifest(listed)
     preset = _Preset(handle, location, layout.revision_of(manifest), manifest)
     pinned = replace(handle, revision=preset.revision)
@@ -104,15 +104,6 @@ def _write_pointer(bucket: Bucket, preset: _Preset, replacing: bool) -> None:
 
 def _pointer_key(preset: _Preset) -> str:
     return preset.location.key(layout.pointer_name(preset.handle))
-
-
-def _preset_file(name: str, path: Path) -> PresetFile:
-    digest, size = hashlib.sha256(), 0
-    with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-            size += len(block)
-    return PresetFile(name, size, None, f"sha256:{digest.hexdigest()}")
 
 
 def _checked_blocks(handle: PresetHandle, file: PresetFile, path: Path) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ from vertebra.http.origins import (
     without_queries,
 )
 from vertebra.http.redirects import RedirectPolicy, follow_redirects
-from vertebra.http.responses import Response, byte_stream, range_header, read, read_all
+from vertebra.http.responses import Response, byte_stream, range_header, read, read_all, read_json
 from vertebra.http.signed_urls import EXPIRED, SignedUrlCache
 from vertebra.http.transport import Transport
 
@@ -38,6 +38,7 @@ __all__ = [
     "range_header",
     "read",
     "read_all",
+    "read_json",
     "retry_after",
     "same_origin",
     "send",

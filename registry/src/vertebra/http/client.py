@@ -1,4 +1,4 @@
-"""GET requests by urllib3: a single request (`send`), or one with redirects that never forward credentials (`get`).
+"""Requests by urllib3: a single one (`send`), or a GET request with redirects that never forward credentials (`get`).
 
 urllib3 is an extra, `vertebra[http]`, and imported at the first request.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 
 from vertebra.handles import PresetHandle
 from vertebra.http.origins import same_origin
@@ -27,10 +28,12 @@ def send(
     url: str,
     headers: Mapping[str, str] | None = None,
     *,
+    method: str = "GET",
+    body: bytes | Path | None = None,
     timeouts: tuple[float, float] = TIMEOUTS,
     certificates: str | None = None,
 ) -> Response:
-    """Sends one GET request, and follows no redirect.
+    """Sends one request, and follows no redirect.
 
     Connections are kept and shared by all requests of this process. Proxies are those of the environment.
 
@@ -38,6 +41,8 @@ def send(
         handle: The preset.
         url: The URL, percent-encoded.
         headers: Headers of the request; all of them are sent.
+        method: Method of the request, such as PUT.
+        body: Body of the request: bytes, or a file whose bytes are sent without being held in memory.
         timeouts: Seconds to wait for a connection, and for the next bytes.
         certificates: File or folder with certificates of authorities to trust in place of the system's.
 
@@ -52,7 +57,7 @@ def send(
         import urllib3  # noqa: F401 (imported at each call, so that a test that hides it gets the error)
 
         from vertebra.http import urllib3_client
-    return urllib3_client.send(handle, url, headers or {}, timeouts, certificates)
+    return urllib3_client.send(handle, (method, url, body), headers or {}, timeouts, certificates)
 
 
 def get(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from vertebra._cache.stall import StallDetector
 from vertebra.errors import IntegrityError, SourceUnavailableError
@@ -60,6 +61,24 @@ def read_all(handle: PresetHandle, response: Response, most: int) -> bytes:
                     handle, f"{server} sent a document that is too long: more than {most:,} bytes"
                 )
     return bytes(body)
+
+
+def read_json(handle: PresetHandle, response: Response, most: int = 2**20) -> Any:
+    """Reads a body to its end as a JSON document, and closes the response.
+
+    Args:
+        handle: The preset.
+        response: A response with a document, such as a file list.
+        most: The largest number of bytes allowed.
+
+    Raises:
+        SourceUnavailableError: the body is not JSON, such as the HTML of a login page, too large, or cut off.
+    """
+    try:
+        return json.loads(read_all(handle, response, most))
+    except (ValueError, RecursionError):
+        problem = "sent no valid JSON; the response may be of a proxy or login page"
+        raise SourceUnavailableError(handle, f"{origin(response.url)} {problem}") from None
 
 
 def read(

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from vertebra.errors import SourceUnavailableError
 from vertebra.handles import PresetHandle
 from vertebra.http import client
 from vertebra.http.credentials import check_credential
 from vertebra.http.error_mapping import error
 from vertebra.http.origins import origin
-from vertebra.http.responses import Response, read, read_all
+from vertebra.http.responses import Response, read, read_json
+from vertebra.http.signed_urls import SignedUrlCache
 from vertebra.remote import ByteStream
 from vertebra.specs import PresetFile
 
 
 class Transport:
-    """Sends GET requests to a service, with the user's credentials, and reads file lists and files.
+    """Sends requests to a service, with the user's credentials, and reads file lists and files.
 
-    Redirects are checked by `RedirectPolicy`; credentials and other headers of `headers` go to the service's origin
-    only. Connections are kept, proxies are those of the environment, and a body that is cut off is an error.
+    Redirects of GET requests are checked by `RedirectPolicy`, and those of other requests are not followed. Credentials
+    and other headers of `headers` go to the service's origin only. Connections are kept, proxies are those of the
+    environment, and a body that is cut off is an error.
     """
 
     def __init__(
@@ -47,7 +48,8 @@ class Transport:
         """
         self.base_url = base_url.rstrip("/")
         self._token, self._headers = token, headers
-        self._options: dict[str, Any] = {"setting": setting, "timeouts": timeouts, "certificates": certificates}
+        self._setting, self._urls = setting, SignedUrlCache()
+        self._options: dict[str, Any] = {"timeouts": timeouts, "certificates": certificates}
 
     def get(
         self,
@@ -73,12 +75,42 @@ class Transport:
             RedirectRefusedError: a redirect must not be followed.
             ClientMissingError: urllib3 is not installed; `vertebra[http]` brings it.
         """
-        url = f"{self.base_url}/{quote(path.lstrip('/'))}{f'?{query}' if query else ''}"
-        token = self._token()
-        if token:
-            check_credential(f"the token for {origin(self.base_url)}", token)
-        login = {"authorization": f"Bearer {token}"} if token else {}
-        return client.get(handle, self.base_url, url, {**login, **self._headers(), **(headers or {})}, **self._options)
+        url, sent = self._url(path, query), {**self._login(), **(headers or {})}
+        return client.get(handle, self.base_url, url, sent, setting=self._setting, **self._options)
+
+    def send(
+        self,
+        method: str,
+        handle: PresetHandle,
+        path: str,
+        body: bytes | Path | None = None,
+        headers: Mapping[str, str] | None = None,
+        query: str = "",
+    ) -> Response:
+        """Sends a request of any method, such as PUT, for `upload`; follows no redirect.
+
+        Args:
+            method: Method of the request.
+            handle: The preset.
+            path: Path below the base URL, not percent-encoded.
+            body: Body of the request: bytes, or a file, which is not read into memory.
+            headers: Headers of this request.
+            query: Query of the URL, percent-encoded.
+
+        Returns:
+            The response, with any status below 300. Close it, or read its body with `read_all`.
+
+        Raises:
+            PresetNotFoundError, PresetAccessError, PresetError: as `vertebra.http.error` maps the status; a redirect,
+                too, is refused, as the body and the credentials are for this service.
+            SourceUnavailableError, SettingsError, ClientMissingError: as for `get`.
+        """
+        url, sent = self._url(path, query), {**self._login(), **(headers or {})}
+        response = client.send(handle, url, sent, method=method, body=body, **self._options)
+        if response.status >= 300:
+            response.finish()
+            raise error(handle, response.status, response.headers)
+        return response
 
     def json(self, handle: PresetHandle, path: str, query: str = "", *, most: int = 2**20) -> Any:
         """Reads a JSON document, such as a file list.
@@ -97,16 +129,20 @@ class Transport:
         if response.status != 200:
             response.close()
             raise error(handle, response.status, response.headers)
-        try:
-            return json.loads(read_all(handle, response, most))
-        except (ValueError, RecursionError):
-            problem = "sent no valid JSON; the response may be of a proxy or login page"
-            raise SourceUnavailableError(handle, f"{origin(response.url)} {problem}") from None
+        return read_json(handle, response, most)
 
     def read(
-        self, handle: PresetHandle, file: PresetFile, path: str, start: int = 0, stop: int | None = None
+        self,
+        handle: PresetHandle,
+        file: PresetFile,
+        path: str,
+        start: int = 0,
+        stop: int | None = None,
+        query: str = "",
     ) -> ByteStream:
         """Starts the download of a file, or of a range of it, for `RemoteSource.read`.
+
+        If the service redirects to a signed URL in its storage, all ranges of the file use that URL until it expires.
 
         Args:
             handle: The preset.
@@ -114,12 +150,30 @@ class Transport:
             path: Path of the file below the base URL, not percent-encoded.
             start: Position of the first byte.
             stop: Position after the last byte, or None for the end of the file.
+            query: Query of the URL, percent-encoded.
 
         Raises:
             IntegrityError: the body is compressed, so that its bytes are not the file's.
             SourceUnavailableError, PresetNotFoundError, PresetAccessError, PresetError: as for `json`.
         """
-        return read(handle, file, (start, stop), partial(self.get, handle, path), partial(_error, handle))
+
+        def send(url: str, headers: Mapping[str, str]) -> Response:
+            sent = {**self._login(), **headers}
+            return client.get(handle, self.base_url, url, sent, setting=self._setting, **self._options)
+
+        url = self._url(path, query)
+        located = partial(self._urls.open, (handle, url), lambda: url, send)
+        return read(handle, file, (start, stop), located, partial(_error, handle))
+
+    def _url(self, path: str, query: str) -> str:
+        return f"{self.base_url}/{quote(path.lstrip('/'))}{f'?{query}' if query else ''}"
+
+    def _login(self) -> dict[str, str]:
+        """Returns the headers that identify the user."""
+        token = self._token()
+        if token:
+            check_credential(f"the token for {origin(self.base_url)}", token)
+        return {**({"authorization": f"Bearer {token}"} if token else {}), **self._headers()}
 
 
 def _error(handle: PresetHandle, response: Response) -> Exception:

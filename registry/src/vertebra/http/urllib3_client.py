@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import re
@@ -32,26 +33,29 @@ _managers: dict[tuple[int, str | None, str | None], urllib3.PoolManager] = {}
 
 def send(
     handle: PresetHandle,
-    url: str,
+    request: tuple[str, str, bytes | Path | None],
     headers: Mapping[str, str],
     timeouts: tuple[float, float],
     certificates: str | None,
 ) -> Response:
-    """Sends one GET request; `vertebra.http.send` documents it."""
+    """Sends one request, given as method, URL and body; `vertebra.http.send` documents it."""
+    method, url, body = request
     hide_queries("urllib3.connectionpool", "urllib3.util.retry")
     wanted = {"user-agent": "vertebra", **{name.lower(): value for name, value in headers.items()}}
     try:
         if not _URL.fullmatch(url):
             raise ValueError(url)
-        response = _manager(proxy_for(url), certificates).request(
-            "GET",
-            url,
-            headers={**wanted, "accept-encoding": "identity"},
-            timeout=urllib3.Timeout(*timeouts),
-            preload_content=False,
-            redirect=False,
-            retries=False,
-        )
+        with contextlib.nullcontext(body) if not isinstance(body, Path) else body.open("rb") as opened:
+            response = _manager(proxy_for(url), certificates).request(
+                method,
+                url,
+                body=opened,
+                headers={**wanted, **_length(body), "accept-encoding": "identity"},
+                timeout=urllib3.Timeout(*timeouts),
+                preload_content=False,
+                redirect=False,
+                retries=False,
+            )
     except _ERRORS as error:
         raise unavailable(handle, url, _reason(error)) from None
     return _Response(handle, response, url)
@@ -62,7 +66,7 @@ class _Response(Response):
 
     def __init__(self, handle: PresetHandle, response: urllib3.BaseHTTPResponse, url: str) -> None:
         self.url, self.status = url, response.status
-        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        self.headers = {name.lower(): response.headers[name] for name in response.headers}  # joins repeated lines
         self.peer = getattr(response.connection, "peer", None)
         self._handle, self._response = handle, response
 
@@ -79,6 +83,11 @@ class _Response(Response):
 
     def close(self) -> None:
         self._response.close()
+
+
+def _length(body: bytes | Path | None) -> dict[str, str]:
+    """Returns the header with the size of a file; of bytes, urllib3 knows it, and would send a file in chunks."""
+    return {"content-length": str(body.stat().st_size)} if isinstance(body, Path) else {}
 
 
 def _reason(error: BaseException) -> str:

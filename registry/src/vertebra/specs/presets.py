@@ -65,6 +65,20 @@ class PresetFile:
     """Why the file cannot be read, such as a link to a file that does not exist; None for every other file. A preset
     loads if it does not need the file."""
 
+    @classmethod
+    def of(cls, name: str, path: Path) -> PresetFile:
+        """Reads the size and the SHA-256 of a local file, for `RemoteSource.upload`.
+
+        Args:
+            name: Name of the file in the preset.
+            path: Path of the file on this machine. The result is without it, as a source lists the uploaded file.
+        """
+        import hashlib  # not at the top: the commands that only list presets do not need it
+
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            return cls(name, stream.tell(), None, f"sha256:{digest}")
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedPreset:

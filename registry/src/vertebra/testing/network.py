@@ -64,7 +64,7 @@ class OtherHost:
 
 @contextlib.contextmanager
 def other_host(host: str) -> Iterator[OtherHost]:
-    """Runs a web server of another origin on the loopback interface.
+    """Runs a web server of another origin on the loopback interface, which asks for credentials, too.
 
     Args:
         host: Host name of its URL: `127.0.0.1` or `localhost`.
@@ -74,7 +74,9 @@ def other_host(host: str) -> Iterator[OtherHost]:
         def answer(self) -> None:
             headers = {name.lower(): ", ".join(self.headers.get_all(name, [])) for name in self.headers}
             server_log.requests.append((self.path, headers))
-            self.send_response(404)
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", f'Bearer realm="{server_log.url}/token",service="other"')
+            self.send_header("WWW-Authenticate", 'Basic realm="other"')
             self.send_header("Content-Length", "0")
             self.end_headers()
 

@@ -19,7 +19,8 @@ class TestMySource(RemoteSourceSuite):
     def missing_handle(self):
         return PresetHandle("my", "team/missing")
 
-The other fixtures are optional: tests that need an undefined one are skipped.
+For a source with `upload`, `new_handle` may be given instead of the last two. The other fixtures are optional: tests
+that need an undefined one are skipped.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ from vertebra.testing.sources import (
     FILES,
     LARGE,
     OTHER_FILES,
+    Files,
     Publish,
     SourceSuite,
     contents,
@@ -81,12 +83,26 @@ class RemoteSourceSuite(SourceSuite):
     client: ClassVar[str | None] = None
     """Import name of the client library, if there is one."""
 
-    # === Optional fixtures of a subclass ===
+    # === Fixtures of a subclass; without `publish`, presets are uploaded to `new_handle` ===
 
     @pytest.fixture
     def source(self) -> RemoteSource:
         """The source."""
         raise NotImplementedError
+
+    @pytest.fixture
+    def publish(self, source: RemoteSource, new_handle: PresetHandle, tmp_path: Path) -> Publish:
+        def publish(files: Files) -> PresetHandle:
+            source.upload(new_handle, written(tmp_path / "published", files), True, "message")
+            return new_handle
+
+        return publish
+
+    @pytest.fixture
+    def missing_handle(self, new_handle: PresetHandle) -> PresetHandle:
+        return replace(new_handle, path=f"{new_handle.path}-missing")
+
+    # === Optional fixtures ===
 
     @pytest.fixture
     def secret(self) -> str:

@@ -1,0 +1,1 @@
+"""Presets on ModelScope for Vertebra."""

@@ -1,0 +1,1 @@
+"""Presets in OCI registries for Vertebra."""

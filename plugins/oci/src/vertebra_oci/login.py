@@ -1,0 +1,128 @@
+"""The user's credentials for a registry, from the files and helpers of docker, podman and oras."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vertebra.errors import SettingsError
+
+_HELPER = re.compile(r"[\w-]+")
+_HELPER_SECONDS = 30.0
+_DOCKER_HUB = "https://index.docker.io/v1/"
+"""The key of docker.io in these files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A user's credentials; they are not shown in logs or messages."""
+
+    origin: str
+    """The file or variable, for messages."""
+    user: str = field(default="", repr=False)
+    secret: str = field(default="", repr=False)
+    """A password, or an identity token, which has no user."""
+
+    @property
+    def basic(self) -> str:
+        """The header that sends user and password."""
+        return f"Basic {base64.b64encode(f'{self.user}:{self.secret}'.encode()).decode()}"
+
+
+def login_of(registry: str) -> Login | None:
+    """Returns the user's credentials for a registry, or None.
+
+    Raises:
+        SettingsError: a file is malformed, or a credential helper failed.
+    """
+    keys = [registry, f"https://{registry}", f"https://{registry}/", f"https://{registry}/v1/", f"{registry}/v1/"]
+    keys += [_DOCKER_HUB] if registry == "docker.io" else []
+    for origin, config in _configs():
+        helpers, entries = config.get("credHelpers") or {}, config.get("auths") or {}
+        for key in keys:
+            entry = entries.get(key)
+            if key in helpers or (config.get("credsStore") and entry is not None):
+                return _of_helper(origin, helpers.get(key) or config["credsStore"], key)
+            if isinstance(entry, Mapping) and entry:
+                return _of_entry(origin, entry)
+    return None
+
+
+def _configs() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields the settings of the user's tools, each with its origin; the first that has credentials counts."""
+    if text := os.environ.get("DOCKER_AUTH_CONFIG", "").strip():
+        yield "DOCKER_AUTH_CONFIG", _parsed("DOCKER_AUTH_CONFIG", text)
+    for path in _paths():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            continue
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(str(path), f"it cannot be read ({type(error).__name__})") from None
+        yield str(path), _parsed(str(path), text)
+
+
+def _paths() -> Iterator[Path]:
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 (users without a home)
+    if named := os.environ.get("REGISTRY_AUTH_FILE"):
+        yield Path(named)
+    yield Path(os.environ.get("DOCKER_CONFIG") or home / ".docker", "config.json")
+    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
+        yield Path(runtime, "containers", "auth.json")
+    yield home / ".config" / "containers" / "auth.json"
+
+
+def _parsed(origin: str, text: str) -> dict[str, Any]:
+    try:
+        config = json.loads(text)
+        tables = [config.get("auths") or {}, config.get("credHelpers") or {}]
+        if all(isinstance(table, dict) for table in tables):
+            return dict(config)
+    except (ValueError, AttributeError, RecursionError):
+        pass
+    raise SettingsError(origin, "it is not the JSON of docker login", "Log in again with docker login or oras login")
+
+
+def _of_entry(origin: str, entry: Mapping[str, Any]) -> Login:
+    try:
+        user, secret = entry.get("username") or "", entry.get("password") or ""
+        if entry.get("auth"):
+            user, _, secret = base64.b64decode(entry["auth"], validate=True).decode().partition(":")
+        if entry.get("identitytoken"):
+            user, secret = "", entry["identitytoken"]
+        return _login(origin, user, secret)
+    except (TypeError, ValueError, AttributeError, binascii.Error):
+        raise SettingsError(origin, "its credentials are malformed", "Log in again with docker login") from None
+
+
+def _of_helper(origin: str, name: object, key: str) -> Login:
+    """Asks a credential helper, the program `docker-credential-NAME`, for the credentials of a registry."""
+    program = f"docker-credential-{name}"
+    if not isinstance(name, str) or not _HELPER.fullmatch(name):
+        raise SettingsError(origin, "its credential helper is not the name of a program")
+    try:
+        done = subprocess.run(
+            [program, "get"], input=key, capture_output=True, text=True, timeout=_HELPER_SECONDS, check=True
+        )
+        found = json.loads(done.stdout)
+        user, secret = found["Username"], found["Secret"]
+        return _login(f"{program} ({origin})", "" if user == "<token>" else user, secret)
+    except FileNotFoundError:
+        raise SettingsError(origin, f"its credential helper {program} is not installed") from None
+    except (OSError, subprocess.SubprocessError, ValueError, LookupError, TypeError, AttributeError) as error:
+        problem = f"its credential helper {program} returned no credentials of {key} ({type(error).__name__})"
+        raise SettingsError(origin, problem, "Log in again with docker login") from None
+
+
+def _login(origin: str, user: object, secret: object) -> Login:
+    if not isinstance(user, str) or not isinstance(secret, str):
+        raise TypeError(origin)
+    return Login(origin, user, secret)

@@ -1,0 +1,115 @@
+"""A real registry on the loopback interface, for the tests of the plugin."""
+
+import base64
+import itertools
+import json
+import os
+
+import pytest
+
+from servers import oci_registry
+from servers.proxy import FaultProxy
+from vertebra import PresetHandle
+from vertebra.testing import opened
+
+_counter = itertools.count()
+
+
+@pytest.fixture(scope="package")
+def registry():
+    """One registry for all tests of the plugin, which anyone may read and write."""
+    if reason := oci_registry.missing():
+        pytest.skip(reason)
+    with oci_registry.OciRegistry() as registry:
+        yield registry
+
+
+@pytest.fixture(scope="package")
+def tokens():
+    """The service of tokens of `private`, with a user."""
+    with oci_registry.TokenService({"acme": "no-secret-at-all"}) as tokens:
+        yield tokens
+
+
+@pytest.fixture(scope="package")
+def private(tokens):
+    """A registry that wants tokens."""
+    if reason := oci_registry.missing():
+        pytest.skip(reason)
+    with oci_registry.OciRegistry(tokens) as registry:
+        yield registry
+
+
+@pytest.fixture(autouse=True)
+def nobody(tmp_path, monkeypatch):
+    """The settings of a user without any; returns the folder of docker's."""
+    for name in ("DOCKER_AUTH_CONFIG", "REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "XDG_RUNTIME_DIR", "OCI_PLAIN_HTTP"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home" / ".docker").mkdir(parents=True)
+    return tmp_path / "home" / ".docker"
+
+
+@pytest.fixture
+def log_in(nobody):
+    """Writes credentials as docker does."""
+
+    def log_in(registry, user, password):
+        auth = base64.b64encode(f"{user}:{password}".encode()).decode()
+        (nobody / "config.json").write_text(json.dumps({"auths": {registry: {"auth": auth}}}))
+
+    return log_in
+
+
+@pytest.fixture
+def proxy(registry):
+    """The registry behind a proxy, which counts requests and has faults."""
+    with FaultProxy(registry) as proxy:
+        proxy.registry = f"127.0.0.1:{proxy.port}"
+        yield proxy
+
+
+@pytest.fixture
+def repository():
+    """The name of an unused repository."""
+    return f"acme/bert-{os.getpid()}-{next(_counter)}"
+
+
+@pytest.fixture
+def destination(proxy, repository):
+    """A handle with an unused repository, by way of the proxy."""
+    return PresetHandle("oci", f"{proxy.registry}/{repository}")
+
+
+@pytest.fixture
+def source(cache):
+    from vertebra_oci.source import OciSource
+
+    return OciSource()
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes files into a new folder; returns their paths by name."""
+
+    def write(files):
+        folder = tmp_path / f"files-{next(_counter)}"
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        return {name: folder / name for name in files}
+
+    return write
+
+
+@pytest.fixture
+def read(source):
+    """Downloads all files of a handle; returns their bytes by name."""
+
+    def read(handle):
+        pinned = opened(source).resolve(handle)
+        files = opened(source).files(pinned)
+        paths = opened(source).fetch_all(pinned, files)
+        return {file.name: path.read_bytes() for file, path in zip(files, paths, strict=True)}
+
+    return read
