@@ -352,11 +352,11 @@ def test_there_are_no_other_folders_at_the_top():
 
 @each_distribution
 def test_each_distribution_has_the_same_shape(distribution):
-    assert visible(distribution.folder) == {"pyproject.toml", "README.md", "src"}
+    assert visible(distribution.folder) == {"pyproject.toml", "README.md", "LICENSE", "src"}
     packages = {name for name in visible(distribution.folder / "src") if not name.endswith(".egg-info")}
     assert packages == {distribution.package}
     assert distribution.project["name"] == distribution.name
-    shared = ("version", "license", "readme", "requires-python")
+    shared = ("dynamic", "license", "license-files", "readme", "requires-python", "classifiers")
     assert {field: distribution.project[field] for field in shared} == {field: CORE.project[field] for field in shared}
 
 
