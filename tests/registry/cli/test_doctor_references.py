@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from vertebra._discovery.catalog import backbone_class
+from vertebra._discovery.backbone_classes import backbone_class
 from vertebra.cli import doctor
 from vertebra.cli.doctor_contributions import broken_references
 from vertebra.errors import PluginError, RuntimeChoiceError

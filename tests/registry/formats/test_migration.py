@@ -10,6 +10,7 @@ import pytest
 
 import vertebra
 from vertebra._discovery import catalog, plugins
+from vertebra._discovery.backbone_classes import backbone_class
 from vertebra._presets import load
 from vertebra._presets.convert import convert_preset
 from vertebra.errors import PluginError, PresetConfigError
@@ -66,7 +67,7 @@ def released(install, reload_plugins, monkeypatch):
         for module in ("acme_net", "acme_network"):
             sys.modules.pop(module, None)
         reload_plugins()
-        return catalog.backbone_class("AcmeNet")
+        return backbone_class("AcmeNet")
 
     return release
 
