@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from vertebra._configuration.settings import settings
 from vertebra._discovery.checks import check_format, check_name, check_preset
 from vertebra._discovery.extras import install_command, missing_requirements, strategies_command
-from vertebra._discovery.installed import NO_FRAMEWORK
+from vertebra._discovery.installed import NO_FRAMEWORK, frameworks
 from vertebra._discovery.kinds import BACKBONES as BACKBONES
 from vertebra._discovery.kinds import COMMANDS as COMMANDS
 from vertebra._discovery.kinds import FORMATS as FORMATS
@@ -272,7 +272,7 @@ def _contributions() -> dict[Kind, list[Entry[Any]]]:
             for kind, entries in _collect(plugin).items():
                 contributions[kind] += _without_names_of_the_core(plugin, kind, entries, contributions[kind])
     registry().check_settings("prefer")
-    _report_imports(plugins, {"keras", *(entry.name for entry in contributions[RUNTIMES])})
+    _report_imports(plugins, frameworks(entry.name for entry in contributions[RUNTIMES]))
     _warn_of_problems(plugins)
     return contributions
 

@@ -1,0 +1,151 @@
+"""The names of a new plugin: of its distribution, package, classes, and contribution."""
+
+from __future__ import annotations
+
+import keyword
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata, util
+
+from vertebra._discovery import catalog
+from vertebra._discovery.plugins import examined
+from vertebra.cli.new.kinds import Kind
+from vertebra.errors import NewPluginError
+from vertebra.handles import PresetHandle
+
+_MOST_CHARACTERS = 40
+"""Longest name, so that the lines of the code stay short."""
+_CORE = "vertebra"
+_DISTRIBUTION = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
+_CLASS = re.compile(r"[A-Z][A-Za-z0-9]*")
+_NEW_NAME = "Choose another NAME"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names that replace those of the template."""
+
+    distribution: str
+    """`acme-llama`"""
+    package: str
+    """`acme_llama`"""
+    class_name: str
+    """`AcmeLlama`, with which the names of its classes begin."""
+    short: str
+    """The name of a contribution, such as a scheme: the distribution's name, without `vertebra-`."""
+    registered: str
+    """The full name of the contribution, or nothing if it has none."""
+
+    @classmethod
+    def of(cls, name: str, kind: Kind, scheme: str | None = None, class_name: str | None = None) -> Names:
+        """Returns the names for a NAME, such as `acme-llama` or `Acme Llama`, which may use the names of a kind.
+
+        Raises:
+            NewPluginError: a name is invalid, or belongs to another distribution or contribution.
+        """
+        words = _words(name)
+        distribution = "-".join(words)
+        _check_options(name, kind, scheme, class_name)
+        _check_distribution(name, distribution)
+        package = distribution.replace("-", "_")
+        _check_package(name, package)
+        own = words[1:] if words[0] == _CORE and len(words) > 1 else words
+        class_name = class_name or "".join(word[:1].upper() + word[1:] for word in own)
+        if not _CLASS.fullmatch(class_name) or keyword.iskeyword(class_name):
+            problem = f"{class_name!r} is no name of a class, such as AcmeLlama"
+            raise NewPluginError(name, problem, "Choose one with --class-name")
+        names = cls(distribution, package, class_name, scheme or "-".join(own), "")
+        names = cls(distribution, package, class_name, names.short, names.replaced(kind.registers))
+        if scheme is not None:
+            PresetHandle(scheme, "path")  # raises for a scheme that no handle can have
+        _check_contribution(name, kind, names.registered)
+        return names
+
+    def replaced(self, text: str) -> str:
+        """Returns a text of a template with these names."""
+        for old, new in self._replacements():
+            text = text.replace(old, new)
+        return text
+
+    def _replacements(self) -> Sequence[tuple[str, str]]:
+        return (
+            ("example-plugin", self.distribution),
+            ("example_plugin", self.package),
+            ("EXAMPLE_PLUGIN", self.package.upper()),
+            ("ExamplePlugin", self.class_name),
+            ("Example Plugin", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", self.class_name)),
+            ("example-name", self.short),
+            ("example_name", self.short.replace("-", "_")),
+        )
+
+
+def _words(name: str) -> list[str]:
+    """Returns the words of a name in lower case: `AcmeLlama`, `acme_llama` and `Acme Llama` have the same."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name.strip())
+    return [word.lower() for word in re.split(r"[\s_.-]+", spaced)]
+
+
+def _check_options(name: str, kind: Kind, scheme: str | None, class_name: str | None) -> None:
+    if scheme is not None and kind.named_by != "scheme":
+        raise NewPluginError(name, f"a plugin of the kind {kind.name} has no scheme", "Omit --scheme")
+    if class_name is not None and not class_name.isascii():
+        raise NewPluginError(name, f"the class name {class_name!r} has other letters than A to Z", "Choose another")
+
+
+def _check_distribution(name: str, distribution: str) -> None:
+    if len(distribution) > _MOST_CHARACTERS:
+        raise NewPluginError(
+            name[:_MOST_CHARACTERS], f"its name has {len(distribution)} characters", f"Use at most {_MOST_CHARACTERS}"
+        )
+    if not _DISTRIBUTION.fullmatch(distribution):
+        problem = "it is no name of a distribution: a letter, then letters from A to Z, digits, '-', '_' or spaces"
+        raise NewPluginError(name, problem, f"{_NEW_NAME}, such as acme-llama")
+    known = {_canonical(text) for text in _requirements()} | {_CORE}
+    if distribution in known:
+        problem = f"{distribution} is a distribution of Vertebra itself"
+        raise NewPluginError(name, problem, f"{_NEW_NAME}, such as acme-{distribution.removeprefix(f'{_CORE}-')}")
+    for plugin in examined().plugins:
+        if distribution in (plugin.name, _canonical(plugin.owner.distribution)):
+            problem = f"the installed plugin {plugin.name!r} of {plugin.owner.distribution} has that name"
+            raise NewPluginError(name, problem, f"{_NEW_NAME}, or uninstall it")
+
+
+def _check_package(name: str, package: str) -> None:
+    if keyword.iskeyword(package) or package in sys.stdlib_module_names:
+        kind = "a keyword" if keyword.iskeyword(package) else "a module"
+        raise NewPluginError(name, f"{package} is {kind} of Python", f"{_NEW_NAME}, such as acme-{package}")
+    if util.find_spec(package) is not None:
+        problem = f"a package {package} is installed here, so that only one of both could be imported"
+        raise NewPluginError(name, problem, f"{_NEW_NAME}, or uninstall that package")
+
+
+def _check_contribution(name: str, kind: Kind, registered: str) -> None:
+    """Refuses the name of another plugin's contribution, or of one of the core's commands."""
+    if not registered:
+        return
+    (known,) = (found for found in catalog.KINDS if found.hook == kind.hook)
+    contributions = catalog.catalog(known)
+    remedy = {"scheme": "Choose another with --scheme", "class-name": "Choose another with --class-name"}
+    remedies = remedy.get(kind.named_by, f"{_NEW_NAME}, or uninstall that plugin")
+    if registered in contributions:
+        owner = next(entry.owner for entry in contributions.claims() if entry.name == registered)
+        raise NewPluginError(name, f"the {known.title} {registered!r} is of {owner}", remedies)
+    if known is catalog.COMMANDS:
+        from vertebra import cli
+
+        if registered in cli.COMMANDS:
+            raise NewPluginError(name, f"vertebra {registered} is a command of the core", remedies)
+
+
+def _requirements() -> list[str]:
+    """Returns the distributions that the core and its extras need: the names of Vertebra's own plugins among them."""
+    try:
+        return [re.split(r"[ \[<>=~!;(]", text)[0] for text in metadata.requires(_CORE) or []]
+    except metadata.PackageNotFoundError:  # the package was copied without its metadata
+        return []
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,8 @@
+"""The hook that contributes the command; its code is imported when it runs."""
+
+from vertebra import CommandSpec, hookimpl
+
+
+@hookimpl
+def vertebra_commands() -> list[CommandSpec]:
+    return [CommandSpec("example-name", "list the files of a preset", "example_plugin.command:add_arguments")]
