@@ -297,10 +297,10 @@ def _without_names_of_the_core(
     return [entry for entry in entries if entry.name not in names]
 
 
-def _report_imports(plugins: Iterable[Plugin], frameworks: set[str]) -> None:
+def _report_imports(plugins: Iterable[Plugin], packages: set[str]) -> None:
     """Records the rule that plugins break whose entry modules import a framework."""
     for plugin in plugins:
-        names = sorted(plugin.imported & frameworks)
+        names = sorted(plugin.imported & packages)
         if names:
             named = "keras" if "keras" in names else " and ".join(names)  # Keras itself imports others
             cost = f"its entry module imports {named}: every command waits for it, and the runtime cannot be chosen"

@@ -43,7 +43,8 @@ def _run(args: argparse.Namespace) -> int:
     from vertebra.cli.new.names import Names
     from vertebra.cli.new.project import Project, test_commands, write_project
 
-    names = Names.of(args.name, kind, scheme=args.scheme, class_name=args.class_name)
+    chosen = {"scheme": args.scheme, "class-name": args.class_name}
+    names = Names.of(args.name, kind, {option: name for option, name in chosen.items() if name is not None})
     project = Project(kind, names, license=args.license, author=args.author, presets=args.include)
     folder = Path(names.distribution if args.output is None else args.output)
     files = write_project(project, folder)

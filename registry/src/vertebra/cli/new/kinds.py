@@ -25,7 +25,7 @@ class Kind:
     template: str
     """Name of the template's folder."""
     help: str
-    """What a plugin of this kind is, in one line."""
+    """The plugin, in one line."""
     description: str
     """The description in the metadata of the new distribution."""
     dependencies: tuple[str, ...]
@@ -94,7 +94,7 @@ def _read(name: str) -> Kind:
 def _files(folder: Traversable, prefix: str) -> Iterator[tuple[str, Traversable]]:
     for item in sorted(folder.iterdir(), key=lambda item: item.name):
         name = f".{item.name.removeprefix('dot_')}" if item.name.startswith("dot_") else item.name
-        if item.name == "__pycache__":  # pip compiles what it installs
+        if item.name == "__pycache__":  # pip compiles all modules that it installs
             continue
         if item.is_dir():
             yield from _files(item, f"{prefix}{name}/")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import keyword
 import re
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import metadata, util
+from types import MappingProxyType
 
 from vertebra._discovery import catalog
 from vertebra._discovery.plugins import examined
@@ -21,6 +22,8 @@ _CORE = "vertebra"
 _DISTRIBUTION = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _CLASS = re.compile(r"[A-Z][A-Za-z0-9]*")
 _NEW_NAME = "Choose another NAME"
+_SCHEME, _CLASS_NAME = "scheme", "class-name"
+"""The options that choose a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,27 +42,29 @@ class Names:
     """The full name of the contribution, or nothing if it has none."""
 
     @classmethod
-    def of(cls, name: str, kind: Kind, scheme: str | None = None, class_name: str | None = None) -> Names:
-        """Returns the names for a NAME, such as `acme-llama` or `Acme Llama`, which may use the names of a kind.
+    def of(cls, name: str, kind: Kind, chosen: Mapping[str, str] = MappingProxyType({})) -> Names:
+        """Returns the names for a NAME, such as `acme-llama` or `Acme Llama`, with those that the user chose.
+
+        Args:
+            name: The NAME.
+            kind: The kind of plugin.
+            chosen: Names that the user gave, by option: `scheme`, `class-name`.
 
         Raises:
             NewPluginError: a name is invalid, or belongs to another distribution or contribution.
+            HandleError: no handle can have the scheme.
         """
         words = _words(name)
         distribution = "-".join(words)
-        _check_options(name, kind, scheme, class_name)
         _check_distribution(name, distribution)
         package = distribution.replace("-", "_")
         _check_package(name, package)
         own = words[1:] if words[0] == _CORE and len(words) > 1 else words
-        class_name = class_name or "".join(word[:1].upper() + word[1:] for word in own)
-        if not _CLASS.fullmatch(class_name) or keyword.iskeyword(class_name):
-            problem = f"{class_name!r} is no name of a class, such as AcmeLlama"
-            raise NewPluginError(name, problem, "Choose one with --class-name")
-        names = cls(distribution, package, class_name, scheme or "-".join(own), "")
-        names = cls(distribution, package, class_name, names.short, names.replaced(kind.registers))
-        if scheme is not None:
-            PresetHandle(scheme, "path")  # raises for a scheme that no handle can have
+        class_name = chosen.get(_CLASS_NAME) or "".join(word[:1].upper() + word[1:] for word in own)
+        short = chosen.get(_SCHEME) or "-".join(own)
+        names = cls(distribution, package, class_name, short, "")
+        names = replace(names, registered=names.replaced(kind.registers))
+        _check_chosen(name, kind, names, chosen)
         _check_contribution(name, kind, names.registered)
         return names
 
@@ -87,11 +92,14 @@ def _words(name: str) -> list[str]:
     return [word.lower() for word in re.split(r"[\s_.-]+", spaced)]
 
 
-def _check_options(name: str, kind: Kind, scheme: str | None, class_name: str | None) -> None:
-    if scheme is not None and kind.named_by != "scheme":
+def _check_chosen(name: str, kind: Kind, names: Names, chosen: Mapping[str, str]) -> None:
+    if _SCHEME in chosen and kind.named_by != _SCHEME:
         raise NewPluginError(name, f"a plugin of the kind {kind.name} has no scheme", "Omit --scheme")
-    if class_name is not None and not class_name.isascii():
-        raise NewPluginError(name, f"the class name {class_name!r} has other letters than A to Z", "Choose another")
+    if _SCHEME in chosen:
+        PresetHandle(names.short, "path")  # raises for a scheme that no handle can have
+    if not _CLASS.fullmatch(names.class_name) or keyword.iskeyword(names.class_name):
+        problem = f"{names.class_name!r} is no name of a class: a capital, then letters from A to Z and digits"
+        raise NewPluginError(name, problem, "Choose one with --class-name, such as AcmeLlama")
 
 
 def _check_distribution(name: str, distribution: str) -> None:
@@ -127,16 +135,16 @@ def _check_contribution(name: str, kind: Kind, registered: str) -> None:
         return
     (known,) = (found for found in catalog.KINDS if found.hook == kind.hook)
     contributions = catalog.catalog(known)
-    remedy = {"scheme": "Choose another with --scheme", "class-name": "Choose another with --class-name"}
-    remedies = remedy.get(kind.named_by, f"{_NEW_NAME}, or uninstall that plugin")
+    is_chosen = kind.named_by in (_SCHEME, _CLASS_NAME)
+    remedy = f"Choose another with --{kind.named_by}" if is_chosen else f"{_NEW_NAME}, or uninstall that plugin"
     if registered in contributions:
         owner = next(entry.owner for entry in contributions.claims() if entry.name == registered)
-        raise NewPluginError(name, f"the {known.title} {registered!r} is of {owner}", remedies)
+        raise NewPluginError(name, f"the {known.title} {registered!r} is of {owner}", remedy)
     if known is catalog.COMMANDS:
         from vertebra import cli
 
         if registered in cli.COMMANDS:
-            raise NewPluginError(name, f"vertebra {registered} is a command of the core", remedies)
+            raise NewPluginError(name, f"vertebra {registered} is a command of the core", remedy)
 
 
 def _requirements() -> list[str]:
