@@ -112,7 +112,7 @@ def _check_distribution(name: str, distribution: str) -> None:
         raise NewPluginError(name, problem, f"{_NEW_NAME}, such as acme-llama")
     known = {_canonical(text) for text in _requirements()} | {_CORE}
     if distribution in known:
-        problem = f"{distribution} is a distribution of Vertebra itself"
+        problem = f"{distribution} is a distribution of Vertebra, or one that it needs"
         raise NewPluginError(name, problem, f"{_NEW_NAME}, such as acme-{distribution.removeprefix(f'{_CORE}-')}")
     for plugin in examined().plugins:
         if distribution in (plugin.name, _canonical(plugin.owner.distribution)):

@@ -6,7 +6,9 @@ import pytest
 from vertebra import PresetHandle
 from vertebra.testing import RemoteSourceSuite, ToyServer
 
-from example_plugin import ExamplePluginSource
+from example_plugin import CREDENTIAL, ExamplePluginSource
+
+SCHEME = ExamplePluginSource.scheme
 
 
 class TestExamplePlugin(RemoteSourceSuite):
@@ -21,18 +23,18 @@ class TestExamplePlugin(RemoteSourceSuite):
 
     @pytest.fixture
     def publish(self, server: ToyServer) -> Callable[[Mapping[str, bytes]], PresetHandle]:
-        return lambda files: PresetHandle("example-name", server.publish("team/bert", files).path)
+        return lambda files: PresetHandle(SCHEME, server.publish("team/bert", files).path)
 
     @pytest.fixture
     def missing_handle(self) -> PresetHandle:
-        return PresetHandle("example-name", "team/missing")
+        return PresetHandle(SCHEME, "team/missing")
 
     # The fixtures below are optional; each lets the suite test more.
 
     @pytest.fixture
     def secret(self, monkeypatch: pytest.MonkeyPatch) -> str:
-        monkeypatch.setenv("EXAMPLE_PLUGIN_TOKEN", "the-token-of-a-user")
-        return "the-token-of-a-user"
+        monkeypatch.setenv(CREDENTIAL, "the-credential-of-a-user")
+        return "the-credential-of-a-user"
 
     @pytest.fixture
     def requests(self, server: ToyServer) -> Callable[[], int]:

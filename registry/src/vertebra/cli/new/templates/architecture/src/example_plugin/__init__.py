@@ -2,15 +2,17 @@
 
 from vertebra import BackboneSpec, FormatSpec, hookimpl
 
-MODEL_TYPE = "example_plugin"  # the `model_type` in the config.json of the checkpoints to read and write
+MODEL_TYPE = "example_plugin"
+"""The `model_type` in the config.json of the checkpoints to read and write."""
 
 
 @hookimpl
 def vertebra_backbones() -> list[BackboneSpec]:
+    checkpoints = FormatSpec((MODEL_TYPE,), "example_plugin.transformers:Checkpoints")
     return [
         BackboneSpec(
             name="ExamplePluginBackbone",
             backbone="example_plugin.backbone:ExamplePluginBackbone",
-            formats={"transformers": FormatSpec((MODEL_TYPE,), "example_plugin.transformers:Checkpoints")},
+            formats={"transformers": checkpoints},
         )
     ]

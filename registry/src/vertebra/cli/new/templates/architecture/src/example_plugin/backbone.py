@@ -57,7 +57,8 @@ class ExamplePluginBackbone(Backbone):
         dtype: Any = None,
         **kwargs: Any,
     ) -> None:
-        arguments = hints.checked(ExamplePluginBackbone.__init__, locals())  # types and ranges, as the hints say
+        # The hints of the arguments say which types and ranges are valid.
+        arguments = hints.checked(ExamplePluginBackbone.__init__, locals())
         if hidden_dim % (2 * num_heads) or num_heads % num_key_value_heads:
             sizes = {name: arguments[name] for name in ("hidden_dim", "num_heads", "num_key_value_heads")}
             raise ValueError(f"{sizes}, expected hidden_dim to be a multiple of 2 * num_heads, and heads to divide.")

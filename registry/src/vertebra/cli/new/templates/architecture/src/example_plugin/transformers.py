@@ -54,7 +54,7 @@ class Checkpoints(Translation):
         """Returns the config for the arguments of a backbone."""
         return {
             "model_type": MODEL_TYPE,
-            "architectures": ["ExamplePluginModel"],  # the class of transformers that loads the checkpoint
+            "architectures": ["ExamplePluginModel"],  # transformers' own class
             **{name: value for name, (value, *_) in FIXED.items()},
             **{theirs: arguments[ours] for ours, theirs in SIZES.items()},
             "rms_norm_eps": float(arguments["epsilon"]),

@@ -5,4 +5,5 @@ from vertebra import CommandSpec, hookimpl
 
 @hookimpl
 def vertebra_commands() -> list[CommandSpec]:
-    return [CommandSpec("example-name", "list the files of a preset", "example_plugin.command:add_arguments")]
+    code = "example_plugin.command:add_arguments"
+    return [CommandSpec("example-name", "list the files of a preset", code)]

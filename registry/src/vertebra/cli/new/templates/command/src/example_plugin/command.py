@@ -1,4 +1,4 @@
-"""`vertebra example-name PRESET`: lists the files of a preset, with their sizes. It imports no framework."""
+"""`vertebra example-name PRESET`: lists the files of a preset, with their sizes."""
 
 import json
 from argparse import ArgumentParser, Namespace

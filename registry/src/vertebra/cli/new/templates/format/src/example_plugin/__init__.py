@@ -12,7 +12,7 @@ MARK = "example_name"
 
 
 class ExamplePluginFormat(PresetFormat):
-    """Configs such as `{"example_name": {"architecture": "bert"}, "network": {"width": 768}}`.
+    """Such as `{"example_name": {"architecture": "bert"}, "network": {"width": 768}}`.
 
     If your configs are flat, with the architecture in one field, delete the methods and set `identifier_field`.
     """

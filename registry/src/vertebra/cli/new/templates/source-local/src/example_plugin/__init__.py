@@ -1,4 +1,4 @@
-"""Presets in the folders of a disk as `example-name://PATH`. This module must import no framework."""
+"""Presets in the folders of a disk as `example-name://PATH`."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ from vertebra import LocalSource, PresetFile, PresetHandle, errors, hookimpl
 ROOT = Path(os.environ.get("EXAMPLE_PLUGIN_ROOT", "/data/presets"))  # your folder
 
 
-class ExamplePluginSource(LocalSource):
+class ExamplePluginSource(LocalSource):  # this module must import no framework
     scheme = "example-name"
 
     def __init__(self, root: Path = ROOT) -> None:

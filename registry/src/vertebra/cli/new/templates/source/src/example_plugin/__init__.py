@@ -1,17 +1,18 @@
-"""Presets of a web server as `example-name://PATH[@REVISION]`. This module must import no framework."""
+"""Presets of a web server: `example-name://PATH[@REVISION]`."""
 
 import os
 
 from vertebra import ByteStream, PresetFile, PresetHandle, RemoteSource, Snapshot, errors, hookimpl, http
 
 SERVER = os.environ.get("EXAMPLE_PLUGIN_URL", "https://models.example.com")  # your server
+CREDENTIAL = "EXAMPLE_PLUGIN_TOKEN"  # the environment variable with the user's credential
 
 
-class ExamplePluginSource(RemoteSource):
+class ExamplePluginSource(RemoteSource):  # this module must import no framework and no client library
     scheme = "example-name"
 
     def __init__(self, url: str = SERVER) -> None:
-        self._service = http.Transport(url, token=lambda: os.environ.get("EXAMPLE_PLUGIN_TOKEN"))
+        self._service = http.Transport(url, token=lambda: os.environ.get(CREDENTIAL))
 
     def is_pinned(self, handle: PresetHandle) -> bool:
         return handle.revision is not None

@@ -10,7 +10,7 @@ from vertebra_text import Task
 
 @keras.saving.register_keras_serializable("example_plugin")
 class ExamplePlugin(Task):
-    """Scores texts with a number from 0 to 1: `ExamplePlugin.from_preset(...).fit(texts, [0, 1, ...])`.
+    """Scores texts with a number from 0 to 1; `fit(texts, [0, 1, ...])` trains it.
 
     Args:
         backbone: A backbone whose outputs have `sequence_output`.
