@@ -8,6 +8,7 @@ from vertebra import TokenizerSpec
 from vertebra_text.testing import TokenizerSuite
 
 from example_plugin import vertebra_tokenizers
+from example_plugin.tokenizer import FILE
 
 
 class TestExamplePlugin(TokenizerSuite):
@@ -18,5 +19,5 @@ class TestExamplePlugin(TokenizerSuite):
 
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
-        (tmp_path / "example_plugin.json").write_text(json.dumps({"characters": list(" abcd")}))
+        (tmp_path / FILE).write_text(json.dumps({"characters": list(" abcd")}))
         return tmp_path

@@ -6,4 +6,4 @@ from vertebra import TokenizerSpec, hookimpl
 @hookimpl
 def vertebra_tokenizers() -> list[TokenizerSpec]:
     reference = "example_plugin.tokenizer:ExamplePluginTokenizer"
-    return [TokenizerSpec("ExamplePluginTokenizer", reference, "characters, in example_plugin.json")]
+    return [TokenizerSpec("ExamplePluginTokenizer", reference, "single characters")]

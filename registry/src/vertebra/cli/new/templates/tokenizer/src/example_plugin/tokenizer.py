@@ -47,7 +47,7 @@ class ExamplePluginTokenizer(Tokenizer):
     def encode_texts(self, texts: Any, options: Any) -> dict[str, Any]:
         """Returns the inputs of a backbone for checked texts; an option that is not supported is refused."""
         if "left" in (options.padding_side, options.truncation_side) or options.return_word_ids:
-            raise ArgumentError("ExamplePluginTokenizer", "options", "left", "sides at the right, and no word ids")
+            raise ArgumentError(type(self).__name__, "options", "left", "sides at the right, and no word ids")
         rows = [self.tokenize(text) for text in texts.first]
         kept = [row[: options.max_length or self.max_length] for row in rows]
         width, step = options.sequence_length or max(map(len, kept)), options.pad_to_multiple_of or 1
