@@ -101,6 +101,7 @@ class Catalog(Generic[T]):
 
 _RESERVED = {FORMATS: set(BUILTIN_FORMATS), BACKBONES: {"Backbone"}}
 """Names of the core that are no contributions."""
+_CORRECT = "Correct the hook, or update the plugin"
 _warned: set[str] = set()
 """The warnings that this process has issued."""
 _MOST_CHARACTERS = 120
@@ -322,11 +323,11 @@ def _warn_of_problems(plugins: Iterable[Plugin]) -> None:
 def _check(plugin: Plugin, kind: Kind, items: Any) -> list[Entry[Any]]:
     if not isinstance(items, list | tuple):
         problem = f"{kind.hook}() returned {shown(items)}, expected a list of {kind.contribution.__name__}"
-        raise PluginError(plugin.name, problem)
+        raise PluginError(plugin.name, problem, _CORRECT)
     for item in items:
         if not isinstance(item, kind.contribution):
             problem = f"{kind.hook}() returned {shown(item)} in its list, expected a {kind.contribution.__name__}"
-            raise PluginError(plugin.name, problem)
+            raise PluginError(plugin.name, problem, _CORRECT)
         _check_item(plugin, kind, item)
     return [Entry(kind.name(item), item, plugin.owner, plugin.name) for item in items]
 
