@@ -11,7 +11,6 @@ from vertebra.cli.new.kinds import kinds, template_of
 from vertebra.cli.new.names import Names
 from vertebra.cli.new.project import Project, write_project
 
-HEALTHY, BROKEN = 180, 20
 ONCE = ("runtime",)  # a second runtime for one backend would be a clash
 PRESET = Path(__file__).parents[1] / "golden" / "bert" / "transformers"
 IMPORT = "from vertebra import PresetSpec, hookimpl\n\n\n"
@@ -31,29 +30,27 @@ WAYS = {
 """The ten ways, each with the module of the plugin."""
 
 
-def install_all(site: Path) -> tuple[list[str], dict[str, str]]:
-    """Installs the plugins into a folder.
+def install_all(site: Path, healthy: int = 180, broken: int = 20) -> tuple[list[str], dict[str, str]]:
+    """Installs numbers of healthy and of broken plugins into a folder, as an installer does.
 
     Returns:
         The names of the healthy plugins, and the way in which each of the others is broken, by name.
     """
-    healthy = _install_healthy(site)
-    broken = {}
-    for number, way in zip(range(BROKEN), itertools.cycle(WAYS), strict=False):
-        name = f"broken-{number:02}"
-        broken[name] = way
+    names = _install_healthy(site, healthy)
+    ways = {f"broken-{number:02}": way for number, way in zip(range(broken), itertools.cycle(WAYS), strict=False)}
+    for name, way in ways.items():
         module, api = name.replace("-", "_"), 99 if way == "another API" else 1
         if WAYS[way] is not None:
             (site / f"{module}.py").write_text(WAYS[way])
         _write_metadata(site, name, {"vertebra": {name: module}, "vertebra.api": {str(api): module}})
     compileall.compile_dir(site, quiet=2)  # as pip does
-    return healthy, broken
+    return names, ways
 
 
-def _install_healthy(site: Path) -> list[str]:
+def _install_healthy(site: Path, count: int) -> list[str]:
     names = []
     with tempfile.TemporaryDirectory() as folder:
-        for number, kind in zip(range(HEALTHY), _kinds(), strict=False):
+        for number, kind in zip(range(count), _kinds(), strict=False):
             name = f"many-{kind}-{number:03}"
             names.append(name)
             project = Path(folder, name)
