@@ -8,17 +8,17 @@ from vertebra.cli import main
 
 PRESET = Path(__file__).parents[3] / "golden" / "bert" / "transformers"
 PROJECTS = {
-    "acme-llama": ("architecture",),
-    "acme-names": ("command",),
-    "acme-configs": ("format",),
-    "acme-rules": ("policy",),
-    "acme-presets": ("preset-pack", "--preset", f"acme_tiny={PRESET}"),
-    "acme-numpy": ("runtime",),
-    "acme-web": ("source",),
-    "acme-disk": ("source", "--local"),
-    "acme-lora": ("strategy",),
-    "acme-score": ("task",),
-    "acme-letters": ("tokenizer",),
+    "zoo-llama": ("architecture",),
+    "zoo-names": ("command",),
+    "zoo-configs": ("format",),
+    "zoo-rules": ("policy",),
+    "zoo-presets": ("preset-pack", "--preset", f"zoo_tiny={PRESET}"),
+    "zoo-numpy": ("runtime",),
+    "zoo-web": ("source",),
+    "zoo-disk": ("source", "--local"),
+    "zoo-lora": ("strategy",),
+    "zoo-score": ("task",),
+    "zoo-letters": ("tokenizer",),
 }
 """Kind and options of each project, by the name of its distribution."""
 

@@ -19,7 +19,7 @@ from vertebra.cli.new.kinds import kinds
 from .conftest import PRESET, PROJECTS
 
 ROOT = Path(__file__).parents[4]
-LONGEST = "acme-a-name-with-as-many-letters-as-can"
+LONGEST = "zoo-a-name-with-as-many-letters-as-can"
 MOST_LINES_OF_A_SOURCE = 35
 
 
@@ -54,7 +54,7 @@ def test_there_is_a_project_of_each_kind_in_these_tests():
 
 
 def test_a_mistyped_kind_is_answered_with_similar_ones(refused):
-    assert "No kind of plugin is named 'achitecture'. Did you mean 'architecture'?" in refused("achitecture", "acme-x")
+    assert "No kind of plugin is named 'achitecture'. Did you mean 'architecture'?" in refused("achitecture", "zoo-x")
 
 
 def test_a_kind_needs_a_name(capsys):
@@ -95,18 +95,18 @@ def test_metadata_names_the_plugin_and_the_versions_that_it_was_written_for(proj
 
 
 def test_ci_runs_the_tests_once_for_each_runtime(projects):
-    for name in ("acme-llama", "acme-rules"):
+    for name in ("zoo-llama", "zoo-rules"):
         workflow = (projects / name / ".github" / "workflows" / "test.yml").read_text()
         assert re.findall(r"- run: (.+)", workflow) == ['pip install -e ".[test]"', "pytest"]
-        assert ("runtime: [torch, jax]" in workflow) == ("KERAS_BACKEND" in workflow) == (name == "acme-llama")
+        assert ("runtime: [torch, jax]" in workflow) == ("KERAS_BACKEND" in workflow) == (name == "zoo-llama")
 
 
 def test_json_names_the_files_and_the_next_commands(tmp_path, capsys):
     folder = tmp_path / "a b"
-    assert main(["new", "task", "acme-mood", "--output", str(folder), "--json"]) == 0
+    assert main(["new", "task", "zoo-mood", "--output", str(folder), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["files"] == files_of(folder)
-    assert (facts["distribution"], facts["package"], facts["registers"]) == ("acme-mood", "acme_mood", "AcmeMood")
+    assert (facts["distribution"], facts["package"], facts["registers"]) == ("zoo-mood", "zoo_mood", "ZooMood")
     assert facts["next"] == [
         f"cd '{folder}'",
         "pip install -e '.[test]'",
@@ -116,80 +116,88 @@ def test_json_names_the_files_and_the_next_commands(tmp_path, capsys):
 
 
 def test_author_and_licence_are_in_the_metadata(tmp_path):
-    author = 'Zoë "Z" Acme <zoe@acme.example>'
+    author = 'Zoë "Z" Zoo <zoe@zoo.example>'
     options = ["--author", author, "--license", "MIT", "--output", str(tmp_path / "x")]
-    assert main(["new", "policy", "acme-rules", *options]) == 0
+    assert main(["new", "policy", "zoo-rules", *options]) == 0
     project = tomllib.loads((tmp_path / "x" / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert project["authors"] == [{"name": 'Zoë "Z" Acme', "email": "zoe@acme.example"}]
+    assert project["authors"] == [{"name": 'Zoë "Z" Zoo', "email": "zoe@zoo.example"}]
     assert project["license"] == "MIT"
     assert "licence (MIT)" in (tmp_path / "x" / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("author", ["", "<>", "a\nb", "Ada <no-address>"])
 def test_an_author_without_a_name_is_refused(author, tmp_path, refused):
-    assert "expected a name" in refused("policy", "acme-rules", "--author", author, "--output", tmp_path / "x")
+    assert "expected a name" in refused("policy", "zoo-rules", "--author", author, "--output", tmp_path / "x")
     assert not (tmp_path / "x").exists()
 
 
 def test_the_folder_is_that_of_the_name_and_an_empty_one_is_used(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "acme-rules").mkdir()
-    assert main(["new", "policy", "Acme Rules"]) == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["acme-rules"]
+    (tmp_path / "zoo-rules").mkdir()
+    assert main(["new", "policy", "Zoo Rules"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["zoo-rules"]
+
+
+def test_a_folder_of_the_user_is_expanded(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert main(["new", "policy", "zoo-rules", "--output", "~/x", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["next"][0] == f"cd {tmp_path / 'x'}"
+    assert (tmp_path / "x" / "README.md").exists()
 
 
 def test_a_folder_with_files_is_left_as_it_is(tmp_path, refused):
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "notes.txt").write_text("mine")
-    assert "is not an empty folder" in refused("policy", "acme-rules", "--output", tmp_path / "x")
-    assert "is not an empty folder" in refused("policy", "acme-rules", "--output", tmp_path / "x" / "notes.txt")
+    assert "is not an empty folder" in refused("policy", "zoo-rules", "--output", tmp_path / "x")
+    assert "is not an empty folder" in refused("policy", "zoo-rules", "--output", tmp_path / "x" / "notes.txt")
     assert files_of(tmp_path) == ["x/notes.txt"]
 
 
 def test_a_failure_leaves_nothing(tmp_path, refused):
     arguments = ("--preset", PRESET, "--preset", tmp_path / "missing", "--output", tmp_path / "x")
-    assert "missing" in refused("preset-pack", "acme-presets", *arguments)
+    assert "missing" in refused("preset-pack", "zoo-presets", *arguments)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path, refused):
     (tmp_path / "file").write_text("")
-    assert "Could not save to" in refused("policy", "acme-rules", "--output", tmp_path / "file" / "x")
+    assert "Could not save to" in refused("policy", "zoo-rules", "--output", tmp_path / "file" / "x")
 
 
 # === Preset packs ===
 
 
 def test_a_local_preset_is_copied_into_the_package(projects):
-    package = projects / "acme-presets" / "src" / "acme_presets"
-    assert (package / "acme_tiny" / "config.json").read_bytes() == (PRESET / "config.json").read_bytes()
+    package = projects / "zoo-presets" / "src" / "zoo_presets"
+    assert (package / "zoo_tiny" / "config.json").read_bytes() == (PRESET / "config.json").read_bytes()
     (listed,) = json.loads((package / "presets.json").read_text())
-    assert listed["name"] == "acme_tiny"
-    assert listed["handle"] == "package://acme_presets/acme_tiny"
+    assert listed["name"] == "zoo_tiny"
+    assert listed["handle"] == "package://zoo_presets/zoo_tiny"
     assert (listed["backbone"], listed["parameters"]) == ("BertBackbone", 6656)
-    project = tomllib.loads((projects / "acme-presets" / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((projects / "zoo-presets" / "pyproject.toml").read_text())["project"]
     assert project["dependencies"][1:] == ["vertebra-bert"]
 
 
 def test_a_preset_without_an_id_has_one_of_its_folder(tmp_path):
-    assert main(["new", "preset-pack", "acme-p", "--preset", f"{PRESET}/", "--output", str(tmp_path / "x")]) == 0
-    (listed,) = json.loads((tmp_path / "x" / "src" / "acme_p" / "presets.json").read_text())
-    assert listed["name"] == "acme_p_transformers"
+    assert main(["new", "preset-pack", "zoo-p", "--preset", f"{PRESET}/", "--output", str(tmp_path / "x")]) == 0
+    (listed,) = json.loads((tmp_path / "x" / "src" / "zoo_p" / "presets.json").read_text())
+    assert listed["name"] == "zoo_p_transformers"
 
 
 def test_presets_that_cannot_be_in_a_pack_are_refused(tmp_path, refused):
     output = ("--output", tmp_path / "x")
-    assert "needs presets" in refused("preset-pack", "acme-p", *output)
+    assert "needs presets" in refused("preset-pack", "zoo-p", *output)
     twice = ("--preset", f"one={PRESET}", "--preset", f"one={PRESET}")
-    assert "'one' is no new id" in refused("preset-pack", "acme-p", *twice, *output)
-    taken = refused("preset-pack", "acme-p", "--preset", f"bert_base_en={PRESET}", *output)
+    assert "'one' is no new id" in refused("preset-pack", "zoo-p", *twice, *output)
+    taken = refused("preset-pack", "zoo-p", "--preset", f"bert_base_en={PRESET}", *output)
     assert "the preset id 'bert_base_en' is of vertebra-bert" in taken
-    assert "only a preset pack" in refused("task", "acme-p", "--preset", PRESET, *output)
+    assert "only a preset pack" in refused("task", "zoo-p", "--preset", PRESET, *output)
     assert not (tmp_path / "x").exists()
 
 
 def test_the_preset_of_an_architecture_that_is_not_installed_is_refused(tmp_path, refused, sample_preset):
-    message = refused("preset-pack", "acme-p", "--preset", sample_preset, "--output", tmp_path / "x")
+    message = refused("preset-pack", "zoo-p", "--preset", sample_preset, "--output", tmp_path / "x")
     assert "SampleBackbone" in message
     assert not (tmp_path / "x").exists()
 
@@ -213,7 +221,7 @@ def lines_of_code(path):
     return len(lines)
 
 
-@pytest.mark.parametrize("name", ["acme-web", "acme-disk"])
+@pytest.mark.parametrize("name", ["zoo-web", "zoo-disk"])
 def test_a_source_is_a_few_lines(name, projects):
     (module,) = (projects / name / "src").rglob("*.py")
     assert lines_of_code(module) <= MOST_LINES_OF_A_SOURCE
@@ -226,8 +234,8 @@ def test_the_lines_of_code_are_counted(tmp_path):
 
 def test_a_preset_pack_has_no_code_to_write(projects):
     """Two packs differ in data and names only."""
-    package = projects / "acme-presets" / "src" / "acme_presets"
-    assert "acme" not in (package / "__init__.py").read_text()
+    package = projects / "zoo-presets" / "src" / "zoo_presets"
+    assert "zoo" not in (package / "__init__.py").read_text()
 
 
 @pytest.mark.parametrize("name", [None, LONGEST])

@@ -13,8 +13,8 @@ from .conftest import PROJECTS
 
 pytestmark = pytest.mark.keras
 
-ON_TORCH = [name for name in PROJECTS if name != "acme-numpy"]
-ON_JAX = ["acme-llama", "acme-configs", "acme-presets", "acme-score"]
+ON_TORCH = [name for name in PROJECTS if name != "zoo-numpy"]
+ON_JAX = ["zoo-llama", "zoo-configs", "zoo-presets", "zoo-score"]
 """Those whose tests have a part that each runtime computes, without the strategy, whose suite takes 20 s on jax."""
 
 
@@ -61,13 +61,13 @@ def test_all_plugins_are_used(environment):
 
 def test_their_own_tests_pass(run_tests, runtime):
     """The runtime for NumPy takes no part, so that BB-17 computes on two runtimes, and not on three."""
-    closing = run_tests(ON_TORCH if runtime == "torch" else ON_JAX, VERTEBRA_BLOCK="acme-numpy")
+    closing = run_tests(ON_TORCH if runtime == "torch" else ON_JAX, VERTEBRA_BLOCK="zoo-numpy")
     assert int(re.search(r"(\d+) passed", closing)[1]) > (140 if runtime == "torch" else 40)
 
 
 @pytest.mark.keras(once=True)
 def test_the_tests_of_a_runtime_pass_on_its_backend(run_tests):
-    closing = run_tests(["acme-numpy"], backend="numpy")
+    closing = run_tests(["zoo-numpy"], backend="numpy")
     assert int(re.search(r"(\d+) passed", closing)[1]) > 10
 
 
@@ -75,7 +75,7 @@ def test_the_tests_of_a_runtime_pass_on_its_backend(run_tests):
 def test_types_are_right(environment, projects):
     """mypy, strict, as the metadata of a project says."""
     folders = [str(projects / name / part) for name in PROJECTS for part in ("src", "tests")]
-    config = ["--config-file", str(projects / "acme-llama" / "pyproject.toml"), "--no-incremental"]
+    config = ["--config-file", str(projects / "zoo-llama" / "pyproject.toml"), "--no-incremental"]
     command = [str(environment), "-m", "mypy", *config, *folders]
     done = subprocess.run(command, cwd=projects, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

@@ -46,7 +46,7 @@ def _run(args: argparse.Namespace) -> int:
     chosen = {"scheme": args.scheme, "class-name": args.class_name}
     names = Names.of(args.name, kind, {option: name for option, name in chosen.items() if name is not None})
     project = Project(kind, names, license=args.license, author=args.author, presets=args.include)
-    folder = Path(names.distribution if args.output is None else args.output)
+    folder = Path(names.distribution if args.output is None else args.output).expanduser()
     files = write_project(project, folder)
     _report(args, kind, names, folder, files, test_commands(kind))
     return 0

@@ -22,6 +22,8 @@ _CORE = "vertebra"
 _DISTRIBUTION = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _CLASS = re.compile(r"[A-Z][A-Za-z0-9]*")
 _NEW_NAME = "Choose another NAME"
+_SUFFIXES = ("Backbone", "Format", "Runtime", "Source", "Tokenizer")
+"""Ends of the names of classes, which are not repeated if a name has them already."""
 _SCHEME, _CLASS_NAME = "scheme", "class-name"
 """The options that choose a name."""
 
@@ -75,7 +77,9 @@ class Names:
         return text
 
     def _replacements(self) -> Sequence[tuple[str, str]]:
+        classes = {f"ExamplePlugin{suffix}": f"{self.class_name.removesuffix(suffix)}{suffix}" for suffix in _SUFFIXES}
         return (
+            *classes.items(),
             ("example-plugin", self.distribution),
             ("example_plugin", self.package),
             ("EXAMPLE_PLUGIN", self.package.upper()),
@@ -124,7 +128,8 @@ def _check_package(name: str, package: str) -> None:
     if keyword.iskeyword(package) or package in sys.stdlib_module_names:
         kind = "a keyword" if keyword.iskeyword(package) else "a module"
         raise NewPluginError(name, f"{package} is {kind} of Python", f"{_NEW_NAME}, such as acme-{package}")
-    if util.find_spec(package) is not None:
+    spec = util.find_spec(package)
+    if spec is not None and spec.origin is not None:  # a folder without modules has none
         problem = f"a package {package} is installed here, so that only one of both could be imported"
         raise NewPluginError(name, problem, f"{_NEW_NAME}, or uninstall that package")
 
