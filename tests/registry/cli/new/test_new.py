@@ -8,13 +8,18 @@ import subprocess
 import sys
 import tokenize
 import tomllib
+import types
 import zipfile
 from pathlib import Path
 
 import pytest
 
+import vertebra
+from vertebra import hookimpl
+from vertebra._configuration.settings import settings
 from vertebra.cli import main
 from vertebra.cli.new.kinds import kinds
+from vertebra.testing import MemorySource
 
 from .conftest import PRESET, PROJECTS
 
@@ -183,6 +188,33 @@ def test_a_preset_without_an_id_has_one_of_its_folder(tmp_path):
     assert main(["new", "preset-pack", "zoo-p", "--preset", f"{PRESET}/", "--output", str(tmp_path / "x")]) == 0
     (listed,) = json.loads((tmp_path / "x" / "src" / "zoo_p" / "presets.json").read_text())
     assert listed["name"] == "zoo_p_transformers"
+
+
+@pytest.fixture
+def memory(tmp_path, monkeypatch):
+    """A remote source with the preset, added as a plugin."""
+    monkeypatch.setenv("VERTEBRA_CACHE", str(tmp_path / "cache"))
+    settings.cache_clear()
+    source = MemorySource()
+    source.add("team/bert", {path.name: path.read_bytes() for path in PRESET.iterdir()})
+    plugin = types.ModuleType("memory_of_this_test")
+    plugin.vertebra_preset_sources = hookimpl(lambda: [source], specname="vertebra_preset_sources")
+    vertebra.add_plugin(plugin, "zoo-memory")
+    yield source
+    vertebra.remove_plugin("zoo-memory")
+    settings.cache_clear()
+
+
+def test_a_remote_preset_is_pinned_and_not_copied(tmp_path, memory):
+    folder = tmp_path / "x"
+    arguments = ["--preset", "zoo_far=memory://team/bert", "--output", str(folder)]
+    assert main(["new", "preset-pack", "zoo-p", *arguments]) == 0
+    (listed,) = json.loads((folder / "src" / "zoo_p" / "presets.json").read_text())
+    assert re.fullmatch(r"memory://team/bert@[0-9a-f]{64}", listed["handle"])
+    assert listed["parameters"] == 6656
+    assert list((folder / "src" / "zoo_p").glob("*/")) == []
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    assert project["dependencies"][1:] == ["vertebra-bert", "zoo-memory"]
 
 
 def test_presets_that_cannot_be_in_a_pack_are_refused(tmp_path, refused):

@@ -44,6 +44,7 @@ def add_presets(package: Path, names: Names, presets: Sequence[str]) -> list[str
         listed.append(spec)
         needs += distributions
     if listed:
+        package.mkdir(parents=True, exist_ok=True)
         (package / LIST).write_text(json.dumps(listed, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return sorted(set(needs) - {"vertebra"})
 
