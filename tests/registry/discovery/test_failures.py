@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 
 import pytest
 from benchmarks.many_plugins import WAYS, install_all
@@ -10,6 +11,7 @@ from benchmarks.many_plugins import WAYS, install_all
 from vertebra._discovery.failures import describe_failure
 
 HEALTHY = 11
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 SAID = {
     "no valid Python": r"line 1 of broken_00\.py is no valid Python 3\.\d+\. Update the plugin: pip install",
     "a missing dependency": "line 1 of broken_01 imports 'a_package_that_is_missing', which is not installed. Install",
@@ -72,6 +74,12 @@ def test_a_broken_plugin_is_named_with_cause_and_remedy(installed):
         (ModuleNotFoundError("No module named 'x.y'", name="x.y"), "it needs 'x.y', which is not installed."),
         (ModuleNotFoundError("gone"), "its code failed (ModuleNotFoundError: gone)."),
         (ModuleNotFoundError("no", name="acme.part"), "its module 'acme.part' is not installed."),
+        (
+            ImportError("cannot import name 'X' from 'a.b' (/a/b.py)"),
+            "it needs 'X' of 'a.b', which the installed version lacks.",
+        ),
+        (ImportError("libx.so: cannot open"), "its code failed (ImportError: libx.so: cannot open)."),
+        (SyntaxError("unicode", ("/a/x.py", None, None, None)), f"x.py is no valid Python {VERSION}."),
         (SystemExit(), "it tries to end the process."),
         (SystemExit(3), "it tries to end the process (3)."),
         (SyntaxError("made by hand"), "its code failed (SyntaxError: made by hand)."),
@@ -80,6 +88,13 @@ def test_a_broken_plugin_is_named_with_cause_and_remedy(installed):
 def test_the_cause_is_told_without_a_line_of_the_plugin(error, said):
     assert describe_failure("acme", "acme-x", error).startswith(f"{said} ")
     assert describe_failure("acme", "acme-x", error).endswith(": pip install --upgrade acme-x.")
+
+
+def test_a_name_that_python_cannot_import_is_recognised():
+    with pytest.raises(ImportError) as caught:
+        from vertebra import NoSuchName  # noqa: F401
+    said = describe_failure("acme", "acme-x", caught.value)
+    assert said.startswith("it needs 'NoSuchName' of 'vertebra', which the installed version lacks. Update that, or")
 
 
 def test_a_plugin_that_was_added_is_corrected_and_not_installed():

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from pathlib import PurePath
 
 from vertebra.errors.base import ended, shown
+
+_IMPORTED = re.compile(r"cannot import name '([^']+)' from (?:partially initialized module )?'([^']+)'")
+"""The message of Python's exception for a name that a module lacks."""
 
 
 def describe_failure(module: str, distribution: str | None, error: BaseException) -> str:
@@ -26,15 +30,20 @@ def describe_failure(module: str, distribution: str | None, error: BaseException
 def _cause(module: str, error: BaseException) -> tuple[str, str]:
     """Returns the cause, and the beginning of the remedy."""
     line = _line_of(module, error)
+    subject = f"{line} imports" if line else "it needs"
     if isinstance(error, ModuleNotFoundError) and error.name:
         if _package(error.name) == _package(module):
             return f"its module {error.name!r} is not installed", "Install it again"
-        subject = f"{line} imports" if line else "it needs"
         return f"{subject} {error.name!r}, which is not installed", "Install that, or update the plugin"
+    if isinstance(error, ImportError) and (found := _IMPORTED.match(str(error))):
+        return (
+            f"{subject} {found[1]!r} of {found[2]!r}, which the installed version lacks",
+            "Update that, or the plugin",
+        )
     if isinstance(error, SyntaxError) and error.filename:
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        name = PurePath(error.filename).name
-        return f"line {error.lineno} of {name} is no valid Python {version}", "Update the plugin"
+        where = f"line {error.lineno} of " if error.lineno else ""
+        return f"{where}{PurePath(error.filename).name} is no valid Python {version}", "Update the plugin"
     if isinstance(error, SystemExit):
         status = "" if error.code in (None, 0) else f" ({shown(error.code)})"
         return f"{line or 'it'} tries to end the process{status}", "Update the plugin"

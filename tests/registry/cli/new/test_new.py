@@ -17,7 +17,7 @@ import pytest
 import vertebra
 from vertebra import hookimpl
 from vertebra._configuration.settings import settings
-from vertebra.cli import main
+from vertebra.cli import build_parser, main
 from vertebra.cli.new.kinds import kinds
 from vertebra.testing import MemorySource
 
@@ -67,6 +67,16 @@ def test_a_kind_needs_a_name(capsys):
         main(["new", "task"])
     assert ended.value.code == 2
     assert "vertebra new task acme-task" in capsys.readouterr().err
+
+
+def test_kinds_and_options_are_documented():
+    page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8").partition("## Without a template")[0]
+    assert re.findall(r"^\| \[`(\S+)`\]", page, flags=re.MULTILINE) == sorted(
+        (kind.name for kind in kinds()), key=page.index
+    )
+    (new,) = [action.choices["new"] for action in build_parser(["new"])._actions if action.choices]
+    options = {option for action in new._actions for option in action.option_strings if option.startswith("--")}
+    assert {option for option in options - {"--help"} if f"`{option}" not in page} == set()
 
 
 # === Projects ===
