@@ -13,13 +13,17 @@ if TYPE_CHECKING:
 
 
 class ExamplePluginRuntime(Runtime):
-    """Runs Keras on NumPy: for inference without a framework; Keras's NumPy backend cannot train."""
+    """Runs Keras on NumPy: each operation at once, without a compiler; Keras's NumPy backend cannot train."""
 
     name = "numpy"  # the name of a backend of Keras: numpy, openvino, tensorflow, torch or jax
     compiles_each_shape = False
 
     def unavailable_reason(self) -> str | None:
-        return None if find_spec("numpy") else "NumPy is not installed; install it with: pip install numpy"
+        # Keras's NumPy backend imports jax and SciPy for a few operations, such as convolutions.
+        missing = [name for name in ("numpy", "jax", "scipy") if not find_spec(name)]
+        if not missing:
+            return None
+        return f"Keras's NumPy backend lacks packages; install them with: pip install {' '.join(missing)}"
 
     def model_class(self) -> type:
         import keras
