@@ -26,13 +26,13 @@ def environment(projects, tmp_path_factory):
         build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(wheels)]
         subprocess.run(build, cwd=projects / name, check=True, capture_output=True)
     folder = tmp_path_factory.mktemp("environment")
-    venv.create(folder, symlinks=True)
+    venv.create(folder, symlinks=os.name != "nt")
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     (site,) = folder.glob("**/site-packages")
     packages = sysconfig.get_path("purelib")
     (site / "of_the_workspace.pth").write_text(f"import site; site.addsitedir({packages!r})\n")
-    install = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--offline", "--no-deps", "--no-index"]
-    subprocess.run([*install, "--python", str(python), *map(str, sorted(wheels.iterdir()))], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([*pip, *map(str, sorted(wheels.iterdir()))], check=True, capture_output=True)
     return python
 
 
