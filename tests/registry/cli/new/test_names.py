@@ -86,6 +86,7 @@ def test_a_name_that_cannot_be_used_is_refused(name, problem):
         ("policy", "zoo", {"scheme": "zoo"}, "a plugin of the kind policy has no scheme"),
         ("task", "zoo", {"class-name": "zoo"}, "no name of a class"),
         ("task", "zoo", {"class-name": "Büro"}, "no name of a class"),
+        ("task", "zoo", {"class-name": ""}, "no name of a class"),
         ("task", "zoo", {"class-name": "None"}, "no name of a class"),
     ],
 )
@@ -109,7 +110,7 @@ def test_an_empty_folder_of_the_name_is_no_package(tmp_path, monkeypatch):
         Names.of("zoo", POLICY)
 
 
-@pytest.mark.parametrize("scheme", ["A", "a b", "1a", "a://"])
+@pytest.mark.parametrize("scheme", ["", "A", "a b", "1a", "a://"])
 def test_a_scheme_that_no_handle_can_have_is_refused(scheme):
     with pytest.raises(HandleError):
         Names.of("zoo", SOURCE, {"scheme": scheme})

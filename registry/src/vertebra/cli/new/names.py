@@ -62,8 +62,8 @@ class Names:
         package = distribution.replace("-", "_")
         _check_package(name, package)
         own = words[1:] if words[0] == _CORE and len(words) > 1 else words
-        class_name = chosen.get(_CLASS_NAME) or "".join(word[:1].upper() + word[1:] for word in own)
-        short = chosen.get(_SCHEME) or "-".join(own)
+        class_name = chosen.get(_CLASS_NAME, "".join(word[:1].upper() + word[1:] for word in own))
+        short = chosen.get(_SCHEME, "-".join(own))
         names = cls(distribution, package, class_name, short, "")
         names = replace(names, registered=names.replaced(kind.registers))
         _check_chosen(name, kind, names, chosen)
