@@ -52,8 +52,8 @@ class Distribution:
 
     @functools.cached_property
     def paths(self) -> list[Path]:
-        """The files of all modules."""
-        return sorted((self.folder / "src").rglob("*.py"))
+        """The files of all modules, without the templates of `vertebra new`, which are the modules of other plugins."""
+        return sorted(path for path in (self.folder / "src").rglob("*.py") if "templates" not in path.parts)
 
     @functools.cached_property
     def modules(self) -> dict[str, ast.Module]:

@@ -18,6 +18,7 @@ SAMPLES = {
     "UnknownNameError": ("preset source", "hff", ["hf"]),
     "NameClashError": ("backbone", "Shared", ["acme-one 1.0", "acme-two 2.0"]),
     "PluginError": ("acme", "it fell over"),
+    "NewPluginError": ("acme", "an installed plugin has that name", "Choose another NAME"),
     "MissingPluginError": ("acme", "VERTEBRA_PLUGINS", ["acne"]),
     "FailedPluginError": ("acme", "VERTEBRA_PLUGINS", "ImportError: a dependency is missing."),
     "SettingsError": ("config.toml", "it is not TOML"),

@@ -232,7 +232,10 @@ def vertebra_refuse_preset(handle): return "no"
             {"VERTEBRA_PLUGINS": "policy,*", "VERTEBRA_BLOCK": "policy"},
             "requires plugin 'policy', which cannot be used",
         ),
-        ({"VERTEBRA_PLUGINS": "broken,*"}, "requires plugin 'broken', which cannot be used: ImportError"),
+        (
+            {"VERTEBRA_PLUGINS": "broken,*"},
+            "requires plugin 'broken', which cannot be used: line 1 of broken failed (ImportError",
+        ),
         ({"VERTEBRA_PLUGINS": "polisy,*"}, "names plugin 'polisy', which is not installed. Did you mean 'policy'?"),
         ({"VERTEBRA_BLOCK": "polisy"}, "names plugin 'polisy', which is not installed. Did you mean 'policy'?"),
         ({"VERTEBRA_OFLINE": "1"}, "VERTEBRA_OFLINE: it is not a setting, but resembles VERTEBRA_OFFLINE"),

@@ -195,7 +195,7 @@ def test_a_hook_that_returns_something_else_is_named(value, install):
     catalog(SOURCES)
     (reason,) = [plugin.reason for plugin in registry().plugins if plugin.name == "acme-wrong"]
     assert reason.startswith("vertebra_presets() returned ")
-    assert reason.endswith(" PresetSpec")
+    assert reason.endswith(" PresetSpec. Correct the hook, or update the plugin.")
 
 
 def test_an_error_in_a_hook_names_the_line_of_the_plugin(install):
@@ -205,8 +205,8 @@ def test_an_error_in_a_hook_names_the_line_of_the_plugin(install):
     )
     catalog(SOURCES)
     (reason,) = [plugin.reason for plugin in registry().plugins if plugin.name == "acme-fails"]
-    assert reason.startswith("JSONDecodeError: ")
-    assert reason.endswith(", in line 6 of acme_fails")
+    assert reason.startswith("line 6 of acme_fails failed (JSONDecodeError: ")
+    assert reason.endswith(". Update the plugin: pip install --upgrade acme-fails.")
 
 
 CLAIMS_OF_THE_CORE = {
@@ -387,7 +387,8 @@ def test_a_library_user_is_told_once_of_a_plugin_that_failed(install, recwarn):
     (warning,) = recwarn
     assert warning.category is PluginWarning
     assert str(warning.message) == (
-        "plugin acme-fails of acme-fails is not used: ImportError: a library is missing, in line 1 of acme_fails."
+        "plugin acme-fails of acme-fails is not used: line 1 of acme_fails failed (ImportError: a library is missing). "
+        "Update the plugin: pip install --upgrade acme-fails."
     )
 
 
@@ -397,12 +398,13 @@ def test_an_unknown_name_tells_which_plugins_failed(install):
     with pytest.raises(UnknownNameError) as caught:
         catalog(SOURCES).lookup("acme")
     assert caught.value.failed == [
-        "acme-fails (ImportError: a library is missing, in line 1 of acme_fails)",
-        "acme-new (it supports plugin API 9, but this is API 1)",
+        "acme-fails (line 1 of acme_fails failed (ImportError: a library is missing). "
+        "Update the plugin: pip install --upgrade acme-fails)",
+        "acme-new (it supports plugin API 9, but this is API 1. Install another version of acme-new, or of vertebra)",
     ]
     for call in (lambda: open_folder("acme://x"), lambda: open_folder("acme_base")):
         with pytest.raises(
-            VertebraError, match=r"acme-fails \(ImportError: a library is missing, in line 1 of acme_fails\)"
+            VertebraError, match=r"acme-fails \(line 1 of acme_fails failed \(ImportError: a library is missing\)"
         ) as caught:
             call()
         assert "vertebra plugins" in str(caught.value)

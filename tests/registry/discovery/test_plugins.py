@@ -138,7 +138,8 @@ def test_an_entry_module_in_which_keras_fails_is_told_the_rule_and_not_what_kera
     assert found["acme-heavy"].reason.startswith("its entry module imports keras, which failed (ModuleNotFoundError: ")
     assert "An entry module must not import a framework" in found["acme-heavy"].reason
     assert found["acme-other"].reason == (
-        "ModuleNotFoundError: No module named 'a_library_that_is_not_installed', in line 1 of acme_other"
+        "line 1 of acme_other imports 'a_library_that_is_not_installed', which is not installed. "
+        "Install that, or update the plugin: pip install --upgrade acme-other."
     )
 
 

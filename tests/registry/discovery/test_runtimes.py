@@ -132,3 +132,9 @@ def test_keras_may_be_bound_to_what_no_plugin_runs(names, error, machine, monkey
     __import__("keras")
     with pytest.raises(error):
         runtimes.bind()
+
+
+def test_numpy_is_no_framework_although_it_is_a_backend_of_keras(machine):
+    """Plugins that compute with arrays may import it, whatever runtimes are installed."""
+    machine("numpy", "apple")
+    assert runtimes.framework_names() == ["apple", "keras"]

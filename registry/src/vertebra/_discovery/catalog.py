@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from vertebra._configuration.settings import settings
 from vertebra._discovery.checks import check_format, check_name, check_preset
 from vertebra._discovery.extras import install_command, missing_requirements, strategies_command
-from vertebra._discovery.installed import NO_FRAMEWORK
+from vertebra._discovery.installed import NO_FRAMEWORK, frameworks
 from vertebra._discovery.kinds import BACKBONES as BACKBONES
 from vertebra._discovery.kinds import COMMANDS as COMMANDS
 from vertebra._discovery.kinds import FORMATS as FORMATS
@@ -101,6 +101,7 @@ class Catalog(Generic[T]):
 
 _RESERVED = {FORMATS: set(BUILTIN_FORMATS), BACKBONES: {"Backbone"}}
 """Names of the core that are no contributions."""
+_CORRECT = "Correct the hook, or update the plugin"
 _warned: set[str] = set()
 """The warnings that this process has issued."""
 _MOST_CHARACTERS = 120
@@ -259,7 +260,7 @@ def _contributions() -> dict[Kind, list[Entry[Any]]]:
             for kind, entries in _collect(plugin).items():
                 contributions[kind] += _without_names_of_the_core(plugin, kind, entries, contributions[kind])
     registry().check_settings("prefer")
-    _report_imports(plugins, {"keras", *(entry.name for entry in contributions[RUNTIMES])})
+    _report_imports(plugins, frameworks(entry.name for entry in contributions[RUNTIMES]))
     _warn_of_problems(plugins)
     return contributions
 
@@ -284,10 +285,10 @@ def _without_names_of_the_core(
     return [entry for entry in entries if entry.name not in names]
 
 
-def _report_imports(plugins: Iterable[Plugin], frameworks: set[str]) -> None:
+def _report_imports(plugins: Iterable[Plugin], packages: set[str]) -> None:
     """Records the rule that plugins break whose entry modules import a framework."""
     for plugin in plugins:
-        names = sorted(plugin.imported & frameworks)
+        names = sorted(plugin.imported & packages)
         if names:
             named = "keras" if "keras" in names else " and ".join(names)  # Keras itself imports others
             cost = f"its entry module imports {named}: every command waits for it, and the runtime cannot be chosen"
@@ -309,11 +310,11 @@ def _warn_of_problems(plugins: Iterable[Plugin]) -> None:
 def _check(plugin: Plugin, kind: Kind, items: Any) -> list[Entry[Any]]:
     if not isinstance(items, list | tuple):
         problem = f"{kind.hook}() returned {shown(items)}, expected a list of {kind.contribution.__name__}"
-        raise PluginError(plugin.name, problem)
+        raise PluginError(plugin.name, problem, _CORRECT)
     for item in items:
         if not isinstance(item, kind.contribution):
             problem = f"{kind.hook}() returned {shown(item)} in its list, expected a {kind.contribution.__name__}"
-            raise PluginError(plugin.name, problem)
+            raise PluginError(plugin.name, problem, _CORRECT)
         _check_item(plugin, kind, item)
     return [Entry(kind.name(item), item, plugin.owner, plugin.name) for item in items]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import traceback
+from collections.abc import Iterable
 from importlib import metadata
 
 from vertebra._discovery.plugin import Owner, Plugin
@@ -17,6 +18,14 @@ NO_FRAMEWORK = (
     "BackboneSpec(backbone='package.module:Class')"
 )
 """The remedy for a plugin whose entry module imports a framework."""
+
+_NOT_FRAMEWORKS = {"numpy"}
+"""Backends of Keras that are also libraries, which may be imported on every runtime."""
+
+
+def frameworks(runtimes: Iterable[str]) -> set[str]:
+    """Returns the import names of Keras and of the frameworks of runtimes, whose import fixes the runtime."""
+    return {"keras", *runtimes} - _NOT_FRAMEWORKS
 
 
 def find_installed() -> tuple[list[tuple[metadata.EntryPoint, Plugin]], dict[Owner, set[str]]]:

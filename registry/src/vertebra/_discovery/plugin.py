@@ -7,13 +7,13 @@ import re
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
 from vertebra import hookspecs
+from vertebra._discovery.failures import describe_failure
 from vertebra.errors import PluginError, VertebraError
 from vertebra.errors.base import ended
 
@@ -98,17 +98,10 @@ def quarantine_on_error(plugin: Plugin, action: str) -> Iterator[None]:
     except VertebraError as error:
         plugin.quarantine(str(error))
     except BaseException as error:  # SystemExit, too: a plugin must not end the process
-        plugin.quarantine(f"{type(error).__name__}: {error}".removesuffix(": ") + _line_of(plugin, error))
+        distribution = None if plugin.added else plugin.owner.distribution
+        plugin.quarantine(describe_failure(plugin.owner.module, distribution, error))
     finally:
         _running.remove(running)  # another thread may have added one
-
-
-def _line_of(plugin: Plugin, error: BaseException) -> str:
-    """Returns the last line of the plugin's own code that the error passed, for its author; else nothing."""
-    package = plugin.owner.module.partition(".")[0]
-    frames = [(f.f_globals.get("__name__", ""), line) for f, line in traceback.walk_tb(error.__traceback__)]
-    own = [f", in line {line} of {module}" for module, line in frames if module.partition(".")[0] == package]
-    return own[-1] if own and plugin.owner.module != BUILTIN else ""
 
 
 @contextlib.contextmanager

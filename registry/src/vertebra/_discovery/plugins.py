@@ -161,7 +161,8 @@ class PluginRegistry:
         elif str(hookspecs.API_VERSION) not in apis:
             versions = ", ".join(sorted(apis))
             plugin.status = "incompatible"
-            plugin.reason = f"it supports plugin API {versions}, but this is API {hookspecs.API_VERSION}"
+            cause = f"it supports plugin API {versions}, but this is API {hookspecs.API_VERSION}"
+            plugin.reason = f"{cause}. Install another version of {plugin.owner.distribution}, or of vertebra."
         return plugin.status == "loaded"
 
     def _register(self, plugin: Plugin, module: object) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from vertebra._arguments import text
 from vertebra._configuration.settings import settings
 from vertebra._discovery.catalog import RUNTIMES, Entry, catalog
+from vertebra._discovery.installed import frameworks
 from vertebra.errors import RuntimeBoundError, RuntimeChoiceError, RuntimeUnavailableError, SettingsError
 from vertebra.interfaces import Runtime
 
@@ -62,6 +63,11 @@ def bound_backend() -> str | None:
 def available() -> list[Runtime]:
     """Returns the runtimes whose backend can be used on this machine, in order of name."""
     return [entry.value for entry in catalog(RUNTIMES) if unavailable_reason(entry) is None]
+
+
+def framework_names() -> list[str]:
+    """Returns the import names of Keras and of the frameworks of all runtimes, whose import fixes the runtime."""
+    return sorted(frameworks(entry.name for entry in catalog(RUNTIMES).claims()))
 
 
 def _permitted(requested: str | None) -> str | None:

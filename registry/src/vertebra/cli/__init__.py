@@ -26,7 +26,7 @@ _LISTINGS = (
     "commands",
 )
 COMMANDS = dict.fromkeys(_LISTINGS, "listing") | {"inspect": "inspect", "doctor": "doctor", "demo": "demo"}
-COMMANDS |= {name: name for name in ("convert", "verify", "plan", "lora", "cache", "lock", "push", "completion")}
+COMMANDS |= {name: name for name in ("convert", "verify", "plan", "lora", "cache", "lock", "push", "completion", "new")}
 COMMANDS |= {"pull": "pull", "bundle": "pull"}
 """The module of each command."""
 

@@ -10,9 +10,10 @@ from typing import Any
 from vertebra._discovery import catalog as discovered
 from vertebra._discovery.catalog import BACKBONES, RUNTIMES, SOURCES, catalog
 from vertebra.cli import build_parser
+from vertebra.cli.new.kinds import kinds
 
 SHELLS = ("bash", "zsh", "fish")
-PRESETS = ("preset", "presets", "source", "base", "uri")
+PRESETS = ("preset", "presets", "source", "base", "uri", "include")
 """Arguments that take a preset id, a handle or a folder."""
 FILES = ("adapter", "target", "lockfile")
 FOLDERS = ("output", "bundle", "to")
@@ -96,6 +97,7 @@ def completion_script(shell: str) -> str:
     parser = build_parser(plugins=True)
     names = {"runtime": _names(RUNTIMES), "format": _formats(), "dtype": _DTYPES}
     names["architecture"] = _names(BACKBONES)
+    names["kind"] = [kind.name for kind in kinds()]
     names["backbone"] = [entry.name for entry in catalog(BACKBONES) if entry.value.demo]
     for action in arguments_of(parser):
         _set_completion(action, names)

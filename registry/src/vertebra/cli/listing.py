@@ -183,6 +183,9 @@ def _warnings() -> list[str]:
     """Returns warnings about unused plugins and clashing names."""
     unused = [plugin for plugin in registry().plugins if plugin.status in ("failed", "incompatible")]
     lines = [f"warning: plugin {p.name} of {p.owner.distribution} is not used: {p.reason}" for p in unused]
+    if unused:
+        names = ",".join(plugin.name for plugin in unused)
+        lines.append(f"hint: vertebra doctor says more; VERTEBRA_BLOCK={names} excludes them")
     for plugin in registry().plugins:
         lines += [f"warning: plugin {plugin.name} of {plugin.owner.distribution}: {text}" for text in plugin.problems]
     for kind, name, claims in _catalog.clashes():

@@ -37,6 +37,7 @@ _OTHER_NAMES = {
         ("size", "du"): "vertebra plan PRESET shows the size of a preset, and vertebra cache ls those in the cache",
         ("merge", "fuse"): "vertebra lora merge ADAPTER TARGET --base PRESET merges an adapter into a preset",
         ("env", "config", "settings"): "vertebra doctor shows the settings",
+        ("create", "init", "scaffold", "generate"): "vertebra new KIND NAME writes the project of a plugin",
     },
     "vertebra cache": {
         ("rm", "remove", "delete", "clear", "clean", "purge", "gc"): _PRUNE,

@@ -16,6 +16,7 @@ from vertebra.errors.names import FailedPluginError as FailedPluginError
 from vertebra.errors.names import HandleError as HandleError
 from vertebra.errors.names import MissingPluginError as MissingPluginError
 from vertebra.errors.names import NameClashError as NameClashError
+from vertebra.errors.names import NewPluginError as NewPluginError
 from vertebra.errors.names import PluginError as PluginError
 from vertebra.errors.names import PluginWarning as PluginWarning
 from vertebra.errors.names import SettingsError as SettingsError

@@ -120,3 +120,11 @@ class FailedPluginError(VertebraError):
             f"{setting} requires plugin {plugin!r}, which cannot be used: {ended(reason)} "
             f"Correct the problem, or remove the plugin from {setting}."
         )
+
+
+class NewPluginError(VertebraError, ValueError):
+    """The project of a new plugin cannot be written; nothing was written."""
+
+    def __init__(self, name: str, problem: str, remedy: str) -> None:
+        self.name, self.problem = name, problem
+        super().__init__(f"Cannot write the plugin {name!r}: {ended(problem)} {ended(remedy)}")

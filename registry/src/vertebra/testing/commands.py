@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
 
 import pytest
 
 from vertebra import cli
-from vertebra._discovery.catalog import RUNTIMES, catalog
+from vertebra._discovery.runtimes import framework_names
 from vertebra.specs import CommandSpec, resolve_reference
 from vertebra.testing.plugins import PluginSuite, entry_module_of
 from vertebra.testing.processes import run_python
@@ -67,8 +66,7 @@ class CommandSuite(PluginSuite):
     @rule("CM-03")
     def test_its_help_imports_no_framework(self, spec: CommandSpec, entry_module: str) -> None:
         """`--help` shows all options, ends with status 0 and imports no framework."""
-        frameworks: Sequence[str] = ["keras", *(entry.name for entry in catalog(RUNTIMES).claims())]
-        shown = run_python(_HELP, entry_module, spec.name, *frameworks)
+        shown = run_python(_HELP, entry_module, spec.name, *framework_names())
         assert "usage:" in shown
         assert re.search(r"^status (None|0)$", shown, flags=re.MULTILINE)
         assert shown.splitlines()[-1].strip() == "imported"

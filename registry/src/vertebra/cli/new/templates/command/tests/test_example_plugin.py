@@ -1,0 +1,23 @@
+"""The rules for commands, and what the command prints."""
+
+import json
+from pathlib import Path
+
+import pytest
+from vertebra import CommandSpec, cli
+from vertebra.testing import CommandSuite
+
+from example_plugin import vertebra_commands
+
+
+class TestExamplePlugin(CommandSuite):
+    @pytest.fixture
+    def spec(self) -> CommandSpec:
+        (spec,) = vertebra_commands()
+        return spec
+
+
+def test_it_lists_the_files_of_a_preset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    assert cli.main(["example-name", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"config.json": 2}
