@@ -25,7 +25,7 @@ EXAMPLES = {"torch": ["train_fit.py", "train_torch.py"], "jax": ["train_fit.py",
 
 def test_every_example_is_run():
     assert {path.name for path in (DOCS / "examples").iterdir()} == {name for own in EXAMPLES.values() for name in own}
-    assert all(f"(examples/{name})" in PAGE for own in EXAMPLES.values() for name in own)
+    assert all(f"(../examples/{name})" in PAGE for own in EXAMPLES.values() for name in own)
 
 
 @pytest.mark.parametrize("number", [0, 1])
