@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from vertebra import errors
+from vertebra import errors, layers
 from vertebra._discovery import catalog
 from vertebra.cli import build_parser
 
@@ -69,7 +69,7 @@ def _help(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
 
 def _escaped(text: str) -> str:
     """Returns a text without markup."""
-    return re.sub(r"([*_<>`\[\]])", r"\\\1", text)
+    return re.sub(r"([*_`\[\]])", r"\\\1", text).replace("<", "&lt;")
 
 
 def _cell(text: str) -> str:
@@ -98,16 +98,15 @@ def error_classes() -> list[type[BaseException]]:
 def _error(kind: type[BaseException]) -> str:
     bases = ", ".join(f"`{base.__name__}`" for base in kind.__bases__)
     text = inspect.cleandoc(kind.__doc__ or "")
-    lines = [f"### `{kind.__name__}`", _code_names(text), f"Also a {bases}."]
     fields, message = _constructor(kind)
-    if fields:
-        lines.append(f"Fields: {', '.join(f'`{field}`' for field in fields)}.")
-    if message:
-        lines.append(f"```text\n{message}\n```")
+    names = f" Fields: {', '.join(f'`{field}`' for field in fields)}." if fields else ""
+    lines = [f"### `{kind.__name__}`", _one_line(text), f"Base classes: {bases}.{names}"]
+    if kind is not errors.VertebraError and message.count("<") and message.strip("<>") not in fields:
+        lines.append(f"> {_escaped(message)}")
     return "\n\n".join(lines)
 
 
-def _code_names(text: str) -> str:
+def _one_line(text: str) -> str:
     return re.sub(r"\s*\n(?!\n)\s*", " ", text)
 
 
@@ -168,8 +167,22 @@ def contributions(distribution: str) -> str:
         elif names:
             found.append(f"{label}: {', '.join(f'`{name}`' for name in names)}")
     count = sum(entry.owner.distribution == distribution for entry in catalog.presets())
-    return "; ".join([*found, *([f"{count} built-in presets"] if count else [])]) or "those of other installed libraries"
+    return (
+        "; ".join([*found, *([f"{count} built-in presets"] if count else [])]) or "those of other installed libraries"
+    )
 
 
-GENERATED: dict[str, Callable[[], str]] = {"options": options, "errors": error_list, "plugins": plugins}
+def layers_for_architectures() -> str:
+    """Returns the directives for the names of `vertebra.layers`, which are imported at their first use."""
+    names = sorted(layers._HOMES.items(), key=lambda item: item[0].lower())
+    form = "::: {home}.{name}\n    options:\n      heading: vertebra.layers.{name}\n      toc_label: {name}"
+    return "\n\n".join(form.format(home=home, name=name) for name, home in names)
+
+
+GENERATED: dict[str, Callable[[], str]] = {
+    "options": options,
+    "errors": error_list,
+    "plugins": plugins,
+    "layers": layers_for_architectures,
+}
 """What each marker in a page is replaced by."""
