@@ -6,8 +6,8 @@ import re
 import pytest
 
 import vertebra
-from vertebra.cli import main
 from pages import DOCS, code, page
+from vertebra.cli import main
 
 pytestmark = pytest.mark.keras
 
