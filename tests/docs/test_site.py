@@ -85,7 +85,7 @@ def test_pictures_have_a_title_and_no_colour_of_one_mode():
 
 def test_every_marker_is_filled_in(site):
     for name, path in site.staging.pages().items():
-        assert "<!-- generated: " not in site.staging.rendered(name, path), name
+        assert not site.staging.MARKER.search(site.staging.rendered(name, path)), name
 
 
 # === Commands ===
