@@ -1,14 +1,13 @@
 """Builds the documentation site: python docs/site/build.py [--serve]; the result is in build/site/html."""
 
 import argparse
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from links import check_rendered
-from staging import BUILD, ROOT, stage
+from staging import BUILD, config, stage
 
 
 def main() -> int:
@@ -17,11 +16,10 @@ def main() -> int:
     parser.add_argument("--serve", action="store_true", help="serve the site on this machine instead")
     serve = parser.parse_args().serve
     stage()
-    shutil.copy(Path(__file__).parent / "zensical.toml", BUILD)
-    config = BUILD / "zensical.toml"
-    config.write_text(config.read_text(encoding="utf-8").replace("@ROOT@", ROOT.as_posix()), encoding="utf-8")
+    file = BUILD / "zensical.toml"
+    file.write_text(config(), encoding="utf-8")
     command = ["serve"] if serve else ["build", "--strict", "--clean"]
-    done = subprocess.run([sys.executable, "-m", "zensical", *command, "-f", str(config)], check=False)
+    done = subprocess.run([sys.executable, "-m", "zensical", *command, "-f", str(file)], check=False)
     if done.returncode or serve:
         return done.returncode
     problems = check_rendered(BUILD / "html")

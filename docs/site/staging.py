@@ -11,6 +11,7 @@ from generated import GENERATED
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "site"
 FOLDER = BUILD / "pages"
+DISTRIBUTIONS = "    # The README of each distribution follows.\n"
 MARKER = re.compile(r"^<!-- generated: (\w+) -->$", flags=re.MULTILINE)
 INCLUDED = re.compile(r'^--8<-- "(examples/\w+\.py)"$', flags=re.MULTILINE)
 PICTURE = re.compile(r"^!\[([^\]]*)\]\(([^)\s]+\.svg)\)$", flags=re.MULTILINE)
@@ -25,6 +26,15 @@ def pages() -> dict[str, Path]:
         found |= {f"plugins/{path.parent.name}.md": path for path in sorted(ROOT.glob(f"{pattern}/README.md"))}
     others = {"contributing": "CONTRIBUTING.md", "changelog": "CHANGELOG.md", "findings": "findings/README.md"}
     return found | {f"{name}.md": ROOT / path for name, path in others.items()}
+
+
+def config() -> str:
+    """Returns the configuration of the site, with the pages of all distributions in its navigation."""
+    text = (ROOT / "docs" / "site" / "zensical.toml").read_text(encoding="utf-8")
+    names = [Path(name).stem for name in pages() if name.startswith("plugins/")]
+    titles = {"registry": "vertebra"}
+    rows = "".join(f'    {{ "{titles.get(name, f"vertebra-{name}")}" = "plugins/{name}.md" }},\n' for name in names)
+    return text.replace(DISTRIBUTIONS, rows).replace("@ROOT@", ROOT.as_posix())
 
 
 def stage() -> None:

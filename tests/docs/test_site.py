@@ -43,7 +43,7 @@ def entries(nav):
 
 
 def test_the_navigation_has_each_page_once(site):
-    nav = tomllib.loads((TOOLS / "zensical.toml").read_text(encoding="utf-8"))["project"]["nav"]
+    nav = tomllib.loads(site.staging.config())["project"]["nav"]
     assert sorted(entries(nav)) == sorted(site.staging.pages())
 
 
