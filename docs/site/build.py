@@ -9,6 +9,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from links import check_rendered
 from staging import BUILD, config, stage
 
+DOCSTRINGS = "griffe: "
+"""The start of lines about docstrings that cannot be parsed; Zensical goes on after them."""
+
 
 def main() -> int:
     """Copies the pages, fills in the generated parts, and builds strictly: a broken link or anchor is an error."""
@@ -18,12 +21,17 @@ def main() -> int:
     stage()
     file = BUILD / "zensical.toml"
     file.write_text(config(), encoding="utf-8")
-    command = ["serve"] if serve else ["build", "--strict", "--clean"]
-    done = subprocess.run([sys.executable, "-m", "zensical", *command, "-f", str(file)], check=False)
-    if done.returncode or serve:
+    zensical = [sys.executable, "-m", "zensical"]
+    if serve:
+        return subprocess.run([*zensical, "serve", "-f", str(file)], check=False).returncode
+    build = [*zensical, "build", "--strict", "--clean", "-f", str(file)]
+    done = subprocess.run(build, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    sys.stdout.write(done.stdout)
+    if done.returncode:
         return done.returncode
-    problems = check_rendered(BUILD / "html")
-    sys.stdout.write("".join(f"{problem}\n" for problem in problems))
+    problems = [line for line in done.stdout.splitlines() if line.startswith(DOCSTRINGS)]
+    problems += check_rendered(BUILD / "html")
+    sys.stdout.write("".join(f"error: {problem}\n" for problem in problems))
     return int(bool(problems))
 
 
