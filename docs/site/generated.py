@@ -100,7 +100,12 @@ def _error(kind: type[BaseException]) -> str:
     text = inspect.cleandoc(kind.__doc__ or "")
     fields, message = _constructor(kind)
     names = f" Fields: {', '.join(f'`{field}`' for field in fields)}." if fields else ""
-    lines = [f"### `{kind.__name__}`", _one_line(text), f"Base classes: {bases}.{names}"]
+    # The API reference links to an object by its full name.
+    lines = [
+        f"### `{kind.__name__}` {{ #vertebra.errors.{kind.__name__} }}",
+        _one_line(text),
+        f"Base classes: {bases}.{names}",
+    ]
     if kind is not errors.VertebraError and message.count("<") and message.strip("<>") not in fields:
         lines.append(f"> {_escaped(message)}")
     return "\n\n".join(lines)
