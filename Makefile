@@ -32,7 +32,7 @@ endif
 export PYTHONDONTWRITEBYTECODE :=
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: setup demo test coverage test-latest peers check api format bench faults clean
+.PHONY: setup demo test coverage test-latest peers check api format docs docs-serve bench faults clean
 
 setup: $(VENV)/ready
 
@@ -100,6 +100,18 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# The documentation site, in build/site/html; a broken link, anchor or reference is an error.
+docs: $(VENV)/docs-ready
+	$(BIN)/python docs/site/build.py
+
+# The same on this machine's port 8000; a changed page is shown after the next `make docs-serve`.
+docs-serve: $(VENV)/docs-ready
+	$(BIN)/python docs/site/build.py --serve
+
+$(VENV)/docs-ready: pyproject.toml constraints.txt | setup
+	$(UV) pip install --quiet --python $(BIN)/python --group docs -c constraints.txt
+	touch $@
+
 # Compares with KerasHub, in an environment of its own.
 bench: setup
 	$(BIN)/python tests/benchmarks/run.py
@@ -111,4 +123,4 @@ faults: setup
 	VERTEBRA_FAULT_RUNS=200 $(BIN)/python -m pytest --runtime jax tests/faults
 
 clean:
-	rm -rf $(VENV) $(PEERS_VENV) $(LATEST_VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis demo_output
+	rm -rf $(VENV) $(PEERS_VENV) $(LATEST_VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis build demo_output

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import vertebra
+from pages import pages
 from vertebra import hookspecs
 from vertebra._configuration import config_file
 from vertebra._configuration.settings import Settings
@@ -20,12 +21,12 @@ from vertebra.cli import COMMANDS
 from vertebra.errors import PresetRefusedError
 
 ROOT = Path(__file__).parents[1]
-DOCS = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
+DOCS = pages()
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_every_hook_has_a_heading_with_its_arguments():
-    headings = re.findall(r"^### `(.+)`$", DOCS["hooks.md"], flags=re.MULTILINE)
+    headings = re.findall(r"^### `(.+)`$", DOCS["reference/hooks.md"], flags=re.MULTILINE)
     specs = {name: value for name, value in vars(hookspecs).items() if name.startswith("vertebra_")}
     assert headings == [f"{name}({', '.join(inspect.signature(spec).parameters)})" for name, spec in specs.items()]
 
@@ -37,28 +38,25 @@ def test_every_public_name_is_documented():
 
 
 def test_every_command_is_documented():
-    assert all(f"`vertebra {command}" in DOCS["command.md"] for command in COMMANDS)
+    assert all(f"`vertebra {command}" in DOCS["reference/command.md"] for command in COMMANDS)
 
 
 def test_every_setting_is_documented():
     names = [*config_file.LISTS, *config_file.TEXTS, *config_file.SWITCHES]
-    assert all(f"`VERTEBRA_{name.upper()}`" in DOCS["hooks.md"] for name in names)
+    assert all(f"`VERTEBRA_{name.upper()}`" in DOCS["reference/settings.md"] for name in names)
 
 
 def test_every_function_and_setting_of_lora_is_documented():
     settings = inspect.signature(vertebra.lora.enable).parameters.keys() - {"model", "rank", "target_names", "options"}
-    assert all(f"`{setting}`" in DOCS["lora.md"] for setting in settings)
-    assert all(f"`{name}`" in DOCS["lora.md"] for name in vertebra.lora.__all__)
+    assert all(f"`{setting}`" in DOCS["concepts/lora.md"] for setting in settings)
+    assert all(f"`{name}`" in DOCS["concepts/lora.md"] for name in vertebra.lora.__all__)
 
 
 def test_every_link_leads_somewhere():
     names = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "findings/README.md")
-    pages = {name: (ROOT / name).read_text(encoding="utf-8") for name in names}
-    pages |= {f"docs/{name}": text for name, text in DOCS.items()}
-    pages |= {
-        f"docs/rules/{path.name}": path.read_text(encoding="utf-8") for path in (ROOT / "docs/rules").glob("*.md")
-    }
-    for page, text in pages.items():
+    texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in names}
+    texts |= {f"docs/{name}": text for name, text in DOCS.items()}
+    for page, text in texts.items():
         for target, heading in re.findall(r"\]\(([^)#:]+)(?:#([^)]+))?\)", text):
             file = (ROOT / page).parent.joinpath(target)
             assert file.exists(), f"{page} links to {target}"
@@ -66,7 +64,7 @@ def test_every_link_leads_somewhere():
 
 
 def test_the_folders_of_the_core_import_in_the_documented_order():
-    rows = re.findall(r"^\| (`[\w/.]+`(?:, `[\w/.]+`)*) \|", DOCS["design.md"], flags=re.MULTILINE)
+    rows = re.findall(r"^\| (`[\w/.]+`(?:, `[\w/.]+`)*) \|", DOCS["concepts/design.md"], flags=re.MULTILINE)
     rank = {name.removesuffix("/"): number for number, row in enumerate(rows) for name in re.findall(r"`(.+?)`", row)}
     source = Path(vertebra.__file__).parent
     names = {path.name for path in source.iterdir() if path.is_dir() or path.suffix == ".py"}
@@ -93,7 +91,9 @@ def headings(page: Path) -> set[str]:
 
 
 def test_the_example_plugin_works(tmp_path, monkeypatch):
-    source = re.search(r"`vertebra_team.py`\n\n```python\n(.+?)```", DOCS["plugins.md"], flags=re.DOTALL).group(1)
+    source = re.search(
+        r"`vertebra_team.py`\n\n```python\n(.+?)```", DOCS["how-to/write-a-plugin.md"], flags=re.DOTALL
+    ).group(1)
     module = types.ModuleType("vertebra_team")
     monkeypatch.setitem(sys.modules, "vertebra_team", module)
     exec(compile(source, "vertebra_team.py", "exec"), module.__dict__)
@@ -118,10 +118,10 @@ def example(name: str, page: str) -> types.ModuleType:
 
 @pytest.fixture
 def policies(monkeypatch):
-    """Registers the plugins of docs/storage.md, and no others."""
+    """Registers the plugins of docs/concepts/cache.md, and no others."""
     registry = PluginRegistry(Settings(block=("*",)))
     for name in ("acme_mirror", "acme_allowed"):
-        assert registry.add(example(name, "storage.md"), name).status == "loaded"
+        assert registry.add(example(name, "concepts/cache.md"), name).status == "loaded"
     monkeypatch.setattr(candidates, "registry", lambda: registry)
 
 
@@ -171,14 +171,16 @@ def added():
 
 
 def test_the_example_of_a_preset_pack_adds_an_id(added):
-    added("acme_presets", "plugins.md")
+    added("acme_presets", "how-to/write-a-plugin.md")
     preset = vertebra.models.BertBackbone.presets["acme_bert_small"]
     assert dict(preset)["s3_handle"] == "s3://acme-models/bert-small"
     assert [str(handle) for handle in candidates.candidate_handles("acme_bert_small")][:1] == [preset.handle]
 
 
 def test_the_example_of_a_nested_format_reads_what_it_writes():
-    source = re.search(r"in place of `identifier_field`:\n\n```python\n(.+?)```", DOCS["plugins.md"], flags=re.DOTALL)
+    source = re.search(
+        r"in place of `identifier_field`:\n\n```python\n(.+?)```", DOCS["how-to/write-a-plugin.md"], flags=re.DOTALL
+    )
     names = {"PresetFormat": vertebra.PresetFormat}
     exec(compile(source.group(1), "acme_format.py", "exec"), names)
     format = names["AcmeFormat"]()
@@ -189,7 +191,7 @@ def test_the_example_of_a_nested_format_reads_what_it_writes():
 
 
 def test_the_example_of_a_format_reads_what_it_writes(added):
-    added("acme_format", "plugins.md")
+    added("acme_format", "how-to/write-a-plugin.md")
     format = catalog.catalog(catalog.FORMATS).lookup("acme").value
     config = format.config("acme_bert", {"width": 768})
     assert config == {"architecture": "acme_bert", "width": 768}
@@ -199,7 +201,9 @@ def test_the_example_of_a_format_reads_what_it_writes(added):
 def test_the_example_declares_an_entry_point_that_the_core_reads():
     import tomllib
 
-    text = re.search(r"`pyproject.toml`\n\n```toml\n(.+?)```", DOCS["plugins.md"], flags=re.DOTALL).group(1)
+    text = re.search(r"`pyproject.toml`\n\n```toml\n(.+?)```", DOCS["how-to/write-a-plugin.md"], flags=re.DOTALL).group(
+        1
+    )
     points = tomllib.loads(text)["project"]["entry-points"]
     assert points["vertebra"] == {"team": "vertebra_team"}
     assert points["vertebra.api"] == {str(vertebra.API_VERSION): "vertebra_team"}

@@ -1,16 +1,16 @@
-"""The code of docs/devices.md runs, section by section, on the runtime that each is for."""
+"""The code of docs/how-to/devices.md runs, section by section, on the runtime that each is for."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import vertebra
+from pages import page
 
 pytestmark = pytest.mark.keras
 
-PAGE = (Path(__file__).parents[1] / "docs" / "devices.md").read_text(encoding="utf-8")
+PAGE = page("how-to/devices.md")
 BLOCK = re.compile(r"```python\n(.+?)```", flags=re.DOTALL)
 SECTIONS = {title: BLOCK.findall(text) for title, text in re.findall(r"^## (.+?)\n(.+?)(?=^## |\Z)", PAGE, re.S | re.M)}
 RUN = {

@@ -7,27 +7,25 @@ import shutil
 import subprocess
 import sys
 import types
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
 import vertebra
+from pages import BLOCK, DOCS, page
 from vertebra._discovery import catalog, plugins
 
 pytestmark = pytest.mark.keras
 
-DOCS = Path(__file__).parents[1] / "docs"
-PAGE = (DOCS / "lora.md").read_text(encoding="utf-8")
-BLOCK = re.compile(r"```python\n(.+?)```", flags=re.DOTALL)
+PAGE = page("concepts/lora.md")
 STRATEGY = re.search(r"`(vertebra_lora_fa)\.py`\n\n```python\n(.+?)```", PAGE, flags=re.DOTALL)
 EXAMPLES = {"torch": ["train_fit.py", "train_torch.py"], "jax": ["train_fit.py", "train_jax.py"]}
 
 
 def test_every_example_is_run():
     assert {path.name for path in (DOCS / "examples").iterdir()} == {name for own in EXAMPLES.values() for name in own}
-    assert all(f"(examples/{name})" in PAGE for own in EXAMPLES.values() for name in own)
+    assert all(f"(../examples/{name})" in PAGE for own in EXAMPLES.values() for name in own)
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -66,8 +64,8 @@ def test_the_page_about_lora_runs_from_top_to_bottom(presets, inputs, capsys):
 
 def test_the_page_about_serving_runs_from_top_to_bottom(presets, inputs, run):
     names = {"inputs": inputs}
-    for block in BLOCK.findall((DOCS / "serving.md").read_text(encoding="utf-8")):
-        exec(compile(block, "serving.md", "exec"), names)
+    for block in BLOCK.findall(page("how-to/many-adapters.md")):
+        exec(compile(block, "many-adapters.md", "exec"), names)
     server, rows = names["server"], names["answers"]
     server.activate_lora("legal")
     legal = run(server)["pooled_output"]
@@ -78,7 +76,7 @@ def test_the_page_about_serving_runs_from_top_to_bottom(presets, inputs, run):
 
 def test_the_page_about_images_runs_from_top_to_bottom():
     names = {}
-    for block in BLOCK.findall((DOCS / "images.md").read_text(encoding="utf-8")):
+    for block in BLOCK.findall(page("concepts/images.md")):
         exec(compile(block, "images.md", "exec"), names)
     assert names["states"].shape == (4, 17, 16)
     assert [tuple(states.shape) for states in names["maps"]] == [(4, 4, 4, 16)] * 2
@@ -117,7 +115,7 @@ def test_the_strategy_on_the_page_works(lora_fa, golden, run, train, tmp_path):
     np.testing.assert_allclose(run(backbone)["pooled_output"], trained["pooled_output"], atol=1e-6)
 
 
-PLUGINS = (DOCS / "plugins.md").read_text(encoding="utf-8")
+PLUGINS = page("how-to/write-a-plugin.md")
 VIT = re.findall(r"`acme_vit/\w+\.py`\n\n```python\n(.+?)```", PLUGINS, flags=re.DOTALL)
 RESIZE, MIGRATE, *_ = BLOCK.findall(PLUGINS.partition("### Another size")[2])
 
@@ -139,7 +137,7 @@ def test_the_command_for_these_tests_chooses_the_runtime(runtime):
 
 def test_the_architecture_on_the_page_takes_another_image_size(documented_vit, tmp_path, monkeypatch, caplog):
     names = {"vertebra": vertebra, "keras": keras, "np": np}
-    exec(compile(RESIZE, "plugins.md", "exec"), names)
+    exec(compile(RESIZE, "write-a-plugin.md", "exec"), names)
     small = vertebra.models.AcmeViTBackbone(8, 4, 16, 1, 2, 24)
     small.save_to_preset(tmp_path / "small")
     with pytest.raises(vertebra.errors.WeightsMismatchError, match="positions/embeddings"):
@@ -156,7 +154,7 @@ def test_the_architecture_on_the_page_takes_another_image_size(documented_vit, t
 
 def test_the_migration_on_the_page_renames():
     names = {}
-    exec(compile(MIGRATE, "plugins.md", "exec"), names)
+    exec(compile(MIGRATE, "write-a-plugin.md", "exec"), names)
     assert names["migrate"]({"hidden_dim": 4, "depth": 1}, 1) == (
         {"width": 4, "depth": 1},
         {"block_0_dense": "block_0_up"},

@@ -1,4 +1,4 @@
-"""The test classes in docs/plugins.md pass for the plugins of the pages; test_docs_suite.py has those without Keras."""
+"""The test classes in docs/how-to/write-a-plugin.md pass; test_docs_suite.py has those without Keras."""
 
 import importlib
 import os
@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 import vertebra
+from pages import page
 from vertebra._configuration.settings import settings
 
 pytestmark = pytest.mark.keras
 
-DOCS = Path(__file__).parents[1] / "docs"
-PAGES = "".join((DOCS / name).read_text(encoding="utf-8") for name in ("text.md", "lora.md", "plugins.md"))
+PAGES = "".join(
+    map(page, ("tutorials/write-a-task.md", "concepts/text.md", "concepts/lora.md", "how-to/write-a-plugin.md"))
+)
 FILES = re.findall(r"`([\w/]+\.py)`\n\n```python\n(.+?)```", PAGES, flags=re.DOTALL)[
     ::-1
 ]  # the first of each name counts

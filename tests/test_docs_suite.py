@@ -1,4 +1,4 @@
-"""The plugins without Keras in docs/plugins.md pass the suites, by the test classes of that page."""
+"""The plugins without Keras in docs/how-to/write-a-plugin.md pass the suites, by the test classes of that page."""
 
 import functools
 import hashlib
@@ -15,12 +15,13 @@ from pathlib import Path
 import pytest
 
 import vertebra
+from pages import page
 from vertebra import PresetHandle
 from vertebra.errors import PresetError, PresetNotFoundError, SourceUnavailableError
 from vertebra.testing import RemoteSourceSuite, opened
 from vertebra.testing.sources import written
 
-PAGE = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text(encoding="utf-8")
+PAGE = page("how-to/write-a-plugin.md")
 SOURCE, DOWNLOADING, UPLOADING, TEST, *_ = re.findall(r"```python\n(.+?)```", PAGE, flags=re.DOTALL)
 
 module = sys.modules.setdefault("vertebra_team", types.ModuleType("vertebra_team"))
@@ -29,7 +30,7 @@ exec(compile(TEST, "test_team.py", "exec"))
 
 FILES = re.findall(
     r"`([\w/]+)\.py`\n\n```python\n(.+?)```",
-    PAGE + (Path(__file__).parents[1] / "docs" / "storage.md").read_text(encoding="utf-8"),
+    PAGE + page("concepts/cache.md"),
     flags=re.DOTALL,
 )
 OTHERS = ("acme_presets", "acme_names", "acme_mirror", "acme_allowed")

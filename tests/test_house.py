@@ -1,4 +1,4 @@
-"""The rules of the house (docs/design.md), as far as a machine can check them."""
+"""The rules of the house (docs/concepts/design.md), as far as a machine can check them."""
 
 import ast
 import functools
@@ -469,7 +469,7 @@ PRONOUNS = r"somebody|someone|nobody|anybody|everybody|whoever|whomever"
 OWN_ENGLISH = r"anew|elsewhere|beside|stands?|stood"
 NAMELESS = r"what (?:is|are|was|were|has|had|others?|it|they|another)"
 BANNED_WORDS = re.compile(rf"\b(?:{PRONOUNS}|{OWN_ENGLISH}|{NAMELESS})\b", re.IGNORECASE)
-"""Words whose subject a reader has to guess; docs/glossary.md has the terms to use."""
+"""Words whose subject a reader has to guess; docs/reference/glossary.md has the terms to use."""
 BANNED_NAMES = re.compile(r"_?(?:places?|stand_in|go_on|beside|anew)")
 """Names that meant many things."""
 

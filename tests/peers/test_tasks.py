@@ -9,6 +9,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import vertebra
+from pages import code
 from vertebra.errors import PresetConfigError
 from vertebra_text.task_files.sentence_transformers import ACTIVATIONS as ACTIVATIONS_OF_TORCH
 
@@ -78,6 +79,23 @@ def test_pooling(model_type, pooling, made, text_peer):
     text_peer("make_embedder", folder=folder, pooling=pooling, **options)
     embedder = vertebra.models.TextEmbedder.from_preset(folder)
     agree(embedder.embed(TEXTS), text_peer("embed", folder=folder, texts=TEXTS))
+
+
+def test_the_scripts_of_the_page_compute_the_same(made, text_peer, tmp_path, monkeypatch, runtime):
+    """Those of docs/how-to/from-sentence-transformers.md; each also reads the folder that the other has saved."""
+    monkeypatch.chdir(tmp_path)
+    folder = made("bert", "Model")
+    text_peer("make_embedder", folder=folder, pooling="mean", dense=[], normalize=True, prompts={})
+    theirs, ours = code("how-to/from-sentence-transformers.md")[:2]
+    theirs = theirs.replace("./saved", str(tmp_path / "theirs"))
+    ours = ours.replace("./saved", "ours").replace('use("torch")', f'use("{runtime}")')
+    names = {}
+    expected = text_peer("run_script", code=theirs.replace("sentence-transformers/all-MiniLM-L6-v2", folder))
+    exec(compile(ours.replace("hf://sentence-transformers/all-MiniLM-L6-v2", folder), "ours.py", "exec"), names)
+    agree(names["vectors"], expected["vectors"])
+    agree(names["scores"], expected["scores"])
+    again = text_peer("embed", folder=str(tmp_path / "ours"), texts=TEXTS)
+    agree(vertebra.models.TextEmbedder.from_preset("theirs").embed(TEXTS), again)
 
 
 @each_model

@@ -53,6 +53,13 @@ def embed(folder, texts, **options):
     return sentence_transformers.SentenceTransformer(folder).encode(texts, **options).tolist()
 
 
+def run_script(code):
+    """Runs the script of a page; returns its vectors and scores."""
+    names = {}
+    exec(compile(code, "script.py", "exec"), names)
+    return {name: names[name].tolist() for name in ("vectors", "scores")}
+
+
 def rerank(folder, pairs):
     """Returns the scores of pairs."""
     return sentence_transformers.CrossEncoder(folder).predict([tuple(pair) for pair in pairs]).tolist()
@@ -86,6 +93,7 @@ if __name__ == "__main__":
         make_model=make_model,
         make_embedder=make_embedder,
         embed=embed,
+        run_script=run_script,
         rerank=rerank,
         save_reranker=save_reranker,
         logits=logits,

@@ -86,7 +86,7 @@ class RemoteSource(PresetSource):
             stop: Position after the last byte, or None for the end of the file.
 
         Raises:
-            as for `resolve_snapshot`; the iterator may raise SourceUnavailableError, too.
+            PresetError: as for `resolve_snapshot`; the iterator may raise SourceUnavailableError, too.
         """
 
     def external_file(self, handle: PresetHandle, file: PresetFile) -> Path | None:

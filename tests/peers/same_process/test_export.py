@@ -1,4 +1,4 @@
-"""ONNX: the code of docs/devices.md exports a backbone, which onnxruntime computes for any batch and length."""
+"""ONNX: the code of docs/how-to/devices.md exports a backbone, which onnxruntime computes for any batch and length."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ import vertebra
 
 pytestmark = pytest.mark.keras
 
-PAGE = Path(__file__).parents[3] / "docs" / "devices.md"
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "devices.md"
 
 
 def test_onnxruntime_computes_what_the_backbone_does(golden, tmp_path, monkeypatch):

@@ -127,7 +127,7 @@ def test_a_task_of_another_plugin_is_converted(own_task, preset, tmp_path):
 
 @pytest.fixture
 def own_task():
-    """The task of docs/text.md, as another plugin contributes it."""
+    """The task of docs/tutorials/write-a-task.md, as another plugin contributes it."""
     import keras
 
     from vertebra import TaskSpec, hookimpl

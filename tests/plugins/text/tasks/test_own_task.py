@@ -1,20 +1,20 @@
-"""A task in one file, as docs/text.md shows it."""
+"""A task in one file, as docs/tutorials/write-a-task.md shows it."""
 
 import re
 import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import vertebra
+from pages import page
 
 from .conftest import BAD, GOOD
 
 pytestmark = pytest.mark.keras
-PAGE = (Path(__file__).parents[4] / "docs" / "text.md").read_text(encoding="utf-8")
-TASK, PLUGIN = re.findall(r"```python\n(.+?)```", PAGE.partition("## Write a task")[2], flags=re.DOTALL)[:2]
+PAGE = page("tutorials/write-a-task.md")
+TASK, PLUGIN = re.findall(r"```python\n(.+?)```", PAGE, flags=re.DOTALL)[:2]
 
 
 @pytest.fixture

@@ -1,19 +1,19 @@
-"""A tokenizer in one file, as docs/text.md shows it."""
+"""A tokenizer in one file, as docs/concepts/text.md shows it."""
 
 import json
 import re
 import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import vertebra
+from pages import page
 from vertebra_text import Tokenizer
 
 pytestmark = pytest.mark.keras
-PAGE = (Path(__file__).parents[4] / "docs" / "text.md").read_text(encoding="utf-8")
+PAGE = page("concepts/text.md")
 CODE, PLUGIN = re.findall(r"```python\n(.+?)```", PAGE.partition("## Write a tokenizer")[2], flags=re.DOTALL)[:2]
 
 

@@ -1,0 +1,51 @@
+"""The tutorials run from top to bottom, on each runtime, without a network."""
+
+import json
+import re
+
+import pytest
+
+import vertebra
+from pages import DOCS, code, page
+from vertebra.cli import main
+
+pytestmark = pytest.mark.keras
+
+
+def run_page(name, runtime, **names):
+    """Runs the code of a page in the current folder; returns its names."""
+    for block in code(name):
+        exec(compile(block.replace('use("torch")', f'use("{runtime}")'), name, "exec"), names)
+    return names
+
+
+def test_the_first_backbone(runtime, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VERTEBRA_OFFLINE", "1")
+    names = run_page("tutorials/first-backbone.md", runtime)
+    shown = capsys.readouterr().out
+    for comment in ("(2, 4, 64)", "(2, 64)", str(names["receipt"])):
+        assert comment in shown
+        assert comment in page("tutorials/first-backbone.md")
+    assert "quary" in shown
+    assert "query" in shown
+    assert names["losses"][-1] < names["losses"][0] - 0.05
+    assert names["same"] is True
+    assert (tmp_path / "adapter.safetensors").stat().st_size < 20_000
+    assert vertebra.Backbone.from_preset("./for_transformers").lora_adapters == {}
+
+
+@pytest.mark.filterwarnings("ignore:.* has no values for logits/kernel, logits/bias")
+def test_fine_tuning_and_sharing(runtime, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VERTEBRA_OFFLINE", "1")
+    names = run_page("tutorials/fine-tune-and-share.md", runtime)
+    losses = names["history"].history["loss"]
+    assert losses[-1] < losses[0] / 2
+    assert names["classifier"].classify("the happy dog runs")["label"] == "good"
+    answers = names["colleague"].classify(names["GOOD"] + names["BAD"])
+    assert [answer["label"] for answer in answers] == ["good"] * 4 + ["bad"] * 4
+    assert main(["verify", "./bucket/classifier", "--runtime", runtime]) == 0
+    assert json.loads((tmp_path / "shared/adapter/adapter_config.json").read_text())["peft_type"] == "LORA"
+    receipt = re.search(r">(lora of rank 8, scale 2,)<", (DOCS / "pictures" / "receipt.svg").read_text())[1]
+    assert receipt in capsys.readouterr().out
