@@ -14,7 +14,7 @@ import pytest
 from vertebra._discovery import catalog as _catalog
 from vertebra.cli import build_parser, completion, main
 
-FREE = {"only", "older_than", "message", "lora_rank", "max_shard_size", "set", "filters", "max_size"}
+FREE = {"values", "only", "older_than", "message", "lora_rank", "max_shard_size", "set", "filters", "max_size"}
 """Arguments whose values no list holds."""
 COMMANDS = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}
 START = {

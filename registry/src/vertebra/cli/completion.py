@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from vertebra._configuration.config_file import SETTINGS
 from vertebra._discovery import catalog as discovered
 from vertebra._discovery.catalog import BACKBONES, RUNTIMES, SOURCES, catalog
 from vertebra.cli import build_parser
@@ -95,6 +96,7 @@ def completion_script(shell: str) -> str:
 
     parser = build_parser(plugins=True)
     names = {"runtime": _names(RUNTIMES), "format": _formats(), "dtype": _DTYPES}
+    names["setting"] = SETTINGS
     names["architecture"] = _names(BACKBONES)
     names["backbone"] = [entry.name for entry in catalog(BACKBONES) if entry.value.demo]
     for action in arguments_of(parser):

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from vertebra._configuration.config_file import LISTS, SWITCHES, TEXTS, dangling_link
+from vertebra._configuration.config_file import SETTINGS, dangling_link
 from vertebra._configuration.settings import CONFIG, MACHINE_CONFIG, PREFIX, Settings, config_path, settings
 from vertebra.errors import SettingsError
 
@@ -30,7 +30,7 @@ def examine_settings() -> Iterator[SettingsFinding]:
         yield "settings", False, str(error)
         return
     yield from _enforced(user)
-    known = {CONFIG, *(f"{PREFIX}{name.upper()}" for name in (*LISTS, *TEXTS, *SWITCHES))}
+    known = {CONFIG, *(f"{PREFIX}{name.upper()}" for name in SETTINGS)}
     others = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
     if others:
         yield "other variables", True, f"{', '.join(others)}: not settings of the vertebra package, which ignores them"
