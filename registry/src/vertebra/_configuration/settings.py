@@ -62,6 +62,8 @@ class Settings:
     """Whether the network must not be used."""
     locked: bool = False
     """Whether presets must match the lockfile."""
+    locked_plugins: bool = False
+    """Whether a locked preset loads only with the versions of plugins that read it when it was locked."""
     origins: Mapping[str, str] | None = None
     """The variable or file of each setting, for messages."""
     enforced: Settings | None = None

@@ -12,6 +12,7 @@ from vertebra._cache.default_store import cache_folder
 from vertebra._cache.digest import digest_of
 from vertebra._cache.layout import is_hexadecimal
 from vertebra._configuration.settings import settings
+from vertebra._discovery.extras import is_release
 from vertebra._system.atomic_save import replacing_file
 from vertebra._system.strict_json import dump_json, parse_json
 from vertebra.errors import IntegrityError, LockError, VertebraError, close_names
@@ -20,6 +21,7 @@ from vertebra.specs import PresetFile
 
 NAME = "vertebra.lock"
 _VERSION = 1
+"""The version of the lockfile's structure: later releases may add keys, which this one passes over."""
 _verified: set[tuple[object, ...]] = set()
 """States of files that were verified against the lockfile."""
 
@@ -32,6 +34,8 @@ class LockedPreset:
     """The pinned handle, if the source has revisions; None for a path, which is resolved at each load."""
     files: tuple[PresetFile, ...]
     """All files of the preset, each with its SHA-256."""
+    plugins: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Versions of the distributions that read the preset when it was locked; empty in older lockfiles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +177,8 @@ def locked_files(files: Sequence[PresetFile], paths: Sequence[Path]) -> tuple[Pr
 
 def _preset_as_data(preset: LockedPreset) -> dict[str, Any]:
     files = {file.name: {"size": file.size, "sha256": (file.digest or "")[7:]} for file in preset.files}
-    return {"handle": None if preset.handle is None else str(preset.handle), "files": files}
+    data = {"handle": None if preset.handle is None else str(preset.handle), "files": files}
+    return data | ({"plugins": dict(sorted(preset.plugins.items()))} if preset.plugins else {})
 
 
 def _preset_from(facts: Mapping[str, Any]) -> LockedPreset:
@@ -183,8 +188,11 @@ def _preset_from(facts: Mapping[str, Any]) -> LockedPreset:
         if type(size) is not int or size < 0 or not is_hexadecimal(sha256):
             raise ValueError(f"size or sha256 of {name!r}")
         files.append(PresetFile(name, size, None, f"sha256:{sha256}"))
-    handle = facts["handle"]
-    return LockedPreset(None if handle is None else PresetHandle.parse(handle), tuple(files))
+    handle, plugins = facts["handle"], facts.get("plugins", {})
+    for name, version in plugins.items():
+        if not is_release(name, version):
+            raise ValueError(f"plugins: {name!r}: {version!r}")
+    return LockedPreset(None if handle is None else PresetHandle.parse(handle), tuple(files), plugins)
 
 
 def _changed(handle: PresetHandle, name: str, problem: str, cached: Path | None = None) -> LockError:

@@ -9,6 +9,7 @@ from vertebra import _arguments
 from vertebra._configuration.settings import settings
 from vertebra._resolve import candidates
 from vertebra._resolve.failover import FAILOVER_ERRORS, Failover
+from vertebra._resolve.locked_plugins import check_plugins
 from vertebra._resolve.lockfile import locked_preset, lockfile_path
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra.errors import (
@@ -37,7 +38,8 @@ def open_folder(preset: str | Path, locked: bool | None = None) -> PresetFolder:
 
     Raises:
         ArgumentError: `preset` is neither a string, nor a path, nor a handle.
-        LockError: the lockfile has no entry for the preset, or the entry is of another preset.
+        LockError: the lockfile has no entry for the preset, or the entry is of another preset; or plugins have other
+            versions than in the entry, and the settings do not allow that.
         HandleError: the text is not a valid handle.
         UnknownNameError: no installed source reads the handle's scheme.
         PresetNotFoundError: no candidate has the preset.
@@ -46,6 +48,8 @@ def open_folder(preset: str | Path, locked: bool | None = None) -> PresetFolder:
     preset = _arguments.preset("from_preset", preset)
     requested = str(preset)
     entry = locked_preset(requested) if (settings().locked if locked is None else locked) else None
+    if entry is not None:
+        check_plugins(requested, entry)
     if entry is not None and entry.handle is not None:
         _check_name(requested, entry.handle)
     failover = Failover(candidates.candidate_handles(preset, entry.handle if entry else None))
