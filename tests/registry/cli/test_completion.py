@@ -202,7 +202,7 @@ def test_other_shells_are_wrong_usage(capsys):
 
 
 def test_each_argument_has_a_completion_or_none_is_possible():
-    listed = {"setting", "runtime", "format", "dtype", "backbone", "architecture", "shell"}
+    listed = {"setting", "schema", "runtime", "format", "dtype", "backbone", "architecture", "shell"}
     known = {*completion.PRESETS, *completion.FILES, *completion.FOLDERS, *listed, *FREE}
     assert {action.dest for action in completion.arguments_of(build_parser())} == known
 

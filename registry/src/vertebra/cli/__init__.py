@@ -27,7 +27,7 @@ _LISTINGS = (
 )
 COMMANDS = dict.fromkeys(_LISTINGS, "listing") | {"inspect": "inspect", "doctor": "doctor", "demo": "demo"}
 COMMANDS |= {name: name for name in ("convert", "verify", "plan", "lora", "cache", "lock", "push", "completion")}
-COMMANDS |= {"pull": "pull", "bundle": "pull", "config": "controls.config"}
+COMMANDS |= {"pull": "pull", "bundle": "pull", "config": "controls.config", "schema": "controls.schema"}
 """The module of each command."""
 
 

@@ -11,6 +11,7 @@ from vertebra._configuration.config_file import SETTINGS
 from vertebra._discovery import catalog as discovered
 from vertebra._discovery.catalog import BACKBONES, RUNTIMES, SOURCES, catalog
 from vertebra.cli import build_parser
+from vertebra.schemas import schema_names
 
 SHELLS = ("bash", "zsh", "fish")
 PRESETS = ("preset", "presets", "source", "base", "uri")
@@ -96,7 +97,7 @@ def completion_script(shell: str) -> str:
 
     parser = build_parser(plugins=True)
     names = {"runtime": _names(RUNTIMES), "format": _formats(), "dtype": _DTYPES}
-    names["setting"] = SETTINGS
+    names |= {"setting": SETTINGS, "schema": schema_names()}
     names["architecture"] = _names(BACKBONES)
     names["backbone"] = [entry.name for entry in catalog(BACKBONES) if entry.value.demo]
     for action in arguments_of(parser):
