@@ -36,7 +36,7 @@ from vertebra.errors import PresetSaveError, SettingsError
 
 VARIABLE, USER, MACHINE, RULE, DEFAULT = "variable", "user", "machine", "enforced", "default"
 """The sources of a setting."""
-_FOLDERS = ("cache", "cache_tiers")
+_ABSOLUTE = ("cache", "cache_tiers", "signature_keys")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +94,15 @@ def _in_force(found: Settings, name: str, sources: Mapping[str, str]) -> InForce
 def value_of(name: str, words: Sequence[str], origin: str) -> Any:
     """Returns the value that words of a command line give a setting, as the loader of the settings would read it.
 
-    Names of plugins may be separated by commas, as in a variable. Paths of the cache and its tiers become absolute,
-    because the command and a later load may have different current folders; the lockfile's path is left as it is.
+    Names of plugins may be separated by commas, as in a variable. Paths become absolute, because the command and
+    a later load may have different current folders; that of the lockfile is left as it is.
 
     Raises:
         SettingsError: the setting takes one value, or another kind of value.
     """
     if name in PLUGIN_LISTS:
         words = [item.strip() for word in words for item in word.split(",") if item.strip()]
-    if name in _FOLDERS:
+    if name in _ABSOLUTE:
         words = [str(full_path(word)) for word in words]
     if not words or (name not in LISTS and len(words) > 1):
         raise SettingsError(origin, f"{name} takes {'values' if name in LISTS else 'one value'}, not {len(words)}")
@@ -112,7 +112,7 @@ def value_of(name: str, words: Sequence[str], origin: str) -> Any:
     value = checked(
         origin, name, switch(origin, words[0]) if name in SWITCHES else value if name in TEXTS else list(value)
     )
-    if name in _FOLDERS:
+    if name in _ABSOLUTE:
         check_folders(Settings(**{name: value}, origins={name: origin}))
     return value
 

@@ -9,12 +9,12 @@ from typing import Any
 from vertebra.errors import SettingsError
 
 PLUGIN_LISTS = ("plugins", "block", "prefer")
-LISTS = (*PLUGIN_LISTS, "cache_tiers")
+LISTS = (*PLUGIN_LISTS, "cache_tiers", "signature_keys")
 TEXTS = ("runtime", "cache", "lockfile")
-SWITCHES = ("offline", "locked", "locked_plugins")
+SWITCHES = ("offline", "locked", "locked_plugins", "require_signature")
 SETTINGS = (*LISTS, *TEXTS, *SWITCHES)
 """The names of all settings."""
-PATHS = ("cache", "cache_tiers", "lockfile")
+PATHS = ("cache", "cache_tiers", "lockfile", "signature_keys")
 ENFORCED = "enforced"
 """The table of the machine's configuration whose settings users cannot weaken."""
 

@@ -64,6 +64,10 @@ class Settings:
     """Whether presets must match the lockfile."""
     locked_plugins: bool = False
     """Whether a locked preset loads only with the versions of plugins that read it when it was locked."""
+    require_signature: bool = False
+    """Whether only presets load that one of `signature_keys` has signed."""
+    signature_keys: tuple[str, ...] = ()
+    """Paths of trusted public keys, and of certificates of trusted roots."""
     origins: Mapping[str, str] | None = None
     """The variable or file of each setting, for messages."""
     enforced: Settings | None = None

@@ -30,12 +30,12 @@ def install_command(name: str) -> str | None:
     return f"pip install '{_CORE}[{word}]'"
 
 
-def strategies_command() -> str | None:
-    """Returns the pip command for an extra `lora-...` with further LoRA strategies, or None if there is none."""
+def extra_command(prefix: str) -> str | None:
+    """Returns the pip command for an extra whose name begins so, such as `lora-` for strategies, or None."""
     extras: list[str] = []
     with contextlib.suppress(metadata.PackageNotFoundError):  # the package was copied without its metadata
         extras = metadata.metadata(_CORE).get_all("Provides-Extra") or []
-    return next(filter(None, (install_command(extra) for extra in extras if extra.startswith("lora-"))), None)
+    return next(filter(None, (install_command(extra) for extra in extras if extra.startswith(prefix))), None)
 
 
 def missing_requirements(distribution: str) -> list[str]:

@@ -15,7 +15,7 @@ from vertebra._configuration.settings import settings
 from vertebra._discovery.extras import is_release
 from vertebra._system.atomic_save import replacing_file
 from vertebra._system.strict_json import dump_json, parse_json
-from vertebra.errors import IntegrityError, LockError, VertebraError, close_names
+from vertebra.errors import IntegrityError, LockError, SignatureError, VertebraError, close_names
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
 
@@ -36,6 +36,8 @@ class LockedPreset:
     """All files of the preset, each with its SHA-256."""
     plugins: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Versions of the distributions that read the preset when it was locked; empty in older lockfiles."""
+    is_signed: bool = field(default=False, compare=False)
+    """Whether the digests are from the preset's signature and not from the lockfile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,27 +119,33 @@ def check_unlocked(locked: bool | None, function: str = "from_preset") -> None:
 
 
 def verify_locked(
-    handle: PresetHandle, files: Sequence[PresetFile], fetch: Callable[[], list[Path]], in_cache: bool
+    handle: PresetHandle,
+    files: Sequence[PresetFile],
+    fetch: Callable[[], list[Path]],
+    in_cache: bool,
+    is_signed: bool = False,
 ) -> list[Path]:
-    """Fetches files and compares their sizes and digests with the lockfile.
+    """Fetches files and compares their sizes and digests with the lockfile, or with the preset's signature.
 
     Args:
         handle: The pinned handle.
         files: The files, with the lockfile's sizes and digests.
         fetch: Returns the local paths of the files.
         in_cache: Whether these paths are in the cache or one of its tiers.
+        is_signed: Whether the digests are those of a signature.
 
     Raises:
-        LockError: a file differs.
+        LockError: a file differs; SignatureError if the digests are those of a signature.
     """
+    changed = _not_signed if is_signed else _changed
     try:
         paths = fetch()
     except IntegrityError as error:
-        raise _changed(handle, error.name, error.problem) from error
+        raise changed(handle, error.name, error.problem) from error
     for file, path in zip(files, paths, strict=True):
         problem = _verify_once(file, path)
         if problem:
-            raise _changed(handle, file.name, problem, path if in_cache else None)
+            raise changed(handle, file.name, problem, path if in_cache else None)
     return paths
 
 
@@ -197,13 +205,20 @@ def _preset_from(facts: Mapping[str, Any]) -> LockedPreset:
 
 def _changed(handle: PresetHandle, name: str, problem: str, cached: Path | None = None) -> LockError:
     remedy = "Find out why it changed; if the change is intended, update the lockfile with: vertebra lock --update"
-    if cached is not None and cached.is_relative_to(cache_folder()):
-        remedy = (
-            "The cached file was changed; remove it with: vertebra cache verify --repair, and load the preset again"
-        )
-    elif cached is not None:
-        remedy = f"Repair the cache tier that has {cached}, or remove the tier from VERTEBRA_CACHE_TIERS"
+    remedy = remedy if cached is None else _repair(cached)
     return LockError(lockfile_path(), f"{name} of {str(handle)!r} differs from its entry: {problem}", remedy)
+
+
+def _not_signed(handle: PresetHandle, name: str, problem: str, cached: Path | None = None) -> SignatureError:
+    remedy = "Do not use the file: fetch the preset again from its publisher" if cached is None else _repair(cached)
+    return SignatureError(handle, f"its {name} is not the signed file: {problem}", remedy)
+
+
+def _repair(cached: Path) -> str:
+    """Returns what to do about a changed file of the cache, or of a tier."""
+    if cached.is_relative_to(cache_folder()):
+        return "The cached file was changed; remove it with: vertebra cache verify --repair, and load the preset again"
+    return f"Repair the cache tier that has {cached}, or remove the tier from VERTEBRA_CACHE_TIERS"
 
 
 def _invalid(path: Path, problem: str) -> LockError:

@@ -16,7 +16,7 @@ from vertebra.schemas import schema_names
 SHELLS = ("bash", "zsh", "fish")
 PRESETS = ("preset", "presets", "source", "base", "uri")
 """Arguments that take a preset id, a handle or a folder."""
-FILES = ("adapter", "target", "lockfile")
+FILES = ("adapter", "target", "lockfile", "sign", "certificate", "signature_key")
 FOLDERS = ("output", "bundle", "to")
 _DTYPES = ("float32", "bfloat16", "float16")
 _FUNCTION = "_vertebra_presets"
