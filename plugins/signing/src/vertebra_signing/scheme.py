@@ -131,8 +131,7 @@ def _verifiers(library: Any, keys: Sequence[Path]) -> list[tuple[Any, str]]:
     roots = [key for key in keys if _CERTIFICATE in key.read_bytes()]
     verifiers = [(_verifier(library, key), str(key)) for key in keys if key not in roots]
     if roots:  # without any, the library would trust the certificates of the operating system
-        chain = library.verifying.Config().use_certificate_verifier(certificate_chain=roots)
-        verifiers.append((chain, ", ".join(map(str, roots))))
+        verifiers.append((_chain_verifier(library, roots), ", ".join(map(str, roots))))
     return verifiers
 
 
@@ -143,6 +142,14 @@ def _verifier(library: Any, key: Path) -> Any:
         problem = "it is no key that can be trusted: expected a public key on the curve P-256, P-384 or P-521, or a "
         problem += "certificate, in PEM"
         raise errors.SignatureError(key, problem, _NEW_KEY) from error
+
+
+def _chain_verifier(library: Any, roots: Sequence[Path]) -> Any:
+    try:
+        return library.verifying.Config().use_certificate_verifier(certificate_chain=roots)
+    except Exception as error:
+        names = ", ".join(map(str, roots))
+        raise errors.SignatureError(names, "not all of these are certificates, in PEM", "Correct the files") from error
 
 
 def _signed_digests(library: Any, verifier: Any, signature: Path) -> dict[str, str]:
