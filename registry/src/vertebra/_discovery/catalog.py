@@ -18,6 +18,7 @@ from vertebra._discovery.extras import extra_command, install_command, missing_r
 from vertebra._discovery.installed import NO_FRAMEWORK
 from vertebra._discovery.kinds import BACKBONES as BACKBONES
 from vertebra._discovery.kinds import COMMANDS as COMMANDS
+from vertebra._discovery.kinds import CORE_COMMANDS
 from vertebra._discovery.kinds import FORMATS as FORMATS
 from vertebra._discovery.kinds import KINDS as KINDS
 from vertebra._discovery.kinds import PRESETS as PRESETS
@@ -100,7 +101,7 @@ class Catalog(Generic[T]):
         return claims[0]
 
 
-_RESERVED = {FORMATS: set(BUILTIN_FORMATS), BACKBONES: {"Backbone"}}
+_RESERVED = {FORMATS: set(BUILTIN_FORMATS), BACKBONES: {"Backbone"}, COMMANDS: CORE_COMMANDS}
 """Names of the core that are no contributions."""
 _warned: set[str] = set()
 """The warnings that this process has issued."""
