@@ -53,6 +53,11 @@ class InForce:
     enforced: tuple[str, ...] | None = None
     """The list of plugins that the machine enforces in addition to that of `origin`, if it does."""
 
+    @property
+    def is_rule(self) -> bool:
+        """Whether the machine enforces the value."""
+        return self.source == RULE
+
 
 @dataclass(frozen=True, slots=True)
 class Change:

@@ -19,7 +19,6 @@ from vertebra._discovery.catalog import (
 )
 from vertebra._discovery.extras import install_command
 from vertebra._formats.translation import load_translation
-from vertebra.cli.controls.plugin_commands import broken_commands
 from vertebra.errors import PluginError, RuntimeChoiceError
 from vertebra.errors.base import shown
 from vertebra.handles import PresetHandle
@@ -102,6 +101,8 @@ def broken_references(plugins: Collection[str]) -> dict[str, list[str]]:
         if entry.plugin in plugins:
             broken.setdefault(entry.plugin, []).extend(_broken_translations(entry))
             broken[entry.plugin] += _broken_code(entry.value) if has_runtime else []
+    from vertebra.cli.controls.plugin_commands import broken_commands  # other commands do without
+
     for plugin in plugins:
         broken.setdefault(plugin, []).extend(broken_commands(plugin))
     return {plugin: problems for plugin, problems in broken.items() if problems}

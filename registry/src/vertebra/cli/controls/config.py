@@ -6,15 +6,15 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vertebra._configuration import changing, settings
-from vertebra._configuration.changing import MACHINE, RULE, USER, Change, InForce
+from vertebra._configuration import settings
 from vertebra._configuration.config_file import ENFORCED, PLUGIN_LISTS, SETTINGS
-from vertebra._discovery.installed import find_installed
-from vertebra._discovery.plugins import builtin_plugin, is_glob, problems_with_name
 from vertebra.cli.output import print_error, print_json, print_rows
 from vertebra.errors import SettingsError, UnknownNameError
+
+if TYPE_CHECKING:
+    from vertebra._configuration.changing import Change, InForce
 
 _HINT = "List them with: vertebra config list"
 
@@ -108,13 +108,17 @@ def _get(args: argparse.Namespace) -> int:
 
 
 def _in_force() -> tuple[list[InForce], list[SettingsError]]:
-    return changing.settings_in_force(os.environ, settings.MACHINE_CONFIG)
+    from vertebra._configuration.changing import settings_in_force  # other commands do without
+
+    return settings_in_force(os.environ, settings.MACHINE_CONFIG)
 
 
 # === set, unset ===
 
 
 def _set(args: argparse.Namespace) -> int:
+    from vertebra._configuration import changing
+
     _check_name(args.setting)
     path, source = _file(args)
     origin = f"{path} [{ENFORCED}]" if args.enforced else str(path)
@@ -122,7 +126,7 @@ def _set(args: argparse.Namespace) -> int:
     if args.setting in PLUGIN_LISTS:
         _check_plugins(args.setting, value, origin)
     overriding = changing.overriding(args.setting, source, os.environ, settings.MACHINE_CONFIG)
-    if overriding is not None and overriding.source == RULE and args.setting not in PLUGIN_LISTS:
+    if overriding is not None and overriding.is_rule and args.setting not in PLUGIN_LISTS:
         problem = f"{args.setting} would have no effect: {overriding.origin} sets it for all users"
         raise SettingsError(origin, problem, "Nothing was written. Ask those who maintain the machine")
     change = changing.set_in_file(path, args.setting, value, args.enforced)
@@ -130,6 +134,8 @@ def _set(args: argparse.Namespace) -> int:
 
 
 def _unset(args: argparse.Namespace) -> int:
+    from vertebra._configuration import changing
+
     path, source = _file(args)
     change = changing.unset_in_file(path, args.setting, args.enforced)
     known = args.setting in SETTINGS
@@ -139,9 +145,12 @@ def _unset(args: argparse.Namespace) -> int:
 
 
 def _file(args: argparse.Namespace) -> tuple[Path, str]:
+    """Returns the file to change, and its name among the sources of settings."""
+    from vertebra._configuration import changing
+
     if args.machine or args.enforced:
-        return settings.MACHINE_CONFIG, RULE if args.enforced else MACHINE
-    return settings.config_path(os.environ), USER
+        return settings.MACHINE_CONFIG, changing.RULE if args.enforced else changing.MACHINE
+    return settings.config_path(os.environ), changing.USER
 
 
 def _check_name(name: str) -> None:
@@ -151,6 +160,9 @@ def _check_name(name: str) -> None:
 
 def _check_plugins(name: str, values: tuple[str, ...], origin: str) -> None:
     """Checks names of plugins against the installed ones, without importing these."""
+    from vertebra._discovery.installed import find_installed
+    from vertebra._discovery.plugins import builtin_plugin, is_glob, problems_with_name
+
     plugins = [builtin_plugin(), *(plugin for _, plugin in find_installed()[0])]
     for value in values:
         for problem in [] if is_glob(value) else problems_with_name(value, name, origin, plugins):
@@ -174,6 +186,6 @@ def _report(change: Change, args: argparse.Namespace, overriding: InForce | None
 
 
 def _overridden(name: str, overriding: InForce) -> str:
-    if name in PLUGIN_LISTS and overriding.source == RULE:
+    if name in PLUGIN_LISTS and overriding.is_rule:
         return f"{overriding.origin} has a list, too, and both apply"
     return f"this has no effect while {overriding.origin} sets {name}"
