@@ -133,6 +133,14 @@ def test_a_setting_without_keys_is_an_error(memory, published, configure):
         open_folder("memory://team/bert")
 
 
+def test_a_key_that_cannot_be_used_is_named(memory, published, configure, tmp_path):
+    (tmp_path / "no-key.pem").write_text("nothing")
+    for name, said in {"no-key.pem": "it is no key that can be trusted", "gone.pem": "the file cannot be read"}.items():
+        configure(VERTEBRA_REQUIRE_SIGNATURE="1", VERTEBRA_SIGNATURE_KEYS=tmp_path / name)
+        with pytest.raises(SignatureError, match=f"{name}': {said}"):
+            open_folder("memory://team/bert")
+
+
 def test_without_the_plugin_nothing_loads_and_the_error_names_it(memory, published, required, monkeypatch):
     monkeypatch.setattr("vertebra._resolve.signatures.catalog", lambda kind: [])
     with pytest.raises(SignatureError, match="no installed plugin signs presets or verifies signatures"):

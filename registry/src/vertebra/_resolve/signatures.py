@@ -106,7 +106,8 @@ def _verified(handle: PresetHandle, signature: Path, keys: Sequence[Path]) -> Ma
         try:
             digests = _attributed(entry, lambda entry=entry: entry.value.verify(signature, keys))  # type: ignore[misc]
         except SignatureError as error:
-            failures.append(SignatureError(handle, error.problem, error.remedy))
+            of_preset = str(error.subject) == str(signature)  # and not of a key that cannot be used
+            failures.append(SignatureError(handle, error.problem, error.remedy) if of_preset else error)
             continue
         if not isinstance(digests, Mapping) or not all(map(is_hexadecimal, digests.values())):
             raise PluginError(entry.owner.distribution, f"verify returned {shown(digests)}, expected digests by name")
