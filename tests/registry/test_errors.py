@@ -46,6 +46,7 @@ SAMPLES = {
     "OfflineError": ("hf://x", ["model.safetensors"]),
     "CacheError": ("cache", "it is not writable", "Choose another folder"),
     "LockError": ("vertebra.lock", "it has no entry for 'x'", "Write it again"),
+    "SignatureError": ("hf://acme/bert", "it has no signature", "Check the preset"),
     "PresetExistsError": ("s3://x", "another preset is there", "Choose another target"),
     "WeightsFileError": ("model.safetensors", "it is cut short"),
     "WeightsNotFoundError": ("model.safetensors", "it is missing"),

@@ -36,6 +36,7 @@ __all__ = [
     "PresetTokenizer",
     "RemoteSource",
     "Runtime",
+    "SignatureScheme",
     "Snapshot",
     "TaskExport",
     "TaskFacts",
@@ -98,6 +99,7 @@ _HOMES = {
     "PresetTokenizer": "specs",
     "RemoteSource": "remote",
     "Runtime": "interfaces",
+    "SignatureScheme": "interfaces",
     "Snapshot": "remote",
     "TaskExport": "specs",
     "TaskFacts": "specs",
@@ -147,6 +149,7 @@ if TYPE_CHECKING:
     from vertebra.interfaces import PresetFormat as PresetFormat
     from vertebra.interfaces import PresetSource as PresetSource
     from vertebra.interfaces import Runtime as Runtime
+    from vertebra.interfaces import SignatureScheme as SignatureScheme
     from vertebra.remote import ByteStream as ByteStream
     from vertebra.remote import RemoteSource as RemoteSource
     from vertebra.remote import Snapshot as Snapshot

@@ -13,6 +13,7 @@ __all__ = [
     "CERTIFICATE",
     "CONFIG",
     "PICKLE_SUFFIXES",
+    "SIGNATURE",
     "TOKENIZER",
     "TORCH_SUFFIXES",
     "WEIGHTS_SUFFIXES",
@@ -28,6 +29,8 @@ TOKENIZER = "tokenizer.json"
 """The tokenizer of a preset, in the format of transformers or of KerasHub."""
 CERTIFICATE = "certificate.safetensors"
 """The parity certificate of a preset: a sample's inputs and outputs, and no weights."""
+SIGNATURE = "model.sig"
+"""The signature of all other files of a preset or adapter, under the name that OpenSSF Model Signing gives it."""
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_TENSORS = "adapter_model.safetensors"
 ADAPTER_PICKLE = "adapter_model.bin"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vertebra.handles import PresetHandle
-    from vertebra.interfaces import PresetFormat, PresetSource, Runtime
+    from vertebra.interfaces import PresetFormat, PresetSource, Runtime, SignatureScheme
     from vertebra.specs import BackboneSpec, CommandSpec, LoadedPreset, PresetSpec, TaskSpec, TokenizerSpec
     from vertebra.strategies import LoraStrategy
 
@@ -76,6 +76,11 @@ def vertebra_commands() -> list[CommandSpec]:  # type: ignore[empty-body]
 @_hookspec
 def vertebra_tokenizers() -> list[TokenizerSpec]:  # type: ignore[empty-body]
     """Contributes kinds of tokenizers: the classes that read the tokenizer of a preset."""
+
+
+@_hookspec
+def vertebra_signatures() -> list[SignatureScheme]:  # type: ignore[empty-body]
+    """Contributes ways to sign presets and to verify signatures."""
 
 
 @_hookspec

@@ -1,4 +1,4 @@
-"""The classes that a plugin author subclasses: `LocalSource`, `PresetFormat` and `Runtime`.
+"""The classes that a plugin author subclasses: `LocalSource`, `PresetFormat`, `SignatureScheme` and `Runtime`.
 
 `vertebra.translations` has the class of translations, and `vertebra.strategies` that of LoRA strategies. Subclasses are
 final: to vary one, wrap it in another class.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -139,6 +139,44 @@ class PresetFormat:
             fields: The result of `Translation.config`, which may override the identifier.
         """
         return ({self.identifier_field: identifier} if self.identifier_field else {}) | dict(fields)
+
+
+class SignatureScheme(ABC):
+    """A way to sign the files of a preset, and to verify such signatures, with keys in files.
+
+    The core adds the signature to the preset as `model.sig`, checks which files it covers, and compares each file that
+    is read with its signed digest.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def sign(self, files: Mapping[str, Path], name: str, key: Path, certificates: Sequence[Path]) -> bytes:
+        """Returns the signature of files.
+
+        Args:
+            files: The local path of each file, by its name in the preset.
+            name: The name of the preset, which the signature may state.
+            key: The file with the private key.
+            certificates: Files with the certificate of the key, and then those between it and the root; may be empty.
+
+        Raises:
+            SignatureError: the key or a certificate cannot be used.
+        """
+
+    @abstractmethod
+    def verify(self, signature: Path, keys: Sequence[Path]) -> Mapping[str, str]:
+        """Returns the SHA-256 of each signed file, in hexadecimal, by its name.
+
+        The signature may be hostile: verify it before anything in it is used.
+
+        Args:
+            signature: The file with the signature.
+            keys: Files with the trusted public keys, and with the certificates of trusted roots.
+
+        Raises:
+            SignatureError: the signature is not valid, or was made with none of the keys.
+        """
 
 
 class Runtime(ABC):

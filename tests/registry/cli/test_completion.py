@@ -14,7 +14,7 @@ import pytest
 from vertebra._discovery import catalog as _catalog
 from vertebra.cli import build_parser, completion, main
 
-FREE = {"only", "older_than", "message", "lora_rank", "max_shard_size", "set", "filters", "max_size"}
+FREE = {"values", "only", "older_than", "message", "lora_rank", "max_shard_size", "set", "filters", "max_size"}
 FREE |= {"name", "author", "scheme", "class_name"}
 """Arguments whose values no list holds."""
 COMMANDS = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}
@@ -203,7 +203,7 @@ def test_other_shells_are_wrong_usage(capsys):
 
 
 def test_each_argument_has_a_completion_or_none_is_possible():
-    listed = {"runtime", "format", "dtype", "backbone", "architecture", "shell", "kind", "license"}
+    listed = {"setting", "schema", "runtime", "format", "dtype", "backbone", "architecture", "shell", "kind", "license"}
     known = {*completion.PRESETS, *completion.FILES, *completion.FOLDERS, *listed, *FREE}
     assert {action.dest for action in completion.arguments_of(build_parser())} == known
 

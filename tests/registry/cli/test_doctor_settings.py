@@ -29,6 +29,16 @@ def test_a_link_without_a_target_is_told(machine):
     assert (False, f"{machine} is a dangling symbolic link") in said_of("machine settings")
 
 
+def test_keys_of_signatures_must_be_there(configure, tmp_path):
+    assert said_of("signatures") == []
+    configure(VERTEBRA_REQUIRE_SIGNATURE="1")
+    ((ok, detail),) = said_of("signatures")
+    assert (ok, "signature_keys names no key" in detail) == (False, True)
+    (tmp_path / "key.pem").write_text("key")
+    configure(VERTEBRA_SIGNATURE_KEYS=f"{tmp_path / 'key.pem'},{tmp_path / 'gone.pem'}")
+    assert [ok for ok, _ in said_of("signatures")] == [True, False]
+
+
 def test_who_may_change_what_is_enforced(machine):
     machine.write_text("")
     machine.chmod(0o666)

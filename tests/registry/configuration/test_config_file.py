@@ -220,3 +220,13 @@ def test_what_must_be_locked_is_not_unlocked_by_an_argument(monkeypatch, read):
     lockfile.check_unlocked(None)
     with pytest.raises(LockError, match="the call has locked=False"):
         lockfile.check_unlocked(False)
+
+
+def test_required_signatures_are_enforced_with_their_keys(read, tmp_path, machine):
+    text = '[enforced]\nrequire_signature = true\nsignature_keys = ["/etc/vertebra/acme.pem"]'
+    found = read(text, VERTEBRA_REQUIRE_SIGNATURE="0", VERTEBRA_SIGNATURE_KEYS="mine.pem")
+    assert (found.require_signature, found.signature_keys) == (True, ("/etc/vertebra/acme.pem",))
+    with pytest.raises(SettingsError, match="depends on the user; write an absolute path"):
+        read('[enforced]\nsignature_keys = ["acme.pem"]')
+    with pytest.raises(SettingsError, match="only true can be enforced"):
+        read("[enforced]\nrequire_signature = false")

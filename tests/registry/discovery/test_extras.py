@@ -41,7 +41,7 @@ def test_a_name_is_that_of_an_extra_or_not(name, extra, monkeypatch):
 def test_a_copy_without_metadata_has_no_extras(monkeypatch):
     monkeypatch.setattr(extras, "_CORE", "no-such-distribution")
     assert install_command("kaggle") is None
-    assert extras.strategies_command() is None
+    assert extras.extra_command("lora-") is None
 
 
 @pytest.mark.usefixtures("only_core")

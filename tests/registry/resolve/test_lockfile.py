@@ -96,8 +96,8 @@ def test_a_locked_preset_stays_at_its_revision_and_nobody_is_asked_what_it_means
     folder = open_folder("toy://bert")
     assert str(folder.handle) == "toy://bert@r1"
     assert folder.names == {"config.json", "model.bin"}
-    assert folder.fetch("config.json").read_bytes() == b'{"a": 1}'
-    assert toy.asked == ["read config.json 0"]
+    assert folder.fetch("model.bin").read_bytes() == toy.presets["bert"]["r1"]["model.bin"]
+    assert toy.asked == ["read model.bin 0"]
     assert str(open_folder("toy://bert", locked=False).handle) == "toy://bert@r2"
 
 
@@ -112,9 +112,9 @@ def test_what_is_not_locked_is_refused_with_a_similar_name(toy, locked, configur
 
 
 def test_other_bytes_than_those_locked_are_refused(toy, locked):
-    toy.presets["bert"]["r1"]["config.json"] = b'{"a": 2}'
+    toy.presets["bert"]["r1"]["model.bin"] = bytes(5120)
     with pytest.raises(LockError) as caught:
-        open_folder("toy://bert").fetch("config.json")
+        open_folder("toy://bert").fetch("model.bin")
     assert caught.value.lockfile == locked
 
 

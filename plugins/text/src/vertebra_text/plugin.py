@@ -33,4 +33,5 @@ def vertebra_tokenizers() -> list[TokenizerSpec]:
 
 @hookimpl
 def vertebra_commands() -> list[CommandSpec]:
-    return [CommandSpec(name, text, f"vertebra_text.commands:{name}") for name, text in _COMMANDS]
+    schema = "vertebra_text.long_runs.schema:SUMMARY"
+    return [CommandSpec(name, text, f"vertebra_text.commands:{name}", schema) for name, text in _COMMANDS]

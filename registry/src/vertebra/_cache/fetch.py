@@ -10,8 +10,10 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vertebra._cache.digest import Digest
 from vertebra._cache.download import download
@@ -23,6 +25,7 @@ from vertebra._cache.partial_file import DownloadJob, PartialFile
 from vertebra._cache.progress import Progress, show_progress
 from vertebra._cache.retry import CancelledError
 from vertebra._cache.store import Store
+from vertebra._system.spans import is_recording, public_handle, span
 from vertebra.errors import CacheError, ClientMissingError, OfflineError, SourceUnavailableError
 from vertebra.handles import PresetHandle
 from vertebra.remote import RemoteSource
@@ -74,19 +77,36 @@ def fetch_files(
         SourceUnavailableError: the source failed too often in a row.
         CacheError: the cache cannot be written to, or its disk is too full.
     """
-    cached = {file.name: path for file in files if (path := store.find(handle, file)) is not None}
-    for file in files:
-        if file.name in cached:
-            _put_missing_record(store, handle, file, cached[file.name])
-    missing = [file for file in files if file.name not in cached]
-    if missing:
-        with show_progress(missing) as progress:
-            session = FetchSession(store, source, handle, progress, _Cancellation())
-            cached |= _import_all_external(session, missing) if offline else _fetch_all(session, missing)
+    with span("fetch") as set_attributes:
+        cached = {file.name: path for file in files if (path := store.find(handle, file)) is not None}
+        missing = [file for file in files if file.name not in cached]
+        if is_recording():
+            set_attributes(**_attributes(handle, files, missing))
+            _record_cached(handle, [file for file in files if file.name in cached])
+        for file in files:
+            if file.name in cached:
+                _put_missing_record(store, handle, file, cached[file.name])
+        if missing:
+            with show_progress(missing) as progress:
+                session = FetchSession(store, source, handle, progress, _Cancellation())
+                cached |= _import_all_external(session, missing) if offline else _fetch_all(session, missing)
     missing_files = [file.name for file in files if file.name not in cached]
     if missing_files:
         raise OfflineError(handle, missing_files)
     return [cached[file.name] for file in files]
+
+
+def _attributes(handle: PresetHandle, files: Sequence[PresetFile], missing: Sequence[PresetFile]) -> dict[str, Any]:
+    """Returns the attributes of the span of a fetch."""
+    sizes = {"bytes": sum(file.size for file in files), "missing_bytes": sum(file.size for file in missing)}
+    return {"preset": public_handle(handle), "files": len(files), "cached": not missing, **sizes}
+
+
+def _record_cached(handle: PresetHandle, files: Sequence[PresetFile]) -> None:
+    """Records a span for each file that is in the cache."""
+    for file in files:
+        with span("fetch.file", preset=public_handle(handle), file=file.name, bytes=file.size, cached=True):
+            pass
 
 
 def _put_missing_record(store: Store, handle: PresetHandle, file: PresetFile, blob: Path) -> None:
@@ -115,7 +135,8 @@ def _fetch_all(session: FetchSession, files: Sequence[PresetFile]) -> dict[str, 
     ):  # another process has just finished the file
         _check_space(session, files)
     with ThreadPoolExecutor(min(AT_ONCE, len(files)), thread_name_prefix="vertebra-fetch") as pool:
-        futures = {file.name: pool.submit(_fetch, session, file) for file in files}
+        # Each thread has a copy of the context, so that spans of files are inside that of the preset.
+        futures = {file.name: pool.submit(copy_context().run, _fetch_traced, session, file) for file in files}
         try:
             wait(futures.values(), return_when=FIRST_EXCEPTION)
             errors = [error for future in futures.values() if future.done() and (error := future.exception())]
@@ -127,6 +148,15 @@ def _fetch_all(session: FetchSession, files: Sequence[PresetFile]) -> dict[str, 
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return {name: future.result() for name, future in futures.items()}
+
+
+def _fetch_traced(session: FetchSession, file: PresetFile) -> Path:
+    with span("fetch.file") as set_attributes:
+        path = _fetch(session, file)
+        if is_recording():
+            facts = {"preset": public_handle(session.handle), "file": file.name, "bytes": file.size}
+            set_attributes(**facts, cached=False)
+        return path
 
 
 def _fetch(session: FetchSession, file: PresetFile) -> Path:

@@ -9,10 +9,12 @@ from typing import Any
 from vertebra.errors import SettingsError
 
 PLUGIN_LISTS = ("plugins", "block", "prefer")
-LISTS = (*PLUGIN_LISTS, "cache_tiers")
+LISTS = (*PLUGIN_LISTS, "cache_tiers", "signature_keys")
 TEXTS = ("runtime", "cache", "lockfile")
-SWITCHES = ("offline", "locked")
-PATHS = ("cache", "cache_tiers", "lockfile")
+SWITCHES = ("offline", "locked", "locked_plugins", "require_signature")
+SETTINGS = (*LISTS, *TEXTS, *SWITCHES)
+"""The names of all settings."""
+PATHS = ("cache", "cache_tiers", "lockfile", "signature_keys")
 ENFORCED = "enforced"
 """The table of the machine's configuration whose settings users cannot weaken."""
 
@@ -30,7 +32,7 @@ def read_config(path: Path, required: bool) -> dict[str, Any]:
     Raises:
         SettingsError: the file is required but missing, cannot be read, is not TOML, or has an unknown setting.
     """
-    return {name: _checked(str(path), name, value) for name, value in _read_table(path, required).items()}
+    return {name: checked(str(path), name, value) for name, value in read_table(path, required).items()}
 
 
 def read_machine_config(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
@@ -42,15 +44,15 @@ def read_machine_config(path: Path) -> tuple[dict[str, Any], dict[str, Any] | No
     Raises:
         SettingsError: as for `read_config`, or an enforced value depends on the user.
     """
-    table = _read_table(path, required=False)
+    table = read_table(path, required=False)
     rules = table.pop(ENFORCED, None)
-    defaults = {name: _checked(str(path), name, value) for name, value in table.items()}
+    defaults = {name: checked(str(path), name, value) for name, value in table.items()}
     if rules is None:
         return defaults, None
     if not isinstance(rules, dict):
         raise SettingsError(str(path), f"{ENFORCED} = {rules!r} is not a table; write [{ENFORCED}] above the settings")
     origin = enforced_in(path)
-    return defaults, {name: _checked_rule(origin, name, _checked(origin, name, value)) for name, value in rules.items()}
+    return defaults, {name: checked_rule(origin, name, checked(origin, name, value)) for name, value in rules.items()}
 
 
 def enforced_in(path: Path) -> str:
@@ -64,7 +66,8 @@ def dangling_link(path: Path) -> Path | None:
     return next((link for link in paths if os.path.islink(link) and not os.path.exists(link)), None)  # noqa: PTH110, PTH114 (Path's raise)
 
 
-def _read_table(path: Path, required: bool) -> dict[str, Any]:
+def read_table(path: Path, required: bool) -> dict[str, Any]:
+    """Reads a configuration file as it is; see `read_config`."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -84,7 +87,12 @@ def _read_table(path: Path, required: bool) -> dict[str, Any]:
         raise SettingsError(str(path), f"it is not TOML ({error})") from error
 
 
-def _checked(origin: str, name: str, value: object) -> object:
+def checked(origin: str, name: str, value: object) -> Any:
+    """Returns the value of a setting in a file, a list as a tuple.
+
+    Raises:
+        SettingsError: there is no such setting, or the value has another type.
+    """
     if name in LISTS and isinstance(value, list) and all(isinstance(item, str) for item in value):
         return tuple(value)
     if (name in TEXTS and isinstance(value, str) and value.strip()) or (name in SWITCHES and isinstance(value, bool)):
@@ -94,7 +102,7 @@ def _checked(origin: str, name: str, value: object) -> object:
     raise SettingsError(origin, f"{name} = {value!r} is not a setting; the settings are {known}")
 
 
-def _checked_rule(origin: str, name: str, value: Any) -> Any:
+def checked_rule(origin: str, name: str, value: Any) -> Any:
     """Refuses an enforced value that depends on the user's home or working folder, or that switches a setting off."""
     if value is False:
         raise SettingsError(origin, f"{name} = false enforces nothing; only true can be enforced")

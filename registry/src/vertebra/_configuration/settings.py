@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from vertebra._configuration.config_file import (
     LISTS,
     PATHS,
     PLUGIN_LISTS,
+    SETTINGS,
     SWITCHES,
-    TEXTS,
     enforced_in,
     read_config,
     read_machine_config,
@@ -61,6 +62,12 @@ class Settings:
     """Whether the network must not be used."""
     locked: bool = False
     """Whether presets must match the lockfile."""
+    locked_plugins: bool = False
+    """Whether a locked preset loads only with the versions of plugins that read it when it was locked."""
+    require_signature: bool = False
+    """Whether only presets load that one of `signature_keys` has signed."""
+    signature_keys: tuple[str, ...] = ()
+    """Paths of trusted public keys, and of certificates of trusted roots."""
     origins: Mapping[str, str] | None = None
     """The variable or file of each setting, for messages."""
     enforced: Settings | None = None
@@ -94,22 +101,33 @@ def settings() -> Settings:
     return read_settings(os.environ)
 
 
-def read_settings(environment: Mapping[str, str], machine_config: Path | None = None) -> Settings:
+def read_settings(
+    environment: Mapping[str, str], machine_config: Path | None = None, problems: list[SettingsError] | None = None
+) -> Settings:
     """Reads settings. Enforced settings win, then variables, then the user's file, then the machine's file.
 
     Args:
         environment: The variables.
         machine_config: The machine's file, or None for `MACHINE_CONFIG`.
+        problems: A list to which errors are added instead of being raised; a broken file or variable is left out.
 
     Raises:
         SettingsError: a file cannot be read or has an unknown setting; `VERTEBRA_CONFIG` names a missing file; a
             variable is misspelled or has an invalid value; the cache or a tier is not a folder.
     """
-    _refuse_misspelled(environment)
+    with _collecting(problems):
+        _refuse_misspelled(environment)
     machine, user = machine_config or MACHINE_CONFIG, config_path(environment)
-    defaults, rules = read_machine_config(machine)
-    layers = [(str(machine), defaults), (str(user), read_config(user, required=bool(environment.get(CONFIG))))]
-    layers += [(_variable(name), {name: value}) for name, value in _from_variables(environment).items()]
+    layers: list[tuple[str, dict[str, Any]]] = []
+    rules = None
+    with _collecting(problems):
+        defaults, rules = read_machine_config(machine)
+        layers.append((str(machine), defaults))
+    with _collecting(problems):
+        layers.append((str(user), read_config(user, required=bool(environment.get(CONFIG)))))
+    for name in SETTINGS:
+        with _collecting(problems):
+            layers += [(variable_of(name), {name: value}) for value in _from_variable(name, environment)]
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for origin, layer in layers:
@@ -118,8 +136,19 @@ def read_settings(environment: Mapping[str, str], machine_config: Path | None = 
     result = Settings(**_with_full_paths(values), origins=origins)
     if rules is not None:
         result = _enforce(result, Settings(**rules, origins=dict.fromkeys(rules, enforced_in(machine))))
-    _check_folders(result)
+    with _collecting(problems):
+        check_folders(result)
     return result
+
+
+@contextlib.contextmanager
+def _collecting(problems: list[SettingsError] | None) -> Iterator[None]:
+    try:
+        yield
+    except SettingsError as error:
+        if problems is None:
+            raise
+        problems.append(error)
 
 
 def config_path(environment: Mapping[str, str]) -> Path:
@@ -138,25 +167,23 @@ def config_path(environment: Mapping[str, str]) -> Path:
     return folder / "config.toml"
 
 
-def _variable(name: str) -> str:
+def variable_of(name: str) -> str:
+    """Returns the environment variable of a setting."""
     return f"{PREFIX}{name.upper()}"
 
 
-def _from_variables(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Reads the variables; a blank list or text counts as not set."""
-    values: dict[str, Any] = {}
-    for name in (*LISTS, *TEXTS):
-        text = environment.get(_variable(name), "").strip()
-        if text:
-            items = (item.strip() for item in text.split(","))
-            values[name] = tuple(filter(None, items)) if name in LISTS else text
-    for name in SWITCHES:
-        if _variable(name) in environment:
-            values[name] = _switch(_variable(name), environment[_variable(name)])
-    return values
+def _from_variable(name: str, environment: Mapping[str, str]) -> Iterator[Any]:
+    """Yields the value of a setting's variable, if it is set; a blank list or text counts as not set."""
+    variable = variable_of(name)
+    text = environment.get(variable, "").strip()
+    if name in SWITCHES and variable in environment:
+        yield switch(variable, text)
+    elif text:
+        items = (item.strip() for item in text.split(","))
+        yield tuple(filter(None, items)) if name in LISTS else text
 
 
-def _switch(variable: str, text: str) -> bool:
+def switch(variable: str, text: str) -> bool:
     """Returns the value of a switch; refuses any other text, so that a switch is not off because of its spelling."""
     word = text.strip().lower()
     if word not in (*_ON, *_OFF):
@@ -166,7 +193,7 @@ def _switch(variable: str, text: str) -> bool:
 
 def _refuse_misspelled(environment: Mapping[str, str]) -> None:
     """Refuses variables that resemble a setting; other variables with the prefix may belong to plugins."""
-    known = [CONFIG.removeprefix(PREFIX), *(name.upper() for name in (*LISTS, *TEXTS, *SWITCHES))]
+    known = [CONFIG.removeprefix(PREFIX), *(name.upper() for name in SETTINGS)]
     for variable, text in environment.items():
         name = variable.removeprefix(PREFIX)
         if name == variable or name in known or not text.strip():
@@ -203,8 +230,12 @@ def _enforce(own: Settings, rules: Settings) -> Settings:
     return replace(own, **values, origins=origins, enforced=rules)
 
 
-def _check_folders(result: Settings) -> None:
-    """Refuses cache paths that exist and are not folders; a missing folder is created later."""
+def check_folders(result: Settings) -> None:
+    """Refuses cache paths that exist and are not folders; a missing folder is created later.
+
+    Raises:
+        SettingsError: a path is that of a file, or inside of one.
+    """
     for name, paths in {"cache": (result.cache,) if result.cache else (), "cache_tiers": result.cache_tiers}.items():
         for path in paths:
             problem = not_a_folder(path)

@@ -14,14 +14,16 @@ from typing import Any, Generic, TypeVar
 
 from vertebra._configuration.settings import settings
 from vertebra._discovery.checks import check_format, check_name, check_preset
-from vertebra._discovery.extras import install_command, missing_requirements, strategies_command
+from vertebra._discovery.extras import extra_command, install_command, missing_requirements
 from vertebra._discovery.installed import NO_FRAMEWORK, frameworks
 from vertebra._discovery.kinds import BACKBONES as BACKBONES
 from vertebra._discovery.kinds import COMMANDS as COMMANDS
+from vertebra._discovery.kinds import CORE_COMMANDS
 from vertebra._discovery.kinds import FORMATS as FORMATS
 from vertebra._discovery.kinds import KINDS as KINDS
 from vertebra._discovery.kinds import PRESETS as PRESETS
 from vertebra._discovery.kinds import RUNTIMES as RUNTIMES
+from vertebra._discovery.kinds import SIGNATURES as SIGNATURES
 from vertebra._discovery.kinds import SOURCES as SOURCES
 from vertebra._discovery.kinds import STRATEGIES as STRATEGIES
 from vertebra._discovery.kinds import TASKS as TASKS
@@ -91,7 +93,7 @@ class Catalog(Generic[T]):
         claims = self._claims.get(name)
         if claims is None:
             blocked = plugins_that_are("blocked")
-            if self.kind == STRATEGIES.title and (command := strategies_command()):
+            if self.kind == STRATEGIES.title and (command := extra_command("lora-")):
                 hint = hint or f"More of them are installed with: {command}"
             raise UnknownNameError(self.kind, name, self._claims, hint, blocked, install_command(name), failed())
         if len(claims) > 1:
@@ -99,7 +101,7 @@ class Catalog(Generic[T]):
         return claims[0]
 
 
-_RESERVED = {FORMATS: set(BUILTIN_FORMATS), BACKBONES: {"Backbone"}}
+_RESERVED = {FORMATS: set(BUILTIN_FORMATS), BACKBONES: {"Backbone"}, COMMANDS: CORE_COMMANDS}
 """Names of the core that are no contributions."""
 _CORRECT = "Correct the hook, or update the plugin"
 _warned: set[str] = set()

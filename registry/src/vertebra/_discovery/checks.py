@@ -8,8 +8,9 @@ from typing import Any
 
 from vertebra.errors import PluginError
 from vertebra.interfaces import PresetFormat
-from vertebra.specs import PresetSpec
+from vertebra.specs import CommandSpec, PresetSpec
 
+_COMMAND_NAME = re.compile(r"[a-z][a-z0-9-]*")
 _FORMAT_NAME = re.compile(r"[a-z0-9_-]+")  # it is also the name of a folder
 
 
@@ -17,7 +18,7 @@ def check_name(plugin: str, title: str, item: Any, name: Callable[[Any], object]
     """Checks that a contribution has a name.
 
     Raises:
-        PluginError: it has none, or one that is not a string.
+        PluginError: it has none, or one that is not a string; or that of a command is not a word.
     """
     try:
         found = name(item)
@@ -26,6 +27,9 @@ def check_name(plugin: str, title: str, item: Any, name: Callable[[Any], object]
         raise PluginError(plugin, problem, f"Give the class the attribute {error.name}") from error
     if not isinstance(found, str):
         raise PluginError(plugin, f"returned a {title} named {found!r}, expected a string")
+    if isinstance(item, CommandSpec) and not _COMMAND_NAME.fullmatch(found):
+        problem = f"returned a {title} named {found!r}"
+        raise PluginError(plugin, problem, "Name it with a word of letters from a to z, digits and -")
 
 
 def check_format(plugin: str, format: PresetFormat) -> None:

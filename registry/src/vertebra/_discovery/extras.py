@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Mapping
 from importlib import metadata
 
 _CORE = "vertebra"
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]{0,98}")
+_MOST_CHARACTERS = 100
 
 
 def install_command(name: str) -> str | None:
@@ -27,12 +30,12 @@ def install_command(name: str) -> str | None:
     return f"pip install '{_CORE}[{word}]'"
 
 
-def strategies_command() -> str | None:
-    """Returns the pip command for an extra `lora-...` with further LoRA strategies, or None if there is none."""
+def extra_command(prefix: str) -> str | None:
+    """Returns the pip command for an extra whose name begins so, such as `lora-` for strategies, or None."""
     extras: list[str] = []
     with contextlib.suppress(metadata.PackageNotFoundError):  # the package was copied without its metadata
         extras = metadata.metadata(_CORE).get_all("Provides-Extra") or []
-    return next(filter(None, (install_command(extra) for extra in extras if extra.startswith("lora-"))), None)
+    return next(filter(None, (install_command(extra) for extra in extras if extra.startswith(prefix))), None)
 
 
 def missing_requirements(distribution: str) -> list[str]:
@@ -42,6 +45,31 @@ def missing_requirements(distribution: str) -> list[str]:
         names = [match[0] for text in requirements if (match := _NAME.match(text))]
         return [name for name in names if not is_installed(name)]
     return []
+
+
+def installed_version(distribution: str) -> str | None:
+    """Returns the version of a distribution, or None if it is not installed."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def pip_install(versions: Mapping[str, str]) -> str:
+    """Returns the pip command that installs distributions in the given versions."""
+    pinned = [f"'{name}=={version}'" for name, version in versions.items()]
+    return f"pip install {' '.join(pinned)}"
+
+
+def is_release(distribution: object, version: object) -> bool:
+    """Returns whether two texts of a file name a distribution and version that may be shown as part of a command."""
+    return (
+        isinstance(distribution, str)
+        and isinstance(version, str)
+        and len(distribution) <= _MOST_CHARACTERS
+        and _NAME.fullmatch(distribution) is not None
+        and _VERSION.fullmatch(version) is not None
+    )
 
 
 def is_installed(distribution: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from vertebra.interfaces import PresetFormat, PresetSource, Runtime
+from vertebra.interfaces import PresetFormat, PresetSource, Runtime, SignatureScheme
 from vertebra.specs import BackboneSpec, CommandSpec, PresetSpec, TaskSpec, TokenizerSpec
 from vertebra.strategies import LoraStrategy
 
@@ -31,4 +31,15 @@ PRESETS = Kind("preset", "presets", "vertebra_presets", PresetSpec, lambda prese
 TASKS = Kind("task", "tasks", "vertebra_tasks", TaskSpec, lambda spec: spec.name)
 TOKENIZERS = Kind("tokenizer", "tokenizers", "vertebra_tokenizers", TokenizerSpec, lambda spec: spec.name)
 COMMANDS = Kind("command", "commands", "vertebra_commands", CommandSpec, lambda spec: spec.name)
-KINDS: tuple[Kind, ...] = (BACKBONES, PRESETS, FORMATS, SOURCES, STRATEGIES, RUNTIMES, TASKS, TOKENIZERS, COMMANDS)
+CORE_COMMANDS = {
+    *("plugins", "backbones", "presets", "formats", "sources", "strategies", "runtimes", "tasks", "tokenizers"),
+    *("commands", "inspect", "doctor", "demo", "convert", "verify", "plan", "lora", "cache", "lock", "push", "pull"),
+    *("completion", "bundle", "config", "schema", "help"),
+}
+"""The commands of the core, which keep their names."""
+SIGNATURES = Kind(
+    "signature scheme", "signature schemes", "vertebra_signatures", SignatureScheme, lambda item: item.name
+)
+KINDS: tuple[Kind, ...] = (
+    *(BACKBONES, PRESETS, FORMATS, SOURCES, STRATEGIES, RUNTIMES, TASKS, TOKENIZERS, COMMANDS, SIGNATURES),
+)

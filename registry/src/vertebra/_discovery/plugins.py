@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from types import ModuleType
 from typing import Any
@@ -130,20 +130,15 @@ class PluginRegistry:
                     yield from self._problems_with(name, setting, origin)
 
     def _problems_with(self, name: str, setting: str, origin: str) -> Iterator[VertebraError]:
-        matches = [plugin for plugin in self.plugins if plugin.matches(name)]
-        if not matches:
-            known = {name for plugin in self.plugins for name in (plugin.name, plugin.owner.distribution)}
-            yield MissingPluginError(name, origin, known, _IF_MISSING[setting].format(name))
-        if setting == "block" and any(plugin.owner.module == BUILTIN for plugin in matches):
-            yield SettingsError(origin, f"{name!r} is part of the core and cannot be blocked")
-        for plugin in matches if setting == "plugins" else ():
+        yield from problems_with_name(name, setting, origin, self.plugins)
+        for plugin in filter(lambda plugin: plugin.matches(name), self.plugins) if setting == "plugins" else ():
             if plugin.status != "loaded":
                 yield FailedPluginError(plugin.name, origin, plugin.reason)
 
     def _load_builtin(self) -> None:
         from vertebra.builtin import plugin
 
-        self._load(Plugin("builtin", Owner("vertebra", metadata.version("vertebra"), BUILTIN)), plugin)
+        self._load(builtin_plugin(), plugin)
 
     def _load_installed(self) -> None:
         candidates, apis = find_installed()
@@ -233,6 +228,28 @@ def exclusion_reason(plugin: Plugin, chosen: Settings) -> str | None:
         if any(map(plugin.matches, blocked)):
             return f"named in {origin}"
     return None
+
+
+def problems_with_name(name: str, setting: str, origin: str, known: Sequence[Plugin]) -> Iterator[VertebraError]:
+    """Yields the errors for a name without a wildcard in a list of plugins that no plugin fulfils, or the core does.
+
+    Args:
+        name: The name.
+        setting: The setting with the list.
+        origin: The variable or file of the setting.
+        known: The installed plugins.
+    """
+    matches = [plugin for plugin in known if plugin.matches(name)]
+    if not matches:
+        names = {name for plugin in known for name in (plugin.name, plugin.owner.distribution)}
+        yield MissingPluginError(name, origin, names, _IF_MISSING[setting].format(name))
+    if setting == "block" and any(plugin.owner.module == BUILTIN for plugin in matches):
+        yield SettingsError(origin, f"{name!r} is part of the core and cannot be blocked")
+
+
+def builtin_plugin() -> Plugin:
+    """Returns the plugin of the core, before it is loaded."""
+    return Plugin("builtin", Owner("vertebra", metadata.version("vertebra"), BUILTIN))
 
 
 def is_glob(pattern: str) -> bool:

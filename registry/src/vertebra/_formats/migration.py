@@ -6,10 +6,10 @@ The plugin's `BackboneSpec` has the present version, and names the function that
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
+from vertebra._discovery import extras
 from vertebra._discovery.catalog import BACKBONES, Entry, catalog
 from vertebra._discovery.plugin import Owner
 from vertebra._resolve.preset_folder import PresetFolder, config_error
@@ -22,8 +22,6 @@ METADATA = "metadata.json"
 WRITER = "plugin"
 """The field of the metadata that names the distribution of the class, and its version."""
 _OF_EVERY_CLASS = ("name", "trainable", "dtype", "lora", "quantized")
-_DISTRIBUTION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
-_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]{0,98}")
 
 Config = dict[str, Any]
 Names = Mapping[str, str]
@@ -123,14 +121,9 @@ def _unreadable(folder: PresetFolder, entry: Entry[BackboneSpec], version: int) 
 
 def pip_install(writer: Owner) -> str:
     """Returns the pip command that installs a plugin in the version that wrote a preset."""
-    return f"pip install '{writer.distribution}=={writer.version}'"
+    return extras.pip_install({writer.distribution: writer.version})
 
 
 def _is_owner(writer: object) -> TypeGuard[dict[str, str]]:
     """Says whether a preset names a distribution and version that may be shown as part of a command."""
-    return (
-        isinstance(writer, dict)
-        and all(isinstance(writer.get(field), str) for field in ("distribution", "version"))
-        and _DISTRIBUTION.fullmatch(writer["distribution"]) is not None
-        and _VERSION.fullmatch(writer["version"]) is not None
-    )
+    return isinstance(writer, dict) and extras.is_release(writer.get("distribution"), writer.get("version"))

@@ -28,6 +28,8 @@ from vertebra._lora.targets import find_default_targets, find_targets, roles_of
 from vertebra._lora.trainable import weights_to_train
 from vertebra._lora.untrained import is_untrained, values_digest
 from vertebra._resolve.observers import tell_observers
+from vertebra._resolve.span_attributes import attributes_of_adapter
+from vertebra._system.spans import traced
 from vertebra._weights.abstract import abstract_build
 from vertebra._weights.assign import assign_seeds
 from vertebra.errors import (
@@ -59,6 +61,7 @@ def own_settings(config: LoraConfig, rank: int | None) -> LoraConfig:
     return config if "rank" in own else replace(config, rank=1, rank_pattern={})
 
 
+@traced("adapt", attributes_of_adapter)
 def enable(
     model: Any, config: LoraConfig, targets: Sequence[str] | None, name: str, bias: str, train: Sequence[str]
 ) -> LoraReceipt:
@@ -103,6 +106,7 @@ def enable_planned(model: Any, data: Mapping[str, Any]) -> None:
     adapters.base.unfreeze(trained or ())
 
 
+@traced("adapt", attributes_of_adapter)
 def load(model: Any, file: AdapterFile, name: str | None, check_base: bool, strict: bool) -> LoraReceipt:
     """Adds a file's adapter to a model, or gives an existing adapter the file's values, and activates it."""
     check_base = flag("load_lora_weights", "check_base", check_base)

@@ -27,7 +27,7 @@ from vertebra._tasks.preset_files import LocalFiles
 from vertebra._tasks.tokenizers import TranslatedTokenizer, same_tokens, translate_tokenizer, write_files
 from vertebra._weights.file_kind import FileKind
 from vertebra.errors import OfflineError, PresetConfigError, WeightsFileError
-from vertebra.file_names import CERTIFICATE, CONFIG
+from vertebra.file_names import CERTIFICATE, CONFIG, SIGNATURE
 
 _OTHER_WEIGHTS = "other weights"
 _TRAINING_RUN = "of a training run"
@@ -46,6 +46,7 @@ _FILES = {
         r"|.*\.(safetensors|bin|h5|msgpack)\.index(\..*)?\.json|.*\.ckpt\..*|model\.weights\.json",
         re.IGNORECASE,
     ),
+    "a signature of other files": re.compile(re.escape(SIGNATURE)),
 }
 """Files that are not carried, by the reason shown to the user."""
 _CARRIED_WEIGHTS = re.compile(

@@ -25,6 +25,8 @@ from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.lockfile import check_unlocked
 from vertebra._resolve.observers import tell_observers
 from vertebra._resolve.preset_folder import PresetFolder, config_error
+from vertebra._resolve.span_attributes import attributes_of_load
+from vertebra._system.spans import annotate, traced
 from vertebra._weights.checkpoint import Checkpoint
 from vertebra._weights.match import Match
 from vertebra._weights.tensor_views import TensorViews
@@ -48,6 +50,7 @@ BASE_ARGUMENTS = {"name": str, "trainable": bool, "dtype": object, "lora": dict 
 _AS_DATA = {"dtype": str}
 
 
+@traced("load", attributes_of_load)
 def load_backbone(
     asked: type,
     preset: str | Path,
@@ -73,6 +76,7 @@ def load_backbone(
     return backbone
 
 
+@traced("load", lambda preset: attributes_of_load(preset.backbone))
 def load_for_task(
     asked: type, preset: str | Path, load_weights: bool, overrides: dict[str, Any], locked: bool | None
 ) -> TaskPreset:
@@ -139,6 +143,7 @@ def build_prepared(
         WeightsMismatchError: some weight or tensor has no counterpart.
     """
     description, preset = opened.description, opened.preset
+    annotate(format=description.format, weights=preset is not None)
     if preset is None:
         backbone = build(opened.backbone_class, description, overrides)
         load_warnings.untidy_preset(description, description.notes)

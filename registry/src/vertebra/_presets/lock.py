@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,13 +11,24 @@ from vertebra._cache.cached_source import is_current, open_source
 from vertebra._cache.default_store import default_store
 from vertebra._cache.layout import blob_path, sha256_of
 from vertebra._cache.verify import corruption_of
-from vertebra._discovery.plugins import registry
+from vertebra._discovery.catalog import BACKBONES, FORMATS, SOURCES, STRATEGIES, catalog
+from vertebra._discovery.plugin import Owner
+from vertebra._discovery.plugins import builtin_plugin, registry
+from vertebra._formats.registry import read_description
+from vertebra._lora.files.adapter_files import find_files, holds_adapter
 from vertebra._resolve.candidates import candidate_handles, is_plain_path, source_of
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.lockfile import LockedPreset, Lockfile, difference, locked_files, read_lockfile, write_lockfile
 from vertebra._resolve.open import open_folder
 from vertebra._resolve.preset_folder import PresetFolder
-from vertebra.errors import LockError, OfflineError, PresetNotFoundError, SourceUnavailableError, UnknownNameError
+from vertebra.errors import (
+    LockError,
+    OfflineError,
+    PresetNotFoundError,
+    SourceUnavailableError,
+    UnknownNameError,
+    VertebraError,
+)
 from vertebra.interfaces import LocalSource
 from vertebra.specs import PresetFile
 
@@ -85,9 +97,17 @@ def lock_presets(presets: Sequence[str], path: Path, update: bool, remove: bool 
             done.append(_update(requested, before))
             known[requested] = done[-1].preset
     plugins = _plugin_versions()
-    if known != lockfile.presets or (update and plugins != lockfile.plugins):
+    is_changed = known != lockfile.presets or any(
+        known[name].plugins != lockfile.presets[name].plugins for name in known
+    )
+    if is_changed or (update and plugins != lockfile.plugins):
         write_lockfile(path, Lockfile(known, plugins))
     return done
+
+
+def _with_plugins(presets: Mapping[str, LockedPreset]) -> dict[str, tuple[LockedPreset, Mapping[str, str]]]:
+    """Returns entries with their plugins, which the comparison of two entries ignores."""
+    return {name: (preset, preset.plugins) for name, preset in presets.items()}
 
 
 def compare_lock(path: Path) -> Iterator[LockStatus]:
@@ -168,12 +188,38 @@ def _lock(folder: PresetFolder) -> LockedPreset:
     folder.require_complete()
     unhashed = [file for file in folder.files if sha256_of(file) is None]
     hashed = locked_files(unhashed, folder.fetch_all([file.name for file in unhashed])) if unhashed else ()
+    plugins = _readers(folder)
     folder.check_all()
     known = [
         PresetFile(file.name, file.size, None, f"sha256:{sha256_of(file)}") for file in folder.files if sha256_of(file)
     ]
     files = tuple(sorted([*known, *hashed], key=lambda file: file.name))
-    return LockedPreset(None if is_plain_path(folder.requested) else folder.handle, files)
+    return LockedPreset(None if is_plain_path(folder.requested) else folder.handle, files, plugins)
+
+
+def _readers(folder: PresetFolder) -> dict[str, str]:
+    """Returns the versions of the distributions that read a preset: the core, its source, and what its config names.
+
+    Of a remote preset, the config or the headers of an adapter are fetched for this. A preset that no plugin here can
+    describe is locked, too.
+    """
+    owners = [builtin_plugin().owner, catalog(SOURCES).lookup(folder.handle.scheme).owner]
+    with contextlib.suppress(VertebraError):
+        owners += _readers_of_adapter(folder) if holds_adapter(folder) else _readers_of_preset(folder)
+    return {owner.distribution: owner.version for owner in owners if owner.version}  # an added plugin has no version
+
+
+def _readers_of_preset(folder: PresetFolder) -> list[Owner]:
+    description = read_description(folder)
+    claims = [*catalog(BACKBONES).claims(), *catalog(FORMATS).claims()]
+    return [entry.owner for entry in claims if entry.name in (description.backbone, description.format)]
+
+
+def _readers_of_adapter(folder: PresetFolder) -> list[Owner]:
+    from vertebra._lora.files.describe import describe_files  # not needed for presets
+
+    strategy = describe_files(find_files(folder))["strategy"]
+    return [entry.owner for entry in catalog(STRATEGIES).claims() if entry.name == strategy]
 
 
 def _has_same_bytes(folder: PresetFolder, before: LockedPreset) -> bool:

@@ -25,7 +25,10 @@ from vertebra._resolve.candidates import is_plain_path, source_of, upload_target
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.filenames import impossible_on_some
 from vertebra._resolve.preset_folder import PresetFolder
+from vertebra._resolve.signatures import sign
+from vertebra._resolve.span_attributes import attributes_of_push
 from vertebra._system.links import targets_outside
+from vertebra._system.spans import annotate, traced
 from vertebra._weights.match import any_match
 from vertebra.errors import (
     PresetAccessError,
@@ -38,9 +41,19 @@ from vertebra.errors import (
     VertebraError,
     WeightsMismatchError,
 )
-from vertebra.file_names import ADAPTER_CONFIG
+from vertebra.file_names import ADAPTER_CONFIG, SIGNATURE
 from vertebra.handles import PresetHandle
 from vertebra.interfaces import PresetSource
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """The key that signs a preset when it is published."""
+
+    path: Path
+    """The file with the private key."""
+    certificates: Sequence[Path] = ()
+    """Files with its certificate, and with those between it and the root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +70,14 @@ class PublishResult:
     """Messages for the author, such as missing or unchecked items."""
 
 
+@traced("push", attributes_of_push)
 def upload(
     uri: str | Path,
     preset: str | Path,
     replace: bool = False,
     message: str | None = None,
     any_runtime: bool = False,
+    signing: SigningKey | None = None,
 ) -> PublishResult:
     """Checks and publishes a preset; `vertebra.upload_preset` documents it.
 
@@ -72,6 +87,7 @@ def upload(
         replace: Whether another preset at `uri` may be replaced.
         message: The commit message or version note, for services that have one.
         any_runtime: Whether to check the weights with any installed runtime, if none was chosen.
+        signing: The key that signs the preset, or None to publish it as it is.
     """
     preset = _arguments.preset("upload_preset", preset, "preset_dir")
     replace = _arguments.flag("upload_preset", "replace", replace)
@@ -83,7 +99,10 @@ def upload(
     if type(source).upload is PresetSource.upload:
         source.upload(handle, {}, replace, "")  # raises: the source has no uploads, so nothing needs to be checked
     plain = isinstance(preset, Path) or is_plain_path(preset)
-    checked = read_consistently(preset, partial(_check, any_runtime=any_runtime), locked=False if plain else None)
+    annotate(signed=signing is not None)
+    check = partial(_check, any_runtime=any_runtime)
+    # A folder of the user is neither locked nor signed yet.
+    checked = read_consistently(preset, check, locked=False if plain else None, keys=() if plain else None)
     files, notes = dict(checked.files), list(checked.notes)
     with tempfile.TemporaryDirectory(prefix="vertebra-card-") as folder:
         if CARD not in files or is_generated(files[CARD]):
@@ -91,6 +110,11 @@ def upload(
             files[CARD].write_text(_card(handle, source, checked), encoding="utf-8")
             advice = "add the licence, training data and intended use"
             notes.append(f"{CARD} was generated, because the preset has none of its own: {advice}")
+        if signing is not None:
+            files[SIGNATURE] = Path(folder, SIGNATURE)
+            files[SIGNATURE].write_bytes(_signature(handle, files, signing))
+        elif SIGNATURE in files and files.get(CARD) != checked.files.get(CARD):
+            notes.append(f"its {SIGNATURE} does not cover the new {CARD}, so it is not valid: sign the preset again")
         message = message or f"Upload a {checked.subject} with vertebra {metadata.version('vertebra')}"
         size = sum(path.stat().st_size for path in files.values())
         pinned = _publish(source, handle, files, replace, message, checked.folder)
@@ -172,6 +196,12 @@ def _publish(
         error.add_note(f"The upload to {pinned} may mix two versions of the preset: upload it again and replace it")
         raise
     return pinned
+
+
+def _signature(handle: PresetHandle, files: Mapping[str, Path], signing: SigningKey) -> bytes:
+    name = handle.path.rstrip("/").rpartition("/")[2] or handle.scheme
+    others = {file: path for file, path in files.items() if file != SIGNATURE}
+    return sign(others, name, signing.path, signing.certificates)
 
 
 def _card(handle: PresetHandle, source: PresetSource, checked: _Checked) -> str:

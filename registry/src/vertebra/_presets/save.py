@@ -20,7 +20,9 @@ from vertebra._presets.replace_folder import check_request, keep_user_files
 from vertebra._resolve.candidates import handle_of_path
 from vertebra._resolve.open import open_folder
 from vertebra._resolve.preset_folder import PresetFolder
+from vertebra._resolve.span_attributes import attributes_of_backbone
 from vertebra._system.atomic_save import replacing_folder
+from vertebra._system.spans import annotate, is_recording, traced
 from vertebra._tasks.preset_files import LocalFiles
 from vertebra._tasks.tasks import write_task
 from vertebra._tasks.tokenizers import SENTENCES, sample_of_tokenizer
@@ -33,6 +35,7 @@ from vertebra.specs import TaskExport, TextSample
 log = logging.getLogger("vertebra")
 
 
+@traced("save", lambda _: {})
 def save_backbone(
     backbone: Any,
     preset_dir: str | Path,
@@ -47,6 +50,9 @@ def save_backbone(
 
     With `fetch`, missing assets of the backbone's own preset are fetched. `task` adds to the preset.
     """
+    annotate(format=format if isinstance(format, str) else None)
+    if is_recording():
+        annotate(**attributes_of_backbone(backbone))
     certificate = flag("save_to_preset", "certificate", certificate)
     assets = _assets_argument(assets)
     target = check_request(preset_dir, format, max_shard_size)

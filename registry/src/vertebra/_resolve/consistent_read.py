@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from vertebra._resolve.open import open_folder
 from vertebra._resolve.preset_folder import PresetFolder
+from vertebra._system.spans import annotate, is_recording, public_handle
 from vertebra.errors import PresetChangedError, VertebraError
 
 T = TypeVar("T")
@@ -17,7 +18,12 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5
 """Seconds before the second attempt, and the longest pause; each pause is twice as long as the one before."""
 
 
-def read_consistently(preset: str | Path, read: Callable[[PresetFolder], T], locked: bool | None = None) -> T:
+def read_consistently(
+    preset: str | Path,
+    read: Callable[[PresetFolder], T],
+    locked: bool | None = None,
+    keys: Sequence[str | Path] | None = None,
+) -> T:
     """Opens a preset and reads it; starts again if another version replaces the preset meanwhile.
 
     A `PresetFolder` compares each file that `read` uses with the file list from the start: so all files existed at the
@@ -27,6 +33,7 @@ def read_consistently(preset: str | Path, read: Callable[[PresetFolder], T], loc
         preset: The id, handle or path.
         read: Reads the files that are needed; it may be called several times. Mapped files stay as they are.
         locked: Whether the preset must match the lockfile; None means as in the settings.
+        keys: The keys of which one must have signed the preset, as in `open_folder`.
 
     Returns:
         The result of `read`.
@@ -37,7 +44,9 @@ def read_consistently(preset: str | Path, read: Callable[[PresetFolder], T], loc
     """
     attempt, pause = 1, _FIRST_PAUSE
     while True:
-        folder = open_folder(preset, locked)
+        folder = open_folder(preset, locked, keys)
+        if is_recording():
+            annotate(preset=public_handle(folder.handle))  # also of a load that fails
         try:
             return read(folder)
         except (VertebraError, OSError) as error:

@@ -12,14 +12,16 @@ from vertebra._cache.default_store import cache_folder
 from vertebra._cache.digest import digest_of
 from vertebra._cache.layout import is_hexadecimal
 from vertebra._configuration.settings import settings
+from vertebra._discovery.extras import is_release
 from vertebra._system.atomic_save import replacing_file
 from vertebra._system.strict_json import dump_json, parse_json
-from vertebra.errors import IntegrityError, LockError, VertebraError, close_names
+from vertebra.errors import IntegrityError, LockError, SignatureError, VertebraError, close_names
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile
 
 NAME = "vertebra.lock"
 _VERSION = 1
+"""The version of the lockfile's structure: later releases may add keys, which this one passes over."""
 _verified: set[tuple[object, ...]] = set()
 """States of files that were verified against the lockfile."""
 
@@ -32,6 +34,10 @@ class LockedPreset:
     """The pinned handle, if the source has revisions; None for a path, which is resolved at each load."""
     files: tuple[PresetFile, ...]
     """All files of the preset, each with its SHA-256."""
+    plugins: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Versions of the distributions that read the preset when it was locked; empty in older lockfiles."""
+    is_signed: bool = field(default=False, compare=False)
+    """Whether the digests are from the preset's signature and not from the lockfile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,27 +119,33 @@ def check_unlocked(locked: bool | None, function: str = "from_preset") -> None:
 
 
 def verify_locked(
-    handle: PresetHandle, files: Sequence[PresetFile], fetch: Callable[[], list[Path]], in_cache: bool
+    handle: PresetHandle,
+    files: Sequence[PresetFile],
+    fetch: Callable[[], list[Path]],
+    in_cache: bool,
+    is_signed: bool = False,
 ) -> list[Path]:
-    """Fetches files and compares their sizes and digests with the lockfile.
+    """Fetches files and compares their sizes and digests with the lockfile, or with the preset's signature.
 
     Args:
         handle: The pinned handle.
         files: The files, with the lockfile's sizes and digests.
         fetch: Returns the local paths of the files.
         in_cache: Whether these paths are in the cache or one of its tiers.
+        is_signed: Whether the digests are those of a signature.
 
     Raises:
-        LockError: a file differs.
+        LockError: a file differs; SignatureError if the digests are those of a signature.
     """
+    changed = _not_signed if is_signed else _changed
     try:
         paths = fetch()
     except IntegrityError as error:
-        raise _changed(handle, error.name, error.problem) from error
+        raise changed(handle, error.name, error.problem) from error
     for file, path in zip(files, paths, strict=True):
         problem = _verify_once(file, path)
         if problem:
-            raise _changed(handle, file.name, problem, path if in_cache else None)
+            raise changed(handle, file.name, problem, path if in_cache else None)
     return paths
 
 
@@ -173,7 +185,8 @@ def locked_files(files: Sequence[PresetFile], paths: Sequence[Path]) -> tuple[Pr
 
 def _preset_as_data(preset: LockedPreset) -> dict[str, Any]:
     files = {file.name: {"size": file.size, "sha256": (file.digest or "")[7:]} for file in preset.files}
-    return {"handle": None if preset.handle is None else str(preset.handle), "files": files}
+    data = {"handle": None if preset.handle is None else str(preset.handle), "files": files}
+    return data | ({"plugins": dict(sorted(preset.plugins.items()))} if preset.plugins else {})
 
 
 def _preset_from(facts: Mapping[str, Any]) -> LockedPreset:
@@ -183,19 +196,29 @@ def _preset_from(facts: Mapping[str, Any]) -> LockedPreset:
         if type(size) is not int or size < 0 or not is_hexadecimal(sha256):
             raise ValueError(f"size or sha256 of {name!r}")
         files.append(PresetFile(name, size, None, f"sha256:{sha256}"))
-    handle = facts["handle"]
-    return LockedPreset(None if handle is None else PresetHandle.parse(handle), tuple(files))
+    handle, plugins = facts["handle"], facts.get("plugins", {})
+    for name, version in plugins.items():
+        if not is_release(name, version):
+            raise ValueError(f"plugins: {name!r}: {version!r}")
+    return LockedPreset(None if handle is None else PresetHandle.parse(handle), tuple(files), plugins)
 
 
 def _changed(handle: PresetHandle, name: str, problem: str, cached: Path | None = None) -> LockError:
     remedy = "Find out why it changed; if the change is intended, update the lockfile with: vertebra lock --update"
-    if cached is not None and cached.is_relative_to(cache_folder()):
-        remedy = (
-            "The cached file was changed; remove it with: vertebra cache verify --repair, and load the preset again"
-        )
-    elif cached is not None:
-        remedy = f"Repair the cache tier that has {cached}, or remove the tier from VERTEBRA_CACHE_TIERS"
+    remedy = remedy if cached is None else _repair(cached)
     return LockError(lockfile_path(), f"{name} of {str(handle)!r} differs from its entry: {problem}", remedy)
+
+
+def _not_signed(handle: PresetHandle, name: str, problem: str, cached: Path | None = None) -> SignatureError:
+    remedy = "Do not use the file: fetch the preset again from its publisher" if cached is None else _repair(cached)
+    return SignatureError(handle, f"its {name} is not the signed file: {problem}", remedy)
+
+
+def _repair(cached: Path) -> str:
+    """Returns what to do about a changed file of the cache, or of a tier."""
+    if cached.is_relative_to(cache_folder()):
+        return "The cached file was changed; remove it with: vertebra cache verify --repair, and load the preset again"
+    return f"Repair the cache tier that has {cached}, or remove the tier from VERTEBRA_CACHE_TIERS"
 
 
 def _invalid(path: Path, problem: str) -> LockError:

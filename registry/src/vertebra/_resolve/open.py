@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from vertebra import _arguments
 from vertebra._configuration.settings import settings
 from vertebra._resolve import candidates
 from vertebra._resolve.failover import FAILOVER_ERRORS, Failover
+from vertebra._resolve.locked_plugins import check_plugins
 from vertebra._resolve.lockfile import locked_preset, lockfile_path
 from vertebra._resolve.preset_folder import PresetFolder
+from vertebra._resolve.signatures import trusted_keys
 from vertebra.errors import (
     LockError,
     OfflineError,
@@ -26,7 +29,9 @@ _BY_SEVERITY = (PresetRefusedError, OfflineError, PresetAccessError, SourceUnava
 """The last kind in this list is raised if several candidates fail: that error may pass, or the user can fix it."""
 
 
-def open_folder(preset: str | Path, locked: bool | None = None) -> PresetFolder:
+def open_folder(
+    preset: str | Path, locked: bool | None = None, keys: Sequence[str | Path] | None = None
+) -> PresetFolder:
     """Opens the preset of an id, a handle or a path, as the policy plugins allow.
 
     If the preset has several candidates, such as a mirror and its original, the first one that has it is used.
@@ -34,23 +39,29 @@ def open_folder(preset: str | Path, locked: bool | None = None) -> PresetFolder:
     Args:
         preset: The id, handle or path.
         locked: Whether the preset must match the lockfile; None means as in the settings.
+        keys: The keys of which one must have signed the preset, none to require no signature, or None for those of the
+            settings, if these require one.
 
     Raises:
         ArgumentError: `preset` is neither a string, nor a path, nor a handle.
-        LockError: the lockfile has no entry for the preset, or the entry is of another preset.
+        LockError: the lockfile has no entry for the preset, or the entry is of another preset; or plugins have other
+            versions than in the entry, and the settings do not allow that.
         HandleError: the text is not a valid handle.
         UnknownNameError: no installed source reads the handle's scheme.
         PresetNotFoundError: no candidate has the preset.
         PresetRefusedError: a policy plugin refused the preset.
+        SignatureError: the preset must be signed, and is not, by another key, or has other files.
     """
     preset = _arguments.preset("from_preset", preset)
-    requested = str(preset)
+    requested, trusted = str(preset), trusted_keys(keys)
     entry = locked_preset(requested) if (settings().locked if locked is None else locked) else None
+    if entry is not None:
+        check_plugins(requested, entry)
     if entry is not None and entry.handle is not None:
         _check_name(requested, entry.handle)
     failover = Failover(candidates.candidate_handles(preset, entry.handle if entry else None))
     with contextlib.suppress(*FAILOVER_ERRORS):
-        return PresetFolder(requested, failover, entry)
+        return PresetFolder(requested, failover, entry, trusted)
     raise _no_candidate(requested, failover.failures)
 
 

@@ -18,6 +18,7 @@ from vertebra._resolve.failover import FAILOVER_ERRORS, Failover
 from vertebra._resolve.filenames import MOST_FILES, shown, unsafe_names
 from vertebra._resolve.header_stub import LengthOf, write_header_stub
 from vertebra._resolve.lockfile import LockedPreset, verify_locked
+from vertebra._resolve.signatures import signed_preset
 from vertebra._system.file_identity import Identity, identity_at, identity_of
 from vertebra._system.foreign_json import ForeignDocument, read_foreign_json
 from vertebra.errors import (
@@ -43,10 +44,13 @@ class PresetFolder:
         requested: The id, handle or path that the user wrote.
         failover: The candidate handles for the preset.
         locked: The lockfile's entry, or None if the preset is not locked.
+        keys: The keys of which one must have signed the preset, or none if it needs no signature.
     """
 
-    def __init__(self, requested: str, failover: Failover, locked: LockedPreset | None = None) -> None:
-        self.requested, self._failover, self._locked = requested, failover, locked
+    def __init__(
+        self, requested: str, failover: Failover, locked: LockedPreset | None = None, keys: Sequence[Path] = ()
+    ) -> None:
+        self.requested, self._failover, self._locked, self._keys = requested, failover, locked, keys
         self.located: PresetHandle
         """The candidate that has the preset, pinned or not."""
         self.handle: PresetHandle
@@ -67,8 +71,17 @@ class PresetFolder:
         with self._attribute_errors():
             listed = list(self._locked.files) if self._locked else self._access.files(self.handle)
             self.is_complete = self._locked is not None or self._lists_all()
+        if self._keys:
+            self._locked = self._signed(listed)
+            listed = list(self._locked.files)
         self.left_out = _unusable(self.handle, listed)
         self.files = [file for file in listed if shown(file.name) not in self.left_out]
+
+    def _signed(self, listed: Sequence[PresetFile]) -> LockedPreset:
+        """Verifies the signature, and returns the files with their signed digests."""
+        if not self.is_complete:
+            raise self._not_available()
+        return signed_preset(self.handle, listed, self._keys, lambda file: self._fetch([file])[0], self._locked)
 
     def _resolve(self, candidate: PresetHandle) -> None:
         """Asks the policies for permission, and resolves a candidate to its pinned handle."""
@@ -83,6 +96,11 @@ class PresetFolder:
     def _lists_all(self) -> bool:
         """Returns whether `files` are all files of the preset, and not only those of another program's cache."""
         return isinstance(self._access, LocalSource) or self._access.lists_all(self.handle)
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether a signature by a trusted key was required, and verified."""
+        return bool(self._keys)
 
     @property
     def is_file(self) -> bool:
@@ -128,7 +146,7 @@ class PresetFolder:
 
         Raises:
             PresetNotFoundError: the preset has no such file, or the file is left out.
-            LockError: a file differs from the lockfile.
+            LockError: a file differs from the lockfile; SignatureError if it differs from its signature.
         """
         files = self._listed(names)
         if self._locked is None:
@@ -159,7 +177,8 @@ class PresetFolder:
     def _fetch_locked(self, files: Sequence[PresetFile], candidate: PresetHandle | None = None) -> list[Path]:
         if candidate is not None:
             self._resolve(candidate)
-        return verify_locked(self.handle, files, partial(self._fetch, files), in_cache=self.source.is_remote)
+        is_signed, fetch = bool(self._locked and self._locked.is_signed), partial(self._fetch, files)
+        return verify_locked(self.handle, files, fetch, in_cache=self.source.is_remote, is_signed=is_signed)
 
     def record_locked(self) -> None:
         """Adds the locked file list and refs to the cache, so that the preset loads offline without a lockfile, too."""

@@ -6,7 +6,6 @@ import importlib
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 from vertebra.cli.output import print_error, printable
 from vertebra.cli.parser import Parser
@@ -27,7 +26,7 @@ _LISTINGS = (
 )
 COMMANDS = dict.fromkeys(_LISTINGS, "listing") | {"inspect": "inspect", "doctor": "doctor", "demo": "demo"}
 COMMANDS |= {name: name for name in ("convert", "verify", "plan", "lora", "cache", "lock", "push", "completion", "new")}
-COMMANDS |= {"pull": "pull", "bundle": "pull"}
+COMMANDS |= {"pull": "pull", "bundle": "pull", "config": "controls.config", "schema": "controls.schema"}
 """The module of each command."""
 
 
@@ -69,6 +68,10 @@ def _run(words: list[str]) -> int:
 
         print(f"vertebra {version('vertebra')}")
         return 0
+    if "command_entry" in args:
+        from vertebra.cli.controls.plugin_commands import run
+
+        return run(args)
     status: int = args.run(args)
     return status
 
@@ -114,17 +117,8 @@ def build_parser(wanted: Sequence[str] = (), plugins: bool = False) -> Parser:
     for module in modules:
         importlib.import_module(f"vertebra.cli.{module}").add_commands(commands)
     if plugins or not all(name in COMMANDS or name.startswith("-") for name in wanted):
-        _add_plugin_commands(commands, wanted)
+        from vertebra.cli.controls.plugin_commands import add_plugin_commands
+
+        add_plugin_commands(commands, wanted)
     commands._choices_actions.sort(key=lambda action: action.dest)  # argparse lists commands as they were added
     return parser
-
-
-def _add_plugin_commands(commands: Any, wanted: Sequence[str]) -> None:
-    """Adds the commands that plugins contribute; the code of a command is imported when it is the wanted one."""
-    from vertebra._discovery import catalog
-
-    for entry in catalog.catalog(catalog.COMMANDS):
-        if entry.name not in COMMANDS:
-            parser = commands.add_parser(entry.name, help=entry.value.help, description=entry.value.help)
-            if entry.name in wanted or not wanted:
-                catalog.imported(entry, entry.value.command)(parser)

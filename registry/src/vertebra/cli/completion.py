@@ -7,15 +7,17 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from vertebra._configuration.config_file import SETTINGS
 from vertebra._discovery import catalog as discovered
 from vertebra._discovery.catalog import BACKBONES, RUNTIMES, SOURCES, catalog
 from vertebra.cli import build_parser
 from vertebra.cli.new.kinds import kinds
+from vertebra.schemas import schema_names
 
 SHELLS = ("bash", "zsh", "fish")
 PRESETS = ("preset", "presets", "source", "base", "uri", "include")
 """Arguments that take a preset id, a handle or a folder."""
-FILES = ("adapter", "target", "lockfile")
+FILES = ("adapter", "target", "lockfile", "sign", "certificate", "signature_key")
 FOLDERS = ("output", "bundle", "to")
 _DTYPES = ("float32", "bfloat16", "float16")
 _FUNCTION = "_vertebra_presets"
@@ -96,6 +98,7 @@ def completion_script(shell: str) -> str:
 
     parser = build_parser(plugins=True)
     names = {"runtime": _names(RUNTIMES), "format": _formats(), "dtype": _DTYPES}
+    names |= {"setting": SETTINGS, "schema": schema_names()}
     names["architecture"] = _names(BACKBONES)
     names["kind"] = [kind.name for kind in kinds()]
     names["backbone"] = [entry.name for entry in catalog(BACKBONES) if entry.value.demo]

@@ -20,7 +20,7 @@ from typing import Any
 
 from vertebra._configuration.child_process import PYTHON, environment, signal_name
 from vertebra._configuration.settings import settings
-from vertebra._discovery.catalog import BACKBONES, RUNTIMES, STRATEGIES, Entry, catalog
+from vertebra._discovery.catalog import BACKBONES, COMMANDS, RUNTIMES, STRATEGIES, Entry, catalog
 from vertebra._discovery.installed import find_installed
 from vertebra._discovery.plugin import Plugin
 from vertebra._discovery.plugins import examined, exclusion_reason
@@ -137,7 +137,7 @@ def examine() -> Iterator[Finding]:
     yield from itertools.starmap(Finding, examine_contributions())
     for entry in catalog(RUNTIMES):
         yield _examine_runtime(entry)
-    plugins = sorted({entry.plugin for entry in catalog(BACKBONES).claims()})
+    plugins = sorted({entry.plugin for kind in (BACKBONES, COMMANDS) for entry in catalog(kind).claims()})
     if plugins:
         yield from _examine_references(plugins)
     if available():

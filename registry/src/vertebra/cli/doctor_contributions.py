@@ -101,6 +101,10 @@ def broken_references(plugins: Collection[str]) -> dict[str, list[str]]:
         if entry.plugin in plugins:
             broken.setdefault(entry.plugin, []).extend(_broken_translations(entry))
             broken[entry.plugin] += _broken_code(entry.value) if runtime and entry.value.computes_on(runtime) else []
+    from vertebra.cli.controls.plugin_commands import broken_commands  # other commands do without
+
+    for plugin in plugins:
+        broken.setdefault(plugin, []).extend(broken_commands(plugin))
     return {plugin: problems for plugin, problems in broken.items() if problems}
 
 

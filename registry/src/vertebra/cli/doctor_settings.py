@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from vertebra._configuration.config_file import LISTS, SWITCHES, TEXTS, dangling_link
+from vertebra._configuration.config_file import SETTINGS, dangling_link
 from vertebra._configuration.settings import CONFIG, MACHINE_CONFIG, PREFIX, Settings, config_path, settings
 from vertebra.errors import SettingsError
 
@@ -30,7 +30,8 @@ def examine_settings() -> Iterator[SettingsFinding]:
         yield "settings", False, str(error)
         return
     yield from _enforced(user)
-    known = {CONFIG, *(f"{PREFIX}{name.upper()}" for name in (*LISTS, *TEXTS, *SWITCHES))}
+    yield from _signatures(user)
+    known = {CONFIG, *(f"{PREFIX}{name.upper()}" for name in SETTINGS)}
     others = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
     if others:
         yield "other variables", True, f"{', '.join(others)}: not settings of the vertebra package, which ignores them"
@@ -41,6 +42,19 @@ def _enforced(user: Settings) -> Iterator[SettingsFinding]:
         value = getattr(user.enforced, name)
         shown = ", ".join(value) if isinstance(value, tuple) else value
         yield "enforced", True, f"{name} = {shown}"
+
+
+def _signatures(user: Settings) -> Iterator[SettingsFinding]:
+    """Yields findings on the trusted keys, if presets must be signed."""
+    if not user.require_signature:
+        return
+    if not user.signature_keys:
+        problem = f"{user.origin('require_signature')} requires signatures, but signature_keys names no key"
+        yield "signatures", False, f"{problem}: no preset loads; run: vertebra config set signature_keys PATH..."
+    for key in map(Path, user.signature_keys):
+        readable = key.is_file() and os.access(key, os.R_OK)
+        state = "is a trusted key" if readable else f"cannot be read; correct {user.origin('signature_keys')}"
+        yield "signatures", readable, f"{key} {state}"
 
 
 def _writable_by_others(path: Path) -> str | None:

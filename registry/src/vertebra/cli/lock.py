@@ -8,7 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vertebra._resolve.lockfile import LockedPreset, lockfile_path
+from vertebra._configuration.settings import settings
+from vertebra._resolve.locked_plugins import Differences, differing_plugins, shown
+from vertebra._resolve.lockfile import LockedPreset, lockfile_path, read_lockfile
 from vertebra.cli.output import bytes_text, plain_warnings, print_json, print_left_out, printable
 from vertebra.cli.progress import busy
 
@@ -68,7 +70,14 @@ def _run(args: argparse.Namespace) -> int:
     else:
         for status in statuses:
             _print_status(status)
-    return 1 if any(status.state in ("moved", "changed", "gone", "unknown") for status in statuses) else 0
+    if any(status.state in ("moved", "changed", "gone", "unknown") for status in statuses):
+        return 1
+    is_check = not (args.presets or args.update)
+    return 1 if is_check and settings().locked_plugins and any(map(_differing, statuses)) else 0
+
+
+def _differing(status: LockStatus) -> Differences:
+    return {} if status.before is None else differing_plugins(status.before)
 
 
 def _as_data(status: LockStatus) -> dict[str, Any]:
@@ -80,7 +89,12 @@ def _as_data(status: LockStatus) -> dict[str, Any]:
         "files": None if status.state == "moved" else _files(status.preset),  # the new revision's files are not listed
         "locked": None if before is None else {"handle": _handle(before), "files": _files(before)},
         "left_out": status.left_out,
+        "plugins": _versions(_differing(status)),
     }
+
+
+def _versions(differences: Differences) -> dict[str, Any]:
+    return {name: {"locked": then, "installed": now} for name, (then, now) in differences.items()}
 
 
 def _files(preset: LockedPreset) -> dict[str, Any]:
@@ -98,6 +112,8 @@ def _print_status(status: LockStatus) -> None:
     size = bytes_text(sum(file.size for file in status.preset.files))
     print(f"  {handle or 'a folder'}: {len(status.preset.files)} files, {size}")
     print_left_out(status.left_out)
+    if status.state not in ("removed", "kept") and (differences := _differing(status)):
+        print(f"  locked with {shown(differences)}")
     if status.before is not None and status.state in ("changed", "updated"):
         print(f"  {_difference(status.before, status.preset)}")
 
@@ -128,16 +144,23 @@ def verify_lockfile(path: Path | None, as_json: bool) -> int:
     """Compares the local files of locked presets with the lockfile, prints the result and returns the exit status."""
     from vertebra._presets.lock import verify_lock
 
+    path = path or lockfile_path()
     with busy("hashing"):
-        presets, plugins = verify_lock(path or lockfile_path())
+        presets, plugins = verify_lock(path)
     if as_json:
-        versions = {name: {"locked": then, "installed": now} for name, (then, now) in plugins.items()}
-        print_json({"presets": [asdict(preset) for preset in presets], "plugins": versions})
+        print_json({"presets": [asdict(preset) for preset in presets], "plugins": _versions(plugins)})
     else:
         for preset in presets:
             _print_verified(preset)
         _print_plugins(plugins)
-    return 1 if any(preset.different for preset in presets) else 0
+    return (
+        1 if any(preset.different for preset in presets) or (settings().locked_plugins and _read_otherwise(path)) else 0
+    )
+
+
+def _read_otherwise(path: Path) -> bool:
+    """Returns whether a plugin that read a locked preset has another version, and not just any plugin."""
+    return any(differing_plugins(preset) for preset in read_lockfile(path).presets.values())
 
 
 def _print_verified(preset: VerifiedPreset) -> None:

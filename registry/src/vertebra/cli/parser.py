@@ -14,6 +14,7 @@ _LISTINGS = (
     "vertebra presets lists built-in presets, vertebra cache ls those in the cache, vertebra backbones architectures"
 )
 _INSPECT = "vertebra inspect PRESET shows a preset, and vertebra lora info ADAPTER an adapter"
+_CONFIG = "vertebra config list shows the settings, and vertebra config set NAME VALUE... writes one"
 _CACHE_LS = "vertebra cache ls lists the presets in the cache"
 _OTHER_NAMES = {
     "vertebra": {
@@ -36,8 +37,13 @@ _OTHER_NAMES = {
         ("status", "health"): "vertebra doctor checks this installation",
         ("size", "du"): "vertebra plan PRESET shows the size of a preset, and vertebra cache ls those in the cache",
         ("merge", "fuse"): "vertebra lora merge ADAPTER TARGET --base PRESET merges an adapter into a preset",
-        ("env", "config", "settings"): "vertebra doctor shows the settings",
         ("create", "init", "scaffold", "generate"): "vertebra new KIND NAME writes the project of a plugin",
+        ("env", "settings", "configure", "options"): _CONFIG,
+    },
+    "vertebra config": {
+        ("ls", "show", "print", "dump"): "vertebra config list shows the settings",
+        ("add", "put", "edit"): "vertebra config set NAME VALUE... writes a setting",
+        ("rm", "remove", "delete", "reset"): "vertebra config unset NAME removes a setting from the file",
     },
     "vertebra cache": {
         ("rm", "remove", "delete", "clear", "clean", "purge", "gc"): _PRUNE,

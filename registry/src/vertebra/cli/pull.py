@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vertebra.cli.output import bytes_text, plain_warnings, print_error, print_json, print_left_out, printable
 from vertebra.cli.progress import progress_bar
-from vertebra.errors import VertebraError
+from vertebra.errors import SettingsError, VertebraError
 from vertebra.file_names import CERTIFICATE, CONFIG
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ def add_commands(commands: Any) -> None:
     to = "also copy the files into this folder, under their own names, for other programs"
     pull.add_argument("--to", metavar="DIR", help=to)
     pull.add_argument("--replace", action="store_true", help="replace files of the same names in the folder of --to")
+    signed = "pull only presets that are signed by one of the keys in the settings"
+    pull.add_argument("--require-signature", action="store_true", help=signed)
+    key = "the same, with the trusted public key or root certificate in this file (PEM) instead; may be repeated"
+    pull.add_argument("--signature-key", type=Path, action="append", metavar="FILE", help=key)
     text = (
         "write a folder with complete presets and LoRA adapters, for use as a cache tier or for import with pull --from"
     )
@@ -82,7 +86,7 @@ def _pull(args: argparse.Namespace) -> int:
 def _pull_one(preset: str, args: argparse.Namespace) -> dict[str, Any]:
     """Pulls one preset and prints the result; an error is printed and returned, so that other presets are pulled."""
     try:
-        facts = pull_preset(preset, args.only, args.needed, True if args.locked else None)
+        facts = pull_preset(preset, args.only, args.needed, True if args.locked else None, _keys(args))
         if args.to is not None:
             facts |= _copied(facts, args)
     except VertebraError as error:
@@ -91,6 +95,18 @@ def _pull_one(preset: str, args: argparse.Namespace) -> dict[str, Any]:
     if not args.json:
         _print_pulled(facts)
     return facts | {"error": None}
+
+
+def _keys(args: argparse.Namespace) -> Sequence[str | Path] | None:
+    """Returns the keys that must have signed a preset, or None for those of the settings, if these require one."""
+    if args.signature_key or not args.require_signature:
+        return args.signature_key or None
+    from vertebra._configuration.settings import settings
+
+    if not settings().signature_keys:
+        remedy = "Name one with --signature-key FILE, or in the settings: vertebra config set signature_keys FILE..."
+        raise SettingsError("signature_keys", "a signature is required, but no key is trusted", remedy)
+    return settings().signature_keys
 
 
 def _copied(facts: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
@@ -104,7 +120,11 @@ def _copied(facts: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
 
 
 def pull_preset(
-    preset: str, only: Sequence[str] | None = None, needed: bool = False, locked: bool | None = None
+    preset: str,
+    only: Sequence[str] | None = None,
+    needed: bool = False,
+    locked: bool | None = None,
+    keys: Sequence[str | Path] | None = None,
 ) -> dict[str, Any]:
     """Downloads a preset and returns its handle and its files with their paths, as plain data.
 
@@ -113,6 +133,7 @@ def pull_preset(
         only: Glob patterns of file names; None means all files.
         needed: Whether to download only the files that `from_preset` reads.
         locked: Whether the preset must match the lockfile; None means the user's setting.
+        keys: The keys of which one must have signed the preset; None means as the user's settings say.
 
     Raises:
         PresetNotFoundError: there is no such preset, or no file that matches a pattern.
@@ -120,7 +141,7 @@ def pull_preset(
     from vertebra._resolve.local_files import matching
     from vertebra._resolve.open import open_folder
 
-    folder = open_folder(preset, locked)
+    folder = open_folder(preset, locked, keys)
     if not needed and not only:
         folder.require_complete()
     before = {file.name for file in folder.files if folder.is_local(file.name)}
@@ -135,6 +156,7 @@ def pull_preset(
         "bytes": sum(file.size for file in files),
         "fetched": sum(file.size for file in files if file.name not in before),
         "left_out": folder.left_out,
+        "signed": folder.is_signed,
     }
 
 
@@ -160,6 +182,8 @@ def _print_pulled(facts: dict[str, Any]) -> None:
     for file in facts["files"]:
         print(f"  {printable(file['name'])}  {bytes_text(file['size'])}  {file['path']}")
     print_left_out(facts["left_out"])
+    if facts["signed"]:
+        print("  signed by a trusted key")
 
 
 def _import(args: argparse.Namespace) -> int:
@@ -169,6 +193,8 @@ def _import(args: argparse.Namespace) -> int:
         args.parser.error("--locked does not apply to --from; compare imported presets with vertebra verify")
     if args.to is not None:
         args.parser.error("--to does not apply to --from: import the preset first, and then pull it with --to")
+    if args.require_signature or args.signature_key:
+        args.parser.error("a signature is verified when a preset is pulled or loaded, after --from has imported it")
     with progress_bar("importing") as advance:
         bundled = read_bundle(args.presets, args.bundle, advance)
     _print_bundled(bundled, args.json)

@@ -46,6 +46,7 @@ from vertebra.errors.storage import PresetAccessError as PresetAccessError
 from vertebra.errors.storage import PresetExistsError as PresetExistsError
 from vertebra.errors.storage import PresetUploadError as PresetUploadError
 from vertebra.errors.storage import RedirectRefusedError as RedirectRefusedError
+from vertebra.errors.storage import SignatureError as SignatureError
 from vertebra.errors.storage import SourceUnavailableError as SourceUnavailableError
 from vertebra.errors.weights import WeightsFileError as WeightsFileError
 from vertebra.errors.weights import WeightsMismatchError as WeightsMismatchError

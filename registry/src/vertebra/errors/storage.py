@@ -108,6 +108,17 @@ class LockError(PresetError, ValueError):
         super().__init__(f"Lockfile {str(lockfile)!r}: {ended(problem)} {ended(remedy)}")
 
 
+class SignatureError(PresetError, PermissionError):
+    """The signature of a preset is missing, not valid, by another key, or does not cover its files; or none is made."""
+
+    def __init__(self, subject: object, problem: str, remedy: str) -> None:
+        self.subject, self.problem, self.remedy = subject, problem, remedy
+        super().__init__(f"Signature of {str(subject)!r}: {ended(problem)} {ended(remedy)}")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class PresetExistsError(PresetError, FileExistsError):
     """There is another preset at the target of an upload."""
 

@@ -55,6 +55,8 @@ class CommandSpec:
     command: str
     """Reference to a function `(parser) -> None`, which adds arguments to an `argparse.ArgumentParser` and sets the
     default `run` to a function of the parsed arguments that returns the exit status."""
+    schema: str = ""
+    """Reference to a dict: the JSON Schema (draft 2020-12) of the output with `--json`, if it has that option."""
 
 
 @dataclass(frozen=True, slots=True)

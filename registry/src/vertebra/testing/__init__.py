@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vertebra.testing.remote_sources import RemoteSourceSuite as RemoteSourceSuite
     from vertebra.testing.rules import rule as rule
     from vertebra.testing.runtimes import RuntimeSuite as RuntimeSuite
+    from vertebra.testing.signatures import SignatureSuite as SignatureSuite
     from vertebra.testing.sources import SourceSuite as SourceSuite
     from vertebra.testing.sources import opened as opened
     from vertebra.testing.strategies import StrategySuite as StrategySuite
@@ -40,6 +41,7 @@ __all__ = [
     "PresetPackSuite",
     "RemoteSourceSuite",
     "RuntimeSuite",
+    "SignatureSuite",
     "SourceSuite",
     "StrategySuite",
     "TinyBackbone",
@@ -60,6 +62,7 @@ _HOMES = {
     "PresetPackSuite": "preset_packs",
     "RemoteSourceSuite": "remote_sources",
     "RuntimeSuite": "runtimes",
+    "SignatureSuite": "signatures",
     "SourceSuite": "sources",
     "StrategySuite": "strategies",
     "TinyBackbone": "tiny",

@@ -80,3 +80,14 @@ class CommandSuite(PluginSuite):
             cli.main([spec.name, "--no-such-option"])
         assert ended.value.code == 2
         assert "usage:" in capsys.readouterr().err
+
+    @rule("CM-05")
+    def test_its_json_has_a_schema(self, spec: CommandSpec) -> None:
+        """A command that takes `--json` names the JSON Schema of its output, a dict with `$schema` and `title`."""
+        parser = argparse.ArgumentParser()
+        resolve_reference(spec.command)(parser)
+        if not any("--json" in action.option_strings for action in parser._actions):
+            pytest.skip("it has no option --json")
+        schema = resolve_reference(spec.schema)
+        assert isinstance(schema, dict)
+        assert {"$schema", "title"} <= schema.keys()

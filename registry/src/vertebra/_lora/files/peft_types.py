@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vertebra._discovery.catalog import Entry, peft_methods
-from vertebra._discovery.extras import strategies_command
+from vertebra._discovery.extras import extra_command
 from vertebra._lora.files.peft_patterns import PatternTable
 from vertebra._lora.plan import AdapterPlan, LayerPlan
 from vertebra.errors import LoraConfigError
@@ -92,7 +92,7 @@ def where_computed(name: str) -> str | None:
 
 def plugin_with_more() -> str:
     """Returns an example of a plugin with more strategies; if it is not installed, with the command for it."""
-    command = strategies_command()
+    command = extra_command("lora-")
     return "such as vertebra-lora-variants" + (f" ({command})" if command else "")
 
 

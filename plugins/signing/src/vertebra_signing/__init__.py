@@ -1,0 +1,1 @@
+"""Signatures of presets, by OpenSSF Model Signing."""

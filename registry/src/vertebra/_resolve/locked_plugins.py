@@ -1,0 +1,60 @@
+"""Compares the plugins that read a locked preset with the installed ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vertebra._configuration.settings import settings
+from vertebra._discovery.extras import installed_version, pip_install
+from vertebra._resolve.lockfile import LockedPreset, lockfile_path
+from vertebra._system.user_warnings import warn
+from vertebra.errors import LockError
+
+Differences = Mapping[str, tuple[str, str | None]]
+"""The locked version and the installed one, or None if there is none, by distribution."""
+_told: set[tuple[str, str]] = set()
+"""Distributions and locked versions about which this process has warned."""
+
+
+def differing_plugins(preset: LockedPreset) -> Differences:
+    """Returns the distributions that read a preset when it was locked, and are installed in another version now."""
+    pairs = {name: (locked, installed_version(name)) for name, locked in preset.plugins.items()}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def check_plugins(requested: str, preset: LockedPreset) -> None:
+    """Warns about plugins of another version than the locked one, once for each.
+
+    Raises:
+        LockError: the setting `locked_plugins` is on, and a version differs or the lockfile does not tell it.
+    """
+    differences = differing_plugins(preset)
+    if settings().locked_plugins:
+        _require_same(requested, preset, differences)
+    new = {name: pair for name, pair in differences.items() if (name, pair[0]) not in _told}
+    if new:
+        _told.update((name, pair[0]) for name, pair in new.items())
+        warn(f"{requested!r} was locked with {shown(new)}, so its outputs may differ. {_remedy(requested, new)}.")
+
+
+def _require_same(requested: str, preset: LockedPreset, differences: Differences) -> None:
+    if not preset.plugins:
+        problem = (
+            f"it does not tell which plugins read {requested!r}, as {settings().origin('locked_plugins')} requires"
+        )
+        raise LockError(lockfile_path(), problem, f"Write them with: vertebra lock --update {requested}")
+    if differences:
+        problem = f"{requested!r} was locked with {shown(differences)}"
+        raise LockError(lockfile_path(), problem, _remedy(requested, differences))
+
+
+def _remedy(requested: str, differences: Differences) -> str:
+    install = pip_install({name: locked for name, (locked, _) in differences.items()})
+    update = f"vertebra lock --update {requested}"
+    return f"Install the locked versions with: {install}; or lock the installed ones with: {update}"
+
+
+def shown(differences: Differences) -> str:
+    """Returns differences of versions as a phrase."""
+    phrases = (f"{name} {locked} ({now or 'none'} is installed)" for name, (locked, now) in differences.items())
+    return " and ".join(phrases)

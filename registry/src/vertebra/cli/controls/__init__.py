@@ -1,0 +1,1 @@
+"""Commands for what governs all others: settings, and the structure of files and outputs."""

@@ -1,0 +1,118 @@
+"""Commands of plugins: their parsers, results and exceptions, which are attributed to the plugin."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from vertebra._discovery import catalog
+from vertebra._discovery.catalog import COMMANDS, Entry
+from vertebra.cli.output import print_error
+from vertebra.cli.parser import Parser
+from vertebra.errors import PluginError, VertebraError
+from vertebra.errors.base import shown
+from vertebra.specs import CommandSpec
+
+_REPORT = "Report the error to the authors of the plugin"
+
+
+def add_plugin_commands(commands: Any, wanted: Sequence[str]) -> None:
+    """Adds the commands that plugins contribute; the code of a command is imported when it is the wanted one.
+
+    Without a wanted one, commands whose code fails are left out, with a line on stderr.
+
+    Raises:
+        NameClashError: several plugins contribute the wanted command.
+        PluginError: its code cannot be used.
+    """
+    found = catalog.catalog(COMMANDS)
+    for name in wanted:
+        if name in found:
+            found.lookup(name)  # raises for a clash
+    for entry in found:
+        try:
+            _add(commands, entry, has_arguments=entry.name in wanted or not wanted)
+        except PluginError as error:
+            if wanted:
+                raise
+            commands.choices.pop(entry.name, None)
+            commands._choices_actions[:] = [one for one in commands._choices_actions if one.dest != entry.name]
+            print_error(error)
+
+
+def _add(commands: Any, entry: Entry[CommandSpec], has_arguments: bool) -> None:
+    text = entry.value.help
+    parser = commands.add_parser(entry.name, help=text.replace("%", "%%"), description=text)
+    if has_arguments:
+        add_arguments(parser, entry)
+
+
+def add_arguments(parser: argparse.ArgumentParser, entry: Entry[CommandSpec]) -> None:
+    """Calls the plugin's function that adds the arguments of a command.
+
+    Raises:
+        PluginError: it cannot be imported, fails, or sets no function to run.
+    """
+    add = catalog.imported(entry, entry.value.command)
+    try:
+        add(parser)
+        parser.format_help()  # fails for a help text with a lonely %
+    except Exception as error:
+        raise _error(entry, f"its function {entry.value.command} failed", error) from error
+    parser.set_defaults(command_entry=entry)
+    groups = any(isinstance(action, argparse._SubParsersAction) for action in parser._actions)
+    if not groups and not callable(parser.get_default("run")):
+        problem = f"{entry.value.command} sets no function to run: parser.set_defaults(run=...)"
+        raise PluginError(entry.owner.distribution, problem, _REPORT)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs a command of a plugin, and returns its exit status.
+
+    Raises:
+        PluginError: the command of a plugin failed in a way that is not an error of Vertebra or of the system, or
+            returned something else than an exit status.
+    """
+    function: Callable[[argparse.Namespace], Any] = args.run
+    entry: Entry[CommandSpec] = args.command_entry
+    try:
+        status = function(args)
+    except (VertebraError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        if sys.flags.dev_mode:
+            raise
+        raise _error(entry, f"its command {entry.name} failed", error) from error
+    if status is None:
+        return 0
+    if type(status) is not int:
+        problem = f"its command {entry.name} returned {shown(status)}, expected an exit status: 0, or 1 after an error"
+        raise PluginError(entry.owner.distribution, problem, _REPORT)
+    return status
+
+
+def _error(entry: Entry[CommandSpec], problem: str, error: Exception) -> PluginError:
+    import traceback  # only errors need it
+
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    where = f"{text}, in {last.filename}, line {last.lineno}; PYTHONDEVMODE=1 shows the traceback"
+    return PluginError(entry.owner.distribution, f"{problem} ({where})", _REPORT)
+
+
+def broken_commands(plugin: str) -> list[str]:
+    """Returns why commands of a plugin, or the schemas that they name, cannot be used."""
+    problems = []
+    for entry in catalog.catalog(COMMANDS).claims():
+        if entry.plugin == plugin:
+            try:
+                add_arguments(Parser(prog=f"vertebra {entry.name}"), entry)
+                schema = catalog.imported(entry, entry.value.schema) if entry.value.schema else {}
+            except PluginError as error:
+                problems.append(error.problem)
+                continue
+            if not isinstance(schema, dict):
+                problems.append(f"{entry.value.schema} is {shown(schema)}, expected a JSON Schema as a dict")
+    return problems
