@@ -131,7 +131,7 @@ def test_the_commands_of_pages_exist():
     readmes = [ROOT / "README.md", *ROOT.glob("plugins/*/README.md")]
     for path in sorted([*(ROOT / "docs").rglob("*.md"), *readmes]):
         for match in COMMAND_LINE.finditer(path.read_text(encoding="utf-8")):
-            words = (match[1] or match[2]).split()
+            words = (match[1] or match[2]).partition(" | ")[0].split()
             prog = " ".join(words[:3]) if " ".join(words[:2]) in groups else " ".join(words[:2])
             if prog in NOT_PARSED | groups:
                 continue

@@ -34,7 +34,7 @@ COMMANDS = Kind("command", "commands", "vertebra_commands", CommandSpec, lambda 
 CORE_COMMANDS = {
     *("plugins", "backbones", "presets", "formats", "sources", "strategies", "runtimes", "tasks", "tokenizers"),
     *("commands", "inspect", "doctor", "demo", "convert", "verify", "plan", "lora", "cache", "lock", "push", "pull"),
-    *("completion", "bundle", "config", "schema", "help"),
+    *("completion", "bundle", "config", "schema", "new", "help"),
 }
 """The commands of the core, which keep their names."""
 SIGNATURES = Kind(

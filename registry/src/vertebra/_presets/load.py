@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra._arguments import flag
-from vertebra._discovery import runtimes
-from vertebra._discovery.backbone_classes import backbone_class as class_of_name
+from vertebra._discovery import backbone_classes, runtimes
 from vertebra._discovery.extras import is_installed
 from vertebra._formats import native
 from vertebra._formats.description import OpenPreset, PresetDescription
@@ -220,7 +219,7 @@ def _resolve_class(description: PresetDescription, asked: Any) -> Any:
     if asked is not None and description.backbone == asked.__name__:
         return asked
     try:
-        found = class_of_name(description.backbone)
+        found = backbone_classes.backbone_class(description.backbone)
     except UnknownNameError as error:
         problem = f"no installed backbone is named {description.backbone!r}"
         raise config_error(description.folder, problem, _installing(description, error)) from error

@@ -70,7 +70,11 @@ def test_a_kind_needs_a_name(capsys):
 
 
 def test_kinds_and_options_are_documented():
-    page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8").partition("## Without a template")[0]
+    page = (
+        (ROOT / "docs" / "how-to" / "write-a-plugin.md")
+        .read_text(encoding="utf-8")
+        .partition("## Without a template")[0]
+    )
     listed = re.findall(r"^\| \[`(\S+)`\]", page, flags=re.MULTILINE)
     assert sorted(listed) == [kind.name for kind in kinds()]
     (new,) = [action.choices["new"] for action in build_parser(["new"])._actions if action.choices]
