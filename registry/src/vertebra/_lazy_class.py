@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra._discovery import runtimes
-from vertebra._discovery.backbone_classes import backbone_class
+from vertebra._discovery.backbone_classes import backbone_class, computes_on
 from vertebra._discovery.catalog import BACKBONES, catalog, presets_of
 from vertebra._discovery.source_code import docstring_of, signature_of
 from vertebra._discovery.task_classes import named_task, task_class
@@ -60,11 +60,7 @@ def _bind(name: str, runtime: str | None = None) -> None:
 def _computes_on(name: str, runtime: str) -> bool:
     task = named_task(name)
     backbone = name if task is None else task.backbone
-    return (
-        backbone is None
-        or backbone not in catalog(BACKBONES)
-        or catalog(BACKBONES).lookup(backbone).value.computes_on(runtime)
-    )
+    return backbone is None or computes_on(backbone, runtime)
 
 
 def _reference(name: str) -> str:

@@ -81,6 +81,16 @@ def test_a_malformed_list_is_an_error(service, source, data):
         source.resolve_snapshot(at("0" * 40))
 
 
+@pytest.mark.parametrize("latest", [[], "abc", 7, {"Id": 7, "ShortId": 7}])
+def test_a_malformed_commit_is_as_none(service, source, latest):
+    service.commit("acme/bert", FILES)
+    answer = Response.json({"Data": {"Files": [{"Path": "a", "Size": 1}], "LatestCommitter": latest}})
+    service.faults = [faults.Fault("malformed", lambda *_: answer, paths="*/files", answers=True)]
+    assert [file.name for file in source.resolve_snapshot(at("0" * 40)).files] == ["a"]
+    with pytest.raises(PresetNotFoundError, match="does not name its newest commit"):
+        source.resolve_snapshot(HANDLE)
+
+
 def test_a_list_that_may_be_incomplete_is_refused(service, source):
     service.commit("acme/bert", {f"{number}.txt": b"" for number in range(3_001)})
     with pytest.raises(PresetError, match="lists only the first 3,000 of its files and folders"):

@@ -81,6 +81,14 @@ def test_a_branch_must_exist(service, source, token, write, read):
     assert len(commits(service)) == 1
 
 
+def test_a_branch_whose_newest_commit_is_not_named_is_not_created_again(service, source, token, write):
+    service.commit("acme/new", {"config.json": b"{}", "old.txt": b""})
+    service.commit("acme/new", {"old.txt": None})
+    with pytest.raises(PresetNotFoundError, match="does not name its newest commit"):
+        source.upload(HANDLE, write(FILES), True, "message")
+    assert {request.method for request in service.requests} == {"GET"}
+
+
 def test_a_commit_is_no_target(service, source, token, write):
     with pytest.raises(HandleError, match="commits are made by the service"):
         source.upload(PresetHandle("modelscope", "acme/new", "0" * 40), write(FILES), False, "message")

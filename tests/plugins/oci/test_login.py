@@ -118,6 +118,12 @@ def test_credential_helpers(nobody, tmp_path, monkeypatch, setting, user, login)
     assert found() == login
 
 
+def test_an_empty_name_of_a_helper_means_the_file(nobody):
+    settings = {"credHelpers": {HOST: ""}, "credsStore": "none", "auths": {HOST: entry()}}
+    (nobody / "config.json").write_text(json.dumps(settings))
+    assert found() == ("acme", "no-secret")
+
+
 def test_a_helper_that_fails_is_named(nobody, tmp_path, monkeypatch):
     helper = tmp_path / "docker-credential-tests"
     helper.write_text("#!/bin/sh\necho credentials not found in native keychain\nexit 1\n")
@@ -206,6 +212,16 @@ def test_a_token_is_used_until_it_expires(publish, tokens, other_source, monkeyp
     monkeypatch.setattr(time, "monotonic", lambda: later)
     other_source.resolve_snapshot(handle)
     assert len(tokens.requests) == 2
+
+
+@pytest.mark.parametrize("seconds", [10**400, "NaN", "Infinity", -1])
+def test_a_lifetime_of_a_token_may_be_any_number(publish, guarded, other_source, seconds):
+    handle = publish("public/")
+    answer = f'{{"token": "none", "expires_in": {seconds}}}'.encode()
+    with Answering(Response(200, {"Content-Type": "application/json"}, Content.of(answer))) as service:
+        guarded.faults = [challenge(f'Bearer realm="{service.url}/token"')]
+        with pytest.raises(PresetAccessError, match="HTTP 401"):
+            other_source.resolve_snapshot(handle)
 
 
 @pytest.mark.parametrize("realm", ["ftp://127.0.0.1/token", "", "http://[", "http://169.254.169.254/token"])

@@ -1,5 +1,6 @@
 """Torch modules as backbones: files of torch's own tools, tied and shared weights, statistics, threads, and errors."""
 
+import functools
 import json
 import threading
 from pathlib import Path
@@ -216,6 +217,133 @@ def test_lora_reaches_the_layers_of_an_encoder_in_inference(add, torch):
         assert not torch.allclose(backbone(x, training=False), plain, atol=1e-3)
 
 
+def test_statistics_of_batches_are_kept_while_an_adapter_trains_or_the_model_is_frozen(add, nets, torch, tmp_path):
+    pixels = torch.randn(8, 3, 7, 7) * 3 + 1
+    base = add(f"{NETS}:image_net")(channels=4)
+    base.save_to_preset(tmp_path / "base")
+    base.enable_lora(2)
+    with torch.no_grad():
+        trained = base(pixels, training=True)
+        torch.testing.assert_close(base(pixels, training=False), trained)
+    for variable in base.trainable_weights:
+        variable.assign(torch.randn_like(variable.value))
+    base.save_lora_weights(tmp_path / "adapter")
+    again = vertebra.Backbone.from_preset(tmp_path / "base")
+    again.load_lora_weights(tmp_path / "adapter")
+    torch.testing.assert_close(again(pixels, training=False), base(pixels, training=False))
+    frozen = vertebra.Backbone.from_preset(tmp_path / "base")
+    frozen.trainable = False
+    frozen(pixels, training=True)
+    assert int(frozen.named_weights()["module/1/num_batches_tracked"].value) == 0
+    frozen.trainable = True
+    frozen(pixels, training=True)
+    assert int(frozen.named_weights()["module/1/num_batches_tracked"].value) == 1
+
+
+def test_an_encoder_with_a_padding_mask_infers(add, torch):
+    def encoder(self, x, mask):
+        return self.net(x, src_key_padding_mask=mask)
+
+    def make():
+        return torch.nn.TransformerEncoder(torch.nn.TransformerEncoderLayer(4, 2, 8, batch_first=True), 2)
+
+    kind = module_class(torch, encoder, net=make)
+    backbone = add(kind, inputs={"x": ((6, 4), "float32"), "mask": ((6,), "bool")})()
+    module = kind()
+    values_of(module, backbone, torch)
+    module.net.use_nested_tensor = False
+    inputs = {"x": torch.randn(3, 6, 4), "mask": torch.arange(6) > torch.tensor([[5], [3], [2]])}
+    found, expected = backbone(inputs, training=False), module.eval()(**inputs)
+    torch.testing.assert_close(found[~inputs["mask"]], expected[~inputs["mask"]])
+
+
+def test_layers_in_lists_and_methods_of_the_module_have_adapters(add, torch):
+    class Listed(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+            self.steps = [self.first, self.last]
+
+        def last(self, x):
+            return self.second(x)
+
+        def forward(self, x):
+            for step in self.steps:
+                x = step(x)
+            return x
+
+    backbone = add(Listed, inputs=((4,), "float32"))()
+    module, x = Listed().eval(), torch.randn(3, 4)
+    values_of(module, backbone, torch)
+    torch.testing.assert_close(backbone(x, training=False), module(x))
+    assert set(backbone.enable_lora(2).layers) == {"module/first", "module/second"}
+    for layer in ("first", "second"):
+        plain = backbone(x, training=False).detach()
+        for name, weight in backbone.named_weights().items():
+            if name.startswith(f"module/{layer}/lora"):
+                weight.assign(torch.randn_like(weight.value))
+        assert not torch.allclose(backbone(x, training=False), plain, atol=1e-3), layer
+
+
+def with_attribute(torch, make):
+    """Returns a class of modules that keep something in a plain attribute."""
+
+    def constructor(self):
+        torch.nn.Module.__init__(self)
+        self.net = torch.nn.Linear(4, 4)
+        make(self)
+
+    return type("Kept", (torch.nn.Module,), {"__init__": constructor, "forward": lambda self, x: self.net(x)})
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (lambda nn, self: setattr(self, "kept", [self.net.weight]), "its attribute kept has parameters that torch"),
+        (lambda nn, self: setattr(self.net, "kept", {"a": (nn.Linear(4, 4),)}), r"its attribute net\.kept has param"),
+        (lambda nn, self: setattr(self, "kept", self.net.weight * 2), "its attribute kept was computed from"),
+        (lambda nn, self: setattr(self, "kept", nn.ModuleDict({"a/b": nn.Linear(4, 4)})), "a slash in its name"),
+    ],
+    ids=["parameter", "module", "computed", "slash"],
+)
+def test_tensors_that_a_preset_would_lack_are_refused(add, torch, make, problem):
+    from vertebra_torch_module.errors import TorchModuleError
+
+    kind = with_attribute(torch, lambda self: make(torch.nn, self))
+    with pytest.raises(TorchModuleError, match=problem):
+        add(kind, inputs=((4,), "float32"))()
+
+
+def test_arguments_that_a_preset_cannot_give_are_refused(add, torch, tmp_path):
+    from vertebra_torch_module.errors import TorchModuleError
+
+    class Open(torch.nn.Module):
+        def __init__(self, width=4, **settings):
+            super().__init__()
+            self.net = torch.nn.Linear(4, settings.get("out", width))
+
+        def forward(self, x):
+            return self.net(x)
+
+    kind = add(Open, inputs=((4,), "float32"))
+    with pytest.raises(TypeError, match=r"OpenBackbone: got an unexpected keyword argument 'out'; .*\(width=4\)"):
+        kind(out=3)
+    kind(5).save_to_preset(tmp_path / "open", format="transformers")
+    assert kind.from_preset(tmp_path / "open").output_shape == (None, 5)
+    config = json.loads((tmp_path / "open" / "config.json").read_text())
+    (tmp_path / "open" / "config.json").write_text(json.dumps({**config, "out": 3}))
+    with pytest.raises(errors.PresetConfigError, match="OpenBackbone has no argument 'out'"):
+        kind.from_preset(tmp_path / "open")
+    with pytest.raises(TorchModuleError, match=r"argument '\*sizes', which no preset can give by name"):
+        add(lambda *sizes: Open(*sizes), inputs=((4,), "float32"), name="SizesBackbone")(4)
+
+
+def test_a_model_without_linear_layers_has_no_target(add, torch):
+    kind = module_class(torch, lambda self, x: self.net(x), net=lambda: torch.nn.Conv1d(4, 4, 1))
+    with pytest.raises(errors.LoraTargetError, match="'all-linear': it matches no layer"):
+        add(kind, inputs=((4, 5), "float32"))().enable_lora(2)
+
+
 def test_weights_that_are_read_later_are_an_error_and_not_a_wrong_number(add, torch):
     def forward(self, x):
         return x @ self.net.weight.T if bool(x.sum() > 0) else self.net(x)
@@ -245,6 +373,7 @@ def test_tuples_are_lists_of_outputs(add, torch):
         (f"{NETS}:Block", {"x": ((4,), "complex64")}, "the dtype 'complex64'"),
         (f"{NETS}:functional", None, "no class or function 'functional'"),
         ("no_such_package.nets:Net", None, "there is no Python module no_such_package.nets"),
+        (f"{Path(__file__).with_name('broken.py')}:Net", None, r"cannot be imported \(NameError: .*Correct the code"),
     ],
 )
 def test_a_module_that_cannot_be_a_backbone_is_named(add, reference, inputs, problem):
@@ -254,8 +383,14 @@ def test_a_module_that_cannot_be_a_backbone_is_named(add, reference, inputs, pro
         add(reference, inputs=inputs, name="WrongBackbone")(8)
 
 
-def test_a_reference_of_another_form_is_refused(add):
+def test_a_reference_of_another_form_is_refused(add, torch, nets):
     from vertebra_torch_module.errors import TorchModuleError
 
     with pytest.raises(TorchModuleError, match=r"Write FILE\.py:NAME"):
         add("net.py")
+    with pytest.raises(TorchModuleError, match=r'it has no name .*name="NetBackbone"'):
+        add(lambda: torch.nn.Linear(4, 4), inputs=((4,), "float32"))
+    with pytest.raises(TorchModuleError, match="this is no class or function"):
+        add(3)
+    made = functools.partial(nets.image_net, 4)
+    assert add(made, inputs=((3, 8, 8), "float32"), name="PartialBackbone")().output_shape == (None, 5)

@@ -16,3 +16,15 @@ def test_the_command_lists_the_modules_of_the_variable(python):
 def test_a_variable_of_another_form_is_reported(python):
     done = python(["-m", "vertebra.cli", "plugins"], text=True, env={"VERTEBRA_TORCH_MODULES": "net.py"})
     assert "VERTEBRA_TORCH_MODULES: 'net.py' names no module" in done.stdout
+
+
+def test_the_command_chooses_the_runtime_of_the_modules(python, tmp_path):
+    """Where several runtimes are installed and none was chosen."""
+    environment = {"VERTEBRA_TORCH_MODULES": f"{NETS}:image_net", "KERAS_HOME": str(tmp_path)}
+    code = "import vertebra; vertebra.models.ImageNetBackbone(channels=3).save_to_preset('net')"
+    python(["-c", code], text=True, env={**environment, "KERAS_BACKEND": "torch"}, cwd=tmp_path)
+    for arguments in (["verify"], ["convert", "--format", "transformers"]):
+        target = ["again"] if arguments[0] == "convert" else []
+        command = ["-m", "vertebra.cli", *arguments, "net", *target]
+        done = python(command, text=True, env={**environment, "KERAS_BACKEND": ""}, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr

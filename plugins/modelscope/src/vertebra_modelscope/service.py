@@ -96,7 +96,7 @@ def files_of(handle: PresetHandle, listing: Listing) -> list[PresetFile]:
 
 def commits_of(listing: Listing) -> Iterator[str]:
     """Yields texts that may be the commit of a list; the service often gives only the first digits of its hash."""
-    latest = listing.get("LatestCommitter") or {}
+    latest = _latest(listing)
     entries = listing["Files"] if isinstance(listing["Files"], list) else []
     yield str(latest.get("Id"))
     short = latest.get("ShortId")
@@ -110,7 +110,7 @@ def check_commit(handle: PresetHandle, listing: Listing) -> None:
     Raises:
         PresetNotFoundError: it is of another commit.
     """
-    short = (listing.get("LatestCommitter") or {}).get("ShortId")
+    short = _latest(listing).get("ShortId")
     if isinstance(short, str) and not str(handle.revision).startswith(short):
         raise PresetNotFoundError(handle, f"the service sent the files of another commit, {short[:40]}")
 
@@ -119,6 +119,12 @@ def read(handle: PresetHandle, file: PresetFile, start: int, stop: int | None) -
     """Starts the download of a file, or of a range of it."""
     query = urlencode({"Revision": handle.revision or BRANCH, "FilePath": file.name})
     return api().read(handle, file, f"models/{handle.path}/repo", start, stop, query)
+
+
+def _latest(listing: Listing) -> Mapping[str, Any]:
+    """Returns the newest commit as the service describes it; an empty dict if it is malformed."""
+    latest = listing.get("LatestCommitter")
+    return latest if isinstance(latest, dict) else {}
 
 
 def _file(handle: PresetHandle, entry: Any) -> PresetFile:

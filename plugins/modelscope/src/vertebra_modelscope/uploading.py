@@ -67,13 +67,14 @@ def _published(source: RemoteSource, handle: PresetHandle, listed: list[PresetFi
 def _resolve_or_create(source: RemoteSource, handle: PresetHandle) -> Snapshot | None:
     """Returns the current files, or None for a new repository, which is private."""
     try:
-        return source.resolve_snapshot(handle)
+        service.listing(handle)
     except PresetNotFoundError:
         if handle.revision not in (None, service.BRANCH):
             raise
-    owner, name = handle.path.split("/")
-    _post(handle, "models", {"Path": owner, "Name": name, "Visibility": _PRIVATE, "License": "Apache-2.0"})
-    return None
+        owner, name = handle.path.split("/")
+        _post(handle, "models", {"Path": owner, "Name": name, "Visibility": _PRIVATE, "License": "Apache-2.0"})
+        return None
+    return source.resolve_snapshot(handle)
 
 
 def _store(handle: PresetHandle, files: Mapping[PresetFile, Path]) -> None:

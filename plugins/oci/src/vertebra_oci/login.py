@@ -49,8 +49,9 @@ def login_of(registry: str) -> Login | None:
         helpers, entries = config.get("credHelpers") or {}, config.get("auths") or {}
         for key in keys:
             entry = entries.get(key)
-            if key in helpers or (config.get("credsStore") and entry is not None):
-                return _of_helper(origin, helpers.get(key) or config["credsStore"], key)
+            store = config.get("credsStore") if entry is not None else None
+            if helper := helpers.get(key, store):  # an empty name means that the file has the credentials
+                return _of_helper(origin, helper, key)
             if isinstance(entry, Mapping) and entry:
                 return _of_entry(origin, entry)
     return None

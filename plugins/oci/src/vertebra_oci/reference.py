@@ -86,6 +86,11 @@ def suggested(text: str) -> PresetHandle | None:
     return handle
 
 
+def is_tag(value: object) -> bool:
+    """Returns whether a value is a tag."""
+    return isinstance(value, str) and _TAG.fullmatch(value) is not None
+
+
 def is_digest(text: str | None) -> bool:
     """Returns whether a text is a digest of a manifest or blob."""
     return _DIGEST.fullmatch(text or "") is not None

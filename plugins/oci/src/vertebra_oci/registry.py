@@ -19,8 +19,9 @@ PULL, PUSH = "pull", "pull,push"
 _CHALLENGE = re.compile(r"(?:^|,\s*)(Basic|Bearer)\s+", re.IGNORECASE)
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 _SETTING = "the registry in the handle to its address there"
-_LIFETIME, _MARGIN = 60.0, 10.0
-"""Seconds that a token is valid for if its response does not say, and before its end that another one is requested."""
+_LIFETIME, _LONGEST_LIFETIME, _MARGIN = 60.0, 86_400.0, 10.0
+"""Seconds that a token is valid for if its response does not say, that it is kept at most, and before its end that
+another one is requested."""
 
 
 class Registries:
@@ -170,7 +171,7 @@ def _token(
     token, seconds = document.get("token") or document.get("access_token"), document.get("expires_in")
     if not isinstance(token, str) or not token:
         raise SourceUnavailableError(handle, f"{http.origin(realm)} sent no token")
-    lifetime = float(seconds) if isinstance(seconds, int | float) else _LIFETIME
+    lifetime = min(seconds, _LONGEST_LIFETIME) if isinstance(seconds, int | float) else _LIFETIME
     return f"Bearer {token}", time.monotonic() + max(lifetime - _MARGIN, 0.0)
 
 

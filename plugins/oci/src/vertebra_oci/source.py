@@ -10,7 +10,7 @@ from pathlib import Path
 from vertebra import ByteStream, PresetFile, PresetHandle, RemoteSource, Snapshot, http
 from vertebra.errors import IntegrityError, PresetNotFoundError, close_names
 from vertebra_oci import manifest
-from vertebra_oci.reference import Reference, is_digest, reference_of, suggested
+from vertebra_oci.reference import Reference, is_digest, is_tag, reference_of, suggested
 from vertebra_oci.registry import Registries, json_object, refusal
 
 _MOST_TAGS = 3
@@ -88,7 +88,7 @@ class OciSource(RemoteSource):
         tags: list[str] = []
         if response.status == 200:
             listed = json_object(handle, response).get("tags")
-            tags = sorted(map(str, listed)) if isinstance(listed, list) else []
+            tags = sorted(filter(is_tag, listed)) if isinstance(listed, list) else []
         response.close()
         found = close_names(reference.tag, tags) or tags[:_MOST_TAGS]
         path = self.unpinned(handle).path

@@ -42,11 +42,11 @@ class TorchModuleBackbone(Backbone):
         **kwargs: Any,
     ) -> None:
         declaration = type(self).declaration
-        bound = declaration.signature().bind(*args, **kwargs)
+        try:
+            bound = declaration.signature().bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{declaration.name}: {error}; by name it takes {declaration.signature()}") from None
         own = dict(bound.arguments)
-        for parameter in declaration.signature().parameters.values():
-            if parameter.kind is parameter.VAR_KEYWORD:
-                own |= own.pop(parameter.name, {})
         structure = structure_of(declaration, own, inputs)
         shapes = inputs_as_json(structure.inputs)
         tensors = _symbolic(structure.inputs)
@@ -88,10 +88,9 @@ def _class_of(declaration: declared.Declaration) -> type[TorchModuleBackbone]:
 def _signature(declaration: declared.Declaration) -> inspect.Signature:
     """Returns the signature of the class's constructor: that of the module's, and the arguments of every backbone."""
     own = [one.replace(annotation=one.empty) for one in declaration.signature().parameters.values()]
-    last = [own.pop()] if own and own[-1].kind is inspect.Parameter.VAR_KEYWORD else []
     shared = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
         for name, default in (("inputs", None), ("dtype", None), ("trainable", True), ("name", None))
     ]
     itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return inspect.Signature([itself, *own, *shared, *last])
+    return inspect.Signature([itself, *own, *shared])

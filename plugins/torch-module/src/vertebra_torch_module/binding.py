@@ -9,12 +9,13 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
-from vertebra_torch_module.skeleton import Linear, Slot
+from vertebra_torch_module.skeleton import WITH_STATISTICS, Linear, Slot
 
 Read = Callable[[], torch.Tensor]
 
@@ -24,6 +25,7 @@ def bound(
     tensors: Mapping[Slot, Read],
     linears: Mapping[str, nn.Module],
     write: Callable[[Slot, torch.Tensor], None],
+    trains: Callable[[str], bool] = lambda _path: True,
 ) -> nn.Module:
     """Returns a copy of a skeleton that computes with other tensors.
 
@@ -32,6 +34,8 @@ def bound(
         tensors: A function that returns the tensor, for each slot.
         linears: The module to call in place of each of these linear layers, by name.
         write: Called when the module assigns a new tensor to a buffer.
+        trains: Says whether the module of this name trains now. If not, a layer with statistics of batches uses and
+            keeps those it has, as Keras's `BatchNormalization` does.
     """
     module = copy.deepcopy(skeleton)
     own: dict[str, dict[str, Slot]] = defaultdict(dict)
@@ -40,14 +44,17 @@ def bound(
             path, _, attribute = name.rpartition(".")
             own[path][attribute] = slot
     for path, layer in list(module.named_modules(remove_duplicate=False)):
-        if path in linears:
-            parent, _, attribute = path.rpartition(".")
-            setattr(module.get_submodule(parent), attribute, linears[path])
+        if path in linears:  # in the same object, which lists and methods of the module may have, too
+            layer.__class__, layer.__dict__ = type(linears[path]), vars(linears[path])
         elif path in own and not isinstance(layer, _Bound):
             layer.__class__ = _bound_class(type(layer), own[path], tensors, write)
+            if isinstance(layer, WITH_STATISTICS):
+                layer.__class__ = _with_statistics(layer.__class__, partial(trains, path))
     for layer in module.modules():
         if hasattr(layer, "activation_relu_or_gelu"):  # 0 makes torch's encoder layers call their linear layers
             layer.activation_relu_or_gelu = 0
+        if isinstance(layer, nn.TransformerEncoder):  # nested tensors are for the layers' other way to compute only
+            layer.use_nested_tensor = False
     return module
 
 
@@ -111,6 +118,18 @@ def _bound_class(
     if issubclass(kind, nn.RNNBase):  # which keeps its parameters in a list, and renews it if they have changed
         members["_flat_weights"] = property(_flat_weights, lambda _module, _value: None)
     return type(kind.__name__, (_Bound, kind), members)
+
+
+def _with_statistics(kind: type, trains: Callable[[], bool]) -> type:
+    """Returns a class whose modules are in training mode only while they train."""
+
+    def is_training(module: nn.Module) -> bool:
+        return bool(vars(module)["training"]) and trains()
+
+    def set_mode(module: nn.Module, mode: bool) -> None:
+        vars(module)["training"] = mode
+
+    return type(kind.__name__, (kind,), {"training": property(is_training, set_mode), "__module__": kind.__module__})
 
 
 def _reader(read: Read) -> Callable[[nn.Module], torch.Tensor]:

@@ -25,6 +25,8 @@ INPUTS = "vertebra_inputs"
 _SUFFIX = "Backbone"
 _OWN_ARGUMENTS = ("inputs", "dtype", "trainable", "name", "self")
 """Arguments of every class that is made of a module."""
+_NAMELESS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY)
+_KEYWORDS = inspect.Parameter.VAR_KEYWORD
 _FORM = "Write FILE.py:NAME or PACKAGE.MODULE:NAME"
 
 
@@ -57,17 +59,26 @@ class Declaration:
         return self.made or _imported(self.reference)
 
     def signature(self) -> inspect.Signature:
-        """Returns the parameters of the constructor, without `self`.
+        """Returns the parameters of the constructor, without `self` and `**kwargs`, which presets do not give.
 
         Raises:
-            TorchModuleError: a parameter has the name of one that every backbone has.
+            TorchModuleError: a parameter has the name of one that every backbone has, or none to be given by.
         """
         signature = inspect.signature(self.module_class())
         own = [name for name in _OWN_ARGUMENTS if name in signature.parameters]
         if own:
             problem = f"its constructor has an argument {own[0]!r}, and so has every backbone"
             raise TorchModuleError(self.reference, problem, "Name a function that calls it with another argument")
-        return signature
+        nameless = [str(one) for one in signature.parameters.values() if one.kind in _NAMELESS]
+        if nameless:
+            problem = f"its constructor has the argument {nameless[0]!r}, which no preset can give by name"
+            raise TorchModuleError(self.reference, problem, "Name a function that calls it with arguments by name")
+        return signature.replace(parameters=[one for one in signature.parameters.values() if one.kind != _KEYWORDS])
+
+    def takes_any(self) -> bool:
+        """Says whether the constructor has `**kwargs`."""
+        parameters = inspect.signature(self.module_class()).parameters.values()
+        return any(one.kind == _KEYWORDS for one in parameters)
 
 
 _added: dict[str, Declaration] = {}
@@ -78,7 +89,7 @@ def declare(
 ) -> Declaration:
     """Declares a module in this process; a later declaration of the same name replaces it."""
     made = None if isinstance(module, str) else module
-    reference = module if isinstance(module, str) else f"{module.__module__}:{module.__qualname__}"
+    reference = module if isinstance(module, str) else _reference(module, name)
     declaration = Declaration(name or _class_name(reference), reference, inputs, keep, made)
     _added[declaration.name] = declaration
     return declaration
@@ -127,6 +138,16 @@ def _in_environment(text: str) -> Mapping[str, Declaration]:
     return {name: Declaration(name, reference) for reference in references for name in [_class_name(reference)]}
 
 
+def _reference(made: Callable[..., Any], name: str | None) -> str:
+    """Returns the reference of a class or function, whose last part need not be in the module, for messages."""
+    own = getattr(made, "__name__", type(made).__name__)
+    reference = f"{getattr(made, '__module__', __name__)}:{own}"
+    if not callable(made) or not (name or own.isidentifier()):
+        problem = "this is no class or function" if not callable(made) else "it has no name that a class can have"
+        raise TorchModuleError(reference, problem, 'Give a class, or a function with add(..., name="NetBackbone")')
+    return reference
+
+
 def _is_reference(text: str) -> bool:
     file, colon, name = text.rpartition(":")
     return bool(file and colon) and name.isidentifier()
@@ -142,7 +163,13 @@ def _class_name(reference: str) -> str:
 
 def _imported(reference: str) -> Callable[..., Any]:
     file, _, name = reference.rpartition(":")
-    module = _module_of_file(str(Path(file).resolve())) if file.endswith(".py") else _module(reference, file)
+    try:
+        module = _module_of_file(str(Path(file).resolve())) if file.endswith(".py") else _module(reference, file)
+    except TorchModuleError:
+        raise
+    except Exception as error:  # of the user's code
+        problem = f"{file} cannot be imported ({type(error).__name__}: {error})"
+        raise TorchModuleError(reference, problem, "Correct the code") from error
     made = getattr(module, name, None)
     if not callable(made):
         close = close_names(name, vars(module))

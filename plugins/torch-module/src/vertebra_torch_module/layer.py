@@ -119,7 +119,15 @@ class TorchModule(keras.layers.Layer):
             for name in one.names
         }
         tensors = {slot: _reader(variable) for slot, variable in variables.items()}
-        module = bound(structure.skeleton, tensors, linears, lambda slot, value: variables[slot].assign(value))
+        owners = {name: self._owner(slot.name)[0] for slot in variables for name in slot.names}
+        layers = {name.rpartition(".")[0]: owner for name, owner in owners.items()}
+        module = bound(
+            structure.skeleton,
+            tensors,
+            linears,
+            lambda slot, value: variables[slot].assign(value),
+            lambda path: bool(layers[path].trainable),
+        )
         move_constants(module, keras.ops.convert_to_tensor(0).device, getattr(torch, self.compute_dtype))
         return module.train(training)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,7 +16,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook 
 
 from vertebra_torch_module.errors import TorchModuleError
 
-_WITH_STATISTICS = (
+WITH_STATISTICS = (
     nn.BatchNorm1d,
     nn.BatchNorm2d,
     nn.BatchNorm3d,
@@ -25,6 +26,8 @@ _WITH_STATISTICS = (
     nn.InstanceNorm3d,
 )
 """Layers whose parameters and statistics torch wants in one dtype."""
+_REGISTERED = ("_parameters", "_buffers", "_modules", "_flat_weights")
+"""The attributes in which torch has the parameters, buffers and modules of a module."""
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 """The dicts of a module's hooks, for which torch has no public name."""
 
@@ -97,7 +100,7 @@ def slots_of(module: nn.Module) -> list[Slot]:
             if name in persistent:
                 names = (*found[id(tensor)].names, name) if id(tensor) in found else (name,)
                 owner = owners[name.rpartition(".")[0]]
-                is_cast = not is_buffer and not isinstance(owner, _WITH_STATISTICS) and tensor.is_floating_point()
+                is_cast = not is_buffer and not isinstance(owner, WITH_STATISTICS) and tensor.is_floating_point()
                 found[id(tensor)] = Slot(names, tensor, is_buffer, is_cast)
     return list(found.values())
 
@@ -151,9 +154,37 @@ def _check(module: nn.Module, reference: str) -> None:
         if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
             problem = f"its parameter {name} has no shape before the first call"
             raise TorchModuleError(reference, problem, "Use layers with sizes, such as Linear for LazyLinear")
+        if "/" in name:
+            problem = f"its tensor {name} has a slash in its name, which separates layers in presets"
+            raise TorchModuleError(reference, problem, "Choose other keys in ModuleDict and ParameterDict")
         if tensor.is_complex():
             problem = f"its tensor {name} has complex numbers, which Keras does not store"
             raise TorchModuleError(reference, problem, "Store the real and the imaginary parts (torch.view_as_real)")
+    _check_attributes(module, reference)
+
+
+def _check_attributes(module: nn.Module, reference: str) -> None:
+    """Raises an error for an attribute with parameters that neither training nor checkpoints would reach."""
+    modules = set(module.modules())
+    for path, owner in module.named_modules():
+        for attribute, value in vars(owner).items():
+            found = [] if attribute in _REGISTERED else _flat(value)
+            problem = f"its attribute {path}.{attribute}".replace(" .", " ")
+            if any(isinstance(one, nn.Parameter) for one in found) or any(
+                isinstance(one, nn.Module) and one not in modules for one in found
+            ):
+                remedy = "Use nn.ParameterList, nn.ParameterDict, nn.ModuleList or nn.ModuleDict"
+                raise TorchModuleError(reference, f"{problem} has parameters that torch does not register", remedy)
+            if any(isinstance(one, torch.Tensor) and not one.is_leaf for one in found):
+                remedy = "Compute it in forward, or use torch.nn.utils.parametrizations for weight_norm and prune"
+                raise TorchModuleError(reference, f"{problem} was computed from parameters in the constructor", remedy)
+
+
+def _flat(value: Any) -> list[Any]:
+    """Returns the objects in an attribute, and in lists and dicts in it."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return [inner for one in value for inner in _flat(one)] if isinstance(value, list | tuple) else [value]
 
 
 def _has_hooks(layer: nn.Module) -> bool:

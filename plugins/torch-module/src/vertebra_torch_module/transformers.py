@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +16,8 @@ from vertebra_torch_module import declared
 _INPUTS = "inputs"
 _BASE = ("name", "trainable", "dtype", "lora", "quantized", _INPUTS)
 """Arguments and fields of every backbone, and the inputs, which are no arguments of the module."""
+_FIELDS = {"model_type", "architectures", "transformers_version", "torch_dtype", *_BASE}
+"""Fields of any config, which are no arguments of the module."""
 _LAYER = "module"
 """Name of the Keras layer that has the module."""
 
@@ -30,8 +31,9 @@ class TorchModuleTranslation(Translation):
     ignored = ()
 
     def arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        parameters = self.declaration.signature().parameters.values()
-        known = {one.name for one in parameters if one.kind is not inspect.Parameter.VAR_KEYWORD} | {_INPUTS}
+        known = {*self.declaration.signature().parameters, _INPUTS}
+        if self.declaration.takes_any():  # other fields would change the module; the class refuses them
+            known |= config.keys() - _FIELDS
         return {name: value for name, value in config.items() if name in known}
 
     def config(self, arguments: Mapping[str, Any]) -> dict[str, Any]:

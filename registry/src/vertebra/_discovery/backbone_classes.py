@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from vertebra._discovery import runtimes
 from vertebra._discovery.catalog import BACKBONES, Entry, catalog, imported
-from vertebra._discovery.runtimes import bound_backend
-from vertebra.errors import PluginError, RuntimeBoundError
+from vertebra.errors import PluginError, RuntimeBoundError, RuntimeChoiceError
 from vertebra.errors.base import shown
+from vertebra.interfaces import Runtime
 from vertebra.specs import BackboneSpec
+
+
+def bind_any(name: str, requested: str | None = None) -> Runtime:
+    """Binds a runtime as `runtimes.bind` does, or the first one that computes a class if none was chosen.
+
+    Raises:
+        RuntimeChoiceError: no runtime is installed.
+    """
+    try:
+        return runtimes.bind(requested)
+    except RuntimeChoiceError as error:
+        able = [one for one in error.available if computes_on(name, one)]
+        return runtimes.bind_any(able[0] if able else None)
+
+
+def computes_on(name: str, runtime: str) -> bool:
+    """Says whether a runtime computes a class; True if no plugin provides the class."""
+    return name not in catalog(BACKBONES) or catalog(BACKBONES).lookup(name).value.computes_on(runtime)
 
 
 def backbone_class(name: str) -> type:
@@ -19,7 +38,7 @@ def backbone_class(name: str) -> type:
         PluginError: the class cannot be imported from the module that the plugin names, or is no class.
     """
     entry: Entry[BackboneSpec] = catalog(BACKBONES).lookup(name)
-    bound = bound_backend()
+    bound = runtimes.bound_backend()
     if bound is not None and not entry.value.computes_on(bound):
         raise RuntimeBoundError(entry.value.runtimes[0], bound, name)
     loaded = imported(entry, entry.value.backbone)

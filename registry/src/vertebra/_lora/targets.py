@@ -67,7 +67,8 @@ def find_default_targets(model: Any, roles: Roles, layers: Layers | None = None)
     owner, declared = type(model).__name__, getattr(model, "lora_targets", ())
     targets = model.default_lora_layer_names() if isinstance(declared, tuple | list) else declared
     _check_declared(owner, "lora_targets", targets, "targets")
-    missing = [target for target in targets if not _roles_below(target, roles) and not match(target, layers, roles)]
+    named = [target for target in targets if target != ALL_LINEAR]  # which is right for a model without such layers
+    missing = [target for target in named if not _roles_below(target, roles) and not match(target, layers, roles)]
     if missing and _declares_targets(model):
         raise LoraDeclarationError(owner, "lora_targets", targets, f"layers of the model: {missing[0]!r} matches none")
     if missing:

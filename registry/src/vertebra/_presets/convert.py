@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from vertebra._discovery import runtimes
+from vertebra._discovery.backbone_classes import bind_any
 from vertebra._formats.description import OpenPreset, PresetDescription
 from vertebra._formats.export import PresetExport, plain_config
 from vertebra._formats.other_weights import choose_weights
@@ -139,7 +139,7 @@ def _convert_folder(
     folder: PresetFolder, options: _Options, advance: Callable[[int, int], None] | None, task_folder: Path
 ) -> Conversion:
     described = _with_other_weights(read_description(folder))
-    runtimes.bind_any(options.runtime)
+    bind_any(described.backbone, options.runtime)
     preset = described.open()
     description, checkpoint = preset.description, preset.mapped()
     backbone, export, match = _export(preset, options)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from vertebra._discovery import runtimes
+from vertebra._discovery.backbone_classes import bind_any
 from vertebra._formats.description import PresetDescription
 from vertebra._formats.registry import read_description
 from vertebra._resolve.consistent_read import read_consistently
@@ -185,7 +186,7 @@ def _estimate_weights(description: PresetDescription, stored: int) -> list[_Weig
 
 
 def _abstract(description: PresetDescription) -> tuple[Any, Mapping[str, Any]]:
-    runtimes.bind_any()
+    bind_any(description.backbone)
     from vertebra._presets.load import build, class_of
     from vertebra._weights.abstract import abstract_build
     from vertebra._weights.layer_paths import weight_names

@@ -12,6 +12,7 @@ from pathlib import Path
 from vertebra import _arguments
 from vertebra._configuration.settings import settings
 from vertebra._discovery import runtimes
+from vertebra._discovery.backbone_classes import bind_any
 from vertebra._discovery.catalog import BACKBONES, catalog
 from vertebra._formats.description import OpenPreset
 from vertebra._formats.registry import read_description
@@ -257,7 +258,7 @@ def _check_weights(preset: OpenPreset, any_runtime: bool) -> list[str]:
     if name not in catalog(BACKBONES):
         return [f"no installed plugin provides {name}, so the weights were not checked; users need one to load it"]
     try:
-        (runtimes.bind_any if any_runtime else runtimes.bind)()
+        bind_any(name) if any_runtime else runtimes.bind()
     except RuntimeChoiceError:
         return [*_check_names(preset), "no runtime was chosen, so the shapes of the weights were not checked"]
     _match(preset)

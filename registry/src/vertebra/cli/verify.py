@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from vertebra._discovery import runtimes
+from vertebra._discovery.backbone_classes import bind_any
 from vertebra.cli.lock import add_lockfile_option, verify_lockfile
 from vertebra.cli.output import plain_warnings, print_json, printable
 from vertebra.errors import CertificateError
@@ -70,6 +70,7 @@ def verify_preset(
         CertificateError: the preset has no certificate, or one of another architecture.
     """
     plain_warnings()
+    from vertebra._formats.registry import read_description
     from vertebra._presets.compare_checkpoints import compare_checkpoints
     from vertebra._resolve.consistent_read import read_consistently
     from vertebra._weights.non_finite import not_finite
@@ -81,7 +82,8 @@ def verify_preset(
         nonlocal name
         if CERTIFICATE not in folder.names and not certificate_optional:
             raise _not_certified(folder)
-        name = runtimes.bind_any(runtime).name  # later than the errors that need no framework
+        # later than the errors that need no framework
+        name = bind_any(read_description(folder).backbone, runtime).name
         from vertebra._presets.load import prepare
         from vertebra.backbone import Backbone
 
