@@ -88,6 +88,7 @@ class CommandSuite(PluginSuite):
         resolve_reference(spec.command)(parser)
         if not any("--json" in action.option_strings for action in parser._actions):
             pytest.skip("it has no option --json")
+        assert spec.schema, "CommandSpec.schema names none, such as 'my_package.command:SCHEMA'"
         schema = resolve_reference(spec.schema)
         assert isinstance(schema, dict)
         assert {"$schema", "title"} <= schema.keys()

@@ -5,5 +5,6 @@ from vertebra import CommandSpec, hookimpl
 
 @hookimpl
 def vertebra_commands() -> list[CommandSpec]:
-    code = "example_plugin.command:add_arguments"
-    return [CommandSpec("example-name", "list the files of a preset", code)]
+    code = "example_plugin.command"
+    help = "list the files of a preset"
+    return [CommandSpec("example-name", help, f"{code}:add_arguments", f"{code}:SCHEMA")]

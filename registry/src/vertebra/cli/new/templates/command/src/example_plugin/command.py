@@ -5,6 +5,14 @@ from argparse import ArgumentParser, Namespace
 
 from vertebra import open_files
 
+SCHEMA = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "title": "Output of vertebra example-name --json: the size of each file in bytes",
+    "type": "object",
+    "additionalProperties": {"type": "integer", "minimum": 0},
+}
+"""The JSON Schema of the output with `--json`, which `vertebra schema example-name` prints."""
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments, and names the function that runs."""
