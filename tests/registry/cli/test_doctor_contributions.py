@@ -22,9 +22,10 @@ from vertebra import PresetSpec, hookimpl
 @hookimpl
 def vertebra_presets():
     return [
-        PresetSpec("sound", "oci://x", 1, copies=("file:///x",), backbone="OneBackbone"),
-        PresetSpec("unread", "oci://x", 1, backbone="OneBackbone"),
-        PresetSpec("unread_copy", "oci://x", 1, copies=("ipfs://x",), backbone="OneBackbone"),
+        PresetSpec("sound", "ftp://x", 1, copies=("file:///x",), backbone="OneBackbone"),
+        PresetSpec("unread", "ftp://x", 1, backbone="OneBackbone"),
+        PresetSpec("unread_copy", "ftp://x", 1, copies=("ipfs://x",), backbone="OneBackbone"),
+        PresetSpec("elsewhere", "s3://x", 1, backbone="OneBackbone"),
         PresetSpec("of_none", "file:///x", 1, backbone="NoBackbone"),
         PresetSpec("lost", "ipfs://x", 1, backbone="NoBackbone"),
         *(PresetSpec(f"bert_{number}", "file:///x", 1, backbone="BertBackbone") for number in range(7)),
@@ -51,9 +52,15 @@ def test_presets_of_absent_architectures_and_schemes_are_named(monkeypatch):
         f"{bert}; install one with: pip install 'vertebra[bert]'",
         "lost, of_none: the backbone NoBackbone is of no installed plugin; install one",
         "lost: no installed plugin reads ipfs://; install one",
-        "unread: no installed plugin reads oci://; install one",
-        "unread_copy: no installed plugin reads oci:// or ipfs://; install one",
+        "unread: no installed plugin reads ftp://; install one",
+        "unread_copy: no installed plugin reads ftp:// or ipfs://; install one",
     ]
+
+
+def test_a_known_source_that_is_not_installed_is_no_failure(monkeypatch):
+    monkeypatch.setattr("vertebra._discovery.extras.is_installed", lambda name: False)
+    (found,) = [(ok, detail) for _, ok, detail in examine_contributions() if detail.startswith("elsewhere: ")]
+    assert found == (True, "elsewhere: no installed plugin reads s3://; install one with: pip install 'vertebra[s3]'")
 
 
 def test_a_format_that_no_plugin_contributes_is_named():

@@ -14,8 +14,9 @@ from vertebra._discovery.catalog import BACKBONES, Entry, catalog
 from vertebra._discovery.plugin import Owner
 from vertebra._resolve.preset_folder import PresetFolder, config_error
 from vertebra._system.strict_json import read_json
-from vertebra.errors import PluginError, PresetConfigError, VertebraError
+from vertebra.errors import PluginError, PresetConfigError, UnknownNameError, VertebraError
 from vertebra.errors.base import shown
+from vertebra.errors.names import failed_plugins
 from vertebra.specs import BackboneSpec, resolve_reference
 
 METADATA = "metadata.json"
@@ -41,6 +42,22 @@ def writer_of(folder: PresetFolder) -> Owner | None:
             writer = read_json(folder.fetch(METADATA)).get(WRITER)
             return Owner(writer["distribution"], writer["version"], "") if _is_owner(writer) else None
     return None
+
+
+def installing(folder: PresetFolder, error: UnknownNameError) -> str:
+    """Returns how to install the plugin that provides a preset's class."""
+    if error.install:
+        return f"Install the plugin that provides it with: {error.install}"
+    writer = writer_of(folder)
+    if writer is not None and not extras.is_installed(writer.distribution):
+        written = f"It was written with the plugin {writer.distribution} {writer.version}"
+        return f"{written}; if you trust it, install it with: {pip_install(writer)}"
+    if writer is not None and not error.suggestions:
+        return (
+            f"It was written with {writer.distribution}, which is installed and has no such class here: see its README"
+        )
+    similar = f" Installed with a similar name: {', '.join(error.suggestions)}." if error.suggestions else ""
+    return f"Install the plugin that provides it.{similar}{failed_plugins(error.failed)}"
 
 
 def migrate(folder: PresetFolder, backbone: str, config: Config, version: int) -> tuple[Config, Names]:

@@ -12,10 +12,8 @@ from typing import Any
 
 from vertebra._arguments import flag
 from vertebra._discovery import backbone_classes, runtimes
-from vertebra._discovery.extras import is_installed
-from vertebra._formats import native
 from vertebra._formats.description import OpenPreset, PresetDescription
-from vertebra._formats.migration import pip_install, writer_of
+from vertebra._formats.migration import installing
 from vertebra._formats.registry import read_description
 from vertebra._presets import load_warnings
 from vertebra._presets.certificate_header import Certificate, require_certificate
@@ -39,7 +37,6 @@ from vertebra.errors import (
     close_names,
 )
 from vertebra.errors.base import shown
-from vertebra.errors.names import failed_plugins
 from vertebra.interfaces import Runtime
 from vertebra.specs import TaskPreset
 
@@ -222,22 +219,10 @@ def _resolve_class(description: PresetDescription, asked: Any) -> Any:
         found = backbone_classes.backbone_class(description.backbone)
     except UnknownNameError as error:
         problem = f"no installed backbone is named {description.backbone!r}"
-        raise config_error(description.folder, problem, _installing(description, error)) from error
+        raise config_error(description.folder, problem, installing(description.folder, error)) from error
     if asked is not None and not issubclass(found, asked):
         raise PresetClassError(description.folder.handle, found.__name__, asked.__name__)
     return found
-
-
-def _installing(description: PresetDescription, error: UnknownNameError) -> str:
-    """Returns how to install the plugin that provides a preset's class."""
-    if error.install:
-        return f"Install the plugin that provides it with: {error.install}"
-    writer = writer_of(description.folder) if description.format == native.NAME else None
-    if writer is not None and not is_installed(writer.distribution):
-        written = f"It was written with the plugin {writer.distribution} {writer.version}"
-        return f"{written}; if you trust it, install it with: {pip_install(writer)}"
-    similar = f" Installed with a similar name: {', '.join(error.suggestions)}." if error.suggestions else ""
-    return f"Install the plugin that provides it.{similar}{failed_plugins(error.failed)}"
 
 
 def build(backbone_class: Any, description: PresetDescription, overrides: dict[str, Any]) -> Any:

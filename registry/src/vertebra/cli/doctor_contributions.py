@@ -59,24 +59,30 @@ def _unknown_formats() -> Iterator[ContributionFinding]:
 
 
 def _presets() -> Iterator[ContributionFinding]:
-    """Yields a finding for each plugin and reason why its presets cannot be loaded."""
-    affected: dict[tuple[str, str], list[str]] = {}
+    """Yields a finding for each plugin and reason why its presets cannot be loaded.
+
+    A source that is known, and not installed, is no failure: who loads other presets does not need it.
+    """
+    affected: dict[tuple[str, bool, str], list[str]] = {}
     for entry in catalog(PRESETS):
-        for problem in _problems(entry.value):
-            affected.setdefault((entry.owner.distribution, problem), []).append(entry.name)
-    for (distribution, problem), names in affected.items():
+        for passed, problem in _problems(entry.value):
+            affected.setdefault((entry.owner.distribution, passed, problem), []).append(entry.name)
+    for (distribution, passed, problem), names in affected.items():
         more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-        yield f"presets of {distribution}", False, f"{', '.join(names[:_MOST_NAMES])}{more}: {problem}"
+        yield f"presets of {distribution}", passed, f"{', '.join(names[:_MOST_NAMES])}{more}: {problem}"
 
 
-def _problems(preset: PresetSpec) -> Iterator[str]:
-    """Yields the reasons why a preset cannot be loaded that are known without a look at its files."""
+def _problems(preset: PresetSpec) -> Iterator[tuple[bool, str]]:
+    """Yields the reasons why a preset cannot be loaded that are known without a look at its files.
+
+    Each comes with whether that is normal.
+    """
     if preset.backbone not in catalog(BACKBONES):
-        yield f"the backbone {preset.backbone} is of no installed plugin{_install(preset.backbone)}"
+        yield False, f"the backbone {preset.backbone} is of no installed plugin{_install(preset.backbone)}"
     schemes = list(dict.fromkeys(PresetHandle.parse(handle).scheme for handle in (preset.handle, *preset.copies)))
     if not any(map(catalog(SOURCES).__contains__, schemes)):
         texts = " or ".join(f"{scheme}://" for scheme in schemes)
-        yield f"no installed plugin reads {texts}{_install(schemes[0])}"
+        yield bool(install_command(schemes[0])), f"no installed plugin reads {texts}{_install(schemes[0])}"
 
 
 def _install(name: str) -> str:
