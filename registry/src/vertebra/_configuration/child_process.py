@@ -6,14 +6,15 @@ import os
 import re
 import signal
 
-from vertebra._configuration.settings import PREFIX
+from vertebra._configuration.config_file import SETTINGS
+from vertebra._configuration.settings import CONFIG, PREFIX
 
 _START = r"PATH|LD_LIBRARY_PATH|DYLD_\w+|SYSTEMROOT|TMPDIR|TEMP|TMP|LANG|LC_\w+"
 """Names of variables that starting a program may need."""
 PYTHON = (
     r"PYTHON\w+|VIRTUAL_ENV|CONDA_PREFIX",
     r"HOME|USER|LOGNAME|XDG_\w+|USERPROFILE|HOMEDRIVE|HOMEPATH|APPDATA|LOCALAPPDATA|PROGRAMDATA|WINDIR",
-    rf"{PREFIX}\w+",  # settings, and variables of plugins
+    "|".join((CONFIG, *(f"{PREFIX}{name}" for name in SETTINGS))),
     r"KERAS_\w+",
     r"LD_PRELOAD|(CUDA|NVIDIA|XLA|TPU|LIBTPU|HIP|HSA|ROCM|ROCR|NEURON|ONEAPI|OMP|KMP|MKL|OPENBLAS)_\w+",
 )
