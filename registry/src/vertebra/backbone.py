@@ -81,6 +81,7 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
             self.token_embedding = None
         self._preset: str | None = None
         self._origin: PresetFolder | None = None
+        self._saved_to: set[Path] = set()
 
     @classmethod
     def _constructor_arguments(cls) -> dict[str, Any]:

@@ -28,6 +28,11 @@ _TASK_FILES = (
     *(MODULES, "config_sentence_transformers.json", "sentence_bert_config.json"),
 )
 """The files of a task in Vertebra's and KerasHub's formats, and in that of Sentence Transformers."""
+_TOKENIZER_FILES = re.compile(
+    r"tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|chat_template\.jinja"
+    r"|vocab\.(txt|json|bpe)|merges\.txt|(tokenizer|spiece|spm|sentencepiece(\.bpe)?)\.model|assets/tokenizer/.+"
+)
+"""The files of a tokenizer in all formats."""
 _CARRIED_NAME = re.compile(rf"{CARRIED}/[^/]+/")
 REPLACED = "another file has this name in the target"
 
@@ -39,8 +44,17 @@ def is_of_task(name: str, module_folders: tuple[str, ...]) -> bool:
         name: Name of the file, which may be below `carried/`.
         module_folders: The folders of the preset's modules, as `module_folders` returns them.
     """
-    restored = _CARRIED_NAME.sub("", name, count=1) if name.startswith(CARRIED) else name
+    restored = _restored(name)
     return restored in _TASK_FILES or restored.startswith(module_folders)
+
+
+def is_of_tokenizer(name: str) -> bool:
+    """Returns whether a file is one of a tokenizer, by its name, which may be below `carried/`."""
+    return _TOKENIZER_FILES.fullmatch(_restored(name)) is not None
+
+
+def _restored(name: str) -> str:
+    return _CARRIED_NAME.sub("", name, count=1) if name.startswith(CARRIED) else name
 
 
 def module_folders(path: Path | None) -> tuple[str, ...]:

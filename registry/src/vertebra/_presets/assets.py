@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,12 @@ class Assets:
     module_folders: tuple[str, ...] = ()
     """The folders of the modules of Sentence Transformers."""
 
+    @property
+    def paths(self) -> dict[str, Path]:
+        """The local paths of the carried files, by their names in the source, and of the source's config."""
+        config = {} if self.config_folder is None else {CONFIG: self.config_folder / CONFIG}
+        return config | {name: path for name, (path, _) in self.files.items()}
+
     def copy(self, stage: Path) -> Assets:
         """Copies the files into a folder, one block at a time; never overwrites a file.
 
@@ -149,6 +155,11 @@ class Assets:
         kept = {name: new for name, new in self.carried.items() if name not in names}
         left_out = {name: reason for name, reason in self.left_out.items() if name not in names}
         return dataclasses.replace(self, carried=kept, left_out=left_out)
+
+    def with_written(self, names: Collection[str]) -> Assets:
+        """Returns these assets if a task has written files of these names: none of them is left out."""
+        left_out = {name: reason for name, reason in self.left_out.items() if name not in names}
+        return dataclasses.replace(self, left_out=left_out)
 
     @property
     def has_tokenizer(self) -> bool:

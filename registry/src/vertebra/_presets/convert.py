@@ -23,7 +23,7 @@ from vertebra._presets import load_warnings
 from vertebra._presets.assets import CarriedAssets, select_assets
 from vertebra._presets.certificate_header import carry_certificate, open_certificate
 from vertebra._presets.load import BASE_ARGUMENTS, build_abstract, check_overrides, class_of
-from vertebra._presets.replace_folder import check_request, keep_user_files
+from vertebra._presets.replace_folder import check_request, keep_user_files, replaces_tokenizer
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.atomic_save import replacing_folder
@@ -167,7 +167,9 @@ def _convert_folder(
         if certificate is not None and certified:
             same_texts = assets.has_tokenizer and (export.task is None or export.task.same_texts)
             carry_certificate(certificate, stage, task is not None, same_texts)
-        keep_user_files(options.target, stage, options.format, with_task=task is None)
+        rows = getattr(backbone.token_embedding, "input_dim", None)
+        with_tokenizer = not replaces_tokenizer(options.target, assets.paths, rows)
+        keep_user_files(options.target, stage, options.format, with_task=task is None, with_tokenizer=with_tokenizer)
     facts = len(sizes), sum(sizes), certified, tuple(match.outside), assets.outcome(options.target, fields)
     return Conversion(
         str(folder.handle),

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import filecmp
+import logging
 import os
 import re
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vertebra._arguments import is_amount
 from vertebra._discovery.catalog import failed
 from vertebra._formats.format import Format
 from vertebra._formats.registry import format_of, formats
-from vertebra._presets.asset_names import CARRIED, MODULES, is_of_task, module_folders, name_in
+from vertebra._presets.asset_names import CARRIED, MODULES, is_of_task, is_of_tokenizer, module_folders, name_in
+from vertebra._resolve.candidates import handle_of_path
 from vertebra._system.atomic_save import destination
 from vertebra._system.foreign_json import read_foreign_json
+from vertebra._tasks.preset_files import LocalFiles
+from vertebra._tasks.tokenizers import find_tokenizer, same_tokens
 from vertebra._weights.safetensors.file_kind import INDEX, WEIGHTS
 from vertebra.errors import PresetConfigError, PresetFormatError, PresetSaveError
 from vertebra.file_names import CERTIFICATE, CONFIG
 
+log = logging.getLogger("vertebra")
 _MOST_NAMES = 5
 _WEIGHTS = re.compile(
     rf"{re.escape(WEIGHTS)}|{re.escape(INDEX)}|model-\d{{5}}-of-\d{{5}}\.safetensors"
@@ -88,7 +95,57 @@ def unread_weights(folder: Path) -> list[str]:
     return sorted(name for name in names - format.FILES.used(names) if _WEIGHTS.fullmatch(name))
 
 
-def keep_user_files(target: Path, stage: Path, format: str, replace: bool = False, with_task: bool = True) -> None:
+def replaces_tokenizer(target: Path, own: Mapping[str, Path], rows: int | None) -> bool:
+    """Says whether the tokenizer of the preset in a folder is another one than that of the new preset, and logs it.
+
+    Kept, it would give the new weights the token ids of the old ones, without an error.
+
+    Args:
+        target: The folder that is replaced, which need not exist.
+        own: The paths of the files that the new preset brings along, by name.
+        rows: The number of rows of the new preset's token table, or None. A tokenizer in the folder that has as many
+            tokens is kept if the new one has not: the table was made for it.
+    """
+    names = sorted(filter(is_of_tokenizer, own))
+    if not names or format_of_folder(target) is None:
+        return False
+    old = LocalFiles.of_folder(handle_of_path(target), target)
+    new = LocalFiles(handle_of_path(target), own)
+    replaced = sorted(filter(is_of_tokenizer, old.names))
+    if not replaced or _is_same(old, new, names) or _fits_better(old, new, rows):
+        return False
+    shown = ", ".join(replaced[:_MOST_NAMES])
+    log.warning(
+        "%s had the tokenizer of another preset (%s), which that of the new preset replaces; "
+        "save_to_preset(assets=False) keeps it",
+        target,
+        shown,
+    )
+    return True
+
+
+def _is_same(old: LocalFiles, new: LocalFiles, names: Sequence[str]) -> bool:
+    """Says whether two presets have the same tokenizer: by its tokens, or by its files if no plugin reads it."""
+    if find_tokenizer(new).tokenizer is not None:
+        return same_tokens(old, new)
+    both = [name for name in names if name in old.names]
+    return bool(both) and all(filecmp.cmp(old.fetch(name), new.fetch(name), shallow=False) for name in both)
+
+
+def _fits_better(old: LocalFiles, new: LocalFiles, rows: int | None) -> bool:
+    found = [find_tokenizer(files).tokenizer for files in (old, new)]
+    sizes = [None if tokenizer is None else tokenizer.vocabulary_size() for tokenizer in found]
+    return rows is not None and sizes[0] == rows and sizes[1] != rows
+
+
+def keep_user_files(
+    target: Path,
+    stage: Path,
+    format: str,
+    replace: bool = False,
+    with_task: bool = True,
+    with_tokenizer: bool = True,
+) -> None:
     """Links the user's own files from a preset folder into the folder that replaces it.
 
     Each file gets the name that it has in a preset of the new format.
@@ -99,6 +156,7 @@ def keep_user_files(target: Path, stage: Path, format: str, replace: bool = Fals
         format: The format of the new preset.
         replace: Whether the files replace different files of the same name in `stage`.
         with_task: Whether the files of the task that the folder holds are kept; if not, the new preset has its own.
+        with_tokenizer: The same for the files of its tokenizer.
     """
     old = format_of_folder(target)
     if old is None:
@@ -115,7 +173,7 @@ def keep_user_files(target: Path, stage: Path, format: str, replace: bool = Fals
                 (stage / name).mkdir(parents=True, exist_ok=True)
             if (stage / name).is_dir():
                 shutil.copystat(item, stage / name)
-        elif not with_task and is_of_task(name, modules):
+        elif (not with_task and is_of_task(name, modules)) or (not with_tokenizer and is_of_tokenizer(name)):
             return
         elif name not in own and not _WEIGHTS.fullmatch(name) and not _CONFIGS.fullmatch(name):
             new = name_in(format, name, old.NAME, item)

@@ -16,7 +16,7 @@ from vertebra._formats.export import export_of, plain_config
 from vertebra._formats.registry import formats
 from vertebra._lora.choices.calls import reading
 from vertebra._presets.assets import NOT_LOCAL, Assets, CarriedAssets, select_assets
-from vertebra._presets.replace_folder import check_request, keep_user_files
+from vertebra._presets.replace_folder import check_request, keep_user_files, replaces_tokenizer
 from vertebra._resolve.candidates import handle_of_path
 from vertebra._resolve.open import open_folder
 from vertebra._resolve.preset_folder import PresetFolder
@@ -64,7 +64,10 @@ def save_backbone(
         with replacing_folder(target) as stage:
             export = replace(export_of(backbone, weights), original=selected.original, task=task)
             fields = formats()[format].write(export, stage, max_shard_size)
-            keep = partial(keep_user_files, target, stage, format, with_task=task is None)
+            is_new = target not in backbone._saved_to  # what the user has changed there since is meant
+            replaced = is_new and replaces_tokenizer(target, selected.paths, _rows(backbone))
+            kept = {"with_task": task is None, "with_tokenizer": not replaced}
+            keep = partial(keep_user_files, target, stage, format, **kept)
             keep()
             selected = selected.copy(stage)
             if certificate:
@@ -73,7 +76,8 @@ def save_backbone(
                 write_certificate(backbone, stage, partial(_sample, backbone, stage, task))
             keep(replace=True)  # includes files written into the target meanwhile
             if task is not None:
-                write_task(task, stage)
+                selected = selected.with_written(write_task(task, stage))
+    backbone._saved_to.add(target)
     return selected.outcome(target, fields)
 
 
@@ -87,9 +91,14 @@ def _sample(backbone: Any, stage: Path, task: TaskExport | None) -> TextSample |
     inputs = backbone.sample_inputs()
     if not isinstance(inputs, Mapping):
         return None
-    rows = getattr(getattr(backbone, "token_embedding", None), "input_dim", None)
+    rows = _rows(backbone)
     files = LocalFiles.of_folder(handle_of_path(stage), stage)
     return sample_of_tokenizer(files, inputs, getattr(backbone, "max_sequence_length", None), rows)
+
+
+def _rows(backbone: Any) -> int | None:
+    """Returns the number of rows of a backbone's token table, or None if it has none."""
+    return getattr(getattr(backbone, "token_embedding", None), "input_dim", None)
 
 
 def _assets_argument(assets: object) -> bool | str | Path:

@@ -117,8 +117,14 @@ def _move_files(folder: Path, target: Path) -> None:
         shutil.move(path, free_path(target, path.relative_to(folder).as_posix()))
 
 
-def write_task(task: TaskExport, stage: Path) -> None:
-    """Adds the files of a task to a preset; a file of the same name may be a link to the user's, so it is replaced."""
+def write_task(task: TaskExport, stage: Path) -> set[str]:
+    """Adds the files of a task to a preset; a file of the same name may be a link to the user's, so it is replaced.
+
+    Returns:
+        The names of the files.
+    """
     with tempfile.TemporaryDirectory(dir=stage.parent) as folder:
         task.write(Path(folder))
+        names = {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()}
         _move_files(Path(folder), stage)
+    return names
