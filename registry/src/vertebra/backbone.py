@@ -79,7 +79,6 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
                 setattr(self, argument, value)
         if not hasattr(self, "token_embedding"):
             self.token_embedding = None
-        self._preset: str | None = None
         self._origin: PresetFolder | None = None
         self._saved_to: set[Path] = set()
 

@@ -140,8 +140,14 @@ def _names(names: Sequence[str]) -> str:
 # === vertebra verify, without a preset ===
 
 
-def verify_lockfile(path: Path | None, as_json: bool) -> int:
-    """Compares the local files of locked presets with the lockfile, prints the result and returns the exit status."""
+def verify_lockfile(path: Path | None, as_json: bool, allow_missing: bool = False) -> int:
+    """Compares the local files of locked presets with the lockfile, prints the result and returns the exit status.
+
+    Args:
+        path: The lockfile, or None for that of the settings.
+        as_json: Whether to print JSON.
+        allow_missing: Whether files that are not on this machine are no failure.
+    """
     from vertebra._presets.lock import verify_lock
 
     path = path or lockfile_path()
@@ -153,9 +159,8 @@ def verify_lockfile(path: Path | None, as_json: bool) -> int:
         for preset in presets:
             _print_verified(preset)
         _print_plugins(plugins)
-    return (
-        1 if any(preset.different for preset in presets) or (settings().locked_plugins and _read_otherwise(path)) else 0
-    )
+    failed = any(preset.different or (preset.missing and not allow_missing) for preset in presets)
+    return 1 if failed or (settings().locked_plugins and _read_otherwise(path)) else 0
 
 
 def _read_otherwise(path: Path) -> bool:

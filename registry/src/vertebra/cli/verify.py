@@ -35,6 +35,8 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--dtype", help="dtype to compute in (default: Keras's dtype policy)")
     strict = "fail if a weight is NaN or infinite; the preset then needs no certificate"
     parser.add_argument("--strict-finite", action="store_true", help=strict)
+    missing = "without a preset: files of locked presets that are not on this machine are no failure"
+    parser.add_argument("--allow-missing", action="store_true", help=missing)
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_lockfile_option(parser)
     parser.set_defaults(run=_run, parser=parser)
@@ -44,9 +46,9 @@ def _run(args: argparse.Namespace) -> int:
     if args.preset is None:
         if args.runtime or args.dtype or args.strict_finite:
             args.parser.error("--runtime, --dtype and --strict-finite need a preset")
-        return verify_lockfile(args.lockfile, args.json)
-    if args.lockfile:
-        args.parser.error("--lockfile does not apply to a single preset: omit the preset")
+        return verify_lockfile(args.lockfile, args.json, args.allow_missing)
+    if args.lockfile or args.allow_missing:
+        args.parser.error("--lockfile and --allow-missing do not apply to a single preset: omit the preset")
     facts = verify_preset(args.preset, args.runtime, args.dtype, args.strict_finite)
     if args.json:
         print_json(facts)
