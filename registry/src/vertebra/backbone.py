@@ -77,8 +77,8 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
         for argument, value in self._arguments.items():
             if not isinstance(getattr(type(self), argument, None), property):  # such as Keras's input_shape
                 setattr(self, argument, value)
-        if not hasattr(self, "token_embedding"):
-            self.token_embedding = None
+        self.token_embedding = getattr(self, "token_embedding", None)
+        self._preset: str | None = None
         self._origin: PresetFolder | None = None
         self._saved_to: set[Path] = set()
 

@@ -158,7 +158,7 @@ def build_prepared(
         if "dtype" not in overrides:
             load_warnings.widened_weights(description, checkpoint, weights, match)
         _fill(runtime, backbone, weights, checkpoint, match, created)
-    backbone._origin = description.folder
+    backbone._preset, backbone._origin = str(description.folder.handle), description.folder
     return backbone
 
 
