@@ -8,6 +8,7 @@ import textwrap
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from vertebra import errors, layers
 from vertebra._discovery import catalog
@@ -184,10 +185,35 @@ def layers_for_architectures() -> str:
     return "\n\n".join(form.format(home=home, name=name) for name, home in names)
 
 
+def tasks() -> str:
+    """Returns the directives for the tasks of `vertebra-text`, under the names that users write."""
+    return _of_text({f"vertebra.models.{entry.name}": entry.value.task for entry in _entries_of_text(catalog.TASKS)})
+
+
+def tokenizers() -> str:
+    """Returns the directives for the classes of tokenizers of `vertebra-text`."""
+    return _of_text({entry.name: entry.value.tokenizer for entry in _entries_of_text(catalog.TOKENIZERS)})
+
+
+def _entries_of_text(kind: Any) -> list[Any]:
+    return [entry for entry in catalog.catalog(kind) if entry.owner.distribution == "vertebra-text"]
+
+
+def _of_text(targets: dict[str, str]) -> str:
+    """Returns the directives for classes, by the heading of each."""
+    form = "::: {target}\n    options:\n      heading: {heading}\n      toc_label: {label}"
+    return "\n\n".join(
+        form.format(target=target.replace(":", "."), heading=heading, label=heading.rpartition(".")[2])
+        for heading, target in targets.items()
+    )
+
+
 GENERATED: dict[str, Callable[[], str]] = {
     "options": options,
     "errors": error_list,
     "plugins": plugins,
     "layers": layers_for_architectures,
+    "tasks": tasks,
+    "tokenizers": tokenizers,
 }
 """What each marker in a page is replaced by."""

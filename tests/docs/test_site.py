@@ -12,6 +12,7 @@ import pytest
 
 import vertebra
 import vertebra_text
+import vertebra_text.plugin
 from pages import page
 from vertebra import errors, hookspecs
 from vertebra._configuration import config_file
@@ -203,6 +204,16 @@ def test_every_public_name_has_one_entry():
     }
     wanted |= {"vertebra._api.CompiledModel"}  # which vertebra.compile returns
     assert sorted(found) == sorted(wanted)
+
+
+def test_every_task_and_tokenizer_has_an_entry(site):
+    """The classes that `vertebra-text` contributes are on the page of its API, by the names that users write."""
+    text = site.staging.rendered("reference/api/text.md", ROOT / "docs/reference/api/text.md")
+    headings = re.findall(r"^      heading: (\S+)$", text, flags=re.MULTILINE)
+    tasks = [f"vertebra.models.{spec.name}" for spec in vertebra_text.plugin.vertebra_tasks()]
+    tokenizers = [spec.name for spec in vertebra_text.plugin.vertebra_tokenizers()]
+    assert sorted(headings) == sorted([*tasks, *tokenizers])
+    assert {"vertebra.models.TextEmbedder", "vertebra.models.Reranker", "PretrainedTokenizer"} <= set(headings)
 
 
 # === Plugins ===
