@@ -3,6 +3,7 @@
 import argparse
 import ast
 import inspect
+import json
 import re
 import textwrap
 import tomllib
@@ -25,6 +26,12 @@ HOOKS = {
     "tokenizers": catalog.TOKENIZERS,
     "commands": catalog.COMMANDS,
 }
+OF_TASK = (
+    *("answers", "check_labels", "check_stored", "default_loss", "default_metrics", "further_inputs", "head_task"),
+    *("has_output_for_each_token", "head_weights", "labels_are_shares", "needs_labels", "prepare", "reads_pairs"),
+    *("sample_inputs", "task_arguments"),
+)
+"""Members of tasks that plugins override: `Task` documents them."""
 
 
 def options() -> str:
@@ -201,9 +208,10 @@ def _entries_of_text(kind: Any) -> list[Any]:
 
 def _of_text(targets: dict[str, str]) -> str:
     """Returns the directives for classes, by the heading of each."""
-    form = "::: {target}\n    options:\n      heading: {heading}\n      toc_label: {label}"
+    form = "::: {target}\n    options:\n      heading: {heading}\n      toc_label: {label}\n      filters: {filters}"
+    filters = json.dumps(["!^_", f"!^({'|'.join(OF_TASK)})$"])
     return "\n\n".join(
-        form.format(target=target.replace(":", "."), heading=heading, label=heading.rpartition(".")[2])
+        form.format(target=target.replace(":", "."), heading=heading, label=heading.rpartition(".")[2], filters=filters)
         for heading, target in targets.items()
     )
 

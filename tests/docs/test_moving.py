@@ -57,7 +57,9 @@ def test_code_for_peft_runs(folder, runtime, inputs, capsys):
 
 
 def test_code_for_sentence_transformers_runs(folder, runtime):
-    ours = [block.replace("hf://sentence-transformers/all-MiniLM-L6-v2", DEMO) for block in blocks_of_vertebra(SENTENCES)]
+    ours = [
+        block.replace("hf://sentence-transformers/all-MiniLM-L6-v2", DEMO) for block in blocks_of_vertebra(SENTENCES)
+    ]
     names = run_blocks(ours, runtime)
     assert names["best"].shape == (2, 2)
     assert names["scores"][0, names["best"][0, 0]] == names["scores"][0].max()

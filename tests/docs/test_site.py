@@ -84,6 +84,14 @@ def test_pictures_have_a_title_and_no_colour_of_one_mode():
         assert not re.search(r'<text[^>]*fill="(?!currentColor)', text), path
 
 
+def test_a_picture_may_have_a_form_for_phones(site):
+    home = site.staging.rendered("index.md", ROOT / "docs/index.md")
+    assert [home.count(f'"picture {form}"') for form in ("picture-wide", "picture-narrow")] == [1, 1]
+    assert home.count("<svg ") == 2
+    tutorial = site.staging.rendered("tutorials/first-backbone.md", ROOT / "docs/tutorials/first-backbone.md")
+    assert tutorial.count('<div class="picture">') == tutorial.count("<svg ") == 1
+
+
 def test_every_marker_is_filled_in(site):
     for name, path in site.staging.pages().items():
         assert not site.staging.MARKER.search(site.staging.rendered(name, path)), name
