@@ -21,8 +21,8 @@ POOLING_MASK = "pooling_mask"
 class TextPreprocessor:
     """Tokenizes texts or pairs of texts, cuts rows that are too long, and pads each batch to its longest row.
 
-    A call, `preprocessor(texts)`, returns the backbone's inputs, as `encode` does; `preprocessor(texts, labels)` returns
-    `(inputs, labels)`, for training.
+    A call, `preprocessor(texts)`, returns the backbone's inputs, as `encode` does; `preprocessor(texts, labels)`
+    returns `(inputs, labels)`, for training.
 
     Args:
         tokenizer: The tokenizer.
