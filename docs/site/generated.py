@@ -3,11 +3,13 @@
 import argparse
 import ast
 import inspect
+import json
 import re
 import textwrap
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from vertebra import errors, layers
 from vertebra._discovery import catalog
@@ -24,6 +26,12 @@ HOOKS = {
     "tokenizers": catalog.TOKENIZERS,
     "commands": catalog.COMMANDS,
 }
+OF_TASK = (
+    *("answers", "check_labels", "check_stored", "default_loss", "default_metrics", "further_inputs", "head_task"),
+    *("has_output_for_each_token", "head_weights", "labels_are_shares", "needs_labels", "prepare", "reads_pairs"),
+    *("sample_inputs", "task_arguments"),
+)
+"""Members of tasks that plugins override: `Task` documents them."""
 
 
 def options() -> str:
@@ -184,10 +192,36 @@ def layers_for_architectures() -> str:
     return "\n\n".join(form.format(home=home, name=name) for name, home in names)
 
 
+def tasks() -> str:
+    """Returns the directives for the tasks of `vertebra-text`, under the names that users write."""
+    return _of_text({f"vertebra.models.{entry.name}": entry.value.task for entry in _entries_of_text(catalog.TASKS)})
+
+
+def tokenizers() -> str:
+    """Returns the directives for the classes of tokenizers of `vertebra-text`."""
+    return _of_text({entry.name: entry.value.tokenizer for entry in _entries_of_text(catalog.TOKENIZERS)})
+
+
+def _entries_of_text(kind: Any) -> list[Any]:
+    return [entry for entry in catalog.catalog(kind) if entry.owner.distribution == "vertebra-text"]
+
+
+def _of_text(targets: dict[str, str]) -> str:
+    """Returns the directives for classes, by the heading of each."""
+    form = "::: {target}\n    options:\n      heading: {heading}\n      toc_label: {label}\n      filters: {filters}"
+    filters = json.dumps(["!^_", f"!^({'|'.join(OF_TASK)})$"])
+    return "\n\n".join(
+        form.format(target=target.replace(":", "."), heading=heading, label=heading.rpartition(".")[2], filters=filters)
+        for heading, target in targets.items()
+    )
+
+
 GENERATED: dict[str, Callable[[], str]] = {
     "options": options,
     "errors": error_list,
     "plugins": plugins,
     "layers": layers_for_architectures,
+    "tasks": tasks,
+    "tokenizers": tokenizers,
 }
 """What each marker in a page is replaced by."""

@@ -70,8 +70,16 @@ def _example(name: str) -> str:
 
 
 def _picture(path: Path, title: str) -> str:
+    """Returns a picture as a part of the page; if it has a form for phones, `NAME-narrow.svg`, both of them."""
+    narrow = path.with_name(f"{path.stem}-narrow.svg")
+    if not narrow.exists():
+        return _drawn(path, title, "picture")
+    return _drawn(path, title, "picture picture-wide") + _drawn(narrow, title, "picture picture-narrow")
+
+
+def _drawn(path: Path, title: str, classes: str) -> str:
     svg = path.read_text(encoding="utf-8").replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
-    return f'<div class="picture">{" ".join(svg.split())}</div>'
+    return f'<div class="{classes}">{" ".join(svg.split())}</div>'
 
 
 def _outside_code(text: str, change: Callable[[str], str]) -> str:

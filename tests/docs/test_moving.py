@@ -14,6 +14,7 @@ from pages import code, page
 pytestmark = pytest.mark.keras
 
 KERASHUB, PEFT = "how-to/from-kerashub.md", "how-to/from-transformers-peft.md"
+DEMO = "package://vertebra_bert/demo/preset"
 SENTENCES, JAX = "how-to/from-sentence-transformers.md", "how-to/jax-after-transformers.md"
 
 
@@ -53,6 +54,17 @@ def test_code_for_peft_runs(folder, runtime, inputs, capsys):
         computed = again(input_ids=names["ids"], attention_mask=names["mask"])["sequence_output"]
         np.testing.assert_allclose(*(keras.ops.convert_to_numpy(x) for x in (computed, names["outputs"])), atol=1e-5)
     assert (folder / "for_peft" / "adapter_config.json").exists()
+
+
+def test_code_for_sentence_transformers_runs(folder, runtime):
+    ours = [
+        block.replace("hf://sentence-transformers/all-MiniLM-L6-v2", DEMO) for block in blocks_of_vertebra(SENTENCES)
+    ]
+    names = run_blocks(ours, runtime)
+    assert names["best"].shape == (2, 2)
+    assert names["scores"][0, names["best"][0, 0]] == names["scores"][0].max()
+    assert names["pairs"].shape[1] == 2
+    assert (folder / "saved" / "modules.json").exists()
 
 
 def test_code_for_flax_runs(folder, runtime, inputs):

@@ -12,6 +12,7 @@ import pytest
 
 import vertebra
 import vertebra_text
+import vertebra_text.plugin
 from pages import page
 from vertebra import errors, hookspecs
 from vertebra._configuration import config_file
@@ -81,6 +82,14 @@ def test_pictures_have_a_title_and_no_colour_of_one_mode():
         text = path.read_text(encoding="utf-8")
         assert "<title>" in text, path
         assert not re.search(r'<text[^>]*fill="(?!currentColor)', text), path
+
+
+def test_a_picture_may_have_a_form_for_phones(site):
+    home = site.staging.rendered("index.md", ROOT / "docs/index.md")
+    assert [home.count(f'"picture {form}"') for form in ("picture-wide", "picture-narrow")] == [1, 1]
+    assert home.count("<svg ") == 2
+    tutorial = site.staging.rendered("tutorials/first-backbone.md", ROOT / "docs/tutorials/first-backbone.md")
+    assert tutorial.count('<div class="picture">') == tutorial.count("<svg ") == 1
 
 
 def test_every_marker_is_filled_in(site):
@@ -203,6 +212,16 @@ def test_every_public_name_has_one_entry():
     }
     wanted |= {"vertebra._api.CompiledModel"}  # which vertebra.compile returns
     assert sorted(found) == sorted(wanted)
+
+
+def test_every_task_and_tokenizer_has_an_entry(site):
+    """The classes that `vertebra-text` contributes are on the page of its API, by the names that users write."""
+    text = site.staging.rendered("reference/api/text.md", ROOT / "docs/reference/api/text.md")
+    headings = re.findall(r"^      heading: (\S+)$", text, flags=re.MULTILINE)
+    tasks = [f"vertebra.models.{spec.name}" for spec in vertebra_text.plugin.vertebra_tasks()]
+    tokenizers = [spec.name for spec in vertebra_text.plugin.vertebra_tokenizers()]
+    assert sorted(headings) == sorted([*tasks, *tokenizers])
+    assert {"vertebra.models.TextEmbedder", "vertebra.models.Reranker", "PretrainedTokenizer"} <= set(headings)
 
 
 # === Plugins ===

@@ -6,7 +6,7 @@ import re
 import pytest
 
 import vertebra
-from pages import DOCS, code, page
+from pages import BLOCK, DOCS, code, page
 from vertebra.cli import main
 
 pytestmark = pytest.mark.keras
@@ -45,7 +45,26 @@ def test_fine_tuning_and_sharing(runtime, tmp_path, monkeypatch, capsys):
     assert names["classifier"].classify("the happy dog runs")["label"] == "good"
     answers = names["colleague"].classify(names["GOOD"] + names["BAD"])
     assert [answer["label"] for answer in answers] == ["good"] * 4 + ["bad"] * 4
-    assert main(["verify", "./bucket/classifier", "--runtime", runtime]) == 0
-    assert json.loads((tmp_path / "shared/adapter/adapter_config.json").read_text())["peft_type"] == "LORA"
+    for command in re.findall(r"^\$ vertebra (.+?)(?: +#.*)?$", page("tutorials/fine-tune-and-share.md"), re.MULTILINE):
+        words = command.split()
+        assert main(words + (["--runtime", runtime] if words[0] == "verify" else [])) == 0, command
+    assert json.loads((tmp_path / "trained/adapter/adapter_config.json").read_text())["peft_type"] == "LORA"
+    assert len(json.loads((tmp_path / "vertebra.lock").read_text())["presets"]) == 3
     receipt = re.search(r">(lora of rank 8, scale 2,)<", (DOCS / "pictures" / "receipt.svg").read_text())[1]
     assert receipt in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("folder", "printed"),
+    [
+        ("plugins/bert", "(1, 4, 64)"),
+        ("plugins/text", "[[1."),
+        ("adapters/torch", "(1, 64)"),
+        ("adapters/jax", "(1, 64)"),
+    ],
+)
+def test_the_examples_of_readmes(folder, printed, runtime, monkeypatch, capsys):
+    monkeypatch.setenv("VERTEBRA_OFFLINE", "1")
+    (block,) = BLOCK.findall((DOCS.parent / folder / "README.md").read_text(encoding="utf-8"))
+    exec(compile(re.sub(r'use\("\w+"\)', f'use("{runtime}")', block), folder, "exec"), {})
+    assert printed in capsys.readouterr().out

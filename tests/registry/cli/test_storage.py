@@ -127,6 +127,13 @@ def test_pull_of_the_needed_files_names_the_weights_that_are_there(toy, sample_p
     assert "run: vertebra convert toy://sample TARGET" in capsys.readouterr().err
 
 
+def test_the_advice_about_a_bundle_holds_in_every_folder(run, toy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _, shown = run("bundle", "toy://bert", "-o", "models")
+    assert f"VERTEBRA_CACHE_TIERS={tmp_path / 'models'};" in shown
+    assert f"--from {tmp_path / 'models'}\n" in shown
+
+
 def test_a_bundle_is_written_and_imported(run, data, toy, configure, tmp_path, cache):
     (written,) = data("bundle", "toy://bert", "-o", tmp_path / "bundle")
     assert written == {"preset": "toy://bert", "handle": "toy://bert@r1", "files": 2, "bytes": SIZE, "left_out": {}}

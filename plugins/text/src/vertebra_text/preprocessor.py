@@ -21,6 +21,9 @@ POOLING_MASK = "pooling_mask"
 class TextPreprocessor:
     """Tokenizes texts or pairs of texts, cuts rows that are too long, and pads each batch to its longest row.
 
+    A call, `preprocessor(texts)`, returns the backbone's inputs, as `encode` does; `preprocessor(texts, labels)`
+    returns `(inputs, labels)`, for training.
+
     Args:
         tokenizer: The tokenizer.
         sequence_length: The most tokens of a row, with special tokens, or None for as many as tokenizer and backbone
@@ -56,7 +59,20 @@ class TextPreprocessor:
         return TextPreprocessor(self.tokenizer, min(lengths, default=None), self.truncation, names)
 
     def __call__(self, x: Any, y: Any = None, sample_weight: Any = None) -> Any:
-        """Returns the inputs for texts, with labels and weights unchanged, as `keras.utils.pack_x_y_sample_weight`."""
+        """Returns the inputs for texts, with labels and weights unchanged, as `keras.utils.pack_x_y_sample_weight`.
+
+        Args:
+            x: Texts or pairs of texts, as in `encode`.
+            y: Labels, or None.
+            sample_weight: A weight for each text, or None.
+
+        Returns:
+            The inputs by name, int32, shape (batch, length); with labels, `(inputs, labels)`, and with weights,
+            `(inputs, labels, sample_weight)`.
+
+        Raises:
+            ArgumentError: a text is not a string, or too long if `truncation` is `"error"`.
+        """
         return keras.utils.pack_x_y_sample_weight(self.encode(x), y, sample_weight)
 
     def encode(self, texts: Any, *, prompt: str = "", **options: Any) -> Arrays:

@@ -213,7 +213,7 @@ def _bundle(args: argparse.Namespace) -> int:
         bundled = write_bundle(presets, args.output, True if args.locked else None, advance, args.replace)
     _print_bundled(bundled, args.json)
     if not args.json:
-        folder = args.output
+        folder = Path(args.output).resolve()  # a relative path would mean another folder after a cd
         print(f"To use it, set VERTEBRA_CACHE_TIERS={folder}; or import it into a cache: vertebra pull --from {folder}")
     return 0
 

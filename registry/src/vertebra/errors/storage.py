@@ -82,7 +82,7 @@ class OfflineError(PresetError, FileNotFoundError):
         super().__init__(
             f"Preset {str(handle)!r} is not complete on this machine, and {reason}; {problem}. "
             f"Fetch it while online: vertebra pull {handle}. Or run, on another machine, vertebra bundle {handle} "
-            "-o DIR, copy DIR to this machine, and set VERTEBRA_CACHE_TIERS=DIR."
+            "-o DIR, copy DIR to this machine, and set VERTEBRA_CACHE_TIERS=/path/to/DIR."
         )
 
     def __str__(self) -> str:

@@ -1,5 +1,7 @@
 """Training and predicting from raw texts, in all the forms that texts have."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -203,3 +205,11 @@ def test_a_keras_file_does_not_bring_the_way_of_compiling_of_another_runtime(cla
 def test_a_folder_is_no_keras_file(preset):
     with pytest.raises(ArgumentError, match=r"expected a \.keras file; from_preset reads folders"):
         vertebra.load_model(preset)
+
+
+@pytest.mark.parametrize("name", ["TextEmbedder", "TextClassifier", "Reranker", "TokenClassifier", "MaskedLM"])
+def test_help_on_a_constructor_shows_its_arguments(name):
+    constructor = getattr(vertebra.models, name).__init__
+    text = inspect.getdoc(constructor)
+    arguments = [each for each in inspect.signature(constructor).parameters if each not in ("self", "kwargs")]
+    assert [each for each in arguments if f"    {each}:" not in text] == []

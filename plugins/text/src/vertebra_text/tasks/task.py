@@ -58,6 +58,13 @@ class Task(TaskAdapters, TaskStream, SampledTask, TaskPresets, KerasAssets, vert
     uses_pooled_output = False
     """Whether the head reads the backbone's pooled output."""
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Gives a constructor without a docstring that of its class, for `help` and editors."""
+        super().__init_subclass__(**kwargs)
+        constructor = vars(cls).get("__init__")
+        if inspect.isfunction(constructor) and not constructor.__doc__:
+            constructor.__doc__ = cls.__doc__
+
     def __init__(
         self,
         backbone: Any,
