@@ -112,6 +112,17 @@ def test_metadata_names_the_plugin_and_the_versions_that_it_was_written_for(proj
         assert ("torch" in tests) == (kind in ("architecture", "format", "preset-pack", "strategy", "task"))
 
 
+def test_a_project_with_keras_is_quiet_about_its_known_warning(projects, tmp_path):
+    known = "__array__ implementation doesn't accept a copy keyword, so passing copy=False failed."
+    (tmp_path / "test_x.py").write_text(
+        f"import warnings\ndef test():\n    warnings.warn({known!r}, DeprecationWarning)"
+    )
+    for name, shown in {"zoo-llama": "1 passed in", "zoo-rules": "1 passed, 1 warning in"}.items():
+        run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", projects / name / "pyproject.toml"]
+        done = subprocess.run([*run, tmp_path / "test_x.py"], capture_output=True, text=True)
+        assert shown in done.stdout, done.stdout + done.stderr
+
+
 def test_ci_runs_the_tests_once_for_each_runtime(projects):
     for name in ("zoo-llama", "zoo-rules"):
         workflow = (projects / name / ".github" / "workflows" / "test.yml").read_text()

@@ -11,7 +11,7 @@ SCHEMA = {
     "type": "object",
     "additionalProperties": {"type": "integer", "minimum": 0},
 }
-"""The JSON Schema of the output with `--json`, which `vertebra schema example-name` prints."""
+"""The JSON Schema of the output with `--json`; `vertebra schema example-name` prints it."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
