@@ -43,10 +43,10 @@ def test_every_block_is_run():
     assert {title: len(blocks) - (title == "Export") for title, blocks in SECTIONS.items() if blocks} == RUN
 
 
-def test_devices_and_precision_are_chosen_at_the_load(names):
+def test_devices_and_precision_are_chosen_at_the_load(names, runtime):
     for title in ("Choosing the device", "Choosing the precision"):
         for block in SECTIONS[title]:
-            run(block, names)
+            run(block.replace('use("torch")', f'use("{runtime}")'), names)
     assert {str(weight.dtype) for weight in names["half"].weights} == {"bfloat16"}
     assert {str(weight.dtype) for weight in names["mixed"].weights} == {"float32"}
     assert names["mixed"].compute_dtype == "bfloat16"

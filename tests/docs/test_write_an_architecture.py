@@ -1,15 +1,19 @@
 """The architecture of the tutorial passes its suite; tests/peers compares it with transformers."""
 
 import importlib
+import os
+import re
+import subprocess
 import sys
 import tempfile
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import vertebra
-from pages import files
+from pages import files, page
 from vertebra._discovery import catalog, plugins
 from vertebra.errors import PresetConfigError
 
@@ -67,3 +71,50 @@ def test_configs_of_version_4_are_read(added):
 def test_other_networks_are_refused_by_field(added, field):
     with pytest.raises(PresetConfigError, match=next(iter(field))):
         added.LlamaTranslation().arguments(CONFIG | field)
+
+
+def test_a_written_config_names_the_class_with_the_head(added):
+    translation = added.LlamaTranslation()
+    for tied in (False, True):
+        arguments = translation.arguments(CONFIG | {"tie_word_embeddings": tied})
+        assert translation.config(arguments)["architectures"] == ["LlamaForCausalLM"]
+
+
+@pytest.fixture
+def installed(added, tmp_path):
+    """A folder with the files of the tutorial as after its commands that install, and with a checkpoint."""
+    (tmp_path / "acme_llama").mkdir()
+    for name in ("acme_llama/__init__.py", "acme_llama/backbone.py", "compare.py"):
+        (tmp_path / name).write_text(FILES[name], encoding="utf-8")
+    metadata = tmp_path / "acme_llama-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-llama\nVersion: 1.0\n")
+    groups = tomllib.loads(FILES["pyproject.toml"])["project"]["entry-points"]
+    lines = [
+        line for group, names in groups.items() for line in (f"[{group}]", *(f"{n} = {m}" for n, m in names.items()))
+    ]
+    (metadata / "entry_points.txt").write_text("\n".join(lines))
+    sizes = {"num_layers": 1, "num_heads": 2, "num_key_value_heads": 1, "head_dim": 4, "hidden_dim": 8}
+    backbone = vertebra.models.AcmeLlamaBackbone(vocabulary_size=61, intermediate_dim=12, tied=True, **sizes)
+    backbone.save_to_preset(tmp_path / "checkpoint", format="transformers")
+    ids = np.array([[3, 1, 2]])
+    states = backbone({"token_ids": ids})
+    logits = backbone.token_embedding(states, reverse=True)
+    states, logits = (value.detach().cpu() if hasattr(value, "detach") else value for value in (states, logits))
+    np.savez(tmp_path / "expected.npz", ids=ids, states=np.array(states), logits=np.array(logits))
+    return tmp_path
+
+
+def test_the_printed_commands_compare_on_each_runtime(installed):
+    """The environment of a reader: only the printed command chooses the runtime."""
+    (line,) = re.findall(r"^\$ (.+ compare\.py.*)$", page("tutorials/write-an-architecture.md"), flags=re.MULTILINE)
+    chosen = [re.fullmatch(r"(\w+)=(\w+) python compare\.py", part).groups() for part in line.split(" && ")]
+    assert [runtime for _, runtime in chosen] == ["torch", "jax"]
+    kept = {name: value for name, value in os.environ.items() if name not in ("KERAS_BACKEND", "VERTEBRA_RUNTIME")}
+    for name, runtime in chosen:
+        run = [sys.executable, "compare.py"]
+        environment = kept | {name: runtime, "PYTHONPATH": str(installed)}
+        done = subprocess.run(run, cwd=installed, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert max(map(float, re.findall(r"difference (\S+)", done.stdout))) < 1e-5
+        assert done.stdout.count("difference") == 2

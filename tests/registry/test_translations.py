@@ -24,8 +24,12 @@ def test_layers_are_fewer_than_other_things():
 
 def test_another_architecture_is_refused_by_name():
     CONFIG.check_architecture({"is_decoder": False, "unheard_of": 1}, {"is_decoder": (False, None), "heads": (None,)})
-    with pytest.raises(PresetConfigError, match="is_decoder is True, which means a different architecture"):
+    with pytest.raises(PresetConfigError, match=r"is_decoder is True, and this architecture computes only False\."):
         CONFIG.check_architecture({"is_decoder": True}, {"is_decoder": (False, None)})
+    with pytest.raises(PresetConfigError, match="act is 'silu', and this architecture computes only 'gelu' or 'relu'"):
+        CONFIG.check_architecture({"act": "silu"}, {"act": ("gelu", "relu")})
+    with pytest.raises(PresetConfigError, match="heads is 4, and this architecture computes only configs without it"):
+        CONFIG.check_architecture({"heads": 4}, {"heads": (None,)})
 
 
 def test_activations_have_one_name_here():

@@ -178,7 +178,9 @@ class ForeignConfig:
         """
         for field, values in harmless.items():
             if field in fields and fields[field] not in values:
-                raise self.refusal(field, fields[field], "which means a different architecture")
+                computed = " or ".join(repr(value) for value in values if value is not None)
+                problem = f"and this architecture computes only {computed or 'configs without it'}"
+                raise self.refusal(field, fields[field], problem)
 
     def activation(self, field: str, value: object, names: Mapping[str, str] = activations.TRANSFORMERS) -> str:
         """Returns Vertebra's name of an activation.

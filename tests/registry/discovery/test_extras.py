@@ -1,12 +1,17 @@
 """The extras of the core, by the names that users ask for."""
 
+import tomllib
+from pathlib import Path
+
 import pytest
 
 import vertebra
-from vertebra._discovery import catalog, extras
+from vertebra._discovery import catalog, extras, runtimes
 from vertebra._discovery.extras import install_command
 from vertebra.cli import main
-from vertebra.errors import UnknownNameError
+from vertebra.errors import RuntimeChoiceError, UnknownNameError
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -42,6 +47,28 @@ def test_a_copy_without_metadata_has_no_extras(monkeypatch):
     monkeypatch.setattr(extras, "_CORE", "no-such-distribution")
     assert install_command("kaggle") is None
     assert extras.extra_command("lora-") is None
+    assert extras.runtime_commands() == []
+
+
+REQUIRES = [f"vertebra-{name}; extra == '{extra}'" for name in ("rock", "sand") for extra in (name, "runtimes")]
+
+
+def test_each_runtime_has_a_command_until_it_is_installed(monkeypatch):
+    requires = ["rich>=13.7", "vertebra-hf; extra == 'hf'", *REQUIRES]
+    monkeypatch.setattr(extras.metadata, "requires", lambda core: requires)
+    monkeypatch.setattr(extras, "is_installed", lambda distribution: False)
+    assert extras.runtime_commands() == ["pip install 'vertebra[rock]'", "pip install 'vertebra[sand]'"]
+    monkeypatch.setattr(extras, "is_installed", lambda distribution: distribution == "vertebra-rock")
+    assert extras.runtime_commands() == ["pip install 'vertebra[sand]'"]
+    with pytest.raises(RuntimeChoiceError, match=r"No runtime is installed\. .*: pip install 'vertebra\[sand\]'\."):
+        raise runtimes.no_choice([])
+    assert runtimes.no_choice(["one", "two"]).commands == []
+
+
+def test_the_extra_of_runtimes_has_each_runtime_of_the_repository():
+    project = tomllib.loads((ROOT / "registry" / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = sorted(f"vertebra-{path.parent.name}" for path in ROOT.glob("adapters/*/pyproject.toml"))
+    assert project["optional-dependencies"]["runtimes"] == names
 
 
 @pytest.mark.usefixtures("only_core")

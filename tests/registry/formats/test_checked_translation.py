@@ -112,8 +112,23 @@ def test_every_other_fault_is_the_plugin_s(checkpoint, translation, monkeypatch,
         load(folder)
 
 
+@pytest.mark.parametrize("load_weights", [True, False])
+def test_a_required_argument_that_the_translation_leaves_out_is_the_plugin_s_fault(
+    checkpoint, translation, monkeypatch, load_weights
+):
+    arguments = translation.arguments
+    without = lambda self, config: {k: v for k, v in arguments(self, config).items() if k not in ("heads", "depth")}  # noqa: E731
+    folder = checkpoint()
+    monkeypatch.setattr(translation, "arguments", without)
+    told = (
+        r"acme_vit:ViTTranslation: arguments returned no depth, heads, which AcmeViTBackbone requires, for config.json"
+    )
+    with pytest.raises(PluginError, match=told):
+        vertebra.Backbone.from_preset(folder, load_weights=load_weights)
+
+
 def test_errors_of_vertebra_are_raised_as_they_are(checkpoint):
-    with pytest.raises(PresetConfigError, match="qkv_bias is False, which means a different architecture"):
+    with pytest.raises(PresetConfigError, match="qkv_bias is False, and this architecture computes only True"):
         load(checkpoint(qkv_bias=False))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from importlib import metadata
 
 _CORE = "vertebra"
+_RUNTIMES = "runtimes"
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]{0,98}")
 _MOST_CHARACTERS = 100
@@ -36,6 +37,15 @@ def extra_command(prefix: str) -> str | None:
     with contextlib.suppress(metadata.PackageNotFoundError):  # the package was copied without its metadata
         extras = metadata.metadata(_CORE).get_all("Provides-Extra") or []
     return next(filter(None, (install_command(extra) for extra in extras if extra.startswith(prefix))), None)
+
+
+def runtime_commands() -> list[str]:
+    """Returns the pip command for each runtime that is not installed: the extra `runtimes` has all of them."""
+    plugin = re.compile(rf"{_CORE}-([\w-]+)[^;]*;.*\bextra\s*==\s*['\"]{_RUNTIMES}['\"]")
+    with contextlib.suppress(metadata.PackageNotFoundError):  # the package was copied without its metadata
+        found = filter(None, map(plugin.match, metadata.requires(_CORE) or []))
+        return sorted(filter(None, (install_command(match[1]) for match in found)))
+    return []
 
 
 def missing_requirements(distribution: str) -> list[str]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from vertebra._arguments import text
 from vertebra._configuration.settings import settings
 from vertebra._discovery.catalog import RUNTIMES, Entry, catalog
+from vertebra._discovery.extras import runtime_commands
 from vertebra._discovery.installed import frameworks
 from vertebra.errors import RuntimeBoundError, RuntimeChoiceError, RuntimeUnavailableError, SettingsError
 from vertebra.interfaces import Runtime
@@ -89,7 +91,7 @@ def _accept_bound(bound: str, requested: str | None) -> Runtime:
         raise RuntimeBoundError(requested, bound)
     if bound not in catalog(RUNTIMES):
         names = [runtime.name for runtime in available()]
-        raise RuntimeBoundError(names[0], bound) if names else RuntimeChoiceError(names)
+        raise RuntimeBoundError(names[0], bound) if names else no_choice(names)
     return _lookup(bound)
 
 
@@ -120,7 +122,12 @@ def _chosen() -> str:
         return saved
     if len(names) == 1:
         return names[0]
-    raise RuntimeChoiceError(names)
+    raise no_choice(names)
+
+
+def no_choice(names: Sequence[str]) -> RuntimeChoiceError:
+    """Returns the error for several runtimes without a choice, or for none, with the commands that install one."""
+    return RuntimeChoiceError(names, () if names else runtime_commands())
 
 
 def _saved_backend() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections import UserDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,6 +12,9 @@ from vertebra._system.foreign_json import is_json
 from vertebra.errors import PluginError, PresetConfigError, VertebraError
 from vertebra.errors.base import close_names, shown
 from vertebra.translations import TensorRule, Translation
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+"""The kinds of parameters that take one argument by name."""
 
 
 class CheckedTranslation(Translation):
@@ -80,6 +84,18 @@ class CheckedTranslation(Translation):
             return self._translation.current_name(tensor)
         except Exception as error:
             raise self._failure("current_name", error, f", for {tensor!r}") from error
+
+    def check_complete(self, arguments: Mapping[str, Any], backbone_class: type) -> None:
+        """Checks that the arguments of a config, with the caller's, are all that a constructor requires.
+
+        Raises:
+            PluginError: they are not.
+        """
+        required = inspect.signature(backbone_class.__init__).parameters.values()  # type: ignore[misc]
+        missing = [p.name for p in required if p.default is p.empty and p.kind in _NAMED and p.name not in arguments]
+        names = ", ".join(name for name in missing if name != "self")
+        needs = f"which {backbone_class.__name__} requires, for {self._origin}"
+        self._require(not names, f"arguments returned no {names}, {needs}")
 
     def check_weights(self, rules: Iterable[str], weights: Iterable[str]) -> None:
         """Compares the weights that have a rule with those of the model.

@@ -12,6 +12,7 @@ from typing import Any
 
 from vertebra._arguments import flag
 from vertebra._discovery import backbone_classes, runtimes
+from vertebra._formats.checked_translation import CheckedTranslation
 from vertebra._formats.description import OpenPreset, PresetDescription
 from vertebra._formats.migration import installing
 from vertebra._formats.registry import read_description
@@ -229,8 +230,11 @@ def build(backbone_class: Any, description: PresetDescription, overrides: dict[s
     """Calls a class's constructor with the arguments of the config and with overrides.
 
     Raises:
+        PluginError: the translation of the preset's format returned no value for a required argument.
         PresetConfigError: the constructor refuses them.
     """
+    if isinstance(description.translation, CheckedTranslation):
+        description.translation.check_complete(description.arguments | overrides, backbone_class)
     try:
         return backbone_class.from_config(description.arguments | overrides)
     except VertebraError:

@@ -8,7 +8,7 @@ from typing import Any
 
 from vertebra._discovery import runtimes as _runtimes
 from vertebra._discovery.catalog import BACKBONES, catalog
-from vertebra.errors import RuntimeChoiceError, UnknownNameError
+from vertebra.errors import UnknownNameError
 from vertebra.specs import DemoContext, resolve_reference
 
 
@@ -26,7 +26,7 @@ def _run(args: argparse.Namespace) -> int:
     run = resolve_reference(_find_demo(args.backbone))
     runtimes = tuple(runtime.name for runtime in _runtimes.available())
     if not runtimes:
-        raise RuntimeChoiceError(runtimes)
+        raise _runtimes.no_choice(runtimes)
     args.output.mkdir(parents=True, exist_ok=True)
     run(DemoContext(runtimes, args.output))
     return 0

@@ -18,8 +18,10 @@ class RuntimeUnavailableError(VertebraError, ImportError):
 class RuntimeChoiceError(VertebraError):
     """No runtime was chosen, and there are several runtimes or none."""
 
-    def __init__(self, available: Sequence[str]) -> None:
+    def __init__(self, available: Sequence[str], commands: Sequence[str] = ()) -> None:
         self.available = list(available)
+        self.commands = list(commands)
+        """The commands that install a runtime with its backend, each another one."""
         if available:
             problem = f"{len(available)} runtimes are installed ({', '.join(available)}) and none was chosen"
             remedy = (
@@ -28,6 +30,8 @@ class RuntimeChoiceError(VertebraError):
         else:
             problem = "No runtime is installed"
             remedy = "Install a runtime plugin together with its backend; vertebra doctor reports what to install"
+            if commands:
+                remedy = f"Install one with its backend: {' or '.join(commands)}"
         super().__init__(f"{ended(problem)} {ended(remedy)}")
 
 

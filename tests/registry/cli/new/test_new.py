@@ -1,9 +1,11 @@
 """`vertebra new` lists the kinds, and writes a project completely or not at all."""
 
 import ast
+import importlib.util
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tokenize
@@ -19,6 +21,7 @@ from vertebra import hookimpl
 from vertebra._configuration.settings import settings
 from vertebra.cli import build_parser, main
 from vertebra.cli.new.kinds import kinds
+from vertebra.errors import PluginError
 from vertebra.testing import MemorySource
 
 from .conftest import PRESET, PROJECTS
@@ -112,6 +115,17 @@ def test_metadata_names_the_plugin_and_the_versions_that_it_was_written_for(proj
         assert ("torch" in tests) == (kind in ("architecture", "format", "preset-pack", "strategy", "task"))
 
 
+def test_a_project_with_keras_is_quiet_about_its_known_warning(projects, tmp_path):
+    known = "__array__ implementation doesn't accept a copy keyword, so passing copy=False failed."
+    (tmp_path / "test_x.py").write_text(
+        f"import warnings\ndef test():\n    warnings.warn({known!r}, DeprecationWarning)"
+    )
+    for name, shown in {"zoo-llama": "1 passed in", "zoo-rules": "1 passed, 1 warning in"}.items():
+        run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", projects / name / "pyproject.toml"]
+        done = subprocess.run([*run, tmp_path / "test_x.py"], capture_output=True, text=True)
+        assert shown in done.stdout, done.stdout + done.stderr
+
+
 def test_ci_runs_the_tests_once_for_each_runtime(projects):
     for name in ("zoo-llama", "zoo-rules"):
         workflow = (projects / name / ".github" / "workflows" / "test.yml").read_text()
@@ -201,6 +215,19 @@ def test_a_preset_without_an_id_has_one_of_its_folder(tmp_path):
     assert main(["new", "preset-pack", "zoo-p", "--preset", f"{PRESET}/", "--output", str(tmp_path / "x")]) == 0
     (listed,) = json.loads((tmp_path / "x" / "src" / "zoo_p" / "presets.json").read_text())
     assert listed["name"] == "zoo_p_transformers"
+
+
+def test_an_error_in_the_list_of_presets_names_the_file(projects, tmp_path):
+    package = tmp_path / "broken_zoo"
+    shutil.copytree(projects / "zoo-presets" / "src" / "zoo_presets", package)
+    file = package / "presets.json"
+    file.write_text(file.read_text(encoding="utf-8").replace("[", "[,", 1), encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("broken_zoo", package / "__init__.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with pytest.raises(PluginError, match=r"presets\.json is not valid JSON: .*line 1 column 2"):
+        vertebra.add_plugin(module, "broken-zoo")
+    vertebra.remove_plugin("broken-zoo")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ LICENSES = ("Apache-2.0", "BSD-3-Clause", "MIT", "MPL-2.0", "LGPL-3.0-or-later",
 def add_commands(commands: Any) -> None:
     """Adds the command."""
     text = "write the project of a new plugin: code that works, tests of its kind, README and CI"
-    epilog = "without arguments, lists the kinds; docs/how-to/write-a-plugin.md explains each"
+    epilog = "without arguments, lists the kinds; the page 'Write a plugin' of the documentation explains each"
     parser = commands.add_parser("new", help=text, description=text, epilog=epilog)
     parser.add_argument("kind", nargs="?", metavar="KIND", help="the kind of plugin; without it, the kinds are listed")
     parser.add_argument("name", nargs="?", metavar="NAME", help="name of the distribution, such as acme-llama")
