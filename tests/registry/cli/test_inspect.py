@@ -138,20 +138,3 @@ def test_a_tensor_that_holds_several_weights_is_counted_once(request):
     assert facts["bytes"] == 4 * 8_464
     shapes = {tensor["name"]: tensor["shape"] for tensor in facts["tensors"]}
     assert shapes["transformer_layer_0/self_attention/query/kernel"] == [16, 16]
-
-
-@pytest.mark.keras(once=True)
-def test_an_adapter_is_described_as_its_receipt_does(backbone, tmp_path, capsys):
-    backbone.enable_lora(2, alpha=4)
-    backbone.save_to_preset(tmp_path / "adapted")
-    assert main(["inspect", str(tmp_path / "adapted")]) == 0
-    shown = capsys.readouterr().out
-    layers = len(backbone.lora_adapters["default"].layers)
-    assert re.search(rf"^adapter +default: lora of rank 2, scale 2, on {layers} layers$", shown, re.MULTILINE)
-    assert "lora=" not in shown
-    config = json.loads((tmp_path / "adapted" / "config.json").read_text())
-    config["config"]["lora"]["config"]["strategy"] = "of_no_plugin"
-    (tmp_path / "adapted" / "config.json").write_text(json.dumps(config))
-    assert main(["inspect", str(tmp_path / "adapted")]) == 0
-    shown = capsys.readouterr().out
-    assert re.search(r"^adapter +{'config': {.*of_no_plugin.* characters more\)$", shown, re.MULTILINE)
