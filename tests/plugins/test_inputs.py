@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import vertebra
+from vertebra.errors import ArgumentError
 
 pytestmark = pytest.mark.keras
 
@@ -46,6 +47,11 @@ def foreign(inputs):
     return {THEIRS[name]: value for name, value in inputs.items()}
 
 
+def lists(inputs):
+    """Returns inputs as nested lists of Python's numbers."""
+    return {name: value.tolist() for name, value in inputs.items()}
+
+
 def states(outputs):
     """Returns the hidden states among a backbone's outputs, as an array."""
     return keras.ops.convert_to_numpy(outputs["sequence_output"] if isinstance(outputs, dict) else outputs)
@@ -57,8 +63,11 @@ CALLS = {
     "keywords": lambda backbone, inputs: backbone(**inputs, training=False),
     "a mapping": lambda backbone, inputs: backbone(collections.UserDict(inputs)),
     "tensors": lambda backbone, inputs: backbone(keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)),
+    "lists": lambda backbone, inputs: backbone(lists(inputs)),
     "predict": lambda backbone, inputs: backbone.predict(inputs, verbose=0),
+    "predict lists": lambda backbone, inputs: backbone.predict(lists(inputs), verbose=0),
     "compiled": lambda backbone, inputs: vertebra.compile(backbone)(collections.UserDict(inputs)),
+    "compiled lists": lambda backbone, inputs: vertebra.compile(backbone)(lists(inputs)),
 }
 
 
@@ -130,6 +139,51 @@ def test_an_input_is_given_once_and_known(backbones, name):
         backbone(input_ids=inputs["token_ids"], atention_mask=inputs["padding_mask"])
     with pytest.raises(TypeError, match="no argument 'attention_mask'; pass the inputs in one dict, or each by its na"):
         backbone(inputs["token_ids"], attention_mask=inputs["padding_mask"])
+
+
+@each
+def test_a_list_may_accompany_a_tensor_and_rows_may_be_arrays(backbones, name):
+    backbone = backbones[name]
+    inputs = inputs_of(backbone)
+    expected = states(backbone(inputs))
+    mixed = lists(inputs) | {"token_ids": keras.ops.convert_to_tensor(inputs["token_ids"])}
+    assert np.allclose(states(backbone(mixed)), expected, atol=1e-6)
+    rows = inputs | {
+        "token_ids": list(inputs["token_ids"]),
+        "padding_mask": inputs["padding_mask"].astype(bool).tolist(),
+    }
+    assert np.allclose(states(backbone(rows)), expected, atol=1e-6)
+
+
+BAD_LISTS = {
+    "rows of two lengths": ([[1, 2], [3]], "expected rows of one length: fill up short rows, and pass a padding mask"),
+    "texts": ([["a"]], "expected an array or tensor of int32, or nested lists of numbers"),
+    "a text": ("a cat", "expected an array or tensor of int32"),
+    "no row": ([], "expected 2 dimensions, not 1"),
+    "a single row": ([1, 2], "expected 2 dimensions, not 1"),
+    "a number": (5, "expected 2 dimensions, not 0"),
+    "fractions": ([[1.5, 2.0]], "expected whole numbers from -2,147,483,648 to 2,147,483,647"),
+    "a large number": ([[2**31]], "expected whole numbers from -2,147,483,648 to 2,147,483,647"),
+    "a huge number": ([[10**30]], "expected an array or tensor of int32"),
+    "nothing": ([[None]], "expected an array or tensor of int32"),
+    "a long list": ([["a"] * 9_999], "characters more), expected an array or tensor of int32"),
+}
+
+
+@pytest.mark.parametrize(("value", "message"), BAD_LISTS.values(), ids=BAD_LISTS)
+@pytest.mark.parametrize("call", [lambda backbone, x: backbone(x), lambda backbone, x: backbone.predict(x)])
+def test_a_list_that_is_no_array_of_the_input_is_an_error_of_its_own(backbones, call, value, message):
+    with pytest.raises(ArgumentError) as caught:
+        call(backbones["BertBackbone"], {"token_ids": value})
+    assert str(caught.value).startswith("BertBackbone: token_ids=")
+    assert message in str(caught.value)
+
+
+def test_a_list_alone_does_not_say_which_input_it_is(backbones):
+    with pytest.raises(
+        ArgumentError, match=r"inputs=\[\[1, 2\]\], expected a dict of arrays .*: token_ids, segment_ids, "
+    ):
+        backbones["BertBackbone"]([[1, 2]])
 
 
 def test_only_bert_has_segments(backbones):

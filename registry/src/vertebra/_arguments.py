@@ -150,13 +150,17 @@ def inputs_of_call(backbone: Any, inputs: Any) -> Any:
 
     transformers' names are replaced by the backbone's. A padding mask that is left out or None is 1 for each token, and
     segment ids are 0. If the backbone has a single input, such as images, it may be in a table, too, or without one.
+    Nested lists of numbers become arrays.
 
     Raises:
+        ArgumentError: a nested list cannot become an array of the input's dtype and rank.
         ValueError: an input is there under two names, or is unknown: Keras would take it for another one.
     """
     known = _inputs(backbone)
     (only,) = known if len(known) == 1 else (None,)
     if not isinstance(inputs, Mapping):
+        if _is_nested_number(inputs):
+            return _wrapped_numbers(backbone, known, inputs)
         wraps = only is not None and known is backbone.input and not isinstance(inputs, list | tuple)
         return {only: inputs} if wraps else inputs
     if only is None or known is backbone.input:
@@ -178,16 +182,73 @@ def _inputs(backbone: Any) -> Mapping[str, Any]:
 def _named(backbone: Any, known: Mapping[str, Any], inputs: Mapping[str, Any]) -> Mapping[str, Any]:
     """Returns all inputs, under a backbone's names; raises the errors of `inputs_of_call`."""
     if type(inputs) is dict and inputs.keys() == known.keys() and not any(inputs.get(n, 0) is None for n in _DEFAULTS):
-        return inputs
+        return _with_arrays(backbone, known, inputs)
     named = {_own_name(backbone, known, name, inputs): value for name, value in inputs.items()}
     given = {name: value for name, value in named.items() if value is not None or name not in _DEFAULTS}
     for name in given.keys() - known.keys():
         _refuse_input(backbone, name)
+    given = dict(_with_arrays(backbone, known, given))
     if "token_ids" in given:
         given |= {
             name: _like(given["token_ids"], _DEFAULTS[name]) for name in _DEFAULTS.keys() & known.keys() - given.keys()
         }
     return given
+
+
+_NUMBERS = (bool, int, float)
+_NO_ARRAYS = (list, tuple, str, *_NUMBERS)
+
+
+def _is_nested_number(value: Any) -> bool:
+    while isinstance(value, list | tuple) and value:
+        value = value[0]
+    return isinstance(value, _NUMBERS)
+
+
+def _wrapped_numbers(backbone: Any, known: Mapping[str, Any], numbers: Any) -> Any:
+    """Returns a nested list in the structure of a backbone's inputs, which must be a single one."""
+    if len(known) != 1:
+        expected = f"a dict of arrays or tensors by the names of the inputs: {', '.join(known) or 'as in `inputs`'}"
+        raise ArgumentError(type(backbone).__name__, "inputs", numbers, expected)
+    arrays = _with_arrays(backbone, known, dict.fromkeys(known, numbers))
+    return arrays if known is backbone.input else next(iter(arrays.values()))
+
+
+def _with_arrays(backbone: Any, known: Mapping[str, Any], inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns inputs with arrays for nested lists, which Keras takes for several inputs; tensors next to tensors."""
+    names = [name for name, value in inputs.items() if isinstance(value, _NO_ARRAYS) and hasattr(known[name], "dtype")]
+    if not names:
+        return inputs
+    import keras
+
+    arrays = {name: _array(type(backbone).__name__, known[name], name, inputs[name]) for name in names}
+    if any(keras.ops.is_tensor(value) for value in inputs.values()):  # Keras mixes no tensors with arrays
+        arrays = {name: keras.ops.convert_to_tensor(array) for name, array in arrays.items()}
+    return {**inputs, **arrays}
+
+
+def _array(function: str, known: Any, name: str, value: Any) -> Any:
+    """Returns nested lists of numbers as an array of an input's dtype; a value of any other kind is an error."""
+    import numpy as np
+
+    kind = f"an array or tensor of {known.dtype}, or nested lists of numbers"
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        problem = "rows of one length: fill up short rows, and pass a padding mask that is 0 there"
+        raise ArgumentError(function, name, value, problem) from None
+    except Exception:  # such as a tensor in a list, on a device or with a gradient
+        raise ArgumentError(function, name, value, kind) from None
+    if array.dtype.kind not in "biuf":
+        raise ArgumentError(function, name, value, kind)
+    if array.ndim != len(known.shape):
+        raise ArgumentError(function, name, value, f"{len(known.shape)} dimensions, not {array.ndim}: {kind}")
+    if known.dtype.startswith(("int", "uint")) and array.size:
+        limits = np.iinfo(known.dtype)
+        if array.dtype.kind == "f" or not (limits.min <= array.min() and array.max() <= limits.max):
+            expected = f"whole numbers from {limits.min:,} to {limits.max:,}, in {kind}"
+            raise ArgumentError(function, name, value, expected)
+    return array.astype(known.dtype)
 
 
 def inputs_known_as(model: Any, names: Sequence[str]) -> list[str]:

@@ -93,16 +93,16 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
         """Computes the outputs.
 
         Args:
-            *args: The inputs, in the structure of `inputs`, as in `keras.Model`. transformers' names are accepted, too:
-                `input_ids` for `token_ids`, `attention_mask` for `padding_mask`, and `token_type_ids` for
-                `segment_ids`. Without a padding mask, all tokens count; without segment ids, these are 0. A single
-                input, such as images, may also be in a table or a keyword argument, by its name.
+            *args: The inputs, in the structure of `inputs`, as in `keras.Model`: tensors, arrays, or nested lists of
+                numbers. transformers' names are accepted: `input_ids` for `token_ids`, `attention_mask` for
+                `padding_mask`, `token_type_ids` for `segment_ids`. Without a padding mask, all tokens count; segment
+                ids default to 0. A single input, such as images, may be in a table or a keyword argument, by its name.
             adapters: LoRA adapters for this call alone, as in `vertebra.lora.rows`; None means the active adapters.
             **kwargs: `training`, whether dropout is applied, and `mask`, as in `keras.Model`.
 
         Raises:
             TypeError: a keyword argument is unknown.
-            ValueError: an input is unknown, missing or given twice.
+            ValueError: an input is unknown, missing, given twice, or a list that is no array of its dtype and rank.
             LoraStateError: the adapters cannot be chosen.
         """
         args, kwargs = _arguments.call_arguments(self, args, kwargs)

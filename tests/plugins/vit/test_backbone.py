@@ -17,7 +17,9 @@ once = pytest.mark.keras(once=True)
 def test_images_are_passed_as_they_are_or_by_name(make, images, states):
     backbone = make("vit")
     expected = states(backbone, images())
-    for outputs in (backbone({"images": images()}), backbone(images=images()), backbone(inputs=images())):
+    nested = images().tolist()
+    calls = [backbone(nested), backbone({"images": nested}), backbone({"images": images()}), backbone(images=images())]
+    for outputs in (*calls, backbone(inputs=images())):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(outputs["sequence_output"]), expected)
     np.testing.assert_allclose(backbone.predict(images(), verbose=0)["sequence_output"], expected, atol=1e-5)
 

@@ -1,7 +1,8 @@
-"""`vertebra lora convert` and `merge`: their files, output and errors."""
+"""`vertebra lora convert` and `merge`: their files, output and errors; and an adapter in `vertebra inspect`."""
 
 import io as text_io
 import json
+import re
 import shutil
 import sys
 import types
@@ -268,3 +269,19 @@ def test_a_runtime_is_bound_before_keras_is_imported(base, golden, tmp_path, chi
     code = "import sys; from vertebra.cli import main; sys.exit(main(sys.argv[1:]))"
     child(code, "lora", "merge", golden / "peft_lora", tmp_path / "merged", "--base", base, interpreter=True)
     assert (tmp_path / "merged" / "model.safetensors").exists()
+
+
+def test_an_adapter_is_described_as_its_receipt_does(backbone, tmp_path, capsys):
+    backbone.enable_lora(2, alpha=4)
+    backbone.save_to_preset(tmp_path / "adapted")
+    assert main(["inspect", str(tmp_path / "adapted")]) == 0
+    shown = capsys.readouterr().out
+    layers = len(backbone.lora_adapters["default"].layers)
+    assert re.search(rf"^adapter +default: lora of rank 2, scale 2, on {layers} layers$", shown, re.MULTILINE)
+    assert "lora=" not in shown
+    config = json.loads((tmp_path / "adapted" / "config.json").read_text())
+    config["config"]["lora"]["config"]["strategy"] = "of_no_plugin"
+    (tmp_path / "adapted" / "config.json").write_text(json.dumps(config))
+    assert main(["inspect", str(tmp_path / "adapted")]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"^adapter +{'config': {.*of_no_plugin.* characters more\)$", shown, re.MULTILINE)

@@ -93,9 +93,10 @@ class Catalog(Generic[T]):
         claims = self._claims.get(name)
         if claims is None:
             blocked = plugins_that_are("blocked")
-            if self.kind == STRATEGIES.title and (command := extra_command("lora-")):
+            install = install_command(name, self.kind)
+            if self.kind == STRATEGIES.title and not install and (command := extra_command("lora-")):
                 hint = hint or f"More of them are installed with: {command}"
-            raise UnknownNameError(self.kind, name, self._claims, hint, blocked, install_command(name), failed())
+            raise UnknownNameError(self.kind, name, self._claims, hint, blocked, install, failed())
         if len(claims) > 1:
             raise NameClashError(self.kind, name, [claim.owner for claim in claims])
         return claims[0]

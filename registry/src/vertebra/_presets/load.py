@@ -16,6 +16,7 @@ from vertebra._formats.checked_translation import CheckedTranslation
 from vertebra._formats.description import OpenPreset, PresetDescription
 from vertebra._formats.migration import installing
 from vertebra._formats.registry import read_description
+from vertebra._keras.dtype_names import dtype_problem
 from vertebra._presets import load_warnings
 from vertebra._presets.certificate_header import Certificate, require_certificate
 from vertebra._presets.suggest_overrides import Call, load_call, suggest_overrides
@@ -206,10 +207,12 @@ def check_overrides(backbone_class: Any, overrides: Mapping[str, Any], origin: s
         origin: The call that they are passed to, for messages.
 
     Raises:
-        PresetConfigError: an argument is unknown or has a wrong type.
+        PresetConfigError: an argument is unknown or has a wrong type, or the dtype is no dtype policy.
     """
     known = {**BASE_ARGUMENTS, **backbone_class._constructor_arguments()}
     _check_arguments(backbone_class, overrides, known, origin, "Correct the argument")
+    if problem := dtype_problem(overrides.get("dtype")):
+        raise PresetConfigError(origin, problem, "Correct the argument")
 
 
 def _resolve_class(description: PresetDescription, asked: Any) -> Any:

@@ -12,6 +12,7 @@ from vertebra._discovery import runtimes
 from vertebra._discovery.backbone_classes import bind_any
 from vertebra._formats.description import PresetDescription
 from vertebra._formats.registry import read_description
+from vertebra._keras.dtype_names import DTYPES, not_a_dtype
 from vertebra._resolve.consistent_read import read_consistently
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._system.memory import host_memory
@@ -28,7 +29,6 @@ _ADAM = 3
 """Numbers that Adam keeps for each trained one: its gradient and two moments (Kingma & Ba 2014, arXiv:1412.6980)."""
 _LORA_BYTES = 4
 """Bytes of each number of an adapter: adapters are float32, whatever the dtype of the base weights."""
-DTYPES = ("float64", "float32", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def plan_preset(
     """
     dtype = dtype or "float32"
     if dtype not in DTYPES:
-        raise PresetConfigError("plan", f"dtype={dtype!r} is not a dtype policy of floats", f"Use {', '.join(DTYPES)}")
+        raise PresetConfigError("plan", not_a_dtype(dtype), f"Use {', '.join(DTYPES)}")
     adapter = None if runtime is None else runtimes.bind(runtime)
     return read_consistently(preset, partial(_plan, dtype=dtype, runtime=adapter, lora_rank=lora_rank))
 

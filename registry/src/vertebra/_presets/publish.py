@@ -149,10 +149,16 @@ def _check_adapter(folder: PresetFolder) -> tuple[str, list[str], Card]:
     facts = describe_files(find_files(folder))
     base = facts["base_model"]
     notes = []
-    if facts["form"] == PEFT and (base is None or is_path(base)):
+    if facts["form"] == PEFT and (base is None or _is_local(base)):
         named = "names no base model" if base is None else f"names its base model by a path, {base!r}"
-        notes.append(f"{ADAPTER_CONFIG} {named}: users cannot tell which one it needs")
+        cure = "write a repository or handle of the base as its base_model_name_or_path, and push again with --replace"
+        notes.append(f"{ADAPTER_CONFIG} {named}: users cannot tell which one it needs; {cure}")
     return "LoRA adapter", notes, partial(adapter_card, facts)
+
+
+def _is_local(base: str) -> bool:
+    """Returns whether the name of a base model is a path, and not a handle that is valid on other machines, too."""
+    return base.startswith("file://") or (is_path(base) and "://" not in base)
 
 
 def _check_preset(folder: PresetFolder, any_runtime: bool) -> tuple[str, list[str], Card]:

@@ -10,9 +10,10 @@ from typing import Any
 
 from vertebra._cache import revisions
 from vertebra._discovery.catalog import SOURCES, Entry, catalog, failed, presets
-from vertebra._discovery.extras import install_command
+from vertebra._discovery.extras import handle_to_install, install_command
 from vertebra._discovery.plugin import BUILTIN, Plugin
 from vertebra._discovery.plugins import registry
+from vertebra._system.user_paths import similar_folders
 from vertebra._system.user_warnings import warn
 from vertebra.errors import (
     HandleError,
@@ -102,7 +103,9 @@ def source_of(handle: PresetHandle, requested: str) -> PresetSource:
     """
     prefix = "" if requested == str(handle) else f"Preset {requested!r} is at {handle}. "
     likely = [f"Did you mean {text}?" for text in suggested_handles(str(handle))[:1]]
-    if not likely and install_command(handle.scheme) is None:
+    if not likely and (uninstalled := handle_to_install(str(handle))):
+        likely = [f"{uninstalled}."]
+    if not likely and install_command(handle.scheme, SOURCES.title) is None:
         likely = [f"Install a plugin that reads {handle.scheme}:// handles."]
     hint = f"{prefix}{''.join(f'{text} ' for text in likely)}List the installed sources with: vertebra sources"
     entry: Entry[PresetSource] = catalog(SOURCES).lookup(handle.scheme, hint)
@@ -148,9 +151,10 @@ def _candidate_handles(text: str, may_be_id: bool) -> list[PresetHandle]:
         handle = _ask_source(entry, text)
         if handle is not None:
             return [handle]
-    likely = suggested_handles(text) or close_names(text, [entry.name for entry in presets()])
-    install = None if likely else install_command(text)
-    remedy = f"If it is the id of an architecture that is not installed: {install}" if install else ""
+    likely = similar_folders(text) + suggested_handles(text) or close_names(text, [entry.name for entry in presets()])
+    remedy = "" if likely else handle_to_install(text) or ""
+    if not likely and (install := install_command(text)):
+        remedy = f"If it is the id of an architecture that is not installed: {install}"
     if not likely and failed():
         remedy = (
             f"{remedy or 'Check the path or id; vertebra presets lists the built-in ids'}.{failed_plugins(failed())}"
@@ -168,9 +172,10 @@ def _parsed(text: str) -> PresetHandle:
         return PresetHandle.parse(text)
     except HandleError as error:
         likely = suggested_handles(text)
-        if not likely:
+        remedy = f"Did you mean {likely[0]}?" if likely else handle_to_install(text)
+        if not remedy:
             raise
-        raise HandleError(text, error.problem, f"Did you mean {likely[0]}?") from None
+        raise HandleError(text, error.problem, remedy) from None
 
 
 def suggested_handles(text: str) -> list[str]:

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from vertebra import _arguments
 from vertebra._configuration.settings import settings
+from vertebra._discovery.extras import handle_to_install
 from vertebra._resolve import candidates
 from vertebra._resolve.failover import FAILOVER_ERRORS, Failover
 from vertebra._resolve.locked_plugins import check_plugins
 from vertebra._resolve.lockfile import locked_preset, lockfile_path
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._resolve.signatures import trusted_keys
+from vertebra._system.user_paths import similar_folders
 from vertebra.errors import (
     LockError,
     OfflineError,
@@ -90,7 +92,7 @@ def _no_candidate(requested: str, failures: list[VertebraError]) -> VertebraErro
     others = list(failures)
     others.remove(last)
     if isinstance(last, PresetNotFoundError) and not last.suggestions and "://" not in requested:
-        last = PresetNotFoundError(last.handle, last.problem, candidates.suggested_handles(requested))
+        last = _with_suggestions(last, requested)
     handle = getattr(last, "handle", None)
     is_path = candidates.is_plain_path(requested)
     if isinstance(handle, PresetHandle) and not is_path and not _is_written(handle, requested):
@@ -98,6 +100,14 @@ def _no_candidate(requested: str, failures: list[VertebraError]) -> VertebraErro
     for other in others:
         last.add_note(f"Another candidate failed, too: {other}")
     return last
+
+
+def _with_suggestions(error: PresetNotFoundError, requested: str) -> PresetNotFoundError:
+    """Returns the error on a path with neighbouring folders that have a similar name, and handles of that name."""
+    similar = [*similar_folders(requested), *candidates.suggested_handles(requested)]
+    uninstalled = None if similar else handle_to_install(requested)
+    remedy = f"{uninstalled}. If it is a path, check the path" if uninstalled else ""
+    return PresetNotFoundError(error.handle, error.problem, similar, remedy)
 
 
 def _severity(failure: VertebraError) -> int:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import stat
 from pathlib import Path
+
+from vertebra.errors import close_names
+
+_MOST_NEIGHBOURS = 1_000
 
 
 def full_path(text: str | os.PathLike[str]) -> Path:
@@ -22,3 +28,19 @@ def not_a_folder(path: str | Path) -> str | None:
         return f"{str(path)!r} is not a valid path"
     except OSError:
         return None
+
+
+def similar_folders(text: str) -> list[str]:
+    """Returns the folders next to a path that does not exist whose names are like its name, as the user writes paths.
+
+    Only a part of a very large folder is searched.
+    """
+    given = text.rstrip("/" + os.sep)
+    folder, name = os.path.split(full_path(given))
+    if not given.endswith(name) or os.path.lexists(full_path(given)):
+        return []
+    names: list[str] = []
+    with contextlib.suppress(OSError, ValueError):  # a suggestion must not replace the error
+        found = itertools.islice(Path(folder).iterdir(), _MOST_NEIGHBOURS)
+        names = [path.name for path in found if not path.name.startswith(".") and path.is_dir()]
+    return [f"{given.removesuffix(name)}{similar}" for similar in close_names(name, names)]

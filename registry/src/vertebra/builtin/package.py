@@ -23,9 +23,6 @@ class PackageSource(LocalSource):
     def fetch(self, handle: PresetHandle, name: str) -> Path:
         return open_file(handle, _folder(handle), name)
 
-    def transformers_name(self, handle: PresetHandle) -> str | None:
-        return str(_folder(handle))
-
 
 def _folder(handle: PresetHandle) -> Path:
     package, _, inside = handle.path.partition("/")

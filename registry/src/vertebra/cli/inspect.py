@@ -6,11 +6,14 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
+from vertebra._lora.plan import plan_from_data
 from vertebra._presets.inspect import UNUSED, inspect_preset
 from vertebra._presets.load_warnings import untied_logits_text
 from vertebra.cli.output import bytes_text, print_json, print_left_out, printable
 from vertebra.cli.terminal.table import print_fields
 from vertebra.cli.terminal.tree import draw_tree
+from vertebra.errors import VertebraError
+from vertebra.errors.base import shown
 
 _MOST_ITEMS = 10
 
@@ -37,12 +40,14 @@ def _run(args: argparse.Namespace) -> int:
 
 def _print_facts(facts: Mapping[str, Any]) -> None:
     dtypes = ", ".join(f"{bytes_text(size)} {dtype}" for dtype, size in sorted(facts["bytes_by_dtype"].items()))
-    config = ", ".join(f"{name}={value!r}" for name, value in facts["config"].items())
+    adapter = facts["config"].get("lora")
+    config = ", ".join(f"{name}={value!r}" for name, value in facts["config"].items() if name != "lora")
     lines = {
         "preset": facts["handle"],
         "format": f"{facts['format']} ({', '.join(facts['files'])})",
         "backbone": f"{facts['backbone']}, from {facts['owner'] or 'no installed plugin'}",
         "config": config,
+        **({} if adapter is None else {"adapter": _adapter_text(adapter)}),
         "parameters": "unknown" if facts["parameters"] is None else f"{facts['parameters']:,}",
     }
     if facts["not_downloaded"]:
@@ -65,6 +70,16 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
     for title, tensors in _trees(facts).items():
         print()
         print(draw_tree(title, tensors))
+
+
+def _adapter_text(adapter: Mapping[str, Any]) -> str:
+    """Returns the adapter of a config as its receipt shows it; as data if its plan is not valid."""
+    try:
+        plan = plan_from_data("config.json", {key: adapter[key] for key in ("config", "layers", "tied")})
+        method = plan.method(", ")
+    except (VertebraError, LookupError, TypeError):  # the preset can be described without the plugin of its strategy
+        return printable(shown(adapter))
+    return printable(f"{adapter.get('name')}: {method}, on {len(plan.layers)} layers")
 
 
 def _task_text(task: Mapping[str, Any]) -> str:

@@ -36,7 +36,7 @@ class ArgumentError(VertebraError, TypeError, ValueError):
 
     def __init__(self, function: str, argument: str, value: object, expected: str) -> None:
         self.function, self.argument, self.value, self.expected = function, argument, value, expected
-        super().__init__(f"{function}: {argument}={value!r}, expected {ended(expected)} Correct the argument.")
+        super().__init__(f"{function}: {argument}={shown(value)}, expected {ended(expected)} Correct the argument.")
 
 
 # === Text helpers ===

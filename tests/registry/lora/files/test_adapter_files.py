@@ -194,12 +194,16 @@ def test_an_adapter_is_uploaded_with_a_card_and_loads_from_there(source, plain, 
 
 
 def test_the_author_is_told_of_a_base_without_a_name_for_others(source, golden, tmp_path):
-    for base, told in (("./my_bert", "by a path"), (None, "names no base"), ("org/bert", None)):
-        folder = shutil.copytree(golden / "peft_lora", tmp_path / str(told))
+    path, missing = "by a path", "names no base"
+    bases = {"./my_bert": path, "file:///data/bert": path, None: missing, "package://acme/bert": None, "org/bert": None}
+    for base, told in bases.items():
+        folder = shutil.copytree(golden / "peft_lora", tmp_path / str(base).replace("/", "_"))
         config = json.loads((folder / CONFIG).read_text())
         (folder / CONFIG).write_text(json.dumps(config | {"base_model_name_or_path": base}))
         done = upload(f"toy://{told is None}", folder, replace=True)
         assert any(told in note for note in done.notes) if told else len(done.notes) == 1
+        cure = "write a repository or handle of the base as its base_model_name_or_path"
+        assert any(cure in note for note in done.notes) == (told is not None)
     assert 'base_model: "org/bert"' in list(source.presets["True"].values())[-1]["README.md"].decode()
 
 

@@ -657,6 +657,16 @@ def test_a_config_names_the_base_and_the_class_that_transformers_has_for_it(argu
     assert "auto_mapping" in config_of(gated)
 
 
+def test_a_base_in_a_package_is_named_by_its_handle(golden, tmp_path, monkeypatch):
+    shutil.copytree(golden / "transformers", tmp_path / "acme_package_of_a_base" / "bert")
+    monkeypatch.syspath_prepend(tmp_path)
+    backbone = vertebra.Backbone.from_preset("package://acme_package_of_a_base/bert")
+    backbone.enable_lora(2)
+    backbone.save_lora_weights(tmp_path / "adapter")
+    named = json.loads((tmp_path / "adapter" / CONFIG).read_text())
+    assert (named["base_model_name_or_path"], named.get("revision")) == ("package://acme_package_of_a_base/bert", None)
+
+
 @pytest.mark.parametrize(("task", "told"), [("QUESTION_ANS", True), ("SEQ_CLS", False), (["QUESTION_ANS"], False)])
 def test_a_task_for_which_peft_drops_an_input_is_noted(backbone, copy, task, told):
     receipt = backbone.load_lora_weights(copy({"task_type": task}))
