@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _PREFIX = "vertebra_"
 """Prefix of the names of all hooks."""
 _DECIDING = ("vertebra_rewrite_handle", "vertebra_refuse_preset")
-"""The policy hooks that decide what is read; the third one observes."""
+"""The policy hooks that decide which preset is read; the third one observes."""
 _OR_GLOB = "Correct the name, or write a glob, such as {0}*, for a plugin that may be missing"
 _IF_MISSING = {"plugins": "Install the plugin, or correct the setting", "block": _OR_GLOB, "prefer": _OR_GLOB}
 """The remedy for a name that no installed plugin has, by setting."""

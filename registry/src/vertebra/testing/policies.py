@@ -79,7 +79,8 @@ class PolicySuite(PluginSuite):
     def hooks(self, policy: ModuleType) -> Mapping[str, Callable[..., Any]]:
         """The policy hooks of the plugin, by name."""
         plugin = PluginRegistry(Settings(block=("*",))).add(policy, "policy-under-test")
-        assert (plugin.status, plugin.reason) == ("loaded", "")
+        if plugin.status != "loaded":
+            pytest.fail(f"the policy would not be used: {plugin.reason}")
         found = {name: hook for name, hook in plugin.implementations.items() if name in hookspecs.POLICY_HOOKS}
         assert found, f"the plugin has none of the hooks {', '.join(hookspecs.POLICY_HOOKS)}"
         return found

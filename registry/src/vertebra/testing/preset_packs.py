@@ -19,7 +19,7 @@ from vertebra._resolve.candidates import source_of
 from vertebra.errors import PresetNotFoundError
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetSpec
-from vertebra.testing.plugins import PluginSuite
+from vertebra.testing.plugins import PluginSuite, fail_if_not_used
 from vertebra.testing.rules import rule
 
 _ID = re.compile(r"\w[\w.-]*")
@@ -37,10 +37,11 @@ class PresetPackSuite(PluginSuite):
         raise NotImplementedError
 
     @pytest.fixture
-    def entry_module(self, presets: Sequence[PresetSpec]) -> str:
+    def entry_module(self, presets: Sequence[PresetSpec], tested_modules: set[str]) -> str:
         """Name of the module that contributes the presets."""
         found = all_presets()
         if presets[0].name not in found:
+            fail_if_not_used(tested_modules)
             pytest.skip(f"no installed plugin contributes the preset {presets[0].name!r}")
         return found.lookup(presets[0].name).owner.module
 
