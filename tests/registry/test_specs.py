@@ -109,3 +109,31 @@ def test_a_file_to_upload_is_described(tmp_path, content):
     (tmp_path / "x").write_bytes(content)
     described = PresetFile.of("assets/x.txt", tmp_path / "x")
     assert described == PresetFile("assets/x.txt", len(content), None, f"sha256:{hashlib.sha256(content).hexdigest()}")
+
+
+DIGITS = {"sha256": 64, "md5": 32, "git": 40}
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "problem"),
+    [
+        ({"digest": "1" * 64}, ValueError, "digest '1{64}': expected sha256: and 64 hexadecimal digits"),
+        ({"digest": "sha256:" + "1" * 40}, ValueError, "digest 'sha256:1{40}': expected sha256: and 64"),
+        ({"digest": "sha1:" + "1" * 40}, ValueError, "digest 'sha1:1{40}': expected "),
+        ({"digest": b"1"}, TypeError, "digest b'1': expected "),
+        ({"path": "sha256:" + "1" * 64}, TypeError, "path 'sha256:1{64}': expected a Path or None"),
+        ({"size": "714"}, TypeError, "size '714': expected an int"),
+        ({"size": 7.0}, TypeError, "size 7.0: expected an int"),
+        ({"size": True}, TypeError, "size True: expected an int"),
+        ({"size": -1}, ValueError, "size -1: expected 0 or more bytes"),
+        ({"name": None}, TypeError, "name None: expected a str"),
+    ],
+)
+def test_a_wrong_field_of_a_file_is_named(fields, error, problem):
+    with pytest.raises(error, match=f"PresetFile .*: {problem}"):
+        PresetFile(**{"name": "model.bin", "size": 714} | fields)
+
+
+@pytest.mark.parametrize(("algorithm", "digits"), DIGITS.items())
+def test_digests_of_sources_are_accepted(algorithm, digits):
+    assert PresetFile("x", 0, digest=f"{algorithm}:{'A' * digits}").digest == f"{algorithm}:{'A' * digits}"

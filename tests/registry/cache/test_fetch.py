@@ -568,7 +568,7 @@ def test_what_another_process_left_is_not_trusted_where_nothing_can_be_checked(t
 def test_a_promise_that_is_no_hash_leads_nowhere(toy, fetch, tmp_path, monkeypatch, digest):
     (tmp_path / "canary").write_bytes(b'{"a": 1}')
     monkeypatch.setattr(toy, "_digest", lambda data: digest)
-    with pytest.raises(IntegrityError):
+    with pytest.raises(ValueError, match=r"digest 'sha256:.*expected sha256: and 64"):
         fetch("config.json")
 
 

@@ -31,6 +31,16 @@ def test_people_read_sizes_and_whether_it_fits(sample_preset, capsys):
     assert "fits in memory" in shown or "is unknown" in shown
 
 
+@pytest.mark.parametrize("command", ["plan", "inspect"])
+def test_a_plugin_that_failed_is_named(command, sample_preset, install, reload_plugins, monkeypatch, capsys):
+    install("acme-policy", "import a_package_that_is_missing")
+    monkeypatch.setenv("VERTEBRA_PLUGINS", "acme-*")
+    assert main([command, str(sample_preset)]) == 0
+    warning, hint = capsys.readouterr().err.splitlines()
+    assert warning.startswith("warning: plugin acme-policy of acme-policy is not used: line 1 of acme_policy imports ")
+    assert "VERTEBRA_BLOCK=acme-policy excludes" in hint
+
+
 @pytest.mark.parametrize("columns", [40, 80])
 def test_the_text_fits_a_terminal(columns, sample_preset, on_terminal):
     shown = on_terminal(columns, main, ["plan", str(sample_preset)])

@@ -200,6 +200,32 @@ def test_a_policy_that_cannot_be_called_refuses(source, install, reload_plugins,
     assert {plugin.name: plugin.status for plugin in plugins.registry().plugins}["acme"] == "failed"
 
 
+MISSPELLED = {
+    "refuse": "@hookimpl\ndef vertebra_refuse_presets(handle): return None",
+    "refuse without the prefix": "@hookimpl\ndef refuse_preset(handle): return None",
+    "refuse without the marker": "def vertebra_refuse_preset_(handle): return None",
+    "refuse by specname": "@hookimpl(specname='vertebra_refuses_preset')\ndef mine(handle): return None",
+    "rewrite": "@hookimpl\ndef vertebra_rewrite_handles(handle): return None",
+}
+
+
+@pytest.mark.parametrize("source", MISSPELLED.values(), ids=MISSPELLED)
+def test_a_policy_with_a_misspelled_name_refuses(source, install, reload_plugins, monkeypatch, tmp_path):
+    install("acme", f"from vertebra import hookimpl\n{source}")
+    monkeypatch.setenv("VERTEBRA_PLUGINS", "acme*")
+    with pytest.raises(
+        PresetRefusedError, match=r"it has no hook of the name 'vertebra_re.*, which would never be call"
+    ):
+        open_folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["vertebra_backbnes", "vertebra_preset_load", "vertebra_x"])
+def test_another_hook_with_a_misspelled_name_refuses_nothing(name, install, discover):
+    install("acme", f"from vertebra import hookimpl\n@hookimpl\ndef {name}(): return None")
+    plugin = discover()["acme"]
+    assert (plugin.status, plugin.hooks) == ("failed", [])
+
+
 # === Required plugins ===
 
 UNUSABLE = {

@@ -13,6 +13,7 @@ from pathlib import Path
 from vertebra._cache.default_store import default_store
 from vertebra._cache.fetch import fetch_files
 from vertebra._cache.retry import retry
+from vertebra._cache.returned import snapshot_of, stream_of
 from vertebra._cache.revisions import is_revision
 from vertebra._cache.stall import StallDetector
 from vertebra._cache.store import Store
@@ -140,7 +141,7 @@ class CachedSource:
 
     def _resolve_now(self, handle: PresetHandle) -> Snapshot:
         attempts = count(1)
-        snapshot = retry(lambda: self.source.resolve_snapshot(handle), lambda: next(attempts), most=_MOST_ATTEMPTS)
+        snapshot = retry(lambda: snapshot_of(self.source, handle), lambda: next(attempts), most=_MOST_ATTEMPTS)
         _listed[snapshot.handle] = list(snapshot.files)
         _stale.discard(handle)
         is_ref = snapshot.handle != handle and is_revision(self.source, snapshot.handle, handle)
@@ -195,7 +196,7 @@ class CachedSource:
         data, stall = bytearray(), StallDetector(handle, file.name)
         if start == stop:
             return b""
-        with self.source.read(handle, file, start, stop) as stream:
+        with stream_of(self.source, handle, file, start, stop) as stream:
             skipped = start - stream.start  # a source without ranges sends the file from its beginning
             for chunk in stream.chunks:
                 data += chunk

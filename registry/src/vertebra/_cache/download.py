@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from vertebra._cache.partial_file import PROGRESS, DownloadJob, PartialFile, WriterThreads
 from vertebra._cache.retry import CancelledError, retry
+from vertebra._cache.returned import stream_of
 from vertebra._cache.stall import StallDetector
 from vertebra.errors import IntegrityError, SourceUnavailableError, VertebraError
 from vertebra.remote import ByteStream
@@ -77,7 +78,7 @@ def _in_one_stream(partial_file: PartialFile) -> None:
         return
     partial_file.count_attempt()
     stall = StallDetector(job.handle, job.file.name)
-    with _translate_connection_errors(job), job.source.read(job.handle, job.file, partial_file.size) as stream:
+    with _translate_connection_errors(job), stream_of(job.source, job.handle, job.file, partial_file.size) as stream:
         _check(partial_file, stream, partial_file.size)
         for chunk in stream.chunks:
             partial_file.write(chunk)
@@ -190,7 +191,10 @@ def _transfer_range(partial_file: PartialFile, part: _Range) -> float:
         failures += 1
         position = begun = part.position
         stall = StallDetector(job.handle, job.file.name)
-        with _translate_connection_errors(job), job.source.read(job.handle, job.file, position, part.stop) as stream:
+        with (
+            _translate_connection_errors(job),
+            stream_of(job.source, job.handle, job.file, position, part.stop) as stream,
+        ):
             _check(partial_file, stream, position)
             for chunk in stream.chunks:
                 if partial_file.is_stopped():

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -26,8 +26,13 @@ from vertebra.errors import (
     close_names,
 )
 
+if TYPE_CHECKING:
+    from vertebra.handles import PresetHandle
+
 _PREFIX = "vertebra_"
 """Prefix of the names of all hooks."""
+_DECIDING = ("vertebra_rewrite_handle", "vertebra_refuse_preset")
+"""The policy hooks that decide which preset is read; the third one observes."""
 _OR_GLOB = "Correct the name, or write a glob, such as {0}*, for a plugin that may be missing"
 _IF_MISSING = {"plugins": "Install the plugin, or correct the setting", "block": _OR_GLOB, "prefer": _OR_GLOB}
 """The remedy for a name that no installed plugin has, by setting."""
@@ -191,12 +196,8 @@ class PluginRegistry:
     def _check_names(self, plugin: Plugin, module: object) -> None:
         """Refuses implementations of unknown hooks; the error suggests similar names, which pluggy's does not."""
         callers = self._manager.get_hookcallers(module) or ()
-        known = [name for name in dir(hookspecs) if name.startswith(_PREFIX)]
         for name in sorted(caller.name for caller in callers if not caller.has_spec()):
-            # Without the common prefix, which would make any two names similar.
-            similar = close_names(name.removeprefix(_PREFIX), [other.removeprefix(_PREFIX) for other in known])
-            hint = f"; did you mean {_PREFIX + similar[0]!r}?" if similar else f"; the hooks are {', '.join(known)}"
-            raise PluginError(plugin.name, f"there is no hook {name!r}{hint}", "Correct the name of the function")
+            raise PluginError(plugin.name, _unknown_hook(name), "Correct the name of the function")
 
 
 @functools.cache
@@ -262,18 +263,50 @@ def _key(plugin: Plugin) -> str:
 
 
 def _policies(module: object) -> dict[str, Callable[..., Any]]:
-    """Returns the policy hooks of a plugin, even without the marker or with wrong arguments.
+    """Returns the policy hooks of a plugin, even without the marker, with wrong arguments or under a misspelled name.
 
     A policy that cannot be called refuses every preset; to ignore it would be less safe.
     """
     policies: dict[str, Callable[..., Any]] = {}
+    for name, hook in _hook_names(module):
+        if hook in hookspecs.POLICY_HOOKS:
+            policies[hook] = getattr(module, name)
+    for _, hook in _hook_names(module):
+        if not hasattr(hookspecs, hook) and any(near in _DECIDING for near in _near_hooks(hook)[:1]):
+            policies["vertebra_refuse_preset"] = _refusing_all(hook)
+    return policies
+
+
+def _hook_names(module: object) -> Iterator[tuple[str, str]]:
+    """Yields each function of a plugin that is meant as a hook, by its name, with the name of the hook."""
     for name in dir(module):
         function = getattr(module, name, None)
-        options = getattr(function, "vertebra_impl", None) or {}
-        hook = options.get("specname") or name
-        if hook in hookspecs.POLICY_HOOKS and callable(function):
-            policies[hook] = function
-    return policies
+        options = getattr(function, "vertebra_impl", None)
+        if callable(function) and (isinstance(options, dict) or name.startswith(_PREFIX)):
+            yield name, (options or {}).get("specname") or name
+
+
+def _near_hooks(name: str) -> list[str]:
+    """Returns the hooks of similar names, compared without the common prefix, which would make any two similar."""
+    known = [other.removeprefix(_PREFIX) for other in dir(hookspecs) if other.startswith(_PREFIX)]
+    return [_PREFIX + similar for similar in close_names(name.removeprefix(_PREFIX), known)]
+
+
+def _refusing_all(hook: str) -> Callable[..., str]:
+    """Returns a policy that refuses every preset, for one with a misspelled name, which would never be called."""
+    problem = f"it has no hook of the name {_near_hooks(hook)[0]!r}, but a function {hook!r}"
+
+    def refuse(handle: PresetHandle) -> str:  # noqa: ARG001 (the hook's argument)
+        return f"{problem}, which would never be called"
+
+    return refuse
+
+
+def _unknown_hook(name: str) -> str:
+    similar = _near_hooks(name)
+    known = [other for other in dir(hookspecs) if other.startswith(_PREFIX)]
+    hint = f"; did you mean {similar[0]!r}?" if similar else f"; the hooks are {', '.join(known)}"
+    return f"there is no hook {name!r}{hint}"
 
 
 def _check_arguments(plugin: Plugin, module: object) -> None:

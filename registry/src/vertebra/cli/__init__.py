@@ -28,6 +28,8 @@ COMMANDS = dict.fromkeys(_LISTINGS, "listing") | {"inspect": "inspect", "doctor"
 COMMANDS |= {name: name for name in ("convert", "verify", "plan", "lora", "cache", "lock", "push", "completion", "new")}
 COMMANDS |= {"pull": "pull", "bundle": "pull", "config": "controls.config", "schema": "controls.schema"}
 """The module of each command."""
+_NO_PRESET = {*_LISTINGS, "doctor", "cache", "completion", "new", "config", "schema"}
+"""Commands that load no preset, or that name the plugins that cannot be used in their own way."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     No failure ends in a traceback, except an unexpected one in Python's development mode.
     """
     prepare_streams()
-    warnings.simplefilter("ignore", PluginWarning)  # listings, doctor and errors name the plugins
+    warnings.simplefilter("ignore", PluginWarning)  # the commands name the plugins themselves
     try:
         try:
             status = _run(list(sys.argv[1:] if arguments is None else arguments))
@@ -72,7 +74,13 @@ def _run(words: list[str]) -> int:
         from vertebra.cli.controls.plugin_commands import run
 
         return run(args)
-    status: int = args.run(args)
+    try:
+        status: int = args.run(args)
+    finally:
+        if words and words[0] not in _NO_PRESET:
+            from vertebra.cli.controls.unused_plugins import print_unused_plugins
+
+            print_unused_plugins()
     return status
 
 

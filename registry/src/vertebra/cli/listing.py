@@ -29,6 +29,7 @@ from vertebra._discovery.extras import install_command
 from vertebra._discovery.plugin import BUILTIN
 from vertebra._discovery.plugins import examined, registry
 from vertebra._discovery.runtimes import unavailable_reason
+from vertebra.cli.controls.unused_plugins import unused_plugins
 from vertebra.cli.output import Row, bytes_text, print_json, print_rows
 from vertebra.errors import VertebraError, close_names
 from vertebra.errors.base import did_you_mean
@@ -181,11 +182,7 @@ def _runtimes() -> list[Row]:
 
 def _warnings() -> list[str]:
     """Returns warnings about unused plugins and clashing names."""
-    unused = [plugin for plugin in registry().plugins if plugin.status in ("failed", "incompatible")]
-    lines = [f"warning: plugin {p.name} of {p.owner.distribution} is not used: {p.reason}" for p in unused]
-    if unused:
-        names = ",".join(plugin.name for plugin in unused)
-        lines.append(f"hint: vertebra doctor says more; VERTEBRA_BLOCK={names} excludes them")
+    lines = unused_plugins()
     for plugin in registry().plugins:
         lines += [f"warning: plugin {plugin.name} of {plugin.owner.distribution}: {text}" for text in plugin.problems]
     for kind, name, claims in _catalog.clashes():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vertebra.handles import PresetHandle
+
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|git:[0-9a-f]{40}|md5:[0-9a-f]{32}", flags=re.IGNORECASE)
+_DIGESTS = "sha256: and 64 hexadecimal digits, md5: and 32, git: and 40, or None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,12 @@ class PresetSpec(Mapping[str, Any]):
 
 @dataclass(frozen=True, slots=True)
 class PresetFile:
-    """A file of a preset."""
+    """A file of a preset.
+
+    Raises:
+        TypeError: a field is of another type, such as a digest as the third argument.
+        ValueError: the size is negative, or the digest names no algorithm or has another number of digits.
+    """
 
     name: str
     """Path below the preset's folder, with `/` between segments."""
@@ -64,6 +74,20 @@ class PresetFile:
     problem: str | None = None
     """Why the file cannot be read, such as a link to a file that does not exist; None for every other file. A preset
     loads if it does not need the file."""
+
+    def __post_init__(self) -> None:
+        self._check("name", self.name, isinstance(self.name, str), "a str")
+        self._check("size", self.size, isinstance(self.size, int) and not isinstance(self.size, bool), "an int")
+        self._check("path", self.path, self.path is None or isinstance(self.path, Path), "a Path or None")
+        self._check("digest", self.digest, self.digest is None or isinstance(self.digest, str), _DIGESTS)
+        if self.size < 0:
+            raise ValueError(f"PresetFile {self.name!r}: size {self.size}: expected 0 or more bytes")
+        if self.digest is not None and not _DIGEST.fullmatch(self.digest):
+            raise ValueError(f"PresetFile {self.name!r}: digest {self.digest!r}: expected {_DIGESTS}")
+
+    def _check(self, field: str, value: object, is_valid: bool, expected: str) -> None:
+        if not is_valid:
+            raise TypeError(f"PresetFile {self.name!r}: {field} {value!r}: expected {expected}")
 
     @classmethod
     def of(cls, name: str, path: Path) -> PresetFile:

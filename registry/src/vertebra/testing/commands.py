@@ -44,9 +44,9 @@ class CommandSuite(PluginSuite):
         raise NotImplementedError
 
     @pytest.fixture
-    def entry_module(self, spec: CommandSpec) -> str:
+    def entry_module(self, spec: CommandSpec, tested_modules: set[str]) -> str:
         """Name of the module that contributes the command."""
-        return entry_module_of("vertebra_commands", spec.name)
+        return entry_module_of("vertebra_commands", spec.name, tested_modules)
 
     @rule("CM-01")
     def test_its_name_is_a_word_of_its_own(self, spec: CommandSpec) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from types import ModuleType
 
 import pytest
 
 from vertebra._api import add_plugin
 from vertebra._discovery.catalog import KINDS, catalog
+from vertebra._discovery.plugin import Plugin
 from vertebra._discovery.plugins import registry
 from vertebra._discovery.runtimes import framework_names
 from vertebra.testing.processes import imported_by
@@ -33,6 +35,17 @@ class PluginSuite:
         """References to code that must not import a framework, either, because commands run it."""
         return ()
 
+    # === Fixtures of the suite ===
+
+    @pytest.fixture
+    def tested_modules(self, request: pytest.FixtureRequest) -> set[str]:
+        """Names of the modules that the module of the test has imported, or imported something from."""
+        values = vars(request.module).values()
+        names = {
+            value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", "") for value in values
+        }
+        return {name for name in names if isinstance(name, str)}
+
     # === Rules ===
 
     @rule("PL-01")
@@ -46,7 +59,9 @@ class PluginSuite:
         for kind in KINDS:
             catalog(kind)  # calls the hooks
         (plugin,) = (plugin for plugin in registry().plugins if plugin.owner.module == entry_module)
-        assert (plugin.status, plugin.reason, plugin.problems) == ("loaded", "", [])
+        if plugin.status != "loaded":
+            pytest.fail(_not_used(plugin))
+        assert plugin.problems == []
 
 
 def use_plugin(entry_module: str) -> None:
@@ -55,9 +70,31 @@ def use_plugin(entry_module: str) -> None:
         add_plugin(importlib.import_module(entry_module), "under-test")
 
 
-def entry_module_of(hook: str, name: str) -> str:
-    """Returns the entry module of the plugin that contributes a name through a hook; skips the test if none does."""
+def entry_module_of(hook: str, name: str, tested_modules: Collection[str] = ()) -> str:
+    """Returns the entry module of the plugin that contributes a name through a hook.
+
+    If none does, the test fails with the reason if one of the tested modules is of an installed plugin that cannot be
+    used, and is skipped if not.
+    """
     (kind,) = (kind for kind in KINDS if kind.hook == hook)
     if name not in catalog(kind):
+        fail_if_not_used(tested_modules)
         pytest.skip(f"no installed plugin contributes the {kind.title} {name!r}")
     return catalog(kind).lookup(name).owner.module
+
+
+def fail_if_not_used(tested_modules: Collection[str]) -> None:
+    """Fails the test with the reason if a module is of an installed plugin that cannot be used."""
+    for plugin in registry().plugins:
+        if plugin.status in ("failed", "incompatible") and any(_is_of(plugin, name) for name in tested_modules):
+            pytest.fail(_not_used(plugin))
+
+
+def _is_of(plugin: Plugin, module: str) -> bool:
+    """Says whether a module is the entry module of a plugin, or one of them is in the package of the other."""
+    names = (plugin.owner.module, module)
+    return any(f"{one}.".startswith(f"{other}.") for one, other in (names, names[::-1]))
+
+
+def _not_used(plugin: Plugin) -> str:
+    return f"plugin {plugin.name} of {plugin.owner.distribution} is not used: {plugin.reason}"

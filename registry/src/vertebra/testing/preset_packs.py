@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from vertebra._resolve.candidates import source_of
 from vertebra.errors import PresetNotFoundError
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetSpec
-from vertebra.testing.plugins import PluginSuite
+from vertebra.testing.plugins import PluginSuite, fail_if_not_used
 from vertebra.testing.rules import rule
 
 _ID = re.compile(r"\w[\w.-]*")
@@ -37,10 +38,11 @@ class PresetPackSuite(PluginSuite):
         raise NotImplementedError
 
     @pytest.fixture
-    def entry_module(self, presets: Sequence[PresetSpec]) -> str:
+    def entry_module(self, presets: Sequence[PresetSpec], tested_modules: set[str]) -> str:
         """Name of the module that contributes the presets."""
         found = all_presets()
         if presets[0].name not in found:
+            fail_if_not_used(tested_modules)
             pytest.skip(f"no installed plugin contributes the preset {presets[0].name!r}")
         return found.lookup(presets[0].name).owner.module
 
@@ -82,24 +84,31 @@ class PresetPackSuite(PluginSuite):
 
     @rule("PP-06")
     def test_local_presets_have_the_stated_parameters(self, presets: Sequence[PresetSpec]) -> None:
-        """A preset on this machine, such as one in a package, loads and has the stated number of parameters."""
+        """A preset of a local source, such as one in a package, is there, loads and has the stated parameters."""
         import vertebra
 
-        local = [preset for preset in presets if _is_local(preset.handle)]
+        local = [preset for preset in presets if not _source_of(preset.handle).is_remote]
         if not local:
-            pytest.skip("no preset is on this machine")
+            pytest.skip("all presets are of remote sources")
         for preset in local:
+            _check_files(preset)
             backbone = vertebra.Backbone.from_preset(preset.name)
             assert backbone.count_params() == preset.parameters, preset.name
 
 
-def _is_local(text: str) -> bool:
-    """Returns whether a local source has the files of a preset."""
-    handle = PresetHandle.parse(text)
-    source = catalog(SOURCES).lookup(handle.scheme).value
-    if source.is_remote:
-        return False
+def _check_files(preset: PresetSpec) -> None:
+    """Fails the test if a local source has no files of a preset; the failure names the path, if there is one."""
+    handle, source = PresetHandle.parse(preset.handle), _source_of(preset.handle)
+    where = ""
     try:
-        return bool(source.files(handle))
-    except PresetNotFoundError:
-        return False
+        path = source.transformers_name(handle)
+        where = "" if path is None else f", at {path}"
+        problem = "" if source.files(handle) else "it has no files"
+    except PresetNotFoundError as error:
+        problem = str(error)
+    if problem:
+        pytest.fail(f"preset {preset.name!r}{where}: {problem}")
+
+
+def _source_of(text: str) -> Any:
+    return catalog(SOURCES).lookup(PresetHandle.parse(text).scheme).value

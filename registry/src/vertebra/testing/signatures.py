@@ -52,9 +52,9 @@ class SignatureSuite(PluginSuite):
         raise NotImplementedError
 
     @pytest.fixture
-    def entry_module(self, scheme: SignatureScheme) -> str:
+    def entry_module(self, scheme: SignatureScheme, tested_modules: set[str]) -> str:
         """Name of the module that contributes the scheme."""
-        return entry_module_of("vertebra_signatures", scheme.name)
+        return entry_module_of("vertebra_signatures", scheme.name, tested_modules)
 
     @pytest.fixture
     def files(self, tmp_path: Path) -> dict[str, Path]:

@@ -55,9 +55,9 @@ class SourceSuite(PluginSuite):
     # === Fixtures of the suite ===
 
     @pytest.fixture
-    def entry_module(self, source: PresetSource) -> str:
+    def entry_module(self, source: PresetSource, tested_modules: set[str]) -> str:
         """Name of the module that contributes the source."""
-        return entry_module_of("vertebra_preset_sources", source.scheme)
+        return entry_module_of("vertebra_preset_sources", source.scheme, tested_modules)
 
     @pytest.fixture(autouse=True)
     def cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:

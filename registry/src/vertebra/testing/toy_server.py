@@ -39,7 +39,7 @@ class ToySource(RemoteSource):
     def resolve_snapshot(self, handle: PresetHandle) -> Snapshot:
         index = self._service.json(handle, f"{handle.path}/{handle.revision or 'newest'}.json")
         try:
-            files = [PresetFile(f["name"], f["size"], None, f"sha256:{f['sha256']}") for f in index["files"]]
+            files = [PresetFile(f["name"], f["size"], digest=f"sha256:{f['sha256']}") for f in index["files"]]
             return Snapshot(PresetHandle(self.scheme, handle.path, index["revision"]), files)
         except (LookupError, TypeError):
             raise SourceUnavailableError(handle, "its index is damaged") from None

@@ -74,9 +74,9 @@ class TaskSuite(PluginSuite):
     # === Fixtures of the suite ===
 
     @pytest.fixture
-    def entry_module(self, spec: TaskSpec) -> str:
+    def entry_module(self, spec: TaskSpec, tested_modules: set[str]) -> str:
         """Name of the module that contributes the task."""
-        return entry_module_of("vertebra_tasks", spec.name)
+        return entry_module_of("vertebra_tasks", spec.name, tested_modules)
 
     @pytest.fixture
     def light_references(self, spec: TaskSpec) -> Sequence[str]:

@@ -67,9 +67,9 @@ class TokenizerSuite(PluginSuite):
     # === Fixtures of the suite ===
 
     @pytest.fixture
-    def entry_module(self, spec: TokenizerSpec) -> str:
+    def entry_module(self, spec: TokenizerSpec, tested_modules: set[str]) -> str:
         """Name of the module that contributes the tokenizer."""
-        return entry_module_of("vertebra_tokenizers", spec.name)
+        return entry_module_of("vertebra_tokenizers", spec.name, tested_modules)
 
     @pytest.fixture
     def light_references(self, spec: TokenizerSpec) -> Sequence[str]:

@@ -105,9 +105,9 @@ class BackboneFixtures(PluginSuite):
             pytest.skip(f"the architecture is for {' and '.join(spec.runtimes)}")
 
     @pytest.fixture
-    def entry_module(self, spec: BackboneSpec) -> str:
+    def entry_module(self, spec: BackboneSpec, tested_modules: set[str]) -> str:
         """Name of the module that contributes the architecture."""
-        return entry_module_of("vertebra_backbones", spec.name)
+        return entry_module_of("vertebra_backbones", spec.name, tested_modules)
 
     @pytest.fixture
     def light_references(self, spec: BackboneSpec) -> Sequence[str]:

@@ -62,9 +62,9 @@ class FormatSuite(PluginSuite):
         raise NotImplementedError
 
     @pytest.fixture
-    def entry_module(self, format: PresetFormat) -> str:
+    def entry_module(self, format: PresetFormat, tested_modules: set[str]) -> str:
         """Name of the module that contributes the format."""
-        return entry_module_of("vertebra_formats", format.name)
+        return entry_module_of("vertebra_formats", format.name, tested_modules)
 
     @pytest.fixture
     def light_references(self, format: PresetFormat) -> Sequence[str]:

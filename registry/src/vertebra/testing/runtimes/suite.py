@@ -51,9 +51,9 @@ class RuntimeSuite(PluginSuite):
         raise NotImplementedError
 
     @pytest.fixture
-    def entry_module(self, runtime: Runtime) -> str:
+    def entry_module(self, runtime: Runtime, tested_modules: set[str]) -> str:
         """Name of the module that contributes the runtime."""
-        return entry_module_of("vertebra_runtimes", runtime.name)
+        return entry_module_of("vertebra_runtimes", runtime.name, tested_modules)
 
     @pytest.fixture
     def light_references(self, runtime: Runtime) -> Sequence[str]:

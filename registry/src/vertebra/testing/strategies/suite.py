@@ -57,9 +57,9 @@ class StrategySuite(PluginSuite):
     # === Fixtures of the suite ===
 
     @pytest.fixture
-    def entry_module(self, strategy: LoraStrategy) -> str:
+    def entry_module(self, strategy: LoraStrategy, tested_modules: set[str]) -> str:
         """Name of the module that contributes the strategy."""
-        return entry_module_of("vertebra_lora_strategies", strategy.name)
+        return entry_module_of("vertebra_lora_strategies", strategy.name, tested_modules)
 
     @pytest.fixture
     def light_references(self, strategy: LoraStrategy) -> list[str]:
