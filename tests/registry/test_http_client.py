@@ -382,6 +382,16 @@ def test_a_file_is_read_in_parts(service, part):
         transport(service).read(HANDLE, PresetFile("file", 256_000), "status/404", *part)
 
 
+@pytest.mark.parametrize("ask", ["json", "read"])
+def test_a_404_names_the_path_and_no_secret(service, ask):
+    sender = http.Transport(service.url.replace("://", "://user:key@") + "/status", token=lambda: "a-token")
+    words = {"json": (HANDLE,), "read": (HANDLE, PresetFile("file", 1))}[ask]
+    with pytest.raises(PresetNotFoundError) as raised:
+        getattr(sender, ask)(*words, "404", query="signature=abc")
+    assert "nothing at this handle (HTTP 404 for /status/404)" in str(raised.value)
+    assert not any(secret in str(raised.value) for secret in ("user", "key", "a-token", "signature", "abc"))
+
+
 def test_a_transport_checks_redirects(service):
     with pytest.raises(RedirectRefusedError, match="set TOY_ENDPOINT"):
         transport(service, setting="TOY_ENDPOINT").json(HANDLE, "to/http://169.254.169.254/")

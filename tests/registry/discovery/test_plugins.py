@@ -129,6 +129,16 @@ def test_an_entry_module_that_imports_keras_is_named(keras, install, reload_plug
     assert not found["acme-first"].problems
 
 
+@pytest.mark.parametrize("hook", ["preset_sources", "lora_strategies", "backbones"])
+def test_an_entry_module_that_imports_keras_gets_the_advice_for_its_hooks(hook, keras, install, reload_plugins):
+    keras("x = 1")
+    install("acme-heavy", f"import keras\nfrom vertebra import hookimpl\n@hookimpl\ndef vertebra_{hook}(): return []")
+    catalog.catalog(catalog.BACKBONES)
+    (problem,) = next(plugin for plugin in plugins.registry().plugins if plugin.name == "acme-heavy").problems
+    assert "must not import a framework: import it inside the methods that need it" in problem
+    assert ("BackboneSpec" in problem) == (hook == "backbones")
+
+
 def test_an_entry_module_in_which_keras_fails_is_told_the_rule_and_not_what_keras_lacks(keras, install, discover):
     keras("import a_backend_that_is_not_installed")
     install("acme-heavy", "import keras" + BACKBONE.format(name="Heavy"))

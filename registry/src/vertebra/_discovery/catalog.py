@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from vertebra._configuration.settings import settings
 from vertebra._discovery.checks import check_format, check_name, check_preset
 from vertebra._discovery.extras import extra_command, install_command, missing_requirements
-from vertebra._discovery.installed import NO_FRAMEWORK, frameworks
+from vertebra._discovery.installed import frameworks, remedy_for
 from vertebra._discovery.kinds import BACKBONES as BACKBONES
 from vertebra._discovery.kinds import COMMANDS as COMMANDS
 from vertebra._discovery.kinds import CORE_COMMANDS
@@ -295,7 +295,7 @@ def _report_imports(plugins: Iterable[Plugin], packages: set[str]) -> None:
         if names:
             named = "keras" if "keras" in names else " and ".join(names)  # Keras itself imports others
             cost = f"its entry module imports {named}: every command waits for it, and the runtime cannot be chosen"
-            plugin.report(f"{cost}. {NO_FRAMEWORK}")
+            plugin.report(f"{cost}. {remedy_for(plugin.hooks)}")
 
 
 def _warn_of_problems(plugins: Iterable[Plugin]) -> None:

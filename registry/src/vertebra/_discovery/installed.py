@@ -14,10 +14,13 @@ from vertebra.errors import PluginError
 GROUP = "vertebra"
 API_GROUP = "vertebra.api"
 NO_FRAMEWORK = (
-    "An entry module must not import a framework: let it name the code that does, as in "
-    "BackboneSpec(backbone='package.module:Class')"
+    "An entry module must not import a framework: import it inside the methods that need it, or let a contribution "
+    "name the code that does, as in BackboneSpec(backbone='package.module:Class')"
 )
-"""The remedy for a plugin whose entry module imports a framework."""
+"""The remedy for a plugin whose entry module imports a framework, if its hooks are not known."""
+_INSIDE = "An entry module must not import a framework: import it inside the methods that need it"
+_NAMED = {"vertebra_backbones", "vertebra_tasks", "vertebra_commands", "vertebra_tokenizers"}
+"""The hooks whose contributions name code."""
 
 _NOT_FRAMEWORKS = {"numpy"}
 """Backends of Keras that are also libraries, which may be imported on every runtime."""
@@ -26,6 +29,11 @@ _NOT_FRAMEWORKS = {"numpy"}
 def frameworks(runtimes: Iterable[str]) -> set[str]:
     """Returns the import names of Keras and of the frameworks of runtimes, whose import fixes the runtime."""
     return {"keras", *runtimes} - _NOT_FRAMEWORKS
+
+
+def remedy_for(hooks: Iterable[str]) -> str:
+    """Returns the remedy for a plugin with some hooks whose entry module imports a framework."""
+    return _INSIDE if _NAMED.isdisjoint(hooks) else NO_FRAMEWORK
 
 
 def find_installed() -> tuple[list[tuple[metadata.EntryPoint, Plugin]], dict[Owner, set[str]]]:

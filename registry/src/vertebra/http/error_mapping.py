@@ -15,7 +15,9 @@ _TRANSIENT = (408, 425, 429)
 _LONGEST_WAIT = 3600.0
 
 
-def error(handle: PresetHandle, status: int, headers: Mapping[str, str], reason: str = "") -> PresetError:
+def error(
+    handle: PresetHandle, status: int, headers: Mapping[str, str], reason: str = "", path: str = ""
+) -> PresetError:
     """Returns the error that an HTTP status means, unless the service gives a more precise reason.
 
     Args:
@@ -23,6 +25,7 @@ def error(handle: PresetHandle, status: int, headers: Mapping[str, str], reason:
         status: The status, 400 or more.
         headers: The response's headers, by lower-case name.
         reason: The service's own error code, if it has one.
+        path: Path of the requested URL, without its query, which a 404 shows: the author of a source may be wrong.
     """
     detail = f"HTTP {status}{f' ({reason})' if reason else ''}"
     if status in _TRANSIENT or status >= 500:
@@ -32,7 +35,8 @@ def error(handle: PresetHandle, status: int, headers: Mapping[str, str], reason:
             handle, detail, "Log in with a token that may read the preset, or ask its owner for access"
         )
     if status in (404, 410):
-        return PresetNotFoundError(handle, f"the service has nothing at this handle ({detail})")
+        requested = f" for {path}" if path else ""
+        return PresetNotFoundError(handle, f"the service has nothing at this handle ({detail}{requested})")
     return PresetError(
         f"Preset {str(handle)!r}: the service refused the request with {detail}. Check the handle and the endpoint of "
         "the service."

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from vertebra.handles import PresetHandle
 from vertebra.http import client
@@ -109,7 +109,7 @@ class Transport:
         response = client.send(handle, url, sent, method=method, body=body, **self._options)
         if response.status >= 300:
             response.finish()
-            raise error(handle, response.status, response.headers)
+            raise self._error(handle, path, response)
         return response
 
     def json(self, handle: PresetHandle, path: str, query: str = "", *, most: int = 2**20) -> Any:
@@ -128,7 +128,7 @@ class Transport:
         response = self.get(handle, path, query=query)
         if response.status != 200:
             response.close()
-            raise error(handle, response.status, response.headers)
+            raise self._error(handle, path, response)
         return read_json(handle, response, most)
 
     def read(
@@ -163,7 +163,7 @@ class Transport:
 
         url = self._url(path, query)
         located = partial(self._urls.open, (handle, url), lambda: url, send)
-        return read(handle, file, (start, stop), located, partial(_error, handle))
+        return read(handle, file, (start, stop), located, partial(self._error, handle, path))
 
     def _url(self, path: str, query: str) -> str:
         return f"{self.base_url}/{quote(path.lstrip('/'))}{f'?{query}' if query else ''}"
@@ -175,6 +175,7 @@ class Transport:
             check_credential(f"the token for {origin(self.base_url)}", token)
         return {**({"authorization": f"Bearer {token}"} if token else {}), **self._headers()}
 
-
-def _error(handle: PresetHandle, response: Response) -> Exception:
-    return error(handle, response.status, response.headers)
+    def _error(self, handle: PresetHandle, path: str, response: Response) -> Exception:
+        """Returns the error of a response; of the URL, it has the path: a query may have a signature."""
+        requested = urlsplit(self._url(path, "")).path
+        return error(handle, response.status, response.headers, path=requested)
