@@ -22,7 +22,7 @@ from vertebra._system.foreign_json import read_foreign_json
 from vertebra._tasks.preset_files import LocalFiles
 from vertebra._tasks.tokenizers import find_tokenizer, same_tokens
 from vertebra._weights.safetensors.file_kind import INDEX, WEIGHTS
-from vertebra.errors import PresetConfigError, PresetFormatError, PresetSaveError
+from vertebra.errors import PresetConfigError, PresetFormatError, PresetSaveError, VertebraError
 from vertebra.file_names import CERTIFICATE, CONFIG
 
 log = logging.getLogger("vertebra")
@@ -125,11 +125,18 @@ def replaces_tokenizer(target: Path, own: Mapping[str, Path], rows: int | None) 
 
 
 def _is_same(old: LocalFiles, new: LocalFiles, names: Sequence[str]) -> bool:
-    """Says whether two presets have the same tokenizer: by its tokens, or by its files if no plugin reads it."""
-    if find_tokenizer(new).tokenizer is not None:
-        return same_tokens(old, new)
+    """Says whether two presets have the same tokenizer: by its files, or else by its tokens if a plugin reads it."""
     both = [name for name in names if name in old.names]
-    return bool(both) and all(filecmp.cmp(old.fetch(name), new.fetch(name), shallow=False) for name in both)
+    same_files = bool(both) and all(filecmp.cmp(old.fetch(name), new.fetch(name), shallow=False) for name in both)
+    more = set(filter(is_of_tokenizer, old.names)) - set(names)  # which readers may prefer to those of the new preset
+    return (same_files and (not more or find_tokenizer(new).tokenizer is None)) or _has_same_tokens(old, new)
+
+
+def _has_same_tokens(old: LocalFiles, new: LocalFiles) -> bool:
+    try:
+        return same_tokens(old, new)
+    except VertebraError:  # files of an unsound tokenizer give no tokens to compare
+        return False
 
 
 def _fits_better(old: LocalFiles, new: LocalFiles, rows: int | None) -> bool:

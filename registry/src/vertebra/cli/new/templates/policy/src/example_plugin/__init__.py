@@ -10,8 +10,8 @@ from vertebra import LoadedPreset, PresetHandle, hookimpl
 
 MIRRORS = {"hf://example-org/": "example-mirror://example-org/"}
 """Addresses by their beginnings, each with the beginning of the mirror's address, which is tried first."""
-REFUSED = {"hf://example-org/unreviewed-*": "its licence has not been reviewed"}
-"""Globs of addresses that must not be loaded, each with the reason, which the user sees."""
+REFUSED = {"*://example-org/unreviewed-*": "its licence has not been reviewed"}
+"""Globs of addresses that must not be loaded, those of mirrors included, each with the reason, which the user sees."""
 LOG = logging.getLogger(__name__)
 
 
