@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vertebra import ByteStream, PresetFile, PresetHandle, RemoteSource, Snapshot, add_plugin, hookimpl
-from vertebra._cache import cached_source, download, leases, progress, store  # noqa: F401 (before the fork)
-from vertebra._cache import fetch as fetching  # noqa: F401 (the same)
+from vertebra._cache import cached_source, leases, store  # noqa: F401 (before the fork)
+from vertebra._cache.transfer import download, progress  # noqa: F401 (before the fork)
+from vertebra._cache.transfer import fetch as fetching  # noqa: F401 (the same)
 from vertebra._discovery.catalog import SOURCES, catalog
 from vertebra._resolve.open import open_folder
 from vertebra.errors import VertebraError

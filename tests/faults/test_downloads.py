@@ -300,7 +300,8 @@ sys.path.insert(0, sys.argv[1])
 import downloading
 from itertools import count
 from pathlib import Path
-from vertebra._cache import fetch, layout, manifest, ownership, store
+from vertebra._cache import layout, manifest, ownership, store
+from vertebra._cache.transfer import fetch
 from vertebra._cache.verify import verify_store
 
 downloading.import_plugins()
@@ -457,7 +458,7 @@ os.environ["VERTEBRA_CACHE"] = disk + "/cache"
 import downloading
 from pathlib import Path
 from vertebra import add_plugin
-from vertebra._cache import fetch
+from vertebra._cache.transfer import fetch
 
 add_plugin(downloading.Toys(), "toys")
 results = []

@@ -2,7 +2,8 @@
 
 import pytest
 
-from vertebra._cache import cached_source, download, retry
+from vertebra._cache import cached_source
+from vertebra._cache.transfer import download, retry
 from vertebra._configuration.settings import settings
 
 

@@ -92,7 +92,7 @@ def configure(reload_plugins, tmp_path, monkeypatch):
         settings.settings.cache_clear()
 
     monkeypatch.setattr("vertebra._cache.cached_source._listed", {})
-    monkeypatch.setattr("vertebra._cache.retry.FIRST_WAIT", 0)
+    monkeypatch.setattr("vertebra._cache.transfer.retry.FIRST_WAIT", 0)
     set_variables(VERTEBRA_CACHE=str(tmp_path / "cache"), VERTEBRA_LOCKFILE=str(tmp_path / "vertebra.lock"))
     return set_variables
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from vertebra import PresetHandle, http
-from vertebra._cache import stall
+from vertebra._cache.transfer import stall
 from vertebra.errors import (
     IntegrityError,
     PresetAccessError,

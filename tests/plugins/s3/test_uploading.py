@@ -12,7 +12,7 @@ import safetensors.numpy
 
 from servers import faults
 from vertebra import PresetHandle
-from vertebra._cache import download
+from vertebra._cache.transfer import download
 from vertebra.errors import (
     HandleError,
     IntegrityError,

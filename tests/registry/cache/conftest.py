@@ -3,7 +3,7 @@
 import pytest
 
 from vertebra import PresetHandle
-from vertebra._cache.fetch import fetch_files
+from vertebra._cache.transfer.fetch import fetch_files
 
 PINNED = PresetHandle("toy", "bert", "r1")
 

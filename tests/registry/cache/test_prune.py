@@ -10,10 +10,10 @@ import pytest
 
 from vertebra import PresetHandle
 from vertebra._cache import prune as tidying
-from vertebra._cache.fetch import fetch_files
 from vertebra._cache.ownership import ABANDONED
 from vertebra._cache.prune import prune
 from vertebra._cache.scan import scan_cache
+from vertebra._cache.transfer.fetch import fetch_files
 from vertebra._resolve.open import open_folder
 from vertebra.errors import PresetNotFoundError
 

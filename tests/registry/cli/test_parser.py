@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from vertebra.cli import COMMANDS, build_parser, main
+from vertebra._discovery.core_commands import MODULES
+from vertebra.cli import build_parser, main
 
 
 def refused(capsys, *words):
@@ -85,7 +86,7 @@ def test_help_of_an_unknown_command_names_the_known_one(capsys):
 def test_help_lists_the_commands_in_order(capsys):
     build_parser().print_help()
     words = [line.split()[0] for line in capsys.readouterr().out.splitlines() if re.match(r" {4}\w", line)]
-    assert [word for word in words if word in COMMANDS] == sorted(COMMANDS)
+    assert [word for word in words if word in MODULES] == sorted(MODULES)
 
 
 @pytest.mark.parametrize("words", [["-V"], ["--version"], ["--version", "presets"], ["-V", "inspect", "x"]])

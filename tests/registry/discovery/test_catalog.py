@@ -432,11 +432,11 @@ def test_an_unknown_name_comes_with_similar_ones():
 
 @pytest.mark.parametrize("kind", [*(kind.title for kind in KINDS), "preset"])
 def test_the_hint_for_an_unknown_name_is_a_command(kind):
-    from vertebra.cli import COMMANDS
+    from vertebra._discovery.core_commands import MODULES
 
     with pytest.raises(UnknownNameError) as caught:
         Catalog(kind, []).lookup("nothing")
-    assert caught.value.hint.split()[-1] in COMMANDS
+    assert caught.value.hint.split()[-1] in MODULES
 
 
 def test_specs_refuse_what_would_fail_later():

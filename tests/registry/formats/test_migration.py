@@ -185,7 +185,7 @@ def test_a_version_is_a_positive_int(old, version):
 def test_without_the_plugin_the_error_says_how_to_install_it(old, configure, monkeypatch):
     folder, _ = old
     block(configure)
-    monkeypatch.setattr("vertebra._discovery.extras.is_installed", lambda distribution: False)
+    monkeypatch.setattr("vertebra._discovery.distributions.is_installed", lambda distribution: False)
     with pytest.raises(PresetConfigError) as caught:
         vertebra.Backbone.from_preset(folder)
     told = "It was written with the plugin acme-net 1.0; if you trust it, install it with: pip install 'acme-net==1.0'"

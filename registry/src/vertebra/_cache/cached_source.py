@@ -11,12 +11,12 @@ from itertools import count
 from pathlib import Path
 
 from vertebra._cache.default_store import default_store
-from vertebra._cache.fetch import fetch_files
-from vertebra._cache.retry import retry
-from vertebra._cache.returned import snapshot_of, stream_of
 from vertebra._cache.revisions import is_revision
-from vertebra._cache.stall import StallDetector
 from vertebra._cache.store import Store
+from vertebra._cache.transfer.fetch import fetch_files
+from vertebra._cache.transfer.retry import retry
+from vertebra._cache.transfer.returned import snapshot_of, stream_of
+from vertebra._cache.transfer.stall import StallDetector
 from vertebra._configuration.settings import settings
 from vertebra.errors import (
     CacheError,

@@ -8,8 +8,8 @@ from pathlib import Path
 from vertebra._cache.digest import Digest
 from vertebra._cache.layout import key_of
 from vertebra._cache.manifest import Record
-from vertebra._cache.progress import AdvanceBy
 from vertebra._cache.store import Store
+from vertebra._cache.transfer.progress import AdvanceBy
 from vertebra.errors import IntegrityError
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile

@@ -10,10 +10,10 @@ from pathlib import Path
 from vertebra._cache.digest import digest_of
 from vertebra._cache.layout import file_path, is_hexadecimal, sha256_of
 from vertebra._cache.manifest import Record
-from vertebra._cache.progress import Advance
 from vertebra._cache.revisions import IsRevision
 from vertebra._cache.scan import CacheScan, scan_cache, size_of
 from vertebra._cache.store import Store
+from vertebra._cache.transfer.progress import Advance
 from vertebra._system.removal import remove_path
 from vertebra.handles import PresetHandle
 from vertebra.specs import PresetFile

@@ -13,12 +13,13 @@ from fnmatch import fnmatchcase
 from typing import Any, Generic, TypeVar
 
 from vertebra._configuration.settings import settings
+from vertebra._discovery import core_commands
 from vertebra._discovery.checks import check_format, check_name, check_preset
-from vertebra._discovery.extras import extra_command, install_command, missing_requirements
+from vertebra._discovery.distributions import missing_requirements
+from vertebra._discovery.extras import extra_command, install_command
 from vertebra._discovery.installed import frameworks, remedy_for
 from vertebra._discovery.kinds import BACKBONES as BACKBONES
 from vertebra._discovery.kinds import COMMANDS as COMMANDS
-from vertebra._discovery.kinds import CORE_COMMANDS
 from vertebra._discovery.kinds import FORMATS as FORMATS
 from vertebra._discovery.kinds import KINDS as KINDS
 from vertebra._discovery.kinds import PRESETS as PRESETS
@@ -102,7 +103,7 @@ class Catalog(Generic[T]):
         return claims[0]
 
 
-_RESERVED = {FORMATS: set(BUILTIN_FORMATS), BACKBONES: {"Backbone"}, COMMANDS: CORE_COMMANDS}
+_RESERVED = {FORMATS: set(BUILTIN_FORMATS), BACKBONES: {"Backbone"}, COMMANDS: core_commands.RESERVED}
 """Names of the core that are no contributions."""
 _CORRECT = "Correct the hook, or update the plugin"
 _warned: set[str] = set()

@@ -31,12 +31,6 @@ PRESETS = Kind("preset", "presets", "vertebra_presets", PresetSpec, lambda prese
 TASKS = Kind("task", "tasks", "vertebra_tasks", TaskSpec, lambda spec: spec.name)
 TOKENIZERS = Kind("tokenizer", "tokenizers", "vertebra_tokenizers", TokenizerSpec, lambda spec: spec.name)
 COMMANDS = Kind("command", "commands", "vertebra_commands", CommandSpec, lambda spec: spec.name)
-CORE_COMMANDS = {
-    *("plugins", "backbones", "presets", "formats", "sources", "strategies", "runtimes", "tasks", "tokenizers"),
-    *("commands", "inspect", "doctor", "demo", "convert", "verify", "plan", "lora", "cache", "lock", "push", "pull"),
-    *("completion", "bundle", "config", "schema", "new", "help"),
-}
-"""The commands of the core, which keep their names."""
 SIGNATURES = Kind(
     "signature scheme", "signature schemes", "vertebra_signatures", SignatureScheme, lambda item: item.name
 )

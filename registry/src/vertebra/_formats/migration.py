@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
-from vertebra._discovery import extras
+from vertebra._discovery import distributions
 from vertebra._discovery.catalog import BACKBONES, Entry, catalog
 from vertebra._discovery.plugin import Owner
 from vertebra._resolve.preset_folder import PresetFolder, config_error
@@ -49,7 +49,7 @@ def installing(folder: PresetFolder, error: UnknownNameError) -> str:
     if error.install:
         return f"Install the plugin that provides it with: {error.install}"
     writer = writer_of(folder)
-    if writer is not None and not extras.is_installed(writer.distribution):
+    if writer is not None and not distributions.is_installed(writer.distribution):
         written = f"It was written with the plugin {writer.distribution} {writer.version}"
         return f"{written}; if you trust it, install it with: {pip_install(writer)}"
     if writer is not None and not error.suggestions:
@@ -138,9 +138,9 @@ def _unreadable(folder: PresetFolder, entry: Entry[BackboneSpec], version: int) 
 
 def pip_install(writer: Owner) -> str:
     """Returns the pip command that installs a plugin in the version that wrote a preset."""
-    return extras.pip_install({writer.distribution: writer.version})
+    return distributions.pip_install({writer.distribution: writer.version})
 
 
 def _is_owner(writer: object) -> TypeGuard[dict[str, str]]:
     """Says whether a preset names a distribution and version that may be shown as part of a command."""
-    return isinstance(writer, dict) and extras.is_release(writer.get("distribution"), writer.get("version"))
+    return isinstance(writer, dict) and distributions.is_release(writer.get("distribution"), writer.get("version"))

@@ -10,10 +10,10 @@ from pathlib import Path
 from vertebra._cache.default_store import default_store
 from vertebra._cache.ingest import add_file
 from vertebra._cache.manifest import read_entry
-from vertebra._cache.progress import Advance
 from vertebra._cache.revisions import warn_misnamed
 from vertebra._cache.scan import CachedPreset, CacheScan, scan_cache
 from vertebra._cache.store import Store
+from vertebra._cache.transfer.progress import Advance
 from vertebra._resolve.candidates import ask_policies, candidate_handles, is_revision
 from vertebra._resolve.filenames import unsafe_names
 from vertebra._resolve.open import open_folder

@@ -105,11 +105,6 @@ def lock_presets(presets: Sequence[str], path: Path, update: bool, remove: bool 
     return done
 
 
-def _with_plugins(presets: Mapping[str, LockedPreset]) -> dict[str, tuple[LockedPreset, Mapping[str, str]]]:
-    """Returns entries with their plugins, which the comparison of two entries ignores."""
-    return {name: (preset, preset.plugins) for name, preset in presets.items()}
-
-
 def compare_lock(path: Path) -> Iterator[LockStatus]:
     """Compares each preset in a lockfile with its present revision; changes nothing.
 

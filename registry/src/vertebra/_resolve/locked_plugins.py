@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vertebra._configuration.settings import settings
-from vertebra._discovery.extras import installed_version, pip_install
+from vertebra._discovery.distributions import installed_version, pip_install
 from vertebra._resolve.lockfile import LockedPreset, lockfile_path
 from vertebra._system.user_warnings import warn
 from vertebra.errors import LockError

@@ -12,7 +12,7 @@ from vertebra._cache.default_store import cache_folder
 from vertebra._cache.digest import digest_of
 from vertebra._cache.layout import is_hexadecimal
 from vertebra._configuration.settings import settings
-from vertebra._discovery.extras import is_release
+from vertebra._discovery.distributions import is_release
 from vertebra._system.atomic_save import replacing_file
 from vertebra._system.strict_json import dump_json, parse_json
 from vertebra.errors import IntegrityError, LockError, SignatureError, VertebraError, close_names

@@ -7,28 +7,13 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from vertebra._discovery.core_commands import LISTINGS, MODULES
 from vertebra.cli.output import print_error, printable
 from vertebra.cli.parser import Parser
 from vertebra.cli.terminal.streams import flush_or_discard, prepare_streams
 from vertebra.errors import PluginWarning, VertebraError
 
-_LISTINGS = (
-    "plugins",
-    "backbones",
-    "presets",
-    "formats",
-    "sources",
-    "strategies",
-    "runtimes",
-    "tasks",
-    "tokenizers",
-    "commands",
-)
-COMMANDS = dict.fromkeys(_LISTINGS, "listing") | {"inspect": "inspect", "doctor": "doctor", "demo": "demo"}
-COMMANDS |= {name: name for name in ("convert", "verify", "plan", "lora", "cache", "lock", "push", "completion", "new")}
-COMMANDS |= {"pull": "pull", "bundle": "pull", "config": "controls.config", "schema": "controls.schema"}
-"""The module of each command."""
-_NO_PRESET = {*_LISTINGS, "doctor", "cache", "completion", "new", "config", "schema"}
+_NO_PRESET = {*LISTINGS, "doctor", "cache", "completion", "new", "config", "schema"}
 """Commands that load no preset, or that name the plugins that cannot be used in their own way."""
 
 
@@ -121,10 +106,10 @@ def build_parser(wanted: Sequence[str] = (), plugins: bool = False) -> Parser:
 
     parser.set_defaults(run=print_help)
     commands = parser.add_subparsers(metavar="COMMAND")
-    modules = [COMMANDS[name] for name in wanted if name in COMMANDS] or dict.fromkeys(COMMANDS.values())
+    modules = [MODULES[name] for name in wanted if name in MODULES] or dict.fromkeys(MODULES.values())
     for module in modules:
         importlib.import_module(f"vertebra.cli.{module}").add_commands(commands)
-    if plugins or not all(name in COMMANDS or name.startswith("-") for name in wanted):
+    if plugins or not all(name in MODULES or name.startswith("-") for name in wanted):
         from vertebra.cli.controls.plugin_commands import add_plugin_commands
 
         add_plugin_commands(commands, wanted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from vertebra._cache.progress import Advance, is_watched, new_bars
+from vertebra._cache.transfer.progress import Advance, is_watched, new_bars
 
 
 @contextlib.contextmanager

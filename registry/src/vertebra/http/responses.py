@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from vertebra._cache.stall import StallDetector
+from vertebra._cache.transfer.stall import StallDetector
 from vertebra.errors import IntegrityError, SourceUnavailableError
 from vertebra.handles import PresetHandle
 from vertebra.http.origins import origin

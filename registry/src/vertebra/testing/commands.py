@@ -15,6 +15,7 @@ import re
 import pytest
 
 from vertebra import cli
+from vertebra._discovery.core_commands import RESERVED
 from vertebra._discovery.runtimes import framework_names
 from vertebra.specs import CommandSpec, resolve_reference
 from vertebra.testing.plugins import PluginSuite, entry_module_of
@@ -52,7 +53,7 @@ class CommandSuite(PluginSuite):
     def test_its_name_is_a_word_of_its_own(self, spec: CommandSpec) -> None:
         """The name is one lower-case word that the core does not use, and the help is one line."""
         assert _NAME.fullmatch(spec.name)
-        assert spec.name not in cli.COMMANDS
+        assert spec.name not in RESERVED
         assert spec.help
         assert spec.help.isprintable()
 

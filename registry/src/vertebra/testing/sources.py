@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from vertebra._cache import cached_source, download, retry
+from vertebra._cache import cached_source
 from vertebra._cache.cached_source import CachedSource, open_source
+from vertebra._cache.transfer import download, retry
 from vertebra._configuration.settings import settings
 from vertebra._resolve.filenames import unsafe_names
 from vertebra.errors import PresetNotFoundError

@@ -7,8 +7,7 @@ import sys
 import pytest
 
 from vertebra._discovery import catalog
-from vertebra._discovery.kinds import CORE_COMMANDS
-from vertebra.cli import COMMANDS, main
+from vertebra.cli import main
 from vertebra.cli.controls.plugin_commands import broken_commands
 
 HOOK = """
@@ -73,10 +72,6 @@ def run(capsys):
         return status, shown.out, shown.err
 
     return command
-
-
-def test_the_names_of_the_core_are_those_of_its_commands():
-    assert {*COMMANDS, "help"} == CORE_COMMANDS
 
 
 def test_a_command_has_help_errors_and_output_as_those_of_the_core(commands, run):

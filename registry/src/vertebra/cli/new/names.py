@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from importlib import metadata, util
 from types import MappingProxyType
 
-from vertebra._discovery import catalog
+from vertebra._discovery import catalog, core_commands
 from vertebra._discovery.plugins import examined
 from vertebra.cli.new.kinds import Kind
 from vertebra.errors import NewPluginError
@@ -145,11 +145,8 @@ def _check_contribution(name: str, kind: Kind, registered: str) -> None:
     if registered in contributions:
         owner = next(entry.owner for entry in contributions.claims() if entry.name == registered)
         raise NewPluginError(name, f"the {known.title} {registered!r} is of {owner}", remedy)
-    if known is catalog.COMMANDS:
-        from vertebra import cli
-
-        if registered in cli.COMMANDS:
-            raise NewPluginError(name, f"vertebra {registered} is a command of the core", remedy)
+    if known is catalog.COMMANDS and registered in core_commands.RESERVED:
+        raise NewPluginError(name, f"vertebra {registered} is a command of the core", remedy)
 
 
 def _requirements() -> list[str]:

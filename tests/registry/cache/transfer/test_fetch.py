@@ -13,11 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from vertebra import ByteStream, PresetHandle
-from vertebra._cache import download, leases, partial_file, retry, stall
-from vertebra._cache import fetch as fetching
+from vertebra._cache import leases
 from vertebra._cache.layout import blob_path, key_of
 from vertebra._cache.ownership import ABANDONED
 from vertebra._cache.store import Store
+from vertebra._cache.transfer import download, partial_file, retry, stall
+from vertebra._cache.transfer import fetch as fetching
 from vertebra._resolve.open import open_folder
 from vertebra.errors import (
     CacheError,
@@ -263,7 +264,8 @@ def test_ranges_grow_unless_the_connection_is_slow(toy, toys, fetch, monkeypatch
 def advanced(monkeypatch):
     """The numbers of bytes that the progress is told."""
     told = []
-    monkeypatch.setattr("vertebra._cache.progress.Progress.advance", lambda self, name, count: told.append(count))
+    advance = "vertebra._cache.transfer.progress.Progress.advance"
+    monkeypatch.setattr(advance, lambda self, name, count: told.append(count))
     return told
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from vertebra import PresetFile
-from vertebra._cache.progress import Progress, show_progress
+from vertebra._cache.transfer.progress import Progress, show_progress
 
 FILES = [PresetFile("config.json", 10), PresetFile(f"{'long/' * 20}model.safetensors", 10**9)]
 
@@ -70,7 +70,7 @@ def test_bars_fit_the_terminal(terminal, columns):
 @pytest.mark.parametrize("term", ["dumb", "unknown"])
 def test_terminals_that_cannot_replace_lines_get_new_ones(terminal, term, monkeypatch):
     shown = terminal(term=term)
-    monkeypatch.setattr("vertebra._cache.progress._QUIET", 0.0)
+    monkeypatch.setattr("vertebra._cache.transfer.progress._QUIET", 0.0)
     with show_progress(FILES) as progress:
         assert type(progress) is Progress
         progress.advance("config.json", 10)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from vertebra import PresetHandle
-from vertebra._cache import retry
+from vertebra._cache.transfer import retry
 from vertebra.errors import SourceUnavailableError
 
 HANDLE = PresetHandle("team", "bert", "1")

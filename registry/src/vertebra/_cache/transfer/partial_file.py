@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vertebra._cache.digest import Digest
-from vertebra._cache.progress import AdvanceBy
-from vertebra._cache.retry import CancelledError
+from vertebra._cache.transfer.progress import AdvanceBy
+from vertebra._cache.transfer.retry import CancelledError
 from vertebra.errors import IntegrityError
 from vertebra.handles import PresetHandle
 from vertebra.remote import RemoteSource

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from vertebra._cache.partial_file import PROGRESS, DownloadJob, PartialFile, WriterThreads
-from vertebra._cache.retry import CancelledError, retry
-from vertebra._cache.returned import stream_of
-from vertebra._cache.stall import StallDetector
+from vertebra._cache.transfer.partial_file import PROGRESS, DownloadJob, PartialFile, WriterThreads
+from vertebra._cache.transfer.retry import CancelledError, retry
+from vertebra._cache.transfer.returned import stream_of
+from vertebra._cache.transfer.stall import StallDetector
 from vertebra.errors import IntegrityError, SourceUnavailableError, VertebraError
 from vertebra.remote import ByteStream
 

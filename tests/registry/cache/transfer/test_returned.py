@@ -35,6 +35,6 @@ def test_a_wrong_snapshot_is_named(toy, monkeypatch, snapshot, problem):
 def test_a_wrong_stream_is_named(toy, monkeypatch, answer, said, streams):
     monkeypatch.setattr(toy, "read", lambda *_: answer)
     monkeypatch.setattr(toy, "streams", streams)
-    monkeypatch.setattr("vertebra._cache.download.RANGE", 100)
+    monkeypatch.setattr("vertebra._cache.transfer.download.RANGE", 100)
     with pytest.raises(PluginError, match=rf"read returned a {said}, expected a ByteStream"):
         open_folder("toy://bert").fetch("model.bin")
