@@ -112,6 +112,7 @@ class LazyBackbone:
         runtime: str | None = None,
         verify: bool = False,
         locked: bool | None = None,
+        copy: bool | None = None,
         **kwargs: Any,
     ) -> Any:
         """Binds the runtime, then builds the backbone that a preset describes.
@@ -122,6 +123,7 @@ class LazyBackbone:
             runtime: Name of the runtime that Keras runs on for the rest of the process.
             verify: Whether to replay the preset's parity certificate.
             locked: Whether the preset must be as `vertebra.lock` records; None means as `VERTEBRA_LOCKED` says.
+            copy: Whether to copy the weights into memory; None means as `VERTEBRA_COPY_WEIGHTS` says.
             **kwargs: Arguments of the class's constructor, such as `dtype`, that override the preset's config.
 
         Raises:
@@ -129,7 +131,7 @@ class LazyBackbone:
         """
         _bind(self.__name__, runtime)
         resolved: Any = self._resolve()
-        return resolved.from_preset(preset, load_weights, verify=verify, locked=locked, **kwargs)
+        return resolved.from_preset(preset, load_weights, verify=verify, locked=locked, copy=copy, **kwargs)
 
     def __call__(self, *args: Any, runtime: str | None = None, **kwargs: Any) -> Any:
         _bind(self.__name__, runtime)

@@ -137,13 +137,13 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
         runtime: str | None = None,
         verify: bool = False,
         locked: bool | None = None,
+        copy: bool | None = None,
         **kwargs: Any,
     ) -> Any:
         """Builds the backbone that a preset describes.
 
-        `Backbone.from_preset` infers the class from the preset; on a subclass, the preset must be of that class.
-        Weights are memory-mapped from the preset's file where the dtype allows, copied on the first write, and
-        never written back.
+        `Backbone.from_preset` infers the class from the preset; on a subclass, the preset must be of that class. Where
+        the dtype allows, weights are memory-mapped from the file, copied on the first write, and never written back.
 
         Args:
             preset: A built-in preset id, a handle such as `file:///data/bert`, or the path of a preset folder.
@@ -151,8 +151,9 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
             runtime: Name of the runtime; if Keras is already imported, it must be the runtime of its backend.
             verify: Whether to replay the preset's parity certificate: the small input and output that were stored
                 when it was saved. The output must be the same, within the rounding of the dtype.
-            locked: Whether the preset must have the revision and digests that `vertebra.lock` records; None means as
-                `VERTEBRA_LOCKED` says.
+            locked: Whether revision and digests must be those of `vertebra.lock`; None means as `VERTEBRA_LOCKED` says.
+            copy: Whether to copy the weights into memory instead, so that programs that overwrite the file or cut it
+                short cannot reach them; None means as `VERTEBRA_COPY_WEIGHTS` says.
             **kwargs: Arguments of the class's constructor, such as `dtype`, `trainable`, `name` or `dropout`,
                 that override the preset's config. Without `dtype`, floats follow Keras's dtype policy.
 
@@ -172,7 +173,7 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
         runtimes.bind(runtime)
         from vertebra._presets.load import load_backbone
 
-        return load_backbone(cls, preset, load_weights, verify, kwargs, locked)
+        return load_backbone(cls, preset, load_weights, verify, kwargs, locked, copy)
 
     def save_to_preset(
         self,
@@ -327,8 +328,7 @@ class Backbone(LoraMethods, runtimes.bind().model_class()):  # type: ignore[misc
             "trainable": self.trainable,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
         }
-        quantized = quantization_plan(self)
-        if quantized:
+        if quantized := quantization_plan(self):
             config["quantized"] = quantized
         return config | self._arguments
 

@@ -20,6 +20,7 @@ def open_preset(
     load_weights: bool = True,
     *,
     locked: bool | None = None,
+    copy: bool | None = None,
     **overrides: Any,
 ) -> TaskPreset:
     """Opens a preset for a task: loads its backbone, and gives access to its other tensors and files.
@@ -29,6 +30,7 @@ def open_preset(
         backbone_class: The class that the backbone must be of, or None for any.
         load_weights: Whether to load weights; if False, those of the backbone are random, and there are no tensors.
         locked: As in `Backbone.from_preset`.
+        copy: As in `Backbone.from_preset`.
         **overrides: Arguments of the backbone's constructor that override the preset's config.
 
     Raises:
@@ -40,7 +42,7 @@ def open_preset(
     from vertebra._presets.load import load_for_task
     from vertebra.backbone import Backbone
 
-    return load_for_task(backbone_class or Backbone, preset, load_weights, overrides, locked)
+    return load_for_task(backbone_class or Backbone, preset, load_weights, overrides, locked, copy)
 
 
 def save_preset(

@@ -1,6 +1,8 @@
 """Loading: the arguments that `from_preset` accepts, its messages, and the state after a failure."""
 
 import logging
+import os
+import shutil
 
 import keras
 import numpy as np
@@ -9,8 +11,10 @@ from keras.src.backend.common import global_state
 from keras.src.backend.common.stateless_scope import in_stateless_scope
 
 import vertebra
-from vertebra._weights import assign, tensor_layout
+from vertebra._configuration.settings import Settings
+from vertebra._weights import assign, files, tensor_layout
 from vertebra._weights.layer_paths import weight_names
+from vertebra._weights.safetensors import format
 from vertebra.errors import PresetNotFoundError, PresetRefusedError, WeightsMismatchError
 
 pytestmark = pytest.mark.keras
@@ -50,6 +54,40 @@ def test_a_class_that_no_plugin_registered_loads_its_own_presets(tmp_path, run):
     with pytest.raises(vertebra.errors.PresetConfigError) as caught:
         vertebra.Backbone.from_preset(tmp_path / "toy")
     assert "ToyBackbone" in caught.value.problem
+
+
+# === Copies in memory ===
+
+
+@pytest.mark.parametrize("preset", ["transformers", "transformers_sharded", "kerashub"])
+def test_a_copy_does_not_depend_on_files_that_another_program_cuts_short(golden, tmp_path, run, preset):
+    """ST-09: a process that reads a part of a mapped file which is gone ends with SIGBUS; a copy has all of it."""
+    folder = shutil.copytree(golden / preset, tmp_path / "preset")
+    loaded = vertebra.Backbone.from_preset(folder, copy=True)
+    for file in [path for path in folder.iterdir() if path.suffix in (".safetensors", ".h5")]:
+        os.truncate(file, 0)
+    expected = run(vertebra.Backbone.from_preset(golden / preset))
+    assert np.array_equal(run(loaded)["pooled_output"], expected["pooled_output"])
+
+
+def test_the_settings_choose_copies_and_the_machine_enforces_them(golden, monkeypatch):
+    copied = []
+    copy = files.copy_privately
+    monkeypatch.setattr(format, "copy_privately", lambda *file: copied.append(file) or copy(*file))
+    for chosen, enforced, argument, expected in [
+        (False, None, None, 0),
+        (True, None, None, 1),
+        (True, None, False, 0),
+        (False, None, True, 1),
+        (True, Settings(copy_weights=True, origins={"copy_weights": "machine"}), False, 1),
+    ]:
+        values = Settings(copy_weights=chosen, enforced=enforced)
+        monkeypatch.setattr("vertebra._presets.load.settings", lambda values=values: values)
+        copied.clear()
+        vertebra.Backbone.from_preset(golden / "transformers", copy=argument)
+        assert len(copied) == expected
+    with pytest.raises(vertebra.errors.ArgumentError, match="copy='yes'"):
+        vertebra.Backbone.from_preset(golden / "transformers", copy="yes")
 
 
 # === Dtypes ===

@@ -11,7 +11,7 @@ from vertebra.errors import SettingsError
 PLUGIN_LISTS = ("plugins", "block", "prefer")
 LISTS = (*PLUGIN_LISTS, "cache_tiers", "signature_keys")
 TEXTS = ("runtime", "cache", "lockfile")
-SWITCHES = ("offline", "locked", "locked_plugins", "require_signature")
+SWITCHES = ("offline", "locked", "locked_plugins", "require_signature", "copy_weights")
 SETTINGS = (*LISTS, *TEXTS, *SWITCHES)
 """The names of all settings."""
 PATHS = ("cache", "cache_tiers", "lockfile", "signature_keys")

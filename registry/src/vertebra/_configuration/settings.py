@@ -68,6 +68,8 @@ class Settings:
     """Whether only presets load that one of `signature_keys` has signed."""
     signature_keys: tuple[str, ...] = ()
     """Paths of trusted public keys, and of certificates of trusted roots."""
+    copy_weights: bool = False
+    """Whether weights files are copied into memory instead of being mapped."""
     origins: Mapping[str, str] | None = None
     """The variable or file of each setting, for messages."""
     enforced: Settings | None = None

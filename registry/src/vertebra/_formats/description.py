@@ -61,8 +61,8 @@ class PresetDescription:
 
             raise no_weights(self.folder, kind)
 
-    def open(self) -> OpenPreset:
-        """Maps the weights.
+    def open(self, copy: bool = False) -> OpenPreset:
+        """Maps the weights, or copies them into memory.
 
         Raises:
             WeightsFileError: the weights are missing or unsound.
@@ -72,7 +72,7 @@ class PresetDescription:
         with folder.missing_files("its weights"):
             self.require_weights()
             checkpoint = open_checkpoint(
-                self.files, folder.listed_names, folder.fetch, folder.fetch_all, folder.check_read
+                self.files, folder.listed_names, folder.fetch, folder.fetch_all, folder.check_read, copy
             )
         return OpenPreset(self._refined(checkpoint.entries), checkpoint.header, checkpoint)
 

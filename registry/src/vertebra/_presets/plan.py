@@ -187,7 +187,7 @@ def _estimate_weights(description: PresetDescription, stored: int) -> list[_Weig
 
 def _abstract(description: PresetDescription) -> tuple[Any, Mapping[str, Any]]:
     bind_any(description.backbone)
-    from vertebra._presets.load import build, class_of
+    from vertebra._presets.build.backbone import build, class_of
     from vertebra._weights.abstract import abstract_build
     from vertebra._weights.layer_paths import weight_names
 

@@ -54,9 +54,14 @@ class Checkpoint:
 
 
 def open_checkpoint(
-    kind: FileKind, names: set[str], fetch: Fetch, fetch_all: FetchAll | None = None, check: Check = accept
+    kind: FileKind,
+    names: set[str],
+    fetch: Fetch,
+    fetch_all: FetchAll | None = None,
+    check: Check = accept,
+    copy: bool = False,
 ) -> Checkpoint:
-    """Maps the weights of a preset folder.
+    """Maps the weights of a preset folder, or copies them into memory.
 
     Args:
         kind: The kind of weights file.
@@ -64,13 +69,14 @@ def open_checkpoint(
         fetch: Returns the local path of one file.
         fetch_all: Returns the local paths of several files; None means to call `fetch` for each.
         check: Called with the identity of the index, and of each weights file once it is mapped.
+        copy: Whether to copy the files instead of mapping them.
 
     Raises:
         WeightsFileError: the weights are missing or unsound.
     """
     found = kind.find(names, fetch, check)
     paths = [fetch(name) for name in found.shards] if fetch_all is None else fetch_all(list(found.shards))
-    files = dict(zip(found.shards, kind.map(paths), strict=True))
+    files = dict(zip(found.shards, kind.map(paths, copy), strict=True))
     return Checkpoint(_header(kind, found, {name: mapped.header for name, mapped in files.items()}, check), files)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class MappedFile(Protocol):
-    """A weights file whose tensors are viewed in place."""
+    """A weights file whose tensors are viewed in place, or in a copy of it in memory."""
 
     header: Header
 
@@ -101,8 +101,8 @@ class FileKind(ABC):
         """Reads only the headers of files."""
 
     @abstractmethod
-    def map(self, paths: Sequence[Path]) -> Sequence[MappedFile]:
-        """Maps files, so that their tensors are viewed in place."""
+    def map(self, paths: Sequence[Path], copy: bool = False) -> Sequence[MappedFile]:
+        """Maps files, so that their tensors are viewed in place; or copies them into memory."""
 
     def notes(self, metadata: Mapping[str, str]) -> list[str]:
         """Returns how the files were read, where it may not be expected, from the metadata of their headers."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import mmap
+import os
 import stat
 from pathlib import Path
 from typing import IO, BinaryIO
 
+from vertebra._system.file_identity import identity_of
 from vertebra.errors import WeightsFileError
 
 _LOOKALIKES = {
@@ -17,6 +20,8 @@ _LOOKALIKES = {
     b"<": "a web page",
     b"{": "a JSON file",
 }
+_AT_ONCE = 2**30
+"""Bytes of one call of the operating system, which reads less than 2 GiB at once."""
 
 
 def open_file(path: Path) -> BinaryIO:
@@ -49,6 +54,32 @@ def map_privately(path: Path, file: IO[bytes]) -> mmap.mmap:
         return mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE | no_reserve, mmap.PROT_READ | mmap.PROT_WRITE)
     except (OSError, ValueError) as error:
         raise WeightsFileError(path, f"it cannot be mapped ({error})", "Free memory or raise its limit") from error
+
+
+def copy_privately(path: Path, file: IO[bytes]) -> mmap.mmap:
+    """Copies an open file into memory, where nothing that happens to the file later can reach it.
+
+    Raises:
+        WeightsFileError: the file was changed meanwhile, or there is too little memory.
+    """
+    before = os.fstat(file.fileno())
+    try:
+        memory = mmap.mmap(-1, before.st_size)
+        with memoryview(memory) as whole:
+            read = _read_into(whole, io.FileIO(file.fileno(), closefd=False))
+    except (OSError, ValueError) as error:
+        raise WeightsFileError(path, f"it cannot be copied into memory ({error})", "Free memory, or map it") from error
+    if read != before.st_size or identity_of(os.fstat(file.fileno())) != identity_of(before):
+        raise WeightsFileError(path, "it was changed while it was read", "Load the preset again")
+    return memory
+
+
+def _read_into(memory: memoryview, file: io.FileIO) -> int:
+    """Fills memory from the start of a file, and returns the number of bytes: fewer if the file is shorter."""
+    position = file.seek(0)
+    while position < len(memory) and (count := file.readinto(memory[position : position + _AT_ONCE])):
+        position += count
+    return position
 
 
 def lookalike(start: bytes) -> str | None:

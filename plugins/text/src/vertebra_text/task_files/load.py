@@ -22,8 +22,7 @@ the last ones read, too."""
 def load_task(
     task_class: Any,
     preset: str | Path,
-    load_weights: bool,
-    locked: bool | None,
+    of_preset: Mapping[str, Any],
     own: Mapping[str, Any],
     of_backbone: Mapping[str, Any],
     parts: Mapping[str, Any],
@@ -33,14 +32,13 @@ def load_task(
     Args:
         task_class: The class.
         preset: The preset.
-        load_weights: Whether to load weights.
-        locked: Whether the preset must be in the lockfile.
+        of_preset: How the preset is opened: `load_weights`, `locked` and `copy` of `Backbone.from_preset`.
         own: Arguments of the task, given by the user.
         of_backbone: Arguments of the backbone.
         parts: The preprocessor, if the user gave one.
     """
-    opened = tasks.open_preset(preset, task_class.backbone_class, load_weights, locked=locked, **of_backbone)
-    return build_task(task_class, opened, own, parts, load_weights)[0]
+    opened = tasks.open_preset(preset, task_class.backbone_class, **of_preset, **of_backbone)
+    return build_task(task_class, opened, own, parts, of_preset["load_weights"])[0]
 
 
 def build_task(

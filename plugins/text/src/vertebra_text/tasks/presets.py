@@ -22,6 +22,7 @@ class TaskPresets:
         *,
         runtime: str | None = None,
         locked: bool | None = None,
+        copy: bool | None = None,
         preprocessor: Any = _FROM_PRESET,
         **kwargs: Any,
     ) -> Any:
@@ -32,6 +33,7 @@ class TaskPresets:
             load_weights: Whether to load the weights of backbone and head; if False, they are random.
             runtime: Name of the runtime, as in `vertebra.Backbone.from_preset`.
             locked: As in `vertebra.Backbone.from_preset`.
+            copy: As in `vertebra.Backbone.from_preset`.
             preprocessor: As in the constructor; left out, the preset's own tokenizer. None for a model of token ids.
             **kwargs: Arguments of this class, such as `num_classes`, or else of the backbone, such as `dtype`. They
                 override those of the preset.
@@ -45,7 +47,8 @@ class TaskPresets:
         vertebra.use(runtime)
         own = {name: kwargs.pop(name) for name in cls._own_arguments() & kwargs.keys()}
         given = {} if preprocessor is _FROM_PRESET else {"preprocessor": preprocessor}
-        return load_task(cls, preset, load_weights, locked, own, kwargs, given)
+        of_preset = {"load_weights": load_weights, "locked": locked, "copy": copy}
+        return load_task(cls, preset, of_preset, own, kwargs, given)
 
     def save_to_preset(
         self,

@@ -36,10 +36,10 @@ class Hdf5Kind(FileKind):
 
         return open_hdf5_headers(paths)
 
-    def map(self, paths: Sequence[Path]) -> Sequence[MappedFile]:
+    def map(self, paths: Sequence[Path], copy: bool = False) -> Sequence[MappedFile]:
         from vertebra._weights.hdf5.mapping import map_hdf5
 
-        return map_hdf5(paths)
+        return map_hdf5(paths, copy)
 
 
 HDF5 = Hdf5Kind(HDF5_WEIGHTS, HDF5_INDEX)

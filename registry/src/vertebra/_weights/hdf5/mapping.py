@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vertebra._system.file_identity import identity_of
-from vertebra._weights.files import map_privately, open_file, release
+from vertebra._weights.files import copy_privately, map_privately, open_file, release
 from vertebra._weights.hdf5.listing import LISTING, Listing, aligned, list_datasets, nonsense
 from vertebra._weights.hdf5.reader_process import Job, run_job
 from vertebra._weights.reader.process import OpenFile, temporary_file
@@ -43,13 +43,13 @@ def open_hdf5_headers(paths: Sequence[Path]) -> list[Header]:
     return [listing.header() for _, listing in _list_files(paths)]
 
 
-def map_hdf5(paths: Sequence[Path]) -> list[MappedHdf5]:
-    """Maps each file.
+def map_hdf5(paths: Sequence[Path], copy: bool = False) -> list[MappedHdf5]:
+    """Maps each file, or copies it into memory.
 
     Raises:
         WeightsFileError: as `open_hdf5_headers`, or a file cannot be mapped.
     """
-    return [MappedHdf5(opened, listing) for opened, listing in _list_files(paths)]
+    return [MappedHdf5(opened, listing, copy) for opened, listing in _list_files(paths)]
 
 
 def _list_files(paths: Sequence[Path]) -> Iterator[tuple[OpenFile, Listing]]:
@@ -65,13 +65,14 @@ class MappedHdf5:
     """A mapped file whose contiguous datasets are viewed in place.
 
     The mapping is private: writing to a view changes this process's memory and never the file. The file must not be
-    truncated while it is mapped. The `start` of a packed dataset is its offset in the temporary file.
+    truncated while it is mapped; a copy does not depend on it. The `start` of a packed dataset is its offset in the
+    temporary file.
     """
 
-    def __init__(self, opened: OpenFile, listing: Listing) -> None:
-        self._path = opened.path
+    def __init__(self, opened: OpenFile, listing: Listing, copy: bool = False) -> None:
+        self._path, self._is_copy = opened.path, copy
         self._packed = listing.packed
-        self._memory = map_privately(*opened)
+        self._memory = (copy_privately if copy else map_privately)(*opened)
         self.header = listing.header()
 
     def view(self, name: str) -> np.ndarray[Any, Any]:
@@ -87,8 +88,9 @@ class MappedHdf5:
         return np.ndarray(entry.shape, numpy_dtype(entry.dtype), buffer=memory, offset=entry.start)
 
     def release(self) -> None:
-        """Frees the memory pages that were only read; they are read again from the file when needed."""
-        release(self._memory)
+        """Frees the memory pages of a mapping that were only read; they are read again from the file when needed."""
+        if not self._is_copy:
+            release(self._memory)
         if "_unpacked" in self.__dict__:
             release(self._unpacked)
 

@@ -34,5 +34,5 @@ class PickleKind(FileKind):
     def headers(self, paths: Sequence[Path]) -> list[Header]:
         return [mapped.header for mapped in self.map(paths)]
 
-    def map(self, paths: Sequence[Path]) -> list[MappedTensors]:
+    def map(self, paths: Sequence[Path], copy: bool = False) -> list[MappedTensors]:
         return [map_pickle(path) for path in paths]

@@ -34,8 +34,8 @@ class SafetensorsKind(FileKind):
     def headers(self, paths: Sequence[Path]) -> list[Header]:
         return [open_header(path) for path in paths]
 
-    def map(self, paths: Sequence[Path]) -> list[MappedTensors]:
-        return [MappedTensors(path) for path in paths]
+    def map(self, paths: Sequence[Path], copy: bool = False) -> list[MappedTensors]:
+        return [MappedTensors(path, copy=copy) for path in paths]
 
 
 SAFETENSORS = SafetensorsKind(WEIGHTS, INDEX)

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from vertebra._system.file_identity import identity_of
 from vertebra._system.strict_json import parse_json
-from vertebra._weights.files import lookalike, map_privately, open_file, release
+from vertebra._weights.files import copy_privately, lookalike, map_privately, open_file, release
 from vertebra._weights.tensor_entry import Header, TensorEntry, itemsize, numpy_dtype
 from vertebra.errors import WeightsFileError
 
@@ -50,14 +50,15 @@ class MappedTensors:
     """A mapped file whose tensors are viewed in place.
 
     The mapping is private: writing to a view changes this process's memory and never the file. The file must not be
-    truncated while it is mapped; Vertebra's saves replace files and never rewrite them.
+    truncated while it is mapped; Vertebra's saves replace files and never rewrite them. A copy does not depend on it.
     """
 
-    def __init__(self, path: Path, converted: IO[bytes] | None = None) -> None:
-        """Maps the file at `path`; or a temporary file of this format, which was made from the file at `path`."""
+    def __init__(self, path: Path, converted: IO[bytes] | None = None, copy: bool = False) -> None:
+        """Maps or copies the file at `path`; or maps a temporary file of this format, made from the file at `path`."""
+        self._is_copy = copy
         with contextlib.nullcontext(converted) if converted else open_file(path) as file:
             self.header = read_header(path, file)
-            self._memory = map_privately(path, file)
+            self._memory = (copy_privately if copy else map_privately)(path, file)
 
     def view(self, name: str) -> np.ndarray[Any, Any]:
         """Returns a writable array over a tensor's bytes in the mapping."""
@@ -67,8 +68,9 @@ class MappedTensors:
         return np.ndarray(entry.shape, numpy_dtype(entry.dtype), buffer=self._memory, offset=entry.start)
 
     def release(self) -> None:
-        """Frees the memory pages that were only read; they are read again from the file when needed."""
-        release(self._memory)
+        """Frees the memory pages of a mapping that were only read; they are read again from the file when needed."""
+        if not self._is_copy:
+            release(self._memory)
 
 
 def open_header(path: Path) -> Header:
