@@ -152,9 +152,9 @@ class OciRegistry(programs.Program):
         self.location = received["Location"]
         return answer
 
-    def put_blob(self, repository: str, content: bytes) -> dict[str, Any]:
-        """Stores a blob; returns its digest and size, as a descriptor has them."""
-        digest = digest_of(content)
+    def put_blob(self, repository: str, content: bytes, digest: str | None = None) -> dict[str, Any]:
+        """Stores a blob, by its SHA-256 if no digest is given; returns digest and size, as a descriptor has them."""
+        digest = digest or digest_of(content)
         self.request("POST", f"/v2/{repository}/blobs/uploads/")
         target = self.location.partition(self.host)[2]
         self.request("PUT", f"{target}&digest={digest}", content, "application/octet-stream")

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from vertebra import PresetHandle
-from vertebra.errors import PresetAccessError, PresetExistsError, PresetNotFoundError
+from vertebra.errors import PresetAccessError, PresetExistsError, PresetNotFoundError, SettingsError
 from vertebra.testing import opened
 from vertebra_s3.source import AzureSource
 
@@ -29,10 +29,17 @@ def test_of_two_presets_the_first_stays(source, azure_destination, write):
 
 
 def test_a_container_that_does_not_exist_is_an_error(source, write):
-    with pytest.raises(PresetNotFoundError):
+    with pytest.raises(PresetNotFoundError, match="has no bucket 'missing'"):
         source.resolve_snapshot(PresetHandle("az", "missing/bert"))
-    with pytest.raises(PresetNotFoundError):
+    with pytest.raises(PresetNotFoundError, match="has no bucket 'missing'"):
         source.upload(PresetHandle("az", "missing/bert"), write({"config.json": b"{}"}), False, "message")
+
+
+def test_a_key_that_is_none_is_named(source, azure_destination, monkeypatch):
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "no key!")
+    with pytest.raises(SettingsError, match=r"does not accept the settings \(.*AZURE_STORAGE_ACCOUNT_KEY\)") as raised:
+        source.resolve_snapshot(azure_destination)
+    assert "no key!" not in str(raised.value)
 
 
 def test_a_wrong_key_is_an_error(source, azure_destination, monkeypatch):
