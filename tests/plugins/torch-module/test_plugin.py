@@ -33,7 +33,7 @@ def nets(add):
     """The file of modules, as Python imported it."""
     from vertebra_torch_module import declared
 
-    return declared._module_of_file(str(NETS))
+    return declared.module_of_file(str(NETS))
 
 
 def text_inputs(torch):
