@@ -11,6 +11,7 @@ import importlib.util
 import inspect
 import os
 import sys
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,7 +197,7 @@ def module_of_file(path: str) -> Any:
     """
     if not Path(path).is_file():
         raise TorchModuleError(path, "there is no such file", "Correct the path")
-    name = f"vertebra_torch_module.files.{Path(path).stem}"
+    name = f"vertebra_torch_module.files.{Path(path).stem}_{zlib.crc32(path.encode()):08x}"  # stems may be equal
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None, path
     assert spec.loader is not None, path
