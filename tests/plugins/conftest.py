@@ -1,10 +1,15 @@
 """What the tests of several plugins share."""
 
+import itertools
+
 import pytest
 
+from vertebra import PresetHandle
 from vertebra._cache import cached_source
 from vertebra._cache.transfer import download, retry
 from vertebra._configuration.settings import settings
+from vertebra.testing import opened
+from vertebra.testing.sources import written
 
 
 @pytest.fixture
@@ -17,3 +22,33 @@ def cache(tmp_path, monkeypatch):
     settings.cache_clear()
     yield tmp_path / "cache"
     settings.cache_clear()
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes files into a new folder; returns their paths by name."""
+    numbers = itertools.count()
+    return lambda files: written(tmp_path / f"files-{next(numbers)}", files)
+
+
+@pytest.fixture
+def fetch(source):
+    """Fetches a file of what a handle means now; returns its bytes."""
+
+    def fetch(handle, name="model.safetensors"):
+        return opened(source).fetch(opened(source).resolve(PresetHandle.parse(handle)), name).read_bytes()
+
+    return fetch
+
+
+@pytest.fixture
+def read(source):
+    """Downloads all files of what a handle means now; returns their bytes by name."""
+
+    def read(handle):
+        pinned = opened(source).resolve(handle)
+        files = opened(source).files(pinned)
+        paths = opened(source).fetch_all(pinned, files)
+        return {file.name: path.read_bytes() for file, path in zip(files, paths, strict=True)}
+
+    return read

@@ -164,6 +164,7 @@ def test_who_answers_is_looked_at(service, other, monkeypatch):
     monkeypatch.setattr(redirects, "addresses", lambda host, local_names=True: public)
     with pytest.raises(RedirectRefusedError, match=r"inside this network \(127\.0\.0\.1\)"):
         get(service, f"/to/{other.url}/file")
+    assert other.requests == []
 
 
 @pytest.mark.parametrize(

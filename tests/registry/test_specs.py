@@ -111,7 +111,7 @@ def test_a_file_to_upload_is_described(tmp_path, content):
     assert described == PresetFile("assets/x.txt", len(content), None, f"sha256:{hashlib.sha256(content).hexdigest()}")
 
 
-DIGITS = {"sha256": 64, "md5": 32, "git": 40}
+DIGITS = {"sha256": 64, "sha512": 128, "md5": 32, "git": 40}
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ class ToyRemote(RemoteSource):
 
     def __init__(self, log=None):
         self.presets = {}  # by path: revisions by name, the last one is the newest; each is bytes by name
-        self.promises = "sha256"  # of files; None, git or md5
+        self.promises = "sha256"  # of files; None, git, md5 or sha512
         self.asked = []
         self.faults = []  # of the next reads, in order: an error to raise, or a function from the bytes to an answer
         self.unreachable = None

@@ -5,5 +5,6 @@ asked for, `sending` how an answer goes over a connection, and `faults` all that
 Hugging Face Hub; `repositories` and `blobs` are what it keeps. `kaggle` and `modelscope` are the services of these
 names.
 
-`radosgw`, `oci_registry` and `azurite` start real services, and `proxy` gives them faults.
+`radosgw`, `oci_registry` and `azurite` start real services, which `programs` is for, and `proxy` gives them faults.
+`transfers` and `conformance` are suites for the sources of all services.
 """

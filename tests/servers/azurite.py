@@ -6,64 +6,30 @@ with Azurite() as service:
 """
 
 import base64
-import contextlib
 import email.utils
 import hashlib
 import hmac
-import http.client
-import shutil
-import subprocess
-import tempfile
-import time
 from pathlib import Path
-from typing import Any, Self
 
-from servers.radosgw import die_with_parent, free_ports
+from servers import programs
 
-PROGRAM = "azurite-blob"
-DEADLINE = 60.0
 VERSION = "2021-08-06"
 
 
-def missing() -> str | None:
-    """Why no emulator can be started here, or None if one can."""
-    absent = shutil.which(PROGRAM) is None
-    return f"{PROGRAM} not installed: see tests/servers/install_azurite.sh" if absent else None
+class Azurite(programs.Program):
+    """An emulator with the account and the key that all emulators have."""
 
-
-class Azurite:
-    """An emulator that runs while the context lasts; it ends with this process, too.
-
-    `account` and `key` are those that all emulators have.
-    """
-
+    name, install = "azurite-blob", "install_azurite.sh"
     account = "devstoreaccount1"
     key = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
-    def __enter__(self) -> Self:
-        [self.port] = free_ports(1)
-        self.endpoint = f"http://127.0.0.1:{self.port}/{self.account}"
-        self._folder = tempfile.TemporaryDirectory(prefix="vertebra-azurite-")
-        options = ("--inMemoryPersistence", "--silent", "--disableTelemetry", "--skipApiVersionCheck")
-        with Path(self._folder.name, "log.txt").open("w") as output:
-            self._process = subprocess.Popen(
-                [PROGRAM, *options, "--blobHost", "127.0.0.1", "--blobPort", str(self.port)],
-                cwd=self._folder.name,
-                stdout=output,
-                stderr=output,
-                preexec_fn=die_with_parent,
-            )
-        try:
-            self._wait()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}/{self.account}"
 
-    def __exit__(self, *_: Any) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._folder.cleanup()
+    def command(self, folder: Path) -> list[str]:
+        options = ["--inMemoryPersistence", "--silent", "--disableTelemetry", "--skipApiVersionCheck"]
+        return [self.name, *options, "--blobHost", "127.0.0.1", "--blobPort", str(self.port)]
 
     def create_container(self, name: str) -> None:
         """Creates a container."""
@@ -83,24 +49,5 @@ class Azurite:
         text = "\n".join(lines) + f"\n{described}/{self.account}{resource}{parameters}"
         signature = base64.b64encode(hmac.digest(base64.b64decode(self.key), text.encode(), hashlib.sha256)).decode()
         own["Authorization"] = f"SharedKey {self.account}:{signature}"
-        with contextlib.closing(self._connect()) as connection:
-            connection.request(method, path, body or None, {**own, "Content-Length": str(len(body))})
-            response = connection.getresponse()
-            answer = response.read()
-        if response.status >= 300:
-            raise RuntimeError(f"{method} {path}: {response.status} {answer.decode(errors='replace')}")
+        answer, _ = programs.request(self.port, method, path, body, {**own, "Content-Length": str(len(body))})
         return answer
-
-    def _connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
-
-    def _wait(self) -> None:
-        deadline = time.monotonic() + DEADLINE
-        while True:
-            with contextlib.suppress(OSError), contextlib.closing(self._connect()) as connection:
-                connection.request("GET", "/")
-                connection.getresponse().read()
-                return
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("Azurite did not start")
-            time.sleep(0.05)

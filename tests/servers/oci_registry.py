@@ -9,24 +9,19 @@ The token service answers the challenge of the registry: anyone may read reposit
 """
 
 import base64
-import contextlib
 import hashlib
-import http.client
 import json
-import shutil
 import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 from urllib.parse import parse_qs
 
+from servers import programs
 from servers.http import LoopbackServer, route
 from servers.messages import Refused, Request, Response
-from servers.radosgw import die_with_parent, free_ports
 
-PROGRAM = "docker-registry"
-DEADLINE = 30.0
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 ISSUER, SERVICE = "tests", "registry"
@@ -47,12 +42,6 @@ TOKENS = """
 auth:
   token: {{realm: "{url}/token", service: {service}, issuer: {issuer}, rootcertbundle: "{certificate}"}}
 """
-
-
-def missing() -> str | None:
-    """Why no registry can be started here, or None if one can."""
-    absent = shutil.which(PROGRAM) is None
-    return f"{PROGRAM} not installed: see tests/servers/install_registry.sh" if absent else None
 
 
 class TokenService(LoopbackServer):
@@ -127,37 +116,26 @@ def _encoded(data: bytes) -> bytes:
     return base64.urlsafe_b64encode(data).rstrip(b"=")
 
 
-class OciRegistry:
-    """A registry that runs while the context lasts; it ends with this process, too.
+class OciRegistry(programs.Program):
+    """A registry.
 
     Args:
         tokens: the service of its tokens; without one, anyone may read and write.
     """
 
+    name, install = "docker-registry", "install_registry.sh"
+
     def __init__(self, tokens: TokenService | None = None) -> None:
         self.tokens = tokens
 
-    def __enter__(self) -> Self:
-        [self.port] = free_ports(1)
-        self.host = f"127.0.0.1:{self.port}"
-        self._folder = tempfile.TemporaryDirectory(prefix="vertebra-registry-")
-        configuration, self._log = Path(self._folder.name, "config.yml"), Path(self._folder.name, "log.txt")
-        configuration.write_text(CONFIGURATION.format(port=self.port, auth=self._auth()))
-        with self._log.open("w") as output:
-            self._process = subprocess.Popen(
-                [PROGRAM, "serve", str(configuration)], stdout=output, stderr=output, preexec_fn=die_with_parent
-            )
-        try:
-            self._wait()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
 
-    def __exit__(self, *_: Any) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._folder.cleanup()
+    def command(self, folder: Path) -> list[str]:
+        configuration = folder / "config.yml"
+        configuration.write_text(CONFIGURATION.format(port=self.port, auth=self._auth()))
+        return [self.name, "serve", str(configuration)]
 
     def _auth(self) -> str:
         if self.tokens is None:
@@ -165,36 +143,18 @@ class OciRegistry:
         names = {"service": SERVICE, "issuer": ISSUER, "certificate": self.tokens.certificate}
         return TOKENS.format(url=self.tokens.url, **names)
 
-    def _wait(self) -> None:
-        deadline = time.monotonic() + DEADLINE
-        while True:
-            with contextlib.suppress(OSError), contextlib.closing(self._connect()) as connection:
-                connection.request("GET", "/v2/")
-                connection.getresponse().read()
-                return
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the registry did not start: {self._log.read_text()}")
-            time.sleep(0.02)
-
-    def _connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
-
     # === As another program, without tokens ===
 
     def request(self, method: str, path: str, body: bytes = b"", content_type: str | None = None) -> bytes:
         """Sends a request; returns the body of the response."""
         headers = {"Accept": f"{MANIFEST}, {INDEX}"} | ({"Content-Type": content_type} if content_type else {})
-        with contextlib.closing(self._connect()) as connection:
-            connection.request(method, path, body, headers)
-            response = connection.getresponse()
-            answer, self.location = response.read(), response.getheader("Location")
-        if response.status >= 300:
-            raise RuntimeError(f"{method} {path}: {response.status} {answer.decode(errors='replace')}")
+        answer, received = programs.request(self.port, method, path, body, headers)
+        self.location = received["Location"]
         return answer
 
-    def put_blob(self, repository: str, content: bytes) -> dict[str, Any]:
-        """Stores a blob; returns its digest and size, as a descriptor has them."""
-        digest = digest_of(content)
+    def put_blob(self, repository: str, content: bytes, digest: str | None = None) -> dict[str, Any]:
+        """Stores a blob, by its SHA-256 if no digest is given; returns digest and size, as a descriptor has them."""
+        digest = digest or digest_of(content)
         self.request("POST", f"/v2/{repository}/blobs/uploads/")
         target = self.location.partition(self.host)[2]
         self.request("PUT", f"{target}&digest={digest}", content, "application/octet-stream")

@@ -13,17 +13,13 @@ which its only store is already, that changes of maps are not collected for a se
 """
 
 import base64
-import contextlib
-import ctypes
 import email.utils
 import hashlib
 import hmac
-import http.client
 import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -32,10 +28,10 @@ import uuid
 from pathlib import Path
 from typing import Any, Self
 
-PROGRAMS = ("ceph-mon", "ceph-osd", "osdmaptool", "radosgw", "radosgw-admin")
-DEADLINE = 60.0
-"""Seconds within which the gateway must answer, on a machine that is busy with other things."""
+from servers import programs
+from servers.programs import DEADLINE
 
+PROGRAMS = ("ceph-mon", "ceph-osd", "osdmaptool", "radosgw", "radosgw-admin")
 ACCESS_KEY = "vertebra-tests"
 SECRET_KEY = "no-secret"
 
@@ -94,13 +90,12 @@ class RadosGateway:
         text = f"{method}\n\n\n{date}\n{also}{signed}".encode()
         signature = base64.b64encode(hmac.digest(self.secret_key.encode(), text, hashlib.sha1)).decode()
         headers = {"Date": date, "Authorization": f"AWS {self.access_key}:{signature}", **allowed}
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)) as connection:
-            connection.request(method, path, body, headers)
-            response = connection.getresponse()
-            answer = response.read()
-        if response.status >= 300:
-            raise RuntimeError(f"{method} {path}: {response.status} {answer.decode(errors='replace')}")
+        answer, _ = programs.request(self.port, method, path, body, headers)
         return answer
+
+    def put(self, path: str, content: bytes) -> None:
+        """Writes an object, as other tools do."""
+        self.request("PUT", f"/{path}", content)
 
 
 # === The process that keeps the daemons ===
@@ -162,7 +157,7 @@ class Keeper:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port, mon_port = free_ports(2)
+        self.port, mon_port = programs.free_ports(2)
         self.configuration = folder / "ceph.conf"
         ports = {"port": self.port, "mon_port": mon_port}
         logs = "\n".join(f"debug {name} = 0/0" for name in LOGS.split())
@@ -206,17 +201,9 @@ class Keeper:
         user = ("--uid", "tests", "--display-name", "tests", "--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY)
         self._run("radosgw-admin", "user", "create", *user)
         self._start("radosgw", "--name", "client.rgw.tests")
-        while not self._answers():
+        while not programs.answers(self.port):
             self._check_daemons()
             time.sleep(0.05)
-
-    def _answers(self) -> bool:
-        try:
-            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)) as connection:
-                connection.request("GET", "/")
-                return connection.getresponse().status < 500
-        except OSError:
-            return False
 
     def _check_daemons(self) -> None:
         for daemon in self.daemons:
@@ -230,26 +217,15 @@ class Keeper:
         subprocess.run([program, *arguments], check=True, timeout=timeout, **self._surroundings())
 
     def _start(self, program: str, *arguments: str | Path) -> None:
-        daemon = subprocess.Popen([program, "-f", *arguments], preexec_fn=die_with_parent, **self._surroundings())
+        daemon = subprocess.Popen(
+            [program, "-f", *arguments], preexec_fn=programs.die_with_parent, **self._surroundings()
+        )
         self.daemons.append(daemon)
 
     def _surroundings(self) -> dict[str, Any]:
         environment = os.environ | {"CEPH_CONF": str(self.configuration)}
         output = {"stdout": self.output, "stderr": subprocess.STDOUT}
         return {"cwd": self.folder, "env": environment, "stdin": subprocess.DEVNULL, **output}
-
-
-def free_ports(count: int) -> list[int]:
-    """Returns ports on which nobody listens; all are held until the last is known, so that they differ."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in sockets]
-
-
-def die_with_parent() -> None:
-    """Has the kernel kill this process when its parent dies, in case that the keeper is killed itself."""
-    set_parent_death_signal = 1
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
 def main() -> None:

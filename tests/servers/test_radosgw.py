@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from servers import faults, radosgw
+from servers.programs import free_ports
 from servers.proxy import FaultProxy
 
 obstore = pytest.importorskip("obstore", reason="obstore is not installed")
@@ -208,6 +209,6 @@ def test_a_range_that_is_ignored(connect, proxy):
 
 
 def test_a_gateway_that_is_away(gateway, connect, proxy):
-    proxy.gateway = type("Away", (), {"port": radosgw.free_ports(1)[0]})
+    proxy.gateway = type("Away", (), {"port": free_ports(1)[0]})
     with pytest.raises(exceptions.GenericError, match="502"):
         obstore.get(connect(endpoint=proxy.url), "any")

@@ -18,7 +18,7 @@ def test_adapters_of_a_torch_module_are_exchanged_with_peft(tmp_path):
     import vertebra_torch_module
     from vertebra_torch_module import declared
 
-    nets = declared._module_of_file(str(NETS))
+    nets = declared.module_of_file(str(NETS))
     torch.manual_seed(0)
     base = nets.TextNet(20, depth=1).eval()
     save_model(base, tmp_path / "model.safetensors")

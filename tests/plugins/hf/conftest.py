@@ -6,8 +6,6 @@ from types import SimpleNamespace
 import pytest
 
 from servers.hub import HubServer
-from vertebra import PresetHandle
-from vertebra.testing import opened
 
 TOKEN = "hf_goodgoodgoodgood"
 
@@ -57,13 +55,3 @@ def source(cache):
     from vertebra_hf.source import HfSource
 
     return HfSource()
-
-
-@pytest.fixture
-def fetch(source):
-    """Fetches a file of what a handle means now; returns its bytes."""
-
-    def fetch(handle, name="model.safetensors"):
-        return opened(source).fetch(opened(source).resolve(PresetHandle.parse(handle)), name).read_bytes()
-
-    return fetch

@@ -2,34 +2,23 @@
 
 import pytest
 
-from servers import faults
+from servers.conformance import ServiceSuite
 from vertebra import PresetHandle
-from vertebra.testing import RemoteSourceSuite
 from vertebra_hf.source import HfSource
 
 TOKEN = "hf_goodgoodgoodgood"
 
 
-class HubFaults:
-    def __init__(self, hub):
-        self.hub = hub
-
-    def cut(self, name, times):
-        self.hub.faults = [faults.cut(0.5, files=f"*{name}", times=times)]
-
-    def flip(self, name):
-        self.hub.faults = [faults.flip_bit(30_000, files=f"*{name}")]
-
-    def heal(self):
-        self.hub.faults = []
-
-
-class TestHf(RemoteSourceSuite):
+class TestHf(ServiceSuite):
     client = "huggingface_hub"
 
     @pytest.fixture
     def source(self):
         return HfSource()
+
+    @pytest.fixture
+    def service(self, hub):
+        return hub
 
     @pytest.fixture
     def publish(self, hub):
@@ -47,21 +36,6 @@ class TestHf(RemoteSourceSuite):
     def secret(self, monkeypatch):
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         return TOKEN
-
-    @pytest.fixture
-    def requests(self, hub):
-        return lambda: len(hub.requests) + len(hub.storage.requests)
-
-    @pytest.fixture
-    def faults(self, hub):
-        return HubFaults(hub)
-
-    @pytest.fixture
-    def redirect(self, hub):
-        def redirect(location):
-            hub.faults = [faults.redirect(location, paths="*"), faults.redirect(location)]
-
-        return redirect
 
     @pytest.fixture(params=["acme/new", "acme/new/small"])
     def new_handle(self, request, hub, secret):

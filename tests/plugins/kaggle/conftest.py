@@ -6,8 +6,6 @@ import pytest
 
 from servers import kaggle_client
 from servers.kaggle import KaggleServer
-from vertebra import PresetHandle
-from vertebra.testing import opened
 
 TOKENS = {"acme": "KGAT_goodgoodgoodgood", "other": "KGAT_otherotherother"}
 VARIATION = "acme/bert/keras/small"
@@ -41,13 +39,3 @@ def source(cache):
     from vertebra_kaggle.source import KaggleSource
 
     return KaggleSource()
-
-
-@pytest.fixture
-def fetch(source):
-    """Fetches a file of what a handle means now; returns its bytes."""
-
-    def fetch(handle, name="model.safetensors"):
-        return opened(source).fetch(opened(source).resolve(PresetHandle.parse(handle)), name).read_bytes()
-
-    return fetch

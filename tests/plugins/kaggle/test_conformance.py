@@ -2,34 +2,23 @@
 
 import pytest
 
-from servers import faults
+from servers.conformance import ServiceSuite
 from vertebra import PresetHandle
-from vertebra.testing import RemoteSourceSuite
 from vertebra_kaggle.source import KaggleSource
 
 VARIATION = "acme/bert/keras/small"
 
 
-class KaggleFaults:
-    def __init__(self, kaggle):
-        self.kaggle = kaggle
-
-    def cut(self, name, times):
-        self.kaggle.faults = [faults.cut(0.5, files=name, times=times)]
-
-    def flip(self, name):
-        self.kaggle.faults = [faults.flip_bit(30_000, files=name)]
-
-    def heal(self):
-        self.kaggle.faults = []
-
-
-class TestKaggle(RemoteSourceSuite):
+class TestKaggle(ServiceSuite):
     client = "kagglehub"
 
     @pytest.fixture
     def source(self):
         return KaggleSource()
+
+    @pytest.fixture
+    def service(self, kaggle):
+        return kaggle
 
     @pytest.fixture
     def publish(self, kaggle):
@@ -47,22 +36,6 @@ class TestKaggle(RemoteSourceSuite):
     def secret(self, kaggle, log_in):
         log_in(kaggle.users["acme"])
         return kaggle.users["acme"]
-
-    @pytest.fixture
-    def requests(self, kaggle):
-        return lambda: len(kaggle.requests) + len(kaggle.storage.requests)
-
-    @pytest.fixture
-    def faults(self, kaggle):
-        return KaggleFaults(kaggle)
-
-    @pytest.fixture
-    def redirect(self, kaggle):
-        def redirect(location):
-            ways = {"methods": ("GET", "POST")}
-            kaggle.faults = [faults.redirect(location, paths="*", **ways), faults.redirect(location, **ways)]
-
-        return redirect
 
     @pytest.fixture(params=["acme/new/keras/small", "acme/new/pyTorch/small"])
     def new_handle(self, request, kaggle, secret):

@@ -1,6 +1,5 @@
 """ModelScope on the loopback interface, for the tests of the plugin."""
 
-import itertools
 import os
 
 import pytest
@@ -8,7 +7,6 @@ import pytest
 from servers.modelscope import ModelScopeServer
 
 TOKEN = "ms-0123456789abcdef"
-_counter = itertools.count()
 
 
 @pytest.fixture(autouse=True)
@@ -39,20 +37,6 @@ def source(service, cache):
     from vertebra_modelscope.source import ModelScopeSource
 
     return ModelScopeSource()
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Writes files into a new folder; returns their paths by name."""
-
-    def write(files):
-        folder = tmp_path / f"files-{next(_counter)}"
-        for name, content in files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(content)
-        return {name: folder / name for name in files}
-
-    return write
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import pytest
 from servers import oci_registry
 from servers.proxy import FaultProxy
 from vertebra import PresetHandle
-from vertebra.testing import opened
 
 _counter = itertools.count()
 
@@ -18,7 +17,7 @@ _counter = itertools.count()
 @pytest.fixture(scope="package")
 def registry():
     """One registry for all tests of the plugin, which anyone may read and write."""
-    if reason := oci_registry.missing():
+    if reason := oci_registry.OciRegistry.missing():
         pytest.skip(reason)
     with oci_registry.OciRegistry() as registry:
         yield registry
@@ -34,7 +33,7 @@ def tokens():
 @pytest.fixture(scope="package")
 def private(tokens):
     """A registry that wants tokens."""
-    if reason := oci_registry.missing():
+    if reason := oci_registry.OciRegistry.missing():
         pytest.skip(reason)
     with oci_registry.OciRegistry(tokens) as registry:
         yield registry
@@ -86,30 +85,3 @@ def source(cache):
     from vertebra_oci.source import OciSource
 
     return OciSource()
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Writes files into a new folder; returns their paths by name."""
-
-    def write(files):
-        folder = tmp_path / f"files-{next(_counter)}"
-        for name, content in files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(content)
-        return {name: folder / name for name in files}
-
-    return write
-
-
-@pytest.fixture
-def read(source):
-    """Downloads all files of a handle; returns their bytes by name."""
-
-    def read(handle):
-        pinned = opened(source).resolve(handle)
-        files = opened(source).files(pinned)
-        paths = opened(source).fetch_all(pinned, files)
-        return {file.name: path.read_bytes() for file, path in zip(files, paths, strict=True)}
-
-    return read

@@ -12,6 +12,7 @@ from servers.messages import Content, Response
 from servers.proxy import FaultProxy
 from vertebra import PresetHandle
 from vertebra.errors import PresetAccessError, RedirectRefusedError, SettingsError, SourceUnavailableError
+from vertebra.http import redirects
 from vertebra.testing import opened
 from vertebra_oci.login import login_of
 
@@ -105,12 +106,9 @@ def test_a_file_that_is_no_text_is_named(nobody):
 
 @pytest.mark.parametrize("setting", ["credHelpers", "credsStore"])
 @pytest.mark.parametrize(("user", "login"), [("acme", ("acme", "secret")), ("<token>", ("", "secret"))])
-def test_credential_helpers(nobody, tmp_path, monkeypatch, setting, user, login):
-    helper = tmp_path / "docker-credential-tests"
+def test_credential_helpers(nobody, helper, setting, user, login):
     answer = json.dumps({"ServerURL": HOST, "Username": user, "Secret": "secret"})
-    helper.write_text(f'#!/bin/sh\ntest "$1" = get && test "$(cat)" = {HOST} && echo \'{answer}\'\n')
-    helper.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    helper(f'test "$1" = get && test "$(cat)" = {HOST} && echo \'{answer}\'')
     config = (
         {"credHelpers": {HOST: "tests"}} if setting == "credHelpers" else {"auths": {HOST: {}}, "credsStore": "tests"}
     )
@@ -124,14 +122,51 @@ def test_an_empty_name_of_a_helper_means_the_file(nobody):
     assert found() == ("acme", "no-secret")
 
 
-def test_a_helper_that_fails_is_named(nobody, tmp_path, monkeypatch):
-    helper = tmp_path / "docker-credential-tests"
-    helper.write_text("#!/bin/sh\necho credentials not found in native keychain\nexit 1\n")
-    helper.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+@pytest.fixture
+def helper(nobody, tmp_path, monkeypatch):
+    """Installs the credential helper `tests`, a shell script with these commands."""
+
+    def helper(commands):
+        program = tmp_path / "docker-credential-tests"
+        program.write_text(f"#!/bin/sh\n{commands}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    return helper
+
+
+def test_a_helper_that_fails_is_named(nobody, helper):
+    helper("exit 1")
     (nobody / "config.json").write_text(json.dumps({"credHelpers": {HOST: "tests"}}))
     with pytest.raises(SettingsError, match=r"docker-credential-tests returned no credentials of registry\.test:5000"):
         login_of(HOST)
+
+
+def test_a_helper_without_credentials_leaves_the_registry_to_the_next_file(nobody, helper):
+    helper("echo credentials not found in native keychain\nexit 1")
+    (nobody / "config.json").write_text(json.dumps({"credHelpers": {HOST: "tests"}}))
+    assert found() is None
+    podman = nobody.parent / ".config" / "containers" / "auth.json"
+    podman.parent.mkdir(parents=True)
+    podman.write_text(json.dumps({"auths": {HOST: entry()}}))
+    assert found() == ("acme", "no-secret")
+
+
+@pytest.mark.parametrize(("registry", "key"), [(HOST, HOST), ("docker.io", "https://index.docker.io/v1/")])
+def test_the_store_of_all_credentials_is_asked_for_registries_that_the_file_does_not_list(
+    nobody, helper, registry, key
+):
+    """oras's login does not list them."""
+    helper(f"""test "$(cat)" = {key} && echo '{{"Username": "acme", "Secret": "secret"}}'""")
+    (nobody / "config.json").write_text(json.dumps({"credsStore": "tests"}))
+    assert found(registry) == ("acme", "secret")
+
+
+def test_the_nearest_part_of_a_registry_counts(nobody):
+    users = {HOST: "all", f"{HOST}/acme": "acme", f"{HOST}/acme/bert": "bert"}
+    (nobody / "config.json").write_text(json.dumps({"auths": {key: entry(user) for key, user in users.items()}}))
+    repositories = ("acme/bert", "acme/bert-large", "acme", "other/bert")
+    assert [login_of(HOST, name).user for name in repositories] == ["bert", "acme", "acme", "all"]
 
 
 # === Tokens ===
@@ -170,6 +205,15 @@ def other_source(cache):
 def test_public_repositories_need_no_login(publish, other_source):
     pinned = opened(other_source).resolve(publish("public/"))
     assert opened(other_source).fetch(pinned, "config.json").read_bytes() == FILES["config.json"]
+
+
+def test_a_failing_helper_matters_only_where_credentials_are_needed(publish, guarded, other_source, nobody, helper):
+    public, private = publish("public/"), publish()
+    helper("exit 1")
+    (nobody / "config.json").write_text(json.dumps({"credsStore": "tests"}))
+    assert opened(other_source).resolve(public).revision
+    with pytest.raises(SettingsError, match="its credential helper docker-credential-tests returned no credentials"):
+        opened(other_source).resolve(private)
 
 
 def test_a_private_repository_without_a_login_is_an_error_that_says_so(publish, guarded, other_source):
@@ -230,6 +274,31 @@ def test_a_token_service_that_must_not_be_asked(guarded, log_in, other_source, r
     guarded.faults = [challenge(f'Bearer realm="{realm}",service="x"')]
     with pytest.raises((RedirectRefusedError, SourceUnavailableError, PresetAccessError)):
         other_source.resolve_snapshot(PresetHandle("oci", f"{guarded.registry}/{repository}"))
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "localhost:x@192.0.2.1", "192.0.2.1:5000"])
+def test_credentials_go_to_a_token_service_without_encryption_only_if_the_user_says_so(
+    guarded, log_in, other_source, repository, host
+):
+    """The registry of this machine, which is read without encryption, names a service of another one."""
+    log_in(guarded.registry, "acme", "no-secret-at-all")
+    guarded.faults = [challenge(f'Bearer realm="http://{host}/token"')]
+    with pytest.raises(RedirectRefusedError, match=r"which is not encrypted.*set OCI_PLAIN_HTTP to its host"):
+        other_source.resolve_snapshot(PresetHandle("oci", f"{guarded.registry}/{repository}"))
+
+
+def test_no_credentials_are_sent_to_a_token_service_before_its_address_is_checked(
+    guarded, log_in, other_source, repository, monkeypatch
+):
+    """The names say that the registry is public, and the connection shows that its service is in this network."""
+    log_in(guarded.registry, "acme", "no-secret-at-all")
+    public = redirects.addresses("93.184.216.34")
+    monkeypatch.setattr(redirects, "addresses", lambda host, local_names=True: public)
+    with Answering(Response.json({"token": "x"})) as service:
+        guarded.faults = [challenge(f'Bearer realm="{service.url}/token"')]
+        with pytest.raises(RedirectRefusedError, match=r"inside this network \(127\.0\.0\.1\)"):
+            other_source.resolve_snapshot(PresetHandle("oci", f"{guarded.registry}/{repository}"))
+        assert service.requests == []
 
 
 @pytest.mark.parametrize("text", ["", "Negotiate", 'Digest realm="x"', 'Basic realm="x"'])

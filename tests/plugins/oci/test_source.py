@@ -1,5 +1,6 @@
 """Artifacts that other tools have written, and documents that are none."""
 
+import hashlib
 import json
 
 import pytest
@@ -136,6 +137,22 @@ def test_names_that_lead_out_of_the_folder_are_left_out(put, tagged, monkeypatch
     names = ["../../etc/passwd", "/etc/passwd", "a\\b", "sub/../../x", "C:x"]
     put([(RAW, {PATH: name}, name.encode()) for name in names] + [(RAW, {PATH: "config.json"}, b"{}")])
     assert list(vertebra.files(str(tagged))) == ["config.json"]
+
+
+def test_a_layer_may_have_a_digest_of_sha512(registry, repository, put_files, proxy, tagged, source):
+    put_files(FILES)
+    content = b"SHA-512"
+    stated = hashlib.sha512(content).hexdigest()
+    registry.put_blob(repository, content, f"sha512:{stated}")
+    manifest = json.loads(registry.request("GET", f"/v2/{repository}/manifests/v1"))
+    layer = {"mediaType": RAW, "digest": f"sha512:{stated}", "size": len(content), "annotations": {PATH: "notes.txt"}}
+    registry.put_manifest(repository, "v1", {**manifest, "layers": [*manifest["layers"], layer]})
+    pinned = opened(source).resolve(tagged)
+    proxy.faults = [faults.flip_bit(files=f"*{stated}")]
+    with pytest.raises(IntegrityError, match="its sha512 is"):
+        opened(source).fetch(pinned, "notes.txt")
+    proxy.faults = []
+    assert opened(source).fetch(pinned, "notes.txt").read_bytes() == content
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,8 @@
 """What the plugin contributes: presets with the right numbers of parameters, and translations without a framework."""
 
-import re
-
-import pytest
-
-from vertebra import Translation
-from vertebra.specs import resolve_reference
+from contributions import ContributionSuite
 from vertebra_roberta import plugin
 
-SPECS = plugin.vertebra_backbones()
-PRESETS = [preset for spec in SPECS for preset in spec.presets]
 FORMATS = {
     "RobertaBackbone": {
         "transformers": ("roberta",),
@@ -21,29 +14,6 @@ FORMATS = {
     },
     "CamembertBackbone": {"transformers": ("camembert",)},
 }
-
-
-def parameters(rows, layers, width):
-    """Returns the number of parameters of a backbone whose tables have a number of rows."""
-    vocabulary, positions, pooler = rows
-    layer = 12 * width**2 + 13 * width
-    return (vocabulary + positions + 2) * width + layers * layer + (width**2 + width if pooler else 0)
-
-
-def test_each_class_has_its_formats():
-    found = {spec.name: {name: format.identifiers for name, format in spec.formats.items()} for spec in SPECS}
-    assert found == FORMATS
-    translations = [format.translation for spec in SPECS for format in spec.formats.values()]
-    assert all(issubclass(resolve_reference(name), Translation) for name in translations)
-    assert all(spec.backbone == f"vertebra_roberta.backbone:{spec.name}" for spec in SPECS)
-
-
-@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)
-def test_parameters_are_those_of_layers_width_and_tables(preset):
-    layers, width = map(int, re.match(r"(\d+) layers of width (\d+); \w", preset.description).groups())
-    assert preset.parameters == parameters(ROWS[preset.name], layers, width)
-
-
 ROWS = {
     "roberta_base_en": (50265, 512, False),
     "roberta_large_en": (50265, 512, False),
@@ -62,3 +32,12 @@ ROWS = {
     "camembert_base": (32005, 515, True),
 }
 """Number of tokens, number of positions and segments, and whether there is a pooler."""
+
+
+class TestRoberta(ContributionSuite):
+    plugin, formats, rows = plugin, FORMATS, ROWS
+
+    def parameters(self, rows, layers, width):
+        vocabulary, positions, pooler = rows
+        layer = 12 * width**2 + 13 * width
+        return (vocabulary + positions + 2) * width + layers * layer + (width**2 + width if pooler else 0)

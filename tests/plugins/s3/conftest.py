@@ -1,4 +1,4 @@
-"""A real gateway on the loopback interface, and the real client, for the tests of the plugin."""
+"""A real gateway and a real emulator on the loopback interface, and the real client, for the tests of the plugin."""
 
 import dataclasses
 import itertools
@@ -7,9 +7,9 @@ import os
 import pytest
 
 from servers import radosgw
+from servers.azurite import Azurite
 from servers.proxy import FaultProxy
 from vertebra import PresetHandle
-from vertebra.testing import opened
 
 OF_SERVICES = ("AWS_", "AZURE_", "GOOGLE_")
 _counter = itertools.count()
@@ -57,18 +57,22 @@ def proxy(gateway, nobody, monkeypatch):
 @pytest.fixture
 def put(gateway):
     """Puts files below the prefix of a handle, as other tools do."""
+    return lambda handle, files: _put(gateway, handle, files)
 
-    def put(handle, files):
-        for name, content in files.items():
-            gateway.request("PUT", f"/{handle.path}/{name}", content)
 
-    return put
+def _put(store, handle, files):
+    for name, content in files.items():
+        store.put(f"{handle.path}/{name}", content)
 
 
 @pytest.fixture
 def destination(proxy):
     """A handle with an unused prefix."""
-    return PresetHandle("s3", f"models/team/{os.getpid()}-{next(_counter)}")
+    return PresetHandle("s3", _unused())
+
+
+def _unused():
+    return f"models/team/{os.getpid()}-{next(_counter)}"
 
 
 @pytest.fixture
@@ -76,35 +80,6 @@ def source(cache):
     from vertebra_s3.source import S3Source
 
     return S3Source()
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Writes files into a new folder; returns their paths by name."""
-
-    def write(files):
-        folder = tmp_path / f"files-{next(_counter)}"
-        for name, content in files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(content)
-        return {name: folder / name for name in files}
-
-    return write
-
-
-@pytest.fixture
-def read(source):
-    """Downloads all files of a handle's current revision; returns their bytes by name."""
-
-    def read(handle):
-        pinned = opened(source).resolve(handle)
-        files = opened(source).files(pinned)
-        return {
-            file.name: path.read_bytes()
-            for file, path in zip(files, opened(source).fetch_all(pinned, files), strict=True)
-        }
-
-    return read
 
 
 @pytest.fixture
@@ -118,3 +93,39 @@ def reading_by_client(cache):
             return dataclasses.replace(amazon(), reads_by_url=False)
 
     return Reading()
+
+
+# === Azure Blob Storage ===
+
+
+@pytest.fixture(scope="package")
+def emulator():
+    """One emulator for all tests of the plugin, with the container `models`."""
+    if reason := Azurite.missing():
+        pytest.skip(reason)
+    with Azurite() as emulator:
+        emulator.create_container("models")
+        yield emulator
+
+
+@pytest.fixture
+def azure(emulator, nobody, monkeypatch):
+    """The user's endpoint: the emulator behind a proxy, which counts requests and has faults."""
+    pytest.importorskip("obstore")
+    with FaultProxy(emulator) as proxy:
+        monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", f"{proxy.url}/{emulator.account}")
+        monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", emulator.account)
+        monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", emulator.key)
+        yield proxy
+
+
+@pytest.fixture
+def put_blobs(emulator):
+    """Puts files below the prefix of a handle, as other tools do."""
+    return lambda handle, files: _put(emulator, handle, files)
+
+
+@pytest.fixture
+def azure_destination(azure):
+    """A handle with an unused prefix."""
+    return PresetHandle("az", _unused())

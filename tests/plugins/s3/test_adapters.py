@@ -1,8 +1,9 @@
-"""Adapters load from a bucket as they do from a folder, whoever put them there."""
+"""Presets and adapters load from a bucket as they do from a folder, whoever put them there."""
 
 import pytest
 
 import vertebra
+from servers.conformance import PublishedSuite
 from vertebra.errors import AdapterNotFoundError, PresetExistsError
 
 pytestmark = pytest.mark.keras(once=True)
@@ -22,10 +23,10 @@ def test_an_adapter_of_another_tool(put, destination, backbone, golden):
         vertebra.upload_preset(destination, golden / "peft_dora")
 
 
-@pytest.mark.parametrize("name", ["peft_dora", "kerashub_lora.lora.h5"])
-def test_what_is_published_loads_from_there(destination, backbone, golden, name):
-    handle = vertebra.upload_preset(destination, golden / name)
-    assert backbone.load_lora_weights(str(destination)).source == str(handle)
+class TestPublished(PublishedSuite):
+    @pytest.fixture
+    def new_handle(self, destination):
+        return destination
 
 
 def test_a_prefix_without_an_adapter(destination, put, backbone):

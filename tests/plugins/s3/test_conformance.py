@@ -1,31 +1,17 @@
-"""What holds for every source, for this one: the real client, and a real gateway behind a proxy that has faults."""
+"""What holds for every source, for these: the real client, and real services behind a proxy that has faults."""
 
 from dataclasses import replace
 
 import pytest
 
-from servers import faults
+from servers.conformance import ServiceSuite
 from vertebra.errors import IntegrityError
-from vertebra.testing import RemoteSourceSuite, opened
+from vertebra.testing import opened
 from vertebra.testing.sources import FILES, OTHER_FILES, contents, written
-from vertebra_s3.source import S3Source
+from vertebra_s3.source import AzureSource, S3Source
 
 
-class GatewayFaults:
-    def __init__(self, proxy):
-        self.proxy = proxy
-
-    def cut(self, name, times):
-        self.proxy.faults = [faults.cut(0.5, files=f"*{name}", times=times)]
-
-    def flip(self, name):
-        self.proxy.faults = [faults.flip_bit(30_000, files=f"*{name}")]
-
-    def heal(self):
-        self.proxy.faults = []
-
-
-class TestPushed(RemoteSourceSuite):
+class TestPushed(ServiceSuite):
     """Presets that Vertebra has pushed."""
 
     client = "obstore"
@@ -35,35 +21,20 @@ class TestPushed(RemoteSourceSuite):
         return S3Source()
 
     @pytest.fixture
-    def publish(self, source, destination, tmp_path):
-        def publish(files):
-            source.upload(destination, written(tmp_path / "published", files), True, "message")
-            return destination
-
-        return publish
-
-    @pytest.fixture
-    def missing_handle(self, destination):
-        return replace(destination, path=f"{destination.path}-missing")
+    def service(self, proxy):
+        return proxy
 
     @pytest.fixture
     def secret(self, gateway, proxy):
         return gateway.secret_key
 
     @pytest.fixture
-    def requests(self, proxy):
-        return lambda: len(proxy.requests)
+    def publish(self, source, destination, tmp_path):
+        def publish(files):
+            source.upload(destination, written(tmp_path / "published", files), True, "message")
+            return destination
 
-    @pytest.fixture
-    def faults(self, proxy):
-        return GatewayFaults(proxy)
-
-    @pytest.fixture
-    def redirect(self, proxy):
-        def redirect(location):
-            proxy.faults = [faults.redirect(location, paths="*", methods=("GET", "HEAD"))]
-
-        return redirect
+        return publish
 
     @pytest.fixture(params=[None, "v1.0"])
     def new_handle(self, request, destination):
@@ -108,3 +79,35 @@ class TestPlainReadByTheClient(TestPlain):
     @pytest.fixture
     def source(self, proxy, reading_by_client):
         return reading_by_client
+
+
+class OfAzure:
+    """The same for Azure Blob Storage."""
+
+    @pytest.fixture
+    def source(self, azure):
+        return AzureSource()
+
+    @pytest.fixture
+    def service(self, azure):
+        return azure
+
+    @pytest.fixture
+    def secret(self, emulator):
+        return emulator.key
+
+    @pytest.fixture
+    def put(self, put_blobs):
+        return put_blobs
+
+    @pytest.fixture
+    def destination(self, azure_destination):
+        return azure_destination
+
+
+class TestPushedToAzure(OfAzure, TestPushed):
+    pass
+
+
+class TestPlainOnAzure(OfAzure, TestPlain):
+    pass

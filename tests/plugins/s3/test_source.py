@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from servers import faults
+from servers.programs import free_ports
 from servers.proxy import FaultProxy
-from servers.radosgw import free_ports
 from vertebra import PresetHandle
 from vertebra._cache import cached_source
 from vertebra._configuration.settings import settings

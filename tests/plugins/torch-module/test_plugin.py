@@ -2,6 +2,7 @@
 
 import functools
 import json
+import sys
 import threading
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def nets(add):
     """The file of modules, as Python imported it."""
     from vertebra_torch_module import declared
 
-    return declared._module_of_file(str(NETS))
+    return declared.module_of_file(str(NETS))
 
 
 def text_inputs(torch):
@@ -302,9 +303,14 @@ def with_attribute(torch, make):
         (lambda nn, self: setattr(self, "kept", [self.net.weight]), "its attribute kept has parameters that torch"),
         (lambda nn, self: setattr(self.net, "kept", {"a": (nn.Linear(4, 4),)}), r"its attribute net\.kept has param"),
         (lambda nn, self: setattr(self, "kept", self.net.weight * 2), "its attribute kept was computed from"),
+        (lambda nn, self: setattr(self, "kept", lambda x: self.net(x)), "its attribute kept is a function that uses"),
+        (
+            lambda nn, self: setattr(self.net, "kept", lambda x, net=self.net: x),
+            r"its attribute net\.kept is a function",
+        ),
         (lambda nn, self: setattr(self, "kept", nn.ModuleDict({"a/b": nn.Linear(4, 4)})), "a slash in its name"),
     ],
-    ids=["parameter", "module", "computed", "slash"],
+    ids=["parameter", "module", "computed", "closure", "default", "slash"],
 )
 def test_tensors_that_a_preset_would_lack_are_refused(add, torch, make, problem):
     from vertebra_torch_module.errors import TorchModuleError
@@ -371,6 +377,7 @@ def test_tuples_are_lists_of_outputs(add, torch):
         (f"{NETS}:Block", {"x": ((4,), "float32")}, "cannot be called with the inputs that were declared"),
         (f"{NETS}:Block", {"x": "float32"}, "its input 'x' is 'float32'"),
         (f"{NETS}:Block", {"x": ((4,), "complex64")}, "the dtype 'complex64'"),
+        (f"{NETS}:TextNet", None, r"its constructor failed with these arguments \(TypeError: .*Correct the arguments"),
         (f"{NETS}:functional", None, "no class or function 'functional'"),
         ("no_such_package.nets:Net", None, "there is no Python module no_such_package.nets"),
         (f"{Path(__file__).with_name('broken.py')}:Net", None, r"cannot be imported \(NameError: .*Correct the code"),
@@ -380,7 +387,18 @@ def test_a_module_that_cannot_be_a_backbone_is_named(add, reference, inputs, pro
     from vertebra_torch_module.errors import TorchModuleError
 
     with pytest.raises((TorchModuleError, errors.PluginError), match=problem):
-        add(reference, inputs=inputs, name="WrongBackbone")(8)
+        add(reference, inputs=inputs, name="WrongBackbone")("8" if reference.endswith("TextNet") else 8)
+
+
+def test_files_of_the_same_name_are_two_modules(add, torch, tmp_path):
+    from vertebra_torch_module import declared
+
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "net.py").write_text(f"class Net: folder = {folder!r}")
+    one, two = (declared.module_of_file(str(tmp_path / folder / "net.py")) for folder in ("one", "two"))
+    assert sys.modules[one.Net.__module__].Net.folder == "one"
+    assert sys.modules[two.Net.__module__].Net.folder == "two"
 
 
 def test_a_reference_of_another_form_is_refused(add, torch, nets):

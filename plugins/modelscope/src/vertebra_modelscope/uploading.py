@@ -98,9 +98,10 @@ def _store(handle: PresetHandle, files: Mapping[PresetFile, Path]) -> None:
 def _send(handle: PresetHandle, url: str, path: Path) -> None:
     """Sends a file to a URL that the service has named; the checks of redirects apply to it."""
     endpoint = service.endpoint()
-    target = http.RedirectPolicy(handle, endpoint, endpoint, service.ENDPOINT).resolve(f"{endpoint}/", url)
+    policy = http.RedirectPolicy(handle, endpoint, endpoint, service.ENDPOINT)
+    target = policy.resolve(f"{endpoint}/", url)
     login = service.login() if _is_of_service(target) else {}
-    response = http.send(handle, target, login, method="PUT", body=path)
+    response = http.send(handle, target, login, method="PUT", body=path, policy=policy)
     response.finish()
     if response.status >= 300:
         raise http.error(handle, response.status, response.headers)

@@ -19,6 +19,9 @@ _HELPER = re.compile(r"[\w-]+")
 _HELPER_SECONDS = 30.0
 _DOCKER_HUB = "https://index.docker.io/v1/"
 """The key of docker.io in these files."""
+_OF_DOCKER_HUB = ("docker.io", "index.docker.io")
+_NOT_FOUND = "credentials not found in native keychain"
+"""What every credential helper writes that has no credentials of a registry, and fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +40,34 @@ class Login:
         return f"Basic {base64.b64encode(f'{self.user}:{self.secret}'.encode()).decode()}"
 
 
-def login_of(registry: str) -> Login | None:
-    """Returns the user's credentials for a registry, or None.
+def login_of(registry: str, repository: str = "") -> Login | None:
+    """Returns the user's credentials for a repository of a registry, or None.
 
     Raises:
         SettingsError: a file is malformed, or a credential helper failed.
     """
-    keys = [registry, f"https://{registry}", f"https://{registry}/", f"https://{registry}/v1/", f"{registry}/v1/"]
-    keys += [_DOCKER_HUB] if registry == "docker.io" else []
+    keys = _keys(registry, repository)
+    usual = _DOCKER_HUB if registry in _OF_DOCKER_HUB else registry
     for origin, config in _configs():
         helpers, entries = config.get("credHelpers") or {}, config.get("auths") or {}
         for key in keys:
             entry = entries.get(key)
-            store = config.get("credsStore") if entry is not None else None
+            store = config.get("credsStore") if entry is not None or key == usual else None
             if helper := helpers.get(key, store):  # an empty name means that the file has the credentials
-                return _of_helper(origin, helper, key)
-            if isinstance(entry, Mapping) and entry:
+                login = _of_helper(origin, helper, key)
+                if login is not None:
+                    return login
+            elif isinstance(entry, Mapping) and entry:
                 return _of_entry(origin, entry)
     return None
+
+
+def _keys(registry: str, repository: str) -> list[str]:
+    """Returns the keys of credentials for a repository, the nearest first: podman's may be of a part of a registry."""
+    parts = repository.split("/") if repository else []
+    nested = ["/".join([registry, *parts[:number]]) for number in range(len(parts), 0, -1)]
+    urls = [f"https://{registry}", f"https://{registry}/", f"https://{registry}/v1/", f"{registry}/v1/"]
+    return [*nested, registry, *urls, *([_DOCKER_HUB] if registry in _OF_DOCKER_HUB else [])]
 
 
 def _configs() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -104,15 +117,16 @@ def _of_entry(origin: str, entry: Mapping[str, Any]) -> Login:
         raise SettingsError(origin, "its credentials are malformed", "Log in again with docker login") from None
 
 
-def _of_helper(origin: str, name: object, key: str) -> Login:
-    """Asks a credential helper, the program `docker-credential-NAME`, for the credentials of a registry."""
+def _of_helper(origin: str, name: object, key: str) -> Login | None:
+    """Asks a credential helper, the program `docker-credential-NAME`, for the credentials of a registry, if any."""
     program = f"docker-credential-{name}"
     if not isinstance(name, str) or not _HELPER.fullmatch(name):
         raise SettingsError(origin, "its credential helper is not the name of a program")
     try:
-        done = subprocess.run(
-            [program, "get"], input=key, capture_output=True, text=True, timeout=_HELPER_SECONDS, check=True
-        )
+        done = subprocess.run([program, "get"], input=key, capture_output=True, text=True, timeout=_HELPER_SECONDS)
+        if done.returncode != 0 and _NOT_FOUND in done.stdout:
+            return None
+        done.check_returncode()
         found = json.loads(done.stdout)
         user, secret = found["Username"], found["Secret"]
         return _login(f"{program} ({origin})", "" if user == "<token>" else user, secret)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -27,6 +28,8 @@ ACCEPTED = ", ".join(
 PATH, TITLE = "org.cncf.model.filepath", "org.opencontainers.image.title"
 """Annotations of a layer with the name of its file: ModelPack's, and that of oras and other tools."""
 _MOST_NAMED = 5
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+"""Digests of layers."""
 _UNPACK = "io.deis.oras.content.unpack"
 """The annotation with which oras marks a folder, which it packs."""
 _COMPRESSED, _ARCHIVES = (".tar+gzip", ".tar+zstd"), (".tar", ".gz", ".tgz", ".zst")
@@ -111,8 +114,8 @@ def _file(handle: PresetHandle, layer: Any) -> PresetFile | None:
         return None
     if not isinstance(name, str) or not isinstance(media, str) or type(size) is not int or size < 0:
         raise _malformed(handle, "a layer has a name, type or size of the wrong kind")
-    if not is_digest(_text(digest)):
-        raise _malformed(handle, f"the layer {name!r} has a digest of an algorithm other than SHA-256")
+    if not _DIGEST.fullmatch(_text(digest) or ""):
+        raise _malformed(handle, f"the layer {name!r} has a digest of an algorithm other than SHA-256 and SHA-512")
     if _is_packed(name, media, annotations):
         if media.startswith(_OPTIONAL):
             return None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import re
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from vertebra import PresetHandle
 from vertebra.errors import HandleError, PresetNotFoundError
@@ -40,8 +42,19 @@ class Reference:
     @property
     def base(self) -> str:
         """URL of the registry."""
-        scheme = "http" if _is_loopback(self.registry) or self.registry in _plain() else "https"
+        scheme = "http" if _is_plain(self.registry) else "https"
         return f"{scheme}://{_ADDRESSES.get(self.registry, self.registry)}"
+
+    def may_send_login_to(self, url: str) -> bool:
+        """Returns whether the user's credentials may be sent to a service that the registry has named.
+
+        That is if they are encrypted on the way, or if the user allows the registry's own host, or the service's, to be
+        read without encryption.
+        """
+        service = urlsplit(url)
+        same_host = service.hostname == urlsplit(self.base).hostname
+        host = service.netloc.rpartition("@")[2]
+        return service.scheme == "https" or _is_plain(host) or (same_host and _is_plain(self.registry))
 
     def __str__(self) -> str:
         return f"{self.registry}/{self.repository}{'@' if is_digest(self.tag) else ':'}{self.tag}"
@@ -96,14 +109,10 @@ def is_digest(text: str | None) -> bool:
     return _DIGEST.fullmatch(text or "") is not None
 
 
-def _is_loopback(registry: str) -> bool:
-    host = registry.partition(":")[0]
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _plain() -> list[str]:
-    """Returns the registries that the user allows to be read without encryption."""
-    return [name.strip() for name in os.environ.get(PLAIN_HTTP, "").split(",")]
+def _is_plain(host: str) -> bool:
+    """Returns whether a host and port are read without encryption: this machine's, and those of `OCI_PLAIN_HTTP`."""
+    allowed = [name.strip() for name in os.environ.get(PLAIN_HTTP, "").split(",")]
+    name = host.partition(":")[0]
+    with contextlib.suppress(ValueError):
+        return host in allowed or ipaddress.ip_address(name).is_loopback
+    return host in allowed or name == "localhost"

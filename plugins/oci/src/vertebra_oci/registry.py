@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 import time
@@ -11,9 +12,16 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from vertebra import PresetHandle, http
-from vertebra.errors import PresetAccessError, PresetError, PresetNotFoundError, SourceUnavailableError
+from vertebra.errors import (
+    PresetAccessError,
+    PresetError,
+    PresetNotFoundError,
+    RedirectRefusedError,
+    SettingsError,
+    SourceUnavailableError,
+)
 from vertebra_oci.login import Login, login_of
-from vertebra_oci.reference import Reference
+from vertebra_oci.reference import PLAIN_HTTP, Reference
 
 PULL, PUSH = "pull", "pull,push"
 _CHALLENGE = re.compile(r"(?:^|,\s*)(Basic|Bearer)\s+", re.IGNORECASE)
@@ -71,7 +79,7 @@ class Registries:
 
         def send(login: Mapping[str, str]) -> http.Response:
             sent = {**(login if http.same_origin(url, reference.base) else {}), **(headers or {})}
-            return http.send(handle, url, sent, method=method, body=body)
+            return http.send(handle, url, sent, method=method, body=body, policy=_policy(handle, reference))
 
         response = self._with_login(handle, reference, PUSH, send)
         if response.status >= 300 and (method, response.status) != ("HEAD", 404):
@@ -111,10 +119,13 @@ def refusal(handle: PresetHandle, reference: Reference, response: http.Response,
         reference: The artifact.
         response: The response.
         action: Action that the registry refused, for the message.
+
+    Raises:
+        SettingsError: the registry wants credentials, and the user's cannot be read.
     """
     response.finish()
     if response.status in (401, 403):
-        login = login_of(reference.registry)
+        login = login_of(reference.registry, reference.repository)
         used = f"the credentials come from {login.origin}" if login else "no credentials were found"
         problem = (
             f"{reference.registry} does not let you {action} {reference.repository} (HTTP {response.status}; {used})"
@@ -131,7 +142,9 @@ def refusal(handle: PresetHandle, reference: Reference, response: http.Response,
 def _answer(handle: PresetHandle, reference: Reference, access: str, response: http.Response) -> tuple[str, float]:
     """Returns the header that answers a challenge, and when it expires."""
     challenges = _challenges(response.headers.get("www-authenticate", ""))
-    login = login_of(reference.registry)
+    login = None
+    with contextlib.suppress(SettingsError):  # a public repository needs no credentials; `refusal` raises the error
+        login = login_of(reference.registry, reference.repository)
     if "bearer" in challenges:
         return _token(handle, reference, access, challenges["bearer"], login)
     if "basic" in challenges and login and login.user:
@@ -151,20 +164,20 @@ def _token(
     handle: PresetHandle, reference: Reference, access: str, challenge: Mapping[str, str], login: Login | None
 ) -> tuple[str, float]:
     """Requests a token from the service that the registry names; the checks of redirects apply to its URL."""
-    policy = http.RedirectPolicy(handle, reference.base, reference.base, _SETTING)
+    policy = _policy(handle, reference)
     realm = policy.resolve(f"{reference.base}/v2/", challenge.get("realm", ""))
+    if login and not reference.may_send_login_to(realm):
+        raise RedirectRefusedError(handle, http.origin(realm), "which is not encrypted", f"{PLAIN_HTTP} to its host")
     wanted = {"scope": f"repository:{reference.repository}:{access}"}
     wanted |= {"service": challenge["service"]} if "service" in challenge else {}
     if login and not login.user:
-        form = urlencode(
-            {**wanted, "grant_type": "refresh_token", "client_id": "vertebra", "refresh_token": login.secret}
-        )
+        form = {**wanted, "grant_type": "refresh_token", "client_id": "vertebra", "refresh_token": login.secret}
         headers = {"content-type": "application/x-www-form-urlencoded"}
-        response = http.send(handle, realm, headers, method="POST", body=form.encode())
+        response = http.send(handle, realm, headers, method="POST", body=urlencode(form).encode(), policy=policy)
     else:
-        headers = {"authorization": login.basic} if login else {}
-        response = http.send(handle, f"{realm}{'&' if urlsplit(realm).query else '?'}{urlencode(wanted)}", headers)
-    policy.check_peer(realm, response.peer)
+        response = http.send(
+            handle, _with_query(realm, wanted), {"authorization": login.basic} if login else {}, policy=policy
+        )
     if response.status != 200:
         raise refusal(handle, reference, response, "read" if access == PULL else "write to")
     document = json_object(handle, response)
@@ -191,8 +204,19 @@ def location(handle: PresetHandle, reference: Reference, response: http.Response
     """Returns the URL in the `Location` header of a response, with more parameters.
 
     Raises:
+        SourceUnavailableError: there is no such header.
         RedirectRefusedError: nothing must be sent there, as for a redirect.
     """
-    policy = http.RedirectPolicy(handle, reference.base, reference.base, _SETTING)
-    url = policy.resolve(response.url, response.headers.get("location", ""))
+    named = response.headers.get("location")
+    if not named:
+        raise SourceUnavailableError(handle, f"{reference.registry} does not say where to send a file")
+    return _with_query(_policy(handle, reference).resolve(response.url, named), query)
+
+
+def _policy(handle: PresetHandle, reference: Reference) -> http.RedirectPolicy:
+    """Returns the checks of a URL that a registry has named, the same as of its redirects."""
+    return http.RedirectPolicy(handle, reference.base, reference.base, _SETTING)
+
+
+def _with_query(url: str, query: Mapping[str, str]) -> str:
     return f"{url}{'&' if urlsplit(url).query else '?'}{urlencode(query)}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from vertebra import ByteStream, PresetFile, PresetHandle, RemoteSource, Snapshot, http
-from vertebra.errors import IntegrityError, PresetNotFoundError, close_names
+from vertebra.errors import IntegrityError, PresetNotFoundError, SourceUnavailableError, close_names
 from vertebra_oci import manifest
 from vertebra_oci.reference import Reference, is_digest, is_tag, reference_of, suggested
 from vertebra_oci.registry import Registries, json_object, refusal
@@ -75,7 +76,8 @@ class OciSource(RemoteSource):
             raise refusal(handle, reference, response)
         data = http.read_all(handle, response, _LONGEST_MANIFEST)
         digest = manifest.digest_of(data)
-        expected = tag if is_digest(tag) else response.headers.get("docker-content-digest", digest)
+        stated = response.headers.get("docker-content-digest")
+        expected = tag if is_digest(tag) else stated if is_digest(stated) else digest
         if digest != expected:
             raise IntegrityError(
                 handle, "its manifest", f"it has the digest {digest}, expected {expected}", "Try again"
@@ -86,10 +88,12 @@ class OciSource(RemoteSource):
         """Returns the error for a tag that does not exist; it names the nearest, or the first of the repository."""
         response = self._registries.get(handle, reference, self._registries.url(reference, "tags/list"), {})
         tags: list[str] = []
-        if response.status == 200:
-            listed = json_object(handle, response).get("tags")
+        with (
+            contextlib.closing(response),
+            contextlib.suppress(SourceUnavailableError),
+        ):  # such as a list that is too long
+            listed = json_object(handle, response).get("tags") if response.status == 200 else None
             tags = sorted(filter(is_tag, listed)) if isinstance(listed, list) else []
-        response.close()
         found = close_names(reference.tag, tags) or tags[:_MOST_TAGS]
         path = self.unpinned(handle).path
         names = [str(PresetHandle(handle.scheme, f"{path}:{tag}")) for tag in found]

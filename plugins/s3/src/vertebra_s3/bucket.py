@@ -290,5 +290,5 @@ def _connect(access: Access, bucket: str, retries: int) -> Any:
     try:
         return make(bucket, client_options=client, retry_config=retry, **options)
     except (obstore.exceptions.BaseError, ValueError, TypeError) as error:
-        problem = f"the client library does not accept the settings ({type(error).__name__})"
+        problem = f"the client library does not accept the settings ({type(error).__name__}; {access.login})"
         raise SettingsError(access.endpoint, problem) from None

@@ -24,6 +24,7 @@ _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
 _LOGIN = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId", "SignatureDoesNotMatch")
 _REGION = ("AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException")
+_NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
 _NO_LOCATION = "Received redirect without LOCATION"
 _NOT_PARTIAL = "non-partial response"
 _BROKEN = {
@@ -58,7 +59,7 @@ def response_error(
 ) -> PresetError:
     """Returns the error for a response to a request for an object."""
     code = match[1] if (match := _CODE.search(body)) else ""
-    if code == "NoSuchBucket":
+    if code in _NO_BUCKET:
         return PresetNotFoundError(handle, f"{access.endpoint} has no bucket {location_of(handle).bucket!r}")
     if status == 404:
         return PresetNotFoundError(handle, "one of its objects is missing")
@@ -68,8 +69,9 @@ def response_error(
 def _by_status(
     handle: PresetHandle, access: Access, status: int, headers: Mapping[str, str], code: str, writing: bool
 ) -> PresetError:
-    if code in _REGION or status == 301:
-        problem = f"its bucket is not in the region {dict(access.options).get('region')}"
+    region = dict(access.options).get("region")
+    if code in _REGION or (status == 301 and region):
+        problem = f"its bucket is not in the region {region}"
         return PresetError(f"Preset {str(handle)!r}: {problem}. Set AWS_REGION to the bucket's region.")
     if code in _LOGIN or status in (401, 403):
         return _no_access(handle, access, f"HTTP {status}{f', {code}' if code else ''}", writing)
@@ -89,7 +91,7 @@ def replaced(handle: PresetHandle, name: str) -> IntegrityError:
 
 def is_no_bucket(error: Exception) -> bool:
     """Returns whether an error means that the bucket does not exist."""
-    return _parse(error)[2] == "NoSuchBucket"
+    return _parse(error)[2] in _NO_BUCKET
 
 
 def is_range_error(error: Exception) -> bool:

@@ -11,6 +11,7 @@ import importlib.util
 import inspect
 import os
 import sys
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,7 +165,7 @@ def _class_name(reference: str) -> str:
 def _imported(reference: str) -> Callable[..., Any]:
     file, _, name = reference.rpartition(":")
     try:
-        module = _module_of_file(str(Path(file).resolve())) if file.endswith(".py") else _module(reference, file)
+        module = module_of_file(str(Path(file).resolve())) if file.endswith(".py") else _module(reference, file)
     except TorchModuleError:
         raise
     except Exception as error:  # of the user's code
@@ -188,10 +189,15 @@ def _module(reference: str, name: str) -> Any:
 
 
 @functools.cache
-def _module_of_file(path: str) -> Any:
+def module_of_file(path: str) -> Any:
+    """Returns the Python module of a file, which is run once; later changes of the file have no effect.
+
+    Raises:
+        TorchModuleError: there is no such file.
+    """
     if not Path(path).is_file():
         raise TorchModuleError(path, "there is no such file", "Correct the path")
-    name = f"vertebra_torch_module.files.{Path(path).stem}"
+    name = f"vertebra_torch_module.files.{Path(path).stem}_{zlib.crc32(path.encode()):08x}"  # stems may be equal
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None, path
     assert spec.loader is not None, path

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from types import CellType, FunctionType
 from typing import Any
 
 import torch
@@ -70,14 +71,16 @@ def skeleton_of(make: Callable[[], nn.Module], reference: str) -> nn.Module:
     torch's random state does not change.
 
     Raises:
-        TorchModuleError: the object is no module, or a parameter has no shape yet, or complex values.
+        TorchModuleError: the constructor fails, the object is no module, or a parameter has no shape yet, or complex
+            values.
     """
     with torch.random.fork_rng(devices=[]):
         try:
-            with _without_values():
-                module = make()
-        except (RuntimeError, NotImplementedError):  # the constructor computes with values of parameters
-            module = make()
+            module = _made_without_values(make)
+        except Exception as error:  # of the user's code
+            line = next(iter(str(error).splitlines()), "")
+            problem = f"its constructor failed with these arguments ({type(error).__name__}: {line})"
+            raise TorchModuleError(reference, problem, "Correct the arguments, or the code") from error
     if not isinstance(module, nn.Module):
         problem = f"it returned an object of the type {type(module).__name__}, and no module"
         raise TorchModuleError(reference, problem, "Name a class or function that makes a torch.nn.Module")
@@ -128,6 +131,14 @@ def linears_of(module: nn.Module, keep: Iterable[str] = ()) -> list[Linear]:
     ]
 
 
+def _made_without_values(make: Callable[[], nn.Module]) -> nn.Module:
+    try:
+        with _without_values():
+            return make()
+    except (RuntimeError, NotImplementedError):  # the constructor computes with values of parameters
+        return make()
+
+
 @contextlib.contextmanager
 def _without_values() -> Iterator[None]:
     """Takes the values from each parameter that this thread's modules register within the block."""
@@ -175,6 +186,10 @@ def _check_attributes(module: nn.Module, reference: str) -> None:
             ):
                 remedy = "Use nn.ParameterList, nn.ParameterDict, nn.ModuleList or nn.ModuleDict"
                 raise TorchModuleError(reference, f"{problem} has parameters that torch does not register", remedy)
+            if any(_uses(one, modules) for one in found):
+                raise TorchModuleError(
+                    reference, f"{problem} is a function that uses the module", "Write it as a method"
+                )
             if any(isinstance(one, torch.Tensor) and not one.is_leaf for one in found):
                 remedy = "Compute it in forward, or use torch.nn.utils.parametrizations for weight_norm and prune"
                 raise TorchModuleError(reference, f"{problem} was computed from parameters in the constructor", remedy)
@@ -185,6 +200,18 @@ def _flat(value: Any) -> list[Any]:
     if isinstance(value, Mapping):
         value = list(value.values())
     return [inner for one in value for inner in _flat(one)] if isinstance(value, list | tuple) else [value]
+
+
+def _uses(value: Any, modules: Collection[nn.Module]) -> bool:
+    """Says whether a function has modules or parameters in its closure or defaults: no copy of it would have others."""
+    if not isinstance(value, FunctionType):
+        return False
+    cells = [cell.cell_contents for cell in value.__closure__ or () if cell != CellType()]  # which is an empty one
+    defaults = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
+    return any(
+        isinstance(one, nn.Parameter) or (isinstance(one, nn.Module) and one in modules)
+        for one in _flat([*cells, *defaults])
+    )
 
 
 def _has_hooks(layer: nn.Module) -> bool:

@@ -76,6 +76,8 @@ def _open_quietly(path: str, flags: int) -> int:
 
 def _hasher(expected: str | None, size: int) -> hashlib._Hash | None:
     algorithm = (expected or "").partition(":")[0]
+    if algorithm == "sha512":
+        return hashlib.sha512()
     if algorithm == "md5":
         return hashlib.md5(usedforsecurity=False)
     if algorithm == "git":  # git hash-object: type and size, then the bytes

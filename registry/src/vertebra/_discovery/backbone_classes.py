@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from vertebra._discovery import runtimes
 from vertebra._discovery.catalog import BACKBONES, Entry, catalog, imported
 from vertebra.errors import PluginError, RuntimeBoundError, RuntimeChoiceError
@@ -16,11 +18,22 @@ def bind_any(name: str, requested: str | None = None) -> Runtime:
     Raises:
         RuntimeChoiceError: no runtime is installed.
     """
+    known = catalog(BACKBONES)
+    return bind_for([known.lookup(name).value] if name in known else [], requested)
+
+
+def bind_for(specs: Sequence[BackboneSpec], requested: str | None = None) -> Runtime:
+    """Binds a runtime as `runtimes.bind` does, or the first one that computes most classes if none was chosen.
+
+    Raises:
+        RuntimeChoiceError: no runtime is installed.
+    """
     try:
         return runtimes.bind(requested)
     except RuntimeChoiceError as error:
-        able = [one for one in error.available if computes_on(name, one)]
-        return runtimes.bind_any(able[0] if able else None)
+        if not error.available:
+            raise
+        return runtimes.bind(max(error.available, key=lambda name: sum(spec.computes_on(name) for spec in specs)))
 
 
 def computes_on(name: str, runtime: str) -> bool:

@@ -56,8 +56,9 @@ def handle_to_install(text: str) -> str | None:
 
     An installed source suggests handles of its own, in more cases.
     """
-    for row in _known()["handles"] if len(text) <= _MOST_OF_A_HANDLE else ():
-        match = re.fullmatch(row["pattern"], text, re.ASCII)
+    address = re.split("[?#]", text, maxsplit=1)[0]  # without a signature, which may be long
+    for row in _known()["handles"] if len(address) <= _MOST_OF_A_HANDLE else ():
+        match = re.fullmatch(row["pattern"], address, re.ASCII)
         handle = match and match.expand(row["handle"])
         command = handle and install_command(handle.partition(":")[0], "preset source")
         if command:

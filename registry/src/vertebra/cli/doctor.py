@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra._configuration.child_process import PYTHON, environment, signal_name
-from vertebra._configuration.settings import settings
+from vertebra._configuration.settings import PREFIX, settings
 from vertebra._discovery.catalog import BACKBONES, COMMANDS, RUNTIMES, STRATEGIES, Entry, catalog
 from vertebra._discovery.installed import find_installed
 from vertebra._discovery.plugin import Plugin
@@ -262,7 +262,7 @@ def _settings_of(runtime: str) -> str:
 
 def _examine_references(plugins: list[str]) -> Iterator[Finding]:
     """Resolves the references of all plugins in one child process; if that fails, each in a process of its own."""
-    needed = [_settings_of(runtime.name) for runtime in available()]
+    needed = [*(_settings_of(runtime.name) for runtime in available()), rf"{PREFIX}\w+"]  # the plugins' own, too
     probe = _probe(_RESOLVE, json.dumps(plugins), _RUNTIME_SECONDS, *needed)
     if not probe.ok and len(plugins) > 1:
         for plugin in plugins:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from vertebra._discovery import runtimes
+from vertebra._discovery.backbone_classes import bind_for
 from vertebra._discovery.catalog import (
     BACKBONES,
     FORMATS,
@@ -98,15 +98,15 @@ def broken_references(plugins: Collection[str]) -> dict[str, list[str]]:
 
     Binds a runtime; without one, only translations are resolved, because other code may need it.
     """
+    entries = [entry for entry in catalog(BACKBONES).claims() if entry.plugin in plugins]
     try:
-        runtime = runtimes.bind_any().name
+        runtime = bind_for([entry.value for entry in entries]).name
     except RuntimeChoiceError:
         runtime = ""
     broken: dict[str, list[str]] = {}
-    for entry in catalog(BACKBONES).claims():
-        if entry.plugin in plugins:
-            broken.setdefault(entry.plugin, []).extend(_broken_translations(entry))
-            broken[entry.plugin] += _broken_code(entry.value) if runtime and entry.value.computes_on(runtime) else []
+    for entry in entries:
+        broken.setdefault(entry.plugin, []).extend(_broken_translations(entry))
+        broken[entry.plugin] += _broken_code(entry.value) if runtime and entry.value.computes_on(runtime) else []
     from vertebra.cli.controls.plugin_commands import broken_commands  # other commands do without
 
     for plugin in plugins:

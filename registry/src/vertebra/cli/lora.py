@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from vertebra import lora
-from vertebra._discovery import runtimes
+from vertebra._discovery.backbone_classes import bind_any
 from vertebra.cli.output import bytes_text, plain_warnings, print_assets, print_json, printable
 from vertebra.cli.progress import busy
 from vertebra.cli.terminal.table import print_fields
@@ -152,8 +152,7 @@ def _saved(args: argparse.Namespace) -> dict[str, Any]:
     from vertebra._system.atomic_save import destination
 
     destination(args.target)
-    _check_inputs(args, pickles=True)
-    _bind(args)
+    _bind(args, _check_inputs(args, pickles=True))
 
     backbone, receipt = _adapted(args, load_to_convert)
     lora.save(backbone, args.target)
@@ -167,8 +166,7 @@ def _merge(args: argparse.Namespace) -> int:
     from vertebra._presets.replace_folder import check_request
 
     target = check_request(args.target, args.format, None)
-    _check_inputs(args)
-    _bind(args)
+    _bind(args, _check_inputs(args))
     from vertebra._presets.save import save_backbone
 
     with busy(f"merging {args.adapter}"):
@@ -214,11 +212,15 @@ def _dequantized(backbone: Any, args: argparse.Namespace) -> Any:
 # === Both ===
 
 
-def _check_inputs(args: argparse.Namespace, pickles: bool = False) -> None:
+def _check_inputs(args: argparse.Namespace, pickles: bool = False) -> str:
     """Finds the adapter and its base, because an error should come before a framework is imported.
 
     Only paths are checked: a handle is resolved once, so that a command reads one revision.
+
+    Returns:
+        Name of the base's class, which may be for one runtime only; nothing for a handle.
     """
+    from vertebra._formats.registry import read_description
     from vertebra._lora.files.adapter_files import read_files
     from vertebra._resolve.candidates import is_plain_path
     from vertebra._resolve.open import open_folder
@@ -226,12 +228,13 @@ def _check_inputs(args: argparse.Namespace, pickles: bool = False) -> None:
     if is_plain_path(args.adapter):
         read_files(args.adapter, lambda _: None, pickles=pickles)
     if is_plain_path(args.base):
-        open_folder(args.base)
+        return read_description(open_folder(args.base)).backbone
+    return ""
 
 
-def _bind(args: argparse.Namespace) -> None:
-    """Binds a runtime; this must come before any import of Keras."""
-    runtimes.bind_any(args.runtime)
+def _bind(args: argparse.Namespace, name: str) -> None:
+    """Binds a runtime that computes a class; this must come before any import of Keras."""
+    bind_any(name, args.runtime)
     plain_warnings()
 
 

@@ -32,6 +32,7 @@ def send(
     body: bytes | Path | None = None,
     timeouts: tuple[float, float] = TIMEOUTS,
     certificates: str | None = None,
+    policy: RedirectPolicy | None = None,
 ) -> Response:
     """Sends one request, and follows no redirect.
 
@@ -45,19 +46,22 @@ def send(
         body: Body of the request: bytes, or a file whose bytes are sent without being held in memory.
         timeouts: Seconds to wait for a connection, and for the next bytes.
         certificates: File or folder with certificates of authorities to trust in place of the system's.
+        policy: Checks the address of the server before anything is sent, for a URL that another server has named; None
+            if the URL is the user's.
 
     Returns:
         The response, with any status. Reading its body raises SourceUnavailableError if the body is cut off.
 
     Raises:
         SourceUnavailableError: there is no response.
+        RedirectRefusedError: `policy` refuses the address.
         ClientMissingError: urllib3 is not installed.
     """
     with require_client(f"{handle.scheme}://", "vertebra[http]"):
         import urllib3  # noqa: F401 (imported at each call, so that a test that hides it gets the error)
 
         from vertebra.http import urllib3_client
-    return urllib3_client.send(handle, (method, url, body), headers or {}, timeouts, certificates)
+    return urllib3_client.send(handle, (method, url, body), headers or {}, timeouts, certificates, policy)
 
 
 def get(
@@ -91,8 +95,8 @@ def get(
         RedirectRefusedError: a redirect must not be followed.
         SourceUnavailableError, ClientMissingError: as for `send`.
     """
-    request = partial(send, handle, timeouts=timeouts, certificates=certificates)
     policy = RedirectPolicy(handle, endpoint, url, setting)
+    request = partial(send, handle, timeouts=timeouts, certificates=certificates, policy=policy)
     return follow_redirects(policy, url, _Redirected(endpoint, headers or {}, request).send)
 
 

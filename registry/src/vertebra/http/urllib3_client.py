@@ -6,7 +6,9 @@ import contextlib
 import http.client
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -16,9 +18,11 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
+from vertebra.errors import RedirectRefusedError
 from vertebra.handles import PresetHandle
 from vertebra.http.error_mapping import unavailable
 from vertebra.http.origins import hide_queries, proxy_for, without_queries
+from vertebra.http.redirects import RedirectPolicy
 from vertebra.http.responses import Response
 from vertebra.remote import require_client
 
@@ -37,6 +41,7 @@ def send(
     headers: Mapping[str, str],
     timeouts: tuple[float, float],
     certificates: str | None,
+    policy: RedirectPolicy | None,
 ) -> Response:
     """Sends one request, given as method, URL and body; `vertebra.http.send` documents it."""
     method, url, body = request
@@ -45,7 +50,10 @@ def send(
     try:
         if not _URL.fullmatch(url):
             raise ValueError(url)
-        with contextlib.nullcontext(body) if not isinstance(body, Path) else body.open("rb") as opened:
+        with (
+            _checking(policy, url),
+            contextlib.nullcontext(body) if not isinstance(body, Path) else body.open("rb") as opened,
+        ):
             response = _manager(proxy_for(url), certificates).request(
                 method,
                 url,
@@ -56,6 +64,8 @@ def send(
                 redirect=False,
                 retries=False,
             )
+    except _RefusedPeerError as error:
+        raise error.refusal from None
     except _ERRORS as error:
         raise unavailable(handle, url, _reason(error)) from None
     return _Response(handle, response, url)
@@ -143,14 +153,39 @@ def _connect(proxy: str | None, options: dict[str, Any]) -> urllib3.PoolManager:
     return urllib3.ProxyManager(proxy, proxy_headers=urllib3.make_headers(proxy_basic_auth=login), **options)
 
 
+_check: ContextVar[Callable[[object], None] | None] = ContextVar("check of the peer", default=None)
+"""Checks the peer of the request that this thread sends."""
+
+
+class _RefusedPeerError(Exception):
+    """An error of `RedirectPolicy.check_peer` on its way through urllib3, which wraps errors of the system."""
+
+    def __init__(self, refusal: RedirectRefusedError) -> None:
+        super().__init__()
+        self.refusal = refusal
+
+
+@contextlib.contextmanager
+def _checking(policy: RedirectPolicy | None, url: str) -> Iterator[None]:
+    token = _check.set(None if policy is None else partial(policy.check_peer, url))
+    try:
+        yield
+    finally:
+        _check.reset(token)
+
+
 class _PlainConnection(HTTPConnection):
-    """A connection that keeps the address of its peer, for `RedirectPolicy.check_peer`."""
+    """A connection that keeps the address of its peer, and sends nothing before the address is checked."""
 
     peer: object = None
 
     def connect(self) -> None:
         super().connect()
         self.peer = self.sock.getpeername()
+
+    def request(self, *arguments: Any, **options: Any) -> None:
+        _check_peer(self)
+        super().request(*arguments, **options)
 
 
 class _SecureConnection(HTTPSConnection):
@@ -161,6 +196,22 @@ class _SecureConnection(HTTPSConnection):
     def connect(self) -> None:
         super().connect()
         self.peer = self.sock.getpeername()
+
+    def request(self, *arguments: Any, **options: Any) -> None:
+        _check_peer(self)
+        super().request(*arguments, **options)
+
+
+def _check_peer(connection: _PlainConnection | _SecureConnection) -> None:
+    check = _check.get()
+    if check is None:
+        return
+    if connection.is_closed:
+        connection.connect()
+    try:
+        check(connection.peer)
+    except RedirectRefusedError as refusal:
+        raise _RefusedPeerError(refusal) from None
 
 
 class _PlainPool(HTTPConnectionPool):

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from vertebra.handles import PresetHandle
 
 
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|git:[0-9a-f]{40}|md5:[0-9a-f]{32}", flags=re.IGNORECASE)
-_DIGESTS = "sha256: and 64 hexadecimal digits, md5: and 32, git: and 40, or None"
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}|git:[0-9a-f]{40}|md5:[0-9a-f]{32}", flags=re.IGNORECASE)
+_DIGESTS = "sha256: and 64 hexadecimal digits, sha512: and 128, md5: and 32, git: and 40, or None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class PresetFile:
     """The path of the file on this machine, or None if the file must be fetched."""
     digest: str | None = None
     """The file's digest, `sha256:` and 64 hexadecimal digits, or None if the source lists none. Sources may also list
-    `git:`, the id of a blob in git, or `md5:`."""
+    `sha512:`, `git:`, the id of a blob in git, or `md5:`."""
     identity: tuple[int, int, int, int] | None = field(default=None, compare=False)
     """Device, inode, size and `st_mtime_ns` that `os.stat` gives for `path`, where the file may be replaced while the
     preset is read: the file that is read must be the one that was listed. None if the file cannot be replaced."""

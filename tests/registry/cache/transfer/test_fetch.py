@@ -56,7 +56,7 @@ def test_what_arrives_is_kept_by_its_hash_read_only_and_never_asked_for_again(to
     assert cache.partials() == []
 
 
-@pytest.mark.parametrize("promises", ["sha256", "git", "md5", None])
+@pytest.mark.parametrize("promises", ["sha256", "sha512", "git", "md5", None])
 def test_contents_are_compared_with_whatever_the_source_promises(toy, toys, fetch, cache, promises):
     toy.promises = promises
     if promises is not None:
