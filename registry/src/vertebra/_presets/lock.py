@@ -18,6 +18,7 @@ from vertebra._formats.registry import read_description
 from vertebra._lora.files.adapter_files import find_files, holds_adapter
 from vertebra._resolve.candidates import candidate_handles, is_plain_path, source_of
 from vertebra._resolve.consistent_read import read_consistently
+from vertebra._resolve.locked_plugins import Differences, differing_plugins
 from vertebra._resolve.lockfile import LockedPreset, Lockfile, difference, locked_files, read_lockfile, write_lockfile
 from vertebra._resolve.open import open_folder
 from vertebra._resolve.preset_folder import PresetFolder
@@ -62,6 +63,8 @@ class VerifiedPreset:
     """Files that are not on this machine."""
     different: dict[str, str] = field(default_factory=dict)
     """Local files that do not match the lockfile, with the difference."""
+    plugins: Differences | None = None
+    """Plugins that read it when it was locked, and have another version now; None if the lockfile does not tell."""
 
 
 def lock_presets(presets: Sequence[str], path: Path, update: bool, remove: bool = False) -> list[LockStatus]:
@@ -105,11 +108,6 @@ def lock_presets(presets: Sequence[str], path: Path, update: bool, remove: bool 
     return done
 
 
-def _with_plugins(presets: Mapping[str, LockedPreset]) -> dict[str, tuple[LockedPreset, Mapping[str, str]]]:
-    """Returns entries with their plugins, which the comparison of two entries ignores."""
-    return {name: (preset, preset.plugins) for name, preset in presets.items()}
-
-
 def compare_lock(path: Path) -> Iterator[LockStatus]:
     """Compares each preset in a lockfile with its present revision; changes nothing.
 
@@ -145,7 +143,8 @@ def _update(requested: str, before: LockedPreset) -> LockStatus:
     if isinstance(current, LockStatus):
         return current
     preset = _lock(current)
-    return LockStatus(requested, "unchanged" if before == preset else "updated", preset, before, current.left_out)
+    state = "unchanged" if (before, before.plugins) == (preset, preset.plugins) else "updated"
+    return LockStatus(requested, state, preset, before, current.left_out)
 
 
 def _compare(folder: PresetFolder, before: LockedPreset) -> LockStatus:
@@ -245,7 +244,8 @@ def _plugin_versions() -> dict[str, str]:
 
 def _verify(requested: str, preset: LockedPreset) -> VerifiedPreset:
     handle = None if preset.handle is None else str(preset.handle)
-    verified = VerifiedPreset(requested, handle, sum(file.size for file in preset.files))
+    size = sum(file.size for file in preset.files)
+    verified = VerifiedPreset(requested, handle, size, plugins=differing_plugins(preset))
     local = _local_paths(requested, preset)
     for file in preset.files:
         if local is None:
