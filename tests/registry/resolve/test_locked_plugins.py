@@ -11,6 +11,7 @@ import pytest
 from checked_json import check
 from vertebra._presets.lock import lock_presets
 from vertebra._resolve import locked_plugins
+from vertebra._resolve.locked_plugins import check_architecture
 from vertebra._resolve.lockfile import read_lockfile, write_lockfile
 from vertebra._resolve.open import open_folder
 from vertebra.cli import main
@@ -138,6 +139,20 @@ def test_with_the_setting_an_older_lockfile_must_be_completed(locked, configure)
         open_folder("./preset", locked=True)
     lock_presets([], path, update=True)
     assert open_folder("./preset", locked=True).names
+
+
+def test_with_the_setting_the_architecture_must_be_among_the_locked_plugins(path, configure):
+    lock_presets(["./preset"], path, update=True)
+    data = json.loads(path.read_text())
+    del data["presets"]["./preset"]["plugins"]["vertebra-bert"]  # as it is locked where the plugin is not installed
+    path.write_text(json.dumps(data))
+    folder = open_folder("./preset", locked=True)
+    check_architecture(folder, "BertBackbone")
+    configure(VERTEBRA_LOCKED_PLUGINS="1")
+    with pytest.raises(LockError, match=r"'\./preset' was locked without vertebra-bert, which reads it\. Write"):
+        check_architecture(folder, "BertBackbone")
+    check_architecture(folder, "OwnBackbone")
+    check_architecture(open_folder("./preset", locked=False), "BertBackbone")
 
 
 # === The commands ===

@@ -21,6 +21,7 @@ from vertebra._presets import load_warnings
 from vertebra._presets.certificate_header import Certificate, require_certificate
 from vertebra._presets.suggest_overrides import Call, load_call, suggest_overrides
 from vertebra._resolve.consistent_read import read_consistently
+from vertebra._resolve.locked_plugins import check_architecture
 from vertebra._resolve.lockfile import check_unlocked
 from vertebra._resolve.observers import tell_observers
 from vertebra._resolve.preset_folder import PresetFolder, config_error
@@ -192,6 +193,7 @@ def class_of(description: PresetDescription, asked: Any = None) -> Any:
         PresetClassError: the preset's class is not `asked` or a subclass of it.
         PresetConfigError: the class is not installed, or an argument is unknown or has a wrong type.
     """
+    check_architecture(description.folder, description.backbone)
     backbone_class = _resolve_class(description, asked)
     known = {**BASE_ARGUMENTS, **backbone_class._constructor_arguments()} | _AS_DATA
     _check_arguments(backbone_class, description.arguments, known, f"config.json of {str(description.folder.handle)!r}")

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from vertebra._configuration.settings import settings
+from vertebra._discovery.catalog import BACKBONES, catalog
 from vertebra._discovery.extras import installed_version, pip_install
 from vertebra._resolve.lockfile import LockedPreset, lockfile_path
 from vertebra._system.user_warnings import warn
 from vertebra.errors import LockError
+
+if TYPE_CHECKING:
+    from vertebra._resolve.preset_folder import PresetFolder
 
 Differences = Mapping[str, tuple[str, str | None]]
 """The locked version and the installed one, or None if there is none, by distribution."""
@@ -43,6 +48,21 @@ def check_plugins(requested: str, preset: LockedPreset) -> None:
     if new:
         _told.update((name, pair[0]) for name, pair in new.items())
         warn(f"{requested!r} was locked with {shown(new)}, so its outputs may differ. {_remedy(requested, new)}.")
+
+
+def check_architecture(folder: PresetFolder, name: str) -> None:
+    """Refuses a locked preset whose architecture was not installed when it was locked, as its version is not locked.
+
+    Raises:
+        LockError: the setting `locked_plugins` is on, and the entry does not have the plugin of the architecture.
+    """
+    locked = folder.locked_plugins
+    if locked is None or not settings().locked_plugins:
+        return
+    owners = [entry.owner for entry in catalog(BACKBONES).claims() if entry.name == name]
+    if owners and not any(owner.distribution in locked or not owner.version for owner in owners):
+        problem = f"{folder.requested!r} was locked without {owners[0].distribution}, which reads it"
+        raise LockError(lockfile_path(), problem, f"Write its version with: vertebra lock --update {folder.requested}")
 
 
 def _not_allowed(requested: str, differences: Differences | None) -> LockError:

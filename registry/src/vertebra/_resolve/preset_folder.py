@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -101,6 +101,11 @@ class PresetFolder:
     def is_signed(self) -> bool:
         """Whether a signature by a trusted key was required, and verified."""
         return bool(self._keys)
+
+    @property
+    def locked_plugins(self) -> Mapping[str, str] | None:
+        """Versions of the distributions that read the preset when it was locked; None if it is not locked."""
+        return None if self._locked is None or self._locked.is_signed else self._locked.plugins
 
     @property
     def is_file(self) -> bool:
