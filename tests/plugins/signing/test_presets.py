@@ -184,6 +184,31 @@ def test_a_folder_is_published_although_it_is_not_signed_yet(preset, required, k
     assert open_folder(tmp_path / "signed").is_signed
 
 
+def test_hidden_files_may_be_signed(local, required, keys):
+    """The library's own command signs them, such as those of the cache of a client, which push does not publish."""
+    import model_signing
+
+    (local / "model.sig").unlink()
+    (local / ".cache").mkdir()
+    (local / ".cache" / "state").write_text("x")
+    signer = model_signing.signing.Config().use_elliptic_key_signer(private_key=keys / "ours.pem")
+    signer.sign(local, local / "model.sig")
+    assert open_folder(local).is_signed
+    (local / ".cache" / "state").unlink()
+    assert ".cache/state" not in open_folder(local).names
+    (local / "README.md").unlink()
+    with pytest.raises(SignatureError, match=r"covers are missing: 'README\.md'"):
+        open_folder(local)
+
+
+def test_an_old_signature_of_a_folder_is_noted(local, tmp_path, keys):
+    (local / "README.md").write_text("# Another card\n")
+    (note,) = [note for note in upload(tmp_path / "again", local).notes if "model.sig" in note]
+    assert note == "its model.sig is not valid if a file has changed since it was made: --sign makes a new one"
+    signed = upload(tmp_path / "signed again", local, signing=SigningKey(keys / "ours.pem"))
+    assert not any("model.sig" in note for note in signed.notes)
+
+
 def test_publishing_again_replaces_the_signature(local, keys, tmp_path):
     (local / "README.md").write_text("# Another card\n")
     upload(tmp_path / "again", local, signing=SigningKey(keys / "other.pem"))
@@ -235,6 +260,20 @@ def test_the_commands_sign_and_verify(keys, memory, capsys, configure):
     assert "signed by a trusted key" in capsys.readouterr().out
     assert main(["pull", "memory://team/bert", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["signed"] is False
+
+
+def test_a_key_of_the_user_does_not_replace_those_of_the_machine(local, keys, configure, capsys, monkeypatch, tmp_path):
+    machine = tmp_path / "machine.toml"
+    monkeypatch.setattr(settings, "MACHINE_CONFIG", machine)
+    trusted = [str(keys / "other.pub"), str(keys / "locked.pub")]
+    machine.write_text(f"[enforced]\nrequire_signature = true\nsignature_keys = {json.dumps(trusted)}\n")
+    configure()
+    assert main(["pull", str(local), "--signature-key", str(keys / "ours.pub")]) == 1
+    said = f"Settings in {machine} [enforced]: signatures by the keys in the settings are required, and "
+    assert f"{said}{keys / 'ours.pub'} is none of them" in capsys.readouterr().err
+    upload(tmp_path / "theirs", local, signing=SigningKey(keys / "other.pem"))
+    assert main(["pull", str(tmp_path / "theirs"), "--signature-key", trusted[0]]) == 0
+    assert main(["pull", str(tmp_path / "theirs"), "--signature-key", trusted[1]]) == 1
 
 
 def test_wrong_usage_of_the_options(capsys, keys):
