@@ -34,7 +34,7 @@ from vertebra._configuration.settings import (
 )
 from vertebra._system.atomic_save import replacing_file
 from vertebra._system.folder_lock import folder_lock
-from vertebra._system.user_paths import full_path
+from vertebra._system.user_paths import full_path, not_a_folder
 from vertebra.errors import PresetSaveError, SettingsError
 
 VARIABLE, USER, MACHINE, RULE, DEFAULT = "variable", "user", "machine", "enforced", "default"
@@ -194,6 +194,8 @@ def _write(path: Path, text: str | None, by_hand: str) -> None:
         raise SettingsError(str(path), "its layout allows no safe change", f"Edit the file, and {by_hand}")
     if dangling_link(path) is not None or (path.exists() and not stat.S_ISREG(path.stat().st_mode)):
         raise SettingsError(str(path), "it is not a regular file", "Set VERTEBRA_CONFIG to another path, or unset it")
+    if problem := not_a_folder(path.parent):  # such as that of a user without a home folder
+        raise SettingsError(str(path), problem, "Set VERTEBRA_CONFIG to the path of a file that you may write")
     try:
         with replacing_file(_target(path)) as stage:
             stage.write_bytes(text.encode())

@@ -349,6 +349,25 @@ def test_the_missing_file_that_a_variable_names_is_created(config, listed, tmp_p
     assert listed()["offline"]["origin"] == str(tmp_path / "own" / "settings.toml")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="home folders of Linux")
+def test_a_user_without_a_home_folder(config, user, monkeypatch, capsys):
+    """A container may run as a user whom the system does not know."""
+    import pwd
+
+    def unknown(uid):
+        raise KeyError(uid)
+
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "VERTEBRA_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert config("get", "cache") == (0, "\n", "")
+    status, _, err = config("set", "offline", "1")
+    assert status == 1
+    assert "is inside a file. Set VERTEBRA_CONFIG to the path of a file that you may write" in err
+    assert main(["cache", "path"]) == 1
+    assert "this user has no home folder, and so no cache. Set VERTEBRA_CACHE to a folder" in capsys.readouterr().err
+
+
 def test_a_device_is_no_file_of_settings(config, monkeypatch):
     monkeypatch.setenv("VERTEBRA_CONFIG", os.devnull)
     status, _, err = config("set", "offline", "1")

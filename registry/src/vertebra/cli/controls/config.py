@@ -89,9 +89,10 @@ def _with_default(setting: InForce) -> Any:
         from vertebra._resolve.lockfile import NAME
 
         return str(Path.cwd() / NAME)
-    import platformdirs
+    from vertebra._cache.default_store import system_folder
 
-    return platformdirs.user_cache_dir("vertebra", appauthor=False)
+    folder = system_folder()
+    return None if folder is None else str(folder)
 
 
 def _get(args: argparse.Namespace) -> int:
