@@ -11,7 +11,7 @@ import vertebra
 from checked_json import check
 from vertebra._configuration import settings
 from vertebra._discovery import catalog, plugins
-from vertebra._presets.lock import lock_presets
+from vertebra._presets.lock import compare_lock, lock_presets
 from vertebra._presets.publish import SigningKey, upload
 from vertebra._resolve.open import open_folder
 from vertebra.cli import main
@@ -158,6 +158,22 @@ def test_a_signed_preset_can_be_locked_and_loads_offline(memory, published, requ
     (tmp_path / "vertebra.lock").write_text(json.dumps(data))
     with pytest.raises((SignatureError, LockError), match=r"config\.json"):
         open_folder("memory://team/bert").fetch("config.json")
+
+
+def test_a_lockfile_with_hidden_files_and_one_without_are_both_current(memory, published, configure, keys, tmp_path):
+    """A hub adds hidden files; whether they are listed depends on the settings of the one who locks."""
+    text = changed(memory, lambda files: files.update({".gitattributes": b"x"}))
+    for setting, other in (("1", "0"), ("0", "1")):
+        configure(VERTEBRA_REQUIRE_SIGNATURE=setting, VERTEBRA_SIGNATURE_KEYS=keys / "ours.pub")
+        lock_presets([text], tmp_path / f"{setting}.lock", update=False)
+        configure(VERTEBRA_REQUIRE_SIGNATURE=other)
+        assert [status.state for status in compare_lock(tmp_path / f"{setting}.lock")] == ["unchanged"]
+
+
+def test_a_pull_with_a_key_does_not_change_what_the_cache_lists(memory, published, keys, capsys):
+    pinned = open_folder(changed(memory, lambda files: files.update({".gitattributes": b"x"}))).handle
+    assert main(["pull", str(pinned), "--signature-key", str(keys / "ours.pub")]) == 0
+    assert ".gitattributes" in open_folder(pinned).names
 
 
 # === Local folders ===

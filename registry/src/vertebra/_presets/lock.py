@@ -18,6 +18,7 @@ from vertebra._formats.registry import read_description
 from vertebra._lora.files.adapter_files import find_files, holds_adapter
 from vertebra._resolve.candidates import candidate_handles, is_plain_path, source_of
 from vertebra._resolve.consistent_read import read_consistently
+from vertebra._resolve.filenames import is_hidden
 from vertebra._resolve.locked_plugins import Differences, differing_plugins
 from vertebra._resolve.lockfile import LockedPreset, Lockfile, difference, locked_files, read_lockfile, write_lockfile
 from vertebra._resolve.open import open_folder
@@ -152,8 +153,13 @@ def _compare(folder: PresetFolder, before: LockedPreset) -> LockStatus:
         moved = replace(before, handle=folder.handle)
         return LockStatus(folder.requested, "moved", moved, before, folder.left_out)
     preset = LockedPreset(before.handle, _listed_files(folder, before)) if _is_pinned(folder) else _lock(folder)
-    state = "unchanged" if preset == before else "changed"
+    state = "unchanged" if _without_hidden(preset) == _without_hidden(before) else "changed"
     return LockStatus(folder.requested, state, preset, before, folder.left_out)
+
+
+def _without_hidden(preset: LockedPreset) -> LockedPreset:
+    """Returns an entry without hidden files: no load reads one, and they are not listed if a signature is required."""
+    return replace(preset, files=tuple(file for file in preset.files if not is_hidden(file.name)))
 
 
 def verify_lock(path: Path) -> tuple[list[VerifiedPreset], dict[str, tuple[str, str | None]]]:
@@ -223,7 +229,10 @@ def _readers_of_adapter(folder: PresetFolder) -> list[Owner]:
 
 def _has_same_bytes(folder: PresetFolder, before: LockedPreset) -> bool:
     """Says whether a preset with another handle, such as a mirror's, has the digests of the locked one."""
-    listed, locked = ({file.name: sha256_of(file) for file in files} for files in (folder.files, before.files))
+    listed, locked = (
+        {file.name: sha256_of(file) for file in files if not is_hidden(file.name)}
+        for files in (folder.files, before.files)
+    )
     return listed == locked
 
 

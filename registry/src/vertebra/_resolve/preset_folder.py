@@ -187,7 +187,7 @@ class PresetFolder:
 
     def record_locked(self) -> None:
         """Adds the locked file list and refs to the cache, so that the preset loads offline without a lockfile, too."""
-        if self._locked is not None and isinstance(self._access, CachedSource):
+        if self._locked and not self._locked.is_signed and isinstance(self._access, CachedSource):
             self._access.record(self.handle, self.files, self.unpinned())
 
     def unpinned(self) -> list[PresetHandle]:
