@@ -50,6 +50,18 @@ def test_what_the_source_promises_is_not_fetched_except_the_config(toy, lock, pa
     assert read_lockfile(path).plugins.keys() == {"vertebra", "toys"}
 
 
+def test_an_entry_that_another_process_writes_meanwhile_is_kept(toy, lock, path, folder, monkeypatch):
+    resolve = toy.resolve_snapshot
+
+    def resolve_slowly(handle):
+        lock(str(folder))
+        return resolve(handle)
+
+    monkeypatch.setattr(toy, "resolve_snapshot", resolve_slowly)
+    assert lock("toy://bert") == {"toy://bert": "added"}
+    assert read_lockfile(path).presets.keys() == {"toy://bert", str(folder)}
+
+
 @pytest.mark.parametrize("promises", ["git", "md5", None])
 def test_what_the_source_does_not_promise_is_fetched_and_hashed(toy, lock, path, promises):
     lock("toy://bert")

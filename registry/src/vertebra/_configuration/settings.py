@@ -110,7 +110,7 @@ def read_settings(
         environment: The variables.
         machine_config: The machine's file, or None for `MACHINE_CONFIG`.
         problems: A list to which errors are added instead of being raised; a broken file or variable is left out. The
-            caller shows what is in force, so no warning says which values have no effect.
+            caller shows the values in force, so no warning tells which ones have no effect.
 
     Raises:
         SettingsError: a file cannot be read or has an unknown setting; `VERTEBRA_CONFIG` names a missing file; a

@@ -23,6 +23,7 @@ from vertebra._resolve.locked_plugins import Differences, differing_plugins
 from vertebra._resolve.lockfile import LockedPreset, Lockfile, difference, locked_files, read_lockfile, write_lockfile
 from vertebra._resolve.open import open_folder
 from vertebra._resolve.preset_folder import PresetFolder
+from vertebra._system.folder_lock import folder_lock
 from vertebra.errors import (
     LockError,
     OfflineError,
@@ -82,7 +83,7 @@ def lock_presets(presets: Sequence[str], path: Path, update: bool, remove: bool 
         PresetError: a preset is not found, or cannot be fetched to be hashed because its source lists no SHA-256.
     """
     lockfile = read_lockfile(path) if path.exists() or remove or not presets else Lockfile()
-    known = dict(lockfile.presets)
+    known = lockfile.presets
     done: list[LockStatus] = []
     for requested in dict.fromkeys(presets or (known if update else ())):
         before = known.get(requested)
@@ -91,22 +92,30 @@ def lock_presets(presets: Sequence[str], path: Path, update: bool, remove: bool 
                 raise LockError(
                     path, f"{requested!r} is not in it", "Check the spelling: the lockfile has the handles to load by"
                 )
-            done.append(LockStatus(requested, "removed", known.pop(requested), before))
+            done.append(LockStatus(requested, "removed", before, before))
         elif before is not None and not update:
             done.append(LockStatus(requested, "kept", before, before))
         elif before is None:
             done.append(read_consistently(requested, _added, locked=False))
-            known[requested] = done[-1].preset
         else:
             done.append(_update(requested, before))
-            known[requested] = done[-1].preset
-    plugins = _plugin_versions()
-    is_changed = known != lockfile.presets or any(
-        known[name].plugins != lockfile.presets[name].plugins for name in known
-    )
-    if is_changed or (update and plugins != lockfile.plugins):
-        write_lockfile(path, Lockfile(known, plugins))
+    _write_changes(path, done, update)
     return done
+
+
+def _write_changes(path: Path, done: Sequence[LockStatus], update: bool) -> None:
+    """Writes the changed entries into the lockfile; another process may have changed other entries meanwhile."""
+    with folder_lock(path.absolute().parent):
+        lockfile = read_lockfile(path) if path.exists() else Lockfile()
+        presets = dict(lockfile.presets)
+        for status in done:
+            if status.state == "removed":
+                presets.pop(status.requested, None)
+            elif status.state in ("added", "updated"):
+                presets[status.requested] = status.preset
+        plugins, states = _plugin_versions(), {status.state for status in done}
+        if states & {"added", "updated", "removed"} or (update and plugins != lockfile.plugins):
+            write_lockfile(path, Lockfile(presets, plugins))
 
 
 def compare_lock(path: Path) -> Iterator[LockStatus]:

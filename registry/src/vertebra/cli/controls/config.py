@@ -191,7 +191,7 @@ def _report(change: Change, args: argparse.Namespace, overriding: InForce | None
     if (args.machine or args.enforced) and (problem := unreadable_by_others(settings.MACHINE_CONFIG)):
         notes.append(problem)
     if args.json:
-        before = json.loads(json.dumps(change.before, default=str))  # what is removed may have any type, such as a date
+        before = json.loads(json.dumps(change.before, default=str))  # a removed value may have any type, such as a date
         facts = {"name": change.name, "file": str(change.path), "before": before, "after": change.after}
         print_json(facts | {"notes": notes})
         return 0
