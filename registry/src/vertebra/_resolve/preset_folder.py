@@ -17,7 +17,7 @@ from vertebra._resolve.candidates import ask_policies, is_revision, source_of
 from vertebra._resolve.failover import FAILOVER_ERRORS, Failover
 from vertebra._resolve.filenames import MOST_FILES, shown, unsafe_names
 from vertebra._resolve.header_stub import LengthOf, write_header_stub
-from vertebra._resolve.lockfile import LockedPreset, verify_locked
+from vertebra._resolve.lockfile import LockedPreset, list_files, verify_locked
 from vertebra._resolve.signatures import signed_preset
 from vertebra._system.file_identity import Identity, identity_at, identity_of
 from vertebra._system.foreign_json import ForeignDocument, read_foreign_json
@@ -69,7 +69,7 @@ class PresetFolder:
     def _open(self, candidate: PresetHandle) -> None:
         self._resolve(candidate)
         with self._attribute_errors():
-            listed = list(self._locked.files) if self._locked else self._access.files(self.handle)
+            listed = list_files(self._access, self.handle, self._locked)
             self.is_complete = self._locked is not None or self._lists_all()
         if self._keys:
             self._locked = self._signed(listed)
