@@ -39,20 +39,24 @@ def write_pair(folder, name, key, way):
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory):
-    """A folder with a root, `root.crt`, another root, `stranger.crt`, and `leaf.pem` with `leaf.crt` of the first."""
+    """A folder with a root, `root.crt`, another root, `stranger.crt`, and `leaf.pem` with `leaf.crt` of the first.
+
+    `unfit.crt` is for the same key, and not for signatures; `locked.pem` is that key with the password `secret`.
+    """
     pytest.importorskip("model_signing")
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption
+    from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption
 
     folder, now = tmp_path_factory.mktemp("certificates"), datetime.datetime.now(datetime.UTC)
 
-    def certify(name, key, issuer, issuer_key, is_root):
+    def certify(name, key, issuer, issuer_key, is_root, signs=True):
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         usage = dict.fromkeys(("content_commitment", "key_encipherment", "data_encipherment"), False)
         usage |= dict.fromkeys(("key_agreement", "encipher_only", "decipher_only"), False)
-        usage |= {"digital_signature": not is_root, "key_cert_sign": is_root, "crl_sign": is_root}
+        usage |= {"digital_signature": signs and not is_root, "key_cert_sign": is_root, "crl_sign": is_root}
+        usage["key_agreement"] = not signs
         certificate = (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -72,7 +76,9 @@ def certificates(tmp_path_factory):
     root = certify("root", root_key, None, root_key, True)
     certify("stranger", stranger_key, None, stranger_key, True)
     certify("leaf", leaf_key, root, root_key, False)
+    certify("unfit", leaf_key, root, root_key, False, signs=False)
     write_pair(folder, "leaf", leaf_key, NoEncryption())
+    write_pair(folder, "locked", leaf_key, BestAvailableEncryption(b"secret"))
     return folder
 
 

@@ -77,3 +77,9 @@ def test_a_converted_preset_has_no_signature_of_its_source(signed, tmp_path):
     vertebra.Backbone.from_preset(signed).save_to_preset(tmp_path / "own")
     assert not (tmp_path / "own" / "model.sig").exists()
     assert (tmp_path / "own" / "more" / "file.txt").is_file()
+
+
+def test_a_save_over_a_signed_preset_removes_its_signature(signed):
+    vertebra.Backbone.from_preset(signed).save_to_preset(signed)
+    assert not (signed / "model.sig").exists()
+    assert (signed / "more" / "file.txt").is_file()

@@ -11,7 +11,7 @@ import vertebra
 from checked_json import check
 from vertebra._configuration import settings
 from vertebra._discovery import catalog, plugins
-from vertebra._presets.lock import lock_presets
+from vertebra._presets.lock import compare_lock, lock_presets
 from vertebra._presets.publish import SigningKey, upload
 from vertebra._resolve.open import open_folder
 from vertebra.cli import main
@@ -160,6 +160,22 @@ def test_a_signed_preset_can_be_locked_and_loads_offline(memory, published, requ
         open_folder("memory://team/bert").fetch("config.json")
 
 
+def test_a_lockfile_with_hidden_files_and_one_without_are_both_current(memory, published, configure, keys, tmp_path):
+    """A hub adds hidden files; whether they are listed depends on the settings of the one who locks."""
+    text = changed(memory, lambda files: files.update({".gitattributes": b"x"}))
+    for setting, other in (("1", "0"), ("0", "1")):
+        configure(VERTEBRA_REQUIRE_SIGNATURE=setting, VERTEBRA_SIGNATURE_KEYS=keys / "ours.pub")
+        lock_presets([text], tmp_path / f"{setting}.lock", update=False)
+        configure(VERTEBRA_REQUIRE_SIGNATURE=other)
+        assert [status.state for status in compare_lock(tmp_path / f"{setting}.lock")] == ["unchanged"]
+
+
+def test_a_pull_with_a_key_does_not_change_what_the_cache_lists(memory, published, keys, capsys):
+    pinned = open_folder(changed(memory, lambda files: files.update({".gitattributes": b"x"}))).handle
+    assert main(["pull", str(pinned), "--signature-key", str(keys / "ours.pub")]) == 0
+    assert ".gitattributes" in open_folder(pinned).names
+
+
 # === Local folders ===
 
 
@@ -182,6 +198,31 @@ def test_a_folder_is_published_although_it_is_not_signed_yet(preset, required, k
         open_folder(preset)
     upload(tmp_path / "signed", preset, signing=SigningKey(keys / "ours.pem"))
     assert open_folder(tmp_path / "signed").is_signed
+
+
+def test_hidden_files_may_be_signed(local, required, keys):
+    """The library's own command signs them, such as those of the cache of a client, which push does not publish."""
+    import model_signing
+
+    (local / "model.sig").unlink()
+    (local / ".cache").mkdir()
+    (local / ".cache" / "state").write_text("x")
+    signer = model_signing.signing.Config().use_elliptic_key_signer(private_key=keys / "ours.pem")
+    signer.sign(local, local / "model.sig")
+    assert open_folder(local).is_signed
+    (local / ".cache" / "state").unlink()
+    assert ".cache/state" not in open_folder(local).names
+    (local / "README.md").unlink()
+    with pytest.raises(SignatureError, match=r"covers are missing: 'README\.md'"):
+        open_folder(local)
+
+
+def test_an_old_signature_of_a_folder_is_noted(local, tmp_path, keys):
+    (local / "README.md").write_text("# Another card\n")
+    (note,) = [note for note in upload(tmp_path / "again", local).notes if "model.sig" in note]
+    assert note == "its model.sig is not valid if a file has changed since it was made: --sign makes a new one"
+    signed = upload(tmp_path / "signed again", local, signing=SigningKey(keys / "ours.pem"))
+    assert not any("model.sig" in note for note in signed.notes)
 
 
 def test_publishing_again_replaces_the_signature(local, keys, tmp_path):
@@ -235,6 +276,20 @@ def test_the_commands_sign_and_verify(keys, memory, capsys, configure):
     assert "signed by a trusted key" in capsys.readouterr().out
     assert main(["pull", "memory://team/bert", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["signed"] is False
+
+
+def test_a_key_of_the_user_does_not_replace_those_of_the_machine(local, keys, configure, capsys, monkeypatch, tmp_path):
+    machine = tmp_path / "machine.toml"
+    monkeypatch.setattr(settings, "MACHINE_CONFIG", machine)
+    trusted = [str(keys / "other.pub"), str(keys / "locked.pub")]
+    machine.write_text(f"[enforced]\nrequire_signature = true\nsignature_keys = {json.dumps(trusted)}\n")
+    configure()
+    assert main(["pull", str(local), "--signature-key", str(keys / "ours.pub")]) == 1
+    said = f"Settings in {machine} [enforced]: signatures by the keys in the settings are required, and "
+    assert f"{said}{keys / 'ours.pub'} is none of them" in capsys.readouterr().err
+    upload(tmp_path / "theirs", local, signing=SigningKey(keys / "other.pem"))
+    assert main(["pull", str(tmp_path / "theirs"), "--signature-key", trusted[0]]) == 0
+    assert main(["pull", str(tmp_path / "theirs"), "--signature-key", trusted[1]]) == 1
 
 
 def test_wrong_usage_of_the_options(capsys, keys):

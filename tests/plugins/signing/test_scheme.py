@@ -127,6 +127,58 @@ def test_the_certificate_must_be_that_of_the_key(files, keys, certificates):
         SCHEME.sign(files, "preset", keys / "ours.pem", [certificates / "leaf.crt"])
 
 
+@pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated")  # the library calls it
+def test_a_certificate_that_is_not_for_signatures_is_refused(files, preset, certificates, tmp_path, capfd):
+    """The library signs with it, and then accepts no such signature."""
+    with pytest.raises(SignatureError, match=r"unfit\.crt': the certificate is not for signatures: its key usage"):
+        SCHEME.sign(files, "preset", certificates / "leaf.pem", [certificates / "unfit.crt"])
+    import model_signing
+
+    paths = {"signing_certificate": certificates / "unfit.crt", "certificate_chain": [certificates / "root.crt"]}
+    signer = model_signing.signing.Config().use_certificate_signer(private_key=certificates / "leaf.pem", **paths)
+    signer.sign(preset, tmp_path / "s")
+    with pytest.raises(SignatureError, match="its certificate is not for signatures: its key usage must have"):
+        SCHEME.verify(tmp_path / "s", [certificates / "root.crt"])
+    assert capfd.readouterr().err == ""
+
+
+def test_a_key_with_a_password_cannot_have_certificates(files, certificates, monkeypatch):
+    monkeypatch.setenv(PASSWORD, "secret")
+    with pytest.raises(SignatureError, match=r"locked\.pem': it has a password, and the library reads"):
+        SCHEME.sign(files, "preset", certificates / "locked.pem", [certificates / "leaf.crt"])
+
+
+def test_roots_in_files_without_a_last_line_end(files, certificates, tmp_path):
+    (tmp_path / "s").write_bytes(SCHEME.sign(files, "p", certificates / "leaf.pem", [certificates / "leaf.crt"]))
+    for name in ("root", "stranger"):
+        (tmp_path / f"{name}.crt").write_bytes((certificates / f"{name}.crt").read_bytes().strip())
+    assert SCHEME.verify(tmp_path / "s", [tmp_path / "stranger.crt", tmp_path / "root.crt"]) == digests(files)
+
+
+# === Output ===
+
+
+def test_verifying_does_not_divert_the_output_of_other_threads(signature, keys, monkeypatch):
+    before, seen = sys.stdout, []
+    original = ModelSigning.verify.__globals__["_Recorded"].__eq__
+
+    def watching(self, other):
+        seen.append(sys.stdout is before)
+        return original(self, other)
+
+    monkeypatch.setattr("vertebra_signing.scheme._Recorded.__eq__", watching)
+    assert SCHEME.verify(signature, [keys / "ours.pub"])
+    assert seen == [True]
+
+
+def test_the_library_s_warning_about_old_signatures_is_not_printed(signature, keys, files, capsys):
+    data = json.loads(signature.read_text())
+    del data["verificationMaterial"]["publicKey"]["hint"]
+    signature.write_text(json.dumps(data))
+    assert SCHEME.verify(signature, [keys / "ours.pub"]) == digests(files)
+    assert capsys.readouterr().out == ""
+
+
 # === The library's own command ===
 
 

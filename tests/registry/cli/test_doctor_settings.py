@@ -1,5 +1,7 @@
 """The findings of `vertebra doctor` on settings."""
 
+import os
+
 import pytest
 
 from vertebra.cli import doctor_settings
@@ -43,3 +45,12 @@ def test_who_may_change_what_is_enforced(machine):
     machine.write_text("")
     machine.chmod(0o666)
     assert any(not ok and "change enforced settings" in detail for ok, detail in said_of("machine settings"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_a_file_for_all_users_must_be_readable_by_them(machine):
+    machine.write_text("")
+    machine.chmod(0o600)
+    assert any(not ok and f"run: chmod a+r {machine}" in detail for ok, detail in said_of("machine settings"))
+    machine.chmod(0o644)
+    assert not any("cannot read" in detail for _, detail in said_of("machine settings"))

@@ -7,7 +7,8 @@ from vertebra._cache.layout import blob_path
 from vertebra._presets.lock import compare_lock, lock_presets, verify_lock
 from vertebra._resolve.lockfile import read_lockfile
 from vertebra._resolve.open import open_folder
-from vertebra.errors import LockError, PresetNotFoundError, SourceUnavailableError
+from vertebra._system.file_identity import identity_at
+from vertebra.errors import LockError, PresetChangedError, PresetNotFoundError, SourceUnavailableError
 
 
 @pytest.fixture
@@ -48,6 +49,31 @@ def test_what_the_source_promises_is_not_fetched_except_the_config(toy, lock, pa
     assert toy.reads() == ["config.json 0"]
     assert read_lockfile(path).presets["toy://bert"].handle == PresetHandle("toy", "bert", "r1")
     assert read_lockfile(path).plugins.keys() == {"vertebra", "toys"}
+
+
+def test_a_file_of_a_locked_folder_that_is_replaced_after_it_was_hashed_is_noticed(lock, path, folder, configure):
+    lock(str(folder))
+    configure(VERTEBRA_LOCKFILE=str(path), VERTEBRA_LOCKED="1")
+    opened = open_folder(folder)
+    local = opened.fetch("weights")
+    opened.check_read("weights", identity_at(local))
+    (folder / "new").write_bytes(b"321")
+    (folder / "new").replace(local)
+    assert opened.changed_file() == "weights"
+    with pytest.raises(PresetChangedError):
+        opened.check_read("weights", identity_at(local))
+
+
+def test_an_entry_that_another_process_writes_meanwhile_is_kept(toy, lock, path, folder, monkeypatch):
+    resolve = toy.resolve_snapshot
+
+    def resolve_slowly(handle):
+        lock(str(folder))
+        return resolve(handle)
+
+    monkeypatch.setattr(toy, "resolve_snapshot", resolve_slowly)
+    assert lock("toy://bert") == {"toy://bert": "added"}
+    assert read_lockfile(path).presets.keys() == {"toy://bert", str(folder)}
 
 
 @pytest.mark.parametrize("promises", ["git", "md5", None])

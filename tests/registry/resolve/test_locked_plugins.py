@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from checked_json import check
 from vertebra._presets.lock import lock_presets
 from vertebra._resolve import locked_plugins
+from vertebra._resolve.locked_plugins import check_architecture
 from vertebra._resolve.lockfile import read_lockfile, write_lockfile
 from vertebra._resolve.open import open_folder
 from vertebra.cli import main
@@ -139,17 +141,55 @@ def test_with_the_setting_an_older_lockfile_must_be_completed(locked, configure)
     assert open_folder("./preset", locked=True).names
 
 
+def test_with_the_setting_the_architecture_must_be_among_the_locked_plugins(path, configure):
+    lock_presets(["./preset"], path, update=True)
+    data = json.loads(path.read_text())
+    del data["presets"]["./preset"]["plugins"]["vertebra-bert"]  # as it is locked where the plugin is not installed
+    path.write_text(json.dumps(data))
+    folder = open_folder("./preset", locked=True)
+    check_architecture(folder, "BertBackbone")
+    configure(VERTEBRA_LOCKED_PLUGINS="1")
+    with pytest.raises(LockError, match=r"'\./preset' was locked without vertebra-bert, which reads it\. Write"):
+        check_architecture(folder, "BertBackbone")
+    check_architecture(folder, "OwnBackbone")
+    check_architecture(open_folder("./preset", locked=False), "BertBackbone")
+
+
 # === The commands ===
 
 
 def test_the_commands_tell_other_versions_and_count_them_with_the_setting(locked, configure, capsys):
     locked("vertebra-bert", "0.0.9")
-    assert (main(["lock"]), main(["verify"])) == (0, 0)
-    assert "locked with vertebra-bert 0.0.9 (" in capsys.readouterr().out
-    assert main(["lock", "--json"]) == 0
-    (status,) = json.loads(capsys.readouterr().out)
-    assert status["plugins"] == {"vertebra-bert": {"locked": "0.0.9", "installed": version("vertebra-bert")}}
+    differing = {"vertebra-bert": {"locked": "0.0.9", "installed": version("vertebra-bert")}}
+    for command in ("lock", "verify"):
+        assert main([command]) == 0
+        assert "  locked with vertebra-bert 0.0.9 (" in capsys.readouterr().out
+        assert main([command, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        check(command, found)
+        assert (found if command == "lock" else found["presets"])[0]["plugins"] == differing
     configure(VERTEBRA_LOCKED_PLUGINS="1")
     assert (main(["lock"]), main(["verify"])) == (1, 1)
+    capsys.readouterr()
+    assert main(["lock", "--update"]) == 0
+    shown = capsys.readouterr().out
+    assert "./preset: updated" in shown
+    assert f"  plugins: vertebra-bert {version('vertebra-bert')}\n" in shown
+    assert (main(["lock"]), main(["verify"])) == (0, 0)
+
+
+def test_the_commands_fail_for_an_older_lockfile_where_a_load_would(locked, configure, capsys):
+    path = locked("vertebra", OURS)
+    data = json.loads(path.read_text())
+    del data["presets"]["./preset"]["plugins"]
+    path.write_text(json.dumps(data))
+    for setting, status in {"0": 0, "1": 1}.items():
+        configure(VERTEBRA_LOCKED_PLUGINS=setting)
+        for command in ("lock", "verify"):
+            assert main([command]) == status
+            told = "the lockfile does not tell which plugins read it: vertebra lock --update ./preset"
+            assert (told in capsys.readouterr().out) == bool(status)
+            assert main([command, "--json"]) == status
+            check(command, json.loads(capsys.readouterr().out))
     assert main(["lock", "--update"]) == 0
     assert (main(["lock"]), main(["verify"])) == (0, 0)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import types
 
 import pytest
 from opentelemetry import trace
@@ -10,7 +11,7 @@ from recorded_spans import recorded_spans
 from vertebra._resolve.open import open_folder
 from vertebra._system import spans
 from vertebra._system.spans import annotate, is_recording, public_handle, span, traced
-from vertebra.errors import PresetNotFoundError
+from vertebra.errors import OfflineError, PresetNotFoundError
 
 
 @pytest.fixture
@@ -72,6 +73,23 @@ def test_a_failed_fetch_has_the_kind_of_its_error_and_no_message(toy, recorded):
     assert failed.status.status_code is trace.StatusCode.ERROR
     assert failed.status.description is None
     assert failed.events == ()
+    (of_file,) = [one for one in recorded() if one.name == "vertebra.fetch.file"]
+    assert (of_file.attributes["vertebra.file"], of_file.attributes["error.type"]) == (
+        "model.bin",
+        failed.attributes["error.type"],
+    )
+
+
+def test_a_fetch_without_a_network_that_lacks_files_has_failed(toy, recorded, configure):
+    folder = open_folder("toy://bert")
+    folder.fetch("config.json")
+    configure(VERTEBRA_OFFLINE="1")
+    with pytest.raises(OfflineError):
+        folder.fetch_all(["config.json", "model.bin"])
+    last = [one for one in recorded() if one.name == "vertebra.fetch"][-1]
+    assert last.attributes["error.type"] == "OfflineError"
+    assert last.status.status_code is trace.StatusCode.ERROR
+    assert last.attributes["vertebra.preset"] == "toy://bert@r1"
 
 
 # === Spans ===
@@ -112,6 +130,13 @@ def test_an_unsampled_span_describes_nothing(recorded, monkeypatch):
         with pytest.raises(PresetNotFoundError), span("x"):
             raise PresetNotFoundError("a", "b")
     assert (called, recorded()) == ([], ())
+
+
+def test_an_api_that_is_being_imported_records_nothing(recorded, monkeypatch):
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", types.ModuleType("opentelemetry.trace"))
+    with span("load", bytes=1) as set_attributes:
+        set_attributes(files=2)
+    assert recorded() == ()
 
 
 @pytest.mark.parametrize("code", ["import vertebra", "from vertebra.cli import main; main(['presets'])"])

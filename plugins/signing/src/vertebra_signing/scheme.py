@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,9 @@ _NEW_KEY = (
     "openssl ec -in key.pem -pubout -out public.pem"
 )
 _RESIGN = "Fetch the preset again, or ask its publisher for a valid signature"
+_MAY_SIGN = "its key usage must have digitalSignature, or its extended key usage codeSigning"
+_SILENT = logging.NullHandler()
+"""Keeps messages of the library, which an error repeats, out of stderr, unless the program has a handler of its own."""
 _INSTALL = "Install it again with: pip install --force-reinstall vertebra-signing"
 
 
@@ -31,7 +35,7 @@ class ModelSigning(SignatureScheme):
 
     def sign(self, files: Mapping[str, Path], name: str, key: Path, certificates: Sequence[Path]) -> bytes:
         library = _library()
-        with tempfile.TemporaryDirectory(prefix="vertebra-signing-") as folder, _quiet():
+        with tempfile.TemporaryDirectory(prefix="vertebra-signing-") as folder:
             model, signature = Path(folder, "files", name), Path(folder, "signature")
             _link(files, model)
             hashing = library.hashing.Config().use_file_serialization(hashing_algorithm=_ALGORITHM)
@@ -57,12 +61,8 @@ def _library() -> Any:
     except ImportError as error:  # of a library that it needs, such as pyOpenSSL
         problem = f"the library for signatures cannot be imported, because it needs {error.name}"
         raise errors.SignatureError("model-signing", problem, _INSTALL) from error
+    logging.getLogger(model_signing.__name__).addHandler(_SILENT)
     return model_signing
-
-
-def _quiet() -> contextlib.AbstractContextManager[Any]:
-    """Keeps warnings that the library prints out of the output of a command."""
-    return contextlib.redirect_stdout(io.StringIO())
 
 
 def _link(files: Mapping[str, Path], model: Path) -> None:
@@ -91,15 +91,36 @@ def _signer(library: Any, key: Path, certificates: Sequence[Path]) -> Any:
             return config.use_elliptic_key_signer(private_key=key, password=password.encode() if password else None)
         first, *chain = certificates
         # Without further certificates, the library fails; the first one may be repeated.
-        return config.use_certificate_signer(
+        signer = config.use_certificate_signer(
             private_key=key, signing_certificate=first, certificate_chain=chain or [first]
         )
+        may_sign = _may_sign(first)
     except Exception as error:  # the library raises many kinds
         raise errors.SignatureError(key, _why_not(str(error), bool(certificates)), _NEW_KEY) from error
+    if not may_sign:
+        raise errors.SignatureError(first, f"the certificate is not for signatures: {_MAY_SIGN}", "Use another one")
+    return signer
+
+
+def _may_sign(certificate: Path) -> bool:
+    """Returns whether the library accepts signatures by the key of a certificate: it signs with any certificate."""
+    from cryptography import x509
+
+    extensions = x509.load_pem_x509_certificate(certificate.read_bytes()).extensions
+    with contextlib.suppress(x509.ExtensionNotFound):
+        if extensions.get_extension_for_class(x509.KeyUsage).value.digital_signature:
+            return True
+    with contextlib.suppress(x509.ExtensionNotFound):
+        uses = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        return x509.oid.ExtendedKeyUsageOID.CODE_SIGNING in uses
+    return False
 
 
 def _why_not(text: str, certified: bool) -> str:
     """Returns why a key cannot sign, by the text of the library's error."""
+    if certified and "assword" in text:
+        decrypt = "openssl ec -in KEY -out FILE removes it"
+        return f"it has a password, and the library reads a key with certificates without one only: {decrypt}"
     if "assword" in text:
         return f"its password is not the one in {PASSWORD}, or that variable is set and the key has none"
     if certified and "does not match" in text:
@@ -164,7 +185,7 @@ def _signed_digests(library: Any, verifier: Any, signature: Path) -> dict[str, s
             return recorded
 
     recorded = _Recorded()
-    with _quiet():
+    with _without_warning(signature):
         verifier.set_hashing_config(Recorder()).verify(signature.parent, signature)
     if recorded.manifest is None:
         raise TypeError("the library has verified nothing")
@@ -176,6 +197,16 @@ def _signed_digests(library: Any, verifier: Any, signature: Path) -> dict[str, s
             raise errors.SignatureError(signature, problem, "Sign the preset with: vertebra push DIR URI --sign KEY")
         digests[file.identifier] = file.digest.digest_hex
     return digests
+
+
+def _without_warning(signature: Path) -> contextlib.AbstractContextManager[Any]:
+    """Keeps a warning that the library prints out of the output of a command.
+
+    It prints one for a signature without a hint at the key, as its older releases made them. For all others, the output
+    of other threads is not diverted.
+    """
+    is_old = b'"hint"' not in signature.read_bytes()
+    return contextlib.redirect_stdout(io.StringIO()) if is_old else contextlib.nullcontext()
 
 
 class _Recorded:
@@ -202,4 +233,6 @@ def _why_refused(error: Exception) -> str:
         return "its certificate does not lead to one of these"
     if str(error).startswith("Key mismatch"):
         return "it was made with another key"
+    if "cannot be used for signing" in str(error):
+        return f"its certificate is not for signatures: {_MAY_SIGN}"
     return "it is not a signature of OpenSSF Model Signing, or not by this kind of key"

@@ -19,15 +19,26 @@ def cache_folder() -> Path:
     """Returns the cache folder that is written to: `VERTEBRA_CACHE`, or the system's cache folder.
 
     Raises:
-        CacheError: the system's path is not a folder. (A path of the settings is checked when they are read.)
+        CacheError: the system has no such folder, or its path is not a folder. (A path of the settings is checked when
+            they are read.)
     """
     chosen = settings().cache
     if chosen:
         return Path(chosen)
-    import platformdirs
-
-    path = Path(platformdirs.user_cache_dir("vertebra", appauthor=False))
+    path = system_folder()
+    if path is None:
+        raise CacheError("~", "this user has no home folder, and so no cache", "Set VERTEBRA_CACHE to a folder")
     problem = not_a_folder(path)
     if problem:
         raise CacheError(path, problem, "Remove it, or set VERTEBRA_CACHE to another folder")
     return path
+
+
+def system_folder() -> Path | None:
+    """Returns the system's folder for the cache, or None for a user without a home folder, as in some containers."""
+    import platformdirs  # slow; not needed if a folder is set
+
+    try:
+        return Path(platformdirs.user_cache_dir("vertebra", appauthor=False))
+    except RuntimeError:
+        return None

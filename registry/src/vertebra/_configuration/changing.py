@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from vertebra._configuration.config_file import (
     checked_rule,
     dangling_link,
     enforced_in,
+    not_a_table,
     read_table,
 )
 from vertebra._configuration.settings import (
@@ -31,7 +33,8 @@ from vertebra._configuration.settings import (
     switch,
 )
 from vertebra._system.atomic_save import replacing_file
-from vertebra._system.user_paths import full_path
+from vertebra._system.folder_lock import folder_lock
+from vertebra._system.user_paths import full_path, not_a_folder
 from vertebra.errors import PresetSaveError, SettingsError
 
 VARIABLE, USER, MACHINE, RULE, DEFAULT = "variable", "user", "machine", "enforced", "default"
@@ -67,7 +70,7 @@ class Change:
     path: Path
     """The file; a link that leads to it stays a link."""
     before: Any
-    """The former value in the file, or None."""
+    """The former value in the file, of any type that TOML has, or None."""
     after: Any
     """The new value in the file, or None."""
 
@@ -107,10 +110,12 @@ def value_of(name: str, words: Sequence[str], origin: str) -> Any:
     """
     if name in PLUGIN_LISTS:
         words = [item.strip() for word in words for item in word.split(",") if item.strip()]
-    if name in _ABSOLUTE:
-        words = [str(full_path(word)) for word in words]
     if not words or (name not in LISTS and len(words) > 1):
         raise SettingsError(origin, f"{name} takes {'values' if name in LISTS else 'one value'}, not {len(words)}")
+    if not all(word.strip() for word in words):  # such as that of a shell variable that is not set
+        raise SettingsError(origin, f"{name} is given a blank value", f"To remove it: vertebra config unset {name}")
+    if name in _ABSOLUTE:
+        words = [str(full_path(word)) for word in words]
     if any(not word.isprintable() for word in words):
         raise SettingsError(origin, f"{name} = {list(words)!r} has characters that cannot be printed")
     value: Any = tuple(words) if name in LISTS else words[0]
@@ -119,6 +124,9 @@ def value_of(name: str, words: Sequence[str], origin: str) -> Any:
     )
     if name in _ABSOLUTE:
         check_folders(Settings(**{name: value}, origins={name: origin}))
+    for key in value if name == "signature_keys" else ():
+        if not Path(key).is_file():
+            raise SettingsError(origin, f"{name}: {key} is not a file, and so no key", "Check the path")
     return value
 
 
@@ -136,11 +144,14 @@ def set_in_file(path: Path, name: str, value: Any, rule: bool = False) -> Change
     """
     if rule:
         checked_rule(enforced_in(path), name, value)
-    before = _table(path, rule).get(name)
     after = list(value) if isinstance(value, tuple) else value
-    if before != after:
-        text = editing.with_setting(_text(path), ENFORCED if rule else "", name, value)
-        _write(path, text, f"write there: {name} = {editing.toml(value)}")
+    with contextlib.suppress(OSError):  # the write reports it
+        _target(path).parent.mkdir(parents=True, exist_ok=True)
+    with folder_lock(_target(path).parent):
+        before = _table(path, rule).get(name)
+        if type(before) is not type(after) or before != after:  # 1 equals True, and is no switch
+            text = editing.with_setting(_text(path), ENFORCED if rule else "", name, value)
+            _write(path, text, f"write there: {name} = {editing.toml(value)}")
     return Change(name, _target(path), before, after)
 
 
@@ -150,18 +161,22 @@ def unset_in_file(path: Path, name: str, rule: bool = False) -> Change:
     Raises:
         SettingsError: as for `set_in_file`, or the file does not have the setting.
     """
-    table = _table(path, rule)
-    if name not in table:
-        there = f"the file sets {', '.join(table)}" if table else "the file sets nothing"
-        raise SettingsError(enforced_in(path) if rule else str(path), f"it does not set {name}", f"Note that {there}")
-    _write(path, editing.without_setting(_text(path), ENFORCED if rule else "", name), f"remove {name} from it")
+    with folder_lock(_target(path).parent):
+        table = _table(path, rule)
+        if name not in table:
+            there = f"the file sets {', '.join(table)}" if table else "the file sets nothing"
+            origin = enforced_in(path) if rule else str(path)
+            raise SettingsError(origin, f"it does not set {name}", f"Note that {there}")
+        _write(path, editing.without_setting(_text(path), ENFORCED if rule else "", name), f"remove {name} from it")
     return Change(name, _target(path), table[name], None)
 
 
 def _table(path: Path, rule: bool) -> dict[str, Any]:
     table = read_table(path, required=False)
-    rules = table.pop(ENFORCED, {})
-    return (rules if isinstance(rules, dict) else {}) if rule else table
+    rules = table.get(ENFORCED, {}) if rule else table
+    if not isinstance(rules, dict):
+        raise SettingsError(str(path), not_a_table(rules), f"Edit the file, and remove {ENFORCED} from it")
+    return rules
 
 
 def _text(path: Path) -> str:
@@ -179,6 +194,8 @@ def _write(path: Path, text: str | None, by_hand: str) -> None:
         raise SettingsError(str(path), "its layout allows no safe change", f"Edit the file, and {by_hand}")
     if dangling_link(path) is not None or (path.exists() and not stat.S_ISREG(path.stat().st_mode)):
         raise SettingsError(str(path), "it is not a regular file", "Set VERTEBRA_CONFIG to another path, or unset it")
+    if problem := not_a_folder(path.parent):  # such as that of a user without a home folder
+        raise SettingsError(str(path), problem, "Set VERTEBRA_CONFIG to the path of a file that you may write")
     try:
         with replacing_file(_target(path)) as stage:
             stage.write_bytes(text.encode())

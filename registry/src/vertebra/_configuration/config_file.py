@@ -50,9 +50,14 @@ def read_machine_config(path: Path) -> tuple[dict[str, Any], dict[str, Any] | No
     if rules is None:
         return defaults, None
     if not isinstance(rules, dict):
-        raise SettingsError(str(path), f"{ENFORCED} = {rules!r} is not a table; write [{ENFORCED}] above the settings")
+        raise SettingsError(str(path), not_a_table(rules))
     origin = enforced_in(path)
     return defaults, {name: checked_rule(origin, name, checked(origin, name, value)) for name, value in rules.items()}
+
+
+def not_a_table(rules: object) -> str:
+    """Returns the problem of a file whose enforced settings are no table."""
+    return f"{ENFORCED} = {rules!r} is not a table; write [{ENFORCED}] above the settings"
 
 
 def enforced_in(path: Path) -> str:

@@ -111,7 +111,8 @@ def read_settings(
     Args:
         environment: The variables.
         machine_config: The machine's file, or None for `MACHINE_CONFIG`.
-        problems: A list to which errors are added instead of being raised; a broken file or variable is left out.
+        problems: A list to which errors are added instead of being raised; a broken file or variable is left out. The
+            caller shows the values in force, so no warning tells which ones have no effect.
 
     Raises:
         SettingsError: a file cannot be read or has an unknown setting; `VERTEBRA_CONFIG` names a missing file; a
@@ -137,7 +138,10 @@ def read_settings(
         origins |= dict.fromkeys(layer, origin)
     result = Settings(**_with_full_paths(values), origins=origins)
     if rules is not None:
-        result = _enforce(result, Settings(**rules, origins=dict.fromkeys(rules, enforced_in(machine))))
+        enforced = Settings(**rules, origins=dict.fromkeys(rules, enforced_in(machine)))
+        if problems is None:
+            _tell_overridden(result, enforced)
+        result = _enforce(result, enforced)
     with _collecting(problems):
         check_folders(result)
     return result
@@ -220,16 +224,20 @@ def _with_full_paths(values: Mapping[str, Any]) -> dict[str, Any]:
 def _enforce(own: Settings, rules: Settings) -> Settings:
     """Replaces the user's values with the enforced ones; lists of plugins are kept apart, because both apply."""
     names = [name for name in rules.origins or {} if name not in PLUGIN_LISTS]
-    for name in names:
-        if name in (own.origins or {}) and getattr(own, name) != getattr(rules, name):
+    values = {name: getattr(rules, name) for name in names}
+    origins = {**(own.origins or {}), **{name: rules.origin(name) for name in names}}
+    return replace(own, **values, origins=origins, enforced=rules)
+
+
+def _tell_overridden(own: Settings, rules: Settings) -> None:
+    """Warns about the user's values that the enforced ones replace."""
+    for name in rules.origins or {}:
+        if name not in PLUGIN_LISTS and name in (own.origins or {}) and getattr(own, name) != getattr(rules, name):
             import logging  # only needed if a setting has no effect
 
             logging.getLogger("vertebra").warning(
                 "%s has no effect: %s sets %s.", own.origin(name), rules.origin(name), name
             )
-    values = {name: getattr(rules, name) for name in names}
-    origins = {**(own.origins or {}), **{name: rules.origin(name) for name in names}}
-    return replace(own, **values, origins=origins, enforced=rules)
 
 
 def check_folders(result: Settings) -> None:

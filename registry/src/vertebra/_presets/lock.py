@@ -18,9 +18,12 @@ from vertebra._formats.registry import read_description
 from vertebra._lora.files.adapter_files import find_files, holds_adapter
 from vertebra._resolve.candidates import candidate_handles, is_plain_path, source_of
 from vertebra._resolve.consistent_read import read_consistently
+from vertebra._resolve.filenames import is_hidden
+from vertebra._resolve.locked_plugins import Differences, differing_plugins
 from vertebra._resolve.lockfile import LockedPreset, Lockfile, difference, locked_files, read_lockfile, write_lockfile
 from vertebra._resolve.open import open_folder
 from vertebra._resolve.preset_folder import PresetFolder
+from vertebra._system.folder_lock import folder_lock
 from vertebra.errors import (
     LockError,
     OfflineError,
@@ -62,6 +65,8 @@ class VerifiedPreset:
     """Files that are not on this machine."""
     different: dict[str, str] = field(default_factory=dict)
     """Local files that do not match the lockfile, with the difference."""
+    plugins: Differences | None = None
+    """Plugins that read it when it was locked, and have another version now; None if the lockfile does not tell."""
 
 
 def lock_presets(presets: Sequence[str], path: Path, update: bool, remove: bool = False) -> list[LockStatus]:
@@ -78,7 +83,7 @@ def lock_presets(presets: Sequence[str], path: Path, update: bool, remove: bool 
         PresetError: a preset is not found, or cannot be fetched to be hashed because its source lists no SHA-256.
     """
     lockfile = read_lockfile(path) if path.exists() or remove or not presets else Lockfile()
-    known = dict(lockfile.presets)
+    known = lockfile.presets
     done: list[LockStatus] = []
     for requested in dict.fromkeys(presets or (known if update else ())):
         before = known.get(requested)
@@ -87,22 +92,30 @@ def lock_presets(presets: Sequence[str], path: Path, update: bool, remove: bool 
                 raise LockError(
                     path, f"{requested!r} is not in it", "Check the spelling: the lockfile has the handles to load by"
                 )
-            done.append(LockStatus(requested, "removed", known.pop(requested), before))
+            done.append(LockStatus(requested, "removed", before, before))
         elif before is not None and not update:
             done.append(LockStatus(requested, "kept", before, before))
         elif before is None:
             done.append(read_consistently(requested, _added, locked=False))
-            known[requested] = done[-1].preset
         else:
             done.append(_update(requested, before))
-            known[requested] = done[-1].preset
-    plugins = _plugin_versions()
-    is_changed = known != lockfile.presets or any(
-        known[name].plugins != lockfile.presets[name].plugins for name in known
-    )
-    if is_changed or (update and plugins != lockfile.plugins):
-        write_lockfile(path, Lockfile(known, plugins))
+    _write_changes(path, done, update)
     return done
+
+
+def _write_changes(path: Path, done: Sequence[LockStatus], update: bool) -> None:
+    """Writes the changed entries into the lockfile; another process may have changed other entries meanwhile."""
+    with folder_lock(path.absolute().parent):
+        lockfile = read_lockfile(path) if path.exists() else Lockfile()
+        presets = dict(lockfile.presets)
+        for status in done:
+            if status.state == "removed":
+                presets.pop(status.requested, None)
+            elif status.state in ("added", "updated"):
+                presets[status.requested] = status.preset
+        plugins, states = _plugin_versions(), {status.state for status in done}
+        if states & {"added", "updated", "removed"} or (update and plugins != lockfile.plugins):
+            write_lockfile(path, Lockfile(presets, plugins))
 
 
 def compare_lock(path: Path) -> Iterator[LockStatus]:
@@ -140,7 +153,8 @@ def _update(requested: str, before: LockedPreset) -> LockStatus:
     if isinstance(current, LockStatus):
         return current
     preset = _lock(current)
-    return LockStatus(requested, "unchanged" if before == preset else "updated", preset, before, current.left_out)
+    state = "unchanged" if (before, before.plugins) == (preset, preset.plugins) else "updated"
+    return LockStatus(requested, state, preset, before, current.left_out)
 
 
 def _compare(folder: PresetFolder, before: LockedPreset) -> LockStatus:
@@ -148,8 +162,13 @@ def _compare(folder: PresetFolder, before: LockedPreset) -> LockStatus:
         moved = replace(before, handle=folder.handle)
         return LockStatus(folder.requested, "moved", moved, before, folder.left_out)
     preset = LockedPreset(before.handle, _listed_files(folder, before)) if _is_pinned(folder) else _lock(folder)
-    state = "unchanged" if preset == before else "changed"
+    state = "unchanged" if _without_hidden(preset) == _without_hidden(before) else "changed"
     return LockStatus(folder.requested, state, preset, before, folder.left_out)
+
+
+def _without_hidden(preset: LockedPreset) -> LockedPreset:
+    """Returns an entry without hidden files: no load reads one, and they are not listed if a signature is required."""
+    return replace(preset, files=tuple(file for file in preset.files if not is_hidden(file.name)))
 
 
 def verify_lock(path: Path) -> tuple[list[VerifiedPreset], dict[str, tuple[str, str | None]]]:
@@ -219,7 +238,10 @@ def _readers_of_adapter(folder: PresetFolder) -> list[Owner]:
 
 def _has_same_bytes(folder: PresetFolder, before: LockedPreset) -> bool:
     """Says whether a preset with another handle, such as a mirror's, has the digests of the locked one."""
-    listed, locked = ({file.name: sha256_of(file) for file in files} for files in (folder.files, before.files))
+    listed, locked = (
+        {file.name: sha256_of(file) for file in files if not is_hidden(file.name)}
+        for files in (folder.files, before.files)
+    )
     return listed == locked
 
 
@@ -240,7 +262,8 @@ def _plugin_versions() -> dict[str, str]:
 
 def _verify(requested: str, preset: LockedPreset) -> VerifiedPreset:
     handle = None if preset.handle is None else str(preset.handle)
-    verified = VerifiedPreset(requested, handle, sum(file.size for file in preset.files))
+    size = sum(file.size for file in preset.files)
+    verified = VerifiedPreset(requested, handle, size, plugins=differing_plugins(preset))
     local = _local_paths(requested, preset)
     for file in preset.files:
         if local is None:

@@ -24,7 +24,7 @@ from vertebra._presets.inspect import describe
 from vertebra._presets.model_card import CARD, Card, adapter_card, is_generated, is_path, model_card
 from vertebra._resolve.candidates import is_plain_path, source_of, upload_target
 from vertebra._resolve.consistent_read import read_consistently
-from vertebra._resolve.filenames import impossible_on_some
+from vertebra._resolve.filenames import impossible_on_some, is_hidden
 from vertebra._resolve.preset_folder import PresetFolder
 from vertebra._resolve.signatures import sign
 from vertebra._resolve.span_attributes import attributes_of_push
@@ -116,6 +116,10 @@ def upload(
             files[SIGNATURE].write_bytes(_signature(handle, files, signing))
         elif SIGNATURE in files and files.get(CARD) != checked.files.get(CARD):
             notes.append(f"its {SIGNATURE} does not cover the new {CARD}, so it is not valid: sign the preset again")
+        elif SIGNATURE in files and plain:
+            notes.append(
+                f"its {SIGNATURE} is not valid if a file has changed since it was made: --sign makes a new one"
+            )
         message = message or f"Upload a {checked.subject} with vertebra {metadata.version('vertebra')}"
         size = sum(path.stat().st_size for path in files.values())
         pinned = _publish(source, handle, files, replace, message, checked.folder)
@@ -136,7 +140,7 @@ class _Checked:
 
 def _check(folder: PresetFolder, any_runtime: bool) -> _Checked:
     folder.require_complete()
-    names = [name for name in sorted(folder.names) if not _is_hidden(name)]
+    names = [name for name in sorted(folder.names) if not is_hidden(name)]
     _check_portable(folder, names)
     check = _check_adapter if holds_adapter(folder) else partial(_check_preset, any_runtime=any_runtime)
     subject, notes, card = check(folder)
@@ -213,7 +217,7 @@ def _signature(handle: PresetHandle, files: Mapping[str, Path], signing: Signing
 
 def _card(handle: PresetHandle, source: PresetSource, checked: _Checked) -> str:
     listed = checked.folder.files
-    sizes = {file.name: file.size for file in listed if not _is_hidden(file.name) and file.name != CARD}
+    sizes = {file.name: file.size for file in listed if not is_hidden(file.name) and file.name != CARD}
     name = handle.path.rstrip("/").rpartition("/")[2]
     # An absolute path would be meaningless on other machines.
     where = str(handle.without_revision()) if source.is_remote else f"./{name}"
@@ -226,7 +230,7 @@ def _check_portable(folder: PresetFolder, names: Sequence[str]) -> None:
     Raises:
         PresetConfigError: the preset has such a file.
     """
-    left_out = {name: reason for name, reason in folder.left_out.items() if not _is_hidden(name)}
+    left_out = {name: reason for name, reason in folder.left_out.items() if not is_hidden(name)}
     for name, reason in (left_out | impossible_on_some(names)).items():
         problem = f"it has a file named {name!r}, which {reason}, so it cannot be published"
         raise PresetConfigError(f"Preset {str(folder.handle)!r}", problem, "Rename or remove the file")
@@ -244,12 +248,8 @@ def _check_links(folder: PresetFolder, files: Mapping[str, Path]) -> None:
         raise PresetNotFoundError(folder.handle, problem, remedy=remedy)
 
 
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") for part in name.split("/"))
-
-
 def _hidden_notes(folder: PresetFolder) -> list[str]:
-    hidden = sorted(filter(_is_hidden, folder.names))
+    hidden = sorted(filter(is_hidden, folder.names))
     return [f"hidden files are not published: {', '.join(hidden)}"] if hidden else []
 
 

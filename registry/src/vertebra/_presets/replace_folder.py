@@ -23,7 +23,7 @@ from vertebra._tasks.preset_files import LocalFiles
 from vertebra._tasks.tokenizers import find_tokenizer, same_tokens
 from vertebra._weights.safetensors.file_kind import INDEX, WEIGHTS
 from vertebra.errors import PresetConfigError, PresetFormatError, PresetSaveError, VertebraError
-from vertebra.file_names import CERTIFICATE, CONFIG
+from vertebra.file_names import CERTIFICATE, CONFIG, SIGNATURE
 
 log = logging.getLogger("vertebra")
 _MOST_NAMES = 5
@@ -168,7 +168,7 @@ def keep_user_files(
     old = format_of_folder(target)
     if old is None:
         return
-    own = {*old.WRITES, CERTIFICATE}
+    own = {*old.WRITES, CERTIFICATE, SIGNATURE}  # a signature is not valid for other files
     modules = () if with_task else module_folders(_file(target / MODULES))
 
     def keep(item: Path, name: str) -> None:

@@ -37,6 +37,11 @@ def unsafe_names(names: Sequence[str]) -> dict[str, str]:
     return unsafe
 
 
+def is_hidden(name: str) -> bool:
+    """Returns whether a file, or a folder in which it is, has a name with a leading dot."""
+    return any(part.startswith(".") for part in name.split("/"))
+
+
 def impossible_on_some(names: Iterable[str]) -> dict[str, str]:
     """Returns names of files that can be read here but not written on every system, each with the reason."""
     impossible, seen = {}, dict[str, str]()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vertebra._arguments import flag
 from vertebra._cache.default_store import cache_folder
@@ -17,7 +17,11 @@ from vertebra._system.atomic_save import replacing_file
 from vertebra._system.strict_json import dump_json, parse_json
 from vertebra.errors import IntegrityError, LockError, SignatureError, VertebraError, close_names
 from vertebra.handles import PresetHandle
+from vertebra.interfaces import LocalSource
 from vertebra.specs import PresetFile
+
+if TYPE_CHECKING:
+    from vertebra._cache.cached_source import CachedSource
 
 NAME = "vertebra.lock"
 _VERSION = 1
@@ -116,6 +120,25 @@ def check_unlocked(locked: bool | None, function: str = "from_preset") -> None:
     if locked is not None and not flag(function, "locked", locked) and settings().is_enforced("locked"):
         problem = f"{settings().origin('locked')} requires locked presets, but the call has locked=False"
         raise LockError(lockfile_path(), problem, "Remove the argument")
+
+
+def list_files(
+    access: LocalSource | CachedSource, handle: PresetHandle, locked: LockedPreset | None
+) -> list[PresetFile]:
+    """Returns the files of a preset, those of a locked one as the lockfile has them.
+
+    Locked files in a local folder have the identities of the moment, so that a replaced file is noticed after it was
+    hashed, too.
+    """
+    if locked is None:
+        return access.files(handle)
+    present = {file.name: file for file in access.files(handle)} if isinstance(access, LocalSource) else {}
+    return [
+        replace(file, path=present[file.name].path, identity=present[file.name].identity)
+        if file.name in present
+        else file
+        for file in locked.files
+    ]
 
 
 def verify_locked(

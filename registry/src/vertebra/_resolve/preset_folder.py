@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from vertebra._resolve.candidates import ask_policies, is_revision, source_of
 from vertebra._resolve.failover import FAILOVER_ERRORS, Failover
 from vertebra._resolve.filenames import MOST_FILES, shown, unsafe_names
 from vertebra._resolve.header_stub import LengthOf, write_header_stub
-from vertebra._resolve.lockfile import LockedPreset, verify_locked
+from vertebra._resolve.lockfile import LockedPreset, list_files, verify_locked
 from vertebra._resolve.signatures import signed_preset
 from vertebra._system.file_identity import Identity, identity_at, identity_of
 from vertebra._system.foreign_json import ForeignDocument, read_foreign_json
@@ -69,7 +69,7 @@ class PresetFolder:
     def _open(self, candidate: PresetHandle) -> None:
         self._resolve(candidate)
         with self._attribute_errors():
-            listed = list(self._locked.files) if self._locked else self._access.files(self.handle)
+            listed = list_files(self._access, self.handle, self._locked)
             self.is_complete = self._locked is not None or self._lists_all()
         if self._keys:
             self._locked = self._signed(listed)
@@ -101,6 +101,11 @@ class PresetFolder:
     def is_signed(self) -> bool:
         """Whether a signature by a trusted key was required, and verified."""
         return bool(self._keys)
+
+    @property
+    def locked_plugins(self) -> Mapping[str, str] | None:
+        """Versions of the distributions that read the preset when it was locked; None if it is not locked."""
+        return None if self._locked is None or self._locked.is_signed else self._locked.plugins
 
     @property
     def is_file(self) -> bool:
@@ -182,7 +187,7 @@ class PresetFolder:
 
     def record_locked(self) -> None:
         """Adds the locked file list and refs to the cache, so that the preset loads offline without a lockfile, too."""
-        if self._locked is not None and isinstance(self._access, CachedSource):
+        if self._locked and not self._locked.is_signed and isinstance(self._access, CachedSource):
             self._access.record(self.handle, self.files, self.unpinned())
 
     def unpinned(self) -> list[PresetHandle]:

@@ -11,6 +11,7 @@ from vertebra._cache.layout import is_hexadecimal
 from vertebra._configuration.settings import settings
 from vertebra._discovery.catalog import SIGNATURES, Entry, catalog
 from vertebra._discovery.extras import extra_command
+from vertebra._resolve.filenames import is_hidden
 from vertebra._resolve.lockfile import LockedPreset
 from vertebra._system.user_paths import full_path
 from vertebra.errors import PluginError, SettingsError, SignatureError, VertebraError
@@ -33,7 +34,8 @@ def trusted_keys(keys: Sequence[str | Path] | None) -> tuple[Path, ...]:
         keys: The keys, none to require no signature, or None for those of the settings, if these require one.
 
     Raises:
-        SettingsError: the settings require a signature and name no key.
+        SettingsError: the settings require a signature and name no key, or the machine enforces one, and a key is
+            none of those in the settings.
     """
     if keys is None and not settings().require_signature:
         return ()
@@ -42,7 +44,17 @@ def trusted_keys(keys: Sequence[str | Path] | None) -> tuple[Path, ...]:
         problem = "presets must be signed, but signature_keys names no key that may sign them"
         remedy = "Write the paths of the trusted public keys: vertebra config set signature_keys PATH..."
         raise SettingsError(settings().origin("require_signature"), problem, remedy)
+    if settings().is_enforced("require_signature"):
+        _check_permitted(chosen)
     return chosen
+
+
+def _check_permitted(keys: Sequence[Path]) -> None:
+    """Refuses keys that are not in the settings, where a machine requires signatures by those."""
+    others = [str(key) for key in keys if str(key) not in settings().signature_keys]
+    if others:
+        problem = f"signatures by the keys in the settings are required, and {shorten(others, 5)} is none of them"
+        raise SettingsError(settings().origin("require_signature"), problem, "Leave out the option --signature-key")
 
 
 def signed_preset(
@@ -54,7 +66,7 @@ def signed_preset(
 ) -> LockedPreset:
     """Verifies the signature of a preset, and returns its files with the signed digests, as the lockfile would.
 
-    Hidden files are left out: a signature covers none, and no load reads one.
+    Hidden files are left out: `vertebra push` signs none, and no load reads one.
 
     Args:
         handle: The pinned handle.
@@ -67,7 +79,7 @@ def signed_preset(
         SignatureError: there is no signature, it is not valid or by another key, or it does not cover exactly the
             listed files.
     """
-    listed = {file.name: file for file in files if not _is_hidden(file.name)}
+    listed = {file.name: file for file in files if not is_hidden(file.name)}
     signature = listed.pop(SIGNATURE, None)
     if signature is None:
         raise SignatureError(handle, f"it has no signature, a file {SIGNATURE}, but one is required", _SIGN)
@@ -135,8 +147,9 @@ def _attributed(entry: Entry[SignatureScheme], call: Callable[[], object]) -> ob
 
 
 def _check_coverage(handle: PresetHandle, listed: set[str], digests: Mapping[str, str]) -> None:
-    """Refuses files that are not signed, and signed files that are missing."""
-    added, missing = sorted(listed - digests.keys()), sorted(digests.keys() - listed)
+    """Refuses files that are not signed, and signed files that are missing, except hidden ones."""
+    added = sorted(listed - digests.keys())
+    missing = sorted(name for name in digests.keys() - listed if not is_hidden(name))
     if added:
         problem = f"its signature does not cover {shorten([shown(name) for name in added], 5)}"
         raise SignatureError(handle, problem, _CHANGED)
@@ -151,7 +164,3 @@ def _check_locked(handle: PresetHandle, signed: Sequence[PresetFile], locked: Lo
     if differing:
         problem = f"the lockfile has other digests than its signature for {shorten(differing, 5)}"
         raise SignatureError(handle, problem, "Find out which is right, and lock the preset again")
-
-
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") for part in name.split("/"))

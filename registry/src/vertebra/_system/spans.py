@@ -37,10 +37,11 @@ def span(name: str, **attributes: Value | None) -> Iterator[Setter]:
         **attributes: Attributes, by their name after `vertebra.`.
     """
     trace = sys.modules.get(_API)
-    if trace is None:
+    get_tracer = getattr(trace, "get_tracer", None)  # which it lacks while another thread imports it
+    if trace is None or get_tracer is None:
         yield _ignore
         return
-    tracer = trace.get_tracer("vertebra")
+    tracer = get_tracer("vertebra")
     options = {"record_exception": False, "set_status_on_exception": False}
     with tracer.start_as_current_span(f"{_PREFIX}{name}", **options) as recorded:
         if not recorded.is_recording():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterator
@@ -21,8 +22,7 @@ def examine_settings() -> Iterator[SettingsFinding]:
         link = dangling_link(path)
         state = "is used" if os.path.lexists(path) else "does not exist: the defaults apply"
         yield subject, link is None, f"{path} {state}" if link is None else f"{link} is a dangling symbolic link"
-    problem = _writable_by_others(MACHINE_CONFIG)
-    if problem:
+    for problem in filter(None, (_writable_by_others(MACHINE_CONFIG), unreadable_by_others(MACHINE_CONFIG))):
         yield "machine settings", False, problem
     try:
         user = settings()
@@ -68,4 +68,14 @@ def _writable_by_others(path: Path) -> str | None:
             return f"{item} belongs to the user with uid {facts.st_uid}, not to root: it can change enforced settings"
         if stat.S_IMODE(facts.st_mode) & (stat.S_IWGRP | stat.S_IWOTH):
             return f"users other than root can write {item} and change enforced settings; run: chmod go-w {item}"
+    return None
+
+
+def unreadable_by_others(path: Path) -> str | None:
+    """Returns a sentence on why other users cannot read the machine's settings, or None if they can."""
+    for item, needed in ((path.parent, stat.S_IXOTH), (path, stat.S_IROTH)) if os.name == "posix" else ():
+        with contextlib.suppress(OSError):
+            if not item.stat().st_mode & needed:
+                effect = f"other users cannot read {path}, and each command and load of theirs is an error"
+                return f"{effect}; run: chmod a+{'r' if item == path else 'rx'} {item}"
     return None

@@ -8,9 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vertebra._configuration.settings import settings
-from vertebra._resolve.locked_plugins import Differences, differing_plugins, shown
-from vertebra._resolve.lockfile import LockedPreset, lockfile_path, read_lockfile
+from vertebra._resolve.locked_plugins import Differences, are_allowed, differing_plugins, shown
+from vertebra._resolve.lockfile import LockedPreset, lockfile_path
 from vertebra.cli.output import bytes_text, plain_warnings, print_json, print_left_out, printable
 from vertebra.cli.progress import busy
 
@@ -73,10 +72,10 @@ def _run(args: argparse.Namespace) -> int:
     if any(status.state in ("moved", "changed", "gone", "unknown") for status in statuses):
         return 1
     is_check = not (args.presets or args.update)
-    return 1 if is_check and settings().locked_plugins and any(map(_differing, statuses)) else 0
+    return 0 if not is_check or all(are_allowed(_differing(status)) for status in statuses) else 1
 
 
-def _differing(status: LockStatus) -> Differences:
+def _differing(status: LockStatus) -> Differences | None:
     return {} if status.before is None else differing_plugins(status.before)
 
 
@@ -93,7 +92,9 @@ def _as_data(status: LockStatus) -> dict[str, Any]:
     }
 
 
-def _versions(differences: Differences) -> dict[str, Any]:
+def _versions(differences: Differences | None) -> dict[str, Any] | None:
+    if differences is None:
+        return None
     return {name: {"locked": then, "installed": now} for name, (then, now) in differences.items()}
 
 
@@ -112,10 +113,18 @@ def _print_status(status: LockStatus) -> None:
     size = bytes_text(sum(file.size for file in status.preset.files))
     print(f"  {handle or 'a folder'}: {len(status.preset.files)} files, {size}")
     print_left_out(status.left_out)
-    if status.state not in ("removed", "kept") and (differences := _differing(status)):
-        print(f"  locked with {shown(differences)}")
+    if status.state not in ("removed", "kept", "updated"):
+        _print_readers(status.requested, _differing(status))
     if status.before is not None and status.state in ("changed", "updated"):
         print(f"  {_difference(status.before, status.preset)}")
+
+
+def _print_readers(requested: str, differences: Differences | None) -> None:
+    """Prints which plugins that read a locked preset have other versions, and a missing list that the settings need."""
+    if differences:
+        print(f"  locked with {shown(differences)}")
+    elif not are_allowed(differences):
+        print(printable(f"  the lockfile does not tell which plugins read it: vertebra lock --update {requested}"))
 
 
 def _difference(before: LockedPreset, after: LockedPreset) -> str:
@@ -124,6 +133,7 @@ def _difference(before: LockedPreset, after: LockedPreset) -> str:
         "changed": [name for name in new if name in old and new[name] != old[name]],
         "added": [name for name in new if name not in old],
         "removed": [name for name in old if name not in new],
+        "plugins": [f"{name} {new}" for name, new in after.plugins.items() if before.plugins.get(name) != new],
     }
     return "; ".join(f"{change}: {_names(names)}" for change, names in changes.items() if names) or "the same files"
 
@@ -154,18 +164,15 @@ def verify_lockfile(path: Path | None, as_json: bool, allow_missing: bool = Fals
     with busy("hashing"):
         presets, plugins = verify_lock(path)
     if as_json:
-        print_json({"presets": [asdict(preset) for preset in presets], "plugins": _versions(plugins)})
+        facts = [asdict(preset) | {"plugins": _versions(preset.plugins)} for preset in presets]
+        print_json({"presets": facts, "plugins": _versions(plugins)})
     else:
         for preset in presets:
             _print_verified(preset)
-        _print_plugins(plugins)
+        told = {name for preset in presets for name in preset.plugins or ()}
+        _print_plugins({name: versions for name, versions in plugins.items() if name not in told})
     failed = any(preset.different or (preset.missing and not allow_missing) for preset in presets)
-    return 1 if failed or (settings().locked_plugins and _read_otherwise(path)) else 0
-
-
-def _read_otherwise(path: Path) -> bool:
-    """Returns whether a plugin that read a locked preset has another version, and not just any plugin."""
-    return any(differing_plugins(preset) for preset in read_lockfile(path).presets.values())
+    return 0 if not failed and all(are_allowed(preset.plugins) for preset in presets) else 1
 
 
 def _print_verified(preset: VerifiedPreset) -> None:
@@ -177,6 +184,7 @@ def _print_verified(preset: VerifiedPreset) -> None:
         print(f"  {printable(name)}: {problem}")
     if preset.missing:
         print(f"  not on this machine: {_names(preset.missing)}")
+    _print_readers(preset.requested, preset.plugins)
 
 
 def _print_plugins(plugins: Mapping[str, tuple[str, str | None]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,11 +23,23 @@ def print_rows(rows: Sequence[Row], columns: Sequence[str]) -> None:
 
 
 def print_json(value: object) -> None:
-    """Prints a value as indented JSON; characters that the encoding of stdout lacks are escaped as JSON does."""
+    """Prints a value as indented JSON.
+
+    Characters that the encoding of stdout lacks are escaped as JSON does. NaN and infinity, which JSON lacks, are null.
+    """
     import json  # tables do without
 
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+    value = _finite(value)
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     print(text if can_encode(text) else json.dumps(value, indent=2))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_error(error: BaseException) -> None:

@@ -3,12 +3,15 @@
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from vertebra._configuration import settings
 from vertebra._configuration.config_file import SETTINGS
+from vertebra._system.folder_lock import folder_lock
 from vertebra.cli import main
 
 
@@ -132,6 +135,31 @@ def test_the_same_value_again_writes_nothing(config, user):
     assert user.stat().st_ino == before
 
 
+def test_an_equal_value_of_another_type_is_replaced(config, listed, user):
+    user.parent.mkdir()
+    user.write_text("offline = 1\n")
+    assert config("set", "offline", "1")[0] == 0
+    assert user.read_text() == "offline = true\n"
+    assert listed()["offline"]["value"] is True
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders have no locks there")
+def test_a_change_waits_for_one_that_another_process_makes(user):
+    user.parent.mkdir()
+    code = "import sys; from pathlib import Path; from vertebra._configuration.changing import set_in_file"
+    code += "; print('ready', flush=True); set_in_file(Path(sys.argv[1]), 'offline', True)"
+    with folder_lock(user.parent):
+        other = subprocess.Popen([sys.executable, "-c", code, str(user)], stdout=subprocess.PIPE)
+        assert other.stdout.readline() == b"ready\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(timeout=0.5)
+        user.write_text("locked = true\n")
+    with other:
+        assert other.wait(timeout=60) == 0
+    assert user.read_text() == "locked = true\noffline = true\n"
+    assert [path.name for path in user.parent.iterdir()] == [user.name]
+
+
 def test_json_has_the_change(config, user):
     config("set", "runtime", "torch")
     facts = json.loads(config("set", "runtime", "jax", "--json")[1])
@@ -153,7 +181,12 @@ def test_the_machine_s_file_and_its_rules(config, listed, machine):
     [
         (["offline", "maybe"], "'maybe' is neither on nor off"),
         (["runtime", "a", "b"], "runtime takes one value, not 2"),
-        (["runtime", " "], "runtime = ' ' is not a setting"),
+        (["runtime", " "], "runtime is given a blank value"),
+        (["cache", ""], "cache is given a blank value. To remove it: vertebra config unset cache"),
+        (["cache_tiers", "/data", ""], "cache_tiers is given a blank value"),
+        (["offline", ""], "offline is given a blank value"),
+        (["runtime", "torhc"], "No runtime is named 'torhc'. Did you mean 'torch'"),
+        (["signature_keys", "gone.pem"], "gone.pem is not a file, and so no key"),
         (["block", "s33"], "names plugin 's33', which is not installed. Did you mean 's3'"),
         (["block", ","], "block takes values, not 0"),
         (["plugins", "acme-policy", "*"], "names plugin 'acme-policy', which is not installed"),
@@ -205,6 +238,28 @@ def test_paths_of_the_cache_become_absolute(config, user, tmp_path, monkeypatch)
     assert user.read_text() == f'cache = "{tmp_path}/blobs"\nlockfile = "my.lock"\n'
 
 
+def test_what_the_machine_overrides_is_told_once(config, machine, monkeypatch, caplog):
+    machine.write_text('runtime = "torch"\n[enforced]\nruntime = "jax"\nblock = ["kaggle*"]\n')
+    monkeypatch.setenv("VERTEBRA_RUNTIME", "torch")
+    assert config("list")[2] == ""
+    assert config("set", "locked", "1")[2] == ""
+    assert config("set", "block", "s3")[2] == f"warning: {machine} [enforced] has a list, too, and both apply\n"
+    assert caplog.text == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_a_file_for_all_users_that_others_cannot_read_is_told(config, machine):
+    machine.chmod(0o600)
+    status, _, err = config("set", "offline", "1", "--machine")
+    assert (status, machine.read_text()) == (0, "offline = true\n")
+    assert err.endswith(f"is an error; run: chmod a+r {machine}\n")
+    machine.chmod(0o644)
+    machine.parent.chmod(0o700)
+    assert config("unset", "offline", "--machine")[2].endswith(f"run: chmod a+rx {machine.parent}\n")
+    machine.parent.chmod(0o755)
+    assert config("set", "offline", "1", "--machine")[2] == ""
+
+
 # === Broken settings, and files of other kinds ===
 
 
@@ -243,6 +298,30 @@ def test_a_layout_that_cannot_be_edited_is_left_to_the_user(config, machine):
     assert machine.read_text() == "enforced = { offline = true }\n"
 
 
+def test_enforced_settings_that_are_no_table_are_an_error(config, machine):
+    machine.write_text("enforced = 3\n")
+    status, _, err = config("set", "locked", "1", "--enforced")
+    assert status == 1
+    assert "enforced = 3 is not a table; write [enforced] above the settings" in err
+    assert config("unset", "enforced", "--machine")[0] == 0
+    assert machine.read_text() == ""
+
+
+def test_a_value_that_json_does_not_have_can_be_removed(config, user):
+    user.parent.mkdir()
+    user.write_text("day = 2026-01-31\n")
+    assert json.loads(config("unset", "day", "--json")[1])["before"] == "2026-01-31"
+    user.write_text("number = nan\n")
+    assert json.loads(config("unset", "number", "--json")[1], parse_constant=pytest.fail)["before"] is None
+    assert user.read_text() == ""
+
+
+def test_settings_of_plugins_that_cannot_be_met_do_not_keep_the_runtime_from_being_set(config, user, monkeypatch):
+    monkeypatch.setenv("VERTEBRA_PLUGINS", "acme-policy")
+    assert config("set", "runtime", "jax")[0] == 0
+    assert user.read_text() == 'runtime = "jax"\n'
+
+
 def test_a_link_stays_a_link(config, user, tmp_path):
     real = tmp_path / "dotfiles" / "vertebra.toml"
     real.parent.mkdir()
@@ -268,6 +347,25 @@ def test_the_missing_file_that_a_variable_names_is_created(config, listed, tmp_p
     assert config("list")[0] == 1
     assert config("set", "offline", "1")[0] == 0
     assert listed()["offline"]["origin"] == str(tmp_path / "own" / "settings.toml")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="home folders of Linux")
+def test_a_user_without_a_home_folder(config, user, monkeypatch, capsys):
+    """A container may run as a user whom the system does not know."""
+    import pwd
+
+    def unknown(uid):
+        raise KeyError(uid)
+
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "VERTEBRA_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert config("get", "cache") == (0, "\n", "")
+    status, _, err = config("set", "offline", "1")
+    assert status == 1
+    assert "is inside a file. Set VERTEBRA_CONFIG to the path of a file that you may write" in err
+    assert main(["cache", "path"]) == 1
+    assert "this user has no home folder, and so no cache. Set VERTEBRA_CACHE to a folder" in capsys.readouterr().err
 
 
 def test_a_device_is_no_file_of_settings(config, monkeypatch):

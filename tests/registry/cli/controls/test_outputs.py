@@ -4,7 +4,10 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 import vertebra
 from checked_json import check
@@ -21,9 +24,9 @@ DEMO = ROOT / "plugins" / "bert" / "src" / "vertebra_bert" / "demo" / "preset"
 def run(capsys):
     """Returns a function that runs a command, checks its output against its schema, and returns it."""
 
-    def command(*words, name=None):
-        assert main([*map(str, words), "--json"]) == 0
-        found = json.loads(capsys.readouterr().out)
+    def command(*words, name=None, status=0):
+        assert main([*map(str, words), "--json"]) == status
+        found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)  # NaN is no JSON
         check(name or str(words[0]), found)
         return found
 
@@ -50,6 +53,18 @@ def test_a_certificate_with_texts_and_a_preset_without_one(run, tmp_path):
         task = vertebra.models.TextClassifier.from_preset(DEMO, num_classes=2)
     task.save_to_preset(tmp_path / "task")
     assert run("verify", tmp_path / "task")["texts"]["holds"] is True
+
+
+def test_outputs_that_are_not_finite(run, tmp_path):
+    vertebra.Backbone.from_preset(BERT / "transformers").save_to_preset(tmp_path / "own")
+    path = tmp_path / "own" / "model.safetensors"
+    with safe_open(path, "numpy") as file:
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file({name: np.full_like(tensor, np.nan) for name, tensor in tensors.items()}, path, metadata)
+    found = run("verify", tmp_path / "own", status=1)
+    assert {output["difference"] for output in found["outputs"].values()} == {None}
+    merged = run("lora", "merge", BERT / "peft_lora", tmp_path / "m", "--base", tmp_path / "own", name="lora-merge")
+    assert merged["largest_value"] is None
 
 
 def test_two_checkpoints(run, tmp_path):

@@ -31,7 +31,7 @@ def group(parser):
     one = actions.add_parser("one", help="the only action")
     one.set_defaults(run=lambda args: 7)
 
-SCHEMA, NO_SCHEMA = {"$schema": "x", "title": "y"}, 3
+SCHEMA, NO_SCHEMA, NO_JSON = {"$schema": "x", "title": "y"}, 3, {"enum": {1, 2}}
 
 def failing(parser): raise RuntimeError("cannot")
 def percent(parser): parser.add_argument("--share", help="100% of it")
@@ -166,6 +166,16 @@ def test_the_doctor_tries_the_code_of_commands(commands):
     assert len(problems) == 4
     assert any("acme_code:NO_SCHEMA is 3, expected a JSON Schema as a dict" in problem for problem in problems)
     assert broken_commands("other") == []
+
+
+@pytest.mark.parametrize("schema", ["NO_SCHEMA", "NO_JSON"])
+def test_a_schema_that_is_none_names_the_plugin(commands, run, schema):
+    commands(("sound", "x", "sound", f"acme_code:{schema}"))
+    status, out, err = run("schema", "sound")
+    assert (status, out) == (1, "")
+    assert err.startswith(f"error: Plugin acme: acme_code:{schema} is ")
+    assert "expected a JSON Schema as a dict of values that JSON has" in err
+    assert len(broken_commands("acme")) == 1
 
 
 def test_the_doctor_reports_it(commands):

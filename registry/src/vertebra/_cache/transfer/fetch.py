@@ -90,9 +90,9 @@ def fetch_files(
             with show_progress(missing) as progress:
                 session = FetchSession(store, source, handle, progress, _Cancellation())
                 cached |= _import_all_external(session, missing) if offline else _fetch_all(session, missing)
-    missing_files = [file.name for file in files if file.name not in cached]
-    if missing_files:
-        raise OfflineError(handle, missing_files)
+        missing_files = [file.name for file in files if file.name not in cached]
+        if missing_files:
+            raise OfflineError(handle, missing_files)
     return [cached[file.name] for file in files]
 
 
@@ -105,8 +105,12 @@ def _attributes(handle: PresetHandle, files: Sequence[PresetFile], missing: Sequ
 def _record_cached(handle: PresetHandle, files: Sequence[PresetFile]) -> None:
     """Records a span for each file that is in the cache."""
     for file in files:
-        with span("fetch.file", preset=public_handle(handle), file=file.name, bytes=file.size, cached=True):
+        with span("fetch.file", **_attributes_of_file(handle, file, cached=True)):
             pass
+
+
+def _attributes_of_file(handle: PresetHandle, file: PresetFile, cached: bool) -> dict[str, Any]:
+    return {"preset": public_handle(handle), "file": file.name, "bytes": file.size, "cached": cached}
 
 
 def _put_missing_record(store: Store, handle: PresetHandle, file: PresetFile, blob: Path) -> None:
@@ -152,11 +156,9 @@ def _fetch_all(session: FetchSession, files: Sequence[PresetFile]) -> dict[str, 
 
 def _fetch_traced(session: FetchSession, file: PresetFile) -> Path:
     with span("fetch.file") as set_attributes:
-        path = _fetch(session, file)
         if is_recording():
-            facts = {"preset": public_handle(session.handle), "file": file.name, "bytes": file.size}
-            set_attributes(**facts, cached=False)
-        return path
+            set_attributes(**_attributes_of_file(session.handle, file, cached=False))
+        return _fetch(session, file)
 
 
 def _fetch(session: FetchSession, file: PresetFile) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from vertebra._configuration import settings
 from vertebra._configuration.config_file import ENFORCED, PLUGIN_LISTS, SETTINGS
+from vertebra.cli.doctor_settings import unreadable_by_others
 from vertebra.cli.output import print_error, print_json, print_rows
-from vertebra.errors import SettingsError, UnknownNameError
+from vertebra.errors import SettingsError, UnknownNameError, VertebraError
 
 if TYPE_CHECKING:
     from vertebra._configuration.changing import Change, InForce
@@ -87,9 +89,10 @@ def _with_default(setting: InForce) -> Any:
         from vertebra._resolve.lockfile import NAME
 
         return str(Path.cwd() / NAME)
-    import platformdirs
+    from vertebra._cache.default_store import system_folder
 
-    return platformdirs.user_cache_dir("vertebra", appauthor=False)
+    folder = system_folder()
+    return None if folder is None else str(folder)
 
 
 def _get(args: argparse.Namespace) -> int:
@@ -125,6 +128,8 @@ def _set(args: argparse.Namespace) -> int:
     value = changing.value_of(args.setting, args.values, origin)
     if args.setting in PLUGIN_LISTS:
         _check_plugins(args.setting, value, origin)
+    if args.setting == "runtime":
+        _check_runtime(value)
     overriding = changing.overriding(args.setting, source, os.environ, settings.MACHINE_CONFIG)
     if overriding is not None and overriding.is_rule and args.setting not in PLUGIN_LISTS:
         problem = f"{args.setting} would have no effect: {overriding.origin} sets it for all users"
@@ -169,11 +174,25 @@ def _check_plugins(name: str, values: tuple[str, ...], origin: str) -> None:
             raise problem
 
 
+def _check_runtime(name: str) -> None:
+    """Checks the name of a runtime against those of the plugins, if these can be used."""
+    from vertebra._discovery.catalog import RUNTIMES, catalog
+
+    try:
+        known = catalog(RUNTIMES)
+    except VertebraError:  # of broken settings, which this command helps to repair
+        return
+    known.lookup(name)
+
+
 def _report(change: Change, args: argparse.Namespace, overriding: InForce | None) -> int:
     notes = [] if overriding is None else [_overridden(args.setting, overriding)]
     notes += [str(problem) for problem in _in_force()[1]]
+    if (args.machine or args.enforced) and (problem := unreadable_by_others(settings.MACHINE_CONFIG)):
+        notes.append(problem)
     if args.json:
-        facts = {"name": change.name, "file": str(change.path), "before": change.before, "after": change.after}
+        before = json.loads(json.dumps(change.before, default=str))  # a removed value may have any type, such as a date
+        facts = {"name": change.name, "file": str(change.path), "before": before, "after": change.after}
         print_json(facts | {"notes": notes})
         return 0
     if change.before == change.after:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -109,10 +110,25 @@ def broken_commands(plugin: str) -> list[str]:
         if entry.plugin == plugin:
             try:
                 add_arguments(Parser(prog=f"vertebra {entry.name}"), entry)
-                schema = catalog.imported(entry, entry.value.schema) if entry.value.schema else {}
+                if entry.value.schema:
+                    schema_of(entry)
             except PluginError as error:
                 problems.append(error.problem)
-                continue
-            if not isinstance(schema, dict):
-                problems.append(f"{entry.value.schema} is {shown(schema)}, expected a JSON Schema as a dict")
     return problems
+
+
+def schema_of(entry: Entry[CommandSpec]) -> dict[str, Any]:
+    """Returns the JSON Schema that a command names.
+
+    Raises:
+        PluginError: it cannot be imported, or is no JSON object.
+    """
+    schema = catalog.imported(entry, entry.value.schema)
+    try:
+        if isinstance(schema, dict):
+            json.dumps(schema)
+            return schema
+    except (TypeError, ValueError, RecursionError):  # a value that JSON does not have, or a loop
+        pass
+    problem = f"{entry.value.schema} is {shown(schema)}, expected a JSON Schema as a dict of values that JSON has"
+    raise PluginError(entry.owner.distribution, problem, _REPORT)

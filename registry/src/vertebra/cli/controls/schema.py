@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from vertebra._discovery.catalog import COMMANDS, catalog, imported
+from vertebra._discovery.catalog import COMMANDS, catalog
+from vertebra.cli.controls import plugin_commands
 from vertebra.cli.output import Row, print_json, print_rows
-from vertebra.errors import PluginError, UnknownNameError
+from vertebra.errors import UnknownNameError
 from vertebra.schemas import read_schema, schema_names
 
 _CORE = "vertebra"
@@ -62,8 +63,4 @@ def schema_of(name: str) -> dict[str, Any]:
     if name not in entries:
         hint = "List them with: vertebra schema"
         raise UnknownNameError("schema", name, [*schema_names(), *entries], hint)
-    entry = entries[name]
-    schema = imported(entry, entry.value.schema)
-    if not isinstance(schema, dict):
-        raise PluginError(entry.owner.distribution, f"{entry.value.schema} is not a JSON Schema: expected a dict")
-    return schema
+    return plugin_commands.schema_of(entries[name])
