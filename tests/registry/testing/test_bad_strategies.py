@@ -10,7 +10,7 @@ import vertebra
 from vertebra import LoraStrategy, hookimpl, lora
 from vertebra.testing import StrategySuite
 
-pytestmark = [pytest.mark.keras(once=True), pytest.mark.filterwarnings("ignore:Gradients do not exist")]
+pytestmark = pytest.mark.keras(once=True)
 
 
 class Sound(LoraStrategy):
@@ -82,6 +82,7 @@ TESTS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")
 @pytest.mark.parametrize(
     ("kind", "rule"),
     [

@@ -264,9 +264,9 @@ class RemoteSourceSuite(SourceSuite):
         for bad in (missing_handle, replace(handle, revision="no-such-revision")):
             with pytest.raises(VertebraError) as raised:
                 opened(source).files(opened(source).resolve(bad))
-            shown += [repr(raised.value), str(vars(raised.value)), *traceback.format_exception(raised.value)]
+            shown += _texts_of(raised.value)
         shown += [caplog.text, *capfd.readouterr()]
-        shown += [path.read_text(errors="replace") for path in cache.rglob("*.json")]
+        shown += [path.read_text(errors="replace") for path in cache.rglob("*") if path.is_file()]
         assert [text for text in shown if secret in text] == []
 
     @rule("RS-11")
@@ -306,6 +306,18 @@ class RemoteSourceSuite(SourceSuite):
         with pytest.raises(ClientMissingError, match="pip install"):
             opened(source).resolve(handle)
 
+    @rule("RS-16")
+    def test_a_transfer_that_fails_shows_no_credential(
+        self, source: RemoteSource, publish: Publish, faults: Faults, secret: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The error of a transfer that is cut off shows no credential, and neither does a log."""
+        caplog.set_level(logging.DEBUG)
+        pinned = opened(source).resolve(publish(FILES))
+        faults.cut(LARGE, None)
+        with pytest.raises(VertebraError) as raised:
+            opened(source).fetch(pinned, LARGE)
+        assert [text for text in (*_texts_of(raised.value), caplog.text) if secret in text] == []
+
     # === Writing ===
 
     @rule("RS-13")
@@ -342,6 +354,23 @@ class RemoteSourceSuite(SourceSuite):
         except VertebraError:
             return
         assert contents(source, target) == FILES
+
+    @rule("RS-17")
+    def test_an_upload_that_fails_publishes_nothing(
+        self, source: RemoteSource, new_handle: PresetHandle, tmp_path: Path
+    ) -> None:
+        """An upload of which one file cannot be read publishes nothing."""
+        files = written(tmp_path / "one", FILES)
+        files[LARGE].unlink()
+        with pytest.raises((VertebraError, OSError)):
+            source.upload(new_handle, files, False, "first")
+        with pytest.raises(PresetNotFoundError):
+            opened(source).files(opened(source).resolve(new_handle))
+
+
+def _texts_of(error: BaseException) -> list[str]:
+    """Returns everything that may be shown of an error, and of those that caused it."""
+    return [repr(error), str(vars(error)), *traceback.format_exception(error)]
 
 
 def _read(source: RemoteSource, pinned: PresetHandle, file: PresetFile) -> bytes:
