@@ -72,6 +72,16 @@ class ComputedPadding(keras.layers.Layer):
         return layers.unpadded(self.dense(layers.padded(states)))
 
 
+class IgnoresMask(vertebra.Backbone):
+    """A backbone that mixes tokens, those of padding among them, into the outputs of each token."""
+
+    def __init__(self, mixing=MixedTokens, **kwargs):
+        inner = TinyBackbone()
+        states = mixing()(inner.token_embedding(inner.input["token_ids"]))
+        super().__init__(inputs=inner.input, outputs={"sequence_output": states}, **kwargs)
+        self.token_embedding = inner.token_embedding
+
+
 def given(build):
     """Returns what the fixtures of the suite are for a function that builds a backbone."""
     backbone = build()
@@ -134,6 +144,12 @@ def test_only_layers_that_treat_each_token_alone_keep_the_rule_for_unpadding(lay
         test(None, **{name: fixtures[name] for name in ("backbone", "compiled", "make_inputs", "tolerance")})
     else:
         assert broken(test, **fixtures) == "BB-19"
+
+
+def test_a_mask_that_is_ignored_is_noticed():
+    test = BackboneSuite.test_padding_changes_no_token
+    assert broken(test, **given(IgnoresMask)) == "BB-20"
+    test(None, IgnoresMask(keras.layers.ReLU), inputs_for, 1e-5)  # which treats each token alone
 
 
 def test_a_role_with_a_typo_is_noticed():

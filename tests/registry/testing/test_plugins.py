@@ -76,6 +76,22 @@ def test_one_that_is_used_passes(install, run_suite):
     assert (status, "2 passed" in shown) == (0, True), shown
 
 
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("print('hello', end='')", "the import prints"),
+        ("import os; os.write(1, b'hello')", "the import prints"),
+        ("import socket; socket.getaddrinfo('localhost', 80)", "socket.getaddrinfo"),
+    ],
+)
+def test_one_that_does_more_than_to_define_its_hooks_fails(line, shown, install, run_suite):
+    install("acme", f"{SOUND}\n{line}\n")
+    status, output = run_suite(TEST, "imports_no_framework")
+    assert status == 1, output
+    assert "PL-01: The entry module imports" in output
+    assert shown in output
+
+
 def test_one_that_is_not_installed_is_skipped(tmp_path, run_suite):
     (tmp_path / "site" / "acme.py").write_text(SOUND)
     status, shown = run_suite(TEST, "test_the_plugin_is_accepted")

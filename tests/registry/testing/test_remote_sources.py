@@ -7,12 +7,15 @@ import json
 import threading
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
-from vertebra import PresetFile, PresetHandle, RemoteSource, Snapshot
+from vertebra import ByteStream, LocalSource, PresetFile, PresetHandle, RemoteSource, Snapshot
 from vertebra import http as web
-from vertebra.testing import RemoteSourceSuite
+from vertebra._cache import retry
+from vertebra.errors import PresetNotFoundError, SourceUnavailableError
+from vertebra.testing import MemorySource, RemoteSourceSuite, SourceSuite, ToyServer
 from vertebra.testing.network import OtherHost, other_host
 from vertebra.testing.sources import FILES, written
 
@@ -186,6 +189,90 @@ def test_an_upload_that_ignores_its_revision_fails(toys, tmp_path):
     test = RemoteSourceSuite().test_an_upload_is_found_under_its_revision_or_refused
     with pytest.raises(KeyError, match="release-1"):
         test(toys.ToyRemote(), PresetHandle("toy", "new"), tmp_path)
+
+
+class OneByOne(MemorySource):
+    """Publishes each file as soon as it is sent."""
+
+    def upload(self, handle, files, replace, message):
+        sent = {}
+        for name, path in sorted(files.items()):
+            self.add(handle.path, sent)
+            sent[name] = path.read_bytes()
+        return self.resolve_snapshot(self.add(handle.path, sent)).handle
+
+
+def test_an_upload_that_leaves_a_part_fails(tmp_path):
+    test, handle = RemoteSourceSuite().test_an_upload_that_fails_publishes_nothing, PresetHandle("memory", "new")
+    test(MemorySource(), handle, tmp_path / "sound")
+    with pytest.raises(pytest.fail.Exception) as caught:
+        test(OneByOne(), handle, tmp_path / "wrong")
+    assert caught.value.__notes__[0].startswith("RS-17: ")
+
+
+class Talkative(RemoteSource):
+    """Names its credential in the errors of transfers."""
+
+    scheme = "toy"
+
+    def __init__(self, source):
+        self._source = source
+
+    def is_pinned(self, handle):
+        return self._source.is_pinned(handle)
+
+    def resolve_snapshot(self, handle):
+        return self._source.resolve_snapshot(handle)
+
+    def read(self, handle, file, start=0, stop=None):
+        stream = self._source.read(handle, file, start, stop)
+        return ByteStream(self._told(handle, stream.chunks), stream.start, stream.total)
+
+    def _told(self, handle, chunks):
+        try:
+            yield from chunks
+        except SourceUnavailableError as error:
+            raise SourceUnavailableError(handle, f"the service closed the connection of {SECRET}") from error
+
+
+def test_a_credential_in_the_error_of_a_transfer_is_noticed(caplog, monkeypatch):
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.0)
+    test = RemoteSourceSuite().test_a_transfer_that_fails_shows_no_credential
+    with ToyServer() as server:
+        publish = functools.partial(server.publish, "team/bert")
+        test(server.source(SECRET), publish, server, SECRET, caplog)
+        server.heal()
+        with pytest.raises(AssertionError, match=SECRET):
+            test(Talkative(server.source(SECRET)), publish, server, SECRET, caplog)
+
+
+class Trusting(LocalSource):
+    """Joins its folder with any name."""
+
+    scheme = "file"
+
+    def __init__(self, root):
+        self.root = root
+
+    def files(self, handle):
+        return [PresetFile.of(path.name, path) for path in self.root.iterdir() if path.is_file()]
+
+    def fetch(self, handle, name):
+        if not (self.root / name).is_file():
+            raise PresetNotFoundError(handle, f"there is no file {name!r}")
+        return self.root / name
+
+
+def test_a_name_that_leads_out_of_the_preset_is_noticed(tmp_path):
+    def publish(files):
+        written(tmp_path / "bert", files)
+        return PresetHandle("file", "bert")
+
+    test, source = SourceSuite().test_a_missing_file_is_an_error, Trusting(tmp_path / "bert")
+    test(source, publish, "missing.txt")
+    for name in ("assets/../config.json", Path(__file__).as_posix()):
+        with pytest.raises(pytest.fail.Exception):
+            test(source, publish, name)
 
 
 def test_a_stranger_remembers_what_it_is_told():

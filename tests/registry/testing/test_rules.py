@@ -61,3 +61,27 @@ def test_a_failure_shows_its_rule():
     with pytest.raises(AssertionError) as caught:
         test_numbers(1)
     assert caught.value.__notes__ == ["XX-07: Numbers are equal."]
+
+
+def test_a_missing_error_and_a_failure_with_a_message_show_it_too():
+    @rule("XX-08")
+    def test_raises(self):
+        """Numbers are refused."""
+        with pytest.raises(TypeError):
+            len(str(self))
+
+    with pytest.raises(pytest.fail.Exception) as caught:
+        test_raises(1)
+    assert caught.value.__notes__ == ["XX-08: Numbers are refused."]
+    assert "XX-08: Numbers are refused." in str(caught.getrepr())
+
+
+def test_a_skipped_test_shows_no_rule():
+    @rule("XX-09")
+    def test_skips(self):
+        """Nothing."""
+        pytest.skip("it has no numbers")
+
+    with pytest.raises(pytest.skip.Exception) as caught:
+        test_skips(1)
+    assert not hasattr(caught.value, "__notes__")

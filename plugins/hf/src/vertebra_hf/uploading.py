@@ -38,7 +38,10 @@ def upload(source: RemoteSource, handle: PresetHandle, repo: str, folder: str, w
     Raises:
         PresetExistsError: the folder has a preset already, or the branch has changed since it was looked up.
         PresetAccessError: the user may not write to the repository.
+        OSError: a file cannot be read.
     """
+    for path in wanted.files.values():
+        path.stat()  # a missing file is an error before the repository is created
     with importing():
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
     api = HfApi(endpoint=endpoint(), library_name="vertebra")

@@ -45,7 +45,10 @@ def upload(source: RemoteSource, handle: PresetHandle, wanted: Upload) -> Preset
     Raises:
         PresetExistsError: the newest version is a preset, and `replace` is False.
         PresetAccessError: the user may not write to the model.
+        OSError: a file cannot be read.
     """
+    for path in wanted.files.values():
+        path.stat()  # kagglehub leaves out a missing file, and publishes the others
     with importing():
         from kagglehub import model_upload
     current = _newest_snapshot(source, handle)

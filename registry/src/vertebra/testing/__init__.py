@@ -71,7 +71,7 @@ _HOMES = {
     "rule": "rules",
 }
 
-pytest.register_assert_rewrite(*{f"{__name__}.{home}" for home in _HOMES.values()})
+pytest.register_assert_rewrite(*{f"{__name__}.{home}" for home in (*_HOMES.values(), "uploads")})
 
 
 def __getattr__(name: str) -> Any:

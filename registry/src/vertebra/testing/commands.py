@@ -60,15 +60,17 @@ class CommandSuite(PluginSuite):
     @rule("CM-02")
     def test_its_parser_names_the_function_to_run(self, spec: CommandSpec) -> None:
         """The reference is a function of a parser, which sets the default `run` to a function."""
-        parser = argparse.ArgumentParser()
-        resolve_reference(spec.command)(parser)
-        assert callable(parser.get_default("run"))
+        assert callable(_parser(spec).get_default("run"))
 
     @rule("CM-03")
     def test_its_help_imports_no_framework(self, spec: CommandSpec, entry_module: str) -> None:
         """`--help` shows all options, ends with status 0 and imports no framework."""
         shown = run_python(_HELP, entry_module, spec.name, *framework_names())
         assert "usage:" in shown
+        parser = _parser(spec)
+        actions = [action for action in parser._actions if action.help is not argparse.SUPPRESS]
+        options = {option for action in actions for option in action.option_strings}
+        assert {option for option in options if option not in shown} == set()
         assert re.search(r"^status (None|0)$", shown, flags=re.MULTILINE)
         assert shown.splitlines()[-1].strip() == "imported"
 
@@ -85,11 +87,17 @@ class CommandSuite(PluginSuite):
     @rule("CM-05")
     def test_its_json_has_a_schema(self, spec: CommandSpec) -> None:
         """A command that takes `--json` names the JSON Schema of its output, a dict with `$schema` and `title`."""
-        parser = argparse.ArgumentParser()
-        resolve_reference(spec.command)(parser)
+        parser = _parser(spec)
         if not any("--json" in action.option_strings for action in parser._actions):
             pytest.skip("it has no option --json")
         assert spec.schema, "CommandSpec.schema names none, such as 'my_package.command:SCHEMA'"
         schema = resolve_reference(spec.schema)
         assert isinstance(schema, dict)
         assert {"$schema", "title"} <= schema.keys()
+
+
+def _parser(spec: CommandSpec) -> argparse.ArgumentParser:
+    """Returns a parser with the arguments of the command."""
+    parser = argparse.ArgumentParser()
+    resolve_reference(spec.command)(parser)
+    return parser

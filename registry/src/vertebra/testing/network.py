@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
-_NETWORK = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.sendmsg")
+EVENTS = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.sendmsg")
+"""Python's audit events of requests."""
 _ADDRESS = "http://{}:{}"
 _CREDENTIALS = ("authorization", "proxy-authorization", "cookie")
 """Headers that another host must not get, with any value."""
@@ -39,7 +40,7 @@ _watched: list[str] | None = None
 
 
 def _watch(event: str, *_: object) -> None:
-    if event in _NETWORK and _watched is not None:
+    if event in EVENTS and _watched is not None:
         _watched.append(event)
 
 

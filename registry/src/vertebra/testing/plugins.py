@@ -13,7 +13,8 @@ from vertebra._discovery.catalog import KINDS, catalog
 from vertebra._discovery.plugin import Plugin
 from vertebra._discovery.plugins import registry
 from vertebra._discovery.runtimes import framework_names
-from vertebra.testing.processes import imported_by
+from vertebra.testing.network import EVENTS
+from vertebra.testing.processes import noticed_on_import
 from vertebra.testing.rules import rule
 
 
@@ -50,8 +51,13 @@ class PluginSuite:
 
     @rule("PL-01")
     def test_the_entry_module_imports_no_framework(self, entry_module: str, light_references: Sequence[str]) -> None:
-        """The entry module imports neither Keras nor a framework, and neither does code that commands run."""
-        assert imported_by(entry_module, light_references, framework_names()) == []
+        """The entry module imports neither Keras nor a framework, nor does code that commands run; both are silent.
+
+        They print nothing, and send no request.
+        """
+        printed, noticed = noticed_on_import(entry_module, light_references, framework_names(), EVENTS)
+        assert printed == "", "the import prints"
+        assert noticed == [], "the import of a framework, or a request"
 
     @rule("PL-02")
     def test_the_plugin_is_accepted(self, entry_module: str) -> None:

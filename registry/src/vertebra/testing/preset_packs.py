@@ -40,6 +40,7 @@ class PresetPackSuite(PluginSuite):
     @pytest.fixture
     def entry_module(self, presets: Sequence[PresetSpec], tested_modules: set[str]) -> str:
         """Name of the module that contributes the presets."""
+        assert presets, "the fixture `presets` is empty: there is nothing to test"
         found = all_presets()
         if presets[0].name not in found:
             fail_if_not_used(tested_modules)
@@ -50,6 +51,7 @@ class PresetPackSuite(PluginSuite):
     def test_ids_are_names_of_their_own(self, presets: Sequence[PresetSpec]) -> None:
         """Ids are different, can be told from paths and handles, and no other plugin has them."""
         names = [preset.name for preset in presets]
+        assert names, "the plugin has no presets"
         assert [name for name in names if names.count(name) > 1] == []
         assert [name for name in names if not _ID.fullmatch(name)] == []
         for preset in presets:

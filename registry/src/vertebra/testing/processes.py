@@ -20,10 +20,13 @@ def start(program: Sequence[str], runtime: str | None, **options: Any) -> subpro
 
 _IMPORT = """
 import importlib, sys
-module, references, forbidden = (text.split() for text in sys.argv[1:])
+module, references, forbidden, events = (text.split() for text in sys.argv[1:])
+used = []
+sys.addaudithook(lambda event, _: used.append(event) if event in events else None)
 for name in [*module, *(reference.partition(":")[0] for reference in references)]:
     importlib.import_module(name)
-print(*(name for name in forbidden if name in sys.modules))
+print()
+print(*(name for name in forbidden if name in sys.modules), *used)
 """
 
 
@@ -41,6 +44,20 @@ def run_python(code: str, *arguments: object, runtime: str | None = None) -> str
     return done.stdout
 
 
-def imported_by(module: str, references: Sequence[str], packages: Sequence[str]) -> list[str]:
-    """Returns which of some packages are imported by a module, and by the modules that references name."""
-    return run_python(_IMPORT, module, " ".join(references), " ".join(packages)).split()
+def noticed_on_import(
+    module: str, references: Sequence[str], packages: Sequence[str], events: Sequence[str]
+) -> tuple[str, list[str]]:
+    """Imports a module, and the modules that references name, in a process of its own.
+
+    Args:
+        module: Name of the module.
+        references: References to code in other modules.
+        packages: Names of packages that must not be imported.
+        events: Audit events that must not happen.
+
+    Returns:
+        What the imports printed, and the packages and events that were noticed.
+    """
+    shown = run_python(_IMPORT, module, " ".join(references), " ".join(packages), " ".join(events))
+    *printed, noticed = shown.removesuffix("\n").split("\n")
+    return "\n".join(printed).strip(), noticed.split()

@@ -40,7 +40,6 @@ from vertebra.errors import (
     ClientMissingError,
     IntegrityError,
     OfflineError,
-    PresetExistsError,
     PresetNotFoundError,
     SourceUnavailableError,
     VertebraError,
@@ -56,12 +55,12 @@ from vertebra.testing.sources import (
     OTHER_FILES,
     Files,
     Publish,
-    SourceSuite,
     contents,
     opened,
     set_variables,
     written,
 )
+from vertebra.testing.uploads import UploadRules
 
 
 class Faults(Protocol):
@@ -77,7 +76,7 @@ class Faults(Protocol):
         """Removes all faults."""
 
 
-class RemoteSourceSuite(SourceSuite):
+class RemoteSourceSuite(UploadRules):
     """Tests of a remote source."""
 
     client: ClassVar[str | None] = None
@@ -123,11 +122,6 @@ class RemoteSourceSuite(SourceSuite):
     def redirect(self) -> Callable[[str], None]:
         """A function that makes the service answer every further request with a redirect to a URL."""
         pytest.skip("the `redirect` fixture is not defined")
-
-    @pytest.fixture
-    def new_handle(self) -> PresetHandle:
-        """A handle without a preset that the user may upload to."""
-        pytest.skip("the `new_handle` fixture is not defined")
 
     # === Revisions ===
 
@@ -264,9 +258,9 @@ class RemoteSourceSuite(SourceSuite):
         for bad in (missing_handle, replace(handle, revision="no-such-revision")):
             with pytest.raises(VertebraError) as raised:
                 opened(source).files(opened(source).resolve(bad))
-            shown += [repr(raised.value), str(vars(raised.value)), *traceback.format_exception(raised.value)]
+            shown += _texts_of(raised.value)
         shown += [caplog.text, *capfd.readouterr()]
-        shown += [path.read_text(errors="replace") for path in cache.rglob("*.json")]
+        shown += [path.read_text(errors="replace") for path in cache.rglob("*") if path.is_file()]
         assert [text for text in shown if secret in text] == []
 
     @rule("RS-11")
@@ -306,42 +300,22 @@ class RemoteSourceSuite(SourceSuite):
         with pytest.raises(ClientMissingError, match="pip install"):
             opened(source).resolve(handle)
 
-    # === Writing ===
-
-    @rule("RS-13")
-    def test_an_uploaded_preset_can_be_downloaded(
-        self, source: RemoteSource, new_handle: PresetHandle, tmp_path: Path
+    @rule("RS-16")
+    def test_a_transfer_that_fails_shows_no_credential(
+        self, source: RemoteSource, publish: Publish, faults: Faults, secret: str, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """`upload` returns the pinned handle of the preset, which is downloaded with the same files."""
-        pinned = source.upload(new_handle, written(tmp_path / "one", FILES), False, "first")
-        assert source.is_pinned(pinned)
-        assert contents(source, pinned) == contents(source, new_handle) == FILES
+        """The error of a transfer that is cut off shows no credential, and neither does a log."""
+        caplog.set_level(logging.DEBUG)
+        pinned = opened(source).resolve(publish(FILES))
+        faults.cut(LARGE, None)
+        with pytest.raises(VertebraError) as raised:
+            opened(source).fetch(pinned, LARGE)
+        assert [text for text in (*_texts_of(raised.value), caplog.text) if secret in text] == []
 
-    @rule("RS-14")
-    def test_a_preset_is_replaced_only_with_replace(
-        self, source: RemoteSource, new_handle: PresetHandle, tmp_path: Path
-    ) -> None:
-        """Another preset at the target is a `PresetExistsError`, and is replaced only with `replace=True`."""
-        first = source.upload(new_handle, written(tmp_path / "one", FILES), False, "first")
-        others = written(tmp_path / "other", OTHER_FILES)
-        with pytest.raises(PresetExistsError):
-            source.upload(new_handle, others, False, "second")
-        assert opened(source).resolve(new_handle) == first
-        second = source.upload(new_handle, others, True, "second")
-        assert opened(source).resolve(new_handle) == second != first
-        assert contents(source, second) == OTHER_FILES
 
-    @rule("RS-15")
-    def test_an_upload_is_found_under_its_revision_or_refused(
-        self, source: RemoteSource, new_handle: PresetHandle, tmp_path: Path
-    ) -> None:
-        """A target with a revision is published under it, or refused before anything is sent."""
-        target = replace(new_handle, revision="release-1")
-        try:
-            source.upload(target, written(tmp_path / "one", FILES), False, "first")
-        except VertebraError:
-            return
-        assert contents(source, target) == FILES
+def _texts_of(error: BaseException) -> list[str]:
+    """Returns everything that may be shown of an error, and of those that caused it."""
+    return [repr(error), str(vars(error)), *traceback.format_exception(error)]
 
 
 def _read(source: RemoteSource, pinned: PresetHandle, file: PresetFile) -> bytes:

@@ -10,6 +10,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import pytest
+
 Test = TypeVar("Test", bound=Callable[..., Any])
 
 _ATTRIBUTE = "vertebra_rule"
@@ -28,7 +30,7 @@ def rule(identifier: str) -> Callable[[Test], Test]:
         def checked(*args: Any, **kwargs: Any) -> None:
             try:
                 test(*args, **kwargs)
-            except Exception as error:
+            except (Exception, pytest.fail.Exception) as error:  # the latter, as of `pytest.raises`, is no Exception
                 error.add_note(note)
                 raise
 

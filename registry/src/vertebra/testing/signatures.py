@@ -27,6 +27,9 @@ _FILES = {
 }
 _HOSTILE = (b"", b"{}", b"[]", b"null", b"\xff\xfe\x00", b'{"a":' * 50_000)
 
+_CHANGES = 300
+"""About how many bytes of a signature are changed, one at a time."""
+
 
 class SignatureSuite(PluginSuite):
     """Tests of signatures. Give the subclass a name that pytest collects, and define the fixtures."""
@@ -113,13 +116,37 @@ class SignatureSuite(PluginSuite):
     def test_nothing_else_is_written(
         self,
         scheme: SignatureScheme,
-        signature: Path,
         files: dict[str, Path],
+        key: Path,
         public_key: Path,
+        tmp_path: Path,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
         """Signing and verifying change no file, and print nothing."""
-        before = {path: path.read_bytes() for path in signature.parent.rglob("*") if path.is_file()}
+        before = _contents(tmp_path)
+        content = scheme.sign(files, "preset", key, ())
+        assert _contents(tmp_path) == before
+        signature = tmp_path / "model.sig"
+        signature.write_bytes(content)
         scheme.verify(signature, [public_key])
-        assert {path: path.read_bytes() for path in signature.parent.rglob("*") if path.is_file()} == before
-        assert capsys.readouterr().out == ""
+        assert _contents(tmp_path) == before | {signature: content}
+        assert tuple(capsys.readouterr()) == ("", "")
+
+    @rule("SG-06")
+    def test_no_byte_can_be_changed(self, scheme: SignatureScheme, signature: Path, public_key: Path) -> None:
+        """After a change of any byte, verifying returns the digests of the signed files, or is a SignatureError."""
+        whole = signature.read_bytes()
+        expected = {name: hashlib.sha256(content).hexdigest() for name, content in _FILES.items()}
+        for position in range(0, len(whole), max(1, len(whole) // _CHANGES)):
+            changed = bytearray(whole)
+            changed[position] ^= 1
+            signature.write_bytes(changed)
+            try:
+                found = dict(scheme.verify(signature, [public_key]))
+            except SignatureError:
+                continue
+            assert found == expected, f"byte {position} of {len(whole)}"
+
+
+def _contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -31,6 +31,8 @@ FILES: Files = {
 }
 OTHER_FILES: Files = {name: content[::-1] for name, content in FILES.items()}
 LARGE = "model.safetensors"
+_ABSOLUTE = Path(__file__).as_posix()
+"""The path of a file that exists, and is in no preset."""
 
 
 class SourceSuite(PluginSuite):
@@ -98,10 +100,10 @@ class SourceSuite(PluginSuite):
             opened(source).files(opened(source).resolve(missing_handle))
 
     @rule("SO-05")
-    @pytest.mark.parametrize("name", ["missing.txt", "assets", "../config.json", "assets/../config.json"])
+    @pytest.mark.parametrize("name", ["missing.txt", "assets", "../config.json", "assets/../config.json", _ABSOLUTE])
     def test_a_missing_file_is_an_error(self, source: PresetSource, publish: Publish, name: str) -> None:
-        """A file that the preset does not have is a `PresetNotFoundError` that names it; `..` leads nowhere."""
-        with pytest.raises(PresetNotFoundError, match=r"missing\.txt|assets|config\.json"):
+        """A file that the preset does not have is a `PresetNotFoundError` that names it; no path leads out of it."""
+        with pytest.raises(PresetNotFoundError, match=r"missing\.txt|assets|config\.json|sources\.py"):
             opened(source).fetch(opened(source).resolve(publish(FILES)), name)
 
 

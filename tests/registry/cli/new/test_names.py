@@ -57,7 +57,15 @@ def test_a_class_may_have_another_name():
         ("import", "a keyword of Python"),
         ("lambda", "a keyword of Python"),
         ("numpy", "one that it needs"),
-        ("scipy", "a package scipy is installed"),
+        ("yaml", "a package yaml is installed"),
+        ("scipy", "the distribution scipy .* is installed here, which yours would replace"),
+        ("pyyaml", "the distribution pyyaml .* is installed"),
+        ("list", "a function or class of Python"),
+        ("tests", "names something else in every project"),
+        ("build", "names something else in every project"),
+        ("aux", "reserved for a device on some systems"),
+        ("COM1", "reserved for a device on some systems"),
+        ("vertebra-3d", "after vertebra- comes a digit"),
         ("vertebra", "a distribution of Vertebra"),
         ("vertebra-bert", "a distribution of Vertebra"),
         ("bert", "the installed plugin 'bert' of vertebra-bert"),
@@ -88,6 +96,16 @@ def test_a_name_that_cannot_be_used_is_refused(name, problem):
         ("task", "zoo", {"class-name": "Büro"}, "no name of a class"),
         ("task", "zoo", {"class-name": ""}, "no name of a class"),
         ("task", "zoo", {"class-name": "None"}, "no name of a class"),
+        (
+            "strategy",
+            "mapping",
+            {},
+            "the code of the kind strategy uses the name Mapping .* Choose another with --class-name",
+        ),
+        ("task", "task", {}, "uses the name Task"),
+        ("architecture", "backbone", {}, "uses the name Backbone"),
+        ("source", "remote", {}, "uses the name RemoteSource"),
+        ("strategy", "zoo", {"class-name": "Exception"}, "uses the name Exception"),
     ],
 )
 def test_a_name_of_another_contribution_is_refused(kind, name, chosen, problem):
@@ -99,6 +117,22 @@ def test_the_kind_is_not_repeated_in_names_of_classes():
     assert Names.of("zoo-tokenizer", template_of("tokenizer")).registered == "ZooTokenizer"
     assert Names.of("zoo", ARCHITECTURE, {"class-name": "ZooBackbone"}).registered == "ZooBackbone"
     assert Names.of("Zoo Source", SOURCE).replaced("ExamplePluginSource") == "ZooSource"
+
+
+def test_a_name_may_have_words_of_the_template():
+    names = Names.of("example-license-example-name", SOURCE)
+    assert names.replaced("example-plugin example_plugin example-name EXAMPLE_PLUGIN_URL ExamplePluginSource") == (
+        "example-license-example-name example_license_example_name example-license-example-name "
+        "EXAMPLE_LICENSE_EXAMPLE_NAME_URL ExampleLicenseExampleNameSource"
+    )
+    assert names.replaced("example-plugin EXAMPLE_LICENSE", {"EXAMPLE_LICENSE": "example-plugin"}) == (
+        "example-license-example-name example-plugin"
+    )
+
+
+def test_a_class_may_have_a_name_that_other_kinds_use():
+    assert Names.of("task", template_of("preset-pack")).class_name == "Task"
+    assert Names.of("classvar", ARCHITECTURE, {"class-name": "LoraStrategy"}).registered == "LoraStrategyBackbone"
 
 
 def test_an_empty_folder_of_the_name_is_no_package(tmp_path, monkeypatch):

@@ -141,10 +141,33 @@ def test_json_names_the_files_and_the_next_commands(tmp_path, capsys):
     assert (facts["distribution"], facts["package"], facts["registers"]) == ("zoo-mood", "zoo_mood", "ZooMood")
     assert facts["next"] == [
         f"cd '{folder}'",
-        "pip install -e '.[test]'",
+        'pip install -e ".[test]"',
         "KERAS_BACKEND=torch pytest",
         "KERAS_BACKEND=jax pytest",
     ]
+
+
+def test_a_preset_named_like_a_folder_of_builds_is_in_the_wheel(tmp_path):
+    """Hatchling leaves out what .gitignore names."""
+    arguments = ["--preset", f"dist={PRESET}", "--output", str(tmp_path / "x")]
+    assert main(["new", "preset-pack", "zoo-p", *arguments]) == 0
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=tmp_path / "x", check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {"zoo_p/dist/config.json", "zoo_p/presets.json", "zoo_p/py.typed"} <= set(names)
+
+
+@pytest.mark.parametrize("license", ["MIT", "LicenseRef-Own"])
+def test_the_wheel_names_the_licence_and_has_its_text(license, tmp_path):
+    assert main(["new", "policy", "zoo-p", "--license", license, "--output", str(tmp_path / "x")]) == 0
+    (tmp_path / "x" / "LICENSE").write_text("As README.md says.")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=tmp_path / "x", check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    files = zipfile.ZipFile(wheel)
+    (text,) = (name for name in files.namelist() if name.endswith("licenses/LICENSE"))
+    assert f"License-Expression: {license}\n" in files.read(text.replace("licenses/LICENSE", "METADATA")).decode()
 
 
 def test_author_and_licence_are_in_the_metadata(tmp_path):
@@ -265,6 +288,13 @@ def test_presets_that_cannot_be_in_a_pack_are_refused(tmp_path, refused):
     taken = refused("preset-pack", "zoo-p", "--preset", f"bert_base_en={PRESET}", *output)
     assert "the preset id 'bert_base_en' is of vertebra-bert" in taken
     assert "only a preset pack" in refused("task", "zoo-p", "--preset", PRESET, *output)
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("id", ["presets.json", "__init__.py", "py.typed", "Aux", "one.", "ZOO_TINY"])
+def test_an_id_that_cannot_be_a_folder_of_the_package_is_refused(id, tmp_path, refused):
+    presets = ("--preset", f"zoo_tiny={PRESET}", "--preset", f"{id}={PRESET}")
+    assert f"'{id}' is no new id" in refused("preset-pack", "zoo-p", *presets, "--output", tmp_path / "x")
     assert not (tmp_path / "x").exists()
 
 

@@ -14,6 +14,7 @@ class TestMyTokenizer(TokenizerSuite):
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib
 import json
@@ -28,20 +29,16 @@ import pytest
 
 import vertebra
 from vertebra import TokenizerSpec
-from vertebra.errors import ArgumentError, FormatLimitError
+from vertebra.errors import ArgumentError, FormatLimitError, VertebraError
 from vertebra.testing import PluginSuite, rule
 from vertebra.testing.plugins import entry_module_of
+from vertebra_text.testing.options import OPTIONS
 from vertebra_text.tokenizers.interface import Tokenizer
 
-_OPTIONS = (
-    {"truncation_side": "left"},
-    {"padding_side": "left"},
-    {"add_special_tokens": False},
-    {"return_word_ids": True},
-    {"return_num_truncated_tokens": True},
-    {"padding": "max_length", "max_length": 7},
-)
-"""Options of a call that a tokenizer may refuse."""
+_DAMAGED = (b"", b"{}", b"[]", b"null", b"7", b"\xff\xfe", b"{")
+"""Contents of a file that is damaged, or of another kind."""
+_SHORT = 4
+"""A length that cuts the longest text."""
 
 
 class TokenizerSuite(PluginSuite):
@@ -134,40 +131,47 @@ class TokenizerSuite(PluginSuite):
 
     @rule("TK-05")
     def test_lengths_are_those_that_are_asked_for(self, tokenizer: Tokenizer, texts: Sequence[str]) -> None:
-        """`sequence_length`, `max_length` and `pad_to_multiple_of` give rows of these lengths."""
-        assert tokenizer(list(texts), sequence_length=12)["token_ids"].shape == (len(texts), 12)
-        assert tokenizer(list(texts), max_length=4)["token_ids"].shape[1] <= 4
+        """`sequence_length`, `max_length` and `pad_to_multiple_of` give rows of these lengths; cut tokens are counted.
+
+        Tasks ask for `return_num_truncated_tokens`.
+        """
+        for length in (_SHORT, 12):
+            assert tokenizer(list(texts), sequence_length=length)["token_ids"].shape == (len(texts), length)
+        assert tokenizer(list(texts), max_length=_SHORT)["token_ids"].shape[1] <= _SHORT
+        assert tokenizer(list(texts), padding="max_length", max_length=_SHORT)["token_ids"].shape[1] == _SHORT
         assert tokenizer(list(texts), pad_to_multiple_of=8)["token_ids"].shape[1] % 8 == 0
+        limited = tokenizer.with_max_length(_SHORT)(list(texts), return_num_truncated_tokens=True)
+        assert limited["token_ids"].shape[1] <= _SHORT
+        cut = tokenizer(list(texts))["padding_mask"].sum(axis=1) - limited["padding_mask"].sum(axis=1)
+        assert np.array_equal(limited["num_truncated_tokens"], cut)
 
     @rule("TK-06")
-    def test_an_option_works_or_is_refused(self, tokenizer: Tokenizer, texts: Sequence[str]) -> None:
+    @pytest.mark.parametrize("option", OPTIONS)
+    def test_an_option_works_or_is_refused(self, tokenizer: Tokenizer, texts: Sequence[str], option: str) -> None:
         """An option that a tokenizer does not support is refused with an `ArgumentError`; others have their effect."""
-        for options in _OPTIONS:
-            try:
-                found = tokenizer(list(texts), **options)
-            except ArgumentError:
-                continue
-            assert all(len(array) == len(texts) for array in found.values()), options
-            if options.get("padding_side") == "left":
-                assert found["padding_mask"][-1][-1] == 1
-                assert found["padding_mask"][-1][0] == 0
-            if "max_length" in options:
-                assert found["token_ids"].shape[1] == options["max_length"]
+        try:
+            OPTIONS[option](tokenizer, texts)
+        except ArgumentError as refused:
+            pytest.skip(f"the tokenizer refuses it: {refused}")
 
     @rule("TK-07")
     def test_values_that_are_no_texts_are_refused(self, tokenizer: Tokenizer) -> None:
         """Bytes, numbers and None are refused with an `ArgumentError`, in a list, too."""
         for wrong in (b"bytes", None, 3, ["a", None], ["a", 1.5]):
-            with pytest.raises(ArgumentError):
-                tokenizer(wrong)
+            for encode in (tokenizer, tokenizer.tokenize):
+                with pytest.raises(ArgumentError):
+                    encode(wrong)
 
     @rule("TK-08")
     def test_tokens_and_ids_are_looked_up(self, tokenizer: Tokenizer, texts: Sequence[str]) -> None:
-        """`token_to_id` and `id_to_token` are inverse for the tokens of texts, and ids beyond are refused."""
+        """`token_to_id` and `id_to_token` are inverse for the tokens of texts; others are an `ArgumentError`."""
         for id in {id for ids in tokenizer.tokenize(list(texts)) for id in ids}:
             assert tokenizer.token_to_id(tokenizer.id_to_token(id)) == id
-        with pytest.raises((ArgumentError, IndexError)):
-            tokenizer.id_to_token(tokenizer.vocabulary_size())
+        for beyond in (tokenizer.vocabulary_size(), -1):
+            with pytest.raises(ArgumentError):
+                tokenizer.id_to_token(beyond)
+        with pytest.raises(ArgumentError):
+            tokenizer.token_to_id("no token of a vocabulary")
 
     @rule("TK-09")
     def test_the_text_of_tokens_has_these_tokens(self, tokenizer: Tokenizer, texts: Sequence[str]) -> None:
@@ -176,6 +180,7 @@ class TokenizerSuite(PluginSuite):
         assert ids == [tokenizer.tokenize(text) for text in texts]
         for row in ids:
             assert tokenizer.tokenize(tokenizer.detokenize(row)) == row
+        assert tokenizer.detokenize(ids) == [tokenizer.detokenize(row) for row in ids]
         padded = tokenizer(list(texts))["token_ids"]
         assert len(tokenizer.detokenize(padded, skip_special_tokens=True)) == len(texts)
 
@@ -197,6 +202,8 @@ class TokenizerSuite(PluginSuite):
             found, expected = again(list(texts)), tokenizer(list(texts))
             assert all(np.array_equal(found[name], expected[name]) for name in expected)
             assert again.vocabulary_size() == tokenizer.vocabulary_size()
+            tokenizer.with_max_length(_SHORT).save_to_preset(target, format=format)
+            assert tokenizer_class.read(vertebra.open_files(target)).max_length == _SHORT
 
     @rule("TK-11")
     def test_processes_and_threads_may_share_it(self, tokenizer: Tokenizer, texts: Sequence[str]) -> None:
@@ -214,3 +221,16 @@ class TokenizerSuite(PluginSuite):
         facts: Any = json.loads(json.dumps(dict(tokenizer.describe())))
         assert isinstance(facts["kind"], str)
         assert facts["vocabulary_size"] == tokenizer.vocabulary_size()
+
+    @rule("TK-13")
+    def test_damaged_files_are_refused(
+        self, tokenizer_class: type[Tokenizer], folder: Path, texts: Sequence[str]
+    ) -> None:
+        """A damaged file is an error of `vertebra.errors`, or it can be read after all."""
+        for path in [path for path in folder.rglob("*") if path.is_file()]:
+            whole = path.read_bytes()
+            for damaged in (*_DAMAGED, whole[: len(whole) // 2]):
+                path.write_bytes(damaged)
+                with contextlib.suppress(VertebraError):
+                    tokenizer_class.read(vertebra.open_files(folder))(list(texts))
+            path.write_bytes(whole)

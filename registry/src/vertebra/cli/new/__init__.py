@@ -63,7 +63,7 @@ def _list(as_json: bool) -> int:
 
 
 def _report(args: argparse.Namespace, kind: Kind, names: Any, folder: Path, files: list[str], tests: list[str]) -> None:
-    steps = [f"cd {shlex.quote(str(folder))}", "pip install -e '.[test]'", *tests]
+    steps = [f"cd {shlex.quote(str(folder))}", 'pip install -e ".[test]"', *tests]
     if args.json:
         facts = {"kind": kind.name, "distribution": names.distribution, "package": names.package}
         facts |= {"registers": names.registered, "folder": str(folder), "files": files, "next": steps}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import io
+import tokenize
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +14,8 @@ from importlib.resources.abc import Traversable
 from vertebra.errors import UnknownNameError
 
 TEMPLATES = files("vertebra.cli.new") / "templates"
+PACKAGE_CLASS = "ExamplePlugin"
+"""Beginning of the names of the template's classes, which the author's replaces."""
 COMMON = "common"
 """The folder with the files of all kinds."""
 _DESCRIPTION = "kind.toml"
@@ -52,6 +56,12 @@ class Kind:
             for path, file in _files(TEMPLATES / folder, ""):
                 if path != _DESCRIPTION:
                     yield path, file
+
+    def words(self) -> set[str]:
+        """Returns the names that the template's code uses: of classes, imports, arguments and variables."""
+        code = [file.read_text(encoding="utf-8") for path, file in self.files() if path.endswith(".py")]
+        tokens = (token for text in code for token in tokenize.generate_tokens(io.StringIO(text).readline))
+        return {token.string for token in tokens if token.type == tokenize.NAME}
 
 
 def kinds() -> list[Kind]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import builtins
+import contextlib
 import keyword
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata, util
 from types import MappingProxyType
 
 from vertebra._discovery import catalog, core_commands
 from vertebra._discovery.plugins import examined
-from vertebra.cli.new.kinds import Kind
+from vertebra._resolve.filenames import unsafe_names
+from vertebra.cli.new.kinds import PACKAGE_CLASS, Kind
 from vertebra.errors import NewPluginError
 from vertebra.handles import PresetHandle
 
@@ -24,6 +27,8 @@ _CLASS = re.compile(r"[A-Z][A-Za-z0-9]*")
 _NEW_NAME = "Choose another NAME"
 _SUFFIXES = ("Backbone", "Format", "Runtime", "Source", "Tokenizer")
 """Ends of the names of classes, which are not repeated if a name has them already."""
+_OF_PROJECTS = {"build", "conftest", "dist", "docs", "setup", "src", "tests"}
+"""Names of files, folders and tools of every project."""
 _SCHEME, _CLASS_NAME = "scheme", "class-name"
 """The options that choose a name."""
 
@@ -62,6 +67,8 @@ class Names:
         package = distribution.replace("-", "_")
         _check_package(name, package)
         own = words[1:] if words[0] == _CORE and len(words) > 1 else words
+        if own[0][0].isdigit():
+            raise NewPluginError(name, f"after {_CORE}- comes a digit, and names begin with a letter", _NEW_NAME)
         class_name = chosen.get(_CLASS_NAME, "".join(word[:1].upper() + word[1:] for word in own))
         short = chosen.get(_SCHEME, "-".join(own))
         names = cls(distribution, package, class_name, short, "")
@@ -70,24 +77,26 @@ class Names:
         _check_contribution(name, kind, names.registered)
         return names
 
-    def replaced(self, text: str) -> str:
-        """Returns a text of a template with these names."""
-        for old, new in self._replacements():
-            text = text.replace(old, new)
-        return text
+    def replaced(self, text: str, values: Mapping[str, str] = MappingProxyType({})) -> str:
+        """Returns a text of a template with these names, and with further values for other words.
 
-    def _replacements(self) -> Sequence[tuple[str, str]]:
-        classes = {f"ExamplePlugin{suffix}": f"{self.class_name.removesuffix(suffix)}{suffix}" for suffix in _SUFFIXES}
-        return (
-            *classes.items(),
-            ("example-plugin", self.distribution),
-            ("example_plugin", self.package),
-            ("EXAMPLE_PLUGIN", self.package.upper()),
-            ("ExamplePlugin", self.class_name),
-            ("Example Plugin", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", self.class_name)),
-            ("example-name", self.short),
-            ("example_name", self.short.replace("-", "_")),
-        )
+        All are replaced at once: a name may itself have a word of the template, such as `example-name`.
+        """
+        new = self._replacements() | dict(values)
+        longest_first = sorted(new, key=len, reverse=True)
+        return re.sub("|".join(map(re.escape, longest_first)), lambda found: new[found[0]], text)
+
+    def _replacements(self) -> dict[str, str]:
+        classes = {f"{PACKAGE_CLASS}{end}": f"{self.class_name.removesuffix(end)}{end}" for end in _SUFFIXES}
+        return classes | {
+            "example-plugin": self.distribution,
+            "example_plugin": self.package,
+            "EXAMPLE_PLUGIN": self.package.upper(),
+            PACKAGE_CLASS: self.class_name,
+            "Example Plugin": re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", self.class_name),
+            "example-name": self.short,
+            "example_name": self.short.replace("-", "_"),
+        }
 
 
 def _words(name: str) -> list[str]:
@@ -104,6 +113,11 @@ def _check_chosen(name: str, kind: Kind, names: Names, chosen: Mapping[str, str]
     if not _CLASS.fullmatch(names.class_name) or keyword.iskeyword(names.class_name):
         problem = f"{names.class_name!r} is no name of a class: a capital, then letters from A to Z and digits"
         raise NewPluginError(name, problem, "Choose one with --class-name, such as AcmeLlama")
+    words = kind.words()
+    for new in sorted(names.replaced(word) for word in words if word.startswith(PACKAGE_CLASS)):
+        if new in words or hasattr(builtins, new):
+            problem = f"the code of the kind {kind.name} uses the name {new} for something else"
+            raise NewPluginError(name, problem, "Choose another with --class-name, such as AcmeLlama")
 
 
 def _check_distribution(name: str, distribution: str) -> None:
@@ -122,12 +136,22 @@ def _check_distribution(name: str, distribution: str) -> None:
         if distribution in (plugin.name, _canonical(plugin.owner.distribution)):
             problem = f"the installed plugin {plugin.name!r} of {plugin.owner.distribution} has that name"
             raise NewPluginError(name, problem, f"{_NEW_NAME}, or uninstall it")
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        found = metadata.version(distribution)
+        problem = f"the distribution {distribution} {found} is installed here, which yours would replace"
+        raise NewPluginError(name, problem, f"{_NEW_NAME}, such as acme-{distribution}")
 
 
 def _check_package(name: str, package: str) -> None:
-    if keyword.iskeyword(package) or package in sys.stdlib_module_names:
-        kind = "a keyword" if keyword.iskeyword(package) else "a module"
-        raise NewPluginError(name, f"{package} is {kind} of Python", f"{_NEW_NAME}, such as acme-{package}")
+    for kind, is_one in {
+        "is a keyword of Python": keyword.iskeyword(package),
+        "is a module of Python": package in sys.stdlib_module_names,
+        "is a function or class of Python": hasattr(builtins, package),
+        "names something else in every project": package in _OF_PROJECTS,
+        **dict.fromkeys(unsafe_names([package]).values(), True),
+    }.items():
+        if is_one:
+            raise NewPluginError(name, f"{package} {kind}", f"{_NEW_NAME}, such as acme-{package.replace('_', '-')}")
     spec = util.find_spec(package)
     if spec is not None and spec.origin is not None:  # a folder without modules has none
         problem = f"a package {package} is installed here, so that only one of both could be imported"

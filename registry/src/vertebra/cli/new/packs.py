@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vertebra._resolve.filenames import impossible_on_some, unsafe_names
 from vertebra.cli.new.names import Names
 from vertebra.errors import NewPluginError
 
 PACK = "preset-pack"
 LIST = "presets.json"
+_FILES = ("__init__.py", "__pycache__", "py.typed")
+"""Other files in the package, whose names no folder of a preset can have."""
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
@@ -37,7 +40,8 @@ def add_presets(package: Path, names: Names, presets: Sequence[str]) -> list[str
     for text in presets:
         id, _, preset = text.rpartition("=") if _ID.fullmatch(text.partition("=")[0]) else ("", "", text)
         id = id or _id_of(names, preset)
-        if not _ID.fullmatch(id) or id in [other["name"] for other in listed]:
+        taken = [LIST, *_FILES, *(other["name"] for other in listed)]
+        if not _ID.fullmatch(id) or unsafe_names([id]) or impossible_on_some([*taken, id]) or id in taken:
             remedy = "Give each preset an id of its own, as in --preset acme_bert=./my_bert"
             raise NewPluginError(names.distribution, f"{id!r} is no new id for the preset {preset!r}", remedy)
         spec, distributions = _describe(package, names, id, preset)

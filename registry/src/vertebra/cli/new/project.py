@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -47,60 +47,53 @@ def write_project(project: Project, folder: Path) -> list[str]:
         problem = f"{folder} exists and is not an empty folder"
         raise NewPluginError(name, problem, "Choose another folder with --output, or remove it")
     check_presets(name, project.kind.template, project.presets)
-    texts = _texts(project)
     with replacing_folder(target) as stage:
         dependencies = add_presets(stage / "src" / project.names.package, project.names, project.presets)
-        texts["pyproject.toml"] = _metadata(project, texts["pyproject.toml"], dependencies)
-        for path, text in texts.items():
+        for path, text in _texts(project, dependencies).items():
             (stage / path).parent.mkdir(parents=True, exist_ok=True)
             (stage / path).write_text(text, encoding="utf-8", newline="\n")
         return sorted(path.relative_to(stage).as_posix() for path in stage.rglob("*") if path.is_file())
 
 
-def _texts(project: Project) -> dict[str, str]:
+def _texts(project: Project, dependencies: Sequence[str]) -> dict[str, str]:
     """Returns the text of each file; the README is that of the kind, and then that of all kinds."""
+    values = _values(project, dependencies)
     texts: dict[str, str] = {f"src/{project.names.package}/{PY_TYPED}": ""}
     for path, file in project.kind.files():
-        path, text = project.names.replaced(path), _filled(project, file.read_text(encoding="utf-8"))
+        lines = _lines_for(project.kind, file.read_text(encoding="utf-8"))
+        path, text = project.names.replaced(path), project.names.replaced(lines, values)
         texts[path] = f"{text}\n{texts[path]}" if path in texts else text
     return texts
 
 
-def _filled(project: Project, text: str) -> str:
-    """Returns a text of the template with the names, licence and runtimes of the project.
+def _lines_for(kind: Kind, text: str) -> str:
+    """Returns a text of the template; lines that end with `# EXAMPLE_KERAS` are for kinds whose tests need Keras."""
+    kept = [
+        line.removesuffix(_KERAS).rstrip() for line in text.splitlines() if kind.runtimes or not line.endswith(_KERAS)
+    ]
+    return "\n".join(kept).rstrip() + "\n"
 
-    Lines that end with `# EXAMPLE_KERAS` are for plugins whose tests need Keras.
-    """
-    runtimes = project.kind.runtimes
-    lines = text.splitlines()
-    kept = [line.removesuffix(_KERAS).rstrip() for line in lines if runtimes or not line.endswith(_KERAS)]
-    text = project.names.replaced("\n".join(kept).rstrip() + "\n")
-    tests = "\n".join(f"$ {command}" for command in test_commands(project.kind))
-    for old, new in {"TESTS": tests, "LICENSE": project.license, "RUNTIMES": f"[{', '.join(runtimes)}]"}.items():
-        text = text.replace(f"EXAMPLE_{old}", new)
-    return text
+
+def _values(project: Project, further: Sequence[str]) -> dict[str, str]:
+    """Returns what replaces each `EXAMPLE_` word: the metadata, with the versions of this core, and the commands."""
+    kind = project.kind
+    needs = [_requirement(name) for name in dict.fromkeys((*kind.dependencies, *further))]
+    known = metadata.metadata("vertebra").get_all("Provides-Extra") or []
+    extras = sorted(["testing", *(runtime for runtime in kind.runtimes if runtime in known)])
+    return {
+        "EXAMPLE_DESCRIPTION": project.names.replaced(kind.description),
+        "EXAMPLE_DEPENDENCIES": json.dumps(needs),
+        "EXAMPLE_TEST_DEPENDENCIES": json.dumps([_requirement(f"vertebra[{','.join(extras)}]")]),
+        "EXAMPLE_AUTHORS\n": _authors(project),
+        "EXAMPLE_LICENSE": project.license,
+        "EXAMPLE_RUNTIMES": f"[{', '.join(kind.runtimes)}]",
+        "EXAMPLE_TESTS": "\n".join(f"$ {command}" for command in test_commands(kind)),
+    }
 
 
 def test_commands(kind: Kind) -> list[str]:
     """Returns the commands that run the tests: once for each runtime, because Keras has one backend in a process."""
     return [f"KERAS_BACKEND={runtime} pytest" for runtime in kind.runtimes] or ["pytest"]
-
-
-def _metadata(project: Project, text: str, further: Iterable[str]) -> str:
-    """Fills in the metadata: dependencies with the versions of this core, the author, and the extra for tests."""
-    needs = [_requirement(name) for name in dict.fromkeys((*project.kind.dependencies, *further))]
-    known = metadata.metadata("vertebra").get_all("Provides-Extra") or []
-    extras = sorted(["testing", *(runtime for runtime in project.kind.runtimes if runtime in known)])
-    tests = [_requirement(f"vertebra[{','.join(extras)}]")]
-    values = {
-        "EXAMPLE_DESCRIPTION": project.names.replaced(project.kind.description),
-        "EXAMPLE_DEPENDENCIES": json.dumps(needs),
-        "EXAMPLE_TEST_DEPENDENCIES": json.dumps(tests),
-        "EXAMPLE_AUTHORS\n": _authors(project),
-    }
-    for old, new in values.items():
-        text = text.replace(old, new)
-    return text
 
 
 def _authors(project: Project) -> str:

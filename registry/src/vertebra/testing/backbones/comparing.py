@@ -7,8 +7,12 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 
 from vertebra._presets.certificate import difference, flatten
+
+_ADDRESSES = ("data_ptr", "unsafe_buffer_pointer")
+"""Methods of tensors that return where their values are in memory."""
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
@@ -38,3 +42,13 @@ def largest_difference(found: Arrays, expected: Arrays) -> float:
 def rows_of(arrays: Arrays, rows: slice) -> dict[str, np.ndarray[Any, Any]]:
     """Returns some rows of all arrays."""
     return {name: array[rows] for name, array in arrays.items()}
+
+
+def address_of(tensor: Any) -> int:
+    """Returns where a tensor's values start in memory; skips the test if the tensor does not tell."""
+    if isinstance(tensor, np.ndarray):
+        return int(tensor.ctypes.data)
+    for method in _ADDRESSES:
+        if hasattr(tensor, method):
+            return int(getattr(tensor, method)())
+    pytest.skip(f"a {type(tensor).__name__} does not tell where its values are")

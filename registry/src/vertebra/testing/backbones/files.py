@@ -18,13 +18,11 @@ from vertebra._discovery.runtimes import available, bind
 from vertebra._weights.safetensors.format import open_header
 from vertebra.specs import BackboneSpec
 from vertebra.testing import processes
-from vertebra.testing.backbones.comparing import Arrays, arrays_of, computed, largest_difference
+from vertebra.testing.backbones.comparing import Arrays, address_of, arrays_of, computed, largest_difference
 from vertebra.testing.backbones.fixtures import NO_LAYERS, BackboneFixtures, Build, adapted
 from vertebra.testing.plugins import use_plugin
 from vertebra.testing.rules import rule
 
-_ADDRESSES = ("data_ptr", "unsafe_buffer_pointer")
-"""Methods of tensors that return where their values are in memory."""
 PRESET, EXTENDED, ADAPTED = "preset", "extended.keras", "adapted.keras"
 _FILES = (PRESET, EXTENDED, ADAPTED)
 _PROGRAM = """
@@ -101,7 +99,7 @@ class FileRules(BackboneFixtures):
         mapped, entries = _mapped(path), open_header(path).entries
         viewed = [name for name, entry in entries.items() if entry.size and bind().can_view(entry.start, True)]
         weights = loaded.named_weights()
-        assert [name for name in viewed if not any(_address(weights[name].value) in span for span in mapped)] == []
+        assert [name for name in viewed if not any(address_of(weights[name].value) in span for span in mapped)] == []
 
     @rule("BB-17")
     def test_every_runtime_computes_the_same(
@@ -162,11 +160,3 @@ def _mapped(path: Path) -> list[range]:
     lines = Path("/proc/self/maps").read_text().splitlines()
     spans = [line.split()[0].split("-") for line in lines if line.endswith(str(path))]
     return [range(int(start, 16), int(end, 16)) for start, end in spans]
-
-
-def _address(tensor: Any) -> int:
-    """Returns where a tensor's values start in memory; skips the test if the tensor does not tell."""
-    for method in _ADDRESSES:
-        if hasattr(tensor, method):
-            return int(getattr(tensor, method)())
-    pytest.skip(f"a {type(tensor).__name__} does not tell where its values are")

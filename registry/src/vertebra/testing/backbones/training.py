@@ -29,6 +29,7 @@ class TrainingRules(BackboneFixtures):
     """Rules for gradients, dtypes and quantisation."""
 
     @rule("BB-09")
+    @pytest.mark.filterwarnings("ignore:Gradients do not exist")  # the failure names the variables
     def test_every_trainable_weight_gets_a_gradient(
         self, build: Build, inputs: Any, without_gradient: Sequence[str]
     ) -> None:

@@ -9,6 +9,7 @@ class TestMyFormat(FormatSuite):
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,18 @@ from vertebra.testing.tiny import TinyBackbone
 from vertebra.translations import TensorRule, Translation
 
 IDENTIFIER = "tiny_of_this_format"
+_FIELDS = {
+    "tokens": 32,
+    "width": 8,
+    "rate": 0.1,
+    "tied": False,
+    "limit": None,
+    "label": "é",
+    "sizes": [1, [2, 3]],
+    "rotary": {"base": 1e6, "factors": [1.0, 2.5]},
+    "empty": {},
+}
+"""Fields of all kinds that an architecture may have."""
 _FOREIGN: tuple[dict[str, Any], ...] = ({}, {"model_type": "acme"}, {"class_name": "X", "config": {}}, {"a": [1, {}]})
 """Configs that are in no contributed format."""
 _VALUES: tuple[Any, ...] = (None, 1, 1.5, True, "", [], {}, [[]], {"": None})
@@ -74,7 +87,7 @@ class FormatSuite(PluginSuite):
     @pytest.fixture
     def document(self, format: PresetFormat) -> dict[str, Any]:
         """A config of this format."""
-        return format.config(IDENTIFIER, {"tokens": 32, "width": 8})
+        return format.config(IDENTIFIER, copy.deepcopy(_FIELDS))
 
     @pytest.fixture
     def tiny(self, format: PresetFormat) -> Iterator[Any]:
@@ -102,7 +115,9 @@ class FormatSuite(PluginSuite):
         again = json.loads(json.dumps(document))
         assert again == document
         assert format.identifier(again) == IDENTIFIER
-        assert dict(format.fields(again)).items() >= {"tokens": 32, "width": 8}.items()
+        fields = dict(format.fields(again))
+        assert {name: fields.get(name) for name in _FIELDS} == _FIELDS
+        assert again == document, "reading changes the config"
 
     @rule("FM-03")
     def test_configs_of_other_formats_are_not_its_own(self, format: PresetFormat) -> None:

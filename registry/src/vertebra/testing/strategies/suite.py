@@ -140,10 +140,13 @@ class StrategySuite(PluginSuite):
 
     @rule("ST-05")
     @on_two_kinds
+    @pytest.mark.filterwarnings("ignore:Gradients do not exist")  # the failure names the variables
     def test_every_trainable_variable_gets_a_gradient(self, kind: str, enable: Enable) -> None:
         """Training changes every trainable variable of a used adapter, and no base weight."""
         model, inputs = single_layer(kind)
+        base = {id(variable) for variable in model.weights}
         enable(model)
+        assert [variable.path for variable in model.trainable_weights if id(variable) in base] == []
         disturb(model.trainable_weights)  # at the start, one factor of two is zero, and the other has no gradient
         before = {variable.path: variable.numpy().copy() for variable in model.weights}
         trainable = {variable.path for variable in model.trainable_weights}
@@ -185,6 +188,17 @@ class StrategySuite(PluginSuite):
         assert not np.array_equal(_outputs(model, inputs), expected)
         lora.activate(model, "one")
         assert np.array_equal(_outputs(model, inputs), expected)
+
+    @rule("ST-08")
+    @on_two_kinds
+    def test_a_seed_gives_the_same_values(self, kind: str, enable: Enable) -> None:
+        """Initial values are those of the seed: two adapters with one seed are equal."""
+        values = []
+        for _ in range(2):
+            model, _ = single_layer(kind)
+            enable(model)
+            values.append([variable.numpy() for variable in model.trainable_weights])
+        assert all(np.array_equal(one, other) for one, other in zip(*values, strict=True))
 
 
 def _outputs(model: Any, inputs: Any) -> np.ndarray[Any, Any]:

@@ -19,5 +19,8 @@ class TestExamplePlugin(CommandSuite):
 
 def test_it_lists_the_files_of_a_preset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "README.md").write_text("A preset.")
+    assert cli.main(["example-name", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == "README.md\nconfig.json\n"
     assert cli.main(["example-name", str(tmp_path), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"config.json": 2}
+    assert json.loads(capsys.readouterr().out) == ["README.md", "config.json"]

@@ -1,4 +1,4 @@
-"""`vertebra example-name PRESET`: lists the files of a preset, with their sizes."""
+"""`vertebra example-name PRESET`: lists the files of a preset."""
 
 import json
 from argparse import ArgumentParser, Namespace
@@ -7,9 +7,9 @@ from vertebra import open_files
 
 SCHEMA = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
-    "title": "Output of vertebra example-name --json: the size of each file in bytes",
-    "type": "object",
-    "additionalProperties": {"type": "integer", "minimum": 0},
+    "title": "Output of vertebra example-name --json: the names of the files",
+    "type": "array",
+    "items": {"type": "string"},
 }
 """The JSON Schema of the output with `--json`."""
 
@@ -23,11 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Runs the command, and returns its exit status. An error of `vertebra.errors` is shown as one line."""
-    files = open_files(args.preset)
-    sizes = {name: files.fetch(name).stat().st_size for name in files.names}
-    if args.json:
-        print(json.dumps(sizes, indent=2))
-        return 0
-    for name, size in sizes.items():
-        print(f"{size:>15,}  {name}")
+    files = open_files(args.preset)  # downloads the list; files.fetch(name) downloads a file
+    names = sorted(files.names)
+    print(json.dumps(names, indent=2) if args.json else "\n".join(names))
     return 0

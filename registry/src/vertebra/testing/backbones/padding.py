@@ -1,9 +1,9 @@
-"""The rule for backbones that compute no padding."""
+"""The rules for padding: it changes no token, and some backbones do not compute it."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -20,8 +20,8 @@ _COPIES = 2
 """Copies of the last token, as in batches that are computed in few shapes."""
 
 
-class UnpaddingRules(BackboneFixtures):
-    """The rule for the layers `Unpad` and `Pad`."""
+class PaddingRules(BackboneFixtures):
+    """The rules for backbones with the input `padding_mask`, and for the layers `Unpad` and `Pad`."""
 
     @rule("BB-19")
     def test_padding_is_not_computed_if_the_tokens_are_given(
@@ -33,10 +33,7 @@ class UnpaddingRules(BackboneFixtures):
         """
         if not layers.can_unpad(backbone):
             pytest.skip("the backbone has no layer `Unpad`")
-        inputs = make_inputs(backbone, 3)
-        mask = np.ones_like(inputs["padding_mask"])
-        mask[1, -1] = mask[2, 0] = 0
-        inputs = inputs | {"padding_mask": mask}
+        inputs, mask = _padded(make_inputs(backbone, 3))
         expected, count = computed(backbone, inputs), int(mask.sum()) + _COPIES
         tokens = layers.tokens_of(mask, count)
         with _shapes_between() as shapes:
@@ -44,11 +41,45 @@ class UnpaddingRules(BackboneFixtures):
                 eager = computed(backbone, inputs)
             found = {"eager": eager, "compiled": arrays_of(compiled(inputs, tokens=tokens))}
         assert {shape[:2] for shape in shapes} == {(1, count)}, "shapes of the inputs of dense layers"
-        by_token = {name for name, tensor in flatten("outputs", backbone.output).items() if tensor.shape[1] is None}
+        by_token = _outputs_by_token(backbone)
         for mode, outputs in found.items():
             gap = largest_difference(_of_tokens(outputs, mask, by_token), _of_tokens(expected, mask, by_token))
             assert gap <= tolerance, f"{mode} outputs differ by {gap:.2g}"
             assert [name for name in by_token if outputs[name][mask == 0].any()] == [], f"{mode} outputs of padding"
+
+    @rule("BB-20")
+    def test_padding_changes_no_token(self, backbone: Any, make_inputs: MakeInputs, tolerance: float) -> None:
+        """With the input `padding_mask`, tokens have the same outputs whatever ids padding has, at either end."""
+        if not isinstance(backbone.input, Mapping) or "padding_mask" not in backbone.input:
+            pytest.skip("the backbone has no input `padding_mask`")
+        inputs, mask = _padded(make_inputs(backbone, 3))
+        changed = {
+            name: array if name == "padding_mask" else _other_padding(array, mask) for name, array in inputs.items()
+        }
+        found, expected = computed(backbone, changed), computed(backbone, inputs)
+        by_token = _outputs_by_token(backbone)
+        gap = largest_difference(_of_tokens(found, mask, by_token), _of_tokens(expected, mask, by_token))
+        assert gap <= tolerance, f"outputs of tokens differ by {gap:.2g}"
+
+
+def _padded(inputs: Mapping[str, Any]) -> tuple[dict[str, Any], np.ndarray[Any, Any]]:
+    """Returns inputs of three rows, the second ends with padding and the third begins with it; and their mask."""
+    mask = np.ones_like(inputs["padding_mask"])
+    mask[1, -1] = mask[2, 0] = 0
+    return {**inputs, "padding_mask": mask}, mask
+
+
+def _other_padding(array: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Returns an input with other values of the same range at padding, if it has a value for each token."""
+    if array.shape[:2] != mask.shape:
+        return array
+    is_padding = mask.reshape(*mask.shape, *[1] * (array.ndim - 2)) == 0
+    changed: np.ndarray[Any, Any] = np.where(is_padding, array.min() + array.max() - array, array).astype(array.dtype)
+    return changed
+
+
+def _outputs_by_token(backbone: Any) -> set[str]:
+    return {name for name, tensor in flatten("outputs", backbone.output).items() if tensor.shape[1:2] == (None,)}
 
 
 def _of_tokens(arrays: Arrays, mask: np.ndarray[Any, Any], by_token: set[str]) -> Arrays:

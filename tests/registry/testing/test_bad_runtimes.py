@@ -1,0 +1,54 @@
+"""The suite for runtimes notices faults: each of these runtimes breaks one rule."""
+
+import keras
+import numpy as np
+import pytest
+
+import vertebra
+from vertebra.testing import RuntimeSuite
+
+pytestmark = pytest.mark.keras(once=True)
+SUITE = RuntimeSuite()
+TESTS = {
+    "RT-04": lambda runtime, tmp_path: SUITE.test_another_dtype_is_converted_as_numpy_does(runtime),
+    "RT-06": lambda runtime, tmp_path: SUITE.test_values_are_copied_before_they_are_shared(runtime),
+    "RT-08": lambda runtime, tmp_path: SUITE.test_a_compiled_model_computes_the_same(
+        runtime, RuntimeSuite.model.__wrapped__(SUITE)
+    ),
+    "RT-09": lambda runtime, tmp_path: SUITE.test_dropout_keeps_the_expected_values(runtime),
+    "RT-11": SUITE.test_it_says_which_arrays_it_can_view,
+}
+
+
+def truncated(runtime, array, dtype):
+    """Cuts bits off in place of rounding."""
+    if array.dtype == "float32" and dtype == "bfloat16":
+        array = (array.view("uint32") & np.uint32(0xFFFF0000)).view("float32")
+    return type(runtime).tensor(runtime, array, dtype)
+
+
+def old_weights(runtime, model):
+    """Computes with the weights at the time of compiling."""
+    kept = keras.models.clone_model(model)
+    kept.set_weights(model.get_weights())
+    return lambda inputs, tokens=None: kept(inputs, training=False)
+
+
+@pytest.mark.parametrize(
+    ("rule", "method", "wrong"),
+    [
+        ("RT-04", "tensor", truncated),
+        ("RT-06", "snapshot", lambda runtime, tensor: tensor),
+        ("RT-08", "compile", old_weights),
+        ("RT-09", "dropout", lambda runtime, inputs, rate, generator: inputs),
+        ("RT-11", "can_view", lambda runtime, start, contiguous: False),
+        ("RT-11", "tensor", lambda runtime, array, dtype: type(runtime).tensor(runtime, array.copy(), dtype)),
+    ],
+)
+def test_a_runtime_that_breaks_a_rule_is_noticed(rule, method, wrong, monkeypatch, tmp_path):
+    runtime = vertebra.use()
+    TESTS[rule](runtime, tmp_path)
+    monkeypatch.setattr(runtime, method, lambda *args: wrong(runtime, *args), raising=False)
+    with pytest.raises(AssertionError) as caught:
+        TESTS[rule](runtime, tmp_path)
+    assert caught.value.__notes__[0].startswith(f"{rule}: ")
