@@ -118,10 +118,10 @@ def example(name: str, page: str) -> types.ModuleType:
 
 @pytest.fixture
 def policies(monkeypatch):
-    """Registers the plugins of docs/concepts/cache.md, and no others."""
+    """Registers the plugins of docs/how-to/mirror.md, and no others."""
     registry = PluginRegistry(Settings(block=("*",)))
     for name in ("acme_mirror", "acme_allowed"):
-        assert registry.add(example(name, "concepts/cache.md"), name).status == "loaded"
+        assert registry.add(example(name, "how-to/mirror.md"), name).status == "loaded"
     monkeypatch.setattr(candidates, "registry", lambda: registry)
 
 

@@ -16,8 +16,8 @@ SECTIONS = {title: BLOCK.findall(text) for title, text in re.findall(r"^## (.+?)
 RUN = {
     "Choosing the device": 1,
     "Choosing the precision": 1,
-    "torch": 3,
-    "JAX": 2,
+    "PyTorch: training tools and several GPUs": 3,
+    "JAX: several devices": 2,
     "Less memory for training": 1,
     "Export": 2,
 }
@@ -83,7 +83,7 @@ def test_torch_trains_in_parallel_and_sharded(torch, names, tmp_path, monkeypatc
         monkeypatch.setenv(name, str(value))
     ids = torch.ones((4, 5), dtype=torch.int32)
     names["batch"] = {"input_ids": ids, "attention_mask": ids, "labels": ids[:, 0].long()}
-    for block in SECTIONS["torch"]:
+    for block in SECTIONS["PyTorch: training tools and several GPUs"]:
         run(block, names)
     assert vertebra.Backbone.from_preset(tmp_path / "trained").hidden_dim == 16
 
@@ -134,5 +134,5 @@ print(float(abs(np.array(saved(inputs)) - np.array(gemma(inputs))).max()))
 
 
 def test_jax_divides_batches_and_weights(only_jax, names, child):
-    shown = child(ON_TWO_DEVICES, *SECTIONS["JAX"])
+    shown = child(ON_TWO_DEVICES, *SECTIONS["JAX: several devices"])
     assert all(float(line) < 1e-5 for line in shown.splitlines()[-2:])
