@@ -15,7 +15,7 @@ BLOCK = re.compile(r"```python\n(.+?)```", flags=re.DOTALL)
 SECTIONS = {title: BLOCK.findall(text) for title, text in re.findall(r"^## (.+?)\n(.+?)(?=^## |\Z)", PAGE, re.S | re.M)}
 RUN = {
     "Choosing the device": 1,
-    "Choosing the precision": 1,
+    "Choosing the dtype": 1,
     "PyTorch: training tools and several GPUs": 3,
     "JAX: several devices": 2,
     "Less memory for training": 1,
@@ -44,7 +44,7 @@ def test_every_block_is_run():
 
 
 def test_devices_and_precision_are_chosen_at_the_load(names, runtime):
-    for title in ("Choosing the device", "Choosing the precision"):
+    for title in ("Choosing the device", "Choosing the dtype"):
         for block in SECTIONS[title]:
             run(block.replace('use("torch")', f'use("{runtime}")'), names)
     assert {str(weight.dtype) for weight in names["half"].weights} == {"bfloat16"}
