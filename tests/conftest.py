@@ -324,14 +324,14 @@ def other_runtime(runtime):
 
 @pytest.fixture
 def documented_vit(tmp_path, monkeypatch):
-    """The package of the architecture in docs/how-to/write-a-plugin.md, added as a plugin until the test ends."""
+    """The package of the architecture in docs/how-to/declare-an-architecture.md, added as a plugin until the test ends."""
     import vertebra
     from vertebra._configuration.settings import settings
     from vertebra._discovery import catalog, plugins
 
     monkeypatch.setenv("VERTEBRA_PREFER", "acme-vit")  # vertebra-vit reads the same checkpoints
     settings.cache_clear()
-    page = (Path(__file__).parents[1] / "docs" / "how-to" / "write-a-plugin.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[1] / "docs" / "how-to" / "declare-an-architecture.md").read_text(encoding="utf-8")
     for name, code in re.findall(r"`acme_vit/(\w+\.py)`\n\n```python\n(.+?)```", page, flags=re.DOTALL):
         (tmp_path / "plugin" / "acme_vit").mkdir(parents=True, exist_ok=True)
         (tmp_path / "plugin" / "acme_vit" / name).write_text(code)

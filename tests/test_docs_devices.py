@@ -15,9 +15,9 @@ BLOCK = re.compile(r"```python\n(.+?)```", flags=re.DOTALL)
 SECTIONS = {title: BLOCK.findall(text) for title, text in re.findall(r"^## (.+?)\n(.+?)(?=^## |\Z)", PAGE, re.S | re.M)}
 RUN = {
     "Choosing the device": 1,
-    "Choosing the precision": 1,
-    "torch": 3,
-    "JAX": 2,
+    "Choosing the dtype": 1,
+    "PyTorch: training tools and several GPUs": 3,
+    "JAX: several devices": 2,
     "Less memory for training": 1,
     "Export": 2,
 }
@@ -44,7 +44,7 @@ def test_every_block_is_run():
 
 
 def test_devices_and_precision_are_chosen_at_the_load(names, runtime):
-    for title in ("Choosing the device", "Choosing the precision"):
+    for title in ("Choosing the device", "Choosing the dtype"):
         for block in SECTIONS[title]:
             run(block.replace('use("torch")', f'use("{runtime}")'), names)
     assert {str(weight.dtype) for weight in names["half"].weights} == {"bfloat16"}
@@ -83,7 +83,7 @@ def test_torch_trains_in_parallel_and_sharded(torch, names, tmp_path, monkeypatc
         monkeypatch.setenv(name, str(value))
     ids = torch.ones((4, 5), dtype=torch.int32)
     names["batch"] = {"input_ids": ids, "attention_mask": ids, "labels": ids[:, 0].long()}
-    for block in SECTIONS["torch"]:
+    for block in SECTIONS["PyTorch: training tools and several GPUs"]:
         run(block, names)
     assert vertebra.Backbone.from_preset(tmp_path / "trained").hidden_dim == 16
 
@@ -134,5 +134,5 @@ print(float(abs(np.array(saved(inputs)) - np.array(gemma(inputs))).max()))
 
 
 def test_jax_divides_batches_and_weights(only_jax, names, child):
-    shown = child(ON_TWO_DEVICES, *SECTIONS["JAX"])
+    shown = child(ON_TWO_DEVICES, *SECTIONS["JAX: several devices"])
     assert all(float(line) < 1e-5 for line in shown.splitlines()[-2:])

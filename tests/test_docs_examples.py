@@ -19,7 +19,9 @@ from vertebra._discovery import catalog, plugins
 pytestmark = pytest.mark.keras
 
 PAGE = page("concepts/lora.md")
-STRATEGY = re.search(r"`(vertebra_lora_fa)\.py`\n\n```python\n(.+?)```", PAGE, flags=re.DOTALL)
+STRATEGY = re.search(
+    r"`(vertebra_lora_fa)\.py`\n\n```python\n(.+?)```", page("how-to/write-a-strategy.md"), flags=re.DOTALL
+)
 EXAMPLES = {"torch": ["train_fit.py", "train_torch.py"], "jax": ["train_fit.py", "train_jax.py"]}
 
 
@@ -115,9 +117,9 @@ def test_the_strategy_on_the_page_works(lora_fa, golden, run, train, tmp_path):
     np.testing.assert_allclose(run(backbone)["pooled_output"], trained["pooled_output"], atol=1e-6)
 
 
-PLUGINS = page("how-to/write-a-plugin.md")
+PLUGINS = page("how-to/declare-an-architecture.md")
 VIT = re.findall(r"`acme_vit/\w+\.py`\n\n```python\n(.+?)```", PLUGINS, flags=re.DOTALL)
-RESIZE, MIGRATE, *_ = BLOCK.findall(PLUGINS.partition("### Another size")[2])
+RESIZE, MIGRATE, *_ = BLOCK.findall(PLUGINS.partition("## Another size")[2])
 
 
 def test_the_architecture_on_the_page_is_short():
@@ -137,7 +139,7 @@ def test_the_command_for_these_tests_chooses_the_runtime(runtime):
 
 def test_the_architecture_on_the_page_takes_another_image_size(documented_vit, tmp_path, monkeypatch, caplog):
     names = {"vertebra": vertebra, "keras": keras, "np": np}
-    exec(compile(RESIZE, "write-a-plugin.md", "exec"), names)
+    exec(compile(RESIZE, "declare-an-architecture.md", "exec"), names)
     small = vertebra.models.AcmeViTBackbone(8, 4, 16, 1, 2, 24)
     small.save_to_preset(tmp_path / "small")
     with pytest.raises(vertebra.errors.WeightsMismatchError, match="positions/embeddings"):
@@ -154,7 +156,7 @@ def test_the_architecture_on_the_page_takes_another_image_size(documented_vit, t
 
 def test_the_migration_on_the_page_renames():
     names = {}
-    exec(compile(MIGRATE, "write-a-plugin.md", "exec"), names)
+    exec(compile(MIGRATE, "declare-an-architecture.md", "exec"), names)
     assert names["migrate"]({"hidden_dim": 4, "depth": 1}, 1) == (
         {"width": 4, "depth": 1},
         {"block_0_dense": "block_0_up"},

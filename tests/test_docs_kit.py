@@ -1,4 +1,4 @@
-"""The test classes in docs/how-to/write-a-plugin.md pass; test_docs_suite.py has those without Keras."""
+"""The test classes of the pages about plugins pass; test_docs_suite.py has those without Keras."""
 
 import importlib
 import os
@@ -15,12 +15,11 @@ from vertebra._configuration.settings import settings
 
 pytestmark = pytest.mark.keras
 
-PAGES = "".join(
-    map(page, ("tutorials/write-a-task.md", "concepts/text.md", "concepts/lora.md", "how-to/write-a-plugin.md"))
-)
-FILES = re.findall(r"`([\w/]+\.py)`\n\n```python\n(.+?)```", PAGES, flags=re.DOTALL)[
-    ::-1
-]  # the first of each name counts
+NAMES = ("tutorials/write-a-task", *(f"how-to/{name}" for name in ("write-a-tokenizer", "write-a-strategy")))
+NAMES += ("how-to/declare-an-architecture", "how-to/write-a-plugin")
+PAGES = "".join(page(f"{name}.md") for name in NAMES)
+FILES = re.findall(r"`([\w/]+\.py)`\n\n```python\n(.+?)```", PAGES, flags=re.DOTALL)
+FILES = FILES[::-1]  # the first of each name counts
 PLUGINS = ("acme_vit", "acme_format", "vertebra_lora_fa", "acme_characters_plugin", "acme_spam_plugin")
 TESTS = ("acme_vit", "acme_format", "vertebra_lora_fa", "acme_characters", "acme_spam")
 FOLDER = tempfile.TemporaryDirectory(prefix="vertebra_docs_")

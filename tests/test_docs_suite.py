@@ -1,4 +1,4 @@
-"""The plugins without Keras in docs/how-to/write-a-plugin.md pass the suites, by the test classes of that page."""
+"""The plugins without Keras in the pages about plugins pass the suites, by the test classes of these pages."""
 
 import functools
 import hashlib
@@ -16,14 +16,16 @@ from pathlib import Path
 import pytest
 
 import vertebra
-from pages import page
+from pages import code, page
 from vertebra import PresetHandle
 from vertebra.errors import PresetError, PresetNotFoundError, SourceUnavailableError
 from vertebra.testing import RemoteSourceSuite, opened
 from vertebra.testing.sources import written
 
 PAGE = page("how-to/write-a-plugin.md")
-SOURCE, DOWNLOADING, UPLOADING, TEST, *_ = re.findall(r"```python\n(.+?)```", PAGE, flags=re.DOTALL)
+SOURCE = code("how-to/write-a-plugin.md")[0]
+DOWNLOADING, UPLOADING = code("how-to/write-a-remote-source.md")
+TEST = code("how-to/test-a-plugin.md")[0]
 
 module = sys.modules.setdefault("vertebra_team", types.ModuleType("vertebra_team"))
 exec(compile(SOURCE, "vertebra_team.py", "exec"), module.__dict__)
@@ -31,14 +33,14 @@ exec(compile(TEST, "test_team.py", "exec"))
 
 FILES = re.findall(
     r"`([\w/]+)\.py`\n\n```python\n(.+?)```",
-    PAGE + page("concepts/cache.md"),
+    PAGE + page("how-to/mirror.md"),
     flags=re.DOTALL,
 )
 OTHERS = ("acme_presets", "acme_names", "acme_mirror", "acme_allowed")
 FOLDER = tempfile.TemporaryDirectory(prefix="vertebra_docs_")
-for name, code in FILES:
+for name, text in FILES:
     if name in OTHERS:
-        Path(FOLDER.name, f"{name}.py").write_text(code, encoding="utf-8")
+        Path(FOLDER.name, f"{name}.py").write_text(text, encoding="utf-8")
 sys.path.insert(0, FOLDER.name)
 SIGNING = ("vertebra_signing",) if shutil.which("openssl") else ()  # it makes keys with the command
 for name in ("acme_presets", "acme_names", "acme_policies", *SIGNING):

@@ -1,4 +1,4 @@
-"""The table of docs/concepts/text.md: where KerasHub, SentencePiece and transformers give different token ids."""
+"""The table of docs/concepts/tokenizers.md: where KerasHub, SentencePiece and transformers give different token ids."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A tokenizer in one file, as docs/concepts/text.md shows it."""
+"""A tokenizer in one file, as docs/how-to/write-a-tokenizer.md shows it."""
 
 import json
 import re
@@ -13,8 +13,8 @@ from pages import page
 from vertebra_text import Tokenizer
 
 pytestmark = pytest.mark.keras
-PAGE = page("concepts/text.md")
-CODE, PLUGIN = re.findall(r"```python\n(.+?)```", PAGE.partition("## Write a tokenizer")[2], flags=re.DOTALL)[:2]
+PAGE = page("how-to/write-a-tokenizer.md")
+CODE, PLUGIN = re.findall(r"```python\n(.+?)```", PAGE, flags=re.DOTALL)[:2]
 
 
 @pytest.fixture
