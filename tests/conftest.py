@@ -324,7 +324,7 @@ def other_runtime(runtime):
 
 @pytest.fixture
 def documented_vit(tmp_path, monkeypatch):
-    """The package of the architecture in docs/how-to/declare-an-architecture.md, added as a plugin for a test."""
+    """The package of the architecture in docs/how-to/declare-an-architecture.md, added until the test ends."""
     import vertebra
     from vertebra._configuration.settings import settings
     from vertebra._discovery import catalog, plugins

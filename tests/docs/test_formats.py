@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import struct
+from importlib import resources
 
 import pytest
 
@@ -44,6 +45,8 @@ def folder(golden, tmp_path_factory):
     folder = tmp_path_factory.mktemp("formats")
     backbone = vertebra.Backbone.from_preset(golden / "transformers")
     backbone.save_to_preset(folder / "native")
+    embedder = vertebra.models.TextEmbedder.from_preset("package://vertebra_bert/demo/preset")
+    embedder.save_to_preset(folder / "task")
     backbone.enable_lora(2, seed=0)
     backbone.save_lora_weights(folder / "adapter.safetensors")
     assert main(["lock", str(folder / "native"), "--lockfile", str(folder / "vertebra.lock")]) == 0
@@ -100,7 +103,11 @@ def test_a_certificate_has_the_listed_entries(folder):
     metadata = table.pop("__metadata__")
     text = section("### `certificate.safetensors`")
     assert {name.partition("/")[0] for name in table} == {"inputs", "outputs"}
-    assert all(f"`{key}`" in text for key in metadata)
+    of_task, _ = header(folder / "task" / "certificate.safetensors")
+    of_texts = of_task.pop("__metadata__")
+    assert {f"{name.partition('/')[0]}/NAME" for name in of_task} == set(re.findall(r"tensor `(\w+/NAME)`", text))
+    assert set(re.findall(r"`(\w+)`", "".join(re.findall(r"metadata (.+?) \|", text)))) == of_texts.keys()
+    assert metadata.keys() <= of_texts.keys()
     digest = hashlib.sha256((folder / "native" / "config.json").read_bytes()).hexdigest()
     assert metadata["config"] == digest
 
@@ -126,6 +133,7 @@ def test_the_lockfile_has_the_listed_fields(folder):
     example = json.loads(re.search(r"```json\n(.+?)```", section("## The lockfile"), re.DOTALL)[1])
     assert example.keys() == data.keys()
     assert example["version"] == data["version"] == lockfile._VERSION
+    assert f"\n| `version` | {lockfile._VERSION} |" in section("## The lockfile")
 
 
 def test_the_paths_of_a_cache_are_those_of_the_page(tmp_path):
@@ -140,4 +148,9 @@ def test_the_paths_of_a_cache_are_those_of_the_page(tmp_path):
     assert paths[3].stem == key
     forms = [path.relative_to(tmp_path).as_posix().replace("ab" * 32, "SHA256") for path in paths]
     forms = [re.sub(r"\b[0-9a-f]{32}\b", "KEY", form).replace("/ab/", "/AB/") for form in forms]
-    assert first_column(section("## The cache, and a bundle")) == forms
+    text = section("## The cache, and a bundle")
+    assert first_column(text) == forms
+    for path, kind in (("presets/KEY/files/KEY.json", "record"), ("refs/KEY.json", "ref")):
+        fields = json.loads((resources.files("vertebra.schemas") / f"cache-{kind}.json").read_text())["properties"]
+        (contents,) = re.findall(rf"^\| `{path}` \| (.+) \|$", text, flags=re.MULTILINE)
+        assert set(re.findall(r"`(\w+)`", contents)) == fields.keys()

@@ -90,21 +90,18 @@ def test_the_names_of_vertebra_exist():
             assert hasattr(owners[owner], attribute), f"{name}: {owner}.{attribute}"
 
 
-METHODS = (
-    "enable_lora load_lora_weights save_lora_weights activate_lora disable_lora merge_lora merged_copy unmerge_lora"
-)
-
-
-def test_the_methods_of_tables_exist():
-    table = page(PEFT).partition("## Names")[2].partition("## Fields")[0]
-    assert [name for name in METHODS.split() if name not in table] == []
-    names = [*METHODS.split(), "named_weights", "save_to_preset"]
-    assert [name for name in names if not hasattr(vertebra.Backbone, name)] == []
-    embedder = vertebra.models.TextEmbedder
-    table = page(SENTENCES).partition("## Names")[2].partition("## Large")[0]
-    for name in ("embed", "encode_query", "encode_documents", "similarity", "save_to_preset", "enable_lora", "stream"):
-        assert hasattr(embedder, name)
-    assert all(hasattr(vertebra.models.Reranker, name) for name in ("scores", "rank"))
+def test_the_calls_of_tables_exist():
+    """Each call in the last column of a table, such as `merged_copy()`, is one of a public class or module."""
+    models = [vertebra.Backbone, *(getattr(vertebra.models, f"Text{kind}") for kind in ("Embedder", "Classifier"))]
+    owners = [*models, vertebra.models.Reranker, vertebra.models, vertebra, vertebra_text]
+    found = {}
+    for name in (KERASHUB, PEFT, SENTENCES, JAX):
+        last_cells = re.findall(r"^\|.* \| (.+?) \|$", page(name), flags=re.MULTILINE)
+        calls = {call for cell in last_cells for call in re.findall(r"`(?:backbone\.)?(\w+)\(", cell)}
+        found[name] = {call for call in calls if any(hasattr(owner, call) for owner in owners)}
+        assert found[name] == calls, name
+    assert {"load_lora_weights", "activate_lora", "merged_copy", "unmerge_lora", "summary"} <= found[PEFT]
+    assert {"embed", "similarity", "scores", "rank"} <= found[SENTENCES]
 
 
 def test_the_settings_for_fields_of_peft_exist():

@@ -187,7 +187,7 @@ def constants(path):
 
 def test_every_error_has_a_way_out_and_a_section(site):
     text = page("reference/errors.md")
-    table = text.partition("## Way out")[2].partition("## Classes")[0]
+    table = text.partition("## Causes and remedies")[2].partition("## Classes")[0]
     first_cells = re.findall(r"^\| (`.+?) \|", table, flags=re.MULTILINE)
     listed = [name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)]
     classes = [kind.__name__ for kind in site.generated.error_classes()]
