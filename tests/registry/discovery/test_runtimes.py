@@ -153,11 +153,11 @@ def vertebra_backbones():
 
 @pytest.fixture
 def orchard(machine, install):
-    """Installs an architecture for some runtimes: apple, pear and plum are there, and plum cannot be used."""
+    """Installs an architecture for some runtimes: apple, fig, pear and plum are there, and plum cannot be used."""
 
     def install_orchard(*runtimes):
         install("acme-orchard", ORCHARD.format(runtimes=runtimes))
-        machine("apple", "pear", plum="return 'out of season'")
+        machine("apple", "fig", "pear", plum="return 'out of season'")
 
     return install_orchard
 
@@ -166,6 +166,13 @@ def orchard(machine, install):
 def test_the_first_runtime_that_computes_a_class_is_bound(orchard, wanted, bound):
     orchard(*wanted)
     assert backbone_classes.bind_any("OrchardBackbone").name == bound
+
+
+def test_a_call_names_the_runtimes_that_compute_a_class_if_there_are_several(orchard):
+    orchard("pear", "fig")
+    with pytest.raises(RuntimeChoiceError) as caught:
+        vertebra.models.OrchardBackbone()
+    assert caught.value.available == ["fig", "pear"]
 
 
 @pytest.mark.parametrize(
