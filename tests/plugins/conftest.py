@@ -52,3 +52,17 @@ def read(source):
         return {file.name: path.read_bytes() for file, path in zip(files, paths, strict=True)}
 
     return read
+
+
+@pytest.fixture(scope="session")
+def perturbed():
+    """Adds noise to all weights of a model, so that biases and scales matter, too; returns the model."""
+    import numpy as np
+
+    def perturbed(model):
+        random = np.random.default_rng(0)
+        for variable in model.weights:
+            variable.assign(variable.numpy() + random.normal(size=variable.shape) * 0.2)
+        return model
+
+    return perturbed

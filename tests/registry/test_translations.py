@@ -1,8 +1,8 @@
-"""`ForeignConfig`: the configs that it refuses, and its messages."""
+"""`ForeignConfig`: the configs that it refuses, and its messages; rules of common layers."""
 
 import pytest
 
-from vertebra import ForeignConfig
+from vertebra import ForeignConfig, TensorRule
 from vertebra.errors import FormatLimitError, PresetConfigError
 
 CONFIG = ForeignConfig("other", "Acme's model")
@@ -56,6 +56,28 @@ def test_what_is_always_so_there_must_be_so_here():
     with pytest.raises(FormatLimitError, match="width=8: Acme's model always has 9") as caught:
         CONFIG.check_fixed(ARGUMENTS, {"width": 9})
     assert (caught.value.format, caught.value.argument, caught.value.value) == ("other", "width", 8)
+
+
+def test_rules_of_dense_layers_and_norms():
+    assert TensorRule.dense("a", "b.c") == {
+        "a/kernel": TensorRule("b.c.weight", transpose=True),
+        "a/bias": TensorRule("b.c.bias"),
+    }
+    assert TensorRule.dense("a", "b", "m", bias=False, part=(1, 3)) == {
+        "a/kernel": TensorRule("b.weight", transpose=True, part=(1, 3), module="m")
+    }
+    assert TensorRule.norm("a", "b") == {"a/gamma": TensorRule("b.weight"), "a/beta": TensorRule("b.bias")}
+    assert TensorRule.norm("a", "b", "m", bias=False) == {"a/gamma": TensorRule("b.weight", module="m")}
+
+
+def test_rules_of_attention_with_an_axis_for_the_heads():
+    rules = TensorRule.heads("a", "b", {"hidden_dim": 6, "num_heads": 2})
+    assert rules["a/query/kernel"] == TensorRule("b/query_dense/vars/0", shape=(6, 2, 3))
+    assert rules["a/query/bias"] == TensorRule("b/query_dense/vars/1", shape=(2, 3))
+    assert rules["a/attention_output/kernel"] == TensorRule("b/output_dense/vars/0", shape=(2, 3, 6))
+    assert rules["a/attention_output/bias"] == TensorRule("b/output_dense/vars/1")
+    without = TensorRule.heads("a", "b", {"hidden_dim": 6, "num_heads": 2}, bias=False)
+    assert without == {name: rule for name, rule in rules.items() if name.endswith("/kernel")}
 
 
 @pytest.mark.parametrize("rate", [None, 0.1])

@@ -52,8 +52,10 @@ def _bind(name: str, runtime: str | None = None) -> None:
         runtimes.bind(runtime)
     except RuntimeChoiceError as error:
         able = [one for one in error.available if _computes_on(name, one)]
-        if len(able) != 1:
+        if not able:
             raise
+        if len(able) > 1:
+            raise runtimes.no_choice(able) from None
         runtimes.bind(able[0])
 
 

@@ -68,6 +68,65 @@ class TensorRule:
         if self.part is not None and not 0 <= self.part[0] < self.part[1]:
             raise TypeError(f"TensorRule: part={self.part!r}, expected (number, count) with 0 <= number < count")
 
+    # === Rules of layers that many architectures have ===
+
+    @staticmethod
+    def dense(
+        ours: str, theirs: str, module: str | None = None, *, bias: bool = True, part: tuple[int, int] | None = None
+    ) -> dict[str, TensorRule]:
+        """Returns the rules of a dense layer whose tensors are `weight`, of shape outputs × inputs, and `bias`.
+
+        Args:
+            ours: Name of the layer in the backbone.
+            theirs: Name of the layer in the checkpoint.
+            module: As of `TensorRule`.
+            bias: Whether there is a bias.
+            part: As of `TensorRule`.
+        """
+        rules = {f"{ours}/kernel": TensorRule(f"{theirs}.weight", transpose=True, part=part, module=module)}
+        return rules | ({f"{ours}/bias": TensorRule(f"{theirs}.bias", part=part, module=module)} if bias else {})
+
+    @staticmethod
+    def norm(ours: str, theirs: str, module: str | None = None, *, bias: bool = True) -> dict[str, TensorRule]:
+        """Returns the rules of layer normalisation whose tensors are `weight` and `bias`; arguments as of `dense`."""
+        rules = {f"{ours}/gamma": TensorRule(f"{theirs}.weight", module=module)}
+        return rules | ({f"{ours}/beta": TensorRule(f"{theirs}.bias", module=module)} if bias else {})
+
+    @staticmethod
+    def numbered(ours: str, theirs: str, **shapes: tuple[int, ...] | None) -> dict[str, TensorRule]:
+        """Returns the rules of a layer in a file of Keras, which numbers the variables of each layer.
+
+        Args:
+            ours: Name of the layer in the backbone.
+            theirs: Name of the layer in the file.
+            **shapes: Name of each weight in the order of the file, with its shape there, or None for its own.
+        """
+        return {
+            f"{ours}/{name}": TensorRule(f"{theirs}/vars/{number}", shape=shape)
+            for number, (name, shape) in enumerate(shapes.items())
+        }
+
+    @staticmethod
+    def heads(ours: str, theirs: str, arguments: Mapping[str, Any], *, bias: bool = True) -> dict[str, TensorRule]:
+        """Returns the rules of attention in KerasHub's files, whose projections have an axis for the heads.
+
+        Args:
+            ours: Name of the attention layer in the backbone.
+            theirs: Name of the layer in the file.
+            arguments: The backbone's arguments `hidden_dim` and `num_heads`.
+            bias: Whether the projections have a bias.
+        """
+        hidden_dim, num_heads = arguments["hidden_dim"], arguments["num_heads"]
+        split = (num_heads, hidden_dim // num_heads)
+        output: dict[str, tuple[int, ...] | None] = {"kernel": (*split, hidden_dim)}
+        inputs: dict[str, tuple[int, ...] | None] = {"kernel": (hidden_dim, *split)}
+        if bias:
+            output["bias"], inputs["bias"] = None, split
+        rules = TensorRule.numbered(f"{ours}/attention_output", f"{theirs}/output_dense", **output)
+        for name in ("query", "key", "value"):
+            rules |= TensorRule.numbered(f"{ours}/{name}", f"{theirs}/{name}_dense", **inputs)
+        return rules
+
 
 class Translation(ABC):
     """The mapping between an architecture's config and tensors and those of another library's format."""

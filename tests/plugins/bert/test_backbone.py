@@ -53,17 +53,9 @@ def reference(weights, inputs, *, num_layers, num_heads, activation, layer_norm_
 
 
 @pytest.fixture
-def make(arguments):
+def make(arguments, perturbed):
     """Builds a tiny BERT whose biases and scales matter, too."""
-
-    def build(**overrides):
-        backbone = vertebra.models.BertBackbone(**arguments | overrides)
-        random = np.random.default_rng(0)
-        for variable in backbone.weights:
-            variable.assign(variable.numpy() + random.normal(size=variable.shape) * 0.2)
-        return backbone
-
-    return build
+    return lambda **overrides: perturbed(vertebra.models.BertBackbone(**arguments | overrides))
 
 
 @pytest.mark.parametrize(

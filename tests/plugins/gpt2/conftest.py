@@ -40,20 +40,11 @@ def arguments():
 
 
 @pytest.fixture(scope="session")
-def make(arguments):
+def make(arguments, perturbed):
     """Builds a tiny GPT-2 whose biases and scales matter, too."""
-    import numpy as np
-
     import vertebra
 
-    def build(**overrides):
-        backbone = vertebra.models.GPT2Backbone(**arguments | overrides)
-        random = np.random.default_rng(0)
-        for variable in backbone.weights:
-            variable.assign(variable.numpy() + random.normal(size=variable.shape) * 0.2)
-        return backbone
-
-    return build
+    return lambda **overrides: perturbed(vertebra.models.GPT2Backbone(**arguments | overrides))
 
 
 @pytest.fixture(scope="session")

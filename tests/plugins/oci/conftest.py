@@ -61,6 +61,19 @@ def log_in(nobody):
 
 
 @pytest.fixture
+def helper(nobody, tmp_path, monkeypatch):
+    """Installs the credential helper `tests`, a shell script with these commands."""
+
+    def helper(commands):
+        program = tmp_path / "docker-credential-tests"
+        program.write_text(f"#!/bin/sh\n{commands}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    return helper
+
+
+@pytest.fixture
 def proxy(registry):
     """The registry behind a proxy, which counts requests and has faults."""
     with FaultProxy(registry) as proxy:

@@ -82,10 +82,10 @@ def test_each_reference_is_resolved():
 
 
 def test_without_a_runtime_translations_alone_are_resolved(monkeypatch):
-    def bind_any():
+    def bind_for(_):
         raise RuntimeChoiceError([])
 
-    monkeypatch.setattr("vertebra._discovery.runtimes.bind_any", bind_any)
+    monkeypatch.setattr("vertebra.cli.doctor_contributions.bind_for", bind_for)
     assert len(broken_references(["acme"])["acme"]) == 3
 
 

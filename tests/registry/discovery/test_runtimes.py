@@ -5,7 +5,7 @@ import sys
 import pytest
 
 import vertebra
-from vertebra._discovery import runtimes
+from vertebra._discovery import backbone_classes, runtimes
 from vertebra.errors import RuntimeBoundError, RuntimeChoiceError, RuntimeUnavailableError, UnknownNameError
 
 KERAS = """
@@ -138,3 +138,54 @@ def test_numpy_is_no_framework_although_it_is_a_backend_of_keras(machine):
     """Plugins that compute with arrays may import it, whatever runtimes are installed."""
     machine("numpy", "apple")
     assert runtimes.framework_names() == ["apple", "keras"]
+
+
+# === Architectures for some runtimes ===
+
+ORCHARD = """
+from vertebra import BackboneSpec, hookimpl
+
+@hookimpl
+def vertebra_backbones():
+    return [BackboneSpec("OrchardBackbone", "acme_orchard:OrchardBackbone", (), {{}}, runtimes={runtimes!r})]
+"""
+
+
+@pytest.fixture
+def orchard(machine, install):
+    """Installs an architecture for some runtimes: apple, fig, pear and plum are there, and plum cannot be used."""
+
+    def install_orchard(*runtimes):
+        install("acme-orchard", ORCHARD.format(runtimes=runtimes))
+        machine("apple", "fig", "pear", plum="return 'out of season'")
+
+    return install_orchard
+
+
+@pytest.mark.parametrize(("wanted", "bound"), [((), "apple"), (("pear",), "pear"), (("plum", "pear"), "pear")])
+def test_the_first_runtime_that_computes_a_class_is_bound(orchard, wanted, bound):
+    orchard(*wanted)
+    assert backbone_classes.bind_any("OrchardBackbone").name == bound
+
+
+def test_a_call_names_the_runtimes_that_compute_a_class_if_there_are_several(orchard):
+    orchard("pear", "fig")
+    with pytest.raises(RuntimeChoiceError) as caught:
+        vertebra.models.OrchardBackbone()
+    assert caught.value.available == ["fig", "pear"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "error", "problem"),
+    [
+        (("pear",), RuntimeBoundError, "OrchardBackbone needs the runtime 'pear', but Keras already runs on 'apple'"),
+        (("plum", "pear"), RuntimeBoundError, "OrchardBackbone needs the runtime 'pear'"),
+        (("plum",), RuntimeUnavailableError, "out of season"),
+        (("cherry",), UnknownNameError, "cherry"),
+    ],
+)
+def test_a_class_for_another_runtime_names_one_that_can_be_used(orchard, wanted, error, problem):
+    orchard(*wanted)
+    vertebra.use("apple")
+    with pytest.raises(error, match=problem):
+        backbone_classes.backbone_class("OrchardBackbone")

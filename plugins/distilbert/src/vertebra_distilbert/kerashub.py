@@ -42,15 +42,15 @@ class DistilBertKerasHub(Translation):
         rules = {
             "token_embedding/embeddings": TensorRule(f"{embeddings}/token_embedding/vars/0"),
             "position_embedding/embeddings": TensorRule(f"{embeddings}/position_embedding/vars/0"),
-            **_pair("embeddings_layer_norm", "layers/layer_normalization", "gamma", "beta"),
+            **TensorRule.numbered("embeddings_layer_norm", "layers/layer_normalization", gamma=None, beta=None),
         }
         for i in range(arguments["num_layers"]):
             ours, theirs = f"transformer_layer_{i}", f"layers/transformer_encoder{f'_{i}' if i else ''}"
-            rules |= _attention(f"{ours}/self_attention", f"{theirs}/_self_attention_layer", arguments)
+            rules |= TensorRule.heads(f"{ours}/self_attention", f"{theirs}/_self_attention_layer", arguments)
             for name in ("feedforward_intermediate_dense", "feedforward_output_dense"):
-                rules |= _pair(f"{ours}/{name}", f"{theirs}/_{name}", "kernel", "bias")
+                rules |= TensorRule.numbered(f"{ours}/{name}", f"{theirs}/_{name}", kernel=None, bias=None)
             for name in ("self_attention_layer_norm", "feedforward_layer_norm"):
-                rules |= _pair(f"{ours}/{name}", f"{theirs}/_{name}", "gamma", "beta")
+                rules |= TensorRule.numbered(f"{ours}/{name}", f"{theirs}/_{name}", gamma=None, beta=None)
         return rules
 
     def numbered_layers(self, arguments: Mapping[str, Any]) -> dict[int, str]:
@@ -67,21 +67,3 @@ class DistilBertKerasHub(Translation):
                 first + 9: f"{layer}/self_attention/query",
             }
         return numbers
-
-
-def _attention(ours: str, theirs: str, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
-    """Returns the rules of attention; KerasHub's projections have a separate axis for the heads."""
-    width, heads = arguments["hidden_dim"], arguments["num_heads"]
-    split = (heads, width // heads)
-    rules = {
-        f"{ours}/attention_output/kernel": TensorRule(f"{theirs}/output_dense/vars/0", shape=(*split, width)),
-        f"{ours}/attention_output/bias": TensorRule(f"{theirs}/output_dense/vars/1"),
-    }
-    for name in ("query", "key", "value"):
-        rules[f"{ours}/{name}/kernel"] = TensorRule(f"{theirs}/{name}_dense/vars/0", shape=(width, *split))
-        rules[f"{ours}/{name}/bias"] = TensorRule(f"{theirs}/{name}_dense/vars/1", shape=split)
-    return rules
-
-
-def _pair(ours: str, theirs: str, first: str, second: str) -> dict[str, TensorRule]:
-    return {f"{ours}/{first}": TensorRule(f"{theirs}/vars/0"), f"{ours}/{second}": TensorRule(f"{theirs}/vars/1")}

@@ -81,33 +81,22 @@ class DistilBertTransformers(Translation):
                 "embeddings.word_embeddings.weight", tied="vocab_projector.weight"
             ),
             "position_embedding/embeddings": TensorRule("embeddings.position_embeddings.weight"),
-            **_norm("embeddings_layer_norm", "embeddings.LayerNorm"),
+            **TensorRule.norm("embeddings_layer_norm", "embeddings.LayerNorm"),
         }
         for i in range(arguments["num_layers"]):
             ours, theirs = f"transformer_layer_{i}", f"transformer.layer.{i}"
             rules |= {
-                **_dense(f"{ours}/self_attention/query", f"{theirs}.attention.q_lin"),
-                **_dense(f"{ours}/self_attention/key", f"{theirs}.attention.k_lin"),
-                **_dense(f"{ours}/self_attention/value", f"{theirs}.attention.v_lin"),
-                **_dense(f"{ours}/self_attention/attention_output", f"{theirs}.attention.out_lin"),
-                **_norm(f"{ours}/self_attention_layer_norm", f"{theirs}.sa_layer_norm"),
-                **_dense(f"{ours}/feedforward_intermediate_dense", f"{theirs}.ffn.lin1"),
-                **_dense(f"{ours}/feedforward_output_dense", f"{theirs}.ffn.lin2"),
-                **_norm(f"{ours}/feedforward_layer_norm", f"{theirs}.output_layer_norm"),
+                **TensorRule.dense(f"{ours}/self_attention/query", f"{theirs}.attention.q_lin"),
+                **TensorRule.dense(f"{ours}/self_attention/key", f"{theirs}.attention.k_lin"),
+                **TensorRule.dense(f"{ours}/self_attention/value", f"{theirs}.attention.v_lin"),
+                **TensorRule.dense(f"{ours}/self_attention/attention_output", f"{theirs}.attention.out_lin"),
+                **TensorRule.norm(f"{ours}/self_attention_layer_norm", f"{theirs}.sa_layer_norm"),
+                **TensorRule.dense(f"{ours}/feedforward_intermediate_dense", f"{theirs}.ffn.lin1"),
+                **TensorRule.dense(f"{ours}/feedforward_output_dense", f"{theirs}.ffn.lin2"),
+                **TensorRule.norm(f"{ours}/feedforward_layer_norm", f"{theirs}.output_layer_norm"),
             }
         return rules
 
     def current_name(self, tensor: str) -> str:
         # Checkpoints converted from TensorFlow have its names for the weights of layer normalisation.
         return tensor.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
-
-
-def _dense(ours: str, theirs: str) -> dict[str, TensorRule]:
-    return {
-        f"{ours}/kernel": TensorRule(f"{theirs}.weight", transpose=True),
-        f"{ours}/bias": TensorRule(f"{theirs}.bias"),
-    }
-
-
-def _norm(ours: str, theirs: str) -> dict[str, TensorRule]:
-    return {f"{ours}/gamma": TensorRule(f"{theirs}.weight"), f"{ours}/beta": TensorRule(f"{theirs}.bias")}

@@ -43,21 +43,27 @@ class GPT2KerasHub(Translation):
         rules = {
             "token_embedding/embeddings": TensorRule("layers/reversible_embedding/vars/0"),
             "position_embedding/embeddings": TensorRule("layers/position_embedding/vars/0"),
-            **_norm("layer_norm", "layers/layer_normalization"),
+            **TensorRule.numbered("layer_norm", "layers/layer_normalization", gamma=None, beta=None),
         }
-        width, heads = arguments["hidden_dim"], arguments["num_heads"]
-        split = (heads, width // heads)
         for i in range(arguments["num_layers"]):
             ours, theirs = f"transformer_layer_{i}", f"layers/transformer_decoder{f'_{i}' if i else ''}"
-            attention, their_attention = f"{ours}/self_attention", f"{theirs}/_self_attention_layer"
-            for name in ("query", "key", "value"):
-                rules |= _dense(f"{attention}/{name}", f"{their_attention}/{name}_dense", (width, *split), split)
             rules |= {
-                **_norm(f"{ours}/self_attention_layer_norm", f"{theirs}/_self_attention_layer_norm"),
-                **_dense(f"{attention}/attention_output", f"{their_attention}/output_dense", (*split, width)),
-                **_norm(f"{ours}/feedforward_layer_norm", f"{theirs}/_feedforward_layer_norm"),
-                **_dense(f"{ours}/feedforward_intermediate_dense", f"{theirs}/_feedforward_intermediate_dense"),
-                **_dense(f"{ours}/feedforward_output_dense", f"{theirs}/_feedforward_output_dense"),
+                **TensorRule.numbered(
+                    f"{ours}/self_attention_layer_norm", f"{theirs}/_self_attention_layer_norm", gamma=None, beta=None
+                ),
+                **TensorRule.heads(f"{ours}/self_attention", f"{theirs}/_self_attention_layer", arguments),
+                **TensorRule.numbered(
+                    f"{ours}/feedforward_layer_norm", f"{theirs}/_feedforward_layer_norm", gamma=None, beta=None
+                ),
+                **TensorRule.numbered(
+                    f"{ours}/feedforward_intermediate_dense",
+                    f"{theirs}/_feedforward_intermediate_dense",
+                    kernel=None,
+                    bias=None,
+                ),
+                **TensorRule.numbered(
+                    f"{ours}/feedforward_output_dense", f"{theirs}/_feedforward_output_dense", kernel=None, bias=None
+                ),
             }
         return rules
 
@@ -75,16 +81,3 @@ class GPT2KerasHub(Translation):
                 first + 9: f"{layer}/self_attention/query",
             }
         return numbers
-
-
-def _dense(
-    ours: str, theirs: str, kernel: tuple[int, ...] | None = None, bias: tuple[int, ...] | None = None
-) -> dict[str, TensorRule]:
-    return {
-        f"{ours}/kernel": TensorRule(f"{theirs}/vars/0", shape=kernel),
-        f"{ours}/bias": TensorRule(f"{theirs}/vars/1", shape=bias),
-    }
-
-
-def _norm(ours: str, theirs: str) -> dict[str, TensorRule]:
-    return {f"{ours}/gamma": TensorRule(f"{theirs}/vars/0"), f"{ours}/beta": TensorRule(f"{theirs}/vars/1")}

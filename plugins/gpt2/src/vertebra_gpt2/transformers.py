@@ -102,17 +102,17 @@ class GPT2Transformers(Translation):
         rules = {
             "token_embedding/embeddings": TensorRule("wte.weight", tied="lm_head.weight"),
             "position_embedding/embeddings": TensorRule("wpe.weight"),
-            **_norm("layer_norm", "ln_f"),
+            **TensorRule.norm("layer_norm", "ln_f"),
         }
         for i in range(arguments["num_layers"]):
             ours, theirs = f"transformer_layer_{i}", f"h.{i}"
             rules |= {
-                **_norm(f"{ours}/self_attention_layer_norm", f"{theirs}.ln_1"),
+                **TensorRule.norm(f"{ours}/self_attention_layer_norm", f"{theirs}.ln_1"),
                 **_dense(f"{ours}/self_attention/query", f"{theirs}.attn.c_attn", part=(0, 3)),
                 **_dense(f"{ours}/self_attention/key", f"{theirs}.attn.c_attn", part=(1, 3)),
                 **_dense(f"{ours}/self_attention/value", f"{theirs}.attn.c_attn", part=(2, 3)),
                 **_dense(f"{ours}/self_attention/attention_output", f"{theirs}.attn.c_proj"),
-                **_norm(f"{ours}/feedforward_layer_norm", f"{theirs}.ln_2"),
+                **TensorRule.norm(f"{ours}/feedforward_layer_norm", f"{theirs}.ln_2"),
                 **_dense(f"{ours}/feedforward_intermediate_dense", f"{theirs}.mlp.c_fc"),
                 **_dense(f"{ours}/feedforward_output_dense", f"{theirs}.mlp.c_proj"),
             }
@@ -135,7 +135,3 @@ def _dense(ours: str, theirs: str, part: tuple[int, int] | None = None) -> dict[
         f"{ours}/kernel": TensorRule(f"{theirs}.weight", part=part),
         f"{ours}/bias": TensorRule(f"{theirs}.bias", part=part),
     }
-
-
-def _norm(ours: str, theirs: str) -> dict[str, TensorRule]:
-    return {f"{ours}/gamma": TensorRule(f"{theirs}.weight"), f"{ours}/beta": TensorRule(f"{theirs}.bias")}

@@ -108,22 +108,30 @@ class ModernBertTransformers(Translation):
         bias = arguments["norm_bias"]
         rules = {
             "token_embedding/embeddings": TensorRule("embeddings.tok_embeddings.weight", tied="decoder.weight"),
-            **_norm("embeddings_layer_norm", "embeddings.norm", bias),
-            **_norm("layer_norm", "final_norm", bias),
+            **TensorRule.norm("embeddings_layer_norm", "embeddings.norm", bias=bias),
+            **TensorRule.norm("layer_norm", "final_norm", bias=bias),
         }
         for i in range(arguments["num_layers"]):
             ours, theirs = f"transformer_layer_{i}", f"layers.{i}"
             if i:  # the first layer has no norm before attention
-                rules |= _norm(f"{ours}/self_attention_layer_norm", f"{theirs}.attn_norm", bias)
-            rules |= _norm(f"{ours}/feedforward_layer_norm", f"{theirs}.mlp_norm", bias)
+                rules |= TensorRule.norm(f"{ours}/self_attention_layer_norm", f"{theirs}.attn_norm", bias=bias)
+            rules |= TensorRule.norm(f"{ours}/feedforward_layer_norm", f"{theirs}.mlp_norm", bias=bias)
             for number, name in enumerate(("query", "key", "value")):
                 dense = f"{ours}/self_attention/{name}"
-                rules |= _dense(dense, f"{theirs}.attn.Wqkv", arguments["attention_bias"], part=(number, 3))
-            rules |= _dense(f"{ours}/self_attention/attention_output", f"{theirs}.attn.Wo", arguments["attention_bias"])
+                rules |= TensorRule.dense(
+                    dense, f"{theirs}.attn.Wqkv", bias=arguments["attention_bias"], part=(number, 3)
+                )
+            rules |= TensorRule.dense(
+                f"{ours}/self_attention/attention_output", f"{theirs}.attn.Wo", bias=arguments["attention_bias"]
+            )
             for number, name in enumerate(("gate", "intermediate")):
                 dense = f"{ours}/feedforward_{name}_dense"
-                rules |= _dense(dense, f"{theirs}.mlp.Wi", arguments["feedforward_bias"], part=(number, 2))
-            rules |= _dense(f"{ours}/feedforward_output_dense", f"{theirs}.mlp.Wo", arguments["feedforward_bias"])
+                rules |= TensorRule.dense(
+                    dense, f"{theirs}.mlp.Wi", bias=arguments["feedforward_bias"], part=(number, 2)
+                )
+            rules |= TensorRule.dense(
+                f"{ours}/feedforward_output_dense", f"{theirs}.mlp.Wo", bias=arguments["feedforward_bias"]
+            )
         return rules
 
 
@@ -167,13 +175,3 @@ def _wavelengths(config: Mapping[str, Any]) -> dict[str, Any]:
         older = config.get(field, default) or found.get("global_max_wavelength", default)
         found[argument] = own.get("rope_theta") or older
     return found
-
-
-def _dense(ours: str, theirs: str, bias: bool, part: tuple[int, int] | None = None) -> dict[str, TensorRule]:
-    kernel = {f"{ours}/kernel": TensorRule(f"{theirs}.weight", transpose=True, part=part)}
-    return kernel | ({f"{ours}/bias": TensorRule(f"{theirs}.bias", part=part)} if bias else {})
-
-
-def _norm(ours: str, theirs: str, bias: bool) -> dict[str, TensorRule]:
-    scale = {f"{ours}/gamma": TensorRule(f"{theirs}.weight")}
-    return scale | ({f"{ours}/beta": TensorRule(f"{theirs}.bias")} if bias else {})

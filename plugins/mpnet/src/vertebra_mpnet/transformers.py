@@ -96,20 +96,20 @@ class MPNetTransformers(Translation):
             ),
             "position_embedding/embeddings": TensorRule("embeddings.position_embeddings.weight"),
             "relative_attention_bias/embeddings": TensorRule("encoder.relative_attention_bias.weight"),
-            **_norm("embeddings_layer_norm", "embeddings.LayerNorm"),
-            **(_dense("pooled_dense", "pooler.dense") if arguments["pooler"] else {}),
+            **TensorRule.norm("embeddings_layer_norm", "embeddings.LayerNorm"),
+            **(TensorRule.dense("pooled_dense", "pooler.dense") if arguments["pooler"] else {}),
         }
         for i in range(arguments["num_layers"]):
             ours, theirs = f"transformer_layer_{i}", f"encoder.layer.{i}"
             rules |= {
-                **_dense(f"{ours}/self_attention/query", f"{theirs}.attention.attn.q"),
-                **_dense(f"{ours}/self_attention/key", f"{theirs}.attention.attn.k"),
-                **_dense(f"{ours}/self_attention/value", f"{theirs}.attention.attn.v"),
-                **_dense(f"{ours}/self_attention/attention_output", f"{theirs}.attention.attn.o"),
-                **_norm(f"{ours}/self_attention_layer_norm", f"{theirs}.attention.LayerNorm"),
-                **_dense(f"{ours}/feedforward_intermediate_dense", f"{theirs}.intermediate.dense"),
-                **_dense(f"{ours}/feedforward_output_dense", f"{theirs}.output.dense"),
-                **_norm(f"{ours}/feedforward_layer_norm", f"{theirs}.output.LayerNorm"),
+                **TensorRule.dense(f"{ours}/self_attention/query", f"{theirs}.attention.attn.q"),
+                **TensorRule.dense(f"{ours}/self_attention/key", f"{theirs}.attention.attn.k"),
+                **TensorRule.dense(f"{ours}/self_attention/value", f"{theirs}.attention.attn.v"),
+                **TensorRule.dense(f"{ours}/self_attention/attention_output", f"{theirs}.attention.attn.o"),
+                **TensorRule.norm(f"{ours}/self_attention_layer_norm", f"{theirs}.attention.LayerNorm"),
+                **TensorRule.dense(f"{ours}/feedforward_intermediate_dense", f"{theirs}.intermediate.dense"),
+                **TensorRule.dense(f"{ours}/feedforward_output_dense", f"{theirs}.output.dense"),
+                **TensorRule.norm(f"{ours}/feedforward_layer_norm", f"{theirs}.output.LayerNorm"),
             }
         return rules
 
@@ -124,14 +124,3 @@ def _positions(fields: Mapping[str, Any]) -> int:
     if rows < _PAD_TOKEN_ID + 2:
         raise _CONFIG.refusal("max_position_embeddings", rows, f"expected at least {_PAD_TOKEN_ID + 2}")
     return rows - _PAD_TOKEN_ID - 1
-
-
-def _dense(ours: str, theirs: str) -> dict[str, TensorRule]:
-    return {
-        f"{ours}/kernel": TensorRule(f"{theirs}.weight", transpose=True),
-        f"{ours}/bias": TensorRule(f"{theirs}.bias"),
-    }
-
-
-def _norm(ours: str, theirs: str) -> dict[str, TensorRule]:
-    return {f"{ours}/gamma": TensorRule(f"{theirs}.weight"), f"{ours}/beta": TensorRule(f"{theirs}.bias")}

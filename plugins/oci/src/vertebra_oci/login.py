@@ -8,7 +8,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,18 +48,38 @@ def login_of(registry: str, repository: str = "") -> Login | None:
     """
     keys = _keys(registry, repository)
     usual = _DOCKER_HUB if registry in _OF_DOCKER_HUB else registry
+    failure: SettingsError | None = None
     for origin, config in _configs():
-        helpers, entries = config.get("credHelpers") or {}, config.get("auths") or {}
-        for key in keys:
-            entry = entries.get(key)
-            store = config.get("credsStore") if entry is not None or key == usual else None
-            if helper := helpers.get(key, store):  # an empty name means that the file has the credentials
-                login = _of_helper(origin, helper, key)
-                if login is not None:
-                    return login
-            elif isinstance(entry, Mapping) and entry:
-                return _of_entry(origin, entry)
+        found = _listed(origin, config, keys)
+        try:
+            found = found or _unlisted(origin, config, usual)
+        except SettingsError as error:  # the store may be of another machine, and a later file has the credentials
+            failure = failure or error
+        if found is not None:
+            return found
+    if failure is not None:
+        raise failure
     return None
+
+
+def _listed(origin: str, config: Mapping[str, Any], keys: Iterable[str]) -> Login | None:
+    """Returns the credentials of the first key that a file lists, or None."""
+    helpers, entries = config.get("credHelpers") or {}, config.get("auths") or {}
+    for key in keys:
+        entry = entries.get(key)
+        if helper := helpers.get(key, None if entry is None else config.get("credsStore")):
+            if (login := _of_helper(origin, helper, key)) is not None:
+                return login
+        elif isinstance(entry, Mapping) and entry:  # an empty name of a helper means that the file has them
+            return _of_entry(origin, entry)
+    return None
+
+
+def _unlisted(origin: str, config: Mapping[str, Any], key: str) -> Login | None:
+    """Returns the credentials that only the store of a file has, as after oras's login, or None."""
+    is_listed = key in (config.get("auths") or {}) or key in (config.get("credHelpers") or {})
+    store = None if is_listed else config.get("credsStore")
+    return _of_helper(origin, store, key) if store else None
 
 
 def _keys(registry: str, repository: str) -> list[str]:

@@ -38,7 +38,7 @@ class Registries:
     def __init__(self) -> None:
         self._headers: dict[tuple[str, str, str], tuple[str, float]] = {}
         """The header for a registry, repository and kind of access, and when it expires."""
-        self._lock = threading.Lock()
+        self._locks: dict[tuple[str, str, str], threading.Lock] = {}
 
     def get(self, handle: PresetHandle, reference: Reference, url: str, headers: Mapping[str, str]) -> http.Response:
         """Requests a manifest or blob of a repository, and follows redirects, without credentials.
@@ -104,7 +104,7 @@ class Registries:
         if response.status != 401 or not http.same_origin(response.url, reference.base):
             return response  # storage and other hosts have no right to ask for credentials
         response.finish()
-        with self._lock:
+        with self._locks.setdefault(key, threading.Lock()):
             current, expires = self._headers.get(key, ("", 0.0))
             if current == header or time.monotonic() >= expires:  # else another thread has a new one
                 self._headers[key] = current, _ = _answer(handle, reference, access, response)

@@ -105,20 +105,20 @@ class RobertaTransformers(Translation):
             ),
             "position_embedding/embeddings": TensorRule("embeddings.position_embeddings.weight"),
             "segment_embedding/embeddings": TensorRule("embeddings.token_type_embeddings.weight"),
-            **_norm("embeddings_layer_norm", "embeddings.LayerNorm"),
-            **(_dense("pooled_dense", "pooler.dense") if arguments["pooler"] else {}),
+            **TensorRule.norm("embeddings_layer_norm", "embeddings.LayerNorm"),
+            **(TensorRule.dense("pooled_dense", "pooler.dense") if arguments["pooler"] else {}),
         }
         for i in range(arguments["num_layers"]):
             ours, theirs = f"transformer_layer_{i}", f"encoder.layer.{i}"
             rules |= {
-                **_dense(f"{ours}/self_attention/query", f"{theirs}.attention.self.query"),
-                **_dense(f"{ours}/self_attention/key", f"{theirs}.attention.self.key"),
-                **_dense(f"{ours}/self_attention/value", f"{theirs}.attention.self.value"),
-                **_dense(f"{ours}/self_attention/attention_output", f"{theirs}.attention.output.dense"),
-                **_norm(f"{ours}/self_attention_layer_norm", f"{theirs}.attention.output.LayerNorm"),
-                **_dense(f"{ours}/feedforward_intermediate_dense", f"{theirs}.intermediate.dense"),
-                **_dense(f"{ours}/feedforward_output_dense", f"{theirs}.output.dense"),
-                **_norm(f"{ours}/feedforward_layer_norm", f"{theirs}.output.LayerNorm"),
+                **TensorRule.dense(f"{ours}/self_attention/query", f"{theirs}.attention.self.query"),
+                **TensorRule.dense(f"{ours}/self_attention/key", f"{theirs}.attention.self.key"),
+                **TensorRule.dense(f"{ours}/self_attention/value", f"{theirs}.attention.self.value"),
+                **TensorRule.dense(f"{ours}/self_attention/attention_output", f"{theirs}.attention.output.dense"),
+                **TensorRule.norm(f"{ours}/self_attention_layer_norm", f"{theirs}.attention.output.LayerNorm"),
+                **TensorRule.dense(f"{ours}/feedforward_intermediate_dense", f"{theirs}.intermediate.dense"),
+                **TensorRule.dense(f"{ours}/feedforward_output_dense", f"{theirs}.output.dense"),
+                **TensorRule.norm(f"{ours}/feedforward_layer_norm", f"{theirs}.output.LayerNorm"),
             }
         return rules
 
@@ -150,14 +150,3 @@ def _positions(fields: Mapping[str, Any]) -> int:
         expected = "expected an int from 0, below vocab_size and max_position_embeddings - 1"
         raise _CONFIG.refusal("pad_token_id", padding, expected)
     return rows - padding - 1
-
-
-def _dense(ours: str, theirs: str) -> dict[str, TensorRule]:
-    return {
-        f"{ours}/kernel": TensorRule(f"{theirs}.weight", transpose=True),
-        f"{ours}/bias": TensorRule(f"{theirs}.bias"),
-    }
-
-
-def _norm(ours: str, theirs: str) -> dict[str, TensorRule]:
-    return {f"{ours}/gamma": TensorRule(f"{theirs}.weight"), f"{ours}/beta": TensorRule(f"{theirs}.bias")}

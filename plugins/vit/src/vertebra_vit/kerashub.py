@@ -66,15 +66,21 @@ class ViTKerasHub(Translation):
             **_layer("patch_embedding", f"{tokens}/patch_embedding", bias=arguments["use_patch_bias"]),
             **({"embeddings/class_token": TensorRule(f"{tokens}/vars/0")} if arguments["use_class_token"] else {}),
             "embeddings/position_embedding": TensorRule(f"{tokens}/position_embedding/vars/0", shape=positions),
-            **_norm("layer_norm", f"{encoder}/layer_norm"),
+            **TensorRule.numbered("layer_norm", f"{encoder}/layer_norm", gamma=None, beta=None),
         }
         bias = arguments["use_mlp_bias"]
         for i in range(arguments["num_layers"]):
             ours, theirs = f"transformer_layer_{i}", _numbered(f"{encoder}/encoder_layers/vi_t_encoder_block", i)
             rules |= {
-                **_attention(f"{ours}/self_attention", f"{theirs}/mha", arguments, arguments["use_mha_bias"]),
-                **_norm(f"{ours}/self_attention_layer_norm", f"{theirs}/layer_norm_1"),
-                **_norm(f"{ours}/feedforward_layer_norm", f"{theirs}/layer_norm_2"),
+                **TensorRule.heads(
+                    f"{ours}/self_attention", f"{theirs}/mha", arguments, bias=arguments["use_mha_bias"]
+                ),
+                **TensorRule.numbered(
+                    f"{ours}/self_attention_layer_norm", f"{theirs}/layer_norm_1", gamma=None, beta=None
+                ),
+                **TensorRule.numbered(
+                    f"{ours}/feedforward_layer_norm", f"{theirs}/layer_norm_2", gamma=None, beta=None
+                ),
                 **_layer(f"{ours}/feedforward_intermediate_dense", f"{theirs}/mlp/dense_1", bias=bias),
                 **_layer(f"{ours}/feedforward_output_dense", f"{theirs}/mlp/dense_2", bias=bias),
             }
@@ -120,14 +126,14 @@ class DINOV2KerasHub(Translation):
         rules = {
             **_layer("patch_embedding", f"{tokens}/patch_embeddings/projection"),
             **_tokens(tokens, arguments),
-            **_norm("layer_norm", "layers/layer_normalization"),
+            **TensorRule.numbered("layer_norm", "layers/layer_normalization", gamma=None, beta=None),
         }
         for i in range(arguments["num_layers"]):
             ours, theirs = f"transformer_layer_{i}", _numbered(f"{encoder}/layers/dinov2_layer", i)
             rules |= {
-                **_attention(f"{ours}/self_attention", f"{theirs}/attention/attention", arguments),
-                **_norm(f"{ours}/self_attention_layer_norm", f"{theirs}/norm1"),
-                **_norm(f"{ours}/feedforward_layer_norm", f"{theirs}/norm2"),
+                **TensorRule.heads(f"{ours}/self_attention", f"{theirs}/attention/attention", arguments),
+                **TensorRule.numbered(f"{ours}/self_attention_layer_norm", f"{theirs}/norm1", gamma=None, beta=None),
+                **TensorRule.numbered(f"{ours}/feedforward_layer_norm", f"{theirs}/norm2", gamma=None, beta=None),
                 f"{ours}/self_attention_scale/scale": TensorRule(f"{theirs}/layer_scale1/vars/0"),
                 f"{ours}/feedforward_scale/scale": TensorRule(f"{theirs}/layer_scale2/vars/0"),
                 **(_swiglu if _gated(arguments) else _mlp)(ours, f"{theirs}/mlp"),
@@ -188,16 +194,6 @@ def _positions(arguments: Mapping[str, Any], class_token: bool) -> tuple[int, in
     return (height // patch[0]) * (width // patch[1]) + int(class_token), arguments["hidden_dim"]
 
 
-def _attention(ours: str, theirs: str, arguments: Mapping[str, Any], bias: bool = True) -> dict[str, TensorRule]:
-    """Returns the rules of attention; KerasHub's projections have a separate axis for the heads."""
-    width, heads = arguments["hidden_dim"], arguments["num_heads"]
-    split = (heads, width // heads)
-    rules = _layer(f"{ours}/attention_output", f"{theirs}/output_dense", (*split, width), bias=bias)
-    for name in ("query", "key", "value"):
-        rules |= _layer(f"{ours}/{name}", f"{theirs}/{name}_dense", (width, *split), split, bias)
-    return rules
-
-
 def _mlp(ours: str, theirs: str) -> dict[str, TensorRule]:
     return _layer(f"{ours}/feedforward_intermediate_dense", f"{theirs}/fc1") | _layer(
         f"{ours}/feedforward_output_dense", f"{theirs}/fc2"
@@ -222,7 +218,3 @@ def _layer(
 ) -> dict[str, TensorRule]:
     rules = {f"{ours}/kernel": TensorRule(f"{theirs}/vars/0", shape=kernel)}
     return rules | ({f"{ours}/bias": TensorRule(f"{theirs}/vars/1", shape=own_bias)} if bias else {})
-
-
-def _norm(ours: str, theirs: str) -> dict[str, TensorRule]:
-    return {f"{ours}/gamma": TensorRule(f"{theirs}/vars/0"), f"{ours}/beta": TensorRule(f"{theirs}/vars/1")}

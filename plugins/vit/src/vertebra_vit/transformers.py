@@ -96,17 +96,21 @@ class ViTTransformers(Translation):
     def rules(self, arguments: Mapping[str, Any]) -> dict[str, TensorRule]:
         rules = _outer_rules(arguments, arguments.get("use_class_token", True))
         if arguments.get("pooler"):
-            rules |= _dense("pooled_dense", "pooler.dense")
+            rules |= TensorRule.dense("pooled_dense", "pooler.dense")
         for i in range(arguments["num_layers"]):
             ours, theirs, module = f"transformer_layer_{i}", f"encoder.layer.{i}", f"layers.{i}"
             rules |= {
                 **_attention(ours, theirs, module, arguments.get("use_mha_bias", True)),
-                **_norm(
+                **TensorRule.norm(
                     f"{ours}/self_attention_layer_norm", f"{theirs}.layernorm_before", f"{module}.layernorm_before"
                 ),
-                **_norm(f"{ours}/feedforward_layer_norm", f"{theirs}.layernorm_after", f"{module}.layernorm_after"),
-                **_dense(f"{ours}/feedforward_intermediate_dense", f"{theirs}.intermediate.dense", f"{module}.mlp.fc1"),
-                **_dense(f"{ours}/feedforward_output_dense", f"{theirs}.output.dense", f"{module}.mlp.fc2"),
+                **TensorRule.norm(
+                    f"{ours}/feedforward_layer_norm", f"{theirs}.layernorm_after", f"{module}.layernorm_after"
+                ),
+                **TensorRule.dense(
+                    f"{ours}/feedforward_intermediate_dense", f"{theirs}.intermediate.dense", f"{module}.mlp.fc1"
+                ),
+                **TensorRule.dense(f"{ours}/feedforward_output_dense", f"{theirs}.output.dense", f"{module}.mlp.fc2"),
             }
         return rules
 
@@ -184,8 +188,8 @@ class DINOV2Transformers(Translation):
             ours, theirs = f"transformer_layer_{i}", f"encoder.layer.{i}"
             rules |= {
                 **_attention(ours, theirs, theirs, arguments.get("qkv_bias", True)),
-                **_norm(f"{ours}/self_attention_layer_norm", f"{theirs}.norm1"),
-                **_norm(f"{ours}/feedforward_layer_norm", f"{theirs}.norm2"),
+                **TensorRule.norm(f"{ours}/self_attention_layer_norm", f"{theirs}.norm1"),
+                **TensorRule.norm(f"{ours}/feedforward_layer_norm", f"{theirs}.norm2"),
                 f"{ours}/self_attention_scale/scale": TensorRule(f"{theirs}.layer_scale1.lambda1"),
                 f"{ours}/feedforward_scale/scale": TensorRule(f"{theirs}.layer_scale2.lambda1"),
                 **(_swiglu if arguments["use_swiglu_ffn"] else _mlp)(ours, f"{theirs}.mlp"),
@@ -267,29 +271,31 @@ def _outer_rules(arguments: Mapping[str, Any], class_token: bool) -> dict[str, T
         "patch_embedding/bias": TensorRule(f"{theirs}.bias"),
         **({"embeddings/class_token": TensorRule("embeddings.cls_token")} if class_token else {}),
         "embeddings/position_embedding": TensorRule("embeddings.position_embeddings"),
-        **_norm("layer_norm", "layernorm"),
+        **TensorRule.norm("layer_norm", "layernorm"),
     }
 
 
 def _attention(ours: str, theirs: str, module: str, bias: bool) -> dict[str, TensorRule]:
-    rules = _dense(
+    rules = TensorRule.dense(
         f"{ours}/self_attention/attention_output", f"{theirs}.attention.output.dense", f"{module}.attention.o_proj"
     )
     for name in ("query", "key", "value"):
         own = f"{module}.attention.{name[0]}_proj"
-        rules |= _dense(f"{ours}/self_attention/{name}", f"{theirs}.attention.attention.{name}", own, bias)
+        rules |= TensorRule.dense(
+            f"{ours}/self_attention/{name}", f"{theirs}.attention.attention.{name}", own, bias=bias
+        )
     return rules
 
 
 def _mlp(ours: str, theirs: str) -> dict[str, TensorRule]:
-    return _dense(f"{ours}/feedforward_intermediate_dense", f"{theirs}.fc1") | _dense(
+    return TensorRule.dense(f"{ours}/feedforward_intermediate_dense", f"{theirs}.fc1") | TensorRule.dense(
         f"{ours}/feedforward_output_dense", f"{theirs}.fc2"
     )
 
 
 def _swiglu(ours: str, theirs: str) -> dict[str, TensorRule]:
     """Returns the rules of SwiGLU: checkpoints have gate and layer in one tensor, transformers has two modules."""
-    rules = _dense(f"{ours}/feedforward_output_dense", f"{theirs}.weights_out", f"{theirs}.down_proj")
+    rules = TensorRule.dense(f"{ours}/feedforward_output_dense", f"{theirs}.weights_out", f"{theirs}.down_proj")
     parts = {"feedforward_gate_dense": "gate_proj", "feedforward_intermediate_dense": "up_proj"}
     for number, (name, own) in enumerate(parts.items()):
         for weight, tensor in {"kernel": "weight", "bias": "bias"}.items():
@@ -297,15 +303,3 @@ def _swiglu(ours: str, theirs: str) -> dict[str, TensorRule]:
                 f"{theirs}.weights_in.{tensor}", weight == "kernel", part=(number, 2), module=f"{theirs}.{own}"
             )
     return rules
-
-
-def _dense(ours: str, theirs: str, module: str | None = None, bias: bool = True) -> dict[str, TensorRule]:
-    rules = {f"{ours}/kernel": TensorRule(f"{theirs}.weight", transpose=True, module=module)}
-    return rules | ({f"{ours}/bias": TensorRule(f"{theirs}.bias", module=module)} if bias else {})
-
-
-def _norm(ours: str, theirs: str, module: str | None = None) -> dict[str, TensorRule]:
-    return {
-        f"{ours}/gamma": TensorRule(f"{theirs}.weight", module=module),
-        f"{ours}/beta": TensorRule(f"{theirs}.bias", module=module),
-    }

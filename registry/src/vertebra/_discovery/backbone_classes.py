@@ -48,12 +48,14 @@ def backbone_class(name: str) -> type:
         UnknownNameError: no plugin provides the class.
         NameClashError: several plugins provide it.
         RuntimeBoundError: the class is for other runtimes than the one of this process.
+        RuntimeUnavailableError, UnknownNameError: the class is for other runtimes, and none of them can be used here.
         PluginError: the class cannot be imported from the module that the plugin names, or is no class.
     """
     entry: Entry[BackboneSpec] = catalog(BACKBONES).lookup(name)
     bound = runtimes.bound_backend()
     if bound is not None and not entry.value.computes_on(bound):
-        raise RuntimeBoundError(entry.value.runtimes[0], bound, name)
+        able = [one.name for one in runtimes.available() if entry.value.computes_on(one.name)]
+        raise RuntimeBoundError(able[0] if able else runtimes.usable(entry.value.runtimes[0]).name, bound, name)
     loaded = imported(entry, entry.value.backbone)
     if not isinstance(loaded, type):
         raise PluginError(entry.owner.distribution, f"{entry.value.backbone} is {shown(loaded)}, expected a class")

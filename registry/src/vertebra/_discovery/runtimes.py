@@ -33,7 +33,7 @@ def bind(requested: str | None = None) -> Runtime:
     requested = _permitted(requested)
     with _BINDING:
         if bound_backend() is None:
-            chosen = _lookup(requested or _chosen())
+            chosen = usable(requested or _chosen())
             os.environ["KERAS_BACKEND"] = chosen.name
             chosen.import_keras()
         runtime = _accept_bound(str(bound_backend()), requested)
@@ -92,10 +92,16 @@ def _accept_bound(bound: str, requested: str | None) -> Runtime:
     if bound not in catalog(RUNTIMES):
         names = [runtime.name for runtime in available()]
         raise RuntimeBoundError(names[0], bound) if names else no_choice(names)
-    return _lookup(bound)
+    return usable(bound)
 
 
-def _lookup(name: str) -> Runtime:
+def usable(name: str) -> Runtime:
+    """Returns a runtime whose backend can be used on this machine.
+
+    Raises:
+        UnknownNameError: no plugin provides the runtime.
+        RuntimeUnavailableError: the backend cannot be used.
+    """
     entry: Entry[Runtime] = catalog(RUNTIMES).lookup(name)
     reason = unavailable_reason(entry)
     if reason is not None:

@@ -23,7 +23,7 @@ class RuntimeChoiceError(VertebraError):
         self.commands = list(commands)
         """The commands that install a runtime with its backend, each another one."""
         if available:
-            problem = f"{len(available)} runtimes are installed ({', '.join(available)}) and none was chosen"
+            problem = f"{len(available)} runtimes can be used ({', '.join(available)}) and none was chosen"
             remedy = (
                 f'Choose with vertebra.use("{available[0]}"), runtime="{available[0]}", VERTEBRA_RUNTIME or --runtime'
             )
