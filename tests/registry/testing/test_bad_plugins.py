@@ -146,6 +146,17 @@ def test_only_layers_that_treat_each_token_alone_keep_the_rule_for_unpadding(lay
         assert broken(test, **fixtures) == "BB-19"
 
 
+class Forgets(TinyBackbone):
+    """A backbone whose config lacks an argument."""
+
+    def __init__(self, width=8, scale=2.0, **kwargs):
+        super().__init__(width=width, **kwargs)
+
+
+def test_an_argument_that_the_config_lacks_is_noticed():
+    assert broken(BackboneSuite.test_its_config_describes_it, **given(Forgets)) == "BB-03"
+
+
 @keras.saving.register_keras_serializable("bad_plugins")
 class SharedLayer(vertebra.Backbone):
     """A backbone whose instances share a layer."""
