@@ -117,7 +117,7 @@ def test_a_name_of_another_contribution_is_refused(kind, name, chosen, problem):
 
 def test_a_name_that_no_option_changes_is_free_again_without_the_other_plugin():
     kind = replace(template_of("runtime"), registers="torch")
-    with pytest.raises(NewPluginError, match="the runtime 'torch' is of vertebra-torch.* Uninstall that plugin, or"):
+    with pytest.raises(NewPluginError, match=r"the runtime 'torch' is of vertebra-torch.* Uninstall that plugin, or"):
         Names.of("zoo", kind)
 
 
